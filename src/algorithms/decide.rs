@@ -1,0 +1,42 @@
+use crate::error::InconsistentCapacity;
+use crate::limit::Limit;
+use crate::nanos::Nanos;
+use crate::quota::Quota;
+use crate::scale::Scale;
+use core::fmt::Debug;
+
+/// A metering algorithm: what a [`Meter`](crate::Meter) asks for each decision.
+///
+/// Sealed: [`VirtualScheduling`](super::VirtualScheduling) and [`ContinuousState`](super::ContinuousState) are all there are.
+pub trait Algorithm: Decide {}
+
+/// The pure function of an algorithm, from a word, a time and a number of cells to a new word or a denial. It knows no atomics,
+/// no clock and no allocation.
+pub trait Decide: Copy + Debug + Send + Sync {
+    /// What the meter is called.
+    const NAME: &'static str;
+
+    /// The algorithm for a quota.
+    fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity>;
+
+    /// The limit it holds.
+    fn limit(&self) -> &Limit;
+
+    /// Decides `n` cells at `now` on a meter whose word is `word`: the new word, larger by at least one unit, or what has to
+    /// happen first. `n` is at least 1 and at most the limit's largest batch.
+    fn decide(&self, word: u64, now: Nanos, n: u32) -> Result<u64, Denial>;
+}
+
+/// Why cells do not conform: `volume` has to drain first.
+#[derive(Debug, Clone, Copy)]
+pub struct Denial {
+    pub(crate) scale: Scale,
+    pub(crate) volume: u64,
+}
+
+impl Denial {
+    /// The first nanosecond of the time line at which the cells would have conformed. Divides, so it is left until asked for.
+    pub(crate) fn earliest_ns(self) -> u64 {
+        self.scale.nanos_at(self.volume)
+    }
+}

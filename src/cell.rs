@@ -1,0 +1,101 @@
+//! The word of a meter: the only atomics of this crate.
+//!
+//! # Orderings
+//!
+//! Every access is relaxed. All state of a meter is one word, so its whole history is the modification order of one atomic, which
+//! every thread agrees on whatever the ordering: a successful exchange is the decision's place in that history, and a denial's is
+//! its load. There is no second location whose order against this one could matter; a conforming decision orders nothing but the
+//! meter itself, and callers who publish data along with a decision need their own edge.
+//!
+//! # Progress
+//!
+//! Lock-free: an exchange fails (other than spuriously) only because another thread's admission went through. A denial ends at
+//! its load and is wait-free once the load shows it.
+
+#[cfg(ratelimit_meter_spurious)]
+mod spurious;
+
+#[cfg(ratelimit_meter_loom)]
+use loom::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+#[cfg(not(ratelimit_meter_loom))]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+#[cfg(not(ratelimit_meter_spurious))]
+type State = AtomicU64;
+#[cfg(ratelimit_meter_spurious)]
+type State = spurious::Spurious;
+
+/// A word that can be read and exchanged: what the retry loop needs and nothing more.
+trait Word {
+    fn holding(word: u64) -> Self;
+    fn load(&self) -> u64;
+    /// Stores `new` if the word is still `seen`; else, or spuriously, tells what it is.
+    fn compare_exchange_weak(&self, seen: u64, new: u64) -> Result<(), u64>;
+}
+
+impl Word for AtomicU64 {
+    fn holding(word: u64) -> Self {
+        Self::new(word)
+    }
+
+    #[inline]
+    fn load(&self) -> u64 {
+        // ORDERING: relaxed; forms no edge. A stale value can only be one that the word held earlier: an admission on it fails at
+        // the exchange, and a denial on it takes its place in the modification order before the admissions it has not seen.
+        // Nothing stronger would make it fresher. Test: `tests/loom.rs`, one winner for one cell.
+        self.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn compare_exchange_weak(&self, seen: u64, new: u64) -> Result<(), u64> {
+        // ORDERING: relaxed on both outcomes; its place in the modification order is all that is needed, and the value it returns
+        // on failure is only fed to the next decision. Weak, because it stands in a loop and a strong one would hide a second
+        // loop inside it on LL/SC machines. Test: `tests/loom.rs`; spurious failure: `--cfg ratelimit_meter_spurious`.
+        self.compare_exchange_weak(seen, new, Ordering::Relaxed, Ordering::Relaxed)
+            .map(drop)
+    }
+}
+
+/// A shared word; clones are handles of the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell(Arc<State>);
+
+impl Cell {
+    /// A new word of its own.
+    pub(crate) fn new(word: u64) -> Self {
+        Self(Arc::new(Word::holding(word)))
+    }
+
+    /// Reads the word once.
+    #[inline]
+    pub(crate) fn load(&self) -> u64 {
+        Word::load(&*self.0)
+    }
+
+    /// Replaces the word by what `decide` makes of it, in one atomic step, or leaves it alone if `decide` denies.
+    #[inline]
+    pub(crate) fn update<D>(&self, decide: impl Fn(u64) -> Result<u64, D>) -> Result<(), D> {
+        update(&*self.0, decide)
+    }
+}
+
+#[inline]
+fn update<D>(word: &impl Word, decide: impl Fn(u64) -> Result<u64, D>) -> Result<(), D> {
+    let mut seen = word.load();
+    loop {
+        let new = decide(seen)?;
+        match word.compare_exchange_weak(seen, new) {
+            Ok(()) => return Ok(()),
+            Err(current) => seen = current,
+        }
+    }
+}
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests;

@@ -1,0 +1,40 @@
+//! Where `check()` reads the time.
+//!
+//! Every decision has an `_at` form that takes its `Instant` from the caller and reads no clock. The forms without read the
+//! meter's: [`SystemClock`] unless [`Meter::with_clock`](crate::Meter::with_clock) gave it another. [`ManualClock`] is for tests.
+
+mod manual;
+mod system;
+
+pub use manual::{ManualClock, OutOfRange};
+pub use system::SystemClock;
+
+use std::time::Instant;
+
+/// A source of `Instant`s.
+///
+/// It need not be monotonic: a meter takes times in any order, and one that goes back is only denied more. What a clock returns
+/// must be comparable with the `Instant`s that the meter's users pass to the `_at` forms, if they use both.
+///
+/// ```
+/// use ratelimit_meter::{GCRA, clock::Clock};
+/// use std::time::{Duration, Instant};
+///
+/// /// Reads the time once a frame.
+/// #[derive(Clone)]
+/// struct FrameClock(Instant);
+///
+/// impl Clock for FrameClock {
+///     fn now(&self) -> Instant {
+///         self.0
+///     }
+/// }
+///
+/// let meter = GCRA::for_capacity(10)?.try_build()?.with_clock(FrameClock(Instant::now()));
+/// assert!(meter.check().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Clock: Clone + Send + Sync {
+    /// Returns the time now.
+    fn now(&self) -> Instant;
+}

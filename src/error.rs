@@ -1,0 +1,76 @@
+//! What was wrong with the numbers.
+
+use core::error::Error;
+use core::fmt;
+use std::time::Duration;
+
+/// Tells why a limit could not be made from the numbers given.
+///
+/// Every limit is checked once, when it is made; no meter exists with numbers that it could not honour, and nothing is rounded
+/// to "unlimited" or clamped. Each variant's text says what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InconsistentCapacity {
+    /// A capacity of no cells: nothing could ever conform.
+    ZeroCapacity,
+    /// A period (or an emission interval) of no time: the rate would be infinite.
+    ZeroPeriod,
+    /// Cells that weigh nothing: everything would conform.
+    ZeroWeight,
+    /// One cell is heavier than all that may come at once, so none could ever conform.
+    WeightAboveBurst {
+        /// The weight of one cell.
+        weight: u32,
+        /// The units that may come at once.
+        burst: u32,
+    },
+    /// More than 2^32 cells a second; meter in larger cells.
+    TooFast {
+        /// The cells of a period.
+        cells: u32,
+        /// The period.
+        period: Duration,
+    },
+    /// A full burst would take more than 200 years to drain; use a smaller burst or a shorter period.
+    RestTooLong {
+        /// The time from a full burst to rest, in whole seconds rounded up.
+        rest: Duration,
+    },
+    /// A theoretical arrival time more than a full burst past the end of the meter's time line, 36 years ahead.
+    TatTooLate,
+}
+
+impl InconsistentCapacity {
+    pub(crate) fn rest_too_long(rest_ns: u128) -> Self {
+        const SECOND: u128 = 1_000_000_000;
+        let secs = u64::try_from(rest_ns.div_ceil(SECOND)).unwrap_or(u64::MAX);
+        Self::RestTooLong {
+            rest: Duration::from_secs(secs),
+        }
+    }
+}
+
+impl fmt::Display for InconsistentCapacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ZeroCapacity => f.write_str("a capacity of zero cells lets no cell through"),
+            Self::ZeroPeriod => f.write_str("a period of zero leaves the rate unlimited"),
+            Self::ZeroWeight => f.write_str("a cell weight of zero leaves the rate unlimited"),
+            Self::WeightAboveBurst { weight, burst } => {
+                write!(f, "a cell of weight {weight} never fits a burst of {burst}")
+            }
+            Self::TooFast { cells, period } => {
+                write!(f, "{cells} cells per {period:?} is above 4294967296 cells a second")
+            }
+            Self::RestTooLong { rest } => {
+                let years = rest.as_secs().div_ceil(31_557_600);
+                write!(f, "a full burst takes {years} years to drain, more than 200")
+            }
+            Self::TatTooLate => {
+                f.write_str("a theoretical arrival time more than 36 years and a full burst ahead is off the time line")
+            }
+        }
+    }
+}
+
+impl Error for InconsistentCapacity {}

@@ -1,0 +1,183 @@
+//! A limit in units: what the algorithms compare and add.
+
+use crate::error::InconsistentCapacity;
+use crate::nanos::Nanos;
+use crate::quota::Quota;
+use crate::scale::Scale;
+
+/// The longest time from a full burst to rest: 200 years of 365.25 days.
+pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * 1_000_000_000;
+
+/// The numbers of one limit, none of which can overflow a word: at the end of the time line with a full burst outstanding the
+/// word is at most `volume_at(END) + tolerance < 2^64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    scale: Scale,
+    /// The units of one cell, exact.
+    cell: u64,
+    /// The burst in units, exact, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
+    /// a `now` that was rounded down, would be refused.
+    tolerance: u64,
+    max_batch: u32,
+    emission_interval_ns: u64,
+    tau_ns: u64,
+}
+
+impl Limit {
+    /// The limit of a quota, in units of 2^-f of what the quota counts, f as large as the word and the scale allow.
+    pub(crate) fn of_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
+        quota.validate()?;
+        let (cells, burst) = (quota.cells().get(), quota.burst().get());
+        let (weight, period_ns) = (quota.weight().get(), quota.period_ns());
+        let (scale, f) = (0..u64::BITS)
+            .rev()
+            .find_map(|f| {
+                let scale = Scale::draining(u128::from(cells) << f, period_ns)?;
+                let full = (u128::from(burst) << f) + 1;
+                (u128::from(scale.volume_at(Nanos::END)) + full < 1 << u64::BITS).then_some((scale, f))
+            })
+            .ok_or(InconsistentCapacity::TooFast {
+                cells,
+                period: quota.period(),
+            })?;
+        let interval_of = |units: u32| u128::from(units) * u128::from(period_ns);
+        Ok(Self {
+            scale,
+            cell: u64::from(weight) << f,
+            tolerance: (u64::from(burst) << f) + 1,
+            max_batch: burst / weight,
+            emission_interval_ns: ns(interval_of(weight).div_ceil(u128::from(cells))),
+            tau_ns: ns(interval_of(burst - weight) / u128::from(cells)),
+        })
+    }
+
+    /// The standard's GCRA(T, tau), in units of 2^-k nanosecond: nothing of it is rounded.
+    pub(crate) fn of_interval(t_ns: u64, tau_ns: u64) -> Result<Self, InconsistentCapacity> {
+        if t_ns == 0 {
+            return Err(InconsistentCapacity::ZeroPeriod);
+        }
+        let rest_ns = t_ns
+            .checked_add(tau_ns)
+            .filter(|&rest| rest <= LONGEST_REST)
+            .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(t_ns) + u128::from(tau_ns)))?;
+        // 3: sixteen units a nanosecond would exceed the scale.
+        let (scale, k) = (0..=3)
+            .rev()
+            .find_map(|k| {
+                let scale = Scale::draining(1 << k, 1)?;
+                let full = u128::from(rest_ns) << k;
+                (u128::from(scale.volume_at(Nanos::END)) + full < 1 << u64::BITS).then_some((scale, k))
+            })
+            .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(rest_ns)))?;
+        Ok(Self {
+            scale,
+            cell: t_ns << k,
+            tolerance: rest_ns << k,
+            max_batch: u32::try_from(rest_ns / t_ns).unwrap_or(u32::MAX),
+            emission_interval_ns: t_ns,
+            tau_ns,
+        })
+    }
+
+    pub(crate) const fn scale(self) -> Scale {
+        self.scale
+    }
+
+    /// The units of `n` cells, exact; `n` at most [`Limit::max_batch`].
+    #[inline]
+    pub(crate) const fn cost(self, n: u32) -> u64 {
+        self.cell * n as u64
+    }
+
+    /// The burst in units, and one more where time is rounded.
+    #[inline]
+    pub(crate) const fn tolerance(self) -> u64 {
+        self.tolerance
+    }
+
+    /// The most cells that can conform at once.
+    #[inline]
+    pub(crate) const fn max_batch(self) -> u32 {
+        self.max_batch
+    }
+
+    /// T, the time of one cell, rounded up.
+    pub(crate) const fn emission_interval_ns(self) -> u64 {
+        self.emission_interval_ns
+    }
+
+    /// The standard's tau: how much sooner than at its theoretical arrival time a cell conforms, rounded down.
+    pub(crate) const fn tau_ns(self) -> u64 {
+        self.tau_ns
+    }
+}
+
+/// A time that the quota's own limits keep within 64 bits.
+fn ns(exact: u128) -> u64 {
+    u64::try_from(exact).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::num::NonZeroU32;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// Log-uniform, so that every magnitude is met.
+    fn magnitude(max: u64) -> impl Strategy<Value = u64> {
+        (0..=max.ilog2(), any::<u64>()).prop_map(move |(bits, low)| (1 << bits | low & ((1 << bits) - 1)).min(max))
+    }
+
+    fn count() -> impl Strategy<Value = NonZeroU32> {
+        magnitude(u64::from(u32::MAX)).prop_map(|n| NonZeroU32::new(u32::try_from(n).unwrap()).unwrap())
+    }
+
+    fn quota() -> impl Strategy<Value = Quota> {
+        (count(), magnitude(LONGEST_REST), count(), count()).prop_filter_map(
+            "law 9",
+            |(cells, period, burst, weight)| {
+                let quota = Quota::new(cells, Duration::from_nanos(period)).ok()?;
+                let quota = quota.allow_burst(burst).cell_weight(weight);
+                quota.validate().is_ok().then_some(quota)
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
+            let limit = Limit::of_quota(quota).unwrap();
+            let unit = limit.cell / u64::from(quota.weight().get());
+            prop_assert!(unit.is_power_of_two() && unit >= 2, "a cell is {unit} units");
+            prop_assert!(limit.scale.nanos_at(1) == 1, "a unit takes longer than a nanosecond");
+            prop_assert_eq!(limit.tolerance, u64::from(quota.burst().get()) * unit + 1);
+        }
+
+        #[test]
+        fn no_word_overflows(quota in quota()) {
+            let limit = Limit::of_quota(quota).unwrap();
+            let end = limit.scale.volume_at(Nanos::END);
+            prop_assert!(end.checked_add(limit.tolerance).is_some());
+        }
+
+        #[test]
+        fn a_whole_interval_is_exact(t in magnitude(LONGEST_REST / 2), tau in magnitude(LONGEST_REST / 2)) {
+            let limit = Limit::of_interval(t, tau).unwrap();
+            let per_ns = limit.cell / t;
+            prop_assert!((2..=8).contains(&per_ns), "{per_ns} units a nanosecond");
+            prop_assert_eq!(limit.scale.volume_at(Nanos::clamped(12_345)), 12_345 * per_ns);
+            prop_assert_eq!(limit.tolerance, (t + tau) * per_ns);
+            prop_assert!(limit.scale.volume_at(Nanos::END).checked_add(limit.tolerance).is_some());
+        }
+    }
+
+    #[test]
+    fn the_fastest_cells_are_two_units() {
+        let limit = Limit::of_quota(Quota::per_second(NonZeroU32::MAX)).unwrap();
+        assert_eq!(limit.cell, 2);
+        assert_eq!(limit.tolerance, 2 * u64::from(u32::MAX) + 1);
+    }
+}

@@ -1,0 +1,176 @@
+//! The errors: their texts, their sizes, and that every bad number meets one.
+
+use ratelimit_meter::algorithms::InconsistentCapacity;
+use ratelimit_meter::clock::{ManualClock, OutOfRange};
+use ratelimit_meter::{GCRA, LeakyBucket, NegativeMultiDecision, NonConformance, ParseQuotaError, Quota, nonzero};
+use std::error::Error;
+use std::panic::catch_unwind;
+use std::time::{Duration, Instant};
+
+const YEAR: Duration = Duration::from_secs(31_557_600);
+
+fn is_an_error<E: Error + Copy + Eq + Send + Sync + 'static>() {}
+
+#[test]
+fn errors_are_copy_and_cross_threads() {
+    is_an_error::<NonConformance>();
+    is_an_error::<NegativeMultiDecision>();
+    is_an_error::<InconsistentCapacity>();
+    is_an_error::<ParseQuotaError>();
+    is_an_error::<OutOfRange>();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_fit_half_a_cache_line_or_little_more() {
+    assert_eq!(size_of::<Result<(), NonConformance>>(), 32);
+    assert_eq!(size_of::<Result<(), NegativeMultiDecision>>(), 40);
+    assert_eq!(size_of::<InconsistentCapacity>(), 24);
+}
+
+#[test]
+fn denials_tell_the_wait() {
+    let meter = LeakyBucket::per_second(1).unwrap();
+    let long_ago = Instant::now() - Duration::from_secs(3600);
+    meter.check_at(long_ago).unwrap();
+    let denied = meter.check_at(long_ago).unwrap_err();
+    assert_eq!(denied.to_string(), "denied: next cell conforms now");
+    let batch = meter.check_n_at(1, long_ago).unwrap_err();
+    assert_eq!(batch.to_string(), "denied: batch of 1 cells conforms now");
+    assert_eq!(batch.source().unwrap().to_string(), denied.to_string());
+    let never = meter.check_n(2).unwrap_err();
+    assert_eq!(
+        never.to_string(),
+        "denied: batch of 2 cells exceeds the burst and can never conform"
+    );
+    assert!(never.source().is_none());
+}
+
+#[test]
+fn denials_are_equal_when_their_instants_are() {
+    let now = Instant::now();
+    let (one, other) = (
+        LeakyBucket::per_second(2).unwrap(),
+        GCRA::for_capacity(4).unwrap().build(),
+    );
+    one.check_n_at(2, now).unwrap();
+    other.check_n_at(4, now).unwrap();
+    let half = one.check_at(now).unwrap_err();
+    assert_ne!(half, other.check_at(now).unwrap_err());
+    assert_eq!(
+        other.check_n_at(2, now),
+        Err(NegativeMultiDecision::BatchNonConforming(2, half))
+    );
+}
+
+#[test]
+fn bad_numbers_are_told_with_what_to_change() {
+    let most = nonzero!(4_294_967_295u32);
+    let table: [(Result<(), InconsistentCapacity>, &str); 9] = [
+        (
+            GCRA::for_capacity(0).map(drop),
+            "a capacity of zero cells lets no cell through",
+        ),
+        (
+            LeakyBucket::new(0, YEAR).map(drop),
+            "a capacity of zero cells lets no cell through",
+        ),
+        (
+            LeakyBucket::new(1, Duration::ZERO).map(drop),
+            "a period of zero leaves the rate unlimited",
+        ),
+        (
+            GCRA::for_capacity(3).and_then(|mut b| b.cell_weight(0).map(drop)),
+            "a cell weight of zero leaves the rate unlimited",
+        ),
+        (
+            GCRA::for_capacity(3).and_then(|mut b| b.cell_weight(5).map(drop)),
+            "a cell of weight 5 never fits a burst of 3",
+        ),
+        (
+            GCRA::from_quota(Quota::per_second(nonzero!(9u32)).cell_weight(nonzero!(10u32))).map(drop),
+            "a cell of weight 10 never fits a burst of 9",
+        ),
+        (
+            Quota::new(nonzero!(4_294_967_295u32), Duration::from_millis(500)).map(drop),
+            "4294967295 cells per 500ms is above 4294967296 cells a second",
+        ),
+        (
+            LeakyBucket::from_quota(Quota::new(nonzero!(1u32), YEAR).unwrap().allow_burst(nonzero!(300u32))).map(drop),
+            "a full burst takes 300 years to drain, more than 200",
+        ),
+        (
+            GCRA::from_quota(Quota::per_hour(nonzero!(1u32)).allow_burst(most)).map(drop),
+            "a full burst takes 489958 years to drain, more than 200",
+        ),
+    ];
+    for (result, text) in table {
+        assert_eq!(result.unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn the_edges_of_what_can_be_metered() {
+    let ns = Duration::from_nanos(1);
+    assert!(LeakyBucket::new(4, ns).is_ok());
+    assert!(matches!(
+        LeakyBucket::new(5, ns),
+        Err(InconsistentCapacity::TooFast { cells: 5, .. })
+    ));
+    assert!(LeakyBucket::new(u32::MAX, Duration::from_secs(1)).is_ok());
+    assert!(LeakyBucket::new(1, 200 * YEAR).is_ok());
+    let too_long = LeakyBucket::new(1, 200 * YEAR + ns);
+    assert!(matches!(too_long, Err(InconsistentCapacity::RestTooLong { .. })));
+    assert!(matches!(
+        LeakyBucket::new(1, Duration::MAX),
+        Err(InconsistentCapacity::RestTooLong { .. })
+    ));
+}
+
+#[test]
+fn the_standards_parameters_are_checked() {
+    let (ns, now) = (Duration::from_nanos(1), Instant::now());
+    let zero = GCRA::try_with_parameters(Duration::ZERO, ns, None).unwrap_err();
+    assert_eq!(zero, InconsistentCapacity::ZeroPeriod);
+    for (t, tau) in [(200 * YEAR, ns), (ns, Duration::MAX), (Duration::MAX, Duration::MAX)] {
+        let long = GCRA::try_with_parameters(t, tau, None).unwrap_err();
+        assert!(matches!(long, InconsistentCapacity::RestTooLong { .. }), "{long:?}");
+    }
+    let late = GCRA::try_with_parameters(ns, ns, now + 37 * YEAR).unwrap_err();
+    assert_eq!(late, InconsistentCapacity::TatTooLate);
+    assert_eq!(
+        late.to_string(),
+        "a theoretical arrival time more than 36 years and a full burst ahead is off the time line"
+    );
+    assert!(GCRA::try_with_parameters(200 * YEAR, Duration::ZERO, now + 236 * YEAR).is_ok());
+}
+
+#[test]
+fn the_four_infallible_constructors_panic_with_the_errors_text() {
+    let text = InconsistentCapacity::ZeroPeriod.to_string();
+    let builder = || GCRA::for_capacity(1).unwrap().per(Duration::ZERO).clone();
+    let zero = Duration::ZERO;
+    let panics: [Box<dyn Fn() -> GCRA + std::panic::RefUnwindSafe + std::panic::UnwindSafe>; 5] = [
+        Box::new(move || builder().build()),
+        Box::new(move || GCRA::from(builder())),
+        Box::new(move || GCRA::from(&mut builder())),
+        Box::new(move || GCRA::with_parameters(zero, zero, None)),
+        Box::new(move || GCRA::from((zero, zero, None))),
+    ];
+    for construct in panics {
+        let panic = catch_unwind(construct).unwrap_err();
+        assert_eq!(panic.downcast_ref::<String>(), Some(&text));
+    }
+}
+
+#[test]
+fn a_manual_clock_never_leaves_the_platforms_time() {
+    let clock = ManualClock::new();
+    let before = clock.advance(Duration::ZERO).unwrap();
+    let error = clock.advance(Duration::MAX).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the platform has no instant 18446744073709551615 s later"
+    );
+    assert_eq!(clock.advance(Duration::ZERO), Ok(before));
+}

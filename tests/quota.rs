@@ -1,0 +1,229 @@
+//! Quotas and their text.
+
+use proptest::prelude::*;
+use ratelimit_meter::{GCRA, LeakyBucket, ParseQuotaError, Quota, nonzero};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+#[test]
+fn quotas_are_made_in_const_context() {
+    const SECOND: Quota = Quota::per_second(nonzero!(7u32));
+    const MINUTE: Quota = Quota::per_minute(nonzero!(7u32)).allow_burst(nonzero!(3u32));
+    const HOUR: Quota = Quota::per_hour(nonzero!(7u32)).cell_weight(nonzero!(2u32));
+    assert_eq!([SECOND, MINUTE, HOUR].map(|q| q.period().as_secs()), [1, 60, 3600]);
+    assert_eq!([SECOND, MINUTE, HOUR].map(|q| q.cells().get()), [7; 3]);
+    assert_eq!([SECOND, MINUTE, HOUR].map(|q| q.burst().get()), [7, 3, 7]);
+    assert_eq!([SECOND, MINUTE, HOUR].map(|q| q.weight().get()), [1, 1, 2]);
+}
+
+#[test]
+fn meters_are_made_of_quotas() {
+    let quota = Quota::per_minute(nonzero!(60u32))
+        .allow_burst(nonzero!(7u32))
+        .cell_weight(nonzero!(2u32));
+    let gcra = GCRA::try_from(quota).unwrap();
+    let bucket: LeakyBucket = quota.try_into().unwrap();
+    assert_eq!(gcra.check_n(4).is_ok(), bucket.check_n(4).is_ok());
+    assert!(gcra.check_n(3).is_ok() && gcra.check().is_err());
+    assert!(bucket.check_n(3).is_ok() && bucket.check().is_err());
+}
+
+#[test]
+fn the_canonical_text() {
+    let table = [
+        (Quota::per_second(nonzero!(50u32)), "50/s"),
+        (
+            Quota::per_minute(nonzero!(100u32)).allow_burst(nonzero!(20u32)),
+            "100/min burst 20",
+        ),
+        (
+            Quota::per_minute(nonzero!(400_000u32)).cell_weight(nonzero!(2u32)),
+            "400000/min weight 2",
+        ),
+        (Quota::new(nonzero!(1u32), Duration::from_secs(6)).unwrap(), "1/6s"),
+        (Quota::per_hour(nonzero!(10u32)), "10/h"),
+        (Quota::new(nonzero!(3u32), Duration::from_nanos(1)).unwrap(), "3/ns"),
+        (
+            Quota::new(nonzero!(3u32), Duration::from_nanos(1500)).unwrap(),
+            "3/1500ns",
+        ),
+        (Quota::new(nonzero!(3u32), Duration::from_micros(20)).unwrap(), "3/20us"),
+        (
+            Quota::new(nonzero!(3u32), Duration::from_millis(1500)).unwrap(),
+            "3/1500ms",
+        ),
+        (
+            Quota::new(nonzero!(5u32), Duration::from_secs(172_800)).unwrap(),
+            "5/2d",
+        ),
+        (
+            Quota::per_second(nonzero!(9u32))
+                .allow_burst(nonzero!(8u32))
+                .cell_weight(nonzero!(4u32)),
+            "9/s burst 8 weight 4",
+        ),
+    ];
+    for (quota, text) in table {
+        assert_eq!(quota.to_string(), text);
+        assert_eq!(text.parse(), Ok(quota));
+    }
+}
+
+#[test]
+fn a_text_need_not_be_canonical_to_mean_the_same() {
+    for text in [
+        "60/60s",
+        "  60/1min ",
+        "60/min weight 1 burst 60",
+        "60/60000ms\tburst  60",
+        "060/min",
+    ] {
+        assert_eq!(text.parse(), Ok(Quota::per_minute(nonzero!(60u32))), "{text:?}");
+    }
+}
+
+#[test]
+fn errors_point_at_the_bad_part() {
+    let table = [
+        ("", "", "expected cells per period, like `100/min` (at byte 0)"),
+        ("100", "100", "expected cells per period, like `100/min` (bytes 0 to 3)"),
+        ("/s", "", "expected a whole number (at byte 0)"),
+        ("ten/s", "ten", "expected a whole number (bytes 0 to 3)"),
+        ("+1/s", "+1", "expected a whole number (bytes 0 to 2)"),
+        ("-1/s", "-1", "expected a whole number (bytes 0 to 2)"),
+        ("1.5/s", "1.5", "expected a whole number (bytes 0 to 3)"),
+        ("0/s", "0", "expected a number from 1 to 4294967295 (bytes 0 to 1)"),
+        (
+            "4294967296/s",
+            "4294967296",
+            "expected a number from 1 to 4294967295 (bytes 0 to 10)",
+        ),
+        (
+            "5/",
+            "",
+            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 2)",
+        ),
+        (
+            "5/6",
+            "",
+            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 3)",
+        ),
+        (
+            "5/second",
+            "second",
+            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 2 to 8)",
+        ),
+        (
+            "5/6µs",
+            "µs",
+            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 3 to 6)",
+        ),
+        (
+            "5/0s",
+            "0s",
+            "a period of zero leaves the rate unlimited (bytes 2 to 4)",
+        ),
+        (
+            "5/99999999999999999999s",
+            "99999999999999999999s",
+            "expected a period of at most 200 years (bytes 2 to 23)",
+        ),
+        (
+            "5/9999999999999d",
+            "9999999999999d",
+            "expected a period of at most 200 years (bytes 2 to 16)",
+        ),
+        (
+            "1/80000d",
+            "80000d",
+            "a full burst takes 220 years to drain, more than 200 (bytes 2 to 8)",
+        ),
+        (
+            "1/d burst 80000",
+            "80000",
+            "a full burst takes 220 years to drain, more than 200 (bytes 10 to 15)",
+        ),
+        (
+            "9/ns",
+            "9/ns",
+            "9 cells per 1ns is above 4294967296 cells a second (bytes 0 to 4)",
+        ),
+        (
+            "5/s brust 3",
+            "brust",
+            "expected `burst` or `weight` and a number (bytes 4 to 9)",
+        ),
+        ("5/s burst", "", "expected a whole number (at byte 9)"),
+        ("5/s burst many", "many", "expected a whole number (bytes 10 to 14)"),
+        (
+            "5/s burst 0",
+            "0",
+            "expected a number from 1 to 4294967295 (bytes 10 to 11)",
+        ),
+        ("5/s burst 3 burst 4", "burst", "said twice (bytes 12 to 17)"),
+        (
+            "5/s weight 6",
+            "6",
+            "a cell of weight 6 never fits a burst of 5 (bytes 11 to 12)",
+        ),
+        (
+            "5/s burst 3 weight 4",
+            "4",
+            "a cell of weight 4 never fits a burst of 3 (bytes 19 to 20)",
+        ),
+    ];
+    for (text, part, message) in table {
+        let error = text.parse::<Quota>().unwrap_err();
+        assert_eq!(
+            (&text[error.span()], error.to_string().as_str()),
+            (part, message),
+            "{text:?}"
+        );
+    }
+}
+
+fn quota() -> impl Strategy<Value = Quota> {
+    let count = || (0..32_u32, 1..=u32::MAX).prop_map(|(shift, n)| NonZeroU32::new((n >> shift).max(1)).unwrap());
+    let unit = prop::sample::select(vec![
+        1,
+        1_000,
+        1_000_000,
+        1_000_000_000,
+        60_000_000_000,
+        86_400_000_000_000_u64,
+    ]);
+    (count(), unit, 1..10_000_u64, count(), count()).prop_filter_map("law 9", |(cells, unit, n, burst, weight)| {
+        let quota = Quota::new(cells, Duration::from_nanos(unit * n)).ok()?;
+        let quota = quota.allow_burst(burst).cell_weight(weight);
+        GCRA::from_quota(quota).is_ok().then_some(quota)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_display_writes_from_str_reads(quota in quota()) {
+        prop_assert_eq!(quota.to_string().parse(), Ok(quota));
+    }
+
+    #[test]
+    fn no_text_panics_and_spans_are_on_characters(text in "\\PC{0,24}|[0-9/ a-z]{0,24}") {
+        let parsed: Result<Quota, ParseQuotaError> = text.parse();
+        if let Err(error) = parsed {
+            prop_assert!(text.get(error.span()).is_some());
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn serde_uses_the_text() {
+    let quota: Quota = serde_json::from_str(r#""100/min burst 20""#).unwrap();
+    assert_eq!(quota, Quota::per_minute(nonzero!(100u32)).allow_burst(nonzero!(20u32)));
+    assert_eq!(serde_json::to_string(&quota).unwrap(), r#""100/min burst 20""#);
+    let error = serde_json::from_str::<Quota>(r#""100/fortnight""#)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("expected a unit of time"), "{error}");
+}
