@@ -67,7 +67,7 @@ impl fmt::Display for InconsistentCapacity {
                 write!(f, "a full burst takes {years} years to drain, more than 200")
             }
             Self::TatTooLate => {
-                f.write_str("a theoretical arrival time more than 36 years and a full burst ahead is off the time line")
+                f.write_str("a theoretical arrival time over 36 years and a full burst ahead is off the time line")
             }
         }
     }

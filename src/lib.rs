@@ -1,7 +1,72 @@
-//! A synchronous, lock-free rate meter.
+//! A synchronous, lock-free rate meter: it is asked "does this cell conform, now?" and answers at once, yes, or no and the exact
+//! [`Instant`](std::time::Instant) from which it would be yes. It never waits, never locks, and allocates nothing on a decision.
+//!
+//! ```
+//! use ratelimit_meter::{GCRA, Quota, nonzero};
+//! use std::time::{Duration, Instant};
+//!
+//! let meter = GCRA::from_quota(Quota::per_second(nonzero!(50u32)))?; // clones share one state
+//! let now = Instant::now();
+//! assert!((0..50).all(|_| meter.check_at(now).is_ok())); // yes, exactly fifty times
+//! let denied = meter.check_at(now).unwrap_err(); // no,
+//! assert_eq!(denied.wait_time_from(now), Duration::from_millis(20)); // not for 20 ms,
+//! assert!(meter.check_at(denied.earliest_possible()).is_ok()); // and then yes
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it guarantees
+//!
+//! [`Decider`] and [`MultiDecider`] state it as ten laws, each held by a property test against an exact rational oracle. In short:
+//! in no window of time is more admitted than burst + rate * window; a rested meter admits exactly its burst; nothing is refused
+//! that exact arithmetic admits; whoever comes at the instant a denial told is admitted; a denial changes nothing. That holds from
+//! one cell in a century to 2^32 cells a second, for timestamps in any order, with any number of threads.
+//!
+//! # Which one
+//!
+//! - [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways.
+//!   Take [`LeakyBucket`] if you want to ask for its level, [`GCRA`] if you think in the standard's T and tau.
+//! - [`Allower`](example_algorithms::Allower) always says yes.
+//!
+//! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). Calls as in `ratelimit_meter` 1.x
+//! work too: [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
+//!
+//! The burst decides how a limit feels. It is the cells of one period unless set otherwise, so `100/min` may pass 100 at once and
+//! 200 in its first minute; `100/min burst 20` smooths that to 120, `100/min burst 1` is a strict spacing of 600 ms.
+//!
+//! # Time
+//!
+//! Each decision has an `_at` form that takes an `Instant`; the form without reads the meter's [clock]. Several decisions about one
+//! packet can share one reading. Tests want a [`ManualClock`](clock::ManualClock).
+//!
+//! A meter's time line begins a day before it is made and is 36.5 years long. Instants may come in any order; those off the line
+//! count as its beginning or its end.
+//!
+//! # Threads
+//!
+//! Clone a meter into each thread; clones share one atomic word. A denial only reads it, an admission is one compare-and-swap. A
+//! conforming decision orders nothing but the meter itself: it is no lock and publishes no data.
+//!
+//! # Errors
+//!
+//! A denial is [`NonConformance`], of a batch [`NegativeMultiDecision`]: small, `Copy`, errors. Numbers that make no meter are an
+//! [`InconsistentCapacity`](algorithms::InconsistentCapacity), text that makes no quota a [`ParseQuotaError`] that points at the bad
+//! part. Nothing panics but the four constructors that 1.x had as infallible ([`Builder::build`](algorithms::Builder::build),
+//! `From<Builder>`, [`GCRA::with_parameters`], `From` of its tuple), each beside a `try_` twin.
+//!
+//! # Features
+//!
+//! - `serde`: [`Quota`] as its text. Off by default.
+//!
+//! # More
+//!
+//! The [design](docs::design), its [limitations](docs::limitations), [measurements](docs::benchmarks), and how to
+//! [migrate](docs::migrating) from earlier versions and from other crates.
+
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("a meter is one 64-bit atomic word, which this target does not have");
 
 pub mod algorithms {
-    //! The metering algorithms, and the names of `ratelimit_meter` 1.x that lived here.
+    //! The metering algorithms, and the names that lived here in `ratelimit_meter` 1.x.
 
     mod continuous_state;
     mod decide;
@@ -19,6 +84,7 @@ mod cell;
 pub mod clock;
 mod decider;
 mod decision;
+pub mod docs;
 mod error;
 pub mod example_algorithms;
 mod limit;
@@ -32,3 +98,7 @@ pub use decision::{NegativeMultiDecision, NonConformance};
 pub use meter::{GCRA, LeakyBucket, Meter};
 pub use nonzero_ext::nonzero;
 pub use quota::{ParseQuotaError, Quota};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

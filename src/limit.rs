@@ -2,18 +2,17 @@
 
 use crate::error::InconsistentCapacity;
 use crate::nanos::Nanos;
-use crate::quota::Quota;
+use crate::quota::{LONGEST_REST, Quota};
 use crate::scale::Scale;
-
-/// The longest time from a full burst to rest: 200 years of 365.25 days.
-pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * 1_000_000_000;
 
 /// The numbers of one limit, none of which can overflow a word: at the end of the time line with a full burst outstanding the
 /// word is at most `volume_at(END) + tolerance < 2^64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     scale: Scale,
-    /// The units of one cell, exact.
+    /// The units of what the quota counts, exact.
+    one: u64,
+    /// The units of one cell, exact: of its weight.
     cell: u64,
     /// The burst in units, exact, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
     /// a `now` that was rounded down, would be refused.
@@ -43,6 +42,7 @@ impl Limit {
         let interval_of = |units: u32| u128::from(units) * u128::from(period_ns);
         Ok(Self {
             scale,
+            one: 1 << f,
             cell: u64::from(weight) << f,
             tolerance: (u64::from(burst) << f) + 1,
             max_batch: burst / weight,
@@ -71,6 +71,7 @@ impl Limit {
             .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(rest_ns)))?;
         Ok(Self {
             scale,
+            one: t_ns << k,
             cell: t_ns << k,
             tolerance: rest_ns << k,
             max_batch: u32::try_from(rest_ns / t_ns).unwrap_or(u32::MAX),
@@ -87,6 +88,11 @@ impl Limit {
     #[inline]
     pub(crate) const fn cost(self, n: u32) -> u64 {
         self.cell * n as u64
+    }
+
+    /// What the quota counts in `units`, rounded up.
+    pub(crate) const fn count(self, units: u64) -> u64 {
+        units.div_ceil(self.one)
     }
 
     /// The burst in units, and one more where time is rounded.
@@ -150,10 +156,10 @@ mod tests {
         #[test]
         fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
             let limit = Limit::of_quota(quota).unwrap();
-            let unit = limit.cell / u64::from(quota.weight().get());
-            prop_assert!(unit.is_power_of_two() && unit >= 2, "a cell is {unit} units");
+            prop_assert!(limit.one.is_power_of_two() && limit.one >= 2, "a cell is {} units", limit.one);
+            prop_assert_eq!(limit.cell, limit.one * u64::from(quota.weight().get()));
             prop_assert!(limit.scale.nanos_at(1) == 1, "a unit takes longer than a nanosecond");
-            prop_assert_eq!(limit.tolerance, u64::from(quota.burst().get()) * unit + 1);
+            prop_assert_eq!(limit.tolerance, u64::from(quota.burst().get()) * limit.one + 1);
         }
 
         #[test]

@@ -31,9 +31,7 @@ impl Scale {
     pub(crate) fn volume_at(self, now: Nanos) -> u64 {
         // Times have 60 bits: shifted up by four, the quotient by 2^60 is the high word of the product.
         let product = u128::from(now.get() << (u64::BITS - Nanos::BITS)) * u128::from(self.0);
-        #[expect(clippy::cast_possible_truncation, reason = "the high half of 128 bits has 64")]
-        let volume = (product >> u64::BITS) as u64;
-        volume
+        (product >> u64::BITS) as u64
     }
 
     /// The volume drained in `ns`, which may exceed a time line, rounded down; `None` if it exceeds a word.

@@ -1,5 +1,10 @@
 //! Code written for `ratelimit_meter` 1.x compiles unchanged and does what its authors meant.
-#![allow(unused_mut, unused_imports, reason = "1.x needed both; code written for it has them")]
+#![allow(
+    unused_mut,
+    unused_imports,
+    clippy::nonminimal_bool,
+    reason = "so 1.x code was written"
+)]
 
 use ratelimit_meter::algorithms::{self, Builder, InconsistentCapacity};
 use ratelimit_meter::example_algorithms::Allower;

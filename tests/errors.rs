@@ -140,7 +140,7 @@ fn the_standards_parameters_are_checked() {
     assert_eq!(late, InconsistentCapacity::TatTooLate);
     assert_eq!(
         late.to_string(),
-        "a theoretical arrival time more than 36 years and a full burst ahead is off the time line"
+        "a theoretical arrival time over 36 years and a full burst ahead is off the time line"
     );
     assert!(GCRA::try_with_parameters(200 * YEAR, Duration::ZERO, now + 236 * YEAR).is_ok());
 }

@@ -35,8 +35,9 @@ proptest! {
         }
     }
 
-    /// Where the emission interval is a whole number of nanoseconds (and a nanosecond worth more than the two units of resolution:
-    /// with at most 90 years to rest) nothing a meter says depends on its number format: verdict for verdict it is its twin.
+    /// Where the emission interval is a whole number of nanoseconds, and nothing asked or said lies beyond the time line of 36
+    /// years, nothing a meter says depends on its number format: a nanosecond is worth more than the two units of resolution, so
+    /// verdict for verdict it is its twin.
     #[test]
     fn a_meter_and_its_lock_based_twin_have_one_history(limit in whole_limits(), steps in steps()) {
         for meter in Subject::each(&limit) {

@@ -15,9 +15,10 @@ pub struct ContinuousState {
 }
 
 impl ContinuousState {
-    /// The units in the bucket at `now`.
+    /// What is in the bucket at `now`, counted as the quota counts, rounded up.
     pub(crate) fn level(self, mark: u64, now: Nanos) -> u64 {
-        mark.saturating_sub(self.limit.scale().volume_at(now))
+        let drained = self.limit.scale().volume_at(now);
+        self.limit.count(mark.saturating_sub(drained))
     }
 }
 

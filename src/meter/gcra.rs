@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 /// assert_eq!(denial.wait_time_from(now), Duration::from_millis(50));
 /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
 /// ```
-#[expect(clippy::upper_case_acronyms, reason = "its name since 1.0, and the field's")]
 pub type GCRA<C = SystemClock> = Meter<VirtualScheduling, C>;
 
 /// The standard's parameters and state: T, tau and the theoretical arrival time, `None` for a meter at rest.

@@ -7,7 +7,6 @@ mod text;
 pub use text::ParseQuotaError;
 
 use crate::error::InconsistentCapacity;
-use crate::limit::LONGEST_REST;
 use crate::nanos::whole_nanos;
 use core::num::NonZeroU32;
 use std::time::Duration;
@@ -16,6 +15,9 @@ const SECOND: u64 = 1_000_000_000;
 
 /// The most cells a second that a meter can hold.
 const FASTEST: u128 = 1 << 32;
+
+/// The longest time from a full burst to rest: 200 years of 365.25 days.
+pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 
 /// A limit as people state it: cells per period, a burst, and the weight of a cell.
 ///

@@ -1,0 +1,93 @@
+//! What does one decision cost, on one thread?
+//!
+//! Each routine asserts its own result; the floors (a bare exchange loop, `Instant::now`, the meter that is none) stand beside.
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ratelimit_meter::example_algorithms::Allower;
+use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider, Quota, nonzero};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// So fast that a loop of single decisions never meets it: 4e9 cells a second.
+const AMPLE: Quota = Quota::per_second(nonzero!(4_000_000_000u32));
+/// So slow that it is full for as long as a benchmark runs.
+const SCARCE: Quota = Quota::per_hour(nonzero!(1u32));
+/// A batch that `AMPLE` drains in 8 ns.
+const BATCH: u32 = 32;
+
+fn floors(c: &mut Criterion) {
+    let mut group = c.benchmark_group("floor");
+    let word = AtomicU64::new(0);
+    group.bench_function("exchange loop", |b| {
+        b.iter(|| {
+            let mut seen = word.load(Ordering::Relaxed);
+            while let Err(now) = word.compare_exchange_weak(seen, seen + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                seen = now;
+            }
+            seen
+        });
+    });
+    group.bench_function("Instant::now", |b| b.iter(Instant::now));
+    let allower = Allower::new();
+    group.bench_function("Allower::check", |b| {
+        b.iter(|| assert!(black_box(&allower).check().is_ok()))
+    });
+    group.finish();
+}
+
+fn decisions<M: Decider + MultiDecider>(c: &mut Criterion, name: &str, of: impl Fn(Quota) -> M) {
+    let mut group = c.benchmark_group(name);
+    let (ample, full) = (of(AMPLE), of(SCARCE));
+    // Time moves on by more than each decision takes from the meter.
+    let mut at = Instant::now();
+    let tick = Duration::from_nanos(10);
+    assert!(full.check_at(at).is_ok());
+    group.bench_function("check_at, conforming", |b| {
+        b.iter(|| {
+            at += tick;
+            assert!(black_box(&ample).check_at(at).is_ok());
+        });
+    });
+    group.bench_function("check_n_at(32), conforming", |b| {
+        b.iter(|| {
+            at += tick;
+            assert!(black_box(&ample).check_n_at(BATCH, at).is_ok());
+        });
+    });
+    let now = Instant::now();
+    group.bench_function("check_at, denied", |b| {
+        b.iter(|| assert!(black_box(&full).check_at(black_box(now)).is_err()));
+    });
+    group.bench_function("check_at, denied, and its instant", |b| {
+        b.iter(|| {
+            assert!(
+                black_box(&full)
+                    .check_at(black_box(now))
+                    .unwrap_err()
+                    .earliest_possible()
+                    > now
+            )
+        });
+    });
+    let ample = of(AMPLE);
+    group.bench_function("check, conforming", |b| {
+        b.iter(|| assert!(black_box(&ample).check().is_ok()))
+    });
+    group.bench_function("check, denied", |b| {
+        b.iter(|| assert!(black_box(&full).check().is_err()))
+    });
+    group.finish();
+}
+
+fn gcra(c: &mut Criterion) {
+    decisions(c, "GCRA", |quota| GCRA::from_quota(quota).unwrap());
+}
+
+fn leaky_bucket(c: &mut Criterion) {
+    decisions(c, "LeakyBucket", |quota| LeakyBucket::from_quota(quota).unwrap());
+}
+
+criterion_group!(benches, floors, gcra, leaky_bucket);
+criterion_main!(benches);

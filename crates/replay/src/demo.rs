@@ -1,0 +1,95 @@
+//! Traffic made up for a first look: always the same.
+
+use crate::Error;
+use crate::event::{Event, Keys, Trace};
+use crate::input::{BadLines, By};
+use crate::merge;
+
+/// The limits to compare where none are given: too strict a burst, a fitting one, and too much of all.
+pub const LIMITS: [&str; 3] = ["2/s", "2/s burst 20", "10/s burst 200"];
+
+/// What the traffic is.
+pub const STORY: &str = "\
+Ten minutes of made-up traffic: 40 people, who open a page of about ten files now and then; a backup
+job, which sends 600 requests within ten seconds; and a crawler, which never stops. What would each
+limit do to them?
+";
+
+/// How to read the report.
+pub const LEGEND: &str = "\
+denied        what did not conform; it is not asked again in a replay
+keys denied   whom the limit hits: a good one spares people, and keeps jobs and crawlers in check
+longest wait  the most that a denied request was told to wait; the meter's answer is exact
+Now with your own: meter-replay --limit 10/s --limit \"100/min burst 20\" access.log
+";
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const SPAN: u64 = 10 * MINUTE;
+
+/// 2024-05-20 12:00:00 UTC.
+const START: i64 = 1_716_206_400_000_000_000;
+
+/// The traffic of [`STORY`].
+///
+/// # Errors
+///
+/// None, as its keys are few.
+pub fn trace() -> Result<Trace, Error> {
+    let mut keys = Keys::default();
+    let mut random = Random(0x5EED);
+    let mut clients = Vec::new();
+    for person in 1..=40 {
+        clients.push((format!("person-{person:02}"), visits(&mut random)));
+    }
+    clients.push((
+        "backup-job".to_owned(),
+        steps(4 * MINUTE, 600, &mut random, SECOND / 60),
+    ));
+    clients.push(("crawler".to_owned(), steps(0, 3_000, &mut random, SECOND / 5)));
+    let mut files = Vec::new();
+    for (name, times) in clients {
+        let key = keys.intern(name.as_bytes())?;
+        let event = |after: u64| Event {
+            time: START.saturating_add_unsigned(after),
+            cost: 1,
+            key,
+        };
+        files.push(times.into_iter().filter(|&after| after < SPAN).map(event).collect());
+    }
+    Ok(Trace {
+        events: merge::by_time(files),
+        keys,
+        by: By::Column("client".to_owned()),
+        bad: BadLines::default(),
+    })
+}
+
+/// A page every half minute or so, with its 6 to 14 files within a second.
+fn visits(random: &mut Random) -> Vec<u64> {
+    let mut times = Vec::new();
+    let mut page = random.below(MINUTE);
+    while page < SPAN {
+        let files = 6 + random.below(9);
+        times.extend((0..files).map(|_| page + random.below(SECOND)));
+        page += 15 * SECOND + random.below(30 * SECOND);
+    }
+    times
+}
+
+/// Requests from `start` on, `gap` apart on average.
+fn steps(start: u64, count: u64, random: &mut Random, gap: u64) -> Vec<u64> {
+    (0..count).map(|step| start + step * gap + random.below(gap)).collect()
+}
+
+/// `SplitMix64` of Steele, Lea and Flood (2014).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}

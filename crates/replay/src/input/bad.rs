@@ -1,0 +1,89 @@
+//! Lines that give no event: counted, and the first few kept to be shown.
+
+use std::fmt;
+
+use crate::stamp::StampError;
+use crate::text;
+
+/// Why a line gives no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadLine {
+    /// Neither Common nor Combined Log Format.
+    #[error("not a line of Common or Combined Log Format")]
+    NotALogLine,
+    /// The rest is fine, the time is not.
+    #[error("{0}")]
+    Stamp(#[from] StampError),
+    /// A record is not as long as the header.
+    #[error("the header has {expected} fields, this has {found}")]
+    Fields {
+        /// How many fields the record has.
+        found: usize,
+        /// How many fields the header has.
+        expected: usize,
+    },
+    /// The cells asked are not a number, or less than zero.
+    #[error("the cost is not a whole number")]
+    Cost,
+}
+
+/// A bad line, to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quoted {
+    file: String,
+    line: u64,
+    reason: BadLine,
+    text: String,
+}
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            reason,
+            text,
+        } = self;
+        write!(f, "{file}:{line}: {reason}: `{text}`")
+    }
+}
+
+/// All bad lines of a run.
+#[derive(Debug, Default)]
+pub struct BadLines {
+    count: u64,
+    quoted: Vec<Quoted>,
+}
+
+impl BadLines {
+    /// How many bad lines are kept to be shown.
+    const QUOTED: usize = 5;
+    /// How many characters of a bad line are shown.
+    const WIDTH: usize = 60;
+
+    /// Counts `lines` lines from line `line` (the first is 1) of `file` on, which together read `text`.
+    pub fn add(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
+        self.count += lines;
+        if self.quoted.len() < Self::QUOTED {
+            let text = text::printable(text, Self::WIDTH);
+            self.quoted.push(Quoted {
+                file: file.to_owned(),
+                line,
+                reason,
+                text,
+            });
+        }
+    }
+
+    /// How many lines were bad.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The first few of them.
+    #[must_use]
+    pub fn quoted(&self) -> &[Quoted] {
+        &self.quoted
+    }
+}

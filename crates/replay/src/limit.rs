@@ -1,0 +1,98 @@
+//! A limit to try: its text, and meters made of it.
+
+use clap::ValueEnum;
+use ratelimit_meter::algorithms::InconsistentCapacity;
+use ratelimit_meter::clock::ManualClock;
+use ratelimit_meter::{GCRA, LeakyBucket, MultiDecider, Quota};
+
+use crate::Error;
+
+/// How a meter keeps its account. For equal limits the two decide alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Algorithm {
+    /// The generic cell rate algorithm: keeps the time at which the next cell is due.
+    #[default]
+    Gcra,
+    /// The leaky bucket: keeps the level.
+    LeakyBucket,
+}
+
+#[derive(Debug, Clone)]
+enum Prototype {
+    Gcra(GCRA),
+    LeakyBucket(LeakyBucket),
+}
+
+/// A limit to try.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    quota: Quota,
+    prototype: Prototype,
+}
+
+impl Limit {
+    /// Reads a limit such as `10/s` or `100/min burst 20`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadLimit`] with the bad part, [`Error::InconsistentLimit`] if no meter has such numbers.
+    pub fn parse(text: &str, algorithm: Algorithm) -> Result<Self, Error> {
+        let quota = text.parse::<Quota>().map_err(|reason| {
+            let span = reason.span();
+            let bad = text.get(span.clone()).unwrap_or_default();
+            let behind = text.get(span.end..).unwrap_or_default().trim();
+            let place = match (bad, behind) {
+                ("", "") => "at its end".to_owned(),
+                ("", behind) => format!("before `{behind}`"),
+                (bad, _) => format!("at `{bad}`"),
+            };
+            Error::BadLimit {
+                text: text.to_owned(),
+                reason,
+                place,
+            }
+        })?;
+        Self::new(quota, algorithm).map_err(|source| Error::InconsistentLimit {
+            text: text.to_owned(),
+            source,
+        })
+    }
+
+    /// The limit of a quota.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if no meter has such numbers.
+    pub fn new(quota: Quota, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
+        let prototype = match algorithm {
+            Algorithm::Gcra => Prototype::Gcra(GCRA::from_quota(quota)?),
+            Algorithm::LeakyBucket => Prototype::LeakyBucket(LeakyBucket::from_quota(quota)?),
+        };
+        Ok(Self { quota, prototype })
+    }
+
+    /// What is metered.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// A meter at rest, of its own.
+    pub(crate) fn meter(&self, clock: &ManualClock) -> Box<dyn MultiDecider> {
+        match self.prototype.clone() {
+            Prototype::Gcra(meter) => Box::new(meter.with_clock(clock.clone())),
+            Prototype::LeakyBucket(meter) => Box::new(meter.with_clock(clock.clone())),
+        }
+    }
+
+    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds.
+    pub(crate) fn time_to_rest_ns(&self) -> u64 {
+        let volume = self
+            .quota
+            .period()
+            .as_nanos()
+            .saturating_mul(u128::from(self.quota.burst().get()));
+        let ns = volume.div_ceil(u128::from(self.quota.cells().get())).saturating_add(1);
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,281 @@
+//! The tool itself: what it prints, what it complains about, and with which exit code.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn meter_replay(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_meter-replay"))
+        .args(arguments)
+        .output()
+        .expect("the tool runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the tool prints UTF-8")
+}
+
+/// A file for one test, named by it.
+fn file(name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).expect("a writable folder for tests");
+    path.to_str().expect("a folder in UTF-8").to_owned()
+}
+
+/// The one line on stderr of a run that fails.
+fn complaint(arguments: &[&str]) -> String {
+    let output = meter_replay(arguments);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+    assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
+    told.trim_end().trim_start_matches("meter-replay: ").to_owned()
+}
+
+fn report(arguments: &[&str]) -> String {
+    let output = meter_replay(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn log_line(client: &str, second: u32) -> String {
+    format!("{client} - - [20/May/2024:00:00:{second:02} +0000] \"GET / HTTP/1.1\" 200 5\n")
+}
+
+#[test]
+fn the_demo_explains_itself_and_is_always_the_same() {
+    let demo = report(&["--demo"]);
+    assert_eq!(report(&["--demo"]), demo);
+    assert!(demo.lines().all(|line| line.chars().count() <= 100), "{demo}");
+    let table = "
+  limit           cells asked  admitted  denied  denied %  keys denied
+  2/s                  11,369     3,538   7,831     68.9%     42 of 42
+  2/s burst 20         11,369     9,027   2,342     20.6%      2 of 42
+  10/s burst 200       11,369    11,068     301      2.6%      1 of 42
+
+Hardest hit by 2/s:
+  key         cells asked  denied  denied %  longest wait
+  crawler           3,000   1,799     60.0%      404.8 ms
+";
+    assert!(demo.contains(table), "{demo}");
+    assert_eq!(
+        report(&["--demo", "--algorithm", "leaky-bucket"]),
+        demo.replace("\ngcra", "\nleaky bucket")
+    );
+}
+
+#[test]
+fn asked_is_admitted_and_denied_together() {
+    let demo = report(&[
+        "--demo",
+        "--limit",
+        "1/s",
+        "--limit",
+        "5/s burst 9",
+        "--limit",
+        "10000000/s",
+    ]);
+    let mut limits = 0;
+    for line in demo.lines().filter(|line| line.ends_with(" of 42")) {
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .filter_map(|word| word.replace(',', "").parse().ok())
+            .collect();
+        let [asked, admitted, denied] = numbers[numbers.len() - 5..numbers.len() - 2] else {
+            panic!("{line}")
+        };
+        assert_eq!(asked, admitted + denied, "{line}");
+        limits += 1;
+    }
+    assert_eq!(limits, 3, "{demo}");
+    assert!(demo.contains("Nobody is hit by 10000000/s."), "{demo}");
+}
+
+#[test]
+fn what_is_missing_or_bad_is_told_in_one_line() {
+    let log = file("complaints.log", log_line("192.0.2.1", 1));
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[],
+            "no limit to try: give at least one, such as --limit 10/s, or see --demo",
+        ),
+        (
+            &[&log],
+            "no limit to try: give at least one, such as --limit 10/s, or see --demo",
+        ),
+        (
+            &["--limit", "10/s"],
+            "nothing to replay: name at least one file, or see --demo",
+        ),
+        (
+            &["--limit", "10/s", "--cost", "bytes", &log],
+            "each of its lines asks for one cell",
+        ),
+        (
+            &["--limit", "10/s", "--time", "date", &log],
+            "each of its lines has its stamp in brackets",
+        ),
+        (&["--limit", "10/s", "--by", "host", &log], "say --by ip or --by all"),
+        (&["--limit", "10/s", "--key", "ip", &log], "say --by ip or --by all"),
+        (&["--limit", "ten/s", "--demo"], "`ten`"),
+        (&["--limit", "10/fortnight", "--demo"], "`fortnight`"),
+        (&["--limit", "100/min brust 20", "--demo"], "`brust`"),
+        (&["--limit", "100/min burst", "--demo"], "at its end"),
+        (&["--limit", "0/s", "--demo"], "`0`"),
+        (&["--limit", "1/s weight 2", "--demo"], "weight 2"),
+        (&["--limit", "10/s", "--limit", "1/201000d", "--demo"], "200"),
+    ];
+    for (arguments, expected) in table {
+        let complaint = complaint(arguments);
+        assert!(complaint.contains(expected), "{arguments:?}: {complaint}");
+    }
+    let missing = complaint(&["--limit", "10/s", &log, "no-such-file.log"]);
+    assert!(missing.starts_with("no-such-file.log: "), "{missing}");
+    assert!(complaint(&["--limit", "10/s", env!("CARGO_TARGET_TMPDIR")]).starts_with(env!("CARGO_TARGET_TMPDIR")));
+}
+
+#[test]
+fn columns_are_told_when_one_is_missing() {
+    let table = file("columns.csv", "when,user,n\n1,a,1\n");
+    let columns = "the columns are `when`, `user`, `n`";
+    assert!(complaint(&["--limit", "1/s", &table]).contains(columns));
+    assert!(complaint(&["--limit", "1/s", "--time", "when", "--by", "ip", &table]).contains(columns));
+    assert!(complaint(&["--limit", "1/s", "--time", "when", "--cost", "cells", &table]).contains(columns));
+    report(&[
+        "--limit", "1/s", "--time", "when", "--key", "user", "--cost", "n", &table,
+    ]);
+}
+
+#[test]
+fn a_key_column_and_what_it_is_by_are_not_both_given() {
+    for arguments in [
+        &["--by", "ip", "--key", "user"][..],
+        &["--demo", "--by", "all"],
+        &["--demo", "a.log"],
+    ] {
+        assert_eq!(meter_replay(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_column_named_all_is_a_key_by_its_own_option() {
+    let table = file("all.csv", "time,all\n1,a\n1,b\n");
+    assert!(report(&["--limit", "1/s", "--key", "all", &table]).contains("0 of 2"));
+    assert!(report(&["--limit", "1/s", "--by", "all", &table]).contains("1 of 1"));
+}
+
+#[test]
+fn bad_lines_are_counted_and_the_first_few_quoted() {
+    let mut log: Vec<u8> = b" \"curl/7.54.0\"\n\n   \n".to_vec();
+    log.extend(log_line("2001:db8::1", 1).bytes());
+    for number in 0..9 {
+        log.extend_from_slice(format!("what {number} \u{1b}[31m").as_bytes());
+        log.extend_from_slice(b"\xff\r\n");
+    }
+    let log = file("bad.log", log);
+    let output = meter_replay(&["--limit", "1/s", &log]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output.stdout).starts_with("1 request, "),
+        "{}",
+        text(&output.stdout)
+    );
+    assert!(text(&output.stdout).contains("lines skipped as bad: 10"));
+    let told = text(&output.stderr);
+    let quoted: Vec<&str> = told.lines().collect();
+    let reason = "not a line of Common or Combined Log Format";
+    assert_eq!(quoted.len(), 6, "{told}");
+    assert_eq!(quoted[0], format!("{log}:1: {reason}: ` \"curl/7.54.0\"`"));
+    assert_eq!(quoted[1], format!("{log}:5: {reason}: `what 0 \\u{{1b}}[31m\u{fffd}`"));
+    assert_eq!(
+        quoted[5],
+        "meter-replay: skipped 10 of 11 lines as bad; the first few are above"
+    );
+}
+
+#[test]
+fn nothing_but_bad_lines_is_an_error_and_nothing_at_all_is_not() {
+    let bad = file("all-bad.log", "one\ntwo\n\n");
+    let blank = file("blank.log", "\n\r\n");
+    let empty = file("empty.log", "");
+    let told = complaint(&["--limit", "1/s", &bad, &empty]);
+    assert!(told.starts_with("no line could be read; the first of 2 is "), "{told}");
+    assert!(
+        told.ends_with("all-bad.log:1: not a line of Common or Combined Log Format: `one`"),
+        "{told}"
+    );
+    assert!(report(&["--limit", "1/s", &blank, &empty]).starts_with("0 requests\n"));
+}
+
+#[test]
+fn rotated_files_give_the_same_in_any_order() {
+    let older: String = [1, 5, 5, 3].map(|second| log_line("192.0.2.1", second)).concat();
+    let newer: String = [5, 6, 8].map(|second| log_line("192.0.2.1", second)).concat();
+    let (older, newer) = (file("rotated.log.1", older), file("rotated.log", newer));
+    let expected = report(&["--limit", "1/2s", &older, &newer]);
+    assert!(expected.contains("7         4       3"), "{expected}");
+    assert_eq!(report(&["--limit", "1/2s", &newer, &older]), expected);
+}
+
+#[test]
+fn logs_and_tables_are_not_mixed_unless_both_are_keyed_alike() {
+    let log = file("mixed.log", log_line("192.0.2.1", 1));
+    let table = file("mixed.csv", "time,ip\n2024-05-20T00:00:01Z,192.0.2.1\n");
+    assert!(complaint(&["--limit", "1/s", &log, &table]).contains("say --by ip or --by all for both"));
+    assert!(report(&["--limit", "1/s", "--by", "ip", &log, &table]).contains("1 of 1"));
+    assert!(report(&["--limit", "1/s", "--by", "all", &table, &log]).contains("1 of 1"));
+}
+
+#[test]
+fn requests_larger_than_the_burst_are_counted_apart() {
+    let table = file(
+        "large.csv",
+        "time,cost\n0,10\n1,0\n1,11\n1,4294967296\n2,99999999999999999999\n9,1\n",
+    );
+    let report = report(&["--limit", "10/min", "--cost", "cost", &table]);
+    let line = report
+        .lines()
+        .find(|line| line.starts_with("  10/min "))
+        .expect("a line for the limit");
+    let asked = u128::from(u64::MAX) + 4_294_967_296 + 22;
+    let numbers: Vec<String> = line.split_whitespace().map(|word| word.replace(',', "")).collect();
+    assert_eq!(
+        numbers[1..4],
+        [asked.to_string(), "11".to_owned(), (asked - 11).to_string()],
+        "{report}"
+    );
+    assert_eq!(numbers.last().map(String::as_str), Some("3"), "{report}");
+}
+
+#[test]
+fn traffic_of_decades_is_measured_or_refused() {
+    let table = file("decades.csv", "time\n-6000000000\n0\n0\n6000000000\n");
+    assert!(report(&["--limit", "1/d", &table]).contains("  4         3       1"));
+    let yearly: String = (0..30_u64).map(|year| format!("{}\n", year * 31_557_600)).collect();
+    let table = file("yearly.csv", format!("time\n{yearly}"));
+    let told = complaint(&["--limit", "1/7000d", &table]);
+    assert!(
+        told.contains("`all` spans more than 20 years in which 1/7000d never comes to rest"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut arguments = vec!["--demo"];
+    for _ in 0..300 {
+        arguments.extend(["--limit", "1/s"]);
+    }
+    // More than any pipe holds, so the tool does come to write to the closed one.
+    let long = report(&arguments);
+    assert!(long.len() > 100_000, "{}", long.len());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_meter-replay"))
+        .args(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the tool ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}

@@ -1,0 +1,148 @@
+//! Real traffic, recorded by others, against a second opinion: `check.py` shares no code with the tool.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Parser as _;
+use meter_replay::cli::Cli;
+use meter_replay::{input, replay};
+
+/// The folder of the recordings, unless this machine has none, or nothing to run the script.
+fn recordings() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    if !folder.is_dir() {
+        eprintln!("skipped: there is no {}", folder.display());
+        return None;
+    }
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no python3");
+        return None;
+    }
+    Some(folder)
+}
+
+/// A line for each limit, and the number of bad lines: as the script prints them.
+fn ours(arguments: &[String]) -> String {
+    let cli = Cli::parse_from(arguments);
+    let trace = input::read(&cli.files, &cli.options()).expect("the recordings can be read");
+    let limits = cli.limits().expect("good limits");
+    let outcomes = replay::replay(&trace, &limits, cli.top).expect("days, not decades");
+    let mut lines = String::new();
+    for (text, outcome) in cli.limits.iter().zip(outcomes) {
+        let (asked, admitted, denied) = (outcome.asked, outcome.admitted, outcome.denied);
+        lines += &format!("{text}\t{asked}\t{admitted}\t{denied}\t{}\n", outcome.keys_denied);
+    }
+    lines + &format!("bad\t{}\n", trace.bad.count())
+}
+
+fn check(limits: &[&str], options: &[&str], files: impl IntoIterator<Item = PathBuf>) -> String {
+    let limits = limits.iter().flat_map(|&limit| ["--limit", limit]);
+    let mut arguments: Vec<String> = limits.chain(options.iter().copied()).map(str::to_owned).collect();
+    arguments.extend(files.into_iter().map(|file| file.display().to_string()));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check.py");
+    let output = Command::new("python3")
+        .arg(script)
+        .args(&arguments)
+        .output()
+        .expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = String::from_utf8(output.stdout).expect("numbers");
+    for algorithm in ["gcra", "leaky-bucket"] {
+        let mut all = vec![
+            "meter-replay".to_owned(),
+            "--algorithm".to_owned(),
+            algorithm.to_owned(),
+        ];
+        all.extend_from_slice(&arguments);
+        assert_eq!(ours(&all), expected, "{algorithm}");
+    }
+    expected
+}
+
+const LIMITS: [&str; 7] = [
+    "1/s",
+    "100/min burst 20",
+    "10/s",
+    "1/6s",
+    "7/13s burst 3",
+    "1000/d burst 50 weight 2",
+    "1/h",
+];
+
+fn erddap(folder: &Path) -> Vec<PathBuf> {
+    (1..=9)
+        .map(|day| folder.join(format!("erddap-nginx-2024/tomcat-access.log.{day}")))
+        .collect()
+}
+
+#[test]
+fn a_rotated_access_log_agrees_in_any_order_of_its_files() {
+    let Some(folder) = recordings() else { return };
+    let files = erddap(&folder);
+    let table = check(&LIMITS, &[], files.clone());
+    assert!(table.ends_with("bad\t5796\n"), "{table}");
+    assert!(table.contains("\t10479\t"), "{table}");
+    let shuffled = [4, 0, 8, 2, 6, 1, 7, 3, 5].map(|at: usize| files[at].clone());
+    assert_eq!(check(&LIMITS, &["--by", "ip"], shuffled), table);
+    check(&LIMITS, &["--by", "all"], files);
+}
+
+#[test]
+fn tab_separated_text_agrees() {
+    let Some(folder) = recordings() else { return };
+    let file = folder.join("nasa-http-19950801.tsv");
+    for by in ["host", "response", "all"] {
+        let table = check(&LIMITS, &["--by", by], [file.clone()]);
+        assert!(table.contains("\t30969\t") && table.ends_with("bad\t0\n"), "{table}");
+    }
+    check(
+        &["100000/min", "2000/s burst 5000000"],
+        &["--by", "host", "--cost", "bytes"],
+        [file],
+    );
+}
+
+#[test]
+fn comma_separated_text_with_costs_agrees() {
+    let Some(folder) = recordings() else { return };
+    let limits = [
+        "100000/min",
+        "100000/min burst 5000",
+        "1000/s burst 3000",
+        "400000/min weight 2",
+        "3000000/h",
+    ];
+    for (name, requests) in [("azure-llm-code-2023.csv", 8_819), ("azure-llm-conv-2023.csv", 19_366)] {
+        let file = folder.join(name);
+        for column in ["ContextTokens", "GeneratedTokens"] {
+            check(&limits, &["--cost", column], [file.clone()]);
+        }
+        let table = check(&LIMITS, &[], [file]);
+        assert!(table.contains(&format!("\t{requests}\t")), "{table}");
+    }
+}
+
+#[test]
+fn traffic_of_several_files_is_one_traffic() {
+    let Some(folder) = recordings() else { return };
+    let files = ["azure-llm-conv-2023.csv", "azure-llm-code-2023.csv"].map(|name| folder.join(name));
+    check(
+        &["200000/min", "1000000/h burst 20000"],
+        &["--cost", "ContextTokens"],
+        files.clone(),
+    );
+    let logs = erddap(&folder).into_iter().chain(files);
+    check(&["1/s", "600/h"], &["--by", "all"], logs);
+}
+
+#[test]
+fn a_packet_capture_is_told_to_be_no_log() {
+    let Some(folder) = recordings() else { return };
+    for name in ["ndpi-netflix.pcap", "ndpi-teams.pcap"] {
+        let error = input::read(&[folder.join(name)], &input::Options::default())
+            .expect_err("not text")
+            .to_string();
+        assert!(error.starts_with("no line could be read; "), "{error}");
+        assert!(!error.chars().any(char::is_control), "{error}");
+    }
+}

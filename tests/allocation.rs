@@ -1,0 +1,73 @@
+//! A decision allocates nothing, be it yes or no, of one cell or many (`ratelimit_meter` 1 leaked an allocation per accepted cell).
+#![expect(unsafe_code, reason = "a global allocator that counts cannot be written without")]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::time::Instant;
+use support::limit::Limit;
+use support::subject::{gcra, leaky_bucket};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is handed on to the system's allocator as it came; the count is a `Cell` of the thread that needs neither
+// allocation nor destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise about `layout` is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: `block` came from `alloc` above, which is the system's, with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How many allocations of this thread `work` makes.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let limit = Limit::per_second(100);
+    let (gcra, bucket) = (gcra(&limit), leaky_bucket(&limit));
+    let at = Instant::now();
+    let made = allocations(|| {
+        for n in (0..5).cycle().take(1000) {
+            let _ = black_box((gcra.check_at(at), gcra.check_n_at(n, at), gcra.check(), gcra.check_n(n)));
+            let _ = black_box((
+                bucket.check_at(at),
+                bucket.check_n_at(n, at),
+                bucket.check(),
+                bucket.check_n(n),
+            ));
+            let _ = black_box((gcra.check_n(u32::MAX), bucket.check_n(u32::MAX), bucket.level_at(at)));
+            let _ = black_box(gcra.check_at(at).map_err(|denied| denied.wait_time_from(at)));
+        }
+    });
+    assert_eq!(made, 0);
+}
+
+#[test]
+fn clones_and_dropped_meters_leave_nothing_behind() {
+    let meter = gcra(&Limit::per_second(100));
+    assert_eq!(allocations(|| drop(black_box(meter.clone()))), 0, "a clone is a handle");
+    assert!(
+        allocations(|| drop(black_box(gcra(&Limit::per_second(1))))) > 0,
+        "the counter counts"
+    );
+}

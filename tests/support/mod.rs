@@ -1,0 +1,14 @@
+//! What the law tests share: an exact bucket, a checker of windows, a lock-based twin and traffic. Only `subject` knows the
+//! crate; the others compute what is right on their own and share neither code nor types nor number format with it.
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own and uses the part it needs"
+)]
+
+pub(crate) mod limit;
+pub(crate) mod oracle;
+pub(crate) mod subject;
+pub(crate) mod time;
+pub(crate) mod traffic;
+pub(crate) mod twin;
+pub(crate) mod window;

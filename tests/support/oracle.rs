@@ -1,0 +1,78 @@
+//! The exact bucket: a level in 1/period of a unit that falls by `cells` every nanosecond. Whole numbers, nothing rounded.
+
+use super::limit::Limit;
+
+/// What an oracle, a twin or a meter says to a question; instants are nanoseconds from the origin of the asker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Conforms,
+    /// Denied; conforms from this instant on.
+    From(i128),
+    /// More cells than ever conform at once.
+    Never,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    limit: Limit,
+    /// When cells last went in, and the level just after. Until then the bucket has been empty for ever.
+    last: Option<(i128, i128)>,
+}
+
+impl Bucket {
+    pub(crate) fn new(limit: Limit) -> Bucket {
+        Bucket { limit, last: None }
+    }
+
+    /// A bucket found at `level` (in 1/period of a unit) at instant `at`.
+    pub(crate) fn filled(limit: Limit, level: i128, at: i128) -> Bucket {
+        Bucket {
+            limit,
+            last: Some((at, level)),
+        }
+    }
+
+    /// The level at `at`; an instant before the last cells finds it fuller by what had not yet drained.
+    pub(crate) fn level(&self, at: i128) -> i128 {
+        self.last
+            .map_or(0, |(then, level)| (level - self.limit.drained(at - then)).max(0))
+    }
+
+    /// By how much `n` cells at `at` overflow the bucket; not positive when they conform.
+    pub(crate) fn excess(&self, n: u32, at: i128) -> i128 {
+        self.level(at) + self.limit.cost(n) - self.limit.capacity()
+    }
+
+    /// How many cells conform at `at`.
+    pub(crate) fn room(&self, at: i128) -> u32 {
+        let free = (self.limit.capacity() - self.level(at)).max(0);
+        u32::try_from(free / self.limit.cost(1)).unwrap_or(u32::MAX)
+    }
+
+    /// What is right to say to `n` cells at `at`.
+    pub(crate) fn judge(&self, n: u32, at: i128) -> Verdict {
+        if self.limit.cost(n) > self.limit.capacity() {
+            return Verdict::Never;
+        }
+        match self.excess(n, at) {
+            excess if excess > 0 && n > 0 => Verdict::From(at + self.limit.time_to_drain(excess)),
+            _ => Verdict::Conforms,
+        }
+    }
+
+    /// Puts `n` cells in, whether they conform or not.
+    pub(crate) fn take(&mut self, n: u32, at: i128) {
+        if n > 0 {
+            self.last = Some((at, self.level(at) + self.limit.cost(n)));
+        }
+    }
+
+    /// Judges `n` cells and puts them in when they conform.
+    pub(crate) fn decide(&mut self, n: u32, at: i128) -> Verdict {
+        let verdict = self.judge(n, at);
+        if verdict == Verdict::Conforms {
+            self.take(n, at);
+        }
+        verdict
+    }
+}

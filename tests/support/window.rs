@@ -1,0 +1,68 @@
+//! Law 1 over a record of admissions, whatever the order they were made in.
+
+use super::limit::Limit;
+use super::oracle::Verdict;
+
+/// What was admitted when.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    limit: Limit,
+    admitted: Vec<(i128, u32)>,
+}
+
+impl Record {
+    pub(crate) fn new(limit: Limit) -> Record {
+        Record {
+            limit,
+            admitted: Vec::new(),
+        }
+    }
+
+    /// Notes the answer to a question, and hands it back.
+    pub(crate) fn note(&mut self, n: u32, at: i128, verdict: Verdict) -> Verdict {
+        if verdict == Verdict::Conforms {
+            self.admitted.push((at, n));
+        }
+        verdict
+    }
+
+    pub(crate) fn merge(&mut self, other: Record) {
+        self.admitted.extend(other.admitted);
+    }
+
+    /// The cells admitted.
+    pub(crate) fn cells(&self) -> u64 {
+        self.admitted.iter().map(|&(_, n)| u64::from(n)).sum()
+    }
+
+    /// By how much the worst of all windows is above B + R*v, in 1/period of a unit.
+    ///
+    /// Only windows from one admission to another matter. The worst one that ends at an admission is that admission alone or
+    /// the worst that ends at the admission before it, less what the time between is worth.
+    pub(crate) fn worst_window(&self) -> i128 {
+        let mut sorted = self.admitted.clone();
+        sorted.sort_unstable();
+        let mut worst = 0;
+        let mut ending_here = 0;
+        let mut before = None;
+        for (at, n) in sorted {
+            let drained = before.map_or(0, |then| self.limit.drained(at - then));
+            ending_here = (ending_here - drained).max(0) + self.limit.cost(n);
+            worst = worst.max(ending_here);
+            before = Some(at);
+        }
+        worst - self.limit.capacity()
+    }
+
+    /// Law 1: at most B + R*v in every window, and two units of 2^-f for the resolution of the word.
+    #[track_caller]
+    pub(crate) fn assert_law_1(&self, who: &str) {
+        let (worst, allowed) = (self.worst_window(), self.limit.resolution());
+        assert!(
+            worst <= allowed,
+            "{who}: a window is {worst}/{period} units above B + R*v and the resolution explains {allowed}: {limit:?}",
+            period = self.limit.period,
+            limit = self.limit,
+        );
+    }
+}
