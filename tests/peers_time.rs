@@ -53,10 +53,9 @@ fn packets_of_64_bytes_at_10_gigabits_are_not_sped_up() {
         for meter in Subject::each(&limit) {
             let mut record = Record::new(limit);
             let mut at = 0;
-            while at < S / 100_000 {
-                match record.note(1, at, meter.single(at)) {
-                    From(earliest) => at = earliest,
-                    _ => assert!(record.cells() < 1_000_000, "{}: unlimited", meter.name),
+            for _ in 0..2000 {
+                if let From(earliest) = record.note(1, at, meter.single(at)) {
+                    at = earliest;
                 }
             }
             record.assert_law_1(meter.name);
