@@ -15,6 +15,7 @@
 #[cfg(ratelimit_meter_spurious)]
 mod spurious;
 
+use core::hint::spin_loop;
 #[cfg(ratelimit_meter_loom)]
 use loom::sync::{
     Arc,
@@ -64,36 +65,80 @@ impl Word for AtomicU64 {
 
 /// A shared word; clones are handles of the same one.
 #[derive(Debug, Clone)]
-pub(crate) struct Cell(Arc<State>);
+pub(crate) struct Cell(Arc<Line>);
+
+/// A word with a line to itself, and with the neighbour that adjacent-line prefetchers fetch along, so that neither another meter's
+/// admissions nor a count of handles take it away.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Line(State);
 
 impl Cell {
     /// A new word of its own.
     pub(crate) fn new(word: u64) -> Self {
-        Self(Arc::new(Word::holding(word)))
+        Self(Arc::new(Line(Word::holding(word))))
     }
 
     /// Reads the word once.
     #[inline]
     pub(crate) fn load(&self) -> u64 {
-        Word::load(&*self.0)
+        Word::load(&self.0.0)
     }
 
     /// Replaces the word by what `decide` makes of it, in one atomic step, or leaves it alone if `decide` denies.
     #[inline]
     pub(crate) fn update<D>(&self, decide: impl Fn(u64) -> Result<u64, D>) -> Result<(), D> {
-        update(&*self.0, decide)
+        update(&self.0.0, decide)
     }
 }
 
 #[inline]
 fn update<D>(word: &impl Word, decide: impl Fn(u64) -> Result<u64, D>) -> Result<(), D> {
-    let mut seen = word.load();
+    let seen = word.load();
+    let new = decide(seen)?;
+    match word.compare_exchange_weak(seen, new) {
+        Ok(()) => Ok(()),
+        Err(current) => retry(word, seen, current, decide),
+    }
+}
+
+/// How often one call pauses after a lost race, and for how many spin-loop hints.
+///
+/// The winner keeps the line for its next decisions instead of passing it to and fro. Two threads on one word, per call: no pause
+/// 43 ns and a 99.9th percentile of 0.2 us, these 25 ns and 0.6 us, four times as long 23 ns and 2.3 us (table in
+/// `docs/benchmarks.md`). A hint takes 28 ns on Zen 5 and 56 ns on Skylake and later, so that one call pauses for at most 1.8 us.
+const PAUSES: u32 = 2;
+const HINTS: u32 = 16;
+
+#[cold]
+#[inline(never)]
+fn retry<D>(
+    word: &impl Word,
+    mut seen: u64,
+    mut current: u64,
+    decide: impl Fn(u64) -> Result<u64, D>,
+) -> Result<(), D> {
+    let mut pauses = PAUSES;
     loop {
+        // A spurious failure is no race.
+        if current != seen && pauses > 0 {
+            pauses -= 1;
+            pause();
+            current = word.load();
+        }
+        seen = current;
         let new = decide(seen)?;
         match word.compare_exchange_weak(seen, new) {
             Ok(()) => return Ok(()),
-            Err(current) => seen = current,
+            Err(other) => current = other,
         }
+    }
+}
+
+fn pause() {
+    // Loom takes a hint for a yield, and has no caches to be kind to.
+    if cfg!(not(ratelimit_meter_loom)) {
+        (0..HINTS).for_each(|_| spin_loop());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a meter says when it says no.
 
 use crate::algorithms::Denial;
-use crate::nanos::TimeLine;
+use crate::nanos::{self, Nanos};
 use core::error::Error;
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -31,14 +31,21 @@ use std::time::{Duration, Instant};
 /// [`earliest_possible`]: NonConformance::earliest_possible
 #[derive(Clone, Copy)]
 pub struct NonConformance {
-    time_line: TimeLine,
+    /// Of the meter's time line.
+    beginning: Instant,
     denial: Denial,
 }
 
 impl NonConformance {
     #[inline]
-    pub(crate) const fn new(time_line: TimeLine, denial: Denial) -> Self {
-        Self { time_line, denial }
+    pub(crate) const fn new(beginning: Instant, denial: Denial) -> Self {
+        Self { beginning, denial }
+    }
+
+    /// Whether the request would have conformed at `now`.
+    #[inline]
+    pub(crate) fn is_over_by(&self, now: Nanos) -> bool {
+        self.denial.is_over_by(now)
     }
 
     /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.
@@ -46,7 +53,7 @@ impl NonConformance {
     /// Costs one 128-bit division. Where the platform's `Instant` ends before that, it is the platform's last.
     #[must_use]
     pub fn earliest_possible(&self) -> Instant {
-        self.time_line.instant(self.denial.earliest_ns())
+        nanos::after(self.beginning, self.denial.earliest_ns())
     }
 
     /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.

@@ -1,5 +1,6 @@
 //! Integer time: a meter's time line, and the only conversions to and from `Duration` and `Instant`.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
@@ -23,6 +24,11 @@ impl Nanos {
         if ns < Self::END.0 { Self(ns) } else { Self::END }
     }
 
+    /// This long after, or the end of the line.
+    pub(crate) const fn later(self, ns: u64) -> Self {
+        Self::clamped(self.0.saturating_add(ns))
+    }
+
     /// The nanoseconds since the beginning.
     pub(crate) const fn get(self) -> u64 {
         self.0
@@ -31,16 +37,29 @@ impl Nanos {
 
 /// The stretch of time on which one meter counts, from a day before it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimeLine {
+pub struct TimeLine {
     beginning: Instant,
+    /// How long after the beginning the process's origin lies, negative numbers wrapped.
+    origin: u64,
 }
 
 impl TimeLine {
     /// The time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
     pub(crate) fn of_meter_made(made: Instant) -> Self {
-        Self {
-            beginning: as_far_as_possible(made, LEAD, Instant::checked_sub),
-        }
+        Self::beginning_at(as_far_as_possible(made, LEAD, Instant::checked_sub))
+    }
+
+    fn beginning_at(beginning: Instant) -> Self {
+        let origin = process_origin();
+        let origin = match origin.checked_duration_since(beginning) {
+            Some(after) => nanos(after),
+            None => nanos(beginning.duration_since(origin)).wrapping_neg(),
+        };
+        Self { beginning, origin }
+    }
+
+    pub(crate) const fn beginning(self) -> Instant {
+        self.beginning
     }
 
     /// Where `at` lies; the beginning for what is earlier, the end for what is later.
@@ -49,21 +68,49 @@ impl TimeLine {
         Nanos::clamped(self.nanos_until(at))
     }
 
+    /// Where the time `ns` after the process's origin lies, on a line that begins within 292 years of that.
+    #[inline]
+    pub(crate) fn position_since_origin(self, ns: u64) -> Nanos {
+        let after = self.origin.wrapping_add(ns);
+        // What is earlier than the beginning has wrapped to the upper half.
+        Nanos::clamped(if after >> 63 == 0 { after } else { 0 })
+    }
+
     /// The time from the beginning to `at`, be that on the line or after its end; zero for what is earlier.
     #[inline]
     pub(crate) fn nanos_until(self, at: Instant) -> u64 {
-        match at.checked_duration_since(self.beginning) {
-            None => 0,
-            Some(since) if since.as_secs() < Nanos::END.0 / NANOS_PER_SEC => {
-                since.as_secs() * NANOS_PER_SEC + u64::from(since.subsec_nanos())
-            }
-            Some(since) => whole_nanos(since).unwrap_or(u64::MAX),
-        }
+        at.checked_duration_since(self.beginning).map_or(0, nanos)
     }
+}
 
-    /// The `Instant` that lies `ns` after the beginning, or the last one the platform has.
-    pub(crate) fn instant(self, ns: u64) -> Instant {
-        as_far_as_possible(self.beginning, ns, Instant::checked_add)
+/// The instant `ns` after `beginning`, or the last one the platform has.
+pub(crate) fn after(beginning: Instant, ns: u64) -> Instant {
+    as_far_as_possible(beginning, ns, Instant::checked_add)
+}
+
+/// An instant a day before the process first asked, from which a clock can count.
+fn process_origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| as_far_as_possible(Instant::now(), LEAD, Instant::checked_sub))
+}
+
+/// The time from the process's origin to `at`, zero for what is earlier.
+pub(crate) fn since_origin(at: Instant) -> u64 {
+    nanos(at.saturating_duration_since(process_origin()))
+}
+
+/// The instant `ns` after the process's origin.
+pub(crate) fn at_origin_and(ns: u64) -> Instant {
+    after(process_origin(), ns)
+}
+
+/// The whole of `duration` in nanoseconds, at most what 64 bits hold (584 years).
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    if duration.as_secs() < u64::MAX / NANOS_PER_SEC {
+        duration.as_secs() * NANOS_PER_SEC + u64::from(duration.subsec_nanos())
+    } else {
+        whole_nanos(duration).unwrap_or(u64::MAX)
     }
 }
 
@@ -120,10 +167,22 @@ mod tests {
     fn positions_and_instants_are_inverse_up_to_the_end_of_the_line() {
         let line = TimeLine::of_meter_made(Instant::now());
         for ns in [0, 1, NANOS_PER_SEC - 1, NANOS_PER_SEC, (1 << 60) - 2, (1 << 60) - 1] {
-            assert_eq!(line.position(line.instant(ns)), Nanos(ns));
+            assert_eq!(line.position(after(line.beginning, ns)), Nanos(ns));
         }
         for late in [1 << 60, (1 << 60) + NANOS_PER_SEC, u64::MAX] {
-            assert_eq!(line.position(line.instant(late)), Nanos::END);
+            assert_eq!(line.position(after(line.beginning, late)), Nanos::END);
+        }
+    }
+
+    #[test]
+    fn a_time_since_the_processs_origin_lies_where_its_instant_does() {
+        let now = Instant::now();
+        for made in [now, now - DAY * 1000, now + DAY * 1000] {
+            let line = TimeLine::of_meter_made(made);
+            for at in [now, made, made + DAY, now + DAY * 2000] {
+                let ns = since_origin(at);
+                assert_eq!(line.position_since_origin(ns), line.position(at_origin_and(ns)));
+            }
         }
     }
 
@@ -131,6 +190,6 @@ mod tests {
     fn an_instant_past_the_platforms_last_is_its_last() {
         let latest = edge(Instant::checked_add);
         assert_eq!(latest.checked_add(Duration::from_nanos(1)), None);
-        assert_eq!(TimeLine { beginning: latest }.instant(u64::MAX), latest);
+        assert_eq!(after(latest, u64::MAX), latest);
     }
 }

@@ -77,6 +77,29 @@ fn polling_every_nanosecond_at_full_speed_gains_at_most_two_units() {
     }
 }
 
+/// A burst, and after nearly twenty years what has drained since, as early as it conforms: two units is all that it may be early,
+/// as it is after a nanosecond. A rate that is rounded up by a part in 2^60 shows here.
+#[test]
+fn over_twenty_years_nothing_accumulates() {
+    for years in [90, 110, 127, 150, 163, 190] {
+        let limit = Limit::new(1_000_003, years * YEAR + 12_345).burst(1_000_000);
+        for meter_made in 0..40 {
+            for meter in Subject::each(&limit) {
+                let start = 7 * meter_made + 1;
+                let mut record = Record::new(limit);
+                record.note(limit.at_once(), start, meter.batch(limit.at_once(), start));
+                let drained = limit.drained(HORIZON - start) / limit.cost(1);
+                let n = u32::try_from(drained).expect("a part of the burst");
+                let Verdict::From(earliest) = meter.batch(n, start) else {
+                    panic!("{}: a burst and {n} cells at once: {limit:?}", meter.name);
+                };
+                assert_eq!(record.note(n, earliest, meter.batch(n, earliest)), Verdict::Conforms);
+                record.assert_law_1(meter.name);
+            }
+        }
+    }
+}
+
 /// Idle time is worth one burst, however long: the bucket cannot be emptier than empty.
 #[test]
 fn idle_time_is_not_saved_up() {

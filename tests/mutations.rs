@@ -29,7 +29,7 @@ enum Target {
 }
 use Target::{Loom, Test, Unit};
 
-const MUTATIONS: [Mutation; 23] = [
+const MUTATIONS: [Mutation; 27] = [
     Mutation {
         what: "the cost is rounded down",
         file: "src/limit.rs",
@@ -121,8 +121,8 @@ const MUTATIONS: [Mutation; 23] = [
     Mutation {
         what: "a denial stores",
         file: "src/cell.rs",
-        from: "let new = decide(seen)?;",
-        to: "let new = decide(seen).inspect_err(|_| drop(word.compare_exchange_weak(seen, seen)))?;",
+        from: "let seen = word.load();\n    let new = decide(seen)?;",
+        to: "let seen = word.load();\n    let new = decide(seen).inspect_err(|_| drop(word.compare_exchange_weak(seen, seen)))?;",
         target: Unit,
         falls: "cell::tests::a_denial_by_gcra_loads_once_and_stores_nothing",
     },
@@ -145,8 +145,8 @@ const MUTATIONS: [Mutation; 23] = [
     Mutation {
         what: "a lost race is not decided again",
         file: "src/cell.rs",
-        from: "Err(current) => seen = current,",
-        to: "Err(_) => return Ok(()),",
+        from: "Err(current) => retry(word, seen, current, decide),",
+        to: "Err(_) => Ok(()),",
         target: Unit,
         falls: "cell::tests::a_lost_race_is_decided_again_on_the_winners_word",
     },
@@ -197,6 +197,38 @@ const MUTATIONS: [Mutation; 23] = [
         to: "Self(ns)",
         target: Unit,
         falls: "nanos::tests::positions_and_instants_are_inverse_up_to_the_end_of_the_line",
+    },
+    Mutation {
+        what: "a denial by a clock that is behind is final",
+        file: "src/meter/mod.rs",
+        from: "denial.is_over_by(now.later(C::LAG_NS))",
+        to: "denial.is_over_by(now)",
+        target: Unit,
+        falls: "meter::tests::a_denial_short_by_less_than_the_clock_is_behind_is_decided_once_more",
+    },
+    Mutation {
+        what: "the counter is believed for ever",
+        file: "src/clock/anchor.rs",
+        from: "if since >= self.window.get() {",
+        to: "if self.window.get() == 0 {",
+        target: Unit,
+        falls: "clock::anchor::tests::after_a_jump_of_the_counter_an_anchor_comes_first",
+    },
+    Mutation {
+        what: "counts become time at full speed",
+        file: "src/clock/anchor.rs",
+        from: "exact - (exact >> 9)",
+        to: "exact",
+        target: Unit,
+        falls: "clock::anchor::tests::slewing_by_500_ppm_is_followed",
+    },
+    Mutation {
+        what: "a counter out of step is not given up",
+        file: "src/clock/anchor.rs",
+        from: "if self.strikes.get() < STRIKES {",
+        to: "if self.strikes.get() > 0 {",
+        target: Unit,
+        falls: "clock::anchor::tests::a_false_frequency_is_believed_for_a_window_at_most_and_given_up_or_followed",
     },
     Mutation {
         what: "T is taken apart rounded down",

@@ -35,6 +35,12 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// Whether enough has drained by `now`.
+    #[inline]
+    pub(crate) fn is_over_by(self, now: Nanos) -> bool {
+        self.scale.volume_at(now) >= self.volume
+    }
+
     /// The first nanosecond of the time line at which the cells would have conformed. Divides, so it is left until asked for.
     pub(crate) fn earliest_ns(self) -> u64 {
         self.scale.nanos_at(self.volume)

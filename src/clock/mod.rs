@@ -1,14 +1,19 @@
 //! Where `check()` reads the time.
 //!
 //! Every decision has an `_at` form that takes its `Instant` from the caller and reads no clock. The forms without read the
-//! meter's: [`SystemClock`] unless [`Meter::with_clock`](crate::Meter::with_clock) gave it another. [`ManualClock`] is for tests.
+//! meter's: [`DefaultClock`] unless [`Meter::with_clock`](crate::Meter::with_clock) gave it another. [`ManualClock`] is for tests.
 
+mod anchor;
+mod counter;
+mod default;
 mod manual;
 mod system;
 
+pub use default::{DefaultClock, Source, source};
 pub use manual::{ManualClock, OutOfRange};
 pub use system::SystemClock;
 
+use crate::nanos::{Nanos, TimeLine};
 use std::time::Instant;
 
 /// A source of `Instant`s.
@@ -37,4 +42,22 @@ use std::time::Instant;
 pub trait Clock: Clone + Send + Sync {
     /// Returns the time now.
     fn now(&self) -> Instant;
+
+    /// How far behind `now_exactly` a reading may be.
+    #[doc(hidden)]
+    const LAG_NS: u64 = 0;
+
+    /// Where on `line` it is now.
+    #[doc(hidden)]
+    #[inline]
+    fn position(&self, line: &TimeLine) -> Nanos {
+        line.position(self.now())
+    }
+
+    /// The time now, however dear.
+    #[doc(hidden)]
+    #[inline]
+    fn now_exactly(&self) -> Instant {
+        self.now()
+    }
 }

@@ -1,7 +1,7 @@
 use super::{Builder, Meter};
 use crate::algorithms::{Decide, VirtualScheduling};
 use crate::cell::Cell;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
 use crate::nanos::{Nanos, TimeLine, whole_nanos};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// assert_eq!(denial.wait_time_from(now), Duration::from_millis(50));
 /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
 /// ```
-pub type GCRA<C = SystemClock> = Meter<VirtualScheduling, C>;
+pub type GCRA<C = DefaultClock> = Meter<VirtualScheduling, C>;
 
 /// The standard's parameters and state: T, tau and the theoretical arrival time, `None` for a meter at rest.
 type Parameters = (Duration, Duration, Option<Instant>);
@@ -76,7 +76,7 @@ impl GCRA {
             return Err(InconsistentCapacity::rest_too_long(t.as_nanos() + tau.as_nanos()));
         };
         let limit = Limit::of_interval(t_ns, tau_ns)?;
-        let clock = SystemClock;
+        let clock = DefaultClock;
         let time_line = TimeLine::of_meter_made(clock.now());
         let word = match tat.into() {
             None => 0,

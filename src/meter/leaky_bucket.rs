@@ -1,6 +1,6 @@
 use super::Meter;
 use crate::algorithms::ContinuousState;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
 use core::num::NonZeroU32;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// assert!(bucket.check_at(now + Duration::from_millis(200)).is_ok());
 /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
 /// ```
-pub type LeakyBucket<C = SystemClock> = Meter<ContinuousState, C>;
+pub type LeakyBucket<C = DefaultClock> = Meter<ContinuousState, C>;
 
 impl LeakyBucket {
     /// Returns an empty bucket for `capacity` cells which drains that many in `period`, 1 ns to 200 years.

@@ -10,11 +10,11 @@ pub use leaky_bucket::LeakyBucket;
 
 use crate::algorithms::Algorithm;
 use crate::cell::Cell;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
-use crate::nanos::TimeLine;
+use crate::nanos::{self, Nanos, TimeLine};
 use crate::quota::Quota;
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Meter<A, C = SystemClock> {
+pub struct Meter<A, C = DefaultClock> {
     algorithm: A,
     time_line: TimeLine,
     cell: Cell,
@@ -61,7 +61,7 @@ impl<A: Algorithm> Meter<A> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
-        A::from_quota(quota).map(|algorithm| Self::at_rest(algorithm, SystemClock))
+        A::from_quota(quota).map(|algorithm| Self::at_rest(algorithm, DefaultClock))
     }
 }
 
@@ -112,7 +112,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.decide(1, at)
+        self.decide(1, self.time_line.position(at))
     }
 
     /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`] states the laws.
@@ -122,7 +122,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.check_at(self.clock.now())
+        self.decide_now(1)
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`] states the laws. Takes
@@ -149,7 +149,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_batch(n, || at)
+        self.check_batch(n, |meter| meter.decide(n, meter.time_line.position(at)))
     }
 
     /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`] states the
@@ -160,34 +160,52 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_batch(n, || self.clock.now())
+        self.check_batch(n, |meter| meter.decide_now(n))
     }
 
     #[inline]
-    fn check_batch(&self, n: u32, at: impl FnOnce() -> Instant) -> Result<(), NegativeMultiDecision> {
+    fn check_batch(
+        &self,
+        n: u32,
+        decide: impl FnOnce(&Self) -> Result<(), NonConformance>,
+    ) -> Result<(), NegativeMultiDecision> {
         if n == 0 {
             return Ok(());
         }
         if n > self.algorithm.limit().max_batch() {
             return Err(NegativeMultiDecision::InsufficientCapacity(n));
         }
-        self.decide(n, at())
-            .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
+        decide(self).map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
     }
 
     #[inline]
-    fn decide(&self, n: u32, at: Instant) -> Result<(), NonConformance> {
-        let now = self.time_line.position(at);
+    fn decide_now(&self, n: u32) -> Result<(), NonConformance> {
+        let now = self.clock.position(&self.time_line);
+        self.decide(n, now).or_else(|denial| {
+            // The clock may be behind by this much. Who waited until the instant of a denial must not be denied for that.
+            if denial.is_over_by(now.later(C::LAG_NS)) {
+                self.decide(n, self.time_line.position(self.clock.now_exactly()))
+            } else {
+                Err(denial)
+            }
+        })
+    }
+
+    #[inline]
+    fn decide(&self, n: u32, now: Nanos) -> Result<(), NonConformance> {
         self.cell
             .update(|word| self.algorithm.decide(word, now, n))
-            .map_err(|denial| NonConformance::new(self.time_line, denial))
+            .map_err(|denial| NonConformance::new(self.time_line.beginning(), denial))
     }
 
     /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was. Reads the word once.
     fn rested_from(&self) -> Option<Instant> {
         match self.cell.load() {
             0 => None,
-            word => Some(self.time_line.instant(self.algorithm.limit().scale().nanos_at(word))),
+            word => Some(nanos::after(
+                self.time_line.beginning(),
+                self.algorithm.limit().scale().nanos_at(word),
+            )),
         }
     }
 }
@@ -235,3 +253,6 @@ impl<A: Algorithm, C: Clock> fmt::Debug for Meter<A, C> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests;

@@ -1,0 +1,192 @@
+//! How a counter is kept true to the system clock. Pure, so that tests can lie to it.
+//!
+//! A reading is the time of the last anchor plus what the counter has counted since, and a new anchor is due after [`WINDOW_NS`] of
+//! counted time. So whatever the counter does, it is believed for a window at most: at half or at double its speed, or after a
+//! jump too small to be noticed, a reading is off by no more than that; after a larger jump, either way, an anchor comes first.
+//!
+//! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it, and counts become time a
+//! little slow: by 2^-9, which is 10 ns in a window and four times what slewing by 500 ppm can make of it.
+
+use core::cell::Cell;
+
+/// For how long a counter is believed, in nanoseconds by its own count; also the most that a reading may be behind.
+pub(super) const WINDOW_NS: u64 = 5_000;
+
+/// How far apart the counts around a sighting may lie, in nanoseconds. Farther, and something came in between.
+const BRACKET_NS: u64 = 1_000;
+
+/// The shortest stretch of time that tells the counter's frequency: errors of 50 ns at its ends make 500 ppm of it.
+const BASELINE_NS: u64 = 100_000;
+
+/// The longest, after which another begins, so that the frequency may drift.
+const LONGEST_BASELINE_NS: u64 = 10_000_000;
+
+/// For how many windows after an anchor it is told whether the counter kept step; after longer rests it is only anchored anew.
+const JUDGED: u64 = 64;
+
+/// How often in a row a counter may be out of step, as after a pause of the whole machine, before it counts as broken.
+const STRIKES: u32 = 3;
+
+/// Nanoseconds per count, times 2^32; zero if not known yet.
+pub(super) type Rate = u64;
+
+/// A count, and the time at which it was read in nanoseconds since the process's origin.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pair {
+    count: u64,
+    ns: u64,
+}
+
+impl Pair {
+    const NONE: Self = Self { count: 0, ns: 0 };
+}
+
+/// A reading of the system clock between two of the counter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sighting {
+    pub(super) before: u64,
+    pub(super) ns: u64,
+    pub(super) after: u64,
+}
+
+/// The counter does not count time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken;
+
+/// What one thread knows of counter and time.
+#[derive(Debug)]
+pub(super) struct Anchor {
+    at: Cell<Pair>,
+    /// The counts after `at` that are believed; zero while none are.
+    window: Cell<u64>,
+    rate: Cell<Rate>,
+    /// The counts after `at` of the latest reading.
+    latest: Cell<u64>,
+    /// The latest time that a sighting gave out.
+    floor: Cell<u64>,
+    /// Where the stretch of time began that tells the frequency.
+    baseline: Cell<Pair>,
+    strikes: Cell<u32>,
+}
+
+impl Anchor {
+    /// No anchor yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            at: Cell::new(Pair::NONE),
+            window: Cell::new(0),
+            rate: Cell::new(0),
+            latest: Cell::new(0),
+            floor: Cell::new(0),
+            baseline: Cell::new(Pair::NONE),
+            strikes: Cell::new(0),
+        }
+    }
+
+    /// The time at `count`, never before an earlier reading; `None` if an anchor is due.
+    #[inline]
+    pub(super) fn read(&self, count: u64) -> Option<u64> {
+        let at = self.at.get();
+        // A count from before the anchor wraps to one far after it.
+        let since = count.wrapping_sub(at.count);
+        if since >= self.window.get() {
+            return None;
+        }
+        let latest = self.latest.get().max(since);
+        self.latest.set(latest);
+        // A window is at most 5000 << 32 in this product, whatever the rate.
+        Some(at.ns + ((latest * self.rate.get()) >> 32))
+    }
+
+    /// The latest time that was given out.
+    pub(super) fn latest(&self) -> u64 {
+        let read = self.at.get().ns + to_ns(self.latest.get(), self.rate.get());
+        read.max(self.floor.get())
+    }
+
+    /// Drops anchor at a sighting, and returns the time there, never before an earlier reading. `known` is the frequency that
+    /// other threads have found.
+    pub(super) fn renew(&self, sighting: Sighting, known: Rate) -> Result<u64, Broken> {
+        let Sighting { before, ns, after } = sighting;
+        let latest = self.latest();
+        self.judge(sighting)?;
+        if self.rate.get() == 0 {
+            self.rate.set(known);
+        }
+        let here = Pair { count: after, ns };
+        self.calibrate(here)?;
+        let rate = self.rate.get();
+        // No anchor where time would have to go back, nor where the two may belong to different times.
+        let is_sound = rate != 0 && latest <= ns && to_ns(after.wrapping_sub(before), rate) <= BRACKET_NS;
+        self.window.set(if is_sound { (WINDOW_NS << 32) / rate } else { 0 });
+        self.at.set(here);
+        self.latest.set(0);
+        self.floor.set(ns.max(latest));
+        Ok(ns.max(latest))
+    }
+
+    /// The frequency that was found, zero if none was yet.
+    pub(super) fn rate(&self) -> Rate {
+        self.rate.get()
+    }
+
+    /// Whether the counter was in step since the last anchor, where that is near enough to tell.
+    fn judge(&self, sighting: Sighting) -> Result<(), Broken> {
+        let counted = sighting.before.wrapping_sub(self.at.get().count);
+        if self.window.get() == 0 || counted > JUDGED * self.window.get() {
+            return Ok(());
+        }
+        let passed = sighting.ns.saturating_sub(self.at.get().ns);
+        let told = to_ns(counted, self.rate.get());
+        // Slow as it is made, an honest counter is never ahead.
+        if told > passed || passed - told > WINDOW_NS + (told >> 7) {
+            return self.strike();
+        }
+        Ok(())
+    }
+
+    /// Tells the frequency once the baseline is long enough.
+    fn calibrate(&self, here: Pair) -> Result<(), Broken> {
+        let from = self.baseline.get();
+        let ns = here.ns.saturating_sub(from.ns);
+        if from.ns == 0 || ns > 2 * LONGEST_BASELINE_NS {
+            self.baseline.set(here);
+            return Ok(());
+        }
+        if ns < BASELINE_NS {
+            return Ok(());
+        }
+        if ns > LONGEST_BASELINE_NS {
+            self.baseline.set(here);
+        }
+        let counts = u128::from(here.count.wrapping_sub(from.count));
+        let exact = (u128::from(ns) << 32).checked_div(counts).unwrap_or(0);
+        let slow = u64::try_from(exact - (exact >> 9)).unwrap_or(0);
+        let known = self.rate.get();
+        if slow == 0 || (known != 0 && slow.abs_diff(known) > known >> 6) {
+            // A jump in between, or another frequency altogether.
+            return self.strike();
+        }
+        self.rate.set(slow);
+        self.strikes.set(0);
+        Ok(())
+    }
+
+    fn strike(&self) -> Result<(), Broken> {
+        self.baseline.set(Pair::NONE);
+        self.strikes.set(self.strikes.get() + 1);
+        if self.strikes.get() < STRIKES {
+            Ok(())
+        } else {
+            Err(Broken)
+        }
+    }
+}
+
+/// Any number of counts in nanoseconds.
+fn to_ns(counts: u64, rate: Rate) -> u64 {
+    u64::try_from((u128::from(counts) * u128::from(rate)) >> 32).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and what was
+//! interrupted is not counted.
+
+use ratelimit_meter::clock::{Clock, DefaultClock, Source, SystemClock, source};
+use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One at a time: these tests want the processor for themselves.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How far behind `Instant::now()` the default clock may be.
+const BOUND: Duration = Duration::from_micros(5);
+
+/// Reads the clock between two readings of the system clock until so much time has passed; tells how many pairs counted.
+fn watch(span: Duration) -> u64 {
+    let clock = DefaultClock;
+    let start = Instant::now();
+    let (mut counted, mut latest) = (0, clock.now());
+    loop {
+        let before = Instant::now();
+        let reading = clock.now();
+        let after = Instant::now();
+        assert!(reading >= latest, "back by {:?}", latest - reading);
+        latest = reading;
+        if after - before <= Duration::from_micros(1) {
+            assert!(reading <= after, "ahead by {:?}", reading - after);
+            assert!(before - BOUND <= reading, "behind by {:?}", before - reading);
+            counted += 1;
+        }
+        if after - start >= span {
+            return counted;
+        }
+    }
+}
+
+#[test]
+fn real_time_a_reading_lies_between_two_of_the_system_clock() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = source();
+    let threads = [(); 2].map(|()| thread::spawn(|| watch(Duration::from_millis(300))));
+    for thread in threads {
+        assert!(thread.join().unwrap() > 0, "no reading was left alone");
+    }
+    assert_eq!(source(), before, "the counter was given up");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn real_time_the_counter_is_read_where_the_kernel_trusts_it() {
+    let kernel = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    let expected = match kernel.unwrap_or_default().trim() {
+        "tsc" => Source::Counter,
+        _ => Source::System,
+    };
+    assert_eq!(source(), expected);
+}
+
+#[test]
+fn real_time_who_waited_for_the_instant_is_admitted() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let quota = Quota::per_second(nonzero!(20_000u32)).allow_burst(nonzero!(1u32));
+    let (gcra, bucket) = (
+        GCRA::from_quota(quota).unwrap(),
+        LeakyBucket::from_quota(quota).unwrap(),
+    );
+    for check in [&|| gcra.check(), &|| bucket.check()] as [&dyn Fn() -> _; 2] {
+        for _ in 0..500 {
+            if let Err(denial) = check() {
+                while Instant::now() < denial.earliest_possible() {}
+                // Whatever the clock behind `check` reads by now.
+                assert_eq!(check(), Ok(()));
+            }
+        }
+    }
+}
+
+#[test]
+fn real_time_a_meter_on_the_system_clock_reads_that() {
+    let before = Instant::now();
+    let reading = SystemClock.now();
+    assert!(before <= reading && reading <= Instant::now());
+    let meter: GCRA<SystemClock> = GCRA::for_capacity(1).unwrap().build().with_clock(SystemClock);
+    assert!(meter.check().is_ok());
+    assert!(meter.check().is_err());
+}
