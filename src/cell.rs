@@ -85,19 +85,20 @@ impl Cell {
         Word::load(&self.0.0)
     }
 
-    /// Replaces the word by what `decide` makes of it, in one atomic step, or leaves it alone if `decide` denies.
+    /// Replaces the word by what `decide` makes of it, in one atomic step, or leaves it alone if `decide` denies; and returns what
+    /// else `decide` made.
     #[inline]
-    pub(crate) fn update<D>(&self, decide: impl Fn(u64) -> Result<u64, D>) -> Result<(), D> {
+    pub(crate) fn update<T, D>(&self, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<T, D> {
         update(&self.0.0, decide)
     }
 }
 
 #[inline]
-fn update<D>(word: &impl Word, decide: impl Fn(u64) -> Result<u64, D>) -> Result<(), D> {
+fn update<T, D>(word: &impl Word, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<T, D> {
     let seen = word.load();
-    let new = decide(seen)?;
+    let (new, made) = decide(seen)?;
     match word.compare_exchange_weak(seen, new) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(made),
         Err(current) => retry(word, seen, current, decide),
     }
 }
@@ -112,12 +113,12 @@ const HINTS: u32 = 16;
 
 #[cold]
 #[inline(never)]
-fn retry<D>(
+fn retry<T, D>(
     word: &impl Word,
     mut seen: u64,
     mut current: u64,
-    decide: impl Fn(u64) -> Result<u64, D>,
-) -> Result<(), D> {
+    decide: impl Fn(u64) -> Result<(u64, T), D>,
+) -> Result<T, D> {
     let mut pauses = PAUSES;
     loop {
         // A spurious failure is no race.
@@ -127,9 +128,9 @@ fn retry<D>(
             current = word.load();
         }
         seen = current;
-        let new = decide(seen)?;
+        let (new, made) = decide(seen)?;
         match word.compare_exchange_weak(seen, new) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(made),
             Err(other) => current = other,
         }
     }

@@ -36,6 +36,15 @@ pub enum InconsistentCapacity {
         /// The time from a full burst to rest, in whole seconds rounded up.
         rest: Duration,
     },
+    /// What the leases may hold leaves less than one cell of the burst; lease fewer, or smaller blocks.
+    LeasesAboveBurst {
+        /// How many leases there may be.
+        leases: u32,
+        /// The cells that each may hold.
+        block: u32,
+        /// The units that may come at once.
+        burst: u32,
+    },
     /// A theoretical arrival time more than a full burst past the end of the meter's time line, 36 years ahead.
     TatTooLate,
 }
@@ -65,6 +74,12 @@ impl fmt::Display for InconsistentCapacity {
             Self::RestTooLong { rest } => {
                 let years = rest.as_secs().div_ceil(31_557_600);
                 write!(f, "a full burst takes {years} years to drain, more than 200")
+            }
+            Self::LeasesAboveBurst { leases, block, burst } => {
+                write!(
+                    f,
+                    "{leases} leases of {block} cells leave no cell of a burst of {burst}"
+                )
             }
             Self::TatTooLate => {
                 f.write_str("a theoretical arrival time over 36 years and a full burst ahead is off the time line")

@@ -87,6 +87,7 @@ mod decision;
 pub mod docs;
 mod error;
 pub mod example_algorithms;
+mod lease;
 mod limit;
 mod meter;
 mod nanos;
@@ -95,6 +96,7 @@ mod scale;
 
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
+pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use meter::{GCRA, LeakyBucket, Meter};
 pub use nonzero_ext::nonzero;
 pub use quota::{ParseQuotaError, Quota};

@@ -90,6 +90,12 @@ impl Limit {
         self.cell * n as u64
     }
 
+    /// The whole cells in `units`, at most [`Limit::max_batch`].
+    pub(crate) fn cells_in(self, units: u64) -> u32 {
+        let cells = u32::try_from(units / self.cell).unwrap_or(u32::MAX);
+        cells.min(self.max_batch)
+    }
+
     /// What the quota counts in `units`, rounded up.
     pub(crate) const fn count(self, units: u64) -> u64 {
         units.div_ceil(self.one)

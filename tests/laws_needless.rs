@@ -5,10 +5,11 @@ mod support;
 
 use proptest::prelude::*;
 use ratelimit_meter::clock::ManualClock;
+use std::time::Instant;
 use support::limit::Limit;
 use support::oracle::{Bucket, Verdict};
 use support::subject::Subject;
-use support::time::{DAY, HORIZON, SECOND, YEAR, earliest_instant};
+use support::time::{DAY, HORIZON, SECOND, YEAR, earliest_instant, instant};
 use support::traffic::{limits, play, steps};
 
 proptest! {
@@ -109,7 +110,10 @@ fn saturation_reaches_the_rate_at_every_magnitude() {
 #[test]
 fn a_cell_exactly_at_its_instant_conforms_from_the_beginning_of_time_on() {
     let beginnings = [
-        (ManualClock::new(), -i128::from(DAY)),
+        (
+            ManualClock::starting_at(instant(Instant::now(), i128::from(YEAR))),
+            -i128::from(DAY),
+        ),
         (ManualClock::starting_at(earliest_instant()), 0),
     ];
     for (clock, beginning) in beginnings {

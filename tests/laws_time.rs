@@ -8,7 +8,7 @@ use std::time::Instant;
 use support::limit::Limit;
 use support::oracle::Verdict;
 use support::subject::Subject;
-use support::time::{DAY, SECOND, YEAR, earliest_instant, latest_instant, try_instant};
+use support::time::{DAY, SECOND, YEAR, earliest_instant, instant, latest_instant, try_instant};
 use support::traffic::{EXTREMES, batch, limits, play, spread, steps};
 use support::window::Record;
 
@@ -119,26 +119,17 @@ fn the_first_and_the_last_instant_of_the_platform_admit_one_burst_each() {
 /// What is earlier than the time line is its beginning: a rested meter is no emptier there, and nothing drains before it.
 #[test]
 fn before_the_beginning_is_the_beginning() {
-    let clock = ManualClock::new();
-    let day = i128::from(DAY);
+    let (day, second) = (i128::from(DAY), i128::from(SECOND));
+    // Late enough for every platform to have the days before.
+    let clock = ManualClock::starting_at(instant(Instant::now(), 3000 * day));
+    let denied = Verdict::From(second / 3 + 1 - day);
     for meter in Subject::each_on(&Limit::per_second(3), &clock) {
-        let early = [-1000 * day, -500 * day, -day - 1, -day];
-        assert_eq!(
-            early.map(|at| meter.single(at)),
-            [Verdict::Conforms, Verdict::Conforms, Verdict::Conforms, early_denial()]
-        );
-        assert_eq!(
-            meter.single(-day + i128::from(SECOND) / 3),
-            early_denial(),
-            "a third of a second is not a whole nanosecond"
-        );
-        assert_eq!(
-            meter.single(-day + i128::from(SECOND).div_euclid(3) + 1),
-            Verdict::Conforms
-        );
-    }
-    fn early_denial() -> Verdict {
-        Verdict::From(-i128::from(DAY) + i128::from(SECOND) / 3 + 1)
+        let taken = [-1000 * day, -500 * day, -day - 1].map(|at| meter.single(at));
+        assert_eq!(taken, [Verdict::Conforms; 3], "{}", meter.name);
+        for early in [-day, -day - 1, -2000 * day, second / 3 - day] {
+            assert_eq!(meter.single(early), denied, "{} at {early} ns", meter.name);
+        }
+        assert_eq!(meter.single(second / 3 + 1 - day), Verdict::Conforms, "{}", meter.name);
     }
 }
 

@@ -8,7 +8,7 @@
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use ratelimit_meter::clock::Clock;
-use ratelimit_meter::{GCRA, LeakyBucket, MultiDecider, Quota};
+use ratelimit_meter::{GCRA, LeakyBucket, Lease, LeasedMeter, MultiDecider, Quota};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -117,6 +117,66 @@ for_both! {
         let count = told.iter().filter(|ok| **ok).count();
         assert!((1..=2).contains(&count), "one before the move, one after: {told:?}");
     }
+}
+
+/// A leased meter of `burst` cells an hour.
+fn leased(burst: u32, leases: u32, block: u32) -> LeasedMeter<ModelClock> {
+    let [leases, block] = [leases, block].map(|n| NonZeroU32::new(n).unwrap());
+    let clock = ModelClock(Arc::new(Mutex::new(Instant::now())));
+    LeasedMeter::new(burst_of(burst), leases, block)
+        .unwrap()
+        .with_clock(clock)
+}
+
+#[test]
+fn two_threads_and_one_lease_make_one_holder() {
+    loom::model(|| {
+        let meter = leased(3, 1, 1);
+        let other = thread::spawn({
+            let meter = meter.clone();
+            move || meter.lease().ok()
+        });
+        let leases = [meter.lease().ok(), other.join().unwrap()];
+        assert_eq!(leases.iter().flatten().count(), 1);
+        drop(leases);
+        assert!(meter.lease().is_ok(), "the place is free again");
+    });
+}
+
+#[test]
+fn leases_pass_no_more_than_is_shared_and_give_the_rest_back() {
+    loom::model(|| {
+        // Six cells, of which two leases may hold one each.
+        let meter = leased(6, 2, 1);
+        let spend = |mut lease: Lease<ModelClock>| u32::from(lease.check().is_ok()) + u32::from(lease.check().is_ok());
+        let other = thread::spawn({
+            let lease = meter.lease().unwrap();
+            move || spend(lease)
+        });
+        let passed = spend(meter.lease().unwrap()) + other.join().unwrap();
+        assert_eq!(passed, 4);
+        assert!(meter.lease().unwrap().check().is_err());
+    });
+}
+
+#[test]
+fn what_a_lease_gives_back_another_can_draw() {
+    loom::model(|| {
+        // Ten cells, of which two leases may hold three each: four are shared.
+        let meter = leased(10, 2, 3);
+        let mut first = meter.lease().unwrap();
+        assert!(first.check_n(1).is_ok());
+        let held = first.held();
+        let other = thread::spawn({
+            let mut lease = meter.lease().unwrap();
+            move || u32::from(lease.check_n(1).is_ok())
+        });
+        drop(first);
+        assert_eq!(other.join().unwrap(), 1, "{held} were held");
+        let mut last = meter.lease().unwrap();
+        let rest = (0..5).filter(|_| last.check().is_ok()).count();
+        assert_eq!(rest, 2, "all but the two that passed");
+    });
 }
 
 /// A clock whose time is part of the model.

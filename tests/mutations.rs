@@ -29,7 +29,7 @@ enum Target {
 }
 use Target::{Loom, Test, Unit};
 
-const MUTATIONS: [Mutation; 27] = [
+const MUTATIONS: [Mutation; 30] = [
     Mutation {
         what: "the cost is rounded down",
         file: "src/limit.rs",
@@ -121,8 +121,8 @@ const MUTATIONS: [Mutation; 27] = [
     Mutation {
         what: "a denial stores",
         file: "src/cell.rs",
-        from: "let seen = word.load();\n    let new = decide(seen)?;",
-        to: "let seen = word.load();\n    let new = decide(seen).inspect_err(|_| drop(word.compare_exchange_weak(seen, seen)))?;",
+        from: "let seen = word.load();\n    let (new, made) = decide(seen)?;",
+        to: "let seen = word.load();\n    let (new, made) = decide(seen).inspect_err(|_| drop(word.compare_exchange_weak(seen, seen)))?;",
         target: Unit,
         falls: "cell::tests::a_denial_by_gcra_loads_once_and_stores_nothing",
     },
@@ -146,7 +146,7 @@ const MUTATIONS: [Mutation; 27] = [
         what: "a lost race is not decided again",
         file: "src/cell.rs",
         from: "Err(current) => retry(word, seen, current, decide),",
-        to: "Err(_) => Ok(()),",
+        to: "Err(_) => Ok(made),",
         target: Unit,
         falls: "cell::tests::a_lost_race_is_decided_again_on_the_winners_word",
     },
@@ -169,8 +169,8 @@ const MUTATIONS: [Mutation; 27] = [
     Mutation {
         what: "a batch beyond the burst is multiplied before it is told",
         file: "src/meter/mod.rs",
-        from: "n > self.algorithm.limit().max_batch()",
-        to: "n > self.algorithm.limit().max_batch().saturating_add(1)",
+        from: "n > self.max_batch()",
+        to: "n > self.max_batch().saturating_add(1)",
         target: Test("laws_batches"),
         falls: "a_batch_that_can_never_conform_is_told_so_at_any_size_and_changes_nothing",
     },
@@ -229,6 +229,30 @@ const MUTATIONS: [Mutation; 27] = [
         to: "if self.strikes.get() > 0 {",
         target: Unit,
         falls: "clock::anchor::tests::a_false_frequency_is_believed_for_a_window_at_most_and_given_up_or_followed",
+    },
+    Mutation {
+        what: "what leases hold is not set aside",
+        file: "src/lease.rs",
+        from: "GCRA::from_quota(quota.allow_burst(shared))?",
+        to: "GCRA::from_quota(quota)?",
+        target: Test("leases"),
+        falls: "every_window_over_several_leases_holds_the_quota",
+    },
+    Mutation {
+        what: "one lease too many",
+        file: "src/lease.rs",
+        from: "if taken < u64::from(most) {",
+        to: "if taken <= u64::from(most) {",
+        target: Test("leases"),
+        falls: "a_dropped_lease_gives_back_its_cells_and_its_place",
+    },
+    Mutation {
+        what: "cells are given back twice",
+        file: "src/lease.rs",
+        from: "let held = core::mem::take(&mut self.held);",
+        to: "let held = self.held;",
+        target: Test("leases"),
+        falls: "what_an_idle_lease_holds_is_missing_until_it_gives_it_back",
     },
     Mutation {
         what: "T is taken apart rounded down",

@@ -52,4 +52,15 @@ impl Decide for ContinuousState {
         }
         Ok(drained + level + cost)
     }
+
+    fn room(&self, mark: u64, now: Nanos) -> u32 {
+        let level = mark.saturating_sub(self.limit.scale().volume_at(now));
+        self.limit.cells_in(self.limit.tolerance().saturating_sub(level))
+    }
+
+    fn give_back(&self, mark: u64, now: Nanos, n: u32) -> u64 {
+        let level = mark.saturating_sub(self.limit.scale().volume_at(now));
+        // An empty bucket stays as it is.
+        mark - level.min(self.limit.cost(n))
+    }
 }

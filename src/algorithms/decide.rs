@@ -25,6 +25,12 @@ pub trait Decide: Copy + Debug + Send + Sync {
     /// Decides `n` cells at `now` on a meter whose word is `word`: the new word, larger by at least one unit, or what has to
     /// happen first. `n` is at least 1 and at most the limit's largest batch.
     fn decide(&self, word: u64, now: Nanos, n: u32) -> Result<u64, Denial>;
+
+    /// How many cells would conform at once at `now`.
+    fn room(&self, word: u64, now: Nanos) -> u32;
+
+    /// The word with `n` cells given back at `now`, but no lower than at rest; the same word where there is nothing to give back to.
+    fn give_back(&self, word: u64, now: Nanos, n: u32) -> u64;
 }
 
 /// Why cells do not conform: `volume` has to drain first.

@@ -46,4 +46,15 @@ impl Decide for VirtualScheduling {
         }
         Ok(tat.max(now) + cost)
     }
+
+    fn room(&self, tat: u64, now: Nanos) -> u32 {
+        let now = self.limit.scale().volume_at(now);
+        self.limit
+            .cells_in((now + self.limit.tolerance()).saturating_sub(tat.max(now)))
+    }
+
+    fn give_back(&self, tat: u64, now: Nanos, n: u32) -> u64 {
+        let now = self.limit.scale().volume_at(now);
+        tat.saturating_sub(self.limit.cost(n)).max(now).min(tat)
+    }
 }

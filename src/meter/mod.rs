@@ -8,7 +8,7 @@ pub use builder::Builder;
 pub use gcra::GCRA;
 pub use leaky_bucket::LeakyBucket;
 
-use crate::algorithms::Algorithm;
+use crate::algorithms::{Algorithm, Denial};
 use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
@@ -112,7 +112,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.decide(1, self.time_line.position(at))
+        self.step_at(at, |algorithm, word, now| conforming(algorithm.decide(word, now, 1)))
     }
 
     /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`] states the laws.
@@ -122,7 +122,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.decide_now(1)
+        self.step_now(|algorithm, word, now| conforming(algorithm.decide(word, now, 1)))
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`] states the laws. Takes
@@ -149,7 +149,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_batch(n, |meter| meter.decide(n, meter.time_line.position(at)))
+        self.check_batch(n, |meter| {
+            meter.step_at(at, |algorithm, word, now| conforming(algorithm.decide(word, now, n)))
+        })
     }
 
     /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`] states the
@@ -160,7 +162,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_batch(n, |meter| meter.decide_now(n))
+        self.check_batch(n, |meter| {
+            meter.step_now(|algorithm, word, now| conforming(algorithm.decide(word, now, n)))
+        })
     }
 
     #[inline]
@@ -172,19 +176,33 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         if n == 0 {
             return Ok(());
         }
-        if n > self.algorithm.limit().max_batch() {
+        if n > self.max_batch() {
             return Err(NegativeMultiDecision::InsufficientCapacity(n));
         }
         decide(self).map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
     }
 
+    /// Takes one atomic step at `at`.
     #[inline]
-    fn decide_now(&self, n: u32) -> Result<(), NonConformance> {
+    fn step_at<T>(
+        &self,
+        at: Instant,
+        step: impl Fn(&A, u64, Nanos) -> Result<(u64, T), Denial>,
+    ) -> Result<T, NonConformance> {
+        self.step(self.time_line.position(at), step)
+    }
+
+    /// Takes one atomic step now, by the meter's clock.
+    #[inline]
+    pub(crate) fn step_now<T>(
+        &self,
+        step: impl Fn(&A, u64, Nanos) -> Result<(u64, T), Denial>,
+    ) -> Result<T, NonConformance> {
         let now = self.clock.position(&self.time_line);
-        self.decide(n, now).or_else(|denial| {
+        self.step(now, &step).or_else(|denial| {
             // The clock may be behind by this much. Who waited until the instant of a denial must not be denied for that.
             if denial.is_over_by(now.later(C::LAG_NS)) {
-                self.decide(n, self.time_line.position(self.clock.now_exactly()))
+                self.step_at(self.clock.now_exactly(), &step)
             } else {
                 Err(denial)
             }
@@ -192,10 +210,28 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     }
 
     #[inline]
-    fn decide(&self, n: u32, now: Nanos) -> Result<(), NonConformance> {
+    fn step<T>(
+        &self,
+        now: Nanos,
+        step: impl Fn(&A, u64, Nanos) -> Result<(u64, T), Denial>,
+    ) -> Result<T, NonConformance> {
         self.cell
-            .update(|word| self.algorithm.decide(word, now, n))
+            .update(|word| step(&self.algorithm, word, now))
             .map_err(|denial| NonConformance::new(self.time_line.beginning(), denial))
+    }
+
+    /// Gives back `n` cells now, but never more than it takes to be at rest.
+    pub(crate) fn give_back(&self, n: u32) {
+        let now = self.clock.position(&self.time_line);
+        // Nothing to give back to a meter at rest.
+        let _ = self.cell.update(|word| {
+            let new = self.algorithm.give_back(word, now, n);
+            if new == word { Err(()) } else { Ok((new, ())) }
+        });
+    }
+
+    pub(crate) fn max_batch(&self) -> u32 {
+        self.algorithm.limit().max_batch()
     }
 
     /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was. Reads the word once.
@@ -208,6 +244,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             )),
         }
     }
+}
+
+/// The step of a decision that has nothing more to tell.
+#[inline]
+fn conforming(decision: Result<u64, Denial>) -> Result<(u64, ()), Denial> {
+    decision.map(|word| (word, ()))
 }
 
 impl<A: Algorithm, C: Clock> Decider for Meter<A, C> {

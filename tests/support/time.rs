@@ -23,9 +23,10 @@ pub(crate) fn try_instant(origin: Instant, ns: i128) -> Option<Instant> {
     }
 }
 
-/// The instant `ns` after `origin`.
+/// The instant `ns` after `origin`, or the platform's first or last where it has none.
 pub(crate) fn instant(origin: Instant, ns: i128) -> Instant {
-    try_instant(origin, ns).expect("an instant of the platform")
+    let beyond = || if ns < 0 { earliest_instant() } else { latest_instant() };
+    try_instant(origin, ns).unwrap_or_else(beyond)
 }
 
 /// How many nanoseconds after `origin` it is; negative before.
@@ -40,23 +41,21 @@ pub(crate) fn since(origin: Instant, at: Instant) -> i128 {
 
 /// The earliest instant that the platform can represent.
 pub(crate) fn earliest_instant() -> Instant {
-    let steps = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
-    let steps = steps.chain((0..30).rev().map(|bit| Duration::from_nanos(1 << bit)));
-    steps.fold(Instant::now(), |mut at, step| {
-        while let Some(earlier) = at.checked_sub(step) {
-            at = earlier;
-        }
-        at
-    })
+    as_far_as_it_goes(Instant::checked_sub)
 }
 
 /// The latest instant that the platform can represent.
 pub(crate) fn latest_instant() -> Instant {
-    let steps = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
-    let steps = steps.chain((0..30).rev().map(|bit| Duration::from_nanos(1 << bit)));
-    steps.fold(Instant::now(), |mut at, step| {
-        while let Some(later) = at.checked_add(step) {
-            at = later;
+    as_far_as_it_goes(Instant::checked_add)
+}
+
+/// Takes ever smaller steps from now, each as often as it can be taken.
+fn as_far_as_it_goes(step: fn(&Instant, Duration) -> Option<Instant>) -> Instant {
+    let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
+    let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
+    seconds.chain(nanos).fold(Instant::now(), |mut at, by| {
+        while let Some(further) = step(&at, by) {
+            at = further;
         }
         at
     })
