@@ -36,7 +36,9 @@
 //! # Time
 //!
 //! Each decision has an `_at` form that takes an `Instant`; the form without reads the meter's [clock]. Several decisions about one
-//! packet can share one reading. Tests want a [`ManualClock`](clock::ManualClock).
+//! packet can share one reading. The [default clock](clock::DefaultClock) reads the processor's counter where that can be trusted, true to
+//! `Instant::now()` within 5 us; [`SystemClock`](clock::SystemClock) is that itself, and tests want a
+//! [`ManualClock`](clock::ManualClock).
 //!
 //! A meter's time line begins a day before it is made and is 36.5 years long. Instants may come in any order; those off the line
 //! count as its beginning or its end.
@@ -44,7 +46,8 @@
 //! # Threads
 //!
 //! Clone a meter into each thread; clones share one atomic word. A denial only reads it, an admission is one compare-and-swap. A
-//! conforming decision orders nothing but the meter itself: it is no lock and publishes no data.
+//! conforming decision orders nothing but the meter itself: it is no lock and publishes no data. For loops in which even that is
+//! too much, a [`LeasedMeter`] hands out cells that each thread has drawn in blocks.
 //!
 //! # Errors
 //!
