@@ -23,6 +23,9 @@ use std::time::Instant;
 /// 8. **Every admission is recorded**: it moves the meter's word.
 /// 10. **One word.** Clones share one atomic word, and there is no other mutable state.
 ///
+/// ([`Exponential`](crate::Exponential) has a window law of its own. Where cells are given back, law 1 counts those admitted less those
+/// refunded.)
+///
 /// (6 is [`MultiDecider`]'s, 9 that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made; later cells
 /// may only be denied more, never less. One cell admitted at a bogus instant far in the future blocks a meter until then.
 ///

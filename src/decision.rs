@@ -1,7 +1,8 @@
 //! What a meter says when it says no.
 
-use crate::algorithms::Denial;
-use crate::nanos::{self, Nanos};
+use crate::algorithms::Due;
+use crate::nanos;
+use crate::scale::Scale;
 use core::error::Error;
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -33,19 +34,14 @@ use std::time::{Duration, Instant};
 pub struct NonConformance {
     /// Of the meter's time line.
     beginning: Instant,
-    denial: Denial,
+    scale: Scale,
+    due: Due,
 }
 
 impl NonConformance {
     #[inline]
-    pub(crate) const fn new(beginning: Instant, denial: Denial) -> Self {
-        Self { beginning, denial }
-    }
-
-    /// Whether the request would have conformed at `now`.
-    #[inline]
-    pub(crate) fn is_over_by(&self, now: Nanos) -> bool {
-        self.denial.is_over_by(now)
+    pub(crate) const fn new(beginning: Instant, scale: Scale, due: Due) -> Self {
+        Self { beginning, scale, due }
     }
 
     /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.
@@ -53,7 +49,7 @@ impl NonConformance {
     /// Costs one 128-bit division. Where the platform's `Instant` ends before that, it is the platform's last.
     #[must_use]
     pub fn earliest_possible(&self) -> Instant {
-        nanos::after(self.beginning, self.denial.earliest_ns())
+        nanos::after(self.beginning, self.scale.nanos_at(self.due.0))
     }
 
     /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.

@@ -45,6 +45,13 @@ pub enum InconsistentCapacity {
         /// The units that may come at once.
         burst: u32,
     },
+    /// A burst apart from the cells, on an algorithm that has none: leave the burst away, or use another algorithm.
+    BurstNotCells {
+        /// The cells of a period.
+        cells: u32,
+        /// The burst.
+        burst: u32,
+    },
     /// A theoretical arrival time more than a full burst past the end of the meter's time line, 36 years ahead.
     TatTooLate,
 }
@@ -80,6 +87,9 @@ impl fmt::Display for InconsistentCapacity {
                     f,
                     "{leases} leases of {block} cells leave no cell of a burst of {burst}"
                 )
+            }
+            Self::BurstNotCells { cells, burst } => {
+                write!(f, "an exponential limit of {cells} cells has no burst of {burst} apart")
             }
             Self::TatTooLate => {
                 f.write_str("a theoretical arrival time over 36 years and a full burst ahead is off the time line")

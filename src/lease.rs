@@ -1,6 +1,5 @@
 //! Leases for the hottest loops: cells drawn in blocks and handed out by one thread without clock or atomic.
 
-use crate::algorithms::{Decide, VirtualScheduling};
 use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::decision::{NegativeMultiDecision, NonConformance};
@@ -160,7 +159,7 @@ impl<C: Clock> Lease<C> {
     pub fn give_back(&mut self) {
         let held = core::mem::take(&mut self.held);
         if held > 0 {
-            self.meter.give_back(held);
+            self.meter.refund(held.into());
         }
     }
 
@@ -168,10 +167,7 @@ impl<C: Clock> Lease<C> {
     #[cold]
     #[inline(never)]
     fn draw(&mut self, missing: u32) -> Result<(), NonConformance> {
-        let drawn = self.meter.step_now(|algorithm: &VirtualScheduling, word, now| {
-            let drawn = (algorithm.room(word, now) / 2).min(self.block).max(missing);
-            algorithm.decide(word, now, drawn).map(|word| (word, drawn))
-        })?;
+        let drawn = self.meter.draw(missing, self.block)?;
         self.held = drawn - missing;
         Ok(())
     }

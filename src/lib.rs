@@ -25,6 +25,8 @@
 //!
 //! - [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways.
 //!   Take [`LeakyBucket`] if you want to ask for its level, [`GCRA`] if you think in the standard's T and tau.
+//! - [`Exponential`] limits an exponentially weighted average rate, which it can tell as a number. A burst comes back more slowly than
+//!   with the others; there is no burst apart from the limit.
 //! - [`Allower`](example_algorithms::Allower) always says yes.
 //!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). Calls as in `ratelimit_meter` 1.x
@@ -32,6 +34,20 @@
 //!
 //! The burst decides how a limit feels. It is the cells of one period unless set otherwise, so `100/min` may pass 100 at once and
 //! 200 in its first minute; `100/min burst 20` smooths that to 120, `100/min burst 1` is a strict spacing of 600 ms.
+//!
+//! # Which verb
+//!
+//! Each is one atomic step, or one read, on every meter, now or `_at` an `Instant`:
+//!
+//! | to | call |
+//! |---|---|
+//! | decide, all or nothing | [`check`](Meter::check), [`check_n`](Meter::check_n) |
+//! | decide, and tell what remains | [`take`](Meter::take) |
+//! | admit as many as conform | [`check_up_to`](Meter::check_up_to) |
+//! | ask without counting | [`peek`](Meter::peek), [`status`](Meter::status) |
+//! | count what is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
+//! | give back | [`refund`](Meter::refund), [`reset`](Meter::reset) |
+//! | take cells ahead of their time, to pace | [`reserve`](Meter::reserve) |
 //!
 //! # Time
 //!
@@ -73,15 +89,17 @@ pub mod algorithms {
 
     mod continuous_state;
     mod decide;
+    mod exponential_average;
     mod virtual_scheduling;
 
     pub use continuous_state::ContinuousState;
     pub use decide::Algorithm;
-    pub(crate) use decide::{Decide, Denial};
+    pub(crate) use decide::{Decide, Due};
+    pub use exponential_average::ExponentialAverage;
     pub use virtual_scheduling::VirtualScheduling;
 
     pub use crate::error::InconsistentCapacity;
-    pub use crate::meter::{Builder, GCRA, LeakyBucket};
+    pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
 }
 mod cell;
 pub mod clock;
@@ -100,7 +118,7 @@ mod scale;
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use meter::{GCRA, LeakyBucket, Meter};
+pub use meter::{Admitted, Exponential, GCRA, LeakyBucket, Meter, Reservation, Status, Taken};
 pub use nonzero_ext::nonzero;
 pub use quota::{ParseQuotaError, Quota};
 

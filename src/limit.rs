@@ -4,11 +4,13 @@ use crate::error::InconsistentCapacity;
 use crate::nanos::Nanos;
 use crate::quota::{LONGEST_REST, Quota};
 use crate::scale::Scale;
+use core::fmt;
+use std::time::Duration;
 
 /// The numbers of one limit, none of which can overflow a word: at the end of the time line with a full burst outstanding the
 /// word is at most `volume_at(END) + tolerance < 2^64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub(crate) struct Limit {
     scale: Scale,
     /// The units of what the quota counts, exact.
     one: u64,
@@ -80,6 +82,7 @@ impl Limit {
         })
     }
 
+    #[inline]
     pub(crate) const fn scale(self) -> Scale {
         self.scale
     }
@@ -88,6 +91,17 @@ impl Limit {
     #[inline]
     pub(crate) const fn cost(self, n: u32) -> u64 {
         self.cell * n as u64
+    }
+
+    /// The units of any number of cells, at most what a word holds.
+    pub(crate) const fn cost_of_any(self, n: u64) -> u64 {
+        self.cell.saturating_mul(n)
+    }
+
+    /// How many cells a meter whose word is `word` can still record: its last word owes a full burst at the end of its time line.
+    pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
+        let last = self.scale.volume_at(Nanos::END) + self.tolerance;
+        last.saturating_sub(word) / self.cell
     }
 
     /// The whole cells in `units`, at most [`Limit::max_batch`].
@@ -113,6 +127,12 @@ impl Limit {
         self.max_batch
     }
 
+    pub(crate) fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+        fields
+            .field("emission_interval", &Duration::from_nanos(self.emission_interval_ns))
+            .field("burst", &self.max_batch);
+    }
+
     /// T, the time of one cell, rounded up.
     pub(crate) const fn emission_interval_ns(self) -> u64 {
         self.emission_interval_ns
@@ -134,7 +154,6 @@ mod tests {
     use super::*;
     use core::num::NonZeroU32;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     /// Log-uniform, so that every magnitude is met.
     fn magnitude(max: u64) -> impl Strategy<Value = u64> {

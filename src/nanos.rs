@@ -106,7 +106,7 @@ pub(crate) fn at_origin_and(ns: u64) -> Instant {
 
 /// The whole of `duration` in nanoseconds, at most what 64 bits hold (584 years).
 #[inline]
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     if duration.as_secs() < u64::MAX / NANOS_PER_SEC {
         duration.as_secs() * NANOS_PER_SEC + u64::from(duration.subsec_nanos())
     } else {

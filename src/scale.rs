@@ -13,7 +13,7 @@ use crate::nanos::Nanos;
 
 /// Units drained per nanosecond, times 2^60; never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Scale(u64);
+pub struct Scale(u64);
 
 impl Scale {
     /// The fractional bits of the multiplier: as many as a time has, which bounds the error at the end of the line by one unit.

@@ -5,6 +5,9 @@
 //! one word, what remains is the retry loop. A load and a store in place of the exchange fails every test here.
 #![cfg(ratelimit_meter_loom)]
 
+#[path = "loom/verbs.rs"]
+mod verbs;
+
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use ratelimit_meter::clock::Clock;

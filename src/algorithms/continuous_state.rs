@@ -1,8 +1,9 @@
-use super::decide::{Algorithm, Decide, Denial};
+use super::decide::{Algorithm, Decide, Due};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
-use crate::nanos::Nanos;
 use crate::quota::Quota;
+use crate::scale::Scale;
+use core::fmt;
 
 /// The continuous-state leaky bucket algorithm, by which ITU-T I.371 defines the GCRA a second time.
 ///
@@ -15,9 +16,8 @@ pub struct ContinuousState {
 }
 
 impl ContinuousState {
-    /// What is in the bucket at `now`, counted as the quota counts, rounded up.
-    pub(crate) fn level(self, mark: u64, now: Nanos) -> u64 {
-        let drained = self.limit.scale().volume_at(now);
+    /// What is in the bucket once so much has `drained`, counted as the quota counts, rounded up.
+    pub(crate) fn level(&self, mark: u64, drained: u64) -> u64 {
         self.limit.count(mark.saturating_sub(drained))
     }
 }
@@ -32,35 +32,61 @@ impl Decide for ContinuousState {
         Ok(Self { limit })
     }
 
-    fn limit(&self) -> &Limit {
-        &self.limit
+    #[inline]
+    fn scale(&self) -> Scale {
+        self.limit.scale()
     }
 
     #[inline]
-    fn decide(&self, mark: u64, now: Nanos, n: u32) -> Result<u64, Denial> {
+    fn max_batch(&self) -> u32 {
+        self.limit.max_batch()
+    }
+
+    #[inline]
+    fn decide(&self, mark: u64, drained: u64, n: u32) -> Result<u64, Due> {
         let cost = self.limit.cost(n);
-        let scale = self.limit.scale();
-        let drained = scale.volume_at(now);
         let level = mark.saturating_sub(drained);
         // Asked as `level <= capacity - cost`, since the level that a long past `now` reads may be near the largest word.
-        let room_needed_from = self.limit.tolerance() - cost;
-        if level > room_needed_from {
-            return Err(Denial {
-                scale,
-                volume: mark - room_needed_from,
-            });
+        let most = self.limit.tolerance() - cost;
+        if level > most {
+            return Err(Due(mark - most));
         }
         Ok(drained + level + cost)
     }
 
-    fn room(&self, mark: u64, now: Nanos) -> u32 {
-        let level = mark.saturating_sub(self.limit.scale().volume_at(now));
+    fn due(&self, mark: u64, n: u32) -> Due {
+        let most = self.limit.tolerance() - self.limit.cost(n);
+        Due(mark.saturating_sub(most))
+    }
+
+    fn rested(&self, mark: u64) -> Due {
+        Due(mark)
+    }
+
+    fn room(&self, mark: u64, drained: u64) -> u32 {
+        let level = mark.saturating_sub(drained);
         self.limit.cells_in(self.limit.tolerance().saturating_sub(level))
     }
 
-    fn give_back(&self, mark: u64, now: Nanos, n: u32) -> u64 {
-        let level = mark.saturating_sub(self.limit.scale().volume_at(now));
+    fn charge(&self, mark: u64, drained: u64, n: u64) -> (u64, u64) {
+        let level = mark.saturating_sub(drained);
+        let recorded = n.min(self.limit.cells_until_last_word(drained + level));
+        (drained + level + self.limit.cost_of_any(recorded), n - recorded)
+    }
+
+    fn refund(&self, mark: u64, drained: u64, n: u64) -> u64 {
+        let level = mark.saturating_sub(drained);
         // An empty bucket stays as it is.
-        mark - level.min(self.limit.cost(n))
+        mark - level.min(self.limit.cost_of_any(n))
+    }
+
+    fn cancel(&self, mark: u64, drained: u64, n: u32, _at: u64, counted: u64) -> u64 {
+        let level = mark.saturating_sub(drained);
+        let undrained = counted.saturating_sub(drained).min(self.limit.cost(n));
+        mark - level.min(undrained)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+        self.limit.describe(fields);
     }
 }

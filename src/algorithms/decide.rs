@@ -1,17 +1,20 @@
 use crate::error::InconsistentCapacity;
-use crate::limit::Limit;
-use crate::nanos::Nanos;
 use crate::quota::Quota;
 use crate::scale::Scale;
-use core::fmt::Debug;
+use core::fmt::{self, Debug};
 
 /// A metering algorithm: what a [`Meter`](crate::Meter) asks for each decision.
 ///
-/// Sealed: [`VirtualScheduling`](super::VirtualScheduling) and [`ContinuousState`](super::ContinuousState) are all there are.
+/// Sealed: [`VirtualScheduling`](super::VirtualScheduling), [`ContinuousState`](super::ContinuousState) and
+/// [`ExponentialAverage`](super::ExponentialAverage) are all there are.
 pub trait Algorithm: Decide {}
 
-/// The pure function of an algorithm, from a word, a time and a number of cells to a new word or a denial. It knows no atomics,
-/// no clock and no allocation.
+/// The volume that has to drain before cells conform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due(pub(crate) u64);
+
+/// The pure functions of an algorithm, from the word of a meter, the volume drained by now and a number of cells. They know no
+/// atomics, no clock and no allocation.
 pub trait Decide: Copy + Debug + Send + Sync {
     /// What the meter is called.
     const NAME: &'static str;
@@ -19,36 +22,46 @@ pub trait Decide: Copy + Debug + Send + Sync {
     /// The algorithm for a quota.
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity>;
 
-    /// The limit it holds.
-    fn limit(&self) -> &Limit;
+    /// How time becomes volume.
+    fn scale(&self) -> Scale;
 
-    /// Decides `n` cells at `now` on a meter whose word is `word`: the new word, larger by at least one unit, or what has to
-    /// happen first. `n` is at least 1 and at most the limit's largest batch.
-    fn decide(&self, word: u64, now: Nanos, n: u32) -> Result<u64, Denial>;
+    /// The most cells that can conform at once.
+    fn max_batch(&self) -> u32;
 
-    /// How many cells would conform at once at `now`.
-    fn room(&self, word: u64, now: Nanos) -> u32;
+    /// Decides `n` cells, at least 1 and at most the largest batch: the new word, larger by at least one unit, or a denial.
+    fn decide(&self, word: u64, now: u64, n: u32) -> Result<u64, Due>;
 
-    /// The word with `n` cells given back at `now`, but no lower than at rest; the same word where there is nothing to give back to.
-    fn give_back(&self, word: u64, now: Nanos, n: u32) -> u64;
-}
-
-/// Why cells do not conform: `volume` has to drain first.
-#[derive(Debug, Clone, Copy)]
-pub struct Denial {
-    pub(crate) scale: Scale,
-    pub(crate) volume: u64,
-}
-
-impl Denial {
-    /// Whether enough has drained by `now`.
+    /// What refused cells leave behind: the new word, if they count.
     #[inline]
-    pub(crate) fn is_over_by(self, now: Nanos) -> bool {
-        self.scale.volume_at(now) >= self.volume
+    fn refuse(&self, _word: u64, _now: u64, _n: u32) -> Option<u64> {
+        None
     }
 
-    /// The first nanosecond of the time line at which the cells would have conformed. Divides, so it is left until asked for.
-    pub(crate) fn earliest_ns(self) -> u64 {
-        self.scale.nanos_at(self.volume)
+    /// Whether refused cells count.
+    #[inline]
+    fn counts_refusals(&self) -> bool {
+        false
     }
+
+    /// From when on `n` cells, at most the largest batch, conform.
+    fn due(&self, word: u64, n: u32) -> Due;
+
+    /// From when on the meter is at rest.
+    fn rested(&self, word: u64) -> Due;
+
+    /// How many cells conform at once now.
+    fn room(&self, word: u64, now: u64) -> u32;
+
+    /// Counts `n` cells whether they conform or not: the new word, and how many of them no word can record.
+    fn charge(&self, word: u64, now: u64, n: u64) -> (u64, u64);
+
+    /// Gives back what has not drained now of `n` cells that were counted when `at` had drained and made the word `counted`, but no
+    /// more than brings the meter to rest.
+    fn cancel(&self, word: u64, now: u64, n: u32, at: u64, counted: u64) -> u64;
+
+    /// Gives back `n` cells, but no more than brings the meter to rest. The same word where there is nothing to give back to.
+    fn refund(&self, word: u64, now: u64, n: u64) -> u64;
+
+    /// Tells what the limit is.
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);
 }

@@ -1,8 +1,9 @@
-use super::decide::{Algorithm, Decide, Denial};
+use super::decide::{Algorithm, Decide, Due};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
-use crate::nanos::Nanos;
 use crate::quota::Quota;
+use crate::scale::Scale;
+use core::fmt;
 
 /// The virtual scheduling algorithm, by which ITU-T I.371 defines the GCRA.
 ///
@@ -17,6 +18,10 @@ impl VirtualScheduling {
     pub(crate) const fn new(limit: Limit) -> Self {
         Self { limit }
     }
+
+    pub(crate) const fn limit(&self) -> &Limit {
+        &self.limit
+    }
 }
 
 impl Algorithm for VirtualScheduling {}
@@ -28,33 +33,56 @@ impl Decide for VirtualScheduling {
         Limit::of_quota(quota).map(Self::new)
     }
 
-    fn limit(&self) -> &Limit {
-        &self.limit
+    #[inline]
+    fn scale(&self) -> Scale {
+        self.limit.scale()
     }
 
     #[inline]
-    fn decide(&self, tat: u64, now: Nanos, n: u32) -> Result<u64, Denial> {
+    fn max_batch(&self) -> u32 {
+        self.limit.max_batch()
+    }
+
+    #[inline]
+    fn decide(&self, tat: u64, now: u64, n: u32) -> Result<u64, Due> {
         let cost = self.limit.cost(n);
         let tau = self.limit.tolerance() - cost;
-        let scale = self.limit.scale();
-        let now = scale.volume_at(now);
         if tat > now + tau {
-            return Err(Denial {
-                scale,
-                volume: tat - tau,
-            });
+            return Err(Due(tat - tau));
         }
         Ok(tat.max(now) + cost)
     }
 
-    fn room(&self, tat: u64, now: Nanos) -> u32 {
-        let now = self.limit.scale().volume_at(now);
+    fn due(&self, tat: u64, n: u32) -> Due {
+        let tau = self.limit.tolerance() - self.limit.cost(n);
+        Due(tat.saturating_sub(tau))
+    }
+
+    fn rested(&self, tat: u64) -> Due {
+        Due(tat)
+    }
+
+    fn room(&self, tat: u64, now: u64) -> u32 {
         self.limit
             .cells_in((now + self.limit.tolerance()).saturating_sub(tat.max(now)))
     }
 
-    fn give_back(&self, tat: u64, now: Nanos, n: u32) -> u64 {
-        let now = self.limit.scale().volume_at(now);
-        tat.saturating_sub(self.limit.cost(n)).max(now).min(tat)
+    fn charge(&self, tat: u64, now: u64, n: u64) -> (u64, u64) {
+        let tat = tat.max(now);
+        let recorded = n.min(self.limit.cells_until_last_word(tat));
+        (tat + self.limit.cost_of_any(recorded), n - recorded)
+    }
+
+    fn refund(&self, tat: u64, now: u64, n: u64) -> u64 {
+        tat.saturating_sub(self.limit.cost_of_any(n)).max(now).min(tat)
+    }
+
+    fn cancel(&self, tat: u64, now: u64, n: u32, _at: u64, counted: u64) -> u64 {
+        let undrained = counted.saturating_sub(now).min(self.limit.cost(n));
+        tat.saturating_sub(undrained).max(now).min(tat)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+        self.limit.describe(fields);
     }
 }

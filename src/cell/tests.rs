@@ -2,7 +2,6 @@
 
 use super::{Word, update};
 use crate::algorithms::{ContinuousState, Decide, VirtualScheduling};
-use crate::nanos::Nanos;
 use crate::quota::Quota;
 use core::cell::Cell as Counter;
 use core::num::NonZeroU32;
@@ -44,7 +43,7 @@ impl Word for Counting {
     }
 }
 
-fn check(word: &Counting, algorithm: &impl Decide, now: Nanos, n: u32) -> bool {
+fn check(word: &Counting, algorithm: &impl Decide, now: u64, n: u32) -> bool {
     update(word, |w| algorithm.decide(w, now, n).map(|new| (new, ()))).is_ok()
 }
 
@@ -55,7 +54,7 @@ fn three_a_second<A: Decide>() -> A {
 fn a_denial_loads_once_and_stores_nothing<A: Decide>() {
     let algorithm: A = three_a_second();
     let word = Counting::holding(0);
-    let now = Nanos::clamped(5_000_000_000);
+    let now = 5_000_000_000;
     for _ in 0..3 {
         assert!(check(&word, &algorithm, now, 1));
     }
@@ -82,14 +81,14 @@ fn a_denial_by_the_leaky_bucket_loads_once_and_stores_nothing() {
 fn an_admission_is_one_load_and_one_exchange() {
     let algorithm: VirtualScheduling = three_a_second();
     let word = Counting::holding(0);
-    assert!(check(&word, &algorithm, Nanos::clamped(0), 1));
+    assert!(check(&word, &algorithm, 0, 1));
     assert_eq!((word.loads.get(), word.exchanges.get()), (1, 1));
 }
 
 #[test]
 fn a_lost_race_is_decided_again_on_the_winners_word() {
     let algorithm: VirtualScheduling = three_a_second();
-    let now = Nanos::clamped(5_000_000_000);
+    let now = 5_000_000_000;
     let two = algorithm.decide(0, now, 2).unwrap();
     let full = algorithm.decide(0, now, 3).unwrap();
 

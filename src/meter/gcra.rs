@@ -1,5 +1,5 @@
 use super::{Builder, Meter};
-use crate::algorithms::{Decide, VirtualScheduling};
+use crate::algorithms::VirtualScheduling;
 use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
@@ -90,6 +90,7 @@ impl GCRA {
             time_line,
             cell: Cell::new(word),
             clock,
+            quota: None,
         })
     }
 }

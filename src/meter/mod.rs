@@ -1,25 +1,33 @@
 //! The meter: an algorithm, a word and a clock.
 
 mod builder;
+mod exponential;
 mod gcra;
 mod leaky_bucket;
+mod reservation;
+mod status;
+mod verbs;
 
 pub use builder::Builder;
+pub use exponential::Exponential;
 pub use gcra::GCRA;
 pub use leaky_bucket::LeakyBucket;
+pub use reservation::Reservation;
+pub use status::{Status, Taken};
+pub use verbs::Admitted;
 
-use crate::algorithms::{Algorithm, Denial};
+use crate::algorithms::{Algorithm, Due};
 use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
-use crate::nanos::{self, Nanos, TimeLine};
+use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use core::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A meter with algorithm `A` that reads the time from `C`; use it as [`GCRA`] or [`LeakyBucket`].
+/// A meter with algorithm `A` that reads the time from `C`; use it as [`GCRA`], [`LeakyBucket`] or [`Exponential`].
 ///
 /// A meter is a handle: clones share one state, and a clone in every thread is the way to use it. The state is one atomic word.
 /// [`Decider`] and [`MultiDecider`] state the laws of its decisions, which are here as inherent methods too, so that no trait has
@@ -43,6 +51,8 @@ pub struct Meter<A, C = DefaultClock> {
     time_line: TimeLine,
     cell: Cell,
     clock: C,
+    /// What it was made of, if of a quota.
+    quota: Option<Quota>,
 }
 
 impl<A: Algorithm> Meter<A> {
@@ -61,18 +71,19 @@ impl<A: Algorithm> Meter<A> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
-        A::from_quota(quota).map(|algorithm| Self::at_rest(algorithm, DefaultClock))
+        A::from_quota(quota).map(|algorithm| Self::at_rest(algorithm, DefaultClock, Some(quota)))
     }
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// A meter at rest, made now by its clock.
-    fn at_rest(algorithm: A, clock: C) -> Self {
+    fn at_rest(algorithm: A, clock: C, quota: Option<Quota>) -> Self {
         Self {
             algorithm,
             time_line: TimeLine::of_meter_made(clock.now()),
             cell: Cell::new(0),
             clock,
+            quota,
         }
     }
 
@@ -90,7 +101,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> Meter<A, D> {
-        Meter::at_rest(self.algorithm, clock)
+        Meter::at_rest(self.algorithm, clock, self.quota)
     }
 
     /// Decides one cell at `at`, and counts it if it conforms; [`Decider`] states the laws. Takes constant time.
@@ -112,7 +123,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.step_at(at, |algorithm, word, now| conforming(algorithm.decide(word, now, 1)))
+        self.decide_at(1, at)
     }
 
     /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`] states the laws.
@@ -122,7 +133,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.step_now(|algorithm, word, now| conforming(algorithm.decide(word, now, 1)))
+        self.decide_now(1)
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`] states the laws. Takes
@@ -149,9 +160,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_batch(n, |meter| {
-            meter.step_at(at, |algorithm, word, now| conforming(algorithm.decide(word, now, n)))
-        })
+        self.batch(n, || self.decide_at(n, at))
     }
 
     /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`] states the
@@ -162,94 +171,113 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_batch(n, |meter| {
-            meter.step_now(|algorithm, word, now| conforming(algorithm.decide(word, now, n)))
-        })
+        self.batch(n, || self.decide_now(n))
     }
 
     #[inline]
-    fn check_batch(
-        &self,
-        n: u32,
-        decide: impl FnOnce(&Self) -> Result<(), NonConformance>,
-    ) -> Result<(), NegativeMultiDecision> {
+    fn batch(&self, n: u32, decide: impl FnOnce() -> Result<(), NonConformance>) -> Result<(), NegativeMultiDecision> {
         if n == 0 {
             return Ok(());
         }
-        if n > self.max_batch() {
+        if n > self.algorithm.max_batch() {
             return Err(NegativeMultiDecision::InsufficientCapacity(n));
         }
-        decide(self).map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
+        decide().map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
     }
 
-    /// Takes one atomic step at `at`.
     #[inline]
-    fn step_at<T>(
-        &self,
-        at: Instant,
-        step: impl Fn(&A, u64, Nanos) -> Result<(u64, T), Denial>,
-    ) -> Result<T, NonConformance> {
-        self.step(self.time_line.position(at), step)
+    fn decide_at(&self, n: u32, at: Instant) -> Result<(), NonConformance> {
+        let refused = self.step(self.time_line.position(at), |word, now| self.decision(word, now, n));
+        self.verdict(refused)
+    }
+
+    #[inline]
+    fn decide_now(&self, n: u32) -> Result<(), NonConformance> {
+        let refused = self.step_now(|word, now| self.decision(word, now, n));
+        self.verdict(refused)
+    }
+
+    /// The step of a decision: the new word, and when the cells are due if they were refused and count all the same.
+    #[inline]
+    fn decision(&self, word: u64, now: u64, n: u32) -> Result<(u64, Option<Due>), Due> {
+        match self.algorithm.decide(word, now, n) {
+            Ok(word) => Ok((word, None)),
+            Err(due) => match self.algorithm.refuse(word, now, n) {
+                Some(word) => Ok((word, Some(self.algorithm.due(word, n)))),
+                None => Err(due),
+            },
+        }
+    }
+
+    #[inline]
+    fn verdict(&self, refused: Result<Option<Due>, Due>) -> Result<(), NonConformance> {
+        match refused {
+            Ok(None) => Ok(()),
+            Ok(Some(due)) | Err(due) => Err(self.denial(due)),
+        }
+    }
+
+    #[inline]
+    fn denial(&self, due: Due) -> NonConformance {
+        NonConformance::new(self.time_line.beginning(), self.algorithm.scale(), due)
+    }
+
+    #[inline]
+    fn volume(&self, at: Nanos) -> u64 {
+        self.algorithm.scale().volume_at(at)
+    }
+
+    /// Takes one atomic step at a time, of which `step` is told the volume.
+    #[inline]
+    fn step<T, D>(&self, at: Nanos, step: impl Fn(u64, u64) -> Result<(u64, T), D>) -> Result<T, D> {
+        let now = self.volume(at);
+        self.cell.update(|word| step(word, now))
     }
 
     /// Takes one atomic step now, by the meter's clock.
     #[inline]
-    pub(crate) fn step_now<T>(
-        &self,
-        step: impl Fn(&A, u64, Nanos) -> Result<(u64, T), Denial>,
-    ) -> Result<T, NonConformance> {
+    fn step_now<T, D: IsDue>(&self, step: impl Fn(u64, u64) -> Result<(u64, T), D>) -> Result<T, D> {
+        self.now_or_exactly(|at| self.step(at, &step))
+    }
+
+    /// Does what is to be done now, and once more if it was denied for the clock's being behind: who waited until the instant of a
+    /// denial must not be denied for that.
+    #[inline]
+    fn now_or_exactly<T, D: IsDue>(&self, act: impl Fn(Nanos) -> Result<T, D>) -> Result<T, D> {
+        let exactly = || self.time_line.position(self.clock.now_exactly());
+        if self.algorithm.counts_refusals() {
+            // There is no once more.
+            return act(exactly());
+        }
         let now = self.clock.position(&self.time_line);
-        self.step(now, &step).or_else(|denial| {
-            // The clock may be behind by this much. Who waited until the instant of a denial must not be denied for that.
-            if denial.is_over_by(now.later(C::LAG_NS)) {
-                self.step_at(self.clock.now_exactly(), &step)
+        act(now).or_else(|denied| {
+            if denied.due().0 <= self.volume(now.later(C::LAG_NS)) {
+                act(exactly())
             } else {
-                Err(denial)
+                Err(denied)
             }
         })
-    }
-
-    #[inline]
-    fn step<T>(
-        &self,
-        now: Nanos,
-        step: impl Fn(&A, u64, Nanos) -> Result<(u64, T), Denial>,
-    ) -> Result<T, NonConformance> {
-        self.cell
-            .update(|word| step(&self.algorithm, word, now))
-            .map_err(|denial| NonConformance::new(self.time_line.beginning(), denial))
-    }
-
-    /// Gives back `n` cells now, but never more than it takes to be at rest.
-    pub(crate) fn give_back(&self, n: u32) {
-        let now = self.clock.position(&self.time_line);
-        // Nothing to give back to a meter at rest.
-        let _ = self.cell.update(|word| {
-            let new = self.algorithm.give_back(word, now, n);
-            if new == word { Err(()) } else { Ok((new, ())) }
-        });
-    }
-
-    pub(crate) fn max_batch(&self) -> u32 {
-        self.algorithm.limit().max_batch()
     }
 
     /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was. Reads the word once.
     fn rested_from(&self) -> Option<Instant> {
         match self.cell.load() {
             0 => None,
-            word => Some(nanos::after(
-                self.time_line.beginning(),
-                self.algorithm.limit().scale().nanos_at(word),
-            )),
+            word => Some(self.denial(self.algorithm.rested(word)).earliest_possible()),
         }
     }
 }
 
-/// The step of a decision that has nothing more to tell.
-#[inline]
-fn conforming(decision: Result<u64, Denial>) -> Result<(u64, ()), Denial> {
-    decision.map(|word| (word, ()))
+/// A denial's reason, alone or with more.
+trait IsDue {
+    fn due(&self) -> Due;
+}
+
+impl IsDue for Due {
+    #[inline]
+    fn due(&self) -> Due {
+        *self
+    }
 }
 
 impl<A: Algorithm, C: Clock> Decider for Meter<A, C> {
@@ -287,12 +315,9 @@ impl<A: Algorithm> TryFrom<Quota> for Meter<A> {
 /// Reads the word once; never locks.
 impl<A: Algorithm, C: Clock> fmt::Debug for Meter<A, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.algorithm.limit();
-        f.debug_struct(A::NAME)
-            .field("emission_interval", &Duration::from_nanos(limit.emission_interval_ns()))
-            .field("burst", &limit.max_batch())
-            .field("rested_from", &self.rested_from())
-            .finish_non_exhaustive()
+        let mut fields = f.debug_struct(A::NAME);
+        self.algorithm.describe(&mut fields);
+        fields.field("rested_from", &self.rested_from()).finish_non_exhaustive()
     }
 }
 

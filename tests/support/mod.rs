@@ -5,10 +5,12 @@
     reason = "each test file is a crate of its own and uses the part it needs"
 )]
 
+pub(crate) mod exponential;
 pub(crate) mod limit;
 pub(crate) mod oracle;
 pub(crate) mod subject;
 pub(crate) mod time;
 pub(crate) mod traffic;
 pub(crate) mod twin;
+pub(crate) mod verb;
 pub(crate) mod window;

@@ -67,6 +67,18 @@ impl Bucket {
         }
     }
 
+    /// Puts any number of cells in, into debt if need be.
+    pub(crate) fn charge(&mut self, n: u64, at: i128) {
+        let cost = i128::from(n) * self.limit.cost(1);
+        self.last = Some((at, self.level(at) + cost));
+    }
+
+    /// Takes any number of cells out, as far as there are.
+    pub(crate) fn refund(&mut self, n: u64, at: i128) {
+        let cost = i128::from(n) * self.limit.cost(1);
+        self.last = Some((at, (self.level(at) - cost).max(0)));
+    }
+
     /// Judges `n` cells and puts them in when they conform.
     pub(crate) fn decide(&mut self, n: u32, at: i128) -> Verdict {
         let verdict = self.judge(n, at);

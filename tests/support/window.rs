@@ -66,3 +66,21 @@ impl Record {
         );
     }
 }
+
+/// A record for the law of windows: cells in, or out again if negative, as they cost; and whether they were admitted.
+pub(crate) type Net = Vec<(i128, i128, bool)>;
+
+/// By how much the worst window that ends with an admission is above B + R*v. A debt may be charged, but nothing is admitted into one.
+pub(crate) fn worst_net_window(limit: &Limit, net: &[(i128, i128, bool)]) -> i128 {
+    let (mut worst, mut ending_here, mut before) = (0, 0, None);
+    for &(at, cost, admitted) in net {
+        let drained = before.map_or(0, |then| limit.drained(at - then));
+        ending_here = (ending_here - drained).max(0) + cost;
+        if admitted {
+            worst = worst.max(ending_here);
+        }
+        ending_here = ending_here.max(0);
+        before = Some(at);
+    }
+    worst - limit.capacity()
+}

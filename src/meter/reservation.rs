@@ -1,0 +1,162 @@
+use super::Meter;
+use crate::algorithms::Algorithm;
+use crate::clock::{Clock, DefaultClock};
+use crate::decision::NegativeMultiDecision;
+use crate::nanos::{self, Nanos};
+use core::fmt;
+use std::time::{Duration, Instant};
+
+/// Cells that were taken ahead of their time, to be used when that has come. Its verbs are those of Go's `x/time/rate`.
+///
+/// Dropping a reservation does not cancel it: the cells stay taken.
+///
+/// ```
+/// use ratelimit_meter::{GCRA, Quota};
+/// use std::time::{Duration, Instant};
+///
+/// let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>()?)?;
+/// let now = Instant::now();
+/// let second = Duration::from_secs(1);
+/// let waits = [(); 3].map(|()| meter.reserve_at(1, second, now).unwrap().delay_from(now).as_millis());
+/// assert_eq!(waits, [0, 100, 200]); // pacing without a queue
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "the cells are taken; use them from `time_to_act` on, or cancel"]
+pub struct Reservation<A, C = DefaultClock> {
+    meter: Meter<A, C>,
+    cells: u32,
+    /// The volume drained by the time to act, and that time.
+    at: u64,
+    acts: Instant,
+    /// The word that the cells made.
+    counted: u64,
+}
+
+impl<A: Algorithm, C: Clock> Meter<A, C> {
+    /// Takes `n` cells that conform now or within `longest_wait`, all or nothing, and tells when they do.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], and nothing has changed, if they conform only later, or never.
+    pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C>, NegativeMultiDecision> {
+        self.reserve_as_at(n, longest_wait, self.time_line.position(self.clock.now_exactly()))
+    }
+
+    /// Takes `n` cells that conform at `at` or within `longest_wait` of it; see [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn reserve_at(
+        &self,
+        n: u32,
+        longest_wait: Duration,
+        at: Instant,
+    ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
+        self.reserve_as_at(n, longest_wait, self.time_line.position(at))
+    }
+
+    fn reserve_as_at(
+        &self,
+        n: u32,
+        longest_wait: Duration,
+        at: Nanos,
+    ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
+        let by = self.volume(at.later(nanos::nanos(longest_wait)));
+        let mut reservation = Reservation {
+            meter: self.clone(),
+            cells: n,
+            at: self.volume(at),
+            acts: nanos::after(self.time_line.beginning(), at.get()),
+            counted: 0,
+        };
+        self.batch(n, || {
+            let step = self.step(at, |word, now| {
+                let due = self.algorithm.due(word, n);
+                if due.0 > by {
+                    return Err(due);
+                }
+                // They count from when they conform.
+                let word = self.algorithm.decide(word, due.0.max(now), n)?;
+                Ok((word, (word, due)))
+            });
+            let (counted, due) = step.map_err(|due| self.denial(due))?;
+            reservation.counted = counted;
+            if due.0 > reservation.at {
+                reservation.at = due.0;
+                reservation.acts = self.denial(due).earliest_possible();
+            }
+            Ok(())
+        })?;
+        Ok(reservation)
+    }
+}
+
+impl<A: Algorithm, C: Clock> Reservation<A, C> {
+    /// Returns how many cells are reserved.
+    #[must_use]
+    pub const fn cells(&self) -> u32 {
+        self.cells
+    }
+
+    /// Returns from when on the cells conform.
+    #[must_use]
+    pub const fn time_to_act(&self) -> Instant {
+        self.acts
+    }
+
+    /// Returns how long to wait from `from` before the cells may be used, zero once they may.
+    #[must_use]
+    pub fn delay_from(&self, from: Instant) -> Duration {
+        self.acts.saturating_duration_since(from)
+    }
+
+    /// Returns how long to wait from `Instant::now()` before the cells may be used, zero once they may.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        self.delay_from(Instant::now())
+    }
+
+    /// Gives back what of the cells has not drained by now, but no more than brings the meter to rest.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?;
+    /// let reservation = meter.reserve(10, Duration::ZERO).unwrap();
+    /// assert!(meter.check().is_err());
+    /// reservation.cancel();
+    /// assert!(meter.check().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel(self) {
+        let now = self.meter.clock.position(&self.meter.time_line);
+        self.cancel_as_at(now);
+    }
+
+    /// Gives back what of the cells has not drained by `at`; see [`cancel`](Self::cancel).
+    pub fn cancel_at(self, at: Instant) {
+        let at = self.meter.time_line.position(at);
+        self.cancel_as_at(at);
+    }
+
+    fn cancel_as_at(&self, at: Nanos) {
+        if self.cells > 0 {
+            let algorithm = &self.meter.algorithm;
+            self.meter.lower(at, |word, now| {
+                algorithm.cancel(word, now, self.cells, self.at, self.counted)
+            });
+        }
+    }
+}
+
+impl<A: Algorithm, C: Clock> fmt::Debug for Reservation<A, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("meter", &self.meter)
+            .field("cells", &self.cells)
+            .field("time_to_act", &self.acts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+use crate::algorithms::{Decide, Due};
+use crate::decision::NegativeMultiDecision;
+use crate::nanos::Nanos;
+use crate::quota::Quota;
+use crate::scale::Scale;
+use std::time::Duration;
+
+/// How a meter stands at one time, all from one read of its word.
+///
+/// The times are computed when asked for, a division each.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    at: Nanos,
+    scale: Scale,
+    remaining: u32,
+    next: Due,
+    rested: Due,
+    quota: Option<Quota>,
+}
+
+impl Status {
+    pub(super) fn of(algorithm: &impl Decide, quota: Option<Quota>, word: u64, at: Nanos) -> Self {
+        let scale = algorithm.scale();
+        Self {
+            at,
+            scale,
+            remaining: algorithm.room(word, scale.volume_at(at)),
+            next: algorithm.due(word, 1),
+            rested: algorithm.rested(word),
+            quota,
+        }
+    }
+
+    /// Returns how many cells would conform at once.
+    #[must_use]
+    pub const fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// Returns the time until a cell conforms, zero if one does; rounded up to a nanosecond.
+    #[must_use]
+    pub fn until_next(&self) -> Duration {
+        self.until(self.next)
+    }
+
+    /// Returns the time until everything has drained (for [`Exponential`](crate::Exponential), until a full batch conforms), zero at
+    /// rest; rounded up to a nanosecond.
+    #[must_use]
+    pub fn until_rest(&self) -> Duration {
+        self.until(self.rested)
+    }
+
+    /// Returns what the meter was made of; `None` if of T and tau.
+    #[must_use]
+    pub const fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
+    fn until(&self, due: Due) -> Duration {
+        Duration::from_nanos(self.scale.nanos_at(due.0).saturating_sub(self.at.get()))
+    }
+}
+
+/// A decision and the status with it: after an admission, or at a denial.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "what was decided is in it"]
+pub struct Taken {
+    decision: Result<(), NegativeMultiDecision>,
+    status: Status,
+}
+
+impl Taken {
+    pub(super) const fn new(decision: Result<(), NegativeMultiDecision>, status: Status) -> Self {
+        Self { decision, status }
+    }
+
+    /// Returns the decision.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform.
+    pub const fn decision(&self) -> Result<(), NegativeMultiDecision> {
+        self.decision
+    }
+
+    /// Returns how the meter stood after the decision.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+}
