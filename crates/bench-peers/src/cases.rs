@@ -1,9 +1,26 @@
 //! The questions: what is asked of every contender.
 
-use crate::floors;
 use core::fmt;
 use core::num::NonZeroU32;
 use std::time::Duration;
+
+/// Reading the clock, and an exchange: the least of an admission.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const CLOCK_AND_EXCHANGE: &str = "rdtsc + CAS loop";
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const CLOCK_AND_EXCHANGE: &str = "Instant + CAS loop";
+
+/// Reading the clock and the word: the least of a denial.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const CLOCK_AND_LOAD: &str = "rdtsc + shared load";
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const CLOCK_AND_LOAD: &str = "Instant + shared load";
+
+/// The least of an admission at the caller's time.
+pub(crate) const EXCHANGE: &str = "CAS loop";
+
+/// The least of a denial at the caller's time.
+pub(crate) const LOAD: &str = "shared load";
 
 /// How many cells a batch has.
 pub(crate) const BATCH: NonZeroU32 = NonZeroU32::new(32).unwrap();
@@ -90,10 +107,10 @@ impl Case {
     /// admission exchanges.
     pub(crate) fn floor(self) -> &'static str {
         match (self.time, self.answer) {
-            (Time::OwnClock, Answer::Admit) => floors::CLOCK_AND_EXCHANGE,
-            (Time::OwnClock, Answer::Deny) => floors::CLOCK_AND_LOAD,
-            (Time::Callers, Answer::Admit) => floors::EXCHANGE,
-            (Time::Callers, Answer::Deny) => floors::LOAD,
+            (Time::OwnClock, Answer::Admit) => CLOCK_AND_EXCHANGE,
+            (Time::OwnClock, Answer::Deny) => CLOCK_AND_LOAD,
+            (Time::Callers, Answer::Admit) => EXCHANGE,
+            (Time::Callers, Answer::Deny) => LOAD,
         }
     }
 }

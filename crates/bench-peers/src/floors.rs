@@ -2,31 +2,13 @@
 //!
 //! They run in the same loop as the contenders and always say yes.
 
-use crate::cases::Limit;
+use crate::cases::{CLOCK_AND_EXCHANGE, CLOCK_AND_LOAD, EXCHANGE, LOAD, Limit};
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Entry, Kind, Package};
 use crate::ticks;
 use core::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-/// Reading the clock, and an exchange: the least of an admission.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const CLOCK_AND_EXCHANGE: &str = "rdtsc + CAS loop";
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) const CLOCK_AND_EXCHANGE: &str = "Instant + CAS loop";
-
-/// Reading the clock and the word: the least of a denial.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const CLOCK_AND_LOAD: &str = "rdtsc + shared load";
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) const CLOCK_AND_LOAD: &str = "Instant + shared load";
-
-/// The least of an admission at the caller's time.
-pub(crate) const EXCHANGE: &str = "CAS loop";
-
-/// The least of a denial at the caller's time.
-pub(crate) const LOAD: &str = "shared load";
 
 pub(crate) fn entries() -> Vec<Entry> {
     vec![
