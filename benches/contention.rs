@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ratelimit_meter::{Decider, GCRA, LeakyBucket, Quota, nonzero};
+use ratelimit_meter::{Decider, GCRA, LeakyBucket, Lease, LeasedMeter, Quota, nonzero};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -56,5 +56,22 @@ fn leaky_bucket(c: &mut Criterion) {
     meters(c, "LeakyBucket", |quota| LeakyBucket::from_quota(quota).unwrap());
 }
 
-criterion_group!(benches, floor, gcra, leaky_bucket);
+fn lease(c: &mut Criterion) {
+    let meter = LeasedMeter::new(AMPLE, nonzero!(2u32), nonzero!(256u32)).unwrap();
+    let spend = |lease: &mut Lease| assert!(black_box(lease).check().is_ok());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut lease = meter.lease().unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                spend(&mut lease);
+            }
+        });
+        let mut lease = meter.lease().unwrap();
+        c.bench_function("two threads/Lease::check, conforming", |b| b.iter(|| spend(&mut lease)));
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+criterion_group!(benches, floor, gcra, leaky_bucket, lease);
 criterion_main!(benches);

@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ratelimit_meter::example_algorithms::Allower;
-use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider, Quota, nonzero};
+use ratelimit_meter::{Decider, GCRA, LeakyBucket, LeasedMeter, MultiDecider, Quota, nonzero};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -75,6 +75,9 @@ fn decisions<M: Decider + MultiDecider>(c: &mut Criterion, name: &str, of: impl 
     group.bench_function("check, conforming", |b| {
         b.iter(|| assert!(black_box(&ample).check().is_ok()))
     });
+    group.bench_function("check_n(32), conforming", |b| {
+        b.iter(|| assert!(black_box(&ample).check_n(BATCH).is_ok()));
+    });
     group.bench_function("check, denied", |b| {
         b.iter(|| assert!(black_box(&full).check().is_err()))
     });
@@ -89,5 +92,15 @@ fn leaky_bucket(c: &mut Criterion) {
     decisions(c, "LeakyBucket", |quota| LeakyBucket::from_quota(quota).unwrap());
 }
 
-criterion_group!(benches, floors, gcra, leaky_bucket);
+fn lease(c: &mut Criterion) {
+    let mut group = c.benchmark_group("Lease");
+    let meter = LeasedMeter::new(AMPLE, nonzero!(2u32), nonzero!(256u32)).unwrap();
+    let mut lease = meter.lease().unwrap();
+    group.bench_function("check, conforming", |b| {
+        b.iter(|| assert!(black_box(&mut lease).check().is_ok()))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, floors, gcra, leaky_bucket, lease);
 criterion_main!(benches);

@@ -37,10 +37,12 @@ proptest! {
 
     #[test]
     fn a_meter_is_rested_after_its_time_to_rest_and_no_emptier_later(limit in limits(), wait in 1i128..50) {
-        prop_assume!(wait * limit.time_to_rest() <= HORIZON);
+        let rested = wait * limit.time_to_rest();
         for meter in Subject::each(&limit) {
             assert_admits_exactly(&meter, limit.at_once(), 0, &limit);
-            assert_admits_exactly(&meter, limit.at_once(), wait * limit.time_to_rest(), &limit);
+            if rested <= HORIZON {
+                assert_admits_exactly(&meter, limit.at_once(), rested, &limit);
+            }
         }
     }
 

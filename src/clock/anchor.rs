@@ -5,7 +5,7 @@
 //! jump too small to be noticed, a reading is off by no more than that; after a larger jump, either way, an anchor comes first.
 //!
 //! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it, and counts become time a
-//! little slow: by 2^-9, which is 10 ns in a window and four times what slewing by 500 ppm can make of it.
+//! little slow: by 2^-9 (1953 ppm, 10 ns in a window), of which slewing may take 500 ppm and the error of the frequency 488.
 
 use core::cell::Cell;
 
@@ -15,10 +15,11 @@ pub(super) const WINDOW_NS: u64 = 5_000;
 /// How far apart the counts around a sighting may lie, in nanoseconds. Farther, and something came in between.
 const BRACKET_NS: u64 = 1_000;
 
-/// The shortest stretch of time that tells the counter's frequency: errors of 50 ns at its ends make 500 ppm of it.
-const BASELINE_NS: u64 = 100_000;
+/// How many times as long as the brackets at its ends a stretch of time is that tells the counter's frequency: 2^11, which bounds
+/// the error by 488 ppm. Brackets of 80 ns need a third of a millisecond, the widest four.
+const BASELINE_SHIFT: u32 = 11;
 
-/// The longest, after which another begins, so that the frequency may drift.
+/// After so long another such stretch begins, so that the frequency may drift.
 const LONGEST_BASELINE_NS: u64 = 10_000_000;
 
 /// For how many windows after an anchor it is told whether the counter kept step; after longer rests it is only anchored anew.
@@ -42,11 +43,23 @@ impl Pair {
 }
 
 /// A reading of the system clock between two of the counter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sighting {
     pub(super) before: u64,
     pub(super) ns: u64,
     pub(super) after: u64,
+}
+
+impl Sighting {
+    const NONE: Self = Self {
+        before: 0,
+        ns: 0,
+        after: 0,
+    };
+
+    const fn bracket(self) -> u64 {
+        self.after.wrapping_sub(self.before)
+    }
 }
 
 /// The counter does not count time.
@@ -65,7 +78,7 @@ pub(super) struct Anchor {
     /// The latest time that a sighting gave out.
     floor: Cell<u64>,
     /// Where the stretch of time began that tells the frequency.
-    baseline: Cell<Pair>,
+    baseline: Cell<Sighting>,
     strikes: Cell<u32>,
 }
 
@@ -78,7 +91,7 @@ impl Anchor {
             rate: Cell::new(0),
             latest: Cell::new(0),
             floor: Cell::new(0),
-            baseline: Cell::new(Pair::NONE),
+            baseline: Cell::new(Sighting::NONE),
             strikes: Cell::new(0),
         }
     }
@@ -107,19 +120,18 @@ impl Anchor {
     /// Drops anchor at a sighting, and returns the time there, never before an earlier reading. `known` is the frequency that
     /// other threads have found.
     pub(super) fn renew(&self, sighting: Sighting, known: Rate) -> Result<u64, Broken> {
-        let Sighting { before, ns, after } = sighting;
         let latest = self.latest();
         self.judge(sighting)?;
         if self.rate.get() == 0 {
             self.rate.set(known);
         }
-        let here = Pair { count: after, ns };
-        self.calibrate(here)?;
+        self.calibrate(sighting)?;
+        let Sighting { ns, after, .. } = sighting;
         let rate = self.rate.get();
         // No anchor where time would have to go back, nor where the two may belong to different times.
-        let is_sound = rate != 0 && latest <= ns && to_ns(after.wrapping_sub(before), rate) <= BRACKET_NS;
+        let is_sound = rate != 0 && latest <= ns && to_ns(sighting.bracket(), rate) <= BRACKET_NS;
         self.window.set(if is_sound { (WINDOW_NS << 32) / rate } else { 0 });
-        self.at.set(here);
+        self.at.set(Pair { count: after, ns });
         self.latest.set(0);
         self.floor.set(ns.max(latest));
         Ok(ns.max(latest))
@@ -132,35 +144,38 @@ impl Anchor {
 
     /// Whether the counter was in step since the last anchor, where that is near enough to tell.
     fn judge(&self, sighting: Sighting) -> Result<(), Broken> {
-        let counted = sighting.before.wrapping_sub(self.at.get().count);
+        let (at, rate) = (self.at.get(), self.rate.get());
+        let counted = sighting.before.wrapping_sub(at.count);
         if self.window.get() == 0 || counted > JUDGED * self.window.get() {
             return Ok(());
         }
-        let passed = sighting.ns.saturating_sub(self.at.get().ns);
-        let told = to_ns(counted, self.rate.get());
-        // Slow as it is made, an honest counter is never ahead.
-        if told > passed || passed - told > WINDOW_NS + (told >> 7) {
+        let passed = sighting.ns.saturating_sub(at.ns);
+        // Slow as it is made, an honest counter is not ahead; nor behind by more than that and the brackets. A sighting that was
+        // interrupted says the less: the count before it bounds the one, the count after it the other.
+        let (least, most) = (to_ns(counted, rate), to_ns(sighting.after.wrapping_sub(at.count), rate));
+        if least > passed || passed > most + (most >> 7) + BRACKET_NS {
             return self.strike();
         }
         Ok(())
     }
 
     /// Tells the frequency once the baseline is long enough.
-    fn calibrate(&self, here: Pair) -> Result<(), Broken> {
+    fn calibrate(&self, here: Sighting) -> Result<(), Broken> {
         let from = self.baseline.get();
         let ns = here.ns.saturating_sub(from.ns);
         if from.ns == 0 || ns > 2 * LONGEST_BASELINE_NS {
             self.baseline.set(here);
             return Ok(());
         }
-        if ns < BASELINE_NS {
-            return Ok(());
-        }
+        let counts = here.after.wrapping_sub(from.after);
         if ns > LONGEST_BASELINE_NS {
             self.baseline.set(here);
         }
-        let counts = u128::from(here.count.wrapping_sub(from.count));
-        let exact = (u128::from(ns) << 32).checked_div(counts).unwrap_or(0);
+        if counts >> BASELINE_SHIFT < from.bracket().saturating_add(here.bracket()) {
+            // Not yet; nor ever, where it began with an interruption.
+            return Ok(());
+        }
+        let exact = (u128::from(ns) << 32).checked_div(u128::from(counts)).unwrap_or(0);
         let slow = u64::try_from(exact - (exact >> 9)).unwrap_or(0);
         let known = self.rate.get();
         if slow == 0 || (known != 0 && slow.abs_diff(known) > known >> 6) {
@@ -173,7 +188,7 @@ impl Anchor {
     }
 
     fn strike(&self) -> Result<(), Broken> {
-        self.baseline.set(Pair::NONE);
+        self.baseline.set(Sighting::NONE);
         self.strikes.set(self.strikes.get() + 1);
         if self.strikes.get() < STRIKES {
             Ok(())

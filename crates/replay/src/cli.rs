@@ -1,39 +1,61 @@
 //! The command line.
 
+use std::io;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap_complete::Shell;
 
 use crate::Error;
+use crate::by::By;
 use crate::demo;
-use crate::input::{By, Options};
+use crate::input::Options;
 use crate::limit::{Algorithm, Limit};
+use crate::trace::Order;
+
+/// How the report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Tables of at most 100 columns.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+}
 
 /// What would a rate limit have done to yesterday's traffic?
 ///
-/// Replays access logs (Common or Combined Log Format) and text delimited by commas or tabs, with a
-/// header, through one or more limits, and tells what each would have admitted and denied, and whom it
-/// hits hardest. The files of a rotated log may be named in any order.
+/// Replays access logs (Common or Combined Log Format), text delimited by commas or tabs with a header,
+/// and packet captures (classic pcap of Ethernet) through one or more limits, and tells what each would
+/// have admitted and denied, and whom it hits hardest. Files may be gzip, and may be named in any order.
 #[derive(Debug, Parser)]
-#[command(name = "meter-replay", version, verbatim_doc_comment)]
+#[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
     /// A limit to try, like `10/s` or `100/min burst 20`; more than one are compared
-    #[arg(long = "limit", value_name = "LIMIT")]
+    ///
+    /// As CELLS/PERIOD, then `burst N` and `weight N` if they are not the cells and 1. A period is a unit
+    /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`.
+    #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 
     /// How a meter keeps its account; for equal limits both decide alike
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
-    /// Who has a meter: each ip, all together, or each value of a column
-    ///
-    /// If not given: each ip in access logs, all together in delimited text.
-    #[arg(long, value_name = "ip|all|COLUMN")]
+    /// Who has a meter: each ip, host, path or status, all together, or each value of a column
+    #[arg(long, value_name = "ip|host|path|status|all|COLUMN", long_help = BY)]
     pub by: Option<String>,
 
     /// Each value of this column has a meter, even where it is named `all`
     #[arg(long, value_name = "COLUMN", conflicts_with = "by")]
     pub key: Option<String>,
+
+    /// IPv6 addresses that begin with the same N bits are one key, as 2001:db8:1:2::/64
+    ///
+    /// A subscriber has all addresses of a /64, or more, to ask from. Applies to every key that is an
+    /// address; if not given, each is a key of its own, as it is written.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=128), verbatim_doc_comment)]
+    pub ipv6_prefix: Option<u8>,
 
     /// The column of stamps; if not given, one named time, timestamp or the like
     ///
@@ -42,21 +64,92 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one
+    /// The column of how many cells a request asks for; if not given, one (a packet: its bytes)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
+
+    /// In which order the lines of all files are replayed
+    #[arg(long, value_enum, default_value_t)]
+    pub order: Order,
 
     /// How many of the hardest-hit keys to name
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub top: usize,
 
+    /// Do not tell the least burst and the least rate that would have denied nobody
+    #[arg(long)]
+    pub no_suggest: bool,
+
+    /// What is printed: tables to read, or JSON for programs
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Draw what was admitted and denied over time, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub chart: Option<PathBuf>,
+
+    /// Write all that is told, with the charts, as one HTML page that needs nothing else
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+
+    /// Name keys by a hash that is another in each run, and quote no line
+    #[arg(long)]
+    pub anonymise: bool,
+
     /// Replay made-up traffic instead of files, to see what this does
-    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost"])]
+    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix"])]
     pub demo: bool,
 
-    /// Access logs, or delimited text with a header; not compressed
+    /// Print what makes a shell complete these options, and do nothing else
+    #[arg(long, value_name = "SHELL", value_enum, exclusive = true)]
+    pub completions: Option<Shell>,
+
+    /// Print the man page, and do nothing else
+    #[arg(long, exclusive = true)]
+    pub man: bool,
+
+    /// Access logs, delimited text or captures, plain or gzip; `-` is standard input
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
+
+const BY: &str = "\
+Who has a meter: each ip, host, path or status, all together, or each value of a column
+
+         access log                    capture       delimited text
+ip       the client, the first field   the sender    column `ip`
+host     the same                      the receiver  column `host`
+path     the path, without its query   -             column `path`
+status   the code of the answer        -             column `status`
+all      one meter for all             the same      the same
+COLUMN   -                             -             the column
+
+If not given: ip, and in delimited text all.";
+
+const EXAMPLES: &str = "\
+Examples:
+  See what it does, with made-up traffic
+      meter-replay --demo
+  Ten requests a second for each client, yesterday and the day before
+      meter-replay --limit 10/s access.log.1 access.log.2.gz
+  Which of three? A burst lets people open pages, the rate holds crawlers
+      meter-replay --limit 2/s --limit \"2/s burst 20\" --limit \"10/s burst 200\" access.log
+  One limit for the whole server, or for each path
+      meter-replay --limit 500/s --by all access.log
+      meter-replay --limit 50/s --by path access.log
+  IPv6 clients by their network
+      meter-replay --limit \"100/min burst 20\" --ipv6-prefix 64 access.log
+  Tokens a minute for each tenant, from a table
+      meter-replay --limit 100000/min --key tenant --cost tokens requests.csv
+  Bytes a second for each receiver, of a capture
+      meter-replay --limit \"1000000/s burst 3000000\" --by host lan.pcap
+  To look at, and to show around
+      meter-replay --limit 10/s --report limits.html --anonymise access.log
+  From a pipe
+      ssh www cat /var/log/nginx/access.log | meter-replay --limit 10/s -
+
+Exit codes: 0 when it has reported, 2 and one line on stderr when it could not.
+";
 
 impl Cli {
     /// The limits to try.
@@ -75,19 +168,43 @@ impl Cli {
         }
     }
 
-    /// What to make of the files.
-    #[must_use]
-    pub fn options(&self) -> Options {
-        let by = self.by.clone().map(|by| match by.as_str() {
-            "ip" => By::Ip,
-            "all" => By::All,
-            _ => By::Column(by),
-        });
+    /// What to make of the inputs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoAddresses`] if keys that are no addresses are to go by networks.
+    pub fn options(&self) -> Result<Options, Error> {
+        let by = self.by.as_deref().map(By::parse);
         let key = self.key.clone().map(By::Column);
-        Options {
-            by: by.or(key),
+        let by = by.or(key);
+        if let (Some(by @ (By::Path | By::Status | By::All)), Some(_)) = (&by, self.ipv6_prefix) {
+            return Err(Error::NoAddresses { by: by.clone() });
+        }
+        Ok(Options {
+            by,
             time: self.time.clone(),
             cost: self.cost.clone(),
+            ipv6_prefix: self.ipv6_prefix,
+            anonymise: self.anonymise,
+        })
+    }
+
+    /// What is to be printed instead of a report, if that is asked for: completions or the man page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn instead(&self) -> Result<Option<Vec<u8>>, Error> {
+        let mut command = Self::command();
+        let mut text = Vec::new();
+        if let Some(shell) = self.completions {
+            clap_complete::generate(shell, &mut command, "meter-replay", &mut text);
+        } else if self.man {
+            let man = clap_mangen::Man::new(command);
+            man.render(&mut text).map_err(|error: io::Error| Error::Write(error))?;
+        } else {
+            return Ok(None);
         }
+        Ok(Some(text))
     }
 }

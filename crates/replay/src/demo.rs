@@ -1,9 +1,9 @@
 //! Traffic made up for a first look: always the same.
 
 use crate::Error;
-use crate::event::{Event, Keys, Trace};
-use crate::input::{BadLines, By};
-use crate::merge;
+use crate::by::By;
+use crate::event::{Event, Keys};
+use crate::stream::Stream;
 
 /// The limits to compare where none are given: too strict a burst, a fitting one, and too much of all.
 pub const LIMITS: [&str; 3] = ["2/s", "2/s burst 20", "10/s burst 200"];
@@ -35,7 +35,7 @@ const START: i64 = 1_716_206_400_000_000_000;
 /// # Errors
 ///
 /// None, as its keys are few.
-pub fn trace() -> Result<Trace, Error> {
+pub fn stream() -> Result<Stream, Error> {
     let mut keys = Keys::default();
     let mut random = Random(0x5EED);
     let mut clients = Vec::new();
@@ -47,7 +47,7 @@ pub fn trace() -> Result<Trace, Error> {
         steps(4 * MINUTE, 600, &mut random, SECOND / 60),
     ));
     clients.push(("crawler".to_owned(), steps(0, 3_000, &mut random, SECOND / 5)));
-    let mut files = Vec::new();
+    let mut events = Vec::new();
     for (name, times) in clients {
         let key = keys.intern(name.as_bytes())?;
         let event = |after: u64| Event {
@@ -55,14 +55,10 @@ pub fn trace() -> Result<Trace, Error> {
             cost: 1,
             key,
         };
-        files.push(times.into_iter().filter(|&after| after < SPAN).map(event).collect());
+        events.extend(times.into_iter().filter(|&after| after < SPAN).map(event));
     }
-    Ok(Trace {
-        events: merge::by_time(files),
-        keys,
-        by: By::Column("client".to_owned()),
-        bad: BadLines::default(),
-    })
+    events.sort_by_key(|event| event.time);
+    Ok(Stream::made(events, keys, By::Column("client".to_owned())))
 }
 
 /// A page every half minute or so, with its 6 to 14 files within a second.

@@ -4,7 +4,8 @@ use std::io;
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
 
-use crate::input::Quoted;
+use crate::bad::Quoted;
+use crate::by::By;
 
 /// Why there is no report. Each is told in one line.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +61,13 @@ pub enum Error {
         /// The names there are.
         columns: String,
     },
-    /// An option asks for a column of an access log.
-    #[error("{path} is an access log, to which {option} does not apply: {instead}")]
-    NotForLogs {
-        /// The file.
+    /// An option asks for what an input of this format has not.
+    #[error("{path} is {what}, to which {option} does not apply: {instead}")]
+    NotFor {
+        /// The input.
         path: String,
+        /// What it is.
+        what: &'static str,
         /// The option.
         option: &'static str,
         /// What holds or helps instead.
@@ -73,7 +76,15 @@ pub enum Error {
     /// Access logs go by ip and delimited text by nothing, and one report cannot have both.
     #[error("{first} and {other}: one is an access log, the other is not; say --by ip or --by all for both")]
     Mixed {
-        /// The first file.
+        /// The first input.
+        first: String,
+        /// The first that is not like it.
+        other: String,
+    },
+    /// The bytes of packets and requests do not add up.
+    #[error("{first} and {other}: one has packets, the other requests; replay them apart")]
+    MixedUnits {
+        /// The first input.
         first: String,
         /// The first that is not like it.
         other: String,
@@ -86,6 +97,59 @@ pub enum Error {
         /// The first of them.
         first: Quoted,
     },
+    /// No input has anything in it.
+    #[error("no requests in {names}")]
+    NoRequests {
+        /// The inputs.
+        names: String,
+    },
+    /// Networks are asked for where there are no addresses.
+    #[error("--ipv6-prefix does not apply to --by {by}: say --by ip, host or a column of addresses")]
+    NoAddresses {
+        /// What the keys are.
+        by: By,
+    },
+    /// Standard input is named more than once.
+    #[error("standard input (-) can be read only once")]
+    StdinTwice,
+    /// A file is not what it was when it was looked through.
+    #[error("{path}: the file changed while it was read; replay a copy, or say --order as-is")]
+    Changed {
+        /// The file.
+        path: String,
+    },
+    /// A capture ends where it should go on.
+    #[error("{path}: the capture is cut off within {place}")]
+    CutOff {
+        /// The file.
+        path: String,
+        /// Where it ends.
+        place: String,
+    },
+    /// A packet cannot be as large as it says.
+    #[error("{path}: the capture is broken: packet {number} claims {bytes} bytes")]
+    BrokenPacket {
+        /// The file.
+        path: String,
+        /// Which packet; the first is 1.
+        number: u64,
+        /// How large it says to be.
+        bytes: u32,
+    },
+    /// The capture was not taken from Ethernet.
+    #[error("{path}: a capture of link type {link}; only Ethernet (1) can be read")]
+    Link {
+        /// The file.
+        path: String,
+        /// The number of what it was taken from.
+        link: u32,
+    },
+    /// The newer capture format.
+    #[error("{path} is a pcapng capture; make it a classic one with: editcap -F pcap OLD NEW")]
+    PcapNg {
+        /// The file.
+        path: String,
+    },
     /// More keys than there are numbers for them.
     #[error("more than 2^32 keys")]
     TooManyKeys,
@@ -97,7 +161,36 @@ pub enum Error {
         /// The limit.
         limit: ratelimit_meter::Quota,
     },
+    /// In the order given, a key's traffic reaches farther than a meter can measure.
+    #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]
+    TooFarApart {
+        /// The key.
+        key: String,
+    },
+    /// A file cannot be written.
+    #[error("writing {path}: {source}")]
+    WriteFile {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is to be written would replace what is read, or something else that is written.
+    #[error("{path} is named twice: it would be overwritten")]
+    Overwritten {
+        /// The file.
+        path: String,
+    },
     /// The report cannot be written.
     #[error("writing the report: {0}")]
     Write(io::Error),
+}
+
+impl Error {
+    pub(crate) fn read(path: &str, source: io::Error) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! What traffic is to a meter: who asked for how many cells, and when.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use crate::Error;
-use crate::input::{BadLines, By};
 
 /// One request: at `time`, `key` asked for `cost` cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Event {
 }
 
 /// A key by its number, in the order in which [`Keys`] came to know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId(u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct KeyId(pub(crate) u32);
 
 impl KeyId {
     /// The number as an index into a table with one place for each of [`Keys`].
@@ -33,7 +33,7 @@ impl KeyId {
 /// The names of all keys, each held once. Names are bytes: logs are not always UTF-8.
 #[derive(Debug, Default)]
 pub struct Keys {
-    ids: HashMap<Rc<[u8]>, KeyId>,
+    ids: HashMap<Rc<[u8]>, KeyId, foldhash::fast::RandomState>,
     names: Vec<Rc<[u8]>>,
 }
 
@@ -66,6 +66,18 @@ impl Keys {
         (0..=u32::MAX).zip(&self.names).map(|(id, _)| KeyId(id))
     }
 
+    /// Gives every key a made-up name in place of its own: the same for the same name within a run, and nothing
+    /// that could be told of the name, as the hash it is made of has a secret of each run in it.
+    pub fn anonymise(&mut self) {
+        let secret = RandomState::new();
+        let names = std::mem::take(&mut self.names);
+        self.ids.clear();
+        self.names = names
+            .iter()
+            .map(|name| format!("key-{:016x}", secret.hash_one(name)).into_bytes().into())
+            .collect();
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -79,23 +91,35 @@ impl Keys {
     }
 }
 
-/// Traffic of any number of files: its events in the order of time, and what could not be read.
-#[derive(Debug)]
-pub struct Trace {
-    /// The events, by time; what came at the same time is in the order of its lines.
-    pub events: Vec<Event>,
-    /// The names of the events' keys.
-    pub keys: Keys,
-    /// What the keys are.
-    pub by: By,
-    /// The lines that gave no event.
-    pub bad: BadLines,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Trace {
-    /// How many lines there were, but for headers and blank ones.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        u64::try_from(self.events.len()).map_or(u64::MAX, |events| events.saturating_add(self.bad.count()))
+    #[test]
+    fn a_name_has_one_number_and_a_number_one_name() {
+        let mut keys = Keys::default();
+        let ids = [&b"a"[..], b"\xff", b"a", b""].map(|name| keys.intern(name).expect("few keys").index());
+        assert_eq!(ids, [0, 1, 0, 2]);
+        assert_eq!(
+            keys.ids().map(|id| keys.name(id)).collect::<Vec<_>>(),
+            [&b"a"[..], b"\xff", b""]
+        );
+        assert_eq!(keys.name(KeyId(3)), b"");
+    }
+
+    #[test]
+    fn anonymous_keys_stay_apart_and_differ_from_run_to_run() {
+        let named = |names: [&[u8]; 2]| {
+            let mut keys = Keys::default();
+            for name in names {
+                keys.intern(name).expect("few keys");
+            }
+            keys.anonymise();
+            keys.ids().map(|id| keys.name(id).to_vec()).collect::<Vec<_>>()
+        };
+        let (once, again) = (named([b"192.0.2.1", b"192.0.2.2"]), named([b"192.0.2.1", b"192.0.2.2"]));
+        assert!(once.iter().all(|name| name.starts_with(b"key-") && name.len() == 20));
+        assert_ne!(once[0], once[1]);
+        assert_ne!(once[0], again[0]);
     }
 }

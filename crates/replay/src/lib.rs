@@ -1,9 +1,12 @@
 //! Replays recorded traffic through rate limits and tells what each would have done to it.
 //!
-//! This is all of the tool `meter-replay` but its `main`: [`input`] reads files into [`event`]s, [`merge`]
-//! brings those into the order of time, [`replay`] asks the meters of all limits in one pass, and [`report`]
-//! writes down what they said. Everything between reading and writing is a function of its arguments.
+//! This is all of the tool `meter-replay` but its `main`: [`input`] reads files into [`event`]s, [`stream`] brings
+//! those of all files into one order, [`replay`] asks the meters of all limits in one pass, and [`report`] writes down
+//! what they said. Everything between reading and writing is a function of its arguments.
 
+mod address;
+pub mod bad;
+pub mod by;
 pub mod cli;
 pub mod demo;
 mod error;
@@ -11,46 +14,151 @@ pub mod event;
 pub mod input;
 pub mod limit;
 mod lineage;
-pub mod merge;
+pub mod output;
+pub mod progress;
 pub mod replay;
 pub mod report;
+pub mod series;
 pub mod stamp;
+pub mod stream;
+pub mod suggest;
 pub mod text;
+pub mod trace;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use cli::Cli;
+use cli::{Cli, Format};
 pub use error::Error;
+use progress::Progress;
+use replay::{Outcome, Replay, Settings};
+use report::{Parameters, Report};
+use stream::Stream;
+use trace::{Trace, Unit};
 
 /// Does what the command line says: the report to `out`, what else is to be told to `err`.
 ///
 /// # Errors
 ///
 /// Whatever leaves nothing to report. That nobody reads `out` any more is no error.
-pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write) -> Result<(), Error> {
-    let limits = cli.limits()?;
-    if cli.files.is_empty() && !cli.demo {
-        return Err(Error::NoInput);
+pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Progress) -> Result<(), Error> {
+    if let Some(text) = cli.instead()? {
+        return write(out, &text);
     }
-    let trace = if cli.demo {
-        demo::trace()?
-    } else {
-        input::read(&cli.files, &cli.options())?
+    overwrites_nothing(cli)?;
+    let (trace, outcomes) = measure(cli, progress)?;
+    tell_aside(&trace, err);
+    let report = Report {
+        parameters: parameters(cli, &trace),
+        traffic: report::Traffic {
+            unit: trace.unit,
+            requests: trace.requests,
+            bad_lines: trace.bad.count(),
+            first: trace.first,
+            last: trace.last,
+            late: trace.back.lines,
+            latest_by: Duration::from_nanos(trace.back.most_ns),
+        },
+        keys: &trace.keys,
+        outcomes: &outcomes,
     };
-    let outcomes = replay::replay(&trace, &limits, cli.top)?;
-    tell_bad_lines(&trace, err);
-    let mut report = report::render(&trace, cli.algorithm, &outcomes, cli.top);
-    if cli.demo {
-        report = format!("{}\n{report}\n{}", demo::STORY, demo::LEGEND);
+    let chart = cli.chart.as_deref().map(|path| (path, report::chart::render(&report)));
+    let page = cli.report.as_deref().map(|path| (path, report::html::render(&report)));
+    let printed = match cli.format {
+        Format::Json => report::json::render(&report),
+        Format::Table if cli.demo => {
+            let table = report::table::render(&report);
+            format!("{}\n{table}\n{}", demo::STORY, demo::LEGEND)
+        }
+        Format::Table => report::table::render(&report),
+    };
+    for (path, text) in chart.iter().chain(&page) {
+        output::replace(path, text.as_bytes()).map_err(|source| Error::WriteFile {
+            path: path.display().to_string(),
+            source,
+        })?;
     }
-    match out.write_all(report.as_bytes()).and_then(|()| out.flush()) {
+    write(out, printed.as_bytes())
+}
+
+fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
+    let names = cli.files.iter().map(|file| file.display().to_string());
+    let bytes = (trace.unit == Unit::Packets).then(|| "bytes".to_owned());
+    Parameters {
+        inputs: if cli.demo {
+            vec!["demo".to_owned()]
+        } else {
+            names.collect()
+        },
+        algorithm: cli.algorithm,
+        by: trace.by.column().map(str::to_owned),
+        time: cli.time.clone(),
+        cost: cli.cost.clone().or(bytes),
+        ipv6_prefix: cli.ipv6_prefix,
+        order: trace.order.name(),
+        top: cli.top,
+        suggest: !cli.no_suggest,
+        anonymise: cli.anonymise,
+    }
+}
+
+/// Whether every file that is to be written is named once, and not to be read as well.
+fn overwrites_nothing(cli: &Cli) -> Result<(), Error> {
+    // As they are named where there is no file yet.
+    let same = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let mut named: Vec<PathBuf> = cli.files.iter().map(same).collect();
+    for path in cli.chart.iter().chain(&cli.report) {
+        let path = same(path);
+        if named.contains(&path) {
+            return Err(Error::Overwritten {
+                path: path.display().to_string(),
+            });
+        }
+        named.push(path);
+    }
+    Ok(())
+}
+
+fn write(out: &mut impl Write, text: &[u8]) -> Result<(), Error> {
+    match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
         _ => Ok(()),
     }
 }
 
-/// Quotes the first few bad lines. If nobody reads that, the report still counts them.
-fn tell_bad_lines(trace: &event::Trace, err: &mut impl Write) {
+/// Replays what the command line names: what there is to tell of the traffic, and what each limit did to it.
+///
+/// # Errors
+///
+/// Whatever leaves nothing to report.
+pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), Error> {
+    let limits = cli.limits()?;
+    if cli.files.is_empty() && !cli.demo {
+        return Err(Error::NoInput);
+    }
+    let options = cli.options()?;
+    let settings = Settings {
+        order: cli.order,
+        suggest: !cli.no_suggest,
+        anonymise: cli.anonymise,
+    };
+    let mut stream = if cli.demo {
+        demo::stream()?
+    } else {
+        Stream::open(&cli.files, cli.order, options, progress)?
+    };
+    let mut replay = Replay::new(&limits, settings);
+    while let Some(event) = stream.next_event()? {
+        replay.take(&event, stream.keys())?;
+    }
+    let trace = stream.finish()?;
+    let outcomes = replay.outcomes(&trace.keys, cli.top);
+    Ok((trace, outcomes))
+}
+
+/// Quotes the first few bad lines, and names what was empty. If nobody reads that, the report still counts them.
+fn tell_aside(trace: &Trace, err: &mut impl Write) {
     for quoted in trace.bad.quoted() {
         let _ = writeln!(err, "{quoted}");
     }
@@ -61,5 +169,8 @@ fn tell_bad_lines(trace: &event::Trace, err: &mut impl Write) {
             err,
             "meter-replay: skipped {bad} of {all} lines as bad; the first few are above"
         );
+    }
+    for name in &trace.empty {
+        let _ = writeln!(err, "meter-replay: no requests in {name}");
     }
 }

@@ -1,9 +1,11 @@
 //! A limit to try: its text, and meters made of it.
 
+use std::time::Instant;
+
 use clap::ValueEnum;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::{GCRA, LeakyBucket, MultiDecider, Quota};
+use ratelimit_meter::{GCRA, LeakyBucket, NegativeMultiDecision, Quota};
 
 use crate::Error;
 
@@ -78,10 +80,10 @@ impl Limit {
     }
 
     /// A meter at rest, of its own.
-    pub(crate) fn meter(&self, clock: &ManualClock) -> Box<dyn MultiDecider> {
+    pub(crate) fn meter(&self, clock: &ManualClock) -> Meter {
         match self.prototype.clone() {
-            Prototype::Gcra(meter) => Box::new(meter.with_clock(clock.clone())),
-            Prototype::LeakyBucket(meter) => Box::new(meter.with_clock(clock.clone())),
+            Prototype::Gcra(meter) => Meter::Gcra(meter.with_clock(clock.clone())),
+            Prototype::LeakyBucket(meter) => Meter::LeakyBucket(meter.with_clock(clock.clone())),
         }
     }
 
@@ -94,5 +96,21 @@ impl Limit {
             .saturating_mul(u128::from(self.quota.burst().get()));
         let ns = volume.div_ceil(u128::from(self.quota.cells().get())).saturating_add(1);
         u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+}
+
+/// A meter of either algorithm.
+pub(crate) enum Meter {
+    Gcra(GCRA<ManualClock>),
+    LeakyBucket(LeakyBucket<ManualClock>),
+}
+
+impl Meter {
+    #[inline]
+    pub(crate) fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        match self {
+            Self::Gcra(meter) => meter.check_n_at(n, at),
+            Self::LeakyBucket(meter) => meter.check_n_at(n, at),
+        }
     }
 }

@@ -4,16 +4,21 @@
 //! yet drained: a meter at rest and a new one decide alike. So past half of that time a meter gives way to a
 //! new one as soon as it is found at rest, and only traffic that leaves none at rest for ten years is beyond
 //! this tool.
+//!
+//! That holds where time never goes back. Where it may, a meter that gave way would have forgotten what a time before
+//! that still owes; there each key keeps its first meter, which measures ten years before its first request and ten
+//! years after it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ratelimit_meter::clock::{Clock as _, ManualClock};
-use ratelimit_meter::{MultiDecider, NegativeMultiDecision};
+use ratelimit_meter::NegativeMultiDecision;
+use ratelimit_meter::clock::ManualClock;
 
-use crate::limit::Limit;
+use crate::limit::{Limit, Meter};
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
 const HORIZON_NS: u64 = 20 * YEAR_NS;
+const LEAD_NS: u64 = 10 * YEAR_NS;
 
 /// What a meter said to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +30,34 @@ pub(crate) enum Verdict {
     Never,
 }
 
+/// What the meters of a limit are made with.
+pub(crate) struct Maker {
+    limit: Limit,
+    clock: ManualClock,
+    /// What the clock says, always: when every meter is made.
+    now: Instant,
+    may_go_back: bool,
+}
+
+impl Maker {
+    pub(crate) fn new(limit: Limit, may_go_back: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            limit,
+            clock: ManualClock::starting_at(now),
+            now,
+            may_go_back,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> &Limit {
+        &self.limit
+    }
+}
+
 /// A meter and its successors.
 pub(crate) struct Lineage {
-    meter: Box<dyn MultiDecider>,
+    meter: Meter,
     /// When the meter was made, in the time of the traffic; its clock's now is this time.
     made: i64,
     /// When it was asked last.
@@ -35,27 +65,28 @@ pub(crate) struct Lineage {
 }
 
 impl Lineage {
-    pub(crate) fn new(limit: &Limit, clock: &ManualClock, time: i64) -> Self {
+    /// For a key that asks for the first time at `time`.
+    pub(crate) fn new(maker: &Maker, time: i64) -> Self {
+        let lead = if maker.may_go_back { LEAD_NS } else { 0 };
         Self {
-            meter: limit.meter(clock),
-            made: time,
+            meter: maker.limit.meter(&maker.clock),
+            made: time.saturating_sub_unsigned(lead),
             asked: time,
         }
     }
 
-    /// Asks for `cost` cells at `time`, which is no earlier than any before it. `None` if that is farther from
-    /// the making of the meter than its decisions are exact.
-    pub(crate) fn check(&mut self, limit: &Limit, clock: &ManualClock, time: i64, cost: u64) -> Option<Verdict> {
-        let is_aged = time.abs_diff(self.made) > HORIZON_NS / 2;
-        if is_aged && time.abs_diff(self.asked) >= limit.time_to_rest_ns() {
-            *self = Self::new(limit, clock, time);
+    /// Asks for `cost` cells at `time`, which is no earlier than any before it unless the maker says that it may be.
+    /// `None` if that is farther from the making of the meter than its decisions are exact.
+    #[inline]
+    pub(crate) fn check(&mut self, maker: &Maker, time: i64, cost: u64) -> Option<Verdict> {
+        let is_aged = !maker.may_go_back && time.abs_diff(self.made) > HORIZON_NS / 2;
+        if is_aged && time.abs_diff(self.asked) >= maker.limit.time_to_rest_ns() {
+            *self = Self::new(maker, time);
         }
         self.asked = time;
-        let age = time.abs_diff(self.made);
-        let at = clock
-            .now()
-            .checked_add(Duration::from_nanos(age))
-            .filter(|_| age <= HORIZON_NS)?;
+        let age = time.checked_sub(self.made).and_then(|age| u64::try_from(age).ok());
+        let age = age.filter(|&age| age <= HORIZON_NS)?;
+        let at = maker.now.checked_add(Duration::from_nanos(age))?;
         let Ok(cost) = u32::try_from(cost) else {
             return Some(Verdict::Never);
         };
@@ -74,14 +105,11 @@ mod tests {
 
     const YEAR: i64 = 31_557_600_000_000_000;
 
-    fn verdicts(limit: &str, times: &[i64]) -> Vec<Option<Verdict>> {
+    fn verdicts(limit: &str, may_go_back: bool, times: &[i64]) -> Vec<Option<Verdict>> {
         let limit = Limit::parse(limit, Algorithm::Gcra).expect("a good limit");
-        let clock = ManualClock::new();
-        let mut lineage = Lineage::new(&limit, &clock, times[0]);
-        times
-            .iter()
-            .map(|&time| lineage.check(&limit, &clock, time, 1))
-            .collect()
+        let maker = Maker::new(limit, may_go_back);
+        let mut lineage = Lineage::new(&maker, times[0]);
+        times.iter().map(|&time| lineage.check(&maker, time, 1)).collect()
     }
 
     #[test]
@@ -90,7 +118,7 @@ mod tests {
             .map(|step| step * 4 * YEAR)
             .flat_map(|time| [time, time + 1])
             .collect();
-        for (at, verdict) in verdicts("1/d", &times).into_iter().enumerate() {
+        for (at, verdict) in verdicts("1/d", false, &times).into_iter().enumerate() {
             let expected = if at % 2 == 0 {
                 Verdict::Admitted
             } else {
@@ -103,7 +131,7 @@ mod tests {
     #[test]
     fn a_meter_that_is_not_at_rest_is_kept() {
         // 1 in 15 years: at 11, the meter is old enough to give way, but the first cell has not drained.
-        let verdicts = verdicts("1/5475d", &[0, 11 * YEAR, 16 * YEAR, 30 * YEAR]);
+        let verdicts = verdicts("1/5475d", false, &[0, 11 * YEAR, 16 * YEAR, 30 * YEAR]);
         assert!(matches!(verdicts[1], Some(Verdict::Denied(_))), "{verdicts:?}");
         assert_eq!(
             [verdicts[0], verdicts[2], verdicts[3]],
@@ -114,7 +142,25 @@ mod tests {
     #[test]
     fn traffic_without_a_rest_is_measured_for_twenty_years() {
         let times: Vec<i64> = (0..=21).map(|year| year * YEAR).collect();
-        let verdicts = verdicts("1/2000d", &times);
+        let verdicts = verdicts("1/2000d", false, &times);
         assert_eq!(verdicts.iter().position(Option::is_none), Some(21));
+    }
+
+    #[test]
+    fn times_that_go_back_are_measured_ten_years_either_way() {
+        let hour = 3_600_000_000_000;
+        // An hour and a day back, what was admitted later is still owed.
+        let told = verdicts("2/s", true, &[YEAR, YEAR, YEAR - hour, YEAR - 24 * hour, YEAR + hour]);
+        let wait = |hours: u64| {
+            Some(Verdict::Denied(
+                Duration::from_secs(hours * 3_600) + Duration::from_millis(500),
+            ))
+        };
+        let admitted = Some(Verdict::Admitted);
+        assert_eq!(told, [admitted, admitted, wait(1), wait(24), admitted]);
+        let told = verdicts("1/s", true, &[0, 10 * YEAR, 10 * YEAR + 1, -10 * YEAR, -10 * YEAR - 1]);
+        assert_eq!(told[1], admitted);
+        assert!(matches!(told[3], Some(Verdict::Denied(_))), "{told:?}");
+        assert_eq!([told[2], told[4]], [None, None]);
     }
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use meter_replay::cli::Cli;
+use meter_replay::progress::Progress;
 
 fn main() -> ExitCode {
-    let done = meter_replay::run(&Cli::parse(), &mut io::stdout(), &mut io::stderr());
-    match done {
+    let cli = Cli::parse();
+    match meter_replay::run(&cli, &mut io::stdout(), &mut io::stderr(), Progress::on_stderr()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With nobody to read it, the exit code has to do.

@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use ratelimit_meter::Quota;
-use ratelimit_meter::clock::ManualClock;
 
-use crate::event::{Event, KeyId, Keys, Trace};
+use crate::event::{Event, KeyId, Keys};
 use crate::limit::Limit;
-use crate::lineage::{Lineage, Verdict};
+use crate::lineage::{Lineage, Maker, Verdict};
+use crate::series::{Series, Timeline};
+use crate::suggest::{Suggester, Suggestion};
+use crate::trace::Order;
 use crate::{Error, text};
 
 /// What a limit would have done to the traffic. Cells are counted, where nothing else is said.
@@ -28,6 +30,10 @@ pub struct Outcome {
     pub keys_denied: usize,
     /// The keys with the most cells denied, the most first.
     pub hardest_hit: Vec<KeyOutcome>,
+    /// What would have denied nobody, if that was asked.
+    pub suggestion: Option<Suggestion>,
+    /// What was admitted and denied when.
+    pub timeline: Timeline,
 }
 
 /// What a limit would have done to a key.
@@ -45,39 +51,95 @@ pub struct KeyOutcome {
     pub longest_wait: Duration,
 }
 
-/// Replays the traffic through each of the limits, and tells of the `top` hardest-hit keys of each.
-///
-/// # Errors
-///
-/// [`Error::SpanTooLong`] if the traffic of a key is beyond what a meter can measure.
-///
-/// # Panics
-///
-/// If the key of an event is none of the trace's own.
-pub fn replay(trace: &Trace, limits: &[Limit], top: usize) -> Result<Vec<Outcome>, Error> {
-    let clock = ManualClock::new();
-    let mut asked = vec![0_u128; trace.keys.len()];
-    let mut candidates: Vec<_> = limits
-        .iter()
-        .map(|limit| Candidate::new(limit, trace.keys.len()))
-        .collect();
-    for event in &trace.events {
-        asked[event.key.index()] += u128::from(event.cost);
-        for candidate in &mut candidates {
-            candidate.take(event, &clock, &trace.keys)?;
+/// What else is to be found out than what each limit admits and denies, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// In which order the events come.
+    pub order: Order,
+    /// Whether to find out which limits would have denied nobody.
+    pub suggest: bool,
+    /// Whether keys must not be named.
+    pub anonymise: bool,
+}
+
+/// A replay of traffic through all limits, event by event.
+pub struct Replay {
+    settings: Settings,
+    /// Cells asked, by key.
+    asked: Vec<u128>,
+    candidates: Vec<Candidate>,
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay")
+            .field("settings", &self.settings)
+            .field("keys", &self.asked.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Replay {
+    /// A replay that has seen nothing yet.
+    #[must_use]
+    pub fn new(limits: &[Limit], settings: Settings) -> Self {
+        let candidate = |limit: &Limit| Candidate::new(limit, settings);
+        Self {
+            settings,
+            asked: Vec::new(),
+            candidates: limits.iter().map(candidate).collect(),
         }
     }
-    Ok(candidates
-        .iter()
-        .map(|candidate| candidate.outcome(&asked, &trace.keys, top))
-        .collect())
+
+    /// Asks all meters about an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond what a meter can measure.
+    #[inline]
+    pub fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), Error> {
+        let key = event.key.index();
+        if key >= self.asked.len() {
+            self.asked.resize(key + 1, 0);
+        }
+        self.asked[key] += u128::from(event.cost);
+        for candidate in &mut self.candidates {
+            if !candidate.take(event) {
+                let limit = candidate.maker.limit().quota();
+                return Err(self.too_long(keys.name(event.key), limit));
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn too_long(&self, name: &[u8], limit: Quota) -> Error {
+        let key = if self.settings.anonymise {
+            "one key".to_owned()
+        } else {
+            text::printable(name, 40)
+        };
+        match self.settings.order {
+            Order::Sort => Error::SpanTooLong { key, limit },
+            Order::AsIs => Error::TooFarApart { key },
+        }
+    }
+
+    /// What each limit did to all events so far, and to the `top` hardest-hit keys.
+    #[must_use]
+    pub fn outcomes(&self, keys: &Keys, top: usize) -> Vec<Outcome> {
+        let outcome = |candidate: &Candidate| candidate.outcome(&self.asked, keys, top);
+        self.candidates.iter().map(outcome).collect()
+    }
 }
 
 /// A limit, and how each key fares under it.
-struct Candidate<'a> {
-    limit: &'a Limit,
+struct Candidate {
+    maker: Maker,
     admitted: u128,
     seats: Vec<Seat>,
+    suggester: Option<Suggester>,
+    series: Series,
 }
 
 /// How a key fares under a limit.
@@ -89,23 +151,37 @@ struct Seat {
     longest_wait: Duration,
 }
 
-impl<'a> Candidate<'a> {
-    fn new(limit: &'a Limit, keys: usize) -> Self {
-        let seats = std::iter::repeat_with(Seat::default).take(keys).collect();
+impl Candidate {
+    fn new(limit: &Limit, settings: Settings) -> Self {
+        let may_go_back = settings.order == Order::AsIs;
         Self {
-            limit,
+            maker: Maker::new(limit.clone(), may_go_back),
             admitted: 0,
-            seats,
+            seats: Vec::new(),
+            suggester: settings.suggest.then(|| Suggester::new(limit.quota())),
+            series: Series::new(may_go_back),
         }
     }
 
-    fn take(&mut self, event: &Event, clock: &ManualClock, keys: &Keys) -> Result<(), Error> {
-        let seat = &mut self.seats[event.key.index()];
+    /// `false` if that is beyond what a meter can measure.
+    #[inline]
+    fn take(&mut self, event: &Event) -> bool {
+        let key = event.key.index();
+        if key >= self.seats.len() {
+            self.seats.resize_with(key + 1, Seat::default);
+        }
+        let seat = &mut self.seats[key];
         let lineage = seat
             .lineage
-            .get_or_insert_with(|| Lineage::new(self.limit, clock, event.time));
+            .get_or_insert_with(|| Lineage::new(&self.maker, event.time));
         let cells = u128::from(event.cost);
-        match lineage.check(self.limit, clock, event.time, event.cost) {
+        let verdict = lineage.check(&self.maker, event.time, event.cost);
+        self.series
+            .push(event.time, event.cost, verdict == Some(Verdict::Admitted));
+        if let Some(suggester) = &mut self.suggester {
+            suggester.push(event);
+        }
+        match verdict {
             Some(Verdict::Admitted) => self.admitted += cells,
             Some(Verdict::Denied(wait)) => {
                 seat.denied += cells;
@@ -115,15 +191,9 @@ impl<'a> Candidate<'a> {
                 seat.denied += cells;
                 seat.never += 1;
             }
-            None => {
-                let key = text::printable(keys.name(event.key), 40);
-                return Err(Error::SpanTooLong {
-                    key,
-                    limit: self.limit.quota(),
-                });
-            }
+            None => return false,
         }
-        Ok(())
+        true
     }
 
     fn outcome(&self, asked: &[u128], keys: &Keys, top: usize) -> Outcome {
@@ -143,13 +213,15 @@ impl<'a> Candidate<'a> {
         // By name at last, as the numbers of keys depend on the order of the files.
         hit.sort_by_key(|hit| (Reverse(hit.denied), Reverse(hit.longest_wait), keys.name(hit.key)));
         let mut outcome = Outcome {
-            limit: self.limit.quota(),
+            limit: self.maker.limit().quota(),
             asked: asked.iter().sum(),
             admitted: self.admitted,
             denied: hit.iter().map(|key| key.denied).sum(),
             never: hit.iter().map(|key| key.never).sum(),
             keys_denied: hit.len(),
             hardest_hit: hit,
+            suggestion: self.suggester.as_ref().map(Suggester::finish),
+            timeline: self.series.finish(),
         };
         outcome.hardest_hit.truncate(top);
         outcome

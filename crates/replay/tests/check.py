@@ -6,7 +6,10 @@ bucket of B units drains at C units per period P; a request for n cells of weigh
 plus n*w is at most B. To stay with integers, levels are counted in units times P: in dt nanoseconds,
 dt * C of that drain.
 
-    check.py --limit "100/min burst 20" [--limit ...] [--by ip|all|COLUMN] [--cost COLUMN] FILE...
+    check.py --limit "100/min burst 20" [--limit ...] [--by ip|host|path|status|all|COLUMN] [--cost COLUMN]
+             [--ipv6-prefix N] [--order sort|as-is] FILE...
+
+Files may be access logs, delimited text or packet captures of Ethernet, each of them gzip or not.
 
 Prints a line for each limit, with tabs: limit, cells asked, admitted, denied, keys ever denied. Then the
 number of bad lines.
@@ -15,8 +18,12 @@ number of bad lines.
 import argparse
 import calendar
 import csv
+import gzip
+import ipaddress
 import re
+import struct
 import time
+from urllib.parse import urlsplit
 
 UNITS = {
     "ns": 1,
@@ -30,7 +37,7 @@ UNITS = {
 LIMIT = re.compile(r"(\d+)/(\d*)([a-z]+)(?: burst (\d+))?(?: weight (\d+))?")
 LOG_LINE = re.compile(
     r"(?P<client>\S+) \S+ \S+ \[(?P<local>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d) (?P<sign>[+-])(?P<hours>\d\d)(?P<minutes>\d\d)\]"
-    r' ".*" \d{3} (?:\d+|-)(?: ".*" ".*")?'
+    r' "(?P<request>.*?)" (?P<status>\d{3}) (?:\d+|-)(?: ".*" ".*")?'
 )
 CIVIL = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))?"
@@ -54,7 +61,7 @@ def nanoseconds(fraction):
 
 
 def log_line(text):
-    """The client and the time of a log line."""
+    """The fields of a log line by their names, and its time."""
     match = LOG_LINE.fullmatch(text)
     if not match:
         raise Bad
@@ -62,7 +69,7 @@ def log_line(text):
         seconds = calendar.timegm(time.strptime(match["local"], "%d/%b/%Y:%H:%M:%S"))
     except ValueError:
         raise Bad from None
-    return match["client"], (seconds - east_of_utc(match)) * 10**9
+    return match, (seconds - east_of_utc(match)) * 10**9
 
 
 def stamp(text):
@@ -105,14 +112,62 @@ def records(lines, options):
             yield Bad
 
 
+def path(request):
+    words = request.split(" ")
+    if len(words) < 2:
+        return "-"
+    if words[-1].startswith("HTTP/"):
+        words.pop()
+    target = " ".join(words[1:])
+    if target.startswith("/"):
+        return re.split("[?#]", target)[0]
+    parts = urlsplit(target)
+    return (parts.path or "/") if parts.scheme and parts.netloc else re.split("[?#]", target)[0] or "-"
+
+
 def log(lines, options):
     """The events of an access log, `Bad` for each bad line."""
+    keys = {
+        "all": lambda fields: "all",
+        "path": lambda fields: path(fields["request"]),
+        "status": lambda fields: fields["status"],
+    }
+    key = keys.get(options.by, lambda fields: fields["client"])
     for line in lines:
         try:
-            client, at = log_line(line)
-            yield at, "all" if options.by == "all" else client, 1
+            fields, at = log_line(line)
+            yield at, key(fields), 1
         except Bad:
             yield Bad
+
+
+def packets(data, options):
+    """The packets of a capture: the bytes they had on the wire, and between whom."""
+    order = "<" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    unit = 1 if b"\x3c" in data[:4] else 1000
+    at = 24
+    while at < len(data):
+        seconds, fraction, captured, wire = struct.unpack_from(order + "IIII", data, at)
+        frame = data[at + 16 : at + 16 + captured]
+        at += 16 + captured
+        tags = 0
+        while frame[12 + tags : 14 + tags] in (b"\x81\x00", b"\x88\xa8", b"\x91\x00"):
+            tags += 4
+        packet = frame[14 + tags :]
+        pair = {
+            b"\x08\x00": (packet[12:16], packet[16:20]),
+            b"\x86\xdd": (packet[8:24], packet[24:40]),
+        }.get(frame[12 + tags : 14 + tags])
+        if options.by == "all":
+            key = "all"
+        elif pair is None:
+            key = "neither IPv4 nor IPv6"
+        else:
+            address = ipaddress.ip_address(pair[options.by == "host"])
+            if address.version == 6 and options.ipv6_prefix:
+                address = ipaddress.ip_network((address, options.ipv6_prefix), strict=False)
+            key = str(address)
+        yield seconds * 10**9 + fraction * unit, key, wire
 
 
 def is_log(lines):
@@ -126,8 +181,14 @@ def is_log(lines):
 
 
 def events_of(path, options):
-    with open(path, encoding="latin-1", newline="") as file:
-        lines = [line for line in file.read().replace("\r\n", "\n").split("\n") if line.strip()]
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d"):
+        return list(packets(data, options))
+    text = data.decode("latin-1").replace("\r\n", "\n")
+    lines = [line for line in text.split("\n") if line.strip()]
     return list(log(lines, options) if is_log(lines[:500]) else records(lines, options))
 
 
@@ -159,14 +220,19 @@ def main():
     parser.add_argument("--limit", action="append", required=True)
     parser.add_argument("--by")
     parser.add_argument("--cost")
+    parser.add_argument("--ipv6-prefix", type=int)
+    parser.add_argument("--order", default="sort")
     parser.add_argument("files", nargs="+")
     options = parser.parse_args()
     files = [events_of(path, options) for path in options.files]
     bad = sum(file.count(Bad) for file in files)
     files = [[event for event in file if event is not Bad] for file in files]
     files = [file for file in files if file]
-    files.sort(key=lambda file: (min(event[0] for event in file), max(event[0] for event in file)))
-    events = sorted((event for file in files for event in file), key=lambda event: event[0])
+    if options.order == "sort":
+        files.sort(key=lambda file: (min(event[0] for event in file), max(event[0] for event in file)))
+    events = [event for file in files for event in file]
+    if options.order == "sort":
+        events.sort(key=lambda event: event[0])
     for limit in options.limit:
         print(limit, *replay(limit, events), sep="\t")
     print("bad", bad, sep="\t")

@@ -1,46 +1,10 @@
 //! The tool itself: what it prints, what it complains about, and with which exit code.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+mod tool;
 
-fn meter_replay(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_meter-replay"))
-        .args(arguments)
-        .output()
-        .expect("the tool runs")
-}
+use std::process::{Command, Stdio};
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the tool prints UTF-8")
-}
-
-/// A file for one test, named by it.
-fn file(name: &str, content: impl AsRef<[u8]>) -> String {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, content).expect("a writable folder for tests");
-    path.to_str().expect("a folder in UTF-8").to_owned()
-}
-
-/// The one line on stderr of a run that fails.
-fn complaint(arguments: &[&str]) -> String {
-    let output = meter_replay(arguments);
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
-    assert_eq!(text(&output.stdout), "", "{arguments:?}");
-    assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
-    told.trim_end().trim_start_matches("meter-replay: ").to_owned()
-}
-
-fn report(arguments: &[&str]) -> String {
-    let output = meter_replay(arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-fn log_line(client: &str, second: u32) -> String {
-    format!("{client} - - [20/May/2024:00:00:{second:02} +0000] \"GET / HTTP/1.1\" 200 5\n")
-}
+use tool::{complaint, file, log_line, meter_replay, report, text};
 
 #[test]
 fn the_demo_explains_itself_and_is_always_the_same() {
@@ -52,6 +16,12 @@ fn the_demo_explains_itself_and_is_always_the_same() {
   2/s                  11,369     3,538   7,831     68.9%     42 of 42
   2/s burst 20         11,369     9,027   2,342     20.6%      2 of 42
   10/s burst 200       11,369    11,068     301      2.6%      1 of 42
+
+What would have denied nobody:
+  limit           least burst at its rate  least rate at its burst
+  2/s                      2/s burst 1801           1084/s burst 2
+  2/s burst 20             2/s burst 1801        3489/min burst 20
+  10/s burst 200           10/s burst 501       2402/min burst 200
 
 Hardest hit by 2/s:
   key         cells asked  denied  denied %  longest wait
@@ -115,8 +85,22 @@ fn what_is_missing_or_bad_is_told_in_one_line() {
             &["--limit", "10/s", "--time", "date", &log],
             "each of its lines has its stamp in brackets",
         ),
-        (&["--limit", "10/s", "--by", "host", &log], "say --by ip or --by all"),
-        (&["--limit", "10/s", "--key", "ip", &log], "say --by ip or --by all"),
+        (
+            &["--limit", "10/s", "--by", "user", &log],
+            "say --by ip, host, path, status or all",
+        ),
+        (
+            &["--limit", "10/s", "--key", "ip", &log],
+            "say --by ip, host, path, status or all",
+        ),
+        (
+            &["--limit", "10/s", "--by", "path", "--ipv6-prefix", "64", &log],
+            "--ipv6-prefix does not apply to --by path: say --by ip, host or a column of addresses",
+        ),
+        (
+            &["--limit", "10/s", "-", &log, "-"],
+            "standard input (-) can be read only once",
+        ),
         (&["--limit", "ten/s", "--demo"], "`ten`"),
         (&["--limit", "10/fortnight", "--demo"], "`fortnight`"),
         (&["--limit", "100/min brust 20", "--demo"], "`brust`"),
@@ -194,7 +178,7 @@ fn bad_lines_are_counted_and_the_first_few_quoted() {
 }
 
 #[test]
-fn nothing_but_bad_lines_is_an_error_and_nothing_at_all_is_not() {
+fn nothing_but_bad_lines_is_an_error_and_so_is_nothing_at_all() {
     let bad = file("all-bad.log", "one\ntwo\n\n");
     let blank = file("blank.log", "\n\r\n");
     let empty = file("empty.log", "");
@@ -204,7 +188,17 @@ fn nothing_but_bad_lines_is_an_error_and_nothing_at_all_is_not() {
         told.ends_with("all-bad.log:1: not a line of Common or Combined Log Format: `one`"),
         "{told}"
     );
-    assert!(report(&["--limit", "1/s", &blank, &empty]).starts_with("0 requests\n"));
+    let header = file("header.csv", "time,key\n");
+    for order in ["sort", "as-is"] {
+        assert_eq!(
+            complaint(&["--limit", "1/s", "--order", order, &blank, &empty, &header]),
+            format!("no requests in {blank}, {empty}, {header}")
+        );
+        let log = file("not-empty.log", log_line("192.0.2.1", 1));
+        let output = meter_replay(&["--limit", "1/s", "--order", order, &empty, &log]);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(text(&output.stderr), format!("meter-replay: no requests in {empty}\n"));
+    }
 }
 
 #[test]
@@ -233,23 +227,22 @@ fn requests_larger_than_the_burst_are_counted_apart() {
         "time,cost\n0,10\n1,0\n1,11\n1,4294967296\n2,99999999999999999999\n9,1\n",
     );
     let report = report(&["--limit", "10/min", "--cost", "cost", &table]);
-    let line = report
-        .lines()
-        .find(|line| line.starts_with("  10/min "))
-        .expect("a line for the limit");
-    let asked = u128::from(u64::MAX) + 4_294_967_296 + 22;
-    let numbers: Vec<String> = line.split_whitespace().map(|word| word.replace(',', "")).collect();
-    assert_eq!(
-        numbers[1..4],
-        [asked.to_string(), "11".to_owned(), (asked - 11).to_string()],
-        "{report}"
-    );
-    assert_eq!(numbers.last().map(String::as_str), Some("3"), "{report}");
+    // Too wide for a terminal as a line of a table.
+    let expected = "
+  limit          10/min
+    cells asked  18,446,744,078,004,518,933
+    admitted     11
+    denied       18,446,744,078,004,518,922
+    denied %     >99.9%
+    keys denied  1 of 1
+    too large    3
+";
+    assert!(report.contains(expected), "{report}");
 }
 
 #[test]
 fn traffic_of_decades_is_measured_or_refused() {
-    let table = file("decades.csv", "time\n-6000000000\n0\n0\n6000000000\n");
+    let table = file("decades.csv", "time\n0\n3600000000\n3600000000\n7200000000\n");
     assert!(report(&["--limit", "1/d", &table]).contains("  4         3       1"));
     let yearly: String = (0..30_u64).map(|year| format!("{}\n", year * 31_557_600)).collect();
     let table = file("yearly.csv", format!("time\n{yearly}"));
@@ -278,4 +271,23 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("the tool ends");
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn the_help_teaches_and_shells_and_man_are_told_the_same() {
+    let help = report(&["--help"]);
+    assert!(
+        help.contains("Examples:") && help.contains("meter-replay --demo"),
+        "{help}"
+    );
+    assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = report(&["--completions", shell]);
+        assert!(
+            completions.contains("ipv6-prefix") && completions.contains("as-is"),
+            "{shell}"
+        );
+    }
+    let man = report(&["--man"]);
+    assert!(man.contains(".TH meter-replay 1") && man.contains("ipv6"), "{man}");
 }

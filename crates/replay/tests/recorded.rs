@@ -1,11 +1,16 @@
 //! Real traffic, recorded by others, against a second opinion: `check.py` shares no code with the tool.
 
+use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser as _;
+use flate2::{Compression, write::GzEncoder};
 use meter_replay::cli::Cli;
-use meter_replay::{input, replay};
+use meter_replay::measure;
+use meter_replay::progress::Progress;
+use meter_replay::trace::Unit;
 
 /// The folder of the recordings, unless this machine has none, or nothing to run the script.
 fn recordings() -> Option<PathBuf> {
@@ -24,9 +29,7 @@ fn recordings() -> Option<PathBuf> {
 /// A line for each limit, and the number of bad lines: as the script prints them.
 fn ours(arguments: &[String]) -> String {
     let cli = Cli::parse_from(arguments);
-    let trace = input::read(&cli.files, &cli.options()).expect("the recordings can be read");
-    let limits = cli.limits().expect("good limits");
-    let outcomes = replay::replay(&trace, &limits, cli.top).expect("days, not decades");
+    let (trace, outcomes) = measure(&cli, Progress::hidden()).expect("the recordings can be read");
     let mut lines = String::new();
     for (text, outcome) in cli.limits.iter().zip(outcomes) {
         let (asked, admitted, denied) = (outcome.asked, outcome.admitted, outcome.denied);
@@ -136,13 +139,75 @@ fn traffic_of_several_files_is_one_traffic() {
 }
 
 #[test]
-fn a_packet_capture_is_told_to_be_no_log() {
+fn packet_captures_agree_byte_for_byte() {
     let Some(folder) = recordings() else { return };
-    for name in ["ndpi-netflix.pcap", "ndpi-teams.pcap"] {
-        let error = input::read(&[folder.join(name)], &input::Options::default())
-            .expect_err("not text")
-            .to_string();
-        assert!(error.starts_with("no line could be read; "), "{error}");
-        assert!(!error.chars().any(char::is_control), "{error}");
+    let limits = [
+        "1000000/s",
+        "125000/s burst 1000000",
+        "20000/s burst 3000",
+        "10000000/min burst 1500",
+        "1514/s",
+    ];
+    for (name, packets) in [("ndpi-netflix.pcap", 1_793), ("ndpi-teams.pcap", 1_540)] {
+        let file = folder.join(name);
+        for by in ["ip", "host", "all"] {
+            check(&limits, &["--by", by], [file.clone()]);
+        }
+        check(&limits, &["--ipv6-prefix", "64"], [file.clone()]);
+        let cli = Cli::parse_from([OsStr::new("meter-replay"), "--limit=1/s".as_ref(), file.as_ref()]);
+        let (trace, _) = measure(&cli, Progress::hidden()).expect("a capture");
+        assert_eq!(
+            (trace.requests, trace.unit, trace.bad.count()),
+            (packets, Unit::Packets, 0)
+        );
     }
+    let both = ["ndpi-netflix.pcap", "ndpi-teams.pcap"].map(|name| folder.join(name));
+    check(&limits, &["--by", "all"], both);
+}
+
+#[test]
+fn keys_other_than_clients_agree() {
+    let Some(folder) = recordings() else { return };
+    for by in ["host", "path", "status"] {
+        let table = check(&LIMITS, &["--by", by], erddap(&folder));
+        assert!(table.contains("\t10479\t"), "{table}");
+    }
+}
+
+#[test]
+fn packed_recordings_agree() {
+    let Some(folder) = recordings() else { return };
+    let packed = |name: &str, members: &[PathBuf]| {
+        let mut bytes = Vec::new();
+        for member in members {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            let text = std::fs::read(member).expect("a recording");
+            encoder.write_all(&text).expect("a vector takes all");
+            bytes.extend(encoder.finish().expect("a vector takes all"));
+        }
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, bytes).expect("a writable folder for tests");
+        path
+    };
+    let days = erddap(&folder);
+    // Newest first, as `cat access.log.*.gz` has them: out of order, so it is sorted in memory.
+    let all = packed("erddap.gz", &days);
+    let table = check(&LIMITS, &[], [all]);
+    assert_eq!(table, check(&LIMITS, &[], days.clone()));
+    let mixed = [packed("erddap-1-3.gz", &days[..3]), packed("erddap-5.gz", &days[4..5])];
+    let plain = [3, 5, 6, 7, 8].map(|day| days[day].clone());
+    assert_eq!(check(&LIMITS, &[], mixed.into_iter().chain(plain)), table);
+    check(
+        &["1000000/s"],
+        &[],
+        [packed("teams.gz", &[folder.join("ndpi-teams.pcap")])],
+    );
+}
+
+#[test]
+fn the_order_given_agrees_where_it_is_the_order_of_time() {
+    let Some(folder) = recordings() else { return };
+    let oldest_first = erddap(&folder).into_iter().rev();
+    let table = check(&LIMITS, &["--order", "as-is"], oldest_first);
+    assert_eq!(table, check(&LIMITS, &[], erddap(&folder)));
 }

@@ -1,152 +1,149 @@
 //! Lines of access logs: Common and Combined Log Format.
 
-use super::BadLine;
-use crate::stamp;
+use memchr::{memchr, memchr_iter};
 
-/// Of a log line, what a meter needs.
+use crate::bad::BadLine;
+use crate::stamp::CommonLogStamps;
+
+/// Of a log line, what a meter or its key may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
     /// The first field: the client's address, or its name where the server looks that up.
     pub client: &'a [u8],
     /// Nanoseconds since the Unix epoch.
     pub time: i64,
+    /// What was asked for, as `GET /path HTTP/1.1`.
+    pub request: &'a [u8],
+    /// The three digits of the answer.
+    pub status: &'a [u8],
 }
 
-/// Reads `client ident user [stamp] "request" status bytes`, and after it either nothing (Common) or at
-/// least a quoted referer and user agent (Combined); servers append more fields to these, unread.
-///
-/// # Errors
-///
-/// [`BadLine`] with the reason.
-pub fn parse_line(line: &[u8]) -> Result<LogLine<'_>, BadLine> {
-    let (client, rest) = split_at(line, b" ").ok_or(BadLine::NotALogLine)?;
-    let (names, rest) = split_at(rest, b" [").ok_or(BadLine::NotALogLine)?;
-    let (stamp, rest) = split_at(rest, b"] \"").ok_or(BadLine::NotALogLine)?;
-    // With one name more, the line begins with a virtual host, and the client is not what comes first.
-    let two_names = names.iter().filter(|&&byte| byte == b' ').count() == 1;
-    if client.is_empty() || !two_names || !ends_like_a_log_line(rest) {
-        return Err(BadLine::NotALogLine);
+/// Reads the lines of a log.
+#[derive(Debug, Clone, Default)]
+pub struct LogLines {
+    stamps: CommonLogStamps,
+    unquoted: Vec<u8>,
+}
+
+impl LogLines {
+    /// Reads `client ident user [stamp] "request" status bytes`, and after it nothing (Common), a quoted referer and
+    /// user agent (Combined), or whatever servers append to these, unread: only its quotes must be even in number
+    /// or at least four. The whole line may be in quotes itself, those in it doubled, escaped with `\`, or as they
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// [`BadLine`] with the reason.
+    #[inline]
+    pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<LogLine<'a>, BadLine> {
+        let fields = if line.first() == Some(&b'"') {
+            unquote(line, &mut self.unquoted)
+        } else {
+            split(line)
+        };
+        let Fields {
+            client,
+            stamp,
+            request,
+            status,
+        } = fields.ok_or(BadLine::NotALogLine)?;
+        let time = self.stamps.parse(stamp)?;
+        Ok(LogLine {
+            client,
+            time,
+            request,
+            status,
+        })
     }
-    let time = stamp::parse_common_log(stamp)?;
-    Ok(LogLine { client, time })
 }
 
-/// Whether, from within the request on, a line goes on as a log line does. Old servers write quotes
-/// within a request as they are: any quote with a status behind it may be the one that ends it.
-fn ends_like_a_log_line(mut request: &[u8]) -> bool {
-    while let Some((_, rest)) = split_at(request, b"\" ") {
-        if is_tail(rest) {
-            return true;
+/// The path of a request, without its query: `/a b` of `GET /a b?c=d HTTP/1.0`, also where the whole URL is asked for.
+/// `-` if there is none, as where somebody speaks TLS to a port for plain HTTP.
+#[must_use]
+pub fn path(request: &[u8]) -> &[u8] {
+    let Some(at) = memchr(b' ', request) else { return b"-" };
+    let target = &request[at + 1..];
+    let version = target.windows(6).rposition(|window| window == b" HTTP/");
+    let target = target[..version.unwrap_or(target.len())].trim_ascii();
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let target = &target[..end.unwrap_or(target.len())];
+    let path = match find(target, b"://") {
+        Some(at) if !target[..at].contains(&b'/') => {
+            let authority = &target[at + 3..];
+            memchr(b'/', authority).map_or(&b"/"[..], |slash| &authority[slash..])
         }
-        request = rest;
-    }
-    false
-}
-
-/// Whether this is `status bytes`, and nothing, or at least two quoted fields.
-fn is_tail(tail: &[u8]) -> bool {
-    let Some((status, rest)) = split_at(tail, b" ") else {
-        return false;
+        _ => target,
     };
-    let (bytes, more) = split_at(rest, b" ").unwrap_or((rest, b""));
-    let is_number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
-    let quotes = || more.iter().filter(|&&byte| byte == b'"').count();
-    status.len() == 3
-        && is_number(status)
-        && (is_number(bytes) || bytes == b"-")
-        && (more.is_empty() || (more.starts_with(b"\"") && quotes() >= 4))
+    if path.is_empty() { b"-" } else { path }
 }
 
-fn split_at<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = text.windows(separator.len()).position(|window| window == separator)?;
-    Some((&text[..at], &text[at + separator.len()..]))
+struct Fields<'a> {
+    client: &'a [u8],
+    stamp: &'a [u8],
+    request: &'a [u8],
+    status: &'a [u8],
+}
+
+#[inline]
+fn split(line: &[u8]) -> Option<Fields<'_>> {
+    let space = memchr(b' ', line).filter(|&at| at > 0)?;
+    let (client, rest) = (&line[..space], &line[space + 1..]);
+    let bracket = memchr_iter(b'[', rest).find(|&at| at > 0 && rest[at - 1] == b' ')?;
+    // With one name more, the line begins with a virtual host, and the client is not what comes first.
+    if memchr_iter(b' ', &rest[..bracket - 1]).count() != 1 {
+        return None;
+    }
+    let rest = &rest[bracket + 1..];
+    let end = find(rest, b"] \"")?;
+    let (stamp, rest) = (&rest[..end], &rest[end + 3..]);
+    // Old servers write quotes within a request as they are: any quote with a status behind it may be the one that
+    // ends it.
+    memchr_iter(b'"', rest).find_map(|quote| {
+        let status = status(rest.get(quote + 1..)?.strip_prefix(b" ")?)?;
+        Some(Fields {
+            client,
+            stamp,
+            request: &rest[..quote],
+            status,
+        })
+    })
+}
+
+/// The status, if this is `status bytes`, and nothing or more fields.
+fn status(tail: &[u8]) -> Option<&[u8]> {
+    let (status, rest) = tail.split_at_checked(3)?;
+    let rest = rest.strip_prefix(b" ")?;
+    let end = memchr(b' ', rest).unwrap_or(rest.len());
+    let (bytes, more) = rest.split_at(end);
+    let is_number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
+    let quotes = memchr_iter(b'"', more).take(4).count();
+    let whole = is_number(status) && (is_number(bytes) || bytes == b"-") && (quotes == 4 || quotes % 2 == 0);
+    whole.then_some(status)
+}
+
+/// Splits a line that is in quotes as a whole, in whichever way makes a log line of it.
+#[cold]
+fn unquote<'a>(line: &[u8], unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
+    let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    for way in [Some(b'"'), Some(b'\\'), None] {
+        unquoted.clear();
+        let mut bytes = inner.iter().copied().peekable();
+        while let Some(byte) = bytes.next() {
+            let escaped = bytes.next_if(|&next| Some(byte) == way && (next == b'"' || next == byte));
+            unquoted.push(escaped.unwrap_or(byte));
+        }
+        if split(unquoted).is_some() {
+            break;
+        }
+    }
+    split(unquoted)
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let (first, _) = wanted.split_first()?;
+    memchr_iter(*first, text).find(|&at| text[at..].starts_with(wanted))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stamp::StampError;
-
-    const COMMON: &str = r#"192.0.2.7 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#;
-
-    #[test]
-    fn common_and_combined_lines_are_read() {
-        let head = r#"192.0.2.7 - frank [10/Oct/2000:13:55:36 -0700] "#;
-        let tails = [
-            r#""GET /apache_pb.gif HTTP/1.0" 200 2326"#,
-            r#""GET / HTTP/1.0" 304 -"#,
-            r#""" 400 0"#,
-            r#""-" 408 -"#,
-            r#""GET /"quoted".gif HTTP/1.0" 404 -"#,
-            r#""GET /\"escaped\" HTTP/1.0" 404 12"#,
-            r#""GET / HTTP/1.1" 200 5 "-" "curl/7.54.0""#,
-            r#""GET / HTTP/1.1" 200 5 "http://example.org/?q=\"a b\"" "Mozilla/5.0 (X11; Linux, like Gecko)""#,
-            r#""GET / HTTP/1.1" 200 5 "-" "-" "curl/7.54.0""#,
-            r#""GET / HTTP/1.1" 200 5 "-" "curl/7.54.0" 0.005 backend"#,
-            r#""\x16\x03\x01" 400 150 "-" "-""#,
-        ];
-        for tail in tails {
-            let line = format!("{head}{tail}");
-            let read = parse_line(line.as_bytes()).unwrap_or_else(|bad| panic!("{line}: {bad}"));
-            assert_eq!(
-                read,
-                LogLine {
-                    client: b"192.0.2.7",
-                    time: 971_211_336_000_000_000
-                },
-                "{line}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_client_may_be_ipv6_or_a_name_or_not_text_at_all() {
-        for client in [
-            &b"2001:db8::1"[..],
-            b"[2001:db8::1]",
-            b"::1",
-            b"pppa006.example.com",
-            b"-",
-            b"\xff\xfe",
-        ] {
-            let line = [client, &COMMON.as_bytes()[9..]].concat();
-            assert_eq!(parse_line(&line).map(|line| line.client), Ok(client));
-        }
-    }
-
-    #[test]
-    fn what_is_no_log_line_is_told() {
-        let table = [
-            "",
-            r#" "curl/7.54.0""#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] GET / HTTP/1.1 200 5"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1 200 5"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 20 5"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 five"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 5 "-""#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 5 "-" "curl"#,
-            r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 5 0.005"#,
-            r#"192.0.2.7 [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 5"#,
-            r#"www.example.org:80 192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 5"#,
-            "time,key,cost",
-        ];
-        for line in table {
-            assert_eq!(parse_line(line.as_bytes()), Err(BadLine::NotALogLine), "{line}");
-        }
-        let no_such_day = COMMON.replace("10/Oct", "31/Sep");
-        assert_eq!(
-            parse_line(no_such_day.as_bytes()),
-            Err(BadLine::Stamp(StampError::NoSuchTime))
-        );
-    }
-
-    #[test]
-    fn no_beginning_of_a_line_panics() {
-        let combined = format!(r#"{COMMON} "-" "curl/7.54.0""#);
-        for end in 0..combined.len() {
-            let _ = parse_line(&combined.as_bytes()[..end]);
-        }
-    }
-}
+#[path = "access_log_tests.rs"]
+mod tests;

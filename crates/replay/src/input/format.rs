@@ -1,6 +1,7 @@
 //! Which format a file has.
 
-use super::{access_log, delimited};
+use super::access_log::LogLines;
+use super::{delimited, pcap};
 
 /// A format of recorded traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,16 +10,26 @@ pub enum Format {
     AccessLog,
     /// Text with a header line, its fields delimited by this byte.
     Delimited(u8),
+    /// A packet capture.
+    Pcap(pcap::Dialect),
+    /// A packet capture in the newer format, which is not read.
+    PcapNg,
 }
 
 impl Format {
     /// The format of the file that begins with `head`.
     ///
-    /// One log line makes a log, even behind bad lines. Otherwise a first line with a tab or a comma, or
-    /// with nothing but the name of the time column (`time`, or a usual one), is a header. What is neither
-    /// is taken for a log, the lines of which are all bad.
+    /// Captures are known by how they begin. One log line makes a log, even behind bad lines. Otherwise a first line
+    /// with a tab or a comma, or with nothing but the name of the time column (`time`, or a usual one), is a header.
+    /// What is neither is taken for a log, the lines of which are all bad.
     #[must_use]
     pub fn of(head: &[u8], time: Option<&str>) -> Self {
+        if let Some(dialect) = pcap::Dialect::of(head) {
+            return Self::Pcap(dialect);
+        }
+        if head.starts_with(b"\n\r\r\n") && head.get(8..12).is_some_and(is_byte_order) {
+            return Self::PcapNg;
+        }
         let mut lines = head
             .split(|&byte| byte == b'\n')
             .map(<[u8]>::trim_ascii_end)
@@ -27,12 +38,17 @@ impl Format {
         let delimiter = if first.contains(&b'\t') { b'\t' } else { b',' };
         let is_text = !first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
         let is_header = is_text && (first.contains(&delimiter) || delimited::time_column(&[first], time).is_some());
-        if is_header && !lines.any(|line| access_log::parse_line(line).is_ok()) {
+        let mut log = LogLines::default();
+        if is_header && !lines.any(|line| log.parse(line).is_ok()) {
             Self::Delimited(delimiter)
         } else {
             Self::AccessLog
         }
     }
+}
+
+fn is_byte_order(magic: &[u8]) -> bool {
+    matches!(magic, [0x1a, 0x2b, 0x3c, 0x4d] | [0x4d, 0x3c, 0x2b, 0x1a])
 }
 
 #[cfg(test)]

@@ -1,169 +1,186 @@
-//! Files of recorded traffic, read into events.
+//! Files of recorded traffic, read event by event.
 
 pub mod access_log;
-mod bad;
-pub mod delimited;
+mod delimited;
 mod format;
+mod log;
+pub mod pcap;
+mod record;
+mod source;
+mod window;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::io::Read;
 
-pub use bad::{BadLine, BadLines, Quoted};
 pub use format::Format;
+pub use source::Input;
 
-use crate::event::{Event, Keys, Trace};
-use crate::{Error, merge};
+use crate::Error;
+use crate::bad::{BadLine, BadLines};
+use crate::by::By;
+use crate::event::{Event, KeyId, Keys};
+use crate::progress::Progress;
+use crate::trace::Unit;
+use window::Window;
 
 /// How much of a file is looked at to tell its format: a few hundred lines, as a log may begin with bad ones.
-const HEAD: u64 = 1 << 16;
+const HEAD: usize = 1 << 16;
 
-/// Who counts as one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum By {
-    /// Each client of an access log; each value of the column `ip` in delimited text.
-    Ip,
-    /// All traffic is one key.
-    All,
-    /// Each value of this column.
-    Column(String),
-}
-
-/// What to make of the files.
+/// What to make of the inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Who counts as one key; without it access logs go by ip, and delimited text is one key.
+    /// Who counts as one key; without it access logs and captures go by ip, and delimited text is one key.
     pub by: Option<By>,
     /// The column of the stamps in delimited text.
     pub time: Option<String>,
     /// The column of the cells asked in delimited text; without it each line asks for one.
     pub cost: Option<String>,
+    /// How many bits of an IPv6 address make a key; without it, keys are as they are written.
+    pub ipv6_prefix: Option<u8>,
+    /// Whether nothing that was read is to be shown.
+    pub anonymise: bool,
 }
 
-/// What all files together give, while they are read.
+/// Who takes what readers find beside the numbers of an event.
+pub trait Sink {
+    /// The number of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyKeys`].
+    fn key(&mut self, name: &[u8]) -> Result<KeyId, Error>;
+
+    /// `lines` bad lines of `file` from line `line` on.
+    fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]);
+}
+
+/// Keeps it.
 #[derive(Debug, Default)]
-struct Collected {
-    keys: Keys,
-    bad: BadLines,
+pub struct Collected {
+    /// All keys.
+    pub keys: Keys,
+    /// All bad lines.
+    pub bad: BadLines,
 }
 
-/// Reads all files, each in the format it turns out to have, and merges them by time.
-///
-/// # Errors
-///
-/// A file that cannot be read, options that make no sense for a file, or nothing but bad lines.
-pub fn read(paths: &[PathBuf], options: &Options) -> Result<Trace, Error> {
-    let mut collected = Collected::default();
-    let mut files = Vec::with_capacity(paths.len());
-    let mut first: Option<(By, String)> = None;
-    for path in paths {
-        let name = path.display().to_string();
-        let (head, file) = open(path).map_err(|source| Error::Read {
-            path: name.clone(),
-            source,
-        })?;
-        let format = Format::of(&head, options.time.as_deref());
-        let reader = BufReader::with_capacity(1 << 16, Cursor::new(head).chain(file));
-        let (events, default) = match format {
-            Format::AccessLog => (read_log(reader, &name, options, &mut collected)?, By::Ip),
+impl Sink for Collected {
+    #[inline]
+    fn key(&mut self, name: &[u8]) -> Result<KeyId, Error> {
+        self.keys.intern(name)
+    }
+
+    fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
+        self.bad.add(file, line, lines, reason, text);
+    }
+}
+
+/// Lets it go: for who looks at times only.
+#[derive(Debug, Clone, Copy)]
+pub struct TimesOnly;
+
+impl Sink for TimesOnly {
+    #[inline]
+    fn key(&mut self, _: &[u8]) -> Result<KeyId, Error> {
+        Ok(KeyId::default())
+    }
+
+    fn bad(&mut self, _: &str, _: u64, _: u64, _: BadLine, _: &[u8]) {}
+}
+
+/// One input, whatever its format.
+pub struct Reader {
+    by: By,
+    reader: Kind,
+}
+
+enum Kind {
+    Log(log::LogReader),
+    Delimited(delimited::DelimitedReader),
+    Pcap(pcap::PcapReader),
+    Empty,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("by", &self.by).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Opens an input and finds out what format it has. Of a file that grows only the first `limit` bytes are read.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read, or does not go with the options.
+    pub fn open(input: &Input, limit: Option<u64>, options: &Options, progress: &Progress) -> Result<Self, Error> {
+        let source = input.open(limit, progress);
+        Self::of_plain(
+            source.map_err(|source| Error::read(&input.name(), source))?,
+            input.name(),
+            options,
+        )
+    }
+
+    /// Reads bytes that may be packed, and are called `name` in messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn of(packed: impl Read + 'static, name: &str, options: &Options) -> Result<Self, Error> {
+        let source = source::unpack(packed).map_err(|source| Error::read(name, source))?;
+        Self::of_plain(source, name.to_owned(), options)
+    }
+
+    fn of_plain(source: Box<dyn Read>, name: String, options: &Options) -> Result<Self, Error> {
+        let mut window = Window::new(source);
+        let head = window.hold(HEAD).map_err(|source| Error::read(&name, source))?;
+        let is_empty = head.is_empty();
+        let format = Format::of(&head[..head.len().min(HEAD)], options.time.as_deref());
+        let (reader, default) = match format {
+            Format::AccessLog if is_empty => (Kind::Empty, By::All),
+            Format::AccessLog => (Kind::Log(log::LogReader::new(name, window, options)), By::Ip),
             Format::Delimited(delimiter) => (
-                delimited::read(reader, delimiter, &name, options, &mut collected)?,
+                Kind::Delimited(delimited::DelimitedReader::new(name, window, delimiter, options)?),
                 By::All,
             ),
+            Format::Pcap(dialect) => (
+                Kind::Pcap(pcap::PcapReader::new(name, window, dialect, options)?),
+                By::Ip,
+            ),
+            Format::PcapNg => return Err(Error::PcapNg { path: name }),
         };
-        if events.is_empty() {
-            continue;
-        }
-        files.push(events);
-        let by = options.by.clone().unwrap_or(default);
-        match &first {
-            None => first = Some((by, name)),
-            Some((first, _)) if *first == by => {}
-            Some((_, first)) => {
-                return Err(Error::Mixed {
-                    first: first.clone(),
-                    other: name,
-                });
-            }
+        Ok(Self {
+            by: options.by.clone().unwrap_or(default),
+            reader,
+        })
+    }
+
+    /// Who counts as one key here.
+    #[must_use]
+    pub fn by(&self) -> &By {
+        &self.by
+    }
+
+    /// What an event is here.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        match self.reader {
+            Kind::Pcap(_) => Unit::Packets,
+            _ => Unit::Requests,
         }
     }
-    let Collected { keys, bad } = collected;
-    match (first, bad.quoted().first()) {
-        (None, Some(first)) => Err(Error::AllBad {
-            count: bad.count(),
-            first: first.clone(),
-        }),
-        (first, _) => {
-            let by = first.map_or(By::All, |(by, _)| by);
-            Ok(Trace {
-                events: merge::by_time(files),
-                keys,
-                by,
-                bad,
-            })
+
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read on, or turns out not to go with the options.
+    #[inline]
+    pub fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+        match &mut self.reader {
+            Kind::Log(reader) => reader.next(sink),
+            Kind::Delimited(reader) => reader.next(sink),
+            Kind::Pcap(reader) => reader.next(sink),
+            Kind::Empty => Ok(None),
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<(Vec<u8>, File)> {
-    let mut file = File::open(path)?;
-    let mut head = Vec::new();
-    file.by_ref().take(HEAD).read_to_end(&mut head)?;
-    Ok((head, file))
-}
-
-fn read_log(
-    mut reader: impl BufRead,
-    name: &str,
-    options: &Options,
-    collected: &mut Collected,
-) -> Result<Vec<Event>, Error> {
-    let everybody = matches!(options.by, Some(By::All));
-    let mut events = Vec::new();
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line);
-        if read.map_err(|source| Error::Read {
-            path: name.to_owned(),
-            source,
-        })? == 0
-        {
-            break;
-        }
-        let text = line.trim_ascii_end();
-        match access_log::parse_line(text) {
-            Ok(log) => {
-                if events.is_empty() {
-                    reject_columns(name, options)?;
-                }
-                let key = collected.keys.intern(if everybody { b"all" } else { log.client })?;
-                events.push(Event {
-                    time: log.time,
-                    cost: 1,
-                    key,
-                });
-            }
-            Err(_) if text.is_empty() => {}
-            Err(reason) => collected.bad.add(name, number, 1, reason, text),
-        }
-    }
-    Ok(events)
-}
-
-fn reject_columns(name: &str, options: &Options) -> Result<(), Error> {
-    let (option, instead) = match options {
-        Options { cost: Some(_), .. } => ("--cost", "each of its lines asks for one cell"),
-        Options { time: Some(_), .. } => ("--time", "each of its lines has its stamp in brackets"),
-        Options {
-            by: Some(By::Column(_)),
-            ..
-        } => ("a key column", "say --by ip or --by all"),
-        _ => return Ok(()),
-    };
-    Err(Error::NotForLogs {
-        path: name.to_owned(),
-        option,
-        instead,
-    })
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use crate::stamp::StampError;
 use crate::text;
 
-/// Why a line gives no event.
+/// Why a line, or a packet, gives no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BadLine {
     /// Neither Common nor Combined Log Format.
     #[error("not a line of Common or Combined Log Format")]
@@ -25,6 +26,18 @@ pub enum BadLine {
     /// The cells asked are not a number, or less than zero.
     #[error("the cost is not a whole number")]
     Cost,
+    /// No line of text is this long.
+    #[error("the line is longer than 1 MiB")]
+    TooLong,
+    /// A quote opens a field and nothing closes it soon; only its own line is lost.
+    #[error("a quote is not closed within the next 100 lines or 64 KiB")]
+    OpenQuote,
+    /// A quoted field goes on behind its closing quote; only the line with the opening one is lost.
+    #[error("a quoted field goes on behind its closing quote")]
+    BehindQuote,
+    /// So little of a packet was captured that its addresses are not there.
+    #[error("too little of the packet was captured to have its addresses")]
+    CutPacket,
 }
 
 /// A bad line, to be shown.
@@ -33,7 +46,8 @@ pub struct Quoted {
     file: String,
     line: u64,
     reason: BadLine,
-    text: String,
+    /// Nothing for what is no text, or is not to be shown.
+    text: Option<String>,
 }
 
 impl fmt::Display for Quoted {
@@ -44,7 +58,8 @@ impl fmt::Display for Quoted {
             reason,
             text,
         } = self;
-        write!(f, "{file}:{line}: {reason}: `{text}`")
+        write!(f, "{file}:{line}: {reason}")?;
+        text.as_ref().map_or(Ok(()), |text| write!(f, ": `{text}`"))
     }
 }
 
@@ -53,6 +68,7 @@ impl fmt::Display for Quoted {
 pub struct BadLines {
     count: u64,
     quoted: Vec<Quoted>,
+    without_text: bool,
 }
 
 impl BadLines {
@@ -61,16 +77,25 @@ impl BadLines {
     /// How many characters of a bad line are shown.
     const WIDTH: usize = 60;
 
+    /// No bad lines yet; what they read is never shown, as it may hold what is to be anonymous.
+    #[must_use]
+    pub fn without_text() -> Self {
+        Self {
+            without_text: true,
+            ..Self::default()
+        }
+    }
+
     /// Counts `lines` lines from line `line` (the first is 1) of `file` on, which together read `text`.
     pub fn add(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
         self.count += lines;
         if self.quoted.len() < Self::QUOTED {
-            let text = text::printable(text, Self::WIDTH);
+            let shown = !self.without_text && !text.is_empty();
             self.quoted.push(Quoted {
                 file: file.to_owned(),
                 line,
                 reason,
-                text,
+                text: shown.then(|| text::printable(text, Self::WIDTH)),
             });
         }
     }

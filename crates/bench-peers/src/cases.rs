@@ -1,0 +1,137 @@
+//! The questions: what is asked of every contender.
+
+use core::fmt;
+use core::num::NonZeroU32;
+use std::time::Duration;
+
+/// Reading the clock, and an exchange: the least of an admission.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const CLOCK_AND_EXCHANGE: &str = "rdtsc + CAS loop";
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const CLOCK_AND_EXCHANGE: &str = "Instant + CAS loop";
+
+/// Reading the clock and the word: the least of a denial.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const CLOCK_AND_LOAD: &str = "rdtsc + shared load";
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const CLOCK_AND_LOAD: &str = "Instant + shared load";
+
+/// The least of an admission at the caller's time.
+pub(crate) const EXCHANGE: &str = "CAS loop";
+
+/// The least of a denial at the caller's time.
+pub(crate) const LOAD: &str = "shared load";
+
+/// How many cells a batch has.
+pub(crate) const BATCH: NonZeroU32 = NonZeroU32::new(32).unwrap();
+
+/// What a meter is to hold: one cell each `interval`, and as many as `burst` at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) interval: Duration,
+    pub(crate) burst: NonZeroU32,
+}
+
+impl Limit {
+    /// Never met: 10^9 cells a second, the fastest that all contenders can hold, and as many at once. No loop asks for half as many.
+    pub(crate) const AMPLE: Self = Self {
+        interval: Duration::from_nanos(1),
+        burst: NonZeroU32::new(1_000_000_000).unwrap(),
+    };
+
+    /// Met for as long as a run takes once its burst is spent: one cell an hour. The burst holds batches, and blocks for leases, so
+    /// that they are denied for now and not for good.
+    pub(crate) const SCARCE: Self = Self {
+        interval: Duration::from_secs(3600),
+        burst: NonZeroU32::new(1024).unwrap(),
+    };
+
+    /// The time in which the burst drains, over which a contender without a burst of its own spreads it.
+    pub(crate) fn rest(self) -> Duration {
+        self.interval * self.burst.get()
+    }
+
+    /// Cells a second.
+    pub(crate) fn rate(self) -> f64 {
+        1.0 / self.interval.as_secs_f64()
+    }
+}
+
+/// What the answer has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Admit,
+    Deny,
+}
+
+/// Where the time of a decision comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// The contender's default clock, read in the call.
+    OwnClock,
+    /// An `Instant` passed in.
+    Callers,
+}
+
+/// One question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub(crate) answer: Answer,
+    pub(crate) time: Time,
+    /// Whether each call asks for [`BATCH`] cells instead of one.
+    pub(crate) batch: bool,
+    /// How many threads ask one meter at once.
+    pub(crate) threads: u32,
+}
+
+impl Case {
+    /// Every case. Those of keyed meters are not here: contenders that know only keys are asked about one.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..16).map(|bits| Self {
+            time: if bits & 8 == 0 { Time::OwnClock } else { Time::Callers },
+            batch: bits & 4 != 0,
+            answer: if bits & 2 == 0 { Answer::Admit } else { Answer::Deny },
+            threads: 1 + (bits & 1),
+        })
+    }
+
+    /// The limit of the meter that is asked.
+    pub(crate) fn limit(self) -> Limit {
+        match self.answer {
+            Answer::Admit => Limit::AMPLE,
+            Answer::Deny => Limit::SCARCE,
+        }
+    }
+
+    /// The name of the least that this takes on this hardware: reading a clock, if there is one to read, and the word, which an
+    /// admission exchanges.
+    pub(crate) fn floor(self) -> &'static str {
+        match (self.time, self.answer) {
+            (Time::OwnClock, Answer::Admit) => CLOCK_AND_EXCHANGE,
+            (Time::OwnClock, Answer::Deny) => CLOCK_AND_LOAD,
+            (Time::Callers, Answer::Admit) => EXCHANGE,
+            (Time::Callers, Answer::Deny) => LOAD,
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.answer {
+            Answer::Admit => "admit",
+            Answer::Deny => "deny",
+        })?;
+        f.write_str(match self.time {
+            Time::OwnClock => ", own clock",
+            Time::Callers => ", caller's time",
+        })?;
+        if self.batch {
+            write!(f, ", batches of {BATCH}")?;
+        }
+        f.write_str(if self.threads == 1 {
+            ", one thread"
+        } else {
+            ", two threads"
+        })
+    }
+}

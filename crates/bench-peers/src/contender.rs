@@ -1,0 +1,87 @@
+//! What a peer has to be wrapped in to take part.
+
+use crate::cases::{Case, Limit, Time};
+use crate::measure::{Measured, Percentiles, measure, percentiles};
+use crate::timing::Length;
+use core::num::NonZeroU32;
+use std::time::Instant;
+
+/// What a contender is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// This project's.
+    Ours,
+    /// Somebody else's meter.
+    Peer,
+    /// Somebody else's, which knows only keyed meters: it finds one key, made beforehand, in each call.
+    KeyedPeer,
+    /// No meter: what the hardware takes for a part of the work. Always answers yes.
+    Floor,
+}
+
+/// A crate: its name and the beginning of its version, as the lock file has them.
+pub(crate) type Package = (&'static str, &'static str);
+
+/// Decides batches of so many cells.
+pub(crate) type CheckN<H> = fn(&mut H, NonZeroU32) -> bool;
+/// Decides a cell at an instant.
+pub(crate) type CheckAt<H> = fn(&mut H, Instant) -> bool;
+/// Decides a batch at an instant.
+pub(crate) type CheckNAt<H> = fn(&mut H, NonZeroU32, Instant) -> bool;
+
+/// A meter in the ring, by the fastest way that its documentation shows, with its default clock and configuration.
+///
+/// All calls say whether the cells conform. They are compiled into the loop that is timed; what a contender does not offer is `None`.
+pub(crate) trait Contender {
+    /// What it is called in the tables.
+    const NAME: &'static str;
+    const KIND: Kind;
+    /// The crate it comes from.
+    const PACKAGE: Option<Package>;
+
+    /// What a thread holds of a meter.
+    type Handle: Send;
+
+    /// Returns handles of one new meter, full of credit, for so many threads.
+    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle>;
+
+    /// Decides a cell by the meter's own clock.
+    fn check(handle: &mut Self::Handle) -> bool;
+
+    const CHECK_N: Option<CheckN<Self::Handle>> = None;
+    const CHECK_AT: Option<CheckAt<Self::Handle>> = None;
+    const CHECK_N_AT: Option<CheckNAt<Self::Handle>> = None;
+}
+
+/// A contender as a row: dynamic from one turn to the next, never within.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) package: Option<Package>,
+    /// Whether it can be asked that.
+    pub(crate) takes: fn(Case) -> bool,
+    /// Asks it for so long, and times the whole.
+    pub(crate) measure: fn(Case, Length) -> Measured,
+    /// Asks it so often on each thread, and times each call.
+    pub(crate) percentiles: fn(Case, Length) -> Percentiles,
+}
+
+impl Entry {
+    pub(crate) fn of<C: Contender>() -> Self {
+        Self {
+            name: C::NAME,
+            kind: C::KIND,
+            package: C::PACKAGE,
+            takes: |case| match (case.time, case.batch) {
+                (Time::OwnClock, false) => true,
+                (Time::OwnClock, true) => C::CHECK_N.is_some(),
+                (Time::Callers, false) => C::CHECK_AT.is_some(),
+                (Time::Callers, true) => C::CHECK_N_AT.is_some(),
+            },
+            measure: measure::<C>,
+            percentiles: percentiles::<C>,
+        }
+    }
+}

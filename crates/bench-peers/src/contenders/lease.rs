@@ -1,0 +1,37 @@
+//! This project's leased meter: a lease in each thread.
+
+use super::ours::{PACKAGE, quota};
+use crate::cases::Limit;
+use crate::contender::{CheckN, Contender, Kind, Package};
+use core::num::NonZeroU32;
+use ratelimit_meter::LeasedMeter;
+
+/// The cells that a lease draws at once.
+const BLOCK: NonZeroU32 = NonZeroU32::new(256).unwrap();
+
+pub(super) struct Lease;
+
+impl Contender for Lease {
+    const NAME: &'static str = "lease, m = 256";
+    const KIND: Kind = Kind::Ours;
+    const PACKAGE: Option<Package> = PACKAGE;
+    type Handle = ratelimit_meter::Lease;
+
+    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+        let leases = u32::try_from(threads)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(NonZeroU32::MIN);
+        let meter = LeasedMeter::new(quota(limit), leases, BLOCK).expect("both bursts hold a block for each thread");
+        (0..threads)
+            .map(|_| meter.lease().expect("there are as many leases as threads"))
+            .collect()
+    }
+
+    #[inline]
+    fn check(lease: &mut Self::Handle) -> bool {
+        lease.check().is_ok()
+    }
+
+    const CHECK_N: Option<CheckN<Self::Handle>> = Some(|lease, n| lease.check_n(n.get()).is_ok());
+}

@@ -1,0 +1,51 @@
+//! tokio-rate-limit: one key, asked for once beforehand. Its calls are `async` and never wait; here they are polled without a
+//! runtime, which is the least an `.await` can cost.
+
+use crate::cases::Limit;
+use crate::contender::{CheckN, Contender, Kind, Package};
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_rate_limit::algorithm::TokenBucket;
+use tokio_rate_limit::{RateLimitDecision, Result};
+
+const KEY: &str = "7";
+
+pub(super) struct RateLimiter;
+
+impl Contender for RateLimiter {
+    const NAME: &'static str = "tokio-rate-limit";
+    const KIND: Kind = Kind::KeyedPeer;
+    const PACKAGE: Option<Package> = Some(("tokio-rate-limit", "0.8"));
+    type Handle = Arc<tokio_rate_limit::RateLimiter>;
+
+    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+        // It knows whole requests a second only, of which one could come back while a denial is timed. A bucket without refill is
+        // the one it makes by default but for that, and never gives in.
+        let per_second = Duration::from_secs(1).as_nanos() / limit.interval.as_nanos();
+        let bucket = TokenBucket::new(limit.burst.get().into(), u64::try_from(per_second).unwrap_or(u64::MAX));
+        let limiter = Arc::new(tokio_rate_limit::RateLimiter::from_algorithm(bucket));
+        let mut handles = vec![limiter; threads];
+        handles.iter_mut().take(1).for_each(|handle| {
+            Self::check(handle);
+        });
+        handles
+    }
+
+    #[inline]
+    fn check(limiter: &mut Self::Handle) -> bool {
+        is_permitted(limiter.check(KEY))
+    }
+
+    const CHECK_N: Option<CheckN<Self::Handle>> =
+        Some(|limiter, n| is_permitted(limiter.check_with_cost(KEY, n.get().into())));
+}
+
+#[inline]
+fn is_permitted(decision: impl Future<Output = Result<RateLimitDecision>>) -> bool {
+    match pin!(decision).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(decision) => decision.is_ok_and(|decision| decision.permitted),
+        Poll::Pending => false,
+    }
+}

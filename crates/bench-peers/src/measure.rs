@@ -1,0 +1,135 @@
+//! One turn of one contender.
+
+use crate::cases::{Answer, BATCH, Case, Time};
+use crate::contender::{Contender, Kind};
+use crate::stats::{float, percentile};
+use crate::timing::{Each, Length, Loop, Over, Timing};
+use core::hint::black_box;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// So many cells are never asked of a meter in one turn, which [`Limit::AMPLE`](crate::cases::Limit::AMPLE) holds twice.
+const MOST_CELLS: u64 = 500_000_000;
+
+/// The longest turn.
+pub(crate) fn longest(case: Case) -> Length {
+    let cells = if case.batch { u64::from(BATCH.get()) } else { 1 };
+    MOST_CELLS / cells / u64::from(case.threads)
+}
+
+/// What one turn came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) ns_per_call: f64,
+    pub(crate) elapsed: Duration,
+    pub(crate) answers: Answers,
+}
+
+/// What one turn says of single calls, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Percentiles {
+    pub(crate) half: f64,
+    pub(crate) most: f64,
+    pub(crate) answers: Answers,
+}
+
+/// How many answers there were, and how many were not what the case says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Answers {
+    pub(crate) given: u64,
+    pub(crate) wrong: u64,
+}
+
+impl Answers {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            given: self.given + other.given,
+            wrong: self.wrong + other.wrong,
+        }
+    }
+}
+
+/// Times a loop of calls: the time per call and thread, which is that of all threads by the calls of all threads.
+pub(crate) fn measure<C: Contender>(case: Case, length: Length) -> Measured {
+    let outcomes = ask::<C, _>(case, Loop { length });
+    let elapsed: Duration = outcomes.iter().map(|(done, _)| done.elapsed).sum();
+    let calls: u64 = outcomes.iter().map(|(done, _)| done.calls).sum();
+    Measured {
+        ns_per_call: elapsed.as_secs_f64() * 1e9 / float(calls),
+        elapsed: elapsed / case.threads,
+        answers: total(&outcomes),
+    }
+}
+
+/// Times each call by itself: the 50th and the 99.9th percentile of all threads' calls, reading the clock included.
+pub(crate) fn percentiles<C: Contender>(case: Case, length: Length) -> Percentiles {
+    let outcomes = ask::<C, _>(case, Each { length });
+    let answers = total(&outcomes);
+    let mut ns: Vec<f64> = outcomes.into_iter().flat_map(|(ns, _)| ns).collect();
+    ns.sort_by(f64::total_cmp);
+    let of = |per_mille| percentile(&ns, per_mille, 1000).unwrap_or(f64::NAN);
+    Percentiles {
+        half: of(500),
+        most: of(999),
+        answers,
+    }
+}
+
+fn total<T>(outcomes: &[(T, Answers)]) -> Answers {
+    outcomes
+        .iter()
+        .fold(Answers::default(), |sum, (_, answers)| sum.and(*answers))
+}
+
+/// Makes a fresh meter, spends what the case wants spent, and asks it on as many threads as the case wants, all at once.
+fn ask<C: Contender, T: Timing>(case: Case, timing: T) -> Vec<(T::Outcome, Answers)> {
+    let (time, batch) = (case.time, case.batch);
+    // Each arm is a loop of its own, with the call compiled in: what is matched on here is constant in there.
+    match (time, batch) {
+        (Time::OwnClock, false) => on_threads::<C, T>(case, timing, |handle, _| C::check(handle)),
+        (Time::OwnClock, true) => on_threads::<C, T>(case, timing, |handle, _| {
+            C::CHECK_N.is_some_and(|check_n| check_n(handle, BATCH))
+        }),
+        (Time::Callers, false) => on_threads::<C, T>(case, timing, |handle, at| {
+            C::CHECK_AT.is_some_and(|check_at| check_at(handle, black_box(at)))
+        }),
+        (Time::Callers, true) => on_threads::<C, T>(case, timing, |handle, at| {
+            C::CHECK_N_AT.is_some_and(|check_n_at| check_n_at(handle, BATCH, black_box(at)))
+        }),
+    }
+}
+
+fn on_threads<C: Contender, T: Timing>(
+    case: Case,
+    timing: T,
+    call: impl Fn(&mut C::Handle, Instant) -> bool + Copy + Send + Sync,
+) -> Vec<(T::Outcome, Answers)> {
+    let mut handles = C::handles(case.limit(), usize::try_from(case.threads).unwrap_or(1));
+    let expected = case.answer == Answer::Admit || C::KIND == Kind::Floor;
+    if !expected {
+        // Some admit a cell more than their burst; a meter that never denies has all its answers counted as wrong.
+        let most = 2 * case.limit().burst.get();
+        let _ = handles.first_mut().map(|handle| (0..most).all(|_| C::check(handle)));
+    }
+    let over = Over::new(case.threads);
+    let turn = |mut handle: C::Handle| {
+        let (mut given, mut yes) = (0, 0);
+        let call = |at| {
+            given += 1;
+            yes += u64::from(black_box(call(&mut handle, at)));
+        };
+        let outcome = timing.time(call, &over);
+        let wrong = if expected { given - yes } else { yes };
+        (outcome, Answers { given, wrong })
+    };
+    if case.threads == 1 {
+        return handles.into_iter().map(turn).collect();
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = handles.into_iter().map(|handle| scope.spawn(|| turn(handle))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no contender panics"))
+            .collect()
+    })
+}

@@ -1,0 +1,177 @@
+//! Rounds: every contender has a turn at every case, in an order shuffled anew each time.
+
+use crate::cases::Case;
+use crate::contender::Entry;
+use crate::measure::{Answers, longest};
+use crate::timing::Length;
+use crate::{contenders, floors};
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) rounds: u32,
+    /// How long a turn is to take.
+    pub(crate) turn: Duration,
+    /// How many calls each thread times one by one, in cases of two threads.
+    pub(crate) single_calls: Length,
+}
+
+impl Effort {
+    pub(crate) const QUICK: Self = Self {
+        rounds: 25,
+        turn: Duration::from_micros(1500),
+        single_calls: 10_000,
+    };
+    pub(crate) const FULL: Self = Self {
+        rounds: 101,
+        turn: Duration::from_millis(3),
+        single_calls: 20_000,
+    };
+}
+
+/// What all rounds of one contender at one case came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) case: Case,
+    pub(crate) entry: Entry,
+    length: Length,
+    /// Per call and thread, one value a round.
+    pub(crate) ns: Vec<f64>,
+    /// The 50th percentile of single calls, one value a round.
+    pub(crate) half_ns: Vec<f64>,
+    /// The 99.9th.
+    pub(crate) most_ns: Vec<f64>,
+    pub(crate) answers: Answers,
+}
+
+/// Everybody who takes part.
+pub(crate) fn entries() -> Vec<Entry> {
+    [contenders::entries(), floors::entries()].concat()
+}
+
+/// Runs all rounds of these cases.
+pub(crate) fn rounds(cases: &[Case], effort: Effort, seed: u64) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = cases.iter().flat_map(|&case| seats(case, effort)).collect();
+    let mut order: Vec<usize> = (0..outcomes.len()).collect();
+    let mut shuffle = Shuffle(seed);
+    for _ in 0..effort.rounds {
+        shuffle.apply(&mut order);
+        for &seat in &order {
+            outcomes[seat].turn(effort);
+        }
+    }
+    outcomes
+}
+
+/// Those who can be asked the case.
+fn seats(case: Case, effort: Effort) -> impl Iterator<Item = Outcome> {
+    let able = entries().into_iter().filter(move |entry| (entry.takes)(case));
+    able.map(move |entry| Outcome {
+        case,
+        entry,
+        length: length(entry, case, effort.turn),
+        ns: Vec::new(),
+        half_ns: Vec::new(),
+        most_ns: Vec::new(),
+        answers: Answers::default(),
+    })
+}
+
+/// How many calls take about as long as a turn.
+fn length(entry: Entry, case: Case, turn: Duration) -> Length {
+    let mut length = 512;
+    loop {
+        let tried = (entry.measure)(case, length);
+        if tried.elapsed * 2 >= turn || length >= longest(case) {
+            let calls = turn.as_nanos() / u128::from(length_ns(tried.ns_per_call));
+            return Length::try_from(calls).map_or(longest(case), |calls| calls.min(longest(case)));
+        }
+        length *= 2;
+    }
+}
+
+/// The whole nanoseconds of a call, at least one.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from float saturates"
+)]
+fn length_ns(ns_per_call: f64) -> u64 {
+    (ns_per_call as u64).max(1)
+}
+
+impl Outcome {
+    fn turn(&mut self, effort: Effort) {
+        let measured = (self.entry.measure)(self.case, self.length);
+        self.ns.push(measured.ns_per_call);
+        self.answers = self.answers.and(measured.answers);
+        if self.case.threads > 1 {
+            let single = (self.entry.percentiles)(self.case, effort.single_calls);
+            self.half_ns.push(single.half);
+            self.most_ns.push(single.most);
+            self.answers = self.answers.and(single.answers);
+        }
+    }
+}
+
+/// A seeded generator (SplitMix64), and Fisher and Yates's shuffle by it.
+struct Shuffle(u64);
+
+impl Shuffle {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn apply(&mut self, order: &mut [usize]) {
+        for last in (1..order.len()).rev() {
+            let any = u64::try_from(last).map_or(0, |last| self.next() % (last + 1));
+            order.swap(last, usize::try_from(any).unwrap_or(last));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contender_answers_every_case_rightly() {
+        let effort = Effort {
+            rounds: 2,
+            turn: Duration::from_micros(20),
+            single_calls: 512,
+        };
+        let cases: Vec<Case> = Case::all().collect();
+        for outcome in rounds(&cases, effort, 7) {
+            let (case, name, answers) = (outcome.case, outcome.entry.name, outcome.answers);
+            assert!(answers.given >= 1024, "{name}, {case}: hardly asked");
+            assert_eq!(answers.wrong, 0, "{name}, {case}: {answers:?}");
+        }
+    }
+
+    #[test]
+    fn every_case_has_its_floor_and_somebody_above_it() {
+        for case in Case::all() {
+            let able: Vec<Entry> = entries().into_iter().filter(|entry| (entry.takes)(case)).collect();
+            assert!(able.iter().any(|entry| entry.name == case.floor()), "{case}");
+            assert!(able.len() > floors::entries().len(), "{case}");
+        }
+    }
+
+    #[test]
+    fn an_order_shuffled_by_a_seed_is_whole_and_can_be_had_again() {
+        let mut orders = [7, 7, 8].map(|seed| {
+            let mut order: Vec<usize> = (0..100).collect();
+            Shuffle(seed).apply(&mut order);
+            order
+        });
+        assert_eq!(orders[0], orders[1]);
+        assert_ne!(orders[0], orders[2]);
+        orders[0].sort_unstable();
+        assert!(orders[0].iter().copied().eq(0..100));
+    }
+}

@@ -1,0 +1,152 @@
+//! What must hold of any bytes, for the fuzz targets here and for `tests/fuzzed.rs`, which runs them everywhere.
+
+use std::io::{self, Cursor, Read};
+
+use meter_replay::by::By;
+use meter_replay::input::access_log::{self, LogLines};
+use meter_replay::input::{Collected, Format, Options, Reader};
+use meter_replay::stamp::{self, CommonLogStamps};
+
+/// The beginning of the year 2201.
+const END_NS: i64 = 7_289_654_400_000_000_000;
+
+/// A log line, plain and in quotes.
+pub(crate) fn access_log(data: &[u8]) {
+    let mut lines = LogLines::default();
+    for line in data.split(|&byte| byte == b'\n') {
+        let Ok(read) = lines.parse(line) else { continue };
+        assert!(!read.client.is_empty() && !read.client.contains(&b' '));
+        assert!(read.status.len() == 3 && read.status.iter().all(u8::is_ascii_digit));
+        assert!((0..END_NS).contains(&read.time));
+        let path = access_log::path(read.request);
+        assert!(!path.is_empty() && !path.contains(&b'?') && !path.contains(&b'#'));
+        // What a line before it left behind makes no difference.
+        let mut fresh = LogLines::default();
+        assert_eq!(fresh.parse(line), Ok(read));
+        if line.first() != Some(&b'"') {
+            let mut quoted = vec![b'"'];
+            for &byte in line {
+                quoted.push(byte);
+                quoted.extend((byte == b'"').then_some(byte));
+            }
+            quoted.push(b'"');
+            assert_eq!(fresh.parse(&quoted), Ok(read));
+        }
+    }
+}
+
+/// Stamps of both kinds.
+pub(crate) fn stamps(data: &[u8]) {
+    let mut remembering = CommonLogStamps::default();
+    for text in data.split(|&byte| byte == b'\n') {
+        let alone = CommonLogStamps::default().parse(text);
+        assert_eq!(remembering.parse(text), alone);
+        for time in [alone, stamp::parse(text)].into_iter().flatten() {
+            assert!((0..END_NS).contains(&time));
+        }
+    }
+}
+
+/// Delimited text, whatever is behind its header.
+pub(crate) fn delimited(data: &[u8]) {
+    for (header, by) in [("time,key,cost\n", "key"), ("time\tkey\tcost\n", "key")] {
+        let text = [header.as_bytes(), data].concat();
+        let options = Options {
+            by: Some(By::Column(by.to_owned())),
+            cost: Some("cost".to_owned()),
+            ipv6_prefix: Some(64),
+            ..Options::default()
+        };
+        let (good, bad) = same_however_it_comes(&text, &options);
+        let lines = data.split(|&byte| byte == b'\n').count();
+        assert!(good + bad <= lines, "{good} good and {bad} bad of {lines}");
+        let is_delimited = matches!(Format::of(&text, None), Format::Delimited(_));
+        let filled = |line: &&[u8]| line.iter().any(|byte| !byte.is_ascii_whitespace() && *byte != b',');
+        if is_delimited && !data.contains(&b'"') {
+            let filled = data.split(|&byte| byte == b'\n').filter(filled).count();
+            assert!(good + bad >= filled, "{good} good and {bad} bad of {filled}");
+        }
+    }
+}
+
+/// A capture, whatever is behind its header.
+pub(crate) fn pcap(data: &[u8]) {
+    const MAGIC: [[u8; 4]; 4] = [
+        [0xd4, 0xc3, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0xc3, 0xd4],
+        [0x4d, 0x3c, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0x3c, 0x4d],
+    ];
+    let Some((&way, packets)) = data.split_first() else {
+        return;
+    };
+    let magic = MAGIC[usize::from(way) % 4];
+    let link: [u8; 4] = if magic[0] == 0xa1 { [0, 0, 0, 1] } else { [1, 0, 0, 0] };
+    let capture = [&magic[..], &[0; 16], &link, packets].concat();
+    let by = [By::Ip, By::Host, By::All][usize::from(way / 4) % 3].clone();
+    let options = Options {
+        by: Some(by),
+        ipv6_prefix: Some(1 + way % 128),
+        ..Options::default()
+    };
+    same_however_it_comes(&capture, &options);
+}
+
+/// Any bytes, packed or not, in any format.
+pub(crate) fn input(data: &[u8]) {
+    for by in [None, Some(By::Ip), Some(By::Path)] {
+        let options = Options {
+            by,
+            ..Options::default()
+        };
+        same_however_it_comes(data, &options);
+    }
+}
+
+/// Gives a few bytes at a time, as a pipe may.
+struct Drops(Cursor<Vec<u8>>);
+
+impl Read for Drops {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = buffer.len().min(7);
+        self.0.read(&mut buffer[..end])
+    }
+}
+
+/// Reads all of it at once and in drops, sees to it that this makes no difference, and tells how many events and
+/// bad lines there were.
+fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
+    let told = read(Cursor::new(data.to_vec()), options);
+    assert_eq!(read(Drops(Cursor::new(data.to_vec())), options), told);
+    let (events, bad, ..) = told;
+    (events.len(), usize::try_from(bad).unwrap_or(usize::MAX))
+}
+
+type Told = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>);
+
+fn read(source: impl Read + 'static, options: &Options) -> Told {
+    let mut collected = Collected::default();
+    let mut events = Vec::new();
+    let mut failure = None;
+    match Reader::of(source, "input", options) {
+        Err(error) => failure = Some(error.to_string()),
+        Ok(mut reader) => loop {
+            match reader.next(&mut collected) {
+                Ok(None) => break,
+                Ok(Some(event)) => {
+                    assert!((0..END_NS).contains(&event.time));
+                    events.push((event.time, event.cost, collected.keys.name(event.key).to_vec()));
+                }
+                Err(error) => {
+                    failure = Some(error.to_string());
+                    break;
+                }
+            }
+        },
+    }
+    let shown: Vec<String> = collected.bad.quoted().iter().map(ToString::to_string).collect();
+    for text in shown.iter().chain(&failure) {
+        assert!(!text.chars().any(char::is_control), "{text:?} is not one harmless line");
+    }
+    (events, collected.bad.count(), shown, failure)
+}

@@ -1,0 +1,138 @@
+use std::io::Cursor;
+
+use super::super::{Collected, Reader};
+use super::*;
+
+/// Times in seconds and costs, the number of bad lines, and those lines as they would be shown.
+type Contents = (Vec<(i64, u64)>, u64, Vec<String>);
+
+fn read_text(text: &str, options: &Options) -> Result<Contents, String> {
+    let mut collected = Collected::default();
+    let mut reader = Reader::of(Cursor::new(text.to_owned()), "f", options).map_err(|error| error.to_string())?;
+    let mut events = Vec::new();
+    while let Some(event) = reader.next(&mut collected).map_err(|error| error.to_string())? {
+        events.push((event.time / 1_000_000_000, event.cost));
+    }
+    let quoted = collected.bad.quoted().iter().map(ToString::to_string).collect();
+    Ok((events, collected.bad.count(), quoted))
+}
+
+fn cost() -> Options {
+    Options {
+        cost: Some("cost".to_owned()),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn records_are_read_by_the_names_of_their_columns() {
+    for text in [
+        "cost,key,time\n7,a,1\n0,b,2\n",
+        "\u{feff}Cost, KEY ,TIMESTAMP\r\n7,a,1\r\n\r\n0,b,2",
+        "a\tts\tcost\n\t1\t7\n\"\t2\t0\n",
+        "\"a,\n\"\"b\",date,cost\n\"x,\ny\",1,7\nz,2, 0 \n",
+        "time,Time,COST,cost\n1,x,x,7\n2,x,x,0\n",
+    ] {
+        assert_eq!(
+            read_text(text, &cost()),
+            Ok((vec![(1, 7), (2, 0)], 0, vec![])),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_cost_is_any_whole_number() {
+    let text = "time,cost\n1,4294967295\n2,4294967296\n3,18446744073709551616\n4,-1\n5,1.5\n6,\n7,+1\n";
+    let (events, bad, _) = read_text(text, &cost()).expect("three good lines");
+    assert_eq!(events, [(1, 4_294_967_295), (2, 4_294_967_296), (3, u64::MAX)]);
+    assert_eq!(bad, 4);
+}
+
+#[test]
+fn bad_records_are_told_with_their_lines() {
+    let text = "time,key\n1,a\n\n,\nx,a\n2\n3,a,b\n4,\"b\nc\",d\n5,a\n";
+    let (events, bad, quoted) = read_text(text, &Options::default()).expect("two good lines");
+    assert_eq!(events, [(1, 1), (5, 1)]);
+    assert_eq!(bad, 5);
+    let unknown = "the stamp is neither Unix seconds, nor RFC 3339, nor YYYY-MM-DD HH:MM:SS";
+    assert_eq!(
+        quoted,
+        [
+            format!("f:5: {unknown}: `x,a`"),
+            "f:6: the header has 2 fields, this has 1: `2`".to_owned(),
+            "f:7: the header has 2 fields, this has 3: `3,a,b`".to_owned(),
+            "f:8: the header has 2 fields, this has 3: `4,\"b\\nc\",d`".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_quote_that_nobody_closes_costs_its_own_line_only() {
+    let open = "a quote is not closed within the next 100 lines or 64 KiB";
+    let many: String = (3..1_000).map(|second| format!("{second},a\n")).collect();
+    let after: Vec<(i64, u64)> = (3..1_000).map(|second| (second, 1)).collect();
+    for (line, told) in [
+        ("2,\"b", open.to_owned()),
+        ("\"2,b", open.to_owned()),
+        ("2,\"b\"c", "a quoted field goes on behind its closing quote".to_owned()),
+    ] {
+        let text = format!("time,key\n1,a\n{line}\n{many}");
+        let (events, bad, quoted) = read_text(&text, &Options::default()).expect("good lines");
+        assert_eq!(events[1..], after, "{line}");
+        assert_eq!((bad, quoted), (1, vec![format!("f:3: {told}: `{line}`")]));
+    }
+    // The next line that has quotes gives it away.
+    let text = "time,key\n1,\"a\n2,\"b\"\n3,\"c\"\n";
+    assert_eq!(
+        read_text(text, &Options::default()).expect("good lines").0,
+        [(2, 1), (3, 1)]
+    );
+    // Many of them, each looking for the next quote.
+    let text = format!("time,key\n{}", "1,\"a\n2,b\n".repeat(5_000));
+    let (events, bad, _) = read_text(&text, &Options::default()).expect("good lines");
+    assert_eq!(u64::try_from(events.len()).ok().map(|good| good + bad), Some(10_000));
+}
+
+#[test]
+fn records_of_many_lines_are_one_up_to_a_bound() {
+    for (lines, good) in [(99, true), (100, false)] {
+        let text = format!("time,key\n1,\"{}\"\n", "x\n".repeat(lines));
+        let (events, bad, _) = read_text(&text, &Options::default()).expect("a header");
+        assert_eq!((events.len(), bad > 0), (usize::from(good), !good), "{lines}");
+    }
+}
+
+#[test]
+fn a_line_beyond_all_bounds_is_bad_and_its_neighbours_are_not() {
+    let text = format!("time,key\n1,a\n2,{}\n3,a\n", "x".repeat(3 << 20));
+    let (events, bad, quoted) = read_text(&text, &Options::default()).expect("good lines");
+    assert_eq!((events, bad), (vec![(1, 1), (3, 1)], 1));
+    assert!(
+        quoted[0].starts_with("f:3: the line is longer than 1 MiB: `2,xxx"),
+        "{quoted:?}"
+    );
+}
+
+#[test]
+fn a_missing_column_is_told_with_those_there_are() {
+    let error = |text, options: &Options| read_text(text, options).expect_err("a column is missing");
+    let columns = "the columns are `when`, `user`";
+    assert_eq!(
+        error("when,user\n1,a\n", &Options::default()),
+        format!("f: no column has a usual name for the time; {columns}: name one with --time")
+    );
+    let mut options = Options {
+        time: Some("when".to_owned()),
+        ..cost()
+    };
+    assert_eq!(
+        error("when,user\n", &options),
+        format!("f: there is no column `cost`; {columns}")
+    );
+    options.by = Some(By::Ip);
+    assert_eq!(
+        error("when,user\n", &options),
+        format!("f: there is no column `ip`; {columns}")
+    );
+}

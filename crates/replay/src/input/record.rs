@@ -1,0 +1,175 @@
+//! Records of delimited text, split into their fields as RFC 4180 has it.
+
+use memchr::{memchr, memchr_iter};
+
+use crate::bad::BadLine;
+
+/// Whether a record is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// Its fields are there.
+    Whole,
+    /// A quoted field goes on in the next line.
+    Open,
+}
+
+/// Splits one record after the other.
+#[derive(Debug)]
+pub(super) struct Splitter {
+    delimiter: u8,
+    /// Whether a quote at the beginning of a field quotes it; else it is a letter like any other.
+    quoting: bool,
+    state: State,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the beginning of a field.
+    Begin,
+    Plain,
+    Quoted,
+    /// Behind a quote in a quoted field: the closing one, or the first of two that stand for one.
+    Quote,
+}
+
+impl Splitter {
+    pub(super) fn new(delimiter: u8, quoting: bool) -> Self {
+        Self {
+            delimiter,
+            quoting,
+            state: State::Begin,
+            text: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Begins a record.
+    pub(super) fn begin(&mut self) {
+        self.state = State::Begin;
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    /// Takes the next line of the record, its line feed with it.
+    pub(super) fn feed(&mut self, line: &[u8]) -> Result<Fed, BadLine> {
+        let bare = line
+            .strip_suffix(b"\n")
+            .map_or(line, |bare| bare.strip_suffix(b"\r").unwrap_or(bare));
+        if self.state == State::Begin && !(self.quoting && memchr(b'"', bare).is_some()) {
+            self.text.extend_from_slice(bare);
+            self.ends.extend(memchr_iter(self.delimiter, bare));
+            self.ends.push(bare.len());
+            return Ok(Fed::Whole);
+        }
+        // Within a quoted field a line's end is text.
+        for &byte in line {
+            let is_end = byte == self.delimiter;
+            self.state = match self.state {
+                State::Begin if byte == b'"' => State::Quoted,
+                State::Begin | State::Plain | State::Quote if is_end => {
+                    self.text.push(byte);
+                    self.ends.push(self.text.len() - 1);
+                    State::Begin
+                }
+                State::Quoted if byte == b'"' => State::Quote,
+                State::Quote if matches!(byte, b'\r' | b'\n') => State::Quote,
+                State::Quote if byte != b'"' => return Err(BadLine::BehindQuote),
+                state => {
+                    self.text.push(byte);
+                    if matches!(state, State::Quoted | State::Quote) {
+                        State::Quoted
+                    } else {
+                        State::Plain
+                    }
+                }
+            };
+        }
+        if self.state == State::Quoted {
+            return Ok(Fed::Open);
+        }
+        if self.state == State::Plain || self.state == State::Begin {
+            self.trim_line_end();
+        }
+        self.ends.push(self.text.len());
+        Ok(Fed::Whole)
+    }
+
+    fn trim_line_end(&mut self) {
+        if self.text.last() == Some(&b'\n') {
+            self.text.pop();
+            if self.text.last() == Some(&b'\r') {
+                self.text.pop();
+            }
+        }
+    }
+
+    /// How many fields the record has.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// A field of the record; empty if it has none at this place.
+    pub(super) fn field(&self, at: usize) -> &[u8] {
+        // The delimiters stand between the fields, each where the one before it ends.
+        let start = at
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .map_or(0, |end| end + 1);
+        self.ends
+            .get(at)
+            .and_then(|&end| self.text.get(start..end))
+            .unwrap_or_default()
+    }
+
+    /// All fields of the record.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        (0..self.len()).map(|at| self.field(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(lines: &[&str]) -> Result<Vec<String>, BadLine> {
+        let mut splitter = Splitter::new(b',', true);
+        splitter.begin();
+        let mut fed = Fed::Open;
+        for line in lines {
+            assert_eq!(fed, Fed::Open, "{lines:?}");
+            fed = splitter.feed(line.as_bytes())?;
+        }
+        assert_eq!(fed, Fed::Whole, "{lines:?}");
+        let text = |field| String::from_utf8(Vec::from(field)).expect("UTF-8");
+        Ok(splitter.fields().map(text).collect())
+    }
+
+    #[test]
+    fn records_are_split_as_they_are_quoted() {
+        let table: &[(&[&str], &[&str])] = &[
+            (&["a,b\n"], &["a", "b"]),
+            (&["a,b"], &["a", "b"]),
+            (&["a,b\r\n"], &["a", "b"]),
+            (&["\n"], &[""]),
+            (&[",,\n"], &["", "", ""]),
+            (&["\"a\",\"b\"\r\n"], &["a", "b"]),
+            (&["\"a,\"\"b\"\"\",c\n"], &["a,\"b\"", "c"]),
+            (&["\"\",\"\"\"\"\n"], &["", "\""]),
+            (&["\"a\",\n"], &["a", ""]),
+            (&["\"a\",b\r\n"], &["a", "b"]),
+            (&["\"a\r\n", "b\n", "\",c"], &["a\r\nb\n", "c"]),
+            (&["a\"b,c\"\n"], &["a\"b", "c\""]),
+            (&["\"a\""], &["a"]),
+        ];
+        for (lines, fields) in table {
+            assert_eq!(
+                split(lines).as_deref(),
+                Ok(&fields.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+            );
+        }
+        assert_eq!(split(&["\"a\"b,c\n"]), Err(BadLine::BehindQuote));
+        assert_eq!(split(&["\"a,b\n", "c,\"d\",e\n"]), Err(BadLine::BehindQuote));
+    }
+}

@@ -1,0 +1,68 @@
+//! How far reading has come, for whoever waits at a terminal.
+
+use std::io::{self, IsTerminal as _, Read};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How many bytes are read, of how many there are; shown or not.
+#[derive(Debug, Clone)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// Shows nothing.
+    #[must_use]
+    pub fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
+    /// A bar on stderr if that is a terminal; else shows nothing.
+    #[must_use]
+    pub fn on_stderr() -> Self {
+        if !io::stderr().is_terminal() {
+            return Self::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = "{msg} {wide_bar} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// Begins a pass over `bytes` bytes.
+    pub fn begin(&self, what: &'static str, bytes: u64) {
+        self.0.reset();
+        self.0.set_length(bytes);
+        self.0.set_message(what);
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.0.finish_and_clear();
+    }
+
+    /// Counts what is read of `source`.
+    pub(crate) fn counting<R: Read>(&self, source: R) -> Counting<R> {
+        Counting {
+            source,
+            bar: self.0.clone(),
+        }
+    }
+}
+
+/// Counts what is read.
+#[derive(Debug)]
+pub(crate) struct Counting<R> {
+    source: R,
+    bar: ProgressBar,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        if read > 0 {
+            self.bar.inc(u64::try_from(read).unwrap_or(u64::MAX));
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,223 @@
+//! The report as a page of its own, which needs no script and nothing from elsewhere.
+//!
+//! It follows the reader's scheme, light or dark, and reflows on a phone. Only shapes are drawn; words stand beside them as
+//! words, so that they keep their size.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::axis::Tick;
+use super::plot::{self, Frame};
+use super::{Report, words};
+use crate::replay::{KeyOutcome, Outcome};
+use crate::series::Timeline;
+use crate::suggest::Answer;
+use crate::text::{duration, grouped, percent};
+
+const STYLE: &str = include_str!("html.css");
+
+/// Nothing may be fetched and nothing run, whatever the keys are called.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// How many characters of a key are shown: an IPv6 address has up to 39.
+const KEY_WIDTH: usize = 60;
+
+/// Writes the page.
+#[must_use]
+pub fn render(report: &Report<'_>) -> String {
+    let frame = Frame::around(report.outcomes.iter().map(|outcome| &outcome.timeline));
+    let keys = report.outcomes.iter().flat_map(|outcome| &outcome.hardest_hit);
+    // One measure for all, so that bars can be compared.
+    let most = keys.map(|key| key.asked).max().unwrap_or(0).max(1);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                title { "What each limit would have done" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    h1 { "What each limit would have done" }
+                    p { (words::requests(report)) }
+                    p class="soft" {
+                        (words::algorithm(report.parameters.algorithm)) ", " (words::meters(report)) br; (words::order(report))
+                    }
+                    (summary(report))
+                    (legend())
+                    @for outcome in report.outcomes { (candidate(report, outcome, frame, most)) }
+                    (footer(report))
+                }
+            }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+fn summary(report: &Report<'_>) -> Markup {
+    let too_large = report.outcomes.iter().any(|outcome| outcome.never > 0);
+    let cell = |name: &str, text: String| html! { td data-name=(name) { (text) } };
+    html! {
+        h3 { "In " (words::unit(report)) }
+        table {
+            thead {
+                tr {
+                    th { "limit" } th { "asked" } th { "admitted" } th { "denied" } th { "denied %" } th { "keys denied" }
+                    @if too_large { th { "requests too large" } }
+                }
+            }
+            tbody {
+                @for outcome in report.outcomes {
+                    tr {
+                        td data-name="limit" { code { (outcome.limit) } }
+                        (cell("asked", grouped(outcome.asked)))
+                        (cell("admitted", grouped(outcome.admitted)))
+                        (cell("denied", grouped(outcome.denied)))
+                        (cell("denied %", percent(outcome.denied, outcome.asked)))
+                        (cell("keys denied", format!("{} of {}", grouped(outcome.keys_denied), grouped(report.keys.len()))))
+                        @if too_large { (cell("requests too large", grouped(outcome.never))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn legend() -> Markup {
+    html! {
+        p class="legend" {
+            span { i class="admitted" {} "admitted" }
+            span { i class="denied" {} "denied" }
+            span { i class="denied thin" {} "any denied" }
+            span { i class="mark" {} "worst minute" }
+        }
+    }
+}
+
+fn candidate(report: &Report<'_>, outcome: &Outcome, frame: Option<Frame>, most: u128) -> Markup {
+    html! {
+        section {
+            div class="name" { h2 { (outcome.limit) } span { (words::verdict(report, outcome)) } }
+            @if let Some(frame) = frame { (figure(report, &outcome.timeline, frame)) }
+            @if let Some(suggestion) = outcome.suggestion {
+                h3 { "What would have denied nobody" }
+                dl {
+                    dt { "least burst at this rate" } dd { (answer(suggestion.burst, "burst")) }
+                    dt { "least rate at this burst" } dd { (answer(suggestion.rate, "rate")) }
+                }
+            }
+            @if report.parameters.top > 0 && !outcome.hardest_hit.is_empty() {
+                h3 { "Hardest hit" }
+                ol { @for key in &outcome.hardest_hit { (bar(report, key, most)) } }
+            }
+        }
+    }
+}
+
+/// A quota to paste, or words.
+fn answer(answer: Answer, kind: &str) -> Markup {
+    let text = words::answer(answer, kind);
+    html! {
+        @match answer {
+            Answer::Quota(_) => code { (text) },
+            Answer::None(_) => (text),
+        }
+    }
+}
+
+fn figure(report: &Report<'_>, timeline: &Timeline, frame: Frame) -> Markup {
+    html! {
+        figure {
+            figcaption {
+                span { (words::per_bucket(report, frame.bucket_ns())) ", " (frame.days()) }
+                @if let Some(minute) = timeline.worst_minute {
+                    span {
+                        "worst minute " (frame.minute(minute.start)) ": " (words::number(minute.counts.denied)) " of "
+                        (words::number(minute.counts.asked())) " denied"
+                    }
+                }
+            }
+            div class="box" {
+                svg viewBox=(plot::view_box()) preserveAspectRatio="none" role="img" aria-label="admitted and denied over time" {
+                    (frame.shapes(timeline))
+                    (tips(timeline, frame))
+                }
+                @for tick in frame.heights() {
+                    span class=(class("y", &tick)) style={ "top:" (share(tick.at, plot::BOX_HEIGHT)) } { (tick.label) }
+                }
+                @for tick in frame.times() {
+                    span class=(class("x", &tick)) style={ "left:" (share(tick.at, plot::WIDTH)) } { (tick.label) }
+                }
+                @if let Some(minute) = timeline.worst_minute {
+                    i class="mark" style={ "left:" (share(frame.x_of_minute(minute.start), plot::WIDTH)) } {}
+                }
+            }
+        }
+    }
+}
+
+/// What a pointer is told of each bucket that holds anything.
+fn tips(timeline: &Timeline, frame: Frame) -> Markup {
+    let buckets = timeline.buckets.iter().enumerate();
+    html! {
+        @for (number, counts) in buckets.filter(|(_, counts)| counts.asked() > 0) {
+            @let (start, left, right) = frame.bucket_at(number);
+            rect class="hit" x=(left) y="0" width=(right - left) height=(plot::BOX_HEIGHT) {
+                title { (words::stamp(start)) ": " (grouped(counts.admitted)) " admitted, " (grouped(counts.denied)) " denied" }
+            }
+        }
+    }
+}
+
+fn bar(report: &Report<'_>, key: &KeyOutcome, most: u128) -> Markup {
+    let length = |cells: u128| {
+        let length = cells.saturating_mul(10_000) / most;
+        share(i64::try_from(length).unwrap_or(10_000), 10_000)
+    };
+    html! {
+        li {
+            div class="key" {
+                bdi { (words::key(report, key.key, KEY_WIDTH)) }
+                span class="soft" {
+                    (grouped(key.denied)) " of " (grouped(key.asked)) " denied, " (percent(key.denied, key.asked))
+                    @if !key.longest_wait.is_zero() {
+                        span class="wide" { "; longest wait " (duration(key.longest_wait)) }
+                    }
+                    @if key.never > 0 { "; " (grouped(key.never)) " too large" }
+                }
+            }
+            span class="bar" {
+                i class="admitted" style={ "width:" (length(key.asked)) } {}
+                i class="denied" style={ "width:" (length(key.denied)) } {}
+            }
+        }
+    }
+}
+
+fn footer(report: &Report<'_>) -> Markup {
+    let parameters = &report.parameters;
+    html! {
+        footer {
+            p { "Replayed: " @for (number, input) in parameters.inputs.iter().enumerate() {
+                @if number > 0 { ", " }
+                bdi { (words::foreign(input.as_bytes(), 120)) }
+            } }
+            p {
+                "A denied request is not asked again. Times are UTC. meter-replay " (env!("CARGO_PKG_VERSION")) "."
+            }
+        }
+    }
+}
+
+fn class(class: &str, tick: &Tick) -> String {
+    let minor = if tick.is_major { "" } else { " minor" };
+    format!("{class}{minor}")
+}
+
+/// A part of a whole, as styles have it.
+fn share(part: i64, whole: i64) -> String {
+    let hundredths = part.saturating_mul(10_000) / whole.max(1);
+    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+}

@@ -1,0 +1,244 @@
+#![doc = include_str!("../../JSON.md")]
+
+use serde::Serialize;
+
+use ratelimit_meter::Quota;
+
+use super::{Report, words};
+use crate::limit::Algorithm;
+use crate::replay::{KeyOutcome, Outcome};
+use crate::series::{Minute, Timeline};
+use crate::suggest::{Answer, Reason};
+
+/// Rises when a field changes its meaning or goes; more fields may come without.
+pub const SCHEMA: u32 = 1;
+
+/// Tells everything, in one line.
+#[must_use]
+pub fn render(report: &Report<'_>) -> String {
+    // Strings and numbers: there is nothing in them that JSON cannot say.
+    let text = serde_json::to_string(&Document::of(report));
+    text.map_or_else(|_| String::new(), |text| text + "\n")
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    tool: Tool,
+    parameters: Parameters<'a>,
+    traffic: Traffic,
+    limits: Vec<Candidate>,
+}
+
+#[derive(Serialize)]
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Parameters<'a> {
+    inputs: &'a [String],
+    algorithm: &'static str,
+    by: Option<&'a str>,
+    time: Option<&'a str>,
+    cost: Option<&'a str>,
+    ipv6_prefix: Option<u8>,
+    order: &'static str,
+    top: usize,
+    suggest: bool,
+    anonymise: bool,
+}
+
+#[derive(Serialize)]
+struct Traffic {
+    unit: &'static str,
+    requests: u64,
+    cells: u128,
+    keys: usize,
+    first: Option<String>,
+    last: Option<String>,
+    bad_lines: u64,
+    late_lines: u64,
+    latest_by_ns: u128,
+}
+
+#[derive(Serialize)]
+struct Candidate {
+    limit: Limit,
+    asked: u128,
+    admitted: u128,
+    denied: u128,
+    too_large: u64,
+    keys_denied: usize,
+    least_burst: Option<Least>,
+    least_rate: Option<Least>,
+    worst_minute: Option<Worst>,
+    hardest_hit: Vec<Hit>,
+    series: Series,
+}
+
+#[derive(Serialize)]
+struct Limit {
+    text: String,
+    cells: u32,
+    period_ns: u128,
+    burst: u32,
+    weight: u32,
+}
+
+#[derive(Serialize)]
+struct Least {
+    limit: Option<Limit>,
+    reason: Option<&'static str>,
+    at_once: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Worst {
+    start: String,
+    admitted: u128,
+    denied: u128,
+}
+
+#[derive(Serialize)]
+struct Hit {
+    key: String,
+    asked: u128,
+    denied: u128,
+    too_large: u64,
+    longest_wait_ns: u128,
+}
+
+#[derive(Serialize)]
+struct Series {
+    start: Option<String>,
+    width_ns: i64,
+    admitted: Vec<u128>,
+    denied: Vec<u128>,
+}
+
+impl<'a> Document<'a> {
+    fn of(report: &'a Report<'_>) -> Self {
+        let parameters = &report.parameters;
+        let traffic = report.traffic;
+        Self {
+            schema: SCHEMA,
+            tool: Tool {
+                name: "meter-replay",
+                version: env!("CARGO_PKG_VERSION"),
+            },
+            parameters: Parameters {
+                inputs: &parameters.inputs,
+                algorithm: match parameters.algorithm {
+                    Algorithm::Gcra => "gcra",
+                    Algorithm::LeakyBucket => "leaky-bucket",
+                },
+                by: parameters.by.as_deref(),
+                time: parameters.time.as_deref(),
+                cost: parameters.cost.as_deref(),
+                ipv6_prefix: parameters.ipv6_prefix,
+                order: parameters.order,
+                top: parameters.top,
+                suggest: parameters.suggest,
+                anonymise: parameters.anonymise,
+            },
+            traffic: Traffic {
+                unit: words::things(traffic.unit),
+                requests: traffic.requests,
+                cells: report.outcomes.first().map_or(0, |outcome| outcome.asked),
+                keys: report.keys.len(),
+                first: traffic.first.map(rfc3339),
+                last: traffic.last.map(rfc3339),
+                bad_lines: traffic.bad_lines,
+                late_lines: traffic.late,
+                latest_by_ns: traffic.latest_by.as_nanos(),
+            },
+            limits: report
+                .outcomes
+                .iter()
+                .map(|outcome| candidate(report, outcome))
+                .collect(),
+        }
+    }
+}
+
+fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
+    let suggestion = outcome.suggestion;
+    Candidate {
+        limit: limit(outcome.limit),
+        asked: outcome.asked,
+        admitted: outcome.admitted,
+        denied: outcome.denied,
+        too_large: outcome.never,
+        keys_denied: outcome.keys_denied,
+        least_burst: suggestion.map(|suggestion| least(suggestion.burst)),
+        least_rate: suggestion.map(|suggestion| least(suggestion.rate)),
+        worst_minute: outcome.timeline.worst_minute.map(worst),
+        hardest_hit: outcome.hardest_hit.iter().map(|key| hit(report, key)).collect(),
+        series: series(&outcome.timeline),
+    }
+}
+
+fn limit(quota: Quota) -> Limit {
+    Limit {
+        text: quota.to_string(),
+        cells: quota.cells().get(),
+        period_ns: quota.period().as_nanos(),
+        burst: quota.burst().get(),
+        weight: quota.weight().get(),
+    }
+}
+
+fn least(answer: Answer) -> Least {
+    let (reason, at_once) = match answer {
+        Answer::Quota(quota) => {
+            return Least {
+                limit: Some(limit(quota)),
+                reason: None,
+                at_once: None,
+            };
+        }
+        Answer::None(Reason::AtOnce(units)) => ("at-once", Some(units)),
+        Answer::None(Reason::TooLarge) => ("too-large", None),
+        Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
+        Answer::None(Reason::BackInTime) => ("back-in-time", None),
+    };
+    Least {
+        limit: None,
+        reason: Some(reason),
+        at_once,
+    }
+}
+
+fn worst(minute: Minute) -> Worst {
+    Worst {
+        start: rfc3339(minute.start),
+        admitted: minute.counts.admitted,
+        denied: minute.counts.denied,
+    }
+}
+
+fn hit(report: &Report<'_>, key: &KeyOutcome) -> Hit {
+    Hit {
+        key: String::from_utf8_lossy(report.keys.name(key.key)).into_owned(),
+        asked: key.asked,
+        denied: key.denied,
+        too_large: key.never,
+        longest_wait_ns: key.longest_wait.as_nanos(),
+    }
+}
+
+fn series(timeline: &Timeline) -> Series {
+    Series {
+        start: (!timeline.buckets.is_empty()).then(|| rfc3339(timeline.start)),
+        width_ns: timeline.width,
+        admitted: timeline.buckets.iter().map(|bucket| bucket.admitted).collect(),
+        denied: timeline.buckets.iter().map(|bucket| bucket.denied).collect(),
+    }
+}
+
+/// With a fraction of as many digits as it takes, as that is what `%.f` writes.
+fn rfc3339(ns: i64) -> String {
+    words::time(ns, "%FT%T%.fZ")
+}

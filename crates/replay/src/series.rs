@@ -1,0 +1,242 @@
+//! What was admitted and denied over time, in bounded memory however long it goes on.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+const MS: i64 = 1_000_000;
+const SECOND: i64 = 1_000 * MS;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// The widths of buckets in nanoseconds, as people divide time; each is a multiple of the one before it, so that buckets can be
+/// joined. The last holds all the time there is in a few hundred buckets.
+const WIDTHS: [i64; 23] = [
+    MS,
+    5 * MS,
+    10 * MS,
+    50 * MS,
+    100 * MS,
+    500 * MS,
+    SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    30 * SECOND,
+    MINUTE,
+    5 * MINUTE,
+    10 * MINUTE,
+    30 * MINUTE,
+    HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    DAY,
+    7 * DAY,
+    28 * DAY,
+    364 * DAY,
+    728 * DAY,
+];
+
+/// More buckets than this are joined: each has two pixels or three of a picture.
+const MOST: usize = 360;
+
+/// Cells asked, by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Cells admitted.
+    pub admitted: u128,
+    /// Cells denied.
+    pub denied: u128,
+}
+
+impl Counts {
+    /// Cells asked.
+    #[must_use]
+    pub fn asked(self) -> u128 {
+        self.admitted.saturating_add(self.denied)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.admitted = self.admitted.saturating_add(other.admitted);
+        self.denied = self.denied.saturating_add(other.denied);
+    }
+}
+
+/// What was admitted and denied in equal parts of the time, one after another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    /// When the first bucket begins, in nanoseconds since the Unix epoch; a multiple of the width.
+    pub start: i64,
+    /// How long a bucket is, in nanoseconds.
+    pub width: i64,
+    /// The buckets; none if there was no event.
+    pub buckets: Vec<Counts>,
+    /// The minute of the clock (UTC) with the most cells denied, the earliest of equals; none if no cell was denied.
+    pub worst_minute: Option<Minute>,
+}
+
+/// A minute of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Minute {
+    /// When it begins, in nanoseconds since the Unix epoch.
+    pub start: i64,
+    /// What became of the cells asked in it.
+    pub counts: Counts,
+}
+
+/// Counts the events of one limit, bucket by bucket; buckets grow wider as time goes on.
+///
+/// ```
+/// use meter_replay::series::Series;
+///
+/// let mut series = Series::new(false);
+/// for second in 0..100_000 {
+///     series.push(second * 1_000_000_000, 1, second % 10 > 0);
+/// }
+/// let timeline = series.finish();
+/// assert_eq!(timeline.width, 300_000_000_000);
+/// assert_eq!(timeline.buckets.len(), 334);
+/// assert_eq!((timeline.buckets[0].admitted, timeline.buckets[0].denied), (270, 30));
+/// assert_eq!(timeline.worst_minute.map(|minute| minute.counts.denied), Some(6));
+/// ```
+#[derive(Debug)]
+pub struct Series {
+    /// The place of the width in [`WIDTHS`].
+    width: usize,
+    /// The first bucket's number, counted from the epoch.
+    first: i64,
+    buckets: VecDeque<Counts>,
+    minutes: Minutes,
+}
+
+impl Series {
+    /// Before any event. Memory is bounded if time will not go back; if it may, it grows with the minutes there are.
+    #[must_use]
+    pub fn new(may_go_back: bool) -> Self {
+        Self {
+            width: 0,
+            first: 0,
+            buckets: VecDeque::new(),
+            minutes: Minutes {
+                latest: None,
+                worst: None,
+                others: may_go_back.then(HashMap::new),
+            },
+        }
+    }
+
+    /// Counts a request for so many cells.
+    pub fn push(&mut self, time: i64, cells: u64, admitted: bool) {
+        let cells = u128::from(cells);
+        let counts = if admitted {
+            Counts {
+                admitted: cells,
+                denied: 0,
+            }
+        } else {
+            Counts {
+                admitted: 0,
+                denied: cells,
+            }
+        };
+        self.minutes.push(time, counts);
+        let at = self.reach(time);
+        self.buckets[at].add(counts);
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn finish(&self) -> Timeline {
+        let width = WIDTHS[self.width];
+        Timeline {
+            // The bucket that holds the earliest time of all begins before that.
+            start: self.first.saturating_mul(width),
+            width,
+            buckets: self.buckets.iter().copied().collect(),
+            worst_minute: self.minutes.worst(),
+        }
+    }
+
+    /// The place of the bucket that holds `time`, after making one.
+    fn reach(&mut self, time: i64) -> usize {
+        loop {
+            let bucket = time.div_euclid(WIDTHS[self.width]);
+            if self.buckets.is_empty() {
+                self.first = bucket;
+            }
+            let end = self.first.saturating_add_unsigned(self.buckets.len() as u64);
+            let (first, last) = (self.first.min(bucket), (end - 1).max(bucket));
+            let needed = usize::try_from(last.abs_diff(first)).map_or(usize::MAX, |apart| apart.saturating_add(1));
+            if needed > MOST && self.width + 1 < WIDTHS.len() {
+                self.widen();
+                continue;
+            }
+            while self.first > first {
+                self.buckets.push_front(Counts::default());
+                self.first -= 1;
+            }
+            if self.buckets.len() < needed {
+                self.buckets.resize(needed, Counts::default());
+            }
+            return usize::try_from(bucket.abs_diff(self.first)).unwrap_or(0);
+        }
+    }
+
+    /// Joins buckets to such of the next width.
+    fn widen(&mut self) {
+        let times = WIDTHS[self.width + 1] / WIDTHS[self.width];
+        let first = self.first.div_euclid(times);
+        let mut joined: VecDeque<Counts> = VecDeque::new();
+        for (number, counts) in (self.first..).zip(&self.buckets) {
+            let at = usize::try_from(number.div_euclid(times).abs_diff(first)).unwrap_or(0);
+            if at >= joined.len() {
+                joined.resize(at + 1, Counts::default());
+            }
+            joined[at].add(*counts);
+        }
+        self.width += 1;
+        self.first = first;
+        self.buckets = joined;
+    }
+}
+
+/// The minute being counted, and the worst of those before it.
+#[derive(Debug)]
+struct Minutes {
+    latest: Option<Minute>,
+    worst: Option<Minute>,
+    /// All but the latest, where time may come back to them.
+    others: Option<HashMap<i64, Counts>>,
+}
+
+impl Minutes {
+    fn push(&mut self, time: i64, counts: Counts) {
+        let start = time.saturating_sub(time.rem_euclid(MINUTE));
+        match &mut self.latest {
+            Some(latest) if latest.start == start => latest.counts.add(counts),
+            _ => {
+                self.worst = self.worst();
+                let mut earlier = Counts::default();
+                if let Some(others) = &mut self.others {
+                    if let Some(latest) = self.latest {
+                        others.insert(latest.start, latest.counts);
+                    }
+                    earlier = others.remove(&start).unwrap_or_default();
+                }
+                earlier.add(counts);
+                self.latest = Some(Minute { start, counts: earlier });
+            }
+        }
+    }
+
+    /// The worst of all, the latest among them. A minute that time came back to has only become worse.
+    fn worst(&self) -> Option<Minute> {
+        let hit = |minute: &Minute| minute.counts.denied > 0;
+        let minutes = self.worst.into_iter().chain(self.latest).filter(hit);
+        minutes.max_by_key(|minute| (minute.counts.denied, Reverse(minute.start)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use super::StampError::{NoSuchTime, NotCommonLog, OutOfRange, UnknownForm};
+use super::*;
+
+const SECOND: i64 = 1_000_000_000;
+
+#[test]
+fn common_log_stamps_are_read() {
+    let table: &[(&str, i64)] = &[
+        ("01/Jan/1970:00:00:00 +0000", 0),
+        ("31/Dec/2200:23:59:59 +0000", 7_289_654_399),
+        ("20/May/2024:00:00:18 +0000", 1_716_163_218),
+        ("20/May/2024:02:00:18 +0200", 1_716_163_218),
+        ("19/May/2024:16:30:18 -0730", 1_716_163_218),
+        ("20/May/2024:00:00:18 -0000", 1_716_163_218),
+        ("20/MAY/2024:00:00:18 +0000", 1_716_163_218),
+        ("29/Feb/2024:23:59:59 +0000", 1_709_251_199),
+        ("29/Feb/2000:00:00:00 +0000", 951_782_400),
+        ("31/Dec/2016:23:59:60 +0000", 1_483_228_799),
+        ("01/Jan/2017:05:29:60 +0530", 1_483_228_799),
+    ];
+    for &(stamp, seconds) in table {
+        assert_eq!(
+            CommonLogStamps::default().parse(stamp.as_bytes()),
+            Ok(seconds * SECOND),
+            "{stamp}"
+        );
+    }
+}
+
+#[test]
+fn common_log_stamps_that_are_none_are_told_apart() {
+    let table = [
+        ("", NotCommonLog),
+        ("20/May/2024:00:00:18", NotCommonLog),
+        ("20/May/2024:00:00:18 +000", NotCommonLog),
+        ("20/May/2024:00:00:18 +00000", NotCommonLog),
+        ("20/May/2024:00:00:18 00000", NotCommonLog),
+        ("20/Mai/2024:00:00:18 +0000", NotCommonLog),
+        (" 1/May/2024:00:00:18 +0000", NotCommonLog),
+        ("20/May/2024 00:00:18 +0000", NotCommonLog),
+        ("2\u{e9}/ay/2024:00:00:18 +0000", NotCommonLog),
+        ("+1/May/2024:00:00:18 +0000", NotCommonLog),
+        ("31/Apr/2024:00:00:00 +0000", NoSuchTime),
+        ("29/Feb/2023:00:00:00 +0000", NoSuchTime),
+        ("29/Feb/1900:00:00:00 +0000", NoSuchTime),
+        ("00/May/2024:00:00:00 +0000", NoSuchTime),
+        ("32/May/2024:00:00:00 +0000", NoSuchTime),
+        ("20/May/2024:24:00:00 +0000", NoSuchTime),
+        ("20/May/2024:00:60:00 +0000", NoSuchTime),
+        ("20/May/2024:00:00:61 +0000", NoSuchTime),
+        ("20/May/2024:12:00:60 +0000", NoSuchTime),
+        ("31/Dec/2016:23:59:60 +0100", NoSuchTime),
+        ("20/May/2024:00:00:00 +2400", NoSuchTime),
+        ("20/May/2024:00:00:00 +0060", NoSuchTime),
+        ("20/May/1600:00:00:00 +0000", OutOfRange),
+        ("31/Dec/1969:23:59:59 +0000", OutOfRange),
+        ("01/Jan/1970:00:59:59 +0100", OutOfRange),
+        ("01/Jan/2201:00:00:00 +0000", OutOfRange),
+        ("20/May/9999:00:00:00 +0000", OutOfRange),
+    ];
+    for (stamp, error) in table {
+        assert_eq!(
+            CommonLogStamps::default().parse(stamp.as_bytes()),
+            Err(error),
+            "{stamp}"
+        );
+    }
+}
+
+#[test]
+fn stamps_of_records_are_read_to_the_nanosecond() {
+    let table: &[(&str, i64)] = &[
+        ("0", 0),
+        ("-0", 0),
+        ("807256800", 807_256_800 * SECOND),
+        (" 1716163218 ", 1_716_163_218 * SECOND),
+        ("1716163218.5", 1_716_163_218_500_000_000),
+        ("1716163218.000000001", 1_716_163_218_000_000_001),
+        ("1716163218.0000000019", 1_716_163_218_000_000_001),
+        ("7289654399.999999999", 7_289_654_399_999_999_999),
+        ("2024-05-20T00:00:18Z", 1_716_163_218 * SECOND),
+        ("2024-05-20t00:00:18z", 1_716_163_218 * SECOND),
+        ("2024-05-20T02:00:18+02:00", 1_716_163_218 * SECOND),
+        ("2024-05-19 16:30:18.125-07:30", 1_716_163_218_125_000_000),
+        ("2024-05-20 00:00:18", 1_716_163_218 * SECOND),
+        ("2023-11-16 18:17:03.9799600", 1_700_158_623_979_960_000),
+        ("2023-11-16T18:17:03.123456789Z", 1_700_158_623_123_456_789),
+        ("2016-12-31T23:59:60Z", 1_483_228_799 * SECOND),
+        ("2200-12-31T23:59:59Z", 7_289_654_399 * SECOND),
+    ];
+    for &(stamp, ns) in table {
+        assert_eq!(parse(stamp.as_bytes()), Ok(ns), "{stamp}");
+    }
+}
+
+#[test]
+fn stamps_of_records_that_are_none_are_told_apart() {
+    let table = [
+        ("", UnknownForm),
+        ("-", UnknownForm),
+        (".5", UnknownForm),
+        ("5.", UnknownForm),
+        ("1.2.3", UnknownForm),
+        ("1e9", UnknownForm),
+        ("+5", UnknownForm),
+        ("yesterday", UnknownForm),
+        ("2024-05-20", UnknownForm),
+        ("20240520T000018Z", UnknownForm),
+        ("2024-05-20T00:00", UnknownForm),
+        ("2024-05-20 00:00:18[Europe/Berlin]", UnknownForm),
+        ("2024-05-20 00:00:18 and more", NoSuchTime),
+        ("2024-04-31 00:00:00", NoSuchTime),
+        ("2023-02-29T00:00:00Z", NoSuchTime),
+        ("2024-13-01T00:00:00Z", NoSuchTime),
+        ("2024-05-20T24:00:00Z", NoSuchTime),
+        ("2024-05-20T12:00:60Z", NoSuchTime),
+        ("2024-05-20T00:00:61Z", NoSuchTime),
+        ("2024-05-20T00:00:00+99:00", NoSuchTime),
+        ("1600-01-01T00:00:00Z", OutOfRange),
+        ("-1.25", OutOfRange),
+        ("-0.000000001", OutOfRange),
+        ("7289654400", OutOfRange),
+        ("1969-12-31 23:59:59.5", OutOfRange),
+        ("2201-01-01T00:00:00Z", OutOfRange),
+        ("1716163218123", OutOfRange),
+        ("99999999999999999999999", OutOfRange),
+    ];
+    for (stamp, error) in table {
+        assert_eq!(parse(stamp.as_bytes()), Err(error), "{stamp}");
+    }
+    assert_eq!(parse(b"2024-05-20 00:00:18\xff"), Err(NoSuchTime));
+    assert_eq!(parse(b"\xff\xfe"), Err(UnknownForm));
+}
+
+#[test]
+fn what_is_remembered_changes_no_answer() {
+    let stamps = [
+        "01/Jan/1970:00:30:00 +0030",
+        "01/Jan/1970:00:29:59 +0030",
+        "20/May/2024:00:59:18 +0000",
+        "20/May/2024:00:00:59 +0000",
+        "20/May/2024:00:00:60 +0000",
+        "20/May/2024:00:60:00 +0000",
+        "20/May/2024:00:00:1: +0000",
+        "20/May/2024:00:00/18 +0000",
+        "20/May/2024:00:01:18 +0100",
+        "31/Dec/2016:23:59:60 +0000",
+        "31/Dec/2016:23:59:59 +0000",
+        "31/Dec/2016:23:59:60 +0000",
+    ];
+    let mut remembering = CommonLogStamps::default();
+    for &first in &stamps {
+        for &second in &stamps {
+            for stamp in [first, second] {
+                let alone = CommonLogStamps::default().parse(stamp.as_bytes());
+                assert_eq!(remembering.parse(stamp.as_bytes()), alone, "{first}, {second}");
+            }
+        }
+    }
+}

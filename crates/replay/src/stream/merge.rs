@@ -1,0 +1,105 @@
+//! Streams in order, merged by time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+
+use crate::Error;
+use crate::event::Event;
+
+/// A stream that is not asked for its first event before it is due, so that of a year of rotated logs only one or two
+/// are open at a time.
+#[derive(Debug)]
+struct Stream<S> {
+    source: S,
+    head: Option<Event>,
+}
+
+/// Streams in order, merged by time; of equal stamps those of the stream that was given first go first.
+#[derive(Debug)]
+pub(super) struct Merge<S> {
+    streams: Vec<Stream<S>>,
+    /// The time of the next event of each stream that has one, and the stream's number.
+    due: BinaryHeap<Reverse<(i64, usize)>>,
+}
+
+impl<S> Merge<S> {
+    /// Merges streams of which each comes with the time of its first event.
+    pub(super) fn new(streams: impl IntoIterator<Item = (i64, S)>) -> Self {
+        let mut due = BinaryHeap::new();
+        let mut sources = Vec::new();
+        for (number, (time, source)) in streams.into_iter().enumerate() {
+            due.push(Reverse((time, number)));
+            sources.push(Stream { source, head: None });
+        }
+        Self { streams: sources, due }
+    }
+
+    /// The next event, read from its stream by `read`.
+    #[inline]
+    pub(super) fn next_with(
+        &mut self,
+        mut read: impl FnMut(&mut S) -> Result<Option<Event>, Error>,
+    ) -> Result<Option<Event>, Error> {
+        while let Some(mut top) = self.due.peek_mut() {
+            let Reverse((_, number)) = *top;
+            let stream = &mut self.streams[number];
+            let event = match stream.head.take() {
+                None => read(&mut stream.source)?,
+                event => event,
+            };
+            stream.head = if event.is_some() {
+                read(&mut stream.source)?
+            } else {
+                None
+            };
+            match stream.head {
+                Some(next) => *top = Reverse((next.time, number)),
+                None => {
+                    PeekMut::pop(top);
+                }
+            }
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::KeyId;
+
+    fn merged(streams: &[&[(i64, u64)]]) -> Vec<(i64, u64)> {
+        let streams = streams.iter().map(|stream| (stream[0].0, stream.iter()));
+        let mut merge = Merge::new(streams);
+        let read = |stream: &mut std::slice::Iter<'_, (i64, u64)>| {
+            let event = stream.next().map(|&(time, cost)| Event {
+                time,
+                cost,
+                key: KeyId::default(),
+            });
+            Ok(event)
+        };
+        std::iter::from_fn(|| merge.next_with(read).expect("nothing fails"))
+            .map(|event| (event.time, event.cost))
+            .collect()
+    }
+
+    #[test]
+    fn streams_are_merged_by_time_and_then_by_their_own_order() {
+        assert_eq!(merged(&[]), []);
+        let streams: [&[(i64, u64)]; 4] = [
+            &[(1, 1), (5, 2)],
+            &[(5, 3), (5, 4)],
+            &[(5, 5), (8, 6), (9, 7)],
+            &[(0, 8), (7, 9)],
+        ];
+        assert_eq!(
+            merged(&streams),
+            [(0, 8), (1, 1), (5, 2), (5, 3), (5, 4), (5, 5), (7, 9), (8, 6), (9, 7)]
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! The events of all inputs as one stream.
+//!
+//! [`Order::AsIs`] reads the inputs one after the other, once. [`Order::Sort`] reads each file once to see whether it is
+//! in order; those that are, are read again side by side and merged by time. What is not in order, and what cannot be
+//! read twice (standard input, pipes), is kept in memory, packed to a few bytes an event, and merged with the rest.
+//!
+//! What came at the same time stays in the order of its lines; between two inputs, the one that begins earlier goes
+//! first (then the one that ends earlier, then the one named earlier). So the pieces of a rotated log, the boundary of
+//! which may fall within a second, give the same in any order.
+
+mod merge;
+mod source;
+mod spool;
+mod survey;
+
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::bad::BadLines;
+use crate::by::By;
+use crate::event::{Event, Keys};
+use crate::input::{Collected, Input, Options};
+use crate::progress::Progress;
+use crate::trace::{Back, Order, Trace, Unit};
+use merge::Merge;
+use source::{Context, Open, Source};
+use spool::Spool;
+use survey::survey;
+
+/// The events of any number of inputs, one after the other.
+#[derive(Debug)]
+pub struct Stream {
+    flow: Flow,
+    collected: Collected,
+    trace: Trace,
+    context: Context,
+}
+
+#[derive(Debug)]
+enum Flow {
+    /// The input that is read, and those that come after it, the next one last.
+    AsIs(Option<Box<Open>>, Vec<Input>),
+    Sorted(Merge<Source>),
+    Made(std::vec::IntoIter<Event>),
+}
+
+/// The span of an input, and what its events come from, each with the time of its first.
+type File = ((i64, i64), Vec<(i64, Source)>);
+
+impl Stream {
+    /// Opens all inputs, and with [`Order::Sort`] looks through them.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read, or does not go with the options or the other inputs.
+    pub fn open(paths: &[PathBuf], order: Order, options: Options, progress: Progress) -> Result<Self, Error> {
+        let inputs: Vec<Input> = paths.iter().map(|path| Input::of(path)).collect();
+        if inputs.iter().filter(|&input| *input == Input::Stdin).count() > 1 {
+            return Err(Error::StdinTwice);
+        }
+        let bad = if options.anonymise {
+            BadLines::without_text()
+        } else {
+            BadLines::default()
+        };
+        let mut stream = Self {
+            flow: Flow::AsIs(None, Vec::new()),
+            collected: Collected {
+                keys: Keys::default(),
+                bad,
+            },
+            trace: Trace {
+                order,
+                ..Trace::default()
+            },
+            context: Context {
+                options,
+                progress,
+                first: None,
+                empty: Vec::new(),
+            },
+        };
+        let mut sizes = Vec::new();
+        for input in &inputs {
+            let size = input.len_if_rereadable();
+            sizes.push(size.map_err(|source| Error::read(&input.name(), source))?);
+        }
+        let bytes = sizes.iter().flatten().sum();
+        stream.flow = match order {
+            Order::AsIs => Flow::AsIs(None, inputs.into_iter().rev().collect()),
+            Order::Sort => {
+                stream.context.progress.begin("looking through", bytes);
+                Flow::Sorted(stream.sort(inputs.into_iter().zip(sizes))?)
+            }
+        };
+        stream.context.progress.begin("replaying", bytes);
+        Ok(stream)
+    }
+
+    /// Events that were made up, in order.
+    #[must_use]
+    pub fn made(events: Vec<Event>, keys: Keys, by: By) -> Self {
+        Self {
+            flow: Flow::Made(events.into_iter()),
+            collected: Collected {
+                keys,
+                bad: BadLines::default(),
+            },
+            trace: Trace::default(),
+            context: Context {
+                options: Options::default(),
+                progress: Progress::hidden(),
+                first: Some((by, Unit::Requests, String::new())),
+                empty: Vec::new(),
+            },
+        }
+    }
+
+    fn sort(&mut self, inputs: impl IntoIterator<Item = (Input, Option<u64>)>) -> Result<Merge<Source>, Error> {
+        let mut files = Vec::new();
+        for (input, size) in inputs {
+            let Context { options, progress, .. } = &self.context;
+            let surveyed = size.map(|bytes| survey(&input, bytes, options, progress)).transpose()?;
+            files.push(match surveyed.flatten() {
+                // One without an event is read again for its bad lines.
+                Some(survey) => {
+                    let span = survey.span.unwrap_or_default();
+                    (span, vec![(span.0, Source::Due(input, survey))])
+                }
+                None => self.spool(&input)?,
+            });
+        }
+        // Stable: the one named earlier goes first.
+        files.sort_by_key(|(span, _)| *span);
+        let streams = files.into_iter().flat_map(|(_, sources)| sources);
+        Ok(Merge::new(streams))
+    }
+
+    /// Reads all of an input that is not in order, or that cannot be read twice.
+    fn spool(&mut self, input: &Input) -> Result<File, Error> {
+        let mut open = self.context.open(input, None, &self.collected)?;
+        let mut back = Back::default();
+        let mut spool = Spool::default();
+        let mut span: Option<(i64, i64)> = None;
+        while let Some(event) = open.next(&mut self.collected, &mut self.context)? {
+            back.see(event.time);
+            let (first, last) = span.unwrap_or((event.time, event.time));
+            span = Some((first.min(event.time), last.max(event.time)));
+            spool.push(event);
+        }
+        self.trace.back.add(&back);
+        let runs = spool
+            .into_runs()
+            .into_iter()
+            .map(|(first, run)| (first, Source::Run(run)))
+            .collect();
+        Ok((span.unwrap_or_default(), runs))
+    }
+
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read on, has changed since it was looked through, or does not go with the other inputs.
+    #[inline]
+    pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        let Self {
+            flow,
+            collected,
+            trace,
+            context,
+        } = self;
+        let event = match flow {
+            Flow::AsIs(open, rest) => loop {
+                if let Some(reading) = open {
+                    let event = reading.next(collected, context)?;
+                    if let Some(event) = &event {
+                        trace.back.see(event.time);
+                        break Some(*event);
+                    }
+                }
+                match rest.pop() {
+                    Some(input) => *open = Some(Box::new(context.open(&input, None, collected)?)),
+                    None => break None,
+                }
+            },
+            Flow::Sorted(merge) => merge.next_with(|source| source.next(collected, context))?,
+            Flow::Made(events) => events.next(),
+        };
+        if let Some(event) = &event {
+            trace.see(event);
+        }
+        Ok(event)
+    }
+
+    /// The keys of the events so far.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.collected.keys
+    }
+
+    /// What there is to tell of all the events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AllBad`] or [`Error::NoRequests`] if there were none.
+    pub fn finish(self) -> Result<Trace, Error> {
+        let Self {
+            collected: Collected { keys, bad },
+            mut trace,
+            context,
+            ..
+        } = self;
+        context.progress.end();
+        match (context.first, bad.quoted().first()) {
+            (Some((by, unit, _)), _) => (trace.by, trace.unit) = (by, unit),
+            (None, Some(first)) => {
+                return Err(Error::AllBad {
+                    count: bad.count(),
+                    first: first.clone(),
+                });
+            }
+            (None, None) => {
+                return Err(Error::NoRequests {
+                    names: context.empty.join(", "),
+                });
+            }
+        }
+        trace.empty = context.empty;
+        (trace.keys, trace.bad) = (keys, bad);
+        if context.options.anonymise {
+            trace.keys.anonymise();
+        }
+        Ok(trace)
+    }
+}

@@ -1,0 +1,121 @@
+//! Inputs while they are read: each by itself, and compared to the others.
+
+use super::spool::Run;
+use super::survey::Survey;
+use crate::Error;
+use crate::by::By;
+use crate::event::Event;
+use crate::input::{Collected, Input, Options, Reader};
+use crate::progress::Progress;
+use crate::trace::Unit;
+
+/// What every input is read with, and compared to.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) options: Options,
+    pub(super) progress: Progress,
+    /// What the events of the first input are, and its name.
+    pub(super) first: Option<(By, Unit, String)>,
+    /// Inputs that had neither an event nor a bad line.
+    pub(super) empty: Vec<String>,
+}
+
+/// An input that is read.
+#[derive(Debug)]
+pub(super) struct Open {
+    name: String,
+    reader: Reader,
+    events: u64,
+    /// How many lines were bad before it.
+    bad: u64,
+}
+
+/// Events in order.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A file in order that is not yet due.
+    Due(Input, Survey),
+    /// A file in order that is read, and when its last event was.
+    Open(Box<Open>, Survey, i64),
+    Run(Run),
+    /// A file that is read to its end, and closed.
+    Done,
+}
+
+impl Context {
+    pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<Open, Error> {
+        Ok(Open {
+            name: input.name(),
+            reader: Reader::open(input, limit, &self.options, &self.progress)?,
+            events: 0,
+            bad: collected.bad.count(),
+        })
+    }
+
+    /// Sees to it that the events of all inputs are of a kind.
+    #[cold]
+    fn compare(&mut self, open: &Open) -> Result<(), Error> {
+        let (by, unit) = (open.reader.by(), open.reader.unit());
+        match &self.first {
+            None => self.first = Some((by.clone(), unit, open.name.clone())),
+            Some((first_by, first_unit, first)) => {
+                let (first, other) = (first.clone(), open.name.clone());
+                if unit != *first_unit {
+                    return Err(Error::MixedUnits { first, other });
+                }
+                if by != first_by {
+                    return Err(Error::Mixed { first, other });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    #[inline]
+    pub(super) fn next(&mut self, collected: &mut Collected, context: &mut Context) -> Result<Option<Event>, Error> {
+        let event = self.reader.next(collected)?;
+        if event.is_some() {
+            if self.events == 0 {
+                context.compare(self)?;
+            }
+            self.events += 1;
+        } else if self.events == 0 && collected.bad.count() == self.bad {
+            context.empty.push(self.name.clone());
+        }
+        Ok(event)
+    }
+}
+
+impl Source {
+    pub(super) fn next(&mut self, collected: &mut Collected, context: &mut Context) -> Result<Option<Event>, Error> {
+        if let Self::Due(input, survey) = self {
+            let open = context.open(input, Some(survey.bytes), collected)?;
+            *self = Self::Open(Box::new(open), *survey, i64::MIN);
+        }
+        match self {
+            Self::Run(run) => Ok(run.next()),
+            Self::Open(open, survey, last) => {
+                let event = open.next(collected, context)?;
+                // What is merged by what was seen of it before must not be something else now.
+                let is_same = match &event {
+                    Some(event) if open.events == 1 => survey.span.is_some_and(|(first, _)| first == event.time),
+                    Some(event) => *last <= event.time,
+                    None => open.events == survey.events,
+                };
+                if !is_same {
+                    return Err(Error::Changed {
+                        path: open.name.clone(),
+                    });
+                }
+                match &event {
+                    Some(event) => *last = event.time,
+                    None => *self = Self::Done,
+                }
+                Ok(event)
+            }
+            Self::Due(..) | Self::Done => Ok(None),
+        }
+    }
+}

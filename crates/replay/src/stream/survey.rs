@@ -1,0 +1,39 @@
+//! A first look at a file: whether it is in order.
+
+use crate::Error;
+use crate::input::{Input, Options, Reader, TimesOnly};
+use crate::progress::Progress;
+
+/// What a file in order was found to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Survey {
+    /// How many bytes it had, to read no more of it again: a log that is still written to grows meanwhile.
+    pub(super) bytes: u64,
+    pub(super) events: u64,
+    /// The first and the last stamp, if it has an event.
+    pub(super) span: Option<(i64, i64)>,
+}
+
+/// Reads a file of `bytes` bytes for nothing but its times; `None` as soon as one goes back.
+pub(super) fn survey(
+    input: &Input,
+    bytes: u64,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Option<Survey>, Error> {
+    let mut reader = Reader::open(input, Some(bytes), options, progress)?;
+    let mut survey = Survey {
+        bytes,
+        events: 0,
+        span: None,
+    };
+    while let Some(event) = reader.next(&mut TimesOnly)? {
+        survey.events += 1;
+        survey.span = match survey.span {
+            None => Some((event.time, event.time)),
+            Some((_, last)) if event.time < last => return Ok(None),
+            Some((first, _)) => Some((first, event.time)),
+        };
+    }
+    Ok(Some(survey))
+}

@@ -1,0 +1,97 @@
+//! The least limits, as quotas.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ratelimit_meter::{GCRA, Quota};
+
+use super::Reason;
+use super::slope::Slope;
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// The periods by which people state rates, in nanoseconds.
+const PERIODS: [u64; 7] = [
+    1,
+    1_000,
+    1_000_000,
+    SECOND,
+    60 * SECOND,
+    3_600 * SECOND,
+    86_400 * SECOND,
+];
+
+/// So many cells tell a rate to within a hundredth; fewer are told in a longer period, if there is one.
+const FINE: u32 = 100;
+
+/// So many cells are told in a shorter period, if there is one.
+const LEGIBLE: u32 = 10_000_000;
+
+/// The longest time from full to rest that a meter has: 200 years.
+const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
+
+/// The period of a limit, in nanoseconds.
+pub(super) fn period_ns(limit: Quota) -> u64 {
+    u64::try_from(limit.period().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The limit with the least burst that holds `level`, units times the period in nanoseconds.
+pub(super) fn burst(limit: Quota, level: u128) -> Result<Quota, Reason> {
+    let units = level.div_ceil(u128::from(period_ns(limit)));
+    let burst = u32::try_from(units).ok().and_then(NonZeroU32::new);
+    // No level at all is one of traffic that asked for nothing; a meter holds a cell all the same.
+    let quota = limit.allow_burst(burst.unwrap_or(NonZeroU32::MIN).max(limit.weight()));
+    if GCRA::from_quota(quota).is_ok() {
+        Ok(quota)
+    } else {
+        Err(Reason::RestTooLong)
+    }
+}
+
+/// By the limit's own period, unless one longer is finer or one shorter is easier to read.
+pub(super) fn rate(limit: Quota, slope: Slope) -> Result<Quota, Reason> {
+    let own_ns = period_ns(limit);
+    let (shorter, longer): (Vec<u64>, Vec<u64>) = PERIODS
+        .into_iter()
+        .filter(|&period| period != own_ns)
+        .partition(|&period| period < own_ns);
+    let cells = |quota: &Quota| quota.cells().get();
+    let own = rate_in(limit, slope, own_ns);
+    match own {
+        Some(own) if cells(&own) < FINE => {
+            let finer: Vec<Quota> = longer
+                .into_iter()
+                .map_while(|period| rate_in(limit, slope, period))
+                .collect();
+            let fine = finer.iter().find(|quota| cells(quota) >= FINE).or(finer.last());
+            Ok(*fine.filter(|fine| is_slower(fine, &own)).unwrap_or(&own))
+        }
+        Some(own) if cells(&own) < LEGIBLE => Ok(own),
+        _ => {
+            let mut readable = shorter
+                .into_iter()
+                .rev()
+                .filter_map(|period| rate_in(limit, slope, period));
+            let legible = readable.find(|quota| cells(quota) < LEGIBLE);
+            legible.or(own).ok_or(Reason::TooLarge)
+        }
+    }
+}
+
+fn is_slower(this: &Quota, that: &Quota) -> bool {
+    let cells = |quota: &Quota, other: &Quota| u128::from(quota.cells().get()) * other.period().as_nanos();
+    cells(this, that) < cells(that, this)
+}
+
+/// The least rate in a period, if a meter can have it.
+fn rate_in(limit: Quota, slope: Slope, period_ns: u64) -> Option<Quota> {
+    let volume = u128::from(limit.burst().get()) * u128::from(period_ns);
+    let cells = slope
+        .cells_in(period_ns)
+        .max(volume.div_ceil(u128::from(LONGEST_REST)))
+        .max(1);
+    let cells = NonZeroU32::new(u32::try_from(cells).ok()?)?;
+    let quota = Quota::new(cells, Duration::from_nanos(period_ns)).ok()?;
+    let quota = quota.allow_burst(limit.burst()).cell_weight(limit.weight());
+    GCRA::from_quota(quota).is_ok().then_some(quota)
+}

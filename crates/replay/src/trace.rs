@@ -1,0 +1,107 @@
+//! What there is to tell of traffic once it is read: all but its events.
+
+use clap::ValueEnum;
+
+use crate::bad::BadLines;
+use crate::by::By;
+use crate::event::{Event, Keys};
+
+/// In which order the events of all files are replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Order {
+    /// By time, over all files: each is read twice, and what is out of order is put in order.
+    #[default]
+    Sort,
+    /// As they come, file by file and line by line, in one pass.
+    AsIs,
+}
+
+impl Order {
+    /// As `--order` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sort => "sort",
+            Self::AsIs => "as-is",
+        }
+    }
+}
+
+/// What a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// A request for one cell, or as many as a column says.
+    #[default]
+    Requests,
+    /// A packet for as many cells as it had bytes on the wire.
+    Packets,
+}
+
+/// Lines that went back in time: with a stamp before the latest one ahead of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Back {
+    /// How many did.
+    pub lines: u64,
+    /// How far the farthest of them went back, in nanoseconds.
+    pub most_ns: u64,
+    latest: Option<i64>,
+}
+
+impl Back {
+    /// Sees the next stamp of a file (or of all of them, where their order is kept).
+    pub fn see(&mut self, time: i64) {
+        match self.latest {
+            Some(latest) if time < latest => {
+                self.lines += 1;
+                self.most_ns = self.most_ns.max(latest.abs_diff(time));
+            }
+            _ => self.latest = Some(time),
+        }
+    }
+
+    /// Counts those of another file in.
+    pub fn add(&mut self, other: &Self) {
+        self.lines += other.lines;
+        self.most_ns = self.most_ns.max(other.most_ns);
+    }
+}
+
+/// What there is to tell of the traffic of any number of files, once it is read.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// How many events there were.
+    pub requests: u64,
+    /// The earliest stamp, in nanoseconds since the Unix epoch; none if there were no events.
+    pub first: Option<i64>,
+    /// The latest stamp.
+    pub last: Option<i64>,
+    /// The names of the events' keys.
+    pub keys: Keys,
+    /// What the keys are.
+    pub by: By,
+    /// What an event is.
+    pub unit: Unit,
+    /// The lines that gave no event.
+    pub bad: BadLines,
+    /// In which order the events were replayed.
+    pub order: Order,
+    /// The lines that went back in time: in each file by itself, or with [`Order::AsIs`] in all of them.
+    pub back: Back,
+    /// Inputs without an event, and without a bad line, beside others that had some.
+    pub empty: Vec<String>,
+}
+
+impl Trace {
+    /// Counts an event in.
+    pub fn see(&mut self, event: &Event) {
+        self.requests += 1;
+        self.first = Some(self.first.map_or(event.time, |first| first.min(event.time)));
+        self.last = Some(self.last.map_or(event.time, |last| last.max(event.time)));
+    }
+
+    /// How many lines there were, but for headers and blank ones.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.requests.saturating_add(self.bad.count())
+    }
+}

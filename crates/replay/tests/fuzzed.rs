@@ -1,0 +1,81 @@
+//! What the fuzz targets hold, on the corpus and on mangled pieces of it: in every test run, without a fuzzer.
+
+#[path = "../fuzz/entries.rs"]
+mod entries;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+/// What a fuzz target calls.
+type Entry = fn(&[u8]);
+
+const ENTRIES: [(&str, Entry); 5] = [
+    ("access_log", entries::access_log),
+    ("stamps", entries::stamps),
+    ("delimited", entries::delimited),
+    ("pcap", entries::pcap),
+    ("input", entries::input),
+];
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files = fs::read_dir(folder).expect("a corpus for each target");
+    files
+        .map(|file| fs::read(file.expect("a file").path()).expect("a file"))
+        .collect()
+}
+
+/// Some bytes are changed, put in or left out, and at last it may end early.
+fn mangled(seed: &[u8], edits: &[(usize, u8, u8)], end: usize) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for &(at, kind, byte) in edits {
+        let at = at % (bytes.len() + 1);
+        match kind % 4 {
+            0 if at < bytes.len() => bytes[at] = byte,
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 => bytes.insert(at, b"\",\n [\\\t0"[usize::from(byte) % 8]),
+            _ => bytes.insert(at, byte),
+        }
+    }
+    bytes.truncate(if end % 3 == 0 {
+        end % (bytes.len() + 1)
+    } else {
+        bytes.len()
+    });
+    bytes
+}
+
+#[test]
+fn the_corpus_holds() {
+    for (target, entry) in ENTRIES {
+        let corpus = corpus(target);
+        assert!(corpus.len() >= 3, "{target}");
+        corpus.iter().for_each(|input| entry(input));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mangled_pieces_of_the_corpus_hold(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<usize>(), any::<u8>(), any::<u8>()), 0..12),
+        end in any::<usize>(),
+    ) {
+        for (target, entry) in ENTRIES {
+            let corpus = corpus(target);
+            let seed = &corpus[which.index(corpus.len())];
+            entry(&mangled(seed, &edits, end));
+        }
+    }
+
+    #[test]
+    fn random_bytes_hold(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for (_, entry) in ENTRIES {
+            entry(&bytes);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What the tool reads: packed, piped, captured, out of order, or broken.
+
+mod tool;
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use flate2::{Compression, write::GzEncoder};
+use tool::{complaint, file, log_line, meter_replay, report, text};
+
+fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_ref()).expect("a vector takes all");
+    encoder.finish().expect("a vector takes all")
+}
+
+fn log(seconds: impl IntoIterator<Item = u32>) -> String {
+    seconds
+        .into_iter()
+        .map(|second| log_line("192.0.2.1", second))
+        .collect()
+}
+
+/// The table of a report: all but what depends on the names and the number of the inputs.
+fn table(report: &str) -> &str {
+    &report[report.find("  limit").expect("a table")..]
+}
+
+fn piped(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_meter-replay"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // The tool may end before it has read all of it.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("the tool ends")
+}
+
+/// A capture of packets, all between the same two, by their seconds and sizes.
+fn capture(packets: &[(u32, u32)]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1_u32]
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    let mut frame = vec![0; 12];
+    frame.extend_from_slice(&[0x08, 0]);
+    frame.extend_from_slice(&[0x45; 12]);
+    frame.extend_from_slice(&[192, 0, 2, 1, 192, 0, 2, 2]);
+    for &(second, size) in packets {
+        bytes.extend([second, 0, 34, size].iter().flat_map(|number| number.to_le_bytes()));
+        bytes.extend_from_slice(&frame);
+    }
+    bytes
+}
+
+#[test]
+fn packed_and_piped_inputs_give_what_plain_files_do() {
+    let whole = log([1, 1, 2, 3, 5, 8]);
+    let expected = report(&["--limit", "1/s", &file("whole.log", &whole)]);
+    let expected = table(&expected);
+    let packed = file("whole.log.gz", gzip(&whole));
+    // By what they are, not by how they are called.
+    let disguised = file("packed.log", gzip(&whole));
+    let members = file("members.gz", [gzip(log([1, 1])), gzip(log([2, 3, 5, 8]))].concat());
+    for path in [&packed, &disguised, &members] {
+        assert_eq!(table(&report(&["--limit", "1/s", path])), expected, "{path}");
+    }
+    for order in ["sort", "as-is"] {
+        for input in [whole.as_bytes(), &gzip(&whole)] {
+            let output = piped(&["--limit", "1/s", "--order", order, "-"], input);
+            assert_eq!(table(&text(&output.stdout)), expected, "{}", text(&output.stderr));
+        }
+        let first = file("first.log.gz", gzip(log([1, 1, 2])));
+        let output = piped(
+            &["--limit", "1/s", "--order", order, &first, "-"],
+            log([3, 5, 8]).as_bytes(),
+        );
+        assert_eq!(table(&text(&output.stdout)), expected, "{}", text(&output.stderr));
+    }
+    // Standard input comes first in time, though it is named last.
+    let last = file("last.log", log([2, 3, 5, 8]));
+    let output = piped(&["--limit", "1/s", &last, "-"], log([1, 1]).as_bytes());
+    assert_eq!(table(&text(&output.stdout)), expected);
+}
+
+#[test]
+fn lines_out_of_order_are_sorted_or_taken_as_they_are() {
+    let mixed = file("mixed-up.log", log([5, 1, 9, 1, 5, 20]));
+    let sorted = file("sorted.log", log([1, 1, 5, 5, 9, 20]));
+    let expected = report(&["--limit", "1/s", &sorted]);
+    let told = report(&["--limit", "1/s", &mixed]);
+    assert_eq!(table(&told), table(&expected));
+    // At 5 and 9 one is admitted; what is earlier is denied then.
+    let as_is = report(&["--limit", "1/s", "--order", "as-is", &mixed]);
+    assert!(table(&as_is).contains("6         3       3"), "{as_is}");
+}
+
+#[test]
+fn bytes_on_the_wire_are_what_a_packet_costs() {
+    let lan = file("lan.pcap", capture(&[(1, 1_500), (1, 1_500), (2, 1_500), (9, 60)]));
+    let told = report(&["--limit", "1500/s", "--limit", "4/h burst 4000", &lan]);
+    assert!(told.contains("1500/s                4,560     3,060   1,500"), "{told}");
+    assert!(told.contains("192.0.2.1"), "{told}");
+    assert!(report(&["--limit", "1500/s", "--by", "host", &lan]).contains("192.0.2.2"));
+    let packed = file("lan.pcap.gz", gzip(fs::read(&lan).expect("as written")));
+    assert_eq!(
+        table(&report(&["--limit", "1500/s", &packed])),
+        table(&report(&["--limit", "1500/s", &lan]))
+    );
+    for (option, value) in [("--by", "path"), ("--by", "status"), ("--key", "ip")] {
+        let told = complaint(&["--limit", "1/s", option, value, &lan]);
+        assert!(
+            told.ends_with("say --by ip (the sender), host (the receiver) or all"),
+            "{told}"
+        );
+    }
+    assert!(complaint(&["--limit", "1/s", "--cost", "n", &lan]).ends_with("a packet costs its bytes on the wire"));
+    let told = complaint(&["--limit", "1/s", &file("beside.log", log([1])), &lan]);
+    assert!(
+        told.ends_with("one has packets, the other requests; replay them apart"),
+        "{told}"
+    );
+}
+
+#[test]
+fn paths_statuses_and_hosts_are_keys() {
+    let line = |request: &str, status: u32| {
+        format!("www.example.org - - [20/May/2024:00:00:01 +0000] \"{request}\" {status} 5\n")
+    };
+    let log = file(
+        "keys.log",
+        [
+            line("GET /a?1 HTTP/1.1", 200),
+            line("GET /a?2 HTTP/1.1", 404),
+            line("GET /b HTTP/1.1", 404),
+        ]
+        .concat(),
+    );
+    for (by, key) in [("path", "  /a "), ("status", "  404 "), ("host", "  www.example.org ")] {
+        let told = report(&["--limit", "1/s", "--by", by, &log]);
+        assert!(told.contains(key), "{told}");
+    }
+}
+
+#[test]
+fn ipv6_clients_of_one_network_are_one_key_if_that_is_asked_for() {
+    let log: String = [
+        "2001:db8:1:2::a",
+        "2001:DB8:1:2:ffff::",
+        "2001:db8:1:3::",
+        "192.0.2.1",
+        "192.0.2.2",
+    ]
+    .map(|client| log_line(client, 1))
+    .concat();
+    let log = file("ipv6.log", log);
+    let told = report(&["--limit", "1/s", "--ipv6-prefix", "64", &log]);
+    assert!(
+        told.contains("  2001:db8:1:2::/64 ") && told.contains("1 of 4"),
+        "{told}"
+    );
+    assert!(report(&["--limit", "1/s", &log]).contains("0 of 5"));
+    let table = file("ipv6.csv", "time,client\n1,2001:db8:1:2::a\n1,2001:db8:1:2::b\n");
+    let told = report(&["--limit", "1/s", "--key", "client", "--ipv6-prefix", "48", &table]);
+    assert!(told.contains("  2001:db8:1::/48 "), "{told}");
+    assert_eq!(meter_replay(&["--demo", "--ipv6-prefix", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn what_is_broken_or_missing_is_told_in_one_line() {
+    let whole = gzip(log(0..60));
+    let mut broken = whole.clone();
+    let checksum = broken.len() - 6;
+    broken[checksum] ^= 1;
+    let packets = capture(&[(1, 60), (2, 60)]);
+    let broken_packet = [&packets[..], &[0; 8], &[0xff; 8]].concat();
+    let mut other_link = packets.clone();
+    other_link[20] = 113;
+    let newer = b"\n\r\r\n\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0".to_vec();
+    let table: [(&str, Vec<u8>, &str); 9] = [
+        ("cut.gz", whole[..whole.len() / 2].to_vec(), "the gzip data is cut off"),
+        ("cut-header.gz", whole[..5].to_vec(), "the gzip data is cut off"),
+        ("broken.gz", broken, "the gzip data is broken"),
+        (
+            "cut.pcap",
+            packets[..packets.len() - 1].to_vec(),
+            "cut off within packet 2",
+        ),
+        ("cut-header.pcap", packets[..20].to_vec(), "cut off within its header"),
+        ("cut.pcap.gz", gzip(&packets[..50]), "cut off within packet 1"),
+        ("broken.pcap", broken_packet, "packet 3 claims 4294967295 bytes"),
+        ("raw.pcap", other_link, "link type 113; only Ethernet (1)"),
+        ("newer.pcapng", newer, "editcap -F pcap"),
+    ];
+    for (name, content, expected) in table {
+        let path = file(name, content);
+        for order in ["sort", "as-is"] {
+            let told = complaint(&["--limit", "1/s", "--order", order, &path]);
+            assert!(told.starts_with(&path) && told.contains(expected), "{told}");
+        }
+        let output = piped(&["--limit", "1/s", "-"], &fs::read(&path).expect("as written"));
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(text(&output.stdout), "");
+        assert!(
+            text(&output.stderr).contains("standard input"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    for order in ["sort", "as-is"] {
+        let folder = env!("CARGO_TARGET_TMPDIR");
+        assert!(complaint(&["--limit", "1/s", "--order", order, folder]).starts_with(folder));
+        let missing = complaint(&["--limit", "1/s", "--order", order, "no-such.log"]);
+        assert!(missing.starts_with("no-such.log: "), "{missing}");
+    }
+    assert_eq!(piped(&["--limit", "1/s", "-"], b"").status.code(), Some(2));
+}
+
+#[test]
+fn stamps_of_no_recorded_traffic_are_bad_lines() {
+    let reason = "the stamp is outside of the years 1970 to 2200";
+    let years = [1969, 1970, 2200, 2201].map(|year| log_line("192.0.2.1", 7).replace("2024", &year.to_string()));
+    let output = meter_replay(&["--limit", "1/d", &file("years.log", years.concat())]);
+    let told = text(&output.stderr);
+    assert_eq!(told.matches(reason).count(), 2, "{told}");
+    assert!(
+        told.contains("years.log:1: ") && told.contains("years.log:4: "),
+        "{told}"
+    );
+    let seconds = file("years.csv", "time\n-1\n0\n7289654399\n7289654400\n");
+    assert_eq!(
+        text(&meter_replay(&["--limit", "1/d", &seconds]).stderr)
+            .matches(reason)
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn nothing_that_was_read_is_shown_of_anonymous_keys() {
+    let mut content = log_line("198.51.100.7", 1).repeat(3);
+    content += "198.51.100.8 is not a log line\n";
+    let log = file("secret.log", content);
+    let run = || {
+        let output = meter_replay(&["--limit", "1/s", "--anonymise", &log]);
+        assert_eq!(output.status.code(), Some(0));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (told, aside) = run();
+    assert!(!told.contains("198.51") && !aside.contains("198.51"), "{told}{aside}");
+    assert!(
+        told.contains("key-") && aside.contains("secret.log:4: not a line of"),
+        "{told}{aside}"
+    );
+    assert_ne!(run().0, told, "the secret is another in each run");
+    let data = file("secret.csv", "198.51.100.7,1\n198.51.100.8,2\n");
+    let decades = file(
+        "secret-decades.csv",
+        "time,ip\n0,198.51.100.7\n400000000,198.51.100.7\n900000000,198.51.100.7\n",
+    );
+    for arguments in [
+        &["--limit", "1/s", "--anonymise", &data][..],
+        &["--limit", "1/7000d", "--anonymise", "--by", "ip", &decades],
+        &[
+            "--limit",
+            "1/7000d",
+            "--anonymise",
+            "--by",
+            "ip",
+            "--order",
+            "as-is",
+            &decades,
+        ],
+        &[
+            "--limit",
+            "1/s",
+            "--anonymise",
+            &file("secret-bad.log", "198.51.100.7\n"),
+        ],
+    ] {
+        let told = complaint(arguments);
+        assert!(!told.contains("198.51"), "{told}");
+    }
+}
+
+#[test]
+fn what_fails_writes_nothing_and_what_is_read_is_never_written() {
+    let broken = file("half.log.gz", &gzip(log(0..60))[..40]);
+    let (page, chart) = (file("half.html", "as it was"), file("half.svg", "as it was"));
+    for order in ["sort", "as-is"] {
+        complaint(&[
+            "--limit", "1/s", "--order", order, "--report", &page, "--chart", &chart, &broken,
+        ]);
+        for path in [&page, &chart] {
+            assert_eq!(fs::read(path).expect("still there"), b"as it was");
+        }
+    }
+    let log = file("never.log", log([1, 2]));
+    for arguments in [
+        &["--report", &log][..],
+        &["--chart", &log],
+        &["--chart", &page, "--report", &page],
+    ] {
+        let told = complaint(&[&["--limit", "1/s", &log], arguments].concat());
+        assert!(told.ends_with("is named twice: it would be overwritten"), "{told}");
+    }
+    let told = complaint(&["--limit", "1/s", "--report", "no-such-folder/page.html", &log]);
+    assert!(told.starts_with("writing no-such-folder/page.html: "), "{told}");
+}
+
+#[test]
+fn the_order_and_what_went_back_in_time_are_told() {
+    let mixed = file("back.log", log([5, 1, 9, 1, 5, 20]));
+    for (order, lines) in [("sort", 3), ("as-is", 3)] {
+        let told = report(&["--limit", "1/s", "--order", order, &mixed]);
+        assert!(
+            told.contains(&format!("order: {order}, {lines} lines go back in time")),
+            "{told}"
+        );
+        assert!(told.contains("8 s"), "{told}");
+    }
+}

@@ -1,0 +1,141 @@
+//! The order of events: over several files, and while they are read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use meter_replay::Error;
+use meter_replay::event::Event;
+use meter_replay::input::Options;
+use meter_replay::progress::Progress;
+use meter_replay::stream::Stream;
+use meter_replay::trace::{Order, Trace};
+use proptest::prelude::*;
+
+fn file(name: &str, times: &[i64]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let lines: String = times
+        .iter()
+        .zip(1..)
+        .map(|(time, cost)| format!("{time},{cost}\n"))
+        .collect();
+    fs::write(&path, format!("time,cost\n{lines}")).expect("a writable folder for tests");
+    path
+}
+
+fn open(paths: &[PathBuf], order: Order) -> Result<Stream, Error> {
+    let options = Options {
+        cost: Some("cost".to_owned()),
+        ..Options::default()
+    };
+    Stream::open(paths, order, options, Progress::hidden())
+}
+
+/// Seconds and costs in the order they come, and what is told of them.
+fn read(paths: &[PathBuf], order: Order) -> Result<(Vec<(i64, u64)>, Trace), Error> {
+    let mut stream = open(paths, order)?;
+    let mut events = Vec::new();
+    while let Some(Event { time, cost, .. }) = stream.next_event()? {
+        events.push((time / 1_000_000_000, cost));
+    }
+    Ok((events, stream.finish()?))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_files_come_in_the_order_of_time_and_then_of_files_and_lines(
+        files in prop::collection::vec((prop::collection::vec(0_i64..40, 1..20), any::<bool>()), 1..5),
+    ) {
+        let mut files: Vec<Vec<i64>> = files.into_iter().map(|(mut times, sorted)| {
+            if sorted {
+                times.sort_unstable();
+            }
+            times
+        }).collect();
+        let name = |at: usize| format!("order-{at}.csv");
+        let paths: Vec<PathBuf> = files.iter().enumerate().map(|(at, times)| file(&name(at), times)).collect();
+        let (events, trace) = read(&paths, Order::Sort).expect("good files");
+        let mut back = (0, 0);
+        for times in &files {
+            let mut latest = 0;
+            for &time in times {
+                back.0 += u64::from(time < latest);
+                back.1 = back.1.max(latest - time);
+                latest = latest.max(time);
+            }
+        }
+        prop_assert_eq!((trace.back.lines, trace.back.most_ns), (back.0, u64::try_from(back.1 * 1_000_000_000).unwrap()));
+        // What is expected, in the slow way.
+        let as_is: Vec<(i64, u64)> = files.iter().flat_map(|times| times.iter().copied().zip(1..)).collect();
+        files.sort_by_key(|times| (times.iter().min().copied(), times.iter().max().copied()));
+        let mut expected: Vec<(i64, u64)> = files.iter().flat_map(|times| times.iter().copied().zip(1..)).collect();
+        expected.sort_by_key(|&(time, _)| time);
+        prop_assert_eq!(events, expected);
+        prop_assert_eq!(read(&paths, Order::AsIs).expect("good files").0, as_is);
+    }
+}
+
+#[test]
+fn more_events_than_are_sorted_at_once_are_in_order_all_the_same() {
+    // Two interleaved halves, each line a second before or after its neighbours.
+    let times: Vec<i64> = (0..300_000).map(|line| line ^ 1).collect();
+    let path = file("order-many.csv", &times);
+    let (events, trace) = read(&[path], Order::Sort).expect("a good file");
+    assert!(events.iter().map(|&(time, _)| time).eq(0..300_000));
+    assert_eq!((trace.back.lines, trace.back.most_ns), (150_000, 1_000_000_000));
+    assert_eq!((trace.first, trace.last), (Some(0), Some(299_999_000_000_000)));
+}
+
+#[test]
+fn times_that_go_back_from_file_to_file_are_told_where_the_order_is_kept() {
+    let paths = [file("order-late.csv", &[5, 6]), file("order-early.csv", &[1, 2, 7])];
+    let (events, trace) = read(&paths, Order::AsIs).expect("good files");
+    assert_eq!(events, [(5, 1), (6, 2), (1, 1), (2, 2), (7, 3)]);
+    assert_eq!((trace.back.lines, trace.back.most_ns), (2, 5_000_000_000));
+    let (_, trace) = read(&paths, Order::Sort).expect("good files");
+    assert_eq!((trace.back.lines, trace.back.most_ns), (0, 0));
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_told() {
+    let names = [
+        "order-gone.csv",
+        "order-other.csv",
+        "order-short.csv",
+        "order-swapped.csv",
+    ];
+    let paths = names.map(|name| file(name, &[1, 2, 3]));
+    for (at, path) in paths.iter().enumerate() {
+        let mut stream = open(std::slice::from_ref(path), Order::Sort).expect("a good file");
+        match at {
+            0 => fs::remove_file(path).expect("a file of our own"),
+            1 => drop(file(names[1], &[2, 3, 4])),
+            2 => drop(file(names[2], &[1, 2])),
+            _ => drop(file(names[3], &[1, 3, 2])),
+        }
+        let told = loop {
+            match stream.next_event() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{}: not told", names[at]),
+                Err(error) => break error,
+            }
+        };
+        match (at, told) {
+            (0, Error::Read { .. }) | (1.., Error::Changed { .. }) => {}
+            (_, other) => panic!("{}: {other}", names[at]),
+        }
+    }
+}
+
+#[test]
+fn a_log_that_grows_while_it_is_read_is_read_as_far_as_it_was() {
+    let path = file("order-growing.csv", &[1, 2, 3]);
+    let mut stream = open(std::slice::from_ref(&path), Order::Sort).expect("a good file");
+    file("order-growing.csv", &[1, 2, 3, 4, 5]);
+    let mut events = 0;
+    while stream.next_event().expect("as it was").is_some() {
+        events += 1;
+    }
+    assert_eq!(events, 3);
+}
