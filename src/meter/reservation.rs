@@ -117,7 +117,8 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
         self.delay_from(Instant::now())
     }
 
-    /// Gives back what of the cells has not drained by now, but no more than brings the meter to rest.
+    /// Gives back what of the cells has not drained by now, but no more than brings the meter to rest. After the time to act, too,
+    /// where `x/time/rate` gives back nothing: cancel only what was not used.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};

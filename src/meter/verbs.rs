@@ -33,7 +33,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// Answers what [`check`](Self::check) would, and changes nothing.
     ///
     /// Two threads that both peek and then check may both be told yes and only one be admitted: what must not be overdrawn is to be
-    /// checked.
+    /// checked. (Of a strict [`Exponential`](crate::Exponential), whose denials count, the instant that a check tells is later.)
     ///
     /// # Errors
     ///
@@ -251,7 +251,8 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 
     /// Gives back `n` cells now, but no more than brings the meter to rest: what has drained since is not given back twice.
     ///
-    /// Law 1 then holds for the cells admitted less those given back in the window.
+    /// Law 1 then holds for the cells admitted less those given back in the window, as long as timestamps do not go back across the
+    /// refund: cells given back as of an earlier time are room for a later window too.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};

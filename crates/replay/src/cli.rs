@@ -152,6 +152,12 @@ Exit codes: 0 when it has reported, 2 and one line on stderr when it could not.
 ";
 
 impl Cli {
+    /// Whether to find out which limits would have denied nobody.
+    #[must_use]
+    pub fn suggests(&self) -> bool {
+        !self.no_suggest && self.algorithm.has_burst()
+    }
+
     /// The limits to try.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
         ipv6_prefix: cli.ipv6_prefix,
         order: trace.order.name(),
         top: cli.top,
-        suggest: !cli.no_suggest,
+        suggest: cli.suggests(),
         anonymise: cli.anonymise,
     }
 }
@@ -140,7 +140,7 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     let options = cli.options()?;
     let settings = Settings {
         order: cli.order,
-        suggest: !cli.no_suggest,
+        suggest: cli.suggests(),
         anonymise: cli.anonymise,
     };
     let mut stream = if cli.demo {

@@ -5,11 +5,11 @@ use std::time::Instant;
 use clap::ValueEnum;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::{GCRA, LeakyBucket, NegativeMultiDecision, Quota};
+use ratelimit_meter::{Exponential, GCRA, LeakyBucket, NegativeMultiDecision, Quota};
 
 use crate::Error;
 
-/// How a meter keeps its account. For equal limits the two decide alike.
+/// How a meter keeps its account. For equal limits the first two decide alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Algorithm {
     /// The generic cell rate algorithm: keeps the time at which the next cell is due.
@@ -17,12 +17,33 @@ pub enum Algorithm {
     Gcra,
     /// The leaky bucket: keeps the level.
     LeakyBucket,
+    /// The exponential average: limits the rate lately; a burst comes back more slowly, and no limit has a burst of its own.
+    Exponential,
+}
+
+impl Algorithm {
+    /// As `--algorithm` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gcra => "gcra",
+            Self::LeakyBucket => "leaky-bucket",
+            Self::Exponential => "exponential",
+        }
+    }
+
+    /// Whether a limit's burst and its rate can be told apart, to find the least of either.
+    #[must_use]
+    pub fn has_burst(self) -> bool {
+        self != Self::Exponential
+    }
 }
 
 #[derive(Debug, Clone)]
 enum Prototype {
     Gcra(GCRA),
     LeakyBucket(LeakyBucket),
+    Exponential(Exponential),
 }
 
 /// A limit to try.
@@ -69,6 +90,7 @@ impl Limit {
         let prototype = match algorithm {
             Algorithm::Gcra => Prototype::Gcra(GCRA::from_quota(quota)?),
             Algorithm::LeakyBucket => Prototype::LeakyBucket(LeakyBucket::from_quota(quota)?),
+            Algorithm::Exponential => Prototype::Exponential(Exponential::from_quota(quota)?),
         };
         Ok(Self { quota, prototype })
     }
@@ -84,25 +106,28 @@ impl Limit {
         match self.prototype.clone() {
             Prototype::Gcra(meter) => Meter::Gcra(meter.with_clock(clock.clone())),
             Prototype::LeakyBucket(meter) => Meter::LeakyBucket(meter.with_clock(clock.clone())),
+            Prototype::Exponential(meter) => Meter::Exponential(meter.with_clock(clock.clone())),
         }
     }
 
-    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds.
+    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds; of an average, forty
+    /// periods, which leave 4e-18 of it.
     pub(crate) fn time_to_rest_ns(&self) -> u64 {
-        let volume = self
-            .quota
-            .period()
-            .as_nanos()
-            .saturating_mul(u128::from(self.quota.burst().get()));
+        let period_ns = self.quota.period().as_nanos();
+        if let Prototype::Exponential(_) = self.prototype {
+            return u64::try_from(period_ns.saturating_mul(40)).unwrap_or(u64::MAX);
+        }
+        let volume = period_ns.saturating_mul(u128::from(self.quota.burst().get()));
         let ns = volume.div_ceil(u128::from(self.quota.cells().get())).saturating_add(1);
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 }
 
-/// A meter of either algorithm.
+/// A meter of any algorithm.
 pub(crate) enum Meter {
     Gcra(GCRA<ManualClock>),
     LeakyBucket(LeakyBucket<ManualClock>),
+    Exponential(Exponential<ManualClock>),
 }
 
 impl Meter {
@@ -111,6 +136,7 @@ impl Meter {
         match self {
             Self::Gcra(meter) => meter.check_n_at(n, at),
             Self::LeakyBucket(meter) => meter.check_n_at(n, at),
+            Self::Exponential(meter) => meter.check_n_at(n, at),
         }
     }
 }

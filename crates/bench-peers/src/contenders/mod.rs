@@ -17,7 +17,10 @@ use crate::contender::Entry;
 pub(crate) fn entries() -> Vec<Entry> {
     vec![
         Entry::of::<ours::Gcra>(),
-        Entry::of::<ours::LeakyBucket>(),
+        Entry::of::<ours::Bucket>(),
+        Entry::of::<ours::Average>(),
+        Entry::of::<ours::Peek>(),
+        Entry::of::<ours::Take>(),
         Entry::of::<lease::Lease>(),
         Entry::of::<governor::Governor>(),
         Entry::of::<quota_03::Pool>(),

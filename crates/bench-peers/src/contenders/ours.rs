@@ -3,7 +3,8 @@
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
 use core::num::NonZeroU32;
-use ratelimit_meter::Quota;
+use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota};
+use std::time::Duration;
 
 pub(super) const PACKAGE: Option<Package> = Some(("ratelimit_meter", "6"));
 
@@ -13,8 +14,13 @@ pub(super) fn quota(limit: Limit) -> Quota {
         .allow_burst(limit.burst)
 }
 
+/// An average has no burst of its own: the same rate over as long as it takes the burst.
+fn average(limit: Limit) -> Quota {
+    Quota::new(limit.burst, limit.interval * limit.burst.get()).expect("both limits are within a quota's")
+}
+
 macro_rules! meter {
-    ($contender:ident, $meter:ty, $name:literal) => {
+    ($contender:ident, $meter:ty, $name:literal, $quota:expr, $check:expr) => {
         pub(super) struct $contender;
 
         impl Contender for $contender {
@@ -24,13 +30,13 @@ macro_rules! meter {
             type Handle = $meter;
 
             fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
-                let meter = <$meter>::from_quota(quota(limit)).expect("both limits are within a meter's");
+                let meter = <$meter>::from_quota($quota(limit)).expect("both limits are within a meter's");
                 vec![meter; threads]
             }
 
             #[inline]
             fn check(meter: &mut Self::Handle) -> bool {
-                meter.check().is_ok()
+                $check(meter)
             }
 
             const CHECK_N: Option<CheckN<Self::Handle>> = Some(|meter, n| meter.check_n(n.get()).is_ok());
@@ -41,5 +47,40 @@ macro_rules! meter {
     };
 }
 
-meter!(Gcra, ratelimit_meter::GCRA, "GCRA");
-meter!(LeakyBucket, ratelimit_meter::LeakyBucket, "LeakyBucket");
+meter!(Gcra, GCRA, "GCRA", quota, |meter: &GCRA| meter.check().is_ok());
+meter!(Bucket, LeakyBucket, "LeakyBucket", quota, |meter: &LeakyBucket| meter
+    .check()
+    .is_ok());
+meter!(Average, Exponential, "Exponential", average, |meter: &Exponential| {
+    meter.check().is_ok()
+});
+
+macro_rules! verb {
+    ($contender:ident, $name:literal, $check:expr) => {
+        pub(super) struct $contender;
+
+        impl Contender for $contender {
+            const NAME: &'static str = $name;
+            const KIND: Kind = Kind::Ours;
+            const PACKAGE: Option<Package> = PACKAGE;
+            type Handle = GCRA;
+
+            fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+                let meters = Gcra::handles(limit, threads);
+                // Who only looks spends nothing: where the case wants it spent, it is from the start.
+                if limit.interval >= Duration::from_secs(1) {
+                    meters[0].charge(limit.burst.get().into());
+                }
+                meters
+            }
+
+            #[inline]
+            fn check(meter: &mut Self::Handle) -> bool {
+                $check(meter)
+            }
+        }
+    };
+}
+
+verb!(Peek, "GCRA, peek", |meter: &GCRA| meter.peek().is_ok());
+verb!(Take, "GCRA, take", |meter: &GCRA| meter.take(1).decision().is_ok());

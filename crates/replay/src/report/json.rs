@@ -5,7 +5,6 @@ use serde::Serialize;
 use ratelimit_meter::Quota;
 
 use super::{Report, words};
-use crate::limit::Algorithm;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::{Minute, Timeline};
 use crate::suggest::{Answer, Reason};
@@ -130,10 +129,7 @@ impl<'a> Document<'a> {
             },
             parameters: Parameters {
                 inputs: &parameters.inputs,
-                algorithm: match parameters.algorithm {
-                    Algorithm::Gcra => "gcra",
-                    Algorithm::LeakyBucket => "leaky-bucket",
-                },
+                algorithm: parameters.algorithm.name(),
                 by: parameters.by.as_deref(),
                 time: parameters.time.as_deref(),
                 cost: parameters.cost.as_deref(),

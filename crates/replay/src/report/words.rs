@@ -15,11 +15,12 @@ use crate::trace::Unit;
 /// How many characters of the name of a column are shown.
 const COLUMN_WIDTH: usize = 30;
 
-/// `gcra` or `leaky bucket`.
+/// `gcra`, `leaky bucket` or `exponential`.
 pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Gcra => "gcra",
         Algorithm::LeakyBucket => "leaky bucket",
+        Algorithm::Exponential => "exponential",
     }
 }
 
