@@ -168,7 +168,7 @@ impl Cli {
         if !self.limits.is_empty() {
             self.limits.iter().map(|text| parse(text)).collect()
         } else if self.demo {
-            demo::LIMITS.into_iter().map(parse).collect()
+            demo::limits(self.algorithm).into_iter().map(parse).collect()
         } else {
             Err(Error::NoLimit)
         }

@@ -3,10 +3,19 @@
 use crate::Error;
 use crate::by::By;
 use crate::event::{Event, Keys};
+use crate::limit::Algorithm;
 use crate::stream::Stream;
 
 /// The limits to compare where none are given: too strict a burst, a fitting one, and too much of all.
-pub const LIMITS: [&str; 3] = ["2/s", "2/s burst 20", "10/s burst 200"];
+#[must_use]
+pub fn limits(algorithm: Algorithm) -> [&'static str; 3] {
+    if algorithm.has_burst() {
+        ["2/s", "2/s burst 20", "10/s burst 200"]
+    } else {
+        // What may come at once is what passes in a period.
+        ["2/s", "20/10s", "200/20s"]
+    }
+}
 
 /// What the traffic is.
 pub const STORY: &str = "\

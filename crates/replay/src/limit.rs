@@ -17,7 +17,7 @@ pub enum Algorithm {
     Gcra,
     /// The leaky bucket: keeps the level.
     LeakyBucket,
-    /// The exponential average: limits the rate lately; a burst comes back more slowly, and no limit has a burst of its own.
+    /// The exponential average: limits the rate lately, and takes no burst apart.
     Exponential,
 }
 

@@ -35,6 +35,18 @@ Hardest hit by 2/s:
 }
 
 #[test]
+fn the_exponential_average_takes_no_burst_and_tells_no_least_limit() {
+    let demo = report(&["--demo", "--algorithm", "exponential"]);
+    assert!(demo.contains("\nexponential, a meter for each of 42 keys"), "{demo}");
+    assert!(demo.contains("  200/20s  "), "{demo}");
+    assert!(!demo.contains("What would have denied nobody"), "{demo}");
+    assert_eq!(
+        complaint(&["--demo", "--algorithm", "exponential", "--limit", "9/s burst 5"]),
+        "--limit `9/s burst 5`: an exponential limit of 9 cells has no burst of 5 apart"
+    );
+}
+
+#[test]
 fn asked_is_admitted_and_denied_together() {
     let demo = report(&[
         "--demo",
