@@ -175,7 +175,8 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check_up_to(&self, n: u32) -> Admitted {
-        self.admitted(n, || self.step_now(|word, now| self.part(word, now, n)))
+        // Not by a clock that may be behind: what is short of `n` by that would be told to wait for an instant that is past.
+        self.check_up_to_at(n, self.clock.now_exactly())
     }
 
     /// Admits as many of `n` cells as conform at `at`; see [`check_up_to`](Self::check_up_to).
@@ -289,6 +290,16 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     }
 
     /// Brings the meter to rest, whatever it owes. Law 1 counts from here.
+    ///
+    /// ```
+    /// use ratelimit_meter::{LeakyBucket, Quota};
+    ///
+    /// let failures = LeakyBucket::from_quota("5/h".parse::<Quota>()?)?;
+    /// failures.charge(5);
+    /// failures.reset(); // the password was reset by mail
+    /// assert_eq!(failures.status().remaining(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset(&self) {
         self.lower(Nanos::END, |_, _| 0);
     }
