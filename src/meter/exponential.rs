@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 /// [`Decider`](crate::Decider)'s, but in place of law 1: in every window of length v at most k^-1 + L * v / p cells are admitted,
 /// where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above L. Law 3 for single cells.
 ///
-/// A decision is exact up to one unit of its word, of which a nanosecond has 12 to 16 (and a period 2^57 at most), always to the strict
-/// side; as in law 1, two units may be added to a window in all. From rest exactly L single cells pass, and n single cells are one batch, while L * L is below the units of a period (for
-/// L * L / p below 1e10 a second); a client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
+/// A decision is exact up to one unit of its word, to the strict side, of which a nanosecond has 12 to 16 where periods are below
+/// weeks (and fewer beyond: a period has 2^57 at most); as in law 1, two units may be added to a window in all. From rest exactly L
+/// single cells pass, and n single cells are one batch, while L * L is below the units of a period (for L * L / p below 1e10 a second);
+/// a client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
 ///
 /// # Batches
 ///
