@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 /// A decision is exact up to one unit of its word, to the strict side, of which a nanosecond has 12 to 16 where periods are below
 /// weeks (and fewer beyond: a period has 2^57 at most); as in law 1, two units may be added to a window in all. From rest exactly L
 /// single cells pass, and n single cells are one batch, while L * L is below the units of a period (where periods are below weeks, for
-/// L * L / p below 1e10 a second);
-/// a client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
+/// L * L / p below 1e10 a second); from between, the last of n single cells may have to wait a unit for each, n / 12 ns, where one batch
+/// of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
 ///
 /// # Batches
 ///

@@ -31,7 +31,7 @@ impl Status {
         }
     }
 
-    /// Returns how many cells would conform at once.
+    /// Returns how many cells would conform at once, as one batch.
     #[must_use]
     pub const fn remaining(&self) -> u32 {
         self.remaining
