@@ -1,7 +1,7 @@
 //! What a meter says when it says no.
 
 use crate::algorithms::Due;
-use crate::nanos;
+use crate::nanos::{self, Nanos};
 use crate::scale::Scale;
 use core::error::Error;
 use core::fmt;
@@ -42,6 +42,12 @@ impl NonConformance {
     #[inline]
     pub(crate) const fn new(beginning: Instant, scale: Scale, due: Due) -> Self {
         Self { beginning, scale, due }
+    }
+
+    /// Whether the cells conform at a time on the meter's own time line.
+    #[inline]
+    pub(crate) fn is_over_at(&self, at: Nanos) -> bool {
+        self.due.0 <= self.scale.volume_at(at)
     }
 
     /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.

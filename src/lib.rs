@@ -111,16 +111,20 @@ pub mod example_algorithms;
 mod lease;
 mod limit;
 mod meter;
+mod metered;
 mod nanos;
 mod quota;
+mod rule;
 mod scale;
+mod status;
 
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use meter::{Admitted, Exponential, GCRA, LeakyBucket, Meter, Reservation, Status, Taken};
+pub use meter::{Exponential, GCRA, LeakyBucket, Meter, Reservation};
 pub use nonzero_ext::nonzero;
 pub use quota::{ParseQuotaError, Quota};
+pub use status::{Admitted, Status, Taken};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,6 +2,7 @@ use super::Meter;
 use crate::algorithms::ExponentialAverage;
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
+use crate::metered::When;
 use crate::nanos::whole_nanos;
 use crate::quota::Quota;
 use core::num::NonZeroU32;
@@ -106,20 +107,23 @@ impl<C: Clock> Exponential<C> {
     /// ```
     #[must_use]
     pub fn strict(self) -> Self {
-        Self::at_rest(self.algorithm.strict(), self.clock, self.quota)
+        Self::at_rest(self.rule.algorithm.strict(), self.clock, self.rule.quota)
     }
 
     /// Returns the rate at `at`, in units of the limit per period; the limit itself at saturation. Changes nothing.
     #[must_use]
     pub fn rate_at(&self, at: Instant) -> f64 {
-        self.algorithm
-            .rate(self.cell.load(), self.volume(self.time_line.position(at)))
+        self.rate_when(When::At(at))
     }
 
     /// Returns the rate now, by the meter's clock; see [`rate_at`](Self::rate_at).
     #[must_use]
     pub fn rate(&self) -> f64 {
-        self.algorithm
-            .rate(self.cell.load(), self.volume(self.clock.position(&self.time_line)))
+        self.rate_when(When::Now)
+    }
+
+    fn rate_when(&self, when: When) -> f64 {
+        let now = self.rule.volume(when.position(self));
+        self.rule.algorithm.rate(self.cell.load(), now)
     }
 }

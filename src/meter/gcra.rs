@@ -4,7 +4,8 @@ use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
-use crate::nanos::{Nanos, TimeLine, whole_nanos};
+use crate::nanos::{Nanos, whole_nanos};
+use crate::rule::Rule;
 use std::time::{Duration, Instant};
 
 /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371): one instant of state, the theoretical arrival time.
@@ -77,20 +78,18 @@ impl GCRA {
         };
         let limit = Limit::of_interval(t_ns, tau_ns)?;
         let clock = DefaultClock;
-        let time_line = TimeLine::of_meter_made(clock.now());
+        let rule = Rule::made_at(clock.now(), VirtualScheduling::new(limit), None);
         let word = match tat.into() {
             None => 0,
-            Some(tat) => Some(time_line.nanos_until(tat))
+            Some(tat) => Some(rule.time_line.nanos_until(tat))
                 .filter(|&ns| ns <= Nanos::END.get() + t_ns + tau_ns)
                 .and_then(|ns| limit.scale().volume_of(ns))
                 .ok_or(InconsistentCapacity::TatTooLate)?,
         };
         Ok(Self {
-            algorithm: VirtualScheduling::new(limit),
-            time_line,
+            rule,
             cell: Cell::new(word),
             clock,
-            quota: None,
         })
     }
 }
@@ -136,11 +135,11 @@ impl From<&mut Builder> for GCRA {
 /// ```
 impl<C: Clock> From<&GCRA<C>> for Parameters {
     fn from(meter: &GCRA<C>) -> Self {
-        let limit = meter.algorithm.limit();
+        let limit = meter.rule.algorithm.limit();
         (
             Duration::from_nanos(limit.emission_interval_ns()),
             Duration::from_nanos(limit.tau_ns()),
-            meter.rested_from(),
+            meter.rule.rested_from(meter.cell.load()),
         )
     }
 }

@@ -52,8 +52,8 @@ impl<C: Clock> LeakyBucket<C> {
     /// A time before the last admission reads what has yet to drain from there, which may be more than the capacity.
     #[must_use]
     pub fn level_at(&self, at: Instant) -> u64 {
-        self.algorithm
-            .level(self.cell.load(), self.volume(self.time_line.position(at)))
+        let now = self.rule.volume(self.rule.time_line.position(at));
+        self.rule.algorithm.level(self.cell.load(), now)
     }
 
     /// Returns how much of the capacity is taken now, by the meter's clock; see [`level_at`](Self::level_at).

@@ -5,7 +5,6 @@ mod exponential;
 mod gcra;
 mod leaky_bucket;
 mod reservation;
-mod status;
 mod verbs;
 
 pub use builder::Builder;
@@ -13,17 +12,17 @@ pub use exponential::Exponential;
 pub use gcra::GCRA;
 pub use leaky_bucket::LeakyBucket;
 pub use reservation::Reservation;
-pub use status::{Status, Taken};
-pub use verbs::Admitted;
 
-use crate::algorithms::{Algorithm, Due};
+use crate::algorithms::Algorithm;
 use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
+use crate::metered::{self, Metered, Refusal, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
+use crate::rule::{Rule, Stepped};
 use core::fmt;
 use std::time::Instant;
 
@@ -47,12 +46,9 @@ use std::time::Instant;
 /// ```
 #[derive(Clone)]
 pub struct Meter<A, C = DefaultClock> {
-    algorithm: A,
-    time_line: TimeLine,
+    rule: Rule<A>,
     cell: Cell,
     clock: C,
-    /// What it was made of, if of a quota.
-    quota: Option<Quota>,
 }
 
 impl<A: Algorithm> Meter<A> {
@@ -79,11 +75,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// A meter at rest, made now by its clock.
     fn at_rest(algorithm: A, clock: C, quota: Option<Quota>) -> Self {
         Self {
-            algorithm,
-            time_line: TimeLine::of_meter_made(clock.now()),
+            rule: Rule::made_at(clock.now(), algorithm, quota),
             cell: Cell::new(0),
             clock,
-            quota,
         }
     }
 
@@ -101,7 +95,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> Meter<A, D> {
-        Meter::at_rest(self.algorithm, clock, self.quota)
+        Meter::at_rest(self.rule.algorithm, clock, self.rule.quota)
     }
 
     /// Decides one cell at `at`, and counts it if it conforms; [`Decider`] states the laws. Takes constant time.
@@ -123,7 +117,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.decide_at(1, at)
+        metered::check(self, When::At(at))
     }
 
     /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`] states the laws.
@@ -133,7 +127,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.decide_now(1)
+        metered::check(self, When::Now)
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`] states the laws. Takes
@@ -160,7 +154,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[inline]
     pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.batch(n, || self.decide_at(n, at))
+        metered::check_n(self, n, When::At(at))
     }
 
     /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`] states the
@@ -171,112 +165,56 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.batch(n, || self.decide_now(n))
+        metered::check_n(self, n, When::Now)
     }
 
-    #[inline]
-    fn batch(&self, n: u32, decide: impl FnOnce() -> Result<(), NonConformance>) -> Result<(), NegativeMultiDecision> {
-        if n == 0 {
-            return Ok(());
-        }
-        if n > self.algorithm.max_batch() {
-            return Err(NegativeMultiDecision::InsufficientCapacity(n));
-        }
-        decide().map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
-    }
-
-    #[inline]
-    fn decide_at(&self, n: u32, at: Instant) -> Result<(), NonConformance> {
-        let refused = self.step(self.time_line.position(at), |word, now| self.decision(word, now, n));
-        self.verdict(refused)
-    }
-
-    #[inline]
-    fn decide_now(&self, n: u32) -> Result<(), NonConformance> {
-        let refused = self.step_now(|word, now| self.decision(word, now, n));
-        self.verdict(refused)
-    }
-
-    /// The step of a decision: the new word, and when the cells are due if they were refused and count all the same.
-    #[inline]
-    fn decision(&self, word: u64, now: u64, n: u32) -> Result<(u64, Option<Due>), Due> {
-        match self.algorithm.decide(word, now, n) {
-            Ok(word) => Ok((word, None)),
-            Err(due) => match self.algorithm.refuse(word, now, n) {
-                Some(word) => Ok((word, Some(self.algorithm.due(word, n)))),
-                None => Err(due),
-            },
-        }
-    }
-
-    #[inline]
-    fn verdict(&self, refused: Result<Option<Due>, Due>) -> Result<(), NonConformance> {
-        match refused {
-            Ok(None) => Ok(()),
-            Ok(Some(due)) | Err(due) => Err(self.denial(due)),
-        }
-    }
-
-    #[inline]
-    fn denial(&self, due: Due) -> NonConformance {
-        NonConformance::new(self.time_line.beginning(), self.algorithm.scale(), due)
-    }
-
-    #[inline]
-    fn volume(&self, at: Nanos) -> u64 {
-        self.algorithm.scale().volume_at(at)
-    }
-
-    /// Takes one atomic step at a time, of which `step` is told the volume.
-    #[inline]
-    fn step<T, D>(&self, at: Nanos, step: impl Fn(u64, u64) -> Result<(u64, T), D>) -> Result<T, D> {
-        let now = self.volume(at);
-        self.cell.update(|word| step(word, now))
-    }
-
-    /// Takes one atomic step now, by the meter's clock.
-    #[inline]
-    fn step_now<T, D: IsDue>(&self, step: impl Fn(u64, u64) -> Result<(u64, T), D>) -> Result<T, D> {
-        self.now_or_exactly(|at| self.step(at, &step))
-    }
-
-    /// Does what is to be done now, and once more if it was denied for the clock's being behind: who waited until the instant of a
-    /// denial must not be denied for that.
-    #[inline]
-    fn now_or_exactly<T, D: IsDue>(&self, act: impl Fn(Nanos) -> Result<T, D>) -> Result<T, D> {
-        let exactly = || self.time_line.position(self.clock.now_exactly());
-        if self.algorithm.counts_refusals() {
-            // There is no once more.
-            return act(exactly());
-        }
-        let now = self.clock.position(&self.time_line);
-        act(now).or_else(|denied| {
-            if denied.due().0 <= self.volume(now.later(C::LAG_NS)) {
-                act(exactly())
-            } else {
-                Err(denied)
-            }
+    /// Draws half of the cells that conform now, at most `block` and at least `missing`.
+    pub(crate) fn draw(&self, missing: u32, block: u32) -> Result<u32, NonConformance> {
+        metered::step_now(self, |rule, word, now| {
+            // Told apart first: a dry meter is not asked how much there is.
+            rule.decide(word, now, missing)?;
+            let drawn = (rule.algorithm.room(word, now) / 2).min(block).max(missing);
+            rule.decide(word, now, drawn).map(|(word, _)| (word, drawn))
         })
     }
 
-    /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was. Reads the word once.
-    fn rested_from(&self) -> Option<Instant> {
-        match self.cell.load() {
-            0 => None,
-            word => Some(self.denial(self.algorithm.rested(word)).earliest_possible()),
-        }
+    pub(crate) fn max_batch(&self) -> u32 {
+        self.rule.algorithm.max_batch()
     }
 }
 
-/// A denial's reason, alone or with more.
-trait IsDue {
-    fn due(&self) -> Due;
-}
+impl<A: Algorithm, C: Clock> Metered for Meter<A, C> {
+    type Algorithm = A;
+    type Clock = C;
 
-impl IsDue for Due {
     #[inline]
-    fn due(&self) -> Due {
-        *self
+    fn clock(&self) -> &C {
+        &self.clock
+    }
+
+    #[inline]
+    fn time_line(&self) -> &TimeLine {
+        &self.rule.time_line
+    }
+
+    #[inline]
+    fn counts_refusals(&self) -> bool {
+        self.rule.algorithm.counts_refusals()
+    }
+
+    #[inline]
+    fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
+        read(&self.rule, self.cell.load())
+    }
+
+    #[inline]
+    fn step<T, R: Refusal>(
+        &self,
+        at: Nanos,
+        step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
+    ) -> Result<T, R> {
+        let now = self.rule.volume(at);
+        self.cell.update(|word| step(&self.rule, word, now))
     }
 }
 
@@ -316,8 +254,9 @@ impl<A: Algorithm> TryFrom<Quota> for Meter<A> {
 impl<A: Algorithm, C: Clock> fmt::Debug for Meter<A, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct(A::NAME);
-        self.algorithm.describe(&mut fields);
-        fields.field("rested_from", &self.rested_from()).finish_non_exhaustive()
+        self.rule.algorithm.describe(&mut fields);
+        let rested_from = self.rule.rested_from(self.cell.load());
+        fields.field("rested_from", &rested_from).finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@ use super::Meter;
 use crate::algorithms::Algorithm;
 use crate::clock::{Clock, DefaultClock};
 use crate::decision::NegativeMultiDecision;
+use crate::metered::{self, Denied, Metered, When};
 use crate::nanos::{self, Nanos};
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     ///
     /// [`NegativeMultiDecision`], and nothing has changed, if they conform only later, or never.
     pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, self.time_line.position(self.clock.now_exactly()))
+        self.reserve_as_at(n, longest_wait, When::Now.exact_position(self))
     }
 
     /// Takes `n` cells that conform at `at` or within `longest_wait` of it; see [`reserve`](Self::reserve).
@@ -53,7 +54,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         longest_wait: Duration,
         at: Instant,
     ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, self.time_line.position(at))
+        self.reserve_as_at(n, longest_wait, When::At(at).exact_position(self))
     }
 
     fn reserve_as_at(
@@ -62,32 +63,38 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         longest_wait: Duration,
         at: Nanos,
     ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        let by = self.volume(at.later(nanos::nanos(longest_wait)));
+        let rule = &self.rule;
+        let by = rule.volume(at.later(nanos::nanos(longest_wait)));
         let mut reservation = Reservation {
             meter: self.clone(),
             cells: n,
-            at: self.volume(at),
-            acts: nanos::after(self.time_line.beginning(), at.get()),
+            at: rule.volume(at),
+            acts: nanos::after(rule.time_line.beginning(), at.get()),
             counted: 0,
         };
-        self.batch(n, || {
-            let step = self.step(at, |word, now| {
-                let due = self.algorithm.due(word, n);
-                if due.0 > by {
-                    return Err(due);
-                }
+        if n == 0 {
+            return Ok(reservation);
+        }
+        if !rule.can_conform(n) {
+            return Err(Denied::Never.batch_of(n));
+        }
+        let step = self.step(at, |rule, word, now| {
+            let due = rule.algorithm.due(word, n);
+            let word = if due.0 > by {
+                Err(due)
+            } else {
                 // They count from when they conform.
-                let word = self.algorithm.decide(word, due.0.max(now), n)?;
-                Ok((word, (word, due)))
-            });
-            let (counted, due) = step.map_err(|due| self.denial(due))?;
-            reservation.counted = counted;
-            if due.0 > reservation.at {
-                reservation.at = due.0;
-                reservation.acts = self.denial(due).earliest_possible();
-            }
-            Ok(())
-        })?;
+                rule.algorithm.decide(word, due.0.max(now), n)
+            };
+            word.map(|word| (word, (word, due)))
+                .map_err(|due| Denied::Until(rule.denial(due)))
+        });
+        let (counted, due) = step.map_err(|denied| denied.batch_of(n))?;
+        reservation.counted = counted;
+        if due.0 > reservation.at {
+            reservation.at = due.0;
+            reservation.acts = rule.denial(due).earliest_possible();
+        }
         Ok(reservation)
     }
 }
@@ -132,20 +139,17 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(self) {
-        let now = self.meter.clock.position(&self.meter.time_line);
-        self.cancel_as_at(now);
+        self.give_back(When::Now);
     }
 
     /// Gives back what of the cells has not drained by `at`; see [`cancel`](Self::cancel).
     pub fn cancel_at(self, at: Instant) {
-        let at = self.meter.time_line.position(at);
-        self.cancel_as_at(at);
+        self.give_back(When::At(at));
     }
 
-    fn cancel_as_at(&self, at: Nanos) {
+    fn give_back(&self, when: When) {
         if self.cells > 0 {
-            let algorithm = &self.meter.algorithm;
-            self.meter.lower(at, |word, now| {
+            metered::lower(&self.meter, when.position(&self.meter), |algorithm, word, now| {
                 algorithm.cancel(word, now, self.cells, self.at, self.counted)
             });
         }

@@ -1,5 +1,7 @@
+//! How a meter stands, and what some verbs tell along with it.
+
 use crate::algorithms::{Decide, Due};
-use crate::decision::NegativeMultiDecision;
+use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::nanos::Nanos;
 use crate::quota::Quota;
 use crate::scale::Scale;
@@ -19,7 +21,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn of(algorithm: &impl Decide, quota: Option<Quota>, word: u64, at: Nanos) -> Self {
+    pub(crate) fn of(algorithm: &impl Decide, quota: Option<Quota>, word: u64, at: Nanos) -> Self {
         let scale = algorithm.scale();
         Self {
             at,
@@ -70,8 +72,16 @@ pub struct Taken {
 }
 
 impl Taken {
-    pub(super) const fn new(decision: Result<(), NegativeMultiDecision>, status: Status) -> Self {
+    pub(crate) const fn new(decision: Result<(), NegativeMultiDecision>, status: Status) -> Self {
         Self { decision, status }
+    }
+
+    /// The denial, if it was one that ends.
+    pub(crate) const fn denial(&self) -> Option<&NonConformance> {
+        match &self.decision {
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Some(denial),
+            _ => None,
+        }
     }
 
     /// Returns the decision.
@@ -87,5 +97,30 @@ impl Taken {
     #[must_use]
     pub const fn status(&self) -> Status {
         self.status
+    }
+}
+
+/// What [`Meter::check_up_to`](crate::Meter::check_up_to) let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    cells: u32,
+    next: Option<NonConformance>,
+}
+
+impl Admitted {
+    pub(crate) const fn new(cells: u32, next: Option<NonConformance>) -> Self {
+        Self { cells, next }
+    }
+
+    /// Returns how many cells were admitted, of those asked for; perhaps none.
+    #[must_use]
+    pub const fn cells(&self) -> u32 {
+        self.cells
+    }
+
+    /// Returns, if fewer were admitted than asked for, from when on the next cell conforms.
+    #[must_use]
+    pub const fn next(&self) -> Option<NonConformance> {
+        self.next
     }
 }

@@ -1,0 +1,107 @@
+//! What a word means: a limit on a time line. All here is pure: a word and the volume drained by now in, what becomes of it out.
+
+use crate::algorithms::{Algorithm, Due};
+use crate::decision::NonConformance;
+use crate::nanos::{Nanos, TimeLine};
+use crate::quota::Quota;
+use crate::status::Status;
+use std::time::Instant;
+
+/// A limit on a time line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule<A> {
+    pub(crate) algorithm: A,
+    pub(crate) time_line: TimeLine,
+    /// What the limit was made of, if of a quota.
+    pub(crate) quota: Option<Quota>,
+}
+
+/// What a step makes: the new word and what else there is to tell.
+pub(crate) type Stepped<T> = (u64, T);
+
+impl<A: Algorithm> Rule<A> {
+    /// A rule whose time line begins a day before it is made.
+    pub(crate) fn made_at(made: Instant, algorithm: A, quota: Option<Quota>) -> Self {
+        Self {
+            algorithm,
+            time_line: TimeLine::of_meter_made(made),
+            quota,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn volume(&self, at: Nanos) -> u64 {
+        self.algorithm.scale().volume_at(at)
+    }
+
+    #[inline]
+    pub(crate) fn denial(&self, due: Due) -> NonConformance {
+        NonConformance::new(self.time_line.beginning(), self.algorithm.scale(), due)
+    }
+
+    /// Whether `n` cells can conform at once at all.
+    #[inline]
+    pub(crate) fn can_conform(&self, n: u32) -> bool {
+        n <= self.algorithm.max_batch()
+    }
+
+    /// Decides `n` cells, at least one and not too many: a denial that counts all the same is told with the word.
+    #[inline]
+    pub(crate) fn decide(
+        &self,
+        word: u64,
+        now: u64,
+        n: u32,
+    ) -> Result<Stepped<Option<NonConformance>>, NonConformance> {
+        match self.algorithm.decide(word, now, n) {
+            Ok(word) => Ok((word, None)),
+            Err(due) => match self.algorithm.refuse(word, now, n) {
+                Some(word) => Ok((word, Some(self.denial(self.algorithm.due(word, n))))),
+                None => Err(self.denial(due)),
+            },
+        }
+    }
+
+    /// The answer to `n` cells, at least one and not too many.
+    #[inline]
+    pub(crate) fn look(&self, word: u64, now: u64, n: u32) -> Result<(), NonConformance> {
+        let due = self.algorithm.due(word, n);
+        if due.0 <= now { Ok(()) } else { Err(self.denial(due)) }
+    }
+
+    /// Admits a part of `n` cells, at least one: how many, and when the next one is due.
+    pub(crate) fn admit_part(
+        &self,
+        word: u64,
+        now: u64,
+        n: u32,
+    ) -> Result<Stepped<(u32, Option<NonConformance>)>, NonConformance> {
+        let cells = self.algorithm.room(word, now).min(n);
+        let admitted = match cells {
+            0 => word,
+            _ => self
+                .algorithm
+                .decide(word, now, cells)
+                .map_err(|due| self.denial(due))?,
+        };
+        if cells == n {
+            return Ok((admitted, (cells, None)));
+        }
+        let refused = self.algorithm.refuse(admitted, now, n - cells);
+        let word = refused.unwrap_or(admitted);
+        let next = self.denial(self.algorithm.due(word, 1));
+        if cells == 0 && refused.is_none() {
+            return Err(next);
+        }
+        Ok((word, (cells, Some(next))))
+    }
+
+    pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
+        Status::of(&self.algorithm, self.quota, word, at)
+    }
+
+    /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was.
+    pub(crate) fn rested_from(&self, word: u64) -> Option<Instant> {
+        (word > 0).then(|| self.denial(self.algorithm.rested(word)).earliest_possible())
+    }
+}
