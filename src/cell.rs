@@ -108,7 +108,7 @@ fn update<T, D>(word: &impl Word, decide: impl Fn(u64) -> Result<(u64, T), D>) -
 /// The winner keeps the line for its next decisions instead of passing it to and fro. Two threads on one word, per call: no pause
 /// 43 ns and a 99.9th percentile of 0.2 us, these 25 ns and 0.6 us, four times as long 23 ns and 2.3 us (table in
 /// `docs/benchmarks.md`). A hint takes 28 ns on Zen 5 and 56 ns on Skylake and later, so that one call pauses for at most 1.8 us.
-const PAUSES: u32 = 2;
+pub(crate) const PAUSES: u32 = 2;
 const HINTS: u32 = 16;
 
 #[cold]
@@ -136,7 +136,8 @@ fn retry<T, D>(
     }
 }
 
-fn pause() {
+/// Pauses after a lost race.
+pub(crate) fn pause() {
     // Loom takes a hint for a yield, and has no caches to be kind to.
     if cfg!(not(ratelimit_meter_loom)) {
         (0..HINTS).for_each(|_| spin_loop());

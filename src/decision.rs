@@ -44,6 +44,11 @@ impl NonConformance {
         Self { beginning, scale, due }
     }
 
+    /// When it is over, on its scale.
+    pub(crate) const fn due(&self) -> (Scale, Due) {
+        (self.scale, self.due)
+    }
+
     /// Whether the cells conform at a time on the meter's own time line.
     #[inline]
     pub(crate) fn is_over_at(&self, at: Nanos) -> bool {

@@ -20,7 +20,7 @@ pub(crate) trait Metered {
     /// Whether refused cells count.
     fn counts_refusals(&self) -> bool;
 
-    /// Reads the word once.
+    /// Reads the word once, whether it could be stepped or not.
     fn read<T>(&self, at: Nanos, read: impl FnOnce(&Rule<Self::Algorithm>, u64) -> T) -> T;
 
     /// Replaces the word by what `step` makes of it and the volume drained, in one atomic step, or leaves it alone if `step` refuses.
@@ -29,12 +29,21 @@ pub(crate) trait Metered {
         at: Nanos,
         step: impl Fn(&Rule<Self::Algorithm>, u64, u64) -> Result<Stepped<T>, R>,
     ) -> Result<T, R>;
+
+    /// Looks what a step would come to.
+    #[inline]
+    fn look<R: Refusal>(&self, at: Nanos, look: impl Fn(&Rule<Self::Algorithm>, u64, u64) -> Result<(), R>) -> Result<(), R> {
+        self.read(at, |rule, word| look(rule, word, rule.volume(at)))
+    }
 }
 
 /// Why a step was not taken.
 pub(crate) trait Refusal {
-    /// Until when it is refused, if for want of room.
+    /// What would be waited for, if waiting helps.
     fn denial(&self) -> Option<&NonConformance>;
+
+    /// There is no word to step, and until when, as seen at a time.
+    fn for_want_of_a_word(denial: NonConformance, at: Nanos) -> Self;
 }
 
 /// When a verb is done.
@@ -85,6 +94,10 @@ impl Refusal for NonConformance {
     fn denial(&self) -> Option<&NonConformance> {
         Some(self)
     }
+
+    fn for_want_of_a_word(denial: NonConformance, _at: Nanos) -> Self {
+        denial
+    }
 }
 
 /// Why a batch is refused, which is told with its size.
@@ -101,6 +114,10 @@ impl Refusal for Denied {
             Self::Until(denial) => Some(denial),
         }
     }
+
+    fn for_want_of_a_word(denial: NonConformance, _at: Nanos) -> Self {
+        Self::Until(denial)
+    }
 }
 
 impl Denied {
@@ -113,12 +130,16 @@ impl Denied {
     }
 }
 
-/// A batch that was not taken, and how the meter stood then.
-struct NotTaken(Taken);
+/// A decision, and how the meter stood after it.
+struct Told(Result<(), Denied>, Status);
 
-impl Refusal for NotTaken {
+impl Refusal for Told {
     fn denial(&self) -> Option<&NonConformance> {
-        self.0.denial()
+        self.0.as_ref().err().and_then(Denied::denial)
+    }
+
+    fn for_want_of_a_word(denial: NonConformance, at: Nanos) -> Self {
+        Self(Err(Denied::Until(denial)), Status::without_a_word(&denial, at))
     }
 }
 
@@ -128,6 +149,10 @@ struct Unchanged;
 impl Refusal for Unchanged {
     fn denial(&self) -> Option<&NonConformance> {
         None
+    }
+
+    fn for_want_of_a_word(_denial: NonConformance, _at: Nanos) -> Self {
+        Self
     }
 }
 
@@ -176,37 +201,37 @@ pub(crate) fn peek_n(meter: &impl Metered, n: u32, when: When) -> Result<(), Neg
         return Ok(());
     }
     let looked = when.act(meter, |at| {
-        meter.read(at, |rule, word| {
+        meter.look(at, |rule, word, now| {
             if !rule.can_conform(n) {
                 return Err(Denied::Never);
             }
-            rule.look(word, rule.volume(at), n).map_err(Denied::Until)
+            rule.look(word, now, n).map_err(Denied::Until)
         })
     });
     looked.map_err(|denied| denied.batch_of(n))
 }
 
 pub(crate) fn take(meter: &impl Metered, n: u32, when: When) -> Taken {
-    let denied = |denial| Err(NegativeMultiDecision::BatchNonConforming(n, denial));
     let taken = when.act(meter, |at| {
         meter.step(at, |rule, word, now| {
-            let as_it_is = |decision| Err(NotTaken(Taken::new(decision, rule.status(word, at))));
+            let as_it_is = |decision| Err(Told(decision, rule.status(word, at)));
             if n == 0 {
                 return as_it_is(Ok(()));
             }
             if !rule.can_conform(n) {
-                return as_it_is(Err(NegativeMultiDecision::InsufficientCapacity(n)));
+                return as_it_is(Err(Denied::Never));
             }
             match rule.decide(word, now, n) {
                 Ok((new, counted)) => {
-                    let taken = Taken::new(counted.map_or(Ok(()), denied), rule.status(new, at));
-                    Ok((new, taken))
+                    let decision = counted.map_or(Ok(()), |denial| Err(Denied::Until(denial)));
+                    Ok((new, Told(decision, rule.status(new, at))))
                 }
-                Err(denial) => as_it_is(denied(denial)),
+                Err(denial) => as_it_is(Err(Denied::Until(denial))),
             }
         })
     });
-    taken.unwrap_or_else(|NotTaken(taken)| taken)
+    let (Ok(Told(decision, status)) | Err(Told(decision, status))) = taken;
+    Taken::new(decision.map_err(|denied| denied.batch_of(n)), status)
 }
 
 pub(crate) fn check_up_to(meter: &impl Metered, n: u32, when: When) -> Admitted {

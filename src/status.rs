@@ -33,6 +33,19 @@ impl Status {
         }
     }
 
+    /// How a meter stands that has no word until a denial is over.
+    pub(crate) const fn without_a_word(denial: &NonConformance, at: Nanos) -> Self {
+        let (scale, due) = denial.due();
+        Self {
+            at,
+            scale,
+            remaining: 0,
+            next: due,
+            rested: due,
+            quota: None,
+        }
+    }
+
     /// Returns how many cells would conform at once, as one batch.
     #[must_use]
     pub const fn remaining(&self) -> u32 {
@@ -74,14 +87,6 @@ pub struct Taken {
 impl Taken {
     pub(crate) const fn new(decision: Result<(), NegativeMultiDecision>, status: Status) -> Self {
         Self { decision, status }
-    }
-
-    /// The denial, if it was one that ends.
-    pub(crate) const fn denial(&self) -> Option<&NonConformance> {
-        match &self.decision {
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Some(denial),
-            _ => None,
-        }
     }
 
     /// Returns the decision.

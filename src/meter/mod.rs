@@ -3,6 +3,7 @@
 mod builder;
 mod exponential;
 mod gcra;
+mod kind;
 mod leaky_bucket;
 mod reservation;
 mod verbs;
@@ -10,6 +11,7 @@ mod verbs;
 pub use builder::Builder;
 pub use exponential::Exponential;
 pub use gcra::GCRA;
+pub use kind::MeterKind;
 pub use leaky_bucket::LeakyBucket;
 pub use reservation::Reservation;
 
@@ -46,9 +48,9 @@ use std::time::Instant;
 /// ```
 #[derive(Clone)]
 pub struct Meter<A, C = DefaultClock> {
-    rule: Rule<A>,
+    pub(crate) rule: Rule<A>,
     cell: Cell,
-    clock: C,
+    pub(crate) clock: C,
 }
 
 impl<A: Algorithm> Meter<A> {

@@ -1,0 +1,353 @@
+//! Where a key's meter is kept, and how it gets there.
+//!
+//! # What is there
+//!
+//! A key belongs to one *bucket* of [`LINES`] cache lines of [`WIDTH`] slots, and in it has a *home*, the slot from which its search
+//! goes around. A slot holds an id and a word: of nobody (never taken), of a *resident* key and its meter, or of a key that has a
+//! *tentative* claim on it. An intent, also a pair, says whether the bucket is moving somebody in; a watermark is the latest time
+//! at which a slot was taken from a meter at rest.
+//!
+//! # How a key moves in
+//!
+//! Let the intent be idle, of turn s. A claimant who has searched the whole bucket and not found the key
+//!
+//! 1. puts a tentative claim in a slot, by one exchange for what it saw there: nobody, a tentative claim of another turn, or a
+//!    resident at rest as of the watermark, which it has raised to its own time before;
+//! 2. exchanges the idle intent of turn s for one that names the claim;
+//! 3. as would anybody who comes by: exchanges the claim for a resident meter at rest, and then the intent for an idle one of turn s + 1.
+//!
+//! Who fails in 1 or 2 searches again. A claim is known by its key, its turn and a ticket, and no two are the same.
+//!
+//! # What holds, and why
+//!
+//! - **A key is in one slot at most.** It is made a resident only by step 3, which exchanges the one claim that the intent names. While
+//!   the intent is idle of turn s nobody is made a resident: claims of earlier intents were exchanged, or lost, before their turn ended,
+//!   and a claim never returns. So who has read the intent, searched, and then exchanged the same intent, knows that the key was absent
+//!   all the while.
+//! - **No charge is lost or misplaced.** A charge is one exchange of id and word together: it lands on the key it was decided for, as of
+//!   the word it was decided on, or does not happen. What is overwritten is nobody's, a claim, on which no charge can be, or a meter at
+//!   rest: the same as none (the lemma of the design).
+//! - **Time going back makes no credit.** A slot is taken as of the watermark, not of the claimant's time if that is earlier, and a key
+//!   moves in at rest as of the watermark. What was forgotten had drained by then.
+//! - **Lock-free.** Whoever meets an intent finishes it, with two exchanges. An exchange of a slot fails because somebody was charged
+//!   or put a claim there, and each puts at most one claim per turn; one of the intent, because a turn ended. A claim whose owner stands
+//!   still is free in the next turn, and if there is nothing else in this one, others carry it out. A resident at rest who is not charged yet may lose
+//!   the slot, but only to a claimant whose time is later.
+
+use super::slot::{AtomicU64, Ordering, Pair, Slot};
+use crate::nanos::Nanos;
+
+/// How many cache lines of slots a bucket has.
+pub(super) const LINES: usize = if cfg!(ratelimit_meter_loom) { 2 } else { 15 };
+
+/// How many slots a line has.
+pub(super) const WIDTH: usize = if cfg!(ratelimit_meter_loom) { 1 } else { 4 };
+
+/// The bits of an id that are not the key's: the tier, and whether the claim is tentative.
+const TIER: u64 = 0b0_1111;
+const TENTATIVE: u64 = 0b1_0000;
+
+/// The mark of a claim: the index of its slot, a ticket, and the turn.
+const INDEX_BITS: u32 = 6;
+const TICKET_BITS: u32 = 18;
+const TURN_BITS: u32 = 64 - INDEX_BITS - TICKET_BITS;
+
+/// A key as slots know it, and where its search begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    bits: u64,
+    line: usize,
+    first: usize,
+}
+
+impl Key {
+    /// The key of a hash all of whose bits are as good as random.
+    #[inline]
+    pub(super) fn of_hash(hash: u64) -> Self {
+        let bits = hash & !(TIER | TENTATIVE);
+        Self {
+            // 0 is nobody.
+            bits: if bits == 0 { TENTATIVE << 1 } else { bits },
+            line: ((hash & 0xffff_ffff) * LINES as u64 >> 32) as usize,
+            first: (hash >> 32) as usize % WIDTH,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn resident(self, tier: u8) -> u64 {
+        self.bits | tier as u64
+    }
+
+    #[inline]
+    const fn is_resident_in(self, pair: Pair) -> bool {
+        pair.id & !TIER == self.bits
+    }
+}
+
+impl Pair {
+    /// Nobody was ever here.
+    #[inline]
+    const fn is_untaken(self) -> bool {
+        self.id == 0
+    }
+
+    const fn is_tentative(self) -> bool {
+        self.id & TENTATIVE != 0
+    }
+
+    #[inline]
+    pub(super) const fn tier(self) -> u8 {
+        (self.id & TIER) as u8
+    }
+
+    /// Of a claim or an intent.
+    const fn turn(self) -> u64 {
+        self.word >> (INDEX_BITS + TICKET_BITS)
+    }
+}
+
+/// What the words of each tier mean.
+pub(super) trait Tiers {
+    /// The word of a meter that is at rest from `at` on, and not before.
+    fn at_rest_from(&self, tier: u8, at: Nanos) -> u64;
+
+    /// Whether the meter is at rest, and was before.
+    fn was_at_rest(&self, tier: u8, word: u64, at: Nanos) -> bool {
+        word < self.at_rest_from(tier, at)
+    }
+
+    /// Whether a resident's meter is not at rest.
+    fn is_live(&self, resident: Pair, at: Nanos) -> bool {
+        resident.word > self.at_rest_from(resident.tier(), at)
+    }
+
+    /// From when on the meter is at rest.
+    fn rests_at(&self, tier: u8, word: u64) -> Nanos;
+}
+
+/// What came of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claimed {
+    /// The key may be there now.
+    Perhaps,
+    /// All slots are others', of which this one rests first.
+    Full { nearest: Pair },
+    /// A meter that was not at rest made room.
+    Forgiven,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Bucket {
+    header: Header,
+    lines: [Line; LINES],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Header {
+    intent: Slot,
+    watermark: AtomicU64,
+    tickets: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Line([Slot; WIDTH]);
+
+/// What a search by a claimant came to.
+enum Search {
+    Present,
+    Room(usize, Pair),
+    /// Somebody else's claim of this turn is all there is.
+    Claim(Pair),
+    Full(usize, Pair),
+}
+
+impl Bucket {
+    /// The slot of a key and what it held, if the key is there.
+    #[inline]
+    pub(super) fn find(&self, key: Key) -> Option<(&Slot, Pair)> {
+        for line in 0..LINES {
+            let Line(slots) = &self.lines[(key.line + line) % LINES];
+            let mut may_be_further = true;
+            for slot in 0..WIDTH {
+                let slot = &slots[(key.first + slot) % WIDTH];
+                let pair = slot.load();
+                if key.is_resident_in(pair) {
+                    return Some((slot, pair));
+                }
+                may_be_further &= !pair.is_untaken();
+            }
+            // A claimant takes the first line that has room, and what was taken is never untaken again.
+            if !may_be_further {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The slot of a key and what it held; or that it was absent all at one moment.
+    pub(super) fn find_or_know(&self, key: Key, tiers: &(impl Tiers + ?Sized)) -> Option<(&Slot, Pair)> {
+        loop {
+            let idle = self.idle(tiers);
+            let found = self.find(key);
+            if found.is_some() || self.header.intent.load() == idle {
+                return found;
+            }
+        }
+    }
+
+    /// The latest time at which a slot was taken from a meter at rest.
+    pub(super) fn watermark(&self) -> Nanos {
+        // ORDERING: relaxed; who acts on a slot that was taken has acquired what was raised before it was, and who does not needs
+        // nothing. Test: `tests/loom/keyed.rs`, the last cell of a key whose slot was taken.
+        Nanos::clamped(self.header.watermark.load(Ordering::Relaxed))
+    }
+
+    /// Tries once to move a key in that was not found, at rest; `forgive` says whether somebody may be moved out who is not.
+    pub(super) fn claim(&self, key: Key, tier: u8, at: Nanos, forgive: bool, tiers: &(impl Tiers + ?Sized)) -> Claimed {
+        let idle = self.idle(tiers);
+        let now = at.max(self.watermark());
+        let (index, seen, forgiven) = match self.search(key, idle.turn(), now, tiers) {
+            Search::Present => return Claimed::Perhaps,
+            Search::Room(index, seen) => (index, seen, false),
+            Search::Claim(claim) => {
+                // Its claimant found its key absent in this turn, which has not ended if the exchange succeeds.
+                let _ = self.header.intent.exchange(idle, intended(claim));
+                return Claimed::Perhaps;
+            }
+            Search::Full(index, seen) if forgive => (index, seen, true),
+            Search::Full(_, nearest) if self.header.intent.load() == idle => return Claimed::Full { nearest },
+            Search::Full(..) => return Claimed::Perhaps,
+        };
+        if !seen.is_untaken() && !seen.is_tentative() {
+            // ORDERING: relaxed; the exchange of the slot below releases it.
+            self.header.watermark.fetch_max(now.get(), Ordering::Relaxed);
+        }
+        // ORDERING: relaxed; only that no two are the same. They come around after 2^18, by when the turn has changed.
+        let ticket = self.header.tickets.fetch_add(1, Ordering::Relaxed) % (1 << TICKET_BITS);
+        let mark = idle.word | ticket << INDEX_BITS | index as u64;
+        let intent = Pair {
+            id: key.resident(tier),
+            word: mark,
+        };
+        if self.slot(index).exchange(seen, tentative(intent)).is_err() {
+            return Claimed::Perhaps;
+        }
+        if self.header.intent.exchange(idle, intent).is_ok() {
+            self.finish(intent, tiers);
+        }
+        if forgiven { Claimed::Forgiven } else { Claimed::Perhaps }
+    }
+
+    /// Who rests first of those that leave no room for a key that is not there.
+    pub(super) fn nearest_if_full(&self, key: Key, at: Nanos, tiers: &(impl Tiers + ?Sized)) -> Option<Pair> {
+        let turn = self.idle(tiers).turn();
+        match self.search(key, turn, at.max(self.watermark()), tiers) {
+            Search::Full(_, nearest) => Some(nearest),
+            _ => None,
+        }
+    }
+
+    /// All residents.
+    pub(super) fn residents(&self) -> impl Iterator<Item = Pair> {
+        let pairs = self.lines.iter().flat_map(|Line(slots)| slots.iter().map(Slot::load));
+        pairs.filter(|pair| !pair.is_untaken() && !pair.is_tentative())
+    }
+
+    /// The intent once there is none, what was intended having been done.
+    fn idle(&self, tiers: &(impl Tiers + ?Sized)) -> Pair {
+        loop {
+            let intent = self.header.intent.load();
+            if intent.id == 0 {
+                return intent;
+            }
+            self.finish(intent, tiers);
+        }
+    }
+
+    /// Does what is intended, unless that is done.
+    fn finish(&self, intent: Pair, tiers: &(impl Tiers + ?Sized)) {
+        let index = intent.word % (1 << INDEX_BITS);
+        let resident = Pair {
+            id: intent.id,
+            word: tiers.at_rest_from(intent.tier(), self.watermark()),
+        };
+        // Whoever fails finds it done.
+        let _ = self.slot(index as usize).exchange(tentative(intent), resident);
+        let turn = (intent.turn() + 1) % (1 << TURN_BITS);
+        let idle = Pair {
+            id: 0,
+            word: turn << (INDEX_BITS + TICKET_BITS),
+        };
+        let _ = self.header.intent.exchange(intent, idle);
+    }
+
+    fn search(&self, key: Key, turn: u64, now: Nanos, tiers: &(impl Tiers + ?Sized)) -> Search {
+        let mut room = None;
+        let mut claim = None;
+        let mut nearest: Option<(usize, Pair, Nanos)> = None;
+        for line in 0..LINES {
+            let line = (key.line + line) % LINES;
+            let mut may_be_further = true;
+            for slot in 0..WIDTH {
+                let index = line * WIDTH + (key.first + slot) % WIDTH;
+                let pair = self.slot(index).load();
+                if key.is_resident_in(pair) {
+                    return Search::Present;
+                }
+                if pair.is_untaken() {
+                    // Rather than a slot that somebody may come back to.
+                    if may_be_further && room.is_none_or(|(other, _)| other / WIDTH == line) {
+                        room = Some((index, pair));
+                    }
+                    may_be_further = false;
+                } else if pair.is_tentative() {
+                    if pair.turn() == turn {
+                        claim = Some(pair);
+                    } else {
+                        room = room.or(Some((index, pair)));
+                    }
+                } else if tiers.was_at_rest(pair.tier(), pair.word, now) {
+                    room = room.or(Some((index, pair)));
+                } else if room.is_none() {
+                    let rests = tiers.rests_at(pair.tier(), pair.word);
+                    if nearest.is_none_or(|(.., sooner)| rests < sooner) {
+                        nearest = Some((index, pair, rests));
+                    }
+                }
+            }
+            if !may_be_further {
+                break;
+            }
+        }
+        match (room, nearest, claim) {
+            (Some((index, pair)), ..) => Search::Room(index, pair),
+            (None, Some((index, pair, _)), _) => Search::Full(index, pair),
+            (None, None, Some(claim)) => Search::Claim(claim),
+            // A slot is nobody's, a claim, at rest or not.
+            (None, None, None) => Search::Present,
+        }
+    }
+
+    fn slot(&self, index: usize) -> &Slot {
+        &self.lines[index / WIDTH].0[index % WIDTH]
+    }
+}
+
+/// The claim that an intent names.
+const fn tentative(intent: Pair) -> Pair {
+    Pair {
+        id: intent.id | TENTATIVE,
+        word: intent.word,
+    }
+}
+
+/// The intent that names a claim.
+const fn intended(claim: Pair) -> Pair {
+    Pair {
+        id: claim.id & !TENTATIVE,
+        word: claim.word,
+    }
+}

@@ -1,0 +1,226 @@
+//! A meter per key, in memory that is chosen once.
+//!
+//! [`KeyedMeter`] is the type. This module holds what goes with it: how it is [built](Builder), [what happens when there is no
+//! slot](WhenFull), its [hash](KeyHashes) and its [statistics](Stats).
+
+mod bucket;
+mod builder;
+mod entry;
+mod error;
+mod hasher;
+mod slot;
+mod stats;
+mod table;
+mod verbs;
+
+pub use builder::Builder;
+pub use error::{InvalidTable, NoSuchTier};
+pub use hasher::{KeyHasher, KeyHashes};
+pub use stats::Stats;
+
+use crate::algorithms::Algorithm;
+use crate::meter::{GCRA, Meter, MeterKind};
+use crate::quota::Quota;
+use crate::rule::Rule;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::{BuildHasher, Hash};
+use core::marker::PhantomData;
+use entry::Entry;
+use std::sync::Arc;
+use table::Table;
+
+/// What to do about a key that is not there when all slots it might take are live others'.
+///
+/// Each is counted ([`Stats`]), never silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// Forgives what the key that is nearest to rest still owes, and takes its slot: no new key is turned away.
+    #[default]
+    Forgive,
+    /// Denies, with the instant at which the nearest is at rest: nobody is forgiven anything.
+    Deny,
+    /// Admits and forgets: no key suffers for another.
+    Admit,
+}
+
+/// A meter per key `K`, each as a meter `M` would be, in a table of fixed size: nothing is allocated, locked, swept or run in the
+/// background once it is built.
+///
+/// A slot is 16 bytes: 64 bits of a keyed hash and of what goes with it, and the word of a meter. No key is stored, so any `Hash` will do,
+/// and what a key type borrows as (`&str` for `String`). A meter at rest is as good as none, so its slot is free for the next key: the
+/// table has to hold the keys that owe something now, not those ever seen.
+///
+/// ```
+/// use ratelimit_meter::{KeyedMeter, Quota};
+///
+/// // Ten requests a second for each client, for up to 100,000 clients at once: 3 MB.
+/// let clients = KeyedMeter::<String>::with_capacity("10/s".parse::<Quota>()?, 100_000)?;
+/// for _ in 0..10 {
+///     clients.check("192.0.2.1")?;
+/// }
+/// assert!(clients.check("192.0.2.1").is_err());
+/// assert!(clients.check("192.0.2.2").is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # How large
+///
+/// Live keys are those not at rest: as many as new keys arrive while one takes to rest, by Little's law. A million new keys a second
+/// with one request each at 10/s are live for 0.1 s each: 100,000. With as many live keys as [`with_capacity`](Self::with_capacity) was told,
+/// fewer than one decision in 100,000 finds all the slots its key may take live others'; then [`WhenFull`] says what is done.
+/// A key may take any of the 60 slots of a bucket of 1 KiB, its search begins at one and usually ends in that cache line. A table takes
+/// 29 bytes for each key it is meant for. (An [`Exponential`](crate::Exponential) is at rest 32 periods after its last cell.)
+///
+/// # Two keys, one meter
+///
+/// Two keys that agree in 59 bits of their hash and in their bucket share a meter; they are never let through for free. With the default
+/// hash that has, for a given pair of keys of n bytes, a probability of about n / 2^61; among a million live keys of 15 bytes any two do
+/// with 1 in 10^7.
+///
+/// # Laws
+///
+/// Each key's decisions obey [`Decider`](crate::Decider)'s laws as a meter of its own would, but for keys that were forgiven or admitted for
+/// want of a slot, and with one word about time: a decision on a key that is earlier than the latest reuse of a slot in its bucket is made
+/// as of that if it would be denied as of its own, and a new key comes in as of that. So law 1 holds for instants that are not earlier than
+/// the latest reuse. A denial of a key stores nothing.
+///
+/// # Threads
+///
+/// Clones share the table. Decisions are lock-free where [`is_lock_free`](Self::is_lock_free) (an exchange of 128 bits); the protocol by
+/// which keys move in is in the source of `keyed::bucket`. A conforming decision orders nothing but the meter itself.
+pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
+    shared: Arc<Shared<M::Algorithm>>,
+    hashes: S,
+    clock: M::Clock,
+    /// In which tier this handle decides; in each key's own if `None`.
+    tier: Option<u8>,
+    key: PhantomData<fn(&K)>,
+}
+
+/// What the handles of one table share.
+#[derive(Debug)]
+struct Shared<A> {
+    table: Table,
+    tiers: Box<[Rule<A>]>,
+    when_full: WhenFull,
+}
+
+impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
+    /// Returns a table for `keys` live keys, each with `quota`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTable`] if `keys` is zero, memory does not suffice, or the quota makes no meter.
+    pub fn with_capacity(quota: Quota, keys: usize) -> Result<Self, InvalidTable> {
+        Builder::new(Meter::from_quota(quota)?).with_capacity(keys)
+    }
+
+    /// Returns a table of `bytes` of memory, less what does not make up a bucket of 1 KiB, with `quota` for each key.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTable`] if `bytes` is less than 1 KiB or more than there are, or the quota makes no meter.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, LeakyBucket, Quota};
+    /// use std::net::IpAddr;
+    ///
+    /// let sources = KeyedMeter::<IpAddr, LeakyBucket>::with_memory("100/s".parse::<Quota>()?, 64 << 20)?;
+    /// assert!(sources.capacity() > 2_000_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_memory(quota: Quota, bytes: usize) -> Result<Self, InvalidTable> {
+        Builder::new(Meter::from_quota(quota)?).with_memory(bytes)
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Returns how many live keys the table is meant for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.table.capacity()
+    }
+
+    /// Returns how much memory the table takes, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.shared.table.memory()
+    }
+
+    /// Returns how many tiers there are, at least one.
+    #[must_use]
+    pub fn tiers(&self) -> usize {
+        self.shared.tiers.len()
+    }
+
+    /// Returns whether no lock is behind the exchanges of 128 bits on this machine: `cmpxchg16b`, `casp` and the like, found out at run
+    /// time. Without, each exchange is done under one of a few locks of the process.
+    #[must_use]
+    pub fn is_lock_free() -> bool {
+        slot::is_lock_free()
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
+    /// Returns a handle of the same table that decides in `tier`, as they were [told](Builder::tier), from 0: a key that it asks about is
+    /// of that tier from then on, with the debts it has.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchTier`] if there are not that many.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, keyed::Builder};
+    ///
+    /// let free = GCRA::from_quota("10/min".parse::<Quota>()?)?;
+    /// let users = Builder::new(free).tier("1000/min".parse::<Quota>()?)?.with_capacity::<str>(10_000)?;
+    /// let paying = users.in_tier(1)?;
+    /// assert!(paying.check_n("alice", 500).is_ok());
+    /// assert!(users.in_tier(0)?.check_n("bob", 500).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_tier(&self, tier: u8) -> Result<Self, NoSuchTier> {
+        let tiers = self.tiers();
+        if usize::from(tier) >= tiers {
+            return Err(NoSuchTier { tier, tiers });
+        }
+        Ok(Self {
+            tier: Some(tier),
+            ..self.clone()
+        })
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    #[inline]
+    fn entry<Q: Hash + ?Sized>(&self, key: &Q) -> Entry<'_, M::Algorithm, M::Clock>
+    where
+        K: Borrow<Q>,
+    {
+        Entry::new(&self.shared, &self.clock, self.hashes.hash_one(key), self.tier)
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: Clone> Clone for KeyedMeter<K, M, S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            hashes: self.hashes.clone(),
+            clock: self.clock.clone(),
+            tier: self.tier,
+            key: PhantomData,
+        }
+    }
+}
+
+/// Does not read the table, which is large.
+impl<K: ?Sized, M: MeterKind, S> fmt::Debug for KeyedMeter<K, M, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedMeter")
+            .field("capacity", &self.capacity())
+            .field("tiers", &self.tiers())
+            .field("when_full", &self.shared.when_full)
+            .finish_non_exhaustive()
+    }
+}

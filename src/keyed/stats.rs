@@ -1,0 +1,78 @@
+use super::bucket::{Bucket, Tiers};
+use super::KeyedMeter;
+use super::slot::Ordering;
+use crate::meter::MeterKind;
+use crate::metered::When;
+use std::time::Instant;
+
+/// How a table stands and what became of keys for want of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many keys are live: not at rest.
+    pub live: usize,
+    /// How many slots hold a key, live or not.
+    pub taken: usize,
+    /// How many slots there are.
+    pub slots: usize,
+    /// How often a live key was forgiven what it owed, to make room.
+    pub forgiven: u64,
+    /// How often a request was denied for want of a slot.
+    pub denied: u64,
+    /// How often a request was admitted, and not counted, for want of a slot.
+    pub admitted: u64,
+}
+
+impl Stats {
+    /// Returns the share of the slots that are live.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share of 2^53 slots")]
+    pub fn occupancy(&self) -> f64 {
+        self.live as f64 / self.slots as f64
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Tells how the table stands now. Reads all of it: a millisecond for some hundred thousand keys.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats_when(When::Now)
+    }
+
+    /// Tells how the table stands at `at`; see [`stats`](Self::stats).
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let keys = KeyedMeter::<u32>::with_capacity("1/s".parse::<Quota>()?, 1000)?;
+    /// let now = Instant::now();
+    /// for key in 0..100 {
+    ///     keys.check_at(&key, now).unwrap();
+    /// }
+    /// assert_eq!(keys.stats_at(now).live, 100);
+    /// assert_eq!(keys.stats_at(now + Duration::from_secs(1)).live, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats_at(&self, at: Instant) -> Stats {
+        self.stats_when(When::At(at))
+    }
+
+    fn stats_when(&self, when: When) -> Stats {
+        let (table, tiers) = (&self.shared.table, &*self.shared.tiers);
+        let at = match when {
+            When::Now => crate::clock::Clock::position(&self.clock, &tiers[0].time_line),
+            When::At(at) => tiers[0].time_line.position(at),
+        };
+        let (mut live, mut taken) = (0, 0);
+        for pair in table.buckets().iter().flat_map(Bucket::residents) {
+            taken += 1;
+            live += usize::from(tiers.is_live(pair, at));
+        }
+        let [forgiven, denied, admitted] =
+            // ORDERING: relaxed; numbers of events, which order nothing.
+            [&table.tallies.forgiven, &table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
+        Stats { live, taken, slots: table.slots(), forgiven, denied, admitted }
+    }
+}
