@@ -35,6 +35,8 @@
 //! The burst decides how a limit feels. It is the cells of one period unless set otherwise, so `100/min` may pass 100 at once and
 //! 200 in its first minute; `100/min burst 20` smooths that to 120, `100/min burst 1` is a strict spacing of 600 ms.
 //!
+//! A limit that changes while it is in use, as when a configuration is loaded again, is an [`Adjustable`].
+//!
 //! # Which verb
 //!
 //! Each is one atomic step, or one read, on every meter, now or `_at` an `Instant`:
@@ -101,6 +103,7 @@ pub mod algorithms {
     pub use crate::error::InconsistentCapacity;
     pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
 }
+mod adjustable;
 mod cell;
 pub mod clock;
 mod decider;
@@ -119,10 +122,11 @@ mod rule;
 mod scale;
 mod status;
 
+pub use adjustable::Adjustable;
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
-pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use keyed::KeyedMeter;
+pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use meter::{Exponential, GCRA, LeakyBucket, Meter, MeterKind, Reservation};
 pub use nonzero_ext::nonzero;
 pub use quota::{ParseQuotaError, Quota};

@@ -8,7 +8,7 @@ use core::fmt;
 use std::time::Duration;
 
 /// The numbers of one limit, none of which can overflow a word: at the end of the time line with a full burst outstanding the
-/// word is at most `volume_at(END) + tolerance < 2^64`.
+/// word is at most `volume_at(END) + tolerance`, less than the largest number, which marks words that are no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
     scale: Scale,
@@ -16,7 +16,9 @@ pub(crate) struct Limit {
     one: u64,
     /// The units of one cell, exact: of its weight.
     cell: u64,
-    /// The burst in units, exact, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
+    /// The burst in units, exact.
+    burst: u64,
+    /// The burst in units, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
     /// a `now` that was rounded down, would be refused.
     tolerance: u64,
     max_batch: u32,
@@ -35,7 +37,7 @@ impl Limit {
             .find_map(|f| {
                 let scale = Scale::draining(u128::from(cells) << f, period_ns)?;
                 let full = (u128::from(burst) << f) + 1;
-                (u128::from(scale.volume_at(Nanos::END)) + full < 1 << u64::BITS).then_some((scale, f))
+                (u128::from(scale.volume_at(Nanos::END)) + full < u128::from(u64::MAX)).then_some((scale, f))
             })
             .ok_or(InconsistentCapacity::TooFast {
                 cells,
@@ -46,10 +48,11 @@ impl Limit {
             scale,
             one: 1 << f,
             cell: u64::from(weight) << f,
+            burst: u64::from(burst) << f,
             tolerance: (u64::from(burst) << f) + 1,
             max_batch: burst / weight,
-            emission_interval_ns: ns(interval_of(weight).div_ceil(u128::from(cells))),
-            tau_ns: ns(interval_of(burst - weight) / u128::from(cells)),
+            emission_interval_ns: whole(interval_of(weight).div_ceil(u128::from(cells))),
+            tau_ns: whole(interval_of(burst - weight) / u128::from(cells)),
         })
     }
 
@@ -68,13 +71,14 @@ impl Limit {
             .find_map(|k| {
                 let scale = Scale::draining(1 << k, 1)?;
                 let full = u128::from(rest_ns) << k;
-                (u128::from(scale.volume_at(Nanos::END)) + full < 1 << u64::BITS).then_some((scale, k))
+                (u128::from(scale.volume_at(Nanos::END)) + full < u128::from(u64::MAX)).then_some((scale, k))
             })
             .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(rest_ns)))?;
         Ok(Self {
             scale,
             one: t_ns << k,
             cell: t_ns << k,
+            burst: rest_ns << k,
             tolerance: rest_ns << k,
             max_batch: u32::try_from(rest_ns / t_ns).unwrap_or(u32::MAX),
             emission_interval_ns: t_ns,
@@ -100,8 +104,35 @@ impl Limit {
 
     /// How many cells a meter whose word is `word` can still record: its last word owes a full burst at the end of its time line.
     pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
-        let last = self.scale.volume_at(Nanos::END) + self.tolerance;
-        last.saturating_sub(word) / self.cell
+        self.last_word().saturating_sub(word) / self.cell
+    }
+
+    fn last_word(self) -> u64 {
+        self.scale.volume_at(Nanos::END) + self.tolerance
+    }
+
+    /// The word that leaves to a meter of the limit `next` what `level` leaves available of this one, cut to its burst, when it has
+    /// drained `now`; and what of a debt no word of it can record, as a quota counts, rounded up.
+    ///
+    /// What is available is a number of what both quotas count: less of it is left by less than one unit.
+    pub(crate) fn carry(self, level: u64, next: &Self, now: u64) -> (u64, u64) {
+        let [one, next_one] = [self.one, next.one].map(u128::from);
+        let burst = u128::from(next.burst);
+        let next_level = if level <= self.burst {
+            let available = u128::from(self.burst - level) * next_one / one;
+            burst.saturating_sub(available)
+        } else {
+            burst + (u128::from(level - self.burst) * next_one).div_ceil(one)
+        };
+        let (word, last) = (u128::from(now) + next_level, u128::from(next.last_word()));
+        let unrecorded = word.saturating_sub(last).div_ceil(next_one);
+        (whole(word.min(last)), whole(unrecorded))
+    }
+
+    /// The word of a meter of the limit `next` that owes what `level` does of this one, rounded up, when it has drained `now`.
+    pub(crate) fn owing(self, level: u64, next: &Self, now: u64) -> u64 {
+        let next_level = (u128::from(level) * u128::from(next.one)).div_ceil(self.one.into());
+        whole((u128::from(now) + next_level).min(next.last_word().into()))
     }
 
     /// The whole cells in `units`, at most [`Limit::max_batch`].
@@ -144,8 +175,8 @@ impl Limit {
     }
 }
 
-/// A time that the quota's own limits keep within 64 bits.
-fn ns(exact: u128) -> u64 {
+/// A number that the quota's own limits keep within 64 bits.
+fn whole(exact: u128) -> u64 {
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
@@ -191,7 +222,7 @@ mod tests {
         fn no_word_overflows(quota in quota()) {
             let limit = Limit::of_quota(quota).unwrap();
             let end = limit.scale.volume_at(Nanos::END);
-            prop_assert!(end.checked_add(limit.tolerance).is_some());
+            prop_assert!(end.checked_add(limit.tolerance).is_some_and(|last| last < u64::MAX));
         }
 
         #[test]
@@ -201,7 +232,8 @@ mod tests {
             prop_assert!((2..=8).contains(&per_ns), "{per_ns} units a nanosecond");
             prop_assert_eq!(limit.scale.volume_at(Nanos::clamped(12_345)), 12_345 * per_ns);
             prop_assert_eq!(limit.tolerance, (t + tau) * per_ns);
-            prop_assert!(limit.scale.volume_at(Nanos::END).checked_add(limit.tolerance).is_some());
+            let last = limit.scale.volume_at(Nanos::END).checked_add(limit.tolerance);
+            prop_assert!(last.is_some_and(|last| last < u64::MAX));
         }
     }
 

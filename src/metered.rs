@@ -32,7 +32,11 @@ pub(crate) trait Metered {
 
     /// Looks what a step would come to.
     #[inline]
-    fn look<R: Refusal>(&self, at: Nanos, look: impl Fn(&Rule<Self::Algorithm>, u64, u64) -> Result<(), R>) -> Result<(), R> {
+    fn look<R: Refusal>(
+        &self,
+        at: Nanos,
+        look: impl Fn(&Rule<Self::Algorithm>, u64, u64) -> Result<(), R>,
+    ) -> Result<(), R> {
         self.read(at, |rule, word| look(rule, word, rule.volume(at)))
     }
 }

@@ -5,6 +5,7 @@ use crate::decision::NonConformance;
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::status::Status;
+use core::fmt;
 use std::time::Instant;
 
 /// A limit on a time line.
@@ -96,8 +97,22 @@ impl<A: Algorithm> Rule<A> {
         Ok((word, (cells, Some(next))))
     }
 
+    /// The word by another rule on this time line that owes what this one does at a time.
+    pub(crate) fn owing(&self, word: u64, at: Nanos, next: &Self) -> u64 {
+        self.algorithm
+            .owing(word, self.volume(at), &next.algorithm, next.volume(at))
+    }
+
     pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
         Status::of(&self.algorithm, self.quota, word, at)
+    }
+
+    /// Tells what the limit is and how it stands.
+    pub(crate) fn debug(&self, word: u64, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
+        self.algorithm.describe(fields);
+        fields
+            .field("rested_from", &self.rested_from(word))
+            .finish_non_exhaustive()
     }
 
     /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was.

@@ -5,6 +5,8 @@
 //! one word, what remains is the retry loop. A load and a store in place of the exchange fails every test here.
 #![cfg(ratelimit_meter_loom)]
 
+#[path = "loom/adjustable.rs"]
+mod adjustable;
 #[path = "loom/verbs.rs"]
 mod verbs;
 

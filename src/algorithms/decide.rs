@@ -22,6 +22,11 @@ pub trait Decide: Copy + Debug + Send + Sync {
     /// The algorithm for a quota.
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity>;
 
+    /// The same algorithm for another quota.
+    fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
+        Self::from_quota(quota)
+    }
+
     /// How time becomes volume.
     fn scale(&self) -> Scale;
 
@@ -61,6 +66,13 @@ pub trait Decide: Copy + Debug + Send + Sync {
 
     /// Gives back `n` cells, but no more than brings the meter to rest. The same word where there is nothing to give back to.
     fn refund(&self, word: u64, now: u64, n: u64) -> u64;
+
+    /// The word that leaves available of the `next` limit, of which `next_now` has drained, what is available of this one now, cut to
+    /// all there is; and what of a debt no word of it can record, in what a quota counts, rounded up.
+    fn carry(&self, word: u64, now: u64, next: &Self, next_now: u64) -> (u64, u64);
+
+    /// The word of the `next` limit, of which `next_now` has drained, that owes what this one does now; its last word, if that is more.
+    fn owing(&self, word: u64, now: u64, next: &Self, next_now: u64) -> u64;
 
     /// Tells what the limit is.
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);

@@ -68,7 +68,7 @@ impl Key {
         Self {
             // 0 is nobody.
             bits: if bits == 0 { TENTATIVE << 1 } else { bits },
-            line: ((hash & 0xffff_ffff) * LINES as u64 >> 32) as usize,
+            line: (((hash & 0xffff_ffff) * LINES as u64) >> 32) as usize,
             first: (hash >> 32) as usize % WIDTH,
         }
     }
@@ -81,6 +81,16 @@ impl Key {
     #[inline]
     const fn is_resident_in(self, pair: Pair) -> bool {
         pair.id & !TIER == self.bits
+    }
+
+    /// The lines of its bucket, from its home on.
+    fn lines(self) -> impl Iterator<Item = usize> {
+        (self.line..LINES).chain(0..self.line)
+    }
+
+    /// The slots of a line, in the order of its search.
+    fn slots(self) -> impl Iterator<Item = usize> {
+        (self.first..WIDTH).chain(0..self.first)
     }
 }
 
@@ -168,11 +178,20 @@ impl Bucket {
     /// The slot of a key and what it held, if the key is there.
     #[inline]
     pub(super) fn find(&self, key: Key) -> Option<(&Slot, Pair)> {
-        for line in 0..LINES {
-            let Line(slots) = &self.lines[(key.line + line) % LINES];
+        let home = &self.lines[key.line].0[key.first];
+        let pair = home.load();
+        if key.is_resident_in(pair) {
+            return Some((home, pair));
+        }
+        self.find_further(key)
+    }
+
+    fn find_further(&self, key: Key) -> Option<(&Slot, Pair)> {
+        for line in key.lines() {
+            let Line(slots) = &self.lines[line];
             let mut may_be_further = true;
-            for slot in 0..WIDTH {
-                let slot = &slots[(key.first + slot) % WIDTH];
+            for slot in key.slots() {
+                let slot = &slots[slot];
                 let pair = slot.load();
                 if key.is_resident_in(pair) {
                     return Some((slot, pair));
@@ -288,11 +307,10 @@ impl Bucket {
         let mut room = None;
         let mut claim = None;
         let mut nearest: Option<(usize, Pair, Nanos)> = None;
-        for line in 0..LINES {
-            let line = (key.line + line) % LINES;
+        for line in key.lines() {
             let mut may_be_further = true;
-            for slot in 0..WIDTH {
-                let index = line * WIDTH + (key.first + slot) % WIDTH;
+            for slot in key.slots() {
+                let index = line * WIDTH + slot;
                 let pair = self.slot(index).load();
                 if key.is_resident_in(pair) {
                     return Search::Present;

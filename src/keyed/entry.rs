@@ -2,9 +2,9 @@
 
 use super::bucket::{Bucket, Claimed, Key, Tiers};
 use super::slot::Pair;
-use super::table::{Table, Tallies};
+use super::table::Tallies;
 use super::{Shared, WhenFull};
-use crate::algorithms::{Algorithm, Decide, Due};
+use crate::algorithms::{Algorithm, Due};
 use crate::cell::{PAUSES, pause};
 use crate::clock::Clock;
 use crate::decision::NonConformance;
@@ -36,7 +36,13 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     #[inline]
     pub(super) fn new(shared: &'a Shared<A>, clock: &'a C, hash: u64, tier: Option<u8>) -> Self {
         let (bucket, key) = shared.table.place(hash);
-        Self { shared, clock, bucket, key, tier }
+        Self {
+            shared,
+            clock,
+            bucket,
+            key,
+            tier,
+        }
     }
 
     fn tiers(&self) -> &'a [Rule<A>] {
@@ -63,7 +69,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             return (tier, rule, pair.word);
         }
         let old = self.rule(was);
-        (tier, rule, old.carried(pair.word, at, rule))
+        (tier, rule, old.owing(pair.word, at, rule))
     }
 
     /// The word of a key that is not there.
@@ -159,7 +165,10 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
             if let Some((slot, pair)) = self.bucket.find(self.key) {
                 let (tier, rule, word) = self.reading(pair, at);
                 let (new, made) = self.decided(rule, word, at, &step)?;
-                let new = Pair { id: self.key.resident(tier), word: new };
+                let new = Pair {
+                    id: self.key.resident(tier),
+                    word: new,
+                };
                 if slot.exchange(pair, new).is_ok() {
                     return Ok(made);
                 }

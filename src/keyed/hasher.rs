@@ -1,34 +1,38 @@
 //! The default hash of keys: a polynomial over a prime field, with a random point per table.
 
+use core::fmt;
 use core::hash::{BuildHasher, Hasher};
 use std::hash::RandomState;
 
-/// The prime 2^61 - 1: products of residues are reduced by shifts and adds.
+/// The prime 2^61 - 1: products are reduced by a shift and an addition.
 const P: u64 = (1 << 61) - 1;
 
-/// Builds the hashers of one table, all with the same two random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
+/// The bits of a point: few enough that values need one reduction a block.
+const POINT_BITS: u32 = 58;
+
+/// Builds the hashers of one table, all with the same random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
 ///
-/// The bytes of a key, in blocks of 32 bits, are the coefficients of a polynomial over the field of 2^61 - 1 elements, which is read
-/// at a random point. Two different keys of at most n blocks then have the same hash at n points at most: whatever the keys, chosen
-/// by whomever without knowing the point, they collide in a table with a probability of n / 2^61 at most (Carter and Wegman's
-/// universal hashing). So there are no keys that collide whatever the seed, as the fast hashes that multiply and fold have. It is no
-/// cipher: somebody who could watch which keys share a slot could solve for the point. Take SipHash
-/// ([`RandomState`]) as the type parameter against that.
+/// A key's blocks of eight bytes are the coefficients of a polynomial over the field of 2^61 - 1 elements, which is read at a random point.
+/// A polynomial of n blocks has n zeros at most: so two different keys, whatever they are and whoever chose them without knowing the
+/// point, collide in a table with a probability of (n + 1) / 2^58 at most (Carter and Wegman's universal hashing). There are no keys
+/// that collide whatever the seed, as with some fast hashes that multiply and fold. It is no cipher: somebody who could watch which
+/// keys share a slot could solve for the point. Take SipHash ([`RandomState`]) as the type parameter against that.
 ///
 /// ```
 /// use core::hash::BuildHasher;
 /// use ratelimit_meter::keyed::KeyHashes;
 ///
-/// let seed = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]; // keep it with the snapshots that it goes with
+/// let seed = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]; // keep it with the snapshots it goes with
 /// assert_eq!(KeyHashes::with_seed(seed).hash_one("key"), KeyHashes::with_seed(seed).hash_one("key"));
 /// assert_ne!(KeyHashes::random().hash_one("key"), KeyHashes::random().hash_one("key"));
 /// ```
 #[derive(Clone)]
 pub struct KeyHashes {
-    /// The point and its square, residues.
+    /// Where polynomials are read.
     point: u64,
-    square: u64,
-    /// What hides where the polynomial starts.
+    /// What the upper half of a block is multiplied by, so that a block is one number of the field.
+    upper: u64,
+    /// The first coefficient of all, not zero.
     start: u64,
 }
 
@@ -37,18 +41,16 @@ impl KeyHashes {
     #[must_use]
     pub fn random() -> Self {
         let random = RandomState::new();
-        Self::with_seed([random.hash_one(0), random.hash_one(1)])
+        Self::with_seed([0, 1, 2].map(|number| random.hash_one(number)))
     }
 
     /// Returns the hashes of a seed, which should be random and nobody else's.
     #[must_use]
-    pub fn with_seed([point, start]: [u64; 2]) -> Self {
-        // Of the points only 0 is of no use.
-        let point = point % (P - 1) + 1;
+    pub const fn with_seed([point, upper, start]: [u64; 3]) -> Self {
         Self {
-            point,
-            square: reduced(u128::from(point) * u128::from(point)),
-            start: start % P,
+            point: point >> (u64::BITS - POINT_BITS),
+            upper: upper % P,
+            start: start % (P - 1) + 1,
         }
     }
 }
@@ -60,8 +62,8 @@ impl Default for KeyHashes {
 }
 
 /// Does not show the seed.
-impl core::fmt::Debug for KeyHashes {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for KeyHashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyHashes").finish_non_exhaustive()
     }
 }
@@ -73,7 +75,7 @@ impl BuildHasher for KeyHashes {
     fn build_hasher(&self) -> KeyHasher {
         KeyHasher {
             point: self.point,
-            square: self.square,
+            upper: self.upper,
             value: self.start,
         }
     }
@@ -83,57 +85,73 @@ impl BuildHasher for KeyHashes {
 #[derive(Clone)]
 pub struct KeyHasher {
     point: u64,
-    square: u64,
+    upper: u64,
     /// The value of the polynomial so far, below 2^62.
     value: u64,
 }
 
-impl core::fmt::Debug for KeyHasher {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+/// Does not show the seed.
+impl fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyHasher").finish_non_exhaustive()
     }
 }
 
 impl KeyHasher {
-    /// Two blocks by Horner's rule. Each counts one more than it is, so that no block is lost in front.
+    /// A block by Horner's rule; either half below 2^35.
     #[inline]
-    fn absorb(&mut self, first: u64, second: u64) {
-        let sum = u128::from(self.value) * u128::from(self.square)
-            + u128::from(first + 1) * u128::from(self.point)
-            + u128::from(second + 1);
-        self.value = reduced(sum);
+    #[expect(clippy::cast_possible_truncation, reason = "masked; and shifted, below 2^60")]
+    fn absorb(&mut self, upper: u64, lower: u64) {
+        let sum = u128::from(self.value) * u128::from(self.point)
+            + u128::from(upper) * u128::from(self.upper)
+            + u128::from(lower);
+        self.value = (sum as u64 & P) + (sum >> 61) as u64;
+    }
+
+    #[inline]
+    fn absorb_bytes(&mut self, word: [u8; 8]) {
+        self.write_u64(u64::from_le_bytes(word));
     }
 }
 
 impl Hasher for KeyHasher {
+    /// Absorbs words of eight bytes and, as one block more with the length's last three bits, what is left: of longer texts the last
+    /// eight bytes, some of them once more.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            self.absorb(little_endian(&word[4..]), little_endian(&word[..4]));
+        let (mut rest, length) = (bytes, (bytes.len() as u64 & 7) << 32);
+        while let [a, b, c, d, e, f, g, h, more @ ..] = rest {
+            if more.is_empty() {
+                break;
+            }
+            self.absorb_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+            rest = more;
         }
-        let rest = words.remainder();
-        if !rest.is_empty() {
-            let (low, high) = rest.split_at(rest.len().min(4));
-            // With the length, in bits that no other block has.
-            self.absorb(little_endian(high) | (rest.len() as u64) << 32, little_endian(low));
-        }
+        let (upper, lower) = if let Some([a, b, c, d, e, f, g, h]) = bytes.last_chunk() {
+            (quad([*e, *f, *g, *h]), quad([*a, *b, *c, *d]))
+        } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+            (quad(*last), quad(*first))
+        } else if let [first, .., last] = rest {
+            (0, quad([*first, rest[rest.len() / 2], *last, 0]))
+        } else {
+            (0, rest.first().map_or(0, |only| u64::from(*only)))
+        };
+        self.absorb(upper | length, lower);
     }
 
     #[inline]
     fn write_u8(&mut self, n: u8) {
-        self.write_u32(n.into());
+        self.absorb(0, n.into());
     }
 
     #[inline]
     fn write_u16(&mut self, n: u16) {
-        self.write_u32(n.into());
+        self.absorb(0, n.into());
     }
 
     #[inline]
     fn write_u32(&mut self, n: u32) {
-        let sum = u128::from(self.value) * u128::from(self.point) + u128::from(n) + 1;
-        self.value = reduced(sum);
+        self.absorb(0, n.into());
     }
 
     #[inline]
@@ -146,26 +164,17 @@ impl Hasher for KeyHasher {
         self.write_u64(n as u64);
     }
 
+    /// Returns the residue itself, of which there is one.
     #[inline]
     fn finish(&self) -> u64 {
-        // The residue itself, of which there is one.
         let value = (self.value & P) + (self.value >> 61);
         if value >= P { value - P } else { value }
     }
 }
 
-/// A number of less than 2^123, as one of less than 2^62 with the same residue.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "masked, and shifted below 2^62")]
-const fn reduced(n: u128) -> u64 {
-    let once = (n as u64 & P) + (n >> 61) as u64;
-    (once & P) + (once >> 61)
-}
-
-/// At most four bytes.
-#[inline]
-fn little_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
+fn quad(bytes: [u8; 4]) -> u64 {
+    u32::from_le_bytes(bytes).into()
 }
 
 #[cfg(test)]
@@ -173,36 +182,52 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The same hash, by the definition and in wide arithmetic.
-    fn by_definition(seed: [u64; 2], blocks: &[u64]) -> u64 {
-        let point = u128::from(seed[0] % (P - 1) + 1);
-        let value = blocks
-            .iter()
-            .fold(u128::from(seed[1] % P), |value, block| (value * point + u128::from(*block) + 1) % u128::from(P));
-        u64::try_from(value).unwrap()
+    fn residue(n: u128) -> u64 {
+        u64::try_from(n % u128::from(P)).unwrap()
     }
 
-    fn blocks(text: &str) -> Vec<u64> {
-        let mut blocks = Vec::new();
-        for word in text.as_bytes().chunks(8) {
-            let mut padded = [0; 8];
-            padded[..word.len()].copy_from_slice(word);
-            let n = u64::from_le_bytes(padded);
-            let length = if word.len() < 8 { word.len() as u64 } else { 0 };
-            blocks.extend([n >> 32 | length << 32, n & 0xffff_ffff]);
-        }
-        blocks.push(0xff);
+    /// The same hash, by the definition.
+    fn by_definition(hashes: &KeyHashes, blocks: &[(u64, u64)]) -> u64 {
+        let [point, upper] = [hashes.point, hashes.upper].map(u128::from);
+        let add = |value: u64, block: &(u64, u64)| {
+            let block = residue(u128::from(block.0) * upper + u128::from(block.1));
+            residue(u128::from(value) * point + u128::from(block))
+        };
+        blocks.iter().fold(hashes.start, add)
+    }
+
+    /// The blocks of a text, as `str` hashes itself.
+    fn blocks(text: &str) -> Vec<(u64, u64)> {
+        let bytes = text.as_bytes();
+        let block = |chunk: &[u8]| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let n = u64::from_le_bytes(word);
+            (n >> 32, n & 0xffff_ffff)
+        };
+        let mut blocks: Vec<_> = bytes.chunks(8).map(block).collect();
+        let last = match bytes {
+            [] => (0, 0),
+            [only] => (0, u64::from(*only)),
+            [a, b] => block(&[*a, *b, *b]),
+            [_, _, _] => block(bytes),
+            [.., a, b, c, d] if bytes.len() < 8 => (block(&[*a, *b, *c, *d]).1, block(&bytes[..4]).1),
+            _ => block(&bytes[bytes.len() - 8..]),
+        };
+        blocks.pop();
+        blocks.push((last.0 | (bytes.len() as u64 % 8) << 32, last.1));
+        blocks.push((0, 0xff));
         blocks
     }
 
     proptest! {
         #[test]
-        fn a_hash_is_the_polynomial(seed: [u64; 2], text: String, number: u64, small: u32) {
+        fn a_hash_is_the_polynomial(seed: [u64; 3], text: String, number: u64, small: u32) {
             let hashes = KeyHashes::with_seed(seed);
-            prop_assert_eq!(hashes.hash_one(text.as_str()), by_definition(seed, &blocks(&text)));
+            prop_assert_eq!(hashes.hash_one(text.as_str()), by_definition(&hashes, &blocks(&text)));
             prop_assert_eq!(hashes.hash_one(&text), hashes.hash_one(text.as_str()));
-            prop_assert_eq!(hashes.hash_one(number), by_definition(seed, &[number >> 32, number & 0xffff_ffff]));
-            prop_assert_eq!(hashes.hash_one(small), by_definition(seed, &[small.into()]));
+            prop_assert_eq!(hashes.hash_one(number), by_definition(&hashes, &[(number >> 32, number & 0xffff_ffff)]));
+            prop_assert_eq!(hashes.hash_one(small), by_definition(&hashes, &[(0, small.into())]));
         }
 
         #[test]

@@ -8,9 +8,9 @@
 //! callers, as everywhere.
 
 #[cfg(ratelimit_meter_loom)]
-pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
-#[cfg(ratelimit_meter_loom)]
 use loom::sync::Mutex;
+#[cfg(ratelimit_meter_loom)]
+pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(ratelimit_meter_loom))]
 use portable_atomic::AtomicU128;
 #[cfg(not(ratelimit_meter_loom))]

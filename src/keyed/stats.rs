@@ -1,5 +1,5 @@
-use super::bucket::{Bucket, Tiers};
 use super::KeyedMeter;
+use super::bucket::{Bucket, Tiers};
 use super::slot::Ordering;
 use crate::meter::MeterKind;
 use crate::metered::When;
@@ -73,6 +73,13 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         let [forgiven, denied, admitted] =
             // ORDERING: relaxed; numbers of events, which order nothing.
             [&table.tallies.forgiven, &table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
-        Stats { live, taken, slots: table.slots(), forgiven, denied, admitted }
+        Stats {
+            live,
+            taken,
+            slots: table.slots(),
+            forgiven,
+            denied,
+            admitted,
+        }
     }
 }

@@ -43,7 +43,10 @@ impl Table {
             Size::Keys(0) => return Err(InvalidTable::NoCapacity),
             Size::Keys(keys) => keys.div_ceil(KEYS_A_BUCKET),
             Size::Bytes(bytes) if bytes < size_of::<Bucket>() => {
-                return Err(InvalidTable::TooLittleMemory { bytes, least: size_of::<Bucket>() });
+                return Err(InvalidTable::TooLittleMemory {
+                    bytes,
+                    least: size_of::<Bucket>(),
+                });
             }
             Size::Bytes(bytes) => bytes / size_of::<Bucket>(),
         };
@@ -60,6 +63,7 @@ impl Table {
 
     /// Where a hash belongs: the bucket by its upper bits, the key and its home by the lower ones.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "less than the number of buckets")]
     pub(super) fn place(&self, hash: u64) -> (&Bucket, Key) {
         let mixed = mixed(hash);
         let index = (u128::from(mixed) * self.buckets.len() as u128) >> u64::BITS;
