@@ -142,7 +142,7 @@ impl Error for NegativeMultiDecision {
 }
 
 /// A wait as people read it: rounded up, so that who waits as long as it says has waited long enough.
-struct Wait(Duration);
+pub(crate) struct Wait(pub(crate) Duration);
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

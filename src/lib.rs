@@ -106,6 +106,8 @@ pub mod clock;
 mod decider;
 mod decision;
 pub mod docs;
+#[cfg(feature = "dual")]
+mod dual;
 mod error;
 pub mod example_algorithms;
 mod lease;
@@ -120,10 +122,12 @@ mod status;
 
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
+#[cfg(feature = "dual")]
+pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, Half, NegativeDualDecision, RefusedBy};
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use meter::{Exponential, GCRA, LeakyBucket, Meter, Reservation};
 pub use nonzero_ext::nonzero;
-pub use quota::{ParseQuotaError, Quota};
+pub use quota::{DualQuota, ParseQuotaError, Quota};
 pub use status::{Admitted, Status, Taken};
 
 #[cfg(doctest)]

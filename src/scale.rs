@@ -44,6 +44,13 @@ impl Scale {
         let ns = (u128::from(volume) << Self::FRACTION).div_ceil(u128::from(self.0));
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
+
+    /// Whether `volume` takes longer to drain than `other_volume` on the scale `other`, by exact times.
+    #[cfg(feature = "dual")]
+    #[inline]
+    pub(crate) fn takes_longer(self, volume: u64, other: Self, other_volume: u64) -> bool {
+        u128::from(volume) * u128::from(other.0) > u128::from(other_volume) * u128::from(self.0)
+    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         Meter::at_rest(self.rule.algorithm, clock, self.rule.quota)
     }
 
+    /// What it holds to, for a meter of more than one limit.
+    #[cfg(feature = "dual")]
+    pub(crate) fn into_limit(self) -> (A, Option<Quota>) {
+        (self.rule.algorithm, self.rule.quota)
+    }
+
     /// Decides one cell at `at`, and counts it if it conforms; [`Decider`] states the laws. Takes constant time.
     ///
     /// # Errors

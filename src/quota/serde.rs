@@ -1,7 +1,9 @@
-//! The canonical text in any serde format.
+//! The canonical texts in any serde format.
 
-use super::Quota;
+use super::{DualQuota, ParseQuotaError, Quota};
 use core::fmt;
+use core::marker::PhantomData;
+use core::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
@@ -11,22 +13,35 @@ impl Serialize for Quota {
     }
 }
 
+impl Serialize for DualQuota {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl<'de> Deserialize<'de> for Quota {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        deserializer.deserialize_str(Text("a quota like `100/min burst 20`", PhantomData))
+    }
+}
 
-        impl Visitor<'_> for Text {
-            type Value = Quota;
+impl<'de> Deserialize<'de> for DualQuota {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text("two quotas like `10/s & 1000/h`", PhantomData))
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a quota like `100/min burst 20`")
-            }
+/// Reads the text of a `T`, of which it says what it is like.
+struct Text<T>(&'static str, PhantomData<T>);
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Quota, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
+impl<T: FromStr<Err = ParseQuotaError>> Visitor<'_> for Text<T> {
+    type Value = T;
 
-        deserializer.deserialize_str(Text)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }

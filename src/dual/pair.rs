@@ -1,0 +1,149 @@
+//! Two algorithms decided as one. Pure: no atomics, no clock, no allocation.
+
+use super::cell::Words;
+use super::decision::{DualNonConformance, RefusedBy};
+use crate::algorithms::{Decide, Due};
+use crate::decision::NonConformance;
+use crate::nanos::Nanos;
+use std::time::Instant;
+
+/// How many cells of the first and of the second limit; a limit of which there are none is left alone.
+pub(super) type Cells<N = u32> = [N; 2];
+
+/// The volumes drained by one time.
+pub(super) type Volumes = [u64; 2];
+
+/// A refusal: by which, and what has to drain until both conform.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    by: RefusedBy,
+    due: [Due; 2],
+}
+
+impl Refused {
+    /// Whether it is none any more once so much has drained.
+    #[inline]
+    pub(super) fn is_over(&self, [first, second]: Volumes) -> bool {
+        self.due[0].0 <= first && self.due[1].0 <= second
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair<A, B> {
+    pub(super) first: A,
+    pub(super) second: B,
+}
+
+impl<A: Decide, B: Decide> Pair<A, B> {
+    #[inline]
+    pub(super) fn volumes(&self, at: Nanos) -> Volumes {
+        [self.first.scale().volume_at(at), self.second.scale().volume_at(at)]
+    }
+
+    /// By which limit so many cells can never conform.
+    #[inline]
+    pub(super) fn lacks_capacity(&self, [first, second]: Cells) -> Option<RefusedBy> {
+        RefusedBy::of(first > self.first.max_batch(), second > self.second.max_batch())
+    }
+
+    #[inline]
+    pub(super) fn counts_refusals(&self) -> bool {
+        self.first.counts_refusals() || self.second.counts_refusals()
+    }
+
+    /// The step of a decision: the new words, and the refusal if the cells were refused and count all the same.
+    #[inline]
+    pub(super) fn decide(&self, words: Words, now: Volumes, n: Cells) -> Result<(Words, Option<Refused>), Refused> {
+        let first = decide(&self.first, words[0], now[0], n[0]);
+        let second = decide(&self.second, words[1], now[1], n[1]);
+        let by = match (first, second) {
+            (Some(first), Some(second)) => return Ok(([first, second], None)),
+            (None, Some(_)) => RefusedBy::First,
+            (Some(_), None) => RefusedBy::Second,
+            (None, None) => RefusedBy::Both,
+        };
+        let counted = [
+            refuse(&self.first, words[0], now[0], n[0]),
+            refuse(&self.second, words[1], now[1], n[1]),
+        ];
+        let refused = Refused {
+            by,
+            due: self.due(counted, n),
+        };
+        if counted == words {
+            Err(refused)
+        } else {
+            Ok((counted, Some(refused)))
+        }
+    }
+
+    /// What [`decide`](Self::decide) would say of cells of which none count.
+    pub(super) fn look(&self, words: Words, now: Volumes, n: Cells) -> Result<(), Refused> {
+        let due = self.due(words, n);
+        RefusedBy::of(due[0].0 > now[0], due[1].0 > now[1]).map_or(Ok(()), |by| Err(Refused { by, due }))
+    }
+
+    #[inline]
+    fn due(&self, words: Words, n: Cells) -> [Due; 2] {
+        [due(&self.first, words[0], n[0]), due(&self.second, words[1], n[1])]
+    }
+
+    /// Counts cells whether they conform or not: the new words, and how many of the cells no word can record.
+    pub(super) fn charge(&self, words: Words, now: Volumes, n: Cells<u64>) -> (Words, Cells<u64>) {
+        let (first, first_left) = charge(&self.first, words[0], now[0], n[0]);
+        let (second, second_left) = charge(&self.second, words[1], now[1], n[1]);
+        ([first, second], [first_left, second_left])
+    }
+
+    pub(super) fn refund(&self, words: Words, now: Volumes, n: Cells<u64>) -> Words {
+        [
+            self.first.refund(words[0], now[0], n[0]),
+            self.second.refund(words[1], now[1], n[1]),
+        ]
+    }
+
+    /// The refusal as it is told: from the later of the two instants on both conform.
+    pub(super) fn denial(&self, beginning: Instant, refused: Refused) -> DualNonConformance {
+        let ([first_due, second_due], [first, second]) = (refused.due, [self.first.scale(), self.second.scale()]);
+        let (scale, due) = if first.takes_longer(first_due.0, second, second_due.0) {
+            (first, first_due)
+        } else {
+            (second, second_due)
+        };
+        DualNonConformance::new(NonConformance::new(beginning, scale, due), refused.by)
+    }
+}
+
+/// The new word, unless the cells do not conform.
+#[inline]
+fn decide(algorithm: &impl Decide, word: u64, now: u64, n: u32) -> Option<u64> {
+    match n {
+        0 => Some(word),
+        _ => algorithm.decide(word, now, n).ok(),
+    }
+}
+
+/// The word after cells were refused, by whichever limit.
+#[inline]
+fn refuse(algorithm: &impl Decide, word: u64, now: u64, n: u32) -> u64 {
+    match n {
+        0 => word,
+        _ => algorithm.refuse(word, now, n).unwrap_or(word),
+    }
+}
+
+#[inline]
+fn due(algorithm: &impl Decide, word: u64, n: u32) -> Due {
+    match n {
+        0 => Due(0),
+        _ => algorithm.due(word, n),
+    }
+}
+
+fn charge(algorithm: &impl Decide, word: u64, now: u64, n: u64) -> (u64, u64) {
+    match algorithm.charge(word, now, n) {
+        // Nothing to record, or no room for it.
+        (_, unrecorded) if unrecorded == n => (word, n),
+        charged => charged,
+    }
+}
