@@ -48,7 +48,8 @@ use std::time::Instant;
 ///
 /// # Laws
 ///
-/// [`Decider`](crate::Decider)'s and [`MultiDecider`](crate::MultiDecider)'s, of which each half keeps 1, 2 and 8 (and [`Exponential`](crate::Exponential) its own), and
+/// [`Decider`](crate::Decider)'s and [`MultiDecider`](crate::MultiDecider)'s, of which each half keeps 1, 2 and 8 (or those that
+/// [`Exponential`](crate::Exponential) has instead), and
 ///
 /// - in place of 3: cells are admitted exactly when both limits would admit them, had each alone seen the same history;
 /// - 4 for the later of the two instants: then the pair conforms, and a nanosecond before it does not;
@@ -56,8 +57,9 @@ use std::time::Instant;
 ///
 /// A limit of which no cells are asked is neither asked nor changed.
 ///
-/// A strict half ([`Exponential::strict`](crate::Exponential::strict)) counts what is asked of it whichever limit refuses it, so such a
-/// denial writes and moves the instant it tells; a half that is not strict is left as it was. What can never conform is not counted.
+/// A strict half ([`Exponential::strict`](crate::Exponential::strict)) counts what is asked of it whichever limit refuses it, as that
+/// meter would if it was asked the same alone. So such a denial writes and moves the instant it tells; a half that is not strict is left
+/// as it was. What can never conform is not counted.
 ///
 /// # Progress and ordering
 ///

@@ -63,8 +63,8 @@ impl<A: Decide, B: Decide> Pair<A, B> {
             (None, None) => RefusedBy::Both,
         };
         let counted = [
-            refuse(&self.first, words[0], now[0], n[0]),
-            refuse(&self.second, words[1], now[1], n[1]),
+            refuse(&self.first, words[0], now[0], n[0], first),
+            refuse(&self.second, words[1], now[1], n[1], second),
         ];
         let refused = Refused {
             by,
@@ -123,13 +123,13 @@ fn decide(algorithm: &impl Decide, word: u64, now: u64, n: u32) -> Option<u64> {
     }
 }
 
-/// The word after cells were refused, by whichever limit.
+/// The word after cells were refused, by whichever limit; `conforming` is what it were had this one decided alone.
 #[inline]
-fn refuse(algorithm: &impl Decide, word: u64, now: u64, n: u32) -> u64 {
-    match n {
-        0 => word,
-        _ => algorithm.refuse(word, now, n).unwrap_or(word),
+fn refuse(algorithm: &impl Decide, word: u64, now: u64, n: u32, conforming: Option<u64>) -> u64 {
+    if n == 0 || !algorithm.counts_refusals() {
+        return word;
     }
+    conforming.or_else(|| algorithm.refuse(word, now, n)).unwrap_or(word)
 }
 
 #[inline]
