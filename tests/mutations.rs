@@ -5,6 +5,8 @@
 
 #[path = "mutations/decisions.rs"]
 mod decisions;
+#[path = "mutations/dual.rs"]
+mod dual;
 #[path = "mutations/verbs.rs"]
 mod verbs;
 
@@ -36,7 +38,10 @@ use Target::{Loom, Test, Unit};
 
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    decisions::MUTATIONS.iter().chain(verbs::MUTATIONS)
+    decisions::MUTATIONS
+        .iter()
+        .chain(dual::MUTATIONS)
+        .chain(verbs::MUTATIONS)
 }
 
 fn package() -> &'static Path {
@@ -137,7 +142,7 @@ impl Bench {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .current_dir(&self.copy)
-            .args(["test", "--offline", "--target-dir"]);
+            .args(["test", "--offline", "--features", "dual", "--target-dir"]);
         cargo.env_remove("RUSTFLAGS").env("PROPTEST_FAILURE_PERSISTENCE", "off");
         match target {
             Unit => cargo.arg(&self.target).arg("--lib"),

@@ -74,3 +74,32 @@ fn a_strict_meter_counts_a_denial_by_a_clock_that_is_behind_once() {
     let counted = (meter.rate_at(time.now()) - decayed) / before * 10.0;
     assert!((counted - 1.0).abs() < 1e-6, "{counted} cells");
 }
+
+#[test]
+#[cfg(feature = "dual")]
+fn a_pair_by_a_clock_that_is_behind_is_decided_once_more() {
+    use ratelimit_meter::Dual;
+
+    type Verb = fn(&Dual<GCRA, LeakyBucket, Behind>) -> bool;
+    let verbs: [Verb; 6] = [
+        |pair| pair.check().is_ok(),
+        |pair| pair.check_each(1, 0).is_ok(),
+        |pair| pair.peek().is_ok(),
+        |pair| pair.peek_n(1).is_ok(),
+        |pair| pair.take(1).decision().is_ok(),
+        |pair| pair.take_each(1, 1).decision().is_ok(),
+    ];
+    for by in [0, 1, 4999, 5000].map(Duration::from_nanos) {
+        for (number, verb) in verbs.into_iter().enumerate() {
+            let time = ManualClock::new();
+            let pair = Dual::<GCRA, LeakyBucket>::from_quota("10/s & 100/s burst 10".parse().expect("two quotas"));
+            let pair = pair.expect("two limits").with_clock(Behind { time: time.clone(), by });
+            let _ = pair.charge_at(12, time.now());
+            let earliest = pair.peek_at(time.now()).expect_err("a debt").earliest_possible();
+            time.set(earliest - NS);
+            assert!(!verb(&pair), "verb {number}, behind by {by:?}");
+            time.set(earliest);
+            assert!(verb(&pair), "verb {number}, behind by {by:?}");
+        }
+    }
+}

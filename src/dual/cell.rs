@@ -107,3 +107,19 @@ const fn joined([first, second]: Words) -> u128 {
 const fn parted(both: u128) -> Words {
     [both as u64, (both >> u64::BITS) as u64]
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_compares_and_stores_both_words() {
+        let cell: portable_atomic::AtomicU128 = Word::holding([1, u64::MAX]);
+        for seen in [[0, u64::MAX], [1, 0], [u64::MAX, 1]] {
+            assert_eq!(Word::compare_exchange_weak(&cell, seen, [2, 3]), Err([1, u64::MAX]));
+        }
+        // It may fail for nothing.
+        while Word::compare_exchange_weak(&cell, [1, u64::MAX], [2, 3]).is_err() {}
+        assert_eq!(Word::load(&cell), [2, 3]);
+    }
+}

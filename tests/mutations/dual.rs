@@ -1,0 +1,103 @@
+//! Mutations of `Dual`.
+
+use super::Mutation;
+use super::Target::{Loom, Test, Unit};
+
+pub(crate) const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        what: "a pair admits what only its first limit admits",
+        file: "src/dual/pair.rs",
+        from: "(Some(_), None) => RefusedBy::Second,",
+        to: "(Some(first), None) => return Ok(([first, words[1]], None)),",
+        target: Test("dual_model"),
+        falls: "a_pair_is_two_meters_asked_at_once",
+    },
+    Mutation {
+        what: "a pair counts in its first limit what its second refuses",
+        file: "src/dual/pair.rs",
+        from: "        if counted == words {",
+        to: "        let counted = first.map_or(counted, |first| [first, counted[1]]);\n        if counted == words {",
+        target: Test("dual"),
+        falls: "what_one_limit_refuses_costs_the_other_nothing",
+    },
+    Mutation {
+        what: "the earlier of two instants is told",
+        file: "src/dual/pair.rs",
+        from: "if first.takes_longer(first_due.0, second, second_due.0) {",
+        to: "if !first.takes_longer(first_due.0, second, second_due.0) {",
+        target: Test("dual"),
+        falls: "the_later_instant_is_told_and_it_conforms",
+    },
+    Mutation {
+        what: "volumes of two limits are compared as if they were times",
+        file: "src/scale.rs",
+        from: "u128::from(volume) * u128::from(other.0) > u128::from(other_volume) * u128::from(self.0)",
+        to: "u128::from(volume) * u128::from(self.0) > u128::from(other_volume) * u128::from(other.0)",
+        target: Test("dual_model"),
+        falls: "a_pair_is_two_meters_asked_at_once",
+    },
+    Mutation {
+        what: "a limit of which nothing is asked moves",
+        file: "src/dual/pair.rs",
+        from: "0 => Some(word),",
+        to: "0 => Some(word.max(now)),",
+        target: Test("dual_model"),
+        falls: "a_pair_is_two_meters_asked_at_once",
+    },
+    Mutation {
+        what: "a strict half counts no refusals",
+        file: "src/dual/pair.rs",
+        from: "if n == 0 || !algorithm.counts_refusals() {",
+        to: "if n == 0 || algorithm.counts_refusals() {",
+        target: Test("dual"),
+        falls: "a_strict_half_counts_what_any_limit_refuses",
+    },
+    Mutation {
+        what: "a charge forgets what the second limit could not record",
+        file: "src/dual/pair.rs",
+        from: "([first, second], [first_left, second_left])",
+        to: "([first, second], [first_left, first_left])",
+        target: Test("dual"),
+        falls: "debts_and_what_no_word_can_record_are_told_of_each_limit",
+    },
+    Mutation {
+        what: "a pair takes the word of a clock that is behind",
+        file: "src/dual/check.rs",
+        from: "now.later(C::LAG_NS)",
+        to: "now",
+        target: Test("verbs_clock"),
+        falls: "a_pair_by_a_clock_that_is_behind_is_decided_once_more",
+    },
+    Mutation {
+        what: "the words of a pair change places",
+        file: "src/dual/cell.rs",
+        from: "[both as u64, (both >> u64::BITS) as u64]",
+        to: "[(both >> u64::BITS) as u64, both as u64]",
+        target: Test("dual"),
+        falls: "what_one_limit_refuses_costs_the_other_nothing",
+    },
+    Mutation {
+        what: "a pair is exchanged without being compared",
+        file: "src/dual/cell.rs",
+        from: "self.compare_exchange_weak(joined(seen), joined(new), Ordering::Relaxed, Ordering::Relaxed)",
+        to: "Ok::<u128, u128>(self.swap(joined(new), Ordering::Relaxed) & joined(seen))",
+        target: Unit,
+        falls: "dual::cell::tests::an_exchange_compares_and_stores_both_words",
+    },
+    Mutation {
+        what: "of a pair only one word is compared",
+        file: "src/dual/cell.rs",
+        from: "if *words == seen {",
+        to: "if words[0] == seen[0] {",
+        target: Loom,
+        falls: "dual::requests_of_one_limit_each_do_not_undo_each_other",
+    },
+    Mutation {
+        what: "an error in the second quota is told in the first",
+        file: "src/quota/dual.rs",
+        from: "error.later(after)",
+        to: "error.later(0)",
+        target: Test("dual_quota"),
+        falls: "what_is_no_pair_is_told_where_and_why",
+    },
+];
