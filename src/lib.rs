@@ -29,6 +29,9 @@
 //!   with the others; there is no burst apart from the limit.
 //! - [`Allower`](example_algorithms::Allower) always says yes.
 //!
+//! Two limits on one subject, as 10 a second and 1000 an hour or packets and bytes, are a [`Dual`] of two of these: it decides both in one
+//! step, and what either refuses counts in neither. Its text is `10/s & 1000/h` ([`DualQuota`]).
+//!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). Calls as in `ratelimit_meter` 1.x
 //! work too: [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
 //!
@@ -74,12 +77,16 @@
 //!
 //! # Features
 //!
-//! - `serde`: [`Quota`] as its text. Off by default.
+//! - `dual`: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides. Off by default.
+//! - `serde`: [`Quota`] and [`DualQuota`] as their texts. Off by default.
 //!
 //! # More
 //!
 //! The [design](docs::design), its [limitations](docs::limitations), [measurements](docs::benchmarks), and how to
 //! [migrate](docs::migrating) from earlier versions and from other crates.
+//!
+// Without the feature there is nothing else to link to.
+#![cfg_attr(not(feature = "dual"), doc = " [`Dual`]: #features")]
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("a meter is one 64-bit atomic word, which this target does not have");

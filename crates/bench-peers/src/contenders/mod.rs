@@ -21,6 +21,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::of::<ours::Average>(),
         Entry::of::<ours::Peek>(),
         Entry::of::<ours::Take>(),
+        Entry::of::<ours::Pair>(),
         Entry::of::<lease::Lease>(),
         Entry::of::<governor::Governor>(),
         Entry::of::<quota_03::Pool>(),

@@ -3,7 +3,7 @@
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
 use core::num::NonZeroU32;
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota};
+use ratelimit_meter::{Dual, DualQuota, Exponential, GCRA, LeakyBucket, Quota};
 use std::time::Duration;
 
 pub(super) const PACKAGE: Option<Package> = Some(("ratelimit_meter", "6"));
@@ -17,6 +17,11 @@ pub(super) fn quota(limit: Limit) -> Quota {
 /// An average has no burst of its own: the same rate over as long as it takes the burst.
 fn average(limit: Limit) -> Quota {
     Quota::new(limit.burst, limit.interval * limit.burst.get()).expect("both limits are within a quota's")
+}
+
+/// The same limit twice, so that both halves have to be looked at for either answer.
+fn twice(limit: Limit) -> DualQuota {
+    DualQuota::new(quota(limit), quota(limit))
 }
 
 macro_rules! meter {
@@ -54,6 +59,10 @@ meter!(Bucket, LeakyBucket, "LeakyBucket", quota, |meter: &LeakyBucket| meter
 meter!(Average, Exponential, "Exponential", average, |meter: &Exponential| {
     meter.check().is_ok()
 });
+
+meter!(Pair, Dual, "Dual of two GCRA", twice, |pair: &Dual| pair
+    .check()
+    .is_ok());
 
 macro_rules! verb {
     ($contender:ident, $name:literal, $check:expr) => {
