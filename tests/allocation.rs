@@ -63,6 +63,21 @@ fn a_decision_allocates_nothing() {
 }
 
 #[test]
+#[cfg(feature = "dual")]
+fn a_decision_of_two_limits_allocates_nothing() {
+    let pair = ratelimit_meter::Dual::new(gcra(&Limit::per_second(100)), leaky_bucket(&Limit::per_second(70)));
+    let at = Instant::now();
+    let made = allocations(|| {
+        for n in (0..5).cycle().take(1000) {
+            let _ = black_box((pair.check_at(at), pair.check_each_at(n, 4 - n, at), pair.check_n(n)));
+            let _ = black_box((pair.check_n(u32::MAX), pair.take_at(n, at), pair.status_at(at)));
+            let _ = black_box(pair.check_at(at).map_err(|denied| denied.wait_time_from(at)));
+        }
+    });
+    assert_eq!(made, 0);
+}
+
+#[test]
 fn clones_and_dropped_meters_leave_nothing_behind() {
     let meter = gcra(&Limit::per_second(100));
     assert_eq!(allocations(|| drop(black_box(meter.clone()))), 0, "a clone is a handle");

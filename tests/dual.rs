@@ -2,6 +2,8 @@
 //! `dual_oracle.rs` hold its laws, `dual_threads.rs` many threads.
 #![cfg(feature = "dual")]
 
+mod support;
+
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{
@@ -10,6 +12,7 @@ use ratelimit_meter::{
 };
 use std::error::Error;
 use std::time::{Duration, Instant};
+use support::time::{earliest_instant, latest_instant};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -120,6 +123,13 @@ fn denials_say_by_which_limit_until_when_or_that_never() {
 }
 
 #[test]
+fn denials_are_copy_and_cross_threads() {
+    fn is_an_error<E: Error + Copy + Eq + Send + Sync + 'static>() {}
+    is_an_error::<DualNonConformance>();
+    is_an_error::<NegativeDualDecision>();
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn results_fit_a_cache_line() {
     assert_eq!(size_of::<Result<(), DualNonConformance>>(), 40);
@@ -219,6 +229,24 @@ fn verbs_without_a_time_read_the_clock() {
         assert_eq!(statuses[0], statuses[1], "turn {turn}");
         assert_eq!(format!("{by_clock:?}"), format!("{told:?}"), "turn {turn}");
     }
+}
+
+#[test]
+fn any_instant_will_do_and_gives_no_credit() {
+    let (pair, now) = (pair::<GCRA, Exponential>("10/s & 30/h"), Instant::now());
+    let far = [earliest_instant(), now - 86_400_000 * MS, now, latest_instant()];
+    for (turn, at) in far.iter().cycle().take(400).enumerate() {
+        let _ = pair.check_each_at(u32::try_from(turn % 3).expect("small"), 1, *at);
+    }
+    assert_eq!(
+        left(&pair, now),
+        [0, 0],
+        "admitted at the end of time, it drains from there"
+    );
+    let denied = pair
+        .check_at(latest_instant())
+        .expect_err("no volume drains after the end");
+    assert_eq!(denied.refused_by(), RefusedBy::Both);
 }
 
 #[test]

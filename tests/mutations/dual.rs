@@ -66,7 +66,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         from: "now.later(C::LAG_NS)",
         to: "now",
         target: Test("verbs_clock"),
-        falls: "a_pair_by_a_clock_that_is_behind_is_decided_once_more",
+        falls: "pairs::a_pair_by_a_clock_that_is_behind_is_decided_once_more",
+    },
+    Mutation {
+        what: "a strict pair takes the word of a clock that is behind",
+        file: "src/dual/pair.rs",
+        from: "self.first.counts_refusals() || self.second.counts_refusals()",
+        to: "self.first.counts_refusals() && self.second.counts_refusals()",
+        target: Test("verbs_clock"),
+        falls: "pairs::a_strict_pair_reads_the_clock_that_is_not_behind",
     },
     Mutation {
         what: "the words of a pair change places",
