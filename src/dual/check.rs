@@ -114,7 +114,7 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
 
     #[inline]
     fn decide_at(&self, n: Cells, at: Instant) -> Result<(), DualNonConformance> {
-        self.verdict(self.try_decide(n, self.time_line.position(at)))
+        self.verdict(self.try_decide(n, self.pair.time_line().position(at)))
     }
 
     #[inline]
@@ -137,19 +137,19 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     }
 
     pub(super) fn denial(&self, refused: Refused) -> DualNonConformance {
-        self.pair.denial(self.time_line.beginning(), refused)
+        self.pair.denial(refused)
     }
 
     /// Does what is to be done now, and once more if it was denied for the clock's being behind: who waited until the instant of a
     /// denial must not be denied for that.
     #[inline]
     pub(super) fn now_or_exactly<T, D: Borrow<Refused>>(&self, act: impl Fn(Nanos) -> Result<T, D>) -> Result<T, D> {
-        let exactly = || self.time_line.position(self.clock.now_exactly());
+        let exactly = || self.pair.time_line().position(self.clock.now_exactly());
         if self.pair.counts_refusals() {
             // There is no once more.
             return act(exactly());
         }
-        let now = self.clock.position(&self.time_line);
+        let now = self.clock.position(self.pair.time_line());
         act(now).or_else(|denied| {
             if denied.borrow().is_over(self.pair.volumes(now.later(C::LAG_NS))) {
                 act(exactly())

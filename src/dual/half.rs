@@ -8,13 +8,16 @@ use crate::quota::Quota;
 /// Sealed: [`GCRA`](crate::GCRA), [`LeakyBucket`](crate::LeakyBucket) and [`Exponential`](crate::Exponential) are all there are.
 pub trait Half: Limited {}
 
+/// An algorithm, and what it was made of, if of a quota.
+pub(super) type Limit<A> = (A, Option<Quota>);
+
 /// What a half holds to.
 pub trait Limited: Sized {
     type Algorithm: Algorithm;
 
-    fn limit(quota: Quota) -> Result<Self::Algorithm, InconsistentCapacity>;
+    fn limit(quota: Quota) -> Result<Limit<Self::Algorithm>, InconsistentCapacity>;
 
-    fn into_limit(self) -> (Self::Algorithm, Option<Quota>);
+    fn into_limit(self) -> Limit<Self::Algorithm>;
 }
 
 impl<A: Algorithm> Half for Meter<A> {}
@@ -22,11 +25,11 @@ impl<A: Algorithm> Half for Meter<A> {}
 impl<A: Algorithm> Limited for Meter<A> {
     type Algorithm = A;
 
-    fn limit(quota: Quota) -> Result<A, InconsistentCapacity> {
-        A::from_quota(quota)
+    fn limit(quota: Quota) -> Result<Limit<A>, InconsistentCapacity> {
+        Ok((A::from_quota(quota)?, Some(quota)))
     }
 
-    fn into_limit(self) -> (A, Option<Quota>) {
+    fn into_limit(self) -> Limit<A> {
         self.into_limit()
     }
 }

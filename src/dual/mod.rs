@@ -12,17 +12,16 @@ pub use decision::{DualNonConformance, NegativeDualDecision, RefusedBy};
 pub use half::Half;
 pub use status::{DualStatus, DualTaken};
 
-use crate::algorithms::Decide;
+use crate::algorithms::Algorithm;
 use crate::clock::{Clock, DefaultClock};
-use crate::decision::NonConformance;
 use crate::error::InconsistentCapacity;
 use crate::meter::GCRA;
-use crate::nanos::TimeLine;
-use crate::quota::{DualQuota, Quota};
+use crate::quota::DualQuota;
+use crate::rule::Rule;
 use cell::PairCell;
 use core::fmt;
+use half::Limit;
 use pair::Pair;
-use std::time::Instant;
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
 ///
@@ -69,9 +68,6 @@ use std::time::Instant;
 /// as admissions do. A conforming decision orders nothing but the pair itself.
 pub struct Dual<A: Half = GCRA, B: Half = A, C = DefaultClock> {
     pair: Pair<A::Algorithm, B::Algorithm>,
-    /// What it was made of, if of quotas.
-    quotas: [Option<Quota>; 2],
-    time_line: TimeLine,
     cell: PairCell,
     clock: C,
 }
@@ -105,8 +101,7 @@ impl<A: Half, B: Half> Dual<A, B> {
     /// ```
     #[must_use]
     pub fn new(first: A, second: B) -> Self {
-        let ((first, first_quota), (second, second_quota)) = (first.into_limit(), second.into_limit());
-        Self::at_rest(Pair { first, second }, [first_quota, second_quota], DefaultClock)
+        Self::at_rest(first.into_limit(), second.into_limit(), DefaultClock)
     }
 
     /// Returns a pair at rest for two quotas.
@@ -125,22 +120,16 @@ impl<A: Half, B: Half> Dual<A, B> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_quota(quota: DualQuota) -> Result<Self, InconsistentCapacity> {
-        let (first, second) = (quota.first(), quota.second());
-        let pair = Pair {
-            first: A::limit(first)?,
-            second: B::limit(second)?,
-        };
-        Ok(Self::at_rest(pair, [Some(first), Some(second)], DefaultClock))
+        let (first, second) = (A::limit(quota.first())?, B::limit(quota.second())?);
+        Ok(Self::at_rest(first, second, DefaultClock))
     }
 }
 
 impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     /// A pair at rest, made now by its clock.
-    fn at_rest(pair: Pair<A::Algorithm, B::Algorithm>, quotas: [Option<Quota>; 2], clock: C) -> Self {
+    fn at_rest(first: Limit<A::Algorithm>, second: Limit<B::Algorithm>, clock: C) -> Self {
         Self {
-            pair,
-            quotas,
-            time_line: TimeLine::of_meter_made(clock.now()),
+            pair: Pair::made_at(clock.now(), first, second),
             cell: PairCell::new([0, 0]),
             clock,
         }
@@ -161,7 +150,8 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     /// ```
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> Dual<A, B, D> {
-        Dual::at_rest(self.pair, self.quotas, clock)
+        let Pair { first, second } = self.pair;
+        Dual::at_rest((first.algorithm, first.quota), (second.algorithm, second.quota), clock)
     }
 }
 
@@ -169,8 +159,6 @@ impl<A: Half, B: Half, C: Clone> Clone for Dual<A, B, C> {
     fn clone(&self) -> Self {
         Self {
             pair: self.pair,
-            quotas: self.quotas,
-            time_line: self.time_line,
             cell: self.cell.clone(),
             clock: self.clock.clone(),
         }
@@ -188,25 +176,24 @@ impl<A: Half, B: Half> TryFrom<DualQuota> for Dual<A, B> {
 /// Reads the words once.
 impl<A: Half, B: Half, C> fmt::Debug for Dual<A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (words, beginning) = (self.cell.load(), self.time_line.beginning());
+        let words = self.cell.load();
         f.debug_struct("Dual")
-            .field("first", &Described(&self.pair.first, words[0], beginning))
-            .field("second", &Described(&self.pair.second, words[1], beginning))
+            .field("first", &Described(&self.pair.first, words[0]))
+            .field("second", &Described(&self.pair.second, words[1]))
             .finish_non_exhaustive()
     }
 }
 
 /// A half as a meter shows itself: its limit and its word.
-struct Described<'a, A>(&'a A, u64, Instant);
+struct Described<'a, A>(&'a Rule<A>, u64);
 
-impl<A: Decide> fmt::Debug for Described<'_, A> {
+impl<A: Algorithm> fmt::Debug for Described<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(algorithm, word, beginning) = *self;
-        let rested = || NonConformance::new(beginning, algorithm.scale(), algorithm.rested(word)).earliest_possible();
+        let Self(rule, word) = self;
         let mut fields = f.debug_struct(A::NAME);
-        algorithm.describe(&mut fields);
+        rule.algorithm.describe(&mut fields);
         fields
-            .field("rested_from", &(word != 0).then(rested))
+            .field("rested_from", &rule.rested_from(*word))
             .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,11 @@
 
 use super::cell::Words;
 use super::decision::{DualNonConformance, RefusedBy};
-use crate::algorithms::{Decide, Due};
-use crate::decision::NonConformance;
-use crate::nanos::Nanos;
+use super::half::Limit;
+use super::status::DualStatus;
+use crate::algorithms::{Algorithm, Decide, Due};
+use crate::nanos::{Nanos, TimeLine};
+use crate::rule::Rule;
 use std::time::Instant;
 
 /// How many cells of the first and of the second limit; a limit of which there are none is left alone.
@@ -28,34 +30,48 @@ impl Refused {
     }
 }
 
+/// Two rules on one time line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<A, B> {
-    pub(super) first: A,
-    pub(super) second: B,
+    pub(super) first: Rule<A>,
+    pub(super) second: Rule<B>,
 }
 
-impl<A: Decide, B: Decide> Pair<A, B> {
+impl<A: Algorithm, B: Algorithm> Pair<A, B> {
+    /// A pair whose time line begins a day before it is made.
+    pub(super) fn made_at(made: Instant, first: Limit<A>, second: Limit<B>) -> Self {
+        Self {
+            first: Rule::made_at(made, first.0, first.1),
+            second: Rule::made_at(made, second.0, second.1),
+        }
+    }
+
+    #[inline]
+    pub(super) fn time_line(&self) -> &TimeLine {
+        &self.first.time_line
+    }
+
     #[inline]
     pub(super) fn volumes(&self, at: Nanos) -> Volumes {
-        [self.first.scale().volume_at(at), self.second.scale().volume_at(at)]
+        [self.first.volume(at), self.second.volume(at)]
     }
 
     /// By which limit so many cells can never conform.
     #[inline]
     pub(super) fn lacks_capacity(&self, [first, second]: Cells) -> Option<RefusedBy> {
-        RefusedBy::of(first > self.first.max_batch(), second > self.second.max_batch())
+        RefusedBy::of(!self.first.can_conform(first), !self.second.can_conform(second))
     }
 
     #[inline]
     pub(super) fn counts_refusals(&self) -> bool {
-        self.first.counts_refusals() || self.second.counts_refusals()
+        self.first.algorithm.counts_refusals() || self.second.algorithm.counts_refusals()
     }
 
     /// The step of a decision: the new words, and the refusal if the cells were refused and count all the same.
     #[inline]
     pub(super) fn decide(&self, words: Words, now: Volumes, n: Cells) -> Result<(Words, Option<Refused>), Refused> {
-        let first = decide(&self.first, words[0], now[0], n[0]);
-        let second = decide(&self.second, words[1], now[1], n[1]);
+        let first = decide(&self.first.algorithm, words[0], now[0], n[0]);
+        let second = decide(&self.second.algorithm, words[1], now[1], n[1]);
         let by = match (first, second) {
             (Some(first), Some(second)) => return Ok(([first, second], None)),
             (None, Some(_)) => RefusedBy::First,
@@ -63,8 +79,8 @@ impl<A: Decide, B: Decide> Pair<A, B> {
             (None, None) => RefusedBy::Both,
         };
         let counted = [
-            refuse(&self.first, words[0], now[0], n[0], first),
-            refuse(&self.second, words[1], now[1], n[1], second),
+            refuse(&self.first.algorithm, words[0], now[0], n[0], first),
+            refuse(&self.second.algorithm, words[1], now[1], n[1], second),
         ];
         let refused = Refused {
             by,
@@ -85,32 +101,39 @@ impl<A: Decide, B: Decide> Pair<A, B> {
 
     #[inline]
     fn due(&self, words: Words, n: Cells) -> [Due; 2] {
-        [due(&self.first, words[0], n[0]), due(&self.second, words[1], n[1])]
+        [
+            due(&self.first.algorithm, words[0], n[0]),
+            due(&self.second.algorithm, words[1], n[1]),
+        ]
     }
 
     /// Counts cells whether they conform or not: the new words, and how many of the cells no word can record.
     pub(super) fn charge(&self, words: Words, now: Volumes, n: Cells<u64>) -> (Words, Cells<u64>) {
-        let (first, first_left) = charge(&self.first, words[0], now[0], n[0]);
-        let (second, second_left) = charge(&self.second, words[1], now[1], n[1]);
+        let (first, first_left) = charge(&self.first.algorithm, words[0], now[0], n[0]);
+        let (second, second_left) = charge(&self.second.algorithm, words[1], now[1], n[1]);
         ([first, second], [first_left, second_left])
     }
 
     pub(super) fn refund(&self, words: Words, now: Volumes, n: Cells<u64>) -> Words {
         [
-            self.first.refund(words[0], now[0], n[0]),
-            self.second.refund(words[1], now[1], n[1]),
+            self.first.algorithm.refund(words[0], now[0], n[0]),
+            self.second.algorithm.refund(words[1], now[1], n[1]),
         ]
     }
 
     /// The refusal as it is told: from the later of the two instants on both conform.
-    pub(super) fn denial(&self, beginning: Instant, refused: Refused) -> DualNonConformance {
-        let ([first_due, second_due], [first, second]) = (refused.due, [self.first.scale(), self.second.scale()]);
-        let (scale, due) = if first.takes_longer(first_due.0, second, second_due.0) {
-            (first, first_due)
+    pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
+        let scales = [self.first.algorithm.scale(), self.second.algorithm.scale()];
+        let later = if scales[0].takes_longer(due[0].0, scales[1], due[1].0) {
+            self.first.denial(due[0])
         } else {
-            (second, second_due)
+            self.second.denial(due[1])
         };
-        DualNonConformance::new(NonConformance::new(beginning, scale, due), refused.by)
+        DualNonConformance::new(later, by)
+    }
+
+    pub(super) fn status(&self, words: Words, at: Nanos) -> DualStatus {
+        DualStatus::new(self.first.status(words[0], at), self.second.status(words[1], at))
     }
 }
 

@@ -7,7 +7,6 @@ use super::status::{DualStatus, DualTaken};
 use super::{Dual, Half};
 use crate::clock::Clock;
 use crate::nanos::Nanos;
-use crate::status::Status;
 use core::borrow::Borrow;
 use std::time::Instant;
 
@@ -68,7 +67,7 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     }
 
     fn look_at(&self, n: Cells, at: Instant) -> Result<(), DualNonConformance> {
-        self.look(n, self.time_line.position(at))
+        self.look(n, self.pair.time_line().position(at))
             .map_err(|refused| self.denial(refused))
     }
 
@@ -118,7 +117,7 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
         let n = [first, second];
         match self.foregone(n) {
             Some(decision) => DualTaken::new(decision, self.status_at(at)),
-            None => self.told(n, self.try_take(n, self.time_line.position(at))),
+            None => self.told(n, self.try_take(n, self.pair.time_line().position(at))),
         }
     }
 
@@ -133,7 +132,7 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     fn told(&self, n: Cells, step: Result<Taken, RefusedTake>) -> DualTaken {
         let Taken { refused, words, at } = step.unwrap_or_else(Taken::from);
         let denied = |refused| Err(NegativeDualDecision::BatchNonConforming(n, self.denial(refused)));
-        DualTaken::new(refused.map_or(Ok(()), denied), self.status_of(words, at))
+        DualTaken::new(refused.map_or(Ok(()), denied), self.pair.status(words, at))
     }
 
     /// Charges `n` cells of each limit now, whether they conform or not: into debt if need be, which later cells have to wait for.
@@ -161,12 +160,12 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
 
     /// Charges `first` cells of the first limit and `second` of the second now; see [`charge`](Self::charge).
     pub fn charge_each(&self, first: u64, second: u64) -> [u64; 2] {
-        self.charge_as_at([first, second], self.clock.position(&self.time_line))
+        self.charge_as_at([first, second], self.clock.position(self.pair.time_line()))
     }
 
     /// Charges `first` cells of the first limit and `second` of the second at `at`; see [`charge`](Self::charge).
     pub fn charge_each_at(&self, first: u64, second: u64, at: Instant) -> [u64; 2] {
-        self.charge_as_at([first, second], self.time_line.position(at))
+        self.charge_as_at([first, second], self.pair.time_line().position(at))
     }
 
     fn charge_as_at(&self, n: Cells<u64>, at: Nanos) -> Cells<u64> {
@@ -191,12 +190,12 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
 
     /// Gives back `first` cells of the first limit and `second` of the second now; see [`refund`](Self::refund).
     pub fn refund_each(&self, first: u64, second: u64) {
-        self.refund_as_at([first, second], self.clock.position(&self.time_line));
+        self.refund_as_at([first, second], self.clock.position(self.pair.time_line()));
     }
 
     /// Gives back `first` cells of the first limit and `second` of the second at `at`; see [`refund`](Self::refund).
     pub fn refund_each_at(&self, first: u64, second: u64, at: Instant) {
-        self.refund_as_at([first, second], self.time_line.position(at));
+        self.refund_as_at([first, second], self.pair.time_line().position(at));
     }
 
     fn refund_as_at(&self, n: Cells<u64>, at: Nanos) {
@@ -235,20 +234,14 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     /// ```
     #[must_use]
     pub fn status(&self) -> DualStatus {
-        self.status_of(self.cell.load(), self.clock.position(&self.time_line))
+        self.pair
+            .status(self.cell.load(), self.clock.position(self.pair.time_line()))
     }
 
     /// Tells how both limits stand at `at`, from one read of both words.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> DualStatus {
-        self.status_of(self.cell.load(), self.time_line.position(at))
-    }
-
-    fn status_of(&self, [first, second]: Words, at: Nanos) -> DualStatus {
-        DualStatus::new(
-            Status::of(&self.pair.first, self.quotas[0], first, at),
-            Status::of(&self.pair.second, self.quotas[1], second, at),
-        )
+        self.pair.status(self.cell.load(), self.pair.time_line().position(at))
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "the earlier of two instants is told",
         file: "src/dual/pair.rs",
-        from: "if first.takes_longer(first_due.0, second, second_due.0) {",
-        to: "if !first.takes_longer(first_due.0, second, second_due.0) {",
+        from: "if scales[0].takes_longer(due[0].0, scales[1], due[1].0) {",
+        to: "if !scales[0].takes_longer(due[0].0, scales[1], due[1].0) {",
         target: Test("dual"),
         falls: "the_later_instant_is_told_and_it_conforms",
     },
@@ -71,8 +71,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a strict pair takes the word of a clock that is behind",
         file: "src/dual/pair.rs",
-        from: "self.first.counts_refusals() || self.second.counts_refusals()",
-        to: "self.first.counts_refusals() && self.second.counts_refusals()",
+        from: "self.first.algorithm.counts_refusals() || self.second.algorithm.counts_refusals()",
+        to: "self.first.algorithm.counts_refusals() && self.second.algorithm.counts_refusals()",
         target: Test("verbs_clock"),
         falls: "pairs::a_strict_pair_reads_the_clock_that_is_not_behind",
     },
