@@ -5,16 +5,16 @@
 //! Those of [`crate::cell`], and for the same reason: both words are one location with one modification order, and a decision's place in
 //! it is one exchange, or one load, of both. Nobody ever sees one word of a decision without the other.
 //!
-//! A denial needs the two words of one moment as well, and cannot have them from two loads of 64 bits. Accesses of two sizes to one
-//! location are not defined in Rust's memory model, so no library offers them; and a pair torn by two admissions need not have been there
-//! at any moment, so that a denial by it would be nobody's to answer for.
+//! A denial reads both words of one moment as well, since the instant it tells depends on both, and cannot have them from two loads of 64
+//! bits: what those make need not have been there at any moment, and accesses of two sizes to one location are not defined in Rust's
+//! memory model, so that no library offers them.
 //!
 //! # Where it is one instruction
 //!
 //! The load is one plain `vmovdqa` on x86-64 with AVX, which shares the line with other readers as a load of 64 bits does, and `ldp` on
 //! aarch64 with LSE2. Without those (x86-64 before 2011, aarch64 before ARMv8.4) it is an exchange of the words for themselves, which
-//! takes the line from others. The exchange is `cmpxchg16b`, or `casp`. Where there is no such instruction, or it was not found at run time,
-//! both are done under a lock of the process.
+//! takes the line from others. The exchange is `cmpxchg16b`, or `casp` or `ldxp` and `stxp`. Where there is no such instruction, or it was
+//! not found at run time, both are done under a lock of the process.
 
 #[cfg(ratelimit_meter_spurious)]
 use crate::cell::Spurious;
