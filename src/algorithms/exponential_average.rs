@@ -214,7 +214,7 @@ impl Decide for ExponentialAverage {
         let estimate = (estimate as u32).min(self.max_batch);
         let conform = |n: &u32| self.due(word, *n).0 <= now;
         let least = (0..=estimate).rev().find(|n| *n == 0 || conform(n)).unwrap_or(0);
-        let more = (least + 1..=self.max_batch).take_while(conform).last();
+        let more = (least..self.max_batch).map(|n| n + 1).take_while(conform).last();
         more.unwrap_or(least)
     }
 
