@@ -74,7 +74,7 @@
 //!
 //! # Features
 //!
-//! - `serde`: [`Quota`] as its text. Off by default.
+//! - `serde`: [`Quota`] as its text, [`Snapshot`] as its fields. Off by default.
 //!
 //! # More
 //!
@@ -90,12 +90,14 @@ pub mod algorithms {
     mod continuous_state;
     mod decide;
     mod exponential_average;
+    mod kind;
     mod virtual_scheduling;
 
     pub use continuous_state::ContinuousState;
     pub use decide::Algorithm;
     pub(crate) use decide::{Decide, Due};
     pub use exponential_average::ExponentialAverage;
+    pub use kind::Kind;
     pub use virtual_scheduling::VirtualScheduling;
 
     pub use crate::error::InconsistentCapacity;
@@ -116,6 +118,9 @@ mod nanos;
 mod quota;
 mod rule;
 mod scale;
+#[cfg(feature = "serde")]
+mod serde_text;
+mod snapshot;
 mod status;
 
 pub use decider::{Decider, MultiDecider};
@@ -124,6 +129,7 @@ pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use meter::{Exponential, GCRA, LeakyBucket, Meter, Reservation};
 pub use nonzero_ext::nonzero;
 pub use quota::{ParseQuotaError, Quota};
+pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
 pub use status::{Admitted, Status, Taken};
 
 #[cfg(doctest)]

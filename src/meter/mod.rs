@@ -5,6 +5,7 @@ mod exponential;
 mod gcra;
 mod leaky_bucket;
 mod reservation;
+mod snapshot;
 mod verbs;
 
 pub use builder::Builder;

@@ -1,8 +1,8 @@
 //! The canonical text in any serde format.
 
 use super::Quota;
-use core::fmt;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use crate::serde_text;
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 impl Serialize for Quota {
@@ -13,20 +13,6 @@ impl Serialize for Quota {
 
 impl<'de> Deserialize<'de> for Quota {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Quota;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a quota like `100/min burst 20`")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Quota, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_str(Text)
+        serde_text::deserialize(deserializer, "a quota like `100/min burst 20`")
     }
 }
