@@ -79,6 +79,11 @@ impl Cell {
         Self(Arc::new(Line(Word::holding(word))))
     }
 
+    /// Where the word is, which clones share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
+    }
+
     /// Reads the word once.
     #[inline]
     pub(crate) fn load(&self) -> u64 {

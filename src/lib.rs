@@ -104,6 +104,7 @@ pub mod algorithms {
     pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
 }
 mod cell;
+mod check_all;
 pub mod clock;
 mod decider;
 mod decision;
@@ -123,6 +124,7 @@ mod serde_text;
 mod snapshot;
 mod status;
 
+pub use check_all::{AllDenied, Checkable, check_all, check_all_at, check_all_n, check_all_n_at};
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
 pub use lease::{Lease, LeasedMeter, TooManyLeases};

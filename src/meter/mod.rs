@@ -198,6 +198,10 @@ impl<A: Algorithm, C: Clock> Metered for Meter<A, C> {
         &self.rule.time_line
     }
 
+    fn state(&self) -> *const () {
+        self.cell.address()
+    }
+
     #[inline]
     fn counts_refusals(&self) -> bool {
         self.rule.algorithm.counts_refusals()
