@@ -48,6 +48,9 @@
 //! | count what is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
 //! | give back | [`refund`](Meter::refund), [`reset`](Meter::reset) |
 //! | take cells ahead of their time, to pace | [`reserve`](Meter::reserve) |
+//! | owe over a restart what was owed before | [`snapshot`](Meter::snapshot), [`restore`](Meter::restore) |
+//!
+//! Several meters decide together, all or nothing, by [`check_all`].
 //!
 //! # Time
 //!

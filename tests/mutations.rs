@@ -5,6 +5,8 @@
 
 #[path = "mutations/decisions.rs"]
 mod decisions;
+#[path = "mutations/several.rs"]
+mod several;
 #[path = "mutations/verbs.rs"]
 mod verbs;
 
@@ -36,7 +38,9 @@ use Target::{Loom, Test, Unit};
 
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    decisions::MUTATIONS.iter().chain(verbs::MUTATIONS)
+    [decisions::MUTATIONS, verbs::MUTATIONS, several::MUTATIONS]
+        .into_iter()
+        .flatten()
 }
 
 fn package() -> &'static Path {
