@@ -93,6 +93,11 @@ impl<W: Word> Cell<W> {
         Self(Arc::new(Line(Word::holding(value))))
     }
 
+    /// Where the word is, which clones share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
+    }
+
     /// Reads the word once.
     #[inline]
     pub(crate) fn load(&self) -> W::Value {

@@ -51,6 +51,9 @@
 //! | count what is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
 //! | give back | [`refund`](Meter::refund), [`reset`](Meter::reset) |
 //! | take cells ahead of their time, to pace | [`reserve`](Meter::reserve) |
+//! | owe over a restart what was owed before | [`snapshot`](Meter::snapshot), [`restore`](Meter::restore) |
+//!
+//! Several meters decide together, all or nothing, by [`check_all`].
 //!
 //! # Time
 //!
@@ -77,8 +80,8 @@
 //!
 //! # Features
 //!
-//! - `dual`: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides. Off by default.
-//! - `serde`: [`Quota`] and [`DualQuota`] as their texts. Off by default.
+//! - `dual`: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides. On by default.
+//! - `serde`: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields. Off by default.
 //!
 //! # More
 //!
@@ -97,18 +100,21 @@ pub mod algorithms {
     mod continuous_state;
     mod decide;
     mod exponential_average;
+    mod kind;
     mod virtual_scheduling;
 
     pub use continuous_state::ContinuousState;
     pub use decide::Algorithm;
     pub(crate) use decide::{Decide, Due};
     pub use exponential_average::ExponentialAverage;
+    pub use kind::Kind;
     pub use virtual_scheduling::VirtualScheduling;
 
     pub use crate::error::InconsistentCapacity;
     pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
 }
 mod cell;
+mod check_all;
 pub mod clock;
 mod decider;
 mod decision;
@@ -125,8 +131,12 @@ mod nanos;
 mod quota;
 mod rule;
 mod scale;
+#[cfg(feature = "serde")]
+mod serde_text;
+mod snapshot;
 mod status;
 
+pub use check_all::{AllDenied, Checkable, check_all, check_all_at, check_all_n, check_all_n_at};
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
 #[cfg(feature = "dual")]
@@ -135,6 +145,7 @@ pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use meter::{Exponential, GCRA, LeakyBucket, Meter, Reservation};
 pub use nonzero_ext::nonzero;
 pub use quota::{DualQuota, ParseQuotaError, Quota};
+pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
 pub use status::{Admitted, Status, Taken};
 
 #[cfg(doctest)]

@@ -98,10 +98,14 @@ impl Limit {
         self.cell.saturating_mul(n)
     }
 
-    /// How many cells a meter whose word is `word` can still record: its last word owes a full burst at the end of its time line.
+    /// The last word there is: a full burst at the end of the time line.
+    pub(crate) fn last_word(self) -> u64 {
+        self.scale.volume_at(Nanos::END) + self.tolerance
+    }
+
+    /// How many cells a meter whose word is `word` can still record.
     pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
-        let last = self.scale.volume_at(Nanos::END) + self.tolerance;
-        last.saturating_sub(word) / self.cell
+        self.last_word().saturating_sub(word) / self.cell
     }
 
     /// The whole cells in `units`, at most [`Limit::max_batch`].

@@ -17,6 +17,9 @@ pub(crate) trait Metered {
 
     fn time_line(&self) -> &TimeLine;
 
+    /// Where the state is, which clones share.
+    fn state(&self) -> *const ();
+
     /// Whether refused cells count.
     fn counts_refusals(&self) -> bool;
 

@@ -100,6 +100,17 @@ impl<A: Algorithm> Rule<A> {
         Status::of(&self.algorithm, self.quota, word, at)
     }
 
+    /// How far a word lies ahead of what has drained by now, or behind it: what there is to keep of it without its time line.
+    pub(crate) fn offset(&self, word: u64, now: u64) -> i128 {
+        i128::from(word) - i128::from(now)
+    }
+
+    /// The word that lies so far ahead of now, or the first there is; `None` past the last.
+    pub(crate) fn word_at(&self, offset: i128, now: u64) -> Option<u64> {
+        let word = u64::try_from(offset.saturating_add(now.into()).max(0)).ok()?;
+        (word <= self.algorithm.last_word()).then_some(word)
+    }
+
     /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was.
     pub(crate) fn rested_from(&self, word: u64) -> Option<Instant> {
         (word > 0).then(|| self.denial(self.algorithm.rested(word)).earliest_possible())

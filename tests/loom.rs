@@ -5,6 +5,8 @@
 //! one word, what remains is the retry loop. A load and a store in place of the exchange fails every test here.
 #![cfg(ratelimit_meter_loom)]
 
+#[path = "loom/check_all.rs"]
+mod check_all;
 #[cfg(feature = "dual")]
 #[path = "loom/dual.rs"]
 mod dual;

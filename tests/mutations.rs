@@ -7,6 +7,8 @@
 mod decisions;
 #[path = "mutations/dual.rs"]
 mod dual;
+#[path = "mutations/several.rs"]
+mod several;
 #[path = "mutations/verbs.rs"]
 mod verbs;
 
@@ -38,10 +40,14 @@ use Target::{Loom, Test, Unit};
 
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    decisions::MUTATIONS
-        .iter()
-        .chain(dual::MUTATIONS)
-        .chain(verbs::MUTATIONS)
+    [
+        decisions::MUTATIONS,
+        dual::MUTATIONS,
+        several::MUTATIONS,
+        verbs::MUTATIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn package() -> &'static Path {

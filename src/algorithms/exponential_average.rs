@@ -1,3 +1,4 @@
+use super::Kind;
 use super::decide::{Algorithm, Decide, Due};
 use crate::error::InconsistentCapacity;
 use crate::nanos::Nanos;
@@ -82,11 +83,6 @@ impl ExponentialAverage {
         volume + PAST * self.period
     }
 
-    /// The last word there is.
-    fn last_word(&self) -> u64 {
-        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
-    }
-
     /// The word after so many cells, at least one unit larger, at most the last.
     fn raised(&self, word: u64, now: u64, cells: f64) -> u64 {
         let (age, added, period) = (self.age(word, now), cells * self.share, to_f64(self.period));
@@ -168,8 +164,25 @@ impl Decide for ExponentialAverage {
         })
     }
 
+    fn kind(&self) -> Kind {
+        if self.is_strict {
+            Kind::StrictExponential
+        } else {
+            Kind::Exponential
+        }
+    }
+
+    /// Of a rate at its limit.
+    fn parameters(&self) -> (u64, u64) {
+        (self.scale.nanos_at(self.interval), 0)
+    }
+
     fn scale(&self) -> Scale {
         self.scale
+    }
+
+    fn last_word(&self) -> u64 {
+        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
     }
 
     fn max_batch(&self) -> u32 {
@@ -214,7 +227,7 @@ impl Decide for ExponentialAverage {
         let estimate = (estimate as u32).min(self.max_batch);
         let conform = |n: &u32| self.due(word, *n).0 <= now;
         let least = (0..=estimate).rev().find(|n| *n == 0 || conform(n)).unwrap_or(0);
-        let more = (least + 1..=self.max_batch).take_while(conform).last();
+        let more = (least..self.max_batch).map(|n| n + 1).take_while(conform).last();
         more.unwrap_or(least)
     }
 

@@ -5,6 +5,7 @@ mod exponential;
 mod gcra;
 mod leaky_bucket;
 mod reservation;
+mod snapshot;
 mod verbs;
 
 pub use builder::Builder;
@@ -201,6 +202,10 @@ impl<A: Algorithm, C: Clock> Metered for Meter<A, C> {
     #[inline]
     fn time_line(&self) -> &TimeLine {
         &self.rule.time_line
+    }
+
+    fn state(&self) -> *const () {
+        self.cell.address()
     }
 
     #[inline]

@@ -1,10 +1,8 @@
 //! The canonical texts in any serde format.
 
-use super::{DualQuota, ParseQuotaError, Quota};
-use core::fmt;
-use core::marker::PhantomData;
-use core::str::FromStr;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use super::{DualQuota, Quota};
+use crate::serde_text;
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 impl Serialize for Quota {
@@ -21,27 +19,12 @@ impl Serialize for DualQuota {
 
 impl<'de> Deserialize<'de> for Quota {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text("a quota like `100/min burst 20`", PhantomData))
+        serde_text::deserialize(deserializer, "a quota like `100/min burst 20`")
     }
 }
 
 impl<'de> Deserialize<'de> for DualQuota {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text("two quotas like `10/s & 1000/h`", PhantomData))
-    }
-}
-
-/// Reads the text of a `T`, of which it says what it is like.
-struct Text<T>(&'static str, PhantomData<T>);
-
-impl<T: FromStr<Err = ParseQuotaError>> Visitor<'_> for Text<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
+        serde_text::deserialize(deserializer, "two quotas like `10/s & 1000/h`")
     }
 }
