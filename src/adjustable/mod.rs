@@ -43,7 +43,8 @@ use std::time::Instant;
 /// available at a rate of r of the limit L is w/k (1 - r/L); at a rate above the limit, that is a debt.
 ///
 /// What is left is rounded to the strict side, by less than a unit of the new word and two of the old; a unit is less than what drains in
-/// a nanosecond. Times before the change are as always read as of then: the meter is fuller by what drains from then to the change.
+/// a nanosecond. Times before the change are read as of then by the new quota: the meter is fuller by what that drains from then to the
+/// change. Law 1 holds across a change, with the larger of both bursts and rates, as long as timestamps do not go back across it.
 ///
 /// ```
 /// use ratelimit_meter::{Adjustable, GCRA, Quota};
@@ -110,7 +111,8 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
     /// Sets the quota at `at`, for all clones at once; see [`set_quota`](Self::set_quota).
     ///
     /// It holds for whatever is decided after the call, as of any time. `at` tells until when time is credited at the old rate: if it
-    /// is before cells that were admitted, the time from there to them is credited at the new one.
+    /// is before cells that were admitted, the time from there to them is credited at the new one. A time before the last change counts
+    /// as that, so that no time is credited twice.
     ///
     /// # Errors
     ///
@@ -165,7 +167,7 @@ impl<A: Algorithm, C: Clock> From<Meter<A, C>> for Adjustable<Meter<A, C>> {
         let (rule, word, clock) = meter.into_parts();
         Self {
             shared: Arc::new(Shared {
-                current: Current::new(Arc::new(Node::new(rule, word))),
+                current: Current::new(Arc::new(Node::new(rule, Nanos::BEGINNING, word))),
                 changing: Mutex::new(()),
             }),
             clock,

@@ -10,14 +10,17 @@ use crate::rule::{Rule, Stepped};
 /// A limit, its word, and what came after them.
 pub(super) struct Node<A> {
     pub(super) rule: Rule<A>,
+    /// When the limit was set.
+    since: Nanos,
     word: Line,
     next: Once<Arc<Self>>,
 }
 
 impl<A: Algorithm> Node<A> {
-    pub(super) fn new(rule: Rule<A>, word: u64) -> Self {
+    pub(super) fn new(rule: Rule<A>, since: Nanos, word: u64) -> Self {
         Self {
             rule,
+            since,
             word: Line::new(word),
             next: Once::new(),
         }
@@ -67,7 +70,9 @@ impl<A: Algorithm> Node<A> {
     /// Only one thread may do this, and once. The closing is the instant of the change: what was decided on this word before is in
     /// the word that it is made of, and what comes later finds the successor.
     pub(super) fn succeed(&self, rule: Rule<A>, at: Nanos) -> (Arc<Self>, u64) {
-        let next = self.next.fill(Arc::new(Self::new(rule, 0)));
+        // Time that was credited by one limit must not be credited by another once more.
+        let at = at.max(self.since);
+        let next = self.next.fill(Arc::new(Self::new(rule, at, 0)));
         let (now, next_now) = (self.rule.volume(at), next.rule.volume(at));
         let unrecorded = self.word.close(|word| {
             let algorithm = &self.rule.algorithm;
@@ -86,5 +91,42 @@ impl<A> Drop for Node<A> {
         while let Some(node) = next {
             next = Arc::try_unwrap(node).ok().and_then(|mut node| node.next.take());
         }
+    }
+}
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::*;
+    use crate::algorithms::{Decide, VirtualScheduling};
+    use crate::quota::Quota;
+    use core::num::NonZeroU32;
+    use std::time::Instant;
+
+    fn rule(cells: u32) -> Rule<VirtualScheduling> {
+        let quota = Quota::per_second(NonZeroU32::new(cells).unwrap());
+        Rule::made_at(
+            Instant::now(),
+            VirtualScheduling::from_quota(quota).unwrap(),
+            Some(quota),
+        )
+    }
+
+    #[test]
+    fn who_slept_through_many_changes_goes_on_and_may_drop_what_he_held() {
+        let first = Arc::new(Node::new(rule(2), Nanos::BEGINNING, 0));
+        let last = (0..200_000).fold(first.clone(), |node, turn| {
+            node.succeed(rule(3 + turn % 2), Nanos::BEGINNING).0
+        });
+        let admitted = (0..5).filter(|_| {
+            first
+                .step(Nanos::BEGINNING, |rule, word, now| rule.decide(word, now, 1))
+                .is_ok()
+        });
+        assert_eq!(admitted.count(), 2);
+        let status = last.read(|rule, word| rule.status(word, Nanos::BEGINNING));
+        assert_eq!(status.remaining(), 0, "it was the last one's word");
+        drop(last);
+        // By recursion this would take more than the stack.
+        drop(first);
     }
 }

@@ -3,7 +3,7 @@
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
 use core::num::NonZeroU32;
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota};
+use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, Quota};
 use std::time::Duration;
 
 pub(super) const PACKAGE: Option<Package> = Some(("ratelimit_meter", "6"));
@@ -54,6 +54,13 @@ meter!(Bucket, LeakyBucket, "LeakyBucket", quota, |meter: &LeakyBucket| meter
 meter!(Average, Exponential, "Exponential", average, |meter: &Exponential| {
     meter.check().is_ok()
 });
+meter!(
+    AdjustableGcra,
+    Adjustable<GCRA>,
+    "GCRA, adjustable",
+    quota,
+    |meter: &Adjustable<GCRA>| meter.check().is_ok()
+);
 
 macro_rules! verb {
     ($contender:ident, $name:literal, $check:expr) => {
