@@ -220,6 +220,28 @@ mod tests {
         }
 
         #[test]
+        fn what_is_carried_over_is_short_by_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
+            let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
+            let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END) + 1));
+            let (word, unrecorded) = old.carry(level, &new, now);
+            // What is available, times the units that one has of both; it may exceed what a number holds.
+            let available = |limit: Limit, level: u64, other: u64| {
+                i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())
+            };
+            let Some(exact) = available(old, level, new.one) else { return Ok(()) };
+            let Some(carried) = available(new, word - now, old.one) else { return Ok(()) };
+            let kept = exact.min(i128::from(new.burst) * i128::from(old.one));
+            let lost = i128::from(unrecorded) * i128::from(new.one) * i128::from(old.one);
+            if unrecorded == 0 {
+                prop_assert!((0..i128::from(old.one)).contains(&(kept - carried)), "{kept} and {carried}");
+            } else {
+                prop_assert_eq!(word, new.last_word());
+                let short = carried - kept;
+                prop_assert!(short <= lost && lost < short + i128::from(new.one) * i128::from(old.one) + i128::from(old.one));
+            }
+        }
+
+        #[test]
         fn a_whole_interval_is_exact(t in magnitude(LONGEST_REST / 2), tau in magnitude(LONGEST_REST / 2)) {
             let limit = Limit::of_interval(t, tau).unwrap();
             let per_ns = limit.cell / t;
