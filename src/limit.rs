@@ -231,13 +231,14 @@ mod tests {
             let Some(exact) = available(old, level, new.one) else { return Ok(()) };
             let Some(carried) = available(new, word - now, old.one) else { return Ok(()) };
             let kept = exact.min(i128::from(new.burst) * i128::from(old.one));
-            let lost = i128::from(unrecorded) * i128::from(new.one) * i128::from(old.one);
+            let one = i128::from(new.one) * i128::from(old.one);
+            let Some(lost) = one.checked_mul(unrecorded.into()) else { return Ok(()) };
             if unrecorded == 0 {
                 prop_assert!((0..i128::from(old.one)).contains(&(kept - carried)), "{kept} and {carried}");
             } else {
                 prop_assert_eq!(word, new.last_word());
                 let short = carried - kept;
-                prop_assert!(short <= lost && lost < short + i128::from(new.one) * i128::from(old.one) + i128::from(old.one));
+                prop_assert!(short <= lost && lost - short < one + i128::from(old.one));
             }
         }
 

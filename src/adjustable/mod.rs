@@ -49,20 +49,19 @@ use std::time::Instant;
 /// ```
 /// use ratelimit_meter::{Adjustable, GCRA, Quota};
 ///
-/// let limit = Adjustable::<GCRA>::from_quota("100/min burst 20".parse()?)?;
-/// let worker = std::thread::spawn({
-///     let limit = limit.clone(); // shares the state, and the quota
-///     move || (0..100).filter(|_| limit.check().is_ok()).count()
-/// });
-/// // The configuration was edited: what it says is to hold from now on.
+/// let limit = Adjustable::<GCRA>::from_quota("100/h burst 20".parse()?)?;
+/// let worker = limit.clone(); // for another thread: clones share the state, and the quota
+/// // Called whenever the configuration was edited.
 /// let reload = |text: &str| -> Result<(), Box<dyn std::error::Error>> {
 ///     limit.set_quota(text.parse::<Quota>()?)?;
 ///     Ok(())
 /// };
-/// reload("600/min burst 50")?;
-/// assert!(reload("600/min burst 0").is_err(), "a mistake, and nothing has changed");
-/// assert_eq!(limit.quota().map(|quota| quota.to_string()).as_deref(), Some("600/min burst 50"));
-/// assert!((20..=22).contains(&worker.join().unwrap()), "no burst by the change");
+/// worker.check_n(15)?;
+/// reload("600/h burst 50")?;
+/// assert!(worker.check_n(6).is_err(), "what is available stays: five, not 35");
+/// worker.check_n(5)?;
+/// assert!(reload("600/h burst none").is_err(), "a mistake, and nothing has changed");
+/// assert_eq!(worker.quota().map(|quota| quota.to_string()).as_deref(), Some("600/h burst 50"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Adjustable<M: MeterKind> {
