@@ -5,6 +5,7 @@ mod pointer;
 mod verbs;
 
 use crate::algorithms::Algorithm;
+use crate::cell::Closed;
 use crate::clock::Clock;
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
@@ -15,9 +16,8 @@ use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::rule::{Rule, Stepped};
 use core::fmt;
-use node::Node;
-use pointer::{Arc, Current, Mutex};
-use std::sync::PoisonError;
+use node::{Latest, Node};
+use pointer::Arc;
 use std::time::Instant;
 
 /// A meter whose quota can be set while it is in use, for all clones at once: `Adjustable<GCRA>`, `Adjustable<LeakyBucket>` or
@@ -65,18 +65,10 @@ use std::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Adjustable<M: MeterKind> {
-    shared: Arc<Shared<M::Algorithm>>,
+    /// The limit that held when this handle was made.
+    node: Arc<Node<M::Algorithm>>,
+    latest: Arc<Latest<M::Algorithm>>,
     clock: M::Clock,
-    /// The same for all that the limit ever is.
-    time_line: TimeLine,
-    counts_refusals: bool,
-}
-
-/// What the handles share.
-struct Shared<A> {
-    current: Current<Node<A>>,
-    /// Held by who changes it; no decision asks for it.
-    changing: Mutex<()>,
 }
 
 impl<A: Algorithm> Adjustable<Meter<A>> {
@@ -136,27 +128,19 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
     }
 
     fn set_quota_when(&self, quota: Quota, when: When) -> Result<u64, InconsistentCapacity> {
-        // Who panicked while changing, if that can be, left a current limit all the same.
-        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.shared.current.get();
-        if current.rule.quota == Some(quota) {
-            return Ok(0);
-        }
-        let rule = Rule {
-            algorithm: current.rule.algorithm.with_quota(quota)?,
-            time_line: self.time_line,
-            quota: Some(quota),
-        };
-        let (next, unrecorded) = current.succeed(rule, when.exact_position(self));
-        // From here on nobody has to go the way past the old one.
-        self.shared.current.set(next);
-        Ok(unrecorded)
+        self.latest.set(quota, || when.exact_position(self))
     }
 
     /// Returns the quota that holds; `None` if it was made of T and tau, and none was set since.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        self.shared.current.with(|node| node.read(|rule, _| rule.quota))
+        self.on_open(|node| node.word.load().map(|_| node.rule.quota))
+    }
+
+    /// Acts on the limit whose word is open.
+    #[inline]
+    fn on_open<T>(&self, act: impl Fn(&Node<A>) -> Result<T, Closed>) -> T {
+        act(&self.node).unwrap_or_else(|Closed| self.latest.on_open(act))
     }
 }
 
@@ -164,24 +148,18 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
 impl<A: Algorithm, C: Clock> From<Meter<A, C>> for Adjustable<Meter<A, C>> {
     fn from(meter: Meter<A, C>) -> Self {
         let (rule, word, clock) = meter.into_parts();
-        Self {
-            shared: Arc::new(Shared {
-                current: Current::new(Arc::new(Node::new(rule, Nanos::BEGINNING, word))),
-                changing: Mutex::new(()),
-            }),
-            clock,
-            time_line: rule.time_line,
-            counts_refusals: rule.algorithm.counts_refusals(),
-        }
+        let node = Arc::new(Node::new(rule, Nanos::BEGINNING, word));
+        let latest = Arc::new(Latest::new(node.clone()));
+        Self { node, latest, clock }
     }
 }
 
 impl<M: MeterKind> Clone for Adjustable<M> {
     fn clone(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
+            node: self.latest.get(),
+            latest: self.latest.clone(),
             clock: self.clock.clone(),
-            ..*self
         }
     }
 }
@@ -197,17 +175,18 @@ impl<A: Algorithm, C: Clock> Metered for Adjustable<Meter<A, C>> {
 
     #[inline]
     fn time_line(&self) -> &TimeLine {
-        &self.time_line
+        &self.node.rule.time_line
     }
 
     #[inline]
     fn counts_refusals(&self) -> bool {
-        self.counts_refusals
+        self.node.rule.algorithm.counts_refusals()
     }
 
     #[inline]
     fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
-        self.shared.current.with(|node| node.read(read))
+        let (rule, word) = self.on_open(|node| node.word.load().map(|word| (node.rule, word)));
+        read(&rule, word)
     }
 
     #[inline]
@@ -216,7 +195,10 @@ impl<A: Algorithm, C: Clock> Metered for Adjustable<Meter<A, C>> {
         at: Nanos,
         step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
     ) -> Result<T, R> {
-        self.shared.current.with(|node| node.step(at, step))
+        self.on_open(|node| {
+            let now = node.rule.volume(at);
+            node.word.update(|word| step(&node.rule, word, now))
+        })
     }
 }
 
@@ -247,8 +229,7 @@ impl<A: Algorithm, C: Clock> MultiDecider for Adjustable<Meter<A, C>> {
 /// Reads the word once; never locks.
 impl<A: Algorithm, C: Clock> fmt::Debug for Adjustable<Meter<A, C>> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared
-            .current
-            .with(|node| node.read(|rule, word| rule.debug(word, &mut f.debug_struct("Adjustable"))))
+        let (rule, word) = self.on_open(|node| node.word.load().map(|word| (node.rule, word)));
+        rule.debug(word, &mut f.debug_struct("Adjustable"))
     }
 }

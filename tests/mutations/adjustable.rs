@@ -87,14 +87,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a time is credited by two quotas",
         file: "src/adjustable/node.rs",
-        from: "at.max(self.since)",
-        to: "at.max(Nanos::BEGINNING)",
+        from: "now().max(current.since)",
+        to: "now().max(Nanos::BEGINNING)",
         target: Test("adjustable"),
         falls: "a_change_before_the_last_one_counts_as_then",
     },
     Mutation {
         what: "setting the quota that is set changes the word",
-        file: "src/adjustable/mod.rs",
+        file: "src/adjustable/node.rs",
         from: "if current.rule.quota == Some(quota) {",
         to: "if current.rule.quota == None {",
         target: Test("adjustable"),

@@ -20,6 +20,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::of::<ours::Bucket>(),
         Entry::of::<ours::Average>(),
         Entry::of::<ours::AdjustableGcra>(),
+        Entry::of::<ours::Adjusted>(),
         Entry::of::<ours::Peek>(),
         Entry::of::<ours::Take>(),
         Entry::of::<lease::Lease>(),

@@ -62,6 +62,35 @@ meter!(
     |meter: &Adjustable<GCRA>| meter.check().is_ok()
 );
 
+/// Handles from before the quota was set.
+pub(super) struct Adjusted;
+
+impl Contender for Adjusted {
+    const NAME: &'static str = "GCRA, adjusted";
+    const KIND: Kind = Kind::Ours;
+    const PACKAGE: Option<Package> = PACKAGE;
+    type Handle = Adjustable<GCRA>;
+
+    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+        let slower = Limit {
+            interval: limit.interval * 2,
+            ..limit
+        };
+        let handles = AdjustableGcra::handles(slower, threads);
+        handles[0]
+            .set_quota(quota(limit))
+            .expect("both limits are within a meter's");
+        handles
+    }
+
+    #[inline]
+    fn check(meter: &mut Self::Handle) -> bool {
+        meter.check().is_ok()
+    }
+
+    const CHECK_AT: Option<CheckAt<Self::Handle>> = Some(|meter, at| meter.check_at(at).is_ok());
+}
+
 macro_rules! verb {
     ($contender:ident, $name:literal, $check:expr) => {
         pub(super) struct $contender;
