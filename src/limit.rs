@@ -201,7 +201,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
 
         #[test]
         fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
