@@ -55,7 +55,8 @@ for_each! {
         assert!(meter.check_at(now).is_ok());
         assert!(checker.join().unwrap(), "there is room on both sides of the change");
         assert_eq!(setter.join().unwrap(), Ok(0));
-        assert_eq!(meter.status_at(now).remaining(), 1);
+        let new = meter.clone();
+        assert_eq!([&meter, &new].map(|handle| handle.status_at(now).remaining()), [1, 1]);
     }
 
     no_more_is_admitted_than_was_available_at_the_change(meter, now) {
