@@ -7,6 +7,9 @@
 //! its load. There is no second location whose order against this one could matter; a conforming decision orders nothing but the
 //! meter itself, and callers who publish data along with a decision need their own edge.
 //!
+//! A word that is closed, because another takes its place, is the exception: who finds it closed goes on to the other, so closing
+//! and finding closed are fenced. That is off the path of decisions on an open word.
+//!
 //! # Progress
 //!
 //! Lock-free: an exchange fails (other than spuriously) only because another thread's admission went through. A denial ends at
@@ -15,16 +18,17 @@
 #[cfg(ratelimit_meter_spurious)]
 mod spurious;
 
+use core::convert::Infallible;
 use core::hint::spin_loop;
 #[cfg(ratelimit_meter_loom)]
 use loom::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering, fence},
 };
 #[cfg(not(ratelimit_meter_loom))]
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering, fence},
 };
 
 #[cfg(ratelimit_meter_spurious)]
@@ -85,7 +89,14 @@ impl<W> Clone for Cell<W> {
 /// admissions nor a count of handles take it away.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Line<W>(W);
+pub(crate) struct Line<W = State>(W);
+
+/// What a word that was closed holds for good. No meter makes this word: the last one of every limit is smaller.
+const CLOSED: u64 = u64::MAX;
+
+/// The word was closed, and what took its place is there to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed;
 
 impl<W: Word> Cell<W> {
     /// A new word of its own.
@@ -110,6 +121,68 @@ impl<W: Word> Cell<W> {
     pub(crate) fn update<T, D>(&self, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
         update(&self.0.0, decide)
     }
+}
+
+impl Line {
+    pub(crate) fn new(word: u64) -> Self {
+        Self(Word::holding(word))
+    }
+
+    /// Reads the word once.
+    #[inline]
+    pub(crate) fn load(&self) -> Result<u64, Closed> {
+        open(Word::load(&self.0))
+    }
+
+    /// As [`Cell::update`], on a word that may have been closed.
+    #[inline]
+    pub(crate) fn update<T, D>(&self, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<Result<T, D>, Closed> {
+        let updated = update(&self.0, |word| {
+            let word = open(word).map_err(Err)?;
+            decide(word).map_err(Ok)
+        });
+        match updated {
+            Ok(made) => Ok(Ok(made)),
+            Err(Ok(denied)) => Ok(Err(denied)),
+            Err(Err(closed)) => Err(closed),
+        }
+    }
+
+    /// Makes a word that is not closed hold `word`, whatever it held.
+    pub(crate) fn set(&self, word: u64) {
+        let set: Result<(), Infallible> = update(&self.0, |_| Ok((word, ())));
+        set.unwrap_or_else(|never| match never {});
+    }
+
+    /// Closes the word for good, after `hand_over` has made of it what takes its place; what it made of the last word stands.
+    ///
+    /// Only one thread may close a word. Lock-free: it is tried again only if an admission went through meanwhile.
+    pub(crate) fn close<T>(&self, hand_over: impl Fn(u64) -> T) -> T {
+        let mut seen = Word::load(&self.0);
+        loop {
+            let handed_over = hand_over(seen);
+            // ORDERING: release; with the exchange below it makes all that `hand_over` wrote visible to who finds the word closed
+            // (the fence in `open`). Acquire is not needed: nothing is read through the word. Test: `tests/loom/adjustable.rs`, a
+            // check goes on where the quota was changed.
+            fence(Ordering::Release);
+            match Word::compare_exchange_weak(&self.0, seen, CLOSED) {
+                Ok(()) => return handed_over,
+                Err(current) => seen = current,
+            }
+        }
+    }
+}
+
+/// The word, unless it is closed.
+#[inline]
+fn open(word: u64) -> Result<u64, Closed> {
+    if word != CLOSED {
+        return Ok(word);
+    }
+    // ORDERING: acquire; the word was just loaded, and its value stored after the release fence in `close`, which this one meets:
+    // what took the word's place is visible from here on. A fence, so that the loads of open words stay relaxed. Test: as there.
+    fence(Ordering::Acquire);
+    Err(Closed)
 }
 
 #[inline]

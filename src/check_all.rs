@@ -1,5 +1,6 @@
 //! Several meters, each with a word of its own, all or nothing.
 
+use crate::adjustable::Adjustable;
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::decision::NegativeMultiDecision;
@@ -14,6 +15,8 @@ use std::time::Instant;
 pub trait Checkable: Checked + Send + Sync {}
 
 impl<A: Algorithm, C: Clock> Checkable for Meter<A, C> {}
+
+impl<A: Algorithm, C: Clock> Checkable for Adjustable<Meter<A, C>> {}
 
 /// What is asked of a meter that is checked with others.
 pub trait Checked {

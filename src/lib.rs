@@ -38,6 +38,8 @@
 //! The burst decides how a limit feels. It is the cells of one period unless set otherwise, so `100/min` may pass 100 at once and
 //! 200 in its first minute; `100/min burst 20` smooths that to 120, `100/min burst 1` is a strict spacing of 600 ms.
 //!
+//! A limit that changes while it is in use, as when a configuration is loaded again, is an [`Adjustable`].
+//!
 //! # Which verb
 //!
 //! Each is one atomic step, or one read, on every meter, now or `_at` an `Instant`:
@@ -113,6 +115,7 @@ pub mod algorithms {
     pub use crate::error::InconsistentCapacity;
     pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
 }
+mod adjustable;
 mod cell;
 mod check_all;
 pub mod clock;
@@ -136,13 +139,14 @@ mod serde_text;
 mod snapshot;
 mod status;
 
+pub use adjustable::Adjustable;
 pub use check_all::{AllDenied, Checkable, check_all, check_all_at, check_all_n, check_all_n_at};
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
 #[cfg(feature = "dual")]
 pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, Half, NegativeDualDecision, RefusedBy};
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use meter::{Exponential, GCRA, LeakyBucket, Meter, Reservation};
+pub use meter::{Exponential, GCRA, LeakyBucket, Meter, MeterKind, Reservation};
 pub use nonzero_ext::nonzero;
 pub use quota::{DualQuota, ParseQuotaError, Quota};
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};

@@ -8,7 +8,7 @@ use core::fmt;
 use std::time::Duration;
 
 /// The numbers of one limit, none of which can overflow a word: at the end of the time line with a full burst outstanding the
-/// word is at most `volume_at(END) + tolerance < 2^64`.
+/// word is at most `volume_at(END) + tolerance`, less than the largest number, which marks words that are no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
     scale: Scale,
@@ -16,7 +16,9 @@ pub(crate) struct Limit {
     one: u64,
     /// The units of one cell, exact: of its weight.
     cell: u64,
-    /// The burst in units, exact, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
+    /// The burst in units, exact.
+    burst: u64,
+    /// The burst in units, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
     /// a `now` that was rounded down, would be refused.
     tolerance: u64,
     max_batch: u32,
@@ -35,7 +37,7 @@ impl Limit {
             .find_map(|f| {
                 let scale = Scale::draining(u128::from(cells) << f, period_ns)?;
                 let full = (u128::from(burst) << f) + 1;
-                (u128::from(scale.volume_at(Nanos::END)) + full < 1 << u64::BITS).then_some((scale, f))
+                (u128::from(scale.volume_at(Nanos::END)) + full < u128::from(u64::MAX)).then_some((scale, f))
             })
             .ok_or(InconsistentCapacity::TooFast {
                 cells,
@@ -46,10 +48,11 @@ impl Limit {
             scale,
             one: 1 << f,
             cell: u64::from(weight) << f,
+            burst: u64::from(burst) << f,
             tolerance: (u64::from(burst) << f) + 1,
             max_batch: burst / weight,
-            emission_interval_ns: ns(interval_of(weight).div_ceil(u128::from(cells))),
-            tau_ns: ns(interval_of(burst - weight) / u128::from(cells)),
+            emission_interval_ns: whole(interval_of(weight).div_ceil(u128::from(cells))),
+            tau_ns: whole(interval_of(burst - weight) / u128::from(cells)),
         })
     }
 
@@ -68,13 +71,14 @@ impl Limit {
             .find_map(|k| {
                 let scale = Scale::draining(1 << k, 1)?;
                 let full = u128::from(rest_ns) << k;
-                (u128::from(scale.volume_at(Nanos::END)) + full < 1 << u64::BITS).then_some((scale, k))
+                (u128::from(scale.volume_at(Nanos::END)) + full < u128::from(u64::MAX)).then_some((scale, k))
             })
             .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(rest_ns)))?;
         Ok(Self {
             scale,
             one: t_ns << k,
             cell: t_ns << k,
+            burst: rest_ns << k,
             tolerance: rest_ns << k,
             max_batch: u32::try_from(rest_ns / t_ns).unwrap_or(u32::MAX),
             emission_interval_ns: t_ns,
@@ -106,6 +110,24 @@ impl Limit {
     /// How many cells a meter whose word is `word` can still record.
     pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
         self.last_word().saturating_sub(word) / self.cell
+    }
+
+    /// The word that leaves to a meter of the limit `next` what `level` leaves available of this one, cut to its burst, when it has
+    /// drained `now`; and what of a debt no word of it can record, as a quota counts, rounded up.
+    ///
+    /// What is available is a number of what both quotas count: less of it is left by less than one unit.
+    pub(crate) fn carry(self, level: u64, next: &Self, now: u64) -> (u64, u64) {
+        let [one, next_one] = [self.one, next.one].map(u128::from);
+        let burst = u128::from(next.burst);
+        let next_level = if level <= self.burst {
+            let available = u128::from(self.burst - level) * next_one / one;
+            burst.saturating_sub(available)
+        } else {
+            burst + (u128::from(level - self.burst) * next_one).div_ceil(one)
+        };
+        let (word, last) = (u128::from(now) + next_level, u128::from(next.last_word()));
+        let unrecorded = word.saturating_sub(last).div_ceil(next_one);
+        (whole(word.min(last)), whole(unrecorded))
     }
 
     /// The whole cells in `units`, at most [`Limit::max_batch`].
@@ -148,8 +170,8 @@ impl Limit {
     }
 }
 
-/// A time that the quota's own limits keep within 64 bits.
-fn ns(exact: u128) -> u64 {
+/// A number that the quota's own limits keep within 64 bits.
+fn whole(exact: u128) -> u64 {
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
@@ -180,7 +202,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
 
         #[test]
         fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
@@ -195,7 +217,30 @@ mod tests {
         fn no_word_overflows(quota in quota()) {
             let limit = Limit::of_quota(quota).unwrap();
             let end = limit.scale.volume_at(Nanos::END);
-            prop_assert!(end.checked_add(limit.tolerance).is_some());
+            prop_assert!(end.checked_add(limit.tolerance).is_some_and(|last| last < u64::MAX));
+        }
+
+        #[test]
+        fn what_is_carried_over_is_short_by_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
+            let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
+            let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END) + 1));
+            let (word, unrecorded) = old.carry(level, &new, now);
+            // What is available, times the units that one has of both; it may exceed what a number holds.
+            let available = |limit: Limit, level: u64, other: u64| {
+                i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())
+            };
+            let Some(exact) = available(old, level, new.one) else { return Ok(()) };
+            let Some(carried) = available(new, word - now, old.one) else { return Ok(()) };
+            let kept = exact.min(i128::from(new.burst) * i128::from(old.one));
+            let one = i128::from(new.one) * i128::from(old.one);
+            let Some(lost) = one.checked_mul(unrecorded.into()) else { return Ok(()) };
+            if unrecorded == 0 {
+                prop_assert!((0..i128::from(old.one)).contains(&(kept - carried)), "{kept} and {carried}");
+            } else {
+                prop_assert_eq!(word, new.last_word());
+                let short = carried - kept;
+                prop_assert!(short <= lost && lost - short < one + i128::from(old.one));
+            }
         }
 
         #[test]
@@ -205,7 +250,8 @@ mod tests {
             prop_assert!((2..=8).contains(&per_ns), "{per_ns} units a nanosecond");
             prop_assert_eq!(limit.scale.volume_at(Nanos::clamped(12_345)), 12_345 * per_ns);
             prop_assert_eq!(limit.tolerance, (t + tau) * per_ns);
-            prop_assert!(limit.scale.volume_at(Nanos::END).checked_add(limit.tolerance).is_some());
+            let last = limit.scale.volume_at(Nanos::END).checked_add(limit.tolerance);
+            prop_assert!(last.is_some_and(|last| last < u64::MAX));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::decision::NonConformance;
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::status::Status;
+use core::fmt;
 use std::time::Instant;
 
 /// A limit on a time line.
@@ -109,6 +110,14 @@ impl<A: Algorithm> Rule<A> {
     pub(crate) fn word_at(&self, offset: i128, now: u64) -> Option<u64> {
         let word = u64::try_from(offset.saturating_add(now.into()).max(0)).ok()?;
         (word <= self.algorithm.last_word()).then_some(word)
+    }
+
+    /// Tells what the limit is and how it stands.
+    pub(crate) fn debug(&self, word: u64, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
+        self.algorithm.describe(fields);
+        fields
+            .field("rested_from", &self.rested_from(word))
+            .finish_non_exhaustive()
     }
 
     /// The instant by which all that was admitted has drained, rounded up; `None` if nothing ever was.

@@ -1,10 +1,12 @@
 //! Every interleaving of two and three threads on one meter.
 //!
-//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release --features dual --test loom`. Loom does not fail a weak exchange
+//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release --test loom`. Loom does not fail a weak exchange
 //! spuriously (the suite under `--cfg ratelimit_meter_spurious` does) and models relaxed accesses incompletely; since all state is
 //! one word, what remains is the retry loop. A load and a store in place of the exchange fails every test here.
 #![cfg(ratelimit_meter_loom)]
 
+#[path = "loom/adjustable.rs"]
+mod adjustable;
 #[path = "loom/check_all.rs"]
 mod check_all;
 #[cfg(feature = "dual")]

@@ -3,6 +3,8 @@
 //! `cargo test --test mutations -- --ignored --nocapture` makes each mutation in a copy of the package and expects the named test
 //! to fail there. An ordinary run checks that every mutation still has its place in the source, so that the list cannot rot.
 
+#[path = "mutations/adjustable.rs"]
+mod adjustable;
 #[path = "mutations/decisions.rs"]
 mod decisions;
 #[path = "mutations/dual.rs"]
@@ -41,6 +43,7 @@ use Target::{Loom, Test, Unit};
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     [
+        adjustable::MUTATIONS,
         decisions::MUTATIONS,
         dual::MUTATIONS,
         several::MUTATIONS,

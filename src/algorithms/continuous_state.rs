@@ -99,6 +99,11 @@ impl Decide for ContinuousState {
         mark - level.min(undrained)
     }
 
+    fn carry(&self, mark: u64, drained: u64, next: &Self, next_drained: u64) -> (u64, u64) {
+        self.limit
+            .carry(mark.saturating_sub(drained), &next.limit, next_drained)
+    }
+
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         self.limit.describe(fields);
     }

@@ -29,6 +29,11 @@ pub trait Decide: Copy + Debug + Send + Sync {
     /// T and tau in whole nanoseconds, as the standard has them: what tells limits apart that were made of no quota.
     fn parameters(&self) -> (u64, u64);
 
+    /// The same algorithm for another quota.
+    fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
+        Self::from_quota(quota)
+    }
+
     /// How time becomes volume.
     fn scale(&self) -> Scale;
 
@@ -71,6 +76,10 @@ pub trait Decide: Copy + Debug + Send + Sync {
 
     /// Gives back `n` cells, but no more than brings the meter to rest. The same word where there is nothing to give back to.
     fn refund(&self, word: u64, now: u64, n: u64) -> u64;
+
+    /// The word that leaves available of the `next` limit, of which `next_now` has drained, what is available of this one now, cut to
+    /// all there is; and what of a debt no word of it can record, in what a quota counts, rounded up.
+    fn carry(&self, word: u64, now: u64, next: &Self, next_now: u64) -> (u64, u64);
 
     /// Tells what the limit is.
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);

@@ -107,6 +107,12 @@ impl ExponentialAverage {
         }
     }
 
+    /// Q = w/k, what is available at rest in what the quota counts: half a cell above L.
+    fn capacity(&self) -> f64 {
+        let weight = f64::from(self.limit) * (to_f64(self.interval) / to_f64(self.period));
+        weight / self.share
+    }
+
     /// -ln(1 - n k) in units, rounded up.
     fn distance(&self, n: u32) -> u64 {
         if n == 1 {
@@ -175,6 +181,11 @@ impl Decide for ExponentialAverage {
     /// Of a rate at its limit.
     fn parameters(&self) -> (u64, u64) {
         (self.scale.nanos_at(self.interval), 0)
+    }
+
+    fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
+        let is_strict = self.is_strict;
+        Self::from_quota(quota).map(|average| Self { is_strict, ..average })
     }
 
     fn scale(&self) -> Scale {
@@ -262,6 +273,39 @@ impl Decide for ExponentialAverage {
         } else {
             self.lowered(word, now, to_f64(n))
         }
+    }
+
+    fn carry(&self, word: u64, now: u64, next: &Self, next_now: u64) -> (u64, u64) {
+        // (1 - e^-age) Q is available; a level of 1 - (1 - e^-age) Q / Q' leaves as much of Q'.
+        let (age, ratio) = (self.age(word, now), self.capacity() / next.capacity());
+        let above = (-age).exp_m1() * ratio;
+        if above <= -1.0 {
+            return (0, 0);
+        }
+        let log = if above.is_finite() {
+            (above + above.abs() * SLACK).ln_1p()
+        } else {
+            // The one is nothing beside such a debt.
+            ratio.ln() - age
+        };
+        let word = offset_up(next.as_word(next_now), to_f64(next.period) * log);
+        let last = next.last_word();
+        if word <= last {
+            return (word, 0);
+        }
+        let unrecorded = (above + 1.0 - next.level(last, next_now)) * next.capacity();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates at none and at all"
+        )]
+        let unrecorded = if unrecorded.is_nan() {
+            // Both exceed any number.
+            u64::MAX
+        } else {
+            unrecorded.ceil() as u64
+        };
+        (last, unrecorded)
     }
 
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {

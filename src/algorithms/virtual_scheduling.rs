@@ -95,6 +95,10 @@ impl Decide for VirtualScheduling {
         tat.saturating_sub(undrained).max(now).min(tat)
     }
 
+    fn carry(&self, tat: u64, now: u64, next: &Self, next_now: u64) -> (u64, u64) {
+        self.limit.carry(tat.saturating_sub(now), &next.limit, next_now)
+    }
+
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         self.limit.describe(fields);
     }

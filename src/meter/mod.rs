@@ -3,6 +3,7 @@
 mod builder;
 mod exponential;
 mod gcra;
+mod kind;
 mod leaky_bucket;
 mod reservation;
 mod snapshot;
@@ -11,6 +12,7 @@ mod verbs;
 pub use builder::Builder;
 pub use exponential::Exponential;
 pub use gcra::GCRA;
+pub use kind::MeterKind;
 pub use leaky_bucket::LeakyBucket;
 pub use reservation::Reservation;
 
@@ -185,6 +187,11 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         })
     }
 
+    /// What it goes by, and where it stands.
+    pub(crate) fn into_parts(self) -> (Rule<A>, u64, C) {
+        (self.rule, self.cell.load(), self.clock)
+    }
+
     pub(crate) fn max_batch(&self) -> u32 {
         self.rule.algorithm.max_batch()
     }
@@ -264,10 +271,7 @@ impl<A: Algorithm> TryFrom<Quota> for Meter<A> {
 /// Reads the word once; never locks.
 impl<A: Algorithm, C: Clock> fmt::Debug for Meter<A, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = f.debug_struct(A::NAME);
-        self.rule.algorithm.describe(&mut fields);
-        let rested_from = self.rule.rested_from(self.cell.load());
-        fields.field("rested_from", &rested_from).finish_non_exhaustive()
+        self.rule.debug(self.cell.load(), &mut f.debug_struct(A::NAME))
     }
 }
 

@@ -231,8 +231,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "T is taken apart rounded down",
         file: "src/limit.rs",
-        from: "ns(interval_of(weight).div_ceil(u128::from(cells)))",
-        to: "ns(interval_of(weight) / u128::from(cells))",
+        from: "whole(interval_of(weight).div_ceil(u128::from(cells)))",
+        to: "whole(interval_of(weight) / u128::from(cells))",
         target: Test("parameters"),
         falls: "t_is_rounded_up_and_tau_down",
     },

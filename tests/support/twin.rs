@@ -30,6 +30,11 @@ impl Twin {
     pub(crate) fn check_n_at(&self, n: u32, at: i128) -> Verdict {
         self.bucket.lock().decide(n, at)
     }
+
+    pub(crate) fn change(&self, limit: Limit, at: i128) {
+        let mut bucket = self.bucket.lock();
+        *bucket = bucket.changed(limit, at);
+    }
 }
 
 /// Two limits as anybody would hold them together: two levels and one lock.

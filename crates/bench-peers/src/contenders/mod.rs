@@ -19,6 +19,8 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::of::<ours::Gcra>(),
         Entry::of::<ours::Bucket>(),
         Entry::of::<ours::Average>(),
+        Entry::of::<ours::AdjustableGcra>(),
+        Entry::of::<ours::Adjusted>(),
         Entry::of::<ours::Peek>(),
         Entry::of::<ours::Take>(),
         Entry::of::<ours::Pair>(),
