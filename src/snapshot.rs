@@ -1,7 +1,7 @@
 //! What a meter owes, as plain data that outlives the process.
 
 use crate::algorithms::{Algorithm, Kind};
-use crate::decision::NonConformance;
+use crate::decision::Until;
 use crate::metered::{Metered, Refusal};
 use crate::nanos::Nanos;
 use crate::quota::Quota;
@@ -191,7 +191,7 @@ impl fmt::Display for RestoreError {
 impl Error for RestoreError {}
 
 impl Refusal for RestoreError {
-    fn denial(&self) -> Option<&NonConformance> {
+    fn until(&self) -> Option<Until> {
         None
     }
 }

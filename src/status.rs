@@ -76,14 +76,6 @@ impl Taken {
         Self { decision, status }
     }
 
-    /// The denial, if it was one that ends.
-    pub(crate) const fn denial(&self) -> Option<&NonConformance> {
-        match &self.decision {
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Some(denial),
-            _ => None,
-        }
-    }
-
     /// Returns the decision.
     ///
     /// # Errors

@@ -185,6 +185,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             let drawn = (rule.algorithm.room(word, now) / 2).min(block).max(missing);
             rule.decide(word, now, drawn).map(|(word, _)| (word, drawn))
         })
+        .map_err(|until| metered::denial(self, until))
     }
 
     /// What it goes by, and where it stands.
