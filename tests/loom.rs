@@ -7,6 +7,8 @@
 
 #[path = "loom/adjustable.rs"]
 mod adjustable;
+#[path = "loom/keyed.rs"]
+mod keyed;
 #[path = "loom/verbs.rs"]
 mod verbs;
 
