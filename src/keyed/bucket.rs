@@ -177,7 +177,7 @@ struct Line([Slot; WIDTH]);
 enum Search {
     Present,
     Room(usize, Pair),
-    /// Somebody else's claim of this turn is all there is.
+    /// A claim of this turn, and else only live ones.
     Claim(Pair),
     Full(usize, Pair),
 }
@@ -350,8 +350,9 @@ impl Bucket {
         }
         match (room, nearest, claim) {
             (Some((index, pair)), ..) => Search::Room(index, pair),
-            (None, Some((index, pair, _)), _) => Search::Full(index, pair),
-            (None, None, Some(claim)) => Search::Claim(claim),
+            // It may be the key's own, or a slot that is free in the next turn: it must not count as somebody in the way.
+            (None, _, Some(claim)) => Search::Claim(claim),
+            (None, Some((index, pair, _)), None) => Search::Full(index, pair),
             // A slot is nobody's, a claim, at rest or not.
             (None, None, None) => Search::Present,
         }
