@@ -244,7 +244,8 @@ impl Bucket {
                 let _ = self.header.intent.exchange(idle, intended(claim));
                 return Claimed::Perhaps;
             }
-            Search::Full(index, seen) if forgive => (index, seen, true),
+            // Who has moved in and is not charged yet is forgiven nothing.
+            Search::Full(index, seen) if forgive => (index, seen, tiers.is_live(seen, now)),
             Search::Full(_, nearest) if self.header.intent.load() == idle => return Claimed::Full { nearest },
             Search::Full(..) => return Claimed::Perhaps,
         };
