@@ -206,12 +206,13 @@ impl<A: Algorithm, C: Clock> Entry<'_, A, C> {
         step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
     ) -> Option<Result<T, R>> {
         let tier = self.first_tier();
-        let made = match self.decided(self.rule(tier), self.at_rest(), at, step) {
-            Ok((_, made)) => made,
-            // Refused even at rest: what changes nothing needs no slot.
-            Err(refused) => {
+        let at_rest = self.at_rest();
+        let made = match self.decided(self.rule(tier), at_rest, at, step) {
+            Ok((word, made)) if word > at_rest => made,
+            // Refused even at rest, or lowered: what changes nothing needs no slot.
+            unchanged => {
                 let found = self.bucket.find_or_know(self.key, self.tiers());
-                return found.is_none().then_some(Err(refused));
+                return found.is_none().then_some(unchanged.map(|(_, made)| made));
             }
         };
         let forgive = self.shared.when_full == WhenFull::Forgive;
