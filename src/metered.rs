@@ -195,9 +195,7 @@ pub(crate) fn step_now<M: Metered, T, R: Refusal>(
 }
 
 pub(crate) fn peek(meter: &impl Metered, when: When) -> Result<(), NonConformance> {
-    when.act(meter, |at| {
-        meter.read(at, |rule, word| rule.look(word, rule.volume(at), 1))
-    })
+    when.act(meter, |at| meter.look(at, |rule, word, now| rule.look(word, now, 1)))
 }
 
 pub(crate) fn peek_n(meter: &impl Metered, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
