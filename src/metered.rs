@@ -48,6 +48,14 @@ pub(crate) trait Refusal {
 
     /// There is no word to step, and until when, as seen at a time.
     fn for_want_of_a_word(denial: NonConformance, at: Nanos) -> Self;
+
+    /// What is told of a step that was let through without a word to take it on.
+    fn uncounted<T>(made: T) -> Result<T, Self>
+    where
+        Self: Sized,
+    {
+        Ok(made)
+    }
 }
 
 /// When a verb is done.
@@ -157,6 +165,10 @@ impl Refusal for Unchanged {
 
     fn for_want_of_a_word(_denial: NonConformance, _at: Nanos) -> Self {
         Self
+    }
+
+    fn uncounted<T>(_made: T) -> Result<T, Self> {
+        Err(Self)
     }
 }
 

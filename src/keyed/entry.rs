@@ -119,7 +119,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
-                Some(Ok(made))
+                Some(R::uncounted(made))
             }
         }
     }
