@@ -108,22 +108,30 @@ impl Snapshot {
             let snapshot = self.limit;
             return Err(RestoreError::AnotherLimit { snapshot, meter: limit });
         }
-        // A clock that went back has let no time pass.
-        let elapsed = u128::try_from(wall_ns(wall).saturating_sub(self.wall_ns)).unwrap_or(0);
-        // More than a word holds is more than can be owed.
-        let drained = rule.algorithm.scale().volume_of(elapsed).unwrap_or(u64::MAX);
-        rule.word_at(self.owed.saturating_sub(drained.into()), now)
-            .ok_or(RestoreError::OwesTooMuch)
+        let owed = still_owed(rule, self.owed, elapsed(self.wall_ns, wall));
+        rule.word_at(owed, now).ok_or(RestoreError::OwesTooMuch)
     }
 }
 
-fn limit_of(rule: &Rule<impl Algorithm>) -> SnapshotLimit {
+/// How long it is since a wall time; a clock that went back has let no time pass.
+pub(crate) fn elapsed(since_ns: i128, wall: SystemTime) -> u128 {
+    u128::try_from(wall_ns(wall).saturating_sub(since_ns)).unwrap_or(0)
+}
+
+/// What is owed yet of what was.
+pub(crate) fn still_owed(rule: &Rule<impl Algorithm>, owed: i128, elapsed_ns: u128) -> i128 {
+    // More than a word holds is more than can be owed.
+    let drained = rule.algorithm.scale().volume_of(elapsed_ns).unwrap_or(u64::MAX);
+    owed.saturating_sub(drained.into())
+}
+
+pub(crate) fn limit_of(rule: &Rule<impl Algorithm>) -> SnapshotLimit {
     let (t_ns, tau_ns) = rule.algorithm.parameters();
     rule.quota
         .map_or(SnapshotLimit::Interval { t_ns, tau_ns }, SnapshotLimit::Quota)
 }
 
-fn wall_ns(wall: SystemTime) -> i128 {
+pub(crate) fn wall_ns(wall: SystemTime) -> i128 {
     let ns = |span: Duration| i128::from(span.as_secs()) * 1_000_000_000 + i128::from(span.subsec_nanos());
     match wall.duration_since(UNIX_EPOCH) {
         Ok(after) => ns(after),

@@ -52,7 +52,7 @@ const INDEX_BITS: u32 = 6;
 const TICKET_BITS: u32 = 18;
 const TURN_BITS: u32 = 64 - INDEX_BITS - TICKET_BITS;
 
-/// A key as slots know it: a hash all of whose bits are as good as random, the upper ones those of an id.
+/// A key as slots know it: the bits of an id, as good as random.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key(u64);
 
@@ -60,23 +60,36 @@ impl Key {
     #[inline]
     pub(super) const fn of_hash(hash: u64) -> Self {
         const LEAST: u64 = TENTATIVE << 1;
+        let bits = hash & !(LEAST - 1);
         // An id of 0 is nobody's.
-        Self(if hash < LEAST { hash | LEAST } else { hash })
+        Self(if bits == 0 { LEAST } else { bits })
     }
 
+    /// The key of a resident's id.
+    pub(super) const fn of_id(id: u64) -> Self {
+        Self::of_hash(id)
+    }
+
+    /// Whether a pair can be a resident's.
+    pub(super) const fn is_of(pair: Pair) -> bool {
+        !pair.is_tentative() && pair.id > TENTATIVE
+    }
+
+    /// Which of so many buckets is its, by the upper bits.
     #[inline]
-    const fn bits(self) -> u64 {
-        self.0 & !(TIER | TENTATIVE)
+    #[expect(clippy::cast_possible_truncation, reason = "less than the number of buckets")]
+    pub(super) const fn bucket_of(self, buckets: usize) -> usize {
+        ((self.0 as u128 * buckets as u128) >> u64::BITS) as usize
     }
 
     #[inline]
     pub(super) const fn resident(self, tier: u8) -> u64 {
-        self.bits() | tier as u64
+        self.0 | tier as u64
     }
 
     #[inline]
     const fn is_resident_in(self, pair: Pair) -> bool {
-        pair.id & !TIER == self.bits()
+        pair.id & !TIER == self.0
     }
 
     /// The line of its home.
@@ -183,6 +196,9 @@ enum Search {
 }
 
 impl Bucket {
+    /// How many slots there are.
+    pub(super) const SLOTS: usize = LINES * WIDTH;
+
     /// The slot of a key and what it held, if the key is there.
     #[inline]
     pub(super) fn find(&self, key: Key) -> Option<(&Slot, Pair)> {

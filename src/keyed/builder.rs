@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use std::sync::Arc;
 
 /// As many tiers as a slot tells apart.
-const MOST_TIERS: usize = 16;
+pub(super) const MOST_TIERS: usize = 16;
 
 /// Builds a [`KeyedMeter`] of more than a quota: with a meter's clock and algorithm, tiers, another hash, another policy.
 ///

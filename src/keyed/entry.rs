@@ -44,8 +44,8 @@ impl<A, C> fmt::Debug for Entry<'_, A, C> {
 
 impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     #[inline]
-    pub(super) fn new(shared: &'a Shared<A>, clock: &'a C, hash: u64, tier: Option<u8>) -> Self {
-        let (bucket, key) = shared.table.place(hash);
+    pub(super) fn new(shared: &'a Shared<A>, clock: &'a C, key: Key, tier: Option<u8>) -> Self {
+        let bucket = shared.table.bucket(key);
         Self {
             shared,
             clock,

@@ -1,6 +1,7 @@
 use crate::error::InconsistentCapacity;
 use core::error::Error;
 use core::fmt;
+use std::io;
 
 /// Why there is no [`KeyedMeter`](crate::KeyedMeter) of such numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,3 +70,89 @@ impl fmt::Display for NoSuchTier {
 }
 
 impl Error for NoSuchTier {}
+
+/// Why a table cannot take up a snapshot of keys.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RestoreKeysError {
+    /// It could not be read.
+    Io(io::Error),
+    /// It is no snapshot of keys.
+    NotKeys,
+    /// It is of a version that this crate does not know.
+    UnknownVersion(u32),
+    /// It is of a table with another number of slots: the same capacity makes the same.
+    AnotherShape {
+        /// The slots of the snapshot.
+        snapshot: u64,
+        /// The slots of the table.
+        table: u64,
+    },
+    /// It is of a table with other limits, in which its words mean nothing.
+    AnotherLimit {
+        /// The limits of the snapshot.
+        snapshot: String,
+        /// The limits of the table.
+        table: String,
+    },
+    /// It is of a table that hashes keys in another way, or with another seed.
+    AnotherHash,
+    /// It was cut off or changed. What stood before the damage was restored.
+    Damaged {
+        /// How many keys were restored.
+        restored: u64,
+    },
+}
+
+impl RestoreKeysError {
+    /// What an error is that came after so many keys.
+    pub(super) fn at_key(error: io::Error, restored: u64) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged { restored },
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<io::Error> for RestoreKeysError {
+    fn from(error: io::Error) -> Self {
+        Self::at_key(error, 0)
+    }
+}
+
+impl fmt::Display for RestoreKeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "a snapshot of keys could not be read: {error}"),
+            Self::NotKeys => f.write_str("not a snapshot of keys"),
+            Self::UnknownVersion(version) => write!(f, "a snapshot of keys of the unknown version {version}"),
+            Self::AnotherShape { snapshot, table } => {
+                write!(
+                    f,
+                    "the snapshot is of a table of {snapshot} slots, and this one has {table}"
+                )
+            }
+            Self::AnotherLimit { snapshot, table } => {
+                write!(
+                    f,
+                    "the snapshot is of a table for {snapshot}, and this one is for {table}"
+                )
+            }
+            Self::AnotherHash => {
+                f.write_str("the snapshot is of a table with other hashes: restore with the same seed")
+            }
+            Self::Damaged { restored } => {
+                write!(f, "the snapshot is damaged after {restored} keys, which were restored")
+            }
+        }
+    }
+}
+
+impl Error for RestoreKeysError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -9,12 +9,13 @@ mod entry;
 mod error;
 mod hasher;
 mod slot;
+mod snapshot;
 mod stats;
 mod table;
 mod verbs;
 
 pub use builder::Builder;
-pub use error::{InvalidTable, NoSuchTier};
+pub use error::{InvalidTable, NoSuchTier, RestoreKeysError};
 pub use hasher::{KeyHasher, KeyHashes};
 pub use stats::Stats;
 
@@ -211,7 +212,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        Entry::new(&self.shared, &self.clock, self.hashes.hash_one(key), self.tier)
+        let key = Table::key(self.hashes.hash_one(key));
+        Entry::new(&self.shared, &self.clock, key, self.tier)
     }
 }
 

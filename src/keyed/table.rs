@@ -1,6 +1,6 @@
 //! The buckets of a keyed meter, and what happened to those for whom there was no slot.
 
-use super::bucket::{Bucket, Key, LINES, WIDTH};
+use super::bucket::{Bucket, Key};
 use super::error::InvalidTable;
 use super::slot::{AtomicU64, Ordering};
 
@@ -61,13 +61,16 @@ impl Table {
         })
     }
 
-    /// Where a hash belongs: the bucket by its upper bits, the key and its home by the lower ones.
+    /// The key of a hash.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "less than the number of buckets")]
-    pub(super) fn place(&self, hash: u64) -> (&Bucket, Key) {
-        let mixed = mixed(hash);
-        let index = (u128::from(mixed) * self.buckets.len() as u128) >> u64::BITS;
-        (&self.buckets[index as usize], Key::of_hash(mixed))
+    pub(super) const fn key(hash: u64) -> Key {
+        Key::of_hash(mixed(hash))
+    }
+
+    /// Where a key belongs.
+    #[inline]
+    pub(super) fn bucket(&self, key: Key) -> &Bucket {
+        &self.buckets[key.bucket_of(self.buckets.len())]
     }
 
     pub(super) fn buckets(&self) -> &[Bucket] {
@@ -80,7 +83,7 @@ impl Table {
     }
 
     pub(super) fn slots(&self) -> usize {
-        self.buckets.len() * LINES * WIDTH
+        self.buckets.len() * Bucket::SLOTS
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -1,0 +1,298 @@
+//! What all keys owe, as a stream of bytes that outlives the process.
+//!
+//! Little-endian: a head, blocks of keys, and an end. The head is the magic, the version, and what the words mean: when it was, on the
+//! time line and by the wall clock, how many slots there are, what a known text is hashed to, and each tier's limit as text. A block is
+//! the number of its keys and of each its id and word; the end is a block of none. After each of these stands a checksum of all so
+//! far.
+
+use super::bucket::{Bucket, Key, Tiers};
+use super::builder::MOST_TIERS;
+use super::entry::Entry;
+use super::hasher::{KeyHasher, KeyHashes};
+use super::slot::Pair;
+use super::{KeyedMeter, RestoreKeysError};
+use crate::algorithms::Algorithm;
+use crate::clock::Clock;
+use crate::decision::Until;
+use crate::meter::MeterKind;
+use crate::metered::{Metered, Refusal};
+use crate::nanos::Nanos;
+use crate::rule::Rule;
+use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
+use core::hash::{BuildHasher, Hasher};
+use std::io::{self, Read, Write};
+use std::time::{Instant, SystemTime};
+
+const MAGIC: [u8; 8] = *b"RLMKEYS\n";
+const VERSION: u32 = 1;
+
+/// More than the text of any limit takes.
+const LONGEST_LIMIT: usize = 256;
+
+/// What is hashed to tell whether a table hashes as another did.
+const PROBE: &str = "the same hash for the same key";
+
+/// The polynomial of keys at any point that is the same everywhere: damage goes unnoticed once in 2^57.
+const CHECK: KeyHashes = KeyHashes::with_seed([0x9e37_79b9_7f4a_7c15, 0xf39c_c060_5ced_c834, 0x1082_276b_f3a2_7251]);
+
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Writes what all live keys owe now, tied to the wall clock, and returns how many there are.
+    ///
+    /// Keys are read one after the other, each in one read, while decisions go on. The snapshot holds hashes of keys and what they owe,
+    /// 16 bytes for each; of the seed of the hashes it holds nothing, so keep that beside it ([`KeyHashes::with_seed`]). Give it a buffered
+    /// writer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, KeyHashes}};
+    ///
+    /// let seed = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]; // from the configuration
+    /// let table = || -> Result<_, Box<dyn std::error::Error>> {
+    ///     let like = GCRA::from_quota("5/h".parse::<Quota>()?)?;
+    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed(seed)).with_capacity::<str>(1000)?)
+    /// };
+    /// let before = table()?;
+    /// before.check_n("alice", 5)?;
+    /// let mut file = Vec::new();
+    /// assert_eq!(before.snapshot_to(&mut file)?, 1);
+    ///
+    /// let after = table()?; // in the next process
+    /// assert_eq!(after.restore_from(&file[..])?, 1);
+    /// assert!(after.check("alice").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot_to(&self, out: impl Write) -> io::Result<u64> {
+        // The wall clock last: time that passes in between has not drained then.
+        let at = self.clock.now_exactly();
+        self.snapshot_to_at(out, (at, SystemTime::now()))
+    }
+
+    /// Writes what all keys owe that are live at a time, which is told by both clocks; see [`snapshot_to`](Self::snapshot_to).
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn snapshot_to_at(&self, out: impl Write, (at, wall): (Instant, SystemTime)) -> io::Result<u64> {
+        let (table, tiers) = (&self.shared.table, &*self.shared.tiers);
+        let at = tiers[0].time_line.position(at);
+        let mut out = Checked::new(out);
+        out.put(&MAGIC)?;
+        out.put(&VERSION.to_le_bytes())?;
+        out.put(&at.get().to_le_bytes())?;
+        out.put(&wall_ns(wall).to_le_bytes())?;
+        out.put(&(table.slots() as u64).to_le_bytes())?;
+        out.put(&self.hashes.hash_one(PROBE).to_le_bytes())?;
+        out.put_length(tiers.len())?;
+        for rule in tiers {
+            let limit = limit_text(rule);
+            out.put_length(limit.len())?;
+            out.put(limit.as_bytes())?;
+        }
+        out.put_checksum()?;
+        let mut keys = 0;
+        for bucket in table.buckets() {
+            let live: Vec<Pair> = bucket.residents().filter(|pair| tiers.is_live(*pair, at)).collect();
+            if live.is_empty() {
+                continue;
+            }
+            keys += live.len() as u64;
+            out.put_length(live.len())?;
+            for pair in live {
+                out.put(&pair.id.to_le_bytes())?;
+                out.put(&pair.word.to_le_bytes())?;
+            }
+            out.put_checksum()?;
+        }
+        out.put_length(0)?;
+        out.put_checksum()?;
+        out.stream.flush()?;
+        Ok(keys)
+    }
+
+    /// Makes all keys of a snapshot owe what they owed, less what has drained since by the wall clock, and returns how many there are. Keys
+    /// that are not in it are left alone.
+    ///
+    /// Give it a buffered reader.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreKeysError`]; nothing has changed, but where it says how many keys were restored before.
+    pub fn restore_from(&self, input: impl Read) -> Result<u64, RestoreKeysError> {
+        // The wall clock first: time that passes in between has not drained yet.
+        let wall = SystemTime::now();
+        self.restore_from_at(input, (self.clock.now_exactly(), wall))
+    }
+
+    /// Makes all keys of a snapshot owe what they owe yet at a time, which is told by both clocks; see
+    /// [`restore_from`](Self::restore_from).
+    ///
+    /// # Errors
+    ///
+    /// As [`restore_from`](Self::restore_from).
+    pub fn restore_from_at(
+        &self,
+        input: impl Read,
+        (at, wall): (Instant, SystemTime),
+    ) -> Result<u64, RestoreKeysError> {
+        let tiers = &*self.shared.tiers;
+        let at = tiers[0].time_line.position(at);
+        let mut input = Checked::new(input);
+        let (was_at, elapsed_ns) = self.read_head(&mut input, wall)?;
+        let mut restored = 0;
+        loop {
+            let damaged = |error| RestoreKeysError::at_key(error, restored);
+            let keys = input.get_length_to(Bucket::SLOTS).map_err(damaged)?;
+            let pairs: Result<Vec<Pair>, io::Error> = (0..keys)
+                .map(|_| {
+                    let [id, word] = [input.get_u64()?, input.get_u64()?];
+                    Ok(Pair { id, word })
+                })
+                .collect();
+            let pairs = pairs.map_err(damaged)?;
+            if !input.is_whole().map_err(damaged)? {
+                return Err(RestoreKeysError::Damaged { restored });
+            }
+            if keys == 0 {
+                return Ok(restored);
+            }
+            for pair in pairs {
+                let rule = tiers.get(usize::from(pair.tier())).filter(|_| Key::is_of(pair));
+                let rule = rule.ok_or(RestoreKeysError::Damaged { restored })?;
+                let owed = still_owed(rule, rule.offset(pair.word, rule.volume(was_at)), elapsed_ns);
+                let entry = Entry::new(&self.shared, &self.clock, Key::of_id(pair.id), Some(pair.tier()));
+                let step = entry.step(at, |rule, _, now| {
+                    let word = rule.word_at(owed, now).ok_or(NotRestored)?;
+                    Ok((word, ()))
+                });
+                step.map_err(|NotRestored| RestoreKeysError::Damaged { restored })?;
+                restored += 1;
+            }
+        }
+    }
+
+    /// Reads the head; returns when it was on the time line, and how long ago by the wall clock.
+    fn read_head(&self, input: &mut Checked<impl Read>, wall: SystemTime) -> Result<(Nanos, u128), RestoreKeysError> {
+        let (table, tiers) = (&self.shared.table, &*self.shared.tiers);
+        if input.get::<8>()? != MAGIC {
+            return Err(RestoreKeysError::NotKeys);
+        }
+        let version = u32::from_le_bytes(input.get()?);
+        if version != VERSION {
+            return Err(RestoreKeysError::UnknownVersion(version));
+        }
+        let was_at = Nanos::clamped(input.get_u64()?);
+        let was_wall_ns = i128::from_le_bytes(input.get()?);
+        let [slots, probe] = [input.get_u64()?, input.get_u64()?];
+        let mut limits = Vec::new();
+        for _ in 0..input.get_length_to(MOST_TIERS)? {
+            let mut text = vec![0; input.get_length_to(LONGEST_LIMIT)?];
+            input.fill(&mut text)?;
+            limits.push(String::from_utf8_lossy(&text).into_owned());
+        }
+        if !input.is_whole()? {
+            return Err(RestoreKeysError::Damaged { restored: 0 });
+        }
+        if slots != table.slots() as u64 {
+            let table = table.slots() as u64;
+            return Err(RestoreKeysError::AnotherShape { snapshot: slots, table });
+        }
+        let own: Vec<String> = tiers.iter().map(limit_text).collect();
+        if limits != own {
+            let [snapshot, table] = [limits, own].map(|limits| limits.join(", "));
+            return Err(RestoreKeysError::AnotherLimit { snapshot, table });
+        }
+        if probe != self.hashes.hash_one(PROBE) {
+            return Err(RestoreKeysError::AnotherHash);
+        }
+        Ok((was_at, elapsed(was_wall_ns, wall)))
+    }
+}
+
+/// The word has no place on the time line.
+struct NotRestored;
+
+impl Refusal for NotRestored {
+    fn until(&self) -> Option<Until> {
+        None
+    }
+
+    fn for_want_of_a_word(_until: Until, _at: Nanos) -> Self {
+        Self
+    }
+
+    fn uncounted<T>(_made: T) -> Result<T, Self> {
+        Err(Self)
+    }
+}
+
+fn limit_text(rule: &Rule<impl Algorithm>) -> String {
+    format!("{} {}", rule.algorithm.kind(), limit_of(rule))
+}
+
+/// A stream with the checksum of all that went through it.
+struct Checked<T> {
+    stream: T,
+    sum: KeyHasher,
+}
+
+impl<T> Checked<T> {
+    fn new(stream: T) -> Self {
+        let sum = CHECK.build_hasher();
+        Self { stream, sum }
+    }
+}
+
+impl<W: Write> Checked<W> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.write(bytes);
+        self.stream.write_all(bytes)
+    }
+
+    fn put_length(&mut self, length: usize) -> io::Result<()> {
+        self.put(&(length as u64).to_le_bytes())
+    }
+
+    fn put_checksum(&mut self) -> io::Result<()> {
+        let sum = self.sum.finish();
+        self.stream.write_all(&sum.to_le_bytes())
+    }
+}
+
+impl<R: Read> Checked<R> {
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.stream.read_exact(bytes)?;
+        self.sum.write(bytes);
+        Ok(())
+    }
+
+    fn get<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn get_u64(&mut self) -> io::Result<u64> {
+        self.get().map(u64::from_le_bytes)
+    }
+
+    /// A number of things that follow, if it can be.
+    fn get_length_to(&mut self, most: usize) -> io::Result<usize> {
+        let length = usize::try_from(self.get_u64()?);
+        // As good as cut off here.
+        length
+            .ok()
+            .filter(|length| *length <= most)
+            .ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Whether the checksum that follows is that of what came before.
+    fn is_whole(&mut self) -> io::Result<bool> {
+        let sum = self.sum.finish();
+        let mut bytes = [0; 8];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes) == sum)
+    }
+}
