@@ -11,3 +11,6 @@ pub mod benchmarks {}
 
 #[doc = include_str!("../docs/migrating.md")]
 pub mod migrating {}
+
+#[doc = include_str!("../docs/which.md")]
+pub mod which {}
