@@ -81,8 +81,8 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
     let burst = drawing::picture(
         "What the burst of a limit does",
         &format!(
-            "With a burst of 10, the limit of 10 a second admits {all} of {asked} requests: both small bursts whole or nearly so, and \
-            one request in four of the loop. With a burst of 1 it admits {spaced}, never two within 100 milliseconds."
+            "With a burst of 10, the limit of 10 a second admits {all} of {asked} requests: ten of a burst of 13, all of a burst of 8, and \
+            one in four of the loop. With a burst of 1 it admits {spaced}, never two within 100 milliseconds."
         ),
         &shown,
         &decided,
