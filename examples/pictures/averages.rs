@@ -103,8 +103,8 @@ pub(crate) fn picture(runs: &Runs) -> Picture {
             }),
         ],
     );
-    let file = "which-averages.svg";
-    Picture { file, svg }
+    let name = "which-averages";
+    Picture { name, svg }
 }
 
 /// What one client asks, and what it gets.

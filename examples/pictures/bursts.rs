@@ -153,12 +153,12 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
         &[panel(format!("Dual {DUAL}"), &runs.dual, Some(&taken))],
     );
     let named = [
-        ("which-burst.svg", burst),
-        ("which-level.svg", bucket),
-        ("which-average.svg", average),
-        ("which-dual.svg", dual),
+        ("which-burst", burst),
+        ("which-level", bucket),
+        ("which-average", average),
+        ("which-dual", dual),
     ];
-    named.map(|(file, svg)| Picture { file, svg }).into()
+    named.map(|(name, svg)| Picture { name, svg }).into()
 }
 
 type Entry = (u32, Key, &'static str);

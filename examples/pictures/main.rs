@@ -15,9 +15,9 @@ mod traffic;
 use std::error::Error;
 use std::path::Path;
 
-/// A picture and where in `docs/` it belongs.
+/// A picture, and the name of its file and of its link.
 struct Picture {
-    file: &'static str,
+    name: &'static str,
     svg: String,
 }
 
@@ -27,14 +27,35 @@ fn pictures() -> Result<Vec<Picture>, Box<dyn Error>> {
     Ok(all)
 }
 
+/// What is written to `docs/`: the pictures, and all of them as data for documentation that has no files beside it.
+fn files() -> Result<Vec<(String, String)>, Box<dyn Error>> {
+    let pictures = pictures()?;
+    let definitions = pictures.iter().map(definition).collect();
+    let files = pictures
+        .into_iter()
+        .map(|Picture { name, svg }| (format!("{name}.svg"), svg));
+    Ok(files.chain([("which-pictures.md".to_owned(), definitions)]).collect())
+}
+
+/// The link of a picture in Markdown, as data.
+fn definition(Picture { name, svg }: &Picture) -> String {
+    // What means something in Markdown or in a URL.
+    let escape = |byte: u8| match byte {
+        b'%' | b'#' | b'&' | b'<' | b'>' | b'\\' | b'\n' => format!("%{byte:02X}"),
+        _ => char::from(byte).to_string(),
+    };
+    let data: String = svg.trim_end().bytes().map(escape).collect();
+    format!("[{name}]: <data:image/svg+xml,{data}>\n")
+}
+
 fn docs() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for Picture { file, svg } in pictures()? {
-        std::fs::write(docs().join(file), &svg)?;
-        println!("docs/{file}: {} bytes", svg.len());
+    for (file, text) in files()? {
+        std::fs::write(docs().join(&file), &text)?;
+        println!("docs/{file}: {} bytes", text.len());
     }
     Ok(())
 }

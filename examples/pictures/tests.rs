@@ -1,6 +1,6 @@
 use crate::bursts::{DUAL, RATE, Runs, SPACED};
 use crate::run::Run;
-use crate::{Picture, averages, docs, pictures, traffic};
+use crate::{Picture, averages, docs, files, pictures, traffic};
 
 const PAGE: &str = include_str!("../../docs/which.md");
 
@@ -13,11 +13,21 @@ fn runs() -> Runs {
 
 #[test]
 fn the_pictures_in_docs_are_what_is_drawn() {
-    for Picture { file, svg } in pictures().expect("limits") {
-        let committed = std::fs::read_to_string(docs().join(file)).expect(file);
-        assert!(committed == svg, "docs/{file} is another: draw it again");
-        assert!(svg.len() < LARGEST, "{file}: {} bytes", svg.len());
-        assert!(PAGE.contains(&format!("]({file})")), "{file} is not shown");
+    for (file, text) in files().expect("limits") {
+        let committed = std::fs::read_to_string(docs().join(&file)).expect(&file);
+        assert!(committed == text, "docs/{file} is another: draw it again");
+    }
+}
+
+#[test]
+fn the_page_shows_each_picture_and_each_is_small() {
+    for Picture { name, svg } in pictures().expect("limits") {
+        assert!(svg.is_ascii() && svg.len() < LARGEST, "{name}: {} bytes", svg.len());
+        assert!(PAGE.contains(&format!("][{name}]\n")), "{name} is not shown");
+        assert!(
+            PAGE.contains(&format!("\n[{name}]: {name}.svg\n")),
+            "{name} is not found"
+        );
     }
 }
 
