@@ -11,3 +11,8 @@ pub mod benchmarks {}
 
 #[doc = include_str!("../docs/migrating.md")]
 pub mod migrating {}
+
+// The pictures as data, as no files go with these pages. (The first definition of a link counts.)
+#[cfg_attr(doc, doc = include_str!("../docs/which-pictures.md"))]
+#[doc = include_str!("../docs/which.md")]
+pub mod which {}

@@ -88,8 +88,8 @@
 //!
 //! # More
 //!
-//! The [design](docs::design), its [limitations](docs::limitations), [measurements](docs::benchmarks), and how to
-//! [migrate](docs::migrating) from earlier versions and from other crates.
+//! [Which algorithm, which verb](docs::which), in pictures; the [design](docs::design), its [limitations](docs::limitations),
+//! [measurements](docs::benchmarks), and how to [migrate](docs::migrating) from earlier versions and from other crates.
 //!
 // Without the feature there is nothing else to link to.
 #![cfg_attr(not(feature = "dual"), doc = " [`Dual`]: #features")]

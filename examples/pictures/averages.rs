@@ -1,0 +1,172 @@
+//! Two averages on one subject: who comes now and then is forgiven his bursts, who never stops is not.
+
+use crate::Picture;
+use crate::drawing::{self, Key, PANEL_HEAD, Panel, Scale, number};
+use crate::plots;
+use crate::run::counts;
+use maud::{Markup, html};
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::{Dual, Exponential};
+use std::error::Error;
+
+const PAIR: &str = "60/min & 600/h";
+const MINUTES: u32 = 120;
+const MINUTE_MS: u32 = 60_000;
+
+/// What was admitted and what was denied in each minute.
+pub(crate) type Minutes = Vec<[u32; 2]>;
+
+pub(crate) struct Runs {
+    /// 50 requests at once every six minutes, through both limits, and through the long-run rate alone, of a minute.
+    pub(crate) bursts: Minutes,
+    pub(crate) bursts_by_rate: Minutes,
+    /// Ten requests a second that never stop, through both limits and through the first alone.
+    pub(crate) endless: Minutes,
+    pub(crate) endless_by_first: Minutes,
+}
+
+impl Runs {
+    pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            bursts: both(bursts())?,
+            bursts_by_rate: alone("10/min", bursts())?,
+            endless: both(endless())?,
+            endless_by_first: alone("60/min", endless())?,
+        })
+    }
+}
+
+fn bursts() -> impl Iterator<Item = u32> {
+    (0..MINUTES / 6).flat_map(|burst| [burst * 6 * MINUTE_MS; 50])
+}
+
+pub(crate) fn endless() -> impl Iterator<Item = u32> {
+    (0..MINUTES * MINUTE_MS).step_by(100)
+}
+
+fn both(requests: impl Iterator<Item = u32>) -> Result<Minutes, Box<dyn Error>> {
+    let clock = ManualClock::new();
+    let pair = Dual::<Exponential>::from_quota(PAIR.parse()?)?.with_clock(clock.clone());
+    Ok(counts(&pair, clock.now(), requests, MINUTE_MS))
+}
+
+/// What one average makes of the requests.
+pub(crate) fn alone(quota: &str, requests: impl Iterator<Item = u32>) -> Result<Minutes, Box<dyn Error>> {
+    let clock = ManualClock::new();
+    let meter = Exponential::from_quota(quota.parse()?)?.with_clock(clock.clone());
+    Ok(counts(&meter, clock.now(), requests, MINUTE_MS))
+}
+
+/// How many were admitted, and of how many.
+pub(crate) fn admitted(minutes: &[[u32; 2]]) -> [u32; 2] {
+    let admitted = minutes.iter().map(|[admitted, _]| admitted).sum();
+    let denied: u32 = minutes.iter().map(|[_, denied]| denied).sum();
+    [admitted, admitted + denied]
+}
+
+pub(crate) fn picture(runs: &Runs) -> Picture {
+    let svg = drawing::picture(
+        "Short bursts forgiven, long runs clamped",
+        "Two averages, 60 a minute and 600 an hour. Whoever asks 50 at once every six minutes is never denied, where 10 a minute alone, \
+            the same rate, would deny 40 of each 50. Whoever asks ten a second without end gets 60 a minute at first and 10 a minute after \
+            ten minutes or so, where 60 a minute alone would go on.",
+        "two hours of two clients, in cells a minute",
+        &[
+            (16, Key::Square("admitted"), "admitted"),
+            (160, Key::Square("denied"), "denied"),
+            (280, Key::Line("other"), "admitted by 60/min alone"),
+        ],
+        &[
+            panel(&Client {
+                limit: format!("Dual {PAIR}"),
+                asks: "50 at once every 6 minutes",
+                minutes: &runs.bursts,
+                scale: plot(60),
+                ticks: &[0, 25, 50],
+                by_first: None,
+            }),
+            panel(&Client {
+                limit: "Exponential 10/min".into(),
+                asks: "the same 50 at once every 6 minutes",
+                minutes: &runs.bursts_by_rate,
+                scale: plot(60),
+                ticks: &[0, 25, 50],
+                by_first: None,
+            }),
+            panel(&Client {
+                limit: format!("Dual {PAIR}"),
+                asks: "10 a second without end; the strip: any denied",
+                minutes: &runs.endless,
+                scale: plot(125),
+                ticks: &[0, 60, 120],
+                by_first: Some(&runs.endless_by_first),
+            }),
+        ],
+    );
+    let name = "which-averages";
+    Picture { name, svg }
+}
+
+/// What one client asks, and what it gets.
+struct Client<'a> {
+    limit: String,
+    asks: &'static str,
+    minutes: &'a [[u32; 2]],
+    scale: Scale,
+    ticks: &'static [u32],
+    /// What the first limit alone admits, as a line.
+    by_first: Option<&'a [[u32; 2]]>,
+}
+
+fn plot(most: u32) -> Scale {
+    Scale {
+        top: PANEL_HEAD,
+        bottom: PANEL_HEAD + 100,
+        most: most.into(),
+    }
+}
+
+fn panel(client: &Client<'_>) -> Panel {
+    let Client { minutes, scale, .. } = client;
+    let strip = Scale {
+        top: scale.bottom + 4,
+        bottom: scale.bottom + 10,
+        most: 1.0,
+    };
+    let shown = |[admitted, denied]: &[u32; 2]| {
+        (
+            *admitted,
+            if client.by_first.is_some() {
+                *admitted
+            } else {
+                admitted + denied
+            },
+        )
+    };
+    let body = html! {
+        text class="soft" x=(drawing::MARGIN) y="48" { (client.asks) }
+        (scale.ticks(client.ticks))
+        path class="admitted" d=(plots::bars(minutes.iter().map(|[admitted, _]| (0, *admitted)), MINUTES, *scale)) {}
+        path class="denied" d=(plots::bars(minutes.iter().map(shown), MINUTES, *scale)) {}
+        path class="denied" d=(plots::bars(minutes.iter().map(|[_, denied]| (0, *denied)), MINUTES, strip)) {}
+        @if let Some(by_first) = client.by_first { (outline(by_first, *scale)) }
+        (drawing::times(strip.bottom, (0..=MINUTES).step_by(20), MINUTES, "min"))
+    };
+    let [admitted, asked] = admitted(minutes);
+    Panel {
+        name: client.limit.clone(),
+        verdict: format!("{} of {} admitted", number(admitted), number(asked)),
+        height: strip.bottom + 38,
+        body,
+    }
+}
+
+/// Steps, one a minute.
+fn outline(minutes: &[[u32; 2]], scale: Scale) -> Markup {
+    let steps = (0..)
+        .zip(minutes)
+        .flat_map(|(minute, [admitted, _])| [minute, minute + 1].map(|at| (at, f64::from(*admitted))));
+    html! {
+        path class="other" d=(plots::curve(steps, scale, MINUTES)) {}
+    }
+}

@@ -1,0 +1,143 @@
+//! What all pictures have in common: size, style, head and axes. They look like the charts of `meter-replay`.
+//!
+//! A picture is 720 wide and scales; where it is shown narrow, as on a phone, its letters are larger and every other tick goes.
+
+use maud::{Markup, PreEscaped, html};
+
+const STYLE: &str = concat!(
+    include_str!("../../crates/replay/src/report/chart.css"),
+    include_str!("drawing.css")
+);
+
+pub(crate) const WIDTH: u32 = 720;
+pub(crate) const MARGIN: u32 = 16;
+/// Where plots begin and how wide they are; labels of heights stand left of it.
+pub(crate) const LEFT: u32 = 64;
+pub(crate) const PLOT_WIDTH: u32 = 640;
+/// Of the words above the first panel.
+const HEAD: u32 = 92;
+
+/// What an entry of the legend looks like.
+#[derive(Clone, Copy)]
+pub(crate) enum Key {
+    Square(&'static str),
+    Line(&'static str),
+}
+
+/// One plot or more about one limit.
+pub(crate) struct Panel {
+    pub(crate) name: String,
+    pub(crate) verdict: String,
+    pub(crate) height: u32,
+    /// From the panel's upper edge; the first plot may begin at [`PANEL_HEAD`].
+    pub(crate) body: Markup,
+}
+
+/// Of the name and what the first plot shows.
+pub(crate) const PANEL_HEAD: u32 = 62;
+
+/// Draws a picture: its title, a line on what it shows, what its colours mean and where those stand, and its panels.
+pub(crate) fn picture(
+    title: &str,
+    description: &str,
+    shown: &str,
+    legend: &[(u32, Key, &str)],
+    panels: &[Panel],
+) -> String {
+    let height = HEAD + panels.iter().map(|panel| panel.height).sum::<u32>() + MARGIN;
+    let tops = panels.iter().scan(HEAD, |top, panel| {
+        let this = *top;
+        *top += panel.height;
+        Some(this)
+    });
+    let picture = html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-labelledby="title desc" {
+            title id="title" { (title) }
+            desc id="desc" { (description) }
+            style { (PreEscaped(STYLE)) }
+            rect class="paper" width=(WIDTH) height=(height) {}
+            text class="title" x=(MARGIN) y="32" { (title) }
+            text class="soft" x=(MARGIN) y="58" { (shown) }
+            @for (x, key, words) in legend { (entry(*x, *key, words)) }
+            @for (panel, top) in panels.iter().zip(tops) {
+                g transform={ "translate(0 " (top) ")" } {
+                    text class="name" x=(MARGIN) y="24" { (panel.name) }
+                    text class="end" x=(WIDTH - MARGIN) y="24" { (panel.verdict) }
+                    (panel.body)
+                }
+            }
+        }
+    };
+    picture.into_string() + "\n"
+}
+
+fn entry(x: u32, key: Key, words: &str) -> Markup {
+    html! {
+        @match key {
+            Key::Square(class) => rect class=(class) x=(x) y="73" width="14" height="14" {},
+            Key::Line(class) => path class=(class) d={ "M" (x) ",80h18" } {},
+        }
+        text x=(x + 24) y="86" { (words) }
+    }
+}
+
+/// A scale of heights, from 0 to `most`, in a plot between two heights of the panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) top: u32,
+    pub(crate) bottom: u32,
+    pub(crate) most: f64,
+}
+
+impl Scale {
+    pub(crate) fn y(&self, value: f64) -> f64 {
+        let (top, bottom) = (f64::from(self.top), f64::from(self.bottom));
+        bottom - (bottom - top) * value.min(self.most) / self.most
+    }
+
+    /// Lines at these heights with their labels; every other one goes where there is little room.
+    pub(crate) fn ticks(&self, values: &[u32]) -> Markup {
+        html! {
+            @for (number, &value) in values.iter().enumerate() {
+                @let y = self.y(value.into());
+                path class=(if value == 0 { "base" } else { "grid" }) d={ "M" (LEFT) "," (px(y)) "h" (PLOT_WIDTH) } {}
+                text class=(class("soft end", number)) x=(LEFT - 8) y=(px(y + 5.0)) { (value) }
+            }
+        }
+    }
+}
+
+/// Labels below a plot for these times, of a span in the same unit.
+pub(crate) fn times(y: u32, times: impl Iterator<Item = u32>, span: u32, unit: &str) -> Markup {
+    html! {
+        @for (number, time) in times.enumerate() {
+            @let side = if time == span { "soft end" } else { "soft middle" };
+            @let x = if time == span { f64::from(WIDTH - MARGIN + 8) } else { x(time.into(), span) };
+            text class=(class(side, number)) x=(px(x)) y=(y + 22) { (time) " " (unit) }
+        }
+    }
+}
+
+/// Where a time stands in a plot of such a span.
+pub(crate) fn x(time: f64, span: u32) -> f64 {
+    f64::from(LEFT) + time * f64::from(PLOT_WIDTH) / f64::from(span)
+}
+
+/// A length as short as a tenth allows.
+pub(crate) fn px(length: f64) -> String {
+    let text = format!("{length:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// A number with its thousands apart.
+pub(crate) fn number(number: u32) -> String {
+    match number {
+        ..1000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1000, number % 1000),
+    }
+}
+
+fn class(class: &str, number: usize) -> String {
+    let minor = if number % 2 == 0 { "" } else { " minor" };
+    format!("{class}{minor}")
+}
