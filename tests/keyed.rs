@@ -56,7 +56,10 @@ fn compare<A: Algorithm>(
     prop_assert_eq!(one.quota(), other.quota());
     // An average conforms in full before it is at rest.
     let (contains, owes) = (keys.contains_at(&key, at), !other.until_rest().is_zero());
-    prop_assert!(contains == owes || contains && other.remaining() > 0, "{contains}, and it owes: {owes}");
+    prop_assert!(
+        contains == owes || contains && other.remaining() > 0,
+        "{contains}, and it owes: {owes}"
+    );
     Ok(())
 }
 
@@ -315,8 +318,14 @@ fn what_makes_no_table_is_told_exactly() {
     let too_many = tiers.unwrap().tier(quota).map(drop).unwrap_err();
     let buckets = usize::MAX.div_ceil(35);
     let texts = [
-        (why(0, quota), "a table needs a capacity of at least one key".to_string()),
-        (why(usize::MAX, quota), format!("no memory for a table of {buckets} KiB")),
+        (
+            why(0, quota),
+            "a table needs a capacity of at least one key".to_string(),
+        ),
+        (
+            why(usize::MAX, quota),
+            format!("no memory for a table of {buckets} KiB"),
+        ),
         (
             KeyedMeter::<u64>::with_memory(quota, 1000).map(drop).unwrap_err(),
             "1000 bytes are too few for a table, the smallest takes 1024".to_string(),

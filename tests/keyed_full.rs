@@ -149,11 +149,18 @@ impl<A: Algorithm> Play<A> {
                     other => panic!("{other:?} for want of a slot"),
                 };
                 assert_eq!(self.verdict(peeked), Verdict::From(earliest));
-                let peek = |at| self.keys.peek_n_at(&key, n.min(self.limit.at_once()), instant(self.origin, at));
+                let peek = |at| {
+                    self.keys
+                        .peek_n_at(&key, n.min(self.limit.at_once()), instant(self.origin, at))
+                };
                 assert_eq!(self.verdict(peek(earliest - 1)), Verdict::From(earliest));
                 assert_eq!(peek(earliest), Ok(()));
                 // The nearest to rest, of all.
-                let live = self.exact.iter().map(|bucket| bucket.level(now)).filter(|level| *level > 0);
+                let live = self
+                    .exact
+                    .iter()
+                    .map(|bucket| bucket.level(now))
+                    .filter(|level| *level > 0);
                 let nearest = live.min().map(|level| now + self.limit.time_to_drain(level));
                 assert!(nearest.is_none_or(|nearest| earliest <= nearest + LATE));
             }
@@ -184,7 +191,10 @@ impl<A: Algorithm> Play<A> {
         assert!(gone.len() <= 1, "{gone:?}");
         for key in gone {
             let others = self.exact.iter().enumerate().filter(|(other, _)| *other != by);
-            let least = others.map(|(_, bucket)| bucket.level(now)).filter(|level| *level > 0).min();
+            let least = others
+                .map(|(_, bucket)| bucket.level(now))
+                .filter(|level| *level > 0)
+                .min();
             assert_eq!(Some(self.exact[key].level(now)), least);
             self.exact[key] = Bucket::new(self.limit);
         }
@@ -315,13 +325,23 @@ fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
     let keys: KeyedMeter<u64, _> = buckets(builder(leaky_bucket(&limit), &clock, WhenFull::Deny), 1);
     let start = clock.now();
     for key in 0..60 {
-        assert!(keys.check_n_at(&key, 1 + u32::try_from(key % 3).unwrap(), start + Duration::from_nanos(key)).is_ok());
+        assert!(
+            keys.check_n_at(
+                &key,
+                1 + u32::try_from(key % 3).unwrap(),
+                start + Duration::from_nanos(key)
+            )
+            .is_ok()
+        );
     }
     let at = start + Duration::from_millis(1);
     for key in 100..120 {
         let denied = keys.check_at(&key, at).unwrap_err();
         let taken = keys.take_at(&key, 2, at);
-        assert_eq!(taken.decision(), Err(NegativeMultiDecision::BatchNonConforming(2, denied)));
+        assert_eq!(
+            taken.decision(),
+            Err(NegativeMultiDecision::BatchNonConforming(2, denied))
+        );
         assert_eq!(taken.status().remaining(), 0);
         let wait = denied.wait_time_from(at);
         assert_eq!((taken.status().until_next(), taken.status().until_rest()), (wait, wait));
