@@ -5,6 +5,8 @@
 
 #[path = "mutations/decisions.rs"]
 mod decisions;
+#[path = "mutations/keyed.rs"]
+mod keyed;
 #[path = "mutations/verbs.rs"]
 mod verbs;
 
@@ -36,7 +38,10 @@ use Target::{Loom, Test, Unit};
 
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    decisions::MUTATIONS.iter().chain(verbs::MUTATIONS)
+    decisions::MUTATIONS
+        .iter()
+        .chain(verbs::MUTATIONS)
+        .chain(keyed::MUTATIONS)
 }
 
 fn package() -> &'static Path {
