@@ -153,9 +153,9 @@ fn a_million_keys_go_through_a_table_for_ten_thousand() {
     let end = start + Duration::from_secs(10);
     let stats = keys.stats_at(end);
     assert_eq!((keys.memory(), stats.slots), (memory, 286 * SLOTS));
-    // One in 190,000 by the sizing.
-    assert!(stats.forgiven <= 20, "{stats:?}");
-    assert_eq!(stats.live, 10_100);
+    // New keys only, with as many live: one in some ten thousand finds no slot (`keyed_sizing.rs`).
+    assert!(stats.forgiven <= 150, "{stats:?}");
+    assert!((10_000..=10_100).contains(&stats.live), "{stats:?}");
     // The one forgiven is the nearest to rest: not those.
     assert!((0..100).all(|bad| keys.check_at(&bad, end).is_err()));
 }

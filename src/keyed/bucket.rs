@@ -379,3 +379,6 @@ const fn intended(claim: Pair) -> Pair {
         word: claim.word,
     }
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests;
