@@ -3,11 +3,14 @@
 
 mod support;
 
+use ratelimit_meter::KeyedMeter;
+use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::{check_all, check_all_at, check_all_n_at};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use support::keyed::{POLICIES, SLOTS, buckets, builder};
 use support::limit::Limit;
 use support::subject::{gcra, leaky_bucket};
 
@@ -61,6 +64,40 @@ fn a_decision_allocates_nothing() {
         }
     });
     assert_eq!(made, 0);
+}
+
+/// A keyed meter has all its memory from the beginning: new keys, reuse and a full neighbourhood allocate nothing.
+#[test]
+fn a_keyed_decision_allocates_nothing() {
+    let limit = Limit::per_second(100);
+    for when_full in POLICIES {
+        let keys: KeyedMeter<str, _> = buckets(builder(gcra(&limit), &ManualClock::new(), when_full), 1);
+        let names: Vec<String> = (0..200).map(|key| format!("key {key}")).collect();
+        let start = Instant::now();
+        let made = allocations(|| {
+            for turn in 0..5_u32 {
+                let at = start + Duration::from_millis(300) * turn;
+                for name in &names {
+                    let _ = black_box((
+                        keys.check_at(name, at),
+                        keys.check_n_at(name, 3, at),
+                        keys.take_at(name, 99, at),
+                    ));
+                    let _ = black_box((
+                        keys.peek_at(name, at),
+                        keys.check_up_to_at(name, 7, at),
+                        keys.charge_at(name, 1, at),
+                    ));
+                    let _ = black_box((keys.status_at(name, at), keys.contains_at(name, at)));
+                    keys.refund_at(name, 1, at);
+                    keys.reset(if turn % 2 == 0 { "nobody" } else { name });
+                }
+                let _ = black_box((keys.stats_at(at), keys.clone()));
+            }
+        });
+        assert_eq!(made, 0);
+        assert_eq!(keys.stats().taken, SLOTS);
+    }
 }
 
 #[test]

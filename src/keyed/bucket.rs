@@ -395,3 +395,6 @@ const fn intended(claim: Pair) -> Pair {
         word: claim.word,
     }
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests;

@@ -1,0 +1,225 @@
+//! Tiers: a word is read on the scale of the tier it was written on, and a key that moves keeps its debts.
+
+mod support;
+
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::keyed::{Builder, InvalidTable, WhenFull};
+use ratelimit_meter::{Exponential, KeyedMeter, Meter, NegativeMultiDecision, Quota};
+use std::time::Duration;
+use support::keyed::{buckets, builder};
+use support::limit::Limit;
+use support::oracle::Bucket;
+use support::subject::{gcra, leaky_bucket, quota};
+use support::time::{HORIZON, SECOND, instant, since};
+use support::traffic::spread;
+
+type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
+
+/// Limits of one period, so that what is owed is the same number in the measure of each; of any rate, burst and weight.
+fn tiers() -> impl Strategy<Value = Vec<Limit>> {
+    let tier = any::<[u64; 3]>().prop_map(|[cells, burst, weight]| {
+        let cells = spread(cells, 1, 4_000_000_000);
+        let burst = spread(burst, 1, (cells * 1_000_000).min(4_000_000_000));
+        Limit::per_second(cells).burst(burst).weight(spread(weight, 1, burst))
+    });
+    prop::collection::vec(tier, 2..=16)
+}
+
+fn with_tiers<A: Algorithm>(like: Meter<A>, clock: &ManualClock, more: &[Limit]) -> Table<A> {
+    let first = builder(like, clock, WhenFull::Deny);
+    let all = more.iter().try_fold(first, |builder, limit| builder.tier(quota(limit)));
+    buckets(all.expect("at most 16"), 4)
+}
+
+/// Plays steps on one key in any tier, in the order of time, against the exact level. With each move what is owed is rounded up by less
+/// than a unit of the new tier; and the time at which it is read, as ever, down to one of either.
+fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64)]) -> Result<(), TestCaseError> {
+    let clock = ManualClock::new();
+    let keys = with_tiers(like, &clock, &tiers[1..]);
+    let unit = |limit: &Limit| (i128::from(limit.period) >> limit.fraction_bits()) + 1;
+    let (mut tier, mut level, mut then, mut now, mut off) = (0, 0_i128, 0, 0, 0_i128);
+    for &(asked, size, wait) in steps {
+        let asked = asked % tiers.len();
+        // What had drained by the tier that it was in.
+        level = (level - tiers[tier].drained(now - then)).max(0);
+        (then, now) = (now, now + i128::from(spread(wait, 1, SECOND)) * i128::from(wait % 2));
+        let rest = (level - tiers[tier].drained(now - then)).max(0);
+        let limit = &tiers[asked];
+        let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("what conforms at once");
+        if limit.time_to_drain(rest + limit.capacity()) > HORIZON {
+            // More than a word of that tier can owe.
+            continue;
+        }
+        let handle = keys
+            .in_tier(u8::try_from(asked).expect("at most 16"))
+            .expect("there is");
+        let moved = if asked == tier {
+            0
+        } else {
+            2 * unit(limit) + unit(&tiers[tier])
+        };
+        let error = off + moved + 2 * unit(limit);
+        let room = limit.capacity() - rest - limit.cost(n);
+        let at = instant(clock.now(), now);
+        match handle.check_n_at(&0, n, at) {
+            Ok(()) => {
+                prop_assert!(room >= -error, "{n} cells of {limit:?} with {rest} owed");
+                off += moved;
+                (tier, level, then) = (asked, rest + limit.cost(n), now);
+                prop_assert_eq!(keys.status_at(&0, at).quota(), Some(quota(limit)));
+            }
+            Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => {
+                prop_assert!(room < error, "{n} cells of {limit:?} with {rest} owed");
+                let earliest = since(clock.now(), denied.earliest_possible());
+                let least = Bucket::filled(*limit, rest, now).excess(n, now);
+                prop_assert!(earliest >= now + limit.time_to_drain(least - error));
+                prop_assert!(earliest <= now + limit.time_to_drain(least + error) + 1);
+                prop_assert_eq!(
+                    keys.status_at(&0, at).quota(),
+                    Some(quota(&tiers[tier])),
+                    "a denial moves nobody"
+                );
+            }
+            Err(never) => prop_assert!(false, "{never}"),
+        }
+        // What is owed, by the handle without a tier: as much, or so little more.
+        let owed = (level - tiers[tier].drained(now - then)).max(0);
+        let status = keys.status_at(&0, at);
+        let rests = i128::try_from(status.until_rest().as_nanos()).expect("some years");
+        let own = &tiers[tier];
+        prop_assert!(rests >= own.time_to_drain(owed - off - 2 * unit(own)), "a debt is lost");
+        prop_assert!(
+            rests <= own.time_to_drain(owed + off + 2 * unit(own)) + 1,
+            "a debt grows"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_key_that_changes_its_tier_keeps_its_debts(
+        tiers in tiers(),
+        steps in prop::collection::vec((0_usize..16, any::<u64>(), any::<u64>()), 1..60),
+    ) {
+        play(gcra(&tiers[0]), &tiers, &steps)?;
+        play(leaky_bucket(&tiers[0]), &tiers, &steps)?;
+    }
+
+    #[test]
+    fn a_key_at_rest_is_at_rest_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
+        let clock = ManualClock::new();
+        let keys = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
+        let [from, to] = [from, to].map(|tier| tier % tiers.len());
+        let [one, other] = [from, to].map(|tier| keys.in_tier(u8::try_from(tier).unwrap()).unwrap());
+        prop_assert_eq!(one.check_n_at(&0, tiers[from].at_once(), clock.now()), Ok(()));
+        let rested = clock.now() + keys.status(&0).until_rest();
+        prop_assert!(!keys.contains_at(&0, rested) && !other.contains_at(&0, rested));
+        prop_assert_eq!(other.status_at(&0, rested).until_rest(), Duration::ZERO);
+        prop_assert_eq!(other.status_at(&0, rested).remaining(), tiers[to].at_once());
+        prop_assert_eq!(other.check_n_at(&0, tiers[to].at_once(), rested), Ok(()));
+    }
+}
+
+/// The share of the period that a debt takes to drain, by an average: e-fold in each.
+#[test]
+fn an_average_keeps_the_cells_it_has_counted() {
+    let clock = ManualClock::new();
+    let like = Exponential::new(10, Duration::from_secs(60)).unwrap();
+    let per_hour: Quota = "1000/h".parse().unwrap();
+    let keys: Table<_> = buckets(builder(like, &clock, WhenFull::Deny).tier(per_hour).unwrap(), 1);
+    assert_eq!(keys.charge(&0, 8), 0);
+    let paying = keys.in_tier(1).unwrap();
+    // 1/(1 - e^(-1/1000)) is 1000.5 cells, of which 8 are taken.
+    assert_eq!(paying.status(&0).remaining(), 992);
+    assert_eq!(paying.check_n(&0, 992), Ok(()));
+    assert!(keys.check(&0).is_err());
+    assert_eq!(keys.status(&0).quota(), Some(per_hour));
+    assert_eq!(keys.in_tier(0).unwrap().status(&0).remaining(), 0);
+}
+
+#[test]
+fn there_are_sixteen_tiers_and_each_is_its_own() {
+    let clock = ManualClock::new();
+    let limit = |tier: u64| Limit::new(10 + tier, 3600 * SECOND);
+    let first = builder(gcra(&limit(0)), &clock, WhenFull::Deny);
+    let all = (1..16).try_fold(first, |builder, tier| builder.tier(quota(&limit(tier))));
+    let all = all.unwrap();
+    let too_many = all.clone().tier(quota(&limit(16))).map(drop);
+    assert_eq!(too_many, Err(InvalidTable::TooManyTiers));
+    let keys: Table<_> = buckets(all, 4);
+    assert_eq!(keys.tiers(), 16);
+    for tier in 0..16 {
+        let handle = keys.in_tier(tier).unwrap();
+        let most = 10 + u32::from(tier);
+        assert_eq!(handle.status(&u64::from(tier)).remaining(), most);
+        assert_eq!(handle.check_n(&u64::from(tier), most), Ok(()));
+        assert!(handle.check(&u64::from(tier)).is_err());
+    }
+    // A handle without a tier goes by what each key is.
+    for tier in 0..16 {
+        assert_eq!(keys.status(&tier).quota(), Some(quota(&limit(tier))));
+        let denied = keys.check_n(&tier, 10).unwrap_err();
+        let NegativeMultiDecision::BatchNonConforming(10, denied) = denied else {
+            panic!("{denied}");
+        };
+        let own = Bucket::filled(limit(tier), limit(tier).capacity(), 0);
+        let earliest = since(clock.now(), denied.earliest_possible());
+        assert_eq!(earliest, limit(tier).time_to_drain(own.excess(10, 0)));
+    }
+    let stats = keys.stats();
+    assert_eq!((stats.taken, stats.live), (16, 16));
+    assert_eq!(
+        keys.in_tier(16).map(drop).unwrap_err().to_string(),
+        "no tier 16: there are 16, counted from 0"
+    );
+    assert!(keys.in_tier(255).is_err());
+}
+
+#[test]
+fn who_only_looks_by_another_tier_does_not_move_the_key() {
+    let clock = ManualClock::new();
+    let [free, paid] = [2, 100].map(|cells| Limit::new(cells, 3600 * SECOND));
+    let keys: Table<_> = buckets(
+        builder(leaky_bucket(&free), &clock, WhenFull::Deny)
+            .tier(quota(&paid))
+            .unwrap(),
+        1,
+    );
+    let paying = keys.in_tier(1).unwrap();
+    assert_eq!(keys.check_n(&0, 2), Ok(()));
+    assert_eq!(paying.peek_n(&0, 98), Ok(()));
+    assert!(paying.peek_n(&0, 99).is_err() && paying.check_n(&0, 99).is_err());
+    assert_eq!(paying.status(&0).remaining(), 98);
+    assert!(paying.contains(&0));
+    assert_eq!(paying.take(&0, 0).status().remaining(), 98);
+    assert_eq!(keys.status(&0).quota(), Some(quota(&free)));
+    assert!(keys.check(&0).is_err());
+    // Moved, and back: into debt, by what the other let through.
+    assert_eq!(paying.check(&0), Ok(()));
+    assert_eq!(keys.check(&0), Ok(()));
+    assert!(keys.in_tier(0).unwrap().check(&0).is_err());
+    assert_eq!(keys.in_tier(0).unwrap().charge(&0, 1), 0);
+    let hours = |cells: u32| Duration::from_secs(1800) * cells;
+    assert_eq!(keys.status(&0).until_rest(), hours(5));
+}
+
+/// Tiers are of the first meter's algorithm and mode.
+#[test]
+fn tiers_of_a_strict_average_are_strict() {
+    let like = Exponential::new(1, Duration::from_secs(60)).unwrap().strict();
+    let clock = ManualClock::new();
+    let builder: Builder<_> = Builder::new(like.with_clock(clock.clone()));
+    let keys: KeyedMeter<u64, Exponential<ManualClock>> =
+        builder.tier("1/s".parse().unwrap()).unwrap().with_capacity(1).unwrap();
+    let quick = keys.in_tier(1).unwrap();
+    assert!(quick.check(&0).is_ok());
+    let first = quick.check(&0).unwrap_err();
+    let second = quick.check(&0).unwrap_err();
+    assert!(
+        second.earliest_possible() > first.earliest_possible(),
+        "what is refused counts"
+    );
+}
