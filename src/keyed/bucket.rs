@@ -52,45 +52,53 @@ const INDEX_BITS: u32 = 6;
 const TICKET_BITS: u32 = 18;
 const TURN_BITS: u32 = 64 - INDEX_BITS - TICKET_BITS;
 
-/// A key as slots know it, and where its search begins.
+/// A key as slots know it: a hash all of whose bits are as good as random, the upper ones those of an id.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
-    bits: u64,
-    line: usize,
-    first: usize,
-}
+pub(super) struct Key(u64);
 
 impl Key {
-    /// The key of a hash all of whose bits are as good as random.
     #[inline]
-    pub(super) fn of_hash(hash: u64) -> Self {
-        let bits = hash & !(TIER | TENTATIVE);
-        Self {
-            // 0 is nobody.
-            bits: if bits == 0 { TENTATIVE << 1 } else { bits },
-            line: (((hash & 0xffff_ffff) * LINES as u64) >> 32) as usize,
-            first: (hash >> 32) as usize % WIDTH,
-        }
+    pub(super) const fn of_hash(hash: u64) -> Self {
+        const LEAST: u64 = TENTATIVE << 1;
+        // An id of 0 is nobody's.
+        Self(if hash < LEAST { hash | LEAST } else { hash })
+    }
+
+    #[inline]
+    const fn bits(self) -> u64 {
+        self.0 & !(TIER | TENTATIVE)
     }
 
     #[inline]
     pub(super) const fn resident(self, tier: u8) -> u64 {
-        self.bits | tier as u64
+        self.bits() | tier as u64
     }
 
     #[inline]
     const fn is_resident_in(self, pair: Pair) -> bool {
-        pair.id & !TIER == self.bits
+        pair.id & !TIER == self.bits()
+    }
+
+    /// The line of its home.
+    #[inline]
+    const fn line(self) -> usize {
+        (((self.0 & 0xffff_ffff) * LINES as u64) >> 32) as usize
+    }
+
+    /// The slot of its home, in that line.
+    #[inline]
+    const fn first(self) -> usize {
+        (self.0 >> 32) as usize % WIDTH
     }
 
     /// The lines of its bucket, from its home on.
     fn lines(self) -> impl Iterator<Item = usize> {
-        (self.line..LINES).chain(0..self.line)
+        (self.line()..LINES).chain(0..self.line())
     }
 
     /// The slots of a line, in the order of its search.
     fn slots(self) -> impl Iterator<Item = usize> {
-        (self.first..WIDTH).chain(0..self.first)
+        (self.first()..WIDTH).chain(0..self.first())
     }
 }
 
@@ -178,7 +186,7 @@ impl Bucket {
     /// The slot of a key and what it held, if the key is there.
     #[inline]
     pub(super) fn find(&self, key: Key) -> Option<(&Slot, Pair)> {
-        let home = &self.lines[key.line].0[key.first];
+        let home = &self.lines[key.line()].0[key.first()];
         let pair = home.load();
         if key.is_resident_in(pair) {
             return Some((home, pair));
