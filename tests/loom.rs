@@ -7,6 +7,11 @@
 
 #[path = "loom/adjustable.rs"]
 mod adjustable;
+#[path = "loom/check_all.rs"]
+mod check_all;
+#[cfg(feature = "dual")]
+#[path = "loom/dual.rs"]
+mod dual;
 #[path = "loom/verbs.rs"]
 mod verbs;
 

@@ -36,6 +36,7 @@
 
 use super::slot::{AtomicU64, Ordering, Pair, Slot};
 use crate::nanos::Nanos;
+use core::hint::black_box;
 
 /// How many cache lines of slots a bucket has.
 pub(super) const LINES: usize = if cfg!(ratelimit_meter_loom) { 2 } else { 15 };
@@ -192,6 +193,12 @@ impl Bucket {
             return Some((home, pair));
         }
         self.find_further(key)
+    }
+
+    /// Begins to fetch the line of a key's home: who does not need what it read does not wait for it.
+    #[inline]
+    pub(super) fn fetch(&self, key: Key) {
+        black_box(self.lines[key.line()].0[key.first()].load());
     }
 
     fn find_further(&self, key: Key) -> Option<(&Slot, Pair)> {

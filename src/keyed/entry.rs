@@ -7,8 +7,8 @@ use super::{Shared, WhenFull};
 use crate::algorithms::{Algorithm, Due};
 use crate::cell::{PAUSES, pause};
 use crate::clock::Clock;
-use crate::decision::NonConformance;
-use crate::metered::{Metered, Refusal, When};
+use crate::decision::Until;
+use crate::metered::{Metered, Refusal, State, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::{Rule, Stepped};
 
@@ -88,7 +88,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     ) -> Result<T, R> {
         step(rule, word, rule.volume(at)).or_else(|refused| {
             let watermark = self.bucket.watermark();
-            if refused.denial().is_some() && at < watermark {
+            if refused.until().is_some() && at < watermark {
                 step(rule, word, rule.volume(watermark))
             } else {
                 Err(refused)
@@ -102,9 +102,9 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         found.is_some_and(|(_, pair)| self.tiers().is_live(pair, when.position(self)))
     }
 
-    fn denial_until_rested(&self, nearest: Pair) -> NonConformance {
+    fn until_rested(&self, nearest: Pair) -> Until {
         // A slot is free once it was at rest before.
-        self.rule(nearest.tier()).denial(Due(nearest.word + 1))
+        self.rule(nearest.tier()).until(Due(nearest.word + 1))
     }
 
     /// What is to be done for a key that is not there, and was not for want of room.
@@ -115,7 +115,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             WhenFull::Forgive => None,
             WhenFull::Deny => {
                 Tallies::count(&tallies.denied);
-                Some(Err(R::for_want_of_a_word(self.denial_until_rested(nearest), at)))
+                Some(Err(R::for_want_of_a_word(self.until_rested(nearest), at)))
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
@@ -137,6 +137,10 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
     #[inline]
     fn time_line(&self) -> &TimeLine {
         &self.rule(0).time_line
+    }
+
+    fn state(&self) -> State {
+        (core::ptr::from_ref(self.bucket).cast(), self.key.resident(0))
     }
 
     #[inline]
@@ -190,7 +194,7 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
         self.decided(self.rule(self.first_tier()), self.at_rest(), at, look)?;
         match self.bucket.nearest_if_full(self.key, at, self.tiers()) {
             Some(nearest) if self.shared.when_full == WhenFull::Deny => {
-                Err(R::for_want_of_a_word(self.denial_until_rested(nearest), at))
+                Err(R::for_want_of_a_word(self.until_rested(nearest), at))
             }
             _ => Ok(()),
         }

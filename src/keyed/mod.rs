@@ -8,6 +8,7 @@ mod builder;
 mod entry;
 mod error;
 mod hasher;
+mod many;
 mod slot;
 mod stats;
 mod table;

@@ -83,7 +83,7 @@ impl GCRA {
             None => 0,
             Some(tat) => Some(rule.time_line.nanos_until(tat))
                 .filter(|&ns| ns <= Nanos::END.get() + t_ns + tau_ns)
-                .and_then(|ns| limit.scale().volume_of(ns))
+                .and_then(|ns| limit.scale().volume_of(ns.into()))
                 .ok_or(InconsistentCapacity::TatTooLate)?,
         };
         Ok(Self {

@@ -6,6 +6,7 @@ mod gcra;
 mod kind;
 mod leaky_bucket;
 mod reservation;
+mod snapshot;
 mod verbs;
 
 pub use builder::Builder;
@@ -21,7 +22,7 @@ use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
-use crate::metered::{self, Metered, Refusal, When};
+use crate::metered::{self, Metered, Refusal, State, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::rule::{Rule, Stepped};
@@ -98,6 +99,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> Meter<A, D> {
         Meter::at_rest(self.rule.algorithm, clock, self.rule.quota)
+    }
+
+    /// What it holds to, for a meter of more than one limit.
+    #[cfg(feature = "dual")]
+    pub(crate) fn into_limit(self) -> (A, Option<Quota>) {
+        (self.rule.algorithm, self.rule.quota)
     }
 
     /// Decides one cell at `at`, and counts it if it conforms; [`Decider`] states the laws. Takes constant time.
@@ -178,6 +185,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             let drawn = (rule.algorithm.room(word, now) / 2).min(block).max(missing);
             rule.decide(word, now, drawn).map(|(word, _)| (word, drawn))
         })
+        .map_err(|until| metered::denial(self, until))
     }
 
     /// What it goes by, and where it stands.
@@ -202,6 +210,10 @@ impl<A: Algorithm, C: Clock> Metered for Meter<A, C> {
     #[inline]
     fn time_line(&self) -> &TimeLine {
         &self.rule.time_line
+    }
+
+    fn state(&self) -> State {
+        (self.cell.address(), 0)
     }
 
     #[inline]

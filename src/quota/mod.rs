@@ -1,9 +1,11 @@
 //! How many cells per what period, validated once.
 
+mod dual;
 #[cfg(feature = "serde")]
 mod serde;
 mod text;
 
+pub use dual::DualQuota;
 pub use text::ParseQuotaError;
 
 use crate::error::InconsistentCapacity;

@@ -38,7 +38,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "a peek takes the cells",
-        file: "src/metered.rs",
+        file: "src/metered/verbs.rs",
         from: "meter.read(at, |rule, word| rule.look(word, rule.volume(at), 1))",
         to: "meter.step(at, |rule, word, now| rule.decide(word, now, 1)).map(drop)",
         target: Test("verbs"),
@@ -46,7 +46,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "a status is told of the word before",
-        file: "src/metered.rs",
+        file: "src/metered/verbs.rs",
         from: "rule.status(new, at)",
         to: "rule.status(word, at)",
         target: Test("verbs"),

@@ -28,6 +28,17 @@ pub struct Suggestion {
     pub rate: Answer,
 }
 
+impl Suggestion {
+    /// Neither is told, for this reason.
+    #[must_use]
+    pub const fn none(reason: Reason) -> Self {
+        Self {
+            burst: Answer::None(reason),
+            rate: Answer::None(reason),
+        }
+    }
+}
+
 /// A limit that would have denied nobody, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -49,6 +60,8 @@ pub enum Reason {
     RestTooLong,
     /// A key's requests went back in time, where more of a rate denies more, too.
     BackInTime,
+    /// It is two limits, of which either could give way.
+    TwoLimits,
 }
 
 /// Watches the traffic that a limit meets, to tell what would have denied nobody.
