@@ -9,6 +9,8 @@ mod adjustable;
 mod decisions;
 #[path = "mutations/dual.rs"]
 mod dual;
+#[path = "mutations/many.rs"]
+mod many;
 #[path = "mutations/several.rs"]
 mod several;
 #[path = "mutations/verbs.rs"]
@@ -46,6 +48,7 @@ fn mutations() -> impl Iterator<Item = &'static Mutation> {
         adjustable::MUTATIONS,
         decisions::MUTATIONS,
         dual::MUTATIONS,
+        many::MUTATIONS,
         several::MUTATIONS,
         verbs::MUTATIONS,
     ]
