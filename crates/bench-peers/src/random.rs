@@ -17,7 +17,6 @@ impl Random {
 
     /// A number below another.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "less than what it is below")]
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> u64::BITS) as u64
     }
