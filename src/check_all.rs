@@ -18,6 +18,9 @@ impl<A: Algorithm, C: Clock> Checkable for Meter<A, C> {}
 
 impl<A: Algorithm, C: Clock> Checkable for Adjustable<Meter<A, C>> {}
 
+#[cfg(feature = "keyed")]
+impl<A: Algorithm, C: Clock> Checkable for crate::keyed::Entry<'_, A, C> {}
+
 /// What is asked of a meter that is checked with others.
 pub trait Checked {
     /// The time now, and how far behind it may be.

@@ -12,6 +12,9 @@ mod check_all;
 #[cfg(feature = "dual")]
 #[path = "loom/dual.rs"]
 mod dual;
+#[cfg(feature = "keyed")]
+#[path = "loom/keyed.rs"]
+mod keyed;
 #[path = "loom/verbs.rs"]
 mod verbs;
 

@@ -1,6 +1,7 @@
 //! A race that is lost for certain: a meter from which others take just before it is charged.
 
 use super::{AllDenied, Checkable, Checked, check_all_at, check_all_n_at};
+use crate::metered::State;
 use crate::{Exponential, GCRA, NegativeMultiDecision, Quota};
 use std::time::{Duration, Instant};
 

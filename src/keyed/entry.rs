@@ -11,6 +11,7 @@ use crate::decision::Until;
 use crate::metered::{Metered, Refusal, State, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::{Rule, Stepped};
+use core::fmt;
 
 impl<A: Algorithm> Tiers for [Rule<A>] {
     fn at_rest_from(&self, tier: u8, at: Nanos) -> u64 {
@@ -22,14 +23,23 @@ impl<A: Algorithm> Tiers for [Rule<A>] {
     }
 }
 
-/// The meter of a key, wherever it is.
-pub(super) struct Entry<'a, A, C> {
+/// The meter of one key, to be checked with others: [`KeyedMeter::of`](crate::KeyedMeter::of).
+pub struct Entry<'a, A, C> {
     shared: &'a Shared<A>,
     clock: &'a C,
     bucket: &'a Bucket,
     key: Key,
     /// By what it is decided; by what it was the last time if not said.
     tier: Option<u8>,
+}
+
+/// Does not tell the key, of which only a hash is known.
+impl<A, C> fmt::Debug for Entry<'_, A, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
@@ -119,7 +129,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
-                Some(Ok(made))
+                Some(R::uncounted(made))
             }
         }
     }
@@ -210,12 +220,13 @@ impl<A: Algorithm, C: Clock> Entry<'_, A, C> {
         step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
     ) -> Option<Result<T, R>> {
         let tier = self.first_tier();
-        let made = match self.decided(self.rule(tier), self.at_rest(), at, step) {
-            Ok((_, made)) => made,
-            // Refused even at rest: what changes nothing needs no slot.
-            Err(refused) => {
+        let at_rest = self.at_rest();
+        let made = match self.decided(self.rule(tier), at_rest, at, step) {
+            Ok((word, made)) if word > at_rest => made,
+            // Refused even at rest, or lowered: what changes nothing needs no slot.
+            unchanged => {
                 let found = self.bucket.find_or_know(self.key, self.tiers());
-                return found.is_none().then_some(Err(refused));
+                return found.is_none().then_some(unchanged.map(|(_, made)| made));
             }
         };
         let forgive = self.shared.when_full == WhenFull::Forgive;

@@ -39,7 +39,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a peek takes the cells",
         file: "src/metered/verbs.rs",
-        from: "meter.read(at, |rule, word| rule.look(word, rule.volume(at), 1))",
+        from: "meter.look(at, |rule, word, now| rule.look(word, now, 1))",
         to: "meter.step(at, |rule, word, now| rule.decide(word, now, 1)).map(drop)",
         target: Test("verbs"),
         falls: "peek_answers_what_check_then_does",
