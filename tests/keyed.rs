@@ -287,11 +287,11 @@ fn keys_are_decided_by_the_meters_clock() {
 fn a_table_has_the_size_that_was_asked_for() {
     let quota = Quota::per_second(nonzero!(10_u32));
     let of = |keys| KeyedMeter::<u64>::with_capacity(quota, keys).unwrap();
-    for (keys, slots) in [(1, 60), (35, 60), (36, 120), (1000, 29 * 60), (100_000, 2858 * 60)] {
+    for (keys, slots) in [(1, 60), (32, 60), (33, 120), (1000, 32 * 60), (100_000, 3125 * 60)] {
         let table = of(keys);
         assert_eq!(table.stats().slots, slots);
         assert_eq!(table.memory(), slots / SLOTS * BUCKET);
-        assert_eq!(table.capacity(), slots / SLOTS * 35);
+        assert_eq!(table.capacity(), slots / SLOTS * 32);
         assert!(table.capacity() >= keys && table.memory() <= BUCKET + keys * 293 / 10);
         assert_eq!(table.stats().occupancy().to_bits(), 0);
     }
@@ -316,7 +316,7 @@ fn what_makes_no_table_is_told_exactly() {
     assert_eq!(why(1, bad).source().unwrap().to_string(), inconsistent.to_string());
     let tiers = (1..16).try_fold(Builder::new(per_hour(1)), |builder, _| builder.tier(quota));
     let too_many = tiers.unwrap().tier(quota).map(drop).unwrap_err();
-    let buckets = usize::MAX.div_ceil(35);
+    let buckets = usize::MAX.div_ceil(32);
     let texts = [
         (
             why(0, quota),

@@ -119,7 +119,7 @@ fn a_table_of_another_shape_limit_or_hash_refuses() {
         .hashes(KeyHashes::with_seed(SEED));
     assert_eq!(
         refusal(larger.with_capacity(1000)),
-        "the snapshot is of a table of 180 slots, and this one has 1740"
+        "the snapshot is of a table of 240 slots, and this one has 1920"
     );
     let seeded = Builder::new(like()).tier(quota("50/min")).unwrap();
     assert_eq!(

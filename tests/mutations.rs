@@ -11,6 +11,8 @@ mod decisions;
 mod dual;
 #[path = "mutations/keyed.rs"]
 mod keyed;
+#[path = "mutations/many.rs"]
+mod many;
 #[path = "mutations/several.rs"]
 mod several;
 #[path = "mutations/verbs.rs"]
@@ -49,6 +51,7 @@ fn mutations() -> impl Iterator<Item = &'static Mutation> {
         decisions::MUTATIONS,
         dual::MUTATIONS,
         keyed::MUTATIONS,
+        many::MUTATIONS,
         several::MUTATIONS,
         verbs::MUTATIONS,
     ]

@@ -32,10 +32,11 @@
 //! - **Lock-free.** Whoever meets an intent finishes it, with two exchanges. An exchange of a slot fails because somebody was charged
 //!   or put a claim there, and each puts at most one claim per turn; one of the intent, because a turn ended. A claim whose owner stands
 //!   still is free in the next turn, and if there is nothing else in this one, others carry it out. A resident at rest who is not charged yet may lose
-//!   the slot, but only to a claimant whose time is later.
+//!   the slot, but only to a claimant whose time is later, or if all the others in the bucket are such as well.
 
 use super::slot::{AtomicU64, Ordering, Pair, Slot};
 use crate::nanos::Nanos;
+use core::hint::black_box;
 
 /// How many cache lines of slots a bucket has.
 pub(super) const LINES: usize = if cfg!(ratelimit_meter_loom) { 2 } else { 15 };
@@ -210,6 +211,12 @@ impl Bucket {
         self.find_further(key)
     }
 
+    /// Begins to fetch the line of a key's home: who does not need what it read does not wait for it.
+    #[inline]
+    pub(super) fn fetch(&self, key: Key) {
+        black_box(self.lines[key.line()].0[key.first()].load());
+    }
+
     fn find_further(&self, key: Key) -> Option<(&Slot, Pair)> {
         for line in key.lines() {
             let Line(slots) = &self.lines[line];
@@ -331,7 +338,7 @@ impl Bucket {
     fn search(&self, key: Key, turn: u64, now: Nanos, tiers: &(impl Tiers + ?Sized)) -> Search {
         let mut room = None;
         let mut claim = None;
-        let mut nearest: Option<(usize, Pair, Nanos)> = None;
+        let mut nearest: Option<(usize, Pair, (bool, Nanos))> = None;
         for line in key.lines() {
             let mut may_be_further = true;
             for slot in key.slots() {
@@ -355,9 +362,10 @@ impl Bucket {
                 } else if tiers.was_at_rest(pair.tier(), pair.word, now) {
                     room = room.or(Some((index, pair)));
                 } else if room.is_none() {
-                    let rests = tiers.rests_at(pair.tier(), pair.word);
-                    if nearest.is_none_or(|(.., sooner)| rests < sooner) {
-                        nearest = Some((index, pair, rests));
+                    // Last who has just moved in and is not charged yet: two claimants must not take each other's slot in turn.
+                    let order = (!tiers.is_live(pair, now), tiers.rests_at(pair.tier(), pair.word));
+                    if nearest.is_none_or(|(.., first)| order < first) {
+                        nearest = Some((index, pair, order));
                     }
                 }
             }

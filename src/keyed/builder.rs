@@ -82,7 +82,7 @@ impl<M: MeterKind, S> Builder<M, S> {
         }
     }
 
-    /// Returns a table for `keys` live keys; it takes 29 bytes for each, at least 1 KiB.
+    /// Returns a table for `keys` live keys; it takes 32 bytes for each, at least 1 KiB.
     ///
     /// # Errors
     ///

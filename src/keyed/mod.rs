@@ -8,6 +8,7 @@ mod builder;
 mod entry;
 mod error;
 mod hasher;
+mod many;
 mod slot;
 mod snapshot;
 mod stats;
@@ -71,7 +72,7 @@ pub enum WhenFull {
 /// with one request each at 10/s are live for 0.1 s each: 100,000. With as many live keys as [`with_capacity`](Self::with_capacity) was told,
 /// fewer than one decision in 100,000 finds all the slots its key may take live others'; then [`WhenFull`] says what is done.
 /// A key may take any of the 60 slots of a bucket of 1 KiB, its search begins at one and usually ends in that cache line. A table takes
-/// 29 bytes for each key it is meant for. (An [`Exponential`](crate::Exponential) is at rest 32 periods after its last cell.)
+/// 32 bytes for each key it is meant for. (An [`Exponential`](crate::Exponential) is at rest 32 periods after its last cell.)
 ///
 /// # Two keys, one meter
 ///

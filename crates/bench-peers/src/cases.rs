@@ -46,6 +46,13 @@ impl Limit {
         burst: NonZeroU32::new(1024).unwrap(),
     };
 
+    /// Never met, and never at rest: a cell an hour, of a million at once. Each key of many is charged a few thousand cells at most, and stays
+    /// live after the first.
+    pub(crate) const HELD: Self = Self {
+        interval: Duration::from_secs(3600),
+        burst: NonZeroU32::new(1_000_000).unwrap(),
+    };
+
     /// The time in which the burst drains, over which a contender without a burst of its own spreads it.
     pub(crate) fn rest(self) -> Duration {
         self.interval * self.burst.get()
@@ -54,6 +61,12 @@ impl Limit {
     /// Cells a second.
     pub(crate) fn rate(self) -> f64 {
         1.0 / self.interval.as_secs_f64()
+    }
+
+    /// Whole cells a second.
+    pub(crate) fn whole_rate(self) -> u64 {
+        let per_second = Duration::from_secs(1).as_nanos() / self.interval.as_nanos();
+        u64::try_from(per_second).unwrap_or(u64::MAX)
     }
 }
 
@@ -85,7 +98,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Every case. Those of keyed meters are not here: contenders that know only keys are asked about one.
+    /// Every case. Those of keyed meters are in `keyed::cases`: here, contenders that know only keys are asked about one.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..16).map(|bits| Self {
             time: if bits & 8 == 0 { Time::OwnClock } else { Time::Callers },

@@ -4,7 +4,9 @@ mod cases;
 mod contender;
 mod contenders;
 mod floors;
+mod keyed;
 mod measure;
+mod random;
 mod report;
 mod run;
 mod stats;
@@ -14,8 +16,15 @@ mod versions;
 
 use cases::Case;
 use clap::Parser;
+use core::fmt::Display;
+use keyed::cases::KeyedCase;
+use keyed::flood::Flood;
+use keyed::memory::Filling;
+use keyed::report::KeyedReport;
 use report::Report;
+use report::heading::Heading;
 use run::Effort;
+use std::error::Error;
 use std::process::ExitCode;
 
 /// What does a decision cost, here, in every peer, and on the bare hardware?
@@ -41,6 +50,26 @@ struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
+    /// Meters with a key instead: String and u64 keys, one, 4096 and a million
+    #[arg(long)]
+    keyed: bool,
+
+    /// What a live key takes of memory, each table in a process of its own
+    #[arg(long)]
+    memory: bool,
+
+    /// Ten million keys as well, with --keyed or --memory
+    #[arg(long)]
+    large: bool,
+
+    /// 100 million keys through a table for a million
+    #[arg(long, conflicts_with_all = ["keyed", "memory"])]
+    flood: bool,
+
+    /// Fills a table and prints what it takes: a contender, a kind of keys, a number
+    #[arg(long, hide = true, num_args = 3)]
+    fill: Option<Vec<String>>,
+
     /// What the order of turns is shuffled by
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -48,35 +77,102 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let cases: Vec<Case> = Case::all()
-        .filter(|case| case.to_string().contains(&cli.case))
-        .collect();
-    if cases.is_empty() {
-        eprintln!("compare: no case is called {:?}; there are:", cli.case);
-        Case::all().for_each(|case| eprintln!("  {case}"));
-        return ExitCode::from(2);
-    }
-    let effort = if cli.quick { Effort::QUICK } else { Effort::FULL };
-    let effort = Effort {
-        rounds: cli.rounds.unwrap_or(effort.rounds),
-        ..effort
+    let done = if let Some(arguments) = &cli.fill {
+        fill(arguments)
+    } else if cli.flood {
+        Ok(flood())
+    } else if cli.keyed || cli.memory {
+        keyed(&cli)
+    } else {
+        single(&cli)
     };
-
-    let results = run::rounds(&cases, effort, cli.seed);
-    let report = Report::of(&results, effort, cli.seed);
-    let text = if cli.json { report.json() } else { Ok(report.tables()) };
-    match text {
-        Ok(text) => println!("{text}"),
+    match done {
+        Ok(Done { text, wrong }) => {
+            println!("{text}");
+            wrong.iter().for_each(|line| eprintln!("compare: {line}"));
+            if wrong.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
         Err(error) => {
             eprintln!("compare: {error}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What is printed, and what was wrong.
+struct Done {
+    text: String,
+    wrong: Vec<String>,
+}
+
+/// One meter.
+fn single(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+    let cases = cli.named(Case::all())?;
+    let effort = cli.effort();
+    let report = Report::of(&run::rounds(&cases, effort, cli.seed), effort, cli.seed);
+    let text = if cli.json { report.json()? } else { report.tables() };
+    let wrong = report.wrong();
+    Ok(Done { text, wrong })
+}
+
+/// A meter for each key.
+fn keyed(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+    let effort = cli.effort();
+    let outcomes = if cli.keyed {
+        let cases = cli.named(KeyedCase::all(cli.large).into_iter())?;
+        keyed::run::rounds(&cases, effort, cli.seed)
+    } else {
+        Vec::new()
+    };
+    let memory = if cli.memory {
+        keyed::memory::tables(cli.large)?
+    } else {
+        Vec::new()
+    };
+    let report = KeyedReport::of(&outcomes, memory, Heading::now(effort, cli.seed));
+    let text = if cli.json { report.json()? } else { report.tables() };
+    let wrong = report.wrong();
+    Ok(Done { text, wrong })
+}
+
+fn flood() -> Done {
+    let flooded = Flood::WHOLE.run(&keyed::flood::progress());
+    Done {
+        text: flooded.to_string(),
+        wrong: flooded.wrong(),
+    }
+}
+
+/// What a child process of `--memory` does.
+fn fill(arguments: &[String]) -> Result<Done, Box<dyn Error>> {
+    let filling = Filling::of(arguments).ok_or("nobody of that name takes such keys")?;
+    let bytes = filling.bytes().ok_or("this system does not tell what is resident")?;
+    Ok(Done {
+        text: bytes.to_string(),
+        wrong: Vec::new(),
+    })
+}
+
+impl Cli {
+    fn effort(&self) -> Effort {
+        let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
+        Effort {
+            rounds: self.rounds.unwrap_or(effort.rounds),
+            ..effort
         }
     }
 
-    let wrong = report.wrong();
-    if wrong.is_empty() {
-        return ExitCode::SUCCESS;
+    /// The cases that were asked for.
+    fn named<C: Display>(&self, all: impl Iterator<Item = C>) -> Result<Vec<C>, String> {
+        let (named, others): (Vec<C>, Vec<C>) = all.partition(|case| case.to_string().contains(&self.case));
+        if named.is_empty() {
+            let names: String = others.iter().map(|case| format!("\n  {case}")).collect();
+            return Err(format!("no case is called {:?}; there are:{names}", self.case));
+        }
+        Ok(named)
     }
-    wrong.iter().for_each(|line| eprintln!("compare: {line}"));
-    ExitCode::FAILURE
 }

@@ -1,9 +1,9 @@
 //! One turn of one contender.
 
-use crate::cases::{Answer, BATCH, Case, Time};
+use crate::cases::{Answer, BATCH, Case, Limit, Time};
 use crate::contender::{Contender, Kind};
 use crate::stats::{float, percentile};
-use crate::timing::{Each, Length, Loop, Over, Timing};
+use crate::timing::{Done, Each, Length, Loop, Over, Timing};
 use core::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,13 +51,18 @@ impl Answers {
 
 /// Times a loop of calls: the time per call and thread, which is that of all threads by the calls of all threads.
 pub(crate) fn measure<C: Contender>(case: Case, length: Length) -> Measured {
-    let outcomes = ask::<C, _>(case, Loop { length });
-    let elapsed: Duration = outcomes.iter().map(|(done, _)| done.elapsed).sum();
-    let calls: u64 = outcomes.iter().map(|(done, _)| done.calls).sum();
-    Measured {
-        ns_per_call: elapsed.as_secs_f64() * 1e9 / float(calls),
-        elapsed: elapsed / case.threads,
-        answers: total(&outcomes),
+    Measured::of(&ask::<C, _>(case, Loop { length }), case.threads)
+}
+
+impl Measured {
+    pub(crate) fn of(outcomes: &[(Done, Answers)], threads: u32) -> Self {
+        let elapsed: Duration = outcomes.iter().map(|(done, _)| done.elapsed).sum();
+        let calls: u64 = outcomes.iter().map(|(done, _)| done.calls).sum();
+        Self {
+            ns_per_call: elapsed.as_secs_f64() * 1e9 / float(calls),
+            elapsed: elapsed / threads,
+            answers: total(outcomes),
+        }
     }
 }
 
@@ -86,20 +91,20 @@ fn ask<C: Contender, T: Timing>(case: Case, timing: T) -> Vec<(T::Outcome, Answe
     let (time, batch) = (case.time, case.batch);
     // Each arm is a loop of its own, with the call compiled in: what is matched on here is constant in there.
     match (time, batch) {
-        (Time::OwnClock, false) => on_threads::<C, T>(case, timing, |handle, _| C::check(handle)),
-        (Time::OwnClock, true) => on_threads::<C, T>(case, timing, |handle, _| {
+        (Time::OwnClock, false) => on_fresh::<C, T>(case, timing, |handle, _| C::check(handle)),
+        (Time::OwnClock, true) => on_fresh::<C, T>(case, timing, |handle, _| {
             C::CHECK_N.is_some_and(|check_n| check_n(handle, BATCH))
         }),
-        (Time::Callers, false) => on_threads::<C, T>(case, timing, |handle, at| {
+        (Time::Callers, false) => on_fresh::<C, T>(case, timing, |handle, at| {
             C::CHECK_AT.is_some_and(|check_at| check_at(handle, black_box(at)))
         }),
-        (Time::Callers, true) => on_threads::<C, T>(case, timing, |handle, at| {
+        (Time::Callers, true) => on_fresh::<C, T>(case, timing, |handle, at| {
             C::CHECK_N_AT.is_some_and(|check_n_at| check_n_at(handle, BATCH, black_box(at)))
         }),
     }
 }
 
-fn on_threads<C: Contender, T: Timing>(
+fn on_fresh<C: Contender, T: Timing>(
     case: Case,
     timing: T,
     call: impl Fn(&mut C::Handle, Instant) -> bool + Copy + Send + Sync,
@@ -107,12 +112,26 @@ fn on_threads<C: Contender, T: Timing>(
     let mut handles = C::handles(case.limit(), usize::try_from(case.threads).unwrap_or(1));
     let expected = case.answer == Answer::Admit || C::KIND == Kind::Floor;
     if !expected {
-        // Some admit a cell more than their burst; a meter that never denies has all its answers counted as wrong.
-        let most = 2 * case.limit().burst.get();
-        let _ = handles.first_mut().map(|handle| (0..most).all(|_| C::check(handle)));
+        spend(case.limit(), || handles.first_mut().is_some_and(C::check));
     }
-    let over = Over::new(case.threads);
-    let turn = |mut handle: C::Handle| {
+    on_threads(handles, expected, timing, call)
+}
+
+/// Asks until the answer is no, if it ever is: some admit a cell more than their burst, and a meter that never denies has all its answers
+/// counted as wrong.
+pub(crate) fn spend(limit: Limit, mut check: impl FnMut() -> bool) {
+    let _ = (0..2 * limit.burst.get()).all(|_| check());
+}
+
+/// Asks on a thread for each handle, and counts the answers that are not what is expected.
+pub(crate) fn on_threads<H: Send, T: Timing>(
+    handles: Vec<H>,
+    expected: bool,
+    timing: T,
+    call: impl Fn(&mut H, Instant) -> bool + Copy + Send + Sync,
+) -> Vec<(T::Outcome, Answers)> {
+    let over = Over::new(u32::try_from(handles.len()).unwrap_or(u32::MAX));
+    let turn = |mut handle: H| {
         let (mut given, mut yes) = (0, 0);
         let call = |at| {
             given += 1;
@@ -122,7 +141,7 @@ fn on_threads<C: Contender, T: Timing>(
         let wrong = if expected { given - yes } else { yes };
         (outcome, Answers { given, wrong })
     };
-    if case.threads == 1 {
+    if handles.len() == 1 {
         return handles.into_iter().map(turn).collect();
     }
     thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! What a run has to say: tables for people, JSON for programs.
 
-mod heading;
+pub(crate) mod heading;
 mod tables;
 
 use crate::cases::Case;

@@ -2,7 +2,8 @@
 
 use crate::cases::Case;
 use crate::contender::Entry;
-use crate::measure::{Answers, longest};
+use crate::measure::{Answers, Measured, longest};
+use crate::random::Random;
 use crate::timing::Length;
 use crate::{contenders, floors};
 use std::time::Duration;
@@ -54,9 +55,9 @@ pub(crate) fn entries() -> Vec<Entry> {
 pub(crate) fn rounds(cases: &[Case], effort: Effort, seed: u64) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = cases.iter().flat_map(|&case| seats(case, effort)).collect();
     let mut order: Vec<usize> = (0..outcomes.len()).collect();
-    let mut shuffle = Shuffle(seed);
+    let mut random = Random::new(seed);
     for _ in 0..effort.rounds {
-        shuffle.apply(&mut order);
+        random.shuffle(&mut order);
         for &seat in &order {
             outcomes[seat].turn(effort);
         }
@@ -70,7 +71,7 @@ fn seats(case: Case, effort: Effort) -> impl Iterator<Item = Outcome> {
     able.map(move |entry| Outcome {
         case,
         entry,
-        length: length(entry, case, effort.turn),
+        length: length(effort.turn, longest(case), |length| (entry.measure)(case, length)),
         ns: Vec::new(),
         half_ns: Vec::new(),
         most_ns: Vec::new(),
@@ -79,13 +80,13 @@ fn seats(case: Case, effort: Effort) -> impl Iterator<Item = Outcome> {
 }
 
 /// How many calls take about as long as a turn.
-fn length(entry: Entry, case: Case, turn: Duration) -> Length {
+pub(crate) fn length(turn: Duration, longest: Length, mut measure: impl FnMut(Length) -> Measured) -> Length {
     let mut length = 512;
     loop {
-        let tried = (entry.measure)(case, length);
-        if tried.elapsed * 2 >= turn || length >= longest(case) {
+        let tried = measure(length);
+        if tried.elapsed * 2 >= turn || length >= longest {
             let calls = turn.as_nanos() / u128::from(length_ns(tried.ns_per_call));
-            return Length::try_from(calls).map_or(longest(case), |calls| calls.min(longest(case)));
+            return Length::try_from(calls).map_or(longest, |calls| calls.min(longest));
         }
         length *= 2;
     }
@@ -111,25 +112,6 @@ impl Outcome {
             self.half_ns.push(single.half);
             self.most_ns.push(single.most);
             self.answers = self.answers.and(single.answers);
-        }
-    }
-}
-
-/// A seeded generator (SplitMix64), and Fisher and Yates's shuffle by it.
-struct Shuffle(u64);
-
-impl Shuffle {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn apply(&mut self, order: &mut [usize]) {
-        for last in (1..order.len()).rev() {
-            let any = u64::try_from(last).map_or(0, |last| self.next() % (last + 1));
-            order.swap(last, usize::try_from(any).unwrap_or(last));
         }
     }
 }
@@ -160,18 +142,5 @@ mod tests {
             assert!(able.iter().any(|entry| entry.name == case.floor()), "{case}");
             assert!(able.len() > floors::entries().len(), "{case}");
         }
-    }
-
-    #[test]
-    fn an_order_shuffled_by_a_seed_is_whole_and_can_be_had_again() {
-        let mut orders = [7, 7, 8].map(|seed| {
-            let mut order: Vec<usize> = (0..100).collect();
-            Shuffle(seed).apply(&mut order);
-            order
-        });
-        assert_eq!(orders[0], orders[1]);
-        assert_ne!(orders[0], orders[2]);
-        orders[0].sort_unstable();
-        assert!(orders[0].iter().copied().eq(0..100));
     }
 }

@@ -3,6 +3,8 @@
 
 use crate::cases::Limit;
 use crate::contender::{Contender, Kind, Package};
+use crate::keyed::contender::{Hasher, KeyedContender};
+use crate::keyed::keys::Key;
 use flux_limiter::{FluxLimiterConfig, SystemClock};
 
 const KEY: u64 = 7;
@@ -16,9 +18,7 @@ impl Contender for FluxLimiter {
     type Handle = flux_limiter::FluxLimiter<u64>;
 
     fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
-        let config = FluxLimiterConfig::new(limit.rate(), f64::from(limit.burst.get()));
-        let limiter = flux_limiter::FluxLimiter::with_config(config, SystemClock).expect("rate and burst are positive");
-        let mut handles = vec![limiter; threads];
+        let mut handles = vec![limiter(limit); threads];
         handles.iter_mut().take(1).for_each(|handle| {
             Self::check(handle);
         });
@@ -28,5 +28,27 @@ impl Contender for FluxLimiter {
     #[inline]
     fn check(limiter: &mut Self::Handle) -> bool {
         limiter.check_request(KEY).is_ok_and(|decision| decision.allowed)
+    }
+}
+
+fn limiter<K: Key>(limit: Limit) -> flux_limiter::FluxLimiter<K> {
+    let config = FluxLimiterConfig::new(limit.rate(), f64::from(limit.burst.get()));
+    flux_limiter::FluxLimiter::with_config(config, SystemClock).expect("rate and burst are positive")
+}
+
+/// It cannot be told how many keys to make room for.
+impl<K: Key> KeyedContender<K> for flux_limiter::FluxLimiter<K> {
+    const NAME: &'static str = FluxLimiter::NAME;
+    const KIND: Kind = Kind::Peer;
+    const HASHER: Option<Hasher> = Some(Hasher::SipHash);
+
+    fn with_room(limit: Limit, _: usize) -> Self {
+        limiter(limit)
+    }
+
+    /// It takes keys by value.
+    #[inline]
+    fn check(&self, key: &K) -> bool {
+        self.check_request(key.clone()).is_ok_and(|decision| decision.allowed)
     }
 }

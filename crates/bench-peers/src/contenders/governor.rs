@@ -1,7 +1,11 @@
-//! governor: a direct limiter behind an `Arc`, on its default clock (quanta).
+//! governor: a direct limiter behind an `Arc`, and keyed ones in a `DashMap`, on its default clock (quanta).
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::keyed::contender::{Hasher, Hashes, KeyedContender};
+use crate::keyed::keys::Key;
+use governor::clock::DefaultClock;
+use governor::state::keyed::DashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::sync::Arc;
 
@@ -14,8 +18,7 @@ impl Contender for Governor {
     type Handle = Arc<DefaultDirectRateLimiter>;
 
     fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
-        let quota = Quota::with_period(limit.interval).expect("no interval is zero");
-        let limiter = Arc::new(RateLimiter::direct(quota.allow_burst(limit.burst)));
+        let limiter = Arc::new(RateLimiter::direct(quota(limit)));
         vec![limiter; threads]
     }
 
@@ -25,4 +28,25 @@ impl Contender for Governor {
     }
 
     const CHECK_N: Option<CheckN<Self::Handle>> = Some(|limiter, n| matches!(limiter.check_n(n), Ok(Ok(()))));
+}
+
+fn quota(limit: Limit) -> Quota {
+    let quota = Quota::with_period(limit.interval).expect("no interval is zero");
+    quota.allow_burst(limit.burst)
+}
+
+impl<K: Key, S: Hashes> KeyedContender<K> for RateLimiter<K, DashMapStateStore<K, S>, DefaultClock> {
+    const NAME: &'static str = Governor::NAME;
+    const KIND: Kind = Kind::Peer;
+    const HASHER: Option<Hasher> = Some(S::HASHER);
+
+    fn with_room(limit: Limit, keys: usize) -> Self {
+        let store = DashMapStateStore::with_capacity_and_hasher(keys, S::default());
+        Self::new(quota(limit), store, DefaultClock::default())
+    }
+
+    #[inline]
+    fn check(&self, key: &K) -> bool {
+        self.check_key(key).is_ok()
+    }
 }

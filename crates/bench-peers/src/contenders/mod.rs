@@ -12,6 +12,13 @@ mod ratelimit_meter_5;
 mod tokio_rate_limit;
 
 use crate::contender::Entry;
+use crate::keyed::contender::{KeyAlone, KeyedEntry};
+use crate::keyed::keys::{Key, KeyKind};
+use ::governor::clock::DefaultClock;
+use ::governor::state::keyed::DashMapStateStore;
+use ratelimit_meter::keyed::KeyHashes;
+use ratelimit_meter::{GCRA, KeyedMeter};
+use std::hash::RandomState;
 
 /// All of them, this project's first.
 pub(crate) fn entries() -> Vec<Entry> {
@@ -34,5 +41,31 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::of::<ratelimit_meter_5::LeakyBucket>(),
         Entry::of::<flux_limiter::FluxLimiter>(),
         Entry::of::<tokio_rate_limit::RateLimiter>(),
+    ]
+}
+
+/// Those with a meter for each key of that kind.
+pub(crate) fn keyed(kind: KeyKind) -> Vec<KeyedEntry> {
+    match kind {
+        KeyKind::Text => {
+            let only_text = KeyedEntry::of::<String, ::tokio_rate_limit::RateLimiter>();
+            [any_keyed::<String>(), vec![only_text]].concat()
+        }
+        KeyKind::Number => any_keyed::<u64>(),
+    }
+}
+
+fn any_keyed<K: Key>() -> Vec<KeyedEntry> {
+    vec![
+        KeyedEntry::of::<K, KeyedMeter<K, GCRA, KeyHashes>>(),
+        KeyedEntry::of::<K, KeyedMeter<K, GCRA, RandomState>>().by_choice(),
+        KeyedEntry::of::<K, KeyedMeter<K, GCRA, ahash::RandomState>>().by_choice(),
+        KeyedEntry::of::<K, ::governor::RateLimiter<K, DashMapStateStore<K, RandomState>, DefaultClock>>(),
+        KeyedEntry::of::<K, ::governor::RateLimiter<K, DashMapStateStore<K, ahash::RandomState>, DefaultClock>>()
+            .by_choice(),
+        KeyedEntry::of::<K, ::quota_03::QuotaPool<K>>(),
+        KeyedEntry::of::<K, ::quota_02::QuotaPool<K>>(),
+        KeyedEntry::of::<K, ::flux_limiter::FluxLimiter<K>>(),
+        KeyedEntry::of::<K, KeyAlone>(),
     ]
 }

@@ -2,8 +2,11 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
+use crate::keyed::contender::{Hasher, Hashes, KeyedContender};
+use crate::keyed::keys::Key;
 use core::num::NonZeroU32;
-use ratelimit_meter::{Adjustable, Dual, DualQuota, Exponential, GCRA, LeakyBucket, Quota};
+use ratelimit_meter::keyed::Builder;
+use ratelimit_meter::{Adjustable, Dual, DualQuota, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
 use std::time::Duration;
 
 pub(super) const PACKAGE: Option<Package> = Some(("ratelimit_meter", "6"));
@@ -129,3 +132,20 @@ macro_rules! verb {
 
 verb!(Peek, "GCRA, peek", |meter: &GCRA| meter.peek().is_ok());
 verb!(Take, "GCRA, take", |meter: &GCRA| meter.take(1).decision().is_ok());
+
+impl<K: Key, S: Hashes> KeyedContender<K> for KeyedMeter<K, GCRA, S> {
+    const NAME: &'static str = "KeyedMeter";
+    const KIND: Kind = Kind::Ours;
+    const HASHER: Option<Hasher> = Some(S::HASHER);
+
+    fn with_room(limit: Limit, keys: usize) -> Self {
+        let like = GCRA::from_quota(quota(limit)).expect("all limits are within a meter's");
+        let built = Builder::new(like).hashes(S::default()).with_capacity(keys);
+        built.expect("as much memory as the peers need")
+    }
+
+    #[inline]
+    fn check(&self, key: &K) -> bool {
+        self.check(key).is_ok()
+    }
+}

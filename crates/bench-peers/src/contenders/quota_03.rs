@@ -4,6 +4,9 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::keyed::contender::{Hasher, KeyedContender};
+use crate::keyed::keys::Key;
+use core::hash::Hash;
 use quota_03::{QuotaPolicy, QuotaPool, RefillRate};
 use std::sync::Arc;
 
@@ -18,10 +21,7 @@ impl Contender for Pool {
     type Handle = Arc<QuotaPool<u64>>;
 
     fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
-        let policy = QuotaPolicy::new()
-            .set_capacity(f64::from(limit.burst.get()))
-            .set_refill_rate(RefillRate::per_sec(limit.rate()));
-        let pool = QuotaPool::with_capacity(policy, limit.burst.get().into(), 1);
+        let pool = pool(limit, 1);
         pool.insert_key(&KEY);
         let pool = Arc::new(pool);
         vec![pool; threads]
@@ -33,4 +33,26 @@ impl Contender for Pool {
     }
 
     const CHECK_N: Option<CheckN<Self::Handle>> = Some(|pool, n| pool.check(&KEY, n.get().into()));
+}
+
+fn pool<K: Hash + Eq + Clone>(limit: Limit, keys: usize) -> QuotaPool<K> {
+    let policy = QuotaPolicy::new()
+        .set_capacity(f64::from(limit.burst.get()))
+        .set_refill_rate(RefillRate::per_sec(limit.rate()));
+    QuotaPool::with_capacity(policy, limit.burst.get().into(), keys)
+}
+
+impl<K: Key> KeyedContender<K> for QuotaPool<K> {
+    const NAME: &'static str = Pool::NAME;
+    const KIND: Kind = Kind::Peer;
+    const HASHER: Option<Hasher> = Some(Hasher::AHash);
+
+    fn with_room(limit: Limit, keys: usize) -> Self {
+        pool(limit, keys)
+    }
+
+    #[inline]
+    fn check(&self, key: &K) -> bool {
+        self.check(key, 1)
+    }
 }

@@ -3,10 +3,10 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::keyed::contender::{Hasher, KeyedContender};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_rate_limit::algorithm::TokenBucket;
 use tokio_rate_limit::{RateLimitDecision, Result};
 
@@ -21,11 +21,7 @@ impl Contender for RateLimiter {
     type Handle = Arc<tokio_rate_limit::RateLimiter>;
 
     fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
-        // It knows whole requests a second only, of which one could come back while a denial is timed. A bucket without refill is
-        // the one it makes by default but for that, and never gives in.
-        let per_second = Duration::from_secs(1).as_nanos() / limit.interval.as_nanos();
-        let bucket = TokenBucket::new(limit.burst.get().into(), u64::try_from(per_second).unwrap_or(u64::MAX));
-        let limiter = Arc::new(tokio_rate_limit::RateLimiter::from_algorithm(bucket));
+        let limiter = Arc::new(limiter(limit));
         let mut handles = vec![limiter; threads];
         handles.iter_mut().take(1).for_each(|handle| {
             Self::check(handle);
@@ -40,6 +36,29 @@ impl Contender for RateLimiter {
 
     const CHECK_N: Option<CheckN<Self::Handle>> =
         Some(|limiter, n| is_permitted(limiter.check_with_cost(KEY, n.get().into())));
+}
+
+/// It knows whole requests a second only, of which one could come back while a denial is timed. A bucket without refill is the one it
+/// makes by default but for that, and never gives in.
+fn limiter(limit: Limit) -> tokio_rate_limit::RateLimiter {
+    let bucket = TokenBucket::new(limit.burst.get().into(), limit.whole_rate());
+    tokio_rate_limit::RateLimiter::from_algorithm(bucket)
+}
+
+/// Its keys are text, and cannot be made room for beforehand.
+impl KeyedContender<String> for tokio_rate_limit::RateLimiter {
+    const NAME: &'static str = RateLimiter::NAME;
+    const KIND: Kind = Kind::Peer;
+    const HASHER: Option<Hasher> = Some(Hasher::AHash);
+
+    fn with_room(limit: Limit, _: usize) -> Self {
+        limiter(limit)
+    }
+
+    #[inline]
+    fn check(&self, key: &String) -> bool {
+        is_permitted(self.check(key))
+    }
 }
 
 #[inline]

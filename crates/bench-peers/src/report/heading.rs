@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread;
 
 #[derive(Debug, Serialize)]
-pub(super) struct Heading {
+pub(crate) struct Heading {
     machine: String,
     processors: usize,
     /// What the kernel keeps time by, where it says so.
@@ -28,7 +28,7 @@ pub(super) struct Heading {
 }
 
 impl Heading {
-    pub(super) fn now(effort: Effort, seed: u64) -> Self {
+    pub(crate) fn now(effort: Effort, seed: u64) -> Self {
         let mut versions = BTreeMap::<_, Vec<_>>::new();
         for package in entries().iter().filter_map(|entry| entry.package) {
             let found = versions.entry(package.0).or_default();

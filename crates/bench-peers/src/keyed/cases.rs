@@ -1,0 +1,95 @@
+//! The questions asked of meters with keys, and what of the best peer's time is aimed at.
+
+use super::contender::Hasher;
+use super::keys::KeyKind;
+use crate::cases::{Answer, Limit};
+use core::fmt;
+
+/// From so many keys on, a table is larger than what a processor keeps near.
+pub(crate) const MANY: u64 = 1_000_000;
+
+/// One question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyedCase {
+    pub(crate) kind: KeyKind,
+    /// How many keys there are; each call asks about one of them at random.
+    pub(crate) keys: u64,
+    pub(crate) answer: Answer,
+    pub(crate) threads: u32,
+    /// The one hasher for all, or `None`: each has its default one.
+    pub(crate) hasher: Option<Hasher>,
+}
+
+impl KeyedCase {
+    /// Every case; those of ten million keys only if `large`.
+    pub(crate) fn all(large: bool) -> Vec<Self> {
+        use Answer::{Admit, Deny};
+        let questions = [
+            (1, Admit, 1),
+            (1, Admit, 2),
+            (1, Deny, 1),
+            (1, Deny, 2),
+            (4096, Admit, 1),
+            (4096, Admit, 2),
+            (MANY, Admit, 1),
+            (10 * MANY, Admit, 1),
+        ];
+        let mut cases = Vec::new();
+        for hasher in [None, Some(Hasher::SipHash), Some(Hasher::AHash)] {
+            for kind in [KeyKind::Text, KeyKind::Number] {
+                let asked = questions.iter().filter(|&&(keys, _, threads)| {
+                    (large || keys <= MANY) && (hasher.is_none() || keys <= MANY && threads == 1)
+                });
+                cases.extend(asked.map(|&(keys, answer, threads)| Self {
+                    kind,
+                    keys,
+                    answer,
+                    threads,
+                    hasher,
+                }));
+            }
+        }
+        cases
+    }
+
+    /// The limit of each key's meter. One of many keys is to be live however seldom it is asked about.
+    pub(crate) fn limit(self) -> Limit {
+        match self.answer {
+            Answer::Deny => Limit::SCARCE,
+            Answer::Admit if self.keys == 1 => Limit::AMPLE,
+            Answer::Admit => Limit::HELD,
+        }
+    }
+
+    /// How much of the best peer's time ours is to take at most.
+    pub(crate) fn target(self) -> f64 {
+        match (self.keys, self.answer, self.threads) {
+            (1, Answer::Admit, 2) => 0.9,
+            (1, ..) => 0.8,
+            (..MANY, ..) => 0.75,
+            (MANY, ..) => 0.45,
+            _ => 0.4,
+        }
+    }
+}
+
+impl fmt::Display for KeyedCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", self.kind)?;
+        match self.keys {
+            1 => f.write_str("one hot key")?,
+            ..MANY => write!(f, "{} keys", self.keys)?,
+            _ => write!(f, "{} million keys", self.keys / MANY)?,
+        }
+        f.write_str(match self.answer {
+            Answer::Admit => ", admit",
+            Answer::Deny => ", deny",
+        })?;
+        f.write_str(if self.threads == 1 {
+            ", one thread"
+        } else {
+            ", two threads"
+        })?;
+        self.hasher.map_or(Ok(()), |hasher| write!(f, ", all with {hasher}"))
+    }
+}

@@ -1,0 +1,194 @@
+//! What a table of meters has to be wrapped in to take part.
+
+use super::cases::KeyedCase;
+use super::keys::Key;
+use crate::cases::{Answer, Limit};
+use crate::contender::Kind;
+use crate::measure::{Measured, on_threads, spend};
+use crate::random::Random;
+use crate::timing::{Length, Loop};
+use core::fmt;
+use core::hash::BuildHasher;
+use core::hint::black_box;
+use ratelimit_meter::keyed::KeyHashes;
+use std::hash::RandomState;
+
+/// What a table hashes its keys with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hasher {
+    /// This project's.
+    Polynomial,
+    /// The standard library's.
+    SipHash,
+    AHash,
+}
+
+impl fmt::Display for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Polynomial => "KeyHashes",
+            Self::SipHash => "SipHash",
+            Self::AHash => "ahash",
+        })
+    }
+}
+
+/// The hashers of one table.
+pub(crate) trait Hashes: BuildHasher + Default + Clone + Send + Sync + 'static {
+    const HASHER: Hasher;
+}
+
+impl Hashes for KeyHashes {
+    const HASHER: Hasher = Hasher::Polynomial;
+}
+
+impl Hashes for RandomState {
+    const HASHER: Hasher = Hasher::SipHash;
+}
+
+impl Hashes for ahash::RandomState {
+    const HASHER: Hasher = Hasher::AHash;
+}
+
+/// A table of meters in the ring, asked by reference from all threads.
+pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
+    /// What it is called in the tables.
+    const NAME: &'static str;
+    const KIND: Kind;
+    /// `None` if it hashes nothing.
+    const HASHER: Option<Hasher>;
+
+    /// Makes a table, with room for so many keys from the start if it can be told so.
+    fn with_room(limit: Limit, keys: usize) -> Self;
+
+    /// Decides a cell of a key by the table's own clock.
+    fn check(&self, key: &K) -> bool;
+}
+
+/// No table: what making the key takes, which is taken off what each contender takes. Always answers yes.
+pub(crate) struct KeyAlone;
+
+impl<K: Key> KeyedContender<K> for KeyAlone {
+    const NAME: &'static str = "key alone";
+    const KIND: Kind = Kind::Floor;
+    const HASHER: Option<Hasher> = None;
+
+    fn with_room(_: Limit, _: usize) -> Self {
+        Self
+    }
+
+    #[inline]
+    fn check(&self, key: &K) -> bool {
+        black_box(key);
+        true
+    }
+}
+
+/// A contender as a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyedEntry {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) hasher: Option<Hasher>,
+    is_default: bool,
+    /// Makes a table of the case's keys, all live.
+    pub(crate) seat: fn(KeyedCase) -> Box<dyn Asked>,
+    /// Makes a table of the first so many keys, all live, and calls back while it is there.
+    pub(crate) fill: fn(u64, &mut dyn FnMut()),
+}
+
+impl KeyedEntry {
+    pub(crate) fn of<K: Key, C: KeyedContender<K>>() -> Self {
+        Self {
+            name: C::NAME,
+            kind: C::KIND,
+            hasher: C::HASHER,
+            is_default: true,
+            seat: |case| Box::new(Asking::<K, C>::new(case)),
+            fill: |keys, filled| {
+                let table = filled_table::<K, C>(Limit::HELD, keys);
+                filled();
+                drop(black_box(table));
+            },
+        }
+    }
+
+    /// With a hasher that is not its default one.
+    pub(crate) fn by_choice(self) -> Self {
+        Self {
+            is_default: false,
+            ..self
+        }
+    }
+
+    /// Whether it takes part if all are to have that hasher, or each its default one.
+    pub(crate) fn takes(&self, hasher: Option<Hasher>) -> bool {
+        self.hasher.is_none() || hasher.map_or(self.is_default, |hasher| self.hasher == Some(hasher))
+    }
+}
+
+/// A table with its keys, to be asked for a turn now and then.
+pub(crate) trait Asked {
+    fn turn(&mut self, length: Length) -> Measured;
+}
+
+impl fmt::Debug for dyn Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
+    }
+}
+
+struct Asking<K, C> {
+    case: KeyedCase,
+    table: C,
+    askers: Vec<Asker<K>>,
+}
+
+/// What one thread asks with, on lines of its own. From turn to turn it goes on to other keys, which the caches do not hold yet.
+#[repr(align(128))]
+struct Asker<K> {
+    key: K,
+    random: Random,
+}
+
+impl<K: Key, C: KeyedContender<K>> Asking<K, C> {
+    fn new(case: KeyedCase) -> Self {
+        let table = filled_table::<K, C>(case.limit(), case.keys);
+        if case.answer == Answer::Deny && C::KIND != Kind::Floor {
+            for key in 0..case.keys {
+                let key = K::numbered(key);
+                spend(case.limit(), || table.check(&key));
+            }
+        }
+        let askers = (0..case.threads).map(|thread| Asker {
+            key: K::numbered(0),
+            random: Random::new(thread.into()),
+        });
+        let askers = askers.collect();
+        Self { case, table, askers }
+    }
+}
+
+fn filled_table<K: Key, C: KeyedContender<K>>(limit: Limit, keys: u64) -> C {
+    let table = C::with_room(limit, usize::try_from(keys).unwrap_or(usize::MAX));
+    let mut key = K::numbered(0);
+    for number in 0..keys {
+        key.renumber(number);
+        table.check(&key);
+    }
+    table
+}
+
+impl<K: Key, C: KeyedContender<K>> Asked for Asking<K, C> {
+    fn turn(&mut self, length: Length) -> Measured {
+        let (table, keys) = (&self.table, self.case.keys);
+        let expected = self.case.answer == Answer::Admit || C::KIND == Kind::Floor;
+        let askers: Vec<_> = self.askers.iter_mut().collect();
+        let outcomes = on_threads(askers, expected, Loop { length }, |asker, _| {
+            asker.key.renumber(asker.random.below(keys));
+            table.check(&asker.key)
+        });
+        Measured::of(&outcomes, self.case.threads)
+    }
+}

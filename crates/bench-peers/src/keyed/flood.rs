@@ -1,0 +1,232 @@
+//! A flood: many more keys than a table is for, each once. It must take no memory, and wash out nobody's debt in silence.
+
+use super::keys::Key;
+use super::memory::resident;
+use super::report::met;
+use crate::random::Random;
+use crate::stats::{Summary, float};
+use core::fmt;
+use core::time::Duration;
+use indicatif::{ProgressBar, ProgressStyle};
+use ratelimit_meter::{KeyedMeter, Quota};
+use std::time::Instant;
+
+/// How much longer a new key may take than one at rest.
+const TARGET: f64 = 1.5;
+
+/// In how many pieces a flood is timed, and the table at rest.
+const PIECES: u64 = 100;
+
+/// What a debtor owes at least: ten thousand seconds, far longer than a flood takes.
+const DEBT: u64 = 100_000;
+
+/// By how much the resident memory may seem to have grown: what is not the table's, like the code that is met for the first time.
+const SLACK: u64 = 1 << 20;
+
+/// How many keys come, and for how many the table is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flood {
+    pub(crate) keys: u64,
+    pub(crate) room: u64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Flooded {
+    flood: Flood,
+    /// Nanoseconds a key, over pieces: of keys that are in the table and at rest.
+    rest_ns: Option<Summary>,
+    /// Of new keys.
+    flood_ns: Option<Summary>,
+    elapsed: Duration,
+    /// New keys that were denied: each should find its meter at rest.
+    denied: u64,
+    debtors: u64,
+    /// Of these, how many a cell was admitted of afterwards.
+    washed_out: u64,
+    forgiven: u64,
+    /// Resident bytes before and after, where the kernel tells.
+    resident: Option<(u64, u64)>,
+}
+
+impl Flood {
+    pub(crate) const WHOLE: Self = Self {
+        keys: 100_000_000,
+        room: 1_000_000,
+    };
+
+    pub(crate) fn run(self, progress: &ProgressBar) -> Flooded {
+        let quota = "10/s".parse::<Quota>().expect("ten a second");
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        let table = KeyedMeter::<u64>::with_capacity(quota, room).expect("memory for a table");
+
+        // Numbers from the top down are debtors, from 0 up residents, and behind these the flood.
+        let debtors = self.room / 256;
+        let owing = || (0..debtors).map(|debtor| u64::numbered(u64::MAX - debtor));
+        owing().zip(DEBT..).for_each(|(key, debt)| {
+            table.charge(&key, debt);
+        });
+        let rest_ns = self.at_rest(&table);
+
+        let before = resident();
+        let start = Instant::now();
+        let mut denied = 0;
+        let mut ns = Vec::new();
+        progress.set_length(self.keys);
+        for piece in 0..PIECES {
+            let [begin, end] = [piece, piece + 1].map(|piece| self.room + self.keys * piece / PIECES);
+            let keys = (begin..end).map(u64::numbered);
+            ns.push(ns_per_key(end - begin, || {
+                denied += count(keys.filter(|key| table.check(key).is_err()));
+            }));
+            progress.inc(end - begin);
+        }
+        progress.finish_and_clear();
+        let elapsed = start.elapsed();
+        let resident = before.zip(resident());
+
+        Flooded {
+            flood: self,
+            rest_ns,
+            flood_ns: Summary::of(&ns),
+            elapsed,
+            denied,
+            debtors,
+            washed_out: count(owing().filter(|key| table.check(key).is_ok())),
+            forgiven: table.stats().forgiven,
+            resident,
+        }
+    }
+
+    /// Asks about keys at random that are in the table, and at rest but for those met twice within a tenth of a second.
+    fn at_rest(self, table: &KeyedMeter<u64>) -> Option<Summary> {
+        (0..self.room).map(u64::numbered).for_each(|key| {
+            let _ = table.check(&key);
+        });
+        let mut random = Random::new(self.room);
+        let piece = self.room.div_ceil(PIECES);
+        let ns = (0..PIECES).map(|_| {
+            ns_per_key(piece, || {
+                for _ in 0..piece {
+                    let _ = table.check(&u64::numbered(random.below(self.room)));
+                }
+            })
+        });
+        Summary::of(&ns.collect::<Vec<_>>())
+    }
+}
+
+fn count(items: impl Iterator) -> u64 {
+    items.fold(0, |count, _| count + 1)
+}
+
+fn ns_per_key(keys: u64, work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64() * 1e9 / float(keys)
+}
+
+/// A bar on stderr if that is a terminal.
+pub(crate) fn progress() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    match ProgressStyle::with_template("flood {wide_bar} {human_pos} of {human_len} keys, {per_sec}, {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+impl Flooded {
+    /// A line for each thing that must not be.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.denied > 0 {
+            wrong.push(format!("{} new keys were denied", self.denied));
+        }
+        if self.washed_out > self.forgiven {
+            let (out, forgiven) = (self.washed_out, self.forgiven);
+            wrong.push(format!(
+                "{out} debtors were admitted, and only {forgiven} counted as forgiven"
+            ));
+        }
+        if let Some((before, after)) = self.resident.filter(|(before, after)| *after > before + SLACK) {
+            wrong.push(format!("resident memory grew by {} bytes", after - before));
+        }
+        wrong
+    }
+}
+
+impl fmt::Display for Flooded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Flood { keys, room } = self.flood;
+        writeln!(f, "## {keys} keys, once each, through a table for {room}\n")?;
+        writeln!(f, "| | |\n|---|---|")?;
+        writeln!(f, "| in all | {:.1} s |", self.elapsed.as_secs_f64())?;
+        if let (Some(rest), Some(flood)) = (self.rest_ns, self.flood_ns) {
+            let ratio = flood.median / rest.median;
+            let quartiles = |of: Summary| format!("{:.0}..{:.0}", of.lower_quartile, of.upper_quartile);
+            writeln!(f, "| a key at rest | {:.1} ns ({}) |", rest.median, quartiles(rest))?;
+            writeln!(
+                f,
+                "| a new key of the flood | {:.1} ns ({}) |",
+                flood.median,
+                quartiles(flood)
+            )?;
+            writeln!(
+                f,
+                "| x at rest | {ratio:.2}, aim {TARGET:.2}: {} |",
+                met(ratio <= TARGET)
+            )?;
+        }
+        if let Some((before, after)) = self.resident {
+            writeln!(
+                f,
+                "| resident before, after | {} KiB, {} KiB |",
+                before >> 10,
+                after >> 10
+            )?;
+        }
+        writeln!(f, "| new keys denied | {} |", self.denied)?;
+        writeln!(f, "| forgiven to make room | {} |", self.forgiven)?;
+        writeln!(
+            f,
+            "| of {} deep in debt, admitted afterwards | {} |",
+            self.debtors, self.washed_out
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is resident is that of the whole process, which other tests share.
+    fn run(flood: Flood) -> Flooded {
+        Flooded {
+            resident: None,
+            ..flood.run(&ProgressBar::hidden())
+        }
+    }
+
+    #[test]
+    fn a_flood_of_a_million_keys_through_a_table_for_ten_thousand_washes_out_no_debt() {
+        let flooded = run(Flood {
+            keys: 1_000_000,
+            room: 10_000,
+        });
+        assert_eq!(flooded.wrong(), Vec::<String>::new());
+        assert_eq!((flooded.debtors, flooded.washed_out), (39, 0), "{flooded}");
+    }
+
+    #[test]
+    fn what_a_flood_must_not_do_is_told() {
+        let calm = run(Flood { keys: 100, room: 256 });
+        assert_eq!(calm.wrong(), Vec::<String>::new());
+        let bad = Flooded {
+            denied: 1,
+            washed_out: calm.forgiven + 1,
+            resident: Some((0, SLACK + 1)),
+            ..calm
+        };
+        assert_eq!(bad.wrong().len(), 3);
+    }
+}

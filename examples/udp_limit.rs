@@ -1,0 +1,129 @@
+//! A UDP echo server on loopback with a limit for each source, while one client floods it and another is polite.
+//!
+//! Sources are told apart by address and port here, since both clients are on one host. A server on the Internet would key by
+//! `IpAddr`, or by the first 64 bits of one of version 6, of which each subscriber has as many as it likes.
+
+use ratelimit_meter::{KeyedMeter, Quota};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const LIMIT: &str = "100/s burst 20";
+const RUN: Duration = Duration::from_secs(2);
+/// How long anybody waits for a datagram before looking at whether it is time to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    passed: u64,
+    dropped: u64,
+}
+
+/// Echoes what conforms and drops the rest, without a word: an answer would be another packet for the flood to have asked for.
+fn serve(
+    socket: &UdpSocket,
+    sources: &KeyedMeter<SocketAddr>,
+    over: &AtomicBool,
+) -> io::Result<BTreeMap<SocketAddr, Tally>> {
+    // The meter needs no list of sources; this one is for the table at the end, and two clients long.
+    let mut tallies = BTreeMap::<SocketAddr, Tally>::new();
+    let mut datagram = [0; 1500];
+    while !over.load(Ordering::Relaxed) {
+        let (length, source) = match socket.recv_from(&mut datagram) {
+            Ok(received) => received,
+            Err(error) if is_nothing_yet(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let tally = tallies.entry(source).or_default();
+        if sources.check(&source).is_ok() {
+            tally.passed += 1;
+            // A client that is gone, or does not read, is no reason to stop serving others.
+            let _ = socket.send_to(&datagram[..length], source);
+        } else {
+            tally.dropped += 1;
+        }
+    }
+    Ok(tallies)
+}
+
+/// Whether nothing was received in time, or only word that somebody to whom an echo was sent is gone.
+fn is_nothing_yet(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted, TimedOut, WouldBlock};
+    matches!(
+        error.kind(),
+        WouldBlock | TimedOut | Interrupted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// Sends as fast as it can until it is over.
+fn flood(socket: &UdpSocket, server: SocketAddr, over: &AtomicBool) -> u64 {
+    let mut sent = 0;
+    while !over.load(Ordering::Relaxed) {
+        // What does not fit in the socket's buffer is lost, as on any network.
+        sent += u64::from(socket.send_to(b"flood", server).is_ok());
+        if sent % 64 == 0 {
+            // Some hundred thousand a second, so that the polite find room in the server's buffer now and then.
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    sent
+}
+
+/// Sends 50 a second until it is over, and counts the echoes.
+fn ask_politely(socket: &UdpSocket, server: SocketAddr, over: &AtomicBool) -> io::Result<(u64, u64)> {
+    let (mut sent, mut echoed) = (0, 0);
+    let mut next = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        socket.send_to(b"please", server)?;
+        sent += 1;
+        echoed += u64::from(socket.recv_from(&mut [0; 1500]).is_ok());
+        next += Duration::from_millis(20);
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    Ok((sent, echoed))
+}
+
+fn bind() -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // 10,000 sources at once in 290 KB, whoever sends and from however many ports.
+    let sources = KeyedMeter::with_capacity(LIMIT.parse::<Quota>()?, 10_000)?;
+    let (server, flooder, polite) = (bind()?, bind()?, bind()?);
+    let address = server.local_addr()?;
+    let over = AtomicBool::new(false);
+
+    let (tallies, flooded, asked) = thread::scope(|scope| {
+        let serving = scope.spawn(|| serve(&server, &sources, &over));
+        let flooding = scope.spawn(|| flood(&flooder, address, &over));
+        let asking = scope.spawn(|| ask_politely(&polite, address, &over));
+        thread::sleep(RUN);
+        over.store(true, Ordering::Relaxed);
+        (serving.join(), flooding.join(), asking.join())
+    });
+    let panicked = |_| "a thread panicked";
+    let tallies = tallies.map_err(panicked)??;
+    let flooded = flooded.map_err(panicked)?;
+    let (asked, echoed) = asked.map_err(panicked)??;
+
+    println!("{LIMIT} for each source, {} s", RUN.as_secs());
+    println!(
+        "{:<8} {:>9} {:>9} {:>9} {:>9}",
+        "client", "sent", "received", "passed", "dropped"
+    );
+    for (name, socket, sent) in [("flood", &flooder, flooded), ("polite", &polite, asked)] {
+        let Tally { passed, dropped } = tallies.get(&socket.local_addr()?).copied().unwrap_or_default();
+        println!("{name:<8} {sent:>9} {:>9} {passed:>9} {dropped:>9}", passed + dropped);
+    }
+    println!(
+        "the polite client had {echoed} of {asked} echoes; sources live now: {}",
+        sources.stats().live
+    );
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Decisions on many keys, whose lines are fetched together.
+
+use super::KeyedMeter;
+use super::entry::Entry;
+use super::table::Table;
+use crate::decision::NonConformance;
+use crate::meter::MeterKind;
+use crate::metered::{self, When};
+use core::borrow::Borrow;
+use core::hash::{BuildHasher, Hash};
+use core::iter;
+use std::time::Instant;
+
+/// How many keys' lines are fetched before the first is decided. Per key, of ten million at random, medians: 176 ns one by one, 118 by 4,
+/// 112 by 16, 105 by 32, 103 by 64.
+const AHEAD: usize = 32;
+
+/// Many keys in one go.
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Decides one cell of each of `keys` now, as [`check`](Self::check) one after the other would, and counts those that conform.
+    ///
+    /// What is gained is waiting: in a table of millions of keys most of a decision is spent on memory, and here the lines of up to 32
+    /// keys are fetched at once. With few keys, which the caches hold, `check` is as fast.
+    ///
+    /// A key is decided when its answer is taken from the iterator, not before; one that is never asked for changes nothing. A key that comes
+    /// twice is decided twice.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota};
+    ///
+    /// let clients = KeyedMeter::<str>::with_capacity("1/s".parse::<Quota>()?, 1_000_000)?;
+    /// let asking = ["alice", "bob", "alice"]; // a batch of requests
+    /// let served: Vec<_> = clients.check_many(asking).map(|answer| answer.is_ok()).collect();
+    /// assert_eq!(served, [true, true, false]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "a key is decided when its answer is taken"]
+    pub fn check_many<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        self.many(keys, When::Now)
+    }
+
+    /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) one after the other would; see
+    /// [`check_many`](Self::check_many).
+    #[must_use = "a key is decided when its answer is taken"]
+    pub fn check_many_at<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+        at: Instant,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        self.many(keys, When::At(at))
+    }
+
+    fn many<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+        when: When,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        let mut keys = keys.into_iter().fuse();
+        let mut ahead = [Table::key(0); AHEAD];
+        let (mut next, mut end) = (0, 0);
+        iter::from_fn(move || {
+            if next == end {
+                (next, end) = (0, 0);
+                for (place, key) in ahead.iter_mut().zip(keys.by_ref()) {
+                    *place = Table::key(self.hashes.hash_one(key));
+                    self.shared.table.bucket(*place).fetch(*place);
+                    end += 1;
+                }
+            }
+            let key = ahead[..end].get(next)?;
+            next += 1;
+            Some(metered::check(
+                &Entry::new(&self.shared, &self.clock, *key, self.tier),
+                when,
+            ))
+        })
+    }
+}
