@@ -75,22 +75,30 @@ impl When {
         }
     }
 
-    /// Does what is to be done then, and once more if it was refused for the clock's being behind: who waited until the instant of a
-    /// denial must not be denied for that.
-    #[inline]
+    /// Does what is to be done then.
+    // Always, since which of the two it is, is known where it is called: what is not done is not to weigh on what is.
+    #[inline(always)]
     fn act<M: Metered, T, R: Refusal>(self, meter: &M, act: impl Fn(Nanos) -> Result<T, R>) -> Result<T, R> {
-        if matches!(self, Self::Now) && meter.counts_refusals() {
-            // There is no once more.
-            return act(self.exact_position(meter));
+        match self {
+            Self::Now => act_now(meter, act),
+            Self::At(at) => act(meter.time_line().position(at)),
         }
-        let at = self.position(meter);
-        act(at).or_else(|refused| match (self, refused.denial()) {
-            (Self::Now, Some(denial)) if denial.is_over_at(at.later(M::Clock::LAG_NS)) => {
-                act(self.exact_position(meter))
-            }
-            _ => Err(refused),
-        })
     }
+}
+
+/// Does now what is to be done, and once more if it was refused for the clock's being behind: who waited until the instant of a
+/// denial must not be denied for that.
+#[inline]
+fn act_now<M: Metered, T, R: Refusal>(meter: &M, act: impl Fn(Nanos) -> Result<T, R>) -> Result<T, R> {
+    if meter.counts_refusals() {
+        // There is no once more.
+        return act(When::Now.exact_position(meter));
+    }
+    let at = When::Now.position(meter);
+    act(at).or_else(|refused| match refused.denial() {
+        Some(denial) if denial.is_over_at(at.later(M::Clock::LAG_NS)) => act(When::Now.exact_position(meter)),
+        _ => Err(refused),
+    })
 }
 
 impl Refusal for NonConformance {
@@ -160,7 +168,7 @@ impl Refusal for Unchanged {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn check(meter: &impl Metered, when: When) -> Result<(), NonConformance> {
     let counted = when.act(meter, |at| meter.step(at, |rule, word, now| rule.decide(word, now, 1)))?;
     counted.map_or(Ok(()), Err)
@@ -191,7 +199,7 @@ pub(crate) fn step_now<M: Metered, T, R: Refusal>(
     meter: &M,
     step: impl Fn(&Rule<M::Algorithm>, u64, u64) -> Result<Stepped<T>, R>,
 ) -> Result<T, R> {
-    When::Now.act(meter, |at| meter.step(at, &step))
+    act_now(meter, |at| meter.step(at, &step))
 }
 
 pub(crate) fn peek(meter: &impl Metered, when: When) -> Result<(), NonConformance> {

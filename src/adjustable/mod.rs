@@ -141,11 +141,7 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
         if current.rule.quota == Some(quota) {
             return Ok(0);
         }
-        let rule = Rule {
-            algorithm: current.rule.algorithm.with_quota(quota)?,
-            time_line: self.time_line,
-            quota: Some(quota),
-        };
+        let rule = current.rule.with_quota(quota)?;
         let (next, unrecorded) = current.succeed(rule, when.exact_position(self));
         // From here on nobody has to go the way past the old one.
         self.shared.current.set(next);
