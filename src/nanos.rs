@@ -217,7 +217,10 @@ mod tests {
             let ticks = ticks.chain((1..4).filter_map(|k| LEAD.checked_add(interval.checked_mul(k)?)));
             for tick in ticks.filter(|&tick| 0 < tick && tick < Nanos::END.0) {
                 assert_eq!(line.tick_by(Nanos(tick), ticking), Nanos(tick));
-                assert_eq!(line.tick_by(Nanos(tick + interval.min(1 << 60) - 1), ticking), Nanos(tick));
+                assert_eq!(
+                    line.tick_by(Nanos(tick + interval.min(1 << 60) - 1), ticking),
+                    Nanos(tick)
+                );
                 assert_eq!(line.tick_from(tick, ticking), tick);
                 assert_eq!(line.tick_from(tick.saturating_sub(interval - 1).max(1), ticking), tick);
             }

@@ -1,0 +1,413 @@
+//! Meters whose cells come in ticks: law 1 with an interval more, laws 2 to 8 as they are, and every verb as of the latest tick.
+
+mod support;
+
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::{Algorithm, ContinuousState, InconsistentCapacity, VirtualScheduling};
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::{
+    Adjustable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, Reservation, nonzero,
+};
+use std::time::{Duration, Instant};
+use support::limit::Limit;
+use support::oracle::{Bucket, Verdict};
+use support::subject::{Subject, quota};
+use support::time::{DAY, HORIZON, SECOND, instant, since};
+use support::traffic::{batch, limits, scattered, spread, whole_limits};
+use support::verb::{Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Wait, sequences};
+use support::window::Record;
+
+/// A limit whose cells come every so many nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Ticking {
+    limit: Limit,
+    interval: u64,
+}
+
+impl Ticking {
+    /// Intervals of any magnitude up to a few times to rest.
+    fn any(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Ticking> {
+        (limits, any::<u64>()).prop_map(|(limit, seed)| {
+            let longest = u64::try_from((3 * limit.time_to_rest()).min(HORIZON / 50)).expect("some months");
+            Ticking {
+                limit,
+                interval: spread(seed, 1, longest.max(1)),
+            }
+        })
+    }
+
+    fn quota(&self) -> Quota {
+        quota(&self.limit)
+            .refill_every(Duration::from_nanos(self.interval))
+            .expect("an interval within bounds")
+    }
+
+    /// The latest tick, counted from when the meter was made; the beginning of the time line, a day before that, is one.
+    fn tick_by(&self, at: i128) -> i128 {
+        let interval = i128::from(self.interval);
+        (at.div_euclid(interval) * interval).max(-i128::from(DAY))
+    }
+
+    fn tick_from(&self, at: i128) -> i128 {
+        let interval = i128::from(self.interval);
+        (at + interval - 1).div_euclid(interval) * interval
+    }
+
+    /// Every algorithm, made at the origin.
+    fn subjects(&self) -> [Subject; 2] {
+        let clock = ManualClock::new();
+        let origin = clock.now();
+        let (gcra, bucket) = (GCRA::from_quota(self.quota()), LeakyBucket::from_quota(self.quota()));
+        [
+            Subject {
+                name: "GCRA",
+                origin,
+                meter: Box::new(gcra.expect("as without ticks").with_clock(clock.clone())),
+            },
+            Subject {
+                name: "LeakyBucket",
+                origin,
+                meter: Box::new(bucket.expect("as without ticks").with_clock(clock)),
+            },
+        ]
+    }
+}
+
+/// Where traffic goes next: within the tick, to a tick or beside it, to what was told or beside it, or anywhere.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Stay,
+    Within(u64),
+    Tick(i128, i128),
+    Told(i128),
+    Far(u64),
+}
+
+fn moves() -> impl Strategy<Value = Vec<(Move, u64, i128)>> {
+    let to = prop_oneof![
+        2 => Just(Move::Stay),
+        2 => any::<u64>().prop_map(Move::Within),
+        3 => (1i128..4, -1i128..=1).prop_map(|(ticks, beside)| Move::Tick(ticks, beside)),
+        3 => (-1i128..=1).prop_map(Move::Told),
+        1 => any::<u64>().prop_map(Move::Far),
+    ];
+    prop::collection::vec((to, any::<u64>(), -1i128..3), 1..60)
+}
+
+/// Plays the moves in the order of time. The exact bucket that `ask` sees, and that takes what it admits, stands as of the tick: `n`
+/// cells are about as many as it has room for, or any batch.
+fn play(ticking: &Ticking, moves: &[(Move, u64, i128)], mut ask: impl FnMut(u32, i128, &Bucket) -> Verdict) {
+    let limit = ticking.limit;
+    let (mut exact, mut now, mut told) = (Bucket::new(limit), 0, 0);
+    let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 50)).expect("some months");
+    for &(to, size, more) in moves {
+        let at = match to {
+            Move::Stay => now,
+            Move::Within(seed) => now + i128::from(spread(seed, 1, ticking.interval)) - 1,
+            Move::Tick(ticks, beside) => ticking.tick_by(now) + ticks * i128::from(ticking.interval) + beside,
+            Move::Told(beside) => told + beside,
+            Move::Far(seed) => now + i128::from(spread(seed, 1, 2 * rest)),
+        };
+        if at > HORIZON {
+            continue;
+        }
+        now = now.max(at);
+        let tick = ticking.tick_by(now);
+        let n = if size % 2 == 0 {
+            let room = i128::from(exact.room(tick)) + more;
+            u32::try_from(room.clamp(1, limit.at_once().into())).expect("at most what conforms at once")
+        } else {
+            batch(size, &limit)
+        };
+        match ask(n, now, &exact) {
+            Verdict::Conforms => exact.take(n, tick),
+            Verdict::From(earliest) => told = earliest,
+            Verdict::Never => panic!("{n} cells may conform: {ticking:?}"),
+        }
+    }
+}
+
+/// Law 1 with ticks.
+#[track_caller]
+fn assert_window(record: &Record, ticking: &Ticking, who: &str) {
+    let (worst, allowed) = (
+        record.worst_window(),
+        ticking.limit.drained(ticking.interval.into()) + ticking.limit.resolution(),
+    );
+    assert!(
+        worst <= allowed,
+        "{who}: {worst} above B + R*v, {allowed} are R * interval: {ticking:?}"
+    );
+}
+
+proptest! {
+    /// Laws 1, 3 and 4, for every limit and interval.
+    #[test]
+    fn with_ticks_no_window_is_too_wide_no_denial_needless_and_each_exact(ticking in Ticking::any(limits()), moves in moves()) {
+        for meter in ticking.subjects() {
+            let mut record = Record::new(ticking.limit);
+            play(&ticking, &moves, |n, at, exact| {
+                let verdict = meter.ask(n, at);
+                let tick = ticking.tick_by(at);
+                if let Verdict::From(earliest) = verdict {
+                    assert_ne!(exact.judge(n, tick), Verdict::Conforms, "{}: {n} at {at}: {ticking:?}", meter.name);
+                    assert!(earliest > at && earliest == ticking.tick_from(earliest), "{earliest} is no tick: {ticking:?}");
+                    if earliest <= HORIZON {
+                        assert_eq!(meter.ask(n, earliest - 1), verdict, "{}: {n} at {at}: {ticking:?}", meter.name);
+                        assert_eq!(peeks(&ticking, exact, n, earliest), Verdict::Conforms);
+                    }
+                }
+                record.note(n, at, verdict)
+            });
+            assert_window(&record, &ticking, meter.name);
+        }
+    }
+
+    /// Where the plain limit is decided exactly, so is the ticking one.
+    #[test]
+    fn a_ticking_meter_is_the_exact_bucket_as_of_its_ticks(ticking in Ticking::any(whole_limits()), moves in moves()) {
+        for meter in ticking.subjects() {
+            play(&ticking, &moves, |n, at, exact| {
+                let judged = match exact.judge(n, ticking.tick_by(at)) {
+                    Verdict::From(due) => Verdict::From(ticking.tick_from(due)),
+                    other => other,
+                };
+                assert_eq!(meter.ask(n, at), judged, "{ticking:?}");
+                judged
+            });
+        }
+    }
+
+    /// Laws 1 and 7.
+    #[test]
+    fn timestamps_in_no_order_gain_no_more_than_an_interval((limit, questions) in scattered(), seed in any::<u64>()) {
+        let longest = u64::try_from(limit.time_to_rest().min(HORIZON)).expect("some years");
+        let ticking = Ticking { limit, interval: spread(seed, 1, longest.max(1)) };
+        for meter in ticking.subjects() {
+            let mut record = Record::new(limit);
+            for &(n, at) in &questions {
+                record.note(n, at, meter.ask(n, at));
+            }
+            assert_window(&record, &ticking, meter.name);
+        }
+    }
+
+    #[test]
+    fn every_verb_is_that_of_a_plain_meter_as_of_the_tick(
+        ticking in Ticking::any(limits()),
+        verbs in sequences(),
+        early in any::<bool>(),
+    ) {
+        twins::<VirtualScheduling>(&ticking, &verbs, early);
+        twins::<ContinuousState>(&ticking, &verbs, early);
+    }
+
+    /// Law 6, and laws 2 and 8 with it.
+    #[test]
+    fn from_rest_the_burst_passes_and_then_what_a_tick_brings(ticking in Ticking::any(whole_limits()), ticks in 1i128..5) {
+        let limit = ticking.limit;
+        for meter in ticking.subjects() {
+            prop_assert_eq!(meter.batch(limit.at_once(), 0), Verdict::Conforms);
+            let mut exact = Bucket::new(limit);
+            exact.take(limit.at_once(), 0);
+            let tick = ticks * i128::from(ticking.interval);
+            let fresh = exact.room(tick);
+            if fresh > 0 && tick <= HORIZON {
+                prop_assert_eq!(meter.singles_at(tick, fresh.min(50).into()), u64::from(fresh.min(50)));
+                if fresh > 50 {
+                    prop_assert_eq!(meter.batch(fresh - 50, tick), Verdict::Conforms);
+                }
+                prop_assert!(meter.single(tick) != Verdict::Conforms);
+            }
+        }
+    }
+}
+
+/// What a meter of whom the exact bucket has taken as much says at a tick; the bucket errs to the strict side of a meter.
+fn peeks(ticking: &Ticking, exact: &Bucket, n: u32, tick: i128) -> Verdict {
+    match exact.judge(n, tick) {
+        // The tolerance of two units of 2^-f.
+        Verdict::From(due) if exact.excess(n, tick) <= ticking.limit.resolution() => {
+            assert!(due > tick);
+            Verdict::Conforms
+        }
+        other => other,
+    }
+}
+
+/// A ticking meter and a plain one that is asked as of the tick say the same, in the order of time or in none.
+fn twins<A: Algorithm>(ticking: &Ticking, verbs: &[(support::verb::Verb, u64, u64)], early: bool) {
+    let clock = ManualClock::new();
+    let origin = clock.now();
+    let meter = |quota| {
+        Meter::<A>::from_quota(quota)
+            .expect("a limit")
+            .with_clock(clock.clone())
+    };
+    let (ticks, plain) = (meter(ticking.quota()), meter(quota(&ticking.limit)));
+    let tick_after = |at: Instant| ticking.tick_from(since(origin, at));
+    let rest = u64::try_from(ticking.limit.time_to_rest().clamp(1, HORIZON / 300)).expect("positive");
+    let mut reserved: Option<[Reservation<A, ManualClock>; 2]> = None;
+    let mut now = 0;
+    for &(verb, size, wait) in verbs {
+        let n =
+            u32::try_from(spread(size, 1, u64::from(ticking.limit.at_once()))).expect("at most what conforms at once");
+        let (at, tick) = (instant(origin, now), ticking.tick_by(now));
+        let then = instant(origin, tick);
+        let until = |decision: Result<(), NegativeMultiDecision>| match decision {
+            Ok(()) => Ok(()),
+            Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => Err(denied.earliest_possible()),
+            Err(never) => panic!("{n} cells never conform: {never}"),
+        };
+        let same = |ticks, plain| {
+            let raised = until(plain).map_err(tick_after);
+            assert_eq!(until(ticks).map_err(|at| since(origin, at)), raised, "{ticking:?}");
+        };
+        let left = |duration: Duration| {
+            let due = if duration.is_zero() {
+                now
+            } else {
+                tick_after(then + duration)
+            };
+            u128::try_from((due - now).max(0)).expect("not negative")
+        };
+        match verb {
+            Check => same(ticks.check_n_at(n, at), plain.check_n_at(n, then)),
+            Peek => same(ticks.peek_n_at(n, at), plain.peek_n_at(n, then)),
+            Take | Status => {
+                let statuses = if matches!(verb, Take) {
+                    let (one, other) = (ticks.take_at(n, at), plain.take_at(n, then));
+                    same(one.decision(), other.decision());
+                    [one.status(), other.status()]
+                } else {
+                    [ticks.status_at(at), plain.status_at(then)]
+                };
+                assert_eq!(statuses[0].remaining(), statuses[1].remaining(), "{ticking:?}");
+                assert_eq!(
+                    statuses[0].until_next().as_nanos(),
+                    left(statuses[1].until_next()),
+                    "{ticking:?}"
+                );
+                assert_eq!(
+                    statuses[0].until_rest().as_nanos(),
+                    left(statuses[1].until_rest()),
+                    "{ticking:?}"
+                );
+            }
+            UpTo => {
+                let (one, other) = (ticks.check_up_to_at(n, at), plain.check_up_to_at(n, then));
+                assert_eq!(one.cells(), other.cells(), "{ticking:?}");
+                let next = other.next().map(|denied| tick_after(denied.earliest_possible()));
+                assert_eq!(
+                    one.next().map(|denied| since(origin, denied.earliest_possible())),
+                    next,
+                    "{ticking:?}"
+                );
+            }
+            Charge => assert_eq!(ticks.charge_at(n.into(), at), plain.charge_at(n.into(), then)),
+            Refund => {
+                ticks.refund_at(n.into(), at);
+                plain.refund_at(n.into(), then);
+            }
+            Reserve => {
+                let longest = spread(wait, 1, 2 * rest);
+                let one = ticks.reserve_at(n, Duration::from_nanos(longest), at);
+                let due = until(plain.peek_n_at(n, then)).map_or_else(tick_after, |()| now);
+                if due > now + i128::from(longest) {
+                    same(one.map(drop), plain.peek_n_at(n, then));
+                } else {
+                    // They are taken when they conform.
+                    let other = plain.reserve_at(n, Duration::ZERO, instant(origin, ticking.tick_by(due)));
+                    let one = one.expect("within the wait");
+                    assert_eq!(since(origin, one.time_to_act()), due, "{ticking:?}");
+                    reserved = Some([one, other.expect("conforms then")]);
+                }
+            }
+            Cancel => {
+                if let Some([one, other]) = reserved.take() {
+                    one.cancel_at(at);
+                    other.cancel_at(then);
+                }
+            }
+            Reset => {
+                ticks.reset();
+                plain.reset();
+            }
+            Wait => {
+                let wait = i128::from(spread(wait, 1, rest.max(ticking.interval)));
+                now = if early && size % 3 == 0 { now - wait } else { now + wait };
+                now = now.clamp(-i128::from(DAY), HORIZON);
+            }
+        }
+    }
+}
+
+/// At the origin the first tick is; a nanosecond before it, and long before that, it is the tick before.
+#[test]
+fn ticks_count_from_when_the_meter_was_made() {
+    let ticking = Ticking {
+        limit: Limit::per_second(3).burst(10),
+        interval: SECOND,
+    };
+    let second = i128::from(SECOND);
+    for meter in ticking.subjects() {
+        assert_eq!(meter.batch(10, -1), Verdict::Conforms);
+        assert_eq!(meter.single(-1), Verdict::From(0));
+        assert_eq!(meter.singles_at(0, 100), 3);
+        for tick in 1..20 {
+            assert_eq!(
+                meter.single(tick * second - 1),
+                Verdict::From(tick * second),
+                "{}",
+                meter.name
+            );
+            assert_eq!(meter.singles_at(tick * second, 100), 3, "{}", meter.name);
+        }
+        // Nothing is lost by asking seldom, nothing is won by asking often, and there is never more than the burst.
+        assert_eq!(meter.singles_at(22 * second + 1, 100), 9, "{}", meter.name);
+        assert_eq!(meter.singles_at(40 * second, 100), 10, "{}", meter.name);
+    }
+}
+
+#[test]
+fn a_clone_an_adjustable_and_another_clock_keep_the_ticks() {
+    let quota: Quota = "3/s burst 10 every 1s".parse().unwrap();
+    let clock = ManualClock::new();
+    let second = Duration::from_secs(1);
+    let made = clock.now();
+    let adjustable = Adjustable::from(LeakyBucket::from_quota(quota).unwrap().with_clock(clock.clone()));
+    assert!(adjustable.check_n(10).is_ok());
+    clock.set(made + second * 3 / 2);
+    // From now on ticks of two seconds, counted from when the meter was made.
+    assert_eq!(adjustable.set_quota("3/s burst 10 every 2s".parse().unwrap()), Ok(0));
+    assert_eq!(adjustable.status().remaining(), 3);
+    assert_eq!(adjustable.status().until_next(), Duration::ZERO);
+    clock.set(made + second * 2);
+    assert_eq!(adjustable.status().remaining(), 9);
+    assert_eq!(
+        adjustable
+            .clone()
+            .status()
+            .quota()
+            .and_then(|quota| quota.refill_interval()),
+        Some(second * 2)
+    );
+    assert_eq!(adjustable.level(), 1);
+    clock.set(made + second * 3);
+    assert_eq!(adjustable.level(), 1);
+    assert_eq!(adjustable.status().until_rest(), second);
+}
+
+#[test]
+fn an_average_has_no_ticks() {
+    let quota = Quota::per_second(nonzero!(3u32))
+        .refill_every(Duration::from_secs(2))
+        .unwrap();
+    let interval = Duration::from_secs(2);
+    assert_eq!(
+        Exponential::from_quota(quota).unwrap_err(),
+        InconsistentCapacity::IntervalOnAverage { interval }
+    );
+    let adjustable = Adjustable::<Exponential>::from_quota("3/s".parse().unwrap()).unwrap();
+    assert!(adjustable.set_quota(quota).is_err());
+}
