@@ -110,15 +110,26 @@ impl Limit {
         }
     }
 
-    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds; of an average, forty
-    /// periods, which leave 4e-18 of it.
+    /// The latest tick of the traffic's time at `time` or before, as if ticks were counted from 1970: all keys have the same, and every
+    /// day has. Without ticks that is `time` itself.
+    pub(crate) fn tick_by(&self, time: i64) -> i64 {
+        let interval = self.quota.refill_interval().map_or(1, |interval| interval.as_nanos());
+        let since = i128::from(time).rem_euclid(i128::try_from(interval).unwrap_or(i128::MAX));
+        time.saturating_sub(i64::try_from(since).unwrap_or(i64::MAX))
+    }
+
+    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds, and then the next tick; of an
+    /// average, forty periods, which leave 4e-18 of it.
     pub(crate) fn time_to_rest_ns(&self) -> u64 {
         let period_ns = self.quota.period().as_nanos();
         if let Prototype::Exponential(_) = self.prototype {
             return u64::try_from(period_ns.saturating_mul(40)).unwrap_or(u64::MAX);
         }
         let volume = period_ns.saturating_mul(u128::from(self.quota.burst().get()));
-        let ns = volume.div_ceil(u128::from(self.quota.cells().get())).saturating_add(1);
+        let interval = self.quota.refill_interval().map_or(1, |interval| interval.as_nanos());
+        let ns = volume
+            .div_ceil(u128::from(self.quota.cells().get()))
+            .saturating_add(interval);
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 }

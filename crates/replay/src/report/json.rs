@@ -84,6 +84,8 @@ struct Limit {
     period_ns: u128,
     burst: u32,
     weight: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refill_interval_ns: Option<u128>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +185,7 @@ fn limit(quota: Quota) -> Limit {
         period_ns: quota.period().as_nanos(),
         burst: quota.burst().get(),
         weight: quota.weight().get(),
+        refill_interval_ns: quota.refill_interval().map(|interval| interval.as_nanos()),
     }
 }
 
@@ -199,6 +202,7 @@ fn least(answer: Answer) -> Least {
         Answer::None(Reason::TooLarge) => ("too-large", None),
         Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
         Answer::None(Reason::BackInTime) => ("back-in-time", None),
+        Answer::None(Reason::Ticks) => ("ticks", None),
     };
     Least {
         limit: None,
