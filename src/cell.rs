@@ -1,4 +1,4 @@
-//! The word of a meter: the only atomics of this crate.
+//! The word of a meter, and the loop that replaces it: the only atomics of this crate, but for the pair of words of `dual`.
 //!
 //! # Orderings
 //!
@@ -31,20 +31,28 @@ use std::sync::{
     atomic::{AtomicU64, Ordering, fence},
 };
 
+#[cfg(ratelimit_meter_spurious)]
+pub(crate) use spurious::Spurious;
+
 #[cfg(not(ratelimit_meter_spurious))]
 type State = AtomicU64;
 #[cfg(ratelimit_meter_spurious)]
-type State = spurious::Spurious;
+type State = Spurious<AtomicU64>;
 
 /// A word that can be read and exchanged: what the retry loop needs and nothing more.
-trait Word {
-    fn holding(word: u64) -> Self;
-    fn load(&self) -> u64;
+pub(crate) trait Word {
+    /// What it holds.
+    type Value: Copy + PartialEq;
+
+    fn holding(value: Self::Value) -> Self;
+    fn load(&self) -> Self::Value;
     /// Stores `new` if the word is still `seen`; else, or spuriously, tells what it is.
-    fn compare_exchange_weak(&self, seen: u64, new: u64) -> Result<(), u64>;
+    fn compare_exchange_weak(&self, seen: Self::Value, new: Self::Value) -> Result<(), Self::Value>;
 }
 
 impl Word for AtomicU64 {
+    type Value = u64;
+
     fn holding(word: u64) -> Self {
         Self::new(word)
     }
@@ -68,14 +76,20 @@ impl Word for AtomicU64 {
 }
 
 /// A shared word; clones are handles of the same one.
-#[derive(Debug, Clone)]
-pub(crate) struct Cell(Arc<Line>);
+#[derive(Debug)]
+pub(crate) struct Cell<W = State>(Arc<Line<W>>);
+
+impl<W> Clone for Cell<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// A word with a line to itself, and with the neighbour that adjacent-line prefetchers fetch along, so that neither another meter's
 /// admissions nor a count of handles take it away.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Line(State);
+pub(crate) struct Line<W = State>(W);
 
 /// What a word that was closed holds for good. No meter makes this word: the last one of every limit is smaller.
 const CLOSED: u64 = u64::MAX;
@@ -84,22 +98,27 @@ const CLOSED: u64 = u64::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-impl Cell {
+impl<W: Word> Cell<W> {
     /// A new word of its own.
-    pub(crate) fn new(word: u64) -> Self {
-        Self(Arc::new(Line::new(word)))
+    pub(crate) fn new(value: W::Value) -> Self {
+        Self(Arc::new(Line(Word::holding(value))))
+    }
+
+    /// Where the word is, which clones share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
     }
 
     /// Reads the word once.
     #[inline]
-    pub(crate) fn load(&self) -> u64 {
+    pub(crate) fn load(&self) -> W::Value {
         Word::load(&self.0.0)
     }
 
     /// Replaces the word by what `decide` makes of it, in one atomic step, or leaves it alone if `decide` denies; and returns what
     /// else `decide` made.
     #[inline]
-    pub(crate) fn update<T, D>(&self, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<T, D> {
+    pub(crate) fn update<T, D>(&self, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
         update(&self.0.0, decide)
     }
 }
@@ -167,7 +186,7 @@ fn open(word: u64) -> Result<u64, Closed> {
 }
 
 #[inline]
-fn update<T, D>(word: &impl Word, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<T, D> {
+fn update<W: Word, T, D>(word: &W, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
     let seen = word.load();
     let (new, made) = decide(seen)?;
     match word.compare_exchange_weak(seen, new) {
@@ -186,11 +205,11 @@ const HINTS: u32 = 16;
 
 #[cold]
 #[inline(never)]
-fn retry<T, D>(
-    word: &impl Word,
-    mut seen: u64,
-    mut current: u64,
-    decide: impl Fn(u64) -> Result<(u64, T), D>,
+fn retry<W: Word, T, D>(
+    word: &W,
+    mut seen: W::Value,
+    mut current: W::Value,
+    decide: impl Fn(W::Value) -> Result<(W::Value, T), D>,
 ) -> Result<T, D> {
     let mut pauses = PAUSES;
     loop {

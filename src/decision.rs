@@ -34,25 +34,28 @@ use std::time::{Duration, Instant};
 pub struct NonConformance {
     /// Of the meter's time line.
     beginning: Instant,
-    scale: Scale,
-    due: Due,
+    until: Until,
+}
+
+/// Until when a meter denies, on its own time line: two registers, of which a denial is made when it is returned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Until {
+    pub(crate) scale: Scale,
+    pub(crate) due: Due,
+}
+
+impl Until {
+    /// Whether that is over at a time.
+    #[inline]
+    pub(crate) fn is_over_at(self, at: Nanos) -> bool {
+        self.due.0 <= self.scale.volume_at(at)
+    }
 }
 
 impl NonConformance {
     #[inline]
-    pub(crate) const fn new(beginning: Instant, scale: Scale, due: Due) -> Self {
-        Self { beginning, scale, due }
-    }
-
-    /// When it is over, on its scale.
-    pub(crate) const fn due(&self) -> (Scale, Due) {
-        (self.scale, self.due)
-    }
-
-    /// Whether the cells conform at a time on the meter's own time line.
-    #[inline]
-    pub(crate) fn is_over_at(&self, at: Nanos) -> bool {
-        self.due.0 <= self.scale.volume_at(at)
+    pub(crate) const fn new(beginning: Instant, until: Until) -> Self {
+        Self { beginning, until }
     }
 
     /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.
@@ -60,7 +63,7 @@ impl NonConformance {
     /// Costs one 128-bit division. Where the platform's `Instant` ends before that, it is the platform's last.
     #[must_use]
     pub fn earliest_possible(&self) -> Instant {
-        nanos::after(self.beginning, self.scale.nanos_at(self.due.0))
+        nanos::after(self.beginning, self.until.scale.nanos_at(self.until.due.0))
     }
 
     /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
@@ -147,7 +150,7 @@ impl Error for NegativeMultiDecision {
 }
 
 /// A wait as people read it: rounded up, so that who waits as long as it says has waited long enough.
-struct Wait(Duration);
+pub(crate) struct Wait(pub(crate) Duration);
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -29,6 +29,9 @@
 //!   with the others; there is no burst apart from the limit.
 //! - [`Allower`](example_algorithms::Allower) always says yes.
 //!
+//! Two limits on one subject, as 10 a second and 1000 an hour or packets and bytes, are a [`Dual`] of two of these: it decides both in one
+//! step, and what either refuses counts in neither. Its text is `10/s & 1000/h` ([`DualQuota`]).
+//!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). Calls as in `ratelimit_meter` 1.x
 //! work too: [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
 //!
@@ -53,6 +56,9 @@
 //! | count what is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
 //! | give back | [`refund`](Meter::refund), [`reset`](Meter::reset) |
 //! | take cells ahead of their time, to pace | [`reserve`](Meter::reserve) |
+//! | owe over a restart what was owed before | [`snapshot`](Meter::snapshot), [`restore`](Meter::restore) |
+//!
+//! Several meters decide together, all or nothing, by [`check_all`].
 //!
 //! # Time
 //!
@@ -79,12 +85,17 @@
 //!
 //! # Features
 //!
-//! - `serde`: [`Quota`] as its text. Off by default.
+//! - `dual`: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides. On by default.
+//! - `keyed`: [`KeyedMeter`], on the same. On by default.
+//! - `serde`: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields. Off by default.
 //!
 //! # More
 //!
 //! The [design](docs::design), its [limitations](docs::limitations), [measurements](docs::benchmarks), and how to
 //! [migrate](docs::migrating) from earlier versions and from other crates.
+//!
+// Without the feature there is nothing else to link to.
+#![cfg_attr(not(feature = "dual"), doc = " [`Dual`]: #features")]
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("a meter is one 64-bit atomic word, which this target does not have");
@@ -95,12 +106,14 @@ pub mod algorithms {
     mod continuous_state;
     mod decide;
     mod exponential_average;
+    mod kind;
     mod virtual_scheduling;
 
     pub use continuous_state::ContinuousState;
     pub use decide::Algorithm;
     pub(crate) use decide::{Decide, Due};
     pub use exponential_average::ExponentialAverage;
+    pub use kind::Kind;
     pub use virtual_scheduling::VirtualScheduling;
 
     pub use crate::error::InconsistentCapacity;
@@ -109,12 +122,16 @@ pub mod algorithms {
 mod adjustable;
 mod budget;
 mod cell;
+mod check_all;
 pub mod clock;
 mod decider;
 mod decision;
 pub mod docs;
+#[cfg(feature = "dual")]
+mod dual;
 mod error;
 pub mod example_algorithms;
+#[cfg(feature = "keyed")]
 pub mod keyed;
 mod lease;
 mod limit;
@@ -125,18 +142,26 @@ mod nanos;
 mod quota;
 mod rule;
 mod scale;
+#[cfg(feature = "serde")]
+mod serde_text;
+mod snapshot;
 mod status;
 
 pub use adjustable::Adjustable;
 pub use budget::{Budget, OverBudget};
+pub use check_all::{AllDenied, Checkable, check_all, check_all_at, check_all_n, check_all_n_at};
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
+#[cfg(feature = "dual")]
+pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, Half, NegativeDualDecision, RefusedBy};
+#[cfg(feature = "keyed")]
 pub use keyed::KeyedMeter;
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
 pub use local::LocalMeter;
 pub use meter::{Exponential, GCRA, LeakyBucket, Meter, MeterKind, Reservation};
 pub use nonzero_ext::nonzero;
-pub use quota::{ParseQuotaError, Quota};
+pub use quota::{DualQuota, ParseQuotaError, Quota};
+pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
 pub use status::{Admitted, Status, Taken};
 
 #[cfg(doctest)]

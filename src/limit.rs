@@ -107,13 +107,14 @@ impl Limit {
         self.cell.saturating_mul(n)
     }
 
-    /// How many cells a meter whose word is `word` can still record: its last word owes a full burst at the end of its time line.
-    pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
-        self.last_word().saturating_sub(word) / self.cell
+    /// The last word there is: a full burst at the end of the time line.
+    pub(crate) fn last_word(self) -> u64 {
+        self.scale.volume_at(Nanos::END) + self.tolerance
     }
 
-    fn last_word(self) -> u64 {
-        self.scale.volume_at(Nanos::END) + self.tolerance
+    /// How many cells a meter whose word is `word` can still record.
+    pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
+        self.last_word().saturating_sub(word) / self.cell
     }
 
     /// The word that leaves to a meter of the limit `next` what `level` leaves available of this one, cut to its burst, when it has
@@ -212,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
 
         #[test]
         fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
@@ -228,6 +229,29 @@ mod tests {
             let limit = Limit::of_quota(quota).unwrap();
             let end = limit.scale.volume_at(Nanos::END);
             prop_assert!(end.checked_add(limit.tolerance).is_some_and(|last| last < u64::MAX));
+        }
+
+        #[test]
+        fn what_is_carried_over_is_short_by_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
+            let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
+            let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END) + 1));
+            let (word, unrecorded) = old.carry(level, &new, now);
+            // What is available, times the units that one has of both; it may exceed what a number holds.
+            let available = |limit: Limit, level: u64, other: u64| {
+                i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())
+            };
+            let Some(exact) = available(old, level, new.one) else { return Ok(()) };
+            let Some(carried) = available(new, word - now, old.one) else { return Ok(()) };
+            let kept = exact.min(i128::from(new.burst) * i128::from(old.one));
+            let one = i128::from(new.one) * i128::from(old.one);
+            let Some(lost) = one.checked_mul(unrecorded.into()) else { return Ok(()) };
+            if unrecorded == 0 {
+                prop_assert!((0..i128::from(old.one)).contains(&(kept - carried)), "{kept} and {carried}");
+            } else {
+                prop_assert_eq!(word, new.last_word());
+                let short = carried - kept;
+                prop_assert!(short <= lost && lost - short < one + i128::from(old.one));
+            }
         }
 
         #[test]

@@ -17,6 +17,9 @@ impl Nanos {
     /// The bits of a time: the line is 2^60 ns long, 36.5 years.
     pub(crate) const BITS: u32 = 60;
 
+    /// The beginning of the line; whatever is earlier counts as this.
+    pub(crate) const BEGINNING: Self = Self(0);
+
     /// The end of the line; whatever is later counts as this.
     pub(crate) const END: Self = Self((1 << Self::BITS) - 1);
 

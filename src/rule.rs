@@ -1,7 +1,7 @@
 //! What a word means: a limit on a time line. All here is pure: a word and the volume drained by now in, what becomes of it out.
 
 use crate::algorithms::{Algorithm, Due};
-use crate::decision::NonConformance;
+use crate::decision::{NonConformance, Until};
 use crate::error::InconsistentCapacity;
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
@@ -73,7 +73,7 @@ impl<A: Algorithm> Rule<A> {
     fn drained_by_tick(&self, due: Due, interval: NonZeroU64) -> Due {
         let scale = self.algorithm.scale();
         let tick = self.time_line.tick_from(scale.nanos_at(due.0), interval);
-        Due(scale.volume_of(tick).unwrap_or(u64::MAX))
+        Due(scale.volume_of(tick.into()).unwrap_or(u64::MAX))
     }
 
     /// When a volume has drained, on the time line or after its end.
@@ -82,8 +82,16 @@ impl<A: Algorithm> Rule<A> {
     }
 
     #[inline]
+    pub(crate) fn until(&self, due: Due) -> Until {
+        Until {
+            scale: self.algorithm.scale(),
+            due: self.drained(due),
+        }
+    }
+
+    #[inline]
     pub(crate) fn denial(&self, due: Due) -> NonConformance {
-        NonConformance::new(self.time_line.beginning(), self.algorithm.scale(), self.drained(due))
+        NonConformance::new(self.time_line.beginning(), self.until(due))
     }
 
     /// Whether `n` cells can conform at once at all.
@@ -94,49 +102,36 @@ impl<A: Algorithm> Rule<A> {
 
     /// Decides `n` cells, at least one and not too many: a denial that counts all the same is told with the word.
     #[inline]
-    pub(crate) fn decide(
-        &self,
-        word: u64,
-        now: u64,
-        n: u32,
-    ) -> Result<Stepped<Option<NonConformance>>, NonConformance> {
+    pub(crate) fn decide(&self, word: u64, now: u64, n: u32) -> Result<Stepped<Option<Until>>, Until> {
         match self.algorithm.decide(word, now, n) {
             Ok(word) => Ok((word, None)),
             Err(due) => match self.algorithm.refuse(word, now, n) {
-                Some(word) => Ok((word, Some(self.denial(self.algorithm.due(word, n))))),
-                None => Err(self.denial(due)),
+                Some(word) => Ok((word, Some(self.until(self.algorithm.due(word, n))))),
+                None => Err(self.until(due)),
             },
         }
     }
 
     /// The answer to `n` cells, at least one and not too many.
     #[inline]
-    pub(crate) fn look(&self, word: u64, now: u64, n: u32) -> Result<(), NonConformance> {
+    pub(crate) fn look(&self, word: u64, now: u64, n: u32) -> Result<(), Until> {
         let due = self.algorithm.due(word, n);
-        if due.0 <= now { Ok(()) } else { Err(self.denial(due)) }
+        if due.0 <= now { Ok(()) } else { Err(self.until(due)) }
     }
 
     /// Admits a part of `n` cells, at least one: how many, and when the next one is due.
-    pub(crate) fn admit_part(
-        &self,
-        word: u64,
-        now: u64,
-        n: u32,
-    ) -> Result<Stepped<(u32, Option<NonConformance>)>, NonConformance> {
+    pub(crate) fn admit_part(&self, word: u64, now: u64, n: u32) -> Result<Stepped<(u32, Option<Until>)>, Until> {
         let cells = self.algorithm.room(word, now).min(n);
         let admitted = match cells {
             0 => word,
-            _ => self
-                .algorithm
-                .decide(word, now, cells)
-                .map_err(|due| self.denial(due))?,
+            _ => self.algorithm.decide(word, now, cells).map_err(|due| self.until(due))?,
         };
         if cells == n {
             return Ok((admitted, (cells, None)));
         }
         let refused = self.algorithm.refuse(admitted, now, n - cells);
         let word = refused.unwrap_or(admitted);
-        let next = self.denial(self.algorithm.due(word, 1));
+        let next = self.until(self.algorithm.due(word, 1));
         if cells == 0 && refused.is_none() {
             return Err(next);
         }
@@ -151,6 +146,17 @@ impl<A: Algorithm> Rule<A> {
 
     pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
         Status::of(self, word, at)
+    }
+
+    /// How far a word lies ahead of what has drained by now, or behind it: what there is to keep of it without its time line.
+    pub(crate) fn offset(&self, word: u64, now: u64) -> i128 {
+        i128::from(word) - i128::from(now)
+    }
+
+    /// The word that lies so far ahead of now, or the first there is; `None` past the last.
+    pub(crate) fn word_at(&self, offset: i128, now: u64) -> Option<u64> {
+        let word = u64::try_from(offset.saturating_add(now.into()).max(0)).ok()?;
+        (word <= self.algorithm.last_word()).then_some(word)
     }
 
     /// Tells what the limit is and how it stands.

@@ -35,14 +35,21 @@ impl Scale {
     }
 
     /// The volume drained in `ns`, which may exceed a time line, rounded down; `None` if it exceeds a word.
-    pub(crate) fn volume_of(self, ns: u64) -> Option<u64> {
-        u64::try_from((u128::from(ns) * u128::from(self.0)) >> Self::FRACTION).ok()
+    pub(crate) fn volume_of(self, ns: u128) -> Option<u64> {
+        u64::try_from(ns.checked_mul(self.0.into())? >> Self::FRACTION).ok()
     }
 
     /// The first nanosecond by which `volume` has drained: `volume_at(t) >= volume` exactly from there on.
     pub(crate) fn nanos_at(self, volume: u64) -> u64 {
         let ns = (u128::from(volume) << Self::FRACTION).div_ceil(u128::from(self.0));
         u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+
+    /// Whether `volume` takes longer to drain than `other_volume` on the scale `other`, by exact times.
+    #[cfg(feature = "dual")]
+    #[inline]
+    pub(crate) fn takes_longer(self, volume: u64, other: Self, other_volume: u64) -> bool {
+        u128::from(volume) * u128::from(other.0) > u128::from(other_volume) * u128::from(self.0)
     }
 }
 
@@ -78,7 +85,7 @@ mod tests {
             let exact = units * u128::from(t) / u128::from(ns);
             let volume = u128::from(scale.volume_at(Nanos::clamped(t)));
             prop_assert!(volume <= exact && exact <= volume + 1, "{volume} for {exact}");
-            prop_assert_eq!(scale.volume_of(t).map(u128::from), Some(volume));
+            prop_assert_eq!(scale.volume_of(t.into()).map(u128::from), Some(volume));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How a meter stands, and what some verbs tell along with it.
 
 use crate::algorithms::{Algorithm, Due};
-use crate::decision::{NegativeMultiDecision, NonConformance};
+use crate::decision::{NegativeMultiDecision, NonConformance, Until};
 use crate::nanos::Nanos;
 use crate::quota::Quota;
 use crate::rule::Rule;
@@ -34,15 +34,14 @@ impl Status {
         }
     }
 
-    /// How a meter stands that has no word until a denial is over.
-    pub(crate) const fn without_a_word(denial: &NonConformance, at: Nanos) -> Self {
-        let (scale, due) = denial.due();
+    /// How a meter stands that has no word until then.
+    pub(crate) const fn without_a_word(until: Until, at: Nanos) -> Self {
         Self {
             at,
-            scale,
+            scale: until.scale,
             remaining: 0,
-            next: due,
-            rested: due,
+            next: until.due,
+            rested: until.due,
             quota: None,
         }
     }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use ratelimit_meter::{check_all, check_all_at, check_all_n_at};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -57,6 +58,36 @@ fn a_decision_allocates_nothing() {
             ));
             let _ = black_box((gcra.check_n(u32::MAX), bucket.check_n(u32::MAX), bucket.level_at(at)));
             let _ = black_box(gcra.check_at(at).map_err(|denied| denied.wait_time_from(at)));
+        }
+    });
+    assert_eq!(made, 0);
+}
+
+#[test]
+#[cfg(feature = "dual")]
+fn a_decision_of_two_limits_allocates_nothing() {
+    let pair = ratelimit_meter::Dual::new(gcra(&Limit::per_second(100)), leaky_bucket(&Limit::per_second(70)));
+    let at = Instant::now();
+    let made = allocations(|| {
+        for n in (0..5).cycle().take(1000) {
+            let _ = black_box((pair.check_at(at), pair.check_each_at(n, 4 - n, at), pair.check_n(n)));
+            let _ = black_box((pair.check_n(u32::MAX), pair.take_at(n, at), pair.status_at(at)));
+            let _ = black_box(pair.check_at(at).map_err(|denied| denied.wait_time_from(at)));
+        }
+    });
+    assert_eq!(made, 0);
+}
+
+#[test]
+fn a_decision_by_several_allocates_nothing() {
+    let limit = Limit::per_second(100);
+    let (gcra, bucket) = (gcra(&limit), leaky_bucket(&limit));
+    let at = Instant::now();
+    let made = allocations(|| {
+        for n in (0..5).cycle().take(1000) {
+            let _ = black_box((check_all(&[&gcra, &bucket]), check_all_at(&[&bucket, &gcra], at)));
+            let _ = black_box(check_all_n_at(&[(&gcra, n), (&bucket, 2), (&gcra, 1)], at));
+            let _ = black_box((gcra.snapshot(), bucket.restore(&bucket.snapshot())));
         }
     });
     assert_eq!(made, 0);

@@ -242,3 +242,12 @@ fn what_can_be_asked_for_at_once_conforms_at_some_time() {
         assert_eq!(meter.check_n_at(most, now), Ok(()), "{most}: {limit} by {weight}");
     }
 }
+
+#[test]
+fn the_largest_limit_has_a_status() {
+    let (meter, now) = (
+        Exponential::new(u32::MAX, Duration::from_secs(1)).expect("a limit"),
+        Instant::now(),
+    );
+    assert_eq!(meter.status_at(now).remaining(), u32::MAX);
+}

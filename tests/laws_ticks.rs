@@ -411,3 +411,48 @@ fn an_average_has_no_ticks() {
     let adjustable = Adjustable::<Exponential>::from_quota("3/s".parse().unwrap()).unwrap();
     assert!(adjustable.set_quota(quota).is_err());
 }
+
+/// A pair of limits with ticks of their own, neither a multiple of the other.
+#[cfg(feature = "dual")]
+#[test]
+fn of_two_limits_the_later_tick_is_told() {
+    use ratelimit_meter::Dual;
+    let clock = ManualClock::new();
+    let made = clock.now();
+    // The first is due at 0.5 s, and comes at 3 s; the second at 1 s, and comes at 2 s.
+    let quotas = "2/s burst 1 every 3s & 1/s burst 1 every 2s".parse().unwrap();
+    let pair = Dual::<GCRA>::from_quota(quotas).unwrap().with_clock(clock.clone());
+    assert!(pair.check().is_ok());
+    let second = Duration::from_secs(1);
+    let ns = Duration::from_nanos(1);
+    for at in [made, made + second, made + second * 2, made + second * 3 - ns] {
+        clock.set(at);
+        assert_eq!(pair.check().unwrap_err().earliest_possible(), made + second * 3);
+    }
+    clock.set(made + second * 3);
+    assert!(pair.check().is_ok());
+    assert_eq!(pair.check().unwrap_err().earliest_possible(), made + second * 6);
+    assert_eq!(pair.status().until_next(), second * 3);
+}
+
+/// What is kept over a restart is what was owed as of the tick; ticks count from when the new meter was made.
+#[test]
+fn a_restored_meter_owes_what_it_owed_and_ticks_anew() {
+    let clock = ManualClock::new();
+    let quota: Quota = "3/s burst 10 every 1s".parse().unwrap();
+    let meter = || GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
+    let (before, made, wall) = (meter(), clock.now(), std::time::SystemTime::now());
+    let ms = Duration::from_millis;
+    before.check_n(10).unwrap();
+    let snapshot = before.snapshot_at((made + ms(1500), wall));
+    clock.set(made + ms(2700));
+    let after = meter();
+    // 1.2 s later 3.6 more cells have drained.
+    after.restore_at(&snapshot, (clock.now(), wall + ms(1200))).unwrap();
+    assert_eq!(after.status().remaining(), 6);
+    let Err(NegativeMultiDecision::BatchNonConforming(7, denied)) = after.check_n(7) else {
+        panic!("six are available");
+    };
+    assert_eq!(denied.wait_time_from(clock.now()), ms(1000));
+    assert_eq!(after.status().until_rest(), ms(2000));
+}

@@ -7,6 +7,14 @@
 
 #[path = "loom/adjustable.rs"]
 mod adjustable;
+#[path = "loom/check_all.rs"]
+mod check_all;
+#[cfg(feature = "dual")]
+#[path = "loom/dual.rs"]
+mod dual;
+#[cfg(feature = "keyed")]
+#[path = "loom/keyed.rs"]
+mod keyed;
 #[path = "loom/verbs.rs"]
 mod verbs;
 

@@ -3,8 +3,16 @@
 //! `cargo test --test mutations -- --ignored --nocapture` makes each mutation in a copy of the package and expects the named test
 //! to fail there. An ordinary run checks that every mutation still has its place in the source, so that the list cannot rot.
 
+#[path = "mutations/adjustable.rs"]
+mod adjustable;
 #[path = "mutations/decisions.rs"]
 mod decisions;
+#[path = "mutations/dual.rs"]
+mod dual;
+#[path = "mutations/several.rs"]
+mod several;
+#[path = "mutations/ticks.rs"]
+mod ticks;
 #[path = "mutations/verbs.rs"]
 mod verbs;
 
@@ -36,7 +44,16 @@ use Target::{Loom, Test, Unit};
 
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    decisions::MUTATIONS.iter().chain(verbs::MUTATIONS)
+    [
+        adjustable::MUTATIONS,
+        decisions::MUTATIONS,
+        dual::MUTATIONS,
+        several::MUTATIONS,
+        ticks::MUTATIONS,
+        verbs::MUTATIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn package() -> &'static Path {
@@ -137,7 +154,7 @@ impl Bench {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .current_dir(&self.copy)
-            .args(["test", "--offline", "--target-dir"]);
+            .args(["test", "--offline", "--features", "dual", "--target-dir"]);
         cargo.env_remove("RUSTFLAGS").env("PROPTEST_FAILURE_PERSISTENCE", "off");
         match target {
             Unit => cargo.arg(&self.target).arg("--lib"),

@@ -74,3 +74,53 @@ fn a_strict_meter_counts_a_denial_by_a_clock_that_is_behind_once() {
     let counted = (meter.rate_at(time.now()) - decayed) / before * 10.0;
     assert!((counted - 1.0).abs() < 1e-6, "{counted} cells");
 }
+
+#[cfg(feature = "dual")]
+mod pairs {
+    use super::{Behind, NS};
+    use ratelimit_meter::clock::{Clock, ManualClock};
+    use ratelimit_meter::{Dual, Exponential, GCRA, Half, LeakyBucket};
+    use std::time::Duration;
+
+    type Verb<A, B> = fn(&Dual<A, B, Behind>) -> bool;
+
+    fn exactly_from_its_instant_on<A: Half, B: Half>(pair: &Dual<A, B>, is_strict: bool) {
+        let verbs: [Verb<A, B>; 6] = [
+            |pair| pair.check().is_ok(),
+            |pair| pair.check_each(1, 0).is_ok(),
+            |pair| pair.peek().is_ok(),
+            |pair| pair.peek_n(1).is_ok(),
+            |pair| pair.take(1).decision().is_ok(),
+            |pair| pair.take_each(1, 1).decision().is_ok(),
+        ];
+        for by in [0, 1, 4999, 5000].map(Duration::from_nanos) {
+            for (number, verb) in verbs.into_iter().enumerate() {
+                let time = ManualClock::new();
+                let pair = pair.clone().with_clock(Behind { time: time.clone(), by });
+                assert_eq!(pair.charge_at(12, time.now()), [0, 0]);
+                let earliest = pair.peek_at(time.now()).expect_err("a debt").earliest_possible();
+                // A strict pair that is asked too early is to be asked later.
+                if !is_strict {
+                    time.set(earliest - NS);
+                    assert!(!verb(&pair), "verb {number}, behind by {by:?}");
+                }
+                time.set(earliest);
+                assert!(verb(&pair), "verb {number}, behind by {by:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_by_a_clock_that_is_behind_is_decided_once_more() {
+        let pair = Dual::<GCRA, LeakyBucket>::from_quota("10/s & 100/s burst 10".parse().expect("two quotas"));
+        exactly_from_its_instant_on(&pair.expect("two limits"), false);
+    }
+
+    #[test]
+    fn a_strict_pair_reads_the_clock_that_is_not_behind() {
+        let average = || Exponential::new(10, Duration::from_secs(1)).expect("a limit");
+        let bucket = LeakyBucket::per_second(11).expect("a limit");
+        exactly_from_its_instant_on(&Dual::new(bucket.clone(), average().strict()), true);
+        exactly_from_its_instant_on(&Dual::new(average().strict(), bucket), true);
+    }
+}

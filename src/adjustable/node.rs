@@ -1,90 +1,101 @@
-//! The chain of limits that an adjustable meter had, each with its word, which is closed when the next takes its place.
+//! The limits that an adjustable meter has had, each with a word of its own, which is closed when the next limit takes its place.
 
-use super::pointer::{Arc, Once};
+use super::pointer::{Arc, Current, Mutex, Next};
 use crate::algorithms::Algorithm;
 use crate::cell::{Closed, Line};
-use crate::metered::Refusal;
+use crate::error::InconsistentCapacity;
 use crate::nanos::Nanos;
-use crate::rule::{Rule, Stepped};
+use crate::quota::Quota;
+use crate::rule::Rule;
+use std::sync::PoisonError;
 
-/// A limit, its word, and what came after them.
+/// A limit and its word.
 pub(super) struct Node<A> {
     pub(super) rule: Rule<A>,
-    word: Line,
-    next: Once<Arc<Self>>,
+    pub(super) word: Line,
+    /// When the limit was set.
+    since: Nanos,
+    /// The next limit, from before the word is closed until `Latest` points there.
+    next: Next<Self>,
 }
 
 impl<A: Algorithm> Node<A> {
-    pub(super) fn new(rule: Rule<A>, word: u64) -> Self {
+    pub(super) fn new(rule: Rule<A>, since: Nanos, word: u64) -> Self {
         Self {
             rule,
             word: Line::new(word),
-            next: Once::new(),
+            since,
+            next: Next::none(),
         }
     }
 
-    /// Reads the word of the limit that holds, once.
-    #[inline]
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
-        let (node, word) = self.on_open(|node| node.word.load().map(|word| (node, word)));
-        read(&node.rule, word)
-    }
-
-    /// Takes a step on the word of the limit that holds.
-    #[inline]
-    pub(super) fn step<T, R: Refusal>(
-        &self,
-        at: Nanos,
-        step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Result<T, R> {
-        self.on_open(|node| {
-            let now = node.rule.volume(at);
-            node.word.update(|word| step(&node.rule, word, now))
-        })
-    }
-
-    /// Acts on the first node from here whose word is open. There is one step to take for each change since this one was current.
-    #[inline]
-    fn on_open<'a, T>(&'a self, act: impl Fn(&'a Self) -> Result<T, Closed>) -> T {
-        let mut node = self;
-        loop {
-            match act(node) {
-                Ok(acted) => return acted,
-                Err(Closed) => node = node.successor(),
-            }
-        }
-    }
-
-    #[cold]
-    fn successor(&self) -> &Self {
-        let next = self.next.get();
-        next.expect("a word is closed after its successor was published, and `Closed` tells that both are visible")
-    }
-
-    /// Gives this node a successor with the limit `rule`, in which what is available of this one at `at` stays available, and closes
-    /// this one. Returns it, and what of a debt it cannot record.
+    /// Hands this limit's word over to the `next` and closes it; returns what of a debt the next one cannot record.
     ///
-    /// Only one thread may do this, and once. The closing is the instant of the change: what was decided on this word before is in
-    /// the word that it is made of, and what comes later finds the successor.
-    pub(super) fn succeed(&self, rule: Rule<A>, at: Nanos) -> (Arc<Self>, u64) {
-        let next = self.next.fill(Arc::new(Self::new(rule, 0)));
-        let (now, next_now) = (self.rule.volume(at), next.rule.volume(at));
-        let unrecorded = self.word.close(|word| {
+    /// The closing is the instant of the change: what was decided on this word before is in what was handed over, and what comes later
+    /// finds the next.
+    fn hand_over(&self, next: &Self) -> u64 {
+        let (now, next_now) = (self.rule.volume(next.since), next.rule.volume(next.since));
+        self.word.close(|word| {
             let algorithm = &self.rule.algorithm;
             let (word, unrecorded) = algorithm.carry(word, now, &next.rule.algorithm, next_now);
             next.word.set(word);
             unrecorded
-        });
-        (next.clone(), unrecorded)
+        })
     }
 }
 
-/// One after the other: a thread that held on to an old node may drop a chain of any length.
-impl<A> Drop for Node<A> {
-    fn drop(&mut self) {
-        let mut next = self.next.take();
-        while let Some(node) = next {
-            next = Arc::try_unwrap(node).ok().and_then(|mut node| node.next.take());
+/// The limit that holds, for all handles.
+pub(super) struct Latest<A> {
+    node: Current<Node<A>>,
+    /// Held by who changes the limit; no decision asks for it.
+    changing: Mutex<()>,
+}
+
+impl<A: Algorithm> Latest<A> {
+    pub(super) fn new(node: Arc<Node<A>>) -> Self {
+        Self {
+            node: Current::new(node),
+            changing: Mutex::new(()),
         }
+    }
+
+    pub(super) fn get(&self) -> Arc<Node<A>> {
+        self.node.get()
+    }
+
+    /// Acts on the limit whose word is open.
+    ///
+    /// Lock-free: a closed word has a next one until the pointer is past it, so that each further turn is another change of quota.
+    pub(super) fn on_open<T>(&self, act: impl Fn(&Node<A>) -> Result<T, Closed>) -> T {
+        loop {
+            let acted = self.node.with(|node| {
+                act(node).or_else(|closed| match node.next.get() {
+                    Some(next) => act(&next),
+                    None => Err(closed),
+                })
+            });
+            if let Ok(acted) = acted {
+                return acted;
+            }
+        }
+    }
+
+    /// Sets the quota as of the time that `now` tells, and returns what of a debt cannot be recorded.
+    pub(super) fn set(&self, quota: Quota, now: impl FnOnce() -> Nanos) -> Result<u64, InconsistentCapacity> {
+        // A panic while it was held would have left a limit that holds all the same.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.get();
+        if current.rule.quota == Some(quota) {
+            return Ok(0);
+        }
+        let rule = current.rule.with_quota(quota)?;
+        // Time that was credited by one limit must not be credited by another once more.
+        let next = Arc::new(Node::new(rule, now().max(current.since), 0));
+        current.next.set(Some(next.clone()));
+        let unrecorded = current.hand_over(&next);
+        self.node.set(next);
+        // Lest a handle that is never used again keeps all that come after it.
+        current.next.set(None);
+        Ok(unrecorded)
     }
 }

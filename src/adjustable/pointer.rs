@@ -1,14 +1,13 @@
-//! What a chain of nodes hangs on: the pointer to the current one, and the place for the next, each with a model for loom.
+//! Shared pointers that change, each with a model for loom.
 
 #[cfg(ratelimit_meter_loom)]
-pub(super) use self::model::{Arc, Current, Mutex, Once};
+pub(super) use self::model::{Arc, Current, Mutex, Next};
 #[cfg(not(ratelimit_meter_loom))]
-pub(super) use self::real::{Arc, Current, Mutex, Once};
+pub(super) use self::real::{Arc, Current, Mutex, Next};
 
 #[cfg(not(ratelimit_meter_loom))]
 mod real {
-    use arc_swap::ArcSwap;
-    use std::sync::OnceLock;
+    use arc_swap::{ArcSwap, ArcSwapOption};
     pub(in crate::adjustable) use std::sync::{Arc, Mutex};
 
     /// A pointer that is read without a lock and without counting.
@@ -34,24 +33,20 @@ mod real {
         }
     }
 
-    /// A place that is filled once.
-    pub(in crate::adjustable) struct Once<T>(OnceLock<T>);
+    /// A pointer to what comes next, for a while.
+    pub(in crate::adjustable) struct Next<T>(ArcSwapOption<T>);
 
-    impl<T> Once<T> {
-        pub(in crate::adjustable) const fn new() -> Self {
-            Self(OnceLock::new())
+    impl<T> Next<T> {
+        pub(in crate::adjustable) fn none() -> Self {
+            Self(ArcSwapOption::empty())
         }
 
-        pub(in crate::adjustable) fn fill(&self, value: T) -> &T {
-            self.0.get_or_init(|| value)
+        pub(in crate::adjustable) fn get(&self) -> Option<Arc<T>> {
+            self.0.load_full()
         }
 
-        pub(in crate::adjustable) fn get(&self) -> Option<&T> {
-            self.0.get()
-        }
-
-        pub(in crate::adjustable) fn take(&mut self) -> Option<T> {
-            self.0.take()
+        pub(in crate::adjustable) fn set(&self, value: Option<Arc<T>>) {
+            self.0.store(value);
         }
     }
 }
@@ -60,7 +55,7 @@ mod real {
 mod model {
     use loom::sync::atomic::{AtomicBool, Ordering};
     pub(in crate::adjustable) use loom::sync::{Arc, Mutex};
-    use std::sync::{OnceLock, PoisonError};
+    use std::sync::PoisonError;
 
     pub(in crate::adjustable) struct Current<T>(Mutex<Arc<T>>);
 
@@ -82,35 +77,32 @@ mod model {
         }
     }
 
-    /// A place that is seen to be filled by who synchronises with the filling by other means, and perhaps not before.
-    pub(in crate::adjustable) struct Once<T> {
-        value: OnceLock<T>,
-        is_filled: AtomicBool,
+    /// A pointer that orders nothing: loom does not know of its lock.
+    pub(in crate::adjustable) struct Next<T> {
+        value: std::sync::Mutex<Option<Arc<T>>>,
+        is_set: AtomicBool,
     }
 
-    impl<T> Once<T> {
-        pub(in crate::adjustable) fn new() -> Self {
+    impl<T> Next<T> {
+        pub(in crate::adjustable) fn none() -> Self {
             Self {
-                value: OnceLock::new(),
-                is_filled: AtomicBool::new(false),
+                value: std::sync::Mutex::new(None),
+                is_set: AtomicBool::new(false),
             }
         }
 
-        pub(in crate::adjustable) fn fill(&self, value: T) -> &T {
-            let value = self.value.get_or_init(|| value);
-            // ORDERING: relaxed; it is to form no edge, so that loom shows one that is missing elsewhere.
-            self.is_filled.store(true, Ordering::Relaxed);
-            value
+        pub(in crate::adjustable) fn get(&self) -> Option<Arc<T>> {
+            // ORDERING: relaxed, and so in `set`: they are to form no edge, so that loom shows one that is missing elsewhere.
+            let is_set = self.is_set.load(Ordering::Relaxed);
+            let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+            value.as_ref().filter(|_| is_set).cloned()
         }
 
-        pub(in crate::adjustable) fn get(&self) -> Option<&T> {
-            // ORDERING: relaxed; as above.
-            let is_filled = self.is_filled.load(Ordering::Relaxed);
-            self.value.get().filter(|_| is_filled)
-        }
-
-        pub(in crate::adjustable) fn take(&mut self) -> Option<T> {
-            self.value.take()
+        pub(in crate::adjustable) fn set(&self, value: Option<Arc<T>>) {
+            let is_set = value.is_some();
+            let old = std::mem::replace(&mut *self.value.lock().unwrap_or_else(PoisonError::into_inner), value);
+            self.is_set.store(is_set, Ordering::Relaxed);
+            drop(old);
         }
     }
 }

@@ -13,13 +13,14 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
     ///
     /// # Errors
     ///
-    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it tells from when on it would by the quota of now.
+    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it tells from when on it would by the
+    /// quota that is set.
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
         metered::check(self, When::Now)
     }
 
-    /// Decides one cell at `at`, and counts it if it conforms. Takes constant time.
+    /// Decides one cell at `at`, and counts it if it conforms.
     ///
     /// # Errors
     ///

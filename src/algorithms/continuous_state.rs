@@ -1,3 +1,4 @@
+use super::Kind;
 use super::decide::{Algorithm, Decide, Due};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
@@ -32,9 +33,21 @@ impl Decide for ContinuousState {
         Ok(Self { limit })
     }
 
+    fn kind(&self) -> Kind {
+        Kind::LeakyBucket
+    }
+
+    fn parameters(&self) -> (u64, u64) {
+        (self.limit.emission_interval_ns(), self.limit.tau_ns())
+    }
+
     #[inline]
     fn scale(&self) -> Scale {
         self.limit.scale()
+    }
+
+    fn last_word(&self) -> u64 {
+        self.limit.last_word()
     }
 
     #[inline]

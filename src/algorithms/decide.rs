@@ -1,3 +1,4 @@
+use super::Kind;
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
 use crate::scale::Scale;
@@ -22,6 +23,12 @@ pub trait Decide: Copy + Debug + Send + Sync {
     /// The algorithm for a quota.
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity>;
 
+    /// Which algorithm it is.
+    fn kind(&self) -> Kind;
+
+    /// T and tau in whole nanoseconds, as the standard has them: what tells limits apart that were made of no quota.
+    fn parameters(&self) -> (u64, u64);
+
     /// The same algorithm for another quota.
     fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
         Self::from_quota(quota)
@@ -29,6 +36,9 @@ pub trait Decide: Copy + Debug + Send + Sync {
 
     /// How time becomes volume.
     fn scale(&self) -> Scale;
+
+    /// The last word there is.
+    fn last_word(&self) -> u64;
 
     /// The most cells that can conform at once.
     fn max_batch(&self) -> u32;

@@ -1,3 +1,4 @@
+use super::Kind;
 use super::decide::{Algorithm, Decide, Due};
 use crate::error::InconsistentCapacity;
 use crate::nanos::Nanos;
@@ -80,11 +81,6 @@ impl ExponentialAverage {
     /// A volume as words count it.
     const fn as_word(&self, volume: u64) -> u64 {
         volume + PAST * self.period
-    }
-
-    /// The last word there is.
-    fn last_word(&self) -> u64 {
-        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
     }
 
     /// The word after so many cells, at least one unit larger, at most the last.
@@ -177,6 +173,19 @@ impl Decide for ExponentialAverage {
         })
     }
 
+    fn kind(&self) -> Kind {
+        if self.is_strict {
+            Kind::StrictExponential
+        } else {
+            Kind::Exponential
+        }
+    }
+
+    /// Of a rate at its limit.
+    fn parameters(&self) -> (u64, u64) {
+        (self.scale.nanos_at(self.interval), 0)
+    }
+
     fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
         let is_strict = self.is_strict;
         Self::from_quota(quota).map(|average| Self { is_strict, ..average })
@@ -184,6 +193,10 @@ impl Decide for ExponentialAverage {
 
     fn scale(&self) -> Scale {
         self.scale
+    }
+
+    fn last_word(&self) -> u64 {
+        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
     }
 
     fn max_batch(&self) -> u32 {
@@ -228,7 +241,7 @@ impl Decide for ExponentialAverage {
         let estimate = (estimate as u32).min(self.max_batch);
         let conform = |n: &u32| self.due(word, *n).0 <= now;
         let least = (0..=estimate).rev().find(|n| *n == 0 || conform(n)).unwrap_or(0);
-        let more = (least + 1..=self.max_batch).take_while(conform).last();
+        let more = (least..self.max_batch).map(|n| n + 1).take_while(conform).last();
         more.unwrap_or(least)
     }
 

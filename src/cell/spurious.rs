@@ -4,27 +4,29 @@ use super::Word;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
-pub(super) struct Spurious {
-    word: AtomicU64,
+pub(crate) struct Spurious<W> {
+    word: W,
     attempts: AtomicU64,
 }
 
-impl Word for Spurious {
-    fn holding(word: u64) -> Self {
+impl<W: Word> Word for Spurious<W> {
+    type Value = W::Value;
+
+    fn holding(value: W::Value) -> Self {
         Self {
-            word: AtomicU64::new(word),
+            word: W::holding(value),
             attempts: AtomicU64::new(0),
         }
     }
 
-    fn load(&self) -> u64 {
-        Word::load(&self.word)
+    fn load(&self) -> W::Value {
+        self.word.load()
     }
 
-    fn compare_exchange_weak(&self, seen: u64, new: u64) -> Result<(), u64> {
+    fn compare_exchange_weak(&self, seen: W::Value, new: W::Value) -> Result<(), W::Value> {
         // ORDERING: relaxed; a count of attempts, read by nobody else.
         if self.attempts.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
-            Word::compare_exchange_weak(&self.word, seen, new)
+            self.word.compare_exchange_weak(seen, new)
         } else {
             // The value a spurious failure reports is the current one, often `seen` itself.
             Err(self.load())

@@ -17,6 +17,8 @@ struct Counting {
 }
 
 impl Word for Counting {
+    type Value = u64;
+
     fn holding(word: u64) -> Self {
         Self {
             word: Counter::new(word),

@@ -177,7 +177,7 @@ struct Line([Slot; WIDTH]);
 enum Search {
     Present,
     Room(usize, Pair),
-    /// Somebody else's claim of this turn is all there is.
+    /// A claim of this turn, and else only live ones.
     Claim(Pair),
     Full(usize, Pair),
 }
@@ -244,7 +244,8 @@ impl Bucket {
                 let _ = self.header.intent.exchange(idle, intended(claim));
                 return Claimed::Perhaps;
             }
-            Search::Full(index, seen) if forgive => (index, seen, true),
+            // Who has moved in and is not charged yet is forgiven nothing.
+            Search::Full(index, seen) if forgive => (index, seen, tiers.is_live(seen, now)),
             Search::Full(_, nearest) if self.header.intent.load() == idle => return Claimed::Full { nearest },
             Search::Full(..) => return Claimed::Perhaps,
         };
@@ -350,8 +351,9 @@ impl Bucket {
         }
         match (room, nearest, claim) {
             (Some((index, pair)), ..) => Search::Room(index, pair),
-            (None, Some((index, pair, _)), _) => Search::Full(index, pair),
-            (None, None, Some(claim)) => Search::Claim(claim),
+            // It may be the key's own, or a slot that is free in the next turn: it must not count as somebody in the way.
+            (None, _, Some(claim)) => Search::Claim(claim),
+            (None, Some((index, pair, _)), None) => Search::Full(index, pair),
             // A slot is nobody's, a claim, at rest or not.
             (None, None, None) => Search::Present,
         }

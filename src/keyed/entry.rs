@@ -7,10 +7,11 @@ use super::{Shared, WhenFull};
 use crate::algorithms::{Algorithm, Due};
 use crate::cell::{PAUSES, pause};
 use crate::clock::Clock;
-use crate::decision::NonConformance;
-use crate::metered::{Metered, Refusal, When};
+use crate::decision::Until;
+use crate::metered::{Metered, Refusal, State, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::{Rule, Stepped};
+use core::fmt;
 
 impl<A: Algorithm> Tiers for [Rule<A>] {
     fn at_rest_from(&self, tier: u8, at: Nanos) -> u64 {
@@ -22,14 +23,23 @@ impl<A: Algorithm> Tiers for [Rule<A>] {
     }
 }
 
-/// The meter of a key, wherever it is.
-pub(super) struct Entry<'a, A, C> {
+/// The meter of one key, to be checked with others: [`KeyedMeter::of`](crate::KeyedMeter::of).
+pub struct Entry<'a, A, C> {
     shared: &'a Shared<A>,
     clock: &'a C,
     bucket: &'a Bucket,
     key: Key,
     /// By what it is decided; by what it was the last time if not said.
     tier: Option<u8>,
+}
+
+/// Does not tell the key, of which only a hash is known.
+impl<A, C> fmt::Debug for Entry<'_, A, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
@@ -88,7 +98,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     ) -> Result<T, R> {
         step(rule, word, rule.volume(at)).or_else(|refused| {
             let watermark = self.bucket.watermark();
-            if refused.denial().is_some() && at < watermark {
+            if refused.until().is_some() && at < watermark {
                 step(rule, word, rule.volume(watermark))
             } else {
                 Err(refused)
@@ -102,9 +112,9 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         found.is_some_and(|(_, pair)| self.tiers().is_live(pair, when.position(self)))
     }
 
-    fn denial_until_rested(&self, nearest: Pair) -> NonConformance {
+    fn until_rested(&self, nearest: Pair) -> Until {
         // A slot is free once it was at rest before.
-        self.rule(nearest.tier()).denial(Due(nearest.word + 1))
+        self.rule(nearest.tier()).until(Due(nearest.word + 1))
     }
 
     /// What is to be done for a key that is not there, and was not for want of room.
@@ -115,11 +125,11 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             WhenFull::Forgive => None,
             WhenFull::Deny => {
                 Tallies::count(&tallies.denied);
-                Some(Err(R::for_want_of_a_word(self.denial_until_rested(nearest), at)))
+                Some(Err(R::for_want_of_a_word(self.until_rested(nearest), at)))
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
-                Some(Ok(made))
+                Some(R::uncounted(made))
             }
         }
     }
@@ -137,6 +147,10 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
     #[inline]
     fn time_line(&self) -> &TimeLine {
         &self.rule(0).time_line
+    }
+
+    fn state(&self) -> State {
+        (core::ptr::from_ref(self.bucket).cast(), self.key.resident(0))
     }
 
     #[inline]
@@ -190,7 +204,7 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
         self.decided(self.rule(self.first_tier()), self.at_rest(), at, look)?;
         match self.bucket.nearest_if_full(self.key, at, self.tiers()) {
             Some(nearest) if self.shared.when_full == WhenFull::Deny => {
-                Err(R::for_want_of_a_word(self.denial_until_rested(nearest), at))
+                Err(R::for_want_of_a_word(self.until_rested(nearest), at))
             }
             _ => Ok(()),
         }
@@ -206,12 +220,13 @@ impl<A: Algorithm, C: Clock> Entry<'_, A, C> {
         step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
     ) -> Option<Result<T, R>> {
         let tier = self.first_tier();
-        let made = match self.decided(self.rule(tier), self.at_rest(), at, step) {
-            Ok((_, made)) => made,
-            // Refused even at rest: what changes nothing needs no slot.
-            Err(refused) => {
+        let at_rest = self.at_rest();
+        let made = match self.decided(self.rule(tier), at_rest, at, step) {
+            Ok((word, made)) if word > at_rest => made,
+            // Refused even at rest, or lowered: what changes nothing needs no slot.
+            unchanged => {
                 let found = self.bucket.find_or_know(self.key, self.tiers());
-                return found.is_none().then_some(Err(refused));
+                return found.is_none().then_some(unchanged.map(|(_, made)| made));
             }
         };
         let forgive = self.shared.when_full == WhenFull::Forgive;

@@ -26,7 +26,7 @@ use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
-use entry::Entry;
+pub use entry::Entry;
 use std::sync::Arc;
 use table::Table;
 
@@ -193,8 +193,21 @@ impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
 }
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Returns the meter of `key`, for [`check_all`](crate::check_all) beside others.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, check_all};
+    ///
+    /// let service = GCRA::from_quota("1000/s".parse::<Quota>()?)?;
+    /// let clients = KeyedMeter::<str>::with_capacity("10/s".parse::<Quota>()?, 10_000)?;
+    /// let allow = |client| check_all(&[&clients.of(client), &service]);
+    /// assert!((0..10).all(|_| allow("alice").is_ok()));
+    /// assert!(allow("alice").is_err()); // which has cost the service nothing
+    /// assert!(allow("bob").is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
-    fn entry<Q: Hash + ?Sized>(&self, key: &Q) -> Entry<'_, M::Algorithm, M::Clock>
+    pub fn of<Q: Hash + ?Sized>(&self, key: &Q) -> Entry<'_, M::Algorithm, M::Clock>
     where
         K: Borrow<Q>,
     {

@@ -21,7 +21,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check(&self.entry(key), When::Now)
+        metered::check(&self.of(key), When::Now)
     }
 
     /// Decides one cell of `key` at `at`, and counts it if it conforms.
@@ -34,7 +34,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check(&self.entry(key), When::At(at))
+        metered::check(&self.of(key), When::At(at))
     }
 
     /// Decides a batch of `n` cells of `key` now, and counts all of them if all conform.
@@ -47,7 +47,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check_n(&self.entry(key), n, When::Now)
+        metered::check_n(&self.of(key), n, When::Now)
     }
 
     /// Decides a batch of `n` cells of `key` at `at`, and counts all of them if all conform.
@@ -60,7 +60,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check_n(&self.entry(key), n, When::At(at))
+        metered::check_n(&self.of(key), n, When::At(at))
     }
 
     /// Answers what [`check`](Self::check) would, and changes nothing; it takes no slot.
@@ -72,7 +72,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::peek(&self.entry(key), When::Now)
+        metered::peek(&self.of(key), When::Now)
     }
 
     /// Answers what [`check_at`](Self::check_at) would, and changes nothing.
@@ -84,7 +84,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::peek(&self.entry(key), When::At(at))
+        metered::peek(&self.of(key), When::At(at))
     }
 
     /// Answers what [`check_n`](Self::check_n) would, and changes nothing; it takes no slot.
@@ -96,7 +96,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::peek_n(&self.entry(key), n, When::Now)
+        metered::peek_n(&self.of(key), n, When::Now)
     }
 
     /// Answers what [`check_n_at`](Self::check_n_at) would, and changes nothing.
@@ -108,7 +108,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::peek_n(&self.entry(key), n, When::At(at))
+        metered::peek_n(&self.of(key), n, When::At(at))
     }
 
     /// Decides as [`check_n`](Self::check_n), and tells the key's status after an admission or at a denial.
@@ -127,7 +127,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::take(&self.entry(key), n, When::Now)
+        metered::take(&self.of(key), n, When::Now)
     }
 
     /// Decides as [`check_n_at`](Self::check_n_at), and tells the key's status.
@@ -135,7 +135,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::take(&self.entry(key), n, When::At(at))
+        metered::take(&self.of(key), n, When::At(at))
     }
 
     /// Admits as many of `n` cells of `key` as conform now.
@@ -143,7 +143,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check_up_to(&self.entry(key), n, When::Now)
+        metered::check_up_to(&self.of(key), n, When::Now)
     }
 
     /// Admits as many of `n` cells of `key` as conform at `at`.
@@ -151,7 +151,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check_up_to(&self.entry(key), n, When::At(at))
+        metered::check_up_to(&self.of(key), n, When::At(at))
     }
 
     /// Counts `n` cells of `key` now, whether they conform or not, and returns how many could not be recorded: all of them if
@@ -174,7 +174,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::charge(&self.entry(key), n, When::Now)
+        metered::charge(&self.of(key), n, When::Now)
     }
 
     /// Counts `n` cells of `key` at `at`; see [`charge`](Self::charge).
@@ -182,7 +182,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::charge(&self.entry(key), n, When::At(at))
+        metered::charge(&self.of(key), n, When::At(at))
     }
 
     /// Gives back `n` cells of `key` now, but no more than brings its meter to rest.
@@ -190,7 +190,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::refund(&self.entry(key), n, When::Now);
+        metered::refund(&self.of(key), n, When::Now);
     }
 
     /// Gives back `n` cells of `key` at `at`; see [`refund`](Self::refund).
@@ -198,7 +198,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::refund(&self.entry(key), n, When::At(at));
+        metered::refund(&self.of(key), n, When::At(at));
     }
 
     /// Tells how the meter of `key` stands now; one that has no slot is at rest.
@@ -207,7 +207,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::status(&self.entry(key), When::Now)
+        metered::status(&self.of(key), When::Now)
     }
 
     /// Tells how the meter of `key` stands at `at`.
@@ -216,7 +216,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::status(&self.entry(key), When::At(at))
+        metered::status(&self.of(key), When::At(at))
     }
 
     /// Brings the meter of `key` to rest, whatever it owes.
@@ -224,7 +224,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::reset(&self.entry(key));
+        metered::reset(&self.of(key));
     }
 
     /// Returns whether `key` is live now: has a meter that is not at rest.
@@ -233,7 +233,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.entry(key).is_live(When::Now)
+        self.of(key).is_live(When::Now)
     }
 
     /// Returns whether `key` is live at `at`.
@@ -242,6 +242,6 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.entry(key).is_live(When::At(at))
+        self.of(key).is_live(When::At(at))
     }
 }

@@ -6,7 +6,7 @@ use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::error::InconsistentCapacity;
 use crate::meter::{GCRA, Meter, MeterKind};
-use crate::metered::{Metered, Refusal};
+use crate::metered::{Metered, Refusal, State};
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::rule::{Rule, Stepped};
@@ -71,6 +71,10 @@ impl<A: Algorithm, C: Clock> Metered for LocalMeter<Meter<A, C>> {
     #[inline]
     fn time_line(&self) -> &TimeLine {
         &self.rule.time_line
+    }
+
+    fn state(&self) -> State {
+        (core::ptr::from_ref(&self.word).cast(), 0)
     }
 
     #[inline]

@@ -83,7 +83,7 @@ impl GCRA {
             None => 0,
             Some(tat) => Some(rule.time_line.nanos_until(tat))
                 .filter(|&ns| ns <= Nanos::END.get() + t_ns + tau_ns)
-                .and_then(|ns| limit.scale().volume_of(ns))
+                .and_then(|ns| limit.scale().volume_of(ns.into()))
                 .ok_or(InconsistentCapacity::TatTooLate)?,
         };
         Ok(Self {
@@ -117,7 +117,7 @@ impl From<&mut Builder> for GCRA {
 }
 
 /// The standard's parameters and state, T and the theoretical arrival time rounded up and tau down to whole nanoseconds: a meter
-/// made of them again is never faster than this one, and owes what it owes.
+/// made of them again is never faster than this one, and owes what it owes. (Ticks are not among them: without, the same cells come one by one.)
 ///
 /// ```
 /// use ratelimit_meter::GCRA;

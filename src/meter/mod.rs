@@ -6,6 +6,7 @@ mod gcra;
 mod kind;
 mod leaky_bucket;
 mod reservation;
+mod snapshot;
 mod verbs;
 
 pub use builder::Builder;
@@ -21,7 +22,7 @@ use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
-use crate::metered::{self, Metered, Refusal, When};
+use crate::metered::{self, Metered, Refusal, State, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::rule::{Rule, Stepped};
@@ -109,7 +110,8 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// [`InconsistentCapacity::AvailableAboveBurst`] if `cells` are more than may come at once.
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, Quota, clock::ManualClock};
+    /// use ratelimit_meter::clock::{Clock, ManualClock};
+    /// use ratelimit_meter::{GCRA, Quota};
     /// use std::time::Duration;
     ///
     /// // After a restart, when what came before is not known: nothing at once.
@@ -131,6 +133,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             cell: Cell::new(word),
             clock,
         })
+    }
+
+    /// What it holds to, for a meter of more than one limit.
+    #[cfg(feature = "dual")]
+    pub(crate) fn into_limit(self) -> (A, Option<Quota>) {
+        (self.rule.algorithm, self.rule.quota)
     }
 
     /// Decides one cell at `at`, and counts it if it conforms; [`Decider`] states the laws. Takes constant time.
@@ -211,6 +219,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             let drawn = (rule.algorithm.room(word, now) / 2).min(block).max(missing);
             rule.decide(word, now, drawn).map(|(word, _)| (word, drawn))
         })
+        .map_err(|until| metered::denial(self, until))
     }
 
     /// What it goes by, and where it stands.
@@ -235,6 +244,10 @@ impl<A: Algorithm, C: Clock> Metered for Meter<A, C> {
     #[inline]
     fn time_line(&self) -> &TimeLine {
         &self.rule.time_line
+    }
+
+    fn state(&self) -> State {
+        (self.cell.address(), 0)
     }
 
     #[inline]

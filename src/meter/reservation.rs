@@ -76,7 +76,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             return Ok(reservation);
         }
         if !rule.can_conform(n) {
-            return Err(Denied::Never.batch_of(n));
+            return Err(metered::denial_of_batch(self, n, Denied::Never));
         }
         let step = self.step(at, |rule, word, now| {
             let due = rule.drained(rule.algorithm.due(word, n));
@@ -87,9 +87,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
                 rule.algorithm.decide(word, due.0.max(now), n)
             };
             word.map(|word| (word, (word, due)))
-                .map_err(|due| Denied::Until(rule.denial(due)))
+                .map_err(|due| Denied::Until(rule.until(due)))
         });
-        let (counted, due) = step.map_err(|denied| denied.batch_of(n))?;
+        let (counted, due) = step.map_err(|denied| metered::denial_of_batch(self, n, denied))?;
         reservation.counted = counted;
         if due.0 > reservation.at {
             reservation.at = due.0;

@@ -1,9 +1,11 @@
 //! How many cells per what period, validated once.
 
+mod dual;
 #[cfg(feature = "serde")]
 mod serde;
 mod text;
 
+pub use dual::DualQuota;
 pub use text::ParseQuotaError;
 
 use crate::error::InconsistentCapacity;
@@ -118,19 +120,20 @@ impl Quota {
     /// [`InconsistentCapacity::ZeroInterval`]; [`InconsistentCapacity::IntervalTooLong`] above 200 years.
     ///
     /// ```
+    /// use ratelimit_meter::clock::{Clock, ManualClock};
     /// use ratelimit_meter::{GCRA, Quota, nonzero};
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Duration;
     ///
     /// let second = Duration::from_secs(1);
     /// let quota = Quota::per_second(nonzero!(3u32)).allow_burst(nonzero!(10u32)).refill_every(second)?;
     /// assert_eq!(quota.to_string(), "3/s burst 10 every 1s");
-    /// let made = Instant::now();
-    /// let meter = GCRA::from_quota(quota)?;
-    /// assert_eq!((0..100).filter(|_| meter.check_at(made).is_ok()).count(), 10);
-    /// let denied = meter.check_at(made).unwrap_err();
-    /// assert!(denied.wait_time_from(made) >= second, "not after a third of it");
-    /// let tick = denied.earliest_possible();
-    /// assert_eq!((0..100).filter(|_| meter.check_at(tick).is_ok()).count(), 3);
+    /// let clock = ManualClock::new();
+    /// let meter = GCRA::from_quota(quota)?.with_clock(clock.clone());
+    /// assert_eq!((0..100).filter(|_| meter.check().is_ok()).count(), 10);
+    /// let denied = meter.check().unwrap_err();
+    /// assert_eq!(denied.wait_time_from(clock.now()), second); // not a third of it
+    /// clock.set(denied.earliest_possible());
+    /// assert_eq!((0..100).filter(|_| meter.check().is_ok()).count(), 3);
     /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
     /// ```
     pub fn refill_every(self, interval: Duration) -> Result<Self, InconsistentCapacity> {

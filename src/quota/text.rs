@@ -167,6 +167,15 @@ impl ParseQuotaError {
     pub const fn span(&self) -> Range<usize> {
         self.start..self.end
     }
+
+    /// The same of a text that begins so many bytes earlier.
+    pub(super) const fn later(self, by: usize) -> Self {
+        Self {
+            problem: self.problem,
+            start: self.start + by,
+            end: self.end + by,
+        }
+    }
 }
 
 impl fmt::Display for ParseQuotaError {
@@ -179,6 +188,8 @@ impl fmt::Display for ParseQuotaError {
             Problem::PeriodRange => f.write_str("expected a period of at most 200 years")?,
             Problem::Word => f.write_str("expected `burst`, `weight` or `every` and a value")?,
             Problem::Twice => f.write_str("said twice")?,
+            Problem::And => f.write_str("expected `&` and a second quota")?,
+            Problem::Third => f.write_str("expected two quotas and no third")?,
             Problem::Inconsistent(error) => error.fmt(f)?,
         }
         if self.start == self.end {
@@ -199,7 +210,7 @@ impl Error for ParseQuotaError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Problem {
+pub(super) enum Problem {
     Slash,
     Number,
     NumberRange,
@@ -207,11 +218,13 @@ enum Problem {
     PeriodRange,
     Word,
     Twice,
+    And,
+    Third,
     Inconsistent(InconsistentCapacity),
 }
 
 impl Problem {
-    const fn at(self, span: Range<usize>) -> ParseQuotaError {
+    pub(super) const fn at(self, span: Range<usize>) -> ParseQuotaError {
         ParseQuotaError {
             problem: self,
             start: span.start,

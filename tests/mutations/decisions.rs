@@ -150,7 +150,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "an empty batch is decided",
-        file: "src/metered.rs",
+        file: "src/metered/verbs.rs",
         from: "fn check_n(meter: &impl Metered, n: u32, when: When) -> Result<(), NegativeMultiDecision> {\n    if n == 0 {",
         to: "fn check_n(meter: &impl Metered, n: u32, when: When) -> Result<(), NegativeMultiDecision> {\n    if n == u32::MAX {",
         target: Test("laws_batches"),
@@ -174,9 +174,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "a denial by a clock that is behind is final",
-        file: "src/metered.rs",
-        from: "denial.is_over_at(at.later(M::Clock::LAG_NS))",
-        to: "denial.is_over_at(at)",
+        file: "src/metered/mod.rs",
+        from: "until.is_over_at(at.later(M::Clock::LAG_NS))",
+        to: "until.is_over_at(at)",
         target: Unit,
         falls: "meter::tests::a_denial_short_by_less_than_the_clock_is_behind_is_decided_once_more",
     },
@@ -231,8 +231,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "T is taken apart rounded down",
         file: "src/limit.rs",
-        from: "ns(interval_of(weight).div_ceil(u128::from(cells)))",
-        to: "ns(interval_of(weight) / u128::from(cells))",
+        from: "whole(interval_of(weight).div_ceil(u128::from(cells)))",
+        to: "whole(interval_of(weight) / u128::from(cells))",
         target: Test("parameters"),
         falls: "t_is_rounded_up_and_tau_down",
     },

@@ -38,15 +38,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "a peek takes the cells",
-        file: "src/metered.rs",
-        from: "meter.read(at, |rule, word| rule.look(word, rule.volume(at), 1))",
+        file: "src/metered/verbs.rs",
+        from: "meter.look(at, |rule, word, now| rule.look(word, now, 1))",
         to: "meter.step(at, |rule, word, now| rule.decide(word, now, 1)).map(drop)",
         target: Test("verbs"),
         falls: "peek_answers_what_check_then_does",
     },
     Mutation {
         what: "a status is told of the word before",
-        file: "src/metered.rs",
+        file: "src/metered/verbs.rs",
         from: "rule.status(new, at)",
         to: "rule.status(word, at)",
         target: Test("verbs"),

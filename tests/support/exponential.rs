@@ -82,6 +82,13 @@ impl Average {
         self.at = at;
     }
 
+    /// What has as much room at `at` of another limit, cut to all there is.
+    pub(crate) fn changed(&self, limit: u32, period: u64, at: i128) -> Average {
+        let mut average = Average::new(limit, period);
+        average.count((average.threshold - self.room(at)).max(0.0), at);
+        average
+    }
+
     /// How many cells would conform, in parts of a cell.
     pub(crate) fn room(&self, at: i128) -> f64 {
         self.threshold - self.level(at)

@@ -32,6 +32,13 @@ impl Bucket {
         }
     }
 
+    /// What has as much available at `at` of another limit, cut to its capacity. The periods must be the same, lest anything is rounded.
+    pub(crate) fn changed(&self, limit: Limit, at: i128) -> Bucket {
+        assert_eq!(limit.period, self.limit.period);
+        let available = self.limit.capacity() - self.level(at);
+        Bucket::filled(limit, limit.capacity() - available.min(limit.capacity()), at)
+    }
+
     /// The level at `at`; an instant before the last cells finds it fuller by what had not yet drained.
     pub(crate) fn level(&self, at: i128) -> i128 {
         self.last

@@ -1,6 +1,6 @@
 //! Instants as signed nanoseconds from an origin; spans longer than a `Duration` of nanoseconds are none the worse for it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
@@ -37,6 +37,13 @@ pub(crate) fn since(origin: Instant, at: Instant) -> i128 {
     } else {
         ns(at.duration_since(origin))
     }
+}
+
+/// What the wall clock says so many nanoseconds after the summer of 2026.
+pub(crate) fn wall(ns: i128) -> SystemTime {
+    let summer = UNIX_EPOCH + Duration::from_secs(1_782_000_000);
+    let span = Duration::from_nanos(u64::try_from(ns.unsigned_abs()).expect("some centuries"));
+    if ns < 0 { summer - span } else { summer + span }
 }
 
 /// The earliest instant that the platform can represent.

@@ -30,4 +30,34 @@ impl Twin {
     pub(crate) fn check_n_at(&self, n: u32, at: i128) -> Verdict {
         self.bucket.lock().decide(n, at)
     }
+
+    pub(crate) fn change(&self, limit: Limit, at: i128) {
+        let mut bucket = self.bucket.lock();
+        *bucket = bucket.changed(limit, at);
+    }
+}
+
+/// Two limits as anybody would hold them together: two levels and one lock.
+#[derive(Debug)]
+pub(crate) struct TwinPair {
+    buckets: Mutex<[Bucket; 2]>,
+}
+
+impl TwinPair {
+    pub(crate) fn new(limits: [Limit; 2]) -> TwinPair {
+        TwinPair {
+            buckets: Mutex::new(limits.map(Bucket::new)),
+        }
+    }
+
+    /// What each limit says to its cells, which both take if both conform.
+    pub(crate) fn check_each_at(&self, n: [u32; 2], at: i128) -> [Verdict; 2] {
+        let mut buckets = self.buckets.lock();
+        let said = [buckets[0].judge(n[0], at), buckets[1].judge(n[1], at)];
+        if said == [Verdict::Conforms; 2] {
+            buckets[0].take(n[0], at);
+            buckets[1].take(n[1], at);
+        }
+        said
+    }
 }

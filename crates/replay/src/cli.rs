@@ -34,7 +34,8 @@ pub struct Cli {
     /// A limit to try, like `10/s` or `100/min burst 20`; more than one are compared
     ///
     /// As CELLS/PERIOD, then `burst N` and `weight N` if they are not the cells and 1. A period is a unit
-    /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. With `every PERIOD` cells come in ticks.
+    /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. With
+    /// `every PERIOD` cells come in ticks. Two with an & between, like `10/s & 1000/h`, are decided as one: what either refuses counts in neither.
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 
@@ -134,6 +135,8 @@ Examples:
       meter-replay --limit 10/s access.log.1 access.log.2.gz
   Which of three? A burst lets people open pages, the rate holds crawlers
       meter-replay --limit 2/s --limit \"2/s burst 20\" --limit \"10/s burst 200\" access.log
+  Ten a second, and no more than a thousand an hour
+      meter-replay --limit \"10/s & 1000/h\" access.log
   One limit for the whole server, or for each path
       meter-replay --limit 500/s --by all access.log
       meter-replay --limit 50/s --by path access.log

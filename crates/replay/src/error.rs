@@ -6,6 +6,7 @@ use ratelimit_meter::algorithms::InconsistentCapacity;
 
 use crate::bad::Quoted;
 use crate::by::By;
+use crate::limit::Quotas;
 
 /// Why there is no report. Each is told in one line.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +160,7 @@ pub enum Error {
         /// The key.
         key: String,
         /// The limit.
-        limit: ratelimit_meter::Quota,
+        limit: Quotas,
     },
     /// In the order given, a key's traffic reaches farther than a meter can measure.
     #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]

@@ -1,11 +1,15 @@
 //! A limit to try: its text, and meters made of it.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Instant;
 
 use clap::ValueEnum;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, NegativeMultiDecision, Quota};
+use ratelimit_meter::{
+    Dual, DualQuota, Exponential, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, ParseQuotaError, Quota,
+};
 
 use crate::Error;
 
@@ -39,28 +43,76 @@ impl Algorithm {
     }
 }
 
+/// What a limit holds to: one quota, or two of which both must admit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quotas {
+    /// As `100/min burst 20`.
+    One(Quota),
+    /// As `10/s & 1000/h`.
+    Two(DualQuota),
+}
+
+impl From<Quota> for Quotas {
+    fn from(quota: Quota) -> Self {
+        Self::One(quota)
+    }
+}
+
+impl From<DualQuota> for Quotas {
+    fn from(quotas: DualQuota) -> Self {
+        Self::Two(quotas)
+    }
+}
+
+/// As `--limit` takes it.
+impl fmt::Display for Quotas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(quota) => quota.fmt(f),
+            Self::Two(quotas) => quotas.fmt(f),
+        }
+    }
+}
+
+/// One quota, or two where an `&` stands.
+impl FromStr for Quotas {
+    type Err = ParseQuotaError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('&') {
+            text.parse().map(Self::Two)
+        } else {
+            text.parse().map(Self::One)
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Prototype {
     Gcra(GCRA),
     LeakyBucket(LeakyBucket),
     Exponential(Exponential),
+    TwoGcra(Dual<GCRA>),
+    TwoLeakyBuckets(Dual<LeakyBucket>),
+    TwoExponentials(Dual<Exponential>),
 }
 
 /// A limit to try.
 #[derive(Debug, Clone)]
 pub struct Limit {
-    quota: Quota,
+    quotas: Quotas,
+    algorithm: Algorithm,
     prototype: Prototype,
 }
 
 impl Limit {
-    /// Reads a limit such as `10/s` or `100/min burst 20`.
+    /// Reads a limit such as `10/s`, `100/min burst 20` or `10/s & 1000/h`.
     ///
     /// # Errors
     ///
     /// [`Error::BadLimit`] with the bad part, [`Error::InconsistentLimit`] if no meter has such numbers.
     pub fn parse(text: &str, algorithm: Algorithm) -> Result<Self, Error> {
-        let quota = text.parse::<Quota>().map_err(|reason| {
+        let quotas = text.parse::<Quotas>().map_err(|reason| {
             let span = reason.span();
             let bad = text.get(span.clone()).unwrap_or_default();
             let behind = text.get(span.end..).unwrap_or_default().trim();
@@ -75,30 +127,38 @@ impl Limit {
                 place,
             }
         })?;
-        Self::new(quota, algorithm).map_err(|source| Error::InconsistentLimit {
+        Self::new(quotas, algorithm).map_err(|source| Error::InconsistentLimit {
             text: text.to_owned(),
             source,
         })
     }
 
-    /// The limit of a quota.
+    /// The limit of a quota, or of two.
     ///
     /// # Errors
     ///
     /// [`InconsistentCapacity`] if no meter has such numbers.
-    pub fn new(quota: Quota, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
-        let prototype = match algorithm {
-            Algorithm::Gcra => Prototype::Gcra(GCRA::from_quota(quota)?),
-            Algorithm::LeakyBucket => Prototype::LeakyBucket(LeakyBucket::from_quota(quota)?),
-            Algorithm::Exponential => Prototype::Exponential(Exponential::from_quota(quota)?),
+    pub fn new(quotas: impl Into<Quotas>, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
+        let quotas = quotas.into();
+        let prototype = match (quotas, algorithm) {
+            (Quotas::One(quota), Algorithm::Gcra) => Prototype::Gcra(GCRA::from_quota(quota)?),
+            (Quotas::One(quota), Algorithm::LeakyBucket) => Prototype::LeakyBucket(LeakyBucket::from_quota(quota)?),
+            (Quotas::One(quota), Algorithm::Exponential) => Prototype::Exponential(Exponential::from_quota(quota)?),
+            (Quotas::Two(quotas), Algorithm::Gcra) => Prototype::TwoGcra(Dual::from_quota(quotas)?),
+            (Quotas::Two(quotas), Algorithm::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
+            (Quotas::Two(quotas), Algorithm::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
         };
-        Ok(Self { quota, prototype })
+        Ok(Self {
+            quotas,
+            algorithm,
+            prototype,
+        })
     }
 
     /// What is metered.
     #[must_use]
-    pub fn quota(&self) -> Quota {
-        self.quota
+    pub fn quotas(&self) -> Quotas {
+        self.quotas
     }
 
     /// A meter at rest, of its own.
@@ -107,13 +167,19 @@ impl Limit {
             Prototype::Gcra(meter) => Meter::Gcra(meter.with_clock(clock.clone())),
             Prototype::LeakyBucket(meter) => Meter::LeakyBucket(meter.with_clock(clock.clone())),
             Prototype::Exponential(meter) => Meter::Exponential(meter.with_clock(clock.clone())),
+            Prototype::TwoGcra(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
+            Prototype::TwoLeakyBuckets(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
+            Prototype::TwoExponentials(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
         }
     }
 
-    /// The latest tick of the traffic's time at `time` or before, as if ticks were counted from 1970: all keys have the same, and every
-    /// day has. Without ticks that is `time` itself.
+    /// The latest tick of the traffic's time at `time` or before, of both limits if there are two, as if ticks were counted from 1970: all
+    /// keys have the same, and every day has. Without ticks that is `time` itself.
     pub(crate) fn tick_by(&self, time: i64) -> i64 {
-        let interval = self.quota.refill_interval().map_or(1, |interval| interval.as_nanos());
+        let interval = match self.quotas {
+            Quotas::One(quota) => interval_ns(quota),
+            Quotas::Two(quotas) => common_multiple(interval_ns(quotas.first()), interval_ns(quotas.second())),
+        };
         let since = i128::from(time).rem_euclid(i128::try_from(interval).unwrap_or(i128::MAX));
         time.saturating_sub(i64::try_from(since).unwrap_or(i64::MAX))
     }
@@ -121,17 +187,36 @@ impl Limit {
     /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds, and then the next tick; of an
     /// average, forty periods, which leave 4e-18 of it.
     pub(crate) fn time_to_rest_ns(&self) -> u64 {
-        let period_ns = self.quota.period().as_nanos();
-        if let Prototype::Exponential(_) = self.prototype {
+        match self.quotas {
+            Quotas::One(quota) => self.time_of(quota),
+            Quotas::Two(quotas) => self.time_of(quotas.first()).max(self.time_of(quotas.second())),
+        }
+    }
+
+    fn time_of(&self, quota: Quota) -> u64 {
+        let period_ns = quota.period().as_nanos();
+        if self.algorithm == Algorithm::Exponential {
             return u64::try_from(period_ns.saturating_mul(40)).unwrap_or(u64::MAX);
         }
-        let volume = period_ns.saturating_mul(u128::from(self.quota.burst().get()));
-        let interval = self.quota.refill_interval().map_or(1, |interval| interval.as_nanos());
-        let ns = volume
-            .div_ceil(u128::from(self.quota.cells().get()))
-            .saturating_add(interval);
+        let volume = period_ns.saturating_mul(u128::from(quota.burst().get()));
+        let ns = volume.div_ceil(u128::from(quota.cells().get()));
+        let ns = ns.saturating_add(interval_ns(quota));
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
+}
+
+/// The time from tick to tick, or that between nanoseconds.
+fn interval_ns(quota: Quota) -> u128 {
+    quota.refill_interval().map_or(1, |interval| interval.as_nanos())
+}
+
+/// The least common multiple of two intervals of at most 200 years.
+fn common_multiple(one: u128, other: u128) -> u128 {
+    let (mut divisor, mut rest) = (one, other);
+    while rest != 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    one / divisor * other
 }
 
 /// A meter of any algorithm.
@@ -139,6 +224,8 @@ pub(crate) enum Meter {
     Gcra(GCRA<ManualClock>),
     LeakyBucket(LeakyBucket<ManualClock>),
     Exponential(Exponential<ManualClock>),
+    /// Two in one, apart since it is several times as large.
+    Two(Box<dyn MultiDecider>),
 }
 
 impl Meter {
@@ -148,6 +235,7 @@ impl Meter {
             Self::Gcra(meter) => meter.check_n_at(n, at),
             Self::LeakyBucket(meter) => meter.check_n_at(n, at),
             Self::Exponential(meter) => meter.check_n_at(n, at),
+            Self::Two(pair) => pair.check_n_at(n, at),
         }
     }
 }

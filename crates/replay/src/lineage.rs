@@ -167,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_is_kept_until_both_of_its_limits_are_at_rest() {
+        let verdicts = verdicts("1/s & 1/5475d", false, &[0, 11 * YEAR, 16 * YEAR, 19 * YEAR]);
+        let denied = verdicts
+            .iter()
+            .map(|verdict| matches!(verdict, Some(Verdict::Denied(_))));
+        assert_eq!(denied.collect::<Vec<_>>(), [false, true, false, true], "{verdicts:?}");
+    }
+
+    #[test]
     fn traffic_without_a_rest_is_measured_for_twenty_years() {
         let times: Vec<i64> = (0..=21).map(|year| year * YEAR).collect();
         let verdicts = verdicts("1/2000d", false, &times);

@@ -3,13 +3,11 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use ratelimit_meter::Quota;
-
 use crate::event::{Event, KeyId, Keys};
-use crate::limit::Limit;
+use crate::limit::{Limit, Quotas};
 use crate::lineage::{Lineage, Maker, Verdict};
 use crate::series::{Series, Timeline};
-use crate::suggest::{Suggester, Suggestion};
+use crate::suggest::{Reason, Suggester, Suggestion};
 use crate::trace::Order;
 use crate::{Error, text};
 
@@ -17,7 +15,7 @@ use crate::{Error, text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The limit.
-    pub limit: Quota,
+    pub limit: Quotas,
     /// Cells asked.
     pub asked: u128,
     /// Cells admitted.
@@ -105,7 +103,7 @@ impl Replay {
         self.asked[key] += u128::from(event.cost);
         for candidate in &mut self.candidates {
             if !candidate.take(event) {
-                let limit = candidate.maker.limit().quota();
+                let limit = candidate.maker.limit().quotas();
                 return Err(self.too_long(keys.name(event.key), limit));
             }
         }
@@ -113,7 +111,7 @@ impl Replay {
     }
 
     #[cold]
-    fn too_long(&self, name: &[u8], limit: Quota) -> Error {
+    fn too_long(&self, name: &[u8], limit: Quotas) -> Error {
         let key = if self.settings.anonymise {
             "one key".to_owned()
         } else {
@@ -138,8 +136,25 @@ struct Candidate {
     maker: Maker,
     admitted: u128,
     seats: Vec<Seat>,
-    suggester: Option<Suggester>,
+    search: Search,
     series: Series,
+}
+
+/// What is done to find out what would have denied nobody.
+enum Search {
+    NotAsked,
+    Vain(Reason),
+    On(Suggester),
+}
+
+impl Search {
+    fn found(&self) -> Option<Suggestion> {
+        match self {
+            Self::NotAsked => None,
+            Self::Vain(reason) => Some(Suggestion::none(*reason)),
+            Self::On(suggester) => Some(suggester.finish()),
+        }
+    }
 }
 
 /// How a key fares under a limit.
@@ -158,7 +173,11 @@ impl Candidate {
             maker: Maker::new(limit.clone(), may_go_back),
             admitted: 0,
             seats: Vec::new(),
-            suggester: settings.suggest.then(|| Suggester::new(limit.quota())),
+            search: match limit.quotas() {
+                _ if !settings.suggest => Search::NotAsked,
+                Quotas::One(quota) => Search::On(Suggester::new(quota)),
+                Quotas::Two(_) => Search::Vain(Reason::TwoLimits),
+            },
             series: Series::new(may_go_back),
         }
     }
@@ -178,7 +197,7 @@ impl Candidate {
         let verdict = lineage.check(&self.maker, event.time, event.cost);
         self.series
             .push(event.time, event.cost, verdict == Some(Verdict::Admitted));
-        if let Some(suggester) = &mut self.suggester {
+        if let Search::On(suggester) = &mut self.search {
             suggester.push(event);
         }
         match verdict {
@@ -213,14 +232,14 @@ impl Candidate {
         // By name at last, as the numbers of keys depend on the order of the files.
         hit.sort_by_key(|hit| (Reverse(hit.denied), Reverse(hit.longest_wait), keys.name(hit.key)));
         let mut outcome = Outcome {
-            limit: self.maker.limit().quota(),
+            limit: self.maker.limit().quotas(),
             asked: asked.iter().sum(),
             admitted: self.admitted,
             denied: hit.iter().map(|key| key.denied).sum(),
             never: hit.iter().map(|key| key.never).sum(),
             keys_denied: hit.len(),
             hardest_hit: hit,
-            suggestion: self.suggester.as_ref().map(Suggester::finish),
+            suggestion: self.search.found(),
             timeline: self.series.finish(),
         };
         outcome.hardest_hit.truncate(top);

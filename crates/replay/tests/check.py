@@ -4,7 +4,7 @@
 Shares nothing with it: own parsers, and a token bucket straight from the textbook, in exact integers. A
 bucket of B units drains at C units per period P; a request for n cells of weight w is admitted if the level
 plus n*w is at most B. To stay with integers, levels are counted in units times P: in dt nanoseconds,
-dt * C of that drain.
+dt * C of that drain. Of two limits with an & between, both must admit, or neither takes anything.
 
     check.py --limit "100/min burst 20" [--limit ...] [--by ip|host|path|status|all|COLUMN] [--cost COLUMN]
              [--ipv6-prefix N] [--order sort|as-is] FILE...
@@ -192,26 +192,27 @@ def events_of(path, options):
     return list(log(lines, options) if is_log(lines[:500]) else records(lines, options))
 
 
-def replay(limit, events):
-    match = LIMIT.fullmatch(limit)
-    cells = int(match[1])
-    period = int(match[2] or 1) * UNITS[match[3]]
-    burst = int(match[4] or cells)
-    weight = int(match[5] or 1)
-    levels = {}
+def replay(limits, events):
+    limits = [LIMIT.fullmatch(limit.strip()) for limit in limits.split("&")]
+    cells = [int(match[1]) for match in limits]
+    periods = [int(match[2] or 1) * UNITS[match[3]] for match in limits]
+    bursts = [int(match[4] or match[1]) for match in limits]
+    weights = [int(match[5] or 1) for match in limits]
+    every = range(len(limits))
+    states = {}
     admitted = denied = 0
     keys_denied = set()
     for now, key, count in events:
-        level, last = levels.get(key, (0, now))
-        level = max(0, level - (now - last) * cells)
-        volume = count * weight * period
-        if count == 0 or level + volume <= burst * period:
-            level += volume
+        levels, last = states.get(key, ([0 for _ in every], now))
+        levels = [max(0, levels[i] - (now - last) * cells[i]) for i in every]
+        filled = [levels[i] + count * weights[i] * periods[i] for i in every]
+        if count == 0 or all(filled[i] <= bursts[i] * periods[i] for i in every):
+            levels = filled
             admitted += count
         else:
             denied += count
             keys_denied.add(key)
-        levels[key] = (level, now)
+        states[key] = (levels, now)
     return admitted + denied, admitted, denied, len(keys_denied)
 
 

@@ -47,6 +47,68 @@ fn the_exponential_average_takes_no_burst_and_tells_no_least_limit() {
 }
 
 #[test]
+fn two_limits_are_one_in_every_output() {
+    // Ten at once, ten a second; thirty an hour. The fourth second's are all too many for the second limit.
+    let log: String = (0..6)
+        .flat_map(|second| (0..12).map(move |_| log_line("192.0.2.1", second)))
+        .collect();
+    let log = file("two-limits.log", log);
+    let limit = "10/s & 30/h";
+    let (chart, page) = (file("two-limits.svg", ""), file("two-limits.html", ""));
+    for (algorithm, name) in [("gcra", "gcra"), ("leaky-bucket", "leaky bucket")] {
+        let table = report(&[
+            "--limit",
+            limit,
+            "--algorithm",
+            algorithm,
+            "--chart",
+            &chart,
+            "--report",
+            &page,
+            &log,
+        ]);
+        let expected = format!(
+            "
+{name}, a meter for each of 1 key (by ip)
+order: sort, no line goes back in time
+
+  limit        cells asked  admitted  denied  denied %  keys denied
+  10/s & 30/h           72        30      42     58.3%       1 of 1
+
+What would have denied nobody:
+  limit        least burst at its rate  least rate at its burst
+  10/s & 30/h     not told: two limits     not told: two limits
+
+Hardest hit by 10/s & 30/h:
+  key        cells asked  denied  denied %  longest wait
+  192.0.2.1           72      42     58.3%"
+        );
+        assert!(table.contains(&expected), "{table}");
+        let [chart, page] = [&chart, &page].map(|path| std::fs::read_to_string(path).expect("it is written"));
+        assert!(chart.contains("10/s &amp; 30/h"), "{chart}");
+        assert!(
+            page.contains("10/s &amp; 30/h") && page.contains("not told: two limits"),
+            "{page}"
+        );
+        let json = report(&["--limit", limit, "--algorithm", algorithm, "--format", "json", &log]);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let told = &json["limits"][0];
+        assert_eq!(told["limit"]["text"], limit);
+        assert_eq!(told["limit"]["cells"], serde_json::Value::Null);
+        assert_eq!(told["limit"]["each"][0]["cells"], 10);
+        assert_eq!(told["limit"]["each"][1]["text"], "30/h");
+        assert_eq!((&told["admitted"], &told["denied"]), (&30.into(), &42.into()));
+        assert_eq!(told["least_burst"]["reason"], "two-limits");
+    }
+    let average = report(&["--limit", limit, "--algorithm", "exponential", &log]);
+    assert!(
+        average.contains("  10/s & 30/h           72        30      42"),
+        "{average}"
+    );
+    assert!(!average.contains("What would have denied nobody"), "{average}");
+}
+
+#[test]
 fn asked_is_admitted_and_denied_together() {
     let demo = report(&[
         "--demo",
@@ -120,6 +182,12 @@ fn what_is_missing_or_bad_is_told_in_one_line() {
         (&["--limit", "0/s", "--demo"], "`0`"),
         (&["--limit", "1/s weight 2", "--demo"], "weight 2"),
         (&["--limit", "10/s", "--limit", "1/201000d", "--demo"], "200"),
+        (&["--limit", "10/s & 5/y", "--demo"], "at `y`"),
+        (&["--limit", "10/s &", "--demo"], "at its end"),
+        (
+            &["--limit", "10/s & 5/h & 1/d", "--demo"],
+            "at `&`: expected two quotas and no third",
+        ),
     ];
     for (arguments, expected) in table {
         let complaint = complaint(arguments);

@@ -62,7 +62,7 @@ fn check(limits: &[&str], options: &[&str], files: impl IntoIterator<Item = Path
     expected
 }
 
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 9] = [
     "1/s",
     "100/min burst 20",
     "10/s",
@@ -70,6 +70,8 @@ const LIMITS: [&str; 7] = [
     "7/13s burst 3",
     "1000/d burst 50 weight 2",
     "1/h",
+    "2/s burst 20 & 600/h",
+    "1000/d burst 50 weight 2 & 7/13s burst 3",
 ];
 
 fn erddap(folder: &Path) -> Vec<PathBuf> {
@@ -99,7 +101,7 @@ fn tab_separated_text_agrees() {
         assert!(table.contains("\t30969\t") && table.ends_with("bad\t0\n"), "{table}");
     }
     check(
-        &["100000/min", "2000/s burst 5000000"],
+        &["100000/min", "2000/s burst 5000000", "100000/min & 1000000/h"],
         &["--by", "host", "--cost", "bytes"],
         [file],
     );

@@ -3,7 +3,7 @@
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
 use core::num::NonZeroU32;
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota};
+use ratelimit_meter::{Adjustable, Dual, DualQuota, Exponential, GCRA, LeakyBucket, Quota};
 use std::time::Duration;
 
 pub(super) const PACKAGE: Option<Package> = Some(("ratelimit_meter", "6"));
@@ -17,6 +17,11 @@ pub(super) fn quota(limit: Limit) -> Quota {
 /// An average has no burst of its own: the same rate over as long as it takes the burst.
 fn average(limit: Limit) -> Quota {
     Quota::new(limit.burst, limit.interval * limit.burst.get()).expect("both limits are within a quota's")
+}
+
+/// The same limit twice, so that both halves have to be looked at for either answer.
+fn twice(limit: Limit) -> DualQuota {
+    DualQuota::new(quota(limit), quota(limit))
 }
 
 macro_rules! meter {
@@ -54,6 +59,46 @@ meter!(Bucket, LeakyBucket, "LeakyBucket", quota, |meter: &LeakyBucket| meter
 meter!(Average, Exponential, "Exponential", average, |meter: &Exponential| {
     meter.check().is_ok()
 });
+meter!(
+    AdjustableGcra,
+    Adjustable<GCRA>,
+    "GCRA, adjustable",
+    quota,
+    |meter: &Adjustable<GCRA>| meter.check().is_ok()
+);
+
+/// Handles from before the quota was set.
+pub(super) struct Adjusted;
+
+impl Contender for Adjusted {
+    const NAME: &'static str = "GCRA, adjusted";
+    const KIND: Kind = Kind::Ours;
+    const PACKAGE: Option<Package> = PACKAGE;
+    type Handle = Adjustable<GCRA>;
+
+    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+        let slower = Limit {
+            interval: limit.interval * 2,
+            ..limit
+        };
+        let handles = AdjustableGcra::handles(slower, threads);
+        handles[0]
+            .set_quota(quota(limit))
+            .expect("both limits are within a meter's");
+        handles
+    }
+
+    #[inline]
+    fn check(meter: &mut Self::Handle) -> bool {
+        meter.check().is_ok()
+    }
+
+    const CHECK_AT: Option<CheckAt<Self::Handle>> = Some(|meter, at| meter.check_at(at).is_ok());
+}
+
+meter!(Pair, Dual, "Dual of two GCRA", twice, |pair: &Dual| pair
+    .check()
+    .is_ok());
 
 macro_rules! verb {
     ($contender:ident, $name:literal, $check:expr) => {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use ratelimit_meter::Quota;
 
 use super::{Report, words};
+use crate::limit::Quotas;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::{Minute, Timeline};
 use crate::suggest::{Answer, Reason};
@@ -80,12 +81,13 @@ struct Candidate {
 #[derive(Serialize)]
 struct Limit {
     text: String,
-    cells: u32,
-    period_ns: u128,
-    burst: u32,
-    weight: u32,
+    cells: Option<u32>,
+    period_ns: Option<u128>,
+    burst: Option<u32>,
+    weight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refill_interval_ns: Option<u128>,
+    each: Option<Vec<Limit>>,
 }
 
 #[derive(Serialize)]
@@ -164,7 +166,7 @@ impl<'a> Document<'a> {
 fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     let suggestion = outcome.suggestion;
     Candidate {
-        limit: limit(outcome.limit),
+        limit: limits(outcome.limit),
         asked: outcome.asked,
         admitted: outcome.admitted,
         denied: outcome.denied,
@@ -178,14 +180,29 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     }
 }
 
+fn limits(quotas: Quotas) -> Limit {
+    match quotas {
+        Quotas::One(quota) => limit(quota),
+        Quotas::Two(pair) => Limit {
+            text: pair.to_string(),
+            cells: None,
+            period_ns: None,
+            burst: None,
+            weight: None,
+            each: Some(vec![limit(pair.first()), limit(pair.second())]),
+        },
+    }
+}
+
 fn limit(quota: Quota) -> Limit {
     Limit {
         text: quota.to_string(),
-        cells: quota.cells().get(),
-        period_ns: quota.period().as_nanos(),
-        burst: quota.burst().get(),
-        weight: quota.weight().get(),
+        cells: Some(quota.cells().get()),
+        period_ns: Some(quota.period().as_nanos()),
+        burst: Some(quota.burst().get()),
+        weight: Some(quota.weight().get()),
         refill_interval_ns: quota.refill_interval().map(|interval| interval.as_nanos()),
+        each: None,
     }
 }
 
@@ -203,6 +220,7 @@ fn least(answer: Answer) -> Least {
         Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
         Answer::None(Reason::BackInTime) => ("back-in-time", None),
         Answer::None(Reason::Ticks) => ("ticks", None),
+        Answer::None(Reason::TwoLimits) => ("two-limits", None),
     };
     Least {
         limit: None,

@@ -56,7 +56,7 @@ fn outcome(limit: &str, ids: &[KeyId]) -> Outcome {
         longest_wait: Duration::from_millis(1_500),
     };
     Outcome {
-        limit: quota(limit),
+        limit: limit.parse().expect("a good limit"),
         asked: 6_000,
         admitted: 4_500,
         denied: 1_500,
@@ -131,10 +131,10 @@ fn json_says_everything_in_its_schema() {
         },
         "limits": [
             {
-                "limit": { "text": "10/s", "cells": 10, "period_ns": 1_000_000_000, "burst": 10, "weight": 1 },
+                "limit": { "text": "10/s", "cells": 10, "period_ns": 1_000_000_000, "burst": 10, "weight": 1, "each": null },
                 "asked": 6000, "admitted": 4500, "denied": 1500, "too_large": 2, "keys_denied": 2,
                 "least_burst": {
-                    "limit": { "text": "10/s burst 40", "cells": 10, "period_ns": 1_000_000_000, "burst": 40, "weight": 1 },
+                    "limit": { "text": "10/s burst 40", "cells": 10, "period_ns": 1_000_000_000, "burst": 40, "weight": 1, "each": null },
                     "reason": null, "at_once": null
                 },
                 "least_rate": { "limit": null, "reason": "at-once", "at_once": 40 },
@@ -146,7 +146,7 @@ fn json_says_everything_in_its_schema() {
                 "series": { "start": "2024-05-20T12:00:00Z", "width_ns": 1_000_000, "admitted": [1, 0, 0, 0], "denied": [0, 0, 0, 2] }
             },
             {
-                "limit": { "text": "100/min burst 20 weight 2", "cells": 100, "period_ns": 60_000_000_000_u64, "burst": 20, "weight": 2 },
+                "limit": { "text": "100/min burst 20 weight 2", "cells": 100, "period_ns": 60_000_000_000_u64, "burst": 20, "weight": 2, "each": null },
                 "asked": 6000, "admitted": 4500, "denied": 1500, "too_large": 2, "keys_denied": 0,
                 "least_burst": null, "least_rate": null, "worst_minute": null, "hardest_hit": [],
                 "series": { "start": null, "width_ns": 1_000_000, "admitted": [], "denied": [] }
@@ -201,15 +201,13 @@ order: sort, 1 line goes back in time, by up to 2 s; lines skipped as bad: 3
 fn a_table_fits_a_terminal_whatever_its_numbers() {
     let (keys, ids) = keys(&HOSTILE);
     for large in [1, 1_000_000_000_000, u64::MAX.into(), u128::MAX] {
-        let mut outcomes = [outcome(
-            "4294967295/6311519999999999999ns burst 4294967294 weight 4294967293",
-            &ids,
-        )];
+        let widest = "4294967295/6311519999999999999ns burst 4294967294 weight 4294967293";
+        let mut outcomes = [outcome(widest, &ids)];
         outcomes[0].asked = large;
         outcomes[0].denied = large;
         outcomes[0].hardest_hit.iter_mut().for_each(|hit| hit.denied = large);
         outcomes[0].suggestion = Some(Suggestion {
-            burst: Answer::Quota(outcomes[0].limit),
+            burst: Answer::Quota(quota(widest)),
             rate: Answer::None(Reason::RestTooLong),
         });
         let mut report = report(&keys, &outcomes);

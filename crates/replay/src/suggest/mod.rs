@@ -28,6 +28,17 @@ pub struct Suggestion {
     pub rate: Answer,
 }
 
+impl Suggestion {
+    /// Neither is told, for this reason.
+    #[must_use]
+    pub const fn none(reason: Reason) -> Self {
+        Self {
+            burst: Answer::None(reason),
+            rate: Answer::None(reason),
+        }
+    }
+}
+
 /// A limit that would have denied nobody, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -51,6 +62,8 @@ pub enum Reason {
     BackInTime,
     /// Cells come in ticks: what is sought here is that of limits whose cells come one by one.
     Ticks,
+    /// It is two limits, of which either could give way.
+    TwoLimits,
 }
 
 /// Watches the traffic that a limit meets, to tell what would have denied nobody.

@@ -1,0 +1,199 @@
+//! Two limits on one subject, decided together.
+
+mod cell;
+mod check;
+mod decision;
+mod half;
+mod pair;
+mod status;
+mod verbs;
+
+pub use decision::{DualNonConformance, NegativeDualDecision, RefusedBy};
+pub use half::Half;
+pub use status::{DualStatus, DualTaken};
+
+use crate::algorithms::Algorithm;
+use crate::clock::{Clock, DefaultClock};
+use crate::error::InconsistentCapacity;
+use crate::meter::GCRA;
+use crate::quota::DualQuota;
+use crate::rule::Rule;
+use cell::PairCell;
+use core::fmt;
+use half::Limit;
+use pair::Pair;
+
+/// Two limits on one subject, decided together: both admit and both count, or neither counts.
+///
+/// For 10 a second and 1000 an hour, for a peak and a sustained rate, for packets and bytes
+/// ([`check_each`](Self::check_each)). Two meters asked one after the other would spend cells of the first on what the second refuses,
+/// or let two threads each take the other's half.
+///
+/// The halves are named as meters, [`GCRA`] twice unless said otherwise; `Dual<Exponential>` has two of that kind. It is a handle like
+/// [`Meter`](crate::Meter): clones share one state.
+///
+/// ```
+/// use ratelimit_meter::{Dual, GCRA, RefusedBy};
+/// use std::time::{Duration, Instant};
+///
+/// let limits = Dual::<GCRA>::from_quota("10/s & 1000/h".parse()?)?;
+/// let now = Instant::now();
+/// assert!((0..10).all(|_| limits.check_at(now).is_ok()));
+/// let denied = limits.check_at(now).unwrap_err();
+/// assert_eq!(denied.refused_by(), RefusedBy::First);
+/// assert_eq!(denied.wait_time_from(now), Duration::from_millis(100));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Laws
+///
+/// [`Decider`](crate::Decider)'s and [`MultiDecider`](crate::MultiDecider)'s, of which each half keeps 1, 2 and 8 (or those that
+/// [`Exponential`](crate::Exponential) has instead), and
+///
+/// - in place of 3: cells are admitted exactly when both limits would admit them, had each alone seen the same history;
+/// - 4 for the later of the two instants: then the pair conforms, and a nanosecond before it does not;
+/// - in place of 10: both words are one atomic of 128 bits, and there is no other mutable state.
+///
+/// A limit of which no cells are asked is neither asked nor changed.
+///
+/// A strict half ([`Exponential::strict`](crate::Exponential::strict)) counts what is asked of it whichever limit refuses it, as that
+/// meter would if it was asked the same alone. So such a denial writes and moves the instant it tells; a half that is not strict is left
+/// as it was. What can never conform is not counted.
+///
+/// # Progress and ordering
+///
+/// Lock-free where [`is_lock_free`](Dual::is_lock_free) says so: x86-64 (but for the first of them), aarch64, and more; found
+/// out at run time. Elsewhere decisions take a lock of the process for a moment. A denial stores nothing; it reads both words at once, on
+/// x86-64 with AVX by a plain load. Without that (before 2011) the load is an exchange of the words for themselves, so that denials contend
+/// as admissions do. A conforming decision orders nothing but the pair itself.
+pub struct Dual<A: Half = GCRA, B: Half = A, C = DefaultClock> {
+    pair: Pair<A::Algorithm, B::Algorithm>,
+    cell: PairCell,
+    clock: C,
+}
+
+impl Dual {
+    /// Returns whether decisions are lock-free on this machine; of all pairs, whatever their halves.
+    ///
+    /// ```
+    /// use ratelimit_meter::Dual;
+    ///
+    /// # #[cfg(all(target_arch = "x86_64", not(miri)))]
+    /// assert!(Dual::is_lock_free());
+    /// ```
+    #[must_use]
+    pub fn is_lock_free() -> bool {
+        cell::is_lock_free()
+    }
+}
+
+impl<A: Half, B: Half> Dual<A, B> {
+    /// Returns a pair at rest of the limits of two meters. It shares nothing with them, be they at rest or not.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Dual, Exponential, LeakyBucket};
+    /// use std::time::Duration;
+    ///
+    /// let average = Exponential::new(1000, Duration::from_secs(3600))?;
+    /// let limits: Dual<LeakyBucket, Exponential> = Dual::new(LeakyBucket::per_second(10)?, average);
+    /// assert!(limits.check_n(10).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn new(first: A, second: B) -> Self {
+        Self::at_rest(first.into_limit(), second.into_limit(), DefaultClock)
+    }
+
+    /// Returns a pair at rest for two quotas.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if one of them makes no meter of its half.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Dual, DualQuota, GCRA, Quota, nonzero};
+    ///
+    /// const PACKETS: Quota = Quota::per_second(nonzero!(1000u32));
+    /// const BYTES: Quota = Quota::per_second(nonzero!(1_000_000u32));
+    /// let limits = Dual::<GCRA>::from_quota(DualQuota::new(PACKETS, BYTES))?;
+    /// assert!(limits.check_each(1, 1500).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_quota(quota: DualQuota) -> Result<Self, InconsistentCapacity> {
+        let (first, second) = (A::limit(quota.first())?, B::limit(quota.second())?);
+        Ok(Self::at_rest(first, second, DefaultClock))
+    }
+}
+
+impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
+    /// A pair at rest, made now by its clock.
+    fn at_rest(first: Limit<A::Algorithm>, second: Limit<B::Algorithm>, clock: C) -> Self {
+        Self {
+            pair: Pair::made_at(clock.now(), first, second),
+            cell: PairCell::new([0, 0]),
+            clock,
+        }
+    }
+
+    /// Returns a new pair at rest that holds the same limits and reads its time from `clock`. It shares nothing with this one.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Dual, GCRA, clock::ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let limits = Dual::<GCRA>::from_quota("1/s & 2/min".parse()?)?.with_clock(clock.clone());
+    /// assert!(limits.check().is_ok() && limits.check().is_err());
+    /// clock.advance(Duration::from_secs(1))?;
+    /// assert!(limits.check().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_clock<D: Clock>(self, clock: D) -> Dual<A, B, D> {
+        let Pair { first, second } = self.pair;
+        Dual::at_rest((first.algorithm, first.quota), (second.algorithm, second.quota), clock)
+    }
+}
+
+impl<A: Half, B: Half, C: Clone> Clone for Dual<A, B, C> {
+    fn clone(&self) -> Self {
+        Self {
+            pair: self.pair,
+            cell: self.cell.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+impl<A: Half, B: Half> TryFrom<DualQuota> for Dual<A, B> {
+    type Error = InconsistentCapacity;
+
+    fn try_from(quota: DualQuota) -> Result<Self, Self::Error> {
+        Self::from_quota(quota)
+    }
+}
+
+/// Reads the words once.
+impl<A: Half, B: Half, C> fmt::Debug for Dual<A, B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.cell.load();
+        f.debug_struct("Dual")
+            .field("first", &Described(&self.pair.first, words[0]))
+            .field("second", &Described(&self.pair.second, words[1]))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A half as a meter shows itself: its limit and its word.
+struct Described<'a, A>(&'a Rule<A>, u64);
+
+impl<A: Algorithm> fmt::Debug for Described<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rule, word) = self;
+        let mut fields = f.debug_struct(A::NAME);
+        rule.algorithm.describe(&mut fields);
+        fields
+            .field("rested_from", &rule.rested_from(*word))
+            .finish_non_exhaustive()
+    }
+}

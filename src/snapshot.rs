@@ -1,0 +1,216 @@
+//! What a meter owes, as plain data that outlives the process.
+
+use crate::algorithms::{Algorithm, Kind};
+use crate::decision::Until;
+use crate::metered::{Metered, Refusal};
+use crate::nanos::Nanos;
+use crate::quota::Quota;
+use crate::rule::Rule;
+use core::error::Error;
+use core::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a meter owed at one time by the wall clock, as plain data: made by [`Meter::snapshot`](crate::Meter::snapshot), taken up by
+/// [`Meter::restore`](crate::Meter::restore).
+///
+/// With the feature `serde` it is (de)serialised as its fields, both large numbers as decimal text, which no format rounds. Nothing
+/// is checked until it is restored; there anything that is not a snapshot of such a meter is a [`RestoreError`].
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use ratelimit_meter::{GCRA, Quota, Snapshot};
+/// use std::time::{Duration, Instant, SystemTime};
+///
+/// let day = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
+/// let meter = GCRA::from_quota("10/h".parse::<Quota>()?)?;
+/// let json = serde_json::to_string(&meter.snapshot_at((Instant::now(), day)))?;
+/// assert!(json.starts_with(r#"{"version":1,"kind":"GCRA","limit":{"quota":"10/h"},"wall_ns":"86400000000000","owed":"#));
+/// let read: Snapshot = serde_json::from_str(&json)?;
+/// meter.restore(&read)?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Snapshot {
+    /// What the fields mean: [`Snapshot::VERSION`].
+    pub version: u32,
+    /// The algorithm.
+    pub kind: Kind,
+    /// The limit.
+    pub limit: SnapshotLimit,
+    /// When that was by the wall clock, in nanoseconds from the beginning of 1970, negative before.
+    #[cfg_attr(feature = "serde", serde(with = "decimal"))]
+    pub wall_ns: i128,
+    /// How far the word of the meter lay ahead of what had drained by then, in the limit's units (of which a nanosecond drains one to
+    /// sixteen); negative where it lay behind. Less than nothing is owed by nobody: it is the past of a meter at rest, or of an average.
+    #[cfg_attr(feature = "serde", serde(with = "decimal"))]
+    pub owed: i128,
+}
+
+/// What the meter of a snapshot was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
+pub enum SnapshotLimit {
+    /// A quota.
+    Quota(Quota),
+    /// The standard's T and tau ([`GCRA::with_parameters`](crate::GCRA::with_parameters)).
+    Interval {
+        /// T, in nanoseconds.
+        t_ns: u64,
+        /// Tau, in nanoseconds.
+        tau_ns: u64,
+    },
+}
+
+impl fmt::Display for SnapshotLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Quota(quota) => quota.fmt(f),
+            Self::Interval { t_ns, tau_ns } => {
+                let [t, tau] = [t_ns, tau_ns].map(Duration::from_nanos);
+                write!(f, "T {t:?} tau {tau:?}")
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    /// The version of the snapshots that this crate makes and takes up.
+    pub const VERSION: u32 = 1;
+
+    /// What a word says `at` its time line, which was `wall` by the wall clock.
+    fn of(rule: &Rule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
+        Self {
+            version: Self::VERSION,
+            kind: rule.algorithm.kind(),
+            limit: limit_of(rule),
+            wall_ns: wall_ns(wall),
+            owed: rule.offset(word, rule.volume(at)),
+        }
+    }
+
+    /// The word that says the same on another time line once the wall clock says `wall`, less what has drained meanwhile.
+    fn word(&self, rule: &Rule<impl Algorithm>, now: u64, wall: SystemTime) -> Result<u64, RestoreError> {
+        if self.version != Self::VERSION {
+            return Err(RestoreError::UnknownVersion(self.version));
+        }
+        let (kind, limit) = (rule.algorithm.kind(), limit_of(rule));
+        if self.kind != kind {
+            let snapshot = self.kind;
+            return Err(RestoreError::AnotherKind { snapshot, meter: kind });
+        }
+        if self.limit != limit {
+            let snapshot = self.limit;
+            return Err(RestoreError::AnotherLimit { snapshot, meter: limit });
+        }
+        // A clock that went back has let no time pass.
+        let elapsed = u128::try_from(wall_ns(wall).saturating_sub(self.wall_ns)).unwrap_or(0);
+        // More than a word holds is more than can be owed.
+        let drained = rule.algorithm.scale().volume_of(elapsed).unwrap_or(u64::MAX);
+        rule.word_at(self.owed.saturating_sub(drained.into()), now)
+            .ok_or(RestoreError::OwesTooMuch)
+    }
+}
+
+fn limit_of(rule: &Rule<impl Algorithm>) -> SnapshotLimit {
+    let (t_ns, tau_ns) = rule.algorithm.parameters();
+    rule.quota
+        .map_or(SnapshotLimit::Interval { t_ns, tau_ns }, SnapshotLimit::Quota)
+}
+
+fn wall_ns(wall: SystemTime) -> i128 {
+    let ns = |span: Duration| i128::from(span.as_secs()) * 1_000_000_000 + i128::from(span.subsec_nanos());
+    match wall.duration_since(UNIX_EPOCH) {
+        Ok(after) => ns(after),
+        Err(before) => -ns(before.duration()),
+    }
+}
+
+/// What `meter` owes `at` its time line, which is `wall` by the wall clock.
+pub(crate) fn snapshot(meter: &impl Metered, at: Nanos, wall: SystemTime) -> Snapshot {
+    meter.read(at, |rule, word| Snapshot::of(rule, word, at, wall))
+}
+
+/// Makes `meter` owe what `snapshot` says, in one step.
+pub(crate) fn restore(
+    meter: &impl Metered,
+    snapshot: &Snapshot,
+    at: Nanos,
+    wall: SystemTime,
+) -> Result<(), RestoreError> {
+    meter.step(at, |rule, _, now| Ok((snapshot.word(rule, now, wall)?, ())))
+}
+
+/// Why a meter cannot take up a snapshot. It is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The snapshot is of this version, which this crate does not know: it was made by another.
+    UnknownVersion(u32),
+    /// It was made of a meter with another algorithm: make such a meter, or begin at rest.
+    AnotherKind {
+        /// The algorithm of the snapshot.
+        snapshot: Kind,
+        /// The algorithm of the meter.
+        meter: Kind,
+    },
+    /// It was made of a meter with another limit, as after a change of the configuration: what it counts is worth something else here.
+    /// Restore a meter of the old limit, or begin at rest.
+    AnotherLimit {
+        /// The limit of the snapshot.
+        snapshot: SnapshotLimit,
+        /// The limit of the meter.
+        meter: SnapshotLimit,
+    },
+    /// It owes more than the meter can record, a full burst at the end of its time line: no meter has made it.
+    OwesTooMuch,
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVersion(version) => {
+                write!(
+                    f,
+                    "a snapshot of version {version} is not of version {}",
+                    Snapshot::VERSION
+                )
+            }
+            Self::AnotherKind { snapshot, meter } => write!(f, "a snapshot of a {snapshot} is not of a {meter}"),
+            Self::AnotherLimit { snapshot, meter } => write!(f, "a snapshot of {snapshot} is not of {meter}"),
+            Self::OwesTooMuch => f.write_str("a snapshot that owes more than a meter can record"),
+        }
+    }
+}
+
+impl Error for RestoreError {}
+
+impl Refusal for RestoreError {
+    fn until(&self) -> Option<Until> {
+        None
+    }
+
+    fn for_want_of_a_word(_until: Until, _at: Nanos) -> Self {
+        Self::OwesTooMuch
+    }
+}
+
+/// Numbers as decimal text.
+#[cfg(feature = "serde")]
+mod decimal {
+    use crate::serde_text;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &i128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+        serde_text::deserialize(deserializer, "a whole number as text")
+    }
+}

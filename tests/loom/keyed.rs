@@ -1,0 +1,309 @@
+//! Keys that move in, are charged and lose their slots at the same time. A bucket has two slots here, each a line of its own. Every
+//! interleaving with up to three preemptions, of three threads up to two; so that each claimant stands still after each of its steps
+//! while the others go on, and help.
+
+use super::burst_of;
+use loom::thread;
+use ratelimit_meter::keyed::{Builder, KeyHashes, WhenFull};
+use ratelimit_meter::{GCRA, KeyedMeter};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+type Table = KeyedMeter<u32, GCRA>;
+
+fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model.check(run);
+}
+
+/// A table of two slots, `burst` cells an hour for each key.
+fn table(burst: u32, when_full: WhenFull) -> Table {
+    let builder = Builder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(when_full);
+    let hashes = KeyHashes::with_seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]);
+    builder.hashes(hashes).with_capacity(1).unwrap()
+}
+
+/// Does some work on a handle of its own, in a thread.
+macro_rules! spawn {
+    ($keys:ident, $work:expr) => {{
+        let $keys = $keys.clone();
+        thread::spawn(move || $work)
+    }};
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+fn remaining(keys: &Table, key: u32, at: Instant) -> u32 {
+    keys.status_at(&key, at).remaining()
+}
+
+/// Two keys whose search begins at the same slot, and one that begins at the other: who finds a key at rest at home takes its slot
+/// rather than go on to one that nobody had.
+fn neighbours() -> [u32; 3] {
+    static FOUND: OnceLock<[u32; 3]> = OnceLock::new();
+    if FOUND.get().is_none() {
+        model(0, || {
+            let now = Instant::now();
+            let is_neighbour = |key: &u32| {
+                let keys = table(1, WhenFull::Deny);
+                assert!(keys.check_at(&0, now).is_ok());
+                assert!(keys.check_at(key, now + minutes(61)).is_ok());
+                keys.stats_at(now).taken == 1
+            };
+            let neighbour = (1..).find(is_neighbour).unwrap();
+            let other = (1..).find(|key| !is_neighbour(key)).unwrap();
+            FOUND.get_or_init(|| [0, neighbour, other]);
+        });
+    }
+    *FOUND.get().unwrap()
+}
+
+/// Runs a model for keys with one home, and for keys with two.
+fn for_both_homes(preemptions: usize, run: impl Fn(u32, u32) + Sync + Send + Copy + 'static) {
+    let [one, neighbour, other] = neighbours();
+    for second in [neighbour, other] {
+        model(preemptions, move || run(one, second));
+    }
+}
+
+/// Breaks if a claim becomes a resident without the intent, or after its turn.
+#[test]
+fn two_threads_and_one_cell_of_a_new_key_make_one_winner() {
+    model(3, || {
+        let (keys, now) = (table(1, WhenFull::Deny), Instant::now());
+        let other = spawn!(keys, keys.check_at(&7, now).is_ok());
+        let told = [keys.check_at(&7, now).is_ok(), other.join().unwrap()];
+        assert_eq!(told.iter().filter(|ok| **ok).count(), 1);
+        assert_eq!((keys.stats_at(now).taken, keys.stats_at(now).live), (1, 1));
+        assert!(keys.check_at(&7, now).is_err());
+    });
+}
+
+/// Breaks as the one above; and if who helps finishes an intent that is no more.
+#[test]
+fn three_threads_and_two_cells_of_a_new_key_make_two_winners() {
+    model(2, || {
+        let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
+        let others = [(); 2].map(|()| spawn!(keys, keys.check_at(&7, now).is_ok()));
+        let mut told = vec![keys.check_at(&7, now).is_ok()];
+        told.extend(others.into_iter().map(|other| other.join().unwrap()));
+        assert_eq!(told.iter().filter(|ok| **ok).count(), 2);
+        let stats = keys.stats_at(now);
+        assert_eq!((stats.taken, stats.live, stats.denied), (1, 1, 0));
+    });
+}
+
+/// Breaks if two claims of one turn are both carried out, or one is lost with what was charged on it.
+#[test]
+fn two_new_keys_at_once_each_get_a_slot() {
+    for_both_homes(3, |one, second| {
+        let (keys, now) = (table(1, WhenFull::Deny), Instant::now());
+        let other = spawn!(keys, keys.check_at(&second, now).is_ok());
+        assert!(keys.check_at(&one, now).is_ok());
+        assert!(other.join().unwrap());
+        assert!(keys.check_at(&one, now).is_err() && keys.check_at(&second, now).is_err());
+        let stats = keys.stats_at(now);
+        assert_eq!((stats.taken, stats.live, stats.denied), (2, 2, 0));
+    });
+}
+
+/// Breaks if a claim of one's own key that is under way counts as somebody who is in the way.
+#[test]
+fn a_key_that_is_moving_in_is_not_turned_away() {
+    for when_full in [WhenFull::Deny, WhenFull::Forgive, WhenFull::Admit] {
+        model(3, move || {
+            let (keys, now) = (table(2, when_full), Instant::now());
+            assert!(keys.check_at(&1, now).is_ok());
+            let other = spawn!(keys, keys.check_at(&7, now).is_ok());
+            assert!(keys.check_at(&7, now).is_ok());
+            assert!(other.join().unwrap());
+            assert_eq!([1, 7].map(|key| remaining(&keys, key, now)), [1, 0]);
+            let stats = keys.stats_at(now);
+            assert_eq!([stats.forgiven, stats.denied, stats.admitted], [0; 3]);
+        });
+    }
+}
+
+/// Two new keys, and one slot that nobody had or (`reused`) whose key is at rest; what became of them for each policy.
+fn the_last_slot(when_full: WhenFull, reused: bool) {
+    let [one, neighbour, other] = neighbours();
+    for [first, second] in [[one, neighbour], [one, other]] {
+        model(3, move || {
+            let (keys, then) = (table(1, when_full), Instant::now());
+            let now = then + minutes(61);
+            if reused {
+                assert!(keys.check_at(&98, then).is_ok());
+            }
+            assert_eq!(keys.charge_at(&99, 100, then), 0);
+            let thread = spawn!(keys, keys.check_at(&second, now).is_ok());
+            let told = [keys.check_at(&first, now).is_ok(), thread.join().unwrap()];
+            let in_a_slot = [first, second].map(|key| keys.contains_at(&key, now));
+            let stats = keys.stats_at(now);
+            let counts = [stats.forgiven, stats.denied, stats.admitted];
+            assert_eq!((stats.taken, stats.live), (2, 2));
+            match when_full {
+                WhenFull::Forgive => {
+                    // The one of the debts, or (with a debt smaller than that) a new one.
+                    assert_eq!((told, counts), ([true; 2], [1, 0, 0]));
+                    assert_ne!(in_a_slot, [false; 2]);
+                }
+                WhenFull::Deny => {
+                    assert_eq!((told, counts), (in_a_slot, [0, 1, 0]));
+                    assert_ne!(told[0], told[1]);
+                }
+                WhenFull::Admit => {
+                    assert_eq!((told, counts), ([true; 2], [0, 0, 1]));
+                    assert_ne!(in_a_slot[0], in_a_slot[1]);
+                }
+            }
+            // Who was moved out was the one that rests first, not the one with a debt.
+            assert!(keys.contains_at(&99, now));
+        });
+    }
+}
+
+/// Breaks if two move into one slot, if a slot is lost, or if what is not counted in a meter is not counted in the statistics; so do
+/// the next two.
+#[test]
+fn of_two_new_keys_and_one_slot_one_is_denied() {
+    the_last_slot(WhenFull::Deny, false);
+    the_last_slot(WhenFull::Deny, true);
+}
+
+#[test]
+fn of_two_new_keys_and_one_slot_one_is_forgiven() {
+    the_last_slot(WhenFull::Forgive, false);
+    the_last_slot(WhenFull::Forgive, true);
+}
+
+#[test]
+fn of_two_new_keys_and_one_slot_one_is_admitted_uncounted() {
+    the_last_slot(WhenFull::Admit, false);
+    the_last_slot(WhenFull::Admit, true);
+}
+
+/// Breaks if the watermark is not raised before the slot is taken, or not seen by who finds it taken: the key would have a second cell
+/// in one hour.
+#[test]
+fn the_last_cell_of_a_key_whose_slot_was_taken_is_not_there_twice() {
+    let [key, neighbour, _] = neighbours();
+    model(3, move || {
+        let (keys, early) = (table(1, WhenFull::Deny), Instant::now());
+        let late = early + minutes(61);
+        assert!(keys.check_at(&key, early).is_ok());
+        let taker = spawn!(keys, keys.check_at(&neighbour, late).is_ok());
+        let again = keys.check_at(&key, early).is_ok();
+        assert!(taker.join().unwrap());
+        // Only as of when it had drained.
+        assert_eq!(remaining(&keys, key, late), u32::from(!again));
+        assert!(keys.check_at(&key, early).is_err() || !again);
+    });
+}
+
+/// The times of the threads lie half an hour apart: what is at rest for one is not for the other. Breaks if a slot is taken from a key
+/// that was charged since it was seen at rest, or if a charge lands on the key that took the slot.
+#[test]
+fn a_charge_on_a_key_whose_slot_is_being_taken_is_neither_lost_nor_misplaced() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, early) = (table(2, WhenFull::Deny), Instant::now());
+        let late = early + minutes(31);
+        assert!(keys.check_at(&resident, early).is_ok());
+        assert_eq!(keys.charge_at(&99, 100, early), 0);
+        let thread = spawn!(keys, keys.check_at(&taker, late).is_ok());
+        let charged = keys.check_at(&resident, early).is_ok();
+        let taken = thread.join().unwrap();
+        // Whoever was first left no room to the other.
+        assert_ne!(charged, taken);
+        assert_eq!(keys.stats_at(late).denied, 1);
+        assert_eq!(remaining(&keys, resident, late), 2 - u32::from(charged));
+        assert_eq!(remaining(&keys, taker, late), 2 - u32::from(taken));
+    });
+}
+
+/// As the one above, with a thread for each of two keys that may lose their slots.
+#[test]
+fn charges_on_two_keys_of_which_one_loses_its_slot_are_kept() {
+    let [one, neighbour, other] = neighbours();
+    model(2, move || {
+        let (keys, early) = (table(2, WhenFull::Deny), Instant::now());
+        let late = early + minutes(31);
+        assert!(keys.check_at(&one, early).is_ok());
+        assert!(keys.check_at(&other, early).is_ok());
+        let chargers = [one, other].map(|key| spawn!(keys, keys.check_at(&key, early).is_ok()));
+        let taken = keys.check_at(&neighbour, late).is_ok();
+        let [first, second] = chargers.map(|charger| charger.join().unwrap());
+        let told = [first, second, taken];
+        assert_eq!(told.iter().filter(|ok| **ok).count(), 2, "{told:?}");
+        for (key, charged) in [one, other, neighbour].into_iter().zip(told) {
+            assert_eq!(remaining(&keys, key, late), 2 - u32::from(charged));
+        }
+    });
+}
+
+/// Breaks if an exchange looks at half of a slot, so that one who stood still since he read it does not notice that it was another's
+/// in between.
+#[test]
+fn who_stood_still_while_a_slot_changed_hands_twice_charges_what_it_decided() {
+    let [key, neighbour, _] = neighbours();
+    model(3, move || {
+        let (keys, then) = (table(1, WhenFull::Deny), Instant::now());
+        let [late, later] = [61, 122].map(|after| then + minutes(after));
+        assert!(keys.check_at(&key, then).is_ok());
+        let slow = spawn!(keys, keys.check_at(&key, later).is_ok());
+        let taken = keys.check_at(&neighbour, late).is_ok();
+        let back = keys.check_at(&key, later).is_ok();
+        assert!(taken, "there is a slot for each");
+        assert_ne!(slow.join().unwrap(), back);
+        assert_eq!(remaining(&keys, key, later), 0);
+    });
+}
+
+/// Breaks if a reset of a key that is there is done to the one that took its slot, or one of a key that is not takes a slot.
+#[test]
+fn a_reset_makes_room_and_takes_none() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
+        assert!(keys.check_at(&resident, now).is_ok());
+        assert_eq!(keys.charge_at(&99, 100, now), 0);
+        let thread = spawn!(keys, keys.reset(&resident));
+        let taken = keys.check_at(&taker, now).is_ok();
+        thread.join().unwrap();
+        assert_eq!(remaining(&keys, resident, now), 2);
+        assert_eq!(remaining(&keys, taker, now), 2 - u32::from(taken));
+        let stats = keys.stats_at(now);
+        assert_eq!((stats.live, stats.denied), (1 + usize::from(taken), u64::from(!taken)));
+    });
+}
+
+/// Breaks if a refund is done to a key that it was not decided for, or more than once.
+#[test]
+fn a_refund_beside_a_claim_gives_back_what_was_there() {
+    model(3, || {
+        let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
+        let thread = spawn!(keys, keys.refund_at(&7, 1, now));
+        assert_eq!(keys.charge_at(&7, 2, now), 0);
+        thread.join().unwrap();
+        // Before the charge there was nothing to give back.
+        assert!(matches!(remaining(&keys, 7, now), 0 | 1));
+        assert_eq!(keys.stats_at(now).taken, 1);
+    });
+}
+
+/// Breaks if who looks while a key moves into another slot takes it for absent when it was charged before.
+#[test]
+fn a_cell_that_was_seen_gone_does_not_come_back() {
+    let [key, neighbour, _] = neighbours();
+    model(3, move || {
+        let (keys, then) = (table(1, WhenFull::Deny), Instant::now());
+        let late = then + minutes(61);
+        assert!(keys.check_at(&key, then).is_ok());
+        let mover = spawn!(keys, [neighbour, key].map(|key| keys.check_at(&key, late).is_ok()));
+        let seen = [(); 2].map(|()| keys.peek_at(&key, late).is_ok());
+        assert!(seen[0] || !seen[1], "{seen:?}");
+        assert_eq!(mover.join().unwrap(), [true; 2]);
+        assert!(keys.peek_at(&key, late).is_err());
+    });
+}

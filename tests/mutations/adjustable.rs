@@ -1,0 +1,103 @@
+//! Mutations of what happens when a quota changes.
+
+use super::Mutation;
+use super::Target::{Loom, Test, Unit};
+
+pub(crate) const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        what: "a word that another takes the place of stays open",
+        file: "src/cell.rs",
+        from: "Word::compare_exchange_weak(&self.0, seen, CLOSED)",
+        to: "Word::compare_exchange_weak(&self.0, seen, seen)",
+        target: Loom,
+        falls: "adjustable::gcra::what_is_admitted_around_a_change_is_missing_afterwards",
+    },
+    Mutation {
+        what: "a word is closed without a release",
+        file: "src/cell.rs",
+        from: "fence(Ordering::Release);",
+        to: "fence(Ordering::Acquire);",
+        target: Loom,
+        falls: "adjustable::gcra::what_is_admitted_around_a_change_is_missing_afterwards",
+    },
+    Mutation {
+        what: "a word is found closed without an acquire",
+        file: "src/cell.rs",
+        from: "fence(Ordering::Acquire);",
+        to: "fence(Ordering::Release);",
+        target: Loom,
+        falls: "adjustable::gcra::what_is_admitted_around_a_change_is_missing_afterwards",
+    },
+    Mutation {
+        what: "what is handed over is not the last word",
+        file: "src/cell.rs",
+        from: "let handed_over = hand_over(seen);",
+        to: "let handed_over = hand_over(seen); seen = Word::load(&self.0);",
+        target: Loom,
+        falls: "adjustable::leaky_bucket::what_is_admitted_around_a_change_is_missing_afterwards",
+    },
+    Mutation {
+        what: "what is carried over is rounded up",
+        file: "src/limit.rs",
+        from: "let available = u128::from(self.burst - level) * next_one / one;",
+        to: "let available = (u128::from(self.burst - level) * next_one).div_ceil(one);",
+        target: Unit,
+        falls: "limit::tests::what_is_carried_over_is_short_by_less_than_a_unit",
+    },
+    Mutation {
+        what: "raising the burst is a burst",
+        file: "src/limit.rs",
+        from: "burst.saturating_sub(available)",
+        to: "(u128::from(self.burst) * next_one / one).saturating_sub(available)",
+        target: Test("adjustable"),
+        falls: "what_is_available_stays_and_is_never_a_burst",
+    },
+    Mutation {
+        what: "a change forgives debts",
+        file: "src/limit.rs",
+        from: "burst + (u128::from(level - self.burst) * next_one).div_ceil(one)",
+        to: "burst",
+        target: Test("adjustable"),
+        falls: "a_debt_stays_so_many_cells_and_drains_at_the_new_rate",
+    },
+    Mutation {
+        what: "a debt that cannot be recorded is lost without a word",
+        file: "src/limit.rs",
+        from: "(whole(word.min(last)), whole(unrecorded))",
+        to: "(whole(word.min(last)), whole(unrecorded - unrecorded))",
+        target: Test("adjustable"),
+        falls: "a_debt_that_no_word_of_the_new_quota_can_record_is_returned",
+    },
+    Mutation {
+        what: "of an average the share is kept, not what is available",
+        file: "src/algorithms/exponential_average.rs",
+        from: "self.capacity() / next.capacity()",
+        to: "self.capacity() / self.capacity()",
+        target: Test("adjustable"),
+        falls: "an_adjustable_average_is_a_sum_of_impulses_that_changes",
+    },
+    Mutation {
+        what: "a strict meter is not strict after a change",
+        file: "src/algorithms/exponential_average.rs",
+        from: "Self { is_strict, ..average }",
+        to: "Self { is_strict: is_strict && false, ..average }",
+        target: Test("adjustable"),
+        falls: "a_strict_meter_stays_strict",
+    },
+    Mutation {
+        what: "a time is credited by two quotas",
+        file: "src/adjustable/node.rs",
+        from: "now().max(current.since)",
+        to: "now().max(Nanos::BEGINNING)",
+        target: Test("adjustable"),
+        falls: "a_change_before_the_last_one_counts_as_then",
+    },
+    Mutation {
+        what: "setting the quota that is set changes the word",
+        file: "src/adjustable/node.rs",
+        from: "if current.rule.quota == Some(quota) {",
+        to: "if current.rule.quota == None {",
+        target: Test("adjustable"),
+        falls: "the_quota_that_is_set_may_be_set_again",
+    },
+];
