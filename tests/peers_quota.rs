@@ -1,4 +1,5 @@
 //! What the documentation of `quota` 0.2 and 0.3 shows, by the means of this crate.
+#![cfg(feature = "keyed")]
 
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::Builder;

@@ -189,6 +189,7 @@ fn limits(quotas: Quotas) -> Limit {
             period_ns: None,
             burst: None,
             weight: None,
+            refill_interval_ns: None,
             each: Some(vec![limit(pair.first()), limit(pair.second())]),
         },
     }
