@@ -25,7 +25,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/status.rs",
         from: "next: rule.drained(algorithm.due(word, 1)),",
         to: "next: algorithm.due(word, 1),",
-        target: Test("laws_ticks"),
+        target: Test("ticks_verbs"),
         falls: "every_verb_is_that_of_a_plain_meter_as_of_the_tick",
     },
     Mutation {
@@ -33,7 +33,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/meter/reservation.rs",
         from: "let due = rule.drained(rule.algorithm.due(word, n));",
         to: "let due = rule.algorithm.due(word, n);",
-        target: Test("laws_ticks"),
+        target: Test("ticks_verbs"),
         falls: "every_verb_is_that_of_a_plain_meter_as_of_the_tick",
     },
     Mutation {
