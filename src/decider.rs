@@ -26,6 +26,9 @@ use std::time::Instant;
 /// ([`Exponential`](crate::Exponential) has a window law of its own. Where cells are given back, law 1 counts those admitted less those
 /// refunded.)
 ///
+/// Where cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides as of the latest tick: law 1 is B + R * (v +
+/// interval), in law 3 the exact bucket is filled at ticks alone, and the instant of law 4 is a tick.
+///
 /// (6 is [`MultiDecider`]'s, 9 that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made; later cells
 /// may only be denied more, never less. One cell admitted at a bogus instant far in the future blocks a meter until then.
 ///

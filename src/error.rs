@@ -45,6 +45,25 @@ pub enum InconsistentCapacity {
         /// The units that may come at once.
         burst: u32,
     },
+    /// A refill interval of no time; leave it away for cells that come back one by one.
+    ZeroInterval,
+    /// A refill interval of more than 200 years.
+    IntervalTooLong {
+        /// The interval.
+        interval: Duration,
+    },
+    /// Ticks, on an algorithm that has none: leave the interval away, or use another algorithm.
+    IntervalOnAverage {
+        /// The interval.
+        interval: Duration,
+    },
+    /// More cells available at first than may ever come at once.
+    AvailableAboveBurst {
+        /// The cells that were to be available.
+        cells: u32,
+        /// The cells that may come at once.
+        burst: u32,
+    },
     /// A burst apart from the cells, on an algorithm that has none: leave the burst away, or use another algorithm.
     BurstNotCells {
         /// The cells of a period.
@@ -87,6 +106,16 @@ impl fmt::Display for InconsistentCapacity {
                     f,
                     "{leases} leases of {block} cells leave no cell of a burst of {burst}"
                 )
+            }
+            Self::ZeroInterval => f.write_str("a refill interval of zero has no ticks"),
+            Self::IntervalTooLong { interval } => {
+                write!(f, "a refill interval of {interval:?} is longer than 200 years")
+            }
+            Self::IntervalOnAverage { interval } => {
+                write!(f, "an exponential limit has no refill every {interval:?}")
+            }
+            Self::AvailableAboveBurst { cells, burst } => {
+                write!(f, "{cells} cells cannot be available of a burst of {burst}")
             }
             Self::BurstNotCells { cells, burst } => {
                 write!(f, "an exponential limit of {cells} cells has no burst of {burst} apart")

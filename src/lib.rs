@@ -40,6 +40,9 @@
 //!
 //! A limit that changes while it is in use, as when a configuration is loaded again, is an [`Adjustable`].
 //!
+//! Cells that come back in ticks are [`Quota::refill_every`] (`3/s burst 10 every 1s`), fewer of them to begin with
+//! [`Meter::with_available`]. What one thread has to itself may be a [`LocalMeter`], and what never comes back a [`Budget`].
+//!
 //! # Which verb
 //!
 //! Each is one atomic step, or one read, on every meter, now or `_at` an `Instant`:
@@ -117,6 +120,7 @@ pub mod algorithms {
     pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
 }
 mod adjustable;
+mod budget;
 mod cell;
 mod check_all;
 pub mod clock;
@@ -131,6 +135,7 @@ pub mod example_algorithms;
 pub mod keyed;
 mod lease;
 mod limit;
+mod local;
 mod meter;
 mod metered;
 mod nanos;
@@ -143,6 +148,7 @@ mod snapshot;
 mod status;
 
 pub use adjustable::Adjustable;
+pub use budget::{Budget, OverBudget};
 pub use check_all::{AllDenied, Checkable, check_all, check_all_at, check_all_n, check_all_n_at};
 pub use decider::{Decider, MultiDecider};
 pub use decision::{NegativeMultiDecision, NonConformance};
@@ -151,6 +157,7 @@ pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, Half, NegativeDu
 #[cfg(feature = "keyed")]
 pub use keyed::KeyedMeter;
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
+pub use local::LocalMeter;
 pub use meter::{Exponential, GCRA, LeakyBucket, Meter, MeterKind, Reservation};
 pub use nonzero_ext::nonzero;
 pub use quota::{DualQuota, ParseQuotaError, Quota};

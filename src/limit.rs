@@ -97,6 +97,11 @@ impl Limit {
         self.cell * n as u64
     }
 
+    /// How full it is when just `n` cells are available; `n` at most [`Limit::max_batch`].
+    pub(crate) const fn level_leaving(self, n: u32) -> u64 {
+        self.burst - self.cost(n)
+    }
+
     /// The units of any number of cells, at most what a word holds.
     pub(crate) const fn cost_of_any(self, n: u64) -> u64 {
         self.cell.saturating_mul(n)

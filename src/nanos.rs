@@ -1,5 +1,6 @@
 //! Integer time: a meter's time line, and the only conversions to and from `Duration` and `Instant`.
 
+use core::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -44,21 +45,24 @@ pub struct TimeLine {
     beginning: Instant,
     /// How long after the beginning the process's origin lies, negative numbers wrapped.
     origin: u64,
+    /// When the meter was made, from which its ticks count.
+    made: Nanos,
 }
 
 impl TimeLine {
     /// The time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
     pub(crate) fn of_meter_made(made: Instant) -> Self {
-        Self::beginning_at(as_far_as_possible(made, LEAD, Instant::checked_sub))
-    }
-
-    fn beginning_at(beginning: Instant) -> Self {
+        let beginning = as_far_as_possible(made, LEAD, Instant::checked_sub);
         let origin = process_origin();
         let origin = match origin.checked_duration_since(beginning) {
             Some(after) => nanos(after),
             None => nanos(beginning.duration_since(origin)).wrapping_neg(),
         };
-        Self { beginning, origin }
+        Self {
+            beginning,
+            origin,
+            made: Nanos::clamped(nanos(made.duration_since(beginning))),
+        }
     }
 
     pub(crate) const fn beginning(self) -> Instant {
@@ -69,6 +73,35 @@ impl TimeLine {
     #[inline]
     pub(crate) fn position(self, at: Instant) -> Nanos {
         Nanos::clamped(self.nanos_until(at))
+    }
+
+    /// When the meter was made.
+    pub(crate) const fn made(self) -> Nanos {
+        self.made
+    }
+
+    /// The latest tick at `at` or before; the beginning, before which there is nothing, counts as one.
+    pub(crate) const fn tick_by(self, at: Nanos, interval: NonZeroU64) -> Nanos {
+        let (at, made) = (at.0, self.made.0);
+        if at >= made {
+            Nanos(at - (at - made) % interval.get())
+        } else {
+            let ticks = (made - at).div_ceil(interval.get());
+            Nanos(made.saturating_sub(ticks.saturating_mul(interval.get())))
+        }
+    }
+
+    /// The first tick at `ns` after the beginning or later, be that on the line or after its end; the beginning counts as one.
+    pub(crate) const fn tick_from(self, ns: u64, interval: NonZeroU64) -> u64 {
+        let made = self.made.0;
+        if ns == 0 {
+            0
+        } else if ns <= made {
+            made - (made - ns) / interval.get() * interval.get()
+        } else {
+            let ticks = (ns - made).div_ceil(interval.get());
+            made.saturating_add(ticks.saturating_mul(interval.get()))
+        }
     }
 
     /// Where the time `ns` after the process's origin lies, on a line that begins within 292 years of that.
@@ -174,6 +207,29 @@ mod tests {
         }
         for late in [1 << 60, (1 << 60) + NANOS_PER_SEC, u64::MAX] {
             assert_eq!(line.position(after(line.beginning, late)), Nanos::END);
+        }
+    }
+
+    #[test]
+    fn ticks_count_from_when_the_meter_was_made_both_ways() {
+        let line = TimeLine::of_meter_made(Instant::now());
+        assert_eq!(line.made(), Nanos(LEAD));
+        for interval in [1, 7, 999, NANOS_PER_SEC, LEAD - 1, LEAD, LEAD + 1, 1 << 60, u64::MAX] {
+            let ticking = NonZeroU64::new(interval).unwrap();
+            let ticks = (0..4).filter_map(|k| LEAD.checked_sub(interval.checked_mul(k)?));
+            let ticks = ticks.chain((1..4).filter_map(|k| LEAD.checked_add(interval.checked_mul(k)?)));
+            for tick in ticks.filter(|&tick| 0 < tick && tick < Nanos::END.0) {
+                assert_eq!(line.tick_by(Nanos(tick), ticking), Nanos(tick));
+                assert_eq!(
+                    line.tick_by(Nanos(tick + interval.min(1 << 60) - 1), ticking),
+                    Nanos(tick)
+                );
+                assert_eq!(line.tick_from(tick, ticking), tick);
+                assert_eq!(line.tick_from(tick.saturating_sub(interval - 1).max(1), ticking), tick);
+            }
+            let first = line.tick_from(1, ticking);
+            assert_eq!(line.tick_by(Nanos(first - 1), ticking), Nanos(0));
+            assert_eq!(line.tick_from(0, ticking), 0);
         }
     }
 

@@ -2,10 +2,12 @@
 
 use crate::algorithms::{Algorithm, Due};
 use crate::decision::{NonConformance, Until};
+use crate::error::InconsistentCapacity;
 use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
 use crate::status::Status;
 use core::fmt;
+use core::num::NonZeroU64;
 use std::time::Instant;
 
 /// A limit on a time line.
@@ -15,6 +17,8 @@ pub(crate) struct Rule<A> {
     pub(crate) time_line: TimeLine,
     /// What the limit was made of, if of a quota.
     pub(crate) quota: Option<Quota>,
+    /// In what ticks volume drains, if not at every time.
+    interval: Option<NonZeroU64>,
 }
 
 /// What a step makes: the new word and what else there is to tell.
@@ -27,18 +31,62 @@ impl<A: Algorithm> Rule<A> {
             algorithm,
             time_line: TimeLine::of_meter_made(made),
             quota,
+            interval: quota.and_then(|quota| quota.refill_ns()),
         }
     }
 
+    /// The rule of the same kind for another quota, on the same time line.
+    pub(crate) fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
+        Ok(Self {
+            algorithm: self.algorithm.with_quota(quota)?,
+            time_line: self.time_line,
+            quota: Some(quota),
+            interval: quota.refill_ns(),
+        })
+    }
+
+    /// The volume drained by a time: by the latest tick, if there are ticks.
     #[inline]
     pub(crate) fn volume(&self, at: Nanos) -> u64 {
-        self.algorithm.scale().volume_at(at)
+        match self.interval {
+            None => self.algorithm.scale().volume_at(at),
+            Some(interval) => self.volume_by_tick(at, interval),
+        }
+    }
+
+    #[cold]
+    fn volume_by_tick(&self, at: Nanos, interval: NonZeroU64) -> u64 {
+        let tick = self.time_line.tick_by(at, interval);
+        self.algorithm.scale().volume_at(tick)
+    }
+
+    /// When a volume has drained, as the volume that has drained then: more only if there are ticks.
+    #[inline]
+    pub(crate) fn drained(&self, due: Due) -> Due {
+        match self.interval {
+            None => due,
+            Some(interval) => self.drained_by_tick(due, interval),
+        }
+    }
+
+    #[cold]
+    fn drained_by_tick(&self, due: Due, interval: NonZeroU64) -> Due {
+        let scale = self.algorithm.scale();
+        let tick = self.time_line.tick_from(scale.nanos_at(due.0), interval);
+        Due(scale.volume_of(tick.into()).unwrap_or(u64::MAX))
+    }
+
+    /// When a volume has drained, on the time line or after its end.
+    pub(crate) fn drained_at(&self, due: Due) -> u64 {
+        self.algorithm.scale().nanos_at(self.drained(due).0)
     }
 
     #[inline]
     pub(crate) fn until(&self, due: Due) -> Until {
-        let scale = self.algorithm.scale();
-        Until { scale, due }
+        Until {
+            scale: self.algorithm.scale(),
+            due: self.drained(due),
+        }
     }
 
     #[inline]
@@ -97,7 +145,7 @@ impl<A: Algorithm> Rule<A> {
     }
 
     pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
-        Status::of(&self.algorithm, self.quota, word, at)
+        Status::of(self, word, at)
     }
 
     /// How far a word lies ahead of what has drained by now, or behind it: what there is to keep of it without its time line.

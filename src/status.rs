@@ -1,9 +1,10 @@
 //! How a meter stands, and what some verbs tell along with it.
 
-use crate::algorithms::{Decide, Due};
+use crate::algorithms::{Algorithm, Due};
 use crate::decision::{NegativeMultiDecision, NonConformance, Until};
 use crate::nanos::Nanos;
 use crate::quota::Quota;
+use crate::rule::Rule;
 use crate::scale::Scale;
 use std::time::Duration;
 
@@ -21,15 +22,15 @@ pub struct Status {
 }
 
 impl Status {
-    pub(crate) fn of(algorithm: &impl Decide, quota: Option<Quota>, word: u64, at: Nanos) -> Self {
-        let scale = algorithm.scale();
+    pub(crate) fn of(rule: &Rule<impl Algorithm>, word: u64, at: Nanos) -> Self {
+        let algorithm = &rule.algorithm;
         Self {
             at,
-            scale,
-            remaining: algorithm.room(word, scale.volume_at(at)),
-            next: algorithm.due(word, 1),
-            rested: algorithm.rested(word),
-            quota,
+            scale: algorithm.scale(),
+            remaining: algorithm.room(word, rule.volume(at)),
+            next: rule.drained(algorithm.due(word, 1)),
+            rested: rule.drained(algorithm.rested(word)),
+            quota: rule.quota,
         }
     }
 

@@ -42,7 +42,7 @@ fn what_is_no_pair_is_told_where_and_why() {
         (
             "10/s brust 5 & 1/h",
             5..10,
-            "expected `burst` or `weight` and a number (bytes 5 to 10)",
+            "expected `burst`, `weight` or `every` and a value (bytes 5 to 10)",
         ),
         (
             "10/s & 5/h weight 6",

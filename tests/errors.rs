@@ -2,7 +2,9 @@
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::{ManualClock, OutOfRange};
-use ratelimit_meter::{GCRA, LeakyBucket, NegativeMultiDecision, NonConformance, ParseQuotaError, Quota, nonzero};
+use ratelimit_meter::{
+    Exponential, GCRA, LeakyBucket, NegativeMultiDecision, NonConformance, OverBudget, ParseQuotaError, Quota, nonzero,
+};
 use std::error::Error;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ fn errors_are_copy_and_cross_threads() {
     is_an_error::<InconsistentCapacity>();
     is_an_error::<ParseQuotaError>();
     is_an_error::<OutOfRange>();
+    is_an_error::<OverBudget>();
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn denials_are_equal_when_their_instants_are() {
 #[test]
 fn bad_numbers_are_told_with_what_to_change() {
     let most = nonzero!(4_294_967_295u32);
-    let table: [(Result<(), InconsistentCapacity>, &str); 9] = [
+    let table: [(Result<(), InconsistentCapacity>, &str); 14] = [
         (
             GCRA::for_capacity(0).map(drop),
             "a capacity of zero cells lets no cell through",
@@ -102,6 +105,33 @@ fn bad_numbers_are_told_with_what_to_change() {
         (
             GCRA::from_quota(Quota::per_hour(nonzero!(1u32)).allow_burst(most)).map(drop),
             "a full burst takes 489958 years to drain, more than 200",
+        ),
+        (
+            Quota::per_second(nonzero!(1u32)).refill_every(Duration::ZERO).map(drop),
+            "a refill interval of zero has no ticks",
+        ),
+        (
+            Quota::per_second(nonzero!(1u32))
+                .refill_every(200 * YEAR + Duration::from_nanos(1))
+                .map(drop),
+            "a refill interval of 6311520000.000000001s is longer than 200 years",
+        ),
+        (
+            Quota::per_second(nonzero!(1u32)).refill_every(Duration::MAX).map(drop),
+            "a refill interval of 18446744073709551615.999999999s is longer than 200 years",
+        ),
+        (
+            Quota::per_second(nonzero!(3u32))
+                .refill_every(Duration::from_millis(1500))
+                .and_then(Exponential::from_quota)
+                .map(drop),
+            "an exponential limit has no refill every 1.5s",
+        ),
+        (
+            LeakyBucket::per_second(9)
+                .and_then(|bucket| bucket.with_available(10))
+                .map(drop),
+            "10 cells cannot be available of a burst of 9",
         ),
     ];
     for (result, text) in table {

@@ -15,6 +15,8 @@ mod keyed;
 mod many;
 #[path = "mutations/several.rs"]
 mod several;
+#[path = "mutations/ticks.rs"]
+mod ticks;
 #[path = "mutations/verbs.rs"]
 mod verbs;
 
@@ -53,6 +55,7 @@ fn mutations() -> impl Iterator<Item = &'static Mutation> {
         keyed::MUTATIONS,
         many::MUTATIONS,
         several::MUTATIONS,
+        ticks::MUTATIONS,
         verbs::MUTATIONS,
     ]
     .into_iter()

@@ -28,6 +28,24 @@ fn meters_are_made_of_quotas() {
     assert!(bucket.check_n(3).is_ok() && bucket.check().is_err());
 }
 
+fn every(quota: Quota, interval_ns: u64) -> Quota {
+    quota.refill_every(Duration::from_nanos(interval_ns)).unwrap()
+}
+
+#[test]
+fn a_refill_interval_is_told_and_set_anew() {
+    let quota = Quota::per_second(nonzero!(3u32));
+    assert_eq!(quota.refill_interval(), None);
+    let day = Duration::from_secs(86_400);
+    let ticking = every(quota, 5).refill_every(200 * 365 * day).unwrap();
+    assert_eq!(ticking.refill_interval(), Some(200 * 365 * day));
+    assert_ne!(ticking, quota);
+    assert_eq!(
+        ticking.allow_burst(nonzero!(2u32)).refill_interval(),
+        ticking.refill_interval()
+    );
+}
+
 #[test]
 fn the_canonical_text() {
     let table = [
@@ -62,6 +80,17 @@ fn the_canonical_text() {
                 .cell_weight(nonzero!(4u32)),
             "9/s burst 8 weight 4",
         ),
+        (every(Quota::per_second(nonzero!(3u32)), 1_000_000_000), "3/s every 1s"),
+        (
+            every(
+                Quota::per_minute(nonzero!(9u32))
+                    .allow_burst(nonzero!(8u32))
+                    .cell_weight(nonzero!(4u32)),
+                90_000_000_000,
+            ),
+            "9/min burst 8 weight 4 every 90s",
+        ),
+        (every(Quota::per_hour(nonzero!(1u32)), 1), "1/h every 1ns"),
     ];
     for (quota, text) in table {
         assert_eq!(quota.to_string(), text);
@@ -79,6 +108,14 @@ fn a_text_need_not_be_canonical_to_mean_the_same() {
         "060/min",
     ] {
         assert_eq!(text.parse(), Ok(Quota::per_minute(nonzero!(60u32))), "{text:?}");
+    }
+    for text in [
+        "60/min every s",
+        "60/min every 1000ms burst 60",
+        " 60/60s  every 01s weight 1",
+    ] {
+        let ticking = every(Quota::per_minute(nonzero!(60u32)), 1_000_000_000);
+        assert_eq!(text.parse(), Ok(ticking), "{text:?}");
     }
 }
 
@@ -151,7 +188,7 @@ fn errors_point_at_the_bad_part() {
         (
             "5/s brust 3",
             "brust",
-            "expected `burst` or `weight` and a number (bytes 4 to 9)",
+            "expected `burst`, `weight` or `every` and a value (bytes 4 to 9)",
         ),
         ("5/s burst", "", "expected a whole number (at byte 9)"),
         ("5/s burst many", "many", "expected a whole number (bytes 10 to 14)"),
@@ -161,6 +198,37 @@ fn errors_point_at_the_bad_part() {
             "expected a number from 1 to 4294967295 (bytes 10 to 11)",
         ),
         ("5/s burst 3 burst 4", "burst", "said twice (bytes 12 to 17)"),
+        ("5/s every 3s every 4s", "every", "said twice (bytes 13 to 18)"),
+        (
+            "5/s every",
+            "",
+            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 9)",
+        ),
+        (
+            "5/s every 2",
+            "",
+            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 11)",
+        ),
+        (
+            "5/s every 2fortnights",
+            "fortnights",
+            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 11 to 21)",
+        ),
+        (
+            "5/s every 0s",
+            "0s",
+            "a refill interval of zero has no ticks (bytes 10 to 12)",
+        ),
+        (
+            "5/s every 80000d burst 2",
+            "80000d",
+            "a refill interval of 6912000000s is longer than 200 years (bytes 10 to 16)",
+        ),
+        (
+            "5/s every 9999999999999d",
+            "9999999999999d",
+            "expected a period of at most 200 years (bytes 10 to 24)",
+        ),
         (
             "5/s weight 6",
             "6",
@@ -192,9 +260,13 @@ fn quota() -> impl Strategy<Value = Quota> {
         60_000_000_000,
         86_400_000_000_000_u64,
     ]);
-    (count(), unit, 1..10_000_u64, count(), count()).prop_filter_map("law 9", |(cells, unit, n, burst, weight)| {
+    let interval =
+        prop::option::of((0..62_u32, 1..6_311_520_000_000_000_000_u64).prop_map(|(shift, ns)| (ns >> shift).max(1)));
+    let numbers = (count(), unit, 1..10_000_u64, count(), count(), interval);
+    numbers.prop_filter_map("law 9", |(cells, unit, n, burst, weight, interval)| {
         let quota = Quota::new(cells, Duration::from_nanos(unit * n)).ok()?;
         let quota = quota.allow_burst(burst).cell_weight(weight);
+        let quota = interval.map_or(quota, |ns| every(quota, ns));
         GCRA::from_quota(quota).is_ok().then_some(quota)
     })
 }
@@ -208,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics_and_spans_are_on_characters(text in "\\PC{0,24}|[0-9/ a-z]{0,24}") {
+    fn no_text_panics_and_spans_are_on_characters(text in "\\PC{0,24}|[0-9/ a-z]{0,24}|[0-9]/s every [0-9]{0,20}\\PC{0,3}") {
         let parsed: Result<Quota, ParseQuotaError> = text.parse();
         if let Err(error) = parsed {
             prop_assert!(text.get(error.span()).is_some());
@@ -222,6 +294,9 @@ fn serde_uses_the_text() {
     let quota: Quota = serde_json::from_str(r#""100/min burst 20""#).unwrap();
     assert_eq!(quota, Quota::per_minute(nonzero!(100u32)).allow_burst(nonzero!(20u32)));
     assert_eq!(serde_json::to_string(&quota).unwrap(), r#""100/min burst 20""#);
+    let ticking: Quota = serde_json::from_str(r#""3/s burst 10 every 1s""#).unwrap();
+    assert_eq!(ticking.refill_interval(), Some(Duration::from_secs(1)));
+    assert_eq!(serde_json::to_string(&ticking).unwrap(), r#""3/s burst 10 every 1s""#);
     let error = serde_json::from_str::<Quota>(r#""100/fortnight""#)
         .unwrap_err()
         .to_string();

@@ -50,6 +50,7 @@ use std::time::Instant;
 /// What is left is rounded to the strict side, by less than a unit of the new word and two of the old; a unit is less than what drains in
 /// a nanosecond. Times before the change are read as of then by the new quota: the meter is fuller by what that drains from then to the
 /// change. Law 1 holds across a change, with the larger of both bursts and rates, as long as timestamps do not go back across it.
+/// (Where cells come in ticks, the tick in which a quota is set comes whole, at the new rate: each change may add an interval.)
 ///
 /// ```
 /// use ratelimit_meter::{Adjustable, GCRA, Quota};

@@ -88,11 +88,7 @@ impl<A: Algorithm> Latest<A> {
         if current.rule.quota == Some(quota) {
             return Ok(0);
         }
-        let rule = Rule {
-            algorithm: current.rule.algorithm.with_quota(quota)?,
-            time_line: current.rule.time_line,
-            quota: Some(quota),
-        };
+        let rule = current.rule.with_quota(quota)?;
         // Time that was credited by one limit must not be credited by another once more.
         let next = Arc::new(Node::new(rule, now().max(current.since), 0));
         current.next.set(Some(next.clone()));

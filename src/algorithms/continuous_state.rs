@@ -109,6 +109,10 @@ impl Decide for ContinuousState {
             .owing(mark.saturating_sub(drained), &next.limit, next_drained)
     }
 
+    fn leaving(&self, n: u32, drained: u64) -> u64 {
+        drained + self.limit.level_leaving(n)
+    }
+
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         self.limit.describe(fields);
     }

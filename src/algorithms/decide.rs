@@ -84,6 +84,9 @@ pub trait Decide: Copy + Debug + Send + Sync {
     /// The word of the `next` limit, of which `next_now` has drained, that owes what this one does now; its last word, if that is more.
     fn owing(&self, word: u64, now: u64, next: &Self, next_now: u64) -> u64;
 
+    /// The word of a meter of which just `n` cells, at most the largest batch, are available now.
+    fn leaving(&self, n: u32, now: u64) -> u64;
+
     /// Tells what the limit is.
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);
 }

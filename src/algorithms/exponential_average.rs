@@ -134,6 +134,9 @@ impl Decide for ExponentialAverage {
         if burst != limit {
             return Err(InconsistentCapacity::BurstNotCells { cells: limit, burst });
         }
+        if let Some(interval) = quota.refill_interval() {
+            return Err(InconsistentCapacity::IntervalOnAverage { interval });
+        }
         let period_ns = u128::from(quota.period_ns());
         // As many units as let the last word fit: V(END) is period * 2^60 / period_ns.
         let line = (1 << Nanos::BITS) + u128::from(PAST + DEBT + 1) * period_ns;
@@ -265,6 +268,10 @@ impl Decide for ExponentialAverage {
         let then = now.max(at);
         let undecayed = (-to_f64(then - at) / to_f64(self.period)).exp();
         self.lowered(word, then, f64::from(n) * undecayed)
+    }
+
+    fn leaving(&self, n: u32, now: u64) -> u64 {
+        self.as_word(now) - self.distance(n)
     }
 
     fn refund(&self, word: u64, now: u64, n: u64) -> u64 {

@@ -103,6 +103,10 @@ impl Decide for VirtualScheduling {
         self.limit.owing(tat.saturating_sub(now), &next.limit, next_now)
     }
 
+    fn leaving(&self, n: u32, now: u64) -> u64 {
+        now + self.limit.level_leaving(n)
+    }
+
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         self.limit.describe(fields);
     }

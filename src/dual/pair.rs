@@ -123,6 +123,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
 
     /// The refusal as it is told: from the later of the two instants on both conform.
     pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
+        let due = [self.first.drained(due[0]), self.second.drained(due[1])];
         let scales = [self.first.algorithm.scale(), self.second.algorithm.scale()];
         let later = if scales[0].takes_longer(due[0].0, scales[1], due[1].0) {
             self.first.denial(due[0])

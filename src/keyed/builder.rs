@@ -1,6 +1,6 @@
 use super::table::{Size, Table};
 use super::{InvalidTable, KeyHashes, KeyedMeter, Shared, WhenFull};
-use crate::algorithms::{Algorithm, Decide};
+use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;
@@ -56,12 +56,7 @@ impl<M: MeterKind, S> Builder<M, S> {
         if self.tiers.len() == MOST_TIERS {
             return Err(InvalidTable::TooManyTiers);
         }
-        let first = self.tiers[0];
-        self.tiers.push(Rule {
-            algorithm: first.algorithm.with_quota(quota)?,
-            quota: Some(quota),
-            ..first
-        });
+        self.tiers.push(self.tiers[0].with_quota(quota)?);
         Ok(self)
     }
 

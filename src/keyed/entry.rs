@@ -19,7 +19,7 @@ impl<A: Algorithm> Tiers for [Rule<A>] {
     }
 
     fn rests_at(&self, tier: u8, word: u64) -> Nanos {
-        Nanos::clamped(self[usize::from(tier)].algorithm.scale().nanos_at(word))
+        Nanos::clamped(self[usize::from(tier)].drained_at(Due(word)))
     }
 }
 

@@ -117,7 +117,7 @@ impl From<&mut Builder> for GCRA {
 }
 
 /// The standard's parameters and state, T and the theoretical arrival time rounded up and tau down to whole nanoseconds: a meter
-/// made of them again is never faster than this one, and owes what it owes.
+/// made of them again is never faster than this one, and owes what it owes. (Ticks are not among them: without, the same cells come one by one.)
 ///
 /// ```
 /// use ratelimit_meter::GCRA;

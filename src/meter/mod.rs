@@ -101,6 +101,40 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         Meter::at_rest(self.rule.algorithm, clock, self.rule.quota)
     }
 
+    /// Returns a new meter with the same limit and clock of which just `cells` are available when it is made, the rest to come as it drains.
+    ///
+    /// It shares nothing with this meter. What is available is exact: `cells` conform at once, and the next one a whole cell later.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity::AvailableAboveBurst`] if `cells` are more than may come at once.
+    ///
+    /// ```
+    /// use ratelimit_meter::clock::{Clock, ManualClock};
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::Duration;
+    ///
+    /// // After a restart, when what came before is not known: nothing at once.
+    /// let clock = ManualClock::new();
+    /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?.with_clock(clock.clone()).with_available(0)?;
+    /// assert_eq!(meter.check().unwrap_err().wait_time_from(clock.now()), Duration::from_millis(100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_available(self, cells: u32) -> Result<Self, InconsistentCapacity> {
+        let burst = self.max_batch();
+        if cells > burst {
+            return Err(InconsistentCapacity::AvailableAboveBurst { cells, burst });
+        }
+        let Self { rule, clock, .. } = self;
+        let rule = Rule::made_at(clock.now(), rule.algorithm, rule.quota);
+        let word = rule.algorithm.leaving(cells, rule.volume(rule.time_line.made()));
+        Ok(Self {
+            rule,
+            cell: Cell::new(word),
+            clock,
+        })
+    }
+
     /// What it holds to, for a meter of more than one limit.
     #[cfg(feature = "dual")]
     pub(crate) fn into_limit(self) -> (A, Option<Quota>) {

@@ -79,7 +79,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             return Err(metered::denial_of_batch(self, n, Denied::Never));
         }
         let step = self.step(at, |rule, word, now| {
-            let due = rule.algorithm.due(word, n);
+            let due = rule.drained(rule.algorithm.due(word, n));
             let word = if due.0 > by {
                 Err(due)
             } else {

@@ -42,7 +42,8 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// Makes the meter, and all its clones, owe what it owed when the snapshot was made, less what has drained since by the wall clock.
     ///
     /// It forgets what it has admitted itself: restore before the first cell. It then owes what the meter of the snapshot would by
-    /// now, or a unit (2^-f cell, less than a nanosecond's worth) more; so law 1 may add one more unit to a window that holds a restart. A
+    /// now, or a unit (2^-f cell, less than a nanosecond's worth) more; so law 1 may add one more unit to a window that holds a restart (with
+    /// ticks, which count from when this meter was made, one more interval). A
     /// wall clock that went back has let no time pass; what it is set forward counts as time, as it does for all who read it. One
     /// atomic step; takes constant time.
     ///

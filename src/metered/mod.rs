@@ -95,18 +95,28 @@ impl When {
         }
     }
 
-    /// Does what is to be done then, and once more if it was refused for the clock's being behind: who waited until the instant of a
-    /// denial must not be denied for that.
-    #[inline]
+    /// Does what is to be done then.
+    // Always, since which of the two it is, is known where it is called: what is not done is not to weigh on what is.
+    #[inline(always)]
     fn act<M: Metered, T, R: Refusal>(self, meter: &M, act: impl Fn(Nanos) -> Result<T, R>) -> Result<T, R> {
-        if matches!(self, Self::Now) && meter.counts_refusals() {
-            // There is no once more.
-            return act(self.exact_position(meter));
+        match self {
+            Self::Now => act_now(meter, act),
+            Self::At(at) => act(meter.time_line().position(at)),
         }
-        let at = self.position(meter);
-        act(at).or_else(|refused| match (self, refused.until()) {
-            (Self::Now, Some(until)) if until.is_over_at(at.later(M::Clock::LAG_NS)) => act(self.exact_position(meter)),
-            _ => Err(refused),
-        })
     }
+}
+
+/// Does now what is to be done, and once more if it was refused for the clock's being behind: who waited until the instant of a
+/// denial must not be denied for that.
+#[inline]
+fn act_now<M: Metered, T, R: Refusal>(meter: &M, act: impl Fn(Nanos) -> Result<T, R>) -> Result<T, R> {
+    if meter.counts_refusals() {
+        // There is no once more.
+        return act(When::Now.exact_position(meter));
+    }
+    let at = When::Now.position(meter);
+    act(at).or_else(|refused| match refused.until() {
+        Some(until) if until.is_over_at(at.later(M::Clock::LAG_NS)) => act(When::Now.exact_position(meter)),
+        _ => Err(refused),
+    })
 }

@@ -1,4 +1,4 @@
-use super::{Metered, Refusal, When};
+use super::{Metered, Refusal, When, act_now};
 use crate::algorithms::Decide;
 use crate::decision::{NegativeMultiDecision, NonConformance, Until};
 use crate::nanos::Nanos;
@@ -116,7 +116,7 @@ pub(crate) fn step_now<M: Metered, T, R: Refusal>(
     meter: &M,
     step: impl Fn(&Rule<M::Algorithm>, u64, u64) -> Result<Stepped<T>, R>,
 ) -> Result<T, R> {
-    When::Now.act(meter, |at| meter.step(at, &step))
+    act_now(meter, |at| meter.step(at, &step))
 }
 
 pub(crate) fn peek(meter: &impl Metered, when: When) -> Result<(), NonConformance> {

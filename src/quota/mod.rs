@@ -10,7 +10,7 @@ pub use text::ParseQuotaError;
 
 use crate::error::InconsistentCapacity;
 use crate::nanos::whole_nanos;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
@@ -21,14 +21,14 @@ const FASTEST: u128 = 1 << 32;
 /// The longest time from a full burst to rest: 200 years of 365.25 days.
 pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 
-/// A limit as people state it: cells per period, a burst, and the weight of a cell.
+/// A limit as people state it: cells per period, a burst, the weight of a cell, and whether cells come one by one or in ticks.
 ///
 /// The burst is what may come at once after a rest, and is the cells of one period unless set otherwise. So a meter of 100 a minute
 /// may admit 200 in its first minute: 100 at once, 100 more as they drain. A quota for which that is too much asks for a smaller
 /// burst. A cell of weight w takes w of the cells and of the burst.
 ///
-/// Its text is canonical, for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `10/h`, with the
-/// units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. Parsing what `Display` wrote gives the same quota. The feature `serde`
+/// Its text is canonical, for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`,
+/// with the units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. Parsing what `Display` wrote gives the same quota. The feature `serde`
 /// (de)serialises that text.
 ///
 /// ```
@@ -47,6 +47,7 @@ pub struct Quota {
     period_ns: u64,
     burst: NonZeroU32,
     weight: NonZeroU32,
+    refill_ns: Option<NonZeroU64>,
 }
 
 impl Quota {
@@ -87,6 +88,7 @@ impl Quota {
             period_ns,
             burst: cells,
             weight: NonZeroU32::MIN,
+            refill_ns: None,
         }
     }
 
@@ -101,6 +103,48 @@ impl Quota {
     #[must_use]
     pub const fn cell_weight(self, weight: NonZeroU32) -> Self {
         Self { weight, ..self }
+    }
+
+    /// Sets that cells come back in ticks: at each whole `interval` after the meter was made all that have drained since the tick
+    /// before, and none between. The interval is 1 ns to 200 years.
+    ///
+    /// The rate stays what it is: a tick that is no whole number of cells keeps the fraction, and however seldom or often the meter is
+    /// asked, what came stays and nothing comes twice. A burst smaller than what comes in a tick is all that there is of it.
+    ///
+    /// A meter decides as of the latest tick, so in a window of length v up to B + R * (v + interval) cells are admitted, in place of
+    /// law 1 of [`Decider`](crate::Decider): the cells of a whole tick come at its end. The other laws hold as they are. The ticks of a
+    /// [`KeyedMeter`](crate::KeyedMeter) are the same for all keys. An [`Exponential`](crate::Exponential) has none.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity::ZeroInterval`]; [`InconsistentCapacity::IntervalTooLong`] above 200 years.
+    ///
+    /// ```
+    /// use ratelimit_meter::clock::{Clock, ManualClock};
+    /// use ratelimit_meter::{GCRA, Quota, nonzero};
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let quota = Quota::per_second(nonzero!(3u32)).allow_burst(nonzero!(10u32)).refill_every(second)?;
+    /// assert_eq!(quota.to_string(), "3/s burst 10 every 1s");
+    /// let clock = ManualClock::new();
+    /// let meter = GCRA::from_quota(quota)?.with_clock(clock.clone());
+    /// assert_eq!((0..100).filter(|_| meter.check().is_ok()).count(), 10);
+    /// let denied = meter.check().unwrap_err();
+    /// assert_eq!(denied.wait_time_from(clock.now()), second); // not a third of it
+    /// clock.set(denied.earliest_possible());
+    /// assert_eq!((0..100).filter(|_| meter.check().is_ok()).count(), 3);
+    /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+    /// ```
+    pub fn refill_every(self, interval: Duration) -> Result<Self, InconsistentCapacity> {
+        let too_long = InconsistentCapacity::IntervalTooLong { interval };
+        match whole_nanos(interval) {
+            Some(ns) if ns <= LONGEST_REST => Ok(Self {
+                refill_ns: Some(NonZeroU64::new(ns).ok_or(InconsistentCapacity::ZeroInterval)?),
+                ..self
+            }),
+            _ => Err(too_long),
+        }
     }
 
     /// Returns the cells of one period.
@@ -125,6 +169,17 @@ impl Quota {
     #[must_use]
     pub const fn weight(&self) -> NonZeroU32 {
         self.weight
+    }
+
+    /// Returns in what ticks cells come back; `None` if one by one.
+    #[must_use]
+    pub fn refill_interval(&self) -> Option<Duration> {
+        self.refill_ns.map(|ns| Duration::from_nanos(ns.get()))
+    }
+
+    #[inline]
+    pub(crate) const fn refill_ns(&self) -> Option<NonZeroU64> {
+        self.refill_ns
     }
 
     pub(crate) const fn period_ns(&self) -> u64 {

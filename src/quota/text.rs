@@ -1,4 +1,4 @@
-//! The text of a quota: `100/min burst 20 weight 2`.
+//! The text of a quota: `100/min burst 20 weight 2 every 1s`.
 
 use super::Quota;
 use crate::error::InconsistentCapacity;
@@ -7,6 +7,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::ops::Range;
 use core::str::FromStr;
+use std::time::Duration;
 
 /// The units of a period in nanoseconds, the largest first.
 const UNITS: [(&str, u64); 7] = [
@@ -19,18 +20,13 @@ const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
 ];
 
-/// Writes the canonical text: the period in the largest unit that divides it, the burst and the weight only where they say more.
+/// Writes the canonical text: times in the largest unit that divides them, the burst, the weight and the ticks only where they say more.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never absent: nanoseconds divide everything.
-        let (unit, ns) = UNITS
-            .into_iter()
-            .find(|(_, ns)| self.period_ns % ns == 0)
-            .unwrap_or(("ns", 1));
         write!(f, "{}/", self.cells)?;
-        match self.period_ns / ns {
-            1 => f.write_str(unit)?,
-            count => write!(f, "{count}{unit}")?,
+        match in_units(self.period_ns) {
+            (1, unit) => f.write_str(unit)?,
+            (count, unit) => write!(f, "{count}{unit}")?,
         }
         if self.burst != self.cells {
             write!(f, " burst {}", self.burst)?;
@@ -38,11 +34,23 @@ impl fmt::Display for Quota {
         if self.weight != NonZeroU32::MIN {
             write!(f, " weight {}", self.weight)?;
         }
+        if let Some(ns) = self.refill_ns {
+            let (count, unit) = in_units(ns.get());
+            write!(f, " every {count}{unit}")?;
+        }
         Ok(())
     }
 }
 
-/// Reads the canonical text; `burst` and `weight` may change places, and any white space will do between words.
+/// A time in the largest unit that divides it.
+fn in_units(time_ns: u64) -> (u64, &'static str) {
+    let whole = UNITS.into_iter().find(|(_, ns)| time_ns % ns == 0);
+    // Never absent: nanoseconds divide everything.
+    let (unit, ns) = whole.unwrap_or(("ns", 1));
+    (time_ns / ns, unit)
+}
+
+/// Reads the canonical text; `burst`, `weight` and `every` may change places, and any white space will do between words.
 impl FromStr for Quota {
     type Err = ParseQuotaError;
 
@@ -57,17 +65,26 @@ impl FromStr for Quota {
         let period_span = slash + 1..rate.end;
         let cells = number(text, cells_span.clone())?;
         let mut quota = Self::per(cells, period(text, period_span.clone())?);
-        let (mut burst_span, mut weight_span) = (None, None);
+        let (mut burst_span, mut weight_span, mut every_span) = (None, None, None);
         loop {
             let word = words.next();
-            let (seen, set): (&mut Option<_>, fn(Self, NonZeroU32) -> Self) = match &text[word.clone()] {
+            let (seen, set): (&mut Option<_>, Set) = match &text[word.clone()] {
                 "" => break,
-                "burst" => (&mut burst_span, Self::allow_burst),
-                "weight" => (&mut weight_span, Self::cell_weight),
+                "burst" => (&mut burst_span, |quota, text, value| {
+                    Ok(quota.allow_burst(number(text, value)?))
+                }),
+                "weight" => (&mut weight_span, |quota, text, value| {
+                    Ok(quota.cell_weight(number(text, value)?))
+                }),
+                "every" => (&mut every_span, |quota, text, value| {
+                    let interval = Duration::from_nanos(period(text, value.clone())?);
+                    let ticking = quota.refill_every(interval);
+                    ticking.map_err(|error| Problem::Inconsistent(error).at(value))
+                }),
                 _ => return Err(Problem::Word.at(word)),
             };
             let value = words.next();
-            quota = set(quota, number(text, value.clone())?);
+            quota = set(quota, text, value.clone())?;
             if seen.replace(value).is_some() {
                 return Err(Problem::Twice.at(word));
             }
@@ -84,6 +101,9 @@ impl FromStr for Quota {
         Ok(quota)
     }
 }
+
+/// Sets what a word names to the value that follows it.
+type Set = fn(Quota, &str, Range<usize>) -> Result<Quota, ParseQuotaError>;
 
 /// The words of a text, as the bytes they take; empty ones at its end.
 struct Words<'a> {
@@ -132,7 +152,7 @@ fn period(text: &str, span: Range<usize>) -> Result<u64, ParseQuotaError> {
 ///
 /// let error = "100/min brust 20".parse::<Quota>().unwrap_err();
 /// assert_eq!(error.span(), 8..13);
-/// assert_eq!(error.to_string(), "expected `burst` or `weight` and a number (bytes 8 to 13)");
+/// assert_eq!(error.to_string(), "expected `burst`, `weight` or `every` and a value (bytes 8 to 13)");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseQuotaError {
@@ -166,7 +186,7 @@ impl fmt::Display for ParseQuotaError {
             Problem::NumberRange => f.write_str("expected a number from 1 to 4294967295")?,
             Problem::Unit => f.write_str("expected a unit of time: ns, us, ms, s, min, h or d")?,
             Problem::PeriodRange => f.write_str("expected a period of at most 200 years")?,
-            Problem::Word => f.write_str("expected `burst` or `weight` and a number")?,
+            Problem::Word => f.write_str("expected `burst`, `weight` or `every` and a value")?,
             Problem::Twice => f.write_str("said twice")?,
             Problem::And => f.write_str("expected `&` and a second quota")?,
             Problem::Third => f.write_str("expected two quotas and no third")?,

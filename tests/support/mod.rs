@@ -10,6 +10,7 @@ pub(crate) mod keyed;
 pub(crate) mod limit;
 pub(crate) mod oracle;
 pub(crate) mod subject;
+pub(crate) mod ticking;
 pub(crate) mod time;
 pub(crate) mod traffic;
 pub(crate) mod twin;

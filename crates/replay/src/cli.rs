@@ -34,8 +34,9 @@ pub struct Cli {
     /// A limit to try, like `10/s` or `100/min burst 20`; more than one are compared
     ///
     /// As CELLS/PERIOD, then `burst N` and `weight N` if they are not the cells and 1. A period is a unit
-    /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. Two with an & between, like `10/s & 1000/h`, are
-    /// decided as one: what either refuses counts in neither.
+    /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. With `every PERIOD` cells come in ticks.
+    /// Two with an & between, like `10/s & 1000/h`, are decided as one: what either refuses counts in
+    /// neither.
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 

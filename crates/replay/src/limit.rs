@@ -173,8 +173,19 @@ impl Limit {
         }
     }
 
-    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds; of an average, forty
-    /// periods, which leave 4e-18 of it.
+    /// The latest tick of the traffic's time at `time` or before, of both limits if there are two, as if ticks were counted from 1970: all
+    /// keys have the same, and every day has. Without ticks that is `time` itself.
+    pub(crate) fn tick_by(&self, time: i64) -> i64 {
+        let interval = match self.quotas {
+            Quotas::One(quota) => interval_ns(quota),
+            Quotas::Two(quotas) => common_multiple(interval_ns(quotas.first()), interval_ns(quotas.second())),
+        };
+        let since = i128::from(time).rem_euclid(i128::try_from(interval).unwrap_or(i128::MAX));
+        time.saturating_sub(i64::try_from(since).unwrap_or(i64::MAX))
+    }
+
+    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds, and then the next tick; of an
+    /// average, forty periods, which leave 4e-18 of it.
     pub(crate) fn time_to_rest_ns(&self) -> u64 {
         match self.quotas {
             Quotas::One(quota) => self.time_of(quota),
@@ -188,9 +199,24 @@ impl Limit {
             return u64::try_from(period_ns.saturating_mul(40)).unwrap_or(u64::MAX);
         }
         let volume = period_ns.saturating_mul(u128::from(quota.burst().get()));
-        let ns = volume.div_ceil(u128::from(quota.cells().get())).saturating_add(1);
+        let ns = volume.div_ceil(u128::from(quota.cells().get()));
+        let ns = ns.saturating_add(interval_ns(quota));
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
+}
+
+/// The time from tick to tick, or that between nanoseconds.
+fn interval_ns(quota: Quota) -> u128 {
+    quota.refill_interval().map_or(1, |interval| interval.as_nanos())
+}
+
+/// The least common multiple of two intervals of at most 200 years.
+fn common_multiple(one: u128, other: u128) -> u128 {
+    let (mut divisor, mut rest) = (one, other);
+    while rest != 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    one / divisor * other
 }
 
 /// A meter of any algorithm.

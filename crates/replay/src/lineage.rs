@@ -70,7 +70,7 @@ impl Lineage {
         let lead = if maker.may_go_back { LEAD_NS } else { 0 };
         Self {
             meter: maker.limit.meter(&maker.clock),
-            made: time.saturating_sub_unsigned(lead),
+            made: maker.limit.tick_by(time.saturating_sub_unsigned(lead)),
             asked: time,
         }
     }
@@ -125,6 +125,33 @@ mod tests {
                 Verdict::Denied(Duration::from_secs(86_400) - Duration::from_nanos(1))
             };
             assert_eq!(verdict, Some(expected), "event {at}");
+        }
+    }
+
+    #[test]
+    fn ticks_are_those_of_the_clock_for_every_key_and_for_centuries() {
+        const S: i64 = 1_000_000_000;
+        for may_go_back in [false, true] {
+            let times = [S / 2, S - 1, S, S + 1, 2 * S];
+            let admitted = Some(Verdict::Admitted);
+            let until = |ns: i64| Some(Verdict::Denied(Duration::from_nanos(ns.unsigned_abs())));
+            assert_eq!(
+                verdicts("1/s every 1s", may_go_back, &times),
+                [admitted, until(1), admitted, until(S - 1), admitted]
+            );
+        }
+        // Each meter gives way to the next, none of which is made at a tick.
+        let times: Vec<i64> = (-50..50)
+            .flat_map(|step| [step * 4 * YEAR + S / 3, step * 4 * YEAR + S / 2])
+            .collect();
+        for pair in verdicts("1/s every 1s", false, &times).chunks(2) {
+            assert_eq!(
+                pair,
+                [
+                    Some(Verdict::Admitted),
+                    Some(Verdict::Denied(Duration::from_millis(500)))
+                ]
+            );
         }
     }
 

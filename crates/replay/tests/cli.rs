@@ -301,6 +301,17 @@ fn logs_and_tables_are_not_mixed_unless_both_are_keyed_alike() {
 }
 
 #[test]
+fn a_limit_whose_cells_come_in_ticks_is_replayed_and_told_no_least() {
+    let table = file("ticks.csv", "time\n0.5\n0.75\n0.999999999\n1\n1.25\n");
+    let report = report(&["--limit", "1/s every 1s", "--limit", "1/s", &table]);
+    assert!(
+        report.contains("1/s every 1s            5         2       3"),
+        "{report}"
+    );
+    assert!(report.contains("not told: cells come in ticks"), "{report}");
+}
+
+#[test]
 fn requests_larger_than_the_burst_are_counted_apart() {
     let table = file(
         "large.csv",

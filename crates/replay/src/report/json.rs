@@ -85,6 +85,8 @@ struct Limit {
     period_ns: Option<u128>,
     burst: Option<u32>,
     weight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refill_interval_ns: Option<u128>,
     each: Option<Vec<Limit>>,
 }
 
@@ -187,6 +189,7 @@ fn limits(quotas: Quotas) -> Limit {
             period_ns: None,
             burst: None,
             weight: None,
+            refill_interval_ns: None,
             each: Some(vec![limit(pair.first()), limit(pair.second())]),
         },
     }
@@ -199,6 +202,7 @@ fn limit(quota: Quota) -> Limit {
         period_ns: Some(quota.period().as_nanos()),
         burst: Some(quota.burst().get()),
         weight: Some(quota.weight().get()),
+        refill_interval_ns: quota.refill_interval().map(|interval| interval.as_nanos()),
         each: None,
     }
 }
@@ -216,6 +220,7 @@ fn least(answer: Answer) -> Least {
         Answer::None(Reason::TooLarge) => ("too-large", None),
         Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
         Answer::None(Reason::BackInTime) => ("back-in-time", None),
+        Answer::None(Reason::Ticks) => ("ticks", None),
         Answer::None(Reason::TwoLimits) => ("two-limits", None),
     };
     Least {

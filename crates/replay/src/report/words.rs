@@ -128,6 +128,7 @@ pub(super) fn answer(answer: Answer, kind: &str) -> String {
             Reason::TooLarge => format!("no {kind} would do: above 2^32"),
             Reason::RestTooLong => format!("no {kind} would do: 200 years to drain"),
             Reason::BackInTime => "not told: time goes back".to_owned(),
+            Reason::Ticks => "not told: cells come in ticks".to_owned(),
             Reason::TwoLimits => "not told: two limits".to_owned(),
         },
     }

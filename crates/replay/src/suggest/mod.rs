@@ -60,6 +60,8 @@ pub enum Reason {
     RestTooLong,
     /// A key's requests went back in time, where more of a rate denies more, too.
     BackInTime,
+    /// Cells come in ticks: what is sought here is that of limits whose cells come one by one.
+    Ticks,
     /// It is two limits, of which either could give way.
     TwoLimits,
 }
@@ -118,12 +120,13 @@ impl Suggester {
     /// For a limit, before any traffic.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
+        let ticks = quota.refill_interval().map(|_| Reason::Ticks);
         Self {
             quota,
             period_ns: least::period_ns(quota),
             origin: 0,
-            level: Ok(0),
-            steepest: Ok(Slope::ZERO),
+            level: ticks.map_or(Ok(0), Err),
+            steepest: ticks.map_or(Ok(Slope::ZERO), Err),
             seats: Vec::new(),
         }
     }

@@ -266,7 +266,7 @@ fn texts(quota: &str, traffic: &Traffic) -> [String; 2] {
 fn edges() {
     const S: i64 = 1_000_000_000;
     let year = 31_557_600 * S;
-    let table: [(&str, Traffic, [&str; 2]); 14] = [
+    let table: [(&str, Traffic, [&str; 2]); 15] = [
         // Nothing is asked: the least there is.
         ("10/s", vec![], ["10/s burst 1", "1/d burst 10"]),
         (
@@ -315,6 +315,7 @@ fn edges() {
             ["RestTooLong", "TooLarge"],
         ),
         ("1/d", vec![(year, 1, 0), (0, 1, 0)], ["1/d burst 368", "BackInTime"]),
+        ("1/d every 1h", vec![(0, 2, 0), (S, 1, 0)], ["Ticks", "Ticks"]),
     ];
     for (quota, traffic, expected) in table {
         assert_eq!(texts(quota, &traffic), expected, "{quota} {traffic:?}");
