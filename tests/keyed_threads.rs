@@ -138,7 +138,7 @@ fn a_million_keys_go_through_a_table_for_ten_thousand() {
     let table = builder(gcra(&limit), &clock, WhenFull::Forgive).with_capacity(10_000);
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = table.unwrap();
     let memory = keys.memory();
-    assert!(memory <= 300_000);
+    assert!(memory <= 321_000);
     for bad in 0..100 {
         assert_eq!(keys.charge(&bad, 1000), 0);
     }
@@ -152,9 +152,9 @@ fn a_million_keys_go_through_a_table_for_ten_thousand() {
     }
     let end = start + Duration::from_secs(10);
     let stats = keys.stats_at(end);
-    assert_eq!((keys.memory(), stats.slots), (memory, 286 * SLOTS));
-    // New keys only, with as many live: one in some ten thousand finds no slot (`keyed_sizing.rs`).
-    assert!(stats.forgiven <= 150, "{stats:?}");
+    assert_eq!((keys.memory(), stats.slots), (memory, 313 * SLOTS));
+    // New keys only, with as many live: one in 150,000 finds no slot on average (`keyed_sizing.rs`), some of them together.
+    assert!(stats.forgiven <= 40, "{stats:?}");
     assert!((10_000..=10_100).contains(&stats.live), "{stats:?}");
     // The one forgiven is the nearest to rest: not those.
     assert!((0..100).all(|bad| keys.check_at(&bad, end).is_err()));

@@ -259,7 +259,7 @@ impl Bucket {
     pub(super) fn claim(&self, key: Key, tier: u8, at: Nanos, forgive: bool, tiers: &(impl Tiers + ?Sized)) -> Claimed {
         let idle = self.idle(tiers);
         let now = at.max(self.watermark());
-        let (index, seen, forgiven) = match self.search(key, idle.turn(), now, tiers) {
+        let (index, seen, forgiven) = match self.search(key, idle.turn(), now, forgive, tiers) {
             Search::Present => return Claimed::Perhaps,
             Search::Room(index, seen) => (index, seen, false),
             Search::Claim(claim) => {
@@ -295,7 +295,7 @@ impl Bucket {
     /// Who rests first of those that leave no room for a key that is not there.
     pub(super) fn nearest_if_full(&self, key: Key, at: Nanos, tiers: &(impl Tiers + ?Sized)) -> Option<Pair> {
         let turn = self.idle(tiers).turn();
-        match self.search(key, turn, at.max(self.watermark()), tiers) {
+        match self.search(key, turn, at.max(self.watermark()), false, tiers) {
             Search::Full(_, nearest) => Some(nearest),
             _ => None,
         }
@@ -335,7 +335,7 @@ impl Bucket {
         let _ = self.header.intent.exchange(intent, idle);
     }
 
-    fn search(&self, key: Key, turn: u64, now: Nanos, tiers: &(impl Tiers + ?Sized)) -> Search {
+    fn search(&self, key: Key, turn: u64, now: Nanos, forgive: bool, tiers: &(impl Tiers + ?Sized)) -> Search {
         let mut room = None;
         let mut claim = None;
         let mut nearest: Option<(usize, Pair, (bool, Nanos))> = None;
@@ -362,8 +362,9 @@ impl Bucket {
                 } else if tiers.was_at_rest(pair.tier(), pair.word, now) {
                     room = room.or(Some((index, pair)));
                 } else if room.is_none() {
-                    // Last who has just moved in and is not charged yet: two claimants must not take each other's slot in turn.
-                    let order = (!tiers.is_live(pair, now), tiers.rests_at(pair.tier(), pair.word));
+                    // Two claimants must not take each other's slot in turn: forgiven last is who has moved in and is not charged yet.
+                    let is_uncharged = forgive && !tiers.is_live(pair, now);
+                    let order = (is_uncharged, tiers.rests_at(pair.tier(), pair.word));
                     if nearest.is_none_or(|(.., first)| order < first) {
                         nearest = Some((index, pair, order));
                     }

@@ -71,8 +71,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "the one farthest from rest makes room",
         file: "src/keyed/bucket.rs",
-        from: "rests < sooner",
-        to: "rests > sooner",
+        from: "order < first",
+        to: "order > first",
         target: Test("keyed_full"),
         falls: "what_is_not_counted_is_as_if_there_were_a_slot_for_everybody",
     },
