@@ -1,0 +1,288 @@
+//! The queue: a line of places under a lock, and what wakes those who wait.
+//!
+//! Nothing but the line is touched under the lock: wakers are called, and timers set, after it is let go.
+
+use crate::alarm::{Alarms, Set, Timer};
+use crate::error::{AcquireError, NotYet};
+use crate::line::Line;
+use crate::places::Ticket;
+use crate::source::Source;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::Instant;
+use tokio::runtime::{Handle, Id};
+
+pub(crate) struct Queue<S: Source> {
+    pub(crate) source: S,
+    pub(crate) fair: bool,
+    /// How many wait, to be read without the lock.
+    waiting: AtomicUsize,
+    locked: Mutex<Locked<S>>,
+    me: Weak<Self>,
+}
+
+struct Locked<S: Source> {
+    line: Line<S>,
+    alarms: Alarms,
+}
+
+type Guard<'a, S> = MutexGuard<'a, Locked<S>>;
+
+/// What one who has to wait may ask beforehand.
+pub(crate) struct Outlook<'a, S: Source> {
+    line: &'a Line<S>,
+    source: &'a S,
+    n: u32,
+    due: Instant,
+}
+
+impl<S: Source> Outlook<'_, S> {
+    /// When the cells will have been had, as the queue stands.
+    pub(crate) fn earliest(&self) -> Instant {
+        self.line.plan(self.source, self.n, self.due)
+    }
+
+    /// How many wait already.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.line.waiting()
+    }
+}
+
+impl<S: Source> Queue<S> {
+    pub(crate) fn new(source: S, fair: bool) -> Arc<Self> {
+        let line = Line::new(&source);
+        let alarms = Alarms::new();
+        Arc::new_cyclic(|me| Self {
+            source,
+            fair,
+            waiting: AtomicUsize::new(0),
+            locked: Mutex::new(Locked { line, alarms }),
+            me: me.clone(),
+        })
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        // ORDERING: relaxed, here and where it is stored; who knows of a waiter by other means reads what that one stored, and for
+        // who does not, the two came at the same time.
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Takes cells without the lock, if nobody is to be overtaken and the source can.
+    fn take_unlocked(&self, n: u32, now: Instant) -> bool {
+        (!self.fair || self.waiting() == 0) && self.source.take_unlocked(n, now)
+    }
+
+    /// Serves whoever is due, wakes them, and returns with the lock.
+    fn served<'a>(&self, mut locked: Guard<'a, S>, now: Instant) -> Guard<'a, S> {
+        let mut woken = Vec::new();
+        loop {
+            let more = locked.line.serve(&self.source, now, &mut woken);
+            if woken.is_empty() {
+                return locked;
+            }
+            self.note(&locked);
+            MutexGuard::unlocked(&mut locked, || woken.drain(..).for_each(Waker::wake));
+            if !more {
+                return locked;
+            }
+        }
+    }
+
+    fn note(&self, locked: &Guard<'_, S>) {
+        self.waiting.store(locked.line.waiting(), Ordering::Relaxed);
+    }
+
+    /// Takes cells now, or tells from when on they could be had.
+    pub(crate) fn take(&self, n: u32) -> Result<(), AcquireError> {
+        let now = crate::now();
+        if n == 0 || self.take_unlocked(n, now) {
+            return Ok(());
+        }
+        let locked = &mut *self.served(self.locked.lock(), now);
+        self.source.at_once(&locked.line.state, n)?;
+        let taken = locked.line.take(&self.source, n, self.fair, now);
+        taken.map_err(|due| {
+            let earliest = if self.fair { locked.line.plan(&self.source, n, due) } else { due };
+            AcquireError::NotYet(NotYet::new(n, earliest))
+        })
+    }
+
+    /// Takes cells now, or a place in the queue. `may_wait` may refuse that, and the source if there can never be so many.
+    pub(crate) fn join<E>(
+        &self,
+        n: u32,
+        waiter: Waiter<'_>,
+        may_wait: impl FnOnce(&Outlook<'_, S>) -> Result<(), E>,
+    ) -> Result<Option<Ticket>, E>
+    where
+        S::Never: Into<E>,
+    {
+        let now = crate::now();
+        if n == 0 || self.take_unlocked(n, now) {
+            return Ok(None);
+        }
+        let mut locked = self.served(self.locked.lock(), now);
+        self.source.queueable(&locked.line.state, n).map_err(Into::into)?;
+        let Err(due) = locked.line.take(&self.source, n, self.fair, now) else {
+            return Ok(None);
+        };
+        let (line, source) = (&locked.line, &self.source);
+        may_wait(&Outlook { line, source, n, due })?;
+        let runtime = waiter.runtime();
+        if let Some(runtime) = runtime {
+            locked.alarms.ensure(runtime, || Timer::new(self.bell(runtime)));
+        }
+        let ticket = locked.line.join(&self.source, n, now, runtime.is_none(), waiter.waker());
+        self.note(&locked);
+        crate::trace!(cells = n, waiting = locked.line.waiting(), "waits");
+        if let Some(runtime) = runtime {
+            self.set_alarm(locked, runtime);
+        }
+        Ok(Some(ticket))
+    }
+
+    /// Whether the place has been served; if not, its waker is renewed, and it is told until when to sleep if it is a thread.
+    pub(crate) fn poll(&self, ticket: Ticket, waiter: Waiter<'_>) -> Result<(), Option<Instant>> {
+        let mut locked = self.locked.lock();
+        if !locked.line.is_waiting(ticket) {
+            return Ok(());
+        }
+        locked.line.renew(ticket, waiter.waker());
+        let mut locked = self.served(locked, crate::now());
+        if !locked.line.is_waiting(ticket) {
+            return Ok(());
+        }
+        let Some(runtime) = waiter.runtime() else {
+            return Err(locked.line.due_of(&self.source, ticket));
+        };
+        locked.alarms.ensure(runtime, || Timer::new(self.bell(runtime)));
+        self.set_alarm(locked, runtime);
+        Err(None)
+    }
+
+    /// Gives back the place of one who asked for `n` cells, or the cells.
+    pub(crate) fn leave(&self, ticket: Ticket, n: u32) {
+        crate::trace!(cells = n, "gives up");
+        self.change(|line, source, now, woken| line.leave(source, ticket, n, now, woken));
+    }
+
+    /// Gives back cells that were had and not used.
+    pub(crate) fn give_back(&self, n: u32) {
+        self.change(|line, source, now, woken| line.give_back(source, n, now, woken));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Line<S>, &S, Instant, &mut Vec<Waker>)) {
+        let now = crate::now();
+        let mut woken = Vec::new();
+        let mut locked = self.locked.lock();
+        change(&mut locked.line, &self.source, now, &mut woken);
+        self.note(&locked);
+        drop(self.served(locked, now));
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Asks the state about now, when everybody due has been served.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Line<S>, &S, Instant) -> T) -> T {
+        let now = crate::now();
+        let mut locked = self.served(self.locked.lock(), now);
+        look(&mut locked.line, &self.source, now)
+    }
+
+    /// When one who came now would have had `n` cells.
+    pub(crate) fn earliest(&self, n: u32) -> Instant {
+        self.look(|line, source, now| line.plan(source, n, source.due(&line.state, n, now)))
+    }
+
+    /// What a timer of the runtime wakes.
+    fn bell(&self, runtime: Id) -> Waker {
+        let queue = self.me.clone();
+        Arc::new(Bell { queue, runtime }).into()
+    }
+
+    /// Serves whoever is due, since the runtime's timer went off, and sets it anew.
+    fn ring(&self, runtime: Id) {
+        let mut locked = self.locked.lock();
+        let is_set_again = locked.alarms.rang(runtime);
+        let locked = self.served(locked, crate::now());
+        if is_set_again {
+            self.set_alarm(locked, runtime);
+        }
+    }
+
+    /// Sees to it that the runtime's timer goes off when the head is due. It is called by the runtime's own threads.
+    fn set_alarm<'a>(&'a self, mut locked: Guard<'a, S>, runtime: Id) {
+        loop {
+            let Some(due) = locked.line.due() else {
+                let idle = locked.alarms.remove(runtime);
+                drop(locked);
+                drop(idle);
+                return;
+            };
+            let Some(mut timer) = locked.alarms.take_to_set(runtime, due) else {
+                return;
+            };
+            match MutexGuard::unlocked(&mut locked, || timer.set(due)) {
+                Set::Armed => {
+                    if locked.alarms.put_back(runtime, timer, due) {
+                        return;
+                    }
+                }
+                Set::Elapsed => {
+                    locked.alarms.put_back(runtime, timer, due);
+                    locked.alarms.rang(runtime);
+                    locked = self.served(locked, crate::now());
+                }
+                Set::Dead => {
+                    locked.alarms.forget(runtime);
+                    drop(locked);
+                    drop(timer);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Rings when a timer goes off. It does not keep the queue.
+struct Bell<S: Source> {
+    queue: Weak<Queue<S>>,
+    runtime: Id,
+}
+
+impl<S: Source> Wake for Bell<S> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.ring(self.runtime);
+        }
+    }
+}
+
+/// Who waits, and how it is woken.
+#[derive(Clone, Copy)]
+pub(crate) enum Waiter<'a> {
+    /// A future, of the current runtime.
+    Task(&'a Waker),
+    /// A thread, which sleeps by itself.
+    Thread(&'a Waker),
+}
+
+impl<'a> Waiter<'a> {
+    const fn waker(self) -> &'a Waker {
+        match self {
+            Self::Task(waker) | Self::Thread(waker) => waker,
+        }
+    }
+
+    fn runtime(self) -> Option<Id> {
+        match self {
+            Self::Task(_) => Some(Handle::current().id()),
+            Self::Thread(_) => None,
+        }
+    }
+}
