@@ -11,6 +11,7 @@ mod stats;
 mod ticks;
 mod timing;
 mod versions;
+mod waiting;
 
 use cases::Case;
 use clap::Parser;
@@ -37,6 +38,14 @@ struct Cli {
     #[arg(long, value_name = "FILTER", default_value = "")]
     case: String,
 
+    /// Instead of decisions, what it costs to wait for them
+    #[arg(long)]
+    waiting: bool,
+
+    /// The bytes of one that waits; what `--waiting` calls itself with
+    #[arg(long, value_name = "CONTENDER", hide = true)]
+    memory_of: Option<String>,
+
     /// Rounds, instead of 101, or 25 if quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
@@ -48,6 +57,12 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(name) = &cli.memory_of {
+        return if waiting::print_bytes(name) { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    }
+    if cli.waiting {
+        return waiting(&cli);
+    }
     let cases: Vec<Case> = Case::all()
         .filter(|case| case.to_string().contains(&cli.case))
         .collect();
@@ -79,4 +94,17 @@ fn main() -> ExitCode {
     }
     wrong.iter().for_each(|line| eprintln!("compare: {line}"));
     ExitCode::FAILURE
+}
+
+fn waiting(cli: &Cli) -> ExitCode {
+    let effort = if cli.quick { waiting::Effort::QUICK } else { waiting::Effort::FULL };
+    let report = waiting::run(effort);
+    match if cli.json { report.json() } else { Ok(report.to_string()) } {
+        Ok(text) => println!("{text}"),
+        Err(error) => {
+            eprintln!("compare: {error}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
 }
