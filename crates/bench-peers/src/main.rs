@@ -58,7 +58,11 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(name) = &cli.memory_of {
-        return if waiting::print_bytes(name) { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        return if waiting::print_bytes(name) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(2)
+        };
     }
     if cli.waiting {
         return waiting(&cli);
@@ -97,9 +101,17 @@ fn main() -> ExitCode {
 }
 
 fn waiting(cli: &Cli) -> ExitCode {
-    let effort = if cli.quick { waiting::Effort::QUICK } else { waiting::Effort::FULL };
+    let effort = if cli.quick {
+        waiting::Effort::QUICK
+    } else {
+        waiting::Effort::FULL
+    };
     let report = waiting::run(effort);
-    match if cli.json { report.json() } else { Ok(report.to_string()) } {
+    match if cli.json {
+        report.json()
+    } else {
+        Ok(report.to_string())
+    } {
         Ok(text) => println!("{text}"),
         Err(error) => {
             eprintln!("compare: {error}");

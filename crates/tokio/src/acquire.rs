@@ -1,7 +1,7 @@
 //! The futures that wait.
 
-use crate::queue::{Outlook, Queue, Waiter};
 use crate::places::Ticket;
+use crate::queue::{Outlook, Queue, Waiter};
 use crate::source::Source;
 use core::fmt;
 use core::ops::Deref;
@@ -46,6 +46,7 @@ where
         matches!(self.stage, Stage::Queued(_))
     }
 
+    #[inline]
     pub(crate) fn poll<E>(
         &mut self,
         waker: &Waker,
@@ -78,6 +79,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn poll_outcome(&mut self, cx: &Context<'_>) -> Poll<S::Outcome> {
         self.poll::<S::Never>(cx.waker(), |_| Ok(())).map(S::outcome)
     }
@@ -113,6 +115,7 @@ impl<S: Source> Unpin for AcquireOwned<S> {}
 impl<S: Source> Future for Acquire<'_, S> {
     type Output = S::Outcome;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Outcome> {
         self.0.poll_outcome(cx)
     }
@@ -121,6 +124,7 @@ impl<S: Source> Future for Acquire<'_, S> {
 impl<S: Source> Future for AcquireOwned<S> {
     type Output = S::Outcome;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Outcome> {
         self.0.poll_outcome(cx)
     }
@@ -128,12 +132,18 @@ impl<S: Source> Future for AcquireOwned<S> {
 
 impl<S: Source> fmt::Debug for Acquire<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("cells", &self.0.n).field("stage", &self.0.stage).finish_non_exhaustive()
+        f.debug_struct("Acquire")
+            .field("cells", &self.0.n)
+            .field("stage", &self.0.stage)
+            .finish_non_exhaustive()
     }
 }
 
 impl<S: Source> fmt::Debug for AcquireOwned<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AcquireOwned").field("cells", &self.0.n).field("stage", &self.0.stage).finish_non_exhaustive()
+        f.debug_struct("AcquireOwned")
+            .field("cells", &self.0.n)
+            .field("stage", &self.0.stage)
+            .finish_non_exhaustive()
     }
 }

@@ -43,18 +43,24 @@ impl Timer {
     #[track_caller]
     pub(crate) fn new(waker: Waker) -> Self {
         Self {
-            sleep: Box::pin(tokio::time::sleep_until(crate::now().into())),
+            sleep: Box::pin(tokio::time::sleep_until(crate::clock::now().into())),
             waker,
         }
     }
 
     /// Sets it to go off as soon as `due` is past, in whole milliseconds.
     pub(crate) fn set(&mut self, due: Instant) -> Set {
-        let due = crate::now().checked_add(LONGEST).map_or(due, |longest| due.min(longest));
+        let due = crate::clock::now()
+            .checked_add(LONGEST)
+            .map_or(due, |longest| due.min(longest));
         self.sleep.as_mut().reset(due.into());
         // A runtime that has shut down lets every timer go off at once, and panics if it is polled then.
         if self.sleep.is_elapsed() {
-            return if due <= crate::now() { Set::Elapsed } else { Set::Dead };
+            return if due <= crate::clock::now() {
+                Set::Elapsed
+            } else {
+                Set::Dead
+            };
         }
         // A task that has used up its budget would be told to come back, and the timer not be set.
         let mut sleep = tokio::task::unconstrained(self.sleep.as_mut());

@@ -29,7 +29,7 @@ pub(crate) fn acquire<S: Source>(queue: &Queue<S>, n: u32) -> S::Outcome {
     };
     while let Err(until) = queue.poll(place, waiter) {
         match until {
-            Some(until) => thread::park_timeout(until.saturating_duration_since(crate::now())),
+            Some(until) => thread::park_timeout(until.saturating_duration_since(crate::clock::now())),
             None => thread::park(),
         }
     }

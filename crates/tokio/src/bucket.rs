@@ -101,10 +101,14 @@ impl Source for Bucket {
     }
 
     fn at_once(&self, _: &Level, n: u32) -> Result<(), InsufficientCapacity> {
-        if n > self.max { Err(InsufficientCapacity(n)) } else { Ok(()) }
+        if n > self.max {
+            Err(InsufficientCapacity(n))
+        } else {
+            Ok(())
+        }
     }
 
-    fn take_unlocked(&self, _: u32, _: Instant) -> bool {
+    fn take_unlocked(&self, _: u32) -> bool {
         false
     }
 

@@ -53,7 +53,7 @@ impl NotYet {
 
 impl fmt::Display for NotYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wait = self.wait_time_from(crate::now());
+        let wait = self.wait_time_from(crate::clock::now());
         write!(f, "denied: {} cells can be had in {wait:?} at the earliest", self.cells)
     }
 }

@@ -6,9 +6,13 @@ mod acquire;
 mod alarm;
 mod blocking;
 mod bucket;
+mod clock;
 mod error;
+mod held;
+mod keyed;
 mod line;
 mod metered;
+mod paced;
 mod patience;
 mod places;
 mod queue;
@@ -19,15 +23,12 @@ mod waiting;
 pub use acquire::{Acquire, AcquireOwned};
 pub use bucket::Bucket;
 pub use error::{AcquireError, BuildError, InsufficientCapacity, NotYet};
+pub use keyed::{Keyed, PerKey};
+pub use paced::{PacedSink, PacedStream};
 pub use patience::Patience;
 pub use rate_limiter::{Builder, RateLimiter};
 pub use source::Source;
 pub use waiting::Waiting;
-
-/// Now, by tokio's clock: paused time is paused here, too.
-fn now() -> std::time::Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 /// Tells a subscriber, if the feature is on.
 macro_rules! trace {

@@ -2,6 +2,7 @@
 
 use crate::acquire::Wait;
 use crate::error::{AcquireError, NotYet};
+use crate::held::Held;
 use crate::queue::{Outlook, Queue};
 use crate::source::Source;
 use std::future::poll_fn;
@@ -93,7 +94,7 @@ impl Patience {
 
 /// Waits for `n` cells with so much patience.
 pub(crate) async fn acquire<S: Source>(queue: &Queue<S>, n: u32, patience: Patience) -> Result<(), AcquireError> {
-    let until = patience.until(crate::now());
+    let until = patience.until(crate::clock::now());
     let mut wait = Wait::new(queue, n);
     let mut has_waited = false;
     let acquired = poll_fn(|cx| {
@@ -113,25 +114,11 @@ pub(crate) async fn acquire<S: Source>(queue: &Queue<S>, n: u32, patience: Patie
         },
     }
     if has_waited && !patience.jitter.is_zero() {
-        let mut held = Held { queue, n };
+        let held = Held::new(queue, n);
         sleep(random(patience.jitter)).await;
-        held.n = 0;
+        held.use_up();
     }
     Ok(())
-}
-
-/// Cells that are given back unless they are used.
-struct Held<'a, S: Source> {
-    queue: &'a Queue<S>,
-    n: u32,
-}
-
-impl<S: Source> Drop for Held<'_, S> {
-    fn drop(&mut self) {
-        if self.n > 0 {
-            self.queue.give_back(self.n);
-        }
-    }
 }
 
 /// A random part of `most`, to the nanosecond.

@@ -3,6 +3,7 @@
 //! Nothing but the line is touched under the lock: wakers are called, and timers set, after it is let go.
 
 use crate::alarm::{Alarms, Set, Timer};
+use crate::clock::{now, now_or_just_before};
 use crate::error::{AcquireError, NotYet};
 use crate::line::Line;
 use crate::places::Ticket;
@@ -70,8 +71,9 @@ impl<S: Source> Queue<S> {
     }
 
     /// Takes cells without the lock, if nobody is to be overtaken and the source can.
-    fn take_unlocked(&self, n: u32, now: Instant) -> bool {
-        (!self.fair || self.waiting() == 0) && self.source.take_unlocked(n, now)
+    #[inline]
+    fn take_unlocked(&self, n: u32) -> bool {
+        n == 0 || (!self.fair || self.waiting() == 0) && self.source.take_unlocked(n)
     }
 
     /// Serves whoever is due, wakes them, and returns with the lock.
@@ -96,20 +98,25 @@ impl<S: Source> Queue<S> {
 
     /// Takes cells now, or tells from when on they could be had.
     pub(crate) fn take(&self, n: u32) -> Result<(), AcquireError> {
-        let now = crate::now();
-        if n == 0 || self.take_unlocked(n, now) {
+        if self.take_unlocked(n) {
             return Ok(());
         }
+        let now = now();
         let locked = &mut *self.served(self.locked.lock(), now);
         self.source.at_once(&locked.line.state, n)?;
         let taken = locked.line.take(&self.source, n, self.fair, now);
         taken.map_err(|due| {
-            let earliest = if self.fair { locked.line.plan(&self.source, n, due) } else { due };
+            let earliest = if self.fair {
+                locked.line.plan(&self.source, n, due)
+            } else {
+                due
+            };
             AcquireError::NotYet(NotYet::new(n, earliest))
         })
     }
 
     /// Takes cells now, or a place in the queue. `may_wait` may refuse that, and the source if there can never be so many.
+    #[inline]
     pub(crate) fn join<E>(
         &self,
         n: u32,
@@ -119,10 +126,22 @@ impl<S: Source> Queue<S> {
     where
         S::Never: Into<E>,
     {
-        let now = crate::now();
-        if n == 0 || self.take_unlocked(n, now) {
+        if self.take_unlocked(n) {
             return Ok(None);
         }
+        self.join_locked(n, waiter, may_wait)
+    }
+
+    fn join_locked<E>(
+        &self,
+        n: u32,
+        waiter: Waiter<'_>,
+        may_wait: impl FnOnce(&Outlook<'_, S>) -> Result<(), E>,
+    ) -> Result<Option<Ticket>, E>
+    where
+        S::Never: Into<E>,
+    {
+        let now = now_or_just_before();
         let mut locked = self.served(self.locked.lock(), now);
         self.source.queueable(&locked.line.state, n).map_err(Into::into)?;
         let Err(due) = locked.line.take(&self.source, n, self.fair, now) else {
@@ -134,7 +153,9 @@ impl<S: Source> Queue<S> {
         if let Some(runtime) = runtime {
             locked.alarms.ensure(runtime, || Timer::new(self.bell(runtime)));
         }
-        let ticket = locked.line.join(&self.source, n, now, runtime.is_none(), waiter.waker());
+        let ticket = locked
+            .line
+            .join(&self.source, n, now, runtime.is_none(), waiter.waker());
         self.note(&locked);
         crate::trace!(cells = n, waiting = locked.line.waiting(), "waits");
         if let Some(runtime) = runtime {
@@ -150,7 +171,7 @@ impl<S: Source> Queue<S> {
             return Ok(());
         }
         locked.line.renew(ticket, waiter.waker());
-        let mut locked = self.served(locked, crate::now());
+        let mut locked = self.served(locked, now());
         if !locked.line.is_waiting(ticket) {
             return Ok(());
         }
@@ -174,7 +195,7 @@ impl<S: Source> Queue<S> {
     }
 
     fn change(&self, change: impl FnOnce(&mut Line<S>, &S, Instant, &mut Vec<Waker>)) {
-        let now = crate::now();
+        let now = now();
         let mut woken = Vec::new();
         let mut locked = self.locked.lock();
         change(&mut locked.line, &self.source, now, &mut woken);
@@ -185,7 +206,7 @@ impl<S: Source> Queue<S> {
 
     /// Asks the state about now, when everybody due has been served.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Line<S>, &S, Instant) -> T) -> T {
-        let now = crate::now();
+        let now = now();
         let mut locked = self.served(self.locked.lock(), now);
         look(&mut locked.line, &self.source, now)
     }
@@ -205,7 +226,7 @@ impl<S: Source> Queue<S> {
     fn ring(&self, runtime: Id) {
         let mut locked = self.locked.lock();
         let is_set_again = locked.alarms.rang(runtime);
-        let locked = self.served(locked, crate::now());
+        let locked = self.served(locked, now());
         if is_set_again {
             self.set_alarm(locked, runtime);
         }
@@ -232,7 +253,7 @@ impl<S: Source> Queue<S> {
                 Set::Elapsed => {
                     locked.alarms.put_back(runtime, timer, due);
                     locked.alarms.rang(runtime);
-                    locked = self.served(locked, crate::now());
+                    locked = self.served(locked, now());
                 }
                 Set::Dead => {
                     locked.alarms.forget(runtime);

@@ -152,7 +152,7 @@ impl Builder {
             refill,
             interval_ns,
             initial,
-            made: crate::now(),
+            made: crate::clock::now(),
         };
         Ok(Waiting::with_fairness(bucket, self.fair))
     }

@@ -31,9 +31,9 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn at_once(&self, state: &Self::State, n: u32) -> Result<(), InsufficientCapacity>;
 
-    /// Takes `n` cells at `at`, without the lock; `false` if that is not possible, for whatever reason.
+    /// Takes `n` cells now, without the lock; `false` if that is not possible, for whatever reason.
     #[doc(hidden)]
-    fn take_unlocked(&self, n: u32, at: Instant) -> bool;
+    fn take_unlocked(&self, n: u32) -> bool;
 
     /// Takes `n` cells for one who does not wait, or tells when the next part of them is due. `queued` tells if others wait.
     #[doc(hidden)]

@@ -1,11 +1,11 @@
 //! A limiter to wait for.
 
 use crate::acquire::{Acquire, AcquireOwned, Wait};
+use crate::blocking;
 use crate::error::AcquireError;
 use crate::patience::{self, Patience};
 use crate::queue::Queue;
 use crate::source::Source;
-use crate::blocking;
 use core::fmt;
 use ratelimit_meter::Meter;
 use ratelimit_meter::algorithms::Algorithm;

@@ -96,7 +96,10 @@ pub(crate) fn run(effort: Effort) -> Report {
 
 /// The memory of one that waits, measured by a process of its own, whose pages nobody else has touched.
 fn bytes(name: &str) -> Option<f64> {
-    let output = Command::new(env::current_exe().ok()?).args(["--memory-of", name]).output().ok()?;
+    let output = Command::new(env::current_exe().ok()?)
+        .args(["--memory-of", name])
+        .output()
+        .ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
@@ -129,9 +132,18 @@ impl fmt::Display for Report {
         );
         writeln!(f, "## waiting\n")?;
         let (tasks, rate) = (measure::TASKS, float(measure::RATE));
-        writeln!(f, "Ready: an acquire that need not wait. Crowd: {tasks} tasks through {rate:e} cells a second, processor time per cell")?;
-        writeln!(f, "and the share of the limit they got. Bytes: resident, per boxed future that waits.\n")?;
-        writeln!(f, "| contender | ready ns | quartiles | x peer | crowd ns | quartiles | x peer | share | bytes | x peer |")?;
+        writeln!(
+            f,
+            "Ready: an acquire that need not wait. Crowd: {tasks} tasks through {rate:e} cells a second, processor time per cell"
+        )?;
+        writeln!(
+            f,
+            "and the share of the limit they got. Bytes: resident, per boxed future that waits.\n"
+        )?;
+        writeln!(
+            f,
+            "| contender | ready ns | quartiles | x peer | crowd ns | quartiles | x peer | share | bytes | x peer |"
+        )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|---|")?;
         for row in &self.rows {
             let bold = if row.kind == Kind::Ours { "**" } else { "" };
@@ -140,7 +152,13 @@ impl fmt::Display for Report {
                 let (low, median, high) = (summary.lower_quartile, summary.median, summary.upper_quartile);
                 write!(f, " | {median:.1} | {low:.1}..{high:.1} | {:.2}", median / best)?;
             }
-            writeln!(f, " | {:.3} | {:.0} | {:.2} |", row.crowd_share, row.bytes, row.bytes / bytes)?;
+            writeln!(
+                f,
+                " | {:.3} | {:.0} | {:.2} |",
+                row.crowd_share,
+                row.bytes,
+                row.bytes / bytes
+            )?;
         }
         Ok(())
     }
