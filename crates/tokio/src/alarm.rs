@@ -4,72 +4,11 @@
 //! wakes the queue itself, which then serves whoever is due and sets it anew. There is one for each runtime, since one that nobody
 //! drives must not hold up another; each is set for the head, whoever that is.
 //!
-//! A timer is set and polled only by its own runtime's threads, without the queue's lock: it may go off while it is being set, and
-//! dropping or firing it runs code of the runtime's.
+//! A timer is set, and dropped, without the queue's lock: it may go off while it is being set, and it takes locks of the runtime's.
+//! Meanwhile it is missing here, and who wants it set earlier only says so: who sets it looks once more when it is done.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
-use tokio::runtime::Id;
-use tokio::time::Sleep;
-
-/// The longest that a timer is set for; the wheel of tokio's timers is two years around. Then it is set again.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-
-/// A runtime's timer.
-pub(crate) struct Timer {
-    sleep: Pin<Box<Sleep>>,
-    /// Wakes the queue.
-    waker: Waker,
-}
-
-/// What came of setting a timer.
-pub(crate) enum Set {
-    /// It will go off.
-    Armed,
-    /// The instant is past.
-    Elapsed,
-    /// The runtime is no more.
-    Dead,
-}
-
-impl Timer {
-    /// A timer of the current runtime, not set.
-    ///
-    /// # Panics
-    ///
-    /// If there is no runtime, or it has no timers.
-    #[track_caller]
-    pub(crate) fn new(waker: Waker) -> Self {
-        Self {
-            sleep: Box::pin(tokio::time::sleep_until(crate::clock::now().into())),
-            waker,
-        }
-    }
-
-    /// Sets it to go off as soon as `due` is past, in whole milliseconds.
-    pub(crate) fn set(&mut self, due: Instant) -> Set {
-        let due = crate::clock::now()
-            .checked_add(LONGEST)
-            .map_or(due, |longest| due.min(longest));
-        self.sleep.as_mut().reset(due.into());
-        // A runtime that has shut down lets every timer go off at once, and panics if it is polled then.
-        if self.sleep.is_elapsed() {
-            return if due <= crate::clock::now() {
-                Set::Elapsed
-            } else {
-                Set::Dead
-            };
-        }
-        // A task that has used up its budget would be told to come back, and the timer not be set.
-        let mut sleep = tokio::task::unconstrained(self.sleep.as_mut());
-        match Pin::new(&mut sleep).poll(&mut Context::from_waker(&self.waker)) {
-            std::task::Poll::Ready(()) => Set::Elapsed,
-            std::task::Poll::Pending => Set::Armed,
-        }
-    }
-}
+use crate::runtime::{Id, Timer};
+use std::time::Instant;
 
 /// The timer of one runtime.
 struct Alarm {

@@ -7,14 +7,15 @@
 use ratelimit_meter::clock::{Clock, DefaultClock};
 use std::time::Instant;
 
-/// Now.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
+pub(crate) use crate::runtime::now;
 
 /// Now, or at most 5 us before: for who would take cells, and is served a moment later if it should have got them.
 pub(crate) fn now_or_just_before() -> Instant {
-    if CAN_BE_PAUSED { now() } else { DefaultClock.now() }
+    if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
+        now()
+    } else {
+        DefaultClock.now()
+    }
 }
 
 /// What [`pause`] returns where tokio has no function of that name.

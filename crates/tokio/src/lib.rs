@@ -79,12 +79,16 @@ mod held;
 mod keyed;
 mod line;
 mod metered;
+#[cfg(all(test, ratelimit_meter_loom))]
+mod models;
 mod paced;
 mod patience;
 mod places;
 mod queue;
 mod rate_limiter;
+mod runtime;
 mod source;
+mod sync;
 mod waiting;
 
 pub use acquire::{Acquire, AcquireOwned};

@@ -2,18 +2,17 @@
 //!
 //! Nothing but the line is touched under the lock: wakers are called, and timers set, after it is let go.
 
-use crate::alarm::{Alarms, Set, Timer};
+use crate::alarm::Alarms;
 use crate::clock::{now, now_or_just_before};
 use crate::error::{AcquireError, NotYet};
 use crate::line::Line;
 use crate::places::Ticket;
+use crate::runtime::{self, Id, Set, Timer};
 use crate::source::Source;
-use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::Instant;
-use tokio::runtime::{Handle, Id};
 
 pub(crate) struct Queue<S: Source> {
     pub(crate) source: S,
@@ -302,7 +301,7 @@ impl<'a> Waiter<'a> {
 
     fn runtime(self) -> Option<Id> {
         match self {
-            Self::Task(_) => Some(Handle::current().id()),
+            Self::Task(_) => Some(runtime::current()),
             Self::Thread(_) => None,
         }
     }
