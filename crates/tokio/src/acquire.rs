@@ -41,11 +41,6 @@ where
         Self { queue, n, stage }
     }
 
-    /// Whether it had, or has, to wait.
-    pub(crate) const fn is_queued(&self) -> bool {
-        matches!(self.stage, Stage::Queued(_))
-    }
-
     #[inline]
     pub(crate) fn poll<E>(
         &mut self,

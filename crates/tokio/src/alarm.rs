@@ -60,10 +60,10 @@ impl Alarms {
         timer
     }
 
-    /// Puts the timer back that was set for `due`. Whether it is to be set for nothing else by now.
-    pub(crate) fn put_back(&mut self, runtime: Id, timer: Timer, due: Instant) -> bool {
+    /// Puts the timer back that was set for `due`, or leaves it if the runtime is forgotten. Whether it is right like that.
+    pub(crate) fn put_back(&mut self, runtime: Id, timer: &mut Option<Timer>, due: Instant) -> bool {
         self.of(runtime).is_none_or(|alarm| {
-            alarm.timer = Some(timer);
+            alarm.timer = timer.take();
             let is_right = alarm.at == Some(due);
             if !is_right {
                 alarm.at = None;

@@ -36,7 +36,7 @@ where
 
 /// Adds waiting to meters of keys: first come, first served, for each key.
 ///
-/// A key has state here only while somebody waits for its cells.
+/// A key has state here only while somebody waits for its cells. (One that forgets its future keeps it.)
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};

@@ -124,14 +124,13 @@ impl<S: Source> Line<S> {
         self.places.push(self.asked, n, is_thread, waker.clone())
     }
 
-    /// Renews the waker of a place.
-    pub(crate) fn renew(&mut self, ticket: Ticket, waker: &Waker) {
-        if let Some(place) = self.places.get_mut(ticket) {
-            match &mut place.waker {
-                Some(old) => old.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            }
+    /// Renews the waker of a place, and returns the old one, if that was another.
+    pub(crate) fn renew(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+        let place = self.places.get_mut(ticket)?;
+        if place.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            return None;
         }
+        place.waker.replace(waker.clone())
     }
 
     /// When a place will have been served, if nobody leaves the queue; those who have left since it came still count.
@@ -141,10 +140,18 @@ impl<S: Source> Line<S> {
         Some(source.plan(&self.state, head.missing, due, cells))
     }
 
-    /// Gives back the place of one who asked for `n` cells, and what it got of them; or, if it has been served, all of them.
-    pub(crate) fn leave(&mut self, source: &S, ticket: Ticket, n: u32, now: Instant, woken: &mut Vec<Waker>) {
+    /// Gives back the place of one who asked for `n` cells, and what it got of them; or, if it has been served, all of them. Returns
+    /// its waker.
+    pub(crate) fn leave(
+        &mut self,
+        source: &S,
+        ticket: Ticket,
+        n: u32,
+        now: Instant,
+        woken: &mut Vec<Waker>,
+    ) -> Option<Waker> {
         let was_head = self.places.is_head(ticket);
-        let missing = self.places.remove(ticket).unwrap_or(0);
+        let (missing, waker) = self.places.remove(ticket).unwrap_or((0, None));
         self.missing -= u64::from(missing);
         self.left = self.asked;
         if was_head {
@@ -152,6 +159,7 @@ impl<S: Source> Line<S> {
             self.due = None;
         }
         self.give_back(source, n - missing, now, woken);
+        waker
     }
 
     /// Gives back cells that were had and not used, and has the head look again at when it is due.

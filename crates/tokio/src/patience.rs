@@ -6,6 +6,7 @@ use crate::held::Held;
 use crate::queue::{Outlook, Queue};
 use crate::source::Source;
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout_at};
 
@@ -96,16 +97,15 @@ impl Patience {
 pub(crate) async fn acquire<S: Source>(queue: &Queue<S>, n: u32, patience: Patience) -> Result<(), AcquireError> {
     let until = patience.until(crate::clock::now());
     let mut wait = Wait::new(queue, n);
-    let mut has_waited = false;
-    let acquired = poll_fn(|cx| {
-        let poll = wait.poll(cx.waker(), |outlook| patience.permits(n, until, outlook));
-        has_waited |= wait.is_queued();
-        poll
-    });
+    let asked = poll_fn(|cx| Poll::Ready(wait.poll(cx.waker(), |outlook| patience.permits(n, until, outlook))));
+    if let Poll::Ready(acquired) = asked.await {
+        return acquired;
+    }
+    let acquired = poll_fn(|cx| wait.poll::<S::Never>(cx.waker(), |_| Ok(())));
     match until {
-        None => acquired.await?,
+        None => acquired.await.map_err(Into::into)?,
         Some(until) => match timeout_at(until.into(), acquired).await {
-            Ok(acquired) => acquired?,
+            Ok(acquired) => acquired.map_err(Into::into)?,
             Err(_) => {
                 // Others took cells without a place in the queue.
                 drop(wait);
@@ -113,7 +113,7 @@ pub(crate) async fn acquire<S: Source>(queue: &Queue<S>, n: u32, patience: Patie
             }
         },
     }
-    if has_waited && !patience.jitter.is_zero() {
+    if !patience.jitter.is_zero() {
         let held = Held::new(queue, n);
         sleep(random(patience.jitter)).await;
         held.use_up();

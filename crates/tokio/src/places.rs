@@ -127,10 +127,10 @@ impl Places {
         self.take(self.first).1
     }
 
-    /// Takes a place away, and tells how many cells it missed, unless it is no longer there.
-    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<u32> {
+    /// Takes a place away, and tells how many cells it missed, and its waker, unless it is no longer there.
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<(u32, Option<Waker>)> {
         self.get(ticket)?;
-        Some(self.take(ticket.slot).0)
+        Some(self.take(ticket.slot))
     }
 
     fn take(&mut self, slot: u32) -> (u32, Option<Waker>) {

@@ -133,7 +133,7 @@ impl<S: Source> Waiting<S> {
     ///
     /// # Panics
     ///
-    /// As [`acquire`](Self::acquire); with a deadline, also if it need not wait.
+    /// As [`acquire`](Self::acquire).
     pub async fn acquire_with(&self, n: u32, patience: Patience) -> Result<(), AcquireError> {
         patience::acquire(&self.queue, n, patience).await
     }

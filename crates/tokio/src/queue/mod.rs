@@ -2,16 +2,21 @@
 //!
 //! Nothing but the line is touched under the lock: wakers are called, and timers set, after it is let go.
 
+mod bell;
+mod waiter;
+
+pub(crate) use waiter::Waiter;
+
 use crate::alarm::Alarms;
 use crate::clock::{now, now_or_just_before};
 use crate::error::{AcquireError, NotYet};
 use crate::line::Line;
 use crate::places::Ticket;
-use crate::runtime::{self, Id, Set, Timer};
+use crate::runtime::Timer;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 pub(crate) struct Queue<S: Source> {
@@ -156,20 +161,23 @@ impl<S: Source> Queue<S> {
             .line
             .join(&self.source, n, now, runtime.is_none(), waiter.waker());
         self.note(&locked);
-        crate::trace!(cells = n, waiting = locked.line.waiting(), "waits");
-        if let Some(runtime) = runtime {
-            self.set_alarm(locked, runtime);
+        match runtime {
+            Some(runtime) => self.set_alarm(locked, runtime),
+            None => drop(locked),
         }
+        crate::trace!(cells = n, "waits");
         Ok(Some(ticket))
     }
 
     /// Whether the place has been served; if not, its waker is renewed, and it is told until when to sleep if it is a thread.
     pub(crate) fn poll(&self, ticket: Ticket, waiter: Waiter<'_>) -> Result<(), Option<Instant>> {
+        // Dropping a waker may run anything, so that comes after the lock is let go, here and below.
+        let _replaced;
         let mut locked = self.locked.lock();
         if !locked.line.is_waiting(ticket) {
             return Ok(());
         }
-        locked.line.renew(ticket, waiter.waker());
+        _replaced = locked.line.renew(ticket, waiter.waker());
         let mut locked = self.served(locked, now());
         if !locked.line.is_waiting(ticket) {
             return Ok(());
@@ -193,13 +201,14 @@ impl<S: Source> Queue<S> {
         self.change(|line, source, now, woken| line.give_back(source, n, now, woken));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Line<S>, &S, Instant, &mut Vec<Waker>)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Line<S>, &S, Instant, &mut Vec<Waker>) -> T) {
         let now = now();
         let mut woken = Vec::new();
         let mut locked = self.locked.lock();
-        change(&mut locked.line, &self.source, now, &mut woken);
+        let gone = change(&mut locked.line, &self.source, now, &mut woken);
         self.note(&locked);
         drop(self.served(locked, now));
+        drop(gone);
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -213,96 +222,5 @@ impl<S: Source> Queue<S> {
     /// When one who came now would have had `n` cells.
     pub(crate) fn earliest(&self, n: u32) -> Instant {
         self.look(|line, source, now| line.plan(source, n, source.due(&line.state, n, now)))
-    }
-
-    /// What a timer of the runtime wakes.
-    fn bell(&self, runtime: Id) -> Waker {
-        let queue = self.me.clone();
-        Arc::new(Bell { queue, runtime }).into()
-    }
-
-    /// Serves whoever is due, since the runtime's timer went off, and sets it anew.
-    fn ring(&self, runtime: Id) {
-        let mut locked = self.locked.lock();
-        let is_set_again = locked.alarms.rang(runtime);
-        let locked = self.served(locked, now());
-        if is_set_again {
-            self.set_alarm(locked, runtime);
-        }
-    }
-
-    /// Sees to it that the runtime's timer goes off when the head is due. It is called by the runtime's own threads.
-    fn set_alarm<'a>(&'a self, mut locked: Guard<'a, S>, runtime: Id) {
-        loop {
-            let Some(due) = locked.line.due() else {
-                let idle = locked.alarms.remove(runtime);
-                drop(locked);
-                drop(idle);
-                return;
-            };
-            let Some(mut timer) = locked.alarms.take_to_set(runtime, due) else {
-                return;
-            };
-            match MutexGuard::unlocked(&mut locked, || timer.set(due)) {
-                Set::Armed => {
-                    if locked.alarms.put_back(runtime, timer, due) {
-                        return;
-                    }
-                }
-                Set::Elapsed => {
-                    locked.alarms.put_back(runtime, timer, due);
-                    locked.alarms.rang(runtime);
-                    locked = self.served(locked, now());
-                }
-                Set::Dead => {
-                    locked.alarms.forget(runtime);
-                    drop(locked);
-                    drop(timer);
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Rings when a timer goes off. It does not keep the queue.
-struct Bell<S: Source> {
-    queue: Weak<Queue<S>>,
-    runtime: Id,
-}
-
-impl<S: Source> Wake for Bell<S> {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(queue) = self.queue.upgrade() {
-            queue.ring(self.runtime);
-        }
-    }
-}
-
-/// Who waits, and how it is woken.
-#[derive(Clone, Copy)]
-pub(crate) enum Waiter<'a> {
-    /// A future, of the current runtime.
-    Task(&'a Waker),
-    /// A thread, which sleeps by itself.
-    Thread(&'a Waker),
-}
-
-impl<'a> Waiter<'a> {
-    const fn waker(self) -> &'a Waker {
-        match self {
-            Self::Task(waker) | Self::Thread(waker) => waker,
-        }
-    }
-
-    fn runtime(self) -> Option<Id> {
-        match self {
-            Self::Task(_) => Some(runtime::current()),
-            Self::Thread(_) => None,
-        }
     }
 }
