@@ -284,6 +284,43 @@ fn a_thread_moves_up_when_one_ahead_of_it_leaves() {
     });
 }
 
+#[test]
+fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
+    let limiter = every(ms(1));
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let _context = runtime.enter();
+    let joined = |waiting| {
+        while limiter.waiting() < waiting {
+            std::thread::yield_now();
+        }
+    };
+    let mut long = ByHand::new(limiter.acquire(100_000_000));
+    assert!(long.is_pending());
+    std::thread::scope(|scope| {
+        scope.spawn(|| limiter.acquire_blocking(40));
+        joined(2);
+        let mut middle = ByHand::new(limiter.acquire_owned(100_000_000));
+        let _context = runtime.enter();
+        assert!(middle.is_pending());
+        scope.spawn(|| limiter.acquire_blocking(1));
+        joined(4);
+        // The first thread is the head now and has 40 ms to go; the second is to learn then that nobody is between them.
+        drop(long);
+        drop(middle);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_used_up_its_budget_is_served_all_the_same() {
+    let limiter = every(ms(100));
+    let start = Instant::now();
+    while tokio::task::coop::has_budget_remaining() {
+        tokio::task::coop::consume_budget().await;
+    }
+    limiter.acquire(1).await;
+    assert_eq!(start.elapsed(), ms(100));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_limiter_that_is_dropped_takes_its_timer_along() {
     let limiter = every(Duration::from_secs(3600));
