@@ -5,12 +5,26 @@ mod support;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{RateLimiter, Waiting};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{ByHand, ms};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Longer than anything takes here, unless it hangs.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Tells when it is over.
+fn in_a_thread(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
+    let (over, told) = channel();
+    std::thread::spawn(move || {
+        work();
+        over.send(()).unwrap();
+    });
+    told
+}
 
 fn every(interval: Duration) -> RateLimiter {
     RateLimiter::builder().interval(interval).build()
@@ -147,7 +161,7 @@ async fn a_forgotten_future_costs_its_own_cells_and_delays_nobody() {
     assert!(places.iter_mut().all(ByHand::is_pending));
     let mut last = places.pop().unwrap();
     std::mem::forget(places);
-    limiter.acquire(1).await;
+    timeout(LONG, limiter.acquire(1)).await.unwrap();
     assert_eq!(start.elapsed(), ms(700));
     assert!(!last.is_pending());
 }
@@ -207,13 +221,14 @@ fn a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone() {
         std::thread::yield_now();
     }
     let other = Builder::new_current_thread().enable_time().build().unwrap();
-    let acquire = limiter.acquire_owned(1);
-    let served = std::thread::spawn(move || other.block_on(acquire));
+    let acquire = limiter.acquire_owned(25);
+    let served = in_a_thread(move || other.block_on(acquire));
     while limiter.waiting() < 101 {
         std::thread::yield_now();
     }
-    drop(runtime);
-    served.join().unwrap();
+    // Its timer goes off with it, and somebody waits still.
+    in_a_thread(move || drop(runtime)).recv_timeout(LONG).unwrap();
+    served.recv_timeout(LONG).unwrap();
     assert_eq!(limiter.waiting(), 0);
 }
 
@@ -224,7 +239,7 @@ fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
     let mut first = ByHand::new(limiter.acquire(1));
     idle.block_on(async { assert!(first.is_pending()) });
     let busy = Builder::new_current_thread().enable_time().build().unwrap();
-    busy.block_on(limiter.acquire(1));
+    busy.block_on(async { timeout(LONG, limiter.acquire(1)).await.unwrap() });
     assert!(first.flag.take(), "whom the other served");
     assert!(!first.is_pending());
     drop(idle);
@@ -294,31 +309,44 @@ fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
             std::thread::yield_now();
         }
     };
+    let blocking = |n| {
+        let limiter = limiter.clone();
+        in_a_thread(move || limiter.acquire_blocking(n))
+    };
     let mut long = ByHand::new(limiter.acquire(100_000_000));
     assert!(long.is_pending());
-    std::thread::scope(|scope| {
-        scope.spawn(|| limiter.acquire_blocking(40));
-        joined(2);
-        let mut middle = ByHand::new(limiter.acquire_owned(100_000_000));
-        let _context = runtime.enter();
-        assert!(middle.is_pending());
-        scope.spawn(|| limiter.acquire_blocking(1));
-        joined(4);
-        // The first thread is the head now and has 40 ms to go; the second is to learn then that nobody is between them.
-        drop(long);
-        drop(middle);
-    });
+    let first = blocking(40);
+    joined(2);
+    let mut middle = ByHand::new(limiter.acquire(100_000_000));
+    assert!(middle.is_pending());
+    let second = blocking(1);
+    joined(4);
+    // The first thread is the head now and has 40 ms to go; the second is to learn then that nobody is between them.
+    drop(long);
+    drop(middle);
+    first.recv_timeout(LONG).unwrap();
+    second.recv_timeout(LONG).unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_has_used_up_its_budget_is_served_all_the_same() {
-    let limiter = every(ms(100));
-    let start = Instant::now();
-    while tokio::task::coop::has_budget_remaining() {
-        tokio::task::coop::consume_budget().await;
-    }
-    limiter.acquire(1).await;
-    assert_eq!(start.elapsed(), ms(100));
+#[test]
+fn a_future_that_has_used_up_its_budget_has_its_timer_set_all_the_same() {
+    let limiter = every(ms(20));
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let acquire = limiter.acquire_owned(1);
+    let exhausted = async {
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+        acquire.await;
+    };
+    // By the handle there is no scheduler that would poll it once more for want of budget.
+    in_a_thread(move || runtime.handle().block_on(exhausted))
+        .recv_timeout(LONG)
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,10 +74,10 @@ impl<S: Source> Queue<S> {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Takes cells without the lock, if nobody is to be overtaken and the source can.
+    /// Takes cells without the lock, if nobody waits and the source can.
     #[inline]
     fn take_unlocked(&self, n: u32) -> bool {
-        n == 0 || (!self.fair || self.waiting() == 0) && self.source.take_unlocked(n)
+        n == 0 || self.waiting() == 0 && self.source.take_unlocked(n)
     }
 
     /// Serves whoever is due, wakes them, and returns with the lock.
