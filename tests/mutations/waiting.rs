@@ -123,14 +123,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         falls: "a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone",
     },
     Mutation {
-        what: "a future without budget sets no timer",
-        file: "crates/tokio/src/runtime/real.rs",
-        from: "let mut sleep = tokio::task::unconstrained(self.sleep.as_mut());",
-        to: "let mut sleep = self.sleep.as_mut();",
-        target: Waiting("leaving"),
-        falls: "a_future_that_has_used_up_its_budget_has_its_timer_set_all_the_same",
-    },
-    Mutation {
         what: "a deadline counts from the head of the queue",
         file: "crates/tokio/src/line.rs",
         from: "let cells = self.missing + u64::from(n);",

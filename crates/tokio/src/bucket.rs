@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 ///
 /// Ticks are counted from when it was made, in whole nanoseconds and integers, so neither the time line nor the level drifts. What
 /// comes while the bucket is full is lost, unless somebody waits.
+///
+/// # Law
+///
+/// In every window the cells had are at most those that come at the ticks in it, and the larger of max and refill. While somebody
+/// waits, none that come are lost.
 #[derive(Debug)]
 pub struct Bucket {
     pub(crate) max: u32,

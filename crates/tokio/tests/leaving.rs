@@ -221,13 +221,14 @@ fn a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone() {
         std::thread::yield_now();
     }
     let other = Builder::new_current_thread().enable_time().build().unwrap();
-    let acquire = limiter.acquire_owned(25);
+    let acquire = limiter.acquire_owned(1000);
     let served = in_a_thread(move || other.block_on(acquire));
     while limiter.waiting() < 101 {
         std::thread::yield_now();
     }
     // Its timer goes off with it, and somebody waits still.
     in_a_thread(move || drop(runtime)).recv_timeout(LONG).unwrap();
+    assert_eq!(limiter.waiting(), 1);
     served.recv_timeout(LONG).unwrap();
     assert_eq!(limiter.waiting(), 0);
 }
@@ -239,7 +240,9 @@ fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
     let mut first = ByHand::new(limiter.acquire(1));
     idle.block_on(async { assert!(first.is_pending()) });
     let busy = Builder::new_current_thread().enable_time().build().unwrap();
+    let start = Instant::now();
     busy.block_on(async { timeout(LONG, limiter.acquire(1)).await.unwrap() });
+    assert!(start.elapsed() < LONG, "by its own timer, not the timeout's");
     assert!(first.flag.take(), "whom the other served");
     assert!(!first.is_pending());
     drop(idle);
@@ -301,7 +304,7 @@ fn a_thread_moves_up_when_one_ahead_of_it_leaves() {
 
 #[test]
 fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
-    let limiter = every(ms(1));
+    let limiter = every(ms(20));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
     let joined = |waiting| {
@@ -315,7 +318,7 @@ fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
     };
     let mut long = ByHand::new(limiter.acquire(100_000_000));
     assert!(long.is_pending());
-    let first = blocking(40);
+    let first = blocking(2);
     joined(2);
     let mut middle = ByHand::new(limiter.acquire(100_000_000));
     assert!(middle.is_pending());

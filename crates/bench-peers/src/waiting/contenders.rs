@@ -171,3 +171,17 @@ impl Waiter for governor::DefaultDirectRateLimiter {
         self.until_ready().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::versions;
+
+    #[test]
+    fn every_waiters_version_is_in_the_lock_file_and_it_need_not_wait_when_cells_are_there() {
+        for entry in entries() {
+            assert!(versions::of(entry.package).is_some(), "{:?}", entry.package);
+            assert!((entry.ready_ns)() < 1e6, "{} waits", entry.name);
+        }
+    }
+}
