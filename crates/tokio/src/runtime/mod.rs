@@ -5,8 +5,10 @@ mod model;
 #[cfg(not(ratelimit_meter_loom))]
 mod real;
 
+#[cfg(all(test, ratelimit_meter_loom))]
+pub(crate) use model::driver;
 #[cfg(ratelimit_meter_loom)]
-pub(crate) use model::{Id, Timer, current, driver, now};
+pub(crate) use model::{Id, Timer, current, now};
 #[cfg(not(ratelimit_meter_loom))]
 pub(crate) use real::{Id, Timer, current, now};
 
