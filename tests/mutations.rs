@@ -19,6 +19,8 @@ mod several;
 mod ticks;
 #[path = "mutations/verbs.rs"]
 mod verbs;
+#[path = "mutations/waiting.rs"]
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -43,8 +45,12 @@ enum Target {
     Unit,
     Test(&'static str),
     Loom,
+    /// A test of `crates/tokio`.
+    Waiting(&'static str),
+    /// Its models.
+    WaitingLoom,
 }
-use Target::{Loom, Test, Unit};
+use Target::{Loom, Test, Unit, Waiting, WaitingLoom};
 
 /// All of them.
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
@@ -57,6 +63,7 @@ fn mutations() -> impl Iterator<Item = &'static Mutation> {
         several::MUTATIONS,
         ticks::MUTATIONS,
         verbs::MUTATIONS,
+        waiting::MUTATIONS,
     ]
     .into_iter()
     .flatten()
@@ -142,11 +149,13 @@ impl Bench {
             "tests",
             "benches",
             "docs",
+            "crates/tokio",
         ] {
             copy_all(&package().join(name), &copy.join(name))?;
         }
-        // The copy is a workspace of one package.
-        let manifest = fs::read_to_string(copy.join("Cargo.toml"))?.replace(r#"members = ["crates/*"]"#, "");
+        // The copy is a workspace of what is mutated.
+        let members = (r#"members = ["crates/*"]"#, r#"members = ["crates/tokio"]"#);
+        let manifest = fs::read_to_string(copy.join("Cargo.toml"))?.replace(members.0, members.1);
         fs::write(copy.join("Cargo.toml"), manifest)?;
         let target = scratch.join("target");
         Ok(Self { copy, target })
@@ -163,12 +172,18 @@ impl Bench {
             .args(["test", "--offline", "--features", "dual", "--target-dir"]);
         cargo.env_remove("RUSTFLAGS").env("PROPTEST_FAILURE_PERSISTENCE", "off");
         match target {
-            Unit => cargo.arg(&self.target).arg("--lib"),
-            Test(name) => cargo.arg(&self.target).args(["--test", name]),
-            Loom => cargo
+            Unit | Test(_) | Waiting(_) => cargo.arg(&self.target),
+            Loom | WaitingLoom => cargo
                 .env("RUSTFLAGS", "--cfg ratelimit_meter_loom")
                 .arg(self.target.with_file_name("loom"))
-                .args(["--release", "--test", "loom"]),
+                .arg("--release"),
+        };
+        match target {
+            Unit => cargo.arg("--lib"),
+            Test(name) => cargo.args(["--test", name]),
+            Loom => cargo.args(["--test", "loom"]),
+            Waiting(name) => cargo.args(["-p", "ratelimit_meter_tokio", "--test", name]),
+            WaitingLoom => cargo.args(["-p", "ratelimit_meter_tokio", "--lib"]),
         };
         let run = cargo.args(["--", "--exact", test]).output().unwrap();
         let output = [run.stdout, run.stderr]

@@ -13,6 +13,7 @@ mod stats;
 mod ticks;
 mod timing;
 mod versions;
+mod waiting;
 
 use cases::Case;
 use clap::Parser;
@@ -45,6 +46,14 @@ struct Cli {
     /// Only the cases whose name holds this, like `admit, own clock` or `two threads`
     #[arg(long, value_name = "FILTER", default_value = "")]
     case: String,
+
+    /// Instead of decisions, what it costs to wait for them
+    #[arg(long)]
+    waiting: bool,
+
+    /// The bytes of one that waits; what `--waiting` calls itself with
+    #[arg(long, value_name = "CONTENDER", hide = true)]
+    memory_of: Option<String>,
 
     /// Rounds, instead of 101, or 25 if quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -79,6 +88,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = if let Some(arguments) = &cli.fill {
         fill(arguments)
+    } else if let Some(name) = &cli.memory_of {
+        bytes_of_waiting(name)
+    } else if cli.waiting {
+        waiting(&cli)
     } else if cli.flood {
         Ok(flood())
     } else if cli.keyed || cli.memory {
@@ -175,4 +188,28 @@ impl Cli {
         }
         Ok(named)
     }
+}
+
+/// What waiting costs.
+fn waiting(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+    let effort = if cli.quick {
+        waiting::Effort::QUICK
+    } else {
+        waiting::Effort::FULL
+    };
+    let report = waiting::run(effort);
+    let text = if cli.json { report.json()? } else { report.to_string() };
+    Ok(Done {
+        text,
+        wrong: Vec::new(),
+    })
+}
+
+/// What a child process of `--waiting` does.
+fn bytes_of_waiting(name: &str) -> Result<Done, Box<dyn Error>> {
+    let text = waiting::bytes_here(name).ok_or("nobody of that name waits")?;
+    Ok(Done {
+        text,
+        wrong: Vec::new(),
+    })
 }

@@ -1,0 +1,175 @@
+//! Every interleaving of those who join, look, leave and ring at one queue.
+//!
+//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release -p ratelimit_meter_tokio --lib`. Places are pure and under one
+//! lock; what could be lost is a wake-up, or a timer, between one section under the lock and the next. So each model ends with the
+//! driver alone: whoever waits still is served and woken by timers that are set, or was never lost.
+
+use crate::acquire::AcquireOwned;
+use crate::bucket::Bucket;
+use crate::rate_limiter::RateLimiter;
+use crate::runtime::driver;
+use loom::thread;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+/// Whether it has been woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One who waits, and is polled only when it was woken, or never was polled.
+struct Waiter {
+    acquire: AcquireOwned<Bucket>,
+    flag: Arc<Flag>,
+    is_over: bool,
+}
+
+impl Waiter {
+    fn new(limiter: &RateLimiter, n: u32) -> Self {
+        Self {
+            acquire: limiter.acquire_owned(n),
+            flag: Arc::default(),
+            is_over: false,
+        }
+    }
+
+    fn polled(limiter: &RateLimiter, n: u32) -> Self {
+        let mut waiter = Self::new(limiter, n);
+        waiter.poll();
+        waiter
+    }
+
+    /// Polls with a waker of its own.
+    fn poll(&mut self) {
+        self.flag = Arc::default();
+        let waker = Waker::from(Arc::clone(&self.flag));
+        self.is_over = Pin::new(&mut self.acquire)
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready();
+    }
+
+    /// Whether it is over once everybody who was woken has looked, and the timers that are set have gone off.
+    fn is_over_by(&mut self, ms: u64) -> bool {
+        for time in 0..=ms {
+            driver::set_time(time);
+            driver::turn();
+            if !self.is_over && self.flag.0.load(Ordering::SeqCst) {
+                self.poll();
+            }
+        }
+        self.is_over
+    }
+}
+
+/// Runs a model with a limiter that lets a cell through each millisecond.
+fn model(check: impl Fn(RateLimiter) + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(move || {
+        driver::set_time(0);
+        check(RateLimiter::builder().interval(Duration::from_millis(1)).build());
+    });
+}
+
+/// Drives the runtime in a thread of its own until `ms`.
+fn drive(ms: u64) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for time in 1..=ms {
+            driver::set_time(time);
+            driver::turn();
+        }
+    })
+}
+
+#[test]
+fn a_new_waker_is_woken_or_told() {
+    model(|limiter| {
+        let first = Waiter::polled(&limiter, 1);
+        let mut second = Waiter::polled(&limiter, 1);
+        let driver = drive(2);
+        second.poll();
+        driver.join().unwrap();
+        assert!(second.is_over_by(2));
+        drop(first);
+    });
+}
+
+#[test]
+fn who_joins_while_the_last_is_served_has_a_timer() {
+    model(|limiter| {
+        let mut first = Waiter::polled(&limiter, 1);
+        let driver = drive(1);
+        let mut second = Waiter::polled(&limiter, 1);
+        driver.join().unwrap();
+        assert!(first.is_over_by(1) && second.is_over_by(2));
+    });
+}
+
+#[test]
+fn a_timer_that_goes_off_while_it_is_set_is_set_again() {
+    model(|limiter| {
+        let driver = drive(1);
+        let other = limiter.clone();
+        let second = thread::spawn(move || Waiter::polled(&other, 1));
+        let mut first = Waiter::polled(&limiter, 1);
+        driver.join().unwrap();
+        let mut second = second.join().unwrap();
+        assert!(first.is_over_by(2) && second.is_over_by(2));
+    });
+}
+
+#[test]
+fn two_join_at_once_and_both_are_served() {
+    model(|limiter| {
+        let other = limiter.clone();
+        let first = thread::spawn(move || Waiter::polled(&other, 1));
+        let mut second = Waiter::polled(&limiter, 1);
+        let mut first = first.join().unwrap();
+        assert!(second.is_over_by(2) && first.is_over_by(2));
+    });
+}
+
+#[test]
+fn those_behind_one_who_leaves_are_served_when_it_is_their_turn_by_then() {
+    model(|limiter| {
+        let first = Waiter::polled(&limiter, 3);
+        let mut second = Waiter::polled(&limiter, 1);
+        let driver = drive(1);
+        drop(first);
+        driver.join().unwrap();
+        assert!(second.is_over_by(1));
+    });
+}
+
+#[test]
+fn the_cells_of_one_who_leaves_when_it_is_served_are_the_next_ones() {
+    model(|limiter| {
+        let first = Waiter::polled(&limiter, 1);
+        let mut second = Waiter::polled(&limiter, 1);
+        let driver = drive(1);
+        drop(first);
+        driver.join().unwrap();
+        assert!(second.is_over_by(1));
+    });
+}
+
+#[test]
+fn a_try_never_overtakes_and_takes_nothing_that_is_waited_for() {
+    model(|limiter| {
+        let mut first = Waiter::polled(&limiter, 2);
+        let driver = drive(2);
+        let taken = limiter.try_acquire(1).is_ok();
+        driver.join().unwrap();
+        assert!(!taken, "two cells come in all");
+        assert!(first.is_over_by(2));
+    });
+}

@@ -1,0 +1,172 @@
+//! Streams and sinks whose items wait for a cell each.
+
+use crate::acquire::AcquireOwned;
+use crate::held::Held;
+use crate::queue::Queue;
+use crate::source::Source;
+use crate::waiting::Waiting;
+use core::fmt;
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+impl<S: Source> Waiting<S> {
+    /// Returns `stream`, each of whose items waits for a cell.
+    ///
+    /// One item is taken ahead. The end waits for nothing, and neither does anything while there are no items.
+    ///
+    /// ```
+    /// use futures_util::{StreamExt, stream};
+    /// use ratelimit_meter_tokio::RateLimiter;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let limiter = RateLimiter::builder().build(); // one every 100 ms
+    /// let start = tokio::time::Instant::now();
+    /// let items: Vec<_> = limiter.pace_stream(stream::iter(1..=3)).collect().await;
+    /// assert_eq!((items, start.elapsed().as_millis()), (vec![1, 2, 3], 300));
+    /// # }
+    /// ```
+    pub fn pace_stream<T: Stream>(&self, stream: T) -> PacedStream<T, S> {
+        PacedStream {
+            stream,
+            item: None,
+            limiter: self.clone(),
+            wait: None,
+        }
+    }
+
+    /// Returns `sink`, each of whose items waits for a cell: it is ready when the sink is and a cell is there, which goes back if
+    /// it is dropped before the item comes.
+    ///
+    /// ```
+    /// use futures_util::{SinkExt, sink};
+    /// use ratelimit_meter_tokio::RateLimiter;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let limiter = RateLimiter::builder().build(); // one every 100 ms
+    /// let start = tokio::time::Instant::now();
+    /// let mut sink = limiter.pace_sink(sink::drain());
+    /// for item in 1..=3 {
+    ///     sink.send(item).await.unwrap();
+    /// }
+    /// assert_eq!(start.elapsed().as_millis(), 300);
+    /// # }
+    /// ```
+    pub fn pace_sink<T>(&self, sink: T) -> PacedSink<T, S> {
+        PacedSink {
+            sink,
+            limiter: self.clone(),
+            wait: None,
+            cell: None,
+        }
+    }
+}
+
+pin_project! {
+    /// The stream of [`Waiting::pace_stream`].
+    #[must_use = "streams do nothing unless polled"]
+    pub struct PacedStream<T: Stream, S: Source> {
+        #[pin]
+        stream: T,
+        // The next one, which waits.
+        item: Option<T::Item>,
+        limiter: Waiting<S>,
+        wait: Option<AcquireOwned<S>>,
+    }
+}
+
+pin_project! {
+    /// The sink of [`Waiting::pace_sink`].
+    #[must_use = "sinks do nothing unless polled"]
+    pub struct PacedSink<T, S: Source> {
+        #[pin]
+        sink: T,
+        limiter: Waiting<S>,
+        wait: Option<AcquireOwned<S>>,
+        // For the item that comes next.
+        cell: Option<Held<Arc<Queue<S>>, S>>,
+    }
+}
+
+/// Waits for a cell. One is never too many, so that nothing but its coming is told.
+fn poll_cell<S: Source>(limiter: &Waiting<S>, wait: &mut Option<AcquireOwned<S>>, cx: &mut Context<'_>) -> Poll<()> {
+    let acquire = wait.get_or_insert_with(|| limiter.acquire_owned(1));
+    ready!(Pin::new(acquire).poll(cx));
+    *wait = None;
+    Poll::Ready(())
+}
+
+impl<T: Stream, S: Source> Stream for PacedStream<T, S> {
+    type Item = T::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T::Item>> {
+        let this = self.project();
+        if this.item.is_none() {
+            match ready!(this.stream.poll_next(cx)) {
+                None => return Poll::Ready(None),
+                item => *this.item = item,
+            }
+        }
+        ready!(poll_cell(this.limiter, this.wait, cx));
+        Poll::Ready(this.item.take())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let ahead = usize::from(self.item.is_some());
+        let (least, most) = self.stream.size_hint();
+        (
+            least.saturating_add(ahead),
+            most.and_then(|most| most.checked_add(ahead)),
+        )
+    }
+}
+
+impl<T: Sink<I>, I, S: Source> Sink<I> for PacedSink<T, S> {
+    type Error = T::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        let this = self.project();
+        ready!(this.sink.poll_ready(cx))?;
+        if this.cell.is_none() {
+            ready!(poll_cell(this.limiter, this.wait, cx));
+            *this.cell = Some(Held::new(Arc::clone(&this.limiter.queue), 1));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: I) -> Result<(), T::Error> {
+        let this = self.project();
+        if let Some(cell) = this.cell.take() {
+            cell.use_up();
+        }
+        this.sink.start_send(item)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.project().sink.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.project().sink.poll_close(cx)
+    }
+}
+
+impl<T: Stream + fmt::Debug, S: Source> fmt::Debug for PacedStream<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacedStream")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: fmt::Debug, S: Source> fmt::Debug for PacedSink<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacedSink")
+            .field("sink", &self.sink)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,26 @@
+use crate::runtime::{self, Id};
+use std::task::Waker;
+
+/// Who waits, and how it is woken.
+#[derive(Clone, Copy)]
+pub(crate) enum Waiter<'a> {
+    /// A future, of the current runtime.
+    Task(&'a Waker),
+    /// A thread, which sleeps by itself.
+    Thread(&'a Waker),
+}
+
+impl<'a> Waiter<'a> {
+    pub(super) const fn waker(self) -> &'a Waker {
+        match self {
+            Self::Task(waker) | Self::Thread(waker) => waker,
+        }
+    }
+
+    pub(super) fn runtime(self) -> Option<Id> {
+        match self {
+            Self::Task(_) => Some(runtime::current()),
+            Self::Thread(_) => None,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! By the clock on the wall: bounds, and nothing closer.
+
+use ratelimit_meter::{GCRA, Quota};
+use ratelimit_meter_tokio::{RateLimiter, Waiting};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_time_two_workers_never_get_more_than_the_limit_lets_through() {
+    let limiter = Waiting::new(GCRA::from_quota("100000/s burst 100".parse::<Quota>().unwrap()).unwrap());
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..200 {
+        let limiter = limiter.clone();
+        tasks.spawn(async move {
+            for _ in 0..100 {
+                limiter.acquire(1).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert!(start.elapsed() >= Duration::from_millis(199), "{:?}", start.elapsed());
+}
+
+#[test]
+fn real_time_threads_are_served_neither_early_nor_never() {
+    let limiter = RateLimiter::builder()
+        .refill(1)
+        .interval(Duration::from_micros(250))
+        .build();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| limiter.acquire_blocking(1)));
+        }
+    });
+    assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
+    assert_eq!(limiter.waiting(), 0);
+}

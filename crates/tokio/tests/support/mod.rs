@@ -1,0 +1,53 @@
+//! What several tests need.
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Whether it has been woken since it was last asked.
+#[derive(Default)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A future that is polled by hand.
+pub(crate) struct ByHand<'a, T> {
+    future: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
+    pub(crate) flag: Arc<Flag>,
+}
+
+impl<'a, T> ByHand<'a, T> {
+    pub(crate) fn new(future: impl Future<Output = T> + Send + 'a) -> Self {
+        Self {
+            future: Box::pin(future),
+            flag: Arc::default(),
+        }
+    }
+
+    pub(crate) fn poll(&mut self) -> Poll<T> {
+        let waker = Waker::from(Arc::clone(&self.flag));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    pub(crate) fn is_pending(&mut self) -> bool {
+        self.poll().is_pending()
+    }
+}
