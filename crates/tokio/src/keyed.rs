@@ -2,12 +2,14 @@
 
 use crate::acquire::{Acquire, Wait};
 use crate::error::AcquireError;
+use crate::metered::OfKey;
 use crate::patience::{self, Patience};
 use crate::queue::Queue;
 use crate::source::Source;
 use core::fmt;
-use core::hash::Hash;
+use core::hash::{BuildHasher, Hash};
 use parking_lot::Mutex;
+use ratelimit_meter::{KeyedMeter, MeterKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -31,6 +33,26 @@ where
 
     fn meter(&self, key: &K) -> S {
         self(key)
+    }
+}
+
+/// Leads to the meter that a table has for a key; see [`Keyed::of_table`].
+#[derive(Debug)]
+pub struct Table<K, M: MeterKind, S>(KeyedMeter<K, M, S>);
+
+impl<K, M, S> PerKey<K> for Table<K, M, S>
+where
+    K: Hash + Clone + Send + Sync + 'static,
+    M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    type Meter = OfKey<K, M, S>;
+
+    fn meter(&self, key: &K) -> Self::Meter {
+        OfKey {
+            table: self.0.clone(),
+            key: key.clone(),
+        }
     }
 }
 
@@ -74,6 +96,35 @@ struct Member<'a, K: Eq + Hash, P: PerKey<K>> {
     keyed: &'a Keyed<K, P>,
     key: &'a K,
     queue: Arc<Queue<P::Meter>>,
+}
+
+impl<K, M, S> Keyed<K, Table<K, M, S>>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// Returns a fair limiter of the meters in a table.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota};
+    /// use ratelimit_meter_tokio::Keyed;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clients = KeyedMeter::<String>::with_capacity("10/s burst 1".parse::<Quota>()?, 10_000)?;
+    /// let limiter = Keyed::of_table(clients.clone());
+    /// let start = tokio::time::Instant::now();
+    /// for _ in 0..3 {
+    ///     limiter.acquire_key(&"alice".to_owned(), 1).await?;
+    /// }
+    /// assert_eq!(start.elapsed().as_millis(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_table(table: KeyedMeter<K, M, S>) -> Self {
+        Self::new(Table(table))
+    }
 }
 
 impl<K, P> Keyed<K, P>

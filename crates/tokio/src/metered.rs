@@ -4,41 +4,25 @@ use crate::clock::{CAN_BE_PAUSED, now};
 use crate::error::InsufficientCapacity;
 use crate::source::{Part, Source, never};
 use core::any::TypeId;
-use core::num::NonZeroU32;
+use core::hash::{BuildHasher, Hash};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, DefaultClock, SystemClock};
-use ratelimit_meter::{Meter, NegativeMultiDecision};
+use ratelimit_meter::{KeyedMeter, Meter, MeterKind, NegativeMultiDecision, Quota};
 use std::time::{Duration, Instant};
 
-/// What a queue has to know of a meter beforehand.
+/// What a queue has to know of a meter beforehand: so many cells take so long at its rate.
 #[derive(Debug)]
 pub struct Pace {
-    /// The most that ever conforms at once.
-    largest: u32,
-    /// So many cells take so long at the meter's rate.
     cells: u32,
     takes_ns: u128,
 }
 
 impl Pace {
-    fn of<A: Algorithm, C: Clock>(meter: &Meter<A, C>) -> Self {
-        let at = Instant::now();
-        let rested = meter.clone().with_clock(SystemClock);
-        let status = rested.status_at(at);
-        let (cells, takes_ns) = match status.quota() {
-            Some(quota) => {
-                let weight = u128::from(quota.weight().get());
-                (quota.cells(), quota.period().as_nanos() * weight)
-            }
-            None => {
-                rested.charge_at(1, at);
-                (NonZeroU32::MIN, rested.status_at(at).until_rest().as_nanos())
-            }
-        };
+    fn of_quota(quota: Quota) -> Self {
+        let weight = u128::from(quota.weight().get());
         Self {
-            largest: status.remaining(),
-            cells: cells.get(),
-            takes_ns,
+            cells: quota.cells().get(),
+            takes_ns: quota.period().as_nanos() * weight,
         }
     }
 
@@ -51,6 +35,20 @@ impl Pace {
     }
 }
 
+/// A meter of the core: alone, or a key's.
+pub trait Metered: Send + Sync + 'static {
+    fn pace(&self) -> Pace;
+
+    /// Decides now, by the meter's own clock where that tells tokio's time and is cheaper.
+    fn check_n_now(&self, n: u32) -> Result<(), NegativeMultiDecision>;
+
+    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
+
+    fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
+
+    fn refund_at(&self, n: u32, at: Instant);
+}
+
 /// From when on a decision would be yes.
 fn earliest(decision: Result<(), NegativeMultiDecision>, at: Instant) -> Result<(), Instant> {
     decision.map_err(|denied| match denied {
@@ -59,11 +57,91 @@ fn earliest(decision: Result<(), NegativeMultiDecision>, at: Instant) -> Result<
     })
 }
 
-impl<A, C> Source for Meter<A, C>
+impl<A: Algorithm + 'static, C: Clock + 'static> Metered for Meter<A, C> {
+    fn pace(&self) -> Pace {
+        let rested = self.clone().with_clock(SystemClock);
+        let at = Instant::now();
+        let takes_ns = || {
+            rested.charge_at(1, at);
+            rested.status_at(at).until_rest().as_nanos()
+        };
+        let quota = rested.status_at(at).quota();
+        quota.map_or_else(
+            || Pace {
+                cells: 1,
+                takes_ns: takes_ns(),
+            },
+            Pace::of_quota,
+        )
+    }
+
+    #[inline]
+    fn check_n_now(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        if has_cheap_clock::<C>() {
+            self.check_n(n)
+        } else {
+            self.check_n_at(n, now())
+        }
+    }
+
+    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_at(n, at)
+    }
+
+    fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.peek_n_at(n, at)
+    }
+
+    fn refund_at(&self, n: u32, at: Instant) {
+        self.refund_at(n.into(), at);
+    }
+}
+
+/// A key and the table that has its meter.
+#[derive(Debug)]
+pub struct OfKey<K, M: MeterKind, S> {
+    pub(crate) table: KeyedMeter<K, M, S>,
+    pub(crate) key: K,
+}
+
+impl<K, M, S> Metered for OfKey<K, M, S>
 where
-    A: Algorithm + 'static,
-    C: Clock + 'static,
+    K: Hash + Send + Sync + 'static,
+    M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
+    S: BuildHasher + Send + Sync + 'static,
 {
+    fn pace(&self) -> Pace {
+        let quota = self.table.status_at(&self.key, now()).quota();
+        // Of T and tau nothing is told; who waits behind others is then thought to be served with them, and waits on.
+        quota.map_or(Pace { cells: 1, takes_ns: 0 }, Pace::of_quota)
+    }
+
+    fn check_n_now(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        if has_cheap_clock::<M::Clock>() {
+            self.table.check_n(&self.key, n)
+        } else {
+            self.check_n_at(n, now())
+        }
+    }
+
+    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.table.check_n_at(&self.key, n, at)
+    }
+
+    fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.table.peek_n_at(&self.key, n, at)
+    }
+
+    fn refund_at(&self, n: u32, at: Instant) {
+        self.table.refund_at(&self.key, n.into(), at);
+    }
+}
+
+fn has_cheap_clock<C: 'static>() -> bool {
+    !CAN_BE_PAUSED && TypeId::of::<C>() == TypeId::of::<DefaultClock>()
+}
+
+impl<T: Metered> Source for T {
     type Outcome = Result<(), InsufficientCapacity>;
     type Never = InsufficientCapacity;
     type State = Pace;
@@ -73,29 +151,23 @@ where
     }
 
     fn state(&self) -> Pace {
-        Pace::of(self)
+        self.pace()
     }
 
     fn queueable(&self, pace: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
         self.at_once(pace, n)
     }
 
-    fn at_once(&self, pace: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
-        if n > pace.largest {
-            Err(InsufficientCapacity(n))
-        } else {
-            Ok(())
+    fn at_once(&self, _: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
+        match self.peek_n_at(n, now()) {
+            Err(NegativeMultiDecision::InsufficientCapacity(n)) => Err(InsufficientCapacity(n)),
+            _ => Ok(()),
         }
     }
 
     #[inline]
     fn take_unlocked(&self, n: u32) -> bool {
-        // Tokio's time, by the cheaper clock if that tells it.
-        if !CAN_BE_PAUSED && TypeId::of::<C>() == TypeId::of::<DefaultClock>() {
-            self.check_n(n).is_ok()
-        } else {
-            self.check_n_at(n, now()).is_ok()
-        }
+        self.check_n_now(n).is_ok()
     }
 
     fn take(&self, _: &mut Pace, n: u32, at: Instant, _: bool) -> Result<(), Instant> {
@@ -127,7 +199,7 @@ where
     }
 
     fn give_back(&self, _: &mut Pace, n: u32, at: Instant) {
-        self.refund_at(n.into(), at);
+        Metered::refund_at(self, n, at);
     }
 
     fn settle(&self, _: &mut Pace) {}
