@@ -32,6 +32,9 @@
 //! Two limits on one subject, as 10 a second and 1000 an hour or packets and bytes, are a [`Dual`] of two of these: it decides both in one
 //! step, and what either refuses counts in neither. Its text is `10/s & 1000/h` ([`DualQuota`]).
 //!
+//! A limit for each client, address or tenant is a [`KeyedMeter`]: a meter per key in a table of fixed size, which keys that rest leave to
+//! others.
+//!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). Calls as in `ratelimit_meter` 1.x
 //! work too: [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
 //!
