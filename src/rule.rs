@@ -77,6 +77,7 @@ impl<A: Algorithm> Rule<A> {
     }
 
     /// When a volume has drained, on the time line or after its end.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has tiers"))]
     pub(crate) fn drained_at(&self, due: Due) -> u64 {
         self.algorithm.scale().nanos_at(self.drained(due).0)
     }
@@ -139,6 +140,7 @@ impl<A: Algorithm> Rule<A> {
     }
 
     /// The word by another rule on this time line that owes what this one does at a time.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has tiers"))]
     pub(crate) fn owing(&self, word: u64, at: Nanos, next: &Self) -> u64 {
         self.algorithm
             .owing(word, self.volume(at), &next.algorithm, next.volume(at))

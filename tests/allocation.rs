@@ -3,14 +3,11 @@
 
 mod support;
 
-use ratelimit_meter::KeyedMeter;
-use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::{check_all, check_all_at, check_all_n_at};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
-use support::keyed::{POLICIES, SLOTS, buckets, builder};
+use std::time::Instant;
 use support::limit::Limit;
 use support::subject::{gcra, leaky_bucket};
 
@@ -68,7 +65,12 @@ fn a_decision_allocates_nothing() {
 
 /// A keyed meter has all its memory from the beginning: new keys, reuse and a full neighbourhood allocate nothing.
 #[test]
+#[cfg(feature = "keyed")]
 fn a_keyed_decision_allocates_nothing() {
+    use ratelimit_meter::{KeyedMeter, clock::ManualClock};
+    use std::time::Duration;
+    use support::keyed::{POLICIES, SLOTS, buckets, builder};
+
     let limit = Limit::per_second(100);
     for when_full in POLICIES {
         let keys: KeyedMeter<str, _> = buckets(builder(gcra(&limit), &ManualClock::new(), when_full), 1);

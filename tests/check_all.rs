@@ -317,3 +317,31 @@ fn threads_lose_and_win_no_cell() {
         );
     }
 }
+
+/// Every kind of meter beside every other: who refuses, whoever it is, leaves all as they were.
+#[test]
+#[cfg(all(feature = "dual", feature = "keyed"))]
+fn meters_of_all_kinds_decide_together() {
+    use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter};
+
+    let at = Instant::now();
+    let pair: Dual = Dual::from_quota("3/h & 100/h".parse().unwrap()).unwrap();
+    let adjustable = Adjustable::<GCRA>::from_quota("5/h".parse().unwrap()).unwrap();
+    let keys = KeyedMeter::<str>::with_capacity("2/h".parse().unwrap(), 10).unwrap();
+    let (alice, bob) = (keys.of("alice"), keys.of("bob"));
+    for _ in 0..2 {
+        assert_eq!(check_all_at(&[&pair, &adjustable, &alice], at), Ok(()));
+    }
+    let by_alice = check_all_at(&[&pair, &adjustable, &alice], at).unwrap_err();
+    assert_eq!((by_alice.meter(), by_alice.kept()), (2, 0));
+    assert_eq!(by_alice.earliest_possible(), Some(at + Duration::from_secs(1800)));
+    assert_eq!(check_all_at(&[&pair, &adjustable, &bob], at), Ok(()));
+    let by_pair = check_all_at(&[&pair, &adjustable, &bob], at).unwrap_err();
+    assert_eq!((by_pair.meter(), by_pair.kept()), (0, 0));
+    assert_eq!(adjustable.status_at(at).remaining(), 2);
+    assert_eq!(keys.status_at("bob", at).remaining(), 1);
+    // One key twice is one batch of two; two keys are two meters, wherever their slots are.
+    let twice = check_all_at(&[&bob, &keys.of("bob")], at).unwrap_err();
+    assert_eq!(twice.decision(), keys.peek_n_at("bob", 2, at).unwrap_err());
+    assert_eq!(check_all_at(&[&bob, &keys.of("carol")], at), Ok(()));
+}

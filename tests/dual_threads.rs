@@ -68,7 +68,11 @@ fn a_pair_and_its_twin_admit_the_same_total() {
             let at = instant(origin, now);
             let by_pair = in_threads(|_| greedy(|| pair.check_each_at(n[0], n[1], at).is_ok()));
             let by_twin = in_threads(|_| greedy(|| twin.check_each_at(n, now) == [Verdict::Conforms; 2]));
-            assert_eq!(by_pair.iter().sum::<u32>(), by_twin.iter().sum(), "{n:?} at {now} ns");
+            assert_eq!(
+                by_pair.iter().sum::<u32>(),
+                by_twin.iter().sum::<u32>(),
+                "{n:?} at {now} ns"
+            );
         }
     }
 }

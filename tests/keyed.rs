@@ -1,4 +1,5 @@
 //! Each key is exactly a meter of its own, as long as there is a slot for it; and what takes no slot, and what there is none of.
+#![cfg(feature = "keyed")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Many keys and few slots, against an exact bucket for each key: what the statistics do not count is as if there were a slot for
 //! everybody. And keys that a poor hash throws together.
+#![cfg(feature = "keyed")]
 
 mod support;
 

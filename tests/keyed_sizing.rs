@@ -1,4 +1,5 @@
 //! How often a decision meets a full neighbourhood, in a table that was told how many keys would be live.
+#![cfg(feature = "keyed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Many threads on many keys, and totals that are exact whatever the interleaving; and a million keys through a table for ten thousand.
+#![cfg(feature = "keyed")]
 
 mod support;
 

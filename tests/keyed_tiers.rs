@@ -1,4 +1,5 @@
 //! Tiers: a word is read on the scale of the tier it was written on, and a key that moves keeps its debts.
+#![cfg(feature = "keyed")]
 
 mod support;
 
@@ -221,5 +222,33 @@ fn tiers_of_a_strict_average_are_strict() {
     assert!(
         second.earliest_possible() > first.earliest_possible(),
         "what is refused counts"
+    );
+}
+
+#[test]
+fn a_tier_that_is_named_decides() {
+    let keys = {
+        let like = ratelimit_meter::GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+        let tiered = ratelimit_meter::keyed::Builder::new(like)
+            .tier("5/h".parse().unwrap())
+            .unwrap();
+        tiered.with_capacity::<u32>(10).unwrap()
+    };
+    let at = std::time::Instant::now();
+    assert_eq!((0..9).filter(|_| keys.check_tier_at(1, &7, at).is_ok()).count(), 5);
+    assert_eq!(
+        keys.status_at(&7, at).quota().unwrap().to_string(),
+        "5/h",
+        "it is of that tier from then on"
+    );
+    assert_eq!((0..9).filter(|_| keys.check_tier_at(0, &8, at).is_ok()).count(), 2);
+    assert!(keys.check_tier(0, &9).is_ok());
+    let none = keys.check_tier_at(2, &7, at).unwrap_err();
+    assert_eq!(none.to_string(), "no tier 2: there are 2, counted from 0");
+    let denied = keys.check_at(&7, at).unwrap_err();
+    let by_tier = keys.check_tier_at(1, &7, at);
+    assert_eq!(
+        by_tier,
+        Err(ratelimit_meter::keyed::NegativeTierDecision::NonConforming(denied))
     );
 }

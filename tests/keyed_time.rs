@@ -1,4 +1,5 @@
 //! Time that goes back: decisions that are earlier than the latest reuse of a slot are made as of that, the others as ever.
+#![cfg(feature = "keyed")]
 
 mod support;
 

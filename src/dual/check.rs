@@ -3,9 +3,11 @@
 use super::decision::{DualNonConformance, NegativeDualDecision};
 use super::pair::{Cells, Refused};
 use super::{Dual, Half};
+use crate::check_all::{Checkable, Checked};
 use crate::clock::Clock;
 use crate::decider::{Decider, MultiDecider};
 use crate::decision::{NegativeMultiDecision, NonConformance};
+use crate::metered::State;
 use crate::nanos::Nanos;
 use core::borrow::Borrow;
 use std::time::Instant;
@@ -181,5 +183,29 @@ impl<A: Half, B: Half, C: Clock> MultiDecider for Dual<A, B, C> {
     #[inline]
     fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
         self.check_n(n).map_err(|denied| denied.of_both(n))
+    }
+}
+
+impl<A: Half, B: Half, C: Clock> Checkable for Dual<A, B, C> {}
+
+impl<A: Half, B: Half, C: Clock> Checked for Dual<A, B, C> {
+    fn now(&self) -> (Instant, u64) {
+        (self.clock.now(), C::LAG_NS)
+    }
+
+    fn now_exactly(&self) -> Instant {
+        self.clock.now_exactly()
+    }
+
+    fn state(&self) -> State {
+        (self.cell.address(), 0)
+    }
+
+    fn peek(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.peek_n_at(n, at).map_err(|denied| denied.of_both(n))
+    }
+
+    fn take(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_at(n, at).map_err(|denied| denied.of_both(n))
     }
 }

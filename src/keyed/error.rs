@@ -1,3 +1,4 @@
+use crate::decision::NonConformance;
 use crate::error::InconsistentCapacity;
 use core::error::Error;
 use core::fmt;
@@ -70,6 +71,33 @@ impl fmt::Display for NoSuchTier {
 }
 
 impl Error for NoSuchTier {}
+
+/// Why [`KeyedMeter::check_tier`](crate::KeyedMeter::check_tier) did not admit a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NegativeTierDecision {
+    /// There is no such tier, and nothing was decided.
+    NoSuchTier(NoSuchTier),
+    /// The cell does not conform.
+    NonConforming(NonConformance),
+}
+
+impl fmt::Display for NegativeTierDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchTier(error) => error.fmt(f),
+            Self::NonConforming(denial) => denial.fmt(f),
+        }
+    }
+}
+
+impl Error for NegativeTierDecision {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoSuchTier(error) => Some(error),
+            Self::NonConforming(denial) => Some(denial),
+        }
+    }
+}
 
 /// Why a table cannot take up a snapshot of keys.
 #[derive(Debug)]

@@ -59,9 +59,17 @@ pub(crate) trait Refusal {
     fn until(&self) -> Option<Until>;
 
     /// There is no word to step, and until when, as seen at a time.
+    #[cfg_attr(
+        not(feature = "keyed"),
+        expect(dead_code, reason = "only a table has meters without a word")
+    )]
     fn for_want_of_a_word(until: Until, at: Nanos) -> Self;
 
     /// What is told of a step that was let through without a word to take it on.
+    #[cfg_attr(
+        not(feature = "keyed"),
+        expect(dead_code, reason = "only a table has meters without a word")
+    )]
     fn uncounted<T>(made: T) -> Result<T, Self>
     where
         Self: Sized,

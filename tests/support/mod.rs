@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod exponential;
+#[cfg(feature = "keyed")]
 pub(crate) mod keyed;
 pub(crate) mod limit;
 pub(crate) mod oracle;
