@@ -22,12 +22,14 @@ mod verbs;
 #[path = "mutations/waiting.rs"]
 mod waiting;
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 struct Mutation {
     what: &'static str,
@@ -84,22 +86,51 @@ fn every_mutation_has_its_place_in_the_source() {
 #[test]
 #[ignore = "builds the package once for each mutation: minutes; a stage of .ci/run"]
 fn every_mutation_is_caught_by_its_test() {
-    let bench = Bench::set_up().unwrap();
-    let targets: BTreeSet<Target> = mutations().map(|mutation| mutation.target).collect();
-    for target in targets {
-        let all = mutations().filter(|mutation| mutation.target == target);
-        let names: BTreeSet<&str> = all.map(|mutation| mutation.falls).collect();
-        for name in names {
-            let verdict = bench.run(target, name);
-            assert!(
-                verdict.passes,
-                "without a mutation {name} should pass:\n{}",
-                verdict.output
-            );
-        }
+    let survivors: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = parts()
+            .into_iter()
+            .enumerate()
+            .map(|(number, part)| scope.spawn(move || survivors(&Bench::set_up(number).unwrap(), part)))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(survivors.is_empty(), "{}", survivors.join("\n\n"));
+}
+
+/// The mutations in about equal parts, one for each processor, since a build of one package keeps about one busy; those of one target
+/// together, so that it is built for one part only.
+fn parts() -> Vec<Vec<&'static Mutation>> {
+    let processors = thread::available_parallelism().map_or(1, |processors| processors.get().min(4));
+    let mut targets: BTreeMap<Target, Vec<&Mutation>> = BTreeMap::new();
+    for mutation in mutations() {
+        targets.entry(mutation.target).or_default().push(mutation);
+    }
+    let mut targets: Vec<_> = targets.into_values().collect();
+    targets.sort_by_key(|mutations| Reverse(mutations.len()));
+    let mut parts = vec![Vec::new(); processors];
+    for mutations in targets {
+        let least = parts.iter_mut().min_by_key(|part| part.len());
+        least.expect("at least one").extend(mutations);
+    }
+    parts
+}
+
+/// Those of the mutations that no test notices, and what the test said.
+fn survivors(bench: &Bench, mutations: Vec<&Mutation>) -> Vec<String> {
+    let tests: BTreeSet<(Target, &str)> = mutations
+        .iter()
+        .map(|mutation| (mutation.target, mutation.falls))
+        .collect();
+    for (target, name) in tests {
+        let verdict = bench.run(target, name);
+        assert!(
+            verdict.passes,
+            "without a mutation {name} should pass:\n{}",
+            verdict.output
+        );
     }
     let mut survivors = Vec::new();
-    for mutation in mutations() {
+    for mutation in mutations {
         let source = fs::read_to_string(package().join(mutation.file)).unwrap();
         bench
             .write(mutation.file, &source.replace(mutation.from, mutation.to))
@@ -118,7 +149,7 @@ fn every_mutation_is_caught_by_its_test() {
             ));
         }
     }
-    assert!(survivors.is_empty(), "{}", survivors.join("\n\n"));
+    survivors
 }
 
 /// A copy of the package, to be mutated.
@@ -135,8 +166,8 @@ struct Verdict {
 }
 
 impl Bench {
-    fn set_up() -> Result<Self, Box<dyn Error>> {
-        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations");
+    fn set_up(number: usize) -> Result<Self, Box<dyn Error>> {
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mutations-{number}"));
         let copy = scratch.join("package");
         if copy.exists() {
             fs::remove_dir_all(&copy)?;
@@ -148,6 +179,7 @@ impl Bench {
             "src",
             "tests",
             "benches",
+            "examples",
             "docs",
             "crates/tokio",
         ] {
@@ -169,7 +201,7 @@ impl Bench {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .current_dir(&self.copy)
-            .args(["test", "--offline", "--features", "dual", "--target-dir"]);
+            .args(["test", "--offline", "--target-dir"]);
         cargo.env_remove("RUSTFLAGS").env("PROPTEST_FAILURE_PERSISTENCE", "off");
         match target {
             Unit | Test(_) | Waiting(_) => cargo.arg(&self.target),
