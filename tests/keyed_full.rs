@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::WhenFull;
-use ratelimit_meter::{KeyedMeter, Meter, NegativeMultiDecision};
+use ratelimit_meter::{GCRA, KeyedMeter, Meter, NegativeMultiDecision};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use support::keyed::{POLICIES, Poor, SLOTS, buckets, builder};
@@ -144,7 +144,7 @@ impl<A: Algorithm> Play<A> {
                 let earliest = match told {
                     Told::Verdict(Verdict::From(earliest)) | Told::Cells(0, Some(Verdict::From(earliest))) => earliest,
                     Told::Unrecorded(unrecorded) => {
-                        assert_eq!(unrecorded, n.into());
+                        assert_eq!(unrecorded, u64::from(n));
                         return;
                     }
                     other => panic!("{other:?} for want of a slot"),
@@ -169,7 +169,9 @@ impl<A: Algorithm> Play<A> {
                 assert_eq!(self.counts(), [forgiven, denied, admitted + 1]);
                 self.exact[index] = before;
                 match told {
-                    Told::Unrecorded(unrecorded) => assert_eq!(unrecorded, n.into(), "a charge that is lost is told"),
+                    Told::Unrecorded(unrecorded) => {
+                        assert_eq!(unrecorded, u64::from(n), "a charge that is lost is told")
+                    }
                     told => assert_eq!(told, exactly),
                 }
             }
@@ -356,4 +358,21 @@ fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
     }
     let stats = keys.stats_at(at);
     assert_eq!((stats.denied, stats.taken), (60, 60));
+}
+
+/// A key that is at rest from this instant on leaves its slot to another only if there is nobody else, and owes nothing then.
+#[test]
+fn who_is_just_at_rest_is_forgiven_nothing() {
+    let second = Duration::from_secs(1);
+    let like = GCRA::with_parameters(second, Duration::ZERO, None);
+    let keys: KeyedMeter<u64, _> = buckets(builder(like, &ManualClock::new(), WhenFull::Forgive), 1);
+    let then = Instant::now();
+    for key in 0..SLOTS as u64 {
+        assert!(keys.check_at(&key, then).is_ok());
+    }
+    assert!(keys.check_at(&99, then + second).is_ok());
+    let stats = keys.stats_at(then + second);
+    assert_eq!((stats.live, stats.taken, stats.forgiven), (1, SLOTS, 0));
+    assert!(keys.check_at(&100, then + second).is_ok());
+    assert_eq!(keys.stats_at(then + second).forgiven, 0);
 }

@@ -29,10 +29,12 @@
 //!   rest: the same as none (the lemma of the design).
 //! - **Time going back makes no credit.** A slot is taken as of the watermark, not of the claimant's time if that is earlier, and a key
 //!   moves in at rest as of the watermark. What was forgotten had drained by then.
-//! - **Lock-free.** Whoever meets an intent finishes it, with two exchanges. An exchange of a slot fails because somebody was charged
-//!   or put a claim there, and each puts at most one claim per turn; one of the intent, because a turn ended. A claim whose owner stands
-//!   still is free in the next turn, and if there is nothing else in this one, others carry it out. A resident at rest who is not charged yet may lose
-//!   the slot, but only to a claimant whose time is later, or if all the others in the bucket are such as well.
+//! - **Lock-free**, but for one schedule. Whoever meets an intent finishes it, with two exchanges. An exchange of a slot fails because
+//!   somebody was charged or put a claim there, and each puts at most one claim per turn; one of the intent, because a turn ended. A
+//!   claim whose owner stands still is free in the next turn, and if there is nothing else in this one, others carry it out. A resident
+//!   at rest who is not charged yet may lose the slot, to a claimant whose time is later, or who is to be forgiven one: in a full bucket two
+//!   claimants at one instant can take each other's, and would go on if each were stopped between moving in and being charged every
+//!   time.
 
 use super::slot::{AtomicU64, Ordering, Pair, Slot};
 use crate::nanos::Nanos;
@@ -259,7 +261,7 @@ impl Bucket {
     pub(super) fn claim(&self, key: Key, tier: u8, at: Nanos, forgive: bool, tiers: &(impl Tiers + ?Sized)) -> Claimed {
         let idle = self.idle(tiers);
         let now = at.max(self.watermark());
-        let (index, seen, forgiven) = match self.search(key, idle.turn(), now, forgive, tiers) {
+        let (index, seen, forgiven) = match self.search(key, idle.turn(), now, tiers) {
             Search::Present => return Claimed::Perhaps,
             Search::Room(index, seen) => (index, seen, false),
             Search::Claim(claim) => {
@@ -295,7 +297,7 @@ impl Bucket {
     /// Who rests first of those that leave no room for a key that is not there.
     pub(super) fn nearest_if_full(&self, key: Key, at: Nanos, tiers: &(impl Tiers + ?Sized)) -> Option<Pair> {
         let turn = self.idle(tiers).turn();
-        match self.search(key, turn, at.max(self.watermark()), false, tiers) {
+        match self.search(key, turn, at.max(self.watermark()), tiers) {
             Search::Full(_, nearest) => Some(nearest),
             _ => None,
         }
@@ -335,10 +337,10 @@ impl Bucket {
         let _ = self.header.intent.exchange(intent, idle);
     }
 
-    fn search(&self, key: Key, turn: u64, now: Nanos, forgive: bool, tiers: &(impl Tiers + ?Sized)) -> Search {
+    fn search(&self, key: Key, turn: u64, now: Nanos, tiers: &(impl Tiers + ?Sized)) -> Search {
         let mut room = None;
         let mut claim = None;
-        let mut nearest: Option<(usize, Pair, (bool, Nanos))> = None;
+        let mut nearest: Option<(usize, Pair, Nanos)> = None;
         for line in key.lines() {
             let mut may_be_further = true;
             for slot in key.slots() {
@@ -362,11 +364,9 @@ impl Bucket {
                 } else if tiers.was_at_rest(pair.tier(), pair.word, now) {
                     room = room.or(Some((index, pair)));
                 } else if room.is_none() {
-                    // Two claimants must not take each other's slot in turn: forgiven last is who has moved in and is not charged yet.
-                    let is_uncharged = forgive && !tiers.is_live(pair, now);
-                    let order = (is_uncharged, tiers.rests_at(pair.tier(), pair.word));
-                    if nearest.is_none_or(|(.., first)| order < first) {
-                        nearest = Some((index, pair, order));
+                    let rests = tiers.rests_at(pair.tier(), pair.word);
+                    if nearest.is_none_or(|(.., sooner)| rests < sooner) {
+                        nearest = Some((index, pair, rests));
                     }
                 }
             }
