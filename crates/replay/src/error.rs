@@ -3,6 +3,7 @@
 use std::io;
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
+use ratelimit_meter::keyed::InvalidTable;
 
 use crate::bad::Quoted;
 use crate::by::By;
@@ -154,8 +155,18 @@ pub enum Error {
     /// More keys than there are numbers for them.
     #[error("more than 2^32 keys")]
     TooManyKeys,
+    /// The meters of all keys would take more memory than there is.
+    #[error(
+        "--limit `{limit}`: {source}: replay it in parts, or name what makes fewer keys with --by or --ipv6-prefix"
+    )]
+    NoTable {
+        /// The limit.
+        limit: Quotas,
+        /// What was wanted.
+        source: InvalidTable,
+    },
     /// The meter of one key would have to measure a longer time than a meter can.
-    #[error("the traffic of `{key}` spans more than 20 years in which {limit} never comes to rest: replay it in parts")]
+    #[error("the traffic of `{key}` spans more than 10 years in which {limit} never comes to rest: replay it in parts")]
     SpanTooLong {
         /// The key.
         key: String,

@@ -8,6 +8,7 @@ mod address;
 pub mod bad;
 pub mod by;
 pub mod cli;
+mod crowd;
 pub mod demo;
 mod error;
 pub mod event;

@@ -7,11 +7,13 @@ use std::time::Instant;
 use clap::ValueEnum;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
+use ratelimit_meter::keyed::InvalidTable;
 use ratelimit_meter::{
     Dual, DualQuota, Exponential, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, ParseQuotaError, Quota,
 };
 
 use crate::Error;
+use crate::crowd::{self, Table};
 
 /// How a meter keeps its account. For equal limits the first two decide alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -87,11 +89,37 @@ impl FromStr for Quotas {
     }
 }
 
+/// A meter of one quota.
 #[derive(Debug, Clone)]
-enum Prototype {
+pub(crate) enum Single {
     Gcra(GCRA),
     LeakyBucket(LeakyBucket),
     Exponential(Exponential),
+}
+
+impl Single {
+    fn new(quota: Quota, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
+        Ok(match algorithm {
+            Algorithm::Gcra => Self::Gcra(GCRA::from_quota(quota)?),
+            Algorithm::LeakyBucket => Self::LeakyBucket(LeakyBucket::from_quota(quota)?),
+            Algorithm::Exponential => Self::Exponential(Exponential::from_quota(quota)?),
+        })
+    }
+
+    /// A table for so many keys, each with such a meter at rest.
+    pub(crate) fn table(&self, clock: &ManualClock, keys: usize) -> Result<Box<dyn Table>, InvalidTable> {
+        let clock = clock.clone();
+        match self.clone() {
+            Self::Gcra(meter) => crowd::table(meter.with_clock(clock), keys),
+            Self::LeakyBucket(meter) => crowd::table(meter.with_clock(clock), keys),
+            Self::Exponential(meter) => crowd::table(meter.with_clock(clock), keys),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Prototype {
+    One(Single),
     TwoGcra(Dual<GCRA>),
     TwoLeakyBuckets(Dual<LeakyBucket>),
     TwoExponentials(Dual<Exponential>),
@@ -141,9 +169,7 @@ impl Limit {
     pub fn new(quotas: impl Into<Quotas>, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
         let quotas = quotas.into();
         let prototype = match (quotas, algorithm) {
-            (Quotas::One(quota), Algorithm::Gcra) => Prototype::Gcra(GCRA::from_quota(quota)?),
-            (Quotas::One(quota), Algorithm::LeakyBucket) => Prototype::LeakyBucket(LeakyBucket::from_quota(quota)?),
-            (Quotas::One(quota), Algorithm::Exponential) => Prototype::Exponential(Exponential::from_quota(quota)?),
+            (Quotas::One(quota), algorithm) => Prototype::One(Single::new(quota, algorithm)?),
             (Quotas::Two(quotas), Algorithm::Gcra) => Prototype::TwoGcra(Dual::from_quota(quotas)?),
             (Quotas::Two(quotas), Algorithm::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
             (Quotas::Two(quotas), Algorithm::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
@@ -161,12 +187,20 @@ impl Limit {
         self.quotas
     }
 
+    /// What each key has a meter like, if it is one and not two.
+    pub(crate) fn single(&self) -> Option<Single> {
+        match &self.prototype {
+            Prototype::One(single) => Some(single.clone()),
+            _ => None,
+        }
+    }
+
     /// A meter at rest, of its own.
     pub(crate) fn meter(&self, clock: &ManualClock) -> Meter {
         match self.prototype.clone() {
-            Prototype::Gcra(meter) => Meter::Gcra(meter.with_clock(clock.clone())),
-            Prototype::LeakyBucket(meter) => Meter::LeakyBucket(meter.with_clock(clock.clone())),
-            Prototype::Exponential(meter) => Meter::Exponential(meter.with_clock(clock.clone())),
+            Prototype::One(Single::Gcra(meter)) => Meter::Gcra(meter.with_clock(clock.clone())),
+            Prototype::One(Single::LeakyBucket(meter)) => Meter::LeakyBucket(meter.with_clock(clock.clone())),
+            Prototype::One(Single::Exponential(meter)) => Meter::Exponential(meter.with_clock(clock.clone())),
             Prototype::TwoGcra(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
             Prototype::TwoLeakyBuckets(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
             Prototype::TwoExponentials(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),

@@ -1,4 +1,4 @@
-//! The meter of one key, over any span of traffic.
+//! The meter of one key, over any span of traffic; where tables of meters ([`crowd`](crate::crowd)) will not do.
 //!
 //! The decisions of a meter are exact for 20 years from its making. But all its history is in what has not
 //! yet drained: a meter at rest and a new one decide alike. So past half of that time a meter gives way to a
@@ -17,7 +17,8 @@ use ratelimit_meter::clock::ManualClock;
 use crate::limit::{Limit, Meter};
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
-const HORIZON_NS: u64 = 20 * YEAR_NS;
+/// For so long from the making of a meter on its decisions are exact.
+pub(crate) const HORIZON_NS: u64 = 20 * YEAR_NS;
 const LEAD_NS: u64 = 10 * YEAR_NS;
 
 /// What a meter said to a request.
@@ -28,6 +29,21 @@ pub(crate) enum Verdict {
     Denied(Duration),
     /// It asks for more than the burst has.
     Never,
+}
+
+impl Verdict {
+    /// What a meter says to a request for `cost` cells at an instant.
+    #[inline]
+    pub(crate) fn of(cost: u64, at: Instant, check: impl FnOnce(u32) -> Result<(), NegativeMultiDecision>) -> Self {
+        let Ok(cost) = u32::try_from(cost) else {
+            return Self::Never;
+        };
+        match check(cost) {
+            Ok(()) => Self::Admitted,
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Self::Denied(denial.wait_time_from(at)),
+            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Self::Never,
+        }
+    }
 }
 
 /// What the meters of a limit are made with.
@@ -52,6 +68,24 @@ impl Maker {
 
     pub(crate) fn limit(&self) -> &Limit {
         &self.limit
+    }
+
+    pub(crate) fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// What a meter that was made at `made` takes `time` for; `None` for what is earlier.
+    #[inline]
+    pub(crate) fn instant(&self, made: i64, time: i64) -> Option<Instant> {
+        let age = time.checked_sub(made).and_then(|age| u64::try_from(age).ok())?;
+        self.now.checked_add(Duration::from_nanos(age))
+    }
+
+    /// The same, or `None` if the meter's decisions are not exact then.
+    #[inline]
+    pub(crate) fn at(&self, made: i64, time: i64) -> Option<Instant> {
+        let is_exact = time.abs_diff(made) <= HORIZON_NS;
+        self.instant(made, time).filter(|_| is_exact)
     }
 }
 
@@ -84,17 +118,8 @@ impl Lineage {
             *self = Self::new(maker, time);
         }
         self.asked = time;
-        let age = time.checked_sub(self.made).and_then(|age| u64::try_from(age).ok());
-        let age = age.filter(|&age| age <= HORIZON_NS)?;
-        let at = maker.now.checked_add(Duration::from_nanos(age))?;
-        let Ok(cost) = u32::try_from(cost) else {
-            return Some(Verdict::Never);
-        };
-        Some(match self.meter.check_n_at(cost, at) {
-            Ok(()) => Verdict::Admitted,
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Verdict::Denied(denial.wait_time_from(at)),
-            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Verdict::Never,
-        })
+        let at = maker.at(self.made, time)?;
+        Some(Verdict::of(cost, at, |n| self.meter.check_n_at(n, at)))
     }
 }
 

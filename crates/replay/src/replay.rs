@@ -1,8 +1,10 @@
 //! All limits side by side, in one pass over the events: each with a meter of its own for every key.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::crowd::{Crowd, Undecided};
 use crate::event::{Event, KeyId, Keys};
 use crate::limit::{Limit, Quotas};
 use crate::lineage::{Lineage, Maker, Verdict};
@@ -93,7 +95,8 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond what a meter can measure.
+    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond what a meter can measure; [`Error::NoTable`] if
+    /// there is no memory for its meters.
     #[inline]
     pub fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), Error> {
         let key = event.key.index();
@@ -102,9 +105,12 @@ impl Replay {
         }
         self.asked[key] += u128::from(event.cost);
         for candidate in &mut self.candidates {
-            if !candidate.take(event) {
+            if let Err(undecided) = candidate.take(event) {
                 let limit = candidate.maker.limit().quotas();
-                return Err(self.too_long(keys.name(event.key), limit));
+                return Err(match undecided {
+                    Undecided::TooLong => self.too_long(keys.name(event.key), limit),
+                    Undecided::NoTable(source) => Error::NoTable { limit, source },
+                });
             }
         }
         Ok(())
@@ -134,8 +140,10 @@ impl Replay {
 /// A limit, and how each key fares under it.
 struct Candidate {
     maker: Maker,
+    meters: Meters,
     admitted: u128,
-    seats: Vec<Seat>,
+    /// The keys that were denied.
+    hit: HashMap<KeyId, Hit, foldhash::fast::RandomState>,
     search: Search,
     series: Series,
 }
@@ -157,10 +165,40 @@ impl Search {
     }
 }
 
-/// How a key fares under a limit.
+/// The meters of all keys.
+enum Meters {
+    Tables(Crowd),
+    /// Where tables will not do, by key.
+    Lineages(Vec<Option<Lineage>>),
+}
+
+impl Meters {
+    fn new(limit: &Limit, may_go_back: bool) -> Self {
+        match limit.single() {
+            Some(single) if !may_go_back => Self::Tables(Crowd::new(single)),
+            _ => Self::Lineages(Vec::new()),
+        }
+    }
+
+    #[inline]
+    fn check(&mut self, maker: &Maker, event: &Event) -> Result<Verdict, Undecided> {
+        let lineages = match self {
+            Self::Tables(crowd) => return crowd.check(maker, event),
+            Self::Lineages(lineages) => lineages,
+        };
+        let key = event.key.index();
+        if key >= lineages.len() {
+            lineages.resize_with(key + 1, || None);
+        }
+        let lineage = lineages[key].get_or_insert_with(|| Lineage::new(maker, event.time));
+        let verdict = lineage.check(maker, event.time, event.cost);
+        verdict.ok_or(Undecided::TooLong)
+    }
+}
+
+/// How a key that was denied fares under a limit.
 #[derive(Default)]
-struct Seat {
-    lineage: Option<Lineage>,
+struct Hit {
     denied: u128,
     never: u64,
     longest_wait: Duration,
@@ -171,8 +209,9 @@ impl Candidate {
         let may_go_back = settings.order == Order::AsIs;
         Self {
             maker: Maker::new(limit.clone(), may_go_back),
+            meters: Meters::new(limit, may_go_back),
             admitted: 0,
-            seats: Vec::new(),
+            hit: HashMap::default(),
             search: match limit.quotas() {
                 _ if !settings.suggest => Search::NotAsked,
                 Quotas::One(quota) => Search::On(Suggester::new(quota)),
@@ -182,53 +221,36 @@ impl Candidate {
         }
     }
 
-    /// `false` if that is beyond what a meter can measure.
     #[inline]
-    fn take(&mut self, event: &Event) -> bool {
-        let key = event.key.index();
-        if key >= self.seats.len() {
-            self.seats.resize_with(key + 1, Seat::default);
-        }
-        let seat = &mut self.seats[key];
-        let lineage = seat
-            .lineage
-            .get_or_insert_with(|| Lineage::new(&self.maker, event.time));
+    fn take(&mut self, event: &Event) -> Result<(), Undecided> {
+        let verdict = self.meters.check(&self.maker, event)?;
         let cells = u128::from(event.cost);
-        let verdict = lineage.check(&self.maker, event.time, event.cost);
-        self.series
-            .push(event.time, event.cost, verdict == Some(Verdict::Admitted));
+        self.series.push(event.time, event.cost, verdict == Verdict::Admitted);
         if let Search::On(suggester) = &mut self.search {
             suggester.push(event);
         }
-        match verdict {
-            Some(Verdict::Admitted) => self.admitted += cells,
-            Some(Verdict::Denied(wait)) => {
-                seat.denied += cells;
-                seat.longest_wait = seat.longest_wait.max(wait);
-            }
-            Some(Verdict::Never) => {
-                seat.denied += cells;
-                seat.never += 1;
-            }
-            None => return false,
+        if verdict == Verdict::Admitted {
+            self.admitted += cells;
+            return Ok(());
         }
-        true
+        let hit = self.hit.entry(event.key).or_default();
+        hit.denied += cells;
+        match verdict {
+            Verdict::Denied(wait) => hit.longest_wait = hit.longest_wait.max(wait),
+            _ => hit.never += 1,
+        }
+        Ok(())
     }
 
     fn outcome(&self, asked: &[u128], keys: &Keys, top: usize) -> Outcome {
-        let key_outcome = |(key, seat, &asked): (KeyId, &Seat, &u128)| KeyOutcome {
+        let key_outcome = |(&key, hit): (&KeyId, &Hit)| KeyOutcome {
             key,
-            asked,
-            denied: seat.denied,
-            never: seat.never,
-            longest_wait: seat.longest_wait,
+            asked: asked[key.index()],
+            denied: hit.denied,
+            never: hit.never,
+            longest_wait: hit.longest_wait,
         };
-        let seats = keys
-            .ids()
-            .zip(&self.seats)
-            .zip(asked)
-            .map(|((key, seat), asked)| (key, seat, asked));
-        let mut hit: Vec<_> = seats.map(key_outcome).filter(|key| key.denied > 0).collect();
+        let mut hit: Vec<_> = self.hit.iter().map(key_outcome).collect();
         // By name at last, as the numbers of keys depend on the order of the files.
         hit.sort_by_key(|hit| (Reverse(hit.denied), Reverse(hit.longest_wait), keys.name(hit.key)));
         let mut outcome = Outcome {

@@ -266,10 +266,10 @@ fn nothing_that_was_read_is_shown_of_anonymous_keys() {
     );
     for arguments in [
         &["--limit", "1/s", "--anonymise", &data][..],
-        &["--limit", "1/7000d", "--anonymise", "--by", "ip", &decades],
+        &["--limit", "1/20000d", "--anonymise", "--by", "ip", &decades],
         &[
             "--limit",
-            "1/7000d",
+            "1/20000d",
             "--anonymise",
             "--by",
             "ip",
