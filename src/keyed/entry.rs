@@ -1,6 +1,7 @@
 //! One key's meter, as the verbs see it.
 
-use super::bucket::{Bucket, Claimed, Key, Tiers};
+use super::bucket::{Bucket, Claimed};
+use super::key::{Key, Tiers};
 use super::slot::Pair;
 use super::table::Tallies;
 use super::{Shared, WhenFull};

@@ -8,6 +8,7 @@ mod builder;
 mod entry;
 mod error;
 mod hasher;
+mod key;
 mod many;
 mod slot;
 mod snapshot;

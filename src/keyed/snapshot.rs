@@ -5,10 +5,11 @@
 //! the number of its keys and of each its id and word; the end is a block of none. After each of these stands a checksum of all so
 //! far.
 
-use super::bucket::{Bucket, Key, Tiers};
+use super::bucket::Bucket;
 use super::builder::MOST_TIERS;
 use super::entry::Entry;
 use super::hasher::{KeyHasher, KeyHashes};
+use super::key::{Key, Tiers};
 use super::slot::Pair;
 use super::{KeyedMeter, RestoreKeysError};
 use crate::algorithms::Algorithm;

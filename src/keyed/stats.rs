@@ -1,5 +1,6 @@
 use super::KeyedMeter;
-use super::bucket::{Bucket, Tiers};
+use super::bucket::Bucket;
+use super::key::Tiers;
 use super::slot::Ordering;
 use crate::meter::MeterKind;
 use crate::metered::When;

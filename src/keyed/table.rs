@@ -1,7 +1,8 @@
 //! The buckets of a keyed meter, and what happened to those for whom there was no slot.
 
-use super::bucket::{Bucket, Key};
+use super::bucket::Bucket;
 use super::error::InvalidTable;
+use super::key::Key;
 use super::slot::{AtomicU64, Ordering};
 
 /// How many live keys a bucket of 60 slots is meant for. With as many on average, keys falling on buckets at random, a new key finds 60

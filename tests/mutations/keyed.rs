@@ -14,7 +14,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "a slot is taken a millisecond before its key is at rest",
-        file: "src/keyed/bucket.rs",
+        file: "src/keyed/key.rs",
         from: "word < self.at_rest_from(tier, at)",
         to: "word < self.at_rest_from(tier, at.later(1_000_000))",
         target: Test("keyed_full"),
