@@ -203,6 +203,8 @@ impl Bench {
             .current_dir(&self.copy)
             .args(["test", "--offline", "--target-dir"]);
         cargo.env_remove("RUSTFLAGS").env("PROPTEST_FAILURE_PERSISTENCE", "off");
+        // Builds are most of it: nobody debugs a mutant, and one differs from the last by a line.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "1");
         match target {
             Unit | Test(_) | Waiting(_) => cargo.arg(&self.target),
             Loom | WaitingLoom => cargo
