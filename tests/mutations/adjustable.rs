@@ -73,7 +73,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/algorithms/exponential_average.rs",
         from: "self.capacity() / next.capacity()",
         to: "self.capacity() / self.capacity()",
-        target: Test("adjustable"),
+        target: Test("adjustable_laws"),
         falls: "an_adjustable_average_is_a_sum_of_impulses_that_changes",
     },
     Mutation {
