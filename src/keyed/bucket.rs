@@ -5,16 +5,17 @@
 //! A key belongs to one *bucket* of [`LINES`] cache lines of [`WIDTH`] slots, and in it has a *home*, the slot from which its search
 //! goes around. A slot holds an id and a word: of nobody (never taken), of a *resident* key and its meter, or of a key that has a
 //! *tentative* claim on it. An intent, also a pair, says whether the bucket is moving somebody in; a watermark is the latest time
-//! at which a slot was taken from a meter at rest.
+//! at which a slot was taken from a meter at rest; a [reach](super::reach) says how far from home a search has to go.
 //!
 //! # How a key moves in
 //!
-//! Let the intent be idle, of turn s. A claimant who has searched the whole bucket and not found the key
+//! Let the intent be idle, of turn s. A claimant who has searched the bucket as far as the reach and not found the key
 //!
 //! 1. puts a tentative claim in a slot, by one exchange for what it saw there: nobody, a tentative claim of another turn, or a
 //!    resident at rest as of the watermark, which it has raised to its own time before;
 //! 2. exchanges the idle intent of turn s for one that names the claim;
-//! 3. as would anybody who comes by: exchanges the claim for a resident meter at rest, and then the intent for an idle one of turn s + 1.
+//! 3. as would anybody who comes by: raises the reach to where the claim is, exchanges the claim for a resident meter at rest, and then
+//!    the intent for an idle one of turn s + 1.
 //!
 //! Who fails in 1 or 2 searches again. A claim is known by its key, its turn and a ticket, and no two are the same.
 //!
@@ -23,7 +24,7 @@
 //! - **A key is in one slot at most.** It is made a resident only by step 3, which exchanges the one claim that the intent names. While
 //!   the intent is idle of turn s nobody is made a resident: claims of earlier intents were exchanged, or lost, before their turn ended,
 //!   and a claim never returns. So who has read the intent, searched, and then exchanged the same intent, knows that the key was absent
-//!   all the while.
+//!   all the while; nobody is beyond the reach.
 //! - **No charge is lost or misplaced.** A charge is one exchange of id and word together: it lands on the key it was decided for, as of
 //!   the word it was decided on, or does not happen. What is overwritten is nobody's, a claim, on which no charge can be, or a meter at
 //!   rest: the same as none (the lemma of the design).
@@ -36,10 +37,13 @@
 //!   claimants at one instant can take each other's, and would go on if each were stopped between moving in and being charged every
 //!   time.
 
+mod search;
+
 use super::key::{INDEX_BITS, Key, LINES, TENTATIVE, TICKET_BITS, TURN_BITS, Tiers, WIDTH};
+use super::reach::Reach;
 use super::slot::{AtomicU64, Ordering, Pair, Slot};
 use crate::nanos::Nanos;
-use core::hint::black_box;
+use search::Search;
 
 /// What came of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub(super) struct Bucket {
 #[repr(align(64))]
 struct Header {
     intent: Slot,
+    reach: Slot,
     watermark: AtomicU64,
     tickets: AtomicU64,
 }
@@ -71,55 +76,9 @@ struct Header {
 #[repr(align(64))]
 struct Line([Slot; WIDTH]);
 
-/// What a search by a claimant came to.
-enum Search {
-    Present,
-    Room(usize, Pair),
-    /// A claim of this turn, and else only live ones.
-    Claim(Pair),
-    Full(usize, Pair),
-}
-
 impl Bucket {
     /// How many slots there are.
     pub(super) const SLOTS: usize = LINES * WIDTH;
-
-    /// The slot of a key and what it held, if the key is there.
-    #[inline]
-    pub(super) fn find(&self, key: Key) -> Option<(&Slot, Pair)> {
-        let home = &self.lines[key.line()].0[key.first()];
-        let pair = home.load();
-        if key.is_resident_in(pair) {
-            return Some((home, pair));
-        }
-        self.find_further(key)
-    }
-
-    /// Begins to fetch the line of a key's home: who does not need what it read does not wait for it.
-    #[inline]
-    pub(super) fn fetch(&self, key: Key) {
-        black_box(self.lines[key.line()].0[key.first()].load());
-    }
-
-    fn find_further(&self, key: Key) -> Option<(&Slot, Pair)> {
-        for line in key.lines() {
-            let Line(slots) = &self.lines[line];
-            let mut may_be_further = true;
-            for slot in key.slots() {
-                let slot = &slots[slot];
-                let pair = slot.load();
-                if key.is_resident_in(pair) {
-                    return Some((slot, pair));
-                }
-                may_be_further &= !pair.is_untaken();
-            }
-            // A claimant takes the first line that has room, and what was taken is never untaken again.
-            if !may_be_further {
-                return None;
-            }
-        }
-        None
-    }
 
     /// The slot of a key and what it held; or that it was absent all at one moment.
     pub(super) fn find_or_know(&self, key: Key, tiers: &(impl Tiers + ?Sized)) -> Option<(&Slot, Pair)> {
@@ -143,7 +102,7 @@ impl Bucket {
     pub(super) fn claim(&self, key: Key, tier: u8, at: Nanos, forgive: bool, tiers: &(impl Tiers + ?Sized)) -> Claimed {
         let idle = self.idle(tiers);
         let now = at.max(self.watermark());
-        let (index, seen, forgiven) = match self.search(key, idle.turn(), now, tiers) {
+        let (index, seen, forgiven) = match self.search(key, idle, now, tiers) {
             Search::Present => return Claimed::Perhaps,
             Search::Room(index, seen) => (index, seen, false),
             Search::Claim(claim) => {
@@ -178,8 +137,8 @@ impl Bucket {
 
     /// Who rests first of those that leave no room for a key that is not there.
     pub(super) fn nearest_if_full(&self, key: Key, at: Nanos, tiers: &(impl Tiers + ?Sized)) -> Option<Pair> {
-        let turn = self.idle(tiers).turn();
-        match self.search(key, turn, at.max(self.watermark()), tiers) {
+        let idle = self.idle(tiers);
+        match self.search(key, idle, at.max(self.watermark()), tiers) {
             Search::Full(_, nearest) => Some(nearest),
             _ => None,
         }
@@ -204,66 +163,25 @@ impl Bucket {
 
     /// Does what is intended, unless that is done.
     fn finish(&self, intent: Pair, tiers: &(impl Tiers + ?Sized)) {
-        let index = intent.word % (1 << INDEX_BITS);
+        let index = (intent.word % (1 << INDEX_BITS)) as usize;
+        let key = Key::of_id(intent.id);
+        let distance = key.distance(index / WIDTH);
+        if distance > 0 {
+            let is_over = || self.header.intent.load() != intent;
+            Reach::raise(&self.header.reach, key, distance, intent.turn(), is_over);
+        }
         let resident = Pair {
             id: intent.id,
             word: tiers.at_rest_from(intent.tier(), self.watermark()),
         };
         // Whoever fails finds it done.
-        let _ = self.slot(index as usize).exchange(tentative(intent), resident);
+        let _ = self.slot(index).exchange(tentative(intent), resident);
         let turn = (intent.turn() + 1) % (1 << TURN_BITS);
         let idle = Pair {
             id: 0,
             word: turn << (INDEX_BITS + TICKET_BITS),
         };
         let _ = self.header.intent.exchange(intent, idle);
-    }
-
-    fn search(&self, key: Key, turn: u64, now: Nanos, tiers: &(impl Tiers + ?Sized)) -> Search {
-        let mut room = None;
-        let mut claim = None;
-        let mut nearest: Option<(usize, Pair, Nanos)> = None;
-        for line in key.lines() {
-            let mut may_be_further = true;
-            for slot in key.slots() {
-                let index = line * WIDTH + slot;
-                let pair = self.slot(index).load();
-                if key.is_resident_in(pair) {
-                    return Search::Present;
-                }
-                if pair.is_untaken() {
-                    // Rather than a slot that somebody may come back to.
-                    if may_be_further && room.is_none_or(|(other, _)| other / WIDTH == line) {
-                        room = Some((index, pair));
-                    }
-                    may_be_further = false;
-                } else if pair.is_tentative() {
-                    if pair.turn() == turn {
-                        claim = Some(pair);
-                    } else {
-                        room = room.or(Some((index, pair)));
-                    }
-                } else if tiers.was_at_rest(pair.tier(), pair.word, now) {
-                    room = room.or(Some((index, pair)));
-                } else if room.is_none() {
-                    let rests = tiers.rests_at(pair.tier(), pair.word);
-                    if nearest.is_none_or(|(.., sooner)| rests < sooner) {
-                        nearest = Some((index, pair, rests));
-                    }
-                }
-            }
-            if !may_be_further {
-                break;
-            }
-        }
-        match (room, nearest, claim) {
-            (Some((index, pair)), ..) => Search::Room(index, pair),
-            // It may be the key's own, or a slot that is free in the next turn: it must not count as somebody in the way.
-            (None, _, Some(claim)) => Search::Claim(claim),
-            (None, Some((index, pair, _)), None) => Search::Full(index, pair),
-            // A slot is nobody's, a claim, at rest or not.
-            (None, None, None) => Search::Present,
-        }
     }
 
     fn slot(&self, index: usize) -> &Slot {

@@ -75,6 +75,11 @@ impl Key {
         (self.line()..LINES).chain(0..self.line())
     }
 
+    /// How many lines past its home a line is.
+    pub(super) const fn distance(self, line: usize) -> usize {
+        (line + LINES - self.line()) % LINES
+    }
+
     /// The slots of a line, in the order of its search.
     pub(super) fn slots(self) -> impl Iterator<Item = usize> {
         (self.first()..WIDTH).chain(0..self.first())

@@ -10,6 +10,7 @@ mod error;
 mod hasher;
 mod key;
 mod many;
+mod reach;
 mod slot;
 mod snapshot;
 mod stats;
