@@ -6,6 +6,7 @@ use crate::metered::{Metered, Refusal};
 use crate::nanos::Nanos;
 use crate::quota::Quota;
 use crate::rule::Rule;
+use crate::status::Status;
 use core::error::Error;
 use core::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -203,7 +204,7 @@ impl Refusal for RestoreError {
         None
     }
 
-    fn for_want_of_a_word(_until: Until, _at: Nanos) -> Self {
+    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
         Self::OwesTooMuch
     }
 }

@@ -252,3 +252,19 @@ fn a_tier_that_is_named_decides() {
         Err(ratelimit_meter::keyed::NegativeTierDecision::NonConforming(denied))
     );
 }
+
+#[test]
+fn who_is_denied_for_want_of_a_slot_is_told_the_quota_of_the_tier_that_was_asked() {
+    let like = ratelimit_meter::GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let tiered = ratelimit_meter::keyed::Builder::new(like)
+        .tier("5/h".parse().unwrap())
+        .unwrap();
+    let keys = tiered.when_full(WhenFull::Deny).with_memory::<u32>(1024).unwrap();
+    let at = std::time::Instant::now();
+    assert!((0..60).all(|key| keys.check_at(&key, at).is_ok()));
+    for (tier, quota) in [(0, "2/h"), (1, "5/h")] {
+        let taken = keys.in_tier(tier).unwrap().take_at(&99, 1, at);
+        assert!(taken.decision().is_err());
+        assert_eq!(taken.status().quota().unwrap().to_string(), quota);
+    }
+}
