@@ -125,6 +125,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         falls: "at_one_instant_there_are_as_many_meters_as_slots",
     },
     Mutation {
+        what: "who is to be denied for want of a slot stands at rest",
+        file: "src/keyed/entry.rs",
+        from: "if self.shared.when_full != WhenFull::Deny {",
+        to: "if at < Nanos::END || self.shared.when_full != WhenFull::Deny {",
+        target: Test("keyed_full"),
+        falls: "a_denial_for_want_of_a_slot_is_over_at_its_instant",
+    },
+    Mutation {
+        what: "a key for which there is no slot ends the restoring",
+        file: "src/keyed/snapshot.rs",
+        from: "Err(NotRestored) => left_out += 1,",
+        to: "Err(NotRestored) => return Err(RestoreKeysError::Damaged { restored: restored + left_out }),",
+        target: Test("keyed_snapshot"),
+        falls: "keys_for_which_there_is_no_slot_are_told_and_all_others_restored",
+    },
+    Mutation {
         what: "who is admitted for want of a slot is not counted",
         file: "src/keyed/entry.rs",
         from: "Tallies::count(&tallies.admitted);",
