@@ -127,8 +127,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "who is to be denied for want of a slot stands at rest",
         file: "src/keyed/entry.rs",
-        from: "if self.shared.when_full != WhenFull::Deny {",
-        to: "if at < Nanos::END || self.shared.when_full != WhenFull::Deny {",
+        from: "Some(until) => self.status_without_a_slot(until, at),",
+        to: "Some(_) => self.read(at, |rule, word| rule.status(word, at)),",
         target: Test("keyed_full"),
         falls: "a_denial_for_want_of_a_slot_is_over_at_its_instant",
     },
@@ -191,8 +191,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a peek knows of no full neighbourhood",
         file: "src/keyed/entry.rs",
-        from: "Some(nearest) if self.shared.when_full == WhenFull::Deny => {",
-        to: "Some(nearest) if self.shared.when_full == WhenFull::Deny && at == Nanos::END => {",
+        from: "Some(until) => Err(self.for_want_of_a_slot(until, at)),",
+        to: "Some(until) => Err(self.for_want_of_a_slot(until, at)).or_else(|_: R| Ok(())),",
         target: Test("keyed_full"),
         falls: "what_is_not_counted_is_as_if_there_were_a_slot_for_everybody",
     },
