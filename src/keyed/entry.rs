@@ -80,7 +80,8 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         if tier == was {
             return (tier, rule, pair.word);
         }
-        let old = self.rule(was);
+        // Time that was credited by one tier must not be credited by another once more.
+        let (old, at) = (self.rule(was), at.max(self.bucket.watermark()));
         (tier, rule, old.owing(pair.word, at, rule))
     }
 
@@ -198,6 +199,9 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
             if let Some((slot, pair)) = self.bucket.find(self.key) {
                 let (tier, rule, word) = self.reading(pair, at);
                 let (new, made) = self.decided(rule, word, at, &step)?;
+                if tier != pair.tier() {
+                    self.bucket.raise_watermark(at);
+                }
                 let new = Pair {
                     id: self.key.resident(tier),
                     word: new,

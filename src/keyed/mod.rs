@@ -87,9 +87,9 @@ pub enum WhenFull {
 /// # Laws
 ///
 /// Each key's decisions obey [`Decider`](crate::Decider)'s laws as a meter of its own would, but for keys that were forgiven or admitted for
-/// want of a slot, and with one word about time: a decision on a key that is earlier than the latest reuse of a slot in its bucket is made
-/// as of that if it would be denied as of its own, and a new key comes in as of that. So law 1 holds for instants that are not earlier than
-/// the latest reuse. A denial of a key stores nothing.
+/// want of a slot, and with one word about time: a decision on a key that is earlier than the latest reuse of a slot, or change of a key's
+/// tier, in its bucket is made as of that if it would be denied as of its own, and a new key comes in as of that. So law 1 holds for instants
+/// that are not earlier than that. A denial of a key stores nothing.
 ///
 /// # Threads
 ///

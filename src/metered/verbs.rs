@@ -191,7 +191,8 @@ pub(crate) fn refund(meter: &impl Metered, n: u64, when: When) {
 }
 
 pub(crate) fn reset(meter: &impl Metered) {
-    lower(meter, Nanos::END, |_, _, _| 0);
+    // As of no time: it is the same as of any.
+    lower(meter, Nanos::BEGINNING, |_, _, _| 0);
 }
 
 /// Takes the step to a lower word, unless there is none.
