@@ -48,7 +48,8 @@
 //!
 //! # Which verb
 //!
-//! Each is one atomic step, or one read, on every meter, now or `_at` an `Instant`:
+//! Each is one atomic step, or one read, now or `_at` an `Instant`. Every kind of meter has them, but that only a [`Meter`] reserves, a
+//! [`Dual`] takes no part of a batch, a [`KeyedMeter`] is stored whole and a [`LocalMeter`] not:
 //!
 //! | to | call |
 //! |---|---|
@@ -99,6 +100,7 @@
 //!
 // Without the feature there is nothing else to link to.
 #![cfg_attr(not(feature = "dual"), doc = " [`Dual`]: #features")]
+#![cfg_attr(not(feature = "keyed"), doc = " [`KeyedMeter`]: #features")]
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("a meter is one 64-bit atomic word, which this target does not have");

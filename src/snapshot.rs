@@ -6,6 +6,7 @@ use crate::metered::{Metered, Refusal};
 use crate::nanos::Nanos;
 use crate::quota::Quota;
 use crate::rule::Rule;
+use crate::status::Status;
 use core::error::Error;
 use core::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -84,7 +85,7 @@ impl Snapshot {
     pub const VERSION: u32 = 1;
 
     /// What a word says `at` its time line, which was `wall` by the wall clock.
-    fn of(rule: &Rule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
+    pub(crate) fn of(rule: &Rule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
         Self {
             version: Self::VERSION,
             kind: rule.algorithm.kind(),
@@ -95,7 +96,7 @@ impl Snapshot {
     }
 
     /// The word that says the same on another time line once the wall clock says `wall`, less what has drained meanwhile.
-    fn word(&self, rule: &Rule<impl Algorithm>, now: u64, wall: SystemTime) -> Result<u64, RestoreError> {
+    pub(crate) fn word(&self, rule: &Rule<impl Algorithm>, now: u64, wall: SystemTime) -> Result<u64, RestoreError> {
         if self.version != Self::VERSION {
             return Err(RestoreError::UnknownVersion(self.version));
         }
@@ -168,7 +169,7 @@ pub enum RestoreError {
         meter: Kind,
     },
     /// It was made of a meter with another limit, as after a change of the configuration: what it counts is worth something else here.
-    /// Restore a meter of the old limit, or begin at rest.
+    /// Restore a meter of the old limit, which as an [`Adjustable`](crate::Adjustable) then takes the new one; or begin at rest.
     AnotherLimit {
         /// The limit of the snapshot.
         snapshot: SnapshotLimit,
@@ -203,7 +204,7 @@ impl Refusal for RestoreError {
         None
     }
 
-    fn for_want_of_a_word(_until: Until, _at: Nanos) -> Self {
+    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
         Self::OwesTooMuch
     }
 }

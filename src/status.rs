@@ -34,15 +34,19 @@ impl Status {
         }
     }
 
-    /// How a meter stands that has no word until then.
-    pub(crate) const fn without_a_word(until: Until, at: Nanos) -> Self {
+    /// How a meter of that quota stands that has no word until then.
+    #[cfg_attr(
+        not(feature = "keyed"),
+        expect(dead_code, reason = "only a table has meters without a word")
+    )]
+    pub(crate) const fn without_a_word(quota: Option<Quota>, until: Until, at: Nanos) -> Self {
         Self {
             at,
             scale: until.scale,
             remaining: 0,
             next: until.due,
             rested: until.due,
-            quota: None,
+            quota,
         }
     }
 

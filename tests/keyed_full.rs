@@ -126,7 +126,9 @@ impl<A: Algorithm> Play<A> {
         let index = usize::try_from(key).expect("some");
         let (counts, peeked) = (self.counts(), self.keys.peek_n_at(&key, n, instant(self.origin, now)));
         let (before, was_there) = (self.exact[index].clone(), self.exact.clone());
+        let status = self.keys.status_at(&key, instant(self.origin, now));
         assert_eq!(self.counts(), counts, "a peek is counted");
+        assert_eq!(status.remaining() >= n, peeked.is_ok(), "what would conform at once");
         let told = self.tell(verb, key, n, now);
         let exactly = self.tell_exactly(verb, key, n, now);
         let none = counts == self.counts();
@@ -348,9 +350,16 @@ fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
             taken.decision(),
             Err(NegativeMultiDecision::BatchNonConforming(2, denied))
         );
-        assert_eq!(taken.status().remaining(), 0);
         let wait = denied.wait_time_from(at);
-        assert_eq!((taken.status().until_next(), taken.status().until_rest()), (wait, wait));
+        for status in [taken.status(), keys.status_at(&key, at)] {
+            assert_eq!(status.remaining(), 0);
+            assert_eq!((status.until_next(), status.until_rest()), (wait, wait));
+            assert_eq!(
+                status.quota().map(|quota| quota.to_string()).as_deref(),
+                Some("7/s burst 3")
+            );
+        }
+        assert!(!keys.contains_at(&key, at), "it owes nothing");
         let earliest = denied.earliest_possible();
         let early = keys.check_at(&key, earliest - Duration::from_nanos(1)).unwrap_err();
         assert_eq!(early, denied);

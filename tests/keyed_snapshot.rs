@@ -5,8 +5,9 @@ mod support;
 
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::keyed::{Builder, KeyHashes, RestoreKeysError};
+use ratelimit_meter::keyed::{Builder, KeyHashes, RestoreKeysError, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
+use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
 
 const SEED: [u64; 3] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0x0f1e_2d3c_4b5a_6978];
@@ -174,4 +175,113 @@ fn a_wall_clock_that_went_back_lets_no_time_pass() {
     let earlier = wall - Duration::from_secs(3600);
     after.restore_from_at(&*bytes, (now, earlier)).unwrap();
     assert_eq!(after.status_at(&1, now).until_rest(), Duration::from_secs(1));
+}
+
+/// A table of two buckets with room for one more key, and a snapshot of forty others for it.
+fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) {
+    let table = || {
+        let like = Builder::new(GCRA::from_quota(quota("10/h")).expect("a limit"));
+        let builder = like.hashes(KeyHashes::with_seed(SEED)).when_full(when_full);
+        builder.with_memory(2048).expect("a table")
+    };
+    let (before, after) = (table(), table());
+    assert!((0..40).all(|key| before.charge_at(&key, 5, now) == 0));
+    let mut bytes = Vec::new();
+    before
+        .snapshot_to_at(&mut bytes, (now, SystemTime::UNIX_EPOCH))
+        .expect("memory");
+    let mut others = 1000..;
+    while after.stats_at(now).live < 119 {
+        after.charge_at(&others.next().expect("another"), 1, now);
+    }
+    (after, bytes)
+}
+
+#[test]
+fn keys_for_which_there_is_no_slot_are_told_and_all_others_restored() {
+    let now = Instant::now();
+    for when_full in [WhenFull::Deny, WhenFull::Admit] {
+        let (table, bytes) = nearly_full(when_full, now);
+        let refused = table
+            .restore_from_at(&*bytes, (now, SystemTime::UNIX_EPOCH))
+            .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "39 keys of the snapshot found no room, 1 were restored"
+        );
+        assert!(
+            matches!(
+                refused,
+                RestoreKeysError::LeftOut {
+                    restored: 1,
+                    left_out: 39
+                }
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(
+            (0..40).filter(|key| table.status_at(key, now).remaining() == 5).count(),
+            1
+        );
+        assert_eq!(table.stats_at(now).live, 120);
+    }
+    let (table, bytes) = nearly_full(WhenFull::Forgive, now);
+    let forgiven = table.stats_at(now).forgiven;
+    assert_eq!(
+        table.restore_from_at(&*bytes, (now, SystemTime::UNIX_EPOCH)).unwrap(),
+        40
+    );
+    assert!((0..40).all(|key| table.status_at(&key, now).remaining() == 5));
+    assert_eq!(table.stats_at(now).forgiven - forgiven, 39);
+}
+
+#[test]
+fn a_debt_that_the_time_line_no_longer_holds_is_told_and_all_others_restored() {
+    let (before, after, now, wall) = (gcra(), gcra(), Instant::now(), SystemTime::now());
+    assert!(before.charge_at(&0, u64::MAX, now) > 0);
+    assert!((1..9).all(|key| before.charge_at(&key, 10, now) == 0));
+    let (bytes, later) = (written(&before, (now, wall)), now + Duration::from_secs(86_400));
+    let refused = after.restore_from_at(&*bytes, (later, wall));
+    assert!(
+        matches!(
+            refused,
+            Err(RestoreKeysError::LeftOut {
+                restored: 8,
+                left_out: 1
+            })
+        ),
+        "{refused:?}"
+    );
+    assert!((1..9).all(|key| after.peek_at(&key, later).is_err()));
+}
+
+#[test]
+fn a_reader_that_fails_is_told_with_what_was_restored_before() {
+    struct Failing<'a>(&'a [u8]);
+    impl Read for Failing<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(into) {
+                Ok(0) => Err(io::Error::other("no route")),
+                some => some,
+            }
+        }
+    }
+    let (before, now, wall) = (gcra(), Instant::now(), SystemTime::now());
+    assert!((0..50).all(|key| before.charge_at(&key, 10, now) == 0));
+    let bytes = written(&before, (now, wall));
+    for length in 0..bytes.len() {
+        let after = gcra();
+        let refused = after
+            .restore_from_at(Failing(&bytes[..length]), (now, wall))
+            .unwrap_err();
+        let RestoreKeysError::Io { error, restored } = &refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(error.to_string(), "no route");
+        assert_eq!(after.stats_at(now).live as u64, *restored);
+        assert_eq!(
+            refused.to_string(),
+            format!("the snapshot could not be read after {restored} keys, which were restored: no route")
+        );
+    }
 }

@@ -109,6 +109,32 @@ proptest! {
         play(leaky_bucket(&tiers[0]), &tiers, &steps)?;
     }
 
+    /// In all of a span no more than the largest burst and what drains by the highest rate, however its times are shuffled.
+    #[test]
+    fn no_time_is_credited_by_two_tiers(
+        tiers in tiers(),
+        span in 0_u64..2 * SECOND,
+        steps in prop::collection::vec((0_usize..16, any::<u64>(), any::<u64>()), 1..200),
+    ) {
+        let unit = |limit: &Limit| (i128::from(limit.period) >> limit.fraction_bits()) + 1;
+        let clock = ManualClock::new();
+        let keys = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
+        let (mut admitted, mut error) = (0, 0);
+        for (tier, size, time) in steps {
+            let (tier, at) = (tier % tiers.len(), [0, span, time % (span + 1)][usize::try_from(time % 3).unwrap()]);
+            let limit = &tiers[tier];
+            let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).unwrap();
+            let handle = keys.in_tier(u8::try_from(tier).unwrap()).unwrap();
+            if handle.check_n_at(&0, n, instant(clock.now(), at.into())).is_ok() {
+                admitted += limit.cost(n);
+            }
+            error += 5 * tiers.iter().map(unit).max().unwrap();
+        }
+        let burst = tiers.iter().map(Limit::capacity).max().unwrap();
+        let drained = tiers.iter().map(|limit| limit.drained(span.into())).max().unwrap();
+        prop_assert!(admitted <= burst + drained + error, "{admitted} of {burst} and {drained}");
+    }
+
     #[test]
     fn a_key_at_rest_is_at_rest_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
         let clock = ManualClock::new();
@@ -251,4 +277,52 @@ fn a_tier_that_is_named_decides() {
         by_tier,
         Err(ratelimit_meter::keyed::NegativeTierDecision::NonConforming(denied))
     );
+}
+
+/// A slow tier keeps what a fast one would have drained, so a fast one must not be given the same hour twice.
+#[test]
+fn a_key_that_goes_back_in_time_and_tiers_is_admitted_no_more_than_once() {
+    let like = ratelimit_meter::GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
+    let keys = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
+    let keys = keys.with_capacity::<u32>(10).unwrap();
+    let (hour, now) = (Duration::from_secs(3600), std::time::Instant::now());
+    let mut admitted = 0;
+    for _ in 0..10 {
+        admitted += (0..900)
+            .filter(|_| keys.check_tier_at(1, &7, now + hour).is_ok())
+            .count();
+        for (tier, at) in [(0, now + hour), (1, now)] {
+            admitted += usize::from(keys.check_tier_at(tier, &7, at).is_ok());
+        }
+    }
+    assert_eq!(admitted, 1000);
+}
+
+#[test]
+fn a_reset_by_another_tier_does_not_move_time_for_others() {
+    let like = ratelimit_meter::GCRA::from_quota("1/h".parse().unwrap()).unwrap();
+    let keys = Builder::new(like).tier("2/h".parse().unwrap()).unwrap();
+    let keys = keys.with_memory::<u32>(1024).unwrap();
+    let now = std::time::Instant::now();
+    assert!(keys.check_at(&1, now).is_ok() && keys.check_at(&2, now).is_ok());
+    keys.in_tier(1).unwrap().reset(&1);
+    assert_eq!(keys.in_tier(1).unwrap().status_at(&1, now).remaining(), 2);
+    let denied = keys.check_at(&2, now).unwrap_err();
+    assert_eq!(denied.wait_time_from(now), Duration::from_secs(3600));
+}
+
+#[test]
+fn who_is_denied_for_want_of_a_slot_is_told_the_quota_of_the_tier_that_was_asked() {
+    let like = ratelimit_meter::GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let tiered = ratelimit_meter::keyed::Builder::new(like)
+        .tier("5/h".parse().unwrap())
+        .unwrap();
+    let keys = tiered.when_full(WhenFull::Deny).with_memory::<u32>(1024).unwrap();
+    let at = std::time::Instant::now();
+    assert!((0..60).all(|key| keys.check_at(&key, at).is_ok()));
+    for (tier, quota) in [(0, "2/h"), (1, "5/h")] {
+        let taken = keys.in_tier(tier).unwrap().take_at(&99, 1, at);
+        assert!(taken.decision().is_err());
+        assert_eq!(taken.status().quota().unwrap().to_string(), quota);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod node;
 mod pointer;
+mod snapshot;
 mod verbs;
 
 use crate::algorithms::Algorithm;
@@ -109,7 +110,8 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
     ///
     /// It holds for whatever is decided after the call, as of any time. `at` tells until when time is credited at the old rate: if it
     /// is before cells that were admitted, the time from there to them is credited at the new one. A time before the last change counts
-    /// as that, so that no time is credited twice.
+    /// as that, so that no time is credited twice: after one bogus `at` years ahead the meter denies until then, and a [`reset`](Self::reset)
+    /// helps until the next change.
     ///
     /// # Errors
     ///

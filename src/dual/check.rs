@@ -142,19 +142,22 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
         self.pair.denial(refused)
     }
 
+    pub(super) fn exactly_now(&self) -> Nanos {
+        self.pair.time_line().position(self.clock.now_exactly())
+    }
+
     /// Does what is to be done now, and once more if it was denied for the clock's being behind: who waited until the instant of a
     /// denial must not be denied for that.
     #[inline]
     pub(super) fn now_or_exactly<T, D: Borrow<Refused>>(&self, act: impl Fn(Nanos) -> Result<T, D>) -> Result<T, D> {
-        let exactly = || self.pair.time_line().position(self.clock.now_exactly());
         if self.pair.counts_refusals() {
             // There is no once more.
-            return act(exactly());
+            return act(self.exactly_now());
         }
         let now = self.clock.position(self.pair.time_line());
         act(now).or_else(|denied| {
             if denied.borrow().is_over(self.pair.volumes(now.later(C::LAG_NS))) {
-                act(exactly())
+                act(self.exactly_now())
             } else {
                 Err(denied)
             }

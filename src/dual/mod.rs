@@ -5,6 +5,7 @@ mod check;
 mod decision;
 mod half;
 mod pair;
+mod snapshot;
 mod status;
 mod verbs;
 

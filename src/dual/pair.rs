@@ -7,7 +7,8 @@ use super::status::DualStatus;
 use crate::algorithms::{Algorithm, Decide, Due};
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::Rule;
-use std::time::Instant;
+use crate::snapshot::{RestoreError, Snapshot};
+use std::time::{Instant, SystemTime};
 
 /// How many cells of the first and of the second limit; a limit of which there are none is left alone.
 pub(super) type Cells<N = u32> = [N; 2];
@@ -131,6 +132,27 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
             self.second.denial(due[1])
         };
         DualNonConformance::new(later, by)
+    }
+
+    pub(super) fn snapshot(&self, words: Words, at: Nanos, wall: SystemTime) -> [Snapshot; 2] {
+        [
+            Snapshot::of(&self.first, words[0], at, wall),
+            Snapshot::of(&self.second, words[1], at, wall),
+        ]
+    }
+
+    /// The words that say what the snapshots do.
+    pub(super) fn restored(
+        &self,
+        snapshots: &[Snapshot; 2],
+        at: Nanos,
+        wall: SystemTime,
+    ) -> Result<Words, RestoreError> {
+        let now = self.volumes(at);
+        Ok([
+            snapshots[0].word(&self.first, now[0], wall)?,
+            snapshots[1].word(&self.second, now[1], wall)?,
+        ])
     }
 
     pub(super) fn status(&self, words: Words, at: Nanos) -> DualStatus {

@@ -209,7 +209,7 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     }
 
     /// Takes the step to the words that `other` makes of these, unless they are the same.
-    fn replace(&self, other: impl Fn(Words) -> Words) {
+    pub(super) fn replace(&self, other: impl Fn(Words) -> Words) {
         let step = self.cell.update(|words| match other(words) {
             same if same == words => Err(()),
             other => Ok((other, ())),

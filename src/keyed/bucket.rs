@@ -5,7 +5,8 @@
 //! A key belongs to one *bucket* of [`LINES`] cache lines of [`WIDTH`] slots, and in it has a *home*, the slot from which its search
 //! goes around. A slot holds an id and a word: of nobody (never taken), of a *resident* key and its meter, or of a key that has a
 //! *tentative* claim on it. An intent, also a pair, says whether the bucket is moving somebody in; a watermark is the latest time
-//! at which a slot was taken from a meter at rest; a [reach](super::reach) says how far from home a search has to go.
+//! at which a slot was taken from a meter at rest, or a key changed its tier; a [reach](super::reach) says how far from home a search has
+//! to go.
 //!
 //! # How a key moves in
 //!
@@ -29,7 +30,8 @@
 //!   the word it was decided on, or does not happen. What is overwritten is nobody's, a claim, on which no charge can be, or a meter at
 //!   rest: the same as none (the lemma of the design).
 //! - **Time going back makes no credit.** A slot is taken as of the watermark, not of the claimant's time if that is earlier, and a key
-//!   moves in at rest as of the watermark. What was forgotten had drained by then.
+//!   moves in at rest as of the watermark. What was forgotten had drained by then. A key changes its tier as of the watermark, too, which was
+//!   raised before by whoever changed it last: no time is credited by two rates.
 //! - **Lock-free**, but for one schedule. Whoever meets an intent finishes it, with two exchanges. An exchange of a slot fails because
 //!   somebody was charged or put a claim there, and each puts at most one claim per turn; one of the intent, because a turn ended. A
 //!   claim whose owner stands still is free in the next turn, and if there is nothing else in this one, others carry it out. A resident
@@ -91,11 +93,18 @@ impl Bucket {
         }
     }
 
-    /// The latest time at which a slot was taken from a meter at rest.
+    /// The latest time at which a slot was taken from a meter at rest, or a key changed its tier.
     pub(super) fn watermark(&self) -> Nanos {
         // ORDERING: relaxed; who acts on a slot that was taken has acquired what was raised before it was, and who does not needs
         // nothing. Test: `tests/loom/keyed.rs`, the last cell of a key whose slot was taken.
         Nanos::clamped(self.header.watermark.load(Ordering::Relaxed))
+    }
+
+    /// To be done before an exchange that is made as of a time and that nothing may be made as of an earlier one after.
+    pub(super) fn raise_watermark(&self, at: Nanos) {
+        // ORDERING: relaxed; the exchange of the slot that follows releases it. Test: `tests/loom/keyed.rs`, the last cell of a key whose
+        // slot was taken, and a key that changes its tier.
+        self.header.watermark.fetch_max(at.get(), Ordering::Relaxed);
     }
 
     /// Tries once to move a key in that was not found, at rest; `forgive` says whether somebody may be moved out who is not.
@@ -116,8 +125,7 @@ impl Bucket {
             Search::Full(..) => return Claimed::Perhaps,
         };
         if !seen.is_untaken() && !seen.is_tentative() {
-            // ORDERING: relaxed; the exchange of the slot below releases it.
-            self.header.watermark.fetch_max(now.get(), Ordering::Relaxed);
+            self.raise_watermark(now);
         }
         // ORDERING: relaxed; only that no two are the same. They come around after 2^18, by when the turn has changed.
         let ticket = self.header.tickets.fetch_add(1, Ordering::Relaxed) % (1 << TICKET_BITS);

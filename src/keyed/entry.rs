@@ -12,6 +12,7 @@ use crate::decision::Until;
 use crate::metered::{Metered, Refusal, State, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::{Rule, Stepped};
+use crate::status::Status;
 use core::fmt;
 
 impl<A: Algorithm> Tiers for [Rule<A>] {
@@ -79,7 +80,8 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         if tier == was {
             return (tier, rule, pair.word);
         }
-        let old = self.rule(was);
+        // Time that was credited by one tier must not be credited by another once more.
+        let (old, at) = (self.rule(was), at.max(self.bucket.watermark()));
         (tier, rule, old.owing(pair.word, at, rule))
     }
 
@@ -113,6 +115,23 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         found.is_some_and(|(_, pair)| self.tiers().is_live(pair, when.position(self)))
     }
 
+    /// Until when the key is denied for not being there, whatever is asked.
+    fn denied_until(&self, at: Nanos) -> Option<Until> {
+        if self.shared.when_full != WhenFull::Deny {
+            return None;
+        }
+        let nearest = self.bucket.nearest_if_full(self.key, at, self.tiers())?;
+        Some(self.until_rested(nearest))
+    }
+
+    fn for_want_of_a_slot<R: Refusal>(&self, until: Until, at: Nanos) -> R {
+        R::for_want_of_a_word(until, self.status_without_a_slot(until, at))
+    }
+
+    fn status_without_a_slot(&self, until: Until, at: Nanos) -> Status {
+        Status::without_a_word(self.rule(self.first_tier()).quota, until, at)
+    }
+
     fn until_rested(&self, nearest: Pair) -> Until {
         // A slot is free once it was at rest before.
         self.rule(nearest.tier()).until(Due(nearest.word + 1))
@@ -126,7 +145,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             WhenFull::Forgive => None,
             WhenFull::Deny => {
                 Tallies::count(&tallies.denied);
-                Some(Err(R::for_want_of_a_word(self.until_rested(nearest), at)))
+                Some(Err(self.for_want_of_a_slot(self.until_rested(nearest), at)))
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
@@ -180,6 +199,9 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
             if let Some((slot, pair)) = self.bucket.find(self.key) {
                 let (tier, rule, word) = self.reading(pair, at);
                 let (new, made) = self.decided(rule, word, at, &step)?;
+                if tier != pair.tier() {
+                    self.bucket.raise_watermark(at);
+                }
                 let new = Pair {
                     id: self.key.resident(tier),
                     word: new,
@@ -203,11 +225,16 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
             return self.decided(rule, word, at, look);
         }
         self.decided(self.rule(self.first_tier()), self.at_rest(), at, look)?;
-        match self.bucket.nearest_if_full(self.key, at, self.tiers()) {
-            Some(nearest) if self.shared.when_full == WhenFull::Deny => {
-                Err(R::for_want_of_a_word(self.until_rested(nearest), at))
-            }
-            _ => Ok(()),
+        match self.denied_until(at) {
+            Some(until) => Err(self.for_want_of_a_slot(until, at)),
+            None => Ok(()),
+        }
+    }
+
+    fn status(&self, at: Nanos) -> Status {
+        match self.denied_until(at) {
+            Some(until) => self.status_without_a_slot(until, at),
+            None => self.read(at, |rule, word| rule.status(word, at)),
         }
     }
 }

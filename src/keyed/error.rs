@@ -103,8 +103,13 @@ impl Error for NegativeTierDecision {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RestoreKeysError {
-    /// It could not be read.
-    Io(io::Error),
+    /// It could not be read. What came before was restored.
+    Io {
+        /// Why not.
+        error: io::Error,
+        /// How many keys were restored.
+        restored: u64,
+    },
     /// It is no snapshot of keys.
     NotKeys,
     /// It is of a version that this crate does not know.
@@ -130,6 +135,14 @@ pub enum RestoreKeysError {
         /// How many keys were restored.
         restored: u64,
     },
+    /// Some keys could not be taken up, and all others were. There was no slot for them beside the live keys of this table, and
+    /// [`WhenFull`](super::WhenFull) is not to forgive; or they owe more than can be recorded until the end of its time line.
+    LeftOut {
+        /// How many keys were restored.
+        restored: u64,
+        /// How many were not.
+        left_out: u64,
+    },
 }
 
 impl RestoreKeysError {
@@ -137,7 +150,7 @@ impl RestoreKeysError {
     pub(super) fn at_key(error: io::Error, restored: u64) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Damaged { restored },
-            _ => Self::Io(error),
+            _ => Self::Io { error, restored },
         }
     }
 }
@@ -151,7 +164,12 @@ impl From<io::Error> for RestoreKeysError {
 impl fmt::Display for RestoreKeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "a snapshot of keys could not be read: {error}"),
+            Self::Io { error, restored } => {
+                write!(
+                    f,
+                    "the snapshot could not be read after {restored} keys, which were restored: {error}"
+                )
+            }
             Self::NotKeys => f.write_str("not a snapshot of keys"),
             Self::UnknownVersion(version) => write!(f, "a snapshot of keys of the unknown version {version}"),
             Self::AnotherShape { snapshot, table } => {
@@ -172,6 +190,12 @@ impl fmt::Display for RestoreKeysError {
             Self::Damaged { restored } => {
                 write!(f, "the snapshot is damaged after {restored} keys, which were restored")
             }
+            Self::LeftOut { restored, left_out } => {
+                write!(
+                    f,
+                    "{left_out} keys of the snapshot found no room, {restored} were restored"
+                )
+            }
         }
     }
 }
@@ -179,7 +203,7 @@ impl fmt::Display for RestoreKeysError {
 impl Error for RestoreKeysError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -44,7 +44,8 @@ pub enum WhenFull {
     /// Forgives what the key that is nearest to rest still owes, and takes its slot: no new key is turned away.
     #[default]
     Forgive,
-    /// Denies, with the instant at which the nearest is at rest: nobody is forgiven anything.
+    /// Denies, with the instant at which the nearest is at rest: nobody is forgiven anything. Until then the key's status is that
+    /// nothing remains, too. Such a key owes nothing: [`contains`](KeyedMeter::contains) tells it from one over its limit.
     Deny,
     /// Admits and forgets: no key suffers for another.
     Admit,
@@ -80,16 +81,16 @@ pub enum WhenFull {
 ///
 /// # Two keys, one meter
 ///
-/// Two keys that agree in 59 bits of their hash and in their bucket share a meter; they are never let through for free. With the default
-/// hash that has, for a given pair of keys of n bytes, a probability of about n / 2^61; among a million live keys of 15 bytes any two do
-/// with 1 in 10^7.
+/// Two keys that agree in 59 bits of their hash share a meter; they are never let through for free. With the default hash two given
+/// texts of n bytes do with a probability of about (n + 20) / 2^61 at most, whoever chose them. Among a million live keys of 15 bytes any
+/// two do with 1 in 130,000 at most, and with 1 in a million if nobody chose them for that.
 ///
 /// # Laws
 ///
 /// Each key's decisions obey [`Decider`](crate::Decider)'s laws as a meter of its own would, but for keys that were forgiven or admitted for
-/// want of a slot, and with one word about time: a decision on a key that is earlier than the latest reuse of a slot in its bucket is made
-/// as of that if it would be denied as of its own, and a new key comes in as of that. So law 1 holds for instants that are not earlier than
-/// the latest reuse. A denial of a key stores nothing.
+/// want of a slot, and with one word about time: a decision on a key that is earlier than the latest reuse of a slot, or change of a key's
+/// tier, in its bucket is made as of that if it would be denied as of its own, and a new key comes in as of that. So law 1 holds for instants
+/// that are not earlier than that. A denial of a key stores nothing.
 ///
 /// # Threads
 ///
@@ -169,8 +170,11 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 }
 
 impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
-    /// Returns a handle of the same table that decides in `tier`, as they were [told](Builder::tier), from 0: a key that it asks about is
-    /// of that tier from then on, with the debts it has.
+    /// Returns a handle of the same table that decides in `tier`, as they were [told](Builder::tier), from 0: a key of which it counts
+    /// cells is of that tier from then on, with the debts it has. (A denial changes nothing, nor that.)
+    ///
+    /// A handle that was not made by this decides each key in the tier it is of, and a new key in tier 0. A key at rest may be forgotten
+    /// with its tier; so where there are tiers, name the key's with each decision.
     ///
     /// # Errors
     ///

@@ -20,6 +20,7 @@ use crate::metered::{Metered, Refusal};
 use crate::nanos::Nanos;
 use crate::rule::Rule;
 use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
+use crate::status::Status;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::time::{Instant, SystemTime};
@@ -120,7 +121,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`RestoreKeysError`]; nothing has changed, but where it says how many keys were restored before.
+    /// [`RestoreKeysError`]; nothing has changed, but where it says how many keys were restored all the same.
     pub fn restore_from(&self, input: impl Read) -> Result<u64, RestoreKeysError> {
         // The wall clock first: time that passes in between has not drained yet.
         let wall = SystemTime::now();
@@ -142,7 +143,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         let at = tiers[0].time_line.position(at);
         let mut input = Checked::new(input);
         let (was_at, elapsed_ns) = self.read_head(&mut input, wall)?;
-        let mut restored = 0;
+        let (mut restored, mut left_out) = (0, 0);
         loop {
             let damaged = |error| RestoreKeysError::at_key(error, restored);
             let keys = input.get_length_to(Bucket::SLOTS).map_err(damaged)?;
@@ -157,7 +158,10 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
                 return Err(RestoreKeysError::Damaged { restored });
             }
             if keys == 0 {
-                return Ok(restored);
+                return match left_out {
+                    0 => Ok(restored),
+                    _ => Err(RestoreKeysError::LeftOut { restored, left_out }),
+                };
             }
             for pair in pairs {
                 let rule = tiers.get(usize::from(pair.tier())).filter(|_| Key::is_of(pair));
@@ -168,8 +172,10 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
                     let word = rule.word_at(owed, now).ok_or(NotRestored)?;
                     Ok((word, ()))
                 });
-                step.map_err(|NotRestored| RestoreKeysError::Damaged { restored })?;
-                restored += 1;
+                match step {
+                    Ok(()) => restored += 1,
+                    Err(NotRestored) => left_out += 1,
+                }
             }
         }
     }
@@ -212,7 +218,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     }
 }
 
-/// The word has no place on the time line.
+/// There is no slot for the key, or no place on the time line for its word.
 struct NotRestored;
 
 impl Refusal for NotRestored {
@@ -220,7 +226,7 @@ impl Refusal for NotRestored {
         None
     }
 
-    fn for_want_of_a_word(_until: Until, _at: Nanos) -> Self {
+    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
         Self
     }
 

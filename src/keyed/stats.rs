@@ -18,9 +18,9 @@ pub struct Stats {
     pub slots: usize,
     /// How often a live key was forgiven what it owed, to make room.
     pub forgiven: u64,
-    /// How often a request was denied for want of a slot.
+    /// How often, for want of a slot, a request was denied, or a charge or a restored key not recorded.
     pub denied: u64,
-    /// How often a request was admitted, and not counted, for want of a slot.
+    /// How often, for want of a slot, a request was admitted and not counted, or a charge or a restored key not recorded.
     pub admitted: u64,
 }
 

@@ -201,7 +201,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         metered::refund(&self.of(key), n, When::At(at));
     }
 
-    /// Tells how the meter of `key` stands now; one that has no slot is at rest.
+    /// Tells how the meter of `key` stands now. One that has no slot is at rest; or nothing remains until there is a slot, if all that it
+    /// might take are live others' and the policy is to deny.
     #[must_use]
     pub fn status<Q: Hash + ?Sized>(&self, key: &Q) -> Status
     where

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::decision::Until;
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::{Rule, Stepped};
+use crate::status::Status;
 use std::time::Instant;
 
 /// Something that keeps a word, with the rule by which it is read.
@@ -48,6 +49,11 @@ pub(crate) trait Metered {
     ) -> Result<(), R> {
         self.read(at, |rule, word| look(rule, word, rule.volume(at)))
     }
+
+    /// How the meter stands.
+    fn status(&self, at: Nanos) -> Status {
+        self.read(at, |rule, word| rule.status(word, at))
+    }
 }
 
 /// What tells states apart: an address, and which one there.
@@ -58,12 +64,12 @@ pub(crate) trait Refusal {
     /// Until when it is refused, if for want of room.
     fn until(&self) -> Option<Until>;
 
-    /// There is no word to step, and until when, as seen at a time.
+    /// There is no word to step, and until when; and how a meter stands for which that is so.
     #[cfg_attr(
         not(feature = "keyed"),
         expect(dead_code, reason = "only a table has meters without a word")
     )]
-    fn for_want_of_a_word(until: Until, at: Nanos) -> Self;
+    fn for_want_of_a_word(until: Until, status: Status) -> Self;
 
     /// What is told of a step that was let through without a word to take it on.
     #[cfg_attr(

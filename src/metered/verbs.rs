@@ -11,7 +11,7 @@ impl Refusal for Until {
         Some(*self)
     }
 
-    fn for_want_of_a_word(until: Self, _at: Nanos) -> Self {
+    fn for_want_of_a_word(until: Self, _status: Status) -> Self {
         until
     }
 }
@@ -32,7 +32,7 @@ impl Refusal for Denied {
         }
     }
 
-    fn for_want_of_a_word(until: Until, _at: Nanos) -> Self {
+    fn for_want_of_a_word(until: Until, _status: Status) -> Self {
         Self::Until(until)
     }
 }
@@ -45,8 +45,8 @@ impl Refusal for Told {
         self.0.err().and_then(|denied| denied.until())
     }
 
-    fn for_want_of_a_word(until: Until, at: Nanos) -> Self {
-        Self(Err(Denied::Until(until)), Status::without_a_word(until, at))
+    fn for_want_of_a_word(until: Until, status: Status) -> Self {
+        Self(Err(Denied::Until(until)), status)
     }
 }
 
@@ -58,7 +58,7 @@ impl Refusal for Unchanged {
         None
     }
 
-    fn for_want_of_a_word(_until: Until, _at: Nanos) -> Self {
+    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
         Self
     }
 
@@ -191,7 +191,8 @@ pub(crate) fn refund(meter: &impl Metered, n: u64, when: When) {
 }
 
 pub(crate) fn reset(meter: &impl Metered) {
-    lower(meter, Nanos::END, |_, _, _| 0);
+    // As of no time: it is the same as of any.
+    lower(meter, Nanos::BEGINNING, |_, _, _| 0);
 }
 
 /// Takes the step to a lower word, unless there is none.
@@ -205,6 +206,5 @@ pub(crate) fn lower<M: Metered>(meter: &M, at: Nanos, lowered: impl Fn(&M::Algor
 }
 
 pub(crate) fn status(meter: &impl Metered, when: When) -> Status {
-    let at = when.position(meter);
-    meter.read(at, |rule, word| rule.status(word, at))
+    meter.status(when.position(meter))
 }

@@ -113,7 +113,7 @@ impl Quota {
     ///
     /// A meter decides as of the latest tick, so in a window of length v up to B + R * (v + interval) cells are admitted, in place of
     /// law 1 of [`Decider`](crate::Decider): the cells of a whole tick come at its end. The other laws hold as they are. The ticks of a
-    /// [`KeyedMeter`](crate::KeyedMeter) are the same for all keys. An [`Exponential`](crate::Exponential) has none.
+    /// `KeyedMeter` are the same for all keys. An [`Exponential`](crate::Exponential) has none.
     ///
     /// # Errors
     ///

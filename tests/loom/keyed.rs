@@ -39,8 +39,14 @@ fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
+/// What a key has left, be there a slot for it or not.
 fn remaining(keys: &Table, key: u32, at: Instant) -> u32 {
-    keys.status_at(&key, at).remaining()
+    let status = keys.status_at(&key, at);
+    if keys.contains_at(&key, at) {
+        status.remaining()
+    } else {
+        status.quota().unwrap().burst().get()
+    }
 }
 
 /// Two keys whose search begins at the same slot, and one that begins at the other.
@@ -315,5 +321,26 @@ fn a_cell_that_was_seen_gone_does_not_come_back() {
         assert!(seen[0] || !seen[1], "{seen:?}");
         assert_eq!(mover.join().unwrap(), [true; 2]);
         assert!(keys.peek_at(&key, late).is_err());
+    });
+}
+
+/// Breaks if who finds a key in another tier does not see as of when it came there: the hour would be drained once more.
+#[test]
+fn no_hour_is_credited_by_two_tiers() {
+    model(3, || {
+        let like = GCRA::from_quota("1/h burst 4".parse().unwrap()).unwrap();
+        let keys: Table = Builder::new(like).tier(burst_of(4)).unwrap().with_capacity(1).unwrap();
+        let (then, fast) = (Instant::now(), 1);
+        let later = then + minutes(60);
+        // Four owed by the fast tier when the hour is over.
+        assert_eq!(keys.in_tier(fast).unwrap().charge_at(&7, 4, later), 0);
+        let slow = spawn!(keys, keys.in_tier(0).unwrap().charge_at(&7, 1, later));
+        assert_eq!(keys.in_tier(fast).unwrap().charge_at(&7, 1, then), 0);
+        assert_eq!(slow.join().unwrap(), 0);
+        // Two in debt, in whichever tier.
+        let wait = keys.check_at(&7, later).unwrap_err().wait_time_from(later);
+        let waits = [minutes(3 * 60), minutes(3 * 15)];
+        let near = |exact: &Duration| wait.abs_diff(*exact) <= Duration::from_nanos(9);
+        assert!(waits.iter().any(near), "{wait:?}");
     });
 }

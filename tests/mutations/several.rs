@@ -5,6 +5,30 @@ use super::Target::{Loom, Test, Unit};
 
 pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
+        what: "a pair is restored to the volume of the other limit",
+        file: "src/dual/pair.rs",
+        from: "snapshots[1].word(&self.second, now[1], wall)?",
+        to: "snapshots[1].word(&self.second, now[0], wall)?",
+        target: Test("snapshot_several"),
+        falls: "dual::a_pair_has_the_snapshots_of_its_limits",
+    },
+    Mutation {
+        what: "a pair has the snapshot of one word twice",
+        file: "src/dual/pair.rs",
+        from: "Snapshot::of(&self.second, words[1], at, wall)",
+        to: "Snapshot::of(&self.second, words[0], at, wall)",
+        target: Test("snapshot_several"),
+        falls: "dual::a_pair_has_the_snapshots_of_its_limits",
+    },
+    Mutation {
+        what: "an adjustable meter is restored as of a second later",
+        file: "src/adjustable/snapshot.rs",
+        from: "snapshot::restore(self, snapshot, When::At(at).position(self), wall)",
+        to: "snapshot::restore(self, snapshot, When::At(at).position(self).later(1_000_000_000), wall)",
+        target: Test("snapshot_several"),
+        falls: "an_adjustable_meter_has_the_snapshot_of_its_meter_and_restores_it_for_all_clones",
+    },
+    Mutation {
         what: "a restored meter owes a unit less",
         file: "src/snapshot.rs",
         from: "owed.saturating_sub(drained.into())",
