@@ -70,6 +70,12 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
+    /// How many keys there may be; with more it ends, and reports nothing
+    ///
+    /// Each takes memory, a hundred bytes to a thousand: `--no-suggest` and `--order sort` save most of it.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..), verbatim_doc_comment)]
+    pub keys: u32,
+
     /// In which order the lines of all files are replayed
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,
@@ -99,7 +105,7 @@ pub struct Cli {
     pub anonymise: bool,
 
     /// Replay made-up traffic instead of files, to see what this does
-    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix"])]
+    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix", "keys"])]
     pub demo: bool,
 
     /// Print what makes a shell complete these options, and do nothing else
@@ -195,6 +201,7 @@ impl Cli {
             time: self.time.clone(),
             cost: self.cost.clone(),
             ipv6_prefix: self.ipv6_prefix,
+            most_keys: Some(self.keys),
             anonymise: self.anonymise,
         })
     }

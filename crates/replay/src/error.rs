@@ -8,6 +8,7 @@ use ratelimit_meter::keyed::InvalidTable;
 use crate::bad::Quoted;
 use crate::by::By;
 use crate::limit::Quotas;
+use crate::text;
 
 /// Why there is no report. Each is told in one line.
 #[derive(Debug, thiserror::Error)]
@@ -152,9 +153,16 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// More keys than there are numbers for them.
-    #[error("more than 2^32 keys")]
-    TooManyKeys,
+    /// More keys than there may be.
+    #[error(
+        "met {} keys, and --keys allows {}: raise that, or make fewer with a coarser --by or, of IPv6 addresses, with --ipv6-prefix",
+        text::grouped(u64::from(*.most) + 1),
+        text::grouped(.most)
+    )]
+    TooManyKeys {
+        /// How many there may be.
+        most: u32,
+    },
     /// The meters of all keys would take more memory than there is.
     #[error(
         "--limit `{limit}`: {source}: replay it in parts, or name what makes fewer keys with --by or --ipv6-prefix"

@@ -97,6 +97,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
         time: cli.time.clone(),
         cost: cli.cost.clone().or(bytes),
         ipv6_prefix: cli.ipv6_prefix,
+        most_keys: cli.keys,
         order: trace.order.name(),
         top: cli.top,
         suggest: cli.suggests(),
