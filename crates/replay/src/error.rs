@@ -1,11 +1,12 @@
 //! What can be wrong with what was asked of the tool.
 
 use std::io;
+use std::path::Path;
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::keyed::InvalidTable;
 
-use crate::bad::Quoted;
+use crate::bad::{BadLine, Quoted};
 use crate::by::By;
 use crate::limit::Quotas;
 use crate::text;
@@ -55,6 +56,14 @@ pub enum Error {
         wanted: String,
         /// The names there are.
         columns: String,
+    },
+    /// The first line of delimited text does not split into fields.
+    #[error("{path}: the first line is no header of delimited text: {reason}")]
+    NoHeader {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: BadLine,
     },
     /// The header has no column of a usual name for the time.
     #[error("{path}: no column has a usual name for the time; the columns are {columns}: name one with --time")]
@@ -195,6 +204,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// An input is named more than once, so that its lines would count as often.
+    #[error("{path} is named twice: its lines would count twice")]
+    CountedTwice {
+        /// The file.
+        path: String,
+    },
     /// What is to be written would replace what is read, or something else that is written.
     #[error("{path} is named twice: it would be overwritten")]
     Overwritten {
@@ -210,6 +225,13 @@ impl Error {
     pub(crate) fn read(path: &str, source: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn write_file(path: &Path, source: io::Error) -> Self {
+        Self::WriteFile {
+            path: path.display().to_string(),
             source,
         }
     }
