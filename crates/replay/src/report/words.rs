@@ -179,6 +179,16 @@ pub(super) fn stamp(ns: i64) -> String {
     time(ns, "%F %T")
 }
 
+/// The day or days from one time to another, and their zone.
+pub(super) fn days(first: i64, last: i64) -> String {
+    let [first, last] = [first, last].map(|ns| time(ns, "%-d %b %Y"));
+    if first == last {
+        format!("{first}, UTC")
+    } else {
+        format!("{first} to {last}, UTC")
+    }
+}
+
 /// A time, as `strftime` has it; UTC.
 pub(super) fn time(ns: i64, format: &str) -> String {
     // All of an i64's nanoseconds are within what jiff has years for.
