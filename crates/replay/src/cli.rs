@@ -40,7 +40,7 @@ pub struct Cli {
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 
-    /// How a meter keeps its account; for equal limits both decide alike
+    /// How a meter keeps its account; for equal limits the first two decide alike
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
@@ -69,6 +69,12 @@ pub struct Cli {
     /// The column of how many cells a request asks for; if not given, one (a packet: its bytes)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
+
+    /// How many keys there may be; with more it ends, and reports nothing
+    ///
+    /// Each takes memory, a hundred bytes to a thousand: `--no-suggest` and `--order sort` save most of it.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..), verbatim_doc_comment)]
+    pub keys: u32,
 
     /// In which order the lines of all files are replayed
     #[arg(long, value_enum, default_value_t)]
@@ -99,7 +105,7 @@ pub struct Cli {
     pub anonymise: bool,
 
     /// Replay made-up traffic instead of files, to see what this does
-    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix"])]
+    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix", "keys"])]
     pub demo: bool,
 
     /// Print what makes a shell complete these options, and do nothing else
@@ -118,15 +124,15 @@ pub struct Cli {
 const BY: &str = "\
 Who has a meter: each ip, host, path or status, all together, or each value of a column
 
-         access log                    capture       delimited text
-ip       the client, the first field   the sender    column `ip`
-host     the same                      the receiver  column `host`
-path     the path, without its query   -             column `path`
-status   the code of the answer        -             column `status`
-all      one meter for all             the same      the same
-COLUMN   -                             -             the column
+          access log                  capture       table
+  ip      the client, first field     the sender    column `ip`
+  host    the same                    the receiver  column `host`
+  path    the path without its query  -             column `path`
+  status  the code of the answer      -             column `status`
+  all     one meter for all           the same      the same
+  COLUMN  -                           -             the column
 
-If not given: ip, and in delimited text all.";
+If not given: ip, and in a table (delimited text) all.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -154,6 +160,37 @@ Examples:
 
 Exit codes: 0 when it has reported, 2 and one line on stderr when it could not.
 ";
+
+/// A man page whose indented lines, tables and examples, stay as they are.
+fn with_tables(page: &[u8]) -> Vec<u8> {
+    let page = String::from_utf8_lossy(page).replace(".SH EXTRA", ".SH EXAMPLES");
+    let mut kept = String::new();
+    let mut is_table = false;
+    for line in page.split_inclusive('\n') {
+        if is_table != line.starts_with(' ') {
+            is_table = !is_table;
+            kept += if is_table { ".nf\n" } else { ".fi\n" };
+        }
+        kept += line;
+    }
+    kept.into_bytes()
+}
+
+/// What is wrong with the command line, without the lines of usage that follow it.
+#[must_use]
+pub fn complaint(error: &clap::Error) -> String {
+    let told = error.to_string();
+    let told = told.strip_prefix("error: ").unwrap_or(&told);
+    let is_usage = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let mut complaint = String::new();
+    for line in told.lines().map(str::trim).take_while(|line| !is_usage(line)) {
+        if !(line.is_empty() || complaint.is_empty()) {
+            complaint += if complaint.ends_with(':') { " " } else { ", " };
+        }
+        complaint += line;
+    }
+    complaint + "; see --help"
+}
 
 impl Cli {
     /// Whether to find out which limits would have denied nobody.
@@ -195,6 +232,7 @@ impl Cli {
             time: self.time.clone(),
             cost: self.cost.clone(),
             ipv6_prefix: self.ipv6_prefix,
+            most_keys: Some(self.keys),
             anonymise: self.anonymise,
         })
     }
@@ -212,6 +250,7 @@ impl Cli {
         } else if self.man {
             let man = clap_mangen::Man::new(command);
             man.render(&mut text).map_err(|error: io::Error| Error::Write(error))?;
+            text = with_tables(&text);
         } else {
             return Ok(None);
         }

@@ -1,13 +1,15 @@
 //! What can be wrong with what was asked of the tool.
 
 use std::io;
+use std::path::Path;
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::keyed::InvalidTable;
 
-use crate::bad::Quoted;
+use crate::bad::{BadLine, Quoted};
 use crate::by::By;
 use crate::limit::Quotas;
+use crate::text;
 
 /// Why there is no report. Each is told in one line.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,14 @@ pub enum Error {
         wanted: String,
         /// The names there are.
         columns: String,
+    },
+    /// The first line of delimited text does not split into fields.
+    #[error("{path}: the first line is no header of delimited text: {reason}")]
+    NoHeader {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: BadLine,
     },
     /// The header has no column of a usual name for the time.
     #[error("{path}: no column has a usual name for the time; the columns are {columns}: name one with --time")]
@@ -152,9 +162,16 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// More keys than there are numbers for them.
-    #[error("more than 2^32 keys")]
-    TooManyKeys,
+    /// More keys than there may be.
+    #[error(
+        "met {} keys, and --keys allows {}: raise that, or make fewer with a coarser --by or, of IPv6 addresses, with --ipv6-prefix",
+        text::grouped(u64::from(*.most) + 1),
+        text::grouped(.most)
+    )]
+    TooManyKeys {
+        /// How many there may be.
+        most: u32,
+    },
     /// The meters of all keys would take more memory than there is.
     #[error(
         "--limit `{limit}`: {source}: replay it in parts, or name what makes fewer keys with --by or --ipv6-prefix"
@@ -187,6 +204,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// An input is named more than once, so that its lines would count as often.
+    #[error("{path} is named twice: its lines would count twice")]
+    CountedTwice {
+        /// The file.
+        path: String,
+    },
     /// What is to be written would replace what is read, or something else that is written.
     #[error("{path} is named twice: it would be overwritten")]
     Overwritten {
@@ -202,6 +225,13 @@ impl Error {
     pub(crate) fn read(path: &str, source: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn write_file(path: &Path, source: io::Error) -> Self {
+        Self::WriteFile {
+            path: path.display().to_string(),
             source,
         }
     }

@@ -31,23 +31,44 @@ impl KeyId {
 }
 
 /// The names of all keys, each held once. Names are bytes: logs are not always UTF-8.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keys {
     ids: HashMap<Rc<[u8]>, KeyId, foldhash::fast::RandomState>,
     names: Vec<Rc<[u8]>>,
+    most: u32,
+}
+
+/// For as many as there are numbers for.
+impl Default for Keys {
+    fn default() -> Self {
+        Self::at_most(u32::MAX)
+    }
 }
 
 impl Keys {
+    /// For no more than `most` names.
+    #[must_use]
+    pub fn at_most(most: u32) -> Self {
+        Self {
+            ids: HashMap::default(),
+            names: Vec::new(),
+            most,
+        }
+    }
+
     /// The number of `name`, a new one if it is new.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyKeys`] past 2^32 of them.
+    /// [`Error::TooManyKeys`] if there are as many as there may be.
     pub fn intern(&mut self, name: &[u8]) -> Result<KeyId, Error> {
         if let Some(&id) = self.ids.get(name) {
             return Ok(id);
         }
-        let id = KeyId(u32::try_from(self.names.len()).map_err(|_| Error::TooManyKeys)?);
+        let number = u32::try_from(self.names.len())
+            .ok()
+            .filter(|&number| number < self.most);
+        let id = KeyId(number.ok_or(Error::TooManyKeys { most: self.most })?);
         let name: Rc<[u8]> = name.into();
         self.names.push(Rc::clone(&name));
         self.ids.insert(name, id);
@@ -105,6 +126,17 @@ mod tests {
             [&b"a"[..], b"\xff", b""]
         );
         assert_eq!(keys.name(KeyId(3)), b"");
+    }
+
+    #[test]
+    fn there_are_no_more_names_than_there_may_be() {
+        let mut keys = Keys::at_most(2);
+        for name in [&b"a"[..], b"b", b"a", b"b"] {
+            keys.intern(name).expect("two keys");
+        }
+        let error = keys.intern(b"c").expect_err("a third key");
+        assert!(matches!(error, Error::TooManyKeys { most: 2 }), "{error}");
+        assert_eq!((keys.len(), keys.intern(b"b").expect("known").index()), (2, 1));
     }
 
     #[test]

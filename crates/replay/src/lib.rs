@@ -26,12 +26,13 @@ pub mod suggest;
 pub mod text;
 pub mod trace;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::{Cli, Format};
 pub use error::Error;
+use output::Staged;
 use progress::Progress;
 use replay::{Outcome, Replay, Settings};
 use report::{Parameters, Report};
@@ -47,9 +48,8 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     if let Some(text) = cli.instead()? {
         return write(out, &text);
     }
-    overwrites_nothing(cli)?;
+    names_nothing_twice(cli)?;
     let (trace, outcomes) = measure(cli, progress)?;
-    tell_aside(&trace, err);
     let report = Report {
         parameters: parameters(cli, &trace),
         traffic: report::Traffic {
@@ -74,13 +74,17 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         }
         Format::Table => report::table::render(&report),
     };
+    let mut files = Vec::new();
     for (path, text) in chart.iter().chain(&page) {
-        output::replace(path, text.as_bytes()).map_err(|source| Error::WriteFile {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let staged = Staged::new(path, text.as_bytes());
+        files.push((path, staged.map_err(|source| Error::write_file(path, source))?));
     }
-    write(out, printed.as_bytes())
+    tell_aside(&trace, err);
+    write(out, printed.as_bytes())?;
+    for (path, file) in files {
+        file.put().map_err(|source| Error::write_file(path, source))?;
+    }
+    Ok(())
 }
 
 fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
@@ -97,6 +101,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
         time: cli.time.clone(),
         cost: cli.cost.clone().or(bytes),
         ipv6_prefix: cli.ipv6_prefix,
+        most_keys: cli.keys,
         order: trace.order.name(),
         top: cli.top,
         suggest: cli.suggests(),
@@ -104,19 +109,24 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
     }
 }
 
-/// Whether every file that is to be written is named once, and not to be read as well.
-fn overwrites_nothing(cli: &Cli) -> Result<(), Error> {
-    // As they are named where there is no file yet.
-    let same = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-    let mut named: Vec<PathBuf> = cli.files.iter().map(same).collect();
+/// Whether every file that is to be read or written is named once, and what is to be written has a place.
+fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
+    let mut named = HashSet::new();
+    for path in cli.files.iter().filter(|path| path.as_os_str() != "-") {
+        // As it is named where there is no such file, which is told when it is read.
+        if !named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            return Err(Error::CountedTwice {
+                path: path.display().to_string(),
+            });
+        }
+    }
     for path in cli.chart.iter().chain(&cli.report) {
-        let path = same(path);
-        if named.contains(&path) {
+        let place = output::resolve(path).map_err(|source| Error::write_file(path, source))?;
+        if !named.insert(place) {
             return Err(Error::Overwritten {
                 path: path.display().to_string(),
             });
         }
-        named.push(path);
     }
     Ok(())
 }
@@ -161,17 +171,18 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
 /// Quotes the first few bad lines, and names what was empty. If nobody reads that, the report still counts them.
 fn tell_aside(trace: &Trace, err: &mut impl Write) {
     for quoted in trace.bad.quoted() {
-        let _ = writeln!(err, "{quoted}");
+        let _ = writeln!(err, "{}", text::one_line(quoted));
     }
     let bad = trace.bad.count();
     if bad > 0 {
         let (all, bad) = (text::grouped(trace.lines()), text::grouped(bad));
         let _ = writeln!(
             err,
-            "meter-replay: skipped {bad} of {all} lines as bad; the first few are above"
+            "meter-replay: skipped {bad} of {all} {} as bad; the first few are above",
+            trace.unit.lines()
         );
     }
     for name in &trace.empty {
-        let _ = writeln!(err, "meter-replay: no requests in {name}");
+        let _ = writeln!(err, "meter-replay: no requests in {}", text::one_line(name));
     }
 }

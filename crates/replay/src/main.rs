@@ -1,20 +1,29 @@
 //! `meter-replay`: what would a rate limit have done to yesterday's traffic?
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use meter_replay::cli::Cli;
+use meter_replay::cli::{self, Cli};
 use meter_replay::progress::Progress;
+use meter_replay::text;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return refuse(&cli::complaint(&error)),
+        Err(help) => help.exit(),
+    };
     match meter_replay::run(&cli, &mut io::stdout(), &mut io::stderr(), Progress::on_stderr()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With nobody to read it, the exit code has to do.
-            let _ = writeln!(io::stderr(), "meter-replay: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+/// Says why there is no report.
+fn refuse(reason: &impl Display) -> ExitCode {
+    // With nobody to read it, the exit code has to do.
+    let _ = writeln!(io::stderr(), "meter-replay: {}", text::one_line(reason));
+    ExitCode::from(2)
 }

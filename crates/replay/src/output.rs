@@ -1,51 +1,102 @@
 //! Files that appear whole or not at all.
+//!
+//! The contents go to a temporary file beside the place, which takes it once all there is to tell is written. What a link points to is
+//! replaced, not the link.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
 
-/// Writes a file anew, or leaves the one there is as it was.
-///
-/// The contents go to a temporary file beside it, which takes its place (and its permissions) once it is whole and on the disk. What
-/// a link points to is replaced, not the link. What is no file, like a pipe or a terminal, is written to as it is.
+/// The file that is to be written, its links followed.
 ///
 /// # Errors
 ///
-/// Whatever keeps the temporary file from being written or from taking the place; it is removed then.
-pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let old = fs::metadata(path).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
-        return OpenOptions::new().write(true).open(path)?.write_all(contents);
+/// It is a folder, or in none that there is.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(there) = fs::canonicalize(path) {
+        return if there.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Ok(there)
+        };
     }
-    let folder = match path.parent() {
-        None => return Err(io::ErrorKind::IsADirectory.into()),
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-    };
-    let mut builder = Builder::new();
-    builder.prefix(".meter-replay-");
-    #[cfg(unix)]
-    {
-        // As a file made in the usual way: what the process's mask leaves of it.
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+    Ok(path
+        .file_name()
+        .map_or_else(|| folder.clone(), |name| folder.join(name)))
+}
+
+/// A file that is written, but not in its place yet; it is gone if it never comes there.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    contents: Contents,
+}
+
+#[derive(Debug)]
+enum Contents {
+    /// In a temporary file beside the place.
+    Beside(NamedTempFile),
+    /// For what is no file, like a pipe or a terminal, and is written to as it is.
+    Held(Vec<u8>),
+}
+
+impl Staged {
+    /// Writes a file beside the one there is, with its permissions, and to the disk.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being written; nothing of it stays then.
+    pub fn new(path: &Path, contents: &[u8]) -> io::Result<Self> {
+        let path = resolve(path)?;
+        let old = fs::metadata(&path).ok();
+        if old.as_ref().is_some_and(|old| !old.is_file()) {
+            let contents = Contents::Held(contents.to_vec());
+            return Ok(Self { path, contents });
+        }
+        let mut builder = Builder::new();
+        builder.prefix(".meter-replay-");
+        #[cfg(unix)]
+        {
+            // As a file made in the usual way: what the process's mask leaves of it.
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        // Of the error only its kind, as it names the temporary file.
+        let file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
+        file.as_file().write_all(contents)?;
+        if let Some(old) = old {
+            file.as_file().set_permissions(old.permissions())?;
+        }
+        file.as_file().sync_all()?;
+        let contents = Contents::Beside(file);
+        Ok(Self { path, contents })
     }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(contents)?;
-    if let Some(old) = old {
-        file.as_file().set_permissions(old.permissions())?;
+
+    /// Puts it in its place, at once.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from taking the place; what was there stays then.
+    pub fn put(self) -> io::Result<()> {
+        match self.contents {
+            Contents::Beside(file) => file.persist(&self.path).map(drop).map_err(|error| error.error),
+            Contents::Held(contents) => OpenOptions::new().write(true).open(&self.path)?.write_all(&contents),
+        }
     }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+        Staged::new(path, contents)?.put()
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("a folder");
@@ -76,8 +127,29 @@ mod tests {
         replace(&path, b"new").expect_err("a folder is no file");
         assert_eq!(names(folder.path()), ["chart.svg"], "no temporary file stays");
         assert_eq!(names(&path), ["old"]);
-        replace(&folder.path().join("none/chart.svg"), b"new").expect_err("there is no such folder");
+        let told = replace(&folder.path().join("none/chart.svg"), b"new").expect_err("there is no such folder");
+        assert_eq!(told.to_string(), io::Error::from_raw_os_error(2).to_string());
         assert_eq!(names(folder.path()), ["chart.svg"]);
+    }
+
+    #[test]
+    fn what_is_not_put_in_its_place_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("chart.svg");
+        fs::write(&path, "old").expect("it is written");
+        let staged = Staged::new(&path, b"new").expect("it is written");
+        assert_eq!(names(folder.path()).len(), 2);
+        drop(staged);
+        assert_eq!(names(folder.path()), ["chart.svg"]);
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "old");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_yet_is_the_same_however_it_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [plain, roundabout] = ["chart.svg", "./chart.svg"].map(|name| resolve(&folder.path().join(name)));
+        assert_eq!(plain.expect("a place"), roundabout.expect("a place"));
+        resolve(folder.path()).expect_err("a folder is no file");
     }
 
     #[cfg(unix)]

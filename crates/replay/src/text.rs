@@ -96,6 +96,12 @@ pub fn printable(bytes: &[u8], width: usize) -> String {
     shown.into_iter().collect()
 }
 
+/// What is to be told as one line, whatever names are in it.
+#[must_use]
+pub fn one_line(told: impl Display) -> String {
+    printable(told.to_string().as_bytes(), usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(printable(b"plain", 5), "plain");
         assert_eq!(printable(b"\x1b[31mred\t\xff", 40), "\\u{1b}[31mred\\t\u{fffd}");
         assert_eq!(printable(b"abcdefghijkl", 10), "abcdef…jkl");
+        assert_eq!(one_line("a\nb\u{1b}: \u{e9}"), "a\\nb\\u{1b}: \u{e9}");
         assert_eq!(printable("é".repeat(20).as_bytes(), 9).chars().count(), 9);
     }
 }

@@ -37,6 +37,17 @@ pub enum Unit {
     Packets,
 }
 
+impl Unit {
+    /// What the pieces of an input are called, each of which is a request or bad.
+    #[must_use]
+    pub fn lines(self) -> &'static str {
+        match self {
+            Self::Requests => "lines",
+            Self::Packets => "packets",
+        }
+    }
+}
+
 /// Lines that went back in time: with a stamp before the latest one ahead of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Back {

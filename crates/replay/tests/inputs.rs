@@ -326,3 +326,12 @@ fn the_order_and_what_went_back_in_time_are_told() {
         assert!(told.contains("8 s"), "{told}");
     }
 }
+
+#[test]
+fn a_chart_is_dated_by_the_requests_not_by_its_axis() {
+    let table = file("dated.csv", "time\n0\n2200-12-31 23:59:59\n");
+    let chart = file("dated.svg", "");
+    report(&["--limit", "1/s", "--chart", &chart, &table]);
+    let chart = fs::read_to_string(&chart).expect("it is written");
+    assert!(chart.contains("2 requests, 1 Jan 1970 to 31 Dec 2200, UTC"), "{chart}");
+}

@@ -64,6 +64,14 @@ pub(super) struct DelimitedReader {
 
 impl DelimitedReader {
     pub(super) fn new(name: String, window: Window, delimiter: u8, options: &Options) -> Result<Self, Error> {
+        if options.by.is_none() && options.ipv6_prefix.is_some() {
+            return Err(Error::NotFor {
+                path: name,
+                what: "delimited text",
+                option: "--ipv6-prefix",
+                instead: "it has one meter for all, unless --by or --key names a column",
+            });
+        }
         let mut reader = Self {
             name,
             window,
@@ -94,7 +102,13 @@ impl DelimitedReader {
                         break;
                     }
                 }
-                Record::Bad(..) | Record::End => break self.splitter.begin(),
+                Record::Bad(_, reason) => {
+                    return Err(Error::NoHeader {
+                        path: self.name.clone(),
+                        reason,
+                    });
+                }
+                Record::End => break self.splitter.begin(),
             }
         }
         let header: Vec<&[u8]> = self.splitter.fields().collect();

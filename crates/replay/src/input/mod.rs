@@ -36,6 +36,8 @@ pub struct Options {
     pub cost: Option<String>,
     /// How many bits of an IPv6 address make a key; without it, keys are as they are written.
     pub ipv6_prefix: Option<u8>,
+    /// How many keys there may be; without it, as many as there are numbers for.
+    pub most_keys: Option<u32>,
     /// Whether nothing that was read is to be shown.
     pub anonymise: bool,
 }

@@ -60,15 +60,17 @@ pub fn render(report: &Report<'_>) -> String {
             title id="title" { "What " (report.outcomes.len()) " limits would have done to " (words::requests(report)) }
             style { (PreEscaped(STYLE)) }
             rect class="paper" width=(WIDTH) height=(height) {}
-            (head(report, frame))
+            (head(report))
             @for part in parts { (part) }
         }
     };
     picture.into_string() + "\n"
 }
 
-fn head(report: &Report<'_>, frame: Option<Frame>) -> Markup {
-    let days = frame.map_or_else(String::new, |frame| format!(", {}", frame.days()));
+fn head(report: &Report<'_>) -> Markup {
+    // Of the requests: the axis may begin earlier and end later.
+    let span = report.traffic.first.zip(report.traffic.last);
+    let days = span.map_or_else(String::new, |(first, last)| format!(", {}", words::days(first, last)));
     html! {
         text class="title" x=(MARGIN) y="32" { "What each limit would have done" }
         text class="soft" x=(MARGIN) y="58" { (words::things_of(report)) (days) }

@@ -148,7 +148,7 @@ fn figure(report: &Report<'_>, timeline: &Timeline, frame: Frame) -> Markup {
                     span class=(class("y", &tick)) style={ "top:" (share(tick.at, plot::BOX_HEIGHT)) } { (tick.label) }
                 }
                 @for tick in frame.times() {
-                    span class=(class("x", &tick)) style={ "left:" (share(tick.at, plot::WIDTH)) } { (tick.label) }
+                    span class=(class(time_class(&tick), &tick)) style={ "left:" (share(tick.at, plot::WIDTH)) } { (tick.label) }
                 }
                 @if let Some(minute) = timeline.worst_minute {
                     i class="mark" style={ "left:" (share(frame.x_of_minute(minute.start), plot::WIDTH)) } {}
@@ -156,6 +156,11 @@ fn figure(report: &Report<'_>, timeline: &Timeline, frame: Frame) -> Markup {
             }
         }
     }
+}
+
+/// What would not fit below its tick ends with the picture.
+fn time_class(tick: &Tick) -> &'static str {
+    if tick.at > plot::WIDTH / 100 * 97 { "x end" } else { "x" }
 }
 
 /// What a pointer is told of each bucket that holds anything.

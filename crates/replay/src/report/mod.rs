@@ -32,6 +32,8 @@ pub struct Parameters {
     pub cost: Option<String>,
     /// How many bits of an IPv6 address make a key, where addresses are keys.
     pub ipv6_prefix: Option<u8>,
+    /// How many keys there may be.
+    pub most_keys: u32,
     /// The order of the events: `sort` or `as-is`.
     pub order: &'static str,
     /// How many of the hardest-hit keys are named.

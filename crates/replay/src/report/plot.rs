@@ -102,12 +102,7 @@ impl Frame {
     /// The day or days that the axis of time shows, and its zone.
     pub(super) fn days(self) -> String {
         let end = self.start.saturating_add(self.width.saturating_mul(self.count) - 1);
-        let (first, last) = (words::time(self.start, "%-d %b %Y"), words::time(end, "%-d %b %Y"));
-        if first == last {
-            format!("{first}, UTC")
-        } else {
-            format!("{first} to {last}, UTC")
-        }
+        words::days(self.start, end)
     }
 
     /// A minute by as much of its date as is not the same for all.

@@ -74,21 +74,19 @@ pub(super) fn meters(report: &Report<'_>) -> String {
 /// In which order the requests were replayed, and what could not be.
 pub(super) fn order(report: &Report<'_>) -> String {
     let traffic = &report.traffic;
-    let line = match traffic.unit {
-        Unit::Requests => "line",
-        Unit::Packets => "packet",
-    };
+    let lines = traffic.unit.lines();
+    let line = lines.trim_end_matches('s');
     let late = match traffic.late {
         0 => format!("no {line} goes back in time"),
         late => {
-            let (s, verb) = if late == 1 { ("", "goes") } else { ("s", "go") };
+            let (what, verb) = if late == 1 { (line, "goes") } else { (lines, "go") };
             let by = duration(traffic.latest_by);
-            format!("{} {line}{s} {verb} back in time, by up to {by}", grouped(late))
+            format!("{} {what} {verb} back in time, by up to {by}", grouped(late))
         }
     };
     let bad = match traffic.bad_lines {
         0 => String::new(),
-        bad => format!("; lines skipped as bad: {}", grouped(bad)),
+        bad => format!("; {lines} skipped as bad: {}", grouped(bad)),
     };
     format!("order: {}, {late}{bad}", report.parameters.order)
 }
@@ -179,6 +177,16 @@ pub(super) fn number(number: u128) -> String {
 /// A time to the second.
 pub(super) fn stamp(ns: i64) -> String {
     time(ns, "%F %T")
+}
+
+/// The day or days from one time to another, and their zone.
+pub(super) fn days(first: i64, last: i64) -> String {
+    let [first, last] = [first, last].map(|ns| time(ns, "%-d %b %Y"));
+    if first == last {
+        format!("{first}, UTC")
+    } else {
+        format!("{first} to {last}, UTC")
+    }
 }
 
 /// A time, as `strftime` has it; UTC.

@@ -66,7 +66,7 @@ impl Stream {
         let mut stream = Self {
             flow: Flow::AsIs(None, Vec::new()),
             collected: Collected {
-                keys: Keys::default(),
+                keys: options.most_keys.map_or_else(Keys::default, Keys::at_most),
                 bad,
             },
             trace: Trace {

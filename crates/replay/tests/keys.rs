@@ -1,0 +1,68 @@
+//! How many keys there may be.
+
+mod tool;
+
+use tool::{complaint, file, log_line, meter_replay, report, text};
+
+/// Seven requests of five clients, each of an IPv6 address of its own in one of two networks.
+fn log(name: &str) -> String {
+    let clients = [1, 2, 3, 1, 4, 5, 1];
+    let lines = (1..).zip(clients).map(|(second, client)| {
+        let network = client % 2;
+        log_line(&format!("2001:db8:0:{network}::{client}"), second)
+    });
+    file(name, lines.collect::<String>())
+}
+
+#[test]
+fn as_many_keys_as_may_be_are_replayed_and_one_more_is_refused() {
+    let log = log("keys.log");
+    for order in ["sort", "as-is"] {
+        let asked = |keys| ["--limit", "1/s", "--order", order, "--keys", keys, log.as_str()];
+        assert!(report(&asked("5")).contains("0 of 5"));
+        assert_eq!(
+            complaint(&asked("4")),
+            "met 5 keys, and --keys allows 4: raise that, or make fewer with a coarser --by or, of IPv6 addresses, with \
+             --ipv6-prefix"
+        );
+    }
+}
+
+#[test]
+fn what_the_refusal_advises_helps() {
+    let log = log("keys-advised.log");
+    for advice in [&["--by", "status"][..], &["--by", "all"], &["--ipv6-prefix", "64"]] {
+        let arguments = [&["--limit", "1/s", "--keys", "2", log.as_str()], advice].concat();
+        report(&arguments);
+    }
+}
+
+#[test]
+fn keys_of_lines_that_are_kept_to_be_sorted_count_as_well() {
+    let lines: String = (0..9).map(|number| format!("{},key-{number}\n", 9 - number)).collect();
+    let table = file("keys-back.csv", format!("time,key\n{lines}"));
+    let told = complaint(&["--limit", "1/s", "--key", "key", "--keys", "8", &table]);
+    assert!(told.starts_with("met 9 keys, and --keys allows 8: "), "{told}");
+    report(&["--limit", "1/s", "--key", "key", "--keys", "9", &table]);
+    report(&["--limit", "1/s", "--keys", "1", &table]);
+}
+
+#[test]
+fn nothing_is_written_when_there_are_too_many() {
+    let log = log("keys-chart.log");
+    let chart = file("keys-chart.svg", "what was there");
+    complaint(&["--limit", "1/s", "--keys", "4", "--chart", &chart, &log]);
+    assert_eq!(std::fs::read_to_string(&chart).expect("it is there"), "what was there");
+}
+
+#[test]
+fn the_bound_is_a_number_of_keys_and_told_by_the_help() {
+    for bound in ["0", "-1", "4294967296", "many"] {
+        let output = meter_replay(&["--limit", "1/s", "--keys", bound, "-"]);
+        assert_eq!(output.status.code(), Some(2), "{bound}: {}", text(&output.stderr));
+    }
+    assert!(report(&["--help"]).contains("--keys <N>"));
+    assert!(report(&["--man"]).contains("keys"));
+    let json = report(&["--limit", "1/s", "--format", "json", &log("keys-json.log")]);
+    assert!(json.contains(r#""most_keys":10000000,"#), "{json}");
+}

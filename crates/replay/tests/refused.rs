@@ -1,0 +1,133 @@
+//! What is refused: in one line, with nothing written.
+
+mod tool;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use tool::{complaint, file, log_line, meter_replay, report, text};
+
+#[test]
+fn a_command_line_that_is_none_is_refused_in_one_line_as_well() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--frob"], "unexpected argument '--frob' found"),
+        (
+            &["--demo", "--order", "x"],
+            "invalid value 'x' for '--order <ORDER>', [possible values: sort, as-is]; see --help",
+        ),
+        (
+            &["--limit"],
+            "a value is required for '--limit <LIMIT>' but none was supplied",
+        ),
+        (&["--demo", "--ipv6-prefix", "0"], "0 is not in 1..=128"),
+        (&["--demo", "a.log"], "'--demo' cannot be used with '[FILE]...'"),
+        (
+            &["--demo", "--by", "ip", "--top", "3", "a.log"],
+            "cannot be used with: ",
+        ),
+    ];
+    for (arguments, expected) in table {
+        let complaint = complaint(arguments);
+        assert!(complaint.contains(expected), "{arguments:?}: {complaint}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_with_a_line_feed_is_told_in_one_line() {
+    let log = file("line\nfeed\u{1b}.log", "what\n");
+    let told = complaint(&["--limit", "1/s", &log]);
+    assert!(told.contains("line\\nfeed\\u{1b}.log:1: not a line of"), "{told}");
+    assert!(complaint(&["--limit", "1/s", "no\nsuch.log"]).starts_with("no\\nsuch.log: "));
+    assert!(complaint(&["--demo", "--limit", "1/s\nburst"]).starts_with("--limit `1/s\\nburst`, at its end"));
+}
+
+#[test]
+fn an_input_that_is_named_twice_would_count_twice() {
+    let log = file("twice.log", log_line("192.0.2.1", 1));
+    let roundabout = log.replace("twice.log", "./twice.log");
+    let told = complaint(&["--limit", "1/s", &log, &roundabout]);
+    assert_eq!(
+        told,
+        format!("{roundabout} is named twice: its lines would count twice")
+    );
+}
+
+#[test]
+fn a_file_that_is_to_be_made_is_named_once() {
+    let log = file("once.log", log_line("192.0.2.1", 1));
+    let new = log.replace("once.log", "once-new");
+    let roundabout = log.replace("once.log", "./once-new");
+    let told = complaint(&["--limit", "1/s", "--chart", &new, "--report", &roundabout, &log]);
+    assert!(told.ends_with("is named twice: it would be overwritten"), "{told}");
+    fs::metadata(new).expect_err("nothing is written");
+}
+
+#[test]
+fn what_is_no_header_is_told_as_that() {
+    let lines = file(
+        "lines.json",
+        "{\"time\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
+    );
+    let told = complaint(&["--limit", "1/s", &lines]);
+    let reason = "the first line is no header of delimited text: a quoted field goes on behind its closing quote";
+    assert!(told.ends_with(reason), "{told}");
+}
+
+#[test]
+fn networks_are_nothing_to_a_table_without_keys() {
+    let table = file("networks.csv", "time,ip\n1,2001:db8::1\n1,2001:db8::2\n");
+    let told = complaint(&["--limit", "1/s", "--ipv6-prefix", "64", &table]);
+    assert!(
+        told.contains("--ipv6-prefix does not apply: it has one meter for all, unless"),
+        "{told}"
+    );
+    assert!(report(&["--limit", "1/s", "--ipv6-prefix", "64", "--by", "ip", &table]).contains("1 of 1"));
+}
+
+#[test]
+fn of_two_files_none_is_replaced_if_one_cannot_be() {
+    // With bad lines, which are not told then.
+    let log = file("two-files.log", log_line("192.0.2.1", 1) + "what\n");
+    let chart = file("two-files.svg", "old");
+    let page = log.replace("two-files.log", "no-such-folder/page.html");
+    let told = complaint(&["--limit", "1/s", "--chart", &chart, "--report", &page, &log]);
+    assert!(
+        told.starts_with(&format!("writing {page}: ")) && !told.contains(".meter-replay-"),
+        "{told}"
+    );
+    assert_eq!(fs::read_to_string(&chart).expect("it is there"), "old");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_file_is_replaced_if_the_report_cannot_be_printed() {
+    let chart = file("unprinted.svg", "old");
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("a full device");
+    let output = Command::new(env!("CARGO_BIN_EXE_meter-replay"))
+        .args(["--demo", "--chart", &chart])
+        .stdout(Stdio::from(full))
+        .output()
+        .expect("the tool runs");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.starts_with("meter-replay: writing the report: ") && told.lines().count() == 1,
+        "{told}"
+    );
+    assert_eq!(fs::read_to_string(&chart).expect("it is there"), "old");
+}
+
+#[test]
+fn tables_of_the_man_page_stay_tables() {
+    let man = report(&["--man"]);
+    assert!(
+        man.contains(".nf\n          access log") && man.contains(".SH EXAMPLES"),
+        "{man}"
+    );
+    assert_eq!(man.matches(".nf\n").count(), man.matches(".fi\n").count());
+    assert!(meter_replay(&["--man", "--demo"]).stdout.is_empty());
+}
