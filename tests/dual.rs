@@ -152,6 +152,7 @@ fn by_the_traits_the_later_instant_is_told() {
     let never = Err(NegativeMultiDecision::InsufficientCapacity(3));
     assert_eq!(batches.check_n_at(3, now), never);
     assert_eq!(batches.check_n(3), never);
+    assert_eq!(pair.charge_at(1000, now), [0, 0]);
     assert!(decider.check().is_err());
 }
 

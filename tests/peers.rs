@@ -1,10 +1,10 @@
 //! Faults found in other rate limiters, each of which is one that we don't have.
 //!
-//! Not here, since they do not concern a plain meter: stores of keyed meters that grow without bound, whose removed keys are never
-//! freed or whose live keys are forgotten (governor, quota, throttled's store); async waiters (leaky-bucket's timers, fairness and
-//! `try_join`); HTTP fields (tower_governor's `Retry-After`, but for the wait it is made of); limits changed in place, of which
-//! there are none. Faults of rates, waits and clocks are in `peers_time.rs`; that an accepted cell leaks no allocation is in
-//! `allocation.rs`, and that a stale snapshot is never written back (leaky-bucket) in `threads.rs`.
+//! Faults of rates, waits and clocks are in `peers_time.rs`, of refill intervals in `peers_quota.rs`; that an accepted cell leaks no
+//! allocation is in `allocation.rs`, and that a stale snapshot is never written back (leaky-bucket) in `threads.rs`. Stores of keyed meters
+//! that grow without bound, whose removed keys are never freed or whose live keys are forgotten (governor, quota, throttled's store) are in
+//! `keyed_threads.rs` and `keyed_full.rs`; limits changed in place in `adjustable*.rs`; async waiters (leaky-bucket's timers, fairness and
+//! `try_join`) in `crates/tokio/tests`. HTTP fields (tower_governor's `Retry-After`) are nowhere, but for the wait they are made of.
 
 mod support;
 

@@ -2,7 +2,7 @@
 #![cfg(feature = "keyed")]
 
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::Builder;
+use ratelimit_meter::keyed::{Builder, KeyHashes};
 use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, LocalMeter, Quota};
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,7 @@ fn keys_of_a_pool_tick_together() {
     let clock = ManualClock::new();
     let made = clock.now();
     let pool = Builder::new(meter("3/s burst 10 every 1s", &clock))
+        .hashes(KeyHashes::with_seed([1 << 40, 2, 3]))
         .with_capacity::<u32>(1000)
         .unwrap();
     for key in 0..1000 {

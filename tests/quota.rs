@@ -18,7 +18,7 @@ fn quotas_are_made_in_const_context() {
 
 #[test]
 fn meters_are_made_of_quotas() {
-    let quota = Quota::per_minute(nonzero!(60u32))
+    let quota = Quota::per_hour(nonzero!(60u32))
         .allow_burst(nonzero!(7u32))
         .cell_weight(nonzero!(2u32));
     let gcra = GCRA::try_from(quota).unwrap();

@@ -81,7 +81,8 @@ fn real_time_a_meter_on_the_system_clock_reads_that() {
     let before = Instant::now();
     let reading = SystemClock.now();
     assert!(before <= reading && reading <= Instant::now());
-    let meter: GCRA<SystemClock> = GCRA::for_capacity(1).unwrap().build().with_clock(SystemClock);
+    let hourly = GCRA::from_quota(Quota::per_hour(nonzero!(1u32))).unwrap();
+    let meter: GCRA<SystemClock> = hourly.with_clock(SystemClock);
     assert!(meter.check().is_ok());
     assert!(meter.check().is_err());
 }

@@ -48,7 +48,7 @@ fn ms(denied: &AllDenied, from: Instant) -> Option<u128> {
 
 #[test]
 fn what_was_charged_before_a_lost_race_is_kept_and_told() {
-    let (first, second, last, now) = (gcra("10/s"), gcra("10/s"), gcra("10/s"), Instant::now());
+    let (first, second, last, now) = (gcra("10/h"), gcra("10/h"), gcra("10/h"), Instant::now());
     let strict = Exponential::from_quota(quota("10/s")).unwrap().strict();
     let steal = || assert!(second.check_n_at(8, now).is_ok());
     let denied = check_all_n_at(
@@ -56,17 +56,17 @@ fn what_was_charged_before_a_lost_race_is_kept_and_told() {
         now,
     )
     .unwrap_err();
-    assert_eq!((denied.meter(), denied.kept(), ms(&denied, now)), (2, 2, Some(100)));
+    assert_eq!((denied.meter(), denied.kept(), ms(&denied, now)), (2, 2, Some(360_000)));
     assert_eq!(denied.decision(), second.peek_n_at(3, now).unwrap_err());
     let left = [&first, &second, &last].map(|meter| meter.status_at(now).remaining());
     assert_eq!(left, [8, 2, 10], "the second lost only what was stolen");
     assert_eq!(strict.status_at(now).remaining(), 9);
-    let long_ago = denied.to_string();
+    let told = denied.to_string();
     assert!(
-        long_ago.starts_with("meter 2: denied: batch of 3 cells conforms in "),
-        "{long_ago}"
+        told.starts_with("meter 2: denied: batch of 3 cells conforms in "),
+        "{told}"
     );
-    assert!(long_ago.ends_with(" (the first 2 keep their cells)"), "{long_ago}");
+    assert!(told.ends_with(" (the first 2 keep their cells)"), "{told}");
 }
 
 #[test]

@@ -61,8 +61,8 @@ pub enum WhenFull {
 /// ```
 /// use ratelimit_meter::{KeyedMeter, Quota};
 ///
-/// // Ten requests a second for each client, for up to 100,000 clients at once: 3 MB.
-/// let clients = KeyedMeter::<String>::with_capacity("10/s".parse::<Quota>()?, 100_000)?;
+/// // Ten requests a minute for each client, for up to 100,000 clients at once: 3 MB.
+/// let clients = KeyedMeter::<String>::with_capacity("10/min".parse::<Quota>()?, 100_000)?;
 /// for _ in 0..10 {
 ///     clients.check("192.0.2.1")?;
 /// }

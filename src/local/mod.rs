@@ -26,7 +26,7 @@ use core::fmt;
 /// use ratelimit_meter::{LocalMeter, Quota};
 ///
 /// // One limit a connection, each in the task that serves it.
-/// let requests = <LocalMeter>::from_quota("100/s burst 5".parse::<Quota>()?)?;
+/// let requests = <LocalMeter>::from_quota("100/h burst 5".parse::<Quota>()?)?;
 /// assert_eq!((0..100).filter(|_| requests.check().is_ok()).count(), 5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

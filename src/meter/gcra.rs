@@ -117,7 +117,8 @@ impl From<&mut Builder> for GCRA {
 }
 
 /// The standard's parameters and state, T and the theoretical arrival time rounded up and tau down to whole nanoseconds: a meter
-/// made of them again is never faster than this one, and owes what it owes. (Ticks are not among them: without, the same cells come one by one.)
+/// made of them again is never faster than this one, and owes what it owes. (Ticks are not among them: the theoretical arrival time is the
+/// tick by which all has drained, so that a meter made again without ticks is not faster either.)
 ///
 /// ```
 /// use ratelimit_meter::GCRA;

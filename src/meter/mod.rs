@@ -38,7 +38,7 @@ use std::time::Instant;
 /// ```
 /// use ratelimit_meter::{LeakyBucket, Quota, nonzero};
 ///
-/// let meter = LeakyBucket::from_quota(Quota::per_second(nonzero!(100u32)))?;
+/// let meter = LeakyBucket::from_quota(Quota::per_hour(nonzero!(100u32)))?;
 /// let thread = std::thread::spawn({
 ///     let meter = meter.clone();
 ///     move || meter.check_n(60)
@@ -64,7 +64,7 @@ impl<A: Algorithm> Meter<A> {
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, nonzero};
     ///
-    /// let meter = GCRA::from_quota(Quota::per_minute(nonzero!(600u32)).allow_burst(nonzero!(20u32)))?;
+    /// let meter = GCRA::from_quota(Quota::per_hour(nonzero!(600u32)).allow_burst(nonzero!(20u32)))?;
     /// assert!(meter.check_n(20).is_ok());
     /// assert!(meter.check().is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -131,7 +131,7 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     /// use ratelimit_meter::{GCRA, Quota};
     /// use std::time::{Duration, Instant};
     ///
-    /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?;
+    /// let meter = GCRA::from_quota("10/h".parse::<Quota>()?)?;
     /// let reservation = meter.reserve(10, Duration::ZERO).unwrap();
     /// assert!(meter.check().is_err());
     /// reservation.cancel();

@@ -28,8 +28,8 @@ pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 /// burst. A cell of weight w takes w of the cells and of the burst.
 ///
 /// Its text is canonical, for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`,
-/// with the units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. Parsing what `Display` wrote gives the same quota. The feature `serde`
-/// (de)serialises that text.
+/// with the units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. Parsing what `Display` wrote gives the same quota, or the
+/// reason why no meter can hold it. The feature `serde` (de)serialises that text.
 ///
 /// ```
 /// use ratelimit_meter::{Quota, nonzero};

@@ -98,7 +98,7 @@ fn the_defaults_are_leaky_buckets() {
     let limiter = RateLimiter::builder().build();
     assert_eq!((limiter.max(), limiter.refill(), limiter.interval()), (10, 1, ms(100)));
     assert!(limiter.is_fair());
-    assert_eq!(limiter.balance(), 0);
+    assert_eq!(RateLimiter::builder().interval(DAY).build().balance(), 0);
     assert_eq!(RateLimiter::builder().initial(7).refill(3).build().max(), 70);
     assert_eq!(RateLimiter::builder().initial(3).refill(7).build().max(), 70);
     assert_eq!(RateLimiter::builder().refill(u32::MAX).build().max(), u32::MAX);

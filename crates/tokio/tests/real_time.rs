@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_time_two_workers_never_get_more_than_the_limit_lets_through() {
-    let limiter = Waiting::new(GCRA::from_quota("100000/s burst 100".parse::<Quota>().unwrap()).unwrap());
     let start = Instant::now();
+    let limiter = Waiting::new(GCRA::from_quota("100000/s burst 100".parse::<Quota>().unwrap()).unwrap());
     let mut tasks = JoinSet::new();
     for _ in 0..200 {
         let limiter = limiter.clone();
@@ -26,11 +26,11 @@ async fn real_time_two_workers_never_get_more_than_the_limit_lets_through() {
 
 #[test]
 fn real_time_threads_are_served_neither_early_nor_never() {
+    let start = Instant::now();
     let limiter = RateLimiter::builder()
         .refill(1)
         .interval(Duration::from_micros(250))
         .build();
-    let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| (0..25).for_each(|_| limiter.acquire_blocking(1)));
