@@ -94,6 +94,7 @@ impl Bucket {
     }
 
     /// The latest time at which a slot was taken from a meter at rest, or a key changed its tier.
+    #[inline]
     pub(super) fn watermark(&self) -> Nanos {
         // ORDERING: relaxed; who acts on a slot that was taken has acquired what was raised before it was, and who does not needs
         // nothing. Test: `tests/loom/keyed.rs`, the last cell of a key whose slot was taken.

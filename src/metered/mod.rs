@@ -126,11 +126,17 @@ impl When {
 fn act_now<M: Metered, T, R: Refusal>(meter: &M, act: impl Fn(Nanos) -> Result<T, R>) -> Result<T, R> {
     if meter.counts_refusals() {
         // There is no once more.
-        return act(When::Now.exact_position(meter));
+        return act_exactly(meter, &act);
     }
     let at = When::Now.position(meter);
     act(at).or_else(|refused| match refused.until() {
-        Some(until) if until.is_over_at(at.later(M::Clock::LAG_NS)) => act(When::Now.exact_position(meter)),
+        Some(until) if until.is_over_at(at.later(M::Clock::LAG_NS)) => act_exactly(meter, &act),
         _ => Err(refused),
     })
+}
+
+// Apart, so that what is nearly always done once is compiled into where it is done.
+#[inline(never)]
+fn act_exactly<M: Metered, T, R: Refusal>(meter: &M, act: &impl Fn(Nanos) -> Result<T, R>) -> Result<T, R> {
+    act(When::Now.exact_position(meter))
 }
