@@ -154,12 +154,13 @@ impl<T: Metered> Source for T {
         self.pace()
     }
 
-    fn queueable(&self, pace: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
-        self.at_once(pace, n)
+    fn queueable(&self, n: u32, at: Instant) -> Result<(), InsufficientCapacity> {
+        // One is never too many.
+        if n == 1 { Ok(()) } else { self.at_once(n, at) }
     }
 
-    fn at_once(&self, _: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
-        match self.peek_n_at(n, now()) {
+    fn at_once(&self, n: u32, at: Instant) -> Result<(), InsufficientCapacity> {
+        match self.peek_n_at(n, at) {
             Err(NegativeMultiDecision::InsufficientCapacity(n)) => Err(InsufficientCapacity(n)),
             _ => Ok(()),
         }
@@ -185,12 +186,12 @@ impl<T: Metered> Source for T {
         self.peek_n_at(missing, now).is_ok()
     }
 
-    fn serve(&self, _: &mut Pace, missing: u32, due: Instant, _: Instant) -> Result<Part, Instant> {
+    fn serve(&self, _: &mut Pace, missing: u32, from: Instant, _: Instant) -> Result<Part, Instant> {
         let part = Part {
             cells: missing,
-            at: due,
+            at: from,
         };
-        earliest(self.check_n_at(missing, due), due).map(|()| part)
+        earliest(self.check_n_at(missing, from), from).map(|()| part)
     }
 
     fn plan(&self, pace: &Pace, first: u32, due: Instant, cells: u64) -> Instant {
@@ -201,6 +202,4 @@ impl<T: Metered> Source for T {
     fn give_back(&self, _: &mut Pace, n: u32, at: Instant) {
         Metered::refund_at(self, n, at);
     }
-
-    fn settle(&self, _: &mut Pace) {}
 }
