@@ -228,16 +228,18 @@ fn a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone() {
     }
     // Its timer goes off with it, and somebody waits still.
     in_a_thread(move || drop(runtime)).recv_timeout(LONG).unwrap();
-    assert_eq!(limiter.waiting(), 1);
+    // The other one waits, or has been served if this took two seconds.
+    assert!(limiter.waiting() <= 1);
     served.recv_timeout(LONG).unwrap();
     assert_eq!(limiter.waiting(), 0);
 }
 
 #[test]
 fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
-    let limiter = every(ms(2));
+    // One at most is there, however late two are asked for.
+    let limiter = RateLimiter::builder().max(1).interval(ms(2)).build();
     let idle = Builder::new_current_thread().enable_time().build().unwrap();
-    let mut first = ByHand::new(limiter.acquire(1));
+    let mut first = ByHand::new(limiter.acquire(2));
     idle.block_on(async { assert!(first.is_pending()) });
     let busy = Builder::new_current_thread().enable_time().build().unwrap();
     let start = Instant::now();
@@ -250,8 +252,9 @@ fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
 
 #[test]
 fn async_and_blocking_share_one_queue() {
-    let limiter = every(Duration::from_micros(500));
+    // Taken before the first tick is counted, so that nothing comes early by it.
     let start = Instant::now();
+    let limiter = every(Duration::from_micros(500));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let over = AtomicUsize::new(0);
     let behind = |others| {
@@ -263,7 +266,7 @@ fn async_and_blocking_share_one_queue() {
     let had = |places: u64| {
         over.fetch_add(1, Ordering::SeqCst);
         let elapsed = start.elapsed();
-        assert!(elapsed >= ms(10 * places - 1), "{elapsed:?} for {places}");
+        assert!(elapsed >= ms(10 * places), "{elapsed:?} for {places}");
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {
