@@ -73,7 +73,7 @@ pub trait Source: Send + Sync + Sized + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
     pub cells: u32,
-    /// When they were due.
+    /// When they were due, or before: the next are not due earlier.
     pub at: Instant,
 }
 
