@@ -69,6 +69,22 @@ fn state() -> u8 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DefaultClock;
 
+impl DefaultClock {
+    /// The nanoseconds from an instant that the process chose once until now; those until `at`. For companions that count in them.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn since_origin(self) -> u64 {
+        nanos()
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_origin_until(self, at: Instant) -> u64 {
+        since_origin(at)
+    }
+}
+
 /// A time in nanoseconds since the process's origin.
 #[inline]
 fn nanos() -> u64 {

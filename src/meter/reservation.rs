@@ -1,5 +1,5 @@
 use super::Meter;
-use crate::algorithms::Algorithm;
+use crate::algorithms::{Algorithm, Due};
 use crate::clock::{Clock, DefaultClock};
 use crate::decision::NegativeMultiDecision;
 use crate::metered::{self, Denied, Metered, When};
@@ -64,7 +64,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         at: Nanos,
     ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
         let rule = &self.rule;
-        let by = rule.volume(at.later(nanos::nanos(longest_wait)));
+        let by = at.later(nanos::nanos(longest_wait));
         let mut reservation = Reservation {
             meter: self.clone(),
             cells: n,
@@ -75,27 +75,40 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         if n == 0 {
             return Ok(reservation);
         }
-        if !rule.can_conform(n) {
-            return Err(metered::denial_of_batch(self, n, Denied::Never));
-        }
-        let step = self.step(at, |rule, word, now| {
-            let due = rule.drained(rule.algorithm.due(word, n));
-            let word = if due.0 > by {
-                Err(due)
-            } else {
-                // They count from when they conform.
-                rule.algorithm.decide(word, due.0.max(now), n)
-            };
-            word.map(|word| (word, (word, due)))
-                .map_err(|due| Denied::Until(rule.until(due)))
-        });
-        let (counted, due) = step.map_err(|denied| metered::denial_of_batch(self, n, denied))?;
+        let (counted, due) = self.take_within(n, at, by)?;
         reservation.counted = counted;
         if due.0 > reservation.at {
             reservation.at = due.0;
             reservation.acts = rule.denial(due).earliest_possible();
         }
         Ok(reservation)
+    }
+
+    /// Takes `n` cells that conform at some time from `from` until `by`, as of the first such time. For a companion that waits.
+    #[doc(hidden)]
+    pub fn check_n_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), NegativeMultiDecision> {
+        let position = |at| self.rule.time_line.position(at);
+        self.take_within(n, position(from), position(by)).map(|_| ())
+    }
+
+    /// Takes at least one cell, and returns the word that they made, and when they conform.
+    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(u64, Due), NegativeMultiDecision> {
+        let by = self.rule.volume(by);
+        let step = self.step(from, |rule, word, from| {
+            if !rule.can_conform(n) {
+                return Err(Denied::Never);
+            }
+            let due = rule.drained(rule.algorithm.due(word, n));
+            let word = if due.0 > by {
+                Err(due)
+            } else {
+                // They count from when they conform.
+                rule.algorithm.decide(word, due.0.max(from), n)
+            };
+            word.map(|word| (word, (word, due)))
+                .map_err(|due| Denied::Until(rule.until(due)))
+        });
+        step.map_err(|denied| metered::denial_of_batch(self, n, denied))
     }
 }
 

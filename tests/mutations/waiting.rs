@@ -18,16 +18,20 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "what overflows is lost while somebody waits for it",
         file: "crates/tokio/src/bucket.rs",
-        from: "self.advance(level, at, Cap::Waited);",
-        to: "self.advance(level, at, Cap::Max);",
+        from: "        let come = self.come_by(at);
+        if !queued {",
+        to: "        let come = self.come_by(at);
+        if !queued || self.max > 0 {",
         target: Waiting("model"),
         falls: A_BUCKET,
     },
     Mutation {
         what: "what overflows is kept when nobody waits",
         file: "crates/tokio/src/bucket.rs",
-        from: "level.balance = level.balance.min(self.max.into());",
-        to: "level.balance = level.balance.min(u64::MAX);",
+        from: "        if !queued {
+            level.spent",
+        to: "        if !queued && self.max == 0 {
+            level.spent",
         target: Waiting("model"),
         falls: A_BUCKET,
     },
@@ -58,8 +62,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a head that moves up is not woken",
         file: "crates/tokio/src/line.rs",
-        from: "if self.due != before {",
-        to: "if self.due != before && n > 0 {",
+        from: "        if is_sooner {",
+        to: "        if is_sooner && n > 0 {",
         target: WaitingLoom,
         falls: "models::those_behind_one_who_leaves_are_served_when_it_is_their_turn_by_then",
     },
@@ -137,6 +141,24 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         to: "if self.n > 1 {",
         target: Waiting("patience"),
         falls: "cells_of_one_who_leaves_while_it_jitters_are_given_back",
+    },
+    Mutation {
+        what: "cells overflow into the word that is taken without the lock",
+        file: "crates/tokio/src/bucket.rs",
+        from: "let lost = come.saturating_sub(self.max.into());",
+        to: "let lost = 0;",
+        target: Waiting("model"),
+        falls: A_BUCKET,
+    },
+    Mutation {
+        what: "cells are taken without the lock while somebody joins",
+        file: "crates/tokio/src/queue/guard.rs",
+        from: "        if line.waiting() == 0 {
+            self.queue.source.close(&mut line.state);",
+        to: "        if line.waiting() > 0 {
+            self.queue.source.close(&mut line.state);",
+        target: WaitingLoom,
+        falls: "models::cells_that_are_there_are_had_once_with_the_lock_or_without",
     },
     Mutation {
         what: "a key stays when the last has left",

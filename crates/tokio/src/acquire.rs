@@ -68,6 +68,7 @@ where
                 if self.queue.poll(ticket, waiter).is_err() {
                     return Poll::Pending;
                 }
+                crate::trace!(cells = self.n, "is served");
             }
         }
         self.stage = Stage::Done;

@@ -33,5 +33,6 @@ pub(crate) fn acquire<S: Source>(queue: &Queue<S>, n: u32) -> S::Outcome {
             None => thread::park(),
         }
     }
+    crate::trace!(cells = n, "is served");
     S::outcome(Ok(()))
 }

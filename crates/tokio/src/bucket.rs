@@ -1,7 +1,10 @@
 //! The bucket of a `RateLimiter`: cells come in ticks.
 
+use crate::clock::Beginning;
 use crate::error::InsufficientCapacity;
+use crate::open::Open;
 use crate::source::{Part, Source, never};
+use crate::ticks::Ticks;
 use core::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -18,65 +21,52 @@ use std::time::{Duration, Instant};
 pub struct Bucket {
     pub(crate) max: u32,
     pub(crate) refill: u32,
-    pub(crate) interval_ns: u64,
+    pub(crate) ticks: Ticks,
     pub(crate) initial: u32,
-    pub(crate) made: Instant,
+    pub(crate) made: Beginning,
+    /// The count that a [`Level`] is, while nobody waits.
+    pub(crate) open: Open,
 }
 
-/// How full the bucket is.
+/// The cells that were had or lost since the bucket was made. It is the lock's while the bucket is closed.
 #[derive(Debug)]
 pub struct Level {
-    balance: u64,
-    /// The last tick that is counted in.
-    tick: Instant,
-}
-
-/// What may be in the bucket at most.
-#[derive(Clone, Copy)]
-enum Cap {
-    Max,
-    /// Somebody waits for what overflows.
-    Waited,
+    spent: u128,
 }
 
 impl Bucket {
     pub(crate) const fn interval(&self) -> Duration {
-        Duration::from_nanos(self.interval_ns)
+        Duration::from_nanos(self.ticks.interval_ns)
     }
 
     /// The cells in the bucket at `at`.
     pub(crate) fn balance(&self, level: &mut Level, at: Instant, queued: bool) -> u32 {
-        self.advance(level, at, Self::cap(queued));
-        u32::try_from(level.balance).unwrap_or(u32::MAX).min(self.max)
+        let there = self.there(level, at, queued);
+        u32::try_from(there).unwrap_or(u32::MAX).min(self.max)
     }
 
-    const fn cap(queued: bool) -> Cap {
-        if queued { Cap::Waited } else { Cap::Max }
-    }
-
-    /// Counts in the ticks up to `at`.
-    fn advance(&self, level: &mut Level, at: Instant, cap: Cap) {
-        let passed = at.saturating_duration_since(level.tick);
-        if passed < self.interval() {
-            return;
+    /// The same, and what has overflown if others wait for it.
+    fn there(&self, level: &mut Level, at: Instant, queued: bool) -> u128 {
+        let come = self.come_by(at);
+        if !queued {
+            level.spent = level.spent.max(come.saturating_sub(self.max.into()));
         }
-        let ns = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
-        let ticks = ns / self.interval_ns;
-        // At most what has passed, so it is not past the platform's end.
-        level.tick += Duration::from_nanos(ticks * self.interval_ns);
-        let balance = level.balance.saturating_add(ticks.saturating_mul(self.refill.into()));
-        level.balance = match cap {
-            Cap::Max => balance.min(self.max.into()),
-            Cap::Waited => balance,
-        };
+        come.saturating_sub(level.spent)
+    }
+
+    /// The cells that have come by `at`, those to begin with included.
+    fn come_by(&self, at: Instant) -> u128 {
+        let ticks = self.ticks.within(self.made.until(at));
+        u128::from(self.initial) + u128::from(ticks) * u128::from(self.refill)
     }
 
     /// The tick at which there will be `cells` in the bucket if nobody takes any.
     fn tick_of(&self, level: &Level, cells: u64) -> Instant {
-        let ticks = cells.saturating_sub(level.balance).div_ceil(self.refill.into());
-        let after = ticks.checked_mul(self.interval_ns).map(Duration::from_nanos);
-        let tick = after.and_then(|after| level.tick.checked_add(after));
-        tick.unwrap_or_else(|| never(level.tick))
+        let missing = (level.spent + u128::from(cells)).saturating_sub(self.initial.into());
+        let ticks = u64::try_from(missing.div_ceil(self.refill.into())).ok();
+        let after = ticks.and_then(|ticks| ticks.checked_mul(self.ticks.interval_ns));
+        let tick = after.and_then(|after| self.made.at.checked_add(Duration::from_nanos(after)));
+        tick.unwrap_or_else(|| never(self.made.at))
     }
 
     /// What a large request takes at once at least: a full bucket, or a refill if that is more.
@@ -95,17 +85,14 @@ impl Source for Bucket {
     }
 
     fn state(&self) -> Level {
-        Level {
-            balance: self.initial.into(),
-            tick: self.made,
-        }
+        Level { spent: 0 }
     }
 
-    fn queueable(&self, _: &Level, _: u32) -> Result<(), Infallible> {
+    fn queueable(&self, _: u32, _: Instant) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn at_once(&self, _: &Level, n: u32) -> Result<(), InsufficientCapacity> {
+    fn at_once(&self, n: u32, _: Instant) -> Result<(), InsufficientCapacity> {
         if n > self.max {
             Err(InsufficientCapacity(n))
         } else {
@@ -113,19 +100,39 @@ impl Source for Bucket {
         }
     }
 
-    fn take_unlocked(&self, _: u32) -> bool {
-        false
+    fn close(&self, level: &mut Level) {
+        if let Some(spent) = self.open.close() {
+            level.spent = spent.into();
+        }
+    }
+
+    fn open(&self, level: &Level) {
+        // What no word can count stays closed, and is taken with the lock.
+        if let Ok(spent) = u64::try_from(level.spent) {
+            self.open.open(spent);
+        }
+    }
+
+    #[inline]
+    fn take_unlocked(&self, n: u32) -> bool {
+        let ticks = self.ticks.within(self.made.elapsed());
+        let come = ticks.checked_mul(self.refill.into());
+        let Some(come) = come.and_then(|come| come.checked_add(self.initial.into())) else {
+            return false;
+        };
+        let lost = come.saturating_sub(self.max.into());
+        self.open.spend(|spent| {
+            let spent = spent.max(lost).checked_add(n.into())?;
+            (spent <= come).then_some(spent)
+        })
     }
 
     fn take(&self, level: &mut Level, n: u32, at: Instant, queued: bool) -> Result<(), Instant> {
-        self.advance(level, at, Self::cap(queued));
-        match level.balance.checked_sub(n.into()) {
-            Some(left) => {
-                level.balance = left;
-                Ok(())
-            }
-            None => Err(self.due(level, n, at)),
+        if self.there(level, at, queued) < n.into() {
+            return Err(self.due(level, n, at));
         }
+        level.spent += u128::from(n);
+        Ok(())
     }
 
     fn due(&self, level: &Level, missing: u32, from: Instant) -> Instant {
@@ -136,12 +143,26 @@ impl Source for Bucket {
         false
     }
 
-    fn serve(&self, level: &mut Level, missing: u32, due: Instant, now: Instant) -> Result<Part, Instant> {
-        let whole = self.tick_of(level, missing.into()).max(due);
-        let at = whole.min(now);
-        self.advance(level, at, Cap::Waited);
-        let cells = u32::try_from(level.balance).unwrap_or(u32::MAX).min(missing);
-        level.balance -= u64::from(cells);
+    fn serve(&self, level: &mut Level, missing: u32, from: Instant, now: Instant) -> Result<Part, Instant> {
+        if self.come_by(from) >= level.spent + u128::from(missing) {
+            level.spent += u128::from(missing);
+            return Ok(Part {
+                cells: missing,
+                at: from,
+            });
+        }
+        let due = self.due(level, missing, from);
+        if due > now {
+            return Err(due);
+        }
+        let at = if missing > self.portion() {
+            self.tick_of(level, missing.into()).clamp(due, now)
+        } else {
+            due
+        };
+        let there = self.come_by(at).saturating_sub(level.spent);
+        let cells = u32::try_from(there).unwrap_or(u32::MAX).min(missing);
+        level.spent += u128::from(cells);
         Ok(Part { cells, at })
     }
 
@@ -150,10 +171,6 @@ impl Source for Bucket {
     }
 
     fn give_back(&self, level: &mut Level, n: u32, _: Instant) {
-        level.balance += u64::from(n);
-    }
-
-    fn settle(&self, level: &mut Level) {
-        level.balance = level.balance.min(self.max.into());
+        level.spent = level.spent.saturating_sub(n.into());
     }
 }

@@ -18,6 +18,38 @@ pub(crate) fn now_or_just_before() -> Instant {
     }
 }
 
+/// An instant from which whole nanoseconds are counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) at: Instant,
+    /// By the core's default clock.
+    since_origin: u64,
+}
+
+impl Beginning {
+    pub(crate) fn now() -> Self {
+        let at = now();
+        let since_origin = DefaultClock.from_origin_until(at);
+        Self { at, since_origin }
+    }
+
+    /// The time from there until `at`, zero for what is earlier.
+    pub(crate) fn until(self, at: Instant) -> u64 {
+        let passed = at.saturating_duration_since(self.at);
+        u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The time from there until [`now_or_just_before`].
+    #[inline]
+    pub(crate) fn elapsed(self) -> u64 {
+        if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
+            self.until(now())
+        } else {
+            DefaultClock.since_origin().saturating_sub(self.since_origin)
+        }
+    }
+}
+
 /// What [`pause`] returns where tokio has no function of that name.
 pub(crate) struct CannotBePaused;
 

@@ -33,7 +33,10 @@
 //!
 //! # Why that holds
 //!
-//! *Order.* All that is decided, is decided under the lock of the queue, by a function of the time alone (`line.rs`). Let d(k) be the
+//! *Order.* While somebody waits, all that is decided is decided under the lock of the queue, by a function of the time alone
+//! (`line.rs`). While nobody does, cells are taken by one exchange of a word: a meter's own, or a [`RateLimiter`]'s count of what is
+//! spent, which is closed for as long as somebody waits or holds the lock (`open.rs`), so that no newcomer slips past one who joins.
+//! (A meter's word cannot be closed: who asked it before the other joined may be answered after.) Let d(k) be the
 //! instant at which place k is charged; d(k + 1) is computed from the limit's state after that charge and from d(k), never from the
 //! time at which it was noticed. So the sequence d(1), d(2), ... is the same whoever serves, and as long as nobody leaves it is known
 //! when a place is taken: the limit's instant for all cells waited for up to there. That is what [`AcquireError::NotYet`] tells.
@@ -44,7 +47,8 @@
 //! again; when somebody takes cells beside the queue, which makes it later; and when one leaves or gives back, which may make it
 //! earlier, and wakes the new head. Threads ([`Waiting::acquire_blocking`]) sleep until their own d(k) instead.
 //!
-//! *Cost.* Taking, leaving and serving a place are constant time under the lock; wakers are called and timers set after it is let go.
+//! *Cost.* What is had at once takes no lock while nobody waits, and no allocation. Taking, leaving and serving a place are constant
+//! time under the lock; wakers are called and timers set after it is let go.
 //! A thousand waiters share one timer.
 //!
 //! # Time
@@ -65,7 +69,9 @@
 //!
 //! # Features
 //!
-//! - `tracing`: an event for each who waits, or gives up, at level `TRACE`. Off by default.
+//! - `tracing`: events at level `TRACE`, of the target `ratelimit_meter_tokio`, with the number of `cells`: one who has to ask in line
+//!   `waits`, and then `is served`, or `gives up` when its future is dropped. What is had or refused at once tells nothing, and no
+//!   event comes while a lock is held. Off by default.
 
 #![forbid(unsafe_code)]
 
@@ -81,6 +87,7 @@ mod line;
 mod metered;
 #[cfg(all(test, ratelimit_meter_loom))]
 mod models;
+mod open;
 mod paced;
 mod patience;
 mod places;
@@ -89,6 +96,7 @@ mod rate_limiter;
 mod runtime;
 mod source;
 mod sync;
+mod ticks;
 mod waiting;
 
 pub use acquire::{Acquire, AcquireOwned};

@@ -53,42 +53,36 @@ impl<S: Source> Line<S> {
     pub(crate) fn serve(&mut self, source: &S, now: Instant, woken: &mut Vec<Waker>) -> bool {
         while let (Some(head), Some(due)) = (self.places.head_mut(), self.due) {
             if woken.len() >= BATCH {
+                self.due = Some(source.due(&self.state, head.missing, due));
                 return true;
             }
-            let due = match due <= now {
+            let from = match due <= now {
                 true => due,
                 false if source.is_sooner(head.missing, now) => now,
                 false => return false,
             };
-            match source.serve(&mut self.state, head.missing, due, now) {
+            // What is behind a part is due when that was, or later: the next turn tells.
+            self.due = match source.serve(&mut self.state, head.missing, from, now) {
                 Ok(part) => {
                     self.missing -= u64::from(part.cells);
-                    if part.cells == head.missing {
+                    head.missing -= part.cells;
+                    if head.missing == 0 {
                         woken.extend(self.places.pop());
-                        self.new_head(source, part.at, woken);
-                    } else {
-                        head.missing -= part.cells;
-                        self.due = Some(source.due(&self.state, head.missing, part.at));
+                        self.greet_head(woken);
                     }
+                    Some(part.at).filter(|_| !self.places.is_empty())
                 }
-                // Somebody who does not queue was faster.
-                Err(later) => self.due = Some(later),
-            }
+                Err(due) => Some(due),
+            };
         }
         false
     }
 
-    /// Tells the new head when it is due, counted `from` when it became that.
-    fn new_head(&mut self, source: &S, from: Instant, woken: &mut Vec<Waker>) {
-        let Some(head) = self.places.head() else {
-            self.due = None;
-            source.settle(&mut self.state);
-            return;
-        };
-        self.due = Some(source.due(&self.state, head.missing, from));
-        if head.is_thread && head.number <= self.left {
-            woken.extend(head.waker.clone());
-        }
+    /// Has a new head that sleeps for longer than it would now look again.
+    fn greet_head(&self, woken: &mut Vec<Waker>) {
+        let head = self.places.head();
+        let head = head.filter(|head| head.is_thread && head.number <= self.left);
+        woken.extend(head.and_then(|head| head.waker.clone()));
     }
 
     /// Takes cells for one who does not wait, or tells from when on they could be had, were nobody before it.
@@ -167,14 +161,18 @@ impl<S: Source> Line<S> {
         if n > 0 {
             source.give_back(&mut self.state, n, now);
         }
-        let before = self.due;
-        self.new_head(source, now, woken);
-        if let (Some(due), Some(head)) = (self.due, self.places.head()) {
-            // What was due before now still is.
-            self.due = Some(before.map_or(due, |before| due.min(before)));
-            if self.due != before {
-                woken.extend(head.waker.clone());
-            }
+        let Some(head) = self.places.head() else {
+            self.due = None;
+            return;
+        };
+        let due = source.due(&self.state, head.missing, now);
+        // What was due before now still is.
+        let due = self.due.map_or(due, |before| due.min(before));
+        let is_sooner = self.due.replace(due) != Some(due);
+        if is_sooner {
+            woken.extend(head.waker.clone());
+        } else {
+            self.greet_head(woken);
         }
     }
 }

@@ -44,6 +44,11 @@ pub trait Metered: Send + Sync + 'static {
 
     fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
 
+    /// Takes cells that conform at `from`, or later and by `by`, where that can be decided at once; they count from when they conform.
+    fn check_n_within(&self, n: u32, from: Instant, _by: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_at(n, from)
+    }
+
     fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
 
     fn refund_at(&self, n: u32, at: Instant);
@@ -86,6 +91,10 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Metered for Meter<A, C> {
 
     fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
         self.check_n_at(n, at)
+    }
+
+    fn check_n_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_within(n, from, by)
     }
 
     fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
@@ -154,12 +163,13 @@ impl<T: Metered> Source for T {
         self.pace()
     }
 
-    fn queueable(&self, pace: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
-        self.at_once(pace, n)
+    fn queueable(&self, n: u32, at: Instant) -> Result<(), InsufficientCapacity> {
+        // One is never too many.
+        if n == 1 { Ok(()) } else { self.at_once(n, at) }
     }
 
-    fn at_once(&self, _: &Pace, n: u32) -> Result<(), InsufficientCapacity> {
-        match self.peek_n_at(n, now()) {
+    fn at_once(&self, n: u32, at: Instant) -> Result<(), InsufficientCapacity> {
+        match self.peek_n_at(n, at) {
             Err(NegativeMultiDecision::InsufficientCapacity(n)) => Err(InsufficientCapacity(n)),
             _ => Ok(()),
         }
@@ -185,12 +195,13 @@ impl<T: Metered> Source for T {
         self.peek_n_at(missing, now).is_ok()
     }
 
-    fn serve(&self, _: &mut Pace, missing: u32, due: Instant, _: Instant) -> Result<Part, Instant> {
+    fn serve(&self, _: &mut Pace, missing: u32, from: Instant, now: Instant) -> Result<Part, Instant> {
+        // They may be due later, but those behind them are not due before that by the meter's own count.
         let part = Part {
             cells: missing,
-            at: due,
+            at: from,
         };
-        earliest(self.check_n_at(missing, due), due).map(|()| part)
+        earliest(self.check_n_within(missing, from, now), from).map(|()| part)
     }
 
     fn plan(&self, pace: &Pace, first: u32, due: Instant, cells: u64) -> Instant {
@@ -201,6 +212,4 @@ impl<T: Metered> Source for T {
     fn give_back(&self, _: &mut Pace, n: u32, at: Instant) {
         Metered::refund_at(self, n, at);
     }
-
-    fn settle(&self, _: &mut Pace) {}
 }

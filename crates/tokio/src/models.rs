@@ -2,10 +2,12 @@
 //!
 //! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release -p ratelimit_meter_tokio --lib`. Places are pure and under one
 //! lock; what could be lost is a wake-up, or a timer, between one section under the lock and the next. So each model ends with the
-//! driver alone: whoever waits still is served and woken by timers that are set, or was never lost.
+//! driver alone: whoever waits still is served and woken by timers that are set, or was never lost. And cells could be had twice, or
+//! past one who waits, where some are taken without the lock: the last models count them.
 
-use crate::acquire::AcquireOwned;
+use crate::acquire::{AcquireOwned, Wait};
 use crate::bucket::Bucket;
+use crate::error::AcquireError;
 use crate::rate_limiter::RateLimiter;
 use crate::runtime::driver;
 use loom::thread;
@@ -72,11 +74,17 @@ impl Waiter {
 
 /// Runs a model with a limiter that lets a cell through each millisecond.
 fn model(check: impl Fn(RateLimiter) + Send + Sync + 'static) {
+    model_with(0, check);
+}
+
+/// Runs a model with a limiter that has some cells, and lets one through each millisecond.
+fn model_with(initial: u32, check: impl Fn(RateLimiter) + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
         driver::set_time(0);
-        check(RateLimiter::builder().interval(Duration::from_millis(1)).build());
+        let mut builder = RateLimiter::builder();
+        check(builder.initial(initial).interval(Duration::from_millis(1)).build());
     });
 }
 
@@ -171,5 +179,51 @@ fn a_try_never_overtakes_and_takes_nothing_that_is_waited_for() {
         driver.join().unwrap();
         assert!(!taken, "two cells come in all");
         assert!(first.is_over_by(2));
+    });
+}
+
+#[test]
+fn cells_that_are_there_are_had_once_with_the_lock_or_without() {
+    model_with(1, |limiter| {
+        let other = limiter.clone();
+        let first = thread::spawn(move || Waiter::polled(&other, 1));
+        let mut second = Waiter::polled(&limiter, 1);
+        let mut first = first.join().unwrap();
+        assert_ne!(first.is_over, second.is_over, "one is there");
+        assert!(first.is_over_by(1) && second.is_over_by(1));
+        assert_eq!(limiter.balance(), 0);
+    });
+}
+
+#[test]
+fn what_one_who_joins_is_told_holds_though_another_takes_without_the_lock() {
+    model_with(1, |limiter| {
+        let beginning = crate::clock::now();
+        let other = limiter.clone();
+        let newcomer = thread::spawn(move || other.try_acquire(1).is_ok());
+        let driver = drive(1);
+        let mut told = None;
+        let mut wait = Wait::new(&*limiter.queue, 2);
+        let _ = wait.poll::<AcquireError>(Waker::noop(), |outlook| {
+            told = Some(outlook.earliest() - beginning);
+            Ok(())
+        });
+        driver.join().unwrap();
+        let taken = newcomer.join().unwrap();
+        // Two come by the first millisecond.
+        assert_eq!(taken, told == Some(Duration::from_millis(2)), "told {told:?}");
+        assert_eq!(limiter.waiting(), usize::from(taken));
+    });
+}
+
+#[test]
+fn what_is_there_when_the_last_has_left_can_be_taken_without_the_lock() {
+    model_with(1, |limiter| {
+        let other = limiter.clone();
+        let newcomer = thread::spawn(move || other.try_acquire(1).is_ok());
+        drop(Waiter::polled(&limiter, 2));
+        let taken = newcomer.join().unwrap();
+        assert_eq!(limiter.balance(), u32::from(!taken));
+        assert_eq!(Waiter::polled(&limiter, 1).is_over, !taken);
     });
 }

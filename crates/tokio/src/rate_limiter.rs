@@ -1,7 +1,10 @@
 //! The limiter that takes the place of `leaky-bucket`'s.
 
 use crate::bucket::Bucket;
+use crate::clock::Beginning;
 use crate::error::BuildError;
+use crate::open::Open;
+use crate::ticks::Ticks;
 use crate::waiting::Waiting;
 use std::time::Duration;
 
@@ -150,9 +153,10 @@ impl Builder {
         let bucket = Bucket {
             max,
             refill,
-            interval_ns,
+            ticks: Ticks::new(interval_ns),
             initial,
-            made: crate::clock::now(),
+            made: Beginning::now(),
+            open: Open::new(0),
         };
         Ok(Waiting::with_fairness(bucket, self.fair))
     }

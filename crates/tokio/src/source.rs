@@ -25,11 +25,19 @@ pub trait Source: Send + Sync + Sized + 'static {
 
     /// Refuses to queue for more than can ever be had.
     #[doc(hidden)]
-    fn queueable(&self, state: &Self::State, n: u32) -> Result<(), Self::Never>;
+    fn queueable(&self, n: u32, at: Instant) -> Result<(), Self::Never>;
 
     /// Refuses more than can ever be had at one instant.
     #[doc(hidden)]
-    fn at_once(&self, state: &Self::State, n: u32) -> Result<(), InsufficientCapacity>;
+    fn at_once(&self, n: u32, at: Instant) -> Result<(), InsufficientCapacity>;
+
+    /// Sees to it that nobody takes cells without the lock, which is held, before it is opened.
+    #[doc(hidden)]
+    fn close(&self, _: &mut Self::State) {}
+
+    /// Lets cells be taken without the lock again: nobody waits. It is open to begin with.
+    #[doc(hidden)]
+    fn open(&self, _: &Self::State) {}
 
     /// Takes `n` cells now, without the lock; `false` if that is not possible, for whatever reason.
     #[doc(hidden)]
@@ -39,7 +47,7 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn take(&self, state: &mut Self::State, n: u32, at: Instant, queued: bool) -> Result<(), Instant>;
 
-    /// When the next part of what the head misses is due, not before `from`.
+    /// When the next part of what the head misses is due, at `from` or later.
     #[doc(hidden)]
     fn due(&self, state: &Self::State, missing: u32, from: Instant) -> Instant;
 
@@ -47,9 +55,9 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn is_sooner(&self, missing: u32, now: Instant) -> bool;
 
-    /// Takes for the head what is due by `now`, each part at its instant; or tells that it is due only later.
+    /// Takes for the head what is due at `from` or later, and by `now`, at its instant; or tells when it is due.
     #[doc(hidden)]
-    fn serve(&self, state: &mut Self::State, missing: u32, due: Instant, now: Instant) -> Result<Part, Instant>;
+    fn serve(&self, state: &mut Self::State, missing: u32, from: Instant, now: Instant) -> Result<Part, Instant>;
 
     /// When `cells` in all will have been had, if the head, which misses `first` of them, has its next part at `due`.
     #[doc(hidden)]
@@ -58,10 +66,6 @@ pub trait Source: Send + Sync + Sized + 'static {
     /// Takes back `n` cells that were had and not used.
     #[doc(hidden)]
     fn give_back(&self, state: &mut Self::State, n: u32, at: Instant);
-
-    /// Does what is to be done when the last one has left the queue.
-    #[doc(hidden)]
-    fn settle(&self, state: &mut Self::State);
 }
 
 /// Cells that the head has got.
@@ -69,7 +73,7 @@ pub trait Source: Send + Sync + Sized + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
     pub cells: u32,
-    /// When they were due.
+    /// When they were due, or before: the next are not due earlier.
     pub at: Instant,
 }
 

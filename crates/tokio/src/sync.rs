@@ -1,12 +1,12 @@
-//! The lock and the atomic of a queue: `parking_lot`'s and the standard library's, or loom's in its models.
+//! The lock and the atomics of a queue: `parking_lot`'s and the standard library's, or loom's in its models.
 
 #[cfg(not(ratelimit_meter_loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(ratelimit_meter_loom))]
-pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(ratelimit_meter_loom)]
-pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[cfg(ratelimit_meter_loom)]
 pub(crate) use modelled::{Mutex, MutexGuard};
 

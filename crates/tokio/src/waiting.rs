@@ -73,7 +73,7 @@ impl<S: Source> Waiting<S> {
     /// Zero are had at once. A [`RateLimiter`](crate::RateLimiter) serves more than it holds at most over several intervals; a meter
     /// refuses more than its burst.
     ///
-    /// Constant time under the lock.
+    /// Lock-free while cells are there and nobody waits; else constant time under the lock.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl<S: Source> Waiting<S> {
         blocking::acquire(&self.queue, n)
     }
 
-    /// Takes `n` cells if they are there, and, of a fair limiter, nobody waits.
+    /// Takes `n` cells if they are there, and, of a fair limiter, nobody waits. Lock-free as [`acquire`](Self::acquire) is.
     ///
     /// # Errors
     ///

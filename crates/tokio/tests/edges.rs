@@ -93,8 +93,8 @@ async fn the_fastest_meter_can_be_waited_for() {
     assert!(start.elapsed() <= ms(10));
 }
 
-#[test]
-fn the_defaults_are_leaky_buckets() {
+#[tokio::test(start_paused = true)]
+async fn the_defaults_are_leaky_buckets() {
     let limiter = RateLimiter::builder().build();
     assert_eq!((limiter.max(), limiter.refill(), limiter.interval()), (10, 1, ms(100)));
     assert!(limiter.is_fair());

@@ -26,6 +26,7 @@ async fn real_time_two_workers_never_get_more_than_the_limit_lets_through() {
 
 #[test]
 fn real_time_threads_are_served_neither_early_nor_never() {
+    // Taken before the first tick is counted.
     let start = Instant::now();
     let limiter = RateLimiter::builder()
         .refill(1)

@@ -4,7 +4,6 @@ use super::{Guard, Queue};
 use crate::clock::now;
 use crate::runtime::{Id, Set};
 use crate::source::Source;
-use crate::sync::MutexGuard;
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
@@ -17,7 +16,7 @@ impl<S: Source> Queue<S> {
 
     /// Serves whoever is due, since the runtime's timer went off, and sets it anew.
     fn ring(&self, runtime: Id) {
-        let mut locked = self.locked.lock();
+        let mut locked = self.lock();
         let is_set_again = locked.alarms.rang(runtime);
         let locked = self.served(locked, now());
         if is_set_again {
@@ -37,7 +36,7 @@ impl<S: Source> Queue<S> {
             let Some(mut timer) = locked.alarms.take_to_set(runtime, due) else {
                 return;
             };
-            let set = MutexGuard::unlocked(&mut locked, || timer.set(due));
+            let set = locked.unlocked(|| timer.set(due));
             // What is left of it here is dropped after the lock is let go.
             let mut timer = Some(timer);
             match set {

@@ -3,6 +3,7 @@
 //! Nothing but the line is touched under the lock: wakers are called, and timers set, after it is let go.
 
 mod bell;
+mod guard;
 mod waiter;
 
 pub(crate) use waiter::Waiter;
@@ -14,7 +15,8 @@ use crate::line::Line;
 use crate::places::Ticket;
 use crate::runtime::Timer;
 use crate::source::Source;
-use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+use guard::Guard;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -32,8 +34,6 @@ struct Locked<S: Source> {
     line: Line<S>,
     alarms: Alarms,
 }
-
-type Guard<'a, S> = MutexGuard<'a, Locked<S>>;
 
 /// What one who has to wait may ask beforehand.
 pub(crate) struct Outlook<'a, S: Source> {
@@ -88,16 +88,11 @@ impl<S: Source> Queue<S> {
             if woken.is_empty() {
                 return locked;
             }
-            self.note(&locked);
-            MutexGuard::unlocked(&mut locked, || woken.drain(..).for_each(Waker::wake));
+            locked.unlocked(|| woken.drain(..).for_each(Waker::wake));
             if !more {
                 return locked;
             }
         }
-    }
-
-    fn note(&self, locked: &Guard<'_, S>) {
-        self.waiting.store(locked.line.waiting(), Ordering::Relaxed);
     }
 
     /// Takes cells now, or tells from when on they could be had.
@@ -106,8 +101,8 @@ impl<S: Source> Queue<S> {
             return Ok(());
         }
         let now = now();
-        let locked = &mut *self.served(self.locked.lock(), now);
-        self.source.at_once(&locked.line.state, n)?;
+        let locked = &mut *self.served(self.lock(), now);
+        self.source.at_once(n, now)?;
         let taken = locked.line.take(&self.source, n, self.fair, now);
         taken.map_err(|due| {
             let earliest = if self.fair {
@@ -146,8 +141,8 @@ impl<S: Source> Queue<S> {
         S::Never: Into<E>,
     {
         let now = now_or_just_before();
-        let mut locked = self.served(self.locked.lock(), now);
-        self.source.queueable(&locked.line.state, n).map_err(Into::into)?;
+        let mut locked = self.served(self.lock(), now);
+        self.source.queueable(n, now).map_err(Into::into)?;
         let Err(due) = locked.line.take(&self.source, n, self.fair, now) else {
             return Ok(None);
         };
@@ -160,7 +155,6 @@ impl<S: Source> Queue<S> {
         let ticket = locked
             .line
             .join(&self.source, n, now, runtime.is_none(), waiter.waker());
-        self.note(&locked);
         match runtime {
             Some(runtime) => self.set_alarm(locked, runtime),
             None => drop(locked),
@@ -173,7 +167,7 @@ impl<S: Source> Queue<S> {
     pub(crate) fn poll(&self, ticket: Ticket, waiter: Waiter<'_>) -> Result<(), Option<Instant>> {
         // Dropping a waker may run anything, so that comes after the lock is let go, here and below.
         let _replaced;
-        let mut locked = self.locked.lock();
+        let mut locked = self.lock();
         if !locked.line.is_waiting(ticket) {
             return Ok(());
         }
@@ -204,9 +198,8 @@ impl<S: Source> Queue<S> {
     fn change<T>(&self, change: impl FnOnce(&mut Line<S>, &S, Instant, &mut Vec<Waker>) -> T) {
         let now = now();
         let mut woken = Vec::new();
-        let mut locked = self.locked.lock();
+        let mut locked = self.lock();
         let gone = change(&mut locked.line, &self.source, now, &mut woken);
-        self.note(&locked);
         drop(self.served(locked, now));
         drop(gone);
         woken.into_iter().for_each(Waker::wake);
@@ -215,7 +208,7 @@ impl<S: Source> Queue<S> {
     /// Asks the state about now, when everybody due has been served.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Line<S>, &S, Instant) -> T) -> T {
         let now = now();
-        let mut locked = self.served(self.locked.lock(), now);
+        let mut locked = self.served(self.lock(), now);
         look(&mut locked.line, &self.source, now)
     }
 
