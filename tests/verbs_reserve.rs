@@ -181,3 +181,26 @@ fn a_reservation_at_an_instant_off_the_time_line_may_be_used_at_once() {
     on_both!("10/s", |meter| check(&meter));
     check(&exponential(10, Duration::from_secs(1)).0);
 }
+
+/// What a reservation says of the time until then, told at once.
+#[test]
+fn what_conforms_within_a_time_is_what_could_be_reserved_for_it() {
+    fn check<A: Algorithm>([reserved, taken]: [Meter<A>; 2]) {
+        let start = Instant::now();
+        let mut told = [0; 2];
+        for step in 0..200_u32 {
+            let (n, from, wait) = (step * 7 % 13, start + step * 37 * MS, step * 29 % 600 * MS);
+            let ok = taken.check_n_within(n, from, from + wait).is_ok();
+            assert_eq!(ok, reserved.reserve_at(n, wait, from).is_ok(), "{n} within {wait:?}");
+            for at in [from, from + wait] {
+                assert_eq!(taken.status_at(at).remaining(), reserved.status_at(at).remaining());
+            }
+            told[usize::from(ok)] += 1;
+        }
+        assert!(told.iter().all(|times| *times > 20), "{told:?}");
+        assert!(taken.check_n_within(21, start, start + HOUR * 1000).is_err());
+    }
+    let quota = "10/s burst 20".parse::<Quota>().expect("a quota");
+    check([(); 2].map(|()| GCRA::from_quota(quota).expect("a limit")));
+    check([(); 2].map(|()| LeakyBucket::from_quota(quota).expect("a limit")));
+}

@@ -84,9 +84,28 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         Ok(reservation)
     }
 
-    /// Takes `n` cells that conform at some time from `from` until `by`, as of the first such time. For a companion that waits.
-    #[doc(hidden)]
+    /// Takes `n` cells that conform at some time from `from` until `by`, all or nothing, and counts them as of the first such time: for who
+    /// was kept waiting since `from`, and is not to lose what has come meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], and nothing has changed, if they conform only later, or never.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>()?)?;
+    /// let then = Instant::now();
+    /// let now = then + Duration::from_millis(250);
+    /// assert!((0..3).all(|_| meter.check_n_within(1, then, now).is_ok())); // of 0, 100 and 200 ms
+    /// assert!(meter.check_n_within(1, then, now).is_err()); // but for 300
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_n_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), NegativeMultiDecision> {
+        if n == 0 {
+            return Ok(());
+        }
         let position = |at| self.rule.time_line.position(at);
         self.take_within(n, position(from), position(by)).map(|_| ())
     }
