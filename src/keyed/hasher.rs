@@ -1,11 +1,13 @@
 //! The default hash of keys: a polynomial over a prime field, with a random point per table.
 
+mod block;
+mod field;
+
+use block::Block;
 use core::fmt;
 use core::hash::{BuildHasher, Hasher};
+use field::{P, folded, product, wide};
 use std::hash::RandomState;
-
-/// The prime 2^61 - 1: products are reduced by a shift and an addition.
-const P: u64 = (1 << 61) - 1;
 
 /// The bits of a point: few enough that values need one reduction a block.
 const POINT_BITS: u32 = 58;
@@ -13,7 +15,7 @@ const POINT_BITS: u32 = 58;
 /// Builds the hashers of one table, all with the same random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
 ///
 /// A key's blocks of eight bytes are the coefficients of a polynomial over the field of 2^61 - 1 elements, which is read at a random point.
-/// A polynomial of n blocks has n zeros at most: so two different keys, whatever they are and whoever chose them without knowing the
+/// (The byte that ends a text is a term with a random factor of its own.) A polynomial of n blocks has n zeros at most: so two different keys, whatever they are and whoever chose them without knowing the
 /// point, collide in a table with a probability of (n + 1) / 2^58 at most (Carter and Wegman's universal hashing). There are no keys
 /// that collide whatever the seed, as with some fast hashes that multiply and fold. It is no cipher: somebody who could watch which
 /// keys share a slot could solve for the point. Take SipHash ([`RandomState`]) as the type parameter against that.
@@ -34,6 +36,18 @@ pub struct KeyHashes {
     upper: u64,
     /// The first coefficient of all, not zero.
     start: u64,
+    powers: Powers,
+}
+
+/// Products of the point and the factor of upper halves, for what is done at once.
+#[derive(Clone, Copy)]
+struct Powers {
+    /// The point times the point.
+    point_twice: u64,
+    /// The point times the factor.
+    point_upper: u64,
+    /// The factor times the factor.
+    upper_twice: u64,
 }
 
 impl KeyHashes {
@@ -47,10 +61,16 @@ impl KeyHashes {
     /// Returns the hashes of a seed, which should be random and nobody else's.
     #[must_use]
     pub const fn with_seed([point, upper, start]: [u64; 3]) -> Self {
+        let (point, upper) = (point >> (u64::BITS - POINT_BITS), upper % P);
         Self {
-            point: point >> (u64::BITS - POINT_BITS),
-            upper: upper % P,
+            point,
+            upper,
             start: start % (P - 1) + 1,
+            powers: Powers {
+                point_twice: product(point, point),
+                point_upper: product(point, upper),
+                upper_twice: product(upper, upper),
+            },
         }
     }
 }
@@ -76,7 +96,9 @@ impl BuildHasher for KeyHashes {
         KeyHasher {
             point: self.point,
             upper: self.upper,
+            powers: self.powers,
             value: self.start,
+            last: 0,
         }
     }
 }
@@ -86,8 +108,12 @@ impl BuildHasher for KeyHashes {
 pub struct KeyHasher {
     point: u64,
     upper: u64,
+    powers: Powers,
     /// The value of the polynomial so far, below 2^62.
     value: u64,
+    /// A byte of its own that came last, like that behind a text, and one; or none. It is a block if more comes, and a term of its own if not:
+    /// its factor is known before the value is.
+    last: u64,
 }
 
 /// Does not show the seed.
@@ -98,65 +124,81 @@ impl fmt::Debug for KeyHasher {
 }
 
 impl KeyHasher {
-    /// A block by Horner's rule; either half below 2^35.
+    /// A block by Horner's rule.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "masked; and shifted, below 2^60")]
-    fn absorb(&mut self, upper: u64, lower: u64) {
-        let sum = u128::from(self.value) * u128::from(self.point)
-            + u128::from(upper) * u128::from(self.upper)
-            + u128::from(lower);
-        self.value = (sum as u64 & P) + (sum >> 61) as u64;
+    fn absorb(&mut self, block: Block) {
+        self.absorb_last();
+        self.add_block(block);
     }
 
     #[inline]
-    fn absorb_bytes(&mut self, word: [u8; 8]) {
-        self.write_u64(u64::from_le_bytes(word));
+    fn absorb_last(&mut self) {
+        if self.last > 0 {
+            self.add_block(Block::of_number(self.last - 1));
+            self.last = 0;
+        }
+    }
+
+    #[inline]
+    fn add_block(&mut self, block: Block) {
+        // Below 2^121, of which a fold leaves less than 2^62.
+        self.value = folded(wide(self.value, self.point) + self.term(block));
+    }
+
+    /// Two blocks at once: as `absorb` of one and the other, but that no product waits for another.
+    #[inline]
+    fn absorb_both(&mut self, first: Block, second: Block) {
+        self.absorb_last();
+        let first = wide(first.upper, self.powers.point_upper) + wide(first.lower, self.point);
+        // Below 2^124: the first fold leaves less than 2^63.
+        let sum = wide(self.value, self.powers.point_twice) + first + self.term(second);
+        self.value = folded(folded(sum).into());
+    }
+
+    #[inline]
+    fn term(&self, block: Block) -> u128 {
+        wide(block.upper, self.upper) + u128::from(block.lower)
     }
 }
 
 impl Hasher for KeyHasher {
-    /// Absorbs words of eight bytes and, as one block more with the length's last three bits, what is left: of longer texts the last
-    /// eight bytes, some of them once more.
+    /// Absorbs words of eight bytes and, as one block more with the length's last three bits, what is left.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let (mut rest, length) = (bytes, (bytes.len() as u64 & 7) << 32);
+        let (mut rest, last) = (bytes, Block::of_rest(bytes));
         while let [a, b, c, d, e, f, g, h, more @ ..] = rest {
-            if more.is_empty() {
-                break;
+            let first = Block::of_word([*a, *b, *c, *d, *e, *f, *g, *h]);
+            match more {
+                [] => break,
+                [a, b, c, d, e, f, g, h, more @ ..] if !more.is_empty() => {
+                    self.absorb_both(first, Block::of_word([*a, *b, *c, *d, *e, *f, *g, *h]));
+                    rest = more;
+                }
+                _ => return self.absorb_both(first, last),
             }
-            self.absorb_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
-            rest = more;
         }
-        let (upper, lower) = if let Some([a, b, c, d, e, f, g, h]) = bytes.last_chunk() {
-            (quad([*e, *f, *g, *h]), quad([*a, *b, *c, *d]))
-        } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
-            (quad(*last), quad(*first))
-        } else if let [first, .., last] = rest {
-            (0, quad([*first, rest[rest.len() / 2], *last, 0]))
-        } else {
-            (0, rest.first().map_or(0, |only| u64::from(*only)))
-        };
-        self.absorb(upper | length, lower);
+        self.absorb(last);
     }
 
     #[inline]
     fn write_u8(&mut self, n: u8) {
-        self.absorb(0, n.into());
+        self.absorb_last();
+        self.last = u64::from(n) + 1;
     }
 
     #[inline]
     fn write_u16(&mut self, n: u16) {
-        self.absorb(0, n.into());
+        self.absorb(Block::of_number(n.into()));
     }
 
     #[inline]
     fn write_u32(&mut self, n: u32) {
-        self.absorb(0, n.into());
+        self.absorb(Block::of_number(n.into()));
     }
 
     #[inline]
     fn write_u64(&mut self, n: u64) {
-        self.absorb(n >> 32, n & 0xffff_ffff);
+        self.absorb(Block::of_number(n));
     }
 
     #[inline]
@@ -167,72 +209,11 @@ impl Hasher for KeyHasher {
     /// Returns the residue itself, of which there is one.
     #[inline]
     fn finish(&self) -> u64 {
-        let value = (self.value & P) + (self.value >> 61);
+        let value = self.value + folded(wide(self.last, self.powers.upper_twice));
+        let value = folded(value.into());
         if value >= P { value - P } else { value }
     }
 }
 
-#[inline]
-fn quad(bytes: [u8; 4]) -> u64 {
-    u32::from_le_bytes(bytes).into()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn residue(n: u128) -> u64 {
-        u64::try_from(n % u128::from(P)).unwrap()
-    }
-
-    /// The same hash, by the definition.
-    fn by_definition(hashes: &KeyHashes, blocks: &[(u64, u64)]) -> u64 {
-        let [point, upper] = [hashes.point, hashes.upper].map(u128::from);
-        let add = |value: u64, block: &(u64, u64)| {
-            let block = residue(u128::from(block.0) * upper + u128::from(block.1));
-            residue(u128::from(value) * point + u128::from(block))
-        };
-        blocks.iter().fold(hashes.start, add)
-    }
-
-    /// The blocks of a text, as `str` hashes itself.
-    fn blocks(text: &str) -> Vec<(u64, u64)> {
-        let bytes = text.as_bytes();
-        let block = |chunk: &[u8]| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            let n = u64::from_le_bytes(word);
-            (n >> 32, n & 0xffff_ffff)
-        };
-        let mut blocks: Vec<_> = bytes.chunks(8).map(block).collect();
-        let last = match bytes {
-            [] => (0, 0),
-            [only] => (0, u64::from(*only)),
-            [a, b] => block(&[*a, *b, *b]),
-            [_, _, _] => block(bytes),
-            [.., a, b, c, d] if bytes.len() < 8 => (block(&[*a, *b, *c, *d]).1, block(&bytes[..4]).1),
-            _ => block(&bytes[bytes.len() - 8..]),
-        };
-        blocks.pop();
-        blocks.push((last.0 | (bytes.len() as u64 % 8) << 32, last.1));
-        blocks.push((0, 0xff));
-        blocks
-    }
-
-    proptest! {
-        #[test]
-        fn a_hash_is_the_polynomial(seed: [u64; 3], text: String, number: u64, small: u32) {
-            let hashes = KeyHashes::with_seed(seed);
-            prop_assert_eq!(hashes.hash_one(text.as_str()), by_definition(&hashes, &blocks(&text)));
-            prop_assert_eq!(hashes.hash_one(&text), hashes.hash_one(text.as_str()));
-            prop_assert_eq!(hashes.hash_one(number), by_definition(&hashes, &[(number >> 32, number & 0xffff_ffff)]));
-            prop_assert_eq!(hashes.hash_one(small), by_definition(&hashes, &[(0, small.into())]));
-        }
-
-        #[test]
-        fn different_texts_are_different_polynomials(one in "[\\x00-\\x08a]{0,17}", other in "[\\x00-\\x08a]{0,17}") {
-            prop_assert_eq!(one == other, blocks(&one) == blocks(&other));
-        }
-    }
-}
+mod tests;
