@@ -15,6 +15,7 @@ mod slot;
 mod snapshot;
 mod stats;
 mod table;
+mod tiers;
 mod verbs;
 
 pub use builder::Builder;
@@ -24,7 +25,6 @@ pub use stats::Stats;
 
 use crate::algorithms::Algorithm;
 use crate::meter::{GCRA, Meter, MeterKind};
-use crate::metered::{self, When};
 use crate::quota::Quota;
 use crate::rule::Rule;
 use core::borrow::Borrow;
@@ -33,7 +33,6 @@ use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
 pub use entry::Entry;
 use std::sync::Arc;
-use std::time::Instant;
 use table::Table;
 
 /// What to do about a key that is not there when all slots it might take are live others'.
@@ -169,95 +168,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     }
 }
 
-impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
-    /// Returns a handle of the same table that decides in `tier`, as they were [told](Builder::tier), from 0: a key of which it counts
-    /// cells is of that tier from then on, with the debts it has. (A denial changes nothing, nor that.)
-    ///
-    /// A handle that was not made by this decides each key in the tier it is of, and a new key in tier 0. A key at rest may be forgotten
-    /// with its tier; so where there are tiers, name the key's with each decision.
-    ///
-    /// # Errors
-    ///
-    /// [`NoSuchTier`] if there are not that many.
-    ///
-    /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::Builder};
-    ///
-    /// let free = GCRA::from_quota("10/min".parse::<Quota>()?)?;
-    /// let users = Builder::new(free).tier("1000/min".parse::<Quota>()?)?.with_capacity::<str>(10_000)?;
-    /// let paying = users.in_tier(1)?;
-    /// assert!(paying.check_n("alice", 500).is_ok());
-    /// assert!(users.in_tier(0)?.check_n("bob", 500).is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn in_tier(&self, tier: u8) -> Result<Self, NoSuchTier> {
-        self.having_tier(tier)?;
-        Ok(Self {
-            tier: Some(tier),
-            ..self.clone()
-        })
-    }
-}
-
-impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    fn having_tier(&self, tier: u8) -> Result<(), NoSuchTier> {
-        let tiers = self.tiers();
-        if usize::from(tier) < tiers {
-            Ok(())
-        } else {
-            Err(NoSuchTier { tier, tiers })
-        }
-    }
-}
-
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Decides one cell of `key` in `tier` now, and counts it if it conforms; see [`in_tier`](Self::in_tier), whose handle has all the
-    /// other verbs for a tier.
-    ///
-    /// # Errors
-    ///
-    /// [`NegativeTierDecision`], and nothing has changed, if there is no such tier, or the cell does not conform.
-    ///
-    /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::Builder};
-    ///
-    /// let free = GCRA::from_quota("1/min".parse::<Quota>()?)?;
-    /// let users = Builder::new(free).tier("1000/min".parse::<Quota>()?)?.with_capacity::<str>(10_000)?;
-    /// let [free, paying] = [0, 1];
-    /// assert!((0..1000).all(|_| users.check_tier(paying, "alice").is_ok()));
-    /// assert!(users.check_tier(free, "bob").is_ok());
-    /// assert!(users.check_tier(free, "bob").is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn check_tier<Q: Hash + ?Sized>(&self, tier: u8, key: &Q) -> Result<(), NegativeTierDecision>
-    where
-        K: Borrow<Q>,
-    {
-        self.check_tier_when(tier, key, When::Now)
-    }
-
-    /// Decides one cell of `key` in `tier` at `at`; see [`check_tier`](Self::check_tier).
-    ///
-    /// # Errors
-    ///
-    /// As [`check_tier`](Self::check_tier).
-    pub fn check_tier_at<Q: Hash + ?Sized>(&self, tier: u8, key: &Q, at: Instant) -> Result<(), NegativeTierDecision>
-    where
-        K: Borrow<Q>,
-    {
-        self.check_tier_when(tier, key, When::At(at))
-    }
-
-    fn check_tier_when<Q: Hash + ?Sized>(&self, tier: u8, key: &Q, when: When) -> Result<(), NegativeTierDecision>
-    where
-        K: Borrow<Q>,
-    {
-        self.having_tier(tier).map_err(NegativeTierDecision::NoSuchTier)?;
-        let key = Table::key(self.hashes.hash_one(key));
-        let entry = Entry::new(&self.shared, &self.clock, key, Some(tier));
-        metered::check(&entry, when).map_err(NegativeTierDecision::NonConforming)
-    }
-
     /// Returns the meter of `key`, for [`check_all`](crate::check_all) beside others.
     ///
     /// ```
