@@ -22,8 +22,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         if !queued {",
         to: "        let come = self.come_by(at);
         if !queued || self.max > 0 {",
-        target: Waiting("model"),
-        falls: A_BUCKET,
+        target: Waiting("edges"),
+        falls: "what_overflows_is_kept_for_who_waits_for_it",
     },
     Mutation {
         what: "what overflows is kept when nobody waits",

@@ -62,7 +62,7 @@ impl<S: Source> Line<S> {
                 false => return false,
             };
             // What is behind a part is due when that was, or later: the next turn tells.
-            self.due = match source.serve(&mut self.state, head.missing, from, now) {
+            match source.serve(&mut self.state, head.missing, from, now) {
                 Ok(part) => {
                     self.missing -= u64::from(part.cells);
                     head.missing -= part.cells;
@@ -70,10 +70,16 @@ impl<S: Source> Line<S> {
                         woken.extend(self.places.pop());
                         self.greet_head(woken);
                     }
-                    Some(part.at).filter(|_| !self.places.is_empty())
+                    self.due = Some(part.at).filter(|_| !self.places.is_empty());
                 }
-                Err(due) => Some(due),
-            };
+                Err(due) => {
+                    self.due = Some(due);
+                    // Nor is it sooner than the source has just said.
+                    if due > now {
+                        return false;
+                    }
+                }
+            }
         }
         false
     }

@@ -166,3 +166,21 @@ fn futures_and_limiters_go_anywhere() {
     );
     assert!(format!("{limiter:?} {:?}", limiter.acquire(1)).contains("Bucket"));
 }
+
+/// Two wait for nine cells, of which eight come a tick, to a bucket of five: what the first leaves is the second's, and overflows only
+/// when nobody waits.
+#[tokio::test(start_paused = true)]
+async fn what_overflows_is_kept_for_who_waits_for_it() {
+    let limiter = RateLimiter::builder().max(5).refill(8).fair(false).build();
+    let [mut first, mut second] = [1, 8].map(|n| ByHand::new(limiter.acquire(n)));
+    assert!(first.is_pending() && second.is_pending());
+    sleep(ms(100)).await;
+    assert_eq!(limiter.balance(), 5);
+    assert!(!first.is_pending() && second.is_pending());
+    assert!(limiter.try_acquire(5).is_ok());
+    sleep(ms(100)).await;
+    assert!(!second.is_pending());
+    assert_eq!(limiter.balance(), 2);
+    sleep(ms(100)).await;
+    assert_eq!(limiter.balance(), 5);
+}
