@@ -136,6 +136,7 @@ pub mod docs;
 mod dual;
 mod error;
 pub mod example_algorithms;
+mod fork;
 #[cfg(feature = "keyed")]
 pub mod keyed;
 mod lease;

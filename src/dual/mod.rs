@@ -156,6 +156,19 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     }
 }
 
+impl<A: Half, B: Half, C: Clone> Dual<A, B, C> {
+    /// Returns a new pair with the limits, the time line and the present state of this one, which shares nothing with it; see
+    /// [`Meter::fork`](crate::Meter::fork).
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            pair: self.pair,
+            cell: PairCell::new(self.cell.load()),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
 impl<A: Half, B: Half, C: Clone> Clone for Dual<A, B, C> {
     fn clone(&self) -> Self {
         Self {

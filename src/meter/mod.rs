@@ -135,6 +135,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         })
     }
 
+    /// Makes a meter that holds `word`.
+    pub(crate) fn holding(rule: Rule<A>, word: u64, clock: C) -> Self {
+        let cell = Cell::new(word);
+        Self { rule, cell, clock }
+    }
+
     /// What it holds to, for a meter of more than one limit.
     #[cfg(feature = "dual")]
     pub(crate) fn into_limit(self) -> (A, Option<Quota>) {

@@ -1,8 +1,8 @@
 use super::Meter;
-use crate::algorithms::{Algorithm, Due};
+use crate::algorithms::Algorithm;
 use crate::clock::{Clock, DefaultClock};
 use crate::decision::NegativeMultiDecision;
-use crate::metered::{self, Denied, Metered, When};
+use crate::metered::{self, When};
 use crate::nanos::{self, Nanos};
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         if n == 0 {
             return Ok(reservation);
         }
-        let (counted, due) = self.take_within(n, at, by)?;
+        let (counted, due) = metered::take_within(self, n, at, by)?;
         reservation.counted = counted;
         if due.0 > reservation.at {
             reservation.at = due.0;
@@ -103,31 +103,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check_n_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), NegativeMultiDecision> {
-        if n == 0 {
-            return Ok(());
-        }
-        let position = |at| self.rule.time_line.position(at);
-        self.take_within(n, position(from), position(by)).map(|_| ())
-    }
-
-    /// Takes at least one cell, and returns the word that they made, and when they conform.
-    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(u64, Due), NegativeMultiDecision> {
-        let by = self.rule.volume(by);
-        let step = self.step(from, |rule, word, from| {
-            if !rule.can_conform(n) {
-                return Err(Denied::Never);
-            }
-            let due = rule.drained(rule.algorithm.due(word, n));
-            let word = if due.0 > by {
-                Err(due)
-            } else {
-                // They count from when they conform.
-                rule.algorithm.decide(word, due.0.max(from), n)
-            };
-            word.map(|word| (word, (word, due)))
-                .map_err(|due| Denied::Until(rule.until(due)))
-        });
-        step.map_err(|denied| metered::denial_of_batch(self, n, denied))
+        metered::check_n_within(self, n, from, by)
     }
 }
 

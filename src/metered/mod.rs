@@ -3,8 +3,8 @@
 mod verbs;
 
 pub(crate) use verbs::{
-    Denied, charge, check, check_n, check_up_to, denial, denial_of_batch, lower, peek, peek_n, refund, reset, status,
-    step_now, take,
+    charge, check, check_n, check_n_within, check_up_to, denial, lower, peek, peek_n, refund, reset, status, step_now,
+    take, take_within,
 };
 
 use crate::algorithms::Algorithm;

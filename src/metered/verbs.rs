@@ -1,9 +1,10 @@
 use super::{Metered, Refusal, When, act_now};
-use crate::algorithms::Decide;
+use crate::algorithms::{Decide, Due};
 use crate::decision::{NegativeMultiDecision, NonConformance, Until};
 use crate::nanos::Nanos;
 use crate::rule::{Rule, Stepped};
 use crate::status::{Admitted, Status, Taken};
+use std::time::Instant;
 
 impl Refusal for Until {
     #[inline]
@@ -171,6 +172,44 @@ pub(crate) fn check_up_to(meter: &impl Metered, n: u32, when: When) -> Admitted 
     let admitted = meter.step(at, |rule, word, now| rule.admit_part(word, now, n));
     let (cells, next) = admitted.unwrap_or_else(|until| (0, Some(until)));
     Admitted::new(cells, next.map(|until| denial(meter, until)))
+}
+
+/// Takes `n` cells at the first time from `from` on at which they conform, if that is at `by` or before.
+pub(crate) fn check_n_within(
+    meter: &impl Metered,
+    n: u32,
+    from: Instant,
+    by: Instant,
+) -> Result<(), NegativeMultiDecision> {
+    if n == 0 {
+        return Ok(());
+    }
+    let position = |at| meter.time_line().position(at);
+    take_within(meter, n, position(from), position(by)).map(|_| ())
+}
+
+/// Takes at least one cell. Returns the word that the cells made, and when they conform.
+pub(crate) fn take_within(
+    meter: &impl Metered,
+    n: u32,
+    from: Nanos,
+    by: Nanos,
+) -> Result<(u64, Due), NegativeMultiDecision> {
+    let taken = meter.step(from, |rule, word, from| {
+        if !rule.can_conform(n) {
+            return Err(Denied::Never);
+        }
+        let due = rule.drained(rule.algorithm.due(word, n));
+        let word = if due.0 > rule.volume(by) {
+            Err(due)
+        } else {
+            // The cells count from the time at which they conform.
+            rule.algorithm.decide(word, due.0.max(from), n)
+        };
+        word.map(|word| (word, (word, due)))
+            .map_err(|due| Denied::Until(rule.until(due)))
+    });
+    taken.map_err(|denied| denial_of_batch(meter, n, denied))
 }
 
 pub(crate) fn charge(meter: &impl Metered, n: u64, when: When) -> u64 {
