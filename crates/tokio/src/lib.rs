@@ -76,42 +76,30 @@
 
 #![forbid(unsafe_code)]
 
-mod acquire;
-mod alarm;
-mod blocking;
-mod bucket;
-mod clock;
 mod error;
-mod held;
 mod keyed;
-mod line;
-mod metered;
 #[cfg(all(test, ratelimit_meter_loom))]
 mod models;
-mod open;
+mod options;
 mod paced;
-mod patience;
-mod places;
-mod queue;
 mod rate_limiter;
-mod runtime;
+mod shared;
 #[cfg(all(test, not(ratelimit_meter_loom)))]
 mod simulation;
 mod source;
 mod sync;
-mod ticks;
+mod timers;
+mod wait_queue;
 mod waiting;
 
-pub use acquire::{Acquire, AcquireOwned};
-pub use bucket::Bucket;
 pub use error::{AcquireError, BuildError, InsufficientCapacity, NotYet};
-pub use keyed::{Keyed, PerKey, Table};
-pub use metered::OfKey;
+pub use keyed::{Keyed, PerKey, TableKeys};
+pub use options::Patience;
 pub use paced::{PacedSink, PacedStream};
-pub use patience::Patience;
-pub use rate_limiter::{Builder, RateLimiter};
-pub use source::Source;
-pub use waiting::Waiting;
+pub use rate_limiter::{Bucket, Builder, RateLimiter};
+pub use source::{KeyOf, SharedMeter, Source};
+pub use timers::TokioClock;
+pub use waiting::{Acquire, AcquireOwned, Waiting};
 
 /// Tells a subscriber, if the feature is on.
 macro_rules! trace {

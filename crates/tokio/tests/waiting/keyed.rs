@@ -1,12 +1,10 @@
 //! First come, first served, for each key, and no trace of keys for which nobody waits.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{Keyed, Patience, PerKey};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use support::{ByHand, ms};
 use tokio::time::{Instant, sleep};
 
 /// A meter for each key, made when it is first asked for.
