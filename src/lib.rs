@@ -144,7 +144,6 @@ pub use outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken
 pub use quota::{DualQuota, ParseQuotaError, Quota};
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
 
-
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -107,7 +107,13 @@ impl NonConformance {
     /// the key is over its limit. An HTTP server answers this with 503 instead of 429.
     #[must_use]
     pub const fn is_table_full(&self) -> bool {
-        matches!(self.0, Earliest::Known { is_table_full: true, .. })
+        matches!(
+            self.0,
+            Earliest::Known {
+                is_table_full: true,
+                ..
+            }
+        )
     }
 
     /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.

@@ -168,7 +168,9 @@ impl Scale {
 
     /// The volume drained in `ns`, which may exceed a time line, rounded down; `None` if it exceeds a word.
     pub(crate) fn volume_of(self, ns: u128) -> Option<Volume> {
-        u64::try_from(ns.checked_mul(self.0.into())? >> Self::FRACTION).ok().map(Volume)
+        u64::try_from(ns.checked_mul(self.0.into())? >> Self::FRACTION)
+            .ok()
+            .map(Volume)
     }
 
     /// The first nanosecond by which `volume` has drained: `volume_at(t) >= volume` exactly from there on.

@@ -210,7 +210,9 @@ impl Decide for ExponentialAverage {
         }
         // The rate is now at the threshold at most, or would be had the cells not come a unit early.
         let early = (word + self.distance(n)).saturating_sub(self.as_word(drained));
-        Ok(self.raised(word, drained, f64::from(n)).min(self.as_word(drained) + early))
+        Ok(self
+            .raised(word, drained, f64::from(n))
+            .min(self.as_word(drained) + early))
     }
 
     fn count_denied(&self, word: u64, drained: Volume, n: u32) -> Option<u64> {

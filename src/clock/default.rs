@@ -1,7 +1,7 @@
 //! The default clock: the processor's counter where the kernel trusts it, anchored to `Instant::now()`.
 
-use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
 use super::Clock;
+use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
 use crate::units::{Nanos, TimeLine, since_origin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;

@@ -1,5 +1,5 @@
-use crate::outcome::NonConformance;
 use crate::error::InconsistentCapacity;
+use crate::outcome::NonConformance;
 use core::error::Error;
 use core::fmt;
 use std::io;

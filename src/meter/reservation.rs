@@ -81,7 +81,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         reservation.counted = counted;
         if taken_at > reservation.at {
             reservation.at = taken_at;
-            reservation.acts = self.store.read(at, |schedule, _| schedule.denial(taken_at).earliest_possible());
+            reservation.acts = self
+                .store
+                .read(at, |schedule, _| schedule.denial(taken_at).earliest_possible());
         }
         Ok(reservation)
     }

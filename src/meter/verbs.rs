@@ -377,7 +377,9 @@ impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
 
     fn level_when(&self, when: When) -> u64 {
         let at = self.position(when);
-        self.store.read(at, |schedule, word| schedule.algorithm.level(word, schedule.drained(at)))
+        self.store.read(at, |schedule, word| {
+            schedule.algorithm.level(word, schedule.drained(at))
+        })
     }
 }
 
@@ -396,7 +398,8 @@ impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
 
     fn rate_when(&self, when: When) -> f64 {
         let at = self.position(when);
-        self.store.read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
+        self.store
+            .read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
     }
 }
 
@@ -405,11 +408,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Runs `act` at a time, by the rule of [`act_now`] if that is now.
     // Always inlined: the caller knows whether the time is now.
     #[inline(always)]
-    pub(super) fn act<T>(
-        &self,
-        when: When,
-        act: impl Fn(Nanos) -> Result<T, NotStored>,
-    ) -> Result<T, NotStored> {
+    pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
         match when {
             When::At(at) => act(self.store.time_line().position(at)),
             // A denial that counts must not be tried twice.
@@ -417,7 +416,9 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             When::Now => {
                 let now = self.clock.position(self.store.time_line());
                 let is_over_soon = |denied: &NotStored| {
-                    denied.until().is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)))
+                    denied
+                        .until()
+                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)))
                 };
                 act_now(now, || self.exact_position(When::Now), act, is_over_soon)
             }
@@ -435,7 +436,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[inline(always)]
     fn check_when(&self, when: When) -> Result<(), NonConformance> {
         let decided = self.act(when, |at| {
-            self.store.update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
+            self.store
+                .update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
         });
         match decided {
             Ok(None) => Ok(()),
@@ -450,7 +452,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let decided = self.act(when, |at| {
-            self.store.update(at, |schedule, word, drained| schedule.decide(word, drained, n))
+            self.store
+                .update(at, |schedule, word, drained| schedule.decide(word, drained, n))
         });
         match decided {
             Ok(None) => Ok(()),
@@ -461,7 +464,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     fn peek_when(&self, when: When) -> Result<(), NonConformance> {
         let looked = self.act(when, |at| {
-            self.store.look(at, |schedule, word, drained| schedule.look(word, drained, 1))
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, 1))
         });
         looked.or_else(|not_stored| self.single(not_stored))
     }
@@ -471,7 +475,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let looked = self.act(when, |at| {
-            self.store.look(at, |schedule, word, drained| schedule.look(word, drained, n))
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, n))
         });
         looked.or_else(|not_stored| self.batch(n, not_stored))
     }
@@ -618,9 +623,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     fn single(&self, not_stored: NotStored) -> Result<(), NonConformance> {
         match not_stored {
             NotStored::Denied(until) => Err(self.denial(until)),
-            NotStored::NoSlot(until) => {
-                Err(NonConformance::table_full(self.store.time_line().beginning(), until))
-            }
+            NotStored::NoSlot(until) => Err(NonConformance::table_full(self.store.time_line().beginning(), until)),
             NotStored::Unchanged | NotStored::Forgotten => Ok(()),
             // Not for one cell, which fits every burst.
             NotStored::Never => Err(self.denial(Until::NEVER)),

@@ -16,9 +16,9 @@ pub use atomic::Atomic;
 pub use local::Local;
 pub use swappable::Swappable;
 
-pub(crate) use atomic::{PAUSES, SharedWord, Word, pause};
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
+pub(crate) use atomic::{PAUSES, SharedWord, Word, pause};
 
 use crate::algorithms::Algorithm;
 use crate::outcome::Status;
