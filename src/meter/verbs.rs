@@ -6,9 +6,9 @@ use super::Meter;
 use crate::algorithms::{Algorithm, ContinuousState, ExponentialAverage};
 use crate::clock::Clock;
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
-use crate::schedule::NotStored;
+use crate::schedule::{NotAtOnce, NotStored};
 use crate::snapshot::{RestoreError, Snapshot};
-use crate::store::Store;
+use crate::store::{Store, pause};
 use crate::units::{Nanos, Volume};
 use crate::when::{When, act_now};
 use core::cell::Cell;
@@ -44,7 +44,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.check_when(When::Now)
+        match self.store.decide_at_once(1, &self.clock) {
+            Ok(decided) => decided.map_err(|until| self.denial(until)),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_when(When::Now)),
+        }
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the laws. Takes
@@ -82,7 +85,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_n_when(n, When::Now)
+        if n == 0 {
+            return Ok(());
+        }
+        match self.store.decide_at_once(n, &self.clock) {
+            Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_n_when(n, When::Now)),
+        }
     }
 
     /// Answers what [`check`](Self::check) would, and changes nothing.
@@ -462,6 +471,21 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         }
     }
 
+    /// Decides by `act` after a decision was not made at once.
+    #[inline(always)]
+    fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+        if C::HAS_ANCHORS {
+            out_of_line(|| {
+                if matches!(not_at_once, NotAtOnce::LostRace) {
+                    pause();
+                }
+                act()
+            })
+        } else {
+            act()
+        }
+    }
+
     fn peek_when(&self, when: When) -> Result<(), NonConformance> {
         let looked = self.act(when, |at| {
             self.store
@@ -640,4 +664,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial)),
         }
     }
+}
+
+// So that the common case inlines.
+#[cold]
+#[inline(never)]
+fn out_of_line<T>(act: impl FnOnce() -> T) -> T {
+    act()
 }
