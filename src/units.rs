@@ -40,6 +40,9 @@ impl Nanos {
     /// The end of the line; whatever is later counts as this.
     pub(crate) const END: Self = Self((1 << Self::BITS) - 1);
 
+    /// The whole seconds of the line: a time of fewer seconds is on it.
+    const WHOLE_SECS: u64 = Self::END.0 / NANOS_PER_SEC;
+
     /// The time `ns` after the beginning, or the end of the line.
     pub(crate) const fn clamped(ns: u64) -> Self {
         if ns < Self::END.0 { Self(ns) } else { Self::END }
@@ -91,10 +94,16 @@ impl TimeLine {
         self.beginning
     }
 
-    /// Where `at` lies; the beginning for what is earlier, the end for what is later.
+    /// Returns the position of `at`: the beginning if it is earlier, the end if it is later.
     #[inline]
     pub(crate) fn position(self, at: Instant) -> Nanos {
-        Nanos::clamped(self.nanos_until(at))
+        match at.checked_duration_since(self.beginning) {
+            Some(after) if after.as_secs() < Nanos::WHOLE_SECS => {
+                Nanos(after.as_secs() * NANOS_PER_SEC + u64::from(after.subsec_nanos()))
+            }
+            Some(after) => Nanos::clamped(nanos(after)),
+            None => Nanos::BEGINNING,
+        }
     }
 
     /// When the meter was made.
@@ -167,6 +176,9 @@ pub struct Volume(pub(crate) u64);
 pub struct Scale(u64);
 
 impl Scale {
+    /// One unit in 2^60 ns: slower than the scale of any limit.
+    pub(crate) const SLOWEST: Self = Self(1);
+
     /// One unit a nanosecond.
     pub(crate) const UNIT_PER_NANO: Self = Self(1 << Self::FRACTION);
 

@@ -450,7 +450,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         });
         match decided {
             Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(self.denial(until)),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => Err(self.denial(until)),
             Err(not_stored) => self.single(not_stored),
         }
     }
@@ -466,7 +466,9 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         });
         match decided {
             Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => {
+                Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until)))
+            }
             Err(not_stored) => self.batch(n, not_stored),
         }
     }
@@ -643,7 +645,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on one cell whose step was not stored.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn single(&self, not_stored: NotStored) -> Result<(), NonConformance> {
         match not_stored {
             NotStored::Denied(until) => Err(self.denial(until)),
@@ -655,7 +658,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on `n` cells whose step was not stored.
-    #[inline]
     fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
         match not_stored {
             NotStored::Never => Err(NegativeMultiDecision::InsufficientCapacity(n)),
