@@ -1,0 +1,5 @@
+//! The Redis stores on servers that the tests start: skipped where there is no `redis-server`, a failure under `CI=true`.
+
+mod many;
+mod support;
+mod traces;
