@@ -1,4 +1,4 @@
-use crate::decision::NonConformance;
+use crate::outcome::NonConformance;
 use crate::error::InconsistentCapacity;
 use core::error::Error;
 use core::fmt;

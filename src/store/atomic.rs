@@ -1,23 +1,28 @@
-//! The word of a meter, and the loop that replaces it: the only atomics of this crate, but for the pair of words of `dual`.
+//! The atomic word of a meter, and the loop that replaces it. Apart from the pair of words of `dual` and the slots of `keyed`, this crate
+//! has no other atomics of a meter.
 //!
 //! # Orderings
 //!
-//! Every access is relaxed. All state of a meter is one word, so its whole history is the modification order of one atomic, which
-//! every thread agrees on whatever the ordering: a successful exchange is the decision's place in that history, and a denial's is
-//! its load. There is no second location whose order against this one could matter; a conforming decision orders nothing but the
-//! meter itself, and callers who publish data along with a decision need their own edge.
+//! Every access is relaxed. The state of a meter is one word, so its history is the modification order of one atomic, on which all threads
+//! agree whatever the ordering. The place of an admission in that history is its exchange, and the place of a denial is its load. There is
+//! no second location whose order against the word could matter. A conforming decision orders nothing but the meter itself: callers that
+//! publish data along with a decision need their own edge.
 //!
-//! A word that is closed, because another takes its place, is the exception: who finds it closed goes on to the other, so closing
-//! and finding closed are fenced. That is off the path of decisions on an open word.
+//! The exception is a word that is closed because another one replaces it. A thread that finds the word closed goes on to the other word, so
+//! closing and finding closed are fenced. The fences are off the path of a decision on an open word.
 //!
 //! # Progress
 //!
-//! Lock-free: an exchange fails (other than spuriously) only because another thread's admission went through. A denial ends at
-//! its load and is wait-free once the load shows it.
+//! Lock-free: an exchange fails (other than spuriously) only if another thread's admission succeeded. A denial ends at its load, so it is
+//! wait-free once the load shows it.
 
 #[cfg(ratelimit_meter_spurious)]
 mod spurious;
 
+use super::{OwnedStore, Store};
+use crate::algorithms::Algorithm;
+use crate::schedule::{NotStored, Schedule, Step};
+use crate::units::{Nanos, TimeLine, Volume};
 use core::convert::Infallible;
 use core::hint::spin_loop;
 #[cfg(ratelimit_meter_loom)]
@@ -75,38 +80,80 @@ impl Word for AtomicU64 {
     }
 }
 
+/// The store of a [`Meter`](crate::Meter): a schedule, and one atomic word that clones share.
+#[derive(Debug, Clone)]
+pub struct Atomic<A> {
+    schedule: Schedule<A>,
+    word: SharedWord,
+}
+
+impl<A: Algorithm> Store<A> for Atomic<A> {
+    #[inline]
+    fn time_line(&self) -> &TimeLine {
+        &self.schedule.time_line
+    }
+
+    #[inline]
+    fn counts_denials(&self) -> bool {
+        self.schedule.algorithm.counts_denials()
+    }
+
+    #[inline]
+    fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T {
+        read(&self.schedule, self.word.load())
+    }
+
+    #[inline]
+    fn update<T>(
+        &self,
+        at: Nanos,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<T, NotStored> {
+        let drained = self.schedule.drained(at);
+        self.word.update(|word| step(&self.schedule, word, drained))
+    }
+}
+
+impl<A: Algorithm> OwnedStore<A> for Atomic<A> {
+    fn new(schedule: Schedule<A>, word: u64) -> Self {
+        Self {
+            schedule,
+            word: SharedWord::new(word),
+        }
+    }
+
+    fn into_parts(self) -> (Schedule<A>, u64) {
+        (self.schedule, self.word.load())
+    }
+}
+
 /// A shared word; clones are handles of the same one.
 #[derive(Debug)]
-pub(crate) struct Cell<W = State>(Arc<Line<W>>);
+pub(crate) struct SharedWord<W = State>(Arc<PaddedWord<W>>);
 
-impl<W> Clone for Cell<W> {
+impl<W> Clone for SharedWord<W> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-/// A word with a line to itself, and with the neighbour that adjacent-line prefetchers fetch along, so that neither another meter's
-/// admissions nor a count of handles take it away.
+/// A word alone on its cache line and on the neighbour that adjacent-line prefetchers fetch along, so that neither another meter's admissions
+/// nor the count of handles take the line away.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Line<W = State>(W);
+pub(crate) struct PaddedWord<W = State>(W);
 
-/// What a word that was closed holds for good. No meter makes this word: the last one of every limit is smaller.
+/// The value of a closed word. The last word of every limit is smaller.
 const CLOSED: u64 = u64::MAX;
 
-/// The word was closed, and what took its place is there to be read.
+/// The word was closed, and its successor can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-impl<W: Word> Cell<W> {
+impl<W: Word> SharedWord<W> {
     /// A new word of its own.
     pub(crate) fn new(value: W::Value) -> Self {
-        Self(Arc::new(Line(Word::holding(value))))
-    }
-
-    /// Where the word is, which clones share.
-    pub(crate) fn address(&self) -> *const () {
-        Arc::as_ptr(&self.0).cast()
+        Self(Arc::new(PaddedWord(Word::holding(value))))
     }
 
     /// Reads the word once.
@@ -115,15 +162,15 @@ impl<W: Word> Cell<W> {
         Word::load(&self.0.0)
     }
 
-    /// Replaces the word by what `decide` makes of it, in one atomic step, or leaves it alone if `decide` denies; and returns what
-    /// else `decide` made.
+    /// Replaces the word by the one that `decide` returns, in one atomic step, and returns the rest of its result. If `decide` returns an
+    /// error, the word stays as it is.
     #[inline]
     pub(crate) fn update<T, D>(&self, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
         update(&self.0.0, decide)
     }
 }
 
-impl Line {
+impl PaddedWord {
     pub(crate) fn new(word: u64) -> Self {
         Self(Word::holding(word))
     }
@@ -134,7 +181,7 @@ impl Line {
         open(Word::load(&self.0))
     }
 
-    /// As [`Cell::update`], on a word that may have been closed.
+    /// Same as [`SharedWord::update`], on a word that may have been closed.
     #[inline]
     pub(crate) fn update<T, D>(&self, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<Result<T, D>, Closed> {
         let updated = update(&self.0, |word| {
@@ -148,22 +195,22 @@ impl Line {
         }
     }
 
-    /// Makes a word that is not closed hold `word`, whatever it held.
+    /// Stores `word` in a word that is not closed.
     pub(crate) fn set(&self, word: u64) {
         let set: Result<(), Infallible> = update(&self.0, |_| Ok((word, ())));
         set.unwrap_or_else(|never| match never {});
     }
 
-    /// Closes the word for good, after `hand_over` has made of it what takes its place; what it made of the last word stands.
+    /// Closes the word for good, after `hand_over` has made its successor of it. The result of the last call of `hand_over` stands.
     ///
-    /// Only one thread may close a word. Lock-free: it is tried again only if an admission went through meanwhile.
+    /// Only one thread may close a word. Lock-free: `hand_over` is called again only if an admission succeeded in between.
     pub(crate) fn close<T>(&self, hand_over: impl Fn(u64) -> T) -> T {
         let mut seen = Word::load(&self.0);
         loop {
             let handed_over = hand_over(seen);
-            // ORDERING: release; with the exchange below it makes all that `hand_over` wrote visible to who finds the word closed
-            // (the fence in `open`). Acquire is not needed: nothing is read through the word. Test: `tests/loom/adjustable.rs`, a
-            // check goes on where the quota was changed.
+            // ORDERING: release. Pairs with the fence in `open`, so that a thread which finds the word closed sees all that `hand_over`
+            // wrote. Acquire is not needed: nothing is read through the word. Weaker breaks the loom test
+            // `a_check_goes_on_where_the_quota_was_changed`.
             fence(Ordering::Release);
             match Word::compare_exchange_weak(&self.0, seen, CLOSED) {
                 Ok(()) => return handed_over,
@@ -173,14 +220,14 @@ impl Line {
     }
 }
 
-/// The word, unless it is closed.
+/// Returns the word, unless it is closed.
 #[inline]
 fn open(word: u64) -> Result<u64, Closed> {
     if word != CLOSED {
         return Ok(word);
     }
-    // ORDERING: acquire; the word was just loaded, and its value stored after the release fence in `close`, which this one meets:
-    // what took the word's place is visible from here on. A fence, so that the loads of open words stay relaxed. Test: as there.
+    // ORDERING: acquire. Pairs with the release fence in `PaddedWord::close`, after which the loaded value was stored, so that the successor
+    // is visible from here on. A fence, so that loads of open words stay relaxed. Weaker breaks the same test.
     fence(Ordering::Acquire);
     Err(Closed)
 }

@@ -1,9 +1,9 @@
-use super::Kind;
-use super::decide::{Algorithm, Decide, Due};
+//! The exponentially weighted moving average, in one word.
+
+use super::{Algorithm, Decide, Kind};
 use crate::error::InconsistentCapacity;
-use crate::nanos::Nanos;
 use crate::quota::Quota;
-use crate::scale::Scale;
+use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
 
 /// How many periods before the beginning of the time line words begin: a rate that old is 10^-14 of the limit.
@@ -15,7 +15,7 @@ const DEBT: u64 = 46;
 /// Errors of the floating point are a fraction of this much of a step (2^-48), and steps are lengthened by as much, to the strict side.
 const SLACK: f64 = 3.6e-15;
 
-/// Without a unit a cell that arrives exactly on its instant, after a `now` that was rounded down, would be refused.
+/// Without a unit a cell that arrives exactly on its instant, after a drained volume that was rounded down, would be denied.
 const TOLERANCE: u64 = 1;
 
 /// The least share of the threshold that a batch may leave over: it takes less than [`PAST`] periods to decay to.
@@ -49,7 +49,7 @@ pub struct ExponentialAverage {
 }
 
 impl ExponentialAverage {
-    /// The same, but refused cells count.
+    /// The same, but denied cells count.
     pub(crate) const fn strict(self) -> Self {
         Self {
             is_strict: true,
@@ -58,19 +58,19 @@ impl ExponentialAverage {
     }
 
     /// The rate in what the quota counts per period; the limit at saturation.
-    pub(crate) fn rate(&self, word: u64, now: u64) -> f64 {
+    pub(crate) fn rate(&self, word: u64, drained: Volume) -> f64 {
         // Long before the cells came, what would decay to them exceeds any number.
-        (f64::from(self.limit) * self.level(word, now)).min(f64::MAX)
+        (f64::from(self.limit) * self.level(word, drained)).min(f64::MAX)
     }
 
     /// The rate as a share of the threshold.
-    fn level(&self, word: u64, now: u64) -> f64 {
-        (-self.age(word, now)).exp()
+    fn level(&self, word: u64, drained: Volume) -> f64 {
+        (-self.age(word, drained)).exp()
     }
 
     /// How long ago the rate was at the threshold, in periods; negative if it is to be.
-    fn age(&self, word: u64, now: u64) -> f64 {
-        let at = self.as_word(now);
+    fn age(&self, word: u64, drained: Volume) -> f64 {
+        let at = self.as_word(drained);
         if at >= word {
             to_f64(at - word) / to_f64(self.period)
         } else {
@@ -79,29 +79,29 @@ impl ExponentialAverage {
     }
 
     /// A volume as words count it.
-    const fn as_word(&self, volume: u64) -> u64 {
+    const fn as_word(&self, Volume(volume): Volume) -> u64 {
         volume + PAST * self.period
     }
 
     /// The word after so many cells, at least one unit larger, at most the last.
-    fn raised(&self, word: u64, now: u64, cells: f64) -> u64 {
-        let (age, added, period) = (self.age(word, now), cells * self.share, to_f64(self.period));
+    fn raised(&self, word: u64, drained: Volume, cells: f64) -> u64 {
+        let (age, added, period) = (self.age(word, drained), cells * self.share, to_f64(self.period));
         let raised = if age < 20.0 {
             let step = period * (added * age.exp()).ln_1p();
             word.saturating_add(rounded_up(step).max(1))
         } else {
             // What is left of the old rate is less than the error of the sum.
             let step = period * (added + (-age).exp()).ln();
-            offset_up(self.as_word(now), step)
+            offset_up(self.as_word(drained), step)
         };
         raised.min(self.last_word())
     }
 
     /// The word with so many cells less, or that of a meter at rest.
-    fn lowered(&self, word: u64, now: u64, cells: f64) -> u64 {
-        let left = self.level(word, now) - cells * self.share;
+    fn lowered(&self, word: u64, drained: Volume, cells: f64) -> u64 {
+        let left = self.level(word, drained) - cells * self.share;
         if left > 0.0 {
-            offset_up(self.as_word(now), to_f64(self.period) * left.ln()).min(word)
+            offset_up(self.as_word(drained), to_f64(self.period) * left.ln()).min(word)
         } else {
             0
         }
@@ -183,7 +183,7 @@ impl Decide for ExponentialAverage {
 
     /// Of a rate at its limit.
     fn parameters(&self) -> (u64, u64) {
-        (self.scale.nanos_at(self.interval), 0)
+        (self.scale.nanos_at(Volume(self.interval)), 0)
     }
 
     fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
@@ -203,88 +203,88 @@ impl Decide for ExponentialAverage {
         self.max_batch
     }
 
-    fn decide(&self, word: u64, now: u64, n: u32) -> Result<u64, Due> {
+    fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<u64, Volume> {
         let due = self.due(word, n);
-        if now < due.0 {
+        if drained < due {
             return Err(due);
         }
         // The rate is now at the threshold at most, or would be had the cells not come a unit early.
-        let early = (word + self.distance(n)).saturating_sub(self.as_word(now));
-        Ok(self.raised(word, now, f64::from(n)).min(self.as_word(now) + early))
+        let early = (word + self.distance(n)).saturating_sub(self.as_word(drained));
+        Ok(self.raised(word, drained, f64::from(n)).min(self.as_word(drained) + early))
     }
 
-    fn refuse(&self, word: u64, now: u64, n: u32) -> Option<u64> {
-        self.is_strict.then(|| self.raised(word, now, f64::from(n)))
+    fn count_denied(&self, word: u64, drained: Volume, n: u32) -> Option<u64> {
+        self.is_strict.then(|| self.raised(word, drained, f64::from(n)))
     }
 
-    fn counts_refusals(&self) -> bool {
+    fn counts_denials(&self) -> bool {
         self.is_strict
     }
 
-    fn due(&self, word: u64, n: u32) -> Due {
+    fn due(&self, word: u64, n: u32) -> Volume {
         let due = word.saturating_add(self.distance(n));
-        Due(due.saturating_sub(PAST * self.period + TOLERANCE))
+        Volume(due.saturating_sub(PAST * self.period + TOLERANCE))
     }
 
     /// From when on a full batch conforms.
-    fn rested(&self, word: u64) -> Due {
+    fn idle(&self, word: u64) -> Volume {
         self.due(word, self.max_batch)
     }
 
-    fn room(&self, word: u64, now: u64) -> u32 {
-        let estimate = (1.0 - self.level(word, now)) / self.share;
+    fn room(&self, word: u64, drained: Volume) -> u32 {
+        let estimate = (1.0 - self.level(word, drained)) / self.share;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "saturates, and is not relied on"
         )]
         let estimate = (estimate as u32).min(self.max_batch);
-        let conform = |n: &u32| self.due(word, *n).0 <= now;
+        let conform = |n: &u32| self.due(word, *n) <= drained;
         let least = (0..=estimate).rev().find(|n| *n == 0 || conform(n)).unwrap_or(0);
         let more = (least..self.max_batch).map(|n| n + 1).take_while(conform).last();
         more.unwrap_or(least)
     }
 
-    fn charge(&self, word: u64, now: u64, n: u64) -> (u64, u64) {
+    fn charge(&self, word: u64, drained: Volume, n: u64) -> (u64, u64) {
         if n == 0 {
             return (word, 0);
         }
-        let raised = self.raised(word, now, to_f64(n));
+        let raised = self.raised(word, drained, to_f64(n));
         if raised < self.last_word() {
             return (raised, 0);
         }
-        let most = (-self.age(self.last_word(), now)).exp();
+        let most = (-self.age(self.last_word(), drained)).exp();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "saturates at none and at all"
         )]
-        let recorded = (((most - self.level(word, now)) / self.share) as u64).min(n);
+        let recorded = (((most - self.level(word, drained)) / self.share) as u64).min(n);
         (raised, n - recorded)
     }
 
-    fn cancel(&self, word: u64, now: u64, n: u32, at: u64, _counted: u64) -> u64 {
+    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume, _counted: u64) -> u64 {
         // Before they count they are all there; and as of then, since what they amount to long before exceeds any number.
-        let then = now.max(at);
-        let undecayed = (-to_f64(then - at) / to_f64(self.period)).exp();
+        let then = drained.max(at);
+        let undecayed = (-to_f64(then.0 - at.0) / to_f64(self.period)).exp();
         self.lowered(word, then, f64::from(n) * undecayed)
     }
 
-    fn leaving(&self, n: u32, now: u64) -> u64 {
-        self.as_word(now) - self.distance(n)
+    fn leaving(&self, n: u32, drained: Volume) -> u64 {
+        self.as_word(drained) - self.distance(n)
     }
 
-    fn refund(&self, word: u64, now: u64, n: u64) -> u64 {
+    fn refund(&self, word: u64, drained: Volume, n: u64) -> u64 {
         if n == 0 {
             word
         } else {
-            self.lowered(word, now, to_f64(n))
+            self.lowered(word, drained, to_f64(n))
         }
     }
 
-    fn carry(&self, word: u64, now: u64, next: &Self, next_now: u64) -> (u64, u64) {
+    fn carry(&self, word: u64, drained: Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
         // (1 - e^-age) Q is available; a level of 1 - (1 - e^-age) Q / Q' leaves as much of Q'.
-        let (age, ratio) = (self.age(word, now), self.capacity() / next.capacity());
+        let (age, ratio) = (self.age(word, drained), self.capacity() / next.capacity());
         let above = (-age).exp_m1() * ratio;
         if above <= -1.0 {
             return (0, 0);
@@ -295,12 +295,12 @@ impl Decide for ExponentialAverage {
             // The one is nothing beside such a debt.
             ratio.ln() - age
         };
-        let word = offset_up(next.as_word(next_now), to_f64(next.period) * log);
+        let word = offset_up(next.as_word(next_drained), to_f64(next.period) * log);
         let last = next.last_word();
         if word <= last {
             return (word, 0);
         }
-        let unrecorded = (above + 1.0 - next.level(last, next_now)) * next.capacity();
+        let unrecorded = (above + 1.0 - next.level(last, next_drained)) * next.capacity();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -315,8 +315,8 @@ impl Decide for ExponentialAverage {
         (last, unrecorded)
     }
 
-    fn owing(&self, word: u64, now: u64, next: &Self, next_now: u64) -> u64 {
-        next.raised(0, next_now, self.level(word, now) / self.share)
+    fn owing(&self, word: u64, drained: Volume, next: &Self, next_drained: Volume) -> u64 {
+        next.raised(0, next_drained, self.level(word, drained) / self.share)
     }
 
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {

@@ -1,9 +1,10 @@
-use super::Kind;
-use super::decide::{Algorithm, Decide, Due};
+//! The leaky bucket, as the continuous-state algorithm.
+
+use super::{Algorithm, Decide, Kind};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
 use crate::quota::Quota;
-use crate::scale::Scale;
+use crate::units::{Scale, Volume};
 use core::fmt;
 
 /// The continuous-state leaky bucket algorithm, by which ITU-T I.371 defines the GCRA a second time.
@@ -17,8 +18,8 @@ pub struct ContinuousState {
 }
 
 impl ContinuousState {
-    /// What is in the bucket once so much has `drained`, counted as the quota counts, rounded up.
-    pub(crate) fn level(&self, mark: u64, drained: u64) -> u64 {
+    /// Returns the level of the bucket in the quota's cells, rounded up.
+    pub(crate) fn level(&self, mark: u64, Volume(drained): Volume) -> u64 {
         self.limit.count(mark.saturating_sub(drained))
     }
 }
@@ -38,12 +39,12 @@ impl Decide for ContinuousState {
     }
 
     fn parameters(&self) -> (u64, u64) {
-        (self.limit.emission_interval_ns(), self.limit.tau_ns())
+        (self.limit.emission_interval_ns, self.limit.tau_ns)
     }
 
     #[inline]
     fn scale(&self) -> Scale {
-        self.limit.scale()
+        self.limit.scale
     }
 
     fn last_word(&self) -> u64 {
@@ -52,64 +53,65 @@ impl Decide for ContinuousState {
 
     #[inline]
     fn max_batch(&self) -> u32 {
-        self.limit.max_batch()
+        self.limit.max_batch
     }
 
     #[inline]
-    fn decide(&self, mark: u64, drained: u64, n: u32) -> Result<u64, Due> {
-        let cost = self.limit.cost(n);
+    fn decide(&self, mark: u64, Volume(drained): Volume, n: u32) -> Result<u64, Volume> {
+        let cost = self.limit.cell * u64::from(n);
         let level = mark.saturating_sub(drained);
-        // Asked as `level <= capacity - cost`, since the level that a long past `now` reads may be near the largest word.
-        let most = self.limit.tolerance() - cost;
+        // Not `level + cost <= capacity`: at a time long past the level may be near the largest word, and the sum would overflow.
+        let most = self.limit.tolerance - cost;
         if level > most {
-            return Err(Due(mark - most));
+            return Err(Volume(mark - most));
         }
         Ok(drained + level + cost)
     }
 
-    fn due(&self, mark: u64, n: u32) -> Due {
-        let most = self.limit.tolerance() - self.limit.cost(n);
-        Due(mark.saturating_sub(most))
+    #[inline]
+    fn due(&self, mark: u64, n: u32) -> Volume {
+        let most = self.limit.tolerance - self.limit.cell * u64::from(n);
+        Volume(mark.saturating_sub(most))
     }
 
-    fn rested(&self, mark: u64) -> Due {
-        Due(mark)
+    fn idle(&self, mark: u64) -> Volume {
+        Volume(mark)
     }
 
-    fn room(&self, mark: u64, drained: u64) -> u32 {
+    fn room(&self, mark: u64, Volume(drained): Volume) -> u32 {
         let level = mark.saturating_sub(drained);
-        self.limit.cells_in(self.limit.tolerance().saturating_sub(level))
+        self.limit.cells_in(self.limit.tolerance.saturating_sub(level))
     }
 
-    fn charge(&self, mark: u64, drained: u64, n: u64) -> (u64, u64) {
+    fn charge(&self, mark: u64, Volume(drained): Volume, n: u64) -> (u64, u64) {
         let level = mark.saturating_sub(drained);
         let recorded = n.min(self.limit.cells_until_last_word(drained + level));
         (drained + level + self.limit.cost_of_any(recorded), n - recorded)
     }
 
-    fn refund(&self, mark: u64, drained: u64, n: u64) -> u64 {
+    fn refund(&self, mark: u64, Volume(drained): Volume, n: u64) -> u64 {
         let level = mark.saturating_sub(drained);
         // An empty bucket stays as it is.
         mark - level.min(self.limit.cost_of_any(n))
     }
 
-    fn cancel(&self, mark: u64, drained: u64, n: u32, _at: u64, counted: u64) -> u64 {
+    fn cancel(&self, mark: u64, Volume(drained): Volume, n: u32, _at: Volume, counted: u64) -> u64 {
         let level = mark.saturating_sub(drained);
-        let undrained = counted.saturating_sub(drained).min(self.limit.cost(n));
+        let undrained = counted.saturating_sub(drained).min(self.limit.cell * u64::from(n));
         mark - level.min(undrained)
     }
 
-    fn carry(&self, mark: u64, drained: u64, next: &Self, next_drained: u64) -> (u64, u64) {
+    fn carry(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
         self.limit
             .carry(mark.saturating_sub(drained), &next.limit, next_drained)
     }
 
-    fn owing(&self, mark: u64, drained: u64, next: &Self, next_drained: u64) -> u64 {
+    fn owing(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> u64 {
         self.limit
             .owing(mark.saturating_sub(drained), &next.limit, next_drained)
     }
 
-    fn leaving(&self, n: u32, drained: u64) -> u64 {
+    fn leaving(&self, n: u32, Volume(drained): Volume) -> u64 {
         drained + self.limit.level_leaving(n)
     }
 

@@ -1,31 +1,19 @@
-//! A meter whose limit changes while it is in use.
+//! A meter whose quota changes while it is in use.
 
-mod node;
-mod pointer;
-mod snapshot;
-mod verbs;
-
+use super::{GCRA, Meter, MeterKind};
 use crate::algorithms::Algorithm;
-use crate::cell::Closed;
 use crate::clock::Clock;
-use crate::decider::{Decider, MultiDecider};
-use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
-use crate::meter::{Meter, MeterKind};
-use crate::metered::{Metered, Refusal, State, When};
-use crate::nanos::{Nanos, TimeLine};
 use crate::quota::Quota;
-use crate::rule::{Rule, Stepped};
-use core::fmt;
-use node::{Latest, Node};
-use pointer::Arc;
+use crate::store::{OwnedStore, Swappable};
+use crate::when::When;
 use std::time::Instant;
 
 /// A meter whose quota can be set while it is in use, for all clones at once: `Adjustable<GCRA>`, `Adjustable<LeakyBucket>` or
 /// `Adjustable<Exponential>`.
 ///
-/// It has the verbs of the [`Meter`] that it is made of, but for reservations. Between two changes it obeys the laws of
-/// [`Decider`] that the meter does, but for law 10: its state is a pointer to the current limit and that limit's word.
+/// It has the methods of a [`Meter`], except reservations. Between two changes it obeys the laws of [`Decider`](crate::Decider) that the
+/// meter obeys, except law 10: its state is a pointer to the current quota's word, and that word.
 ///
 /// # What it costs
 ///
@@ -71,25 +59,10 @@ use std::time::Instant;
 /// assert_eq!(worker.quota().map(|quota| quota.to_string()).as_deref(), Some("600/h burst 50"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Adjustable<M: MeterKind> {
-    /// The limit that held when this handle was made.
-    node: Arc<Node<M::Algorithm>>,
-    latest: Arc<Latest<M::Algorithm>>,
-    clock: M::Clock,
-}
+pub type Adjustable<M = GCRA> =
+    Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Swappable<<M as MeterKind>::Algorithm>>;
 
-impl<A: Algorithm> Adjustable<Meter<A>> {
-    /// Returns a meter at rest for `quota`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Meter::from_quota`].
-    pub fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
-        Meter::from_quota(quota).map(Self::from)
-    }
-}
-
-impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
+impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     /// Sets the quota now, for all clones at once; returns how many cells of a debt could not be kept.
     ///
     /// That is 0, but for a debt that at the new rate would reach past the end of the meter's time line, as with
@@ -136,112 +109,21 @@ impl<A: Algorithm, C: Clock> Adjustable<Meter<A, C>> {
     }
 
     fn set_quota_when(&self, quota: Quota, when: When) -> Result<u64, InconsistentCapacity> {
-        self.latest.set(quota, || when.exact_position(self))
+        self.store
+            .set_quota(quota, || when.exact_position(&self.clock, self.time_line()))
     }
 
     /// Returns the quota that holds; `None` if it was made of T and tau, and none was set since.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        self.on_open(|node| node.word.load().map(|_| node.rule.quota))
-    }
-
-    /// Acts on the limit whose word is open.
-    #[inline]
-    fn on_open<T>(&self, act: impl Fn(&Node<A>) -> Result<T, Closed>) -> T {
-        act(&self.node).unwrap_or_else(|Closed| self.latest.on_open(act))
+        self.store.quota()
     }
 }
 
-/// Goes on from where the meter stands, with its limit, clock and time line. It shares nothing with the meter's clones.
-impl<A: Algorithm, C: Clock> From<Meter<A, C>> for Adjustable<Meter<A, C>> {
+/// Continues from the state of the meter, with its limit, clock and time line. It shares nothing with the meter's clones.
+impl<A: Algorithm, C: Clock> From<Meter<A, C>> for Meter<A, C, Swappable<A>> {
     fn from(meter: Meter<A, C>) -> Self {
-        let (rule, word, clock) = meter.into_parts();
-        let node = Arc::new(Node::new(rule, Nanos::BEGINNING, word));
-        let latest = Arc::new(Latest::new(node.clone()));
-        Self { node, latest, clock }
-    }
-}
-
-impl<M: MeterKind> Clone for Adjustable<M> {
-    fn clone(&self) -> Self {
-        Self {
-            node: self.latest.get(),
-            latest: self.latest.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-}
-
-impl<A: Algorithm, C: Clock> Metered for Adjustable<Meter<A, C>> {
-    type Algorithm = A;
-    type Clock = C;
-
-    #[inline]
-    fn clock(&self) -> &C {
-        &self.clock
-    }
-
-    #[inline]
-    fn time_line(&self) -> &TimeLine {
-        &self.node.rule.time_line
-    }
-
-    fn state(&self) -> State {
-        (Arc::as_ptr(&self.latest).cast(), 0)
-    }
-
-    #[inline]
-    fn counts_refusals(&self) -> bool {
-        self.node.rule.algorithm.counts_refusals()
-    }
-
-    #[inline]
-    fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
-        let (rule, word) = self.on_open(|node| node.word.load().map(|word| (node.rule, word)));
-        read(&rule, word)
-    }
-
-    #[inline]
-    fn step<T, R: Refusal>(
-        &self,
-        at: Nanos,
-        step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Result<T, R> {
-        self.on_open(|node| {
-            let now = node.rule.volume(at);
-            node.word.update(|word| step(&node.rule, word, now))
-        })
-    }
-}
-
-impl<A: Algorithm, C: Clock> Decider for Adjustable<Meter<A, C>> {
-    #[inline]
-    fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.check_at(at)
-    }
-
-    #[inline]
-    fn check(&self) -> Result<(), NonConformance> {
-        self.check()
-    }
-}
-
-impl<A: Algorithm, C: Clock> MultiDecider for Adjustable<Meter<A, C>> {
-    #[inline]
-    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_n_at(n, at)
-    }
-
-    #[inline]
-    fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_n(n)
-    }
-}
-
-/// Reads the word once; never locks.
-impl<A: Algorithm, C: Clock> fmt::Debug for Adjustable<Meter<A, C>> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rule, word) = self.on_open(|node| node.word.load().map(|word| (node.rule, word)));
-        rule.debug(word, &mut f.debug_struct("Adjustable"))
+        let (schedule, word) = meter.store.into_parts();
+        Self::holding(schedule, word, meter.clock)
     }
 }

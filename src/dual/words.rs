@@ -2,7 +2,7 @@
 //!
 //! # Orderings
 //!
-//! Those of [`crate::cell`], and for the same reason: both words are one location with one modification order, and a decision's place in
+//! Those of [`crate::store`], and for the same reason: both words are one location with one modification order, and a decision's place in
 //! it is one exchange, or one load, of both. Nobody ever sees one word of a decision without the other.
 //!
 //! A denial reads both words of one moment as well, since the instant it tells depends on both, and cannot have them from two loads of 64
@@ -17,8 +17,8 @@
 //! not found at run time, both are done under a lock of the process.
 
 #[cfg(ratelimit_meter_spurious)]
-use crate::cell::Spurious;
-use crate::cell::{Cell, Word};
+use crate::store::Spurious;
+use crate::store::{SharedWord, Word};
 #[cfg(ratelimit_meter_loom)]
 use loom::sync::Mutex;
 #[cfg(not(ratelimit_meter_loom))]
@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering;
 /// The words of the first and of the second limit.
 pub(super) type Words = [u64; 2];
 
-pub(super) type PairCell = Cell<State>;
+pub(super) type SharedWords = SharedWord<State>;
 
 #[cfg(ratelimit_meter_loom)]
 type State = Mutex<Words>;
