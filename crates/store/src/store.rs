@@ -53,6 +53,21 @@ pub struct Reply {
     pub states: Vec<State>,
 }
 
+impl Reply {
+    /// The reply, if it has a state for each ask.
+    pub(crate) fn for_asks(self, asks: &[Ask<'_>]) -> Result<Self, StoreError> {
+        if self.states.len() == asks.len() {
+            Ok(self)
+        } else {
+            Err(StoreError::Protocol(format!(
+                "{} states for {} keys",
+                self.states.len(),
+                asks.len()
+            )))
+        }
+    }
+}
+
 /// A store of states, called from async code.
 ///
 /// `decide` is one atomic step on all keys, by the clock of the store, or by the caller's time where `at` is given. Several asks are
