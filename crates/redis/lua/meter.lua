@@ -38,7 +38,11 @@ for i = 1, keys do
   local t, units, ahead = now, 0, 0
   if interval > 0 then t = now - now % interval end
   tick[i] = t
-  local value = call('GET', KEYS[i])
+  local value = redis.pcall('GET', KEYS[i])
+  if type(value) == 'table' then
+    if not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
+    return redis.error_reply('WRONGSTATE no string: ' .. KEYS[i])
+  end
   if value then
     local written, owed, by = match(value, '^(%d+) (%S+) (.+)$')
     written, owed = tonumber(written), tonumber(owed)
