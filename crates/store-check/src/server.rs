@@ -180,15 +180,20 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port on 127.0.0.1 that was free just now.
+/// Returns a port on 127.0.0.1 that was free just now, and below 55,536: a cluster talks on one 10,000 higher.
 ///
 /// # Panics
 ///
 /// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        if port < 55_536 {
+            return port;
+        }
+    }
 }
 
 /// Asks until a condition holds, and returns whether it came true in 30 seconds.
