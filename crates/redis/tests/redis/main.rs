@@ -3,5 +3,6 @@
 mod cluster;
 mod faults;
 mod many;
+mod regressions;
 mod support;
 mod traces;
