@@ -4,7 +4,7 @@
 -- ARGV  verb, at, extra, and for each key: limit, drain, cell, burst, tick, n
 --   verb   check | peek | upto | lease | charge | refund | cancel | reset
 --   at     '' for this server's clock, else the caller's time in microseconds since 1970
---   extra  lease: the largest block; cancel: the time of the key in the reply that counted the cells; else ''
+--   extra  lease: the largest block; cancel: the clock of the reply that counted the cells; else ''
 --   limit  'b<drain> <one>', a bucket: `drain` units drain in a microsecond, and `one` of them is one cell of the quota. A checked
 --          cell is `cell` units, the burst `burst` units; the level drains in ticks of `tick` microseconds since 1970, unless that is 0
 --   limit  'e<period> <share>' or 'E<period> <share>', an average, leaky or strict: `drain` is its period in microseconds, `cell` the

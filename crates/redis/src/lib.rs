@@ -4,6 +4,8 @@
 mod blocking;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(all(test, feature = "blocking"))]
+mod mutations;
 #[cfg(feature = "tokio")]
 mod store;
 #[cfg(any(feature = "tokio", feature = "blocking"))]

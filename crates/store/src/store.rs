@@ -24,7 +24,7 @@ pub enum Verb {
     Refund,
     /// Gives back what is left for certain of `n` cells that were counted at `drawn`.
     Cancel {
-        /// The reply's time of the key when the cells were counted.
+        /// The clock of the reply that counted the cells.
         drawn: Micros,
     },
     /// Forgets what is owed.
