@@ -109,6 +109,7 @@ pub mod algorithms;
 mod budget;
 mod check_all;
 pub mod clock;
+mod counter;
 mod decider;
 pub mod docs;
 #[cfg(feature = "dual")]
@@ -143,7 +144,6 @@ pub use nonzero_ext::nonzero;
 pub use outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken};
 pub use quota::{DualQuota, ParseQuotaError, Quota};
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
-
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -93,7 +93,12 @@ impl Snapshot {
     }
 
     /// The word that says the same on another time line once the wall clock says `wall`, less what has drained meanwhile.
-    pub(crate) fn word(&self, schedule: &Schedule<impl Algorithm>, drained: Volume, wall: SystemTime) -> Result<u64, RestoreError> {
+    pub(crate) fn word(
+        &self,
+        schedule: &Schedule<impl Algorithm>,
+        drained: Volume,
+        wall: SystemTime,
+    ) -> Result<u64, RestoreError> {
         if self.version != Self::VERSION {
             return Err(RestoreError::UnknownVersion(self.version));
         }
@@ -125,7 +130,8 @@ pub(crate) fn still_owed(schedule: &Schedule<impl Algorithm>, owed: i128, elapse
 
 pub(crate) fn limit_of(schedule: &Schedule<impl Algorithm>) -> SnapshotLimit {
     let (t_ns, tau_ns) = schedule.algorithm.parameters();
-    schedule.quota
+    schedule
+        .quota
         .map_or(SnapshotLimit::Interval { t_ns, tau_ns }, SnapshotLimit::Quota)
 }
 

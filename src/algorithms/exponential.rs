@@ -210,7 +210,9 @@ impl Decide for ExponentialAverage {
         }
         // The rate is now at the threshold at most, or would be had the cells not come a unit early.
         let early = (word + self.distance(n)).saturating_sub(self.as_word(drained));
-        Ok(self.raised(word, drained, f64::from(n)).min(self.as_word(drained) + early))
+        Ok(self
+            .raised(word, drained, f64::from(n))
+            .min(self.as_word(drained) + early))
     }
 
     fn count_denied(&self, word: u64, drained: Volume, n: u32) -> Option<u64> {
@@ -263,7 +265,7 @@ impl Decide for ExponentialAverage {
         (raised, n - recorded)
     }
 
-    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume, _counted: u64) -> u64 {
+    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64 {
         // Before they count they are all there; and as of then, since what they amount to long before exceeds any number.
         let then = drained.max(at);
         let undecayed = (-to_f64(then.0 - at.0) / to_f64(self.period)).exp();

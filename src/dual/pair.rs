@@ -62,7 +62,10 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     /// By which limit so many cells can never conform.
     #[inline]
     pub(super) fn lacks_capacity(&self, [first, second]: Cells) -> Option<RefusedBy> {
-        RefusedBy::of(first > self.first.algorithm.max_batch(), second > self.second.algorithm.max_batch())
+        RefusedBy::of(
+            first > self.first.algorithm.max_batch(),
+            second > self.second.algorithm.max_batch(),
+        )
     }
 
     #[inline]
@@ -176,7 +179,9 @@ fn refuse(algorithm: &impl Decide, word: u64, drained: Volume, n: u32, conformin
     if n == 0 || !algorithm.counts_denials() {
         return word;
     }
-    conforming.or_else(|| algorithm.count_denied(word, drained, n)).unwrap_or(word)
+    conforming
+        .or_else(|| algorithm.count_denied(word, drained, n))
+        .unwrap_or(word)
 }
 
 #[inline]

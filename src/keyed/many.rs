@@ -3,8 +3,8 @@
 use super::KeyedMeter;
 use super::entry::Entry;
 use super::table::Table;
-use crate::outcome::NonConformance;
 use crate::meter::{Meter, MeterKind};
+use crate::outcome::NonConformance;
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 use core::iter;

@@ -24,7 +24,8 @@ use std::io::{self, Read, Write};
 use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
-const VERSION: u32 = 1;
+/// Version 1 hashed keys by another function of the seed.
+pub(super) const VERSION: u32 = 2;
 
 /// More than the text of any limit takes.
 const LONGEST_LIMIT: usize = 256;

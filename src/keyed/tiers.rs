@@ -88,13 +88,19 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.check_tier_when(tier, key, Some(at))
     }
 
-    fn check_tier_when<Q: Hash + ?Sized>(&self, tier: u8, key: &Q, at: Option<Instant>) -> Result<(), NegativeTierDecision>
+    fn check_tier_when<Q: Hash + ?Sized>(
+        &self,
+        tier: u8,
+        key: &Q,
+        at: Option<Instant>,
+    ) -> Result<(), NegativeTierDecision>
     where
         K: Borrow<Q>,
     {
         self.having_tier(tier).map_err(NegativeTierDecision::NoSuchTier)?;
         let key = Table::key(self.hashes.hash_one(key));
         let key = Meter::on(Entry::new(&self.shared, key, Some(tier)), &self.clock);
-        at.map_or_else(|| key.check(), |at| key.check_at(at)).map_err(NegativeTierDecision::NonConforming)
+        at.map_or_else(|| key.check(), |at| key.check_at(at))
+            .map_err(NegativeTierDecision::NonConforming)
     }
 }

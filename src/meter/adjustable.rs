@@ -5,7 +5,7 @@ use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
-use crate::store::{OwnedStore, Swappable};
+use crate::store::Swappable;
 use crate::when::When;
 use std::time::Instant;
 
@@ -117,13 +117,5 @@ impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
         self.store.quota()
-    }
-}
-
-/// Continues from the state of the meter, with its limit, clock and time line. It shares nothing with the meter's clones.
-impl<A: Algorithm, C: Clock> From<Meter<A, C>> for Meter<A, C, Swappable<A>> {
-    fn from(meter: Meter<A, C>) -> Self {
-        let (schedule, word) = meter.store.into_parts();
-        Self::holding(schedule, word, meter.clock)
     }
 }

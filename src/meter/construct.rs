@@ -85,11 +85,13 @@ impl GCRA {
         let schedule = Schedule::made_at(clock.now(), VirtualScheduling::new(limit), None);
         let word = match tat.into() {
             None => 0,
-            Some(tat) => Some(schedule.time_line.nanos_until(tat))
-                .filter(|&ns| ns <= Nanos::END.get() + t_ns + tau_ns)
-                .and_then(|ns| limit.scale.volume_of(ns.into()))
-                .ok_or(InconsistentCapacity::TatTooLate)?
-                .0,
+            Some(tat) => {
+                Some(schedule.time_line.nanos_until(tat))
+                    .filter(|&ns| ns <= Nanos::END.get() + t_ns + tau_ns)
+                    .and_then(|ns| limit.scale.volume_of(ns.into()))
+                    .ok_or(InconsistentCapacity::TatTooLate)?
+                    .0
+            }
         };
         Ok(Self::holding(schedule, word, clock))
     }

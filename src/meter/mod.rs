@@ -16,7 +16,7 @@ use crate::error::InconsistentCapacity;
 use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
-use crate::store::{Atomic, Local, OwnedStore, Store};
+use crate::store::{Atomic, Local, OwnedStore, Store, Swappable};
 use crate::units::{Nanos, TimeLine};
 use core::fmt;
 use core::marker::PhantomData;
@@ -185,6 +185,40 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
     }
 }
 
+impl<A: Algorithm, C: Clock> Meter<A, C> {
+    /// Returns a meter of one thread that continues from the state of this one, with its limit, clock and time line. It shares nothing with
+    /// the clones of this meter.
+    ///
+    /// ```
+    /// use ratelimit_meter::GCRA;
+    ///
+    /// let connection = GCRA::for_capacity(5)?.try_build()?.into_local();
+    /// assert!(connection.check_n(5).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_local(self) -> Meter<A, C, Local<A>> {
+        let (schedule, word, clock) = self.into_parts();
+        Meter::holding(schedule, word, clock)
+    }
+
+    /// Returns a meter with a quota that can be changed, which continues from the state of this one, with its limit, clock and time line. It
+    /// shares nothing with the clones of this meter.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Quota, GCRA};
+    ///
+    /// let limit = GCRA::for_capacity(5)?.try_build()?.into_adjustable();
+    /// limit.set_quota("10/s".parse::<Quota>()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_adjustable(self) -> Meter<A, C, Swappable<A>> {
+        let (schedule, word, clock) = self.into_parts();
+        Meter::holding(schedule, word, clock)
+    }
+}
+
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Makes a meter on a store that exists.
     #[inline]
@@ -202,7 +236,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             .read(Nanos::BEGINNING, |schedule, _| schedule.algorithm.max_batch())
     }
 
-    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a key's store has methods of its own"))]
+    #[cfg_attr(
+        not(feature = "keyed"),
+        expect(dead_code, reason = "only a key's store has methods of its own")
+    )]
     pub(crate) const fn store(&self) -> &S {
         &self.store
     }
@@ -213,14 +250,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     pub(crate) fn time_line(&self) -> &TimeLine {
         self.store.time_line()
-    }
-}
-
-/// Continues from the state of the meter, with its limit, clock and time line. It shares nothing with the meter's clones.
-impl<A: Algorithm, C: Clock> From<Meter<A, C>> for Meter<A, C, Local<A>> {
-    fn from(meter: Meter<A, C>) -> Self {
-        let (schedule, word) = meter.store.into_parts();
-        Self::holding(schedule, word, meter.clock)
     }
 }
 

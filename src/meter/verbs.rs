@@ -6,9 +6,9 @@ use super::Meter;
 use crate::algorithms::{Algorithm, ContinuousState, ExponentialAverage};
 use crate::clock::Clock;
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
-use crate::schedule::NotStored;
+use crate::schedule::{NotAtOnce, NotStored};
 use crate::snapshot::{RestoreError, Snapshot};
-use crate::store::Store;
+use crate::store::{Store, pause};
 use crate::units::{Nanos, Volume};
 use crate::when::{When, act_now};
 use core::cell::Cell;
@@ -44,7 +44,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.check_when(When::Now)
+        match self.store.decide_at_once(1, &self.clock) {
+            Ok(decided) => decided.map_err(|until| self.denial(until)),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_when(When::Now)),
+        }
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the laws. Takes
@@ -82,7 +85,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_n_when(n, When::Now)
+        if n == 0 {
+            return Ok(());
+        }
+        match self.store.decide_at_once(n, &self.clock) {
+            Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_n_when(n, When::Now)),
+        }
     }
 
     /// Answers what [`check`](Self::check) would, and changes nothing.
@@ -377,7 +386,9 @@ impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
 
     fn level_when(&self, when: When) -> u64 {
         let at = self.position(when);
-        self.store.read(at, |schedule, word| schedule.algorithm.level(word, schedule.drained(at)))
+        self.store.read(at, |schedule, word| {
+            schedule.algorithm.level(word, schedule.drained(at))
+        })
     }
 }
 
@@ -396,7 +407,8 @@ impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
 
     fn rate_when(&self, when: When) -> f64 {
         let at = self.position(when);
-        self.store.read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
+        self.store
+            .read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
     }
 }
 
@@ -405,11 +417,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Runs `act` at a time, by the rule of [`act_now`] if that is now.
     // Always inlined: the caller knows whether the time is now.
     #[inline(always)]
-    pub(super) fn act<T>(
-        &self,
-        when: When,
-        act: impl Fn(Nanos) -> Result<T, NotStored>,
-    ) -> Result<T, NotStored> {
+    pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
         match when {
             When::At(at) => act(self.store.time_line().position(at)),
             // A denial that counts must not be tried twice.
@@ -417,7 +425,9 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             When::Now => {
                 let now = self.clock.position(self.store.time_line());
                 let is_over_soon = |denied: &NotStored| {
-                    denied.until().is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)))
+                    denied
+                        .until()
+                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)))
                 };
                 act_now(now, || self.exact_position(When::Now), act, is_over_soon)
             }
@@ -435,11 +445,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[inline(always)]
     fn check_when(&self, when: When) -> Result<(), NonConformance> {
         let decided = self.act(when, |at| {
-            self.store.update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
+            self.store
+                .update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
         });
         match decided {
             Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(self.denial(until)),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => Err(self.denial(until)),
             Err(not_stored) => self.single(not_stored),
         }
     }
@@ -450,18 +461,37 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let decided = self.act(when, |at| {
-            self.store.update(at, |schedule, word, drained| schedule.decide(word, drained, n))
+            self.store
+                .update(at, |schedule, word, drained| schedule.decide(word, drained, n))
         });
         match decided {
             Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => {
+                Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until)))
+            }
             Err(not_stored) => self.batch(n, not_stored),
+        }
+    }
+
+    /// Decides by `act` after a decision was not made at once.
+    #[inline(always)]
+    fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+        if C::HAS_ANCHORS {
+            out_of_line(|| {
+                if matches!(not_at_once, NotAtOnce::LostRace) {
+                    pause();
+                }
+                act()
+            })
+        } else {
+            act()
         }
     }
 
     fn peek_when(&self, when: When) -> Result<(), NonConformance> {
         let looked = self.act(when, |at| {
-            self.store.look(at, |schedule, word, drained| schedule.look(word, drained, 1))
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, 1))
         });
         looked.or_else(|not_stored| self.single(not_stored))
     }
@@ -471,7 +501,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let looked = self.act(when, |at| {
-            self.store.look(at, |schedule, word, drained| schedule.look(word, drained, n))
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, n))
         });
         looked.or_else(|not_stored| self.batch(n, not_stored))
     }
@@ -614,13 +645,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on one cell whose step was not stored.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn single(&self, not_stored: NotStored) -> Result<(), NonConformance> {
         match not_stored {
             NotStored::Denied(until) => Err(self.denial(until)),
-            NotStored::NoSlot(until) => {
-                Err(NonConformance::table_full(self.store.time_line().beginning(), until))
-            }
+            NotStored::NoSlot(until) => Err(NonConformance::table_full(self.store.time_line().beginning(), until)),
             NotStored::Unchanged | NotStored::Forgotten => Ok(()),
             // Not for one cell, which fits every burst.
             NotStored::Never => Err(self.denial(Until::NEVER)),
@@ -628,7 +658,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on `n` cells whose step was not stored.
-    #[inline]
     fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
         match not_stored {
             NotStored::Never => Err(NegativeMultiDecision::InsufficientCapacity(n)),
@@ -637,4 +666,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial)),
         }
     }
+}
+
+// So that the common case inlines.
+#[cold]
+#[inline(never)]
+fn out_of_line<T>(act: impl FnOnce() -> T) -> T {
+    act()
 }

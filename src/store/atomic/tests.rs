@@ -3,6 +3,7 @@
 use super::{Word, update};
 use crate::algorithms::{ContinuousState, Decide, VirtualScheduling};
 use crate::quota::Quota;
+use crate::units::Volume;
 use core::cell::Cell as Counter;
 use core::num::NonZeroU32;
 
@@ -46,7 +47,7 @@ impl Word for Counting {
 }
 
 fn check(word: &Counting, algorithm: &impl Decide, now: u64, n: u32) -> bool {
-    update(word, |w| algorithm.decide(w, now, n).map(|new| (new, ()))).is_ok()
+    update(word, |w| algorithm.decide(w, Volume(now), n).map(|new| (new, ()))).is_ok()
 }
 
 fn three_a_second<A: Decide>() -> A {
@@ -91,8 +92,8 @@ fn an_admission_is_one_load_and_one_exchange() {
 fn a_lost_race_is_decided_again_on_the_winners_word() {
     let algorithm: VirtualScheduling = three_a_second();
     let now = 5_000_000_000;
-    let two = algorithm.decide(0, now, 2).unwrap();
-    let full = algorithm.decide(0, now, 3).unwrap();
+    let two = algorithm.decide(0, Volume(now), 2).unwrap();
+    let full = algorithm.decide(0, Volume(now), 3).unwrap();
 
     let word = Counting::holding(0);
     word.interference.set(Some(two));
