@@ -1,6 +1,6 @@
 use super::snapshot::VERSION;
-use crate::decision::NonConformance;
 use crate::error::InconsistentCapacity;
+use crate::outcome::NonConformance;
 use core::error::Error;
 use core::fmt;
 use std::io;

@@ -1,6 +1,7 @@
 //! `fork`, and `check_n_within` of every kind of meter: what looking ahead shows is what happens.
 
 use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::DefaultClock;
 use ratelimit_meter::{Adjustable, Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ fn quota() -> Quota {
 
 /// Takes 500 batches from a fork at their first instants, and expects the meter to do the same.
 fn of_meter<A: Algorithm>(meter: &Meter<A>) {
-    let (fork, now) = (meter.fork(), Instant::now());
+    let (fork, now) = (meter.fork(DefaultClock), Instant::now());
     for n in (1..=5).cycle().take(500) {
         let shown = fork.reserve_at(n, DAY, now).expect("within a day").time_to_act();
         if shown > now {
@@ -34,20 +35,20 @@ fn fork_of_a_meter_shows_its_future_instants() {
 fn fork_shares_nothing() {
     let now = Instant::now();
     let meter = GCRA::from_quota(quota()).expect("a limit");
-    let (first, second) = (meter.fork(), meter.fork());
+    let (first, second) = (meter.fork(DefaultClock), meter.fork(DefaultClock));
     assert!(first.check_n_at(5, now).is_ok() && first.check_at(now).is_err());
     assert_eq!(meter.status_at(now).remaining(), 5);
     assert!(meter.check_n_at(4, now).is_ok());
     assert_eq!(
         (
             second.status_at(now).remaining(),
-            meter.fork().status_at(now).remaining()
+            meter.fork(DefaultClock).status_at(now).remaining()
         ),
         (5, 1)
     );
     let dual = Dual::<GCRA>::from_quota("5/s & 9/min".parse().expect("two quotas")).expect("a limit");
     assert!(dual.check_n_at(2, now).is_ok());
-    let fork = dual.fork();
+    let fork = dual.fork(DefaultClock);
     assert!(fork.check_n_at(3, now).is_ok() && fork.check_at(now).is_err());
     assert_eq!(dual.status_at(now).remaining(), 3);
 }
@@ -64,9 +65,12 @@ fn forks_of_keys_and_of_changed_quotas_have_their_state() {
     let second = now + Duration::from_secs(1);
     for n in [2, 1] {
         let conforms = alone.peek_n_at(n, second).is_ok();
-        assert_eq!(keys.fork("key").peek_n_at(n, second).is_ok(), conforms);
-        assert_eq!(adjustable.fork().peek_n_at(n, second).is_ok(), conforms);
-        assert_eq!(keys.check_n_within("key", n, now, second).is_ok(), conforms);
+        assert_eq!(
+            keys.key("key").fork(DefaultClock).peek_n_at(n, second).is_ok(),
+            conforms
+        );
+        assert_eq!(adjustable.fork(DefaultClock).peek_n_at(n, second).is_ok(), conforms);
+        assert_eq!(keys.key("key").check_n_within(n, now, second).is_ok(), conforms);
         assert_eq!(adjustable.check_n_within(n, now, second).is_ok(), conforms);
         assert_eq!(alone.check_n_within(n, now, second).is_ok(), conforms);
     }

@@ -1,14 +1,13 @@
 //! The limits that a wait queue serves from: the trait, and the meters of the core.
 
 use crate::error::{AcquireError, InsufficientCapacity};
-use crate::timers::{CAN_BE_PAUSED, now};
+use crate::timers::{CAN_BE_PAUSED, TokioClock, now};
 use core::any::TypeId;
 use core::hash::{BuildHasher, Hash};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, DefaultClock};
-use ratelimit_meter::{
-    Adjustable, Dual, Half, KeyedMeter, Meter, MeterKind, NegativeDualDecision, NegativeMultiDecision,
-};
+use ratelimit_meter::store::Store;
+use ratelimit_meter::{Dual, KeyedMeter, Meter, MeterKind, NegativeDualDecision, NegativeMultiDecision};
 use std::time::{Duration, Instant};
 
 /// A limit that can be waited for: a meter of the core, or the [`Bucket`](crate::Bucket) of a [`RateLimiter`](crate::RateLimiter).
@@ -148,7 +147,8 @@ pub(crate) fn never(from: Instant) -> Instant {
     years(200).or_else(|| years(20)).unwrap_or(from)
 }
 
-/// A meter of the core that can be waited for: a [`Meter`], an [`Adjustable`], a [`Dual`], or the meter of a key in a table.
+/// A meter of the core that can be waited for: a [`Meter`], an [`Adjustable`](ratelimit_meter::Adjustable), a
+/// [`Dual`], or the meter of a key in a table.
 ///
 /// Sealed in effect: its methods are not part of the public API.
 pub trait SharedMeter: Send + Sync + 'static {
@@ -209,56 +209,55 @@ impl From<NegativeDualDecision> for Denied {
     }
 }
 
-/// A meter of the core, whose verbs have the same names whatever keeps its word.
+/// Implements waiting for a meter that an expression reaches.
 macro_rules! impl_shared_meter {
-    (impl [$($generics:tt)*] $meter:ty, clock $clock:ty, fork $fork:ty, |$self:ident| ($($receiver:tt)*) ($($key:tt)*)) => {
-        impl<$($generics)*> SharedMeter for $meter {
-            type Fork = $fork;
+    (impl [$($generics:tt)*] $shared:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
+        impl<$($generics)*> SharedMeter for $shared {
+            type Fork = Meter<$algorithm, TokioClock>;
 
             #[inline]
             fn decide_now(&$self, n: u32) -> bool {
                 if has_cheap_clock::<$clock>() {
-                    $($receiver)*.check_n($($key)* n).is_ok()
+                    $meter.check_n(n).is_ok()
                 } else {
-                    $($receiver)*.check_n_at($($key)* n, now()).is_ok()
+                    $meter.check_n_at(n, now()).is_ok()
                 }
             }
 
             fn decide(&$self, n: u32, at: Instant) -> Result<(), Denied> {
-                Ok($($receiver)*.check_n_at($($key)* n, at)?)
+                Ok($meter.check_n_at(n, at)?)
             }
 
             fn decide_within(&$self, n: u32, from: Instant, by: Instant) -> Result<(), Denied> {
-                Ok($($receiver)*.check_n_within($($key)* n, from, by)?)
+                Ok($meter.check_n_within(n, from, by)?)
             }
 
             fn look(&$self, n: u32, at: Instant) -> Result<(), Denied> {
-                Ok($($receiver)*.peek_n_at($($key)* n, at)?)
+                Ok($meter.peek_n_at(n, at)?)
             }
 
             fn decide_up_to(&$self, n: u32, at: Instant) -> u32 {
-                $($receiver)*.check_up_to_at($($key)* n, at).cells()
+                $meter.check_up_to_at(n, at).cells()
             }
 
             fn return_cells(&$self, n: u64, at: Instant) {
-                $($receiver)*.refund_at($($key)* n, at);
+                $meter.refund_at(n, at);
             }
 
             fn make_idle(&$self) {
-                $($receiver)*.reset($($key)*);
+                $meter.reset();
             }
 
             fn split_off(&$self) -> Self::Fork {
-                $($receiver)*.fork($($key)*)
+                $meter.fork(TokioClock)
             }
         }
     };
 }
 
-impl_shared_meter!(impl [A: Algorithm + 'static, C: Clock + 'static] Meter<A, C>, clock C, fork Self, |self| (self) ());
 impl_shared_meter!(
-    impl [A: Algorithm + 'static, C: Clock + 'static] Adjustable<Meter<A, C>>,
-    clock C, fork Meter<A, C>, |self| (self) ()
+    impl [A: Algorithm + 'static, C: Clock + 'static, S: Store<A> + Send + Sync + 'static] Meter<A, C, S>,
+    meter (A, C), |self| self
 );
 impl_shared_meter!(
     impl [
@@ -266,7 +265,7 @@ impl_shared_meter!(
         M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
         H: BuildHasher + Send + Sync + 'static
     ] KeyOf<K, M, H>,
-    clock M::Clock, fork Meter<M::Algorithm, M::Clock>, |self| (self.table) (&self.key,)
+    meter (M::Algorithm, M::Clock), |self| self.table.key(&self.key)
 );
 
 /// A key and the table that has its meter.
@@ -279,11 +278,11 @@ pub struct KeyOf<K, M: MeterKind, H> {
 /// Both limits serve a waiter at one instant, in whole nanoseconds.
 impl<A, B, C> SharedMeter for Dual<A, B, C>
 where
-    A: Half + 'static,
-    B: Half + 'static,
+    A: MeterKind<Algorithm: 'static> + 'static,
+    B: MeterKind<Algorithm: 'static> + 'static,
     C: Clock + 'static,
 {
-    type Fork = Self;
+    type Fork = Dual<A, B, TokioClock>;
 
     fn decide_now(&self, n: u32) -> bool {
         if has_cheap_clock::<C>() {
@@ -306,7 +305,7 @@ where
     }
 
     fn look(&self, n: u32, at: Instant) -> Result<(), Denied> {
-        Ok(self.peek_n_at(n, at)?)
+        Ok(self.peek_each_at(n, n, at)?)
     }
 
     fn decide_up_to(&self, n: u32, at: Instant) -> u32 {
@@ -320,15 +319,15 @@ where
     }
 
     fn return_cells(&self, n: u64, at: Instant) {
-        self.refund_at(n, at);
+        self.refund_each_at(n, n, at);
     }
 
     fn make_idle(&self) {
         self.reset();
     }
 
-    fn split_off(&self) -> Self {
-        self.fork()
+    fn split_off(&self) -> Self::Fork {
+        self.fork(TokioClock)
     }
 }
 

@@ -11,7 +11,10 @@ fn quota(text: &str) -> Quota {
 
 /// A meter whose quota changes at tokio's time.
 fn adjustable(text: &str) -> Adjustable<GCRA<TokioClock>> {
-    GCRA::from_quota(quota(text)).unwrap().with_clock(TokioClock).into()
+    GCRA::from_quota(quota(text))
+        .unwrap()
+        .with_clock(TokioClock)
+        .into_adjustable()
 }
 
 const SECOND: Duration = Duration::from_secs(1);
