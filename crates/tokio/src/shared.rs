@@ -136,13 +136,14 @@ impl<S: Source> SharedQueue<S> {
             (Sleeper::Task(runtime), Some(serve_at)) => timers.rings_by(runtime, serve_at),
             (Sleeper::Thread(until), Some(serve_at)) => until.is_none_or(|until| until <= serve_at),
         };
-        if wakes || head.called {
+        if wakes {
             return;
         }
         match head.sleeper {
             Sleeper::Task(runtime) if serve_at.is_some() && timers.has(runtime) && try_current() == Some(runtime) => {
                 self.set_timer(locked, runtime);
             }
+            _ if head.called => {}
             Sleeper::Task(_) | Sleeper::Thread(_) => {
                 head.called = true;
                 let waker = head.waker.clone();

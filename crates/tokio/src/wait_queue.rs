@@ -6,7 +6,7 @@
 //!
 //! Waiters stand in a [`Slab`], linked in their order, so that any of them leaves in constant time.
 
-use crate::source::{Source, Times};
+use crate::source::{Source, Times, never};
 use crate::timers::Id;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -110,6 +110,10 @@ impl<S: Source> WaitQueue<S> {
             let from = due
                 .checked_sub(NANOSECOND)
                 .map_or(self.from, |before| before.max(self.from));
+            if floor.is_some_and(|floor| due < floor) {
+                // What is lost by a stall was planned.
+                self.plan = None;
+            }
             let times = Times { from, due, now, floor };
             match source.serve(&mut self.state, head.missing, times) {
                 Ok(part) => {
@@ -120,9 +124,16 @@ impl<S: Source> WaitQueue<S> {
                         self.head_since = now;
                     }
                 }
-                Err(due) => {
-                    let missing = head.missing;
-                    self.due = Some(due).filter(|due| *due > now || source.reaches(missing, *due));
+                Err(next) if next > now => self.due = Some(next),
+                Err(next) if !source.reaches(head.missing, next) => self.due = None,
+                // It is denied at an earlier instant than it is due, by a table whose slot becomes free only then, for instance.
+                Err(next) if from < now => {
+                    self.due = Some(next);
+                    self.from = if from < next { next } else { now };
+                }
+                Err(_) => {
+                    self.due = Some(now + NANOSECOND);
+                    break;
                 }
             }
         }
@@ -199,7 +210,9 @@ impl<S: Source> WaitQueue<S> {
             self.serve_at()
         } else {
             self.plan_all(source);
-            self.waiters.get(ticket)?.planned
+            // It is woken when it comes to the head and its cells never come.
+            let planned = self.waiters.get(ticket)?.planned;
+            planned.or_else(|| Some(never(self.from)))
         };
         self.waiters.get_mut(ticket)?.sleeper = Sleeper::Thread(until);
         until
