@@ -10,5 +10,7 @@ macro_rules! running {
     };
 }
 
+mod faults;
 mod laws;
+mod many;
 mod server;
