@@ -122,6 +122,8 @@ BEGIN
   capacity := coalesce(capacity, cells);
   IF least(cells, capacity, weight) < 1 OR greatest(cells, capacity, weight) > 4294967295 THEN
     RAISE EXCEPTION 'expected numbers from 1 to 4294967295 in %', quote_literal(quota) USING ERRCODE = '22023';
+  ELSIF period > 18446744073709551615 THEN
+    RAISE EXCEPTION 'expected a period of at most 200 years in %', quote_literal(quota) USING ERRCODE = '22023';
   ELSIF period < 1 THEN
     RAISE EXCEPTION 'a period of zero leaves the rate unlimited: %', quote_literal(quota) USING ERRCODE = '22023';
   ELSIF cells * 1000000000 > 4294967296 * period THEN

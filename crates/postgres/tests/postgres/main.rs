@@ -10,7 +10,10 @@ macro_rules! running {
     };
 }
 
+mod allow;
 mod faults;
 mod laws;
 mod many;
+mod rate_limit;
 mod server;
+mod size;
