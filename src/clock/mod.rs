@@ -4,7 +4,6 @@
 //! meter's: [`DefaultClock`] unless [`Meter::with_clock`](crate::Meter::with_clock) gave it another. [`ManualClock`] is for tests.
 
 mod anchor;
-mod counter;
 mod default;
 mod manual;
 mod system;
@@ -13,7 +12,7 @@ pub use default::{DefaultClock, Source, source};
 pub use manual::{ManualClock, OutOfRange};
 pub use system::SystemClock;
 
-use crate::nanos::{Nanos, TimeLine};
+use crate::units::{Nanos, TimeLine};
 use std::time::Instant;
 
 /// A source of `Instant`s.
@@ -54,10 +53,29 @@ pub trait Clock: Clone + Send + Sync {
         line.position(self.now())
     }
 
-    /// The time now, however dear.
+    /// Returns the exact time now, however expensive.
     #[doc(hidden)]
     #[inline]
     fn now_exactly(&self) -> Instant {
         self.now()
+    }
+}
+
+impl<C: Clock> Clock for &C {
+    const LAG_NS: u64 = C::LAG_NS;
+
+    #[inline]
+    fn now(&self) -> Instant {
+        C::now(self)
+    }
+
+    #[inline]
+    fn position(&self, line: &TimeLine) -> Nanos {
+        C::position(self, line)
+    }
+
+    #[inline]
+    fn now_exactly(&self) -> Instant {
+        C::now_exactly(self)
     }
 }
