@@ -152,7 +152,7 @@ async fn allow_tells_what_remains_and_the_exact_waits() {
     let client = connect(&config).await;
     let start = 1_000_000_000_250_000;
     const NEVER: Option<i64> = None;
-    let table: [(u64, &str, Allowed); 15] = [
+    let table: [(u64, &str, Allowed); 19] = [
         (0, "'a', '100/min burst 20', 0", (true, 20, Some(0), 0)),
         (0, "'a', '100/min burst 20', 21", (false, 20, NEVER, 0)),
         (0, "'a', '100/min burst 20', 9223372036854775807", (false, 20, NEVER, 0)),
@@ -173,6 +173,11 @@ async fn allow_tells_what_remains_and_the_exact_waits() {
             "'b', '400/min burst 10 weight 2'",
             (false, 0, Some(300_000), 1_500_000),
         ),
+        // Seven units drain in a microsecond: waits are rounded up to the next one.
+        (0, "'d', '7/3s', 7", (true, 0, Some(0), 3_000_000)),
+        (0, "'d', '7/3s'", (false, 0, Some(428_572), 3_000_000)),
+        (428_571, "'d', '7/3s'", (false, 0, Some(1), 2_571_429)),
+        (428_572, "'d', '7/3s'", (true, 0, Some(0), 3_000_000)),
         // Ticks count from 1970: the next whole second is 750 ms away.
         (0, "'c', '3/s burst 10 every 1s', 10", (true, 0, Some(0), 3_750_000)),
         (0, "'c', '3/s burst 10 every 1s'", (false, 0, Some(750_000), 3_750_000)),

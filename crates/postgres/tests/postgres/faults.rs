@@ -1,9 +1,10 @@
 //! What happens to a decision when something else goes wrong.
 
 use crate::laws::{average, bucket};
-use crate::server::{PgBouncer, Server, connect};
+use crate::server::{PgBouncer, Proxy, Server, connect};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, BlockingStore, Limit, Reply, Store, StoreError, Verb};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -76,6 +77,28 @@ async fn stopped_server_times_out_within_the_deadline() {
     // What was sent may have been counted: once or not at all.
     let left = check(&store, "a", &limit, 6).await;
     assert_eq!(left, Ok(Some(6)));
+}
+
+/// Regression 4: a call whose reply was lost is sent again elsewhere, and counts twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_reply_counts_once() {
+    let server = running!(Server::shared());
+    let (direct, config) = server.store().await;
+    let proxy = Proxy::start(&config).await;
+    let store = PostgresStore::connect(proxy.before(&config), 1);
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    for lost in 1..=3 {
+        proxy.lose_replies.store(true, Ordering::SeqCst);
+        let answer = check(&store, "a", &limit, 1).await;
+        assert!(matches!(answer, Err(StoreError::Disconnected(_))), "{answer:?}");
+        assert!(answer.is_err_and(|error| error.is_indeterminate()));
+        proxy.lose_replies.store(false, Ordering::SeqCst);
+        // The pool connects again.
+        assert_eq!(check(&store, "b", &limit, 1).await, Ok(Some(1)), "{lost}");
+    }
+    assert_eq!(check(&direct, "a", &limit, 7).await, Ok(Some(0)));
+    assert_eq!(check(&direct, "a", &limit, 6).await, Ok(Some(6)));
 }
 
 #[tokio::test]
@@ -320,7 +343,7 @@ async fn keys_that_text_cannot_hold_are_refused() {
     let (store, _) = server.store().await;
     let limit = bucket("10/d");
     // Random, since an index compresses what repeats.
-    let long: String = std::iter::repeat_with(|| fastrand::alphanumeric()).take(5000).collect();
+    let long: String = std::iter::repeat_with(fastrand::alphanumeric).take(5000).collect();
     for key in ["a\0b", &long] {
         let answer = check(&store, key, &limit, 1).await;
         assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");

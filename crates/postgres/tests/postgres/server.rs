@@ -6,9 +6,10 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::{Client, Config, NoTls};
 
 /// How long a server may take to start or to end.
@@ -319,10 +320,7 @@ impl PgBouncer {
 
     /// The same database through the pooler.
     pub(crate) fn before(&self, config: &Config) -> Config {
-        let mut through = Config::new();
-        through.host("127.0.0.1").port(self.port).user("postgres");
-        through.dbname(config.get_dbname().expect("a database"));
-        through
+        through(config, self.port)
     }
 }
 
@@ -332,6 +330,54 @@ impl Drop for PgBouncer {
         let _ = self.running.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A proxy that can lose replies: it passes the call on, waits for the reply, and closes the connection instead.
+pub(crate) struct Proxy {
+    pub(crate) lose_replies: Arc<AtomicBool>,
+    port: u16,
+}
+
+impl Proxy {
+    pub(crate) async fn start(config: &Config) -> Self {
+        let to = (Ipv4Addr::LOCALHOST, config.get_ports()[0]);
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let lose_replies = Arc::new(AtomicBool::new(false));
+        let lose = lose_replies.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let lose = lose.clone();
+                tokio::spawn(async move {
+                    let server = tokio::net::TcpStream::connect(to).await.expect("the server");
+                    let ((mut calls, mut caller), (mut replies, mut callee)) =
+                        (client.into_split(), server.into_split());
+                    tokio::spawn(async move { tokio::io::copy(&mut calls, &mut callee).await });
+                    let mut buffer = vec![0; 65536];
+                    while let Ok(length @ 1..) = replies.read(&mut buffer).await {
+                        if lose.load(Ordering::SeqCst) || caller.write_all(&buffer[..length]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { lose_replies, port }
+    }
+
+    /// The same database through the proxy.
+    pub(crate) fn before(&self, config: &Config) -> Config {
+        through(config, self.port)
+    }
+}
+
+/// The same database by another port.
+fn through(config: &Config, port: u16) -> Config {
+    let mut through = Config::new();
+    through.host("127.0.0.1").port(port).user("postgres");
+    through.dbname(config.get_dbname().expect("a database"));
+    through
 }
 
 /// A connection of a test.
