@@ -109,6 +109,7 @@ pub mod algorithms;
 mod budget;
 mod check_all;
 pub mod clock;
+mod counter;
 mod decider;
 pub mod docs;
 #[cfg(feature = "dual")]

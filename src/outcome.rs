@@ -30,25 +30,32 @@ use std::time::{Duration, Instant};
 ///
 /// [`earliest_possible`]: NonConformance::earliest_possible
 #[derive(Clone, Copy)]
-pub struct NonConformance(Earliest);
-
-/// The instant of a denial.
-#[derive(Clone, Copy)]
-enum Earliest {
-    /// When the limit of a meter has drained, on a time line with this beginning.
-    Due { beginning: Instant, until: Until },
-    /// An instant that was known already.
-    Known { at: Instant, is_table_full: bool },
+pub struct NonConformance {
+    /// The beginning of the meter's time line; the instant itself, if it was known when the denial was made.
+    beginning: Instant,
+    until: Until,
 }
 
 /// The time until which a meter denies, as the volume that has to drain: two registers on the path of a decision.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Until {
     pub(crate) scale: Scale,
     pub(crate) due: Volume,
 }
 
 impl Until {
+    /// The beginning of the time line: nothing has to drain.
+    const REACHED: Self = Self {
+        scale: Scale::UNIT_PER_NANO,
+        due: Volume(0),
+    };
+
+    /// The same, of a key that had no slot in a table. No limit has this scale.
+    const TABLE_FULL: Self = Self {
+        scale: Scale::SLOWEST,
+        due: Volume(0),
+    };
+
     /// No time on any time line.
     pub(crate) const NEVER: Self = Self {
         scale: Scale::UNIT_PER_NANO,
@@ -65,10 +72,6 @@ impl Until {
     pub(crate) fn nanos(self) -> u64 {
         self.scale.nanos_at(self.due)
     }
-
-    fn instant(self, beginning: Instant) -> Instant {
-        units::after(beginning, self.nanos())
-    }
 }
 
 impl NonConformance {
@@ -83,37 +86,25 @@ impl NonConformance {
     /// ```
     #[must_use]
     pub const fn at(earliest: Instant) -> Self {
-        Self(Earliest::Known {
-            at: earliest,
-            is_table_full: false,
-        })
+        Self::new(earliest, Until::REACHED)
     }
 
     #[inline]
     pub(crate) const fn new(beginning: Instant, until: Until) -> Self {
-        Self(Earliest::Due { beginning, until })
+        Self { beginning, until }
     }
 
     /// Returns the denial of a key that has no slot in a table until then.
     #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has slots"))]
     pub(crate) fn table_full(beginning: Instant, until: Until) -> Self {
-        Self(Earliest::Known {
-            at: until.instant(beginning),
-            is_table_full: true,
-        })
+        Self::new(units::after(beginning, until.nanos()), Until::TABLE_FULL)
     }
 
     /// Returns whether a `KeyedMeter` denied because every slot the key may take belongs to another live key (`WhenFull::Deny`), not because
     /// the key is over its limit. An HTTP server answers this with 503 instead of 429.
     #[must_use]
-    pub const fn is_table_full(&self) -> bool {
-        matches!(
-            self.0,
-            Earliest::Known {
-                is_table_full: true,
-                ..
-            }
-        )
+    pub fn is_table_full(&self) -> bool {
+        self.until == Until::TABLE_FULL
     }
 
     /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.
@@ -121,10 +112,7 @@ impl NonConformance {
     /// Costs one 128-bit division. If the platform's `Instant` ends before that, returns the platform's last.
     #[must_use]
     pub fn earliest_possible(&self) -> Instant {
-        match self.0 {
-            Earliest::Due { beginning, until } => until.instant(beginning),
-            Earliest::Known { at, .. } => at,
-        }
+        units::after(self.beginning, self.until.nanos())
     }
 
     /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
@@ -295,9 +283,9 @@ impl Status {
 
     /// Returns the time from this status until a denial is over.
     pub(crate) fn wait(&self, denial: &NonConformance) -> Duration {
-        match denial.0 {
-            Earliest::Due { until, .. } => Duration::from_nanos(until.nanos().saturating_sub(self.at.get())),
-            Earliest::Known { .. } => self.until_next(),
+        match denial.until {
+            Until::REACHED | Until::TABLE_FULL => self.until_next(),
+            until => Duration::from_nanos(until.nanos().saturating_sub(self.at.get())),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An algorithm on a time line: converts times to drained volumes, and decides on words. Everything here is pure.
 
 use crate::algorithms::Algorithm;
+use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
@@ -18,6 +19,10 @@ pub struct Schedule<A> {
     pub(crate) quota: Option<Quota>,
     /// The time between two ticks in which volume drains; `None` if it drains steadily.
     interval: Option<NonZeroU64>,
+    /// The end of the times at which a decision may be made at once, by a clock's anchor: never, if volume drains in ticks or denials count.
+    at_once_until: Nanos,
+    /// The most that drains while such a clock lags, with the three units by which its volume may be short.
+    lag: u64,
 }
 
 /// A step of a word: the new word, and a result.
@@ -38,6 +43,15 @@ pub enum NotStored {
     Forgotten,
 }
 
+/// The reason why a decision was not made at once.
+#[derive(Debug, Clone, Copy)]
+pub enum NotAtOnce {
+    /// The clock has no anchor, or the decision depends on the exact time.
+    Uncertain,
+    /// Another thread has exchanged the word.
+    LostRace,
+}
+
 impl NotStored {
     /// Returns the time until which cells are denied that would conform later.
     #[inline]
@@ -52,22 +66,28 @@ impl NotStored {
 impl<A: Algorithm> Schedule<A> {
     /// Makes a schedule whose time line begins a day before `made`.
     pub(crate) fn made_at(made: Instant, algorithm: A, quota: Option<Quota>) -> Self {
+        Self::on(TimeLine::of_meter_made(made), algorithm, quota)
+    }
+
+    fn on(time_line: TimeLine, algorithm: A, quota: Option<Quota>) -> Self {
+        let interval = quota.and_then(|quota| quota.refill_ns());
         Self {
             algorithm,
-            time_line: TimeLine::of_meter_made(made),
+            time_line,
             quota,
-            interval: quota.and_then(|quota| quota.refill_ns()),
+            interval,
+            at_once_until: if interval.is_none() && !algorithm.counts_denials() {
+                Nanos::END.earlier(LAG_NS)
+            } else {
+                Nanos::BEGINNING
+            },
+            lag: algorithm.scale().most_in(LAG_NS) + 3,
         }
     }
 
     /// Makes the same kind of schedule for another quota, on the same time line.
     pub(crate) fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
-        Ok(Self {
-            algorithm: self.algorithm.with_quota(quota)?,
-            time_line: self.time_line,
-            quota: Some(quota),
-            interval: quota.refill_ns(),
-        })
+        Ok(Self::on(self.time_line, self.algorithm.with_quota(quota)?, Some(quota)))
     }
 
     /// Returns the volume drained by `at`: by the latest tick, if there are ticks.
@@ -112,6 +132,48 @@ impl<A: Algorithm> Schedule<A> {
 
     pub(crate) fn denial(&self, due: Volume) -> NonConformance {
         NonConformance::new(self.time_line.beginning(), self.until(due))
+    }
+
+    /// Decides `n` cells now, at least 1, if `clock` has an anchor and the decision is certain by it. `load` reads the word, `replace`
+    /// exchanges it.
+    ///
+    /// 1. The volume drained at the anchor is known before the counter is read. If the cells are due more than two windows after it, they are
+    ///    denied while the anchor holds: the exact time does not matter.
+    /// 2. Otherwise the volume drained since the anchor is one product.
+    /// 3. A denial is certain if the cells are due more than the clock's lag from now. Otherwise it has to be decided at the exact time.
+    #[inline]
+    pub(crate) fn decide_at_once(
+        &self,
+        n: u32,
+        clock: &impl Clock,
+        load: impl Fn() -> u64,
+        replace: impl Fn(u64, u64) -> Result<(), NotAtOnce>,
+    ) -> Result<Result<(), Until>, NotAtOnce> {
+        let scale = self.algorithm.scale();
+        let denied = |due| Ok(Err(Until { scale, due }));
+        // One cell always fits.
+        if n > 1 && n > self.algorithm.max_batch() {
+            return Err(NotAtOnce::Uncertain);
+        }
+        let anchored = clock.drained_at_anchor(&self.time_line, self.at_once_until, scale);
+        let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
+        let due = self.algorithm.due(load(), n);
+        if due.0.saturating_sub(2 * self.lag) > anchored.0 {
+            return if clock.anchor_holds() {
+                denied(due)
+            } else {
+                Err(NotAtOnce::Uncertain)
+            };
+        }
+        let drained = clock
+            .drained_since_anchor(anchored, scale)
+            .ok_or(NotAtOnce::Uncertain)?;
+        let word = load();
+        match self.algorithm.decide(word, drained, n) {
+            Ok(new) => replace(word, new).map(Ok),
+            Err(due) if due.0 - drained.0 > self.lag => denied(due),
+            Err(_) => Err(NotAtOnce::Uncertain),
+        }
     }
 
     /// Decides `n` cells. A denial that counts, of a strict algorithm, is returned with the word that counts it.

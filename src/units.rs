@@ -40,6 +40,9 @@ impl Nanos {
     /// The end of the line; whatever is later counts as this.
     pub(crate) const END: Self = Self((1 << Self::BITS) - 1);
 
+    /// The whole seconds of the line: a time of fewer seconds is on it.
+    const WHOLE_SECS: u64 = Self::END.0 / NANOS_PER_SEC;
+
     /// The time `ns` after the beginning, or the end of the line.
     pub(crate) const fn clamped(ns: u64) -> Self {
         if ns < Self::END.0 { Self(ns) } else { Self::END }
@@ -48,6 +51,11 @@ impl Nanos {
     /// This long after, or the end of the line.
     pub(crate) const fn later(self, ns: u64) -> Self {
         Self::clamped(self.0.saturating_add(ns))
+    }
+
+    /// This long before, or the beginning of the line.
+    pub(crate) const fn earlier(self, ns: u64) -> Self {
+        Self(self.0.saturating_sub(ns))
     }
 
     /// The nanoseconds since the beginning.
@@ -86,10 +94,16 @@ impl TimeLine {
         self.beginning
     }
 
-    /// Where `at` lies; the beginning for what is earlier, the end for what is later.
+    /// Returns the position of `at`: the beginning if it is earlier, the end if it is later.
     #[inline]
     pub(crate) fn position(self, at: Instant) -> Nanos {
-        Nanos::clamped(self.nanos_until(at))
+        match at.checked_duration_since(self.beginning) {
+            Some(after) if after.as_secs() < Nanos::WHOLE_SECS => {
+                Nanos(after.as_secs() * NANOS_PER_SEC + u64::from(after.subsec_nanos()))
+            }
+            Some(after) => Nanos::clamped(nanos(after)),
+            None => Nanos::BEGINNING,
+        }
     }
 
     /// When the meter was made.
@@ -121,12 +135,29 @@ impl TimeLine {
         }
     }
 
-    /// Where the time `ns` after the process's origin lies, on a line that begins within 292 years of that.
+    /// Returns the position of the time `ns` after the process's origin, on a line that begins within 146 years of it.
     #[inline]
     pub(crate) fn position_since_origin(self, ns: u64) -> Nanos {
+        // A branch that is never taken, so that the position does not wait for it.
+        self.position_before(Nanos::END, ns)
+            .unwrap_or_else(|| self.off_line(ns))
+    }
+
+    /// Returns the same, if it is before `end`.
+    #[inline]
+    pub(crate) fn position_before(self, end: Nanos, ns: u64) -> Option<Nanos> {
         let after = self.origin.wrapping_add(ns);
-        // What is earlier than the beginning has wrapped to the upper half.
-        Nanos::clamped(if after >> 63 == 0 { after } else { 0 })
+        (after < end.0).then_some(Nanos(after))
+    }
+
+    #[cold]
+    const fn off_line(self, ns: u64) -> Nanos {
+        // A time before the beginning has wrapped to the upper half.
+        if self.origin.wrapping_add(ns) >> 63 == 0 {
+            Nanos::END
+        } else {
+            Nanos::BEGINNING
+        }
     }
 
     /// The time from the beginning to `at`, be that on the line or after its end; zero for what is earlier.
@@ -145,11 +176,17 @@ pub struct Volume(pub(crate) u64);
 pub struct Scale(u64);
 
 impl Scale {
+    /// One unit in 2^60 ns: slower than the scale of any limit.
+    pub(crate) const SLOWEST: Self = Self(1);
+
     /// One unit a nanosecond.
     pub(crate) const UNIT_PER_NANO: Self = Self(1 << Self::FRACTION);
 
     /// The fractional bits of the multiplier: as many as a time has, which bounds the error at the end of the line by one unit.
     pub(crate) const FRACTION: u32 = Nanos::BITS;
+
+    /// The fractional bits of the volume of one count.
+    const COUNT_FRACTION: u32 = u32::BITS + Self::FRACTION - u64::BITS;
 
     /// The scale of `units` drained in `ns`, rounded down; `None` from 16 units a nanosecond on, where it exceeds a word, and
     /// below 2^-60.
@@ -164,6 +201,24 @@ impl Scale {
         // Times have 60 bits: shifted up by four, the quotient by 2^60 is the high word of the product.
         let product = u128::from(at.get() << (u64::BITS - Nanos::BITS)) * u128::from(self.0);
         Volume((product >> u64::BITS) as u64)
+    }
+
+    /// Returns the most by which the volumes drained at two times so many nanoseconds apart differ.
+    pub(crate) fn most_in(self, ns: u64) -> u64 {
+        self.volume_at(Nanos::clamped(ns)).0 + 1
+    }
+
+    /// Returns the volume drained during one count of a counter, times 2^28, rounded down. `rate` is the nanoseconds of a count, times 2^32.
+    #[inline]
+    pub(crate) fn per_count(self, rate: u64) -> u64 {
+        // The product is scaled by 2^(32 + 60); its high word by 2^28.
+        ((u128::from(rate) * u128::from(self.0)) >> u64::BITS) as u64
+    }
+
+    /// Returns the volume drained during so many counts, rounded down. Exact in 64 bits for 2^28 ns of less than 16 units each.
+    #[inline]
+    pub(crate) fn in_counts(counts: u32, per_count: u64) -> u64 {
+        (u64::from(counts) * per_count) >> Self::COUNT_FRACTION
     }
 
     /// The volume drained in `ns`, which may exceed a time line, rounded down; `None` if it exceeds a word.
@@ -339,6 +394,20 @@ mod tests {
             let first = scale.nanos_at(volume);
             prop_assert!(scale.volume_at(Nanos::clamped(first)) >= volume);
             prop_assert!(first == 0 || scale.volume_at(Nanos::clamped(first - 1)) < volume);
+        }
+
+        #[test]
+        fn volume_by_counts_is_short_by_less_than_three_units(
+            units in 1_u128..1 << 40, ns in 1_u64..1 << 40, rate in 1_u64 << 28..1 << 34, from in 0_u64..1 << 59, counts in any::<u32>(),
+        ) {
+            prop_assume!(units < u128::from(ns) * 16 && u64::from(counts) * rate >> 32 < 5_000);
+            let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
+            let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + Scale::in_counts(counts, scale.per_count(rate)));
+            // In 2^-32 ns. Below 2^92 * 2^40 / 2^5: split, so that the product fits.
+            let now = (u128::from(from) << 32) + u128::from(counts) * u128::from(rate);
+            let (whole, part) = (now >> 32, now & 0xffff_ffff);
+            let exact = (units * whole + (units * part >> 32)) / u128::from(ns);
+            prop_assert!(volume <= exact && exact <= volume + 3, "{volume} for {exact}");
         }
 
         #[test]

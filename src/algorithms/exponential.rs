@@ -265,7 +265,7 @@ impl Decide for ExponentialAverage {
         (raised, n - recorded)
     }
 
-    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume, _counted: u64) -> u64 {
+    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64 {
         // Before they count they are all there; and as of then, since what they amount to long before exceeds any number.
         let then = drained.max(at);
         let undecayed = (-to_f64(then.0 - at.0) / to_f64(self.period)).exp();

@@ -88,8 +88,11 @@ impl Decide for VirtualScheduling {
         tat.saturating_sub(self.limit.cost_of_any(n)).max(drained).min(tat)
     }
 
-    fn cancel(&self, tat: u64, Volume(drained): Volume, n: u32, _at: Volume, counted: u64) -> u64 {
-        let undrained = counted.saturating_sub(drained).min(self.limit.cost_of_any(n.into()));
+    fn cancel(&self, tat: u64, Volume(drained): Volume, n: u32, Volume(at): Volume) -> u64 {
+        let undrained = self
+            .limit
+            .cost_of_any(n.into())
+            .saturating_sub(drained.saturating_sub(at));
         tat.saturating_sub(undrained).max(drained).min(tat)
     }
 

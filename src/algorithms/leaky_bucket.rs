@@ -95,9 +95,12 @@ impl Decide for ContinuousState {
         mark - level.min(self.limit.cost_of_any(n))
     }
 
-    fn cancel(&self, mark: u64, Volume(drained): Volume, n: u32, _at: Volume, counted: u64) -> u64 {
+    fn cancel(&self, mark: u64, Volume(drained): Volume, n: u32, Volume(at): Volume) -> u64 {
         let level = mark.saturating_sub(drained);
-        let undrained = counted.saturating_sub(drained).min(self.limit.cell * u64::from(n));
+        let undrained = self
+            .limit
+            .cost_of_any(n.into())
+            .saturating_sub(drained.saturating_sub(at));
         mark - level.min(undrained)
     }
 

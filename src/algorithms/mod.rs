@@ -79,9 +79,9 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     /// Counts `n` cells whether they conform or not. Returns the new word, and how many of the cells no word can record.
     fn charge(&self, word: u64, drained: Volume, n: u64) -> (u64, u64);
 
-    /// Gives back the part of `n` cells that has not drained, but no more than makes the meter idle. The cells were counted when `at` had
-    /// drained, and made the word `counted`.
-    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume, counted: u64) -> u64;
+    /// Gives back the part of `n` cells, counted when `at` had drained, that certainly has not drained: what is left of them if they drain before
+    /// all other cells. Gives back no more than makes the meter idle.
+    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64;
 
     /// Gives back `n` cells, but no more than makes the meter idle. Returns the same word if nothing can be given back.
     fn refund(&self, word: u64, drained: Volume, n: u64) -> u64;

@@ -2,7 +2,8 @@
 
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
-use crate::units::{Nanos, TimeLine, since_origin};
+use crate::counter;
+use crate::units::{Nanos, Scale, TimeLine, Volume, since_origin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -50,7 +51,7 @@ fn state() -> u8 {
     // same, and one that has not seen that the counter was given up reads it for a window longer.
     match STATE.load(Ordering::Relaxed) {
         UNKNOWN => {
-            let found = if counter::is_trusted() { COUNTER } else { SYSTEM };
+            let found = if counter::find_trust() { COUNTER } else { SYSTEM };
             // A thread that was overtaken does not undo what was found since.
             let raced = STATE.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
             raced.map_or_else(|state| state, |_| found)
@@ -90,14 +91,8 @@ impl DefaultClock {
 /// A time in nanoseconds since the process's origin.
 #[inline]
 fn nanos() -> u64 {
-    // ORDERING: relaxed, see `state`.
-    if STATE.load(Ordering::Relaxed) == COUNTER {
-        let read = ANCHOR.with(|anchor| anchor.read(counter::read()));
-        if let Some(ns) = read {
-            return ns;
-        }
-    }
-    sighted()
+    // A thread has an anchor only where the counter is trusted, and asks whether it still is before it sets the next one.
+    ANCHOR.with(|anchor| anchor.read(counter::read)).unwrap_or_else(sighted)
 }
 
 /// A time from the system clock, and an anchor at it.
@@ -122,11 +117,15 @@ fn sighted() -> u64 {
                 }
                 Err(Broken) => {
                     STATE.store(GIVEN_UP, Ordering::Relaxed);
+                    anchor.weigh();
                     sighting.ns.max(anchor.latest())
                 }
             }
         }
-        GIVEN_UP => since_origin(Instant::now()).max(anchor.latest()),
+        GIVEN_UP => {
+            anchor.weigh();
+            since_origin(Instant::now()).max(anchor.latest())
+        }
         _ => since_origin(Instant::now()),
     })
 }
@@ -144,49 +143,31 @@ impl Clock for DefaultClock {
         line.position_since_origin(nanos())
     }
 
+    const HAS_ANCHORS: bool = cfg!(target_arch = "x86_64");
+
+    #[inline]
+    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+        let at = line.position_before(end, ANCHOR.with(Anchor::from))?;
+        Some(scale.volume_at(at))
+    }
+
+    #[inline]
+    fn anchor_holds(&self) -> bool {
+        let count = counter::read();
+        ANCHOR.with(|anchor| anchor.counts(count)).is_some()
+    }
+
+    /// The volume of one count is known before the counter is read, so one product follows the reading instead of two: one for the
+    /// nanoseconds, and one for their volume.
+    #[inline]
+    fn drained_since_anchor(&self, anchored: Volume, scale: Scale) -> Option<Volume> {
+        let per_count = scale.per_count(ANCHOR.with(Anchor::rate));
+        let (count, anchored, per_count) = counter::read_after(anchored.0, per_count);
+        let counts = ANCHOR.with(|anchor| anchor.counts(count))?;
+        Some(Volume(anchored + Scale::in_counts(counts, per_count)))
+    }
+
     fn now_exactly(&self) -> Instant {
         Instant::now()
-    }
-}
-
-/// The processor's time stamp counter: whether it can be trusted, and how it is read.
-mod counter {
-    /// Returns whether the kernel itself keeps time by the counter. Reads a file.
-    pub(super) fn is_trusted() -> bool {
-        if cfg!(any(miri, ratelimit_meter_loom)) || !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-            return false;
-        }
-        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-        source.is_ok_and(|name| name.trim_ascii() == b"tsc")
-    }
-
-    /// Reads the counter, perhaps before earlier instructions are done: a little early.
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[expect(unsafe_code, reason = "the instruction has no safe form")]
-    pub(super) fn read() -> u64 {
-        // SAFETY: RDTSC is part of every x86-64. It reads no memory and changes nothing but registers. A process can be denied it
-        // (PR_SET_TSC), but not while `Instant::now` works on a kernel that keeps time by it, where that is this instruction too.
-        // Test: `a_reading_lies_between_two_of_the_system_clock`; nothing is left for Miri, which runs without it.
-        unsafe { core::arch::x86_64::_rdtsc() }
-    }
-
-    /// Reads the counter once all earlier instructions are done.
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "the instruction has no safe form")]
-    pub(super) fn read_in_order() -> u64 {
-        // SAFETY: LFENCE is part of SSE2, which every x86-64 has; it touches no memory.
-        unsafe { core::arch::x86_64::_mm_lfence() };
-        read()
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) fn read() -> u64 {
-        0
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) fn read_in_order() -> u64 {
-        0
     }
 }

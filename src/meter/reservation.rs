@@ -32,8 +32,6 @@ pub struct Reservation<A, C = DefaultClock> {
     /// The volume drained by the time to act, and that time.
     at: Volume,
     acts: Instant,
-    /// The word that the cells made.
-    counted: u64,
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, C> {
@@ -72,13 +70,11 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             cells: n,
             at: self.drained(at),
             acts: units::after(self.time_line().beginning(), at.get()),
-            counted: 0,
         };
         if n == 0 {
             return Ok(reservation);
         }
-        let (counted, taken_at) = self.take_within(n, at, by)?;
-        reservation.counted = counted;
+        let taken_at = self.take_within(n, at, by)?;
         if taken_at > reservation.at {
             reservation.at = taken_at;
             reservation.acts = self
@@ -114,13 +110,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         self.take_within(n, position(from), position(by)).map(|_| ())
     }
 
-    /// Takes at least one cell. Returns the word that the cells made, and the volume drained when they conform.
-    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(u64, Volume), NegativeMultiDecision> {
+    /// Takes at least one cell. Returns the volume drained when the cells conform.
+    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<Volume, NegativeMultiDecision> {
         let by = self.drained(by);
-        let taken = self.store.update(from, |schedule, word, from| {
-            let (word, at) = schedule.take_within(word, from, by, n)?;
-            Ok((word, (word, at)))
-        });
+        let taken = self
+            .store
+            .update(from, |schedule, word, from| schedule.take_within(word, from, by, n));
         taken.map_err(|not_stored| match not_stored.until() {
             Some(until) => NegativeMultiDecision::BatchNonConforming(n, self.denial(until)),
             None => NegativeMultiDecision::InsufficientCapacity(n),
@@ -157,8 +152,14 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
         self.delay_from(Instant::now())
     }
 
-    /// Gives back what of the cells has not drained by now, but no more than brings the meter to rest. After the time to act, too,
-    /// where `x/time/rate` gives back nothing: cancel only what was not used.
+    /// Gives back the part of the cells that certainly has not drained by now, but no more than makes the meter idle. Also gives back after the
+    /// time to act, when `x/time/rate` gives back nothing: cancel only cells that were not used.
+    ///
+    /// The cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between. Then a later
+    /// caller finds no more room than if the cells had never been reserved, in any order of cancels. *Proof*: Compare with a meter that never
+    /// counted the cells. At the time to act, its word is lower by their cost. The difference shrinks by no more than the drained
+    /// volume, and only while the other meter is idle. So what is left of the cost is at most the difference. After the cancel the word is at
+    /// least that of the other meter, and the next cancel compares with that meter. ∎
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -175,7 +176,7 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
         self.give_back(When::Now);
     }
 
-    /// Gives back what of the cells has not drained by `at`; see [`cancel`](Self::cancel).
+    /// Gives back the part of the cells that certainly has not drained by `at`; see [`cancel`](Self::cancel).
     pub fn cancel_at(self, at: Instant) {
         self.give_back(When::At(at));
     }
@@ -183,7 +184,7 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     fn give_back(&self, when: When) {
         if self.cells > 0 {
             self.meter.lower(when, |algorithm, word, drained| {
-                algorithm.cancel(word, drained, self.cells, self.at, self.counted)
+                algorithm.cancel(word, drained, self.cells, self.at)
             });
         }
     }

@@ -6,9 +6,9 @@ use super::Meter;
 use crate::algorithms::{Algorithm, ContinuousState, ExponentialAverage};
 use crate::clock::Clock;
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
-use crate::schedule::NotStored;
+use crate::schedule::{NotAtOnce, NotStored};
 use crate::snapshot::{RestoreError, Snapshot};
-use crate::store::Store;
+use crate::store::{Store, pause};
 use crate::units::{Nanos, Volume};
 use crate::when::{When, act_now};
 use core::cell::Cell;
@@ -44,7 +44,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`check_at`](Self::check_at).
     #[inline]
     pub fn check(&self) -> Result<(), NonConformance> {
-        self.check_when(When::Now)
+        match self.store.decide_at_once(1, &self.clock) {
+            Ok(decided) => decided.map_err(|until| self.denial(until)),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_when(When::Now)),
+        }
     }
 
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the laws. Takes
@@ -82,7 +85,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`check_n_at`](Self::check_n_at).
     #[inline]
     pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_n_when(n, When::Now)
+        if n == 0 {
+            return Ok(());
+        }
+        match self.store.decide_at_once(n, &self.clock) {
+            Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_n_when(n, When::Now)),
+        }
     }
 
     /// Answers what [`check`](Self::check) would, and changes nothing.
@@ -441,7 +450,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         });
         match decided {
             Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(self.denial(until)),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => Err(self.denial(until)),
             Err(not_stored) => self.single(not_stored),
         }
     }
@@ -457,8 +466,25 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         });
         match decided {
             Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => {
+                Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until)))
+            }
             Err(not_stored) => self.batch(n, not_stored),
+        }
+    }
+
+    /// Decides by `act` after a decision was not made at once.
+    #[inline(always)]
+    fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+        if C::HAS_ANCHORS {
+            out_of_line(|| {
+                if matches!(not_at_once, NotAtOnce::LostRace) {
+                    pause();
+                }
+                act()
+            })
+        } else {
+            act()
         }
     }
 
@@ -619,7 +645,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on one cell whose step was not stored.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn single(&self, not_stored: NotStored) -> Result<(), NonConformance> {
         match not_stored {
             NotStored::Denied(until) => Err(self.denial(until)),
@@ -631,7 +658,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on `n` cells whose step was not stored.
-    #[inline]
     fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
         match not_stored {
             NotStored::Never => Err(NegativeMultiDecision::InsufficientCapacity(n)),
@@ -640,4 +666,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial)),
         }
     }
+}
+
+// So that the common case inlines.
+#[cold]
+#[inline(never)]
+fn out_of_line<T>(act: impl FnOnce() -> T) -> T {
+    act()
 }

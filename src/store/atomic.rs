@@ -21,7 +21,10 @@ mod spurious;
 
 use super::{OwnedStore, Store};
 use crate::algorithms::Algorithm;
-use crate::schedule::{NotStored, Schedule, Step};
+use crate::clock::Clock;
+use crate::counter;
+use crate::outcome::Until;
+use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::convert::Infallible;
 use core::hint::spin_loop;
@@ -112,6 +115,13 @@ impl<A: Algorithm> Store<A> for Atomic<A> {
         let drained = self.schedule.drained(at);
         self.word.update(|word| step(&self.schedule, word, drained))
     }
+
+    #[inline]
+    fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        let load = || self.word.load();
+        self.schedule
+            .decide_at_once(n, clock, load, |seen, new| self.word.replace(seen, new))
+    }
 }
 
 impl<A: Algorithm> OwnedStore<A> for Atomic<A> {
@@ -160,6 +170,19 @@ impl<W: Word> SharedWord<W> {
     #[inline]
     pub(crate) fn load(&self) -> W::Value {
         Word::load(&self.0.0)
+    }
+
+    /// Replaces the word if it is still `seen`, in one atomic step.
+    #[inline]
+    fn replace(&self, seen: W::Value, new: W::Value) -> Result<(), NotAtOnce> {
+        self.0.0.compare_exchange_weak(seen, new).map_err(|current| {
+            // A spurious failure is not a race.
+            if current == seen {
+                NotAtOnce::Uncertain
+            } else {
+                NotAtOnce::LostRace
+            }
+        })
     }
 
     /// Replaces the word by the one that `decide` returns, in one atomic step, and returns the rest of its result. If `decide` returns an
@@ -242,13 +265,19 @@ fn update<W: Word, T, D>(word: &W, decide: impl Fn(W::Value) -> Result<(W::Value
     }
 }
 
-/// How often one call pauses after a lost race, and for how many spin-loop hints.
+/// How often one try of a decision pauses after a lost race.
+pub(crate) const PAUSES: u32 = 1;
+
+/// The length of a pause in counts of the processor's counter: 0.4 to 0.8 us at 4 to 2 counts a nanosecond.
 ///
-/// The winner keeps the line for its next decisions instead of passing it to and fro. Two threads on one word, per call: no pause
-/// 43 ns and a 99.9th percentile of 0.2 us, these 25 ns and 0.6 us, four times as long 23 ns and 2.3 us (table in
-/// `docs/benchmarks.md`). A hint takes 28 ns on Zen 5 and 56 ns on Skylake and later, so that one call pauses for at most 1.8 us.
-pub(crate) const PAUSES: u32 = 2;
-const HINTS: u32 = 16;
+/// During the pause the winner makes its next decisions without the line going to and fro. The counter bounds the pause, because the time of a
+/// spin-loop hint depends on the processor: 13 ns (Sapphire Rapids), 28 ns (Zen 5) or 56 ns (Skylake). A much shorter pause gains nothing,
+/// and one twice as long gains little (tables in `docs/benchmarks.md`).
+const PAUSE_COUNTS: u64 = 1536;
+
+/// The length of a pause in hints where the counter is not read, and the most hints where it is, in case it stands still.
+const PAUSE_HINTS: u32 = 32;
+const MOST_HINTS: u32 = 128;
 
 #[cold]
 #[inline(never)]
@@ -277,9 +306,20 @@ fn retry<W: Word, T, D>(
 
 /// Pauses after a lost race.
 pub(crate) fn pause() {
-    // Loom takes a hint for a yield, and has no caches to be kind to.
-    if cfg!(not(ratelimit_meter_loom)) {
-        (0..HINTS).for_each(|_| spin_loop());
+    if cfg!(ratelimit_meter_loom) {
+        // Loom takes a hint for a yield, and models no caches.
+        return;
+    }
+    if !counter::is_trusted() {
+        (0..PAUSE_HINTS).for_each(|_| spin_loop());
+        return;
+    }
+    let start = counter::read();
+    for _ in 0..MOST_HINTS {
+        spin_loop();
+        if counter::read().wrapping_sub(start) >= PAUSE_COUNTS {
+            return;
+        }
     }
 }
 

@@ -21,8 +21,9 @@ pub(crate) use atomic::Spurious;
 pub(crate) use atomic::{PAUSES, SharedWord, Word, pause};
 
 use crate::algorithms::Algorithm;
-use crate::outcome::Status;
-use crate::schedule::{NotStored, Schedule, Step};
+use crate::clock::Clock;
+use crate::outcome::{Status, Until};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
 use crate::units::{Nanos, TimeLine, Volume};
 
 /// Where the word of a meter lives, with the schedule that gives it its meaning. Sealed.
@@ -46,6 +47,12 @@ pub trait Store<A: Algorithm>: Sized {
         at: Nanos,
         step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
     ) -> Result<T, NotStored>;
+
+    /// Decides `n` cells now, at least 1, if that is possible without the exact time.
+    #[inline]
+    fn decide_at_once<C: Clock>(&self, _n: u32, _clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        Err(NotAtOnce::Uncertain)
+    }
 
     /// Evaluates a step without applying it.
     #[inline]

@@ -8,7 +8,7 @@ use crate::support::traffic::{batch, limits, spread, whole_limits};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::{Algorithm, InconsistentCapacity};
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, LocalMeter, Meter, Quota};
+use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, Quota};
 use std::time::Duration;
 
 /// Plays batches in the order of time on a meter that begins with so many cells, and on the exact bucket that is as full.

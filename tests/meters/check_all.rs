@@ -264,7 +264,7 @@ fn denials_tell_the_meter_and_the_wait() {
     let source = std::error::Error::source(&never).expect("a decision").to_string();
     assert_eq!(source, never.decision().to_string());
     if cfg!(all(target_os = "linux", target_pointer_width = "64")) {
-        assert_eq!(size_of::<Result<(), AllDenied>>(), 56);
+        assert_eq!(size_of::<Result<(), AllDenied>>(), 48);
     }
 }
 

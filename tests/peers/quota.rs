@@ -3,7 +3,7 @@
 
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{Builder, KeyHashes};
-use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, LocalMeter, Quota};
+use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, Quota};
 use std::time::{Duration, Instant};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);

@@ -4,7 +4,7 @@
 -- ARGV  verb, at, extra, and for each key: limit, drain, cell, burst, tick, n
 --   verb   check | peek | upto | lease | charge | refund | cancel | reset
 --   at     '' for this server's clock, else the caller's time in microseconds since 1970
---   extra  lease: the largest block; cancel: the time of the key in the reply that counted the cells; else ''
+--   extra  lease: the largest block; cancel: the clock of the reply that counted the cells; else ''
 --   limit  'b<drain> <one>', a bucket: `drain` units drain in a microsecond, and `one` of them is one cell of the quota. A checked
 --          cell is `cell` units, the burst `burst` units; the level drains in ticks of `tick` microseconds since 1970, unless that is 0
 --   limit  'e<period> <share>' or 'E<period> <share>', an average, leaky or strict: `drain` is its period in microseconds, `cell` the
@@ -38,7 +38,11 @@ for i = 1, keys do
   local t, units, ahead = now, 0, 0
   if interval > 0 then t = now - now % interval end
   tick[i] = t
-  local value = call('GET', KEYS[i])
+  local value = redis.pcall('GET', KEYS[i])
+  if type(value) == 'table' then
+    if not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
+    return redis.error_reply('WRONGSTATE no string: ' .. KEYS[i])
+  end
   if value then
     local written, owed, by = match(value, '^(%d+) (%S+) (.+)$')
     written, owed = tonumber(written), tonumber(owed)

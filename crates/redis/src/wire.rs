@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 /// The largest number of cells that is sent: beyond it doubles skip whole numbers.
 const MOST_CELLS: u64 = 1 << 53;
 
-static FAST: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("../lua/fast.lua")));
-static METER: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("../lua/meter.lua")));
+pub(crate) static FAST: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("../lua/fast.lua")));
+pub(crate) static METER: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("../lua/meter.lua")));
 
 /// A script and its hash.
-struct Code {
-    text: &'static str,
+pub(crate) struct Code {
+    pub(crate) text: &'static str,
     hash: String,
 }
 
@@ -91,7 +91,7 @@ impl Call {
         self.command("EVAL", self.code.text)
     }
 
-    fn command(&self, name: &str, script: &str) -> Cmd {
+    pub(crate) fn command(&self, name: &str, script: &str) -> Cmd {
         let mut cmd = redis::cmd(name);
         cmd.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
         cmd

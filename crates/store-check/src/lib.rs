@@ -7,6 +7,8 @@ mod averages;
 mod buckets;
 mod core;
 mod oracle;
+pub mod proxy;
+pub mod server;
 mod several;
 mod tables;
 

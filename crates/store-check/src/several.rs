@@ -150,12 +150,12 @@ pub(crate) fn cancels(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
             );
             if rng.u8(..10) < 7 || blocks.is_empty() {
                 let n = rng.u64(1..=(burst / 3).max(1));
-                let (cells, state) = one(store, Verb::Lease { at_most: 1 }, now, &key, &limit, n).expect("a lease");
+                let (cells, _) = one(store, Verb::Lease { at_most: 1 }, now, &key, &limit, n).expect("a lease");
                 assert_eq!(cells == Some(n), actual.conforms(n, now), "{quota}");
                 if cells == Some(n) {
                     actual.add(n, now);
                     if rng.bool() {
-                        blocks.push((n, state.time));
+                        blocks.push((n, micros(now)));
                     } else {
                         assert!(without.conforms(n, now));
                         without.add(n, now);

@@ -24,7 +24,7 @@ pub enum Verb {
     Refund,
     /// Gives back what is left for certain of `n` cells that were counted at `drawn`.
     Cancel {
-        /// The reply's time of the key when the cells were counted.
+        /// The clock of the reply that counted the cells.
         drawn: Micros,
     },
     /// Forgets what is owed.
@@ -51,6 +51,21 @@ pub struct Reply {
     pub clock: Micros,
     /// The state of each ask's key after the step, in the order of the asks.
     pub states: Vec<State>,
+}
+
+impl Reply {
+    /// The reply, if it has a state for each ask.
+    pub(crate) fn for_asks(self, asks: &[Ask<'_>]) -> Result<Self, StoreError> {
+        if self.states.len() == asks.len() {
+            Ok(self)
+        } else {
+            Err(StoreError::Protocol(format!(
+                "{} states for {} keys",
+                self.states.len(),
+                asks.len()
+            )))
+        }
+    }
 }
 
 /// A store of states, called from async code.

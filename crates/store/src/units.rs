@@ -121,8 +121,15 @@ impl Units {
 
     /// Returns the most cells that conform at once.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "at most the burst of the quota")]
     pub const fn max_batch(&self) -> u32 {
-        self.quota.burst().get() / self.quota.weight().get()
+        (self.burst / self.cell) as u32
+    }
+
+    /// Returns the numbers with `units` taken off the burst; `None` if that leaves less than a cell.
+    pub(crate) fn with_less_burst(self, units: u64) -> Option<Self> {
+        let burst = self.burst.checked_sub(units).filter(|&burst| burst >= self.cell)?;
+        Some(Self { burst, ..self })
     }
 
     /// Returns the units owed at the tick of `at`: more than the level if the state is of a later time.
