@@ -1,10 +1,10 @@
 //! What happens to a decision when something else goes wrong.
 
 use crate::laws::{average, bucket};
-use crate::server::{PgBouncer, Proxy, Server, connect};
+use crate::server::{PgBouncer, Server, connect, through};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, BlockingStore, Limit, Reply, Store, StoreError, Verb};
-use std::sync::atomic::Ordering;
+use ratelimit_meter_store_check::proxy::{Proxy, Replies};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -84,16 +84,16 @@ async fn stopped_server_times_out_within_the_deadline() {
 async fn lost_reply_counts_once() {
     let server = running!(Server::shared());
     let (direct, config) = server.store().await;
-    let proxy = Proxy::start(&config).await;
-    let store = PostgresStore::connect(proxy.before(&config), 1);
+    let proxy = Proxy::to(config.get_ports()[0]);
+    let store = PostgresStore::connect(through(&config, proxy.port()), 1);
     let limit = bucket("10/d");
     assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
     for lost in 1..=3 {
-        proxy.lose_replies.store(true, Ordering::SeqCst);
+        proxy.set(Replies::Cut);
         let answer = check(&store, "a", &limit, 1).await;
         assert!(matches!(answer, Err(StoreError::Disconnected(_))), "{answer:?}");
         assert!(answer.is_err_and(|error| error.is_indeterminate()));
-        proxy.lose_replies.store(false, Ordering::SeqCst);
+        proxy.set(Replies::Pass);
         // The pool connects again.
         assert_eq!(check(&store, "b", &limit, 1).await, Ok(Some(1)), "{lost}");
     }

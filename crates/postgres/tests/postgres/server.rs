@@ -1,15 +1,15 @@
 //! Servers of the tests: children on free loopback ports with folders of their own, ended when they are dropped.
 
 use ratelimit_meter_postgres::PostgresStore;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use ratelimit_meter_store_check::server::free_port;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::{Client, Config, NoTls};
 
 /// How long a server may take to start or to end.
@@ -58,11 +58,6 @@ fn ids() -> Option<(u32, u32)> {
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     of("postgres").or_else(|| of("nobody"))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn signal(pid: u32, signal: &str) {
@@ -332,48 +327,8 @@ impl Drop for PgBouncer {
     }
 }
 
-/// A proxy that can lose replies: it passes the call on, waits for the reply, and closes the connection instead.
-pub(crate) struct Proxy {
-    pub(crate) lose_replies: Arc<AtomicBool>,
-    port: u16,
-}
-
-impl Proxy {
-    pub(crate) async fn start(config: &Config) -> Self {
-        let to = (Ipv4Addr::LOCALHOST, config.get_ports()[0]);
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        let lose_replies = Arc::new(AtomicBool::new(false));
-        let lose = lose_replies.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let lose = lose.clone();
-                tokio::spawn(async move {
-                    let server = tokio::net::TcpStream::connect(to).await.expect("the server");
-                    let ((mut calls, mut caller), (mut replies, mut callee)) =
-                        (client.into_split(), server.into_split());
-                    tokio::spawn(async move { tokio::io::copy(&mut calls, &mut callee).await });
-                    let mut buffer = vec![0; 65536];
-                    while let Ok(length @ 1..) = replies.read(&mut buffer).await {
-                        if lose.load(Ordering::SeqCst) || caller.write_all(&buffer[..length]).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        });
-        Self { lose_replies, port }
-    }
-
-    /// The same database through the proxy.
-    pub(crate) fn before(&self, config: &Config) -> Config {
-        through(config, self.port)
-    }
-}
-
 /// The same database by another port.
-fn through(config: &Config, port: u16) -> Config {
+pub(crate) fn through(config: &Config, port: u16) -> Config {
     let mut through = Config::new();
     through.host("127.0.0.1").port(port).user("postgres");
     through.dbname(config.get_dbname().expect("a database"));
