@@ -1,4 +1,4 @@
-//! A rate limit shared by many machines on Redis or Valkey.
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "blocking")]
 mod blocking;

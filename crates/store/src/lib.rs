@@ -1,11 +1,14 @@
-//! One rate limit kept by many machines: the decisions of [`ratelimit_meter`], in one round trip to a store.
+#![doc = include_str!("../README.md")]
 //!
-//! A meter is one word in one process, so twelve processes behind a load balancer have twelve limits. Here the word lives in a store:
-//! Redis or Valkey (`ratelimit_meter_redis`), PostgreSQL (`ratelimit_meter_postgres`), or the memory of a process ([`MemoryStore`], for
-//! tests).
+//! # Implementing a store
 //!
-//! - [`Units`] and [`Average`] are the numbers of a quota; a [`Limit`] is one of them.
-//! - [`Store`] and [`BlockingStore`] are the traits: a [`Verb`] on some [`Ask`]s gives a [`Reply`].
+//! [`Store`] and [`BlockingStore`] have one method: a [`Verb`] on some [`Ask`]s gives a [`Reply`]. The numbers of a [`Limit`] are [`Units`] or
+//! an [`Average`]: whole numbers that a double holds, so that a script in Lua, a function in SQL and [`MemoryStore`] decide alike. The
+//! reply is the time and level of each key; what remains and when more conforms is computed from it here, exactly.
+//!
+//! # Features
+//!
+//! - `tokio`: `SharedMeter`, on by default. [`BlockingMeter`] needs no feature.
 
 mod average;
 mod blocking;

@@ -86,7 +86,7 @@ async fn cells_are_lost_when_their_time_is_over() {
         }
     }
     assert_eq!(meter.check("a").await.unwrap().via(), &Via::Lease, "there is a block");
-    tokio::time::sleep_until(last_call + 20 * MS - Duration::from_micros(1000)).await;
+    tokio::time::sleep_until(last_call + 18 * MS).await;
     assert_eq!(meter.check("a").await.unwrap().via(), &Via::Lease);
     tokio::time::sleep_until(last_call + 20 * MS).await;
     assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
