@@ -1,9 +1,10 @@
 //! What happens to a decision when something else goes wrong.
 
 use crate::laws::{average, bucket};
-use crate::server::{PgBouncer, Server, connect, through};
+use crate::server::{Server, connect, through};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, BlockingStore, Limit, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store_check::postgres::PgBouncer;
 use ratelimit_meter_store_check::proxy::{Proxy, Replies};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -237,7 +238,7 @@ async fn lost_races_are_tried_again() {
 async fn pgbouncer_in_transaction_mode_serves_every_call() {
     let server = running!(Server::shared());
     let bouncer = running!(PgBouncer::start(&server));
-    let config = bouncer.before(&server.database().await);
+    let config = through(&server.database().await, bouncer.port());
     let store = PostgresStore::connect(config.clone(), 8);
     store.install().await.expect("installed through the pooler");
     let (limit, other, share) = (bucket("200/d"), bucket("1000/d"), Limit::Average(average("50/d")));
