@@ -105,7 +105,7 @@ async fn cyclic_orders_of_several_limits_never_deadlock() {
     const CALLS: u64 = 60;
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
-    let limit = bucket("100000/d");
+    let limit = bucket("100000/3650d");
     let mut clients = JoinSet::new();
     for keys in [["x", "y"], ["y", "z"], ["z", "x"], ["y", "x"], ["z", "y"], ["x", "z"]] {
         let store = PostgresStore::connect(config.clone(), 1);
