@@ -5,7 +5,8 @@ use serde::Serialize;
 use ratelimit_meter::Quota;
 
 use super::{Report, words};
-use crate::limit::Quotas;
+use crate::limit::{Quotas, Rule};
+use crate::model::Model;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::{Minute, Timeline};
 use crate::suggest::{Answer, Reason};
@@ -82,6 +83,7 @@ struct Candidate {
 #[derive(Serialize)]
 struct Limit {
     text: String,
+    kind: &'static str,
     cells: Option<u32>,
     period_ns: Option<u128>,
     burst: Option<u32>,
@@ -168,7 +170,7 @@ impl<'a> Document<'a> {
 fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     let suggestion = outcome.suggestion;
     Candidate {
-        limit: limits(outcome.limit),
+        limit: limits(&outcome.limit),
         asked: outcome.asked,
         admitted: outcome.admitted,
         denied: outcome.denied,
@@ -182,24 +184,48 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     }
 }
 
-fn limits(quotas: Quotas) -> Limit {
-    match quotas {
-        Quotas::One(quota) => limit(quota),
-        Quotas::Two(pair) => Limit {
-            text: pair.to_string(),
+fn limits(rule: &Rule) -> Limit {
+    let kind = match rule {
+        Rule::Meter(Quotas::One(quota)) => return limit(*quota),
+        Rule::Meter(Quotas::Two(pair)) => {
+            return Limit {
+                each: Some(vec![limit(pair.first()), limit(pair.second())]),
+                ..Limit::of_text(pair, "meter")
+            };
+        }
+        Rule::Model(Model::Window(window)) => {
+            return Limit {
+                text: window.to_string(),
+                kind: window.kind().name(),
+                ..limit(window.quota())
+            };
+        }
+        Rule::Model(Model::Nginx(_)) => "nginx",
+        Rule::PerKey(_) => "per-key",
+    };
+    Limit::of_text(rule, kind)
+}
+
+impl Limit {
+    /// What has no numbers of its own.
+    fn of_text(text: &impl ToString, kind: &'static str) -> Self {
+        Self {
+            text: text.to_string(),
+            kind,
             cells: None,
             period_ns: None,
             burst: None,
             weight: None,
             refill_interval_ns: None,
-            each: Some(vec![limit(pair.first()), limit(pair.second())]),
-        },
+            each: None,
+        }
     }
 }
 
 fn limit(quota: Quota) -> Limit {
     Limit {
         text: quota.to_string(),
+        kind: "meter",
         cells: Some(quota.cells().get()),
         period_ns: Some(quota.period().as_nanos()),
         burst: Some(quota.burst().get()),
@@ -224,6 +250,8 @@ fn least(answer: Answer) -> Least {
         Answer::None(Reason::BackInTime) => ("back-in-time", None),
         Answer::None(Reason::Ticks) => ("ticks", None),
         Answer::None(Reason::TwoLimits) => ("two-limits", None),
+        Answer::None(Reason::OtherLimiter) => ("other-limiter", None),
+        Answer::None(Reason::PerKey) => ("per-key", None),
     };
     Least {
         limit: None,

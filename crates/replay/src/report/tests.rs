@@ -61,6 +61,10 @@ fn outcome(limit: &str, ids: &[KeyId]) -> Outcome {
         admitted: 4_500,
         denied: 1_500,
         never: 2,
+        requests_denied: 150,
+        delayed: 0,
+        longest_delay: Duration::ZERO,
+        admitted_by: Vec::new(),
         keys_denied: ids.len(),
         hardest_hit: (0..).zip(ids).map(hit).collect(),
         suggestion: Some(Suggestion {
@@ -132,10 +136,10 @@ fn json_says_everything_in_its_schema() {
         },
         "limits": [
             {
-                "limit": { "text": "10/s", "cells": 10, "period_ns": 1_000_000_000, "burst": 10, "weight": 1, "each": null },
+                "limit": { "text": "10/s", "kind": "meter", "cells": 10, "period_ns": 1_000_000_000, "burst": 10, "weight": 1, "each": null },
                 "asked": 6000, "admitted": 4500, "denied": 1500, "too_large": 2, "keys_denied": 2,
                 "least_burst": {
-                    "limit": { "text": "10/s burst 40", "cells": 10, "period_ns": 1_000_000_000, "burst": 40, "weight": 1, "each": null },
+                    "limit": { "text": "10/s burst 40", "kind": "meter", "cells": 10, "period_ns": 1_000_000_000, "burst": 40, "weight": 1, "each": null },
                     "reason": null, "at_once": null
                 },
                 "least_rate": { "limit": null, "reason": "at-once", "at_once": 40 },
@@ -147,7 +151,7 @@ fn json_says_everything_in_its_schema() {
                 "series": { "start": "2024-05-20T12:00:00Z", "width_ns": 1_000_000, "admitted": [1, 0, 0, 0], "denied": [0, 0, 0, 2] }
             },
             {
-                "limit": { "text": "100/min burst 20 weight 2", "cells": 100, "period_ns": 60_000_000_000_u64, "burst": 20, "weight": 2, "each": null },
+                "limit": { "text": "100/min burst 20 weight 2", "kind": "meter", "cells": 100, "period_ns": 60_000_000_000_u64, "burst": 20, "weight": 2, "each": null },
                 "asked": 6000, "admitted": 4500, "denied": 1500, "too_large": 2, "keys_denied": 0,
                 "least_burst": null, "least_rate": null, "worst_minute": null, "hardest_hit": [],
                 "series": { "start": null, "width_ns": 1_000_000, "admitted": [], "denied": [] }

@@ -128,6 +128,8 @@ pub(super) fn answer(answer: Answer, kind: &str) -> String {
             Reason::BackInTime => "not told: time goes back".to_owned(),
             Reason::Ticks => "not told: cells come in ticks".to_owned(),
             Reason::TwoLimits => "not told: two limits".to_owned(),
+            Reason::OtherLimiter => "not told: another limiter".to_owned(),
+            Reason::PerKey => "not told: a limit per key".to_owned(),
         },
     }
 }

@@ -64,6 +64,10 @@ pub enum Reason {
     Ticks,
     /// It is two limits, of which either could give way.
     TwoLimits,
+    /// It is a limiter of other software.
+    OtherLimiter,
+    /// It is a limit for each key.
+    PerKey,
 }
 
 /// Watches the traffic that a limit meets, to tell what would have denied nobody.
