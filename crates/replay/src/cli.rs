@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod reading;
+
 use std::io;
 use std::path::PathBuf;
 
@@ -12,6 +14,7 @@ use crate::demo;
 use crate::input::Options;
 use crate::limit::{Algorithm, Limit};
 use crate::trace::Order;
+use reading::Reading;
 
 /// How the report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -116,6 +119,10 @@ pub struct Cli {
     #[arg(long, exclusive = true)]
     pub man: bool,
 
+    /// How inputs are read.
+    #[command(flatten)]
+    pub reading: Reading,
+
     /// Access logs, delimited text or captures, plain or gzip; `-` is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -158,7 +165,8 @@ Examples:
   From a pipe
       ssh www cat /var/log/nginx/access.log | meter-replay --limit 10/s -
 
-Exit codes: 0 when it has reported, 2 and one line on stderr when it could not.
+Exit codes: 0 when it has reported; 3 when it has, but more lines were bad than --max-bad allows, or part of an
+input could not be read; 2 and one line on stderr when it could not.
 ";
 
 /// A man page whose indented lines, tables and examples, stay as they are.

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use crate::Error;
+use crate::stamp::Resolution;
 
 /// One request: at `time`, `key` asked for `cost` cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,21 @@ pub struct Event {
     pub cost: u64,
     /// Who asks.
     pub key: KeyId,
+    /// How coarse the time is: the request came within one unit from it.
+    pub unit: Resolution,
+}
+
+impl Event {
+    /// An event whose time is known to the nanosecond.
+    #[must_use]
+    pub fn new(time: i64, cost: u64, key: KeyId) -> Self {
+        Self {
+            time,
+            cost,
+            key,
+            unit: Resolution::Nanosecond,
+        }
+    }
 }
 
 /// A key by its number, in the order in which [`Keys`] came to know it.

@@ -33,26 +33,38 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use cli::reading::Spread;
 use cli::{Cli, Format};
 pub use error::Error;
 use output::Staged;
 use progress::Progress;
 use replay::{Outcome, Replay, Settings};
 use report::{Parameters, Report};
-use stream::Stream;
+use stream::{Spreader, Stream};
 use trace::{Trace, Unit};
+
+/// How a run ended that has reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// From all there was to read, but for few bad lines.
+    Whole,
+    /// From part of it: an input is cut off, or more lines are bad than allowed.
+    Partial,
+}
 
 /// Does what the command line says: the report to `out`, what else is to be told to `err`.
 ///
 /// # Errors
 ///
 /// Whatever leaves nothing to report. That nobody reads `out` any more is no error.
-pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Progress) -> Result<(), Error> {
+pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Progress) -> Result<Ended, Error> {
     if let Some(text) = cli.instead()? {
-        return write(out, &text);
+        write(out, &text)?;
+        return Ok(Ended::Whole);
     }
     names_nothing_twice(cli)?;
     let (trace, outcomes) = measure(cli, progress)?;
+    let is_partial = trace.is_cut || trace.has_too_many_bad(cli.reading.max_bad);
     let report = Report {
         parameters: parameters(cli, &trace),
         traffic: report::Traffic {
@@ -63,7 +75,10 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
             last: trace.last,
             late: trace.back.lines,
             latest_by: Duration::from_nanos(trace.back.most_ns),
+            is_partial,
         },
+        inputs: &trace.inputs,
+        notices: &trace.notices,
         keys: &trace.keys,
         outcomes: &outcomes,
     };
@@ -87,7 +102,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     for (path, file) in files {
         file.put().map_err(|source| Error::write_file(path, source))?;
     }
-    Ok(())
+    Ok(if is_partial { Ended::Partial } else { Ended::Whole })
 }
 
 fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
@@ -108,6 +123,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
         order: trace.order.name(),
         top: cli.top,
         suggest: cli.suggests(),
+        spread: cli.reading.spread,
         anonymise: cli.anonymise,
     }
 }
@@ -162,13 +178,38 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     } else {
         Stream::open(&cli.files, cli.order, options, progress)?
     };
-    let mut replay = Replay::new(&limits, settings);
+    let replay = |is_asked: bool| is_asked.then(|| Replay::new(&limits, settings));
+    let mut at_stamp = replay(cli.reading.spread != Spread::Even);
+    let mut even = replay(cli.reading.spread != Spread::None);
+    let mut spreader = Spreader::default();
     while let Some(event) = stream.next_event()? {
-        replay.take(&event, stream.keys())?;
+        if let Some(replay) = &mut at_stamp {
+            replay.take(&event, stream.keys())?;
+        }
+        if let Some(replay) = &mut even {
+            spreader.push(event, |event| replay.take(&event, stream.keys()))?;
+        }
+    }
+    if let Some(replay) = &mut even {
+        spreader.finish(|event| replay.take(&event, stream.keys()))?;
     }
     let trace = stream.finish()?;
-    let outcomes = replay.outcomes(&trace.keys, cli.top);
+    let outcomes = |replay: &Replay| replay.outcomes(&trace.keys, cli.top);
+    let even = even.as_ref().map(outcomes).unwrap_or_default();
+    let outcomes = match at_stamp.as_ref().map(outcomes) {
+        Some(outcomes) => with_bounds(outcomes, &even),
+        None => even,
+    };
     Ok((trace, outcomes))
+}
+
+/// Adds the bound of evenly spaced requests to each outcome that it differs from.
+fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
+    for (outcome, even) in outcomes.iter_mut().zip(even) {
+        let bound = even.as_spread();
+        outcome.spread = (bound != outcome.as_spread()).then_some(bound);
+    }
+    outcomes
 }
 
 /// Quotes the first few bad lines, and names what was empty. If nobody reads that, the report still counts them.

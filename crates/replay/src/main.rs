@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use meter_replay::Ended;
 use meter_replay::cli::{self, Cli};
 use meter_replay::progress::Progress;
 use meter_replay::text;
@@ -16,7 +17,8 @@ fn main() -> ExitCode {
         Err(help) => help.exit(),
     };
     match meter_replay::run(&cli, &mut io::stdout(), &mut io::stderr(), Progress::on_stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Whole) => ExitCode::SUCCESS,
+        Ok(Ended::Partial) => ExitCode::from(3),
         Err(error) => refuse(&error),
     }
 }

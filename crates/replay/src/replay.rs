@@ -43,6 +43,35 @@ pub struct Outcome {
     pub suggestion: Option<Suggestion>,
     /// What was admitted and denied when.
     pub timeline: Timeline,
+    /// The other bound, where the stamps are so coarse that it differs: the same requests spaced evenly within their stamps.
+    pub spread: Option<SpreadOutcome>,
+}
+
+/// What a limit would have done to the same traffic if the requests of one stamp had come evenly over its unit: the
+/// least that a limit could deny, where requests all at the stamp are the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpreadOutcome {
+    /// Cells admitted.
+    pub admitted: u128,
+    /// Cells denied.
+    pub denied: u128,
+    /// Keys that were denied at least once.
+    pub keys_denied: usize,
+    /// The limits that would have denied nothing, if that was asked.
+    pub suggestion: Option<Suggestion>,
+}
+
+impl Outcome {
+    /// The outcome as one bound of two.
+    #[must_use]
+    pub fn as_spread(&self) -> SpreadOutcome {
+        SpreadOutcome {
+            admitted: self.admitted,
+            denied: self.denied,
+            keys_denied: self.keys_denied,
+            suggestion: self.suggestion,
+        }
+    }
 }
 
 /// What a limit would have done to a key.
@@ -309,6 +338,7 @@ impl Candidate {
             hardest_hit: hit,
             suggestion: self.search.found(),
             timeline: self.series.finish(),
+            spread: None,
         };
         outcome.hardest_hit.truncate(top);
         outcome

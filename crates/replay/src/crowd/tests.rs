@@ -19,11 +19,7 @@ fn small(maker: &Maker, time: i64) -> Crowd {
 }
 
 fn event(time: i64, key: u32, cost: u64) -> Event {
-    Event {
-        time,
-        cost,
-        key: KeyId(key),
-    }
+    Event::new(time, cost, KeyId(key))
 }
 
 /// Gaps of all lengths between two requests; not of years, as meters which are made at different times round differently.

@@ -143,7 +143,7 @@ impl DelimitedReader {
                         Ok((time, cost)) => {
                             let key = self.columns.key.map_or(&b"all"[..], |key| self.splitter.field(key));
                             let key = sink.key(self.addresses.key(key))?;
-                            Some(Event { time, cost, key })
+                            Some(Event::new(time, cost, key))
                         }
                         Err(_) if self.splitter.fields().all(|field| field.trim_ascii().is_empty()) => None,
                         Err(reason) => {

@@ -66,11 +66,7 @@ impl LogReader {
                         By::Host | By::Column(_) => line.client,
                     };
                     let key = sink.key(key)?;
-                    Some(Event {
-                        time: line.time,
-                        cost: 1,
-                        key,
-                    })
+                    Some(Event::new(line.time, 1, key))
                 }
                 Err(_) if text.is_empty() => None,
                 Err(reason) => {

@@ -162,6 +162,17 @@ impl Reader {
         &self.by
     }
 
+    /// The format it is read as.
+    #[must_use]
+    pub fn format(&self) -> String {
+        match self.reader {
+            Kind::Log(_) => "Common or Combined Log Format".to_owned(),
+            Kind::Delimited(_) => "delimited text".to_owned(),
+            Kind::Pcap(_) => "a packet capture".to_owned(),
+            Kind::Empty => "an empty input".to_owned(),
+        }
+    }
+
     /// What an event is here.
     #[must_use]
     pub fn unit(&self) -> Unit {

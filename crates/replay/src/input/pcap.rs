@@ -161,7 +161,7 @@ impl PcapReader {
                         Key::Address(address) => sink.key(self.addresses.network(address))?,
                     };
                     let cost = u64::from(wire);
-                    return Ok(Some(Event { time, cost, key }));
+                    return Ok(Some(Event::new(time, cost, key)));
                 }
                 Err(reason) => sink.bad(&self.name, number, 1, reason, b""),
             }

@@ -12,10 +12,11 @@ mod words;
 
 use std::time::Duration;
 
+use crate::cli::reading::Spread;
 use crate::event::Keys;
 use crate::limit::Algorithm;
 use crate::replay::Outcome;
-use crate::trace::Unit;
+use crate::trace::{InputFacts, Unit};
 
 /// What was asked of the tool.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Parameters {
     pub top: usize,
     /// Whether it is told what would have denied nobody.
     pub suggest: bool,
+    /// Where the requests of one coarse stamp are placed.
+    pub spread: Spread,
     /// Whether keys are hashes of what they were.
     pub anonymise: bool,
 }
@@ -61,6 +64,8 @@ pub struct Traffic {
     pub late: u64,
     /// The most by which one was.
     pub latest_by: Duration,
+    /// Whether the numbers are of part of the traffic: an input is cut off, or too many lines are bad.
+    pub is_partial: bool,
 }
 
 /// All there is to tell.
@@ -70,6 +75,10 @@ pub struct Report<'a> {
     pub parameters: Parameters,
     /// What there was to replay.
     pub traffic: Traffic,
+    /// What each input turned out to be: its format, how finely it is stamped.
+    pub inputs: &'a [InputFacts],
+    /// What must be read with the numbers: what was assumed, and what was lost. Each is a sentence.
+    pub notices: &'a [String],
     /// The names of the keys.
     pub keys: &'a Keys,
     /// What each limit would have done.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::reading::Spread;
 use crate::event::KeyId;
 use crate::replay::KeyOutcome;
 use crate::series::Series;
@@ -72,6 +73,7 @@ fn outcome(limit: &str, ids: &[KeyId]) -> Outcome {
             rate: Answer::None(Reason::AtOnce(40)),
         }),
         timeline: series(&events).finish(),
+        spread: None,
     }
 }
 
@@ -88,6 +90,7 @@ fn report<'a>(keys: &'a Keys, outcomes: &'a [Outcome]) -> Report<'a> {
             order: "sort",
             top: 5,
             suggest: true,
+            spread: Spread::Both,
             anonymise: false,
         },
         traffic: Traffic {
@@ -98,7 +101,10 @@ fn report<'a>(keys: &'a Keys, outcomes: &'a [Outcome]) -> Report<'a> {
             last: Some(NOON + 599 * SECOND + 1_000),
             late: 1,
             latest_by: Duration::from_secs(2),
+            is_partial: false,
         },
+        inputs: &[],
+        notices: &[],
         keys,
         outcomes,
     }

@@ -5,9 +5,11 @@
 
 mod common_log;
 mod record;
+mod resolution;
 
 pub use common_log::CommonLogStamps;
 pub use record::parse;
+pub use resolution::{Grain, Resolution};
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;

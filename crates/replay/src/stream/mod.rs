@@ -11,6 +11,7 @@
 mod merge;
 mod source;
 mod spool;
+mod spread;
 mod survey;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
 use source::{Context, Open, Source};
 use spool::Spool;
+pub use spread::Spreader;
 use survey::survey;
 
 /// The events of any number of inputs, one after the other.
@@ -77,6 +79,7 @@ impl Stream {
                 options,
                 progress,
                 first: None,
+                read: Vec::new(),
                 empty: Vec::new(),
             },
         };
@@ -111,6 +114,7 @@ impl Stream {
                 options: Options::default(),
                 progress: Progress::hidden(),
                 first: Some((by, Unit::Requests, String::new())),
+                read: Vec::new(),
                 empty: Vec::new(),
             },
         }
@@ -150,7 +154,7 @@ impl Stream {
         }
         self.trace.back.add(&back);
         let runs = spool
-            .into_runs()
+            .into_runs(open.resolution())
             .into_iter()
             .map(|(first, run)| (first, Source::Run(run)))
             .collect();
@@ -226,7 +230,7 @@ impl Stream {
                 });
             }
         }
-        trace.empty = context.empty;
+        (trace.empty, trace.inputs) = (context.empty, context.read);
         (trace.keys, trace.bad) = (keys, bad);
         if context.options.anonymise {
             trace.keys.anonymise();

@@ -7,7 +7,8 @@ use crate::by::By;
 use crate::event::Event;
 use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
-use crate::trace::Unit;
+use crate::stamp::{Grain, Resolution};
+use crate::trace::{InputFacts, Unit};
 
 /// What every input is read with, and compared to.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Context {
     pub(super) progress: Progress,
     /// What the events of the first input are, and its name.
     pub(super) first: Option<(By, Unit, String)>,
+    /// The inputs that were read to their end.
+    pub(super) read: Vec<InputFacts>,
     /// Inputs that had neither an event nor a bad line.
     pub(super) empty: Vec<String>,
 }
@@ -26,6 +29,7 @@ pub(super) struct Open {
     name: String,
     reader: Reader,
     events: u64,
+    grain: Grain,
     /// How many lines were bad before it.
     bad: u64,
 }
@@ -48,6 +52,7 @@ impl Context {
             name: input.name(),
             reader: Reader::open(input, limit, &self.options, &self.progress)?,
             events: 0,
+            grain: Grain::default(),
             bad: collected.bad.count(),
         })
     }
@@ -73,18 +78,31 @@ impl Context {
 }
 
 impl Open {
+    pub(super) fn resolution(&self) -> Resolution {
+        self.grain.resolution().unwrap_or_default()
+    }
+
     #[inline]
     pub(super) fn next(&mut self, collected: &mut Collected, context: &mut Context) -> Result<Option<Event>, Error> {
-        let event = self.reader.next(collected)?;
-        if event.is_some() {
+        let mut event = self.reader.next(collected)?;
+        if let Some(event) = &mut event {
             if self.events == 0 {
                 context.compare(self)?;
             }
             self.events += 1;
-        } else if self.events == 0 && collected.bad.count() == self.bad {
+            self.grain.see(event.time);
+            event.unit = self.grain.resolution().unwrap_or_default();
+            return Ok(Some(*event));
+        }
+        context.read.push(InputFacts {
+            name: self.name.clone(),
+            format: self.reader.format(),
+            resolution: self.grain.resolution(),
+        });
+        if self.events == 0 && collected.bad.count() == self.bad {
             context.empty.push(self.name.clone());
         }
-        Ok(event)
+        Ok(None)
     }
 }
 
@@ -97,7 +115,7 @@ impl Source {
         match self {
             Self::Run(run) => Ok(run.next()),
             Self::Open(open, survey, last) => {
-                let event = open.next(collected, context)?;
+                let mut event = open.next(collected, context)?;
                 // What is merged by what was seen of it before must not be something else now.
                 let is_same = match &event {
                     Some(event) if open.events == 1 => survey.span.is_some_and(|(first, _)| first == event.time),
@@ -109,8 +127,9 @@ impl Source {
                         path: open.name.clone(),
                     });
                 }
-                match &event {
-                    Some(event) => *last = event.time,
+                match &mut event {
+                    // Known of the whole file, where `open` knows it only of what it has read.
+                    Some(event) => (*last, event.unit) = (event.time, survey.unit),
                     None => *self = Self::Done,
                 }
                 Ok(event)

@@ -5,6 +5,7 @@
 //! are merged as files are, by `merge`.
 
 use crate::event::{Event, KeyId};
+use crate::stamp::Resolution;
 
 /// How many events are sorted at once: 6 MiB of them.
 const RUN: usize = 1 << 18;
@@ -24,10 +25,13 @@ impl Spool {
         }
     }
 
-    /// The events, in runs each of which is in order and comes with its first time; of equal stamps those of the
-    /// earlier run came first.
-    pub(super) fn into_runs(mut self) -> Vec<(i64, Run)> {
+    /// The events, all stamped in `unit`s, in runs each of which is in order and comes with its first time; of equal
+    /// stamps those of the earlier run came first.
+    pub(super) fn into_runs(mut self, unit: Resolution) -> Vec<(i64, Run)> {
         self.pack();
+        for (_, run) in &mut self.runs {
+            run.unit = unit;
+        }
         self.runs
     }
 
@@ -44,7 +48,13 @@ impl Spool {
         }
         bytes.shrink_to_fit();
         if let Some(first) = self.unsorted.first() {
-            self.runs.push((first.time, Run { bytes, at: 0, last: 0 }));
+            let run = Run {
+                bytes,
+                at: 0,
+                last: 0,
+                unit: Resolution::default(),
+            };
+            self.runs.push((first.time, run));
         }
         self.unsorted.clear();
     }
@@ -56,6 +66,7 @@ pub(super) struct Run {
     bytes: Vec<u8>,
     at: usize,
     last: i64,
+    unit: Resolution,
 }
 
 impl Iterator for Run {
@@ -79,9 +90,8 @@ impl Iterator for Run {
         // As it was written.
         let key = KeyId(u32::try_from(key).unwrap_or(u32::MAX));
         Some(Event {
-            time: self.last,
-            cost,
-            key,
+            unit: self.unit,
+            ..Event::new(self.last, cost, key)
         })
     }
 }
@@ -101,11 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_back_in_order() {
-        let event = |time, key, cost| Event {
-            time,
-            cost,
-            key: KeyId(key),
-        };
+        let event = |time, key, cost| Event::new(time, cost, KeyId(key));
         let latest = 7_289_654_399_999_999_999;
         let mut spool = Spool::default();
         for event in [
@@ -117,7 +123,7 @@ mod tests {
         ] {
             spool.push(event);
         }
-        let runs = spool.into_runs();
+        let runs = spool.into_runs(Resolution::default());
         let events: Vec<Event> = runs.into_iter().flat_map(|(_, run)| run).collect();
         assert_eq!(
             events,
@@ -129,20 +135,20 @@ mod tests {
                 event(latest, 0, 1),
             ]
         );
-        assert!(Spool::default().into_runs().is_empty());
+        assert!(Spool::default().into_runs(Resolution::default()).is_empty());
     }
 
     #[test]
     fn a_busy_log_is_kept_in_few_bytes() {
         let mut spool = Spool::default();
         for line in 0..1_000_000_u32 {
-            spool.push(Event {
-                time: i64::from(line / 1_000) * 1_000_000_000,
-                cost: 1,
-                key: KeyId(line % 10_000),
-            });
+            spool.push(Event::new(
+                i64::from(line / 1_000) * 1_000_000_000,
+                1,
+                KeyId(line % 10_000),
+            ));
         }
-        let runs = spool.into_runs();
+        let runs = spool.into_runs(Resolution::default());
         let bytes: usize = runs.iter().map(|(_, run)| run.bytes.len()).sum();
         assert!(
             runs.len() == 4 && bytes < 5_000_000,

@@ -81,7 +81,7 @@ pub enum Reason {
 /// let key = Keys::default().intern(b"a client")?;
 /// let mut suggester = Suggester::new("10/s".parse()?);
 /// for time in [0, 0, 0, 500_000_000] {
-///     suggester.push(&Event { time, cost: 4, key });
+///     suggester.push(&Event::new(time, 4, key));
 /// }
 /// let suggestion = suggester.finish();
 /// assert_eq!(suggestion.burst, Answer::Quota("10/s burst 12".parse()?));
