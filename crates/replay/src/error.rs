@@ -64,6 +64,20 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// Limits of a file are many, and configuration is for one.
+    #[error("--emit takes one limit, and `{limit}` is many: name one of --limit with --chosen")]
+    NotEmitted {
+        /// The limit.
+        limit: String,
+    },
+    /// The limit that is chosen is none of those to try.
+    #[error("--chosen `{text}` is none of the limits: {limits}")]
+    NotChosen {
+        /// The text as it was given.
+        text: String,
+        /// The limits to try.
+        limits: String,
+    },
     /// A file cannot be opened or read.
     #[error("{path}: {source}")]
     Read {

@@ -116,6 +116,11 @@ impl DelimitedReader {
         Ok(())
     }
 
+    /// The number of the last line that was read.
+    pub(super) fn line(&self) -> u64 {
+        self.window.lines()
+    }
+
     pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
         loop {
             let record = self.record()?;

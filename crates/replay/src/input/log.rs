@@ -32,6 +32,11 @@ impl LogReader {
         }
     }
 
+    /// The number of the last line that was read.
+    pub(super) fn line(&self) -> u64 {
+        self.window.lines()
+    }
+
     pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
         loop {
             let line = self.window.line(0).map_err(|source| Error::read(&self.name, source))?;

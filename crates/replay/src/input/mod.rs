@@ -40,6 +40,10 @@ pub struct Options {
     pub most_keys: Option<u32>,
     /// Whether nothing that was read is to be shown.
     pub anonymise: bool,
+    /// The column of plans, for limits that go by plan and not by key.
+    pub plan: Option<String>,
+    /// Whether the places of events are wanted.
+    pub places: bool,
 }
 
 /// Who takes what readers find beside the numbers of an event.
@@ -50,6 +54,15 @@ pub trait Sink {
     ///
     /// [`Error::TooManyKeys`].
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error>;
+
+    /// Takes the plan of the event that is about to be returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyKeys`].
+    fn plan(&mut self, _name: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// `lines` bad lines of `file` from line `line` on.
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]);
@@ -62,12 +75,22 @@ pub struct Collected {
     pub keys: Keys,
     /// All bad lines.
     pub bad: BadLines,
+    /// All plans.
+    pub plans: Keys,
+    /// The plan of the latest event.
+    pub plan: KeyId,
 }
 
 impl Sink for Collected {
     #[inline]
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error> {
         self.keys.intern(name)
+    }
+
+    #[inline]
+    fn plan(&mut self, name: &[u8]) -> Result<(), Error> {
+        self.plan = self.plans.intern(name)?;
+        Ok(())
     }
 
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
@@ -170,6 +193,17 @@ impl Reader {
             Kind::Delimited(_) => "delimited text".to_owned(),
             Kind::Pcap(_) => "a packet capture".to_owned(),
             Kind::Empty => "an empty input".to_owned(),
+        }
+    }
+
+    /// The number of the last line, or packet, of the latest event; the first is 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        match &self.reader {
+            Kind::Log(reader) => reader.line(),
+            Kind::Delimited(reader) => reader.line(),
+            Kind::Pcap(reader) => reader.line(),
+            Kind::Empty => 0,
         }
     }
 

@@ -122,6 +122,11 @@ impl PcapReader {
         })
     }
 
+    /// The number of the last packet that was read.
+    pub(super) fn line(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
         loop {
             let failed = |source| Error::read(&self.name, source);

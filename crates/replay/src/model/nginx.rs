@@ -163,6 +163,16 @@ fn rate_of(text: &str) -> Option<(NonZeroU32, Per)> {
     Some((number.parse().ok().filter(|_| is_number)?, per))
 }
 
+impl Nginx {
+    /// The rate, as `limit_req_zone` takes it, and the parameters that follow the zone in `limit_req`.
+    pub(crate) fn directive(&self) -> (String, String) {
+        let text = self.to_string();
+        let text = text.trim_start_matches("nginx:");
+        let (rate, parameters) = text.split_at(text.find(' ').unwrap_or(text.len()));
+        (rate.to_owned(), parameters.to_owned())
+    }
+}
+
 /// As `--limit` takes it.
 impl fmt::Display for Nginx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

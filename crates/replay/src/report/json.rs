@@ -4,12 +4,15 @@ use serde::Serialize;
 
 use ratelimit_meter::Quota;
 
-use super::{Report, words};
+use super::{Report, rfc3339, words};
+use crate::cli::reading;
 use crate::limit::{Quotas, Rule};
 use crate::model::Model;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::{Minute, Timeline};
+use crate::stamp::Resolution;
 use crate::suggest::{Answer, Reason};
+use crate::trace::InputFacts;
 
 /// Rises when a field changes its meaning or goes; more fields may come without.
 pub const SCHEMA: u32 = 1;
@@ -26,9 +29,20 @@ pub fn render(report: &Report<'_>) -> String {
 struct Document<'a> {
     schema: u32,
     tool: Tool,
+    headline: String,
+    notices: &'a [String],
     parameters: Parameters<'a>,
+    inputs: Vec<Input<'a>>,
     traffic: Traffic,
     limits: Vec<Candidate>,
+    configuration: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    name: &'a str,
+    format: &'a str,
+    resolution_ns: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +53,7 @@ struct Tool {
 
 #[derive(Serialize)]
 struct Parameters<'a> {
+    command: &'a str,
     inputs: &'a [String],
     algorithm: &'static str,
     by: Option<&'a str>,
@@ -49,6 +64,7 @@ struct Parameters<'a> {
     order: &'static str,
     top: usize,
     suggest: bool,
+    spread: &'static str,
     anonymise: bool,
 }
 
@@ -61,6 +77,7 @@ struct Traffic {
     first: Option<String>,
     last: Option<String>,
     bad_lines: u64,
+    is_partial: bool,
     late_lines: u64,
     latest_by_ns: u128,
 }
@@ -71,13 +88,27 @@ struct Candidate {
     asked: u128,
     admitted: u128,
     denied: u128,
+    requests_denied: u64,
+    admitted_by: Vec<u64>,
+    delayed: u64,
+    longest_delay_ns: u128,
     too_large: u64,
     keys_denied: usize,
+    spread: Option<Spread>,
     least_burst: Option<Least>,
     least_rate: Option<Least>,
     worst_minute: Option<Worst>,
     hardest_hit: Vec<Hit>,
     series: Series,
+}
+
+#[derive(Serialize)]
+struct Spread {
+    admitted: u128,
+    denied: u128,
+    keys_denied: usize,
+    least_burst: Option<Least>,
+    least_rate: Option<Least>,
 }
 
 #[derive(Serialize)]
@@ -134,7 +165,10 @@ impl<'a> Document<'a> {
                 name: "meter-replay",
                 version: env!("CARGO_PKG_VERSION"),
             },
+            headline: words::headline(report),
+            notices: report.notices,
             parameters: Parameters {
+                command: &parameters.command,
                 inputs: &parameters.inputs,
                 algorithm: parameters.algorithm.name(),
                 by: parameters.by.as_deref(),
@@ -145,8 +179,14 @@ impl<'a> Document<'a> {
                 order: parameters.order,
                 top: parameters.top,
                 suggest: parameters.suggest,
+                spread: match parameters.spread {
+                    reading::Spread::Both => "both",
+                    reading::Spread::Even => "even",
+                    reading::Spread::None => "none",
+                },
                 anonymise: parameters.anonymise,
             },
+            inputs: report.inputs.iter().map(input).collect(),
             traffic: Traffic {
                 unit: words::things(traffic.unit),
                 requests: traffic.requests,
@@ -155,6 +195,7 @@ impl<'a> Document<'a> {
                 first: traffic.first.map(rfc3339),
                 last: traffic.last.map(rfc3339),
                 bad_lines: traffic.bad_lines,
+                is_partial: traffic.is_partial,
                 late_lines: traffic.late,
                 latest_by_ns: traffic.latest_by.as_nanos(),
             },
@@ -163,7 +204,16 @@ impl<'a> Document<'a> {
                 .iter()
                 .map(|outcome| candidate(report, outcome))
                 .collect(),
+            configuration: report.configuration,
         }
+    }
+}
+
+fn input(input: &InputFacts) -> Input<'_> {
+    Input {
+        name: &input.name,
+        format: &input.format,
+        resolution_ns: input.resolution.map(Resolution::unit_ns),
     }
 }
 
@@ -174,8 +224,19 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
         asked: outcome.asked,
         admitted: outcome.admitted,
         denied: outcome.denied,
+        requests_denied: outcome.requests_denied,
+        admitted_by: outcome.admitted_by.clone(),
+        delayed: outcome.delayed,
+        longest_delay_ns: outcome.longest_delay.as_nanos(),
         too_large: outcome.never,
         keys_denied: outcome.keys_denied,
+        spread: outcome.spread.map(|spread| Spread {
+            admitted: spread.admitted,
+            denied: spread.denied,
+            keys_denied: spread.keys_denied,
+            least_burst: spread.suggestion.map(|suggestion| least(suggestion.burst)),
+            least_rate: spread.suggestion.map(|suggestion| least(suggestion.rate)),
+        }),
         least_burst: suggestion.map(|suggestion| least(suggestion.burst)),
         least_rate: suggestion.map(|suggestion| least(suggestion.rate)),
         worst_minute: outcome.timeline.worst_minute.map(worst),
@@ -245,6 +306,7 @@ fn least(answer: Answer) -> Least {
             };
         }
         Answer::None(Reason::AtOnce(units)) => ("at-once", Some(units)),
+        Answer::None(Reason::InOneStamp(units)) => ("in-one-stamp", Some(units)),
         Answer::None(Reason::TooLarge) => ("too-large", None),
         Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
         Answer::None(Reason::BackInTime) => ("back-in-time", None),
@@ -285,9 +347,4 @@ fn series(timeline: &Timeline) -> Series {
         admitted: timeline.buckets.iter().map(|bucket| bucket.admitted).collect(),
         denied: timeline.buckets.iter().map(|bucket| bucket.denied).collect(),
     }
-}
-
-/// With a fraction of as many digits as it takes, as that is what `%.f` writes.
-fn rfc3339(ns: i64) -> String {
-    words::time(ns, "%FT%T%.fZ")
 }

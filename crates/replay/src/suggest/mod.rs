@@ -58,6 +58,9 @@ pub enum Reason {
     TooLarge,
     /// Such a burst would take more than 200 years to drain, which no meter can measure.
     RestTooLong,
+    /// So much was asked by one key at one stamp, which is more than the burst; but the stamp is so coarse that it may have
+    /// come apart.
+    InOneStamp(u64),
     /// A key's requests went back in time, where more of a rate denies more, too.
     BackInTime,
     /// Cells come in ticks: what is sought here is that of limits whose cells come one by one.
