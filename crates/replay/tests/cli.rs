@@ -249,7 +249,7 @@ fn bad_lines_are_counted_and_the_first_few_quoted() {
     let output = meter_replay(&["--limit", "1/s", &log]);
     assert_eq!(output.status.code(), Some(3));
     assert!(
-        text(&output.stdout).starts_with("1 request, "),
+        text(&output.stdout).contains("\n1 request, "),
         "{}",
         text(&output.stdout)
     );

@@ -71,6 +71,10 @@ pub(super) fn headline(report: &Report<'_>) -> String {
 fn lost(report: &Report<'_>) -> String {
     match report.traffic.bad_lines {
         0 => "an input is cut off".to_owned(),
+        1 => format!(
+            "1 {} could not be read",
+            report.traffic.unit.lines().trim_end_matches('s')
+        ),
         bad => format!("{} {} could not be read", grouped(bad), report.traffic.unit.lines()),
     }
 }
