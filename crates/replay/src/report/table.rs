@@ -128,10 +128,7 @@ fn suggestions(text: &mut String, report: &Report<'_>) {
             continue;
         }
         told(outcome.limit.to_string(), outcome.suggestion);
-        let spread = outcome.spread.map(|spread| spread.suggestion);
-        if let Some(spread) = spread.filter(|spread| *spread != outcome.suggestion) {
-            told(format!("  {}", words::SPREAD), spread);
-        }
+        told(format!("  {}", words::SPREAD), words::spread_suggestion(outcome));
     }
     if rows.len() > 1 {
         text.push_str("\nWhat would have denied nobody:\n");

@@ -258,7 +258,7 @@ fn foreign_text_stays_text() {
         .collect();
     assert!(shown.contains(&"<script>alert(1)</script>"), "{shown:?}");
     assert!(shown.contains(&"(empty)") && shown.contains(&"&lt;b&gt;"), "{shown:?}");
-    let known = ["svg", "title", "style", "rect", "path", "text", "tspan", "g"];
+    let known = ["svg", "title", "desc", "style", "rect", "path", "text", "tspan", "g"];
     assert!(
         document
             .descendants()
@@ -303,6 +303,7 @@ fn extent(text: Node<'_, '_>, is_narrow: bool) -> Option<(String, [f64; 2])> {
         .map(|text| u32::try_from(text.chars().count()).expect("a few"))
         .sum();
     let letter = match (is_narrow, class.contains("title") || class.contains("name")) {
+        (false, false) if class.contains("headline") => 7.8,
         (false, false) => 7.3,
         (false, true) => 9.0,
         (true, false) => 10.5,

@@ -82,7 +82,7 @@ fn lost(report: &Report<'_>) -> String {
 /// `10/s burst 20 would have throttled 3 of 4,312 keys and denied 2.1% of requests; the smallest burst that denies none is 61.`
 fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
     let mut text = format!("{} would have ", limit(outcome, LIMIT_WIDTH));
-    if outcome.denied == 0 && outcome.spread.is_none() {
+    if outcome.denied == 0 && spread(outcome).is_none() {
         text += &format!("denied none of {}.", things_of(report));
         return text;
     }
@@ -141,6 +141,18 @@ pub(super) fn bounds(report: &Report<'_>) -> Option<String> {
 pub(super) fn spread(outcome: &Outcome) -> Option<SpreadOutcome> {
     let differs = |spread: &SpreadOutcome| (spread.denied, spread.keys_denied) != (outcome.denied, outcome.keys_denied);
     outcome.spread.filter(differs)
+}
+
+/// What would have denied nobody if the requests of a stamp came evenly, where that is another answer.
+pub(super) fn spread_suggestion(outcome: &Outcome) -> Option<Suggestion> {
+    let suggestion = outcome.spread?.suggestion;
+    suggestion.filter(|_| suggestion != outcome.suggestion)
+}
+
+/// The one label of a plot, for those who do not see it.
+pub(super) fn plot_label(report: &Report<'_>, outcome: &Outcome) -> String {
+    let limit = foreign(outcome.limit.to_string().as_bytes(), LIMIT_WIDTH);
+    format!("{limit} over time: {}", verdict(report, outcome))
 }
 
 /// The name of the row of the other bound.
@@ -366,7 +378,7 @@ pub(super) fn verdict(report: &Report<'_>, outcome: &Outcome) -> String {
         percent(denied, outcome.asked)
     });
     match &report.parameters.by {
-        _ if outcome.denied == 0 && spread.is_none() => "nobody denied".to_owned(),
+        _ if outcome.denied == 0 && spread.is_none_or(|spread| spread.denied == 0) => "nobody denied".to_owned(),
         None => format!("{denied} denied"),
         Some(_) => {
             let hit = range(outcome.keys_denied, spread.map(|spread| spread.keys_denied), |hit| {

@@ -2,6 +2,7 @@
 
 mod limiters;
 mod nginx;
+mod pictures;
 mod questions;
 #[path = "../tool/mod.rs"]
 mod tool;
