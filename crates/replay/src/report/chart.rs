@@ -114,7 +114,7 @@ fn head(report: &Report<'_>) -> (Markup, i64) {
         tell("soft", &format!("{hidden} more in the other outputs"));
     }
     let (text, bottom) = lines(told.iter().map(|(class, line)| (*class, line.as_str())), 38);
-    let legend = bottom + 22;
+    let legend = bottom + 32;
     let head = html! {
         text class="title" x=(MARGIN) y="32" { "What each limit would have done" }
         (text)

@@ -56,7 +56,7 @@ function measure(frame) {
     const isSvg = element.namespaceURI.endsWith("svg");
     const color = parse(isSvg ? style(element).fill : style(element).color);
     if (contrast(color, ground) < 4.5) say("low contrast of " + words);
-    if (parseFloat(style(element).fontSize) < 11) say("small: " + words);
+    if (boxes.some(box => box.height < 11)) say("small: " + words);
     if (scrolls(element)) continue;
     for (const box of boxes) {
       if (box.left < -0.5 || box.right > width + 0.5) say("leaves the page: " + words);
