@@ -310,6 +310,8 @@ impl Cli {
             most_keys: Some(self.keys),
             anonymise: self.anonymise,
             places: self.asking.denied.is_some(),
+            plan: self.asking.plan.clone(),
+            select: self.asking.select(),
             ..Options::default()
         })
     }

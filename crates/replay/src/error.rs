@@ -78,6 +78,9 @@ pub enum Error {
         /// The limits to try.
         limits: String,
     },
+    /// More than one input is to be followed, or none.
+    #[error("--follow takes one input: a file, or - for standard input")]
+    FollowsOne,
     /// A file cannot be opened or read.
     #[error("{path}: {source}")]
     Read {
@@ -261,6 +264,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether reading has nothing to give yet, and can go on later.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn read(path: &str, source: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),

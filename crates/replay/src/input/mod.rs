@@ -19,6 +19,7 @@ use crate::bad::{BadLine, BadLines};
 use crate::by::By;
 use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
+use crate::select::Select;
 use crate::trace::Unit;
 use window::Window;
 
@@ -44,6 +45,10 @@ pub struct Options {
     pub plan: Option<String>,
     /// Whether the places of events are wanted.
     pub places: bool,
+    /// Which requests are wanted.
+    pub select: Select,
+    /// Whether the input goes on to grow, so that its format is told by its first line.
+    pub is_growing: bool,
 }
 
 /// Who takes what readers find beside the numbers of an event.
@@ -157,7 +162,12 @@ impl Reader {
 
     fn of_plain(source: Box<dyn Read>, name: String, options: &Options) -> Result<Self, Error> {
         let mut window = Window::new(source);
-        let head = window.hold(HEAD).map_err(|source| Error::read(&name, source))?;
+        let head = if options.is_growing {
+            window.hold_line()
+        } else {
+            window.hold(HEAD)
+        };
+        let head = head.map_err(|source| Error::read(&name, source))?;
         let is_empty = head.is_empty();
         let format = Format::of(&head[..head.len().min(HEAD)], options.time.as_deref());
         let (reader, default) = match format {

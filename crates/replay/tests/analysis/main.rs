@@ -1,5 +1,6 @@
 //! What the tool makes of traffic: other limiters, limits per key, lists of denials, configuration and pictures.
 
+mod follow;
 mod limiters;
 mod nginx;
 mod pictures;

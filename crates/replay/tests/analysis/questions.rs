@@ -122,6 +122,7 @@ fn configuration_is_printed_alone_or_after_the_report() {
 }
 
 /// What `--emit rust` prints is compiled here.
+#[allow(unreachable_pub, reason = "what is emitted is for a library")]
 mod emitted {
     mod keyed {
         include!("emitted/keyed.rs");
