@@ -17,6 +17,7 @@ pub mod limit;
 mod lineage;
 pub mod output;
 pub mod progress;
+pub mod proxies;
 pub mod replay;
 pub mod report;
 pub mod series;
@@ -112,7 +113,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
             names.collect()
         },
         algorithm: cli.algorithm,
-        by: trace.by.column().map(str::to_owned),
+        by: trace.by.name(),
         time: cli.time.clone(),
         cost: cli.cost.clone().or(bytes),
         ipv6_prefix: cli.ipv6_prefix,
@@ -177,7 +178,8 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     };
     let replay = |is_asked: bool| is_asked.then(|| Replay::new(&limits, settings));
     let mut at_stamp = replay(cli.reading.spread != Spread::Even);
-    let mut even = replay(cli.reading.spread != Spread::None);
+    // Made-up traffic has no coarse stamps.
+    let mut even = replay(cli.reading.spread == Spread::Even || cli.reading.spread == Spread::Both && !cli.demo);
     let mut spreader = Spreader::default();
     while let Some(event) = stream.next_event()? {
         if let Some(replay) = &mut at_stamp {

@@ -41,7 +41,7 @@ pub(super) fn requests(report: &Report<'_>) -> String {
 pub(super) fn things(unit: Unit) -> &'static str {
     match unit {
         Unit::Requests => "requests",
-        Unit::Packets => "packets",
+        Unit::Packets | Unit::CountedPackets => "packets",
     }
 }
 

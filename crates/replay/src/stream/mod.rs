@@ -70,6 +70,7 @@ impl Stream {
             collected: Collected {
                 keys: options.most_keys.map_or_else(Keys::default, Keys::at_most),
                 bad,
+                ..Collected::default()
             },
             trace: Trace {
                 order,
@@ -107,7 +108,7 @@ impl Stream {
             flow: Flow::Made(events.into_iter()),
             collected: Collected {
                 keys,
-                bad: BadLines::default(),
+                ..Collected::default()
             },
             trace: Trace::default(),
             context: Context {
@@ -210,7 +211,13 @@ impl Stream {
     /// [`Error::AllBad`] or [`Error::NoRequests`] if there were none.
     pub fn finish(self) -> Result<Trace, Error> {
         let Self {
-            collected: Collected { keys, bad },
+            collected:
+                Collected {
+                    keys,
+                    bad,
+                    notices,
+                    is_cut,
+                },
             mut trace,
             context,
             ..
@@ -232,6 +239,7 @@ impl Stream {
         }
         (trace.empty, trace.inputs) = (context.empty, context.read);
         (trace.keys, trace.bad) = (keys, bad);
+        (trace.notices, trace.is_cut) = (notices, is_cut);
         if context.options.anonymise {
             trace.keys.anonymise();
         }
