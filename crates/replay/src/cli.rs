@@ -1,9 +1,10 @@
 //! The command line.
 
+pub mod asking;
 pub mod reading;
 
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use clap::{CommandFactory as _, Parser, ValueEnum};
 use clap_complete::Shell;
@@ -13,7 +14,9 @@ use crate::by::By;
 use crate::demo;
 use crate::input::Options;
 use crate::limit::{Algorithm, Limit};
+use crate::per_key::PerKey;
 use crate::trace::Order;
+use asking::Asking;
 use reading::Reading;
 
 /// How the report is printed.
@@ -123,6 +126,14 @@ pub struct Cli {
     #[command(flatten)]
     pub reading: Reading,
 
+    /// What is asked of the traffic.
+    #[command(flatten)]
+    pub asking: Asking,
+
+    /// The words of the command line, as they were given.
+    #[arg(skip)]
+    pub words: Vec<String>,
+
     /// Access logs, delimited text or captures, plain or gzip; `-` is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -184,6 +195,16 @@ fn with_tables(page: &[u8]) -> Vec<u8> {
     kept.into_bytes()
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// What is wrong with the command line, without the lines of usage that follow it.
 #[must_use]
 pub fn complaint(error: &clap::Error) -> String {
@@ -201,6 +222,25 @@ pub fn complaint(error: &clap::Error) -> String {
 }
 
 impl Cli {
+    /// The command line as a shell takes it, without the values of `--only` if keys must not be named.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let mut line = String::from("meter-replay");
+        let mut is_hidden = false;
+        for word in &self.words {
+            line.push(' ');
+            if std::mem::take(&mut is_hidden) {
+                line.push_str("...");
+            } else if self.anonymise && word.starts_with("--only=") {
+                line.push_str("--only=...");
+            } else {
+                is_hidden = self.anonymise && word == "--only";
+                line += &quoted(word);
+            }
+        }
+        line
+    }
+
     /// Whether to find out which limits would have denied nobody.
     #[must_use]
     pub fn suggests(&self) -> bool {
@@ -214,13 +254,40 @@ impl Cli {
     /// None are given, or one is not a limit.
     pub fn limits(&self) -> Result<Vec<Limit>, Error> {
         let parse = |text: &str| Limit::parse(text, self.algorithm);
-        if !self.limits.is_empty() {
-            self.limits.iter().map(|text| parse(text)).collect()
-        } else if self.demo {
-            demo::limits(self.algorithm).into_iter().map(parse).collect()
-        } else {
-            Err(Error::NoLimit)
+        let mut limits: Vec<Limit> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+        if let Some(path) = &self.asking.limits_file {
+            let name = path.display().to_string();
+            let text = fs::read_to_string(path).map_err(|source| Error::read(&name, source))?;
+            limits.push(Limit::per_key(PerKey::parse(&name, &text, self.algorithm)?));
         }
+        if limits.is_empty() && self.demo {
+            limits = demo::limits(self.algorithm)
+                .into_iter()
+                .map(parse)
+                .collect::<Result<_, _>>()?;
+        }
+        if limits.is_empty() {
+            return Err(Error::NoLimit);
+        }
+        Ok(limits)
+    }
+
+    /// The place of the limit that `--chosen` names among `limits`; that of the first without it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotChosen`].
+    pub fn chosen(&self, limits: &[Limit]) -> Result<usize, Error> {
+        let Some(text) = &self.asking.chosen else { return Ok(0) };
+        let names: Vec<String> = limits.iter().map(|limit| limit.rule().to_string()).collect();
+        // As it was given, or as it is written in the report.
+        let given = self.limits.iter().position(|limit| limit == text);
+        let wanted = Limit::parse(text, self.algorithm).map_or_else(|_| text.clone(), |limit| limit.rule().to_string());
+        let found = given.or_else(|| names.iter().position(|name| *name == wanted));
+        found.ok_or_else(|| Error::NotChosen {
+            text: text.clone(),
+            limits: names.join(", "),
+        })
     }
 
     /// What to make of the inputs.
@@ -249,6 +316,8 @@ impl Cli {
             ipv6_prefix: self.ipv6_prefix,
             most_keys: Some(self.keys),
             anonymise: self.anonymise,
+            places: self.asking.denied.is_some(),
+            ..Options::default()
         })
     }
 

@@ -8,7 +8,8 @@ use ratelimit_meter::keyed::InvalidTable;
 
 use crate::bad::{BadLine, Quoted};
 use crate::by::By;
-use crate::limit::Quotas;
+use crate::limit::Rule;
+use crate::model::BadModel;
 use crate::text;
 
 /// Why there is no report. Each is told in one line.
@@ -38,6 +39,44 @@ pub enum Error {
         text: String,
         /// What is wrong with its numbers.
         source: InconsistentCapacity,
+    },
+    /// The text of a limit names a limiter of other software, and goes on badly.
+    #[error("--limit `{text}`: {source}")]
+    BadModel {
+        /// The text as it was given.
+        text: String,
+        /// What is wrong with it.
+        source: BadModel,
+    },
+    /// A row of a file of limits is not one.
+    #[error("{path}:{line}: {reason}")]
+    BadRow {
+        /// The file.
+        path: String,
+        /// The line; the first is 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of limits is empty.
+    #[error("{path} has no row of KEY,LIMIT, such as `192.0.2.1,10/s`")]
+    NoRows {
+        /// The file.
+        path: String,
+    },
+    /// Limits of a file are many, and configuration is for one.
+    #[error("--emit takes one limit, and `{limit}` is many: name one of --limit with --chosen")]
+    NotEmitted {
+        /// The limit.
+        limit: String,
+    },
+    /// The limit that is chosen is none of those to try.
+    #[error("--chosen `{text}` is none of the limits: {limits}")]
+    NotChosen {
+        /// The text as it was given.
+        text: String,
+        /// The limits to try.
+        limits: String,
     },
     /// A file cannot be opened or read.
     #[error("{path}: {source}")]
@@ -228,7 +267,7 @@ pub enum Error {
     )]
     NoTable {
         /// The limit.
-        limit: Quotas,
+        limit: Rule,
         /// What was wanted.
         source: InvalidTable,
     },
@@ -238,7 +277,7 @@ pub enum Error {
         /// The key.
         key: String,
         /// The limit.
-        limit: Quotas,
+        limit: Rule,
     },
     /// In the order given, a key's traffic reaches farther than a meter can measure.
     #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]

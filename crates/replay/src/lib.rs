@@ -10,12 +10,17 @@ pub mod by;
 pub mod cli;
 mod crowd;
 pub mod demo;
+pub mod denied;
+pub mod emit;
 mod error;
 pub mod event;
 pub mod input;
 pub mod limit;
+mod limiter;
 mod lineage;
+pub mod model;
 pub mod output;
+pub mod per_key;
 pub mod progress;
 pub mod proxies;
 pub mod replay;
@@ -28,17 +33,23 @@ pub mod text;
 pub mod trace;
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::time::Duration;
 
+use by::By;
 use cli::reading::Spread;
 use cli::{Cli, Format};
+use denied::DeniedRows;
 pub use error::Error;
+use event::{Event, Keys};
+use limit::Limit;
 use output::Staged;
 use progress::Progress;
 use replay::{Outcome, Replay, Settings};
 use report::{Parameters, Report};
 use stream::{Spreader, Stream};
+use suggest::{Answer, Reason, Suggestion};
 use trace::{Trace, Unit};
 
 /// How a run ended that has reported.
@@ -61,7 +72,37 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         return Ok(Ended::Whole);
     }
     names_nothing_twice(cli)?;
-    let (trace, outcomes) = measure(cli, progress)?;
+    let limits = cli.limits()?;
+    let chosen = cli.chosen(&limits)?;
+    let emitted = |by: Option<&By>| {
+        let target = cli.asking.emit;
+        target
+            .map(|target| emit::render(&limits[chosen].rule(), by, target))
+            .transpose()
+    };
+    if cli.files.is_empty() && !cli.demo {
+        let Some(configuration) = emitted(cli.options()?.by.as_ref())? else {
+            return Err(Error::NoInput);
+        };
+        write(out, configuration.as_bytes())?;
+        return Ok(Ended::Whole);
+    }
+    let denied = cli.asking.denied.as_deref();
+    let failed = |source| {
+        denied.map_or_else(
+            || Error::Write(io::ErrorKind::Other.into()),
+            |path| Error::write_file(path, source),
+        )
+    };
+    let mut rows = denied.map(|path| denied_rows(cli, path)).transpose().map_err(failed)?;
+    let (trace, outcomes) = analyse(cli, &limits, progress, |event, replay, keys| {
+        let verdict = replay.verdict(chosen);
+        match rows.as_mut().zip(verdict) {
+            Some((rows, verdict)) => rows.see(event, verdict, keys).map_err(failed),
+            None => Ok(()),
+        }
+    })?;
+    let configuration = emitted(Some(&trace.by))?;
     let is_partial = trace.is_cut || trace.has_too_many_bad(cli.reading.max_bad);
     let report = Report {
         parameters: parameters(cli, &trace),
@@ -79,6 +120,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         notices: &trace.notices,
         keys: &trace.keys,
         outcomes: &outcomes,
+        configuration: configuration.as_deref(),
     };
     let chart = cli.chart.as_deref().map(|path| (path, report::chart::render(&report)));
     let page = cli.report.as_deref().map(|path| (path, report::html::render(&report)));
@@ -91,9 +133,16 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         Format::Table => report::table::render(&report),
     };
     let mut files = Vec::new();
+    if let Some((path, rows)) = denied.zip(rows) {
+        let file = rows
+            .into_inner()
+            .and_then(|buffer| buffer.into_inner().map_err(io::IntoInnerError::into_error));
+        let file = file.and_then(|file| file.sync().map(|()| file));
+        files.push((path, file.map_err(|source| Error::write_file(path, source))?));
+    }
     for (path, text) in chart.iter().chain(&page) {
         let staged = Staged::new(path, text.as_bytes());
-        files.push((path, staged.map_err(|source| Error::write_file(path, source))?));
+        files.push((*path, staged.map_err(|source| Error::write_file(path, source))?));
     }
     tell_aside(&trace, err);
     write(out, printed.as_bytes())?;
@@ -103,10 +152,17 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     Ok(if is_partial { Ended::Partial } else { Ended::Whole })
 }
 
+/// Begins the table of denied requests.
+fn denied_rows(cli: &Cli, path: &Path) -> io::Result<DeniedRows<BufWriter<Staged>>> {
+    let inputs = cli.files.iter().map(|file| file.display().to_string()).collect();
+    DeniedRows::new(BufWriter::new(Staged::open(path)?), inputs, cli.anonymise)
+}
+
 fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
     let names = cli.files.iter().map(|file| file.display().to_string());
     let bytes = (trace.unit == Unit::Packets).then(|| "bytes".to_owned());
     Parameters {
+        command: cli.command_line(),
         inputs: if cli.demo {
             vec!["demo".to_owned()]
         } else {
@@ -137,7 +193,7 @@ fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
             });
         }
     }
-    for path in cli.chart.iter().chain(&cli.report) {
+    for path in cli.chart.iter().chain(&cli.report).chain(&cli.asking.denied) {
         let place = output::resolve(path).map_err(|source| Error::write_file(path, source))?;
         if !named.insert(place) {
             return Err(Error::Overwritten {
@@ -161,11 +217,21 @@ fn write(out: &mut impl Write, text: &[u8]) -> Result<(), Error> {
 ///
 /// Whatever leaves nothing to report.
 pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), Error> {
-    let limits = cli.limits()?;
     if cli.files.is_empty() && !cli.demo {
         return Err(Error::NoInput);
     }
+    analyse(cli, &cli.limits()?, progress, |_, _, _| Ok(()))
+}
+
+/// The same, with a look at each event after it was decided; at the bound that denies the most, if there are two.
+fn analyse(
+    cli: &Cli,
+    limits: &[Limit],
+    progress: Progress,
+    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+) -> Result<(Trace, Vec<Outcome>), Error> {
     let options = cli.options()?;
+    let has_plans = options.plan.is_some();
     let settings = Settings {
         order: cli.order,
         suggest: cli.suggests(),
@@ -176,21 +242,35 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     } else {
         Stream::open(&cli.files, cli.order, options, progress)?
     };
-    let replay = |is_asked: bool| is_asked.then(|| Replay::new(&limits, settings));
+    let replay = |is_asked: bool| is_asked.then(|| Replay::new(limits, settings));
     let mut at_stamp = replay(cli.reading.spread != Spread::Even);
-    // Made-up traffic has no coarse stamps.
-    let mut even = replay(cli.reading.spread == Spread::Even || cli.reading.spread == Spread::Both && !cli.demo);
+    // Fine stamps have but one bound.
+    let mut even = replay(match cli.reading.spread {
+        Spread::Both => stream.may_be_coarse(),
+        Spread::Even => true,
+        Spread::None => false,
+    });
+    let is_even_alone = at_stamp.is_none();
+    let mut decide = |replay: &mut Replay, event: &Event, stream: &Stream, is_looked_at: bool| {
+        let plan = has_plans.then(|| (event.plan, stream.plans()));
+        replay.take_of_plan(event, stream.keys(), plan)?;
+        if is_looked_at {
+            look(event, replay, stream.keys())
+        } else {
+            Ok(())
+        }
+    };
     let mut spreader = Spreader::default();
     while let Some(event) = stream.next_event()? {
         if let Some(replay) = &mut at_stamp {
-            replay.take(&event, stream.keys())?;
+            decide(replay, &event, &stream, true)?;
         }
         if let Some(replay) = &mut even {
-            spreader.push(event, |event| replay.take(&event, stream.keys()))?;
+            spreader.push(event, |event| decide(replay, &event, &stream, is_even_alone))?;
         }
     }
     if let Some(replay) = &mut even {
-        spreader.finish(|event| replay.take(&event, stream.keys()))?;
+        spreader.finish(|event| decide(replay, &event, &stream, is_even_alone))?;
     }
     let trace = stream.finish()?;
     let outcomes = |replay: &Replay| replay.outcomes(&trace.keys, cli.top);
@@ -207,6 +287,13 @@ fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
     for (outcome, even) in outcomes.iter_mut().zip(even) {
         let bound = even.as_spread();
         outcome.spread = (bound != outcome.as_spread()).then_some(bound);
+        // That so much came at one instant is then no more than the stamp says.
+        let found = |suggestion: Option<Suggestion>| suggestion.map(|suggestion| suggestion.rate);
+        if let (Some(suggestion), Some(Answer::Quota(_))) = (&mut outcome.suggestion, found(bound.suggestion)) {
+            if let Answer::None(Reason::AtOnce(units)) = suggestion.rate {
+                suggestion.rate = Answer::None(Reason::InOneStamp(units));
+            }
+        }
     }
     outcomes
 }

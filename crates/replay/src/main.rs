@@ -11,11 +11,15 @@ use meter_replay::progress::Progress;
 use meter_replay::text;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return refuse(&cli::complaint(&error)),
         Err(help) => help.exit(),
     };
+    cli.words = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match meter_replay::run(&cli, &mut io::stdout(), &mut io::stderr(), Progress::on_stderr()) {
         Ok(Ended::Whole) => ExitCode::SUCCESS,
         Ok(Ended::Partial) => ExitCode::from(3),

@@ -23,6 +23,12 @@ What would have denied nobody:
   2/s burst 20             2/s burst 1801        3489/min burst 20
   10/s burst 200           10/s burst 501       2402/min burst 200
 
+Requests denied by one limit but not by another:
+  denied by          not A  not B  not C
+  A  2/s                 -  5,489  7,530
+  B  2/s burst 20        0      -  2,041
+  C  10/s burst 200      0      0      -
+
 Hardest hit by 2/s:
   key         cells asked  denied  denied %  longest wait
   crawler           3,000   1,799     60.0%      404.8 ms
@@ -30,7 +36,10 @@ Hardest hit by 2/s:
     assert!(demo.contains(table), "{demo}");
     assert_eq!(
         report(&["--demo", "--algorithm", "leaky-bucket"]),
-        demo.replace("\ngcra", "\nleaky bucket")
+        demo.replace("\ngcra", "\nleaky bucket").replace(
+            "meter-replay --demo\n",
+            "meter-replay --demo --algorithm leaky-bucket\n"
+        )
     );
 }
 
@@ -67,10 +76,7 @@ fn two_limits_are_one_in_every_output() {
             &page,
             &log,
         ]);
-        let expected = format!(
-            "
-{name}, a meter for each of 1 key (by ip)
-order: sort, no line goes back in time
+        let expected = "
 
   limit        cells asked  admitted  denied  denied %  keys denied
   10/s & 30/h           72        30      42     58.3%       1 of 1
@@ -81,9 +87,12 @@ What would have denied nobody:
 
 Hardest hit by 10/s & 30/h:
   key        cells asked  denied  denied %  longest wait
-  192.0.2.1           72      42     58.3%"
+  192.0.2.1           72      42     58.3%";
+        assert!(table.contains(expected), "{table}");
+        assert!(
+            table.contains(&format!("\n{name}, a meter for each of 1 key (by ip)\n")),
+            "{table}"
         );
-        assert!(table.contains(&expected), "{table}");
         let [chart, page] = [&chart, &page].map(|path| std::fs::read_to_string(path).expect("it is written"));
         assert!(chart.contains("10/s &amp; 30/h"), "{chart}");
         assert!(
@@ -238,9 +247,9 @@ fn bad_lines_are_counted_and_the_first_few_quoted() {
     }
     let log = file("bad.log", log);
     let output = meter_replay(&["--limit", "1/s", &log]);
-    assert_eq!(output.status.code(), Some(3), "most lines are bad");
+    assert_eq!(output.status.code(), Some(3));
     assert!(
-        text(&output.stdout).starts_with("1 request, "),
+        text(&output.stdout).contains("\n1 request, "),
         "{}",
         text(&output.stdout)
     );
@@ -288,7 +297,12 @@ fn rotated_files_give_the_same_in_any_order() {
     let (older, newer) = (file("rotated.log.1", older), file("rotated.log", newer));
     let expected = report(&["--limit", "1/2s", &older, &newer]);
     assert!(expected.contains("7         4       3"), "{expected}");
-    assert_eq!(report(&["--limit", "1/2s", &newer, &older]), expected);
+    let other = report(&["--limit", "1/2s", &newer, &older]);
+    assert_eq!(without_command(&other), without_command(&expected));
+}
+
+fn without_command(report: &str) -> Vec<&str> {
+    report.lines().filter(|line| !line.starts_with("command: ")).collect()
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Reading {
     /// Most logs have whole seconds, and do not say when within its second a request came. All at the stamp is the
     /// most a limit can deny, evenly spaced the least. If this is not given, both bounds are reported wherever they
     /// differ; with --spread only the even one, and suggestions are for it; with --spread=none only the other.
-    #[arg(long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true,
+    #[arg(verbatim_doc_comment, long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true,
         default_value = "both", default_missing_value = "even", hide_default_value = true, hide_possible_values = true)]
     pub spread: Spread,
 

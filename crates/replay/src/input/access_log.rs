@@ -285,7 +285,12 @@ impl AccessLines {
                 By::All | By::Each(_) => return None,
             })
         })?;
-        Ok(Request { time, cost: 1, key })
+        Ok(Request {
+            time,
+            cost: 1,
+            key,
+            plan: None,
+        })
     }
 
     /// Whether a second entry may stand on a line that could be read.

@@ -33,6 +33,7 @@ pub(super) struct Columns {
     time: (usize, Option<usize>),
     parts: Vec<Part>,
     cost: Option<usize>,
+    plan: Option<usize>,
     duration: Option<(usize, Took)>,
     stamps: Stamps,
     grain: Grain,
@@ -103,6 +104,7 @@ impl Columns {
             time,
             parts: by.parts().iter().map(part).collect::<Result<_, _>>()?,
             cost: options.cost.as_deref().map(named).transpose()?,
+            plan: options.plan.as_deref().map(named).transpose()?,
             duration: duration.filter(|_| options.time_is != TimeIs::Start),
             stamps: Stamps::new(options.stamps.clone()),
             grain: Grain::default(),
@@ -119,7 +121,7 @@ impl Columns {
             Part::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
         };
         self.time.0 == place
-            || [self.time.1, self.cost, self.duration.map(|(at, _)| at)].contains(&Some(place))
+            || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
             || self.parts.iter().any(is_of)
     }
 
@@ -168,7 +170,12 @@ impl Columns {
                 }
             })
         })?;
-        Ok(Request { time, cost, key })
+        Ok(Request {
+            time,
+            cost,
+            key,
+            plan: self.plan.map(|at| value(at).unwrap_or_default()),
+        })
     }
 
     /// What a reader of the report must know of how this was read.

@@ -75,13 +75,13 @@ impl DelimitedReader {
         self.columns.by()
     }
 
+    pub(super) fn notices(&self) -> Vec<String> {
+        self.columns.notices(&self.names, &self.name)
+    }
+
     /// The number of the last line that was read.
     pub(super) fn line(&self) -> u64 {
         self.window.lines()
-    }
-
-    pub(super) fn notices(&self) -> Vec<String> {
-        self.columns.notices(&self.names, &self.name)
     }
 
     pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
@@ -117,8 +117,11 @@ impl DelimitedReader {
                         })
                     };
                     let event = match request {
-                        Ok(Request { time, cost, key }) => {
+                        Ok(Request { time, cost, key, plan }) => {
                             let key = sink.key(key)?;
+                            if let Some(plan) = plan {
+                                sink.plan(plan)?;
+                            }
                             Some(Event::new(time, cost, key))
                         }
                         Err(_) if splitter.fields().all(|field| field.trim_ascii().is_empty()) => None,

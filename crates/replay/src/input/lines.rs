@@ -224,8 +224,11 @@ impl LineReader {
 #[inline]
 fn read(lines: &mut Lines, text: &[u8], sink: &mut impl Sink) -> Result<Result<Option<Event>, BadLine>, Error> {
     Ok(match lines.request(text) {
-        Ok(Some(Request { time, cost, key })) => {
+        Ok(Some(Request { time, cost, key, plan })) => {
             let key = sink.key(key)?;
+            if let Some(plan) = plan {
+                sink.plan(plan)?;
+            }
             Ok(Some(Event::new(time, cost, key)))
         }
         Ok(None) => Ok(None),

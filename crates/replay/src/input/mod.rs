@@ -86,6 +86,10 @@ pub struct Options {
     pub most_keys: Option<u32>,
     /// Whether nothing that was read is to be shown.
     pub anonymise: bool,
+    /// The column of plans, for limits that go by plan and not by key.
+    pub plan: Option<String>,
+    /// Whether the places of events are wanted.
+    pub places: bool,
 }
 
 /// A request as a line tells it.
@@ -94,6 +98,8 @@ struct Request<'a> {
     time: i64,
     cost: u64,
     key: &'a [u8],
+    /// The plan of the key, where plans are read.
+    plan: Option<&'a [u8]>,
 }
 
 /// Who takes what readers find beside the numbers of an event.
@@ -104,6 +110,15 @@ pub trait Sink {
     ///
     /// [`Error::TooManyKeys`].
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error>;
+
+    /// Takes the plan of the event that is about to be returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyKeys`].
+    fn plan(&mut self, _name: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// `lines` bad lines of `file` from line `line` on.
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]);
@@ -126,12 +141,22 @@ pub struct Collected {
     pub notices: Vec<String>,
     /// Whether part of an input is lost.
     pub is_cut: bool,
+    /// All plans.
+    pub plans: Keys,
+    /// The plan of the latest event.
+    pub plan: KeyId,
 }
 
 impl Sink for Collected {
     #[inline]
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error> {
         self.keys.intern(name)
+    }
+
+    #[inline]
+    fn plan(&mut self, name: &[u8]) -> Result<(), Error> {
+        self.plan = self.plans.intern(name)?;
+        Ok(())
     }
 
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {

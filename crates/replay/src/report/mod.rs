@@ -21,6 +21,8 @@ use crate::trace::{InputFacts, Unit};
 /// What was asked of the tool.
 #[derive(Debug, Clone)]
 pub struct Parameters {
+    /// The command line, as a shell takes it.
+    pub command: String,
     /// The files, as they were named.
     pub inputs: Vec<String>,
     /// How the meters kept their accounts.
@@ -83,6 +85,13 @@ pub struct Report<'a> {
     pub keys: &'a Keys,
     /// What each limit would have done.
     pub outcomes: &'a [Outcome],
+    /// The chosen limit as configuration, if that was asked.
+    pub configuration: Option<&'a str>,
+}
+
+/// A time with a fraction of as many digits as it takes, as that is what `%.f` writes.
+pub(crate) fn rfc3339(ns: i64) -> String {
+    words::time(ns, "%FT%T%.fZ")
 }
 
 #[cfg(test)]

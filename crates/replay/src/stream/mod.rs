@@ -22,6 +22,7 @@ use crate::by::By;
 use crate::event::{Event, Keys};
 use crate::input::{Collected, Input, Options};
 use crate::progress::Progress;
+use crate::stamp::Resolution;
 use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
 use source::{Context, Open, Source};
@@ -36,6 +37,8 @@ pub struct Stream {
     collected: Collected,
     trace: Trace,
     context: Context,
+    /// Whether the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
+    may_be_coarse: bool,
 }
 
 #[derive(Debug)]
@@ -79,10 +82,12 @@ impl Stream {
             context: Context {
                 options,
                 progress,
+                inputs: inputs.clone(),
                 first: None,
                 read: Vec::new(),
                 empty: Vec::new(),
             },
+            may_be_coarse: order == Order::AsIs,
         };
         let mut sizes = Vec::new();
         for input in &inputs {
@@ -114,11 +119,19 @@ impl Stream {
             context: Context {
                 options: Options::default(),
                 progress: Progress::hidden(),
+                inputs: Vec::new(),
                 first: Some((by, Unit::Requests, String::new())),
                 read: Vec::new(),
                 empty: Vec::new(),
             },
+            may_be_coarse: false,
         }
+    }
+
+    /// Whether the stamps of any event may be coarser than a nanosecond. `false` is certain.
+    #[must_use]
+    pub fn may_be_coarse(&self) -> bool {
+        self.may_be_coarse
     }
 
     fn sort(&mut self, inputs: impl IntoIterator<Item = (Input, Option<u64>)>) -> Result<Merge<Source>, Error> {
@@ -129,6 +142,7 @@ impl Stream {
             files.push(match surveyed.flatten() {
                 // One without an event is read again for its bad lines.
                 Some(survey) => {
+                    self.may_be_coarse |= survey.unit > Resolution::Nanosecond;
                     let span = survey.span.unwrap_or_default();
                     (span, vec![(span.0, Source::Due(input, survey))])
                 }
@@ -145,7 +159,12 @@ impl Stream {
     fn spool(&mut self, input: &Input) -> Result<File, Error> {
         let mut open = self.context.open(input, None, &self.collected)?;
         let mut back = Back::default();
-        let mut spool = Spool::default();
+        let Options { plan, places, .. } = &self.context.options;
+        let mut spool = if *places || plan.is_some() {
+            Spool::with_places(open.number)
+        } else {
+            Spool::default()
+        };
         let mut span: Option<(i64, i64)> = None;
         while let Some(event) = open.next(&mut self.collected, &mut self.context)? {
             back.see(event.time);
@@ -154,6 +173,7 @@ impl Stream {
             spool.push(event);
         }
         self.trace.back.add(&back);
+        self.may_be_coarse |= open.resolution() > Resolution::Nanosecond;
         let runs = spool
             .into_runs(open.resolution())
             .into_iter()
@@ -174,6 +194,7 @@ impl Stream {
             collected,
             trace,
             context,
+            ..
         } = self;
         let event = match flow {
             Flow::AsIs(open, rest) => loop {
@@ -204,6 +225,12 @@ impl Stream {
         &self.collected.keys
     }
 
+    /// The plans of the events so far.
+    #[must_use]
+    pub fn plans(&self) -> &Keys {
+        &self.collected.plans
+    }
+
     /// What there is to tell of all the events.
     ///
     /// # Errors
@@ -217,6 +244,7 @@ impl Stream {
                     bad,
                     notices,
                     is_cut,
+                    ..
                 },
             mut trace,
             context,

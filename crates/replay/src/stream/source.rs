@@ -4,7 +4,7 @@ use super::spool::Run;
 use super::survey::Survey;
 use crate::Error;
 use crate::by::By;
-use crate::event::Event;
+use crate::event::{Event, Place};
 use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
 use crate::stamp::{Grain, Resolution};
@@ -15,6 +15,8 @@ use crate::trace::{InputFacts, Unit};
 pub(super) struct Context {
     pub(super) options: Options,
     pub(super) progress: Progress,
+    /// All inputs, in the order in which they were named.
+    pub(super) inputs: Vec<Input>,
     /// What the events of the first input are, and its name.
     pub(super) first: Option<(By, Unit, String)>,
     /// The inputs that were read to their end.
@@ -27,6 +29,8 @@ pub(super) struct Context {
 #[derive(Debug)]
 pub(super) struct Open {
     name: String,
+    /// The number of the input, in the order in which inputs were named.
+    pub(super) number: u32,
     reader: Reader,
     events: u64,
     grain: Grain,
@@ -48,8 +52,10 @@ pub(super) enum Source {
 
 impl Context {
     pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<Open, Error> {
+        let number = self.inputs.iter().position(|other| other == input).unwrap_or_default();
         Ok(Open {
             name: input.name(),
+            number: u32::try_from(number).unwrap_or(u32::MAX),
             reader: Reader::open(input, limit, &self.options, &self.progress)?,
             events: 0,
             grain: Grain::default(),
@@ -92,6 +98,11 @@ impl Open {
             self.events += 1;
             self.grain.see(event.time);
             event.unit = self.grain.resolution().unwrap_or_default();
+            event.plan = collected.plan;
+            event.place = Place {
+                input: self.number,
+                line: self.reader.line(),
+            };
             return Ok(Some(*event));
         }
         context.read.push(InputFacts {

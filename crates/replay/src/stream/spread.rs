@@ -91,10 +91,8 @@ mod tests {
 
     fn event(time: i64, key: u32, unit: Resolution) -> Event {
         Event {
-            time,
-            cost: 1,
-            key: KeyId(key),
             unit,
+            ..Event::new(time, 1, KeyId(key))
         }
     }
 
