@@ -299,19 +299,27 @@ impl Cli {
         let by = self.by.as_deref().map(By::parse);
         let key = self.key.clone().map(By::Column);
         let by = by.or(key);
-        if let (Some(by @ (By::Path | By::Status | By::All)), Some(_)) = (&by, self.ipv6_prefix) {
+        if let (Some(by), Some(_)) = (by.as_ref().filter(|by| !by.may_be_address()), self.ipv6_prefix) {
             return Err(Error::NoAddresses { by: by.clone() });
         }
+        let stamps = self.reading.stamps();
         Ok(Options {
             by,
             time: self.time.clone(),
             cost: self.cost.clone(),
+            time_is: self.reading.time_is,
+            duration: self.reading.duration.clone(),
+            regex: self.reading.regex.clone(),
+            log_format: self.reading.log_format.clone(),
+            path_depth: self.reading.path_depth,
+            proxies: self.reading.trust.clone(),
             ipv6_prefix: self.ipv6_prefix,
             most_keys: Some(self.keys),
             anonymise: self.anonymise,
             places: self.asking.denied.is_some(),
             plan: self.asking.plan.clone(),
-            select: self.asking.select(),
+            select: self.asking.select(&stamps.zone)?,
+            stamps,
             ..Options::default()
         })
     }

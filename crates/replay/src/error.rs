@@ -78,6 +78,20 @@ pub enum Error {
         /// The limits to try.
         limits: String,
     },
+    /// The time of an option is none.
+    #[error("{option} `{text}` is no time: expected one such as 2024-05-20, 2024-05-20T12:00:00Z or Unix seconds")]
+    BadTime {
+        /// The option.
+        option: &'static str,
+        /// The text as it was given.
+        text: String,
+    },
+    /// No request is one of those that are asked for.
+    #[error("no request in {names} is selected by --only, --since and --until")]
+    NoneSelected {
+        /// The inputs.
+        names: String,
+    },
     /// More than one input is to be followed, or none.
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
@@ -90,10 +104,12 @@ pub enum Error {
         source: io::Error,
     },
     /// The header has no column of a name that was given.
-    #[error("{path}: there is no column `{wanted}`; the columns are {columns}")]
+    #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}")]
     NoColumn {
         /// The file.
         path: String,
+        /// What it is: a column, a field, a group.
+        called: &'static str,
         /// The name.
         wanted: String,
         /// The names there are.
@@ -108,10 +124,12 @@ pub enum Error {
         reason: BadLine,
     },
     /// The header has no column of a usual name for the time.
-    #[error("{path}: no column has a usual name for the time; the columns are {columns}: name one with --time")]
+    #[error("{path}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time")]
     NoTimeColumn {
         /// The file.
         path: String,
+        /// What the names are of: columns, fields, groups.
+        called: &'static str,
         /// The names there are.
         columns: String,
     },
@@ -181,28 +199,74 @@ pub enum Error {
         place: String,
     },
     /// A packet cannot be as large as it says.
-    #[error("{path}: the capture is broken: packet {number} claims {bytes} bytes")]
+    #[error("{path}: the capture is broken within packet {number}")]
     BrokenPacket {
         /// The file.
         path: String,
         /// Which packet; the first is 1.
         number: u64,
-        /// How large it says to be.
-        bytes: u32,
     },
-    /// The capture was not taken from Ethernet.
-    #[error("{path}: a capture of link type {link}; only Ethernet (1) can be read")]
+    /// The capture was taken from an interface whose frames are not known.
+    #[error(
+        "{path} is a packet capture of link type {link}, which is not read: only Ethernet, Linux cooked, raw IP, loopback and PPP"
+    )]
     Link {
         /// The file.
         path: String,
         /// The number of what it was taken from.
         link: u32,
     },
-    /// The newer capture format.
-    #[error("{path} is a pcapng capture; make it a classic one with: editcap -F pcap OLD NEW")]
-    PcapNg {
+    /// A capture of a dialect that is not read.
+    #[error(
+        "{path} is a packet capture with the magic number of the modified format; rewrite it with: editcap -F pcap OLD NEW"
+    )]
+    ModifiedCapture {
         /// The file.
         path: String,
+    },
+    /// Text in another encoding.
+    #[error("{path} is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8 OLD > NEW")]
+    Utf16 {
+        /// The file.
+        path: String,
+    },
+    /// Most lines look like JSON, and none is.
+    #[error("{path} looks like JSON lines, but no line is an object: put each on a line with: jq -c . OLD > NEW")]
+    NotJson {
+        /// The file.
+        path: String,
+    },
+    /// A list of objects, not lines.
+    #[error("{path} is a list in JSON, not JSON lines: put each object on a line with: jq -c '.[]' OLD > NEW")]
+    JsonList {
+        /// The file.
+        path: String,
+    },
+    /// A pattern that takes lines apart is none, or has not what is needed.
+    #[error("{option} `{text}`: {reason}")]
+    BadPattern {
+        /// The option.
+        option: &'static str,
+        /// What it was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Requests are to be moved to their start, and nothing tells how long they took.
+    #[error(
+        "{path}: --time-is end needs the duration of each request: name its column with --duration, like --duration took:ms"
+    )]
+    NoDuration {
+        /// The file.
+        path: String,
+    },
+    /// The unit of a duration is not known.
+    #[error("{path}: the unit of `{column}` is not known: say --duration {column}:s, ms, us or ns")]
+    NoDurationUnit {
+        /// The file.
+        path: String,
+        /// The column.
+        column: String,
     },
     /// More keys than there may be.
     #[error(

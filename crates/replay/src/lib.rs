@@ -23,6 +23,7 @@ pub mod model;
 pub mod output;
 pub mod per_key;
 pub mod progress;
+pub mod proxies;
 pub mod replay;
 pub mod report;
 pub mod select;
@@ -187,7 +188,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
             names.collect()
         },
         algorithm: cli.algorithm,
-        by: trace.by.column().map(str::to_owned),
+        by: trace.by.name(),
         time: cli.time.clone(),
         cost: cli.cost.clone().or(bytes),
         ipv6_prefix: cli.ipv6_prefix,

@@ -75,6 +75,12 @@ impl Condition {
         &self.subject
     }
 
+    /// Whether a column of a table is compared, or a field.
+    #[must_use]
+    pub fn is_of_column(&self) -> bool {
+        matches!(self.subject, By::Column(_))
+    }
+
     /// Whether it holds of a request with this value. A path holds if it begins like a value; `x` in a status is any digit;
     /// methods are alike in capitals and small letters. A missing value is empty.
     #[must_use]
@@ -91,7 +97,7 @@ impl Condition {
         match &self.subject {
             By::Path => value.starts_with(wanted),
             By::Status => wanted.len() == value.len() && wanted.iter().zip(value).all(is_digit),
-            By::Column(name) if name == "method" => wanted.eq_ignore_ascii_case(value),
+            By::Method => wanted.eq_ignore_ascii_case(value),
             _ => wanted == value,
         }
     }

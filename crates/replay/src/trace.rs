@@ -36,6 +36,8 @@ pub enum Unit {
     Requests,
     /// A packet for as many cells as it had bytes on the wire.
     Packets,
+    /// A packet for one cell.
+    CountedPackets,
 }
 
 impl Unit {
@@ -44,7 +46,7 @@ impl Unit {
     pub fn lines(self) -> &'static str {
         match self {
             Self::Requests => "lines",
-            Self::Packets => "packets",
+            Self::Packets | Self::CountedPackets => "packets",
         }
     }
 }

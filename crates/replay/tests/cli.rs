@@ -170,11 +170,11 @@ fn what_is_missing_or_bad_is_told_in_one_line() {
         ),
         (
             &["--limit", "10/s", "--by", "user", &log],
-            "say --by ip, host, path, status or all",
+            "say --by ip, xff, host, path, method, status or all",
         ),
         (
             &["--limit", "10/s", "--key", "ip", &log],
-            "say --by ip, host, path, status or all",
+            "say --by ip, xff, host, path, method, status or all",
         ),
         (
             &["--limit", "10/s", "--by", "path", "--ipv6-prefix", "64", &log],
@@ -215,7 +215,16 @@ fn columns_are_told_when_one_is_missing() {
     assert!(complaint(&["--limit", "1/s", "--time", "when", "--by", "ip", &table]).contains(columns));
     assert!(complaint(&["--limit", "1/s", "--time", "when", "--cost", "cells", &table]).contains(columns));
     report(&[
-        "--limit", "1/s", "--time", "when", "--key", "user", "--cost", "n", &table,
+        "--limit",
+        "1/s",
+        "--allow-old",
+        "--time",
+        "when",
+        "--key",
+        "user",
+        "--cost",
+        "n",
+        &table,
     ]);
 }
 
@@ -233,8 +242,8 @@ fn a_key_column_and_what_it_is_by_are_not_both_given() {
 #[test]
 fn a_column_named_all_is_a_key_by_its_own_option() {
     let table = file("all.csv", "time,all\n1,a\n1,b\n");
-    assert!(report(&["--limit", "1/s", "--key", "all", &table]).contains("0 of 2"));
-    assert!(report(&["--limit", "1/s", "--by", "all", &table]).contains("1 of 1"));
+    assert!(report(&["--limit", "1/s", "--allow-old", "--key", "all", &table]).contains("0 of 2"));
+    assert!(report(&["--limit", "1/s", "--allow-old", "--by", "all", &table]).contains("1 of 1"));
 }
 
 #[test]
@@ -317,7 +326,7 @@ fn logs_and_tables_are_not_mixed_unless_both_are_keyed_alike() {
 #[test]
 fn a_limit_whose_cells_come_in_ticks_is_replayed_and_told_no_least() {
     let table = file("ticks.csv", "time\n0.5\n0.75\n0.999999999\n1\n1.25\n");
-    let report = report(&["--limit", "1/s every 1s", "--limit", "1/s", &table]);
+    let report = report(&["--limit", "1/s every 1s", "--limit", "1/s", "--allow-old", &table]);
     assert!(
         report.contains("1/s every 1s            5         2       3"),
         "{report}"
@@ -331,7 +340,7 @@ fn requests_larger_than_the_burst_are_counted_apart() {
         "large.csv",
         "time,cost\n0,10\n1,0\n1,11\n1,4294967296\n2,99999999999999999999\n9,1\n",
     );
-    let report = report(&["--limit", "10/min", "--cost", "cost", &table]);
+    let report = report(&["--limit", "10/min", "--allow-old", "--cost", "cost", &table]);
     // Too wide for a terminal as a line of a table.
     let expected = "
   limit          10/min
@@ -348,11 +357,11 @@ fn requests_larger_than_the_burst_are_counted_apart() {
 #[test]
 fn traffic_of_decades_is_measured_or_refused() {
     let table = file("decades.csv", "time\n0\n3600000000\n3600000000\n7200000000\n");
-    assert!(report(&["--limit", "1/d", &table]).contains("  4         3       1"));
+    assert!(report(&["--limit", "1/d", "--allow-old", &table]).contains("  4         3       1"));
     let yearly: String = (0..30_u64).map(|year| format!("{}\n", year * 31_557_600)).collect();
     let table = file("yearly.csv", format!("time\n{yearly}"));
-    assert!(report(&["--limit", "1/7000d", &table]).contains("  30         2      28"));
-    let told = complaint(&["--limit", "1/10000d", &table]);
+    assert!(report(&["--limit", "1/7000d", "--allow-old", &table]).contains("  30         2      28"));
+    let told = complaint(&["--limit", "1/10000d", "--allow-old", &table]);
     assert!(
         told.contains("`all` spans more than 10 years in which 1/10000d never comes to rest"),
         "{told}"

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::tz::TimeZone;
 
+use crate::Error;
 use crate::emit::Target;
 use crate::select::{BadCondition, Condition, Select};
-use crate::stamp;
+use crate::stamp::{StampOptions, Stamps};
 
 /// What is asked of the traffic.
 #[derive(Debug, Clone, Args)]
@@ -42,12 +44,12 @@ pub struct Asking {
     pub only: Vec<Conditions>,
 
     /// Replay no request before this time: RFC 3339, YYYY-MM-DD, or Unix seconds
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub since: Option<i64>,
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 
     /// Replay only requests before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub until: Option<i64>,
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
 
     /// The column of plans: a file of --limits has the limit of each plan, not of each key
     #[arg(long, value_name = "COLUMN", requires = "limits_file")]
@@ -68,21 +70,36 @@ fn parse_conditions(text: &str) -> Result<Conditions, BadCondition> {
     Condition::parse_all(text)
 }
 
-fn time(text: &str) -> Result<i64, String> {
-    let stamp = text.trim();
-    let midnight = format!("{stamp}T00:00:00Z");
-    let found = stamp::parse(stamp.as_bytes()).or_else(|error| stamp::parse(midnight.as_bytes()).map_err(|_| error));
-    found.map_err(|error| error.to_string())
+impl Asking {
+    /// Which requests are replayed; times without a zone are in the one of the stamps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadTime`].
+    pub fn select(&self, zone: &TimeZone) -> Result<Select, Error> {
+        Ok(Select {
+            since: time("--since", self.since.as_deref(), zone)?,
+            until: time("--until", self.until.as_deref(), zone)?,
+            only: self.only.iter().flatten().cloned().collect(),
+        })
+    }
 }
 
-impl Asking {
-    /// Which requests are replayed.
-    #[must_use]
-    pub fn select(&self) -> Select {
-        Select {
-            since: self.since,
-            until: self.until,
-            only: self.only.iter().flatten().cloned().collect(),
-        }
-    }
+fn time(option: &'static str, text: Option<&str>, zone: &TimeZone) -> Result<Option<i64>, Error> {
+    let Some(text) = text.map(str::trim) else {
+        return Ok(None);
+    };
+    let mut stamps = Stamps::new(StampOptions {
+        zone: zone.clone(),
+        format: None,
+        allow_old: true,
+    });
+    let midnight = format!("{text} 00:00:00");
+    let found = stamps.parse(text.as_bytes());
+    let found = found.or_else(|error| stamps.parse(midnight.as_bytes()).map_err(|_| error));
+    let bad = |_| Error::BadTime {
+        option,
+        text: text.to_owned(),
+    };
+    found.map(Some).map_err(bad)
 }

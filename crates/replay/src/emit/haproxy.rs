@@ -19,11 +19,11 @@ pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
          admit some of its requests.",
     );
     let (kind, sample) = match by {
-        By::Ip | By::Host => ("ipv6", "src".to_owned()),
+        By::Ip | By::Xff | By::Host => ("ipv6", "src".to_owned()),
         By::Path => ("string len 256", "path".to_owned()),
         By::All => ("integer", "int(1)".to_owned()),
-        By::Status | By::Column(_) => {
-            let name = by.column().unwrap_or_default();
+        By::Status | By::Method | By::Column(_) | By::Each(_) => {
+            let name = &by.to_string();
             page.note(format!("The header stands for what `{by}` was in the replay."));
             ("string len 256", format!("req.hdr({})", header(name)))
         }

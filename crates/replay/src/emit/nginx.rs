@@ -70,10 +70,10 @@ fn burst(page: &mut Page, requests: Requests) -> String {
 fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     page.note("A zone of 10m holds about 80,000 keys; when it is full, nginx evicts the keys that asked longest ago.");
     let key = match by {
-        By::Ip | By::Host => "$binary_remote_addr",
+        By::Ip | By::Xff | By::Host => "$binary_remote_addr",
         By::Path => "$uri",
         By::All => "$server_name",
-        By::Status | By::Column(_) => {
+        By::Status | By::Method | By::Column(_) | By::Each(_) => {
             page.note(format!("Set $limit_key to what `{by}` was in the replay, such as a header: nginx does not know it by that name."));
             "$limit_key"
         }

@@ -79,21 +79,21 @@ pub(super) fn traefik(page: &mut Page, quotas: &[Quota], by: &By) {
         page.line(format!("        burst: {}", requests.at_once));
         page.line("        sourceCriterion:");
         match by {
-            By::Ip | By::Host => {
+            By::Ip | By::Xff | By::Host => {
                 page.line("          ipStrategy:");
                 page.line("            depth: 0");
             }
             By::All => page.line("          requestHost: true"),
-            By::Path | By::Status | By::Column(_) => {
-                let name = header(by.column().unwrap_or_default());
+            By::Path | By::Status | By::Method | By::Column(_) | By::Each(_) => {
+                let name = header(&by.to_string());
                 page.line(format!("          requestHeaderName: {name}"));
             }
         }
     }
     match by {
-        By::Ip | By::Host => {}
+        By::Ip | By::Xff | By::Host => {}
         By::All => page.note("There is no bucket for all requests: this is one for each host name that is asked for."),
-        By::Path | By::Status | By::Column(_) => {
+        By::Path | By::Status | By::Method | By::Column(_) | By::Each(_) => {
             page.note(format!(
                 "The header stands for what `{by}` was in the replay: Traefik cannot go by it."
             ));

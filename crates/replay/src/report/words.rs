@@ -245,7 +245,7 @@ fn clients(report: &Report<'_>) -> &'static str {
 pub(super) fn things(unit: Unit) -> &'static str {
     match unit {
         Unit::Requests => "requests",
-        Unit::Packets => "packets",
+        Unit::Packets | Unit::CountedPackets => "packets",
     }
 }
 
@@ -253,7 +253,7 @@ pub(super) fn things(unit: Unit) -> &'static str {
 pub(super) fn capital_things(report: &Report<'_>) -> &'static str {
     match report.traffic.unit {
         Unit::Requests => "Requests",
-        Unit::Packets => "Packets",
+        Unit::Packets | Unit::CountedPackets => "Packets",
     }
 }
 

@@ -23,6 +23,7 @@ use crate::event::{Event, Keys};
 use crate::follow::Tail;
 use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
+use crate::select::Select;
 use crate::stamp::Resolution;
 use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
@@ -253,7 +254,14 @@ impl Stream {
     /// [`Error::AllBad`] or [`Error::NoRequests`] if there were none.
     pub fn finish(self) -> Result<Trace, Error> {
         let Self {
-            collected: Collected { keys, bad, .. },
+            collected:
+                Collected {
+                    keys,
+                    bad,
+                    notices,
+                    is_cut,
+                    ..
+                },
             mut trace,
             context,
             ..
@@ -261,6 +269,12 @@ impl Stream {
         context.progress.end();
         match (context.first, bad.quoted().first()) {
             (Some((by, unit, _)), _) => (trace.by, trace.unit) = (by, unit),
+            _ if context.options.select != Select::default() => {
+                let names: Vec<String> = context.inputs.iter().map(Input::name).collect();
+                return Err(Error::NoneSelected {
+                    names: names.join(", "),
+                });
+            }
             (None, Some(first)) => {
                 return Err(Error::AllBad {
                     count: bad.count(),
@@ -275,6 +289,7 @@ impl Stream {
         }
         (trace.empty, trace.inputs) = (context.empty, context.read);
         (trace.keys, trace.bad) = (keys, bad);
+        (trace.notices, trace.is_cut) = (notices, is_cut);
         if context.options.anonymise {
             trace.keys.anonymise();
         }

@@ -5,6 +5,7 @@ mod limiters;
 mod nginx;
 mod pictures;
 mod questions;
+mod selection;
 #[path = "../tool/mod.rs"]
 mod tool;
 
