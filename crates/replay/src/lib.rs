@@ -38,8 +38,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use by::By;
+use cli::Cli;
 use cli::reading::Spread;
-use cli::{Cli, Format};
 use denied::DeniedRows;
 pub use error::Error;
 use event::{Event, Keys};
@@ -124,13 +124,13 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     };
     let chart = cli.chart.as_deref().map(|path| (path, report::chart::render(&report)));
     let page = cli.report.as_deref().map(|path| (path, report::html::render(&report)));
-    let printed = match cli.format {
-        Format::Json => report::json::render(&report),
-        Format::Table if cli.demo => {
+    let printed = match cli.prints_json() {
+        true => report::json::render(&report),
+        false if cli.demo => {
             let table = report::table::render(&report);
             format!("{}\n{table}\n{}", demo::STORY, demo::LEGEND)
         }
-        Format::Table => report::table::render(&report),
+        false => report::table::render(&report),
     };
     let mut files = Vec::new();
     if let Some((path, rows)) = denied.zip(rows) {

@@ -215,7 +215,16 @@ fn columns_are_told_when_one_is_missing() {
     assert!(complaint(&["--limit", "1/s", "--time", "when", "--by", "ip", &table]).contains(columns));
     assert!(complaint(&["--limit", "1/s", "--time", "when", "--cost", "cells", &table]).contains(columns));
     report(&[
-        "--limit", "1/s", "--allow-old", "--time", "when", "--key", "user", "--cost", "n", &table,
+        "--limit",
+        "1/s",
+        "--allow-old",
+        "--time",
+        "when",
+        "--key",
+        "user",
+        "--cost",
+        "n",
+        &table,
     ]);
 }
 

@@ -169,7 +169,10 @@ fn ipv6_clients_of_one_network_are_one_key_unless_others_are_asked_for() {
     assert!(told.contains("IPv6 clients are one key for each /64"), "{told}");
     let told = report(&["--limit", "1/s", "--ipv6-prefix", "128", &log]);
     assert!(told.contains("0 of 5") && !told.contains("/64"), "{told}");
-    let table = file("ipv6.csv", "time,client\n1716163201,2001:db8:1:2::a\n1716163201,2001:db8:1:2::b\n");
+    let table = file(
+        "ipv6.csv",
+        "time,client\n1716163201,2001:db8:1:2::a\n1716163201,2001:db8:1:2::b\n",
+    );
     let told = report(&["--limit", "1/s", "--key", "client", "--ipv6-prefix", "48", &table]);
     assert!(told.contains("  2001:db8:1::/48 "), "{told}");
     assert_eq!(meter_replay(&["--demo", "--ipv6-prefix", "0"]).status.code(), Some(2));
@@ -188,7 +191,11 @@ fn broken_or_missing_inputs_are_refused_in_one_line() {
         ("cut.pcap.gz", gzip(&packets[..50]), "cut off within packet 1"),
         ("wireless.pcap", other_link, "packet capture of link type 105"),
         ("modified.pcap", modified, "editcap -F pcap"),
-        ("archive.zip", b"PK\x03\x04 and so on".to_vec(), "unzip -p FILE | meter-replay"),
+        (
+            "archive.zip",
+            b"PK\x03\x04 and so on".to_vec(),
+            "unzip -p FILE | meter-replay",
+        ),
         ("wide.log", b"\xff\xfe1\x009\x002\0".to_vec(), "iconv -f UTF-16"),
         ("list.json", b"[\n  {\"time\": 1}\n]\n".to_vec(), "jq -c '.[]'"),
         ("pretty.json", b"{\n  \"time\": 1\n}\n".to_vec(), "jq -c ."),
@@ -226,7 +233,11 @@ fn inputs_that_are_cut_off_are_read_up_to_there() {
     let packets = capture(&[(1, 60), (2, 60), (3, 60)]);
     let broken_packet = [&packets[..], &[0; 8], &[0xff; 8]].concat();
     let table: [(&str, Vec<u8>, &str); 4] = [
-        ("cut.gz", whole[..whole.len() / 2].to_vec(), "the gzip data is cut off: what follows is lost"),
+        (
+            "cut.gz",
+            whole[..whole.len() / 2].to_vec(),
+            "the gzip data is cut off: what follows is lost",
+        ),
         ("broken.gz", broken, "the gzip data is broken"),
         (
             "cut.pcap",
@@ -257,7 +268,10 @@ fn stamps_of_unlikely_years_are_bad_lines_unless_they_are_meant() {
         assert_eq!(json["traffic"]["bad_lines"], bad);
     }
     let told = text(&meter_replay(&["--limit", "1/d", &log]).stderr);
-    assert!(told.contains("outside of the years 1990 to 2100") && told.contains("--allow-old"), "{told}");
+    assert!(
+        told.contains("outside of the years 1990 to 2100") && told.contains("--allow-old"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -284,7 +298,15 @@ fn nothing_that_was_read_is_shown_of_anonymous_keys() {
     );
     for arguments in [
         &["--limit", "1/s", "--anonymise", &data][..],
-        &["--limit", "1/20000d", "--anonymise", "--allow-old", "--by", "ip", &decades],
+        &[
+            "--limit",
+            "1/20000d",
+            "--anonymise",
+            "--allow-old",
+            "--by",
+            "ip",
+            &decades,
+        ],
         &[
             "--limit",
             "1/20000d",

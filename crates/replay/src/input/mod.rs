@@ -14,7 +14,7 @@ mod keying;
 mod lines;
 mod log_format;
 mod names;
-pub mod pattern;
+mod pattern;
 mod record;
 mod source;
 mod window;
@@ -44,6 +44,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What is said where IPv6 clients were put together without being asked.
 const IPV6_NOTICE: &str =
     "IPv6 clients are one key for each /64, as a subscriber has at least that (--ipv6-prefix 128 keeps them apart)";
+
+/// The log formats that `--log-format` knows by name.
+pub fn log_format_names() -> impl Iterator<Item = &'static str> {
+    log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))
+}
 
 /// Which end of a request its stamp is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
