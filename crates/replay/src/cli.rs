@@ -90,7 +90,7 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one. Of packets: bytes (as if not given) or packets
+    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes`, or else `packets`)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 

@@ -66,6 +66,7 @@ impl Columns {
                 path: header.input.to_owned(),
                 called: header.called,
                 wanted: wanted.to_owned(),
+                advice: "",
                 columns: header.list(options),
             })
         };
@@ -90,6 +91,7 @@ impl Columns {
                 path: header.input.to_owned(),
                 called: header.called,
                 wanted: part.to_string(),
+                advice: ": name one with --key, or say --by all",
                 columns: header.list(options),
             }),
         };

@@ -29,7 +29,7 @@ use crate::by::By;
 use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
 use crate::proxies::Proxies;
-use crate::stamp::StampOptions;
+use crate::stamp::{Resolution, StampOptions};
 use crate::trace::Unit;
 use compression::Damage;
 use format::Format;
@@ -281,6 +281,15 @@ impl Reader {
             Kind::Delimited(_) => "table".to_owned(),
             Kind::Capture(_) => "packet capture".to_owned(),
             Kind::Empty => "nothing".to_owned(),
+        }
+    }
+
+    /// The coarsest that its stamps can be, whatever they are multiples of.
+    #[must_use]
+    pub fn coarsest(&self) -> Resolution {
+        match &self.reader {
+            Kind::Capture(_) => Resolution::Microsecond,
+            _ => Resolution::Minute,
         }
     }
 
