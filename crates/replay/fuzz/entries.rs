@@ -133,12 +133,18 @@ impl Read for Drops {
 /// bad lines there were.
 fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
     let told = read(Cursor::new(data.to_vec()), options);
-    assert_eq!(read(Drops(Cursor::new(data.to_vec())), options), told);
+    let dropped = read(Drops(Cursor::new(data.to_vec())), options);
+    // How much is read of broken packed data depends on the pieces it comes in.
+    let is_damaged = |told: &Told| told.4 || told.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
+    if !is_damaged(&told) || !is_damaged(&dropped) {
+        assert_eq!(dropped, told);
+    }
     let (events, bad, ..) = told;
     (events.len(), usize::try_from(bad).unwrap_or(usize::MAX))
 }
 
-type Told = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>);
+/// Events, the number of bad lines, how they are shown, what ended it, and whether something is lost.
+type Told = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>, bool);
 
 fn read(source: impl Read + 'static, options: &Options) -> Told {
     let mut collected = Collected::default();
@@ -164,5 +170,5 @@ fn read(source: impl Read + 'static, options: &Options) -> Told {
     for text in shown.iter().chain(&failure) {
         assert!(!text.chars().any(char::is_control), "{text:?} is not one harmless line");
     }
-    (events, collected.bad.count(), shown, failure)
+    (events, collected.bad.count(), shown, failure, collected.is_cut)
 }

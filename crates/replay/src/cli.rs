@@ -6,34 +6,51 @@ pub mod reading;
 use std::path::PathBuf;
 use std::{fs, io};
 
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{CommandFactory as _, Parser};
 use clap_complete::Shell;
 
 use crate::Error;
 use crate::by::By;
 use crate::demo;
-use crate::input::Options;
+use crate::input::{self, Options};
 use crate::limit::{Algorithm, Limit};
 use crate::per_key::PerKey;
 use crate::trace::Order;
 use asking::Asking;
 use reading::Reading;
 
-/// How the report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+/// How the report is printed, or how an input is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
-    /// Tables of at most 100 columns.
-    #[default]
+    /// The report as tables of at most 100 columns.
     Table,
-    /// JSON.
+    /// The report as JSON.
     Json,
+    /// The input as the log format of this name.
+    Log(&'static str),
+}
+
+impl Format {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            name => input::log_format_names()
+                .find(|known| *known == name)
+                .map(Self::Log)
+                .ok_or_else(|| {
+                    let known: Vec<&str> = input::log_format_names().collect();
+                    format!("expected table or json, or the format of a log: {}", known.join(", "))
+                }),
+        }
+    }
 }
 
 /// What would a rate limit have done to yesterday's traffic?
 ///
-/// Replays access logs (Common or Combined Log Format), text delimited by commas or tabs with a header,
-/// and packet captures (classic pcap of Ethernet) through one or more limits, and tells what each would
-/// have admitted and denied, and whom it hits hardest. Files may be gzip, and may be named in any order.
+/// Replays access logs, JSON lines, tables and packet captures through one or more limits, and tells what
+/// each would have admitted and denied, and whom it hits hardest. Their formats are known by how they
+/// begin. Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
 #[derive(Debug, Parser)]
 #[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
@@ -50,8 +67,8 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
-    /// Who has a meter: each ip, host, path or status, all together, or each value of a column
-    #[arg(long, value_name = "ip|host|path|status|all|COLUMN", long_help = BY)]
+    /// Who has a meter: each ip, xff, host, path, method or status, all together, or each value of a column
+    #[arg(long, value_name = "ip|xff|host|path|method|status|all|COLUMN", long_help = BY)]
     pub by: Option<String>,
 
     /// Each value of this column has a meter, even where it is named `all`
@@ -61,18 +78,19 @@ pub struct Cli {
     /// IPv6 addresses that begin with the same N bits are one key, as 2001:db8:1:2::/64
     ///
     /// A subscriber has all addresses of a /64, or more, to ask from. Applies to every key that is an
-    /// address; if not given, each is a key of its own, as it is written.
+    /// address. If not given, 64, and in captures, where neighbours share a network, 128.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=128), verbatim_doc_comment)]
     pub ipv6_prefix: Option<u8>,
 
     /// The column of stamps; if not given, one named time, timestamp or the like
     ///
-    /// Stamps are Unix seconds, RFC 3339, or YYYY-MM-DD HH:MM:SS, the first and the last with or without
-    /// a fraction; UTC where no zone stands.
+    /// Of two columns, DATE+TIME. Stamps are Unix seconds, milliseconds, microseconds or nanoseconds by their
+    /// magnitude, RFC 3339, YYYY-MM-DD HH:MM:SS, or as logs, mails and languages write times; UTC where no
+    /// zone stands (see --tz and --time-format).
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one (a packet: its bytes)
+    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes`, or else `packets`)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
@@ -94,9 +112,11 @@ pub struct Cli {
     #[arg(long)]
     pub no_suggest: bool,
 
-    /// What is printed: tables to read, or JSON for programs
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// Print `table`s to read (the default) or `json` for programs; or read the log format of this name
+    ///
+    /// May be given for either. A log format is one that --log-format knows by name; most are known without.
+    #[arg(long = "format", value_name = "table|json|NAME", value_parser = Format::parse, verbatim_doc_comment)]
+    pub formats: Vec<Format>,
 
     /// Draw what was admitted and denied over time, as SVG
     #[arg(long, value_name = "FILE.svg")]
@@ -134,23 +154,25 @@ pub struct Cli {
     #[arg(skip)]
     pub words: Vec<String>,
 
-    /// Access logs, delimited text or captures, plain or gzip; `-` is standard input
+    /// Logs, tables or captures, packed or not; `-` is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
 const BY: &str = "\
-Who has a meter: each ip, host, path or status, all together, or each value of a column
+Who has a meter: each ip, xff, host, path, method or status, all together, or each value of a column
 
-          access log                  capture       table
-  ip      the client, first field     the sender    column `ip`
-  host    the same                    the receiver  column `host`
-  path    the path without its query  -             column `path`
-  status  the code of the answer      -             column `status`
-  all     one meter for all           the same      the same
-  COLUMN  -                           -             the column
+          access log                      capture       table, JSON, named fields
+  ip      the client                      the sender    a field named ip, client_ip, remote_addr, ...
+  xff     the client before our proxies   -             the same of x_forwarded_for, ...
+  host    the virtual host or the client  the receiver  host, server_name, ...
+  path    the path without its query      -             path, uri, or that of a request line
+  method  the method                      -             method, or that of a request line
+  status  the code of the answer          -             status, status_code, ...
+  all     one meter for all               the same      the same
+  COLUMN  -                               -             the column; of JSON the path to a field: a.b.c
 
-If not given: ip, and in a table (delimited text) all.";
+With commas between, each combination: ip,path. If not given: ip, and in a table all.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -222,6 +244,22 @@ pub fn complaint(error: &clap::Error) -> String {
 }
 
 impl Cli {
+    /// Whether the report is printed as JSON.
+    #[must_use]
+    pub fn prints_json(&self) -> bool {
+        let printed = self.formats.iter().rfind(|format| !matches!(format, Format::Log(_)));
+        printed == Some(&Format::Json)
+    }
+
+    /// The format that takes lines apart, where one is given.
+    fn log_format(&self) -> Option<String> {
+        let named = self.formats.iter().find_map(|format| match format {
+            Format::Log(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        self.reading.log_format.clone().or(named)
+    }
+
     /// The command line as a shell takes it, without the values of `--only` if keys must not be named.
     #[must_use]
     pub fn command_line(&self) -> String {
@@ -310,7 +348,7 @@ impl Cli {
             time_is: self.reading.time_is,
             duration: self.reading.duration.clone(),
             regex: self.reading.regex.clone(),
-            log_format: self.reading.log_format.clone(),
+            log_format: self.log_format(),
             path_depth: self.reading.path_depth,
             proxies: self.reading.trust.clone(),
             ipv6_prefix: self.ipv6_prefix,

@@ -104,7 +104,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The header has no column of a name that was given.
-    #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}")]
+    #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
     NoColumn {
         /// The file.
         path: String,
@@ -112,6 +112,8 @@ pub enum Error {
         called: &'static str,
         /// The name.
         wanted: String,
+        /// What helps, beside another name.
+        advice: &'static str,
         /// The names there are.
         columns: String,
     },
@@ -162,7 +164,10 @@ pub enum Error {
         other: String,
     },
     /// No line of any file gave an event.
-    #[error("no line could be read; the first of {count} is {first}")]
+    #[error(
+        "no line could be read; the first of {count} is {first}; --log-format takes the format of the server's configuration, \
+         --regex any other"
+    )]
     AllBad {
         /// How many there are.
         count: u64,

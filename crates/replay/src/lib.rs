@@ -41,8 +41,8 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use by::By;
+use cli::Cli;
 use cli::reading::Spread;
-use cli::{Cli, Format};
 use denied::DeniedRows;
 pub use error::Error;
 use event::{Event, Keys};
@@ -114,9 +114,10 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     let (trace, outcomes) = if cli.asking.follow {
         // The report in JSON is alone on its output.
         let is_drawn_in_place = io::stdout().is_terminal();
-        match cli.format {
-            Format::Table => watch(cli, &limits, out, is_drawn_in_place, look)?,
-            Format::Json => watch(cli, &limits, err, is_drawn_in_place, look)?,
+        if cli.prints_json() {
+            watch(cli, &limits, err, is_drawn_in_place, look)?
+        } else {
+            watch(cli, &limits, out, is_drawn_in_place, look)?
         }
     } else {
         analyse(cli, &limits, progress, look)?
@@ -143,13 +144,13 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     };
     let chart = cli.chart.as_deref().map(|path| (path, report::chart::render(&report)));
     let page = cli.report.as_deref().map(|path| (path, report::html::render(&report)));
-    let printed = match cli.format {
-        Format::Json => report::json::render(&report),
-        Format::Table if cli.demo => {
+    let printed = match cli.prints_json() {
+        true => report::json::render(&report),
+        false if cli.demo => {
             let table = report::table::render(&report);
             format!("{}\n{table}\n{}", demo::STORY, demo::LEGEND)
         }
-        Format::Table => report::table::render(&report),
+        false => report::table::render(&report),
     };
     let mut files = Vec::new();
     if let Some((path, rows)) = denied.zip(rows) {

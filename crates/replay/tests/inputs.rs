@@ -249,7 +249,7 @@ fn inputs_that_are_cut_off_are_read_up_to_there() {
     for (name, content, expected) in table {
         let path = file(name, content);
         for arguments in [&["--limit", "1/s"][..], &["--limit", "1/s", "--order", "as-is"]] {
-            let output = meter_replay(&[arguments, &[&path]].concat());
+            let output = meter_replay(&[arguments, &["--format", "json", &path]].concat());
             assert_eq!(output.status.code(), Some(3), "{name}");
             assert!(text(&output.stdout).contains(expected), "{}", text(&output.stdout));
         }

@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 
 use crate::input::TimeIs;
-use crate::input::pattern::Named;
 use crate::proxies::Proxies;
 use crate::stamp::{StampOptions, TimeFormat};
 
@@ -22,30 +21,22 @@ pub enum Spread {
 
 /// How inputs are read.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "How inputs are read")]
 pub struct Reading {
-    /// Space the requests of one stamp evenly over its unit, for each key by itself
+    /// Take lines apart by a format of nginx or Apache, as it stands in the configuration, or a named one
     ///
-    /// Most logs have whole seconds, and do not say when within its second a request came. All at the stamp is the
-    /// most a limit can deny, evenly spaced the least. If this is not given, both bounds are reported wherever they
-    /// differ; with --spread only the even one, and suggestions are for it; with --spread=none only the other.
-    #[arg(verbatim_doc_comment, long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true,
-        default_value = "both", default_missing_value = "even", hide_default_value = true, hide_possible_values = true)]
-    pub spread: Spread,
-
-    /// Take lines apart by a format of nginx (`log_format`) or Apache (`LogFormat`), or one that is named
-    ///
-    /// As it stands in the server's configuration: '$remote_addr [$time_local] "$request" $status'. Known by name:
-    /// common, combined, vhost_combined, main, alb, elb, s3, haproxy, envoy, istio.
-    #[arg(long, value_name = "FORMAT", conflicts_with = "regex")]
+    /// As '$remote_addr [$time_local] "$request" $status', or '%h %l %u %t \"%r\" %>s %b'. Named ones are
+    /// common, combined, vhost_combined, main, alb, elb, s3, haproxy, envoy and istio.
+    #[arg(long, value_name = "FORMAT", conflicts_with = "regex", verbatim_doc_comment)]
     pub log_format: Option<String>,
 
     /// Take lines apart by a regular expression with the groups (?<time>...) and (?<key>...)
     ///
     /// Other groups can be named by --by, --key, --cost and --duration.
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
     pub regex: Option<String>,
 
-    /// How stamps are written, as strptime has it, or the unit of Unix time: s, ms, us, ns
+    /// How stamps are written: a format of strptime, or the unit of Unix time (s, ms, us, ns)
     #[arg(long, value_name = "FORMAT")]
     pub time_format: Option<String>,
 
@@ -53,16 +44,19 @@ pub struct Reading {
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub tz: Option<TimeZone>,
 
-    /// Which end of a request its stamp is of: with `end`, requests are moved back by how long they took
+    /// Which end of a request its stamp is of; with `end`, requests are moved back by their duration
     ///
-    /// A limit acts when a request starts; nginx, IIS, Caddy and CloudFront stamp its end, Apache, HAProxy, Envoy and
-    /// Traefik its start. `auto` moves those of an access log whose lines end with nginx's $request_time.
+    /// A limit acts when a request starts. nginx, IIS, Caddy and CloudFront stamp its end; Apache, HAProxy,
+    /// Envoy and Traefik its start. If not given, only the requests of an access log whose lines end with
+    /// nginx's $request_time are moved.
     #[arg(
         long,
-        value_name = "auto|start|end",
+        value_name = "start|end",
         value_enum,
         default_value_t,
-        hide_possible_values = true
+        hide_default_value = true,
+        hide_possible_values = true,
+        verbatim_doc_comment
     )]
     pub time_is: TimeIs,
 
@@ -76,15 +70,26 @@ pub struct Reading {
 
     /// With --by xff: our own proxies, by their networks, or how many there are
     ///
-    /// The client is the first address from the right that is none of them. If not given, those with private addresses.
-    #[arg(long, value_name = "NETWORKS|HOPS", value_parser = Proxies::parse)]
+    /// The client is the first address from the right that is none of them. If not given, our own proxies are
+    /// those with private addresses.
+    #[arg(long, value_name = "NETWORKS|HOPS", value_parser = Proxies::parse, verbatim_doc_comment)]
     pub trust: Option<Proxies>,
 
     /// Paths that begin with the same N segments are one key: `/api` of `/api/users/7` with 1
     #[arg(long, value_name = "N")]
     pub path_depth: Option<usize>,
 
-    /// The share of bad lines, in percent, above which the exit code is 3; a single one is always allowed
+    /// Space the requests of one stamp evenly over its unit, for each key by itself
+    ///
+    /// Most logs have whole seconds, and do not tell when within its second a request came. All at the stamp
+    /// is the most a limit can deny, evenly spaced the least. If not given, both bounds are reported wherever
+    /// they differ; with --spread only the even one, for which suggestions are then; with --spread=none only
+    /// the other.
+    #[arg(long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true, default_value = "both",
+        default_missing_value = "even", hide_default_value = true, hide_possible_values = true, verbatim_doc_comment)]
+    pub spread: Spread,
+
+    /// The share of bad lines, in percent, above which the exit code is 3; one bad line is always allowed
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
     pub max_bad: f64,
 }
@@ -113,13 +118,5 @@ impl Reading {
             format: self.time_format.as_deref().map(TimeFormat::parse),
             allow_old: self.allow_old,
         }
-    }
-
-    /// The format that takes lines apart: that of `--log-format`, or a name that was given to `--format`.
-    #[must_use]
-    pub fn log_format(&self, format: Option<Named>) -> Option<String> {
-        self.log_format
-            .clone()
-            .or_else(|| format.map(|named| named.name.to_owned()))
     }
 }

@@ -70,6 +70,7 @@ impl Columns {
                 path: header.input.to_owned(),
                 called: header.called,
                 wanted: wanted.to_owned(),
+                advice: "",
                 columns: header.list(options),
             })
         };
@@ -94,6 +95,7 @@ impl Columns {
                 path: header.input.to_owned(),
                 called: header.called,
                 wanted: part.to_string(),
+                advice: ": name one with --key, or say --by all",
                 columns: header.list(options),
             }),
         };

@@ -142,7 +142,7 @@ fn a_missing_column_is_told_with_those_there_are() {
     options.by = Some(By::Ip);
     assert_eq!(
         error("when,user\n", &options),
-        format!("f: there is no column `ip`; {columns}")
+        format!("f: there is no column `ip`; {columns}: name one with --key, or say --by all")
     );
 }
 

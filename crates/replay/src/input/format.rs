@@ -79,6 +79,10 @@ impl Format {
         if let Some(pattern) = pattern::given(input, lines, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
+        // An object over several lines, as programs print them for people.
+        if matches!(lines[0], b"{") {
+            return Err(Error::NotJson { path: input.to_owned() });
+        }
         if let Some(pattern) = pattern::detect(input, lines, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }

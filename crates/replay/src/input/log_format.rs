@@ -32,6 +32,11 @@ const APACHE: [(&str, &str); 4] = [
     ),
 ];
 
+/// The names of the formats that are known in full.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    APACHE.iter().map(|(name, _)| *name)
+}
+
 /// A piece of a format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {

@@ -14,7 +14,7 @@ mod keying;
 mod lines;
 mod log_format;
 mod names;
-pub mod pattern;
+mod pattern;
 mod record;
 mod source;
 mod window;
@@ -30,7 +30,7 @@ use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
 use crate::proxies::Proxies;
 use crate::select::Select;
-use crate::stamp::StampOptions;
+use crate::stamp::{Resolution, StampOptions};
 use crate::trace::Unit;
 use compression::Damage;
 use format::Format;
@@ -45,6 +45,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What is said where IPv6 clients were put together without being asked.
 const IPV6_NOTICE: &str =
     "IPv6 clients are one key for each /64, as a subscriber has at least that (--ipv6-prefix 128 keeps them apart)";
+
+/// The log formats that `--log-format` knows by name.
+pub fn log_format_names() -> impl Iterator<Item = &'static str> {
+    log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))
+}
 
 /// Which end of a request its stamp is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -301,6 +306,15 @@ impl Reader {
             Kind::Delimited(_) => "table".to_owned(),
             Kind::Capture(_) => "packet capture".to_owned(),
             Kind::Empty => "nothing".to_owned(),
+        }
+    }
+
+    /// The coarsest that its stamps can be, whatever they are multiples of.
+    #[must_use]
+    pub fn coarsest(&self) -> Resolution {
+        match &self.reader {
+            Kind::Capture(_) => Resolution::Microsecond,
+            _ => Resolution::Minute,
         }
     }
 

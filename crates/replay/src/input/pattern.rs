@@ -15,11 +15,11 @@ use crate::stamp::TimeFormat;
 
 /// A format with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Named {
+pub(super) struct Named {
     /// The name, as `--format` takes it.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What it is, for people.
-    pub what: &'static str,
+    what: &'static str,
     regex: &'static str,
     /// Whether the time is that of the end of a request.
     is_end: bool,
@@ -101,8 +101,7 @@ static SHAPES: LazyLock<Vec<Option<Regex>>> =
 
 impl Named {
     /// The format of this name.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
+    fn of(name: &str) -> Option<Self> {
         NAMED.into_iter().find(|named| named.name == name)
     }
 }

@@ -90,7 +90,7 @@ impl Open {
     }
 
     pub(super) fn resolution(&self) -> Resolution {
-        self.grain.resolution().unwrap_or_default()
+        self.grain.resolution().unwrap_or_default().min(self.reader.coarsest())
     }
 
     #[inline]
@@ -102,7 +102,7 @@ impl Open {
             }
             self.events += 1;
             self.grain.see(event.time);
-            event.unit = self.grain.resolution().unwrap_or_default();
+            event.unit = self.resolution();
             event.plan = collected.plan;
             event.place = Place {
                 input: self.number,
@@ -113,7 +113,7 @@ impl Open {
         context.read.push(InputFacts {
             name: self.name.clone(),
             format: self.reader.format(),
-            resolution: self.grain.resolution(),
+            resolution: self.grain.resolution().map(|unit| unit.min(self.reader.coarsest())),
         });
         if self.events == 0 && collected.bad.count() == self.bad {
             context.empty.push(self.name.clone());

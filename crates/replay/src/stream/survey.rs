@@ -41,6 +41,6 @@ pub(super) fn survey(
             Some((first, _)) => Some((first, event.time)),
         };
     }
-    survey.unit = grain.resolution().unwrap_or_default();
+    survey.unit = grain.resolution().unwrap_or_default().min(reader.coarsest());
     Ok(Some(survey))
 }
