@@ -109,13 +109,13 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || BadCondition { text: text.to_owned() };
         let (name, values) = text.split_once('=').ok_or_else(bad)?;
-        let (name, is_negated) = match name.strip_suffix('!') {
+        let (name, is_negated) = match name.trim_end().strip_suffix('!') {
             Some(name) => (name, true),
             None => (name, false),
         };
         let name = name.trim();
         let subject = By::parse(name);
-        if name.is_empty() || subject == By::All {
+        if name.is_empty() || matches!(subject, By::All | By::Each(_)) {
             return Err(bad());
         }
         Ok(Self {
@@ -164,7 +164,7 @@ mod tests {
             let again: Condition = condition.to_string().parse().expect("as it is written");
             assert_eq!(again, condition);
         }
-        for text in ["", "path", "=5", "!=5", "all=1"] {
+        for text in ["", "path", "=5", "!=5", "all=1", "ip,path=1"] {
             assert!(text.parse::<Condition>().is_err(), "{text}");
         }
         assert_eq!(
