@@ -67,21 +67,21 @@ impl<A: Algorithm> Play<A> {
                 let decision = keys.check_at(&key, at);
                 Told::Verdict(self.verdict(decision.map_err(|d| NegativeMultiDecision::BatchNonConforming(1, d))))
             }
-            Take => Told::Verdict(self.verdict(keys.take_at(&key, n, at).decision())),
+            Take => Told::Verdict(self.verdict(keys.key(&key).take_at(n, at).decision())),
             UpTo | Reserve => {
-                let admitted = keys.check_up_to_at(&key, n, at);
+                let admitted = keys.key(&key).check_up_to_at(n, at);
                 let next = admitted
                     .next()
                     .map(|d| Verdict::From(since(self.origin, d.earliest_possible())));
                 Told::Cells(admitted.cells(), next)
             }
-            Charge => Told::Unrecorded(keys.charge_at(&key, n.into(), at)),
+            Charge => Told::Unrecorded(keys.key(&key).charge_at(n.into(), at)),
             Refund | Cancel => {
-                keys.refund_at(&key, n.into(), at);
+                keys.key(&key).refund_at(n.into(), at);
                 Told::Unrecorded(0)
             }
             Reset => {
-                keys.reset(&key);
+                keys.key(&key).reset();
                 Told::Unrecorded(0)
             }
             _ => Told::Verdict(self.verdict(keys.check_n_at(&key, n, at))),
@@ -121,9 +121,12 @@ impl<A: Algorithm> Play<A> {
 
     fn step(&mut self, verb: Verb, key: u64, n: u32, now: i128) {
         let index = usize::try_from(key).expect("some");
-        let (counts, peeked) = (self.counts(), self.keys.peek_n_at(&key, n, instant(self.origin, now)));
+        let (counts, peeked) = (
+            self.counts(),
+            self.keys.key(&key).peek_n_at(n, instant(self.origin, now)),
+        );
         let (before, was_there) = (self.exact[index].clone(), self.exact.clone());
-        let status = self.keys.status_at(&key, instant(self.origin, now));
+        let status = self.keys.key(&key).status_at(instant(self.origin, now));
         assert_eq!(self.counts(), counts, "a peek is counted");
         assert_eq!(status.remaining() >= n, peeked.is_ok(), "what would conform at once");
         let told = self.tell(verb, key, n, now);
@@ -151,7 +154,8 @@ impl<A: Algorithm> Play<A> {
                 assert_eq!(self.verdict(peeked), Verdict::From(earliest));
                 let peek = |at| {
                     self.keys
-                        .peek_n_at(&key, n.min(self.limit.at_once()), instant(self.origin, at))
+                        .key(&key)
+                        .peek_n_at(n.min(self.limit.at_once()), instant(self.origin, at))
                 };
                 assert_eq!(self.verdict(peek(earliest - 1)), Verdict::From(earliest));
                 assert_eq!(peek(earliest), Ok(()));
@@ -188,7 +192,7 @@ impl<A: Algorithm> Play<A> {
     /// Finds out who was forgiven: the one nearest to rest.
     fn forgive(&mut self, by: usize, now: i128) {
         let at = instant(self.origin, now);
-        let is_gone = |key: &usize| self.exact[*key].level(now) > 0 && !self.keys.contains_at(&(*key as u64), at);
+        let is_gone = |key: &usize| self.exact[*key].level(now) > 0 && !self.keys.key(&(*key as u64)).is_live_at(at);
         let gone: Vec<usize> = (0..self.exact.len()).filter(|key| *key != by).filter(is_gone).collect();
         assert!(gone.len() <= 1, "{gone:?}");
         for key in gone {
@@ -206,7 +210,7 @@ impl<A: Algorithm> Play<A> {
     fn compare(&self, now: i128) {
         for (key, bucket) in self.exact.iter().enumerate() {
             let (key, at) = (key as u64, instant(self.origin, now));
-            if self.keys.contains_at(&key, at) {
+            if self.keys.key(&key).is_live_at(at) {
                 assert!(bucket.level(now - LATE) > 0, "{key} owes nothing");
             } else {
                 assert_eq!(bucket.level(now), 0, "what {key} owes is forgotten");
@@ -342,13 +346,13 @@ fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
     let at = start + Duration::from_millis(1);
     for key in 100..120 {
         let denied = keys.check_at(&key, at).unwrap_err();
-        let taken = keys.take_at(&key, 2, at);
+        let taken = keys.key(&key).take_at(2, at);
         assert_eq!(
             taken.decision(),
             Err(NegativeMultiDecision::BatchNonConforming(2, denied))
         );
         let wait = denied.wait_time_from(at);
-        for status in [taken.status(), keys.status_at(&key, at)] {
+        for status in [taken.status(), keys.key(&key).status_at(at)] {
             assert_eq!(status.remaining(), 0);
             assert_eq!((status.until_next(), status.until_rest()), (wait, wait));
             assert_eq!(
@@ -356,7 +360,7 @@ fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
                 Some("7/s burst 3")
             );
         }
-        assert!(!keys.contains_at(&key, at), "it owes nothing");
+        assert!(!keys.key(&key).is_live_at(at), "it owes nothing");
         let earliest = denied.earliest_possible();
         let early = keys.check_at(&key, earliest - Duration::from_nanos(1)).unwrap_err();
         assert_eq!(early, denied);

@@ -30,32 +30,32 @@ fn compare<A: Algorithm>(
     match verb {
         Check if n == 1 => prop_assert_eq!(keys.check_at(&key, at), meter.check_at(at)),
         Check => prop_assert_eq!(keys.check_n_at(&key, n, at), meter.check_n_at(n, at)),
-        Peek if n == 1 => prop_assert_eq!(keys.peek_at(&key, at), meter.peek_at(at)),
-        Peek => prop_assert_eq!(keys.peek_n_at(&key, n, at), meter.peek_n_at(n, at)),
+        Peek if n == 1 => prop_assert_eq!(keys.key(&key).peek_at(at), meter.peek_at(at)),
+        Peek => prop_assert_eq!(keys.key(&key).peek_n_at(n, at), meter.peek_n_at(n, at)),
         Take => {
-            let (one, other) = (keys.take_at(&key, n, at), meter.take_at(n, at));
+            let (one, other) = (keys.key(&key).take_at(n, at), meter.take_at(n, at));
             prop_assert_eq!(one.decision(), other.decision());
             prop_assert_eq!(one.status().remaining(), other.status().remaining());
         }
-        UpTo | Reserve => prop_assert_eq!(keys.check_up_to_at(&key, n, at), meter.check_up_to_at(n, at)),
-        Charge => prop_assert_eq!(keys.charge_at(&key, n.into(), at), meter.charge_at(n.into(), at)),
+        UpTo | Reserve => prop_assert_eq!(keys.key(&key).check_up_to_at(n, at), meter.check_up_to_at(n, at)),
+        Charge => prop_assert_eq!(keys.key(&key).charge_at(n.into(), at), meter.charge_at(n.into(), at)),
         Refund | Cancel => {
-            keys.refund_at(&key, n.into(), at);
+            keys.key(&key).refund_at(n.into(), at);
             meter.refund_at(n.into(), at);
         }
         Reset => {
-            keys.reset(&key);
+            keys.key(&key).reset();
             meter.reset();
         }
         Status | Wait => {}
     }
-    let (one, other) = (keys.status_at(&key, at), meter.status_at(at));
+    let (one, other) = (keys.key(&key).status_at(at), meter.status_at(at));
     prop_assert_eq!(one.remaining(), other.remaining());
     prop_assert_eq!(one.until_next(), other.until_next());
     prop_assert_eq!(one.until_rest(), other.until_rest());
     prop_assert_eq!(one.quota(), other.quota());
     // An average conforms in full before it is at rest.
-    let (contains, owes) = (keys.contains_at(&key, at), !other.until_rest().is_zero());
+    let (contains, owes) = (keys.key(&key).is_live_at(at), !other.until_rest().is_zero());
     prop_assert!(
         contains == owes || contains && other.remaining() > 0,
         "{contains}, and it owes: {owes}"
@@ -147,39 +147,39 @@ fn what_changes_nothing_takes_no_slot() {
         let keys: Table<A> = buckets(builder(like.clone(), &clock, when_full), 1);
         let at = clock.now();
         let late = at + Duration::from_secs(1_000_000);
-        let most = keys.status(&0).remaining();
+        let most = keys.key(&0).status().remaining();
         let unchanged = |keys: &Table<A>, key: u64| {
             let before = keys.stats_at(late);
             for at in [at, late, late + Duration::from_secs(1)] {
-                assert_eq!(keys.peek_at(&key, at), Ok(()));
-                assert_eq!(keys.peek_n_at(&key, most, at), Ok(()));
+                assert_eq!(keys.key(&key).peek_at(at), Ok(()));
+                assert_eq!(keys.key(&key).peek_n_at(most, at), Ok(()));
                 assert_eq!(keys.check_n_at(&key, 0, at), Ok(()));
-                assert_eq!(keys.take_at(&key, 0, at).decision(), Ok(()));
-                assert_eq!(keys.check_up_to_at(&key, 0, at).cells(), 0);
+                assert_eq!(keys.key(&key).take_at(0, at).decision(), Ok(()));
+                assert_eq!(keys.key(&key).check_up_to_at(0, at).cells(), 0);
                 let never = Err(NegativeMultiDecision::InsufficientCapacity(most + 1));
                 assert_eq!(keys.check_n_at(&key, most + 1, at), never);
-                assert_eq!(keys.peek_n_at(&key, most + 1, at), never);
-                assert_eq!(keys.take_at(&key, most + 1, at).decision(), never);
-                assert_eq!(keys.charge_at(&key, 0, at), 0);
-                keys.refund_at(&key, 5, at);
-                assert!(!keys.contains_at(&key, at));
+                assert_eq!(keys.key(&key).peek_n_at(most + 1, at), never);
+                assert_eq!(keys.key(&key).take_at(most + 1, at).decision(), never);
+                assert_eq!(keys.key(&key).charge_at(0, at), 0);
+                keys.key(&key).refund_at(5, at);
+                assert!(!keys.key(&key).is_live_at(at));
             }
-            keys.reset(&key);
+            keys.key(&key).reset();
             assert_eq!(keys.stats_at(late), before);
         };
         unchanged(&keys, 1);
         assert_eq!(keys.stats().taken, 0);
         // Nor once others have been and gone, from which on there is a watermark.
         (0..60).for_each(|key| assert!(keys.check_at(&key, at).is_ok()));
-        (60..70).for_each(|key| assert_eq!(keys.charge_at(&key, 1, late), 0));
+        (60..70).for_each(|key| assert_eq!(keys.key(&key).charge_at(1, late), 0));
         unchanged(&keys, 99);
         // Nor if all are taken and live.
-        (100..150).for_each(|key| assert_eq!(keys.charge_at(&key, 1, late), 0));
+        (100..150).for_each(|key| assert_eq!(keys.key(&key).charge_at(1, late), 0));
         assert_eq!(keys.stats_at(late).live, SLOTS);
         let before = keys.stats_at(late);
-        keys.reset(&200);
-        keys.refund_at(&200, 1, late);
-        keys.refund_at(&200, 1, at);
+        keys.key(&200).reset();
+        keys.key(&200).refund_at(1, late);
+        keys.key(&200).refund_at(1, at);
         assert_eq!(keys.stats_at(late), before);
     }
     for when_full in POLICIES {
@@ -195,7 +195,7 @@ fn a_denial_changes_nothing() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(per_hour(2), &clock, WhenFull::Deny), 1);
     assert_eq!(keys.check_n(&1, 2), Ok(()));
-    let (stats, before) = (keys.stats(), keys.status(&1));
+    let (stats, before) = (keys.stats(), keys.key(&1).status());
     let denied = keys.check(&1).unwrap_err();
     for _ in 0..100 {
         assert_eq!(keys.check(&1), Err(denied));
@@ -203,10 +203,10 @@ fn a_denial_changes_nothing() {
             keys.check_n(&1, 1),
             Err(NegativeMultiDecision::BatchNonConforming(1, denied))
         );
-        assert_eq!(keys.check_up_to(&1, 2).cells(), 0);
+        assert_eq!(keys.key(&1).check_up_to(2).cells(), 0);
     }
     assert_eq!(keys.stats(), stats);
-    assert_eq!(keys.status(&1).until_rest(), before.until_rest());
+    assert_eq!(keys.key(&1).status().until_rest(), before.until_rest());
 }
 
 /// A reset of a key that has no slot is no reason to take somebody else's, nor does it tell the time.
@@ -217,7 +217,7 @@ fn a_reset_of_a_key_that_is_not_there_leaves_the_others_alone() {
     let (at, late) = (clock.now(), clock.now() + Duration::from_secs(3601));
     (0..60).for_each(|key| assert!(keys.check_at(&key, at).is_ok()));
     (100..160).for_each(|key| assert!(keys.check_at(&key, late).is_ok()));
-    (1000..1100).for_each(|key| keys.reset(&key));
+    (1000..1100).for_each(|key| keys.key(&key).reset());
     (100..160).for_each(|key| assert!(keys.check_at(&key, late).is_err(), "{key}"));
     assert_eq!(none_for_want_of_a_slot(&keys.stats_at(late)), [0; 3]);
 }
@@ -226,10 +226,10 @@ fn a_reset_of_a_key_that_is_not_there_leaves_the_others_alone() {
 fn a_reset_of_a_key_that_is_there_is_of_it_alone() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(per_hour(3), &clock, WhenFull::Deny), 1);
-    (0..60).for_each(|key| assert_eq!(keys.charge(&key, 100), 0));
-    keys.reset(&7);
-    assert_eq!(keys.status(&7).remaining(), 3);
-    assert!(!keys.contains(&7) && keys.contains(&8));
+    (0..60).for_each(|key| assert_eq!(keys.key(&key).charge(100), 0));
+    keys.key(&7).reset();
+    assert_eq!(keys.key(&7).status().remaining(), 3);
+    assert!(!keys.key(&7).is_live() && keys.key(&8).is_live());
     assert_eq!(keys.stats().live, SLOTS - 1);
     assert!((0..60).filter(|key| *key != 7).all(|key| keys.check(&key).is_err()));
 }
@@ -268,19 +268,19 @@ fn keys_are_decided_by_the_meters_clock() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u8, LeakyBucket<ManualClock>> =
         buckets(builder(leaky_bucket(&Limit::per_second(1)), &clock, WhenFull::Deny), 1);
-    assert_eq!(keys.take(&1, 1).status().remaining(), 0);
+    assert_eq!(keys.key(&1).take(1).status().remaining(), 0);
     let denied = keys.check(&1).unwrap_err();
     assert_eq!(denied.earliest_possible(), clock.now() + Duration::from_secs(1));
     clock.advance(Duration::from_millis(999)).unwrap();
-    assert!(keys.peek(&1).is_err() && keys.contains(&1));
+    assert!(keys.key(&1).peek().is_err() && keys.key(&1).is_live());
     clock.advance(Duration::from_millis(1)).unwrap();
-    assert!(!keys.contains(&1));
-    assert_eq!(keys.check_up_to(&1, 5).cells(), 1);
-    assert_eq!(keys.charge(&1, 3), 0);
-    keys.refund(&1, 4);
-    assert_eq!(keys.peek_n(&1, 1), Ok(()));
-    keys.reset(&1);
-    assert_eq!(keys.status(&1).until_rest(), Duration::ZERO);
+    assert!(!keys.key(&1).is_live());
+    assert_eq!(keys.key(&1).check_up_to(5).cells(), 1);
+    assert_eq!(keys.key(&1).charge(3), 0);
+    keys.key(&1).refund(4);
+    assert_eq!(keys.key(&1).peek_n(1), Ok(()));
+    keys.key(&1).reset();
+    assert_eq!(keys.key(&1).status().until_rest(), Duration::ZERO);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
                 prop_assert!(room >= -error, "{n} cells of {limit:?} with {rest} owed");
                 off += moved;
                 (tier, level, then) = (asked, rest + limit.cost(n), now);
-                prop_assert_eq!(keys.status_at(&0, at).quota(), Some(quota(limit)));
+                prop_assert_eq!(keys.key(&0).status_at(at).quota(), Some(quota(limit)));
             }
             Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => {
                 prop_assert!(room < error, "{n} cells of {limit:?} with {rest} owed");
@@ -75,7 +75,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
                 prop_assert!(earliest >= now + limit.time_to_drain(least - error));
                 prop_assert!(earliest <= now + limit.time_to_drain(least + error) + 1);
                 prop_assert_eq!(
-                    keys.status_at(&0, at).quota(),
+                    keys.key(&0).status_at(at).quota(),
                     Some(quota(&tiers[tier])),
                     "a denial moves nobody"
                 );
@@ -84,7 +84,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
         }
         // What is owed, by the handle without a tier: as much, or so little more.
         let owed = (level - tiers[tier].drained(now - then)).max(0);
-        let status = keys.status_at(&0, at);
+        let status = keys.key(&0).status_at(at);
         let rests = i128::try_from(status.until_rest().as_nanos()).expect("some years");
         let own = &tiers[tier];
         prop_assert!(rests >= own.time_to_drain(owed - off - 2 * unit(own)), "a debt is lost");
@@ -139,10 +139,10 @@ proptest! {
         let [from, to] = [from, to].map(|tier| tier % tiers.len());
         let [one, other] = [from, to].map(|tier| keys.in_tier(u8::try_from(tier).unwrap()).unwrap());
         prop_assert_eq!(one.check_n_at(&0, tiers[from].at_once(), clock.now()), Ok(()));
-        let rested = clock.now() + keys.status(&0).until_rest();
-        prop_assert!(!keys.contains_at(&0, rested) && !other.contains_at(&0, rested));
-        prop_assert_eq!(other.status_at(&0, rested).until_rest(), Duration::ZERO);
-        prop_assert_eq!(other.status_at(&0, rested).remaining(), tiers[to].at_once());
+        let rested = clock.now() + keys.key(&0).status().until_rest();
+        prop_assert!(!keys.key(&0).is_live_at(rested) && !other.key(&0).is_live_at(rested));
+        prop_assert_eq!(other.key(&0).status_at(rested).until_rest(), Duration::ZERO);
+        prop_assert_eq!(other.key(&0).status_at(rested).remaining(), tiers[to].at_once());
         prop_assert_eq!(other.check_n_at(&0, tiers[to].at_once(), rested), Ok(()));
     }
 }
@@ -154,14 +154,14 @@ fn an_average_keeps_the_cells_it_has_counted() {
     let like = Exponential::new(10, Duration::from_secs(60)).unwrap();
     let per_hour: Quota = "1000/h".parse().unwrap();
     let keys: Table<_> = buckets(builder(like, &clock, WhenFull::Deny).tier(per_hour).unwrap(), 1);
-    assert_eq!(keys.charge(&0, 8), 0);
+    assert_eq!(keys.key(&0).charge(8), 0);
     let paying = keys.in_tier(1).unwrap();
     // 1/(1 - e^(-1/1000)) is 1000.5 cells, of which 8 are taken.
-    assert_eq!(paying.status(&0).remaining(), 992);
+    assert_eq!(paying.key(&0).status().remaining(), 992);
     assert_eq!(paying.check_n(&0, 992), Ok(()));
     assert!(keys.check(&0).is_err());
-    assert_eq!(keys.status(&0).quota(), Some(per_hour));
-    assert_eq!(keys.in_tier(0).unwrap().status(&0).remaining(), 0);
+    assert_eq!(keys.key(&0).status().quota(), Some(per_hour));
+    assert_eq!(keys.in_tier(0).unwrap().key(&0).status().remaining(), 0);
 }
 
 #[test]
@@ -178,13 +178,13 @@ fn there_are_sixteen_tiers_and_each_is_its_own() {
     for tier in 0..16 {
         let handle = keys.in_tier(tier).unwrap();
         let most = 10 + u32::from(tier);
-        assert_eq!(handle.status(&u64::from(tier)).remaining(), most);
+        assert_eq!(handle.key(&u64::from(tier)).status().remaining(), most);
         assert_eq!(handle.check_n(&u64::from(tier), most), Ok(()));
         assert!(handle.check(&u64::from(tier)).is_err());
     }
     // A handle without a tier goes by what each key is.
     for tier in 0..16 {
-        assert_eq!(keys.status(&tier).quota(), Some(quota(&limit(tier))));
+        assert_eq!(keys.key(&tier).status().quota(), Some(quota(&limit(tier))));
         let denied = keys.check_n(&tier, 10).unwrap_err();
         let NegativeMultiDecision::BatchNonConforming(10, denied) = denied else {
             panic!("{denied}");
@@ -214,20 +214,20 @@ fn who_only_looks_by_another_tier_does_not_move_the_key() {
     );
     let paying = keys.in_tier(1).unwrap();
     assert_eq!(keys.check_n(&0, 2), Ok(()));
-    assert_eq!(paying.peek_n(&0, 98), Ok(()));
-    assert!(paying.peek_n(&0, 99).is_err() && paying.check_n(&0, 99).is_err());
-    assert_eq!(paying.status(&0).remaining(), 98);
-    assert!(paying.contains(&0));
-    assert_eq!(paying.take(&0, 0).status().remaining(), 98);
-    assert_eq!(keys.status(&0).quota(), Some(quota(&free)));
+    assert_eq!(paying.key(&0).peek_n(98), Ok(()));
+    assert!(paying.key(&0).peek_n(99).is_err() && paying.check_n(&0, 99).is_err());
+    assert_eq!(paying.key(&0).status().remaining(), 98);
+    assert!(paying.key(&0).is_live());
+    assert_eq!(paying.key(&0).take(0).status().remaining(), 98);
+    assert_eq!(keys.key(&0).status().quota(), Some(quota(&free)));
     assert!(keys.check(&0).is_err());
     // Moved, and back: into debt, by what the other let through.
     assert_eq!(paying.check(&0), Ok(()));
     assert_eq!(keys.check(&0), Ok(()));
     assert!(keys.in_tier(0).unwrap().check(&0).is_err());
-    assert_eq!(keys.in_tier(0).unwrap().charge(&0, 1), 0);
+    assert_eq!(keys.in_tier(0).unwrap().key(&0).charge(1), 0);
     let hours = |cells: u32| Duration::from_secs(1800) * cells;
-    assert_eq!(keys.status(&0).until_rest(), hours(5));
+    assert_eq!(keys.key(&0).status().until_rest(), hours(5));
 }
 
 /// Tiers are of the first meter's algorithm and mode.
@@ -260,7 +260,7 @@ fn a_tier_that_is_named_decides() {
     let at = std::time::Instant::now();
     assert_eq!((0..9).filter(|_| keys.check_tier_at(1, &7, at).is_ok()).count(), 5);
     assert_eq!(
-        keys.status_at(&7, at).quota().unwrap().to_string(),
+        keys.key(&7).status_at(at).quota().unwrap().to_string(),
         "5/h",
         "it is of that tier from then on"
     );
@@ -302,8 +302,8 @@ fn a_reset_by_another_tier_does_not_move_time_for_others() {
     let keys = keys.with_memory::<u32>(1024).unwrap();
     let now = std::time::Instant::now();
     assert!(keys.check_at(&1, now).is_ok() && keys.check_at(&2, now).is_ok());
-    keys.in_tier(1).unwrap().reset(&1);
-    assert_eq!(keys.in_tier(1).unwrap().status_at(&1, now).remaining(), 2);
+    keys.in_tier(1).unwrap().key(&1).reset();
+    assert_eq!(keys.in_tier(1).unwrap().key(&1).status_at(now).remaining(), 2);
     let denied = keys.check_at(&2, now).unwrap_err();
     assert_eq!(denied.wait_time_from(now), Duration::from_secs(3600));
 }
@@ -318,7 +318,7 @@ fn who_is_denied_for_want_of_a_slot_is_told_the_quota_of_the_tier_that_was_asked
     let at = std::time::Instant::now();
     assert!((0..60).all(|key| keys.check_at(&key, at).is_ok()));
     for (tier, quota) in [(0, "2/h"), (1, "5/h")] {
-        let taken = keys.in_tier(tier).unwrap().take_at(&99, 1, at);
+        let taken = keys.in_tier(tier).unwrap().key(&99).take_at(1, at);
         assert!(taken.decision().is_err());
         assert_eq!(taken.status().quota().unwrap().to_string(), quota);
     }

@@ -38,7 +38,7 @@ fn reused_once<A: Algorithm>(
     // Seen from the origin it owes what drains until the reuse.
     let until = Duration::from_nanos(u64::try_from(REUSE).unwrap());
     let lost: Vec<u64> = (0..60)
-        .filter(|key| keys.status_at(key, at(0)).until_rest() == until)
+        .filter(|key| keys.key(key).status_at(at(0)).until_rest() == until)
         .collect();
     assert_eq!(lost.len(), 1);
     (keys, exact, lost[0])
@@ -73,9 +73,9 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
     for &(key, n, at) in calls.iter().filter(|call| call.0 != lost) {
         let exact = &mut exact[usize::try_from(key).unwrap()];
         let instant = instant(clock.now(), at);
-        let peeked = verdict(&clock, keys.peek_n_at(&key, n, instant));
-        let one = keys.peek_at(&key, instant).is_ok();
-        prop_assert_eq!(one, keys.peek_n_at(&key, 1, instant).is_ok());
+        let peeked = verdict(&clock, keys.key(&key).peek_n_at(n, instant));
+        let one = keys.key(&key).peek_at(instant).is_ok();
+        prop_assert_eq!(one, keys.key(&key).peek_n_at(1, instant).is_ok());
         let right = decide(exact, n, at);
         prop_assert_eq!(peeked, right);
         prop_assert_eq!(verdict(&clock, keys.check_n_at(&key, n, instant)), right);

@@ -197,7 +197,10 @@ fn a_clone_an_adjustable_and_another_clock_keep_the_ticks() {
     let clock = ManualClock::new();
     let second = Duration::from_secs(1);
     let made = clock.now();
-    let adjustable = Adjustable::from(LeakyBucket::from_quota(quota).unwrap().with_clock(clock.clone()));
+    let adjustable = LeakyBucket::from_quota(quota)
+        .unwrap()
+        .with_clock(clock.clone())
+        .into_adjustable();
     assert!(adjustable.check_n(10).is_ok());
     clock.set(made + second * 3 / 2);
     // From now on ticks of two seconds, counted from when the meter was made.

@@ -8,7 +8,7 @@ use crate::support::traffic::{batch, limits, spread, whole_limits};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::{Algorithm, InconsistentCapacity};
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, LocalMeter, Meter, Quota};
+use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, Quota};
 use std::time::Duration;
 
 /// Plays batches in the order of time on a meter that begins with so many cells, and on the exact bucket that is as full.
@@ -107,7 +107,7 @@ fn the_meter_that_it_is_made_of_and_its_clones_stay_as_they_are() {
     assert!(other.check().is_err());
     assert!(meter.check_n(10).is_ok());
     assert!(other.rate() > 10.5, "refused cells count: {}", other.rate());
-    assert_eq!(LocalMeter::from(other).status().remaining(), 0);
+    assert_eq!(other.into_local().status().remaining(), 0);
     let standard = GCRA::with_parameters(Duration::from_secs(1000), Duration::from_secs(1500), None);
     assert_eq!(standard.with_available(1).unwrap().status().remaining(), 1);
 }

@@ -189,7 +189,10 @@ fn a_debt_that_no_word_of_the_new_quota_can_record_is_returned() {
 
 #[test]
 fn a_strict_meter_stays_strict() {
-    let strict = Adjustable::from(Exponential::from_quota(parsed("10/s")).expect("a limit").strict());
+    let strict = Exponential::from_quota(parsed("10/s"))
+        .expect("a limit")
+        .strict()
+        .into_adjustable();
     let now = Instant::now();
     set(&strict, "20/s", now);
     assert_eq!((0..20).filter(|_| strict.check_at(now).is_ok()).count(), 10);
@@ -221,7 +224,7 @@ fn an_adjustable_goes_on_from_where_its_meter_stands() {
     let ms = Duration::from_millis(1);
     // T and tau that no quota has: two cells and a half at once.
     let meter = GCRA::with_parameters(10 * ms, 15 * ms, now + 10 * ms);
-    let adjustable = Adjustable::from(meter.clone());
+    let adjustable = meter.clone().into_adjustable();
     assert_eq!(adjustable.quota(), None);
     assert_eq!(adjustable.status_at(now).remaining(), 1);
     set(&adjustable, "2000/s burst 5", now);
@@ -264,11 +267,10 @@ fn a_handle_that_slept_through_many_changes_goes_on() {
 #[test]
 fn a_change_now_reads_the_clock() {
     let clock = ManualClock::new();
-    let meter = Adjustable::from(
-        GCRA::from_quota(parsed("10/s"))
-            .expect("a limit")
-            .with_clock(clock.clone()),
-    );
+    let meter = GCRA::from_quota(parsed("10/s"))
+        .expect("a limit")
+        .with_clock(clock.clone())
+        .into_adjustable();
     assert!(meter.check_n(10).is_ok());
     clock.advance(Duration::from_millis(300)).expect("some time");
     assert_eq!(meter.set_quota(parsed("1/s burst 10")), Ok(0));

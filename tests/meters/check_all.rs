@@ -10,7 +10,7 @@ use ratelimit_meter::algorithms::{Algorithm, ContinuousState, ExponentialAverage
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{
     AllDenied, Checkable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, check_all, check_all_at,
-    check_all_n, check_all_n_at,
+    take_all_at,
 };
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -39,11 +39,8 @@ proptest! {
         for (sizes, wait, is_one) in asked {
             let n = [0, 1, 2].map(|i| if is_one { 1 } else { batch(sizes[i], &limits[i]) });
             let at = instant(origin, now);
-            let said = if is_one {
-                check_all_at(&[&meters.0, &meters.1, &meters.2], at)
-            } else {
-                check_all_n_at(&[(&meters.0, n[0]), (&meters.1, n[1]), (&meters.2, n[2])], at)
-            };
+            let mut statuses = [None; 3];
+            let said = take_all_at(&[(&meters.0, n[0]), (&meters.1, n[1]), (&meters.2, n[2])], &mut statuses, at);
             let judged = [0, 1, 2].map(|i| match buckets[i].judge(n[i], now) {
                 Verdict::From(due) => due,
                 _ => now,
@@ -56,10 +53,11 @@ proptest! {
                 let denied = said.expect_err("a bucket overflows");
                 prop_assert_eq!(denied.earliest_possible().map(|due| since(origin, due)), Some(latest));
                 prop_assert_eq!(judged[denied.meter()], latest);
-                prop_assert_eq!(denied.kept(), 0);
             }
             let rooms = [0, 1, 2].map(|i| buckets[i].room(now).min(limits[i].at_once()));
             prop_assert_eq!([remaining(&meters.0, at), remaining(&meters.1, at), remaining(&meters.2, at)], rooms);
+            let told = statuses.map(|status| status.expect("each is reported").remaining());
+            prop_assert_eq!(told, rooms);
             now += i128::from(spread(wait, 1, rest)) - 1;
         }
     }
@@ -89,7 +87,7 @@ proptest! {
                 alone.3.peek_n_at(n[3], at),
                 alone.4.peek_n_at(n[4], at),
             ];
-            let said = check_all_n(&[
+            let said = check_all(&[
                 (&together.0, n[0]),
                 (&together.1, n[1]),
                 (&together.2, n[2]),
@@ -106,7 +104,6 @@ proptest! {
                 Err(denied) => {
                     prop_assert_eq!(Err(denied.decision()), told[denied.meter()]);
                     prop_assert!(told.iter().all(|told| lasts(*told) <= lasts(Err(denied.decision()))));
-                    prop_assert_eq!(denied.kept(), 0);
                 }
             }
             prop_assert_eq!(remaining(&together.2, at), remaining(&alone.2, at));
@@ -130,20 +127,20 @@ fn a_refusal_charges_no_one_wherever_it_stands() {
     let (service, full, strict): (GCRA, LeakyBucket, Exponential) = (of("100/s"), of("10/s"), of("9/s"));
     let strict = strict.strict();
     assert_eq!(full.check_n_at(10, now), Ok(()));
-    let lists: [[&dyn Checkable; 3]; 3] = [
-        [&full, &service, &strict],
-        [&service, &full, &strict],
-        [&service, &strict, &full],
+    let lists: [[(&dyn Checkable, u32); 3]; 3] = [
+        [(&full, 1), (&service, 1), (&strict, 1)],
+        [(&service, 1), (&full, 1), (&strict, 1)],
+        [(&service, 1), (&strict, 1), (&full, 1)],
     ];
     for (place, list) in lists.iter().enumerate() {
         let denied = check_all_at(list, now).unwrap_err();
-        assert_eq!((denied.meter(), denied.kept()), (place, 0));
+        assert_eq!(denied.meter(), place);
         assert_eq!(denied.decision(), full.peek_n_at(1, now).unwrap_err());
     }
     assert_eq!((remaining(&service, now), remaining(&strict, now)), (100, 9));
     strict.charge_at(9, now);
     let rate = strict.rate_at(now);
-    assert!(check_all_at(&[&service, &strict], now).is_err());
+    assert!(check_all_at(&[(&service, 1), (&strict, 1)], now).is_err());
     assert!(rate == strict.rate_at(now), "a refusal of several is not counted");
 }
 
@@ -153,10 +150,10 @@ fn a_batch_that_can_never_conform_goes_before_any_instant() {
     let (one, other): (GCRA, LeakyBucket) = (of("1/h"), of("10/s"));
     assert_eq!(one.check_at(now), Ok(()));
     for _ in 0..2 {
-        let denied = check_all_n_at(&[(&one, 1), (&other, 11)], now).unwrap_err();
+        let denied = check_all_at(&[(&one, 1), (&other, 11)], now).unwrap_err();
         assert_eq!((denied.meter(), denied.earliest_possible()), (1, None));
         assert_eq!(denied.decision(), NegativeMultiDecision::InsufficientCapacity(11));
-        let denied = check_all_n_at(&[(&other, 12), (&one, 1), (&one, 1)], now).unwrap_err();
+        let denied = check_all_at(&[(&other, 12), (&one, 1), (&one, 1)], now).unwrap_err();
         assert_eq!(
             (denied.meter(), denied.decision()),
             (0, NegativeMultiDecision::InsufficientCapacity(12))
@@ -166,27 +163,25 @@ fn a_batch_that_can_never_conform_goes_before_any_instant() {
 }
 
 #[test]
-fn a_meter_listed_twice_decides_one_batch_of_the_sum() {
+fn a_meter_listed_twice_decides_two_batches() {
     let now = Instant::now();
-    let (meter, other): (Exponential, GCRA) = (of("10/s"), of("10/s"));
+    let (meter, other): (GCRA, GCRA) = (of("10/s"), of("10/s"));
     let clone = meter.clone();
-    assert_eq!(check_all_n_at(&[(&meter, 3), (&other, 1), (&clone, 4)], now), Ok(()));
+    assert_eq!(check_all_at(&[(&meter, 3), (&other, 1), (&clone, 4)], now), Ok(()));
     assert_eq!((remaining(&meter, now), remaining(&other, now)), (3, 9));
-    let denied = check_all_n_at(&[(&other, 1), (&meter, 2), (&clone, 2)], now).unwrap_err();
-    assert_eq!((denied.meter(), denied.kept()), (1, 0));
-    assert_eq!(denied.decision(), meter.peek_n_at(4, now).unwrap_err());
-    assert_eq!((remaining(&meter, now), remaining(&other, now)), (3, 9));
-    let told = check_all_n_at(
-        &[(&meter, 2), (&clone, 2)],
-        denied.earliest_possible().expect("some time"),
+    let mut statuses = [None; 3];
+    let denied = take_all_at(&[(&other, 1), (&meter, 2), (&clone, 2)], &mut statuses, now).unwrap_err();
+    assert_eq!(denied.meter(), 2);
+    let earliest = denied.earliest_possible().expect("some time");
+    assert_eq!(earliest, now + Duration::from_millis(100), "four of them conform then");
+    assert_eq!(
+        (remaining(&meter, now), remaining(&other, now)),
+        (3, 9),
+        "all was given back"
     );
-    assert_eq!(told, Ok(()));
-    assert!(check_all_at(&[&other as &dyn Checkable; 9], now).is_ok() && check_all_at(&[&other], now).is_err());
-    // Its sum is told as if no number were larger.
-    let largest = GCRA::with_parameters(Duration::from_nanos(1), Duration::from_secs(100), None);
-    let denied = check_all_n_at(&[(&largest, u32::MAX), (&largest, 1)], now).unwrap_err();
-    assert_eq!(denied.decision(), NegativeMultiDecision::InsufficientCapacity(u32::MAX));
-    assert_eq!(check_all_n_at(&[(&largest, u32::MAX), (&largest, 0)], now), Ok(()));
+    let told = statuses.map(|status| status.expect("each is reported").remaining());
+    assert_eq!(told[..2], [9, 3], "as it was given back");
+    assert_eq!(check_all_at(&[(&meter, 2), (&clone, 2)], earliest), Ok(()));
 }
 
 #[test]
@@ -194,10 +189,7 @@ fn of_no_meters_and_no_cells_all_conform() {
     let (meter, now): (GCRA, _) = (of("1/h"), Instant::now());
     assert_eq!(meter.check_at(now), Ok(()));
     assert_eq!((check_all(&[]), check_all_at(&[], now)), (Ok(()), Ok(())));
-    assert_eq!(
-        (check_all_n(&[]), check_all_n_at(&[(&meter, 0)], now)),
-        (Ok(()), Ok(()))
-    );
+    assert_eq!(check_all_at(&[(&meter, 0)], now), Ok(()));
 }
 
 /// Reads less than the time by so much.
@@ -227,7 +219,7 @@ fn who_waited_until_the_instant_is_admitted_by_a_clock_that_is_behind() {
         let clock = Behind { time: time.clone(), by };
         let (first, second): (GCRA, Exponential) = (of("10/s"), of("5/s"));
         let (first, second) = (first.with_clock(clock.clone()), second.strict().with_clock(clock));
-        let meters: [&dyn Checkable; 2] = [&first, &second];
+        let meters: [(&dyn Checkable, u32); 2] = [(&first, 1), (&second, 1)];
         assert!((0..5).all(|_| check_all(&meters).is_ok()));
         let before = (remaining(&first, time.now()), second.rate_at(time.now()));
         let denied = check_all(&meters).unwrap_err();
@@ -238,7 +230,7 @@ fn who_waited_until_the_instant_is_admitted_by_a_clock_that_is_behind() {
         assert!(check_all(&meters).is_err(), "behind by {by:?}");
         time.set(earliest);
         assert_eq!(check_all(&meters), Ok(()), "behind by {by:?}");
-        assert!(check_all_n(&[(&first, 1), (&second, 1)]).is_err());
+        assert!(check_all(&[(&first, 1), (&second, 1)]).is_err());
     }
 }
 
@@ -248,10 +240,10 @@ fn the_time_is_the_first_meters() {
     let (one, other): (GCRA, GCRA) = (of("1/h"), of("1/h"));
     let (one, other) = (one.with_clock(early.clone()), other.with_clock(late.clone()));
     late.set(early.now() + Duration::from_secs(4000));
-    assert_eq!(check_all(&[&one, &other]), Ok(()));
+    assert_eq!(check_all(&[(&one, 1), (&other, 1)]), Ok(()));
     assert_eq!(other.peek_at(early.now() + Duration::from_secs(3600)), Ok(()));
-    assert!(check_all(&[&one, &other]).is_err());
-    assert_eq!(check_all(&[&other]), Ok(()));
+    assert!(check_all(&[(&one, 1), (&other, 1)]).is_err());
+    assert_eq!(check_all(&[(&other, 1)]), Ok(()));
 }
 
 #[test]
@@ -261,10 +253,10 @@ fn denials_tell_the_meter_and_the_wait() {
     }
     let long_ago = Instant::now() - Duration::from_secs(7200);
     let (meter, other): (GCRA, GCRA) = (of("1/h"), of("2/h"));
-    assert_eq!(check_all_at(&[&meter, &other], long_ago), Ok(()));
-    let denied = is_an_error(check_all_at(&[&other, &meter], long_ago).unwrap_err());
+    assert_eq!(check_all_at(&[(&meter, 1), (&other, 1)], long_ago), Ok(()));
+    let denied = is_an_error(check_all_at(&[(&other, 1), (&meter, 1)], long_ago).unwrap_err());
     assert_eq!(denied.to_string(), "meter 1: denied: batch of 1 cells conforms now");
-    let never = check_all_n_at(&[(&meter, 2)], long_ago).unwrap_err();
+    let never = check_all_at(&[(&meter, 2)], long_ago).unwrap_err();
     assert_eq!(
         never.to_string(),
         "meter 0: denied: batch of 2 cells exceeds the burst and can never conform"
@@ -272,11 +264,11 @@ fn denials_tell_the_meter_and_the_wait() {
     let source = std::error::Error::source(&never).expect("a decision").to_string();
     assert_eq!(source, never.decision().to_string());
     if cfg!(all(target_os = "linux", target_pointer_width = "64")) {
-        assert_eq!(size_of::<Result<(), AllDenied>>(), 56);
+        assert_eq!(size_of::<Result<(), AllDenied>>(), 48);
     }
 }
 
-/// Four threads in both orders: what is left is what was neither admitted nor kept, and no meter admits more than it has.
+/// Four threads in both orders: what a lost race took is given back, and no meter admits more than it has.
 #[test]
 fn threads_lose_and_win_no_cell() {
     for round in 0..50 {
@@ -284,35 +276,24 @@ fn threads_lose_and_win_no_cell() {
         let strict: Exponential = of("1000000/h");
         let (now, barrier) = (Instant::now(), Barrier::new(4));
         let work = |thread: usize| {
-            let (mut of_one, mut of_other) = (0, 0);
+            let mut admitted = 0;
             barrier.wait();
             for turn in 0..800 {
                 let n = 1 + (turn + round) % 3;
                 let forth: [(&dyn Checkable, u32); 3] = [(&one, n), (&strict, 1), (&other, n)];
                 let back = [forth[2], forth[1], forth[0]];
                 let is_forth = thread % 2 == 0;
-                let counted = match check_all_n_at(if is_forth { &forth } else { &back }, now) {
-                    Ok(()) => 3,
-                    Err(denied) => denied.kept(),
-                };
-                let (first, last) = (u32::from(counted > 0) * n, u32::from(counted > 2) * n);
-                let (a, b) = if is_forth { (first, last) } else { (last, first) };
-                (of_one, of_other) = (of_one + a, of_other + b);
+                let is_admitted = check_all_at(if is_forth { &forth } else { &back }, now).is_ok();
+                admitted += u32::from(is_admitted) * n;
             }
-            (of_one, of_other)
+            admitted
         };
         let told = std::thread::scope(|scope| {
             let threads = [0, 1, 2, 3].map(|thread| scope.spawn(move || work(thread)));
             threads.map(|thread| thread.join().expect("no panic"))
         });
-        let counted: [u32; 2] = [
-            told.iter().map(|told| told.0).sum(),
-            told.iter().map(|told| told.1).sum(),
-        ];
-        assert_eq!(
-            [remaining(&one, now), remaining(&other, now)],
-            counted.map(|cells| 3000 - cells)
-        );
+        let admitted: u32 = told.iter().sum();
+        assert_eq!([remaining(&one, now), remaining(&other, now)], [3000 - admitted; 2]);
     }
 }
 
@@ -326,20 +307,30 @@ fn meters_of_all_kinds_decide_together() {
     let pair: Dual = Dual::from_quota("3/h & 100/h".parse().unwrap()).unwrap();
     let adjustable = Adjustable::<GCRA>::from_quota("5/h".parse().unwrap()).unwrap();
     let keys = KeyedMeter::<str>::with_capacity("2/h".parse().unwrap(), 10).unwrap();
-    let (alice, bob) = (keys.of("alice"), keys.of("bob"));
+    let (alice, bob) = (keys.key("alice"), keys.key("bob"));
     for _ in 0..2 {
-        assert_eq!(check_all_at(&[&pair, &adjustable, &alice], at), Ok(()));
+        assert_eq!(check_all_at(&[(&pair, 1), (&adjustable, 1), (&alice, 1)], at), Ok(()));
     }
-    let by_alice = check_all_at(&[&pair, &adjustable, &alice], at).unwrap_err();
-    assert_eq!((by_alice.meter(), by_alice.kept()), (2, 0));
+    let by_alice = check_all_at(&[(&pair, 1), (&adjustable, 1), (&alice, 1)], at).unwrap_err();
+    assert_eq!(by_alice.meter(), 2);
     assert_eq!(by_alice.earliest_possible(), Some(at + Duration::from_secs(1800)));
-    assert_eq!(check_all_at(&[&pair, &adjustable, &bob], at), Ok(()));
-    let by_pair = check_all_at(&[&pair, &adjustable, &bob], at).unwrap_err();
-    assert_eq!((by_pair.meter(), by_pair.kept()), (0, 0));
+    assert_eq!(check_all_at(&[(&pair, 1), (&adjustable, 1), (&bob, 1)], at), Ok(()));
+    let by_pair = check_all_at(&[(&pair, 1), (&adjustable, 1), (&bob, 1)], at).unwrap_err();
+    assert_eq!(by_pair.meter(), 0);
     assert_eq!(adjustable.status_at(at).remaining(), 2);
-    assert_eq!(keys.status_at("bob", at).remaining(), 1);
-    // One key twice is one batch of two; two keys are two meters, wherever their slots are.
-    let twice = check_all_at(&[&bob, &keys.of("bob")], at).unwrap_err();
-    assert_eq!(twice.decision(), keys.peek_n_at("bob", 2, at).unwrap_err());
-    assert_eq!(check_all_at(&[&bob, &keys.of("carol")], at), Ok(()));
+    assert_eq!(keys.key("bob").status_at(at).remaining(), 1);
+    let twice = check_all_at(&[(&bob, 1), (&keys.key("bob"), 1)], at).unwrap_err();
+    assert_eq!(
+        twice.decision(),
+        keys.key("bob").peek_n_at(2, at).map_err(one_cell).unwrap_err()
+    );
+    assert_eq!(check_all_at(&[(&bob, 1), (&keys.key("carol"), 1)], at), Ok(()));
+}
+
+/// The same denial of one cell.
+fn one_cell(denied: NegativeMultiDecision) -> NegativeMultiDecision {
+    match denied {
+        NegativeMultiDecision::BatchNonConforming(_, denial) => NegativeMultiDecision::BatchNonConforming(1, denial),
+        NegativeMultiDecision::InsufficientCapacity(_) => NegativeMultiDecision::InsufficientCapacity(1),
+    }
 }

@@ -6,7 +6,7 @@ use crate::support::time::{earliest_instant, latest_instant};
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{
-    Decider, Dual, DualNonConformance, DualQuota, Exponential, GCRA, Half, LeakyBucket, MultiDecider,
+    Decider, Dual, DualNonConformance, DualQuota, Exponential, GCRA, LeakyBucket, MeterKind, MultiDecider,
     NegativeDualDecision, NegativeMultiDecision, NonConformance, Quota, RefusedBy, nonzero,
 };
 use std::error::Error;
@@ -14,18 +14,18 @@ use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
 
-fn pair<A: Half, B: Half>(quotas: &str) -> Dual<A, B> {
+fn pair<A: MeterKind, B: MeterKind>(quotas: &str) -> Dual<A, B> {
     Dual::from_quota(quotas.parse().expect("two quotas")).expect("two limits")
 }
 
-fn left<A: Half, B: Half, C: Clock>(pair: &Dual<A, B, C>, at: Instant) -> [u32; 2] {
+fn left<A: MeterKind, B: MeterKind, C: Clock>(pair: &Dual<A, B, C>, at: Instant) -> [u32; 2] {
     let status = pair.status_at(at);
     [status.first().remaining(), status.second().remaining()]
 }
 
 #[test]
 fn a_rested_pair_admits_exactly_the_smaller_burst() {
-    fn check<A: Half, B: Half>(quotas: &str, burst: usize) {
+    fn check<A: MeterKind, B: MeterKind>(quotas: &str, burst: usize) {
         let (pair, now) = (pair::<A, B>(quotas), Instant::now());
         assert_eq!((0..1000).filter(|_| pair.check_at(now).is_ok()).count(), burst);
     }
@@ -150,7 +150,7 @@ fn by_the_traits_the_later_instant_is_told() {
     let never = Err(NegativeMultiDecision::InsufficientCapacity(3));
     assert_eq!(batches.check_n_at(3, now), never);
     assert_eq!(batches.check_n(3), never);
-    assert_eq!(pair.charge_at(1000, now), [0, 0]);
+    assert_eq!(pair.charge_each_at(1000, 1000, now), [0, 0]);
     assert!(decider.check().is_err());
 }
 
@@ -205,23 +205,29 @@ fn verbs_without_a_time_read_the_clock() {
             0 => assert_eq!(by_clock.check(), told.check_at(now)),
             1 => assert_eq!(by_clock.check_n(n), told.check_n_at(n, now)),
             2 => assert_eq!(by_clock.check_each(n, m), told.check_each_at(n, m, now)),
-            3 => assert_eq!(by_clock.peek(), told.peek_at(now)),
-            4 => assert_eq!(by_clock.peek_n(n), told.peek_n_at(n, now)),
+            3 => assert_eq!(by_clock.peek_each(1, 1), told.peek_each_at(1, 1, now)),
+            4 => assert_eq!(by_clock.peek_each(n, n), told.peek_each_at(n, n, now)),
             5 => assert_eq!(by_clock.peek_each(n, m), told.peek_each_at(n, m, now)),
-            6 => assert_eq!(by_clock.take(n).decision(), told.take_at(n, now).decision()),
+            6 => assert_eq!(
+                by_clock.take_each(n, n).decision(),
+                told.take_each_at(n, n, now).decision()
+            ),
             7 => {
                 let taken = [by_clock.take_each(n, m), told.take_each_at(n, m, now)];
                 assert_eq!(format!("{:?}", taken[0]), format!("{:?}", taken[1]));
             }
             8 => {
-                assert_eq!(by_clock.charge(n.into()), told.charge_at(n.into(), now));
+                assert_eq!(
+                    by_clock.charge_each(n.into(), n.into()),
+                    told.charge_each_at(n.into(), n.into(), now)
+                );
                 by_clock.refund_each(m.into(), 1);
                 told.refund_each_at(m.into(), 1, now);
             }
             _ => {
                 assert_eq!(by_clock.charge_each(m.into(), 1), told.charge_each_at(m.into(), 1, now));
-                by_clock.refund(n.into());
-                told.refund_at(n.into(), now);
+                by_clock.refund_each(n.into(), n.into());
+                told.refund_each_at(n.into(), n.into(), now);
             }
         }
         let statuses = [by_clock.status(), told.status_at(now)].map(|status| format!("{status:?}"));
@@ -298,7 +304,7 @@ fn a_strict_half_counts_what_any_limit_refuses() {
         "{:?}",
         denied.wait_time_from(now)
     );
-    assert!(pair.peek_n_at(5, denied.earliest_possible()).is_ok());
+    assert!(pair.peek_each_at(5, 5, denied.earliest_possible()).is_ok());
     let never = pair.check_n_at(6, now).expect_err("above a burst");
     assert_eq!(
         (never.refused_by(), left(&pair, now)),

@@ -9,10 +9,10 @@ use crate::support::traffic::{batch, limits, spread, whole_limits};
 use crate::support::twin::TwinPair;
 use crate::support::window::Record;
 use proptest::prelude::*;
-use ratelimit_meter::{Dual, DualQuota, GCRA, Half, LeakyBucket, NegativeDualDecision, RefusedBy};
+use ratelimit_meter::{Dual, DualQuota, GCRA, LeakyBucket, MeterKind, NegativeDualDecision, RefusedBy};
 use std::time::Instant;
 
-fn pair<A: Half, B: Half>(limits: [Limit; 2]) -> Dual<A, B> {
+fn pair<A: MeterKind, B: MeterKind>(limits: [Limit; 2]) -> Dual<A, B> {
     let [first, second] = limits.map(|limit| quota(&limit));
     Dual::from_quota(DualQuota::new(first, second)).unwrap_or_else(|error| panic!("{limits:?}: {error}"))
 }
@@ -148,7 +148,7 @@ proptest! {
     }
 }
 
-fn verbs_are_the_buckets<A: Half, B: Half>(pair: &Dual<A, B>, limits: [Limit; 2], verbs: &[(i32, [u64; 3])]) {
+fn verbs_are_the_buckets<A: MeterKind, B: MeterKind>(pair: &Dual<A, B>, limits: [Limit; 2], verbs: &[(i32, [u64; 3])]) {
     let (origin, mut buckets, mut now) = (Instant::now(), limits.map(Bucket::new), 0);
     for &(verb, [one, other, wait]) in verbs {
         let (n, at) = (sizes([one, other], &limits), instant(origin, now));

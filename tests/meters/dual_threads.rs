@@ -143,7 +143,7 @@ fn nobody_sees_one_word_without_the_other() {
                 let n = 1 + (turn + u32::try_from(thread).expect("small")) % 7;
                 assert!(pair.check_n_at(n, now).is_ok());
                 if turn % 2 == 0 {
-                    pair.refund_at(n.into(), now);
+                    pair.refund_each_at(n.into(), n.into(), now);
                 }
             }
             is_over.store(true, Ordering::Relaxed);

@@ -18,7 +18,7 @@ fn is_send<T: Send>() {}
 /// Plays the verbs on both, now by their clock and at its time.
 fn twins<A: Algorithm>(meter: Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)]) {
     let clock = ManualClock::new();
-    let local = LocalMeter::from(meter.clone().with_clock(clock.clone()));
+    let local = meter.clone().with_clock(clock.clone()).into_local();
     let meter = meter.with_clock(clock.clone());
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 300)).expect("positive");
     for &(verb, size, wait) in verbs {
@@ -122,7 +122,7 @@ fn a_local_meter_goes_on_from_where_the_meter_stands_and_leaves_it() {
     let clock = ManualClock::new();
     let bucket = LeakyBucket::per_second(10).unwrap().with_clock(clock.clone());
     bucket.check_n(4).unwrap();
-    let local = LocalMeter::from(bucket.clone());
+    let local = bucket.clone().into_local();
     assert_eq!(local.level(), 4);
     local.check_n(6).unwrap();
     assert_eq!(
@@ -138,7 +138,7 @@ fn an_average_tells_its_rate() {
     let average = Exponential::new(10, Duration::from_secs(1))
         .unwrap()
         .with_clock(clock.clone());
-    let local = LocalMeter::from(average.clone());
+    let local = average.clone().into_local();
     assert_eq!(local.check_n(7).is_ok(), average.check_n(7).is_ok());
     assert_eq!([local.rate(), local.rate_at(clock.now())], [average.rate(); 2]);
 }

@@ -3,7 +3,7 @@
 
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{Builder, KeyHashes};
-use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, LocalMeter, Quota};
+use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, Quota};
 use std::time::{Duration, Instant};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -44,7 +44,7 @@ fn a_tenth_of_a_token_before_each_of_a_hundred_consumes_gives_19_and_81() {
         let bucket = LeakyBucket::from_quota(quota.parse().unwrap())
             .unwrap()
             .with_clock(clock.clone());
-        let local = LocalMeter::from(meter(quota, &clock));
+        let local = meter(quota, &clock).into_local();
         let counts = of_a_hundred(|| {
             clock.advance(tick).unwrap();
             let passes = gcra.check().is_ok();
@@ -97,7 +97,7 @@ fn the_pool_passes_ten_and_then_three_after_each_whole_second_and_none_between()
     );
 
     let clock = ManualClock::new();
-    let local = LocalMeter::from(meter(QUOTA, &clock));
+    let local = meter(QUOTA, &clock).into_local();
     play_pool(&clock, || local.check_n(1).is_ok(), || local.status().remaining());
 
     let clock = ManualClock::new();
@@ -105,7 +105,7 @@ fn the_pool_passes_ten_and_then_three_after_each_whole_second_and_none_between()
     play_pool(
         &clock,
         || pool.check("testing").is_ok(),
-        || pool.status("testing").remaining(),
+        || pool.key("testing").status().remaining(),
     );
 }
 
@@ -127,7 +127,7 @@ fn keys_of_a_pool_tick_together() {
     clock.set(made + SECOND);
     assert!((0..1000).all(|key| pool.check_n(&key, 3).is_ok() && pool.check(&key).is_err()));
     // What is owed has drained at the fourth tick from there.
-    let rests = (0..1000).map(|key| pool.status(&key).until_rest());
+    let rests = (0..1000).map(|key| pool.key(&key).status().until_rest());
     assert!(rests.eq([SECOND * 4; 1000]));
     clock.set(made + SECOND * 5 - NANOSECOND);
     assert_eq!(pool.stats().live, 1000);
@@ -170,7 +170,7 @@ fn initial_tokens_below_the_capacity() {
 fn what_remains_is_told_on_both_outcomes() {
     let pool = KeyedMeter::<str>::with_capacity("3/s burst 10 every 1h".parse::<Quota>().unwrap(), 100).unwrap();
     let now = Instant::now();
-    let [admitted, denied] = [4, 7].map(|n| pool.take_at("testing", n, now));
+    let [admitted, denied] = [4, 7].map(|n| pool.key("testing").take_at(n, now));
     assert!(admitted.decision().is_ok() && denied.decision().is_err());
     assert_eq!([admitted, denied].map(|taken| taken.status().remaining()), [6, 6]);
 }

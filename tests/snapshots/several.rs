@@ -25,9 +25,9 @@ fn an_adjustable_meter_has_the_snapshot_of_its_meter_and_restores_it_for_all_clo
         let (meter, at) = (made::<A>("10/min burst 10", &clock), clock.now() + SECOND);
         assert_eq!(meter.charge_at(7, clock.now()), 0);
         let snapshot = meter.snapshot_at((at, WALL));
-        assert_eq!(Adjustable::from(meter.clone()).snapshot_at((at, WALL)), snapshot);
+        assert_eq!(meter.clone().into_adjustable().snapshot_at((at, WALL)), snapshot);
 
-        let restored = Adjustable::from(made::<A>("10/min burst 10", &clock));
+        let restored = made::<A>("10/min burst 10", &clock).into_adjustable();
         let handle = restored.clone();
         assert_eq!(
             restored.restore_at(&snapshot, (clock.now(), WALL + 12 * SECOND)),
@@ -48,7 +48,7 @@ fn an_adjustable_meter_has_the_snapshot_of_its_meter_and_restores_it_for_all_clo
 #[test]
 fn a_snapshot_of_a_quota_that_was_changed_meanwhile_is_restored_by_the_old_and_then_changed() {
     let clock = ManualClock::new();
-    let before = Adjustable::from(made::<VirtualScheduling>("100/h", &clock));
+    let before = made::<VirtualScheduling>("100/h", &clock).into_adjustable();
     let old_handle = before.clone();
     before.check_n(5).expect("room");
     before.set_quota(quota("10/d")).expect("a limit");
@@ -86,7 +86,7 @@ fn a_snapshot_of_a_quota_that_was_changed_meanwhile_is_restored_by_the_old_and_t
 #[test]
 fn snapshots_now_read_the_clock() {
     let clock = ManualClock::new();
-    let meter = Adjustable::from(made::<VirtualScheduling>("10/d", &clock));
+    let meter = made::<VirtualScheduling>("10/d", &clock).into_adjustable();
     meter.charge(20);
     clock.advance(86_400 * SECOND).expect("a day");
     let snapshot = meter.snapshot();
@@ -145,10 +145,13 @@ mod dual {
         assert!(was.until_rest().abs_diff(is.until_rest()) <= Duration::from_nanos(1));
         // A wall clock that went back.
         assert_eq!(restored.restore_at(&snapshots, (at, WALL - 2 * SECOND)), Ok(()));
-        assert_eq!(handle.peek_at(at).unwrap_err().refused_by(), RefusedBy::First);
+        assert_eq!(
+            handle.peek_each_at(1, 1, at).unwrap_err().refused_by(),
+            RefusedBy::First
+        );
         restored.reset();
         restored.restore(&both.snapshot()).expect("its own");
-        assert_eq!(handle.peek().unwrap_err().refused_by(), RefusedBy::First);
+        assert_eq!(handle.peek_each(1, 1).unwrap_err().refused_by(), RefusedBy::First);
     }
 
     #[test]

@@ -79,26 +79,28 @@ fn a_strict_meter_counts_a_denial_by_a_clock_that_is_behind_once() {
 mod pairs {
     use super::{Behind, NS};
     use ratelimit_meter::clock::{Clock, ManualClock};
-    use ratelimit_meter::{Dual, Exponential, GCRA, Half, LeakyBucket};
+    use ratelimit_meter::{Dual, Exponential, GCRA, LeakyBucket, MeterKind, NegativeDualDecision};
     use std::time::Duration;
 
     type Verb<A, B> = fn(&Dual<A, B, Behind>) -> bool;
 
-    fn exactly_from_its_instant_on<A: Half, B: Half>(pair: &Dual<A, B>, is_strict: bool) {
-        let verbs: [Verb<A, B>; 6] = [
+    fn exactly_from_its_instant_on<A: MeterKind, B: MeterKind>(pair: &Dual<A, B>, is_strict: bool) {
+        let verbs: [Verb<A, B>; 4] = [
             |pair| pair.check().is_ok(),
             |pair| pair.check_each(1, 0).is_ok(),
-            |pair| pair.peek().is_ok(),
-            |pair| pair.peek_n(1).is_ok(),
-            |pair| pair.take(1).decision().is_ok(),
+            |pair| pair.peek_each(1, 1).is_ok(),
             |pair| pair.take_each(1, 1).decision().is_ok(),
         ];
         for by in [0, 1, 4999, 5000].map(Duration::from_nanos) {
             for (number, verb) in verbs.into_iter().enumerate() {
                 let time = ManualClock::new();
                 let pair = pair.clone().with_clock(Behind { time: time.clone(), by });
-                assert_eq!(pair.charge_at(12, time.now()), [0, 0]);
-                let earliest = pair.peek_at(time.now()).expect_err("a debt").earliest_possible();
+                assert_eq!(pair.charge_each_at(12, 12, time.now()), [0, 0]);
+                let Err(NegativeDualDecision::BatchNonConforming(_, denied)) = pair.peek_each_at(1, 1, time.now())
+                else {
+                    panic!("a debt");
+                };
+                let earliest = denied.earliest_possible();
                 // A strict pair that is asked too early is to be asked later.
                 if !is_strict {
                     time.set(earliest - NS);

@@ -78,11 +78,11 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
                     Ok(reservation) => {
                         assert!(due - now <= longest.into(), "{limit:?}");
                         assert_eq!(since(origin, reservation.time_to_act()), due, "{limit:?}");
+                        // The volume drained when the cells conform.
+                        let acts = limit.drained(now) + bucket.excess(n, now).max(0);
                         bucket.take(n, now);
-                        // Until when they have all drained, in the measure of the bucket.
-                        let drained = limit.drained(now) + bucket.level(now);
                         net.push((now, limit.cost(n), false));
-                        reserved = Some((reservation, n, drained));
+                        reserved = Some((reservation, n, acts));
                     }
                     Err(denied) => {
                         assert!(due - now > longest.into(), "{limit:?}");
@@ -91,9 +91,10 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
                 }
             }
             Cancel => {
-                if let Some((reservation, n, drained)) = reserved.take() {
+                if let Some((reservation, n, acts)) = reserved.take() {
                     reservation.cancel_at(at);
-                    let undrained = (drained - limit.drained(now)).clamp(0, limit.cost(n));
+                    let since = (limit.drained(now) - acts).max(0);
+                    let undrained = (limit.cost(n) - since).max(0);
                     let level = (bucket.level(now) - undrained).max(0);
                     bucket = Bucket::filled(*limit, level, now);
                     net.push((now, -undrained, false));

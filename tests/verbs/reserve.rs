@@ -2,6 +2,7 @@
 
 use crate::support::exponential::Average;
 use crate::support::time::{SECOND, YEAR};
+use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, Reservation};
 use std::time::{Duration, Instant};
@@ -80,19 +81,17 @@ fn a_reservation_is_refused_a_nanosecond_beyond_the_longest_wait_and_leaves_no_t
     check(&strict);
 }
 
-/// Ten cells at once drain in the first second, then five until 1.5 s, then three.
+/// The five cells conform at 500 ms, and drain from there on as if no other cells were there.
 #[test]
 fn a_cancelled_reservation_gives_back_what_of_it_has_not_drained() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         for (at, back) in [
-            (0, 5),
-            (500, 5),
-            (501, 5),
-            (1000, 5),
-            (1200, 3),
-            (1400, 1),
-            (1500, 0),
-            (1700, 0),
+            (0, 500),
+            (500, 500),
+            (501, 499),
+            (700, 300),
+            (999, 1),
+            (1000, 0),
             (1800, 0),
             (9000, 0),
         ] {
@@ -106,11 +105,55 @@ fn a_cancelled_reservation_gives_back_what_of_it_has_not_drained() {
             let [_, five, _] = made;
             five.cancel_at(start + at);
             let after = meter.status_at(start + at).until_rest();
-            assert_eq!(before - after, back * 100 * MS, "cancelled at {at:?}");
+            // Down to a unit, less than a nanosecond, on the strict side.
+            let short = (back * MS).checked_sub(before - after).expect("no more than that");
+            assert!(short <= NS, "cancelled at {at:?}: short by {short:?}");
             meter.reset();
         }
     }
     on_both!("10/s", |meter| check(&meter));
+}
+
+#[test]
+fn two_cancels_give_back_no_drained_cell() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let start = Instant::now();
+        let [first, second] = [3, 3].map(|n| meter.reserve_at(n, HOUR, start).expect("there is room"));
+        first.cancel_at(start);
+        let later = start + Duration::from_secs(4);
+        assert_eq!(meter.check_n_at(3, later), Ok(()));
+        second.cancel_at(later);
+        assert_eq!(
+            meter.status_at(later).remaining(),
+            3,
+            "as if the second had drained first"
+        );
+    }
+    on_both!("1/s burst 6", |meter| check(&meter));
+}
+
+proptest! {
+    /// Cells that are reserved and cancelled, in any order, leave no more room than if they had never been reserved.
+    #[test]
+    fn cancelled_cells_never_make_room(steps in prop::collection::vec((0_u32..8, 0_u32..4, any::<u16>()), 1..60)) {
+        let quota = "7/s burst 9".parse::<Quota>().expect("a quota");
+        let (meter, spared) = (LeakyBucket::from_quota(quota).expect("a limit"), LeakyBucket::from_quota(quota).expect("a limit"));
+        let mut at = Instant::now();
+        let mut reserved = Vec::new();
+        for (n, verb, wait) in steps {
+            match verb {
+                0 => reserved.extend(meter.reserve_at(n, Duration::from_secs(2), at).ok()),
+                1 if !reserved.is_empty() => reserved.swap_remove(usize::from(wait) % reserved.len()).cancel_at(at),
+                2 if meter.check_n_at(n, at).is_ok() => {
+                    spared.charge_at(n.into(), at);
+                }
+                _ => at += Duration::from_millis(u64::from(wait) / 32),
+            }
+        }
+        reserved.into_iter().for_each(|reservation| reservation.cancel_at(at));
+        let [left, most] = [&meter, &spared].map(|meter| meter.status_at(at).remaining());
+        prop_assert!(left <= most, "{left} of at most {most}");
+    }
 }
 
 #[test]
