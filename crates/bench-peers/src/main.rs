@@ -3,6 +3,7 @@
 mod cases;
 mod contender;
 mod contenders;
+mod entry;
 mod floors;
 mod keyed;
 mod measure;
