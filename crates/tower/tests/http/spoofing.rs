@@ -1,0 +1,1 @@
+//! Keys that clients try to choose.
