@@ -128,10 +128,16 @@ impl fmt::Display for InvalidNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Fault::Unreadable(text) => {
-                write!(f, "{text:?} is no network: write an address, or one and a prefix as in 10.0.0.0/8")
+                write!(
+                    f,
+                    "{text:?} is no network: write an address, or one and a prefix as in 10.0.0.0/8"
+                )
             }
             Fault::PrefixTooLong(text) => {
-                write!(f, "the prefix of {text} is too long: an IPv4 address has 32 bits, an IPv6 address 128")
+                write!(
+                    f,
+                    "the prefix of {text} is too long: an IPv4 address has 32 bits, an IPv6 address 128"
+                )
             }
             Fault::BitsPastPrefix(text, net) => write!(f, "{text} sets bits past its prefix: write {net}"),
         }

@@ -59,7 +59,8 @@ impl Pending {
                 _ => {}
             }
         }
-        let positions: SmallVec<[Position<'_>; 4]> = items.iter().filter(|item| item.announced).map(Item::position).collect();
+        let positions: SmallVec<[Position<'_>; 4]> =
+            items.iter().filter(|item| item.announced).map(Item::position).collect();
         match self.nearest {
             true => Announcement::of_nearest(self.fields, &positions),
             false => Announcement::of(self.fields, &positions),

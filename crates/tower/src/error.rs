@@ -34,7 +34,10 @@ impl fmt::Display for BuildError {
             Self::Table(error) => error.fmt(f),
             Self::NoQuota => f.write_str("the meter has no quota to announce: make it with from_quota"),
             Self::TierOfAnotherShape { tier } => {
-                write!(f, "tier {tier:?} needs as many quotas as its limit: use tier for one, dual_tier for two")
+                write!(
+                    f,
+                    "tier {tier:?} needs as many quotas as its limit: use tier for one, dual_tier for two"
+                )
             }
             Self::DuplicateTier { tier } => write!(f, "there is a tier {tier:?} already: give each its own name"),
         }

@@ -127,7 +127,12 @@ pub(crate) enum Announcement {
 impl Announcement {
     /// Writes down positions, in the order of the limits.
     pub(crate) fn of(fields: Fields, positions: &[Position<'_>]) -> Self {
-        let nearest = || positions.iter().copied().reduce(|a, b| if b.is_nearer_than(&a) { b } else { a });
+        let nearest = || {
+            positions
+                .iter()
+                .copied()
+                .reduce(|a, b| if b.is_nearer_than(&a) { b } else { a })
+        };
         match (fields, positions) {
             (Fields::None, _) | (_, []) => Self::Nothing,
             (Fields::Draft11, [position]) => Self::Lists {
@@ -148,7 +153,11 @@ impl Announcement {
 
     /// The policy that is nearest to its end, alone.
     pub(crate) fn of_nearest(fields: Fields, positions: &[Position<'_>]) -> Self {
-        match positions.iter().copied().reduce(|a, b| if b.is_nearer_than(&a) { b } else { a }) {
+        match positions
+            .iter()
+            .copied()
+            .reduce(|a, b| if b.is_nearer_than(&a) { b } else { a })
+        {
             None => Self::Nothing,
             Some(nearest) => Self::of(fields, &[nearest]),
         }
@@ -175,7 +184,9 @@ impl Announcement {
                 headers.append(RATELIMIT, limit);
             }
             Self::Triple { names, values } => {
-                let there = headers.get(&names[1]).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+                let there = headers
+                    .get(&names[1])
+                    .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
                 if there.is_none_or(|remaining| values[1] < remaining) {
                     for (name, value) in names.iter().zip(values) {
                         headers.insert(name, value.into());

@@ -207,8 +207,13 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     where
         R: Respond<B>,
     {
-        let counts_bytes = asked.asks().iter().any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
-        let status = asked.rejected().unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
+        let counts_bytes = asked
+            .asks()
+            .iter()
+            .any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
+        let status = asked
+            .rejected()
+            .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
         self.settings.announce(asked).set(&mut parts.headers);
@@ -280,7 +285,11 @@ impl Settings {
     }
 
     pub(crate) fn fields_after(&self) -> (Fields, bool) {
-        let fields = if self.on_refusals_only { Fields::None } else { self.fields };
+        let fields = if self.on_refusals_only {
+            Fields::None
+        } else {
+            self.fields
+        };
         (fields, self.nearest)
     }
 

@@ -30,7 +30,8 @@ pub use head::Head;
 #[cfg(feature = "axum")]
 pub use key::MatchedPath;
 pub use key::{
-    BearerKey, BoxKey, ClientIp, ExtensionKey, FindAddress, HeaderKey, Key, KeyFn, KeyWriter, MethodKey, NoKey, PeerIp, key_fn,
+    BearerKey, BoxKey, ClientIp, ExtensionKey, FindAddress, HeaderKey, Key, KeyFn, KeyWriter, MethodKey, NoKey, PeerIp,
+    key_fn,
 };
 pub use layer::RateLimitLayer;
 pub use limit::{

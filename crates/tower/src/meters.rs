@@ -41,7 +41,9 @@ impl BuildHasher for AsIs {
 
 impl Hasher for AsIs {
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
     }
 
     fn write_u64(&mut self, n: u64) {
@@ -152,7 +154,9 @@ fn exact_time<M: Checkable>(meter: &M, ns: u64) -> Option<Instant> {
 
 fn denied(denial: NegativeMultiDecision, at: Instant) -> Denied {
     match denial {
-        NegativeMultiDecision::BatchNonConforming(_, denial) => Denied::For(nanos(denial.wait_time_from(at).as_nanos())),
+        NegativeMultiDecision::BatchNonConforming(_, denial) => {
+            Denied::For(nanos(denial.wait_time_from(at).as_nanos()))
+        }
         NegativeMultiDecision::InsufficientCapacity(_) => Denied::Never,
     }
 }

@@ -22,8 +22,8 @@ pub(crate) struct Numbers {
     pub(crate) burst: u64,
     /// T as a reduced fraction of nanoseconds.
     unit: Fraction,
-    /// The interval of ticks, 0 without.
-    tick_ns: u64,
+    /// The time of as many ticks as give back one request's share, 0 without ticks.
+    ticks_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,10 @@ impl Numbers {
             window: capped(window),
             burst: capped(burst),
             unit,
-            tick_ns: quota.refill_interval().map_or(0, |tick| nanos(tick.as_nanos())),
+            ticks_ns: quota.refill_interval().map_or(0, |tick| {
+                let tick_ns = tick.as_nanos();
+                nanos(unit.ceil().div_ceil(tick_ns) * tick_ns)
+            }),
         }
     }
 
@@ -63,7 +66,7 @@ impl Numbers {
     pub(crate) fn effective_window(&self, remaining: u64, until_next_ns: u64) -> u64 {
         match remaining {
             0 => seconds(until_next_ns),
-            _ => seconds(self.unit.times(remaining).max(self.tick_ns)),
+            _ => seconds(self.unit.times(remaining).max(self.ticks_ns)),
         }
     }
 }

@@ -97,7 +97,9 @@ impl<S: Clone, L, R, H> Clone for RateLimit<S, L, R, H> {
 
 impl<S: fmt::Debug, L, R, H> fmt::Debug for RateLimit<S, L, R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimit").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 

@@ -206,7 +206,9 @@ impl ClientIp {
         let client = match &self.by {
             By::Trust { nets, chain } => behind(peer, nets, chain.from_the_right(head.headers())),
             By::Hops { hops, chain } => {
-                let nth = hops.checked_sub(1).and_then(|n| chain.from_the_right(head.headers()).nth(n));
+                let nth = hops
+                    .checked_sub(1)
+                    .and_then(|n| chain.from_the_right(head.headers()).nth(n));
                 nth.flatten().unwrap_or(peer)
             }
             By::Field { name, nets } if any_contains(nets, peer) => field(head, name).unwrap_or(peer),

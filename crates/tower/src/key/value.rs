@@ -24,7 +24,9 @@ impl HeaderKey {
 
 impl Key for HeaderKey {
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
-        let value = only_value(head, &self.0).filter(|value| !value.is_empty()).ok_or(NoKey)?;
+        let value = only_value(head, &self.0)
+            .filter(|value| !value.is_empty())
+            .ok_or(NoKey)?;
         key.value(value);
         Ok(())
     }

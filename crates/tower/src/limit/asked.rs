@@ -105,7 +105,9 @@ impl<'a> Asked<'a> {
             [only] if !only.rules.dry_run => only.take_now(at, detail),
             asks => {
                 let decided = take_all(asks, at, detail);
-                let again = decided.err().and_then(|denial| asks[0].lane.meters.now_exactly(denial.wait_ns?));
+                let again = decided
+                    .err()
+                    .and_then(|denial| asks[0].lane.meters.now_exactly(denial.wait_ns?));
                 match again {
                     // A clock that is behind must not deny what was told to come back now.
                     Some(exactly) => take_all(asks, exactly, detail)?,
@@ -219,8 +221,13 @@ fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Den
         }
     }
     // Denied; at worst by a request that came in between, in which case the meters charged so far get their cells back.
-    asks[..charged].iter().filter(|ask| !ask.rules.dry_run).for_each(Ask::give_back);
-    asks.iter_mut().filter(enforced).for_each(|ask| ask.stand_at(at, detail));
+    asks[..charged]
+        .iter()
+        .filter(|ask| !ask.rules.dry_run)
+        .for_each(Ask::give_back);
+    asks.iter_mut()
+        .filter(enforced)
+        .for_each(|ask| ask.stand_at(at, detail));
     let denials = asks.iter().filter_map(|ask| ask.denial().err());
     denials.reduce(later).map_or(Ok(()), Err)
 }

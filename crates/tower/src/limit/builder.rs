@@ -269,6 +269,9 @@ impl<K: Key + FindAddress + Clone + 'static> Limiter<ByKey<K>> {
         I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
     {
         let (key, allowed) = (self.target.key.clone(), nets(allowed)?);
-        Ok(self.only(move |head| !key.find_address(head).is_some_and(|address| any_contains(&allowed, address))))
+        Ok(self.only(move |head| {
+            !key.find_address(head)
+                .is_some_and(|address| any_contains(&allowed, address))
+        }))
     }
 }

@@ -3,8 +3,8 @@
 mod asked;
 mod builder;
 
-pub use asked::{Asked, BoxLimit, Limit, Reason};
 pub(crate) use asked::{Ask, Denial};
+pub use asked::{Asked, BoxLimit, Limit, Reason};
 
 use crate::error::BuildError;
 use crate::head::Head;
@@ -115,7 +115,9 @@ pub enum OnNoKey {
 #[must_use]
 pub fn content_length(head: &Head<'_>) -> u64 {
     let length = head.headers().get(http::header::CONTENT_LENGTH);
-    length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
+    length
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// For whom a meter is: finds a request's.
@@ -334,7 +336,11 @@ impl<K: Key> Limiter<ByKey<K>> {
             let at = meters.now();
             meters.standing(self.ticket_of(value), at, crate::meters::Detail::Next)
         };
-        self.lanes.iter().map(|lane| standing(lane).remaining).min().unwrap_or(0)
+        self.lanes
+            .iter()
+            .map(|lane| standing(lane).remaining)
+            .min()
+            .unwrap_or(0)
     }
 
     /// Forgets what the key owes, as when support lifts a block; `value` as for [`remaining`](Self::remaining).
@@ -455,7 +461,12 @@ impl<T> fmt::Debug for Limiter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let policies = self.lanes.iter().flat_map(|lane| &lane.policies);
         f.debug_struct("Limiter")
-            .field("policies", &policies.map(|policy| (policy.name(), policy.tier())).collect::<Vec<_>>())
+            .field(
+                "policies",
+                &policies
+                    .map(|policy| (policy.name(), policy.tier()))
+                    .collect::<Vec<_>>(),
+            )
             .field("dry_run", &self.rules.dry_run)
             .finish_non_exhaustive()
     }
@@ -463,6 +474,8 @@ impl<T> fmt::Debug for Limiter<T> {
 
 impl<K> fmt::Debug for ByKey<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByKey").field("tiers", &self.tiers).finish_non_exhaustive()
+        f.debug_struct("ByKey")
+            .field("tiers", &self.tiers)
+            .finish_non_exhaustive()
     }
 }

@@ -65,7 +65,9 @@ impl<'a> Refusal<'a> {
     }
 
     fn denying(&self) -> impl Iterator<Item = &'a Ask<'a>> {
-        self.asks.iter().filter(|ask| ask.denied.is_some() && ask.rules.is_announced())
+        self.asks
+            .iter()
+            .filter(|ask| ask.denied.is_some() && ask.rules.is_announced())
     }
 
     fn is_for_quota(&self) -> bool {

@@ -10,15 +10,19 @@ use ratelimit_meter::{GCRA, Meter, Quota, algorithms::VirtualScheduling};
 use ratelimit_meter_tower::{Limit, Observe, RateLimitLayer, Respond};
 use tower::{Layer, Service, service_fn};
 
-pub type Body = Full<Bytes>;
+pub(crate) type Body = Full<Bytes>;
 
 /// A request without a body.
-pub fn request() -> Request<()> {
+pub(crate) fn request() -> Request<()> {
     Request::new(())
 }
 
 /// What a layer answers to a request that its inner service answers with `inner`.
-pub fn answer_of<L, R, H>(layer: &RateLimitLayer<L, R, H>, request: Request<()>, inner: Response<Body>) -> Response<Body>
+pub(crate) fn answer_of<L, R, H>(
+    layer: &RateLimitLayer<L, R, H>,
+    request: Request<()>,
+    inner: Response<Body>,
+) -> Response<Body>
 where
     L: Limit,
     R: Respond<Body>,
@@ -31,7 +35,7 @@ where
 }
 
 /// What a layer answers to a request that its inner service answers with 200.
-pub fn answer<L, R, H>(layer: &RateLimitLayer<L, R, H>, request: Request<()>) -> Response<Body>
+pub(crate) fn answer<L, R, H>(layer: &RateLimitLayer<L, R, H>, request: Request<()>) -> Response<Body>
 where
     L: Limit,
     R: Respond<Body>,
@@ -40,7 +44,7 @@ where
     answer_of(layer, request, Response::new(Body::default()))
 }
 
-pub fn status<L, R, H>(layer: &RateLimitLayer<L, R, H>, request: Request<()>) -> StatusCode
+pub(crate) fn status<L, R, H>(layer: &RateLimitLayer<L, R, H>, request: Request<()>) -> StatusCode
 where
     L: Limit,
     R: Respond<Body>,
@@ -50,21 +54,25 @@ where
 }
 
 /// The lines of a field, joined as a list.
-pub fn field(headers: &HeaderMap, name: &str) -> String {
-    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap()).collect();
+pub(crate) fn field(headers: &HeaderMap, name: &str) -> String {
+    let lines: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .map(|line| line.to_str().unwrap())
+        .collect();
     lines.join(", ")
 }
 
 /// An integer field.
-pub fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+pub(crate) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     let value = headers.get(name)?;
     Some(value.to_str().unwrap().parse().unwrap())
 }
 
-pub type ManualMeter = Meter<VirtualScheduling, ManualClock>;
+pub(crate) type ManualMeter = Meter<VirtualScheduling, ManualClock>;
 
 /// A meter whose time is told.
-pub fn meter(quota: &str, clock: &ManualClock) -> ManualMeter {
+pub(crate) fn meter(quota: &str, clock: &ManualClock) -> ManualMeter {
     let quota: Quota = quota.parse().unwrap();
     GCRA::from_quota(quota).unwrap().with_clock(clock.clone())
 }

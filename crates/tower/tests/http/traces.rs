@@ -16,7 +16,11 @@ fn every_row_of_the_docs_holds() {
 }
 
 fn replay(row: &str) {
-    let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+    let cells: Vec<_> = row
+        .trim_matches('|')
+        .split('|')
+        .map(|cell| cell.trim().trim_matches('`'))
+        .collect();
     let [policies, before, asked, status, policy, limit, retry_after] = cells[..] else {
         panic!("seven columns: {row}")
     };
