@@ -114,16 +114,32 @@ impl KeyWriter {
         }
         spelled.push('|');
     }
-}
 
-impl Hasher for KeyWriter {
-    fn write(&mut self, bytes: &[u8]) {
-        self.hasher.write(bytes);
+    fn spell_bytes(&mut self, bytes: &[u8]) {
         if let Some(spelled) = &mut self.spelled {
             let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
             spelled.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
         }
     }
+}
+
+/// Integers are passed on as such, so that a value hashes the same whichever way it is written.
+macro_rules! integers {
+    ($($write:ident: $integer:ty),*) => {
+        $(fn $write(&mut self, n: $integer) {
+            self.hasher.$write(n);
+            self.spell_bytes(&n.to_be_bytes());
+        })*
+    };
+}
+
+impl Hasher for KeyWriter {
+    fn write(&mut self, bytes: &[u8]) {
+        self.hasher.write(bytes);
+        self.spell_bytes(bytes);
+    }
+
+    integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_usize: usize);
 
     fn finish(&self) -> u64 {
         self.hasher.finish()

@@ -2,6 +2,9 @@
 
 mod support;
 
+mod contract;
+mod many;
 mod properties;
+mod regressions;
 mod spoofing;
 mod traces;
