@@ -25,6 +25,11 @@ pub enum BuildError {
         /// The name of both.
         tier: String,
     },
+    /// Requests cannot wait for this limit.
+    CannotQueue {
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -39,6 +44,7 @@ impl fmt::Display for BuildError {
                     "tier {tier:?} needs as many quotas as its limit: use tier for one, dual_tier for two"
                 )
             }
+            Self::CannotQueue { why } => write!(f, "requests cannot wait for this limit, as {why}"),
             Self::DuplicateTier { tier } => write!(f, "there is a tier {tier:?} already: give each its own name"),
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::fields::{Announcement, Fields, RETRY_AFTER_MS};
 use crate::head::Head;
-use crate::limit::{Asked, Denial, HeadFn, Limit, Reason};
-use crate::meters::Detail;
+use crate::limit::{Asked, Denial, HeadFn, Limit};
+use crate::meters::{Denied, Detail};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Event, Observe};
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
@@ -184,6 +184,17 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Decides a request.
     pub(crate) fn decide<'a>(&'a self, head: &Head<'_>) -> (Asked<'a>, Result<(), Denial>) {
+        let mut asked = self.ask(head);
+        let decided = match asked.rejected() {
+            Some(_) => Err(Denial::of_no_key()),
+            None => asked.decide(self.settings.detail()),
+        };
+        self.tell(&asked, *head, decided.is_ok());
+        (asked, decided)
+    }
+
+    /// What a request asks for: nothing, if it is exempt.
+    pub(crate) fn ask<'a>(&'a self, head: &Head<'_>) -> Asked<'a> {
         let mut asked = Asked::default();
         if !self.settings.is_exempt(head) {
             self.limits.ask(head, &mut asked);
@@ -191,15 +202,32 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         for policy in asked.without_key() {
             self.observe.no_key(policy, head);
         }
-        let decided = match asked.rejected() {
-            Some(_) => Err(Denial {
-                wait_ns: None,
-                reason: Reason::NoKey,
-            }),
-            None => asked.decide(self.settings.detail()),
-        };
-        tell(&*self.observe, &asked, *head, decided.is_ok());
-        (asked, decided)
+        asked
+    }
+
+    /// Tells the observer of everything that was decided.
+    pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
+        for ask in asked.asks() {
+            let event = Event::new(ask, head);
+            match ask.denied {
+                None if admitted => self.observe.admitted(&event),
+                None => {}
+                Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
+                Some(denied) => {
+                    crate::denial_event!(
+                        policy = event.policy(),
+                        tier = event.tier(),
+                        wait = ?event.wait(),
+                        "denied"
+                    );
+                    match denied {
+                        Denied::For(_) => self.observe.denied(&event),
+                        Denied::Never => self.observe.never(&event),
+                        Denied::Full(_) => self.observe.table_full(&event),
+                    }
+                }
+            }
+        }
     }
 
     /// Answers a denied request.
@@ -227,31 +255,6 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         let wait = wait.map(Duration::from_nanos);
         let refusal = Refusal::new(head, denial.reason, wait, asked.asks());
         self.respond.respond(&refusal, parts)
-    }
-}
-
-/// Tells the observer of everything that was decided.
-fn tell<H: Observe>(observe: &H, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
-    for ask in asked.asks() {
-        let event = Event::new(ask, head);
-        match ask.denied {
-            None if admitted => observe.admitted(&event),
-            None => {}
-            Some(_) if ask.rules.dry_run => observe.would_deny(&event),
-            Some(denied) => {
-                crate::denial_event!(
-                    policy = event.policy(),
-                    tier = event.tier(),
-                    wait = ?event.wait(),
-                    "denied"
-                );
-                match denied {
-                    crate::meters::Denied::For(_) => observe.denied(&event),
-                    crate::meters::Denied::Never => observe.never(&event),
-                    crate::meters::Denied::Full(_) => observe.table_full(&event),
-                }
-            }
-        }
     }
 }
 

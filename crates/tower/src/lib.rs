@@ -5,6 +5,8 @@
 mod address;
 mod after;
 mod charge;
+#[cfg(feature = "client")]
+mod client;
 mod error;
 mod fields;
 mod forwarded;
@@ -18,12 +20,16 @@ mod metrics;
 mod numbers;
 mod observe;
 mod policy;
+#[cfg(feature = "queue")]
+mod queue;
 mod reply;
 mod respond;
 mod service;
 
 pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::Charge;
+#[cfg(feature = "client")]
+pub use client::{ClientError, ClientRequest, ClientResponse, Pace, PaceLayer, Polite, PoliteLayer};
 pub use error::BuildError;
 pub use fields::{EXPOSED, Fields, Reset};
 pub use head::Head;
@@ -40,6 +46,8 @@ pub use limit::{
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
 pub use observe::{Event, Observe};
+#[cfg(feature = "queue")]
+pub use queue::{QueueLayer, Queued};
 pub use reply::Reply;
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};

@@ -58,7 +58,28 @@ pub enum Reason {
     TooManyWaiting,
 }
 
+impl Denial {
+    pub(crate) const fn of_no_key() -> Self {
+        Self {
+            wait_ns: None,
+            reason: Reason::NoKey,
+        }
+    }
+}
+
 impl<'a> Asked<'a> {
+    /// Notes that the first limit denies, by a decision that was made elsewhere.
+    #[cfg(feature = "queue")]
+    pub(crate) fn deny_first(&mut self, wait_ns: Option<u64>, reason: Reason) -> Denial {
+        if let Some(first) = self.asks.first_mut() {
+            first.denied = match reason {
+                Reason::TooManyWaiting => None, // the queue denies, not the limit
+                _ => Some(wait_ns.map_or(Denied::Never, Denied::For)),
+            };
+        }
+        Denial { wait_ns, reason }
+    }
+
     pub(super) fn push(&mut self, lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) {
         self.asks.push(Ask {
             lane,

@@ -375,9 +375,19 @@ impl<T> Limiter<T> {
         &self.lanes[0]
     }
 
+    /// Whether requests can wait for it.
     #[cfg(feature = "queue")]
-    pub(crate) fn has_one_quota(&self) -> bool {
-        self.lanes.len() == 1
+    pub(crate) fn can_queue(&self) -> Result<(), BuildError> {
+        let why = if self.lanes.len() > 1 {
+            "it has two quotas: use one layer for each"
+        } else if self.rules.dry_run {
+            "it is a dry run, for which nothing waits"
+        } else if self.rules.charges_after() {
+            "it charges by the response: use refund_if"
+        } else {
+            return Ok(());
+        };
+        Err(BuildError::CannotQueue { why })
     }
 }
 

@@ -2,9 +2,13 @@
 
 mod support;
 
+mod client;
 mod contract;
+mod grpc;
 mod many;
 mod properties;
+mod queue;
 mod regressions;
+mod servers;
 mod spoofing;
 mod traces;
