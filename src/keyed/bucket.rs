@@ -44,7 +44,7 @@ mod search;
 use super::key::{INDEX_BITS, Key, LINES, TENTATIVE, TICKET_BITS, TURN_BITS, Tiers, WIDTH};
 use super::reach::Reach;
 use super::slot::{AtomicU64, Ordering, Pair, Slot};
-use crate::nanos::Nanos;
+use crate::units::Nanos;
 use search::Search;
 
 /// What came of a claim.

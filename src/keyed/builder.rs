@@ -4,7 +4,7 @@ use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;
-use crate::rule::Rule;
+use crate::schedule::Schedule;
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) const MOST_TIERS: usize = 16;
 /// ```
 #[derive(Clone)]
 pub struct Builder<M: MeterKind, S = KeyHashes> {
-    tiers: Vec<Rule<M::Algorithm>>,
+    tiers: Vec<Schedule<M::Algorithm>>,
     clock: M::Clock,
     when_full: WhenFull,
     hashes: S,
@@ -37,9 +37,10 @@ impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
     /// matter.
     #[must_use]
     pub fn new(like: Meter<A, C>) -> Self {
+        let (schedule, _, clock) = like.into_parts();
         Self {
-            tiers: vec![like.rule],
-            clock: like.clock,
+            tiers: vec![schedule],
+            clock,
             when_full: WhenFull::default(),
             hashes: KeyHashes::random(),
         }

@@ -1,5 +1,6 @@
-use crate::decision::NonConformance;
+use super::snapshot::VERSION;
 use crate::error::InconsistentCapacity;
+use crate::outcome::NonConformance;
 use core::error::Error;
 use core::fmt;
 use std::io;
@@ -112,7 +113,9 @@ pub enum RestoreKeysError {
     },
     /// It is no snapshot of keys.
     NotKeys,
-    /// It is of a version that this crate does not know.
+    /// The snapshot was written by another version of this crate, whose hashes or words differ.
+    ///
+    /// Start with an empty table: its keys begin with their full burst.
     UnknownVersion(u32),
     /// It is of a table with another number of slots: the same capacity makes the same.
     AnotherShape {
@@ -171,7 +174,10 @@ impl fmt::Display for RestoreKeysError {
                 )
             }
             Self::NotKeys => f.write_str("not a snapshot of keys"),
-            Self::UnknownVersion(version) => write!(f, "a snapshot of keys of the unknown version {version}"),
+            Self::UnknownVersion(version) => write!(
+                f,
+                "the snapshot has format version {version}, this crate restores version {VERSION}: start with an empty table"
+            ),
             Self::AnotherShape { snapshot, table } => {
                 write!(
                     f,

@@ -58,9 +58,13 @@ impl KeyHashes {
         Self::with_seed([0, 1, 2].map(|number| random.hash_one(number)))
     }
 
-    /// Returns the hashes of a seed, which should be random and nobody else's.
+    /// Returns the hashes of a seed, the same in every process.
+    ///
+    /// Every seed is safe for the table, `[0, 0, 0]` and `[1, 2, 3]` included: its words are mixed before use, so no seed makes keys share
+    /// a meter. Only a seed that clients cannot guess keeps them from choosing keys that collide.
     #[must_use]
-    pub const fn with_seed([point, upper, start]: [u64; 3]) -> Self {
+    pub const fn with_seed(seed: [u64; 3]) -> Self {
+        let (point, upper, start) = (drawn(seed, 0), drawn(seed, 1), drawn(seed, 2));
         let (point, upper) = (point >> (u64::BITS - POINT_BITS), upper % P);
         Self {
             point,
@@ -73,6 +77,24 @@ impl KeyHashes {
             },
         }
     }
+}
+
+/// Draws the number `index` of a seed: each word of the seed goes through a mixer in turn, so each bit of it changes half of the bits drawn,
+/// and for any two words the number is a bijection of the third.
+const fn drawn([first, second, third]: [u64; 3], index: u64) -> u64 {
+    /// 2^64 divided by the golden ratio, the increment of `SplitMix64`.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = 3 * index;
+    let number = avalanche(first.wrapping_add(STEP.wrapping_mul(step + 1)));
+    let number = avalanche((number ^ second).wrapping_add(STEP.wrapping_mul(step + 2)));
+    avalanche((number ^ third).wrapping_add(STEP.wrapping_mul(step + 3)))
+}
+
+/// Makes each bit depend on all (the finalizer of `SplitMix64`, by Stafford, "variant 13").
+const fn avalanche(number: u64) -> u64 {
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
 }
 
 impl Default for KeyHashes {

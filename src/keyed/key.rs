@@ -1,7 +1,7 @@
 //! Keys and pairs as slots hold them, and what their words mean.
 
 use super::slot::Pair;
-use crate::nanos::Nanos;
+use crate::units::Nanos;
 
 /// How many cache lines of slots a bucket has.
 pub(super) const LINES: usize = if cfg!(ratelimit_meter_loom) { 2 } else { 15 };

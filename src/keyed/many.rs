@@ -3,9 +3,8 @@
 use super::KeyedMeter;
 use super::entry::Entry;
 use super::table::Table;
-use crate::decision::NonConformance;
-use crate::meter::MeterKind;
-use crate::metered::{self, When};
+use crate::meter::{Meter, MeterKind};
+use crate::outcome::NonConformance;
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 use core::iter;
@@ -42,7 +41,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.many(keys, When::Now)
+        self.many(keys, None)
     }
 
     /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) one after the other would; see
@@ -56,13 +55,13 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.many(keys, When::At(at))
+        self.many(keys, Some(at))
     }
 
     fn many<'a, Q: Hash + ?Sized + 'a>(
         &'a self,
         keys: impl IntoIterator<Item = &'a Q>,
-        when: When,
+        at: Option<Instant>,
     ) -> impl Iterator<Item = Result<(), NonConformance>>
     where
         K: Borrow<Q>,
@@ -81,10 +80,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             }
             let key = ahead[..end].get(next)?;
             next += 1;
-            Some(metered::check(
-                &Entry::new(&self.shared, &self.clock, *key, self.tier),
-                when,
-            ))
+            let key = Meter::on(Entry::new(&self.shared, *key, self.tier), &self.clock);
+            Some(at.map_or_else(|| key.check(), |at| key.check_at(at)))
         })
     }
 }

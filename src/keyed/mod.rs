@@ -26,7 +26,7 @@ pub use stats::Stats;
 use crate::algorithms::Algorithm;
 use crate::meter::{GCRA, Meter, MeterKind};
 use crate::quota::Quota;
-use crate::rule::Rule;
+use crate::schedule::Schedule;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -104,11 +104,15 @@ pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     key: PhantomData<fn(&K)>,
 }
 
+/// The meter of one key of a table, which [`KeyedMeter::key`] returns.
+pub type Key<'a, M = GCRA> =
+    Meter<<M as MeterKind>::Algorithm, &'a <M as MeterKind>::Clock, Entry<'a, <M as MeterKind>::Algorithm>>;
+
 /// What the handles of one table share.
 #[derive(Debug)]
 struct Shared<A> {
     table: Table,
-    tiers: Box<[Rule<A>]>,
+    tiers: Box<[Schedule<A>]>,
     when_full: WhenFull,
 }
 
@@ -169,26 +173,30 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 }
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Returns the meter of `key`, for [`check_all`](crate::check_all) beside others.
+    /// Returns the meter of `key`, which has every verb of a [`Meter`]. It borrows the table, not the key.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, check_all};
     ///
-    /// let service = GCRA::from_quota("1000/s".parse::<Quota>()?)?;
     /// let clients = KeyedMeter::<str>::with_capacity("10/s".parse::<Quota>()?, 10_000)?;
-    /// let allow = |client| check_all(&[&clients.of(client), &service]);
-    /// assert!((0..10).all(|_| allow("alice").is_ok()));
-    /// assert!(allow("alice").is_err()); // which has cost the service nothing
+    /// let taken = clients.key("alice").take(3);
+    /// assert_eq!(taken.status().remaining(), 7);
+    ///
+    /// // Beside another meter, all or nothing:
+    /// let service = GCRA::from_quota("1000/s".parse::<Quota>()?)?;
+    /// let allow = |client| check_all(&[(&clients.key(client), 1), (&service, 1)]);
+    /// assert!((0..7).all(|_| allow("alice").is_ok()));
+    /// assert!(allow("alice").is_err()); // the service's meter has not counted it
     /// assert!(allow("bob").is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
-    pub fn of<Q: Hash + ?Sized>(&self, key: &Q) -> Entry<'_, M::Algorithm, M::Clock>
+    pub fn key<Q: Hash + ?Sized>(&self, key: &Q) -> Key<'_, M>
     where
         K: Borrow<Q>,
     {
         let key = Table::key(self.hashes.hash_one(key));
-        Entry::new(&self.shared, &self.clock, key, self.tier)
+        Meter::on(Entry::new(&self.shared, key, self.tier), &self.clock)
     }
 }
 

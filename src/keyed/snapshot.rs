@@ -14,19 +14,18 @@ use super::slot::Pair;
 use super::{KeyedMeter, RestoreKeysError};
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;
-use crate::decision::Until;
 use crate::meter::MeterKind;
-use crate::metered::{Metered, Refusal};
-use crate::nanos::Nanos;
-use crate::rule::Rule;
+use crate::schedule::{NotStored, Schedule};
 use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
-use crate::status::Status;
+use crate::store::Store;
+use crate::units::Nanos;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
-const VERSION: u32 = 1;
+/// Version 1 hashed keys by another function of the seed.
+pub(super) const VERSION: u32 = 2;
 
 /// More than the text of any limit takes.
 const LONGEST_LIMIT: usize = 256;
@@ -166,15 +165,15 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             for pair in pairs {
                 let rule = tiers.get(usize::from(pair.tier())).filter(|_| Key::is_of(pair));
                 let rule = rule.ok_or(RestoreKeysError::Damaged { restored })?;
-                let owed = still_owed(rule, rule.offset(pair.word, rule.volume(was_at)), elapsed_ns);
-                let entry = Entry::new(&self.shared, &self.clock, Key::of_id(pair.id), Some(pair.tier()));
-                let step = entry.step(at, |rule, _, now| {
-                    let word = rule.word_at(owed, now).ok_or(NotRestored)?;
+                let owed = still_owed(rule, rule.offset(pair.word, rule.drained(was_at)), elapsed_ns);
+                let entry = Entry::new(&self.shared, Key::of_id(pair.id), Some(pair.tier()));
+                let step = entry.update(at, |schedule, _, drained| {
+                    let word = schedule.word_at(owed, drained).ok_or(NotStored::Never)?;
                     Ok((word, ()))
                 });
                 match step {
                     Ok(()) => restored += 1,
-                    Err(NotRestored) => left_out += 1,
+                    Err(_) => left_out += 1,
                 }
             }
         }
@@ -218,24 +217,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     }
 }
 
-/// There is no slot for the key, or no place on the time line for its word.
-struct NotRestored;
-
-impl Refusal for NotRestored {
-    fn until(&self) -> Option<Until> {
-        None
-    }
-
-    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
-        Self
-    }
-
-    fn uncounted<T>(_made: T) -> Result<T, Self> {
-        Err(Self)
-    }
-}
-
-fn limit_text(rule: &Rule<impl Algorithm>) -> String {
+fn limit_text(rule: &Schedule<impl Algorithm>) -> String {
     format!("{} {}", rule.algorithm.kind(), limit_of(rule))
 }
 

@@ -3,7 +3,7 @@ use super::bucket::Bucket;
 use super::key::Tiers;
 use super::slot::Ordering;
 use crate::meter::MeterKind;
-use crate::metered::When;
+use crate::when::When;
 use std::time::Instant;
 
 /// How a table stands and what became of keys for want of a slot.

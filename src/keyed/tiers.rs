@@ -4,8 +4,7 @@ use super::KeyedMeter;
 use super::entry::Entry;
 use super::error::{NegativeTierDecision, NoSuchTier};
 use super::table::Table;
-use crate::meter::MeterKind;
-use crate::metered::{self, When};
+use crate::meter::{Meter, MeterKind};
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 use std::time::Instant;
@@ -74,7 +73,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.check_tier_when(tier, key, When::Now)
+        self.check_tier_when(tier, key, None)
     }
 
     /// Decides one cell of `key` in `tier` at `at`; see [`check_tier`](Self::check_tier).
@@ -86,16 +85,22 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.check_tier_when(tier, key, When::At(at))
+        self.check_tier_when(tier, key, Some(at))
     }
 
-    fn check_tier_when<Q: Hash + ?Sized>(&self, tier: u8, key: &Q, when: When) -> Result<(), NegativeTierDecision>
+    fn check_tier_when<Q: Hash + ?Sized>(
+        &self,
+        tier: u8,
+        key: &Q,
+        at: Option<Instant>,
+    ) -> Result<(), NegativeTierDecision>
     where
         K: Borrow<Q>,
     {
         self.having_tier(tier).map_err(NegativeTierDecision::NoSuchTier)?;
         let key = Table::key(self.hashes.hash_one(key));
-        let entry = Entry::new(&self.shared, &self.clock, key, Some(tier));
-        metered::check(&entry, when).map_err(NegativeTierDecision::NonConforming)
+        let key = Meter::on(Entry::new(&self.shared, key, Some(tier)), &self.clock);
+        at.map_or_else(|| key.check(), |at| key.check_at(at))
+            .map_err(NegativeTierDecision::NonConforming)
     }
 }

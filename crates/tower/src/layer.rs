@@ -1,16 +1,19 @@
 //! The layer: a limit, how it answers and whom it tells.
 
-use crate::fields::{Announcement, Fields, RETRY_AFTER_MS};
+use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS};
 use crate::head::Head;
 use crate::limit::{Asked, Denial, HeadFn, Limit};
 use crate::meters::{Denied, Detail};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Event, Observe};
+use crate::policy::Policy;
+use crate::remote::Distributed;
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use crate::service::RateLimit;
 use core::fmt;
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 use tower_layer::Layer;
@@ -69,6 +72,14 @@ impl<L: Limit> RateLimitLayer<L> {
     #[must_use]
     pub fn new(limits: L) -> Self {
         Self::answering(limits, Problem)
+    }
+}
+
+impl<K, M> RateLimitLayer<Distributed<K, M>> {
+    /// Returns a layer whose limit is kept by a store elsewhere.
+    #[must_use]
+    pub fn remote(limit: Distributed<K, M>) -> Self {
+        Self::answering(limit, Problem)
     }
 }
 
@@ -179,6 +190,10 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }
+
+    pub(crate) fn observer(&self) -> &H {
+        &self.observe
+    }
 }
 
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
@@ -229,7 +244,9 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
             }
         }
     }
+}
 
+impl<L, R, H> RateLimitLayer<L, R, H> {
     /// Answers a denied request.
     pub(crate) fn refuse<B>(&self, head: Head<'_>, asked: &Asked<'_>, denial: Denial) -> Response<B>
     where
@@ -242,9 +259,23 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         let status = asked
             .rejected()
             .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
+        self.answer(head, status, denial, &asked.positions())
+    }
+
+    /// Answers a denied request with a status, which stands so with the policies that are announced.
+    pub(crate) fn answer<B>(
+        &self,
+        head: Head<'_>,
+        status: StatusCode,
+        denial: Denial,
+        positions: &[Position<'_>],
+    ) -> Response<B>
+    where
+        R: Respond<B>,
+    {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
-        self.settings.announce(asked).set(&mut parts.headers);
+        self.settings.announce(positions).set(&mut parts.headers);
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
         if let Some(ns) = wait {
             parts.headers.insert(RETRY_AFTER, seconds(ns).into());
@@ -253,8 +284,10 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
             }
         }
         let wait = wait.map(Duration::from_nanos);
-        let refusal = Refusal::new(head, denial.reason, wait, asked.asks());
-        self.respond.respond(&refusal, parts)
+        let denying = positions.iter().filter(|position| position.denied.is_some());
+        let denying: SmallVec<[&Policy; 4]> = denying.map(|position| position.policy).collect();
+        self.respond
+            .respond(&Refusal::new(head, denial.reason, wait, &denying), parts)
     }
 }
 
@@ -268,23 +301,23 @@ impl Settings {
     }
 
     /// The fields of a response.
-    fn announce(&self, asked: &Asked<'_>) -> Announcement {
-        if self.fields == Fields::None {
-            return Announcement::Nothing;
-        }
-        let positions = asked.positions();
+    fn announce(&self, positions: &[Position<'_>]) -> Announcement {
         match self.nearest {
-            true => Announcement::of_nearest(self.fields, &positions),
-            false => Announcement::of(self.fields, &positions),
+            true => Announcement::of_nearest(self.fields, positions),
+            false => Announcement::of(self.fields, positions),
         }
     }
 
     /// The fields of the response to an admitted request.
     pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
-        match self.on_refusals_only {
-            true => Announcement::Nothing,
-            false => self.announce(asked),
+        if self.on_refusals_only || self.fields == Fields::None {
+            return Announcement::Nothing;
         }
+        self.announce(&asked.positions())
+    }
+
+    pub(crate) const fn status_of_quota(&self) -> StatusCode {
+        self.status
     }
 
     pub(crate) fn fields_after(&self) -> (Fields, bool) {

@@ -22,9 +22,12 @@ mod observe;
 mod policy;
 #[cfg(feature = "queue")]
 mod queue;
+mod remote;
 mod reply;
 mod respond;
 mod service;
+#[cfg(feature = "store")]
+mod store;
 
 pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::Charge;
@@ -48,6 +51,7 @@ pub use metrics::Metrics;
 pub use observe::{Event, Observe};
 #[cfg(feature = "queue")]
 pub use queue::{QueueLayer, Queued};
+pub use remote::{Answer, Distributed, OnFailure, RemoteMeter, StoreFailed};
 pub use reply::Reply;
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};

@@ -5,7 +5,7 @@ use crate::numbers::nanos;
 use core::hash::{BuildHasher, Hash, Hasher};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
-use ratelimit_meter::keyed::{Builder, InvalidTable, Stats, WhenFull};
+use ratelimit_meter::keyed::{Builder, InvalidTable, Key, Stats, WhenFull};
 use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -155,7 +155,12 @@ fn exact_time<M: Checkable>(meter: &M, ns: u64) -> Option<Instant> {
 fn denied(denial: NegativeMultiDecision, at: Instant) -> Denied {
     match denial {
         NegativeMultiDecision::BatchNonConforming(_, denial) => {
-            Denied::For(nanos(denial.wait_time_from(at).as_nanos()))
+            let ns = nanos(denial.wait_time_from(at).as_nanos());
+            if denial.is_table_full() {
+                Denied::Full(ns)
+            } else {
+                Denied::For(ns)
+            }
         }
         NegativeMultiDecision::InsufficientCapacity(_) => Denied::Never,
     }
@@ -247,18 +252,8 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
         })
     }
 
-    fn tier(&self, ticket: Ticket) -> &KeyedMeter<HashedKey, Meter<A, C>, AsIs> {
-        &self.tiers[usize::from(ticket.tier)]
-    }
-
-    fn denied(&self, denial: NegativeMultiDecision, ticket: Ticket, at: Instant) -> Denied {
-        match denied(denial, at) {
-            // A key that is not in the table owes nothing, so the table denies it.
-            Denied::For(ns) if self.when_full == WhenFull::Deny && !self.tier(ticket).contains_at(&ticket.key, at) => {
-                Denied::Full(ns)
-            }
-            denied => denied,
-        }
+    fn key(&self, ticket: Ticket) -> Key<'_, Meter<A, C>> {
+        self.tiers[usize::from(ticket.tier)].key(&ticket.key)
     }
 }
 
@@ -272,35 +267,35 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 
     fn check(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
-        let decision = self.tier(ticket).check_n_at(&ticket.key, n, at);
-        decision.map_err(|denial| self.denied(denial, ticket, at))
+        let decision = self.key(ticket).check_n_at(n, at);
+        decision.map_err(|denial| denied(denial, at))
     }
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
-        let decision = self.tier(ticket).peek_n_at(&ticket.key, n, at);
-        decision.map_err(|denial| self.denied(denial, ticket, at))
+        let decision = self.key(ticket).peek_n_at(n, at);
+        decision.map_err(|denial| denied(denial, at))
     }
 
     fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
-        let taken = self.tier(ticket).take_at(&ticket.key, n, at);
-        let decision = taken.decision().map_err(|denial| self.denied(denial, ticket, at));
+        let taken = self.key(ticket).take_at(n, at);
+        let decision = taken.decision().map_err(|denial| denied(denial, at));
         (decision, Standing::of(&taken.status(), detail))
     }
 
     fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {
-        Standing::of(&self.tier(ticket).status_at(&ticket.key, at), detail)
+        Standing::of(&self.key(ticket).status_at(at), detail)
     }
 
     fn charge(&self, ticket: Ticket, n: u64) {
-        self.tier(ticket).charge(&ticket.key, n);
+        self.key(ticket).charge(n);
     }
 
     fn refund(&self, ticket: Ticket, n: u64) {
-        self.tier(ticket).refund(&ticket.key, n);
+        self.key(ticket).refund(n);
     }
 
     fn reset(&self, ticket: Ticket) {
-        self.tier(ticket).reset(&ticket.key);
+        self.key(ticket).reset();
     }
 
     fn stats(&self) -> Option<Stats> {

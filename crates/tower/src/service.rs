@@ -33,6 +33,10 @@ impl<S, L, R, H> RateLimit<S, L, R, H> {
         Self { inner, layer }
     }
 
+    pub(crate) fn shared_layer(&self) -> &Arc<RateLimitLayer<L, R, H>> {
+        &self.layer
+    }
+
     /// Returns the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {

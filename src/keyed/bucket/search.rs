@@ -4,7 +4,7 @@ use super::Bucket;
 use crate::keyed::key::{Key, Tiers, WIDTH};
 use crate::keyed::reach::Reach;
 use crate::keyed::slot::{Pair, Slot};
-use crate::nanos::Nanos;
+use crate::units::Nanos;
 use core::hint::black_box;
 
 /// What a search by a claimant came to.

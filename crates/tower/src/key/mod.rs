@@ -80,6 +80,19 @@ impl KeyWriter {
         }
     }
 
+    /// A writer of keys for stores elsewhere.
+    pub(crate) fn spelling(hashes: &KeyHashes) -> Self {
+        Self {
+            hasher: hashes.build_hasher(),
+            spelled: Some(String::new()),
+        }
+    }
+
+    /// The key itself.
+    pub(crate) fn into_spelled(self) -> String {
+        self.spelled.unwrap_or_default()
+    }
+
     /// Writes a text.
     pub fn text(&mut self, text: &str) {
         text.hash(&mut self.hasher);

@@ -5,7 +5,8 @@ mod grpc;
 pub use grpc::Grpc;
 
 use crate::head::Head;
-use crate::limit::{Ask, Reason};
+use crate::limit::Reason;
+use crate::policy::Policy;
 use bytes::Bytes;
 use core::fmt;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -28,16 +29,16 @@ pub struct Refusal<'a> {
     head: Head<'a>,
     reason: Reason,
     wait: Option<Duration>,
-    asks: &'a [Ask<'a>],
+    denying: &'a [&'a Policy],
 }
 
 impl<'a> Refusal<'a> {
-    pub(crate) fn new(head: Head<'a>, reason: Reason, wait: Option<Duration>, asks: &'a [Ask<'a>]) -> Self {
+    pub(crate) fn new(head: Head<'a>, reason: Reason, wait: Option<Duration>, denying: &'a [&'a Policy]) -> Self {
         Self {
             head,
             reason,
             wait,
-            asks,
+            denying,
         }
     }
 
@@ -61,13 +62,7 @@ impl<'a> Refusal<'a> {
 
     /// Returns the names of the policies that deny it, without [quiet](crate::Limiter::quiet) ones.
     pub fn violated(&self) -> impl Iterator<Item = &'a str> {
-        self.denying().map(|ask| ask.policy().name())
-    }
-
-    fn denying(&self) -> impl Iterator<Item = &'a Ask<'a>> {
-        self.asks
-            .iter()
-            .filter(|ask| ask.denied.is_some() && ask.rules.is_announced())
+        self.denying.iter().map(|policy| policy.name())
     }
 
     fn is_for_quota(&self) -> bool {
@@ -109,13 +104,10 @@ impl<B: From<Bytes>> Respond<B> for Problem {
 
 fn problem(refusal: &Refusal<'_>) -> Bytes {
     match refusal.reason {
-        _ if refusal.is_for_quota() => {
-            let mut denying = refusal.denying();
-            match (denying.next(), denying.next()) {
-                (Some(only), None) => only.policy().problem().clone(),
-                _ => quota_exceeded(refusal.violated()).into(),
-            }
-        }
+        _ if refusal.is_for_quota() => match refusal.denying {
+            [only] => only.problem().clone(),
+            _ => quota_exceeded(refusal.violated()).into(),
+        },
         Reason::NoKey => Bytes::from_static(NO_KEY.as_bytes()),
         _ => Bytes::from_static(REDUCED.as_bytes()),
     }

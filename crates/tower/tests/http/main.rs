@@ -9,6 +9,7 @@ mod many;
 mod properties;
 mod queue;
 mod regressions;
+mod remote;
 mod servers;
 mod spoofing;
 mod traces;

@@ -1,0 +1,342 @@
+//! Each key is exactly a meter of its own, as long as there is a slot for it; and what takes no slot, and what there is none of.
+
+use crate::support::exponential::exponential_limits;
+use crate::support::keyed::{BUCKET, POLICIES, SLOTS, buckets, builder};
+use crate::support::limit::Limit;
+use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::time::instant;
+use crate::support::traffic::{limits, spread};
+use crate::support::verb::{
+    Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Verb, Wait, sequences,
+};
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::{Algorithm, InconsistentCapacity};
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::keyed::{Builder, InvalidTable, NoSuchTier, Stats, WhenFull};
+use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, NegativeMultiDecision, Quota, nonzero};
+use std::collections::HashMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
+
+/// Does what the verb says with a key and with its meter, and compares all that either tells.
+fn compare<A: Algorithm>(
+    keys: &Table<A>,
+    key: u64,
+    meter: &Meter<A, ManualClock>,
+    (verb, n, at): (Verb, u32, Instant),
+) -> Result<(), TestCaseError> {
+    match verb {
+        Check if n == 1 => prop_assert_eq!(keys.check_at(&key, at), meter.check_at(at)),
+        Check => prop_assert_eq!(keys.check_n_at(&key, n, at), meter.check_n_at(n, at)),
+        Peek if n == 1 => prop_assert_eq!(keys.key(&key).peek_at(at), meter.peek_at(at)),
+        Peek => prop_assert_eq!(keys.key(&key).peek_n_at(n, at), meter.peek_n_at(n, at)),
+        Take => {
+            let (one, other) = (keys.key(&key).take_at(n, at), meter.take_at(n, at));
+            prop_assert_eq!(one.decision(), other.decision());
+            prop_assert_eq!(one.status().remaining(), other.status().remaining());
+        }
+        UpTo | Reserve => prop_assert_eq!(keys.key(&key).check_up_to_at(n, at), meter.check_up_to_at(n, at)),
+        Charge => prop_assert_eq!(keys.key(&key).charge_at(n.into(), at), meter.charge_at(n.into(), at)),
+        Refund | Cancel => {
+            keys.key(&key).refund_at(n.into(), at);
+            meter.refund_at(n.into(), at);
+        }
+        Reset => {
+            keys.key(&key).reset();
+            meter.reset();
+        }
+        Status | Wait => {}
+    }
+    let (one, other) = (keys.key(&key).status_at(at), meter.status_at(at));
+    prop_assert_eq!(one.remaining(), other.remaining());
+    prop_assert_eq!(one.until_next(), other.until_next());
+    prop_assert_eq!(one.until_rest(), other.until_rest());
+    prop_assert_eq!(one.quota(), other.quota());
+    // An average conforms in full before it is at rest.
+    let (contains, owes) = (keys.key(&key).is_live_at(at), !other.until_rest().is_zero());
+    prop_assert!(
+        contains == owes || contains && other.remaining() > 0,
+        "{contains}, and it owes: {owes}"
+    );
+    Ok(())
+}
+
+/// Plays the verbs on twelve keys of a table and on a meter for each, at the instants that `when` makes of steps.
+fn play<A: Algorithm>(
+    like: Meter<A>,
+    most: u32,
+    verbs: &[(u64, (Verb, u64, u64))],
+    mut when: impl FnMut(u64) -> i128,
+) -> Result<(), TestCaseError> {
+    let clock = ManualClock::new();
+    let keys: Table<A> = buckets(builder(like.clone(), &clock, WhenFull::Deny), 20);
+    let mut meters: HashMap<u64, Meter<A, ManualClock>> = HashMap::new();
+    for &(key, (verb, size, step)) in verbs {
+        let meter = meters
+            .entry(key)
+            .or_insert_with(|| like.clone().with_clock(clock.clone()));
+        let n = u32::try_from(spread(size, 1, u64::from(most) + 1)).unwrap_or(u32::MAX);
+        compare(&keys, key, meter, (verb, n, instant(clock.now(), when(step))))?;
+    }
+    prop_assert_eq!(none_for_want_of_a_slot(&keys.stats()), [0; 3]);
+    Ok(())
+}
+
+fn none_for_want_of_a_slot(stats: &Stats) -> [u64; 3] {
+    [stats.forgiven, stats.denied, stats.admitted]
+}
+
+fn verbs() -> impl Strategy<Value = Vec<(u64, (Verb, u64, u64))>> {
+    let keys = prop::collection::vec(0_u64..12, 150);
+    (keys, sequences()).prop_map(|(keys, verbs)| keys.into_iter().zip(verbs).collect())
+}
+
+/// Instants in order, up to a rest apart.
+fn in_order(rest: u64) -> impl FnMut(u64) -> i128 {
+    let mut now = 0;
+    move |step| {
+        now += i128::from(spread(step, 1, rest)) * i128::from(step % 3 != 0);
+        now
+    }
+}
+
+/// Instants in any order, up to three rests before and after.
+fn in_any_order(rest: u64) -> impl FnMut(u64) -> i128 {
+    move |step| i128::from(spread(step, 1, 3 * rest)) * if step % 2 == 0 { 1 } else { -1 }
+}
+
+/// As long as something has to drain, at most ten years.
+fn rest(limit: &Limit) -> u64 {
+    u64::try_from(limit.time_to_rest().clamp(1, 315_360_000_000_000_000)).expect("ten years")
+}
+
+proptest! {
+    #[test]
+    fn each_key_is_exactly_a_meter_of_its_own(limit in limits(), verbs in verbs()) {
+        play(gcra(&limit), limit.at_once(), &verbs, in_order(rest(&limit)))?;
+        play(leaky_bucket(&limit), limit.at_once(), &verbs, in_order(rest(&limit)))?;
+    }
+
+    #[test]
+    fn each_key_is_exactly_a_meter_of_its_own_at_instants_in_any_order(limit in limits(), verbs in verbs()) {
+        play(gcra(&limit), limit.at_once(), &verbs, in_any_order(rest(&limit)))?;
+        play(leaky_bucket(&limit), limit.at_once(), &verbs, in_any_order(rest(&limit)))?;
+    }
+
+    #[test]
+    fn each_key_is_exactly_an_exponential_meter((limit, period) in exponential_limits(), strict: bool, verbs in verbs()) {
+        let limit = limit.min(1000);
+        let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit");
+        let meter = if strict { meter.strict() } else { meter };
+        play(meter.clone(), limit, &verbs, in_order(period))?;
+        play(meter, limit, &verbs, in_any_order(period))?;
+    }
+}
+
+fn per_hour(cells: u32) -> GCRA {
+    gcra(&Limit::new(cells.into(), 3_600_000_000_000))
+}
+
+/// What takes no slot: what changes nothing.
+#[test]
+fn what_changes_nothing_takes_no_slot() {
+    fn assert_for<A: Algorithm>(like: &Meter<A>, when_full: WhenFull) {
+        let clock = ManualClock::new();
+        let keys: Table<A> = buckets(builder(like.clone(), &clock, when_full), 1);
+        let at = clock.now();
+        let late = at + Duration::from_secs(1_000_000);
+        let most = keys.key(&0).status().remaining();
+        let unchanged = |keys: &Table<A>, key: u64| {
+            let before = keys.stats_at(late);
+            for at in [at, late, late + Duration::from_secs(1)] {
+                assert_eq!(keys.key(&key).peek_at(at), Ok(()));
+                assert_eq!(keys.key(&key).peek_n_at(most, at), Ok(()));
+                assert_eq!(keys.check_n_at(&key, 0, at), Ok(()));
+                assert_eq!(keys.key(&key).take_at(0, at).decision(), Ok(()));
+                assert_eq!(keys.key(&key).check_up_to_at(0, at).cells(), 0);
+                let never = Err(NegativeMultiDecision::InsufficientCapacity(most + 1));
+                assert_eq!(keys.check_n_at(&key, most + 1, at), never);
+                assert_eq!(keys.key(&key).peek_n_at(most + 1, at), never);
+                assert_eq!(keys.key(&key).take_at(most + 1, at).decision(), never);
+                assert_eq!(keys.key(&key).charge_at(0, at), 0);
+                keys.key(&key).refund_at(5, at);
+                assert!(!keys.key(&key).is_live_at(at));
+            }
+            keys.key(&key).reset();
+            assert_eq!(keys.stats_at(late), before);
+        };
+        unchanged(&keys, 1);
+        assert_eq!(keys.stats().taken, 0);
+        // Nor once others have been and gone, from which on there is a watermark.
+        (0..60).for_each(|key| assert!(keys.check_at(&key, at).is_ok()));
+        (60..70).for_each(|key| assert_eq!(keys.key(&key).charge_at(1, late), 0));
+        unchanged(&keys, 99);
+        // Nor if all are taken and live.
+        (100..150).for_each(|key| assert_eq!(keys.key(&key).charge_at(1, late), 0));
+        assert_eq!(keys.stats_at(late).live, SLOTS);
+        let before = keys.stats_at(late);
+        keys.key(&200).reset();
+        keys.key(&200).refund_at(1, late);
+        keys.key(&200).refund_at(1, at);
+        assert_eq!(keys.stats_at(late), before);
+    }
+    for when_full in POLICIES {
+        assert_for(&per_hour(5), when_full);
+        assert_for(&leaky_bucket(&Limit::per_second(5)), when_full);
+        assert_for(&Exponential::new(5, Duration::from_secs(60)).unwrap(), when_full);
+    }
+}
+
+/// One who moves a key in on a denial could be made to fill the table by denials alone.
+#[test]
+fn a_denial_changes_nothing() {
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(per_hour(2), &clock, WhenFull::Deny), 1);
+    assert_eq!(keys.check_n(&1, 2), Ok(()));
+    let (stats, before) = (keys.stats(), keys.key(&1).status());
+    let denied = keys.check(&1).unwrap_err();
+    for _ in 0..100 {
+        assert_eq!(keys.check(&1), Err(denied));
+        assert_eq!(
+            keys.check_n(&1, 1),
+            Err(NegativeMultiDecision::BatchNonConforming(1, denied))
+        );
+        assert_eq!(keys.key(&1).check_up_to(2).cells(), 0);
+    }
+    assert_eq!(keys.stats(), stats);
+    assert_eq!(keys.key(&1).status().until_rest(), before.until_rest());
+}
+
+/// A reset of a key that has no slot is no reason to take somebody else's, nor does it tell the time.
+#[test]
+fn a_reset_of_a_key_that_is_not_there_leaves_the_others_alone() {
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(per_hour(1), &clock, WhenFull::Forgive), 1);
+    let (at, late) = (clock.now(), clock.now() + Duration::from_secs(3601));
+    (0..60).for_each(|key| assert!(keys.check_at(&key, at).is_ok()));
+    (100..160).for_each(|key| assert!(keys.check_at(&key, late).is_ok()));
+    (1000..1100).for_each(|key| keys.key(&key).reset());
+    (100..160).for_each(|key| assert!(keys.check_at(&key, late).is_err(), "{key}"));
+    assert_eq!(none_for_want_of_a_slot(&keys.stats_at(late)), [0; 3]);
+}
+
+#[test]
+fn a_reset_of_a_key_that_is_there_is_of_it_alone() {
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(per_hour(3), &clock, WhenFull::Deny), 1);
+    (0..60).for_each(|key| assert_eq!(keys.key(&key).charge(100), 0));
+    keys.key(&7).reset();
+    assert_eq!(keys.key(&7).status().remaining(), 3);
+    assert!(!keys.key(&7).is_live() && keys.key(&8).is_live());
+    assert_eq!(keys.stats().live, SLOTS - 1);
+    assert!((0..60).filter(|key| *key != 7).all(|key| keys.check(&key).is_err()));
+}
+
+#[test]
+fn a_key_is_whatever_it_borrows_as() {
+    let clock = ManualClock::new();
+    let texts: KeyedMeter<String, GCRA<ManualClock>> = buckets(builder(per_hour(2), &clock, WhenFull::Deny), 1);
+    assert!(texts.check(&String::from("alice")).is_ok());
+    assert!(texts.check("alice").is_ok());
+    assert!(texts.check("alice").is_err() && texts.check(&String::from("alice")).is_err());
+    assert!(texts.check("bob").is_ok());
+    assert_eq!(texts.stats().taken, 2);
+    let bytes: KeyedMeter<[u8], GCRA<ManualClock>> = buckets(builder(per_hour(1), &clock, WhenFull::Deny), 1);
+    assert!(bytes.check(&[1, 2][..]).is_ok());
+    assert!(bytes.check(&vec![1, 2][..]).is_err());
+    let pairs: KeyedMeter<(u8, &str), GCRA<ManualClock>> = buckets(builder(per_hour(1), &clock, WhenFull::Deny), 1);
+    assert!(pairs.check(&(1, "a")).is_ok() && pairs.check(&(2, "a")).is_ok());
+    assert!(pairs.check(&(1, "a")).is_err());
+}
+
+#[test]
+fn clones_share_the_table() {
+    let keys = KeyedMeter::<str>::with_capacity("2/h".parse::<Quota>().unwrap(), 100).unwrap();
+    let other = keys.clone();
+    assert!(keys.check("a").is_ok() && other.check("a").is_ok());
+    assert!(keys.check("a").is_err() && other.check("a").is_err());
+    drop(keys);
+    assert_eq!(other.stats().live, 1);
+    let text = format!("{other:?}");
+    assert_eq!(text, "KeyedMeter { capacity: 128, tiers: 1, when_full: Forgive, .. }");
+}
+
+#[test]
+fn keys_are_decided_by_the_meters_clock() {
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u8, LeakyBucket<ManualClock>> =
+        buckets(builder(leaky_bucket(&Limit::per_second(1)), &clock, WhenFull::Deny), 1);
+    assert_eq!(keys.key(&1).take(1).status().remaining(), 0);
+    let denied = keys.check(&1).unwrap_err();
+    assert_eq!(denied.earliest_possible(), clock.now() + Duration::from_secs(1));
+    clock.advance(Duration::from_millis(999)).unwrap();
+    assert!(keys.key(&1).peek().is_err() && keys.key(&1).is_live());
+    clock.advance(Duration::from_millis(1)).unwrap();
+    assert!(!keys.key(&1).is_live());
+    assert_eq!(keys.key(&1).check_up_to(5).cells(), 1);
+    assert_eq!(keys.key(&1).charge(3), 0);
+    keys.key(&1).refund(4);
+    assert_eq!(keys.key(&1).peek_n(1), Ok(()));
+    keys.key(&1).reset();
+    assert_eq!(keys.key(&1).status().until_rest(), Duration::ZERO);
+}
+
+#[test]
+fn a_table_has_the_size_that_was_asked_for() {
+    let quota = Quota::per_second(nonzero!(10_u32));
+    let of = |keys| KeyedMeter::<u64>::with_capacity(quota, keys).unwrap();
+    for (keys, slots) in [(1, 60), (32, 60), (33, 120), (1000, 32 * 60), (100_000, 3125 * 60)] {
+        let table = of(keys);
+        assert_eq!(table.stats().slots, slots);
+        assert_eq!(table.memory(), slots / SLOTS * BUCKET);
+        assert_eq!(table.capacity(), slots / SLOTS * 32);
+        assert!(table.capacity() >= keys && table.memory() <= BUCKET + keys * 32);
+        assert_eq!(table.stats().occupancy().to_bits(), 0);
+    }
+    let within = |bytes| KeyedMeter::<u64>::with_memory(quota, bytes).map(|table| table.memory());
+    assert_eq!(within(BUCKET), Ok(BUCKET));
+    assert_eq!(within(BUCKET + 1023), Ok(BUCKET));
+    assert_eq!(within(1_000_000), Ok(976 * BUCKET));
+    let (bytes, least) = (BUCKET - 1, BUCKET);
+    assert_eq!(within(bytes), Err(InvalidTable::TooLittleMemory { bytes, least }));
+    let buckets = usize::MAX / BUCKET;
+    assert_eq!(within(usize::MAX), Err(InvalidTable::TooMuchMemory { buckets }));
+}
+
+#[test]
+fn what_makes_no_table_is_told_exactly() {
+    let quota = Quota::per_second(nonzero!(10_u32));
+    let bad = quota.cell_weight(nonzero!(11_u32));
+    let why = |keys, quota| KeyedMeter::<u64>::with_capacity(quota, keys).map(drop).unwrap_err();
+    let inconsistent = InconsistentCapacity::WeightAboveBurst { weight: 11, burst: 10 };
+    assert_eq!(why(1, bad), InvalidTable::Quota(inconsistent));
+    assert_eq!(why(1, bad).to_string(), inconsistent.to_string());
+    assert_eq!(why(1, bad).source().unwrap().to_string(), inconsistent.to_string());
+    let tiers = (1..16).try_fold(Builder::new(per_hour(1)), |builder, _| builder.tier(quota));
+    let too_many = tiers.unwrap().tier(quota).map(drop).unwrap_err();
+    let buckets = usize::MAX.div_ceil(32);
+    let texts = [
+        (
+            why(0, quota),
+            "a table needs a capacity of at least one key".to_string(),
+        ),
+        (
+            why(usize::MAX, quota),
+            format!("no memory for a table of {buckets} KiB"),
+        ),
+        (
+            KeyedMeter::<u64>::with_memory(quota, 1000).map(drop).unwrap_err(),
+            "1000 bytes are too few for a table, the smallest takes 1024".to_string(),
+        ),
+        (too_many, "a table has at most 16 tiers".to_string()),
+    ];
+    for (error, text) in texts {
+        assert_eq!(error.to_string(), text);
+        assert!(error.source().is_none());
+    }
+    let table = KeyedMeter::<u64>::with_capacity(quota, 1).unwrap();
+    let no_tier: NoSuchTier = table.in_tier(1).map(drop).unwrap_err();
+    assert_eq!(no_tier.to_string(), "no tier 1: there are 1, counted from 0");
+}
