@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = PerKey::new(PeerIp::new(), "100/min burst 20".parse()?, 100_000)?;
-    let app = Router::new().route("/", get(|| async { "hello" })).layer(RateLimitLayer::new(limit));
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(RateLimitLayer::new(limit));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
 }

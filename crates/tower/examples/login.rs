@@ -24,10 +24,14 @@ async fn log_in(request: Request<&'static str>) -> Result<Response<Vec<u8>>, Inf
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The quota of a name would tell whether somebody tries it, so it is quiet.
-    let names = PerKey::new(key_fn(|head| head.extensions().get::<Name>().map(|name| name.0)), "5/h".parse()?, 100_000)?
-        .named("name")
-        .quiet()
-        .refund_if(|reply| reply.status().is_success());
+    let names = PerKey::new(
+        key_fn(|head| head.extensions().get::<Name>().map(|name| name.0)),
+        "5/h".parse()?,
+        100_000,
+    )?
+    .named("name")
+    .quiet()
+    .refund_if(|reply| reply.status().is_success());
     let addresses = PerKey::new(PeerIp::new(), "20/h".parse()?, 100_000)?
         .named("ip")
         .refund_if(|reply| reply.status().is_success());
@@ -39,7 +43,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .extension(SocketAddr::from(([192, 0, 2, 1], 4711)))
             .body(password)?;
         let response = service.clone().oneshot(request).await?;
-        println!("{password}: {}, retry after {:?} s", response.status(), response.headers().get("retry-after"));
+        println!(
+            "{password}: {}, retry after {:?} s",
+            response.status(),
+            response.headers().get("retry-after")
+        );
     }
     Ok(())
 }

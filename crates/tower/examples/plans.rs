@@ -36,11 +36,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layer = RateLimitLayer::new((address, user, trial))
         .skip_if(|head| head.uri().path() == "/health")
         .observe(Trial);
-    let service = layer.layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Vec::<u8>::new())) }));
+    let service = layer.layer(service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(Vec::<u8>::new()))
+    }));
 
     let free = User { id: 1, plan: "default" };
     let pro = User { id: 2, plan: "pro" };
-    for (user, method) in [(&free, Method::GET), (&free, Method::POST), (&free, Method::POST), (&pro, Method::POST)] {
+    for (user, method) in [
+        (&free, Method::GET),
+        (&free, Method::POST),
+        (&free, Method::POST),
+        (&pro, Method::POST),
+    ] {
         let request = Request::builder()
             .method(&method)
             .uri("/")
@@ -50,7 +57,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .body(())?;
         let response = service.clone().oneshot(request).await?;
         let fields = ["ratelimit", "retry-after"].map(|name| response.headers().get(name).cloned());
-        println!("user {} ({}), {method}: {} {fields:?}", user.id, user.plan, response.status());
+        println!(
+            "user {} ({}), {method}: {} {fields:?}",
+            user.id,
+            user.plan,
+            response.status()
+        );
     }
     Ok(())
 }

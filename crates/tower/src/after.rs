@@ -48,7 +48,7 @@ impl Pending {
     }
 
     /// Counts by the response, and returns the fields as they are after that.
-    pub(crate) fn settle<B>(mut self: Box<Self>, response: &Response<B>) -> Announcement {
+    pub(crate) fn settle<B>(mut self, response: &Response<B>) -> Announcement {
         let reply = Reply::of(response);
         let mut items = std::mem::take(&mut self.items);
         for item in &mut items {
@@ -68,7 +68,7 @@ impl Pending {
     }
 
     /// Leaves everything counted as it is: the inner service failed.
-    pub(crate) fn keep(mut self: Box<Self>) {
+    pub(crate) fn keep(mut self) {
         self.items.clear();
     }
 }

@@ -24,10 +24,10 @@ pub(crate) enum Chain {
 
 impl Chain {
     /// The entries of all lines from the right, each an address or, unreadable, `None`; without empty ones, which mean nothing in a list.
-    pub(crate) fn from_the_right(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-        let (name, read): (_, fn(&[u8]) -> Option<IpAddr>) = match self {
-            Self::XForwardedFor => (X_FORWARDED_FOR, node),
-            Self::Forwarded => (FORWARDED, forwarded_for),
+    pub(crate) fn right_to_left(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+        let name = match self {
+            Self::XForwardedFor => X_FORWARDED_FOR,
+            Self::Forwarded => FORWARDED,
         };
         let lines = headers.get_all(name).into_iter().rev();
         let entries = lines.flat_map(move |line| Entries {
@@ -38,7 +38,10 @@ impl Chain {
             .take(MOST_ENTRIES)
             .map(<[u8]>::trim_ascii)
             .filter(|entry| !entry.is_empty())
-            .map(read)
+            .map(move |entry| match self {
+                Self::XForwardedFor => node(entry),
+                Self::Forwarded => forwarded_for(entry),
+            })
     }
 
     /// Whether any field of proxies is there.

@@ -223,9 +223,12 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 }
 
+/// A handle of a table that decides in one tier.
+type Tier<A, C> = KeyedMeter<HashedKey, Meter<A, C>, AsIs>;
+
 /// A meter per key: one handle of the table for each tier.
 struct Table<A: Algorithm, C: Clock> {
-    tiers: Box<[KeyedMeter<HashedKey, Meter<A, C>, AsIs>]>,
+    tiers: Box<[Tier<A, C>]>,
     /// The meter that each key has one like, for its clock.
     like: Meter<A, C>,
     builder: Builder<Meter<A, C>>,

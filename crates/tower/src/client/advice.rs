@@ -166,8 +166,9 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let date = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
-        let table: &[(u16, &[(&str, &str)], Option<u64>)] = &[
+        type Row = (u16, &'static [(&'static str, &'static str)], Option<u64>);
+        const DATE: (&str, &str) = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
+        let table: &[Row] = &[
             (429, &[("retry-after", "7")], Some(7_000)),
             (503, &[("retry-after", "7")], Some(7_000)),
             (200, &[("retry-after", "7")], None),
@@ -175,10 +176,10 @@ mod tests {
             // A date against the server's own clock, which is years ahead of ours.
             (
                 429,
-                &[date, ("retry-after", "Sat, 28 Nov 2026 06:00:09 GMT")],
+                &[DATE, ("retry-after", "Sat, 28 Nov 2026 06:00:09 GMT")],
                 Some(9_000),
             ),
-            (429, &[date, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")], Some(0)),
+            (429, &[DATE, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")], Some(0)),
             (429, &[("retry-after", "-7")], None),
             (429, &[("retry-after", "soon")], None),
             (429, &[("retry-after", "99999999999999999999999")], Some(LONGEST * 1000)),

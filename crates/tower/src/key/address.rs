@@ -204,11 +204,11 @@ impl ClientIp {
     pub fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
         let peer = self.peer.address(head)?.to_canonical();
         let client = match &self.by {
-            By::Trust { nets, chain } => behind(peer, nets, chain.from_the_right(head.headers())),
+            By::Trust { nets, chain } => behind(peer, nets, chain.right_to_left(head.headers())),
             By::Hops { hops, chain } => {
                 let nth = hops
                     .checked_sub(1)
-                    .and_then(|n| chain.from_the_right(head.headers()).nth(n));
+                    .and_then(|n| chain.right_to_left(head.headers()).nth(n));
                 nth.flatten().unwrap_or(peer)
             }
             By::Field { name, nets } if any_contains(nets, peer) => field(head, name).unwrap_or(peer),

@@ -243,7 +243,7 @@ async fn curl_reads_the_fields() {
         text.lines()
             .filter(|line| line.starts_with(start))
             .map(str::trim_end)
-            .last()
+            .next_back()
             .unwrap()
             .to_owned()
     };
