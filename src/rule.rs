@@ -45,6 +45,13 @@ impl<A: Algorithm> Rule<A> {
         })
     }
 
+    /// The same rule in words that all stay below `end`; `None` if they cannot.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has smaller words"))]
+    pub(crate) fn below(&self, end: u64) -> Option<Self> {
+        let algorithm = self.algorithm.below(self.quota, end)?;
+        Some(Self { algorithm, ..*self })
+    }
+
     /// The volume drained by a time: by the latest tick, if there are ticks.
     #[inline]
     pub(crate) fn volume(&self, at: Nanos) -> u64 {

@@ -34,6 +34,11 @@ pub trait Decide: Copy + Debug + Send + Sync {
         Self::from_quota(quota)
     }
 
+    /// The same algorithm for `quota`, or for its own T and tau if there is none, in words that all stay below `end`; `None` if they
+    /// cannot.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has smaller words"))]
+    fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self>;
+
     /// How time becomes volume.
     fn scale(&self) -> Scale;
 

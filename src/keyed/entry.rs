@@ -1,37 +1,30 @@
 //! One key's meter, as the verbs see it.
 
-use super::bucket::{Bucket, Claimed};
-use super::key::{Key, Tiers};
-use super::slot::Pair;
+use super::bucket::{Bucket, Moved};
+use super::limits::{Limits, Superseded};
+use super::line::Key;
+use super::state::State;
 use super::table::Tallies;
 use super::{Shared, WhenFull};
 use crate::algorithms::{Algorithm, Due};
 use crate::cell::{PAUSES, pause};
 use crate::clock::Clock;
-use crate::decision::Until;
-use crate::metered::{Metered, Refusal, State, When};
+use crate::decision::{NonConformance, Until};
+use crate::metered::{self, Metered, Refusal, When};
 use crate::nanos::{Nanos, TimeLine};
 use crate::rule::{Rule, Stepped};
 use crate::status::Status;
 use core::fmt;
 
-impl<A: Algorithm> Tiers for [Rule<A>] {
-    fn at_rest_from(&self, tier: u8, at: Nanos) -> u64 {
-        self[usize::from(tier)].volume(at)
-    }
-
-    fn rests_at(&self, tier: u8, word: u64) -> Nanos {
-        Nanos::clamped(self[usize::from(tier)].drained_at(Due(word)))
-    }
-}
-
 /// The meter of one key, to be checked with others: [`KeyedMeter::of`](crate::KeyedMeter::of).
 pub struct Entry<'a, A, C> {
     shared: &'a Shared<A>,
+    /// The latest when the table's handle was made; see [`limits`](super::limits).
+    limits: &'a Limits<A>,
     clock: &'a C,
     bucket: &'a Bucket,
     key: Key,
-    /// By what it is decided; by what it was the last time if not said.
+    /// The tier to decide by; the key's own if `None`.
     tier: Option<u8>,
 }
 
@@ -46,10 +39,11 @@ impl<A, C> fmt::Debug for Entry<'_, A, C> {
 
 impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     #[inline]
-    pub(super) fn new(shared: &'a Shared<A>, clock: &'a C, key: Key, tier: Option<u8>) -> Self {
+    pub(super) fn new(shared: &'a Shared<A>, limits: &'a Limits<A>, clock: &'a C, key: Key, tier: Option<u8>) -> Self {
         let bucket = shared.table.bucket(key);
         Self {
             shared,
+            limits,
             clock,
             bucket,
             key,
@@ -57,40 +51,61 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         }
     }
 
-    fn tiers(&self) -> &'a [Rule<A>] {
-        &self.shared.tiers
-    }
-
-    /// The tier that a key which is not there will have.
+    /// The tier that a key without a slot will have.
     fn first_tier(&self) -> u8 {
         self.tier.unwrap_or(0)
     }
 
+    /// Acts by limits that hold.
     #[inline]
-    fn rule(&self, tier: u8) -> &'a Rule<A> {
-        &self.shared.tiers[usize::from(tier)]
+    fn by_limits<T>(&self, act: impl Fn(&Limits<A>) -> Result<T, Superseded>) -> T {
+        act(self.limits).unwrap_or_else(|Superseded| self.shared.latest.act(act))
     }
 
-    /// The rule that the key is decided by, and what its word is by that.
+    /// Decides one cell at a position of the clock if that is plain: the key is in its home line, in the first tier, no other thread charges it
+    /// meanwhile, and a denial would not be retried. Otherwise changes nothing.
+    ///
+    /// This is nearly every call, in one piece: it looks, decides and exchanges once. By callgrind a hit takes a third fewer instructions than
+    /// by `step`.
+    #[inline(always)]
+    pub(super) fn check_plainly(&self, at: Nanos) -> Option<Result<(), NonConformance>> {
+        let (slot, state) = self.bucket.find_at_home(self.key)?;
+        let (rule, word) = self.limits.read_first(state)?;
+        if rule.algorithm.counts_refusals() {
+            return None;
+        }
+        match rule.algorithm.decide(word, rule.volume(at), 1) {
+            // The word has grown by the same limit, so the version stays.
+            Ok(new) => slot.exchange(state, State(state.0 - word + new)).then_some(Ok(())),
+            Err(due) => {
+                let until = rule.until(due);
+                let latest = at.later(C::LAG_NS).max(self.bucket.watermark());
+                let is_final = slot.load() == state && !until.is_over_at(latest);
+                is_final.then(|| Err(NonConformance::new(rule.time_line.beginning(), until)))
+            }
+        }
+    }
+
+    /// The rule of the tier by which the key is decided, and its word by that.
     #[inline]
-    fn reading(&self, pair: Pair, at: Nanos) -> (u8, &'a Rule<A>, u64) {
-        let was = pair.tier();
+    fn reading<'l>(
+        &self,
+        limits: &'l Limits<A>,
+        state: State,
+        at: Nanos,
+    ) -> Result<(u8, u8, &'l Rule<A>, u64), Superseded> {
+        let (was, word) = limits.read(state)?;
         let tier = self.tier.unwrap_or(was);
-        let rule = self.rule(tier);
+        let rule = limits.rule(tier);
         if tier == was {
-            return (tier, rule, pair.word);
+            return Ok((was, tier, rule, word));
         }
         // Time that was credited by one tier must not be credited by another once more.
-        let (old, at) = (self.rule(was), at.max(self.bucket.watermark()));
-        (tier, rule, old.owing(pair.word, at, rule))
+        let at = at.max(self.bucket.watermark());
+        Ok((was, tier, rule, limits.rule(was).owing(word, at, rule)))
     }
 
-    /// The word of a key that is not there.
-    fn at_rest(&self) -> u64 {
-        self.tiers().at_rest_from(self.first_tier(), self.bucket.watermark())
-    }
-
-    /// Decides as of a time, and what is refused for that once more as of the watermark.
+    /// Decides as of a time, and what is denied for that once more as of the watermark.
     #[inline]
     fn decided<T, R: Refusal>(
         &self,
@@ -109,49 +124,147 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         })
     }
 
-    /// Whether the key is there and not at rest.
-    pub(super) fn is_live(&self, when: When) -> bool {
-        let found = self.bucket.find_or_know(self.key, self.tiers());
-        found.is_some_and(|(_, pair)| self.tiers().is_live(pair, when.position(self)))
-    }
-
-    /// Until when the key is denied for not being there, whatever is asked.
-    fn denied_until(&self, at: Nanos) -> Option<Until> {
-        if self.shared.when_full != WhenFull::Deny {
-            return None;
+    /// The state of the key, if it has a slot: read in one moment, in which it was in that slot.
+    fn state_of(&self, limits: &Limits<A>) -> Result<Option<State>, Superseded> {
+        loop {
+            match self.bucket.find_or_know(self.key, limits)? {
+                None => return limits.hold().map(|()| None),
+                Some((slot, state)) if slot.load() == state => return Ok(Some(state)),
+                Some(_) => {}
+            }
         }
-        let nearest = self.bucket.nearest_if_full(self.key, at, self.tiers())?;
-        Some(self.until_rested(nearest))
     }
 
-    fn for_want_of_a_slot<R: Refusal>(&self, until: Until, at: Nanos) -> R {
-        R::for_want_of_a_word(until, self.status_without_a_slot(until, at))
+    /// Whether the key is there and owes something.
+    pub(super) fn is_live(&self, when: When) -> bool {
+        let at = when.position(self);
+        self.by_limits(|limits| {
+            let state = self.state_of(limits)?;
+            state.map_or(Ok(false), |state| limits.is_live(state, at))
+        })
     }
 
-    fn status_without_a_slot(&self, until: Until, at: Nanos) -> Status {
-        Status::without_a_word(self.rule(self.first_tier()).quota, until, at)
+    /// Until when the key is denied for lack of a slot, whatever is asked.
+    fn denied_until(&self, limits: &Limits<A>, at: Nanos) -> Result<Option<Until>, Superseded> {
+        if limits.when_full != WhenFull::Deny {
+            return Ok(None);
+        }
+        let nearest = self.bucket.nearest_if_full(self.key, at, limits)?;
+        nearest.map(|nearest| self.until_idle(limits, nearest)).transpose()
     }
 
-    fn until_rested(&self, nearest: Pair) -> Until {
-        // A slot is free once it was at rest before.
-        self.rule(nearest.tier()).until(Due(nearest.word + 1))
+    /// Until when the slot is another key's: it is free as soon as that key is idle.
+    fn until_idle(&self, limits: &Limits<A>, nearest: State) -> Result<Until, Superseded> {
+        let (tier, word) = limits.read(nearest)?;
+        Ok(limits.rule(tier).until(Due(word)))
     }
 
-    /// What is to be done for a key that is not there, and was not for want of room.
-    fn without_room<T, R: Refusal>(&self, nearest: Pair, at: Nanos, made: T) -> Option<Result<T, R>> {
+    fn for_want_of_a_slot<R: Refusal>(&self, limits: &Limits<A>, until: Until, at: Nanos) -> R {
+        R::for_want_of_a_word(until, self.status_without_a_slot(limits, until, at))
+    }
+
+    fn status_without_a_slot(&self, limits: &Limits<A>, until: Until, at: Nanos) -> Status {
+        Status::without_a_word(limits.rule(self.first_tier()).quota, until, at)
+    }
+
+    #[inline]
+    fn step_by<T, R: Refusal>(
+        &self,
+        limits: &Limits<A>,
+        at: Nanos,
+        step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
+    ) -> Result<Result<T, R>, Superseded> {
+        let mut pauses = PAUSES;
+        loop {
+            let Some((slot, state)) = self.bucket.find(self.key) else {
+                match self.step_absent(limits, at, step)? {
+                    Some(done) => return Ok(done),
+                    None => continue,
+                }
+            };
+            let (was, tier, rule, word) = self.reading(limits, state, at)?;
+            match self.decided(rule, word, at, step) {
+                // The state and the id belonged together if the state is still the same.
+                Err(refused) if slot.load() == state => return Ok(Err(refused)),
+                Err(_) => {}
+                Ok((new, made)) => {
+                    if tier != was {
+                        self.bucket.raise_watermark(at);
+                    }
+                    let new = limits.form().next(state, limits.number(tier), new);
+                    if slot.exchange(state, new) {
+                        return Ok(Ok(made));
+                    }
+                    if pauses > 0 {
+                        pauses -= 1;
+                        pause();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves a key in that was not found, and takes its step; or returns the outcome of the step if it needs no slot. `None` if the key may be
+    /// there now.
+    #[cold]
+    #[inline(never)]
+    fn step_absent<T, R: Refusal>(
+        &self,
+        limits: &Limits<A>,
+        at: Nanos,
+        step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
+    ) -> Result<Option<Result<T, R>>, Superseded> {
+        let tier = self.first_tier();
+        let rule = limits.rule(tier);
+        let charged = |idle| {
+            let decided = self.decided(rule, idle, at, step);
+            // Denied even when idle, or lowered: what changes nothing needs no slot.
+            match decided {
+                Ok((word, made)) if word > idle => Ok((word, made)),
+                unchanged => Err(unchanged.map(|(_, made)| made)),
+            }
+        };
+        let made = match charged(limits.idle_word(tier, self.bucket.watermark())) {
+            Ok((_, made)) => made,
+            Err(unchanged) => {
+                let found = self.bucket.find_or_know(self.key, limits)?;
+                limits.hold()?;
+                return Ok(found.is_none().then_some(unchanged));
+            }
+        };
+        let forgive = limits.when_full == WhenFull::Forgive;
+        let moved = self
+            .bucket
+            .move_in(self.key, tier, at, forgive, limits, |idle| charged(idle).ok())?;
+        match moved {
+            Moved::Perhaps => Ok(None),
+            Moved::Charged(made) => Ok(Some(Ok(made))),
+            Moved::Full { nearest } => self.without_room(limits, nearest, at, made),
+        }
+    }
+
+    /// What is done about a key for which there is no room.
+    fn without_room<T, R: Refusal>(
+        &self,
+        limits: &Limits<A>,
+        nearest: State,
+        at: Nanos,
+        made: T,
+    ) -> Result<Option<Result<T, R>>, Superseded> {
         let tallies = &self.shared.table.tallies;
-        match self.shared.when_full {
-            // Somebody else was faster.
+        Ok(match limits.when_full {
+            // Another thread was faster.
             WhenFull::Forgive => None,
             WhenFull::Deny => {
+                let until = self.until_idle(limits, nearest)?;
                 Tallies::count(&tallies.denied);
-                Some(Err(self.for_want_of_a_slot(self.until_rested(nearest), at)))
+                Some(Err(self.for_want_of_a_slot(limits, until, at)))
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
                 Some(R::uncounted(made))
             }
-        }
+        })
     }
 }
 
@@ -166,26 +279,32 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
 
     #[inline]
     fn time_line(&self) -> &TimeLine {
-        &self.rule(0).time_line
+        &self.limits.rule(0).time_line
     }
 
-    fn state(&self) -> State {
-        (core::ptr::from_ref(self.bucket).cast(), self.key.resident(0))
+    fn state(&self) -> metered::State {
+        (core::ptr::from_ref(self.bucket).cast(), self.key.id())
     }
 
     #[inline]
     fn counts_refusals(&self) -> bool {
-        self.rule(0).algorithm.counts_refusals()
+        self.limits.rule(0).algorithm.counts_refusals()
     }
 
     fn read<T>(&self, at: Nanos, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
-        match self.bucket.find_or_know(self.key, self.tiers()) {
-            Some((_, pair)) => {
-                let (_, rule, word) = self.reading(pair, at);
-                read(rule, word)
-            }
-            None => read(self.rule(self.first_tier()), self.at_rest()),
-        }
+        let (rule, word) = self.by_limits(|limits| {
+            Ok(match self.state_of(limits)? {
+                Some(state) => {
+                    let (_, _, rule, word) = self.reading(limits, state, at)?;
+                    (*rule, word)
+                }
+                None => {
+                    let tier = self.first_tier();
+                    (*limits.rule(tier), limits.idle_word(tier, self.bucket.watermark()))
+                }
+            })
+        });
+        read(&rule, word)
     }
 
     #[inline]
@@ -194,77 +313,30 @@ impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
         at: Nanos,
         step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
     ) -> Result<T, R> {
-        let mut pauses = PAUSES;
-        loop {
-            if let Some((slot, pair)) = self.bucket.find(self.key) {
-                let (tier, rule, word) = self.reading(pair, at);
-                let (new, made) = self.decided(rule, word, at, &step)?;
-                if tier != pair.tier() {
-                    self.bucket.raise_watermark(at);
-                }
-                let new = Pair {
-                    id: self.key.resident(tier),
-                    word: new,
-                };
-                if slot.exchange(pair, new).is_ok() {
-                    return Ok(made);
-                }
-                if pauses > 0 {
-                    pauses -= 1;
-                    pause();
-                }
-            } else if let Some(done) = self.step_absent(at, &step) {
-                return done;
-            }
-        }
+        self.by_limits(|limits| self.step_by(limits, at, &step))
     }
 
     fn look<R: Refusal>(&self, at: Nanos, look: impl Fn(&Rule<A>, u64, u64) -> Result<(), R>) -> Result<(), R> {
-        if let Some((_, pair)) = self.bucket.find_or_know(self.key, self.tiers()) {
-            let (_, rule, word) = self.reading(pair, at);
-            return self.decided(rule, word, at, look);
-        }
-        self.decided(self.rule(self.first_tier()), self.at_rest(), at, look)?;
-        match self.denied_until(at) {
-            Some(until) => Err(self.for_want_of_a_slot(until, at)),
-            None => Ok(()),
-        }
+        self.by_limits(|limits| {
+            if let Some(state) = self.state_of(limits)? {
+                let (_, _, rule, word) = self.reading(limits, state, at)?;
+                return Ok(self.decided(rule, word, at, &look));
+            }
+            let tier = self.first_tier();
+            let idle = limits.idle_word(tier, self.bucket.watermark());
+            if let Err(refused) = self.decided(limits.rule(tier), idle, at, &look) {
+                return Ok(Err(refused));
+            }
+            let until = self.denied_until(limits, at)?;
+            Ok(until.map_or(Ok(()), |until| Err(self.for_want_of_a_slot(limits, until, at))))
+        })
     }
 
     fn status(&self, at: Nanos) -> Status {
-        match self.denied_until(at) {
-            Some(until) => self.status_without_a_slot(until, at),
-            None => self.read(at, |rule, word| rule.status(word, at)),
-        }
-    }
-}
-
-impl<A: Algorithm, C: Clock> Entry<'_, A, C> {
-    /// Moves a key in that was not found, for the step to be taken then; or tells what comes of the step without.
-    #[cold]
-    fn step_absent<T, R: Refusal>(
-        &self,
-        at: Nanos,
-        step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Option<Result<T, R>> {
-        let tier = self.first_tier();
-        let at_rest = self.at_rest();
-        let made = match self.decided(self.rule(tier), at_rest, at, step) {
-            Ok((word, made)) if word > at_rest => made,
-            // Refused even at rest, or lowered: what changes nothing needs no slot.
-            unchanged => {
-                let found = self.bucket.find_or_know(self.key, self.tiers());
-                return found.is_none().then_some(unchanged.map(|(_, made)| made));
-            }
-        };
-        let forgive = self.shared.when_full == WhenFull::Forgive;
-        match self.bucket.claim(self.key, tier, at, forgive, self.tiers()) {
-            Claimed::Perhaps => None,
-            Claimed::Full { nearest } => self.without_room(nearest, at, made),
-            Claimed::Forgiven => {
-                Tallies::count(&self.shared.table.tallies.forgiven);
-                None
-            }
-        }
+        let without_a_slot = self.by_limits(|limits| {
+            let until = self.denied_until(limits, at)?;
+            Ok(until.map(|until| self.status_without_a_slot(limits, until, at)))
+        });
+        without_a_slot.unwrap_or_else(|| self.read(at, |rule, word| rule.status(word, at)))
     }
 }

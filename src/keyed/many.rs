@@ -1,8 +1,7 @@
 //! Decisions on many keys, whose lines are fetched together.
 
 use super::KeyedMeter;
-use super::entry::Entry;
-use super::table::Table;
+use super::line::Key;
 use crate::decision::NonConformance;
 use crate::meter::MeterKind;
 use crate::metered::{self, When};
@@ -68,23 +67,20 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         K: Borrow<Q>,
     {
         let mut keys = keys.into_iter().fuse();
-        let mut ahead = [Table::key(0); AHEAD];
+        let mut ahead = [Key(0); AHEAD];
         let (mut next, mut end) = (0, 0);
         iter::from_fn(move || {
             if next == end {
                 (next, end) = (0, 0);
                 for (place, key) in ahead.iter_mut().zip(keys.by_ref()) {
-                    *place = Table::key(self.hashes.hash_one(key));
+                    *place = self.hashed(key);
                     self.shared.table.bucket(*place).fetch(*place);
                     end += 1;
                 }
             }
             let key = ahead[..end].get(next)?;
             next += 1;
-            Some(metered::check(
-                &Entry::new(&self.shared, &self.clock, *key, self.tier),
-                when,
-            ))
+            Some(metered::check(&self.entry(*key, self.tier), when))
         })
     }
 }

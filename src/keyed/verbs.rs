@@ -1,6 +1,9 @@
 //! What each key's meter can be asked and told.
 
 use super::KeyedMeter;
+use super::entry::Entry;
+use crate::algorithms::Algorithm;
+use crate::clock::Clock;
 use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::meter::MeterKind;
 use crate::metered::{self, When};
@@ -8,6 +11,12 @@ use crate::status::{Admitted, Status, Taken};
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 use std::time::Instant;
+
+/// All that is not plain; out of line.
+#[inline(never)]
+fn check_further<A: Algorithm, C: Clock>(entry: &Entry<'_, A, C>) -> Result<(), NonConformance> {
+    metered::check(entry, When::Now)
+}
 
 /// Each as the method of the same name of [`Meter`](crate::Meter), for one key.
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
@@ -21,7 +30,15 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        metered::check(&self.of(key), When::Now)
+        // The clock first: the hash is computed while it is read.
+        let at = self.clock.position(&self.limits.rule(0).time_line);
+        let entry = self.of(key);
+        let plainly = if self.tier.unwrap_or(0) == 0 {
+            entry.check_plainly(at)
+        } else {
+            None
+        };
+        plainly.unwrap_or_else(|| check_further(&entry))
     }
 
     /// Decides one cell of `key` at `at`, and counts it if it conforms.
