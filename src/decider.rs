@@ -1,6 +1,6 @@
 //! The two traits of a meter, and the laws that bind them.
 
-use crate::decision::{NegativeMultiDecision, NonConformance};
+use crate::outcome::{NegativeMultiDecision, NonConformance};
 use std::time::Instant;
 
 /// Decides single cells: yes, or no and not before this `Instant`.

@@ -1,7 +1,7 @@
 //! A meter that is none.
 
 use crate::decider::{Decider, MultiDecider};
-use crate::decision::{NegativeMultiDecision, NonConformance};
+use crate::outcome::{NegativeMultiDecision, NonConformance};
 use std::time::Instant;
 
 /// Always says yes: no limit, no state, no clock. For tests, and as the floor that a meter is measured against.

@@ -1,11 +1,11 @@
 //! Leases for the hottest loops: cells drawn in blocks and handed out by one thread without clock or atomic.
 
-use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
-use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
 use crate::meter::GCRA;
+use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
+use crate::store::SharedWord;
 use core::error::Error;
 use core::fmt;
 use core::num::NonZeroU32;
@@ -31,7 +31,7 @@ use core::num::NonZeroU32;
 #[derive(Clone)]
 pub struct LeasedMeter<C = DefaultClock> {
     meter: GCRA<C>,
-    places: Places,
+    leases: Count,
     block: NonZeroU32,
 }
 
@@ -57,7 +57,7 @@ impl LeasedMeter {
             })?;
         Ok(Self {
             meter: GCRA::from_quota(quota.allow_burst(shared))?,
-            places: Places::new(leases),
+            leases: Count::new(leases),
             block,
         })
     }
@@ -69,7 +69,7 @@ impl<C: Clock> LeasedMeter<C> {
     pub fn with_clock<D: Clock>(self, clock: D) -> LeasedMeter<D> {
         LeasedMeter {
             meter: self.meter.with_clock(clock),
-            places: Places::new(self.places.most),
+            leases: Count::new(self.leases.most),
             block: self.block,
         }
     }
@@ -80,10 +80,10 @@ impl<C: Clock> LeasedMeter<C> {
     ///
     /// [`TooManyLeases`] if all leases are taken; one is free again when it is dropped.
     pub fn lease(&self) -> Result<Lease<C>, TooManyLeases> {
-        self.places.take()?;
+        self.leases.take()?;
         Ok(Lease {
             meter: self.meter.clone(),
-            places: self.places.clone(),
+            leases: self.leases.clone(),
             block: self.block.get(),
             held: 0,
         })
@@ -94,7 +94,7 @@ impl<C: Clock> fmt::Debug for LeasedMeter<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LeasedMeter")
             .field("meter", &self.meter)
-            .field("leases", &self.places)
+            .field("leases", &self.leases)
             .field("block", &self.block)
             .finish()
     }
@@ -105,7 +105,7 @@ impl<C: Clock> fmt::Debug for LeasedMeter<C> {
 /// It may move to another thread, but is used by one at a time. Dropping it gives back what it holds.
 pub struct Lease<C: Clock = DefaultClock> {
     meter: GCRA<C>,
-    places: Places,
+    leases: Count,
     block: u32,
     held: u32,
 }
@@ -176,7 +176,7 @@ impl<C: Clock> Lease<C> {
 impl<C: Clock> Drop for Lease<C> {
     fn drop(&mut self) {
         self.give_back();
-        self.places.leave();
+        self.leases.leave();
     }
 }
 
@@ -193,15 +193,15 @@ impl<C: Clock> fmt::Debug for Lease<C> {
 /// How many leases are taken of how many. The count orders nothing: who takes a place holds no cells yet, and who leaves it has
 /// given his back, so that at no moment more than `most` blocks are held.
 #[derive(Clone)]
-struct Places {
-    taken: Cell,
+struct Count {
+    taken: SharedWord,
     most: NonZeroU32,
 }
 
-impl Places {
+impl Count {
     fn new(most: NonZeroU32) -> Self {
         Self {
-            taken: Cell::new(0),
+            taken: SharedWord::new(0),
             most,
         }
     }
@@ -225,7 +225,7 @@ impl Places {
     }
 }
 
-impl fmt::Debug for Places {
+impl fmt::Debug for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.taken.load(), self.most)
     }

@@ -105,32 +105,12 @@
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("a meter is one 64-bit atomic word, which this target does not have");
 
-pub mod algorithms {
-    //! The metering algorithms, and the names that lived here in `ratelimit_meter` 1.x.
-
-    mod continuous_state;
-    mod decide;
-    mod exponential_average;
-    mod kind;
-    mod virtual_scheduling;
-
-    pub use continuous_state::ContinuousState;
-    pub use decide::Algorithm;
-    pub(crate) use decide::{Decide, Due};
-    pub use exponential_average::ExponentialAverage;
-    pub use kind::Kind;
-    pub use virtual_scheduling::VirtualScheduling;
-
-    pub use crate::error::InconsistentCapacity;
-    pub use crate::meter::{Builder, Exponential, GCRA, LeakyBucket};
-}
-mod adjustable;
+pub mod algorithms;
 mod budget;
-mod cell;
 mod check_all;
 pub mod clock;
+mod counter;
 mod decider;
-mod decision;
 pub mod docs;
 #[cfg(feature = "dual")]
 mod dual;
@@ -140,34 +120,30 @@ pub mod example_algorithms;
 pub mod keyed;
 mod lease;
 mod limit;
-mod local;
 mod meter;
-mod metered;
-mod nanos;
+mod outcome;
 mod quota;
-mod rule;
-mod scale;
+mod schedule;
 #[cfg(feature = "serde")]
 mod serde_text;
 mod snapshot;
-mod status;
+pub mod store;
+mod units;
+mod when;
 
-pub use adjustable::Adjustable;
 pub use budget::{Budget, OverBudget};
-pub use check_all::{AllDenied, Checkable, check_all, check_all_at, check_all_n, check_all_n_at};
+pub use check_all::{AllDenied, Checkable, check_all, check_all_at, take_all, take_all_at};
 pub use decider::{Decider, MultiDecider};
-pub use decision::{NegativeMultiDecision, NonConformance};
 #[cfg(feature = "dual")]
-pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, Half, NegativeDualDecision, RefusedBy};
+pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 #[cfg(feature = "keyed")]
 pub use keyed::KeyedMeter;
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use local::LocalMeter;
-pub use meter::{Exponential, GCRA, LeakyBucket, Meter, MeterKind, Reservation};
+pub use meter::{Adjustable, Exponential, GCRA, LeakyBucket, LocalMeter, Meter, MeterKind, Reservation};
 pub use nonzero_ext::nonzero;
+pub use outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken};
 pub use quota::{DualQuota, ParseQuotaError, Quota};
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
-pub use status::{Admitted, Status, Taken};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,29 +1,34 @@
-//! A limit in units: what the algorithms compare and add.
+//! A limit in units: the numbers that the algorithms compare and add.
 
 use crate::error::InconsistentCapacity;
-use crate::nanos::Nanos;
 use crate::quota::{LONGEST_REST, Quota};
-use crate::scale::Scale;
+use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
 use std::time::Duration;
 
-/// The numbers of one limit, none of which can overflow a word: at the end of the time line with a full burst outstanding the
-/// word is at most `volume_at(END) + tolerance`, less than the largest number, which marks words that are no more.
+/// The numbers of one limit.
+///
+/// *Invariant*: none of them can overflow a word. At the end of the time line, with a full burst outstanding, the word is at most
+/// `volume_at(END) + tolerance`. That is less than the largest number, which marks closed words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
-    scale: Scale,
-    /// The units of what the quota counts, exact.
+    /// How fast the limit drains.
+    pub(crate) scale: Scale,
+    /// The units of one of the quota's cells, exact.
     one: u64,
-    /// The units of one cell, exact: of its weight.
-    cell: u64,
+    /// The units of one checked cell, exact: `one` times its weight. The product with a number of cells up to `max_batch` is exact too.
+    pub(crate) cell: u64,
     /// The burst in units, exact.
     burst: u64,
-    /// The burst in units, and one more where time is rounded: without it a cell that arrives exactly on its instant, after
-    /// a `now` that was rounded down, would be refused.
-    tolerance: u64,
-    max_batch: u32,
-    emission_interval_ns: u64,
-    tau_ns: u64,
+    /// The burst in units, plus one unit where time is rounded. Without that unit, a cell that arrives exactly on its instant would be denied,
+    /// since the volume drained by then was rounded down.
+    pub(crate) tolerance: u64,
+    /// The most cells that can conform at once.
+    pub(crate) max_batch: u32,
+    /// T, the time of one cell, rounded up.
+    pub(crate) emission_interval_ns: u64,
+    /// The standard's tau: how much earlier than its theoretical arrival time a cell conforms, rounded down.
+    pub(crate) tau_ns: u64,
 }
 
 impl Limit {
@@ -37,7 +42,7 @@ impl Limit {
             .find_map(|f| {
                 let scale = Scale::draining(u128::from(cells) << f, period_ns)?;
                 let full = (u128::from(burst) << f) + 1;
-                (u128::from(scale.volume_at(Nanos::END)) + full < u128::from(u64::MAX)).then_some((scale, f))
+                (u128::from(scale.volume_at(Nanos::END).0) + full < u128::from(u64::MAX)).then_some((scale, f))
             })
             .ok_or(InconsistentCapacity::TooFast {
                 cells,
@@ -92,7 +97,7 @@ impl Limit {
     }
 
     /// The same, in words that all stay below `end`.
-    pub(crate) fn of_interval_below(t_ns: u64, tau_ns: u64, end: u64) -> Result<Self, InconsistentCapacity> {
+    fn of_interval_below(t_ns: u64, tau_ns: u64, end: u64) -> Result<Self, InconsistentCapacity> {
         if t_ns == 0 {
             return Err(InconsistentCapacity::ZeroPeriod);
         }
@@ -106,7 +111,7 @@ impl Limit {
             .find_map(|k| {
                 let scale = Scale::draining(1 << k, 1)?;
                 let full = u128::from(rest_ns) << k;
-                (u128::from(scale.volume_at(Nanos::END)) + full < u128::from(end)).then_some((scale, k))
+                (u128::from(scale.volume_at(Nanos::END).0) + full < u128::from(end)).then_some((scale, k))
             })
             .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(rest_ns)))?;
         Ok(Self {
@@ -121,11 +126,6 @@ impl Limit {
         })
     }
 
-    #[inline]
-    pub(crate) const fn scale(self) -> Scale {
-        self.scale
-    }
-
     /// The same limit, made of `quota` or else of its own T and tau, in words that all stay below `end`; `None` if they cannot.
     #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has smaller words"))]
     pub(crate) fn below(self, quota: Option<Quota>, end: u64) -> Option<Self> {
@@ -135,25 +135,19 @@ impl Limit {
         }
     }
 
-    /// The units of `n` cells, exact; `n` at most [`Limit::max_batch`].
-    #[inline]
-    pub(crate) const fn cost(self, n: u32) -> u64 {
-        self.cell * n as u64
-    }
-
-    /// How full it is when just `n` cells are available; `n` at most [`Limit::max_batch`].
+    /// The level at which exactly `n` cells are available; `n` at most [`Limit::max_batch`].
     pub(crate) const fn level_leaving(self, n: u32) -> u64 {
-        self.burst - self.cost(n)
+        self.burst - self.cell * n as u64
     }
 
-    /// The units of any number of cells, at most what a word holds.
+    /// The units of any number of cells, at most the largest word.
     pub(crate) const fn cost_of_any(self, n: u64) -> u64 {
         self.cell.saturating_mul(n)
     }
 
-    /// The last word there is: a full burst at the end of the time line.
+    /// The largest word: a full burst at the end of the time line.
     pub(crate) fn last_word(self) -> u64 {
-        self.scale.volume_at(Nanos::END) + self.tolerance
+        self.scale.volume_at(Nanos::END).0 + self.tolerance
     }
 
     /// How many cells a meter whose word is `word` can still record.
@@ -161,11 +155,11 @@ impl Limit {
         self.last_word().saturating_sub(word) / self.cell
     }
 
-    /// The word that leaves to a meter of the limit `next` what `level` leaves available of this one, cut to its burst, when it has
-    /// drained `now`; and what of a debt no word of it can record, as a quota counts, rounded up.
+    /// Converts a level of this limit to a word of the limit `next`, keeping the number of available cells, capped at the new burst. Also
+    /// returns the part of a debt that no word of `next` can record, in the quota's cells, rounded up.
     ///
-    /// What is available is a number of what both quotas count: less of it is left by less than one unit.
-    pub(crate) fn carry(self, level: u64, next: &Self, now: u64) -> (u64, u64) {
+    /// `drained` is the volume that `next` has drained. The available cells are rounded down, by less than one unit.
+    pub(crate) fn carry(self, level: u64, next: &Self, Volume(drained): Volume) -> (u64, u64) {
         let [one, next_one] = [self.one, next.one].map(u128::from);
         let burst = u128::from(next.burst);
         let next_level = if level <= self.burst {
@@ -174,15 +168,16 @@ impl Limit {
         } else {
             burst + (u128::from(level - self.burst) * next_one).div_ceil(one)
         };
-        let (word, last) = (u128::from(now) + next_level, u128::from(next.last_word()));
+        let (word, last) = (u128::from(drained) + next_level, u128::from(next.last_word()));
         let unrecorded = word.saturating_sub(last).div_ceil(next_one);
         (whole(word.min(last)), whole(unrecorded))
     }
 
-    /// The word of a meter of the limit `next` that owes what `level` does of this one, rounded up, when it has drained `now`.
-    pub(crate) fn owing(self, level: u64, next: &Self, now: u64) -> u64 {
+    /// Converts a level of this limit to a word of the limit `next`, keeping the number of owed cells, rounded up. `drained` is the volume
+    /// that `next` has drained.
+    pub(crate) fn owing(self, level: u64, next: &Self, Volume(drained): Volume) -> u64 {
         let next_level = (u128::from(level) * u128::from(next.one)).div_ceil(self.one.into());
-        whole((u128::from(now) + next_level).min(next.last_word().into()))
+        whole((u128::from(drained) + next_level).min(next.last_word().into()))
     }
 
     /// The whole cells in `units`, at most [`Limit::max_batch`].
@@ -196,32 +191,10 @@ impl Limit {
         units.div_ceil(self.one)
     }
 
-    /// The burst in units, and one more where time is rounded.
-    #[inline]
-    pub(crate) const fn tolerance(self) -> u64 {
-        self.tolerance
-    }
-
-    /// The most cells that can conform at once.
-    #[inline]
-    pub(crate) const fn max_batch(self) -> u32 {
-        self.max_batch
-    }
-
     pub(crate) fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         fields
             .field("emission_interval", &Duration::from_nanos(self.emission_interval_ns))
             .field("burst", &self.max_batch);
-    }
-
-    /// T, the time of one cell, rounded up.
-    pub(crate) const fn emission_interval_ns(self) -> u64 {
-        self.emission_interval_ns
-    }
-
-    /// The standard's tau: how much sooner than at its theoretical arrival time a cell conforms, rounded down.
-    pub(crate) const fn tau_ns(self) -> u64 {
-        self.tau_ns
     }
 }
 
@@ -267,22 +240,6 @@ mod tests {
         #![proptest_config(ProptestConfig { max_global_rejects: 100_000, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
 
         #[test]
-        fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
-            let limit = Limit::of_quota(quota).unwrap();
-            prop_assert!(limit.one.is_power_of_two() && limit.one >= 2, "a cell is {} units", limit.one);
-            prop_assert_eq!(limit.cell, limit.one * u64::from(quota.weight().get()));
-            prop_assert!(limit.scale.nanos_at(1) == 1, "a unit takes longer than a nanosecond");
-            prop_assert_eq!(limit.tolerance, u64::from(quota.burst().get()) * limit.one + 1);
-        }
-
-        #[test]
-        fn no_word_overflows(quota in quota()) {
-            let limit = Limit::of_quota(quota).unwrap();
-            let end = limit.scale.volume_at(Nanos::END);
-            prop_assert!(end.checked_add(limit.tolerance).is_some_and(|last| last < u64::MAX));
-        }
-
-        #[test]
         fn a_limit_in_shorter_words_counts_the_same_and_overflows_none(quota in quota(), bits in 58_u32..=62) {
             let (limit, end) = (Limit::of_quota(quota).unwrap(), (1 << bits) - (1 << 52));
             let Some(short) = limit.below(Some(quota), end) else {
@@ -295,7 +252,7 @@ mod tests {
             prop_assert_eq!([short.max_batch, limit.max_batch], [short.cells_in(short.tolerance), limit.cells_in(limit.tolerance)]);
             // What drains in a year is the same, to a unit of either.
             let year = Nanos::clamped(31_557_600_000_000_000);
-            let drained = |limit: Limit, other: Limit| u128::from(limit.scale.volume_at(year)) * u128::from(other.one);
+            let drained = |limit: Limit, other: Limit| u128::from(limit.scale.volume_at(year).0) * u128::from(other.one);
             let (one, other) = (drained(limit, short), drained(short, limit));
             prop_assert!(one.abs_diff(other) <= 2 * u128::from(limit.one.max(short.one)), "{} and {}", one, other);
         }
@@ -305,15 +262,31 @@ mod tests {
             let quota = Quota::new(NonZeroU32::new(cells).unwrap(), Duration::from_nanos(t * u64::from(cells))).unwrap();
             let short = Limit::of_quota(quota).unwrap().below(Some(quota), (1 << bits) - (1 << 52)).unwrap();
             prop_assert_eq!(short.tolerance, short.burst);
-            prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t)), short.one);
-            prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t - 1)), short.one - short.one / t);
+            prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t)).0, short.one);
+            prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t - 1)).0, short.one - short.one / t);
+        }
+
+        #[test]
+        fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
+            let limit = Limit::of_quota(quota).unwrap();
+            prop_assert!(limit.one.is_power_of_two() && limit.one >= 2, "a cell is {} units", limit.one);
+            prop_assert_eq!(limit.cell, limit.one * u64::from(quota.weight().get()));
+            prop_assert!(limit.scale.nanos_at(Volume(1)) == 1, "a unit takes longer than a nanosecond");
+            prop_assert_eq!(limit.tolerance, u64::from(quota.burst().get()) * limit.one + 1);
+        }
+
+        #[test]
+        fn no_word_overflows(quota in quota()) {
+            let limit = Limit::of_quota(quota).unwrap();
+            let Volume(end) = limit.scale.volume_at(Nanos::END);
+            prop_assert!(end.checked_add(limit.tolerance).is_some_and(|last| last < u64::MAX));
         }
 
         #[test]
         fn what_is_carried_over_is_short_by_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
             let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
-            let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END) + 1));
-            let (word, unrecorded) = old.carry(level, &new, now);
+            let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END).0 + 1));
+            let (word, unrecorded) = old.carry(level, &new, Volume(now));
             // What is available, times the units that one has of both; it may exceed what a number holds.
             let available = |limit: Limit, level: u64, other: u64| {
                 i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())
@@ -337,9 +310,9 @@ mod tests {
             let limit = Limit::of_interval(t, tau).unwrap();
             let per_ns = limit.cell / t;
             prop_assert!((2..=8).contains(&per_ns), "{per_ns} units a nanosecond");
-            prop_assert_eq!(limit.scale.volume_at(Nanos::clamped(12_345)), 12_345 * per_ns);
+            prop_assert_eq!(limit.scale.volume_at(Nanos::clamped(12_345)), Volume(12_345 * per_ns));
             prop_assert_eq!(limit.tolerance, (t + tau) * per_ns);
-            let last = limit.scale.volume_at(Nanos::END).checked_add(limit.tolerance);
+            let last = limit.scale.volume_at(Nanos::END).0.checked_add(limit.tolerance);
             prop_assert!(last.is_some_and(|last| last < u64::MAX));
         }
     }

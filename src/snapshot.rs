@@ -1,12 +1,9 @@
-//! What a meter owes, as plain data that outlives the process.
+//! The state of a meter as plain data that outlives the process.
 
 use crate::algorithms::{Algorithm, Kind};
-use crate::decision::Until;
-use crate::metered::{Metered, Refusal};
-use crate::nanos::Nanos;
 use crate::quota::Quota;
-use crate::rule::Rule;
-use crate::status::Status;
+use crate::schedule::Schedule;
+use crate::units::{Nanos, Volume};
 use core::error::Error;
 use core::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -85,22 +82,27 @@ impl Snapshot {
     pub const VERSION: u32 = 1;
 
     /// What a word says `at` its time line, which was `wall` by the wall clock.
-    pub(crate) fn of(rule: &Rule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
+    pub(crate) fn of(schedule: &Schedule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
         Self {
             version: Self::VERSION,
-            kind: rule.algorithm.kind(),
-            limit: limit_of(rule),
+            kind: schedule.algorithm.kind(),
+            limit: limit_of(schedule),
             wall_ns: wall_ns(wall),
-            owed: rule.offset(word, rule.volume(at)),
+            owed: schedule.offset(word, schedule.drained(at)),
         }
     }
 
     /// The word that says the same on another time line once the wall clock says `wall`, less what has drained meanwhile.
-    pub(crate) fn word(&self, rule: &Rule<impl Algorithm>, now: u64, wall: SystemTime) -> Result<u64, RestoreError> {
+    pub(crate) fn word(
+        &self,
+        schedule: &Schedule<impl Algorithm>,
+        drained: Volume,
+        wall: SystemTime,
+    ) -> Result<u64, RestoreError> {
         if self.version != Self::VERSION {
             return Err(RestoreError::UnknownVersion(self.version));
         }
-        let (kind, limit) = (rule.algorithm.kind(), limit_of(rule));
+        let (kind, limit) = (schedule.algorithm.kind(), limit_of(schedule));
         if self.kind != kind {
             let snapshot = self.kind;
             return Err(RestoreError::AnotherKind { snapshot, meter: kind });
@@ -109,8 +111,8 @@ impl Snapshot {
             let snapshot = self.limit;
             return Err(RestoreError::AnotherLimit { snapshot, meter: limit });
         }
-        let owed = still_owed(rule, self.owed, elapsed(self.wall_ns, wall));
-        rule.word_at(owed, now).ok_or(RestoreError::OwesTooMuch)
+        let owed = still_owed(schedule, self.owed, elapsed(self.wall_ns, wall));
+        schedule.word_at(owed, drained).ok_or(RestoreError::OwesTooMuch)
     }
 }
 
@@ -120,15 +122,16 @@ pub(crate) fn elapsed(since_ns: i128, wall: SystemTime) -> u128 {
 }
 
 /// What is owed yet of what was.
-pub(crate) fn still_owed(rule: &Rule<impl Algorithm>, owed: i128, elapsed_ns: u128) -> i128 {
+pub(crate) fn still_owed(schedule: &Schedule<impl Algorithm>, owed: i128, elapsed_ns: u128) -> i128 {
     // More than a word holds is more than can be owed.
-    let drained = rule.algorithm.scale().volume_of(elapsed_ns).unwrap_or(u64::MAX);
-    owed.saturating_sub(drained.into())
+    let drained = schedule.algorithm.scale().volume_of(elapsed_ns);
+    owed.saturating_sub(drained.map_or(u64::MAX, |volume| volume.0).into())
 }
 
-pub(crate) fn limit_of(rule: &Rule<impl Algorithm>) -> SnapshotLimit {
-    let (t_ns, tau_ns) = rule.algorithm.parameters();
-    rule.quota
+pub(crate) fn limit_of(schedule: &Schedule<impl Algorithm>) -> SnapshotLimit {
+    let (t_ns, tau_ns) = schedule.algorithm.parameters();
+    schedule
+        .quota
         .map_or(SnapshotLimit::Interval { t_ns, tau_ns }, SnapshotLimit::Quota)
 }
 
@@ -138,21 +141,6 @@ pub(crate) fn wall_ns(wall: SystemTime) -> i128 {
         Ok(after) => ns(after),
         Err(before) => -ns(before.duration()),
     }
-}
-
-/// What `meter` owes `at` its time line, which is `wall` by the wall clock.
-pub(crate) fn snapshot(meter: &impl Metered, at: Nanos, wall: SystemTime) -> Snapshot {
-    meter.read(at, |rule, word| Snapshot::of(rule, word, at, wall))
-}
-
-/// Makes `meter` owe what `snapshot` says, in one step.
-pub(crate) fn restore(
-    meter: &impl Metered,
-    snapshot: &Snapshot,
-    at: Nanos,
-    wall: SystemTime,
-) -> Result<(), RestoreError> {
-    meter.step(at, |rule, _, now| Ok((snapshot.word(rule, now, wall)?, ())))
 }
 
 /// Why a meter cannot take up a snapshot. It is as it was.
@@ -198,16 +186,6 @@ impl fmt::Display for RestoreError {
 }
 
 impl Error for RestoreError {}
-
-impl Refusal for RestoreError {
-    fn until(&self) -> Option<Until> {
-        None
-    }
-
-    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
-        Self::OwesTooMuch
-    }
-}
 
 /// Numbers as decimal text.
 #[cfg(feature = "serde")]

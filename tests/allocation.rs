@@ -3,7 +3,7 @@
 
 mod support;
 
-use ratelimit_meter::{check_all, check_all_at, check_all_n_at};
+use ratelimit_meter::{check_all, check_all_at};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -85,16 +85,16 @@ fn a_keyed_decision_allocates_nothing() {
                     let _ = black_box((
                         keys.check_at(name, at),
                         keys.check_n_at(name, 3, at),
-                        keys.take_at(name, 99, at),
+                        keys.key(name).take_at(99, at),
                     ));
                     let _ = black_box((
-                        keys.peek_at(name, at),
-                        keys.check_up_to_at(name, 7, at),
-                        keys.charge_at(name, 1, at),
+                        keys.key(name).peek_at(at),
+                        keys.key(name).check_up_to_at(7, at),
+                        keys.key(name).charge_at(1, at),
                     ));
-                    let _ = black_box((keys.status_at(name, at), keys.contains_at(name, at)));
-                    keys.refund_at(name, 1, at);
-                    keys.reset(if turn % 2 == 0 { "nobody" } else { name });
+                    let _ = black_box((keys.key(name).status_at(at), keys.key(name).is_live_at(at)));
+                    keys.key(name).refund_at(1, at);
+                    keys.key(if turn % 2 == 0 { "nobody" } else { name }).reset();
                 }
                 let _ = black_box((keys.stats_at(at), keys.clone()));
             }
@@ -112,7 +112,7 @@ fn a_decision_of_two_limits_allocates_nothing() {
     let made = allocations(|| {
         for n in (0..5).cycle().take(1000) {
             let _ = black_box((pair.check_at(at), pair.check_each_at(n, 4 - n, at), pair.check_n(n)));
-            let _ = black_box((pair.check_n(u32::MAX), pair.take_at(n, at), pair.status_at(at)));
+            let _ = black_box((pair.check_n(u32::MAX), pair.take_each_at(n, n, at), pair.status_at(at)));
             let _ = black_box(pair.check_at(at).map_err(|denied| denied.wait_time_from(at)));
         }
     });
@@ -126,8 +126,11 @@ fn a_decision_by_several_allocates_nothing() {
     let at = Instant::now();
     let made = allocations(|| {
         for n in (0..5).cycle().take(1000) {
-            let _ = black_box((check_all(&[&gcra, &bucket]), check_all_at(&[&bucket, &gcra], at)));
-            let _ = black_box(check_all_n_at(&[(&gcra, n), (&bucket, 2), (&gcra, 1)], at));
+            let _ = black_box((
+                check_all(&[(&gcra, 1), (&bucket, 1)]),
+                check_all_at(&[(&bucket, 1), (&gcra, 1)], at),
+            ));
+            let _ = black_box(check_all_at(&[(&gcra, n), (&bucket, 2), (&gcra, 1)], at));
             let _ = black_box((gcra.snapshot(), bucket.restore(&bucket.snapshot())));
         }
     });

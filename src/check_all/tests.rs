@@ -1,11 +1,11 @@
-//! A race that is lost for certain: a meter from which others take just before it is charged.
+//! A race that is lost for certain: another caller takes cells just before the meter is charged.
 
-use super::{AllDenied, Checkable, Checked, check_all_at, check_all_n_at};
-use crate::metered::State;
-use crate::{Exponential, GCRA, NegativeMultiDecision, Quota};
+use super::{AllDenied, Checkable, Checked, check_all_at, take_all_at};
+use crate::outcome::Taken;
+use crate::{Exponential, GCRA, Quota};
 use std::time::{Duration, Instant};
 
-/// A meter, and what is done with it between the look and the charge.
+/// A meter, and what happens to it between the look and the charge.
 struct Raced<'a>(&'a GCRA, &'a (dyn Fn() + Sync));
 
 impl Checkable for Raced<'_> {}
@@ -19,17 +19,17 @@ impl Checked for Raced<'_> {
         Checked::now_exactly(self.0)
     }
 
-    fn state(&self) -> State {
-        Checked::state(self.0)
+    fn look(&self, n: u32, at: Instant) -> Taken {
+        Checked::look(self.0, n, at)
     }
 
-    fn peek(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.0.peek_n_at(n, at)
-    }
-
-    fn take(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+    fn take(&self, n: u32, at: Instant) -> Taken {
         (self.1)();
-        self.0.check_n_at(n, at)
+        Checked::take(self.0, n, at)
+    }
+
+    fn give_back(&self, n: u32, at: Instant) {
+        Checked::give_back(self.0, n, at);
     }
 }
 
@@ -47,86 +47,42 @@ fn ms(denied: &AllDenied, from: Instant) -> Option<u128> {
 }
 
 #[test]
-fn what_was_charged_before_a_lost_race_is_kept_and_told() {
+fn cells_taken_before_a_lost_race_are_given_back() {
     let (first, second, last, now) = (gcra("10/h"), gcra("10/h"), gcra("10/h"), Instant::now());
-    let strict = Exponential::from_quota(quota("10/s")).unwrap().strict();
+    let average = Exponential::from_quota(quota("10/s")).unwrap();
     let steal = || assert!(second.check_n_at(8, now).is_ok());
-    let denied = check_all_n_at(
-        &[(&first, 2), (&strict, 1), (&Raced(&second, &steal), 3), (&last, 4)],
+    let mut statuses = [None; 4];
+    let denied = take_all_at(
+        &[(&first, 2), (&average, 1), (&Raced(&second, &steal), 3), (&last, 4)],
+        &mut statuses,
         now,
     )
     .unwrap_err();
-    assert_eq!((denied.meter(), denied.kept(), ms(&denied, now)), (2, 2, Some(360_000)));
+    assert_eq!((denied.meter(), ms(&denied, now)), (2, Some(360_000)));
     assert_eq!(denied.decision(), second.peek_n_at(3, now).unwrap_err());
     let left = [&first, &second, &last].map(|meter| meter.status_at(now).remaining());
-    assert_eq!(left, [8, 2, 10], "the second lost only what was stolen");
-    assert_eq!(strict.status_at(now).remaining(), 9);
-    let told = denied.to_string();
-    assert!(
-        told.starts_with("meter 2: denied: batch of 3 cells conforms in "),
-        "{told}"
-    );
-    assert!(told.ends_with(" (the first 2 keep their cells)"), "{told}");
+    assert_eq!(left, [10, 2, 10], "the second lost only what was stolen");
+    assert_eq!(average.status_at(now).remaining(), 10);
+    let told = statuses.map(|status| status.unwrap().remaining());
+    assert_eq!(told, [10, 10, 2, 10]);
 }
 
 #[test]
-fn what_is_kept_has_to_drain_before_all_conform_again() {
+fn all_conform_at_the_instant_that_a_lost_race_reports() {
     let (slow, fast, now) = (gcra("1/h"), gcra("10/s"), Instant::now());
     let steal = || assert!(fast.check_n_at(10, now).is_ok());
-    let denied = check_all_at(&[&slow, &Raced(&fast, &steal)], now).unwrap_err();
-    assert_eq!(
-        (denied.meter(), denied.kept(), ms(&denied, now)),
-        (0, 1, Some(3_600_000))
-    );
+    let denied = check_all_at(&[(&slow, 1), (&Raced(&fast, &steal), 1)], now).unwrap_err();
+    assert_eq!((denied.meter(), ms(&denied, now)), (1, Some(100)));
     let again = denied.earliest_possible().unwrap();
-    assert!(check_all_at(&[&slow, &fast], again - Duration::from_nanos(1)).is_err());
-    assert_eq!(check_all_at(&[&slow, &fast], again), Ok(()));
+    assert!(check_all_at(&[(&slow, 1), (&fast, 1)], again - Duration::from_nanos(1)).is_err());
+    assert_eq!(check_all_at(&[(&slow, 1), (&fast, 1)], again), Ok(()));
 }
 
 #[test]
-fn a_race_lost_at_the_first_meter_keeps_nothing() {
+fn a_race_lost_at_the_first_meter_charges_no_other() {
     let (first, last, now) = (gcra("10/s"), gcra("10/s"), Instant::now());
     let steal = || assert!(first.check_n_at(10, now).is_ok());
-    let denied = check_all_at(&[&Raced(&first, &steal), &last], now).unwrap_err();
-    assert_eq!((denied.meter(), denied.kept()), (0, 0));
+    let denied = check_all_at(&[(&Raced(&first, &steal), 1), (&last, 1)], now).unwrap_err();
+    assert_eq!(denied.meter(), 0);
     assert_eq!(last.status_at(now).remaining(), 10);
-}
-
-#[test]
-fn a_lost_race_is_told_even_if_all_conform_by_then() {
-    let (first, last, now) = (gcra("10/s"), gcra("10/s"), Instant::now());
-    let steal_once = || assert!(last.check_n_at(10, now).is_ok());
-    let refunding = Refunding(Raced(&last, &steal_once));
-    let denied = check_all_at(&[&first, &refunding], now).unwrap_err();
-    assert_eq!((denied.meter(), denied.kept(), ms(&denied, now)), (1, 1, Some(100)));
-    assert_eq!([&first, &last].map(|meter| meter.status_at(now).remaining()), [9, 10]);
-}
-
-/// From which others take just before it is charged, and give back just after.
-struct Refunding<'a>(Raced<'a>);
-
-impl Checkable for Refunding<'_> {}
-
-impl Checked for Refunding<'_> {
-    fn now(&self) -> (Instant, u64) {
-        self.0.now()
-    }
-
-    fn now_exactly(&self) -> Instant {
-        self.0.now_exactly()
-    }
-
-    fn state(&self) -> State {
-        self.0.state()
-    }
-
-    fn peek(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.0.peek(n, at)
-    }
-
-    fn take(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        let taken = self.0.take(n, at);
-        self.0.0.refund_at(10, at);
-        taken
-    }
 }

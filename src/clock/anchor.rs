@@ -1,8 +1,12 @@
-//! How a counter is kept true to the system clock. Pure, so that tests can lie to it.
+//! Keeps a counter true to the system clock. Pure, so that tests can feed it a counter that lies.
 //!
-//! A reading is the time of the last anchor plus what the counter has counted since, and a new anchor is due after [`WINDOW_NS`] of
-//! counted time. So whatever the counter does, it is believed for a window at most: at half or at double its speed, or after a
-//! jump too small to be noticed, a reading is off by no more than that; after a larger jump, either way, an anchor comes first.
+//! A reading is the time of the last anchor plus the counts since. A new anchor is due after [`WINDOW_NS`] of counted time, or when the high
+//! half of the count changes. So the counter is believed for one window at most, whatever it does: at half or at double its speed, or after a
+//! jump too small to be noticed, a reading is off by at most a window; after a larger jump, either way, an anchor comes first.
+//!
+//! A processor may read its counter only after all earlier instructions, and start nothing after it until it is read. Then the instructions
+//! that depend on the count are the cost of a reading. So the time depends on the low half of the count alone, by a difference, a product and
+//! a sum, and all conditions are branches that are never taken.
 //!
 //! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it, and counts become time a
 //! little slow: by 2^-9 (1953 ppm, 10 ns in a window), of which slewing may take 500 ppm and the error of the frequency 488.
@@ -10,7 +14,7 @@
 use core::cell::Cell;
 
 /// For how long a counter is believed, in nanoseconds by its own count; also the most that a reading may be behind.
-pub(super) const WINDOW_NS: u64 = 5_000;
+pub(crate) const WINDOW_NS: u64 = 5_000;
 
 /// How far apart the counts around a sighting may lie, in nanoseconds. Farther, and something came in between.
 const BRACKET_NS: u64 = 1_000;
@@ -28,19 +32,11 @@ const JUDGED: u64 = 64;
 /// How often in a row a counter may be out of step, as after a pause of the whole machine, before it counts as broken.
 const STRIKES: u32 = 3;
 
+/// A time off every time line that begins within 146 years of the process's origin.
+pub(super) const NEVER: u64 = 1 << 63;
+
 /// Nanoseconds per count, times 2^32; zero if not known yet.
 pub(super) type Rate = u64;
-
-/// A count, and the time at which it was read in nanoseconds since the process's origin.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pair {
-    count: u64,
-    ns: u64,
-}
-
-impl Pair {
-    const NONE: Self = Self { count: 0, ns: 0 };
-}
 
 /// A reading of the system clock between two of the counter.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,12 +65,18 @@ pub(super) struct Broken;
 /// What one thread knows of counter and time.
 #[derive(Debug)]
 pub(super) struct Anchor {
-    at: Cell<Pair>,
-    /// The counts after `at` that are believed; zero while none are.
-    window: Cell<u64>,
+    /// The count at the last anchor, in halves.
+    low: Cell<u32>,
+    high: Cell<u32>,
+    /// The number of counts since the anchor that are believed; zero while none are.
+    window: Cell<u32>,
+    /// The counts from the anchor to the latest reading.
+    latest: Cell<u32>,
+    /// The time of the anchor, in nanoseconds since the process's origin.
+    ns: Cell<u64>,
+    /// The same while the anchor holds, otherwise [`NEVER`].
+    from: Cell<u64>,
     rate: Cell<Rate>,
-    /// The counts after `at` of the latest reading.
-    latest: Cell<u64>,
     /// The latest time that a sighting gave out.
     floor: Cell<u64>,
     /// Where the stretch of time began that tells the frequency.
@@ -86,35 +88,69 @@ impl Anchor {
     /// No anchor yet.
     pub(super) const fn new() -> Self {
         Self {
-            at: Cell::new(Pair::NONE),
+            low: Cell::new(0),
+            high: Cell::new(0),
             window: Cell::new(0),
-            rate: Cell::new(0),
             latest: Cell::new(0),
+            ns: Cell::new(0),
+            from: Cell::new(NEVER),
+            rate: Cell::new(0),
             floor: Cell::new(0),
             baseline: Cell::new(Sighting::NONE),
             strikes: Cell::new(0),
         }
     }
 
-    /// The time at `count`, never before an earlier reading; `None` if an anchor is due.
+    /// Returns the time at the count that `count` reads, never before an earlier reading; `None` if an anchor is due. Reads no count while no
+    /// anchor holds.
     #[inline]
-    pub(super) fn read(&self, count: u64) -> Option<u64> {
-        let at = self.at.get();
-        // A count from before the anchor wraps to one far after it.
-        let since = count.wrapping_sub(at.count);
-        if since >= self.window.get() {
+    pub(super) fn read(&self, count: impl FnOnce() -> u64) -> Option<u64> {
+        if self.window.get() == 0 {
             return None;
         }
-        let latest = self.latest.get().max(since);
-        self.latest.set(latest);
+        let since = self.counts(count())?;
+        if since < self.latest.get() {
+            return Some(self.latest_reading());
+        }
+        self.latest.set(since);
         // A window is at most 5000 << 32 in this product, whatever the rate.
-        Some(at.ns + ((latest * self.rate.get()) >> 32))
+        Some(self.ns.get() + ((u64::from(since) * self.rate.get()) >> 32))
+    }
+
+    /// Returns the time of the last anchor, from which counts are believed; [`NEVER`] while none holds.
+    #[inline]
+    pub(super) fn from(&self) -> u64 {
+        self.from.get()
+    }
+
+    /// Returns the counts from the last anchor to `count`; `None` if they are not believed.
+    #[inline]
+    pub(super) fn counts(&self, count: u64) -> Option<u32> {
+        let (low, high) = halves(count);
+        // Two branches instead of one on both halves: neither is ever taken, so neither delays the time.
+        if high != self.high.get() {
+            return None;
+        }
+        // A count from before the anchor wraps to one far after it.
+        let since = low.wrapping_sub(self.low.get());
+        (since < self.window.get()).then_some(since)
+    }
+
+    /// Returns the time of the latest reading since the last anchor, or of the anchor.
+    #[cold]
+    fn latest_reading(&self) -> u64 {
+        self.ns.get() + to_ns(self.latest.get().into(), self.rate.get())
     }
 
     /// The latest time that was given out.
     pub(super) fn latest(&self) -> u64 {
-        let read = self.at.get().ns + to_ns(self.latest.get(), self.rate.get());
-        read.max(self.floor.get())
+        self.latest_reading().max(self.floor.get())
+    }
+
+    /// Stops believing the counter.
+    pub(super) fn weigh(&self) {
+        self.window.set(0);
+        self.from.set(NEVER);
     }
 
     /// Drops anchor at a sighting, and returns the time there, never before an earlier reading. `known` is the frequency that
@@ -130,29 +166,37 @@ impl Anchor {
         let rate = self.rate.get();
         // No anchor where time would have to go back, nor where the two may belong to different times.
         let is_sound = rate != 0 && latest <= ns && to_ns(sighting.bracket(), rate) <= BRACKET_NS;
-        self.window.set(if is_sound { (WINDOW_NS << 32) / rate } else { 0 });
-        self.at.set(Pair { count: after, ns });
+        // Shorter for a counter so fast that a window exceeds half a count.
+        let window = if is_sound { (WINDOW_NS << 32) / rate } else { 0 };
+        self.window.set(u32::try_from(window).unwrap_or(u32::MAX));
+        let (low, high) = halves(after);
+        self.low.set(low);
+        self.high.set(high);
+        self.ns.set(ns);
+        self.from.set(if window == 0 { NEVER } else { ns });
         self.latest.set(0);
         self.floor.set(ns.max(latest));
         Ok(ns.max(latest))
     }
 
     /// The frequency that was found, zero if none was yet.
+    #[inline]
     pub(super) fn rate(&self) -> Rate {
         self.rate.get()
     }
 
     /// Whether the counter was in step since the last anchor, where that is near enough to tell.
     fn judge(&self, sighting: Sighting) -> Result<(), Broken> {
-        let (at, rate) = (self.at.get(), self.rate.get());
-        let counted = sighting.before.wrapping_sub(at.count);
-        if self.window.get() == 0 || counted > JUDGED * self.window.get() {
+        let at = u64::from(self.high.get()) << 32 | u64::from(self.low.get());
+        let rate = self.rate.get();
+        let counted = sighting.before.wrapping_sub(at);
+        if self.window.get() == 0 || counted > JUDGED * u64::from(self.window.get()) {
             return Ok(());
         }
-        let passed = sighting.ns.saturating_sub(at.ns);
+        let passed = sighting.ns.saturating_sub(self.ns.get());
         // Slow as it is made, an honest counter is not ahead; nor behind by more than that and the brackets. A sighting that was
         // interrupted says the less: the count before it bounds the one, the count after it the other.
-        let (least, most) = (to_ns(counted, rate), to_ns(sighting.after.wrapping_sub(at.count), rate));
+        let (least, most) = (to_ns(counted, rate), to_ns(sighting.after.wrapping_sub(at), rate));
         if least > passed || passed > most + (most >> 7) + BRACKET_NS {
             return self.strike();
         }
@@ -196,6 +240,12 @@ impl Anchor {
             Err(Broken)
         }
     }
+}
+
+/// Splits a count into its low and its high half.
+#[expect(clippy::cast_possible_truncation, reason = "each half has 32 bits")]
+const fn halves(count: u64) -> (u32, u32) {
+    (count as u32, (count >> 32) as u32)
 }
 
 /// Any number of counts in nanoseconds.

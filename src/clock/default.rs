@@ -1,6 +1,9 @@
+//! The default clock: the processor's counter where the kernel trusts it, anchored to `Instant::now()`.
+
+use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
-use super::{Clock, counter};
-use crate::nanos::{Nanos, TimeLine, since_origin};
+use crate::counter;
+use crate::units::{Nanos, Scale, TimeLine, Volume, since_origin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -48,7 +51,7 @@ fn state() -> u8 {
     // same, and one that has not seen that the counter was given up reads it for a window longer.
     match STATE.load(Ordering::Relaxed) {
         UNKNOWN => {
-            let found = if counter::is_trusted() { COUNTER } else { SYSTEM };
+            let found = if counter::find_trust() { COUNTER } else { SYSTEM };
             // A thread that was overtaken does not undo what was found since.
             let raced = STATE.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
             raced.map_or_else(|state| state, |_| found)
@@ -88,14 +91,8 @@ impl DefaultClock {
 /// A time in nanoseconds since the process's origin.
 #[inline]
 fn nanos() -> u64 {
-    // ORDERING: relaxed, see `state`.
-    if STATE.load(Ordering::Relaxed) == COUNTER {
-        let read = ANCHOR.with(|anchor| anchor.read(counter::read()));
-        if let Some(ns) = read {
-            return ns;
-        }
-    }
-    sighted()
+    // A thread has an anchor only where the counter is trusted, and asks whether it still is before it sets the next one.
+    ANCHOR.with(|anchor| anchor.read(counter::read)).unwrap_or_else(sighted)
 }
 
 /// A time from the system clock, and an anchor at it.
@@ -120,11 +117,15 @@ fn sighted() -> u64 {
                 }
                 Err(Broken) => {
                     STATE.store(GIVEN_UP, Ordering::Relaxed);
+                    anchor.weigh();
                     sighting.ns.max(anchor.latest())
                 }
             }
         }
-        GIVEN_UP => since_origin(Instant::now()).max(anchor.latest()),
+        GIVEN_UP => {
+            anchor.weigh();
+            since_origin(Instant::now()).max(anchor.latest())
+        }
         _ => since_origin(Instant::now()),
     })
 }
@@ -134,12 +135,36 @@ impl Clock for DefaultClock {
 
     #[inline]
     fn now(&self) -> Instant {
-        crate::nanos::at_origin_and(nanos())
+        crate::units::at_origin_and(nanos())
     }
 
     #[inline]
     fn position(&self, line: &TimeLine) -> Nanos {
         line.position_since_origin(nanos())
+    }
+
+    const HAS_ANCHORS: bool = cfg!(target_arch = "x86_64");
+
+    #[inline]
+    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+        let at = line.position_before(end, ANCHOR.with(Anchor::from))?;
+        Some(scale.volume_at(at))
+    }
+
+    #[inline]
+    fn anchor_holds(&self) -> bool {
+        let count = counter::read();
+        ANCHOR.with(|anchor| anchor.counts(count)).is_some()
+    }
+
+    /// The volume of one count is known before the counter is read, so one product follows the reading instead of two: one for the
+    /// nanoseconds, and one for their volume.
+    #[inline]
+    fn drained_since_anchor(&self, anchored: Volume, scale: Scale) -> Option<Volume> {
+        let per_count = scale.per_count(ANCHOR.with(Anchor::rate));
+        let (count, anchored, per_count) = counter::read_after(anchored.0, per_count);
+        let counts = ANCHOR.with(|anchor| anchor.counts(count))?;
+        Some(Volume(anchored + Scale::in_counts(counts, per_count)))
     }
 
     fn now_exactly(&self) -> Instant {

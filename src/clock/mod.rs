@@ -4,7 +4,6 @@
 //! meter's: [`DefaultClock`] unless [`Meter::with_clock`](crate::Meter::with_clock) gave it another. [`ManualClock`] is for tests.
 
 mod anchor;
-mod counter;
 mod default;
 mod manual;
 mod system;
@@ -13,7 +12,9 @@ pub use default::{DefaultClock, Source, source};
 pub use manual::{ManualClock, OutOfRange};
 pub use system::SystemClock;
 
-use crate::nanos::{Nanos, TimeLine};
+pub(crate) use anchor::WINDOW_NS as LAG_NS;
+
+use crate::units::{Nanos, Scale, TimeLine, Volume};
 use std::time::Instant;
 
 /// A source of `Instant`s.
@@ -54,10 +55,71 @@ pub trait Clock: Clone + Send + Sync {
         line.position(self.now())
     }
 
-    /// The time now, however dear.
+    /// Whether the clock has anchors, by which a decision may be made at once.
+    #[doc(hidden)]
+    const HAS_ANCHORS: bool = false;
+
+    /// Returns the volume drained at the last anchor, if an anchor holds and is before `end`.
+    #[doc(hidden)]
+    #[inline]
+    fn drained_at_anchor(&self, _line: &TimeLine, _end: Nanos, _scale: Scale) -> Option<Volume> {
+        None
+    }
+
+    /// Returns whether the last anchor still holds: whether it is at most `LAG_NS` old.
+    #[doc(hidden)]
+    #[inline]
+    fn anchor_holds(&self) -> bool {
+        false
+    }
+
+    /// Returns the volume drained now, from the volume drained at the last anchor; `None` if the anchor holds no longer.
+    #[doc(hidden)]
+    #[inline]
+    fn drained_since_anchor(&self, _anchored: Volume, _scale: Scale) -> Option<Volume> {
+        None
+    }
+
+    /// Returns the exact time now, however expensive.
     #[doc(hidden)]
     #[inline]
     fn now_exactly(&self) -> Instant {
         self.now()
+    }
+}
+
+impl<C: Clock> Clock for &C {
+    const LAG_NS: u64 = C::LAG_NS;
+
+    #[inline]
+    fn now(&self) -> Instant {
+        C::now(self)
+    }
+
+    #[inline]
+    fn position(&self, line: &TimeLine) -> Nanos {
+        C::position(self, line)
+    }
+
+    #[inline]
+    fn now_exactly(&self) -> Instant {
+        C::now_exactly(self)
+    }
+
+    const HAS_ANCHORS: bool = C::HAS_ANCHORS;
+
+    #[inline]
+    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+        C::drained_at_anchor(self, line, end, scale)
+    }
+
+    #[inline]
+    fn anchor_holds(&self) -> bool {
+        C::anchor_holds(self)
+    }
+
+    #[inline]
+    fn drained_since_anchor(&self, anchored: Volume, scale: Scale) -> Option<Volume> {
+        C::drained_since_anchor(self, anchored, scale)
     }
 }

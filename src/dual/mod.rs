@@ -1,28 +1,21 @@
 //! Two limits on one subject, decided together.
 
-mod cell;
-mod check;
-mod decision;
-mod half;
+mod outcome;
 mod pair;
-mod snapshot;
-mod status;
 mod verbs;
+mod words;
 
-pub use decision::{DualNonConformance, NegativeDualDecision, RefusedBy};
-pub use half::Half;
-pub use status::{DualStatus, DualTaken};
+pub use outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 
-use crate::algorithms::Algorithm;
+use crate::algorithms::{Algorithm, Decide};
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
-use crate::meter::GCRA;
+use crate::meter::{GCRA, MeterKind};
 use crate::quota::DualQuota;
-use crate::rule::Rule;
-use cell::PairCell;
+use crate::schedule::Schedule;
 use core::fmt;
-use half::Limit;
-use pair::Pair;
+use pair::{Limit, Pair};
+use words::SharedWords;
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
 ///
@@ -67,9 +60,9 @@ use pair::Pair;
 /// out at run time. Elsewhere decisions take a lock of the process for a moment. A denial stores nothing; it reads both words at once, on
 /// x86-64 with AVX by a plain load. Without that (before 2011) the load is an exchange of the words for themselves, so that denials contend
 /// as admissions do. A conforming decision orders nothing but the pair itself.
-pub struct Dual<A: Half = GCRA, B: Half = A, C = DefaultClock> {
+pub struct Dual<A: MeterKind = GCRA, B: MeterKind = A, C = DefaultClock> {
     pair: Pair<A::Algorithm, B::Algorithm>,
-    cell: PairCell,
+    words: SharedWords,
     clock: C,
 }
 
@@ -84,11 +77,11 @@ impl Dual {
     /// ```
     #[must_use]
     pub fn is_lock_free() -> bool {
-        cell::is_lock_free()
+        words::is_lock_free()
     }
 }
 
-impl<A: Half, B: Half> Dual<A, B> {
+impl<A: MeterKind, B: MeterKind> Dual<A, B> {
     /// Returns a pair at rest of the limits of two meters. It shares nothing with them, be they at rest or not.
     ///
     /// ```
@@ -121,17 +114,21 @@ impl<A: Half, B: Half> Dual<A, B> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_quota(quota: DualQuota) -> Result<Self, InconsistentCapacity> {
-        let (first, second) = (A::limit(quota.first())?, B::limit(quota.second())?);
-        Ok(Self::at_rest(first, second, DefaultClock))
+        let (first, second) = (quota.first(), quota.second());
+        let limits = (
+            (A::Algorithm::from_quota(first)?, Some(first)),
+            (B::Algorithm::from_quota(second)?, Some(second)),
+        );
+        Ok(Self::at_rest(limits.0, limits.1, DefaultClock))
     }
 }
 
-impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
+impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// A pair at rest, made now by its clock.
     fn at_rest(first: Limit<A::Algorithm>, second: Limit<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
-            cell: PairCell::new([0, 0]),
+            words: SharedWords::new([0, 0]),
             clock,
         }
     }
@@ -156,17 +153,17 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     }
 }
 
-impl<A: Half, B: Half, C: Clone> Clone for Dual<A, B, C> {
+impl<A: MeterKind, B: MeterKind, C: Clone> Clone for Dual<A, B, C> {
     fn clone(&self) -> Self {
         Self {
             pair: self.pair,
-            cell: self.cell.clone(),
+            words: self.words.clone(),
             clock: self.clock.clone(),
         }
     }
 }
 
-impl<A: Half, B: Half> TryFrom<DualQuota> for Dual<A, B> {
+impl<A: MeterKind, B: MeterKind> TryFrom<DualQuota> for Dual<A, B> {
     type Error = InconsistentCapacity;
 
     fn try_from(quota: DualQuota) -> Result<Self, Self::Error> {
@@ -175,9 +172,9 @@ impl<A: Half, B: Half> TryFrom<DualQuota> for Dual<A, B> {
 }
 
 /// Reads the words once.
-impl<A: Half, B: Half, C> fmt::Debug for Dual<A, B, C> {
+impl<A: MeterKind, B: MeterKind, C> fmt::Debug for Dual<A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.cell.load();
+        let words = self.words.load();
         f.debug_struct("Dual")
             .field("first", &Described(&self.pair.first, words[0]))
             .field("second", &Described(&self.pair.second, words[1]))
@@ -186,15 +183,11 @@ impl<A: Half, B: Half, C> fmt::Debug for Dual<A, B, C> {
 }
 
 /// A half as a meter shows itself: its limit and its word.
-struct Described<'a, A>(&'a Rule<A>, u64);
+struct Described<'a, A>(&'a Schedule<A>, u64);
 
 impl<A: Algorithm> fmt::Debug for Described<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(rule, word) = self;
-        let mut fields = f.debug_struct(A::NAME);
-        rule.algorithm.describe(&mut fields);
-        fields
-            .field("rested_from", &rule.rested_from(*word))
-            .finish_non_exhaustive()
+        let Self(schedule, word) = self;
+        schedule.debug(*word, &mut f.debug_struct(A::NAME))
     }
 }

@@ -1,49 +1,51 @@
 //! Two algorithms decided as one. Pure: no atomics, no clock, no allocation.
 
-use super::cell::Words;
-use super::decision::{DualNonConformance, RefusedBy};
-use super::half::Limit;
-use super::status::DualStatus;
-use crate::algorithms::{Algorithm, Decide, Due};
-use crate::nanos::{Nanos, TimeLine};
-use crate::rule::Rule;
+use super::outcome::{DualNonConformance, DualStatus, RefusedBy};
+use super::words::Words;
+use crate::algorithms::{Algorithm, Decide};
+use crate::quota::Quota;
+use crate::schedule::Schedule;
 use crate::snapshot::{RestoreError, Snapshot};
+use crate::units::{Nanos, TimeLine, Volume};
 use std::time::{Instant, SystemTime};
 
 /// How many cells of the first and of the second limit; a limit of which there are none is left alone.
 pub(super) type Cells<N = u32> = [N; 2];
 
 /// The volumes drained by one time.
-pub(super) type Volumes = [u64; 2];
+pub(super) type Volumes = [Volume; 2];
+
+/// An algorithm, and the quota if it was made of one.
+pub(super) type Limit<A> = (A, Option<Quota>);
 
 /// A refusal: by which, and what has to drain until both conform.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused {
     by: RefusedBy,
-    due: [Due; 2],
+    due: [Volume; 2],
 }
 
 impl Refused {
     /// Whether it is none any more once so much has drained.
     #[inline]
     pub(super) fn is_over(&self, [first, second]: Volumes) -> bool {
-        self.due[0].0 <= first && self.due[1].0 <= second
+        self.due[0] <= first && self.due[1] <= second
     }
 }
 
-/// Two rules on one time line.
+/// Two schedules on one time line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<A, B> {
-    pub(super) first: Rule<A>,
-    pub(super) second: Rule<B>,
+    pub(super) first: Schedule<A>,
+    pub(super) second: Schedule<B>,
 }
 
 impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     /// A pair whose time line begins a day before it is made.
     pub(super) fn made_at(made: Instant, first: Limit<A>, second: Limit<B>) -> Self {
         Self {
-            first: Rule::made_at(made, first.0, first.1),
-            second: Rule::made_at(made, second.0, second.1),
+            first: Schedule::made_at(made, first.0, first.1),
+            second: Schedule::made_at(made, second.0, second.1),
         }
     }
 
@@ -54,25 +56,28 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
 
     #[inline]
     pub(super) fn volumes(&self, at: Nanos) -> Volumes {
-        [self.first.volume(at), self.second.volume(at)]
+        [self.first.drained(at), self.second.drained(at)]
     }
 
     /// By which limit so many cells can never conform.
     #[inline]
     pub(super) fn lacks_capacity(&self, [first, second]: Cells) -> Option<RefusedBy> {
-        RefusedBy::of(!self.first.can_conform(first), !self.second.can_conform(second))
+        RefusedBy::of(
+            first > self.first.algorithm.max_batch(),
+            second > self.second.algorithm.max_batch(),
+        )
     }
 
     #[inline]
-    pub(super) fn counts_refusals(&self) -> bool {
-        self.first.algorithm.counts_refusals() || self.second.algorithm.counts_refusals()
+    pub(super) fn counts_denials(&self) -> bool {
+        self.first.algorithm.counts_denials() || self.second.algorithm.counts_denials()
     }
 
     /// The step of a decision: the new words, and the refusal if the cells were refused and count all the same.
     #[inline]
-    pub(super) fn decide(&self, words: Words, now: Volumes, n: Cells) -> Result<(Words, Option<Refused>), Refused> {
-        let first = decide(&self.first.algorithm, words[0], now[0], n[0]);
-        let second = decide(&self.second.algorithm, words[1], now[1], n[1]);
+    pub(super) fn decide(&self, words: Words, drained: Volumes, n: Cells) -> Result<(Words, Option<Refused>), Refused> {
+        let first = decide(&self.first.algorithm, words[0], drained[0], n[0]);
+        let second = decide(&self.second.algorithm, words[1], drained[1], n[1]);
         let by = match (first, second) {
             (Some(first), Some(second)) => return Ok(([first, second], None)),
             (None, Some(_)) => RefusedBy::First,
@@ -80,8 +85,8 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
             (None, None) => RefusedBy::Both,
         };
         let counted = [
-            refuse(&self.first.algorithm, words[0], now[0], n[0], first),
-            refuse(&self.second.algorithm, words[1], now[1], n[1], second),
+            refuse(&self.first.algorithm, words[0], drained[0], n[0], first),
+            refuse(&self.second.algorithm, words[1], drained[1], n[1], second),
         ];
         let refused = Refused {
             by,
@@ -95,13 +100,13 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     }
 
     /// What [`decide`](Self::decide) would say of cells of which none count.
-    pub(super) fn look(&self, words: Words, now: Volumes, n: Cells) -> Result<(), Refused> {
+    pub(super) fn look(&self, words: Words, drained: Volumes, n: Cells) -> Result<(), Refused> {
         let due = self.due(words, n);
-        RefusedBy::of(due[0].0 > now[0], due[1].0 > now[1]).map_or(Ok(()), |by| Err(Refused { by, due }))
+        RefusedBy::of(due[0] > drained[0], due[1] > drained[1]).map_or(Ok(()), |by| Err(Refused { by, due }))
     }
 
     #[inline]
-    fn due(&self, words: Words, n: Cells) -> [Due; 2] {
+    fn due(&self, words: Words, n: Cells) -> [Volume; 2] {
         [
             due(&self.first.algorithm, words[0], n[0]),
             due(&self.second.algorithm, words[1], n[1]),
@@ -109,24 +114,23 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     }
 
     /// Counts cells whether they conform or not: the new words, and how many of the cells no word can record.
-    pub(super) fn charge(&self, words: Words, now: Volumes, n: Cells<u64>) -> (Words, Cells<u64>) {
-        let (first, first_left) = charge(&self.first.algorithm, words[0], now[0], n[0]);
-        let (second, second_left) = charge(&self.second.algorithm, words[1], now[1], n[1]);
+    pub(super) fn charge(&self, words: Words, drained: Volumes, n: Cells<u64>) -> (Words, Cells<u64>) {
+        let (first, first_left) = charge(&self.first.algorithm, words[0], drained[0], n[0]);
+        let (second, second_left) = charge(&self.second.algorithm, words[1], drained[1], n[1]);
         ([first, second], [first_left, second_left])
     }
 
-    pub(super) fn refund(&self, words: Words, now: Volumes, n: Cells<u64>) -> Words {
+    pub(super) fn refund(&self, words: Words, drained: Volumes, n: Cells<u64>) -> Words {
         [
-            self.first.algorithm.refund(words[0], now[0], n[0]),
-            self.second.algorithm.refund(words[1], now[1], n[1]),
+            self.first.algorithm.refund(words[0], drained[0], n[0]),
+            self.second.algorithm.refund(words[1], drained[1], n[1]),
         ]
     }
 
     /// The refusal as it is told: from the later of the two instants on both conform.
     pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
-        let due = [self.first.drained(due[0]), self.second.drained(due[1])];
-        let scales = [self.first.algorithm.scale(), self.second.algorithm.scale()];
-        let later = if scales[0].takes_longer(due[0].0, scales[1], due[1].0) {
+        let (first, second) = (self.first.until(due[0]), self.second.until(due[1]));
+        let later = if first.scale.takes_longer(first.due, second.scale, second.due) {
             self.first.denial(due[0])
         } else {
             self.second.denial(due[1])
@@ -148,10 +152,10 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         at: Nanos,
         wall: SystemTime,
     ) -> Result<Words, RestoreError> {
-        let now = self.volumes(at);
+        let drained = self.volumes(at);
         Ok([
-            snapshots[0].word(&self.first, now[0], wall)?,
-            snapshots[1].word(&self.second, now[1], wall)?,
+            snapshots[0].word(&self.first, drained[0], wall)?,
+            snapshots[1].word(&self.second, drained[1], wall)?,
         ])
     }
 
@@ -162,32 +166,34 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
 
 /// The new word, unless the cells do not conform.
 #[inline]
-fn decide(algorithm: &impl Decide, word: u64, now: u64, n: u32) -> Option<u64> {
+fn decide(algorithm: &impl Decide, word: u64, drained: Volume, n: u32) -> Option<u64> {
     match n {
         0 => Some(word),
-        _ => algorithm.decide(word, now, n).ok(),
+        _ => algorithm.decide(word, drained, n).ok(),
     }
 }
 
 /// The word after cells were refused, by whichever limit; `conforming` is what it were had this one decided alone.
 #[inline]
-fn refuse(algorithm: &impl Decide, word: u64, now: u64, n: u32, conforming: Option<u64>) -> u64 {
-    if n == 0 || !algorithm.counts_refusals() {
+fn refuse(algorithm: &impl Decide, word: u64, drained: Volume, n: u32, conforming: Option<u64>) -> u64 {
+    if n == 0 || !algorithm.counts_denials() {
         return word;
     }
-    conforming.or_else(|| algorithm.refuse(word, now, n)).unwrap_or(word)
+    conforming
+        .or_else(|| algorithm.count_denied(word, drained, n))
+        .unwrap_or(word)
 }
 
 #[inline]
-fn due(algorithm: &impl Decide, word: u64, n: u32) -> Due {
+fn due(algorithm: &impl Decide, word: u64, n: u32) -> Volume {
     match n {
-        0 => Due(0),
+        0 => Volume(0),
         _ => algorithm.due(word, n),
     }
 }
 
-fn charge(algorithm: &impl Decide, word: u64, now: u64, n: u64) -> (u64, u64) {
-    match algorithm.charge(word, now, n) {
+fn charge(algorithm: &impl Decide, word: u64, drained: Volume, n: u64) -> (u64, u64) {
+    match algorithm.charge(word, drained, n) {
         // Nothing to record, or no room for it.
         (_, unrecorded) if unrecorded == n => (word, n),
         charged => charged,

@@ -1,141 +1,144 @@
-//! What else a pair can be asked and told: each one atomic step of both words, or one read of both.
+//! The verbs of a pair: each is one atomic step of both words, or one read of both.
 
-use super::cell::Words;
-use super::decision::{DualNonConformance, NegativeDualDecision};
+use super::Dual;
+use super::outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision};
 use super::pair::{Cells, Refused};
-use super::status::{DualStatus, DualTaken};
-use super::{Dual, Half};
+use super::words::Words;
+use crate::check_all::{Checkable, Checked};
 use crate::clock::Clock;
-use crate::nanos::Nanos;
-use core::borrow::Borrow;
-use std::time::Instant;
+use crate::decider::{Decider, MultiDecider};
+use crate::meter::MeterKind;
+use crate::outcome::{NegativeMultiDecision, NonConformance, Taken};
+use crate::snapshot::{RestoreError, Snapshot};
+use crate::units::Nanos;
+use crate::when::{When, act_now};
+use core::cell::Cell;
+use std::time::{Instant, SystemTime};
 
-impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
-    /// Answers what [`check`](Self::check) would, and changes nothing. (Of a strict half, whose denials count, the instant that a check
-    /// tells is later.)
+impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
+    /// Decides one cell of each limit at `at`, and counts both if both conform. Takes constant time.
     ///
     /// # Errors
     ///
-    /// [`DualNonConformance`] if a cell of each limit does not conform; it tells which limit refuses, and from when on they would.
-    pub fn peek(&self) -> Result<(), DualNonConformance> {
-        self.look_now([1, 1])
+    /// [`DualNonConformance`], and nothing has changed, if one does not conform; it tells which, and from when on both would.
+    #[inline]
+    pub fn check_at(&self, at: Instant) -> Result<(), DualNonConformance> {
+        self.decide([1, 1], When::At(at))
     }
 
-    /// Answers what [`check_at`](Self::check_at) would, and changes nothing.
+    /// Decides one cell of each limit now, by the pair's clock, and counts both if both conform.
     ///
     /// # Errors
     ///
-    /// As [`peek`](Self::peek).
-    pub fn peek_at(&self, at: Instant) -> Result<(), DualNonConformance> {
-        self.look_at([1, 1], at)
+    /// As [`check_at`](Self::check_at).
+    #[inline]
+    pub fn check(&self) -> Result<(), DualNonConformance> {
+        self.decide([1, 1], When::Now)
     }
 
-    /// Answers what [`check_n`](Self::check_n) would, and changes nothing.
+    /// Decides `n` cells of each limit at `at`, and counts all of them if all conform. Takes constant time.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_each_at`](Self::check_each_at).
+    #[inline]
+    pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeDualDecision> {
+        self.check_each_at(n, n, at)
+    }
+
+    /// Decides `n` cells of each limit now, by the pair's clock, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_each_at`](Self::check_each_at).
+    #[inline]
+    pub fn check_n(&self, n: u32) -> Result<(), NegativeDualDecision> {
+        self.check_each(n, n)
+    }
+
+    /// Decides `first` cells of the first limit and `second` of the second at `at`, and counts all of them if all conform. Takes
+    /// constant time.
+    ///
+    /// # Errors
+    ///
+    /// In either case nothing has changed:
+    ///
+    /// - [`NegativeDualDecision::BatchNonConforming`] if they do not all conform yet; it tells by which limit, and from when on they
+    ///   would.
+    /// - [`NegativeDualDecision::InsufficientCapacity`] if they never will, since they exceed the burst of the limit it tells.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Dual, GCRA, RefusedBy};
+    /// use std::time::Instant;
+    ///
+    /// let packets_and_bytes = Dual::<GCRA>::from_quota("1000/s & 64000/s burst 9000".parse()?)?;
+    /// let now = Instant::now();
+    /// assert!((0..6).all(|_| packets_and_bytes.check_each_at(1, 1500, now).is_ok()));
+    /// let denied = packets_and_bytes.check_each_at(1, 40, now).unwrap_err();
+    /// assert_eq!(denied.refused_by(), RefusedBy::Second);
+    /// assert!(packets_and_bytes.check_each_at(994, 0, now).is_ok(), "it counted no packet");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn check_each_at(&self, first: u32, second: u32, at: Instant) -> Result<(), NegativeDualDecision> {
+        self.check_when([first, second], When::At(at))
+    }
+
+    /// Decides `first` cells of the first limit and `second` of the second now, by the pair's clock, and counts all of them if all
+    /// conform.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_each_at`](Self::check_each_at).
+    #[inline]
+    pub fn check_each(&self, first: u32, second: u32) -> Result<(), NegativeDualDecision> {
+        self.check_when([first, second], When::Now)
+    }
+
+    /// Returns what [`check_each`](Self::check_each) would, and changes nothing. (The instant of a strict half, whose denials count, is later
+    /// in a check.)
     ///
     /// # Errors
     ///
     /// [`NegativeDualDecision`] if not all conform.
-    pub fn peek_n(&self, n: u32) -> Result<(), NegativeDualDecision> {
-        self.peek_each(n, n)
-    }
-
-    /// Answers what [`check_n_at`](Self::check_n_at) would, and changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`peek_n`](Self::peek_n).
-    pub fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeDualDecision> {
-        self.peek_each_at(n, n, at)
-    }
-
-    /// Answers what [`check_each`](Self::check_each) would, and changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`peek_n`](Self::peek_n).
     pub fn peek_each(&self, first: u32, second: u32) -> Result<(), NegativeDualDecision> {
-        self.batch([first, second], |n| self.look_now(n))
+        self.peek_when([first, second], When::Now)
     }
 
-    /// Answers what [`check_each_at`](Self::check_each_at) would, and changes nothing.
+    /// Returns what [`check_each_at`](Self::check_each_at) would, and changes nothing.
     ///
     /// # Errors
     ///
-    /// As [`peek_n`](Self::peek_n).
+    /// As [`peek_each`](Self::peek_each).
     pub fn peek_each_at(&self, first: u32, second: u32, at: Instant) -> Result<(), NegativeDualDecision> {
-        self.batch([first, second], |n| self.look_at(n, at))
+        self.peek_when([first, second], When::At(at))
     }
 
-    fn look_at(&self, n: Cells, at: Instant) -> Result<(), DualNonConformance> {
-        self.look(n, self.pair.time_line().position(at))
-            .map_err(|refused| self.denial(refused))
-    }
-
-    fn look_now(&self, n: Cells) -> Result<(), DualNonConformance> {
-        self.now_or_exactly(|at| self.look(n, at))
-            .map_err(|refused| self.denial(refused))
-    }
-
-    fn look(&self, n: Cells, at: Nanos) -> Result<(), Refused> {
-        self.pair.look(self.cell.load(), self.pair.volumes(at), n)
-    }
-
-    /// Decides `n` cells of each limit now, as [`check_n`](Self::check_n), and tells how both limits stand after an admission or at a
-    /// denial, all from the same words.
+    /// Decides `first` cells of the first limit and `second` of the second now, as [`check_each`](Self::check_each), and reports how both limits
+    /// stand after an admission or at a denial, all from the same words.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA};
     ///
     /// let limits = Dual::<GCRA>::from_quota("10/min & 25/h".parse()?)?;
-    /// let taken = limits.take(4);
+    /// let taken = limits.take_each(4, 4);
     /// assert!(taken.decision().is_ok());
     /// assert_eq!(taken.status().first().remaining(), 6);
     /// assert_eq!(taken.status().second().remaining(), 21);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn take(&self, n: u32) -> DualTaken {
-        self.take_each(n, n)
-    }
-
-    /// Decides `n` cells of each limit at `at`, and tells how both stand; see [`take`](Self::take).
-    pub fn take_at(&self, n: u32, at: Instant) -> DualTaken {
-        self.take_each_at(n, n, at)
-    }
-
-    /// Decides `first` cells of the first limit and `second` of the second now, and tells how both stand; see [`take`](Self::take).
     pub fn take_each(&self, first: u32, second: u32) -> DualTaken {
-        let n = [first, second];
-        match self.foregone(n) {
-            Some(decision) => DualTaken::new(decision, self.status()),
-            None => self.told(n, self.now_or_exactly(|at| self.try_take(n, at))),
-        }
+        self.take_when([first, second], When::Now)
     }
 
-    /// Decides `first` cells of the first limit and `second` of the second at `at`, and tells how both stand; see
-    /// [`take`](Self::take).
+    /// Decides `first` cells of the first limit and `second` of the second at `at`, and reports how both stand; see
+    /// [`take_each`](Self::take_each).
     pub fn take_each_at(&self, first: u32, second: u32, at: Instant) -> DualTaken {
-        let n = [first, second];
-        match self.foregone(n) {
-            Some(decision) => DualTaken::new(decision, self.status_at(at)),
-            None => self.told(n, self.try_take(n, self.pair.time_line().position(at))),
-        }
+        self.take_when([first, second], When::At(at))
     }
 
-    fn try_take(&self, n: Cells, at: Nanos) -> Result<Taken, RefusedTake> {
-        let now = self.pair.volumes(at);
-        self.cell.update(|words| match self.pair.decide(words, now, n) {
-            Ok((words, refused)) => Ok((words, Taken { refused, words, at })),
-            Err(refused) => Err(RefusedTake { refused, words, at }),
-        })
-    }
-
-    fn told(&self, n: Cells, step: Result<Taken, RefusedTake>) -> DualTaken {
-        let Taken { refused, words, at } = step.unwrap_or_else(Taken::from);
-        let denied = |refused| Err(NegativeDualDecision::BatchNonConforming(n, self.denial(refused)));
-        DualTaken::new(refused.map_or(Ok(()), denied), self.pair.status(words, at))
-    }
-
-    /// Charges `n` cells of each limit now, whether they conform or not: into debt if need be, which later cells have to wait for.
+    /// Counts `first` cells of the first limit and `second` of the second now, whether they conform or not. Later cells have to wait for the
+    /// debt.
     ///
     /// Returns how many cells of each limit could not be recorded: none, but for a debt that would reach past the end of the time line.
     ///
@@ -146,76 +149,32 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     /// let limits = Dual::<GCRA>::from_quota("10/s & 1000000/h".parse()?)?;
     /// assert!(limits.check_each(1, 0).is_ok());
     /// assert_eq!(limits.charge_each(0, 1_500_000), [0, 0]);
-    /// assert_eq!(limits.peek().unwrap_err().refused_by(), RefusedBy::Second);
+    /// assert_eq!(limits.peek_each(1, 1).unwrap_err().refused_by(), RefusedBy::Second);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn charge(&self, n: u64) -> [u64; 2] {
-        self.charge_each(n, n)
-    }
-
-    /// Charges `n` cells of each limit at `at`; see [`charge`](Self::charge).
-    pub fn charge_at(&self, n: u64, at: Instant) -> [u64; 2] {
-        self.charge_each_at(n, n, at)
-    }
-
-    /// Charges `first` cells of the first limit and `second` of the second now; see [`charge`](Self::charge).
     pub fn charge_each(&self, first: u64, second: u64) -> [u64; 2] {
-        self.charge_as_at([first, second], self.clock.position(self.pair.time_line()))
+        self.charge_when([first, second], When::Now)
     }
 
-    /// Charges `first` cells of the first limit and `second` of the second at `at`; see [`charge`](Self::charge).
+    /// Counts `first` cells of the first limit and `second` of the second at `at`; see [`charge_each`](Self::charge_each).
     pub fn charge_each_at(&self, first: u64, second: u64, at: Instant) -> [u64; 2] {
-        self.charge_as_at([first, second], self.pair.time_line().position(at))
+        self.charge_when([first, second], When::At(at))
     }
 
-    fn charge_as_at(&self, n: Cells<u64>, at: Nanos) -> Cells<u64> {
-        let now = self.pair.volumes(at);
-        let step = self.cell.update(|words| match self.pair.charge(words, now, n) {
-            (same, unrecorded) if same == words => Err(unrecorded),
-            charged => Ok(charged),
-        });
-        step.unwrap_or_else(|unrecorded| unrecorded)
-    }
-
-    /// Gives back `n` cells of each limit now, but no more than brings it to rest: what has drained since is not given back twice. Law 1
-    /// then holds for what was admitted less what was given back.
-    pub fn refund(&self, n: u64) {
-        self.refund_each(n, n);
-    }
-
-    /// Gives back `n` cells of each limit at `at`; see [`refund`](Self::refund).
-    pub fn refund_at(&self, n: u64, at: Instant) {
-        self.refund_each_at(n, n, at);
-    }
-
-    /// Gives back `first` cells of the first limit and `second` of the second now; see [`refund`](Self::refund).
+    /// Gives back `first` cells of the first limit and `second` of the second now, but no more than makes each idle: cells that have drained
+    /// since are not given back twice. Law 1 then holds for cells admitted less cells given back.
     pub fn refund_each(&self, first: u64, second: u64) {
-        self.refund_as_at([first, second], self.clock.position(self.pair.time_line()));
+        self.refund_when([first, second], When::Now);
     }
 
-    /// Gives back `first` cells of the first limit and `second` of the second at `at`; see [`refund`](Self::refund).
+    /// Gives back `first` cells of the first limit and `second` of the second at `at`; see [`refund_each`](Self::refund_each).
     pub fn refund_each_at(&self, first: u64, second: u64, at: Instant) {
-        self.refund_as_at([first, second], self.pair.time_line().position(at));
-    }
-
-    fn refund_as_at(&self, n: Cells<u64>, at: Nanos) {
-        let now = self.pair.volumes(at);
-        self.replace(|words| self.pair.refund(words, now, n));
+        self.refund_when([first, second], When::At(at));
     }
 
     /// Brings both limits to rest, whatever they owe. Law 1 counts from here.
     pub fn reset(&self) {
         self.replace(|_| [0, 0]);
-    }
-
-    /// Takes the step to the words that `other` makes of these, unless they are the same.
-    pub(super) fn replace(&self, other: impl Fn(Words) -> Words) {
-        let step = self.cell.update(|words| match other(words) {
-            same if same == words => Err(()),
-            other => Ok((other, ())),
-        });
-        // An `Err` left the words as they were, which is all there was to do.
-        let _: Result<(), ()> = step;
     }
 
     /// Tells how both limits stand now, from one read of both words.
@@ -234,43 +193,248 @@ impl<A: Half, B: Half, C: Clock> Dual<A, B, C> {
     /// ```
     #[must_use]
     pub fn status(&self) -> DualStatus {
-        self.pair
-            .status(self.cell.load(), self.clock.position(self.pair.time_line()))
+        self.status_when(When::Now)
     }
 
     /// Tells how both limits stand at `at`, from one read of both words.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> DualStatus {
-        self.pair.status(self.cell.load(), self.pair.time_line().position(at))
+        self.status_when(When::At(at))
+    }
+
+    /// Returns what both limits owe now, each as a meter of its own would tell it, tied to the wall clock. Changes nothing; reads both
+    /// words at once.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Dual, GCRA, RefusedBy};
+    ///
+    /// let before = Dual::<GCRA>::from_quota("10/s & 10/d".parse()?)?;
+    /// before.check_n(10)?;
+    /// let snapshots = before.snapshot(); // to be stored
+    ///
+    /// // After the restart:
+    /// let limits = Dual::<GCRA>::from_quota("10/s & 10/d".parse()?)?;
+    /// limits.restore(&snapshots)?;
+    /// assert_ne!(limits.check().unwrap_err().refused_by(), RefusedBy::First);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> [Snapshot; 2] {
+        // The wall clock last: time that passes in between has not drained then.
+        let at = self.exact_position(When::Now);
+        self.snapshot_as_at(at, SystemTime::now())
+    }
+
+    /// Returns what both limits owe at an instant, given with what the wall clock says then; see [`snapshot`](Self::snapshot).
+    #[must_use]
+    pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> [Snapshot; 2] {
+        self.snapshot_as_at(self.pair.time_line().position(at), wall)
+    }
+
+    fn snapshot_as_at(&self, at: Nanos, wall: SystemTime) -> [Snapshot; 2] {
+        self.pair.snapshot(self.words.load(), at, wall)
+    }
+
+    /// Makes the pair, and all its clones, owe what it owed when the snapshots were made, less what has drained since by the wall clock:
+    /// as [`Meter::restore`](crate::Meter::restore), both limits in one atomic step.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`], and nothing has changed, if either snapshot is not one of its half.
+    pub fn restore(&self, snapshots: &[Snapshot; 2]) -> Result<(), RestoreError> {
+        // The wall clock first: time that passes in between has not drained yet.
+        let wall = SystemTime::now();
+        self.restore_as_at(snapshots, self.exact_position(When::Now), wall)
+    }
+
+    /// Makes the pair owe what it owed, as of an instant, given with what the wall clock says then; see [`restore`](Self::restore).
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    pub fn restore_at(&self, snapshots: &[Snapshot; 2], (at, wall): (Instant, SystemTime)) -> Result<(), RestoreError> {
+        self.restore_as_at(snapshots, self.pair.time_line().position(at), wall)
+    }
+
+    fn restore_as_at(&self, snapshots: &[Snapshot; 2], at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
+        let words = self.pair.restored(snapshots, at, wall)?;
+        self.replace(|_| words);
+        Ok(())
     }
 }
 
-/// A decision that may have moved the words, and what they then were.
-struct Taken {
-    refused: Option<Refused>,
-    words: Words,
-    at: Nanos,
-}
-
-/// A denial that left the words as they were.
-struct RefusedTake {
-    refused: Refused,
-    words: Words,
-    at: Nanos,
-}
-
-impl Borrow<Refused> for RefusedTake {
-    fn borrow(&self) -> &Refused {
-        &self.refused
-    }
-}
-
-impl From<RefusedTake> for Taken {
-    fn from(RefusedTake { refused, words, at }: RefusedTake) -> Self {
-        Self {
-            refused: Some(refused),
-            words,
-            at,
+/// The steps behind the verbs.
+impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
+    /// Runs `act` at a time, by the rule of [`act_now`] if that is now.
+    // Always inlined: the caller knows whether the time is now.
+    #[inline(always)]
+    fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
+        match when {
+            When::At(at) => act(self.pair.time_line().position(at)),
+            // A denial that counts must not be tried twice.
+            When::Now if self.pair.counts_denials() => act(self.exact_position(When::Now)),
+            When::Now => {
+                let now = self.clock.position(self.pair.time_line());
+                let is_over_soon = |denied: &Refused| denied.is_over(self.pair.volumes(now.later(C::LAG_NS)));
+                act_now(now, || self.exact_position(When::Now), act, is_over_soon)
+            }
         }
+    }
+
+    fn position(&self, when: When) -> Nanos {
+        when.position(&self.clock, self.pair.time_line())
+    }
+
+    fn exact_position(&self, when: When) -> Nanos {
+        when.exact_position(&self.clock, self.pair.time_line())
+    }
+
+    /// Returns the decision, if it depends on the numbers of cells alone.
+    #[inline]
+    fn foregone(&self, n: Cells) -> Option<Result<(), NegativeDualDecision>> {
+        if n == [0, 0] {
+            return Some(Ok(()));
+        }
+        let by = self.pair.lacks_capacity(n)?;
+        Some(Err(NegativeDualDecision::InsufficientCapacity(n, by)))
+    }
+
+    #[inline(always)]
+    fn decide(&self, n: Cells, when: When) -> Result<(), DualNonConformance> {
+        let decided = self.act(when, |at| {
+            let drained = self.pair.volumes(at);
+            self.words.update(|words| self.pair.decide(words, drained, n))
+        });
+        match decided {
+            Ok(None) => Ok(()),
+            Ok(Some(refused)) | Err(refused) => Err(self.pair.denial(refused)),
+        }
+    }
+
+    #[inline(always)]
+    fn check_when(&self, n: Cells, when: When) -> Result<(), NegativeDualDecision> {
+        match self.foregone(n) {
+            Some(decision) => decision,
+            None => self
+                .decide(n, when)
+                .map_err(|denial| NegativeDualDecision::BatchNonConforming(n, denial)),
+        }
+    }
+
+    fn peek_when(&self, n: Cells, when: When) -> Result<(), NegativeDualDecision> {
+        if let Some(decision) = self.foregone(n) {
+            return decision;
+        }
+        let looked = self.act(when, |at| self.pair.look(self.words.load(), self.pair.volumes(at), n));
+        looked.map_err(|refused| NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)))
+    }
+
+    fn take_when(&self, n: Cells, when: When) -> DualTaken {
+        if let Some(decision) = self.foregone(n) {
+            return DualTaken::new(decision, self.status_when(when));
+        }
+        // Of the words on which the last decision was made.
+        let status = Cell::new(None);
+        let taken = self.act(when, |at| {
+            let drained = self.pair.volumes(at);
+            self.words.update(|words| {
+                let decided = self.pair.decide(words, drained, n);
+                let after = decided.map_or(words, |(words, _)| words);
+                status.set(Some(self.pair.status(after, at)));
+                decided
+            })
+        });
+        let denied = |refused| Err(NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)));
+        let decision = match taken {
+            Ok(None) => Ok(()),
+            Ok(Some(refused)) | Err(refused) => denied(refused),
+        };
+        DualTaken::new(decision, status.get().unwrap_or_else(|| self.status_when(when)))
+    }
+
+    fn charge_when(&self, n: Cells<u64>, when: When) -> Cells<u64> {
+        let drained = self.pair.volumes(self.position(when));
+        let step = self.words.update(|words| match self.pair.charge(words, drained, n) {
+            (same, unrecorded) if same == words => Err(unrecorded),
+            charged => Ok(charged),
+        });
+        step.unwrap_or_else(|unrecorded| unrecorded)
+    }
+
+    fn refund_when(&self, n: Cells<u64>, when: When) {
+        let drained = self.pair.volumes(self.position(when));
+        self.replace(|words| self.pair.refund(words, drained, n));
+    }
+
+    /// Stores the words that `other` makes of the present ones, unless they are the same.
+    fn replace(&self, other: impl Fn(Words) -> Words) {
+        let step = self.words.update(|words| match other(words) {
+            same if same == words => Err(()),
+            other => Ok((other, ())),
+        });
+        // If nothing was stored, there was nothing to replace.
+        step.unwrap_or(());
+    }
+
+    fn status_when(&self, when: When) -> DualStatus {
+        self.pair.status(self.words.load(), self.position(when))
+    }
+}
+
+impl<A: MeterKind, B: MeterKind, C: Clock> Decider for Dual<A, B, C> {
+    #[inline]
+    fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
+        Ok(self.check_at(at)?)
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), NonConformance> {
+        Ok(self.check()?)
+    }
+}
+
+impl<A: MeterKind, B: MeterKind, C: Clock> MultiDecider for Dual<A, B, C> {
+    #[inline]
+    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_at(n, at).map_err(|denied| denied.of_both(n))
+    }
+
+    #[inline]
+    fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        self.check_n(n).map_err(|denied| denied.of_both(n))
+    }
+}
+
+impl<A: MeterKind, B: MeterKind, C: Clock> Checkable for Dual<A, B, C> {}
+
+impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
+    fn now(&self) -> (Instant, u64) {
+        (self.clock.now(), C::LAG_NS)
+    }
+
+    fn now_exactly(&self) -> Instant {
+        self.clock.now_exactly()
+    }
+
+    fn look(&self, n: u32, at: Instant) -> Taken {
+        let (position, words) = (self.pair.time_line().position(at), self.words.load());
+        let decision = self.foregone([n, n]).unwrap_or_else(|| {
+            let looked = self.pair.look(words, self.pair.volumes(position), [n, n]);
+            looked.map_err(|refused| NegativeDualDecision::BatchNonConforming([n, n], self.pair.denial(refused)))
+        });
+        let status = self.pair.status(words, position).later();
+        Taken::new(decision.map_err(|denied| denied.of_both(n)), status)
+    }
+
+    fn take(&self, n: u32, at: Instant) -> Taken {
+        let taken = self.take_each_at(n, n, at);
+        Taken::new(
+            taken.decision().map_err(|denied| denied.of_both(n)),
+            taken.status().later(),
+        )
+    }
+
+    fn give_back(&self, n: u32, at: Instant) {
+        self.refund_each_at(n.into(), n.into(), at);
     }
 }

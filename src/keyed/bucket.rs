@@ -72,13 +72,13 @@
 //! | a change of quota | 9 | loom `keyed::quota::*` |
 
 use super::limits::{Limits, Superseded};
-use super::line::{AtomicU32, AtomicU64, Key, LINES, Line, Ordering, Slot, WIDTH, may_stop};
+use super::line::{AtomicU32, AtomicU64, KeyHash, LINES, Line, Ordering, Slot, WIDTH, may_stop};
 use super::state::{Kind, State};
 use crate::algorithms::Algorithm;
-use crate::nanos::Nanos;
+use crate::units::Nanos;
 
 /// How often a claimant looks again that finds claims in the way and no other room, before it counts the bucket as full.
-const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 1 } else { 4 };
+const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 2 } else { 4 };
 
 /// The outcome of an attempt to move in.
 #[derive(Debug)]
@@ -215,18 +215,18 @@ impl Bucket {
 
     /// The slot of a resident and its state.
     #[inline]
-    pub(super) fn find(&self, key: Key) -> Option<(Slot<'_>, State)> {
+    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         self.find_at_home(key).or_else(|| self.find_beyond(key))
     }
 
     /// As `find`, but only in the key's home line.
     #[inline(always)]
-    pub(super) fn find_at_home(&self, key: Key) -> Option<(Slot<'_>, State)> {
+    pub(super) fn find_at_home(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         self.lines[key.home()].find_at_first(key)
     }
 
     #[inline(never)]
-    fn find_beyond(&self, key: Key) -> Option<(Slot<'_>, State)> {
+    fn find_beyond(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         let reach = Reach::load(&self.lines[key.home()].reach).lines();
         let mut beyond = key.lines().skip(1).take(reach);
         beyond.find_map(|line| self.lines[line].find(key))
@@ -235,7 +235,7 @@ impl Bucket {
     /// The slot of a key and its state; or `None` if the key was absent all at one moment.
     pub(super) fn find_or_know<A: Algorithm>(
         &self,
-        key: Key,
+        key: KeyHash,
         limits: &Limits<A>,
     ) -> Result<Option<(Slot<'_>, State)>, Superseded> {
         loop {
@@ -249,7 +249,7 @@ impl Bucket {
 
     /// Begins to fetch the home line of a key.
     #[inline]
-    pub(super) fn fetch(&self, key: Key) {
+    pub(super) fn fetch(&self, key: KeyHash) {
         self.lines[key.home()].fetch();
     }
 
@@ -313,7 +313,7 @@ impl Bucket {
         // Invariant 2: only the claim of the ticket that was published.
         if claim.kind() == Kind::Claimed && claim.ticket() == intent.ticket() {
             // Another key's id is read only if the claim is no more, and then nothing is exchanged.
-            let key = Key(slot.id());
+            let key = KeyHash(slot.id());
             let idle = limits.idle_word_by(claim.claimed_limit(), self.watermark())?;
             self.settle(intent, key, claim, claim.settled(limits.form(), idle));
         }
@@ -322,7 +322,7 @@ impl Bucket {
     }
 
     /// Makes the claim that was published a resident; returns whether it was this call that did.
-    fn settle(&self, intent: Intent, key: Key, claim: State, resident: State) -> bool {
+    fn settle(&self, intent: Intent, key: KeyHash, claim: State, resident: State) -> bool {
         let distance = key.distance(intent.index() / WIDTH);
         if distance > 0 && !self.raise_reach(key, distance, intent) {
             return false;
@@ -331,7 +331,7 @@ impl Bucket {
     }
 
     /// Raises the reach of a key's home, unless the intent for which it is done is over; invariant 5.
-    fn raise_reach(&self, key: Key, distance: usize, intent: Intent) -> bool {
+    fn raise_reach(&self, key: KeyHash, distance: usize, intent: Intent) -> bool {
         let word = &self.lines[key.home()].reach;
         loop {
             let seen = Reach::load(word);
@@ -348,7 +348,7 @@ impl Bucket {
     /// is admitted. Evicts a live key only if `forgive` says so.
     pub(super) fn move_in<A: Algorithm, T>(
         &self,
-        key: Key,
+        key: KeyHash,
         tier: u8,
         at: Nanos,
         forgive: bool,
@@ -427,7 +427,7 @@ impl Bucket {
         &self,
         index: usize,
         seen: State,
-        key: Key,
+        key: KeyHash,
         tier: u8,
         now: Nanos,
         limits: &Limits<A>,
@@ -461,7 +461,7 @@ impl Bucket {
     /// The live owner that is idle first, if a key that is not there finds no room.
     pub(super) fn nearest_if_full<A: Algorithm>(
         &self,
-        key: Key,
+        key: KeyHash,
         at: Nanos,
         limits: &Limits<A>,
     ) -> Result<Option<State>, Superseded> {
@@ -498,7 +498,7 @@ impl Bucket {
     /// Looks for a key as far as it may be, and for room for it as far as there is none.
     fn search<A: Algorithm>(
         &self,
-        key: Key,
+        key: KeyHash,
         idle: Intent,
         now: Nanos,
         has_room: bool,
@@ -535,7 +535,7 @@ impl Bucket {
                 if id == key.id() {
                     return Ok(Search::Present);
                 }
-                if Key(id).home() == key.home() {
+                if KeyHash(id).home() == key.home() {
                     farthest = distance;
                 }
                 if room.is_some() || has_room {
@@ -600,5 +600,5 @@ fn let_others_go_on() {
     #[cfg(ratelimit_meter_loom)]
     loom::thread::yield_now();
     #[cfg(not(ratelimit_meter_loom))]
-    crate::cell::pause();
+    crate::store::pause();
 }

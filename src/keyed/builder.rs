@@ -7,7 +7,7 @@ use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;
-use crate::rule::Rule;
+use crate::schedule::Schedule;
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ pub(super) const MOST_TIERS: usize = MOST_LIMITS;
 /// ```
 #[derive(Clone)]
 pub struct Builder<M: MeterKind, S = KeyHashes> {
-    tiers: Vec<Rule<M::Algorithm>>,
+    tiers: Vec<Schedule<M::Algorithm>>,
     clock: M::Clock,
     when_full: WhenFull,
     hashes: S,
@@ -42,9 +42,10 @@ impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
     /// matter.
     #[must_use]
     pub fn new(like: Meter<A, C>) -> Self {
+        let (schedule, _, clock) = like.into_parts();
         Self {
-            tiers: vec![like.rule],
-            clock: like.clock,
+            tiers: vec![schedule],
+            clock,
             when_full: WhenFull::default(),
             hashes: KeyHashes::random(),
             is_adjustable: false,
@@ -127,8 +128,8 @@ impl<M: MeterKind, S> Builder<M, S> {
             bits: form.bits(),
             tiers,
         };
-        let rules: Option<Vec<_>> = self.tiers.iter().map(|rule| rule.below(form.end())).collect();
-        let limits = rules.and_then(|rules| Limits::new(&rules, form, self.when_full));
+        let schedules: Option<Vec<_>> = self.tiers.iter().map(|schedule| schedule.below(form.end())).collect();
+        let limits = schedules.and_then(|schedules| Limits::new(&schedules, form, self.when_full));
         let limits = Arc::new(limits.ok_or(too_wide)?);
         Ok(KeyedMeter {
             shared: Arc::new(Shared {

@@ -1,35 +1,32 @@
-//! One key's meter, as the verbs see it.
+//! One key of a table, as the store of a meter.
 
 use super::bucket::{Bucket, Moved};
 use super::limits::{Limits, Superseded};
-use super::line::Key;
+use super::line::KeyHash;
 use super::state::State;
 use super::table::Tallies;
 use super::{Shared, WhenFull};
-use crate::algorithms::{Algorithm, Due};
-use crate::cell::{PAUSES, pause};
+use crate::algorithms::Algorithm;
 use crate::clock::Clock;
-use crate::decision::{NonConformance, Until};
-use crate::metered::{self, Metered, Refusal, When};
-use crate::nanos::{Nanos, TimeLine};
-use crate::rule::{Rule, Stepped};
-use crate::status::Status;
+use crate::outcome::{Status, Until};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::store::{PAUSES, Store, pause};
+use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 
-/// The meter of one key, to be checked with others: [`KeyedMeter::of`](crate::KeyedMeter::of).
-pub struct Entry<'a, A, C> {
+/// The store of one key's meter, which [`KeyedMeter::key`](crate::KeyedMeter::key) returns.
+pub struct Entry<'a, A> {
     shared: &'a Shared<A>,
     /// The latest when the table's handle was made; see [`limits`](super::limits).
     limits: &'a Limits<A>,
-    clock: &'a C,
     bucket: &'a Bucket,
-    key: Key,
+    key: KeyHash,
     /// The tier to decide by; the key's own if `None`.
     tier: Option<u8>,
 }
 
 /// Does not tell the key, of which only a hash is known.
-impl<A, C> fmt::Debug for Entry<'_, A, C> {
+impl<A> fmt::Debug for Entry<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("tier", &self.tier)
@@ -37,14 +34,13 @@ impl<A, C> fmt::Debug for Entry<'_, A, C> {
     }
 }
 
-impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
+impl<'a, A: Algorithm> Entry<'a, A> {
     #[inline]
-    pub(super) fn new(shared: &'a Shared<A>, limits: &'a Limits<A>, clock: &'a C, key: Key, tier: Option<u8>) -> Self {
+    pub(super) fn new(shared: &'a Shared<A>, limits: &'a Limits<A>, key: KeyHash, tier: Option<u8>) -> Self {
         let bucket = shared.table.bucket(key);
         Self {
             shared,
             limits,
-            clock,
             bucket,
             key,
             tier,
@@ -62,64 +58,40 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         act(self.limits).unwrap_or_else(|Superseded| self.shared.latest.act(act))
     }
 
-    /// Decides one cell at a position of the clock if that is plain: the key is in its home line, in the first tier, no other thread charges it
-    /// meanwhile, and a denial would not be retried. Otherwise changes nothing.
-    ///
-    /// This is nearly every call, in one piece: it looks, decides and exchanges once. By callgrind a hit takes a third fewer instructions than
-    /// by `step`.
-    #[inline(always)]
-    pub(super) fn check_plainly(&self, at: Nanos) -> Option<Result<(), NonConformance>> {
-        let (slot, state) = self.bucket.find_at_home(self.key)?;
-        let (rule, word) = self.limits.read_first(state)?;
-        if rule.algorithm.counts_refusals() {
-            return None;
-        }
-        match rule.algorithm.decide(word, rule.volume(at), 1) {
-            // The word has grown by the same limit, so the version stays.
-            Ok(new) => slot.exchange(state, State(state.0 - word + new)).then_some(Ok(())),
-            Err(due) => {
-                let until = rule.until(due);
-                let latest = at.later(C::LAG_NS).max(self.bucket.watermark());
-                let is_final = slot.load() == state && !until.is_over_at(latest);
-                is_final.then(|| Err(NonConformance::new(rule.time_line.beginning(), until)))
-            }
-        }
-    }
-
-    /// The rule of the tier by which the key is decided, and its word by that.
+    /// The schedule of the tier by which the key is decided, and its word by that.
     #[inline]
     fn reading<'l>(
         &self,
         limits: &'l Limits<A>,
         state: State,
         at: Nanos,
-    ) -> Result<(u8, u8, &'l Rule<A>, u64), Superseded> {
+    ) -> Result<(u8, u8, &'l Schedule<A>, u64), Superseded> {
         let (was, word) = limits.read(state)?;
         let tier = self.tier.unwrap_or(was);
-        let rule = limits.rule(tier);
+        let schedule = limits.schedule(tier);
         if tier == was {
-            return Ok((was, tier, rule, word));
+            return Ok((was, tier, schedule, word));
         }
         // Time that was credited by one tier must not be credited by another once more.
         let at = at.max(self.bucket.watermark());
-        Ok((was, tier, rule, limits.rule(was).owing(word, at, rule)))
+        Ok((was, tier, schedule, limits.schedule(was).owing(word, at, schedule)))
     }
 
     /// Decides as of a time, and what is denied for that once more as of the watermark.
     #[inline]
-    fn decided<T, R: Refusal>(
+    fn decided<T>(
         &self,
-        rule: &Rule<A>,
+        schedule: &Schedule<A>,
         word: u64,
         at: Nanos,
-        step: impl Fn(&Rule<A>, u64, u64) -> Result<T, R>,
-    ) -> Result<T, R> {
-        step(rule, word, rule.volume(at)).or_else(|refused| {
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<T, NotStored>,
+    ) -> Result<T, NotStored> {
+        step(schedule, word, schedule.drained(at)).or_else(|denied| {
             let watermark = self.bucket.watermark();
-            if refused.until().is_some() && at < watermark {
-                step(rule, word, rule.volume(watermark))
+            if denied.until().is_some() && at < watermark {
+                step(schedule, word, schedule.drained(watermark))
             } else {
-                Err(refused)
+                Err(denied)
             }
         })
     }
@@ -136,8 +108,7 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     }
 
     /// Whether the key is there and owes something.
-    pub(super) fn is_live(&self, when: When) -> bool {
-        let at = when.position(self);
+    pub(super) fn is_live(&self, at: Nanos) -> bool {
         self.by_limits(|limits| {
             let state = self.state_of(limits)?;
             state.map_or(Ok(false), |state| limits.is_live(state, at))
@@ -156,24 +127,16 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     /// Until when the slot is another key's: it is free as soon as that key is idle.
     fn until_idle(&self, limits: &Limits<A>, nearest: State) -> Result<Until, Superseded> {
         let (tier, word) = limits.read(nearest)?;
-        Ok(limits.rule(tier).until(Due(word)))
-    }
-
-    fn for_want_of_a_slot<R: Refusal>(&self, limits: &Limits<A>, until: Until, at: Nanos) -> R {
-        R::for_want_of_a_word(until, self.status_without_a_slot(limits, until, at))
-    }
-
-    fn status_without_a_slot(&self, limits: &Limits<A>, until: Until, at: Nanos) -> Status {
-        Status::without_a_word(limits.rule(self.first_tier()).quota, until, at)
+        Ok(limits.schedule(tier).until(Volume(word)))
     }
 
     #[inline]
-    fn step_by<T, R: Refusal>(
+    fn step_by<T>(
         &self,
         limits: &Limits<A>,
         at: Nanos,
-        step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Result<Result<T, R>, Superseded> {
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<Result<T, NotStored>, Superseded> {
         let mut pauses = PAUSES;
         loop {
             let Some((slot, state)) = self.bucket.find(self.key) else {
@@ -182,10 +145,10 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
                     None => continue,
                 }
             };
-            let (was, tier, rule, word) = self.reading(limits, state, at)?;
-            match self.decided(rule, word, at, step) {
+            let (was, tier, schedule, word) = self.reading(limits, state, at)?;
+            match self.decided(schedule, word, at, step) {
                 // The state and the id belonged together if the state is still the same.
-                Err(refused) if slot.load() == state => return Ok(Err(refused)),
+                Err(denied) if slot.load() == state => return Ok(Err(denied)),
                 Err(_) => {}
                 Ok((new, made)) => {
                     if tier != was {
@@ -208,30 +171,27 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
     /// there now.
     #[cold]
     #[inline(never)]
-    fn step_absent<T, R: Refusal>(
+    fn step_absent<T>(
         &self,
         limits: &Limits<A>,
         at: Nanos,
-        step: &impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Result<Option<Result<T, R>>, Superseded> {
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tier = self.first_tier();
-        let rule = limits.rule(tier);
+        let schedule = limits.schedule(tier);
         let charged = |idle| {
-            let decided = self.decided(rule, idle, at, step);
+            let decided = self.decided(schedule, idle, at, step);
             // Denied even when idle, or lowered: what changes nothing needs no slot.
             match decided {
                 Ok((word, made)) if word > idle => Ok((word, made)),
                 unchanged => Err(unchanged.map(|(_, made)| made)),
             }
         };
-        let made = match charged(limits.idle_word(tier, self.bucket.watermark())) {
-            Ok((_, made)) => made,
-            Err(unchanged) => {
-                let found = self.bucket.find_or_know(self.key, limits)?;
-                limits.hold()?;
-                return Ok(found.is_none().then_some(unchanged));
-            }
-        };
+        if let Err(unchanged) = charged(limits.idle_word(tier, self.bucket.watermark())) {
+            let found = self.bucket.find_or_know(self.key, limits)?;
+            limits.hold()?;
+            return Ok(found.is_none().then_some(unchanged));
+        }
         let forgive = limits.when_full == WhenFull::Forgive;
         let moved = self
             .bucket
@@ -239,18 +199,12 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
         match moved {
             Moved::Perhaps => Ok(None),
             Moved::Charged(made) => Ok(Some(Ok(made))),
-            Moved::Full { nearest } => self.without_room(limits, nearest, at, made),
+            Moved::Full { nearest } => self.without_room(limits, nearest),
         }
     }
 
     /// What is done about a key for which there is no room.
-    fn without_room<T, R: Refusal>(
-        &self,
-        limits: &Limits<A>,
-        nearest: State,
-        at: Nanos,
-        made: T,
-    ) -> Result<Option<Result<T, R>>, Superseded> {
+    fn without_room<T>(&self, limits: &Limits<A>, nearest: State) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tallies = &self.shared.table.tallies;
         Ok(match limits.when_full {
             // Another thread was faster.
@@ -258,85 +212,108 @@ impl<'a, A: Algorithm, C: Clock> Entry<'a, A, C> {
             WhenFull::Deny => {
                 let until = self.until_idle(limits, nearest)?;
                 Tallies::count(&tallies.denied);
-                Some(Err(self.for_want_of_a_slot(limits, until, at)))
+                Some(Err(NotStored::NoSlot(until)))
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
-                Some(R::uncounted(made))
+                Some(Err(NotStored::Forgotten))
             }
         })
     }
 }
 
-impl<A: Algorithm, C: Clock> Metered for Entry<'_, A, C> {
-    type Algorithm = A;
-    type Clock = C;
-
-    #[inline]
-    fn clock(&self) -> &C {
-        self.clock
-    }
+impl<A: Algorithm> Store<A> for Entry<'_, A> {
+    const NAME: Option<&'static str> = Some("Key");
 
     #[inline]
     fn time_line(&self) -> &TimeLine {
-        &self.limits.rule(0).time_line
-    }
-
-    fn state(&self) -> metered::State {
-        (core::ptr::from_ref(self.bucket).cast(), self.key.id())
+        &self.limits.schedule(0).time_line
     }
 
     #[inline]
-    fn counts_refusals(&self) -> bool {
-        self.limits.rule(0).algorithm.counts_refusals()
+    fn counts_denials(&self) -> bool {
+        self.limits.schedule(0).algorithm.counts_denials()
     }
 
-    fn read<T>(&self, at: Nanos, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
-        let (rule, word) = self.by_limits(|limits| {
+    fn read<T>(&self, at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T {
+        let (schedule, word) = self.by_limits(|limits| {
             Ok(match self.state_of(limits)? {
                 Some(state) => {
-                    let (_, _, rule, word) = self.reading(limits, state, at)?;
-                    (*rule, word)
+                    let (_, _, schedule, word) = self.reading(limits, state, at)?;
+                    (*schedule, word)
                 }
                 None => {
                     let tier = self.first_tier();
-                    (*limits.rule(tier), limits.idle_word(tier, self.bucket.watermark()))
+                    (*limits.schedule(tier), limits.idle_word(tier, self.bucket.watermark()))
                 }
             })
         });
-        read(&rule, word)
+        read(&schedule, word)
     }
 
     #[inline]
-    fn step<T, R: Refusal>(
+    fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Result<T, R> {
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<T, NotStored> {
         self.by_limits(|limits| self.step_by(limits, at, &step))
     }
 
-    fn look<R: Refusal>(&self, at: Nanos, look: impl Fn(&Rule<A>, u64, u64) -> Result<(), R>) -> Result<(), R> {
+    /// Decides if that is plain: the key is in its home line, in the first tier, and no other thread charges it meanwhile.
+    ///
+    /// This is nearly every call, in one piece: it looks once, decides once and exchanges once.
+    #[inline(always)]
+    fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        let in_first_tier = self.tier.unwrap_or(0) == 0;
+        let found = if in_first_tier {
+            self.bucket.find_at_home(self.key)
+        } else {
+            None
+        };
+        let (slot, state) = found.ok_or(NotAtOnce::Uncertain)?;
+        let (schedule, word) = self.limits.read_first(state).ok_or(NotAtOnce::Uncertain)?;
+        // The word grows by the same limit, so the version stays.
+        let replace = |word: u64, new: u64| match slot.exchange(state, State(state.0 - word + new)) {
+            true => Ok(()),
+            false => Err(NotAtOnce::LostRace),
+        };
+        let decided = schedule.decide_at_once(n, clock, || word, replace)?;
+        if let Err(until) = decided {
+            // A key that is denied at an earlier time may conform as of the watermark.
+            let is_over = until.due <= schedule.drained(self.bucket.watermark());
+            if is_over || slot.load() != state {
+                return Err(NotAtOnce::Uncertain);
+            }
+        }
+        Ok(decided)
+    }
+
+    fn look(
+        &self,
+        at: Nanos,
+        look: impl Fn(&Schedule<A>, u64, Volume) -> Result<(), NotStored>,
+    ) -> Result<(), NotStored> {
         self.by_limits(|limits| {
             if let Some(state) = self.state_of(limits)? {
-                let (_, _, rule, word) = self.reading(limits, state, at)?;
-                return Ok(self.decided(rule, word, at, &look));
+                let (_, _, schedule, word) = self.reading(limits, state, at)?;
+                return Ok(self.decided(schedule, word, at, &look));
             }
             let tier = self.first_tier();
             let idle = limits.idle_word(tier, self.bucket.watermark());
-            if let Err(refused) = self.decided(limits.rule(tier), idle, at, &look) {
-                return Ok(Err(refused));
+            if let Err(denied) = self.decided(limits.schedule(tier), idle, at, &look) {
+                return Ok(Err(denied));
             }
             let until = self.denied_until(limits, at)?;
-            Ok(until.map_or(Ok(()), |until| Err(self.for_want_of_a_slot(limits, until, at))))
+            Ok(until.map_or(Ok(()), |until| Err(NotStored::NoSlot(until))))
         })
     }
 
     fn status(&self, at: Nanos) -> Status {
-        let without_a_slot = self.by_limits(|limits| {
+        let without_slot = self.by_limits(|limits| {
             let until = self.denied_until(limits, at)?;
-            Ok(until.map(|until| self.status_without_a_slot(limits, until, at)))
+            Ok(until.map(|until| limits.schedule(self.first_tier()).status_without_slot(until, at)))
         });
-        without_a_slot.unwrap_or_else(|| self.read(at, |rule, word| rule.status(word, at)))
+        without_slot.unwrap_or_else(|| self.read(at, |schedule, word| schedule.status(word, at)))
     }
 }

@@ -13,9 +13,9 @@
 use super::WhenFull;
 use super::line::{AtomicBool, Ordering};
 use super::state::{Form, State};
-use crate::algorithms::{Algorithm, Due};
-use crate::nanos::Nanos;
-use crate::rule::Rule;
+use crate::algorithms::Algorithm;
+use crate::schedule::Schedule;
+use crate::units::{Nanos, Volume};
 #[cfg(not(ratelimit_meter_loom))]
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Superseded;
 /// What a tier decides by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit<A> {
-    pub(super) rule: Rule<A>,
+    pub(super) schedule: Schedule<A>,
     /// Its number in states.
     number: u8,
     /// A key without a slot has at least this word: what was idle when the quota changed has no more available than the former burst.
@@ -61,15 +61,15 @@ impl<A: Algorithm> Limit<A> {
     /// The word of a key that is idle from `at` on, and not before.
     #[inline]
     fn idle_word(&self, at: Nanos) -> u64 {
-        self.rule.volume(at).max(self.floor)
+        self.schedule.drained(at).0.max(self.floor)
     }
 }
 
 impl<A: Algorithm> Limits<A> {
-    /// The limits of the tiers' rules, whose words must fit `form`.
-    pub(super) fn new(rules: &[Rule<A>], form: Form, when_full: WhenFull) -> Option<Self> {
-        let limits = rules.iter().zip(0..).map(|(rule, number)| Limit {
-            rule: *rule,
+    /// The limits of the tiers' schedules, whose words must fit `form`.
+    pub(super) fn new(schedules: &[Schedule<A>], form: Form, when_full: WhenFull) -> Option<Self> {
+        let limits = schedules.iter().zip(0..).map(|(schedule, number)| Limit {
+            schedule: *schedule,
             number,
             floor: 0,
         });
@@ -77,7 +77,7 @@ impl<A: Algorithm> Limits<A> {
         let first = *limits.first()?;
         limits.remove(0);
         let mut tiers = [None; _];
-        for (tier, place) in (0..).zip(tiers.iter_mut().take(rules.len())) {
+        for (tier, place) in (0..).zip(tiers.iter_mut().take(schedules.len())) {
             *place = Some(tier);
         }
         Some(Self {
@@ -110,8 +110,8 @@ impl<A: Algorithm> Limits<A> {
     }
 
     #[inline]
-    pub(super) fn rule(&self, tier: u8) -> &Rule<A> {
-        &self.of_tier(tier).rule
+    pub(super) fn schedule(&self, tier: u8) -> &Schedule<A> {
+        &self.of_tier(tier).schedule
     }
 
     #[inline]
@@ -142,11 +142,11 @@ impl<A: Algorithm> Limits<A> {
         }
     }
 
-    /// The rule of the first tier and the word by it, if a resident is in that tier and its limit still holds.
+    /// The schedule of the first tier and the word by it, if a resident is in that tier and its limit still holds.
     #[inline]
-    pub(super) fn read_first(&self, state: State) -> Option<(&Rule<A>, u64)> {
+    pub(super) fn read_first(&self, state: State) -> Option<(&Schedule<A>, u64)> {
         let holds = self.hold().is_ok() && self.form.limit(state) == self.first.number;
-        holds.then_some((&self.first.rule, self.form.word(state)))
+        holds.then_some((&self.first.schedule, self.form.word(state)))
     }
 
     #[cold]
@@ -168,8 +168,8 @@ impl<A: Algorithm> Limits<A> {
 
     /// The word by a tier's limit that leaves available what the word by its former limit left when the quota changed.
     fn carried(&self, former: &Former<A>, word: u64) -> u64 {
-        let next = self.rule(former.tier);
-        carry(&former.limit.rule, word, next, former.since).0
+        let next = self.schedule(former.tier);
+        carry(&former.limit.schedule, word, next, former.since).0
     }
 
     /// The word of a key of that tier that is idle from `at` on, and not before.
@@ -203,13 +203,13 @@ impl<A: Algorithm> Limits<A> {
     /// From when on a resident is idle.
     pub(super) fn idle_from(&self, state: State) -> Result<Nanos, Superseded> {
         let (tier, word) = self.read(state)?;
-        Ok(Nanos::clamped(self.rule(tier).drained_at(Due(word))))
+        Ok(Nanos::clamped(self.schedule(tier).until(Volume(word)).nanos()))
     }
 
-    /// These limits with another one for a tier from `at` on, or from the last change; `rule` on the same time line, in words of the same form.
+    /// These limits with another one for a tier from `at` on, or from the last change; `schedule` on the same time line, in words of the same form.
     ///
     /// All keys must have been converted to these limits.
-    pub(super) fn changed(&self, tier: u8, rule: Rule<A>, at: Nanos) -> Option<Self> {
+    pub(super) fn changed(&self, tier: u8, schedule: Schedule<A>, at: Nanos) -> Option<Self> {
         // Time that was credited by one limit must not be credited by another once more.
         let at = at.max(self.since());
         let former = *self.of_tier(tier);
@@ -217,8 +217,12 @@ impl<A: Algorithm> Limits<A> {
             .take(self.form.limits())
             .find(|&number| self.tiers[usize::from(number)].is_none())?;
         let idle = former.idle_word(at);
-        let (floor, _) = carry(&former.rule, idle, &rule, at);
-        let limit = Limit { rule, number, floor };
+        let (floor, _) = carry(&former.schedule, idle, &schedule, at);
+        let limit = Limit {
+            schedule,
+            number,
+            floor,
+        };
         let mut tiers = self.tiers;
         tiers[usize::from(former.number)] = None;
         tiers[usize::from(number)] = Some(tier);
@@ -305,8 +309,8 @@ impl<A> Latest<A> {
     }
 }
 
-/// The word by the rule `next` that leaves available what `word` does by `rule`, and how many cells of a debt it cannot record.
-fn carry<A: Algorithm>(rule: &Rule<A>, word: u64, next: &Rule<A>, at: Nanos) -> (u64, u64) {
-    let (now, next_now) = (rule.volume(at), next.volume(at));
-    rule.algorithm.carry(word, now, &next.algorithm, next_now)
+/// The word by the schedule `next` that leaves available what `word` does by `schedule`, and how many cells of a debt it cannot record.
+fn carry<A: Algorithm>(schedule: &Schedule<A>, word: u64, next: &Schedule<A>, at: Nanos) -> (u64, u64) {
+    let (now, next_now) = (schedule.drained(at), next.drained(at));
+    schedule.algorithm.carry(word, now, &next.algorithm, next_now)
 }

@@ -36,15 +36,15 @@ pub(super) const LINES: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_mete
 /// The upper bits choose the bucket, the lower 48 are the id that a slot holds; of those, the lower 32 choose the home line and the upper 16
 /// the slot of it where a search begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(pub(super) u64);
+pub(super) struct KeyHash(pub(super) u64);
 
-impl Key {
+impl KeyHash {
     /// How many bits of a key a slot holds.
     pub(super) const ID_BITS: u32 = 48;
 
     /// The key that has the lower bits of `id` as its id and belongs to that one of so many buckets; `None` if there is none.
     pub(super) fn with_id(id: u64, bucket: u64, buckets: usize) -> Option<Self> {
-        const ID: u64 = (1 << Key::ID_BITS) - 1;
+        const ID: u64 = (1 << KeyHash::ID_BITS) - 1;
         let buckets_wide = u128::try_from(buckets).ok()?;
         // The first number of the bucket; the next one that ends in the id belongs to it or to a later one.
         let first = u64::try_from((u128::from(bucket) << u64::BITS).div_ceil(buckets_wide)).ok()?;
@@ -138,7 +138,7 @@ impl Line {
 
     /// The slot of a resident and its state.
     #[inline]
-    pub(super) fn find(&self, key: Key) -> Option<(Slot<'_>, State)> {
+    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         let mut matches: u32 = 0;
         for (index, lower) in self.lower.iter().enumerate() {
             // ORDERING: relaxed. A hint: `Slot::is_of` looks again.
@@ -158,7 +158,7 @@ impl Line {
     /// As `find`, but looks at the slot where the key's search begins first: if it is there, as with one key again and again, nothing waits for
     /// the comparison of the others. A hot key costs 5 ns less.
     #[inline(always)]
-    pub(super) fn find_at_first(&self, key: Key) -> Option<(Slot<'_>, State)> {
+    pub(super) fn find_at_first(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         let slot = self.slot(key.first());
         let state = slot.load();
         if slot.is_of(key) && state.is_resident() {
@@ -211,7 +211,7 @@ impl Slot<'_> {
 
     /// Whether the id is the key's.
     #[inline]
-    pub(super) fn is_of(self, key: Key) -> bool {
+    pub(super) fn is_of(self, key: KeyHash) -> bool {
         self.id() == key.id()
     }
 
@@ -225,7 +225,7 @@ impl Slot<'_> {
     }
 
     /// Stores the id; only for the claimant of the slot.
-    pub(super) fn set_id(self, key: Key) {
+    pub(super) fn set_id(self, key: KeyHash) {
         may_stop();
         // ORDERING: release. Pairs with `id`: see above.
         self.line.lower[self.index].store(key.lower(), Ordering::Release);

@@ -1,10 +1,9 @@
 //! Decisions on many keys, whose lines are fetched together.
 
 use super::KeyedMeter;
-use super::line::Key;
-use crate::decision::NonConformance;
+use super::line::KeyHash;
 use crate::meter::MeterKind;
-use crate::metered::{self, When};
+use crate::outcome::NonConformance;
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 use core::iter;
@@ -41,7 +40,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.many(keys, When::Now)
+        self.many(keys, None)
     }
 
     /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) one after the other would; see
@@ -55,19 +54,19 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.many(keys, When::At(at))
+        self.many(keys, Some(at))
     }
 
     fn many<'a, Q: Hash + ?Sized + 'a>(
         &'a self,
         keys: impl IntoIterator<Item = &'a Q>,
-        when: When,
+        at: Option<Instant>,
     ) -> impl Iterator<Item = Result<(), NonConformance>>
     where
         K: Borrow<Q>,
     {
         let mut keys = keys.into_iter().fuse();
-        let mut ahead = [Key(0); AHEAD];
+        let mut ahead = [KeyHash(0); AHEAD];
         let (mut next, mut end) = (0, 0);
         iter::from_fn(move || {
             if next == end {
@@ -80,7 +79,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             }
             let key = ahead[..end].get(next)?;
             next += 1;
-            Some(metered::check(&self.entry(*key, self.tier), when))
+            let key = self.meter_of(*key, self.tier);
+            Some(at.map_or_else(|| key.check(), |at| key.check_at(at)))
         })
     }
 }

@@ -33,7 +33,7 @@ use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
 pub use entry::Entry;
 use limits::{Latest, Limits};
-use line::Key;
+use line::KeyHash;
 use std::sync::{Arc, Mutex};
 use table::Table;
 use tiers::Family;
@@ -116,6 +116,26 @@ pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     key: PhantomData<fn(&K)>,
 }
 
+/// The meter of one key of a table, which [`KeyedMeter::key`] returns.
+pub type Key<'a, M = GCRA> =
+    Meter<<M as MeterKind>::Algorithm, &'a <M as MeterKind>::Clock, Entry<'a, <M as MeterKind>::Algorithm>>;
+
+/// A key of a table, hashed and with its tier; [`KeyedMeter::ticket`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    key: KeyHash,
+    tier: Option<u8>,
+}
+
+/// Does not tell the key, of which only a hash is known.
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the handles of one table share.
 #[derive(Debug)]
 struct Shared<A> {
@@ -181,38 +201,81 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 }
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Returns the meter of `key`, for [`check_all`](crate::check_all) beside others.
+    /// Returns the meter of `key`, which has every verb of a [`Meter`]. It borrows the table, not the key.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, check_all};
     ///
-    /// let service = GCRA::from_quota("1000/s".parse::<Quota>()?)?;
     /// let clients = KeyedMeter::<str>::with_capacity("10/s".parse::<Quota>()?, 10_000)?;
-    /// let allow = |client| check_all(&[&clients.of(client), &service]);
-    /// assert!((0..10).all(|_| allow("alice").is_ok()));
-    /// assert!(allow("alice").is_err()); // which has cost the service nothing
+    /// let taken = clients.key("alice").take(3);
+    /// assert_eq!(taken.status().remaining(), 7);
+    ///
+    /// // Beside another meter, all or nothing:
+    /// let service = GCRA::from_quota("1000/s".parse::<Quota>()?)?;
+    /// let allow = |client| check_all(&[(&clients.key(client), 1), (&service, 1)]);
+    /// assert!((0..7).all(|_| allow("alice").is_ok()));
+    /// assert!(allow("alice").is_err()); // the service's meter has not counted it
     /// assert!(allow("bob").is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
-    pub fn of<Q: Hash + ?Sized>(&self, key: &Q) -> Entry<'_, M::Algorithm, M::Clock>
+    pub fn key<Q: Hash + ?Sized>(&self, key: &Q) -> Key<'_, M>
     where
         K: Borrow<Q>,
     {
-        self.entry(self.hashed(key), self.tier)
+        self.meter_of(self.hashed(key), self.tier)
+    }
+
+    /// Returns a ticket of `key`, for the same later and elsewhere: 16 bytes that borrow nothing.
+    ///
+    /// A ticket of a handle [in a tier](Self::in_tier) is of that tier.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota, keyed::Ticket};
+    ///
+    /// let clients = KeyedMeter::<str>::with_capacity("10/s".parse::<Quota>()?, 10_000)?;
+    /// let ticket: Ticket = clients.ticket("alice"); // hashed once, say when the client connects
+    /// let answers: Vec<_> = (0..11).map(|_| clients.redeem(ticket).check().is_ok()).collect();
+    /// assert_eq!(answers.iter().filter(|ok| **ok).count(), 10);
+    /// assert!(clients.check("alice").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn ticket<Q: Hash + ?Sized>(&self, key: &Q) -> Ticket
+    where
+        K: Borrow<Q>,
+    {
+        Ticket {
+            key: self.hashed(key),
+            tier: self.tier,
+        }
     }
 
     /// The key as the table knows it.
     #[inline]
-    fn hashed<Q: Hash + ?Sized>(&self, key: &Q) -> Key {
-        Key(hash::spread(self.hashes.hash_one(key)))
+    fn hashed<Q: Hash + ?Sized>(&self, key: &Q) -> KeyHash {
+        KeyHash(hash::spread(self.hashes.hash_one(key)))
     }
 }
 
 impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Returns the meter of the key whose ticket this is.
+    ///
+    /// A ticket is of the table that issued it and its clones. In another table it is some key's.
     #[inline]
-    fn entry(&self, key: Key, tier: Option<u8>) -> Entry<'_, M::Algorithm, M::Clock> {
-        Entry::new(&self.shared, &self.limits, &self.clock, key, tier)
+    pub fn redeem(&self, ticket: Ticket) -> Key<'_, M> {
+        let tier = ticket.tier.filter(|tier| usize::from(*tier) < self.tiers());
+        self.meter_of(ticket.key, tier)
+    }
+
+    #[inline]
+    fn meter_of(&self, key: KeyHash, tier: Option<u8>) -> Key<'_, M> {
+        Meter::on(self.entry(key, tier), &self.clock)
+    }
+
+    #[inline]
+    fn entry(&self, key: KeyHash, tier: Option<u8>) -> Entry<'_, M::Algorithm> {
+        Entry::new(&self.shared, &self.limits, key, tier)
     }
 }
 

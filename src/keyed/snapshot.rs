@@ -9,16 +9,15 @@ use super::bucket::Bucket;
 use super::builder::MOST_TIERS;
 use super::hash::{KeyHasher, KeyHashes, spread};
 use super::limits::{Limits, Superseded};
-use super::line::Key;
+use super::line::KeyHash;
 use super::{KeyedMeter, RestoreKeysError};
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;
-use crate::decision::Until;
 use crate::meter::MeterKind;
-use crate::metered::{Metered, Refusal};
-use crate::nanos::Nanos;
+use crate::schedule::NotStored;
 use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
-use crate::status::Status;
+use crate::store::Store;
+use crate::units::Nanos;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::time::{Instant, SystemTime};
@@ -78,7 +77,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// Those of `out`.
     pub fn snapshot_to_at(&self, out: impl Write, (at, wall): (Instant, SystemTime)) -> io::Result<u64> {
         let (table, limits) = (&self.shared.table, self.shared.latest.get());
-        let at = limits.rule(0).time_line.position(at);
+        let at = limits.schedule(0).time_line.position(at);
         let mut out = Checked::new(out);
         out.put(&MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
@@ -107,7 +106,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             out.put_length(live.len())?;
             out.put(&number.to_le_bytes())?;
             for (id, (tier, word)) in live {
-                out.put(&(u64::from(tier) << Key::ID_BITS | id).to_le_bytes())?;
+                out.put(&(u64::from(tier) << KeyHash::ID_BITS | id).to_le_bytes())?;
                 out.put(&word.to_le_bytes())?;
             }
             out.put_checksum()?;
@@ -144,7 +143,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         (at, wall): (Instant, SystemTime),
     ) -> Result<u64, RestoreKeysError> {
         let (limits, buckets) = (self.shared.latest.get(), self.shared.table.buckets().len());
-        let at = limits.rule(0).time_line.position(at);
+        let at = limits.schedule(0).time_line.position(at);
         let mut input = Checked::new(input);
         let (was_at, elapsed_ns) = self.read_head(&mut input, &limits, wall)?;
         let (mut restored, mut left_out) = (0, 0);
@@ -169,20 +168,20 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             }
             for (id, word) in pairs {
                 let damaged = RestoreKeysError::Damaged { restored };
-                let tier = u8::try_from(id >> Key::ID_BITS).ok();
+                let tier = u8::try_from(id >> KeyHash::ID_BITS).ok();
                 let tier = tier.filter(|tier| usize::from(*tier) < limits.tiers());
-                let (Some(tier), Some(key)) = (tier, Key::with_id(id, bucket, buckets)) else {
+                let (Some(tier), Some(key)) = (tier, KeyHash::with_id(id, bucket, buckets)) else {
                     return Err(damaged);
                 };
-                let rule = limits.rule(tier);
-                let owed = still_owed(rule, rule.offset(word, rule.volume(was_at)), elapsed_ns);
-                let step = self.entry(key, Some(tier)).step(at, |rule, _, now| {
-                    let word = rule.word_at(owed, now).ok_or(NotRestored)?;
+                let schedule = limits.schedule(tier);
+                let owed = still_owed(schedule, schedule.offset(word, schedule.drained(was_at)), elapsed_ns);
+                let step = self.entry(key, Some(tier)).update(at, |schedule, _, drained| {
+                    let word = schedule.word_at(owed, drained).ok_or(NotStored::Never)?;
                     Ok((word, ()))
                 });
                 match step {
                     Ok(()) => restored += 1,
-                    Err(NotRestored) => left_out += 1,
+                    Err(_) => left_out += 1,
                 }
             }
         }
@@ -231,27 +230,10 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     }
 }
 
-/// There is no slot for the key, or no place on the time line for its word.
-struct NotRestored;
-
-impl Refusal for NotRestored {
-    fn until(&self) -> Option<Until> {
-        None
-    }
-
-    fn for_want_of_a_word(_until: Until, _status: Status) -> Self {
-        Self
-    }
-
-    fn uncounted<T>(_made: T) -> Result<T, Self> {
-        Err(Self)
-    }
-}
-
 fn limit_texts(limits: &Limits<impl Algorithm>) -> Vec<String> {
     let text = |tier| {
-        let rule = limits.rule(tier);
-        format!("{} {}", rule.algorithm.kind(), limit_of(rule))
+        let schedule = limits.schedule(tier);
+        format!("{} {}", schedule.algorithm.kind(), limit_of(schedule))
     };
     (0..).take(limits.tiers()).map(text).collect()
 }

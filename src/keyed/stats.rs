@@ -1,9 +1,9 @@
 use super::KeyedMeter;
 use super::bucket::Bucket;
 use super::limits::Limits;
-use super::line::{Key, Ordering};
+use super::line::Ordering;
 use crate::meter::MeterKind;
-use crate::metered::When;
+use crate::when::When;
 use std::time::Instant;
 
 /// How a table stands and what became of keys for want of a slot.
@@ -62,7 +62,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 
     fn stats_when(&self, when: When) -> Stats {
         let table = &self.shared.table;
-        let at = when.position(&self.entry(Key(0), None));
+        let at = when.position(&self.clock, &self.limits.schedule(0).time_line);
         let count = |limits: &Limits<M::Algorithm>| {
             let (mut live, mut taken) = (0, 0);
             for (_, state) in table.buckets().iter().flat_map(Bucket::residents) {

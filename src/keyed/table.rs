@@ -2,7 +2,7 @@
 
 use super::bucket::Bucket;
 use super::error::InvalidTable;
-use super::line::{AtomicU64, Key, Ordering};
+use super::line::{AtomicU64, KeyHash, Ordering};
 
 /// How many live keys a bucket is meant for. With as many on average in 508 slots, keys falling on buckets at random, a new key finds 508
 /// others in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 it is once in 58,000.)
@@ -68,7 +68,7 @@ impl Table {
 
     /// Where a key belongs.
     #[inline]
-    pub(super) fn bucket(&self, key: Key) -> &Bucket {
+    pub(super) fn bucket(&self, key: KeyHash) -> &Bucket {
         &self.buckets[key.bucket_of(self.buckets.len())]
     }
 

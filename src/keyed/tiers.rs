@@ -5,9 +5,9 @@ use super::{KeyedMeter, Shared};
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;
 use crate::meter::MeterKind;
-use crate::nanos::Nanos;
 use crate::quota::Quota;
-use crate::rule::Rule;
+use crate::schedule::Schedule;
+use crate::units::Nanos;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -120,7 +120,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// As [`set_quota`](Self::set_quota).
     pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
         let number = tier.number_in(self.family)?;
-        let at = self.limits.rule(0).time_line.position(at);
+        let at = self.limits.schedule(0).time_line.position(at);
         self.shared.set_quota(number, quota, at)
     }
 
@@ -131,7 +131,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// [`ForeignTier`] if the tier is another table's.
     pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
         let number = tier.number_in(self.family)?;
-        Ok(self.shared.latest.get().rule(number).quota)
+        Ok(self.shared.latest.get().schedule(number).quota)
     }
 }
 
@@ -141,15 +141,15 @@ impl<A: Algorithm> Shared<A> {
         // A panic while it was held would have left limits that hold all the same.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.latest.get();
-        let rule: &Rule<A> = current.rule(tier);
-        if rule.quota == Some(quota) {
+        let schedule: &Schedule<A> = current.schedule(tier);
+        if schedule.quota == Some(quota) {
             return Ok(());
         }
         let (form, tiers) = (current.form(), current.tiers());
         let bits = form.bits();
-        let rule = rule.with_quota(quota)?.below(form.end());
-        let rule = rule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
-        let next = current.changed(tier, rule, at).ok_or(InvalidTable::NotAdjustable)?;
+        let schedule = schedule.with_quota(quota)?.below(form.end());
+        let schedule = schedule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
+        let next = current.changed(tier, schedule, at).ok_or(InvalidTable::NotAdjustable)?;
         let next = self.latest.replace(next);
         for bucket in self.table.buckets() {
             bucket.convert(&next);

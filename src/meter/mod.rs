@@ -1,38 +1,34 @@
-//! The meter: an algorithm, a word and a clock.
+//! The meter: an algorithm, a clock and a store.
 
-mod builder;
-mod exponential;
-mod gcra;
-mod kind;
-mod leaky_bucket;
+mod adjustable;
+mod construct;
 mod reservation;
-mod snapshot;
 mod verbs;
 
-pub use builder::Builder;
-pub use exponential::Exponential;
-pub use gcra::GCRA;
-pub use kind::MeterKind;
-pub use leaky_bucket::LeakyBucket;
+pub use adjustable::Adjustable;
+pub use construct::{Builder, Exponential, GCRA, LeakyBucket};
 pub use reservation::Reservation;
 
 use crate::algorithms::Algorithm;
-use crate::cell::Cell;
 use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
-use crate::decision::{NegativeMultiDecision, NonConformance};
 use crate::error::InconsistentCapacity;
-use crate::metered::{self, Metered, Refusal, State, When};
-use crate::nanos::{Nanos, TimeLine};
+use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
-use crate::rule::{Rule, Stepped};
+use crate::schedule::Schedule;
+use crate::store::{Atomic, Local, OwnedStore, Store, Swappable};
+use crate::units::{Nanos, TimeLine};
 use core::fmt;
+use core::marker::PhantomData;
 use std::time::Instant;
 
-/// A meter with algorithm `A` that reads the time from `C`; use it as [`GCRA`], [`LeakyBucket`] or [`Exponential`].
+/// A meter: algorithm `A` on the time of clock `C`, with its state in store `S`.
 ///
-/// A meter is a handle: clones share one state, and a clone in every thread is the way to use it. The state is one atomic word.
-/// [`Decider`] and [`MultiDecider`] state the laws of its decisions, which are here as inherent methods too, so that no trait has
+/// Its usual names are [`GCRA`], [`LeakyBucket`], [`Exponential`], [`Adjustable`] and [`LocalMeter`]. The meter of a key in a
+/// `KeyedMeter` is of this type too, so all of them have the same methods.
+///
+/// A `GCRA`, `LeakyBucket`, `Exponential` or `Adjustable` is a handle: clones share one state, and the way to use it is a clone in every
+/// thread. [`Decider`] and [`MultiDecider`] state the laws of its decisions. The decisions are inherent methods too, so no trait has
 /// to be imported.
 ///
 /// ```
@@ -48,14 +44,64 @@ use std::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Meter<A, C = DefaultClock> {
-    pub(crate) rule: Rule<A>,
-    cell: Cell,
-    pub(crate) clock: C,
+pub struct Meter<A, C = DefaultClock, S = Atomic<A>> {
+    store: S,
+    clock: C,
+    algorithm: PhantomData<A>,
 }
 
-impl<A: Algorithm> Meter<A> {
-    /// Returns a meter at rest for `quota`.
+/// A meter that one thread has to itself: `LocalMeter<GCRA>`, `LocalMeter<LeakyBucket>` or `LocalMeter<Exponential>`.
+///
+/// It decides as a [`Meter`] does, but its word is a plain number instead of an atomic. It may move to another thread, but is not
+/// shared, and has no clones.
+///
+/// An admission by [`check_at`](Meter::check_at) takes 3.9 ns, by that of a [`GCRA`] 8.7 ns (medians of 21 runs on one core of an AMD
+/// EPYC). A denial takes 3.8 ns instead of 4.1 ns. [`check`](Meter::check) takes 10.4 ns by either, since reading the clock hides the
+/// exchange of an atomic that no other thread uses. So a local meter pays off if one reading of the time serves several decisions.
+///
+/// ```
+/// use ratelimit_meter::{LocalMeter, Quota};
+///
+/// // One limit a connection, each in the task that serves it.
+/// let requests = <LocalMeter>::from_quota("100/h burst 5".parse::<Quota>()?)?;
+/// assert_eq!((0..100).filter(|_| requests.check().is_ok()).count(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type LocalMeter<M = GCRA> =
+    Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Local<<M as MeterKind>::Algorithm>>;
+
+/// A type of meter, which names the parts of another type: `Adjustable<GCRA>`, `KeyedMeter<str, LeakyBucket>`.
+///
+/// Sealed: its only implementation is [`Meter`], of any algorithm and with any clock.
+pub trait MeterKind: sealed::Sealed {
+    /// The algorithm by which the meter decides.
+    type Algorithm: Algorithm;
+    /// The clock from which the meter reads the time.
+    type Clock: Clock;
+
+    /// Returns the limit: the algorithm, and the quota if it was made of one.
+    #[doc(hidden)]
+    fn into_limit(self) -> (Self::Algorithm, Option<Quota>);
+}
+
+impl<A: Algorithm, C: Clock> MeterKind for Meter<A, C> {
+    type Algorithm = A;
+    type Clock = C;
+
+    fn into_limit(self) -> (A, Option<Quota>) {
+        let (schedule, _) = self.store.into_parts();
+        (schedule.algorithm, schedule.quota)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<A, C> Sealed for crate::Meter<A, C> {}
+}
+
+impl<A: Algorithm, S: OwnedStore<A>> Meter<A, DefaultClock, S> {
+    /// Returns an idle meter for `quota`.
     ///
     /// # Errors
     ///
@@ -70,23 +116,28 @@ impl<A: Algorithm> Meter<A> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
-        A::from_quota(quota).map(|algorithm| Self::at_rest(algorithm, DefaultClock, Some(quota)))
+        A::from_quota(quota).map(|algorithm| Self::idle(algorithm, DefaultClock, Some(quota)))
     }
 }
 
-impl<A: Algorithm, C: Clock> Meter<A, C> {
-    /// A meter at rest, made now by its clock.
-    fn at_rest(algorithm: A, clock: C, quota: Option<Quota>) -> Self {
-        Self {
-            rule: Rule::made_at(clock.now(), algorithm, quota),
-            cell: Cell::new(0),
-            clock,
-        }
+impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
+    /// Makes an idle meter whose time line begins a day before the clock's time.
+    fn idle(algorithm: A, clock: C, quota: Option<Quota>) -> Self {
+        Self::holding(Schedule::made_at(clock.now(), algorithm, quota), 0, clock)
     }
 
-    /// Returns a new meter at rest that holds the same limit and reads its time from `clock`.
+    pub(crate) fn into_parts(self) -> (Schedule<A>, u64, C) {
+        let (schedule, word) = self.store.into_parts();
+        (schedule, word, self.clock)
+    }
+
+    fn holding(schedule: Schedule<A>, word: u64, clock: C) -> Self {
+        Self::on(S::new(schedule, word), clock)
+    }
+
+    /// Returns a new idle meter with the same limit that reads its time from `clock`.
     ///
-    /// It shares nothing with this meter: its time line begins a day before `clock.now()`, be that now or not.
+    /// It shares nothing with this meter. Its time line begins a day before `clock.now()`, whenever that is.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, clock::ManualClock};
@@ -97,13 +148,14 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_clock<D: Clock>(self, clock: D) -> Meter<A, D> {
-        Meter::at_rest(self.rule.algorithm, clock, self.rule.quota)
+    pub fn with_clock<D: Clock>(self, clock: D) -> Meter<A, D, S> {
+        let (schedule, _) = self.store.into_parts();
+        Meter::idle(schedule.algorithm, clock, schedule.quota)
     }
 
-    /// Returns a new meter with the same limit and clock of which just `cells` are available when it is made, the rest to come as it drains.
+    /// Returns a new meter with the same limit and clock that has exactly `cells` available when it is made. The rest come as it drains.
     ///
-    /// It shares nothing with this meter. What is available is exact: `cells` conform at once, and the next one a whole cell later.
+    /// It shares nothing with this meter. `cells` conform at once, and the next one a whole cell later.
     ///
     /// # Errors
     ///
@@ -114,184 +166,90 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// use ratelimit_meter::{GCRA, Quota};
     /// use std::time::Duration;
     ///
-    /// // After a restart, when what came before is not known: nothing at once.
+    /// // After a restart, when the history is not known: nothing at once.
     /// let clock = ManualClock::new();
     /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?.with_clock(clock.clone()).with_available(0)?;
     /// assert_eq!(meter.check().unwrap_err().wait_time_from(clock.now()), Duration::from_millis(100));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_available(self, cells: u32) -> Result<Self, InconsistentCapacity> {
-        let burst = self.max_batch();
+        let Self { store, clock, .. } = self;
+        let (Schedule { algorithm, quota, .. }, _) = store.into_parts();
+        let burst = algorithm.max_batch();
         if cells > burst {
             return Err(InconsistentCapacity::AvailableAboveBurst { cells, burst });
         }
-        let Self { rule, clock, .. } = self;
-        let rule = Rule::made_at(clock.now(), rule.algorithm, rule.quota);
-        let word = rule.algorithm.leaving(cells, rule.volume(rule.time_line.made()));
-        Ok(Self {
-            rule,
-            cell: Cell::new(word),
-            clock,
-        })
+        let schedule = Schedule::made_at(clock.now(), algorithm, quota);
+        let word = algorithm.leaving(cells, schedule.drained(schedule.time_line.made()));
+        Ok(Self::holding(schedule, word, clock))
     }
+}
 
-    /// What it holds to, for a meter of more than one limit.
-    #[cfg(feature = "dual")]
-    pub(crate) fn into_limit(self) -> (A, Option<Quota>) {
-        (self.rule.algorithm, self.rule.quota)
-    }
-
-    /// Decides one cell at `at`, and counts it if it conforms; [`Decider`] states the laws. Takes constant time.
-    ///
-    /// # Errors
-    ///
-    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it tells from when on it would.
+impl<A: Algorithm, C: Clock> Meter<A, C> {
+    /// Returns a meter of one thread that continues from the state of this one, with its limit, clock and time line. It shares nothing with
+    /// the clones of this meter.
     ///
     /// ```
     /// use ratelimit_meter::GCRA;
-    /// use std::time::{Duration, Instant};
     ///
-    /// let meter = GCRA::for_capacity(1)?.per(Duration::from_secs(60)).try_build()?;
-    /// let now = Instant::now();
-    /// assert!(meter.check_at(now).is_ok());
-    /// let denial = meter.check_at(now).unwrap_err();
-    /// assert!(meter.check_at(denial.earliest_possible()).is_ok());
+    /// let connection = GCRA::for_capacity(5)?.try_build()?.into_local();
+    /// assert!(connection.check_n(5).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
-    pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        metered::check(self, When::At(at))
+    #[must_use]
+    pub fn into_local(self) -> Meter<A, C, Local<A>> {
+        let (schedule, word, clock) = self.into_parts();
+        Meter::holding(schedule, word, clock)
     }
 
-    /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`] states the laws.
-    ///
-    /// # Errors
-    ///
-    /// As [`check_at`](Self::check_at).
-    #[inline]
-    pub fn check(&self) -> Result<(), NonConformance> {
-        metered::check(self, When::Now)
-    }
-
-    /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`] states the laws. Takes
-    /// constant time.
-    ///
-    /// # Errors
-    ///
-    /// In either case nothing has changed:
-    ///
-    /// - [`NegativeMultiDecision::BatchNonConforming`] if the batch does not conform yet; it tells from when on it would.
-    /// - [`NegativeMultiDecision::InsufficientCapacity`] if it never will, since it exceeds the burst.
+    /// Returns a meter with a quota that can be changed, which continues from the state of this one, with its limit, clock and time line. It
+    /// shares nothing with the clones of this meter.
     ///
     /// ```
-    /// use ratelimit_meter::{LeakyBucket, NegativeMultiDecision};
-    /// use std::time::Instant;
+    /// use ratelimit_meter::{Quota, GCRA};
     ///
-    /// let meter = LeakyBucket::per_second(10)?;
-    /// let now = Instant::now();
-    /// assert!(meter.check_n_at(7, now).is_ok());
-    /// assert!(matches!(meter.check_n_at(4, now), Err(NegativeMultiDecision::BatchNonConforming(4, _))));
-    /// assert!(meter.check_n_at(3, now).is_ok());
-    /// assert_eq!(meter.check_n_at(11, now), Err(NegativeMultiDecision::InsufficientCapacity(11)));
+    /// let limit = GCRA::for_capacity(5)?.try_build()?.into_adjustable();
+    /// limit.set_quota("10/s".parse::<Quota>()?)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
-    pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        metered::check_n(self, n, When::At(at))
-    }
-
-    /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`] states the
-    /// laws.
-    ///
-    /// # Errors
-    ///
-    /// As [`check_n_at`](Self::check_n_at).
-    #[inline]
-    pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        metered::check_n(self, n, When::Now)
-    }
-
-    /// Draws half of the cells that conform now, at most `block` and at least `missing`.
-    pub(crate) fn draw(&self, missing: u32, block: u32) -> Result<u32, NonConformance> {
-        metered::step_now(self, |rule, word, now| {
-            // Told apart first: a dry meter is not asked how much there is.
-            rule.decide(word, now, missing)?;
-            let drawn = (rule.algorithm.room(word, now) / 2).min(block).max(missing);
-            rule.decide(word, now, drawn).map(|(word, _)| (word, drawn))
-        })
-        .map_err(|until| metered::denial(self, until))
-    }
-
-    /// What it goes by, and where it stands.
-    pub(crate) fn into_parts(self) -> (Rule<A>, u64, C) {
-        (self.rule, self.cell.load(), self.clock)
-    }
-
-    pub(crate) fn max_batch(&self) -> u32 {
-        self.rule.algorithm.max_batch()
+    #[must_use]
+    pub fn into_adjustable(self) -> Meter<A, C, Swappable<A>> {
+        let (schedule, word, clock) = self.into_parts();
+        Meter::holding(schedule, word, clock)
     }
 }
 
-impl<A: Algorithm, C: Clock> Metered for Meter<A, C> {
-    type Algorithm = A;
-    type Clock = C;
-
+impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
+    /// Makes a meter on a store that exists.
     #[inline]
-    fn clock(&self) -> &C {
+    pub(crate) const fn on(store: S, clock: C) -> Self {
+        Self {
+            store,
+            clock,
+            algorithm: PhantomData,
+        }
+    }
+
+    /// Returns the most cells that conform at once.
+    pub(crate) fn max_batch(&self) -> u32 {
+        self.store
+            .read(Nanos::BEGINNING, |schedule, _| schedule.algorithm.max_batch())
+    }
+
+    #[cfg_attr(
+        not(feature = "keyed"),
+        expect(dead_code, reason = "only a key's store has methods of its own")
+    )]
+    pub(crate) const fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) fn clock(&self) -> &C {
         &self.clock
     }
 
-    #[inline]
-    fn time_line(&self) -> &TimeLine {
-        &self.rule.time_line
-    }
-
-    fn state(&self) -> State {
-        (self.cell.address(), 0)
-    }
-
-    #[inline]
-    fn counts_refusals(&self) -> bool {
-        self.rule.algorithm.counts_refusals()
-    }
-
-    #[inline]
-    fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Rule<A>, u64) -> T) -> T {
-        read(&self.rule, self.cell.load())
-    }
-
-    #[inline]
-    fn step<T, R: Refusal>(
-        &self,
-        at: Nanos,
-        step: impl Fn(&Rule<A>, u64, u64) -> Result<Stepped<T>, R>,
-    ) -> Result<T, R> {
-        let now = self.rule.volume(at);
-        self.cell.update(|word| step(&self.rule, word, now))
-    }
-}
-
-impl<A: Algorithm, C: Clock> Decider for Meter<A, C> {
-    #[inline]
-    fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.check_at(at)
-    }
-
-    #[inline]
-    fn check(&self) -> Result<(), NonConformance> {
-        self.check()
-    }
-}
-
-impl<A: Algorithm, C: Clock> MultiDecider for Meter<A, C> {
-    #[inline]
-    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_n_at(n, at)
-    }
-
-    #[inline]
-    fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_n(n)
+    pub(crate) fn time_line(&self) -> &TimeLine {
+        self.store.time_line()
     }
 }
 
@@ -303,10 +261,36 @@ impl<A: Algorithm> TryFrom<Quota> for Meter<A> {
     }
 }
 
+impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> Decider for Meter<A, C, S> {
+    #[inline]
+    fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
+        self.check_at(at)
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), NonConformance> {
+        self.check()
+    }
+}
+
+impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> MultiDecider for Meter<A, C, S> {
+    #[inline]
+    fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_at(n, at)
+    }
+
+    #[inline]
+    fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        self.check_n(n)
+    }
+}
+
 /// Reads the word once; never locks.
-impl<A: Algorithm, C: Clock> fmt::Debug for Meter<A, C> {
+impl<A: Algorithm, C: Clock, S: Store<A>> fmt::Debug for Meter<A, C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rule.debug(self.cell.load(), &mut f.debug_struct(A::NAME))
+        let mut fields = f.debug_struct(S::NAME.unwrap_or(A::NAME));
+        self.store
+            .read(Nanos::BEGINNING, |schedule, word| schedule.debug(word, &mut fields))
     }
 }
 

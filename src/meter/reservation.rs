@@ -1,9 +1,12 @@
+//! Cells that are taken ahead of their time.
+
 use super::Meter;
-use crate::algorithms::{Algorithm, Due};
+use crate::algorithms::Algorithm;
 use crate::clock::{Clock, DefaultClock};
-use crate::decision::NegativeMultiDecision;
-use crate::metered::{self, Denied, Metered, When};
-use crate::nanos::{self, Nanos};
+use crate::outcome::NegativeMultiDecision;
+use crate::store::Store;
+use crate::units::{self, Nanos, Volume};
+use crate::when::When;
 use core::fmt;
 use std::time::{Duration, Instant};
 
@@ -27,10 +30,8 @@ pub struct Reservation<A, C = DefaultClock> {
     meter: Meter<A, C>,
     cells: u32,
     /// The volume drained by the time to act, and that time.
-    at: u64,
+    at: Volume,
     acts: Instant,
-    /// The word that the cells made.
-    counted: u64,
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, C> {
@@ -40,7 +41,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     ///
     /// [`NegativeMultiDecision`], and nothing has changed, if they conform only later, or never.
     pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, When::Now.exact_position(self))
+        self.reserve_as_at(n, longest_wait, self.exact_position(When::Now))
     }
 
     /// Takes `n` cells that conform at `at` or within `longest_wait` of it; see [`reserve`](Self::reserve).
@@ -54,7 +55,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         longest_wait: Duration,
         at: Instant,
     ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, When::At(at).exact_position(self))
+        self.reserve_as_at(n, longest_wait, self.exact_position(When::At(at)))
     }
 
     fn reserve_as_at(
@@ -63,23 +64,22 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         longest_wait: Duration,
         at: Nanos,
     ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        let rule = &self.rule;
-        let by = at.later(nanos::nanos(longest_wait));
+        let by = at.later(units::nanos(longest_wait));
         let mut reservation = Reservation {
             meter: self.clone(),
             cells: n,
-            at: rule.volume(at),
-            acts: nanos::after(rule.time_line.beginning(), at.get()),
-            counted: 0,
+            at: self.drained(at),
+            acts: units::after(self.time_line().beginning(), at.get()),
         };
         if n == 0 {
             return Ok(reservation);
         }
-        let (counted, due) = self.take_within(n, at, by)?;
-        reservation.counted = counted;
-        if due.0 > reservation.at {
-            reservation.at = due.0;
-            reservation.acts = rule.denial(due).earliest_possible();
+        let taken_at = self.take_within(n, at, by)?;
+        if taken_at > reservation.at {
+            reservation.at = taken_at;
+            reservation.acts = self
+                .store
+                .read(at, |schedule, _| schedule.denial(taken_at).earliest_possible());
         }
         Ok(reservation)
     }
@@ -106,28 +106,24 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         if n == 0 {
             return Ok(());
         }
-        let position = |at| self.rule.time_line.position(at);
+        let position = |at| self.time_line().position(at);
         self.take_within(n, position(from), position(by)).map(|_| ())
     }
 
-    /// Takes at least one cell, and returns the word that they made, and when they conform.
-    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(u64, Due), NegativeMultiDecision> {
-        let by = self.rule.volume(by);
-        let step = self.step(from, |rule, word, from| {
-            if !rule.can_conform(n) {
-                return Err(Denied::Never);
-            }
-            let due = rule.drained(rule.algorithm.due(word, n));
-            let word = if due.0 > by {
-                Err(due)
-            } else {
-                // They count from when they conform.
-                rule.algorithm.decide(word, due.0.max(from), n)
-            };
-            word.map(|word| (word, (word, due)))
-                .map_err(|due| Denied::Until(rule.until(due)))
-        });
-        step.map_err(|denied| metered::denial_of_batch(self, n, denied))
+    /// Takes at least one cell. Returns the volume drained when the cells conform.
+    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<Volume, NegativeMultiDecision> {
+        let by = self.drained(by);
+        let taken = self
+            .store
+            .update(from, |schedule, word, from| schedule.take_within(word, from, by, n));
+        taken.map_err(|not_stored| match not_stored.until() {
+            Some(until) => NegativeMultiDecision::BatchNonConforming(n, self.denial(until)),
+            None => NegativeMultiDecision::InsufficientCapacity(n),
+        })
+    }
+
+    fn drained(&self, at: Nanos) -> Volume {
+        self.store.read(at, |schedule, _| schedule.drained(at))
     }
 }
 
@@ -156,8 +152,14 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
         self.delay_from(Instant::now())
     }
 
-    /// Gives back what of the cells has not drained by now, but no more than brings the meter to rest. After the time to act, too,
-    /// where `x/time/rate` gives back nothing: cancel only what was not used.
+    /// Gives back the part of the cells that certainly has not drained by now, but no more than makes the meter idle. Also gives back after the
+    /// time to act, when `x/time/rate` gives back nothing: cancel only cells that were not used.
+    ///
+    /// The cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between. Then a later
+    /// caller finds no more room than if the cells had never been reserved, in any order of cancels. *Proof*: Compare with a meter that never
+    /// counted the cells. At the time to act, its word is lower by their cost. The difference shrinks by no more than the drained
+    /// volume, and only while the other meter is idle. So what is left of the cost is at most the difference. After the cancel the word is at
+    /// least that of the other meter, and the next cancel compares with that meter. ∎
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -174,15 +176,15 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
         self.give_back(When::Now);
     }
 
-    /// Gives back what of the cells has not drained by `at`; see [`cancel`](Self::cancel).
+    /// Gives back the part of the cells that certainly has not drained by `at`; see [`cancel`](Self::cancel).
     pub fn cancel_at(self, at: Instant) {
         self.give_back(When::At(at));
     }
 
     fn give_back(&self, when: When) {
         if self.cells > 0 {
-            metered::lower(&self.meter, when.position(&self.meter), |algorithm, word, now| {
-                algorithm.cancel(word, now, self.cells, self.at, self.counted)
+            self.meter.lower(when, |algorithm, word, drained| {
+                algorithm.cancel(word, drained, self.cells, self.at)
             });
         }
     }

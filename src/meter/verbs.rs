@@ -1,14 +1,99 @@
-//! What else a meter can be asked and told: each one atomic step, or one read.
+//! The verbs of a meter: each is one atomic step, or one read.
+//!
+//! To add a verb, add its function here (and its `_at` form), with its docs, tests and oracle.
 
 use super::Meter;
-use crate::algorithms::Algorithm;
+use crate::algorithms::{Algorithm, ContinuousState, ExponentialAverage};
 use crate::clock::Clock;
-use crate::decision::{NegativeMultiDecision, NonConformance};
-use crate::metered::{self, When};
-use crate::status::{Admitted, Status, Taken};
-use std::time::Instant;
+use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
+use crate::schedule::{NotAtOnce, NotStored};
+use crate::snapshot::{RestoreError, Snapshot};
+use crate::store::{Store, pause};
+use crate::units::{Nanos, Volume};
+use crate::when::{When, act_now};
+use core::cell::Cell;
+use std::time::{Instant, SystemTime};
 
-impl<A: Algorithm, C: Clock> Meter<A, C> {
+impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
+    /// Decides one cell at `at`, and counts it if it conforms; [`Decider`](crate::Decider) states the laws. Takes constant time.
+    ///
+    /// # Errors
+    ///
+    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it tells from when on it would.
+    ///
+    /// ```
+    /// use ratelimit_meter::GCRA;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = GCRA::for_capacity(1)?.per(Duration::from_secs(60)).try_build()?;
+    /// let now = Instant::now();
+    /// assert!(meter.check_at(now).is_ok());
+    /// let denial = meter.check_at(now).unwrap_err();
+    /// assert!(meter.check_at(denial.earliest_possible()).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
+        self.check_when(When::At(at))
+    }
+
+    /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`](crate::Decider) states the laws.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_at`](Self::check_at).
+    #[inline]
+    pub fn check(&self) -> Result<(), NonConformance> {
+        match self.store.decide_at_once(1, &self.clock) {
+            Ok(decided) => decided.map_err(|until| self.denial(until)),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_when(When::Now)),
+        }
+    }
+
+    /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the laws. Takes
+    /// constant time.
+    ///
+    /// # Errors
+    ///
+    /// In either case nothing has changed:
+    ///
+    /// - [`NegativeMultiDecision::BatchNonConforming`] if the batch does not conform yet; it tells from when on it would.
+    /// - [`NegativeMultiDecision::InsufficientCapacity`] if it never will, since it exceeds the burst.
+    ///
+    /// ```
+    /// use ratelimit_meter::{LeakyBucket, NegativeMultiDecision};
+    /// use std::time::Instant;
+    ///
+    /// let meter = LeakyBucket::per_second(10)?;
+    /// let now = Instant::now();
+    /// assert!(meter.check_n_at(7, now).is_ok());
+    /// assert!(matches!(meter.check_n_at(4, now), Err(NegativeMultiDecision::BatchNonConforming(4, _))));
+    /// assert!(meter.check_n_at(3, now).is_ok());
+    /// assert_eq!(meter.check_n_at(11, now), Err(NegativeMultiDecision::InsufficientCapacity(11)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+        self.check_n_when(n, When::At(at))
+    }
+
+    /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the
+    /// laws.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_n_at`](Self::check_n_at).
+    #[inline]
+    pub fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        if n == 0 {
+            return Ok(());
+        }
+        match self.store.decide_at_once(n, &self.clock) {
+            Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Err(not_at_once) => Self::after(not_at_once, || self.check_n_when(n, When::Now)),
+        }
+    }
+
     /// Answers what [`check`](Self::check) would, and changes nothing.
     ///
     /// Two threads that both peek and then check may both be told yes and only one be admitted: what must not be overdrawn is to be
@@ -39,7 +124,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn peek(&self) -> Result<(), NonConformance> {
-        metered::peek(self, When::Now)
+        self.peek_when(When::Now)
     }
 
     /// Answers what [`check_at`](Self::check_at) would, and changes nothing.
@@ -48,7 +133,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     ///
     /// As [`peek`](Self::peek).
     pub fn peek_at(&self, at: Instant) -> Result<(), NonConformance> {
-        metered::peek(self, When::At(at))
+        self.peek_when(When::At(at))
     }
 
     /// Answers what [`check_n`](Self::check_n) would, and changes nothing.
@@ -57,7 +142,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     ///
     /// [`NegativeMultiDecision`] if not all conform.
     pub fn peek_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        metered::peek_n(self, n, When::Now)
+        self.peek_n_when(n, When::Now)
     }
 
     /// Answers what [`check_n_at`](Self::check_n_at) would, and changes nothing.
@@ -66,7 +151,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     ///
     /// As [`peek_n`](Self::peek_n).
     pub fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        metered::peek_n(self, n, When::At(at))
+        self.peek_n_when(n, When::At(at))
     }
 
     /// Decides a batch of `n` cells now, as [`check_n`](Self::check_n), and tells the meter's status after an admission or at a
@@ -85,12 +170,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take(&self, n: u32) -> Taken {
-        metered::take(self, n, When::Now)
+        self.take_when(n, When::Now)
     }
 
     /// Decides a batch of `n` cells at `at`, and tells the meter's status; see [`take`](Self::take).
     pub fn take_at(&self, n: u32, at: Instant) -> Taken {
-        metered::take(self, n, When::At(at))
+        self.take_when(n, When::At(at))
     }
 
     /// Admits as many of `n` cells as conform now, and tells how many those were and, if fewer than `n`, from when on the next one
@@ -108,12 +193,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check_up_to(&self, n: u32) -> Admitted {
-        metered::check_up_to(self, n, When::Now)
+        self.check_up_to_when(n, When::Now)
     }
 
     /// Admits as many of `n` cells as conform at `at`; see [`check_up_to`](Self::check_up_to).
     pub fn check_up_to_at(&self, n: u32, at: Instant) -> Admitted {
-        metered::check_up_to(self, n, When::At(at))
+        self.check_up_to_when(n, When::At(at))
     }
 
     /// Counts `n` cells now, whether they conform or not: into debt if need be, which later cells have to wait for. For what is known
@@ -134,12 +219,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn charge(&self, n: u64) -> u64 {
-        metered::charge(self, n, When::Now)
+        self.charge_when(n, When::Now)
     }
 
     /// Counts `n` cells at `at`, whether they conform or not; see [`charge`](Self::charge).
     pub fn charge_at(&self, n: u64, at: Instant) -> u64 {
-        metered::charge(self, n, When::At(at))
+        self.charge_when(n, When::At(at))
     }
 
     /// Gives back `n` cells now, but no more than brings the meter to rest: what has drained since is not given back twice.
@@ -159,12 +244,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn refund(&self, n: u64) {
-        metered::refund(self, n, When::Now);
+        self.refund_when(n, When::Now);
     }
 
     /// Gives back `n` cells at `at`; see [`refund`](Self::refund).
     pub fn refund_at(&self, n: u64, at: Instant) {
-        metered::refund(self, n, When::At(at));
+        self.refund_when(n, When::At(at));
     }
 
     /// Brings the meter to rest, whatever it owes. Law 1 counts from here.
@@ -179,7 +264,8 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset(&self) {
-        metered::reset(self);
+        // The same at any time.
+        self.lower(When::At(self.time_line().beginning()), |_, _, _| 0);
     }
 
     /// Tells how the meter stands now, from one read of the word.
@@ -199,12 +285,392 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// ```
     #[must_use]
     pub fn status(&self) -> Status {
-        metered::status(self, When::Now)
+        self.status_when(When::Now)
     }
 
     /// Tells how the meter stands at `at`, from one read of the word.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> Status {
-        metered::status(self, When::At(at))
+        self.status_when(When::At(at))
     }
+
+    /// Returns what the meter owes now, tied to the wall clock. Changes nothing; reads the word once.
+    ///
+    /// Cells that are admitted afterwards are not in it.
+    ///
+    /// ```
+    /// use ratelimit_meter::{LeakyBucket, Quota};
+    ///
+    /// let quota: Quota = "10/d".parse()?;
+    /// let before = LeakyBucket::from_quota(quota)?;
+    /// before.charge(50);
+    /// let snapshot = before.snapshot(); // to be stored
+    ///
+    /// // After the restart:
+    /// let meter = LeakyBucket::from_quota(quota)?;
+    /// meter.restore(&snapshot)?;
+    /// assert_eq!(meter.level(), 50);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        // The wall clock last: time that passes in between has not drained then.
+        let at = self.exact_position(When::Now);
+        self.snapshot_when(at, SystemTime::now())
+    }
+
+    /// Returns what the meter owes at an instant, given with what the wall clock says then; see [`snapshot`](Self::snapshot).
+    #[must_use]
+    pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> Snapshot {
+        self.snapshot_when(self.time_line().position(at), wall)
+    }
+
+    /// Makes the meter, and all its clones, owe what it owed when the snapshot was made, less what has drained since by the wall clock.
+    ///
+    /// It forgets what it has admitted itself: restore before the first cell. It then owes what the meter of the snapshot would by
+    /// now, or a unit (2^-f cell, less than a nanosecond's worth) more; so law 1 may add one more unit to a window that holds a restart (with
+    /// ticks, which count from when this meter was made, one more interval). A
+    /// wall clock that went back has let no time pass; what it is set forward counts as time, as it does for all who read it. One
+    /// atomic step; takes constant time.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`], and nothing has changed, if the snapshot is of another version, algorithm or limit, or owes more than a
+    /// meter can record.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::{Duration, Instant, SystemTime};
+    ///
+    /// let quota: Quota = "10/h".parse()?;
+    /// let (before, after) = (GCRA::from_quota(quota)?, GCRA::from_quota(quota)?);
+    /// let (now, wall) = (Instant::now(), SystemTime::now());
+    /// before.check_n_at(10, now)?;
+    /// let snapshot = before.snapshot_at((now, wall));
+    ///
+    /// // Twelve minutes later, in another process:
+    /// after.restore_at(&snapshot, (now, wall + Duration::from_secs(720)))?;
+    /// assert_eq!(after.status_at(now).remaining(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore(&self, snapshot: &Snapshot) -> Result<(), RestoreError> {
+        // The wall clock first: time that passes in between has not drained yet.
+        let wall = SystemTime::now();
+        self.restore_when(snapshot, self.exact_position(When::Now), wall)
+    }
+
+    /// Makes the meter owe what it owed, as of an instant, given with what the wall clock says then; see [`restore`](Self::restore).
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    pub fn restore_at(&self, snapshot: &Snapshot, (at, wall): (Instant, SystemTime)) -> Result<(), RestoreError> {
+        self.restore_when(snapshot, self.time_line().position(at), wall)
+    }
+}
+
+impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
+    /// Returns how much of the capacity is taken at `at`, in units of the capacity, rounded up. Changes nothing; reads the word once.
+    ///
+    /// For a time before the last admission, it counts what has yet to drain from there, which may be more than the capacity.
+    #[must_use]
+    pub fn level_at(&self, at: Instant) -> u64 {
+        self.level_when(When::At(at))
+    }
+
+    /// Returns how much of the capacity is taken now, by the meter's clock; see [`level_at`](Self::level_at).
+    #[must_use]
+    pub fn level(&self) -> u64 {
+        self.level_when(When::Now)
+    }
+
+    fn level_when(&self, when: When) -> u64 {
+        let at = self.position(when);
+        self.store.read(at, |schedule, word| {
+            schedule.algorithm.level(word, schedule.drained(at))
+        })
+    }
+}
+
+impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
+    /// Returns the rate at `at`, in units of the limit per period: the limit itself at saturation. Changes nothing; reads the word once.
+    #[must_use]
+    pub fn rate_at(&self, at: Instant) -> f64 {
+        self.rate_when(When::At(at))
+    }
+
+    /// Returns the rate now, by the meter's clock; see [`rate_at`](Self::rate_at).
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.rate_when(When::Now)
+    }
+
+    fn rate_when(&self, when: When) -> f64 {
+        let at = self.position(when);
+        self.store
+            .read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
+    }
+}
+
+/// The steps behind the verbs.
+impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
+    /// Runs `act` at a time, by the rule of [`act_now`] if that is now.
+    // Always inlined: the caller knows whether the time is now.
+    #[inline(always)]
+    pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
+        match when {
+            When::At(at) => act(self.store.time_line().position(at)),
+            // A denial that counts must not be tried twice.
+            When::Now if self.store.counts_denials() => act(self.exact_position(When::Now)),
+            When::Now => {
+                let now = self.clock.position(self.store.time_line());
+                let is_over_soon = |denied: &NotStored| {
+                    denied
+                        .until()
+                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)))
+                };
+                act_now(now, || self.exact_position(When::Now), act, is_over_soon)
+            }
+        }
+    }
+
+    fn position(&self, when: When) -> Nanos {
+        when.position(&self.clock, self.store.time_line())
+    }
+
+    pub(super) fn exact_position(&self, when: When) -> Nanos {
+        when.exact_position(&self.clock, self.store.time_line())
+    }
+
+    #[inline(always)]
+    fn check_when(&self, when: When) -> Result<(), NonConformance> {
+        let decided = self.act(when, |at| {
+            self.store
+                .update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
+        });
+        match decided {
+            Ok(None) => Ok(()),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => Err(self.denial(until)),
+            Err(not_stored) => self.single(not_stored),
+        }
+    }
+
+    #[inline(always)]
+    fn check_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
+        if n == 0 {
+            return Ok(());
+        }
+        let decided = self.act(when, |at| {
+            self.store
+                .update(at, |schedule, word, drained| schedule.decide(word, drained, n))
+        });
+        match decided {
+            Ok(None) => Ok(()),
+            Ok(Some(until)) | Err(NotStored::Denied(until)) => {
+                Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until)))
+            }
+            Err(not_stored) => self.batch(n, not_stored),
+        }
+    }
+
+    /// Decides by `act` after a decision was not made at once.
+    #[inline(always)]
+    fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+        if C::HAS_ANCHORS {
+            out_of_line(|| {
+                if matches!(not_at_once, NotAtOnce::LostRace) {
+                    pause();
+                }
+                act()
+            })
+        } else {
+            act()
+        }
+    }
+
+    fn peek_when(&self, when: When) -> Result<(), NonConformance> {
+        let looked = self.act(when, |at| {
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, 1))
+        });
+        looked.or_else(|not_stored| self.single(not_stored))
+    }
+
+    fn peek_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
+        if n == 0 {
+            return Ok(());
+        }
+        let looked = self.act(when, |at| {
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, n))
+        });
+        looked.or_else(|not_stored| self.batch(n, not_stored))
+    }
+
+    fn take_when(&self, n: u32, when: When) -> Taken {
+        // Of the word on which the last decision was made.
+        let status = Cell::new(None);
+        let taken = self.act(when, |at| {
+            self.store.update(at, |schedule, word, drained| {
+                let decided = match n {
+                    0 => Err(NotStored::Unchanged),
+                    _ => schedule.decide(word, drained, n),
+                };
+                let after = decided.map_or(word, |(word, _)| word);
+                status.set(Some(schedule.status(after, at)));
+                decided
+            })
+        });
+        self.told(n, when, taken, status.get())
+    }
+
+    /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.
+    pub(crate) fn evaluate(&self, n: u32, at: Instant) -> Taken {
+        let when = When::At(at);
+        let status = Cell::new(None);
+        let looked = self.act(when, |at| {
+            self.store.look(at, |schedule, word, drained| {
+                status.set(Some(schedule.status(word, at)));
+                match n {
+                    0 => Ok(()),
+                    _ => schedule.look(word, drained, n),
+                }
+            })
+        });
+        self.told(n, when, looked.map(|()| None), status.get())
+    }
+
+    /// Joins a decision on `n` cells and the status that was seen with it.
+    fn told(&self, n: u32, when: When, decided: Result<Option<Until>, NotStored>, seen: Option<Status>) -> Taken {
+        let status = match (decided, seen) {
+            // Without a slot, there is no word: the key's status is that of the table.
+            (Err(NotStored::NoSlot(_)), _) | (_, None) => self.status_when(when),
+            (_, Some(status)) => status,
+        };
+        let decision = match decided {
+            Ok(None) => Ok(()),
+            Ok(Some(until)) => Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Err(not_stored) => self.batch(n, not_stored),
+        };
+        Taken::new(decision, status)
+    }
+
+    fn check_up_to_when(&self, n: u32, when: When) -> Admitted {
+        if n == 0 {
+            return Admitted::new(0, None);
+        }
+        let made = Cell::new((0, None));
+        // By the exact time: a clock that is behind would report a wait until an instant that is past.
+        let admitted = self.store.update(self.exact_position(when), |schedule, word, drained| {
+            let (word, admitted) = schedule.decide_up_to(word, drained, n)?;
+            made.set(admitted);
+            Ok((word, admitted))
+        });
+        match admitted {
+            Ok((cells, next)) => Admitted::new(cells, next.map(|until| self.denial(until))),
+            Err(NotStored::Forgotten) => {
+                let (cells, next) = made.get();
+                Admitted::new(cells, next.map(|until| self.denial(until)))
+            }
+            Err(not_stored) => Admitted::new(0, self.single(not_stored).err()),
+        }
+    }
+
+    fn charge_when(&self, n: u64, when: When) -> u64 {
+        let charged = self.store.update(self.position(when), |schedule, word, drained| {
+            match schedule.algorithm.charge(word, drained, n) {
+                (_, unrecorded) if unrecorded == n => Err(NotStored::Unchanged),
+                charged => Ok(charged),
+            }
+        });
+        charged.unwrap_or(n)
+    }
+
+    fn refund_when(&self, n: u64, when: When) {
+        self.lower(when, |algorithm, word, drained| algorithm.refund(word, drained, n));
+    }
+
+    /// Stores a lower word, unless it is the same.
+    pub(super) fn lower(&self, when: When, lowered: impl Fn(&A, u64, Volume) -> u64) {
+        let step = self.store.update(self.position(when), |schedule, word, drained| {
+            match lowered(&schedule.algorithm, word, drained) {
+                same if same == word => Err(NotStored::Unchanged),
+                lower => Ok((lower, ())),
+            }
+        });
+        // If nothing was stored, there was nothing to lower.
+        step.unwrap_or(());
+    }
+
+    /// Draws half of the cells that conform now, at most `block` and at least `missing`.
+    pub(crate) fn draw(&self, missing: u32, block: u32) -> Result<u32, NonConformance> {
+        let drawn = self.act(When::Now, |at| {
+            self.store.update(at, |schedule, word, drained| {
+                // First, so that an empty meter is not asked how many cells it has.
+                schedule.decide(word, drained, missing)?;
+                let drawn = (schedule.algorithm.room(word, drained) / 2).min(block).max(missing);
+                schedule.decide(word, drained, drawn).map(|(word, _)| (word, drawn))
+            })
+        });
+        drawn.or_else(|not_stored| self.single(not_stored).map(|()| missing))
+    }
+
+    fn status_when(&self, when: When) -> Status {
+        self.store.status(self.position(when))
+    }
+
+    fn snapshot_when(&self, at: Nanos, wall: SystemTime) -> Snapshot {
+        self.store
+            .read(at, |schedule, word| Snapshot::of(schedule, word, at, wall))
+    }
+
+    fn restore_when(&self, snapshot: &Snapshot, at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
+        let error = Cell::new(None);
+        let restored = self.store.update(at, |schedule, _, drained| {
+            let word = snapshot.word(schedule, drained, wall);
+            error.set(word.err());
+            word.map_or(Err(NotStored::Unchanged), |word| Ok((word, ())))
+        });
+        match (restored, error.get()) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Some(error)) => Err(error),
+            // The key has no slot to restore.
+            (Err(_), None) => Err(RestoreError::OwesTooMuch),
+        }
+    }
+
+    #[inline]
+    pub(super) fn denial(&self, until: Until) -> NonConformance {
+        NonConformance::new(self.store.time_line().beginning(), until)
+    }
+
+    /// Returns the decision on one cell whose step was not stored.
+    #[cold]
+    #[inline(never)]
+    fn single(&self, not_stored: NotStored) -> Result<(), NonConformance> {
+        match not_stored {
+            NotStored::Denied(until) => Err(self.denial(until)),
+            NotStored::NoSlot(until) => Err(NonConformance::table_full(self.store.time_line().beginning(), until)),
+            NotStored::Unchanged | NotStored::Forgotten => Ok(()),
+            // Not for one cell, which fits every burst.
+            NotStored::Never => Err(self.denial(Until::NEVER)),
+        }
+    }
+
+    /// Returns the decision on `n` cells whose step was not stored.
+    fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
+        match not_stored {
+            NotStored::Never => Err(NegativeMultiDecision::InsufficientCapacity(n)),
+            _ => self
+                .single(not_stored)
+                .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial)),
+        }
+    }
+}
+
+// So that the common case inlines.
+#[cold]
+#[inline(never)]
+fn out_of_line<T>(act: impl FnOnce() -> T) -> T {
+    act()
 }

@@ -1,15 +1,13 @@
 //! How many cells per what period, validated once.
 
 mod dual;
-#[cfg(feature = "serde")]
-mod serde;
 mod text;
 
 pub use dual::DualQuota;
 pub use text::ParseQuotaError;
 
 use crate::error::InconsistentCapacity;
-use crate::nanos::whole_nanos;
+use crate::units::whole_nanos;
 use core::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Two limits in one decision: both or neither, whoever comes in between. Here the words lie in a model cell, see `src/dual/cell.rs`.
 
 use loom::thread;
-use ratelimit_meter::{Dual, Exponential, GCRA, Half, LeakyBucket, RefusedBy};
+use ratelimit_meter::{Dual, Exponential, GCRA, LeakyBucket, MeterKind, RefusedBy};
 use std::time::{Duration, Instant};
 
-fn pair<A: Half, B: Half>(quotas: &str) -> Dual<A, B> {
+fn pair<A: MeterKind, B: MeterKind>(quotas: &str) -> Dual<A, B> {
     Dual::from_quota(quotas.parse().unwrap()).unwrap()
 }
 
@@ -15,8 +15,8 @@ fn both<A, B, S, T>(
     work: impl FnOnce(&Dual<A, B>) -> T,
 ) -> (S, T)
 where
-    A: Half + 'static,
-    B: Half + 'static,
+    A: MeterKind + 'static,
+    B: MeterKind + 'static,
     S: 'static,
 {
     let thread = thread::spawn({
@@ -27,7 +27,7 @@ where
     (thread.join().unwrap(), worked)
 }
 
-fn left<A: Half, B: Half>(pair: &Dual<A, B>, at: Instant) -> [u32; 2] {
+fn left<A: MeterKind, B: MeterKind>(pair: &Dual<A, B>, at: Instant) -> [u32; 2] {
     let status = pair.status_at(at);
     [status.first().remaining(), status.second().remaining()]
 }

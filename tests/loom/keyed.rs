@@ -41,8 +41,8 @@ fn minutes(minutes: u64) -> Duration {
 
 /// What a key has left, be there a slot for it or not.
 fn remaining(keys: &Table, key: u32, at: Instant) -> u32 {
-    let status = keys.status_at(&key, at);
-    if keys.contains_at(&key, at) {
+    let status = keys.key(&key).status_at(at);
+    if keys.key(&key).is_live_at(at) {
         status.remaining()
     } else {
         status.quota().unwrap().burst().get()
@@ -153,10 +153,10 @@ fn the_last_slot(when_full: WhenFull, reused: bool) {
             if reused {
                 assert!(keys.check_at(&98, then).is_ok());
             }
-            assert_eq!(keys.charge_at(&99, 100, then), 0);
+            assert_eq!(keys.key(&99).charge_at(100, then), 0);
             let thread = spawn!(keys, keys.check_at(&second, now).is_ok());
             let told = [keys.check_at(&first, now).is_ok(), thread.join().unwrap()];
-            let in_a_slot = [first, second].map(|key| keys.contains_at(&key, now));
+            let in_a_slot = [first, second].map(|key| keys.key(&key).is_live_at(now));
             let stats = keys.stats_at(now);
             let counts = [stats.forgiven, stats.denied, stats.admitted];
             assert_eq!((stats.taken, stats.live), (2, 2));
@@ -176,7 +176,7 @@ fn the_last_slot(when_full: WhenFull, reused: bool) {
                 }
             }
             // Who was moved out was the one that rests first, not the one with a debt.
-            assert!(keys.contains_at(&99, now));
+            assert!(keys.key(&99).is_live_at(now));
         });
     }
 }
@@ -227,7 +227,7 @@ fn a_charge_on_a_key_whose_slot_is_being_taken_is_neither_lost_nor_misplaced() {
         let (keys, early) = (table(2, WhenFull::Deny), Instant::now());
         let late = early + minutes(31);
         assert!(keys.check_at(&resident, early).is_ok());
-        assert_eq!(keys.charge_at(&99, 100, early), 0);
+        assert_eq!(keys.key(&99).charge_at(100, early), 0);
         let thread = spawn!(keys, keys.check_at(&taker, late).is_ok());
         let charged = keys.check_at(&resident, early).is_ok();
         let taken = thread.join().unwrap();
@@ -283,8 +283,8 @@ fn a_reset_makes_room_and_takes_none() {
     for_both_homes(3, |resident, taker| {
         let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
         assert!(keys.check_at(&resident, now).is_ok());
-        assert_eq!(keys.charge_at(&99, 100, now), 0);
-        let thread = spawn!(keys, keys.reset(&resident));
+        assert_eq!(keys.key(&99).charge_at(100, now), 0);
+        let thread = spawn!(keys, keys.key(&resident).reset());
         let taken = keys.check_at(&taker, now).is_ok();
         thread.join().unwrap();
         assert_eq!(remaining(&keys, resident, now), 2);
@@ -299,8 +299,8 @@ fn a_reset_makes_room_and_takes_none() {
 fn a_refund_beside_a_claim_gives_back_what_was_there() {
     model(3, || {
         let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
-        let thread = spawn!(keys, keys.refund_at(&7, 1, now));
-        assert_eq!(keys.charge_at(&7, 2, now), 0);
+        let thread = spawn!(keys, keys.key(&7).refund_at(1, now));
+        assert_eq!(keys.key(&7).charge_at(2, now), 0);
         thread.join().unwrap();
         // Before the charge there was nothing to give back.
         assert!(matches!(remaining(&keys, 7, now), 0 | 1));
@@ -317,10 +317,10 @@ fn a_cell_that_was_seen_gone_does_not_come_back() {
         let late = then + minutes(61);
         assert!(keys.check_at(&key, then).is_ok());
         let mover = spawn!(keys, [neighbour, key].map(|key| keys.check_at(&key, late).is_ok()));
-        let seen = [(); 2].map(|()| keys.peek_at(&key, late).is_ok());
+        let seen = [(); 2].map(|()| keys.key(&key).peek_at(late).is_ok());
         assert!(seen[0] || !seen[1], "{seen:?}");
         assert_eq!(mover.join().unwrap(), [true; 2]);
-        assert!(keys.peek_at(&key, late).is_err());
+        assert!(keys.key(&key).peek_at(late).is_err());
     });
 }
 
@@ -334,9 +334,9 @@ fn no_hour_is_credited_by_two_tiers() {
         let then = Instant::now();
         let later = then + minutes(60);
         // Four owed by the fast tier when the hour is over.
-        assert_eq!(keys.in_tier(fast).unwrap().charge_at(&7, 4, later), 0);
-        let slow = spawn!(keys, keys.in_tier(Tier::FIRST).unwrap().charge_at(&7, 1, later));
-        assert_eq!(keys.in_tier(fast).unwrap().charge_at(&7, 1, then), 0);
+        assert_eq!(keys.in_tier(fast).unwrap().key(&7).charge_at(4, later), 0);
+        let slow = spawn!(keys, keys.in_tier(Tier::FIRST).unwrap().key(&7).charge_at(1, later));
+        assert_eq!(keys.in_tier(fast).unwrap().key(&7).charge_at(1, then), 0);
         assert_eq!(slow.join().unwrap(), 0);
         // Two in debt, in whichever tier.
         let wait = keys.check_at(&7, later).unwrap_err().wait_time_from(later);

@@ -51,7 +51,7 @@ pub(crate) fn few_slots<A: Algorithm>(
 ) -> KeyedMeter<u64, Meter<A, ManualClock>> {
     let table = buckets(builder, 1);
     for key in 0..BALLAST as u64 {
-        table.charge(&(u64::MAX - key), u64::MAX);
+        table.key(&(u64::MAX - key)).charge(u64::MAX);
     }
     assert_eq!(table.stats().live, BALLAST);
     table

@@ -44,7 +44,7 @@ impl<A: Algorithm> Table for KeyedMeter<KeyId, Meter<A, ManualClock>> {
     }
 
     fn is_live(&self, key: KeyId, at: Instant) -> bool {
-        self.contains_at(&key, at)
+        self.key(&key).is_live_at(at)
     }
 
     fn has_live(&self, at: Instant) -> bool {

@@ -52,7 +52,7 @@ where
     {
         let waiter = Waiter::Task(waker);
         match self.stage {
-            Stage::Done => return Poll::Ready(Ok(())),
+            Stage::Done => panic!("an acquire was polled after it was ready: call it again for more cells"),
             Stage::Idle => match self.queue.join(self.n, waiter, may_wait) {
                 Ok(Some(ticket)) => {
                     self.stage = Stage::Queued(ticket);

@@ -27,6 +27,10 @@ impl Alarms {
         Self(Vec::new())
     }
 
+    pub(crate) fn has(&mut self, runtime: Id) -> bool {
+        self.of(runtime).is_some()
+    }
+
     fn of(&mut self, runtime: Id) -> Option<&mut Alarm> {
         self.0.iter_mut().find(|alarm| alarm.runtime == runtime)
     }
@@ -45,6 +49,18 @@ impl Alarms {
         self.of(runtime).is_some_and(|alarm| {
             alarm.at = None;
             true
+        })
+    }
+
+    /// Whether the runtime's timer goes off at `due` or before, or somebody sets it and will see that it has to.
+    pub(crate) fn rings_by(&mut self, runtime: Id, due: Instant) -> bool {
+        self.of(runtime).is_some_and(|alarm| {
+            let is_in_time = alarm.at.is_some_and(|at| at <= due);
+            if !is_in_time && alarm.timer.is_none() {
+                // Whoever sets it finds that it is not what they set, and looks again.
+                alarm.at = None;
+            }
+            is_in_time || alarm.timer.is_none()
         })
     }
 

@@ -27,8 +27,8 @@
 //!   up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
 //! - **Nobody is in charge.** No task runs in the background, and no waiting future has a part in serving others. One that is forgotten,
 //!   or never polled again, costs its own cells and delays nobody: those behind it are served at the instants that were theirs when they
-//!   came. Only what they would gain by others' leaving may come a timer late: a head that moves up is woken to have the timer set
-//!   earlier, and if it does not look, the timer that was set before serves all who are due.
+//!   came. What they would gain by a leave may come a timer late, if the leave happens outside the forgotten future's runtime: the new
+//!   head is woken to set its timer, and if the head does not look, the timer that was set before serves all that are due.
 //! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`RateLimiter`]'s ticks.
 //!
 //! # Why that holds
@@ -43,9 +43,10 @@
 //!
 //! *Progress.* While anybody of a runtime waits, the queue has a timer in that runtime, set for d(1) as of when it was last set. (There
 //! is one for each runtime, so that one that nobody drives holds up only itself.) The timer does not belong to a future: it wakes the
-//! queue, which serves every place that is due and sets it again. d(1) changes only when places are served, after which it is set
-//! again; when somebody takes cells beside the queue, which makes it later; and when one leaves or gives back, which may make it
-//! earlier, and wakes the new head. Threads ([`Waiting::acquire_blocking`]) sleep until their own d(k) instead.
+//! queue, which serves every place that is due and sets it again. Threads ([`Waiting::acquire_blocking`]) sleep until their own d(k)
+//! instead. *Invariant*: after each operation, the head's runtime has a timer at d(1) or before, or the head has been woken and is about to
+//! set it; a thread at the head sleeps no longer than until its own instant, or has been woken. Each operation checks that as it lets
+//! the lock go, whatever it did (`queue/mod.rs`, `release`).
 //!
 //! *Cost.* What is had at once takes no lock while nobody waits, and no allocation. Taking, leaving and serving a place are constant
 //! time under the lock; wakers are called and timers set after it is let go.
@@ -94,6 +95,8 @@ mod places;
 mod queue;
 mod rate_limiter;
 mod runtime;
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod simulation;
 mod source;
 mod sync;
 mod ticks;

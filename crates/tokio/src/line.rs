@@ -4,7 +4,7 @@
 //! is served; late or early calls of [`Line::serve`] lead to the same charges. So a wake-up's lateness is never part of a charge,
 //! and it does not matter who comes by.
 
-use crate::places::{Places, Ticket};
+use crate::places::{Place, Places, Sleeper, Ticket};
 use crate::source::Source;
 use std::task::Waker;
 use std::time::Instant;
@@ -21,8 +21,6 @@ pub(crate) struct Line<S: Source> {
     missing: u64,
     /// The cells ever asked for here.
     asked: u64,
-    /// What had been asked for when somebody last left: those who came before may be nearer than they know.
-    left: u64,
 }
 
 impl<S: Source> Line<S> {
@@ -33,7 +31,6 @@ impl<S: Source> Line<S> {
             due: None,
             missing: 0,
             asked: 0,
-            left: 0,
         }
     }
 
@@ -68,7 +65,6 @@ impl<S: Source> Line<S> {
                     head.missing -= part.cells;
                     if head.missing == 0 {
                         woken.extend(self.places.pop());
-                        self.greet_head(woken);
                     }
                     self.due = Some(part.at).filter(|_| !self.places.is_empty());
                 }
@@ -84,11 +80,11 @@ impl<S: Source> Line<S> {
         false
     }
 
-    /// Has a new head that sleeps for longer than it would now look again.
-    fn greet_head(&self, woken: &mut Vec<Waker>) {
-        let head = self.places.head();
-        let head = head.filter(|head| head.is_thread && head.number <= self.left);
-        woken.extend(head.and_then(|head| head.waker.clone()));
+    /// The head, when its next part is due, and when its last is.
+    pub(crate) fn head_mut(&mut self, source: &S) -> Option<(&mut Place, Instant, Instant)> {
+        let (head, due) = (self.places.head_mut()?, self.due?);
+        let last = source.plan(&self.state, head.missing, due, head.missing.into());
+        Some((head, due, last))
     }
 
     /// Takes cells for one who does not wait, or tells from when on they could be had, were nobody before it.
@@ -115,22 +111,31 @@ impl<S: Source> Line<S> {
     }
 
     /// Waits for `n` cells behind all others.
-    pub(crate) fn join(&mut self, source: &S, n: u32, now: Instant, is_thread: bool, waker: &Waker) -> Ticket {
+    pub(crate) fn join(&mut self, source: &S, n: u32, now: Instant, sleeper: Sleeper, waker: &Waker) -> Ticket {
         if self.places.is_empty() {
             self.due = Some(source.due(&self.state, n, now));
         }
         self.asked = self.asked.wrapping_add(n.into());
         self.missing += u64::from(n);
-        self.places.push(self.asked, n, is_thread, waker.clone())
+        self.places.push(self.asked, n, sleeper, waker.clone())
     }
 
-    /// Renews the waker of a place, and returns the old one, if that was another.
-    pub(crate) fn renew(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+    /// Notes that a waiter is awake and looks; renews its waker, and returns the old one, if that was another.
+    pub(crate) fn renew(&mut self, ticket: Ticket, sleeper: Sleeper, waker: &Waker) -> Option<Waker> {
         let place = self.places.get_mut(ticket)?;
+        place.sleeper = sleeper;
+        place.called = false;
         if place.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
             return None;
         }
         place.waker.replace(waker.clone())
+    }
+
+    /// Notes until when a thread sleeps.
+    pub(crate) fn sleep_until(&mut self, ticket: Ticket, until: Option<Instant>) {
+        if let Some(place) = self.places.get_mut(ticket) {
+            place.sleeper = Sleeper::Thread(until);
+        }
     }
 
     /// When a place will have been served, if nobody leaves the queue; those who have left since it came still count.
@@ -142,28 +147,20 @@ impl<S: Source> Line<S> {
 
     /// Gives back the place of one who asked for `n` cells, and what it got of them; or, if it has been served, all of them. Returns
     /// its waker.
-    pub(crate) fn leave(
-        &mut self,
-        source: &S,
-        ticket: Ticket,
-        n: u32,
-        now: Instant,
-        woken: &mut Vec<Waker>,
-    ) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, source: &S, ticket: Ticket, n: u32, now: Instant) -> Option<Waker> {
         let was_head = self.places.is_head(ticket);
         let (missing, waker) = self.places.remove(ticket).unwrap_or((0, None));
         self.missing -= u64::from(missing);
-        self.left = self.asked;
         if was_head {
             // Those behind move up now, not before.
             self.due = None;
         }
-        self.give_back(source, n - missing, now, woken);
+        self.give_back(source, n - missing, now);
         waker
     }
 
-    /// Gives back cells that were had and not used, and has the head look again at when it is due.
-    pub(crate) fn give_back(&mut self, source: &S, n: u32, now: Instant, woken: &mut Vec<Waker>) {
+    /// Gives back cells that were had and not used.
+    pub(crate) fn give_back(&mut self, source: &S, n: u32, now: Instant) {
         if n > 0 {
             source.give_back(&mut self.state, n, now);
         }
@@ -173,12 +170,6 @@ impl<S: Source> Line<S> {
         };
         let due = source.due(&self.state, head.missing, now);
         // What was due before now still is.
-        let due = self.due.map_or(due, |before| due.min(before));
-        let is_sooner = self.due.replace(due) != Some(due);
-        if is_sooner {
-            woken.extend(head.waker.clone());
-        } else {
-            self.greet_head(woken);
-        }
+        self.due = Some(self.due.map_or(due, |before| due.min(before)));
     }
 }

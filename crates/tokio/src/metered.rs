@@ -120,7 +120,7 @@ where
     S: BuildHasher + Send + Sync + 'static,
 {
     fn pace(&self) -> Pace {
-        let quota = self.table.status_at(&self.key, now()).quota();
+        let quota = self.table.key(&self.key).status_at(now()).quota();
         // Of T and tau nothing is told; who waits behind others is then thought to be served with them, and waits on.
         quota.map_or(Pace { cells: 1, takes_ns: 0 }, Pace::of_quota)
     }
@@ -138,11 +138,11 @@ where
     }
 
     fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.table.peek_n_at(&self.key, n, at)
+        self.table.key(&self.key).peek_n_at(n, at)
     }
 
     fn refund_at(&self, n: u32, at: Instant) {
-        self.table.refund_at(&self.key, n.into(), at);
+        self.table.key(&self.key).refund_at(n.into(), at);
     }
 }
 

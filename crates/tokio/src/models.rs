@@ -9,7 +9,7 @@ use crate::acquire::{AcquireOwned, Wait};
 use crate::bucket::Bucket;
 use crate::error::AcquireError;
 use crate::rate_limiter::RateLimiter;
-use crate::runtime::driver;
+use crate::runtime::{Id, driver};
 use loom::thread;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +32,7 @@ impl Wake for Flag {
 struct Waiter {
     acquire: AcquireOwned<Bucket>,
     flag: Arc<Flag>,
+    runtime: Id,
     is_over: bool,
 }
 
@@ -40,8 +41,16 @@ impl Waiter {
         Self {
             acquire: limiter.acquire_owned(n),
             flag: Arc::default(),
+            runtime: 0,
             is_over: false,
         }
+    }
+
+    fn polled_in(runtime: Id, limiter: &RateLimiter, n: u32) -> Self {
+        let mut waiter = Self::new(limiter, n);
+        waiter.runtime = runtime;
+        waiter.poll();
+        waiter
     }
 
     fn polled(limiter: &RateLimiter, n: u32) -> Self {
@@ -52,6 +61,7 @@ impl Waiter {
 
     /// Polls with a waker of its own.
     fn poll(&mut self) {
+        driver::enter(Some(self.runtime));
         self.flag = Arc::default();
         let waker = Waker::from(Arc::clone(&self.flag));
         self.is_over = Pin::new(&mut self.acquire)
@@ -62,8 +72,8 @@ impl Waiter {
     /// Whether it is over once everybody who was woken has looked, and the timers that are set have gone off.
     fn is_over_by(&mut self, ms: u64) -> bool {
         for time in 0..=ms {
-            driver::set_time(time);
-            driver::turn();
+            driver::set_time(Duration::from_millis(time));
+            driver::turn(self.runtime);
             if !self.is_over && self.flag.0.load(Ordering::SeqCst) {
                 self.poll();
             }
@@ -82,18 +92,23 @@ fn model_with(initial: u32, check: impl Fn(RateLimiter) + Send + Sync + 'static)
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
-        driver::set_time(0);
+        driver::set_time(Duration::ZERO);
         let mut builder = RateLimiter::builder();
         check(builder.initial(initial).interval(Duration::from_millis(1)).build());
     });
 }
 
-/// Drives the runtime in a thread of its own until `ms`.
+/// Drives the first runtime in a thread of its own until `ms`.
 fn drive(ms: u64) -> thread::JoinHandle<()> {
+    drive_one(0, ms)
+}
+
+/// Drives a runtime in a thread of its own until `ms`.
+fn drive_one(runtime: Id, ms: u64) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for time in 1..=ms {
-            driver::set_time(time);
-            driver::turn();
+            driver::set_time(Duration::from_millis(time));
+            driver::turn(runtime);
         }
     })
 }
@@ -155,6 +170,23 @@ fn those_behind_one_who_leaves_are_served_when_it_is_their_turn_by_then() {
         drop(first);
         driver.join().unwrap();
         assert!(second.is_over_by(1));
+    });
+}
+
+/// The head that asked for much leaves, outside any runtime, while another runtime serves the next: the one behind wakes for its own
+/// instant, though the timer of its runtime was set for the head that left.
+#[test]
+fn waiter_behind_one_that_another_runtime_serves_is_woken_for_its_own_instant() {
+    model(|limiter| {
+        let large = Waiter::polled_in(0, &limiter, 5);
+        let mut between = Waiter::polled_in(1, &limiter, 1);
+        let mut behind = Waiter::polled_in(2, &limiter, 1);
+        let driver = drive_one(1, 1);
+        driver::enter(None);
+        drop(large);
+        driver.join().unwrap();
+        assert!(between.is_over_by(1));
+        assert!(behind.is_over_by(2));
     });
 }
 

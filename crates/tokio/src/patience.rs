@@ -69,6 +69,7 @@ impl Patience {
     }
 
     /// Stays away for up to `jitter` more, at random, after a wait: callers that waited for the same instant then come one by one.
+    /// Where the call has a timeout or a deadline, the jitter is drawn from the time that is left by then, so that the bound holds.
     /// The cells are taken at their instant all the same, and given back if the future is dropped meanwhile.
     #[must_use]
     pub const fn jitter(mut self, jitter: Duration) -> Self {
@@ -113,9 +114,12 @@ pub(crate) async fn acquire<S: Source>(queue: &Queue<S>, n: u32, patience: Patie
             }
         },
     }
-    if !patience.jitter.is_zero() {
+    // A bound is one for the whole call.
+    let left = until.map(|until| until.saturating_duration_since(crate::clock::now()));
+    let jitter = left.map_or(patience.jitter, |left| left.min(patience.jitter));
+    if !jitter.is_zero() {
         let held = Held::new(queue, n);
-        sleep(random(patience.jitter)).await;
+        sleep(random(jitter)).await;
         held.use_up();
     }
     Ok(())

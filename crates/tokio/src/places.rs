@@ -1,6 +1,8 @@
 //! The places of those who wait: a list in a slab, from which any can leave in constant time.
 
+use crate::runtime::Id;
 use std::task::Waker;
+use std::time::Instant;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -16,6 +18,15 @@ pub(crate) struct Ticket {
     pub(crate) number: u64,
 }
 
+/// How a waiter wakes when it is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sleeper {
+    /// A task, by the timer of the runtime that polled it last.
+    Task(Id),
+    /// A thread, by its own sleep until this instant; `None` while it is awake.
+    Thread(Option<Instant>),
+}
+
 /// One who waits.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -25,8 +36,9 @@ pub(crate) struct Place {
     before: u32,
     /// In a free slot, the next free one.
     behind: u32,
-    /// Whether it sleeps until the instant that it was told, which is a thread's way.
-    pub(crate) is_thread: bool,
+    pub(crate) sleeper: Sleeper,
+    /// Whether it has been woken to look at its due instant, and has not looked yet.
+    pub(crate) called: bool,
     pub(crate) waker: Option<Waker>,
 }
 
@@ -92,13 +104,14 @@ impl Places {
     }
 
     /// Puts one who misses some cells behind all others.
-    pub(crate) fn push(&mut self, number: u64, missing: u32, is_thread: bool, waker: Waker) -> Ticket {
+    pub(crate) fn push(&mut self, number: u64, missing: u32, sleeper: Sleeper, waker: Waker) -> Ticket {
         let place = Place {
             number,
             missing,
             before: self.last,
             behind: NONE,
-            is_thread,
+            sleeper,
+            called: false,
             waker: Some(waker),
         };
         let slot = self.free;

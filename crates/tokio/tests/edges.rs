@@ -153,6 +153,34 @@ fn waiting_without_a_runtime_panics_and_takes_no_place() {
     assert_eq!(limiter.waiting(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn acquire_polled_after_it_was_ready_panics() {
+    let limiter = RateLimiter::builder().initial(1).interval(DAY).build();
+    let meter = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
+    let meter = Waiting::new(meter);
+    let mut first = ByHand::new(limiter.acquire_owned(1));
+    let mut owned = meter.acquire_owned(1);
+    let mut refused = meter.acquire_owned(2);
+    assert!((&mut owned).await.is_ok() && (&mut refused).await.is_err());
+    assert!(first.poll().is_ready());
+    let panics = |mut wait: ByHand<'_, ()>| {
+        let again = std::panic::AssertUnwindSafe(|| wait.poll());
+        let panic = std::panic::catch_unwind(again).unwrap_err();
+        *panic.downcast::<&str>().unwrap()
+    };
+    for wait in [
+        first,
+        ByHand::new(async move { owned.await.unwrap() }),
+        ByHand::new(async move { refused.await.unwrap() }),
+    ] {
+        assert_eq!(
+            panics(wait),
+            "an acquire was polled after it was ready: call it again for more cells"
+        );
+    }
+    assert_eq!(limiter.balance(), 0);
+}
+
 #[test]
 fn futures_and_limiters_go_anywhere() {
     const fn everywhere<T: Send + Sync + 'static>(_: &T) {}

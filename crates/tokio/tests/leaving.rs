@@ -3,7 +3,7 @@
 mod support;
 
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{RateLimiter, Waiting};
+use ratelimit_meter_tokio::{Keyed, RateLimiter, Waiting};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -183,27 +183,30 @@ async fn who_moves_up_behind_a_forgotten_one_waits_for_one_timer_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_moves_up_and_does_not_look_again_holds_others_until_the_timer_that_was_set() {
+async fn a_forgotten_head_that_moves_up_has_its_runtimes_timer_set() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let mut large = ByHand::new(limiter.acquire(5));
     let mut forgotten = ByHand::new(limiter.acquire(2));
     let mut behind = ByHand::new(limiter.acquire(1));
     assert!(large.is_pending() && forgotten.is_pending() && behind.is_pending());
-    drop(large);
-    assert!(
-        forgotten.flag.take(),
-        "it is to look again: it is due at 200 ms, not at 500"
-    );
     std::mem::forget(forgotten);
-    sleep_until(start + ms(499)).await;
+    drop(large);
+    sleep_until(start + ms(299)).await;
     assert!(!behind.flag.take());
-    sleep_until(start + ms(500)).await;
-    assert!(
-        behind.flag.take() && !behind.is_pending(),
-        "one timer late, and no cell lost"
-    );
-    assert_eq!(limiter.balance(), 2);
+    sleep_until(start + ms(300)).await;
+    assert!(behind.flag.take() && !behind.is_pending());
+    assert_eq!(limiter.balance(), 0);
+}
+
+#[test]
+fn a_head_that_moves_up_is_woken_if_its_place_was_freed_outside_its_runtime() {
+    let limiter = every(Duration::from_secs(3600));
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let [mut large, mut small] = [5, 1].map(|n| ByHand::new(limiter.acquire(n)));
+    runtime.block_on(async { assert!(large.is_pending() && small.is_pending()) });
+    drop(large);
+    assert!(small.flag.take(), "it is due in one hour, not in five");
 }
 
 #[test]
@@ -334,6 +337,75 @@ fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
     drop(middle);
     first.recv_timeout(LONG).unwrap();
     second.recv_timeout(LONG).unwrap();
+}
+
+/// A head that asked for much leaves; the next is served at once; the one behind that is due long before the timer of the one who left.
+async fn waiter_behind_is_served_on_time_after_head_leaves<O: Send + 'static>(
+    acquire: impl Fn(u32) -> std::pin::Pin<Box<dyn Future<Output = O> + Send>>,
+) {
+    let start = Instant::now();
+    let mut large = ByHand::new(acquire(100));
+    assert!(large.is_pending());
+    let served = JoinSet::from_iter([acquire(1), acquire(1)].map(|acquire| async move {
+        acquire.await;
+        start.elapsed()
+    }));
+    sleep(ms(150)).await;
+    drop(large);
+    assert_eq!(served.join_all().await, [ms(150), ms(200)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn timer_is_set_for_the_waiter_behind_one_served_by_a_leave() {
+    let bucket = RateLimiter::builder().max(100).refill(1).interval(ms(100)).build();
+    waiter_behind_is_served_on_time_after_head_leaves(|n| Box::pin(bucket.acquire_owned(n))).await;
+    let meter = || {
+        let meter = GCRA::from_quota("10/s burst 100".parse::<Quota>().unwrap()).unwrap();
+        assert_eq!(meter.charge_at(100, Instant::now().into_std()), 0);
+        meter
+    };
+    for limiter in [Waiting::new, Waiting::unfair] {
+        let limiter = limiter(meter());
+        waiter_behind_is_served_on_time_after_head_leaves(|n| Box::pin(limiter.acquire_owned(n))).await;
+    }
+    let meter = meter();
+    let keyed = Arc::new(Keyed::new(move |_: &u8| meter.clone()));
+    waiter_behind_is_served_on_time_after_head_leaves(|n| {
+        let keyed = Arc::clone(&keyed);
+        Box::pin(async move { keyed.acquire_key(&1, n).await })
+    })
+    .await;
+}
+
+/// As above, but the one between sleeps in a thread, or in another runtime.
+#[test]
+fn timer_is_set_for_the_waiter_behind_one_served_by_a_thread_or_another_runtime() {
+    let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
+    for between_is_thread in [true, false] {
+        let limiter = RateLimiter::builder().max(u32::MAX).interval(ms(20)).build();
+        let idle = runtime();
+        let mut large = ByHand::new(limiter.acquire(100_000_000));
+        idle.block_on(async { assert!(large.is_pending()) });
+        let joined = |waiting| {
+            while limiter.waiting() < waiting {
+                std::thread::yield_now();
+            }
+        };
+        let between = if between_is_thread {
+            let limiter = limiter.clone();
+            in_a_thread(move || limiter.acquire_blocking(2))
+        } else {
+            let acquire = limiter.acquire_owned(2);
+            in_a_thread(move || runtime().block_on(acquire))
+        };
+        joined(2);
+        let acquire = limiter.acquire_owned(1);
+        let behind = in_a_thread(move || runtime().block_on(acquire));
+        joined(3);
+        drop(large);
+        between.recv_timeout(LONG).unwrap();
+        behind.recv_timeout(LONG).unwrap();
+    }
 }
 
 #[test]

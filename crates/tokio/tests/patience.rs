@@ -112,6 +112,24 @@ async fn jitter_comes_after_a_wait_and_only_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn timeout_bounds_the_call_with_its_jitter() {
+    let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>().unwrap()).unwrap();
+    let limiter = Waiting::new(meter);
+    let patience = Patience::unlimited().timeout(ms(120)).jitter(ms(500));
+    let mut spread = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        sleep(ms(1000)).await;
+        limiter.acquire(1).await.unwrap();
+        let start = Instant::now();
+        limiter.acquire_with(1, patience).await.unwrap();
+        let took = start.elapsed();
+        assert!((ms(100)..=ms(121)).contains(&took), "{took:?}");
+        spread.insert(took);
+    }
+    assert!(spread.len() > 5, "{spread:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn cells_of_one_who_leaves_while_it_jitters_are_given_back() {
     let limiter = every(ms(100));
     let mut wait = ByHand::new(limiter.acquire_with(1, Patience::unlimited().jitter(Duration::MAX)));

@@ -7,7 +7,8 @@
     reason = "a model in floating point, of numbers far from the ends of their types"
 )]
 
-use super::{Anchor, Broken, Rate, Sighting, WINDOW_NS};
+use super::{Anchor, Broken, NEVER, Rate, Sighting, WINDOW_NS};
+use crate::units::{Nanos, Scale, Volume};
 
 /// How long a plain reading takes, and a sighting.
 const READ_NS: u64 = 10;
@@ -97,7 +98,7 @@ impl Machine {
         let before = self.clock();
         self.passes(READ_NS);
         let count = self.counter();
-        let reading = match self.anchor.read(count).filter(|_| !self.given_up) {
+        let reading = match self.anchor.read(|| count).filter(|_| !self.given_up) {
             Some(ns) => ns,
             None => {
                 let sighting = self.sight();
@@ -158,6 +159,65 @@ fn a_steady_counter_is_read_and_is_true() {
         );
         machine.assert_true();
     }
+}
+
+#[test]
+fn a_change_of_the_high_half_is_followed() {
+    for before in [1.0, 1e3, 1e5, 1e7] {
+        let mut machine = Machine::counting(2.5);
+        machine.count = 2.0_f64.powi(32) * 1000.0 - before;
+        machine.works(20 * MS);
+        machine.assert_true();
+    }
+}
+
+#[test]
+fn volume_by_counts_is_at_most_that_of_the_reading() {
+    let scale = Scale::draining(7, 2).unwrap();
+    for frequency in [1.0, 1.7, 2.5, 5.0] {
+        let mut machine = Machine::counting(frequency);
+        machine.works(5 * MS);
+        let mut told = 0;
+        for _ in 0..10_000 {
+            machine.passes(77);
+            let reading = machine.read();
+            let count = machine.counter();
+            let anchor = &machine.anchor;
+            let Some(counts) = anchor.counts(count).filter(|_| anchor.read(|| count) == Some(reading)) else {
+                continue;
+            };
+            let Volume(volume) = scale.volume_at(Nanos::clamped(anchor.from()));
+            let volume = volume + Scale::in_counts(counts, scale.per_count(anchor.rate()));
+            let [least, most] = [reading, reading + 1].map(|ns| scale.volume_at(Nanos::clamped(ns)).0);
+            assert!(least - 3 <= volume && volume <= most, "{volume}, not {least} to {most}");
+            told += 1;
+        }
+        assert!(told > 9_000, "{told}");
+    }
+}
+
+#[test]
+fn an_anchor_2_pow_32_counts_old_is_not_believed() {
+    let mut machine = Machine::counting(2.0);
+    machine.works(20 * MS);
+    for _ in 0..10 {
+        machine.passes(2 * WINDOW_NS);
+        machine.read();
+        machine.passes(1 << 31);
+        machine.read();
+    }
+    machine.assert_true();
+}
+
+#[test]
+fn a_weighed_anchor_is_not_believed() {
+    let mut machine = Machine::counting(2.5);
+    machine.works(5 * MS);
+    machine.read();
+    assert_ne!(machine.anchor.from(), NEVER);
+    machine.anchor.weigh();
+    assert_eq!(machine.anchor.from(), NEVER);
+    assert_eq!(machine.anchor.read(|| unreachable!("nothing is read")), None);
 }
 
 #[test]
@@ -256,7 +316,7 @@ fn a_sighting_that_was_interrupted_anchors_nothing() {
     machine.passes(MS);
     let after = machine.counter();
     assert_eq!(machine.anchor.renew(Sighting { before, ns, after }, 0), Ok(ns));
-    assert_eq!(machine.anchor.read(machine.counter()), None);
+    assert_eq!(machine.anchor.read(|| machine.counter()), None);
     machine.works(5 * MS);
     machine.assert_true();
 }

@@ -66,7 +66,7 @@ impl Flood {
         let debtors = self.room / 256;
         let owing = || (0..debtors).map(|debtor| u64::numbered(u64::MAX - debtor));
         owing().zip(DEBT..).for_each(|(key, debt)| {
-            table.charge(&key, debt);
+            table.key(&key).charge(debt);
         });
         let known_ns = self.known(&table);
         let new_ns = self.new_at_rest();

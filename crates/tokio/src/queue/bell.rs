@@ -21,6 +21,8 @@ impl<S: Source> Queue<S> {
         let locked = self.served(locked, now());
         if is_set_again {
             self.set_alarm(locked, runtime);
+        } else {
+            self.release(locked);
         }
     }
 
@@ -34,16 +36,13 @@ impl<S: Source> Queue<S> {
                 return;
             };
             let Some(mut timer) = locked.alarms.take_to_set(runtime, due) else {
-                return;
+                return self.release(locked);
             };
             let set = locked.unlocked(|| timer.set(due));
             // What is left of it here is dropped after the lock is let go.
             let mut timer = Some(timer);
             match set {
-                Set::Armed if locked.alarms.put_back(runtime, &mut timer, due) => {
-                    drop(locked);
-                    return;
-                }
+                Set::Armed if locked.alarms.put_back(runtime, &mut timer, due) => return self.release(locked),
                 Set::Armed => {}
                 Set::Elapsed => {
                     locked.alarms.put_back(runtime, &mut timer, due);
@@ -52,8 +51,7 @@ impl<S: Source> Queue<S> {
                 }
                 Set::Dead => {
                     locked.alarms.forget(runtime);
-                    drop(locked);
-                    return;
+                    return self.release(locked);
                 }
             }
         }

@@ -12,8 +12,8 @@ use crate::alarm::Alarms;
 use crate::clock::{now, now_or_just_before};
 use crate::error::{AcquireError, NotYet};
 use crate::line::Line;
-use crate::places::Ticket;
-use crate::runtime::Timer;
+use crate::places::{Sleeper, Ticket};
+use crate::runtime::{Timer, try_current};
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use guard::Guard;
@@ -95,22 +95,47 @@ impl<S: Source> Queue<S> {
         }
     }
 
+    /// Lets the lock go. If nothing wakes the head at its due instant or before, sets the timer of this thread's runtime if that is the
+    /// head's, and else wakes the head, which then sets its own.
+    ///
+    /// Every verb ends here: the head may be another, or due earlier, after any of them.
+    fn release(&self, mut locked: Guard<'_, S>) {
+        let Locked { line, alarms } = &mut *locked;
+        let Some((head, due, last)) = line.head_mut(&self.source) else {
+            return;
+        };
+        let is_called = head.called
+            || match head.sleeper {
+                Sleeper::Task(runtime) => alarms.rings_by(runtime, due),
+                Sleeper::Thread(until) => until.is_none_or(|until| until <= last),
+            };
+        if is_called {
+            return;
+        }
+        match head.sleeper {
+            Sleeper::Task(runtime) if alarms.has(runtime) && try_current() == Some(runtime) => {
+                self.set_alarm(locked, runtime);
+            }
+            Sleeper::Task(_) | Sleeper::Thread(_) => {
+                head.called = true;
+                let waker = head.waker.clone();
+                drop(locked);
+                waker.into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
     /// Takes cells now, or tells from when on they could be had.
     pub(crate) fn take(&self, n: u32) -> Result<(), AcquireError> {
         if self.take_unlocked(n) {
             return Ok(());
         }
-        let now = now();
-        let locked = &mut *self.served(self.lock(), now);
-        self.source.at_once(n, now)?;
-        let taken = locked.line.take(&self.source, n, self.fair, now);
-        taken.map_err(|due| {
-            let earliest = if self.fair {
-                locked.line.plan(&self.source, n, due)
-            } else {
-                due
-            };
-            AcquireError::NotYet(NotYet::new(n, earliest))
+        self.look(|line, source, now| {
+            source.at_once(n, now)?;
+            line.take(source, n, self.fair, now).map_err(|due| {
+                let earliest = if self.fair { line.plan(source, n, due) } else { due };
+                AcquireError::NotYet(NotYet::new(n, earliest))
+            })
         })
     }
 
@@ -142,25 +167,56 @@ impl<S: Source> Queue<S> {
     {
         let now = now_or_just_before();
         let mut locked = self.served(self.lock(), now);
-        self.source.queueable(n, now).map_err(Into::into)?;
-        let Err(due) = locked.line.take(&self.source, n, self.fair, now) else {
+        let joined = self.join_line(&mut locked, n, now, waiter, may_wait);
+        match joined {
+            Ok(Some((ticket, sleeper))) => {
+                self.see_to(locked, sleeper);
+                crate::trace!(cells = n, "waits");
+                Ok(Some(ticket))
+            }
+            Ok(None) => {
+                self.release(locked);
+                Ok(None)
+            }
+            Err(refused) => {
+                self.release(locked);
+                Err(refused)
+            }
+        }
+    }
+
+    fn join_line<E>(
+        &self,
+        locked: &mut Locked<S>,
+        n: u32,
+        now: Instant,
+        waiter: Waiter<'_>,
+        may_wait: impl FnOnce(&Outlook<'_, S>) -> Result<(), E>,
+    ) -> Result<Option<(Ticket, Sleeper)>, E>
+    where
+        S::Never: Into<E>,
+    {
+        let Locked { line, alarms } = locked;
+        let source = &self.source;
+        source.queueable(n, now).map_err(Into::into)?;
+        let Err(due) = line.take(source, n, self.fair, now) else {
             return Ok(None);
         };
-        let (line, source) = (&locked.line, &self.source);
         may_wait(&Outlook { line, source, n, due })?;
-        let runtime = waiter.runtime();
-        if let Some(runtime) = runtime {
-            locked.alarms.ensure(runtime, || Timer::new(self.bell(runtime)));
+        let sleeper = waiter.sleeper();
+        if let Sleeper::Task(runtime) = sleeper {
+            alarms.ensure(runtime, || Timer::new(self.bell(runtime)));
         }
-        let ticket = locked
-            .line
-            .join(&self.source, n, now, runtime.is_none(), waiter.waker());
-        match runtime {
-            Some(runtime) => self.set_alarm(locked, runtime),
-            None => drop(locked),
+        let ticket = line.join(source, n, now, sleeper, waiter.waker());
+        Ok(Some((ticket, sleeper)))
+    }
+
+    /// Lets the lock go, after one who sleeps so has joined or looked.
+    fn see_to(&self, locked: Guard<'_, S>, sleeper: Sleeper) {
+        match sleeper {
+            Sleeper::Task(runtime) => self.set_alarm(locked, runtime),
+            Sleeper::Thread(_) => self.release(locked),
         }
-        crate::trace!(cells = n, "waits");
-        Ok(Some(ticket))
     }
 
     /// Whether the place has been served; if not, its waker is renewed, and it is told until when to sleep if it is a thread.
@@ -171,45 +227,57 @@ impl<S: Source> Queue<S> {
         if !locked.line.is_waiting(ticket) {
             return Ok(());
         }
-        _replaced = locked.line.renew(ticket, waiter.waker());
+        let sleeper = waiter.sleeper();
+        _replaced = locked.line.renew(ticket, sleeper, waiter.waker());
         let mut locked = self.served(locked, now());
         if !locked.line.is_waiting(ticket) {
+            self.release(locked);
             return Ok(());
         }
-        let Some(runtime) = waiter.runtime() else {
-            return Err(locked.line.due_of(&self.source, ticket));
-        };
-        locked.alarms.ensure(runtime, || Timer::new(self.bell(runtime)));
-        self.set_alarm(locked, runtime);
-        Err(None)
+        let mut until = None;
+        match sleeper {
+            Sleeper::Task(runtime) => locked.alarms.ensure(runtime, || Timer::new(self.bell(runtime))),
+            Sleeper::Thread(_) => {
+                until = locked.line.due_of(&self.source, ticket);
+                locked.line.sleep_until(ticket, until);
+            }
+        }
+        self.see_to(locked, sleeper);
+        Err(until)
     }
 
     /// Gives back the place of one who asked for `n` cells, or the cells.
     pub(crate) fn leave(&self, ticket: Ticket, n: u32) {
         crate::trace!(cells = n, "gives up");
-        self.change(|line, source, now, woken| line.leave(source, ticket, n, now, woken));
+        self.change(|line, source, now| line.leave(source, ticket, n, now));
     }
 
     /// Gives back cells that were had and not used.
     pub(crate) fn give_back(&self, n: u32) {
-        self.change(|line, source, now, woken| line.give_back(source, n, now, woken));
+        self.change(|line, source, now| line.give_back(source, n, now));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Line<S>, &S, Instant, &mut Vec<Waker>) -> T) {
+    fn change<T>(&self, change: impl FnOnce(&mut Line<S>, &S, Instant) -> T) {
         let now = now();
-        let mut woken = Vec::new();
         let mut locked = self.lock();
-        let gone = change(&mut locked.line, &self.source, now, &mut woken);
-        drop(self.served(locked, now));
+        let gone = change(&mut locked.line, &self.source, now);
+        self.release(self.served(locked, now));
         drop(gone);
-        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Looks at the line, and serves nobody.
+    #[cfg(all(test, not(ratelimit_meter_loom)))]
+    pub(crate) fn with_line<T>(&self, look: impl FnOnce(&mut Line<S>) -> T) -> T {
+        look(&mut self.lock().line)
     }
 
     /// Asks the state about now, when everybody due has been served.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Line<S>, &S, Instant) -> T) -> T {
         let now = now();
         let mut locked = self.served(self.lock(), now);
-        look(&mut locked.line, &self.source, now)
+        let seen = look(&mut locked.line, &self.source, now);
+        self.release(locked);
+        seen
     }
 
     /// When one who came now would have had `n` cells.

@@ -1,4 +1,5 @@
-use crate::runtime::{self, Id};
+use crate::places::Sleeper;
+use crate::runtime;
 use std::task::Waker;
 
 /// Who waits, and how it is woken.
@@ -17,10 +18,11 @@ impl<'a> Waiter<'a> {
         }
     }
 
-    pub(super) fn runtime(self) -> Option<Id> {
+    /// How it wakes when it is due.
+    pub(super) fn sleeper(self) -> Sleeper {
         match self {
-            Self::Task(_) => Some(runtime::current()),
-            Self::Thread(_) => None,
+            Self::Task(_) => Sleeper::Task(runtime::current()),
+            Self::Thread(_) => Sleeper::Thread(None),
         }
     }
 }

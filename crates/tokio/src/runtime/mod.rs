@@ -1,19 +1,22 @@
-//! What is asked of a runtime: the time, a timer, and who it is. The loom models ask a runtime of their own, see `models.rs`.
+//! The time, a timer, and the identity of a runtime. The loom models and the simulation have runtimes of their own.
 
-#[cfg(ratelimit_meter_loom)]
+#[cfg(any(test, ratelimit_meter_loom))]
 mod model;
-#[cfg(not(ratelimit_meter_loom))]
+#[cfg(not(any(test, ratelimit_meter_loom)))]
 mod real;
 
-#[cfg(all(test, ratelimit_meter_loom))]
+#[cfg(test)]
 pub(crate) use model::driver;
-#[cfg(ratelimit_meter_loom)]
-pub(crate) use model::{Id, Timer, current, now};
-#[cfg(not(ratelimit_meter_loom))]
-pub(crate) use real::{Id, Timer, current, now};
+#[cfg(any(test, ratelimit_meter_loom))]
+pub(crate) use model::{Id, Timer, current, now, try_current};
+#[cfg(not(any(test, ratelimit_meter_loom)))]
+pub(crate) use real::{Id, Timer, current, now, try_current};
 
 /// What came of setting a timer.
-#[cfg_attr(ratelimit_meter_loom, allow(dead_code, reason = "no model of a runtime ends"))]
+#[cfg_attr(
+    any(test, ratelimit_meter_loom),
+    allow(dead_code, reason = "no model of a runtime ends")
+)]
 pub(crate) enum Set {
     /// It will go off.
     Armed,

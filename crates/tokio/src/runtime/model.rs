@@ -1,30 +1,87 @@
-//! One runtime for loom's models: time stands still until a model moves it, and timers go off when a model drives them.
+//! Runtimes for loom's models and for the simulation: time stands still until a test moves it, and the timers of a runtime go off
+//! when the test drives that runtime.
 
 use super::Set;
-use loom::sync::Mutex;
+use crate::sync::Mutex;
+use core::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// There is but one.
+/// A runtime, by its number.
 pub(crate) type Id = u8;
 
-loom::lazy_static! {
-    /// The milliseconds that have passed. No modelled atomic: a clock is not what is checked.
-    static ref NOW: AtomicU64 = AtomicU64::new(0);
-
-    /// When each timer goes off, and what it wakes then.
-    static ref TIMERS: Mutex<Vec<Option<(Instant, Waker)>>> = Mutex::new(Vec::new());
+/// The time, and the timers of all runtimes.
+struct World {
+    /// The nanoseconds that have passed. No modelled atomic: a clock is not what is checked.
+    now: AtomicU64,
+    timers: Mutex<Vec<Slot>>,
 }
+
+/// A timer: its runtime, unless it was dropped, when it goes off, and the waker that it calls then.
+#[derive(Default)]
+struct Slot {
+    runtime: Option<Id>,
+    set: Option<(Instant, Waker)>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            now: AtomicU64::new(0),
+            timers: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+#[cfg(ratelimit_meter_loom)]
+mod world {
+    use super::{Cell, Id, World};
+
+    loom::lazy_static! {
+        static ref WORLD: World = World::new();
+    }
+
+    loom::thread_local! {
+        pub(super) static CURRENT: Cell<Option<Id>> = Cell::new(Some(0));
+    }
+
+    pub(super) fn world<T>(f: impl FnOnce(&World) -> T) -> T {
+        f(&WORLD)
+    }
+}
+
+/// One world for each thread, since tests run side by side.
+#[cfg(not(ratelimit_meter_loom))]
+mod world {
+    use super::{Cell, Id, World};
+
+    thread_local! {
+        static WORLD: World = World::new();
+
+        pub(super) static CURRENT: Cell<Option<Id>> = const { Cell::new(Some(0)) };
+    }
+
+    pub(super) fn world<T>(f: impl FnOnce(&World) -> T) -> T {
+        WORLD.with(f)
+    }
+}
+
+use world::{CURRENT, world};
 
 pub(crate) fn now() -> Instant {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
-    *BEGINNING.get_or_init(Instant::now) + Duration::from_millis(NOW.load(Ordering::SeqCst))
+    let passed = world(|world| world.now.load(Ordering::SeqCst));
+    *BEGINNING.get_or_init(Instant::now) + Duration::from_nanos(passed)
 }
 
-pub(crate) const fn current() -> Id {
-    0
+pub(crate) fn current() -> Id {
+    try_current().expect("the test is in a runtime")
+}
+
+pub(crate) fn try_current() -> Option<Id> {
+    CURRENT.with(Cell::get)
 }
 
 /// A timer, which wakes a queue.
@@ -35,9 +92,17 @@ pub(crate) struct Timer {
 
 impl Timer {
     pub(crate) fn new(waker: Waker) -> Self {
-        let mut timers = TIMERS.lock().unwrap();
-        timers.push(None);
-        let index = timers.len() - 1;
+        let runtime = current();
+        let index = world(|world| {
+            let mut timers = world.timers.lock();
+            let free = timers.iter().position(|slot| slot.runtime.is_none());
+            let index = free.unwrap_or(timers.len());
+            if free.is_none() {
+                timers.push(Slot::default());
+            }
+            timers[index].runtime = Some(runtime);
+            index
+        });
         Self { index, waker }
     }
 
@@ -45,34 +110,65 @@ impl Timer {
         if due <= now() {
             return Set::Elapsed;
         }
-        TIMERS.lock().unwrap()[self.index] = Some((due, self.waker.clone()));
+        world(|world| world.timers.lock()[self.index].set = Some((due, self.waker.clone())));
         Set::Armed
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        let unset = TIMERS.lock().unwrap()[self.index].take();
+        let unset = world(|world| core::mem::take(&mut world.timers.lock()[self.index]));
         drop(unset);
     }
 }
 
-/// What drives the runtime.
+/// Drives the runtimes.
 #[cfg(test)]
 pub(crate) mod driver {
-    use super::{NOW, Ordering, TIMERS, now};
+    #[cfg(not(ratelimit_meter_loom))]
+    use super::Instant;
+    use super::{CURRENT, Duration, Id, Ordering, Slot, now, world};
 
-    /// Sets the time, in milliseconds since the beginning.
-    pub(crate) fn set_time(ms: u64) {
-        NOW.store(ms, Ordering::SeqCst);
+    /// Sets the time since the beginning.
+    pub(crate) fn set_time(passed: Duration) {
+        let ns = u64::try_from(passed.as_nanos()).expect("a test ends within centuries");
+        world(|world| world.now.store(ns, Ordering::SeqCst));
     }
 
-    /// Lets go off the timers whose time has come.
-    pub(crate) fn turn() {
+    /// Has this thread be one of `runtime`, or of none.
+    pub(crate) fn enter(runtime: Option<Id>) {
+        CURRENT.with(|current| current.set(runtime));
+    }
+
+    /// Lets go off the timers of `runtime` whose time has come.
+    pub(crate) fn turn(runtime: Id) {
+        enter(Some(runtime));
         let mut due = Vec::new();
-        for timer in TIMERS.lock().unwrap().iter_mut() {
-            due.extend(timer.take_if(|(at, _)| *at <= now()));
-        }
+        let is_of = |slot: &&mut Slot| slot.runtime == Some(runtime);
+        world(|world| {
+            for slot in world.timers.lock().iter_mut().filter(is_of) {
+                due.extend(slot.set.take_if(|(at, _)| *at <= now()));
+            }
+        });
         due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// When the next timer goes off, of any runtime.
+    #[cfg(not(ratelimit_meter_loom))]
+    pub(crate) fn next_timer() -> Option<Instant> {
+        world(|world| {
+            let timers = world.timers.lock();
+            timers.iter().filter_map(|slot| Some(slot.set.as_ref()?.0)).min()
+        })
+    }
+
+    /// When the next timer of `runtime` goes off.
+    #[cfg(not(ratelimit_meter_loom))]
+    pub(crate) fn next_timer_of(runtime: Id) -> Option<Instant> {
+        world(|world| {
+            let timers = world.timers.lock();
+            let of_it = timers.iter().filter(|slot| slot.runtime == Some(runtime));
+            of_it.filter_map(|slot| Some(slot.set.as_ref()?.0)).min()
+        })
     }
 }

@@ -26,6 +26,11 @@ pub(crate) fn current() -> Id {
     tokio::runtime::Handle::current().id()
 }
 
+/// The runtime of this thread, if it is of one.
+pub(crate) fn try_current() -> Option<Id> {
+    tokio::runtime::Handle::try_current().ok().map(|handle| handle.id())
+}
+
 /// A runtime's timer, which wakes a queue.
 ///
 /// It is set only by its own runtime's threads. What it wakes may be called while it is set, or dropped.

@@ -1,0 +1,260 @@
+//! Applies each known way to break a law to a copy of the workspace, and expects the named test to fail there.
+
+mod list;
+mod queue;
+mod scratch;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use list::Mutation;
+use queue::{Job, Queue};
+use scratch::{Outcome, Scratch};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+/// Applies each known mutation to a copy of the workspace and expects the named test to fail there
+#[derive(Parser, Debug)]
+#[command(name = "mutations")]
+struct Arguments {
+    /// Only mutations whose list, name, file, binary or test contains one of these texts
+    filters: Vec<String>,
+    /// Print the mutations with the tests that catch them, and apply none
+    #[arg(long, conflicts_with_all = ["check", "reanchor"])]
+    list: bool,
+    /// Only check that the text of each mutation occurs once in its file
+    #[arg(long, conflicts_with = "reanchor")]
+    check: bool,
+    /// Correct the file of each mutation whose text has moved to another one
+    #[arg(long)]
+    reanchor: bool,
+    /// Number of copies that are built and tested side by side [default: one for each processor, at most 4]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Time after which a test that still runs is stopped and reported
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns `true` if every selected mutation is as it should be.
+fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let (workspace, lists) = (workspace(), lists());
+    if arguments.reanchor {
+        for line in list::reanchor(&workspace, &lists)? {
+            println!("{line}");
+        }
+    }
+    let mut mutations = list::read(&lists)?;
+    mutations.retain(|mutation| {
+        arguments.filters.is_empty() || arguments.filters.iter().any(|filter| mutation.contains(filter))
+    });
+    if mutations.is_empty() {
+        return Err("no mutation contains any of these texts; `--list` prints them all".into());
+    }
+    if arguments.list {
+        for mutation in &mutations {
+            println!("{mutation}\n    caught by {}: {}", mutation.target, mutation.test);
+        }
+        return Ok(true);
+    }
+    let misplaced = list::misplaced(&workspace, &mutations);
+    for error in &misplaced {
+        eprintln!("error: {error}");
+    }
+    if arguments.check || arguments.reanchor || !misplaced.is_empty() {
+        println!(
+            "{} of {} mutations have their place in the source",
+            mutations.len() - misplaced.len(),
+            mutations.len()
+        );
+        return Ok(misplaced.is_empty());
+    }
+    apply(&workspace, mutations, arguments)
+}
+
+/// The root of the workspace that this tool was built in.
+fn workspace() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().unwrap_or(root)
+}
+
+fn lists() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("lists")
+}
+
+/// Applies each mutation, prints each result, and returns `true` if all are caught.
+fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let start = Instant::now();
+    let total = mutations.len();
+    let processors = thread::available_parallelism().map_or(1, |processors| processors.get().min(4));
+    let jobs = arguments.jobs.unwrap_or(processors).clamp(1, total);
+    let bar = ProgressBar::new(total as u64).with_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left: {msg}").expect("a valid template"),
+    );
+    bar.set_message("building what the copies share");
+    let queue = Queue::new(mutations);
+    let copies = copies(workspace, jobs, &queue)?;
+    let report = Report {
+        bar,
+        caught: AtomicUsize::new(0),
+        problems: Mutex::default(),
+    };
+    let timeout = Duration::from_secs(arguments.timeout);
+    thread::scope(|scope| {
+        let workers: Vec<_> = copies
+            .iter()
+            .map(|copy| scope.spawn(|| work(copy, &queue, timeout, &report)))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("a worker does not panic"))
+    })?;
+    report.bar.finish_and_clear();
+    let problems = report.problems.into_inner()?;
+    for problem in &problems {
+        println!("\n{problem}");
+    }
+    println!(
+        "{} of {total} mutations are caught by their tests ({} copies, {:.0} s)",
+        report.caught.into_inner(),
+        copies.len(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(problems.is_empty())
+}
+
+/// Sets up `jobs` copies of the workspace. The first builds the dependencies; the others begin with its results.
+fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, Box<dyn Error>> {
+    let root = workspace.join("target/mutations");
+    fs::create_dir_all(&root)?;
+    let first = Scratch::set_up(workspace, &root.join("0"))?;
+    for target in queue.distinct_dependencies() {
+        first.build_dependencies(&target)?;
+    }
+    let others = (1..jobs).map(|number| {
+        let copy = Scratch::set_up(workspace, &root.join(number.to_string()))?;
+        copy.begin_with(&first)?;
+        Ok(copy)
+    });
+    let others: io::Result<Vec<_>> = others.collect();
+    Ok([first].into_iter().chain(others?).collect())
+}
+
+/// Results as they come, and the problems to be explained at the end.
+struct Report {
+    bar: ProgressBar,
+    caught: AtomicUsize,
+    problems: Mutex<Vec<String>>,
+}
+
+impl Report {
+    /// Reports a mutation and the outcome of its test.
+    fn applied(&self, mutation: &Mutation, outcome: &Outcome, took: Duration) {
+        let verdict = match outcome {
+            Outcome::Fails(_) => "caught",
+            Outcome::Passes => "SURVIVES",
+            _ => "INVALID",
+        };
+        self.line(&format!("{verdict:<8} {mutation} ({:.1} s)", took.as_secs_f64()));
+        if matches!(outcome, Outcome::Fails(_)) {
+            self.caught.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.problem(format!(
+                "{mutation}: {} in {} should fail, but it {outcome}",
+                mutation.test, mutation.target
+            ));
+        }
+    }
+
+    /// Reports a mutation that is not applied, because its test does not pass without it.
+    fn not_applied(&self, mutation: &Mutation, outcome: &Outcome) {
+        if let Outcome::Skips(reason) = outcome {
+            return self.line(&format!("{:<8} {mutation} ({reason})", "skipped"));
+        }
+        self.line(&format!("{:<8} {mutation}", "INVALID"));
+        self.problem(format!(
+            "{mutation}: without a mutation, {} in {} should pass, but it {outcome}",
+            mutation.test, mutation.target
+        ));
+    }
+
+    fn line(&self, line: &str) {
+        self.bar.suspend(|| println!("{line}"));
+        self.bar.inc(1);
+    }
+
+    fn problem(&self, problem: String) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.push(problem);
+    }
+}
+
+/// Does jobs of the queue until none is left.
+fn work(copy: &Scratch, queue: &Queue, timeout: Duration, report: &Report) -> io::Result<()> {
+    let mut target = None;
+    while let Some(job) = queue.next(target.as_ref()) {
+        match job {
+            Job::Unmutated { target: next, tests } => {
+                report.bar.set_message(next.to_string());
+                for test in tests {
+                    let outcome = copy.run(&next, &test, timeout)?;
+                    if matches!(outcome, Outcome::Passes) {
+                        continue;
+                    }
+                    for mutation in queue.remove(&next, &test) {
+                        report.not_applied(&mutation, &outcome);
+                    }
+                }
+                target = Some(next);
+            }
+            Job::Mutated(mutation) => {
+                let began = Instant::now();
+                let outcome = copy.run_mutated(&mutation, timeout)?;
+                report.applied(&mutation, &outcome, began.elapsed());
+                target = Some(mutation.target);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutation_has_its_place_in_the_source() {
+        let mutations = list::read(&lists()).unwrap();
+        let misplaced = list::misplaced(&workspace(), &mutations);
+        assert!(misplaced.is_empty(), "{}", misplaced.join("\n"));
+    }
+
+    #[test]
+    fn no_two_mutations_have_one_name() {
+        let mut names: Vec<_> = list::read(&lists()).unwrap().iter().map(ToString::to_string).collect();
+        names.sort();
+        let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,217 @@
+//! A copy of the workspace, in which one mutation at a time is applied, built and tested.
+
+use crate::list::{self, Mutation, Target};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::{self, Display, Formatter};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a running test is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    root: PathBuf,
+}
+
+/// The result of one test. Only a test that fails catches a mutation; a build that fails shows nothing.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Passes,
+    /// With its output.
+    Fails(String),
+    /// With its reason, the absence of a server for instance.
+    Skips(String),
+    /// The binary has no such test.
+    Missing,
+    DoesNotBuild(String),
+    DoesNotEnd(Duration),
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passes => f.write_str("passes"),
+            Self::Fails(output) => write!(f, "fails:\n{output}"),
+            Self::Skips(reason) => f.write_str(reason),
+            Self::Missing => f.write_str("is not in that binary"),
+            Self::DoesNotBuild(errors) => write!(f, "does not build:\n{errors}"),
+            Self::DoesNotEnd(timeout) => write!(f, "still runs after {timeout:?}"),
+        }
+    }
+}
+
+/// The parts that are used of a message of Cargo.
+#[derive(Deserialize)]
+struct Message {
+    manifest_path: Option<PathBuf>,
+    executable: Option<PathBuf>,
+}
+
+/// A test binary, and the folder of its package, in which its tests run.
+struct Binary {
+    executable: PathBuf,
+    package: PathBuf,
+}
+
+impl Scratch {
+    /// Makes the copy equal to the workspace. Files that are equal keep their times, so that Cargo does not build them again.
+    pub(crate) fn set_up(workspace: &Path, root: &Path) -> io::Result<Self> {
+        let copy = root.join("workspace");
+        fs::create_dir_all(&copy)?;
+        let files: BTreeSet<_> = list::files(workspace).into_iter().collect();
+        for file in list::files(&copy) {
+            if !files.contains(&file) {
+                fs::remove_file(copy.join(file))?;
+            }
+        }
+        for file in &files {
+            let (from, to) = (fs::read(workspace.join(file))?, copy.join(file));
+            if fs::read(&to).ok().as_ref() != Some(&from) {
+                fs::create_dir_all(to.parent().unwrap_or(&copy))?;
+                fs::write(to, from)?;
+            }
+        }
+        Ok(Self { root: root.to_owned() })
+    }
+
+    fn path(&self, file: &Path) -> PathBuf {
+        self.root.join("workspace").join(file)
+    }
+
+    /// Takes over the dependencies that another copy has built, unless this one has built some.
+    pub(crate) fn begin_with(&self, other: &Self) -> io::Result<()> {
+        let (from, to) = (other.root.join("target"), self.root.join("target"));
+        if to.exists() { Ok(()) } else { copy_tree(&from, &to) }
+    }
+
+    /// Builds the dependencies of the target's package, those of its tests included.
+    pub(crate) fn build_dependencies(&self, target: &Target) -> Result<(), String> {
+        let library = Target {
+            binary: "lib".to_owned(),
+            ..target.clone()
+        };
+        self.build(&library).map(drop)
+    }
+
+    /// Runs a test without a mutation.
+    pub(crate) fn run(&self, target: &Target, test: &str, timeout: Duration) -> io::Result<Outcome> {
+        match self.build(target) {
+            Ok(binary) => self.test(&binary, test, timeout),
+            Err(errors) => Ok(Outcome::DoesNotBuild(errors)),
+        }
+    }
+
+    /// Runs the test of a mutation with the mutation in its place, and takes the mutation back.
+    pub(crate) fn run_mutated(&self, mutation: &Mutation, timeout: Duration) -> io::Result<Outcome> {
+        let path = self.path(&mutation.file);
+        let source = fs::read_to_string(&path)?;
+        fs::write(&path, mutation.apply(&source).map_err(io::Error::other)?)?;
+        let outcome = self.run(&mutation.target, &mutation.test, timeout);
+        fs::write(&path, source)?;
+        outcome
+    }
+
+    /// Builds the test binary, or returns the compiler's errors.
+    fn build(&self, target: &Target) -> Result<Binary, String> {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(self.root.join("workspace"));
+        cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+        cargo.args(["-p", &target.package, "--features", &target.features.join(",")]);
+        match target.binary.as_str() {
+            "lib" => cargo.arg("--lib"),
+            name => cargo.args(["--test", name]),
+        };
+        // Builds are most of the time: no debug information, and only the changed part of a crate.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "1");
+        cargo.env_remove("RUSTFLAGS").arg("--target-dir");
+        match &target.cfg {
+            Some(cfg) => cargo
+                .arg(self.root.join("target").join(cfg))
+                .env("RUSTFLAGS", format!("--cfg ratelimit_meter_{cfg}")),
+            None => cargo.arg(self.root.join("target").join("plain")),
+        };
+        // Models of all interleavings take long without optimization.
+        if target.cfg.as_deref() == Some("loom") {
+            cargo.arg("--release");
+        }
+        let output = cargo
+            .output()
+            .map_err(|error| format!("cargo cannot be run: {error}"))?;
+        let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Message>();
+        let binary = messages
+            .flatten()
+            .filter_map(|message| Some((message.executable?, message.manifest_path?)))
+            .last();
+        match binary {
+            Some((executable, manifest)) if output.status.success() => Ok(Binary {
+                executable,
+                package: manifest.parent().unwrap_or(&self.root).to_owned(),
+            }),
+            _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Runs one test of a binary.
+    fn test(&self, binary: &Binary, test: &str, timeout: Duration) -> io::Result<Outcome> {
+        let printed = self.root.join("output");
+        let file = File::create(&printed)?;
+        let mut child = Command::new(&binary.executable)
+            .args(["--exact", test, "--nocapture"])
+            .current_dir(&binary.package)
+            .env("CARGO_MANIFEST_DIR", &binary.package)
+            // The same cases each time; a failure is enough, so no smaller one is looked for, nor is it recorded.
+            .env("PROPTEST_RNG_SEED", "6")
+            .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()?;
+        let end = Instant::now() + timeout;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                child.kill()?;
+                child.wait()?;
+                return Ok(Outcome::DoesNotEnd(timeout));
+            }
+            thread::sleep(POLL);
+        };
+        let printed = String::from_utf8_lossy(&fs::read(&printed)?).into_owned();
+        let skipped = printed.lines().find_map(|line| Some(&line[line.find("skipped: ")?..]));
+        Ok(match (status.success(), skipped) {
+            (false, _) => Outcome::Fails(printed),
+            (true, Some(reason)) => Outcome::Skips(reason.to_owned()),
+            (true, None) if printed.contains("test result: ok. 1 passed") => Outcome::Passes,
+            (true, None) => Outcome::Missing,
+        })
+    }
+}
+
+/// Copies a folder with all in it, and the times of its files, by which Cargo knows that they are up to date.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_tree(&from, &to)?;
+        } else {
+            fs::copy(&from, &to)?;
+            File::options()
+                .write(true)
+                .open(&to)?
+                .set_modified(entry.metadata()?.modified()?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. Whatever
+//! happens, nobody is served later than its instant.
+
+use crate::places::{Sleeper, Ticket};
+use crate::queue::{Queue, Waiter};
+use crate::rate_limiter::RateLimiter;
+use crate::runtime::{Id, driver, now};
+use crate::source::Source;
+use crate::waiting::Waiting;
+use proptest::test_runner::{Config, TestRng, TestRunner};
+use ratelimit_meter::{Exponential, GCRA, Quota};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+const RUNTIMES: Id = 3;
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One who waits: a task of a runtime, or a thread until it wakes.
+struct Member {
+    ticket: Ticket,
+    n: u32,
+    runtime: Option<Id>,
+    until: Option<Instant>,
+    flag: Arc<Flag>,
+    waker: Waker,
+}
+
+impl Member {
+    fn waiter(&self) -> Waiter<'_> {
+        match self.runtime {
+            Some(_) => Waiter::Task(&self.waker),
+            None => Waiter::Thread(&self.waker),
+        }
+    }
+
+    /// Whether a task has been woken, or a thread's sleep is over.
+    fn is_awake(&self) -> bool {
+        self.flag.0.load(Ordering::SeqCst) || self.until.is_some_and(|until| until <= now())
+    }
+}
+
+struct Simulation<S: Source> {
+    queue: Arc<Queue<S>>,
+    members: Vec<Member>,
+    random: TestRng,
+    largest: u64,
+    served: u64,
+}
+
+impl<S: Source> Simulation<S> {
+    fn new(limiter: &Waiting<S>, largest: u64, random: TestRng) -> Self {
+        let queue = Arc::clone(&limiter.queue);
+        let (members, served) = (Vec::new(), 0);
+        Self {
+            queue,
+            members,
+            random,
+            largest,
+            served,
+        }
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        use proptest::prelude::RngCore;
+        self.random.next_u64() % n
+    }
+
+    fn cells(&mut self) -> u32 {
+        // Mostly few, at times as many as there can be.
+        let largest = if self.below(4) == 0 { self.largest } else { 3 };
+        u32::try_from(1 + self.below(largest)).unwrap()
+    }
+
+    fn any_runtime(&mut self) -> Option<Id> {
+        Id::try_from(self.below(u64::from(RUNTIMES) + 1))
+            .ok()
+            .filter(|id| *id < RUNTIMES)
+    }
+
+    fn act(&mut self) {
+        let context = self.any_runtime();
+        driver::enter(context);
+        match self.below(8) {
+            0..4 if self.members.len() < 30 => self.join(context),
+            0..6 if !self.members.is_empty() => {
+                let index = usize::try_from(self.below(self.members.len() as u64)).unwrap();
+                let member = self.members.swap_remove(index);
+                self.queue.leave(member.ticket, member.n);
+            }
+            6 => {
+                let n = self.cells();
+                if self.queue.take(n).is_ok() && self.below(2) == 0 {
+                    self.queue.give_back(n);
+                }
+            }
+            _ if !self.members.is_empty() => {
+                // A task goes to another runtime, or looks without having been woken.
+                let index = usize::try_from(self.below(self.members.len() as u64)).unwrap();
+                let runtime = self.members[index].runtime;
+                self.members[index].runtime = runtime.and(context).or(runtime);
+                self.look(index);
+            }
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, runtime: Option<Id>) {
+        let n = self.cells();
+        let flag = Arc::<Flag>::default();
+        let waker = Waker::from(Arc::clone(&flag));
+        let waiter = if runtime.is_some() {
+            Waiter::Task(&waker)
+        } else {
+            Waiter::Thread(&waker)
+        };
+        let Ok(Some(ticket)) = self.queue.join::<S::Never>(n, waiter, |_| Ok(())) else {
+            return;
+        };
+        // A thread that has joined looks once before it sleeps.
+        let until = runtime.is_none().then(now);
+        self.members.push(Member {
+            ticket,
+            n,
+            runtime,
+            until,
+            flag,
+            waker,
+        });
+    }
+
+    /// Has one look, which is over if it has been served.
+    fn look(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        driver::enter(member.runtime);
+        member.flag = Arc::default();
+        member.waker = Waker::from(Arc::clone(&member.flag));
+        match self.queue.poll(member.ticket, member.waiter()) {
+            Ok(()) => {
+                self.members.swap_remove(index);
+                self.served += 1;
+            }
+            Err(until) => self.members[index].until = until,
+        }
+    }
+
+    /// Drives the runtimes, in any order, and has all who are awake look, until nothing happens at this time any more.
+    fn settle(&mut self) {
+        loop {
+            let first = self.any_runtime().unwrap_or(0);
+            (0..RUNTIMES).for_each(|nth| driver::turn((first + nth) % RUNTIMES));
+            let Some(awake) = self.members.iter().position(Member::is_awake) else {
+                return;
+            };
+            self.look(awake);
+        }
+    }
+
+    fn assert_in_time(&mut self) {
+        driver::enter(None);
+        for member in &self.members {
+            assert!(self.queue.is_waiting(member.ticket), "one was served and not woken");
+        }
+        // Who is to be woken is to be woken in time.
+        let Some((sleeper, due)) = self.queue.head() else {
+            return assert!(self.members.is_empty());
+        };
+        let wakes = match sleeper {
+            Sleeper::Task(runtime) => driver::next_timer_of(runtime),
+            Sleeper::Thread(until) => until,
+        };
+        assert!(due > now(), "the head is due and sleeps");
+        assert!(
+            wakes.is_some_and(|wakes| wakes <= due),
+            "{sleeper:?} wakes at {wakes:?}, due at {due:?}"
+        );
+    }
+
+    fn run(mut self, steps: u32) -> u64 {
+        let mut passed = Duration::ZERO;
+        let start = now();
+        for _ in 0..steps {
+            for _ in 0..=self.below(4) {
+                self.act();
+            }
+            self.settle();
+            self.assert_in_time();
+            let next = driver::next_timer()
+                .into_iter()
+                .chain(self.members.iter().filter_map(|member| member.until))
+                .min();
+            let step = Duration::from_nanos(self.below(5_000_000));
+            let until_next = next.map_or(step, |next| next - start - passed);
+            passed += step.min(until_next);
+            driver::set_time(passed);
+            self.settle();
+            self.assert_in_time();
+        }
+        self.served
+    }
+}
+
+/// Runs one simulation of each seed, with so many steps; a longer run by `RATELIMIT_METER_SIMULATION_STEPS`.
+fn simulate<S: Source>(largest: u64, limiter: impl Fn() -> Waiting<S>) {
+    let steps = std::env::var("RATELIMIT_METER_SIMULATION_STEPS").map_or(20_000, |steps| steps.parse().unwrap());
+    driver::set_time(Duration::ZERO);
+    driver::enter(None);
+    let limiter = limiter();
+    let mut runner = TestRunner::new(Config::default());
+    let served = Simulation::new(&limiter, largest, runner.new_rng()).run(steps);
+    assert!(served > u64::from(steps / 10), "{served} of {steps}");
+}
+
+#[test]
+fn bucket_serves_every_place_at_its_instant() {
+    simulate(200, || {
+        RateLimiter::builder()
+            .max(100)
+            .refill(3)
+            .interval(Duration::from_millis(2))
+            .build()
+    });
+}
+
+#[test]
+fn unfair_bucket_serves_every_place_at_its_instant() {
+    simulate(200, || {
+        RateLimiter::builder()
+            .max(100)
+            .refill(25)
+            .interval(Duration::from_millis(2))
+            .fair(false)
+            .build()
+    });
+}
+
+fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+#[test]
+fn meter_serves_every_place_at_its_instant() {
+    simulate(100, || {
+        Waiting::new(GCRA::from_quota(quota("7000/3s burst 100")).unwrap())
+    });
+}
+
+#[test]
+fn meter_with_ticks_serves_every_place_at_its_instant() {
+    simulate(100, || {
+        Waiting::new(GCRA::from_quota(quota("200/100ms every 3ms")).unwrap())
+    });
+}
+
+#[test]
+fn average_serves_every_place_at_its_instant() {
+    simulate(40, || {
+        Waiting::new(Exponential::from_quota(quota("100/100ms")).unwrap())
+    });
+}
+
+/// A queue as it is, which serves and wakes nobody.
+impl<S: Source> Queue<S> {
+    fn head(&self) -> Option<(Sleeper, Instant)> {
+        self.with_line(|line| {
+            let (head, due, last) = line.head_mut(&self.source)?;
+            let by = if matches!(head.sleeper, Sleeper::Thread(_)) {
+                last
+            } else {
+                due
+            };
+            Some((head.sleeper, by))
+        })
+    }
+
+    fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.with_line(|line| line.is_waiting(ticket))
+    }
+}

@@ -1,0 +1,369 @@
+//! The exponentially weighted moving average, in one word.
+
+use super::{Algorithm, Decide, Kind};
+use crate::error::InconsistentCapacity;
+use crate::quota::Quota;
+use crate::units::{Nanos, Scale, Volume};
+use core::fmt;
+
+/// How many periods before the beginning of the time line words begin: a rate that old is 10^-14 of the limit.
+const PAST: u64 = 32;
+
+/// How many periods after the end they go on: time enough for 2^64 cells at once to decay to the limit.
+const DEBT: u64 = 46;
+
+/// Errors of the floating point are a fraction of this much of a step (2^-48), and steps are lengthened by as much, to the strict side.
+const SLACK: f64 = 3.6e-15;
+
+/// Without a unit a cell that arrives exactly on its instant, after a drained volume that was rounded down, would be denied.
+const TOLERANCE: u64 = 1;
+
+/// The least share of the threshold that a batch may leave over: it takes less than [`PAST`] periods to decay to.
+const LEAST: f64 = 2e-14;
+
+/// The exponentially weighted moving average, after Tony Finch (as in Exim's `ratelimit`), in one word.
+///
+/// Each cell is an impulse on a rate that decays by e in a period p, admitted if the rate then is at most the limit. A rate that
+/// decays is one curve, known by the instant w at which it passes any fixed level; here that level is the threshold
+/// k^-1 = 1 / (1 - e^(-1/L)), a little above the limit L, with which a client that always asks gets exactly L cells a period. So
+///
+/// - one cell conforms when t >= w + p/L, n cells when t >= w - p ln(1 - n k);
+/// - they move w to t + p ln(e^((w - t)/p) + n k), always forward.
+///
+/// It is a GCRA with a soft maximum. The word is w in units of volume, of which an interval p/L is a whole number, as large as a word
+/// allows; a step is rounded up to a whole one, to the strict side, but never past where the rate is at the threshold, so that a
+/// client at exactly the limit is not refused for the sum of its roundings.
+#[derive(Debug, Clone, Copy)]
+pub struct ExponentialAverage {
+    scale: Scale,
+    /// The units of one period.
+    period: u64,
+    /// The units of p/L, exact.
+    interval: u64,
+    /// k, what one cell adds to a rate of which the threshold is 1.
+    share: f64,
+    /// L, in what the quota counts.
+    limit: u32,
+    max_batch: u32,
+    is_strict: bool,
+}
+
+impl ExponentialAverage {
+    /// The same, but denied cells count.
+    pub(crate) const fn strict(self) -> Self {
+        Self {
+            is_strict: true,
+            ..self
+        }
+    }
+
+    /// The rate in what the quota counts per period; the limit at saturation.
+    pub(crate) fn rate(&self, word: u64, drained: Volume) -> f64 {
+        // Long before the cells came, what would decay to them exceeds any number.
+        (f64::from(self.limit) * self.level(word, drained)).min(f64::MAX)
+    }
+
+    /// The rate as a share of the threshold.
+    fn level(&self, word: u64, drained: Volume) -> f64 {
+        (-self.age(word, drained)).exp()
+    }
+
+    /// How long ago the rate was at the threshold, in periods; negative if it is to be.
+    fn age(&self, word: u64, drained: Volume) -> f64 {
+        let at = self.as_word(drained);
+        if at >= word {
+            to_f64(at - word) / to_f64(self.period)
+        } else {
+            -(to_f64(word - at) / to_f64(self.period))
+        }
+    }
+
+    /// A volume as words count it.
+    const fn as_word(&self, Volume(volume): Volume) -> u64 {
+        volume + PAST * self.period
+    }
+
+    /// The word after so many cells, at least one unit larger, at most the last.
+    fn raised(&self, word: u64, drained: Volume, cells: f64) -> u64 {
+        let (age, added, period) = (self.age(word, drained), cells * self.share, to_f64(self.period));
+        let raised = if age < 20.0 {
+            let step = period * (added * age.exp()).ln_1p();
+            word.saturating_add(rounded_up(step).max(1))
+        } else {
+            // What is left of the old rate is less than the error of the sum.
+            let step = period * (added + (-age).exp()).ln();
+            offset_up(self.as_word(drained), step)
+        };
+        raised.min(self.last_word())
+    }
+
+    /// The word with so many cells less, or that of a meter at rest.
+    fn lowered(&self, word: u64, drained: Volume, cells: f64) -> u64 {
+        let left = self.level(word, drained) - cells * self.share;
+        if left > 0.0 {
+            offset_up(self.as_word(drained), to_f64(self.period) * left.ln()).min(word)
+        } else {
+            0
+        }
+    }
+
+    /// Q = w/k, what is available at rest in what the quota counts: half a cell above L.
+    fn capacity(&self) -> f64 {
+        let weight = f64::from(self.limit) * (to_f64(self.interval) / to_f64(self.period));
+        weight / self.share
+    }
+
+    /// -ln(1 - n k) in units, rounded up.
+    fn distance(&self, n: u32) -> u64 {
+        if n == 1 {
+            self.interval
+        } else {
+            rounded_up(to_f64(self.period) * -(-f64::from(n) * self.share).ln_1p())
+        }
+    }
+}
+
+impl Algorithm for ExponentialAverage {}
+
+impl ExponentialAverage {
+    /// The average of a quota whose words all stay below `end`.
+    fn of_quota_below(quota: Quota, end: u64) -> Result<Self, InconsistentCapacity> {
+        quota.validate()?;
+        let (limit, burst, weight) = (quota.cells().get(), quota.burst().get(), quota.weight().get());
+        if burst != limit {
+            return Err(InconsistentCapacity::BurstNotCells { cells: limit, burst });
+        }
+        if let Some(interval) = quota.refill_interval() {
+            return Err(InconsistentCapacity::IntervalOnAverage { interval });
+        }
+        let period_ns = u128::from(quota.period_ns());
+        // As many units as let the last word fit: V(END) is period * 2^60 / period_ns.
+        let line = (1 << Nanos::BITS) + u128::from(PAST + DEBT + 1) * period_ns;
+        let period = (u128::from(end) - 1) * period_ns / line;
+        // Of which an interval has a whole number.
+        let interval = period / u128::from(limit);
+        let period = interval * u128::from(limit);
+        let too_fast = InconsistentCapacity::TooFast {
+            cells: limit,
+            period: quota.period(),
+        };
+        let scale = Scale::draining(period, quota.period_ns()).ok_or(too_fast)?;
+        let period = u64::try_from(period).map_err(|_| too_fast)?;
+        let share = -(-(f64::from(weight) / f64::from(limit))).exp_m1();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at least 1 and less than 2^32 + 1"
+        )]
+        let whole = (1.0 / share) as u32;
+        let max_batch = if f64::from(whole) * share < 1.0 - LEAST {
+            whole
+        } else {
+            whole - 1
+        };
+        Ok(Self {
+            scale,
+            period,
+            interval: u64::try_from(interval * u128::from(weight)).map_err(|_| too_fast)?,
+            share,
+            limit,
+            max_batch,
+            is_strict: false,
+        })
+    }
+}
+
+impl Decide for ExponentialAverage {
+    const NAME: &'static str = "Exponential";
+
+    fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
+        Self::of_quota_below(quota, u64::MAX)
+    }
+
+    fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self> {
+        let is_strict = self.is_strict;
+        let average = Self::of_quota_below(quota?, end).ok()?;
+        Some(Self { is_strict, ..average })
+    }
+
+    fn kind(&self) -> Kind {
+        if self.is_strict {
+            Kind::StrictExponential
+        } else {
+            Kind::Exponential
+        }
+    }
+
+    /// Of a rate at its limit.
+    fn parameters(&self) -> (u64, u64) {
+        (self.scale.nanos_at(Volume(self.interval)), 0)
+    }
+
+    fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
+        let is_strict = self.is_strict;
+        Self::from_quota(quota).map(|average| Self { is_strict, ..average })
+    }
+
+    fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    fn last_word(&self) -> u64 {
+        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
+    }
+
+    fn max_batch(&self) -> u32 {
+        self.max_batch
+    }
+
+    fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<u64, Volume> {
+        let due = self.due(word, n);
+        if drained < due {
+            return Err(due);
+        }
+        // The rate is now at the threshold at most, or would be had the cells not come a unit early.
+        let early = (word + self.distance(n)).saturating_sub(self.as_word(drained));
+        Ok(self
+            .raised(word, drained, f64::from(n))
+            .min(self.as_word(drained) + early))
+    }
+
+    fn count_denied(&self, word: u64, drained: Volume, n: u32) -> Option<u64> {
+        self.is_strict.then(|| self.raised(word, drained, f64::from(n)))
+    }
+
+    fn counts_denials(&self) -> bool {
+        self.is_strict
+    }
+
+    fn due(&self, word: u64, n: u32) -> Volume {
+        let due = word.saturating_add(self.distance(n));
+        Volume(due.saturating_sub(PAST * self.period + TOLERANCE))
+    }
+
+    /// From when on a full batch conforms.
+    fn idle(&self, word: u64) -> Volume {
+        self.due(word, self.max_batch)
+    }
+
+    fn room(&self, word: u64, drained: Volume) -> u32 {
+        let estimate = (1.0 - self.level(word, drained)) / self.share;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is not relied on"
+        )]
+        let estimate = (estimate as u32).min(self.max_batch);
+        let conform = |n: &u32| self.due(word, *n) <= drained;
+        let least = (0..=estimate).rev().find(|n| *n == 0 || conform(n)).unwrap_or(0);
+        let more = (least..self.max_batch).map(|n| n + 1).take_while(conform).last();
+        more.unwrap_or(least)
+    }
+
+    fn charge(&self, word: u64, drained: Volume, n: u64) -> (u64, u64) {
+        if n == 0 {
+            return (word, 0);
+        }
+        let raised = self.raised(word, drained, to_f64(n));
+        if raised < self.last_word() {
+            return (raised, 0);
+        }
+        let most = (-self.age(self.last_word(), drained)).exp();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates at none and at all"
+        )]
+        let recorded = (((most - self.level(word, drained)) / self.share) as u64).min(n);
+        (raised, n - recorded)
+    }
+
+    fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64 {
+        // Before they count they are all there; and as of then, since what they amount to long before exceeds any number.
+        let then = drained.max(at);
+        let undecayed = (-to_f64(then.0 - at.0) / to_f64(self.period)).exp();
+        self.lowered(word, then, f64::from(n) * undecayed)
+    }
+
+    fn leaving(&self, n: u32, drained: Volume) -> u64 {
+        self.as_word(drained) - self.distance(n)
+    }
+
+    fn refund(&self, word: u64, drained: Volume, n: u64) -> u64 {
+        if n == 0 {
+            word
+        } else {
+            self.lowered(word, drained, to_f64(n))
+        }
+    }
+
+    fn carry(&self, word: u64, drained: Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
+        // (1 - e^-age) Q is available; a level of 1 - (1 - e^-age) Q / Q' leaves as much of Q'.
+        let (age, ratio) = (self.age(word, drained), self.capacity() / next.capacity());
+        let above = (-age).exp_m1() * ratio;
+        if above <= -1.0 {
+            return (0, 0);
+        }
+        let log = if above.is_finite() {
+            (above + above.abs() * SLACK).ln_1p()
+        } else {
+            // The one is nothing beside such a debt.
+            ratio.ln() - age
+        };
+        let word = offset_up(next.as_word(next_drained), to_f64(next.period) * log);
+        let last = next.last_word();
+        if word <= last {
+            return (word, 0);
+        }
+        let unrecorded = (above + 1.0 - next.level(last, next_drained)) * next.capacity();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates at none and at all"
+        )]
+        let unrecorded = if unrecorded.is_nan() {
+            // Both exceed any number.
+            u64::MAX
+        } else {
+            unrecorded.ceil() as u64
+        };
+        (last, unrecorded)
+    }
+
+    fn owing(&self, word: u64, drained: Volume, next: &Self, next_drained: Volume) -> u64 {
+        next.raised(0, next_drained, self.level(word, drained) / self.share)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+        fields.field("limit", &self.limit).field("strict", &self.is_strict);
+    }
+}
+
+/// Exact below 2^53, and else within the slack of the steps.
+#[expect(clippy::cast_precision_loss, reason = "the slack of the steps is 32 times as much")]
+fn to_f64(n: u64) -> f64 {
+    n as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and saturates"
+)]
+fn rounded_up(units: f64) -> u64 {
+    (units * (1.0 + SLACK)).ceil() as u64
+}
+
+/// `units` after `volume`, or before it if they are negative, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and saturates"
+)]
+fn offset_up(volume: u64, units: f64) -> u64 {
+    if units < 0.0 {
+        volume.saturating_sub((-units * (1.0 - SLACK)).floor() as u64)
+    } else {
+        volume.saturating_add(rounded_up(units))
+    }
+}

@@ -1,0 +1,128 @@
+//! The leaky bucket, as the continuous-state algorithm.
+
+use super::{Algorithm, Decide, Kind};
+use crate::error::InconsistentCapacity;
+use crate::limit::Limit;
+use crate::quota::Quota;
+use crate::units::{Scale, Volume};
+use core::fmt;
+
+/// The continuous-state leaky bucket algorithm, by which ITU-T I.371 defines the GCRA a second time.
+///
+/// The word is the mark up to which the bucket was filled, in units of volume since the beginning of time. The level is the mark
+/// less the volume drained by now, and not below zero. A batch of cost c conforms when level + c <= capacity; then the mark is
+/// set to the drained volume plus the new level.
+#[derive(Debug, Clone, Copy)]
+pub struct ContinuousState {
+    limit: Limit,
+}
+
+impl ContinuousState {
+    /// Returns the level of the bucket in the quota's cells, rounded up.
+    pub(crate) fn level(&self, mark: u64, Volume(drained): Volume) -> u64 {
+        self.limit.count(mark.saturating_sub(drained))
+    }
+}
+
+impl Algorithm for ContinuousState {}
+
+impl Decide for ContinuousState {
+    const NAME: &'static str = "LeakyBucket";
+
+    fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
+        let limit = Limit::of_quota(quota)?;
+        Ok(Self { limit })
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::LeakyBucket
+    }
+
+    fn parameters(&self) -> (u64, u64) {
+        (self.limit.emission_interval_ns, self.limit.tau_ns)
+    }
+
+    fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self> {
+        self.limit.below(quota, end).map(|limit| Self { limit })
+    }
+
+    #[inline]
+    fn scale(&self) -> Scale {
+        self.limit.scale
+    }
+
+    fn last_word(&self) -> u64 {
+        self.limit.last_word()
+    }
+
+    #[inline]
+    fn max_batch(&self) -> u32 {
+        self.limit.max_batch
+    }
+
+    #[inline]
+    fn decide(&self, mark: u64, Volume(drained): Volume, n: u32) -> Result<u64, Volume> {
+        let cost = self.limit.cell * u64::from(n);
+        let level = mark.saturating_sub(drained);
+        // Not `level + cost <= capacity`: at a time long past the level may be near the largest word, and the sum would overflow.
+        let most = self.limit.tolerance - cost;
+        if level > most {
+            return Err(Volume(mark - most));
+        }
+        Ok(drained + level + cost)
+    }
+
+    #[inline]
+    fn due(&self, mark: u64, n: u32) -> Volume {
+        let most = self.limit.tolerance - self.limit.cell * u64::from(n);
+        Volume(mark.saturating_sub(most))
+    }
+
+    fn idle(&self, mark: u64) -> Volume {
+        Volume(mark)
+    }
+
+    fn room(&self, mark: u64, Volume(drained): Volume) -> u32 {
+        let level = mark.saturating_sub(drained);
+        self.limit.cells_in(self.limit.tolerance.saturating_sub(level))
+    }
+
+    fn charge(&self, mark: u64, Volume(drained): Volume, n: u64) -> (u64, u64) {
+        let level = mark.saturating_sub(drained);
+        let recorded = n.min(self.limit.cells_until_last_word(drained + level));
+        (drained + level + self.limit.cost_of_any(recorded), n - recorded)
+    }
+
+    fn refund(&self, mark: u64, Volume(drained): Volume, n: u64) -> u64 {
+        let level = mark.saturating_sub(drained);
+        // An empty bucket stays as it is.
+        mark - level.min(self.limit.cost_of_any(n))
+    }
+
+    fn cancel(&self, mark: u64, Volume(drained): Volume, n: u32, Volume(at): Volume) -> u64 {
+        let level = mark.saturating_sub(drained);
+        let undrained = self
+            .limit
+            .cost_of_any(n.into())
+            .saturating_sub(drained.saturating_sub(at));
+        mark - level.min(undrained)
+    }
+
+    fn carry(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
+        self.limit
+            .carry(mark.saturating_sub(drained), &next.limit, next_drained)
+    }
+
+    fn owing(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> u64 {
+        self.limit
+            .owing(mark.saturating_sub(drained), &next.limit, next_drained)
+    }
+
+    fn leaving(&self, n: u32, Volume(drained): Volume) -> u64 {
+        drained + self.limit.level_leaving(n)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+        self.limit.describe(fields);
+    }
+}

@@ -1,0 +1,263 @@
+//! The results of decisions on two limits.
+
+use crate::outcome::{NegativeMultiDecision, NonConformance, Status, Wait};
+use core::error::Error;
+use core::fmt;
+use std::time::{Duration, Instant};
+
+/// Which of two limits refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusedBy {
+    /// The first; the second had room.
+    First,
+    /// The second; the first had room.
+    Second,
+    /// Neither had room.
+    Both,
+}
+
+impl RefusedBy {
+    #[inline]
+    pub(super) const fn of(first: bool, second: bool) -> Option<Self> {
+        match (first, second) {
+            (false, false) => None,
+            (true, false) => Some(Self::First),
+            (false, true) => Some(Self::Second),
+            (true, true) => Some(Self::Both),
+        }
+    }
+}
+
+/// `the first limit`, `the second limit` or `both limits`.
+impl fmt::Display for RefusedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "the first limit",
+            Self::Second => "the second limit",
+            Self::Both => "both limits",
+        })
+    }
+}
+
+/// A denial by a [`Dual`](crate::Dual): which limit refused, and from when on both would admit.
+///
+/// The instant is exact as [`NonConformance`]'s is: the later of the two limits' instants. Two denials are equal when their instants
+/// are and the same limits refused.
+///
+/// ```
+/// use ratelimit_meter::{Dual, RefusedBy};
+/// use std::time::{Duration, Instant};
+///
+/// let limits = Dual::<ratelimit_meter::GCRA>::from_quota("2/s & 3/h".parse()?)?;
+/// let now = Instant::now();
+/// limits.check_n_at(2, now)?;
+/// let denied = limits.check_at(now).unwrap_err();
+/// assert_eq!(denied.refused_by(), RefusedBy::First);
+/// assert_eq!(denied.earliest_possible(), now + Duration::from_millis(500));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DualNonConformance {
+    later: NonConformance,
+    by: RefusedBy,
+}
+
+impl DualNonConformance {
+    #[inline]
+    pub(super) const fn new(later: NonConformance, by: RefusedBy) -> Self {
+        Self { later, by }
+    }
+
+    /// Returns which limit refused.
+    #[must_use]
+    pub const fn refused_by(&self) -> RefusedBy {
+        self.by
+    }
+
+    /// Returns the earliest instant at which both limits would have admitted the request, rounded up to a whole nanosecond.
+    ///
+    /// Costs one 128-bit division.
+    #[must_use]
+    pub fn earliest_possible(&self) -> Instant {
+        self.later.earliest_possible()
+    }
+
+    /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    #[must_use]
+    pub fn wait_time_from(&self, from: Instant) -> Duration {
+        self.later.wait_time_from(from)
+    }
+
+    /// Returns the time from `Instant::now()` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    #[must_use]
+    pub fn wait_time(&self) -> Duration {
+        self.later.wait_time()
+    }
+}
+
+/// The instant alone.
+impl From<DualNonConformance> for NonConformance {
+    fn from(denial: DualNonConformance) -> Self {
+        denial.later
+    }
+}
+
+/// Tells the wait from `Instant::now()`, rounded up to a whole unit.
+impl fmt::Display for DualNonConformance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wait = Wait(self.wait_time());
+        write!(f, "denied by {}: next cell conforms {wait}", self.by)
+    }
+}
+
+impl Error for DualNonConformance {}
+
+/// A denial of several cells at once by a [`Dual`](crate::Dual): not yet, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NegativeDualDecision {
+    /// So many cells of the first and of the second limit do not conform now; the second field tells by which, and from when on they
+    /// would.
+    BatchNonConforming([u32; 2], DualNonConformance),
+
+    /// So many cells of the first and of the second limit exceed what may ever come at once by the limits told in the second field:
+    /// they can never conform, however long one waits. Ask for them in smaller batches, or give that limit a larger burst.
+    InsufficientCapacity([u32; 2], RefusedBy),
+}
+
+impl NegativeDualDecision {
+    /// Returns which limit refused.
+    #[must_use]
+    pub const fn refused_by(&self) -> RefusedBy {
+        match self {
+            Self::BatchNonConforming(_, denial) => denial.refused_by(),
+            Self::InsufficientCapacity(_, by) => *by,
+        }
+    }
+
+    /// The same of one number of cells for both limits.
+    pub(super) const fn of_both(self, n: u32) -> NegativeMultiDecision {
+        match self {
+            Self::BatchNonConforming(_, denial) => NegativeMultiDecision::BatchNonConforming(n, denial.later),
+            Self::InsufficientCapacity(..) => NegativeMultiDecision::InsufficientCapacity(n),
+        }
+    }
+}
+
+impl fmt::Display for NegativeDualDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = |&[first, second]: &[u32; 2]| match first == second {
+            true => format!("batch of {first} cells"),
+            false => format!("batch of {first} and {second} cells"),
+        };
+        match self {
+            Self::BatchNonConforming(n, denial) => {
+                let (batch, wait) = (batch(n), Wait(denial.wait_time()));
+                write!(f, "denied by {}: {batch} conforms {wait}", denial.by)
+            }
+            Self::InsufficientCapacity(n, by) => {
+                let (batch, s) = (batch(n), if *by == RefusedBy::Both { "s" } else { "" });
+                write!(f, "denied: {batch} exceeds the burst{s} of {by} and can never conform")
+            }
+        }
+    }
+}
+
+impl Error for NegativeDualDecision {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::BatchNonConforming(_, denial) => Some(denial),
+            Self::InsufficientCapacity(..) => None,
+        }
+    }
+}
+
+/// How both limits of a [`Dual`](crate::Dual) stand at one time, all from one read of its words.
+#[derive(Debug, Clone, Copy)]
+pub struct DualStatus {
+    first: Status,
+    second: Status,
+}
+
+impl DualStatus {
+    pub(super) const fn new(first: Status, second: Status) -> Self {
+        Self { first, second }
+    }
+
+    /// Returns how the first limit stands.
+    #[must_use]
+    pub const fn first(&self) -> Status {
+        self.first
+    }
+
+    /// Returns how the second limit stands.
+    #[must_use]
+    pub const fn second(&self) -> Status {
+        self.second
+    }
+
+    /// Returns the status of the limit that admits later, the first if both admit at the same time.
+    pub(crate) fn later(&self) -> Status {
+        if self.second.until_next() > self.first.until_next() {
+            self.second
+        } else {
+            self.first
+        }
+    }
+
+    /// Returns how many cells would conform at once, as one batch of as many for either limit: the less of the two.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.first.remaining().min(self.second.remaining())
+    }
+
+    /// Returns the time until a cell conforms to both, zero if one does; rounded up to a nanosecond.
+    #[must_use]
+    pub fn until_next(&self) -> Duration {
+        self.first.until_next().max(self.second.until_next())
+    }
+
+    /// Returns the time until both are at rest, as [`Status::until_rest`]; zero if they are.
+    #[must_use]
+    pub fn until_rest(&self) -> Duration {
+        self.first.until_rest().max(self.second.until_rest())
+    }
+}
+
+/// A decision by a [`Dual`](crate::Dual) and the status with it: after an admission, or at a denial.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "what was decided is in it"]
+pub struct DualTaken {
+    decision: Result<(), NegativeDualDecision>,
+    status: DualStatus,
+}
+
+impl DualTaken {
+    pub(super) const fn new(decision: Result<(), NegativeDualDecision>, status: DualStatus) -> Self {
+        Self { decision, status }
+    }
+
+    /// Returns the decision.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeDualDecision`], and nothing has changed, if not all cells conform to both limits.
+    pub const fn decision(&self) -> Result<(), NegativeDualDecision> {
+        self.decision
+    }
+
+    /// Returns how long to wait before the same request conforms to both limits, counted from the instant of the decision and rounded up to a
+    /// nanosecond; `None` if it was admitted, or can never conform. Reads no clock.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match &self.decision {
+            Err(NegativeDualDecision::BatchNonConforming(_, denial)) => Some(self.status.first.wait(&denial.later)),
+            _ => None,
+        }
+    }
+
+    /// Returns how both limits stood after the decision.
+    #[must_use]
+    pub const fn status(&self) -> DualStatus {
+        self.status
+    }
+}

@@ -1,0 +1,125 @@
+//! The words of a pair: one atomic of 128 bits, the only one of its kind here.
+//!
+//! # Orderings
+//!
+//! Those of [`crate::store`], and for the same reason: both words are one location with one modification order, and a decision's place in
+//! it is one exchange, or one load, of both. Nobody ever sees one word of a decision without the other.
+//!
+//! A denial reads both words of one moment as well, since the instant it tells depends on both, and cannot have them from two loads of 64
+//! bits: what those make need not have been there at any moment, and accesses of two sizes to one location are not defined in Rust's
+//! memory model, so that no library offers them.
+//!
+//! # Where it is one instruction
+//!
+//! The load is one plain `vmovdqa` on x86-64 with AVX, which shares the line with other readers as a load of 64 bits does, and `ldp` on
+//! aarch64 with LSE2. Without those (x86-64 before 2011, aarch64 before ARMv8.4) it is an exchange of the words for themselves, which
+//! takes the line from others. The exchange is `cmpxchg16b`, or `casp` or `ldxp` and `stxp`. Where there is no such instruction, or it was
+//! not found at run time, both are done under a lock of the process.
+
+#[cfg(ratelimit_meter_spurious)]
+use crate::store::Spurious;
+use crate::store::{SharedWord, Word};
+#[cfg(ratelimit_meter_loom)]
+use loom::sync::Mutex;
+#[cfg(not(ratelimit_meter_loom))]
+use std::sync::atomic::Ordering;
+
+/// The words of the first and of the second limit.
+pub(super) type Words = [u64; 2];
+
+pub(super) type SharedWords = SharedWord<State>;
+
+#[cfg(ratelimit_meter_loom)]
+type State = Mutex<Words>;
+#[cfg(ratelimit_meter_spurious)]
+type State = Spurious<portable_atomic::AtomicU128>;
+#[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_spurious)))]
+type State = portable_atomic::AtomicU128;
+
+/// Whether no lock is behind it on this machine.
+pub(super) fn is_lock_free() -> bool {
+    portable_atomic::AtomicU128::is_lock_free()
+}
+
+#[cfg(not(ratelimit_meter_loom))]
+impl Word for portable_atomic::AtomicU128 {
+    type Value = Words;
+
+    fn holding(words: Words) -> Self {
+        Self::new(joined(words))
+    }
+
+    #[inline]
+    fn load(&self) -> Words {
+        // ORDERING: relaxed, as for one word. Test: `tests/loom/dual.rs` of the loop, `tests/dual_threads.rs` of this.
+        parted(self.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn compare_exchange_weak(&self, seen: Words, new: Words) -> Result<(), Words> {
+        // ORDERING: relaxed on both outcomes, weak in a loop, as for one word. Test: `tests/loom/dual.rs` of the loop,
+        // `tests/dual_threads.rs` of this.
+        self.compare_exchange_weak(joined(seen), joined(new), Ordering::Relaxed, Ordering::Relaxed)
+            .map(drop)
+            .map_err(parted)
+    }
+}
+
+/// What the loom models have in its place, as loom has no atomic of 128 bits: the same steps, each under a lock.
+#[cfg(ratelimit_meter_loom)]
+impl Word for Mutex<Words> {
+    type Value = Words;
+
+    fn holding(words: Words) -> Self {
+        Self::new(words)
+    }
+
+    fn load(&self) -> Words {
+        *held(self)
+    }
+
+    fn compare_exchange_weak(&self, seen: Words, new: Words) -> Result<(), Words> {
+        let mut words = held(self);
+        if *words == seen {
+            *words = new;
+            Ok(())
+        } else {
+            Err(*words)
+        }
+    }
+}
+
+#[cfg(ratelimit_meter_loom)]
+fn held(words: &Mutex<Words>) -> loom::sync::MutexGuard<'_, Words> {
+    // Words are whole whoever panicked.
+    words.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(not(ratelimit_meter_loom))]
+#[inline]
+const fn joined([first, second]: Words) -> u128 {
+    first as u128 | (second as u128) << u64::BITS
+}
+
+#[cfg(not(ratelimit_meter_loom))]
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "one half, and the other")]
+const fn parted(both: u128) -> Words {
+    [both as u64, (both >> u64::BITS) as u64]
+}
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_compares_and_stores_both_words() {
+        let cell: portable_atomic::AtomicU128 = Word::holding([1, u64::MAX]);
+        for seen in [[0, u64::MAX], [1, 0], [u64::MAX, 1]] {
+            assert_eq!(Word::compare_exchange_weak(&cell, seen, [2, 3]), Err([1, u64::MAX]));
+        }
+        // It may fail for nothing.
+        while Word::compare_exchange_weak(&cell, [1, u64::MAX], [2, 3]).is_err() {}
+        assert_eq!(Word::load(&cell), [2, 3]);
+    }
+}

@@ -1,0 +1,389 @@
+//! The results of decisions: denials, statuses, and what was admitted.
+
+use crate::quota::Quota;
+use crate::units::{self, Nanos, Scale, Volume};
+use core::error::Error;
+use core::fmt;
+use std::time::{Duration, Instant};
+
+/// A denial: the cell does not conform now. It holds the instant from which the cell would conform.
+///
+/// The instant accounts for everything the meter had admitted when it decided, but not for cells that other callers take later. Many callers
+/// that wait for the same instant meet there, so add jitter if there are many. The instant is exact: at [`earliest_possible`] the same
+/// request conforms, and a nanosecond earlier it does not, unless another caller took cells (or the instant lies past the end of the
+/// meter's time line, 36 years ahead).
+///
+/// The instant is computed on request, by one division. The denial does not need the meter for it. Two denials are equal when their
+/// instants are.
+///
+/// ```
+/// use ratelimit_meter::{GCRA, Quota, nonzero};
+/// use std::time::{Duration, Instant};
+///
+/// let meter = GCRA::from_quota(Quota::per_second(nonzero!(4u32)))?;
+/// let now = Instant::now();
+/// meter.check_n_at(4, now)?;
+/// let denial = meter.check_at(now).unwrap_err();
+/// assert_eq!(denial.earliest_possible(), now + Duration::from_millis(250));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`earliest_possible`]: NonConformance::earliest_possible
+#[derive(Clone, Copy)]
+pub struct NonConformance {
+    /// The beginning of the meter's time line; the instant itself, if it was known when the denial was made.
+    beginning: Instant,
+    until: Until,
+}
+
+/// The time until which a meter denies, as the volume that has to drain: two registers on the path of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until {
+    pub(crate) scale: Scale,
+    pub(crate) due: Volume,
+}
+
+impl Until {
+    /// The beginning of the time line: nothing has to drain.
+    const REACHED: Self = Self {
+        scale: Scale::UNIT_PER_NANO,
+        due: Volume(0),
+    };
+
+    /// The same, of a key that had no slot in a table. No limit has this scale.
+    const TABLE_FULL: Self = Self {
+        scale: Scale::SLOWEST,
+        due: Volume(0),
+    };
+
+    /// No time on any time line.
+    pub(crate) const NEVER: Self = Self {
+        scale: Scale::UNIT_PER_NANO,
+        due: Volume(u64::MAX),
+    };
+
+    /// Returns whether the denial is over at a time.
+    #[inline]
+    pub(crate) fn is_over_at(self, at: Nanos) -> bool {
+        self.due <= self.scale.volume_at(at)
+    }
+
+    /// Returns the nanoseconds since the beginning of the time line, rounded up.
+    pub(crate) fn nanos(self) -> u64 {
+        self.scale.nanos_at(self.due)
+    }
+}
+
+impl NonConformance {
+    /// Returns a denial until `earliest`, for limiters that keep their state elsewhere and report in the same types.
+    ///
+    /// ```
+    /// use ratelimit_meter::NonConformance;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let earliest = Instant::now() + Duration::from_secs(1);
+    /// assert_eq!(NonConformance::at(earliest).earliest_possible(), earliest);
+    /// ```
+    #[must_use]
+    pub const fn at(earliest: Instant) -> Self {
+        Self::new(earliest, Until::REACHED)
+    }
+
+    #[inline]
+    pub(crate) const fn new(beginning: Instant, until: Until) -> Self {
+        Self { beginning, until }
+    }
+
+    /// Returns the denial of a key that has no slot in a table until then.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has slots"))]
+    pub(crate) fn table_full(beginning: Instant, until: Until) -> Self {
+        Self::new(units::after(beginning, until.nanos()), Until::TABLE_FULL)
+    }
+
+    /// Returns whether a `KeyedMeter` denied because every slot the key may take belongs to another live key (`WhenFull::Deny`), not because
+    /// the key is over its limit. An HTTP server answers this with 503 instead of 429.
+    #[must_use]
+    pub fn is_table_full(&self) -> bool {
+        self.until == Until::TABLE_FULL
+    }
+
+    /// Returns the earliest instant at which the request would have conformed, rounded up to a whole nanosecond.
+    ///
+    /// Costs one 128-bit division. If the platform's `Instant` ends before that, returns the platform's last.
+    #[must_use]
+    pub fn earliest_possible(&self) -> Instant {
+        units::after(self.beginning, self.until.nanos())
+    }
+
+    /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    ///
+    /// ```
+    /// # use ratelimit_meter::GCRA;
+    /// # use std::time::{Duration, Instant};
+    /// let meter = GCRA::for_capacity(1)?.build();
+    /// let now = Instant::now();
+    /// meter.check_at(now)?;
+    /// let denial = meter.check_at(now).unwrap_err();
+    /// assert_eq!(denial.wait_time_from(now), Duration::from_secs(1));
+    /// assert_eq!(denial.wait_time_from(now + Duration::from_secs(2)), Duration::ZERO);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn wait_time_from(&self, from: Instant) -> Duration {
+        self.earliest_possible().saturating_duration_since(from)
+    }
+
+    /// Returns the time from `Instant::now()` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    #[must_use]
+    pub fn wait_time(&self) -> Duration {
+        self.wait_time_from(Instant::now())
+    }
+}
+
+impl PartialEq for NonConformance {
+    fn eq(&self, other: &Self) -> bool {
+        self.earliest_possible() == other.earliest_possible()
+    }
+}
+
+impl Eq for NonConformance {}
+
+impl fmt::Debug for NonConformance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NonConformance")
+            .field("earliest_possible", &self.earliest_possible())
+            .finish()
+    }
+}
+
+/// Tells the wait from `Instant::now()`, rounded up to a whole unit.
+impl fmt::Display for NonConformance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "denied: next cell conforms {}", Wait(self.wait_time()))
+    }
+}
+
+impl Error for NonConformance {}
+
+/// A denial of several cells at once: not yet, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NegativeMultiDecision {
+    /// The batch of this many cells does not conform now; the second field tells from when on it would.
+    BatchNonConforming(u32, NonConformance),
+
+    /// The batch of this many cells exceeds what may ever come at once: it can never conform, however long one waits. Ask for it
+    /// in smaller batches, or give the meter a larger burst.
+    InsufficientCapacity(u32),
+}
+
+impl fmt::Display for NegativeMultiDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BatchNonConforming(n, denial) => {
+                write!(f, "denied: batch of {n} cells conforms {}", Wait(denial.wait_time()))
+            }
+            Self::InsufficientCapacity(n) => {
+                write!(f, "denied: batch of {n} cells exceeds the burst and can never conform")
+            }
+        }
+    }
+}
+
+impl Error for NegativeMultiDecision {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::BatchNonConforming(_, denial) => Some(denial),
+            Self::InsufficientCapacity(_) => None,
+        }
+    }
+}
+
+/// A wait as people read it: rounded up, so that who waits as long as it says has waited long enough.
+pub(crate) struct Wait(pub(crate) Duration);
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ns = self.0.as_nanos();
+        match ns {
+            0 => f.write_str("now"),
+            1..10_000 => write!(f, "in {ns} ns"),
+            10_000..10_000_000 => write!(f, "in {} us", ns.div_ceil(1_000)),
+            10_000_000..10_000_000_000 => write!(f, "in {} ms", ns.div_ceil(1_000_000)),
+            _ => write!(f, "in {} s", ns.div_ceil(1_000_000_000)),
+        }
+    }
+}
+
+/// How a meter stands at one time, all from one read of its word.
+///
+/// The times are computed on request, by a division each.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    pub(crate) at: Nanos,
+    pub(crate) scale: Scale,
+    pub(crate) remaining: u32,
+    pub(crate) next: Volume,
+    pub(crate) idle: Volume,
+    pub(crate) quota: Option<Quota>,
+}
+
+impl Status {
+    /// Returns a status of these numbers, for limiters that keep their state elsewhere and report in the same types: the cells that would
+    /// conform at once, the time until one conforms, the time until nothing is owed (each at most 584 years), and the quota.
+    ///
+    /// ```
+    /// use ratelimit_meter::Status;
+    /// use std::time::Duration;
+    ///
+    /// let (next, idle) = (Duration::from_millis(100), Duration::from_secs(1));
+    /// let status = Status::from_parts(0, next, idle, Some("10/s".parse()?));
+    /// assert_eq!((status.remaining(), status.until_next(), status.until_rest()), (0, next, idle));
+    /// # Ok::<(), ratelimit_meter::ParseQuotaError>(())
+    /// ```
+    #[must_use]
+    pub fn from_parts(remaining: u32, until_next: Duration, until_rest: Duration, quota: Option<Quota>) -> Self {
+        Self {
+            at: Nanos::BEGINNING,
+            scale: Scale::UNIT_PER_NANO,
+            remaining,
+            next: Volume(units::nanos(until_next)),
+            idle: Volume(units::nanos(until_rest)),
+            quota,
+        }
+    }
+
+    /// Returns how many cells would conform at once, as one batch.
+    #[must_use]
+    pub const fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// Returns the time until a cell conforms, zero if one does; rounded up to a nanosecond.
+    #[must_use]
+    pub fn until_next(&self) -> Duration {
+        self.until(self.next)
+    }
+
+    /// Returns the time until everything has drained (for [`Exponential`](crate::Exponential), until a full batch conforms), zero if the
+    /// meter is idle; rounded up to a nanosecond.
+    #[must_use]
+    pub fn until_rest(&self) -> Duration {
+        self.until(self.idle)
+    }
+
+    /// Returns the quota of the meter; `None` if it was made of T and tau.
+    #[must_use]
+    pub const fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
+    fn until(&self, due: Volume) -> Duration {
+        Duration::from_nanos(self.scale.nanos_at(due).saturating_sub(self.at.get()))
+    }
+
+    /// Returns the time from this status until a denial is over.
+    pub(crate) fn wait(&self, denial: &NonConformance) -> Duration {
+        match denial.until {
+            Until::REACHED | Until::TABLE_FULL => self.until_next(),
+            until => Duration::from_nanos(until.nanos().saturating_sub(self.at.get())),
+        }
+    }
+}
+
+/// A decision and the status with it: after an admission, or at a denial.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "what was decided is in it"]
+pub struct Taken {
+    decision: Result<(), NegativeMultiDecision>,
+    status: Status,
+}
+
+impl Taken {
+    pub(crate) const fn new(decision: Result<(), NegativeMultiDecision>, status: Status) -> Self {
+        Self { decision, status }
+    }
+
+    /// Returns the decision.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform.
+    pub const fn decision(&self) -> Result<(), NegativeMultiDecision> {
+        self.decision
+    }
+
+    /// Returns how long to wait before the same request conforms, counted from the instant of the decision and rounded up to a nanosecond;
+    /// `None` if it was admitted, or can never conform. Reads no clock.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::Duration;
+    ///
+    /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?;
+    /// let now = std::time::Instant::now();
+    /// assert_eq!(meter.take_at(8, now).wait(), None);
+    /// assert_eq!(meter.take_at(5, now).wait(), Some(Duration::from_millis(300)));
+    /// assert_eq!(meter.take_at(11, now).wait(), None); // more than the burst: waiting does not help
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match &self.decision {
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Some(self.status.wait(denial)),
+            _ => None,
+        }
+    }
+
+    /// Returns how the meter stood after the decision.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+}
+
+/// What [`Meter::check_up_to`](crate::Meter::check_up_to) let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    cells: u32,
+    next: Option<NonConformance>,
+}
+
+impl Admitted {
+    pub(crate) const fn new(cells: u32, next: Option<NonConformance>) -> Self {
+        Self { cells, next }
+    }
+
+    /// Returns how many cells were admitted, of those asked for; perhaps none.
+    #[must_use]
+    pub const fn cells(&self) -> u32 {
+        self.cells
+    }
+
+    /// Returns, if fewer were admitted than asked for, from when on the next cell conforms.
+    #[must_use]
+    pub const fn next(&self) -> Option<NonConformance> {
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_read_well_and_round_up() {
+        let table = [
+            (0, "now"),
+            (1, "in 1 ns"),
+            (9_999, "in 9999 ns"),
+            (10_001, "in 11 us"),
+            (36_400_000, "in 37 ms"),
+            (37_000_000, "in 37 ms"),
+            (9_999_000_001, "in 10000 ms"),
+            (90_000_000_001, "in 91 s"),
+        ];
+        for (ns, text) in table {
+            assert_eq!(Wait(Duration::from_nanos(ns)).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! An algorithm on a time line: converts times to drained volumes, and decides on words. Everything here is pure.
+
+use crate::algorithms::Algorithm;
+use crate::clock::{Clock, LAG_NS};
+use crate::error::InconsistentCapacity;
+use crate::outcome::{NonConformance, Status, Until};
+use crate::quota::Quota;
+use crate::units::{Nanos, TimeLine, Volume};
+use core::fmt;
+use core::num::NonZeroU64;
+use std::time::Instant;
+
+/// An algorithm on a time line, which gives a word its meaning.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule<A> {
+    pub(crate) algorithm: A,
+    pub(crate) time_line: TimeLine,
+    /// The quota it was made of; `None` if it was made of T and tau.
+    pub(crate) quota: Option<Quota>,
+    /// The time between two ticks in which volume drains; `None` if it drains steadily.
+    interval: Option<NonZeroU64>,
+    /// The end of the times at which a decision may be made at once, by a clock's anchor: never, if volume drains in ticks or denials count.
+    at_once_until: Nanos,
+    /// The most that drains while such a clock lags, with the three units by which its volume may be short.
+    lag: u64,
+}
+
+/// A step of a word: the new word, and a result.
+pub(crate) type Step<T> = (u64, T);
+
+/// The reason why a step was not stored.
+#[derive(Debug, Clone, Copy)]
+pub enum NotStored {
+    /// The cells do not conform until then.
+    Denied(Until),
+    /// The cells can never conform.
+    Never,
+    /// The word stays as it is.
+    Unchanged,
+    /// The key has no slot until then, so it is denied.
+    NoSlot(Until),
+    /// The key has no slot, so its cells are admitted but not recorded.
+    Forgotten,
+}
+
+/// The reason why a decision was not made at once.
+#[derive(Debug, Clone, Copy)]
+pub enum NotAtOnce {
+    /// The clock has no anchor, or the decision depends on the exact time.
+    Uncertain,
+    /// Another thread has exchanged the word.
+    LostRace,
+}
+
+impl NotStored {
+    /// Returns the time until which cells are denied that would conform later.
+    #[inline]
+    pub(crate) const fn until(&self) -> Option<Until> {
+        match *self {
+            Self::Denied(until) | Self::NoSlot(until) => Some(until),
+            Self::Never | Self::Unchanged | Self::Forgotten => None,
+        }
+    }
+}
+
+impl<A: Algorithm> Schedule<A> {
+    /// Makes a schedule whose time line begins a day before `made`.
+    pub(crate) fn made_at(made: Instant, algorithm: A, quota: Option<Quota>) -> Self {
+        Self::on(TimeLine::of_meter_made(made), algorithm, quota)
+    }
+
+    fn on(time_line: TimeLine, algorithm: A, quota: Option<Quota>) -> Self {
+        let interval = quota.and_then(|quota| quota.refill_ns());
+        Self {
+            algorithm,
+            time_line,
+            quota,
+            interval,
+            at_once_until: if interval.is_none() && !algorithm.counts_denials() {
+                Nanos::END.earlier(LAG_NS)
+            } else {
+                Nanos::BEGINNING
+            },
+            lag: algorithm.scale().most_in(LAG_NS) + 3,
+        }
+    }
+
+    /// Makes the same kind of schedule for another quota, on the same time line.
+    pub(crate) fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
+        Ok(Self::on(self.time_line, self.algorithm.with_quota(quota)?, Some(quota)))
+    }
+
+    /// Makes the same schedule in words that all stay below `end`; `None` if they cannot.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has shorter words"))]
+    pub(crate) fn below(&self, end: u64) -> Option<Self> {
+        let algorithm = self.algorithm.below(self.quota, end)?;
+        Some(Self::on(self.time_line, algorithm, self.quota))
+    }
+
+    /// Returns the volume drained by `at`: by the latest tick, if there are ticks.
+    #[inline]
+    pub(crate) fn drained(&self, at: Nanos) -> Volume {
+        match self.interval {
+            None => self.algorithm.scale().volume_at(at),
+            Some(interval) => self.drained_by_tick(at, interval),
+        }
+    }
+
+    #[cold]
+    fn drained_by_tick(&self, at: Nanos, interval: NonZeroU64) -> Volume {
+        let tick = self.time_line.tick_by(at, interval);
+        self.algorithm.scale().volume_at(tick)
+    }
+
+    /// Returns a due volume as the volume drained at the first time that reaches it: more than `due` only if there are ticks.
+    #[inline]
+    fn due(&self, due: Volume) -> Volume {
+        match self.interval {
+            None => due,
+            Some(interval) => self.due_by_tick(due, interval),
+        }
+    }
+
+    #[cold]
+    fn due_by_tick(&self, due: Volume, interval: NonZeroU64) -> Volume {
+        let scale = self.algorithm.scale();
+        let tick = self.time_line.tick_from(scale.nanos_at(due), interval);
+        scale.volume_of(tick.into()).unwrap_or(Volume(u64::MAX))
+    }
+
+    /// Returns the time at which `due` has drained.
+    #[inline]
+    pub(crate) fn until(&self, due: Volume) -> Until {
+        Until {
+            scale: self.algorithm.scale(),
+            due: self.due(due),
+        }
+    }
+
+    pub(crate) fn denial(&self, due: Volume) -> NonConformance {
+        NonConformance::new(self.time_line.beginning(), self.until(due))
+    }
+
+    /// Decides `n` cells now, at least 1, if `clock` has an anchor and the decision is certain by it. `load` reads the word, `replace`
+    /// exchanges it.
+    ///
+    /// 1. The volume drained at the anchor is known before the counter is read. If the cells are due more than two windows after it, they are
+    ///    denied while the anchor holds: the exact time does not matter.
+    /// 2. Otherwise the volume drained since the anchor is one product.
+    /// 3. A denial is certain if the cells are due more than the clock's lag from now. Otherwise it has to be decided at the exact time.
+    #[inline]
+    pub(crate) fn decide_at_once(
+        &self,
+        n: u32,
+        clock: &impl Clock,
+        load: impl Fn() -> u64,
+        replace: impl Fn(u64, u64) -> Result<(), NotAtOnce>,
+    ) -> Result<Result<(), Until>, NotAtOnce> {
+        let scale = self.algorithm.scale();
+        let denied = |due| Ok(Err(Until { scale, due }));
+        // One cell always fits.
+        if n > 1 && n > self.algorithm.max_batch() {
+            return Err(NotAtOnce::Uncertain);
+        }
+        let anchored = clock.drained_at_anchor(&self.time_line, self.at_once_until, scale);
+        let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
+        let due = self.algorithm.due(load(), n);
+        if due.0.saturating_sub(2 * self.lag) > anchored.0 {
+            return if clock.anchor_holds() {
+                denied(due)
+            } else {
+                Err(NotAtOnce::Uncertain)
+            };
+        }
+        let drained = clock
+            .drained_since_anchor(anchored, scale)
+            .ok_or(NotAtOnce::Uncertain)?;
+        let word = load();
+        match self.algorithm.decide(word, drained, n) {
+            Ok(new) => replace(word, new).map(Ok),
+            Err(due) if due.0 - drained.0 > self.lag => denied(due),
+            Err(_) => Err(NotAtOnce::Uncertain),
+        }
+    }
+
+    /// Decides `n` cells. A denial that counts, of a strict algorithm, is returned with the word that counts it.
+    #[inline]
+    pub(crate) fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<Step<Option<Until>>, NotStored> {
+        // One cell always fits.
+        if n > 1 && n > self.algorithm.max_batch() {
+            return Err(NotStored::Never);
+        }
+        match self.algorithm.decide(word, drained, n) {
+            Ok(word) => Ok((word, None)),
+            Err(due) => match self.algorithm.count_denied(word, drained, n) {
+                Some(word) => Ok((word, Some(self.until(self.algorithm.due(word, n))))),
+                None => Err(NotStored::Denied(self.until(due))),
+            },
+        }
+    }
+
+    /// Evaluates a decision on `n` cells without a step.
+    #[inline]
+    pub(crate) fn look(&self, word: u64, drained: Volume, n: u32) -> Result<(), NotStored> {
+        if n > self.algorithm.max_batch() {
+            return Err(NotStored::Never);
+        }
+        let due = self.algorithm.due(word, n);
+        if due <= drained {
+            Ok(())
+        } else {
+            Err(NotStored::Denied(self.until(due)))
+        }
+    }
+
+    /// Admits as many of `n` cells as conform, `n` at least 1. Returns their number, and the time of the next cell if they are fewer than `n`.
+    pub(crate) fn decide_up_to(
+        &self,
+        word: u64,
+        drained: Volume,
+        n: u32,
+    ) -> Result<Step<(u32, Option<Until>)>, NotStored> {
+        let cells = self.algorithm.room(word, drained).min(n);
+        let admitted = match cells {
+            0 => word,
+            _ => self
+                .algorithm
+                .decide(word, drained, cells)
+                .map_err(|due| NotStored::Denied(self.until(due)))?,
+        };
+        if cells == n {
+            return Ok((admitted, (cells, None)));
+        }
+        let counted = self.algorithm.count_denied(admitted, drained, n - cells);
+        let word = counted.unwrap_or(admitted);
+        let next = self.until(self.algorithm.due(word, 1));
+        if cells == 0 && counted.is_none() {
+            return Err(NotStored::Denied(next));
+        }
+        Ok((word, (cells, Some(next))))
+    }
+
+    /// Takes `n` cells, at least 1, at the first time from `from` on at which they conform, if that is at `by` or before. Returns that time
+    /// as the volume drained by then.
+    pub(crate) fn take_within(&self, word: u64, from: Volume, by: Volume, n: u32) -> Result<Step<Volume>, NotStored> {
+        if n > self.algorithm.max_batch() {
+            return Err(NotStored::Never);
+        }
+        let due = self.due(self.algorithm.due(word, n));
+        if due > by {
+            return Err(NotStored::Denied(self.until(due)));
+        }
+        // The cells count from the time at which they conform.
+        let at = due.max(from);
+        match self.algorithm.decide(word, at, n) {
+            Ok(word) => Ok((word, at)),
+            Err(due) => Err(NotStored::Denied(self.until(due))),
+        }
+    }
+
+    /// Converts `word` to another schedule on this time line, keeping the number of cells owed at a time.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has tiers"))]
+    pub(crate) fn owing(&self, word: u64, at: Nanos, next: &Self) -> u64 {
+        self.algorithm
+            .owing(word, self.drained(at), &next.algorithm, next.drained(at))
+    }
+
+    pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
+        Status {
+            at,
+            scale: self.algorithm.scale(),
+            remaining: self.algorithm.room(word, self.drained(at)),
+            next: self.due(self.algorithm.due(word, 1)),
+            idle: self.due(self.algorithm.idle(word)),
+            quota: self.quota,
+        }
+    }
+
+    /// Returns the status of a key that has no slot until then.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has slots"))]
+    pub(crate) const fn status_without_slot(&self, until: Until, at: Nanos) -> Status {
+        Status {
+            at,
+            scale: until.scale,
+            remaining: 0,
+            next: until.due,
+            idle: until.due,
+            quota: self.quota,
+        }
+    }
+
+    /// Returns how far a word lies ahead of the drained volume, negative if it lies behind: the part of it that does not depend on the time
+    /// line.
+    pub(crate) fn offset(&self, word: u64, Volume(drained): Volume) -> i128 {
+        i128::from(word) - i128::from(drained)
+    }
+
+    /// Returns the word that lies so far ahead of the drained volume, at least 0; `None` past the last word.
+    pub(crate) fn word_at(&self, offset: i128, Volume(drained): Volume) -> Option<u64> {
+        let word = u64::try_from(offset.saturating_add(drained.into()).max(0)).ok()?;
+        (word <= self.algorithm.last_word()).then_some(word)
+    }
+
+    /// Writes the limit and the state of a meter.
+    pub(crate) fn debug(&self, word: u64, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
+        self.algorithm.describe(fields);
+        fields.field("idle_from", &self.idle_from(word)).finish_non_exhaustive()
+    }
+
+    /// Returns the instant by which all that was admitted has drained, rounded up; `None` if nothing ever was.
+    pub(crate) fn idle_from(&self, word: u64) -> Option<Instant> {
+        (word > 0).then(|| self.denial(self.algorithm.idle(word)).earliest_possible())
+    }
+}

@@ -1,0 +1,80 @@
+//! Where the word of a meter lives, and how it is exchanged.
+//!
+//! | store | the word | used by |
+//! |---|---|---|
+//! | [`Atomic`] | one atomic on a cache line of its own, shared by clones | [`Meter`](crate::Meter) |
+//! | [`Local`] | a plain number of one thread | [`LocalMeter`](crate::LocalMeter) |
+//! | [`Swappable`] | an atomic that is closed when a new quota replaces it | [`Adjustable`](crate::Adjustable) |
+//!
+//! A key of a table is a store too, in the module `keyed`. The verbs of a meter are written once, over [`Store`].
+
+mod atomic;
+mod local;
+mod swappable;
+
+pub use atomic::Atomic;
+pub use local::Local;
+pub use swappable::Swappable;
+
+#[cfg(ratelimit_meter_spurious)]
+pub(crate) use atomic::Spurious;
+pub(crate) use atomic::{PAUSES, SharedWord, Word, pause};
+
+use crate::algorithms::Algorithm;
+use crate::clock::Clock;
+use crate::outcome::{Status, Until};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::units::{Nanos, TimeLine, Volume};
+
+/// Where the word of a meter lives, with the schedule that gives it its meaning. Sealed.
+pub trait Store<A: Algorithm>: Sized {
+    /// The name of a meter on this store, if it is not that of its algorithm.
+    const NAME: Option<&'static str> = None;
+
+    /// Returns the time line, which never changes.
+    fn time_line(&self) -> &TimeLine;
+
+    /// Returns whether denied cells count, so that a decision must not be tried twice.
+    fn counts_denials(&self) -> bool;
+
+    /// Reads the word once.
+    fn read<T>(&self, at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T;
+
+    /// Replaces the word by what `step` makes of it and of the volume drained at `at`, in one atomic step. If `step` returns an error, the
+    /// word stays as it is.
+    fn update<T>(
+        &self,
+        at: Nanos,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<T, NotStored>;
+
+    /// Decides `n` cells now, at least 1, if that is possible without the exact time.
+    #[inline]
+    fn decide_at_once<C: Clock>(&self, _n: u32, _clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        Err(NotAtOnce::Uncertain)
+    }
+
+    /// Evaluates a step without applying it.
+    #[inline]
+    fn look(
+        &self,
+        at: Nanos,
+        look: impl Fn(&Schedule<A>, u64, Volume) -> Result<(), NotStored>,
+    ) -> Result<(), NotStored> {
+        self.read(at, |schedule, word| look(schedule, word, schedule.drained(at)))
+    }
+
+    /// Returns how the meter stands.
+    fn status(&self, at: Nanos) -> Status {
+        self.read(at, |schedule, word| schedule.status(word, at))
+    }
+}
+
+/// A store that a meter owns, so that it can be made and taken apart. Sealed.
+pub trait OwnedStore<A: Algorithm>: Store<A> {
+    /// Makes a store that holds `word`.
+    fn new(schedule: Schedule<A>, word: u64) -> Self;
+
+    /// Returns the schedule and the word.
+    fn into_parts(self) -> (Schedule<A>, u64);
+}

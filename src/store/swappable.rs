@@ -1,0 +1,194 @@
+//! The word of a meter whose quota changes: each quota has a word of its own, which is closed when the next quota replaces it.
+//!
+//! ```text
+//!   handle ──▶ Node(quota 1, word CLOSED) ──next──▶ Node(quota 2, word CLOSED) ──next──▶ Node(quota 3, word open)
+//!   Latest ─────────────────────────────────────────────────────────────────────────────▶      (decisions)
+//! ```
+//!
+//! To change the quota, a thread makes the next node, stores the converted word there, closes the old word by an exchange, and moves
+//! `Latest` on. The exchange is the instant of the change: a decision on the old word either came before it and is in the converted word,
+//! or finds the word closed and decides again on the next node.
+
+mod pointer;
+
+use super::atomic::{Closed, PaddedWord};
+use super::{OwnedStore, Store};
+use crate::algorithms::Algorithm;
+use crate::error::InconsistentCapacity;
+use crate::quota::Quota;
+use crate::schedule::{NotStored, Schedule, Step};
+use crate::units::{Nanos, TimeLine, Volume};
+use core::fmt;
+use pointer::{Arc, Current, Mutex, Next};
+use std::sync::PoisonError;
+
+/// The store of an [`Adjustable`](crate::Adjustable): the word of the quota that holds.
+pub struct Swappable<A> {
+    /// The quota that held when this handle was made.
+    node: Arc<Node<A>>,
+    latest: Arc<Latest<A>>,
+}
+
+impl<A: Algorithm> Swappable<A> {
+    /// Sets the quota at the time that `now` returns, and returns the part of a debt that cannot be recorded, in cells of the quota.
+    pub(crate) fn set_quota(&self, quota: Quota, now: impl FnOnce() -> Nanos) -> Result<u64, InconsistentCapacity> {
+        self.latest.set(quota, now)
+    }
+
+    /// Returns the quota that holds.
+    pub(crate) fn quota(&self) -> Option<Quota> {
+        self.on_open(|node| node.word.load().map(|_| node.schedule.quota))
+    }
+
+    /// Acts on the node whose word is open.
+    #[inline]
+    fn on_open<T>(&self, act: impl Fn(&Node<A>) -> Result<T, Closed>) -> T {
+        act(&self.node).unwrap_or_else(|Closed| self.latest.on_open(act))
+    }
+}
+
+impl<A: Algorithm> Store<A> for Swappable<A> {
+    const NAME: Option<&'static str> = Some("Adjustable");
+
+    #[inline]
+    fn time_line(&self) -> &TimeLine {
+        &self.node.schedule.time_line
+    }
+
+    #[inline]
+    fn counts_denials(&self) -> bool {
+        self.node.schedule.algorithm.counts_denials()
+    }
+
+    #[inline]
+    fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T {
+        let (schedule, word) = self.on_open(|node| node.word.load().map(|word| (node.schedule, word)));
+        read(&schedule, word)
+    }
+
+    #[inline]
+    fn update<T>(
+        &self,
+        at: Nanos,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<T, NotStored> {
+        self.on_open(|node| {
+            let drained = node.schedule.drained(at);
+            node.word.update(|word| step(&node.schedule, word, drained))
+        })
+    }
+}
+
+impl<A: Algorithm> OwnedStore<A> for Swappable<A> {
+    fn new(schedule: Schedule<A>, word: u64) -> Self {
+        let node = Arc::new(Node::new(schedule, Nanos::BEGINNING, word));
+        let latest = Arc::new(Latest::new(node.clone()));
+        Self { node, latest }
+    }
+
+    fn into_parts(self) -> (Schedule<A>, u64) {
+        self.read(Nanos::BEGINNING, |schedule, word| (*schedule, word))
+    }
+}
+
+/// A clone has the quota that holds now, so it is as fast as a plain meter until the next change.
+impl<A> Clone for Swappable<A> {
+    fn clone(&self) -> Self {
+        Self {
+            node: self.latest.node.get(),
+            latest: self.latest.clone(),
+        }
+    }
+}
+
+impl<A> fmt::Debug for Swappable<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Swappable").finish_non_exhaustive()
+    }
+}
+
+/// A quota and its word.
+struct Node<A> {
+    schedule: Schedule<A>,
+    word: PaddedWord,
+    /// The time at which the quota was set.
+    since: Nanos,
+    /// The next node, from before the word is closed until `Latest` points there.
+    next: Next<Self>,
+}
+
+impl<A: Algorithm> Node<A> {
+    fn new(schedule: Schedule<A>, since: Nanos, word: u64) -> Self {
+        Self {
+            schedule,
+            word: PaddedWord::new(word),
+            since,
+            next: Next::none(),
+        }
+    }
+
+    /// Converts this node's word for the `next` node and closes it. Returns the part of a debt that `next` cannot record.
+    ///
+    /// *Invariant*: every decision is on exactly one node. The closing exchange fails if a decision came in between, and then the word is
+    /// converted again.
+    fn hand_over(&self, next: &Self) -> u64 {
+        let (drained, next_drained) = (self.schedule.drained(next.since), next.schedule.drained(next.since));
+        self.word.close(|word| {
+            let algorithm = &self.schedule.algorithm;
+            let (word, unrecorded) = algorithm.carry(word, drained, &next.schedule.algorithm, next_drained);
+            next.word.set(word);
+            unrecorded
+        })
+    }
+}
+
+/// The node whose quota holds, for all handles.
+struct Latest<A> {
+    node: Current<Node<A>>,
+    /// Held while a thread changes the quota. Decisions never ask for it.
+    changing: Mutex<()>,
+}
+
+impl<A: Algorithm> Latest<A> {
+    fn new(node: Arc<Node<A>>) -> Self {
+        Self {
+            node: Current::new(node),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// Acts on the node whose word is open.
+    ///
+    /// Lock-free: a closed word has a next node until `Latest` is past it, so each further turn of the loop is another change of quota.
+    fn on_open<T>(&self, act: impl Fn(&Node<A>) -> Result<T, Closed>) -> T {
+        loop {
+            let acted = self.node.with(|node| {
+                act(node).or_else(|closed| match node.next.get() {
+                    Some(next) => act(&next),
+                    None => Err(closed),
+                })
+            });
+            if let Ok(acted) = acted {
+                return acted;
+            }
+        }
+    }
+
+    fn set(&self, quota: Quota, now: impl FnOnce() -> Nanos) -> Result<u64, InconsistentCapacity> {
+        // A thread that panicked while it held the lock left a node that holds.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.node.get();
+        if current.schedule.quota == Some(quota) {
+            return Ok(0);
+        }
+        let schedule = current.schedule.with_quota(quota)?;
+        // Time that one quota has credited must not be credited by the next one again.
+        let next = Arc::new(Node::new(schedule, now().max(current.since), 0));
+        current.next.set(Some(next.clone()));
+        let unrecorded = current.hand_over(&next);
+        self.node.set(next);
+        // Otherwise a handle that is never used again would keep all later nodes.
+        current.next.set(None);
+        Ok(unrecorded)
+    }
+}

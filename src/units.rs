@@ -1,0 +1,423 @@
+//! The number format: instants, positions on a time line, and the volume that a limit drains.
+//!
+//! ```text
+//!   Instant ──TimeLine::position──▶ Nanos ──Scale::volume_at──▶ Volume ◀──compared with── word
+//!   (any, in any order)             (0 to 2^60 ns since         (units drained since       (the same units,
+//!                                    the line's beginning)       the line's beginning)      one per meter)
+//! ```
+//!
+//! A meter counts in *units* of 2^-f cell, with f chosen per limit ([`crate::limit`]). The *drained volume* at a time t is what the limit
+//! has drained since the beginning of the time line, V(t) = floor(t * M / 2^60) with M = floor(units per nanosecond * 2^60): one
+//! 64 x 64 bit multiplication. V is the only rounded quantity, and it is a function of the absolute time, so no error accumulates. M is
+//! short of the exact rate by less than 2^-60 units per nanosecond, which over the 2^60 ns of a time line is less than one unit. The floor
+//! takes less than another. Hence, with r the exact units per nanosecond:
+//!
+//! - V(b) - V(a) < r * (b - a) + 1 for a <= b: a window is at most one unit too wide, and one more for the tolerance's unit;
+//! - V(t) >= floor(r * t) - 1: the tolerance's one unit makes up for what M lost, so that a cell on its instant is admitted.
+//!
+//! All conversions to and from `Duration` and `Instant` are in this file.
+
+use core::num::NonZeroU64;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// How long before a meter is made its time line begins, so that an `Instant` taken just before building is exact.
+const LEAD: u64 = 86_400 * NANOS_PER_SEC;
+
+/// A time in whole nanoseconds since the beginning of a meter's time line, at most [`Nanos::END`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanos(u64);
+
+impl Nanos {
+    /// The bits of a time: the line is 2^60 ns long, 36.5 years.
+    pub(crate) const BITS: u32 = 60;
+
+    /// The beginning of the line; whatever is earlier counts as this.
+    pub(crate) const BEGINNING: Self = Self(0);
+
+    /// The end of the line; whatever is later counts as this.
+    pub(crate) const END: Self = Self((1 << Self::BITS) - 1);
+
+    /// The whole seconds of the line: a time of fewer seconds is on it.
+    const WHOLE_SECS: u64 = Self::END.0 / NANOS_PER_SEC;
+
+    /// The time `ns` after the beginning, or the end of the line.
+    pub(crate) const fn clamped(ns: u64) -> Self {
+        if ns < Self::END.0 { Self(ns) } else { Self::END }
+    }
+
+    /// This long after, or the end of the line.
+    pub(crate) const fn later(self, ns: u64) -> Self {
+        Self::clamped(self.0.saturating_add(ns))
+    }
+
+    /// This long before, or the beginning of the line.
+    pub(crate) const fn earlier(self, ns: u64) -> Self {
+        Self(self.0.saturating_sub(ns))
+    }
+
+    /// The nanoseconds since the beginning.
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The stretch of time on which one meter counts, from a day before it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLine {
+    beginning: Instant,
+    /// How long after the beginning the process's origin lies, negative numbers wrapped.
+    origin: u64,
+    /// When the meter was made, from which its ticks count.
+    made: Nanos,
+}
+
+impl TimeLine {
+    /// The time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
+    pub(crate) fn of_meter_made(made: Instant) -> Self {
+        let beginning = as_far_as_possible(made, LEAD, Instant::checked_sub);
+        let origin = process_origin();
+        let origin = match origin.checked_duration_since(beginning) {
+            Some(after) => nanos(after),
+            None => nanos(beginning.duration_since(origin)).wrapping_neg(),
+        };
+        Self {
+            beginning,
+            origin,
+            made: Nanos::clamped(nanos(made.duration_since(beginning))),
+        }
+    }
+
+    pub(crate) const fn beginning(self) -> Instant {
+        self.beginning
+    }
+
+    /// Returns the position of `at`: the beginning if it is earlier, the end if it is later.
+    #[inline]
+    pub(crate) fn position(self, at: Instant) -> Nanos {
+        match at.checked_duration_since(self.beginning) {
+            Some(after) if after.as_secs() < Nanos::WHOLE_SECS => {
+                Nanos(after.as_secs() * NANOS_PER_SEC + u64::from(after.subsec_nanos()))
+            }
+            Some(after) => Nanos::clamped(nanos(after)),
+            None => Nanos::BEGINNING,
+        }
+    }
+
+    /// When the meter was made.
+    pub(crate) const fn made(self) -> Nanos {
+        self.made
+    }
+
+    /// The latest tick at `at` or before; the beginning, before which there is nothing, counts as one.
+    pub(crate) const fn tick_by(self, at: Nanos, interval: NonZeroU64) -> Nanos {
+        let (at, made) = (at.0, self.made.0);
+        if at >= made {
+            Nanos(at - (at - made) % interval.get())
+        } else {
+            let ticks = (made - at).div_ceil(interval.get());
+            Nanos(made.saturating_sub(ticks.saturating_mul(interval.get())))
+        }
+    }
+
+    /// The first tick at `ns` after the beginning or later, be that on the line or after its end; the beginning counts as one.
+    pub(crate) const fn tick_from(self, ns: u64, interval: NonZeroU64) -> u64 {
+        let made = self.made.0;
+        if ns == 0 {
+            0
+        } else if ns <= made {
+            made - (made - ns) / interval.get() * interval.get()
+        } else {
+            let ticks = (ns - made).div_ceil(interval.get());
+            made.saturating_add(ticks.saturating_mul(interval.get()))
+        }
+    }
+
+    /// Returns the position of the time `ns` after the process's origin, on a line that begins within 146 years of it.
+    #[inline]
+    pub(crate) fn position_since_origin(self, ns: u64) -> Nanos {
+        // A branch that is never taken, so that the position does not wait for it.
+        self.position_before(Nanos::END, ns)
+            .unwrap_or_else(|| self.off_line(ns))
+    }
+
+    /// Returns the same, if it is before `end`.
+    #[inline]
+    pub(crate) fn position_before(self, end: Nanos, ns: u64) -> Option<Nanos> {
+        let after = self.origin.wrapping_add(ns);
+        (after < end.0).then_some(Nanos(after))
+    }
+
+    #[cold]
+    const fn off_line(self, ns: u64) -> Nanos {
+        // A time before the beginning has wrapped to the upper half.
+        if self.origin.wrapping_add(ns) >> 63 == 0 {
+            Nanos::END
+        } else {
+            Nanos::BEGINNING
+        }
+    }
+
+    /// The time from the beginning to `at`, be that on the line or after its end; zero for what is earlier.
+    #[inline]
+    pub(crate) fn nanos_until(self, at: Instant) -> u64 {
+        at.checked_duration_since(self.beginning).map_or(0, nanos)
+    }
+}
+
+/// A number of a limit's units drained since the beginning of the time line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Volume(pub(crate) u64);
+
+/// Units drained per nanosecond, times 2^60; never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale(u64);
+
+impl Scale {
+    /// One unit in 2^60 ns: slower than the scale of any limit.
+    pub(crate) const SLOWEST: Self = Self(1);
+
+    /// One unit a nanosecond.
+    pub(crate) const UNIT_PER_NANO: Self = Self(1 << Self::FRACTION);
+
+    /// The fractional bits of the multiplier: as many as a time has, which bounds the error at the end of the line by one unit.
+    pub(crate) const FRACTION: u32 = Nanos::BITS;
+
+    /// The fractional bits of the volume of one count.
+    const COUNT_FRACTION: u32 = u32::BITS + Self::FRACTION - u64::BITS;
+
+    /// The scale of `units` drained in `ns`, rounded down; `None` from 16 units a nanosecond on, where it exceeds a word, and
+    /// below 2^-60.
+    pub(crate) fn draining(units: u128, ns: u64) -> Option<Self> {
+        let scaled = units.checked_mul(1 << Self::FRACTION)? / u128::from(ns);
+        u64::try_from(scaled).ok().filter(|&m| m > 0).map(Self)
+    }
+
+    /// The volume drained at `at`, rounded down.
+    #[inline]
+    pub(crate) fn volume_at(self, at: Nanos) -> Volume {
+        // Times have 60 bits: shifted up by four, the quotient by 2^60 is the high word of the product.
+        let product = u128::from(at.get() << (u64::BITS - Nanos::BITS)) * u128::from(self.0);
+        Volume((product >> u64::BITS) as u64)
+    }
+
+    /// Returns the most by which the volumes drained at two times so many nanoseconds apart differ.
+    pub(crate) fn most_in(self, ns: u64) -> u64 {
+        self.volume_at(Nanos::clamped(ns)).0 + 1
+    }
+
+    /// Returns the volume drained during one count of a counter, times 2^28, rounded down. `rate` is the nanoseconds of a count, times 2^32.
+    #[inline]
+    pub(crate) fn per_count(self, rate: u64) -> u64 {
+        // The product is scaled by 2^(32 + 60); its high word by 2^28.
+        ((u128::from(rate) * u128::from(self.0)) >> u64::BITS) as u64
+    }
+
+    /// Returns the volume drained during so many counts, rounded down. Exact in 64 bits for 2^28 ns of less than 16 units each.
+    #[inline]
+    pub(crate) fn in_counts(counts: u32, per_count: u64) -> u64 {
+        (u64::from(counts) * per_count) >> Self::COUNT_FRACTION
+    }
+
+    /// The volume drained in `ns`, which may exceed a time line, rounded down; `None` if it exceeds a word.
+    pub(crate) fn volume_of(self, ns: u128) -> Option<Volume> {
+        u64::try_from(ns.checked_mul(self.0.into())? >> Self::FRACTION)
+            .ok()
+            .map(Volume)
+    }
+
+    /// The first nanosecond by which `volume` has drained: `volume_at(t) >= volume` exactly from there on.
+    pub(crate) fn nanos_at(self, Volume(volume): Volume) -> u64 {
+        let ns = (u128::from(volume) << Self::FRACTION).div_ceil(u128::from(self.0));
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+
+    /// Whether `volume` takes longer to drain than `other_volume` on the scale `other`, by exact times.
+    #[cfg(feature = "dual")]
+    #[inline]
+    pub(crate) fn takes_longer(self, volume: Volume, other: Self, other_volume: Volume) -> bool {
+        u128::from(volume.0) * u128::from(other.0) > u128::from(other_volume.0) * u128::from(self.0)
+    }
+}
+
+/// The instant `ns` after `beginning`, or the last one the platform has.
+pub(crate) fn after(beginning: Instant, ns: u64) -> Instant {
+    as_far_as_possible(beginning, ns, Instant::checked_add)
+}
+
+/// An instant a day before the process first asked, from which a clock can count.
+fn process_origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| as_far_as_possible(Instant::now(), LEAD, Instant::checked_sub))
+}
+
+/// The time from the process's origin to `at`, zero for what is earlier.
+pub(crate) fn since_origin(at: Instant) -> u64 {
+    nanos(at.saturating_duration_since(process_origin()))
+}
+
+/// The instant `ns` after the process's origin.
+pub(crate) fn at_origin_and(ns: u64) -> Instant {
+    after(process_origin(), ns)
+}
+
+/// The whole of `duration` in nanoseconds, at most what 64 bits hold (584 years).
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    if duration.as_secs() < u64::MAX / NANOS_PER_SEC {
+        duration.as_secs() * NANOS_PER_SEC + u64::from(duration.subsec_nanos())
+    } else {
+        whole_nanos(duration).unwrap_or(u64::MAX)
+    }
+}
+
+/// The whole of `duration` in nanoseconds, unless that exceeds 64 bits (584 years).
+pub(crate) fn whole_nanos(duration: Duration) -> Option<u64> {
+    u64::try_from(duration.as_nanos()).ok()
+}
+
+/// Goes `ns` from `from`, or, where the platform's `Instant` ends before that, to the very end.
+fn as_far_as_possible(from: Instant, ns: u64, step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
+    if let Some(there) = step(&from, Duration::from_nanos(ns)) {
+        return there;
+    }
+    // Binary descent over the distance: at each bit the longest step that is still possible.
+    (0..u64::BITS).rev().fold(from, |reached, bit| {
+        step(&reached, Duration::from_nanos(1 << bit)).unwrap_or(reached)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY: Duration = Duration::from_nanos(LEAD);
+
+    /// The earliest (or latest) `Instant` of this platform.
+    fn edge(step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
+        let coarse = (0..63).rev().fold(Instant::now(), |reached, bit| {
+            step(&reached, Duration::from_secs(1 << bit)).unwrap_or(reached)
+        });
+        as_far_as_possible(coarse, u64::MAX, step)
+    }
+
+    #[test]
+    fn a_time_line_begins_a_day_before_its_meter() {
+        let made = Instant::now();
+        let line = TimeLine::of_meter_made(made);
+        assert_eq!(line.position(made), Nanos(LEAD));
+        assert_eq!(line.position(made - DAY), Nanos(0));
+        assert_eq!(line.position(made - DAY * 1000), Nanos(0));
+    }
+
+    #[test]
+    fn a_time_line_begins_as_early_as_the_platform_allows() {
+        let earliest = edge(Instant::checked_sub);
+        assert_eq!(earliest.checked_sub(Duration::from_nanos(1)), None);
+        assert_eq!(TimeLine::of_meter_made(earliest).position(earliest), Nanos(0));
+        let hour = Duration::from_secs(3600);
+        let line = TimeLine::of_meter_made(earliest + hour);
+        assert_eq!(line.position(earliest + hour), Nanos(3600 * NANOS_PER_SEC));
+    }
+
+    #[test]
+    fn positions_and_instants_are_inverse_up_to_the_end_of_the_line() {
+        let line = TimeLine::of_meter_made(Instant::now());
+        for ns in [0, 1, NANOS_PER_SEC - 1, NANOS_PER_SEC, (1 << 60) - 2, (1 << 60) - 1] {
+            assert_eq!(line.position(after(line.beginning, ns)), Nanos(ns));
+        }
+        for late in [1 << 60, (1 << 60) + NANOS_PER_SEC, u64::MAX] {
+            assert_eq!(line.position(after(line.beginning, late)), Nanos::END);
+        }
+    }
+
+    #[test]
+    fn ticks_count_from_when_the_meter_was_made_both_ways() {
+        let line = TimeLine::of_meter_made(Instant::now());
+        assert_eq!(line.made(), Nanos(LEAD));
+        for interval in [1, 7, 999, NANOS_PER_SEC, LEAD - 1, LEAD, LEAD + 1, 1 << 60, u64::MAX] {
+            let ticking = NonZeroU64::new(interval).unwrap();
+            let ticks = (0..4).filter_map(|k| LEAD.checked_sub(interval.checked_mul(k)?));
+            let ticks = ticks.chain((1..4).filter_map(|k| LEAD.checked_add(interval.checked_mul(k)?)));
+            for tick in ticks.filter(|&tick| 0 < tick && tick < Nanos::END.0) {
+                assert_eq!(line.tick_by(Nanos(tick), ticking), Nanos(tick));
+                assert_eq!(
+                    line.tick_by(Nanos(tick + interval.min(1 << 60) - 1), ticking),
+                    Nanos(tick)
+                );
+                assert_eq!(line.tick_from(tick, ticking), tick);
+                assert_eq!(line.tick_from(tick.saturating_sub(interval - 1).max(1), ticking), tick);
+            }
+            let first = line.tick_from(1, ticking);
+            assert_eq!(line.tick_by(Nanos(first - 1), ticking), Nanos(0));
+            assert_eq!(line.tick_from(0, ticking), 0);
+        }
+    }
+
+    #[test]
+    fn a_time_since_the_processs_origin_lies_where_its_instant_does() {
+        let now = Instant::now();
+        for made in [now, now - DAY * 1000, now + DAY * 1000] {
+            let line = TimeLine::of_meter_made(made);
+            for at in [now, made, made + DAY, now + DAY * 2000] {
+                let ns = since_origin(at);
+                assert_eq!(line.position_since_origin(ns), line.position(at_origin_and(ns)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_instant_past_the_platforms_last_is_its_last() {
+        let latest = edge(Instant::checked_add);
+        assert_eq!(latest.checked_add(Duration::from_nanos(1)), None);
+        assert_eq!(after(latest, u64::MAX), latest);
+    }
+
+    #[test]
+    fn a_scale_must_fit_a_word() {
+        assert_eq!(Scale::draining(16, 1), None);
+        assert_eq!(Scale::draining(u128::MAX, 1), None);
+        assert_eq!(Scale::draining(1, u64::MAX), None);
+        assert_eq!(Scale::draining((1 << 64) - 1, 1 << 60), Some(Scale(u64::MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_nanosecond_is_the_first(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, share in 0.0..1.0_f64) {
+            prop_assume!(units < u128::from(ns) * 16 && units * 2 > u128::from(ns));
+            let scale = Scale::draining(units, ns).unwrap();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "any volume will do")]
+            let volume = Volume((scale.volume_at(Nanos::END).0 as f64 * share) as u64);
+            let first = scale.nanos_at(volume);
+            prop_assert!(scale.volume_at(Nanos::clamped(first)) >= volume);
+            prop_assert!(first == 0 || scale.volume_at(Nanos::clamped(first - 1)) < volume);
+        }
+
+        #[test]
+        fn volume_by_counts_is_short_by_less_than_three_units(
+            units in 1_u128..1 << 40, ns in 1_u64..1 << 40, rate in 1_u64 << 28..1 << 34, from in 0_u64..1 << 59, counts in any::<u32>(),
+        ) {
+            prop_assume!(units < u128::from(ns) * 16 && u64::from(counts) * rate >> 32 < 5_000);
+            let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
+            let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + Scale::in_counts(counts, scale.per_count(rate)));
+            // In 2^-32 ns. Below 2^92 * 2^40 / 2^5: split, so that the product fits.
+            let now = (u128::from(from) << 32) + u128::from(counts) * u128::from(rate);
+            let (whole, part) = (now >> 32, now & 0xffff_ffff);
+            let exact = (units * whole + (units * part >> 32)) / u128::from(ns);
+            prop_assert!(volume <= exact && exact <= volume + 3, "{volume} for {exact}");
+        }
+
+        #[test]
+        fn a_volume_is_short_by_less_than_two_units(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, t in 0_u64..1 << 60) {
+            prop_assume!(units < u128::from(ns) * 16);
+            let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
+            let exact = units * u128::from(t) / u128::from(ns);
+            let volume = u128::from(scale.volume_at(Nanos::clamped(t)).0);
+            prop_assert!(volume <= exact && exact <= volume + 1, "{volume} for {exact}");
+            prop_assert_eq!(scale.volume_of(t.into()).map(|volume| volume.0.into()), Some(volume));
+        }
+    }
+}

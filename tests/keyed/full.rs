@@ -1,0 +1,403 @@
+//! Many keys and few slots, against an exact bucket for each key: what the statistics do not count is as if there were a slot for
+//! everybody. And keys that a poor hash throws together.
+
+use crate::support::keyed::{BALLAST, BUCKET_SLOTS, POLICIES, Poor, SLOTS, builder, few_slots};
+use crate::support::limit::Limit;
+use crate::support::oracle::{Bucket, Verdict};
+use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::time::{HORIZON, SECOND, instant, since};
+use crate::support::traffic::{limits, spread, whole_limits};
+use crate::support::verb::{Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Verb, Wait};
+use crate::support::window::Record;
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::keyed::WhenFull;
+use ratelimit_meter::{GCRA, KeyedMeter, Meter, NegativeMultiDecision};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const KEYS: u64 = 100;
+
+/// Limits that a table of one tier takes.
+fn fitting(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Limit> {
+    let limits = limits.prop_map(|limit| limit.in_words_of(62));
+    limits.prop_filter("that a slot can count", Limit::fits)
+}
+
+/// How long after it was exactly at rest a key may seem not to be: two units, none of which is more than a nanosecond.
+const LATE: i128 = 3;
+
+struct Play<A: Algorithm> {
+    limit: Limit,
+    keys: KeyedMeter<u64, Meter<A, ManualClock>>,
+    when_full: WhenFull,
+    origin: Instant,
+    exact: Vec<Bucket>,
+}
+
+/// What became of a verb.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Verdict(Verdict),
+    Cells(u32, Option<Verdict>),
+    Unrecorded(u64),
+}
+
+impl<A: Algorithm> Play<A> {
+    fn new(like: Meter<A>, limit: Limit, when_full: WhenFull) -> Self {
+        let clock = ManualClock::new();
+        Self {
+            limit,
+            keys: few_slots(builder(like, &clock, when_full)),
+            when_full,
+            origin: clock.now(),
+            exact: (0..KEYS).map(|_| Bucket::new(limit)).collect(),
+        }
+    }
+
+    fn verdict(&self, decision: Result<(), NegativeMultiDecision>) -> Verdict {
+        match decision {
+            Ok(()) => Verdict::Conforms,
+            Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => {
+                Verdict::From(since(self.origin, denied.earliest_possible()))
+            }
+            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Verdict::Never,
+        }
+    }
+
+    fn tell(&self, verb: Verb, key: u64, n: u32, now: i128) -> Told {
+        let (keys, at) = (&self.keys, instant(self.origin, now));
+        match verb {
+            Check if n == 1 => {
+                let decision = keys.check_at(&key, at);
+                Told::Verdict(self.verdict(decision.map_err(|d| NegativeMultiDecision::BatchNonConforming(1, d))))
+            }
+            Take => Told::Verdict(self.verdict(keys.key(&key).take_at(n, at).decision())),
+            UpTo | Reserve => {
+                let admitted = keys.key(&key).check_up_to_at(n, at);
+                let next = admitted
+                    .next()
+                    .map(|d| Verdict::From(since(self.origin, d.earliest_possible())));
+                Told::Cells(admitted.cells(), next)
+            }
+            Charge => Told::Unrecorded(keys.key(&key).charge_at(n.into(), at)),
+            Refund | Cancel => {
+                keys.key(&key).refund_at(n.into(), at);
+                Told::Unrecorded(0)
+            }
+            Reset => {
+                keys.key(&key).reset();
+                Told::Unrecorded(0)
+            }
+            _ => Told::Verdict(self.verdict(keys.check_n_at(&key, n, at))),
+        }
+    }
+
+    /// What is right to tell, if there is a slot; and it is done.
+    fn tell_exactly(&mut self, verb: Verb, key: u64, n: u32, now: i128) -> Told {
+        let most = self.limit.at_once();
+        let bucket = &mut self.exact[usize::try_from(key).expect("some")];
+        match verb {
+            UpTo | Reserve => {
+                let cells = n.min(bucket.room(now)).min(most);
+                bucket.take(cells, now);
+                Told::Cells(cells, (cells < n).then(|| bucket.judge(1, now)))
+            }
+            Charge => {
+                bucket.charge(n.into(), now);
+                Told::Unrecorded(0)
+            }
+            Refund | Cancel => {
+                bucket.refund(n.into(), now);
+                Told::Unrecorded(0)
+            }
+            Reset => {
+                *bucket = Bucket::new(self.limit);
+                Told::Unrecorded(0)
+            }
+            _ => Told::Verdict(bucket.decide(n, now)),
+        }
+    }
+
+    fn counts(&self) -> [u64; 3] {
+        let stats = self.keys.stats();
+        [stats.forgiven, stats.denied, stats.admitted]
+    }
+
+    fn step(&mut self, verb: Verb, key: u64, n: u32, now: i128) {
+        let index = usize::try_from(key).expect("some");
+        let (counts, peeked) = (
+            self.counts(),
+            self.keys.key(&key).peek_n_at(n, instant(self.origin, now)),
+        );
+        let (before, was_there) = (self.exact[index].clone(), self.exact.clone());
+        let status = self.keys.key(&key).status_at(instant(self.origin, now));
+        assert_eq!(self.counts(), counts, "a peek is counted");
+        assert_eq!(status.remaining() >= n, peeked.is_ok(), "what would conform at once");
+        let told = self.tell(verb, key, n, now);
+        let exactly = self.tell_exactly(verb, key, n, now);
+        let none = counts == self.counts();
+        if !none {
+            // All slots but perhaps some that have only just come to rest were live others', and the key had none.
+            assert_eq!(before.level(now), 0, "{verb:?}: a key that is there needs no slot");
+            assert!(was_there.iter().filter(|bucket| bucket.level(now - LATE) > 0).count() >= SLOTS);
+        }
+        let [forgiven, denied, admitted] = counts;
+        match self.when_full {
+            _ if none => assert_eq!(told, exactly, "{verb:?} {n} cells at {now}: {:?}", self.limit),
+            WhenFull::Deny => {
+                assert_eq!(self.counts(), [forgiven, denied + 1, admitted]);
+                self.exact[index] = before;
+                let earliest = match told {
+                    Told::Verdict(Verdict::From(earliest)) | Told::Cells(0, Some(Verdict::From(earliest))) => earliest,
+                    Told::Unrecorded(unrecorded) => {
+                        assert_eq!(unrecorded, u64::from(n));
+                        return;
+                    }
+                    other => panic!("{other:?} for want of a slot"),
+                };
+                assert_eq!(self.verdict(peeked), Verdict::From(earliest));
+                let peek = |at| {
+                    self.keys
+                        .key(&key)
+                        .peek_n_at(n.min(self.limit.at_once()), instant(self.origin, at))
+                };
+                assert_eq!(self.verdict(peek(earliest - 1)), Verdict::From(earliest));
+                assert_eq!(peek(earliest), Ok(()));
+                // The nearest to rest, of all.
+                let live = self
+                    .exact
+                    .iter()
+                    .map(|bucket| bucket.level(now))
+                    .filter(|level| *level > 0);
+                let nearest = live.min().map(|level| now + self.limit.time_to_drain(level));
+                assert!(nearest.is_none_or(|nearest| earliest <= nearest + LATE));
+            }
+            WhenFull::Admit => {
+                assert_eq!(self.counts(), [forgiven, denied, admitted + 1]);
+                self.exact[index] = before;
+                match told {
+                    Told::Unrecorded(unrecorded) => {
+                        assert_eq!(unrecorded, u64::from(n), "a charge that is lost is told")
+                    }
+                    told => assert_eq!(told, exactly),
+                }
+            }
+            WhenFull::Forgive => {
+                assert_eq!(self.counts(), [forgiven + 1, denied, admitted]);
+                assert_eq!(told, exactly);
+                self.forgive(index, now);
+            }
+        }
+        if !none || key % 16 == 0 {
+            self.compare(now);
+        }
+    }
+
+    /// Finds out who was forgiven: the one nearest to rest.
+    fn forgive(&mut self, by: usize, now: i128) {
+        let at = instant(self.origin, now);
+        let is_gone = |key: &usize| self.exact[*key].level(now) > 0 && !self.keys.key(&(*key as u64)).is_live_at(at);
+        let gone: Vec<usize> = (0..self.exact.len()).filter(|key| *key != by).filter(is_gone).collect();
+        assert!(gone.len() <= 1, "{gone:?}");
+        for key in gone {
+            let others = self.exact.iter().enumerate().filter(|(other, _)| *other != by);
+            let least = others
+                .map(|(_, bucket)| bucket.level(now))
+                .filter(|level| *level > 0)
+                .min();
+            assert_eq!(Some(self.exact[key].level(now)), least);
+            self.exact[key] = Bucket::new(self.limit);
+        }
+    }
+
+    /// Who owes something is there, and who is there owed something just now.
+    fn compare(&self, now: i128) {
+        for (key, bucket) in self.exact.iter().enumerate() {
+            let (key, at) = (key as u64, instant(self.origin, now));
+            if self.keys.key(&key).is_live_at(at) {
+                assert!(bucket.level(now - LATE) > 0, "{key} owes nothing");
+            } else {
+                assert_eq!(bucket.level(now), 0, "what {key} owes is forgotten");
+            }
+        }
+    }
+}
+
+fn play<A: Algorithm>(like: Meter<A>, limit: Limit, when_full: WhenFull, steps: &[(u64, Verb, u64, u64)]) {
+    let mut play = Play::new(like, limit, when_full);
+    let mut now = 0;
+    let rest = u64::try_from(limit.time_to_rest().min(HORIZON / 100)).expect("some years");
+    for &(key, verb, size, wait) in steps {
+        // With every fourth step, so that about a table is live at once.
+        if wait % 4 == 0 {
+            now += i128::from(spread(wait, 1, (rest / 8).max(1)));
+        }
+        if now > HORIZON / 2 {
+            break;
+        }
+        let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
+        play.step(verb, key, n, now);
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u64, Verb, u64, u64)>> {
+    let verb = prop_oneof![
+        8 => prop::sample::select(&[Check, Peek, Take, UpTo, Charge][..]),
+        1 => prop::sample::select(&[Refund, Reset, Status, Wait, Reserve, Cancel][..]),
+    ];
+    // Sixty keys first, each once, so that all slots are taken.
+    let first = prop::collection::vec((any::<u64>(), any::<u64>()), SLOTS);
+    let then = prop::collection::vec((0..KEYS, verb, any::<u64>(), any::<u64>()), 1..150);
+    (first, then).prop_map(|(first, then)| {
+        let first = first.into_iter().enumerate();
+        let first = first.map(|(key, (size, wait))| (key as u64, Charge, size, wait | 1));
+        first.chain(then).collect()
+    })
+}
+
+proptest! {
+    // Each fills several tables first.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn what_is_not_counted_is_as_if_there_were_a_slot_for_everybody(
+        limit in fitting(whole_limits()).prop_filter("debts that end on the time line", |limit| limit.time_to_rest() < HORIZON / 1000),
+        steps in steps(),
+    ) {
+        for when_full in POLICIES {
+            play(gcra(&limit), limit, when_full, &steps);
+            play(leaky_bucket(&limit), limit, when_full, &steps);
+        }
+    }
+
+    /// Whatever the limit, with a slot taken from a rested key by nearly each call.
+    #[test]
+    fn reuse_of_rested_meters_holds_law_1_for_each_key(limit in fitting(limits()), calls in prop::collection::vec((0_u64..150, any::<u64>(), any::<u64>()), 1..600)) {
+        let clock = ManualClock::new();
+        let keys: KeyedMeter<u64, _> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
+        let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 100)).expect("some years");
+        let (mut records, mut now) = (HashMap::new(), 0);
+        for (key, size, wait) in calls {
+            now += i128::from(spread(wait, 1, (rest / 16).max(1)));
+            let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
+            if now < HORIZON && keys.check_n_at(&key, n, instant(clock.now(), now)).is_ok() {
+                let record = records.entry(key).or_insert_with(|| Record::new(limit));
+                record.note(n, now, Verdict::Conforms);
+            }
+        }
+        records.values().for_each(|record| record.assert_law_1("a key"));
+    }
+
+    /// Keys that a hash cannot tell apart are one meter, exactly.
+    #[test]
+    fn keys_that_a_poor_hash_throws_together_are_one_meter(
+        limit in fitting(whole_limits()),
+        classes in prop::sample::select(&[1_u64, 2, 3, 40][..]),
+        calls in prop::collection::vec((0_u64..1000, any::<u64>(), any::<u64>()), 1..200),
+    ) {
+        let (clock, like) = (ManualClock::new(), gcra(&limit));
+        let keys: KeyedMeter<u64, _, Poor> =
+            builder(like, &clock, WhenFull::Deny).hashes(Poor(classes)).with_capacity(1).expect("some memory");
+        let mut exact: HashMap<u64, Bucket> = HashMap::new();
+        let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 200)).expect("some years");
+        let mut now = 0;
+        for (key, size, wait) in calls {
+            now += i128::from(spread(wait, 1, (rest / 8).max(1)));
+            let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
+            let exact = exact.entry(key % classes).or_insert_with(|| Bucket::new(limit));
+            let conforms = keys.check_n_at(&key, n, instant(clock.now(), now)).is_ok();
+            prop_assert_eq!(conforms, exact.decide(n, now) == Verdict::Conforms);
+        }
+        prop_assert!(keys.stats().taken as u64 <= classes);
+    }
+}
+
+/// A thousand keys that one bucket has to serve, all at one instant: how many are told what.
+#[test]
+fn at_one_instant_there_are_as_many_meters_as_slots() {
+    let limit = Limit::per_second(2);
+    for (when_full, passed, counts) in [
+        (WhenFull::Deny, 2 * SLOTS, [0, 2 * (1000 - SLOTS as u64), 0]),
+        (WhenFull::Admit, 2 * 1000, [0, 0, 2 * (1000 - SLOTS as u64)]),
+        (WhenFull::Forgive, 2 * 1000, [1000 - SLOTS as u64, 0, 0]),
+    ] {
+        let clock = ManualClock::new();
+        let keys: KeyedMeter<u64, _> = few_slots(builder(gcra(&limit), &clock, when_full));
+        let ok = |key: &u64| keys.check(key).is_ok();
+        let calls = (0..1000).flat_map(|key| [key; 2]);
+        assert_eq!(calls.filter(ok).count(), passed, "{when_full:?}");
+        let stats = keys.stats();
+        assert_eq!([stats.forgiven, stats.denied, stats.admitted], counts, "{when_full:?}");
+        assert_eq!(
+            (stats.live, stats.taken, stats.slots),
+            (BUCKET_SLOTS, BUCKET_SLOTS, BUCKET_SLOTS)
+        );
+        assert_eq!(stats.occupancy().to_bits(), 1_f64.to_bits());
+    }
+}
+
+/// Who is denied for want of a slot and waits as told gets one; a nanosecond before, there is none.
+#[test]
+fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
+    let limit = Limit::new(7, SECOND).burst(3);
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u64, _> = few_slots(builder(leaky_bucket(&limit), &clock, WhenFull::Deny));
+    let start = clock.now();
+    for key in 0..60 {
+        assert!(
+            keys.check_n_at(
+                &key,
+                1 + u32::try_from(key % 3).unwrap(),
+                start + Duration::from_nanos(key)
+            )
+            .is_ok()
+        );
+    }
+    let at = start + Duration::from_millis(1);
+    for key in 100..120 {
+        let denied = keys.check_at(&key, at).unwrap_err();
+        let taken = keys.key(&key).take_at(2, at);
+        assert_eq!(
+            taken.decision(),
+            Err(NegativeMultiDecision::BatchNonConforming(2, denied))
+        );
+        let wait = denied.wait_time_from(at);
+        for status in [taken.status(), keys.key(&key).status_at(at)] {
+            assert_eq!(status.remaining(), 0);
+            assert_eq!((status.until_next(), status.until_rest()), (wait, wait));
+            assert_eq!(
+                status.quota().map(|quota| quota.to_string()).as_deref(),
+                Some("7/s burst 3")
+            );
+        }
+        assert!(!keys.key(&key).is_live_at(at), "it owes nothing");
+        let earliest = denied.earliest_possible();
+        let early = keys.check_at(&key, earliest - Duration::from_nanos(1)).unwrap_err();
+        assert_eq!(early, denied);
+        assert_eq!(keys.check_n_at(&key, 3, earliest), Ok(()));
+    }
+    let stats = keys.stats_at(at);
+    assert_eq!((stats.denied, stats.taken), (60, BUCKET_SLOTS));
+}
+
+/// A key that is at rest from this instant on leaves its slot to another only if there is nobody else, and owes nothing then.
+#[test]
+fn who_is_just_at_rest_is_forgiven_nothing() {
+    let second = Duration::from_secs(1);
+    let like = GCRA::with_parameters(second, Duration::ZERO, None);
+    let keys: KeyedMeter<u64, _> = few_slots(builder(like, &ManualClock::new(), WhenFull::Forgive));
+    let then = Instant::now();
+    for key in 0..SLOTS as u64 {
+        assert!(keys.check_at(&key, then).is_ok());
+    }
+    assert!(keys.check_at(&99, then + second).is_ok());
+    let stats = keys.stats_at(then + second);
+    assert_eq!(
+        (stats.live, stats.taken, stats.forgiven),
+        (BALLAST + 1, BUCKET_SLOTS, 0)
+    );
+    assert!(keys.check_at(&100, then + second).is_ok());
+    assert_eq!(keys.stats_at(then + second).forgiven, 0);
+}

@@ -1,0 +1,311 @@
+//! A table of keys, written and taken up again.
+
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::keyed::{Builder, KeyHashes, RestoreKeysError, Tier, WhenFull};
+use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
+use std::io::{self, Read};
+use std::time::{Duration, Instant, SystemTime};
+
+const SEED: [u64; 3] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0x0f1e_2d3c_4b5a_6978];
+const NS: Duration = Duration::from_nanos(1);
+
+fn quota(text: &str) -> Quota {
+    text.parse().expect("a quota")
+}
+
+fn table<A: Algorithm>(like: Meter<A>, keys: usize) -> KeyedMeter<u32, Meter<A>> {
+    table_and_tier(like, keys).0
+}
+
+fn table_and_tier<A: Algorithm>(like: Meter<A>, keys: usize) -> (KeyedMeter<u32, Meter<A>>, Tier) {
+    let (tiered, tier) = Builder::new(like).tier(quota("50/min")).expect("a tier");
+    let hashed = tiered.hashes(KeyHashes::with_seed(SEED));
+    (hashed.with_capacity(keys).expect("a table"), tier)
+}
+
+fn gcra() -> KeyedMeter<u32> {
+    table(GCRA::from_quota(quota("10/s")).expect("a limit"), 100)
+}
+
+fn written<A: Algorithm>(table: &KeyedMeter<u32, Meter<A>>, time: (Instant, SystemTime)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.snapshot_to_at(&mut bytes, time).expect("memory");
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn keys_owe_what_they_owed_less_what_has_drained(
+        charges in prop::collection::vec((0_u32..300, 0_u64..40, any::<bool>()), 0..200),
+        elapsed_ns in prop_oneof![Just(0), 0_u64..3_000_000_000, 0_u64..200_000_000_000],
+        moved_ns in 0_u64..1_000_000_000_000,
+    ) {
+        fn check<A: Algorithm>(like: impl Fn() -> Meter<A>, charges: &[(u32, u64, bool)], elapsed: Duration, moved: Duration) {
+            let (now, wall) = (Instant::now(), SystemTime::now());
+            let (before, tier) = table_and_tier(like(), 600);
+            let paying = before.in_tier(tier).expect("a tier");
+            for (key, cells, pays) in charges {
+                let handle = if *pays { &paying } else { &before };
+                assert_eq!(handle.key(key).charge_at(*cells, now), 0);
+            }
+            let after = table(like(), 600);
+            let later = now + moved;
+            let restored = after.restore_from_at(&*written(&before, (now, wall)), (later, wall + elapsed)).expect("a snapshot");
+            assert_eq!(restored, before.stats_at(now).live as u64);
+            for key in 0..300 {
+                let [was, is] = [before.key(&key).status_at(now + elapsed), after.key(&key).status_at(later)];
+                if was.until_rest() > NS {
+                    assert_eq!(was.quota(), is.quota(), "its tier");
+                }
+                // Times are whole nanoseconds, rounded up on two time lines, and a restored word may be a unit more.
+                for (was, is) in [(was.until_rest(), is.until_rest()), (was.until_next(), is.until_next())] {
+                    assert!(was <= is + NS && is <= was + NS, "{was:?} {is:?}");
+                }
+            }
+            assert!(after.stats_at(later).live <= before.stats_at(now).live);
+        }
+        let (elapsed, moved) = (Duration::from_nanos(elapsed_ns), Duration::from_nanos(moved_ns));
+        check(|| GCRA::from_quota(quota("10/s")).unwrap(), &charges, elapsed, moved);
+        check(|| LeakyBucket::from_quota(quota("7/s burst 20")).unwrap(), &charges, elapsed, moved);
+        check(|| Exponential::from_quota(quota("10/s")).unwrap(), &charges, elapsed, moved);
+    }
+
+    #[test]
+    fn a_snapshot_with_any_byte_changed_is_refused(charges in prop::collection::vec(0_u32..99, 0..50), place: prop::sample::Index, by in 1_u8..) {
+        let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
+        for key in &charges {
+            before.key(key).charge_at(1, time.0);
+        }
+        let mut bytes = written(&before, time);
+        let place = place.index(bytes.len());
+        bytes[place] ^= by;
+        let after = gcra();
+        let refused = after.restore_from_at(&*bytes, time).expect_err("it was changed");
+        let RestoreKeysError::Damaged { restored } = refused else {
+            prop_assert_eq!(after.stats_at(time.0).live, 0);
+            return Ok(());
+        };
+        prop_assert_eq!(after.stats_at(time.0).live as u64, restored);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_cut_off_is_refused(charges in prop::collection::vec(0_u32..99, 0..50), length: prop::sample::Index) {
+        let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
+        for key in &charges {
+            before.key(key).charge_at(1, time.0);
+        }
+        let bytes = written(&before, time);
+        let cut = &bytes[..length.index(bytes.len())];
+        let refused = gcra().restore_from_at(cut, time);
+        prop_assert!(matches!(refused, Err(RestoreKeysError::Damaged { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn no_bytes_are_a_panic(bytes: Vec<u8>) {
+        prop_assert!(gcra().restore_from(&*bytes).is_err());
+    }
+}
+
+#[test]
+fn a_table_of_another_shape_limit_or_hash_refuses() {
+    let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
+    before.key(&7).charge_at(5, time.0);
+    let bytes = written(&before, time);
+    let like = || GCRA::from_quota(quota("10/s")).unwrap();
+    let refusal =
+        |table: Result<KeyedMeter<u32>, _>| table.unwrap().restore_from_at(&*bytes, time).unwrap_err().to_string();
+
+    let tiered = |limit| Builder::new(like()).tier(quota(limit)).unwrap().0;
+    let larger = tiered("50/min").hashes(KeyHashes::with_seed(SEED));
+    assert_eq!(
+        refusal(larger.with_capacity(1000)),
+        "the snapshot is of a table of 508 slots, and this one has 1524"
+    );
+    let seeded = tiered("50/min");
+    assert_eq!(
+        refusal(seeded.with_capacity(100)),
+        "the snapshot is of a table with other hashes: restore with the same seed"
+    );
+    let other = tiered("51/min").hashes(KeyHashes::with_seed(SEED));
+    assert_eq!(
+        refusal(other.with_capacity(100)),
+        "the snapshot is of a table for GCRA 10/s, GCRA 50/min, and this one is for GCRA 10/s, GCRA 51/min"
+    );
+    let fewer = Builder::new(like()).hashes(KeyHashes::with_seed(SEED));
+    assert!(refusal(fewer.with_capacity(100)).ends_with("and this one is for GCRA 10/s"));
+    let bucket = table(LeakyBucket::from_quota(quota("10/s")).unwrap(), 100);
+    let refused = bucket.restore_from_at(&*bytes, time);
+    assert!(
+        matches!(refused, Err(RestoreKeysError::AnotherLimit { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        gcra()
+            .restore_from(&b"something else entirely"[..])
+            .unwrap_err()
+            .to_string(),
+        "not a snapshot of keys"
+    );
+    for version in [1, 3] {
+        let mut other = bytes.clone();
+        other[8] = version;
+        let refused = gcra().restore_from(&*other).unwrap_err();
+        let message = format!(
+            "the snapshot has format version {version}, this crate restores version 2: start with an empty table"
+        );
+        assert_eq!(refused.to_string(), message);
+    }
+}
+
+#[test]
+fn bytes_after_the_end_are_an_error() {
+    let (before, after, time) = (gcra(), gcra(), (Instant::now(), SystemTime::now()));
+    before.key(&7).charge_at(5, time.0);
+    let mut bytes = written(&before, time);
+    let length = bytes.len() as u64;
+    bytes.push(0);
+    let refused = after.restore_from_at(&*bytes, time).unwrap_err();
+    assert!(
+        matches!(refused, RestoreKeysError::BytesAfterEnd { restored: 1 }),
+        "{refused:?}"
+    );
+    assert_eq!(
+        refused.to_string(),
+        "further bytes follow the snapshot, of which all 1 keys were restored"
+    );
+    assert_eq!(after.key(&7).status_at(time.0).remaining(), 5);
+    assert_eq!(after.restore_from_at((&*bytes).take(length), time).unwrap(), 1);
+}
+
+#[test]
+fn the_seed_is_not_in_a_snapshot() {
+    let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
+    assert!((0..50).all(|key| before.check_at(&key, time.0).is_ok()));
+    let bytes = written(&before, time);
+    for part in SEED {
+        assert!(!bytes.windows(8).any(|window| window == part.to_le_bytes()));
+    }
+}
+
+#[test]
+fn a_wall_clock_that_went_back_lets_no_time_pass() {
+    let (before, now, wall) = (gcra(), Instant::now(), SystemTime::now());
+    before.key(&1).charge_at(10, now);
+    let bytes = written(&before, (now, wall));
+    let after = gcra();
+    let earlier = wall - Duration::from_secs(3600);
+    after.restore_from_at(&*bytes, (now, earlier)).unwrap();
+    assert_eq!(after.key(&1).status_at(now).until_rest(), Duration::from_secs(1));
+}
+
+/// A table of two buckets with room for one more key, and a snapshot of forty others for it.
+fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) {
+    let table = || {
+        let like = Builder::new(GCRA::from_quota(quota("10/h")).expect("a limit"));
+        let builder = like.hashes(KeyHashes::with_seed(SEED)).when_full(when_full);
+        builder.with_memory(2 * 8192).expect("a table")
+    };
+    let (before, after) = (table(), table());
+    assert!((0..40).all(|key| before.key(&key).charge_at(5, now) == 0));
+    let mut bytes = Vec::new();
+    before
+        .snapshot_to_at(&mut bytes, (now, SystemTime::UNIX_EPOCH))
+        .expect("memory");
+    let mut others = 1000..;
+    while after.stats_at(now).live < 1015 {
+        after.key(&others.next().expect("another")).charge_at(1, now);
+    }
+    (after, bytes)
+}
+
+#[test]
+fn keys_for_which_there_is_no_slot_are_told_and_all_others_restored() {
+    let now = Instant::now();
+    for when_full in [WhenFull::Deny, WhenFull::Admit] {
+        let (table, bytes) = nearly_full(when_full, now);
+        let refused = table
+            .restore_from_at(&*bytes, (now, SystemTime::UNIX_EPOCH))
+            .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "39 keys of the snapshot found no room, 1 were restored"
+        );
+        assert!(
+            matches!(
+                refused,
+                RestoreKeysError::LeftOut {
+                    restored: 1,
+                    left_out: 39
+                }
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(
+            (0..40)
+                .filter(|key| table.key(key).status_at(now).remaining() == 5)
+                .count(),
+            1
+        );
+        assert_eq!(table.stats_at(now).live, 1016);
+    }
+    let (table, bytes) = nearly_full(WhenFull::Forgive, now);
+    let forgiven = table.stats_at(now).forgiven;
+    assert_eq!(
+        table.restore_from_at(&*bytes, (now, SystemTime::UNIX_EPOCH)).unwrap(),
+        40
+    );
+    assert!((0..40).all(|key| table.key(&key).status_at(now).remaining() == 5));
+    assert_eq!(table.stats_at(now).forgiven - forgiven, 39);
+}
+
+#[test]
+fn a_debt_that_the_time_line_no_longer_holds_is_told_and_all_others_restored() {
+    let (before, after, now, wall) = (gcra(), gcra(), Instant::now(), SystemTime::now());
+    assert!(before.key(&0).charge_at(u64::MAX, now) > 0);
+    assert!((1..9).all(|key| before.key(&key).charge_at(10, now) == 0));
+    let (bytes, later) = (written(&before, (now, wall)), now + Duration::from_secs(86_400));
+    let refused = after.restore_from_at(&*bytes, (later, wall));
+    assert!(
+        matches!(
+            refused,
+            Err(RestoreKeysError::LeftOut {
+                restored: 8,
+                left_out: 1
+            })
+        ),
+        "{refused:?}"
+    );
+    assert!((1..9).all(|key| after.key(&key).peek_at(later).is_err()));
+}
+
+#[test]
+fn a_reader_that_fails_is_told_with_what_was_restored_before() {
+    struct Failing<'a>(&'a [u8]);
+    impl Read for Failing<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(into) {
+                Ok(0) => Err(io::Error::other("no route")),
+                some => some,
+            }
+        }
+    }
+    let (before, now, wall) = (gcra(), Instant::now(), SystemTime::now());
+    assert!((0..50).all(|key| before.key(&key).charge_at(10, now) == 0));
+    let bytes = written(&before, (now, wall));
+    for length in 0..bytes.len() {
+        let after = gcra();
+        let refused = after
+            .restore_from_at(Failing(&bytes[..length]), (now, wall))
+            .unwrap_err();
+        let RestoreKeysError::Io { error, restored } = &refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(error.to_string(), "no route");
+        assert_eq!(after.stats_at(now).live as u64, *restored);
+        assert_eq!(
+            refused.to_string(),
+            format!("the snapshot could not be read after {restored} keys, which were restored: no route")
+        );
+    }
+}

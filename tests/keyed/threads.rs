@@ -1,0 +1,159 @@
+//! Many threads on many keys, and totals that are exact whatever the interleaving; and a million keys through a table for ten thousand.
+
+use crate::support::keyed::{BUCKET_SLOTS, SLOTS, buckets, builder, few_slots};
+use crate::support::limit::Limit;
+use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::time::SECOND;
+use ratelimit_meter::KeyedMeter;
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::keyed::WhenFull;
+use ratelimit_meter::{GCRA, LeakyBucket};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const THREADS: u64 = 4;
+
+/// Asks for one cell of each of `keys` keys `turns` times in every thread, each in another order, all started at once; how many each key
+/// was admitted.
+fn storm(keys: u64, turns: u64, check: impl Fn(u64) -> bool + Sync) -> Vec<u64> {
+    let admitted: Vec<AtomicU64> = (0..keys).map(|_| AtomicU64::new(0)).collect();
+    let barrier = Barrier::new(usize::try_from(THREADS).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (admitted, barrier, check) = (&admitted, &barrier, &check);
+            scope.spawn(move || {
+                barrier.wait();
+                for step in 0..keys * turns {
+                    // Two threads go the same way, so that they meet at keys that are not there yet.
+                    let key = if thread < 2 { step } else { step * 7 + thread } % keys;
+                    if check(key) {
+                        admitted[usize::try_from(key).unwrap()].fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    admitted.into_iter().map(AtomicU64::into_inner).collect()
+}
+
+#[test]
+fn at_one_instant_each_key_admits_exactly_its_burst() {
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u64, LeakyBucket<ManualClock>> = buckets(
+        builder(leaky_bucket(&Limit::per_second(5)), &clock, WhenFull::Deny),
+        100,
+    );
+    let admitted = storm(2_999, 6, |key| keys.check(&key).is_ok());
+    assert!(admitted.iter().all(|cells| *cells == 5), "{admitted:?}");
+    let stats = keys.stats();
+    assert_eq!((stats.taken, stats.live), (2_999, 2_999));
+    assert_eq!([stats.forgiven, stats.denied, stats.admitted], [0; 3]);
+}
+
+/// Once all slots are live they stay so: each key has its burst, or never had a slot.
+#[test]
+fn in_a_full_table_a_key_has_its_burst_or_nothing() {
+    for _ in 0..4 {
+        let clock = ManualClock::new();
+        let keys: KeyedMeter<u64, GCRA<ManualClock>> =
+            few_slots(builder(gcra(&Limit::per_second(5)), &clock, WhenFull::Deny));
+        let admitted = storm(499, 6, |key| keys.check(&key).is_ok());
+        assert!(admitted.iter().all(|cells| matches!(cells, 0 | 5)), "{admitted:?}");
+        assert_eq!(admitted.iter().filter(|cells| **cells == 5).count(), SLOTS);
+        let stats = keys.stats();
+        assert_eq!((stats.taken, stats.live), (BUCKET_SLOTS, BUCKET_SLOTS));
+        // All asks of those that had none.
+        assert!(stats.denied >= (499 - SLOTS as u64) * 6 * THREADS);
+    }
+}
+
+/// What passes beyond a burst for each key was forgiven, and is counted.
+#[test]
+fn in_a_full_table_what_is_forgiven_is_counted() {
+    for _ in 0..4 {
+        let clock = ManualClock::new();
+        let keys: KeyedMeter<u64, GCRA<ManualClock>> =
+            few_slots(builder(gcra(&Limit::per_second(5)), &clock, WhenFull::Forgive));
+        let admitted = storm(499, 6, |key| keys.check(&key).is_ok());
+        let stats = keys.stats();
+        let passed: u64 = admitted.iter().sum();
+        assert!(passed <= 5 * (499 + stats.forgiven), "{passed} with {stats:?}");
+        assert!(passed >= 5 * 499, "nobody is turned away");
+        assert_eq!((stats.taken, stats.live), (BUCKET_SLOTS, BUCKET_SLOTS));
+        assert_eq!([stats.denied, stats.admitted], [0; 2]);
+        // Each forgiven once, a key is in or was moved out.
+        assert!(stats.forgiven >= 499 - SLOTS as u64);
+    }
+}
+
+#[test]
+fn in_a_full_table_what_is_not_counted_in_a_meter_is_counted() {
+    let clock = ManualClock::new();
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> =
+        few_slots(builder(gcra(&Limit::per_second(5)), &clock, WhenFull::Admit));
+    let admitted = storm(499, 6, |key| keys.check(&key).is_ok());
+    let stats = keys.stats();
+    let passed: u64 = admitted.iter().sum();
+    assert_eq!(passed - stats.admitted, 5 * SLOTS as u64);
+    assert_eq!([stats.forgiven, stats.denied], [0; 2]);
+}
+
+/// The clock moves under the threads, so that slots change hands all the time: no key is ever admitted more than its burst and rate.
+#[test]
+fn no_key_is_admitted_more_than_its_burst_and_rate_while_slots_change_hands() {
+    let limit = Limit::new(10, SECOND).burst(5);
+    for when_full in [WhenFull::Deny, WhenFull::Forgive] {
+        let clock = ManualClock::new();
+        let start = clock.now();
+        let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, when_full));
+        let admitted = storm(199, 100, |key| {
+            if key == 0 {
+                clock.advance(Duration::from_millis(10)).expect("some seconds");
+            }
+            keys.check(&key).is_ok()
+        });
+        let ran = clock.now() - start;
+        assert_eq!(ran, Duration::from_millis(10 * 100 * THREADS));
+        let most = 5 + u64::try_from(ran.as_millis()).unwrap() / 100;
+        let stats = keys.stats();
+        let spare = 5 * stats.forgiven;
+        assert!(
+            admitted.iter().all(|cells| *cells <= most + spare),
+            "{most} for {admitted:?}"
+        );
+        assert!(admitted.iter().sum::<u64>() <= 199 * most + spare);
+        let all: u64 = admitted.iter().sum();
+        assert!(all > 60 * most / 2, "the slots were used: {all}");
+    }
+}
+
+/// A million keys, each once, 10,000 of them live at a time; and a hundred that are over their limit all the while, whom nobody forgives.
+#[test]
+fn a_million_keys_go_through_a_table_for_ten_thousand() {
+    let (clock, limit) = (ManualClock::new(), Limit::per_second(10));
+    let start = clock.now();
+    let table = builder(gcra(&limit), &clock, WhenFull::Forgive).with_capacity(10_000);
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = table.unwrap();
+    let memory = keys.memory();
+    assert!(memory <= 205_000);
+    for bad in 0..100 {
+        assert_eq!(keys.key(&bad).charge(1000), 0);
+    }
+    // Ten microseconds a key; each owes for a tenth of a second.
+    for new in 0..1_000_000 {
+        let at = start + Duration::from_micros(10) * new;
+        assert!(keys.check_at(&(1000 + u64::from(new)), at).is_ok());
+        if new % 1000 == 0 {
+            assert!(keys.check_at(&(u64::from(new) / 1000 % 100), at).is_err());
+        }
+    }
+    let end = start + Duration::from_secs(10);
+    let stats = keys.stats_at(end);
+    assert_eq!((keys.memory(), stats.slots), (memory, 25 * BUCKET_SLOTS));
+    // New keys only, with as many live: one in 150,000 finds no slot on average (`keyed_sizing.rs`), some of them together.
+    assert!(stats.forgiven <= 40, "{stats:?}");
+    assert!((10_000..=10_100).contains(&stats.live), "{stats:?}");
+    // The one forgiven is the nearest to rest: not those.
+    assert!((0..100).all(|bad| keys.check_at(&bad, end).is_err()));
+}

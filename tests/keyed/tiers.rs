@@ -1,0 +1,308 @@
+//! Tiers: a word is read on the scale of the tier it was written on, and a key that moves keeps its debts.
+
+use crate::support::keyed::{buckets, builder};
+use crate::support::limit::Limit;
+use crate::support::oracle::Bucket;
+use crate::support::subject::{gcra, leaky_bucket, quota};
+use crate::support::time::{HORIZON, SECOND, instant, since};
+use crate::support::traffic::spread;
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::keyed::{Builder, Tier, WhenFull};
+use ratelimit_meter::{Exponential, GCRA, KeyedMeter, Meter, NegativeMultiDecision, Quota};
+use std::time::Duration;
+
+type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
+
+/// Limits of one period, so that what is owed is the same number in the measure of each; of any rate, burst and weight.
+fn tiers() -> impl Strategy<Value = Vec<Limit>> {
+    let tier = any::<[u64; 3]>().prop_map(|[cells, burst, weight]| {
+        let cells = spread(cells, 1, 120_000_000);
+        let burst = spread(burst, 1, (cells * 1_000_000).min(4_000_000_000));
+        Limit::per_second(cells).burst(burst).weight(spread(weight, 1, burst))
+    });
+    prop::collection::vec(tier, 2..=16).prop_map(|tiers| {
+        let bits = 62 - tiers.len().next_power_of_two().ilog2();
+        tiers.into_iter().map(|limit| limit.in_words_of(bits)).collect()
+    })
+}
+
+/// A table of two buckets, and its tiers: the meter's and these.
+fn with_tiers<A: Algorithm>(like: Meter<A>, clock: &ManualClock, more: &[Limit]) -> (Table<A>, Vec<Tier>) {
+    let (mut builder, mut tiers) = (builder(like, clock, WhenFull::Deny), vec![Tier::FIRST]);
+    for limit in more {
+        let (more, tier) = builder.tier(quota(limit)).expect("at most 16");
+        builder = more;
+        tiers.push(tier);
+    }
+    (buckets(builder, 2), tiers)
+}
+
+/// Plays steps on one key in any tier, in the order of time, against the exact level. With each move what is owed is rounded up by less
+/// than a unit of the new tier; and the time at which it is read, as ever, down to one of either.
+fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64)]) -> Result<(), TestCaseError> {
+    let clock = ManualClock::new();
+    let (keys, handles) = with_tiers(like, &clock, &tiers[1..]);
+    let unit = |limit: &Limit| limit.unit();
+    let (mut tier, mut level, mut then, mut now, mut off) = (0, 0_i128, 0, 0, 0_i128);
+    for &(asked, size, wait) in steps {
+        let asked = asked % tiers.len();
+        // What had drained by the tier that it was in.
+        level = (level - tiers[tier].drained(now - then)).max(0);
+        (then, now) = (now, now + i128::from(spread(wait, 1, SECOND)) * i128::from(wait % 2));
+        let rest = (level - tiers[tier].drained(now - then)).max(0);
+        let limit = &tiers[asked];
+        let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("what conforms at once");
+        if limit.time_to_drain(rest + limit.capacity()) > HORIZON {
+            // More than a word of that tier can owe.
+            continue;
+        }
+        let handle = keys.in_tier(handles[asked]).expect("its own");
+        let moved = if asked == tier {
+            0
+        } else {
+            2 * unit(limit) + unit(&tiers[tier])
+        };
+        let error = off + moved + 2 * unit(limit);
+        let room = limit.capacity() - rest - limit.cost(n);
+        let at = instant(clock.now(), now);
+        match handle.check_n_at(&0, n, at) {
+            Ok(()) => {
+                prop_assert!(room >= -error, "{n} cells of {limit:?} with {rest} owed");
+                off += moved;
+                (tier, level, then) = (asked, rest + limit.cost(n), now);
+                prop_assert_eq!(keys.key(&0).status_at(at).quota(), Some(quota(limit)));
+            }
+            Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => {
+                prop_assert!(room < error, "{n} cells of {limit:?} with {rest} owed");
+                let earliest = since(clock.now(), denied.earliest_possible());
+                let least = Bucket::filled(*limit, rest, now).excess(n, now);
+                prop_assert!(earliest >= now + limit.time_to_drain(least - error));
+                prop_assert!(earliest <= now + limit.time_to_drain(least + error) + 1);
+                prop_assert_eq!(
+                    keys.key(&0).status_at(at).quota(),
+                    Some(quota(&tiers[tier])),
+                    "a denial moves nobody"
+                );
+            }
+            Err(never) => prop_assert!(false, "{never}"),
+        }
+        // What is owed, by the handle without a tier: as much, or so little more.
+        let owed = (level - tiers[tier].drained(now - then)).max(0);
+        let status = keys.key(&0).status_at(at);
+        let rests = i128::try_from(status.until_rest().as_nanos()).expect("some years");
+        let own = &tiers[tier];
+        prop_assert!(rests >= own.time_to_drain(owed - off - 2 * unit(own)), "a debt is lost");
+        prop_assert!(
+            rests <= own.time_to_drain(owed + off + 2 * unit(own)) + 1,
+            "a debt grows"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_key_that_changes_its_tier_keeps_its_debts(
+        tiers in tiers(),
+        steps in prop::collection::vec((0_usize..16, any::<u64>(), any::<u64>()), 1..60),
+    ) {
+        play(gcra(&tiers[0]), &tiers, &steps)?;
+        play(leaky_bucket(&tiers[0]), &tiers, &steps)?;
+    }
+
+    /// In all of a span no more than the largest burst and what drains by the highest rate, however its times are shuffled.
+    #[test]
+    fn no_time_is_credited_by_two_tiers(
+        tiers in tiers(),
+        span in 0_u64..2 * SECOND,
+        steps in prop::collection::vec((0_usize..16, any::<u64>(), any::<u64>()), 1..200),
+    ) {
+        let unit = |limit: &Limit| limit.unit();
+        let clock = ManualClock::new();
+        let (keys, handles) = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
+        let (mut admitted, mut error) = (0, 0);
+        for (tier, size, time) in steps {
+            let (tier, at) = (tier % tiers.len(), [0, span, time % (span + 1)][usize::try_from(time % 3).unwrap()]);
+            let limit = &tiers[tier];
+            let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).unwrap();
+            let handle = keys.in_tier(handles[tier]).unwrap();
+            if handle.check_n_at(&0, n, instant(clock.now(), at.into())).is_ok() {
+                admitted += limit.cost(n);
+            }
+            error += 5 * tiers.iter().map(unit).max().unwrap();
+        }
+        let burst = tiers.iter().map(Limit::capacity).max().unwrap();
+        let drained = tiers.iter().map(|limit| limit.drained(span.into())).max().unwrap();
+        prop_assert!(admitted <= burst + drained + error, "{admitted} of {burst} and {drained}");
+    }
+
+    #[test]
+    fn a_key_at_rest_is_at_rest_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
+        let clock = ManualClock::new();
+        let (keys, handles) = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
+        let [from, to] = [from, to].map(|tier| tier % tiers.len());
+        let [one, other] = [from, to].map(|tier| keys.in_tier(handles[tier]).unwrap());
+        prop_assert_eq!(one.check_n_at(&0, tiers[from].at_once(), clock.now()), Ok(()));
+        let rested = clock.now() + keys.key(&0).status().until_rest();
+        prop_assert!(!keys.key(&0).is_live_at(rested) && !other.key(&0).is_live_at(rested));
+        prop_assert_eq!(other.key(&0).status_at(rested).until_rest(), Duration::ZERO);
+        prop_assert_eq!(other.key(&0).status_at(rested).remaining(), tiers[to].at_once());
+        prop_assert_eq!(other.check_n_at(&0, tiers[to].at_once(), rested), Ok(()));
+    }
+}
+
+/// The share of the period that a debt takes to drain, by an average: e-fold in each.
+#[test]
+fn an_average_keeps_the_cells_it_has_counted() {
+    let clock = ManualClock::new();
+    let like = Exponential::new(10, Duration::from_secs(60)).unwrap();
+    let per_hour: Quota = "1000/h".parse().unwrap();
+    let (builder, paying) = builder(like, &clock, WhenFull::Deny).tier(per_hour).unwrap();
+    let keys: Table<_> = buckets(builder, 1);
+    assert_eq!(keys.key(&0).charge(8), 0);
+    let paying = keys.in_tier(paying).unwrap();
+    // 1/(1 - e^(-1/1000)) is 1000.5 cells, of which 8 are taken.
+    assert_eq!(paying.key(&0).status().remaining(), 992);
+    assert_eq!(paying.check_n(&0, 992), Ok(()));
+    assert!(keys.check(&0).is_err());
+    assert_eq!(keys.key(&0).status().quota(), Some(per_hour));
+    assert_eq!(keys.in_tier(Tier::FIRST).unwrap().key(&0).status().remaining(), 0);
+}
+
+#[test]
+fn there_are_sixteen_tiers_and_each_is_its_own() {
+    let clock = ManualClock::new();
+    let limit = |tier: u64| Limit::new(10 + tier, 3600 * SECOND);
+    let more: Vec<Limit> = (1..16).map(limit).collect();
+    let (keys, tiers) = with_tiers(gcra(&limit(0)), &clock, &more);
+    assert_eq!((keys.tiers(), tiers.len()), (16, 16));
+    for (key, tier) in (0_u32..).zip(&tiers) {
+        let handle = keys.in_tier(*tier).unwrap();
+        assert_eq!(handle.key(&u64::from(key)).status().remaining(), 10 + key);
+        assert_eq!(handle.check_n(&u64::from(key), 10 + key), Ok(()));
+        assert!(handle.check(&u64::from(key)).is_err());
+    }
+    // A handle without a tier goes by what each key is.
+    for tier in 0..16 {
+        assert_eq!(keys.key(&tier).status().quota(), Some(quota(&limit(tier))));
+        let denied = keys.check_n(&tier, 10).unwrap_err();
+        let NegativeMultiDecision::BatchNonConforming(10, denied) = denied else {
+            panic!("{denied}");
+        };
+        let own = Bucket::filled(limit(tier), limit(tier).capacity(), 0);
+        let earliest = since(clock.now(), denied.earliest_possible());
+        // With sixteen limits a unit is 4 ns.
+        let exact = limit(tier).time_to_drain(own.excess(10, 0));
+        assert!((exact - 9..=exact).contains(&earliest), "{earliest} for {exact}");
+    }
+    let stats = keys.stats();
+    assert_eq!((stats.taken, stats.live), (16, 16));
+}
+
+#[test]
+fn who_only_looks_by_another_tier_does_not_move_the_key() {
+    let clock = ManualClock::new();
+    let [free, paid] = [2, 100].map(|cells| Limit::new(cells, 3600 * SECOND));
+    let (keys, tiers) = with_tiers(leaky_bucket(&free), &clock, &[paid]);
+    let paying = keys.in_tier(tiers[1]).unwrap();
+    assert_eq!(keys.check_n(&0, 2), Ok(()));
+    assert_eq!(paying.key(&0).peek_n(98), Ok(()));
+    assert!(paying.key(&0).peek_n(99).is_err() && paying.check_n(&0, 99).is_err());
+    assert_eq!(paying.key(&0).status().remaining(), 98);
+    assert!(paying.key(&0).is_live());
+    assert_eq!(paying.key(&0).take(0).status().remaining(), 98);
+    assert_eq!(keys.key(&0).status().quota(), Some(quota(&free)));
+    assert!(keys.check(&0).is_err());
+    // Moved, and back: into debt, by what the other let through.
+    assert_eq!(paying.check(&0), Ok(()));
+    assert_eq!(keys.check(&0), Ok(()));
+    assert!(keys.in_tier(Tier::FIRST).unwrap().check(&0).is_err());
+    assert_eq!(keys.in_tier(Tier::FIRST).unwrap().key(&0).charge(1), 0);
+    let hours = |cells: u32| Duration::from_secs(1800) * cells;
+    assert_eq!(keys.key(&0).status().until_rest(), hours(5));
+}
+
+/// Tiers are of the first meter's algorithm and mode.
+#[test]
+fn tiers_of_a_strict_average_are_strict() {
+    let like = Exponential::new(1, Duration::from_secs(60)).unwrap().strict();
+    let clock = ManualClock::new();
+    let builder: Builder<_> = Builder::new(like.with_clock(clock.clone()));
+    let (builder, quick) = builder.tier("1/s".parse().unwrap()).unwrap();
+    let keys: KeyedMeter<u64, Exponential<ManualClock>> = builder.with_capacity(1).unwrap();
+    let quick = keys.in_tier(quick).unwrap();
+    assert!(quick.check(&0).is_ok());
+    let first = quick.check(&0).unwrap_err();
+    let second = quick.check(&0).unwrap_err();
+    assert!(
+        second.earliest_possible() > first.earliest_possible(),
+        "what is refused counts"
+    );
+}
+
+#[test]
+fn a_tier_that_is_named_decides() {
+    let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let (builder, paying) = Builder::new(like).tier("5/h".parse().unwrap()).unwrap();
+    let keys = builder.with_capacity::<u32>(10).unwrap();
+    let [free, paid] = [Tier::FIRST, paying].map(|tier| keys.in_tier(tier).unwrap());
+    let at = std::time::Instant::now();
+    assert_eq!((0..9).filter(|_| paid.check_at(&7, at).is_ok()).count(), 5);
+    assert_eq!(
+        keys.key(&7).status_at(at).quota().unwrap().to_string(),
+        "5/h",
+        "it is of that tier from then on"
+    );
+    assert_eq!((0..9).filter(|_| free.check_at(&8, at).is_ok()).count(), 2);
+    assert!(free.check(&9).is_ok());
+    assert_eq!(keys.check_at(&7, at), paid.check_at(&7, at));
+    assert_eq!(keys.quota(paying).unwrap().unwrap().to_string(), "5/h");
+}
+
+/// A slow tier keeps what a fast one would have drained, so a fast one must not be given the same hour twice.
+#[test]
+fn a_key_that_goes_back_in_time_and_tiers_is_admitted_no_more_than_once() {
+    let like = GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
+    let (builder, fast) = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
+    let keys = builder.with_capacity::<u32>(10).unwrap();
+    let [slow, fast] = [Tier::FIRST, fast].map(|tier| keys.in_tier(tier).unwrap());
+    let (hour, now) = (Duration::from_secs(3600), std::time::Instant::now());
+    let mut admitted = 0;
+    for _ in 0..10 {
+        admitted += (0..900).filter(|_| fast.check_at(&7, now + hour).is_ok()).count();
+        for (tier, at) in [(&slow, now + hour), (&fast, now)] {
+            admitted += usize::from(tier.check_at(&7, at).is_ok());
+        }
+    }
+    assert_eq!(admitted, 1000);
+}
+
+#[test]
+fn a_reset_by_another_tier_does_not_move_time_for_others() {
+    let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
+    let (builder, other) = Builder::new(like).tier("2/h".parse().unwrap()).unwrap();
+    let keys = builder.with_memory::<u32>(8192).unwrap();
+    let other = keys.in_tier(other).unwrap();
+    let now = std::time::Instant::now();
+    assert!(keys.check_at(&1, now).is_ok() && keys.check_at(&2, now).is_ok());
+    other.key(&1).reset();
+    assert_eq!(other.key(&1).status_at(now).remaining(), 2);
+    let denied = keys.check_at(&2, now).unwrap_err();
+    assert_eq!(denied.wait_time_from(now), Duration::from_secs(3600));
+}
+
+#[test]
+fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
+    let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let (builder, paying) = Builder::new(like).tier("5/h".parse().unwrap()).unwrap();
+    let keys = builder.when_full(WhenFull::Deny).with_memory::<u32>(8192).unwrap();
+    let at = std::time::Instant::now();
+    assert!((0..508).all(|key| keys.check_at(&key, at).is_ok()));
+    for (tier, quota) in [(Tier::FIRST, "2/h"), (paying, "5/h")] {
+        let taken = keys.in_tier(tier).unwrap().key(&999).take_at(1, at);
+        assert!(taken.decision().is_err());
+        assert_eq!(taken.status().quota().unwrap().to_string(), quota);
+    }
+}

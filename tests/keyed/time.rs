@@ -1,0 +1,176 @@
+//! Time that goes back: decisions that are earlier than the latest reuse of a slot are made as of that, the others as ever.
+
+use crate::support::keyed::{BUCKET_SLOTS, builder, few_slots};
+use crate::support::limit::Limit;
+use crate::support::oracle::{Bucket, Verdict};
+use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::time::{SECOND, instant, since};
+use crate::support::window::Record;
+use proptest::prelude::*;
+use ratelimit_meter::KeyedMeter;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::keyed::WhenFull;
+use ratelimit_meter::{GCRA, Meter, NegativeMultiDecision};
+use std::sync::{Barrier, Mutex};
+use std::time::Duration;
+
+const BURST: u32 = 20;
+const REUSE: i128 = 3 * SECOND as i128;
+
+/// A table all of whose slots were taken at the origin, and one of a key at rest by another at `REUSE`; and who lost it.
+fn reused_once<A: Algorithm>(
+    like: Meter<A>,
+    clock: &ManualClock,
+) -> (KeyedMeter<u64, Meter<A, ManualClock>>, Vec<Bucket>, u64) {
+    let limit = limit();
+    let keys: KeyedMeter<u64, Meter<A, ManualClock>> = few_slots(builder(like, clock, WhenFull::Deny));
+    let mut exact: Vec<Bucket> = (0..=60).map(|_| Bucket::new(limit)).collect();
+    let at = |ns| instant(clock.now(), ns);
+    for (key, exact) in (0..60).zip(&mut exact) {
+        let n = 1 + u32::try_from(key % 20).unwrap();
+        assert!(keys.check_n_at(&key, n, at(0)).is_ok());
+        exact.take(n, 0);
+    }
+    assert!(keys.check_at(&60, at(REUSE)).is_ok());
+    exact[60].take(1, REUSE);
+    assert_eq!(keys.stats().taken, BUCKET_SLOTS);
+    // Seen from the origin it owes what drains until the reuse.
+    let until = Duration::from_nanos(u64::try_from(REUSE).unwrap());
+    let lost: Vec<u64> = (0..60)
+        .filter(|key| keys.key(key).status_at(at(0)).until_rest() == until)
+        .collect();
+    assert_eq!(lost.len(), 1);
+    (keys, exact, lost[0])
+}
+
+/// At rest 2 s after a burst.
+fn limit() -> Limit {
+    Limit::new(10, SECOND).burst(BURST.into()).in_words_of(62)
+}
+
+fn verdict(origin: &ManualClock, told: Result<(), NegativeMultiDecision>) -> Verdict {
+    match told {
+        Ok(()) => Verdict::Conforms,
+        Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => {
+            Verdict::From(since(origin.now(), denied.earliest_possible()))
+        }
+        Err(NegativeMultiDecision::InsufficientCapacity(_)) => Verdict::Never,
+    }
+}
+
+/// As of its own time, and if that is denied and earlier, as of the reuse.
+fn decide(exact: &mut Bucket, n: u32, at: i128) -> Verdict {
+    match exact.decide(n, at) {
+        Verdict::From(_) if at < REUSE => exact.decide(n, REUSE),
+        own => own,
+    }
+}
+
+fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), TestCaseError> {
+    let clock = ManualClock::new();
+    let (keys, mut exact, lost) = reused_once(like.clone(), &clock);
+    for &(key, n, at) in calls.iter().filter(|call| call.0 != lost) {
+        let exact = &mut exact[usize::try_from(key).unwrap()];
+        let instant = instant(clock.now(), at);
+        let peeked = verdict(&clock, keys.key(&key).peek_n_at(n, instant));
+        let one = keys.key(&key).peek_at(instant).is_ok();
+        prop_assert_eq!(one, keys.key(&key).peek_n_at(1, instant).is_ok());
+        let right = decide(exact, n, at);
+        prop_assert_eq!(peeked, right);
+        prop_assert_eq!(verdict(&clock, keys.check_n_at(&key, n, instant)), right);
+    }
+    // The one that has no slot is at rest as of the reuse, and takes another's slot as of that.
+    let (keys, _, lost) = reused_once(like, &clock);
+    let mut exact = Bucket::filled(limit(), 0, REUSE);
+    for &(_, n, at) in calls {
+        let at = at.min(REUSE);
+        prop_assert_eq!(
+            verdict(&clock, keys.check_n_at(&lost, n, instant(clock.now(), at))),
+            decide(&mut exact, n, at)
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn what_is_earlier_than_a_reuse_is_decided_as_of_it(
+        calls in prop::collection::vec((0_u64..61, 1..=BURST, -REUSE..3 * REUSE), 1..300),
+    ) {
+        play(gcra(&limit()), &calls)?;
+        play(leaky_bucket(&limit()), &calls)?;
+    }
+}
+
+/// Who is moved out again and again, as late as it is at rest by the one clock, and asks by the other, which is a second behind.
+#[test]
+fn a_key_that_was_forgotten_has_no_cell_twice() {
+    let (clock, limit) = (ManualClock::new(), limit());
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
+    let second = i128::from(SECOND);
+    let (mut record, mut new) = (Record::new(limit), 100);
+    for turn in 0..60 {
+        let late = turn * second / 4;
+        let at = |ns| instant(clock.now(), ns);
+        // All slots but one, by keys that rest within a tenth of a second.
+        while keys.stats_at(at(late)).live < BUCKET_SLOTS - 1 {
+            assert!(keys.check_at(&new, at(late)).is_ok());
+            new += 1;
+        }
+        while keys.check_at(&7, at(late - second)).is_ok() {
+            record.note(1, late, Verdict::Conforms);
+        }
+    }
+    // What it is decided as of is less than a second before or at the time noted.
+    assert!(record.worst_window() <= limit.drained(second) + limit.resolution());
+    assert!(record.cells() >= 100, "it was served: {}", record.cells());
+    let stats = keys.stats_at(clock.now());
+    assert_eq!([stats.forgiven, stats.admitted], [0; 2]);
+}
+
+/// Two threads whose clocks are a second apart, many keys and few slots. The one that is ahead is never earlier than a reuse: law 1 to
+/// the unit. What the other is told is as of a time between its own and that: law 1 but for a second. Law 7: no panic, nothing stuck:
+/// once the one ahead has gone and what it held is at rest, the other is served.
+#[test]
+fn threads_with_clocks_a_second_apart_hold_law_1_for_each_key() {
+    const KEYS: u64 = 90;
+    const TOGETHER: u32 = 400;
+    let (clock, limit) = (ManualClock::new(), Limit::new(4, SECOND).burst(4).in_words_of(62));
+    let second = i128::from(SECOND);
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
+    let barrier = Barrier::new(2);
+    let both: Vec<_> = (0..KEYS).map(|_| Mutex::new(Record::new(limit))).collect();
+    let run = |behind: i128| {
+        let mut own: Vec<_> = (0..KEYS).map(|_| Record::new(limit)).collect();
+        for turn in 0..if behind == 0 { TOGETHER } else { TOGETHER + 80 } {
+            if turn < TOGETHER {
+                barrier.wait();
+            }
+            let late = i128::from(turn) * second / 8;
+            for step in 0..60 {
+                let key = (u64::from(turn) * 37 + step * (7 + 4 * u64::from(behind == 0))) % KEYS;
+                let told = keys.check_at(&key, instant(clock.now(), late - behind)).is_ok();
+                if told {
+                    let index = usize::try_from(key).unwrap();
+                    own[index].note(1, late, Verdict::Conforms);
+                    both[index].lock().unwrap().note(1, late, Verdict::Conforms);
+                }
+            }
+        }
+        own
+    };
+    let (ahead, behind) = std::thread::scope(|scope| {
+        let ahead = scope.spawn(|| run(0));
+        let behind = scope.spawn(|| run(second));
+        (ahead.join().unwrap(), behind.join().unwrap())
+    });
+    ahead.iter().for_each(|record| record.assert_law_1("ahead"));
+    for record in &both {
+        let worst = record.lock().unwrap().worst_window();
+        assert!(worst <= limit.drained(second) + limit.resolution(), "{worst}");
+    }
+    let cells = |records: &[Record]| records.iter().map(Record::cells).sum::<u64>();
+    let served = [cells(&ahead), cells(&behind)];
+    assert!(served.iter().all(|cells| *cells > 100), "both were served: {served:?}");
+}

@@ -1,0 +1,107 @@
+//! Histories that must be equal: of the two algorithms, of a meter and its lock-based twin, of a meter and the exact bucket.
+
+use crate::support::limit::Limit;
+use crate::support::oracle::{Bucket, Verdict};
+use crate::support::subject::Subject;
+use crate::support::traffic::{limits, play, scattered, spread, steps, whole_limits};
+use crate::support::twin::Twin;
+use proptest::prelude::*;
+use ratelimit_meter::clock::ManualClock;
+
+proptest! {
+    /// The standard defines one test in two ways. GCRA and LeakyBucket with the same quota, made at the same instant, say the same
+    /// to every question, to the nanosecond of every denial; the instant at which they are made matters only because it fixes
+    /// where on the nanosecond grid a unit ends.
+    #[test]
+    fn gcra_and_leaky_bucket_decide_alike(limit in limits(), steps in steps()) {
+        let clock = ManualClock::new();
+        let [gcra, bucket] = Subject::each_on(&limit, &clock);
+        play(&limit, &steps, |n, at, _| {
+            let verdict = gcra.ask(n, at);
+            assert_eq!(bucket.ask(n, at), verdict, "{n} cells at {at} ns: {limit:?}");
+            verdict
+        });
+    }
+
+    /// And so they do when time goes back and forth.
+    #[test]
+    fn gcra_and_leaky_bucket_decide_alike_in_any_order_of_time((limit, questions) in scattered()) {
+        let clock = ManualClock::new();
+        let [gcra, bucket] = Subject::each_on(&limit, &clock);
+        for (n, at) in questions {
+            prop_assert_eq!(gcra.ask(n, at), bucket.ask(n, at), "{} cells at {} ns: {:?}", n, at, limit);
+        }
+    }
+
+    /// Where the emission interval is a whole number of nanoseconds, and nothing asked or said lies beyond the time line of 36
+    /// years, nothing a meter says depends on its number format: a nanosecond is worth more than the two units of resolution, so
+    /// verdict for verdict it is its twin.
+    #[test]
+    fn a_meter_and_its_lock_based_twin_have_one_history(limit in whole_limits(), steps in steps()) {
+        for meter in Subject::each(&limit) {
+            let twin = Twin::new(limit);
+            play(&limit, &steps, |n, at, _| {
+                let verdict = twin.check_n_at(n, at);
+                assert_eq!(meter.ask(n, at), verdict, "{}: {n} cells at {at} ns: {limit:?}", meter.name);
+                verdict
+            });
+        }
+    }
+
+    /// GCRA(T, tau) has whole nanoseconds by definition, a theoretical arrival time to begin with too.
+    #[test]
+    fn gcra_of_t_and_tau_and_its_twin_have_one_history(t in any::<u64>(), tau in any::<u64>(), tat in -1000i64..1_000_000, steps in steps()) {
+        let (t, tau) = (spread(t, 1, 1 << 60), spread(tau, 1, 1 << 60) - 1);
+        let (limit, tat) = (Limit::standard(t, tau), i128::from(tat));
+        let (rested, expecting) = (Subject::standard(t, tau), Subject::expecting(t, tau, tat));
+        let twins = (Twin::new(limit), Twin::expecting(t, tau, tat));
+        play(&limit, &steps, |n, at, _| {
+            let verdict = twins.0.check_n_at(n, at);
+            assert_eq!(rested.ask(n, at), verdict, "{n} cells at {at} ns: {limit:?}");
+            assert_eq!(expecting.ask(n, at), twins.1.check_n_at(n, at), "{n} cells at {at} ns, TAT {tat}: {limit:?}");
+            verdict
+        });
+    }
+
+    /// Every other limit: the meter admits whatever the exact bucket would, and nothing that overflows it by more than two units.
+    #[test]
+    fn a_meter_is_the_exact_bucket_but_for_two_units(limit in limits(), steps in steps()) {
+        for meter in Subject::each(&limit) {
+            play(&limit, &steps, |n, at, exact| {
+                let (verdict, right) = (meter.ask(n, at), exact.judge(n, at));
+                let early = verdict == Verdict::Conforms && right != Verdict::Conforms && exact.excess(n, at) <= limit.resolution();
+                let agree = std::mem::discriminant(&verdict) == std::mem::discriminant(&right);
+                assert!(agree || early, "{}: {n} at {at} ns: {verdict:?}, not {right:?}: {limit:?}", meter.name);
+                verdict
+            });
+        }
+    }
+}
+
+/// The twin must be worth its name: the textbook's numbers, by hand.
+#[test]
+fn the_exact_bucket_and_the_twin_know_the_textbook() {
+    let twin = Twin::new(Limit::standard(10, 15));
+    let said = [0, 12, 18, 20, 25, 26, 27].map(|at| twin.check_at(at));
+    let (ok, denied) = (Verdict::Conforms, Verdict::From(27));
+    assert_eq!(said, [ok, ok, ok, ok, denied, denied, ok]);
+    assert_eq!(twin.check_n_at(3, 1000), Verdict::Never);
+    assert_eq!(Twin::expecting(10, 15, 100).check_at(80), Verdict::From(85));
+
+    let mut thirds = Bucket::new(Limit::new(3, 1000).burst(2));
+    assert_eq!(thirds.decide(3, 0), Verdict::Never);
+    assert_eq!(thirds.decide(2, 0), Verdict::Conforms);
+    assert_eq!(thirds.decide(1, 0), Verdict::From(334));
+    assert_eq!(thirds.judge(1, 333), Verdict::From(334));
+    assert_eq!(thirds.judge(2, 334), Verdict::From(667));
+    assert_eq!(
+        (thirds.room(333), thirds.room(334), thirds.room(666), thirds.room(667)),
+        (0, 1, 1, 2)
+    );
+    assert_eq!(thirds.judge(0, 0), Verdict::Conforms);
+    assert_eq!(
+        thirds.decide(1, -1000),
+        Verdict::From(334),
+        "an older instant finds it fuller"
+    );
+}

@@ -1,0 +1,134 @@
+//! Faults found in other rate limiters, each of which is one that we don't have.
+//!
+//! Faults of rates, waits and clocks are in `faults_of_time.rs`, of refill intervals in `quota.rs`; that an accepted cell leaks no
+//! allocation is in `allocation.rs`, and that a stale snapshot is never written back (leaky-bucket) in `laws/threads.rs`. Stores of keyed meters
+//! that grow without bound, whose removed keys are never freed or whose live keys are forgotten (governor, quota, throttled's store) are in
+//! `keyed/threads.rs` and `keyed/full.rs`; limits changed in place in `meters/adjustable*.rs`; async waiters (leaky-bucket's timers, fairness and
+//! `try_join`) in `crates/tokio/tests`. HTTP fields (tower_governor's `Retry-After`) are nowhere, but for the wait they are made of.
+
+use crate::support::limit::Limit;
+use crate::support::oracle::Verdict::{Conforms, From, Never};
+use crate::support::subject::{Subject, gcra, leaky_bucket};
+use crate::support::time::{HORIZON, SECOND};
+use ratelimit_meter::algorithms::InconsistentCapacity;
+use ratelimit_meter::{GCRA, LeakyBucket};
+use std::time::{Duration, Instant};
+
+const S: i128 = SECOND as i128;
+const MS: i128 = S / 1000;
+
+// governor: a batch is multiplied before the capacity test and wraps; burst 2 at one an hour admitted this very batch.
+#[test]
+fn a_batch_above_capacity_never_wraps() {
+    for meter in Subject::each(&Limit::new(1, 3600 * SECOND).burst(2)) {
+        for n in [5_124_097, 5_124_096, 5_124_098, 3, u32::MAX] {
+            assert_eq!(meter.batch(n, 0), Never, "{}: {n} cells", meter.name);
+        }
+        assert_eq!(meter.batch(2, 0), Conforms);
+    }
+}
+
+// governor: the snapshot on a denial reports a full burst.
+#[test]
+fn the_level_at_a_denial_is_what_was_taken() {
+    let start = Instant::now();
+    let bucket = leaky_bucket(&Limit::per_second(10).weight(3));
+    assert_eq!(bucket.level_at(start), 0);
+    assert!(bucket.check_n_at(3, start).is_ok() && bucket.check_at(start).is_err());
+    assert_eq!(bucket.level_at(start), 9);
+    assert_eq!(
+        bucket.level_at(start + Duration::from_millis(350)),
+        6,
+        "5.5, rounded up"
+    );
+}
+
+// ratelimit_meter 1-5: a batch of n is charged 2n-1 cells.
+#[test]
+fn a_batch_is_charged_its_cells_and_no_more() {
+    for meter in Subject::each(&Limit::per_second(100)) {
+        for n in [20, 30, 40, 9, 1] {
+            assert_eq!(meter.batch(n, 0), Conforms, "{}: {n} cells", meter.name);
+        }
+        assert_eq!(meter.single(0), From(10 * MS), "{}", meter.name);
+    }
+}
+
+// ratelimit_meter 1-5: an empty batch resets the meter; gcra: so does one above the limit.
+#[test]
+fn an_empty_or_impossible_batch_erases_no_history() {
+    for meter in Subject::each(&Limit::per_second(4)) {
+        assert_eq!(meter.batch(4, 0), Conforms);
+        for (n, said) in [(0, Conforms), (5, Never), (u32::MAX, Never), (0, Conforms)] {
+            assert_eq!(meter.batch(n, 0), said, "{}", meter.name);
+            assert_eq!(meter.single(0), From(250 * MS), "{}: after {n} cells", meter.name);
+        }
+    }
+}
+
+// ratelimit_meter 1-5: `cell_weight` validates the weight it had, not the one it gets.
+#[test]
+fn the_weight_that_is_set_is_the_one_that_is_checked() -> Result<(), InconsistentCapacity> {
+    let mut builder = GCRA::for_capacity(10)?;
+    let above = InconsistentCapacity::WeightAboveBurst { weight: 11, burst: 10 };
+    assert_eq!(builder.cell_weight(11).err(), Some(above));
+    assert_eq!(builder.cell_weight(5)?.cell_weight(11).err(), Some(above));
+    assert_eq!(builder.cell_weight(0).err(), Some(InconsistentCapacity::ZeroWeight));
+    let now = Instant::now();
+    let meter = builder.cell_weight(10)?.try_build()?;
+    assert!(meter.check_at(now).is_ok() && meter.check_at(now).is_err());
+    Ok(())
+}
+
+// ratelimit 2.0: a refill in two steps lets twice the capacity through; rc: no limit at all after inactivity.
+#[test]
+fn a_long_silence_refills_one_capacity_and_not_two() {
+    for meter in Subject::each(&Limit::per_second(10)) {
+        for at in [0, S, 60 * S, 10_000_000 * S, HORIZON] {
+            assert_eq!(meter.singles_at(at, 100), 10, "{} at {at} ns", meter.name);
+        }
+    }
+}
+
+// quota 0.3: capacity 10 at 3 a second admits 9.
+#[test]
+fn a_capacity_of_ten_at_three_a_second_admits_ten() {
+    for meter in Subject::each(&Limit::per_second(3).burst(10)) {
+        assert_eq!(meter.singles_at(0, 100), 10, "{}", meter.name);
+    }
+}
+
+// gcra: `Clone` copies the state instead of sharing it.
+#[test]
+fn a_clone_is_the_same_meter() {
+    let now = Instant::now();
+    let (one, other) = (gcra(&Limit::per_second(1)), leaky_bucket(&Limit::per_second(1)));
+    assert!(one.clone().check_at(now).is_ok() && one.check_at(now).is_err());
+    assert!(other.clone().check_at(now).is_ok() && other.check_at(now).is_err());
+}
+
+// tower_governor, actix-governor: `per_second(n)` means one cell every n seconds.
+#[test]
+fn per_second_means_a_second() -> Result<(), InconsistentCapacity> {
+    let now = Instant::now();
+    let bucket = LeakyBucket::per_second(5)?;
+    assert!((0..5).all(|_| bucket.check_at(now).is_ok()));
+    let denied = bucket.check_at(now).expect_err("five are all there are");
+    assert_eq!(denied.wait_time_from(now), Duration::from_millis(200));
+    Ok(())
+}
+
+// ratelimit_meter: comparing a value with itself locks twice and hangs.
+#[test]
+fn comparing_and_printing_take_no_lock() {
+    let limit = Limit::per_second(1);
+    for meter in Subject::each(&limit) {
+        assert_eq!(meter.single(0), Conforms);
+        let denied = meter.meter.check_at(meter.origin).expect_err("one is all there is");
+        assert_eq!(denied, denied);
+        assert_eq!(
+            format!("{:?} {:?}", meter.meter, meter.meter),
+            format!("{0:?} {0:?}", meter.meter)
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Snapshots: a meter kept over a restart.
+
+mod forms;
+mod one_meter;
+mod several;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,13 @@
+//! The verbs of a meter: each by itself, and all of them in any order against the oracle.
+
+mod all;
+mod clock;
+mod debt;
+mod model;
+mod reserve;
+mod reserve_go;
+mod threads;
+mod ticks;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,247 @@
+//! `reserve` and `cancel`.
+
+use crate::support::exponential::Average;
+use crate::support::time::{SECOND, YEAR};
+use proptest::prelude::*;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, Reservation};
+use std::time::{Duration, Instant};
+
+const MS: Duration = Duration::from_millis(1);
+const NS: Duration = Duration::from_nanos(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Runs a check of one meter on GCRA and on the leaky bucket.
+macro_rules! on_both {
+    ($quota:expr, $check:expr) => {{
+        let quota: Quota = $quota.parse().expect("a quota");
+        $check(GCRA::from_quota(quota).expect("a limit"));
+        $check(LeakyBucket::from_quota(quota).expect("a limit"));
+    }};
+}
+
+fn exponential(limit: u32, period: Duration) -> (Exponential, Instant) {
+    let now = Instant::now();
+    (Exponential::new(limit, period).expect("a limit"), now)
+}
+
+fn singles<A: Algorithm>(meter: &Meter<A>, at: Instant) -> u32 {
+    (0..100_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
+}
+
+fn wait<A: Algorithm>(reservation: &Reservation<A>, from: Instant) -> u128 {
+    reservation.delay_from(from).as_millis()
+}
+
+#[test]
+fn reservations_are_exactly_an_interval_apart() {
+    fn check<A: Algorithm>(meter: &Meter<A>, now: Instant) {
+        let made: Vec<_> = (0..1000)
+            .map(|_| meter.reserve_at(1, HOUR, now).expect("within an hour"))
+            .collect();
+        let times: Vec<_> = made.iter().map(Reservation::time_to_act).collect();
+        let waiting = times.iter().position(|time| *time > now).expect("some have to wait");
+        assert!(waiting == 10 && times[..10].iter().all(|time| *time == now));
+        for (k, time) in (0..).zip(&times[waiting..]) {
+            assert_eq!(*time, times[waiting] + k * 100 * MS, "reservation {k} that waits");
+        }
+    }
+    let now = Instant::now();
+    on_both!("10/s", |meter| check(&meter, now));
+    let (meter, now) = exponential(10, Duration::from_secs(1));
+    check(&meter, now);
+}
+
+#[test]
+fn a_reservation_is_refused_a_nanosecond_beyond_the_longest_wait_and_leaves_no_trace() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let now = Instant::now();
+        let _ = meter.charge_at(20, now);
+        for n in [1, 4, 10] {
+            let Err(NegativeMultiDecision::BatchNonConforming(_, denied)) = meter.peek_n_at(n, now) else {
+                panic!("there is a debt");
+            };
+            let (wait, before) = (denied.wait_time_from(now), format!("{meter:?}"));
+            for longest in [Duration::ZERO, wait - NS] {
+                let refused = meter.reserve_at(n, longest, now).map(drop);
+                assert_eq!(refused, Err(NegativeMultiDecision::BatchNonConforming(n, denied)));
+                assert_eq!(format!("{meter:?}"), before, "a refused reservation changed something");
+            }
+            let reservation = meter.reserve_at(n, wait, now).expect("within the longest wait");
+            assert_eq!(reservation.time_to_act(), denied.earliest_possible());
+        }
+        assert!(
+            meter.reserve_at(10, Duration::MAX, now).is_ok(),
+            "any wait may be too long for a `Duration`"
+        );
+    }
+    on_both!("10/s", |meter| check(&meter));
+    check(&exponential(10, Duration::from_secs(1)).0);
+    let strict = exponential(10, Duration::from_secs(1)).0.strict();
+    check(&strict);
+}
+
+/// The five cells conform at 500 ms, and drain from there on as if no other cells were there.
+#[test]
+fn a_cancelled_reservation_gives_back_what_of_it_has_not_drained() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        for (at, back) in [
+            (0, 500),
+            (500, 500),
+            (501, 499),
+            (700, 300),
+            (999, 1),
+            (1000, 0),
+            (1800, 0),
+            (9000, 0),
+        ] {
+            let (start, at) = (Instant::now(), at * MS);
+            let made = [10, 5, 3].map(|n| meter.reserve_at(n, HOUR, start).expect("within an hour"));
+            assert_eq!(
+                made.each_ref().map(|reservation| wait(reservation, start)),
+                [0, 500, 800]
+            );
+            let before = meter.status_at(start + at).until_rest();
+            let [_, five, _] = made;
+            five.cancel_at(start + at);
+            let after = meter.status_at(start + at).until_rest();
+            // Down to a unit, less than a nanosecond, on the strict side.
+            let short = (back * MS).checked_sub(before - after).expect("no more than that");
+            assert!(short <= NS, "cancelled at {at:?}: short by {short:?}");
+            meter.reset();
+        }
+    }
+    on_both!("10/s", |meter| check(&meter));
+}
+
+#[test]
+fn two_cancels_give_back_no_drained_cell() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let start = Instant::now();
+        let [first, second] = [3, 3].map(|n| meter.reserve_at(n, HOUR, start).expect("there is room"));
+        first.cancel_at(start);
+        let later = start + Duration::from_secs(4);
+        assert_eq!(meter.check_n_at(3, later), Ok(()));
+        second.cancel_at(later);
+        assert_eq!(
+            meter.status_at(later).remaining(),
+            3,
+            "as if the second had drained first"
+        );
+    }
+    on_both!("1/s burst 6", |meter| check(&meter));
+}
+
+proptest! {
+    /// Cells that are reserved and cancelled, in any order, leave no more room than if they had never been reserved.
+    #[test]
+    fn cancelled_cells_never_make_room(steps in prop::collection::vec((0_u32..8, 0_u32..4, any::<u16>()), 1..60)) {
+        let quota = "7/s burst 9".parse::<Quota>().expect("a quota");
+        let (meter, spared) = (LeakyBucket::from_quota(quota).expect("a limit"), LeakyBucket::from_quota(quota).expect("a limit"));
+        let mut at = Instant::now();
+        let mut reserved = Vec::new();
+        for (n, verb, wait) in steps {
+            match verb {
+                0 => reserved.extend(meter.reserve_at(n, Duration::from_secs(2), at).ok()),
+                1 if !reserved.is_empty() => reserved.swap_remove(usize::from(wait) % reserved.len()).cancel_at(at),
+                2 if meter.check_n_at(n, at).is_ok() => {
+                    spared.charge_at(n.into(), at);
+                }
+                _ => at += Duration::from_millis(u64::from(wait) / 32),
+            }
+        }
+        reserved.into_iter().for_each(|reservation| reservation.cancel_at(at));
+        let [left, most] = [&meter, &spared].map(|meter| meter.status_at(at).remaining());
+        prop_assert!(left <= most, "{left} of at most {most}");
+    }
+}
+
+#[test]
+fn a_dropped_reservation_keeps_its_cells() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let now = Instant::now();
+        let reservation = meter.reserve_at(10, Duration::ZERO, now).expect("at rest");
+        let before = format!("{meter:?}");
+        drop(reservation);
+        assert_eq!(format!("{meter:?}"), before);
+        assert!(meter.check_at(now).is_err());
+    }
+    on_both!("10/s", |meter| check(&meter));
+    check(&exponential(10, Duration::from_secs(1)).0);
+}
+
+#[test]
+fn a_cancelled_exponential_reservation_gives_back_what_is_left_of_it() {
+    for (at, n) in [(0, 10), (30, 10), (200, 5), (1000, 5), (5000, 1)] {
+        let (meter, now) = exponential(10, Duration::from_secs(1));
+        let mut sum = Average::new(10, SECOND);
+        let first = meter.reserve_at(6, Duration::ZERO, now).expect("at rest");
+        sum.count(6.0, 0);
+        let second = meter.reserve_at(n, HOUR, now).expect("within an hour");
+        let acts = i128::try_from(second.delay_from(now).as_nanos()).expect("an hour");
+        let cancelled = now + at * MS;
+        second.cancel_at(cancelled);
+        // As if it had never been.
+        let later = now + 6 * 1000 * MS;
+        let exact = sum.level(6_000_000_000);
+        let level = meter.rate_at(later) / 10.0 * crate::support::exponential::threshold(10);
+        assert!(
+            (level - exact).abs() < 1e-6,
+            "{level}, not {exact}: {n} for {acts} ns, cancelled after {at} ms"
+        );
+        first.cancel_at(cancelled);
+        assert!(meter.rate_at(later) < 1e-6);
+    }
+}
+
+/// So long before the cells count, a level that decays to them exceeds any number.
+#[test]
+fn a_reservation_far_ahead_gives_back_its_own_cells_and_no_more() {
+    let (meter, now) = exponential(1000, Duration::from_millis(1));
+    let ahead = now + Duration::from_secs(2);
+    assert_eq!(meter.check_n_at(1000, ahead), Ok(()));
+    let reservation = meter.reserve_at(400, HOUR, now).expect("within an hour");
+    assert!(reservation.time_to_act() > ahead);
+    reservation.cancel_at(now);
+    assert!(meter.check_at(ahead).is_err(), "the other thousand are gone");
+    assert_eq!(singles(&meter, ahead + MS), 632, "and nothing else is");
+}
+
+#[test]
+fn a_reservation_at_an_instant_off_the_time_line_may_be_used_at_once() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let now = Instant::now();
+        let late = now + Duration::from_nanos(100 * YEAR);
+        let reservation = meter.reserve_at(10, Duration::ZERO, late).expect("at rest");
+        assert_eq!(reservation.delay_from(late), Duration::ZERO);
+        assert!(
+            meter.reserve_at(1, Duration::MAX, late).is_err(),
+            "after the end of time there is no later"
+        );
+    }
+    on_both!("10/s", |meter| check(&meter));
+    check(&exponential(10, Duration::from_secs(1)).0);
+}
+
+/// What a reservation says of the time until then, told at once.
+#[test]
+fn what_conforms_within_a_time_is_what_could_be_reserved_for_it() {
+    fn check<A: Algorithm>([reserved, taken]: [Meter<A>; 2]) {
+        let start = Instant::now();
+        let mut told = [0; 2];
+        for step in 0..200_u32 {
+            let (n, from, wait) = (step * 7 % 13, start + step * 37 * MS, step * 29 % 600 * MS);
+            let ok = taken.check_n_within(n, from, from + wait).is_ok();
+            assert_eq!(ok, reserved.reserve_at(n, wait, from).is_ok(), "{n} within {wait:?}");
+            for at in [from, from + wait] {
+                assert_eq!(taken.status_at(at).remaining(), reserved.status_at(at).remaining());
+            }
+            told[usize::from(ok)] += 1;
+        }
+        assert!(told.iter().all(|times| *times > 20), "{told:?}");
+        assert!(taken.check_n_within(21, start, start + HOUR * 1000).is_err());
+    }
+    let quota = "10/s burst 20".parse::<Quota>().expect("a quota");
+    check([(); 2].map(|()| GCRA::from_quota(quota).expect("a limit")));
+    check([(); 2].map(|()| LeakyBucket::from_quota(quota).expect("a limit")));
+}
