@@ -34,6 +34,8 @@ macro_rules! spawn {
 
 #[path = "reach.rs"]
 mod reach;
+#[path = "split.rs"]
+mod split;
 
 fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
