@@ -602,3 +602,71 @@ fn let_others_go_on() {
     #[cfg(not(ratelimit_meter_loom))]
     crate::store::pause();
 }
+
+#[cfg(all(test, not(any(ratelimit_meter_loom, ratelimit_meter_stress))))]
+mod tests {
+    use super::*;
+    use crate::keyed::{Builder, KeyHashes, WhenFull};
+    use crate::{GCRA, KeyedMeter, Quota};
+    use std::time::Instant;
+
+    /// How many of the live keys of a table for 50,000 are in their home line, and in the slot of it where their search begins.
+    fn at_home(live: u64) -> (usize, usize) {
+        let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
+        let builder = Builder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
+        let keys: KeyedMeter<u64> = builder.when_full(WhenFull::Admit).with_capacity(50_000).unwrap();
+        let now = Instant::now();
+        (0..live).for_each(|key| assert!(keys.check_at(&key, now).is_ok()));
+        let slots = keys
+            .shared
+            .table
+            .buckets()
+            .iter()
+            .flat_map(|bucket| bucket.slots().enumerate());
+        let taken = slots.filter(|(_, slot)| slot.load().is_resident());
+        let home = taken.filter(|(index, slot)| KeyHash(slot.id()).home() == index / WIDTH);
+        home.fold((0, 0), |(lines, slots), (index, slot)| {
+            (
+                lines + 1,
+                slots + usize::from(KeyHash(slot.id()).first() == index % WIDTH),
+            )
+        })
+    }
+
+    /// The share of keys for which a decision reads one cache line.
+    #[test]
+    fn most_keys_are_in_their_home_line() {
+        let (lines, slots) = at_home(50_000);
+        assert!(
+            lines >= 41_000 && slots >= 25_000,
+            "{lines} and {slots} of 50,000 at capacity"
+        );
+        let (lines, slots) = at_home(25_000);
+        assert!(
+            lines >= 24_000 && slots >= 16_000,
+            "{lines} and {slots} of 25,000 half full"
+        );
+    }
+
+    #[test]
+    fn an_intent_names_every_slot_and_ticket() {
+        for index in [0, 1, Bucket::SLOTS - 1] {
+            for ticket in [0, 1, (1 << 44) - 1] {
+                let claim = State::UNTAKEN.claimed(false, 3, ticket);
+                let intent = Intent::naming(claim, index);
+                assert!(!intent.is_idle() && Intent::idle(ticket).is_idle());
+                assert_eq!((intent.index(), intent.ticket()), (index, ticket));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reach_keeps_its_stamp_when_lowered_and_never_shrinks_when_raised() {
+        let reach = Reach(0).raised(126, u64::MAX);
+        assert_eq!(reach.lines(), 126);
+        assert_eq!(reach.raised(5, 7).lines(), 126);
+        assert_ne!(reach.raised(126, 7), reach, "the stamp is another");
+        assert_eq!(reach.lowered(0).lines(), 0);
+        assert_eq!(reach.lowered(0).0 >> Reach::BITS, reach.0 >> Reach::BITS);
+    }
+}

@@ -289,6 +289,13 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         Ok(decided)
     }
 
+    #[inline]
+    fn decided_again(&self, denied: &NotStored) {
+        if let NotStored::NoSlot(_) = denied {
+            Tallies::uncount(&self.shared.table.tallies.denied);
+        }
+    }
+
     fn look(
         &self,
         at: Nanos,

@@ -30,6 +30,8 @@ pub(super) struct Limit<A> {
     pub(super) schedule: Schedule<A>,
     /// Its number in states.
     number: u8,
+    /// Since when it holds.
+    since: Nanos,
     /// A key without a slot has at least this word: what was idle when the quota changed has no more available than the former burst.
     floor: u64,
 }
@@ -63,6 +65,14 @@ impl<A: Algorithm> Limit<A> {
     fn idle_word(&self, at: Nanos) -> u64 {
         self.schedule.drained(at).0.max(self.floor)
     }
+
+    /// The word by the schedule `next`, which holds from `at` on, that leaves available what `word` does; of a debt as much as fits.
+    fn carried(&self, word: u64, next: &Schedule<A>, at: Nanos) -> u64 {
+        let (drained, next_drained) = (self.schedule.drained(at), next.drained(at));
+        let part = self.schedule.credited_too_much(self.since, at);
+        let algorithm = &self.schedule.algorithm;
+        algorithm.carry(word, drained, part, &next.algorithm, next_drained).0
+    }
 }
 
 impl<A: Algorithm> Limits<A> {
@@ -71,6 +81,7 @@ impl<A: Algorithm> Limits<A> {
         let limits = schedules.iter().zip(0..).map(|(schedule, number)| Limit {
             schedule: *schedule,
             number,
+            since: Nanos::BEGINNING,
             floor: 0,
         });
         let mut limits: Vec<_> = limits.collect();
@@ -169,7 +180,7 @@ impl<A: Algorithm> Limits<A> {
     /// The word by a tier's limit that leaves available what the word by its former limit left when the quota changed.
     fn carried(&self, former: &Former<A>, word: u64) -> u64 {
         let next = self.schedule(former.tier);
-        carry(&former.limit.schedule, word, next, former.since).0
+        former.limit.carried(word, next, former.since)
     }
 
     /// The word of a key of that tier that is idle from `at` on, and not before.
@@ -217,10 +228,11 @@ impl<A: Algorithm> Limits<A> {
             .take(self.form.limits())
             .find(|&number| self.tiers[usize::from(number)].is_none())?;
         let idle = former.idle_word(at);
-        let (floor, _) = carry(&former.schedule, idle, &schedule, at);
+        let floor = former.carried(idle, &schedule, at);
         let limit = Limit {
             schedule,
             number,
+            since: at,
             floor,
         };
         let mut tiers = self.tiers;
@@ -307,10 +319,4 @@ impl<A> Latest<A> {
     fn set(&self, limits: Arc<Limits<A>>) {
         *self.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = limits;
     }
-}
-
-/// The word by the schedule `next` that leaves available what `word` does by `schedule`, and how many cells of a debt it cannot record.
-fn carry<A: Algorithm>(schedule: &Schedule<A>, word: u64, next: &Schedule<A>, at: Nanos) -> (u64, u64) {
-    let (now, next_now) = (schedule.drained(at), next.drained(at));
-    schedule.algorithm.carry(word, now, &next.algorithm, next_now)
 }

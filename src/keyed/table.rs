@@ -33,6 +33,12 @@ impl Tallies {
         // ORDERING: relaxed. A number of events, which orders nothing.
         tally.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Takes back an event that was counted.
+    pub(super) fn uncount(tally: &AtomicU64) {
+        // ORDERING: relaxed, as in `count`.
+        tally.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How large a table is to be.

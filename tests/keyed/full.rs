@@ -401,3 +401,41 @@ fn who_is_just_at_rest_is_forgiven_nothing() {
     assert!(keys.check_at(&100, then + second).is_ok());
     assert_eq!(keys.stats_at(then + second).forgiven, 0);
 }
+
+/// A clock that is behind by less than its lag.
+#[derive(Clone)]
+struct Behind(ManualClock);
+
+impl Clock for Behind {
+    const LAG_NS: u64 = 5000;
+
+    fn now(&self) -> Instant {
+        self.0.now() - Duration::from_micros(4)
+    }
+
+    fn now_exactly(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+/// Such a denial is decided twice: by the clock, and once more at the exact time.
+#[test]
+fn a_denial_without_a_slot_is_counted_once() {
+    let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
+    let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
+    let like = like.with_clock(Behind(clock.clone()));
+    let keys: KeyedMeter<u64, GCRA<Behind>> = ratelimit_meter::keyed::Builder::new(like)
+        .when_full(WhenFull::Deny)
+        .with_capacity(1)
+        .unwrap();
+    let start = clock.now();
+    assert!((0..BUCKET_SLOTS as u64).all(|key| keys.check_at(&key, start).is_ok()));
+    clock.advance(hour - Duration::from_micros(2)).unwrap();
+    for count in 1..10 {
+        assert!(keys.check(&1000).is_err());
+        assert_eq!(keys.stats().denied, count);
+    }
+    clock.advance(Duration::from_micros(2)).unwrap();
+    assert!(keys.check(&1000).is_ok(), "a slot idle exactly now is free");
+    assert_eq!(keys.stats().denied, 9);
+}
