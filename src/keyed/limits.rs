@@ -1,14 +1,17 @@
 //! The limits by which the words of a table are read: one for each tier, and the one that a changed tier had before.
 //!
-//! A state names its limit by a number. There is one number more than there are tiers, so that a tier whose quota changes takes the free
-//! number ([`Limits::changed`]); its former limit stays known until all keys have been converted, and then its number is free.
+//! A state names its limit by a number. An adjustable table has one number more than there are tiers, so that a tier whose quota changes takes the
+//! free number ([`Limits::changed`]). Its former limit stays known until all keys have been converted; then its number is free.
 //!
 //! A thread may hold limits that have been superseded, in which numbers mean something else. So
 //!
-//! > whoever has read states acts on them only after it has seen, by a later load, that its limits are *not superseded*.
+//! > a thread that has read states acts on them only after it has seen, by a later load, that its limits are *not superseded*.
 //!
-//! *Why that is enough.* A change supersedes the limits first and then replaces each resident's state. A thread that read a state from
-//! before that replacement fails to exchange it; a thread that read a later state has acquired the flag.
+//! *Proof* that this suffices. A change supersedes the limits first and then replaces each resident's state. A thread that read a state from
+//! before the replacement fails to exchange it. A thread that read a later state has acquired the flag.
+//!
+//! The next change takes the number of the former limit, and other threads may use that number before these limits are superseded. So the former
+//! limit is no longer known once all keys have been converted ([`Limits::forget_former`]), which is before the next change begins.
 
 use super::WhenFull;
 use super::line::{AtomicBool, Ordering};
@@ -56,6 +59,8 @@ pub(super) struct Limits<A> {
     /// The tier of each number, as far as it is in use.
     tiers: [Option<u8>; super::state::MOST_LIMITS],
     superseded: AtomicBool,
+    /// Whether all keys have been converted from the former limit.
+    converted: AtomicBool,
     pub(super) when_full: WhenFull,
 }
 
@@ -98,6 +103,7 @@ impl<A: Algorithm> Limits<A> {
             form,
             tiers,
             superseded: AtomicBool::new(false),
+            converted: AtomicBool::new(false),
             when_full,
         })
     }
@@ -166,10 +172,22 @@ impl<A: Algorithm> Limits<A> {
         Ok((former.tier, self.carried(former, self.form.word(state))))
     }
 
-    /// The former limit if it has that number. Another number is that of later limits.
+    /// The former limit if it has that number and keys may still have it. Another number is that of later limits.
     fn former_with(&self, number: u8) -> Result<&Former<A>, Superseded> {
-        let former = self.former.as_ref().filter(|former| former.limit.number == number);
+        // ORDERING: relaxed. A state of the next change was acquired, and with it this flag, which was set before. Weaker breaks
+        // `tests/keyed/stress.rs`, keys whose quota changes.
+        let is_known = !self.converted.load(Ordering::Relaxed);
+        let former = self
+            .former
+            .as_ref()
+            .filter(|former| is_known && former.limit.number == number);
         former.ok_or(Superseded)
+    }
+
+    /// Tells that all keys have been converted to these limits.
+    pub(super) fn forget_former(&self) {
+        // ORDERING: relaxed. The lock of the next change orders it before that.
+        self.converted.store(true, Ordering::Relaxed);
     }
 
     /// When the quota of a tier was changed last.
@@ -254,6 +272,7 @@ impl<A: Algorithm> Limits<A> {
             form: self.form,
             tiers,
             superseded: AtomicBool::new(false),
+            converted: AtomicBool::new(false),
             when_full: self.when_full,
         })
     }

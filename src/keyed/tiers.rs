@@ -154,6 +154,7 @@ impl<A: Algorithm> Shared<A> {
         for bucket in self.table.buckets() {
             bucket.convert(&next);
         }
+        next.forget_former();
         Ok(())
     }
 }
