@@ -130,7 +130,6 @@ impl Limit {
     }
 
     /// The same limit, made of `quota` or else of its own T and tau, in words that all stay below `end`; `None` if they cannot.
-    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has smaller words"))]
     pub(crate) fn below(self, quota: Option<Quota>, end: u64) -> Option<Self> {
         match quota {
             Some(quota) => Self::of_quota_below(quota, end),

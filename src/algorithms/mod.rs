@@ -45,7 +45,6 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
 
     /// Makes the same algorithm for `quota`, or for its own T and tau if there is none, in words that all stay below `end`; `None` if they
     /// cannot.
-    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has shorter words"))]
     fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self>;
 
     /// Returns how fast the limit drains.

@@ -135,12 +135,12 @@ proptest! {
     ) {
         let limits: Vec<Limit> = [(10, 10), (10, 40), (100, 5), (1, 100)]
             .map(|(cells, burst)| Limit::per_second(cells).burst(burst)).to_vec();
-        let (clock, second) = (ManualClock::new(), u64::try_from(SECOND).unwrap());
+        let clock = ManualClock::new();
         let keys = few_slots(builder(gcra(&limits[0]), &clock, WhenFull::Deny).adjustable());
         let own: Vec<_> = (0..100).map(|_| gcra(&limits[0]).with_clock(clock.clone()).into_adjustable()).collect();
         let mut now = 0;
         for (key, size, wait, change) in steps {
-            now += i128::from(spread(wait, 1, 3 * second));
+            now += i128::from(spread(wait, 1, 3 * SECOND));
             let at = instant(clock.now(), now);
             if let Some(limit) = limits.get(usize::try_from(change).unwrap()) {
                 keys.set_quota_at(Tier::FIRST, quota(limit), at).unwrap();
