@@ -90,7 +90,7 @@
 //! # Features
 //!
 //! - `dual`: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides. On by default.
-//! - `keyed`: [`KeyedMeter`], on the same. On by default.
+//! - `keyed`: [`KeyedMeter`], on atomics of 64 bits. On by default.
 //! - `serde`: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields. Off by default.
 //!
 //! # More

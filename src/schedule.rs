@@ -90,6 +90,13 @@ impl<A: Algorithm> Schedule<A> {
         Ok(Self::on(self.time_line, self.algorithm.with_quota(quota)?, Some(quota)))
     }
 
+    /// Makes the same schedule in words that all stay below `end`; `None` if they cannot.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has shorter words"))]
+    pub(crate) fn below(&self, end: u64) -> Option<Self> {
+        let algorithm = self.algorithm.below(self.quota, end)?;
+        Some(Self::on(self.time_line, algorithm, self.quota))
+    }
+
     /// Returns the volume drained by `at`: by the latest tick, if there are ticks.
     #[inline]
     pub(crate) fn drained(&self, at: Nanos) -> Volume {
@@ -103,6 +110,17 @@ impl<A: Algorithm> Schedule<A> {
     fn drained_by_tick(&self, at: Nanos, interval: NonZeroU64) -> Volume {
         let tick = self.time_line.tick_by(at, interval);
         self.algorithm.scale().volume_at(tick)
+    }
+
+    /// Returns the part of a unit, in 2^-60 units, that was credited too much between two times because the volume at each is rounded down.
+    pub(crate) fn credited_too_much(&self, from: Nanos, to: Nanos) -> u64 {
+        let [from, to] = [from, to].map(|at| {
+            let at = self
+                .interval
+                .map_or(at, |interval| self.time_line.tick_by(at, interval));
+            self.algorithm.scale().fraction_at(at)
+        });
+        from.saturating_sub(to)
     }
 
     /// Returns a due volume as the volume drained at the first time that reaches it: more than `due` only if there are ticks.

@@ -5,7 +5,7 @@ use crate::numbers::nanos;
 use core::hash::{BuildHasher, Hash, Hasher};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
-use ratelimit_meter::keyed::{Builder, InvalidTable, Key, Stats, WhenFull};
+use ratelimit_meter::keyed::{Builder, InvalidTable, Key, Stats, Tier, WhenFull};
 use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -224,35 +224,32 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
 }
 
 /// A handle of a table that decides in one tier.
-type Tier<A, C> = KeyedMeter<HashedKey, Meter<A, C>, AsIs>;
+type Handle<A, C> = KeyedMeter<HashedKey, Meter<A, C>, AsIs>;
 
 /// A meter per key: one handle of the table for each tier.
 struct Table<A: Algorithm, C: Clock> {
-    tiers: Box<[Tier<A, C>]>,
+    tiers: Box<[Handle<A, C>]>,
     /// The meter that each key has one like, for its clock.
     like: Meter<A, C>,
+    plan: Plan<A, C>,
+}
+
+/// What a table is built of, again for each tier that is added.
+#[derive(Clone)]
+struct Plan<A: Algorithm, C: Clock> {
     builder: Builder<Meter<A, C>>,
+    tiers: Vec<Tier>,
     keys: usize,
     when_full: WhenFull,
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
-    fn new(
-        like: Meter<A, C>,
-        builder: Builder<Meter<A, C>>,
-        keys: usize,
-        when_full: WhenFull,
-    ) -> Result<Self, BuildError> {
-        let hashed = builder.clone().when_full(when_full).hashes(AsIs::default());
-        let table = hashed.with_capacity(keys)?;
-        let tiers = (0..=u8::MAX).map_while(|tier| table.in_tier(tier).ok()).collect();
-        Ok(Self {
-            tiers,
-            like,
-            builder,
-            keys,
-            when_full,
-        })
+    fn new(like: Meter<A, C>, plan: Plan<A, C>) -> Result<Self, BuildError> {
+        let hashed = plan.builder.clone().when_full(plan.when_full).hashes(AsIs::default());
+        let table = hashed.with_capacity(plan.keys)?;
+        // The tiers are the builder's own.
+        let tiers = plan.tiers.iter().filter_map(|tier| table.in_tier(*tier).ok()).collect();
+        Ok(Self { tiers, like, plan })
     }
 
     fn key(&self, ticket: Ticket) -> Key<'_, Meter<A, C>> {
@@ -306,14 +303,19 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 
     fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, BuildError> {
-        let builder = self.builder.clone().tier(quota)?;
-        let table = Self::new(self.like.clone(), builder, self.keys, self.when_full)?;
-        Ok(Arc::new(table))
+        let mut plan = self.plan.clone();
+        let (builder, tier) = plan.builder.tier(quota)?;
+        plan.builder = builder;
+        plan.tiers.push(tier);
+        Ok(Arc::new(Self::new(self.like.clone(), plan)?))
     }
 
     fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, BuildError> {
-        let table = Self::new(self.like.clone(), self.builder.clone(), self.keys, when_full)?;
-        Ok(Arc::new(table))
+        let plan = Plan {
+            when_full,
+            ..self.plan.clone()
+        };
+        Ok(Arc::new(Self::new(self.like.clone(), plan)?))
     }
 
     #[cfg(feature = "queue")]
@@ -329,6 +331,11 @@ where
     A: Algorithm + 'static,
     C: Clock + 'static,
 {
-    let builder = Builder::new(like.clone());
-    Ok(Arc::new(Table::new(like, builder, keys, WhenFull::default())?))
+    let plan = Plan {
+        builder: Builder::new(like.clone()),
+        tiers: vec![Tier::FIRST],
+        keys,
+        when_full: WhenFull::default(),
+    };
+    Ok(Arc::new(Table::new(like, plan)?))
 }

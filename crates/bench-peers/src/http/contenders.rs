@@ -55,6 +55,7 @@ pub(crate) fn entries() -> Vec<Entry> {
             Some(("tower_governor", "0.8")),
             tower_governor_headers,
         ),
+        #[cfg(ratelimit_meter_newest_peers)]
         entry("axum-governor", Some(("axum-governor", "2")), axum_governor),
         entry("axum_gcra", Some(("axum_gcra", "0.1")), axum_gcra),
     ]
@@ -166,6 +167,7 @@ fn tower_governor_headers(case: Case) -> Call {
     calling(tower_governor::GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
 }
 
+#[cfg(ratelimit_meter_newest_peers)]
 fn axum_governor(case: Case) -> Call {
     let quota = match case {
         Case::OneKey | Case::ManyKeys => {
