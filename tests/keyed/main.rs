@@ -4,8 +4,12 @@
 mod full;
 mod keys;
 mod many;
+mod quota;
+mod seeds;
 mod sizing;
 mod snapshot;
+#[cfg(ratelimit_meter_stress)]
+mod stress;
 mod threads;
 mod tiers;
 mod time;
