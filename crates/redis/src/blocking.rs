@@ -67,7 +67,7 @@ impl RedisBlockingStore {
             };
             result = match wire::failure(error, asks) {
                 Failure::NoScript => send(call.with_text()),
-                Failure::Again(error) => return Err(wire::exhausted(&error)),
+                Failure::Elsewhere(error) | Failure::Later(error) => return Err(wire::exhausted(&error)),
                 Failure::Final(error) => return Err(error),
             };
         }
@@ -100,8 +100,10 @@ impl BlockingStore for RedisBlockingStore {
         let result = Self::ask(&mut connection, verb, at, asks);
         let usable = match &result {
             Ok(_) => true,
-            // A reply that comes late would be taken for that of the next call.
-            Err(error) => !error.is_indeterminate() && connection.is_open(),
+            // A reply that comes late would be taken for that of the next call, and a server that is a replica now stays one.
+            Err(error) => {
+                !error.is_indeterminate() && !matches!(error, StoreError::Unreachable(_)) && connection.is_open()
+            }
         };
         if usable {
             let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use core::time::Duration;
 use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, RedisError, RedisResult, Value};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How long to wait before a call is sent again that the server did not run: then twice as long, and so on.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -16,10 +17,16 @@ const ATTEMPTS: u32 = 5;
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
 /// A clone shares the connection. A call is sent again only if the answer says that no script ran (`NOSCRIPT`, `MOVED`, `TRYAGAIN`,
-/// `LOADING`, `BUSY`, ...), never after a timeout or a lost connection.
-#[derive(Clone)]
+/// `LOADING`, `BUSY`, ...), never after a timeout or a lost connection. If the server says that it is a replica (`READONLY`), as after a
+/// failover, the connection is made anew.
 pub struct RedisStore<C = ConnectionManager> {
-    connection: C,
+    shared: Arc<Shared<C>>,
+}
+
+struct Shared<C> {
+    connection: Mutex<C>,
+    /// Makes another connection, without waiting for it.
+    anew: Option<Box<dyn Fn() -> RedisResult<C> + Send + Sync>>,
 }
 
 impl RedisStore {
@@ -28,12 +35,25 @@ impl RedisStore {
     /// # Errors
     ///
     /// The client's, if its parameters are wrong. That the server is down is an error of each call, not of this.
-    pub fn new(client: &Client) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(None);
-        Ok(Self::over(client.get_connection_manager_lazy(config)?))
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as the client's connection does.
+    pub fn new(client: Client) -> RedisResult<Self> {
+        let anew = move || {
+            let config = ConnectionManagerConfig::new()
+                .set_number_of_retries(0)
+                .set_connection_timeout(Some(Duration::from_secs(1)))
+                .set_response_timeout(None);
+            client.get_connection_manager_lazy(config)
+        };
+        let shared = Shared {
+            connection: Mutex::new(anew()?),
+            anew: Some(Box::new(anew)),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`.
@@ -42,7 +62,7 @@ impl RedisStore {
     ///
     /// As of [`new`](Self::new), and if the URL is none.
     pub fn open(url: &str) -> RedisResult<Self> {
-        Self::new(&Client::open(url)?)
+        Self::new(Client::open(url)?)
     }
 }
 
@@ -52,8 +72,22 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// The connection must not send a command again on its own: a script that ran twice counts twice. For a cluster use the cluster
     /// store of this crate; `ClusterConnection` repeats commands after a lost connection.
     #[must_use]
-    pub const fn over(connection: C) -> Self {
-        Self { connection }
+    pub fn over(connection: C) -> Self {
+        let shared = Shared {
+            connection: Mutex::new(connection),
+            anew: None,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<C> Clone for RedisStore<C> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -65,33 +99,34 @@ impl<C> fmt::Debug for RedisStore<C> {
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Store for RedisStore<C> {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
-        decide(&Single(self.connection.clone()), verb, at, asks).await
+        decide(&*self.shared, verb, at, asks).await
     }
 }
 
-/// A way to send one command, once.
-pub(crate) trait Send1: Send + Sync {
-    fn send(&self, cmd: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
-
-    /// Sends a command again that a server did not run, where `error` says to.
-    fn redirect(&self, cmd: &Cmd, error: &RedisError) -> impl Future<Output = RedisResult<Value>> + Send;
-}
-
-struct Single<C>(C);
-
-impl<C: ConnectionLike + Clone + Send + Sync> Send1 for Single<C> {
+impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Shared<C> {
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        let value = self.0.clone().req_packed_command(cmd).await?;
-        value.extract_error()
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        connection.req_packed_command(cmd).await?.extract_error()
     }
 
-    async fn redirect(&self, cmd: &Cmd, _error: &RedisError) -> RedisResult<Value> {
+    async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
+        let Some(anew) = &self.anew else { return Err(error) };
+        let connection = anew()?;
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
         self.send(cmd).await
     }
 }
 
+/// A way to send one command, once.
+pub(crate) trait SendOnce: Send + Sync {
+    fn send(&self, cmd: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
+
+    /// Sends a command to where `error`, the answer of a server that did not run it, points.
+    fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> impl Future<Output = RedisResult<Value>> + Send;
+}
+
 pub(crate) async fn decide(
-    connection: &impl Send1,
+    connection: &impl SendOnce,
     verb: Verb,
     at: Option<Micros>,
     asks: &[Ask<'_>],
@@ -107,7 +142,7 @@ pub(crate) async fn decide(
 }
 
 /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
-async fn exchange(connection: &impl Send1, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
+async fn exchange(connection: &impl SendOnce, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
     let mut cmd = call.by_hash();
     let mut result = connection.send(&cmd).await;
     let mut pause = PAUSE;
@@ -121,8 +156,8 @@ async fn exchange(connection: &impl Send1, call: &Call, asks: &[Ask<'_>]) -> Res
                 cmd = call.with_text();
                 connection.send(&cmd).await
             }
-            Failure::Again(error) if error.redirect_node().is_some() => connection.redirect(&cmd, &error).await,
-            Failure::Again(_) => {
+            Failure::Elsewhere(error) => connection.send_elsewhere(&cmd, error).await,
+            Failure::Later(_) => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 connection.send(&cmd).await
@@ -131,7 +166,7 @@ async fn exchange(connection: &impl Send1, call: &Call, asks: &[Ask<'_>]) -> Res
         };
     }
     result.map_err(|error| match wire::failure(error, asks) {
-        Failure::Again(error) => wire::exhausted(&error),
+        Failure::Elsewhere(error) | Failure::Later(error) => wire::exhausted(&error),
         Failure::Final(error) => error,
         Failure::NoScript => StoreError::Protocol("EVAL was answered by NOSCRIPT".to_owned()),
     })

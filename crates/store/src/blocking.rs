@@ -95,11 +95,12 @@ impl<S: BlockingStore> BlockingMeter<S> {
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
         }
-        let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || ()) {
-            Arrival::Leased(known) => Ok(Decided::Admitted(known, Via::Lease)),
-            Arrival::Denied(known) => Ok(Decided::Denied(known, Via::RememberedDenial)),
-            _ if n == 1 => inner.single(subject),
-            _ => {
+        let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || Ok(())) {
+            Err(error) => Err(error),
+            Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
+            Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Ok(_) if n == 1 => inner.single(subject),
+            Ok(_) => {
                 let reply = inner.batch(subject, Verb::Check, n);
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }

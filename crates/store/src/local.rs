@@ -111,41 +111,43 @@ impl<W> Local<W> {
         self.shards[hash].lock()
     }
 
-    /// Decides a batch of at least one cell here, or says what to send.
+    /// Decides a batch of at least one cell here, or says what to send; an error if `waiter`, which makes a waiter for a joined call, is one.
     pub(crate) fn arrive(
         &self,
         terms: &Terms,
         subject: &str,
         n: u32,
         now: Instant,
-        waiter: impl FnOnce() -> W,
-    ) -> Arrival<W> {
+        waiter: impl FnOnce() -> Result<W, StoreError>,
+    ) -> Result<Arrival<W>, StoreError> {
         let joins = n == 1 && self.settings.join;
         let mut shard = self.shard(subject);
         let generation = shard.generation;
         let Some(entry) = shard.entries.get_mut(subject) else {
             if !joins {
-                return Arrival::Alone(generation);
+                return Ok(Arrival::Alone(generation));
             }
+            let waiter = waiter()?;
             self.entry(terms, &mut shard, subject, now).in_flight = true;
-            return Arrival::Fly(waiter());
+            return Ok(Arrival::Fly(waiter));
         };
         entry.touched = now;
         if entry.use_block(n, now) {
-            return Arrival::Leased(entry.known.clone());
+            return Ok(Arrival::Leased(entry.known.clone()));
         }
         if let Some(known) = entry.denies(&self.settings, terms, n, now) {
-            return Arrival::Denied(known);
+            return Ok(Arrival::Denied(known));
         }
         if !joins {
-            return Arrival::Alone(entry.generation);
+            return Ok(Arrival::Alone(entry.generation));
         }
+        let waiter = waiter()?;
         if entry.in_flight {
-            entry.queue.push_back(waiter());
-            return Arrival::Queued;
+            entry.queue.push_back(waiter);
+            return Ok(Arrival::Queued);
         }
         entry.in_flight = true;
-        Arrival::Fly(waiter())
+        Ok(Arrival::Fly(waiter))
     }
 
     /// The joined call for these waiters. `in_parts` after a lease for all of them was denied.
@@ -219,14 +221,19 @@ impl<W> Local<W> {
                     };
                     deliveries.push((waiter, served));
                 }
-                if let (1.., Some(lease)) = (left, self.settings.lease) {
+                // Cells that were drawn before a reset are lost.
+                let is_current = flight.generation == entry.generation;
+                if let (1.., Some(lease), true) = (left, self.settings.lease, is_current) {
                     let block = Block {
                         cells: left,
                         drawn: reply.clock,
                         expires: sent + lease.keep,
                     };
                     // Threads that block may draw at once.
-                    let other = entry.block.take().filter(|block| now < block.expires && block.cells > 0);
+                    let other = entry
+                        .block
+                        .take()
+                        .filter(|block| now < block.expires && block.cells > 0);
                     entry.block = Some(other.map_or(block, |other| block.joined(other)));
                 }
             }

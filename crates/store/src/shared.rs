@@ -132,26 +132,29 @@ impl<S: Store> SharedMeter<S> {
             return Ok(verdict);
         }
         let now = now();
-        let mut receiver = None;
+        // A caller that waits for a joined call has a place among those that wait, from before it queues.
+        let (mut receiver, mut place) = (None, None);
         let waiter = || {
+            place = Some(inner.policy.place()?);
             let (sender, there) = oneshot::channel();
             receiver = Some(there);
-            sender
+            Ok(sender)
         };
-        let arrival = inner.local.arrive(&inner.terms, subject, n, now, waiter);
-        let served = match arrival {
-            Arrival::Leased(known) => Ok(Decided::Admitted(known, Via::Lease)),
-            Arrival::Denied(known) => Ok(Decided::Denied(known, Via::RememberedDenial)),
-            Arrival::Alone(generation) => {
+        let served = match inner.local.arrive(&inner.terms, subject, n, now, waiter) {
+            Err(error) => Err(error),
+            Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
+            Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Ok(Arrival::Alone(generation)) => {
                 let reply = inner.alone(subject, Verb::Check, n, generation).await;
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
-            Arrival::Fly(first) => {
+            Ok(Arrival::Fly(first)) => {
                 tokio::spawn(Arc::clone(inner).fly(subject.to_owned(), first));
                 inner.served(receiver, now).await
             }
-            Arrival::Queued => inner.served(receiver, now).await,
+            Ok(Arrival::Queued) => inner.served(receiver, now).await,
         };
+        drop(place);
         match served {
             Ok(decided) => Ok(inner.terms.decided(n, decided, self::now())),
             Err(error) => inner.policy.answer(subject, n, error, self::now()),
@@ -375,7 +378,6 @@ impl<S: Store> Inner<S> {
         let Some(receiver) = receiver else {
             return Err(StoreError::Overloaded);
         };
-        let _place = self.policy.place()?;
         match timeout_at((arrived + self.policy.deadline).into(), receiver).await {
             Ok(Ok(served)) => served,
             // The task that carried the call has ended, with its runtime.

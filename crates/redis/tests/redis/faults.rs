@@ -228,6 +228,33 @@ fn failover_to_a_replica_loses_what_lagged() {
     );
 }
 
+/// The name of the primary moves to the replica, and the old primary lives on as one: the store connects anew.
+#[test]
+fn demoted_primary_is_left() {
+    let Some(old) = Server::start(&[]) else { return };
+    let Some(new) = Server::start(&[]) else { return };
+    let proxy = Proxy::to(old.port());
+    let (limit, _) = bucket("10/d");
+    let store = OnRuntime::new(&proxy.url());
+    let client = redis::Client::open(proxy.url()).unwrap();
+    let blocking = RedisBlockingStore::new(client, PATIENT);
+    assert_eq!(check(&store, "k", &limit, 1), Ok(1));
+    assert_eq!(check(&blocking, "k", &limit, 1), Ok(1));
+    proxy.move_to(new.port());
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()])
+        .unwrap();
+    assert!(wait_for(|| old
+        .command(&["INFO", "replication"])
+        .is_ok_and(|info| info.contains("master_link_status:up"))));
+    assert_eq!(check(&store, "k", &limit, 1), Ok(1), "on the new primary");
+    assert!(matches!(
+        check(&blocking, "k", &limit, 1),
+        Err(StoreError::Unreachable(_))
+    ));
+    assert_eq!(check(&blocking, "k", &limit, 1), Ok(1));
+    assert_eq!(remaining(&store, "k", &limit), 8);
+}
+
 /// Regression 24: a full server. `noeviction` refuses admissions and answers denials; `volatile-ttl` evicts the keys nearest to rest first.
 #[test]
 fn full_memory_is_as_the_policy_says() {
