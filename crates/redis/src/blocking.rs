@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The idle connections that are kept.
 const IDLE: usize = 64;
 
-/// How often a call is sent that the server does not run.
+/// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 3;
 
 /// A store on Redis 6.2 or later, or Valkey, for threads that may block.

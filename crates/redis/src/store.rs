@@ -8,10 +8,10 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, RedisError, RedisResult, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How long to wait before a call is sent again that the server did not run: then twice as long, and so on.
+/// The time to wait before a call is sent again that the server did not run: then twice as long, and so on.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How often a call is sent that the server does not run.
+/// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 5;
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.

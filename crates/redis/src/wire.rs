@@ -174,7 +174,7 @@ fn unexpected(value: &Value) -> StoreError {
     StoreError::Protocol(format!("{value:?}"))
 }
 
-/// What to do about an error of a call.
+/// The next thing to do after an error of a call.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The server does not know the script: send its text.

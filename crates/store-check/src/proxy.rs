@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::thread;
 
-/// What a proxy does with replies; requests pass.
+/// The fate of replies; requests pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Replies {
@@ -86,7 +86,7 @@ impl Proxy {
         self.server.store(server, Ordering::Relaxed);
     }
 
-    /// Sets what is done with replies from now on.
+    /// Sets the fate of replies from now on.
     pub fn set(&self, replies: Replies) {
         self.replies.store(replies as u8, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start, or a condition to come true.
+/// The longest time for a server to start, or for a condition to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that is running, or was until it was killed.

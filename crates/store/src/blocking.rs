@@ -130,7 +130,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         }
     }
 
-    /// Answers like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
 
     /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
     ///
-    /// Times may come in any order, and each is decided as of then. The local layer has no part in it.
+    /// Times may come in any order, and each call is decided at its own time. The local layer has no part in it.
     ///
     /// # Errors
     ///

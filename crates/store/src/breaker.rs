@@ -3,14 +3,14 @@
 use crate::error::StoreError;
 use std::time::{Duration, Instant};
 
-/// When a breaker opens, and for how long.
+/// The conditions under which a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// The failures in a row after which it opens; 0 for never. 5 unless set.
     pub failures: u32,
-    /// How long it is open at first; each probe that fails doubles it. 100 ms unless set.
+    /// The time for which it is open at first; each probe that fails doubles it. 100 ms unless set.
     pub pause: Duration,
-    /// How long it is open at most. 5 s unless set.
+    /// The longest time for which it is open. 5 s unless set.
     pub longest_pause: Duration,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Permit {
     Probe,
 }
 
-/// What became of a call.
+/// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The server answered, be it with an error.

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 /// Locks over the subjects, so that threads of different subjects seldom meet.
 const SHARDS: usize = 16;
 
-/// What is left out, and how much is kept.
+/// The parts that are on, and how much they keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// How long a reply denies later calls at most; zero for never.
+    /// The longest time for which a reply denies later calls; zero for never.
     pub(crate) remember: Duration,
-    /// Whether single cells of one subject share calls.
+    /// `true` if single cells of one subject share calls.
     pub(crate) join: bool,
     pub(crate) lease: Option<Lease>,
     /// The largest block.
@@ -60,7 +60,7 @@ struct Entry<W> {
     touched: Instant,
 }
 
-/// What is to be done about a batch.
+/// The next thing to do about a batch.
 #[derive(Debug)]
 pub(crate) enum Arrival<W> {
     /// Cells of the block; the last reply, unless cells were given back since.
@@ -83,7 +83,7 @@ pub(crate) enum Decided {
     Denied(Known, Via),
 }
 
-/// What became of a batch: a decision, or why the store gave none.
+/// The end of a batch: a decision, or the reason why the store gave none.
 pub(crate) type Served = Result<Decided, StoreError>;
 
 /// The next joined call of a subject.
@@ -94,7 +94,7 @@ pub(crate) struct Flight<W> {
     pub(crate) generation: u64,
 }
 
-/// Waiters with what became of them.
+/// Waiters with the end of their cells.
 pub(crate) type Deliveries<W> = Vec<(W, Served)>;
 
 impl<W> Local<W> {
@@ -111,7 +111,7 @@ impl<W> Local<W> {
         self.shards[hash].lock()
     }
 
-    /// Decides a batch of at least one cell here, or says what to send; an error if `waiter`, which makes a waiter for a joined call, is one.
+    /// Decides a batch of at least one cell here, or returns the call to send; `waiter` makes a waiter for a joined call, or fails.
     pub(crate) fn arrive(
         &self,
         terms: &Terms,
@@ -184,8 +184,8 @@ impl<W> Local<W> {
         }
     }
 
-    /// Hands out the reply to a joined call: what became of its waiters and of those that came meanwhile, and the waiters of the next call
-    /// with whether that goes in parts; none, and the subject has no call in flight any more.
+    /// Shares the reply to a joined call among its waiters and those that came meanwhile. Returns them with their decisions, and the waiters
+    /// of the next call with whether that goes in parts; if there are none, the subject has no call in flight any more.
     pub(crate) fn land(
         &self,
         terms: &Terms,
@@ -284,7 +284,7 @@ impl<W> Local<W> {
             .map_or(shard.generation, |entry| entry.generation)
     }
 
-    /// Forgets what a subject is denied by, because cells are given back; its block too if all is forgotten.
+    /// Forgets the reply that denies a subject, because cells are given back; its block too if `all`.
     pub(crate) fn forget(&self, subject: &str, all: bool) {
         let mut shard = self.shard(subject);
         shard.generation += 1;

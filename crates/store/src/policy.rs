@@ -1,4 +1,4 @@
-//! What goes around each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
+//! The frame of each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
 
 use crate::breaker::{Breaker, Outcome, Permit};
 use crate::builder::{Builder, OnFailure};
@@ -29,7 +29,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Leave for one call, which tells the breaker what became of it; dropped before, that it was abandoned.
+/// Leave for one call, which reports the end of the call to the breaker; dropped before, that the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Leave<'a> {
     breaker: &'a Mutex<Breaker>,

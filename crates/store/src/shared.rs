@@ -178,7 +178,7 @@ impl<S: Store> SharedMeter<S> {
         }
     }
 
-    /// Answers like [`check`](Self::check) and changes nothing, in the store and here.
+    /// Decides like [`check`](Self::check) and changes nothing, in the store and here.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl<S: Store> SharedMeter<S> {
         self.peek_n(subject, 1).await
     }
 
-    /// Answers like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl<S: Store> SharedMeter<S> {
 
     /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
     ///
-    /// Times may come in any order, and each is decided as of then. The local layer has no part in it. Do not mix such calls with others on
+    /// Times may come in any order, and each call is decided at its own time. The local layer has no part in it. Do not mix such calls with others on
     /// one subject, unless the caller's clock is the store's.
     ///
     /// # Errors
@@ -373,7 +373,7 @@ impl<S: Store> Inner<S> {
         Ok((result?, sent))
     }
 
-    /// Waits for what becomes of a cell of a joined call, until the deadline.
+    /// Waits for the decision on a cell of a joined call, until the deadline.
     async fn served(&self, receiver: Option<oneshot::Receiver<Served>>, arrived: Instant) -> Served {
         let Some(receiver) = receiver else {
             return Err(StoreError::Overloaded);
@@ -386,7 +386,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Carries the joined calls of a subject, one after the other, until nobody waits.
+    /// Carries the joined calls of a subject, one after the other, until none waits.
     async fn fly(self: Arc<Self>, subject: String, first: Waiter) {
         let crash = Crash {
             inner: &self,

@@ -16,7 +16,7 @@ pub(crate) struct Terms {
     pub(crate) limits: Vec<Limit>,
 }
 
-/// The states of a subject as of a reply: a bound for what conforms later, if nothing is given back.
+/// The states of a subject in a reply: a bound for later decisions, if nothing is given back.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) states: Vec<State>,
@@ -138,7 +138,7 @@ impl Terms {
         }
     }
 
-    /// How many of `n` cells the store counted.
+    /// Returns how many of `n` cells the store counted.
     pub(crate) fn part(&self, known: &Known, n: u32, cells: u64) -> AdmittedPart {
         let cells = u32::try_from(cells).unwrap_or(u32::MAX);
         let next = (cells < n).then(|| self.denial(known, 1));
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// What a cluster hashes of a key: between the first `{` and the first `}` after it, if that is not empty.
+    /// Returns the part of a key that a cluster hashes: between the first `{` and the first `}` after it, if that is not empty.
     fn tag(key: &str) -> &str {
         let inside = key.find('{').and_then(|open| {
             let after = &key[open + 1..];

@@ -1,4 +1,4 @@
-//! What becomes of limits and of callers when a server fails: the bounds of the table in the docs.
+//! Limits and callers when a server fails: the bounds of the table in the docs.
 
 use crate::support::{OnRuntime, bucket, runtime};
 use ratelimit_meter::NegativeMultiDecision;
