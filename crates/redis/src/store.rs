@@ -6,6 +6,7 @@ use core::time::Duration;
 use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, RedisError, RedisResult, Value};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The time to wait before a call is sent again that the server did not run: then twice as long, and so on.
@@ -24,22 +25,24 @@ pub struct RedisStore<C = ConnectionManager> {
 }
 
 struct Shared<C> {
-    connection: Mutex<C>,
-    /// Makes another connection, without waiting for it.
+    current: Mutex<Current<C>>,
+    /// Makes a connection, without waiting for it.
     anew: Option<Box<dyn Fn() -> RedisResult<C> + Send + Sync>>,
+}
+
+struct Current<C> {
+    /// `None` until the first call, because a connection is made in the runtime of its caller.
+    connection: Option<C>,
+    /// The number of connections that were left.
+    generation: u64,
 }
 
 impl RedisStore {
     /// Returns a store on the server of `client`, over a connection that is made at the first call and again after it was lost.
     ///
-    /// # Errors
-    ///
-    /// The client's, if its parameters are wrong. That the server is down is an error of each call, not of this.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime, as the client's connection does.
-    pub fn new(client: Client) -> RedisResult<Self> {
+    /// Its first call decides which tokio runtime carries the connection.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
         let anew = move || {
             let config = ConnectionManagerConfig::new()
                 .set_number_of_retries(0)
@@ -48,21 +51,21 @@ impl RedisStore {
             client.get_connection_manager_lazy(config)
         };
         let shared = Shared {
-            connection: Mutex::new(anew()?),
+            current: Mutex::new(Current::of(None)),
             anew: Some(Box::new(anew)),
         };
-        Ok(Self {
+        Self {
             shared: Arc::new(shared),
-        })
+        }
     }
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`.
     ///
     /// # Errors
     ///
-    /// As of [`new`](Self::new), and if the URL is none.
+    /// The client's, if the URL is wrong. If the server is down, that is an error of each call.
     pub fn open(url: &str) -> RedisResult<Self> {
-        Self::new(Client::open(url)?)
+        Ok(Self::new(Client::open(url)?))
     }
 }
 
@@ -74,7 +77,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     #[must_use]
     pub fn over(connection: C) -> Self {
         let shared = Shared {
-            connection: Mutex::new(connection),
+            current: Mutex::new(Current::of(Some(connection))),
             anew: None,
         };
         Self {
@@ -99,21 +102,70 @@ impl<C> fmt::Debug for RedisStore<C> {
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Store for RedisStore<C> {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
-        decide(&*self.shared, verb, at, asks).await
+        let attempts = Attempts {
+            shared: &self.shared,
+            generation: AtomicU64::new(0),
+        };
+        decide(&attempts, verb, at, asks).await
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Shared<C> {
-    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
+impl<C> Current<C> {
+    const fn of(connection: Option<C>) -> Self {
+        Self {
+            connection,
+            generation: 0,
+        }
+    }
+}
+
+impl<C: Clone> Shared<C> {
+    /// Returns the current connection and its generation, or another in place of the one of the generation `left`.
+    fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if left == Some(current.generation) {
+            *current = Current {
+                connection: None,
+                generation: current.generation + 1,
+            };
+        }
+        let connection = match (&current.connection, &self.anew) {
+            (Some(connection), _) => connection.clone(),
+            (None, Some(anew)) => current.connection.insert(anew()?).clone(),
+            (None, None) => return Err((redis::ErrorKind::Client, "no connection").into()),
+        };
+        Ok((connection, current.generation))
+    }
+}
+
+/// The attempts of one call, which know the generation of the connection that the last took.
+struct Attempts<'a, C> {
+    shared: &'a Shared<C>,
+    generation: AtomicU64,
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
+    async fn send_over(&self, cmd: &Cmd, left: Option<u64>) -> RedisResult<Value> {
+        let (mut connection, generation) = self.shared.connection(left)?;
+        // ORDERING: relaxed, of one task after the other.
+        self.generation.store(generation, Ordering::Relaxed);
         connection.req_packed_command(cmd).await?.extract_error()
     }
+}
 
+impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
+    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
+        self.send_over(cmd, None).await
+    }
+
+    /// Over another connection: the server of this one is a replica now.
     async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
-        let Some(anew) = &self.anew else { return Err(error) };
-        let connection = anew()?;
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
-        self.send(cmd).await
+        if self.shared.anew.is_none() {
+            return Err(error);
+        }
+        // ORDERING: relaxed, of one task after the other.
+        let left = self.generation.load(Ordering::Relaxed);
+        self.send_over(cmd, Some(left)).await
     }
 }
 

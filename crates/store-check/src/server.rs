@@ -42,10 +42,13 @@ impl Server {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "no {binary}, but CI=true");
             return None;
         }
-        Some(Self::spawn(
-            binary.into(),
-            args.iter().map(|&arg| arg.to_owned()).collect(),
-        ))
+        // The server runs in a folder of its own.
+        let path = if binary.contains('/') {
+            fs::canonicalize(&binary).expect("a path")
+        } else {
+            binary.into()
+        };
+        Some(Self::spawn(path, args.iter().map(|&arg| arg.to_owned()).collect()))
     }
 
     fn spawn(binary: PathBuf, args: Vec<String>) -> Self {

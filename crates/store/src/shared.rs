@@ -271,7 +271,7 @@ impl<S: Store> SharedMeter<S> {
         }
         let _place = inner.policy.place()?;
         let (reply, sent) = inner
-            .call(&[(&inner.terms, subject)], Verb::Check, Some(at), n.into())
+            .call(&[(&inner.terms, subject, n.into())], Verb::Check, Some(at))
             .await?;
         let known = Known::of(&reply, sent, now());
         let admitted = reply.cells == Some(n.into());
@@ -288,11 +288,18 @@ impl<S: Store> SharedMeter<S> {
     /// As [`check`](Self::check), by this meter's settings; [`StoreError::NotOneSlot`].
     pub async fn check_with(&self, subject: &str, others: &[(&Self, &str)]) -> Result<Verdict, StoreError> {
         let inner = &self.inner;
-        let meters = std::iter::once((&inner.terms, subject))
-            .chain(others.iter().map(|(meter, subject)| (&meter.inner.terms, *subject)));
-        let meters: Vec<_> = meters.collect();
+        // A subject that is named twice decides one batch of both cells.
+        let mut asked: Vec<(&Terms, &str, u64)> = vec![(&inner.terms, subject, 1)];
+        for (meter, subject) in others {
+            let terms = &meter.inner.terms;
+            let is_same = |asked: &(&Terms, &str, u64)| asked.0.keys(asked.1) == terms.keys(subject);
+            match asked.iter_mut().find(|asked| is_same(asked)) {
+                Some(same) => same.2 += 1,
+                None => asked.push((terms, subject, 1)),
+            }
+        }
         let result = match inner.policy.place() {
-            Ok(_place) => inner.call(&meters, Verb::Check, None, 1).await,
+            Ok(_place) => inner.call(&asked, Verb::Check, None).await,
             Err(error) => Err(error),
         };
         let (reply, sent) = match result {
@@ -302,14 +309,15 @@ impl<S: Store> SharedMeter<S> {
         };
         // One meter of all limits tells which denies longest.
         let terms = Terms {
-            limits: meters
+            limits: asked
                 .iter()
-                .flat_map(|(terms, _)| terms.limits.iter().copied())
+                .flat_map(|(terms, ..)| terms.limits.iter().copied())
                 .collect(),
             ..inner.terms.clone()
         };
         let known = Known::of(&reply, sent, now());
-        Ok(terms.verdict(&known, 1, reply.cells == Some(1), known.received, Via::Store))
+        let admitted = reply.cells.is_some_and(|cells| cells > 0);
+        Ok(terms.verdict(&known, 1, admitted, known.received, Via::Store))
     }
 
     /// Returns `true` while the breaker keeps calls from the store.
@@ -334,7 +342,7 @@ impl<S: Store> Inner<S> {
     /// Asks the store about one subject, in a place among the calls that wait.
     async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
-        let (reply, sent) = self.call(&[(&self.terms, subject)], verb, None, n).await?;
+        let (reply, sent) = self.call(&[(&self.terms, subject, n)], verb, None).await?;
         Ok((Known::of(&reply, sent, now()), reply.cells.unwrap_or(0)))
     }
 
@@ -346,22 +354,21 @@ impl<S: Store> Inner<S> {
         Ok((known, cells))
     }
 
-    /// Asks the store within the deadline, if the breaker lets it.
+    /// Asks the store for cells of some subjects within the deadline, if the breaker lets it.
     async fn call(
         &self,
-        meters: &[(&Terms, &str)],
+        asked: &[(&Terms, &str, u64)],
         verb: Verb,
         at: Option<Micros>,
-        n: u64,
     ) -> Result<(Reply, Instant), StoreError> {
         let sent = now();
         let leave = self.policy.leave(sent)?;
-        let keys: Vec<_> = meters.iter().map(|(terms, subject)| terms.keys(subject)).collect();
-        let asks: Vec<_> = meters
+        let keys: Vec<_> = asked.iter().map(|(terms, subject, _)| terms.keys(subject)).collect();
+        let asks = asked
             .iter()
             .zip(&keys)
-            .flat_map(|((terms, _), keys)| terms.asks(keys, n))
-            .collect();
+            .flat_map(|((terms, _, n), keys)| terms.asks(keys, *n));
+        let asks: Vec<_> = asks.collect();
         let decided = timeout(self.policy.deadline, self.store.decide(verb, at, &asks)).await;
         let result = decided.unwrap_or(Err(StoreError::TimedOut)).and_then(|reply| {
             let whole = reply.states.len() == asks.len();
@@ -401,7 +408,7 @@ impl<S: Store> Inner<S> {
             let result = if n == 0 {
                 Err(StoreError::TimedOut)
             } else {
-                self.call(&[(&self.terms, &subject)], flight.verb, None, n).await
+                self.call(&[(&self.terms, &subject, n)], flight.verb, None).await
             };
             let (deliveries, more) = self.local.land(&self.terms, &subject, flight, result, now());
             deliver(deliveries);

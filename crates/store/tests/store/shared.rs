@@ -136,6 +136,18 @@ async fn meters_of_one_slot_decide_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn subject_named_twice_decides_one_batch() {
+    let meter = SharedMeter::builder("user", quota("3/d"))
+        .in_slot("t7")
+        .build(Probe::new())
+        .unwrap();
+    assert!(meter.check_with("a", &[(&meter, "a")]).await.unwrap().is_admitted());
+    assert_eq!(meter.peek("a").await.unwrap().status().unwrap().remaining(), 1);
+    assert!(!meter.check_with("a", &[(&meter, "a")]).await.unwrap().is_admitted());
+    assert_eq!(meter.peek("a").await.unwrap().status().unwrap().remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_times_replay_a_log() {
     let meter = SharedMeter::builder("api", quota("1/s burst 1"))
         .build(Probe::new())
