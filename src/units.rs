@@ -203,6 +203,13 @@ impl Scale {
         Volume((product >> u64::BITS) as u64)
     }
 
+    /// Returns the part of a unit, in 2^-60 units, by which the volume drained at `at` is rounded down.
+    pub(crate) fn fraction_at(self, at: Nanos) -> u64 {
+        let product = u128::from(at.get()) * u128::from(self.0);
+        // Less than 2^60.
+        u64::try_from(product % (1 << Self::FRACTION)).unwrap_or(0)
+    }
+
     /// Returns the most by which the volumes drained at two times so many nanoseconds apart differ.
     pub(crate) fn most_in(self, ns: u64) -> u64 {
         self.volume_at(Nanos::clamped(ns)).0 + 1
@@ -398,9 +405,10 @@ mod tests {
 
         #[test]
         fn volume_by_counts_is_short_by_less_than_three_units(
-            units in 1_u128..1 << 40, ns in 1_u64..1 << 40, rate in 1_u64 << 28..1 << 34, from in 0_u64..1 << 59, counts in any::<u32>(),
+            units in 1_u128..1 << 40, ns in 1_u64..1 << 40, rate in 1_u64 << 28..1 << 34, from in 0_u64..1 << 59, share in 0_u128..1 << 32,
         ) {
-            prop_assume!(units < u128::from(ns) * 16 && u64::from(counts) * rate >> 32 < 5_000);
+            prop_assume!(units < u128::from(ns) * 16);
+            let counts = u32::try_from((5_000 * share) / u128::from(rate)).unwrap();
             let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
             let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + Scale::in_counts(counts, scale.per_count(rate)));
             // In 2^-32 ns. Below 2^92 * 2^40 / 2^5: split, so that the product fits.
