@@ -403,3 +403,111 @@ impl<W> Entry<W> {
             || self.denies(settings, terms, 1, now).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Level, Limit, State};
+    use crate::units::Units;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn local(subjects: usize) -> (Terms, Local<usize>) {
+        let limits = vec![Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
+        let settings = Settings {
+            remember: SECOND,
+            join: true,
+            lease: None,
+            block: 0,
+            subjects,
+        };
+        let terms = Terms {
+            name: "api".to_owned(),
+            slot: None,
+            limits,
+        };
+        (terms, Local::new(settings))
+    }
+
+    /// A denial for a day.
+    fn denial() -> Reply {
+        let clock = Micros::new(1_700_000_000_000_000).unwrap();
+        let state = State {
+            time: clock,
+            level: Level::Units(86_400_000_000),
+        };
+        Reply {
+            cells: Some(0),
+            clock,
+            states: vec![state],
+        }
+    }
+
+    fn deny(local: &Local<usize>, terms: &Terms, subject: &str, now: Instant) {
+        let Ok(Arrival::Fly(waiter)) = local.arrive(terms, subject, 1, now, || Ok(0)) else {
+            panic!("{subject} is known");
+        };
+        let flight = local.depart(terms, subject, VecDeque::from([waiter]), false, now);
+        let (deliveries, next) = local.land(terms, subject, flight, Ok((denial(), now)), now);
+        assert!(matches!(deliveries[..], [(0, Ok(Decided::Denied(..)))]) && next.is_none());
+    }
+
+    fn subjects(local: &Local<usize>) -> usize {
+        local.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+
+    #[test]
+    fn remembered_subjects_are_bounded_and_the_latest_stay() {
+        let (terms, local) = local(1600);
+        let begin = Instant::now();
+        for i in 0..10_000_u32 {
+            deny(&local, &terms, &i.to_string(), begin + SECOND * i / 100_000);
+            assert!(subjects(&local) <= 1600);
+        }
+        let now = begin + SECOND / 10;
+        let is_denied = |i: u32| {
+            matches!(
+                local.arrive(&terms, &i.to_string(), 1, now, || Ok(0)),
+                Ok(Arrival::Denied(_))
+            )
+        };
+        assert!((9_900..10_000).all(is_denied), "the last hundred are remembered");
+    }
+
+    #[test]
+    fn subjects_that_hold_nothing_leave_first() {
+        let (terms, local) = local(1600);
+        let begin = Instant::now();
+        for i in 0..1500 {
+            deny(&local, &terms, &format!("old {i}"), begin);
+        }
+        let now = begin + SECOND;
+        for i in 0..700 {
+            deny(&local, &terms, &format!("new {i}"), now);
+        }
+        let is_denied = |i: u32| {
+            matches!(
+                local.arrive(&terms, &format!("new {i}"), 1, now, || Ok(0)),
+                Ok(Arrival::Denied(_))
+            )
+        };
+        assert!((0..700).all(is_denied));
+    }
+
+    #[test]
+    fn subject_with_a_call_in_flight_is_never_forgotten() {
+        let (terms, local) = local(16);
+        let now = Instant::now();
+        assert!(matches!(
+            local.arrive(&terms, "waits", 1, now, || Ok(1)),
+            Ok(Arrival::Fly(1))
+        ));
+        for i in 0..1000 {
+            deny(&local, &terms, &i.to_string(), now);
+        }
+        assert!(matches!(
+            local.arrive(&terms, "waits", 1, now, || Ok(2)),
+            Ok(Arrival::Queued)
+        ));
+    }
+}
