@@ -1,6 +1,7 @@
 //! The breaker: after some failures in a row a store is not asked for a while, and then by one call at a time.
 
 use crate::error::StoreError;
+use crate::time::later;
 use std::time::{Duration, Instant};
 
 /// The conditions under which a breaker opens, and for how long.
@@ -103,7 +104,9 @@ impl Breaker {
                 }
             }
             (Permit::Probe, Outcome::Failed) => {
-                let pause = self.open.map_or(self.settings.pause, |open| open.pause * 2);
+                let pause = self
+                    .open
+                    .map_or(self.settings.pause, |open| open.pause.saturating_mul(2));
                 self.open_for(pause.min(self.settings.longest_pause), now);
             }
             (Permit::Normal, Outcome::Abandoned) => {}
@@ -126,7 +129,7 @@ impl Breaker {
 
     fn open_for(&mut self, pause: Duration, now: Instant) {
         self.open = Some(Open {
-            until: now + pause,
+            until: later(now, pause),
             pause,
             probing: false,
         });

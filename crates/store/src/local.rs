@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::lease::{Block, Lease, Usage};
 use crate::store::{Reply, Verb};
 use crate::terms::{Known, Terms};
-use crate::time::Micros;
+use crate::time::{Micros, later};
 use crate::verdict::Via;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::hash_map::RandomState;
@@ -227,7 +227,7 @@ impl<W> Local<W> {
                     let block = Block {
                         cells: left,
                         drawn: reply.clock,
-                        expires: sent + lease.keep,
+                        expires: later(sent, lease.keep),
                     };
                     // Threads that block may draw at once.
                     let other = entry

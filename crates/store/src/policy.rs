@@ -3,6 +3,7 @@
 use crate::breaker::{Breaker, Outcome, Permit};
 use crate::builder::{Builder, OnFailure};
 use crate::error::StoreError;
+use crate::time::later;
 use crate::verdict::{Verdict, Via};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
@@ -95,7 +96,7 @@ impl Policy {
             OnFailure::Allow => (Ok(()), None),
             OnFailure::Deny => {
                 // From when on a call may be sent; the next one may find the store well.
-                let next = self.breaker.lock().next_call(now).max(now + self.deadline);
+                let next = self.breaker.lock().next_call(now).max(later(now, self.deadline));
                 let denial = NonConformance::at(next);
                 (Err(NegativeMultiDecision::BatchNonConforming(n, denial)), None)
             }

@@ -8,7 +8,7 @@ use crate::memory::MemoryStore;
 use crate::policy::Policy;
 use crate::store::{Reply, Store, Verb};
 use crate::terms::{Known, Terms};
-use crate::time::Micros;
+use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
 use ratelimit_meter::{DualQuota, Quota};
@@ -385,7 +385,7 @@ impl<S: Store> Inner<S> {
         let Some(receiver) = receiver else {
             return Err(StoreError::Overloaded);
         };
-        match timeout_at((arrived + self.policy.deadline).into(), receiver).await {
+        match timeout_at(later(arrived, self.policy.deadline).into(), receiver).await {
             Ok(Ok(served)) => served,
             // The task that carried the call has ended, with its runtime.
             Ok(Err(_)) => Err(StoreError::Disconnected("the call was given up".to_owned())),

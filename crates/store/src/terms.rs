@@ -3,7 +3,7 @@
 use crate::limit::{Limit, State};
 use crate::local::Decided;
 use crate::store::{Ask, Reply};
-use crate::time::Micros;
+use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
 use std::time::{Duration, Instant};
@@ -163,12 +163,6 @@ impl Terms {
             via: Via::Quota,
         })
     }
-}
-
-/// Returns the instant `wait` after `from`, or one in a hundred years if the platform has none.
-pub(crate) fn later(from: Instant, wait: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(3_155_760_000);
-    from.checked_add(wait).unwrap_or_else(|| from + CENTURY)
 }
 
 #[cfg(test)]

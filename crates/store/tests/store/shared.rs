@@ -192,6 +192,33 @@ async fn strict_average_counts_each_denial() {
     assert_eq!(probe.take_calls().len(), 5, "a denial that counts is not remembered");
 }
 
+/// Settings of any size are kept without a panic.
+#[tokio::test(start_paused = true)]
+async fn endless_settings_are_possible() {
+    let breaker = ratelimit_meter_store::BreakerSettings {
+        failures: 1,
+        pause: Duration::MAX,
+        longest_pause: Duration::MAX,
+    };
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", quota("1/60d burst 2"))
+        .deadline(Duration::MAX)
+        .remember_denials(Duration::MAX)
+        .lease(Lease::kept_for(Duration::MAX))
+        .breaker(breaker)
+        .on_failure(ratelimit_meter_store::OnFailure::Deny)
+        .max_in_flight(usize::MAX)
+        .build(probe.clone())
+        .unwrap();
+    for admitted in [true, true, false] {
+        assert_eq!(meter.check("a").await.unwrap().is_admitted(), admitted);
+    }
+    probe.set(crate::probe::Network::Fail(StoreError::TimedOut));
+    for _ in 0..3 {
+        assert!(!meter.check("b").await.unwrap().is_admitted());
+    }
+}
+
 #[test]
 fn names_with_braces_are_refused() {
     let build = |name: &str| SharedMeter::builder(name, quota("1/s")).build(ratelimit_meter_store::MemoryStore::new());
