@@ -127,7 +127,7 @@ impl Over {
         let mut spins = 0u32;
         while self.awaited.load(Ordering::Relaxed) > 0 {
             spins = spins.wrapping_add(1);
-            if spins.is_multiple_of(1024) {
+            if spins % 1024 == 0 {
                 // The other may be waiting for this very core.
                 thread::yield_now();
             }

@@ -1,14 +1,15 @@
 //! The lists of mutations, and the places of their texts in the source.
 
-use ignore::WalkBuilder;
 use regex::Regex;
 use serde::Deserialize;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 use toml_edit::DocumentMut;
+use walkdir::WalkDir;
 
 /// A list as it stands in its file.
 #[derive(Deserialize)]
@@ -166,16 +167,14 @@ fn files_with(workspace: &Path, text: &str) -> Vec<PathBuf> {
     files.iter().filter(is_source).filter(holds).cloned().collect()
 }
 
-/// All files of the workspace that git does not ignore, relative to it.
+/// All files of the workspace except hidden ones and those that Cargo builds, relative to it.
 pub(crate) fn files(workspace: &Path) -> Vec<PathBuf> {
-    let walk = WalkBuilder::new(workspace)
-        .parents(false)
-        .git_global(false)
-        .require_git(false)
-        .filter_entry(|entry| entry.depth() != 1 || entry.file_name() != "target")
-        .build();
+    let is_source = |name: &OsStr| name != "target" && !name.as_encoded_bytes().starts_with(b".");
+    let walk = WalkDir::new(workspace)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || is_source(entry.file_name()));
     walk.flatten()
-        .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+        .filter(|entry| entry.file_type().is_file())
         .filter_map(|entry| Some(entry.path().strip_prefix(workspace).ok()?.to_owned()))
         .collect()
 }

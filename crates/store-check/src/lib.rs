@@ -7,6 +7,7 @@ mod averages;
 mod buckets;
 mod core;
 mod oracle;
+pub mod postgres;
 pub mod proxy;
 pub mod server;
 mod several;

@@ -75,6 +75,12 @@ impl Proxy {
         proxy
     }
 
+    /// Returns the port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the address for a client.
     #[must_use]
     pub fn url(&self) -> String {
