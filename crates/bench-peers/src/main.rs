@@ -205,7 +205,7 @@ impl Cli {
     }
 }
 
-/// What a decision costs a store. A time never fails the run: what was aimed at and missed is told.
+/// Measures decisions of a store. A time never fails the run: aims that were missed are printed.
 fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     let effort = if cli.quick {
         stores::Effort::QUICK

@@ -1,4 +1,4 @@
-//! `compare --stores`: what a decision costs a Redis server, script by script, and what the local layer saves of it.
+//! `compare --stores`: the cost of a decision for a Redis server, script by script, and the calls that the local layer saves.
 
 mod scripts;
 mod throughput;
@@ -9,7 +9,7 @@ use ratelimit_meter_store_check::server::Server;
 use serde::Serialize;
 use std::error::Error;
 
-/// How often each script is called in a round, how many rounds there are, and how long a throughput is measured.
+/// The calls of each script in a round, the rounds, and the checks of a throughput.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: u32,
