@@ -1,12 +1,10 @@
 //! What a subscriber is told with the feature `tracing`.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
 use ratelimit_meter_tokio::RateLimiter;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{ByHand, ms};
 use tokio::time::sleep;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};

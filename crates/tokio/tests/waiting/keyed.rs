@@ -1,12 +1,11 @@
 //! First come, first served, for each key, and no trace of keys for which nobody waits.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
+use ratelimit_meter::keyed::{self, WhenFull};
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{Keyed, Patience, PerKey};
+use ratelimit_meter_tokio::{Keyed, Patience, PerKey, TokioClock};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use support::{ByHand, ms};
 use tokio::time::{Instant, sleep};
 
 /// A meter for each key, made when it is first asked for.
@@ -59,6 +58,25 @@ async fn who_waits_for_a_key_is_served_in_order_and_not_overtaken() {
     sleep(ms(100)).await;
     assert!(!small.is_pending());
     assert_eq!(limiter.waited_for(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_without_a_slot_waits_until_one_is_free() {
+    let meter = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
+    let builder = keyed::Builder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
+    let table = builder.with_capacity::<u32>(16).unwrap();
+    let limiter = Keyed::of_table(table);
+    for round in 0..5 {
+        let start = Instant::now();
+        // Many more keys than slots: those without one wait for the cells of others to drain.
+        let keys: Vec<u32> = (round * 1000..).take(200).collect();
+        let waits = keys.iter().map(|key| limiter.acquire_key(key, 3));
+        for acquired in futures_util::future::join_all(waits).await {
+            acquired.unwrap();
+        }
+        assert!(start.elapsed() >= ms(300), "{:?}", start.elapsed());
+        assert_eq!(limiter.waited_for(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

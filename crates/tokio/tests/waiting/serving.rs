@@ -1,12 +1,10 @@
 //! Who is served when: fair and unfair, large and small, in the end and on the way.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::clock::SystemClock;
 use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota};
 use ratelimit_meter_tokio::{AcquireError, RateLimiter, Waiting};
 use std::time::Duration;
-use support::{ByHand, ms};
 use tokio::time::{Instant, sleep, sleep_until};
 
 fn quota(text: &str) -> Quota {
@@ -210,7 +208,7 @@ async fn more_than_a_meters_burst_is_refused_at_once() {
     let denied = limiter.acquire(11).await.unwrap_err();
     assert_eq!(
         (denied.cells(), denied.to_string().as_str()),
-        (11, "denied: 11 cells can never be had at once")
+        (11, "denied: 11 cells can never be acquired at once")
     );
     assert_eq!(
         limiter.try_acquire(u32::MAX),

@@ -1,11 +1,9 @@
 //! Streams and sinks that wait for a cell an item.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
 use futures_util::{SinkExt, Stream, StreamExt, sink, stream};
 use ratelimit_meter_tokio::RateLimiter;
 use std::time::Duration;
-use support::{ByHand, ms};
 use tokio::time::{Instant, sleep};
 
 fn every(interval: Duration) -> RateLimiter {

@@ -1,14 +1,14 @@
 //! From a nanosecond to centuries, from none to all, and what makes no limiter.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{BuildError, RateLimiter, Waiting};
 use std::num::NonZeroU32;
 use std::time::Duration;
-use support::{ByHand, ms};
 use tokio::time::{Instant, sleep};
 
+/// The most cells that a bucket of `leaky-bucket` may hold on a platform of 32 bits.
+const MOST: usize = 0xFFFF_FFFF;
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test(start_paused = true)]
@@ -36,14 +36,14 @@ async fn a_tick_may_come_every_nanosecond_or_every_hundred_days() {
 async fn ticks_of_nanoseconds_are_all_counted() {
     let limiter = RateLimiter::builder()
         .interval(Duration::from_nanos(7))
-        .max(u32::MAX)
+        .max(MOST)
         .build();
     let start = Instant::now();
     sleep(ms(1000)).await;
     let ticks = start.elapsed().as_nanos() / 7;
-    assert_eq!(u128::from(limiter.balance()), ticks);
-    limiter.acquire(u32::MAX).await;
-    let exact = Duration::from_nanos(7 * u64::from(u32::MAX));
+    assert_eq!(u128::try_from(limiter.balance()).unwrap(), ticks);
+    limiter.acquire(MOST).await;
+    let exact = Duration::from_nanos(7 * u64::try_from(MOST).unwrap());
     assert!(
         (exact..exact + ms(1)).contains(&start.elapsed()),
         "{:?}",
@@ -55,8 +55,8 @@ async fn ticks_of_nanoseconds_are_all_counted() {
 async fn the_most_cells_through_the_smallest_bucket_come_one_by_one() {
     let limiter = RateLimiter::builder().max(1).interval(Duration::from_nanos(1)).build();
     let start = Instant::now();
-    limiter.acquire(u32::MAX).await;
-    let exact = Duration::from_nanos(u32::MAX.into());
+    limiter.acquire(MOST).await;
+    let exact = Duration::from_nanos(MOST.try_into().unwrap());
     assert!(
         (exact..exact + ms(2)).contains(&start.elapsed()),
         "{:?}",
@@ -67,7 +67,7 @@ async fn the_most_cells_through_the_smallest_bucket_come_one_by_one() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_in_a_thousand_years_is_waited_for_and_told() {
     let limiter = RateLimiter::builder().interval(365 * DAY).build();
-    let mut wait = ByHand::new(limiter.acquire(u32::MAX));
+    let mut wait = ByHand::new(limiter.acquire(MOST));
     assert!(wait.is_pending());
     sleep(1000 * DAY).await;
     assert!(wait.is_pending());
@@ -101,7 +101,7 @@ async fn the_defaults_are_leaky_buckets() {
     assert_eq!(RateLimiter::builder().interval(DAY).build().balance(), 0);
     assert_eq!(RateLimiter::builder().initial(7).refill(3).build().max(), 70);
     assert_eq!(RateLimiter::builder().initial(3).refill(7).build().max(), 70);
-    assert_eq!(RateLimiter::builder().refill(u32::MAX).build().max(), u32::MAX);
+    assert_eq!(RateLimiter::builder().refill(usize::MAX).build().max(), usize::MAX);
 }
 
 #[test]

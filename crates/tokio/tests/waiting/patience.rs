@@ -1,11 +1,9 @@
 //! Deadlines, crowds too large, and jitter.
 
-mod support;
-
+use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter, Waiting};
 use std::time::Duration;
-use support::{ByHand, ms};
 use tokio::time::{Instant, sleep};
 
 fn every(interval: Duration) -> RateLimiter {
@@ -40,12 +38,16 @@ async fn a_deadline_that_cannot_be_met_fails_at_once_and_tells_the_earliest_inst
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_in_the_past_is_met_by_cells_that_are_there() {
+async fn deadline_in_the_past_is_denied_though_cells_are_there() {
     let limiter = RateLimiter::builder().initial(1).build();
     let past = Instant::now().into_std();
     sleep(ms(50)).await;
-    limiter.acquire_before(1, past).await.unwrap();
-    assert!(limiter.acquire_before(1, past).await.is_err());
+    let passed = limiter.acquire_before(1, past).await;
+    assert_eq!(passed, Err(AcquireError::DeadlinePassed));
+    assert_eq!(passed.unwrap_err().to_string(), "denied: the deadline has passed");
+    limiter.acquire_before(0, past).await.unwrap();
+    assert_eq!(limiter.balance(), 1);
+    limiter.acquire_before(1, Instant::now().into_std()).await.unwrap();
     assert!(limiter.acquire_timeout(1, ms(0)).await.is_err());
     limiter.acquire_timeout(1, Duration::MAX).await.unwrap();
 }
@@ -78,7 +80,7 @@ async fn only_so_many_wait() {
     assert!(first.is_pending() && second.is_pending());
     let error = limiter.acquire_with(1, two).await.unwrap_err();
     assert_eq!(error, AcquireError::TooManyWaiting { waiting: 2 });
-    assert_eq!(error.to_string(), "denied: 2 are waiting already");
+    assert_eq!(error.to_string(), "denied: 2 callers are waiting already");
     drop(first);
     let mut third = ByHand::new(limiter.acquire_with(1, two));
     assert!(third.is_pending());
@@ -145,9 +147,16 @@ async fn cells_of_one_who_leaves_while_it_jitters_are_given_back() {
 async fn errors_read_well() {
     let limiter = every(ms(100));
     let error = limiter.try_acquire(2).unwrap_err();
-    assert_eq!(error.to_string(), "denied: 2 cells can be had in 200ms at the earliest");
+    assert_eq!(error.to_string(), "denied: 2 cells can be acquired in 200 ms");
     assert!(std::error::Error::source(&error).is_some());
     let error = limiter.try_acquire(11).unwrap_err();
-    assert_eq!(error.to_string(), "denied: 11 cells can never be had at once");
+    assert_eq!(error.to_string(), "denied: 11 cells can never be acquired at once");
+    let error = limiter.try_acquire(1).unwrap_err();
+    assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 100 ms");
+    let slow = every(Duration::from_nanos(6_311_519_999_999_974_435));
+    let error = slow.try_acquire(1).unwrap_err();
+    assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 6311520000 s");
+    let error = AcquireError::TooManyWaiting { waiting: 1 };
+    assert_eq!(error.to_string(), "denied: 1 caller is waiting already");
     assert!(size_of::<AcquireError>() <= 32, "{}", size_of::<AcquireError>());
 }
