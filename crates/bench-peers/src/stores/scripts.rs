@@ -102,7 +102,8 @@ pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ScriptRow>,
         .iter()
         .position(|contender| contender.name == FLOAT)
         .ok_or("no float GCRA")?;
-    let [base_admitted, base_denied] = [0, 1].map(|kind| summary(&times[float][kind]).map(|summary| summary.median));
+    let [base_admitted, base_denied] =
+        [0, 1].map(|kind| summary(&times[float][kind]).map(|summary| summary.lower_quartile));
     let (base_admitted, base_denied) = (base_admitted?, base_denied?);
     let rows = contenders.iter().zip(&times).map(|(contender, [admitted, denied])| {
         let (admitted_us, denied_us) = (summary(admitted)?, summary(denied)?);
@@ -110,8 +111,8 @@ pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ScriptRow>,
             script: contender.name,
             admitted_us,
             denied_us,
-            admitted_of_float: admitted_us.median / base_admitted,
-            denied_of_float: denied_us.median / base_denied,
+            admitted_of_float: admitted_us.lower_quartile / base_admitted,
+            denied_of_float: denied_us.lower_quartile / base_denied,
         })
     });
     rows.collect()

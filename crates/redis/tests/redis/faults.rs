@@ -461,3 +461,19 @@ fn four_hundred_tasks_of_one_key_share_the_exact_burst() {
         assert_eq!(reply.cells, Some(0));
     });
 }
+
+/// The docs say about 200 bytes, with a key of 17.
+#[test]
+fn key_takes_about_two_hundred_bytes() {
+    const KEYS: u64 = 20_000;
+    let Some(server) = Server::start(&[]) else { return };
+    let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), PATIENT);
+    let (limit, _) = bucket("100/d burst 20");
+    let before = server.info("used_memory").unwrap();
+    for i in 0..KEYS {
+        assert_eq!(check(&store, &format!("rlm:user:{i:08}"), &limit, 20), Ok(20));
+    }
+    let bytes = (server.info("used_memory").unwrap() - before) / KEYS;
+    assert!((100..=250).contains(&bytes), "{bytes} bytes a key");
+    assert_eq!(server.command(&["DBSIZE"]).unwrap(), format!(":{KEYS}\r\n"));
+}
