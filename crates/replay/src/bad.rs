@@ -74,6 +74,21 @@ pub struct Quoted {
     text: Option<String>,
 }
 
+impl Quoted {
+    /// The options that could read the line, where its format is not known.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self.reason {
+            BadLine::NotALogLine => {
+                "; name its format: --log-format '$remote_addr [$time_local] \"$request\"' as in the server's configuration, or \
+                 --regex '(?<time>\\S+) (?<key>\\S+)'"
+            }
+            BadLine::OtherPattern => "; give another --log-format or --regex",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

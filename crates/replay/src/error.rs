@@ -147,10 +147,7 @@ pub enum Error {
         other: String,
     },
     /// No line of any file gave an event.
-    #[error(
-        "no line could be read; the first of {count} is {first}; --log-format takes the format of the server's configuration, \
-         --regex any other"
-    )]
+    #[error("no line could be read; the first of {count} is {first}{}", .first.advice())]
     AllBad {
         /// How many there are.
         count: u64,

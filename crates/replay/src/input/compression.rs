@@ -239,8 +239,10 @@ mod tests {
         encoder.finish().expect("a vector takes all")
     }
 
+    type Packer = fn(&[u8]) -> Vec<u8>;
+
     /// Each packer, and what it is called.
-    const PACKERS: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
+    const PACKERS: [(&str, Packer); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
 
     fn unpacked(packed: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String> {
         let mut text = Vec::new();

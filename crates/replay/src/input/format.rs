@@ -47,6 +47,11 @@ impl Format {
             .map(|line| &line[line.iter().take_while(|byte| **byte == 0).count()..])
             .filter(|line| !line.is_empty())
             .collect();
+        // What Excel is told of the delimiter is no header.
+        let lines = match lines.first() {
+            Some(first) if is_separator_line(first) => lines[1..].to_vec(),
+            _ => lines,
+        };
         if lines.is_empty() {
             return Ok(Self::Empty);
         }
@@ -91,6 +96,11 @@ impl Format {
         }
         Ok(Lines::access(lines, options))
     }
+}
+
+/// Whether a line tells Excel the delimiter of the table: `sep=;`.
+pub(super) fn is_separator_line(line: &[u8]) -> bool {
+    line.trim_ascii_end().len() == 5 && line.starts_with(b"sep=")
 }
 
 /// Whether most of the first lines are what nearly all access logs have, so that no other format comes into question.

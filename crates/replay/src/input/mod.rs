@@ -203,8 +203,8 @@ pub struct Reader {
 
 enum Kind {
     Lines(lines::LineReader),
-    Delimited(delimited::DelimitedReader),
-    Capture(capture::CaptureReader),
+    Delimited(Box<delimited::DelimitedReader>),
+    Capture(Box<capture::CaptureReader>),
     Empty,
 }
 
@@ -243,14 +243,13 @@ impl Reader {
         let reader = match format {
             Format::Empty => Kind::Empty,
             Format::Lines(lines) => Kind::Lines(lines::LineReader::new(name.clone(), window, lines, options)),
-            Format::Delimited(delimiter) => Kind::Delimited(delimited::DelimitedReader::new(
-                name.clone(),
-                window,
-                delimiter,
-                options,
-            )?),
+            Format::Delimited(delimiter) => {
+                let reader = delimited::DelimitedReader::new(name.clone(), window, delimiter, options)?;
+                Kind::Delimited(Box::new(reader))
+            }
             Format::Capture(dialect) => {
-                Kind::Capture(capture::CaptureReader::new(name.clone(), window, dialect, options)?)
+                let reader = capture::CaptureReader::new(name.clone(), window, dialect, options)?;
+                Kind::Capture(Box::new(reader))
             }
         };
         let by = match &reader {

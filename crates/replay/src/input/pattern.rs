@@ -33,7 +33,7 @@ macro_rules! quoted {
 }
 
 /// The formats known by name, each told from all others by its shape.
-pub(super) const NAMED: [Named; 6] = [
+pub(super) const NAMED: [Named; 7] = [
     Named {
         name: "alb",
         what: "AWS Application Load Balancer log",
@@ -71,6 +71,12 @@ pub(super) const NAMED: [Named; 6] = [
             quoted!("request"),
             r")?| \+?\d+ \S+ \S+ \S+)"
         ),
+        is_end: false,
+    },
+    Named {
+        name: "squid",
+        what: "Squid access log",
+        regex: r"^(?<time>\d+\.\d{3}) +(?<duration_ms>\d+) (?<ip>\S+) (?<result>[A-Z_]+)/(?<status>\d{3}) (?<bytes>\d+) (?<method>\S+) (?<url>\S+) ",
         is_end: false,
     },
     Named {
