@@ -13,6 +13,7 @@ mod json;
 mod keying;
 mod lines;
 mod log_format;
+mod members;
 mod names;
 mod pattern;
 mod record;
@@ -342,7 +343,7 @@ impl Reader {
         };
         notices.into_iter().for_each(|notice| sink.notice(notice));
         if let Some(damage) = self.damage.take() {
-            sink.cut(format!("{}: {damage}: what follows is lost", self.name));
+            sink.cut(format!("{}: {damage}", self.name));
         }
     }
 }
