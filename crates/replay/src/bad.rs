@@ -13,8 +13,8 @@ pub enum BadLine {
     #[error("not a line of Common or Combined Log Format")]
     NotALogLine,
     /// Not what the pattern describes.
-    #[error("not a line of this format")]
-    OtherPattern,
+    #[error("not a line of {0}")]
+    OtherPattern(&'static str),
     /// No object of JSON.
     #[error("not an object of JSON")]
     NotJson,
@@ -83,7 +83,7 @@ impl Quoted {
                 "; name its format: --log-format '$remote_addr [$time_local] \"$request\"' as in the server's configuration, or \
                  --regex '(?<time>\\S+) (?<key>\\S+)'"
             }
-            BadLine::OtherPattern => "; give another --log-format or --regex",
+            BadLine::OtherPattern(_) => "; give another --log-format or --regex",
             _ => "",
         }
     }

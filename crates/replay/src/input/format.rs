@@ -72,7 +72,7 @@ impl Format {
             }
         }
         if options.regex.is_none() && options.log_format.is_none() && is_plain_log(lines) {
-            return Ok(Lines::access(lines, options));
+            return access(lines, input, options);
         }
         let is_json = |line: &&&[u8]| line.starts_with(b"{");
         if lines.iter().take(20).filter(is_json).count() * 2 > lines.len().min(20) {
@@ -94,7 +94,15 @@ impl Format {
         if lines[0].starts_with(b"[") && lines[0].len() < 3 || lines[0].starts_with(b"[{") {
             return Err(Error::JsonList { path: input.to_owned() });
         }
-        Ok(Lines::access(lines, options))
+        access(lines, input, options)
+    }
+}
+
+/// An access log, if these are lines of one.
+fn access(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
+    match Lines::access(lines, options) {
+        Some(Lines::Access(lines)) if lines.lacks_durations() => Err(Error::NoLastDuration { path: input.to_owned() }),
+        lines => Ok(lines),
     }
 }
 

@@ -52,6 +52,7 @@ const IP: &[&str] = &[
     "clientIp",
     "remoteAddr",
     "remote_address",
+    "remoteAddress",
     "remote",
     "client",
     "key",
