@@ -90,7 +90,7 @@ fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
         let keys = range(
             outcome.keys_denied,
             outcome.spread.map(|spread| spread.keys_denied),
-            |number| grouped(number),
+            grouped,
         );
         text += &format!(
             "throttled {keys} of {} {} and ",
