@@ -2,9 +2,14 @@
 
 use std::io::{self, Cursor, Read};
 
+use clap::ValueEnum as _;
 use meter_replay::by::By;
+use meter_replay::emit::{self, Target};
 use meter_replay::input::access_log::{self, LogLines};
 use meter_replay::input::{Collected, Options, Reader};
+use meter_replay::limit::{Algorithm, Rule};
+use meter_replay::per_key::PerKey;
+use meter_replay::select::Condition;
 use meter_replay::stamp::{CommonLogStamps, StampOptions, Stamps};
 
 /// The beginning of the year 2201.
@@ -248,4 +253,25 @@ fn read(source: impl Read + 'static, options: &Options) -> Told {
         assert!(!text.chars().any(char::is_control), "{text:?} is not one harmless line");
     }
     (events, collected.bad.count(), shown, failure, collected.is_cut)
+}
+
+/// Limits, conditions and files of limits, as the command line has them.
+pub(crate) fn options(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for line in text.lines() {
+        if let Ok(rule) = line.parse::<Rule>() {
+            // As it is written, it is read again.
+            assert_eq!(rule.to_string().parse::<Rule>().ok(), Some(rule.clone()), "{line}");
+            for target in Target::value_variants() {
+                assert!(emit::render(&rule, None, *target).is_ok(), "{line}");
+            }
+        }
+        if let Ok(conditions) = Condition::parse_all(line) {
+            for condition in conditions {
+                assert_eq!(condition.to_string().parse().as_ref(), Ok(&condition), "{line}");
+                let _ = condition.holds(line.as_bytes());
+            }
+        }
+    }
+    let _ = PerKey::parse("limits.csv", text, Algorithm::Gcra);
 }

@@ -340,13 +340,13 @@ impl Cli {
         if let (Some(by), Some(_)) = (by.as_ref().filter(|by| !by.may_be_address()), self.ipv6_prefix) {
             return Err(Error::NoAddresses { by: by.clone() });
         }
+        let stamps = self.reading.stamps();
         Ok(Options {
             by,
             time: self.time.clone(),
             cost: self.cost.clone(),
             time_is: self.reading.time_is,
             duration: self.reading.duration.clone(),
-            stamps: self.reading.stamps(),
             regex: self.reading.regex.clone(),
             log_format: self.log_format(),
             path_depth: self.reading.path_depth,
@@ -355,6 +355,9 @@ impl Cli {
             most_keys: Some(self.keys),
             anonymise: self.anonymise,
             places: self.asking.denied.is_some(),
+            plan: self.asking.plan.clone(),
+            select: self.asking.select(&stamps.zone)?,
+            stamps,
             ..Options::default()
         })
     }

@@ -78,6 +78,23 @@ pub enum Error {
         /// The limits to try.
         limits: String,
     },
+    /// The time of an option is none.
+    #[error("{option} `{text}` is no time: expected one such as 2024-05-20, 2024-05-20T12:00:00Z or Unix seconds")]
+    BadTime {
+        /// The option.
+        option: &'static str,
+        /// The text as it was given.
+        text: String,
+    },
+    /// No request is one of those that are asked for.
+    #[error("no request in {names} is selected by --only, --since and --until")]
+    NoneSelected {
+        /// The inputs.
+        names: String,
+    },
+    /// More than one input is to be followed, or none.
+    #[error("--follow takes one input: a file, or - for standard input")]
+    FollowsOne,
     /// A file cannot be opened or read.
     #[error("{path}: {source}")]
     Read {
@@ -323,6 +340,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether reading has nothing to give yet, and can go on later.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn read(path: &str, source: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),

@@ -14,6 +14,7 @@ pub mod denied;
 pub mod emit;
 mod error;
 pub mod event;
+pub mod follow;
 pub mod input;
 pub mod limit;
 mod limiter;
@@ -25,6 +26,7 @@ pub mod progress;
 pub mod proxies;
 pub mod replay;
 pub mod report;
+pub mod select;
 pub mod series;
 pub mod stamp;
 pub mod stream;
@@ -33,9 +35,10 @@ pub mod text;
 pub mod trace;
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::process;
+use std::time::{Duration, Instant};
 
 use by::By;
 use cli::Cli;
@@ -43,14 +46,20 @@ use cli::reading::Spread;
 use denied::DeniedRows;
 pub use error::Error;
 use event::{Event, Keys};
+use follow::{Stop, Tail};
+use input::{Input, Options};
 use limit::Limit;
 use output::Staged;
 use progress::Progress;
 use replay::{Outcome, Replay, Settings};
+use report::live::Lately;
 use report::{Parameters, Report};
 use stream::{Spreader, Stream};
 use suggest::{Answer, Reason, Suggestion};
-use trace::{Trace, Unit};
+use trace::{Order, Trace, Unit};
+
+/// How often a live table is drawn at most.
+const REDRAW: Duration = Duration::from_secs(1);
 
 /// How a run ended that has reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +104,24 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         )
     };
     let mut rows = denied.map(|path| denied_rows(cli, path)).transpose().map_err(failed)?;
-    let (trace, outcomes) = analyse(cli, &limits, progress, |event, replay, keys| {
+    let look = |event: &Event, replay: &Replay, keys: &Keys| {
         let verdict = replay.verdict(chosen);
         match rows.as_mut().zip(verdict) {
             Some((rows, verdict)) => rows.see(event, verdict, keys).map_err(failed),
             None => Ok(()),
         }
-    })?;
+    };
+    let (trace, outcomes) = if cli.asking.follow {
+        // The report in JSON is alone on its output.
+        let is_drawn_in_place = io::stdout().is_terminal();
+        if cli.prints_json() {
+            watch(cli, &limits, err, is_drawn_in_place, look)?
+        } else {
+            watch(cli, &limits, out, is_drawn_in_place, look)?
+        }
+    } else {
+        analyse(cli, &limits, progress, look)?
+    };
     let configuration = emitted(Some(&trace.by))?;
     let is_partial = trace.is_cut || trace.has_too_many_bad(cli.reading.max_bad);
     let report = Report {
@@ -185,6 +205,9 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
 /// Whether every file that is to be read or written is named once, and what is to be written has a place.
 fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
     let mut named = HashSet::new();
+    if let Some(limits) = &cli.asking.limits_file {
+        named.extend(limits.canonicalize());
+    }
     for path in cli.files.iter().filter(|path| path.as_os_str() != "-") {
         // As it is named where there is no such file, which is told when it is read.
         if !named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
@@ -279,6 +302,75 @@ fn analyse(
         Some(outcomes) => with_bounds(outcomes, &even),
         None => even,
     };
+    Ok((trace, outcomes))
+}
+
+/// Replays an input as it grows, and draws a table now and then.
+fn watch(
+    cli: &Cli,
+    limits: &[Limit],
+    out: &mut impl Write,
+    is_drawn_in_place: bool,
+    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+) -> Result<(Trace, Vec<Outcome>), Error> {
+    let [path] = &cli.files[..] else {
+        return Err(Error::FollowsOne);
+    };
+    let stop = Stop::default();
+    let on_signal = stop.clone();
+    // A second signal ends the process at once; without a handler the first does.
+    let _ = ctrlc::set_handler(move || {
+        if on_signal.stop() {
+            process::exit(130);
+        }
+    });
+    let options = Options {
+        is_growing: true,
+        ..cli.options()?
+    };
+    let has_plans = options.plan.is_some();
+    let input = Input::of(path);
+    let tail = Tail::of(path, stop).map_err(|source| Error::read(&input.name(), source))?;
+    let settings = Settings {
+        order: Order::AsIs,
+        suggest: cli.suggests(),
+        anonymise: cli.anonymise,
+    };
+    let mut stream = Stream::tail(tail, input, options)?;
+    let mut replay = Replay::new(limits, settings);
+    let mut lately = Lately::new(limits.len());
+    let mut latest = None;
+    let (mut requests, mut drawn, mut due) = (0, 0, Instant::now());
+    let mut draw = |replay: &Replay, lately: &Lately, latest, requests, keys: &Keys| {
+        let table = report::live::render(lately, latest, requests, keys, &replay.outcomes(keys, 1), cli.anonymise);
+        let clear = if is_drawn_in_place { "\u{1b}[H\u{1b}[2J" } else { "" };
+        write(out, format!("{clear}{table}\n").as_bytes())
+    };
+    loop {
+        let mut is_pause = false;
+        match stream.next_event() {
+            Ok(None) => break,
+            Ok(Some(event)) => {
+                let plan = has_plans.then(|| (event.plan, stream.plans()));
+                replay.take_of_plan(&event, stream.keys(), plan)?;
+                look(&event, &replay, stream.keys())?;
+                lately.see(event.time, replay.denied_by());
+                (latest, requests) = (latest.max(Some(event.time)), requests + 1);
+            }
+            Err(error) if error.is_pause() => is_pause = true,
+            Err(error) => return Err(error),
+        }
+        // Looking at the clock costs about as much as a request, and those of a flood come in thousands.
+        if requests > drawn && (is_pause || requests % 64 == 0) && Instant::now() >= due {
+            draw(&replay, &lately, latest, requests, stream.keys())?;
+            (drawn, due) = (requests, Instant::now() + REDRAW);
+        }
+    }
+    if is_drawn_in_place {
+        write(out, b"\x1b[H\x1b[2J")?;
+    }
+    let trace = stream.finish()?;
+    let outcomes = replay.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
 }
 

@@ -191,6 +191,14 @@ impl Replay {
         }
     }
 
+    /// The places of the limits that denied the latest event.
+    pub(crate) fn denied_by(&self) -> impl Iterator<Item = usize> {
+        let verdicts = self.verdicts.iter().enumerate();
+        verdicts
+            .filter(|(_, verdict)| !verdict.is_admitted())
+            .map(|(place, _)| place)
+    }
+
     /// What a limit said to the latest event, by its place among the limits.
     pub(crate) fn verdict(&self, limit: usize) -> Option<Verdict> {
         self.verdicts.get(limit).copied()

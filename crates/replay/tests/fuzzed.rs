@@ -11,7 +11,7 @@ use proptest::prelude::*;
 /// What a fuzz target calls.
 type Entry = fn(&[u8]);
 
-const ENTRIES: [(&str, Entry); 10] = [
+const ENTRIES: [(&str, Entry); 11] = [
     ("access_log", entries::access_log),
     ("stamps", entries::stamps),
     ("delimited", entries::delimited),
@@ -22,6 +22,7 @@ const ENTRIES: [(&str, Entry); 10] = [
     ("fields", entries::fields),
     ("pattern", entries::pattern),
     ("input", entries::input),
+    ("options", entries::options),
 ];
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {

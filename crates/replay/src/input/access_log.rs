@@ -12,6 +12,7 @@ use super::names::Took;
 use super::{Options, Request, TimeIs};
 use crate::bad::BadLine;
 use crate::by::By;
+use crate::select::{Condition, Select};
 use crate::stamp::{Resolution, StampOptions, Stamps};
 
 /// Of a log line, what a meter or its key may need.
@@ -227,6 +228,7 @@ pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 pub(super) struct AccessLines {
     lines: LogLines,
     keying: Keying,
+    select: Select,
     /// What the last field is a duration in, by which requests are moved to their start.
     took: Option<Option<Took>>,
     has_durations: bool,
@@ -251,9 +253,13 @@ impl AccessLines {
             TimeIs::Auto if options.duration.is_some() => Some(unit),
             TimeIs::Auto => (timed > 0 && timed * 10 >= all * 9).then_some(None),
         };
+        // A log has no columns, which is said once it turns out to be one.
+        let compares_column = options.select.only.iter().any(Condition::is_of_column);
+        let select = (!compares_column).then(|| options.select.clone());
         Self {
             lines,
             keying: Keying::new(options.by.clone().unwrap_or(By::Ip), options),
+            select: select.unwrap_or_default(),
             took,
             has_durations: timed > 0,
         }
@@ -276,18 +282,25 @@ impl AccessLines {
             let took = took(line.tail, unit).unwrap_or(0);
             time = started(time, took, resolution(time));
         }
+        let text_of = |part: &By| match part {
+            By::Ip | By::Column(_) => Some(line.client),
+            By::Host => Some(line.host.unwrap_or(line.client)),
+            By::Path => Some(path(line.request)),
+            By::Status => Some(line.status),
+            By::Method => Some(method(line.request)),
+            By::Xff => Some(line.forwarded.unwrap_or_else(|| forwarded(line.tail))),
+            By::All | By::Each(_) => None,
+        };
+        if !(self.select.has_time(time) && self.select.has(|_, part| text_of(part))) {
+            return Ok(Request::unselected(time));
+        }
         let key = self.keying.key(|_, part| {
             Some(match part {
-                By::Ip | By::Column(_) => Value::Text(line.client),
-                By::Host => Value::Text(line.host.unwrap_or(line.client)),
-                By::Path => Value::Text(path(line.request)),
-                By::Status => Value::Text(line.status),
-                By::Method => Value::Text(method(line.request)),
                 By::Xff => match line.forwarded {
                     Some(list) => Value::Forwarded(list, None),
                     None => Value::Forwarded(forwarded(line.tail), Some(line.client)),
                 },
-                By::All | By::Each(_) => return None,
+                part => Value::Text(text_of(part)?),
             })
         })?;
         Ok(Request {
@@ -295,6 +308,7 @@ impl AccessLines {
             cost: 1,
             key,
             plan: None,
+            is_selected: true,
         })
     }
 

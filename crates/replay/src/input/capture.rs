@@ -16,6 +16,7 @@ use crate::address::Addresses;
 use crate::bad::BadLine;
 use crate::by::By;
 use crate::event::Event;
+use crate::select::Select;
 use crate::stamp::StampError;
 
 /// The key of frames that are not IP.
@@ -91,6 +92,7 @@ pub(super) struct CaptureReader {
     by: By,
     cost: Cost,
     addresses: Addresses,
+    select: Select,
     number: u64,
     /// How much is to be held for the next block.
     wanted: usize,
@@ -115,6 +117,12 @@ impl CaptureReader {
         };
         if options.time.is_some() {
             return Err(not_for("--time", "each packet has its stamp"));
+        }
+        if !options.select.only.is_empty() {
+            return Err(not_for("--only", "packets are selected by --since and --until"));
+        }
+        if options.plan.is_some() {
+            return Err(not_for("--plan", "it has no columns; give the limits of keys instead"));
         }
         let cost = match options.cost.as_deref() {
             None | Some("bytes") => Cost::Bytes,
@@ -172,6 +180,7 @@ impl CaptureReader {
             cost,
             // Hosts of one network are neighbours here, and no subscriber's.
             addresses: Addresses::new(options.ipv6_prefix.unwrap_or(128)),
+            select: options.select.clone(),
             number: 0,
             wanted: 1 << 12,
             ended: false,
@@ -197,6 +206,7 @@ impl CaptureReader {
             let Some(packet) = self.packet(sink)? else { continue };
             self.number += 1;
             match packet.time.and_then(|time| Ok((time, packet.key?))) {
+                Ok((time, _)) if !self.select.has_time(time) => {}
                 Ok((time, key)) => {
                     let key = self.key(&key);
                     let key = sink.key(key)?;

@@ -6,6 +6,7 @@ use super::names::{self, Took};
 use super::{Options, Request, TimeIs};
 use crate::bad::BadLine;
 use crate::by::By;
+use crate::select::Select;
 use crate::stamp::{Grain, Resolution, Stamps};
 use crate::{Error, address, text};
 
@@ -38,6 +39,9 @@ pub(super) struct Columns {
     stamps: Stamps,
     grain: Grain,
     keying: Keying,
+    select: Select,
+    /// What the conditions of `select` compare.
+    compared: Vec<Part>,
     joined: Vec<u8>,
 }
 
@@ -111,6 +115,13 @@ impl Columns {
             stamps: Stamps::new(options.stamps.clone()),
             grain: Grain::default(),
             keying: Keying::new(by, options),
+            compared: options
+                .select
+                .only
+                .iter()
+                .map(|condition| part(condition.subject()))
+                .collect::<Result<_, _>>()?,
+            select: options.select.clone(),
             joined: Vec::new(),
         })
     }
@@ -124,7 +135,7 @@ impl Columns {
         };
         self.time.0 == place
             || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
-            || self.parts.iter().any(is_of)
+            || self.parts.iter().chain(&self.compared).any(is_of)
     }
 
     pub(super) fn by(&self) -> &By {
@@ -155,28 +166,29 @@ impl Columns {
             };
             time = started(time, took, self.grain.resolution().unwrap_or_default());
         }
+        let compared = &self.compared;
+        let is_selected = self.select.has_time(time) && self.select.has(|at, _| text_of(compared.get(at)?, &value));
+        if !is_selected {
+            return Ok(Request::unselected(time));
+        }
         let cost = match self.cost {
             None => 1,
             Some(at) => parse_cost(value(at).unwrap_or_default())?,
         };
         let parts = &self.parts;
-        let key = self.keying.key(|at, _| {
-            Some(match parts.get(at)? {
-                Part::All => return None,
-                Part::Value(at) => Value::Text(value(*at)?),
-                Part::Path(at) => Value::Text(access_log::target_path(value(*at)?)),
-                Part::PathOf(at) => Value::Text(access_log::path(value(*at)?)),
-                Part::MethodOf(at) => Value::Text(access_log::method(value(*at)?)),
-                Part::Forwarded(list, peer) => {
-                    Value::Forwarded(list.and_then(&value).unwrap_or_default(), peer.and_then(&value))
-                }
-            })
+        let key = self.keying.key(|at, _| match parts.get(at)? {
+            Part::Forwarded(list, peer) => {
+                let list = list.and_then(&value).unwrap_or_default();
+                Some(Value::Forwarded(list, peer.and_then(&value)))
+            }
+            part => text_of(part, &value).map(Value::Text),
         })?;
         Ok(Request {
             time,
             cost,
             key,
             plan: self.plan.map(|at| value(at).unwrap_or_default()),
+            is_selected: true,
         })
     }
 
@@ -197,6 +209,19 @@ impl Columns {
             notices.push(super::IPV6_NOTICE.to_owned());
         }
         notices
+    }
+}
+
+/// The text of a part; of forwarded addresses the list as it is.
+#[inline]
+fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
+    match part {
+        Part::All => None,
+        Part::Value(at) => value(*at),
+        Part::Path(at) => value(*at).map(access_log::target_path),
+        Part::PathOf(at) => value(*at).map(access_log::path),
+        Part::MethodOf(at) => value(*at).map(access_log::method),
+        Part::Forwarded(list, peer) => list.and_then(&value).or_else(|| peer.and_then(&value)),
     }
 }
 

@@ -118,7 +118,10 @@ impl DelimitedReader {
                         })
                     };
                     let event = match request {
-                        Ok(Request { time, cost, key, plan }) => {
+                        Ok(Request { is_selected: false, .. }) => None,
+                        Ok(Request {
+                            time, cost, key, plan, ..
+                        }) => {
                             let key = sink.key(key)?;
                             if let Some(plan) = plan {
                                 sink.plan(plan)?;

@@ -15,6 +15,7 @@ use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
 use crate::event::Event;
+use crate::select::Condition;
 
 /// What the lines of a log are, and how they are read.
 #[derive(Debug)]
@@ -227,7 +228,10 @@ impl LineReader {
 #[inline]
 fn read(lines: &mut Lines, text: &[u8], sink: &mut impl Sink) -> Result<Result<Option<Event>, BadLine>, Error> {
     Ok(match lines.request(text) {
-        Ok(Some(Request { time, cost, key, plan })) => {
+        Ok(Some(Request { is_selected: false, .. })) => Ok(None),
+        Ok(Some(Request {
+            time, cost, key, plan, ..
+        })) => {
             let key = sink.key(key)?;
             if let Some(plan) = plan {
                 sink.plan(plan)?;
@@ -245,6 +249,10 @@ fn rejected(options: &Options) -> Option<(&'static str, &'static str)> {
         .as_ref()
         .is_some_and(|by| by.parts().iter().any(|part| matches!(part, By::Column(_))));
     match options {
+        Options { plan: Some(_), .. } => Some(("--plan", "it has no columns; give the limits of keys instead")),
+        _ if options.select.only.iter().any(Condition::is_of_column) => {
+            Some(("a column in --only", "say path, status, method, ip, xff or host"))
+        }
         Options { cost: Some(_), .. } => Some(("--cost", "each of its lines asks for one cell")),
         Options { time: Some(_), .. } => Some(("--time", "each of its lines has its stamp in brackets")),
         _ if has_column => Some(("a key column", "say --by ip, xff, host, path, method, status or all")),

@@ -30,6 +30,7 @@ use crate::by::By;
 use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
 use crate::proxies::Proxies;
+use crate::select::Select;
 use crate::stamp::{Resolution, StampOptions};
 use crate::trace::Unit;
 use compression::Damage;
@@ -96,6 +97,10 @@ pub struct Options {
     pub plan: Option<String>,
     /// Whether the places of events are wanted.
     pub places: bool,
+    /// Which requests are wanted.
+    pub select: Select,
+    /// Whether the input goes on to grow, so that its format is told by its first line.
+    pub is_growing: bool,
 }
 
 /// A request as a line tells it.
@@ -106,6 +111,21 @@ struct Request<'a> {
     key: &'a [u8],
     /// The plan of the key, where plans are read.
     plan: Option<&'a [u8]>,
+    /// Whether it is to be replayed.
+    is_selected: bool,
+}
+
+impl Request<'_> {
+    /// One that is not to be replayed.
+    fn unselected(time: i64) -> Self {
+        Self {
+            time,
+            cost: 0,
+            key: b"",
+            plan: None,
+            is_selected: false,
+        }
+    }
 }
 
 /// Who takes what readers find beside the numbers of an event.
@@ -239,7 +259,12 @@ impl Reader {
 
     fn of_plain(source: Box<dyn Read>, damage: Damage, name: String, options: &Options) -> Result<Self, Error> {
         let mut window = Window::new(source);
-        let head = window.hold(HEAD).map_err(|source| Error::read(&name, source))?;
+        let head = if options.is_growing {
+            window.hold_line()
+        } else {
+            window.hold(HEAD)
+        };
+        let head = head.map_err(|source| Error::read(&name, source))?;
         let format = Format::of(&head[..head.len().min(HEAD)], &name, options)?;
         let reader = match format {
             Format::Empty => Kind::Empty,

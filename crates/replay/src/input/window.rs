@@ -52,6 +52,18 @@ impl Window {
         Ok(self.held())
     }
 
+    /// Holds a whole line that is not blank, unless the stream ends before.
+    pub(crate) fn hold_line(&mut self) -> io::Result<&[u8]> {
+        loop {
+            let lines = self.held().split_inclusive(|&byte| byte == b'\n');
+            let is_line = |line: &[u8]| line.ends_with(b"\n") && !line.trim_ascii().is_empty();
+            let is_held = lines.into_iter().any(is_line) || self.end - self.start > LONGEST_LINE;
+            if is_held || !self.fill()? {
+                return Ok(self.held());
+            }
+        }
+    }
+
     fn held(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }

@@ -6,6 +6,7 @@ mod axis;
 pub mod chart;
 pub mod html;
 pub mod json;
+pub mod live;
 mod plot;
 pub mod table;
 mod words;

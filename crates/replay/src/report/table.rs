@@ -196,7 +196,7 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 /// Columns as wide as they need to be, the first flush left, all others flush right. Where they are too wide for a terminal, each
 /// cell has a line of its own.
-fn table(text: &mut String, rows: &[Vec<String>]) {
+pub(super) fn table(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

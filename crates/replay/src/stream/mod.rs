@@ -20,8 +20,10 @@ use crate::Error;
 use crate::bad::BadLines;
 use crate::by::By;
 use crate::event::{Event, Keys};
-use crate::input::{Collected, Input, Options};
+use crate::follow::Tail;
+use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
+use crate::select::Select;
 use crate::stamp::Resolution;
 use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
@@ -126,6 +128,20 @@ impl Stream {
             },
             may_be_coarse: false,
         }
+    }
+
+    /// The events of an input that grows, in the order of its lines.
+    ///
+    /// # Errors
+    ///
+    /// What does not go with the options.
+    pub fn tail(tail: Tail, input: Input, options: Options) -> Result<Self, Error> {
+        let reader = Reader::of(tail, &input.name(), &options)?;
+        let mut stream = Self::open(&[], Order::AsIs, options, Progress::hidden())?;
+        let open = Open::new(reader, input.name(), 0, &stream.collected);
+        stream.context.inputs.push(input);
+        stream.flow = Flow::AsIs(Some(Box::new(open)), Vec::new());
+        Ok(stream)
     }
 
     /// Whether the stamps of any event may be coarser than a nanosecond. `false` is certain.
@@ -253,6 +269,12 @@ impl Stream {
         context.progress.end();
         match (context.first, bad.quoted().first()) {
             (Some((by, unit, _)), _) => (trace.by, trace.unit) = (by, unit),
+            _ if context.options.select != Select::default() => {
+                let names: Vec<String> = context.inputs.iter().map(Input::name).collect();
+                return Err(Error::NoneSelected {
+                    names: names.join(", "),
+                });
+            }
             (None, Some(first)) => {
                 return Err(Error::AllBad {
                     count: bad.count(),

@@ -53,14 +53,8 @@ pub(super) enum Source {
 impl Context {
     pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<Open, Error> {
         let number = self.inputs.iter().position(|other| other == input).unwrap_or_default();
-        Ok(Open {
-            name: input.name(),
-            number: u32::try_from(number).unwrap_or(u32::MAX),
-            reader: Reader::open(input, limit, &self.options, &self.progress)?,
-            events: 0,
-            grain: Grain::default(),
-            bad: collected.bad.count(),
-        })
+        let reader = Reader::open(input, limit, &self.options, &self.progress)?;
+        Ok(Open::new(reader, input.name(), number, collected))
     }
 
     /// Sees to it that the events of all inputs are of a kind.
@@ -84,6 +78,17 @@ impl Context {
 }
 
 impl Open {
+    pub(super) fn new(reader: Reader, name: String, number: usize, collected: &Collected) -> Self {
+        Self {
+            name,
+            number: u32::try_from(number).unwrap_or(u32::MAX),
+            reader,
+            events: 0,
+            grain: Grain::default(),
+            bad: collected.bad.count(),
+        }
+    }
+
     pub(super) fn resolution(&self) -> Resolution {
         self.grain.resolution().unwrap_or_default().min(self.reader.coarsest())
     }

@@ -1,9 +1,11 @@
 //! What the tool makes of traffic: other limiters, limits per key, lists of denials, configuration and pictures.
 
+mod follow;
 mod limiters;
 mod nginx;
 mod pictures;
 mod questions;
+mod selection;
 #[path = "../tool/mod.rs"]
 mod tool;
 
