@@ -4,6 +4,7 @@
 mod full;
 mod keys;
 mod many;
+mod seeds;
 mod sizing;
 mod snapshot;
 mod threads;

@@ -1,5 +1,4 @@
 //! Any seed hashes well: the seeds that people type, over the keys that people have.
-#![cfg(feature = "keyed")]
 
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{Builder, KeyHashes, WhenFull};
