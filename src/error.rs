@@ -71,6 +71,9 @@ pub enum InconsistentCapacity {
         /// The burst.
         burst: u32,
     },
+    /// At most one cell in every window of a period: no rate above zero holds that, because two cells exactly a period apart lie in one window.
+    /// Use one cell per period, which admits exactly those.
+    AtMostOne,
     /// A theoretical arrival time more than a full burst past the end of the meter's time line, 36 years ahead.
     TatTooLate,
 }
@@ -120,6 +123,9 @@ impl fmt::Display for InconsistentCapacity {
             Self::BurstNotCells { cells, burst } => {
                 write!(f, "an exponential limit of {cells} cells has no burst of {burst} apart")
             }
+            Self::AtMostOne => f.write_str(
+                "no rate admits at most 1 cell in every window of a period: use one cell per period, like `1/min`",
+            ),
             Self::TatTooLate => {
                 f.write_str("a theoretical arrival time over 36 years and a full burst ahead is off the time line")
             }

@@ -6,6 +6,9 @@ use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
 use std::time::Duration;
 
+/// The parts of a unit in which a change of quota counts.
+const PARTS: u128 = 1 << 60;
+
 /// The numbers of one limit.
 ///
 /// *Invariant*: none of them can overflow a word. At the end of the time line, with a full burst outstanding, the word is at most
@@ -114,15 +117,26 @@ impl Limit {
     /// Converts a level of this limit to a word of the limit `next`, keeping the number of available cells, capped at the new burst. Also
     /// returns the part of a debt that no word of `next` can record, in the quota's cells, rounded up.
     ///
-    /// `drained` is the volume that `next` has drained. The available cells are rounded down, by less than one unit.
-    pub(crate) fn carry(self, level: u64, next: &Self, Volume(drained): Volume) -> (u64, u64) {
+    /// The level is `level` units and `part` of 2^60 parts of a unit more. `drained` is the volume that `next` has drained. The available cells are
+    /// rounded down, by less than one unit.
+    pub(crate) fn carry(self, level: u64, part: u64, next: &Self, Volume(drained): Volume) -> (u64, u64) {
         let [one, next_one] = [self.one, next.one].map(u128::from);
+        // Units of `next` for a volume of this limit, rounded up; the product of the part is below 2^124.
+        let scaled_up = |units: u64, part: u64| {
+            let (whole, rest) = (u128::from(units) * next_one / one, u128::from(units) * next_one % one);
+            let part = (rest * PARTS + u128::from(part) * next_one).div_ceil(one * PARTS);
+            whole + part
+        };
         let burst = u128::from(next.burst);
-        let next_level = if level <= self.burst {
-            let available = u128::from(self.burst - level) * next_one / one;
+        let next_level = if level < self.burst {
+            // The same from above: what is available is rounded down.
+            let above = PARTS - u128::from(part);
+            let available = u128::from(self.burst - level - 1) * next_one;
+            let (whole, rest) = (available / one, available % one);
+            let available = whole + (rest * PARTS + above * next_one) / (one * PARTS);
             burst.saturating_sub(available)
         } else {
-            burst + (u128::from(level - self.burst) * next_one).div_ceil(one)
+            burst + scaled_up(level - self.burst, part)
         };
         let (word, last) = (u128::from(drained) + next_level, u128::from(next.last_word()));
         let unrecorded = word.saturating_sub(last).div_ceil(next_one);
@@ -208,7 +222,7 @@ mod tests {
         fn what_is_carried_over_is_short_by_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
             let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
             let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END).0 + 1));
-            let (word, unrecorded) = old.carry(level, &new, Volume(now));
+            let (word, unrecorded) = old.carry(level, 0, &new, Volume(now));
             // What is available, times the units that one has of both; it may exceed what a number holds.
             let available = |limit: Limit, level: u64, other: u64| {
                 i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())

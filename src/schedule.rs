@@ -105,6 +105,17 @@ impl<A: Algorithm> Schedule<A> {
         self.algorithm.scale().volume_at(tick)
     }
 
+    /// Returns the part of a unit, in 2^-60 units, that was credited too much between two times because the volume at each is rounded down.
+    pub(crate) fn credited_too_much(&self, from: Nanos, to: Nanos) -> u64 {
+        let [from, to] = [from, to].map(|at| {
+            let at = self
+                .interval
+                .map_or(at, |interval| self.time_line.tick_by(at, interval));
+            self.algorithm.scale().fraction_at(at)
+        });
+        from.saturating_sub(to)
+    }
+
     /// Returns a due volume as the volume drained at the first time that reaches it: more than `due` only if there are ticks.
     #[inline]
     fn due(&self, due: Volume) -> Volume {

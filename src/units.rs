@@ -203,6 +203,13 @@ impl Scale {
         Volume((product >> u64::BITS) as u64)
     }
 
+    /// Returns the part of a unit, in 2^-60 units, by which the volume drained at `at` is rounded down.
+    pub(crate) fn fraction_at(self, at: Nanos) -> u64 {
+        let product = u128::from(at.get()) * u128::from(self.0);
+        // Less than 2^60.
+        u64::try_from(product % (1 << Self::FRACTION)).unwrap_or(0)
+    }
+
     /// Returns the most by which the volumes drained at two times so many nanoseconds apart differ.
     pub(crate) fn most_in(self, ns: u64) -> u64 {
         self.volume_at(Nanos::clamped(ns)).0 + 1

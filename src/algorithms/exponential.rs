@@ -273,7 +273,11 @@ impl Decide for ExponentialAverage {
     }
 
     fn leaving(&self, n: u32, drained: Volume) -> u64 {
-        self.as_word(drained) - self.distance(n)
+        let distance = to_f64(self.distance(n));
+        // The steps of n single cells are rounded up: by a unit each, and by the slack of their sum. At a level of 1 - n k, a unit of the word is
+        // worth that much of a unit once the n cells are counted.
+        let rounding = (f64::from(n) + distance * SLACK) / (1.0 - f64::from(n) * self.share);
+        self.as_word(drained).saturating_sub(rounded_up(distance + rounding))
     }
 
     fn refund(&self, word: u64, drained: Volume, n: u64) -> u64 {
@@ -284,7 +288,8 @@ impl Decide for ExponentialAverage {
         }
     }
 
-    fn carry(&self, word: u64, drained: Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
+    fn carry(&self, word: u64, drained: Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64) {
+        let word = word.saturating_add(u64::from(part > 0));
         // (1 - e^-age) Q is available; a level of 1 - (1 - e^-age) Q / Q' leaves as much of Q'.
         let (age, ratio) = (self.age(word, drained), self.capacity() / next.capacity());
         let above = (-age).exp_m1() * ratio;

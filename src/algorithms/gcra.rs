@@ -96,8 +96,10 @@ impl Decide for VirtualScheduling {
         tat.saturating_sub(undrained).max(drained).min(tat)
     }
 
-    fn carry(&self, tat: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
-        self.limit.carry(tat.saturating_sub(drained), &next.limit, next_drained)
+    fn carry(&self, tat: u64, Volume(drained): Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64) {
+        let level = tat.saturating_sub(drained);
+        let part = if level > 0 { part } else { 0 };
+        self.limit.carry(level, part, &next.limit, next_drained)
     }
 
     fn owing(&self, tat: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> u64 {

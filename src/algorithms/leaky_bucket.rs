@@ -104,9 +104,10 @@ impl Decide for ContinuousState {
         mark - level.min(undrained)
     }
 
-    fn carry(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> (u64, u64) {
-        self.limit
-            .carry(mark.saturating_sub(drained), &next.limit, next_drained)
+    fn carry(&self, mark: u64, Volume(drained): Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64) {
+        let level = mark.saturating_sub(drained);
+        let part = if level > 0 { part } else { 0 };
+        self.limit.carry(level, part, &next.limit, next_drained)
     }
 
     fn owing(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> u64 {

@@ -36,9 +36,9 @@ use std::time::Instant;
 /// Of an [`Exponential`](crate::Exponential) with k and weight w, the burst is w/k (half a cell above the limit), and what is
 /// available at a rate of r of the limit L is w/k (1 - r/L); at a rate above the limit, that is a debt.
 ///
-/// What is left is rounded to the strict side, by less than a unit of the new word and two of the old; a unit is less than what drains in
-/// a nanosecond. Times before the change are read as of then by the new quota: the meter is fuller by what that drains from then to the
-/// change. Law 1 holds across a change, with the larger of both bursts and rates, as long as timestamps do not go back across it.
+/// Law 1 holds across changes: in every window of length v at most B + R v cells are admitted, with the largest burst and rate of the window, as
+/// long as timestamps do not go back across a change. The word's resolution may add two units to a window in all, not for each change. Times before
+/// the change are read by the new quota: the meter is fuller by the volume that it drains from there to the change.
 /// (Where cells come in ticks, the tick in which a quota is set comes whole, at the new rate: each change may add an interval.)
 ///
 /// ```

@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 ///
 /// Dropping a reservation does not cancel it: the cells stay taken.
 ///
+/// # Law
+///
+/// The time to act is a whole nanosecond, rounded up, while cells are counted exactly. So in every window of length v, the cells whose time to act
+/// lies in it are at most B + R (v + 1 ns). At 2^32 cells a second, that is up to five cells in one nanosecond.
+///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
 /// use std::time::{Duration, Instant};

@@ -25,9 +25,10 @@ pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 /// may admit 200 in its first minute: 100 at once, 100 more as they drain. A quota for which that is too much asks for a smaller
 /// burst. A cell of weight w takes w of the cells and of the burst.
 ///
-/// Its text is canonical, for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`,
-/// with the units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. Parsing what `Display` wrote gives the same quota, or the
-/// reason why no meter can hold it. The feature `serde` (de)serialises that text.
+/// It has a text for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`, with the
+/// units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form; parsing also reads `30/second`, `30 / s`, `10/m`
+/// (minutes), `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can
+/// hold it. The feature `serde` (de)serialises the text.
 ///
 /// ```
 /// use ratelimit_meter::{Quota, nonzero};
@@ -78,6 +79,35 @@ impl Quota {
         let quota = Self::per(cells, period_ns);
         quota.validate()?;
         Ok(quota)
+    }
+
+    /// Returns a quota under which every window of length `period` admits at most `n` cells: people ask for exactly this.
+    ///
+    /// The usual quota of `n` cells per period may admit up to `2n` cells in one window of that length: a burst of `n`, and `n` more as they
+    /// drain. This one has half of `n`, rounded up, as its burst, and the other half per period: burst + rate * period = n. Every other split
+    /// into a burst b holds the same: `Quota::new(n - b, period)?.allow_burst(b)`.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity::AtMostOne`] if `n` is 1; otherwise as [`new`](Self::new).
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, nonzero};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let quota = Quota::at_most(nonzero!(100u32), minute)?;
+    /// assert_eq!(quota.to_string(), "50/min"); // with a burst of 50
+    /// let (meter, start) = (GCRA::from_quota(quota)?, Instant::now());
+    /// let asked = (0..=60_000).map(|ms| start + Duration::from_millis(ms));
+    /// assert_eq!(asked.filter(|at| meter.check_at(*at).is_ok()).count(), 100);
+    /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+    /// ```
+    pub fn at_most(n: NonZeroU32, period: Duration) -> Result<Self, InconsistentCapacity> {
+        let rate = NonZeroU32::new(n.get() / 2).ok_or(InconsistentCapacity::AtMostOne)?;
+        let burst = n.get() - rate.get();
+        // At least the rate, so never zero.
+        Ok(Self::new(rate, period)?.allow_burst(NonZeroU32::new(burst).unwrap_or(rate)))
     }
 
     const fn per(cells: NonZeroU32, period_ns: u64) -> Self {
@@ -184,8 +214,13 @@ impl Quota {
         self.period_ns
     }
 
-    /// Whether a meter can hold it.
-    pub(crate) fn validate(&self) -> Result<(), InconsistentCapacity> {
+    /// Checks whether a meter can hold the quota. Every constructor of a meter does so too.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if the period is zero, the rate above 2^32 cells a second, the weight above the burst, or a full burst takes more
+    /// than 200 years to drain.
+    pub fn validate(&self) -> Result<(), InconsistentCapacity> {
         let (cells, burst, weight) = (self.cells.get(), self.burst.get(), self.weight.get());
         let period_ns = u128::from(self.period_ns);
         if period_ns == 0 {

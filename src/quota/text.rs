@@ -9,15 +9,15 @@ use core::ops::Range;
 use core::str::FromStr;
 use std::time::Duration;
 
-/// The units of a period in nanoseconds, the largest first.
-const UNITS: [(&str, u64); 7] = [
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("min", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
+/// The units of time in nanoseconds, the largest first, with the names that are read for them. The first name is written.
+const UNITS: [(u64, &[&str]); 7] = [
+    (86_400_000_000_000, &["d", "day", "days"]),
+    (3_600_000_000_000, &["h", "hr", "hrs", "hour", "hours"]),
+    (60_000_000_000, &["min", "m", "mins", "minute", "minutes"]),
+    (1_000_000_000, &["s", "sec", "secs", "second", "seconds"]),
+    (1_000_000, &["ms", "millisecond", "milliseconds"]),
+    (1_000, &["us", "µs", "microsecond", "microseconds"]),
+    (1, &["ns", "nanosecond", "nanoseconds"]),
 ];
 
 /// Writes the canonical text: times in the largest unit that divides them, the burst, the weight and the ticks only where they say more.
@@ -42,49 +42,59 @@ impl fmt::Display for Quota {
     }
 }
 
-/// A time in the largest unit that divides it.
+/// Returns a time in the largest unit that divides it.
 fn in_units(time_ns: u64) -> (u64, &'static str) {
-    let whole = UNITS.into_iter().find(|(_, ns)| time_ns % ns == 0);
-    // Never absent: nanoseconds divide everything.
-    let (unit, ns) = whole.unwrap_or(("ns", 1));
-    (time_ns / ns, unit)
+    let whole = UNITS.into_iter().find(|(ns, _)| time_ns % ns == 0);
+    // Always found: nanoseconds divide everything.
+    whole.map_or((time_ns, "ns"), |(ns, names)| (time_ns / ns, names[0]))
 }
 
-/// Reads the canonical text; `burst`, `weight` and `every` may change places, and any white space will do between words.
+/// Reads the canonical text, and the ways in which people write the same.
+///
+/// Units may be spelled out (`30/second`, `10/m` for minutes), and blanks may stand around the slash (`30 / s`). Numbers may have a fraction
+/// (`1.5/s` is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`). `burst`, `weight` and `every` may change
+/// places.
 impl FromStr for Quota {
     type Err = ParseQuotaError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = Words { text, at: 0 };
-        let rate = words.next();
-        let slash = text[rate.clone()]
-            .find('/')
-            .map(|offset| rate.start + offset)
-            .ok_or(Problem::Slash.at(rate.clone()))?;
-        let cells_span = rate.start..slash;
-        let period_span = slash + 1..rate.end;
-        let cells = number(text, cells_span.clone())?;
-        let mut quota = Self::per(cells, period(text, period_span.clone())?);
+        let Some(slash) = text.find('/') else {
+            return Err(Problem::Slash.at(words.next()));
+        };
+        let cells_span = trimmed(text, 0..slash);
+        words.at = slash + 1;
+        let period_span = words.next_time();
+        let (cells, periods) = decimal(text, cells_span.clone())?;
+        let period_ns = time(text, period_span.clone())?
+            .checked_mul(periods)
+            .ok_or(Problem::PeriodRange.at(cells_span.start..period_span.end))?;
+        let mut quota = Self::per(in_range(cells, cells_span.clone())?, period_ns);
         let (mut burst_span, mut weight_span, mut every_span) = (None, None, None);
         loop {
             let word = words.next();
-            let (seen, set): (&mut Option<_>, Set) = match &text[word.clone()] {
+            let (seen, value) = match &text[word.clone()] {
                 "" => break,
-                "burst" => (&mut burst_span, |quota, text, value| {
-                    Ok(quota.allow_burst(number(text, value)?))
-                }),
-                "weight" => (&mut weight_span, |quota, text, value| {
-                    Ok(quota.cell_weight(number(text, value)?))
-                }),
-                "every" => (&mut every_span, |quota, text, value| {
-                    let interval = Duration::from_nanos(period(text, value.clone())?);
-                    let ticking = quota.refill_every(interval);
-                    ticking.map_err(|error| Problem::Inconsistent(error).at(value))
-                }),
+                "burst" => {
+                    let value = words.next();
+                    quota = quota.allow_burst(whole(text, value.clone())?);
+                    (&mut burst_span, value)
+                }
+                "weight" => {
+                    let value = words.next();
+                    quota = quota.cell_weight(whole(text, value.clone())?);
+                    (&mut weight_span, value)
+                }
+                "every" => {
+                    let value = words.next_time();
+                    let interval = Duration::from_nanos(time(text, value.clone())?);
+                    quota = quota
+                        .refill_every(interval)
+                        .map_err(|error| Problem::Inconsistent(error).at(value.clone()))?;
+                    (&mut every_span, value)
+                }
                 _ => return Err(Problem::Word.at(word)),
             };
-            let value = words.next();
-            quota = set(quota, text, value.clone())?;
             if seen.replace(value).is_some() {
                 return Err(Problem::Twice.at(word));
             }
@@ -92,20 +102,17 @@ impl FromStr for Quota {
         quota.validate().map_err(|error| {
             let span = match error {
                 InconsistentCapacity::WeightAboveBurst { .. } => weight_span,
-                InconsistentCapacity::RestTooLong { .. } => burst_span.or(Some(period_span)),
-                InconsistentCapacity::ZeroPeriod => Some(period_span),
+                InconsistentCapacity::RestTooLong { .. } => burst_span.or(Some(period_span.clone())),
+                InconsistentCapacity::ZeroPeriod => Some(period_span.clone()),
                 _ => None,
             };
-            Problem::Inconsistent(error).at(span.unwrap_or(rate))
+            Problem::Inconsistent(error).at(span.unwrap_or(cells_span.start..period_span.end))
         })?;
         Ok(quota)
     }
 }
 
-/// Sets what a word names to the value that follows it.
-type Set = fn(Quota, &str, Range<usize>) -> Result<Quota, ParseQuotaError>;
-
-/// The words of a text, as the bytes they take; empty ones at its end.
+/// The words of a text, as ranges of bytes; empty ranges at its end.
 struct Words<'a> {
     text: &'a str,
     at: usize,
@@ -119,40 +126,144 @@ impl Words<'_> {
         self.at = start + word.find(char::is_whitespace).unwrap_or(word.len());
         start..self.at
     }
+
+    /// Returns the next word; with the one after it, if that is the unit of a number.
+    fn next_time(&mut self) -> Range<usize> {
+        let word = self.next();
+        let is_number = self.text[word.clone()]
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"._".contains(&byte));
+        let after = self.at;
+        let unit = self.next();
+        if is_number && !word.is_empty() && nanos_of(&self.text[unit.clone()]).is_some() {
+            return word.start..unit.end;
+        }
+        self.at = after;
+        word
+    }
 }
 
-fn number(text: &str, span: Range<usize>) -> Result<NonZeroU32, ParseQuotaError> {
-    let digits = &text[span.clone()];
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+/// Returns the range without the blanks at its ends.
+fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
+    let part = &text[span.clone()];
+    let start = span.start + (part.len() - part.trim_start().len());
+    start..start + part.trim().len()
+}
+
+/// Returns the nanoseconds of a unit of time, in any case.
+fn nanos_of(unit: &str) -> Option<u64> {
+    let named = UNITS
+        .into_iter()
+        .find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(unit)));
+    named.map(|(ns, _)| ns)
+}
+
+/// Reads a number with a fraction at most, as a ratio in lowest terms.
+fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError> {
+    let number = &text[span.clone()];
+    let (mut numerator, mut denominator, mut is_fraction) = (0_u128, 1_u64, false);
+    let is_plain = number.starts_with(|c: char| c.is_ascii_digit()) && number.ends_with(|c: char| c.is_ascii_digit());
+    if !is_plain {
         return Err(Problem::Number.at(span));
     }
-    digits.parse().map_err(|_| Problem::NumberRange.at(span))
+    for byte in number.bytes() {
+        match byte {
+            b'0'..=b'9' => {
+                let too_long = || Problem::NumberRange.at(span.clone());
+                let next = numerator
+                    .checked_mul(10)
+                    .and_then(|n| n.checked_add(u128::from(byte - b'0')));
+                numerator = next.ok_or_else(too_long)?;
+                if is_fraction {
+                    denominator = denominator.checked_mul(10).ok_or_else(too_long)?;
+                }
+            }
+            b'_' => {}
+            b'.' if !is_fraction => is_fraction = true,
+            _ => return Err(Problem::Number.at(span)),
+        }
+    }
+    let common = gcd(numerator, denominator.into());
+    // A divisor of the denominator, so both casts are exact.
+    let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
+    Ok((numerator / common, denominator))
 }
 
-/// A unit, or a whole number of it, in nanoseconds.
-fn period(text: &str, span: Range<usize>) -> Result<u64, ParseQuotaError> {
-    let period = &text[span.clone()];
-    let digits = period.bytes().take_while(u8::is_ascii_digit).count();
-    let unit_span = span.start + digits..span.end;
-    let (_, ns) = UNITS
-        .into_iter()
-        .find(|(unit, _)| *unit == &text[unit_span.clone()])
-        .ok_or(Problem::Unit.at(unit_span))?;
-    let count: u64 = match &period[..digits] {
-        "" => 1,
-        digits => digits.parse().map_err(|_| Problem::PeriodRange.at(span.clone()))?,
+const fn gcd(mut a: u128, mut b: u128) -> u128 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Reads a number with a suffix, as a ratio in lowest terms.
+fn decimal(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError> {
+    let (digits, factor) = match text[span.clone()].as_bytes().last() {
+        Some(b'k' | b'K') => (span.start..span.end - 1, 1_000),
+        Some(b'M') => (span.start..span.end - 1, 1_000_000),
+        Some(b'G') => (span.start..span.end - 1, 1_000_000_000),
+        _ => (span.clone(), 1),
     };
-    count.checked_mul(ns).ok_or(Problem::PeriodRange.at(span))
+    let (numerator, denominator) = ratio(text, digits).map_err(|error| ParseQuotaError {
+        start: span.start,
+        end: span.end,
+        ..error
+    })?;
+    let numerator = numerator.checked_mul(factor).ok_or(Problem::NumberRange.at(span))?;
+    let common = gcd(numerator, denominator.into());
+    let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
+    Ok((numerator / common, denominator))
 }
 
-/// Why a text is no quota, and which part of it is to blame.
+fn in_range(number: u128, span: Range<usize>) -> Result<NonZeroU32, ParseQuotaError> {
+    let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
+    number.ok_or(Problem::NumberRange.at(span))
+}
+
+/// Reads a whole number, with or without a suffix.
+fn whole(text: &str, span: Range<usize>) -> Result<NonZeroU32, ParseQuotaError> {
+    match decimal(text, span.clone())? {
+        (number, 1) => in_range(number, span),
+        _ => Err(Problem::Whole.at(span)),
+    }
+}
+
+/// Reads a unit of time, or a number of it, in nanoseconds.
+fn time(text: &str, span: Range<usize>) -> Result<u64, ParseQuotaError> {
+    let time = &text[span.clone()];
+    let digits = time
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || b"._".contains(byte))
+        .count();
+    let unit_span = trimmed(text, span.start + digits..span.end);
+    let ns = nanos_of(&text[unit_span.clone()]).ok_or(Problem::Unit.at(unit_span))?;
+    if digits == 0 {
+        return Ok(ns);
+    }
+    let (numerator, denominator) =
+        ratio(text, span.start..span.start + digits).map_err(|error| match error.problem {
+            Problem::NumberRange => Problem::PeriodRange.at(span.clone()),
+            _ => error,
+        })?;
+    let scaled = numerator.checked_mul(ns.into());
+    let scaled = scaled.ok_or(Problem::PeriodRange.at(span.clone()))?;
+    if scaled % u128::from(denominator) != 0 {
+        return Err(Problem::WholeNanos.at(span));
+    }
+    u64::try_from(scaled / u128::from(denominator)).map_err(|_| Problem::PeriodRange.at(span))
+}
+
+/// The reason why a text is not a quota, and the part of the text at fault.
 ///
 /// ```
 /// use ratelimit_meter::Quota;
 ///
 /// let error = "100/min brust 20".parse::<Quota>().unwrap_err();
 /// assert_eq!(error.span(), 8..13);
-/// assert_eq!(error.to_string(), "expected `burst`, `weight` or `every` and a value (bytes 8 to 13)");
+/// assert_eq!(
+///     error.to_string(),
+///     "expected `burst`, `weight` or `every` and a value, like `100/min burst 20` (bytes 8 to 13)"
+/// );
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseQuotaError {
@@ -182,14 +293,18 @@ impl fmt::Display for ParseQuotaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problem {
             Problem::Slash => f.write_str("expected cells per period, like `100/min`")?,
-            Problem::Number => f.write_str("expected a whole number")?,
-            Problem::NumberRange => f.write_str("expected a number from 1 to 4294967295")?,
-            Problem::Unit => f.write_str("expected a unit of time: ns, us, ms, s, min, h or d")?,
-            Problem::PeriodRange => f.write_str("expected a period of at most 200 years")?,
-            Problem::Word => f.write_str("expected `burst`, `weight` or `every` and a value")?,
-            Problem::Twice => f.write_str("said twice")?,
-            Problem::And => f.write_str("expected `&` and a second quota")?,
-            Problem::Third => f.write_str("expected two quotas and no third")?,
+            Problem::Number => f.write_str("expected a number, like `100`")?,
+            Problem::Whole => f.write_str("expected a whole number, like `100`")?,
+            Problem::NumberRange => f.write_str("expected a number from 1 to 4294967295, like `100`")?,
+            Problem::Unit => f.write_str("expected a unit of time, ns, us, ms, s, min, h or d, like `100/min`")?,
+            Problem::PeriodRange => f.write_str("expected a period of at most 200 years, like `100/365d`")?,
+            Problem::WholeNanos => f.write_str("expected a whole number of nanoseconds, like `1500ms`")?,
+            Problem::Word => {
+                f.write_str("expected `burst`, `weight` or `every` and a value, like `100/min burst 20`")?
+            }
+            Problem::Twice => f.write_str("given twice, expected once, like `100/min burst 20`")?,
+            Problem::And => f.write_str("expected `&` and a second quota, like `10/s & 1000/h`")?,
+            Problem::Third => f.write_str("expected two quotas and no third, like `10/s & 1000/h`")?,
             Problem::Inconsistent(error) => error.fmt(f)?,
         }
         if self.start == self.end {
@@ -213,9 +328,11 @@ impl Error for ParseQuotaError {
 pub(super) enum Problem {
     Slash,
     Number,
+    Whole,
     NumberRange,
     Unit,
     PeriodRange,
+    WholeNanos,
     Word,
     Twice,
     And,

@@ -129,13 +129,17 @@ impl<A: Algorithm> Node<A> {
 
     /// Converts this node's word for the `next` node and closes it. Returns the part of a debt that `next` cannot record.
     ///
+    /// The volumes at both ends of this node's time are rounded down, so this node may have credited a part of a unit too much. The next one owes that
+    /// part, so any number of changes adds less than one unit in all.
+    ///
     /// *Invariant*: every decision is on exactly one node. The closing exchange fails if a decision came in between, and then the word is
     /// converted again.
     fn hand_over(&self, next: &Self) -> u64 {
         let (drained, next_drained) = (self.schedule.drained(next.since), next.schedule.drained(next.since));
+        let part = self.schedule.credited_too_much(self.since, next.since);
         self.word.close(|word| {
             let algorithm = &self.schedule.algorithm;
-            let (word, unrecorded) = algorithm.carry(word, drained, &next.schedule.algorithm, next_drained);
+            let (word, unrecorded) = algorithm.carry(word, drained, part, &next.schedule.algorithm, next_drained);
             next.word.set(word);
             unrecorded
         })

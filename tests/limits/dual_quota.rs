@@ -25,24 +25,32 @@ fn the_canonical_text_of_a_pair() {
 #[test]
 fn what_is_no_pair_is_told_where_and_why() {
     let table = [
-        ("10/s", 4..4, "expected `&` and a second quota (at byte 4)"),
-        ("", 0..0, "expected `&` and a second quota (at byte 0)"),
+        (
+            "10/s",
+            4..4,
+            "expected `&` and a second quota, like `10/s & 1000/h` (at byte 4)",
+        ),
+        (
+            "",
+            0..0,
+            "expected `&` and a second quota, like `10/s & 1000/h` (at byte 0)",
+        ),
         ("10/s & ", 7..7, "expected cells per period, like `100/min` (at byte 7)"),
         ("& 10/s", 0..0, "expected cells per period, like `100/min` (at byte 0)"),
         (
             "10/s & 1000/y",
             12..13,
-            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 12 to 13)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 12 to 13)",
         ),
         (
             "10/x & 1000/y",
             3..4,
-            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 3 to 4)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 3 to 4)",
         ),
         (
             "10/s brust 5 & 1/h",
             5..10,
-            "expected `burst`, `weight` or `every` and a value (bytes 5 to 10)",
+            "expected `burst`, `weight` or `every` and a value, like `100/min burst 20` (bytes 5 to 10)",
         ),
         (
             "10/s & 5/h weight 6",
@@ -52,9 +60,13 @@ fn what_is_no_pair_is_told_where_and_why() {
         (
             "10/s & 100/h & 1000/d",
             13..14,
-            "expected two quotas and no third (bytes 13 to 14)",
+            "expected two quotas and no third, like `10/s & 1000/h` (bytes 13 to 14)",
         ),
-        ("10/s && 100/h", 6..7, "expected two quotas and no third (bytes 6 to 7)"),
+        (
+            "10/s && 100/h",
+            6..7,
+            "expected two quotas and no third, like `10/s & 1000/h` (bytes 6 to 7)",
+        ),
     ];
     for (text, span, error) in table {
         let said: ParseQuotaError = text.parse::<DualQuota>().expect_err(text);
@@ -102,7 +114,7 @@ fn serde_says_what_is_wrong() {
         .expect_err("one quota")
         .to_string();
     assert!(
-        error.starts_with("expected `&` and a second quota (at byte 4)"),
+        error.starts_with("expected `&` and a second quota, like `10/s & 1000/h` (at byte 4)"),
         "{error}"
     );
     let error = serde_json::from_str::<DualQuota>("5")

@@ -111,3 +111,24 @@ fn the_meter_that_it_is_made_of_and_its_clones_stay_as_they_are() {
     let standard = GCRA::with_parameters(Duration::from_secs(1000), Duration::from_secs(1500), None);
     assert_eq!(standard.with_available(1).unwrap().status().remaining(), 1);
 }
+
+proptest! {
+    /// Up to the bound that the type documents: the square of the limit is below the units of a period, of which a nanosecond has 12.
+    #[test]
+    fn single_cells_of_an_average_take_all_that_is_available(
+        limit in prop_oneof![1_u32..50, 1_u32..20_000],
+        period_ms in prop_oneof![1_000_u64..100_000, Just(60_000), Just(3_600_000), Just(30 * 86_400_000)],
+        share in 0.0..=1.0_f64,
+    ) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the limit")]
+        let available = [0, 1, limit / 2, (f64::from(limit) * share) as u32, limit];
+        for n in available {
+            let clock = ManualClock::new();
+            let average = Exponential::new(limit, Duration::from_millis(period_ms)).expect("a limit").with_clock(clock.clone());
+            let meter = average.with_available(n.min(limit)).expect("at most the limit");
+            prop_assert_eq!(meter.status().remaining(), n);
+            let admitted = (0..=n).take_while(|_| meter.check().is_ok()).count();
+            prop_assert_eq!(admitted, n as usize);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Quotas and their text.
 
 use proptest::prelude::*;
+use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::{GCRA, LeakyBucket, ParseQuotaError, Quota, nonzero};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -120,40 +121,90 @@ fn a_text_need_not_be_canonical_to_mean_the_same() {
 }
 
 #[test]
+fn quotas_are_read_as_people_write_them() {
+    for (text, canonical) in [
+        ("30/second", "30/s"),
+        ("30 / s", "30/s"),
+        ("30/ s burst 5", "30/s burst 5"),
+        ("10/m", "10/min"),
+        ("10/Minutes", "10/min"),
+        ("1.5/s", "3/2s"),
+        ("0.5/s", "1/2s"),
+        ("2.50/min", "5/2min"),
+        ("1k/s", "1000/s"),
+        ("1.5k/s burst 2k", "1500/s burst 2000"),
+        ("2M/hour", "2000000/h"),
+        ("4G/s", "4000000000/s"),
+        ("1_000/s", "1000/s"),
+        ("100/5 min", "100/5min"),
+        ("100/1.5s", "100/1500ms"),
+        ("3/s burst 10 every 0.5 s", "3/s burst 10 every 500ms"),
+        ("5/6µs", "5/6us"),
+        ("1/day", "1/d"),
+    ] {
+        let quota: Quota = text.parse().expect(text);
+        assert_eq!(quota.to_string(), canonical, "{text}");
+    }
+}
+
+#[test]
+fn no_window_of_at_most_exceeds_its_number() {
+    for n in [2, 3, 5, 10, 99] {
+        let quota = Quota::at_most(NonZeroU32::new(n).unwrap(), Duration::from_secs(1)).unwrap();
+        assert_eq!(quota.burst().get() + quota.cells().get(), n);
+        let meter = ratelimit_meter::GCRA::from_quota(quota).unwrap();
+        let start = std::time::Instant::now();
+        let admitted: Vec<u32> = (0..3000)
+            .filter(|ms| meter.check_at(start + Duration::from_millis((*ms).into())).is_ok())
+            .collect();
+        for (index, first) in admitted.iter().enumerate() {
+            let window = admitted[index..].iter().take_while(|ms| **ms <= first + 1000).count();
+            assert!(window <= n as usize, "{window} of {n}");
+        }
+    }
+    let one = Quota::at_most(nonzero!(1u32), Duration::from_secs(1));
+    assert_eq!(one, Err(InconsistentCapacity::AtMostOne));
+}
+
+#[test]
 fn errors_point_at_the_bad_part() {
     let table = [
         ("", "", "expected cells per period, like `100/min` (at byte 0)"),
         ("100", "100", "expected cells per period, like `100/min` (bytes 0 to 3)"),
-        ("/s", "", "expected a whole number (at byte 0)"),
-        ("ten/s", "ten", "expected a whole number (bytes 0 to 3)"),
-        ("+1/s", "+1", "expected a whole number (bytes 0 to 2)"),
-        ("-1/s", "-1", "expected a whole number (bytes 0 to 2)"),
-        ("1.5/s", "1.5", "expected a whole number (bytes 0 to 3)"),
-        ("0/s", "0", "expected a number from 1 to 4294967295 (bytes 0 to 1)"),
+        ("/s", "", "expected a number, like `100` (at byte 0)"),
+        ("ten/s", "ten", "expected a number, like `100` (bytes 0 to 3)"),
+        ("+1/s", "+1", "expected a number, like `100` (bytes 0 to 2)"),
+        ("-1/s", "-1", "expected a number, like `100` (bytes 0 to 2)"),
+        ("1.5.2/s", "1.5.2", "expected a number, like `100` (bytes 0 to 5)"),
+        (
+            "0/s",
+            "0",
+            "expected a number from 1 to 4294967295, like `100` (bytes 0 to 1)",
+        ),
         (
             "4294967296/s",
             "4294967296",
-            "expected a number from 1 to 4294967295 (bytes 0 to 10)",
+            "expected a number from 1 to 4294967295, like `100` (bytes 0 to 10)",
         ),
         (
             "5/",
             "",
-            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 2)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 2)",
         ),
         (
             "5/6",
             "",
-            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 3)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 3)",
         ),
         (
-            "5/second",
-            "second",
-            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 2 to 8)",
+            "5/moment",
+            "moment",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 2 to 8)",
         ),
         (
-            "5/6µs",
-            "µs",
-            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 3 to 6)",
+            "5/6µm",
+            "µm",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 3 to 6)",
         ),
         (
             "5/0s",
@@ -163,12 +214,12 @@ fn errors_point_at_the_bad_part() {
         (
             "5/99999999999999999999s",
             "99999999999999999999s",
-            "expected a period of at most 200 years (bytes 2 to 23)",
+            "expected a period of at most 200 years, like `100/365d` (bytes 2 to 23)",
         ),
         (
             "5/9999999999999d",
             "9999999999999d",
-            "expected a period of at most 200 years (bytes 2 to 16)",
+            "expected a period of at most 200 years, like `100/365d` (bytes 2 to 16)",
         ),
         (
             "1/80000d",
@@ -188,31 +239,43 @@ fn errors_point_at_the_bad_part() {
         (
             "5/s brust 3",
             "brust",
-            "expected `burst`, `weight` or `every` and a value (bytes 4 to 9)",
+            "expected `burst`, `weight` or `every` and a value, like `100/min burst 20` (bytes 4 to 9)",
         ),
-        ("5/s burst", "", "expected a whole number (at byte 9)"),
-        ("5/s burst many", "many", "expected a whole number (bytes 10 to 14)"),
+        ("5/s burst", "", "expected a number, like `100` (at byte 9)"),
+        (
+            "5/s burst many",
+            "many",
+            "expected a number, like `100` (bytes 10 to 14)",
+        ),
         (
             "5/s burst 0",
             "0",
-            "expected a number from 1 to 4294967295 (bytes 10 to 11)",
+            "expected a number from 1 to 4294967295, like `100` (bytes 10 to 11)",
         ),
-        ("5/s burst 3 burst 4", "burst", "said twice (bytes 12 to 17)"),
-        ("5/s every 3s every 4s", "every", "said twice (bytes 13 to 18)"),
+        (
+            "5/s burst 3 burst 4",
+            "burst",
+            "given twice, expected once, like `100/min burst 20` (bytes 12 to 17)",
+        ),
+        (
+            "5/s every 3s every 4s",
+            "every",
+            "given twice, expected once, like `100/min burst 20` (bytes 13 to 18)",
+        ),
         (
             "5/s every",
             "",
-            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 9)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 9)",
         ),
         (
             "5/s every 2",
             "",
-            "expected a unit of time: ns, us, ms, s, min, h or d (at byte 11)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 11)",
         ),
         (
             "5/s every 2fortnights",
             "fortnights",
-            "expected a unit of time: ns, us, ms, s, min, h or d (bytes 11 to 21)",
+            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 11 to 21)",
         ),
         (
             "5/s every 0s",
@@ -227,7 +290,7 @@ fn errors_point_at_the_bad_part() {
         (
             "5/s every 9999999999999d",
             "9999999999999d",
-            "expected a period of at most 200 years (bytes 10 to 24)",
+            "expected a period of at most 200 years, like `100/365d` (bytes 10 to 24)",
         ),
         (
             "5/s weight 6",

@@ -9,7 +9,7 @@ use crate::support::traffic::spread;
 use crate::support::twin::Twin;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision};
+use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota};
 use std::time::{Duration, Instant};
 
 /// What to do next, and numbers for it.
@@ -163,5 +163,31 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// Where a unit is half a cell, thousands of changes add no more than two units.
+    #[test]
+    fn changes_add_no_units(seed in any::<u64>(), rates in prop::array::uniform2(u32::MAX - 1_000_000..)) {
+        let quotas = rates.map(|rate| Quota::per_second(rate.try_into().expect("not zero")).allow_burst(100.try_into().expect("not zero")));
+        let meter = Adjustable::<GCRA>::from_quota(quotas[0]).expect("a limit");
+        let (start, mut at, mut random) = (Instant::now(), 0, seed | 1);
+        // In billionths of a cell.
+        let (mut admitted, mut drained) = (0_u128, 100_000_000_000_u128);
+        for turn in 0..10_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let step = random % 9;
+            at += step;
+            drained += u128::from(rates[turn % 2]) * u128::from(step);
+            let now = start + Duration::from_nanos(at);
+            admitted += u128::from(meter.check_up_to_at(1000, now).cells()) * 1_000_000_000;
+            meter.set_quota_at(quotas[(turn + 1) % 2], now).expect("a limit");
+        }
+        prop_assert!(admitted <= drained + 1_000_000_000, "{} cells too many", (admitted - drained) / 1_000_000_000);
     }
 }

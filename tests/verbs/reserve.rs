@@ -156,6 +156,34 @@ proptest! {
     }
 }
 
+proptest! {
+    /// The law of reservations, at rates of many cells a nanosecond and of one.
+    #[test]
+    fn reservations_act_at_most_as_the_limit_drains(rate in 1_u32.., burst in 1_u32..20, sizes in prop::collection::vec(1_u32..20, 1..200)) {
+        let quota = Quota::per_second(rate.try_into().expect("not zero")).allow_burst(burst.try_into().expect("not zero"));
+        let meter = GCRA::from_quota(quota).expect("a limit");
+        let start = Instant::now();
+        let acts: Vec<(u128, u32)> = sizes
+            .iter()
+            .map(|size| {
+                let n = size % burst + 1;
+                let made = meter.reserve_at(n.min(burst), HOUR * 24 * 365, start).expect("within a year");
+                (made.delay_from(start).as_nanos(), made.cells())
+            })
+            .collect();
+        for first in 0..acts.len() {
+            let mut cells = 0;
+            for (at, n) in &acts[first..] {
+                cells += u128::from(*n);
+                let window = at - acts[first].0 + 1;
+                // In billionths of a cell; the word's resolution is two units, each less than a cell.
+                let most = u128::from(burst) * 1_000_000_000 + u128::from(rate) * window;
+                prop_assert!(cells * 1_000_000_000 <= most + 1_000_000_000, "{cells} cells in {window} ns");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_dropped_reservation_keeps_its_cells() {
     fn check<A: Algorithm>(meter: &Meter<A>) {

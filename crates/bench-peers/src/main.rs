@@ -10,6 +10,7 @@ mod random;
 mod report;
 mod run;
 mod stats;
+mod stores;
 mod ticks;
 mod timing;
 mod versions;
@@ -51,6 +52,10 @@ struct Cli {
     #[arg(long)]
     waiting: bool,
 
+    /// Instead of decisions here, those of a Redis server, which is started for it
+    #[arg(long)]
+    stores: bool,
+
     /// The bytes of one that waits; what `--waiting` calls itself with
     #[arg(long, value_name = "CONTENDER", hide = true)]
     memory_of: Option<String>,
@@ -90,6 +95,8 @@ fn main() -> ExitCode {
         fill(arguments)
     } else if let Some(name) = &cli.memory_of {
         bytes_of_waiting(name)
+    } else if cli.stores {
+        stores(&cli)
     } else if cli.waiting {
         waiting(&cli)
     } else if cli.flood {
@@ -188,6 +195,25 @@ impl Cli {
         }
         Ok(named)
     }
+}
+
+/// What a decision costs a store. A time never fails the run: what was aimed at and missed is told.
+fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+    let effort = if cli.quick {
+        stores::Effort::QUICK
+    } else {
+        stores::Effort::FULL
+    };
+    let report = stores::run(effort)?;
+    report
+        .missed()
+        .iter()
+        .for_each(|line| eprintln!("compare: missed: {line}"));
+    let text = if cli.json { report.json()? } else { report.to_string() };
+    Ok(Done {
+        text,
+        wrong: Vec::new(),
+    })
 }
 
 /// What waiting costs.

@@ -1,39 +1,71 @@
-//! Addresses as keys: those of one IPv6 network are one.
+//! Addresses as keys: however one is written it is one key, and those of one IPv6 network are one.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Writes addresses as keys.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Addresses {
-    /// How many bits of an IPv6 address matter; without it all do.
-    prefix: Option<u8>,
+    /// How many bits of an IPv6 address matter.
+    prefix: u8,
     written: String,
+    /// Whether an IPv6 address was written by its network.
+    has_networks: bool,
+}
+
+/// The address that is written here, if it is one: alone, or with a port, brackets, quotes or a zone.
+#[must_use]
+pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
+    // The longest is an IPv6 address with brackets, a zone and a port, in quotes.
+    if name.len() > 96 {
+        return None;
+    }
+    let text = std::str::from_utf8(name).ok()?.trim_matches(['"', ' ', '\'']);
+    let bare = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+            is_port.then_some(address)?
+        }
+        None => match text.split_once(':') {
+            Some((address, port)) if address.contains('.') && is_number(port) => address,
+            _ => text,
+        },
+    };
+    let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
+    bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Addresses {
-    /// Those of which the first `prefix` bits are the same are one key; without it each is a key.
+    /// Those of which the first `prefix` bits are the same are one key.
     #[must_use]
-    pub(crate) fn new(prefix: Option<u8>) -> Self {
+    pub(crate) fn new(prefix: u8) -> Self {
         Self {
             prefix,
             written: String::new(),
+            has_networks: false,
         }
     }
 
-    /// The key of whoever is named: as it is written, unless it is an IPv6 address (brackets around it, and a zone
-    /// behind it, do not matter) and there is a prefix. One that stands for an IPv4 address is that.
+    /// The key of a client: its address without port, quotes or zone; of an IPv6 address the network. A name is a key
+    /// as it is written.
     #[must_use]
+    #[inline]
     pub(crate) fn key<'a>(&'a mut self, name: &'a [u8]) -> &'a [u8] {
-        if self.prefix.is_none() || !name.contains(&b':') {
+        // Nearly all: an IPv4 address and nothing more.
+        if name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
             return name;
         }
-        let bare = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
-        let bare = bare.unwrap_or(name);
-        let bare = bare.split(|&byte| byte == b'%').next().unwrap_or(bare);
-        let address = std::str::from_utf8(bare).ok().and_then(|text| text.parse().ok());
-        match address {
-            Some(address) => self.network(IpAddr::V6(address)),
+        self.other(name)
+    }
+
+    fn other<'a>(&'a mut self, name: &'a [u8]) -> &'a [u8] {
+        match parse(name) {
+            Some(address) => self.network(address),
             None => name,
         }
     }
@@ -42,18 +74,24 @@ impl Addresses {
     #[must_use]
     pub(crate) fn network(&mut self, address: IpAddr) -> &[u8] {
         self.written.clear();
-        let length = self.prefix.unwrap_or(128);
         // Writing into a `String` cannot fail.
         let _ = match address.to_canonical() {
-            IpAddr::V6(address) if length < 128 => {
+            IpAddr::V6(address) if self.prefix < 128 => {
+                self.has_networks = true;
                 // A shift by all 128 bits is not defined; no bit is left then.
-                let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
                 let network = Ipv6Addr::from_bits(address.to_bits() & mask);
-                write!(self.written, "{network}/{length}")
+                write!(self.written, "{network}/{}", self.prefix)
             }
             address => write!(self.written, "{address}"),
         };
         self.written.as_bytes()
+    }
+
+    /// Whether an IPv6 address was written by its network.
+    #[must_use]
+    pub(crate) fn has_networks(&self) -> bool {
+        self.has_networks
     }
 }
 
@@ -64,26 +102,55 @@ mod tests {
     #[test]
     fn addresses_of_one_network_are_one_key() {
         let table = [
-            (None, "2001:DB8::1", "2001:DB8::1"),
-            (Some(64), "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            (Some(64), "2001:DB8:1:2::", "2001:db8:1:2::/64"),
-            (Some(64), "[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
-            (Some(64), "fe80::1%eth0", "fe80::/64"),
-            (Some(56), "2001:db8:1:2ff::1", "2001:db8:1:200::/56"),
-            (Some(128), "2001:DB8:0::1", "2001:db8::1"),
-            (Some(1), "ffff::1", "8000::/1"),
-            (Some(0), "ffff::1", "::/0"),
-            (Some(64), "::ffff:192.0.2.1", "192.0.2.1"),
-            (Some(64), "192.0.2.1", "192.0.2.1"),
-            (Some(64), "192.0.2.1:80", "192.0.2.1:80"),
-            (Some(64), "www.example.org", "www.example.org"),
-            (Some(64), "[::1", "[::1"),
-            (Some(64), "", ""),
+            (64, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            (64, "2001:DB8:1:2::", "2001:db8:1:2::/64"),
+            (64, "fe80::1%eth0", "fe80::/64"),
+            (56, "2001:db8:1:2ff::1", "2001:db8:1:200::/56"),
+            (128, "2001:DB8:0::1", "2001:db8::1"),
+            (1, "ffff::1", "8000::/1"),
+            (0, "ffff::1", "::/0"),
+            (64, "::ffff:192.0.2.1", "192.0.2.1"),
         ];
         for (prefix, name, key) in table {
             let mut addresses = Addresses::new(prefix);
-            assert_eq!(addresses.key(name.as_bytes()), key.as_bytes(), "{name}/{prefix:?}");
+            assert_eq!(addresses.key(name.as_bytes()), key.as_bytes(), "{name}/{prefix}");
         }
-        assert_eq!(Addresses::new(Some(64)).key(b":\xff"), b":\xff");
+    }
+
+    #[test]
+    fn an_address_is_one_key_however_it_is_written() {
+        let table = [
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("\"192.0.2.1\"", "192.0.2.1"),
+            ("\"192.0.2.1:50000\"", "192.0.2.1"),
+            ("[192.0.2.1]:80", "192.0.2.1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[fe80::1%eth0]:443", "fe80::1"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
+        ];
+        for (name, key) in table {
+            assert_eq!(Addresses::new(128).key(name.as_bytes()), key.as_bytes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_keys_as_they_are_written() {
+        for name in [
+            "www.example.org",
+            "www.example.org:80",
+            "[::1",
+            "",
+            "-",
+            "192.0.2.1:",
+            "00:11:22:33:44:55",
+            "a:1",
+            "unix:",
+        ] {
+            assert_eq!(Addresses::new(64).key(name.as_bytes()), name.as_bytes());
+        }
+        assert_eq!(Addresses::new(64).key(b":\xff"), b":\xff");
     }
 }

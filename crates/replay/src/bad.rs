@@ -12,6 +12,30 @@ pub enum BadLine {
     /// Neither Common nor Combined Log Format.
     #[error("not a line of Common or Combined Log Format")]
     NotALogLine,
+    /// Not what the pattern describes.
+    #[error("not a line of this format")]
+    OtherPattern,
+    /// No object of JSON.
+    #[error("not an object of JSON")]
+    NotJson,
+    /// An object without the line that others have.
+    #[error("no log line in this object")]
+    NoMessage,
+    /// The names of the fields change to such as have not what is asked for.
+    #[error("from here on the fields are others, without those that are needed")]
+    OtherFields,
+    /// What the key is made of is missing.
+    #[error("the key is missing")]
+    NoKey,
+    /// There is no stamp.
+    #[error("the time is missing")]
+    NoTime,
+    /// How long the request took is no number.
+    #[error("the duration is no number of less than 100 days")]
+    Duration,
+    /// A packet of an interface that the capture does not describe.
+    #[error("the packet is of an interface that is not described")]
+    NoInterface,
     /// The rest is fine, the time is not.
     #[error("{0}")]
     Stamp(#[from] StampError),

@@ -5,52 +5,102 @@ use std::fmt;
 /// Who counts as one key, and so has a meter of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum By {
-    /// Each client: the first field of a log line, the sender of a packet, the column `ip` of delimited text.
+    /// Each client: the address in a log line, the sender of a packet, a column named like one.
     Ip,
-    /// Each host: the first field of a log line as it is written, the receiver of a packet, the column `host`.
+    /// Each client behind proxies: of the forwarded list, the first from the right that is no trusted proxy.
+    Xff,
+    /// Each host: the virtual host of a log line, or else its client; the receiver of a packet; the column `host`.
     Host,
     /// Each path that is requested, without its query; the column `path`.
     Path,
     /// Each status of an answer; the column `status`.
     Status,
+    /// Each method; the column `method`.
+    Method,
     /// All traffic is one key.
     #[default]
     All,
-    /// Each value of this column.
+    /// Each value of this column, or field.
     Column(String),
+    /// Each combination of these.
+    Each(Vec<By>),
 }
 
 impl By {
-    /// What `--by` says: one of the names above, or else a column.
+    /// Parses `--by`: one of the names above, or else a column; more than one with commas between.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        if text.contains(',') {
+            return Self::Each(text.split(',').map(str::trim).map(Self::parse).collect());
+        }
         match text {
             "ip" => Self::Ip,
+            "xff" => Self::Xff,
             "host" => Self::Host,
             "path" => Self::Path,
             "status" => Self::Status,
+            "method" => Self::Method,
             "all" => Self::All,
             column => Self::Column(column.to_owned()),
         }
     }
 
-    /// The column of delimited text which has the keys, if it is not all of one key.
+    /// The parts that a key is made of.
     #[must_use]
-    pub fn column(&self) -> Option<&str> {
+    pub fn parts(&self) -> &[Self] {
         match self {
-            Self::Ip => Some("ip"),
-            Self::Host => Some("host"),
-            Self::Path => Some("path"),
-            Self::Status => Some("status"),
-            Self::All => None,
-            Self::Column(name) => Some(name),
+            Self::Each(parts) => parts,
+            one => std::slice::from_ref(one),
         }
+    }
+
+    /// Whether a key has an address in it, or may have.
+    #[must_use]
+    pub fn may_be_address(&self) -> bool {
+        let may_be = |part: &Self| matches!(part, Self::Ip | Self::Xff | Self::Host | Self::Column(_));
+        self.parts().iter().any(may_be)
+    }
+
+    /// As `--by` takes it; none if all traffic is one key.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        (*self != Self::All).then(|| self.to_string())
     }
 }
 
 /// As `--by` takes it.
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.column().unwrap_or("all"))
+        f.write_str(match self {
+            Self::Ip => "ip",
+            Self::Xff => "xff",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Status => "status",
+            Self::Method => "method",
+            Self::All => "all",
+            Self::Column(name) => name,
+            Self::Each(parts) => {
+                let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+                return f.write_str(&parts.join(","));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_printed_as_they_are_parsed() {
+        for text in ["ip", "xff", "ip,path", "tenant,method,all", "host", "status", "a b"] {
+            assert_eq!(By::parse(text).to_string(), text);
+        }
+        assert_eq!(By::parse("ip, path").parts(), [By::Ip, By::Path]);
+        assert_eq!(
+            (By::parse("all").name(), By::parse("ip").name()),
+            (None, Some("ip".to_owned()))
+        );
     }
 }

@@ -1,33 +1,56 @@
 //! The command line.
 
-use std::io;
-use std::path::PathBuf;
+pub mod asking;
+pub mod reading;
 
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use std::path::PathBuf;
+use std::{fs, io};
+
+use clap::{CommandFactory as _, Parser};
 use clap_complete::Shell;
 
 use crate::Error;
 use crate::by::By;
 use crate::demo;
-use crate::input::Options;
+use crate::input::{self, Options};
 use crate::limit::{Algorithm, Limit};
+use crate::per_key::PerKey;
 use crate::trace::Order;
+use asking::Asking;
+use reading::Reading;
 
-/// How the report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+/// How the report is printed, or how an input is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
-    /// Tables of at most 100 columns.
-    #[default]
+    /// The report as tables of at most 100 columns.
     Table,
-    /// JSON.
+    /// The report as JSON.
     Json,
+    /// The input as the log format of this name.
+    Log(&'static str),
+}
+
+impl Format {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            name => input::log_format_names()
+                .find(|known| *known == name)
+                .map(Self::Log)
+                .ok_or_else(|| {
+                    let known: Vec<&str> = input::log_format_names().collect();
+                    format!("expected table or json, or the format of a log: {}", known.join(", "))
+                }),
+        }
+    }
 }
 
 /// What would a rate limit have done to yesterday's traffic?
 ///
-/// Replays access logs (Common or Combined Log Format), text delimited by commas or tabs with a header,
-/// and packet captures (classic pcap of Ethernet) through one or more limits, and tells what each would
-/// have admitted and denied, and whom it hits hardest. Files may be gzip, and may be named in any order.
+/// Replays access logs, JSON lines, tables and packet captures through one or more limits, and tells what
+/// each would have admitted and denied, and whom it hits hardest. Their formats are known by how they
+/// begin. Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
 #[derive(Debug, Parser)]
 #[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
@@ -44,8 +67,8 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
-    /// Who has a meter: each ip, host, path or status, all together, or each value of a column
-    #[arg(long, value_name = "ip|host|path|status|all|COLUMN", long_help = BY)]
+    /// Who has a meter: each ip, xff, host, path, method or status, all together, or each value of a column
+    #[arg(long, value_name = "ip|xff|host|path|method|status|all|COLUMN", long_help = BY)]
     pub by: Option<String>,
 
     /// Each value of this column has a meter, even where it is named `all`
@@ -55,18 +78,19 @@ pub struct Cli {
     /// IPv6 addresses that begin with the same N bits are one key, as 2001:db8:1:2::/64
     ///
     /// A subscriber has all addresses of a /64, or more, to ask from. Applies to every key that is an
-    /// address; if not given, each is a key of its own, as it is written.
+    /// address. If not given, 64, and in captures, where neighbours share a network, 128.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=128), verbatim_doc_comment)]
     pub ipv6_prefix: Option<u8>,
 
     /// The column of stamps; if not given, one named time, timestamp or the like
     ///
-    /// Stamps are Unix seconds, RFC 3339, or YYYY-MM-DD HH:MM:SS, the first and the last with or without
-    /// a fraction; UTC where no zone stands.
+    /// Of two columns, DATE+TIME. Stamps are Unix seconds, milliseconds, microseconds or nanoseconds by their
+    /// magnitude, RFC 3339, YYYY-MM-DD HH:MM:SS, or as logs, mails and languages write times; UTC where no
+    /// zone stands (see --tz and --time-format).
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one (a packet: its bytes)
+    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes`, or else `packets`)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
@@ -88,9 +112,11 @@ pub struct Cli {
     #[arg(long)]
     pub no_suggest: bool,
 
-    /// What is printed: tables to read, or JSON for programs
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// Print `table`s to read (the default) or `json` for programs; or read the log format of this name
+    ///
+    /// May be given for either. A log format is one that --log-format knows by name; most are known without.
+    #[arg(long = "format", value_name = "table|json|NAME", value_parser = Format::parse, verbatim_doc_comment)]
+    pub formats: Vec<Format>,
 
     /// Draw what was admitted and denied over time, as SVG
     #[arg(long, value_name = "FILE.svg")]
@@ -116,23 +142,37 @@ pub struct Cli {
     #[arg(long, exclusive = true)]
     pub man: bool,
 
-    /// Access logs, delimited text or captures, plain or gzip; `-` is standard input
+    /// How inputs are read.
+    #[command(flatten)]
+    pub reading: Reading,
+
+    /// What is asked of the traffic.
+    #[command(flatten)]
+    pub asking: Asking,
+
+    /// The words of the command line, as they were given.
+    #[arg(skip)]
+    pub words: Vec<String>,
+
+    /// Logs, tables or captures, packed or not; `-` is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
 const BY: &str = "\
-Who has a meter: each ip, host, path or status, all together, or each value of a column
+Who has a meter: each ip, xff, host, path, method or status, all together, or each value of a column
 
-          access log                  capture       table
-  ip      the client, first field     the sender    column `ip`
-  host    the same                    the receiver  column `host`
-  path    the path without its query  -             column `path`
-  status  the code of the answer      -             column `status`
-  all     one meter for all           the same      the same
-  COLUMN  -                           -             the column
+          access log                      capture       table, JSON, named fields
+  ip      the client                      the sender    a field named ip, client_ip, remote_addr, ...
+  xff     the client before our proxies   -             the same of x_forwarded_for, ...
+  host    the virtual host or the client  the receiver  host, server_name, ...
+  path    the path without its query      -             path, uri, or that of a request line
+  method  the method                      -             method, or that of a request line
+  status  the code of the answer          -             status, status_code, ...
+  all     one meter for all               the same      the same
+  COLUMN  -                               -             the column; of JSON the path to a field: a.b.c
 
-If not given: ip, and in a table (delimited text) all.";
+With commas between, each combination: ip,path. If not given: ip, and in a table all.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -158,7 +198,8 @@ Examples:
   From a pipe
       ssh www cat /var/log/nginx/access.log | meter-replay --limit 10/s -
 
-Exit codes: 0 when it has reported, 2 and one line on stderr when it could not.
+Exit codes: 0 when it has reported; 3 when it has, but more lines were bad than --max-bad allows, or part of an
+input could not be read; 2 and one line on stderr when it could not.
 ";
 
 /// A man page whose indented lines, tables and examples, stay as they are.
@@ -174,6 +215,16 @@ fn with_tables(page: &[u8]) -> Vec<u8> {
         kept += line;
     }
     kept.into_bytes()
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// What is wrong with the command line, without the lines of usage that follow it.
@@ -193,6 +244,41 @@ pub fn complaint(error: &clap::Error) -> String {
 }
 
 impl Cli {
+    /// Whether the report is printed as JSON.
+    #[must_use]
+    pub fn prints_json(&self) -> bool {
+        let printed = self.formats.iter().rfind(|format| !matches!(format, Format::Log(_)));
+        printed == Some(&Format::Json)
+    }
+
+    /// The format that takes lines apart, where one is given.
+    fn log_format(&self) -> Option<String> {
+        let named = self.formats.iter().find_map(|format| match format {
+            Format::Log(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        self.reading.log_format.clone().or(named)
+    }
+
+    /// The command line as a shell takes it, without the values of `--only` if keys must not be named.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let mut line = String::from("meter-replay");
+        let mut is_hidden = false;
+        for word in &self.words {
+            line.push(' ');
+            if std::mem::take(&mut is_hidden) {
+                line.push_str("...");
+            } else if self.anonymise && word.starts_with("--only=") {
+                line.push_str("--only=...");
+            } else {
+                is_hidden = self.anonymise && word == "--only";
+                line += &quoted(word);
+            }
+        }
+        line
+    }
+
     /// Whether to find out which limits would have denied nobody.
     #[must_use]
     pub fn suggests(&self) -> bool {
@@ -206,13 +292,40 @@ impl Cli {
     /// None are given, or one is not a limit.
     pub fn limits(&self) -> Result<Vec<Limit>, Error> {
         let parse = |text: &str| Limit::parse(text, self.algorithm);
-        if !self.limits.is_empty() {
-            self.limits.iter().map(|text| parse(text)).collect()
-        } else if self.demo {
-            demo::limits(self.algorithm).into_iter().map(parse).collect()
-        } else {
-            Err(Error::NoLimit)
+        let mut limits: Vec<Limit> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+        if let Some(path) = &self.asking.limits_file {
+            let name = path.display().to_string();
+            let text = fs::read_to_string(path).map_err(|source| Error::read(&name, source))?;
+            limits.push(Limit::per_key(PerKey::parse(&name, &text, self.algorithm)?));
         }
+        if limits.is_empty() && self.demo {
+            limits = demo::limits(self.algorithm)
+                .into_iter()
+                .map(parse)
+                .collect::<Result<_, _>>()?;
+        }
+        if limits.is_empty() {
+            return Err(Error::NoLimit);
+        }
+        Ok(limits)
+    }
+
+    /// The place of the limit that `--chosen` names among `limits`; that of the first without it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotChosen`].
+    pub fn chosen(&self, limits: &[Limit]) -> Result<usize, Error> {
+        let Some(text) = &self.asking.chosen else { return Ok(0) };
+        let names: Vec<String> = limits.iter().map(|limit| limit.rule().to_string()).collect();
+        // As it was given, or as it is written in the report.
+        let given = self.limits.iter().position(|limit| limit == text);
+        let wanted = Limit::parse(text, self.algorithm).map_or_else(|_| text.clone(), |limit| limit.rule().to_string());
+        let found = given.or_else(|| names.iter().position(|name| *name == wanted));
+        found.ok_or_else(|| Error::NotChosen {
+            text: text.clone(),
+            limits: names.join(", "),
+        })
     }
 
     /// What to make of the inputs.
@@ -224,16 +337,28 @@ impl Cli {
         let by = self.by.as_deref().map(By::parse);
         let key = self.key.clone().map(By::Column);
         let by = by.or(key);
-        if let (Some(by @ (By::Path | By::Status | By::All)), Some(_)) = (&by, self.ipv6_prefix) {
+        if let (Some(by), Some(_)) = (by.as_ref().filter(|by| !by.may_be_address()), self.ipv6_prefix) {
             return Err(Error::NoAddresses { by: by.clone() });
         }
+        let stamps = self.reading.stamps();
         Ok(Options {
             by,
             time: self.time.clone(),
             cost: self.cost.clone(),
+            time_is: self.reading.time_is,
+            duration: self.reading.duration.clone(),
+            regex: self.reading.regex.clone(),
+            log_format: self.log_format(),
+            path_depth: self.reading.path_depth,
+            proxies: self.reading.trust.clone(),
             ipv6_prefix: self.ipv6_prefix,
             most_keys: Some(self.keys),
             anonymise: self.anonymise,
+            places: self.asking.denied.is_some(),
+            plan: self.asking.plan.clone(),
+            select: self.asking.select(&stamps.zone)?,
+            stamps,
+            ..Options::default()
         })
     }
 

@@ -59,11 +59,7 @@ pub fn stream() -> Result<Stream, Error> {
     let mut events = Vec::new();
     for (name, times) in clients {
         let key = keys.intern(name.as_bytes())?;
-        let event = |after: u64| Event {
-            time: START.saturating_add_unsigned(after),
-            cost: 1,
-            key,
-        };
+        let event = |after: u64| Event::new(START.saturating_add_unsigned(after), 1, key);
         events.extend(times.into_iter().filter(|&after| after < SPAN).map(event));
     }
     events.sort_by_key(|event| event.time);

@@ -8,7 +8,8 @@ use ratelimit_meter::keyed::InvalidTable;
 
 use crate::bad::{BadLine, Quoted};
 use crate::by::By;
-use crate::limit::Quotas;
+use crate::limit::Rule;
+use crate::model::BadModel;
 use crate::text;
 
 /// Why there is no report. Each is told in one line.
@@ -39,6 +40,61 @@ pub enum Error {
         /// What is wrong with its numbers.
         source: InconsistentCapacity,
     },
+    /// The text of a limit names a limiter of other software, and goes on badly.
+    #[error("--limit `{text}`: {source}")]
+    BadModel {
+        /// The text as it was given.
+        text: String,
+        /// What is wrong with it.
+        source: BadModel,
+    },
+    /// A row of a file of limits is not one.
+    #[error("{path}:{line}: {reason}")]
+    BadRow {
+        /// The file.
+        path: String,
+        /// The line; the first is 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of limits is empty.
+    #[error("{path} has no row of KEY,LIMIT, such as `192.0.2.1,10/s`")]
+    NoRows {
+        /// The file.
+        path: String,
+    },
+    /// Limits of a file are many, and configuration is for one.
+    #[error("--emit takes one limit, and `{limit}` is many: name one of --limit with --chosen")]
+    NotEmitted {
+        /// The limit.
+        limit: String,
+    },
+    /// The limit that is chosen is none of those to try.
+    #[error("--chosen `{text}` is none of the limits: {limits}")]
+    NotChosen {
+        /// The text as it was given.
+        text: String,
+        /// The limits to try.
+        limits: String,
+    },
+    /// The time of an option is none.
+    #[error("{option} `{text}` is no time: expected one such as 2024-05-20, 2024-05-20T12:00:00Z or Unix seconds")]
+    BadTime {
+        /// The option.
+        option: &'static str,
+        /// The text as it was given.
+        text: String,
+    },
+    /// No request is one of those that are asked for.
+    #[error("no request in {names} is selected by --only, --since and --until")]
+    NoneSelected {
+        /// The inputs.
+        names: String,
+    },
+    /// More than one input is to be followed, or none.
+    #[error("--follow takes one input: a file, or - for standard input")]
+    FollowsOne,
     /// A file cannot be opened or read.
     #[error("{path}: {source}")]
     Read {
@@ -48,12 +104,16 @@ pub enum Error {
         source: io::Error,
     },
     /// The header has no column of a name that was given.
-    #[error("{path}: there is no column `{wanted}`; the columns are {columns}")]
+    #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
     NoColumn {
         /// The file.
         path: String,
+        /// What it is: a column, a field, a group.
+        called: &'static str,
         /// The name.
         wanted: String,
+        /// What helps, beside another name.
+        advice: &'static str,
         /// The names there are.
         columns: String,
     },
@@ -66,10 +126,12 @@ pub enum Error {
         reason: BadLine,
     },
     /// The header has no column of a usual name for the time.
-    #[error("{path}: no column has a usual name for the time; the columns are {columns}: name one with --time")]
+    #[error("{path}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time")]
     NoTimeColumn {
         /// The file.
         path: String,
+        /// What the names are of: columns, fields, groups.
+        called: &'static str,
         /// The names there are.
         columns: String,
     },
@@ -102,7 +164,10 @@ pub enum Error {
         other: String,
     },
     /// No line of any file gave an event.
-    #[error("no line could be read; the first of {count} is {first}")]
+    #[error(
+        "no line could be read; the first of {count} is {first}; --log-format takes the format of the server's configuration, \
+         --regex any other"
+    )]
     AllBad {
         /// How many there are.
         count: u64,
@@ -139,28 +204,74 @@ pub enum Error {
         place: String,
     },
     /// A packet cannot be as large as it says.
-    #[error("{path}: the capture is broken: packet {number} claims {bytes} bytes")]
+    #[error("{path}: the capture is broken within packet {number}")]
     BrokenPacket {
         /// The file.
         path: String,
         /// Which packet; the first is 1.
         number: u64,
-        /// How large it says to be.
-        bytes: u32,
     },
-    /// The capture was not taken from Ethernet.
-    #[error("{path}: a capture of link type {link}; only Ethernet (1) can be read")]
+    /// The capture was taken from an interface whose frames are not known.
+    #[error(
+        "{path} is a packet capture of link type {link}, which is not read: only Ethernet, Linux cooked, raw IP, loopback and PPP"
+    )]
     Link {
         /// The file.
         path: String,
         /// The number of what it was taken from.
         link: u32,
     },
-    /// The newer capture format.
-    #[error("{path} is a pcapng capture; make it a classic one with: editcap -F pcap OLD NEW")]
-    PcapNg {
+    /// A capture of a dialect that is not read.
+    #[error(
+        "{path} is a packet capture with the magic number of the modified format; rewrite it with: editcap -F pcap OLD NEW"
+    )]
+    ModifiedCapture {
         /// The file.
         path: String,
+    },
+    /// Text in another encoding.
+    #[error("{path} is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8 OLD > NEW")]
+    Utf16 {
+        /// The file.
+        path: String,
+    },
+    /// Most lines look like JSON, and none is.
+    #[error("{path} looks like JSON lines, but no line is an object: put each on a line with: jq -c . OLD > NEW")]
+    NotJson {
+        /// The file.
+        path: String,
+    },
+    /// A list of objects, not lines.
+    #[error("{path} is a list in JSON, not JSON lines: put each object on a line with: jq -c '.[]' OLD > NEW")]
+    JsonList {
+        /// The file.
+        path: String,
+    },
+    /// A pattern that takes lines apart is none, or has not what is needed.
+    #[error("{option} `{text}`: {reason}")]
+    BadPattern {
+        /// The option.
+        option: &'static str,
+        /// What it was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Requests are to be moved to their start, and nothing tells how long they took.
+    #[error(
+        "{path}: --time-is end needs the duration of each request: name its column with --duration, like --duration took:ms"
+    )]
+    NoDuration {
+        /// The file.
+        path: String,
+    },
+    /// The unit of a duration is not known.
+    #[error("{path}: the unit of `{column}` is not known: say --duration {column}:s, ms, us or ns")]
+    NoDurationUnit {
+        /// The file.
+        path: String,
+        /// The column.
+        column: String,
     },
     /// More keys than there may be.
     #[error(
@@ -178,7 +289,7 @@ pub enum Error {
     )]
     NoTable {
         /// The limit.
-        limit: Quotas,
+        limit: Rule,
         /// What was wanted.
         source: InvalidTable,
     },
@@ -188,7 +299,7 @@ pub enum Error {
         /// The key.
         key: String,
         /// The limit.
-        limit: Quotas,
+        limit: Rule,
     },
     /// In the order given, a key's traffic reaches farther than a meter can measure.
     #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]
@@ -222,6 +333,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether reading has nothing to give yet, and can go on later.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn read(path: &str, source: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use crate::Error;
+use crate::stamp::Resolution;
 
 /// One request: at `time`, `key` asked for `cost` cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,36 @@ pub struct Event {
     pub cost: u64,
     /// Who asks.
     pub key: KeyId,
+    /// How coarse the time is: the request came within one unit from it.
+    pub unit: Resolution,
+    /// The plan of the key, if plans are read; its names are not those of keys.
+    pub plan: KeyId,
+    /// Where it was read, if places are kept.
+    pub place: Place,
+}
+
+/// An input and a line of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The number of the input, in the order in which inputs were named; the first is 0.
+    pub input: u32,
+    /// The number of the line, or of the packet; the first is 1. A record of several lines has the number of its last.
+    pub line: u64,
+}
+
+impl Event {
+    /// An event whose time is known to the nanosecond.
+    #[must_use]
+    pub fn new(time: i64, cost: u64, key: KeyId) -> Self {
+        Self {
+            time,
+            cost,
+            key,
+            unit: Resolution::Nanosecond,
+            plan: KeyId::default(),
+            place: Place::default(),
+        }
+    }
 }
 
 /// A key by its number, in the order in which [`Keys`] came to know it.
@@ -36,6 +67,7 @@ pub struct Keys {
     ids: HashMap<Rc<[u8]>, KeyId, foldhash::fast::RandomState>,
     names: Vec<Rc<[u8]>>,
     most: u32,
+    secret: RandomState,
 }
 
 /// For as many as there are numbers for.
@@ -53,6 +85,7 @@ impl Keys {
             ids: HashMap::default(),
             names: Vec::new(),
             most,
+            secret: RandomState::new(),
         }
     }
 
@@ -90,13 +123,18 @@ impl Keys {
     /// Gives every key a made-up name in place of its own: the same for the same name within a run, and nothing
     /// that could be told of the name, as the hash it is made of has a secret of each run in it.
     pub fn anonymise(&mut self) {
-        let secret = RandomState::new();
         let names = std::mem::take(&mut self.names);
         self.ids.clear();
         self.names = names
             .iter()
-            .map(|name| format!("key-{:016x}", secret.hash_one(name)).into_bytes().into())
+            .map(|name| self.pseudonym(name).into_bytes().into())
             .collect();
+    }
+
+    /// The name that [`anonymise`](Self::anonymise) gives to the key of this name.
+    #[must_use]
+    pub fn pseudonym(&self, name: &[u8]) -> String {
+        format!("key-{:016x}", self.secret.hash_one(name))
     }
 
     /// How many keys there are.

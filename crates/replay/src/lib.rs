@@ -10,15 +10,23 @@ pub mod by;
 pub mod cli;
 mod crowd;
 pub mod demo;
+pub mod denied;
+pub mod emit;
 mod error;
 pub mod event;
+pub mod follow;
 pub mod input;
 pub mod limit;
+mod limiter;
 mod lineage;
+pub mod model;
 pub mod output;
+pub mod per_key;
 pub mod progress;
+pub mod proxies;
 pub mod replay;
 pub mod report;
+pub mod select;
 pub mod series;
 pub mod stamp;
 pub mod stream;
@@ -27,29 +35,95 @@ pub mod text;
 pub mod trace;
 
 use std::collections::HashSet;
-use std::io::{self, Write};
-use std::time::Duration;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::Path;
+use std::process;
+use std::time::{Duration, Instant};
 
-use cli::{Cli, Format};
+use by::By;
+use cli::Cli;
+use cli::reading::Spread;
+use denied::DeniedRows;
 pub use error::Error;
+use event::{Event, Keys};
+use follow::{Stop, Tail};
+use input::{Input, Options};
+use limit::Limit;
 use output::Staged;
 use progress::Progress;
 use replay::{Outcome, Replay, Settings};
+use report::live::Lately;
 use report::{Parameters, Report};
-use stream::Stream;
-use trace::{Trace, Unit};
+use stream::{Spreader, Stream};
+use suggest::{Answer, Reason, Suggestion};
+use trace::{Order, Trace, Unit};
+
+/// How often a live table is drawn at most.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// How a run ended that has reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// From all there was to read, but for few bad lines.
+    Whole,
+    /// From part of it: an input is cut off, or more lines are bad than allowed.
+    Partial,
+}
 
 /// Does what the command line says: the report to `out`, what else is to be told to `err`.
 ///
 /// # Errors
 ///
 /// Whatever leaves nothing to report. That nobody reads `out` any more is no error.
-pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Progress) -> Result<(), Error> {
+pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Progress) -> Result<Ended, Error> {
     if let Some(text) = cli.instead()? {
-        return write(out, &text);
+        write(out, &text)?;
+        return Ok(Ended::Whole);
     }
     names_nothing_twice(cli)?;
-    let (trace, outcomes) = measure(cli, progress)?;
+    let limits = cli.limits()?;
+    let chosen = cli.chosen(&limits)?;
+    let emitted = |by: Option<&By>| {
+        let target = cli.asking.emit;
+        target
+            .map(|target| emit::render(&limits[chosen].rule(), by, target))
+            .transpose()
+    };
+    if cli.files.is_empty() && !cli.demo {
+        let Some(configuration) = emitted(cli.options()?.by.as_ref())? else {
+            return Err(Error::NoInput);
+        };
+        write(out, configuration.as_bytes())?;
+        return Ok(Ended::Whole);
+    }
+    let denied = cli.asking.denied.as_deref();
+    let failed = |source| {
+        denied.map_or_else(
+            || Error::Write(io::ErrorKind::Other.into()),
+            |path| Error::write_file(path, source),
+        )
+    };
+    let mut rows = denied.map(|path| denied_rows(cli, path)).transpose().map_err(failed)?;
+    let look = |event: &Event, replay: &Replay, keys: &Keys| {
+        let verdict = replay.verdict(chosen);
+        match rows.as_mut().zip(verdict) {
+            Some((rows, verdict)) => rows.see(event, verdict, keys).map_err(failed),
+            None => Ok(()),
+        }
+    };
+    let (trace, outcomes) = if cli.asking.follow {
+        // The report in JSON is alone on its output.
+        let is_drawn_in_place = io::stdout().is_terminal();
+        if cli.prints_json() {
+            watch(cli, &limits, err, is_drawn_in_place, look)?
+        } else {
+            watch(cli, &limits, out, is_drawn_in_place, look)?
+        }
+    } else {
+        analyse(cli, &limits, progress, look)?
+    };
+    let configuration = emitted(Some(&trace.by))?;
+    let is_partial = trace.is_cut || trace.has_too_many_bad(cli.reading.max_bad);
     let report = Report {
         parameters: parameters(cli, &trace),
         traffic: report::Traffic {
@@ -60,44 +134,62 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
             last: trace.last,
             late: trace.back.lines,
             latest_by: Duration::from_nanos(trace.back.most_ns),
+            is_partial,
         },
+        inputs: &trace.inputs,
+        notices: &trace.notices,
         keys: &trace.keys,
         outcomes: &outcomes,
+        configuration: configuration.as_deref(),
     };
     let chart = cli.chart.as_deref().map(|path| (path, report::chart::render(&report)));
     let page = cli.report.as_deref().map(|path| (path, report::html::render(&report)));
-    let printed = match cli.format {
-        Format::Json => report::json::render(&report),
-        Format::Table if cli.demo => {
+    let printed = match cli.prints_json() {
+        true => report::json::render(&report),
+        false if cli.demo => {
             let table = report::table::render(&report);
             format!("{}\n{table}\n{}", demo::STORY, demo::LEGEND)
         }
-        Format::Table => report::table::render(&report),
+        false => report::table::render(&report),
     };
     let mut files = Vec::new();
+    if let Some((path, rows)) = denied.zip(rows) {
+        let file = rows
+            .into_inner()
+            .and_then(|buffer| buffer.into_inner().map_err(io::IntoInnerError::into_error));
+        let file = file.and_then(|file| file.sync().map(|()| file));
+        files.push((path, file.map_err(|source| Error::write_file(path, source))?));
+    }
     for (path, text) in chart.iter().chain(&page) {
         let staged = Staged::new(path, text.as_bytes());
-        files.push((path, staged.map_err(|source| Error::write_file(path, source))?));
+        files.push((*path, staged.map_err(|source| Error::write_file(path, source))?));
     }
     tell_aside(&trace, err);
     write(out, printed.as_bytes())?;
     for (path, file) in files {
         file.put().map_err(|source| Error::write_file(path, source))?;
     }
-    Ok(())
+    Ok(if is_partial { Ended::Partial } else { Ended::Whole })
+}
+
+/// Begins the table of denied requests.
+fn denied_rows(cli: &Cli, path: &Path) -> io::Result<DeniedRows<BufWriter<Staged>>> {
+    let inputs = cli.files.iter().map(|file| file.display().to_string()).collect();
+    DeniedRows::new(BufWriter::new(Staged::open(path)?), inputs, cli.anonymise)
 }
 
 fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
     let names = cli.files.iter().map(|file| file.display().to_string());
     let bytes = (trace.unit == Unit::Packets).then(|| "bytes".to_owned());
     Parameters {
+        command: cli.command_line(),
         inputs: if cli.demo {
             vec!["demo".to_owned()]
         } else {
             names.collect()
         },
         algorithm: cli.algorithm,
-        by: trace.by.column().map(str::to_owned),
+        by: trace.by.name(),
         time: cli.time.clone(),
         cost: cli.cost.clone().or(bytes),
         ipv6_prefix: cli.ipv6_prefix,
@@ -105,6 +197,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
         order: trace.order.name(),
         top: cli.top,
         suggest: cli.suggests(),
+        spread: cli.reading.spread,
         anonymise: cli.anonymise,
     }
 }
@@ -120,7 +213,7 @@ fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
             });
         }
     }
-    for path in cli.chart.iter().chain(&cli.report) {
+    for path in cli.chart.iter().chain(&cli.report).chain(&cli.asking.denied) {
         let place = output::resolve(path).map_err(|source| Error::write_file(path, source))?;
         if !named.insert(place) {
             return Err(Error::Overwritten {
@@ -144,11 +237,21 @@ fn write(out: &mut impl Write, text: &[u8]) -> Result<(), Error> {
 ///
 /// Whatever leaves nothing to report.
 pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), Error> {
-    let limits = cli.limits()?;
     if cli.files.is_empty() && !cli.demo {
         return Err(Error::NoInput);
     }
+    analyse(cli, &cli.limits()?, progress, |_, _, _| Ok(()))
+}
+
+/// The same, with a look at each event after it was decided; at the bound that denies the most, if there are two.
+fn analyse(
+    cli: &Cli,
+    limits: &[Limit],
+    progress: Progress,
+    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+) -> Result<(Trace, Vec<Outcome>), Error> {
     let options = cli.options()?;
+    let has_plans = options.plan.is_some();
     let settings = Settings {
         order: cli.order,
         suggest: cli.suggests(),
@@ -159,13 +262,129 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     } else {
         Stream::open(&cli.files, cli.order, options, progress)?
     };
-    let mut replay = Replay::new(&limits, settings);
+    let replay = |is_asked: bool| is_asked.then(|| Replay::new(limits, settings));
+    let mut at_stamp = replay(cli.reading.spread != Spread::Even);
+    // Fine stamps have but one bound.
+    let mut even = replay(match cli.reading.spread {
+        Spread::Both => stream.may_be_coarse(),
+        Spread::Even => true,
+        Spread::None => false,
+    });
+    let is_even_alone = at_stamp.is_none();
+    let mut decide = |replay: &mut Replay, event: &Event, stream: &Stream, is_looked_at: bool| {
+        let plan = has_plans.then(|| (event.plan, stream.plans()));
+        replay.take_of_plan(event, stream.keys(), plan)?;
+        if is_looked_at {
+            look(event, replay, stream.keys())
+        } else {
+            Ok(())
+        }
+    };
+    let mut spreader = Spreader::default();
     while let Some(event) = stream.next_event()? {
-        replay.take(&event, stream.keys())?;
+        if let Some(replay) = &mut at_stamp {
+            decide(replay, &event, &stream, true)?;
+        }
+        if let Some(replay) = &mut even {
+            spreader.push(event, |event| decide(replay, &event, &stream, is_even_alone))?;
+        }
+    }
+    if let Some(replay) = &mut even {
+        spreader.finish(|event| decide(replay, &event, &stream, is_even_alone))?;
+    }
+    let trace = stream.finish()?;
+    let outcomes = |replay: &Replay| replay.outcomes(&trace.keys, cli.top);
+    let even = even.as_ref().map(outcomes).unwrap_or_default();
+    let outcomes = match at_stamp.as_ref().map(outcomes) {
+        Some(outcomes) => with_bounds(outcomes, &even),
+        None => even,
+    };
+    Ok((trace, outcomes))
+}
+
+/// Replays an input as it grows, and draws a table now and then.
+fn watch(
+    cli: &Cli,
+    limits: &[Limit],
+    out: &mut impl Write,
+    is_drawn_in_place: bool,
+    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+) -> Result<(Trace, Vec<Outcome>), Error> {
+    let [path] = &cli.files[..] else {
+        return Err(Error::FollowsOne);
+    };
+    let stop = Stop::default();
+    let on_signal = stop.clone();
+    // A second signal ends the process at once; without a handler the first does.
+    let _ = ctrlc::set_handler(move || {
+        if on_signal.stop() {
+            process::exit(130);
+        }
+    });
+    let options = Options {
+        is_growing: true,
+        ..cli.options()?
+    };
+    let has_plans = options.plan.is_some();
+    let input = Input::of(path);
+    let tail = Tail::of(path, stop).map_err(|source| Error::read(&input.name(), source))?;
+    let settings = Settings {
+        order: Order::AsIs,
+        suggest: cli.suggests(),
+        anonymise: cli.anonymise,
+    };
+    let mut stream = Stream::tail(tail, input, options)?;
+    let mut replay = Replay::new(limits, settings);
+    let mut lately = Lately::new(limits.len());
+    let mut latest = None;
+    let (mut requests, mut drawn, mut due) = (0, 0, Instant::now());
+    let mut draw = |replay: &Replay, lately: &Lately, latest, requests, keys: &Keys| {
+        let table = report::live::render(lately, latest, requests, keys, &replay.outcomes(keys, 1), cli.anonymise);
+        let clear = if is_drawn_in_place { "\u{1b}[H\u{1b}[2J" } else { "" };
+        write(out, format!("{clear}{table}\n").as_bytes())
+    };
+    loop {
+        let mut is_pause = false;
+        match stream.next_event() {
+            Ok(None) => break,
+            Ok(Some(event)) => {
+                let plan = has_plans.then(|| (event.plan, stream.plans()));
+                replay.take_of_plan(&event, stream.keys(), plan)?;
+                look(&event, &replay, stream.keys())?;
+                lately.see(event.time, replay.denied_by());
+                (latest, requests) = (latest.max(Some(event.time)), requests + 1);
+            }
+            Err(error) if error.is_pause() => is_pause = true,
+            Err(error) => return Err(error),
+        }
+        // Looking at the clock costs about as much as a request, and those of a flood come in thousands.
+        if requests > drawn && (is_pause || requests % 64 == 0) && Instant::now() >= due {
+            draw(&replay, &lately, latest, requests, stream.keys())?;
+            (drawn, due) = (requests, Instant::now() + REDRAW);
+        }
+    }
+    if is_drawn_in_place {
+        write(out, b"\x1b[H\x1b[2J")?;
     }
     let trace = stream.finish()?;
     let outcomes = replay.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
+}
+
+/// Adds the bound of evenly spaced requests to each outcome that it differs from.
+fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
+    for (outcome, even) in outcomes.iter_mut().zip(even) {
+        let bound = even.as_spread();
+        outcome.spread = (bound != outcome.as_spread()).then_some(bound);
+        // That so much came at one instant is then no more than the stamp says.
+        let found = |suggestion: Option<Suggestion>| suggestion.map(|suggestion| suggestion.rate);
+        if let (Some(suggestion), Some(Answer::Quota(_))) = (&mut outcome.suggestion, found(bound.suggestion)) {
+            if let Answer::None(Reason::AtOnce(units)) = suggestion.rate {
+                suggestion.rate = Answer::None(Reason::InOneStamp(units));
+            }
+        }
+    }
+    outcomes
 }
 
 /// Quotes the first few bad lines, and names what was empty. If nobody reads that, the report still counts them.

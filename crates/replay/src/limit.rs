@@ -1,6 +1,7 @@
 //! A limit to try: its text, and meters made of it.
 
 use std::fmt;
+use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -14,6 +15,8 @@ use ratelimit_meter::{
 
 use crate::Error;
 use crate::crowd::{self, Table};
+use crate::model::Model;
+use crate::per_key::PerKey;
 
 /// How a meter keeps its account. For equal limits the first two decide alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -117,6 +120,37 @@ impl Single {
     }
 }
 
+/// What decides: a meter of this library, or a limiter of other software.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// One or two quotas, by the meters of this library.
+    Meter(Quotas),
+    /// A limiter of other software.
+    Model(Model),
+    /// A rule for each key, from a file.
+    PerKey(Rc<PerKey>),
+}
+
+/// As `--limit` takes it; of a file, its name.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meter(quotas) => quotas.fmt(f),
+            Self::Model(model) => model.fmt(f),
+            Self::PerKey(rows) => rows.fmt(f),
+        }
+    }
+}
+
+/// As [`Limit::parse`] reads it, for the first algorithm.
+impl FromStr for Rule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Limit::parse(text, Algorithm::default()).map(|limit| limit.rule())
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Prototype {
     One(Single),
@@ -127,19 +161,38 @@ enum Prototype {
 
 /// A limit to try.
 #[derive(Debug, Clone)]
-pub struct Limit {
+pub struct Limit(Kind);
+
+/// What decides under a limit.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Metered(Metered),
+    Model(Model),
+    PerKey(Rc<PerKey>),
+}
+
+/// A limit by the meters of this library.
+#[derive(Debug, Clone)]
+pub(crate) struct Metered {
     quotas: Quotas,
     algorithm: Algorithm,
     prototype: Prototype,
 }
 
 impl Limit {
-    /// Reads a limit such as `10/s`, `100/min burst 20` or `10/s & 1000/h`.
+    /// Reads a limit such as `10/s`, `100/min burst 20` or `10/s & 1000/h`, or that of a [`Model`], which begins with its name.
     ///
     /// # Errors
     ///
-    /// [`Error::BadLimit`] with the bad part, [`Error::InconsistentLimit`] if no meter has such numbers.
+    /// [`Error::BadLimit`] with the bad part, [`Error::InconsistentLimit`] if no meter has such numbers, [`Error::BadModel`].
     pub fn parse(text: &str, algorithm: Algorithm) -> Result<Self, Error> {
+        if let Some(model) = Model::parse(text) {
+            let model = model.map_err(|source| Error::BadModel {
+                text: text.to_owned(),
+                source,
+            })?;
+            return Ok(Self(Kind::Model(model)));
+        }
         let quotas = text.parse::<Quotas>().map_err(|reason| {
             let span = reason.span();
             let bad = text.get(span.clone()).unwrap_or_default();
@@ -174,17 +227,42 @@ impl Limit {
             (Quotas::Two(quotas), Algorithm::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
             (Quotas::Two(quotas), Algorithm::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
         };
-        Ok(Self {
+        Ok(Self(Kind::Metered(Metered {
             quotas,
             algorithm,
             prototype,
-        })
+        })))
     }
 
-    /// What is metered.
+    /// Limits for each key, from a file.
     #[must_use]
-    pub fn quotas(&self) -> Quotas {
-        self.quotas
+    pub fn per_key(rows: PerKey) -> Self {
+        Self(Kind::PerKey(Rc::new(rows)))
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0
+    }
+
+    /// What decides, without what it is decided with.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        match &self.0 {
+            Kind::Metered(metered) => Rule::Meter(metered.quotas),
+            Kind::Model(model) => Rule::Model(*model),
+            Kind::PerKey(rows) => Rule::PerKey(Rc::clone(rows)),
+        }
+    }
+}
+
+impl Metered {
+    /// Reads a limit that is not another limiter's.
+    #[cfg(test)]
+    pub(crate) fn parse(text: &str, algorithm: Algorithm) -> Self {
+        match Limit::parse(text, algorithm).expect("a good limit").0 {
+            Kind::Metered(metered) => metered,
+            other => panic!("{other:?} is no meter's"),
+        }
     }
 
     /// What each key has a meter like, if it is one and not two.

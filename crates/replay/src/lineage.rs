@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter::clock::ManualClock;
 
-use crate::limit::{Limit, Meter};
+use crate::limit::{Meter, Metered};
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
 /// For so long from the making of a meter on its decisions are exact.
@@ -25,6 +25,8 @@ const LEAD_NS: u64 = 10 * YEAR_NS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Admitted,
+    /// Admitted, and held back for so long; no meter does that, but nginx.
+    Delayed(Duration),
     /// It would conform this much later.
     Denied(Duration),
     /// It asks for more than the burst has.
@@ -32,6 +34,12 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the request passes, at once or later.
+    #[inline]
+    pub(crate) fn is_admitted(self) -> bool {
+        matches!(self, Self::Admitted | Self::Delayed(_))
+    }
+
     /// What a meter says to a request for `cost` cells at an instant.
     #[inline]
     pub(crate) fn of(cost: u64, at: Instant, check: impl FnOnce(u32) -> Result<(), NegativeMultiDecision>) -> Self {
@@ -48,7 +56,7 @@ impl Verdict {
 
 /// What the meters of a limit are made with.
 pub(crate) struct Maker {
-    limit: Limit,
+    limit: Metered,
     clock: ManualClock,
     /// What the clock says, always: when every meter is made.
     now: Instant,
@@ -56,7 +64,7 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    pub(crate) fn new(limit: Limit, may_go_back: bool) -> Self {
+    pub(crate) fn new(limit: Metered, may_go_back: bool) -> Self {
         let now = Instant::now();
         Self {
             limit,
@@ -66,7 +74,7 @@ impl Maker {
         }
     }
 
-    pub(crate) fn limit(&self) -> &Limit {
+    pub(crate) fn limit(&self) -> &Metered {
         &self.limit
     }
 
@@ -131,8 +139,7 @@ mod tests {
     const YEAR: i64 = 31_557_600_000_000_000;
 
     fn verdicts(limit: &str, may_go_back: bool, times: &[i64]) -> Vec<Option<Verdict>> {
-        let limit = Limit::parse(limit, Algorithm::Gcra).expect("a good limit");
-        let maker = Maker::new(limit, may_go_back);
+        let maker = Maker::new(Metered::parse(limit, Algorithm::Gcra), may_go_back);
         let mut lineage = Lineage::new(&maker, times[0]);
         times.iter().map(|&time| lineage.check(&maker, time, 1)).collect()
     }

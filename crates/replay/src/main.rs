@@ -5,18 +5,24 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use meter_replay::Ended;
 use meter_replay::cli::{self, Cli};
 use meter_replay::progress::Progress;
 use meter_replay::text;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return refuse(&cli::complaint(&error)),
         Err(help) => help.exit(),
     };
+    cli.words = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match meter_replay::run(&cli, &mut io::stdout(), &mut io::stderr(), Progress::on_stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Whole) => ExitCode::SUCCESS,
+        Ok(Ended::Partial) => ExitCode::from(3),
         Err(error) => refuse(&error),
     }
 }

@@ -51,10 +51,22 @@ impl Staged {
     ///
     /// Whatever keeps it from being written; nothing of it stays then.
     pub fn new(path: &Path, contents: &[u8]) -> io::Result<Self> {
+        let mut staged = Self::open(path)?;
+        staged.write_all(contents)?;
+        staged.sync()?;
+        Ok(staged)
+    }
+
+    /// Begins a file beside the one there is, with its permissions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being made.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let path = resolve(path)?;
         let old = fs::metadata(&path).ok();
         if old.as_ref().is_some_and(|old| !old.is_file()) {
-            let contents = Contents::Held(contents.to_vec());
+            let contents = Contents::Held(Vec::new());
             return Ok(Self { path, contents });
         }
         let mut builder = Builder::new();
@@ -68,13 +80,23 @@ impl Staged {
         let folder = path.parent().unwrap_or(Path::new("."));
         // Of the error only its kind, as it names the temporary file.
         let file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
-        file.as_file().write_all(contents)?;
         if let Some(old) = old {
             file.as_file().set_permissions(old.permissions())?;
         }
-        file.as_file().sync_all()?;
         let contents = Contents::Beside(file);
         Ok(Self { path, contents })
+    }
+
+    /// Sees to it that all that was written is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from there.
+    pub fn sync(&self) -> io::Result<()> {
+        match &self.contents {
+            Contents::Beside(file) => file.as_file().sync_all(),
+            Contents::Held(_) => Ok(()),
+        }
     }
 
     /// Puts it in its place, at once.
@@ -86,6 +108,22 @@ impl Staged {
         match self.contents {
             Contents::Beside(file) => file.persist(&self.path).map(drop).map_err(|error| error.error),
             Contents::Held(contents) => OpenOptions::new().write(true).open(&self.path)?.write_all(&contents),
+        }
+    }
+}
+
+impl io::Write for Staged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.contents {
+            Contents::Beside(file) => file.write(bytes),
+            Contents::Held(held) => held.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.contents {
+            Contents::Beside(file) => file.flush(),
+            Contents::Held(_) => Ok(()),
         }
     }
 }

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::crowd::{Crowd, Undecided};
+use crate::crowd::Undecided;
 use crate::event::{Event, KeyId, Keys};
-use crate::limit::{Limit, Quotas};
-use crate::lineage::{Lineage, Maker, Verdict};
+use crate::limit::{Limit, Quotas, Rule};
+use crate::limiter::{Limiter, Request};
+use crate::lineage::Verdict;
 use crate::series::{Series, Timeline};
 use crate::suggest::{Reason, Suggester, Suggestion};
 use crate::trace::Order;
@@ -17,7 +18,7 @@ use crate::{Error, text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The limit.
-    pub limit: Quotas,
+    pub limit: Rule,
     /// Cells asked.
     pub asked: u128,
     /// Cells admitted.
@@ -26,6 +27,14 @@ pub struct Outcome {
     pub denied: u128,
     /// Requests for more cells than the burst has: no wait makes them conform.
     pub never: u64,
+    /// Requests denied, for more cells than the burst has or not.
+    pub requests_denied: u64,
+    /// Requests that were admitted and held back, as nginx does.
+    pub delayed: u64,
+    /// The longest time that one was held back.
+    pub longest_delay: Duration,
+    /// Of the requests denied here, how many each limit admitted, in the order of the limits; empty beyond [`MOST_COMPARED`].
+    pub admitted_by: Vec<u64>,
     /// Keys that were denied at least once.
     pub keys_denied: usize,
     /// The keys with the most cells denied, the most first.
@@ -34,6 +43,35 @@ pub struct Outcome {
     pub suggestion: Option<Suggestion>,
     /// What was admitted and denied when.
     pub timeline: Timeline,
+    /// The other bound, where the stamps are so coarse that it differs: the same requests spaced evenly within their stamps.
+    pub spread: Option<SpreadOutcome>,
+}
+
+/// What a limit would have done to the same traffic if the requests of one stamp had come evenly over its unit: the
+/// least that a limit could deny, where requests all at the stamp are the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpreadOutcome {
+    /// Cells admitted.
+    pub admitted: u128,
+    /// Cells denied.
+    pub denied: u128,
+    /// Keys that were denied at least once.
+    pub keys_denied: usize,
+    /// The limits that would have denied nothing, if that was asked.
+    pub suggestion: Option<Suggestion>,
+}
+
+impl Outcome {
+    /// The outcome as one bound of two.
+    #[must_use]
+    pub fn as_spread(&self) -> SpreadOutcome {
+        SpreadOutcome {
+            admitted: self.admitted,
+            denied: self.denied,
+            keys_denied: self.keys_denied,
+            suggestion: self.suggestion,
+        }
+    }
 }
 
 /// What a limit would have done to a key.
@@ -50,6 +88,9 @@ pub struct KeyOutcome {
     /// The longest time that a denied request was told to wait; zero if none was told any.
     pub longest_wait: Duration,
 }
+
+/// More limits than this are not compared with each other: a table of them would not be read.
+pub const MOST_COMPARED: usize = 16;
 
 /// What else is to be found out than what each limit admits and denies, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +109,8 @@ pub struct Replay {
     /// Cells asked, by key.
     asked: Vec<u128>,
     candidates: Vec<Candidate>,
+    /// What each limit said to the latest event.
+    verdicts: Vec<Verdict>,
 }
 
 impl std::fmt::Debug for Replay {
@@ -83,11 +126,12 @@ impl Replay {
     /// A replay that has seen nothing yet.
     #[must_use]
     pub fn new(limits: &[Limit], settings: Settings) -> Self {
-        let candidate = |limit: &Limit| Candidate::new(limit, settings);
+        let candidate = |limit: &Limit| Candidate::new(limit, limits.len(), settings);
         Self {
             settings,
             asked: Vec::new(),
             candidates: limits.iter().map(candidate).collect(),
+            verdicts: Vec::new(),
         }
     }
 
@@ -99,25 +143,69 @@ impl Replay {
     /// there is no memory for its meters.
     #[inline]
     pub fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), Error> {
+        self.take_of_plan(event, keys, None)
+    }
+
+    /// The same for an event of a plan: files of limits are asked for the plan, not for the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    #[inline]
+    pub fn take_of_plan(&mut self, event: &Event, keys: &Keys, plan: Option<(KeyId, &Keys)>) -> Result<(), Error> {
         let key = event.key.index();
         if key >= self.asked.len() {
             self.asked.resize(key + 1, 0);
         }
         self.asked[key] += u128::from(event.cost);
+        self.verdicts.clear();
         for candidate in &mut self.candidates {
-            if let Err(undecided) = candidate.take(event) {
-                let limit = candidate.maker.limit().quotas();
-                return Err(match undecided {
-                    Undecided::TooLong => self.too_long(keys.name(event.key), limit),
-                    Undecided::NoTable(source) => Error::NoTable { limit, source },
-                });
+            match candidate.take(Request { event, keys, plan }) {
+                Ok(verdict) => self.verdicts.push(verdict),
+                Err(undecided) => {
+                    let limit = candidate.limit.clone();
+                    return Err(match undecided {
+                        Undecided::TooLong => self.too_long(keys.name(event.key), limit),
+                        Undecided::NoTable(source) => Error::NoTable { limit, source },
+                    });
+                }
             }
         }
+        self.compare();
         Ok(())
     }
 
+    /// Counts the latest event where it was denied by one limit and admitted by another.
+    #[inline]
+    fn compare(&mut self) {
+        let denials = self.verdicts.iter().filter(|verdict| !verdict.is_admitted()).count();
+        if denials == 0 || denials == self.verdicts.len() {
+            return;
+        }
+        for (candidate, verdict) in self.candidates.iter_mut().zip(&self.verdicts) {
+            if !verdict.is_admitted() {
+                for (count, other) in candidate.admitted_by.iter_mut().zip(&self.verdicts) {
+                    *count += u64::from(other.is_admitted());
+                }
+            }
+        }
+    }
+
+    /// The places of the limits that denied the latest event.
+    pub(crate) fn denied_by(&self) -> impl Iterator<Item = usize> {
+        let verdicts = self.verdicts.iter().enumerate();
+        verdicts
+            .filter(|(_, verdict)| !verdict.is_admitted())
+            .map(|(place, _)| place)
+    }
+
+    /// What a limit said to the latest event, by its place among the limits.
+    pub(crate) fn verdict(&self, limit: usize) -> Option<Verdict> {
+        self.verdicts.get(limit).copied()
+    }
+
     #[cold]
-    fn too_long(&self, name: &[u8], limit: Quotas) -> Error {
+    fn too_long(&self, name: &[u8], limit: Rule) -> Error {
         let key = if self.settings.anonymise {
             "one key".to_owned()
         } else {
@@ -132,16 +220,26 @@ impl Replay {
     /// What each limit did to all events so far, and to the `top` hardest-hit keys.
     #[must_use]
     pub fn outcomes(&self, keys: &Keys, top: usize) -> Vec<Outcome> {
-        let outcome = |candidate: &Candidate| candidate.outcome(&self.asked, keys, top);
+        let compared = self.candidates.len() <= MOST_COMPARED;
+        let outcome = |candidate: &Candidate| {
+            let mut outcome = candidate.outcome(&self.asked, keys, top);
+            if !compared {
+                outcome.admitted_by.clear();
+            }
+            outcome
+        };
         self.candidates.iter().map(outcome).collect()
     }
 }
 
 /// A limit, and how each key fares under it.
 struct Candidate {
-    maker: Maker,
-    meters: Meters,
+    limit: Rule,
+    limiter: Limiter,
     admitted: u128,
+    delayed: u64,
+    longest_delay: Duration,
+    admitted_by: Vec<u64>,
     /// The keys that were denied.
     hit: HashMap<KeyId, Hit, foldhash::fast::RandomState>,
     search: Search,
@@ -165,81 +263,62 @@ impl Search {
     }
 }
 
-/// The meters of all keys.
-enum Meters {
-    Tables(Crowd),
-    /// Where tables will not do, by key.
-    Lineages(Vec<Option<Lineage>>),
-}
-
-impl Meters {
-    fn new(limit: &Limit, may_go_back: bool) -> Self {
-        match limit.single() {
-            Some(single) if !may_go_back => Self::Tables(Crowd::new(single)),
-            _ => Self::Lineages(Vec::new()),
-        }
-    }
-
-    #[inline]
-    fn check(&mut self, maker: &Maker, event: &Event) -> Result<Verdict, Undecided> {
-        let lineages = match self {
-            Self::Tables(crowd) => return crowd.check(maker, event),
-            Self::Lineages(lineages) => lineages,
-        };
-        let key = event.key.index();
-        if key >= lineages.len() {
-            lineages.resize_with(key + 1, || None);
-        }
-        let lineage = lineages[key].get_or_insert_with(|| Lineage::new(maker, event.time));
-        let verdict = lineage.check(maker, event.time, event.cost);
-        verdict.ok_or(Undecided::TooLong)
-    }
-}
-
 /// How a key that was denied fares under a limit.
 #[derive(Default)]
 struct Hit {
     denied: u128,
+    requests: u64,
     never: u64,
     longest_wait: Duration,
 }
 
 impl Candidate {
-    fn new(limit: &Limit, settings: Settings) -> Self {
+    fn new(limit: &Limit, limits: usize, settings: Settings) -> Self {
         let may_go_back = settings.order == Order::AsIs;
         Self {
-            maker: Maker::new(limit.clone(), may_go_back),
-            meters: Meters::new(limit, may_go_back),
+            limit: limit.rule(),
+            limiter: Limiter::new(limit, may_go_back),
             admitted: 0,
+            delayed: 0,
+            longest_delay: Duration::ZERO,
+            admitted_by: vec![0; limits],
             hit: HashMap::default(),
-            search: match limit.quotas() {
+            search: match limit.rule() {
                 _ if !settings.suggest => Search::NotAsked,
-                Quotas::One(quota) => Search::On(Suggester::new(quota)),
-                Quotas::Two(_) => Search::Vain(Reason::TwoLimits),
+                Rule::Meter(Quotas::One(quota)) => Search::On(Suggester::new(quota)),
+                Rule::Meter(Quotas::Two(_)) => Search::Vain(Reason::TwoLimits),
+                Rule::Model(_) => Search::Vain(Reason::OtherLimiter),
+                Rule::PerKey(_) => Search::Vain(Reason::PerKey),
             },
             series: Series::new(may_go_back),
         }
     }
 
     #[inline]
-    fn take(&mut self, event: &Event) -> Result<(), Undecided> {
-        let verdict = self.meters.check(&self.maker, event)?;
+    fn take(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
+        let event = request.event;
+        let verdict = self.limiter.check(request)?;
         let cells = u128::from(event.cost);
-        self.series.push(event.time, event.cost, verdict == Verdict::Admitted);
+        self.series.push(event.time, event.cost, verdict.is_admitted());
         if let Search::On(suggester) = &mut self.search {
             suggester.push(event);
         }
-        if verdict == Verdict::Admitted {
+        if verdict.is_admitted() {
             self.admitted += cells;
-            return Ok(());
+            if let Verdict::Delayed(delay) = verdict {
+                self.delayed += 1;
+                self.longest_delay = self.longest_delay.max(delay);
+            }
+            return Ok(verdict);
         }
         let hit = self.hit.entry(event.key).or_default();
         hit.denied += cells;
+        hit.requests += 1;
         match verdict {
             Verdict::Denied(wait) => hit.longest_wait = hit.longest_wait.max(wait),
             _ => hit.never += 1,
         }
-        Ok(())
+        Ok(verdict)
     }
 
     fn outcome(&self, asked: &[u128], keys: &Keys, top: usize) -> Outcome {
@@ -254,15 +333,20 @@ impl Candidate {
         // By name at last, as the numbers of keys depend on the order of the files.
         hit.sort_by_key(|hit| (Reverse(hit.denied), Reverse(hit.longest_wait), keys.name(hit.key)));
         let mut outcome = Outcome {
-            limit: self.maker.limit().quotas(),
+            limit: self.limit.clone(),
             asked: asked.iter().sum(),
             admitted: self.admitted,
             denied: hit.iter().map(|key| key.denied).sum(),
             never: hit.iter().map(|key| key.never).sum(),
+            requests_denied: self.hit.values().map(|hit| hit.requests).sum(),
+            delayed: self.delayed,
+            longest_delay: self.longest_delay,
+            admitted_by: self.admitted_by.clone(),
             keys_denied: hit.len(),
             hardest_hit: hit,
             suggestion: self.search.found(),
             timeline: self.series.finish(),
+            spread: None,
         };
         outcome.hardest_hit.truncate(top);
         outcome

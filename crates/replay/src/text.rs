@@ -96,6 +96,28 @@ pub fn printable(bytes: &[u8], width: usize) -> String {
     shown.into_iter().collect()
 }
 
+/// Lines of words, each of at most `width` characters unless a word is longer.
+#[must_use]
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut length = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let word_length = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if length + 1 + word_length <= width => {
+                line.push(' ');
+                line.push_str(word);
+                length += 1 + word_length;
+            }
+            _ => {
+                lines.push(word.to_owned());
+                length = word_length;
+            }
+        }
+    }
+    lines
+}
+
 /// What is to be told as one line, whatever names are in it.
 #[must_use]
 pub fn one_line(told: impl Display) -> String {
@@ -159,6 +181,14 @@ mod tests {
         for (ns, text) in table {
             assert_eq!(duration(Duration::from_nanos(ns)), text);
         }
+    }
+
+    #[test]
+    fn text_is_wrapped_at_blanks() {
+        assert_eq!(wrapped("a bc  def ghij", 6), ["a bc", "def", "ghij"]);
+        assert_eq!(wrapped("é é é", 3), ["é é", "é"]);
+        assert_eq!(wrapped("a-word-too-long b", 4), ["a-word-too-long", "b"]);
+        assert!(wrapped(" ", 4).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use crate::bad::BadLines;
 use crate::by::By;
 use crate::event::{Event, Keys};
+use crate::stamp::Resolution;
 
 /// In which order the events of all files are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -35,6 +36,8 @@ pub enum Unit {
     Requests,
     /// A packet for as many cells as it had bytes on the wire.
     Packets,
+    /// A packet for one cell.
+    CountedPackets,
 }
 
 impl Unit {
@@ -43,7 +46,7 @@ impl Unit {
     pub fn lines(self) -> &'static str {
         match self {
             Self::Requests => "lines",
-            Self::Packets => "packets",
+            Self::Packets | Self::CountedPackets => "packets",
         }
     }
 }
@@ -77,6 +80,17 @@ impl Back {
     }
 }
 
+/// An input that was read, and what it turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFacts {
+    /// Its name in messages.
+    pub name: String,
+    /// The format it was read as: `Common or Combined Log Format`.
+    pub format: String,
+    /// How finely its requests are stamped; none if it has no request.
+    pub resolution: Option<Resolution>,
+}
+
 /// What there is to tell of the traffic of any number of files, once it is read.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -100,6 +114,12 @@ pub struct Trace {
     pub back: Back,
     /// Inputs without an event, and without a bad line, beside others that had some.
     pub empty: Vec<String>,
+    /// The inputs that were read, in the order in which they ended.
+    pub inputs: Vec<InputFacts>,
+    /// What a reader of any output must know: what was assumed, what was lost. One sentence each, without a full stop.
+    pub notices: Vec<String>,
+    /// Whether part of an input could not be read: cut off, or broken from there on.
+    pub is_cut: bool,
 }
 
 impl Trace {
@@ -108,6 +128,17 @@ impl Trace {
         self.requests += 1;
         self.first = Some(self.first.map_or(event.time, |first| first.min(event.time)));
         self.last = Some(self.last.map_or(event.time, |last| last.max(event.time)));
+    }
+
+    /// Whether more lines were bad than the report can be trusted with: more than `percent` of them. One bad line is
+    /// always allowed, unless the bound is zero.
+    #[must_use]
+    pub fn has_too_many_bad(&self, percent: f64) -> bool {
+        let bad = self.bad.count();
+        // Counts of lines are far below 2^53.
+        #[allow(clippy::cast_precision_loss, reason = "a share of lines, compared to a bound")]
+        let share = bad as f64 * 100.0 / self.lines().max(1) as f64;
+        share > percent && (bad > 1 || percent == 0.0)
     }
 
     /// How many lines there were, but for headers and blank ones.

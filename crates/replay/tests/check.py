@@ -6,10 +6,16 @@ bucket of B units drains at C units per period P; a request for n cells of weigh
 plus n*w is at most B. To stay with integers, levels are counted in units times P: in dt nanoseconds,
 dt * C of that drain. Of two limits with an & between, both must admit, or neither takes anything.
 
-    check.py --limit "100/min burst 20" [--limit ...] [--by ip|host|path|status|all|COLUMN] [--cost COLUMN]
-             [--ipv6-prefix N] [--order sort|as-is] FILE...
+Other limiters are as naive: a fixed window, a sliding log that keeps every admitted request, and a sliding window
+each look through all that was admitted before; nginx is written down from its documentation and source, for the
+clock it has.
 
-Files may be access logs, delimited text or packet captures of Ethernet, each of them gzip or not.
+    check.py --limit "100/min burst 20" [--limit ...] [--by ip|host|path|status|all|COLUMN] [--cost COLUMN]
+             [--ipv6-prefix N] [--order sort|as-is] [--spread=even] FILE...
+
+Limits may also be fixed:100/min, sliding-log:100/min, sliding-window:100/min, and nginx:10r/s burst=20 nodelay. With
+--spread=even the requests of one stamp, of each key by itself, are spaced evenly over the unit that all stamps of the
+file are multiples of. Files may be access logs, delimited text or packet captures of Ethernet, each of them gzip or not.
 
 Prints a line for each limit, with tabs: limit, cells asked, admitted, denied, keys ever denied. Then the
 number of bad lines.
@@ -23,6 +29,7 @@ import ipaddress
 import re
 import struct
 import time
+from fractions import Fraction
 from urllib.parse import urlsplit
 
 UNITS = {
@@ -192,7 +199,8 @@ def events_of(path, options):
     return list(log(lines, options) if is_log(lines[:500]) else records(lines, options))
 
 
-def replay(limits, events):
+def meter(limits):
+    """A token bucket, or two of which both must admit."""
     limits = [LIMIT.fullmatch(limit.strip()) for limit in limits.split("&")]
     cells = [int(match[1]) for match in limits]
     periods = [int(match[2] or 1) * UNITS[match[3]] for match in limits]
@@ -200,20 +208,119 @@ def replay(limits, events):
     weights = [int(match[5] or 1) for match in limits]
     every = range(len(limits))
     states = {}
-    admitted = denied = 0
-    keys_denied = set()
-    for now, key, count in events:
+
+    def admits(now, key, count):
         levels, last = states.get(key, ([0 for _ in every], now))
         levels = [max(0, levels[i] - (now - last) * cells[i]) for i in every]
         filled = [levels[i] + count * weights[i] * periods[i] for i in every]
-        if count == 0 or all(filled[i] <= bursts[i] * periods[i] for i in every):
-            levels = filled
+        conforms = count == 0 or all(filled[i] <= bursts[i] * periods[i] for i in every)
+        states[key] = (filled if conforms else levels, now)
+        return conforms
+
+    return admits
+
+
+def window(kind, limit):
+    """Limiters that count what they admitted, all of which is kept by key."""
+    match = LIMIT.fullmatch(limit)
+    most, period = int(match[1]), int(match[2] or 1) * UNITS[match[3]]
+    admitted = {}
+
+    def counted(past, start, end):
+        return sum(count for at, count in past if start <= at < end)
+
+    def admits(now, key, count):
+        past = admitted.setdefault(key, [])
+        start = now - now % period
+        if kind == "fixed":
+            used = counted(past, start, start + period)
+        elif kind == "sliding-log":
+            used = counted(past, now - period + 1, now + 1)
+        else:
+            covered = Fraction(period - (now - start), period)
+            used = counted(past, start, start + period) + covered * counted(past, start - period, start)
+        conforms = count == 0 or used + count <= most
+        if conforms:
+            past.append((now, count))
+            # What lies two periods back is in no window.
+            while past and past[0][0] < start - period:
+                past.pop(0)
+        return conforms
+
+    return admits
+
+
+NGINX = re.compile(r"(\d+)r/([sm])(?: burst=(\d+))?(?: (nodelay|delay=\d+))?")
+
+
+def nginx(limit):
+    """limit_req, each request for itself; what is held back is admitted."""
+    match = NGINX.fullmatch(limit)
+    thousandths_a_second = int(match[1]) * 1000 // (60 if match[2] == "m" else 1)
+    most = int(match[3] or 0) * 1000
+    excess, last = {}, {}
+
+    def admits(now, key, _):
+        now //= 10**6
+        if key == "":
+            return True
+        if key not in last:
+            excess[key], last[key] = 0, now
+            return True
+        passed = now - last[key]
+        if passed < 0:
+            passed = 1 if passed < -60000 else 0
+        after = max(0, excess[key] + 1000 - thousandths_a_second * passed // 1000)
+        if after > most:
+            return False
+        excess[key] = after
+        if passed:
+            last[key] = now
+        return True
+
+    return admits
+
+
+def limiter(limit):
+    kind, _, rest = limit.partition(":")
+    if kind == "nginx":
+        return nginx(rest)
+    return window(kind, rest) if rest else meter(limit)
+
+
+def replay(limit, events):
+    admits = limiter(limit)
+    admitted = denied = 0
+    keys_denied = set()
+    for now, key, count in events:
+        if admits(now, key, count):
             admitted += count
         else:
             denied += count
             keys_denied.add(key)
-        states[key] = (levels, now)
     return admitted + denied, admitted, denied, len(keys_denied)
+
+
+def unit_of(times):
+    """The coarsest unit that all stamps of a file are multiples of; a minute takes many of them to be believed."""
+    units = [10**9, 10**6, 10**3, 1]
+    if len(set(times)) >= 8:
+        units.insert(0, 60 * 10**9)
+    return next(unit for unit in units if all(at % unit == 0 for at in times))
+
+
+def spread(events, units):
+    """Spaces the events that share stamp and key evenly over the unit of their file."""
+    alike = {}
+    for at, key, _ in events:
+        alike[at, key] = alike.get((at, key), 0) + 1
+    before = {}
+    spaced = []
+    for (at, key, count), unit in zip(events, units):
+        number = before.get((at, key), 0)
+        before[at, key] = number + 1
+        spaced.append((at + unit * number // alike[at, key], key, count))
+    return spaced
 
 
 def main():
@@ -223,6 +330,7 @@ def main():
     parser.add_argument("--cost")
     parser.add_argument("--ipv6-prefix", type=int)
     parser.add_argument("--order", default="sort")
+    parser.add_argument("--spread", default="none")
     parser.add_argument("files", nargs="+")
     options = parser.parse_args()
     files = [events_of(path, options) for path in options.files]
@@ -231,8 +339,13 @@ def main():
     files = [file for file in files if file]
     if options.order == "sort":
         files.sort(key=lambda file: (min(event[0] for event in file), max(event[0] for event in file)))
-    events = [event for file in files for event in file]
+    events = [(event, unit) for file in files for unit in [unit_of([event[0] for event in file])] for event in file]
     if options.order == "sort":
+        events.sort(key=lambda event: event[0][0])
+    units = [unit for _, unit in events]
+    events = [event for event, _ in events]
+    if options.spread == "even":
+        events = spread(events, units)
         events.sort(key=lambda event: event[0])
     for limit in options.limit:
         print(limit, *replay(limit, events), sep="\t")

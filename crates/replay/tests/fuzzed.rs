@@ -11,12 +11,13 @@ use proptest::prelude::*;
 /// What a fuzz target calls.
 type Entry = fn(&[u8]);
 
-const ENTRIES: [(&str, Entry); 5] = [
+const ENTRIES: [(&str, Entry); 6] = [
     ("access_log", entries::access_log),
     ("stamps", entries::stamps),
     ("delimited", entries::delimited),
     ("pcap", entries::pcap),
     ("input", entries::input),
+    ("options", entries::options),
 ];
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {

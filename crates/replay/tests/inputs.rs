@@ -120,7 +120,8 @@ fn bytes_on_the_wire_are_what_a_packet_costs() {
             "{told}"
         );
     }
-    assert!(complaint(&["--limit", "1/s", "--cost", "n", &lan]).ends_with("a packet costs its bytes on the wire"));
+    assert!(complaint(&["--limit", "1/s", "--cost", "n", &lan]).contains("a packet costs its bytes on the wire"));
+    assert!(report(&["--limit", "1/s", "--cost", "packets", &lan]).contains("1/s              4         3       1"));
     let told = complaint(&["--limit", "1/s", &file("beside.log", log([1])), &lan]);
     assert!(
         told.ends_with("one has packets, the other requests; replay them apart"),
@@ -149,7 +150,7 @@ fn paths_statuses_and_hosts_are_keys() {
 }
 
 #[test]
-fn ipv6_clients_of_one_network_are_one_key_if_that_is_asked_for() {
+fn ipv6_clients_of_one_network_are_one_key_unless_others_are_asked_for() {
     let log: String = [
         "2001:db8:1:2::a",
         "2001:DB8:1:2:ffff::",
@@ -160,43 +161,44 @@ fn ipv6_clients_of_one_network_are_one_key_if_that_is_asked_for() {
     .map(|client| log_line(client, 1))
     .concat();
     let log = file("ipv6.log", log);
-    let told = report(&["--limit", "1/s", "--ipv6-prefix", "64", &log]);
+    let told = report(&["--limit", "1/s", &log]);
     assert!(
         told.contains("  2001:db8:1:2::/64 ") && told.contains("1 of 4"),
         "{told}"
     );
-    assert!(report(&["--limit", "1/s", &log]).contains("0 of 5"));
-    let table = file("ipv6.csv", "time,client\n1,2001:db8:1:2::a\n1,2001:db8:1:2::b\n");
+    assert!(told.contains("IPv6 clients are one key for each /64"), "{told}");
+    let told = report(&["--limit", "1/s", "--ipv6-prefix", "128", &log]);
+    assert!(told.contains("0 of 5") && !told.contains("/64"), "{told}");
+    let table = file(
+        "ipv6.csv",
+        "time,client\n1716163201,2001:db8:1:2::a\n1716163201,2001:db8:1:2::b\n",
+    );
     let told = report(&["--limit", "1/s", "--key", "client", "--ipv6-prefix", "48", &table]);
     assert!(told.contains("  2001:db8:1::/48 "), "{told}");
     assert_eq!(meter_replay(&["--demo", "--ipv6-prefix", "0"]).status.code(), Some(2));
 }
 
 #[test]
-fn what_is_broken_or_missing_is_told_in_one_line() {
+fn broken_or_missing_inputs_are_refused_in_one_line() {
     let whole = gzip(log(0..60));
-    let mut broken = whole.clone();
-    let checksum = broken.len() - 6;
-    broken[checksum] ^= 1;
     let packets = capture(&[(1, 60), (2, 60)]);
-    let broken_packet = [&packets[..], &[0; 8], &[0xff; 8]].concat();
     let mut other_link = packets.clone();
-    other_link[20] = 113;
-    let newer = b"\n\r\r\n\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0".to_vec();
+    other_link[20] = 105;
+    let modified = [&[0x34, 0xcd, 0xb2, 0xa1][..], &[0; 60]].concat();
     let table: [(&str, Vec<u8>, &str); 9] = [
-        ("cut.gz", whole[..whole.len() / 2].to_vec(), "the gzip data is cut off"),
         ("cut-header.gz", whole[..5].to_vec(), "the gzip data is cut off"),
-        ("broken.gz", broken, "the gzip data is broken"),
-        (
-            "cut.pcap",
-            packets[..packets.len() - 1].to_vec(),
-            "cut off within packet 2",
-        ),
         ("cut-header.pcap", packets[..20].to_vec(), "cut off within its header"),
         ("cut.pcap.gz", gzip(&packets[..50]), "cut off within packet 1"),
-        ("broken.pcap", broken_packet, "packet 3 claims 4294967295 bytes"),
-        ("raw.pcap", other_link, "link type 113; only Ethernet (1)"),
-        ("newer.pcapng", newer, "editcap -F pcap"),
+        ("wireless.pcap", other_link, "packet capture of link type 105"),
+        ("modified.pcap", modified, "editcap -F pcap"),
+        (
+            "archive.zip",
+            b"PK\x03\x04 and so on".to_vec(),
+            "unzip -p FILE | meter-replay",
+        ),
+        ("wide.log", b"\xff\xfe1\x009\x002\0".to_vec(), "iconv -f UTF-16"),
+        ("list.json", b"[\n  {\"time\": 1}\n]\n".to_vec(), "jq -c '.[]'"),
+        ("pretty.json", b"{\n  \"time\": 1\n}\n".to_vec(), "jq -c ."),
     ];
     for (name, content, expected) in table {
         let path = file(name, content);
@@ -223,22 +225,52 @@ fn what_is_broken_or_missing_is_told_in_one_line() {
 }
 
 #[test]
-fn stamps_of_no_recorded_traffic_are_bad_lines() {
-    let reason = "the stamp is outside of the years 1970 to 2200";
-    let years = [1969, 1970, 2200, 2201].map(|year| log_line("192.0.2.1", 7).replace("2024", &year.to_string()));
-    let output = meter_replay(&["--limit", "1/d", &file("years.log", years.concat())]);
-    let told = text(&output.stderr);
-    assert_eq!(told.matches(reason).count(), 2, "{told}");
+fn inputs_that_are_cut_off_are_read_up_to_there() {
+    let whole = gzip(log(0..60));
+    let mut broken = whole.clone();
+    let checksum = broken.len() - 6;
+    broken[checksum] ^= 1;
+    let packets = capture(&[(1, 60), (2, 60), (3, 60)]);
+    let broken_packet = [&packets[..], &[0; 8], &[0xff; 8]].concat();
+    let table: [(&str, Vec<u8>, &str); 4] = [
+        (
+            "cut.gz",
+            whole[..whole.len() / 2].to_vec(),
+            "the gzip data is cut off: what follows is lost",
+        ),
+        ("broken.gz", broken, "the gzip data is broken"),
+        (
+            "cut.pcap",
+            packets[..packets.len() - 1].to_vec(),
+            "the capture is cut off within packet 3: what follows is lost",
+        ),
+        ("broken.pcap", broken_packet, "the capture is broken within packet 4"),
+    ];
+    for (name, content, expected) in table {
+        let path = file(name, content);
+        for arguments in [&["--limit", "1/s"][..], &["--limit", "1/s", "--order", "as-is"]] {
+            let output = meter_replay(&[arguments, &["--format", "json", &path]].concat());
+            assert_eq!(output.status.code(), Some(3), "{name}");
+            assert!(text(&output.stdout).contains(expected), "{}", text(&output.stdout));
+        }
+    }
+}
+
+#[test]
+fn stamps_of_unlikely_years_are_bad_lines_unless_they_are_meant() {
+    let years = [1969, 1970, 1989, 1990, 2099, 2100, 2200, 2201];
+    let lines = years.map(|year| log_line("192.0.2.1", 7).replace("2024", &year.to_string()));
+    let log = file("years.log", lines.concat());
+    for (arguments, bad) in [(&["--limit", "1/d"][..], 6), (&["--limit", "1/d", "--allow-old"], 2)] {
+        let output = meter_replay(&[arguments, &["--format", "json", &log]].concat());
+        assert_eq!(output.status.code(), Some(3));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(json["traffic"]["bad_lines"], bad);
+    }
+    let told = text(&meter_replay(&["--limit", "1/d", &log]).stderr);
     assert!(
-        told.contains("years.log:1: ") && told.contains("years.log:4: "),
+        told.contains("outside of the years 1990 to 2100") && told.contains("--allow-old"),
         "{told}"
-    );
-    let seconds = file("years.csv", "time\n-1\n0\n7289654399\n7289654400\n");
-    assert_eq!(
-        text(&meter_replay(&["--limit", "1/d", &seconds]).stderr)
-            .matches(reason)
-            .count(),
-        2
     );
 }
 
@@ -266,11 +298,20 @@ fn nothing_that_was_read_is_shown_of_anonymous_keys() {
     );
     for arguments in [
         &["--limit", "1/s", "--anonymise", &data][..],
-        &["--limit", "1/20000d", "--anonymise", "--by", "ip", &decades],
         &[
             "--limit",
             "1/20000d",
             "--anonymise",
+            "--allow-old",
+            "--by",
+            "ip",
+            &decades,
+        ],
+        &[
+            "--limit",
+            "1/20000d",
+            "--anonymise",
+            "--allow-old",
             "--by",
             "ip",
             "--order",
@@ -331,7 +372,7 @@ fn the_order_and_what_went_back_in_time_are_told() {
 fn a_chart_is_dated_by_the_requests_not_by_its_axis() {
     let table = file("dated.csv", "time\n0\n2200-12-31 23:59:59\n");
     let chart = file("dated.svg", "");
-    report(&["--limit", "1/s", "--chart", &chart, &table]);
+    report(&["--limit", "1/s", "--allow-old", "--chart", &chart, &table]);
     let chart = fs::read_to_string(&chart).expect("it is written");
     assert!(chart.contains("2 requests, 1 Jan 1970 to 31 Dec 2200, UTC"), "{chart}");
 }

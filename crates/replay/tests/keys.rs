@@ -18,7 +18,19 @@ fn log(name: &str) -> String {
 fn as_many_keys_as_may_be_are_replayed_and_one_more_is_refused() {
     let log = log("keys.log");
     for order in ["sort", "as-is"] {
-        let asked = |keys| ["--limit", "1/s", "--order", order, "--keys", keys, log.as_str()];
+        let asked = |keys| {
+            [
+                "--limit",
+                "1/s",
+                "--ipv6-prefix",
+                "128",
+                "--order",
+                order,
+                "--keys",
+                keys,
+                log.as_str(),
+            ]
+        };
         assert!(report(&asked("5")).contains("0 of 5"));
         assert_eq!(
             complaint(&asked("4")),
@@ -39,7 +51,9 @@ fn what_the_refusal_advises_helps() {
 
 #[test]
 fn keys_of_lines_that_are_kept_to_be_sorted_count_as_well() {
-    let lines: String = (0..9).map(|number| format!("{},key-{number}\n", 9 - number)).collect();
+    let lines: String = (0..9)
+        .map(|number| format!("{},key-{number}\n", 1_716_163_209 - number))
+        .collect();
     let table = file("keys-back.csv", format!("time,key\n{lines}"));
     let told = complaint(&["--limit", "1/s", "--key", "key", "--keys", "8", &table]);
     assert!(told.starts_with("met 9 keys, and --keys allows 8: "), "{told}");
@@ -51,7 +65,17 @@ fn keys_of_lines_that_are_kept_to_be_sorted_count_as_well() {
 fn nothing_is_written_when_there_are_too_many() {
     let log = log("keys-chart.log");
     let chart = file("keys-chart.svg", "what was there");
-    complaint(&["--limit", "1/s", "--keys", "4", "--chart", &chart, &log]);
+    complaint(&[
+        "--limit",
+        "1/s",
+        "--ipv6-prefix",
+        "128",
+        "--keys",
+        "4",
+        "--chart",
+        &chart,
+        &log,
+    ]);
     assert_eq!(std::fs::read_to_string(&chart).expect("it is there"), "what was there");
 }
 

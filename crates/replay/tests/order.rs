@@ -7,6 +7,7 @@ use meter_replay::Error;
 use meter_replay::event::Event;
 use meter_replay::input::Options;
 use meter_replay::progress::Progress;
+use meter_replay::stamp::StampOptions;
 use meter_replay::stream::Stream;
 use meter_replay::trace::{Order, Trace};
 use proptest::prelude::*;
@@ -25,6 +26,10 @@ fn file(name: &str, times: &[i64]) -> PathBuf {
 fn open(paths: &[PathBuf], order: Order) -> Result<Stream, Error> {
     let options = Options {
         cost: Some("cost".to_owned()),
+        stamps: StampOptions {
+            allow_old: true,
+            ..StampOptions::default()
+        },
         ..Options::default()
     };
     Stream::open(paths, order, options, Progress::hidden())

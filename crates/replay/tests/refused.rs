@@ -64,19 +64,46 @@ fn a_file_that_is_to_be_made_is_named_once() {
 }
 
 #[test]
-fn what_is_no_header_is_told_as_that() {
-    let lines = file(
-        "lines.json",
-        "{\"time\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
+fn a_file_of_no_known_format_is_refused_with_what_would_read_it() {
+    for (name, content, expected) in [
+        (
+            "prose.log",
+            "it was a dark\nand stormy night\n",
+            "not a line of Common or Combined Log Format",
+        ),
+        ("prose.log", "it was a dark\nand stormy night\n", "--log-format"),
+        ("names.csv", "when,client\n1,a\n", "name one with --time"),
+        (
+            "names.json",
+            "{\"when\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
+            "name one with --time",
+        ),
+        (
+            "keyless.json",
+            "{\"ts\":1716163200,\"who\":\"a\"}\n",
+            "there is no field `ip`; the fields are `ts`, `who`: name one with --key, or say --by all",
+        ),
+        ("broken.json", "{\"time\":\"2024\n{\"time\":\"2024\n", "jq -c ."),
+    ] {
+        let told = complaint(&["--limit", "1/s", &file(name, content)]);
+        assert!(told.contains(expected), "{told}");
+    }
+    let json = file(
+        "names.json",
+        "{\"when\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
     );
-    let told = complaint(&["--limit", "1/s", &lines]);
-    let reason = "the first line is no header of delimited text: a quoted field goes on behind its closing quote";
-    assert!(told.ends_with(reason), "{told}");
+    assert!(report(&["--limit", "1/s", "--time", "when", &json]).contains("0 of 1"));
+    let json = file("keyless.json", "{\"ts\":1716163200,\"who\":\"a\"}\n");
+    assert!(report(&["--limit", "1/s", "--key", "who", &json]).contains("0 of 1"));
+    assert!(report(&["--limit", "1/s", "--by", "all", &json]).contains("0 of 1"));
 }
 
 #[test]
 fn networks_are_nothing_to_a_table_without_keys() {
-    let table = file("networks.csv", "time,ip\n1,2001:db8::1\n1,2001:db8::2\n");
+    let table = file(
+        "networks.csv",
+        "time,ip\n1716163201,2001:db8::1\n1716163201,2001:db8::2\n",
+    );
     let told = complaint(&["--limit", "1/s", "--ipv6-prefix", "64", &table]);
     assert!(
         told.contains("--ipv6-prefix does not apply: it has one meter for all, unless"),

@@ -1,14 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limit::{Algorithm, Limit};
+use crate::limit::{Algorithm, Metered};
 use crate::lineage::Lineage;
 
 const S: i64 = 1_000_000_000;
 const YEAR: i64 = 31_557_600 * S;
 
 fn maker(limit: &str, algorithm: Algorithm) -> Maker {
-    Maker::new(Limit::parse(limit, algorithm).expect("a good limit"), false)
+    Maker::new(Metered::parse(limit, algorithm), false)
 }
 
 /// A crowd whose first table has room for 60 keys.
@@ -19,11 +19,7 @@ fn small(maker: &Maker, time: i64) -> Crowd {
 }
 
 fn event(time: i64, key: u32, cost: u64) -> Event {
-    Event {
-        time,
-        cost,
-        key: KeyId(key),
-    }
+    Event::new(time, cost, KeyId(key))
 }
 
 /// Gaps of all lengths between two requests; not of years, as meters which are made at different times round differently.

@@ -1,60 +1,117 @@
-//! Lines of access logs: Common and Combined Log Format.
+//! Lines of access logs: Common and Combined Log Format and their relatives.
+//!
+//! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. What is not
+//! goes to [`head`](super::head), which takes any order that servers are known to write.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 
+use super::columns::started;
+use super::head;
+use super::keying::{Keying, Value};
+use super::names::Took;
+use super::{Options, Request, TimeIs};
 use crate::bad::BadLine;
-use crate::stamp::CommonLogStamps;
+use crate::by::By;
+use crate::select::{Condition, Select};
+use crate::stamp::{Resolution, StampOptions, Stamps};
 
 /// Of a log line, what a meter or its key may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
-    /// The first field: the client's address, or its name where the server looks that up.
+    /// The client: an address, with a port or quotes as it is written, or a name.
     pub client: &'a [u8],
+    /// The list of forwarded addresses, where it stands in the place of the client.
+    pub forwarded: Option<&'a [u8]>,
+    /// The virtual host, where the line begins with one.
+    pub host: Option<&'a [u8]>,
     /// Nanoseconds since the Unix epoch.
     pub time: i64,
     /// What was asked for, as `GET /path HTTP/1.1`.
     pub request: &'a [u8],
-    /// The three digits of the answer.
+    /// The three digits of the answer; `-` if there was none.
     pub status: &'a [u8],
+    /// All behind the number of bytes.
+    pub tail: &'a [u8],
 }
 
 /// Reads the lines of a log.
 #[derive(Debug, Clone, Default)]
 pub struct LogLines {
-    stamps: CommonLogStamps,
+    stamps: Stamps,
     unquoted: Vec<u8>,
 }
 
+/// A line taken apart, its stamp unread.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    pub(super) client: &'a [u8],
+    pub(super) forwarded: Option<&'a [u8]>,
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) stamp: &'a [u8],
+    pub(super) request: &'a [u8],
+    pub(super) status: &'a [u8],
+    pub(super) tail: &'a [u8],
+}
+
 impl LogLines {
-    /// Reads `client ident user [stamp] "request" status bytes`, and after it nothing (Common), a quoted referer and
-    /// user agent (Combined), or whatever servers append to these, unread: only its quotes must be even in number
-    /// or at least four. The whole line may be in quotes itself, those in it doubled, escaped with `\`, or as they
-    /// are.
+    /// For stamps that are read like this.
+    #[must_use]
+    pub fn new(stamps: StampOptions) -> Self {
+        Self {
+            stamps: Stamps::new(stamps),
+            unquoted: Vec::new(),
+        }
+    }
+
+    /// Reads `client ident user [stamp] "request" status bytes`, and after it nothing (Common), a quoted referer and user
+    /// agent (Combined), or whatever servers append to these. Before it may stand a prefix of syslog, the journal or a
+    /// container, or a virtual host; the client may be quoted, have a port, or be a list of forwarded addresses; there
+    /// may be more names before the stamp. The whole line may be in quotes itself, those in it doubled, escaped with
+    /// `\`, or as they are.
     ///
     /// # Errors
     ///
     /// [`BadLine`] with the reason.
     #[inline]
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<LogLine<'a>, BadLine> {
-        let fields = if line.first() == Some(&b'"') {
-            unquote(line, &mut self.unquoted)
-        } else {
-            split(line)
+        let Self { stamps, unquoted } = self;
+        let fields = match split(line) {
+            Some(fields) => fields,
+            None => split_other(line, stamps, unquoted)?,
         };
-        let Fields {
-            client,
-            stamp,
-            request,
-            status,
-        } = fields.ok_or(BadLine::NotALogLine)?;
-        let time = self.stamps.parse(stamp)?;
+        let time = stamps.parse(fields.stamp)?;
         Ok(LogLine {
-            client,
+            client: fields.client,
+            forwarded: fields.forwarded,
+            host: fields.host,
             time,
-            request,
-            status,
+            request: fields.request,
+            status: fields.status,
+            tail: fields.tail,
         })
     }
+
+    /// How many bytes of a line are its first entry, where a crash or an interleaved write put two on one line.
+    pub(super) fn entry_len(&mut self, line: &[u8]) -> usize {
+        head::entry_len(line, &mut self.stamps)
+    }
+}
+
+#[cold]
+fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<Fields<'a>, BadLine> {
+    // In quotes as a whole, if the first quote is closed only behind the bracket of the stamp.
+    let is_quoted =
+        line.first() == Some(&b'"') && memchr2(b'"', b'[', &line[1..]).is_none_or(|at| line[1 + at] == b'[');
+    if is_quoted {
+        unquote(line, stamps, unquoted).ok_or(BadLine::NotALogLine)
+    } else {
+        head::split(line, stamps)
+    }
+}
+
+/// Whether a line is plain Common or Combined, or begins like it.
+pub(super) fn is_plain(line: &[u8]) -> bool {
+    split(line).is_some()
 }
 
 /// The path of a request, without its query: `/a b` of `GET /a b?c=d HTTP/1.0`, also where the whole URL is asked for.
@@ -64,7 +121,12 @@ pub fn path(request: &[u8]) -> &[u8] {
     let Some(at) = memchr(b' ', request) else { return b"-" };
     let target = &request[at + 1..];
     let version = target.windows(6).rposition(|window| window == b" HTTP/");
-    let target = target[..version.unwrap_or(target.len())].trim_ascii();
+    target_path(target[..version.unwrap_or(target.len())].trim_ascii())
+}
+
+/// The path of what is asked for: `/a` of `/a?b` and of `https://example.org/a?b`; `-` if there is none.
+#[must_use]
+pub(super) fn target_path(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
     let target = &target[..end.unwrap_or(target.len())];
     let path = match find(target, b"://") {
@@ -77,19 +139,27 @@ pub fn path(request: &[u8]) -> &[u8] {
     if path.is_empty() { b"-" } else { path }
 }
 
-struct Fields<'a> {
-    client: &'a [u8],
-    stamp: &'a [u8],
-    request: &'a [u8],
-    status: &'a [u8],
+/// The method of a request: `GET` of `GET / HTTP/1.1`; `-` if there is none.
+#[must_use]
+pub(super) fn method(request: &[u8]) -> &[u8] {
+    let method = memchr(b' ', request).map_or(&[][..], |at| &request[..at]);
+    if method.is_empty() { b"-" } else { method }
 }
 
+/// Splits a line whose client is an address, with two names between it and the stamp.
 #[inline]
 fn split(line: &[u8]) -> Option<Fields<'_>> {
-    let space = memchr(b' ', line).filter(|&at| at > 0)?;
+    let space = memchr(b' ', line)?;
     let (client, rest) = (&line[..space], &line[space + 1..]);
+    // With a name in its place, or a list, or quotes, there is more to it.
+    if !client
+        .iter()
+        .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
+        || client.len() < 2
+    {
+        return None;
+    }
     let bracket = memchr_iter(b'[', rest).find(|&at| at > 0 && rest[at - 1] == b' ')?;
-    // With one name more, the line begins with a virtual host, and the client is not what comes first.
     if memchr_iter(b' ', &rest[..bracket - 1]).count() != 1 {
         return None;
     }
@@ -99,18 +169,21 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     // Old servers write quotes within a request as they are: any quote with a status behind it may be the one that
     // ends it.
     memchr_iter(b'"', rest).find_map(|quote| {
-        let status = status(rest.get(quote + 1..)?.strip_prefix(b" ")?)?;
+        let (status, tail) = status(rest.get(quote + 1..)?.strip_prefix(b" ")?)?;
         Some(Fields {
             client,
+            forwarded: None,
+            host: None,
             stamp,
             request: &rest[..quote],
             status,
+            tail,
         })
     })
 }
 
-/// The status, if this is `status bytes`, and nothing or more fields.
-fn status(tail: &[u8]) -> Option<&[u8]> {
+/// The status and all behind the bytes, if this is `status bytes`, and nothing or more fields.
+fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let (status, rest) = tail.split_at_checked(3)?;
     let rest = rest.strip_prefix(b" ")?;
     let end = memchr(b' ', rest).unwrap_or(rest.len());
@@ -118,30 +191,186 @@ fn status(tail: &[u8]) -> Option<&[u8]> {
     let is_number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
     let quotes = memchr_iter(b'"', more).take(4).count();
     let whole = is_number(status) && (is_number(bytes) || bytes == b"-") && (quotes == 4 || quotes % 2 == 0);
-    whole.then_some(status)
+    whole.then_some((status, more))
 }
 
-/// Splits a line that is in quotes as a whole, in whichever way makes a log line of it.
-#[cold]
-fn unquote<'a>(line: &[u8], unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
+/// Splits a line that is in quotes as a whole, in whichever way makes a log line of it: a plain one, if any does.
+fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    for way in [Some(b'"'), Some(b'\\'), None] {
+    let is_line = |text: &[u8], is_plain: bool, stamps: &mut Stamps| match is_plain {
+        true => split(text).is_some(),
+        false => head::split(text, stamps).is_ok(),
+    };
+    let ways = [true, false]
+        .into_iter()
+        .flat_map(|is_plain| [Some(b'"'), Some(b'\\'), None].map(|way| (is_plain, way)));
+    for (is_plain, way) in ways {
         unquoted.clear();
         let mut bytes = inner.iter().copied().peekable();
         while let Some(byte) = bytes.next() {
             let escaped = bytes.next_if(|&next| Some(byte) == way && (next == b'"' || next == byte));
             unquoted.push(escaped.unwrap_or(byte));
         }
-        if split(unquoted).is_some() {
+        if is_line(unquoted, is_plain, stamps) {
             break;
         }
     }
-    split(unquoted)
+    split(unquoted).or_else(|| head::split(unquoted, stamps).ok())
 }
 
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let (first, _) = wanted.split_first()?;
     memchr_iter(*first, text).find(|&at| text[at..].starts_with(wanted))
+}
+
+/// Reads requests of an access log.
+#[derive(Debug)]
+pub(super) struct AccessLines {
+    lines: LogLines,
+    keying: Keying,
+    select: Select,
+    /// What the last field is a duration in, by which requests are moved to their start.
+    took: Option<Option<Took>>,
+}
+
+impl AccessLines {
+    /// For a log that begins with these lines.
+    pub(super) fn new(options: &Options, head: &[&[u8]]) -> Self {
+        let mut lines = LogLines::new(options.stamps.clone());
+        let unit = options.duration.as_deref().and_then(|text| text.rsplit_once(':'));
+        let unit = unit.and_then(|(_, unit)| Took::named(unit));
+        let took = match options.time_is {
+            TimeIs::Start => None,
+            TimeIs::End => Some(unit),
+            TimeIs::Auto if options.duration.is_some() => Some(unit),
+            TimeIs::Auto => {
+                let (mut all, mut timed) = (0, 0);
+                for line in head.iter().take(200) {
+                    if let Ok(line) = lines.parse(line) {
+                        all += 1;
+                        timed += usize::from(took(line.tail, None).is_some());
+                    }
+                }
+                (timed > 0 && timed * 10 >= all * 9).then_some(None)
+            }
+        };
+        // A log has no columns, which is said once it turns out to be one.
+        let compares_column = options.select.only.iter().any(Condition::is_of_column);
+        let select = (!compares_column).then(|| options.select.clone());
+        Self {
+            lines,
+            keying: Keying::new(options.by.clone().unwrap_or(By::Ip), options),
+            select: select.unwrap_or_default(),
+            took,
+        }
+    }
+
+    pub(super) fn by(&self) -> &By {
+        self.keying.by()
+    }
+
+    #[inline]
+    pub(super) fn request<'a>(&'a mut self, text: &'a [u8]) -> Result<Request<'a>, BadLine> {
+        let line = self.lines.parse(text)?;
+        let mut time = line.time;
+        if let Some(unit) = self.took {
+            let took = took(line.tail, unit).unwrap_or(0);
+            time = started(time, took, resolution(time));
+        }
+        let text_of = |part: &By| match part {
+            By::Ip | By::Column(_) => Some(line.client),
+            By::Host => Some(line.host.unwrap_or(line.client)),
+            By::Path => Some(path(line.request)),
+            By::Status => Some(line.status),
+            By::Method => Some(method(line.request)),
+            By::Xff => Some(line.forwarded.unwrap_or_else(|| forwarded(line.tail))),
+            By::All | By::Each(_) => None,
+        };
+        if !(self.select.has_time(time) && self.select.has(|_, part| text_of(part))) {
+            return Ok(Request::unselected(time));
+        }
+        let key = self.keying.key(|_, part| {
+            Some(match part {
+                By::Xff => match line.forwarded {
+                    Some(list) => Value::Forwarded(list, None),
+                    None => Value::Forwarded(forwarded(line.tail), Some(line.client)),
+                },
+                part => Value::Text(text_of(part)?),
+            })
+        })?;
+        Ok(Request {
+            time,
+            cost: 1,
+            key,
+            plan: None,
+            is_selected: true,
+        })
+    }
+
+    /// Whether a second entry may stand on a line that could be read.
+    #[inline]
+    pub(super) fn may_be_two(text: &[u8]) -> bool {
+        find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
+    }
+
+    pub(super) fn entry_len(&mut self, line: &[u8]) -> usize {
+        self.lines.entry_len(line)
+    }
+
+    pub(super) fn notices(&self, input: &str) -> Vec<String> {
+        let mut notices = Vec::new();
+        if self.took.is_some() {
+            notices.push(format!(
+                "{input}: requests are moved back to their start by the duration at the end of each line (--time-is start leaves them)"
+            ));
+        }
+        if self.keying.has_assumed_networks() {
+            notices.push(super::IPV6_NOTICE.to_owned());
+        }
+        notices
+    }
+}
+
+/// How finely a log line is stamped, as far as its own stamp shows.
+fn resolution(time: i64) -> Resolution {
+    [Resolution::Second, Resolution::Millisecond, Resolution::Microsecond]
+        .into_iter()
+        .find(|resolution| time % resolution.unit_ns() == 0)
+        .unwrap_or_default()
+}
+
+/// How long a request took, of the last field: in the unit given, or else as nginx writes `$request_time`, in seconds with
+/// three digits behind the point. With `$upstream_response_time` beside it, the longer is the request's.
+fn took(tail: &[u8], unit: Option<Took>) -> Option<i64> {
+    let mut longest = None;
+    for field in tail.rsplit(|&byte| byte == b' ').take(4) {
+        let field = field.rsplit(|&byte| byte == b'=').next().unwrap_or(field);
+        let bare = field
+            .strip_prefix(b"\"")
+            .and_then(|bare| bare.strip_suffix(b"\""))
+            .unwrap_or(field);
+        if let Some(unit) = unit {
+            return unit.ns(bare);
+        }
+        let is_seconds = bare.split_last_chunk::<4>().is_some_and(|(whole, fraction)| {
+            !whole.is_empty() && whole.iter().chain(&fraction[1..]).all(u8::is_ascii_digit) && fraction[0] == b'.'
+        });
+        match bare {
+            bare if is_seconds => longest = longest.max(Took::Seconds.ns(bare)),
+            b"-" if longest.is_none() => {}
+            _ => break,
+        }
+    }
+    longest
+}
+
+/// The list of forwarded addresses: the first quoted field behind referer and user agent that is one.
+fn forwarded(tail: &[u8]) -> &[u8] {
+    let mut quotes = memchr_iter(b'"', tail).filter(|&at| at == 0 || tail[at - 1] != b'\\');
+    let mut fields = std::iter::from_fn(|| Some((quotes.next()?, quotes.next()?)));
+    let list = fields.by_ref().skip(2).map(|(open, close)| &tail[open + 1..close]);
+    let mut lists = list.filter(|list| head::is_list(list));
+    lists.next().unwrap_or_default()
 }
 
 #[cfg(test)]

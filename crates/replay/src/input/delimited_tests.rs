@@ -2,6 +2,7 @@ use std::io::Cursor;
 
 use super::super::{Collected, Reader};
 use super::*;
+use crate::stamp::StampOptions;
 
 /// Times in seconds and costs, the number of bad lines, and those lines as they would be shown.
 type Contents = (Vec<(i64, u64)>, u64, Vec<String>);
@@ -17,10 +18,21 @@ fn read_text(text: &str, options: &Options) -> Result<Contents, String> {
     Ok((events, collected.bad.count(), quoted))
 }
 
+/// Stamps of the first seconds of 1970 are meant.
+fn old() -> Options {
+    Options {
+        stamps: StampOptions {
+            allow_old: true,
+            ..StampOptions::default()
+        },
+        ..Options::default()
+    }
+}
+
 fn cost() -> Options {
     Options {
         cost: Some("cost".to_owned()),
-        ..Options::default()
+        ..old()
     }
 }
 
@@ -52,10 +64,10 @@ fn a_cost_is_any_whole_number() {
 #[test]
 fn bad_records_are_told_with_their_lines() {
     let text = "time,key\n1,a\n\n,\nx,a\n2\n3,a,b\n4,\"b\nc\",d\n5,a\n";
-    let (events, bad, quoted) = read_text(text, &Options::default()).expect("two good lines");
+    let (events, bad, quoted) = read_text(text, &old()).expect("two good lines");
     assert_eq!(events, [(1, 1), (5, 1)]);
     assert_eq!(bad, 5);
-    let unknown = "the stamp is neither Unix seconds, nor RFC 3339, nor YYYY-MM-DD HH:MM:SS";
+    let unknown = "the stamp has no known form: give it with --time-format";
     assert_eq!(
         quoted,
         [
@@ -78,19 +90,16 @@ fn a_quote_that_nobody_closes_costs_its_own_line_only() {
         ("2,\"b\"c", "a quoted field goes on behind its closing quote".to_owned()),
     ] {
         let text = format!("time,key\n1,a\n{line}\n{many}");
-        let (events, bad, quoted) = read_text(&text, &Options::default()).expect("good lines");
+        let (events, bad, quoted) = read_text(&text, &old()).expect("good lines");
         assert_eq!(events[1..], after, "{line}");
         assert_eq!((bad, quoted), (1, vec![format!("f:3: {told}: `{line}`")]));
     }
     // The next line that has quotes gives it away.
     let text = "time,key\n1,\"a\n2,\"b\"\n3,\"c\"\n";
-    assert_eq!(
-        read_text(text, &Options::default()).expect("good lines").0,
-        [(2, 1), (3, 1)]
-    );
+    assert_eq!(read_text(text, &old()).expect("good lines").0, [(2, 1), (3, 1)]);
     // Many of them, each looking for the next quote.
     let text = format!("time,key\n{}", "1,\"a\n2,b\n".repeat(5_000));
-    let (events, bad, _) = read_text(&text, &Options::default()).expect("good lines");
+    let (events, bad, _) = read_text(&text, &old()).expect("good lines");
     assert_eq!(u64::try_from(events.len()).ok().map(|good| good + bad), Some(10_000));
 }
 
@@ -98,7 +107,7 @@ fn a_quote_that_nobody_closes_costs_its_own_line_only() {
 fn records_of_many_lines_are_one_up_to_a_bound() {
     for (lines, good) in [(99, true), (100, false)] {
         let text = format!("time,key\n1,\"{}\"\n", "x\n".repeat(lines));
-        let (events, bad, _) = read_text(&text, &Options::default()).expect("a header");
+        let (events, bad, _) = read_text(&text, &old()).expect("a header");
         assert_eq!((events.len(), bad > 0), (usize::from(good), !good), "{lines}");
     }
 }
@@ -106,7 +115,7 @@ fn records_of_many_lines_are_one_up_to_a_bound() {
 #[test]
 fn a_line_beyond_all_bounds_is_bad_and_its_neighbours_are_not() {
     let text = format!("time,key\n1,a\n2,{}\n3,a\n", "x".repeat(3 << 20));
-    let (events, bad, quoted) = read_text(&text, &Options::default()).expect("good lines");
+    let (events, bad, quoted) = read_text(&text, &old()).expect("good lines");
     assert_eq!((events, bad), (vec![(1, 1), (3, 1)], 1));
     assert!(
         quoted[0].starts_with("f:3: the line is longer than 1 MiB: `2,xxx"),
@@ -119,7 +128,7 @@ fn a_missing_column_is_told_with_those_there_are() {
     let error = |text, options: &Options| read_text(text, options).expect_err("a column is missing");
     let columns = "the columns are `when`, `user`";
     assert_eq!(
-        error("when,user\n1,a\n", &Options::default()),
+        error("when,user\n1,a\n", &old()),
         format!("f: no column has a usual name for the time; {columns}: name one with --time")
     );
     let mut options = Options {
@@ -133,6 +142,26 @@ fn a_missing_column_is_told_with_those_there_are() {
     options.by = Some(By::Ip);
     assert_eq!(
         error("when,user\n", &options),
-        format!("f: there is no column `ip`; {columns}")
+        format!("f: there is no column `ip`; {columns}: name one with --key, or say --by all")
     );
+}
+
+#[test]
+fn the_column_of_stamps_is_the_first_whose_values_are_times() {
+    let read = |text: &str| read_text(text, &Options::default());
+    let stamp = 1_716_163_218;
+    for text in [
+        "timestamp,client,time\n2024-05-20T00:00:18Z,a,0.012\n",
+        "time,client,ts\n45432.5,a,1716163218\n",
+        "date,time,client\n2024-05-20,00:00:18,a\n",
+        "Date;Time;client\n2024-05-20;00:00:18;a\n",
+        "@timestamp;client\n2024-05-20 00:00:18;a\n",
+        "client|time_local\na|20/May/2024:00:00:18 +0000\n",
+        "client,time\na,1716163218000\n",
+    ] {
+        assert_eq!(read(text), Ok((vec![(stamp, 1)], 0, vec![])), "{text}");
+    }
+    let (events, bad, quoted) = read("time,a\n0.012,1\n0.5,2\n").expect("a table");
+    assert_eq!((events.len(), bad), (0, 2));
+    assert!(quoted[0].contains("--allow-old"), "{quoted:?}");
 }

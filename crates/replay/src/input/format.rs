@@ -1,85 +1,149 @@
-//! Which format a file has.
+//! Which format a file has, by how it begins.
 
-use super::access_log::LogLines;
-use super::{delimited, pcap};
+use super::capture::Dialect;
+use super::columns::Header;
+use super::lines::Lines;
+use super::record::{Fed, Splitter};
+use super::{BYTE_ORDER_MARK, Options, access_log, fields, json, names, pattern};
+use crate::Error;
+use crate::by::By;
 
-/// A format of recorded traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Common or Combined Log Format, each line for itself.
-    AccessLog,
+/// How the bytes of a file are to be read.
+pub(super) enum Format {
+    /// Nothing.
+    Empty,
+    /// One request a line.
+    Lines(Lines),
     /// Text with a header line, its fields delimited by this byte.
     Delimited(u8),
     /// A packet capture.
-    Pcap(pcap::Dialect),
-    /// A packet capture in the newer format, which is not read.
-    PcapNg,
+    Capture(Dialect),
 }
+
+/// The delimiters of tables, the one that is rarest in text first.
+const DELIMITERS: [u8; 4] = [b'\t', b';', b',', b'|'];
 
 impl Format {
     /// The format of the file that begins with `head`.
     ///
-    /// Captures are known by how they begin. One log line makes a log, even behind bad lines. Otherwise a first line
-    /// with a tab or a comma, or with nothing but the name of the time column (`time`, or a usual one), is a header.
-    /// What is neither is taken for a log, the lines of which are all bad.
-    #[must_use]
-    pub fn of(head: &[u8], time: Option<&str>) -> Self {
-        if let Some(dialect) = pcap::Dialect::of(head) {
-            return Self::Pcap(dialect);
+    /// Captures and objects of JSON are known by how they begin, logs of named fields by the line that names them, the logs
+    /// of load balancers by their shape. One log line makes an access log, even behind bad lines. Otherwise a first line
+    /// that has a usual name for the time among its fields is the header of a table.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none of them, or has not what is asked for.
+    pub(super) fn of(head: &[u8], input: &str, options: &Options) -> Result<Self, Error> {
+        if let Some(dialect) = Dialect::of(head, input)? {
+            return Ok(Self::Capture(dialect));
         }
-        if head.starts_with(b"\n\r\r\n") && head.get(8..12).is_some_and(is_byte_order) {
-            return Self::PcapNg;
+        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+            return Err(Error::Utf16 { path: input.to_owned() });
         }
-        let mut lines = head
+        let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
+        let lines: Vec<&[u8]> = head
             .split(|&byte| byte == b'\n')
-            .map(<[u8]>::trim_ascii_end)
-            .filter(|line| !line.is_empty());
-        let first = lines.clone().next().unwrap_or_default();
-        let delimiter = if first.contains(&b'\t') { b'\t' } else { b',' };
-        let is_text = !first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
-        let is_header = is_text && (first.contains(&delimiter) || delimited::time_column(&[first], time).is_some());
-        let mut log = LogLines::default();
-        if is_header && !lines.any(|line| log.parse(line).is_ok()) {
-            Self::Delimited(delimiter)
-        } else {
-            Self::AccessLog
+            .map(|line| line.trim_ascii_end())
+            .map(|line| &line[line.iter().take_while(|byte| **byte == 0).count()..])
+            .filter(|line| !line.is_empty())
+            .collect();
+        if lines.is_empty() {
+            return Ok(Self::Empty);
         }
+        if let Some(lines) = Self::of_lines(&lines, input, options)? {
+            return Ok(Self::Lines(lines));
+        }
+        if let Some(delimiter) = delimiter(&lines, input, options) {
+            return Ok(Self::Delimited(delimiter));
+        }
+        // What is nothing that is known is taken for an access log, and none of its lines can be read.
+        Ok(Self::Lines(Lines::unknown(options)))
+    }
+
+    fn of_lines(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
+        if options.regex.is_none() && options.log_format.is_none() {
+            if let Some(fields) = fields::detect(input, lines, options)? {
+                return Ok(Some(Lines::Fields(Box::new(fields))));
+            }
+        }
+        if options.regex.is_none() && options.log_format.is_none() && is_plain_log(lines) {
+            return Ok(Lines::access(lines, options));
+        }
+        let is_json = |line: &&&[u8]| line.starts_with(b"{");
+        if lines.iter().take(20).filter(is_json).count() * 2 > lines.len().min(20) {
+            return match json::detect(input, lines, options)? {
+                None => Err(Error::NotJson { path: input.to_owned() }),
+                lines => Ok(lines),
+            };
+        }
+        if let Some(pattern) = pattern::given(input, lines, options)? {
+            return Ok(Some(Lines::Pattern(Box::new(pattern))));
+        }
+        // An object over several lines, as programs print them for people.
+        if matches!(lines[0], b"{") {
+            return Err(Error::NotJson { path: input.to_owned() });
+        }
+        if let Some(pattern) = pattern::detect(input, lines, options)? {
+            return Ok(Some(Lines::Pattern(Box::new(pattern))));
+        }
+        if lines[0].starts_with(b"[") && lines[0].len() < 3 || lines[0].starts_with(b"[{") {
+            return Err(Error::JsonList { path: input.to_owned() });
+        }
+        Ok(Lines::access(lines, options))
     }
 }
 
-fn is_byte_order(magic: &[u8]) -> bool {
-    matches!(magic, [0x1a, 0x2b, 0x3c, 0x4d] | [0x4d, 0x3c, 0x2b, 0x1a])
+/// Whether most of the first lines are what nearly all access logs have, so that no other format comes into question.
+fn is_plain_log(lines: &[&[u8]]) -> bool {
+    let first = &lines[..lines.len().min(20)];
+    let plain = first.iter().filter(|line| access_log::is_plain(line)).count();
+    plain * 2 > first.len()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOG: &str = r#"2001:db8::1 - - [20/May/2024:00:00:18 +0000] "GET /a,b HTTP/1.1" 200 5"#;
-
-    #[test]
-    fn formats_are_told_apart() {
-        let comma = Format::Delimited(b',');
-        let tab = Format::Delimited(b'\t');
-        let log = Format::AccessLog;
-        let table = [
-            (String::new(), log),
-            ("\n \r\n\t\n".to_owned(), log),
-            (LOG.to_owned(), log),
-            (format!("\n{LOG}\n"), log),
-            (format!(" \"Mozilla/5.0 (like Gecko, or not)\"\n{LOG}\n"), log),
-            (" \"curl/7.54.0\"\n".to_owned(), log),
-            ("what is this\n".to_owned(), log),
-            ("time,key\n1,a\n".to_owned(), comma),
-            ("\r\n\r\ntime,key\r\n".to_owned(), comma),
-            ("host\ttime\turl, or more\n".to_owned(), tab),
-            ("TimeStamp\n1\n".to_owned(), comma),
-            ("1\n2\n".to_owned(), log),
-            ("\u{1}\0,\t\n".to_owned(), log),
-        ];
-        for (head, format) in table {
-            assert_eq!(Format::of(head.as_bytes(), None), format, "{head:?}");
-        }
-        assert_eq!(Format::of(b"when\n1\n", Some("when")), comma);
+/// The delimiter of a table, if the first line is the header of one.
+fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
+    let first = lines[0];
+    if first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return None;
     }
+    let names = |delimiter: u8| {
+        let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
+        splitter.begin();
+        // A quoted name may go on in the next line.
+        for line in lines.iter().take(10) {
+            match splitter.feed(&[line, &b"\n"[..]].concat()) {
+                Ok(Fed::Whole) => return splitter.fields().map(<[u8]>::to_vec).collect(),
+                Ok(Fed::Open) => {}
+                Err(_) => break,
+            }
+        }
+        Vec::new()
+    };
+    let has_time = |names: &[Vec<u8>]| match &options.time {
+        Some(wanted) => wanted.split('+').all(|wanted| names::place(names, wanted).is_some()),
+        None => Header {
+            input,
+            called: "column",
+            names,
+            samples: &[],
+            default: &By::All,
+        }
+        .has_time(),
+    };
+    let with_time = DELIMITERS.into_iter().find(|&delimiter| has_time(&names(delimiter)));
+    // Without a time it is still a header, if all of its fields are names: then the message can list them.
+    let is_name = |name: &Vec<u8>| {
+        !name.is_empty()
+            && name.len() < 40
+            && name[0].is_ascii_alphabetic()
+            && name
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b" _-.@()/".contains(byte))
+    };
+    with_time.or_else(|| {
+        DELIMITERS.into_iter().find(|&delimiter| {
+            let names = names(delimiter);
+            names.len() > 1 && names.iter().all(is_name)
+        })
+    })
 }

@@ -1,17 +1,26 @@
 //! Files of recorded traffic, read event by event.
 
 pub mod access_log;
+pub mod capture;
+mod columns;
+mod compression;
 mod delimited;
+mod fields;
 mod format;
-mod log;
-pub mod pcap;
+mod frame;
+mod head;
+mod json;
+mod keying;
+mod lines;
+mod log_format;
+mod names;
+mod pattern;
 mod record;
 mod source;
 mod window;
 
 use std::io::Read;
 
-pub use format::Format;
 pub use source::Input;
 
 use crate::Error;
@@ -19,27 +28,103 @@ use crate::bad::{BadLine, BadLines};
 use crate::by::By;
 use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
+use crate::proxies::Proxies;
+use crate::select::Select;
+use crate::stamp::{Resolution, StampOptions};
 use crate::trace::Unit;
+use compression::Damage;
+use format::Format;
 use window::Window;
 
 /// How much of a file is looked at to tell its format: a few hundred lines, as a log may begin with bad ones.
 const HEAD: usize = 1 << 16;
 
+/// What some programs put before UTF-8 text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What is said where IPv6 clients were put together without being asked.
+const IPV6_NOTICE: &str =
+    "IPv6 clients are one key for each /64, as a subscriber has at least that (--ipv6-prefix 128 keeps them apart)";
+
+/// The log formats that `--log-format` knows by name.
+pub fn log_format_names() -> impl Iterator<Item = &'static str> {
+    log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))
+}
+
+/// Which end of a request its stamp is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum TimeIs {
+    /// The start, unless the log is known to have the end and the duration.
+    #[default]
+    Auto,
+    /// The start.
+    Start,
+    /// The end: requests are moved back by how long they took.
+    End,
+}
+
 /// What to make of the inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Who counts as one key; without it access logs and captures go by ip, and delimited text is one key.
+    /// Who counts as one key; without it logs and captures go by ip, and tables are one key.
     pub by: Option<By>,
-    /// The column of the stamps in delimited text.
+    /// The column of the stamps; `DATE+TIME` if it is two.
     pub time: Option<String>,
-    /// The column of the cells asked in delimited text; without it each line asks for one.
+    /// The column of the cells asked; without it each request asks for one.
     pub cost: Option<String>,
-    /// How many bits of an IPv6 address make a key; without it, keys are as they are written.
+    /// Which end of a request its stamp is of.
+    pub time_is: TimeIs,
+    /// The column of how long a request took, and its unit: `took:ms`.
+    pub duration: Option<String>,
+    /// How stamps are read.
+    pub stamps: StampOptions,
+    /// A regular expression that takes lines apart.
+    pub regex: Option<String>,
+    /// The format of a server's configuration, or the name of one, that takes lines apart.
+    pub log_format: Option<String>,
+    /// How many bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
     pub ipv6_prefix: Option<u8>,
+    /// How many segments of a path make a key; without it, all.
+    pub path_depth: Option<usize>,
+    /// Which addresses are our own proxies; without it, private ones.
+    pub proxies: Option<Proxies>,
     /// How many keys there may be; without it, as many as there are numbers for.
     pub most_keys: Option<u32>,
     /// Whether nothing that was read is to be shown.
     pub anonymise: bool,
+    /// The column of plans, for limits that go by plan and not by key.
+    pub plan: Option<String>,
+    /// Whether the places of events are wanted.
+    pub places: bool,
+    /// Which requests are wanted.
+    pub select: Select,
+    /// Whether the input goes on to grow, so that its format is told by its first line.
+    pub is_growing: bool,
+}
+
+/// A request as a line tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Request<'a> {
+    time: i64,
+    cost: u64,
+    key: &'a [u8],
+    /// The plan of the key, where plans are read.
+    plan: Option<&'a [u8]>,
+    /// Whether it is to be replayed.
+    is_selected: bool,
+}
+
+impl Request<'_> {
+    /// One that is not to be replayed.
+    fn unselected(time: i64) -> Self {
+        Self {
+            time,
+            cost: 0,
+            key: b"",
+            plan: None,
+            is_selected: false,
+        }
+    }
 }
 
 /// Who takes what readers find beside the numbers of an event.
@@ -51,8 +136,23 @@ pub trait Sink {
     /// [`Error::TooManyKeys`].
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error>;
 
+    /// Takes the plan of the event that is about to be returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyKeys`].
+    fn plan(&mut self, _name: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// `lines` bad lines of `file` from line `line` on.
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]);
+
+    /// Takes what must be read with the report.
+    fn notice(&mut self, _notice: String) {}
+
+    /// Takes what of an input is lost.
+    fn cut(&mut self, _notice: String) {}
 }
 
 /// Keeps it.
@@ -62,6 +162,14 @@ pub struct Collected {
     pub keys: Keys,
     /// All bad lines.
     pub bad: BadLines,
+    /// What must be read with the report, each once.
+    pub notices: Vec<String>,
+    /// Whether part of an input is lost.
+    pub is_cut: bool,
+    /// All plans.
+    pub plans: Keys,
+    /// The plan of the latest event.
+    pub plan: KeyId,
 }
 
 impl Sink for Collected {
@@ -70,8 +178,25 @@ impl Sink for Collected {
         self.keys.intern(name)
     }
 
+    #[inline]
+    fn plan(&mut self, name: &[u8]) -> Result<(), Error> {
+        self.plan = self.plans.intern(name)?;
+        Ok(())
+    }
+
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
         self.bad.add(file, line, lines, reason, text);
+    }
+
+    fn notice(&mut self, notice: String) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    fn cut(&mut self, notice: String) {
+        self.is_cut = true;
+        self.notice(notice);
     }
 }
 
@@ -90,14 +215,16 @@ impl Sink for TimesOnly {
 
 /// One input, whatever its format.
 pub struct Reader {
+    name: String,
     by: By,
     reader: Kind,
+    damage: Damage,
 }
 
 enum Kind {
-    Log(log::LogReader),
+    Lines(lines::LineReader),
     Delimited(delimited::DelimitedReader),
-    Pcap(pcap::PcapReader),
+    Capture(capture::CaptureReader),
     Empty,
 }
 
@@ -115,11 +242,8 @@ impl Reader {
     /// What cannot be read, or does not go with the options.
     pub fn open(input: &Input, limit: Option<u64>, options: &Options, progress: &Progress) -> Result<Self, Error> {
         let source = input.open(limit, progress);
-        Self::of_plain(
-            source.map_err(|source| Error::read(&input.name(), source))?,
-            input.name(),
-            options,
-        )
+        let (source, damage) = source.map_err(|source| Error::read(&input.name(), source))?;
+        Self::of_plain(source, damage, input.name(), options)
     }
 
     /// Reads bytes that may be packed, and are called `name` in messages.
@@ -128,31 +252,43 @@ impl Reader {
     ///
     /// As [`open`](Self::open).
     pub fn of(packed: impl Read + 'static, name: &str, options: &Options) -> Result<Self, Error> {
-        let source = source::unpack(packed).map_err(|source| Error::read(name, source))?;
-        Self::of_plain(source, name.to_owned(), options)
+        let (source, damage) = compression::unpack(packed).map_err(|source| Error::read(name, source))?;
+        Self::of_plain(source, damage, name.to_owned(), options)
     }
 
-    fn of_plain(source: Box<dyn Read>, name: String, options: &Options) -> Result<Self, Error> {
+    fn of_plain(source: Box<dyn Read>, damage: Damage, name: String, options: &Options) -> Result<Self, Error> {
         let mut window = Window::new(source);
-        let head = window.hold(HEAD).map_err(|source| Error::read(&name, source))?;
-        let is_empty = head.is_empty();
-        let format = Format::of(&head[..head.len().min(HEAD)], options.time.as_deref());
-        let (reader, default) = match format {
-            Format::AccessLog if is_empty => (Kind::Empty, By::All),
-            Format::AccessLog => (Kind::Log(log::LogReader::new(name, window, options)), By::Ip),
-            Format::Delimited(delimiter) => (
-                Kind::Delimited(delimited::DelimitedReader::new(name, window, delimiter, options)?),
-                By::All,
-            ),
-            Format::Pcap(dialect) => (
-                Kind::Pcap(pcap::PcapReader::new(name, window, dialect, options)?),
-                By::Ip,
-            ),
-            Format::PcapNg => return Err(Error::PcapNg { path: name }),
+        let head = if options.is_growing {
+            window.hold_line()
+        } else {
+            window.hold(HEAD)
+        };
+        let head = head.map_err(|source| Error::read(&name, source))?;
+        let format = Format::of(&head[..head.len().min(HEAD)], &name, options)?;
+        let reader = match format {
+            Format::Empty => Kind::Empty,
+            Format::Lines(lines) => Kind::Lines(lines::LineReader::new(name.clone(), window, lines, options)),
+            Format::Delimited(delimiter) => Kind::Delimited(delimited::DelimitedReader::new(
+                name.clone(),
+                window,
+                delimiter,
+                options,
+            )?),
+            Format::Capture(dialect) => {
+                Kind::Capture(capture::CaptureReader::new(name.clone(), window, dialect, options)?)
+            }
+        };
+        let by = match &reader {
+            Kind::Lines(reader) => reader.lines().by().clone(),
+            Kind::Delimited(reader) => reader.by().clone(),
+            Kind::Capture(reader) => reader.by().clone(),
+            Kind::Empty => By::All,
         };
         Ok(Self {
-            by: options.by.clone().unwrap_or(default),
+            name,
+            by,
             reader,
+            damage,
         })
     }
 
@@ -162,12 +298,44 @@ impl Reader {
         &self.by
     }
 
+    /// The format it is read as.
+    #[must_use]
+    pub fn format(&self) -> String {
+        match &self.reader {
+            Kind::Lines(reader) => reader.lines().format(),
+            Kind::Delimited(_) => "table".to_owned(),
+            Kind::Capture(_) => "packet capture".to_owned(),
+            Kind::Empty => "nothing".to_owned(),
+        }
+    }
+
+    /// The coarsest that its stamps can be, whatever they are multiples of.
+    #[must_use]
+    pub fn coarsest(&self) -> Resolution {
+        match &self.reader {
+            Kind::Capture(_) => Resolution::Microsecond,
+            _ => Resolution::Minute,
+        }
+    }
+
     /// What an event is here.
     #[must_use]
     pub fn unit(&self) -> Unit {
-        match self.reader {
-            Kind::Pcap(_) => Unit::Packets,
+        match &self.reader {
+            Kind::Capture(reader) if !reader.counts_packets() => Unit::Packets,
+            Kind::Capture(_) => Unit::CountedPackets,
             _ => Unit::Requests,
+        }
+    }
+
+    /// The number of the line, or packet, that was read last; the first is 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        match &self.reader {
+            Kind::Lines(reader) => reader.line(),
+            Kind::Delimited(reader) => reader.line(),
+            Kind::Capture(reader) => reader.line(),
+            Kind::Empty => 0,
         }
     }
 
@@ -178,11 +346,29 @@ impl Reader {
     /// What cannot be read on, or turns out not to go with the options.
     #[inline]
     pub fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
-        match &mut self.reader {
-            Kind::Log(reader) => reader.next(sink),
+        let event = match &mut self.reader {
+            Kind::Lines(reader) => reader.next(sink),
             Kind::Delimited(reader) => reader.next(sink),
-            Kind::Pcap(reader) => reader.next(sink),
+            Kind::Capture(reader) => reader.next(sink),
             Kind::Empty => Ok(None),
+        };
+        if let Ok(None) = &event {
+            self.end(sink);
+        }
+        event
+    }
+
+    /// Says what must be known of an input once it is read.
+    #[cold]
+    fn end(&mut self, sink: &mut impl Sink) {
+        let notices = match &self.reader {
+            Kind::Lines(reader) => reader.lines().notices(&self.name),
+            Kind::Delimited(reader) => reader.notices(),
+            _ => Vec::new(),
+        };
+        notices.into_iter().for_each(|notice| sink.notice(notice));
+        if let Some(damage) = self.damage.take() {
+            sink.cut(format!("{}: {damage}: what follows is lost", self.name));
         }
     }
 }

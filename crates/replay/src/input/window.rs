@@ -52,6 +52,18 @@ impl Window {
         Ok(self.held())
     }
 
+    /// Holds a whole line that is not blank, unless the stream ends before.
+    pub(crate) fn hold_line(&mut self) -> io::Result<&[u8]> {
+        loop {
+            let lines = self.held().split_inclusive(|&byte| byte == b'\n');
+            let is_line = |line: &[u8]| line.ends_with(b"\n") && !line.trim_ascii().is_empty();
+            let is_held = lines.into_iter().any(is_line) || self.end - self.start > LONGEST_LINE;
+            if is_held || !self.fill()? {
+                return Ok(self.held());
+            }
+        }
+    }
+
     fn held(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
@@ -109,18 +121,13 @@ impl Window {
         }
     }
 
-    /// Goes on by `len` bytes, held or not. `false` if there are not so many.
-    pub(crate) fn skip(&mut self, len: usize) -> io::Result<bool> {
-        let mut left = len;
+    /// Goes on behind all zeros that come next.
+    pub(crate) fn skip_zeros(&mut self) -> io::Result<()> {
         loop {
-            let step = left.min(self.end - self.start);
-            self.advance(step, 0);
-            left -= step;
-            if left == 0 {
-                return Ok(true);
-            }
-            if !self.fill()? {
-                return Ok(false);
+            let zeros = self.held().iter().take_while(|byte| **byte == 0).count();
+            self.advance(zeros, 0);
+            if self.start < self.end || !self.fill()? {
+                return Ok(());
             }
         }
     }
@@ -201,10 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn skipping_past_the_end_is_told() {
-        let mut window = window(vec![7; 3 * CHUNK]);
-        assert!(window.skip(2 * CHUNK + 1).expect("no device"));
-        assert_eq!(window.hold(CHUNK).expect("no device").len(), CHUNK - 1);
-        assert!(!window.skip(CHUNK).expect("no device"));
+    fn zeros_are_skipped_however_many_they_are() {
+        let mut text = vec![0; 3 * CHUNK + 7];
+        text.extend_from_slice(b"line\n\0\0");
+        let mut window = window(text);
+        window.skip_zeros().expect("no device");
+        assert_eq!(window.line(0).expect("no device"), Line::End(5));
+        window.advance(5, 1);
+        window.skip_zeros().expect("no device");
+        assert_eq!(window.line(0).expect("no device"), Line::Nothing);
     }
 }

@@ -10,7 +10,7 @@ use super::axis::Tick;
 use super::plot::{self, Frame};
 use super::{Report, words};
 use crate::replay::{KeyOutcome, Outcome};
-use crate::text::percent;
+use crate::text::{counted, percent, printable, wrapped};
 
 const STYLE: &str = include_str!("chart.css");
 
@@ -21,8 +21,14 @@ const LEFT: i64 = 66;
 const PLOT_WIDTH: i64 = WIDTH - MARGIN - LEFT;
 const PLOT_HEIGHT: i64 = 130;
 /// Of a plot within its panel.
-const PLOT_TOP: i64 = 70;
-const HEAD: i64 = 146;
+const PLOT_TOP: i64 = 96;
+/// How far apart lines of text stand: narrow screens have letters of 21.
+const LINE: i64 = 25;
+/// How many characters of text fit a line on a narrow screen.
+const TEXT_WIDTH: usize = 62;
+/// Inputs and notices beyond these are for other outputs, and the end of a long command.
+const MOST_NOTES: usize = 3;
+const MOST_COMMAND_LINES: usize = 4;
 const PANEL: i64 = PLOT_TOP + PLOT_HEIGHT + 52;
 const BAR_HEAD: i64 = 40;
 const BAR: i64 = 42;
@@ -31,14 +37,14 @@ const BAR: i64 = 42;
 const MOST_KEYS: usize = 10;
 
 /// How many characters of a limit and of a key are shown.
-const LIMIT_WIDTH: usize = 30;
+const LIMIT_WIDTH: usize = 52;
 const KEY_WIDTH: usize = 32;
 
 /// Draws the picture, as SVG.
 #[must_use]
 pub fn render(report: &Report<'_>) -> String {
     let frame = Frame::around(report.outcomes.iter().map(|outcome| &outcome.timeline));
-    let mut top = HEAD;
+    let (head, mut top) = head(report);
     let mut parts = Vec::new();
     if let Some(frame) = frame {
         for outcome in report.outcomes {
@@ -54,36 +60,90 @@ pub fn render(report: &Report<'_>) -> String {
             top += height;
         }
     }
-    let height = top + MARGIN;
+    let (foot, height) = lines(
+        command_lines(report).iter().map(|line| ("soft", line.as_str())),
+        top + 10,
+    );
+    let height = height + MARGIN;
+    let limits = counted(report.outcomes.len(), "limit");
     let picture = html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-labelledby="title" {
-            title id="title" { "What " (report.outcomes.len()) " limits would have done to " (words::requests(report)) }
+        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } role="group" aria-labelledby="title" {
+            title id="title" { "What " (limits) " would have done to " (words::requests(report)) }
+            desc { (words::headline(report)) " " (words::command(report)) }
             style { (PreEscaped(STYLE)) }
             rect class="paper" width=(WIDTH) height=(height) {}
-            (head(report))
+            (head)
             @for part in parts { (part) }
+            (foot)
         }
     };
     picture.into_string() + "\n"
 }
 
-fn head(report: &Report<'_>) -> Markup {
+/// Lines of text one below the other, and where the next would stand.
+fn lines<'a>(lines: impl Iterator<Item = (&'static str, &'a str)>, top: i64) -> (Markup, i64) {
+    let lines: Vec<_> = lines.zip(1..).collect();
+    let bottom = top + LINE * i64::try_from(lines.len()).unwrap_or(0);
+    let text = html! {
+        @for ((class, line), number) in lines { text class=(class) x=(MARGIN) y=(top + LINE * number) { (line) } }
+    };
+    (text, bottom)
+}
+
+/// What stands above the plots, and how high that is.
+fn head(report: &Report<'_>) -> (Markup, i64) {
     // Of the requests: the axis may begin earlier and end later.
     let span = report.traffic.first.zip(report.traffic.last);
     let days = span.map_or_else(String::new, |(first, last)| format!(", {}", words::days(first, last)));
-    html! {
-        text class="title" x=(MARGIN) y="32" { "What each limit would have done" }
-        text class="soft" x=(MARGIN) y="58" { (words::things_of(report)) (days) }
-        text class="soft" x=(MARGIN) y="82" { (words::meters(report)) }
-        rect class="admitted" x=(MARGIN) y="105" width="16" height="16" {}
-        text x=(MARGIN + 22) y="119" { "admitted" }
-        rect class="denied" x="140" y="105" width="16" height="16" {}
-        text x="162" y="119" { "denied" }
-        rect class="denied" x="248" y="114" width="16" height="6" {}
-        text x="270" y="119" { "any denied" }
-        path class="mark" d=(triangle(402, 119)) {}
-        text x="416" y="119" { "worst minute" }
+    let mut told: Vec<(&str, String)> = Vec::new();
+    let mut tell = |class, text: &str| told.extend(wrapped(text, TEXT_WIDTH).into_iter().map(|line| (class, line)));
+    tell("headline", &words::headline(report));
+    tell("soft", &format!("{}{days}", words::things_of(report)));
+    tell("soft", &words::meters(report));
+    let (inputs, notices) = (words::inputs(report), words::notices(report));
+    inputs
+        .iter()
+        .take(MOST_NOTES)
+        .for_each(|input| tell("soft", &format!("read: {input}")));
+    notices
+        .iter()
+        .take(MOST_NOTES)
+        .for_each(|notice| tell("soft", &format!("note: {notice}")));
+    let hidden = inputs.len().saturating_sub(MOST_NOTES) + notices.len().saturating_sub(MOST_NOTES);
+    if hidden > 0 {
+        tell("soft", &format!("{hidden} more in the other outputs"));
     }
+    let (text, bottom) = lines(told.iter().map(|(class, line)| (*class, line.as_str())), 38);
+    let legend = bottom + 32;
+    let head = html! {
+        text class="title" x=(MARGIN) y="32" { "What each limit would have done" }
+        (text)
+        rect class="admitted" x=(MARGIN) y=(legend - 14) width="16" height="16" {}
+        text x=(MARGIN + 22) y=(legend) { "admitted" }
+        rect class="denied" x="140" y=(legend - 14) width="16" height="16" {}
+        text x="162" y=(legend) { "denied" }
+        rect class="denied" x="248" y=(legend - 5) width="16" height="6" {}
+        text x="270" y=(legend) { "any denied" }
+        path class="mark" d=(triangle(402, legend)) {}
+        text x="416" y=(legend) { "worst minute" }
+    };
+    (head, legend + 26)
+}
+
+/// The command line, cut after a few lines; all of it is in the description of the picture.
+fn command_lines(report: &Report<'_>) -> Vec<String> {
+    let mut words = words::command(report);
+    // A word longer than a line would leave the picture.
+    if words.split(' ').any(|word| word.chars().count() > TEXT_WIDTH) {
+        let cut = words.split(' ').map(|word| printable(word.as_bytes(), TEXT_WIDTH));
+        words = cut.collect::<Vec<_>>().join(" ");
+    }
+    let mut lines = wrapped(&words, TEXT_WIDTH);
+    if lines.len() > MOST_COMMAND_LINES {
+        lines.truncate(MOST_COMMAND_LINES);
+        lines.extend(Some("…".to_owned()));
+    }
+    lines
 }
 
 fn panel(report: &Report<'_>, outcome: &Outcome, frame: Frame, top: i64) -> Markup {
@@ -94,21 +154,25 @@ fn panel(report: &Report<'_>, outcome: &Outcome, frame: Frame, top: i64) -> Mark
     html! {
         g transform={ "translate(0 " (top) ")" } {
             text class="name" x=(MARGIN) y="24" { (name) }
-            text class="end" x=(right) y="24" { (words::verdict(report, outcome)) }
-            text class="soft" x=(MARGIN) y="50" { (words::per_bucket(report, frame.bucket_ns())) }
+            text x=(MARGIN) y="50" { (words::verdict(report, outcome)) }
+            text class="soft" x=(MARGIN) y="76" { (words::per_bucket(report, frame.bucket_ns())) }
             @if let Some(minute) = worst {
-                text class="soft end" x=(right) y="50" {
+                text class="soft end" x=(right) y="76" {
                     tspan class="wide" { "worst minute " }
                     (frame.minute(minute.start)) ": " (words::number(minute.counts.denied)) " of "
                     (words::number(minute.counts.asked())) " denied"
                 }
-                path class="mark" d=(triangle(x_of(frame.x_of_minute(minute.start)), PLOT_TOP)) {}
             }
             @for tick in frame.heights() {
                 text class=(class("soft end", &tick)) x=(LEFT - 8) y=(y_of(tick.at) + 5) { (tick.label) }
             }
             svg x=(LEFT) y=(PLOT_TOP) width=(PLOT_WIDTH) height=(PLOT_HEIGHT) viewBox=(plot::view_box())
-                preserveAspectRatio="none" { (frame.shapes(&outcome.timeline)) }
+                preserveAspectRatio="none" role="img" aria-label=(words::plot_label(report, outcome)) {
+                (frame.shapes(&outcome.timeline))
+            }
+            @if let Some((x, y)) = frame.mark(&outcome.timeline) {
+                path class="mark" d=(triangle(x_of(x), y_of(y))) {}
+            }
             @for tick in frame.times() {
                 @let (x, side) = label_at(tick.at);
                 text class=(class(side, &tick)) x=(x) y=(bottom + 20) { (tick.label) }

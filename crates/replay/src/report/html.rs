@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::axis::Tick;
 use super::plot::{self, Frame};
 use super::{Report, words};
+use crate::limit::Rule;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::Timeline;
 use crate::suggest::Answer;
@@ -41,13 +42,19 @@ pub fn render(report: &Report<'_>) -> String {
             body {
                 main {
                     h1 { "What each limit would have done" }
+                    p class="headline" { (words::headline(report)) }
                     p { (words::requests(report)) }
                     p class="soft" {
                         (words::algorithm(report.parameters.algorithm)) ", " (words::meters(report)) br; (words::order(report))
                     }
+                    @for input in words::inputs(report) { p class="soft" { "Read: " bdi { (input) } } }
+                    @for notice in words::notices(report) { p { "Note: " (notice) } }
                     (summary(report))
+                    (matrix(report))
                     (legend())
                     @for outcome in report.outcomes { (candidate(report, outcome, frame, most)) }
+                    @if let Some(frame) = frame { (numbers(report, frame)) }
+                    @if let Some(configuration) = report.configuration { h3 { "Configuration" } pre { code { (configuration) } } }
                     (footer(report))
                 }
             }
@@ -58,13 +65,16 @@ pub fn render(report: &Report<'_>) -> String {
 
 fn summary(report: &Report<'_>) -> Markup {
     let too_large = report.outcomes.iter().any(|outcome| outcome.never > 0);
+    let delayed = report.outcomes.iter().any(|outcome| outcome.delayed > 0);
     let cell = |name: &str, text: String| html! { td data-name=(name) { (text) } };
+    let of_keys = |hit: usize| format!("{} of {}", grouped(hit), grouped(report.keys.len()));
     html! {
         h3 { "In " (words::unit(report)) }
-        table {
+        table class="reflow" {
             thead {
                 tr {
                     th { "limit" } th { "asked" } th { "admitted" } th { "denied" } th { "denied %" } th { "keys denied" }
+                    @if delayed { th { "requests delayed" } }
                     @if too_large { th { "requests too large" } }
                 }
             }
@@ -76,8 +86,87 @@ fn summary(report: &Report<'_>) -> Markup {
                         (cell("admitted", grouped(outcome.admitted)))
                         (cell("denied", grouped(outcome.denied)))
                         (cell("denied %", percent(outcome.denied, outcome.asked)))
-                        (cell("keys denied", format!("{} of {}", grouped(outcome.keys_denied), grouped(report.keys.len()))))
+                        (cell("keys denied", of_keys(outcome.keys_denied)))
+                        @if delayed { (cell("requests delayed", grouped(outcome.delayed))) }
                         @if too_large { (cell("requests too large", grouped(outcome.never))) }
+                    }
+                    @if let Some(spread) = words::spread(outcome) {
+                        tr {
+                            td data-name="limit" class="soft" { (words::SPREAD) }
+                            td {}
+                            (cell("admitted", grouped(spread.admitted)))
+                            (cell("denied", grouped(spread.denied)))
+                            (cell("denied %", percent(spread.denied, outcome.asked)))
+                            (cell("keys denied", of_keys(spread.keys_denied)))
+                            @if delayed { td {} }
+                            @if too_large { td {} }
+                        }
+                    }
+                }
+            }
+        }
+        @if let Some(bounds) = words::bounds(report) { p class="soft" { (bounds) "." } }
+    }
+}
+
+/// Which requests one limit denies and another admits.
+fn matrix(report: &Report<'_>) -> Markup {
+    let places = 0..report.outcomes.len();
+    html! {
+        @if words::has_matrix(report) {
+            h3 { (words::capital_things(report)) " denied by one limit but not by another" }
+            div class="numbers" tabindex="0" role="region" aria-label="Limits compared" {
+                table {
+                    thead { tr { th { "denied by" } @for place in places.clone() { th { "not " (words::letter(place)) } } } }
+                    tbody {
+                        @for (place, outcome) in report.outcomes.iter().enumerate() {
+                            tr {
+                                td { (words::letter(place)) " " code { (outcome.limit) } }
+                                @for column in places.clone() { td { (words::compared(outcome, place, column)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The numbers behind all plots, as a table: each bucket that holds anything.
+fn numbers(report: &Report<'_>, frame: Frame) -> Markup {
+    let [first, ..] = report.outcomes else { return html! {} };
+    let rows = first
+        .timeline
+        .buckets
+        .iter()
+        .enumerate()
+        .filter(|(_, counts)| counts.asked() > 0);
+    let denied = |outcome: &Outcome, bucket: usize| {
+        outcome
+            .timeline
+            .buckets
+            .get(bucket)
+            .map_or_else(String::new, |counts| grouped(counts.denied))
+    };
+    html! {
+        details {
+            summary { "The numbers of the plots, " (words::per_bucket(report, frame.bucket_ns())) }
+            div class="numbers" tabindex="0" role="region" aria-label="Numbers of the plots" {
+                table {
+                    thead {
+                        tr {
+                            th { "from (UTC)" } th { "asked" }
+                            @for outcome in report.outcomes { th { "denied by " code { (outcome.limit) } } }
+                        }
+                    }
+                    tbody {
+                        @for (bucket, counts) in rows {
+                            tr {
+                                td { (words::stamp(frame.bucket_at(bucket).0)) }
+                                td { (grouped(counts.asked())) }
+                                @for outcome in report.outcomes { td { (denied(outcome, bucket)) } }
+                            }
+                        }
                     }
                 }
             }
@@ -100,12 +189,16 @@ fn candidate(report: &Report<'_>, outcome: &Outcome, frame: Option<Frame>, most:
     html! {
         section {
             div class="name" { h2 { (outcome.limit) } span { (words::verdict(report, outcome)) } }
-            @if let Some(frame) = frame { (figure(report, &outcome.timeline, frame)) }
-            @if let Some(suggestion) = outcome.suggestion {
+            @if let Some(frame) = frame { (figure(report, outcome, frame)) }
+            @if let Some(suggestion) = outcome.suggestion.filter(|_| matches!(outcome.limit, Rule::Meter(_))) {
                 h3 { "What would have denied nobody" }
                 dl {
                     dt { "least burst at this rate" } dd { (answer(suggestion.burst, "burst")) }
                     dt { "least rate at this burst" } dd { (answer(suggestion.rate, "rate")) }
+                    @if let Some(even) = words::spread_suggestion(outcome) {
+                        dt { "least burst, " (words::SPREAD) } dd { (answer(even.burst, "burst")) }
+                        dt { "least rate, " (words::SPREAD) } dd { (answer(even.rate, "rate")) }
+                    }
                 }
             }
             @if report.parameters.top > 0 && !outcome.hardest_hit.is_empty() {
@@ -127,7 +220,8 @@ fn answer(answer: Answer, kind: &str) -> Markup {
     }
 }
 
-fn figure(report: &Report<'_>, timeline: &Timeline, frame: Frame) -> Markup {
+fn figure(report: &Report<'_>, outcome: &Outcome, frame: Frame) -> Markup {
+    let timeline = &outcome.timeline;
     html! {
         figure {
             figcaption {
@@ -140,7 +234,8 @@ fn figure(report: &Report<'_>, timeline: &Timeline, frame: Frame) -> Markup {
                 }
             }
             div class="box" {
-                svg viewBox=(plot::view_box()) preserveAspectRatio="none" role="img" aria-label="admitted and denied over time" {
+                svg viewBox=(plot::view_box()) preserveAspectRatio="none" role="img"
+                    aria-label=(words::plot_label(report, outcome)) {
                     (frame.shapes(timeline))
                     (tips(timeline, frame))
                 }
@@ -150,8 +245,8 @@ fn figure(report: &Report<'_>, timeline: &Timeline, frame: Frame) -> Markup {
                 @for tick in frame.times() {
                     span class=(class(time_class(&tick), &tick)) style={ "left:" (share(tick.at, plot::WIDTH)) } { (tick.label) }
                 }
-                @if let Some(minute) = timeline.worst_minute {
-                    i class="mark" style={ "left:" (share(frame.x_of_minute(minute.start), plot::WIDTH)) } {}
+                @if let Some((x, y)) = frame.mark(timeline) {
+                    i class="mark" style={ "left:" (share(x, plot::WIDTH)) ";top:" (share(y, plot::BOX_HEIGHT)) } {}
                 }
             }
         }
@@ -209,6 +304,7 @@ fn footer(report: &Report<'_>) -> Markup {
                 @if number > 0 { ", " }
                 bdi { (words::foreign(input.as_bytes(), 120)) }
             } }
+            p { "Command: " code class="command" { (words::command(report)) } }
             p {
                 "A denied request is not asked again. Times are UTC. meter-replay " (env!("CARGO_PKG_VERSION")) "."
             }

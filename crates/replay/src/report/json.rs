@@ -4,11 +4,15 @@ use serde::Serialize;
 
 use ratelimit_meter::Quota;
 
-use super::{Report, words};
-use crate::limit::Quotas;
+use super::{Report, rfc3339, words};
+use crate::cli::reading;
+use crate::limit::{Quotas, Rule};
+use crate::model::Model;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::{Minute, Timeline};
+use crate::stamp::Resolution;
 use crate::suggest::{Answer, Reason};
+use crate::trace::InputFacts;
 
 /// Rises when a field changes its meaning or goes; more fields may come without.
 pub const SCHEMA: u32 = 1;
@@ -25,9 +29,20 @@ pub fn render(report: &Report<'_>) -> String {
 struct Document<'a> {
     schema: u32,
     tool: Tool,
+    headline: String,
+    notices: &'a [String],
     parameters: Parameters<'a>,
+    inputs: Vec<Input<'a>>,
     traffic: Traffic,
     limits: Vec<Candidate>,
+    configuration: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    name: &'a str,
+    format: &'a str,
+    resolution_ns: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +53,7 @@ struct Tool {
 
 #[derive(Serialize)]
 struct Parameters<'a> {
+    command: &'a str,
     inputs: &'a [String],
     algorithm: &'static str,
     by: Option<&'a str>,
@@ -48,6 +64,7 @@ struct Parameters<'a> {
     order: &'static str,
     top: usize,
     suggest: bool,
+    spread: &'static str,
     anonymise: bool,
 }
 
@@ -60,6 +77,7 @@ struct Traffic {
     first: Option<String>,
     last: Option<String>,
     bad_lines: u64,
+    is_partial: bool,
     late_lines: u64,
     latest_by_ns: u128,
 }
@@ -70,8 +88,13 @@ struct Candidate {
     asked: u128,
     admitted: u128,
     denied: u128,
+    requests_denied: u64,
+    admitted_by: Vec<u64>,
+    delayed: u64,
+    longest_delay_ns: u128,
     too_large: u64,
     keys_denied: usize,
+    spread: Option<Spread>,
     least_burst: Option<Least>,
     least_rate: Option<Least>,
     worst_minute: Option<Worst>,
@@ -80,8 +103,18 @@ struct Candidate {
 }
 
 #[derive(Serialize)]
+struct Spread {
+    admitted: u128,
+    denied: u128,
+    keys_denied: usize,
+    least_burst: Option<Least>,
+    least_rate: Option<Least>,
+}
+
+#[derive(Serialize)]
 struct Limit {
     text: String,
+    kind: &'static str,
     cells: Option<u32>,
     period_ns: Option<u128>,
     burst: Option<u32>,
@@ -132,7 +165,10 @@ impl<'a> Document<'a> {
                 name: "meter-replay",
                 version: env!("CARGO_PKG_VERSION"),
             },
+            headline: words::headline(report),
+            notices: report.notices,
             parameters: Parameters {
+                command: &parameters.command,
                 inputs: &parameters.inputs,
                 algorithm: parameters.algorithm.name(),
                 by: parameters.by.as_deref(),
@@ -143,8 +179,14 @@ impl<'a> Document<'a> {
                 order: parameters.order,
                 top: parameters.top,
                 suggest: parameters.suggest,
+                spread: match parameters.spread {
+                    reading::Spread::Both => "both",
+                    reading::Spread::Even => "even",
+                    reading::Spread::None => "none",
+                },
                 anonymise: parameters.anonymise,
             },
+            inputs: report.inputs.iter().map(input).collect(),
             traffic: Traffic {
                 unit: words::things(traffic.unit),
                 requests: traffic.requests,
@@ -153,6 +195,7 @@ impl<'a> Document<'a> {
                 first: traffic.first.map(rfc3339),
                 last: traffic.last.map(rfc3339),
                 bad_lines: traffic.bad_lines,
+                is_partial: traffic.is_partial,
                 late_lines: traffic.late,
                 latest_by_ns: traffic.latest_by.as_nanos(),
             },
@@ -161,19 +204,39 @@ impl<'a> Document<'a> {
                 .iter()
                 .map(|outcome| candidate(report, outcome))
                 .collect(),
+            configuration: report.configuration,
         }
+    }
+}
+
+fn input(input: &InputFacts) -> Input<'_> {
+    Input {
+        name: &input.name,
+        format: &input.format,
+        resolution_ns: input.resolution.map(Resolution::unit_ns),
     }
 }
 
 fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     let suggestion = outcome.suggestion;
     Candidate {
-        limit: limits(outcome.limit),
+        limit: limits(&outcome.limit),
         asked: outcome.asked,
         admitted: outcome.admitted,
         denied: outcome.denied,
+        requests_denied: outcome.requests_denied,
+        admitted_by: outcome.admitted_by.clone(),
+        delayed: outcome.delayed,
+        longest_delay_ns: outcome.longest_delay.as_nanos(),
         too_large: outcome.never,
         keys_denied: outcome.keys_denied,
+        spread: outcome.spread.map(|spread| Spread {
+            admitted: spread.admitted,
+            denied: spread.denied,
+            keys_denied: spread.keys_denied,
+            least_burst: spread.suggestion.map(|suggestion| least(suggestion.burst)),
+            least_rate: spread.suggestion.map(|suggestion| least(suggestion.rate)),
+        }),
         least_burst: suggestion.map(|suggestion| least(suggestion.burst)),
         least_rate: suggestion.map(|suggestion| least(suggestion.rate)),
         worst_minute: outcome.timeline.worst_minute.map(worst),
@@ -182,24 +245,48 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     }
 }
 
-fn limits(quotas: Quotas) -> Limit {
-    match quotas {
-        Quotas::One(quota) => limit(quota),
-        Quotas::Two(pair) => Limit {
-            text: pair.to_string(),
+fn limits(rule: &Rule) -> Limit {
+    let kind = match rule {
+        Rule::Meter(Quotas::One(quota)) => return limit(*quota),
+        Rule::Meter(Quotas::Two(pair)) => {
+            return Limit {
+                each: Some(vec![limit(pair.first()), limit(pair.second())]),
+                ..Limit::of_text(pair, "meter")
+            };
+        }
+        Rule::Model(Model::Window(window)) => {
+            return Limit {
+                text: window.to_string(),
+                kind: window.kind().name(),
+                ..limit(window.quota())
+            };
+        }
+        Rule::Model(Model::Nginx(_)) => "nginx",
+        Rule::PerKey(_) => "per-key",
+    };
+    Limit::of_text(rule, kind)
+}
+
+impl Limit {
+    /// What has no numbers of its own.
+    fn of_text(text: &impl ToString, kind: &'static str) -> Self {
+        Self {
+            text: text.to_string(),
+            kind,
             cells: None,
             period_ns: None,
             burst: None,
             weight: None,
             refill_interval_ns: None,
-            each: Some(vec![limit(pair.first()), limit(pair.second())]),
-        },
+            each: None,
+        }
     }
 }
 
 fn limit(quota: Quota) -> Limit {
     Limit {
         text: quota.to_string(),
+        kind: "meter",
         cells: Some(quota.cells().get()),
         period_ns: Some(quota.period().as_nanos()),
         burst: Some(quota.burst().get()),
@@ -219,11 +306,14 @@ fn least(answer: Answer) -> Least {
             };
         }
         Answer::None(Reason::AtOnce(units)) => ("at-once", Some(units)),
+        Answer::None(Reason::InOneStamp(units)) => ("in-one-stamp", Some(units)),
         Answer::None(Reason::TooLarge) => ("too-large", None),
         Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
         Answer::None(Reason::BackInTime) => ("back-in-time", None),
         Answer::None(Reason::Ticks) => ("ticks", None),
         Answer::None(Reason::TwoLimits) => ("two-limits", None),
+        Answer::None(Reason::OtherLimiter) => ("other-limiter", None),
+        Answer::None(Reason::PerKey) => ("per-key", None),
     };
     Least {
         limit: None,
@@ -257,9 +347,4 @@ fn series(timeline: &Timeline) -> Series {
         admitted: timeline.buckets.iter().map(|bucket| bucket.admitted).collect(),
         denied: timeline.buckets.iter().map(|bucket| bucket.denied).collect(),
     }
-}
-
-/// With a fraction of as many digits as it takes, as that is what `%.f` writes.
-fn rfc3339(ns: i64) -> String {
-    words::time(ns, "%FT%T%.fZ")
 }

@@ -6,20 +6,24 @@ mod axis;
 pub mod chart;
 pub mod html;
 pub mod json;
+pub mod live;
 mod plot;
 pub mod table;
 mod words;
 
 use std::time::Duration;
 
+use crate::cli::reading::Spread;
 use crate::event::Keys;
 use crate::limit::Algorithm;
 use crate::replay::Outcome;
-use crate::trace::Unit;
+use crate::trace::{InputFacts, Unit};
 
 /// What was asked of the tool.
 #[derive(Debug, Clone)]
 pub struct Parameters {
+    /// The command line, as a shell takes it.
+    pub command: String,
     /// The files, as they were named.
     pub inputs: Vec<String>,
     /// How the meters kept their accounts.
@@ -40,6 +44,8 @@ pub struct Parameters {
     pub top: usize,
     /// Whether it is told what would have denied nobody.
     pub suggest: bool,
+    /// Where the requests of one coarse stamp are placed.
+    pub spread: Spread,
     /// Whether keys are hashes of what they were.
     pub anonymise: bool,
 }
@@ -61,6 +67,8 @@ pub struct Traffic {
     pub late: u64,
     /// The most by which one was.
     pub latest_by: Duration,
+    /// Whether the numbers are of part of the traffic: an input is cut off, or too many lines are bad.
+    pub is_partial: bool,
 }
 
 /// All there is to tell.
@@ -70,10 +78,21 @@ pub struct Report<'a> {
     pub parameters: Parameters,
     /// What there was to replay.
     pub traffic: Traffic,
+    /// What each input turned out to be: its format, how finely it is stamped.
+    pub inputs: &'a [InputFacts],
+    /// What must be read with the numbers: what was assumed, and what was lost. Each is a sentence.
+    pub notices: &'a [String],
     /// The names of the keys.
     pub keys: &'a Keys,
     /// What each limit would have done.
     pub outcomes: &'a [Outcome],
+    /// The chosen limit as configuration, if that was asked.
+    pub configuration: Option<&'a str>,
+}
+
+/// A time with a fraction of as many digits as it takes, as that is what `%.f` writes.
+pub(crate) fn rfc3339(ns: i64) -> String {
+    words::time(ns, "%FT%T%.fZ")
 }
 
 #[cfg(test)]

@@ -61,10 +61,23 @@ impl Frame {
         (self.x(start), self.x(start.saturating_add(MINUTE)))
     }
 
-    /// Where the middle of a minute, as much of it as is shown, stands in the box.
-    pub(super) fn x_of_minute(self, start: i64) -> i64 {
-        let (left, right) = self.minute_at(start);
-        (left + right) / 2
+    /// Where the mark of the worst minute stands: on top of the bar, among those of the minute, with the most cells denied.
+    pub(super) fn mark(self, timeline: &Timeline) -> Option<(i64, i64)> {
+        let minute = timeline.worst_minute?;
+        let place = |time: i64| {
+            let after = (i128::from(time) - i128::from(self.start)).div_euclid(i128::from(self.width));
+            usize::try_from(after.max(0)).unwrap_or(usize::MAX)
+        };
+        let buckets = place(minute.start)..=place(minute.start.saturating_add(MINUTE - 1));
+        let within = timeline
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(bucket, _)| buckets.contains(bucket));
+        // The first of equals.
+        let (bucket, counts) = within.rev().max_by_key(|(_, counts)| counts.denied)?;
+        let x = self.left(bucket) + (self.left(bucket + 1) - self.left(bucket)) / 2;
+        Some((x, i64::try_from(self.y(counts.asked())).unwrap_or(0)))
     }
 
     /// Where so many cells stand in the box, from above.

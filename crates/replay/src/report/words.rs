@@ -5,15 +5,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Report;
+use crate::cli::reading::Spread;
 use crate::event::KeyId;
 use crate::limit::Algorithm;
-use crate::replay::Outcome;
-use crate::suggest::{Answer, Reason};
+use crate::replay::{Outcome, SpreadOutcome};
+use crate::stamp::Resolution;
+use crate::suggest::{Answer, Reason, Suggestion};
 use crate::text::{counted, duration, grouped, percent, printable};
 use crate::trace::Unit;
 
 /// How many characters of the name of a column are shown.
 const COLUMN_WIDTH: usize = 30;
+
+/// How many characters of the name of an input are shown.
+const INPUT_WIDTH: usize = 40;
+
+/// How many characters of a limit are shown in a sentence.
+const LIMIT_WIDTH: usize = 60;
 
 /// `gcra`, `leaky bucket` or `exponential`.
 pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
@@ -37,11 +45,215 @@ pub(super) fn requests(report: &Report<'_>) -> String {
     }
 }
 
+/// The answer in a sentence or two, for the first limit, and if there are several for the one that denies the least.
+pub(super) fn headline(report: &Report<'_>) -> String {
+    let Some(first) = report.outcomes.first() else {
+        return String::new();
+    };
+    let mut text = String::new();
+    if report.traffic.is_partial {
+        text += &format!("Of part of the traffic ({}): ", lost(report));
+    }
+    text += &throttled(report, first);
+    let least = report.outcomes.iter().min_by_key(|outcome| outcome.denied);
+    if let Some(least) = least.filter(|least| report.outcomes.len() > 1 && least.denied < first.denied) {
+        let all = grouped(report.outcomes.len());
+        text += &format!(
+            " Of the {all} limits, {} denies the least: {}.",
+            limit(least, LIMIT_WIDTH),
+            share(report, least)
+        );
+    }
+    text
+}
+
+/// Why a report is of part of the traffic.
+fn lost(report: &Report<'_>) -> String {
+    match report.traffic.bad_lines {
+        0 => "an input is cut off".to_owned(),
+        1 => format!(
+            "1 {} could not be read",
+            report.traffic.unit.lines().trim_end_matches('s')
+        ),
+        bad => format!("{} {} could not be read", grouped(bad), report.traffic.unit.lines()),
+    }
+}
+
+/// `10/s burst 20 would have throttled 3 of 4,312 keys and denied 2.1% of requests; the smallest burst that denies none is 61.`
+fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
+    let mut text = format!("{} would have ", limit(outcome, LIMIT_WIDTH));
+    if outcome.denied == 0 && spread(outcome).is_none() {
+        text += &format!("denied none of {}.", things_of(report));
+        return text;
+    }
+    if report.parameters.by.is_some() {
+        let keys = range(
+            outcome.keys_denied,
+            outcome.spread.map(|spread| spread.keys_denied),
+            |number| grouped(number),
+        );
+        text += &format!(
+            "throttled {keys} of {} {} and ",
+            grouped(report.keys.len()),
+            clients(report)
+        );
+    }
+    text += &format!("denied {}", share(report, outcome));
+    if let Some(burst) = burst_of(outcome.suggestion) {
+        text += &format!("; the smallest burst that denies none is {burst}");
+        let even = outcome.spread.and_then(|spread| burst_of(spread.suggestion));
+        if let Some(even) = even.filter(|even| *even != burst) {
+            text += &format!(", or {even} if they came evenly");
+        }
+    }
+    text.push('.');
+    if spread(outcome).is_some() {
+        text += &format!(" The range is what {} leave open.", grains(report));
+    }
+    text
+}
+
+fn burst_of(suggestion: Option<Suggestion>) -> Option<u32> {
+    match suggestion?.burst {
+        Answer::Quota(quota) => Some(quota.burst().get()),
+        Answer::None(_) => None,
+    }
+}
+
+/// `stamps of whole seconds`, of the coarsest input.
+fn grains(report: &Report<'_>) -> String {
+    let coarsest = report.inputs.iter().filter_map(|input| input.resolution).max();
+    coarsest.map_or_else(|| "coarse stamps".to_owned(), |unit| format!("stamps of whole {unit}s"))
+}
+
+/// What the row of the other bound is called, and a line that explains it; none if no limit has two bounds.
+pub(super) fn bounds(report: &Report<'_>) -> Option<String> {
+    let differs = report.outcomes.iter().any(|outcome| spread(outcome).is_some());
+    differs.then(|| {
+        format!(
+            "{} have two bounds: all requests at their stamp (the row of a limit), or spread evenly over it (the row below)",
+            grains(report)
+        )
+    })
+}
+
+/// The other bound, if it is one of numbers and not only of suggestions.
+pub(super) fn spread(outcome: &Outcome) -> Option<SpreadOutcome> {
+    let differs = |spread: &SpreadOutcome| (spread.denied, spread.keys_denied) != (outcome.denied, outcome.keys_denied);
+    outcome.spread.filter(differs)
+}
+
+/// What would have denied nobody if the requests of a stamp came evenly, where that is another answer.
+pub(super) fn spread_suggestion(outcome: &Outcome) -> Option<Suggestion> {
+    let suggestion = outcome.spread?.suggestion;
+    suggestion.filter(|_| suggestion != outcome.suggestion)
+}
+
+/// The one label of a plot, for those who do not see it.
+pub(super) fn plot_label(report: &Report<'_>, outcome: &Outcome) -> String {
+    let limit = foreign(outcome.limit.to_string().as_bytes(), LIMIT_WIDTH);
+    format!("{limit} over time: {}", verdict(report, outcome))
+}
+
+/// The name of the row of the other bound.
+pub(super) const SPREAD: &str = "spread evenly";
+
+/// What the inputs turned out to be, those alike in one line: `read: 3 inputs as Common or Combined Log Format, stamps of whole seconds`.
+pub(super) fn inputs(report: &Report<'_>) -> Vec<String> {
+    let mut kinds: Vec<(&str, Option<Resolution>, Vec<&str>)> = Vec::new();
+    for input in report.inputs {
+        let same =
+            |kind: &&mut (&str, Option<Resolution>, Vec<&str>)| kind.0 == input.format && kind.1 == input.resolution;
+        match kinds.iter_mut().find(same) {
+            Some((.., names)) => names.push(&input.name),
+            None => kinds.push((&input.format, input.resolution, vec![&input.name])),
+        }
+    }
+    let line = |(format, resolution, names): &(&str, Option<Resolution>, Vec<&str>)| {
+        let names = match names[..] {
+            [name] => foreign(name.as_bytes(), INPUT_WIDTH),
+            _ => format!("{} inputs", grouped(names.len())),
+        };
+        let stamps = resolution.map_or_else(String::new, |unit| format!(", stamps of whole {unit}s"));
+        format!("{names} as {format}{stamps}")
+    };
+    kinds.iter().map(line).collect()
+}
+
+/// What must be read with the numbers, as sentences.
+pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
+    let sentence = |notice: &String| format!("{}.", foreign(notice.trim_end_matches('.').as_bytes(), usize::MAX));
+    report.notices.iter().map(sentence).collect()
+}
+
+/// The command line, with nothing in it that acts on a terminal.
+pub(super) fn command(report: &Report<'_>) -> String {
+    foreign(report.parameters.command.as_bytes(), usize::MAX)
+}
+
+/// The letter of a limit in a matrix.
+pub(super) fn letter(place: usize) -> String {
+    let letter = u8::try_from(place).ok().and_then(|place| b'A'.checked_add(place));
+    letter
+        .filter(u8::is_ascii_uppercase)
+        .map_or_else(|| place.to_string(), |letter| char::from(letter).to_string())
+}
+
+/// Whether the limits are compared with each other: there are several, and one denied what another admitted.
+pub(super) fn has_matrix(report: &Report<'_>) -> bool {
+    report
+        .outcomes
+        .iter()
+        .any(|outcome| outcome.admitted_by.iter().any(|&count| count > 0))
+}
+
+/// Requests denied by a limit and admitted by another; a dash of the limit itself.
+pub(super) fn compared(outcome: &Outcome, row: usize, column: usize) -> String {
+    match outcome.admitted_by.get(column) {
+        Some(_) if row == column => "-".to_owned(),
+        Some(&count) => number(count.into()),
+        None => String::new(),
+    }
+}
+
+/// `2.1% of requests`, or from the one bound to the other.
+fn share(report: &Report<'_>, outcome: &Outcome) -> String {
+    let denied = range(outcome.denied, outcome.spread.map(|spread| spread.denied), |denied| {
+        percent(denied, outcome.asked)
+    });
+    format!("{denied} of {}", unit(report))
+}
+
+/// A number, or the range between it and the lower bound where that is another.
+pub(super) fn range<T: PartialOrd + Copy>(upper: T, lower: Option<T>, text: impl Fn(T) -> String) -> String {
+    match lower {
+        Some(lower) if lower < upper => format!("{} to {}", text(lower), text(upper)),
+        Some(lower) if lower > upper => format!("{} to {}", text(upper), text(lower)),
+        _ => text(upper),
+    }
+}
+
+/// What the keys of traffic are called: clients where they are addresses.
+fn clients(report: &Report<'_>) -> &'static str {
+    match report.parameters.by.as_deref() {
+        Some("ip") if report.traffic.unit == Unit::Requests => "clients",
+        _ => "keys",
+    }
+}
+
 /// What requests are called.
 pub(super) fn things(unit: Unit) -> &'static str {
     match unit {
         Unit::Requests => "requests",
-        Unit::Packets => "packets",
+        Unit::Packets | Unit::CountedPackets => "packets",
+    }
+}
+
+/// What requests are called, at the beginning of a sentence.
+pub(super) fn capital_things(report: &Report<'_>) -> &'static str {
+    match report.traffic.unit {
+        Unit::Requests => "Requests",
+        Unit::Packets | Unit::CountedPackets => "Packets",
     }
 }
 
@@ -88,7 +300,12 @@ pub(super) fn order(report: &Report<'_>) -> String {
         0 => String::new(),
         bad => format!("; {lines} skipped as bad: {}", grouped(bad)),
     };
-    format!("order: {}, {late}{bad}", report.parameters.order)
+    let spread = match report.parameters.spread {
+        Spread::Even => "; requests spread evenly over their stamps",
+        Spread::None => "; requests all at their stamps",
+        Spread::Both => "",
+    };
+    format!("order: {}, {late}{bad}{spread}", report.parameters.order)
 }
 
 /// What is counted: requests, or what the cost is called.
@@ -123,11 +340,14 @@ pub(super) fn answer(answer: Answer, kind: &str) -> String {
         Answer::Quota(quota) => quota.to_string(),
         Answer::None(reason) => match reason {
             Reason::AtOnce(units) => format!("no {kind} would do: {} at once", short(units.into())),
+            Reason::InOneStamp(units) => format!("not known: {} in one stamp", short(units.into())),
             Reason::TooLarge => format!("no {kind} would do: above 2^32"),
             Reason::RestTooLong => format!("no {kind} would do: 200 years to drain"),
             Reason::BackInTime => "not told: time goes back".to_owned(),
             Reason::Ticks => "not told: cells come in ticks".to_owned(),
             Reason::TwoLimits => "not told: two limits".to_owned(),
+            Reason::OtherLimiter => "not told: another limiter".to_owned(),
+            Reason::PerKey => "not told: a limit per key".to_owned(),
         },
     }
 }
@@ -150,18 +370,22 @@ pub(super) fn limit(outcome: &Outcome, width: usize) -> String {
     printable(outcome.limit.to_string().as_bytes(), width)
 }
 
-/// What share of the cells a limit denies, and how many keys it hits.
+/// What share of the cells a limit denies, and how many keys it hits; from the one bound to the other, where there are two.
 pub(super) fn verdict(report: &Report<'_>, outcome: &Outcome) -> String {
-    let (denied, asked) = (outcome.denied, outcome.asked);
     let keys = grouped(report.keys.len());
+    let spread = outcome.spread;
+    let denied = range(outcome.denied, spread.map(|spread| spread.denied), |denied| {
+        percent(denied, outcome.asked)
+    });
     match &report.parameters.by {
-        _ if denied == 0 => "nobody denied".to_owned(),
-        None => format!("{} denied", percent(denied, asked)),
-        Some(_) => format!(
-            "{} denied, {} of {keys} keys",
-            percent(denied, asked),
-            grouped(outcome.keys_denied)
-        ),
+        _ if outcome.denied == 0 && spread.is_none_or(|spread| spread.denied == 0) => "nobody denied".to_owned(),
+        None => format!("{denied} denied"),
+        Some(_) => {
+            let hit = range(outcome.keys_denied, spread.map(|spread| spread.keys_denied), |hit| {
+                grouped(hit)
+            });
+            format!("{denied} denied, {hit} of {keys} keys")
+        }
     }
 }
 

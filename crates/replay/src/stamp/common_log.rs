@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use super::{StampError, at_offset};
+use super::{StampError, at_offset, in_range};
 
 /// How long a stamp is.
 const LEN: usize = 26;
@@ -30,6 +30,7 @@ impl CommonLogStamps {
     /// # Errors
     ///
     /// [`StampError`], telling a wrong form from a time that does not exist.
+    #[inline]
     pub fn parse(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
         let text: &[u8; LEN] = stamp.try_into().map_err(|_| StampError::NotCommonLog)?;
         // The same but for minute and second, which stand at 15 and 18.
@@ -94,7 +95,7 @@ fn parse(stamp: &[u8; LEN]) -> Result<i64, StampError> {
     }
     let east = Offset::from_seconds(sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
         .map_err(|_| StampError::NoSuchTime)?;
-    at_offset(local, east, second == 60)
+    in_range(at_offset(local, east, second == 60)?)
 }
 
 fn month(name: &[u8]) -> Result<i8, StampError> {

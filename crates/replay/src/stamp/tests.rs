@@ -1,5 +1,14 @@
-use super::StampError::{NoSuchTime, NotCommonLog, OutOfRange, UnknownForm};
+use super::StampError::{NoSuchTime, NotCommonLog, OtherForm, OutOfRange, UnknownForm, Unlikely};
 use super::*;
+
+/// Reads a stamp of any year.
+fn parse(stamp: &[u8]) -> Result<i64, StampError> {
+    let options = StampOptions {
+        allow_old: true,
+        ..StampOptions::default()
+    };
+    Stamps::new(options).parse(stamp)
+}
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -85,6 +94,35 @@ fn stamps_of_records_are_read_to_the_nanosecond() {
         ("2024-05-20 00:00:18", 1_716_163_218 * SECOND),
         ("2023-11-16 18:17:03.9799600", 1_700_158_623_979_960_000),
         ("2023-11-16T18:17:03.123456789Z", 1_700_158_623_123_456_789),
+        ("1716163218123", 1_716_163_218_123_000_000),
+        ("1716163218123.5", 1_716_163_218_123_500_000),
+        ("1716163218123456", 1_716_163_218_123_456_000),
+        ("1716163218123456789", 1_716_163_218_123_456_789),
+        ("20/May/2024:00:00:18 +0000", 1_716_163_218 * SECOND),
+        ("20/May/2024:02:00:18.483 +0200", 1_716_163_218_483_000_000),
+        ("20/May/2024:00:00:18.000001 +0000", 1_716_163_218_000_001_000),
+        ("20/May/2024:00:00:18.483", 1_716_163_218_483_000_000),
+        ("2024-05-20 00:00:18,125", 1_716_163_218_125_000_000),
+        ("2024-05-20 02:00:18,125 +0200", 1_716_163_218_125_000_000),
+        ("2024-05-20 00:00:18 UTC", 1_716_163_218 * SECOND),
+        ("2024-05-20 02:00:18 +0200", 1_716_163_218 * SECOND),
+        ("2024-05-20 02:00:18.125 +0200 CEST", 1_716_163_218_125_000_000),
+        (
+            "2024-05-20 00:00:18.125 +0000 UTC m=+0.012345",
+            1_716_163_218_125_000_000,
+        ),
+        ("2024-05-20T02:00:18+0200", 1_716_163_218 * SECOND),
+        ("2024-05-20T02:00:18+02", 1_716_163_218 * SECOND),
+        ("2024-05-20 02:00:18[Europe/Berlin]", 1_716_163_218 * SECOND),
+        ("Mon May 20 02:00:18 2024 +0200", 1_716_163_218 * SECOND),
+        ("Mon May 20 00:00:18 UTC 2024", 1_716_163_218 * SECOND),
+        ("Mon May  6 00:00:18 2024", 1_714_953_618 * SECOND),
+        ("Mon, 20 May 2024 00:00:18 GMT", 1_716_163_218 * SECOND),
+        ("Mon, 20 May 2024 02:00:18 +0200", 1_716_163_218 * SECOND),
+        ("2024/05/20 00:00:18", 1_716_163_218 * SECOND),
+        ("2024/05/20 00:00:18.125", 1_716_163_218_125_000_000),
+        ("20240520T000018Z", 1_716_163_218 * SECOND),
+        ("2024-05-20 00:00", 1_716_163_200 * SECOND),
         ("2016-12-31T23:59:60Z", 1_483_228_799 * SECOND),
         ("2200-12-31T23:59:59Z", 7_289_654_399 * SECOND),
     ];
@@ -105,9 +143,8 @@ fn stamps_of_records_that_are_none_are_told_apart() {
         ("+5", UnknownForm),
         ("yesterday", UnknownForm),
         ("2024-05-20", UnknownForm),
-        ("20240520T000018Z", UnknownForm),
-        ("2024-05-20T00:00", UnknownForm),
-        ("2024-05-20 00:00:18[Europe/Berlin]", UnknownForm),
+        ("2024-05-20 00:00:18[Europe/Nowhere]", NoSuchTime),
+        ("2024-05-20 00:00:18 CEST", NoSuchTime),
         ("2024-05-20 00:00:18 and more", NoSuchTime),
         ("2024-04-31 00:00:00", NoSuchTime),
         ("2023-02-29T00:00:00Z", NoSuchTime),
@@ -122,7 +159,7 @@ fn stamps_of_records_that_are_none_are_told_apart() {
         ("7289654400", OutOfRange),
         ("1969-12-31 23:59:59.5", OutOfRange),
         ("2201-01-01T00:00:00Z", OutOfRange),
-        ("1716163218123", OutOfRange),
+        ("17161632181234567890", OutOfRange),
         ("99999999999999999999999", OutOfRange),
     ];
     for (stamp, error) in table {
@@ -156,5 +193,81 @@ fn what_is_remembered_changes_no_answer() {
                 assert_eq!(remembering.parse(stamp.as_bytes()), alone, "{first}, {second}");
             }
         }
+    }
+}
+
+#[test]
+fn unlikely_years_are_read_only_if_they_are_meant() {
+    let table = [
+        "0.012",
+        "45432.5",
+        "631151999",
+        "4102444800",
+        "31/Dec/1989:23:59:59 +0000",
+        "1601-01-01T00:00:00Z",
+        "01/Jan/2100:00:00:00 +0000",
+    ];
+    for stamp in table {
+        assert_eq!(Stamps::default().parse(stamp.as_bytes()), Err(Unlikely), "{stamp}");
+    }
+    for stamp in [
+        "631152000",
+        "4102444799.5",
+        "01/Jan/1990:00:00:00 +0000",
+        "2099-12-31T23:59:59Z",
+    ] {
+        Stamps::default().parse(stamp.as_bytes()).expect(stamp);
+    }
+}
+
+#[test]
+fn stamps_without_a_zone_are_of_the_zone_given() {
+    let berlin = StampOptions {
+        zone: TimeZone::get("Europe/Berlin").expect("a zone"),
+        ..StampOptions::default()
+    };
+    let mut stamps = Stamps::new(berlin);
+    for stamp in [
+        "2024-05-20 02:00:18",
+        "20/May/2024:02:00:18",
+        "Mon May 20 02:00:18 2024",
+        "2024-05-20T00:00:18Z",
+        "20/May/2024:00:00:18 +0000",
+        "1716163218",
+    ] {
+        assert_eq!(stamps.parse(stamp.as_bytes()), Ok(1_716_163_218 * SECOND), "{stamp}");
+    }
+}
+
+#[test]
+fn a_form_given_is_the_only_one() {
+    let given = |format: &str| {
+        Stamps::new(StampOptions {
+            format: Some(TimeFormat::parse(format)),
+            ..StampOptions::default()
+        })
+    };
+    let mut american = given("%m/%d/%Y %I:%M:%S %p");
+    assert_eq!(american.parse(b"05/20/2024 12:00:18 AM"), Ok(1_716_163_218 * SECOND));
+    assert_eq!(american.parse(b"1716163218"), Err(OtherForm));
+    let mut offset = given("%d.%m.%Y %H:%M:%S %z");
+    assert_eq!(offset.parse(b"20.05.2024 02:00:18 +0200"), Ok(1_716_163_218 * SECOND));
+    assert_eq!(given("ms").parse(b"1716163218123"), Ok(1_716_163_218_123_000_000));
+    assert_eq!(given("s").parse(b"1716163218123"), Err(Unlikely));
+    assert_eq!(given("%s").parse(b"1716163218"), Ok(1_716_163_218 * SECOND));
+}
+
+#[test]
+fn the_unit_of_unix_time_is_known_by_its_magnitude() {
+    let mut stamps = Stamps::default();
+    assert_eq!(stamps.unix_unit(), None);
+    for (stamp, unit) in [
+        ("1716163218", UnixUnit::Seconds),
+        ("1716163218123", UnixUnit::Milliseconds),
+        ("1716163218123456", UnixUnit::Microseconds),
+        ("1716163218123456789", UnixUnit::Nanoseconds),
+    ] {
+        stamps.parse(stamp.as_bytes()).expect(stamp);
+        assert_eq!(stamps.unix_unit(), Some(unit));
     }
 }

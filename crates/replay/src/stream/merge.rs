@@ -76,11 +76,9 @@ mod tests {
         let streams = streams.iter().map(|stream| (stream[0].0, stream.iter()));
         let mut merge = Merge::new(streams);
         let read = |stream: &mut std::slice::Iter<'_, (i64, u64)>| {
-            let event = stream.next().map(|&(time, cost)| Event {
-                time,
-                cost,
-                key: KeyId::default(),
-            });
+            let event = stream
+                .next()
+                .map(|&(time, cost)| Event::new(time, cost, KeyId::default()));
             Ok(event)
         };
         std::iter::from_fn(|| merge.next_with(read).expect("nothing fails"))

@@ -11,6 +11,7 @@
 mod merge;
 mod source;
 mod spool;
+mod spread;
 mod survey;
 
 use std::path::PathBuf;
@@ -19,12 +20,16 @@ use crate::Error;
 use crate::bad::BadLines;
 use crate::by::By;
 use crate::event::{Event, Keys};
-use crate::input::{Collected, Input, Options};
+use crate::follow::Tail;
+use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
+use crate::select::Select;
+use crate::stamp::Resolution;
 use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
 use source::{Context, Open, Source};
 use spool::Spool;
+pub use spread::Spreader;
 use survey::survey;
 
 /// The events of any number of inputs, one after the other.
@@ -34,6 +39,8 @@ pub struct Stream {
     collected: Collected,
     trace: Trace,
     context: Context,
+    /// Whether the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
+    may_be_coarse: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +75,7 @@ impl Stream {
             collected: Collected {
                 keys: options.most_keys.map_or_else(Keys::default, Keys::at_most),
                 bad,
+                ..Collected::default()
             },
             trace: Trace {
                 order,
@@ -76,9 +84,12 @@ impl Stream {
             context: Context {
                 options,
                 progress,
+                inputs: inputs.clone(),
                 first: None,
+                read: Vec::new(),
                 empty: Vec::new(),
             },
+            may_be_coarse: order == Order::AsIs,
         };
         let mut sizes = Vec::new();
         for input in &inputs {
@@ -104,16 +115,39 @@ impl Stream {
             flow: Flow::Made(events.into_iter()),
             collected: Collected {
                 keys,
-                bad: BadLines::default(),
+                ..Collected::default()
             },
             trace: Trace::default(),
             context: Context {
                 options: Options::default(),
                 progress: Progress::hidden(),
+                inputs: Vec::new(),
                 first: Some((by, Unit::Requests, String::new())),
+                read: Vec::new(),
                 empty: Vec::new(),
             },
+            may_be_coarse: false,
         }
+    }
+
+    /// The events of an input that grows, in the order of its lines.
+    ///
+    /// # Errors
+    ///
+    /// What does not go with the options.
+    pub fn tail(tail: Tail, input: Input, options: Options) -> Result<Self, Error> {
+        let reader = Reader::of(tail, &input.name(), &options)?;
+        let mut stream = Self::open(&[], Order::AsIs, options, Progress::hidden())?;
+        let open = Open::new(reader, input.name(), 0, &stream.collected);
+        stream.context.inputs.push(input);
+        stream.flow = Flow::AsIs(Some(Box::new(open)), Vec::new());
+        Ok(stream)
+    }
+
+    /// Whether the stamps of any event may be coarser than a nanosecond. `false` is certain.
+    #[must_use]
+    pub fn may_be_coarse(&self) -> bool {
+        self.may_be_coarse
     }
 
     fn sort(&mut self, inputs: impl IntoIterator<Item = (Input, Option<u64>)>) -> Result<Merge<Source>, Error> {
@@ -124,6 +158,7 @@ impl Stream {
             files.push(match surveyed.flatten() {
                 // One without an event is read again for its bad lines.
                 Some(survey) => {
+                    self.may_be_coarse |= survey.unit > Resolution::Nanosecond;
                     let span = survey.span.unwrap_or_default();
                     (span, vec![(span.0, Source::Due(input, survey))])
                 }
@@ -140,7 +175,12 @@ impl Stream {
     fn spool(&mut self, input: &Input) -> Result<File, Error> {
         let mut open = self.context.open(input, None, &self.collected)?;
         let mut back = Back::default();
-        let mut spool = Spool::default();
+        let Options { plan, places, .. } = &self.context.options;
+        let mut spool = if *places || plan.is_some() {
+            Spool::with_places(open.number)
+        } else {
+            Spool::default()
+        };
         let mut span: Option<(i64, i64)> = None;
         while let Some(event) = open.next(&mut self.collected, &mut self.context)? {
             back.see(event.time);
@@ -149,8 +189,9 @@ impl Stream {
             spool.push(event);
         }
         self.trace.back.add(&back);
+        self.may_be_coarse |= open.resolution() > Resolution::Nanosecond;
         let runs = spool
-            .into_runs()
+            .into_runs(open.resolution())
             .into_iter()
             .map(|(first, run)| (first, Source::Run(run)))
             .collect();
@@ -169,6 +210,7 @@ impl Stream {
             collected,
             trace,
             context,
+            ..
         } = self;
         let event = match flow {
             Flow::AsIs(open, rest) => loop {
@@ -199,6 +241,12 @@ impl Stream {
         &self.collected.keys
     }
 
+    /// The plans of the events so far.
+    #[must_use]
+    pub fn plans(&self) -> &Keys {
+        &self.collected.plans
+    }
+
     /// What there is to tell of all the events.
     ///
     /// # Errors
@@ -206,7 +254,14 @@ impl Stream {
     /// [`Error::AllBad`] or [`Error::NoRequests`] if there were none.
     pub fn finish(self) -> Result<Trace, Error> {
         let Self {
-            collected: Collected { keys, bad },
+            collected:
+                Collected {
+                    keys,
+                    bad,
+                    notices,
+                    is_cut,
+                    ..
+                },
             mut trace,
             context,
             ..
@@ -214,6 +269,12 @@ impl Stream {
         context.progress.end();
         match (context.first, bad.quoted().first()) {
             (Some((by, unit, _)), _) => (trace.by, trace.unit) = (by, unit),
+            _ if context.options.select != Select::default() => {
+                let names: Vec<String> = context.inputs.iter().map(Input::name).collect();
+                return Err(Error::NoneSelected {
+                    names: names.join(", "),
+                });
+            }
             (None, Some(first)) => {
                 return Err(Error::AllBad {
                     count: bad.count(),
@@ -226,8 +287,9 @@ impl Stream {
                 });
             }
         }
-        trace.empty = context.empty;
+        (trace.empty, trace.inputs) = (context.empty, context.read);
         (trace.keys, trace.bad) = (keys, bad);
+        (trace.notices, trace.is_cut) = (notices, is_cut);
         if context.options.anonymise {
             trace.keys.anonymise();
         }

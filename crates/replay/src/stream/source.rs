@@ -4,18 +4,23 @@ use super::spool::Run;
 use super::survey::Survey;
 use crate::Error;
 use crate::by::By;
-use crate::event::Event;
+use crate::event::{Event, Place};
 use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
-use crate::trace::Unit;
+use crate::stamp::{Grain, Resolution};
+use crate::trace::{InputFacts, Unit};
 
 /// What every input is read with, and compared to.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) options: Options,
     pub(super) progress: Progress,
+    /// All inputs, in the order in which they were named.
+    pub(super) inputs: Vec<Input>,
     /// What the events of the first input are, and its name.
     pub(super) first: Option<(By, Unit, String)>,
+    /// The inputs that were read to their end.
+    pub(super) read: Vec<InputFacts>,
     /// Inputs that had neither an event nor a bad line.
     pub(super) empty: Vec<String>,
 }
@@ -24,8 +29,11 @@ pub(super) struct Context {
 #[derive(Debug)]
 pub(super) struct Open {
     name: String,
+    /// The number of the input, in the order in which inputs were named.
+    pub(super) number: u32,
     reader: Reader,
     events: u64,
+    grain: Grain,
     /// How many lines were bad before it.
     bad: u64,
 }
@@ -44,12 +52,9 @@ pub(super) enum Source {
 
 impl Context {
     pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<Open, Error> {
-        Ok(Open {
-            name: input.name(),
-            reader: Reader::open(input, limit, &self.options, &self.progress)?,
-            events: 0,
-            bad: collected.bad.count(),
-        })
+        let number = self.inputs.iter().position(|other| other == input).unwrap_or_default();
+        let reader = Reader::open(input, limit, &self.options, &self.progress)?;
+        Ok(Open::new(reader, input.name(), number, collected))
     }
 
     /// Sees to it that the events of all inputs are of a kind.
@@ -73,18 +78,47 @@ impl Context {
 }
 
 impl Open {
+    pub(super) fn new(reader: Reader, name: String, number: usize, collected: &Collected) -> Self {
+        Self {
+            name,
+            number: u32::try_from(number).unwrap_or(u32::MAX),
+            reader,
+            events: 0,
+            grain: Grain::default(),
+            bad: collected.bad.count(),
+        }
+    }
+
+    pub(super) fn resolution(&self) -> Resolution {
+        self.grain.resolution().unwrap_or_default().min(self.reader.coarsest())
+    }
+
     #[inline]
     pub(super) fn next(&mut self, collected: &mut Collected, context: &mut Context) -> Result<Option<Event>, Error> {
-        let event = self.reader.next(collected)?;
-        if event.is_some() {
+        let mut event = self.reader.next(collected)?;
+        if let Some(event) = &mut event {
             if self.events == 0 {
                 context.compare(self)?;
             }
             self.events += 1;
-        } else if self.events == 0 && collected.bad.count() == self.bad {
+            self.grain.see(event.time);
+            event.unit = self.resolution();
+            event.plan = collected.plan;
+            event.place = Place {
+                input: self.number,
+                line: self.reader.line(),
+            };
+            return Ok(Some(*event));
+        }
+        context.read.push(InputFacts {
+            name: self.name.clone(),
+            format: self.reader.format(),
+            resolution: self.grain.resolution().map(|unit| unit.min(self.reader.coarsest())),
+        });
+        if self.events == 0 && collected.bad.count() == self.bad {
             context.empty.push(self.name.clone());
         }
-        Ok(event)
+        Ok(None)
     }
 }
 
@@ -97,7 +131,7 @@ impl Source {
         match self {
             Self::Run(run) => Ok(run.next()),
             Self::Open(open, survey, last) => {
-                let event = open.next(collected, context)?;
+                let mut event = open.next(collected, context)?;
                 // What is merged by what was seen of it before must not be something else now.
                 let is_same = match &event {
                     Some(event) if open.events == 1 => survey.span.is_some_and(|(first, _)| first == event.time),
@@ -109,8 +143,9 @@ impl Source {
                         path: open.name.clone(),
                     });
                 }
-                match &event {
-                    Some(event) => *last = event.time,
+                match &mut event {
+                    // Known of the whole file, where `open` knows it only of what it has read.
+                    Some(event) => (*last, event.unit) = (event.time, survey.unit),
                     None => *self = Self::Done,
                 }
                 Ok(event)

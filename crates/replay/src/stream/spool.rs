@@ -4,7 +4,8 @@
 //! cost, each in as many bytes as it needs. An event of a busy log takes 4 to 8 bytes, where its line took 200. The runs
 //! are merged as files are, by `merge`.
 
-use crate::event::{Event, KeyId};
+use crate::event::{Event, KeyId, Place};
+use crate::stamp::Resolution;
 
 /// How many events are sorted at once: 6 MiB of them.
 const RUN: usize = 1 << 18;
@@ -14,9 +15,19 @@ const RUN: usize = 1 << 18;
 pub(super) struct Spool {
     unsorted: Vec<Event>,
     runs: Vec<(i64, Run)>,
+    /// The input of all events, if their plans and places are kept, too.
+    input: Option<u32>,
 }
 
 impl Spool {
+    /// Keeps the plans of events, and their places, all of which are in `input`.
+    pub(super) fn with_places(input: u32) -> Self {
+        Self {
+            input: Some(input),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn push(&mut self, event: Event) {
         self.unsorted.push(event);
         if self.unsorted.len() == RUN {
@@ -24,10 +35,13 @@ impl Spool {
         }
     }
 
-    /// The events, in runs each of which is in order and comes with its first time; of equal stamps those of the
-    /// earlier run came first.
-    pub(super) fn into_runs(mut self) -> Vec<(i64, Run)> {
+    /// The events, all stamped in `unit`s, in runs each of which is in order and comes with its first time; of equal
+    /// stamps those of the earlier run came first.
+    pub(super) fn into_runs(mut self, unit: Resolution) -> Vec<(i64, Run)> {
         self.pack();
+        for (_, run) in &mut self.runs {
+            run.unit = unit;
+        }
         self.runs
     }
 
@@ -35,16 +49,29 @@ impl Spool {
         // Stable: what came at the same time stays in the order of its lines.
         self.unsorted.sort_by_key(|event| event.time);
         let mut bytes = Vec::new();
-        let mut last = 0;
+        let (mut last, mut line) = (0, 0);
         for event in &self.unsorted {
             write(&mut bytes, event.time.abs_diff(last));
             write(&mut bytes, event.key.0.into());
             write(&mut bytes, event.cost);
+            if self.input.is_some() {
+                write(&mut bytes, event.plan.0.into());
+                write(&mut bytes, zigzag(event.place.line.wrapping_sub(line)));
+                line = event.place.line;
+            }
             last = event.time;
         }
         bytes.shrink_to_fit();
         if let Some(first) = self.unsorted.first() {
-            self.runs.push((first.time, Run { bytes, at: 0, last: 0 }));
+            let run = Run {
+                bytes,
+                at: 0,
+                last: 0,
+                line: 0,
+                input: self.input,
+                unit: Resolution::default(),
+            };
+            self.runs.push((first.time, run));
         }
         self.unsorted.clear();
     }
@@ -56,6 +83,9 @@ pub(super) struct Run {
     bytes: Vec<u8>,
     at: usize,
     last: i64,
+    line: u64,
+    input: Option<u32>,
+    unit: Resolution,
 }
 
 impl Iterator for Run {
@@ -76,14 +106,31 @@ impl Iterator for Run {
         };
         let (since, key, cost) = (number()?, number()?, number()?);
         self.last = self.last.saturating_add_unsigned(since);
-        // As it was written.
-        let key = KeyId(u32::try_from(key).unwrap_or(u32::MAX));
-        Some(Event {
-            time: self.last,
-            cost,
-            key,
-        })
+        // As they were written.
+        let key_of = |number: u64| KeyId(u32::try_from(number).unwrap_or(u32::MAX));
+        let mut event = Event {
+            unit: self.unit,
+            ..Event::new(self.last, cost, key_of(key))
+        };
+        if let Some(input) = self.input {
+            let (plan, line) = (number()?, number()?);
+            self.line = self.line.wrapping_add(unzigzag(line));
+            event.plan = key_of(plan);
+            event.place = Place { input, line: self.line };
+        }
+        Some(event)
     }
+}
+
+/// Maps small differences of either sign to small numbers: 0, -1, 1, -2 to 0, 1, 2, 3.
+fn zigzag(difference: u64) -> u64 {
+    let sign = if difference >> 63 == 0 { 0 } else { u64::MAX };
+    (difference << 1) ^ sign
+}
+
+/// The inverse of [`zigzag`].
+fn unzigzag(number: u64) -> u64 {
+    (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
 /// Seven bits a byte, the lowest first; the eighth says that more follow.
@@ -101,11 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_back_in_order() {
-        let event = |time, key, cost| Event {
-            time,
-            cost,
-            key: KeyId(key),
-        };
+        let event = |time, key, cost| Event::new(time, cost, KeyId(key));
         let latest = 7_289_654_399_999_999_999;
         let mut spool = Spool::default();
         for event in [
@@ -117,7 +160,7 @@ mod tests {
         ] {
             spool.push(event);
         }
-        let runs = spool.into_runs();
+        let runs = spool.into_runs(Resolution::default());
         let events: Vec<Event> = runs.into_iter().flat_map(|(_, run)| run).collect();
         assert_eq!(
             events,
@@ -129,20 +172,49 @@ mod tests {
                 event(latest, 0, 1),
             ]
         );
-        assert!(Spool::default().into_runs().is_empty());
+        assert!(Spool::default().into_runs(Resolution::default()).is_empty());
+    }
+
+    #[test]
+    fn plans_and_places_come_back_with_their_events() {
+        let event = |time, plan, line| Event {
+            plan: KeyId(plan),
+            place: Place { input: 7, line },
+            ..Event::new(time, 1, KeyId(0))
+        };
+        let mut spool = Spool::with_places(7);
+        for event in [
+            event(3, 1, 1),
+            event(1, 0, 2),
+            event(1, u32::MAX, u64::MAX),
+            event(9, 2, 0),
+        ] {
+            spool.push(event);
+        }
+        let runs = spool.into_runs(Resolution::default());
+        let events: Vec<Event> = runs.into_iter().flat_map(|(_, run)| run).collect();
+        assert_eq!(
+            events,
+            [
+                event(1, 0, 2),
+                event(1, u32::MAX, u64::MAX),
+                event(3, 1, 1),
+                event(9, 2, 0)
+            ]
+        );
     }
 
     #[test]
     fn a_busy_log_is_kept_in_few_bytes() {
         let mut spool = Spool::default();
         for line in 0..1_000_000_u32 {
-            spool.push(Event {
-                time: i64::from(line / 1_000) * 1_000_000_000,
-                cost: 1,
-                key: KeyId(line % 10_000),
-            });
+            spool.push(Event::new(
+                i64::from(line / 1_000) * 1_000_000_000,
+                1,
+                KeyId(line % 10_000),
+            ));
         }
-        let runs = spool.into_runs();
+        let runs = spool.into_runs(Resolution::default());
         let bytes: usize = runs.iter().map(|(_, run)| run.bytes.len()).sum();
         assert!(
             runs.len() == 4 && bytes < 5_000_000,

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::input::{Input, Options, Reader, TimesOnly};
 use crate::progress::Progress;
+use crate::stamp::{Grain, Resolution};
 
 /// What a file in order was found to be.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +13,8 @@ pub(super) struct Survey {
     pub(super) events: u64,
     /// The first and the last stamp, if it has an event.
     pub(super) span: Option<(i64, i64)>,
+    /// How finely it is stamped.
+    pub(super) unit: Resolution,
 }
 
 /// Reads a file of `bytes` bytes for nothing but its times; `None` as soon as one goes back.
@@ -26,14 +29,18 @@ pub(super) fn survey(
         bytes,
         events: 0,
         span: None,
+        unit: Resolution::default(),
     };
+    let mut grain = Grain::default();
     while let Some(event) = reader.next(&mut TimesOnly)? {
         survey.events += 1;
+        grain.see(event.time);
         survey.span = match survey.span {
             None => Some((event.time, event.time)),
             Some((_, last)) if event.time < last => return Ok(None),
             Some((first, _)) => Some((first, event.time)),
         };
     }
+    survey.unit = grain.resolution().unwrap_or_default().min(reader.coarsest());
     Ok(Some(survey))
 }

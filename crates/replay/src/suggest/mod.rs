@@ -58,12 +58,19 @@ pub enum Reason {
     TooLarge,
     /// Such a burst would take more than 200 years to drain, which no meter can measure.
     RestTooLong,
+    /// So much was asked by one key at one stamp, which is more than the burst; but the stamp is so coarse that it may have
+    /// come apart.
+    InOneStamp(u64),
     /// A key's requests went back in time, where more of a rate denies more, too.
     BackInTime,
     /// Cells come in ticks: what is sought here is that of limits whose cells come one by one.
     Ticks,
     /// It is two limits, of which either could give way.
     TwoLimits,
+    /// It is a limiter of other software.
+    OtherLimiter,
+    /// It is a limit for each key.
+    PerKey,
 }
 
 /// Watches the traffic that a limit meets, to tell what would have denied nobody.
@@ -77,7 +84,7 @@ pub enum Reason {
 /// let key = Keys::default().intern(b"a client")?;
 /// let mut suggester = Suggester::new("10/s".parse()?);
 /// for time in [0, 0, 0, 500_000_000] {
-///     suggester.push(&Event { time, cost: 4, key });
+///     suggester.push(&Event::new(time, 4, key));
 /// }
 /// let suggestion = suggester.finish();
 /// assert_eq!(suggestion.burst, Answer::Quota("10/s burst 12".parse()?));

@@ -12,10 +12,9 @@ type Traffic = Vec<(i64, u64, u8)>;
 
 fn events(traffic: &Traffic) -> Vec<Event> {
     let mut keys = Keys::default();
-    let mut event = |&(time, cost, key): &(i64, u64, u8)| Event {
-        time,
-        cost,
-        key: keys.intern(&[key]).expect("a few keys"),
+    let mut event = |&(time, cost, key): &(i64, u64, u8)| {
+        let key = keys.intern(&[key]).expect("a few keys");
+        Event::new(time, cost, key)
     };
     traffic.iter().map(&mut event).collect()
 }
@@ -337,7 +336,7 @@ fn hulls_stay_small() {
         let mut suggester = Suggester::new(quota.parse().expect("a good quota"));
         let mut most = 0;
         for time in times {
-            suggester.push(&Event { time, cost: 1, key });
+            suggester.push(&Event::new(time, 1, key));
             most = most.max(suggester.seats[0].hull.as_ref().map_or(0, |hull| hull.len()));
         }
         most

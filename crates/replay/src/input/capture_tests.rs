@@ -126,6 +126,7 @@ fn keys_are_senders_receivers_or_all() {
     assert_eq!(keys(By::Ip), ["192.0.2.1", "192.0.2.1", "2001:db8::3", "not IP"]);
     assert_eq!(keys(By::Host), ["192.0.2.2", "192.0.2.2", "2001:db8::4", "not IP"]);
     assert_eq!(keys(By::All), ["all"; 4]);
+    assert_eq!(keys(By::parse("ip,host"))[0], "192.0.2.1 192.0.2.2");
     for by in [By::Path, By::Status, By::Column("a".to_owned())] {
         let told = read(&capture, Some(by)).expect_err("no such key");
         assert!(
@@ -155,7 +156,7 @@ fn packets_that_cannot_be_keyed_or_timed_are_bad_and_the_others_are_not() {
 }
 
 #[test]
-fn a_capture_that_is_cut_off_is_told_as_that_wherever_it_is() {
+fn a_capture_that_is_cut_off_is_read_up_to_there() {
     let mut capture = LITTLE.header(1);
     let ends = [1, 2].map(|second| {
         capture.extend(LITTLE.packet([second, 0], 3_000, &frame(&[], 0x0800, &vec![0x45; 2_000])));
@@ -165,26 +166,99 @@ fn a_capture_that_is_cut_off_is_told_as_that_wherever_it_is() {
         let told = read(&capture[..end], None);
         match end {
             24 => assert_eq!(told.expect("no packets").0.len(), 0),
-            _ if ends.contains(&end) => assert_eq!(told.expect("a packet").0.len(), 1),
             0..24 => assert_eq!(told, Err("f: the capture is cut off within its header".to_owned())),
-            _ => {
-                let number = 1 + usize::from(end > ends[0]);
-                assert_eq!(told, Err(format!("f: the capture is cut off within packet {number}")));
-            }
+            _ if end >= ends[0] => assert_eq!(told.expect("a packet").0.len(), 1),
+            _ => assert_eq!(told, Err("f: the capture is cut off within packet 1".to_owned())),
         }
     }
+    let mut collected = Collected::default();
+    let cut = Cursor::new(capture[..capture.len() - 1].to_vec());
+    let mut reader = Reader::of(cut, "f", &Options::default()).expect("a capture");
+    while reader.next(&mut collected).expect("a capture").is_some() {}
+    let notice = "f: the capture is cut off within packet 2: what follows is lost";
+    assert_eq!(
+        (collected.is_cut, &collected.notices[..]),
+        (true, &[notice.to_owned()][..])
+    );
 }
 
 #[test]
-fn what_is_no_such_capture_is_told() {
-    let told = read(&LITTLE.header(113), None).expect_err("not Ethernet");
-    assert_eq!(told, "f: a capture of link type 113; only Ethernet (1) can be read");
+fn captures_that_are_not_read_are_named() {
+    let told = read(&LITTLE.header(105), None).expect_err("of a wireless network");
+    assert!(
+        told.starts_with("f is a packet capture of link type 105, which is not read"),
+        "{told}"
+    );
     let mut broken = LITTLE.header(1);
     broken.extend([0, 0, u32::MAX, 60].into_iter().flat_map(u32::to_le_bytes));
     assert_eq!(
         read(&broken, None).expect_err("a broken packet"),
-        "f: the capture is broken: packet 1 claims 4294967295 bytes"
+        "f: the capture is broken within packet 1"
     );
-    let newer = [&b"\n\r\r\n\x1c\0\0\0\x4d\x3c\x2b\x1a"[..], &[0; 16]].concat();
-    assert!(read(&newer, None).expect_err("pcapng").contains("pcapng"));
+    let modified = [&[0x34, 0xcd, 0xb2, 0xa1][..], &[0; 60]].concat();
+    let told = read(&modified, None).expect_err("the modified format");
+    assert!(told.contains("modified") && told.contains("editcap -F pcap"), "{told}");
+}
+
+/// A block of pcapng, in little endian.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let mut body = body.to_vec();
+    body.resize(body.len().next_multiple_of(4), 0);
+    let length = u32::try_from(body.len() + 12).expect("a small block").to_le_bytes();
+    [&kind.to_le_bytes(), &length[..], &body, &length].concat()
+}
+
+/// The description of an interface, with the resolution of its stamps.
+fn interface(link: u16, resolution: u8) -> Vec<u8> {
+    let mut body = [&link.to_le_bytes()[..], &[0; 2], &65_535_u32.to_le_bytes()].concat();
+    body.extend_from_slice(&[9, 0, 1, 0, resolution, 0, 0, 0, 0, 0, 0, 0]);
+    block(1, &body)
+}
+
+fn enhanced(interface: u32, ticks: u64, frame: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(frame.len()).expect("a small frame");
+    let (high, low) = ((ticks >> 32) as u32, (ticks & 0xffff_ffff) as u32);
+    let numbers = [interface, high, low, length, 1_500];
+    let body: Vec<u8> = numbers
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .chain(frame.iter().copied())
+        .collect();
+    block(6, &body)
+}
+
+#[test]
+fn pcapng_of_several_interfaces_is_read() {
+    let section = block(
+        0x0a0d_0d0a,
+        &[&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat(),
+    );
+    let ethernet = frame(&[], 0x0800, &ipv4(1, 2));
+    let capture = [
+        section.clone(),
+        interface(1, 6),
+        interface(101, 9),
+        interface(1, 0x80 | 10),
+        enhanced(0, 7_000_001, &ethernet),
+        block(5, &[0; 12]),
+        enhanced(1, 8_000_000_001, &ipv4(3, 4)),
+        enhanced(2, 9 << 10, &ethernet),
+        enhanced(9, 1, &ethernet),
+        section,
+        interface(101, 3),
+        enhanced(0, 10_001, &ipv4(5, 6)),
+    ]
+    .concat();
+    let (packets, bad) = read(&capture, None).expect("a capture");
+    let packet = |time: i64, key: &str| (time, 1_500, key.to_owned());
+    assert_eq!(
+        packets,
+        [
+            packet(7_000_001_000, "192.0.2.1"),
+            packet(8_000_000_001, "192.0.2.3"),
+            packet(9_000_000_000, "192.0.2.1"),
+            packet(10_001_000_000, "192.0.2.5"),
+        ]
+    );
+    assert_eq!(bad, ["f:4: the packet is of an interface that is not described"]);
 }

@@ -1,0 +1,75 @@
+//! How many checks of one key a process makes, by what of the local layer is on.
+
+use super::{Effort, ThroughputRow};
+use crate::stats::float;
+use ratelimit_meter_redis::RedisStore;
+use ratelimit_meter_store::{Builder, Lease, SharedMeter};
+use ratelimit_meter_store_check::server::Server;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+pub(crate) const LEASED: &str = "leased";
+pub(crate) const DENIED: &str = "denied, remembered";
+
+const TASKS: u32 = 64;
+
+pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ThroughputRow>, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ample = || -> Result<Builder, Box<dyn Error>> { Ok(Builder::new("ample", "1000000000/s".parse()?)) };
+    let spent = Builder::new("spent", "1/d".parse()?);
+    let settings = [
+        ("one call a check", ample()?.join_calls(false), 1),
+        ("joined", ample()?, 1),
+        (
+            LEASED,
+            ample()?.lease(Lease::kept_for(Duration::from_millis(20)).at_most(1_000_000)),
+            100,
+        ),
+        (
+            "denied, asked",
+            spent.clone().join_calls(false).remember_denials(Duration::ZERO),
+            1,
+        ),
+        (DENIED, spent.remember_denials(Duration::from_secs(3600)), 100),
+    ];
+    let mut rows: Vec<ThroughputRow> = Vec::new();
+    for (setting, builder, more) in settings {
+        let checks = effort.checks * more;
+        let store = runtime.block_on(async { RedisStore::open(&server.url()) })?;
+        let meter = builder.deadline(Duration::from_secs(10)).build(store)?;
+        let _ = runtime.block_on(meter.check("hot"))?;
+        server.command(&["CONFIG", "RESETSTAT"])?;
+        let begin = Instant::now();
+        runtime.block_on(all(&meter, checks))?;
+        let per_second = float(checks.into()) / begin.elapsed().as_secs_f64();
+        let stats = server.command(&["INFO", "commandstats"])?;
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls = line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0);
+        rows.push(ThroughputRow {
+            setting,
+            per_second,
+            calls_per_check: float(calls) / float(checks.into()),
+            of_plain: rows.first().map_or(1.0, |plain| per_second / plain.per_second),
+        });
+    }
+    Ok(rows)
+}
+
+async fn all(meter: &SharedMeter<RedisStore>, checks: u32) -> Result<(), Box<dyn Error>> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let meter = meter.clone();
+        tasks.spawn(async move {
+            for _ in 0..checks / TASKS {
+                let _ = meter.check("hot").await?;
+            }
+            Ok::<_, ratelimit_meter_store::StoreError>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}

@@ -1,0 +1,650 @@
+-- Rate limits in PostgreSQL 13 and later: exact decisions, one round trip each, from any language that speaks SQL. No extension.
+--
+--   SELECT * FROM meter.allow('alice', '100/min burst 20');                    -- a bucket: allowed, remaining, retry_after, rest_after
+--   SELECT * FROM check_rate_limit('alice', 1.0, 10.0, INTERVAL '1 minute');   -- an average: allowed, next_allowed_time, rate
+--
+-- Install: psql -1 -f meter.sql. Running the file again upgrades the functions and keeps the tables.
+--
+-- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
+-- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again.
+--
+-- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
+--
+-- Contents: tables, clock, quota text, check, decide (all verbs, several limits), change, check_all, allow, averages, sweep.
+
+DO $$ BEGIN
+  IF current_setting('server_version_num')::int < 130000 THEN
+    RAISE EXCEPTION 'rate limits need PostgreSQL 13 or later, this is %', current_setting('server_version');
+  END IF;
+  -- One install at a time.
+  PERFORM pg_advisory_xact_lock(hashtext('ratelimit_meter.install'));
+END $$;
+
+CREATE SCHEMA IF NOT EXISTS meter;
+
+--------------------------------------------------------------------------------------------------------------------------- tables
+
+-- The state of each key of a bucket: `level` units are owed at time `t`, in microseconds since 1970. `drain` units drain in a
+-- microsecond, and `one` unit count is one cell of the quota. An idle key needs no row.
+-- `keep`: how many microseconds `meter.sweep` keeps a row that owes nothing; the longest tick of its quotas, and more if callers gave
+-- the time.
+--
+-- UNLOGGED: a crash of the server forgets all states, and replicas have none. ALTER TABLE meter.bucket SET LOGGED to keep them.
+-- Only the key is indexed and half of each page stays free, so that an update stays on its page (heap-only).
+CREATE UNLOGGED TABLE IF NOT EXISTS meter.bucket (
+  key text COLLATE "C" PRIMARY KEY,
+  t bigint NOT NULL,
+  level bigint NOT NULL,
+  drain bigint NOT NULL,
+  one bigint NOT NULL,
+  keep bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+-- The state of each key of an average: `level` at time `t` as a share of the threshold, and of the limit that wrote the row its period
+-- in microseconds and the share that one cell adds.
+CREATE UNLOGGED TABLE IF NOT EXISTS meter.average (
+  key text COLLATE "C" PRIMARY KEY,
+  t bigint NOT NULL,
+  level double precision NOT NULL,
+  period double precision NOT NULL,
+  share double precision NOT NULL,
+  keep bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+---------------------------------------------------------------------------------------------------------------------------- clock
+
+-- Reads the server's clock in microseconds since 1970; exact in a double until 2106. (now() is when the transaction began.)
+CREATE OR REPLACE FUNCTION meter.clock() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+  SELECT (date_part('epoch', clock_timestamp()) * 1000000)::bigint
+$$;
+
+----------------------------------------------------------------------------------------------------------------------- quota text
+
+-- Returns the largest fraction a/b <= p/q with b <= most: a walk down the Stern-Brocot tree in whole runs.
+CREATE OR REPLACE FUNCTION meter.best_at_most(p numeric, q numeric, most numeric, OUT a numeric, OUT b numeric)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  whole numeric := div(p, q);
+  -- low <= p/q < high once the whole part is off, and low and high are neighbours in the tree.
+  low_a numeric := 0; low_b numeric := 1;
+  high_a numeric := 1; high_b numeric := 1;
+  below numeric; above numeric; run numeric;
+BEGIN
+  p := p - whole * q;
+  LOOP
+    below := p * low_b - low_a * q;
+    above := high_a * q - p * high_b;
+    EXIT WHEN below = 0 OR low_b + high_b > most;
+    run := least(div(below, above), div(most - low_b, high_b));
+    low_a := low_a + run * high_a; low_b := low_b + run * high_b;
+    below := p * low_b - low_a * q;
+    EXIT WHEN below = 0 OR low_b + high_b > most;
+    -- As far down as `high` stays above p/q.
+    run := least(div(above - 1, below), div(most - high_b, low_b));
+    EXIT WHEN run = 0;
+    high_a := high_a + run * low_a; high_b := high_b + run * low_b;
+  END LOOP;
+  a := low_a + whole * low_b; b := low_b;
+END $$;
+
+-- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s': units that drain in a microsecond, units of one of its
+-- cells, of one checked cell (with its weight) and of the burst, the refill interval in microseconds (0: none), and whether the rate is
+-- exact. If the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
+CREATE OR REPLACE FUNCTION meter.units(quota text,
+  OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  most CONSTANT numeric := 4503599627370496;
+  ns CONSTANT jsonb := '{"d": 86400000000000, "h": 3600000000000, "min": 60000000000, "s": 1000000000, "ms": 1000000, "us": 1000, "ns": 1}';
+  words text[] := regexp_split_to_array(btrim(quota, E' \t\n\r\f\v'), '\s+');
+  parts text[] := regexp_match(words[1], '^(\d+)/(\d*)(d|h|min|s|ms|us|ns)$');
+  cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
+BEGIN
+  IF parts IS NULL THEN
+    RAISE EXCEPTION 'expected a quota like 100/min burst 20, not %', quote_literal(quota) USING ERRCODE = '22023';
+  END IF;
+  cells := parts[1]::numeric;
+  period := coalesce(nullif(parts[2], ''), '1')::numeric * (ns ->> parts[3])::numeric;
+  FOR i IN 2 .. cardinality(words) BY 2 LOOP
+    IF words[i] = ANY (words[2 : i - 1]) THEN
+      RAISE EXCEPTION '% is said twice in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
+    ELSIF words[i] = 'burst' AND words[i + 1] ~ '^\d+$' THEN
+      capacity := words[i + 1]::numeric;
+    ELSIF words[i] = 'weight' AND words[i + 1] ~ '^\d+$' THEN
+      weight := words[i + 1]::numeric;
+    ELSIF words[i] = 'every' AND words[i + 1] ~ '^\d*(d|h|min|s|ms|us|ns)$' THEN
+      parts := regexp_match(words[i + 1], '^(\d*)(\D+)$');
+      interval_ns := coalesce(nullif(parts[1], ''), '1')::numeric * (ns ->> parts[2])::numeric;
+    ELSE
+      RAISE EXCEPTION 'expected burst, weight or every and a value, not % in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
+    END IF;
+  END LOOP;
+  capacity := coalesce(capacity, cells);
+  IF least(cells, capacity, weight) < 1 OR greatest(cells, capacity, weight) > 4294967295 THEN
+    RAISE EXCEPTION 'expected numbers from 1 to 4294967295 in %', quote_literal(quota) USING ERRCODE = '22023';
+  ELSIF period > 18446744073709551615 THEN
+    RAISE EXCEPTION 'expected a period of at most 200 years in %', quote_literal(quota) USING ERRCODE = '22023';
+  ELSIF period < 1 THEN
+    RAISE EXCEPTION 'a period of zero leaves the rate unlimited: %', quote_literal(quota) USING ERRCODE = '22023';
+  ELSIF cells * 1000000000 > 4294967296 * period THEN
+    RAISE EXCEPTION 'more than 4294967296 cells a second: %', quote_literal(quota) USING ERRCODE = '22023';
+  ELSIF weight > capacity THEN
+    RAISE EXCEPTION 'a cell of weight % never fits a burst of % in %', weight, capacity, quote_literal(quota) USING ERRCODE = '22023';
+  ELSIF interval_ns < 1000 OR interval_ns % 1000 <> 0 OR interval_ns > most * 1000 THEN
+    RAISE EXCEPTION 'a refill interval is a whole number of microseconds up to 142 years, not so in %', quote_literal(quota)
+      USING ERRCODE = '22023';
+  END IF;
+  divisor := gcd(1000 * cells, period);
+  a := 1000 * cells / divisor; b := period / divisor;
+  exact := b * capacity <= most;
+  IF NOT exact THEN
+    SELECT f.a, f.b INTO a, b FROM meter.best_at_most(a, b, div(most, capacity)) f;
+  END IF;
+  IF a < 1 THEN
+    RAISE EXCEPTION 'a full burst takes more than 142 years to drain; use a smaller burst than in %', quote_literal(quota)
+      USING ERRCODE = '22023';
+  END IF;
+  drain := a; one := b; cell := b * weight; burst := b * capacity; tick := coalesce(interval_ns / 1000, 0);
+END $$;
+
+---------------------------------------------------------------------------------------------------------------------------- check
+
+-- Counts `cost` units of a bucket if the level then is at most `burst`, all or nothing. Returns the time of the decision, and the level
+-- that is owed at `t` after it. From these a client computes the rest exactly:
+--   remaining = (burst - level) / cell                     rounded down
+--   denied until t + (level + cost - burst) / drain        rounded up to a microsecond, then to a tick
+-- A batch above the burst is denied (for ever), one of 0 conforms and changes nothing.
+--
+-- An admission is one update. A denial reads twice; it locks and writes nothing.
+CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one bigint, burst bigint, tick bigint DEFAULT 0,
+  OUT admitted boolean, OUT clock bigint, OUT t bigint, OUT level bigint)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+  free bigint := burst - cost;
+  longest bigint; -- after which nothing is left of any level: bounds the products below
+  at bigint;
+  drain_then bigint; one_then bigint;
+BEGIN
+  IF key IS NOT NULL AND cost > 0 AND cost <= burst AND burst <= 4503599627370496 AND drain > 0 AND one > 0 AND tick >= 0 THEN
+    longest := 9007199254740992 / drain + 1;
+    LOOP
+      clock := meter.clock();
+      at := CASE WHEN tick > 0 THEN clock - clock % tick ELSE clock END;
+      -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
+      -- be later than the clock read above: `t` never goes back here.
+      UPDATE meter.bucket b
+        SET t = greatest(b.t, at), level = greatest(0, b.level - least(greatest(at - b.t, 0), longest) * drain) + cost, keep = greatest(b.keep, tick)
+        WHERE b.key = key AND b.drain = drain AND b.one = one AND b.level - least(greatest(at - b.t, 0), longest) * drain <= free
+        RETURNING b.t, b.level INTO t, level;
+      IF FOUND THEN
+        admitted := true;
+        IF t > clock THEN
+          IF meter.clock() >= t THEN
+            clock := t; -- another call was faster
+          ELSE
+            -- The clock was set back: no time has passed, and the state moves to the time of now.
+            UPDATE meter.bucket b SET t = at WHERE b.key = key;
+            t := at;
+          END IF;
+        END IF;
+        RETURN;
+      END IF;
+
+      SELECT b.t, b.level, b.drain, b.one INTO t, level, drain_then, one_then FROM meter.bucket b WHERE b.key = key;
+      IF NOT FOUND THEN
+        INSERT INTO meter.bucket VALUES (key, at, cost, drain, one, tick) ON CONFLICT DO NOTHING;
+        IF FOUND THEN admitted := true; t := at; level := cost; RETURN; END IF;
+        CONTINUE; -- another call inserted the key first
+      END IF;
+
+      -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
+      clock := meter.clock();
+      EXIT WHEN clock < t OR drain_then <> drain OR one_then <> one;
+      at := greatest(t, CASE WHEN tick > 0 THEN clock - clock % tick ELSE clock END);
+      level := greatest(0, level - least(at - t, longest) * drain);
+      t := at;
+      IF level > free THEN admitted := false; RETURN; END IF;
+      -- The cells conform by now: once more. Each round is another call's admission, or time that passed.
+    END LOOP;
+  END IF;
+  -- Another quota wrote the row, the clock was set back, or the numbers are unusual.
+  SELECT coalesce(d.admitted = cost, false), d.clock, d.ts[1], d.levels[1] INTO admitted, clock, t, level
+    FROM meter.decide('check', ARRAY[key], ARRAY[cost], ARRAY[drain], ARRAY[one], ARRAY[1::bigint], ARRAY[burst], ARRAY[tick]) d;
+END $$;
+
+--------------------------------------------------------------------------------------------------------------------------- decide
+
+-- Decides one step on several limits, all or nothing. The arrays have one element per limit; the keys ascend as bytes. All callers lock
+-- in that order, so that no two of them wait for each other.
+--
+--   verb    check     counts all cells if they conform, else none
+--           peek      decides like check and changes nothing
+--           upto      counts as many cells as conform on every limit
+--           lease     counts n cells if they conform; up to `a` if there are more, but at most half of those that conform
+--           charge    counts all cells, into debt if need be
+--           refund    gives n cells back
+--           cancel    gives back what is left for certain of n cells that were counted at the time `a`
+--           reset     forgets what is owed
+--   ns      cells of each limit
+--   at      the time if the caller gives it: times may come in any order, each is decided as if it were that time
+--   periods, shares, stricts: for averages, of which `bursts` is the largest batch and the other numbers are null. Denied cells of a strict
+--           average count, if it is the only limit
+--
+-- Returns the smallest number of cells that were counted (peek: that would be; null: never), the time, and the state of each limit after
+-- the step: the time and the level, in `levels` of a bucket and in `loads` of an average.
+--
+-- The first pass reads without locks, and is the last if nothing is to be written: a denial. The second pass locks and decides again.
+CREATE OR REPLACE FUNCTION meter.decide(verb text, keys text[], ns bigint[],
+  drains bigint[], ones bigint[], cells bigint[], bursts bigint[], ticks bigint[], a bigint DEFAULT 0, at bigint DEFAULT NULL,
+  periods double precision[] DEFAULT NULL, shares double precision[] DEFAULT NULL, stricts boolean[] DEFAULT NULL,
+  OUT admitted bigint, OUT clock bigint, OUT ts bigint[], OUT levels bigint[], OUT loads double precision[])
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+  top CONSTANT bigint := 9007199254740991; -- 2^53 - 1: the largest level
+  m int := cardinality(keys);
+  takes boolean := verb IN ('check', 'upto', 'lease', 'charge'); -- needs a row to write to
+  all_or_nothing boolean := verb IN ('check', 'peek', 'lease');
+  locked boolean := false;
+  whole boolean; changed boolean[]; any_changed boolean;
+  buckets meter.bucket[]; b meter.bucket; averages meter.average[]; v meter.average;
+  tick_at bigint[]; t bigint; level bigint; load double precision; decay double precision; stale boolean[];
+  n bigint; most bigint; free bigint; room bigint; count bigint; recorded bigint; after bigint; load_after double precision; keep bigint;
+BEGIN
+  IF takes IS NULL OR NOT takes AND verb NOT IN ('peek', 'refund', 'cancel', 'reset') THEN
+    RAISE EXCEPTION 'unknown verb %: expected check, peek, upto, lease, charge, refund, cancel or reset', quote_nullable(verb) USING ERRCODE = '22023';
+  ELSIF coalesce(m, 0) < 1 OR (SELECT bool_or(cardinality(x) IS DISTINCT FROM m) FROM (VALUES (ns), (drains), (ones), (cells), (bursts), (ticks)) l(x))
+    OR periods IS NOT NULL AND (cardinality(periods), cardinality(shares), cardinality(stricts)) IS DISTINCT FROM (m, m, m) THEN
+    RAISE EXCEPTION 'expected arrays of one element per limit' USING ERRCODE = '22023';
+  END IF;
+  FOR i IN 1 .. m LOOP
+    IF i > 1 AND (keys[i] COLLATE "C" > keys[i - 1] COLLATE "C") IS NOT TRUE THEN
+      RAISE EXCEPTION 'expected keys in ascending order of their bytes' USING ERRCODE = '22023';
+    ELSIF (keys[i] IS NOT NULL AND ns[i] >= 0 AND a >= 0 AND CASE WHEN periods[i] IS NULL
+        THEN drains[i] BETWEEN 1 AND top AND ones[i] > 0 AND cells[i] > 0 AND bursts[i] BETWEEN cells[i] AND 4503599627370496
+          AND ticks[i] BETWEEN 0 AND 4503599627370496
+        ELSE periods[i] > 0 AND periods[i] <= 1e16 AND shares[i] > 0 AND shares[i] <= 1 AND bursts[i] >= 0 AND stricts[i] IS NOT NULL
+        END) IS NOT TRUE THEN
+      RAISE EXCEPTION 'limit % (key %) has numbers that no meter has: take them from meter.units', i, quote_nullable(keys[i]) USING ERRCODE = '22023';
+    END IF;
+  END LOOP;
+  IF at NOT BETWEEN 0 AND 4503599627370496 THEN
+    RAISE EXCEPTION 'a time lies before 1970 or after 2112' USING ERRCODE = '22008';
+  END IF;
+
+  LOOP
+    -- Read the rows, in the second pass under their locks.
+    FOR i IN 1 .. m LOOP
+      IF periods[i] IS NULL THEN
+        LOOP
+          IF locked THEN SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i] FOR UPDATE;
+          ELSE SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i];
+          END IF;
+          EXIT WHEN FOUND OR NOT locked OR NOT takes;
+          INSERT INTO meter.bucket VALUES (keys[i], 0, 0, drains[i], ones[i]) ON CONFLICT DO NOTHING;
+        END LOOP;
+        buckets[i] := b;
+      ELSE
+        LOOP
+          IF locked THEN SELECT * INTO v FROM meter.average r WHERE r.key = keys[i] FOR UPDATE;
+          ELSE SELECT * INTO v FROM meter.average r WHERE r.key = keys[i];
+          END IF;
+          EXIT WHEN FOUND OR NOT locked OR NOT takes;
+          INSERT INTO meter.average VALUES (keys[i], 0, 0, periods[i], shares[i]) ON CONFLICT DO NOTHING;
+        END LOOP;
+        averages[i] := v;
+      END IF;
+    END LOOP;
+    clock := coalesce(at, meter.clock());
+    admitted := 9223372036854775807; whole := true; levels := array_fill(NULL::bigint, ARRAY[m]); loads := array_fill(NULL::double precision, ARRAY[m]);
+
+    -- The states as they are now, and how many cells conform on every limit.
+    FOR i IN 1 .. m LOOP
+      n := ns[i];
+      tick_at[i] := clock; stale[i] := false;
+      IF periods[i] IS NULL THEN
+        IF ticks[i] > 0 THEN tick_at[i] := clock - clock % ticks[i]; END IF;
+        b := buckets[i]; t := tick_at[i]; level := 0;
+        IF b.key IS NOT NULL THEN
+          t := b.t; level := b.level;
+          IF tick_at[i] > t THEN
+            level := greatest(0, level - least(tick_at[i] - t, level / b.drain + 1) * b.drain); t := tick_at[i];
+          END IF;
+          IF b.drain <> drains[i] OR b.one <> ones[i] THEN
+            -- By another quota: what is owed stays owed, in cells, rounded up by at most two units.
+            level := least(top, level / b.one * ones[i]::numeric
+              + CASE WHEN level % b.one > 0 THEN div((level % b.one)::numeric * ones[i] + b.one - 1, b.one) + 1 ELSE 0 END);
+          END IF;
+          IF t - tick_at[i] BETWEEN 1 AND ticks[i] - 1 THEN
+            -- The row is of a time after this tick: as much more is owed at the tick as drains until then.
+            level := least(top, level + (t - tick_at[i])::numeric * drains[i]); t := tick_at[i];
+          ELSIF t > tick_at[i] AND at IS NULL THEN
+            -- The server's clock was set back: no time has passed.
+            t := tick_at[i]; stale[i] := true;
+          END IF;
+          level := least(level, CASE WHEN drains[i] = 1 THEN top - t ELSE top END);
+        END IF;
+        levels[i] := level;
+        -- Before the time of the row more is owed than at it.
+        free := greatest(0, bursts[i] - level - least(t - tick_at[i], top / drains[i] + 1) * drains[i]) / cells[i];
+        room := least(n, free);
+        IF verb = 'lease' THEN room := greatest(room, least(a, free / 2)); END IF;
+        most := bursts[i] / cells[i];
+      ELSE
+        v := averages[i]; t := clock; load := 0;
+        IF v.key IS NOT NULL THEN
+          t := v.t; load := v.level;
+          IF v.period <> periods[i] OR v.share <> shares[i] THEN
+            IF clock > t THEN load := load * CASE WHEN (t - clock) / v.period < -200 THEN 0 ELSE exp((t - clock) / v.period) END; t := clock; END IF;
+            load := least(1e300, load * shares[i] / v.share);
+          END IF;
+          IF clock >= t THEN
+            load := load * CASE WHEN (t - clock) / periods[i] < -200 THEN 0 ELSE exp((t - clock) / periods[i]) END; t := clock;
+          ELSIF at IS NULL THEN
+            t := clock; stale[i] := true;
+          END IF;
+        END IF;
+        loads[i] := load;
+        most := bursts[i];
+        -- The exact number by its instant, from an estimate.
+        room := 0;
+        IF n > 0 AND t - clock <= 200 * periods[i] THEN
+          room := least(n, most, greatest(0, floor((1 - load * exp((t - clock) / periods[i])) / shares[i] + 1e-6)));
+          WHILE room > 0 AND load > 0 LOOP
+            EXIT WHEN clock >= t + ceil(periods[i] * (ln(load) - ln(1 - room * shares[i]) - 2e-15));
+            room := room - 1;
+          END LOOP;
+        END IF;
+      END IF;
+      ts[i] := t;
+      IF all_or_nothing AND n > most THEN admitted := NULL; END IF;
+      IF room < n THEN whole := false; END IF;
+      IF room < admitted THEN admitted := room; END IF; -- null stays null
+    END LOOP;
+    IF all_or_nothing AND NOT whole AND admitted > 0 THEN admitted := 0; END IF;
+
+    -- The states after the step.
+    recorded := 9223372036854775807; any_changed := false;
+    FOR i IN 1 .. m LOOP
+      n := ns[i];
+      IF periods[i] IS NULL THEN
+        level := levels[i];
+        count := CASE
+          WHEN verb = 'check' THEN CASE WHEN whole THEN n ELSE 0 END
+          WHEN verb IN ('upto', 'lease') THEN coalesce(admitted, 0)
+          WHEN verb = 'charge' THEN least(n, greatest(0, CASE WHEN drains[i] = 1 THEN top - ts[i] ELSE top END - level) / cells[i])
+          ELSE 0 END;
+        after := CASE verb
+          WHEN 'refund' THEN greatest(0, level - least(n, level / cells[i] + 1) * cells[i])
+          -- As if these cells had been the first to drain: then no more conforms than if they had never been counted.
+          WHEN 'cancel' THEN greatest(0, level - greatest(0, least(top, least(n, top / cells[i] + 1) * cells[i])
+            - least(greatest(0, tick_at[i] - CASE WHEN ticks[i] > 0 THEN a - a % ticks[i] ELSE a END), top / drains[i] + 1) * drains[i]))
+          WHEN 'reset' THEN 0
+          ELSE level + count * cells[i] END;
+        b := buckets[i];
+        changed[i] := after <> level OR stale[i] OR verb = 'reset' AND coalesce(b.level > 0 OR b.t > tick_at[i], false);
+        levels[i] := after;
+      ELSE
+        load := loads[i];
+        count := CASE
+          WHEN verb = 'check' THEN CASE WHEN whole THEN n ELSE 0 END
+          WHEN verb IN ('upto', 'lease') THEN coalesce(admitted, 0)
+          WHEN verb = 'charge' THEN n
+          ELSE 0 END;
+        -- Cells of an earlier time than the row's have decayed by that.
+        decay := CASE WHEN ts[i] - tick_at[i] > 200 * periods[i] THEN 0 ELSE exp((tick_at[i] - ts[i]) / periods[i]) END;
+        load_after := CASE verb
+          WHEN 'refund' THEN greatest(0, load - n * shares[i])
+          WHEN 'cancel' THEN greatest(0, load - n * shares[i]
+            * CASE WHEN tick_at[i] - a > 200 * periods[i] THEN 0 ELSE exp(least(0, a - tick_at[i]) / periods[i]) END)
+          WHEN 'reset' THEN 0
+          ELSE load + count * shares[i] * decay END;
+        -- An admission leaves the average at its threshold at most.
+        IF count > 0 AND verb <> 'charge' THEN load_after := greatest(load, least(load_after, decay)); END IF;
+        IF stricts[i] AND m = 1 AND admitted IS NOT NULL AND verb IN ('check', 'upto', 'lease') THEN
+          load_after := load_after + greatest(0, n - count) * shares[i] * decay;
+        END IF;
+        load_after := CASE WHEN load_after < 1e-100 THEN 0 ELSE least(load_after, 1e300) END;
+        v := averages[i];
+        changed[i] := load_after <> load OR stale[i] OR verb = 'reset' AND coalesce(v.level > 0 OR v.t > tick_at[i], false);
+        loads[i] := load_after;
+      END IF;
+      IF verb = 'reset' THEN ts[i] := tick_at[i]; END IF;
+      recorded := least(recorded, count);
+      any_changed := any_changed OR changed[i];
+    END LOOP;
+    IF verb = 'charge' THEN admitted := recorded; ELSIF verb IN ('refund', 'cancel', 'reset') THEN admitted := 0; END IF;
+
+    IF verb = 'peek' OR NOT any_changed THEN RETURN; END IF;
+    EXIT WHEN locked;
+    locked := true;
+  END LOOP;
+
+  FOR i IN 1 .. m LOOP
+    CONTINUE WHEN NOT changed[i];
+    -- Callers' clocks may differ by an hour before one of them finds a key idle too early.
+    keep := coalesce(ticks[i], 0) + CASE WHEN at IS NULL THEN 0 ELSE 3600000000 + greatest(0, meter.clock() - at) END;
+    -- After a reset a row is as good as none, for callers' earlier times too.
+    t := CASE WHEN verb = 'reset' THEN 0 ELSE ts[i] END;
+    IF periods[i] IS NULL THEN
+      UPDATE meter.bucket r SET t = t, level = levels[i], drain = drains[i], one = ones[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i];
+    ELSE
+      UPDATE meter.average r SET t = t, level = loads[i], period = periods[i], share = shares[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i];
+    END IF;
+  END LOOP;
+END $$;
+
+-- Decides one step on one bucket: `meter.decide` for a single key. `a` is the block of a lease, or the time that the lease returned (cancel).
+CREATE OR REPLACE FUNCTION meter.change(verb text, key text, n bigint, a bigint, drain bigint, one bigint, cell bigint, burst bigint, tick bigint DEFAULT 0,
+  OUT admitted bigint, OUT clock bigint, OUT t bigint, OUT level bigint)
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  SELECT coalesce(d.admitted, 0), d.clock, d.ts[1], d.levels[1] INTO admitted, clock, t, level
+    FROM meter.decide(verb, ARRAY[key], ARRAY[n], ARRAY[drain], ARRAY[one], ARRAY[cell], ARRAY[burst], ARRAY[tick], a) d;
+END $$;
+
+-- Counts `costs` units on several buckets, all or nothing: `meter.check` for several keys, which ascend as bytes.
+CREATE OR REPLACE FUNCTION meter.check_all(keys text[], costs bigint[], drains bigint[], ones bigint[], bursts bigint[], ticks bigint[],
+  OUT admitted boolean, OUT clock bigint, OUT ts bigint[], OUT levels bigint[])
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  SELECT d.admitted = least_cost, d.clock, d.ts, d.levels INTO admitted, clock, ts, levels
+    FROM (SELECT min(c) AS least_cost FROM unnest(costs) c) l,
+      meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks) d;
+  admitted := coalesce(admitted, false);
+END $$;
+
+---------------------------------------------------------------------------------------------------------------------------- allow
+
+-- Counts `n` cells of the quota if they conform, all or nothing. Returns how many more conform now, the time until `n` cells conform
+-- (zero if they did, null if they never do), and the time until the key owes nothing.
+CREATE OR REPLACE FUNCTION meter.allow(key text, quota text, n bigint DEFAULT 1,
+  OUT allowed boolean, OUT remaining bigint, OUT retry_after interval, OUT rest_after interval)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  u record;
+  c record;
+  cost bigint;
+  due bigint;
+BEGIN
+  IF key IS NULL OR quota IS NULL OR (n >= 0) IS NOT TRUE THEN
+    RAISE EXCEPTION 'expected a key, a quota and a number of cells, not %, %, %', quote_nullable(key), quote_nullable(quota), quote_nullable(n::text)
+      USING ERRCODE = '22023';
+  END IF;
+  SELECT * INTO u FROM meter.units(quota);
+  cost := least(n, u.burst / u.cell + 1) * u.cell;
+  SELECT * INTO c FROM meter.check(key, cost, u.drain, u.one, u.burst, u.tick);
+  allowed := c.admitted;
+  remaining := greatest(0, u.burst - c.level) / u.cell;
+  IF allowed THEN
+    retry_after := INTERVAL '0';
+  ELSIF cost <= u.burst THEN
+    due := c.t + (c.level - u.burst + cost + u.drain - 1) / u.drain;
+    IF u.tick > 0 THEN due := (due + u.tick - 1) / u.tick * u.tick; END IF;
+    retry_after := greatest(0, due - c.clock) * INTERVAL '1 microsecond';
+  END IF;
+  due := c.t + (c.level + u.drain - 1) / u.drain;
+  IF u.tick > 0 THEN due := (due + u.tick - 1) / u.tick * u.tick; END IF;
+  rest_after := greatest(0, due - c.clock) * INTERVAL '1 microsecond';
+END $$;
+
+------------------------------------------------------------------------------------------------------------------------- averages
+
+-- Counts `n` cells of an exponentially weighted average if the level then is at most its threshold, 1. The level decays by e in a period
+-- (microseconds), and a cell adds `share`. Denied cells of a strict average count. Returns the time, and the level at `t` after the step:
+--   denied until t + ceil(period * (ln(level) - ln(1 - n * share) - 2e-15))
+-- The 2e-15 periods cover the errors of two logarithms. A batch of 1 / share or more is denied (for ever).
+CREATE OR REPLACE FUNCTION meter.check_average(key text, n double precision, period double precision, share double precision, strict boolean DEFAULT false,
+  OUT admitted boolean, OUT clock bigint, OUT t bigint, OUT level double precision)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+  -- An admission moves the level by more than a double rounds off.
+  added double precision := greatest(n * share, 2.3e-16);
+  room double precision; -- the logarithm of the level from which the cells conform; null if never
+  period_then double precision; share_then double precision; after double precision;
+  locked boolean := false; stale boolean;
+BEGIN
+  IF (key IS NOT NULL AND n >= 0 AND n < 'infinity' AND period > 0 AND period <= 1e16 AND share > 0 AND share <= 1 AND strict IS NOT NULL) IS NOT TRUE THEN
+    RAISE EXCEPTION 'expected a key, cells from 0 on, a period of 0 to 1e16 us and a share of 0 to 1, not %, %, %, %', quote_nullable(key), n, period, share
+      USING ERRCODE = '22023';
+  END IF;
+  IF 1 - n * share > 1e-14 THEN room := ln(1 - n * share); END IF;
+  LOOP
+    clock := meter.clock();
+    IF n > 0 AND room IS NOT NULL AND NOT locked THEN
+      UPDATE meter.average v
+        SET level = least(1, v.level * CASE WHEN v.t - clock < -200 * period THEN 0 ELSE exp(least(0, v.t - clock) / period) END + added), t = greatest(v.t, clock)
+        WHERE v.key = key AND v.share = share AND v.period = period
+          AND CASE WHEN v.level > 0 THEN greatest(v.t, clock) >= v.t + ceil(period * (ln(v.level) - room - 2e-15)) ELSE true END
+        RETURNING v.t, v.level INTO t, level;
+      IF FOUND THEN
+        admitted := true;
+        IF t > clock THEN
+          IF meter.clock() >= t THEN
+            clock := t; -- another call was faster
+          ELSE
+            -- The clock was set back: no time has passed.
+            UPDATE meter.average v SET t = clock WHERE v.key = key;
+            t := clock;
+          END IF;
+        END IF;
+        RETURN;
+      END IF;
+    END IF;
+
+    IF locked THEN SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key FOR UPDATE;
+    ELSE SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key;
+    END IF;
+    IF NOT FOUND THEN
+      admitted := n = 0;
+      IF n = 0 OR room IS NULL THEN t := clock; level := 0; RETURN; END IF;
+      INSERT INTO meter.average VALUES (key, clock, added, period, share) ON CONFLICT DO NOTHING;
+      IF FOUND THEN admitted := true; t := clock; level := added; RETURN; END IF;
+      CONTINUE; -- another call inserted the key first
+    END IF;
+
+    clock := meter.clock();
+    -- By another limit: what is owed by that is owed.
+    IF period_then <> period OR share_then <> share THEN
+      IF clock > t THEN level := level * CASE WHEN t - clock < -200 * period_then THEN 0 ELSE exp((t - clock) / period_then) END; t := clock; END IF;
+      level := least(1e300, level * share / share_then);
+    END IF;
+    stale := clock < t; -- the clock was set back: no time has passed
+    IF stale THEN t := clock; END IF;
+    admitted := n = 0 OR room IS NOT NULL AND CASE WHEN level > 0 THEN clock >= t + ceil(period * (ln(level) - room - 2e-15)) ELSE true END;
+    after := level * CASE WHEN t - clock < -200 * period THEN 0 ELSE exp((t - clock) / period) END;
+    IF n > 0 AND room IS NOT NULL AND (admitted OR strict) OR stale THEN
+      -- Write it under the lock, decided again.
+      IF NOT locked THEN locked := true; CONTINUE; END IF;
+      IF n > 0 AND admitted THEN after := greatest(after, least(1, after + added));
+      ELSIF n > 0 AND room IS NOT NULL AND strict THEN after := least(1e300, after + added);
+      END IF;
+      UPDATE meter.average v SET t = clock, level = after, period = period, share = share WHERE v.key = key;
+    END IF;
+    t := clock; level := after;
+    RETURN;
+  END LOOP;
+END $$;
+
+-- Exponential rate limiting after Tony Finch: https://dotat.at/@/2024-09-02-ewma.html. A client that always asks gets `limit_value` per
+-- `period`, and after a rest about as many at once. Denied cost counts too if `strict`. Returns the time from which the same cost is
+-- allowed: it is then, and is not a microsecond before, unless other calls took some of it. `infinity` if it never is. `rate` is the
+-- average after the call, in cost per period.
+--
+-- Decides as the Rust crate's `Exponential` does.
+DO $$ BEGIN
+  IF EXISTS (SELECT FROM pg_proc WHERE proname = 'check_rate_limit' AND pronamespace = current_schema()::regnamespace
+    AND pg_get_function_identity_arguments(oid) NOT LIKE 'client_id text, cost double precision, limit_value double precision, period interval, strict boolean%') THEN
+    RAISE EXCEPTION 'another function check_rate_limit exists in schema %', current_schema()
+      USING HINT = 'Drop it, or install with a search_path that begins with another schema.', ERRCODE = '42723';
+  END IF;
+END $$;
+CREATE OR REPLACE FUNCTION check_rate_limit(client_id text, cost double precision DEFAULT 1.0, limit_value double precision DEFAULT 600.0,
+  period interval DEFAULT INTERVAL '1 hour', strict boolean DEFAULT false,
+  OUT allowed boolean, OUT next_allowed_time timestamptz, OUT rate double precision)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  p double precision := date_part('epoch', period) * 1000000;
+  y double precision;
+  share double precision; -- 1 - e^(-y), without its cancellation
+  due double precision;
+  c record;
+BEGIN
+  IF (client_id IS NOT NULL AND cost >= 0 AND cost < 'infinity' AND limit_value BETWEEN 0.001 AND 1e15 AND p BETWEEN 1 AND 4503599627370496
+    AND strict IS NOT NULL) IS NOT TRUE THEN
+    RAISE EXCEPTION 'expected a client, a cost from 0 on, a limit of 0.001 to 1e15 and a period of 1 us to 142 years, not %, %, %, %',
+      quote_nullable(client_id), cost, limit_value, period USING ERRCODE = '22023';
+  END IF;
+  y := 1 / limit_value;
+  share := CASE
+    WHEN y < 0.03 THEN y - y * y / 2 * (1 - y / 3 * (1 - y / 4 * (1 - y / 5 * (1 - y / 6 * (1 - y / 7)))))
+    ELSE 2 * sinh(y / 2) * exp(-y / 2) END;
+  SELECT * INTO c FROM meter.check_average(client_id, cost, p, share, strict);
+  allowed := c.admitted;
+  due := CASE
+    WHEN allowed THEN c.clock
+    WHEN 1 - cost * share <= 1e-14 THEN 'infinity'
+    ELSE greatest(c.clock + 1, c.t + ceil(p * (ln(c.level) - ln(1 - cost * share) - 2e-15))) END;
+  next_allowed_time := CASE WHEN due = 'infinity' THEN 'infinity' ELSE to_timestamp(0) + due * INTERVAL '1 microsecond' END;
+  rate := c.level * CASE WHEN c.t - c.clock < -200 * p THEN 0 ELSE exp(least(0, c.t - c.clock) / p) END / share;
+END $$;
+
+---------------------------------------------------------------------------------------------------------------------------- sweep
+
+-- Forgets keys that have owed nothing for as long as `grace`, in pages [from_page, from_page + pages) of both tables. Returns the page to
+-- continue from, 0 at the end, and the number of keys. Call it once a second from a background task or pg_cron. It needs no index, waits
+-- for no lock, and skips a row that is being charged.
+CREATE OR REPLACE FUNCTION meter.sweep(from_page bigint DEFAULT 0, pages int DEFAULT 256, grace interval DEFAULT INTERVAL '1 minute',
+  OUT next_page bigint, OUT forgotten bigint)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  -- Of the larger table, or of the largest partition.
+  size bigint := (SELECT max(pg_relation_size(relid)) FROM (
+      SELECT relid FROM pg_partition_tree('meter.bucket') UNION ALL SELECT relid FROM pg_partition_tree('meter.average')
+      UNION ALL VALUES ('meter.bucket'::regclass), ('meter.average')) tree)
+    / current_setting('block_size')::bigint;
+  first tid; last tid;
+  before bigint := meter.clock() - date_part('epoch', grace) * 1000000;
+  more bigint;
+BEGIN
+  IF (from_page BETWEEN 0 AND 4294967295 AND pages > 0 AND grace >= INTERVAL '0') IS NOT TRUE THEN
+    RAISE EXCEPTION 'expected a page from 0 on, a number of pages and a grace, not %, %, %', from_page, pages, grace USING ERRCODE = '22023';
+  END IF;
+  forgotten := 0; next_page := 0;
+  IF from_page >= size THEN RETURN; END IF;
+  first := format('(%s,0)', from_page)::tid; last := format('(%s,0)', least(from_page + pages, 4294967295))::tid;
+  DELETE FROM meter.bucket WHERE key = ANY (ARRAY(
+    SELECT b.key FROM meter.bucket b WHERE b.ctid >= first AND b.ctid < last AND b.t + b.level / b.drain + 1 + b.keep < before
+      FOR UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS forgotten = ROW_COUNT;
+  -- Of an average, when the rest of it is worth less than a microsecond.
+  DELETE FROM meter.average WHERE key = ANY (ARRAY(
+    SELECT v.key FROM meter.average v WHERE v.ctid >= first AND v.ctid < last
+      AND v.t + CASE WHEN v.level > 0 THEN greatest(0, v.period * (ln(v.level) + ln(v.period) + 1)) ELSE 0 END + v.keep < before
+      FOR UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS more = ROW_COUNT;
+  forgotten := forgotten + more;
+  IF from_page + pages < size THEN next_page := from_page + pages; END IF;
+END $$;

@@ -1,0 +1,77 @@
+//! What an error of the client or the server says about a call.
+
+use deadpool_postgres::{PoolError, TimeoutType};
+use ratelimit_meter_store::StoreError;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+/// Why a statement gave no row.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The transaction lost a race and was rolled back: it may be tried again.
+    Again(StoreError),
+    /// The call fails.
+    Final(StoreError),
+}
+
+impl Failure {
+    pub(crate) fn into_error(self) -> StoreError {
+        match self {
+            Self::Again(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+/// The meaning of an error of a statement.
+pub(crate) fn of_statement(error: &Error) -> Failure {
+    match error.as_db_error() {
+        Some(error) => of_server(error),
+        None => Failure::Final(StoreError::Disconnected(text(error))),
+    }
+}
+
+fn of_server(error: &DbError) -> Failure {
+    let code = error.code();
+    let again = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    if again.contains(code) {
+        return Failure::Again(refused(error));
+    }
+    let timed_out = [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE];
+    let not_installed = [
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::INVALID_SCHEMA_NAME,
+        SqlState::UNDEFINED_TABLE,
+    ];
+    Failure::Final(match error.parsed_severity() {
+        _ if timed_out.contains(code) => StoreError::TimedOut,
+        _ if *code == SqlState::DATETIME_FIELD_OVERFLOW => StoreError::WrongTime,
+        _ if not_installed.contains(code) => StoreError::Refused(format!(
+            "{}; install sql/meter.sql, for instance by PostgresStore::install",
+            error.message()
+        )),
+        // The server ends the session, perhaps while it commits.
+        Some(Severity::Fatal | Severity::Panic) => StoreError::Disconnected(error.message().to_owned()),
+        _ => refused(error),
+    })
+}
+
+fn refused(error: &DbError) -> StoreError {
+    StoreError::Refused(format!("{} (SQLSTATE {})", error.message(), error.code().code()))
+}
+
+/// The meaning of a pool that gave no connection: nothing was sent.
+pub(crate) fn of_pool(error: PoolError) -> StoreError {
+    match error {
+        PoolError::Timeout(TimeoutType::Wait) => StoreError::Overloaded,
+        PoolError::Backend(error) => StoreError::Unreachable(text(&error)),
+        error => StoreError::Unreachable(error.to_string()),
+    }
+}
+
+/// The message of an error and of its cause.
+fn text(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,160 @@
+//! The async store over a pool of connections.
+
+use crate::call::{Call, Statement};
+use crate::error::{self, Failure};
+use core::fmt;
+use core::time::Duration;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
+use tokio_postgres::NoTls;
+
+/// How often a transaction that lost a race is tried.
+const ATTEMPTS: u32 = 5;
+
+/// A store on PostgreSQL 13 or later: one statement for each decision, by the server's clock.
+///
+/// The functions must be [installed](Self::install) in the database. Statements have no name and no session state, so connections may go
+/// through pgbouncer in transaction mode. A clone shares the pool.
+///
+/// A call is tried again only if the server says that it lost a race and was rolled back (SQLSTATE 40001 and 40P01), never after a
+/// timeout or a lost connection. If a call is dropped before its reply, it is cancelled at the server and its connection is closed: the
+/// cells may have been counted.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: Pool,
+    deadline: Option<Duration>,
+}
+
+impl PostgresStore {
+    /// Returns a store over at most `connections` connections without TLS, each made when it is first needed. Calls have no deadline
+    /// unless [one is set](Self::with_deadline).
+    ///
+    /// `config` is what `str::parse` makes of `postgres://meter@127.0.0.1/limits`. Where sessions keep their settings (no pooler between),
+    /// `options=-c lock_timeout=50ms -c statement_timeout=50ms` in it ends calls at the server as well.
+    ///
+    /// # Panics
+    ///
+    /// If `connections` is 0.
+    #[must_use]
+    pub fn connect(config: tokio_postgres::Config, connections: usize) -> Self {
+        assert!(connections > 0, "a store needs at least one connection");
+        let recycle = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(config, NoTls, recycle);
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .runtime(Runtime::Tokio1)
+            .build();
+        Self::over(pool.expect("a pool with a runtime is complete"))
+    }
+
+    /// Returns a store over a pool that was made elsewhere, such as one with TLS.
+    #[must_use]
+    pub const fn over(pool: Pool) -> Self {
+        Self { pool, deadline: None }
+    }
+
+    /// Returns the same with a time within which a call returns, connecting included: later it is [`StoreError::TimedOut`].
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    /// Returns the pool.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Creates the schema `meter` and the function `check_rate_limit`, or upgrades their functions; the tables keep their rows.
+    ///
+    /// All of it or nothing, and from several processes at once one after the other. Not bound by the deadline. The role needs CREATE on
+    /// the database and on the first schema of its search path; [`SQL`](crate::SQL) is the text for a migration.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreachable`] without a connection; [`StoreError::Refused`] with the server's message, such as a missing right.
+    pub async fn install(&self) -> Result<(), StoreError> {
+        let connection = self.pool.get().await.map_err(error::of_pool)?;
+        let installed = connection.batch_execute(crate::SQL).await;
+        installed.map_err(|error| error::of_statement(&error).into_error())
+    }
+
+    /// Runs a statement to its row, again while it loses races, within the deadline.
+    pub(crate) async fn run<T>(
+        &self,
+        statement: &Statement,
+        read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let attempts = async {
+            let mut tried = 1;
+            loop {
+                match self.once(statement).await {
+                    Ok(row) => return read(&row),
+                    Err(Failure::Again(_)) if tried < ATTEMPTS => tried += 1,
+                    Err(failure) => return Err(failure.into_error()),
+                }
+            }
+        };
+        match self.deadline {
+            None => attempts.await,
+            Some(deadline) => tokio::time::timeout(deadline, attempts)
+                .await
+                .unwrap_or(Err(StoreError::TimedOut)),
+        }
+    }
+
+    async fn once(&self, statement: &Statement) -> Result<tokio_postgres::Row, Failure> {
+        let got = self.pool.get().await;
+        let mut connection = Lent(Some(got.map_err(|error| Failure::Final(error::of_pool(error)))?));
+        let rows = match &connection.0 {
+            Some(object) => object.query_typed(statement.sql, &statement.params()).await,
+            None => unreachable!("lent until the reply"),
+        };
+        // The reply is here: the connection goes back to the pool.
+        drop(connection.0.take());
+        let rows = rows.map_err(|error| error::of_statement(&error))?;
+        rows.into_iter()
+            .next()
+            .ok_or_else(|| Failure::Final(StoreError::Protocol("a reply without a row".into())))
+    }
+}
+
+/// A connection that waits for its reply. If it is dropped before, the statement is cancelled, and the connection is closed rather than
+/// given to a call that would wait behind it.
+struct Lent(Option<Object>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(object) = self.0.take() else { return };
+        let cancel = object.cancel_token();
+        // Out of the pool: the connection ends when its last statement does.
+        drop(Object::take(object));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // Best effort: the server ends the statement anyway when it writes to a closed connection.
+                let _ = tokio::time::timeout(Duration::from_secs(5), cancel.cancel_query(NoTls)).await;
+            });
+        }
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("pool", &self.pool.status())
+            .field("deadline", &self.deadline)
+            .finish()
+    }
+}
+
+impl Store for PostgresStore {
+    async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        let call = Call::of(verb, at, asks);
+        self.run(&call.statement, |row| call.reply(row)).await
+    }
+}

@@ -1,0 +1,265 @@
+//! `meter.units` and `meter.allow`: what is called without a client of this project.
+
+use crate::laws::Clock;
+use crate::server::{Server, connect};
+use fastrand::Rng;
+use ratelimit_meter::Quota;
+use ratelimit_meter_store::Units;
+use ratelimit_meter_store_check::Plan;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+/// The numbers of a quota, or the error's SQLSTATE.
+async fn units(client: &Client, text: &str) -> Result<([u64; 5], bool), SqlState> {
+    let call = "SELECT drain, one, cell, burst, tick, exact FROM meter.units($1)";
+    let row = match client.query_one(call, &[&text]).await {
+        Ok(row) => row,
+        Err(error) => return Err(error.code().expect("the server's error").clone()),
+    };
+    let number = |i| u64::try_from(row.get::<_, i64>(i)).expect("above zero");
+    Ok(([0, 1, 2, 3, 4].map(number), row.get(5)))
+}
+
+/// The numbers that the Rust crates have, or none.
+fn expected(text: &str) -> Option<([u64; 5], bool)> {
+    let units = Units::of(text.parse::<Quota>().ok()?).ok()?;
+    let numbers = [units.drain(), units.one(), units.cell(), units.burst(), units.tick_us()];
+    Some((numbers, units.is_exact()))
+}
+
+async fn same(client: &Client, text: &str) {
+    let (ours, theirs) = (units(client, text).await, expected(text));
+    match theirs {
+        Some(theirs) => assert_eq!(ours, Ok(theirs), "{text:?}"),
+        None => assert_eq!(ours, Err(SqlState::INVALID_PARAMETER_VALUE), "{text:?}"),
+    }
+}
+
+#[tokio::test]
+async fn quota_text_reads_as_in_the_core() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let client = connect(&config).await;
+    for text in [
+        "1/s",
+        "100/min burst 20",
+        " 100/min\tburst 20\n",
+        "400000/min burst 100000 weight 2",
+        "3/s burst 10 every 1s",
+        "3/s every s weight 2",
+        "4294967295/s",
+        "1000000007/d burst 4294967295",
+        "1/36525d",
+        "1/60000d",
+        "3/1ns burst 4000000000",
+        "5/1ns",
+        "007/0010s",
+        "",
+        " ",
+        "/",
+        "1",
+        "1/",
+        "/s",
+        "0/s",
+        "1/0s",
+        "-1/s",
+        "+1/s",
+        "1/s burst",
+        "1/s burst 0",
+        "1/s burst -1",
+        "1/s burst 4294967296",
+        "4294967296/s",
+        "99999999999999999999999999/s",
+        "1/99999999999999999999999999s",
+        "1/s weight 2",
+        "1/s every 1500ns",
+        "1/s every 0s",
+        "1/s every 100000d",
+        "1/s burst 2 burst 2",
+        "1/s brust 2",
+        "burst 1/s",
+        "10/s & 1000/h",
+        "1//s",
+        "1/S",
+        "1/s burst burst",
+        "1/s every every",
+        "１/s",
+    ] {
+        same(&client, text).await;
+    }
+    let plan = Plan::from_env();
+    let mut rng = Rng::with_seed(plan.seed);
+    for _ in 0..plan.steps / 5 {
+        same(&client, &random_quota(&mut rng)).await;
+    }
+}
+
+fn random_quota(rng: &mut Rng) -> String {
+    let number = |rng: &mut Rng| match rng.u8(..4) {
+        0 => u64::from(rng.u32(..20)),
+        1 => 10_u64.pow(rng.u32(..11)),
+        2 => rng.u32(..).into(),
+        _ => u64::from(rng.u32(..)) >> rng.u32(..32),
+    };
+    let unit = |rng: &mut Rng| ["d", "h", "min", "s", "ms", "us", "ns"][rng.usize(..7)];
+    let mut text = format!("{}/", number(rng));
+    if rng.bool() {
+        text += &number(rng).to_string();
+    }
+    text += unit(rng);
+    for word in ["burst", "weight", "every"] {
+        if rng.u8(..3) == 0 {
+            text += &format!(" {word} {}", number(rng));
+            if word == "every" {
+                text += unit(rng);
+            }
+        }
+    }
+    // Once in a while a slip of the keyboard.
+    if rng.u8(..8) == 0 {
+        let at = rng.usize(..=text.len());
+        match rng.bool() {
+            true => text.insert(at, ['/', ' ', '0', 's', 'x', '.'][rng.usize(..6)]),
+            false => {
+                text = text
+                    .char_indices()
+                    .filter(|&(i, _)| i != at)
+                    .map(|(_, letter)| letter)
+                    .collect();
+            }
+        }
+    }
+    text
+}
+
+type Allowed = (bool, i64, Option<i64>, i64);
+
+/// Whether, how many remain, and the waits in microseconds.
+async fn allow(client: &Client, arguments: &str) -> Allowed {
+    let call = format!(
+        "SELECT allowed, remaining, (extract(epoch FROM retry_after) * 1000000)::bigint, (extract(epoch FROM rest_after) * 1000000)::bigint
+         FROM meter.allow({arguments})"
+    );
+    let row = client.query_one(&call, &[]).await.expect("an answer");
+    (row.get(0), row.get(1), row.get(2), row.get(3))
+}
+
+#[tokio::test]
+async fn allow_tells_what_remains_and_the_exact_waits() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let clock = Clock::replace(&config).await;
+    let client = connect(&config).await;
+    let start = 1_000_000_000_250_000;
+    const NEVER: Option<i64> = None;
+    let table: [(u64, &str, Allowed); 19] = [
+        (0, "'a', '100/min burst 20', 0", (true, 20, Some(0), 0)),
+        (0, "'a', '100/min burst 20', 21", (false, 20, NEVER, 0)),
+        (0, "'a', '100/min burst 20', 9223372036854775807", (false, 20, NEVER, 0)),
+        (0, "'a', '100/min burst 20', 19", (true, 1, Some(0), 11_400_000)),
+        (0, "'a', '100/min burst 20', 2", (false, 1, Some(600_000), 11_400_000)),
+        (599_999, "'a', '100/min burst 20', 2", (false, 1, Some(1), 10_800_001)),
+        (600_000, "'a', '100/min burst 20', 2", (true, 0, Some(0), 12_000_000)),
+        (
+            600_000,
+            "'a', '100/min burst 20'",
+            (false, 0, Some(600_000), 12_000_000),
+        ),
+        // The other quota finds what is owed: 20 cells, of which 10 more than it has.
+        (600_000, "'a', '1/s burst 10'", (false, 0, Some(11_000_000), 20_000_000)),
+        (0, "'b', '400/min burst 10 weight 2', 5", (true, 0, Some(0), 1_500_000)),
+        (
+            0,
+            "'b', '400/min burst 10 weight 2'",
+            (false, 0, Some(300_000), 1_500_000),
+        ),
+        // Seven units drain in a microsecond: waits are rounded up to the next one.
+        (0, "'d', '7/3s', 7", (true, 0, Some(0), 3_000_000)),
+        (0, "'d', '7/3s'", (false, 0, Some(428_572), 3_000_000)),
+        (428_571, "'d', '7/3s'", (false, 0, Some(1), 2_571_429)),
+        (428_572, "'d', '7/3s'", (true, 0, Some(0), 3_000_000)),
+        // Ticks count from 1970: the next whole second is 750 ms away.
+        (0, "'c', '3/s burst 10 every 1s', 10", (true, 0, Some(0), 3_750_000)),
+        (0, "'c', '3/s burst 10 every 1s'", (false, 0, Some(750_000), 3_750_000)),
+        (
+            749_999,
+            "'c', '3/s burst 10 every 1s', 4",
+            (false, 0, Some(1_000_001), 3_000_001),
+        ),
+        (
+            750_000,
+            "'c', '3/s burst 10 every 1s', 3",
+            (true, 0, Some(0), 4_000_000),
+        ),
+    ];
+    for (at, arguments, expected) in table {
+        clock.set(start + at).await;
+        assert_eq!(allow(&client, arguments).await, expected, "{arguments} at {at}");
+    }
+}
+
+/// A denial of an hour because the clock was set back an hour is what a theoretical arrival time would make of it.
+#[tokio::test]
+async fn clock_set_back_denies_for_what_is_owed() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let clock = Clock::replace(&config).await;
+    let client = connect(&config).await;
+    clock.set(5_000_000_000_000).await;
+    assert_eq!(allow(&client, "'a', '10/s', 10").await, (true, 0, Some(0), 1_000_000));
+    clock.set(1_000_000_000_000).await;
+    assert_eq!(
+        allow(&client, "'a', '10/s'").await,
+        (false, 0, Some(100_000), 1_000_000)
+    );
+    clock.set(1_000_000_100_000).await;
+    assert_eq!(allow(&client, "'a', '10/s'").await, (true, 0, Some(0), 1_000_000));
+}
+
+#[tokio::test]
+async fn impossible_arguments_are_errors() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let client = connect(&config).await;
+    for call in [
+        "meter.allow(NULL, '1/s')",
+        "meter.allow('a', NULL)",
+        "meter.allow('a', '1/s', NULL)",
+        "meter.allow('a', '1/s', -1)",
+        "meter.allow('a', '1 per second')",
+        "meter.check(NULL, 1, 1, 1, 10)",
+        "meter.check('a', NULL, 1, 1, 10)",
+        "meter.check('a', -1, 1, 1, 10)",
+        "meter.check('a', 1, 0, 1, 10)",
+        "meter.check('a', 1, 1, 1, 9007199254740993)",
+        "meter.check('a', 1, 1, 1, 10, -1)",
+        "meter.change('chek', 'a', 1, 0, 1, 1, 1, 10)",
+        "meter.change(NULL, 'a', 1, 0, 1, 1, 1, 10)",
+        "meter.change('check', 'a', 1, 0, 1, 1, 0, 10)",
+        "meter.change('check', 'a', 1, 0, 1, 1, 11, 10)",
+        "meter.check_all('{b,a}', '{1,1}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
+        "meter.check_all('{a,a}', '{1,1}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
+        "meter.check_all('{a,b}', '{1}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
+        "meter.check_all('{}', '{}', '{}', '{}', '{}', '{}')",
+        "meter.check_average('a', 1, 0, 0.1)",
+        "meter.check_average('a', 1, 1, 1.1)",
+        "meter.check_average('a', 'NaN', 1, 0.1)",
+        "meter.sweep(-1)",
+        "meter.sweep(0, 0)",
+        "meter.sweep(NULL)",
+    ] {
+        let error = client
+            .query(&format!("SELECT * FROM {call}"), &[])
+            .await
+            .expect_err(call);
+        assert_eq!(
+            error.code(),
+            Some(&SqlState::INVALID_PARAMETER_VALUE),
+            "{call}: {error:?}"
+        );
+    }
+    let rows = client
+        .query("SELECT FROM meter.bucket UNION ALL SELECT FROM meter.average", &[])
+        .await;
+    assert!(rows.expect("the tables").is_empty());
+}

@@ -1,0 +1,353 @@
+//! What happens to a decision when something else goes wrong.
+
+use crate::laws::{average, bucket};
+use crate::server::{Server, connect, through};
+use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
+use ratelimit_meter_store::{Ask, BlockingStore, Limit, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store_check::postgres::PgBouncer;
+use ratelimit_meter_store_check::proxy::{Proxy, Replies};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+
+/// How long a call may take that no fault holds up: long enough for a loaded machine.
+const AMPLE: Duration = Duration::from_secs(60);
+
+async fn check(store: &PostgresStore, key: &str, limit: &Limit, n: u64) -> Result<Option<u64>, StoreError> {
+    let reply: Reply = store.decide(Verb::Check, None, &[Ask { key, limit, n }]).await?;
+    Ok(reply.cells)
+}
+
+/// After a crash unlogged states are gone, logged ones are not; and the pool connects again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_forgets_unlogged_states_and_keeps_logged_ones() {
+    let server = running!(Server::start());
+    let limit = bucket("10/d");
+    let (unlogged, _) = server.store().await;
+    let (logged, config) = server.store().await;
+    let client = connect(&config).await;
+    let set = client.batch_execute("ALTER TABLE meter.bucket SET LOGGED; ALTER TABLE meter.average SET LOGGED");
+    set.await.expect("logged");
+    for store in [&unlogged, &logged] {
+        assert_eq!(check(store, "a", &limit, 10).await, Ok(Some(10)));
+        assert_eq!(check(store, "a", &limit, 1).await, Ok(Some(0)));
+    }
+    tokio::task::block_in_place(|| server.crash_and_restart());
+    for (store, left) in [(&unlogged, 10), (&logged, 0)] {
+        // The connections of before are lost: at most one error each.
+        let mut answer = check(store, "a", &limit, 10).await;
+        while let Err(error) = &answer {
+            assert!(
+                matches!(error, StoreError::Disconnected(_) | StoreError::Unreachable(_)),
+                "{error}"
+            );
+            answer = check(store, "a", &limit, 10).await;
+        }
+        assert_eq!(answer, Ok(Some(left)));
+    }
+}
+
+/// Regression 9: a server that does not answer holds a call up for its deadline, no longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_server_times_out_within_the_deadline() {
+    let server = running!(Server::start());
+    let (store, config) = server.store().await;
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    // The backend of the pool's connection; a second one cannot be made while the postmaster is stopped.
+    let backends = connect(&config).await;
+    let pids = backends
+        .query(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            &[],
+        )
+        .await
+        .expect("the backends");
+    let pids: Vec<String> = pids.iter().map(|row| row.get::<_, i32>(0).to_string()).collect();
+    let kill = |name: &str| {
+        let status = std::process::Command::new("kill").arg(name).args(&pids).status();
+        assert!(status.expect("the program kill").success());
+        server.signal(name);
+    };
+    kill("-STOP");
+    let hurried = store.clone().with_deadline(Duration::from_millis(50));
+    for _ in 0..3 {
+        let answer = tokio::time::timeout(AMPLE, check(&hurried, "a", &limit, 1)).await;
+        assert_eq!(answer.expect("within the deadline"), Err(StoreError::TimedOut));
+    }
+    kill("-CONT");
+    // What was sent may have been counted: once or not at all.
+    let left = check(&store, "a", &limit, 6).await;
+    assert_eq!(left, Ok(Some(6)));
+}
+
+/// Regression 4: a call whose reply was lost is sent again elsewhere, and counts twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_reply_counts_once() {
+    let server = running!(Server::shared());
+    let (direct, config) = server.store().await;
+    let proxy = Proxy::to(config.get_ports()[0]);
+    let store = PostgresStore::connect(through(&config, proxy.port()), 1);
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    for lost in 1..=3 {
+        proxy.set(Replies::Cut);
+        let answer = check(&store, "a", &limit, 1).await;
+        assert!(matches!(answer, Err(StoreError::Disconnected(_))), "{answer:?}");
+        assert!(answer.is_err_and(|error| error.is_indeterminate()));
+        proxy.set(Replies::Pass);
+        // The pool connects again.
+        assert_eq!(check(&store, "b", &limit, 1).await, Ok(Some(1)), "{lost}");
+    }
+    assert_eq!(check(&direct, "a", &limit, 7).await, Ok(Some(0)));
+    assert_eq!(check(&direct, "a", &limit, 6).await, Ok(Some(6)));
+}
+
+#[tokio::test]
+async fn absent_server_is_unreachable() {
+    let mut config = tokio_postgres::Config::new();
+    // A port that no server has: the first one is reserved.
+    config.host("127.0.0.1").port(1).user("postgres");
+    let store = PostgresStore::connect(config, 1);
+    let answer = check(&store, "a", &bucket("1/s"), 1).await;
+    assert!(matches!(answer, Err(StoreError::Unreachable(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn database_without_the_functions_says_to_install_them() {
+    let server = running!(Server::shared());
+    let store = PostgresStore::connect(server.database().await, 1);
+    let answer = check(&store, "a", &bucket("1/s"), 1).await;
+    let Err(StoreError::Refused(message)) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(message.contains("install sql/meter.sql"), "{message}");
+}
+
+/// Another transaction holds the row: `lock_timeout` ends the call at the server, and nothing was counted.
+#[tokio::test]
+async fn lock_timeout_is_a_timeout_and_counts_nothing() {
+    let server = running!(Server::shared());
+    let (store, config) = server.store().await;
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    let holder = connect(&config).await;
+    let hold = "BEGIN; SELECT FROM meter.bucket WHERE key = 'a' FOR UPDATE";
+    holder.batch_execute(hold).await.expect("held");
+    let mut bounded = config.clone();
+    bounded.options("-c lock_timeout=20ms");
+    let bounded = PostgresStore::connect(bounded, 1);
+    assert_eq!(check(&bounded, "a", &limit, 1).await, Err(StoreError::TimedOut));
+    // A denial waits for no lock.
+    assert_eq!(check(&bounded, "a", &limit, 10).await, Ok(Some(0)));
+    holder.batch_execute("ROLLBACK").await.expect("released");
+    assert_eq!(check(&bounded, "a", &limit, 9).await, Ok(Some(9)));
+}
+
+/// A call that is dropped while it waits for a lock is cancelled, and its connection serves no other call.
+#[tokio::test]
+async fn dropped_call_is_cancelled_at_the_server() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let store = PostgresStore::connect(config.clone(), 1);
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    let holder = connect(&config).await;
+    let hold = "BEGIN; SELECT FROM meter.bucket WHERE key = 'a' FOR UPDATE";
+    holder.batch_execute(hold).await.expect("held");
+    let hurried = store.clone().with_deadline(Duration::from_millis(50));
+    assert_eq!(check(&hurried, "a", &limit, 1).await, Err(StoreError::TimedOut));
+    // The only connection of the pool is free at once, though the row is still held.
+    assert_eq!(check(&store, "b", &limit, 1).await, Ok(Some(1)));
+    // And the statement ends before it gets the lock.
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while connect(&config)
+        .await
+        .query_one(waiting, &[])
+        .await
+        .expect("a count")
+        .get::<_, i64>(0)
+        > 0
+    {
+        tokio::task::yield_now().await;
+    }
+    holder.batch_execute("ROLLBACK").await.expect("released");
+    assert_eq!(check(&store, "a", &limit, 9).await, Ok(Some(9)));
+}
+
+/// Under REPEATABLE READ a lost race is an error that is safe to try again, never a wrong answer.
+#[tokio::test]
+async fn repeatable_read_fails_a_lost_race() {
+    let server = running!(Server::shared());
+    let (store, config) = server.store().await;
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    let client = connect(&config).await;
+    for call in [
+        "SELECT * FROM meter.allow('a', '10/d')",
+        "SELECT * FROM meter.change('charge', 'a', 1, 0, 1, 8640000000, 8640000000, 86400000000)",
+        "SELECT * FROM meter.check_all('{a}', '{8640000000}', '{1}', '{8640000000}', '{86400000000}', '{0}')",
+    ] {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM meter.bucket";
+        client.batch_execute(begin).await.expect("a snapshot");
+        assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+        let lost = client.query(call, &[]).await.expect_err("a lost race");
+        assert_eq!(
+            lost.code(),
+            Some(&SqlState::T_R_SERIALIZATION_FAILURE),
+            "{call}: {lost}"
+        );
+        client.batch_execute("ROLLBACK").await.expect("rolled back");
+    }
+}
+
+/// The store tries a lost race again: here its own sessions are REPEATABLE READ.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_races_are_tried_again() {
+    let server = running!(Server::shared());
+    let (_, mut config) = server.store().await;
+    config.options("-c default_transaction_isolation=repeatable\\ read");
+    let store = PostgresStore::connect(config, 4);
+    let limit = bucket("60/d");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let mut admitted = 0;
+            for _ in 0..20 {
+                match check(&store, "a", &limit, 1).await {
+                    Ok(cells) => admitted += cells.expect("one day"),
+                    Err(error) => assert!(matches!(error, StoreError::Refused(_)), "{error}"),
+                }
+            }
+            admitted
+        });
+    }
+    let admitted: u64 = tasks.join_all().await.into_iter().sum();
+    let left = u64::from(limit.max_batch()) - admitted;
+    assert_eq!(
+        check(&store, "a", &limit, left).await,
+        Ok(Some(left)),
+        "{admitted} admitted"
+    );
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(0)));
+}
+
+/// Two server connections under eight clients: statements have no name, and no call needs the session of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_in_transaction_mode_serves_every_call() {
+    let server = running!(Server::shared());
+    let bouncer = running!(PgBouncer::start(&server));
+    let config = through(&server.database().await, bouncer.port());
+    let store = PostgresStore::connect(config.clone(), 8);
+    store.install().await.expect("installed through the pooler");
+    let (limit, other, share) = (bucket("200/d"), bucket("1000/d"), Limit::Average(average("50/d")));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let mut admitted = [0, 0];
+            for _ in 0..40 {
+                let asks = [("a", &limit), ("b", &other)].map(|(key, limit)| Ask { key, limit, n: 1 });
+                let reply = store.decide(Verb::Check, None, &asks).await.expect("several limits");
+                admitted[0] += reply.cells.expect("one day");
+                admitted[1] += check(&store, "c", &share, 1)
+                    .await
+                    .expect("an average")
+                    .expect("one day");
+                store.sweep(0).await.expect("a sweep");
+            }
+            admitted
+        });
+    }
+    let admitted = tasks.join_all().await;
+    assert_eq!(
+        [0, 1].map(|i| admitted.iter().map(|each| each[i]).sum::<u64>()),
+        [200, 50]
+    );
+}
+
+/// A role with only the rights that the file names.
+#[tokio::test]
+async fn documented_grants_suffice() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let role = format!("caller_{}", config.get_dbname().expect("a database"));
+    let client = connect(&config).await;
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA meter TO {role};
+         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA meter TO {role}"
+    );
+    client.batch_execute(&grants).await.expect("granted");
+    let mut as_role = config.clone();
+    as_role.user(&role);
+    let store = PostgresStore::connect(as_role, 1);
+    let (limit, share) = (bucket("10/d"), Limit::Average(average("10/d")));
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    assert_eq!(check(&store, "a", &share, 1).await, Ok(Some(1)));
+    let asks = ["a", "b"].map(|key| Ask {
+        key,
+        limit: &limit,
+        n: 1,
+    });
+    for verb in [Verb::Check, Verb::Refund, Verb::Reset, Verb::Lease { at_most: 2 }] {
+        store.decide(verb, None, &asks).await.expect("allowed");
+    }
+    assert!(matches!(store.sweep(0).await, Err(StoreError::Refused(_))));
+    let grant = format!("GRANT DELETE ON ALL TABLES IN SCHEMA meter TO {role}");
+    client.batch_execute(&grant).await.expect("granted");
+    store.sweep(0).await.expect("allowed");
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    client.batch_execute(&drop).await.expect("dropped");
+}
+
+/// Installs at once, and again over live states.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn installs_at_once_and_again_keep_the_states() {
+    let server = running!(Server::shared());
+    let config = server.database().await;
+    let mut installs = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let store = PostgresStore::connect(config.clone(), 1);
+        installs.spawn(async move { store.install().await });
+    }
+    assert!(installs.join_all().await.iter().all(Result::is_ok));
+    let (store, limit) = (PostgresStore::connect(config, 1), bucket("10/d"));
+    assert_eq!(check(&store, "a", &limit, 10).await, Ok(Some(10)));
+    store.install().await.expect("installed again");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(0)));
+}
+
+/// From a plain thread, and from a thread of an async runtime, where it blocks and does not panic.
+#[tokio::test]
+async fn blocking_store_answers_from_any_thread() {
+    let server = running!(Server::shared());
+    let config = server.database().await;
+    let store = BlockingPostgresStore::new(PostgresStore::connect(config, 2)).expect("a thread");
+    store.install().expect("installed");
+    let limit = bucket("10/d");
+    let asks = [Ask {
+        key: "a",
+        limit: &limit,
+        n: 1,
+    }];
+    let decide = || store.decide(Verb::Check, None, &asks).expect("a decision").cells;
+    assert_eq!(decide(), Some(1));
+    let other = std::thread::scope(|scope| scope.spawn(decide).join());
+    assert_eq!(other.expect("no panic"), Some(1));
+    assert_eq!(store.sweep(0).expect("a sweep").forgotten, 0);
+}
+
+#[tokio::test]
+async fn keys_that_text_cannot_hold_are_refused() {
+    let server = running!(Server::shared());
+    let (store, _) = server.store().await;
+    let limit = bucket("10/d");
+    // Random, since an index compresses what repeats.
+    let long: String = std::iter::repeat_with(fastrand::alphanumeric).take(5000).collect();
+    for key in ["a\0b", &long] {
+        let answer = check(&store, key, &limit, 1).await;
+        assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");
+    }
+    assert_eq!(check(&store, "кошка 'or' 1=1; --", &limit, 1).await, Ok(Some(1)));
+}

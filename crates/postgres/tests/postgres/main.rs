@@ -1,0 +1,19 @@
+//! The store and the SQL against servers: children of this process, skipped where PostgreSQL is not installed.
+
+/// Returns from a test if there is no server.
+macro_rules! running {
+    ($start:expr) => {
+        match $start {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+
+mod allow;
+mod faults;
+mod laws;
+mod many;
+mod rate_limit;
+mod server;
+mod size;

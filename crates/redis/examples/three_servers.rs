@@ -1,0 +1,145 @@
+//! Three axum processes share one limit on Redis: `cargo run -p ratelimit_meter_redis --example three_servers`.
+//!
+//! The example starts a `redis-server` and itself three times, sends 60 requests of two clients to the three in turn, and prints how many
+//! each process admitted. A limit in each process would admit three times as many.
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Router, http::HeaderMap};
+use ratelimit_meter::NegativeMultiDecision;
+use ratelimit_meter_redis::RedisStore;
+use ratelimit_meter_store::{OnFailure, SharedMeter, Via};
+use ratelimit_meter_store_check::server::{Server, free_port, wait_for};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+type Limit = SharedMeter<RedisStore>;
+
+/// Each client may send 10 requests at once, and 60 a minute.
+const QUOTA: &str = "60/min burst 10";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    match std::env::args().collect::<Vec<_>>().as_slice() {
+        [_, redis, port] => serve(redis, port.parse()?),
+        _ => demonstrate(),
+    }
+}
+
+/// One of the three: a service behind the limit.
+fn serve(redis: &str, port: u16) -> Result<(), Box<dyn Error>> {
+    let limit = SharedMeter::builder("demo", QUOTA.parse()?)
+        .deadline(Duration::from_millis(500))
+        .on_failure(OnFailure::Deny);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let limit = limit.build(RedisStore::open(redis)?)?;
+        let app = Router::new()
+            .route("/", get(async || "hello\n"))
+            .layer(middleware::from_fn_with_state(limit, limited));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+        axum::serve(listener, app).await?;
+        Ok(())
+    })
+}
+
+/// Admits a request, or answers 429 with the seconds until the next conforms; 503 if Redis does not answer.
+async fn limited(
+    State(limit): State<Limit>,
+    Query(query): Query<BTreeMap<String, String>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // In production, of what the client cannot choose: its address, or its account.
+    let client = query.get("client").map_or("", String::as_str);
+    let verdict = match limit.check(client).await {
+        Ok(verdict) => verdict,
+        Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    };
+    match (verdict.decision(), verdict.via()) {
+        (Ok(()), _) => next.run(request).await,
+        (Err(_), Via::Failure(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        (Err(denied), _) => {
+            let mut headers = HeaderMap::new();
+            if let NegativeMultiDecision::BatchNonConforming(_, denial) = denied {
+                let seconds = denial.wait_time().as_secs_f64().ceil().max(1.0);
+                headers.insert(
+                    RETRY_AFTER,
+                    HeaderValue::from_str(&seconds.to_string()).unwrap_or(HeaderValue::from_static("1")),
+                );
+            }
+            (StatusCode::TOO_MANY_REQUESTS, headers, format!("{denied}\n")).into_response()
+        }
+    }
+}
+
+/// The three, killed at the end.
+struct Processes(Vec<(u16, Child)>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn demonstrate() -> Result<(), Box<dyn Error>> {
+    let Some(redis) = Server::start(&[]) else {
+        println!(
+            "install one: `apt install redis-server`, `brew install redis`; or name a server's binary by METER_TEST_REDIS"
+        );
+        return Ok(());
+    };
+    let mut processes = Processes(Vec::new());
+    for _ in 0..3 {
+        let port = free_port();
+        let child = Command::new(std::env::current_exe()?)
+            .args([redis.url(), port.to_string()])
+            .spawn()?;
+        processes.0.push((port, child));
+    }
+    for (port, _) in &processes.0 {
+        if !wait_for(|| status(*port, "nobody").is_ok()) {
+            return Err(format!("the service on port {port} does not start").into());
+        }
+    }
+    println!("three processes, one limit: {QUOTA} for each client");
+    let mut admitted = BTreeMap::<(&str, u16), u32>::new();
+    for i in 0..60 {
+        let client = ["alice", "bob"][i % 2];
+        let port = processes.0[i / 2 % 3].0;
+        *admitted.entry((client, port)).or_default() += u32::from(status(port, client)? == 200);
+    }
+    for ((client, port), number) in &admitted {
+        println!("{client:>6} on port {port}: {number} admitted");
+    }
+    for client in ["alice", "bob"] {
+        let total: u32 = admitted
+            .iter()
+            .filter(|((name, _), _)| *name == client)
+            .map(|(_, number)| number)
+            .sum();
+        println!("{client:>6}: {total} of 30 admitted in all");
+    }
+    Ok(())
+}
+
+/// Sends one request and returns the status of the answer.
+fn status(port: u16, client: &str) -> Result<u16, Box<dyn Error>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(
+        stream,
+        "GET /?client={client} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split(' ').nth(1).ok_or("no status")?.parse()?)
+}

@@ -1,0 +1,114 @@
+//! The blocking store over a pool of connections.
+
+use crate::wire::{self, Call, Failure};
+use core::fmt;
+use core::time::Duration;
+use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, Verb};
+use redis::{Client, Cmd, Connection, ConnectionLike, RedisResult, Value};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The idle connections that are kept.
+const IDLE: usize = 64;
+
+/// How often a call is sent that the server does not run.
+const ATTEMPTS: u32 = 3;
+
+/// A store on Redis 6.2 or later, or Valkey, for threads that may block.
+///
+/// Each call takes an idle connection or makes one, and gives it back; one that failed is closed. A clone shares the connections.
+#[derive(Clone)]
+pub struct RedisBlockingStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    deadline: Duration,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl RedisBlockingStore {
+    /// Returns a store on the server of `client`. A call that waits for the server longer than `deadline`, at connecting, writing or reading,
+    /// fails.
+    #[must_use]
+    pub fn new(client: Client, deadline: Duration) -> Self {
+        let shared = Shared {
+            client,
+            deadline,
+            idle: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    fn connection(&self) -> Result<Connection, StoreError> {
+        let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = idle {
+            return Ok(connection);
+        }
+        let connect = || -> RedisResult<Connection> {
+            let connection = self.shared.client.get_connection_with_timeout(self.shared.deadline)?;
+            connection.set_read_timeout(Some(self.shared.deadline))?;
+            connection.set_write_timeout(Some(self.shared.deadline))?;
+            Ok(connection)
+        };
+        connect().map_err(|error| StoreError::Unreachable(error.to_string()))
+    }
+
+    /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
+    fn exchange(connection: &mut Connection, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
+        let mut send = |cmd: Cmd| connection.req_command(&cmd).and_then(Value::extract_error);
+        let mut result = send(call.by_hash());
+        for _ in 1..ATTEMPTS {
+            let error = match result {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            result = match wire::failure(error, asks) {
+                Failure::NoScript => send(call.with_text()),
+                Failure::Again(error) => return Err(wire::exhausted(&error)),
+                Failure::Final(error) => return Err(error),
+            };
+        }
+        result.map_err(|error| StoreError::Unreachable(error.to_string()))
+    }
+
+    fn ask(connection: &mut Connection, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        if let Some(fast) = Call::fast(verb, at, asks) {
+            let value = Self::exchange(connection, &fast, asks)?;
+            if let Some(reply) = wire::fast_reply(&value, &asks[0])? {
+                return Ok(reply);
+            }
+        }
+        let value = Self::exchange(connection, &Call::general(verb, at, asks), asks)?;
+        wire::reply(&value, asks)
+    }
+}
+
+impl fmt::Debug for RedisBlockingStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBlockingStore")
+            .field("deadline", &self.shared.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BlockingStore for RedisBlockingStore {
+    fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        let mut connection = self.connection()?;
+        let result = Self::ask(&mut connection, verb, at, asks);
+        let usable = match &result {
+            Ok(_) => true,
+            // A reply that comes late would be taken for that of the next call.
+            Err(error) => !error.is_indeterminate() && connection.is_open(),
+        };
+        if usable {
+            let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE {
+                idle.push(connection);
+            }
+        }
+        result
+    }
+}

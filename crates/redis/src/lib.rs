@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "blocking")]
+mod blocking;
+#[cfg(feature = "cluster")]
+mod cluster;
+#[cfg(all(test, feature = "blocking"))]
+mod mutations;
+#[cfg(feature = "tokio")]
+mod store;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod wire;
+
+#[cfg(feature = "blocking")]
+pub use blocking::RedisBlockingStore;
+#[cfg(feature = "cluster")]
+pub use cluster::RedisClusterStore;
+#[cfg(feature = "tokio")]
+pub use store::RedisStore;

@@ -1,0 +1,235 @@
+//! The scripts' arguments and replies.
+
+use ratelimit_meter_store::{Ask, Level, Limit, Micros, Reply, State, StoreError, Verb};
+use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
+use std::sync::LazyLock;
+
+/// The largest number of cells that is sent: beyond it doubles skip whole numbers.
+const MOST_CELLS: u64 = 1 << 53;
+
+pub(crate) static FAST: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("../lua/fast.lua")));
+pub(crate) static METER: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("../lua/meter.lua")));
+
+/// A script and its hash.
+pub(crate) struct Code {
+    pub(crate) text: &'static str,
+    hash: String,
+}
+
+impl Code {
+    fn new(text: &'static str) -> Self {
+        let hash = Script::new(text).get_hash().to_owned();
+        Self { text, hash }
+    }
+}
+
+/// One call of a script that is ready to be sent, by hash or with its text.
+pub(crate) struct Call {
+    code: &'static Code,
+    keys: Vec<String>,
+    args: Vec<String>,
+}
+
+impl Call {
+    /// Returns the call of fast.lua that decides this, if that script can.
+    pub(crate) fn fast(verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Option<Self> {
+        let ([ask], Verb::Check, None) = (asks, verb, at) else {
+            return None;
+        };
+        let Limit::Bucket(units) = ask.limit else { return None };
+        if units.tick_us() > 0 || ask.n > units.max_batch().into() {
+            return None;
+        }
+        let numbers = [units.drain(), units.burst(), ask.n * units.cell()];
+        let mut args = vec![ask.limit.scale().to_string()];
+        args.extend(numbers.map(|n| n.to_string()));
+        Some(Self {
+            code: &FAST,
+            keys: vec![ask.key.to_owned()],
+            args,
+        })
+    }
+
+    /// Returns the call of meter.lua that decides this.
+    pub(crate) fn general(verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Self {
+        let (verb, extra) = match verb {
+            Verb::Check => ("check", String::new()),
+            Verb::Peek => ("peek", String::new()),
+            Verb::UpTo => ("upto", String::new()),
+            Verb::Lease { at_most } => ("lease", at_most.to_string()),
+            Verb::Charge => ("charge", String::new()),
+            Verb::Refund => ("refund", String::new()),
+            Verb::Cancel { drawn } => ("cancel", drawn.to_string()),
+            Verb::Reset => ("reset", String::new()),
+        };
+        let mut args = vec![verb.to_owned(), at.map_or_else(String::new, |at| at.to_string()), extra];
+        for ask in asks {
+            args.push(ask.limit.scale().to_string());
+            match ask.limit {
+                Limit::Bucket(units) => {
+                    args.extend([units.drain(), units.cell(), units.burst(), units.tick_us()].map(|n| n.to_string()));
+                }
+                Limit::Average(average) => {
+                    args.extend([average.period_us(), average.share()].map(|n| n.to_string()));
+                    args.extend([average.max_batch().to_string(), "0".to_owned()]);
+                }
+            }
+            args.push(ask.n.min(MOST_CELLS).to_string());
+        }
+        Self {
+            code: &METER,
+            keys: asks.iter().map(|ask| ask.key.to_owned()).collect(),
+            args,
+        }
+    }
+
+    pub(crate) fn by_hash(&self) -> Cmd {
+        self.command("EVALSHA", &self.code.hash)
+    }
+
+    pub(crate) fn with_text(&self) -> Cmd {
+        self.command("EVAL", self.code.text)
+    }
+
+    pub(crate) fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut cmd = redis::cmd(name);
+        cmd.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        cmd
+    }
+}
+
+/// Returns the reply of fast.lua; `None` if that script did nothing.
+pub(crate) fn fast_reply(value: &Value, ask: &Ask<'_>) -> Result<Option<Reply>, StoreError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::Array(items) if items.len() == 3 => {
+            let clock = time(&items[1])?;
+            let state = State {
+                time: clock,
+                level: level(&items[2], ask.limit)?,
+            };
+            let cells = if whole(&items[0])? == 1 { ask.n } else { 0 };
+            Ok(Some(Reply {
+                cells: Some(cells),
+                clock,
+                states: vec![state],
+            }))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Returns the reply of meter.lua.
+pub(crate) fn reply(value: &Value, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+    let Value::Array(items) = value else {
+        return Err(unexpected(value));
+    };
+    if items.len() != 2 + 2 * asks.len() {
+        return Err(unexpected(value));
+    }
+    let cells = match items[0] {
+        Value::Int(-1) => None,
+        _ => Some(whole(&items[0])?),
+    };
+    let states = items[2..].chunks_exact(2).zip(asks).map(|(state, ask)| {
+        Ok(State {
+            time: time(&state[0])?,
+            level: level(&state[1], ask.limit)?,
+        })
+    });
+    Ok(Reply {
+        cells,
+        clock: time(&items[1])?,
+        states: states.collect::<Result<_, StoreError>>()?,
+    })
+}
+
+fn whole(value: &Value) -> Result<u64, StoreError> {
+    match value {
+        Value::Int(n) => u64::try_from(*n).map_err(|_| unexpected(value)),
+        _ => Err(unexpected(value)),
+    }
+}
+
+fn time(value: &Value) -> Result<Micros, StoreError> {
+    Micros::new(whole(value)?).ok_or_else(|| unexpected(value))
+}
+
+fn level(value: &Value, limit: &Limit) -> Result<Level, StoreError> {
+    match limit {
+        Limit::Bucket(_) => whole(value).map(Level::Units),
+        Limit::Average(_) => {
+            let text: String = redis::from_redis_value_ref(value).map_err(|_| unexpected(value))?;
+            let share: f64 = text.parse().map_err(|_| unexpected(value))?;
+            if share.is_finite() {
+                Ok(Level::Share(share))
+            } else {
+                Err(unexpected(value))
+            }
+        }
+    }
+}
+
+fn unexpected(value: &Value) -> StoreError {
+    StoreError::Protocol(format!("{value:?}"))
+}
+
+/// What to do about an error of a call.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server does not know the script: send its text.
+    NoScript,
+    /// Nothing ran, and the same may run elsewhere or a moment later.
+    Again(RedisError),
+    /// Final.
+    Final(StoreError),
+}
+
+/// Sorts an error by whether the script may have run.
+pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> Failure {
+    use ServerErrorKind as Server;
+    let message = error.to_string();
+    let final_error = match error.kind() {
+        ErrorKind::Server(Server::NoScript) => return Failure::NoScript,
+        ErrorKind::Server(
+            Server::Moved
+            | Server::Ask
+            | Server::TryAgain
+            | Server::ClusterDown
+            | Server::MasterDown
+            | Server::BusyLoading,
+        ) => return Failure::Again(error),
+        ErrorKind::Server(Server::CrossSlot) => StoreError::NotOneSlot,
+        // Not of the call: a replica, or a server that has become one.
+        ErrorKind::Server(Server::ReadOnly) => StoreError::Unreachable(message),
+        ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
+            Some("BUSY") => return Failure::Again(error),
+            Some("WRONGTIME") => StoreError::WrongTime,
+            Some("WRONGSTATE") => StoreError::WrongState(key_in(&error, asks)),
+            // Redis before 7 puts the error of a command inside a script's own error.
+            _ if message.contains("WRONGTYPE") => StoreError::WrongState(key_in(&error, asks)),
+            _ if message.contains("READONLY") => StoreError::Unreachable(message),
+            _ => StoreError::Refused(message),
+        },
+        ErrorKind::Io if error.is_timeout() => StoreError::TimedOut,
+        ErrorKind::Io if error.is_connection_refusal() => StoreError::Unreachable(message),
+        ErrorKind::Io | ErrorKind::Parse => StoreError::Disconnected(message),
+        ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
+        _ => StoreError::Unreachable(message),
+    };
+    Failure::Final(final_error)
+}
+
+/// The key that an error names, else that of the first ask.
+fn key_in(error: &RedisError, asks: &[Ask<'_>]) -> String {
+    let detail = error.detail().unwrap_or_default();
+    let named = asks.iter().find(|ask| detail.ends_with(ask.key));
+    named
+        .or(asks.first())
+        .map_or_else(String::new, |ask| ask.key.to_owned())
+}
+
+/// Returns an error that may have been worth another attempt.
+pub(crate) fn exhausted(error: &RedisError) -> StoreError {
+    StoreError::Unreachable(error.to_string())
+}

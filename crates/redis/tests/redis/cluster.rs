@@ -1,0 +1,237 @@
+//! A cluster of three: one slot for each subject, typed errors for several, slots that move, a shard that dies.
+
+use crate::support::{bucket, runtime};
+use ratelimit_meter_redis::RedisClusterStore;
+use ratelimit_meter_store::{Ask, SharedMeter, Store, StoreError, Verb};
+use ratelimit_meter_store_check::server::{Server, wait_for};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SLOTS: u16 = 16384;
+
+/// Three masters, a third of the slots each.
+fn start() -> Option<Vec<Server>> {
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Server::start(&[
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "2000",
+            "--cluster-require-full-coverage",
+            "no",
+        ])?);
+    }
+    for (i, node) in (0..).zip(&nodes) {
+        let slots: Vec<_> = (0..SLOTS)
+            .filter(|slot| slot / (SLOTS / 3 + 1) == i)
+            .map(|slot| slot.to_string())
+            .collect();
+        let mut words = vec!["CLUSTER", "ADDSLOTS"];
+        words.extend(slots.iter().map(String::as_str));
+        assert_eq!(node.command(&words).unwrap(), "+OK\r\n");
+        let port = nodes[0].port().to_string();
+        node.command(&["CLUSTER", "MEET", "127.0.0.1", &port]).unwrap();
+    }
+    let whole = |node: &Server| {
+        let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();
+        info.contains("cluster_state:ok")
+            && info.contains("cluster_slots_ok:16384")
+            && info.contains("cluster_known_nodes:3")
+    };
+    assert!(wait_for(|| nodes.iter().all(whole)), "the cluster forms");
+    Some(nodes)
+}
+
+fn store(nodes: &[Server]) -> RedisClusterStore {
+    RedisClusterStore::open(nodes.iter().map(Server::url)).unwrap()
+}
+
+#[test]
+fn limits_of_a_subject_share_a_slot_and_others_are_told_apart() {
+    let Some(nodes) = start() else { return };
+    runtime().block_on(async {
+        let store = Arc::new(store(&nodes));
+        let (ten, _) = bucket("10/d");
+        let (three, _) = bucket("3/d");
+        // The script is loaded on each shard by the first call there.
+        let mut admitted = 0;
+        for user in 0..60 {
+            let key = format!("rlm:{{user{user}}}");
+            for _ in 0..12 {
+                let reply = store
+                    .decide(
+                        Verb::Check,
+                        None,
+                        &[Ask {
+                            key: &key,
+                            limit: &ten,
+                            n: 1,
+                        }],
+                    )
+                    .await
+                    .unwrap();
+                admitted += reply.cells.unwrap();
+            }
+        }
+        assert_eq!(admitted, 600);
+        let pair = |second| {
+            [
+                Ask {
+                    key: "rlm:{a}:0",
+                    limit: &ten,
+                    n: 1,
+                },
+                Ask {
+                    key: second,
+                    limit: &three,
+                    n: 1,
+                },
+            ]
+        };
+        let mut pairs = 0;
+        for _ in 0..5 {
+            pairs += store
+                .decide(Verb::Check, None, &pair("rlm:{a}:1"))
+                .await
+                .unwrap()
+                .cells
+                .unwrap();
+        }
+        assert_eq!(pairs, 3);
+        // Regression 3.
+        assert_eq!(
+            store.decide(Verb::Check, None, &pair("rlm:{b}:1")).await.unwrap_err(),
+            StoreError::NotOneSlot
+        );
+        assert!(
+            nodes
+                .iter()
+                .filter(|node| node.info("number_of_cached_scripts").is_some_and(|scripts| scripts > 0))
+                .count()
+                == 3
+        );
+    });
+}
+
+#[test]
+fn meters_of_different_slots_cannot_decide_together() {
+    let Some(nodes) = start() else { return };
+    runtime().block_on(async {
+        let build = |name: &str, slot: Option<&str>| {
+            let builder = SharedMeter::builder(name, "5/d".parse().unwrap()).deadline(Duration::from_secs(10));
+            let builder = if let Some(slot) = slot {
+                builder.in_slot(slot)
+            } else {
+                builder
+            };
+            builder
+                .on_failure(ratelimit_meter_store::OnFailure::Allow)
+                .build(store(&nodes))
+                .unwrap()
+        };
+        let (tenant, user) = (build("tenant", None), build("user", None));
+        // An error also where failures are allowed: it would never limit anything.
+        assert_eq!(
+            tenant.check_with("t7", &[(&user, "alice")]).await.unwrap_err(),
+            StoreError::NotOneSlot
+        );
+        let (tenant, user) = (build("tenant", Some("t7")), build("user", Some("t7")));
+        assert!(
+            tenant
+                .check_with("t7", &[(&user, "alice")])
+                .await
+                .unwrap()
+                .is_admitted()
+        );
+    });
+}
+
+#[test]
+fn slot_that_moves_keeps_its_limits() {
+    let Some(nodes) = start() else { return };
+    runtime().block_on(async {
+        let store = store(&nodes);
+        let (limit, _) = bucket("10/d");
+        let (moved, fresh) = ("m:{user1}:0", "m:{user1}:1");
+        let check = async |key: &str| {
+            store
+                .decide(
+                    Verb::Check,
+                    None,
+                    &[Ask {
+                        key,
+                        limit: &limit,
+                        n: 1,
+                    }],
+                )
+                .await
+                .map(|reply| reply.cells.unwrap())
+        };
+        for _ in 0..4 {
+            assert_eq!(check(moved).await, Ok(1));
+        }
+        let slot = nodes[0]
+            .command(&["CLUSTER", "KEYSLOT", moved])
+            .unwrap()
+            .trim_start_matches(':')
+            .trim()
+            .to_owned();
+        let id = |node: &Server| {
+            node.command(&["CLUSTER", "MYID"])
+                .unwrap()
+                .lines()
+                .nth(1)
+                .unwrap()
+                .to_owned()
+        };
+        let from = nodes
+            .iter()
+            .position(|node| node.command(&["EXISTS", moved]).unwrap() == ":1\r\n")
+            .unwrap();
+        let (from, to) = (&nodes[from], &nodes[(from + 1) % 3]);
+        to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)])
+            .unwrap();
+        from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)])
+            .unwrap();
+        assert_eq!(check(moved).await, Ok(1), "still where it was");
+        let port = to.port().to_string();
+        assert_eq!(
+            from.command(&["MIGRATE", "127.0.0.1", &port, moved, "0", "5000"])
+                .unwrap(),
+            "+OK\r\n"
+        );
+        assert_eq!(check(moved).await, Ok(1), "ASK is followed");
+        assert_eq!(check(fresh).await, Ok(1), "a new key is made where the slot goes");
+        for node in [to, from] {
+            node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]).unwrap();
+        }
+        for left in [1, 1, 1, 1, 0, 0] {
+            assert_eq!(check(moved).await, Ok(left), "MOVED is followed");
+        }
+    });
+}
+
+#[test]
+fn dead_shard_is_an_error_for_its_subjects_alone() {
+    let Some(mut nodes) = start() else { return };
+    runtime().block_on(async {
+        let meter = SharedMeter::builder("api", "1000/d".parse().unwrap())
+            .deadline(Duration::from_secs(5))
+            .remember_denials(Duration::ZERO)
+            .build(store(&nodes))
+            .unwrap();
+        for user in 0..30 {
+            assert!(meter.check(&user.to_string()).await.unwrap().is_admitted());
+        }
+        nodes[1].kill();
+        let (mut well, mut failed) = (0, 0);
+        for user in 0..30 {
+            match meter.check(&user.to_string()).await {
+                Ok(verdict) => well += usize::from(verdict.is_admitted()),
+                Err(_) => failed += 1,
+            }
+        }
+        assert!(well >= 10 && failed >= 1, "{well} admitted, {failed} failed");
+    });
+}

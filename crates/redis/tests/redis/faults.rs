@@ -1,0 +1,479 @@
+//! What becomes of limits and of callers when a server fails: the bounds of the table in the docs.
+
+use crate::support::{OnRuntime, bucket, runtime};
+use ratelimit_meter::NegativeMultiDecision;
+use ratelimit_meter_redis::{RedisBlockingStore, RedisStore};
+use ratelimit_meter_store::{Ask, BlockingStore, Builder, Limit, OnFailure, SharedMeter, Store, StoreError, Verb, Via};
+use ratelimit_meter_store_check::proxy::{Proxy, Replies};
+use ratelimit_meter_store_check::server::{Server, wait_for};
+use std::time::{Duration, Instant};
+
+/// Longer than any loaded machine takes for a call on loopback.
+const PATIENT: Duration = Duration::from_secs(10);
+
+fn check(store: &impl BlockingStore, key: &str, limit: &Limit, n: u64) -> Result<u64, StoreError> {
+    store
+        .decide(Verb::Check, None, &[Ask { key, limit, n }])
+        .map(|reply| reply.cells.unwrap_or(0))
+}
+
+/// Asks until the server answers again.
+fn check_again(store: &impl BlockingStore, key: &str, limit: &Limit) -> u64 {
+    let mut cells = 0;
+    assert!(wait_for(|| {
+        check(store, key, limit, 1).map(|answer| cells = answer).is_ok()
+    }));
+    cells
+}
+
+/// Without persistence a crash forgets, and at most a burst more is admitted; with `appendfsync always` nothing is lost.
+#[test]
+fn crash_loses_at_most_what_was_not_persisted() {
+    for (args, after) in [
+        (&[][..], 10),
+        (&["--appendonly", "yes", "--appendfsync", "always"][..], 0),
+    ] {
+        let Some(mut server) = Server::start(args) else { return };
+        let store = OnRuntime::new(&server.url());
+        let (limit, _) = bucket("10/d");
+        let admitted: u64 = (0..12).map(|_| check(&store, "k", &limit, 1).unwrap()).sum();
+        assert_eq!(admitted, 10);
+        server.kill();
+        assert!(check(&store, "k", &limit, 1).is_err());
+        server.restart();
+        let first = check_again(&store, "k", &limit);
+        let more: u64 = (0..12).map(|_| check(&store, "k", &limit, 1).unwrap()).sum();
+        assert_eq!(first + more, after, "{args:?}");
+    }
+}
+
+/// A stopped server costs each caller its deadline until the breaker opens, and then nothing; no answer is the store's.
+#[test]
+fn stopped_server_costs_bounded_time() {
+    let Some(server) = Server::start(&[]) else { return };
+    runtime().block_on(async {
+        let meter = SharedMeter::builder("api", "1000/s".parse().unwrap())
+            .deadline(Duration::from_millis(200))
+            .max_in_flight(50)
+            .on_failure(OnFailure::Deny)
+            .build(RedisStore::open(&server.url()).unwrap())
+            .unwrap();
+        assert!(wait_until_stored(&meter).await);
+        server.signal("-STOP");
+        let begin = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for i in 0..200 {
+            let meter = meter.clone();
+            tasks.spawn(async move { meter.check(&i.to_string()).await.unwrap() });
+        }
+        let verdicts = tasks.join_all().await;
+        assert!(verdicts.iter().all(|verdict| !verdict.is_admitted()));
+        let by = |error: &StoreError| {
+            verdicts
+                .iter()
+                .filter(|verdict| verdict.via() == &Via::Failure(error.clone()))
+                .count()
+        };
+        assert_eq!((by(&StoreError::TimedOut), by(&StoreError::Overloaded)), (50, 150));
+        assert!(meter.is_breaker_open());
+        assert_eq!(
+            meter.check("a").await.unwrap().via(),
+            &Via::Failure(StoreError::BreakerOpen)
+        );
+        assert!(begin.elapsed() < PATIENT);
+        server.signal("-CONT");
+        assert!(
+            wait_until_stored(&meter).await,
+            "the breaker closes when the server answers"
+        );
+    });
+}
+
+async fn wait_until_stored(meter: &SharedMeter<RedisStore>) -> bool {
+    let end = Instant::now() + PATIENT;
+    while Instant::now() < end {
+        if meter
+            .check("probe")
+            .await
+            .is_ok_and(|verdict| !matches!(verdict.via(), Via::Failure(_)))
+        {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+/// A paused server answers late: within the deadline it is the store's answer, and nothing is counted twice.
+#[test]
+fn paused_server_is_waited_for_and_counts_once() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = OnRuntime::new(&server.url());
+    let (limit, _) = bucket("10/d");
+    check(&store, "k", &limit, 1).unwrap();
+    server.command(&["CLIENT", "PAUSE", "300", "ALL"]).unwrap();
+    assert_eq!(check(&store, "k", &limit, 1), Ok(1));
+    assert_eq!(remaining(&store, "k", &limit), 8);
+}
+
+fn remaining(store: &impl BlockingStore, key: &str, limit: &Limit) -> u32 {
+    let reply = store.decide(Verb::Peek, None, &[Ask { key, limit, n: 1 }]).unwrap();
+    limit.remaining(reply.states[0], reply.clock)
+}
+
+/// Regression 4: replies are lost or connections cut after the script ran. Each call counts once, and is an error that says so.
+#[test]
+fn lost_replies_count_once() {
+    let Some(server) = Server::start(&[]) else { return };
+    let proxy = Proxy::to(server.port());
+    let direct = OnRuntime::new(&server.url());
+    let (limit, _) = bucket("1000/d");
+    let through = OnRuntime::new(&proxy.url());
+    assert_eq!(check(&through, "k", &limit, 1), Ok(1));
+    proxy.set(Replies::Cut);
+    let mut sent = 1;
+    for _ in 0..20 {
+        let before = proxy.lost();
+        match check(&through, "k", &limit, 1) {
+            Err(error) => assert!(
+                error.is_indeterminate() || matches!(error, StoreError::Unreachable(_)),
+                "{error:?}"
+            ),
+            Ok(cells) => panic!("{cells} cells by a reply that was lost"),
+        }
+        // A connection that is cut while it is made has sent no script.
+        sent += u64::from(proxy.lost() > before);
+    }
+    let counted = 1000 - u64::from(remaining(&direct, "k", &limit));
+    assert!(
+        (2..=sent).contains(&counted),
+        "{counted} counted of at most {sent} sent"
+    );
+    proxy.set(Replies::Pass);
+    assert_eq!(check_again(&through, "k", &limit), 1);
+    // With a deadline: the reply never comes.
+    proxy.set(Replies::Lose);
+    through.runtime.block_on(async {
+        let meter = SharedMeter::builder("m", "1000/d".parse().unwrap())
+            .deadline(Duration::from_millis(100))
+            .build(through.store.clone())
+            .unwrap();
+        assert_eq!(meter.check("k").await.unwrap_err(), StoreError::TimedOut);
+    });
+    assert_eq!(remaining(&direct, "m:{k}:0", &limit), 999, "counted once");
+}
+
+/// The blocking store closes a connection whose reply may still come.
+#[test]
+fn late_reply_is_never_that_of_the_next_call() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), Duration::from_millis(200));
+    let (small, _) = bucket("10/d");
+    let (large, _) = bucket("1000/d");
+    assert_eq!(check(&store, "small", &small, 1), Ok(1));
+    server.signal("-STOP");
+    assert_eq!(check(&store, "small", &small, 1), Err(StoreError::TimedOut));
+    server.signal("-CONT");
+    let mut answer = Err(StoreError::TimedOut);
+    assert!(wait_for(|| {
+        answer = check(&store, "large", &large, 900);
+        answer.is_ok()
+    }));
+    assert_eq!(answer, Ok(900));
+}
+
+/// A replica that takes over has all but what was admitted in the lag.
+#[test]
+fn failover_to_a_replica_loses_what_lagged() {
+    let Some(mut primary) = Server::start(&["--repl-diskless-sync-delay", "0"]) else {
+        return;
+    };
+    let Some(replica) = Server::start(&[]) else { return };
+    replica
+        .command(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()])
+        .unwrap();
+    let up = || {
+        replica
+            .command(&["INFO", "replication"])
+            .is_ok_and(|info| info.contains("master_link_status:up"))
+    };
+    assert!(wait_for(up));
+    let (limit, _) = bucket("1000000/d");
+    let store = OnRuntime::new(&primary.url());
+    for _ in 0..200 {
+        assert_eq!(check(&store, "k", &limit, 1), Ok(1));
+    }
+    // Regression 16: the replica has the effect and the expiry, and decided nothing.
+    let value = primary.command(&["GET", "k"]).unwrap();
+    assert!(wait_for(|| replica
+        .command(&["GET", "k"])
+        .is_ok_and(|copy| copy == value)));
+    assert_eq!(
+        primary.command(&["PEXPIRETIME", "k"]).unwrap(),
+        replica.command(&["PEXPIRETIME", "k"]).unwrap()
+    );
+    // A replica refuses to write: nothing was counted, and the limiter does not say yes.
+    let on_replica = OnRuntime::new(&replica.url());
+    assert!(matches!(
+        check(&on_replica, "k", &limit, 1),
+        Err(StoreError::Unreachable(_))
+    ));
+    primary.kill();
+    replica.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    assert_eq!(check_again(&on_replica, "k", &limit), 1);
+    let left = remaining(&on_replica, "k", &limit);
+    assert!(
+        (999_799..=999_800).contains(&left),
+        "{left} remain: 201 cells, less what has drained"
+    );
+}
+
+/// Regression 24: a full server. `noeviction` refuses admissions and answers denials; `volatile-ttl` evicts the keys nearest to rest first.
+#[test]
+fn full_memory_is_as_the_policy_says() {
+    let (spent, _) = bucket("10/d");
+    let (flood, _) = bucket("10/h");
+    for policy in ["noeviction", "volatile-ttl", "allkeys-lru"] {
+        let Some(server) = Server::start(&["--maxmemory", "4mb", "--maxmemory-policy", policy]) else {
+            return;
+        };
+        let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), PATIENT);
+        for i in 0..50 {
+            assert_eq!(check(&store, &format!("spent{i}"), &spent, 10), Ok(10));
+        }
+        let (mut refused, mut flooded) = (0, 0);
+        while flooded < 30_000 && refused < 100 && (flooded < 1000 || server.info("evicted_keys") < Some(5000)) {
+            for _ in 0..200 {
+                flooded += 1;
+                match check(&store, &format!("flood{flooded}"), &flood, 1) {
+                    Ok(1) => {}
+                    Err(StoreError::Refused(message)) if message.contains("OOM") => refused += 1,
+                    other => panic!("{policy}: {other:?}"),
+                }
+            }
+        }
+        let answers: Vec<_> = (0..50)
+            .map(|i| check(&store, &format!("spent{i}"), &spent, 1))
+            .collect();
+        let forgotten = answers.iter().filter(|answer| **answer == Ok(1)).count();
+        match policy {
+            "noeviction" => {
+                assert!(refused > 0);
+                assert!(
+                    answers.iter().all(|answer| *answer == Ok(0)),
+                    "denials are answered: {answers:?}"
+                );
+            }
+            "volatile-ttl" => assert_eq!((refused, forgotten), (0, 0)),
+            _ => assert_eq!(refused, 0),
+        }
+        println!(
+            "{policy}: {forgotten} of 50 spent limits forgotten, {refused} calls refused, of a flood of {flooded}"
+        );
+    }
+}
+
+/// Regressions 5, 14, 3: foreign values are typed errors and stay as they are.
+#[test]
+fn foreign_values_are_errors_and_stay() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = OnRuntime::new(&server.url());
+    let (limit, _) = bucket("10/d");
+    let foreign = [
+        &["SET", "f", "hello"][..],
+        &["SET", "f", "12 -5 b1 1"],
+        &["SET", "f", "12 nan b1 1"],
+        &["SET", "f", "99999999999999999999 5 b1 1"],
+        &["SET", "f", "12 5 e60000000 0.1"],
+        &["SET", "f", "12 5 b0 0"],
+        &["SET", "f", ""],
+        &["RPUSH", "f", "1"],
+        &["HSET", "f", "a", "b"],
+    ];
+    for words in foreign {
+        server.command(&["DEL", "f"]).unwrap();
+        server.command(words).unwrap();
+        let dump = server.command(&["DUMP", "f"]).unwrap();
+        for verb in [Verb::Check, Verb::Peek, Verb::Charge, Verb::Refund, Verb::UpTo] {
+            let asks = [
+                Ask {
+                    key: "other",
+                    limit: &limit,
+                    n: 1,
+                },
+                Ask {
+                    key: "f",
+                    limit: &limit,
+                    n: 1,
+                },
+            ];
+            let error = store.decide(verb, None, &asks[1..]).unwrap_err();
+            assert_eq!(error, StoreError::WrongState("f".to_owned()), "{words:?} {verb:?}");
+            let error = store.decide(verb, None, &asks).unwrap_err();
+            assert_eq!(error, StoreError::WrongState("f".to_owned()), "{words:?} {verb:?}");
+        }
+        assert_eq!(server.command(&["DUMP", "f"]).unwrap(), dump, "{words:?}");
+        assert_eq!(
+            server.command(&["EXISTS", "other"]).unwrap(),
+            ":0\r\n",
+            "nothing was counted elsewhere"
+        );
+    }
+}
+
+/// A clock that was set back denies for what is owed, and one write moves the key to the new time.
+#[test]
+fn clock_set_back_denies_for_what_is_owed() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = OnRuntime::new(&server.url());
+    let (limit, units) = bucket("10/h");
+    assert_eq!(check(&store, "now", &limit, 1), Ok(1));
+    let written: u64 = server
+        .command(&["GET", "now"])
+        .unwrap()
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let ahead = written + 3_600_000_000;
+    server
+        .command(&["SET", "k", &format!("{ahead} {} {}", units.burst(), limit.scale())])
+        .unwrap();
+    let peeked = store
+        .decide(
+            Verb::Peek,
+            None,
+            &[Ask {
+                key: "k",
+                limit: &limit,
+                n: 1,
+            }],
+        )
+        .unwrap();
+    let wait = limit.until(peeked.states[0], peeked.clock, 1).unwrap();
+    assert_eq!(wait, Duration::from_secs(360), "a cell's time, not an hour more");
+    assert!(
+        server.command(&["GET", "k"]).unwrap().contains(&ahead.to_string()),
+        "a peek writes nothing"
+    );
+    assert_eq!(check(&store, "k", &limit, 1), Ok(0));
+    assert!(!server.command(&["GET", "k"]).unwrap().contains(&ahead.to_string()));
+    assert_ne!(server.command(&["PTTL", "k"]).unwrap(), ":-1\r\n");
+}
+
+/// Laws 2: a denial writes nothing.
+#[test]
+fn denial_writes_nothing() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = OnRuntime::new(&server.url());
+    let (limit, _) = bucket("10/d");
+    assert_eq!(check(&store, "k", &limit, 10), Ok(10));
+    let (value, changes) = (
+        server.command(&["GET", "k"]).unwrap(),
+        server.info("rdb_changes_since_last_save"),
+    );
+    for n in [1, 10, 11] {
+        assert_eq!(check(&store, "k", &limit, n), Ok(0));
+        let pair = [
+            Ask {
+                key: "k",
+                limit: &limit,
+                n,
+            },
+            Ask {
+                key: "fresh",
+                limit: &limit,
+                n: 1,
+            },
+        ];
+        store.decide(Verb::Check, None, &pair).unwrap();
+    }
+    assert_eq!(server.command(&["GET", "k"]).unwrap(), value);
+    assert_eq!(server.info("rdb_changes_since_last_save"), changes);
+}
+
+/// The blocking meter over the blocking store, as a whole.
+#[test]
+fn blocking_meter_shares_a_limit() {
+    let Some(server) = Server::start(&[]) else { return };
+    let build = || {
+        let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), PATIENT);
+        Builder::new("api", "20/d".parse().unwrap())
+            .build_blocking(store)
+            .unwrap()
+    };
+    let meters = [build(), build()];
+    let admitted = (0..50)
+        .filter(|i| meters[i % 2].check("alice").unwrap().is_admitted())
+        .count();
+    assert_eq!(admitted, 20);
+    let denied = meters[0].check_n("alice", 2).unwrap();
+    assert!(matches!(
+        denied.decision(),
+        Err(NegativeMultiDecision::BatchNonConforming(2, _))
+    ));
+    meters[0].refund("alice", 2).unwrap();
+    assert!(meters[0].check_n("alice", 2).unwrap().is_admitted());
+}
+
+/// The async stores can be called from any task, many at once.
+#[test]
+fn four_hundred_tasks_of_one_key_share_the_exact_burst() {
+    let Some(server) = Server::start(&[]) else { return };
+    runtime().block_on(async {
+        let store = RedisStore::open(&server.url()).unwrap();
+        let joined = SharedMeter::builder("joined", "100/d".parse().unwrap())
+            .deadline(PATIENT)
+            .build(store.clone())
+            .unwrap();
+        let single = SharedMeter::builder("single", "100/d".parse().unwrap())
+            .deadline(PATIENT)
+            .join_calls(false)
+            .build(store.clone())
+            .unwrap();
+        for meter in [joined, single] {
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..400 {
+                let meter = meter.clone();
+                tasks.spawn(async move { meter.check("hot").await.unwrap().is_admitted() });
+            }
+            assert_eq!(
+                tasks.join_all().await.into_iter().filter(|&admitted| admitted).count(),
+                100
+            );
+        }
+        let reply = store
+            .decide(
+                Verb::Peek,
+                None,
+                &[Ask {
+                    key: "joined:{hot}:0",
+                    limit: &bucket("100/d").0,
+                    n: 1,
+                }],
+            )
+            .await
+            .unwrap();
+        assert_eq!(reply.cells, Some(0));
+    });
+}
+
+/// The docs say about 200 bytes, with a key of 17.
+#[test]
+fn key_takes_about_two_hundred_bytes() {
+    const KEYS: u64 = 20_000;
+    let Some(server) = Server::start(&[]) else { return };
+    let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), PATIENT);
+    let (limit, _) = bucket("100/d burst 20");
+    let before = server.info("used_memory").unwrap();
+    for i in 0..KEYS {
+        assert_eq!(check(&store, &format!("rlm:user:{i:08}"), &limit, 20), Ok(20));
+    }
+    let bytes = (server.info("used_memory").unwrap() - before) / KEYS;
+    assert!((100..=250).contains(&bytes), "{bytes} bytes a key");
+    assert_eq!(server.command(&["DBSIZE"]).unwrap(), format!(":{KEYS}\r\n"));
+}

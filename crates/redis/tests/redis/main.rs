@@ -1,0 +1,8 @@
+//! The Redis stores on servers that the tests start: skipped where there is no `redis-server`, a failure under `CI=true`.
+
+mod cluster;
+mod faults;
+mod many;
+mod regressions;
+mod support;
+mod traces;

@@ -1,0 +1,122 @@
+//! The options that say how inputs are read.
+
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+
+use crate::input::TimeIs;
+use crate::proxies::Proxies;
+use crate::stamp::{StampOptions, TimeFormat};
+
+/// Where the requests of one coarse stamp are placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Spread {
+    /// All at the stamp, and where that differs evenly over its unit, too.
+    #[default]
+    Both,
+    /// Evenly over the unit of the stamp, for each key.
+    Even,
+    /// All at the stamp.
+    None,
+}
+
+/// How inputs are read.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "How inputs are read")]
+pub struct Reading {
+    /// Take lines apart by a format of nginx or Apache, as it stands in the configuration, or a named one
+    ///
+    /// As '$remote_addr [$time_local] "$request" $status', or '%h %l %u %t \"%r\" %>s %b'. Named ones are
+    /// common, combined, vhost_combined, main, alb, elb, s3, haproxy, envoy and istio.
+    #[arg(long, value_name = "FORMAT", conflicts_with = "regex", verbatim_doc_comment)]
+    pub log_format: Option<String>,
+
+    /// Take lines apart by a regular expression with the groups (?<time>...) and (?<key>...)
+    ///
+    /// Other groups can be named by --by, --key, --cost and --duration.
+    #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
+    pub regex: Option<String>,
+
+    /// How stamps are written: a format of strptime, or the unit of Unix time (s, ms, us, ns)
+    #[arg(long, value_name = "FORMAT")]
+    pub time_format: Option<String>,
+
+    /// The zone of stamps that have none, such as Europe/Berlin, or `local`; if not given, UTC
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub tz: Option<TimeZone>,
+
+    /// Which end of a request its stamp is of; with `end`, requests are moved back by their duration
+    ///
+    /// A limit acts when a request starts. nginx, IIS, Caddy and CloudFront stamp its end; Apache, HAProxy,
+    /// Envoy and Traefik its start. If not given, only the requests of an access log whose lines end with
+    /// nginx's $request_time are moved.
+    #[arg(
+        long,
+        value_name = "start|end",
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
+    pub time_is: TimeIs,
+
+    /// The column of how long a request took, and its unit, like `took:ms`; in an access log `last:us`
+    #[arg(long, value_name = "COLUMN[:UNIT]")]
+    pub duration: Option<String>,
+
+    /// Take stamps outside of 1990 to 2100 for times, and not for durations or serial numbers
+    #[arg(long)]
+    pub allow_old: bool,
+
+    /// With --by xff: our own proxies, by their networks, or how many there are
+    ///
+    /// The client is the first address from the right that is none of them. If not given, our own proxies are
+    /// those with private addresses.
+    #[arg(long, value_name = "NETWORKS|HOPS", value_parser = Proxies::parse, verbatim_doc_comment)]
+    pub trust: Option<Proxies>,
+
+    /// Paths that begin with the same N segments are one key: `/api` of `/api/users/7` with 1
+    #[arg(long, value_name = "N")]
+    pub path_depth: Option<usize>,
+
+    /// Space the requests of one stamp evenly over its unit, for each key by itself
+    ///
+    /// Most logs have whole seconds, and do not tell when within its second a request came. All at the stamp
+    /// is the most a limit can deny, evenly spaced the least. If not given, both bounds are reported wherever
+    /// they differ; with --spread only the even one, for which suggestions are then; with --spread=none only
+    /// the other.
+    #[arg(long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true, default_value = "both",
+        default_missing_value = "even", hide_default_value = true, hide_possible_values = true, verbatim_doc_comment)]
+    pub spread: Spread,
+
+    /// The share of bad lines, in percent, above which the exit code is 3; one bad line is always allowed
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
+    pub max_bad: f64,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let bare = text.trim().trim_end_matches('%');
+    match bare.trim_end().parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("expected a number from 0 to 100".to_owned()),
+    }
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    match name {
+        "local" => Ok(TimeZone::system()),
+        name => TimeZone::get(name).map_err(|_| "no such time zone; a name is like Europe/Berlin".to_owned()),
+    }
+}
+
+impl Reading {
+    /// How stamps are to be read.
+    #[must_use]
+    pub fn stamps(&self) -> StampOptions {
+        StampOptions {
+            zone: self.tz.clone().unwrap_or(TimeZone::UTC),
+            format: self.time_format.as_deref().map(TimeFormat::parse),
+            allow_old: self.allow_old,
+        }
+    }
+}

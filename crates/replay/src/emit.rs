@@ -1,0 +1,233 @@
+//! A limit as configuration for other software, with what will differ said in comments.
+//!
+//! The configuration keeps the rate in the long run and the number of requests at once, as far as the target can express them.
+//! Where a number has to be rounded, it is rounded to the stricter side, and a comment says so.
+
+mod haproxy;
+mod nginx;
+mod proxies;
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use ratelimit_meter::Quota;
+
+use crate::Error;
+use crate::by::By;
+use crate::limit::{Quotas, Rule};
+use crate::model::{Model, WindowKind};
+use crate::text::wrapped;
+
+/// What a limit is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// The module `limit_req` of nginx.
+    Nginx,
+    /// The HTTP filter `local_ratelimit` of Envoy.
+    Envoy,
+    /// A stick table of HAProxy.
+    Haproxy,
+    /// The middleware `rateLimit` of Traefik.
+    Traefik,
+    /// This library.
+    Rust,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx (limit_req)",
+            Self::Envoy => "Envoy (local_ratelimit)",
+            Self::Haproxy => "HAProxy (stick table)",
+            Self::Traefik => "Traefik (rateLimit)",
+            Self::Rust => "the crate ratelimit_meter",
+        }
+    }
+}
+
+/// Requests at a rate, all of one weight: a quota as proxies see it.
+#[derive(Debug, Clone, Copy)]
+struct Requests {
+    /// So many requests, reduced against the period.
+    count: u128,
+    /// In so many nanoseconds.
+    period_ns: u128,
+    /// So many requests at once.
+    at_once: u128,
+}
+
+impl Requests {
+    fn of(quota: Quota) -> Self {
+        let weight = u128::from(quota.weight().get());
+        let (count, period_ns) = (u128::from(quota.cells().get()), quota.period().as_nanos() * weight);
+        let (mut divisor, mut rest) = (count, period_ns);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        Self {
+            count: count / divisor,
+            period_ns: period_ns / divisor,
+            at_once: u128::from(quota.burst().get()) / weight,
+        }
+    }
+
+    /// The rate in a period, rounded down, and whether that is exact.
+    fn per(self, period_ns: u128) -> (u128, bool) {
+        let count = self.count * period_ns;
+        (count / self.period_ns, count % self.period_ns == 0)
+    }
+
+    /// Nanoseconds in which as many requests pass as may come at once, rounded up.
+    fn span_ns(self) -> u128 {
+        (self.at_once * self.period_ns).div_ceil(self.count)
+    }
+}
+
+/// Configuration in the making: comments first, then the text.
+struct Page {
+    comment: &'static str,
+    notes: Vec<String>,
+    text: String,
+}
+
+impl Page {
+    fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    fn line(&mut self, line: impl AsRef<str>) {
+        self.text += line.as_ref();
+        self.text.push('\n');
+    }
+}
+
+/// Writes a limit for a target; `by` is what the keys are, none if that is not known.
+///
+/// # Errors
+///
+/// [`Error::NotEmitted`] for limits of a file, which are many.
+pub fn render(rule: &Rule, by: Option<&By>, target: Target) -> Result<String, Error> {
+    let by = by.unwrap_or(&By::Ip);
+    let mut page = Page {
+        comment: if target == Target::Rust { "//" } else { "#" },
+        notes: Vec::new(),
+        text: String::new(),
+    };
+    let quotas = quotas(rule, &mut page)?;
+    if quotas.len() > 1 && !matches!(target, Target::Nginx | Target::Rust) {
+        page.note("A request that one of the two limits denies may count under the other; under the replayed limit it counts in neither.");
+    }
+    if quotas.iter().any(|quota| quota.refill_interval().is_some()) && target != Target::Rust {
+        page.note("The replayed limit gives its cells in ticks; here they come one by one.");
+    }
+    match (target, rule) {
+        (Target::Nginx, Rule::Model(Model::Nginx(model))) => nginx::same(&mut page, *model, by),
+        (Target::Nginx, _) => nginx::write(&mut page, &quotas, by),
+        (Target::Haproxy, _) => haproxy::write(&mut page, &quotas, by),
+        (Target::Envoy, _) => proxies::envoy(&mut page, &quotas, by),
+        (Target::Traefik, _) => proxies::traefik(&mut page, &quotas, by),
+        (Target::Rust, _) => rust(&mut page, &quotas, by),
+    }
+    let mut text = format!("{} {rule} for {}\n", page.comment, target.name());
+    for note in &page.notes {
+        for line in wrapped(note, 100) {
+            let _ = writeln!(text, "{} {line}", page.comment);
+        }
+    }
+    Ok(text + &page.text)
+}
+
+/// The one or two quotas of a limit, or those closest to it.
+fn quotas(rule: &Rule, page: &mut Page) -> Result<Vec<Quota>, Error> {
+    let not_emitted = || Error::NotEmitted {
+        limit: rule.to_string(),
+    };
+    match rule {
+        Rule::Meter(Quotas::One(quota)) => Ok(vec![*quota]),
+        Rule::Meter(Quotas::Two(pair)) => Ok(vec![pair.first(), pair.second()]),
+        Rule::Model(model) => {
+            let quota = model.closest_quota().ok_or_else(not_emitted)?;
+            if let Model::Window(window) = model {
+                let cells = window.quota().cells();
+                page.note(match window.kind() {
+                    WindowKind::Fixed => format!(
+                        "The replayed fixed window lets {cells} pass at its end and {cells} at the start of the next; this lets {cells} \
+                         pass at once and the rest at an even rate."
+                    ),
+                    WindowKind::SlidingLog | WindowKind::SlidingWindow => format!(
+                        "The replayed window keeps any {cells} requests out for a whole period after them; this gives them back at an \
+                         even rate, so it admits up to twice {cells} in one period."
+                    ),
+                });
+            }
+            Ok(vec![quota])
+        }
+        Rule::PerKey(_) => Err(not_emitted()),
+    }
+}
+
+/// A duration in seconds, exact: `0.1`, `60`.
+fn seconds(ns: u128) -> String {
+    let (whole, fraction) = (ns / 1_000_000_000, ns % 1_000_000_000);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    format!("{whole}.{fraction:09}").trim_end_matches('0').to_owned()
+}
+
+/// The name of a header, if a column has one that is.
+fn header(column: &str) -> String {
+    let is_token = !column.is_empty()
+        && column
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if is_token {
+        format!("X-{}", column.replace('_', "-"))
+    } else {
+        "X-Key".to_owned()
+    }
+}
+
+fn rust(page: &mut Page, quotas: &[Quota], by: &By) {
+    let limit = match quotas {
+        [first, second] => format!("{first} & {second}"),
+        _ => quotas.iter().map(ToString::to_string).collect(),
+    };
+    let is_pair = quotas.len() > 1;
+    page.note("This is the meter that was replayed; decisions are the same.");
+    if is_pair {
+        page.note("It needs the feature `dual`.");
+    } else if *by != By::All {
+        page.note("It needs the feature `keyed`. A table of 100,000 keys takes about 3 MB.");
+    }
+    page.line("");
+    match (is_pair, by) {
+        (false, By::All) => {
+            page.line("use ratelimit_meter::{GCRA, Quota};");
+            page.line("");
+            page.line("pub fn limit() -> Result<GCRA, Box<dyn std::error::Error>> {");
+            page.line(format!("    Ok(GCRA::from_quota({limit:?}.parse::<Quota>()?)?)"));
+        }
+        (false, _) => {
+            page.line("use ratelimit_meter::{KeyedMeter, Quota};");
+            page.line("");
+            page.line("pub fn limits() -> Result<KeyedMeter<String>, Box<dyn std::error::Error>> {");
+            page.line(format!(
+                "    Ok(KeyedMeter::with_capacity({limit:?}.parse::<Quota>()?, 100_000)?)"
+            ));
+        }
+        (true, _) => {
+            if *by != By::All {
+                page.note("It is one meter; keep one for each key.");
+            }
+            page.line("use ratelimit_meter::{Dual, DualQuota, GCRA};");
+            page.line("");
+            page.line("pub fn limit() -> Result<Dual<GCRA>, Box<dyn std::error::Error>> {");
+            page.line(format!("    Ok(Dual::from_quota({limit:?}.parse::<DualQuota>()?)?)"));
+        }
+    }
+    page.line("}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use super::*;
+
+fn emitted(limit: &str, by: &By, target: Target) -> String {
+    let rule: Rule = limit.parse().expect("a good limit");
+    render(&rule, Some(by), target).expect("one limit")
+}
+
+/// The lines that are no comments.
+fn bare(limit: &str, by: &By, target: Target) -> String {
+    let text = emitted(limit, by, target);
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn nginx_gets_one_less_than_the_burst_without_delay() {
+    assert_eq!(
+        bare("10/s burst 20", &By::Ip, Target::Nginx),
+        "limit_req_zone $binary_remote_addr zone=meter:10m rate=10r/s;\nlimit_req_status 429;\nlimit_req zone=meter burst=19 nodelay;"
+    );
+    for (limit, rate, parameters) in [
+        ("100/min burst 5", "100r/m", " burst=4 nodelay"),
+        ("1/6s", "10r/m", " nodelay"),
+        ("7/13s burst 3", "32r/m", " burst=2 nodelay"),
+        ("1000/d burst 50 weight 2", "1r/m", " burst=24 nodelay"),
+        ("20/s burst 9 weight 2", "10r/s", " burst=3 nodelay"),
+        ("fixed:60/min", "1r/s", " burst=59 nodelay"),
+        ("nginx:10r/s burst=20 delay=8", "10r/s", " burst=20 delay=8"),
+        ("nginx:3r/m", "3r/m", ""),
+    ] {
+        let text = emitted(limit, &By::Path, Target::Nginx);
+        assert!(
+            text.contains(&format!("limit_req_zone $uri zone=meter:10m rate={rate};")),
+            "{text}"
+        );
+        assert!(text.contains(&format!("limit_req zone=meter{parameters};")), "{text}");
+    }
+    let text = emitted("100/min", &By::Ip, Target::Nginx).replace("\n# ", " ");
+    assert!(text.contains("1.666 a second"), "{text}");
+    assert!(!emitted("10/s", &By::Ip, Target::Nginx).contains("rounds"));
+    assert!(emitted("1/h", &By::Ip, Target::Nginx).contains("admits more"));
+    let both = emitted("10/s & 1000/h", &By::Ip, Target::Nginx);
+    assert!(
+        both.contains("zone=meter:10m rate=10r/s") && both.contains("zone=meter2:10m rate=16r/m"),
+        "{both}"
+    );
+    assert!(
+        both.contains("burst=9 nodelay") && both.contains("burst=999 nodelay"),
+        "{both}"
+    );
+}
+
+#[test]
+fn haproxy_gets_a_window_in_which_the_burst_passes() {
+    let text = emitted("10/s burst 20", &By::Ip, Target::Haproxy);
+    assert!(
+        text.contains("stick-table type ipv6 size 1m expire 2s store http_req_rate(2s)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("deny_status 429 if { sc_http_req_rate(0,meter0) gt 20 }"),
+        "{text}"
+    );
+    let text = emitted("3/s burst 2", &By::Column("tenant".to_owned()), Target::Haproxy);
+    assert!(
+        text.contains("http_req_rate(667ms)") && text.contains("gt 2 }"),
+        "{text}"
+    );
+    assert!(text.contains("req.hdr(X-tenant)"), "{text}");
+}
+
+#[test]
+fn token_buckets_get_rate_and_burst() {
+    let text = emitted("10/s burst 20", &By::All, Target::Envoy);
+    for line in ["max_tokens: 20", "tokens_per_fill: 1\n", "fill_interval: 0.1s"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let text = emitted("1000/s burst 20", &By::Ip, Target::Envoy);
+    assert!(
+        text.contains("tokens_per_fill: 20\n") && text.contains("fill_interval: 0.05s"),
+        "{text}"
+    );
+    assert!(
+        text.contains("not one for each ip") && text.contains("20 in 0.05 s at most"),
+        "{text}"
+    );
+    let text = emitted("100/min burst 20", &By::Ip, Target::Traefik);
+    for line in ["average: 1\n", "period: 600000000ns", "burst: 20"] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn every_target_has_comments_and_no_long_line() {
+    let column = By::Column("a \"b\"\n".to_owned());
+    for limit in [
+        "10/s burst 20",
+        "1/20000d",
+        "4000000000/s",
+        "9/s & 77/h weight 7",
+        "5/s burst 9 every 1s",
+        "sliding-log:9/h",
+    ] {
+        for by in [&By::Ip, &By::All, &By::Path, &By::Status, &column] {
+            for target in Target::value_variants() {
+                let text = emitted(limit, by, *target);
+                let comment = if *target == Target::Rust { "// " } else { "# " };
+                assert!(text.starts_with(&format!("{comment}{limit} for ")), "{text}");
+                assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+                assert!(
+                    text.lines().filter(|line| line.starts_with(comment)).count() > 1,
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_of_a_file_are_not_emitted() {
+    let rows = crate::per_key::PerKey::parse("plans.csv", "a,1/s", crate::limit::Algorithm::Gcra).expect("a row");
+    let told = render(&crate::limit::Limit::per_key(rows).rule(), None, Target::Nginx).expect_err("many limits");
+    assert!(told.to_string().contains("--chosen"), "{told}");
+}

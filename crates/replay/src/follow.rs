@@ -1,0 +1,195 @@
+//! A growing file, or standard input, read as it grows: `--follow`.
+//!
+//! A thread reads and waits; the replay takes what it has read, and is free to draw in between. A [`Tail`] that has nothing to
+//! give fails with [`ErrorKind::WouldBlock`], and can be read on afterwards. It ends where a pipe ends, or when it is told to stop.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Read, Seek as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long a file is left alone before it is looked at again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How much is read at once, and how many pieces may wait to be replayed.
+const PIECE: usize = 1 << 16;
+const PIECES: usize = 16;
+
+/// Says that reading is to stop, from another thread or a signal.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Stops reading. Returns whether that was said before.
+    pub fn stop(&self) -> bool {
+        // ORDERING: relaxed. The flag carries nothing but itself.
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is read of a growing input.
+#[derive(Debug)]
+pub struct Tail {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    at: usize,
+    stop: Stop,
+    /// Whether reading waits for the first piece: what a log is, is found out before anything else.
+    is_new: bool,
+}
+
+impl Tail {
+    /// Follows a file, from its beginning on, also past a rotation that moves or truncates it; `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub fn of(path: &Path, stop: Stop) -> io::Result<Self> {
+        let (sender, pieces) = sync_channel(PIECES);
+        if path.as_os_str() == "-" {
+            thread::spawn(move || pump(&mut io::stdin(), &sender));
+        } else {
+            let file = File::open(path)?;
+            let (path, stop) = (path.to_owned(), stop.clone());
+            thread::spawn(move || follow(file, &path, &sender, &stop));
+        }
+        Ok(Self {
+            pieces,
+            piece: Vec::new(),
+            at: 0,
+            stop,
+            is_new: true,
+        })
+    }
+}
+
+impl Read for Tail {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.pieces.recv_timeout(PAUSE) {
+                Ok(piece) => (self.piece, self.at, self.is_new) = (piece?, 0, false),
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(RecvTimeoutError::Timeout) if self.stop.is_stopped() => return Ok(0),
+                Err(RecvTimeoutError::Timeout) if self.is_new => {}
+                Err(RecvTimeoutError::Timeout) => return Err(ErrorKind::WouldBlock.into()),
+            }
+        }
+        let read = (&self.piece[self.at..]).read(buffer)?;
+        self.at += read;
+        Ok(read)
+    }
+}
+
+/// Sends all there is to read. Returns whether anybody still listens.
+fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> bool {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let sent = match source.read(&mut piece) {
+            Ok(0) => return true,
+            Ok(read) => sender.send(Ok(piece[..read].to_vec())),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                let _ = sender.send(Err(error));
+                return false;
+            }
+        };
+        if sent.is_err() {
+            return false;
+        }
+    }
+}
+
+/// Sends what a file has and gets, until it is told to stop. What is no file, such as a named pipe, ends by itself.
+fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>>>, stop: &Stop) {
+    while pump(&mut file, sender) && !stop.is_stopped() {
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if !is_file {
+            return;
+        }
+        thread::sleep(PAUSE);
+        if let Some(next) = rotated(&mut file, path) {
+            // What was written to the old file meanwhile comes first.
+            if !pump(&mut file, sender) {
+                return;
+            }
+            file = next;
+        }
+    }
+}
+
+/// The file that took the place of this one, or this one from its beginning if it was truncated.
+fn rotated(file: &mut File, path: &PathBuf) -> Option<File> {
+    let (old, new) = (file.metadata().ok()?, fs::metadata(path).ok()?);
+    let position = file.stream_position().ok()?;
+    (!is_same(&old, &new) || new.len() < position)
+        .then(|| File::open(path).ok())
+        .flatten()
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Where files have no number, only a truncated one is noticed.
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Reads on until so much has come.
+    fn until(tail: &mut Tail, text: &str) {
+        let mut read = Vec::new();
+        while read.len() < text.len() {
+            let mut buffer = [0; 64];
+            match tail.read(&mut buffer) {
+                Ok(0) => panic!("it ended after {:?}", String::from_utf8_lossy(&read)),
+                Ok(len) => read.extend_from_slice(&buffer[..len]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        assert_eq!(String::from_utf8_lossy(&read), text);
+    }
+
+    #[test]
+    fn a_growing_file_is_read_past_rotations_until_it_is_stopped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        fs::write(&path, "one\n").expect("it is written");
+        let stop = Stop::default();
+        let mut tail = Tail::of(&path, stop.clone()).expect("a file");
+        until(&mut tail, "one\n");
+        let mut old = File::options().append(true).open(&path).expect("a file");
+        old.write_all(b"two\n").expect("it is written");
+        until(&mut tail, "two\n");
+        // Moved away, as logrotate does; a server may still write to the old file.
+        fs::rename(&path, folder.path().join("access.log.1")).expect("it is moved");
+        old.write_all(b"late\n").expect("it is written");
+        until(&mut tail, "late\n");
+        fs::write(&path, "three and more\n").expect("it is written");
+        until(&mut tail, "three and more\n");
+        // Truncated, as copytruncate does.
+        fs::write(&path, "4\n").expect("it is written");
+        until(&mut tail, "4\n");
+        assert!(!stop.stop());
+        let mut rest = Vec::new();
+        while tail.read_to_end(&mut rest).is_err() {}
+        assert_eq!(rest, b"");
+        assert!(Tail::of(&folder.path().join("none"), stop).is_err());
+    }
+}

@@ -1,0 +1,400 @@
+//! Requests that are told by named values: the columns of a table, the fields of a JSON object, the groups of a pattern.
+
+use super::access_log;
+use super::keying::{Keying, Value};
+use super::names::{self, Took};
+use super::{Options, Request, TimeIs};
+use crate::bad::BadLine;
+use crate::by::By;
+use crate::select::Select;
+use crate::stamp::{Grain, Resolution, Stamps};
+use crate::{Error, text};
+
+/// Where a part of a key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// Nowhere: all requests have it in common.
+    All,
+    /// The value at this place.
+    Value(usize),
+    /// The path of the address at this place, without its query.
+    Path(usize),
+    /// The path of the request line at this place.
+    PathOf(usize),
+    /// The method of the request line at this place.
+    MethodOf(usize),
+    /// The forwarded list, and the peer.
+    Forwarded(Option<usize>, Option<usize>),
+}
+
+/// The places of what matters, and how it is read.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// The place of the time, or of the date, and of the time of day.
+    time: (usize, Option<usize>),
+    parts: Vec<Part>,
+    cost: Option<usize>,
+    plan: Option<usize>,
+    duration: Option<(usize, Took)>,
+    stamps: Stamps,
+    grain: Grain,
+    keying: Keying,
+    select: Select,
+    /// What the conditions of `select` compare.
+    compared: Vec<Part>,
+    joined: Vec<u8>,
+}
+
+/// The names there are, and a few records, to see which of the names is meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header<'a> {
+    /// The input, as messages call it.
+    pub(super) input: &'a str,
+    /// What a name is of: a `column`.
+    pub(super) called: &'static str,
+    pub(super) names: &'a [Vec<u8>],
+    pub(super) samples: &'a [Vec<Vec<u8>>],
+    /// The key where none is asked for.
+    pub(super) default: &'a By,
+}
+
+impl Columns {
+    /// Finds the places of all that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoColumn`] or [`Error::NoTimeColumn`], with the names that there are.
+    pub(super) fn find(header: &Header<'_>, options: &Options) -> Result<Self, Error> {
+        let named = |wanted: &str| {
+            names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
+                path: header.input.to_owned(),
+                called: header.called,
+                wanted: wanted.to_owned(),
+                advice: "",
+                columns: header.list(options),
+            })
+        };
+        let time = match &options.time {
+            Some(wanted) => match wanted.split_once('+') {
+                Some((date, time)) if names::place(header.names, wanted).is_none() => {
+                    (named(date)?, Some(named(time)?))
+                }
+                _ => (named(wanted)?, None),
+            },
+            None => header.time(options).ok_or_else(|| Error::NoTimeColumn {
+                path: header.input.to_owned(),
+                called: header.called,
+                columns: header.list(options),
+            })?,
+        };
+        let by = options.by.clone().unwrap_or_else(|| header.default.clone());
+        let part = |part: &By| match part {
+            By::All => Ok(Part::All),
+            By::Column(name) => named(name).map(Part::Value),
+            part => header.part(part).ok_or_else(|| Error::NoColumn {
+                path: header.input.to_owned(),
+                called: header.called,
+                wanted: part.to_string(),
+                advice: ": name one with --key, or say --by all",
+                columns: header.list(options),
+            }),
+        };
+        let duration = match &options.duration {
+            Some(wanted) => Some(duration(wanted, header.input, named)?),
+            None if options.time_is == TimeIs::End => Some(header.duration().ok_or_else(|| Error::NoDuration {
+                path: header.input.to_owned(),
+            })?),
+            None => None,
+        };
+        Ok(Self {
+            time,
+            parts: by.parts().iter().map(part).collect::<Result<_, _>>()?,
+            cost: options.cost.as_deref().map(named).transpose()?,
+            plan: options.plan.as_deref().map(named).transpose()?,
+            duration: duration.filter(|_| options.time_is != TimeIs::Start),
+            stamps: Stamps::new(options.stamps.clone()),
+            grain: Grain::default(),
+            keying: Keying::new(by, options),
+            compared: options
+                .select
+                .only
+                .iter()
+                .map(|condition| part(condition.subject()))
+                .collect::<Result<_, _>>()?,
+            select: options.select.clone(),
+            joined: Vec::new(),
+        })
+    }
+
+    /// Whether the value at this place is read.
+    pub(super) fn uses(&self, place: usize) -> bool {
+        let is_of = |part: &Part| match part {
+            Part::All => false,
+            Part::Value(at) | Part::Path(at) | Part::PathOf(at) | Part::MethodOf(at) => *at == place,
+            Part::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
+        };
+        self.time.0 == place
+            || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
+            || self.parts.iter().chain(&self.compared).any(is_of)
+    }
+
+    pub(super) fn by(&self) -> &By {
+        self.keying.by()
+    }
+
+    /// The request whose values are at these places; a value that is missing is `None`.
+    #[inline]
+    pub(super) fn request<'a>(&'a mut self, value: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Request<'a>, BadLine> {
+        let stamp = value(self.time.0).ok_or(BadLine::NoTime)?;
+        let mut time = match self.time.1 {
+            None => self.stamps.parse(stamp)?,
+            Some(clock) => {
+                self.joined.clear();
+                self.joined.extend_from_slice(stamp.trim_ascii());
+                self.joined.push(b' ');
+                self.joined
+                    .extend_from_slice(value(clock).ok_or(BadLine::NoTime)?.trim_ascii());
+                self.stamps.parse(&self.joined)?
+            }
+        };
+        if let Some((at, unit)) = self.duration {
+            let text = value(at).unwrap_or_default();
+            self.grain.see(time);
+            let took = match text.trim_ascii() {
+                b"" | b"-" => 0,
+                text => unit.ns(text).ok_or(BadLine::Duration)?,
+            };
+            time = started(time, took, self.grain.resolution().unwrap_or_default());
+        }
+        let compared = &self.compared;
+        let is_selected = self.select.has_time(time) && self.select.has(|at, _| text_of(compared.get(at)?, &value));
+        if !is_selected {
+            return Ok(Request::unselected(time));
+        }
+        let cost = match self.cost {
+            None => 1,
+            Some(at) => parse_cost(value(at).unwrap_or_default())?,
+        };
+        let parts = &self.parts;
+        let key = self.keying.key(|at, _| match parts.get(at)? {
+            Part::Forwarded(list, peer) => {
+                let list = list.and_then(&value).unwrap_or_default();
+                Some(Value::Forwarded(list, peer.and_then(&value)))
+            }
+            part => text_of(part, &value).map(Value::Text),
+        })?;
+        Ok(Request {
+            time,
+            cost,
+            key,
+            plan: self.plan.map(|at| value(at).unwrap_or_default()),
+            is_selected: true,
+        })
+    }
+
+    /// What a reader of the report must know of how this was read.
+    pub(super) fn notices(&self, names: &[Vec<u8>], input: &str) -> Vec<String> {
+        let mut notices = Vec::new();
+        let name = |at: usize| text::printable(names.get(at).map_or(&[], |name| name), 40);
+        if let Some(unit) = self.stamps.unix_unit() {
+            notices.push(format!("{input}: `{}` is read as Unix {unit}", name(self.time.0)));
+        }
+        if let Some((at, _)) = self.duration {
+            notices.push(format!(
+                "{input}: requests are moved back by `{}` to their start",
+                name(at)
+            ));
+        }
+        if self.keying.has_assumed_networks() {
+            notices.push(super::IPV6_NOTICE.to_owned());
+        }
+        notices
+    }
+}
+
+/// The text of a part; of forwarded addresses the list as it is.
+#[inline]
+fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
+    match part {
+        Part::All => None,
+        Part::Value(at) => value(*at),
+        Part::Path(at) => value(*at).map(access_log::target_path),
+        Part::PathOf(at) => value(*at).map(access_log::path),
+        Part::MethodOf(at) => value(*at).map(access_log::method),
+        Part::Forwarded(list, peer) => list.and_then(&value).or_else(|| peer.and_then(&value)),
+    }
+}
+
+impl Header<'_> {
+    /// The column of stamps: of those with a usual name the first whose values are times, as a column `time` may hold how
+    /// long a request took.
+    fn time(&self, options: &Options) -> Option<(usize, Option<usize>)> {
+        let places = names::TIME.iter().filter_map(|usual| names::place(self.names, usual));
+        let mut stamps = Stamps::new(options.stamps.clone());
+        let mut are_times = |at: usize, clock: Option<usize>| {
+            let times = self.samples.iter().filter(|record| {
+                let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
+                let stamp = match clock {
+                    None => value(at).to_vec(),
+                    Some(clock) => [value(at), value(clock)].join(&b' '),
+                };
+                stamps.parse(&stamp).is_ok()
+            });
+            times.count() * 2 > self.samples.len()
+        };
+        let mut first = None;
+        for at in places {
+            first = first.or(Some((at, None)));
+            if are_times(at, None) {
+                return Some((at, None));
+            }
+        }
+        let [date, clock] = names::DATE_AND_TIME.map(|name| names::place(self.names, name));
+        match (date, clock) {
+            (Some(date), Some(clock)) if self.samples.is_empty() || are_times(date, Some(clock)) => {
+                Some((date, Some(clock)))
+            }
+            _ => first,
+        }
+    }
+
+    /// Whether a usual name of the time is among the names.
+    pub(super) fn has_time(&self) -> bool {
+        names::place_of_any(self.names, names::TIME).is_some()
+    }
+
+    fn part(&self, part: &By) -> Option<Part> {
+        let usual = |part: &By| names::place_of_any(self.names, names::of(part));
+        let request = || names::place_of_any(self.names, names::REQUEST);
+        match part {
+            By::Path => usual(part).map(Part::Path).or_else(|| request().map(Part::PathOf)),
+            By::Method => usual(part).map(Part::Value).or_else(|| request().map(Part::MethodOf)),
+            By::Xff => {
+                let (list, peer) = (usual(&By::Xff), usual(&By::Ip));
+                list.or(peer).map(|_| Part::Forwarded(list, peer))
+            }
+            part => usual(part).map(Part::Value),
+        }
+    }
+
+    /// Whether there is what a key of this kind is made of.
+    pub(super) fn has(&self, part: &By) -> bool {
+        self.part(part).is_some()
+    }
+
+    fn duration(&self) -> Option<(usize, Took)> {
+        let found = |(name, unit): &(&str, Took)| {
+            let at = self.names.iter().position(|known| known == name.as_bytes());
+            at.map(|at| (at, *unit))
+        };
+        names::DURATION.iter().find_map(found)
+    }
+
+    /// The names, for a message.
+    fn list(&self, options: &Options) -> String {
+        if options.anonymise {
+            // What has no header has data where that should be.
+            return format!("{} (not shown, as they may be data)", self.names.len());
+        }
+        let names = self.names.iter().take(60);
+        let mut names: Vec<String> = names
+            .map(|name| format!("`{}`", text::printable(name.trim_ascii(), 40)))
+            .collect();
+        if self.names.len() > names.len() {
+            names.push("...".to_owned());
+        }
+        names.join(", ")
+    }
+}
+
+/// The place of a duration and its unit: `took:ms`, or the name of a column whose unit is known.
+fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Error>) -> Result<(usize, Took), Error> {
+    if let Some((name, unit)) = wanted.rsplit_once(':') {
+        if let Some(unit) = Took::named(unit) {
+            return Ok((named(name)?, unit));
+        }
+    }
+    let at = named(wanted)?;
+    let usual = names::DURATION
+        .iter()
+        .find(|(name, _)| *name == wanted)
+        .map(|(_, unit)| *unit);
+    let suffix = || {
+        wanted
+            .rsplit_once(['_', '-', '.'])
+            .and_then(|(_, unit)| Took::named(unit))
+    };
+    let unit = usual.or_else(suffix).ok_or_else(|| Error::NoDurationUnit {
+        path: input.to_owned(),
+        column: wanted.to_owned(),
+    })?;
+    Ok((at, unit))
+}
+
+/// When a request started that took so long and ended at `time`, to the resolution of that stamp.
+///
+/// The end came up to a unit after its stamp, so half a unit is added before the start is rounded down to a stamp.
+pub(super) fn started(time: i64, took_ns: i64, resolution: Resolution) -> i64 {
+    let unit = resolution.unit_ns();
+    let back = (took_ns - unit / 2).max(0);
+    // Rounded up, as the time before it is rounded down.
+    let units = back / unit + i64::from(back % unit > 0);
+    time.saturating_sub(units.saturating_mul(unit)).max(0)
+}
+
+/// A number of cells, whole even if it is written with a fraction of zeros. Past 64 bits it counts as the largest there is:
+/// no limit admits that many either.
+pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
+    let field = field.trim_ascii();
+    // pandas writes whole numbers as 374.0 in a column that has a gap.
+    let digits = match memchr::memchr(b'.', field) {
+        Some(at) if at > 0 && field[at + 1..].iter().all(|&byte| byte == b'0') => &field[..at],
+        _ => field,
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(BadLine::Cost);
+    }
+    let cell = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    Ok(digits.iter().try_fold(0, cell).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_stamps_of_the_same_resolution() {
+        const S: i64 = 1_000_000_000;
+        let table = [
+            (100 * S, 0, Resolution::Second, 100 * S),
+            (100 * S, 12_000_000, Resolution::Second, 100 * S),
+            (100 * S, 500_000_000, Resolution::Second, 100 * S),
+            (100 * S, 501_000_000, Resolution::Second, 99 * S),
+            (100 * S, 60 * S, Resolution::Second, 40 * S),
+            (100 * S, 60 * S + 400_000_000, Resolution::Second, 40 * S),
+            (100 * S, 12_345_678, Resolution::Nanosecond, 100 * S - 12_345_678),
+            (S, 60 * S, Resolution::Second, 0),
+        ];
+        for (time, took, resolution, start) in table {
+            assert_eq!(started(time, took, resolution), start, "{time} {took} {resolution}");
+        }
+    }
+
+    #[test]
+    fn costs_are_whole_numbers_however_they_are_written() {
+        for (text, cost) in [
+            ("374", 374),
+            ("374.0", 374),
+            ("26.000", 26),
+            (" 7 ", 7),
+            ("0.0", 0),
+            ("9.", 9),
+        ] {
+            assert_eq!(parse_cost(text.as_bytes()), Ok(cost), "{text}");
+        }
+        for text in ["", "374.5", ".0", "-1", "1e3", "x"] {
+            assert_eq!(parse_cost(text.as_bytes()), Err(BadLine::Cost), "{text}");
+        }
+        assert_eq!(parse_cost(b"99999999999999999999"), Ok(u64::MAX));
+    }
+}

@@ -1,0 +1,311 @@
+//! Packed inputs, unpacked while they are read: gzip, zstd, xz and bzip2, known by how they begin.
+//!
+//! Of data that is cut off or broken, what comes before is read, and the damage is told at the end.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::rc::Rc;
+
+use bzip2::bufread::MultiBzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+/// What an input is packed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+}
+
+/// How many bytes tell one from the others, and from what is not packed.
+const MAGIC: usize = 10;
+
+/// Archives and packings that are not read, by how they begin, and what unpacks them to a pipe.
+const OTHERS: [(&[u8], &str, &str); 5] = [
+    (b"PK\x03\x04", "a zip archive", "unzip -p"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x -so"),
+    (b"\x04\x22\x4d\x18", "packed with lz4", "lz4 -dc"),
+    (b"\x1f\x9d", "packed with compress", "zcat"),
+    (b"\x5d\x00\x00", "packed with lzma", "xz -dc --format=lzma"),
+];
+
+impl Packing {
+    fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            // A block begins with the digits of pi, an empty file with those of its root.
+            [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..]
+                if rest.starts_with(&[0x31, 0x41, 0x59, 0x26]) || rest.starts_with(&[0x17, 0x72, 0x45, 0x38]) =>
+            {
+                Some(Self::Bzip2)
+            }
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+}
+
+/// What is found wrong with packed data while it is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Damage(Rc<RefCell<Option<String>>>);
+
+impl Damage {
+    /// What is wrong with the data, once.
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.borrow_mut().take()
+    }
+}
+
+/// The bytes of `packed`, unpacked if they turn out to be packed (in any number of members or frames, as rotated logs are when
+/// they were put together with `cat`).
+pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Read>, Damage)> {
+    let mut head = Vec::with_capacity(MAGIC);
+    packed.by_ref().take(10).read_to_end(&mut head)?;
+    let packing = Packing::of(&head);
+    if let Some((_, what, command)) = OTHERS.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        let advice = format!("{what}, which is not read: {command} FILE | meter-replay ... -");
+        return Err(io::Error::new(ErrorKind::Unsupported, advice));
+    }
+    let whole = Cursor::new(head).chain(packed);
+    let damage = Damage::default();
+    let Some(packing) = packing else {
+        return Ok((Box::new(whole), damage));
+    };
+    let whole = BufReader::with_capacity(1 << 16, whole);
+    let unpacked: Box<dyn Read> = match packing {
+        Packing::Gzip => Box::new(MultiGzDecoder::new(whole)),
+        Packing::Zstd => Box::new(Frames::new(whole)),
+        Packing::Xz => Box::new(XzReader::new(whole, true)),
+        Packing::Bzip2 => Box::new(MultiBzDecoder::new(whole)),
+    };
+    let salvage = Salvage {
+        unpacked,
+        packing,
+        has_any: false,
+        damage: damage.clone(),
+    };
+    Ok((Box::new(salvage), damage))
+}
+
+/// Reads what is whole of damaged data, and then tells the damage.
+struct Salvage {
+    unpacked: Box<dyn Read>,
+    packing: Packing,
+    has_any: bool,
+    damage: Damage,
+}
+
+impl Read for Salvage {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // What the decoder has of a piece that turns out to be broken is lost: so the pieces are small.
+        let piece = buffer.len().min(1 << 12);
+        let error = match self.unpacked.read(&mut buffer[..piece]) {
+            Ok(read) => {
+                self.has_any |= read > 0;
+                return Ok(read);
+            }
+            Err(error) => error,
+        };
+        let name = self.packing.name();
+        let what = match error.kind() {
+            ErrorKind::UnexpectedEof => format!("the {name} data is cut off"),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => {
+                format!("the {name} data is broken: {error}")
+            }
+            // Of the device, not of the data.
+            _ => return Err(error),
+        };
+        if !self.has_any {
+            return Err(io::Error::new(error.kind(), what));
+        }
+        *self.damage.0.borrow_mut() = Some(what);
+        self.unpacked = Box::new(io::empty());
+        Ok(0)
+    }
+}
+
+/// The frames of zstd data, one after the other.
+struct Frames<R> {
+    packed: R,
+    decoder: FrameDecoder,
+    /// Whether a frame is begun and not at its end.
+    is_open: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(packed: R) -> Self {
+        Self {
+            packed,
+            decoder: FrameDecoder::new(),
+            is_open: false,
+        }
+    }
+
+    /// Begins the next frame; `false` if there is none.
+    fn begin(&mut self) -> io::Result<bool> {
+        loop {
+            if self.packed.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            match self.decoder.reset(&mut self.packed) {
+                Ok(()) => {
+                    self.is_open = true;
+                    return Ok(true);
+                }
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let length = u64::from(length);
+                    if io::copy(&mut self.packed.by_ref().take(length), &mut io::sink())? < length {
+                        return Err(ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(error) => return Err(self.error(&error)),
+            }
+        }
+    }
+
+    /// At the end of what is packed every error is that the rest is missing.
+    fn error(&mut self, error: &FrameDecoderError) -> io::Error {
+        match self.packed.fill_buf() {
+            Ok([]) => ErrorKind::UnexpectedEof.into(),
+            _ => io::Error::new(ErrorKind::InvalidData, error.to_string()),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if self.decoder.can_collect() > 0 {
+                return self.decoder.read(buffer);
+            }
+            if self.is_open && !self.decoder.is_finished() {
+                let strategy = BlockDecodingStrategy::UptoBytes(buffer.len());
+                if let Err(error) = self.decoder.decode_blocks(&mut self.packed, strategy) {
+                    return Err(self.error(&error));
+                }
+                continue;
+            }
+            if !self.begin()? {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    const TEXT: &[u8] = b"a line of text that is the same each time, 203.0.113.7\n";
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).expect("a vector takes all");
+        encoder.finish().expect("a vector takes all")
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    fn xz(text: &[u8]) -> Vec<u8> {
+        let options = lzma_rust2::XzOptions::with_preset(1);
+        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).expect("good options");
+        encoder.write_all(text).expect("a vector takes all");
+        encoder.finish().expect("a vector takes all")
+    }
+
+    fn bzip2(text: &[u8]) -> Vec<u8> {
+        let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+        encoder.write_all(text).expect("a vector takes all");
+        encoder.finish().expect("a vector takes all")
+    }
+
+    /// Each packer, and what it is called.
+    const PACKERS: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
+
+    fn unpacked(packed: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String> {
+        let mut text = Vec::new();
+        let told = |error: io::Error| error.to_string();
+        let (mut source, damage) = unpack(Cursor::new(packed)).map_err(told)?;
+        source.read_to_end(&mut text).map_err(told)?;
+        Ok((text, damage.take()))
+    }
+
+    #[test]
+    fn packed_data_is_unpacked_and_other_data_left() {
+        for plain in [
+            &b""[..],
+            b"\x1f",
+            b"\x1f\x8a",
+            b"text",
+            b"BZh9 is how this text begins",
+            b"BZh",
+        ] {
+            assert_eq!(unpacked(plain.to_vec()), Ok((plain.to_vec(), None)));
+        }
+        for (name, pack) in PACKERS {
+            let text = TEXT.repeat(10_000);
+            assert_eq!(unpacked(pack(&text)), Ok((text, None)), "{name}");
+            let members = [pack(b"one\n"), pack(b""), pack(b"two\n")].concat();
+            assert_eq!(unpacked(members), Ok((b"one\ntwo\n".to_vec(), None)), "{name}");
+        }
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd(TEXT)].concat();
+        assert_eq!(unpacked(skippable), Ok((TEXT.to_vec(), None)));
+    }
+
+    #[test]
+    fn data_that_is_cut_off_is_read_up_to_there() {
+        // Of no packer can it be unpacked before its block is whole: so there are several.
+        let noise: Vec<u8> = (0..400_000_u32)
+            .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_be_bytes())
+            .collect();
+        for (name, pack) in PACKERS {
+            let whole = pack(&noise);
+            let (text, damage) = unpacked(whole[..whole.len() * 3 / 4].to_vec()).expect(name);
+            assert!(!text.is_empty() && noise.starts_with(&text), "{name}: {}", text.len());
+            assert_eq!(damage, Some(format!("the {name} data is cut off")), "{name}");
+            let told = unpacked(whole[..10].to_vec()).expect_err(name);
+            assert_eq!(told, format!("the {name} data is cut off"));
+        }
+    }
+
+    #[test]
+    fn broken_data_is_told_as_that() {
+        let mut broken = gzip(TEXT);
+        let checksum = broken.len() - 6;
+        broken[checksum] ^= 1;
+        let (text, damage) = unpacked(broken).expect("the text itself is whole");
+        assert_eq!(text, TEXT);
+        assert!(damage.is_some_and(|damage| damage.starts_with("the gzip data is broken")));
+        let behind = [&gzip(TEXT)[..], b"garbage"].concat();
+        let (text, damage) = unpacked(behind).expect("the text itself is whole");
+        assert!(text == TEXT && damage.is_some());
+    }
+
+    #[test]
+    fn packings_that_are_not_read_are_named_with_a_command() {
+        for (magic, what, command) in OTHERS {
+            let told = unpacked([magic, &[0; 20]].concat()).expect_err(what);
+            assert!(told.contains(what) && told.contains(command), "{told}");
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! Log lines that are no plain Common or Combined: what stands before the stamp, and in which order the rest comes.
+
+use std::sync::LazyLock;
+
+use memchr::{memchr, memchr_iter};
+use regex::bytes::Regex;
+
+use super::access_log::{Fields, find};
+use crate::address;
+use crate::bad::BadLine;
+use crate::stamp::{StampError, Stamps};
+
+/// What collectors put before a line: Docker Compose and `kubectl --prefix`, the stamp of a container's log, syslog
+/// (RFC 3164 and 5424) and the journal.
+static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x)^(?:
+            (?: [\w.-]+ \s+ \| \s+ )
+          | (?: \[ pod/[^\]]+ \] \s+ )
+          | (?: <\d{1,3}> 1 \s \S+ \s \S+ \s \S+ \s \S+ \s \S+ \s (?: - | (?: \[ [^\]]* \] )+ ) \s (?: \xEF\xBB\xBF )? )
+          | (?: (?: <\d{1,3}> )? [A-Z][a-z]{2} \s+ \d{1,2} \s \d\d:\d\d:\d\d (?: \.\d+ )? \s (?: \S+ \s+ )?? [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
+          | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20]\d\d:\d\d:\d\d \S* \s+ (?: std(?: out | err) \s [FP] \s
+              | \S+ \s+ [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )? )
+        )",
+    )
+    .ok()
+});
+
+/// How many brackets are looked into for the stamp.
+const BRACKETS: usize = 8;
+
+/// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before it, and
+/// a request in quotes behind it.
+pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a>, BadLine> {
+    let line = without_prefix(line);
+    let (open, close) = stamp(line, 0, stamps)?;
+    let (client, forwarded, host) = client(&line[..open]).ok_or(BadLine::NotALogLine)?;
+    let (request, status, tail) = request(&line[close + 1..]).ok_or(BadLine::NotALogLine)?;
+    Ok(Fields {
+        client,
+        forwarded,
+        host,
+        stamp: &line[open + 1..close],
+        request,
+        status,
+        tail,
+    })
+}
+
+/// A line without what a collector put before it.
+fn without_prefix(line: &[u8]) -> &[u8] {
+    let mut bare = line;
+    // Of Docker Compose, and in it of the container: no more than three.
+    for _ in 0..3 {
+        // An address is where the line itself begins.
+        let first = memchr(b' ', bare).map_or(bare, |at| &bare[..at]);
+        if address::parse(first.trim_ascii_end()).is_some() || first.starts_with(b"\"") {
+            break;
+        }
+        match PREFIX.as_ref().and_then(|prefix| prefix.find(bare)) {
+            Some(found) => bare = &bare[found.end()..],
+            None => break,
+        }
+    }
+    bare
+}
+
+/// The brackets of the first stamp from `from` on.
+fn stamp(line: &[u8], from: usize, stamps: &mut Stamps) -> Result<(usize, usize), BadLine> {
+    let mut reason = BadLine::NotALogLine;
+    for open in memchr_iter(b'[', &line[from..]).take(BRACKETS).map(|at| at + from) {
+        let Some(len) = memchr(b']', &line[open..]) else { break };
+        let text = &line[open + 1..open + len];
+        // A stamp has a digit first and a colon within; no more than a few names in brackets do.
+        if !(16..=48).contains(&text.len()) || !text[0].is_ascii_alphanumeric() || !text.contains(&b':') {
+            continue;
+        }
+        match stamps.parse(text) {
+            Ok(_) => return Ok((open, open + len)),
+            Err(StampError::UnknownForm | StampError::OtherForm) => {}
+            Err(wrong) => reason = wrong.into(),
+        }
+    }
+    Err(reason)
+}
+
+/// A client, the list of addresses it was forwarded by, and the virtual host before it.
+type Client<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// The client among the names before the stamp: the first address, or else the first name that is no virtual host.
+fn client(head: &[u8]) -> Option<Client<'_>> {
+    let names = Names::of(head);
+    let names = names.all();
+    let first = *names.first()?;
+    let is_client = |name: &&[u8]| address::parse(name).is_some() || is_list(name);
+    let at = match names.iter().position(is_client) {
+        // The virtual host may be an address itself: then it has a port that servers listen on.
+        Some(0) if is_served(first) && names.get(1).is_some_and(is_client) => 1,
+        Some(at) => at,
+        // No address at all: names of clients, which a virtual host with its port is not.
+        None if names.len() > 1 && has_port(first) => 1,
+        None => 0,
+    };
+    let host = (at == 1).then_some(first);
+    let name = unquoted(names.get(at)?);
+    if name.is_empty() {
+        return None;
+    }
+    if memchr(b',', name).is_some() {
+        // The client is the leftmost; a proxy that does not know it says so.
+        let mut entries = name.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let client = entries.clone().find(|entry| address::parse(entry).is_some());
+        return Some((client.or_else(|| entries.next())?, Some(name), host));
+    }
+    Some((name, None, host))
+}
+
+/// Whether this is a list of forwarded addresses.
+pub(super) fn is_list(text: &[u8]) -> bool {
+    let mut entries = unquoted(text).split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    entries.clone().any(|entry| address::parse(entry).is_some())
+        && entries.all(|entry| matches!(entry, b"unknown" | b"-") || address::parse(entry).is_some())
+}
+
+fn unquoted(name: &[u8]) -> &[u8] {
+    let bare = name.strip_prefix(b"\"").and_then(|bare| bare.strip_suffix(b"\""));
+    bare.unwrap_or(name).trim_ascii()
+}
+
+fn port(name: &[u8]) -> Option<u16> {
+    let at = memchr::memrchr(b':', name)?;
+    std::str::from_utf8(&name[at + 1..]).ok()?.parse().ok()
+}
+
+fn has_port(name: &[u8]) -> bool {
+    memchr(b'.', name).is_some() && port(name).is_some() || name.starts_with(b"localhost:")
+}
+
+/// Whether this is an address with a port that servers listen on, and clients do not come from.
+fn is_served(name: &[u8]) -> bool {
+    let is_with_port = memchr_iter(b':', name).count() == 1 || name.starts_with(b"[");
+    is_with_port && port(name).is_some_and(|port| port < 1024 || matches!(port, 8000 | 8080 | 8081 | 8443 | 8888))
+}
+
+/// How many names before a stamp are told apart.
+const NAMES: usize = 12;
+
+/// The names before a stamp.
+struct Names<'a> {
+    names: [&'a [u8]; NAMES],
+    count: usize,
+}
+
+impl<'a> Names<'a> {
+    fn of(head: &'a [u8]) -> Self {
+        let mut names = Self {
+            names: [&[]; NAMES],
+            count: 0,
+        };
+        let mut at = 0;
+        while names.count < NAMES {
+            at += head[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            if at >= head.len() {
+                break;
+            }
+            let start = at;
+            loop {
+                at += word_len(&head[at..]);
+                // A comma goes on: a list of addresses.
+                let blanks = head[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                if head[at - 1] != b',' || at + blanks >= head.len() {
+                    break;
+                }
+                at += blanks;
+            }
+            names.names[names.count] = &head[start..at];
+            names.count += 1;
+        }
+        names
+    }
+
+    fn all(&self) -> &[&'a [u8]] {
+        &self.names[..self.count]
+    }
+}
+
+/// The length of the word that begins here, at least one byte: to the next blank, or the closing quote.
+fn word_len(text: &[u8]) -> usize {
+    let quoted = text.strip_prefix(b"\"").and_then(|rest| memchr(b'"', rest));
+    let end = quoted.map_or_else(|| text.iter().position(u8::is_ascii_whitespace), |at| Some(at + 2));
+    end.unwrap_or(text.len()).max(1)
+}
+
+/// The request, the status and all behind: of what follows the stamp.
+fn request(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let open = memchr(b'"', rest)?;
+    let text = &rest[open + 1..];
+    // Usually the first quoted field, and the status right behind it.
+    for quote in memchr_iter(b'"', text) {
+        // A quote may stand within, but no end of one field and beginning of the next.
+        if text[..quote].ends_with(b"\" ") {
+            break;
+        }
+        if let Some((status, tail)) = status(&text[quote + 1..]) {
+            return Some((&text[..quote], status, tail));
+        }
+    }
+    // Else the first quoted field that is a request, and the status before it or anywhere behind.
+    let mut from = 0;
+    while let Some(open) = memchr(b'"', &rest[from..]).map(|at| from + at) {
+        let close = open + 1 + closing(&rest[open + 1..])?;
+        let request = &rest[open + 1..close];
+        let method = memchr(b' ', request).map_or(&[][..], |at| &request[..at]);
+        if !method.is_empty() && method.iter().all(u8::is_ascii_uppercase) {
+            let is_status = |word: &&[u8]| {
+                word.len() == 3 && (b'1'..=b'5').contains(&word[0]) && word.iter().all(u8::is_ascii_digit)
+            };
+            let before = rest[..open].split(u8::is_ascii_whitespace).find(is_status);
+            let status = before.or_else(|| rest[close + 1..].split(u8::is_ascii_whitespace).find(is_status));
+            return Some((request, status.unwrap_or(b"-"), &rest[close + 1..]));
+        }
+        from = close + 1;
+    }
+    None
+}
+
+/// The place of the quote that closes a field: one that is not escaped.
+fn closing(text: &[u8]) -> Option<usize> {
+    let is_escaped = |at: usize| text[..at].iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1;
+    memchr_iter(b'"', text).find(|&at| !is_escaped(at))
+}
+
+/// The status, and what follows the bytes, if this begins with ` status bytes`; either may be `-`, the bytes missing.
+fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
+    let words = tail.trim_ascii_start();
+    if words.len() == tail.len() {
+        return None;
+    }
+    let end = words.iter().position(u8::is_ascii_whitespace).unwrap_or(words.len());
+    let (status, rest) = words.split_at(end);
+    let is_number = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
+    if !(status == b"-" || status.len() == 3 && is_number(status)) {
+        return None;
+    }
+    let more = rest.trim_ascii_start();
+    let end = more.iter().position(u8::is_ascii_whitespace).unwrap_or(more.len());
+    let bytes = &more[..end];
+    if bytes == b"-" || is_number(bytes) {
+        Some((status, &more[end..]))
+    } else {
+        // A dash alone may be any field.
+        (status != b"-").then_some((status, rest))
+    }
+}
+
+/// How many bytes of a line are its first entry, where two were written on it, or a piece of one and another; all of them,
+/// if there is one.
+pub(super) fn entry_len(line: &[u8], stamps: &mut Stamps) -> usize {
+    let mut from = 0;
+    while let Ok((open, close)) = stamp(line, from, stamps) {
+        let start = start_of_entry(line, open);
+        let is_piece = |text: &[u8]| memchr(b'[', text).is_some() || memchr(b'"', text).is_some();
+        if start > 0 && is_piece(&line[..start]) && find(&line[close..], b"] \"").is_some() {
+            return start;
+        }
+        from = close + 1;
+    }
+    line.len()
+}
+
+/// Where the entry begins whose stamp opens at `open`: with the address that is nearest before it, which may follow the
+/// end of another entry without a blank.
+fn start_of_entry(line: &[u8], open: usize) -> usize {
+    let mut end = open;
+    for _ in 0..6 {
+        let head = line[..end].trim_ascii_end();
+        let start = memchr::memrchr(b' ', head).map_or(0, |at| at + 1);
+        let word = &head[start..];
+        let from = word.len().saturating_sub(50);
+        if let Some(at) = (from..word.len()).find(|&at| is_client_from(word, at)) {
+            return start + at;
+        }
+        end = start;
+        if start == 0 {
+            break;
+        }
+    }
+    // No address: then nothing is known of where it begins but that it has three names.
+    0
+}
+
+fn is_client_from(word: &[u8], at: usize) -> bool {
+    matches!(word[at], b'0'..=b'9' | b'[' | b':' | b'a'..=b'f' | b'A'..=b'F') && address::parse(&word[at..]).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(line: &str) -> Option<[String; 4]> {
+        let fields = split(line.as_bytes(), &mut Stamps::default()).ok()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some([
+            text(fields.client),
+            text(fields.host.unwrap_or_default()),
+            text(fields.request),
+            text(fields.status),
+        ])
+    }
+
+    #[test]
+    fn heads_of_all_kinds_have_a_client() {
+        const END: &str = "[20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5";
+        let table = [
+            ("203.0.113.7 - -", "203.0.113.7", ""),
+            ("\"203.0.113.7\" - -", "203.0.113.7", ""),
+            ("203.0.113.7  -   -  ", "203.0.113.7", ""),
+            ("203.0.113.7 - jo doe", "203.0.113.7", ""),
+            ("203.0.113.7 - jo doe the third", "203.0.113.7", ""),
+            ("203.0.113.7:50000 - -", "203.0.113.7:50000", ""),
+            ("[2001:db8::1]:50000 - -", "[2001:db8::1]:50000", ""),
+            ("203.0.113.7, 10.0.0.1 - -", "203.0.113.7", ""),
+            ("203.0.113.7,10.0.0.1 - -", "203.0.113.7", ""),
+            ("unknown, 203.0.113.7, 10.0.0.1 - -", "203.0.113.7", ""),
+            ("\"203.0.113.7, 10.0.0.1\" - -", "203.0.113.7", ""),
+            ("\"-\" 203.0.113.7 - -", "203.0.113.7", "\"-\""),
+            ("- 203.0.113.7 - -", "203.0.113.7", "-"),
+            ("www.example.org 203.0.113.7 - -", "203.0.113.7", "www.example.org"),
+            (
+                "www.example.org:443 203.0.113.7 - -",
+                "203.0.113.7",
+                "www.example.org:443",
+            ),
+            ("198.51.100.1:443 203.0.113.7 - -", "203.0.113.7", "198.51.100.1:443"),
+            (
+                "www.example.org:443 client.example.net - -",
+                "client.example.net",
+                "www.example.org:443",
+            ),
+            ("client.example.net - -", "client.example.net", ""),
+            ("203.0.113.7 - - www.example.org", "203.0.113.7", ""),
+            ("203.0.113.7 - www.example.org www.example.org -", "203.0.113.7", ""),
+            ("203.0.113.7 - [203.0.113.7] - -", "203.0.113.7", ""),
+            ("203.0.113.7", "203.0.113.7", ""),
+            ("May 20 00:00:18 web1 nginx: 203.0.113.7 - -", "203.0.113.7", ""),
+            (
+                "May  2 00:00:18 10.0.0.5 nginx[812]: 203.0.113.7 - -",
+                "203.0.113.7",
+                "",
+            ),
+            ("<190>May 20 00:00:18 web1 nginx: 203.0.113.7 - -", "203.0.113.7", ""),
+            ("<190>May 20 00:00:18 nginx: 203.0.113.7 - -", "203.0.113.7", ""),
+            (
+                "2024-05-20T00:00:18.123456+00:00 10.0.0.5 nginx: 203.0.113.7 - -",
+                "203.0.113.7",
+                "",
+            ),
+            (
+                "<165>1 2024-05-20T00:00:18Z 10.0.0.5 nginx 812 - - 203.0.113.7 - -",
+                "203.0.113.7",
+                "",
+            ),
+            (
+                "2024-05-20T00:00:18.123456789Z stdout F 203.0.113.7 - -",
+                "203.0.113.7",
+                "",
+            ),
+            ("2024-05-20T00:00:18.123456789Z 203.0.113.7 - -", "203.0.113.7", ""),
+            ("web-1  | 203.0.113.7 - -", "203.0.113.7", ""),
+            (
+                "web-1  | 2024-05-20T00:00:18.123456789Z 203.0.113.7 - -",
+                "203.0.113.7",
+                "",
+            ),
+            ("[pod/web-6d4b75cb6d-hx2lq/nginx] 203.0.113.7 - -", "203.0.113.7", ""),
+        ];
+        for (head, client, host) in table {
+            let [found, at, request, status] = parts(&format!("{head} {END}")).unwrap_or_else(|| panic!("{head}"));
+            assert_eq!((found.as_str(), at.as_str()), (client, host), "{head}");
+            assert_eq!(
+                (request.as_str(), status.as_str()),
+                ("GET /a HTTP/1.1", "200"),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn requests_and_statuses_are_found_in_any_order() {
+        const HEAD: &str = "203.0.113.7 - -";
+        let table = [
+            (
+                "[20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" - 154 \"-\" \"x\"",
+                "GET /a HTTP/1.1",
+                "-",
+            ),
+            (
+                "[20/May/2024:00:00:18 +0000]  \"GET /a HTTP/1.1\"  200  5",
+                "GET /a HTTP/1.1",
+                "200",
+            ),
+            (
+                "[20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200",
+                "GET /a HTTP/1.1",
+                "200",
+            ),
+            (
+                "[20/May/2024:00:00:18 +0000] 0.005 \"GET /a HTTP/1.1\" 200 5",
+                "GET /a HTTP/1.1",
+                "200",
+            ),
+            (
+                "[20/May/2024:00:00:18 +0000] 200 \"GET /a HTTP/1.1\" \"x\"",
+                "GET /a HTTP/1.1",
+                "200",
+            ),
+            (
+                "[20/May/2024:00:00:18 +0000] www.example.org \"GET /a HTTP/1.1\" \"-\" 404",
+                "GET /a HTTP/1.1",
+                "404",
+            ),
+            (
+                "[2024-05-20T00:00:18+00:00] \"GET /a HTTP/1.1\" 200 5",
+                "GET /a HTTP/1.1",
+                "200",
+            ),
+            (
+                "[20/May/2024:00:00:18.483 +0000] \"GET /a\\\"b HTTP/1.1\" 200 5",
+                "GET /a\\\"b HTTP/1.1",
+                "200",
+            ),
+        ];
+        for (rest, request, status) in table {
+            let [_, _, found, code] = parts(&format!("{HEAD} {rest}")).unwrap_or_else(|| panic!("{rest}"));
+            assert_eq!((found.as_str(), code.as_str()), (request, status), "{rest}");
+        }
+    }
+
+    #[test]
+    fn lines_of_other_formats_are_none() {
+        for line in [
+            "",
+            "2024/05/20 00:00:18 [error] 8#8: *1 open() \"/a\" failed, client: 203.0.113.7, request: \"GET /a HTTP/1.1\"",
+            "[Mon May 20 00:00:18.123456 2024] [core:error] [pid 1] [client 203.0.113.7:1] AH00126: Invalid URI",
+            "[2024-05-20T00:00:18.123Z] \"GET /a HTTP/1.1\" 200 - 0 5 1 1 \"-\" \"curl\"",
+            "May 20 00:00:18 web1 sshd[1]: Failed password for root from 203.0.113.7 port 22",
+            "203.0.113.7 - - [20/May/2024:00:00:18 +0000]",
+            "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a",
+        ] {
+            assert_eq!(parts(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn entries_on_one_line_are_told_apart() {
+        let entry = |client: &str| format!("{client} - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5");
+        let (one, two) = (entry("203.0.113.7"), entry("198.51.100.9"));
+        let pieces = [
+            one.clone(),
+            format!("{one} \"-\" \"Mozilla/5.0 (X11)\""),
+            "203.0.113.7 - - [20/May/2024:00:".to_owned(),
+            "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HT".to_owned(),
+        ];
+        let len = |line: &str| entry_len(line.as_bytes(), &mut Stamps::default());
+        for piece in &pieces {
+            assert_eq!(len(&format!("{piece}{two}")), piece.len(), "{piece}");
+        }
+        for whole in [
+            &one,
+            &two,
+            &format!("May 20 00:00:18 web1 nginx: {one}"),
+            "",
+            "what [is] this",
+        ] {
+            assert_eq!(len(whole), whole.len(), "{whole}");
+        }
+    }
+}

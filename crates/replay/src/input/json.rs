@@ -1,0 +1,435 @@
+//! JSON lines: an object for each request, in which only the values that matter are read.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memmem;
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Deserializer, Value};
+
+use super::columns::{Columns, Header};
+use super::lines::Lines;
+use super::{Options, Request};
+use crate::Error;
+use crate::bad::BadLine;
+use crate::by::By;
+
+/// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud.
+const WRAPPERS: [&str; 7] = ["log", "MESSAGE", "message", "line", "textPayload", "msg", "_raw"];
+
+/// Lines of JSON.
+#[derive(Debug)]
+pub(super) struct JsonLines {
+    columns: Columns,
+    names: Vec<Vec<u8>>,
+    fields: Fields,
+}
+
+/// Lines of another format, each in a field of a JSON object.
+#[derive(Debug)]
+pub(super) struct WrappedLines {
+    fields: Fields,
+    inner: Box<Lines>,
+    line: Vec<u8>,
+}
+
+/// The values of a few fields of an object.
+#[derive(Debug, Default)]
+struct Fields {
+    wanted: Node,
+    values: Vec<Option<Vec<u8>>>,
+}
+
+/// The paths to the fields that are wanted, as a tree.
+#[derive(Debug, Default)]
+struct Node {
+    children: Vec<(String, Node)>,
+    /// Where the value of this path goes.
+    place: Option<usize>,
+}
+
+/// What the first lines show of the objects: the paths of all values, and their values.
+#[derive(Debug, Default)]
+struct Survey {
+    names: Vec<Vec<u8>>,
+    paths: Vec<Vec<String>>,
+    samples: Vec<Vec<Vec<u8>>>,
+}
+
+/// Lines of JSON, or in JSON, that begin like this; `None` if they are no JSON.
+///
+/// # Errors
+///
+/// The names of the fields that are asked for are not among those there are.
+pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
+    let survey = Survey::of(head);
+    if survey.samples.is_empty() {
+        return Ok(None);
+    }
+    if options.time.is_none() && options.regex.is_none() {
+        if let Some(wrapped) = wrapped(&survey, input, head, options)? {
+            return Ok(Some(wrapped));
+        }
+    }
+    let header = Header {
+        input,
+        called: "field",
+        names: &survey.names,
+        samples: &survey.samples,
+        default: &By::Ip,
+    };
+    let columns = Columns::find(&header, options)?;
+    Ok(Some(Lines::Json(Box::new(JsonLines {
+        fields: Fields::new(&survey.paths, |place| columns.uses(place)),
+        columns,
+        names: survey.names,
+    }))))
+}
+
+/// The lines of another format that are in a field of these objects, if they are log lines or JSON.
+fn wrapped(survey: &Survey, input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
+    for name in WRAPPERS {
+        let Some(at) = survey.names.iter().position(|known| known == name.as_bytes()) else {
+            continue;
+        };
+        let mut fields = Fields::new(&survey.paths[at..=at], |_| true);
+        let mut inner: Vec<Vec<u8>> = Vec::new();
+        for line in head {
+            if fields.read(line).is_ok() {
+                inner.extend(fields.values[0].take().map(|line| line.trim_ascii().to_vec()));
+            }
+        }
+        let inner: Vec<&[u8]> = inner
+            .iter()
+            .map(Vec::as_slice)
+            .filter(|line| !line.is_empty())
+            .collect();
+        if let Some(inner) = Lines::within(input, &inner, options)? {
+            return Ok(Some(Lines::Wrapped(Box::new(WrappedLines {
+                fields,
+                inner: Box::new(inner),
+                line: Vec::new(),
+            }))));
+        }
+    }
+    Ok(None)
+}
+
+impl JsonLines {
+    pub(super) fn by(&self) -> &By {
+        self.columns.by()
+    }
+
+    pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Request<'a>, BadLine> {
+        self.fields.read(line)?;
+        let values = &self.fields.values;
+        self.columns.request(|at| values.get(at)?.as_deref())
+    }
+
+    pub(super) fn notices(&self, input: &str) -> Vec<String> {
+        self.columns.notices(&self.names, input)
+    }
+}
+
+impl WrappedLines {
+    pub(super) fn inner(&self) -> &Lines {
+        &self.inner
+    }
+
+    pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Option<Request<'a>>, BadLine> {
+        self.fields.read(line)?;
+        let inner = self.fields.values.first_mut().and_then(Option::take);
+        self.line = inner.ok_or(BadLine::NoMessage)?;
+        let line = self.line.trim_ascii();
+        if line.is_empty() {
+            return Ok(None);
+        }
+        self.inner.request(line)
+    }
+}
+
+/// How many bytes of a line are its first object, where two were written on it, or a piece of one and another.
+pub(super) fn entry_len(line: &[u8]) -> usize {
+    let mut objects = Deserializer::from_slice(line).into_iter::<IgnoredAny>();
+    if let Some(Ok(_)) = objects.next() {
+        let end = objects.byte_offset();
+        return if line[end..].trim_ascii().is_empty() {
+            line.len()
+        } else {
+            end
+        };
+    }
+    // A piece: the next object begins where all the rest is one.
+    let starts = memmem::find_iter(line, b"{\"").filter(|&at| at > 0).take(64);
+    let is_object = |at: &usize| serde_json::from_slice::<IgnoredAny>(&line[*at..]).is_ok();
+    starts.into_iter().find(is_object).unwrap_or(line.len())
+}
+
+impl Survey {
+    fn of(head: &[&[u8]]) -> Self {
+        let mut survey = Self::default();
+        let mut objects: Vec<Value> = Vec::new();
+        for line in head.iter().take(100) {
+            if let Ok(object @ Value::Object(_)) = serde_json::from_slice(line) {
+                objects.push(object);
+            }
+        }
+        for object in &objects {
+            survey.collect(object, &mut Vec::new());
+        }
+        for object in &objects {
+            let value = |path: &Vec<String>| {
+                let found = path.iter().try_fold(object, |value, step| child(value, step));
+                found.map(text_of).unwrap_or_default()
+            };
+            survey.samples.push(survey.paths.iter().map(value).collect());
+        }
+        survey
+    }
+
+    fn collect(&mut self, value: &Value, path: &mut Vec<String>) {
+        const DEEPEST: usize = 8;
+        const MOST: usize = 1_000;
+        let mut go_on = |step: String, value: &Value| {
+            path.push(step);
+            if path.len() <= DEEPEST && self.names.len() < MOST {
+                self.collect(value, path);
+            }
+            path.pop();
+        };
+        match value {
+            Value::Object(object) => object.iter().for_each(|(name, value)| go_on(name.clone(), value)),
+            // Of a list, as of headers that may come more than once, the first.
+            Value::Array(list) => list.iter().take(1).for_each(|value| go_on("0".to_owned(), value)),
+            _ => {
+                let name = path.join(".").into_bytes();
+                if !self.names.contains(&name) {
+                    self.names.push(name);
+                    self.paths.push(path.clone());
+                }
+            }
+        }
+    }
+}
+
+fn child<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(object) => object.get(step),
+        Value::Array(list) => list.first(),
+        _ => None,
+    }
+}
+
+fn text_of(value: &Value) -> Vec<u8> {
+    match value {
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Null => Vec::new(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
+impl Fields {
+    fn new(paths: &[Vec<String>], is_wanted: impl Fn(usize) -> bool) -> Self {
+        let mut wanted = Node::default();
+        for (place, path) in paths.iter().enumerate().filter(|(place, _)| is_wanted(*place)) {
+            let mut node = &mut wanted;
+            for step in path {
+                let at = node.children.iter().position(|(name, _)| name == step);
+                let at = at.unwrap_or_else(|| {
+                    node.children.push((step.clone(), Node::default()));
+                    node.children.len() - 1
+                });
+                node = &mut node.children[at].1;
+            }
+            node.place = Some(place);
+        }
+        Self {
+            wanted,
+            values: vec![None; paths.len()],
+        }
+    }
+
+    fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
+        self.values.iter_mut().for_each(|value| *value = None);
+        let text = String::from_utf8_lossy(line);
+        let mut object = Deserializer::from_str(&text);
+        let wanted = Wanted {
+            node: &self.wanted,
+            values: &mut self.values,
+        };
+        if !text.trim_start().starts_with('{') {
+            return Err(BadLine::NotJson);
+        }
+        wanted.deserialize(&mut object).map_err(|_| BadLine::NotJson)?;
+        object.end().map_err(|_| BadLine::NotJson)
+    }
+}
+
+/// Reads the values of a node and those below it, and skips all others.
+struct Wanted<'a> {
+    node: &'a Node,
+    values: &'a mut Vec<Option<Vec<u8>>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Wanted<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if let Some(place) = self.node.place.filter(|_| self.node.children.is_empty()) {
+            let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
+            self.values[place] = text_of_raw(raw.get());
+            return Ok(());
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match self.node.children.iter().find(|(known, _)| *known == *name) {
+                Some((_, node)) => map.next_value_seed(Wanted {
+                    node,
+                    values: &mut *self.values,
+                })?,
+                None => map.next_value::<IgnoredAny>().map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if let Some((_, node)) = self.node.children.iter().find(|(step, _)| step == "0") {
+            list.next_element_seed(Wanted {
+                node,
+                values: &mut *self.values,
+            })?;
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    // In another line the value of this path was an object.
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The text of a value: of a string what it says, of a number its digits, as a float would round a stamp.
+fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
+    match raw.as_bytes().first()? {
+        b'"' if !raw.contains('\\') => Some(raw.trim_matches('"').as_bytes().to_vec()),
+        b'"' => serde_json::from_str::<String>(raw).ok().map(String::into_bytes),
+        b'n' => None,
+        b'[' => {
+            let mut list = Deserializer::from_str(raw);
+            let first = list.deserialize_seq(First).ok().flatten()?;
+            text_of_raw(&first)
+        }
+        // Some write large numbers with an exponent.
+        _ if raw.contains(['e', 'E']) && !raw.starts_with(['t', 'f', '{']) => {
+            Some(format!("{:.6}", raw.parse::<f64>().ok()?).into_bytes())
+        }
+        _ => Some(raw.as_bytes().to_vec()),
+    }
+}
+
+/// The first of a list.
+struct First;
+
+impl<'de> Visitor<'de> for First {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let first = list.next_element::<&RawValue>()?.map(|raw| raw.get().to_owned());
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_of_paths_are_read_and_all_others_skipped() {
+        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let paths = [
+            "ts",
+            "request.remote_ip",
+            "request.headers.X-Forwarded-For.0",
+            "id|orig_h",
+            "n",
+        ]
+        .map(path);
+        let mut fields = Fields::new(&paths, |_| true);
+        let line = r#"{"a":[1,{"ts":2}],"ts":1716163200.123456789,"request":{"remote_ip":"203.0.113.7","x":null,
+            "headers":{"X-Forwarded-For":["198.51.100.9, 10.0.0.1","b"]}},"id|orig_h":"a\"b","n":1.5e3}"#;
+        fields.read(line.as_bytes()).expect("JSON");
+        let values: Vec<_> = fields
+            .values
+            .iter()
+            .map(|value| value.as_deref().map(String::from_utf8_lossy))
+            .collect();
+        let expected = [
+            "1716163200.123456789",
+            "203.0.113.7",
+            "198.51.100.9, 10.0.0.1",
+            "a\"b",
+            "1500.000000",
+        ];
+        assert_eq!(values, expected.map(|text| Some(Cow::Borrowed(text))));
+        fields.read(br#"{"request":"GET /","ts":null}"#).expect("JSON");
+        assert_eq!(fields.values, vec![None; 5]);
+        for line in ["", "[]", "{", "{\"ts\":1}{\"ts\":2}", "1", "nonsense"] {
+            assert_eq!(fields.read(line.as_bytes()), Err(BadLine::NotJson), "{line}");
+        }
+    }
+
+    #[test]
+    fn objects_on_one_line_are_told_apart() {
+        let table = [
+            ("{\"a\":1}", 7),
+            ("{\"a\":1} ", 8),
+            ("{\"a\":1}{\"b\":2}", 7),
+            ("{\"a\":1, \"b{\"a\":1}", 10),
+            ("nonsense", 8),
+            ("", 0),
+        ];
+        for (line, len) in table {
+            assert_eq!(entry_len(line.as_bytes()), len, "{line}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Keys, made of the parts of a request that were asked for.
+
+use super::Options;
+use crate::address::Addresses;
+use crate::bad::BadLine;
+use crate::by::By;
+use crate::proxies::Proxies;
+
+/// The network of an IPv6 client, where no other was asked for: what one subscriber has at least.
+pub(super) const SUBSCRIBER: u8 = 64;
+
+/// What a part of a key is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    /// A text as it is, or the address that it is.
+    Text(&'a [u8]),
+    /// The list of forwarded addresses, and the address of the peer.
+    Forwarded(&'a [u8], Option<&'a [u8]>),
+}
+
+/// Writes keys.
+#[derive(Debug, Clone)]
+pub(super) struct Keying {
+    by: By,
+    addresses: Addresses,
+    path_depth: Option<usize>,
+    proxies: Proxies,
+    /// Whether the network of IPv6 clients is our choice.
+    is_default_network: bool,
+    written: Vec<u8>,
+}
+
+impl Keying {
+    pub(super) fn new(by: By, options: &Options) -> Self {
+        Self {
+            by,
+            addresses: Addresses::new(options.ipv6_prefix.unwrap_or(SUBSCRIBER)),
+            path_depth: options.path_depth,
+            proxies: options.proxies.clone().unwrap_or_default(),
+            is_default_network: options.ipv6_prefix.is_none(),
+            written: Vec::new(),
+        }
+    }
+
+    pub(super) fn by(&self) -> &By {
+        &self.by
+    }
+
+    /// Whether IPv6 clients were put together without being asked.
+    pub(super) fn has_assumed_networks(&self) -> bool {
+        self.is_default_network && self.addresses.has_networks()
+    }
+
+    /// The key whose parts have these values, by their place.
+    #[inline]
+    pub(super) fn key<'a>(
+        &'a mut self,
+        mut value: impl FnMut(usize, &By) -> Option<Value<'a>>,
+    ) -> Result<&'a [u8], BadLine> {
+        let Self {
+            by,
+            addresses,
+            path_depth,
+            proxies,
+            written,
+            ..
+        } = self;
+        let parts = by.parts();
+        if let [part] = parts {
+            if *part == By::All {
+                return Ok(b"all");
+            }
+            let value = value(0, part).ok_or(BadLine::NoKey)?;
+            return text_of(part, value, addresses, *path_depth, proxies).ok_or(BadLine::NoKey);
+        }
+        written.clear();
+        for (at, part) in parts.iter().enumerate() {
+            if at > 0 {
+                written.push(b' ');
+            }
+            if *part == By::All {
+                written.extend_from_slice(b"all");
+                continue;
+            }
+            let value = value(at, part).ok_or(BadLine::NoKey)?;
+            let text = text_of(part, value, addresses, *path_depth, proxies);
+            written.extend_from_slice(text.ok_or(BadLine::NoKey)?);
+        }
+        Ok(written)
+    }
+}
+
+#[inline]
+fn text_of<'a>(
+    part: &By,
+    value: Value<'a>,
+    addresses: &'a mut Addresses,
+    path_depth: Option<usize>,
+    proxies: &Proxies,
+) -> Option<&'a [u8]> {
+    Some(match (part, value) {
+        (_, Value::Forwarded(list, peer)) => addresses.key(proxies.client(list, peer)?),
+        (By::Path, Value::Text(path)) => path_depth.map_or(path, |depth| shallow(path, depth)),
+        (By::Status | By::Method, Value::Text(text)) => text,
+        (_, Value::Text(text)) => addresses.key(text),
+    })
+}
+
+/// The first `depth` segments of a path: `/a/b` of `/a/b/c`.
+fn shallow(path: &[u8], depth: usize) -> &[u8] {
+    let slashes = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at > 0);
+    match slashes.map(|(at, _)| at).nth(depth.saturating_sub(1)) {
+        _ if depth == 0 => b"/",
+        Some(end) => &path[..end],
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_of_their_parts() {
+        let options = Options {
+            path_depth: Some(1),
+            ..Options::default()
+        };
+        let mut keying = Keying::new(By::parse("ip,path,all"), &options);
+        let value = |_: usize, part: &By| {
+            Some(Value::Text(match part {
+                By::Ip => b"[2001:db8::1]:80".as_slice(),
+                _ => b"/api/v1/users",
+            }))
+        };
+        assert_eq!(keying.key(value), Ok(&b"2001:db8::/64 /api all"[..]));
+        assert!(keying.has_assumed_networks());
+        assert_eq!(keying.key(|_, _| None), Err(BadLine::NoKey));
+        assert_eq!(Keying::new(By::All, &options).key(|_, _| None), Ok(&b"all"[..]));
+    }
+
+    #[test]
+    fn paths_are_cut_to_their_depth() {
+        let table = [
+            ("/", 1, "/"),
+            ("/a", 1, "/a"),
+            ("/a/b/c", 1, "/a"),
+            ("/a/b/c", 2, "/a/b"),
+            ("/a/b/c", 9, "/a/b/c"),
+            ("/a/b/c", 0, "/"),
+            ("*", 1, "*"),
+        ];
+        for (path, depth, cut) in table {
+            assert_eq!(shallow(path.as_bytes(), depth), cut.as_bytes(), "{path} {depth}");
+        }
+    }
+}

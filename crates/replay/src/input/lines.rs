@@ -1,0 +1,258 @@
+//! Logs of one request a line, whatever the format of the line.
+
+use std::io;
+
+use memchr::memchr;
+
+use super::BYTE_ORDER_MARK;
+use super::access_log::{AccessLines, LogLines};
+use super::fields::FieldLines;
+use super::json::{self, JsonLines, WrappedLines};
+use super::pattern::{self, PatternLines};
+use super::window::{Line, Window};
+use super::{Options, Request, Sink};
+use crate::Error;
+use crate::bad::BadLine;
+use crate::by::By;
+use crate::event::Event;
+use crate::select::Condition;
+
+/// What the lines of a log are, and how they are read.
+#[derive(Debug)]
+pub(super) enum Lines {
+    Access(Box<AccessLines>),
+    Fields(Box<FieldLines>),
+    Json(Box<JsonLines>),
+    Pattern(Box<PatternLines>),
+    Wrapped(Box<WrappedLines>),
+}
+
+impl Lines {
+    /// The lines that a container's log or the journal holds, where they are log lines or JSON.
+    ///
+    /// # Errors
+    ///
+    /// What is asked for is not in them.
+    pub(super) fn within(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
+        if let Some(pattern) = pattern::given(input, head, options)? {
+            return Ok(Some(Self::Pattern(Box::new(pattern))));
+        }
+        if let Some(pattern) = pattern::detect(input, head, options)? {
+            return Ok(Some(Self::Pattern(Box::new(pattern))));
+        }
+        if let Some(access) = Self::access(head, options) {
+            return Ok(Some(access));
+        }
+        json::detect(input, head, options)
+    }
+
+    /// An access log, if any of these lines is one of it.
+    pub(super) fn access(head: &[&[u8]], options: &Options) -> Option<Self> {
+        let mut lines = LogLines::new(options.stamps.clone());
+        let is_log = head.iter().any(|line| lines.parse(line).is_ok());
+        is_log.then(|| Self::Access(Box::new(AccessLines::new(options, head))))
+    }
+
+    /// Lines of no format that is known, all of which are bad.
+    pub(super) fn unknown(options: &Options) -> Self {
+        Self::Access(Box::new(AccessLines::new(options, &[])))
+    }
+
+    /// Reads a line; `None` if it tells of no request, and is not bad.
+    #[inline]
+    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
+        match self {
+            Self::Access(lines) => lines.request(line).map(Some),
+            Self::Fields(lines) => lines.request(line),
+            Self::Json(lines) => lines.request(line).map(Some),
+            Self::Pattern(lines) => lines.request(line).map(Some),
+            Self::Wrapped(lines) => lines.request(line),
+        }
+    }
+
+    /// Whether there may be two entries on a line, though it can be read.
+    #[inline]
+    fn may_be_two(&self, line: &[u8]) -> bool {
+        matches!(self, Self::Access(_)) && AccessLines::may_be_two(line)
+    }
+
+    /// How many bytes of a line are its first entry, where two were written on it, or a piece of one and another.
+    fn entry_len(&mut self, line: &[u8]) -> usize {
+        let len = match self {
+            Self::Access(lines) => lines.entry_len(line),
+            Self::Json(_) | Self::Wrapped(_) => json::entry_len(line),
+            _ => line.len(),
+        };
+        // What a crash left unwritten is zeros.
+        memchr(0, line).filter(|&at| at > 0).map_or(len, |at| len.min(at))
+    }
+
+    pub(super) fn by(&self) -> &By {
+        match self {
+            Self::Access(lines) => lines.by(),
+            Self::Fields(lines) => lines.by(),
+            Self::Json(lines) => lines.by(),
+            Self::Pattern(lines) => lines.by(),
+            Self::Wrapped(lines) => lines.inner().by(),
+        }
+    }
+
+    pub(super) fn format(&self) -> String {
+        match self {
+            Self::Access(_) => "access log (Common or Combined Log Format)".to_owned(),
+            Self::Fields(_) => "log of named fields (W3C Extended or Zeek)".to_owned(),
+            Self::Json(_) => "JSON lines".to_owned(),
+            Self::Pattern(lines) => lines.what().to_owned(),
+            Self::Wrapped(lines) => format!("{}, within JSON lines", lines.inner().format()),
+        }
+    }
+
+    pub(super) fn notices(&self, input: &str) -> Vec<String> {
+        match self {
+            Self::Access(lines) => lines.notices(input),
+            Self::Fields(lines) => lines.notices(input),
+            Self::Json(lines) => lines.notices(input),
+            Self::Pattern(lines) => lines.notices(input),
+            Self::Wrapped(lines) => lines.inner().notices(input),
+        }
+    }
+}
+
+/// A log of one request a line.
+pub(super) struct LineReader {
+    name: String,
+    window: Window,
+    lines: Lines,
+    /// What is asked of it that such a log has not.
+    rejected: Option<(&'static str, &'static str)>,
+}
+
+impl LineReader {
+    pub(super) fn new(name: String, window: Window, lines: Lines, options: &Options) -> Self {
+        let rejected = match lines {
+            Lines::Access(_) => rejected(options),
+            _ => None,
+        };
+        Self {
+            name,
+            window,
+            lines,
+            rejected,
+        }
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// The number of the last line that was read.
+    pub(super) fn line(&self) -> u64 {
+        self.window.lines()
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+        loop {
+            self.skip_filling().map_err(|source| Error::read(&self.name, source))?;
+            let line = self.window.line(0).map_err(|source| Error::read(&self.name, source))?;
+            let number = self.window.lines() + 1;
+            let len = match line {
+                Line::Nothing => return Ok(None),
+                Line::End(len) => len,
+                Line::TooLong => {
+                    sink.bad(&self.name, number, 1, BadLine::TooLong, self.window.text(100));
+                    self.window
+                        .skip_line()
+                        .map_err(|source| Error::read(&self.name, source))?;
+                    continue;
+                }
+            };
+            let mut text = self.window.text(len).trim_ascii_end();
+            if self.lines.may_be_two(text) {
+                text = &text[..self.lines.entry_len(text)];
+            }
+            let whole = text.len();
+            let mut read = read(&mut self.lines, text, sink)?;
+            if read.is_err() && !text.is_empty() {
+                text = &text[..self.lines.entry_len(text)];
+                if text.len() < whole {
+                    read = self::read(&mut self.lines, text, sink)?;
+                }
+            }
+            // Behind the first of two entries, the line goes on as if it were the next.
+            let is_whole = text.len() == self.window.text(len).trim_ascii_end().len();
+            let end = if is_whole { len } else { text.len() };
+            let event = match read {
+                Ok(event) => event,
+                Err(_) if text.is_empty() => None,
+                Err(reason) => {
+                    sink.bad(&self.name, number, 1, reason, text);
+                    None
+                }
+            };
+            self.window.advance(end, u64::from(is_whole));
+            if event.is_some() {
+                return match self.rejected {
+                    Some((option, instead)) => Err(Error::NotFor {
+                        path: self.name.clone(),
+                        what: "an access log",
+                        option,
+                        instead,
+                    }),
+                    None => Ok(event),
+                };
+            }
+        }
+    }
+
+    /// Skips what no line begins with: zeros, where a log was truncated while its server kept writing, and the mark of
+    /// UTF-8 that some programs begin a file with.
+    #[inline]
+    fn skip_filling(&mut self) -> io::Result<()> {
+        match self.window.text(1).first() {
+            Some(0) => self.window.skip_zeros(),
+            Some(0xef) => {
+                if self.window.hold(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK) {
+                    self.window.advance(BYTE_ORDER_MARK.len(), 0);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[inline]
+fn read(lines: &mut Lines, text: &[u8], sink: &mut impl Sink) -> Result<Result<Option<Event>, BadLine>, Error> {
+    Ok(match lines.request(text) {
+        Ok(Some(Request { is_selected: false, .. })) => Ok(None),
+        Ok(Some(Request {
+            time, cost, key, plan, ..
+        })) => {
+            let key = sink.key(key)?;
+            if let Some(plan) = plan {
+                sink.plan(plan)?;
+            }
+            Ok(Some(Event::new(time, cost, key)))
+        }
+        Ok(None) => Ok(None),
+        Err(reason) => Err(reason),
+    })
+}
+
+fn rejected(options: &Options) -> Option<(&'static str, &'static str)> {
+    let has_column = options
+        .by
+        .as_ref()
+        .is_some_and(|by| by.parts().iter().any(|part| matches!(part, By::Column(_))));
+    match options {
+        Options { plan: Some(_), .. } => Some(("--plan", "it has no columns; give the limits of keys instead")),
+        _ if options.select.only.iter().any(Condition::is_of_column) => {
+            Some(("a column in --only", "say path, status, method, ip, xff or host"))
+        }
+        Options { cost: Some(_), .. } => Some(("--cost", "each of its lines asks for one cell")),
+        Options { time: Some(_), .. } => Some(("--time", "each of its lines has its stamp in brackets")),
+        _ if has_column => Some(("a key column", "say --by ip, xff, host, path, method, status or all")),
+        _ => None,
+    }
+}

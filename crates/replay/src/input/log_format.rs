@@ -1,0 +1,431 @@
+//! The log formats of servers, `log_format` of nginx and `LogFormat` of Apache, as regular expressions.
+//!
+//! Each variable becomes a group of its name, between what stands around it in the format.
+
+use std::fmt::Write as _;
+
+/// What takes a line apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    /// What lines of it are called.
+    pub(super) what: String,
+    /// A group of its name for each value.
+    pub(super) regex: String,
+    /// How the time is written, as `strptime` has it, where the format says it.
+    pub(super) time: Option<String>,
+}
+
+/// Common and Combined Log Format, in case they are named.
+const APACHE: [(&str, &str); 4] = [
+    ("common", "%h %l %u %t \"%r\" %>s %b"),
+    (
+        "combined",
+        "%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"",
+    ),
+    (
+        "vhost_combined",
+        "%v:%p %h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"",
+    ),
+    (
+        "main",
+        "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\" \"$http_x_forwarded_for\"",
+    ),
+];
+
+/// The names of the formats that are known in full.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    APACHE.iter().map(|(name, _)| *name)
+}
+
+/// A piece of a format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// A variable, by the name of its group.
+    Variable(String),
+    /// A part of the time, as `strptime` has it; with none, in brackets as Common Log Format has it.
+    Time(Option<String>),
+}
+
+/// Compiles a format.
+///
+/// # Errors
+///
+/// Why it is none.
+pub(super) fn compile(format: &str) -> Result<Pattern, String> {
+    let known = APACHE.iter().find(|(name, _)| *name == format);
+    let format = known.map_or(format, |(_, format)| format);
+    // As it stands in a configuration: with its directive, its name, and quotes.
+    let format = unquoted(format);
+    let pieces = if format.contains('$') {
+        nginx(&format)
+    } else if format.contains('%') {
+        apache(&format)?
+    } else {
+        return Err(
+            "it has neither variables like $remote_addr nor directives like %h, and is no name of a format: give \
+             the format as it stands in the server's configuration"
+                .to_owned(),
+        );
+    };
+    let pieces = with_one_time(pieces);
+    let mut regex = String::from("^");
+    let mut time = None;
+    let mut seen: Vec<String> = Vec::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        match piece {
+            Piece::Text(text) => push_text(&mut regex, text),
+            Piece::Time(format) => {
+                time.clone_from(format);
+                regex += if format.is_some() {
+                    "(?<time>.+?)"
+                } else {
+                    r"\[(?<time>[^\]]+)\]"
+                };
+                seen.push("time".to_owned());
+            }
+            Piece::Variable(name) => {
+                let value = value(name, pieces.get(at + 1));
+                // A group may have its name only once.
+                if seen.contains(name) {
+                    let _ = write!(regex, "(?:{value})");
+                } else {
+                    let _ = write!(regex, "(?<{name}>{value})");
+                    seen.push(name.clone());
+                }
+            }
+        }
+    }
+    regex += r"\s*$";
+    Ok(Pattern {
+        what: "lines of --log-format".to_owned(),
+        regex,
+        time,
+    })
+}
+
+/// A format without the directive that sets it, and its quotes.
+fn unquoted(format: &str) -> String {
+    let format = format.trim().trim_end_matches(';');
+    let bare = format
+        .strip_prefix("log_format")
+        .or_else(|| format.strip_prefix("LogFormat"));
+    let Some(bare) = bare.filter(|bare| bare.starts_with(char::is_whitespace)) else {
+        return format.to_owned();
+    };
+    // Of nginx more than one piece, each in quotes; of Apache one, and a name behind it.
+    let mut text = String::new();
+    let mut open = None;
+    let mut characters = bare.chars();
+    while let Some(character) = characters.next() {
+        match (open, character) {
+            (None, '\'' | '"') => open = Some(character),
+            (Some(quote), character) if character == quote => open = None,
+            (Some('"'), '\\') => text.extend(characters.next()),
+            (Some(_), character) => text.push(character),
+            (None, _) => {}
+        }
+    }
+    text
+}
+
+fn nginx(format: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = format;
+    while let Some(at) = rest.find('$') {
+        push(&mut pieces, &rest[..at]);
+        let after = &rest[at + 1..];
+        let is_braced = after.starts_with('{');
+        let name = after.trim_start_matches('{');
+        let len = name.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        let name = &name[..len.unwrap_or(name.len())];
+        if name.is_empty() || name.starts_with(|letter: char| letter.is_ascii_digit()) {
+            push(&mut pieces, "$");
+            rest = after;
+            continue;
+        }
+        pieces.push(Piece::Variable(name.to_owned()));
+        rest = &after[name.len() + usize::from(is_braced)..];
+        rest = if is_braced {
+            rest.strip_prefix('}').unwrap_or(rest)
+        } else {
+            rest
+        };
+    }
+    push(&mut pieces, rest);
+    pieces
+}
+
+/// What Apache's directives are called as groups.
+fn directive(letter: char, argument: &str) -> Option<String> {
+    Some(match (letter, argument) {
+        ('h', _) => "ip".to_owned(),
+        ('a', "c") => "peer".to_owned(),
+        ('a', _) => "remote_addr".to_owned(),
+        ('l', _) => "ident".to_owned(),
+        ('u', _) => "user".to_owned(),
+        ('r', _) => "request".to_owned(),
+        ('s', _) => "status".to_owned(),
+        ('m', _) => "method".to_owned(),
+        ('U', _) => "path".to_owned(),
+        ('q', _) => "query".to_owned(),
+        ('v' | 'V', _) => "host".to_owned(),
+        ('p', _) => "port".to_owned(),
+        ('B' | 'b' | 'O', _) => "bytes".to_owned(),
+        ('I', _) => "received".to_owned(),
+        ('D', _) => "D".to_owned(),
+        ('T', "ms") => "duration_ms".to_owned(),
+        ('T', "us") => "D".to_owned(),
+        ('T', _) => "T".to_owned(),
+        ('i' | 'o' | 'e' | 'n' | 'C' | 'x', name) => {
+            let name = name
+                .to_ascii_lowercase()
+                .replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+            if name.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+                name
+            } else {
+                format!("h_{name}")
+            }
+        }
+        (letter, _) if letter.is_ascii_alphabetic() => format!("p_{letter}"),
+        _ => return None,
+    })
+}
+
+fn apache(format: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = format;
+    while let Some(at) = rest.find('%') {
+        push(&mut pieces, &rest[..at].replace("\\\"", "\"").replace("\\t", "\t"));
+        let mut after = &rest[at + 1..];
+        if let Some(behind) = after.strip_prefix('%') {
+            push(&mut pieces, "%");
+            rest = behind;
+            continue;
+        }
+        // Conditions: `%!200,304{..}i`, and which of two statuses: `%>s`.
+        after =
+            after.trim_start_matches(|letter: char| matches!(letter, '<' | '>' | '!' | ',') || letter.is_ascii_digit());
+        let mut argument = "";
+        if let Some(inner) = after.strip_prefix('{') {
+            let (name, behind) = inner.split_once('}').ok_or("a { is not closed")?;
+            (argument, after) = (name, behind);
+        }
+        after = after.trim_start_matches(['<', '>', '^']);
+        let Some(letter) = after.chars().next() else {
+            return Err("it ends within a directive".to_owned());
+        };
+        rest = &after[letter.len_utf8()..];
+        if letter == 't' && after.starts_with("ti") && argument.is_empty() {
+            rest = &after[2..];
+        }
+        if letter == 't' {
+            pieces.push(Piece::Time(time(argument)));
+        } else {
+            let name = directive(letter, argument).ok_or_else(|| format!("%{letter} is no directive"))?;
+            pieces.push(Piece::Variable(name));
+        }
+    }
+    push(&mut pieces, &rest.replace("\\\"", "\"").replace("\\t", "\t"));
+    Ok(pieces)
+}
+
+/// How `%{...}t` writes the time; none for `%t`.
+fn time(argument: &str) -> Option<String> {
+    let argument = argument
+        .strip_prefix("begin:")
+        .or_else(|| argument.strip_prefix("end:"))
+        .unwrap_or(argument);
+    Some(match argument {
+        "" | "begin" | "end" => return None,
+        "sec" | "msec" | "usec" => "%s".to_owned(),
+        "msec_frac" | "usec_frac" => "%f".to_owned(),
+        strftime => strftime.to_owned(),
+    })
+}
+
+/// Puts the parts of the time that have nothing but text between them together.
+fn with_one_time(pieces: Vec<Piece>) -> Vec<Piece> {
+    let is_part = |piece: &Piece| matches!(piece, Piece::Time(Some(_)));
+    let (Some(first), Some(last)) = (pieces.iter().position(is_part), pieces.iter().rposition(is_part)) else {
+        return pieces;
+    };
+    let mut format = String::new();
+    for piece in &pieces[first..=last] {
+        match piece {
+            Piece::Time(Some(part)) => format += part,
+            Piece::Text(text) => format += &text.replace('%', "%%"),
+            _ => return pieces,
+        }
+    }
+    // A Unix time is known by its magnitude.
+    let format = (format != "%s").then_some(format);
+    let mut joined = pieces[..first].to_vec();
+    joined.push(match format {
+        Some(format) => Piece::Time(Some(format)),
+        None => Piece::Variable("time".to_owned()),
+    });
+    joined.extend_from_slice(&pieces[last + 1..]);
+    joined
+}
+
+fn push(pieces: &mut Vec<Piece>, text: &str) {
+    match pieces.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Piece::Text(before)) => before.push_str(text),
+        _ => pieces.push(Piece::Text(text.to_owned())),
+    }
+}
+
+/// Text of the format: as it is, but that blanks may be repeated.
+fn push_text(regex: &mut String, text: &str) {
+    let mut is_blank = false;
+    for character in text.chars() {
+        if character.is_whitespace() {
+            if !is_blank {
+                *regex += r"\s+";
+            }
+        } else {
+            regex.push_str(&regex::escape(character.encode_utf8(&mut [0; 4])));
+        }
+        is_blank = character.is_whitespace();
+    }
+}
+
+/// What a variable may hold, by its name and by what follows it.
+fn value(name: &str, next: Option<&Piece>) -> &'static str {
+    let is_quoted = matches!(next, Some(Piece::Text(text)) if text.starts_with('"'));
+    match name {
+        _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
+        "status" => r"\d{3}|-",
+        "time_local" => r"\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d [-+]\d{4}",
+        // Names of users and lists of addresses have blanks.
+        "remote_user"
+        | "user"
+        | "http_x_forwarded_for"
+        | "proxy_add_x_forwarded_for"
+        | "x_forwarded_for"
+        | "request" => r".*?",
+        _ if matches!(next, Some(Piece::Text(text)) if text.starts_with(char::is_whitespace)) => r"\S*",
+        _ => r".*?",
+    }
+}
+
+/// The last line of what the parser of regular expressions says, which is its point.
+pub(super) fn one_reason(error: &regex::Error) -> String {
+    let told = error.to_string();
+    let last = told
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it is no regular expression");
+    last.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regex::bytes::Regex;
+
+    fn groups(format: &str, line: &str) -> Vec<(String, String)> {
+        let pattern = compile(format).expect(format);
+        let regex = Regex::new(&pattern.regex).expect(format);
+        let found = regex
+            .captures(line.as_bytes())
+            .unwrap_or_else(|| panic!("{line}: {regex}"));
+        let names = regex.capture_names().flatten();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        names
+            .map(|name| {
+                (
+                    name.to_owned(),
+                    found
+                        .name(name)
+                        .map_or_else(String::new, |group| text(group.as_bytes())),
+                )
+            })
+            .collect()
+    }
+
+    fn has(format: &str, line: &str, expected: &[(&str, &str)]) {
+        let groups = groups(format, line);
+        for &(name, value) in expected {
+            let found = groups
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str());
+            assert_eq!(found, Some(value), "{format}: {name} of {line}");
+        }
+    }
+
+    #[test]
+    fn formats_of_nginx_take_lines_apart() {
+        let line = r#"203.0.113.7 - jo doe [20/May/2024:00:00:18 +0000] "GET /a b HTTP/1.1" 200 5 "-" "x\"y" "198.51.100.9, 10.0.0.1" 0.005"#;
+        let expected = [
+            ("remote_addr", "203.0.113.7"),
+            ("remote_user", "jo doe"),
+            ("time_local", "20/May/2024:00:00:18 +0000"),
+            ("request", "GET /a b HTTP/1.1"),
+            ("status", "200"),
+            ("http_x_forwarded_for", "198.51.100.9, 10.0.0.1"),
+            ("request_time", "0.005"),
+        ];
+        let format = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for" $request_time"#;
+        has(format, line, &expected);
+        let whole = format!("log_format  main  '{}'\n '{}';", &format[..40], &format[40..]);
+        has(&whole, line, &expected);
+        has(
+            "${remote_addr}|$msec|$status",
+            "203.0.113.7|1716163218.483|200",
+            &[("msec", "1716163218.483")],
+        );
+        has(
+            "rt=$request_time ip=$remote_addr t=$time_iso8601",
+            "rt=0.1 ip=::1 t=2024-05-20T00:00:18+00:00",
+            &[("remote_addr", "::1")],
+        );
+    }
+
+    #[test]
+    fn formats_of_apache_take_lines_apart() {
+        has(
+            r#"%v:%p %h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" %D"#,
+            r#"www.example.org:443 203.0.113.7 - jo doe [20/May/2024:00:00:18 +0000] "GET /a HTTP/1.1" 200 5 "-" "x" 1234"#,
+            &[
+                ("host", "www.example.org"),
+                ("ip", "203.0.113.7"),
+                ("time", "20/May/2024:00:00:18 +0000"),
+                ("D", "1234"),
+            ],
+        );
+        has(
+            r#"LogFormat "%a [%{%Y-%m-%d %H:%M:%S}t.%{msec_frac}t %{%z}t] \"%r\" %s \"%{X-Forwarded-For}i\"" custom"#,
+            r#"203.0.113.7 [2024-05-20 00:00:18.483 +0000] "GET /a HTTP/1.1" 200 "-""#,
+            &[
+                ("remote_addr", "203.0.113.7"),
+                ("time", "2024-05-20 00:00:18.483 +0000"),
+                ("x_forwarded_for", "-"),
+            ],
+        );
+        let pattern = compile("%a [%{%Y-%m-%d %H:%M:%S}t.%{msec_frac}t %{%z}t]").expect("a format");
+        assert_eq!(pattern.time.as_deref(), Some("%Y-%m-%d %H:%M:%S.%f %z"));
+        has(
+            "%h %{msec}t %U",
+            "203.0.113.7 1716163218483 /a",
+            &[("time", "1716163218483"), ("path", "/a")],
+        );
+    }
+
+    #[test]
+    fn formats_that_are_none_say_why() {
+        for (format, reason) in [
+            ("main2", "neither variables"),
+            ("%{Referer i", "not closed"),
+            ("%h %", "ends within"),
+            ("%h %-", "no directive"),
+        ] {
+            let told = compile(format).expect_err(format);
+            assert!(told.contains(reason), "{format}: {told}");
+        }
+    }
+}

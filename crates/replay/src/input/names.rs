@@ -1,0 +1,213 @@
+//! The names that servers and exporters give to what a meter needs, the likeliest first.
+
+use crate::by::By;
+
+/// When a request came. A start stands before an end, a finer stamp before a coarser one.
+pub(super) const TIME: &[&str] = &[
+    "StartUTC",
+    "start_time",
+    "time",
+    "timestamp",
+    "@timestamp",
+    "datetime",
+    "date_time",
+    "ts",
+    "time_iso8601",
+    "time_local",
+    "msec",
+    "_time",
+    "date",
+    "eventTime",
+    "event_time",
+    "EdgeStartTimestamp",
+    "requestTime",
+    "created_at",
+    "t",
+    "__REALTIME_TIMESTAMP",
+];
+
+/// A date and a time of day in columns of their own.
+pub(super) const DATE_AND_TIME: [&str; 2] = ["date", "time"];
+
+const IP: &[&str] = &[
+    "ip",
+    "client_ip",
+    "clientip",
+    "c-ip",
+    "remote_addr",
+    "remote_ip",
+    "request.client_ip",
+    "request.remote_ip",
+    "ClientHost",
+    "ClientIP",
+    "id.orig_h",
+    "downstream_remote_address",
+    "downstream_remote_address_without_port",
+    "httpRequest.remoteIp",
+    "requestContext.identity.sourceIp",
+    "sourceIPAddress",
+    "source.ip",
+    "client.ip",
+    "clientIp",
+    "remoteAddr",
+    "remote_address",
+    "remote",
+    "client",
+    "key",
+    "h",
+    "a",
+];
+
+const XFF: &[&str] = &[
+    "xff",
+    "x_forwarded_for",
+    "http_x_forwarded_for",
+    "X-Forwarded-For",
+    "cs(X-Forwarded-For)",
+    "request.headers.X-Forwarded-For.0",
+    "request_X-Forwarded-For",
+    "forwarded_for",
+    "proxy_add_x_forwarded_for",
+];
+
+const HOST: &[&str] = &[
+    "host",
+    "request.host",
+    "RequestHost",
+    "cs-host",
+    "cs(Host)",
+    "x-host-header",
+    "http_host",
+    "server_name",
+    "authority",
+    "vhost",
+    "v",
+    "domain_name",
+];
+
+const PATH: &[&str] = &[
+    "path",
+    "uri",
+    "request_uri",
+    "request.uri",
+    "cs-uri-stem",
+    "RequestPath",
+    "request_path",
+    "url",
+    "requestUrl",
+    "httpRequest.requestUrl",
+    "ClientRequestURI",
+    "U",
+];
+
+const STATUS: &[&str] = &[
+    "status",
+    "status_code",
+    "sc-status",
+    "response_code",
+    "DownstreamStatus",
+    "statusCode",
+    "elb_status_code",
+    "httpRequest.status",
+    "EdgeResponseStatus",
+    "response",
+    "code",
+    "s",
+];
+
+const METHOD: &[&str] = &[
+    "method",
+    "request_method",
+    "request.method",
+    "cs-method",
+    "RequestMethod",
+    "httpRequest.requestMethod",
+    "ClientRequestMethod",
+    "verb",
+    "m",
+];
+
+/// The first line of a request: `GET /path HTTP/1.1`, of which path and method are parts.
+pub(super) const REQUEST: &[&str] = &["request", "request_line", "cs-request", "r"];
+
+/// How long a request took, and in what: see [`Took`].
+pub(super) const DURATION: &[(&str, Took)] = &[
+    ("request_time", Took::Seconds),
+    ("Duration", Took::Nanoseconds),
+    ("duration", Took::Seconds),
+    ("time-taken", Took::Milliseconds),
+    ("duration_ms", Took::Milliseconds),
+    ("request_processing_time", Took::Seconds),
+    ("D", Took::Microseconds),
+    ("T", Took::Seconds),
+];
+
+/// The unit of a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Took {
+    /// Seconds, mostly with a fraction.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+impl Took {
+    /// `s`, `ms`, `us` or `ns`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "s" => Self::Seconds,
+            "ms" => Self::Milliseconds,
+            "us" => Self::Microseconds,
+            "ns" => Self::Nanoseconds,
+            _ => return None,
+        })
+    }
+
+    /// A number of this unit, with or without a fraction, in nanoseconds.
+    pub(super) fn ns(self, text: &[u8]) -> Option<i64> {
+        let number: f64 = std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()?;
+        let unit = match self {
+            Self::Seconds => 1e9,
+            Self::Milliseconds => 1e6,
+            Self::Microseconds => 1e3,
+            Self::Nanoseconds => 1.0,
+        };
+        // A hundred days; what is longer is no request. Exact to a nanosecond below.
+        let ns = number * unit;
+        #[allow(clippy::cast_possible_truncation, reason = "below 2^53")]
+        (0.0..8.64e15).contains(&ns).then_some(ns.round() as i64)
+    }
+}
+
+/// The usual names of what a key is made of; none for a column, which has its own.
+pub(super) fn of(part: &By) -> &'static [&'static str] {
+    match part {
+        By::Ip => IP,
+        By::Xff => XFF,
+        By::Host => HOST,
+        By::Path => PATH,
+        By::Status => STATUS,
+        By::Method => METHOD,
+        By::All | By::Column(_) | By::Each(_) => &[],
+    }
+}
+
+/// The place of `wanted` among names: that of just this name, else the first that differs from it in nothing but the
+/// case of its letters.
+pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
+    let at = |same: fn(&[u8], &[u8]) -> bool| {
+        names
+            .iter()
+            .position(|name| same(name.as_ref().trim_ascii(), wanted.as_bytes()))
+    };
+    at(|name, wanted| name == wanted).or_else(|| at(<[u8]>::eq_ignore_ascii_case))
+}
+
+/// The place of the first of several names that is there.
+pub(super) fn place_of_any<T: AsRef<[u8]>>(names: &[T], wanted: &[&str]) -> Option<usize> {
+    wanted.iter().find_map(|wanted| place(names, wanted))
+}

@@ -1,0 +1,267 @@
+//! Lines that a pattern takes apart: a regular expression of the user, a log format of nginx or Apache, or one of the formats
+//! that are known by name.
+
+use std::sync::LazyLock;
+
+use regex::bytes::{CaptureLocations, Regex};
+
+use super::columns::{Columns, Header};
+use super::log_format::{self, Pattern};
+use super::{Options, Request, TimeIs};
+use crate::Error;
+use crate::bad::BadLine;
+use crate::by::By;
+use crate::stamp::TimeFormat;
+
+/// A format with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named {
+    /// The name, as `--format` takes it.
+    pub(super) name: &'static str,
+    /// What it is, for people.
+    what: &'static str,
+    regex: &'static str,
+    /// Whether the time is that of the end of a request.
+    is_end: bool,
+}
+
+/// A quoted field: what is between, a quote in it escaped.
+macro_rules! quoted {
+    ($name:literal) => {
+        concat!(r#""(?<"#, $name, r#">(?:[^"\\]|\\.)*)""#)
+    };
+}
+
+/// The formats known by name, each told from all others by its shape.
+pub(super) const NAMED: [Named; 6] = [
+    Named {
+        name: "alb",
+        what: "AWS Application Load Balancer log",
+        regex: concat!(
+            r#"^(?:http|https|h2|grpcs|ws|wss) (?<end>\S+) (?<elb>\S+) (?<ip>\S+) (?<target>\S+) (?<request_processing_time>\S+) (?<target_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<target_status>\S+) (?<received_bytes>\S+) (?<sent_bytes>\S+) "#,
+            quoted!("request"),
+            r#"(?: "(?:[^"\\]|\\.)*" \S+ \S+ \S+ "[^"]*" "(?<host>[^"]*)" "[^"]*" \S+ (?<time>\S+))?"#
+        ),
+        is_end: false,
+    },
+    Named {
+        name: "elb",
+        what: "AWS Classic Load Balancer log",
+        regex: concat!(
+            r"^(?<time>\d{4}-\d\d-\d\dT\S+) (?<elb>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) (?<backend>\S+) (?<request_processing_time>\S+) (?<backend_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<backend_status>\S+) (?<received_bytes>\d+) (?<sent_bytes>\d+) ",
+            quoted!("request")
+        ),
+        is_end: true,
+    },
+    Named {
+        name: "s3",
+        what: "Amazon S3 server access log",
+        regex: concat!(
+            r"^(?<owner>[0-9a-f]{64}|-) (?<bucket>\S+) \[(?<time>[^\]]+)\] (?<ip>\S+) (?<requester>\S+) (?<request_id>\S+) (?<operation>[A-Z0-9]+\.\S+) (?<object>\S+) (?:-|",
+            quoted!("request"),
+            r") (?<status>\S+)"
+        ),
+        is_end: false,
+    },
+    Named {
+        name: "haproxy",
+        what: "HAProxy log",
+        regex: concat!(
+            r"^(?:.*? haproxy\[\d+\]: )?(?<ip>[0-9a-fA-F.:\[\]]+|unix):(?<port>\d+) \[(?<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{3})\] (?<frontend>\S+) (?<backend>[^\s/]+)/(?<server>\S+) (?<timers>[-+\d/]+)(?: (?<status>-?\d+) (?<bytes>\+?\d+) \S+ \S+ \S{4} \S+ \S+(?: \{[^}]*\})*(?: ",
+            quoted!("request"),
+            r")?| \+?\d+ \S+ \S+ \S+)"
+        ),
+        is_end: false,
+    },
+    Named {
+        name: "istio",
+        what: "Istio access log",
+        regex: concat!(
+            r"^(?:\S+ std(?:out|err) [FP] )?\[(?<time>\d{4}-\d\d-\d\dT[^\]]+)\] ",
+            quoted!("request"),
+            r#" (?<status>\d{1,3}) (?<flags>\S+) (?<details>\S+) (?<termination>\S+) (?:"[^"]*"|-) (?<received_bytes>\S+) (?<sent_bytes>\S+) (?<duration_ms>\S+) (?<service_time>\S+) "(?<xff>[^"]*)" "[^"]*" "[^"]*" "(?<host>[^"]*)" "[^"]*" \S+ \S+ \S+ (?<ip>\S+) \S+ \S+"#
+        ),
+        is_end: false,
+    },
+    Named {
+        name: "envoy",
+        what: "Envoy access log",
+        regex: concat!(
+            r"^(?:\S+ std(?:out|err) [FP] )?\[(?<time>\d{4}-\d\d-\d\dT[^\]]+)\] ",
+            quoted!("request"),
+            r#" (?<status>\d{1,3}) (?<flags>\S+) (?<received_bytes>\d+) (?<sent_bytes>\d+) (?<duration_ms>\S+) (?<service_time>\S+) "(?<ip>[^"]*)" "(?<agent>(?:[^"\\]|\\.)*)" "(?<request_id>[^"]*)" "(?<host>[^"]*)" "(?<upstream>[^"]*)""#
+        ),
+        is_end: false,
+    },
+];
+
+/// The formats known by name, compiled once: a file is opened twice at least.
+static SHAPES: LazyLock<Vec<Option<Regex>>> =
+    LazyLock::new(|| NAMED.iter().map(|named| Regex::new(named.regex).ok()).collect());
+
+impl Named {
+    /// The format of this name.
+    fn of(name: &str) -> Option<Self> {
+        NAMED.into_iter().find(|named| named.name == name)
+    }
+}
+
+/// Lines that a pattern takes apart.
+#[derive(Debug)]
+pub(super) struct PatternLines {
+    what: String,
+    regex: Regex,
+    names: Vec<Vec<u8>>,
+    columns: Columns,
+    found: CaptureLocations,
+    /// Whether the first of the names is there only in some lines, and this one in all.
+    other_time: Option<(usize, usize)>,
+}
+
+/// Lines that the regular expression, the log format or the name given take apart.
+///
+/// # Errors
+///
+/// The pattern is none, or has not what is asked for.
+pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<PatternLines>, Error> {
+    let pattern = if let Some(regex) = &options.regex {
+        Pattern {
+            what: "lines of --regex".to_owned(),
+            regex: regex.clone(),
+            time: None,
+        }
+    } else if let Some(format) = &options.log_format {
+        if let Some(named) = Named::of(format) {
+            return PatternLines::named(named, input, head, options).map(Some);
+        }
+        log_format::compile(format).map_err(|reason| Error::BadPattern {
+            option: "--log-format",
+            text: format.clone(),
+            reason,
+        })?
+    } else {
+        return Ok(None);
+    };
+    PatternLines::new(pattern, input, head, options).map(Some)
+}
+
+/// Lines of one of the formats known by name, that begin like this.
+///
+/// # Errors
+///
+/// What is asked for is not in lines of this format.
+pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<PatternLines>, Error> {
+    for (named, regex) in NAMED.into_iter().zip(&*SHAPES) {
+        let Some(regex) = regex else { continue };
+        let lines = &head[..head.len().min(100)];
+        let matching = lines.iter().filter(|line| regex.is_match(line)).count();
+        if matching * 2 > lines.len() {
+            return PatternLines::named(named, input, head, options).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+impl PatternLines {
+    fn named(named: Named, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
+        let pattern = Pattern {
+            what: named.what.to_owned(),
+            regex: named.regex.to_owned(),
+            time: None,
+        };
+        if named.is_end && options.time_is == TimeIs::End && options.duration.is_none() {
+            return Err(Error::NoDuration { path: input.to_owned() });
+        }
+        Self::new(pattern, input, head, options)
+    }
+
+    fn new(pattern: Pattern, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
+        let bad = |reason: String| Error::BadPattern {
+            option: if options.regex.is_some() {
+                "--regex"
+            } else {
+                "--log-format"
+            },
+            text: options
+                .regex
+                .clone()
+                .or_else(|| options.log_format.clone())
+                .unwrap_or_default(),
+            reason,
+        };
+        let regex = Regex::new(&pattern.regex).map_err(|error| bad(log_format::one_reason(&error)))?;
+        let names: Vec<Vec<u8>> = regex
+            .capture_names()
+            .map(|name| name.unwrap_or_default().as_bytes().to_vec())
+            .collect();
+        let mut options = options.clone();
+        if let (None, Some(format)) = (&options.stamps.format, pattern.time) {
+            options.stamps.format = Some(TimeFormat::Strptime(format));
+        }
+        let mut samples = Vec::new();
+        for line in head.iter().take(100) {
+            if let Some(found) = regex.captures(line) {
+                let value = |at: usize| found.get(at).map_or(Vec::new(), |value| value.as_bytes().to_vec());
+                samples.push((0..names.len()).map(value).collect());
+            }
+        }
+        let default = if names.iter().any(|name| name == b"key") {
+            By::Column("key".to_owned())
+        } else {
+            By::Ip
+        };
+        let header = Header {
+            input,
+            called: "group",
+            names: &names,
+            samples: &samples,
+            default: &default,
+        };
+        if options.time.is_none() && !header.has_time() {
+            return Err(bad("it has no group named `time`, like (?<time>\\S+)".to_owned()));
+        }
+        if options.by.is_none() && default == By::Ip && !header.has(&By::Ip) {
+            return Err(bad(
+                "it has no group named `key` or `ip`, like (?<key>\\S+): add one, or say --by all".to_owned(),
+            ));
+        }
+        let columns = Columns::find(&header, &options)?;
+        let place = |name: &[u8]| names.iter().position(|known| known == name);
+        Ok(Self {
+            other_time: place(b"time").zip(place(b"end")),
+            found: regex.capture_locations(),
+            what: pattern.what,
+            regex,
+            names,
+            columns,
+        })
+    }
+
+    pub(super) fn by(&self) -> &By {
+        self.columns.by()
+    }
+
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
+    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Request<'a>, BadLine> {
+        let Self {
+            regex,
+            columns,
+            found,
+            other_time,
+            ..
+        } = self;
+        regex.captures_read(found, line).ok_or(BadLine::OtherPattern)?;
+        let value = |at: usize| found.get(at).map(|(start, end)| &line[start..end]);
+        columns.request(|at| match *other_time {
+            Some((time, other)) if at == time => value(time).or_else(|| value(other)),
+            _ => value(at),
+        })
+    }
+
+    pub(super) fn notices(&self, input: &str) -> Vec<String> {
+        self.columns.notices(&self.names, input)
+    }
+}

@@ -1,0 +1,154 @@
+//! The state of all keys under one limit.
+
+use std::rc::Rc;
+
+use crate::crowd::{Crowd, Undecided};
+use crate::event::{Event, KeyId, Keys};
+use crate::limit::{Kind, Limit};
+use crate::lineage::{Lineage, Maker, Verdict};
+use crate::model::{Model, State};
+use crate::per_key::PerKey;
+
+/// Decides the events of all keys under one limit.
+pub(crate) enum Limiter {
+    /// Meters in tables of a few bytes a key.
+    Tables(Maker, Crowd),
+    /// Meters where tables will not do, by key.
+    Lineages(Maker, Vec<Option<Lineage>>),
+    /// States of a model, by key.
+    Model(Model, Vec<State>),
+    /// A limit for each key.
+    PerKey(Rows),
+}
+
+/// An event, and what names its row in a file of limits.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) event: &'a Event,
+    pub(crate) keys: &'a Keys,
+    /// The plan of the event, if plans are looked up and not keys.
+    pub(crate) plan: Option<(KeyId, &'a Keys)>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limit: &Limit, may_go_back: bool) -> Self {
+        let metered = match limit.kind() {
+            Kind::Metered(metered) => metered,
+            Kind::Model(model) => return Self::Model(*model, Vec::new()),
+            Kind::PerKey(rows) => return Self::PerKey(Rows::new(rows, may_go_back)),
+        };
+        let maker = Maker::new(metered.clone(), may_go_back);
+        match metered.single() {
+            Some(single) if !may_go_back => Self::Tables(maker, Crowd::new(single)),
+            _ => Self::Lineages(maker, Vec::new()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
+        let event = request.event;
+        match self {
+            Self::Tables(maker, crowd) => crowd.check(maker, event),
+            Self::Lineages(maker, lineages) => {
+                let lineage = seat(lineages, event.key).get_or_insert_with(|| Lineage::new(maker, event.time));
+                let verdict = lineage.check(maker, event.time, event.cost);
+                verdict.ok_or(Undecided::TooLong)
+            }
+            Self::Model(model, _) if is_exempt(model, request) => Ok(Verdict::Admitted),
+            Self::Model(model, states) => Ok(model.check(seat(states, event.key), event.time, event.cost)),
+            Self::PerKey(rows) => rows.check(request),
+        }
+    }
+}
+
+/// nginx does not limit requests whose key is empty.
+fn is_exempt(model: &Model, request: Request<'_>) -> bool {
+    matches!(model, Model::Nginx(_)) && request.keys.name(request.event.key).is_empty()
+}
+
+/// The place of a key, made if it is new.
+#[inline]
+fn seat<T: Default>(seats: &mut Vec<T>, key: KeyId) -> &mut T {
+    let key = key.index();
+    if key >= seats.len() {
+        seats.resize_with(key + 1, T::default);
+    }
+    &mut seats[key]
+}
+
+/// The limits of a file, and the state of each key under its own.
+pub(crate) struct Rows {
+    rows: Rc<PerKey>,
+    /// For each distinct limit of the file.
+    limits: Vec<RowLimit>,
+    /// The limit that each name was found to have, by the number of the key or the plan.
+    found: Vec<Option<Found>>,
+    seats: Vec<Seat>,
+}
+
+enum RowLimit {
+    Meter(Box<Maker>),
+    Model(Model),
+}
+
+/// The number of the limit; none if there is no limit.
+#[derive(Clone, Copy)]
+struct Found(Option<usize>);
+
+/// The state of a key. A key that changes its plan begins anew.
+#[derive(Default)]
+enum Seat {
+    #[default]
+    New,
+    Meter(usize, Lineage),
+    Model(usize, State),
+}
+
+impl Rows {
+    fn new(rows: &Rc<PerKey>, may_go_back: bool) -> Self {
+        let limit = |limit: &Limit| match limit.kind() {
+            Kind::Metered(metered) => Some(RowLimit::Meter(Box::new(Maker::new(metered.clone(), may_go_back)))),
+            Kind::Model(model) => Some(RowLimit::Model(*model)),
+            // No row is a file.
+            Kind::PerKey(_) => None,
+        };
+        Self {
+            rows: Rc::clone(rows),
+            limits: rows.limits().iter().filter_map(limit).collect(),
+            found: Vec::new(),
+            seats: Vec::new(),
+        }
+    }
+
+    fn check(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
+        let event = request.event;
+        let (id, names) = request.plan.unwrap_or((event.key, request.keys));
+        let rows = &self.rows;
+        let found = seat(&mut self.found, id).get_or_insert_with(|| Found(rows.of(names.name(id))));
+        let Some(row) = found.0 else {
+            return Ok(Verdict::Admitted);
+        };
+        let seat = seat(&mut self.seats, event.key);
+        match &self.limits[row] {
+            RowLimit::Model(model) if is_exempt(model, request) => Ok(Verdict::Admitted),
+            RowLimit::Model(model) => {
+                if !matches!(seat, Seat::Model(last, _) if *last == row) {
+                    *seat = Seat::Model(row, State::New);
+                }
+                let Seat::Model(_, state) = seat else {
+                    return Ok(Verdict::Admitted);
+                };
+                Ok(model.check(state, event.time, event.cost))
+            }
+            RowLimit::Meter(maker) => {
+                if !matches!(seat, Seat::Meter(last, _) if *last == row) {
+                    *seat = Seat::Meter(row, Lineage::new(maker, event.time));
+                }
+                let Seat::Meter(_, lineage) = seat else {
+                    return Ok(Verdict::Admitted);
+                };
+                lineage.check(maker, event.time, event.cost).ok_or(Undecided::TooLong)
+            }
+        }
+    }
+}

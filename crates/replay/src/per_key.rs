@@ -1,0 +1,195 @@
+//! Rules for each key, from a file of two columns: a key and its limit.
+//!
+//! ```text
+//! key,limit
+//! 192.0.2.1,100/s burst 200
+//! crawler,nginx:2r/s burst=5
+//! vip,unlimited
+//! *,10/s
+//! ```
+//!
+//! A key that the file does not name has the limit of `*`, or none if there is no such row. `unlimited` is no limit.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::Error;
+use crate::limit::{Algorithm, Limit, Rule};
+
+/// The row for every key that has none of its own.
+const OTHERS: &str = "*";
+const UNLIMITED: &str = "unlimited";
+
+/// The rules of a file, each distinct limit once.
+#[derive(Debug, Clone)]
+pub struct PerKey {
+    name: String,
+    limits: Vec<Limit>,
+    rows: HashMap<Vec<u8>, Option<usize>>,
+    others: Option<usize>,
+}
+
+/// Two files are the same if their names are.
+impl PartialEq for PerKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for PerKey {}
+
+impl PerKey {
+    /// Reads the text of the file `name`: lines of `key,limit`, the key in quotes if it has a comma. Blank lines, comments that
+    /// begin with `#` and a header `key,...` are skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRow`] with the line, and [`Error::NoRows`].
+    pub fn parse(name: &str, text: &str, algorithm: Algorithm) -> Result<Self, Error> {
+        let mut found = Self {
+            name: name.to_owned(),
+            limits: Vec::new(),
+            rows: HashMap::new(),
+            others: None,
+        };
+        let mut has_others = false;
+        let mut is_first = true;
+        for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let bad = |reason: String| Error::BadRow {
+                path: name.to_owned(),
+                line: number,
+                reason,
+            };
+            let (key, limit) = split(line).ok_or_else(|| bad("expected KEY,LIMIT".to_owned()))?;
+            if std::mem::take(&mut is_first) && key.eq_ignore_ascii_case("key") {
+                continue;
+            }
+            let rule = match limit.as_str() {
+                UNLIMITED => None,
+                limit => Some(found.rule(limit, algorithm).map_err(|error| bad(error.to_string()))?),
+            };
+            let is_double = if key == OTHERS {
+                found.others = rule;
+                std::mem::replace(&mut has_others, true)
+            } else {
+                found.rows.insert(key.clone().into_bytes(), rule).is_some()
+            };
+            if is_double {
+                return Err(bad(format!("`{key}` has a row already")));
+            }
+        }
+        if found.rows.is_empty() && !has_others {
+            return Err(Error::NoRows { path: name.to_owned() });
+        }
+        Ok(found)
+    }
+
+    fn rule(&mut self, text: &str, algorithm: Algorithm) -> Result<usize, Error> {
+        let limit = Limit::parse(text, algorithm)?;
+        let same = |other: &Limit| other.rule() == limit.rule();
+        Ok(self.limits.iter().position(same).unwrap_or_else(|| {
+            self.limits.push(limit);
+            self.limits.len() - 1
+        }))
+    }
+
+    /// The distinct limits.
+    pub(crate) fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// Which of [`limits`](Self::limits) a key or plan has; none if it has no limit.
+    pub(crate) fn of(&self, key: &[u8]) -> Option<usize> {
+        self.rows.get(key).copied().unwrap_or(self.others)
+    }
+
+    /// How many keys or plans the file names, and how many limits.
+    #[must_use]
+    pub fn len(&self) -> (usize, usize) {
+        (self.rows.len() + usize::from(self.others.is_some()), self.limits.len())
+    }
+
+    /// Whether any of the limits is a model's.
+    #[must_use]
+    pub fn has_models(&self) -> bool {
+        self.limits.iter().any(|limit| matches!(limit.rule(), Rule::Model(_)))
+    }
+}
+
+impl fmt::Display for PerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limits of {}", self.name)
+    }
+}
+
+/// The key and what follows its comma, both without blanks and quotes around them.
+fn split(line: &str) -> Option<(String, String)> {
+    let (key, limit) = match line.strip_prefix('"') {
+        Some(quoted) => {
+            // The closing quote is the first that is not doubled.
+            let mut end = 0;
+            loop {
+                end += quoted[end..].find('"')?;
+                if !quoted[end + 1..].starts_with('"') {
+                    break;
+                }
+                end += 2;
+            }
+            let rest = quoted[end + 1..].trim_start();
+            (quoted[..end].replace("\"\"", "\""), rest.strip_prefix([',', '\t'])?)
+        }
+        None => {
+            let (key, limit) = line.split_once(['\t', ','])?;
+            (key.trim_end().to_owned(), limit)
+        }
+    };
+    let limit = limit.trim();
+    let limit = limit
+        .strip_prefix('"')
+        .and_then(|limit| limit.strip_suffix('"'))
+        .unwrap_or(limit);
+    Some((key, limit.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<PerKey, String> {
+        PerKey::parse("plans.csv", text, Algorithm::Gcra).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rows_name_keys_and_the_rest() {
+        let rows =
+            parse("\u{feff}Key,quota\n# paying\n a ,10/s\r\n\"b,\"\"c\",\"1/min burst 5\"\n\nvip,unlimited\n*,10/s\n");
+        let rows = rows.expect("good rows");
+        let limit = |key: &str| rows.of(key.as_bytes()).map(|at| rows.limits()[at].rule().to_string());
+        assert_eq!(limit("a").as_deref(), Some("10/s"));
+        assert_eq!(limit("b,\"c").as_deref(), Some("1/min burst 5"));
+        assert_eq!(limit("vip"), None);
+        assert_eq!(limit("anybody").as_deref(), Some("10/s"));
+        assert_eq!(rows.len(), (4, 2));
+        let rows = parse("a\tfixed:5/s").expect("a tab");
+        assert_eq!((rows.of(b"a"), rows.of(b"b"), rows.has_models()), (Some(0), None, true));
+    }
+
+    #[test]
+    fn bad_rows_are_named() {
+        for (text, expected) in [
+            ("", "plans.csv has no row of KEY,LIMIT"),
+            ("a 10/s", "plans.csv:1: expected KEY,LIMIT"),
+            ("key,limit\na,ten/s", "plans.csv:2: --limit `ten/s`"),
+            ("a,1/s\na,2/s", "plans.csv:2: `a` has a row already"),
+            ("*,1/s\n*,unlimited", "plans.csv:2: `*` has a row already"),
+            ("\"a,1/s", "plans.csv:1: expected KEY,LIMIT"),
+        ] {
+            let told = parse(text).expect_err("bad rows");
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The client behind proxies, of the list of addresses they forwarded.
+//!
+//! Each proxy appends the address it was asked from: `X-Forwarded-For: client, proxy1`. Only what a trusted proxy appended
+//! is true; what stands left of it the client can make up. So the list is read from the right, from the address the
+//! server itself saw.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::address;
+
+/// Which of the addresses before a server are its own proxies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxies {
+    /// Those in these networks.
+    Networks(Vec<IpNet>),
+    /// The nearest so many.
+    Hops(usize),
+}
+
+/// Networks that no client of the Internet is in.
+const PRIVATE: [&str; 8] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+impl Default for Proxies {
+    /// Those with private addresses.
+    fn default() -> Self {
+        Self::Networks(PRIVATE.iter().filter_map(|network| network.parse().ok()).collect())
+    }
+}
+
+impl Proxies {
+    /// Parses `--trust`: a number of hops, or networks and addresses with commas between.
+    ///
+    /// # Errors
+    ///
+    /// The text that is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(hops) = text.trim().parse() {
+            return Ok(Self::Hops(hops));
+        }
+        let network = |text: &str| {
+            let text = text.trim();
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse()
+                .or_else(|_| address())
+                .map_err(|_| format!("`{text}` is neither a network like 10.0.0.0/8 nor a number of proxies"))
+        };
+        text.split(',')
+            .map(network)
+            .collect::<Result<_, _>>()
+            .map(Self::Networks)
+    }
+
+    /// The client of a request: of the addresses forwarded and that of the peer, from the right, the first that is no proxy of ours;
+    /// the leftmost if all are.
+    #[must_use]
+    pub(crate) fn client<'a>(&self, forwarded: &'a [u8], peer: Option<&'a [u8]>) -> Option<&'a [u8]> {
+        let listed = forwarded.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let listed = listed.map(unquoted).filter(|entry| !matches!(*entry, b"" | b"-"));
+        let peer = peer.filter(|peer| !matches!(*peer, b"" | b"-"));
+        let chain: Vec<&[u8]> = listed.chain(peer).collect();
+        let at = match self {
+            Self::Hops(hops) => chain.len().saturating_sub(hops.saturating_add(1)),
+            Self::Networks(networks) => {
+                let is_ours = |entry: &&[u8]| {
+                    let address = address::parse(entry);
+                    address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+                };
+                chain.iter().rposition(|entry| !is_ours(entry)).unwrap_or(0)
+            }
+        };
+        chain.get(at).copied()
+    }
+}
+
+fn unquoted(entry: &[u8]) -> &[u8] {
+    let entry = entry.strip_prefix(b"\"").unwrap_or(entry);
+    entry.strip_suffix(b"\"").unwrap_or(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_read_from_the_right() {
+        let table: &[(&str, &str, &str, &str)] = &[
+            ("10.0.0.0/8", "203.0.113.7, 10.0.0.5", "10.0.0.1", "203.0.113.7"),
+            ("10.0.0.0/8", "6.6.6.6, 203.0.113.7", "10.0.0.1", "203.0.113.7"),
+            ("10.0.0.0/8", "6.6.6.6", "203.0.113.7", "203.0.113.7"),
+            ("10.0.0.0/8", "10.0.0.9, 10.0.0.8", "10.0.0.1", "10.0.0.9"),
+            ("10.0.0.0/8", "-", "203.0.113.7", "203.0.113.7"),
+            (
+                "10.0.0.0/8,198.51.100.2",
+                "203.0.113.7:5000, 198.51.100.2",
+                "10.0.0.1",
+                "203.0.113.7:5000",
+            ),
+            ("10.0.0.0/8", "unknown", "10.0.0.1", "unknown"),
+            ("0", "6.6.6.6", "203.0.113.7", "203.0.113.7"),
+            ("1", "6.6.6.6, 203.0.113.7", "10.0.0.1", "203.0.113.7"),
+            ("2", "203.0.113.7, 198.51.100.2", "10.0.0.1", "203.0.113.7"),
+            ("9", "203.0.113.7", "10.0.0.1", "203.0.113.7"),
+        ];
+        for &(trust, forwarded, peer, client) in table {
+            let proxies = Proxies::parse(trust).expect("a list of proxies");
+            let found = proxies.client(forwarded.as_bytes(), Some(peer.as_bytes()));
+            assert_eq!(found, Some(client.as_bytes()), "{trust}: {forwarded} {peer}");
+        }
+        let private = Proxies::default();
+        assert_eq!(
+            private.client(b"203.0.113.7, 192.168.1.1", Some(b"[fd00::1]:80")),
+            Some(&b"203.0.113.7"[..])
+        );
+        assert_eq!(private.client(b"-", None), None);
+        Proxies::parse("10.0.0.0/8,nonsense").expect_err("no network");
+    }
+}

@@ -1,0 +1,192 @@
+//! Which requests are replayed: `--only`, `--since` and `--until`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::by::By;
+
+/// The requests to replay; all of them by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Select {
+    /// No earlier than this, in nanoseconds since the Unix epoch.
+    pub since: Option<i64>,
+    /// Earlier than this.
+    pub until: Option<i64>,
+    /// All of these hold.
+    pub only: Vec<Condition>,
+}
+
+impl Select {
+    /// Whether a request at this time is selected.
+    #[inline]
+    #[must_use]
+    pub fn has_time(&self, time: i64) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
+
+    /// Whether a request is selected whose value of a condition's subject is `value`, by the place of the condition.
+    #[inline]
+    pub fn has<'a>(&self, mut value: impl FnMut(usize, &By) -> Option<&'a [u8]>) -> bool {
+        let mut conditions = self.only.iter().enumerate();
+        conditions.all(|(at, condition)| condition.holds(value(at, &condition.subject).unwrap_or_default()))
+    }
+}
+
+/// What must hold of a request: `status=5xx`, `path!=/static/`, `method=GET|HEAD`, `tenant=acme`.
+///
+/// ```
+/// use meter_replay::select::Condition;
+///
+/// let errors: Condition = "status=5xx|429".parse()?;
+/// assert!(errors.holds(b"503") && errors.holds(b"429") && !errors.holds(b"200"));
+/// let api: Condition = "path=/api/".parse()?;
+/// assert!(api.holds(b"/api/users") && !api.holds(b"/static/a.css"));
+/// # Ok::<(), meter_replay::select::BadCondition>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    subject: By,
+    is_negated: bool,
+    values: Vec<String>,
+}
+
+/// Why a text is no condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is no condition: expected NAME=VALUE, NAME!=VALUE or NAME=VALUE|VALUE, such as path=/api/, status=5xx or method=POST"
+)]
+pub struct BadCondition {
+    text: String,
+}
+
+impl Condition {
+    /// Reads conditions that are joined by ` and `.
+    ///
+    /// # Errors
+    ///
+    /// [`BadCondition`] with the part that is none.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, BadCondition> {
+        text.split(" and ").map(str::parse).collect()
+    }
+
+    /// What is compared.
+    #[must_use]
+    pub fn subject(&self) -> &By {
+        &self.subject
+    }
+
+    /// Whether a column of a table is compared, or a field.
+    #[must_use]
+    pub fn is_of_column(&self) -> bool {
+        matches!(self.subject, By::Column(_))
+    }
+
+    /// Whether it holds of a request with this value. A path holds if it begins like a value; `x` in a status is any digit;
+    /// methods are alike in capitals and small letters. A missing value is empty.
+    #[must_use]
+    pub fn holds(&self, value: &[u8]) -> bool {
+        let value = value.trim_ascii();
+        self.values.iter().any(|wanted| self.is_met(wanted.as_bytes(), value)) != self.is_negated
+    }
+
+    fn is_met(&self, wanted: &[u8], value: &[u8]) -> bool {
+        let is_digit = |(wanted, digit): (&u8, &u8)| match wanted {
+            b'x' | b'X' => digit.is_ascii_digit(),
+            wanted => wanted == digit,
+        };
+        match &self.subject {
+            By::Path => value.starts_with(wanted),
+            By::Status => wanted.len() == value.len() && wanted.iter().zip(value).all(is_digit),
+            By::Method => wanted.eq_ignore_ascii_case(value),
+            _ => wanted == value,
+        }
+    }
+}
+
+impl FromStr for Condition {
+    type Err = BadCondition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || BadCondition { text: text.to_owned() };
+        let (name, values) = text.split_once('=').ok_or_else(bad)?;
+        let (name, is_negated) = match name.trim_end().strip_suffix('!') {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let name = name.trim();
+        let subject = By::parse(name);
+        if name.is_empty() || matches!(subject, By::All | By::Each(_)) {
+            return Err(bad());
+        }
+        Ok(Self {
+            subject,
+            is_negated,
+            values: values.split('|').map(|value| value.trim().to_owned()).collect(),
+        })
+    }
+}
+
+/// As `--only` takes it.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.is_negated { "!" } else { "" };
+        write!(f, "{}{not}={}", self.subject, self.values.join("|"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_hold_by_their_subject() {
+        for (text, holds, fails) in [
+            (
+                "path=/api",
+                &["/api", "/api/a", "/apiary"][..],
+                &["/", "/v1/api", "-"][..],
+            ),
+            ("path!=/api/|/static/", &["/", "/api"], &["/api/a", "/static/"]),
+            ("status=5xx|404", &["500", "599", "404"], &["50", "5000", "403", "5x0"]),
+            ("method=post", &["POST", "post"], &["GET", ""]),
+            ("tenant = a=b", &["a=b"], &["a", "A=B"]),
+            ("tenant=", &["", " "], &["a"]),
+            ("tenant!=", &["a"], &[""]),
+            ("ip=192.0.2.1", &["192.0.2.1"], &["192.0.2.10"]),
+        ] {
+            let condition: Condition = text.parse().expect("a condition");
+            for value in holds {
+                assert!(condition.holds(value.as_bytes()), "{text}: {value}");
+            }
+            for value in fails {
+                assert!(!condition.holds(value.as_bytes()), "{text}: {value}");
+            }
+            let again: Condition = condition.to_string().parse().expect("as it is written");
+            assert_eq!(again, condition);
+        }
+        for text in ["", "path", "=5", "!=5", "all=1", "ip,path=1"] {
+            assert!(text.parse::<Condition>().is_err(), "{text}");
+        }
+        assert_eq!(
+            Condition::parse_all("path=/a and status=200").map(|all| all.len()),
+            Ok(2)
+        );
+        assert!(Condition::parse_all("path=/a and status").is_err());
+    }
+
+    #[test]
+    fn times_are_selected_from_since_to_before_until() {
+        let select = Select {
+            since: Some(10),
+            until: Some(20),
+            only: Condition::parse_all("path=/a and status=200").expect("conditions"),
+        };
+        let selected: Vec<i64> = (0..30).filter(|&time| select.has_time(time)).collect();
+        assert_eq!(selected, (10..20).collect::<Vec<_>>());
+        let value = |path: &'static str| {
+            move |_: usize, subject: &By| (*subject == By::Path).then_some(path.as_bytes()).or(Some(b"200"))
+        };
+        assert!(select.has(value("/a/b")) && !select.has(value("/b")) && !select.has(|_, _| None));
+        assert!(Select::default().has_time(i64::MIN) && Select::default().has(|_, _| None));
+    }
+}

@@ -1,0 +1,187 @@
+//! Stamps that are written with a calendar: how people, servers and languages print times.
+
+use jiff::civil::DateTime;
+use jiff::fmt::strtime::BrokenDownTime;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::{Offset, TimeZone};
+
+use super::{StampError, at_offset};
+
+/// The known forms beside RFC 3339 and its relatives, without their zones. Whatever follows is the zone.
+const FORMS: [&str; 8] = [
+    // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
+    "%d/%b/%Y:%H:%M:%S%.f",
+    // `date`, git, C's asctime; the year is behind the zone or before it.
+    "%a %b %e %H:%M:%S%.f %Y",
+    // RFC 2822 and cookies.
+    "%a, %d %b %Y %H:%M:%S%.f",
+    "%d %b %Y %H:%M:%S%.f",
+    "%d-%b-%Y %H:%M:%S%.f",
+    // Go's log package, nginx's error log.
+    "%Y/%m/%d %H:%M:%S%.f",
+    // ISO 8601, basic.
+    "%Y%m%dT%H%M%S%.f",
+    // Without seconds.
+    "%Y-%m-%d %H:%M",
+];
+
+/// Reads a stamp of any known form; `hint` is the form of the last one.
+pub(super) fn parse(stamp: &[u8], zone: &TimeZone, hint: &mut usize) -> Result<i128, StampError> {
+    if !stamp.first().is_some_and(u8::is_ascii_alphanumeric) || stamp.len() > 64 {
+        return Err(StampError::UnknownForm);
+    }
+    if is_iso(stamp) {
+        return iso(stamp, zone);
+    }
+    let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
+    let (text, east) = split_zone(text);
+    let mut reason = StampError::UnknownForm;
+    for at in std::iter::once(*hint).chain(0..FORMS.len()) {
+        match FORMS.get(at).map(|form| civil(form, &text)) {
+            Some(Ok((local, leap))) => {
+                *hint = at;
+                return instant(local, east, zone, leap);
+            }
+            Some(Err(StampError::NoSuchTime)) => reason = StampError::NoSuchTime,
+            _ => {}
+        }
+    }
+    Err(reason)
+}
+
+/// Reads a stamp as a format of `strptime` has it.
+pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
+    let parsed = BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?;
+    if parsed.offset().is_some() || parsed.iana_time_zone().is_some() {
+        return parsed
+            .to_zoned()
+            .map(|zoned| zoned.timestamp())
+            .or_else(|_| parsed.to_timestamp())
+            .map(|timestamp| timestamp.as_nanosecond())
+            .map_err(|_| StampError::NoSuchTime);
+    }
+    // `%s` tells an instant, and no civil time.
+    if let Ok(timestamp) = parsed.to_timestamp() {
+        return Ok(timestamp.as_nanosecond());
+    }
+    let local = parsed.to_datetime().map_err(|_| StampError::NoSuchTime)?;
+    instant(local, None, zone, false)
+}
+
+/// Whether this begins like RFC 3339 or `YYYY-MM-DD HH:MM:SS`.
+fn is_iso(stamp: &[u8]) -> bool {
+    let digits = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+    stamp.len() >= 19
+        && digits.iter().all(|&at| stamp[at].is_ascii_digit())
+        && [stamp[4], stamp[7], stamp[13], stamp[16]] == *b"--::"
+        && matches!(stamp[10], b'T' | b't' | b' ')
+}
+
+fn iso(stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
+    let leap = stamp[17..19] == *b"60";
+    let is_strict = stamp.len() == 19 || matches!(stamp.last(), Some(b'Z' | b'z')) || !stamp[19..].contains(&b' ');
+    if is_strict && !stamp[19..].contains(&b',') {
+        if let Some(read) = pieces(stamp, zone, leap) {
+            return read;
+        }
+    }
+    // With a space before the zone (Ruby, Go, git), or a comma before the fraction (Python).
+    let text = std::str::from_utf8(stamp).map_err(|_| StampError::NoSuchTime)?;
+    let (text, east) = split_zone(text);
+    let text = text.replace(',', ".");
+    match pieces(text.as_bytes(), &TimeZone::UTC, leap) {
+        Some(Ok(_)) => {}
+        Some(Err(reason)) => return Err(reason),
+        None => return Err(StampError::NoSuchTime),
+    }
+    let pieces = Pieces::parse(text.as_bytes()).map_err(|_| StampError::NoSuchTime)?;
+    let time = pieces.time().ok_or(StampError::NoSuchTime)?;
+    instant(pieces.date().to_datetime(time), east, zone, leap)
+}
+
+/// A stamp in one word, its zone with it; `None` if it is no such stamp.
+fn pieces(stamp: &[u8], zone: &TimeZone, leap: bool) -> Option<Result<i128, StampError>> {
+    let pieces = Pieces::parse(stamp).ok()?;
+    let local = pieces.date().to_datetime(pieces.time()?);
+    if pieces.time_zone_annotation().is_some() {
+        let zoned = pieces.to_time_zone().ok()??.to_zoned(local);
+        return Some(
+            zoned
+                .map(|zoned| zoned.timestamp().as_nanosecond())
+                .map_err(|_| StampError::NoSuchTime),
+        );
+    }
+    Some(instant(local, pieces.to_numeric_offset(), zone, leap))
+}
+
+fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
+    let parsed = BrokenDownTime::parse(form, text).map_err(|_| StampError::UnknownForm)?;
+    // jiff takes a leap second as the second before it.
+    let leap = text.contains(":60");
+    let local = parsed.to_datetime().map_err(|_| StampError::NoSuchTime)?;
+    Ok((local, leap))
+}
+
+fn instant(local: DateTime, east: Option<Offset>, zone: &TimeZone, leap: bool) -> Result<i128, StampError> {
+    if let Some(east) = east {
+        return at_offset(local, east, leap);
+    }
+    let timestamp = zone.to_timestamp(local).map_err(|_| StampError::OutOfRange)?;
+    if leap && timestamp.as_second().rem_euclid(86_400) != 86_399 {
+        return Err(StampError::NoSuchTime);
+    }
+    Ok(timestamp.as_nanosecond())
+}
+
+/// Takes the zone out of a stamp, wherever it stands in it: `+0200`, `+02:00`, `Z`, `UTC`, `GMT`; and what Go adds to it,
+/// the name of a zone whose offset is told and the reading of its monotonic clock.
+fn split_zone(text: &str) -> (String, Option<Offset>) {
+    let mut east = None;
+    let mut kept: Vec<&str> = Vec::new();
+    for word in text.split_ascii_whitespace() {
+        let is_second = !kept.is_empty();
+        match offset(word) {
+            Some(offset) if is_second && east.is_none() => east = Some(offset),
+            // The name of the zone whose offset is known: `+0200 CEST`, `+0000 UTC`.
+            _ if east.is_some() && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {}
+            _ if is_second && word.starts_with("m=") => {}
+            _ => kept.push(word),
+        }
+    }
+    // `00:00:18Z`, `00:00:18+0200`: the zone of a basic ISO stamp.
+    if let (None, Some(last)) = (east, kept.last_mut()) {
+        let at = last
+            .rfind(['+', 'Z'])
+            .or_else(|| last.rfind('-').filter(|_| last.contains('T')));
+        if let Some((bare, zone)) = at.and_then(|at| last.split_at_checked(at)) {
+            if let Some(offset) = offset(zone).filter(|_| bare.ends_with(|end: char| end.is_ascii_digit())) {
+                (*last, east) = (bare, Some(offset));
+            }
+        }
+    }
+    (kept.join(" "), east)
+}
+
+fn offset(word: &str) -> Option<Offset> {
+    if matches!(word, "Z" | "UTC" | "GMT") {
+        return Some(Offset::UTC);
+    }
+    let (sign, digits) = match word.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let digits: String = digits.split(':').collect();
+    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i32 = digits.parse().ok()?;
+    let (hours, minutes) = if digits.len() == 2 {
+        (number, 0)
+    } else {
+        (number / 100, number % 100)
+    };
+    (hours < 24 && minutes < 60)
+        .then(|| Offset::from_seconds(sign * (hours * 3_600 + minutes * 60)).ok())
+        .flatten()
+}

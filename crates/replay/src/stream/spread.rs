@@ -1,0 +1,157 @@
+//! Requests of one coarse stamp, spaced evenly over its unit.
+//!
+//! A log with whole seconds does not say when within its second a request came. All at the stamp is the most that a
+//! limit can deny; evenly spaced, for each key by itself, is what a steady client would have sent. The `i`-th of `n`
+//! requests of a key (from 0) moves by `i/n` of the unit, so their order is kept and the same input gives the same times.
+
+use crate::event::Event;
+
+/// Spaces events as they come, and gives them out in the order of their new times.
+#[derive(Debug, Default)]
+pub struct Spreader {
+    /// Events of the latest stamp, as they came.
+    held: Vec<Event>,
+    /// Events that are spaced but may still follow one to come, in order.
+    due: Vec<Event>,
+    /// By key: how many of `held` it has, and how many of those are spaced.
+    counts: Vec<(u32, u32)>,
+}
+
+impl Spreader {
+    /// Takes the next event, and gives out those that none to come can precede.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `emit`.
+    #[inline]
+    pub fn push<E>(&mut self, event: Event, emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
+        if self.held.first().is_some_and(|first| first.time != event.time) {
+            self.space();
+            // Where the order of the lines is kept, time may go back: then no event waits for another stamp.
+            let goes_back = self.held.first().is_some_and(|first| first.time > event.time);
+            self.held.clear();
+            self.emit_before(if goes_back { i64::MAX } else { event.time }, emit)?;
+        }
+        let key = event.key.index();
+        if key >= self.counts.len() {
+            self.counts.resize(key + 1, (0, 0));
+        }
+        self.counts[key].0 += 1;
+        self.held.push(event);
+        Ok(())
+    }
+
+    /// Gives out all that is left.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `emit`.
+    pub fn finish<E>(&mut self, emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
+        self.space();
+        self.held.clear();
+        self.emit_before(i64::MAX, emit)
+    }
+
+    /// Adds the events of the latest stamp to those due, each at its place in the unit.
+    fn space(&mut self) {
+        for event in &self.held {
+            let (count, before) = &mut self.counts[event.key.index()];
+            let offset = i128::from(event.unit.unit_ns()) * i128::from(*before) / i128::from(*count).max(1);
+            *before += 1;
+            // Less than a unit, which is at most a minute.
+            let offset = i64::try_from(offset).unwrap_or(0);
+            self.due.push(Event {
+                time: event.time.saturating_add(offset),
+                ..*event
+            });
+        }
+        for event in &self.held {
+            self.counts[event.key.index()] = (0, 0);
+        }
+        self.due.sort_by_key(|event| event.time);
+    }
+
+    fn emit_before<E>(&mut self, time: i64, mut emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
+        let count = if time == i64::MAX {
+            self.due.len()
+        } else {
+            self.due.partition_point(|event| event.time < time)
+        };
+        self.due.drain(..count).try_for_each(&mut emit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::KeyId;
+    use crate::stamp::Resolution;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn event(time: i64, key: u32, unit: Resolution) -> Event {
+        Event {
+            unit,
+            ..Event::new(time, 1, KeyId(key))
+        }
+    }
+
+    fn spread(events: &[Event]) -> Vec<(i64, u32)> {
+        let mut spreader = Spreader::default();
+        let mut spread = Vec::new();
+        let mut emit = |event: Event| {
+            spread.push((event.time, event.key.0));
+            Ok::<(), ()>(())
+        };
+        for event in events {
+            spreader.push(*event, &mut emit).expect("nothing fails");
+        }
+        spreader.finish(&mut emit).expect("nothing fails");
+        spread
+    }
+
+    #[test]
+    fn requests_of_a_key_divide_the_unit_evenly() {
+        let events = [0, 0, 1, 0, 0].map(|key| event(SECOND, key, Resolution::Second));
+        assert_eq!(
+            spread(&events),
+            [
+                (SECOND, 0),
+                (SECOND, 1),
+                (1_250_000_000, 0),
+                (1_500_000_000, 0),
+                (1_750_000_000, 0)
+            ]
+        );
+        let three = [event(0, 0, Resolution::Millisecond); 3];
+        assert_eq!(spread(&three), [(0, 0), (333_333, 0), (666_666, 0)]);
+    }
+
+    #[test]
+    fn events_of_finer_inputs_interleave_in_order() {
+        let (coarse, fine) = (Resolution::Second, Resolution::Nanosecond);
+        let events = [
+            event(0, 0, coarse),
+            event(0, 0, coarse),
+            event(1, 1, fine),
+            event(600_000_000, 1, fine),
+            event(SECOND, 0, coarse),
+        ];
+        assert_eq!(
+            spread(&events),
+            [(0, 0), (1, 1), (500_000_000, 0), (600_000_000, 1), (SECOND, 0)]
+        );
+    }
+
+    #[test]
+    fn no_event_is_held_back_when_time_goes_back() {
+        let second = Resolution::Second;
+        let events = [
+            event(5 * SECOND, 0, second),
+            event(5 * SECOND, 0, second),
+            event(0, 0, second),
+        ];
+        assert_eq!(spread(&events), [(5 * SECOND, 0), (5_500_000_000, 0), (0, 0)]);
+        assert_eq!(spread(&[]), []);
+    }
+}

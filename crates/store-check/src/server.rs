@@ -1,0 +1,209 @@
+//! Redis and Valkey servers as children of a test: on a free loopback port, in a folder of their own, killed on drop.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start, or a condition to come true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that is running, or was until it was killed.
+#[derive(Debug)]
+pub struct Server {
+    binary: PathBuf,
+    args: Vec<String>,
+    port: u16,
+    folder: PathBuf,
+    child: Child,
+}
+
+impl Server {
+    /// Starts `redis-server` with more arguments, or prints that it is skipped and returns `None` where there is none.
+    ///
+    /// `METER_TEST_REDIS` names another binary, such as that of Valkey.
+    ///
+    /// # Panics
+    ///
+    /// If there is no server and `CI` is `true`, or if the server does not start.
+    #[must_use]
+    pub fn start(args: &[&str]) -> Option<Self> {
+        let binary = std::env::var("METER_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
+        if Command::new(&binary)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_err()
+        {
+            println!("skipped: no {binary}");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "no {binary}, but CI=true");
+            return None;
+        }
+        Some(Self::spawn(
+            binary.into(),
+            args.iter().map(|&arg| arg.to_owned()).collect(),
+        ))
+    }
+
+    fn spawn(binary: PathBuf, args: Vec<String>) -> Self {
+        let port = free_port();
+        let folder = std::env::temp_dir().join(format!("ratelimit-meter-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for the server");
+        let child = Self::run(&binary, &args, port, &folder);
+        let mut server = Self {
+            binary,
+            args,
+            port,
+            folder,
+            child,
+        };
+        server.wait_until_ready();
+        server
+    }
+
+    fn run(binary: &Path, args: &[String], port: u16, folder: &Path) -> Child {
+        Command::new(binary)
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(["--daemonize", "no", "--logfile", "log"])
+            .args(args)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server is started")
+    }
+
+    fn wait_until_ready(&mut self) {
+        let ready = wait_for(|| {
+            let died = self.child.try_wait().expect("a child").is_some();
+            died || self.command(&["PING"]).is_ok_and(|reply| reply.starts_with("+PONG"))
+        });
+        let died = self.child.try_wait().expect("a child").is_some();
+        let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        assert!(
+            ready && !died,
+            "the server on port {} does not answer: {}",
+            self.port,
+            log()
+        );
+    }
+
+    /// Returns the port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the address for a client.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Kills the server as by `kill -9`.
+    pub fn kill(&mut self) {
+        // Fails only if the server has died already.
+        let _ = self.child.kill();
+        self.child.wait().expect("a child");
+    }
+
+    /// Starts the server again, with the files and on the port that it had.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = Self::run(&self.binary, &self.args, self.port, &self.folder);
+        self.wait_until_ready();
+    }
+
+    /// Stops the process, which then answers nothing and keeps its connections, or lets it go on.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    /// Sends one command over a connection of its own, and returns the reply as it is on the wire.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer.
+    pub fn command(&self, words: &[&str]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut text = format!("*{}\r\n", words.len());
+        for word in words {
+            text += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        // A second command shows where the reply to the first ends.
+        text += "*2\r\n$4\r\nECHO\r\n$12\r\nend-of-reply\r\n";
+        stream.write_all(text.as_bytes())?;
+        let mut reply = Vec::new();
+        let mut buffer = [0; 4096];
+        const END: &[u8] = b"$12\r\nend-of-reply\r\n";
+        while !reply.ends_with(END) {
+            let n = stream.read(&mut buffer)?;
+            if n == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            reply.extend_from_slice(&buffer[..n]);
+        }
+        reply.truncate(reply.len() - END.len());
+        Ok(String::from_utf8_lossy(&reply).into_owned())
+    }
+
+    /// Returns a number from `INFO`.
+    #[must_use]
+    pub fn info(&self, name: &str) -> Option<u64> {
+        let info = self.command(&["INFO", "everything"]).ok()?;
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().parse().ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns a port on 127.0.0.1 that was free just now, and below 55,536: a cluster talks on one 10,000 higher.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        if port < 55_536 {
+            return port;
+        }
+    }
+}
+
+/// Asks until a condition holds, and returns whether it came true in 30 seconds.
+pub fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        if Instant::now() > end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    true
+}

@@ -1,0 +1,263 @@
+//! The blocking twin of the shared meter: the same verbs for threads, without joined calls.
+
+use crate::breaker::Outcome;
+use crate::builder::{BuildError, Builder};
+use crate::error::StoreError;
+use crate::local::{Arrival, Decided, Local, Served, Settings};
+use crate::policy::Policy;
+use crate::store::{BlockingStore, Reply, Verb};
+use crate::terms::{Known, Terms};
+use crate::time::Micros;
+use crate::verdict::{AdmittedPart, Verdict, Via};
+use core::fmt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One limit for each subject, kept in a store for all processes that use the same name, for threads that may block.
+///
+/// It is a `SharedMeter` whose calls are not joined, and whose deadline is the store's own: set it where the store is made.
+///
+/// ```
+/// use ratelimit_meter_store::{BlockingMeter, Builder, MemoryStore};
+///
+/// let clients: BlockingMeter<_> = Builder::new("api", "10/s burst 1".parse()?).build_blocking(MemoryStore::new())?;
+/// assert!(clients.check("alice")?.is_admitted());
+/// assert!(!clients.check("alice")?.is_admitted());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct BlockingMeter<S> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    store: S,
+    terms: Terms,
+    policy: Policy,
+    local: Local<()>,
+}
+
+impl<S> Clone for BlockingMeter<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S> fmt::Debug for BlockingMeter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingMeter")
+            .field("name", &self.inner.terms.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Returns the blocking meter over `store`, which keeps its own deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`].
+    pub fn build_blocking<S: BlockingStore>(&self, store: S) -> Result<BlockingMeter<S>, BuildError> {
+        let (terms, settings) = self.terms()?;
+        let settings = Settings {
+            join: false,
+            ..settings
+        };
+        let inner = Inner {
+            store,
+            terms,
+            policy: Policy::of(self),
+            local: Local::new(settings),
+        };
+        Ok(BlockingMeter { inner: Arc::new(inner) })
+    }
+}
+
+impl<S: BlockingStore> BlockingMeter<S> {
+    /// Decides one cell of `subject` now, and counts it if it conforms.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], if the store gave no decision and [`OnFailure::Error`](crate::OnFailure::Error) is set.
+    pub fn check(&self, subject: &str) -> Result<Verdict, StoreError> {
+        self.check_n(subject, 1)
+    }
+
+    /// Decides a batch of `n` cells of `subject` now, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        if let Some(verdict) = inner.terms.by_quota(n) {
+            return Ok(verdict);
+        }
+        let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || ()) {
+            Arrival::Leased(known) => Ok(Decided::Admitted(known, Via::Lease)),
+            Arrival::Denied(known) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            _ if n == 1 => inner.single(subject),
+            _ => {
+                let reply = inner.batch(subject, Verb::Check, n);
+                reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
+            }
+        };
+        match served {
+            Ok(decided) => Ok(inner.terms.decided(n, decided, Instant::now())),
+            Err(error) => inner.policy.answer(subject, n, error, Instant::now()),
+        }
+    }
+
+    /// Counts as many cells of `subject`, up to `n`, as conform now.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check). If the store gave no decision, all `n` cells are admitted or none.
+    pub fn check_up_to(&self, subject: &str, n: u32) -> Result<AdmittedPart, StoreError> {
+        let inner = &self.inner;
+        if n == 0 {
+            return Ok(AdmittedPart::of(0, None, Via::Quota));
+        }
+        match inner.batch(subject, Verb::UpTo, n) {
+            Ok((known, cells)) => Ok(inner.terms.part(&known, n, cells)),
+            Err(error) => Ok(AdmittedPart::for_all(
+                n,
+                inner.policy.answer(subject, n, error, Instant::now())?,
+            )),
+        }
+    }
+
+    /// Answers like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], whatever is set for failures.
+    pub fn peek_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        if let Some(verdict) = inner.terms.by_quota(n) {
+            return Ok(verdict);
+        }
+        let (known, cells) = inner.ask(subject, Verb::Peek, None, n.into())?;
+        Ok(inner
+            .terms
+            .verdict(&known, n, cells == u64::from(n), known.received, Via::Store))
+    }
+
+    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_n`](Self::peek_n).
+    pub fn charge(&self, subject: &str, n: u64) -> Result<u64, StoreError> {
+        if n == 0 {
+            return Ok(0);
+        }
+        self.inner
+            .ask(subject, Verb::Charge, None, n)
+            .map(|(_, recorded)| recorded)
+    }
+
+    /// Gives back `n` cells of `subject`, down to none owed.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_n`](Self::peek_n).
+    pub fn refund(&self, subject: &str, n: u64) -> Result<(), StoreError> {
+        self.give(subject, Verb::Refund, n)
+    }
+
+    /// Forgets what `subject` owes.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_n`](Self::peek_n).
+    pub fn reset(&self, subject: &str) -> Result<(), StoreError> {
+        self.give(subject, Verb::Reset, 1)
+    }
+
+    /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
+    ///
+    /// Times may come in any order, and each is decided as of then. The local layer has no part in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_n`](Self::peek_n).
+    pub fn check_n_at(&self, subject: &str, n: u32, at: Micros) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        if let Some(verdict) = inner.terms.by_quota(n) {
+            return Ok(verdict);
+        }
+        let (known, cells) = inner.ask(subject, Verb::Check, Some(at), n.into())?;
+        Ok(inner
+            .terms
+            .verdict(&known, n, cells == u64::from(n), known.received, Via::Store))
+    }
+
+    /// Gives back the cells of all blocks that this process has drawn and not used; returns how many blocks.
+    ///
+    /// # Errors
+    ///
+    /// The first [`StoreError`]; cells that are not given back are lost, and drain.
+    pub fn give_back(&self) -> Result<usize, StoreError> {
+        let inner = &self.inner;
+        let blocks = inner.local.take_blocks(Instant::now());
+        for (subject, cells, drawn) in &blocks {
+            inner.ask(subject, Verb::Cancel { drawn: *drawn }, None, (*cells).into())?;
+            inner.local.forget(subject, false);
+        }
+        Ok(blocks.len())
+    }
+
+    fn give(&self, subject: &str, verb: Verb, n: u64) -> Result<(), StoreError> {
+        if n == 0 {
+            return Ok(());
+        }
+        let result = self.inner.ask(subject, verb, None, n);
+        // Also after an error: it may have been done.
+        self.inner.local.forget(subject, verb == Verb::Reset);
+        result.map(|_| ())
+    }
+}
+
+impl<S: BlockingStore> Inner<S> {
+    /// Asks about one cell as a joined call with one waiter, which may draw a block.
+    fn single(&self, subject: &str) -> Served {
+        let _place = self.policy.place()?;
+        let flight = self
+            .local
+            .depart(&self.terms, subject, VecDeque::from([()]), false, Instant::now());
+        let result = self.call(subject, flight.verb, None, 1);
+        let (mut deliveries, _) = self.local.land(&self.terms, subject, flight, result, Instant::now());
+        let nothing = || Err(StoreError::Protocol("a call without a result".to_owned()));
+        deliveries.pop().map_or_else(nothing, |((), served)| served)
+    }
+
+    fn batch(&self, subject: &str, verb: Verb, n: u32) -> Result<(Known, u64), StoreError> {
+        let generation = self.local.generation(subject);
+        let (known, cells) = self.ask(subject, verb, None, n.into())?;
+        self.local
+            .learn(&self.terms, subject, &known, generation, known.received);
+        Ok((known, cells))
+    }
+
+    fn ask(&self, subject: &str, verb: Verb, at: Option<Micros>, n: u64) -> Result<(Known, u64), StoreError> {
+        let _place = self.policy.place()?;
+        let (reply, sent) = self.call(subject, verb, at, n)?;
+        Ok((Known::of(&reply, sent, Instant::now()), reply.cells.unwrap_or(0)))
+    }
+
+    fn call(&self, subject: &str, verb: Verb, at: Option<Micros>, n: u64) -> Result<(Reply, Instant), StoreError> {
+        let sent = Instant::now();
+        let leave = self.policy.leave(sent)?;
+        let keys = self.terms.keys(subject);
+        let asks = self.terms.asks(&keys, n);
+        let result = self
+            .store
+            .decide(verb, at, &asks)
+            .and_then(|reply| reply.for_asks(&asks));
+        leave.end(Outcome::of(&result), Instant::now());
+        Ok((result?, sent))
+    }
+}

@@ -1,0 +1,213 @@
+//! The breaker: after some failures in a row a store is not asked for a while, and then by one call at a time.
+
+use crate::error::StoreError;
+use std::time::{Duration, Instant};
+
+/// When a breaker opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// The failures in a row after which it opens; 0 for never. 5 unless set.
+    pub failures: u32,
+    /// How long it is open at first; each probe that fails doubles it. 100 ms unless set.
+    pub pause: Duration,
+    /// How long it is open at most. 5 s unless set.
+    pub longest_pause: Duration,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A state machine without a clock or a lock.
+///
+/// Closed: calls pass. Open until an instant: none does. After it, half open: one call at a time passes, as a probe.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    settings: BreakerSettings,
+    failures: u32,
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    until: Instant,
+    pause: Duration,
+    probing: bool,
+}
+
+/// Leave for one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permit {
+    Normal,
+    Probe,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The server answered, be it with an error.
+    Answered,
+    Failed,
+    /// The caller left before the end.
+    Abandoned,
+}
+
+impl Outcome {
+    pub(crate) const fn of<T>(result: &Result<T, StoreError>) -> Self {
+        match result {
+            Err(
+                StoreError::Unreachable(_)
+                | StoreError::Disconnected(_)
+                | StoreError::TimedOut
+                | StoreError::Protocol(_),
+            ) => Self::Failed,
+            _ => Self::Answered,
+        }
+    }
+}
+
+impl Breaker {
+    pub(crate) const fn new(settings: BreakerSettings) -> Self {
+        Self {
+            settings,
+            failures: 0,
+            open: None,
+        }
+    }
+
+    /// Lets a call pass, or returns the instant at which the next may.
+    pub(crate) fn permit(&mut self, now: Instant) -> Result<Permit, Instant> {
+        match &mut self.open {
+            None => Ok(Permit::Normal),
+            Some(open) if now < open.until || open.probing => Err(open.until.max(now)),
+            Some(open) => {
+                open.probing = true;
+                Ok(Permit::Probe)
+            }
+        }
+    }
+
+    pub(crate) fn record(&mut self, permit: Permit, outcome: Outcome, now: Instant) {
+        match (permit, outcome) {
+            (_, Outcome::Answered) => (self.failures, self.open) = (0, None),
+            (Permit::Normal, Outcome::Failed) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == self.settings.failures {
+                    self.open_for(self.settings.pause, now);
+                }
+            }
+            (Permit::Probe, Outcome::Failed) => {
+                let pause = self.open.map_or(self.settings.pause, |open| open.pause * 2);
+                self.open_for(pause.min(self.settings.longest_pause), now);
+            }
+            (Permit::Normal, Outcome::Abandoned) => {}
+            (Permit::Probe, Outcome::Abandoned) => {
+                if let Some(open) = &mut self.open {
+                    open.probing = false;
+                }
+            }
+        }
+    }
+
+    /// The instant from which a call may pass.
+    pub(crate) fn next_call(&self, now: Instant) -> Instant {
+        self.open.map_or(now, |open| open.until.max(now))
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    fn open_for(&mut self, pause: Duration, now: Instant) {
+        self.open = Some(Open {
+            until: now + pause,
+            pause,
+            probing: false,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        for _ in 0..5 {
+            assert_eq!(breaker.permit(now), Ok(Permit::Normal));
+            breaker.record(Permit::Normal, Outcome::Failed, now);
+        }
+        breaker
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.permit(now), Err(now + 100 * MS));
+        assert_eq!(breaker.permit(now + 99 * MS), Err(now + 100 * MS));
+    }
+
+    #[test]
+    fn an_answer_between_failures_keeps_it_closed() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        for _ in 0..20 {
+            (0..4).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now));
+            breaker.record(Permit::Normal, Outcome::Answered, now);
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn one_probe_passes_at_a_time() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + 100 * MS;
+        assert_eq!(breaker.permit(later), Ok(Permit::Probe));
+        assert_eq!(breaker.permit(later), Err(later));
+        breaker.record(Permit::Probe, Outcome::Abandoned, later);
+        assert_eq!(breaker.permit(later), Ok(Permit::Probe));
+        breaker.record(Permit::Probe, Outcome::Answered, later);
+        assert_eq!(breaker.permit(later), Ok(Permit::Normal));
+    }
+
+    #[test]
+    fn failed_probes_double_the_pause_up_to_its_limit() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        for pause in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            assert_eq!(breaker.permit(now), Err(now + pause * MS));
+            now += pause * MS;
+            assert_eq!(breaker.permit(now), Ok(Permit::Probe));
+            breaker.record(Permit::Probe, Outcome::Failed, now);
+        }
+    }
+
+    #[test]
+    fn late_failures_of_calls_sent_before_do_not_prolong_it() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        (0..100).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now + 50 * MS));
+        assert_eq!(breaker.permit(now + 100 * MS), Ok(Permit::Probe));
+    }
+
+    #[test]
+    fn zero_failures_never_open_it() {
+        let settings = BreakerSettings {
+            failures: 0,
+            ..BreakerSettings::default()
+        };
+        let (mut breaker, now) = (Breaker::new(settings), Instant::now());
+        (0..100).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now));
+        assert!(!breaker.is_open());
+    }
+}

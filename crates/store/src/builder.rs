@@ -1,0 +1,235 @@
+//! The settings of a shared meter.
+
+use crate::average::Average;
+use crate::breaker::BreakerSettings;
+use crate::error::InvalidQuota;
+use crate::lease::Lease;
+use crate::limit::Limit;
+use crate::local::Settings;
+use crate::terms::Terms;
+use crate::units::Units;
+use core::error::Error;
+use core::fmt;
+use ratelimit_meter::{DualQuota, KeyedMeter, Quota};
+use std::time::Duration;
+
+/// What a shared meter answers when its store gives no decision.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// Returns the [`StoreError`](crate::StoreError): the caller decides.
+    #[default]
+    Error,
+    /// Denies, until the next call may be sent.
+    Deny,
+    /// Admits.
+    Allow,
+    /// Asks a meter of this process, of a share of the quota.
+    Local(KeyedMeter<str>),
+}
+
+/// The settings of a shared meter: [`SharedMeter::builder`](crate::SharedMeter::builder).
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder {
+    name: String,
+    slot: Option<String>,
+    limits: Vec<Result<Limit, InvalidQuota>>,
+    pub(crate) deadline: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) breaker: BreakerSettings,
+    pub(crate) on_failure: OnFailure,
+    remember: Duration,
+    join: bool,
+    lease: Option<Lease>,
+    subjects: usize,
+}
+
+/// Reports why a shared meter could not be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A store cannot keep a quota.
+    Quota(InvalidQuota),
+    /// The name, or the slot, is empty or has a brace in it: braces mark the part of a key that chooses its slot in a cluster.
+    Name,
+    /// An average cannot be leased.
+    LeaseOfAverage,
+    /// A strict lease takes as much off the burst as drains in `keep`, and less than a cell is left: keep cells for a shorter time.
+    LeaseAboveBurst,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quota(error) => error.fmt(f),
+            Self::Name => f.write_str("a name or slot is empty or has a brace in it"),
+            Self::LeaseOfAverage => f.write_str("cells of an average cannot be leased"),
+            Self::LeaseAboveBurst => {
+                f.write_str("a strict lease leaves less than a cell of the burst; keep its cells for a shorter time")
+            }
+        }
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Quota(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<InvalidQuota> for BuildError {
+    fn from(error: InvalidQuota) -> Self {
+        Self::Quota(error)
+    }
+}
+
+impl Builder {
+    /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name and quota share their limits.
+    pub fn new(name: &str, quota: Quota) -> Self {
+        Self::named(name).and(quota)
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            slot: None,
+            limits: Vec::new(),
+            deadline: Duration::from_millis(50),
+            max_in_flight: 1024,
+            breaker: BreakerSettings::default(),
+            on_failure: OnFailure::Error,
+            remember: Duration::from_secs(1),
+            join: true,
+            lease: None,
+            subjects: 1 << 16,
+        }
+    }
+
+    /// Adds a limit: each cell must conform to all limits, and is counted by all or none.
+    pub fn and(mut self, quota: Quota) -> Self {
+        self.limits.push(Units::of(quota).map(Limit::Bucket));
+        self
+    }
+
+    /// Adds both limits of a pair.
+    pub fn and_dual(self, quotas: DualQuota) -> Self {
+        self.and(quotas.first()).and(quotas.second())
+    }
+
+    /// Adds a limit of the average rate, as the algorithm `Exponential`.
+    pub fn and_average(mut self, quota: Quota) -> Self {
+        self.limits.push(Average::of(quota).map(Limit::Average));
+        self
+    }
+
+    /// Adds a limit of the average rate that counts denied cells, unless another limit of the meter denied them.
+    ///
+    /// Denials are not remembered, because each counts.
+    pub fn and_strict_average(mut self, quota: Quota) -> Self {
+        let average = Average::of(quota).map(Average::strict);
+        self.limits.push(average.map(Limit::Average));
+        self
+    }
+
+    /// Sets how long a call may take, with connecting. 50 ms unless set.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets how many calls may wait for the store; the next fails with `Overloaded` at once. 1024 unless set.
+    pub const fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls;
+        self
+    }
+
+    /// Sets when a store that fails is not asked for a while.
+    pub const fn breaker(mut self, settings: BreakerSettings) -> Self {
+        self.breaker = settings;
+        self
+    }
+
+    /// Sets what is answered when the store gives no decision. An error unless set.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// Sets how long a reply of the store may deny later calls in this process, without asking; zero for never. 1 s unless set.
+    ///
+    /// A call is denied so only if the store would deny it, provided that no other process gives cells back, resets the key or raises the
+    /// limit meanwhile. So this is the longest time for which such a change of another process is not seen.
+    pub const fn remember_denials(mut self, most: Duration) -> Self {
+        self.remember = most;
+        self
+    }
+
+    /// Sets whether single cells of one subject that come while a call is in flight share the next call. `true` unless set, and with a
+    /// lease in any case.
+    pub const fn join_calls(mut self, join: bool) -> Self {
+        self.join = join;
+        self
+    }
+
+    /// Sets that cells are drawn in blocks.
+    pub const fn lease(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Sets how many subjects the process remembers something of: 65,536 unless set, about 200 bytes each.
+    pub const fn remembered_subjects(mut self, subjects: usize) -> Self {
+        self.subjects = subjects;
+        self
+    }
+
+    /// Sets the slot of a cluster in which all keys are kept, so that meters of one slot can be checked together.
+    ///
+    /// All its load is on one shard.
+    pub fn in_slot(mut self, slot: &str) -> Self {
+        self.slot = Some(slot.to_owned());
+        self
+    }
+
+    /// Returns the terms of the meter and the settings of its local layer.
+    pub(crate) fn terms(&self) -> Result<(Terms, Settings), BuildError> {
+        let valid = |name: &str| !name.is_empty() && !name.contains(['{', '}']);
+        if !valid(&self.name) || !self.slot.as_deref().is_none_or(valid) {
+            return Err(BuildError::Name);
+        }
+        let mut limits: Vec<Limit> = self.limits.iter().copied().collect::<Result<_, _>>()?;
+        if let Some(lease) = self.lease {
+            for limit in &mut limits {
+                let Limit::Bucket(units) = limit else {
+                    return Err(BuildError::LeaseOfAverage);
+                };
+                if lease.strict {
+                    let kept = lease.keep_us().saturating_mul(units.drain());
+                    *units = units.with_less_burst(kept).ok_or(BuildError::LeaseAboveBurst)?;
+                }
+            }
+        }
+        let counts_denials = |limit: &Limit| matches!(limit, Limit::Average(average) if average.is_strict());
+        let settings = Settings {
+            remember: if limits.iter().any(counts_denials) {
+                Duration::ZERO
+            } else {
+                self.remember
+            },
+            join: self.join || self.lease.is_some(),
+            lease: self.lease,
+            block: self.lease.map_or(0, |lease| lease.largest_block(&limits)),
+            subjects: self.subjects,
+        };
+        let terms = Terms {
+            name: self.name.clone(),
+            slot: self.slot.clone(),
+            limits,
+        };
+        Ok((terms, settings))
+    }
+}

@@ -1,0 +1,160 @@
+//! Cells drawn in blocks: how large a block is, and how long its cells may be used.
+
+use crate::limit::Limit;
+use crate::time::Micros;
+use std::time::{Duration, Instant};
+
+/// How a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
+///
+/// A cell is used within `keep` of when the call that drew it was sent, or is lost. So in every window of length v at most
+/// B + R * (v + keep) cells are admitted, by any number of processes, whatever crashes or stops; if [`strict`](Self::strict), at most
+/// B + R * v: the window law of one meter, in exchange for R * keep cells of the burst.
+///
+/// *Proof.* A cell used in [a, a + v] was drawn in [a - keep, a + v], since its draw came after its call was sent. The store admits at
+/// most B + R * (v + keep) cells in that window. Cells that were lost, by a crash or a pause, were drawn and are not used. With
+/// B - R * keep in place of B, `keep` cancels.
+///
+/// The size of a block follows the use of the key: what it used lately in four round trips. A key that is asked once in `keep` draws no
+/// block, and loses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub(crate) keep: Duration,
+    pub(crate) at_most: u32,
+    pub(crate) strict: bool,
+}
+
+impl Lease {
+    /// Returns a lease whose cells are used within `keep`; some round trips to the store, such as 20 ms.
+    #[must_use]
+    pub const fn kept_for(keep: Duration) -> Self {
+        Self {
+            keep,
+            at_most: u32::MAX,
+            strict: false,
+        }
+    }
+
+    /// Sets the largest block in cells. It is R * keep anyway.
+    #[must_use]
+    pub const fn at_most(self, cells: u32) -> Self {
+        Self { at_most: cells, ..self }
+    }
+
+    /// Sets that R * keep is taken off the burst in the store, so that windows are no fuller than without leases.
+    #[must_use]
+    pub const fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Returns `keep` in microseconds.
+    pub(crate) fn keep_us(&self) -> u64 {
+        u64::try_from(self.keep.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The largest block for some limits, in cells: what drains in `keep`. An average has none.
+    pub(crate) fn largest_block(&self, limits: &[Limit]) -> u32 {
+        let drained = limits.iter().map(|limit| match limit {
+            Limit::Bucket(units) => self.keep_us().saturating_mul(units.drain()) / units.cell(),
+            Limit::Average(_) => 0,
+        });
+        let drained = drained.min().unwrap_or(0);
+        u32::try_from(drained).unwrap_or(u32::MAX).min(self.at_most)
+    }
+}
+
+/// Cells that were drawn and are not used yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) cells: u32,
+    /// The store's time of the draw.
+    pub(crate) drawn: Micros,
+    /// From when on the cells are lost.
+    pub(crate) expires: Instant,
+}
+
+impl Block {
+    /// One block of the cells of two, which are as old as the older.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        Self {
+            cells: self.cells.saturating_add(other.cells),
+            drawn: self.drawn.min(other.drawn),
+            expires: self.expires.min(other.expires),
+        }
+    }
+}
+
+/// How fast a key uses cells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// The last draw.
+    since: Option<Instant>,
+    /// The cells used since.
+    cells: u32,
+}
+
+impl Usage {
+    pub(crate) fn used(&mut self, cells: u32) {
+        self.cells = self.cells.saturating_add(cells);
+    }
+
+    /// Begins to count anew, and returns the cells to draw beyond those that wait: as many as four round trips lately used.
+    pub(crate) fn draw(&mut self, now: Instant, keep: Duration, round_trip: Duration) -> u32 {
+        let lately = self.since.map(|since| now.saturating_duration_since(since));
+        let extra = match lately {
+            Some(lately) if lately < keep => {
+                let round_trips = 4.0 * round_trip.as_secs_f64() / lately.as_secs_f64().max(1e-6);
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+                let extra = (f64::from(self.cells) * round_trips) as u32;
+                extra
+            }
+            _ => 0,
+        };
+        *self = Self {
+            since: Some(now),
+            cells: 0,
+        };
+        extra
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Units;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_block_is_at_most_what_drains_while_it_is_kept() {
+        let limit = |quota: &str| Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
+        let lease = Lease::kept_for(20 * MS);
+        assert_eq!(lease.largest_block(&[limit("1000/s")]), 20);
+        assert_eq!(lease.at_most(7).largest_block(&[limit("1000/s")]), 7);
+        assert_eq!(lease.largest_block(&[limit("1000/s"), limit("100/s")]), 2);
+        assert_eq!(lease.largest_block(&[limit("10/s")]), 0);
+    }
+
+    #[test]
+    fn a_key_asked_once_in_keep_draws_no_block() {
+        let (mut usage, mut now) = (Usage::default(), Instant::now());
+        for _ in 0..5 {
+            assert_eq!(usage.draw(now, 20 * MS, MS), 0);
+            usage.used(1);
+            now += 20 * MS;
+        }
+    }
+
+    #[test]
+    fn a_block_grows_with_the_use_of_its_key() {
+        let (mut usage, mut now) = (Usage::default(), Instant::now());
+        assert_eq!(usage.draw(now, 20 * MS, MS), 0);
+        let mut last = 0;
+        for _ in 0..4 {
+            usage.used(1 + last);
+            now += MS;
+            let next = usage.draw(now, 20 * MS, MS);
+            assert_eq!(next, 4 * (1 + last));
+            last = next;
+        }
+    }
+}

@@ -1,0 +1,45 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Implementing a store
+//!
+//! [`Store`] and [`BlockingStore`] have one method: a [`Verb`] on some [`Ask`]s gives a [`Reply`]. The numbers of a [`Limit`] are [`Units`] or
+//! an [`Average`]: whole numbers that a double holds, so that a script in Lua, a function in SQL and [`MemoryStore`] decide alike. The
+//! reply is the time and level of each key; what remains and when more conforms is computed from it here, exactly.
+//!
+//! # Features
+//!
+//! - `tokio`: `SharedMeter`, on by default. [`BlockingMeter`] needs no feature.
+
+mod average;
+mod blocking;
+mod breaker;
+mod builder;
+mod error;
+mod lease;
+mod limit;
+mod local;
+mod memory;
+mod policy;
+#[cfg(feature = "tokio")]
+mod shared;
+mod step;
+mod store;
+mod terms;
+mod time;
+mod units;
+mod verdict;
+
+pub use average::Average;
+pub use blocking::BlockingMeter;
+pub use breaker::BreakerSettings;
+pub use builder::{BuildError, Builder, OnFailure};
+pub use error::{InvalidQuota, StoreError};
+pub use lease::Lease;
+pub use limit::{Level, Limit, Scale, State};
+pub use memory::MemoryStore;
+#[cfg(feature = "tokio")]
+pub use shared::SharedMeter;
+pub use store::{Ask, BlockingStore, Reply, Store, Verb};
+pub use time::Micros;
+pub use units::Units;
+pub use verdict::{AdmittedPart, Verdict, Via};

@@ -1,0 +1,398 @@
+//! The local layer as a state machine: denials that are remembered, calls that are joined, cells drawn in blocks. No clock, no timer, no
+//! store: the shells bring them.
+
+use crate::error::StoreError;
+use crate::lease::{Block, Lease, Usage};
+use crate::store::{Reply, Verb};
+use crate::terms::{Known, Terms};
+use crate::time::Micros;
+use crate::verdict::Via;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+/// Locks over the subjects, so that threads of different subjects seldom meet.
+const SHARDS: usize = 16;
+
+/// What is left out, and how much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// How long a reply denies later calls at most; zero for never.
+    pub(crate) remember: Duration,
+    /// Whether single cells of one subject share calls.
+    pub(crate) join: bool,
+    pub(crate) lease: Option<Lease>,
+    /// The largest block.
+    pub(crate) block: u32,
+    /// The subjects that are kept.
+    pub(crate) subjects: usize,
+}
+
+/// The local layer of one meter; `W` waits for a joined call.
+#[derive(Debug)]
+pub(crate) struct Local<W> {
+    settings: Settings,
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard<W>>>,
+}
+
+#[derive(Debug)]
+struct Shard<W> {
+    entries: HashMap<Box<str>, Entry<W>>,
+    /// The last generation that was given out; new entries have it.
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    known: Option<Known>,
+    /// Renewed by all that may make more conform than `known` says: replies to calls of an earlier generation are not remembered.
+    generation: u64,
+    block: Option<Block>,
+    usage: Usage,
+    /// Single cells that wait for the call in flight.
+    queue: VecDeque<W>,
+    in_flight: bool,
+    /// The last round trip.
+    round_trip: Duration,
+    touched: Instant,
+}
+
+/// What is to be done about a batch.
+#[derive(Debug)]
+pub(crate) enum Arrival<W> {
+    /// Cells of the block; the last reply, unless cells were given back since.
+    Leased(Option<Known>),
+    /// Denied by an earlier reply.
+    Denied(Known),
+    /// It waits for the call in flight.
+    Queued,
+    /// The caller sends the joined call of its subject, with this first waiter.
+    Fly(W),
+    /// The caller sends a call of its own.
+    Alone(u64),
+}
+
+/// A decision on a batch, with the reply that it follows from.
+#[derive(Debug, Clone)]
+pub(crate) enum Decided {
+    /// Without a reply if cells were given back since the block was drawn.
+    Admitted(Option<Known>, Via),
+    Denied(Known, Via),
+}
+
+/// What became of a batch: a decision, or why the store gave none.
+pub(crate) type Served = Result<Decided, StoreError>;
+
+/// The next joined call of a subject.
+#[derive(Debug)]
+pub(crate) struct Flight<W> {
+    pub(crate) waiters: VecDeque<W>,
+    pub(crate) verb: Verb,
+    pub(crate) generation: u64,
+}
+
+/// Waiters with what became of them.
+pub(crate) type Deliveries<W> = Vec<(W, Served)>;
+
+impl<W> Local<W> {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
+        }
+    }
+
+    fn shard(&self, subject: &str) -> MutexGuard<'_, Shard<W>> {
+        let hash = usize::try_from(self.hasher.hash_one(subject) % (SHARDS as u64)).unwrap_or(0);
+        self.shards[hash].lock()
+    }
+
+    /// Decides a batch of at least one cell here, or says what to send.
+    pub(crate) fn arrive(
+        &self,
+        terms: &Terms,
+        subject: &str,
+        n: u32,
+        now: Instant,
+        waiter: impl FnOnce() -> W,
+    ) -> Arrival<W> {
+        let joins = n == 1 && self.settings.join;
+        let mut shard = self.shard(subject);
+        let generation = shard.generation;
+        let Some(entry) = shard.entries.get_mut(subject) else {
+            if !joins {
+                return Arrival::Alone(generation);
+            }
+            self.entry(terms, &mut shard, subject, now).in_flight = true;
+            return Arrival::Fly(waiter());
+        };
+        entry.touched = now;
+        if entry.use_block(n, now) {
+            return Arrival::Leased(entry.known.clone());
+        }
+        if let Some(known) = entry.denies(&self.settings, terms, n, now) {
+            return Arrival::Denied(known);
+        }
+        if !joins {
+            return Arrival::Alone(entry.generation);
+        }
+        if entry.in_flight {
+            entry.queue.push_back(waiter());
+            return Arrival::Queued;
+        }
+        entry.in_flight = true;
+        Arrival::Fly(waiter())
+    }
+
+    /// The joined call for these waiters. `in_parts` after a lease for all of them was denied.
+    pub(crate) fn depart(
+        &self,
+        terms: &Terms,
+        subject: &str,
+        waiters: VecDeque<W>,
+        in_parts: bool,
+        now: Instant,
+    ) -> Flight<W> {
+        let waiting = u32::try_from(waiters.len()).unwrap_or(u32::MAX);
+        let mut shard = self.shard(subject);
+        let entry = self.entry(terms, &mut shard, subject, now);
+        entry.in_flight = true;
+        let extra = match self.settings.lease {
+            Some(lease) if !in_parts && waiting <= terms.max_batch() => {
+                let extra = entry.usage.draw(now, lease.keep, entry.round_trip);
+                extra.min(self.settings.block.saturating_sub(waiting))
+            }
+            _ => 0,
+        };
+        let verb = match (extra, waiting) {
+            (0, 1) => Verb::Check,
+            (0, _) => Verb::UpTo,
+            _ => Verb::Lease {
+                at_most: waiting.saturating_add(extra),
+            },
+        };
+        Flight {
+            waiters,
+            verb,
+            generation: entry.generation,
+        }
+    }
+
+    /// Hands out the reply to a joined call: what became of its waiters and of those that came meanwhile, and the waiters of the next call
+    /// with whether that goes in parts; none, and the subject has no call in flight any more.
+    pub(crate) fn land(
+        &self,
+        terms: &Terms,
+        subject: &str,
+        flight: Flight<W>,
+        result: Result<(Reply, Instant), StoreError>,
+        now: Instant,
+    ) -> (Deliveries<W>, Option<(VecDeque<W>, bool)>) {
+        let mut deliveries = Vec::new();
+        let mut shard = self.shard(subject);
+        let entry = self.entry(terms, &mut shard, subject, now);
+        entry.touched = now;
+        let mut waiters = flight.waiters;
+        match result {
+            Err(error) => deliveries.extend(waiters.drain(..).map(|waiter| (waiter, Err(error.clone())))),
+            Ok((reply, sent)) => {
+                let known = Known::of(&reply, sent, now);
+                entry.round_trip = now.saturating_duration_since(sent);
+                entry.remember(known.clone(), flight.generation);
+                let cells = u32::try_from(reply.cells.unwrap_or(0)).unwrap_or(u32::MAX);
+                let leased = matches!(flight.verb, Verb::Lease { .. });
+                if cells == 0 && leased && waiters.len() > 1 && terms.until(&known, 1).is_zero() {
+                    return (deliveries, Some((waiters, true)));
+                }
+                let mut left = cells;
+                for waiter in waiters.drain(..) {
+                    let served = if left > 0 {
+                        left -= 1;
+                        entry.usage.used(1);
+                        Ok(Decided::Admitted(Some(known.clone()), Via::Store))
+                    } else {
+                        Ok(Decided::Denied(known.clone(), Via::Store))
+                    };
+                    deliveries.push((waiter, served));
+                }
+                if let (1.., Some(lease)) = (left, self.settings.lease) {
+                    let block = Block {
+                        cells: left,
+                        drawn: reply.clock,
+                        expires: sent + lease.keep,
+                    };
+                    // Threads that block may draw at once.
+                    let other = entry.block.take().filter(|block| now < block.expires && block.cells > 0);
+                    entry.block = Some(other.map_or(block, |other| block.joined(other)));
+                }
+            }
+        }
+        while !entry.queue.is_empty() {
+            let served = if entry.use_block(1, now) {
+                Ok(Decided::Admitted(entry.known.clone(), Via::Lease))
+            } else if let Some(known) = entry.denies(&self.settings, terms, 1, now) {
+                Ok(Decided::Denied(known, Via::RememberedDenial))
+            } else {
+                return (deliveries, Some((std::mem::take(&mut entry.queue), false)));
+            };
+            deliveries.extend(entry.queue.pop_front().map(|waiter| (waiter, served)));
+        }
+        entry.in_flight = false;
+        // The use of a subject decides how large its next block is; else there is nothing to keep.
+        if self.settings.lease.is_none() && !entry.holds_something(&self.settings, terms, now) {
+            shard.entries.remove(subject);
+        }
+        (deliveries, None)
+    }
+
+    /// Ends the joined call of a subject that no reply will come to, and returns those that wait for the next.
+    pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
+        let mut shard = self.shard(subject);
+        shard.entries.get_mut(subject).map_or_else(VecDeque::new, |entry| {
+            entry.in_flight = false;
+            std::mem::take(&mut entry.queue)
+        })
+    }
+
+    /// Remembers the reply to a call that was not joined.
+    pub(crate) fn learn(&self, terms: &Terms, subject: &str, known: &Known, generation: u64, now: Instant) {
+        if self.settings.remember.is_zero() || terms.until(known, 1).is_zero() {
+            return;
+        }
+        let mut shard = self.shard(subject);
+        let entry = self.entry(terms, &mut shard, subject, now);
+        entry.remember(known.clone(), generation);
+    }
+
+    /// The generation of a subject, for [`learn`](Self::learn).
+    pub(crate) fn generation(&self, subject: &str) -> u64 {
+        let shard = self.shard(subject);
+        shard
+            .entries
+            .get(subject)
+            .map_or(shard.generation, |entry| entry.generation)
+    }
+
+    /// Forgets what a subject is denied by, because cells are given back; its block too if all is forgotten.
+    pub(crate) fn forget(&self, subject: &str, all: bool) {
+        let mut shard = self.shard(subject);
+        shard.generation += 1;
+        let generation = shard.generation;
+        if let Some(entry) = shard.entries.get_mut(subject) {
+            entry.generation = generation;
+            entry.known = None;
+            if all {
+                entry.block = None;
+            }
+        }
+    }
+
+    /// Takes all blocks whose cells are not lost yet, to give them back: subject, cells, and the store's time of the draw.
+    pub(crate) fn take_blocks(&self, now: Instant) -> Vec<(String, u32, Micros)> {
+        let mut blocks = Vec::new();
+        for shard in &self.shards {
+            let shard = &mut *shard.lock();
+            shard.generation += 1;
+            for (subject, entry) in &mut shard.entries {
+                if let Some(block) = entry
+                    .block
+                    .take()
+                    .filter(|block| now < block.expires && block.cells > 0)
+                {
+                    entry.generation = shard.generation;
+                    entry.known = None;
+                    blocks.push((subject.to_string(), block.cells, block.drawn));
+                }
+            }
+        }
+        blocks
+    }
+
+    /// The entry of a subject, which is made if there is none.
+    fn entry<'a>(&self, terms: &Terms, shard: &'a mut Shard<W>, subject: &str, now: Instant) -> &'a mut Entry<W> {
+        if !shard.entries.contains_key(subject) {
+            self.make_room(terms, shard, now);
+        }
+        let generation = shard.generation;
+        let entry = shard.entries.entry(subject.into());
+        entry.or_insert_with(|| Entry::new(generation, now))
+    }
+
+    /// Forgets subjects if there are too many: those that hold nothing any more, and if these are few, of the others the half that was not
+    /// asked for longest. A subject with a call in flight stays.
+    fn make_room(&self, terms: &Terms, shard: &mut Shard<W>, now: Instant) {
+        let (most, entries) = ((self.settings.subjects / SHARDS).max(1), &mut shard.entries);
+        if entries.len() < most {
+            return;
+        }
+        entries.retain(|_, entry| entry.holds_something(&self.settings, terms, now));
+        if entries.len() > most / 2 {
+            let mut times: Vec<_> = entries.values().map(|entry| entry.touched).collect();
+            let middle = times.len() / 2;
+            let median = *times.select_nth_unstable(middle).1;
+            entries.retain(|_, entry| entry.in_flight || entry.touched > median);
+        }
+    }
+}
+
+impl<W> Shard<W> {
+    fn new() -> Self {
+        Self {
+            entries: HashMap::new(),
+            generation: 0,
+        }
+    }
+}
+
+impl<W> Entry<W> {
+    fn new(generation: u64, now: Instant) -> Self {
+        Self {
+            known: None,
+            generation,
+            block: None,
+            usage: Usage::default(),
+            queue: VecDeque::new(),
+            in_flight: false,
+            round_trip: Duration::ZERO,
+            touched: now,
+        }
+    }
+
+    /// Takes cells of the block, if there are so many that are not lost.
+    fn use_block(&mut self, n: u32, now: Instant) -> bool {
+        self.block = self.block.filter(|block| now < block.expires);
+        let Some(block) = &mut self.block else { return false };
+        let Some(left) = block.cells.checked_sub(n) else {
+            return false;
+        };
+        block.cells = left;
+        self.usage.used(n);
+        true
+    }
+
+    /// The reply by which `n` cells do not conform at `now`: the store decided after that call was sent, so by its clock less has passed
+    /// than here.
+    fn denies(&self, settings: &Settings, terms: &Terms, n: u32, now: Instant) -> Option<Known> {
+        let known = self.known.as_ref()?;
+        let since = now.saturating_duration_since(known.sent);
+        let wait = terms.until(known, n).min(settings.remember);
+        (since < wait).then(|| known.clone())
+    }
+
+    fn remember(&mut self, known: Known, generation: u64) {
+        let newer = self.known.as_ref().is_none_or(|old| old.sent <= known.sent);
+        if newer && generation == self.generation {
+            self.known = Some(known);
+        }
+    }
+
+    fn holds_something(&self, settings: &Settings, terms: &Terms, now: Instant) -> bool {
+        self.in_flight
+            || self.block.is_some_and(|block| now < block.expires)
+            || self.denies(settings, terms, 1, now).is_some()
+    }
+}

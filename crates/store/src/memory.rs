@@ -1,0 +1,139 @@
+//! The reference store: a map in this process, with the integers of the other stores.
+
+use crate::error::StoreError;
+use crate::step::{self, Source, Stored, Write};
+use crate::store::{Ask, BlockingStore, Reply, Store, Verb};
+use crate::time::Micros;
+use core::fmt;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How long keys of callers' times outlast their rest: a caller whose clock is behind must not find a key at rest too early.
+const CALLERS_MARGIN_US: u64 = 3_600_000_000;
+
+/// A store in the memory of this process: for tests of code that uses a store, and the reference of the others.
+///
+/// Clones share their states. A key costs its text and about 100 bytes until a while after its rest: each time the number of keys has
+/// doubled, those at rest are forgotten. A limit for one process alone is better kept by `ratelimit_meter::KeyedMeter`.
+#[derive(Clone)]
+pub struct MemoryStore {
+    keys: Arc<Mutex<Keys>>,
+    clock: Arc<dyn Fn() -> Option<Micros> + Send + Sync>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    entries: HashMap<Box<str>, Entry>,
+    /// How many keys there may be before those at rest are forgotten.
+    sweep_above: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    stored: Stored,
+    /// From when on, by the clock of the store, the key is at rest.
+    expires_us: u64,
+}
+
+impl MemoryStore {
+    /// Returns a store without keys whose clock is the system's.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(|| Micros::from_system_time(SystemTime::now()))
+    }
+
+    /// Returns a store without keys whose time is what `clock` returns; `None` fails the call with [`StoreError::WrongTime`].
+    #[must_use]
+    pub fn with_clock(clock: impl Fn() -> Option<Micros> + Send + Sync + 'static) -> Self {
+        Self {
+            keys: Arc::default(),
+            clock: Arc::new(clock),
+        }
+    }
+
+    /// Returns the number of keys that are kept, of which some may be at rest.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.lock().entries.len()
+    }
+
+    /// Returns `true` if no key is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn step(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        // One lock for the reading of the clock and the step: clocks of replies are in the order of the steps.
+        let mut keys = self.keys.lock();
+        let clock = (self.clock)().ok_or(StoreError::WrongTime)?;
+        let (source, now) = match at {
+            Some(at) => (Source::Caller, at),
+            None => (Source::Store, clock),
+        };
+        let stored: Vec<_> = asks.iter().map(|ask| keys.get(ask.key, clock)).collect();
+        let (reply, writes) = step::decide(verb, source, now, asks, &stored)?;
+        for (ask, write) in asks.iter().zip(writes) {
+            match write {
+                Some(Write::Set(stored, rest_us)) => {
+                    let margin_us = if source == Source::Caller { CALLERS_MARGIN_US } else { 0 };
+                    let expires_us = clock.get().saturating_add(rest_us).saturating_add(margin_us);
+                    keys.set(ask.key, Entry { stored, expires_us }, clock);
+                }
+                Some(Write::Delete) => {
+                    keys.entries.remove(ask.key);
+                }
+                None => {}
+            }
+        }
+        Ok(reply)
+    }
+}
+
+impl Keys {
+    fn get(&self, key: &str, clock: Micros) -> Option<Stored> {
+        let entry = self.entries.get(key)?;
+        (clock.get() < entry.expires_us).then_some(entry.stored)
+    }
+
+    fn set(&mut self, key: &str, entry: Entry, clock: Micros) {
+        match self.entries.get_mut(key) {
+            Some(known) => *known = entry,
+            None => {
+                self.entries.insert(key.into(), entry);
+            }
+        }
+        if self.entries.len() > self.sweep_above {
+            self.entries.retain(|_, entry| clock.get() < entry.expires_us);
+            self.sweep_above = (2 * self.entries.len()).max(1024);
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("keys", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl BlockingStore for MemoryStore {
+    fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        self.step(verb, at, asks)
+    }
+}
+
+impl Store for MemoryStore {
+    async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        self.step(verb, at, asks)
+    }
+}

@@ -1,0 +1,113 @@
+//! What goes around each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
+
+use crate::breaker::{Breaker, Outcome, Permit};
+use crate::builder::{Builder, OnFailure};
+use crate::error::StoreError;
+use crate::verdict::{Verdict, Via};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use parking_lot::Mutex;
+use ratelimit_meter::{NegativeMultiDecision, NonConformance};
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) deadline: Duration,
+    on_failure: OnFailure,
+    max_in_flight: usize,
+    in_flight: AtomicUsize,
+    breaker: Mutex<Breaker>,
+}
+
+/// A place among the calls in flight.
+#[derive(Debug)]
+pub(crate) struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // ORDERING: relaxed, a count that orders nothing else.
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Leave for one call, which tells the breaker what became of it; dropped before, that it was abandoned.
+#[derive(Debug)]
+pub(crate) struct Leave<'a> {
+    breaker: &'a Mutex<Breaker>,
+    permit: Option<Permit>,
+}
+
+impl Leave<'_> {
+    pub(crate) fn end(mut self, outcome: Outcome, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            self.breaker.lock().record(permit, outcome, now);
+        }
+    }
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit {
+            self.breaker.lock().record(permit, Outcome::Abandoned, Instant::now());
+        }
+    }
+}
+
+impl Policy {
+    pub(crate) fn of(builder: &Builder) -> Self {
+        Self {
+            deadline: builder.deadline,
+            on_failure: builder.on_failure.clone(),
+            max_in_flight: builder.max_in_flight,
+            in_flight: AtomicUsize::new(0),
+            breaker: Mutex::new(Breaker::new(builder.breaker)),
+        }
+    }
+
+    /// Takes a place among the calls that wait.
+    pub(crate) fn place(&self) -> Result<Place<'_>, StoreError> {
+        // ORDERING: relaxed, as in `Place::drop`. Too high a count for a moment denies a place that would be free the next moment.
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place(&self.in_flight);
+        if before < self.max_in_flight {
+            Ok(place)
+        } else {
+            Err(StoreError::Overloaded)
+        }
+    }
+
+    /// Asks the breaker to let a call pass.
+    pub(crate) fn leave(&self, now: Instant) -> Result<Leave<'_>, StoreError> {
+        let permit = self.breaker.lock().permit(now).map_err(|_| StoreError::BreakerOpen)?;
+        Ok(Leave {
+            breaker: &self.breaker,
+            permit: Some(permit),
+        })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.breaker.lock().is_open()
+    }
+
+    /// Answers for the store.
+    pub(crate) fn answer(&self, subject: &str, n: u32, error: StoreError, now: Instant) -> Result<Verdict, StoreError> {
+        let (decision, status) = match &self.on_failure {
+            OnFailure::Error => return Err(error),
+            OnFailure::Allow => (Ok(()), None),
+            OnFailure::Deny => {
+                // From when on a call may be sent; the next one may find the store well.
+                let next = self.breaker.lock().next_call(now).max(now + self.deadline);
+                let denial = NonConformance::at(next);
+                (Err(NegativeMultiDecision::BatchNonConforming(n, denial)), None)
+            }
+            OnFailure::Local(meter) => {
+                let taken = meter.key(subject).take(n);
+                (taken.decision(), Some(taken.status()))
+            }
+        };
+        Ok(Verdict {
+            decision,
+            status,
+            via: Via::Failure(error),
+        })
+    }
+}

@@ -1,0 +1,434 @@
+//! The async shared meter: the local layer around a store, with a deadline and an answer for each call.
+
+use crate::breaker::Outcome;
+use crate::builder::{BuildError, Builder};
+use crate::error::StoreError;
+use crate::local::{Arrival, Decided, Deliveries, Local, Served};
+use crate::memory::MemoryStore;
+use crate::policy::Policy;
+use crate::store::{Reply, Store, Verb};
+use crate::terms::{Known, Terms};
+use crate::time::Micros;
+use crate::verdict::{AdmittedPart, Verdict, Via};
+use core::fmt;
+use ratelimit_meter::{DualQuota, Quota};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{timeout, timeout_at};
+
+/// One limit for each subject, kept in a store for all processes that use the same name.
+///
+/// Clones share the connection and the local layer. The calls need a tokio runtime with its timer enabled.
+///
+/// ```
+/// use ratelimit_meter_store::{MemoryStore, OnFailure, SharedMeter};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new(); // in production: of ratelimit_meter_redis or ratelimit_meter_postgres
+/// let clients = SharedMeter::builder("api", "100/min burst 2".parse()?)
+///     .deadline(Duration::from_millis(50))
+///     .on_failure(OnFailure::Deny)
+///     .build(store)?;
+/// assert!(clients.check("alice").await?.is_admitted());
+/// assert!(clients.check("alice").await?.is_admitted());
+/// let denied = clients.check("alice").await?;
+/// assert!(!denied.is_admitted());
+/// assert!(denied.status().is_some_and(|status| status.until_next() <= Duration::from_millis(600)));
+/// assert!(clients.check("bob").await?.is_admitted());
+/// # Ok(())
+/// # }
+/// ```
+pub struct SharedMeter<S = MemoryStore> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    store: S,
+    terms: Terms,
+    policy: Policy,
+    local: Local<Waiter>,
+}
+
+type Waiter = oneshot::Sender<Served>;
+
+impl<S> Clone for SharedMeter<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S> fmt::Debug for SharedMeter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let terms = &self.inner.terms;
+        let quotas: Vec<_> = terms.limits.iter().map(|limit| limit.quota().to_string()).collect();
+        f.debug_struct("SharedMeter")
+            .field("name", &terms.name)
+            .field("quotas", &quotas)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SharedMeter {
+    /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name and quota share their limits.
+    pub fn builder(name: &str, quota: Quota) -> Builder {
+        Builder::new(name, quota)
+    }
+
+    /// Returns the settings of a meter with two limits.
+    pub fn dual_builder(name: &str, quotas: DualQuota) -> Builder {
+        Builder::named(name).and_dual(quotas)
+    }
+
+    /// Returns the settings of a meter that limits the average rate.
+    pub fn average_builder(name: &str, quota: Quota) -> Builder {
+        Builder::named(name).and_average(quota)
+    }
+}
+
+impl Builder {
+    /// Returns the meter over `store`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`].
+    pub fn build<S: Store>(&self, store: S) -> Result<SharedMeter<S>, BuildError> {
+        let (terms, settings) = self.terms()?;
+        let inner = Inner {
+            store,
+            terms,
+            policy: Policy::of(self),
+            local: Local::new(settings),
+        };
+        Ok(SharedMeter { inner: Arc::new(inner) })
+    }
+}
+
+impl<S: Store> SharedMeter<S> {
+    /// Decides one cell of `subject` now, and counts it if it conforms.
+    ///
+    /// A cell whose caller leaves before the answer may be counted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], if the store gave no decision and [`OnFailure::Error`](crate::OnFailure::Error) is set.
+    pub async fn check(&self, subject: &str) -> Result<Verdict, StoreError> {
+        self.check_n(subject, 1).await
+    }
+
+    /// Decides a batch of `n` cells of `subject` now, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        if let Some(verdict) = inner.terms.by_quota(n) {
+            return Ok(verdict);
+        }
+        let now = now();
+        let mut receiver = None;
+        let waiter = || {
+            let (sender, there) = oneshot::channel();
+            receiver = Some(there);
+            sender
+        };
+        let arrival = inner.local.arrive(&inner.terms, subject, n, now, waiter);
+        let served = match arrival {
+            Arrival::Leased(known) => Ok(Decided::Admitted(known, Via::Lease)),
+            Arrival::Denied(known) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Arrival::Alone(generation) => {
+                let reply = inner.alone(subject, Verb::Check, n, generation).await;
+                reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
+            }
+            Arrival::Fly(first) => {
+                tokio::spawn(Arc::clone(inner).fly(subject.to_owned(), first));
+                inner.served(receiver, now).await
+            }
+            Arrival::Queued => inner.served(receiver, now).await,
+        };
+        match served {
+            Ok(decided) => Ok(inner.terms.decided(n, decided, self::now())),
+            Err(error) => inner.policy.answer(subject, n, error, self::now()),
+        }
+    }
+
+    /// Counts as many cells of `subject`, up to `n`, as conform now.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check). If the store gave no decision, all `n` cells are admitted or none.
+    pub async fn check_up_to(&self, subject: &str, n: u32) -> Result<AdmittedPart, StoreError> {
+        let inner = &self.inner;
+        if n == 0 {
+            return Ok(AdmittedPart::of(0, None, Via::Quota));
+        }
+        let generation = inner.local.generation(subject);
+        match inner.alone(subject, Verb::UpTo, n, generation).await {
+            Ok((known, cells)) => Ok(inner.terms.part(&known, n, cells)),
+            Err(error) => Ok(AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, now())?)),
+        }
+    }
+
+    /// Answers like [`check`](Self::check) and changes nothing, in the store and here.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], whatever is set for failures.
+    pub async fn peek(&self, subject: &str) -> Result<Verdict, StoreError> {
+        self.peek_n(subject, 1).await
+    }
+
+    /// Answers like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
+    pub async fn peek_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        if let Some(verdict) = inner.terms.by_quota(n) {
+            return Ok(verdict);
+        }
+        let (known, cells) = inner.ask(subject, Verb::Peek, n.into()).await?;
+        let admitted = cells == u64::from(n);
+        Ok(inner.terms.verdict(&known, n, admitted, now(), Via::Store))
+    }
+
+    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded, less
+    /// than `n` only at the largest level there is (142 years).
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
+    pub async fn charge(&self, subject: &str, n: u64) -> Result<u64, StoreError> {
+        if n == 0 {
+            return Ok(0);
+        }
+        let inner = &self.inner;
+        let generation = inner.local.generation(subject);
+        let (known, recorded) = inner.ask(subject, Verb::Charge, n).await?;
+        inner.local.learn(&inner.terms, subject, &known, generation, now());
+        Ok(recorded)
+    }
+
+    /// Gives back `n` cells of `subject`, down to none owed.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
+    pub async fn refund(&self, subject: &str, n: u64) -> Result<(), StoreError> {
+        self.give(subject, Verb::Refund, n).await
+    }
+
+    /// Forgets what `subject` owes.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
+    pub async fn reset(&self, subject: &str) -> Result<(), StoreError> {
+        self.give(subject, Verb::Reset, 1).await
+    }
+
+    /// Gives back the cells of all blocks that this process has drawn and not used; call it before the process ends.
+    ///
+    /// Only what has not drained for certain is given back, so that no more conforms than if the cells had never been drawn. Returns how
+    /// many blocks were given back.
+    ///
+    /// # Errors
+    ///
+    /// The first [`StoreError`]; cells that are not given back are lost, and drain.
+    pub async fn give_back(&self) -> Result<usize, StoreError> {
+        let inner = &self.inner;
+        let blocks = inner.local.take_blocks(now());
+        let number = blocks.len();
+        for (subject, cells, drawn) in blocks {
+            inner.ask(&subject, Verb::Cancel { drawn }, cells.into()).await?;
+            inner.local.forget(&subject, false);
+        }
+        Ok(number)
+    }
+
+    /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
+    ///
+    /// Times may come in any order, and each is decided as of then. The local layer has no part in it. Do not mix such calls with others on
+    /// one subject, unless the caller's clock is the store's.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
+    pub async fn check_n_at(&self, subject: &str, n: u32, at: Micros) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        if let Some(verdict) = inner.terms.by_quota(n) {
+            return Ok(verdict);
+        }
+        let _place = inner.policy.place()?;
+        let (reply, sent) = inner
+            .call(&[(&inner.terms, subject)], Verb::Check, Some(at), n.into())
+            .await?;
+        let known = Known::of(&reply, sent, now());
+        let admitted = reply.cells == Some(n.into());
+        Ok(inner.terms.verdict(&known, n, admitted, known.received, Via::Store))
+    }
+
+    /// Decides one cell of each of several subjects, of this meter and of `others` over the same store, and counts all of them if all
+    /// conform, or none. Returns the verdict of the meter that denies longest.
+    ///
+    /// In a cluster all meters must be [`in_slot`](Builder::in_slot) of one slot.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check), by this meter's settings; [`StoreError::NotOneSlot`].
+    pub async fn check_with(&self, subject: &str, others: &[(&Self, &str)]) -> Result<Verdict, StoreError> {
+        let inner = &self.inner;
+        let meters = std::iter::once((&inner.terms, subject))
+            .chain(others.iter().map(|(meter, subject)| (&meter.inner.terms, *subject)));
+        let meters: Vec<_> = meters.collect();
+        let result = match inner.policy.place() {
+            Ok(_place) => inner.call(&meters, Verb::Check, None, 1).await,
+            Err(error) => Err(error),
+        };
+        let (reply, sent) = match result {
+            Ok(called) => called,
+            Err(error @ StoreError::NotOneSlot) => return Err(error),
+            Err(error) => return inner.policy.answer(subject, 1, error, now()),
+        };
+        // One meter of all limits tells which denies longest.
+        let terms = Terms {
+            limits: meters
+                .iter()
+                .flat_map(|(terms, _)| terms.limits.iter().copied())
+                .collect(),
+            ..inner.terms.clone()
+        };
+        let known = Known::of(&reply, sent, now());
+        Ok(terms.verdict(&known, 1, reply.cells == Some(1), known.received, Via::Store))
+    }
+
+    /// Returns `true` while the breaker keeps calls from the store.
+    #[must_use]
+    pub fn is_breaker_open(&self) -> bool {
+        self.inner.policy.is_open()
+    }
+
+    async fn give(&self, subject: &str, verb: Verb, n: u64) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        if n == 0 {
+            return Ok(());
+        }
+        let result = inner.ask(subject, verb, n).await;
+        // Also after an error: it may have been done.
+        inner.local.forget(subject, verb == Verb::Reset);
+        result.map(|_| ())
+    }
+}
+
+impl<S: Store> Inner<S> {
+    /// Asks the store about one subject, in a place among the calls that wait.
+    async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
+        let _place = self.policy.place()?;
+        let (reply, sent) = self.call(&[(&self.terms, subject)], verb, None, n).await?;
+        Ok((Known::of(&reply, sent, now()), reply.cells.unwrap_or(0)))
+    }
+
+    /// Asks the store about a batch that joins no other call, and remembers the reply.
+    async fn alone(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
+        let (known, cells) = self.ask(subject, verb, n.into()).await?;
+        self.local
+            .learn(&self.terms, subject, &known, generation, known.received);
+        Ok((known, cells))
+    }
+
+    /// Asks the store within the deadline, if the breaker lets it.
+    async fn call(
+        &self,
+        meters: &[(&Terms, &str)],
+        verb: Verb,
+        at: Option<Micros>,
+        n: u64,
+    ) -> Result<(Reply, Instant), StoreError> {
+        let sent = now();
+        let leave = self.policy.leave(sent)?;
+        let keys: Vec<_> = meters.iter().map(|(terms, subject)| terms.keys(subject)).collect();
+        let asks: Vec<_> = meters
+            .iter()
+            .zip(&keys)
+            .flat_map(|((terms, _), keys)| terms.asks(keys, n))
+            .collect();
+        let decided = timeout(self.policy.deadline, self.store.decide(verb, at, &asks)).await;
+        let result = decided.unwrap_or(Err(StoreError::TimedOut)).and_then(|reply| {
+            let whole = reply.states.len() == asks.len();
+            whole
+                .then_some(reply)
+                .ok_or_else(|| StoreError::Protocol("a state is missing".to_owned()))
+        });
+        leave.end(Outcome::of(&result), now());
+        Ok((result?, sent))
+    }
+
+    /// Waits for what becomes of a cell of a joined call, until the deadline.
+    async fn served(&self, receiver: Option<oneshot::Receiver<Served>>, arrived: Instant) -> Served {
+        let Some(receiver) = receiver else {
+            return Err(StoreError::Overloaded);
+        };
+        let _place = self.policy.place()?;
+        match timeout_at((arrived + self.policy.deadline).into(), receiver).await {
+            Ok(Ok(served)) => served,
+            // The task that carried the call has ended, with its runtime.
+            Ok(Err(_)) => Err(StoreError::Disconnected("the call was given up".to_owned())),
+            Err(_) => Err(StoreError::TimedOut),
+        }
+    }
+
+    /// Carries the joined calls of a subject, one after the other, until nobody waits.
+    async fn fly(self: Arc<Self>, subject: String, first: Waiter) {
+        let crash = Crash {
+            inner: &self,
+            subject: &subject,
+        };
+        let mut next = Some((VecDeque::from([first]), false));
+        while let Some((mut waiters, in_parts)) = next {
+            // Callers that have left are not asked for.
+            waiters.retain(|waiter| !waiter.is_closed());
+            let n = waiters.len() as u64;
+            let flight = self.local.depart(&self.terms, &subject, waiters, in_parts, now());
+            let result = if n == 0 {
+                Err(StoreError::TimedOut)
+            } else {
+                self.call(&[(&self.terms, &subject)], flight.verb, None, n).await
+            };
+            let (deliveries, more) = self.local.land(&self.terms, &subject, flight, result, now());
+            deliver(deliveries);
+            next = more;
+        }
+        core::mem::forget(crash);
+    }
+}
+
+fn deliver(deliveries: Deliveries<Waiter>) {
+    for (waiter, served) in deliveries {
+        // A caller that has left does not care.
+        let _ = waiter.send(served);
+    }
+}
+
+/// Lets the callers of a subject go on if the task that carried their call is dropped.
+struct Crash<'a, S> {
+    inner: &'a Inner<S>,
+    subject: &'a str,
+}
+
+impl<S> Drop for Crash<'_, S> {
+    fn drop(&mut self) {
+        drop(self.inner.local.crash(self.subject));
+    }
+}
+
+/// The time of the runtime, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,311 @@
+//! The step itself, pure: states in, reply and new states out. The scripts of the other stores compute the same.
+
+use crate::average::{Average, difference};
+use crate::error::StoreError;
+use crate::limit::{Level, Limit, Scale, State};
+use crate::store::{Ask, Reply, Verb};
+use crate::time::Micros;
+use crate::units::{TOP, Units};
+
+/// A state with the scale of the limit that wrote it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) state: State,
+    pub(crate) scale: Scale,
+}
+
+/// Whose clock tells the time of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The store's: a state of a later time shows that the clock was set back.
+    Store,
+    /// The caller's: times come in any order, and each is decided as of then.
+    Caller,
+}
+
+/// A change of the state of one ask's key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Write {
+    /// The new state, and the microseconds from the time of the step until the key is at rest.
+    Set(Stored, u64),
+    /// Nothing is owed any more.
+    Delete,
+}
+
+/// The state of a key at the time of a step.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// The time of the step: its tick.
+    at: Micros,
+    /// The time of the level: `at`, or later if a caller's time lies before it.
+    time: Micros,
+    level: Level,
+    /// The store's clock was set back since the state was written.
+    stale: bool,
+}
+
+/// Decides `verb` on `asks`, whose states are `stored`, at the time `now`; one write for each ask, `None` where nothing changes.
+pub(crate) fn decide(
+    verb: Verb,
+    source: Source,
+    now: Micros,
+    asks: &[Ask<'_>],
+    stored: &[Option<Stored>],
+) -> Result<(Reply, Vec<Option<Write>>), StoreError> {
+    let mut found = Vec::with_capacity(asks.len());
+    let (mut cells, mut whole) = (Some(u64::MAX), true);
+    for (ask, stored) in asks.iter().zip(stored) {
+        let state = find(ask, *stored, source, now)?;
+        let room = room(verb, now, ask, &state);
+        whole &= room.is_some_and(|room| room >= ask.n);
+        cells = cells.zip(room).map(|(cells, room)| cells.min(room));
+        found.push(state);
+    }
+    let all_or_nothing = matches!(verb, Verb::Check | Verb::Peek | Verb::Lease { .. });
+    if all_or_nothing && !whole {
+        cells = cells.map(|_| 0);
+    }
+    let counts_denials = asks.len() == 1 && cells.is_some() && (all_or_nothing || verb == Verb::UpTo);
+    let (mut states, mut writes) = (Vec::with_capacity(asks.len()), Vec::with_capacity(asks.len()));
+    let mut recorded = u64::MAX;
+    for (ask, found) in asks.iter().zip(&found) {
+        let count = match verb {
+            Verb::Check if whole => ask.n,
+            Verb::UpTo | Verb::Lease { .. } => cells.unwrap_or(0),
+            Verb::Charge => chargeable(ask, found),
+            _ => 0,
+        };
+        recorded = recorded.min(count);
+        let denied = if counts_denials && verb != Verb::Peek {
+            ask.n.saturating_sub(count)
+        } else {
+            0
+        };
+        let after = after(verb, ask, found, count, denied);
+        let changed = after != found.level || verb == Verb::Reset;
+        let state = State {
+            time: if verb == Verb::Reset { found.at } else { found.time },
+            level: after,
+        };
+        let write = (changed || found.stale && verb != Verb::Peek).then(|| match to_rest(ask.limit, state, now) {
+            0 if source == Source::Store || verb == Verb::Reset => Write::Delete,
+            rest => Write::Set(
+                Stored {
+                    state,
+                    scale: ask.limit.scale(),
+                },
+                rest,
+            ),
+        });
+        states.push(state);
+        writes.push(write);
+    }
+    let cells = match verb {
+        Verb::Charge => Some(recorded),
+        Verb::Refund | Verb::Cancel { .. } | Verb::Reset => Some(0),
+        _ => cells,
+    };
+    let reply = Reply {
+        cells,
+        clock: now,
+        states,
+    };
+    Ok((reply, writes))
+}
+
+/// The state at the time of the step: drained until then, by the limit that wrote it and then by this one.
+fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> Result<Found, StoreError> {
+    let wrong = || StoreError::WrongState(ask.key.to_owned());
+    let at = match ask.limit {
+        Limit::Bucket(units) => Micros::new(now.tick(units.tick_us())).ok_or(StoreError::WrongTime)?,
+        Limit::Average(_) => now,
+    };
+    let rested = ask.limit.rested(at);
+    let Some(Stored { mut state, scale }) = stored else {
+        return Ok(Found {
+            at,
+            time: at,
+            level: rested.level,
+            stale: false,
+        });
+    };
+    if scale != ask.limit.scale() {
+        state = carry(state, scale, ask.limit, at).ok_or_else(wrong)?;
+    }
+    let back = at < state.time;
+    let time = if back && source == Source::Caller {
+        state.time
+    } else {
+        at
+    };
+    let level = match (ask.limit, state.level) {
+        _ if back => state.level,
+        (Limit::Bucket(units), Level::Units(level)) => Level::Units(drained(level, state.time, at, units.drain())),
+        (Limit::Average(average), Level::Share(level)) => Level::Share(level * average.decay(at, state.time)),
+        _ => return Err(wrong()),
+    };
+    Ok(Found {
+        at,
+        time,
+        level,
+        stale: back && source == Source::Store,
+    })
+}
+
+/// The state by another limit: what has drained until `at` has drained by that, and what is owed then is owed, in cells, rounded up
+/// by at most two units. `None` if that is of another kind.
+fn carry(state: State, scale: Scale, limit: &Limit, at: Micros) -> Option<State> {
+    match (limit, scale, state.level) {
+        (Limit::Bucket(units), Scale::Bucket { drain, one }, Level::Units(level)) => {
+            let owed = if at > state.time {
+                drained(level, state.time, at, drain)
+            } else {
+                level
+            };
+            let mut time = state.time.max(at);
+            let (whole, part) = (owed / one, owed % one);
+            let mut level = u128::from(whole) * u128::from(units.one());
+            if part > 0 {
+                level += (u128::from(part) * u128::from(units.one())).div_ceil(u128::from(one)) + 1;
+            }
+            // Between two ticks: as much more at the tick before as drains until the time of the state.
+            let since_tick = time.get() - at.get();
+            if since_tick < units.tick_us() {
+                level += u128::from(since_tick) * u128::from(units.drain());
+                time = at;
+            }
+            let most = u128::from(TOP - time.get()) * u128::from(units.drain());
+            let level = u64::try_from(level.min(most).min(u128::from(TOP))).ok()?;
+            Some(State {
+                time,
+                level: Level::Units(level),
+            })
+        }
+        (Limit::Average(average), Scale::Average { period_us, share, .. }, Level::Share(level)) => {
+            let time = state.time.max(at);
+            let owed = level * (difference(state.time, time) / period_us).exp();
+            Some(State {
+                time,
+                level: Level::Share(owed * average.share() / share),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn drained(level: u64, from: Micros, to: Micros, drain: u64) -> u64 {
+    let drained = u128::from(to.get() - from.get()) * u128::from(drain);
+    level.saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
+}
+
+/// How many of the cells conform, for a lease perhaps more; `None` if that many can never.
+fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
+    let most = u64::from(ask.limit.max_batch());
+    if ask.n > most && matches!(verb, Verb::Check | Verb::Peek | Verb::Lease { .. }) {
+        return None;
+    }
+    match (ask.limit, found.level) {
+        (Limit::Bucket(units), Level::Units(level)) => {
+            let free = u64::from(units.remaining(found.time, level, now));
+            let room = ask.n.min(free);
+            Some(match verb {
+                Verb::Lease { at_most } => room.max(u64::from(at_most).min(free / 2)),
+                _ => room,
+            })
+        }
+        (Limit::Average(average), Level::Share(level)) => {
+            let n = u32::try_from(ask.n.min(most)).unwrap_or(u32::MAX);
+            Some(u64::from(average.room(found.time, level, now, n)))
+        }
+        _ => None,
+    }
+}
+
+/// How many of the cells a charge can record.
+fn chargeable(ask: &Ask<'_>, found: &Found) -> u64 {
+    match (ask.limit, found.level) {
+        (Limit::Bucket(units), Level::Units(level)) => {
+            let last = u128::from(TOP - found.time.get()) * u128::from(units.drain());
+            let last = u64::try_from(last).unwrap_or(u64::MAX).min(TOP);
+            ask.n.min(last.saturating_sub(level) / units.cell())
+        }
+        _ => ask.n,
+    }
+}
+
+/// The level after a step that counts `count` cells and `denied` ones.
+fn after(verb: Verb, ask: &Ask<'_>, found: &Found, count: u64, denied: u64) -> Level {
+    match (ask.limit, found.level) {
+        _ if verb == Verb::Reset => ask.limit.rested(found.at).level,
+        (Limit::Bucket(units), Level::Units(level)) => {
+            Level::Units(bucket_after(verb, units, found, level, ask.n, count))
+        }
+        (Limit::Average(average), Level::Share(level)) => {
+            Level::Share(average_after(verb, average, found, level, ask.n, count, denied))
+        }
+        (_, level) => level,
+    }
+}
+
+fn bucket_after(verb: Verb, units: &Units, found: &Found, level: u64, n: u64, count: u64) -> u64 {
+    match verb {
+        Verb::Refund => level.saturating_sub(n.saturating_mul(units.cell())),
+        Verb::Cancel { drawn } => {
+            // As if these cells had been the first to drain: then nothing more conforms than if they had never been counted.
+            let since = found.at.get().saturating_sub(drawn.tick(units.tick_us()));
+            let left = n
+                .saturating_mul(units.cell())
+                .min(TOP)
+                .saturating_sub(since.saturating_mul(units.drain()));
+            level.saturating_sub(left)
+        }
+        _ => level + count * units.cell(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count above 2^53 is past any threshold")]
+fn average_after(verb: Verb, average: &Average, found: &Found, level: f64, n: u64, count: u64, denied: u64) -> f64 {
+    let share = average.share();
+    match verb {
+        Verb::Refund => return (level - n as f64 * share).max(0.0),
+        Verb::Cancel { drawn } => {
+            let since = difference(found.at, drawn).max(0.0);
+            return (level - n as f64 * share * (-since / average.period_us()).exp()).max(0.0);
+        }
+        _ => {}
+    }
+    // Cells of a time before the state's have decayed by then; an admission leaves the average at its threshold at most.
+    let decayed = average.decay(found.time, found.at);
+    let mut after = level;
+    if count > 0 {
+        after += count as f64 * share * decayed;
+        if verb != Verb::Charge {
+            after = after.min(decayed).max(level);
+        }
+    }
+    if average.is_strict() {
+        after += denied as f64 * share * decayed;
+    }
+    after.min(1e300)
+}
+
+/// The microseconds from `now` until a key can be forgotten, rounded up.
+fn to_rest(limit: &Limit, state: State, now: Micros) -> u64 {
+    let after = match (limit, state.level) {
+        (_, Level::Units(0)) => 0,
+        (Limit::Bucket(units), Level::Units(level)) => level.div_ceil(units.drain()) + units.tick_us(),
+        (Limit::Average(average), Level::Share(level)) if level > 0.0 => {
+            // Until what is left is worth less than a microsecond.
+            let periods = level.ln() + average.period_us().ln() + 1.0;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates at none"
+            )]
+            let us = (average.period_us() * periods).ceil() as u64;
+            us
+        }
+        _ => 0,
+    };
+    (state.time.get().saturating_add(after)).saturating_sub(now.get())
+}

@@ -1,0 +1,105 @@
+//! The trait of a store: one call, one decision.
+
+use crate::error::StoreError;
+use crate::limit::{Limit, State};
+use crate::time::Micros;
+
+/// A step on the states of one or several keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Counts all cells of all asks if they conform, or none.
+    Check,
+    /// Decides like [`Check`](Self::Check) and changes nothing.
+    Peek,
+    /// Counts as many cells, up to `n`, as conform on every ask. The asks have one `n`.
+    UpTo,
+    /// Counts `n` cells if they conform, and more, up to `at_most`, but not more than half of those that conform.
+    Lease {
+        /// The largest block.
+        at_most: u32,
+    },
+    /// Counts all cells, into debt if need be, up to the largest level there is.
+    Charge,
+    /// Gives back `n` cells, down to none owed.
+    Refund,
+    /// Gives back what is left for certain of `n` cells that were counted at `drawn`.
+    Cancel {
+        /// The clock of the reply that counted the cells.
+        drawn: Micros,
+    },
+    /// Forgets what is owed.
+    Reset,
+}
+
+/// A limit and the cells that are asked of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The key that holds the state.
+    pub key: &'a str,
+    /// The limit.
+    pub limit: &'a Limit,
+    /// The number of cells; at least 1 for `Check`, `Peek`, `UpTo` and `Lease`.
+    pub n: u64,
+}
+
+/// The result of a step: from it and the limits a caller computes what remains and when more conforms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The cells that were counted, the smallest number of all asks (for `Peek`, that would be); `None` if a batch can never conform.
+    pub cells: Option<u64>,
+    /// The time of the decision.
+    pub clock: Micros,
+    /// The state of each ask's key after the step, in the order of the asks.
+    pub states: Vec<State>,
+}
+
+impl Reply {
+    /// The reply, if it has a state for each ask.
+    pub(crate) fn for_asks(self, asks: &[Ask<'_>]) -> Result<Self, StoreError> {
+        if self.states.len() == asks.len() {
+            Ok(self)
+        } else {
+            Err(StoreError::Protocol(format!(
+                "{} states for {} keys",
+                self.states.len(),
+                asks.len()
+            )))
+        }
+    }
+}
+
+/// A store of states, called from async code.
+///
+/// `decide` is one atomic step on all keys, by the clock of the store, or by the caller's time where `at` is given. Several asks are
+/// all or nothing: each limit has its own key, and no key is asked twice.
+///
+/// # Laws
+///
+/// 1. All replies of a key equal those of an exact bucket that decided the same calls in some order of non-decreasing clocks.
+/// 2. A denial writes nothing, except for a strict average (its denied cells count) and after the store's clock was set back.
+/// 3. If the call fails with an error that is not [indeterminate](StoreError::is_indeterminate), no cell was counted; if it is, the
+///    cells were counted once or not at all. An implementation repeats a call only if the answer says that nothing ran.
+/// 4. A state is forgotten no earlier than its key is at rest.
+pub trait Store: Send + Sync + 'static {
+    /// Decides a step.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn decide(
+        &self,
+        verb: Verb,
+        at: Option<Micros>,
+        asks: &[Ask<'_>],
+    ) -> impl Future<Output = Result<Reply, StoreError>> + Send;
+}
+
+/// A store of states, called from threads that may block. The laws are those of [`Store`].
+pub trait BlockingStore: Send + Sync + 'static {
+    /// Decides a step.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError>;
+}

@@ -1,0 +1,220 @@
+//! The terms of a shared meter: its name, its limits, and what a reply means to a caller.
+
+use crate::limit::{Limit, State};
+use crate::local::Decided;
+use crate::store::{Ask, Reply};
+use crate::time::Micros;
+use crate::verdict::{AdmittedPart, Verdict, Via};
+use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
+use std::time::{Duration, Instant};
+
+/// A name and the limits that go with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) name: String,
+    pub(crate) slot: Option<String>,
+    pub(crate) limits: Vec<Limit>,
+}
+
+/// The states of a subject as of a reply: a bound for what conforms later, if nothing is given back.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) states: Vec<State>,
+    pub(crate) clock: Micros,
+    /// When the call was sent: the store decided after it.
+    pub(crate) sent: Instant,
+    /// When the reply came: the store decided before it.
+    pub(crate) received: Instant,
+}
+
+impl Known {
+    pub(crate) fn of(reply: &Reply, sent: Instant, received: Instant) -> Self {
+        Self {
+            states: reply.states.clone(),
+            clock: reply.clock,
+            sent,
+            received,
+        }
+    }
+}
+
+impl Terms {
+    /// Returns the keys of a subject, one for each limit.
+    ///
+    /// They are `name:{subject}:i`, so that a cluster keeps all limits of a subject in one slot. A subject that would end the hash tag at
+    /// once, or look like one that was escaped, is escaped by `{}`: its keys share the slot of `{`.
+    pub(crate) fn keys(&self, subject: &str) -> Vec<String> {
+        let name = &self.name;
+        (0..self.limits.len())
+            .map(|i| match &self.slot {
+                Some(slot) => format!("{name}:{{{slot}}}:{subject}:{i}"),
+                None if subject.is_empty() || subject.starts_with(['{', '}']) => {
+                    format!("{name}:{{{{}}{subject}}}:{i}")
+                }
+                None => format!("{name}:{{{subject}}}:{i}"),
+            })
+            .collect()
+    }
+
+    pub(crate) fn asks<'a>(&'a self, keys: &'a [String], n: u64) -> Vec<Ask<'a>> {
+        let limits = self.limits.iter();
+        keys.iter()
+            .zip(limits)
+            .map(|(key, limit)| Ask { key, limit, n })
+            .collect()
+    }
+
+    /// The largest batch that conforms on all limits.
+    pub(crate) fn max_batch(&self) -> u32 {
+        self.limits.iter().map(Limit::max_batch).min().unwrap_or(0)
+    }
+
+    /// The time from the store's decision until `n` cells conform; at most [`max_batch`](Self::max_batch).
+    pub(crate) fn until(&self, known: &Known, n: u32) -> Duration {
+        let until = |(limit, state): (&Limit, &State)| limit.until(*state, known.clock, n);
+        self.limits
+            .iter()
+            .zip(&known.states)
+            .filter_map(until)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// The status of the limit that holds back the next cell longest, at the instant `now`, by which the store's clock is at least as far
+    /// as it was at the decision.
+    pub(crate) fn status(&self, known: &Known, now: Instant) -> Option<Status> {
+        let passed = now.saturating_duration_since(known.received);
+        let passed_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+        let clock = Micros::new(known.clock.get().saturating_add(passed_us)).unwrap_or(Micros::LAST);
+        let statuses = self.limits.iter().zip(&known.states).map(|(limit, state)| {
+            let until_next = limit.until(*state, clock, 1).unwrap_or_default();
+            let until_rest = limit.until_rest(*state, clock);
+            Status::from_parts(
+                limit.remaining(*state, clock),
+                until_next,
+                until_rest,
+                Some(limit.quota()),
+            )
+        });
+        statuses.max_by(|a, b| {
+            let by_wait = a.until_next().cmp(&b.until_next());
+            by_wait.then_with(|| b.remaining().cmp(&a.remaining()))
+        })
+    }
+
+    /// The verdict on `n` cells, `admitted` or not.
+    pub(crate) fn verdict(&self, known: &Known, n: u32, admitted: bool, now: Instant, via: Via) -> Verdict {
+        let decision = if admitted {
+            Ok(())
+        } else {
+            Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(known, n)))
+        };
+        Verdict {
+            decision,
+            status: self.status(known, now),
+            via,
+        }
+    }
+
+    /// The verdict on a batch that the local layer or the store decided.
+    pub(crate) fn decided(&self, n: u32, decided: Decided, now: Instant) -> Verdict {
+        match decided {
+            Decided::Admitted(Some(known), via) => self.verdict(&known, n, true, now, via),
+            Decided::Admitted(None, via) => Verdict {
+                decision: Ok(()),
+                status: None,
+                via,
+            },
+            Decided::Denied(known, via) => self.verdict(&known, n, false, now, via),
+        }
+    }
+
+    /// The decision of a reply that counted `cells` of a batch of `n`, all or none.
+    pub(crate) fn all_or_none(known: Known, n: u32, cells: u64) -> Decided {
+        if cells == u64::from(n) {
+            Decided::Admitted(Some(known), Via::Store)
+        } else {
+            Decided::Denied(known, Via::Store)
+        }
+    }
+
+    /// How many of `n` cells the store counted.
+    pub(crate) fn part(&self, known: &Known, n: u32, cells: u64) -> AdmittedPart {
+        let cells = u32::try_from(cells).unwrap_or(u32::MAX);
+        let next = (cells < n).then(|| self.denial(known, 1));
+        AdmittedPart::of(cells, next, Via::Store)
+    }
+
+    /// A denial until `n` cells conform for certain.
+    pub(crate) fn denial(&self, known: &Known, n: u32) -> NonConformance {
+        NonConformance::at(later(known.received, self.until(known, n)))
+    }
+
+    /// The verdict that needs no store: no cells conform always, and more than the burst never.
+    pub(crate) fn by_quota(&self, n: u32) -> Option<Verdict> {
+        let decision = match n {
+            0 => Ok(()),
+            _ if n > self.max_batch() => Err(NegativeMultiDecision::InsufficientCapacity(n)),
+            _ => return None,
+        };
+        Some(Verdict {
+            decision,
+            status: None,
+            via: Via::Quota,
+        })
+    }
+}
+
+/// Returns the instant `wait` after `from`, or one in a hundred years if the platform has none.
+pub(crate) fn later(from: Instant, wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(3_155_760_000);
+    from.checked_add(wait).unwrap_or_else(|| from + CENTURY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Units;
+    use std::collections::HashSet;
+
+    fn terms(slot: Option<&str>) -> Terms {
+        let limit = |quota: &str| Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
+        Terms {
+            name: "api".to_owned(),
+            slot: slot.map(str::to_owned),
+            limits: vec![limit("10/s"), limit("1000/h")],
+        }
+    }
+
+    /// What a cluster hashes of a key: between the first `{` and the first `}` after it, if that is not empty.
+    fn tag(key: &str) -> &str {
+        let inside = key.find('{').and_then(|open| {
+            let after = &key[open + 1..];
+            after.find('}').map(|close| &after[..close])
+        });
+        inside.filter(|tag| !tag.is_empty()).unwrap_or(key)
+    }
+
+    const SUBJECTS: [&str; 13] = [
+        "alice", "", "}", "{", "{}", "}x", "{}x", "a}b", "a{b}", ":", "{{}", "{{}}", "alice}:0",
+    ];
+
+    #[test]
+    fn all_limits_of_a_subject_have_one_slot() {
+        for subject in SUBJECTS {
+            let keys = terms(None).keys(subject);
+            assert_eq!(tag(&keys[0]), tag(&keys[1]), "{keys:?}");
+            let keys = terms(Some("tenant7")).keys(subject);
+            assert!(keys.iter().all(|key| tag(key) == "tenant7"), "{keys:?}");
+        }
+        assert_eq!(terms(None).keys("alice"), ["api:{alice}:0", "api:{alice}:1"]);
+    }
+
+    #[test]
+    fn keys_of_different_subjects_differ() {
+        for slot in [None, Some("tenant7")] {
+            let keys: HashSet<_> = SUBJECTS.iter().flat_map(|subject| terms(slot).keys(subject)).collect();
+            assert_eq!(keys.len(), 2 * SUBJECTS.len());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The answer to a caller, and by which part of the system it was made.
+
+use crate::error::StoreError;
+use core::fmt;
+use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
+
+/// The part of the system that made a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Via {
+    /// The store decided this call.
+    Store,
+    /// A cell of a block that this process had drawn from the store.
+    Lease,
+    /// An earlier reply of the store, by which no such batch conforms yet.
+    RememberedDenial,
+    /// The quota alone: no cells were asked, or more than the burst.
+    Quota,
+    /// The store gave no decision, for this reason; [`OnFailure`](crate::OnFailure) made it.
+    Failure(StoreError),
+}
+
+/// A decision, how the key stood after it, and which part made it.
+#[derive(Debug, Clone)]
+#[must_use = "the decision is in it"]
+pub struct Verdict {
+    pub(crate) decision: Result<(), NegativeMultiDecision>,
+    pub(crate) status: Option<Status>,
+    pub(crate) via: Via,
+}
+
+impl Verdict {
+    /// Returns the decision.
+    ///
+    /// The instant of a denial is the earliest at which the batch conforms for certain, if no other cells are counted meanwhile:
+    /// the wait that the store computed, from when its reply was received.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], if not all cells conform.
+    pub const fn decision(&self) -> Result<(), NegativeMultiDecision> {
+        self.decision
+    }
+
+    /// Returns `true` if the cells were admitted.
+    #[must_use]
+    pub const fn is_admitted(&self) -> bool {
+        self.decision.is_ok()
+    }
+
+    /// Returns how the key stood after the decision; `None` if that is not known, because the store gave no decision or was not asked.
+    ///
+    /// Of several limits it is the status of the one that holds back the next cell longest, or that leaves the fewest.
+    #[must_use]
+    pub const fn status(&self) -> Option<Status> {
+        self.status
+    }
+
+    /// Returns which part of the system decided.
+    #[must_use]
+    pub const fn via(&self) -> &Via {
+        &self.via
+    }
+}
+
+/// How many cells of a batch were admitted.
+#[derive(Debug, Clone)]
+#[must_use = "the number of admitted cells is in it"]
+pub struct AdmittedPart {
+    pub(crate) cells: u32,
+    pub(crate) next: Option<NonConformance>,
+    pub(crate) via: Via,
+}
+
+impl AdmittedPart {
+    pub(crate) const fn of(cells: u32, next: Option<NonConformance>, via: Via) -> Self {
+        Self { cells, next, via }
+    }
+
+    /// All `n` cells or none, as a verdict on all of them says.
+    pub(crate) fn for_all(n: u32, verdict: Verdict) -> Self {
+        match verdict.decision {
+            Ok(()) => Self::of(n, None, verdict.via),
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Self::of(0, Some(denial), verdict.via),
+            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Self::of(0, None, verdict.via),
+        }
+    }
+
+    /// Returns how many cells were admitted, of those asked for.
+    #[must_use]
+    pub const fn cells(&self) -> u32 {
+        self.cells
+    }
+
+    /// Returns, if fewer were admitted than asked for, from when on the next cell conforms.
+    #[must_use]
+    pub const fn next(&self) -> Option<NonConformance> {
+        self.next
+    }
+
+    /// Returns which part of the system decided.
+    #[must_use]
+    pub const fn via(&self) -> &Via {
+        &self.via
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("store"),
+            Self::Lease => f.write_str("lease"),
+            Self::RememberedDenial => f.write_str("remembered denial"),
+            Self::Quota => f.write_str("quota"),
+            Self::Failure(error) => write!(f, "failure: {error}"),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The blocking twin.
+
+use ratelimit_meter_store::{Ask, BlockingStore, Reply, Verb};
+use ratelimit_meter_store::{Builder, Lease, MemoryStore, Micros, OnFailure, StoreError, Via};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+#[derive(Clone)]
+struct Counted {
+    memory: MemoryStore,
+    calls: Arc<AtomicUsize>,
+    fail: bool,
+}
+
+impl Counted {
+    /// A store whose clock stands still.
+    fn new(fail: bool) -> Self {
+        let time = AtomicU64::new(1_700_000_000_000_000);
+        Self {
+            memory: MemoryStore::with_clock(move || Micros::new(time.load(Ordering::Relaxed))),
+            calls: Arc::default(),
+            fail,
+        }
+    }
+}
+
+impl BlockingStore for Counted {
+    fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.fail {
+            Err(StoreError::TimedOut)
+        } else {
+            BlockingStore::decide(&self.memory, verb, at, asks)
+        }
+    }
+}
+
+#[test]
+fn blocking_verbs_equal_the_async_ones() {
+    let store = Counted::new(false);
+    let meter = Builder::new("api", "10/d burst 5".parse().unwrap())
+        .build_blocking(store.clone())
+        .unwrap();
+    assert_eq!(meter.check_n("a", 3).unwrap().status().unwrap().remaining(), 2);
+    assert!(!meter.peek_n("a", 3).unwrap().is_admitted());
+    assert_eq!(meter.check_up_to("a", 9).unwrap().cells(), 2);
+    let calls = store.calls.load(Ordering::Relaxed);
+    assert_eq!(meter.check("a").unwrap().via(), &Via::RememberedDenial);
+    assert_eq!(store.calls.load(Ordering::Relaxed), calls);
+    meter.refund("a", 1).unwrap();
+    assert!(meter.check("a").unwrap().is_admitted());
+    assert_eq!(meter.charge("a", 2).unwrap(), 2);
+    meter.reset("a").unwrap();
+    assert!(meter.check_n("a", 5).unwrap().is_admitted());
+    assert!(meter.check_n("a", 6).unwrap().status().is_none());
+}
+
+#[test]
+fn threads_share_an_exact_total() {
+    let meter = Builder::new("api", "500/d".parse().unwrap())
+        .build_blocking(Counted::new(false))
+        .unwrap();
+    let admitted = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    admitted.fetch_add(usize::from(meter.check("a").unwrap().is_admitted()), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 500);
+}
+
+#[test]
+fn leases_total_no_more_than_the_burst() {
+    let lease = Lease::kept_for(Duration::from_secs(3600));
+    let meter = Builder::new("api", "10000/d burst 500".parse().unwrap())
+        .lease(lease)
+        .build_blocking(Counted::new(false))
+        .unwrap();
+    let admitted = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..400 {
+                    admitted.fetch_add(usize::from(meter.check("a").unwrap().is_admitted()), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 500);
+}
+
+#[test]
+fn failures_are_answered_and_open_the_breaker() {
+    let store = Counted::new(true);
+    let meter = Builder::new("api", "10/s".parse().unwrap())
+        .on_failure(OnFailure::Deny)
+        .build_blocking(store.clone())
+        .unwrap();
+    for _ in 0..20 {
+        let verdict = meter.check("a").unwrap();
+        assert!(!verdict.is_admitted() && matches!(verdict.via(), Via::Failure(_)));
+    }
+    assert!(store.calls.load(Ordering::Relaxed) < 20);
+    assert!(meter.charge("a", 1).is_err());
+}

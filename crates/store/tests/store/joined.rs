@@ -1,0 +1,116 @@
+//! Calls of one subject that are joined.
+
+use crate::probe::{Network, Probe};
+use ratelimit_meter_store::{SharedMeter, StoreError, Verb};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn four_hundred_tasks_share_two_calls_in_order() {
+    let probe = Probe::with(Network::Delay(2 * MS));
+    let meter = SharedMeter::builder("api", "1000/d burst 150".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    let mut tasks = JoinSet::new();
+    for i in 0..400 {
+        let meter = meter.clone();
+        tasks.spawn(async move { (i, meter.check("a").await.unwrap().is_admitted()) });
+    }
+    let begin = Instant::now();
+    let mut answers = tasks.join_all().await;
+    answers.sort_unstable();
+    let admitted: Vec<_> = answers
+        .iter()
+        .filter(|(_, admitted)| *admitted)
+        .map(|(i, _)| *i)
+        .collect();
+    assert_eq!(admitted, (0..150).collect::<Vec<_>>(), "first come, first served");
+    assert_eq!(probe.take_calls(), [(Verb::Check, 1), (Verb::UpTo, 399)]);
+    assert_eq!(begin.elapsed(), 4 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn subjects_do_not_wait_for_each_other() {
+    let probe = Probe::with(Network::Delay(2 * MS));
+    let meter = SharedMeter::builder("api", "1/s".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    let mut tasks = JoinSet::new();
+    for i in 0..50 {
+        let meter = meter.clone();
+        tasks.spawn(async move { meter.check(&format!("subject {i}")).await.unwrap().is_admitted() });
+    }
+    let begin = Instant::now();
+    assert!(tasks.join_all().await.into_iter().all(|admitted| admitted));
+    assert_eq!((begin.elapsed(), probe.take_calls().len()), (2 * MS, 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_that_left_is_not_asked_for() {
+    let probe = Probe::with(Network::Delay(10 * MS));
+    let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    let first = tokio::spawn({
+        let meter = meter.clone();
+        async move { meter.check("a").await.unwrap().is_admitted() }
+    });
+    sleep(MS).await;
+    for _ in 0..5 {
+        assert!(
+            timeout(MS, meter.check("a")).await.is_err(),
+            "the call in flight is not back yet"
+        );
+    }
+    let last = meter.check("a").await.unwrap();
+    assert!(first.await.unwrap());
+    assert_eq!(last.status().unwrap().remaining(), 8, "two cells were counted");
+    assert_eq!(probe.take_calls(), [(Verb::Check, 1), (Verb::Check, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_share_a_failed_call_learn_of_it() {
+    let probe = Probe::with(Network::Delay(2 * MS));
+    let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..10 {
+        let meter = meter.clone();
+        tasks.spawn(async move { meter.check("a").await });
+    }
+    sleep(MS).await;
+    probe.set(Network::Fail(StoreError::Unreachable("down".to_owned())));
+    let answers = tasks.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    probe.set(Network::Instant);
+    assert_eq!(meter.check("a").await.unwrap().status().unwrap().remaining(), 8);
+}
+
+#[test]
+fn call_that_ended_with_its_runtime_keeps_no_one_waiting() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let (meter, probe) = first.block_on(async {
+        let probe = Probe::with(Network::Hang);
+        let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+            .build(probe.clone())
+            .unwrap();
+        let hanging = meter.clone();
+        tokio::spawn(async move { hanging.check("a").await });
+        sleep(MS).await;
+        (meter, probe)
+    });
+    drop(first);
+    probe.set(Network::Instant);
+    assert!(second.block_on(meter.check("a")).unwrap().is_admitted());
+}

@@ -1,0 +1,10 @@
+//! Shared meters over the reference store and stores that fail, on paused time.
+
+mod blocking;
+mod failure;
+mod joined;
+mod leases;
+mod memory;
+mod probe;
+mod remembered;
+mod shared;

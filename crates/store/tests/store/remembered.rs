@@ -1,0 +1,137 @@
+//! Denials that are remembered: no round trip, and never a denial that the store would not give.
+
+use crate::probe::{Network, Probe};
+use ratelimit_meter_store::{SharedMeter, Units, Verb, Via};
+use ratelimit_meter_store_check::Bucket;
+use std::time::Duration;
+use tokio::time::{Instant, advance, sleep};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn flood_of_a_denied_key_costs_one_call_a_wait() {
+    let probe = Probe::with(Network::Delay(2 * MS));
+    let meter = SharedMeter::builder("api", "10/s burst 1".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    probe.take_calls();
+    let (end, mut admitted, mut denied) = (Instant::now() + 1000 * MS, 0, 0);
+    while Instant::now() < end {
+        let verdict = meter.check("a").await.unwrap();
+        match verdict.via() {
+            Via::RememberedDenial => denied += 1,
+            _ if verdict.is_admitted() => admitted += 1,
+            via => assert_eq!(via, &Via::Store),
+        }
+        advance(Duration::from_micros(100)).await;
+    }
+    assert!(admitted >= 9 && denied > 5000, "{admitted} admitted, {denied} denied");
+    let calls = probe.take_calls().len();
+    assert!(calls <= 2 * admitted + 2, "{calls} calls for {admitted} admissions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refund_and_reset_end_a_remembered_denial() {
+    let meter = SharedMeter::builder("api", "1/h".parse().unwrap())
+        .build(Probe::new())
+        .unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    assert_eq!(meter.check("a").await.unwrap().via(), &Via::RememberedDenial);
+    meter.refund("a", 1).await.unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    assert!(!meter.check("a").await.unwrap().is_admitted());
+    meter.reset("a").await.unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_of_a_call_before_a_refund_is_not_remembered() {
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", "1/h".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    meter.refund("a", 0).await.unwrap();
+    probe.set(Network::Delay(20 * MS));
+    // Without what was remembered this check would not ask.
+    sleep(1100 * MS).await;
+    let slow = tokio::spawn({
+        let meter = meter.clone();
+        async move { meter.check("a").await.unwrap() }
+    });
+    sleep(15 * MS).await;
+    probe.set(Network::Instant);
+    meter.refund("a", 1).await.unwrap();
+    assert!(!slow.await.unwrap().is_admitted());
+    assert!(
+        meter.check("a").await.unwrap().is_admitted(),
+        "the refund came after that denial was decided"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_by_another_process_is_seen_in_time() {
+    let probe = Probe::new();
+    let build = || {
+        SharedMeter::builder("api", "1/h".parse().unwrap())
+            .remember_denials(500 * MS)
+            .build(probe.clone())
+            .unwrap()
+    };
+    let (mine, theirs) = (build(), build());
+    assert!(mine.check("a").await.unwrap().is_admitted());
+    theirs.refund("a", 1).await.unwrap();
+    assert!(!mine.check("a").await.unwrap().is_admitted());
+    advance(500 * MS).await;
+    assert!(mine.check("a").await.unwrap().is_admitted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_remembers_nothing() {
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", "1/h".parse().unwrap())
+        .remember_denials(Duration::ZERO)
+        .build(probe.clone())
+        .unwrap();
+    for _ in 0..5 {
+        assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
+    }
+    assert_eq!(probe.take_calls(), [(Verb::Check, 1); 5]);
+}
+
+/// Three processes, random batches, a network that takes up to 10 ms each way: no process denies what the exact bucket, with all that was
+/// admitted until then, admits. Only the replies in flight are known later.
+#[tokio::test(start_paused = true)]
+async fn remembered_denials_are_those_of_the_exact_bucket() {
+    for quota in ["100/s burst 7", "700/3s burst 20", "3/s burst 5"] {
+        let probe = Probe::with(Network::Jitter(5 * MS));
+        let build = || {
+            SharedMeter::builder("api", quota.parse().unwrap())
+                .build(probe.clone())
+                .unwrap()
+        };
+        let meters = [build(), build(), build()];
+        let units = Units::of(quota.parse().unwrap()).unwrap();
+        let origin = Instant::now();
+        let clock = || 1_700_000_000_000_000 + u64::try_from(origin.elapsed().as_micros()).unwrap();
+        let mut oracle = Bucket::of(quota.parse().unwrap(), &units);
+        let mut remembered = 0;
+        for _ in 0..2000 {
+            let n = fastrand::u32(1..=units.max_batch());
+            let verdict = meters[fastrand::usize(..3)].check_n("a", n).await.unwrap();
+            if verdict.is_admitted() {
+                // Decided at most one way ago.
+                oracle.add(n.into(), clock().saturating_sub(5000));
+            } else if verdict.via() == &Via::RememberedDenial {
+                remembered += 1;
+                assert!(
+                    !oracle.conforms(n.into(), clock() - 5000),
+                    "{quota}: {n} cells conformed"
+                );
+            }
+            sleep(Duration::from_micros(fastrand::u64(..20_000))).await;
+        }
+        assert!(remembered > 50, "{quota}: {remembered}");
+    }
+}

@@ -1,0 +1,226 @@
+//! The verbs, their statuses, and limits that belong together.
+
+use crate::probe::Probe;
+use ratelimit_meter::{NegativeMultiDecision, Quota};
+use ratelimit_meter_store::{BuildError, Lease, Micros, SharedMeter, StoreError, Verb, Via};
+use std::time::Duration;
+use tokio::time::{Instant, advance};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn denial_holds_until_its_instant() {
+    let meter = SharedMeter::builder("api", quota("10/s burst 2"))
+        .build(Probe::new())
+        .unwrap();
+    assert!(meter.check_n("a", 2).await.unwrap().is_admitted());
+    let denied = meter.check("a").await.unwrap();
+    let Err(NegativeMultiDecision::BatchNonConforming(1, denial)) = denied.decision() else {
+        panic!("{denied:?}");
+    };
+    let wait = denial.wait_time_from(Instant::now().into_std());
+    assert_eq!(wait, 100 * MS);
+    advance(wait - Duration::from_micros(1)).await;
+    assert!(!meter.check("a").await.unwrap().is_admitted());
+    advance(Duration::from_micros(1)).await;
+    let admitted = meter.check("a").await.unwrap();
+    assert_eq!((admitted.is_admitted(), admitted.via()), (true, &Via::Store));
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_tells_what_remains() {
+    let meter = SharedMeter::builder("api", quota("10/s burst 5"))
+        .build(Probe::new())
+        .unwrap();
+    let status = meter.check_n("a", 3).await.unwrap().status().unwrap();
+    assert_eq!(
+        (status.remaining(), status.until_next(), status.until_rest()),
+        (2, Duration::ZERO, 300 * MS)
+    );
+    assert_eq!(status.quota(), Some(quota("10/s burst 5")));
+    let peeked = meter.peek_n("a", 3).await.unwrap();
+    assert!(!peeked.is_admitted());
+    assert_eq!(peeked.status().unwrap().remaining(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_cells_and_more_than_the_burst_ask_nothing() {
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", quota("10/s burst 5"))
+        .build(probe.clone())
+        .unwrap();
+    let none = meter.check_n("a", 0).await.unwrap();
+    assert_eq!((none.is_admitted(), none.via()), (true, &Via::Quota));
+    let never = meter.check_n("a", 6).await.unwrap();
+    assert_eq!(never.decision(), Err(NegativeMultiDecision::InsufficientCapacity(6)));
+    assert_eq!(meter.check_up_to("a", 0).await.unwrap().cells(), 0);
+    assert_eq!(meter.charge("a", 0).await.unwrap(), 0);
+    meter.refund("a", 0).await.unwrap();
+    assert_eq!(probe.take_calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn part_of_a_batch_is_admitted() {
+    let meter = SharedMeter::builder("api", quota("10/s burst 5"))
+        .build(Probe::new())
+        .unwrap();
+    assert_eq!(meter.check_up_to("a", 3).await.unwrap().cells(), 3);
+    let part = meter.check_up_to("a", 30).await.unwrap();
+    assert_eq!(part.cells(), 2);
+    assert_eq!(part.next().unwrap().wait_time_from(Instant::now().into_std()), 100 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn charge_goes_into_debt_and_refund_out_of_it() {
+    let meter = SharedMeter::builder("api", quota("10/s burst 5"))
+        .build(Probe::new())
+        .unwrap();
+    assert_eq!(meter.charge("a", 20).await.unwrap(), 20);
+    let denied = meter.check("a").await.unwrap();
+    assert_eq!(denied.status().unwrap().until_next(), 1600 * MS);
+    meter.refund("a", 16).await.unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    meter.reset("a").await.unwrap();
+    assert_eq!(meter.check("a").await.unwrap().status().unwrap().remaining(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_limits_count_all_or_nothing() {
+    let pair = "10/s & 12/h".parse().unwrap();
+    let meter = SharedMeter::dual_builder("api", pair).build(Probe::new()).unwrap();
+    assert!(meter.check_n("a", 10).await.unwrap().is_admitted());
+    let denied = meter.check("a").await.unwrap();
+    assert_eq!(denied.status().unwrap().quota(), Some(quota("10/s")));
+    advance(1000 * MS).await;
+    assert!(meter.check_n("a", 2).await.unwrap().is_admitted());
+    let denied = meter.check("a").await.unwrap();
+    assert_eq!(
+        denied.status().unwrap().quota(),
+        Some(quota("12/h")),
+        "the hour denies longest"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn meters_of_one_slot_decide_together() {
+    let probe = Probe::new();
+    let tenant = SharedMeter::builder("tenant", quota("3/s"))
+        .in_slot("t7")
+        .build(probe.clone())
+        .unwrap();
+    let user = SharedMeter::builder("user", quota("2/s"))
+        .in_slot("t7")
+        .build(probe.clone())
+        .unwrap();
+    for _ in 0..2 {
+        assert!(
+            tenant
+                .check_with("t7", &[(&user, "alice")])
+                .await
+                .unwrap()
+                .is_admitted()
+        );
+    }
+    let denied = tenant.check_with("t7", &[(&user, "alice")]).await.unwrap();
+    assert_eq!(denied.status().unwrap().quota(), Some(quota("2/s")));
+    assert_eq!(
+        tenant.peek("t7").await.unwrap().status().unwrap().remaining(),
+        1,
+        "the denial counted nowhere"
+    );
+    assert!(tenant.check_with("t7", &[(&user, "bob")]).await.unwrap().is_admitted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_times_replay_a_log() {
+    let meter = SharedMeter::builder("api", quota("1/s burst 1"))
+        .build(Probe::new())
+        .unwrap();
+    let second = |s: u64| Micros::new(1_000_000_000_000_000 + s * 1_000_000).unwrap();
+    assert!(meter.check_n_at("a", 1, second(0)).await.unwrap().is_admitted());
+    assert!(!meter.check_n_at("a", 1, second(0)).await.unwrap().is_admitted());
+    assert!(meter.check_n_at("a", 1, second(1)).await.unwrap().is_admitted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn averages_are_limits_too() {
+    let meter = SharedMeter::average_builder("api", quota("10/min"))
+        .build(Probe::new())
+        .unwrap();
+    let at_once = async || {
+        let mut admitted = 0;
+        while meter.check("a").await.unwrap().is_admitted() {
+            admitted += 1;
+        }
+        admitted
+    };
+    assert_eq!(at_once().await, 10);
+    advance(30_000 * MS).await;
+    assert_eq!(
+        at_once().await,
+        4,
+        "of a burst comes back more slowly than five in half a period"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn strict_average_counts_each_denial() {
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", quota("1000000/s")).and_strict_average(quota("3/min"));
+    let meter = meter.build(probe.clone()).unwrap();
+    assert!(meter.check_n("a", 3).await.unwrap().is_admitted());
+    probe.take_calls();
+    for _ in 0..5 {
+        assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
+    }
+    assert_eq!(probe.take_calls().len(), 5, "a denial that counts is not remembered");
+}
+
+#[test]
+fn names_with_braces_are_refused() {
+    let build = |name: &str| SharedMeter::builder(name, quota("1/s")).build(ratelimit_meter_store::MemoryStore::new());
+    for name in ["", "a{", "}"] {
+        assert_eq!(build(name).unwrap_err(), BuildError::Name);
+    }
+    let slot = SharedMeter::builder("api", quota("1/s")).in_slot("{x}");
+    assert_eq!(
+        slot.build(ratelimit_meter_store::MemoryStore::new()).unwrap_err(),
+        BuildError::Name
+    );
+}
+
+#[test]
+fn leases_that_cannot_be_kept_are_refused() {
+    let store = ratelimit_meter_store::MemoryStore::new;
+    let lease = Lease::kept_for(Duration::from_secs(1));
+    let average = SharedMeter::average_builder("api", quota("10/s")).lease(lease);
+    assert_eq!(average.build(store()).unwrap_err(), BuildError::LeaseOfAverage);
+    let strict = SharedMeter::builder("api", quota("10/s")).lease(lease.strict());
+    assert_eq!(strict.build(store()).unwrap_err(), BuildError::LeaseAboveBurst);
+    assert!(
+        SharedMeter::builder("api", quota("10/s burst 11"))
+            .lease(lease.strict())
+            .build(store())
+            .is_ok()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_calls_are_typed_errors() {
+    let probe = Probe::new();
+    let bucket = SharedMeter::builder("api", quota("1/s")).build(probe.clone()).unwrap();
+    let average = SharedMeter::average_builder("api", quota("1/s"))
+        .build(probe.clone())
+        .unwrap();
+    assert!(bucket.check("a").await.unwrap().is_admitted());
+    assert_eq!(
+        average.check("a").await.unwrap_err(),
+        StoreError::WrongState("api:{a}:0".to_owned())
+    );
+    assert!(!average.is_breaker_open());
+    assert_eq!(probe.take_calls(), [(Verb::Check, 1), (Verb::Check, 1)]);
+}
