@@ -5,6 +5,8 @@
 
 mod bucket;
 mod builder;
+#[cfg(feature = "dual")]
+mod dual;
 mod entry;
 mod error;
 mod hash;
@@ -19,6 +21,8 @@ mod tiers;
 mod verbs;
 
 pub use builder::Builder;
+#[cfg(feature = "dual")]
+pub use dual::KeyedDual;
 pub use error::{ForeignTier, InvalidTable, RestoreKeysError};
 pub use hash::{KeyHasher, KeyHashes};
 pub use stats::Stats;

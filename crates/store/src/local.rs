@@ -226,7 +226,10 @@ impl<W> Local<W> {
                         expires: sent + lease.keep,
                     };
                     // Threads that block may draw at once.
-                    let other = entry.block.take().filter(|block| now < block.expires && block.cells > 0);
+                    let other = entry
+                        .block
+                        .take()
+                        .filter(|block| now < block.expires && block.cells > 0);
                     entry.block = Some(other.map_or(block, |other| block.joined(other)));
                 }
             }
