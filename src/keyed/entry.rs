@@ -130,6 +130,20 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         Ok(limits.schedule(tier).until(Volume(word)))
     }
 
+    /// The status by which the same cells conform as by [`decided`](Self::decided): at the time, or else as of the watermark.
+    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
+        if at >= watermark {
+            return status;
+        }
+        let later = schedule.status(word, watermark);
+        Status {
+            remaining: status.remaining.max(later.remaining),
+            next: if later.remaining > 0 { Volume(0) } else { status.next },
+            ..status
+        }
+    }
+
     #[inline]
     fn step_by<T>(
         &self,
@@ -321,6 +335,6 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
             let until = self.denied_until(limits, at)?;
             Ok(until.map(|until| limits.schedule(self.first_tier()).status_without_slot(until, at)))
         });
-        without_slot.unwrap_or_else(|| self.read(at, |schedule, word| schedule.status(word, at)))
+        without_slot.unwrap_or_else(|| self.read(at, |schedule, word| self.status_of(schedule, word, at)))
     }
 }

@@ -5,6 +5,8 @@
 
 mod bucket;
 mod builder;
+#[cfg(feature = "dual")]
+mod dual;
 mod entry;
 mod error;
 mod hash;
@@ -19,6 +21,8 @@ mod tiers;
 mod verbs;
 
 pub use builder::Builder;
+#[cfg(feature = "dual")]
+pub use dual::KeyedDual;
 pub use error::{ForeignTier, InvalidTable, RestoreKeysError};
 pub use hash::{KeyHasher, KeyHashes};
 pub use stats::Stats;
@@ -81,6 +85,10 @@ pub enum WhenFull {
 /// A key may take any of the 508 slots of a bucket of 8 KiB, its search begins at one and usually ends in that cache line. A table takes
 /// 20 bytes for each key it is meant for, at least 8 KiB. A table that fits a processor's cache is a tenth faster if built for 1.5 times its keys.
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
+///
+/// In a table much larger than the caches most of a decision is spent on address translation. On Linux with glibc,
+/// `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` in the environment makes the allocator ask for huge pages: among ten million keys a decision then took 225 ns
+/// instead of 286 (Intel Sapphire Rapids, 2026-11-28, a table of this layout).
 ///
 /// # Two keys, one meter
 ///

@@ -1,7 +1,7 @@
 //! What all keys owe, as a stream of bytes that outlives the process.
 //!
 //! Little-endian: a head, blocks of keys, and an end. The head is the magic, the version, and what the words mean: when it was, on the
-//! time line and by the wall clock, how many slots there are, what a known text is hashed to, and each tier's limit as text. A block is
+//! time line and by the wall clock, how many slots there are, what a known text is hashed to, how many bits a word has, and each tier's limit as text. A block is
 //! the number of its keys, that of their bucket, and of each key its id, with the tier above, and its word; the end is a block of none. After
 //! each of these stands a checksum of all so far.
 
@@ -10,16 +10,18 @@ use super::builder::MOST_TIERS;
 use super::hash::{KeyHasher, KeyHashes, spread};
 use super::limits::{Limits, Superseded};
 use super::line::KeyHash;
+use super::state::Form;
 use super::{KeyedMeter, RestoreKeysError};
-use crate::algorithms::Algorithm;
+use crate::algorithms::{Algorithm, Decide};
 use crate::clock::Clock;
 use crate::meter::MeterKind;
-use crate::schedule::NotStored;
+use crate::schedule::{NotStored, Schedule};
 use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
 use crate::store::Store;
 use crate::units::Nanos;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
+use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
@@ -86,6 +88,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         out.put(&(table.slots() as u64).to_le_bytes())?;
         out.put(&spread(self.hashes.hash_one(PROBE)).to_le_bytes())?;
         out.put_length(limits.tiers())?;
+        out.put(&u64::from(limits.form().bits()).to_le_bytes())?;
         for limit in limit_texts(&limits) {
             out.put_length(limit.len())?;
             out.put(limit.as_bytes())?;
@@ -137,15 +140,71 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// # Errors
     ///
     /// As [`restore_from`](Self::restore_from).
-    pub fn restore_from_at(
+    pub fn restore_from_at(&self, input: impl Read, time: (Instant, SystemTime)) -> Result<u64, RestoreKeysError> {
+        self.restore(input, time, |snapshot, table| {
+            Err(RestoreKeysError::AnotherLimit { snapshot, table })
+        })
+    }
+
+    /// Restores a snapshot of a table whose tiers had other quotas, and returns how many keys there are: what each key has available and owes stays
+    /// as it was, as at [`set_quota`](Self::set_quota). Time since the snapshot is credited at the old rates.
+    ///
+    /// Otherwise as [`restore_from`](Self::restore_from): the algorithm, the number of tiers, the capacity and the hashes must be those of the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore_from`](Self::restore_from).
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, keyed::{Builder, KeyHashes}};
+    ///
+    /// let table = |quota: &str| -> Result<KeyedMeter<str>, Box<dyn std::error::Error>> {
+    ///     let like = GCRA::from_quota(quota.parse::<Quota>()?)?;
+    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed([2024, 11, 28])).with_capacity(1000)?)
+    /// };
+    /// let before = table("100/h burst 20")?;
+    /// before.check_n("alice", 15)?;
+    /// let mut file = Vec::new();
+    /// before.snapshot_to(&mut file)?;
+    ///
+    /// let after = table("600/h burst 50")?; // with a new configuration
+    /// assert!(after.restore_from(&file[..]).is_err());
+    /// assert_eq!(after.restore_changed_from(&file[..])?, 1);
+    /// assert_eq!(after.key("alice").status().remaining(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore_changed_from(&self, input: impl Read) -> Result<u64, RestoreKeysError> {
+        let wall = SystemTime::now();
+        self.restore_changed_from_at(input, (self.clock.now_exactly(), wall))
+    }
+
+    /// Restores a snapshot of a table whose tiers had other quotas, at a time that both clocks tell; see
+    /// [`restore_changed_from`](Self::restore_changed_from).
+    ///
+    /// # Errors
+    ///
+    /// As [`restore_from`](Self::restore_from).
+    pub fn restore_changed_from_at(
+        &self,
+        input: impl Read,
+        time: (Instant, SystemTime),
+    ) -> Result<u64, RestoreKeysError> {
+        self.restore(input, time, |_, _| Ok(()))
+    }
+
+    /// Restores; `allow` decides about limits that differ, as texts.
+    fn restore(
         &self,
         input: impl Read,
         (at, wall): (Instant, SystemTime),
+        allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
     ) -> Result<u64, RestoreKeysError> {
+        // No quota changes meanwhile. A panic while it was held would have left limits that hold all the same.
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (limits, buckets) = (self.shared.latest.get(), self.shared.table.buckets().len());
         let at = limits.schedule(0).time_line.position(at);
         let mut input = Checked::new(input);
-        let (was_at, elapsed_ns) = self.read_head(&mut input, &limits, wall)?;
+        let head = self.read_head(&mut input, &limits, wall, allow)?;
         let (mut restored, mut left_out) = (0, 0);
         loop {
             let damaged = |error| RestoreKeysError::at_key(error, restored);
@@ -173,11 +232,17 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
                 let (Some(tier), Some(key)) = (tier, KeyHash::with_id(id, bucket, buckets)) else {
                     return Err(damaged);
                 };
-                let schedule = limits.schedule(tier);
-                let owed = still_owed(schedule, schedule.offset(word, schedule.drained(was_at)), elapsed_ns);
+                // By the schedule that the words of the snapshot are in.
+                let was = head.schedules.get(usize::from(tier)).ok_or(damaged)?;
+                let owed = still_owed(was, was.offset(word, was.drained(head.at)), head.elapsed_ns);
                 let step = self.entry(key, Some(tier)).update(at, |schedule, _, drained| {
-                    let word = schedule.word_at(owed, drained).ok_or(NotStored::Never)?;
-                    Ok((word, ()))
+                    let was_drained = was.drained(at);
+                    let word = was.word_at(owed, was_drained).ok_or(NotStored::Never)?;
+                    if was.quota == schedule.quota && was.algorithm.scale() == schedule.algorithm.scale() {
+                        return Ok((word, ()));
+                    }
+                    let next = &schedule.algorithm;
+                    Ok((was.algorithm.carry(word, was_drained, 0, next, drained).0, ()))
                 });
                 match step {
                     Ok(()) => restored += 1,
@@ -187,13 +252,14 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         }
     }
 
-    /// Reads the head; returns when it was on the time line, and how long ago by the wall clock.
+    /// Reads the head of a snapshot.
     fn read_head(
         &self,
         input: &mut Checked<impl Read>,
         own: &Limits<M::Algorithm>,
         wall: SystemTime,
-    ) -> Result<(Nanos, u128), RestoreKeysError> {
+        allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
+    ) -> Result<Head<M::Algorithm>, RestoreKeysError> {
         let table = &self.shared.table;
         if input.get::<8>()? != MAGIC {
             return Err(RestoreKeysError::NotKeys);
@@ -206,7 +272,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         let was_wall_ns = i128::from_le_bytes(input.get()?);
         let [slots, probe] = [input.get_u64()?, input.get_u64()?];
         let mut limits = Vec::new();
-        for _ in 0..input.get_length_to(MOST_TIERS)? {
+        let tiers = input.get_length_to(MOST_TIERS)?;
+        let bits = input.get_u64()?;
+        for _ in 0..tiers {
             let mut text = vec![0; input.get_length_to(LONGEST_LIMIT)?];
             input.fill(&mut text)?;
             limits.push(String::from_utf8_lossy(&text).into_owned());
@@ -218,16 +286,53 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             let table = table.slots() as u64;
             return Err(RestoreKeysError::AnotherShape { snapshot: slots, table });
         }
-        let own = limit_texts(own);
-        if limits != own {
-            let [snapshot, table] = [limits, own].map(|limits| limits.join(", "));
-            return Err(RestoreKeysError::AnotherLimit { snapshot, table });
+        let texts = limit_texts(own);
+        let [snapshot, table] = [&limits, &texts].map(|limits| limits.join(", "));
+        if limits != texts {
+            allow(snapshot.clone(), table.clone())?;
         }
+        let schedules = (0..)
+            .zip(&limits)
+            .map(|(tier, text)| schedule_of(own, tier, text, bits));
+        let schedules: Option<Vec<_>> = schedules.collect();
+        let is_alike = limits.len() == texts.len();
+        let schedules = schedules.filter(|_| is_alike);
+        let schedules = schedules.ok_or(RestoreKeysError::AnotherLimit { snapshot, table })?;
         if probe != spread(self.hashes.hash_one(PROBE)) {
             return Err(RestoreKeysError::AnotherHash);
         }
-        Ok((was_at, elapsed(was_wall_ns, wall)))
+        Ok(Head {
+            at: was_at,
+            elapsed_ns: elapsed(was_wall_ns, wall),
+            schedules,
+        })
     }
+}
+
+/// What a snapshot tells of its words.
+struct Head<A> {
+    /// When it was, on the time line of its table.
+    at: Nanos,
+    /// How long ago that is by the wall clock.
+    elapsed_ns: u128,
+    /// The schedules of its tiers, in words of its length.
+    schedules: Vec<Schedule<A>>,
+}
+
+/// The schedule of a tier in a snapshot, of the same algorithm as the table's tier, in words of so many bits.
+fn schedule_of<A: Algorithm>(own: &Limits<A>, tier: u8, text: &str, bits: u64) -> Option<Schedule<A>> {
+    if usize::from(tier) >= own.tiers() {
+        return None;
+    }
+    let schedule = own.schedule(tier);
+    let limit = text
+        .strip_prefix(&schedule.algorithm.kind().to_string())?
+        .strip_prefix(' ')?;
+    let form = Form::with_bits(u32::try_from(bits).ok()?)?;
+    if limit == limit_of(schedule).to_string() {
+        return schedule.below(form.end());
+    }
+    schedule.with_quota(limit.parse().ok()?).ok()?.below(form.end())
 }
 
 fn limit_texts(limits: &Limits<impl Algorithm>) -> Vec<String> {

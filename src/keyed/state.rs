@@ -71,6 +71,12 @@ impl Form {
         }
     }
 
+    /// The form whose words have so many bits, if there is one.
+    pub(super) fn with_bits(bits: u32) -> Option<Self> {
+        let form = Self { bits };
+        (58..=62).contains(&bits).then_some(form)
+    }
+
     /// How many limits it tells apart.
     pub(super) const fn limits(self) -> usize {
         1 << (u64::BITS - VERSION_BITS - self.bits)

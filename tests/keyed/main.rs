@@ -1,6 +1,8 @@
 //! Meters with a key: the table, its tiers, its snapshots, and a table that is full.
 #![cfg(feature = "keyed")]
 
+#[cfg(feature = "dual")]
+mod dual;
 mod full;
 mod keys;
 mod many;

@@ -178,6 +178,56 @@ fn bytes_after_the_end_are_an_error() {
     assert_eq!(after.restore_from_at((&*bytes).take(length), time).unwrap(), 1);
 }
 
+/// From 10/s to others, after a second: what is available stays, cut to the new burst; so do debts.
+#[test]
+fn a_snapshot_of_another_quota_is_carried_over() {
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let before = gcra();
+    for (key, cells) in [(1, 5), (2, 10), (3, 30), (4, 12)] {
+        assert_eq!(before.key(&key).charge_at(cells, now), 0);
+    }
+    let bytes = written(&before, (now, wall));
+    let table = |limit: &str, adjustable: bool| -> KeyedMeter<u32> {
+        let like = GCRA::from_quota(quota(limit)).unwrap();
+        let builder = Builder::new(like)
+            .hashes(KeyHashes::with_seed(SEED))
+            .tier(quota("50/min"))
+            .unwrap()
+            .0;
+        let builder = if adjustable { builder.adjustable() } else { builder };
+        builder.with_capacity(100).unwrap()
+    };
+    let later = (now + Duration::from_millis(400), wall + Duration::from_millis(400));
+    for adjustable in [false, true] {
+        for (limit, remaining, wait) in [
+            ("10/s", [9, 4, 0, 2], 1_700),
+            ("100/s burst 50", [9, 4, 0, 2], 170),
+            ("10/s burst 3", [3, 3, 0, 2], 1_700),
+        ] {
+            let after = table(limit, adjustable);
+            let restored = after.restore_changed_from_at(&*bytes, later).unwrap();
+            assert_eq!(restored, 4, "{limit}");
+            let left = [1, 2, 3, 4].map(|key| after.key(&key).status_at(later.0).remaining());
+            assert_eq!(left, remaining, "{limit}, adjustable: {adjustable}");
+            let until = after.key(&3).status_at(later.0).until_next();
+            let exact = Duration::from_millis(wait);
+            assert!(until.abs_diff(exact) <= Duration::from_nanos(5), "{limit}: {until:?}");
+            let refused = after.restore_from_at(&*bytes, later);
+            assert_eq!(
+                refused.is_ok(),
+                limit == "10/s",
+                "the same limit, in words of any length"
+            );
+        }
+    }
+    let bucket = table_and_tier(LeakyBucket::from_quota(quota("10/s")).unwrap(), 100).0;
+    let refused = bucket.restore_changed_from_at(&*bytes, later);
+    assert!(
+        matches!(refused, Err(RestoreKeysError::AnotherLimit { .. })),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn the_seed_is_not_in_a_snapshot() {
     let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));

@@ -74,6 +74,9 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
         let exact = &mut exact[usize::try_from(key).unwrap()];
         let instant = instant(clock.now(), at);
         let peeked = verdict(&clock, keys.key(&key).peek_n_at(n, instant));
+        let status = keys.key(&key).status_at(instant);
+        prop_assert_eq!(status.remaining() >= n, peeked == Verdict::Conforms);
+        prop_assert_eq!(status.until_next().is_zero(), status.remaining() > 0);
         let one = keys.key(&key).peek_at(instant).is_ok();
         prop_assert_eq!(one, keys.key(&key).peek_n_at(1, instant).is_ok());
         let right = decide(exact, n, at);
