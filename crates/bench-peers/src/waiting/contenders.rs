@@ -1,32 +1,14 @@
 //! Those who wait, each by the fastest way that its documentation shows, with defaults.
 
 use super::Entry;
-use super::measure::{self, BURST, RATE};
+use super::measure;
+use super::waiter::{BURST, RATE, Waiter};
 use crate::contender::{Kind, Package};
 use core::num::NonZeroU32;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::Waiting;
 use std::future::Future;
 use std::time::Duration;
-
-/// A limiter with an asynchronous `acquire`.
-pub(super) trait Waiter: Send + Sync + 'static {
-    const NAME: &'static str;
-    const KIND: Kind;
-    const PACKAGE: Package;
-
-    /// A limit that is never met.
-    fn ample() -> Self;
-
-    /// [`RATE`] cells a second, [`BURST`] at once.
-    fn crowded() -> Self;
-
-    /// A cell in an hour, and that is gone.
-    fn scarce() -> Self;
-
-    /// Waits for a cell.
-    fn acquire(&self) -> impl Future<Output = ()> + Send;
-}
 
 impl Entry {
     const fn of<W: Waiter>() -> Self {
