@@ -103,7 +103,7 @@ async fn loop_of_ready_acquires_lets_other_tasks_run() {
     const TURNS: u32 = 1_000_000;
     let bucket = RateLimiter::builder().initial(usize::MAX).build();
     let meter = Waiting::new(GCRA::from_quota(Quota::per_second(u32::MAX.try_into().unwrap())).unwrap());
-    let keyed = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("4000000000/s"), 100).unwrap());
+    let keyed = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("1000000/s burst 100000"), 100).unwrap());
     let ran = || {
         let ran = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ran);
