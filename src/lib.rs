@@ -93,7 +93,7 @@
 //! # Features
 //!
 //! - `dual`, on by default: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides.
-//! - `keyed`, on by default: [`KeyedMeter`].
+//! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
 //! - `serde`, off by default: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields.
 //!
 //! # Companions
