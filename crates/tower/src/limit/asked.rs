@@ -157,9 +157,9 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Whether cells are taken now; otherwise the meter is only looked at, and charged by what the response is.
+    /// Whether cells are taken now; otherwise the meter is only looked at, and charged by what the response is, or the handler.
     fn takes(&self) -> bool {
-        !self.rules.charges_after()
+        !self.rules.charges_after() && !(self.rules.late && self.cost == 0)
     }
 
     fn denial(&self) -> Result<(), Denial> {

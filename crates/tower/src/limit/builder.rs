@@ -152,6 +152,8 @@ impl<T> Limiter<T> {
 
     /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds what is known only later: tokens,
     /// rows, bytes, messages of a WebSocket.
+    ///
+    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing, and is admitted if a cell conforms: not while the key is in debt.
     #[must_use]
     pub fn late(mut self) -> Self {
         self.rules.late = true;
