@@ -147,6 +147,8 @@ macro_rules! warning {
     ($($event:tt)*) => {
         #[cfg(feature = "tracing")]
         tracing::warn!(target: "ratelimit_meter_tower", $($event)*);
+        #[cfg(not(feature = "tracing"))]
+        let _ = format_args!($($event)*);
     };
 }
 use warning;
