@@ -1,0 +1,124 @@
+//! Checks the public API against its snapshot, and the links of the documentation.
+
+mod api;
+mod links;
+mod page;
+
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::{fs, io};
+
+/// Checks what `cargo doc --workspace --no-deps --all-features` has built
+#[derive(Parser, Debug)]
+#[command(name = "docs-check")]
+struct Arguments {
+    #[command(subcommand)]
+    check: Check,
+}
+
+#[derive(Subcommand, Debug)]
+enum Check {
+    /// Compare the public API of each published crate with its snapshot
+    Api {
+        /// Record the API as it is
+        #[arg(long)]
+        update: bool,
+    },
+    /// Find dead relative links and anchors, in the pages of each published crate and in all Markdown files
+    Links,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().check {
+        Check::Api { update } => check_api(update),
+        Check::Links => check_links(),
+    };
+    match result {
+        Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
+        Ok(problems) => {
+            for problem in problems {
+                eprintln!("error: {problem}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace that this tool was built in.
+fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The names of the published library crates: of those that have a snapshot, and of those that should.
+fn crates() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in [workspace().to_owned()].into_iter().chain(folders()?) {
+        let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else {
+            continue;
+        };
+        let is_published = !manifest.lines().any(|line| line == "publish = false");
+        if is_published && folder.join("src/lib.rs").exists() {
+            let value = |key: &str| {
+                let start = format!("{key} = \"");
+                let mut values = manifest.lines().filter_map(|line| line.strip_prefix(&start));
+                values.next().map(|value| value.trim_end_matches('"').to_owned())
+            };
+            // A section `[lib]` names the crate otherwise than the package.
+            let lib = manifest.split("[lib]\n").nth(1).unwrap_or_default();
+            let lib = lib.lines().next().and_then(|line| line.strip_prefix("name = \""));
+            names.extend(
+                lib.map(|name| name.trim_end_matches('"').to_owned())
+                    .or_else(|| value("name")),
+            );
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn folders() -> io::Result<Vec<std::path::PathBuf>> {
+    fs::read_dir(workspace().join("crates"))?
+        .map(|entry| Ok(entry?.path()))
+        .collect()
+}
+
+fn check_api(update: bool) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut problems = Vec::new();
+    for name in crates()? {
+        let now = api::listing(&workspace().join("target/doc").join(&name))?;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("api")
+            .join(format!("{name}.txt"));
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        if update {
+            fs::write(&path, &now)?;
+        } else if before != now {
+            let diff = similar::TextDiff::from_lines(&before, &now);
+            problems.push(format!(
+                "the public API of {name} is not that of its snapshot; if it should change, run `docs-check api --update`\n{}",
+                diff.unified_diff().context_radius(1)
+            ));
+        } else {
+            println!("{name}: {} functions, as in the snapshot", api::functions(&now));
+        }
+    }
+    Ok(problems)
+}
+
+fn check_links() -> Result<Vec<String>, Box<dyn Error>> {
+    let mut problems = links::dead_in_markdown(workspace())?;
+    let docs = workspace().join("target/doc");
+    for name in crates()? {
+        problems.extend(links::dead_in_pages(&docs, &name)?);
+    }
+    if problems.is_empty() {
+        println!("no dead links");
+    }
+    Ok(problems)
+}
