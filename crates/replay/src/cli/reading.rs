@@ -110,7 +110,7 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 }
 
 impl Reading {
-    /// How stamps are to be read.
+    /// Options for reading stamps.
     #[must_use]
     pub fn stamps(&self) -> StampOptions {
         StampOptions {
