@@ -308,7 +308,8 @@ DECLARE
 BEGIN
   IF takes IS NULL OR NOT takes AND verb NOT IN ('peek', 'refund', 'cancel', 'reset') THEN
     RAISE EXCEPTION 'unknown verb %: expected check, peek, upto, lease, charge, refund, cancel or reset', quote_nullable(verb) USING ERRCODE = '22023';
-  ELSIF coalesce(m, 0) < 1 OR (SELECT bool_or(cardinality(x) IS DISTINCT FROM m) FROM (VALUES (ns), (drains), (ones), (cells), (bursts), (ticks)) l(x))
+  ELSIF coalesce(m, 0) < 1 OR (cardinality(ns), cardinality(drains), cardinality(ones)) IS DISTINCT FROM (m, m, m)
+    OR (cardinality(cells), cardinality(bursts), cardinality(ticks)) IS DISTINCT FROM (m, m, m)
     OR periods IS NOT NULL AND (cardinality(periods), cardinality(shares), cardinality(stricts)) IS DISTINCT FROM (m, m, m) THEN
     RAISE EXCEPTION 'expected arrays of one element per limit' USING ERRCODE = '22023';
   END IF;
@@ -503,10 +504,11 @@ CREATE OR REPLACE FUNCTION meter.check_all(keys text[], costs bigint[], drains b
   OUT admitted boolean, OUT clock bigint, OUT ts bigint[], OUT levels bigint[])
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-  SELECT d.admitted = least_cost, d.clock, d.ts, d.levels INTO admitted, clock, ts, levels
-    FROM (SELECT min(c) AS least_cost FROM unnest(costs) c) l,
-      meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks) d;
-  admitted := coalesce(admitted, false);
+  IF 0 = ANY (costs) THEN
+    RAISE EXCEPTION 'expected costs above zero: leave a limit out that counts nothing' USING ERRCODE = '22023';
+  END IF;
+  SELECT coalesce(d.admitted > 0, false), d.clock, d.ts, d.levels INTO admitted, clock, ts, levels
+    FROM meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks) d;
 END $$;
 
 ---------------------------------------------------------------------------------------------------------------------------- allow
