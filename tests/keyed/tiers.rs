@@ -203,7 +203,7 @@ fn there_are_sixteen_tiers_and_each_is_its_own() {
 }
 
 #[test]
-fn who_only_looks_by_another_tier_does_not_move_the_key() {
+fn peeking_by_another_tier_moves_no_key() {
     let clock = ManualClock::new();
     let [free, paid] = [2, 100].map(|cells| Limit::new(cells, 3600 * SECOND));
     let keys: Table<_> = buckets(
@@ -278,7 +278,7 @@ fn a_tier_that_is_named_decides() {
 
 /// A slow tier keeps what a fast one would have drained, so a fast one must not be given the same hour twice.
 #[test]
-fn a_key_that_goes_back_in_time_and_tiers_is_admitted_no_more_than_once() {
+fn going_back_in_time_and_tiers_admits_once() {
     let like = ratelimit_meter::GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
     let keys = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
     let keys = keys.with_capacity::<u32>(10).unwrap();
@@ -309,7 +309,7 @@ fn a_reset_by_another_tier_does_not_move_time_for_others() {
 }
 
 #[test]
-fn who_is_denied_for_want_of_a_slot_is_told_the_quota_of_the_tier_that_was_asked() {
+fn a_full_table_denies_with_the_tiers_quota() {
     let like = ratelimit_meter::GCRA::from_quota("2/h".parse().unwrap()).unwrap();
     let tiered = ratelimit_meter::keyed::Builder::new(like)
         .tier("5/h".parse().unwrap())
