@@ -1,5 +1,5 @@
-//! A synchronous, lock-free rate meter: it is asked "does this cell conform, now?" and answers at once, yes, or no and the exact
-//! [`Instant`](std::time::Instant) from which it would be yes. It never waits, never locks, and allocates nothing on a decision.
+//! A synchronous, lock-free rate limiter. Ask a *meter* whether a request conforms now: the answer is `Ok(())`, or an error that holds the exact
+//! [`Instant`](std::time::Instant) from which it will. A meter never waits, never locks, and allocates nothing on a decision.
 //!
 //! ```
 //! use ratelimit_meter::{GCRA, Quota, nonzero};
@@ -14,84 +14,92 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
-//! [`Decider`] and [`MultiDecider`] state it as ten laws, each held by a property test against an exact rational oracle. In short:
-//! in no window of time is more admitted than burst + rate * window; a rested meter admits exactly its burst; nothing is refused
-//! that exact arithmetic admits; whoever comes at the instant a denial told is admitted; a denial changes nothing. That holds from
-//! one cell in a century to 2^32 cells a second, for timestamps in any order, with any number of threads.
+//! [`Decider`] and [`MultiDecider`] state ten laws. Property tests hold each of them against an exact rational oracle. In short:
 //!
-//! # Which one
+//! - no window of time admits more than burst + rate * window;
+//! - an idle meter admits exactly its burst;
+//! - a meter denies nothing that exact arithmetic admits;
+//! - a request that comes at the instant of its denial is admitted;
+//! - a denial changes nothing.
 //!
-//! - [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways.
-//!   Take [`LeakyBucket`] if you want to ask for its level, [`GCRA`] if you think in the standard's T and tau.
-//! - [`Exponential`] limits an exponentially weighted average rate, which it can tell as a number. A burst comes back more slowly than
-//!   with the others; there is no burst apart from the limit.
-//! - [`Allower`](example_algorithms::Allower) always says yes.
+//! The laws hold from one cell in a century to 2^32 cells a second, for timestamps in any order, with any number of threads.
 //!
-//! Two limits on one subject, as 10 a second and 1000 an hour or packets and bytes, are a [`Dual`] of two of these: it decides both in one
-//! step, and what either refuses counts in neither. Its text is `10/s & 1000/h` ([`DualQuota`]).
+//! # Which type
 //!
-//! A limit for each client, address or tenant is a [`KeyedMeter`]: a meter per key in a table of fixed size, which keys that rest leave to
-//! others.
+//! | for | take |
+//! |---|---|
+//! | one limit | [`GCRA`] |
+//! | the same, to ask for its level | [`LeakyBucket`] |
+//! | an exponentially weighted average rate, reported as a number | [`Exponential`] |
+//! | a limit for each client, address or tenant, in fixed memory | [`KeyedMeter`] |
+//! | two limits on one subject, as 10 a second and 1000 an hour, or packets and bytes | [`Dual`] |
+//! | a limit that changes while it is in use | [`Adjustable`] |
+//! | a limit that one thread has to itself | [`LocalMeter`] |
+//! | cells that never come back | [`Budget`] |
+//! | loops for which one atomic is too much | [`LeasedMeter`] |
+//! | no limit, in tests | [`Allower`](example_algorithms::Allower) |
 //!
-//! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). Calls as in `ratelimit_meter` 1.x
-//! work too: [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
+//! [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways. A burst of
+//! an [`Exponential`] comes back more slowly than that of the others, and it has no burst apart from its limit.
 //!
-//! The burst decides how a limit feels. It is the cells of one period unless set otherwise, so `100/min` may pass 100 at once and
-//! 200 in its first minute; `100/min burst 20` smooths that to 120, `100/min burst 1` is a strict spacing of 600 ms.
+//! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). The calls of `ratelimit_meter` 1.x work too:
+//! [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
 //!
-//! A limit that changes while it is in use, as when a configuration is loaded again, is an [`Adjustable`].
-//!
-//! Cells that come back in ticks are [`Quota::refill_every`] (`3/s burst 10 every 1s`), fewer of them to begin with
-//! [`Meter::with_available`]. What one thread has to itself may be a [`LocalMeter`], and what never comes back a [`Budget`].
+//! The burst decides how a limit feels. It is the cells of one period unless set otherwise. So `100/min` may admit 100 at once, and 200 in its first
+//! minute; `100/min burst 20` smooths that to 120, and `100/min burst 1` admits one every 600 ms. If no minute may have more than 100, that is
+//! [`Quota::at_most`]. Cells that come back in ticks are [`Quota::refill_every`] (`3/s burst 10 every 1s`). A meter with fewer cells to begin
+//! with is [`Meter::with_available`].
 //!
 //! # Which verb
 //!
-//! Each is one atomic step, or one read, now or `_at` an `Instant`. Every kind of meter has them, but that only a [`Meter`] reserves, a
-//! [`Dual`] takes no part of a batch, a [`KeyedMeter`] is stored whole and a [`LocalMeter`] not:
+//! Each verb is one atomic step or one read, now or `_at` an `Instant`. Every meter type and every key of a table has all of them, with two exceptions:
+//! only a plain [`Meter`] reserves, and a [`Dual`] takes a number of cells for each of its limits.
 //!
 //! | to | call |
 //! |---|---|
 //! | decide, all or nothing | [`check`](Meter::check), [`check_n`](Meter::check_n) |
-//! | decide, and tell what remains | [`take`](Meter::take) |
+//! | decide, and report what remains and how long to wait | [`take`](Meter::take) |
 //! | admit as many as conform | [`check_up_to`](Meter::check_up_to) |
 //! | ask without counting | [`peek`](Meter::peek), [`status`](Meter::status) |
-//! | count what is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
+//! | count work whose cost is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
 //! | give back | [`refund`](Meter::refund), [`reset`](Meter::reset) |
 //! | take cells ahead of their time, to pace | [`reserve`](Meter::reserve) |
-//! | owe over a restart what was owed before | [`snapshot`](Meter::snapshot), [`restore`](Meter::restore) |
-//!
-//! Several meters decide together, all or nothing, by [`check_all`].
+//! | keep debts over a restart | [`snapshot`](Meter::snapshot), [`restore`](Meter::restore) |
+//! | decide on several meters, all or nothing | [`check_all`], [`take_all`] |
 //!
 //! # Time
 //!
-//! Each decision has an `_at` form that takes an `Instant`; the form without reads the meter's [clock]. Several decisions about one
-//! packet can share one reading. The [default clock](clock::DefaultClock) reads the processor's counter where that can be trusted, true to
-//! `Instant::now()` within 5 us; [`SystemClock`](clock::SystemClock) is that itself, and tests want a
-//! [`ManualClock`](clock::ManualClock).
+//! The form without `_at` reads the meter's [clock]. Several decisions about one packet can share one reading. The
+//! [default clock](clock::DefaultClock) reads the processor's counter where that can be trusted, and is never more than 5 us behind
+//! `Instant::now()`. [`SystemClock`](clock::SystemClock) is `Instant::now()` itself, and tests want a [`ManualClock`](clock::ManualClock).
 //!
-//! A meter's time line begins a day before it is made and is 36.5 years long. Instants may come in any order; those off the line
-//! count as its beginning or its end.
+//! The time line of a meter begins a day before it is made and is 36.5 years long. Instants may come in any order. An instant off the line counts as its
+//! beginning or its end.
 //!
 //! # Threads
 //!
-//! Clone a meter into each thread; clones share one atomic word. A denial only reads it, an admission is one compare-and-swap. A
-//! conforming decision orders nothing but the meter itself: it is no lock and publishes no data. For loops in which even that is
-//! too much, a [`LeasedMeter`] hands out cells that each thread has drawn in blocks.
+//! Clone a meter into each thread; clones share one atomic word. A denial only reads the word, an admission is one compare-and-swap. A conforming
+//! decision orders nothing but the meter itself: it is no lock and publishes no data.
 //!
 //! # Errors
 //!
-//! A denial is [`NonConformance`], of a batch [`NegativeMultiDecision`]: small, `Copy`, errors. Numbers that make no meter are an
-//! [`InconsistentCapacity`](algorithms::InconsistentCapacity), text that makes no quota a [`ParseQuotaError`] that points at the bad
-//! part. Nothing panics but the four constructors that 1.x had as infallible ([`Builder::build`](algorithms::Builder::build),
-//! `From<Builder>`, [`GCRA::with_parameters`], `From` of its tuple), each beside a `try_` twin.
+//! A denial is a [`NonConformance`], and the denial of a batch a [`NegativeMultiDecision`]: small, `Copy`, errors. Numbers that make no meter are an
+//! [`InconsistentCapacity`](algorithms::InconsistentCapacity). A text that makes no quota is a [`ParseQuotaError`], which points at the bad part.
+//! Nothing panics except the four constructors that 1.x had as infallible ([`Builder::build`](algorithms::Builder::build), `From<Builder>`,
+//! [`GCRA::with_parameters`], `From` of its tuple), each beside a `try_` twin.
 //!
 //! # Features
 //!
-//! - `dual`: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides. On by default.
-//! - `keyed`: [`KeyedMeter`], on the same. On by default.
-//! - `serde`: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields. Off by default.
+//! - `dual`, on by default: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides.
+//! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
+//! - `serde`, off by default: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields.
+//!
+//! # Companions
+//!
+//! `ratelimit_meter_tokio` waits for cells, `ratelimit_meter_tower` limits HTTP and gRPC requests, `ratelimit_meter_redis` and
+//! `ratelimit_meter_postgres` share a limit among machines, and `meter-replay` shows the effect of a limit on recorded traffic.
 //!
 //! # More
 //!

@@ -39,7 +39,7 @@ impl Limit {
     pub(crate) fn of_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
         quota.validate()?;
         let (cells, burst) = (quota.cells().get(), quota.burst().get());
-        let (weight, period_ns) = (quota.weight().get(), quota.period_ns());
+        let period_ns = quota.period_ns();
         let (scale, f) = (0..u64::BITS)
             .rev()
             .find_map(|f| {
@@ -51,21 +51,56 @@ impl Limit {
                 cells,
                 period: quota.period(),
             })?;
+        Ok(Self::of_units(quota, scale, 1 << f, 1))
+    }
+
+    /// The limit of a valid quota, in units of which what the quota counts is `one`; `slack` is what is added to the burst where time is
+    /// rounded.
+    fn of_units(quota: Quota, scale: Scale, one: u64, slack: u64) -> Self {
+        let (cells, burst) = (quota.cells().get(), quota.burst().get());
+        let (weight, period_ns) = (quota.weight().get(), quota.period_ns());
         let interval_of = |units: u32| u128::from(units) * u128::from(period_ns);
-        Ok(Self {
+        Self {
             scale,
-            one: 1 << f,
-            cell: u64::from(weight) << f,
-            burst: u64::from(burst) << f,
-            tolerance: (u64::from(burst) << f) + 1,
+            one,
+            cell: u64::from(weight) * one,
+            burst: u64::from(burst) * one,
+            tolerance: u64::from(burst) * one + slack,
             max_batch: burst / weight,
             emission_interval_ns: whole(interval_of(weight).div_ceil(u128::from(cells))),
             tau_ns: whole(interval_of(burst - weight) / u128::from(cells)),
-        })
+        }
+    }
+
+    /// The limit of a quota whose words all stay below `end`, in the smallest units that allows; `None` if a cell would be less than two.
+    ///
+    /// Words of a table are a few bits shorter than a meter's, so units are not far below a nanosecond and must be chosen with care. If a
+    /// whole number of units can drain in a nanosecond, nothing is rounded: at 10/s a unit is 10^-8 cells, and one drains each nanosecond.
+    fn of_quota_below(quota: Quota, end: u64) -> Option<Self> {
+        quota.validate().ok()?;
+        let (cells, burst) = (u128::from(quota.cells().get()), u128::from(quota.burst().get()));
+        let (period, line) = (u128::from(quota.period_ns()), u128::from(Nanos::END.get()));
+        let divisor = greatest_common_divisor(cells, period);
+        // In units of which a cell is `least` and `rate` drain in a nanosecond, or in as many times more as fit.
+        let (rate, least) = (cells / divisor, period / divisor);
+        let times = u128::from(end - 1) / (rate * line + burst * least);
+        let exact = (times > 0).then(|| Scale::draining(rate * times, 1)).flatten();
+        if let Some((scale, one)) = exact.zip(u64::try_from(least * times).ok()).filter(|(_, one)| *one > 1) {
+            return Some(Self::of_units(quota, scale, one, 0));
+        }
+        let one = u128::from(end - 2) * period / (cells * line + burst * period);
+        let scale = Scale::draining(cells * one, quota.period_ns())?;
+        let one = u64::try_from(one).ok().filter(|one| *one > 1)?;
+        Some(Self::of_units(quota, scale, one, 1))
     }
 
     /// The standard's GCRA(T, tau), in units of 2^-k nanosecond: nothing of it is rounded.
     pub(crate) fn of_interval(t_ns: u64, tau_ns: u64) -> Result<Self, InconsistentCapacity> {
+        Self::of_interval_below(t_ns, tau_ns, u64::MAX)
+    }
+
+    /// The same, in words that all stay below `end`.
+    fn of_interval_below(t_ns: u64, tau_ns: u64, end: u64) -> Result<Self, InconsistentCapacity> {
         if t_ns == 0 {
             return Err(InconsistentCapacity::ZeroPeriod);
         }
@@ -79,7 +114,7 @@ impl Limit {
             .find_map(|k| {
                 let scale = Scale::draining(1 << k, 1)?;
                 let full = u128::from(rest_ns) << k;
-                (u128::from(scale.volume_at(Nanos::END).0) + full < u128::from(u64::MAX)).then_some((scale, k))
+                (u128::from(scale.volume_at(Nanos::END).0) + full < u128::from(end)).then_some((scale, k))
             })
             .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(rest_ns)))?;
         Ok(Self {
@@ -92,6 +127,14 @@ impl Limit {
             emission_interval_ns: t_ns,
             tau_ns,
         })
+    }
+
+    /// The same limit, made of `quota` or else of its own T and tau, in words that all stay below `end`; `None` if they cannot.
+    pub(crate) fn below(self, quota: Option<Quota>, end: u64) -> Option<Self> {
+        match quota {
+            Some(quota) => Self::of_quota_below(quota, end),
+            None => Self::of_interval_below(self.emission_interval_ns, self.tau_ns, end).ok(),
+        }
     }
 
     /// The level at which exactly `n` cells are available; `n` at most [`Limit::max_batch`].
@@ -168,6 +211,13 @@ impl Limit {
     }
 }
 
+fn greatest_common_divisor(one: u128, other: u128) -> u128 {
+    match other {
+        0 => one,
+        other => greatest_common_divisor(other, one % other),
+    }
+}
+
 /// A number that the quota's own limits keep within 64 bits.
 fn whole(exact: u128) -> u64 {
     u64::try_from(exact).unwrap_or(u64::MAX)
@@ -201,6 +251,33 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { max_global_rejects: 100_000, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_limit_in_shorter_words_counts_the_same_and_overflows_none(quota in quota(), bits in 58_u32..=62) {
+            let (limit, end) = (Limit::of_quota(quota).unwrap(), (1 << bits) - (1 << 52));
+            let Some(short) = limit.below(Some(quota), end) else {
+                // Only where a nanosecond drains a good part of a cell.
+                prop_assert!(u128::from(quota.cells().get()) << (63 - bits) > u128::from(quota.period_ns()));
+                return Ok(());
+            };
+            prop_assert!(short.last_word() < end);
+            prop_assert_eq!([short.emission_interval_ns, short.tau_ns], [limit.emission_interval_ns, limit.tau_ns]);
+            prop_assert_eq!([short.max_batch, limit.max_batch], [short.cells_in(short.tolerance), limit.cells_in(limit.tolerance)]);
+            // What drains in a year is the same, to a unit of either.
+            let year = Nanos::clamped(31_557_600_000_000_000);
+            let drained = |limit: Limit, other: Limit| u128::from(limit.scale.volume_at(year).0) * u128::from(other.one);
+            let (one, other) = (drained(limit, short), drained(short, limit));
+            prop_assert!(one.abs_diff(other) <= 2 * u128::from(limit.one.max(short.one)), "{} and {}", one, other);
+        }
+
+        #[test]
+        fn a_whole_emission_interval_is_exact_in_any_word(t in 2_u64..1_000_000_000_000, cells in 1_u32..1_000_000, bits in 61_u32..=62) {
+            let quota = Quota::new(NonZeroU32::new(cells).unwrap(), Duration::from_nanos(t * u64::from(cells))).unwrap();
+            let short = Limit::of_quota(quota).unwrap().below(Some(quota), (1 << bits) - (1 << 52)).unwrap();
+            prop_assert_eq!(short.tolerance, short.burst);
+            prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t)).0, short.one);
+            prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t - 1)).0, short.one - short.one / t);
+        }
 
         #[test]
         fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {

@@ -90,6 +90,13 @@ impl<A: Algorithm> Schedule<A> {
         Ok(Self::on(self.time_line, self.algorithm.with_quota(quota)?, Some(quota)))
     }
 
+    /// Makes the same schedule in words that all stay below `end`; `None` if they cannot.
+    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has shorter words"))]
+    pub(crate) fn below(&self, end: u64) -> Option<Self> {
+        let algorithm = self.algorithm.below(self.quota, end)?;
+        Some(Self::on(self.time_line, algorithm, self.quota))
+    }
+
     /// Returns the volume drained by `at`: by the latest tick, if there are ticks.
     #[inline]
     pub(crate) fn drained(&self, at: Nanos) -> Volume {

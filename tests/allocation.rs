@@ -69,13 +69,15 @@ fn a_decision_allocates_nothing() {
 fn a_keyed_decision_allocates_nothing() {
     use ratelimit_meter::{KeyedMeter, clock::ManualClock};
     use std::time::Duration;
-    use support::keyed::{POLICIES, SLOTS, buckets, builder};
+    use support::keyed::{BUCKET_SLOTS, POLICIES, buckets, builder};
 
     let limit = Limit::per_second(100);
     for when_full in POLICIES {
         let keys: KeyedMeter<str, _> = buckets(builder(gcra(&limit), &ManualClock::new(), when_full), 1);
-        let names: Vec<String> = (0..200).map(|key| format!("key {key}")).collect();
+        let names: Vec<String> = (0..700).map(|key| format!("key {key}")).collect();
         let start = Instant::now();
+        // The first of a thread that shares the limits has a place made for it.
+        drop(keys.clone());
         let made = allocations(|| {
             for turn in 0..5_u32 {
                 let at = start + Duration::from_millis(300) * turn;
@@ -98,7 +100,7 @@ fn a_keyed_decision_allocates_nothing() {
             }
         });
         assert_eq!(made, 0);
-        assert_eq!(keys.stats().taken, SLOTS);
+        assert_eq!(keys.stats().taken, BUCKET_SLOTS);
     }
 }
 

@@ -125,10 +125,9 @@ impl ExponentialAverage {
 
 impl Algorithm for ExponentialAverage {}
 
-impl Decide for ExponentialAverage {
-    const NAME: &'static str = "Exponential";
-
-    fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
+impl ExponentialAverage {
+    /// The average of a quota whose words all stay below `end`.
+    fn of_quota_below(quota: Quota, end: u64) -> Result<Self, InconsistentCapacity> {
         quota.validate()?;
         let (limit, burst, weight) = (quota.cells().get(), quota.burst().get(), quota.weight().get());
         if burst != limit {
@@ -140,7 +139,7 @@ impl Decide for ExponentialAverage {
         let period_ns = u128::from(quota.period_ns());
         // As many units as let the last word fit: V(END) is period * 2^60 / period_ns.
         let line = (1 << Nanos::BITS) + u128::from(PAST + DEBT + 1) * period_ns;
-        let period = (u128::from(u64::MAX) - 1) * period_ns / line;
+        let period = (u128::from(end) - 1) * period_ns / line;
         // Of which an interval has a whole number.
         let interval = period / u128::from(limit);
         let period = interval * u128::from(limit);
@@ -171,6 +170,20 @@ impl Decide for ExponentialAverage {
             max_batch,
             is_strict: false,
         })
+    }
+}
+
+impl Decide for ExponentialAverage {
+    const NAME: &'static str = "Exponential";
+
+    fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
+        Self::of_quota_below(quota, u64::MAX)
+    }
+
+    fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self> {
+        let is_strict = self.is_strict;
+        let average = Self::of_quota_below(quota?, end).ok()?;
+        Some(Self { is_strict, ..average })
     }
 
     fn kind(&self) -> Kind {

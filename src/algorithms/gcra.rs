@@ -39,6 +39,10 @@ impl Decide for VirtualScheduling {
         (self.limit.emission_interval_ns, self.limit.tau_ns)
     }
 
+    fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self> {
+        self.limit.below(quota, end).map(|limit| Self { limit })
+    }
+
     #[inline]
     fn scale(&self) -> Scale {
         self.limit.scale

@@ -43,6 +43,10 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
         Self::from_quota(quota)
     }
 
+    /// Makes the same algorithm for `quota`, or for its own T and tau if there is none, in words that all stay below `end`; `None` if they
+    /// cannot.
+    fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self>;
+
     /// Returns how fast the limit drains.
     fn scale(&self) -> Scale;
 

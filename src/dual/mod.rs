@@ -153,6 +153,19 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     }
 }
 
+impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
+    /// Returns a pair with the limits, the time line and the present state of this one, that reads its time from `clock` and shares nothing
+    /// with it; see [`Meter::fork`](crate::Meter::fork).
+    #[must_use]
+    pub fn fork<D: Clock>(&self, clock: D) -> Dual<A, B, D> {
+        Dual {
+            pair: self.pair,
+            words: SharedWords::new(self.words.load()),
+            clock,
+        }
+    }
+}
+
 impl<A: MeterKind, B: MeterKind, C: Clone> Clone for Dual<A, B, C> {
     fn clone(&self) -> Self {
         Self {

@@ -18,7 +18,7 @@ pub enum RefusedBy {
 
 impl RefusedBy {
     #[inline]
-    pub(super) const fn of(first: bool, second: bool) -> Option<Self> {
+    pub(crate) const fn of(first: bool, second: bool) -> Option<Self> {
         match (first, second) {
             (false, false) => None,
             (true, false) => Some(Self::First),
@@ -64,7 +64,7 @@ pub struct DualNonConformance {
 
 impl DualNonConformance {
     #[inline]
-    pub(super) const fn new(later: NonConformance, by: RefusedBy) -> Self {
+    pub(crate) const fn new(later: NonConformance, by: RefusedBy) -> Self {
         Self { later, by }
     }
 

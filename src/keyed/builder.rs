@@ -1,4 +1,7 @@
+use super::limits::{Latest, Limits};
+use super::state::{Form, MOST_LIMITS};
 use super::table::{Size, Table};
+use super::tiers::{Family, Tier};
 use super::{InvalidTable, KeyHashes, KeyedMeter, Shared, WhenFull};
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;
@@ -7,10 +10,10 @@ use crate::quota::Quota;
 use crate::schedule::Schedule;
 use core::fmt;
 use core::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-/// As many tiers as a slot tells apart.
-pub(super) const MOST_TIERS: usize = 16;
+/// As many tiers as a slot tells limits apart.
+pub(super) const MOST_TIERS: usize = MOST_LIMITS;
 
 /// Builds a [`KeyedMeter`] of more than a quota: with a meter's clock and algorithm, tiers, another hash, another policy.
 ///
@@ -30,6 +33,8 @@ pub struct Builder<M: MeterKind, S = KeyHashes> {
     clock: M::Clock,
     when_full: WhenFull,
     hashes: S,
+    is_adjustable: bool,
+    family: Family,
 }
 
 impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
@@ -43,6 +48,8 @@ impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
             clock,
             when_full: WhenFull::default(),
             hashes: KeyHashes::random(),
+            is_adjustable: false,
+            family: Family::new(),
         }
     }
 }
@@ -53,18 +60,30 @@ impl<M: MeterKind, S> Builder<M, S> {
     /// # Errors
     ///
     /// [`InvalidTable`] if there are 16 already, or the quota makes no meter.
-    pub fn tier(mut self, quota: Quota) -> Result<Self, InvalidTable> {
-        if self.tiers.len() == MOST_TIERS {
-            return Err(InvalidTable::TooManyTiers);
-        }
+    pub fn tier(mut self, quota: Quota) -> Result<(Self, Tier), InvalidTable> {
+        let number = u8::try_from(self.tiers.len()).ok();
+        let number = number.filter(|number| usize::from(*number) < MOST_TIERS);
+        let number = number.ok_or(InvalidTable::TooManyTiers)?;
         self.tiers.push(self.tiers[0].with_quota(quota)?);
-        Ok(self)
+        let tier = self.family.tier(number);
+        Ok((self, tier))
     }
 
     /// Sets what to do about a key when all slots it might take are live others', [`WhenFull::Forgive`] by default.
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> Self {
         Self { when_full, ..self }
+    }
+
+    /// Lets the quotas of the tiers be changed while the table is in use, by [`KeyedMeter::set_quota`].
+    ///
+    /// A slot then tells one limit more apart, as with a further tier: see [`InvalidTable::WordTooNarrow`] for what that costs.
+    #[must_use]
+    pub fn adjustable(self) -> Self {
+        Self {
+            is_adjustable: true,
+            ..self
+        }
     }
 
     /// Sets how keys are hashed, [`KeyHashes::random`] by default. A poor hash makes keys share meters, never pass for free.
@@ -75,10 +94,12 @@ impl<M: MeterKind, S> Builder<M, S> {
             clock: self.clock,
             when_full: self.when_full,
             hashes,
+            is_adjustable: self.is_adjustable,
+            family: self.family,
         }
     }
 
-    /// Returns a table for `keys` live keys; it takes 32 bytes for each, at least 1 KiB.
+    /// Returns a table for `keys` live keys; it takes 20 bytes for each, at least 8 KiB.
     ///
     /// # Errors
     ///
@@ -87,25 +108,40 @@ impl<M: MeterKind, S> Builder<M, S> {
         self.sized(Size::Keys(keys))
     }
 
-    /// Returns a table of `bytes` of memory, less what does not make up a bucket of 1 KiB.
+    /// Returns a table of `bytes` of memory, less what does not make up a bucket of 8 KiB.
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `bytes` is less than 1 KiB, or more than there are.
+    /// [`InvalidTable`] if `bytes` is less than 8 KiB, or more than there are.
     pub fn with_memory<K: ?Sized>(self, bytes: usize) -> Result<KeyedMeter<K, M, S>, InvalidTable> {
         self.sized(Size::Bytes(bytes))
     }
 
     fn sized<K: ?Sized>(self, size: Size) -> Result<KeyedMeter<K, M, S>, InvalidTable> {
+        let tiers = self.tiers.len();
+        let limits = tiers + usize::from(self.is_adjustable);
+        if limits > MOST_LIMITS {
+            return Err(InvalidTable::TooManyTiers);
+        }
+        let form = Form::telling_apart(limits);
+        let too_wide = InvalidTable::WordTooNarrow {
+            bits: form.bits(),
+            tiers,
+        };
+        let schedules: Option<Vec<_>> = self.tiers.iter().map(|schedule| schedule.below(form.end())).collect();
+        let limits = schedules.and_then(|schedules| Limits::new(&schedules, form, self.when_full));
+        let limits = Arc::new(limits.ok_or(too_wide)?);
         Ok(KeyedMeter {
             shared: Arc::new(Shared {
                 table: Table::new(size)?,
-                tiers: self.tiers.into_boxed_slice(),
-                when_full: self.when_full,
+                latest: Latest::new(limits.clone()),
+                changing: Mutex::new(()),
             }),
+            limits,
             hashes: self.hashes,
             clock: self.clock,
             tier: None,
+            family: self.family,
             key: PhantomData,
         })
     }

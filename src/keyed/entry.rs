@@ -1,33 +1,27 @@
 //! One key of a table, as the store of a meter.
 
-use super::bucket::{Bucket, Claimed};
-use super::key::{Key, Tiers};
-use super::slot::Pair;
+use super::bucket::{Bucket, Moved};
+use super::limits::{Limits, Superseded};
+use super::line::KeyHash;
+use super::state::State;
 use super::table::Tallies;
 use super::{Shared, WhenFull};
 use crate::algorithms::Algorithm;
+use crate::clock::Clock;
 use crate::outcome::{Status, Until};
-use crate::schedule::{NotStored, Schedule, Step};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
 use crate::store::{PAUSES, Store, pause};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 
-impl<A: Algorithm> Tiers for [Schedule<A>] {
-    fn at_rest_from(&self, tier: u8, at: Nanos) -> u64 {
-        self[usize::from(tier)].drained(at).0
-    }
-
-    fn rests_at(&self, tier: u8, word: u64) -> Nanos {
-        Nanos::clamped(self[usize::from(tier)].until(Volume(word)).nanos())
-    }
-}
-
 /// The store of one key's meter, which [`KeyedMeter::key`](crate::KeyedMeter::key) returns.
 pub struct Entry<'a, A> {
     shared: &'a Shared<A>,
+    /// The latest when the table's handle was made; see [`limits`](super::limits).
+    limits: &'a Limits<A>,
     bucket: &'a Bucket,
-    key: Key,
-    /// By what it is decided; by what it was the last time if not said.
+    key: KeyHash,
+    /// The tier to decide by; the key's own if `None`.
     tier: Option<u8>,
 }
 
@@ -42,103 +36,203 @@ impl<A> fmt::Debug for Entry<'_, A> {
 
 impl<'a, A: Algorithm> Entry<'a, A> {
     #[inline]
-    pub(super) fn new(shared: &'a Shared<A>, key: Key, tier: Option<u8>) -> Self {
+    pub(super) fn new(shared: &'a Shared<A>, limits: &'a Limits<A>, key: KeyHash, tier: Option<u8>) -> Self {
         let bucket = shared.table.bucket(key);
         Self {
             shared,
+            limits,
             bucket,
             key,
             tier,
         }
     }
 
-    fn tiers(&self) -> &'a [Schedule<A>] {
-        &self.shared.tiers
-    }
-
-    /// The tier that a key which is not there will have.
+    /// The tier that a key without a slot will have.
     fn first_tier(&self) -> u8 {
         self.tier.unwrap_or(0)
     }
 
+    /// Acts by limits that hold.
     #[inline]
-    fn rule(&self, tier: u8) -> &'a Schedule<A> {
-        &self.shared.tiers[usize::from(tier)]
+    fn by_limits<T>(&self, act: impl Fn(&Limits<A>) -> Result<T, Superseded>) -> T {
+        act(self.limits).unwrap_or_else(|Superseded| self.shared.latest.act(act))
     }
 
-    /// The rule that the key is decided by, and what its word is by that.
+    /// The schedule of the tier by which the key is decided, and its word by that.
     #[inline]
-    fn reading(&self, pair: Pair, at: Nanos) -> (u8, &'a Schedule<A>, u64) {
-        let was = pair.tier();
+    fn reading<'l>(
+        &self,
+        limits: &'l Limits<A>,
+        state: State,
+        at: Nanos,
+    ) -> Result<(u8, u8, &'l Schedule<A>, u64), Superseded> {
+        let (was, word) = limits.read(state)?;
         let tier = self.tier.unwrap_or(was);
-        let rule = self.rule(tier);
+        let schedule = limits.schedule(tier);
         if tier == was {
-            return (tier, rule, pair.word);
+            return Ok((was, tier, schedule, word));
         }
         // Time that was credited by one tier must not be credited by another once more.
-        let (old, at) = (self.rule(was), at.max(self.bucket.watermark()));
-        (tier, rule, old.owing(pair.word, at, rule))
+        let at = at.max(self.bucket.watermark());
+        Ok((was, tier, schedule, limits.schedule(was).owing(word, at, schedule)))
     }
 
-    /// The word of a key that is not there.
-    fn at_rest(&self) -> u64 {
-        self.tiers().at_rest_from(self.first_tier(), self.bucket.watermark())
-    }
-
-    /// Decides as of a time, and what is refused for that once more as of the watermark.
+    /// Decides as of a time, and what is denied for that once more as of the watermark.
     #[inline]
     fn decided<T>(
         &self,
-        rule: &Schedule<A>,
+        schedule: &Schedule<A>,
         word: u64,
         at: Nanos,
         step: impl Fn(&Schedule<A>, u64, Volume) -> Result<T, NotStored>,
     ) -> Result<T, NotStored> {
-        step(rule, word, rule.drained(at)).or_else(|refused| {
+        step(schedule, word, schedule.drained(at)).or_else(|denied| {
             let watermark = self.bucket.watermark();
-            if refused.until().is_some() && at < watermark {
-                step(rule, word, rule.drained(watermark))
+            if denied.until().is_some() && at < watermark {
+                step(schedule, word, schedule.drained(watermark))
             } else {
-                Err(refused)
+                Err(denied)
             }
         })
     }
 
-    /// Whether the key is there and not at rest.
-    pub(super) fn is_live(&self, at: Nanos) -> bool {
-        let found = self.bucket.find_or_know(self.key, self.tiers());
-        found.is_some_and(|(_, pair)| self.tiers().is_live(pair, at))
-    }
-
-    /// Until when the key is denied for not being there, whatever is asked.
-    fn denied_until(&self, at: Nanos) -> Option<Until> {
-        if self.shared.when_full != WhenFull::Deny {
-            return None;
+    /// The state of the key, if it has a slot: read in one moment, in which it was in that slot.
+    fn state_of(&self, limits: &Limits<A>) -> Result<Option<State>, Superseded> {
+        loop {
+            match self.bucket.find_or_know(self.key, limits)? {
+                None => return limits.hold().map(|()| None),
+                Some((slot, state)) if slot.load() == state => return Ok(Some(state)),
+                Some(_) => {}
+            }
         }
-        let nearest = self.bucket.nearest_if_full(self.key, at, self.tiers())?;
-        Some(self.until_rested(nearest))
     }
 
-    fn until_rested(&self, nearest: Pair) -> Until {
-        // A slot is free once it was at rest before.
-        self.rule(nearest.tier()).until(Volume(nearest.word + 1))
+    /// Whether the key is there and owes something.
+    pub(super) fn is_live(&self, at: Nanos) -> bool {
+        self.by_limits(|limits| {
+            let state = self.state_of(limits)?;
+            state.map_or(Ok(false), |state| limits.is_live(state, at))
+        })
     }
 
-    /// What is to be done for a key that is not there, and was not for want of room.
-    fn without_room<T>(&self, nearest: Pair) -> Option<Result<T, NotStored>> {
+    /// Until when the key is denied for lack of a slot, whatever is asked.
+    fn denied_until(&self, limits: &Limits<A>, at: Nanos) -> Result<Option<Until>, Superseded> {
+        if limits.when_full != WhenFull::Deny {
+            return Ok(None);
+        }
+        let nearest = self.bucket.nearest_if_full(self.key, at, limits)?;
+        nearest.map(|nearest| self.until_idle(limits, nearest)).transpose()
+    }
+
+    /// Until when the slot is another key's: it is free as soon as that key is idle.
+    fn until_idle(&self, limits: &Limits<A>, nearest: State) -> Result<Until, Superseded> {
+        let (tier, word) = limits.read(nearest)?;
+        Ok(limits.schedule(tier).until(Volume(word)))
+    }
+
+    /// The status by which the same cells conform as by [`decided`](Self::decided): at the time, or else as of the watermark.
+    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
+        if at >= watermark {
+            return status;
+        }
+        let later = schedule.status(word, watermark);
+        Status {
+            remaining: status.remaining.max(later.remaining),
+            next: if later.remaining > 0 { Volume(0) } else { status.next },
+            ..status
+        }
+    }
+
+    #[inline]
+    fn step_by<T>(
+        &self,
+        limits: &Limits<A>,
+        at: Nanos,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<Result<T, NotStored>, Superseded> {
+        let mut pauses = PAUSES;
+        loop {
+            let Some((slot, state)) = self.bucket.find(self.key) else {
+                match self.step_absent(limits, at, step)? {
+                    Some(done) => return Ok(done),
+                    None => continue,
+                }
+            };
+            let (was, tier, schedule, word) = self.reading(limits, state, at)?;
+            match self.decided(schedule, word, at, step) {
+                // The state and the id belonged together if the state is still the same.
+                Err(denied) if slot.load() == state => return Ok(Err(denied)),
+                Err(_) => {}
+                Ok((new, made)) => {
+                    if tier != was {
+                        self.bucket.raise_watermark(at);
+                    }
+                    let new = limits.form().next(state, limits.number(tier), new);
+                    if slot.exchange(state, new) {
+                        return Ok(Ok(made));
+                    }
+                    if pauses > 0 {
+                        pauses -= 1;
+                        pause();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves a key in that was not found, and takes its step; or returns the outcome of the step if it needs no slot. `None` if the key may be
+    /// there now.
+    #[cold]
+    #[inline(never)]
+    fn step_absent<T>(
+        &self,
+        limits: &Limits<A>,
+        at: Nanos,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+    ) -> Result<Option<Result<T, NotStored>>, Superseded> {
+        let tier = self.first_tier();
+        let schedule = limits.schedule(tier);
+        let charged = |idle| {
+            let decided = self.decided(schedule, idle, at, step);
+            // Denied even when idle, or lowered: what changes nothing needs no slot.
+            match decided {
+                Ok((word, made)) if word > idle => Ok((word, made)),
+                unchanged => Err(unchanged.map(|(_, made)| made)),
+            }
+        };
+        if let Err(unchanged) = charged(limits.idle_word(tier, self.bucket.watermark())) {
+            let found = self.bucket.find_or_know(self.key, limits)?;
+            limits.hold()?;
+            return Ok(found.is_none().then_some(unchanged));
+        }
+        let forgive = limits.when_full == WhenFull::Forgive;
+        let moved = self
+            .bucket
+            .move_in(self.key, tier, at, forgive, limits, |idle| charged(idle).ok())?;
+        match moved {
+            Moved::Perhaps => Ok(None),
+            Moved::Charged(made) => Ok(Some(Ok(made))),
+            Moved::Full { nearest } => self.without_room(limits, nearest),
+        }
+    }
+
+    /// What is done about a key for which there is no room.
+    fn without_room<T>(&self, limits: &Limits<A>, nearest: State) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tallies = &self.shared.table.tallies;
-        match self.shared.when_full {
-            // Somebody else was faster.
+        Ok(match limits.when_full {
+            // Another thread was faster.
             WhenFull::Forgive => None,
             WhenFull::Deny => {
+                let until = self.until_idle(limits, nearest)?;
                 Tallies::count(&tallies.denied);
-                Some(Err(NotStored::NoSlot(self.until_rested(nearest))))
+                Some(Err(NotStored::NoSlot(until)))
             }
             WhenFull::Admit => {
                 Tallies::count(&tallies.admitted);
                 Some(Err(NotStored::Forgotten))
             }
-        }
+        })
     }
 }
 
@@ -147,22 +241,28 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
 
     #[inline]
     fn time_line(&self) -> &TimeLine {
-        &self.rule(0).time_line
+        &self.limits.schedule(0).time_line
     }
 
     #[inline]
     fn counts_denials(&self) -> bool {
-        self.rule(0).algorithm.counts_denials()
+        self.limits.schedule(0).algorithm.counts_denials()
     }
 
     fn read<T>(&self, at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T {
-        match self.bucket.find_or_know(self.key, self.tiers()) {
-            Some((_, pair)) => {
-                let (_, rule, word) = self.reading(pair, at);
-                read(rule, word)
-            }
-            None => read(self.rule(self.first_tier()), self.at_rest()),
-        }
+        let (schedule, word) = self.by_limits(|limits| {
+            Ok(match self.state_of(limits)? {
+                Some(state) => {
+                    let (_, _, schedule, word) = self.reading(limits, state, at)?;
+                    (*schedule, word)
+                }
+                None => {
+                    let tier = self.first_tier();
+                    (*limits.schedule(tier), limits.idle_word(tier, self.bucket.watermark()))
+                }
+            })
+        });
+        read(&schedule, word)
     }
 
     #[inline]
@@ -171,28 +271,42 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         at: Nanos,
         step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
     ) -> Result<T, NotStored> {
-        let mut pauses = PAUSES;
-        loop {
-            if let Some((slot, pair)) = self.bucket.find(self.key) {
-                let (tier, rule, word) = self.reading(pair, at);
-                let (new, made) = self.decided(rule, word, at, &step)?;
-                if tier != pair.tier() {
-                    self.bucket.raise_watermark(at);
-                }
-                let new = Pair {
-                    id: self.key.resident(tier),
-                    word: new,
-                };
-                if slot.exchange(pair, new).is_ok() {
-                    return Ok(made);
-                }
-                if pauses > 0 {
-                    pauses -= 1;
-                    pause();
-                }
-            } else if let Some(done) = self.step_absent(at, &step) {
-                return done;
+        self.by_limits(|limits| self.step_by(limits, at, &step))
+    }
+
+    /// Decides if that is plain: the key is in its home line, in the first tier, and no other thread charges it meanwhile.
+    ///
+    /// This is nearly every call, in one piece: it looks once, decides once and exchanges once.
+    #[inline(always)]
+    fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        let in_first_tier = self.tier.unwrap_or(0) == 0;
+        let found = if in_first_tier {
+            self.bucket.find_at_home(self.key)
+        } else {
+            None
+        };
+        let (slot, state) = found.ok_or(NotAtOnce::Uncertain)?;
+        let (schedule, word) = self.limits.read_first(state).ok_or(NotAtOnce::Uncertain)?;
+        // The word grows by the same limit, so the version stays.
+        let replace = |word: u64, new: u64| match slot.exchange(state, State(state.0 - word + new)) {
+            true => Ok(()),
+            false => Err(NotAtOnce::LostRace),
+        };
+        let decided = schedule.decide_at_once(n, clock, || word, replace)?;
+        if let Err(until) = decided {
+            // A key that is denied at an earlier time may conform as of the watermark.
+            let is_over = until.due <= schedule.drained(self.bucket.watermark());
+            if is_over || slot.load() != state {
+                return Err(NotAtOnce::Uncertain);
             }
+        }
+        Ok(decided)
+    }
+
+    #[inline]
+    fn decided_again(&self, denied: &NotStored) {
+        if let NotStored::NoSlot(_) = denied {
+            Tallies::uncount(&self.shared.table.tallies.denied);
         }
     }
 
@@ -201,51 +315,26 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         at: Nanos,
         look: impl Fn(&Schedule<A>, u64, Volume) -> Result<(), NotStored>,
     ) -> Result<(), NotStored> {
-        if let Some((_, pair)) = self.bucket.find_or_know(self.key, self.tiers()) {
-            let (_, rule, word) = self.reading(pair, at);
-            return self.decided(rule, word, at, look);
-        }
-        self.decided(self.rule(self.first_tier()), self.at_rest(), at, look)?;
-        match self.denied_until(at) {
-            Some(until) => Err(NotStored::NoSlot(until)),
-            None => Ok(()),
-        }
+        self.by_limits(|limits| {
+            if let Some(state) = self.state_of(limits)? {
+                let (_, _, schedule, word) = self.reading(limits, state, at)?;
+                return Ok(self.decided(schedule, word, at, &look));
+            }
+            let tier = self.first_tier();
+            let idle = limits.idle_word(tier, self.bucket.watermark());
+            if let Err(denied) = self.decided(limits.schedule(tier), idle, at, &look) {
+                return Ok(Err(denied));
+            }
+            let until = self.denied_until(limits, at)?;
+            Ok(until.map_or(Ok(()), |until| Err(NotStored::NoSlot(until))))
+        })
     }
 
     fn status(&self, at: Nanos) -> Status {
-        match self.denied_until(at) {
-            Some(until) => self.rule(self.first_tier()).status_without_slot(until, at),
-            None => self.read(at, |rule, word| rule.status(word, at)),
-        }
-    }
-}
-
-impl<A: Algorithm> Entry<'_, A> {
-    /// Moves a key in that was not found, for the step to be taken then; or tells what comes of the step without.
-    #[cold]
-    fn step_absent<T>(
-        &self,
-        at: Nanos,
-        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
-    ) -> Option<Result<T, NotStored>> {
-        let tier = self.first_tier();
-        let at_rest = self.at_rest();
-        match self.decided(self.rule(tier), at_rest, at, step) {
-            Ok((word, _)) if word > at_rest => {}
-            // Refused even at rest, or lowered: what changes nothing needs no slot.
-            unchanged => {
-                let found = self.bucket.find_or_know(self.key, self.tiers());
-                return found.is_none().then_some(unchanged.map(|(_, made)| made));
-            }
-        }
-        let forgive = self.shared.when_full == WhenFull::Forgive;
-        match self.bucket.claim(self.key, tier, at, forgive, self.tiers()) {
-            Claimed::Perhaps => None,
-            Claimed::Full { nearest } => self.without_room(nearest),
-            Claimed::Forgiven => {
-                Tallies::count(&self.shared.table.tallies.forgiven);
-                None
-            }
-        }
+        let without_slot = self.by_limits(|limits| {
+            let until = self.denied_until(limits, at)?;
+            Ok(until.map(|until| limits.schedule(self.first_tier()).status_without_slot(until, at)))
+        });
+        without_slot.unwrap_or_else(|| self.read(at, |schedule, word| self.status_of(schedule, word, at)))
     }
 }

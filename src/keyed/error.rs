@@ -1,6 +1,5 @@
 use super::snapshot::VERSION;
 use crate::error::InconsistentCapacity;
-use crate::outcome::NonConformance;
 use core::error::Error;
 use core::fmt;
 use std::io;
@@ -20,11 +19,33 @@ pub enum InvalidTable {
     },
     /// More memory than there is.
     TooMuchMemory {
-        /// How many buckets of 1 KiB were wanted.
+        /// How many buckets of 8 KiB were wanted.
         buckets: usize,
     },
-    /// More than 16 tiers.
+    /// More than 16 tiers, or 15 in an [adjustable](super::Builder::adjustable) table.
     TooManyTiers,
+    /// A quota that makes a meter, but has too many cells a second for the word of a slot, which is shorter than a meter's.
+    ///
+    /// | limits | bits of a word | most cells a second for a key | exact instants |
+    /// |---|---|---|---|
+    /// | 1 tier | 62 | 1,990 million | if a whole number of nanoseconds passes between cells, or a multiple of 1/3; else within 1 ns |
+    /// | 2 | 61 | 998 million | if a whole number of nanoseconds passes between cells; else within 2 ns |
+    /// | 3 or 4 | 60 | 499 million | within 3 ns |
+    /// | 5 to 8 | 59 | 249 million | within 5 ns |
+    /// | 9 to 16 | 58 | 124 million | within 9 ns |
+    ///
+    /// Limits are the tiers, and one more for an [adjustable](super::Builder::adjustable) table. Count larger cells (kilobytes, not bytes), or have
+    /// fewer tiers.
+    WordTooNarrow {
+        /// How many bits the word of a slot has.
+        bits: u32,
+        /// For how many tiers.
+        tiers: usize,
+    },
+    /// A change of quota, in a table that was not built [adjustable](super::Builder::adjustable).
+    NotAdjustable,
+    /// A tier of another table.
+    ForeignTier(ForeignTier),
     /// A quota that makes no meter.
     Quota(InconsistentCapacity),
 }
@@ -36,8 +57,16 @@ impl fmt::Display for InvalidTable {
             Self::TooLittleMemory { bytes, least } => {
                 write!(f, "{bytes} bytes are too few for a table, the smallest takes {least}")
             }
-            Self::TooMuchMemory { buckets } => write!(f, "no memory for a table of {buckets} KiB"),
-            Self::TooManyTiers => f.write_str("a table has at most 16 tiers"),
+            Self::TooMuchMemory { buckets } => write!(f, "no memory for a table of {buckets} buckets of 8 KiB"),
+            Self::TooManyTiers => f.write_str("a table has at most 16 tiers, and an adjustable one 15"),
+            Self::WordTooNarrow { bits, tiers } => write!(
+                f,
+                "the quota has too many cells a second for the {bits} bits of a slot's word beside {tiers} tiers: use larger cells or fewer tiers"
+            ),
+            Self::NotAdjustable => {
+                f.write_str("the table's quotas cannot be changed: build it with Builder::adjustable()")
+            }
+            Self::ForeignTier(error) => error.fmt(f),
             Self::Quota(error) => error.fmt(f),
         }
     }
@@ -47,6 +76,7 @@ impl Error for InvalidTable {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Quota(error) => Some(error),
+            Self::ForeignTier(error) => Some(error),
             _ => None,
         }
     }
@@ -58,45 +88,21 @@ impl From<InconsistentCapacity> for InvalidTable {
     }
 }
 
-/// A keyed meter has fewer tiers than that.
+/// The tier is of a table that another builder made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSuchTier {
-    pub(super) tier: u8,
-    pub(super) tiers: usize,
-}
+pub struct ForeignTier;
 
-impl fmt::Display for NoSuchTier {
+impl fmt::Display for ForeignTier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no tier {}: there are {}, counted from 0", self.tier, self.tiers)
+        f.write_str("the tier is another table's: use one that this table's builder returned")
     }
 }
 
-impl Error for NoSuchTier {}
+impl Error for ForeignTier {}
 
-/// Why [`KeyedMeter::check_tier`](crate::KeyedMeter::check_tier) did not admit a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NegativeTierDecision {
-    /// There is no such tier, and nothing was decided.
-    NoSuchTier(NoSuchTier),
-    /// The cell does not conform.
-    NonConforming(NonConformance),
-}
-
-impl fmt::Display for NegativeTierDecision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchTier(error) => error.fmt(f),
-            Self::NonConforming(denial) => denial.fmt(f),
-        }
-    }
-}
-
-impl Error for NegativeTierDecision {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NoSuchTier(error) => Some(error),
-            Self::NonConforming(denial) => Some(denial),
-        }
+impl From<ForeignTier> for InvalidTable {
+    fn from(error: ForeignTier) -> Self {
+        Self::ForeignTier(error)
     }
 }
 
@@ -135,6 +141,12 @@ pub enum RestoreKeysError {
     AnotherHash,
     /// It was cut off or changed. What stood before the damage was restored.
     Damaged {
+        /// How many keys were restored.
+        restored: u64,
+    },
+    /// The snapshot is followed by further bytes, so the input is not only what [`snapshot_to`](crate::KeyedMeter::snapshot_to) wrote. All keys were
+    /// restored. If the input holds more by intention, give the part with the snapshot (`Read::take`).
+    BytesAfterEnd {
         /// How many keys were restored.
         restored: u64,
     },
@@ -196,6 +208,10 @@ impl fmt::Display for RestoreKeysError {
             Self::Damaged { restored } => {
                 write!(f, "the snapshot is damaged after {restored} keys, which were restored")
             }
+            Self::BytesAfterEnd { restored } => write!(
+                f,
+                "further bytes follow the snapshot, of which all {restored} keys were restored"
+            ),
             Self::LeftOut { restored, left_out } => {
                 write!(
                     f,

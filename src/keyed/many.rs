@@ -1,9 +1,8 @@
 //! Decisions on many keys, whose lines are fetched together.
 
 use super::KeyedMeter;
-use super::entry::Entry;
-use super::table::Table;
-use crate::meter::{Meter, MeterKind};
+use super::line::KeyHash;
+use crate::meter::MeterKind;
 use crate::outcome::NonConformance;
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
@@ -67,20 +66,20 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         K: Borrow<Q>,
     {
         let mut keys = keys.into_iter().fuse();
-        let mut ahead = [Table::key(0); AHEAD];
+        let mut ahead = [KeyHash(0); AHEAD];
         let (mut next, mut end) = (0, 0);
         iter::from_fn(move || {
             if next == end {
                 (next, end) = (0, 0);
                 for (place, key) in ahead.iter_mut().zip(keys.by_ref()) {
-                    *place = Table::key(self.hashes.hash_one(key));
+                    *place = self.hashed(key);
                     self.shared.table.bucket(*place).fetch(*place);
                     end += 1;
                 }
             }
             let key = ahead[..end].get(next)?;
             next += 1;
-            let key = Meter::on(Entry::new(&self.shared, *key, self.tier), &self.clock);
+            let key = self.meter_of(*key, self.tier);
             Some(at.map_or_else(|| key.check(), |at| key.check_at(at)))
         })
     }

@@ -1,18 +1,18 @@
 //! What all keys owe, as a stream of bytes that outlives the process.
 //!
 //! Little-endian: a head, blocks of keys, and an end. The head is the magic, the version, and what the words mean: when it was, on the
-//! time line and by the wall clock, how many slots there are, what a known text is hashed to, and each tier's limit as text. A block is
-//! the number of its keys and of each its id and word; the end is a block of none. After each of these stands a checksum of all so
-//! far.
+//! time line and by the wall clock, how many slots there are, what a known text is hashed to, how many bits a word has, and each tier's limit as text. A block is
+//! the number of its keys, that of their bucket, and of each key its id, with the tier above, and its word; the end is a block of none. After
+//! each of these stands a checksum of all so far.
 
 use super::bucket::Bucket;
 use super::builder::MOST_TIERS;
-use super::entry::Entry;
-use super::hasher::{KeyHasher, KeyHashes};
-use super::key::{Key, Tiers};
-use super::slot::Pair;
+use super::hash::{KeyHasher, KeyHashes, spread};
+use super::limits::{Limits, Superseded};
+use super::line::KeyHash;
+use super::state::Form;
 use super::{KeyedMeter, RestoreKeysError};
-use crate::algorithms::Algorithm;
+use crate::algorithms::{Algorithm, Decide};
 use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::schedule::{NotStored, Schedule};
@@ -21,10 +21,11 @@ use crate::store::Store;
 use crate::units::Nanos;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
+use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
-/// Version 1 hashed keys by another function of the seed.
+/// Version 1 hashed keys otherwise, and had ids of 59 bits.
 pub(super) const VERSION: u32 = 2;
 
 /// More than the text of any limit takes.
@@ -33,7 +34,7 @@ const LONGEST_LIMIT: usize = 256;
 /// What is hashed to tell whether a table hashes as another did.
 const PROBE: &str = "the same hash for the same key";
 
-/// The polynomial of keys at any point that is the same everywhere: damage goes unnoticed once in 2^57.
+/// The hash of keys with a seed that is the same everywhere: damage to a piece of 32 bytes goes unnoticed once in 2^64.
 const CHECK: KeyHashes = KeyHashes::with_seed([0x9e37_79b9_7f4a_7c15, 0xf39c_c060_5ced_c834, 0x1082_276b_f3a2_7251]);
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
@@ -77,33 +78,39 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// Those of `out`.
     pub fn snapshot_to_at(&self, out: impl Write, (at, wall): (Instant, SystemTime)) -> io::Result<u64> {
-        let (table, tiers) = (&self.shared.table, &*self.shared.tiers);
-        let at = tiers[0].time_line.position(at);
+        let (table, limits) = (&self.shared.table, self.shared.latest.get());
+        let at = limits.schedule(0).time_line.position(at);
         let mut out = Checked::new(out);
         out.put(&MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
         out.put(&at.get().to_le_bytes())?;
         out.put(&wall_ns(wall).to_le_bytes())?;
         out.put(&(table.slots() as u64).to_le_bytes())?;
-        out.put(&self.hashes.hash_one(PROBE).to_le_bytes())?;
-        out.put_length(tiers.len())?;
-        for rule in tiers {
-            let limit = limit_text(rule);
+        out.put(&spread(self.hashes.hash_one(PROBE)).to_le_bytes())?;
+        out.put_length(limits.tiers())?;
+        out.put(&u64::from(limits.form().bits()).to_le_bytes())?;
+        for limit in limit_texts(&limits) {
             out.put_length(limit.len())?;
             out.put(limit.as_bytes())?;
         }
         out.put_checksum()?;
         let mut keys = 0;
-        for bucket in table.buckets() {
-            let live: Vec<Pair> = bucket.residents().filter(|pair| tiers.is_live(*pair, at)).collect();
+        for (number, bucket) in (0_u64..).zip(table.buckets()) {
+            let mut live = Vec::new();
+            for (id, state) in bucket.residents() {
+                if limits.is_live(state, at).map_err(changed)? {
+                    live.push((id, limits.read(state).map_err(changed)?));
+                }
+            }
             if live.is_empty() {
                 continue;
             }
             keys += live.len() as u64;
             out.put_length(live.len())?;
-            for pair in live {
-                out.put(&pair.id.to_le_bytes())?;
-                out.put(&pair.word.to_le_bytes())?;
+            out.put(&number.to_le_bytes())?;
+            for (id, (tier, word)) in live {
+                out.put(&(u64::from(tier) << KeyHash::ID_BITS | id).to_le_bytes())?;
+                out.put(&word.to_le_bytes())?;
             }
             out.put_checksum()?;
         }
@@ -133,43 +140,109 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// # Errors
     ///
     /// As [`restore_from`](Self::restore_from).
-    pub fn restore_from_at(
+    pub fn restore_from_at(&self, input: impl Read, time: (Instant, SystemTime)) -> Result<u64, RestoreKeysError> {
+        self.restore(input, time, |snapshot, table| {
+            Err(RestoreKeysError::AnotherLimit { snapshot, table })
+        })
+    }
+
+    /// Restores a snapshot of a table whose tiers had other quotas, and returns how many keys there are: what each key has available and owes stays
+    /// as it was, as at [`set_quota`](Self::set_quota). Time since the snapshot is credited at the old rates.
+    ///
+    /// Otherwise as [`restore_from`](Self::restore_from): the algorithm, the number of tiers, the capacity and the hashes must be those of the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore_from`](Self::restore_from).
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, keyed::{Builder, KeyHashes}};
+    ///
+    /// let table = |quota: &str| -> Result<KeyedMeter<str>, Box<dyn std::error::Error>> {
+    ///     let like = GCRA::from_quota(quota.parse::<Quota>()?)?;
+    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed([2024, 11, 28])).with_capacity(1000)?)
+    /// };
+    /// let before = table("100/h burst 20")?;
+    /// before.check_n("alice", 15)?;
+    /// let mut file = Vec::new();
+    /// before.snapshot_to(&mut file)?;
+    ///
+    /// let after = table("600/h burst 50")?; // with a new configuration
+    /// assert!(after.restore_from(&file[..]).is_err());
+    /// assert_eq!(after.restore_changed_from(&file[..])?, 1);
+    /// assert_eq!(after.key("alice").status().remaining(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore_changed_from(&self, input: impl Read) -> Result<u64, RestoreKeysError> {
+        let wall = SystemTime::now();
+        self.restore_changed_from_at(input, (self.clock.now_exactly(), wall))
+    }
+
+    /// Restores a snapshot of a table whose tiers had other quotas, at a time that both clocks tell; see
+    /// [`restore_changed_from`](Self::restore_changed_from).
+    ///
+    /// # Errors
+    ///
+    /// As [`restore_from`](Self::restore_from).
+    pub fn restore_changed_from_at(
+        &self,
+        input: impl Read,
+        time: (Instant, SystemTime),
+    ) -> Result<u64, RestoreKeysError> {
+        self.restore(input, time, |_, _| Ok(()))
+    }
+
+    /// Restores; `allow` decides about limits that differ, as texts.
+    fn restore(
         &self,
         input: impl Read,
         (at, wall): (Instant, SystemTime),
+        allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
     ) -> Result<u64, RestoreKeysError> {
-        let tiers = &*self.shared.tiers;
-        let at = tiers[0].time_line.position(at);
+        // No quota changes meanwhile. A panic while it was held would have left limits that hold all the same.
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (limits, buckets) = (self.shared.latest.get(), self.shared.table.buckets().len());
+        let at = limits.schedule(0).time_line.position(at);
         let mut input = Checked::new(input);
-        let (was_at, elapsed_ns) = self.read_head(&mut input, wall)?;
+        let head = self.read_head(&mut input, &limits, wall, allow)?;
         let (mut restored, mut left_out) = (0, 0);
         loop {
             let damaged = |error| RestoreKeysError::at_key(error, restored);
             let keys = input.get_length_to(Bucket::SLOTS).map_err(damaged)?;
-            let pairs: Result<Vec<Pair>, io::Error> = (0..keys)
-                .map(|_| {
-                    let [id, word] = [input.get_u64()?, input.get_u64()?];
-                    Ok(Pair { id, word })
-                })
-                .collect();
+            let bucket = if keys > 0 { input.get_u64().map_err(damaged)? } else { 0 };
+            let pairs: Result<Vec<(u64, u64)>, io::Error> =
+                (0..keys).map(|_| Ok((input.get_u64()?, input.get_u64()?))).collect();
             let pairs = pairs.map_err(damaged)?;
             if !input.is_whole().map_err(damaged)? {
                 return Err(RestoreKeysError::Damaged { restored });
             }
             if keys == 0 {
+                if !input.is_over().map_err(damaged)? {
+                    return Err(RestoreKeysError::BytesAfterEnd { restored });
+                }
                 return match left_out {
                     0 => Ok(restored),
                     _ => Err(RestoreKeysError::LeftOut { restored, left_out }),
                 };
             }
-            for pair in pairs {
-                let rule = tiers.get(usize::from(pair.tier())).filter(|_| Key::is_of(pair));
-                let rule = rule.ok_or(RestoreKeysError::Damaged { restored })?;
-                let owed = still_owed(rule, rule.offset(pair.word, rule.drained(was_at)), elapsed_ns);
-                let entry = Entry::new(&self.shared, Key::of_id(pair.id), Some(pair.tier()));
-                let step = entry.update(at, |schedule, _, drained| {
-                    let word = schedule.word_at(owed, drained).ok_or(NotStored::Never)?;
-                    Ok((word, ()))
+            for (id, word) in pairs {
+                let damaged = RestoreKeysError::Damaged { restored };
+                let tier = u8::try_from(id >> KeyHash::ID_BITS).ok();
+                let tier = tier.filter(|tier| usize::from(*tier) < limits.tiers());
+                let (Some(tier), Some(key)) = (tier, KeyHash::with_id(id, bucket, buckets)) else {
+                    return Err(damaged);
+                };
+                // By the schedule that the words of the snapshot are in.
+                let was = head.schedules.get(usize::from(tier)).ok_or(damaged)?;
+                let owed = still_owed(was, was.offset(word, was.drained(head.at)), head.elapsed_ns);
+                let step = self.entry(key, Some(tier)).update(at, |schedule, _, drained| {
+                    let was_drained = was.drained(at);
+                    let word = was.word_at(owed, was_drained).ok_or(NotStored::Never)?;
+                    if was.quota == schedule.quota && was.algorithm.scale() == schedule.algorithm.scale() {
+                        return Ok((word, ()));
+                    }
+                    let next = &schedule.algorithm;
+                    Ok((was.algorithm.carry(word, was_drained, 0, next, drained).0, ()))
                 });
                 match step {
                     Ok(()) => restored += 1,
@@ -179,9 +252,15 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         }
     }
 
-    /// Reads the head; returns when it was on the time line, and how long ago by the wall clock.
-    fn read_head(&self, input: &mut Checked<impl Read>, wall: SystemTime) -> Result<(Nanos, u128), RestoreKeysError> {
-        let (table, tiers) = (&self.shared.table, &*self.shared.tiers);
+    /// Reads the head of a snapshot.
+    fn read_head(
+        &self,
+        input: &mut Checked<impl Read>,
+        own: &Limits<M::Algorithm>,
+        wall: SystemTime,
+        allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
+    ) -> Result<Head<M::Algorithm>, RestoreKeysError> {
+        let table = &self.shared.table;
         if input.get::<8>()? != MAGIC {
             return Err(RestoreKeysError::NotKeys);
         }
@@ -193,7 +272,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         let was_wall_ns = i128::from_le_bytes(input.get()?);
         let [slots, probe] = [input.get_u64()?, input.get_u64()?];
         let mut limits = Vec::new();
-        for _ in 0..input.get_length_to(MOST_TIERS)? {
+        let tiers = input.get_length_to(MOST_TIERS)?;
+        let bits = input.get_u64()?;
+        for _ in 0..tiers {
             let mut text = vec![0; input.get_length_to(LONGEST_LIMIT)?];
             input.fill(&mut text)?;
             limits.push(String::from_utf8_lossy(&text).into_owned());
@@ -205,20 +286,66 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             let table = table.slots() as u64;
             return Err(RestoreKeysError::AnotherShape { snapshot: slots, table });
         }
-        let own: Vec<String> = tiers.iter().map(limit_text).collect();
-        if limits != own {
-            let [snapshot, table] = [limits, own].map(|limits| limits.join(", "));
-            return Err(RestoreKeysError::AnotherLimit { snapshot, table });
+        let texts = limit_texts(own);
+        let [snapshot, table] = [&limits, &texts].map(|limits| limits.join(", "));
+        if limits != texts {
+            allow(snapshot.clone(), table.clone())?;
         }
-        if probe != self.hashes.hash_one(PROBE) {
+        let schedules = (0..)
+            .zip(&limits)
+            .map(|(tier, text)| schedule_of(own, tier, text, bits));
+        let schedules: Option<Vec<_>> = schedules.collect();
+        let is_alike = limits.len() == texts.len();
+        let schedules = schedules.filter(|_| is_alike);
+        let schedules = schedules.ok_or(RestoreKeysError::AnotherLimit { snapshot, table })?;
+        if probe != spread(self.hashes.hash_one(PROBE)) {
             return Err(RestoreKeysError::AnotherHash);
         }
-        Ok((was_at, elapsed(was_wall_ns, wall)))
+        Ok(Head {
+            at: was_at,
+            elapsed_ns: elapsed(was_wall_ns, wall),
+            schedules,
+        })
     }
 }
 
-fn limit_text(rule: &Schedule<impl Algorithm>) -> String {
-    format!("{} {}", rule.algorithm.kind(), limit_of(rule))
+/// What a snapshot tells of its words.
+struct Head<A> {
+    /// When it was, on the time line of its table.
+    at: Nanos,
+    /// How long ago that is by the wall clock.
+    elapsed_ns: u128,
+    /// The schedules of its tiers, in words of its length.
+    schedules: Vec<Schedule<A>>,
+}
+
+/// The schedule of a tier in a snapshot, of the same algorithm as the table's tier, in words of so many bits.
+fn schedule_of<A: Algorithm>(own: &Limits<A>, tier: u8, text: &str, bits: u64) -> Option<Schedule<A>> {
+    if usize::from(tier) >= own.tiers() {
+        return None;
+    }
+    let schedule = own.schedule(tier);
+    let limit = text
+        .strip_prefix(&schedule.algorithm.kind().to_string())?
+        .strip_prefix(' ')?;
+    let form = Form::with_bits(u32::try_from(bits).ok()?)?;
+    if limit == limit_of(schedule).to_string() {
+        return schedule.below(form.end());
+    }
+    schedule.with_quota(limit.parse().ok()?).ok()?.below(form.end())
+}
+
+fn limit_texts(limits: &Limits<impl Algorithm>) -> Vec<String> {
+    let text = |tier| {
+        let schedule = limits.schedule(tier);
+        format!("{} {}", schedule.algorithm.kind(), limit_of(schedule))
+    };
+    (0..).take(limits.tiers()).map(text).collect()
+}
+
+/// A quota was changed while a snapshot was being written.
+fn changed(_: Superseded) -> io::Error {
+    io::Error::other("a quota of the table was changed while the snapshot was being written: write it again")
 }
 
 /// A stream with the checksum of all that went through it.
@@ -275,6 +402,16 @@ impl<R: Read> Checked<R> {
             .ok()
             .filter(|length| *length <= most)
             .ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Whether there is nothing more to read.
+    fn is_over(&mut self) -> io::Result<bool> {
+        loop {
+            match self.stream.read(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.map(|bytes| bytes == 0),
+            }
+        }
     }
 
     /// Whether the checksum that follows is that of what came before.

@@ -1,7 +1,7 @@
 use super::KeyedMeter;
 use super::bucket::Bucket;
-use super::key::Tiers;
-use super::slot::Ordering;
+use super::limits::Limits;
+use super::line::Ordering;
 use crate::meter::MeterKind;
 use crate::when::When;
 use std::time::Instant;
@@ -61,19 +61,21 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     }
 
     fn stats_when(&self, when: When) -> Stats {
-        let (table, tiers) = (&self.shared.table, &*self.shared.tiers);
-        let at = match when {
-            When::Now => crate::clock::Clock::position(&self.clock, &tiers[0].time_line),
-            When::At(at) => tiers[0].time_line.position(at),
+        let table = &self.shared.table;
+        let at = when.position(&self.clock, &self.limits.schedule(0).time_line);
+        let count = |limits: &Limits<M::Algorithm>| {
+            let (mut live, mut taken) = (0, 0);
+            for (_, state) in table.buckets().iter().flat_map(Bucket::residents) {
+                taken += 1;
+                live += usize::from(limits.is_live(state, at)?);
+            }
+            Ok((live, taken))
         };
-        let (mut live, mut taken) = (0, 0);
-        for pair in table.buckets().iter().flat_map(Bucket::residents) {
-            taken += 1;
-            live += usize::from(tiers.is_live(pair, at));
-        }
-        let [forgiven, denied, admitted] =
-            // ORDERING: relaxed; numbers of events, which order nothing.
-            [&table.tallies.forgiven, &table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
+        let (live, taken) = self.shared.latest.act(count);
+        // ORDERING: relaxed. Numbers of events, which order nothing.
+        let [denied, admitted] =
+            [&table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
+        let forgiven = table.buckets().iter().map(Bucket::forgiven).sum();
         Stats {
             live,
             taken,

@@ -1,13 +1,18 @@
-//! The buckets of a keyed meter, and what happened to those for whom there was no slot.
+//! The buckets of a keyed meter, how many there are, and how often a full one was met.
 
 use super::bucket::Bucket;
 use super::error::InvalidTable;
-use super::key::Key;
-use super::slot::{AtomicU64, Ordering};
+use super::line::{AtomicU64, KeyHash, Ordering};
 
-/// How many live keys a bucket of 60 slots is meant for. With as many on average, keys falling on buckets at random, a new key finds 60
-/// others in its bucket once in 156,000 times: P(X >= 60) for X after Poisson. (With 33 it is once in 65,000, with 35 in 13,000.)
-const KEYS_A_BUCKET: usize = 32;
+/// How many live keys a bucket is meant for. With as many on average in 508 slots, keys falling on buckets at random, a new key finds 508
+/// others in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 it is once in 58,000.)
+const KEYS_A_BUCKET: usize = if cfg!(ratelimit_meter_loom) {
+    1
+} else if cfg!(ratelimit_meter_stress) {
+    4
+} else {
+    415
+};
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -15,19 +20,24 @@ pub(super) struct Table {
     pub(super) tallies: Tallies,
 }
 
-/// How often a full neighbourhood was met, by what was done.
+/// How often a full bucket was met, and the key was not admitted, or not counted. (What was evicted is counted in the buckets.)
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Tallies {
-    pub(super) forgiven: AtomicU64,
     pub(super) denied: AtomicU64,
     pub(super) admitted: AtomicU64,
 }
 
 impl Tallies {
     pub(super) fn count(tally: &AtomicU64) {
-        // ORDERING: relaxed; a number of events, which orders nothing.
+        // ORDERING: relaxed. A number of events, which orders nothing.
         tally.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes back an event that was counted.
+    pub(super) fn uncount(tally: &AtomicU64) {
+        // ORDERING: relaxed, as in `count`.
+        tally.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -62,15 +72,9 @@ impl Table {
         })
     }
 
-    /// The key of a hash.
-    #[inline]
-    pub(super) const fn key(hash: u64) -> Key {
-        Key::of_hash(mixed(hash))
-    }
-
     /// Where a key belongs.
     #[inline]
-    pub(super) fn bucket(&self, key: Key) -> &Bucket {
+    pub(super) fn bucket(&self, key: KeyHash) -> &Bucket {
         &self.buckets[key.bucket_of(self.buckets.len())]
     }
 
@@ -90,13 +94,4 @@ impl Table {
     pub(super) fn memory(&self) -> usize {
         size_of_val(&*self.buckets)
     }
-}
-
-/// A bijection that makes each bit depend on all (the finalizer of MurmurHash3, by Appleby): whatever hashes are equal were so
-/// before, however poor the hasher.
-#[inline]
-const fn mixed(hash: u64) -> u64 {
-    let hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ hash >> 33
 }

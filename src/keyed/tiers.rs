@@ -1,106 +1,160 @@
-//! Deciding by one of several quotas.
+//! Deciding by one of several quotas, and changing them.
 
-use super::KeyedMeter;
-use super::entry::Entry;
-use super::error::{NegativeTierDecision, NoSuchTier};
-use super::table::Table;
-use crate::meter::{Meter, MeterKind};
-use core::borrow::Borrow;
-use core::hash::{BuildHasher, Hash};
+use super::error::{ForeignTier, InvalidTable};
+use super::{KeyedMeter, Shared};
+use crate::algorithms::Algorithm;
+use crate::clock::Clock;
+use crate::meter::MeterKind;
+use crate::quota::Quota;
+use crate::schedule::Schedule;
+use crate::units::Nanos;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+/// One of the quotas of a table, by which a handle of it decides: [`Builder::tier`](super::Builder::tier) returns it.
+///
+/// A tier is good for the tables that its builder, or clones of it, made; [`Tier::FIRST`] for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tier {
+    number: u8,
+    family: Family,
+}
+
+/// Tells the tiers of one builder from those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Family(u64);
+
+impl Family {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // ORDERING: relaxed. Only that no two are the same.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) const fn tier(self, number: u8) -> Tier {
+        Tier { number, family: self }
+    }
+}
+
+impl Tier {
+    /// The tier of the meter with which the builder began: the only one if none was added.
+    pub const FIRST: Self = Family(0).tier(0);
+
+    pub(super) fn number_in(self, family: Family) -> Result<u8, ForeignTier> {
+        if self.family == family || self == Self::FIRST {
+            Ok(self.number)
+        } else {
+            Err(ForeignTier)
+        }
+    }
+}
+
 impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
-    /// Returns a handle of the same table that decides in `tier`, as they were [told](crate::keyed::Builder::tier), from 0: a key of which it counts
-    /// cells is of that tier from then on, with the debts it has. (A denial changes nothing, nor that.)
+    /// Returns a handle of the same table that decides in `tier`: a key of which it counts cells is of that tier from then on, with the
+    /// debts it has. (A denial changes nothing, nor that.)
     ///
-    /// A handle that was not made by this decides each key in the tier it is of, and a new key in tier 0. A key at rest may be forgotten
-    /// with its tier; so where there are tiers, name the key's with each decision.
+    /// A handle that was not made by this decides each key in the tier it is of, and a new key in the first tier. An idle key may be
+    /// forgotten with its tier; so where there are tiers, name the key's with each decision.
     ///
     /// # Errors
     ///
-    /// [`NoSuchTier`] if there are not that many.
+    /// [`ForeignTier`] if the tier is another table's.
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::Builder};
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, Tier}};
     ///
     /// let free = GCRA::from_quota("10/min".parse::<Quota>()?)?;
-    /// let users = Builder::new(free).tier("1000/min".parse::<Quota>()?)?.with_capacity::<str>(10_000)?;
-    /// let paying = users.in_tier(1)?;
-    /// assert!(paying.check_n("alice", 500).is_ok());
-    /// assert!(users.in_tier(0)?.check_n("bob", 500).is_err());
+    /// let (builder, paying) = Builder::new(free).tier("1000/min".parse::<Quota>()?)?;
+    /// let users = builder.with_capacity::<str>(10_000)?;
+    /// assert!(users.in_tier(paying)?.check_n("alice", 500).is_ok());
+    /// assert!(users.in_tier(Tier::FIRST)?.check_n("bob", 500).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn in_tier(&self, tier: u8) -> Result<Self, NoSuchTier> {
-        self.having_tier(tier)?;
+    pub fn in_tier(&self, tier: Tier) -> Result<Self, ForeignTier> {
+        let number = tier.number_in(self.family)?;
         Ok(Self {
-            tier: Some(tier),
+            tier: Some(number),
             ..self.clone()
         })
     }
 }
 
 impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    fn having_tier(&self, tier: u8) -> Result<(), NoSuchTier> {
-        let tiers = self.tiers();
-        if usize::from(tier) < tiers {
-            Ok(())
-        } else {
-            Err(NoSuchTier { tier, tiers })
-        }
+    /// Sets the quota of a tier now, for all handles at once.
+    ///
+    /// What each key has available and owes stays, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate, and there
+    /// is no burst by the change, not even for a key without a slot, which counts as idle by the former quota. A debt that would reach past the end of the table's
+    /// time line is cut to it. Setting the quota that is set changes nothing.
+    ///
+    /// No decision waits. Calls wait for each other, and each goes through the whole table: about 10 ms for a million keys. A handle made before
+    /// a change takes some 10 ns longer for each decision afterwards; a clone of it does not.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::Builder::adjustable), the quota makes no meter, or the
+    /// tier is another table's.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, Tier}};
+    ///
+    /// let like = GCRA::from_quota("100/h burst 20".parse::<Quota>()?)?;
+    /// let clients = Builder::new(like).adjustable().with_capacity::<str>(10_000)?;
+    /// clients.check_n("alice", 15)?;
+    /// clients.set_quota(Tier::FIRST, "600/h burst 50".parse()?)?;
+    /// assert!(clients.check_n("alice", 6).is_err(), "what is available stays: five, not 35");
+    /// clients.check_n("alice", 5)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_quota(&self, tier: Tier, quota: Quota) -> Result<(), InvalidTable> {
+        self.set_quota_at(tier, quota, self.clock.now_exactly())
+    }
+
+    /// Sets the quota of a tier at `at`; see [`set_quota`](Self::set_quota).
+    ///
+    /// It holds for whatever is decided after the call. `at` tells until when time is credited at the old rate; a time before the last change of the
+    /// table counts as that.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_quota`](Self::set_quota).
+    pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
+        let number = tier.number_in(self.family)?;
+        let at = self.limits.schedule(0).time_line.position(at);
+        self.shared.set_quota(number, quota, at)
+    }
+
+    /// Returns the quota of a tier; `None` if it was made of T and tau, and none was set since.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignTier`] if the tier is another table's.
+    pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
+        let number = tier.number_in(self.family)?;
+        Ok(self.shared.latest.get().schedule(number).quota)
     }
 }
 
-impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Decides one cell of `key` in `tier` now, and counts it if it conforms; see [`in_tier`](Self::in_tier), whose handle has all the
-    /// other verbs for a tier.
-    ///
-    /// # Errors
-    ///
-    /// [`NegativeTierDecision`], and nothing has changed, if there is no such tier, or the cell does not conform.
-    ///
-    /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::Builder};
-    ///
-    /// let free = GCRA::from_quota("1/min".parse::<Quota>()?)?;
-    /// let users = Builder::new(free).tier("1000/min".parse::<Quota>()?)?.with_capacity::<str>(10_000)?;
-    /// let [free, paying] = [0, 1];
-    /// assert!((0..1000).all(|_| users.check_tier(paying, "alice").is_ok()));
-    /// assert!(users.check_tier(free, "bob").is_ok());
-    /// assert!(users.check_tier(free, "bob").is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn check_tier<Q: Hash + ?Sized>(&self, tier: u8, key: &Q) -> Result<(), NegativeTierDecision>
-    where
-        K: Borrow<Q>,
-    {
-        self.check_tier_when(tier, key, None)
-    }
-
-    /// Decides one cell of `key` in `tier` at `at`; see [`check_tier`](Self::check_tier).
-    ///
-    /// # Errors
-    ///
-    /// As [`check_tier`](Self::check_tier).
-    pub fn check_tier_at<Q: Hash + ?Sized>(&self, tier: u8, key: &Q, at: Instant) -> Result<(), NegativeTierDecision>
-    where
-        K: Borrow<Q>,
-    {
-        self.check_tier_when(tier, key, Some(at))
-    }
-
-    fn check_tier_when<Q: Hash + ?Sized>(
-        &self,
-        tier: u8,
-        key: &Q,
-        at: Option<Instant>,
-    ) -> Result<(), NegativeTierDecision>
-    where
-        K: Borrow<Q>,
-    {
-        self.having_tier(tier).map_err(NegativeTierDecision::NoSuchTier)?;
-        let key = Table::key(self.hashes.hash_one(key));
-        let key = Meter::on(Entry::new(&self.shared, key, Some(tier)), &self.clock);
-        at.map_or_else(|| key.check(), |at| key.check_at(at))
-            .map_err(NegativeTierDecision::NonConforming)
+impl<A: Algorithm> Shared<A> {
+    /// Sets the quota of a tier: the new limits hold at once for who looks, then each bucket is converted.
+    fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
+        // A panic while it was held would have left limits that hold all the same.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.latest.get();
+        let schedule: &Schedule<A> = current.schedule(tier);
+        if schedule.quota == Some(quota) {
+            return Ok(());
+        }
+        let (form, tiers) = (current.form(), current.tiers());
+        let bits = form.bits();
+        let schedule = schedule.with_quota(quota)?.below(form.end());
+        let schedule = schedule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
+        let next = current.changed(tier, schedule, at).ok_or(InvalidTable::NotAdjustable)?;
+        let next = self.latest.replace(next);
+        for bucket in self.table.buckets() {
+            bucket.convert(&next);
+        }
+        next.forget_former();
+        Ok(())
     }
 }

@@ -220,6 +220,28 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 }
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
+    /// Returns a meter with the limit, the time line and the present state of this one, that reads its time from `clock`. It shares nothing
+    /// with this meter, so taking cells from it shows what this meter will do, and changes nothing here.
+    ///
+    /// ```
+    /// use ratelimit_meter::clock::DefaultClock;
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// // When would three batches of two be through, one after another?
+    /// let meter = GCRA::from_quota("10/s burst 2".parse::<Quota>()?)?;
+    /// let (ahead, now) = (meter.fork(DefaultClock), Instant::now());
+    /// let waits = [(); 3].map(|()| ahead.reserve_at(2, Duration::MAX, now).unwrap().delay_from(now).as_millis());
+    /// assert_eq!(waits, [0, 200, 400]);
+    /// assert_eq!(meter.status_at(now).remaining(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn fork<D: Clock>(&self, clock: D) -> Meter<A, D> {
+        let (schedule, word) = self.store.read(Nanos::BEGINNING, |schedule, word| (*schedule, word));
+        Meter::holding(schedule, word, clock)
+    }
+
     /// Makes a meter on a store that exists.
     #[inline]
     pub(crate) const fn on(store: S, clock: C) -> Self {

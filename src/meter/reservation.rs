@@ -4,6 +4,7 @@ use super::Meter;
 use crate::algorithms::Algorithm;
 use crate::clock::{Clock, DefaultClock};
 use crate::outcome::NegativeMultiDecision;
+
 use crate::store::Store;
 use crate::units::{self, Nanos, Volume};
 use crate::when::When;
@@ -88,7 +89,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         }
         Ok(reservation)
     }
+}
 
+impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Takes `n` cells that conform at some time from `from` until `by`, all or nothing, and counts them as of the first such time: for who
     /// was kept waiting since `from`, and is not to lose what has come meanwhile.
     ///
@@ -117,10 +120,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 
     /// Takes at least one cell. Returns the volume drained when the cells conform.
     fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<Volume, NegativeMultiDecision> {
-        let by = self.drained(by);
-        let taken = self
-            .store
-            .update(from, |schedule, word, from| schedule.take_within(word, from, by, n));
+        let taken = self.store.update(from, |schedule, word, from| {
+            schedule.take_within(word, from, schedule.drained(by), n)
+        });
         taken.map_err(|not_stored| match not_stored.until() {
             Some(until) => NegativeMultiDecision::BatchNonConforming(n, self.denial(until)),
             None => NegativeMultiDecision::InsufficientCapacity(n),

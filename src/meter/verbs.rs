@@ -425,9 +425,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             When::Now => {
                 let now = self.clock.position(self.store.time_line());
                 let is_over_soon = |denied: &NotStored| {
-                    denied
+                    let is_over = denied
                         .until()
-                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)))
+                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)));
+                    if is_over {
+                        self.store.decided_again(denied);
+                    }
+                    is_over
                 };
                 act_now(now, || self.exact_position(When::Now), act, is_over_soon)
             }

@@ -64,6 +64,10 @@ pub trait Store<A: Algorithm>: Sized {
         self.read(at, |schedule, word| look(schedule, word, schedule.drained(at)))
     }
 
+    /// Takes note that a denial is decided again, so that it is not counted twice.
+    #[inline]
+    fn decided_again(&self, _denied: &NotStored) {}
+
     /// Returns how the meter stands.
     fn status(&self, at: Nanos) -> Status {
         self.read(at, |schedule, word| schedule.status(word, at))

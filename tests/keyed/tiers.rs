@@ -9,8 +9,8 @@ use crate::support::traffic::spread;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, InvalidTable, WhenFull};
-use ratelimit_meter::{Exponential, KeyedMeter, Meter, NegativeMultiDecision, Quota};
+use ratelimit_meter::keyed::{Builder, Tier, WhenFull};
+use ratelimit_meter::{Exponential, GCRA, KeyedMeter, Meter, NegativeMultiDecision, Quota};
 use std::time::Duration;
 
 type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
@@ -18,25 +18,33 @@ type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
 /// Limits of one period, so that what is owed is the same number in the measure of each; of any rate, burst and weight.
 fn tiers() -> impl Strategy<Value = Vec<Limit>> {
     let tier = any::<[u64; 3]>().prop_map(|[cells, burst, weight]| {
-        let cells = spread(cells, 1, 4_000_000_000);
+        let cells = spread(cells, 1, 120_000_000);
         let burst = spread(burst, 1, (cells * 1_000_000).min(4_000_000_000));
         Limit::per_second(cells).burst(burst).weight(spread(weight, 1, burst))
     });
-    prop::collection::vec(tier, 2..=16)
+    prop::collection::vec(tier, 2..=16).prop_map(|tiers| {
+        let bits = 62 - tiers.len().next_power_of_two().ilog2();
+        tiers.into_iter().map(|limit| limit.in_words_of(bits)).collect()
+    })
 }
 
-fn with_tiers<A: Algorithm>(like: Meter<A>, clock: &ManualClock, more: &[Limit]) -> Table<A> {
-    let first = builder(like, clock, WhenFull::Deny);
-    let all = more.iter().try_fold(first, |builder, limit| builder.tier(quota(limit)));
-    buckets(all.expect("at most 16"), 4)
+/// A table of two buckets, and its tiers: the meter's and these.
+fn with_tiers<A: Algorithm>(like: Meter<A>, clock: &ManualClock, more: &[Limit]) -> (Table<A>, Vec<Tier>) {
+    let (mut builder, mut tiers) = (builder(like, clock, WhenFull::Deny), vec![Tier::FIRST]);
+    for limit in more {
+        let (more, tier) = builder.tier(quota(limit)).expect("at most 16");
+        builder = more;
+        tiers.push(tier);
+    }
+    (buckets(builder, 2), tiers)
 }
 
 /// Plays steps on one key in any tier, in the order of time, against the exact level. With each move what is owed is rounded up by less
 /// than a unit of the new tier; and the time at which it is read, as ever, down to one of either.
 fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64)]) -> Result<(), TestCaseError> {
     let clock = ManualClock::new();
-    let keys = with_tiers(like, &clock, &tiers[1..]);
-    let unit = |limit: &Limit| (i128::from(limit.period) >> limit.fraction_bits()) + 1;
+    let (keys, handles) = with_tiers(like, &clock, &tiers[1..]);
+    let unit = |limit: &Limit| limit.unit();
     let (mut tier, mut level, mut then, mut now, mut off) = (0, 0_i128, 0, 0, 0_i128);
     for &(asked, size, wait) in steps {
         let asked = asked % tiers.len();
@@ -50,9 +58,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
             // More than a word of that tier can owe.
             continue;
         }
-        let handle = keys
-            .in_tier(u8::try_from(asked).expect("at most 16"))
-            .expect("there is");
+        let handle = keys.in_tier(handles[asked]).expect("its own");
         let moved = if asked == tier {
             0
         } else {
@@ -113,15 +119,15 @@ proptest! {
         span in 0_u64..2 * SECOND,
         steps in prop::collection::vec((0_usize..16, any::<u64>(), any::<u64>()), 1..200),
     ) {
-        let unit = |limit: &Limit| (i128::from(limit.period) >> limit.fraction_bits()) + 1;
+        let unit = |limit: &Limit| limit.unit();
         let clock = ManualClock::new();
-        let keys = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
+        let (keys, handles) = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
         let (mut admitted, mut error) = (0, 0);
         for (tier, size, time) in steps {
             let (tier, at) = (tier % tiers.len(), [0, span, time % (span + 1)][usize::try_from(time % 3).unwrap()]);
             let limit = &tiers[tier];
             let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).unwrap();
-            let handle = keys.in_tier(u8::try_from(tier).unwrap()).unwrap();
+            let handle = keys.in_tier(handles[tier]).unwrap();
             if handle.check_n_at(&0, n, instant(clock.now(), at.into())).is_ok() {
                 admitted += limit.cost(n);
             }
@@ -135,9 +141,9 @@ proptest! {
     #[test]
     fn a_key_at_rest_is_at_rest_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
         let clock = ManualClock::new();
-        let keys = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
+        let (keys, handles) = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
         let [from, to] = [from, to].map(|tier| tier % tiers.len());
-        let [one, other] = [from, to].map(|tier| keys.in_tier(u8::try_from(tier).unwrap()).unwrap());
+        let [one, other] = [from, to].map(|tier| keys.in_tier(handles[tier]).unwrap());
         prop_assert_eq!(one.check_n_at(&0, tiers[from].at_once(), clock.now()), Ok(()));
         let rested = clock.now() + keys.key(&0).status().until_rest();
         prop_assert!(!keys.key(&0).is_live_at(rested) && !other.key(&0).is_live_at(rested));
@@ -153,34 +159,30 @@ fn an_average_keeps_the_cells_it_has_counted() {
     let clock = ManualClock::new();
     let like = Exponential::new(10, Duration::from_secs(60)).unwrap();
     let per_hour: Quota = "1000/h".parse().unwrap();
-    let keys: Table<_> = buckets(builder(like, &clock, WhenFull::Deny).tier(per_hour).unwrap(), 1);
+    let (builder, paying) = builder(like, &clock, WhenFull::Deny).tier(per_hour).unwrap();
+    let keys: Table<_> = buckets(builder, 1);
     assert_eq!(keys.key(&0).charge(8), 0);
-    let paying = keys.in_tier(1).unwrap();
+    let paying = keys.in_tier(paying).unwrap();
     // 1/(1 - e^(-1/1000)) is 1000.5 cells, of which 8 are taken.
     assert_eq!(paying.key(&0).status().remaining(), 992);
     assert_eq!(paying.check_n(&0, 992), Ok(()));
     assert!(keys.check(&0).is_err());
     assert_eq!(keys.key(&0).status().quota(), Some(per_hour));
-    assert_eq!(keys.in_tier(0).unwrap().key(&0).status().remaining(), 0);
+    assert_eq!(keys.in_tier(Tier::FIRST).unwrap().key(&0).status().remaining(), 0);
 }
 
 #[test]
 fn there_are_sixteen_tiers_and_each_is_its_own() {
     let clock = ManualClock::new();
     let limit = |tier: u64| Limit::new(10 + tier, 3600 * SECOND);
-    let first = builder(gcra(&limit(0)), &clock, WhenFull::Deny);
-    let all = (1..16).try_fold(first, |builder, tier| builder.tier(quota(&limit(tier))));
-    let all = all.unwrap();
-    let too_many = all.clone().tier(quota(&limit(16))).map(drop);
-    assert_eq!(too_many, Err(InvalidTable::TooManyTiers));
-    let keys: Table<_> = buckets(all, 4);
-    assert_eq!(keys.tiers(), 16);
-    for tier in 0..16 {
-        let handle = keys.in_tier(tier).unwrap();
-        let most = 10 + u32::from(tier);
-        assert_eq!(handle.key(&u64::from(tier)).status().remaining(), most);
-        assert_eq!(handle.check_n(&u64::from(tier), most), Ok(()));
-        assert!(handle.check(&u64::from(tier)).is_err());
+    let more: Vec<Limit> = (1..16).map(limit).collect();
+    let (keys, tiers) = with_tiers(gcra(&limit(0)), &clock, &more);
+    assert_eq!((keys.tiers(), tiers.len()), (16, 16));
+    for (key, tier) in (0_u32..).zip(&tiers) {
+        let handle = keys.in_tier(*tier).unwrap();
+        assert_eq!(handle.key(&u64::from(key)).status().remaining(), 10 + key);
+        assert_eq!(handle.check_n(&u64::from(key), 10 + key), Ok(()));
+        assert!(handle.check(&u64::from(key)).is_err());
     }
     // A handle without a tier goes by what each key is.
     for tier in 0..16 {
@@ -191,28 +193,20 @@ fn there_are_sixteen_tiers_and_each_is_its_own() {
         };
         let own = Bucket::filled(limit(tier), limit(tier).capacity(), 0);
         let earliest = since(clock.now(), denied.earliest_possible());
-        assert_eq!(earliest, limit(tier).time_to_drain(own.excess(10, 0)));
+        // With sixteen limits a unit is 4 ns.
+        let exact = limit(tier).time_to_drain(own.excess(10, 0));
+        assert!((exact - 9..=exact).contains(&earliest), "{earliest} for {exact}");
     }
     let stats = keys.stats();
     assert_eq!((stats.taken, stats.live), (16, 16));
-    assert_eq!(
-        keys.in_tier(16).map(drop).unwrap_err().to_string(),
-        "no tier 16: there are 16, counted from 0"
-    );
-    assert!(keys.in_tier(255).is_err());
 }
 
 #[test]
 fn peeking_by_another_tier_moves_no_key() {
     let clock = ManualClock::new();
     let [free, paid] = [2, 100].map(|cells| Limit::new(cells, 3600 * SECOND));
-    let keys: Table<_> = buckets(
-        builder(leaky_bucket(&free), &clock, WhenFull::Deny)
-            .tier(quota(&paid))
-            .unwrap(),
-        1,
-    );
-    let paying = keys.in_tier(1).unwrap();
+    let (keys, tiers) = with_tiers(leaky_bucket(&free), &clock, &[paid]);
+    let paying = keys.in_tier(tiers[1]).unwrap();
     assert_eq!(keys.check_n(&0, 2), Ok(()));
     assert_eq!(paying.key(&0).peek_n(98), Ok(()));
     assert!(paying.key(&0).peek_n(99).is_err() && paying.check_n(&0, 99).is_err());
@@ -224,8 +218,8 @@ fn peeking_by_another_tier_moves_no_key() {
     // Moved, and back: into debt, by what the other let through.
     assert_eq!(paying.check(&0), Ok(()));
     assert_eq!(keys.check(&0), Ok(()));
-    assert!(keys.in_tier(0).unwrap().check(&0).is_err());
-    assert_eq!(keys.in_tier(0).unwrap().key(&0).charge(1), 0);
+    assert!(keys.in_tier(Tier::FIRST).unwrap().check(&0).is_err());
+    assert_eq!(keys.in_tier(Tier::FIRST).unwrap().key(&0).charge(1), 0);
     let hours = |cells: u32| Duration::from_secs(1800) * cells;
     assert_eq!(keys.key(&0).status().until_rest(), hours(5));
 }
@@ -236,9 +230,9 @@ fn tiers_of_a_strict_average_are_strict() {
     let like = Exponential::new(1, Duration::from_secs(60)).unwrap().strict();
     let clock = ManualClock::new();
     let builder: Builder<_> = Builder::new(like.with_clock(clock.clone()));
-    let keys: KeyedMeter<u64, Exponential<ManualClock>> =
-        builder.tier("1/s".parse().unwrap()).unwrap().with_capacity(1).unwrap();
-    let quick = keys.in_tier(1).unwrap();
+    let (builder, quick) = builder.tier("1/s".parse().unwrap()).unwrap();
+    let keys: KeyedMeter<u64, Exponential<ManualClock>> = builder.with_capacity(1).unwrap();
+    let quick = keys.in_tier(quick).unwrap();
     assert!(quick.check(&0).is_ok());
     let first = quick.check(&0).unwrap_err();
     let second = quick.check(&0).unwrap_err();
@@ -250,46 +244,36 @@ fn tiers_of_a_strict_average_are_strict() {
 
 #[test]
 fn a_tier_that_is_named_decides() {
-    let keys = {
-        let like = ratelimit_meter::GCRA::from_quota("2/h".parse().unwrap()).unwrap();
-        let tiered = ratelimit_meter::keyed::Builder::new(like)
-            .tier("5/h".parse().unwrap())
-            .unwrap();
-        tiered.with_capacity::<u32>(10).unwrap()
-    };
+    let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let (builder, paying) = Builder::new(like).tier("5/h".parse().unwrap()).unwrap();
+    let keys = builder.with_capacity::<u32>(10).unwrap();
+    let [free, paid] = [Tier::FIRST, paying].map(|tier| keys.in_tier(tier).unwrap());
     let at = std::time::Instant::now();
-    assert_eq!((0..9).filter(|_| keys.check_tier_at(1, &7, at).is_ok()).count(), 5);
+    assert_eq!((0..9).filter(|_| paid.check_at(&7, at).is_ok()).count(), 5);
     assert_eq!(
         keys.key(&7).status_at(at).quota().unwrap().to_string(),
         "5/h",
         "it is of that tier from then on"
     );
-    assert_eq!((0..9).filter(|_| keys.check_tier_at(0, &8, at).is_ok()).count(), 2);
-    assert!(keys.check_tier(0, &9).is_ok());
-    let none = keys.check_tier_at(2, &7, at).unwrap_err();
-    assert_eq!(none.to_string(), "no tier 2: there are 2, counted from 0");
-    let denied = keys.check_at(&7, at).unwrap_err();
-    let by_tier = keys.check_tier_at(1, &7, at);
-    assert_eq!(
-        by_tier,
-        Err(ratelimit_meter::keyed::NegativeTierDecision::NonConforming(denied))
-    );
+    assert_eq!((0..9).filter(|_| free.check_at(&8, at).is_ok()).count(), 2);
+    assert!(free.check(&9).is_ok());
+    assert_eq!(keys.check_at(&7, at), paid.check_at(&7, at));
+    assert_eq!(keys.quota(paying).unwrap().unwrap().to_string(), "5/h");
 }
 
 /// A slow tier keeps what a fast one would have drained, so a fast one must not be given the same hour twice.
 #[test]
 fn going_back_in_time_and_tiers_admits_once() {
-    let like = ratelimit_meter::GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
-    let keys = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
-    let keys = keys.with_capacity::<u32>(10).unwrap();
+    let like = GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
+    let (builder, fast) = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
+    let keys = builder.with_capacity::<u32>(10).unwrap();
+    let [slow, fast] = [Tier::FIRST, fast].map(|tier| keys.in_tier(tier).unwrap());
     let (hour, now) = (Duration::from_secs(3600), std::time::Instant::now());
     let mut admitted = 0;
     for _ in 0..10 {
-        admitted += (0..900)
-            .filter(|_| keys.check_tier_at(1, &7, now + hour).is_ok())
-            .count();
-        for (tier, at) in [(0, now + hour), (1, now)] {
-            admitted += usize::from(keys.check_tier_at(tier, &7, at).is_ok());
+        admitted += (0..900).filter(|_| fast.check_at(&7, now + hour).is_ok()).count();
+        for (tier, at) in [(&slow, now + hour), (&fast, now)] {
+            admitted += usize::from(tier.check_at(&7, at).is_ok());
         }
     }
     assert_eq!(admitted, 1000);
@@ -297,28 +281,27 @@ fn going_back_in_time_and_tiers_admits_once() {
 
 #[test]
 fn a_reset_by_another_tier_does_not_move_time_for_others() {
-    let like = ratelimit_meter::GCRA::from_quota("1/h".parse().unwrap()).unwrap();
-    let keys = Builder::new(like).tier("2/h".parse().unwrap()).unwrap();
-    let keys = keys.with_memory::<u32>(1024).unwrap();
+    let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
+    let (builder, other) = Builder::new(like).tier("2/h".parse().unwrap()).unwrap();
+    let keys = builder.with_memory::<u32>(8192).unwrap();
+    let other = keys.in_tier(other).unwrap();
     let now = std::time::Instant::now();
     assert!(keys.check_at(&1, now).is_ok() && keys.check_at(&2, now).is_ok());
-    keys.in_tier(1).unwrap().key(&1).reset();
-    assert_eq!(keys.in_tier(1).unwrap().key(&1).status_at(now).remaining(), 2);
+    other.key(&1).reset();
+    assert_eq!(other.key(&1).status_at(now).remaining(), 2);
     let denied = keys.check_at(&2, now).unwrap_err();
     assert_eq!(denied.wait_time_from(now), Duration::from_secs(3600));
 }
 
 #[test]
-fn a_full_table_denies_with_the_tiers_quota() {
-    let like = ratelimit_meter::GCRA::from_quota("2/h".parse().unwrap()).unwrap();
-    let tiered = ratelimit_meter::keyed::Builder::new(like)
-        .tier("5/h".parse().unwrap())
-        .unwrap();
-    let keys = tiered.when_full(WhenFull::Deny).with_memory::<u32>(1024).unwrap();
+fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
+    let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let (builder, paying) = Builder::new(like).tier("5/h".parse().unwrap()).unwrap();
+    let keys = builder.when_full(WhenFull::Deny).with_memory::<u32>(8192).unwrap();
     let at = std::time::Instant::now();
-    assert!((0..60).all(|key| keys.check_at(&key, at).is_ok()));
-    for (tier, quota) in [(0, "2/h"), (1, "5/h")] {
-        let taken = keys.in_tier(tier).unwrap().key(&99).take_at(1, at);
+    assert!((0..508).all(|key| keys.check_at(&key, at).is_ok()));
+    for (tier, quota) in [(Tier::FIRST, "2/h"), (paying, "5/h")] {
+        let taken = keys.in_tier(tier).unwrap().key(&999).take_at(1, at);
         assert!(taken.decision().is_err());
         assert_eq!(taken.status().quota().unwrap().to_string(), quota);
     }

@@ -1,6 +1,6 @@
 //! Time that goes back: decisions that are earlier than the latest reuse of a slot are made as of that, the others as ever.
 
-use crate::support::keyed::{SLOTS, buckets, builder};
+use crate::support::keyed::{BUCKET_SLOTS, builder, few_slots};
 use crate::support::limit::Limit;
 use crate::support::oracle::{Bucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
@@ -24,7 +24,7 @@ fn reused_once<A: Algorithm>(
     clock: &ManualClock,
 ) -> (KeyedMeter<u64, Meter<A, ManualClock>>, Vec<Bucket>, u64) {
     let limit = limit();
-    let keys: KeyedMeter<u64, Meter<A, ManualClock>> = buckets(builder(like, clock, WhenFull::Deny), 1);
+    let keys: KeyedMeter<u64, Meter<A, ManualClock>> = few_slots(builder(like, clock, WhenFull::Deny));
     let mut exact: Vec<Bucket> = (0..=60).map(|_| Bucket::new(limit)).collect();
     let at = |ns| instant(clock.now(), ns);
     for (key, exact) in (0..60).zip(&mut exact) {
@@ -34,7 +34,7 @@ fn reused_once<A: Algorithm>(
     }
     assert!(keys.check_at(&60, at(REUSE)).is_ok());
     exact[60].take(1, REUSE);
-    assert_eq!(keys.stats().taken, SLOTS);
+    assert_eq!(keys.stats().taken, BUCKET_SLOTS);
     // Seen from the origin it owes what drains until the reuse.
     let until = Duration::from_nanos(u64::try_from(REUSE).unwrap());
     let lost: Vec<u64> = (0..60)
@@ -46,7 +46,7 @@ fn reused_once<A: Algorithm>(
 
 /// At rest 2 s after a burst.
 fn limit() -> Limit {
-    Limit::new(10, SECOND).burst(BURST.into())
+    Limit::new(10, SECOND).burst(BURST.into()).in_words_of(62)
 }
 
 fn verdict(origin: &ManualClock, told: Result<(), NegativeMultiDecision>) -> Verdict {
@@ -74,6 +74,9 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
         let exact = &mut exact[usize::try_from(key).unwrap()];
         let instant = instant(clock.now(), at);
         let peeked = verdict(&clock, keys.key(&key).peek_n_at(n, instant));
+        let status = keys.key(&key).status_at(instant);
+        prop_assert_eq!(status.remaining() >= n, peeked == Verdict::Conforms);
+        prop_assert_eq!(status.until_next().is_zero(), status.remaining() > 0);
         let one = keys.key(&key).peek_at(instant).is_ok();
         prop_assert_eq!(one, keys.key(&key).peek_n_at(1, instant).is_ok());
         let right = decide(exact, n, at);
@@ -107,14 +110,14 @@ proptest! {
 #[test]
 fn a_key_that_was_forgotten_has_no_cell_twice() {
     let (clock, limit) = (ManualClock::new(), limit());
-    let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(gcra(&limit), &clock, WhenFull::Deny), 1);
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
     let second = i128::from(SECOND);
     let (mut record, mut new) = (Record::new(limit), 100);
     for turn in 0..60 {
         let late = turn * second / 4;
         let at = |ns| instant(clock.now(), ns);
         // All slots but one, by keys that rest within a tenth of a second.
-        while keys.stats_at(at(late)).live < SLOTS - 1 {
+        while keys.stats_at(at(late)).live < BUCKET_SLOTS - 1 {
             assert!(keys.check_at(&new, at(late)).is_ok());
             new += 1;
         }
@@ -136,9 +139,9 @@ fn a_key_that_was_forgotten_has_no_cell_twice() {
 fn threads_with_clocks_a_second_apart_hold_law_1_for_each_key() {
     const KEYS: u64 = 90;
     const TOGETHER: u32 = 400;
-    let (clock, limit) = (ManualClock::new(), Limit::new(4, SECOND).burst(4));
+    let (clock, limit) = (ManualClock::new(), Limit::new(4, SECOND).burst(4).in_words_of(62));
     let second = i128::from(SECOND);
-    let keys: KeyedMeter<u64, GCRA<ManualClock>> = buckets(builder(gcra(&limit), &clock, WhenFull::Deny), 1);
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
     let barrier = Barrier::new(2);
     let both: Vec<_> = (0..KEYS).map(|_| Mutex::new(Record::new(limit))).collect();
     let run = |behind: i128| {

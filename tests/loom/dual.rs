@@ -90,8 +90,8 @@ fn no_look_sees_one_word_without_the_other() {
             move |pair| {
                 (
                     pair.check_at(now).is_ok(),
-                    pair.charge_at(1, now),
-                    pair.refund_at(1, now),
+                    pair.charge_each_at(1, 1, now),
+                    pair.refund_each_at(1, 1, now),
                 )
             },
             |pair| {

@@ -9,8 +9,14 @@ use std::hash::{BuildHasher, Hasher};
 pub(crate) const POLICIES: [WhenFull; 3] = [WhenFull::Forgive, WhenFull::Deny, WhenFull::Admit];
 
 /// The memory of one bucket, and how many slots it has.
-pub(crate) const BUCKET: usize = 1024;
+pub(crate) const BUCKET: usize = 8 << 10;
+pub(crate) const BUCKET_SLOTS: usize = 508;
+
+/// How many slots [`few_slots`] leaves free.
 pub(crate) const SLOTS: usize = 60;
+
+/// How many keys of a table with few slots owe something for ever.
+pub(crate) const BALLAST: usize = BUCKET_SLOTS - SLOTS;
 
 /// Hashes whose seed is as good as random.
 pub(crate) fn hashes(seed: u64) -> KeyHashes {
@@ -37,6 +43,18 @@ pub(crate) fn buckets<K: ?Sized, A: Algorithm>(
 ) -> KeyedMeter<K, Meter<A, ManualClock>> {
     let table: Result<_, InvalidTable> = builder.with_memory(buckets * BUCKET);
     table.expect("some memory")
+}
+
+/// A table of one bucket, whose slots belong for ever to keys that owe all they can, but for [`SLOTS`]: so little of it fills it.
+pub(crate) fn few_slots<A: Algorithm>(
+    builder: Builder<Meter<A, ManualClock>>,
+) -> KeyedMeter<u64, Meter<A, ManualClock>> {
+    let table = buckets(builder, 1);
+    for key in 0..BALLAST as u64 {
+        table.key(&(u64::MAX - key)).charge(u64::MAX);
+    }
+    assert_eq!(table.stats().live, BALLAST);
+    table
 }
 
 /// A poor hash: of all that is written, the remainder by `.0`.

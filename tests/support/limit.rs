@@ -9,6 +9,8 @@ pub(crate) struct Limit {
     pub(crate) period: u64,
     pub(crate) burst: u64,
     pub(crate) weight: u64,
+    /// How many bits a meter's word has: 64, and fewer in a table of keys.
+    pub(crate) word_bits: u32,
 }
 
 impl Limit {
@@ -19,6 +21,7 @@ impl Limit {
             period,
             burst: cells,
             weight: 1,
+            word_bits: 64,
         }
     }
 
@@ -41,7 +44,12 @@ impl Limit {
             period: 1,
             burst: t + tau,
             weight: t,
+            word_bits: 64,
         }
+    }
+
+    pub(crate) const fn in_words_of(self, word_bits: u32) -> Limit {
+        Limit { word_bits, ..self }
     }
 
     /// What a rested meter admits at one instant, as far as a batch can say it.
@@ -94,8 +102,45 @@ impl Limit {
             .expect("a limit within the law of parameters")
     }
 
-    /// The two units of 2^-f that the resolution of the word may add to a window, in 1/period of a unit, rounded down.
+    /// How many units the word of a table's slot counts one by, and whether none of them is rounded, from the definition: the most for which the whole time
+    /// line, the burst and one more stay below 2^bits - 2^52; of those that are drained in whole numbers by the nanosecond, if there are.
+    fn units(&self) -> Option<(i128, bool)> {
+        let (cells, period, burst) = (i128::from(self.cells), i128::from(self.period), i128::from(self.burst));
+        let (line, end) = ((1_i128 << 60) - 1, (1_i128 << self.word_bits) - (1 << 52));
+        let (mut divisor, mut rest) = (cells, period);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let (rate, least) = (cells / divisor, period / divisor);
+        let times = (end - 1) / (rate * line + burst * least);
+        let exact = Some((least * times, true)).filter(|(one, _)| times > 0 && rate * times < 16 && *one > 1);
+        exact
+            .or(Some(((end - 2) / ((cells * line) / period + burst + 1), false)))
+            .filter(|(one, _)| *one > 1)
+    }
+
+    /// Whether the word of a table's slot can count it.
+    pub(crate) fn fits(&self) -> bool {
+        self.units().is_some()
+    }
+
+    /// A unit of the word, in 1/period of what the quota counts, rounded up.
+    pub(crate) fn unit(&self) -> i128 {
+        match self.word_bits {
+            64 => (i128::from(self.period) >> self.fraction_bits()) + 1,
+            _ => i128::from(self.period) / self.units().expect("a limit that fits").0 + 1,
+        }
+    }
+
+    /// The two units that the resolution of the word may add to a window, in 1/period of what the quota counts, rounded down.
     pub(crate) fn resolution(&self) -> i128 {
-        (2 * i128::from(self.period)) >> self.fraction_bits()
+        match self.word_bits {
+            64 => (2 * i128::from(self.period)) >> self.fraction_bits(),
+            _ => match self.units().expect("a limit that fits") {
+                (_, true) => 0,
+                // Less than one more, since what is drained in a nanosecond was rounded here.
+                (one, false) => 2 * i128::from(self.period) / (one - one / 1_000_000_000 - 1).max(1),
+            },
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod all;
 mod clock;
 mod debt;
+mod fork;
 mod model;
 mod reserve;
 mod reserve_go;

@@ -1,8 +1,6 @@
 //! What a peer has to be wrapped in to take part.
 
-use crate::cases::{Case, Limit, Time};
-use crate::measure::{Measured, Percentiles, measure, percentiles};
-use crate::timing::Length;
+use crate::cases::Limit;
 use core::num::NonZeroU32;
 use std::time::Instant;
 
@@ -52,36 +50,4 @@ pub(crate) trait Contender {
     const CHECK_N: Option<CheckN<Self::Handle>> = None;
     const CHECK_AT: Option<CheckAt<Self::Handle>> = None;
     const CHECK_N_AT: Option<CheckNAt<Self::Handle>> = None;
-}
-
-/// A contender as a row: dynamic from one turn to the next, never within.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) package: Option<Package>,
-    /// Whether it can be asked that.
-    pub(crate) takes: fn(Case) -> bool,
-    /// Asks it for so long, and times the whole.
-    pub(crate) measure: fn(Case, Length) -> Measured,
-    /// Asks it so often on each thread, and times each call.
-    pub(crate) percentiles: fn(Case, Length) -> Percentiles,
-}
-
-impl Entry {
-    pub(crate) fn of<C: Contender>() -> Self {
-        Self {
-            name: C::NAME,
-            kind: C::KIND,
-            package: C::PACKAGE,
-            takes: |case| match (case.time, case.batch) {
-                (Time::OwnClock, false) => true,
-                (Time::OwnClock, true) => C::CHECK_N.is_some(),
-                (Time::Callers, false) => C::CHECK_AT.is_some(),
-                (Time::Callers, true) => C::CHECK_N_AT.is_some(),
-            },
-            measure: measure::<C>,
-            percentiles: percentiles::<C>,
-        }
-    }
 }

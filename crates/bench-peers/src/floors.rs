@@ -3,7 +3,8 @@
 //! They run in the same loop as the contenders and always say yes.
 
 use crate::cases::{CLOCK_AND_EXCHANGE, CLOCK_AND_LOAD, EXCHANGE, LOAD, Limit};
-use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Entry, Kind, Package};
+use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
+use crate::entry::Entry;
 use crate::ticks;
 use core::hint::black_box;
 use std::sync::Arc;

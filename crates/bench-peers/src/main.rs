@@ -3,7 +3,9 @@
 mod cases;
 mod contender;
 mod contenders;
+mod entry;
 mod floors;
+mod http;
 mod keyed;
 mod measure;
 mod random;
@@ -56,6 +58,10 @@ struct Cli {
     #[arg(long)]
     stores: bool,
 
+    /// Instead of decisions, what layers cost a request, in process and on loopback
+    #[arg(long)]
+    http: bool,
+
     /// The bytes of one that waits; what `--waiting` calls itself with
     #[arg(long, value_name = "CONTENDER", hide = true)]
     memory_of: Option<String>,
@@ -97,6 +103,8 @@ fn main() -> ExitCode {
         bytes_of_waiting(name)
     } else if cli.stores {
         stores(&cli)
+    } else if cli.http {
+        http(&cli)
     } else if cli.waiting {
         waiting(&cli)
     } else if cli.flood {
@@ -197,7 +205,7 @@ impl Cli {
     }
 }
 
-/// What a decision costs a store. A time never fails the run: what was aimed at and missed is told.
+/// Measures decisions of a store. A time never fails the run: aims that were missed are printed.
 fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     let effort = if cli.quick {
         stores::Effort::QUICK
@@ -214,6 +222,20 @@ fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
         text,
         wrong: Vec::new(),
     })
+}
+
+/// What layers cost.
+fn http(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+    let mut effort = if cli.quick {
+        http::Effort::QUICK
+    } else {
+        http::Effort::FULL
+    };
+    effort.rounds = cli.rounds.unwrap_or(effort.rounds);
+    let report = http::run(effort, cli.seed);
+    let text = if cli.json { report.json()? } else { report.to_string() };
+    let wrong = report.wrong().to_vec();
+    Ok(Done { text, wrong })
 }
 
 /// What waiting costs.

@@ -1,7 +1,7 @@
 //! Rounds: every contender has a turn at every case, in an order shuffled anew each time.
 
 use crate::cases::Case;
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::measure::{Answers, Measured, longest};
 use crate::random::Random;
 use crate::timing::Length;

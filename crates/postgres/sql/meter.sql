@@ -87,6 +87,53 @@ BEGIN
   a := low_a + whole * low_b; b := low_b;
 END $$;
 
+-- Reads a number as people type it, '1_000', '1.5' or '10k', as a fraction in lowest terms; with `suffix` false it has none of k, M, G.
+CREATE OR REPLACE FUNCTION meter.read_number(word text, suffix boolean, OUT a numeric, OUT b numeric)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  parts text[] := regexp_match(word, '^([0-9](?:[0-9_]*(?:[.][0-9_]*)?[0-9])?)([kKMG]?)$');
+  digits text := replace(parts[1], '_', '');
+  common numeric;
+BEGIN
+  IF parts IS NULL OR parts[2] <> '' AND NOT suffix THEN
+    RAISE EXCEPTION 'expected a number like 100, not %', quote_literal(word) USING ERRCODE = '22023';
+  ELSIF length(split_part(digits, '.', 2)) > 19 OR length(ltrim(split_part(digits, '.', 1), '0')) > 20 THEN
+    RAISE EXCEPTION 'expected a number of fewer digits than %', quote_literal(word) USING ERRCODE = '22023';
+  END IF;
+  b := ('1' || repeat('0', length(split_part(digits, '.', 2))))::numeric;
+  a := trunc(digits::numeric * b) * CASE parts[2] WHEN '' THEN 1 WHEN 'M' THEN 1000000 WHEN 'G' THEN 1000000000 ELSE 1000 END;
+  common := gcd(a, b);
+  a := div(a, common); b := div(b, common);
+END $$;
+
+-- Reads a unit of time or a number of it, '2s', '1.5min' or 'second', in nanoseconds.
+CREATE OR REPLACE FUNCTION meter.read_time(word text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  parts text[] := regexp_match(word, '^([0-9._]*)(.*)$');
+  unit numeric := CASE
+    WHEN lower(parts[2] COLLATE "C") IN ('d', 'day', 'days') THEN 86400000000000
+    WHEN lower(parts[2] COLLATE "C") IN ('h', 'hr', 'hrs', 'hour', 'hours') THEN 3600000000000
+    WHEN lower(parts[2] COLLATE "C") IN ('min', 'm', 'mins', 'minute', 'minutes') THEN 60000000000
+    WHEN lower(parts[2] COLLATE "C") IN ('s', 'sec', 'secs', 'second', 'seconds') THEN 1000000000
+    WHEN lower(parts[2] COLLATE "C") IN ('ms', 'millisecond', 'milliseconds') THEN 1000000
+    WHEN lower(parts[2] COLLATE "C") IN ('us', 'microsecond', 'microseconds') THEN 1000
+    WHEN lower(parts[2] COLLATE "C") IN ('ns', 'nanosecond', 'nanoseconds') THEN 1
+    -- The micro sign, whatever the encoding of the database.
+    WHEN encode(convert_to(parts[2], 'UTF8'), 'hex') IN ('c2b573', 'c2b553') THEN 1000 END;
+  number record;
+BEGIN
+  IF unit IS NULL THEN
+    RAISE EXCEPTION 'expected a unit of time, ns, us, ms, s, min, h or d, in %', quote_literal(word) USING ERRCODE = '22023';
+  ELSIF parts[1] = '' THEN
+    RETURN unit;
+  END IF;
+  SELECT * INTO number FROM meter.read_number(parts[1], false);
+  IF number.a * unit % number.b <> 0 THEN
+    RAISE EXCEPTION 'expected a whole number of nanoseconds, not %', quote_literal(word) USING ERRCODE = '22023';
+  END IF;
+  RETURN div(number.a * unit, number.b);
+END $$;
+
 -- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s': units that drain in a microsecond, units of one of its
 -- cells, of one checked cell (with its weight) and of the burst, the refill interval in microseconds (0: none), and whether the rate is
 -- exact. If the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
@@ -95,26 +142,33 @@ CREATE OR REPLACE FUNCTION meter.units(quota text,
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
   most CONSTANT numeric := 4503599627370496;
-  ns CONSTANT jsonb := '{"d": 86400000000000, "h": 3600000000000, "min": 60000000000, "s": 1000000000, "ms": 1000000, "us": 1000, "ns": 1}';
-  words text[] := regexp_split_to_array(btrim(quota, E' \t\n\r\f\v'), '\s+');
-  parts text[] := regexp_match(words[1], '^(\d+)/(\d*)(d|h|min|s|ms|us|ns)$');
+  blanks CONSTANT text := E' \t\n\r\f\v';
+  -- The words after the slash: the period first. A number and its unit are one word there and after `every`, though blanks may part them.
+  words text[] := regexp_split_to_array(
+    regexp_replace(btrim(substr(quota, strpos(quota, '/') + 1), blanks), '(^|\severy\s+)([0-9._]+)\s+(?!(?:burst|weight|every)\M)(?=[^0-9._\s])', '\1\2', 'gi'), '\s+');
+  seen text[] := '{}';
+  value record;
   cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
 BEGIN
-  IF parts IS NULL THEN
-    RAISE EXCEPTION 'expected a quota like 100/min burst 20, not %', quote_literal(quota) USING ERRCODE = '22023';
+  IF strpos(quota, '/') = 0 THEN
+    RAISE EXCEPTION 'expected cells per period like 100/min, not %', quote_literal(quota) USING ERRCODE = '22023';
   END IF;
-  cells := parts[1]::numeric;
-  period := coalesce(nullif(parts[2], ''), '1')::numeric * (ns ->> parts[3])::numeric;
+  SELECT * INTO value FROM meter.read_number(btrim(split_part(quota, '/', 1), blanks), true);
+  cells := value.a; -- 1.5/s is 3/2s
+  period := meter.read_time(words[1]) * value.b;
   FOR i IN 2 .. cardinality(words) BY 2 LOOP
-    IF words[i] = ANY (words[2 : i - 1]) THEN
-      RAISE EXCEPTION '% is said twice in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
-    ELSIF words[i] = 'burst' AND words[i + 1] ~ '^\d+$' THEN
-      capacity := words[i + 1]::numeric;
-    ELSIF words[i] = 'weight' AND words[i + 1] ~ '^\d+$' THEN
-      weight := words[i + 1]::numeric;
-    ELSIF words[i] = 'every' AND words[i + 1] ~ '^\d*(d|h|min|s|ms|us|ns)$' THEN
-      parts := regexp_match(words[i + 1], '^(\d*)(\D+)$');
-      interval_ns := coalesce(nullif(parts[1], ''), '1')::numeric * (ns ->> parts[2])::numeric;
+    IF words[i] = ANY (seen) THEN
+      RAISE EXCEPTION '% is given twice in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
+    END IF;
+    seen := seen || words[i];
+    IF words[i] IN ('burst', 'weight') AND i < cardinality(words) THEN
+      SELECT * INTO value FROM meter.read_number(words[i + 1], true);
+      IF value.b <> 1 THEN
+        RAISE EXCEPTION 'expected a whole number, not % in %', words[i + 1], quote_literal(quota) USING ERRCODE = '22023';
+      END IF;
+      IF words[i] = 'burst' THEN capacity := value.a; ELSE weight := value.a; END IF;
+    ELSIF words[i] = 'every' AND i < cardinality(words) THEN
+      interval_ns := meter.read_time(words[i + 1]);
     ELSE
       RAISE EXCEPTION 'expected burst, weight or every and a value, not % in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
     END IF;

@@ -75,7 +75,7 @@ for i = 1, keys do
       end
     end
     if t < written then
-      -- This server's clock was set back: no time has passed. A caller's time may be any, and is decided as of then.
+      -- This server's clock was set back: no time has passed. A caller's time may be any, and is decided at that time.
       if own then stale[i] = true else t, ahead = written, written - t end
       units = owed
     elseif bucket then

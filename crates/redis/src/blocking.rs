@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The idle connections that are kept.
 const IDLE: usize = 64;
 
-/// How often a call is sent that the server does not run.
+/// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 3;
 
 /// A store on Redis 6.2 or later, or Valkey, for threads that may block.
@@ -67,7 +67,7 @@ impl RedisBlockingStore {
             };
             result = match wire::failure(error, asks) {
                 Failure::NoScript => send(call.with_text()),
-                Failure::Again(error) => return Err(wire::exhausted(&error)),
+                Failure::Elsewhere(error) | Failure::Later(error) => return Err(wire::exhausted(&error)),
                 Failure::Final(error) => return Err(error),
             };
         }
@@ -100,8 +100,10 @@ impl BlockingStore for RedisBlockingStore {
         let result = Self::ask(&mut connection, verb, at, asks);
         let usable = match &result {
             Ok(_) => true,
-            // A reply that comes late would be taken for that of the next call.
-            Err(error) => !error.is_indeterminate() && connection.is_open(),
+            // A reply that comes late would be taken for that of the next call, and a server that is a replica now stays one.
+            Err(error) => {
+                !error.is_indeterminate() && !matches!(error, StoreError::Unreachable(_)) && connection.is_open()
+            }
         };
         if usable {
             let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);

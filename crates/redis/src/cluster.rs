@@ -1,6 +1,6 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
-use crate::store::{Send1, decide};
+use crate::store::{SendOnce, decide};
 use core::fmt;
 use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -65,14 +65,14 @@ impl Store for RedisClusterStore {
 
 struct Cluster(ClusterConnection);
 
-impl Send1 for Cluster {
+impl SendOnce for Cluster {
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
         let value = redis::aio::ConnectionLike::req_packed_command(&mut self.0.clone(), cmd).await?;
         value.extract_error()
     }
 
     /// To where the slot is now. The client, which saw the error, has begun to read the slots again.
-    async fn redirect(&self, cmd: &Cmd, error: &RedisError) -> RedisResult<Value> {
+    async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
         let Some((host, port)) = error.redirect_node().and_then(|(address, _)| address.rsplit_once(':')) else {
             return self.send(cmd).await;
         };

@@ -8,9 +8,9 @@ use redis::{Client, Connection, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-/// What is replaced, the first time it occurs in either script, and by what.
+/// Texts of either script, each replaced where it occurs first, and their replacements.
 const MUTATIONS: [(&str, &str); 27] = [
-    // meter.lua: what conforms.
+    // meter.lua: the cells that conform.
     ("n * cell > free then", "n * cell >= free then"),
     (
         "deciding and n * cell > burst and -1",
@@ -31,10 +31,10 @@ const MUTATIONS: [(&str, &str); 27] = [
     ("ceil(part / one0 * one) + 1 or 0", "floor(part / one0 * one) or 0"),
     ("(t - written) * drain0", "(t - written) * drain"),
     ("(kind == 'b') ~= bucket", "false"),
-    // What is given back.
+    // Cells that are given back.
     ("min(TOP, n * cell) - since * drain", "min(TOP, n * cell)"),
     ("drawn = drawn - drawn % interval", "drawn = drawn + 0"),
-    // What is written, and for how long.
+    // Writes, and times to live.
     ("units ~= before or", "true or"),
     ("stale[i] = true", "stale[i] = false"),
     ("ceil(rest / 1000) + 1", "ceil(rest / 2000)"),
@@ -98,7 +98,7 @@ fn limit(quota: &str) -> Limit {
     Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap())
 }
 
-/// What the traces, by the caller's time, do not meet: time to live, writes, and the server's clock.
+/// Checks what the traces, by the caller's time, do not meet: times to live, writes, and the server's clock.
 fn by_the_servers_clock(store: &Mutant, server: &Server) {
     let (day, other) = (limit("10/d"), limit("20/d"));
     let ask = |verb, key: &str, limit: &Limit, n| store.decide(verb, None, &[Ask { key, limit, n }]).unwrap();

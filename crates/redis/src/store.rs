@@ -6,43 +6,66 @@ use core::time::Duration;
 use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, RedisError, RedisResult, Value};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// How long to wait before a call is sent again that the server did not run: then twice as long, and so on.
+/// The time to wait before a call is sent again that the server did not run: then twice as long, and so on.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How often a call is sent that the server does not run.
+/// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 5;
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
 /// A clone shares the connection. A call is sent again only if the answer says that no script ran (`NOSCRIPT`, `MOVED`, `TRYAGAIN`,
-/// `LOADING`, `BUSY`, ...), never after a timeout or a lost connection.
-#[derive(Clone)]
+/// `LOADING`, `BUSY`, ...), never after a timeout or a lost connection. If the server says that it is a replica (`READONLY`), as after a
+/// failover, the connection is made anew.
 pub struct RedisStore<C = ConnectionManager> {
-    connection: C,
+    shared: Arc<Shared<C>>,
+}
+
+struct Shared<C> {
+    current: Mutex<Current<C>>,
+    /// Makes a connection, without waiting for it.
+    anew: Option<Box<dyn Fn() -> RedisResult<C> + Send + Sync>>,
+}
+
+struct Current<C> {
+    /// `None` until the first call, because a connection is made in the runtime of its caller.
+    connection: Option<C>,
+    /// The number of connections that were left.
+    generation: u64,
 }
 
 impl RedisStore {
     /// Returns a store on the server of `client`, over a connection that is made at the first call and again after it was lost.
     ///
-    /// # Errors
-    ///
-    /// The client's, if its parameters are wrong. That the server is down is an error of each call, not of this.
-    pub fn new(client: &Client) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(None);
-        Ok(Self::over(client.get_connection_manager_lazy(config)?))
+    /// Its first call decides which tokio runtime carries the connection.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        let anew = move || {
+            let config = ConnectionManagerConfig::new()
+                .set_number_of_retries(0)
+                .set_connection_timeout(Some(Duration::from_secs(1)))
+                .set_response_timeout(None);
+            client.get_connection_manager_lazy(config)
+        };
+        let shared = Shared {
+            current: Mutex::new(Current::of(None)),
+            anew: Some(Box::new(anew)),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`.
     ///
     /// # Errors
     ///
-    /// As of [`new`](Self::new), and if the URL is none.
+    /// The client's, if the URL is wrong. If the server is down, that is an error of each call.
     pub fn open(url: &str) -> RedisResult<Self> {
-        Self::new(&Client::open(url)?)
+        Ok(Self::new(Client::open(url)?))
     }
 }
 
@@ -52,8 +75,22 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// The connection must not send a command again on its own: a script that ran twice counts twice. For a cluster use the cluster
     /// store of this crate; `ClusterConnection` repeats commands after a lost connection.
     #[must_use]
-    pub const fn over(connection: C) -> Self {
-        Self { connection }
+    pub fn over(connection: C) -> Self {
+        let shared = Shared {
+            current: Mutex::new(Current::of(Some(connection))),
+            anew: None,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<C> Clone for RedisStore<C> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -65,33 +102,83 @@ impl<C> fmt::Debug for RedisStore<C> {
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Store for RedisStore<C> {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
-        decide(&Single(self.connection.clone()), verb, at, asks).await
+        let attempts = Attempts {
+            shared: &self.shared,
+            generation: AtomicU64::new(0),
+        };
+        decide(&attempts, verb, at, asks).await
+    }
+}
+
+impl<C> Current<C> {
+    const fn of(connection: Option<C>) -> Self {
+        Self {
+            connection,
+            generation: 0,
+        }
+    }
+}
+
+impl<C: Clone> Shared<C> {
+    /// Returns the current connection and its generation, or another in place of the one of the generation `left`.
+    fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if left == Some(current.generation) {
+            *current = Current {
+                connection: None,
+                generation: current.generation + 1,
+            };
+        }
+        let connection = match (&current.connection, &self.anew) {
+            (Some(connection), _) => connection.clone(),
+            (None, Some(anew)) => current.connection.insert(anew()?).clone(),
+            (None, None) => return Err((redis::ErrorKind::Client, "no connection").into()),
+        };
+        Ok((connection, current.generation))
+    }
+}
+
+/// The attempts of one call, which know the generation of the connection that the last took.
+struct Attempts<'a, C> {
+    shared: &'a Shared<C>,
+    generation: AtomicU64,
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
+    async fn send_over(&self, cmd: &Cmd, left: Option<u64>) -> RedisResult<Value> {
+        let (mut connection, generation) = self.shared.connection(left)?;
+        // ORDERING: relaxed, of one task after the other.
+        self.generation.store(generation, Ordering::Relaxed);
+        connection.req_packed_command(cmd).await?.extract_error()
+    }
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
+    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
+        self.send_over(cmd, None).await
+    }
+
+    /// Over another connection: the server of this one is a replica now.
+    async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
+        if self.shared.anew.is_none() {
+            return Err(error);
+        }
+        // ORDERING: relaxed, of one task after the other.
+        let left = self.generation.load(Ordering::Relaxed);
+        self.send_over(cmd, Some(left)).await
     }
 }
 
 /// A way to send one command, once.
-pub(crate) trait Send1: Send + Sync {
+pub(crate) trait SendOnce: Send + Sync {
     fn send(&self, cmd: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
 
-    /// Sends a command again that a server did not run, where `error` says to.
-    fn redirect(&self, cmd: &Cmd, error: &RedisError) -> impl Future<Output = RedisResult<Value>> + Send;
-}
-
-struct Single<C>(C);
-
-impl<C: ConnectionLike + Clone + Send + Sync> Send1 for Single<C> {
-    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        let value = self.0.clone().req_packed_command(cmd).await?;
-        value.extract_error()
-    }
-
-    async fn redirect(&self, cmd: &Cmd, _error: &RedisError) -> RedisResult<Value> {
-        self.send(cmd).await
-    }
+    /// Sends a command to where `error`, the answer of a server that did not run it, points.
+    fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> impl Future<Output = RedisResult<Value>> + Send;
 }
 
 pub(crate) async fn decide(
-    connection: &impl Send1,
+    connection: &impl SendOnce,
     verb: Verb,
     at: Option<Micros>,
     asks: &[Ask<'_>],
@@ -107,7 +194,7 @@ pub(crate) async fn decide(
 }
 
 /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
-async fn exchange(connection: &impl Send1, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
+async fn exchange(connection: &impl SendOnce, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
     let mut cmd = call.by_hash();
     let mut result = connection.send(&cmd).await;
     let mut pause = PAUSE;
@@ -121,8 +208,8 @@ async fn exchange(connection: &impl Send1, call: &Call, asks: &[Ask<'_>]) -> Res
                 cmd = call.with_text();
                 connection.send(&cmd).await
             }
-            Failure::Again(error) if error.redirect_node().is_some() => connection.redirect(&cmd, &error).await,
-            Failure::Again(_) => {
+            Failure::Elsewhere(error) => connection.send_elsewhere(&cmd, error).await,
+            Failure::Later(_) => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 connection.send(&cmd).await
@@ -131,7 +218,7 @@ async fn exchange(connection: &impl Send1, call: &Call, asks: &[Ask<'_>]) -> Res
         };
     }
     result.map_err(|error| match wire::failure(error, asks) {
-        Failure::Again(error) => wire::exhausted(&error),
+        Failure::Elsewhere(error) | Failure::Later(error) => wire::exhausted(&error),
         Failure::Final(error) => error,
         Failure::NoScript => StoreError::Protocol("EVAL was answered by NOSCRIPT".to_owned()),
     })

@@ -174,13 +174,15 @@ fn unexpected(value: &Value) -> StoreError {
     StoreError::Protocol(format!("{value:?}"))
 }
 
-/// What to do about an error of a call.
+/// The next thing to do after an error of a call.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The server does not know the script: send its text.
     NoScript,
-    /// Nothing ran, and the same may run elsewhere or a moment later.
-    Again(RedisError),
+    /// Nothing ran, and the same may run on another server: the slot has moved, or this one is a replica now.
+    Elsewhere(RedisError),
+    /// Nothing ran, and the same may run a moment later.
+    Later(RedisError),
     /// Final.
     Final(StoreError),
 }
@@ -191,24 +193,18 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> Failure {
     let message = error.to_string();
     let final_error = match error.kind() {
         ErrorKind::Server(Server::NoScript) => return Failure::NoScript,
-        ErrorKind::Server(
-            Server::Moved
-            | Server::Ask
-            | Server::TryAgain
-            | Server::ClusterDown
-            | Server::MasterDown
-            | Server::BusyLoading,
-        ) => return Failure::Again(error),
+        ErrorKind::Server(Server::Moved | Server::Ask | Server::ReadOnly) => return Failure::Elsewhere(error),
+        ErrorKind::Server(Server::TryAgain | Server::ClusterDown | Server::MasterDown | Server::BusyLoading) => {
+            return Failure::Later(error);
+        }
         ErrorKind::Server(Server::CrossSlot) => StoreError::NotOneSlot,
-        // Not of the call: a replica, or a server that has become one.
-        ErrorKind::Server(Server::ReadOnly) => StoreError::Unreachable(message),
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
-            Some("BUSY") => return Failure::Again(error),
+            Some("BUSY") => return Failure::Later(error),
             Some("WRONGTIME") => StoreError::WrongTime,
             Some("WRONGSTATE") => StoreError::WrongState(key_in(&error, asks)),
             // Redis before 7 puts the error of a command inside a script's own error.
             _ if message.contains("WRONGTYPE") => StoreError::WrongState(key_in(&error, asks)),
-            _ if message.contains("READONLY") => StoreError::Unreachable(message),
+            _ if message.contains("READONLY") => return Failure::Elsewhere(error),
             _ => StoreError::Refused(message),
         },
         ErrorKind::Io if error.is_timeout() => StoreError::TimedOut,

@@ -13,8 +13,8 @@ pub enum BadLine {
     #[error("not a line of Common or Combined Log Format")]
     NotALogLine,
     /// Not what the pattern describes.
-    #[error("not a line of this format")]
-    OtherPattern,
+    #[error("not a line of {0}")]
+    OtherPattern(&'static str),
     /// No object of JSON.
     #[error("not an object of JSON")]
     NotJson,
@@ -72,6 +72,21 @@ pub struct Quoted {
     reason: BadLine,
     /// Nothing for what is no text, or is not to be shown.
     text: Option<String>,
+}
+
+impl Quoted {
+    /// The options that could read the line, where its format is not known.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self.reason {
+            BadLine::NotALogLine => {
+                "; name its format: --log-format '$remote_addr [$time_local] \"$request\"' as in the server's configuration, or \
+                 --regex '(?<time>\\S+) (?<key>\\S+)'"
+            }
+            BadLine::OtherPattern(_) => "; give another --log-format or --regex",
+            _ => "",
+        }
+    }
 }
 
 impl fmt::Display for Quoted {

@@ -164,15 +164,14 @@ pub enum Error {
         other: String,
     },
     /// No line of any file gave an event.
-    #[error(
-        "no line could be read; the first of {count} is {first}; --log-format takes the format of the server's configuration, \
-         --regex any other"
-    )]
+    #[error("no line could be read; the first of {count} is {first}; the file was taken for {format}{}", .first.advice())]
     AllBad {
         /// How many there are.
         count: u64,
         /// The first of them.
         first: Quoted,
+        /// What the file was taken for.
+        format: String,
     },
     /// No input has anything in it.
     #[error("no requests in {names}")]
@@ -262,6 +261,14 @@ pub enum Error {
         "{path}: --time-is end needs the duration of each request: name its column with --duration, like --duration took:ms"
     )]
     NoDuration {
+        /// The file.
+        path: String,
+    },
+    /// Requests of an access log are to be moved to their start, and its lines do not end with how long they took.
+    #[error(
+        "{path} is an access log whose lines do not end with how long requests took, which --time-is end needs: if that is no number of seconds like 0.005, say its unit with --duration last:us (s, ms, us or ns)"
+    )]
+    NoLastDuration {
         /// The file.
         path: String,
     },

@@ -205,6 +205,9 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
 /// Whether every file that is to be read or written is named once, and what is to be written has a place.
 fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
     let mut named = HashSet::new();
+    if let Some(limits) = &cli.asking.limits_file {
+        named.extend(limits.canonicalize());
+    }
     for path in cli.files.iter().filter(|path| path.as_os_str() != "-") {
         // As it is named where there is no such file, which is told when it is read.
         if !named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {

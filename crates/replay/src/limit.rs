@@ -166,7 +166,7 @@ pub struct Limit(Kind);
 /// What decides under a limit.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    Metered(Metered),
+    Metered(Box<Metered>),
     Model(Model),
     PerKey(Rc<PerKey>),
 }
@@ -227,11 +227,11 @@ impl Limit {
             (Quotas::Two(quotas), Algorithm::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
             (Quotas::Two(quotas), Algorithm::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
         };
-        Ok(Self(Kind::Metered(Metered {
+        Ok(Self(Kind::Metered(Box::new(Metered {
             quotas,
             algorithm,
             prototype,
-        })))
+        }))))
     }
 
     /// Limits for each key, from a file.
@@ -260,7 +260,7 @@ impl Metered {
     #[cfg(test)]
     pub(crate) fn parse(text: &str, algorithm: Algorithm) -> Self {
         match Limit::parse(text, algorithm).expect("a good limit").0 {
-            Kind::Metered(metered) => metered,
+            Kind::Metered(metered) => *metered,
             other => panic!("{other:?} is no meter's"),
         }
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::crowd::{Crowd, Undecided};
 use crate::event::{Event, KeyId, Keys};
-use crate::limit::{Kind, Limit};
+use crate::limit::{Kind, Limit, Metered};
 use crate::lineage::{Lineage, Maker, Verdict};
 use crate::model::{Model, State};
 use crate::per_key::PerKey;
@@ -37,7 +37,7 @@ impl Limiter {
             Kind::Model(model) => return Self::Model(*model, Vec::new()),
             Kind::PerKey(rows) => return Self::PerKey(Rows::new(rows, may_go_back)),
         };
-        let maker = Maker::new(metered.clone(), may_go_back);
+        let maker = Maker::new(Metered::clone(metered), may_go_back);
         match metered.single() {
             Some(single) if !may_go_back => Self::Tables(maker, Crowd::new(single)),
             _ => Self::Lineages(maker, Vec::new()),
@@ -107,7 +107,10 @@ enum Seat {
 impl Rows {
     fn new(rows: &Rc<PerKey>, may_go_back: bool) -> Self {
         let limit = |limit: &Limit| match limit.kind() {
-            Kind::Metered(metered) => Some(RowLimit::Meter(Box::new(Maker::new(metered.clone(), may_go_back)))),
+            Kind::Metered(metered) => Some(RowLimit::Meter(Box::new(Maker::new(
+                Metered::clone(metered),
+                may_go_back,
+            )))),
             Kind::Model(model) => Some(RowLimit::Model(*model)),
             // No row is a file.
             Kind::PerKey(_) => None,

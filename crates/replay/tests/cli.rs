@@ -283,7 +283,9 @@ fn nothing_but_bad_lines_is_an_error_and_so_is_nothing_at_all() {
     let told = complaint(&["--limit", "1/s", &bad, &empty]);
     assert!(told.starts_with("no line could be read; the first of 2 is "), "{told}");
     assert!(
-        told.contains("all-bad.log:1: not a line of Common or Combined Log Format: `one`; --log-format takes"),
+        told.contains(
+            "all-bad.log:1: not a line of Common or Combined Log Format: `one`; the file was taken for access log"
+        ),
         "{told}"
     );
     let header = file("header.csv", "time,key\n");

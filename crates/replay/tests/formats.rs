@@ -119,6 +119,13 @@ const FORMATS: &[Format] = &[
         &[],
     ),
     format(
+        "JSON lines of Google Cloud, Azure, Cloudflare, Elastic",
+        "the names of their fields",
+        "",
+        r#"{"time":"2024-05-20T00:00:0SZ","properties":{"clientIp":"CLIENT","requestUri":"https://example.org/a"}}"#,
+        &[],
+    ),
+    format(
         "JSON lines of any other program",
         "`--time` and `--key`, with the paths to their fields",
         "",
@@ -207,6 +214,13 @@ const FORMATS: &[Format] = &[
         "its lines, or `--format envoy`",
         "",
         r#"[2024-05-20T00:00:0S.310Z] "GET /a HTTP/2" 200 - 154 0 226 100 "CLIENT" "curl" "cc21d9b0-cf5c" "locations" "tcp://10.0.2.1:80""#,
+        &[],
+    ),
+    format(
+        "Squid, its native format",
+        "its lines, or `--format squid`",
+        "",
+        "171616320S.123    200 CLIENT TCP_MISS/200 5000 GET http://example.org/a - HIER_DIRECT/10.0.0.9 text/html",
         &[],
     ),
     format(

@@ -11,11 +11,16 @@ use proptest::prelude::*;
 /// What a fuzz target calls.
 type Entry = fn(&[u8]);
 
-const ENTRIES: [(&str, Entry); 6] = [
+const ENTRIES: [(&str, Entry); 11] = [
     ("access_log", entries::access_log),
     ("stamps", entries::stamps),
     ("delimited", entries::delimited),
     ("pcap", entries::pcap),
+    ("pcapng", entries::pcapng),
+    ("log", entries::log),
+    ("json", entries::json),
+    ("fields", entries::fields),
+    ("pattern", entries::pattern),
     ("input", entries::input),
     ("options", entries::options),
 ];

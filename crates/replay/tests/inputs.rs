@@ -365,6 +365,8 @@ fn the_order_and_what_went_back_in_time_are_told() {
             "{told}"
         );
         assert!(told.contains("8 s"), "{told}");
+        let is_warned = told.contains("denials may come from their order");
+        assert_eq!(is_warned, order == "as-is", "{told}");
     }
 }
 

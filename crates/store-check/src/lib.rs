@@ -17,7 +17,7 @@ pub use oracle::Bucket;
 
 use ratelimit_meter_store::{Ask, Average, BlockingStore, Limit, Micros, Reply, State, StoreError, Units, Verb};
 
-/// How much to check, from what seed.
+/// The number of steps to check, and the seed.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Steps of random traces in all, about.
@@ -85,7 +85,7 @@ fn one(
 ) -> Result<(Option<u64>, State), StoreError> {
     let ask = Ask { key, limit, n };
     let Reply { cells, clock, states } = store.decide(verb, Some(micros(now)), &[ask])?;
-    assert_eq!(clock.get(), now, "{key}: {verb:?} is decided as of the caller's time");
+    assert_eq!(clock.get(), now, "{key}: {verb:?} is decided at the caller's time");
     assert_eq!(states.len(), 1);
     Ok((cells, states[0]))
 }

@@ -3,7 +3,7 @@
 use ratelimit_meter::Quota;
 use ratelimit_meter_store::Units;
 
-/// What is owed at a time, exactly. A microsecond drains `drain` parts, and a cell of the quota is `one` parts.
+/// A bucket that knows exactly what is owed. A microsecond drains `drain` parts, and a cell of the quota is `one` parts.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     one: i128,
@@ -39,7 +39,7 @@ impl Bucket {
         if self.tick == 0 { now } else { now - now % self.tick }
     }
 
-    /// What is owed at a time; before the last change, what will be owed then and what drains until then.
+    /// Returns what is owed at a time; before the last change, what will be owed then and what drains until then.
     fn owed(&self, now: u64) -> i128 {
         let owed = self.owed - (self.at(now) - self.time) * self.drain;
         if self.at(now) > self.time { owed.max(0) } else { owed }

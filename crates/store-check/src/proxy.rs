@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::thread;
 
-/// What a proxy does with replies; requests pass.
+/// The fate of replies; requests pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Replies {
@@ -22,6 +22,7 @@ pub enum Replies {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     replies: Arc<AtomicU8>,
     lost: Arc<AtomicUsize>,
 }
@@ -37,13 +38,16 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (replies, lost) = (Arc::new(AtomicU8::new(Replies::Pass as u8)), Arc::default());
+        let server = Arc::new(AtomicU16::new(server));
         let proxy = Self {
             port,
+            server: Arc::clone(&server),
             replies: Arc::clone(&replies),
             lost: Arc::clone(&lost),
         };
         thread::spawn(move || {
             for client in listener.incoming() {
+                let server = server.load(Ordering::Relaxed);
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", server))) else {
                     continue;
                 };
@@ -83,7 +87,12 @@ impl Proxy {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Sets what is done with replies from now on.
+    /// Connects new clients to another port of 127.0.0.1, as a name that moves.
+    pub fn move_to(&self, server: u16) {
+        self.server.store(server, Ordering::Relaxed);
+    }
+
+    /// Sets the fate of replies from now on.
     pub fn set(&self, replies: Replies) {
         self.replies.store(replies as u8, Ordering::Relaxed);
     }

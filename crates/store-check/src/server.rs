@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start, or a condition to come true.
+/// The longest time for a server to start, or for a condition to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that is running, or was until it was killed.
@@ -42,10 +42,13 @@ impl Server {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "no {binary}, but CI=true");
             return None;
         }
-        Some(Self::spawn(
-            binary.into(),
-            args.iter().map(|&arg| arg.to_owned()).collect(),
-        ))
+        // The server runs in a folder of its own.
+        let path = if binary.contains('/') {
+            fs::canonicalize(&binary).expect("a path")
+        } else {
+            binary.into()
+        };
+        Some(Self::spawn(path, args.iter().map(|&arg| arg.to_owned()).collect()))
     }
 
     fn spawn(binary: PathBuf, args: Vec<String>) -> Self {

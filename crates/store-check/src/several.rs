@@ -178,7 +178,7 @@ pub(crate) fn cancels(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     }
 }
 
-/// What was owed by a quota is owed by the next, in cells, rounded up by at most two units.
+/// Checks that cells owed by a quota are owed by the next, rounded up by at most two units.
 pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut Rng) {
     const QUOTAS: [&str; 8] = [
         "10/s",
@@ -210,7 +210,7 @@ pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut 
         if owed * one / parts < most.min((most - i128::from(now)) * drain) - 3 * one {
             let short = owed * one - kept * parts;
             assert!(short <= 0, "{old:?} to {new:?}: less is owed than {owed}/{parts} cells");
-            // As of the tick before more is owed: by what the new quota, or the old one, drains until `now`.
+            // At the tick before more is owed: by what the new quota, or the old one, drains until `now`.
             let tick = i128::from(new.tick_us());
             let slack = (2 + drained + tick * drain) * parts + tick * i128::from(old.drain()) * one;
             assert!(-short <= slack, "{old:?} to {new:?}: {kept} for {owed}/{parts} cells");

@@ -95,11 +95,12 @@ impl<S: BlockingStore> BlockingMeter<S> {
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
         }
-        let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || ()) {
-            Arrival::Leased(known) => Ok(Decided::Admitted(known, Via::Lease)),
-            Arrival::Denied(known) => Ok(Decided::Denied(known, Via::RememberedDenial)),
-            _ if n == 1 => inner.single(subject),
-            _ => {
+        let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || Ok(())) {
+            Err(error) => Err(error),
+            Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
+            Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Ok(_) if n == 1 => inner.single(subject),
+            Ok(_) => {
                 let reply = inner.batch(subject, Verb::Check, n);
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
@@ -129,7 +130,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         }
     }
 
-    /// Answers like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
     ///
     /// # Errors
     ///
@@ -179,7 +180,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
 
     /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
     ///
-    /// Times may come in any order, and each is decided as of then. The local layer has no part in it.
+    /// Times may come in any order, and each call is decided at its own time. The local layer has no part in it.
     ///
     /// # Errors
     ///

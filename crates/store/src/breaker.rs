@@ -1,16 +1,17 @@
 //! The breaker: after some failures in a row a store is not asked for a while, and then by one call at a time.
 
 use crate::error::StoreError;
+use crate::time::later;
 use std::time::{Duration, Instant};
 
-/// When a breaker opens, and for how long.
+/// The conditions under which a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// The failures in a row after which it opens; 0 for never. 5 unless set.
     pub failures: u32,
-    /// How long it is open at first; each probe that fails doubles it. 100 ms unless set.
+    /// The time for which it is open at first; each probe that fails doubles it. 100 ms unless set.
     pub pause: Duration,
-    /// How long it is open at most. 5 s unless set.
+    /// The longest time for which it is open. 5 s unless set.
     pub longest_pause: Duration,
 }
 
@@ -48,7 +49,7 @@ pub(crate) enum Permit {
     Probe,
 }
 
-/// What became of a call.
+/// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The server answered, be it with an error.
@@ -103,7 +104,9 @@ impl Breaker {
                 }
             }
             (Permit::Probe, Outcome::Failed) => {
-                let pause = self.open.map_or(self.settings.pause, |open| open.pause * 2);
+                let pause = self
+                    .open
+                    .map_or(self.settings.pause, |open| open.pause.saturating_mul(2));
                 self.open_for(pause.min(self.settings.longest_pause), now);
             }
             (Permit::Normal, Outcome::Abandoned) => {}
@@ -126,7 +129,7 @@ impl Breaker {
 
     fn open_for(&mut self, pause: Duration, now: Instant) {
         self.open = Some(Open {
-            until: now + pause,
+            until: later(now, pause),
             pause,
             probing: false,
         });

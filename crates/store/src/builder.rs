@@ -13,7 +13,7 @@ use core::fmt;
 use ratelimit_meter::{DualQuota, KeyedMeter, Quota};
 use std::time::Duration;
 
-/// What a shared meter answers when its store gives no decision.
+/// The answer of a shared meter when its store gives no decision.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum OnFailure {

@@ -66,7 +66,7 @@ pub enum StoreError {
     WrongTime,
     /// The limits of one call have keys in different slots of a cluster: name one slot for all of them. Nothing was sent.
     NotOneSlot,
-    /// The reply is none that a decision has. Indeterminate; holds what was wrong with it.
+    /// The reply is not one of a decision. Indeterminate; holds the fault.
     Protocol(String),
 }
 

@@ -4,7 +4,7 @@ use crate::limit::Limit;
 use crate::time::Micros;
 use std::time::{Duration, Instant};
 
-/// How a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
+/// The settings by which a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
 ///
 /// A cell is used within `keep` of when the call that drew it was sent, or is lost. So in every window of length v at most
 /// B + R * (v + keep) cells are admitted, by any number of processes, whatever crashes or stops; if [`strict`](Self::strict), at most
@@ -83,7 +83,7 @@ impl Block {
     }
 }
 
-/// How fast a key uses cells.
+/// The rate at which a key uses cells.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// The last draw.

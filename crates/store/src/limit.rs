@@ -34,7 +34,7 @@ pub enum Scale {
         period_us: f64,
         /// The share of the threshold that one cell adds.
         share: f64,
-        /// Whether denied cells count.
+        /// `true` if denied cells count.
         strict: bool,
     },
 }

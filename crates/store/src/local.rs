@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::lease::{Block, Lease, Usage};
 use crate::store::{Reply, Verb};
 use crate::terms::{Known, Terms};
-use crate::time::Micros;
+use crate::time::{Micros, later};
 use crate::verdict::Via;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::hash_map::RandomState;
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 /// Locks over the subjects, so that threads of different subjects seldom meet.
 const SHARDS: usize = 16;
 
-/// What is left out, and how much is kept.
+/// The parts that are on, and how much they keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// How long a reply denies later calls at most; zero for never.
+    /// The longest time for which a reply denies later calls; zero for never.
     pub(crate) remember: Duration,
-    /// Whether single cells of one subject share calls.
+    /// `true` if single cells of one subject share calls.
     pub(crate) join: bool,
     pub(crate) lease: Option<Lease>,
     /// The largest block.
@@ -60,7 +60,7 @@ struct Entry<W> {
     touched: Instant,
 }
 
-/// What is to be done about a batch.
+/// The next thing to do about a batch.
 #[derive(Debug)]
 pub(crate) enum Arrival<W> {
     /// Cells of the block; the last reply, unless cells were given back since.
@@ -83,7 +83,7 @@ pub(crate) enum Decided {
     Denied(Known, Via),
 }
 
-/// What became of a batch: a decision, or why the store gave none.
+/// The end of a batch: a decision, or the reason why the store gave none.
 pub(crate) type Served = Result<Decided, StoreError>;
 
 /// The next joined call of a subject.
@@ -94,7 +94,7 @@ pub(crate) struct Flight<W> {
     pub(crate) generation: u64,
 }
 
-/// Waiters with what became of them.
+/// Waiters with the end of their cells.
 pub(crate) type Deliveries<W> = Vec<(W, Served)>;
 
 impl<W> Local<W> {
@@ -111,41 +111,43 @@ impl<W> Local<W> {
         self.shards[hash].lock()
     }
 
-    /// Decides a batch of at least one cell here, or says what to send.
+    /// Decides a batch of at least one cell here, or returns the call to send; `waiter` makes a waiter for a joined call, or fails.
     pub(crate) fn arrive(
         &self,
         terms: &Terms,
         subject: &str,
         n: u32,
         now: Instant,
-        waiter: impl FnOnce() -> W,
-    ) -> Arrival<W> {
+        waiter: impl FnOnce() -> Result<W, StoreError>,
+    ) -> Result<Arrival<W>, StoreError> {
         let joins = n == 1 && self.settings.join;
         let mut shard = self.shard(subject);
         let generation = shard.generation;
         let Some(entry) = shard.entries.get_mut(subject) else {
             if !joins {
-                return Arrival::Alone(generation);
+                return Ok(Arrival::Alone(generation));
             }
+            let waiter = waiter()?;
             self.entry(terms, &mut shard, subject, now).in_flight = true;
-            return Arrival::Fly(waiter());
+            return Ok(Arrival::Fly(waiter));
         };
         entry.touched = now;
         if entry.use_block(n, now) {
-            return Arrival::Leased(entry.known.clone());
+            return Ok(Arrival::Leased(entry.known.clone()));
         }
         if let Some(known) = entry.denies(&self.settings, terms, n, now) {
-            return Arrival::Denied(known);
+            return Ok(Arrival::Denied(known));
         }
         if !joins {
-            return Arrival::Alone(entry.generation);
+            return Ok(Arrival::Alone(entry.generation));
         }
+        let waiter = waiter()?;
         if entry.in_flight {
-            entry.queue.push_back(waiter());
-            return Arrival::Queued;
+            entry.queue.push_back(waiter);
+            return Ok(Arrival::Queued);
         }
         entry.in_flight = true;
-        Arrival::Fly(waiter())
+        Ok(Arrival::Fly(waiter))
     }
 
     /// The joined call for these waiters. `in_parts` after a lease for all of them was denied.
@@ -182,8 +184,8 @@ impl<W> Local<W> {
         }
     }
 
-    /// Hands out the reply to a joined call: what became of its waiters and of those that came meanwhile, and the waiters of the next call
-    /// with whether that goes in parts; none, and the subject has no call in flight any more.
+    /// Shares the reply to a joined call among its waiters and those that came meanwhile. Returns them with their decisions, and the waiters
+    /// of the next call with whether that goes in parts; if there are none, the subject has no call in flight any more.
     pub(crate) fn land(
         &self,
         terms: &Terms,
@@ -219,14 +221,19 @@ impl<W> Local<W> {
                     };
                     deliveries.push((waiter, served));
                 }
-                if let (1.., Some(lease)) = (left, self.settings.lease) {
+                // Cells that were drawn before a reset are lost.
+                let is_current = flight.generation == entry.generation;
+                if let (1.., Some(lease), true) = (left, self.settings.lease, is_current) {
                     let block = Block {
                         cells: left,
                         drawn: reply.clock,
-                        expires: sent + lease.keep,
+                        expires: later(sent, lease.keep),
                     };
                     // Threads that block may draw at once.
-                    let other = entry.block.take().filter(|block| now < block.expires && block.cells > 0);
+                    let other = entry
+                        .block
+                        .take()
+                        .filter(|block| now < block.expires && block.cells > 0);
                     entry.block = Some(other.map_or(block, |other| block.joined(other)));
                 }
             }
@@ -277,7 +284,7 @@ impl<W> Local<W> {
             .map_or(shard.generation, |entry| entry.generation)
     }
 
-    /// Forgets what a subject is denied by, because cells are given back; its block too if all is forgotten.
+    /// Forgets the reply that denies a subject, because cells are given back; its block too if `all`.
     pub(crate) fn forget(&self, subject: &str, all: bool) {
         let mut shard = self.shard(subject);
         shard.generation += 1;
@@ -394,5 +401,113 @@ impl<W> Entry<W> {
         self.in_flight
             || self.block.is_some_and(|block| now < block.expires)
             || self.denies(settings, terms, 1, now).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Level, Limit, State};
+    use crate::units::Units;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn local(subjects: usize) -> (Terms, Local<usize>) {
+        let limits = vec![Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
+        let settings = Settings {
+            remember: SECOND,
+            join: true,
+            lease: None,
+            block: 0,
+            subjects,
+        };
+        let terms = Terms {
+            name: "api".to_owned(),
+            slot: None,
+            limits,
+        };
+        (terms, Local::new(settings))
+    }
+
+    /// A denial for a day.
+    fn denial() -> Reply {
+        let clock = Micros::new(1_700_000_000_000_000).unwrap();
+        let state = State {
+            time: clock,
+            level: Level::Units(86_400_000_000),
+        };
+        Reply {
+            cells: Some(0),
+            clock,
+            states: vec![state],
+        }
+    }
+
+    fn deny(local: &Local<usize>, terms: &Terms, subject: &str, now: Instant) {
+        let Ok(Arrival::Fly(waiter)) = local.arrive(terms, subject, 1, now, || Ok(0)) else {
+            panic!("{subject} is known");
+        };
+        let flight = local.depart(terms, subject, VecDeque::from([waiter]), false, now);
+        let (deliveries, next) = local.land(terms, subject, flight, Ok((denial(), now)), now);
+        assert!(matches!(deliveries[..], [(0, Ok(Decided::Denied(..)))]) && next.is_none());
+    }
+
+    fn subjects(local: &Local<usize>) -> usize {
+        local.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+
+    #[test]
+    fn remembered_subjects_are_bounded_and_the_latest_stay() {
+        let (terms, local) = local(1600);
+        let begin = Instant::now();
+        for i in 0..10_000_u32 {
+            deny(&local, &terms, &i.to_string(), begin + SECOND * i / 100_000);
+            assert!(subjects(&local) <= 1600);
+        }
+        let now = begin + SECOND / 10;
+        let is_denied = |i: u32| {
+            matches!(
+                local.arrive(&terms, &i.to_string(), 1, now, || Ok(0)),
+                Ok(Arrival::Denied(_))
+            )
+        };
+        assert!((9_900..10_000).all(is_denied), "the last hundred are remembered");
+    }
+
+    #[test]
+    fn subjects_that_hold_nothing_leave_first() {
+        let (terms, local) = local(1600);
+        let begin = Instant::now();
+        for i in 0..1500 {
+            deny(&local, &terms, &format!("old {i}"), begin);
+        }
+        let now = begin + SECOND;
+        for i in 0..700 {
+            deny(&local, &terms, &format!("new {i}"), now);
+        }
+        let is_denied = |i: u32| {
+            matches!(
+                local.arrive(&terms, &format!("new {i}"), 1, now, || Ok(0)),
+                Ok(Arrival::Denied(_))
+            )
+        };
+        assert!((0..700).all(is_denied));
+    }
+
+    #[test]
+    fn subject_with_a_call_in_flight_is_never_forgotten() {
+        let (terms, local) = local(16);
+        let now = Instant::now();
+        assert!(matches!(
+            local.arrive(&terms, "waits", 1, now, || Ok(1)),
+            Ok(Arrival::Fly(1))
+        ));
+        for i in 0..1000 {
+            deny(&local, &terms, &i.to_string(), now);
+        }
+        assert!(matches!(
+            local.arrive(&terms, "waits", 1, now, || Ok(2)),
+            Ok(Arrival::Queued)
+        ));
     }
 }

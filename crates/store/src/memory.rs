@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// How long keys of callers' times outlast their rest: a caller whose clock is behind must not find a key at rest too early.
+/// The time for which keys of callers' times outlast their rest: a caller whose clock is behind must not find a key at rest too early.
 const CALLERS_MARGIN_US: u64 = 3_600_000_000;
 
 /// A store in the memory of this process: for tests of code that uses a store, and the reference of the others.
@@ -26,7 +26,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Keys {
     entries: HashMap<Box<str>, Entry>,
-    /// How many keys there may be before those at rest are forgotten.
+    /// The number of keys above which those at rest are forgotten.
     sweep_above: usize,
 }
 

@@ -1,8 +1,9 @@
-//! What goes around each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
+//! The frame of each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
 
 use crate::breaker::{Breaker, Outcome, Permit};
 use crate::builder::{Builder, OnFailure};
 use crate::error::StoreError;
+use crate::time::later;
 use crate::verdict::{Verdict, Via};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
@@ -29,7 +30,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Leave for one call, which tells the breaker what became of it; dropped before, that it was abandoned.
+/// Leave for one call, which reports the end of the call to the breaker; dropped before, that the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Leave<'a> {
     breaker: &'a Mutex<Breaker>,
@@ -95,7 +96,7 @@ impl Policy {
             OnFailure::Allow => (Ok(()), None),
             OnFailure::Deny => {
                 // From when on a call may be sent; the next one may find the store well.
-                let next = self.breaker.lock().next_call(now).max(now + self.deadline);
+                let next = self.breaker.lock().next_call(now).max(later(now, self.deadline));
                 let denial = NonConformance::at(next);
                 (Err(NegativeMultiDecision::BatchNonConforming(n, denial)), None)
             }

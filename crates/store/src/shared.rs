@@ -8,7 +8,7 @@ use crate::memory::MemoryStore;
 use crate::policy::Policy;
 use crate::store::{Reply, Store, Verb};
 use crate::terms::{Known, Terms};
-use crate::time::Micros;
+use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
 use ratelimit_meter::{DualQuota, Quota};
@@ -132,26 +132,29 @@ impl<S: Store> SharedMeter<S> {
             return Ok(verdict);
         }
         let now = now();
-        let mut receiver = None;
+        // A caller that waits for a joined call has a place among those that wait, from before it queues.
+        let (mut receiver, mut place) = (None, None);
         let waiter = || {
+            place = Some(inner.policy.place()?);
             let (sender, there) = oneshot::channel();
             receiver = Some(there);
-            sender
+            Ok(sender)
         };
-        let arrival = inner.local.arrive(&inner.terms, subject, n, now, waiter);
-        let served = match arrival {
-            Arrival::Leased(known) => Ok(Decided::Admitted(known, Via::Lease)),
-            Arrival::Denied(known) => Ok(Decided::Denied(known, Via::RememberedDenial)),
-            Arrival::Alone(generation) => {
+        let served = match inner.local.arrive(&inner.terms, subject, n, now, waiter) {
+            Err(error) => Err(error),
+            Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
+            Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Ok(Arrival::Alone(generation)) => {
                 let reply = inner.alone(subject, Verb::Check, n, generation).await;
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
-            Arrival::Fly(first) => {
+            Ok(Arrival::Fly(first)) => {
                 tokio::spawn(Arc::clone(inner).fly(subject.to_owned(), first));
                 inner.served(receiver, now).await
             }
-            Arrival::Queued => inner.served(receiver, now).await,
+            Ok(Arrival::Queued) => inner.served(receiver, now).await,
         };
+        drop(place);
         match served {
             Ok(decided) => Ok(inner.terms.decided(n, decided, self::now())),
             Err(error) => inner.policy.answer(subject, n, error, self::now()),
@@ -175,7 +178,7 @@ impl<S: Store> SharedMeter<S> {
         }
     }
 
-    /// Answers like [`check`](Self::check) and changes nothing, in the store and here.
+    /// Decides like [`check`](Self::check) and changes nothing, in the store and here.
     ///
     /// # Errors
     ///
@@ -184,7 +187,7 @@ impl<S: Store> SharedMeter<S> {
         self.peek_n(subject, 1).await
     }
 
-    /// Answers like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
     ///
     /// # Errors
     ///
@@ -255,7 +258,7 @@ impl<S: Store> SharedMeter<S> {
 
     /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
     ///
-    /// Times may come in any order, and each is decided as of then. The local layer has no part in it. Do not mix such calls with others on
+    /// Times may come in any order, and each call is decided at its own time. The local layer has no part in it. Do not mix such calls with others on
     /// one subject, unless the caller's clock is the store's.
     ///
     /// # Errors
@@ -268,7 +271,7 @@ impl<S: Store> SharedMeter<S> {
         }
         let _place = inner.policy.place()?;
         let (reply, sent) = inner
-            .call(&[(&inner.terms, subject)], Verb::Check, Some(at), n.into())
+            .call(&[(&inner.terms, subject, n.into())], Verb::Check, Some(at))
             .await?;
         let known = Known::of(&reply, sent, now());
         let admitted = reply.cells == Some(n.into());
@@ -285,11 +288,18 @@ impl<S: Store> SharedMeter<S> {
     /// As [`check`](Self::check), by this meter's settings; [`StoreError::NotOneSlot`].
     pub async fn check_with(&self, subject: &str, others: &[(&Self, &str)]) -> Result<Verdict, StoreError> {
         let inner = &self.inner;
-        let meters = std::iter::once((&inner.terms, subject))
-            .chain(others.iter().map(|(meter, subject)| (&meter.inner.terms, *subject)));
-        let meters: Vec<_> = meters.collect();
+        // A subject that is named twice decides one batch of both cells.
+        let mut asked: Vec<(&Terms, &str, u64)> = vec![(&inner.terms, subject, 1)];
+        for (meter, subject) in others {
+            let terms = &meter.inner.terms;
+            let is_same = |asked: &(&Terms, &str, u64)| asked.0.keys(asked.1) == terms.keys(subject);
+            match asked.iter_mut().find(|asked| is_same(asked)) {
+                Some(same) => same.2 += 1,
+                None => asked.push((terms, subject, 1)),
+            }
+        }
         let result = match inner.policy.place() {
-            Ok(_place) => inner.call(&meters, Verb::Check, None, 1).await,
+            Ok(_place) => inner.call(&asked, Verb::Check, None).await,
             Err(error) => Err(error),
         };
         let (reply, sent) = match result {
@@ -299,14 +309,15 @@ impl<S: Store> SharedMeter<S> {
         };
         // One meter of all limits tells which denies longest.
         let terms = Terms {
-            limits: meters
+            limits: asked
                 .iter()
-                .flat_map(|(terms, _)| terms.limits.iter().copied())
+                .flat_map(|(terms, ..)| terms.limits.iter().copied())
                 .collect(),
             ..inner.terms.clone()
         };
         let known = Known::of(&reply, sent, now());
-        Ok(terms.verdict(&known, 1, reply.cells == Some(1), known.received, Via::Store))
+        let admitted = reply.cells.is_some_and(|cells| cells > 0);
+        Ok(terms.verdict(&known, 1, admitted, known.received, Via::Store))
     }
 
     /// Returns `true` while the breaker keeps calls from the store.
@@ -331,7 +342,7 @@ impl<S: Store> Inner<S> {
     /// Asks the store about one subject, in a place among the calls that wait.
     async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
-        let (reply, sent) = self.call(&[(&self.terms, subject)], verb, None, n).await?;
+        let (reply, sent) = self.call(&[(&self.terms, subject, n)], verb, None).await?;
         Ok((Known::of(&reply, sent, now()), reply.cells.unwrap_or(0)))
     }
 
@@ -343,22 +354,21 @@ impl<S: Store> Inner<S> {
         Ok((known, cells))
     }
 
-    /// Asks the store within the deadline, if the breaker lets it.
+    /// Asks the store for cells of some subjects within the deadline, if the breaker lets it.
     async fn call(
         &self,
-        meters: &[(&Terms, &str)],
+        asked: &[(&Terms, &str, u64)],
         verb: Verb,
         at: Option<Micros>,
-        n: u64,
     ) -> Result<(Reply, Instant), StoreError> {
         let sent = now();
         let leave = self.policy.leave(sent)?;
-        let keys: Vec<_> = meters.iter().map(|(terms, subject)| terms.keys(subject)).collect();
-        let asks: Vec<_> = meters
+        let keys: Vec<_> = asked.iter().map(|(terms, subject, _)| terms.keys(subject)).collect();
+        let asks = asked
             .iter()
             .zip(&keys)
-            .flat_map(|((terms, _), keys)| terms.asks(keys, n))
-            .collect();
+            .flat_map(|((terms, _, n), keys)| terms.asks(keys, *n));
+        let asks: Vec<_> = asks.collect();
         let decided = timeout(self.policy.deadline, self.store.decide(verb, at, &asks)).await;
         let result = decided.unwrap_or(Err(StoreError::TimedOut)).and_then(|reply| {
             let whole = reply.states.len() == asks.len();
@@ -370,13 +380,12 @@ impl<S: Store> Inner<S> {
         Ok((result?, sent))
     }
 
-    /// Waits for what becomes of a cell of a joined call, until the deadline.
+    /// Waits for the decision on a cell of a joined call, until the deadline.
     async fn served(&self, receiver: Option<oneshot::Receiver<Served>>, arrived: Instant) -> Served {
         let Some(receiver) = receiver else {
             return Err(StoreError::Overloaded);
         };
-        let _place = self.policy.place()?;
-        match timeout_at((arrived + self.policy.deadline).into(), receiver).await {
+        match timeout_at(later(arrived, self.policy.deadline).into(), receiver).await {
             Ok(Ok(served)) => served,
             // The task that carried the call has ended, with its runtime.
             Ok(Err(_)) => Err(StoreError::Disconnected("the call was given up".to_owned())),
@@ -384,7 +393,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Carries the joined calls of a subject, one after the other, until nobody waits.
+    /// Carries the joined calls of a subject, one after the other, until none waits.
     async fn fly(self: Arc<Self>, subject: String, first: Waiter) {
         let crash = Crash {
             inner: &self,
@@ -399,7 +408,7 @@ impl<S: Store> Inner<S> {
             let result = if n == 0 {
                 Err(StoreError::TimedOut)
             } else {
-                self.call(&[(&self.terms, &subject)], flight.verb, None, n).await
+                self.call(&[(&self.terms, &subject, n)], flight.verb, None).await
             };
             let (deliveries, more) = self.local.land(&self.terms, &subject, flight, result, now());
             deliver(deliveries);

@@ -19,7 +19,7 @@ pub(crate) struct Stored {
 pub(crate) enum Source {
     /// The store's: a state of a later time shows that the clock was set back.
     Store,
-    /// The caller's: times come in any order, and each is decided as of then.
+    /// The caller's: times come in any order, and each step is decided at its own time.
     Caller,
 }
 
@@ -198,7 +198,7 @@ fn drained(level: u64, from: Micros, to: Micros, drain: u64) -> u64 {
     level.saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
 }
 
-/// How many of the cells conform, for a lease perhaps more; `None` if that many can never.
+/// Returns how many of the cells conform, for a lease perhaps more; `None` if that many never conform.
 fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
     let most = u64::from(ask.limit.max_batch());
     if ask.n > most && matches!(verb, Verb::Check | Verb::Peek | Verb::Lease { .. }) {
@@ -221,7 +221,7 @@ fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
     }
 }
 
-/// How many of the cells a charge can record.
+/// Returns how many of the cells a charge can record.
 fn chargeable(ask: &Ask<'_>, found: &Found) -> u64 {
     match (ask.limit, found.level) {
         (Limit::Bucket(units), Level::Units(level)) => {

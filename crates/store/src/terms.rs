@@ -3,7 +3,7 @@
 use crate::limit::{Limit, State};
 use crate::local::Decided;
 use crate::store::{Ask, Reply};
-use crate::time::Micros;
+use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(crate) struct Terms {
     pub(crate) limits: Vec<Limit>,
 }
 
-/// The states of a subject as of a reply: a bound for what conforms later, if nothing is given back.
+/// The states of a subject in a reply: a bound for later decisions, if nothing is given back.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) states: Vec<State>,
@@ -138,7 +138,7 @@ impl Terms {
         }
     }
 
-    /// How many of `n` cells the store counted.
+    /// Returns how many of `n` cells the store counted.
     pub(crate) fn part(&self, known: &Known, n: u32, cells: u64) -> AdmittedPart {
         let cells = u32::try_from(cells).unwrap_or(u32::MAX);
         let next = (cells < n).then(|| self.denial(known, 1));
@@ -165,12 +165,6 @@ impl Terms {
     }
 }
 
-/// Returns the instant `wait` after `from`, or one in a hundred years if the platform has none.
-pub(crate) fn later(from: Instant, wait: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(3_155_760_000);
-    from.checked_add(wait).unwrap_or_else(|| from + CENTURY)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +180,7 @@ mod tests {
         }
     }
 
-    /// What a cluster hashes of a key: between the first `{` and the first `}` after it, if that is not empty.
+    /// Returns the part of a key that a cluster hashes: between the first `{` and the first `}` after it, if that is not empty.
     fn tag(key: &str) -> &str {
         let inside = key.find('{').and_then(|open| {
             let after = &key[open + 1..];

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::ops::Sub;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A time of a store's clock in whole microseconds since 1970 (UTC), at most [`Micros::LAST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,4 +53,10 @@ impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Returns the instant `wait` after `from`, or one in a hundred years if the platform has none.
+pub(crate) fn later(from: Instant, wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(3_155_760_000);
+    from.checked_add(wait).unwrap_or_else(|| from + CENTURY)
 }

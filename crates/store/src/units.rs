@@ -166,7 +166,7 @@ const fn gcd(mut a: u64, mut b: u64) -> u64 {
 
 /// Returns the largest fraction at most `p/q`, which is in lowest terms, whose denominator is at most `most`.
 ///
-/// A walk down the Stern-Brocot tree in whole runs, as of a continued fraction: logarithmic in `q`.
+/// Walks down the Stern-Brocot tree in whole runs, like a continued fraction: logarithmic in `q`.
 fn best_at_most((p, q): (u64, u64), most: u64) -> (u64, u64) {
     if q <= most {
         return (p, q);

@@ -50,7 +50,7 @@ impl Verdict {
 
     /// Returns how the key stood after the decision; `None` if that is not known, because the store gave no decision or was not asked.
     ///
-    /// Of several limits it is the status of the one that holds back the next cell longest, or that leaves the fewest.
+    /// If there are several limits, this is the status of the limit that holds back the next cell longest, or that leaves the fewest.
     #[must_use]
     pub const fn status(&self) -> Option<Status> {
         self.status
@@ -63,7 +63,7 @@ impl Verdict {
     }
 }
 
-/// How many cells of a batch were admitted.
+/// The number of cells of a batch that were admitted.
 #[derive(Debug, Clone)]
 #[must_use = "the number of admitted cells is in it"]
 pub struct AdmittedPart {

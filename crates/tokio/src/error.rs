@@ -1,11 +1,11 @@
-//! What is told when cells cannot be had.
+//! The errors: denials of cells, and numbers that make no limiter.
 
 use core::convert::Infallible;
 use core::error::Error;
 use core::fmt;
 use std::time::{Duration, Instant};
 
-/// The cells cannot be had yet; it tells from when on, as the queue stands.
+/// A denial of cells that come later, with the earliest instant at which they do as the queue stands.
 ///
 /// ```
 /// use ratelimit_meter_tokio::{AcquireError, RateLimiter};
@@ -21,24 +21,18 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotYet {
-    cells: u32,
+    cells: u64,
     earliest: Instant,
 }
 
 impl NotYet {
-    pub(crate) const fn new(cells: u32, earliest: Instant) -> Self {
-        Self { cells, earliest }
-    }
-
-    /// Returns how many cells were asked for.
+    /// Returns the number of cells that were asked for.
     #[must_use]
-    pub const fn cells(&self) -> u32 {
+    pub const fn cells(&self) -> u64 {
         self.cells
     }
 
-    /// Returns the earliest instant at which they could be had: exact, if those who wait go on waiting and nobody else takes cells.
-    /// (In a [`Meter`](ratelimit_meter::Meter) that weighs batches by their size, as
-    /// [`Exponential`](ratelimit_meter::Exponential) does, it may be later.)
+    /// Returns the earliest instant at which they can be acquired: exact, if the waiters go on waiting and no other caller takes cells.
     #[must_use]
     pub const fn earliest_possible(&self) -> Instant {
         self.earliest
@@ -51,55 +45,125 @@ impl NotYet {
     }
 }
 
+/// Writes the wait from now, rounded up to a whole unit, as the core's denials do.
 impl fmt::Display for NotYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wait = self.wait_time_from(crate::clock::now());
-        write!(f, "denied: {} cells can be had in {wait:?} at the earliest", self.cells)
+        let wait = self.wait_time_from(crate::timers::now()).as_nanos();
+        write!(f, "denied: {} can be acquired ", Cells(self.cells))?;
+        match wait {
+            0 => f.write_str("now"),
+            1..10_000 => write!(f, "in {wait} ns"),
+            10_000..10_000_000 => write!(f, "in {} us", wait.div_ceil(1_000)),
+            10_000_000..10_000_000_000 => write!(f, "in {} ms", wait.div_ceil(1_000_000)),
+            _ => write!(f, "in {} s", wait.div_ceil(1_000_000_000)),
+        }
     }
 }
 
 impl Error for NotYet {}
 
-/// More cells were asked for than can ever be had at once: ask for fewer, or give the meter a larger burst.
+/// A number of cells, as people write it.
+struct Cells(u64);
+
+impl fmt::Display for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 cell"),
+            n => write!(f, "{n} cells"),
+        }
+    }
+}
+
+/// A denial of cells that never come: more than the burst, or after the end of the meter's time line.
+///
+/// Ask for fewer cells, or give the meter a larger burst. A meter's time line ends 36.5 years after the meter was made, which a test
+/// with paused time may reach: make a new meter there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InsufficientCapacity(pub(crate) u32);
+pub struct InsufficientCapacity {
+    cells: u64,
+    is_after_the_end: bool,
+}
 
 impl InsufficientCapacity {
-    /// Returns how many cells were asked for.
+    pub(crate) const fn above_burst(cells: u64) -> Self {
+        let is_after_the_end = false;
+        Self {
+            cells,
+            is_after_the_end,
+        }
+    }
+
+    pub(crate) const fn after_the_end(cells: u64) -> Self {
+        let is_after_the_end = true;
+        Self {
+            cells,
+            is_after_the_end,
+        }
+    }
+
+    /// Returns the number of cells that were asked for.
     #[must_use]
-    pub const fn cells(&self) -> u32 {
-        self.0
+    pub const fn cells(&self) -> u64 {
+        self.cells
+    }
+
+    /// Returns whether so few cells would have come, but for the end of the meter's time line.
+    #[must_use]
+    pub const fn is_after_the_end(&self) -> bool {
+        self.is_after_the_end
     }
 }
 
 impl fmt::Display for InsufficientCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "denied: {} cells can never be had at once", self.0)
+        let cells = Cells(self.cells);
+        if self.is_after_the_end {
+            write!(
+                f,
+                "denied: {cells} would come after the end of the meter's time line; make a new meter"
+            )
+        } else {
+            write!(f, "denied: {cells} can never be acquired at once")
+        }
     }
 }
 
 impl Error for InsufficientCapacity {}
 
-/// Why cells were not acquired. None were taken, and no place in the queue is held.
+/// The reason why cells were not acquired. None were taken, and no place in the queue is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Not now, or not by the deadline: come back at the instant told, or wait longer.
+    /// Not now, or not by the deadline: come back at the instant that it holds, or wait longer.
     NotYet(NotYet),
-    /// Too many wait already.
+    /// The deadline was over before the call.
+    DeadlinePassed,
+    /// Too many callers wait already.
     TooManyWaiting {
-        /// How many.
+        /// The number of waiters.
         waiting: usize,
     },
-    /// Never.
+    /// The cells never come.
     InsufficientCapacity(InsufficientCapacity),
+}
+
+impl AcquireError {
+    /// Returns the denial of cells that come at `earliest`, if ever.
+    pub(crate) const fn not_before(cells: u64, earliest: Option<Instant>) -> Self {
+        match earliest {
+            Some(earliest) => Self::NotYet(NotYet { cells, earliest }),
+            None => Self::InsufficientCapacity(InsufficientCapacity::after_the_end(cells)),
+        }
+    }
 }
 
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotYet(denied) => denied.fmt(f),
-            Self::TooManyWaiting { waiting } => write!(f, "denied: {waiting} are waiting already"),
+            Self::DeadlinePassed => f.write_str("denied: the deadline has passed"),
+            Self::TooManyWaiting { waiting: 1 } => f.write_str("denied: 1 caller is waiting already"),
+            Self::TooManyWaiting { waiting } => write!(f, "denied: {waiting} callers are waiting already"),
             Self::InsufficientCapacity(denied) => denied.fmt(f),
         }
     }
@@ -109,7 +173,7 @@ impl Error for AcquireError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NotYet(denied) => Some(denied),
-            Self::TooManyWaiting { .. } => None,
+            Self::DeadlinePassed | Self::TooManyWaiting { .. } => None,
             Self::InsufficientCapacity(denied) => Some(denied),
         }
     }
@@ -127,7 +191,7 @@ impl From<Infallible> for AcquireError {
     }
 }
 
-/// Tells why a [`RateLimiter`](crate::RateLimiter) could not be made from the numbers given.
+/// The reason why a [`RateLimiter`](crate::RateLimiter) could not be made from the numbers given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -143,9 +207,9 @@ pub enum BuildError {
     /// More cells to begin with than the bucket holds.
     InitialAboveMax {
         /// The cells to begin with.
-        initial: u32,
-        /// What the bucket holds.
-        max: u32,
+        initial: usize,
+        /// The cells that the bucket holds.
+        max: usize,
     },
 }
 

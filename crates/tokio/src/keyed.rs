@@ -1,23 +1,26 @@
 //! Waiting for one meter of many, by key.
 
-use crate::acquire::{Acquire, Wait};
 use crate::error::AcquireError;
-use crate::metered::OfKey;
-use crate::patience::{self, Patience};
-use crate::queue::Queue;
-use crate::source::Source;
+use crate::options::{self, Patience};
+use crate::shared::SharedQueue;
+use crate::source::{KeyOf, SharedMeter, Source};
+use crate::waiting::{Acquire, Wait, Waiting};
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use parking_lot::Mutex;
 use ratelimit_meter::{KeyedMeter, MeterKind};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+use tokio::task::coop::poll_proceed;
 
-/// Leads to the meter of a key: a function from keys to handles does.
+/// Leads to the meter of a key. A function from keys to handles implements it.
 ///
-/// What it returns for one key, each time, must share one state, as clones of a [`Meter`](ratelimit_meter::Meter) do.
+/// All meters that it returns for one key must share one state, as clones of a [`Meter`](ratelimit_meter::Meter) do.
 pub trait PerKey<K>: Send + Sync {
-    /// The meter of a key.
+    /// The type of the meter of a key.
     type Meter: Source;
 
     /// Returns the meter of `key`.
@@ -38,18 +41,18 @@ where
 
 /// Leads to the meter that a table has for a key; see [`Keyed::of_table`].
 #[derive(Debug)]
-pub struct Table<K, M: MeterKind, S>(KeyedMeter<K, M, S>);
+pub struct TableKeys<K, M: MeterKind, H>(KeyedMeter<K, M, H>);
 
-impl<K, M, S> PerKey<K> for Table<K, M, S>
+impl<K, M, H> PerKey<K> for TableKeys<K, M, H>
 where
     K: Hash + Clone + Send + Sync + 'static,
     M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
-    S: BuildHasher + Clone + Send + Sync + 'static,
+    H: BuildHasher + Clone + Send + Sync + 'static,
 {
-    type Meter = OfKey<K, M, S>;
+    type Meter = KeyOf<K, M, H>;
 
     fn meter(&self, key: &K) -> Self::Meter {
-        OfKey {
+        KeyOf {
             table: self.0.clone(),
             key: key.clone(),
         }
@@ -58,7 +61,7 @@ where
 
 /// Adds waiting to meters of keys: first come, first served, for each key.
 ///
-/// A key has state here only while somebody waits for its cells. (One that forgets its future keeps it.)
+/// A key has state here only while a caller waits for its cells. (A caller that forgets its future keeps that state.)
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -81,28 +84,29 @@ where
 /// ```
 pub struct Keyed<K, P: PerKey<K>> {
     meters: P,
-    queues: Mutex<HashMap<K, Entry<P::Meter>>>,
+    catch_up: Duration,
+    queues: Mutex<HashMap<K, KeyQueue<P::Meter>>>,
 }
 
-/// The queue of a key for which somebody waits.
-struct Entry<S: Source> {
-    queue: Arc<Queue<S>>,
-    /// How many wait, or are about to.
+/// The queue of a key for which callers wait.
+struct KeyQueue<S: Source> {
+    queue: Arc<SharedQueue<S>>,
+    /// The number of callers that wait, or are about to.
     members: usize,
 }
 
-/// One who waits for cells of a key.
+/// A caller that waits for cells of a key.
 struct Member<'a, K: Eq + Hash, P: PerKey<K>> {
     keyed: &'a Keyed<K, P>,
     key: &'a K,
-    queue: Arc<Queue<P::Meter>>,
+    queue: Arc<SharedQueue<P::Meter>>,
 }
 
-impl<K, M, S> Keyed<K, Table<K, M, S>>
+impl<K, M, H> Keyed<K, TableKeys<K, M, H>>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
-    S: BuildHasher + Clone + Send + Sync + 'static,
+    H: BuildHasher + Clone + Send + Sync + 'static,
 {
     /// Returns a fair limiter of the meters in a table.
     ///
@@ -122,8 +126,8 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn of_table(table: KeyedMeter<K, M, S>) -> Self {
-        Self::new(Table(table))
+    pub fn of_table(table: KeyedMeter<K, M, H>) -> Self {
+        Self::new(TableKeys(table))
     }
 }
 
@@ -134,69 +138,147 @@ where
 {
     /// Returns a fair limiter of these meters.
     pub fn new(meters: P) -> Self {
-        let queues = Mutex::new(HashMap::new());
-        Self { meters, queues }
+        Self {
+            meters,
+            catch_up: Waiting::<P::Meter>::DEFAULT_CATCH_UP,
+            queues: Mutex::new(HashMap::new()),
+        }
     }
 
-    /// Returns how many keys somebody waits for.
+    /// Sets the longest lateness that a serve makes good, for each key; see [`Waiting::set_catch_up`].
+    #[must_use]
+    pub fn with_catch_up(mut self, bound: Duration) -> Self {
+        self.catch_up = bound;
+        self
+    }
+
+    /// Returns the number of keys that callers wait for.
     #[must_use]
     pub fn waited_for(&self) -> usize {
         self.queues.lock().len()
     }
 
-    /// Waits for `n` cells of `key`; see [`Waiting::acquire`](crate::Waiting::acquire).
+    /// Returns the number of callers that wait for cells of `key`.
+    #[must_use]
+    pub fn waiting_for(&self, key: &K) -> usize {
+        let queues = self.queues.lock();
+        queues.get(key).map_or(0, |entry| entry.queue.waiting())
+    }
+
+    /// Waits for `n` cells of `key`; see [`Waiting::acquire`].
     ///
     /// Takes a lock on all keys that are waited for, for as long as it takes to find one.
     ///
     /// # Errors
     ///
-    /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst.
-    pub async fn acquire_key(&self, key: &K, n: u32) -> <P::Meter as Source>::Outcome {
-        match self.join(key, n) {
+    /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends
+    /// before the cells come.
+    pub async fn acquire_key(&self, key: &K, n: <P::Meter as Source>::Cells) -> <P::Meter as Source>::Outcome {
+        let n = P::Meter::count(n);
+        match self.join(key, n).await {
             None => P::Meter::outcome(Ok(())),
             Some(member) => Acquire(Wait::new(&*member.queue, n)).await,
         }
     }
 
-    /// Waits for `n` cells of `key`, with so much patience; see [`Waiting::acquire_with`](crate::Waiting::acquire_with).
+    /// Waits for `n` cells of `key`, with so much patience; see [`Waiting::acquire_with`].
     ///
     /// # Errors
     ///
     /// As that.
-    pub async fn acquire_key_with(&self, key: &K, n: u32, patience: Patience) -> Result<(), AcquireError> {
-        match self.join(key, n) {
+    pub async fn acquire_key_with(
+        &self,
+        key: &K,
+        n: <P::Meter as Source>::Cells,
+        patience: Patience,
+    ) -> Result<(), AcquireError> {
+        let n = P::Meter::count(n);
+        if n > 0 && patience.has_passed() {
+            return Err(AcquireError::DeadlinePassed);
+        }
+        match self.join(key, n).await {
             None => Ok(()),
-            Some(member) => patience::acquire(&member.queue, n, patience).await,
+            Some(member) => options::acquire_with(&member.queue, n, patience).await,
         }
     }
 
-    /// Takes `n` cells of `key` if they are there and nobody waits for some.
+    /// Takes `n` cells of `key` if they are there and none waits for that key.
     ///
     /// # Errors
     ///
-    /// As [`Waiting::try_acquire`](crate::Waiting::try_acquire).
-    pub fn try_acquire_key(&self, key: &K, n: u32) -> Result<(), AcquireError> {
-        self.join(key, n).map_or(Ok(()), |member| member.queue.take(n))
+    /// As [`Waiting::try_acquire`].
+    pub fn try_acquire_key(&self, key: &K, n: <P::Meter as Source>::Cells) -> Result<(), AcquireError> {
+        let n = P::Meter::count(n);
+        self.take_or_join(key, n).map_or(Ok(()), |member| member.queue.take(n))
     }
 
-    /// Takes `n` cells, if nobody waits for the key; or becomes one of those who do.
-    fn join<'a>(&'a self, key: &'a K, n: u32) -> Option<Member<'a, K, P>> {
-        if let Some(entry) = self.queues.lock().get_mut(key) {
-            return Some(self.member(key, entry));
+    /// Takes as many of `n` cells of `key` as are there, and returns their number: zero if others wait for that key.
+    pub fn try_acquire_key_up_to(&self, key: &K, n: <P::Meter as Source>::Cells) -> <P::Meter as Source>::Cells {
+        let count = P::Meter::count(n);
+        let taken = self
+            .take_or_join(key, count)
+            .map_or(count, |member| member.queue.take_up_to(count));
+        P::Meter::cells(taken)
+    }
+
+    /// Gives back `n` cells of `key` that were taken and not used, and serves the waiters that this serves.
+    pub fn refund_key(&self, key: &K, n: <P::Meter as Source>::Cells) {
+        self.with_queue(key, |queue| queue.give_back(P::Meter::count(n)));
+    }
+
+    /// Serves the waiters of a key after its meter was changed elsewhere, by a clone or through the table. Otherwise the change is noticed
+    /// within one poll interval; see [`Waiting`](Waiting#changes-to-the-meter).
+    pub fn refresh_key(&self, key: &K) {
+        if let Some(member) = self.member_of(key) {
+            member.queue.refresh();
+        }
+    }
+
+    /// Takes `n` cells, if none waits for the key; or becomes one of those who do.
+    async fn join<'a>(&'a self, key: &'a K, n: u64) -> Option<Member<'a, K, P>> {
+        // A task that always finds cells has to let others run, too. Nothing is taken before that.
+        poll_fn(|cx| {
+            let coop = ready!(poll_proceed(cx));
+            let member = self.take_or_join(key, n);
+            if member.is_none() {
+                coop.made_progress();
+            }
+            Poll::Ready(member)
+        })
+        .await
+    }
+
+    fn take_or_join<'a>(&'a self, key: &'a K, n: u64) -> Option<Member<'a, K, P>> {
+        if let Some(member) = self.member_of(key) {
+            return Some(member);
         }
         let meter = self.meters.meter(key);
         if n == 0 || meter.take_unlocked(n) {
             return None;
         }
         let mut queues = self.queues.lock();
-        let entry = queues.entry(key.clone()).or_insert_with(|| Entry {
-            queue: Queue::new(meter, true),
+        let entry = queues.entry(key.clone()).or_insert_with(|| KeyQueue {
+            queue: SharedQueue::new(meter, true, self.catch_up),
             members: 0,
         });
         Some(self.member(key, entry))
     }
 
-    fn member<'a>(&'a self, key: &'a K, entry: &mut Entry<P::Meter>) -> Member<'a, K, P> {
+    /// Calls `f` on the queue of a key, or on one of its own if none waits.
+    fn with_queue(&self, key: &K, f: impl FnOnce(&SharedQueue<P::Meter>)) {
+        match self.member_of(key) {
+            Some(member) => f(&member.queue),
+            None => f(&SharedQueue::new(self.meters.meter(key), true, self.catch_up)),
+        }
+    }
+
+    fn member_of<'a>(&'a self, key: &'a K) -> Option<Member<'a, K, P>> {
+        let mut queues = self.queues.lock();
+        let entry = queues.get_mut(key)?;
+        Some(self.member(key, entry))
+    }
+
+    fn member<'a>(&'a self, key: &'a K, entry: &mut KeyQueue<P::Meter>) -> Member<'a, K, P> {
         entry.members += 1;
         Member {
             keyed: self,
@@ -206,7 +288,24 @@ where
     }
 }
 
-/// The last to leave closes the queue.
+impl<K, P> Keyed<K, P>
+where
+    K: Eq + Hash + Clone,
+    P: PerKey<K, Meter: SharedMeter>,
+{
+    /// Brings the meter of `key` to rest, and serves the waiters that this serves.
+    pub fn reset_key(&self, key: &K) {
+        self.with_queue(key, |queue| {
+            queue.source.make_idle();
+            queue.refresh();
+        });
+    }
+}
+
+/// The number of keys from which on a map gives memory back.
+const LARGE: usize = 64;
+
+/// The last caller to leave removes the queue.
 impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
     fn drop(&mut self) {
         let mut queues = self.keyed.queues.lock();
@@ -216,6 +315,11 @@ impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
         entry.members -= 1;
         if entry.members == 0 {
             let closed = queues.remove(self.key);
+            // Each shrinking moves a quarter of the keys that have left since the last one, so it is constant time for each.
+            if queues.capacity() > LARGE && queues.len() < queues.capacity() / 8 {
+                let kept = queues.len() * 2;
+                queues.shrink_to(kept.max(LARGE / 2));
+            }
             drop(queues);
             drop(closed);
         }
@@ -225,5 +329,29 @@ impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
 impl<K, P: PerKey<K>> fmt::Debug for Keyed<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::Keyed;
+    use ratelimit_meter::GCRA;
+
+    #[test]
+    fn memory_of_keys_returns_when_they_have_left() {
+        let spent = GCRA::from_quota("1/h".parse().expect("a quota")).expect("a limit");
+        let keyed = Keyed::new(move |_: &u32| spent.clone());
+        assert!(keyed.try_acquire_key(&0, 1).is_ok());
+        let keys: Vec<u32> = (0..10_000).collect();
+        for _ in 0..2 {
+            let mut members: Vec<_> = keys.iter().map(|key| keyed.take_or_join(key, 1)).collect();
+            assert!(members.iter().all(Option::is_some));
+            assert!(keyed.queues.lock().capacity() >= 10_000);
+            while members.pop().is_some() {
+                let queues = keyed.queues.lock();
+                assert!(queues.capacity() <= 16 * queues.len().max(super::LARGE / 2));
+            }
+            assert_eq!(keyed.waited_for(), 0);
+        }
     }
 }

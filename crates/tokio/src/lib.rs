@@ -1,8 +1,8 @@
-//! Waiting for a rate meter on tokio: fair, cancellable, without a background task.
+//! Waits for a rate limiter on tokio: first come, first served, cancellable, without a background task.
 //!
-//! The core, [`ratelimit_meter`], never waits: it says yes, or from when on it would. This crate adds the waiting. [`Waiting`] does
-//! for any of its meters, [`Keyed`] for one of many, and [`RateLimiter`] is a limiter with a bucket of its own that takes the place
-//! of the crate `leaky-bucket`'s, call for call.
+//! The core, [`ratelimit_meter`], never waits: it admits a cell, or returns the instant from which it would. This crate adds the waiting.
+//! [`Waiting`] is for any meter of the core, [`Keyed`] for one meter of many, and [`RateLimiter`] has a bucket of its own and is a
+//! drop-in replacement for `leaky-bucket`'s.
 //!
 //! ```
 //! use ratelimit_meter_tokio::RateLimiter;
@@ -17,103 +17,99 @@
 //! # }
 //! ```
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
-//! - **Places, not cells.** Who waits holds a place in one queue, and the limit is charged when that place is due: at the first instant
-//!   at which its cells conform, once all before it have theirs. The charge is as of that instant, however late the wake-up.
-//! - **Fair**, unless built otherwise: strictly first come, first served. A large request is not starved by small ones, and nobody
-//!   takes cells while others wait. Unfair, who asks while cells are there takes them; those who wait are served in order still.
-//! - **Nothing is lost.** Dropping a future gives its place back at once, or its cells if it was served and not told: those behind move
-//!   up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
-//! - **Nobody is in charge.** No task runs in the background, and no waiting future has a part in serving others. One that is forgotten,
-//!   or never polled again, costs its own cells and delays nobody: those behind it are served at the instants that were theirs when they
-//!   came. What they would gain by a leave may come a timer late, if the leave happens outside the forgotten future's runtime: the new
-//!   head is woken to set its timer, and if the head does not look, the timer that was set before serves all that are due.
-//! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`RateLimiter`]'s ticks.
+//! - **Places, not cells.** A waiter holds a place in one queue. The limit is charged when that place is due: at the first instant at
+//!   which its cells conform once all waiters before it have theirs. The charge is made at that instant, even if the wake-up is late.
+//! - **Fair**, unless built otherwise: strictly first come, first served. A large request is not starved by small ones, and no caller
+//!   takes cells while others wait. An unfair limiter lets a caller take cells that are there; the waiters are served in order anyway.
+//! - **Exact plans.** The instant of [`NotYet`](AcquireError::NotYet) is played through on a copy of the meter, with its ticks, weights and
+//!   averages. A [`Patience`] that cannot be kept is denied at once, and one that is accepted is kept, as long as no caller takes cells
+//!   beside the queue.
+//! - **Nothing is lost.** Dropping a future gives its place back at once, or its cells if they had come and no poll returned them. The
+//!   waiters behind it move up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
+//! - **No coordinator.** There is no background task, and no waiting future drives the others. A future that is forgotten, or never
+//!   polled again, costs its own cells and delays no other waiter: those behind it are served at the instants that were theirs when they
+//!   came. What they would gain by a leave may come a timer late, if the leave happens outside the forgotten future's runtime.
+//! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`Bucket`]. They hold for the
+//!   instants of charges; deliveries may be late by the grain of a timer, and after a stall by no more than
+//!   [`set_catch_up`](Waiting::set_catch_up) allows.
 //!
 //! # Why that holds
 //!
-//! *Order.* While somebody waits, all that is decided is decided under the lock of the queue, by a function of the time alone
-//! (`line.rs`). While nobody does, cells are taken by one exchange of a word: a meter's own, or a [`RateLimiter`]'s count of what is
-//! spent, which is closed for as long as somebody waits or holds the lock (`open.rs`), so that no newcomer slips past one who joins.
-//! (A meter's word cannot be closed: who asked it before the other joined may be answered after.) Let d(k) be the
-//! instant at which place k is charged; d(k + 1) is computed from the limit's state after that charge and from d(k), never from the
-//! time at which it was noticed. So the sequence d(1), d(2), ... is the same whoever serves, and as long as nobody leaves it is known
-//! when a place is taken: the limit's instant for all cells waited for up to there. That is what [`AcquireError::NotYet`] tells.
+//! *Order.* While a caller waits, all decisions are made under the lock of the queue, by a function of the time alone
+//! (`wait_queue.rs`). While none waits, cells are taken by one exchange of a word: a meter's own, or the count of a [`RateLimiter`]'s
+//! bucket. That count is closed for as long as a caller waits or holds the lock, so that no newcomer slips past a caller that joins. (A
+//! meter's word cannot be closed: a caller that asked it before another one joined may be answered after.) Let d(k) be the instant at
+//! which place k is charged. d(k + 1) is computed from the limit's state after that charge, never from the time at which the charge was
+//! noticed. So the sequence d(1), d(2), ... is the same whichever thread serves, and as long as none leaves it is known when a place is
+//! taken.
 //!
-//! *Progress.* While anybody of a runtime waits, the queue has a timer in that runtime, set for d(1) as of when it was last set. (There
-//! is one for each runtime, so that one that nobody drives holds up only itself.) The timer does not belong to a future: it wakes the
-//! queue, which serves every place that is due and sets it again. Threads ([`Waiting::acquire_blocking`]) sleep until their own d(k)
-//! instead. *Invariant*: after each operation, the head's runtime has a timer at d(1) or before, or the head has been woken and is about to
-//! set it; a thread at the head sleeps no longer than until its own instant, or has been woken. Each operation checks that as it lets
-//! the lock go, whatever it did (`queue/mod.rs`, `release`).
+//! *Progress.* While a caller of a runtime waits, the queue has a timer in that runtime. (There is one for each runtime, so that a runtime
+//! that is not driven holds up only itself.) The timer does not belong to a future: it wakes the queue, which serves every place that is
+//! due and sets the timer again. Threads ([`Waiting::acquire_blocking`]) sleep by themselves. *Invariant*: after each operation, the
+//! head's runtime has a timer at d(1) or before, or the head's thread wakes by then, or the head has been woken and is about to look. Each
+//! operation checks that as it lets the lock go (`shared.rs`, `release`).
 //!
-//! *Cost.* What is had at once takes no lock while nobody waits, and no allocation. Taking, leaving and serving a place are constant
-//! time under the lock; wakers are called and timers set after it is let go.
-//! A thousand waiters share one timer.
+//! *Cost.* Cells that are there take no lock while none waits, and no allocation. Taking, leaving and serving a place are constant time
+//! under the lock; a plan looks at each waiter once. Wakers are called and timers set after the lock is let go. A thousand waiters share
+//! one timer.
 //!
 //! # Time
 //!
-//! Times are tokio's, so that tests in paused time are exact. Its timers have a grain of 1 ms: who waits wakes at the end of the
-//! millisecond in which it is due, never before. That lateness never adds up while somebody else waits in the queue, or while the
-//! burst covers a millisecond. Else, when one caller comes back alone each time, what the limit lets through is at least the burst in
-//! each millisecond.
+//! Times are tokio's, so that tests in paused time are exact; [`TokioClock`] is that clock for meters. Tokio's timers have a grain of
+//! 1 ms: a waiter wakes at the end of the millisecond in which it is due, never before. That lateness never adds up while another caller
+//! waits, or while the burst covers a millisecond. If one caller comes back alone each time, it gets at least the burst in each
+//! millisecond.
 //!
-//! A runtime is needed only to wait, with its timers enabled; [`Waiting::try_acquire`], [`Waiting::acquire_blocking`] and what is ready at
-//! once do without.
+//! After a stall, when a task has blocked the runtime, many waiters are due at once. The queue makes up for at most 10 ms of lateness,
+//! so that a stall of two seconds is not followed by two seconds' cells in one burst. [`Waiting::set_catch_up`] changes that bound.
 //!
-//! # What it does not do
+//! Waiting needs a runtime with timers. [`Waiting::try_acquire`], [`Waiting::acquire_blocking`] and an acquire that is ready at once do
+//! without.
 //!
-//! A task that always finds cells does not yield. A meter's own verbs do not queue: who calls them on a clone of it takes cells past those
-//! who wait, whose instants are then later. What is refunded to a meter by its own verbs is noticed by whoever comes by. A strict
-//! [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
+//! # Limitations
+//!
+//! - A meter's own verbs do not queue: a caller that uses them on a clone takes cells past the waiters, whose instants are then later.
+//! - A change through such a clone (a refund, a reset, a raised quota) is noticed within one poll interval, see
+//!   [`Waiting`](Waiting#changes-to-the-meter).
+//! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
+//! - A [`Dual`](ratelimit_meter::Dual) is charged at whole nanoseconds, so that a wait of its own may be a nanosecond later than exact.
 //!
 //! # Features
 //!
-//! - `tracing`: events at level `TRACE`, of the target `ratelimit_meter_tokio`, with the number of `cells`: one who has to ask in line
-//!   `waits`, and then `is served`, or `gives up` when its future is dropped. What is had or refused at once tells nothing, and no
-//!   event comes while a lock is held. Off by default.
+//! - `tracing`: events at level `TRACE`, of the target `ratelimit_meter_tokio`, with the number of `cells`: a caller that does not find
+//!   its cells `waits`, and then `is served`, or `gives up` when its future is dropped. Cells that are taken or denied at once make no
+//!   event, and no event comes while a lock is held. Off by default.
 
 #![forbid(unsafe_code)]
 
-mod acquire;
-mod alarm;
-mod blocking;
-mod bucket;
-mod clock;
 mod error;
-mod held;
 mod keyed;
-mod line;
-mod metered;
 #[cfg(all(test, ratelimit_meter_loom))]
 mod models;
-mod open;
+mod options;
 mod paced;
-mod patience;
-mod places;
-mod queue;
 mod rate_limiter;
-mod runtime;
+mod shared;
 #[cfg(all(test, not(ratelimit_meter_loom)))]
 mod simulation;
 mod source;
 mod sync;
-mod ticks;
+mod timers;
+mod wait_queue;
 mod waiting;
 
-pub use acquire::{Acquire, AcquireOwned};
-pub use bucket::Bucket;
 pub use error::{AcquireError, BuildError, InsufficientCapacity, NotYet};
-pub use keyed::{Keyed, PerKey, Table};
-pub use metered::OfKey;
+pub use keyed::{Keyed, PerKey, TableKeys};
+pub use options::Patience;
 pub use paced::{PacedSink, PacedStream};
-pub use patience::Patience;
-pub use rate_limiter::{Builder, RateLimiter};
-pub use source::Source;
-pub use waiting::Waiting;
+pub use rate_limiter::{Bucket, Builder, RateLimiter};
+pub use source::{KeyOf, SharedMeter, Source};
+pub use timers::TokioClock;
+pub use waiting::{Acquire, AcquireOwned, Waiting};
 
-/// Tells a subscriber, if the feature is on.
+/// Emits an event, if the feature is on.
 macro_rules! trace {
     ($($event:tt)*) => {
         #[cfg(feature = "tracing")]

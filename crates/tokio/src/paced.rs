@@ -1,10 +1,8 @@
-//! Streams and sinks whose items wait for a cell each.
+//! Streams and sinks each of whose items waits for a cell.
 
-use crate::acquire::AcquireOwned;
-use crate::held::Held;
-use crate::queue::Queue;
+use crate::shared::SharedQueue;
 use crate::source::Source;
-use crate::waiting::Waiting;
+use crate::waiting::{AcquireOwned, Held, Waiting};
 use core::fmt;
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -17,7 +15,7 @@ use std::task::{Context, Poll, ready};
 impl<S: Source> Waiting<S> {
     /// Returns `stream`, each of whose items waits for a cell.
     ///
-    /// One item is taken ahead. The end waits for nothing, and neither does anything while there are no items.
+    /// One item is taken ahead. The end of the stream waits for nothing, and no cell is taken while there is no item.
     ///
     /// ```
     /// use futures_util::{StreamExt, stream};
@@ -39,8 +37,8 @@ impl<S: Source> Waiting<S> {
         }
     }
 
-    /// Returns `sink`, each of whose items waits for a cell: it is ready when the sink is and a cell is there, which goes back if
-    /// it is dropped before the item comes.
+    /// Returns `sink`, each of whose items waits for a cell: it is ready when the sink is and a cell is there. The cell is given back
+    /// if the sink is dropped before the item comes.
     ///
     /// ```
     /// use futures_util::{SinkExt, sink};
@@ -88,13 +86,13 @@ pin_project! {
         limiter: Waiting<S>,
         wait: Option<AcquireOwned<S>>,
         // For the item that comes next.
-        cell: Option<Held<Arc<Queue<S>>, S>>,
+        cell: Option<Held<Arc<SharedQueue<S>>, S>>,
     }
 }
 
-/// Waits for a cell. One is never too many, so that nothing but its coming is told.
+/// Waits for a cell. One cell is never above the burst.
 fn poll_cell<S: Source>(limiter: &Waiting<S>, wait: &mut Option<AcquireOwned<S>>, cx: &mut Context<'_>) -> Poll<()> {
-    let acquire = wait.get_or_insert_with(|| limiter.acquire_owned(1));
+    let acquire = wait.get_or_insert_with(|| limiter.acquire_owned(1_u8.into()));
     ready!(Pin::new(acquire).poll(cx));
     *wait = None;
     Poll::Ready(())

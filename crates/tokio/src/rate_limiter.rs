@@ -1,16 +1,18 @@
-//! The limiter that takes the place of `leaky-bucket`'s.
+//! The limiter that replaces `leaky-bucket`'s: its builder, its bucket, and the gate through which cells are taken without the lock.
 
-use crate::bucket::Bucket;
-use crate::clock::Beginning;
-use crate::error::BuildError;
-use crate::open::Open;
-use crate::ticks::Ticks;
+use crate::error::{BuildError, InsufficientCapacity};
+use crate::source::{Part, Source, Times, never};
+use crate::sync::{AtomicU64, Ordering};
+use crate::timers::Beginning;
 use crate::waiting::Waiting;
-use std::time::Duration;
+use core::convert::Infallible;
+use std::time::{Duration, Instant};
 
-/// A limiter to whose bucket some cells come every interval, for those who wait in line: the `RateLimiter` of `leaky-bucket`.
+/// A limiter whose bucket gets some cells every interval, for callers who wait in line: a drop-in replacement for the `RateLimiter` of
+/// `leaky-bucket`.
 ///
-/// Ticks count from [`build`](Builder::build). Its verbs are those of [`Waiting`], of which it is one.
+/// Ticks count from [`build`](Builder::build). Its verbs are those of [`Waiting`]. Numbers of cells are `usize`, so that bytes can be
+/// counted as they are: `limiter.acquire(bytes.len())`. More cells than the bucket holds are served in parts, over several intervals.
 ///
 /// ```
 /// use ratelimit_meter_tokio::RateLimiter;
@@ -38,64 +40,64 @@ impl RateLimiter {
         }
     }
 
-    /// Returns how many cells are in the bucket now, those that others wait for included.
+    /// Returns the number of cells in the bucket now, including those that callers wait for.
     #[must_use]
-    pub fn balance(&self) -> u32 {
-        self.queue.look(|line, bucket, now| {
-            let queued = line.waiting() > 0;
-            bucket.balance(&mut line.state, now, queued)
+    pub fn balance(&self) -> usize {
+        self.queue.look(|queue, bucket, now| {
+            let queued = queue.waiting() > 0;
+            narrow(bucket.there(&mut queue.state, now, queued).min(bucket.max.into()))
         })
     }
 
-    /// Returns how many cells the bucket holds.
+    /// Returns the number of cells that the bucket holds.
     #[must_use]
-    pub fn max(&self) -> u32 {
-        self.queue.source.max
+    pub fn max(&self) -> usize {
+        narrow(self.queue.source.max.into())
     }
 
-    /// Returns how many cells come every interval.
+    /// Returns the number of cells that come every interval.
     #[must_use]
-    pub fn refill(&self) -> u32 {
-        self.queue.source.refill
+    pub fn refill(&self) -> usize {
+        narrow(self.queue.source.refill.into())
     }
 
     /// Returns the time from one refill to the next.
     #[must_use]
     pub fn interval(&self) -> Duration {
-        self.queue.source.interval()
+        Duration::from_nanos(self.queue.source.ticks.interval_ns)
     }
 }
 
 /// Builds a [`RateLimiter`].
 #[derive(Debug, Clone)]
 pub struct Builder {
-    max: Option<u32>,
-    initial: u32,
-    refill: u32,
+    max: Option<usize>,
+    initial: usize,
+    refill: usize,
     interval: Duration,
     fair: bool,
 }
 
 impl Builder {
-    /// How many times the larger of refill and initial a bucket holds unless told.
-    const DEFAULT_MAX_FACTOR: u32 = 10;
+    /// The default size of a bucket, in units of the larger of refill and initial.
+    const DEFAULT_MAX_FACTOR: usize = 10;
 
-    /// Sets how many cells the bucket holds: ten times the larger of refill and initial, by default.
+    /// Sets the number of cells that the bucket holds: ten times the larger of refill and initial, by default.
     ///
-    /// It bounds what may be had at once after a rest, not how many cells one may wait for.
-    pub const fn max(&mut self, max: u32) -> &mut Self {
+    /// It bounds the cells that come at once after an idle time, not the cells that a caller may wait for.
+    pub const fn max(&mut self, max: usize) -> &mut Self {
         self.max = Some(max);
         self
     }
 
-    /// Sets how many cells are there to begin with: none, by default.
-    pub const fn initial(&mut self, initial: u32) -> &mut Self {
+    /// Sets the number of cells that are there to begin with: none, by default.
+    pub const fn initial(&mut self, initial: usize) -> &mut Self {
         self.initial = initial;
         self
     }
 
-    /// Sets how many cells come every interval: one, by default.
-    pub const fn refill(&mut self, refill: u32) -> &mut Self {
+    /// Sets the number of cells that come every interval: one, by default.
+    pub const fn refill(&mut self, refill: usize) -> &mut Self {
         self.refill = refill;
         self
     }
@@ -106,7 +108,7 @@ impl Builder {
         self
     }
 
-    /// Sets whether those who come first are served first: they are, by default.
+    /// Sets whether callers are served in the order in which they come: they are, by default.
     pub const fn fair(&mut self, fair: bool) -> &mut Self {
         self.fair = fair;
         self
@@ -151,12 +153,12 @@ impl Builder {
             return Err(BuildError::InitialAboveMax { initial, max });
         }
         let bucket = Bucket {
-            max,
-            refill,
+            max: Bucket::count(max),
+            refill: Bucket::count(refill),
             ticks: Ticks::new(interval_ns),
-            initial,
+            initial: Bucket::count(initial),
             made: Beginning::now(),
-            open: Open::new(0),
+            gate: Gate::new(0),
         };
         Ok(Waiting::with_fairness(bucket, self.fair))
     }
@@ -165,5 +167,291 @@ impl Builder {
 impl Default for Builder {
     fn default() -> Self {
         RateLimiter::builder()
+    }
+}
+
+/// The bucket of a [`RateLimiter`]: some cells come at every tick, all at once, none between, as in `leaky-bucket`.
+///
+/// Ticks are counted from the moment it was made, in whole nanoseconds and integers, so neither the time line nor the level drifts.
+/// Cells that come while the bucket is full are lost, unless a caller waits.
+///
+/// # Law
+///
+/// In every window the cells taken are at most those that come at the ticks in it, and the larger of max and refill. While a caller
+/// waits, no cells are lost but by a serve that is later than the bound of [`Waiting::set_catch_up`].
+#[derive(Debug)]
+pub struct Bucket {
+    max: u64,
+    refill: u64,
+    ticks: Ticks,
+    initial: u64,
+    made: Beginning,
+    /// The count of a [`Level`], while none waits.
+    gate: Gate,
+}
+
+/// The cells that were taken or lost since the bucket was made. The lock guards it while the gate is closed.
+#[derive(Debug, Clone)]
+pub struct Level {
+    spent: u128,
+}
+
+impl Bucket {
+    /// Returns the cells in the bucket at `at`, and those that have overflown if callers wait for them.
+    fn there(&self, level: &mut Level, at: Instant, queued: bool) -> u128 {
+        if !queued {
+            self.overflow(level, at);
+        }
+        self.come_by(at).saturating_sub(level.spent)
+    }
+
+    /// Counts the cells as lost that the bucket could not hold at `at`.
+    fn overflow(&self, level: &mut Level, at: Instant) {
+        level.spent = level.spent.max(self.come_by(at).saturating_sub(self.max.into()));
+    }
+
+    /// Returns the cells that have come by `at`, including the initial ones.
+    fn come_by(&self, at: Instant) -> u128 {
+        let ticks = self.ticks.within(self.made.until(at));
+        u128::from(self.initial) + u128::from(ticks) * u128::from(self.refill)
+    }
+
+    /// Returns the tick at which there will be `cells` in the bucket if none are taken.
+    fn tick_of(&self, level: &Level, cells: u64) -> Instant {
+        let missing = (level.spent + u128::from(cells)).saturating_sub(self.initial.into());
+        let ticks = u64::try_from(missing.div_ceil(self.refill.into())).ok();
+        let after = ticks.and_then(|ticks| ticks.checked_mul(self.ticks.interval_ns));
+        let tick = after.and_then(|after| self.made.at.checked_add(Duration::from_nanos(after)));
+        tick.unwrap_or_else(|| never(self.made.at))
+    }
+
+    /// Returns the tick at which the next part of the missing cells is there.
+    fn tick_of_part(&self, level: &Level, missing: u64, from: Instant) -> Instant {
+        self.tick_of(level, missing.min(self.portion())).max(from)
+    }
+
+    /// Returns the least that a large request takes at once: a full bucket, or a refill if that is more.
+    fn portion(&self) -> u64 {
+        self.max.max(self.refill)
+    }
+}
+
+fn narrow(n: u128) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+impl Source for Bucket {
+    type Cells = usize;
+    type Outcome = ();
+    type Never = Infallible;
+    type State = Level;
+    type Ahead = Level;
+
+    const CHANGES_ELSEWHERE: bool = false;
+
+    fn count(n: usize) -> u64 {
+        // No platform has a wider one.
+        u64::try_from(n).unwrap_or(u64::MAX)
+    }
+
+    fn cells(count: u64) -> usize {
+        narrow(count.into())
+    }
+
+    fn outcome(result: Result<(), Infallible>) {
+        let Ok(()) = result;
+    }
+
+    fn over(_: u64) -> Result<(), Infallible> {
+        // Its ticks never end.
+        Ok(())
+    }
+
+    fn state(&self) -> Level {
+        Level { spent: 0 }
+    }
+
+    fn queueable(&self, _: u64, _: Instant) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn at_once(&self, n: u64, _: Instant) -> Result<(), InsufficientCapacity> {
+        if n > self.max {
+            Err(InsufficientCapacity::above_burst(n))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn close(&self, level: &mut Level) {
+        if let Some(spent) = self.gate.close() {
+            level.spent = spent.into();
+        }
+    }
+
+    fn open(&self, level: &Level) {
+        // A count that no word holds stays behind a closed gate, and cells are taken with the lock.
+        if let Ok(spent) = u64::try_from(level.spent) {
+            self.gate.open(spent);
+        }
+    }
+
+    #[inline]
+    fn take_unlocked(&self, n: u64) -> bool {
+        let ticks = self.ticks.within(self.made.elapsed());
+        let come = ticks.checked_mul(self.refill);
+        let Some(come) = come.and_then(|come| come.checked_add(self.initial)) else {
+            return false;
+        };
+        let lost = come.saturating_sub(self.max);
+        self.gate.spend(|spent| {
+            let spent = spent.max(lost).checked_add(n)?;
+            (spent <= come).then_some(spent)
+        })
+    }
+
+    fn take(&self, level: &mut Level, n: u64, at: Instant, queued: bool) -> Result<(), Instant> {
+        if self.there(level, at, queued) < n.into() {
+            return Err(self.tick_of_part(level, n, at));
+        }
+        level.spent += u128::from(n);
+        Ok(())
+    }
+
+    fn take_up_to(&self, level: &mut Level, n: u64, at: Instant, queued: bool) -> u64 {
+        let there = self.there(level, at, queued).min(self.max.into());
+        let taken = u64::try_from(there).map_or(n, |there| there.min(n));
+        level.spent += u128::from(taken);
+        taken
+    }
+
+    fn due(&self, level: &Level, missing: u64, from: Instant) -> Option<Instant> {
+        Some(self.tick_of_part(level, missing, from))
+    }
+
+    fn reaches(&self, _: u64, _: Instant) -> bool {
+        true
+    }
+
+    fn serve(&self, level: &mut Level, missing: u64, times: Times) -> Result<Part, Instant> {
+        // The head could have been served before the floor, so the bucket was as full as it can be there.
+        if let Some(floor) = times.floor.filter(|floor| times.due < *floor) {
+            self.overflow(level, floor);
+        }
+        let due = self.tick_of_part(level, missing, times.due);
+        if due > times.now {
+            return Err(due);
+        }
+        let at = if missing > self.portion() {
+            self.tick_of(level, missing).clamp(due, times.now)
+        } else {
+            due
+        };
+        let there = self.come_by(at).saturating_sub(level.spent);
+        let cells = u64::try_from(there).map_or(missing, |there| there.min(missing));
+        level.spent += u128::from(cells);
+        Ok(Part { cells, at })
+    }
+
+    fn ahead(&self, level: &Level) -> Level {
+        level.clone()
+    }
+
+    fn due_ahead(&self, ahead: &Level, n: u64, from: Instant) -> Option<Instant> {
+        Some(self.tick_of(ahead, n).max(from))
+    }
+
+    fn take_ahead(&self, ahead: &mut Level, n: u64, _: Instant, _: Instant) {
+        ahead.spent += u128::from(n);
+    }
+
+    fn is_planned(_: Instant, _: Instant) -> bool {
+        // All changes go through the queue.
+        true
+    }
+
+    fn give_back(&self, level: &mut Level, n: u64, _: Instant) {
+        level.spent = level.spent.saturating_sub(n.into());
+    }
+}
+
+/// Counts intervals, and remembers the latest count, so that finding no new tick takes no division.
+#[derive(Debug)]
+struct Ticks {
+    interval_ns: u64,
+    latest: std::sync::atomic::AtomicU64,
+}
+
+impl Ticks {
+    const fn new(interval_ns: u64) -> Self {
+        let latest = std::sync::atomic::AtomicU64::new(0);
+        Self { interval_ns, latest }
+    }
+
+    /// Returns the number of ticks in the first `ns` nanoseconds.
+    #[inline]
+    fn within(&self, ns: u64) -> u64 {
+        // ORDERING: relaxed, and no atomic of loom's: a hint, which is found to be wrong if it is.
+        let latest = self.latest.load(Ordering::Relaxed);
+        // A count of a later time wraps to an age of centuries.
+        let age = ns.wrapping_sub(latest.wrapping_mul(self.interval_ns));
+        if age < self.interval_ns {
+            return latest;
+        }
+        let ticks = ns / self.interval_ns;
+        self.latest.store(ticks, Ordering::Relaxed);
+        ticks
+    }
+}
+
+/// The fast path: the count of spent cells, which callers read and exchange without the lock while none waits.
+///
+/// It is closed while a caller waits, or decides under the lock. Then the count is in the [`Level`], and a newcomer finds the gate closed
+/// and takes the lock. So closing decides in one step that no cells are taken past the lock any more: there is no moment between finding
+/// too few cells and being known to wait.
+#[derive(Debug)]
+struct Gate(AtomicU64);
+
+impl Gate {
+    const CLOSED: u64 = u64::MAX;
+
+    // ORDERING: relaxed, all; the word is all that is read, and its operations have one order. The lock publishes what is done under the
+    // lock. `models.rs` has a newcomer at every step of a caller that joins.
+
+    fn new(spent: u64) -> Self {
+        Self(AtomicU64::new(spent))
+    }
+
+    /// Replaces the count by what `spend` makes of it. Returns whether it did, which it cannot while the gate is closed.
+    #[inline]
+    fn spend(&self, spend: impl Fn(u64) -> Option<u64>) -> bool {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let is_open = |count: &u64| *count != Self::CLOSED;
+            let Some(spent) = Some(seen).filter(is_open).and_then(&spend).filter(is_open) else {
+                return false;
+            };
+            match self
+                .0
+                .compare_exchange_weak(seen, spent, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    /// Closes the gate, and returns the count, unless it was closed already.
+    fn close(&self) -> Option<u64> {
+        let spent = self.0.swap(Self::CLOSED, Ordering::Relaxed);
+        Some(spent).filter(|spent| *spent != Self::CLOSED)
+    }
+
+    /// Opens the gate, unless it is open: then its count is newer.
+    fn open(&self, spent: u64) {
+        // It fails only if there is nothing to be done.
+        let _ = self
+            .0
+            .compare_exchange(Self::CLOSED, spent, Ordering::Relaxed, Ordering::Relaxed);
     }
 }

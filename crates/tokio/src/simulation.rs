@@ -1,11 +1,11 @@
 //! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. Whatever
 //! happens, nobody is served later than its instant.
 
-use crate::places::{Sleeper, Ticket};
-use crate::queue::{Queue, Waiter};
 use crate::rate_limiter::RateLimiter;
-use crate::runtime::{Id, driver, now};
+use crate::shared::{Caller, Look, SharedQueue};
 use crate::source::Source;
+use crate::timers::{Id, driver, now};
+use crate::wait_queue::{Sleeper, Ticket};
 use crate::waiting::Waiting;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 use ratelimit_meter::{Exponential, GCRA, Quota};
@@ -28,7 +28,7 @@ impl Wake for Flag {
 /// One who waits: a task of a runtime, or a thread until it wakes.
 struct Member {
     ticket: Ticket,
-    n: u32,
+    n: u64,
     runtime: Option<Id>,
     until: Option<Instant>,
     flag: Arc<Flag>,
@@ -36,10 +36,10 @@ struct Member {
 }
 
 impl Member {
-    fn waiter(&self) -> Waiter<'_> {
+    fn caller(&self) -> Caller<'_> {
         match self.runtime {
-            Some(_) => Waiter::Task(&self.waker),
-            None => Waiter::Thread(&self.waker),
+            Some(_) => Caller::Task(&self.waker),
+            None => Caller::Thread(&self.waker),
         }
     }
 
@@ -50,7 +50,7 @@ impl Member {
 }
 
 struct Simulation<S: Source> {
-    queue: Arc<Queue<S>>,
+    queue: Arc<SharedQueue<S>>,
     members: Vec<Member>,
     random: TestRng,
     largest: u64,
@@ -75,10 +75,10 @@ impl<S: Source> Simulation<S> {
         self.random.next_u64() % n
     }
 
-    fn cells(&mut self) -> u32 {
+    fn cells(&mut self) -> u64 {
         // Mostly few, at times as many as there can be.
         let largest = if self.below(4) == 0 { self.largest } else { 3 };
-        u32::try_from(1 + self.below(largest)).unwrap()
+        1 + self.below(largest)
     }
 
     fn any_runtime(&mut self) -> Option<Id> {
@@ -118,12 +118,12 @@ impl<S: Source> Simulation<S> {
         let n = self.cells();
         let flag = Arc::<Flag>::default();
         let waker = Waker::from(Arc::clone(&flag));
-        let waiter = if runtime.is_some() {
-            Waiter::Task(&waker)
+        let caller = if runtime.is_some() {
+            Caller::Task(&waker)
         } else {
-            Waiter::Thread(&waker)
+            Caller::Thread(&waker)
         };
-        let Ok(Some(ticket)) = self.queue.join::<S::Never>(n, waiter, |_| Ok(())) else {
+        let Ok(Some(ticket)) = self.queue.join::<S::Never>(n, caller, |_| Ok(())) else {
             return;
         };
         // A thread that has joined looks once before it sleeps.
@@ -144,12 +144,13 @@ impl<S: Source> Simulation<S> {
         driver::enter(member.runtime);
         member.flag = Arc::default();
         member.waker = Waker::from(Arc::clone(&member.flag));
-        match self.queue.poll(member.ticket, member.waiter()) {
-            Ok(()) => {
+        match self.queue.poll(member.ticket, member.n, member.caller()) {
+            Look::Waits(until) => self.members[index].until = until,
+            Look::Served => {
                 self.members.swap_remove(index);
                 self.served += 1;
             }
-            Err(until) => self.members[index].until = until,
+            Look::Over(_) => panic!("the simulation ends within years"),
         }
     }
 
@@ -269,20 +270,15 @@ fn average_serves_every_place_at_its_instant() {
 }
 
 /// A queue as it is, which serves and wakes nobody.
-impl<S: Source> Queue<S> {
+impl<S: Source> SharedQueue<S> {
     fn head(&self) -> Option<(Sleeper, Instant)> {
-        self.with_line(|line| {
-            let (head, due, last) = line.head_mut(&self.source)?;
-            let by = if matches!(head.sleeper, Sleeper::Thread(_)) {
-                last
-            } else {
-                due
-            };
-            Some((head.sleeper, by))
+        self.with_queue(|queue| {
+            let serve_at = queue.serve_at()?;
+            Some((queue.head_mut()?.sleeper, serve_at))
         })
     }
 
     fn is_waiting(&self, ticket: Ticket) -> bool {
-        self.with_line(|line| line.is_waiting(ticket))
+        self.with_queue(|queue| queue.is_waiting(ticket))
     }
 }

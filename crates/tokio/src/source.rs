@@ -1,85 +1,464 @@
-//! What a queue waits for.
+//! The limits that a wait queue serves from: the trait, and the meters of the core.
 
 use crate::error::{AcquireError, InsufficientCapacity};
-use std::time::Instant;
+use crate::timers::{CAN_BE_PAUSED, TokioClock, now};
+use core::any::TypeId;
+use core::hash::{BuildHasher, Hash};
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::{Clock, DefaultClock};
+use ratelimit_meter::store::Store;
+use ratelimit_meter::{Dual, KeyedMeter, Meter, MeterKind, NegativeDualDecision, NegativeMultiDecision};
+use std::time::{Duration, Instant};
 
-/// What can be waited for: a [`Meter`](ratelimit_meter::Meter) of any kind, or the [`Bucket`](crate::Bucket) of a
-/// [`RateLimiter`](crate::RateLimiter). It is not to be implemented elsewhere.
+/// A limit that can be waited for: a meter of the core, or the [`Bucket`](crate::Bucket) of a [`RateLimiter`](crate::RateLimiter).
+///
+/// Sealed in effect: its methods are not part of the public API.
 pub trait Source: Send + Sync + Sized + 'static {
-    /// What is awaited of an acquire: nothing where it always succeeds in the end.
+    /// The type of a number of cells: `u32` for a meter, `usize` for a [`RateLimiter`](crate::RateLimiter).
+    type Cells: Copy + From<u8>;
+
+    /// The output of an acquire: `()` where it always succeeds in the end.
     type Outcome;
 
-    /// Why some number of cells can never be had.
+    /// The error if some number of cells never comes.
     #[doc(hidden)]
     type Never: Into<AcquireError>;
 
-    /// What the lock of the queue guards beside the queue.
+    /// The part of the source that the lock of the queue guards.
     #[doc(hidden)]
     type State: Send;
+
+    /// A copy of the source, on which waiters are served in advance.
+    #[doc(hidden)]
+    type Ahead: Send;
+
+    /// Whether the source can be changed without the queue.
+    #[doc(hidden)]
+    const CHANGES_ELSEWHERE: bool;
+
+    #[doc(hidden)]
+    fn count(n: Self::Cells) -> u64;
+
+    #[doc(hidden)]
+    fn cells(count: u64) -> Self::Cells;
 
     #[doc(hidden)]
     fn outcome(result: Result<(), Self::Never>) -> Self::Outcome;
 
+    /// Denies cells that would come after the end of time.
+    #[doc(hidden)]
+    fn over(n: u64) -> Result<(), Self::Never>;
+
     #[doc(hidden)]
     fn state(&self) -> Self::State;
 
-    /// Refuses to queue for more than can ever be had.
+    /// Denies to queue for more than can ever come.
     #[doc(hidden)]
-    fn queueable(&self, n: u32, at: Instant) -> Result<(), Self::Never>;
+    fn queueable(&self, n: u64, at: Instant) -> Result<(), Self::Never>;
 
-    /// Refuses more than can ever be had at one instant.
+    /// Denies more than can ever come at one instant.
     #[doc(hidden)]
-    fn at_once(&self, n: u32, at: Instant) -> Result<(), InsufficientCapacity>;
+    fn at_once(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity>;
 
-    /// Sees to it that nobody takes cells without the lock, which is held, before it is opened.
+    /// Has callers without the lock, which is held, find the source closed until it is opened.
     #[doc(hidden)]
     fn close(&self, _: &mut Self::State) {}
 
-    /// Lets cells be taken without the lock again: nobody waits. It is open to begin with.
+    /// Lets cells be taken without the lock again: none waits. It is open to begin with.
     #[doc(hidden)]
     fn open(&self, _: &Self::State) {}
 
     /// Takes `n` cells now, without the lock; `false` if that is not possible, for whatever reason.
     #[doc(hidden)]
-    fn take_unlocked(&self, n: u32) -> bool;
+    fn take_unlocked(&self, n: u64) -> bool;
 
-    /// Takes `n` cells for one who does not wait, or tells when the next part of them is due. `queued` tells if others wait.
+    /// Takes `n` cells for a caller that does not wait, or returns the instant at which the next part of them is due.
     #[doc(hidden)]
-    fn take(&self, state: &mut Self::State, n: u32, at: Instant, queued: bool) -> Result<(), Instant>;
+    fn take(&self, state: &mut Self::State, n: u64, at: Instant, queued: bool) -> Result<(), Instant>;
 
-    /// When the next part of what the head misses is due, at `from` or later.
+    /// Takes as many of `n` cells as are there for a caller that does not wait.
     #[doc(hidden)]
-    fn due(&self, state: &Self::State, missing: u32, from: Instant) -> Instant;
+    fn take_up_to(&self, state: &mut Self::State, n: u64, at: Instant, queued: bool) -> u64;
 
-    /// Whether that is now, though it was to be later: somebody has given cells back.
+    /// Returns the instant, `from` or later, at which the next part of the missing cells is due; `None` if they never come.
     #[doc(hidden)]
-    fn is_sooner(&self, missing: u32, now: Instant) -> bool;
+    fn due(&self, state: &Self::State, missing: u64, from: Instant) -> Option<Instant>;
 
-    /// Takes for the head what is due at `from` or later, and by `now`, at its instant; or tells when it is due.
+    /// Returns whether cells that are due at `due` come before the end of time.
     #[doc(hidden)]
-    fn serve(&self, state: &mut Self::State, missing: u32, from: Instant, now: Instant) -> Result<Part, Instant>;
+    fn reaches(&self, missing: u64, due: Instant) -> bool;
 
-    /// When `cells` in all will have been had, if the head, which misses `first` of them, has its next part at `due`.
+    /// Returns the instant at which the missing cells are due, if the source may have been changed without the queue.
     #[doc(hidden)]
-    fn plan(&self, state: &Self::State, first: u32, due: Instant, cells: u64) -> Instant;
+    fn recheck(&self, _missing: u64, _now: Instant) -> Option<Instant> {
+        None
+    }
 
-    /// Takes back `n` cells that were had and not used.
+    /// Takes for the head what is due, at its instant; or returns the instant at which it is due.
     #[doc(hidden)]
-    fn give_back(&self, state: &mut Self::State, n: u32, at: Instant);
+    fn serve(&self, state: &mut Self::State, missing: u64, times: Times) -> Result<Part, Instant>;
+
+    #[doc(hidden)]
+    fn ahead(&self, state: &Self::State) -> Self::Ahead;
+
+    /// Returns the instant at which all of `n` cells will have come; `None` if they never come.
+    #[doc(hidden)]
+    fn due_ahead(&self, ahead: &Self::Ahead, n: u64, from: Instant) -> Option<Instant>;
+
+    /// Serves a waiter in advance, at the instant that [`due_ahead`](Self::due_ahead) returned.
+    #[doc(hidden)]
+    fn take_ahead(&self, ahead: &mut Self::Ahead, n: u64, from: Instant, due: Instant);
+
+    /// Returns whether a plan by which the head is served at `planned` holds, if its next part is due at `due`.
+    #[doc(hidden)]
+    fn is_planned(planned: Instant, due: Instant) -> bool;
+
+    /// Takes back `n` cells that were taken and not used.
+    #[doc(hidden)]
+    fn give_back(&self, state: &mut Self::State, n: u64, at: Instant);
+}
+
+/// The instants that bound a serve.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// The cells count from there on, not before.
+    pub from: Instant,
+    /// The instant, in whole nanoseconds, by which they conform.
+    pub due: Instant,
+    pub now: Instant,
+    /// The earliest instant of a charge that is noticed now.
+    pub floor: Option<Instant>,
 }
 
 /// Cells that the head has got.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
-    pub cells: u32,
-    /// When they were due, or before: the next are not due earlier.
+    pub cells: u64,
+    /// The instant at which they were due, or before: the next are not due earlier.
     pub at: Instant,
 }
 
 /// An instant that never comes.
 pub(crate) fn never(from: Instant) -> Instant {
     const YEAR: u64 = 31_557_600;
-    let years = |years| from.checked_add(std::time::Duration::from_secs(years * YEAR));
+    let years = |years| from.checked_add(Duration::from_secs(years * YEAR));
     years(200).or_else(|| years(20)).unwrap_or(from)
+}
+
+/// A meter of the core that can be waited for: a [`Meter`], an [`Adjustable`](ratelimit_meter::Adjustable), a
+/// [`Dual`], or the meter of a key in a table.
+///
+/// Sealed in effect: its methods are not part of the public API.
+pub trait SharedMeter: Send + Sync + 'static {
+    #[doc(hidden)]
+    type Fork: SharedMeter;
+
+    /// Decides now, by the meter's own clock where that has tokio's time and is cheaper.
+    #[doc(hidden)]
+    fn decide_now(&self, n: u32) -> bool;
+
+    #[doc(hidden)]
+    fn decide(&self, n: u32, at: Instant) -> Result<(), Denied>;
+
+    /// Takes cells that conform at some time from `from` until `by`, at the exact position where they conform.
+    #[doc(hidden)]
+    fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), Denied>;
+
+    #[doc(hidden)]
+    fn look(&self, n: u32, at: Instant) -> Result<(), Denied>;
+
+    #[doc(hidden)]
+    fn decide_up_to(&self, n: u32, at: Instant) -> u32;
+
+    #[doc(hidden)]
+    fn return_cells(&self, n: u64, at: Instant);
+
+    #[doc(hidden)]
+    fn make_idle(&self);
+
+    /// Returns a meter in the same state, which shares nothing with this one.
+    #[doc(hidden)]
+    fn split_off(&self) -> Self::Fork;
+}
+
+/// The reason of a denial.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub enum Denied {
+    Until(Instant),
+    Never,
+}
+
+impl From<NegativeMultiDecision> for Denied {
+    fn from(denied: NegativeMultiDecision) -> Self {
+        match denied {
+            NegativeMultiDecision::BatchNonConforming(_, denied) => Self::Until(denied.earliest_possible()),
+            NegativeMultiDecision::InsufficientCapacity(_) => Self::Never,
+        }
+    }
+}
+
+impl From<NegativeDualDecision> for Denied {
+    fn from(denied: NegativeDualDecision) -> Self {
+        match denied {
+            NegativeDualDecision::BatchNonConforming(_, denied) => Self::Until(denied.earliest_possible()),
+            NegativeDualDecision::InsufficientCapacity(..) => Self::Never,
+        }
+    }
+}
+
+/// Implements waiting for a meter that an expression reaches.
+macro_rules! impl_shared_meter {
+    (impl [$($generics:tt)*] $shared:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
+        impl<$($generics)*> SharedMeter for $shared {
+            type Fork = Meter<$algorithm, TokioClock>;
+
+            #[inline]
+            fn decide_now(&$self, n: u32) -> bool {
+                if has_cheap_clock::<$clock>() {
+                    $meter.check_n(n).is_ok()
+                } else {
+                    $meter.check_n_at(n, now()).is_ok()
+                }
+            }
+
+            fn decide(&$self, n: u32, at: Instant) -> Result<(), Denied> {
+                Ok($meter.check_n_at(n, at)?)
+            }
+
+            fn decide_within(&$self, n: u32, from: Instant, by: Instant) -> Result<(), Denied> {
+                Ok($meter.check_n_within(n, from, by)?)
+            }
+
+            fn look(&$self, n: u32, at: Instant) -> Result<(), Denied> {
+                Ok($meter.peek_n_at(n, at)?)
+            }
+
+            fn decide_up_to(&$self, n: u32, at: Instant) -> u32 {
+                $meter.check_up_to_at(n, at).cells()
+            }
+
+            fn return_cells(&$self, n: u64, at: Instant) {
+                $meter.refund_at(n, at);
+            }
+
+            fn make_idle(&$self) {
+                $meter.reset();
+            }
+
+            fn split_off(&$self) -> Self::Fork {
+                $meter.fork(TokioClock)
+            }
+        }
+    };
+}
+
+impl_shared_meter!(
+    impl [A: Algorithm + 'static, C: Clock + 'static, S: Store<A> + Send + Sync + 'static] Meter<A, C, S>,
+    meter (A, C), |self| self
+);
+impl_shared_meter!(
+    impl [
+        K: Hash + Send + Sync + 'static,
+        M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
+        H: BuildHasher + Send + Sync + 'static
+    ] KeyOf<K, M, H>,
+    meter (M::Algorithm, M::Clock), |self| self.table.key(&self.key)
+);
+
+/// A key and the table that has its meter.
+#[derive(Debug)]
+pub struct KeyOf<K, M: MeterKind, H> {
+    pub(crate) table: KeyedMeter<K, M, H>,
+    pub(crate) key: K,
+}
+
+/// Both limits serve a waiter at one instant, in whole nanoseconds.
+impl<A, B, C> SharedMeter for Dual<A, B, C>
+where
+    A: MeterKind<Algorithm: 'static> + 'static,
+    B: MeterKind<Algorithm: 'static> + 'static,
+    C: Clock + 'static,
+{
+    type Fork = Dual<A, B, TokioClock>;
+
+    fn decide_now(&self, n: u32) -> bool {
+        if has_cheap_clock::<C>() {
+            self.check_n(n).is_ok()
+        } else {
+            self.check_n_at(n, now()).is_ok()
+        }
+    }
+
+    fn decide(&self, n: u32, at: Instant) -> Result<(), Denied> {
+        Ok(self.check_n_at(n, at)?)
+    }
+
+    fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), Denied> {
+        match self.look(n, from) {
+            Err(Denied::Until(due)) if due <= by => self.decide(n, due),
+            Err(denied) => Err(denied),
+            Ok(()) => self.decide(n, from),
+        }
+    }
+
+    fn look(&self, n: u32, at: Instant) -> Result<(), Denied> {
+        Ok(self.peek_each_at(n, n, at)?)
+    }
+
+    fn decide_up_to(&self, n: u32, at: Instant) -> u32 {
+        loop {
+            // Another thread may take cells between the look and the decision.
+            let there = self.status_at(at).remaining().min(n);
+            if there == 0 || self.check_n_at(there, at).is_ok() {
+                return there;
+            }
+        }
+    }
+
+    fn return_cells(&self, n: u64, at: Instant) {
+        self.refund_each_at(n, n, at);
+    }
+
+    fn make_idle(&self) {
+        self.reset();
+    }
+
+    fn split_off(&self) -> Self::Fork {
+        self.fork(TokioClock)
+    }
+}
+
+fn has_cheap_clock<C: 'static>() -> bool {
+    !CAN_BE_PAUSED && TypeId::of::<C>() == TypeId::of::<DefaultClock>()
+}
+
+/// A count that came from a `u32`.
+fn narrow(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Returns the instant from which a decision conforms, `at` or later.
+fn earliest(decision: Result<(), Denied>, at: Instant) -> Instant {
+    match decision {
+        Ok(()) => at,
+        Err(Denied::Until(due)) => due.max(at),
+        Err(Denied::Never) => never(at),
+    }
+}
+
+/// Returns the instant from which `n` cells conform, `from` or later; `None` if they never do.
+fn due<M: SharedMeter>(meter: &M, n: u64, from: Instant) -> Option<Instant> {
+    let due = earliest(meter.look(narrow(n), from), from);
+    (due == from || reaches(meter, n, due)).then_some(due)
+}
+
+/// Returns whether the meter's time line goes on long enough: at its end, what does not conform never will.
+fn reaches<M: SharedMeter>(meter: &M, n: u64, due: Instant) -> bool {
+    meter.look(narrow(n), never(due)).is_ok()
+}
+
+impl<M: SharedMeter> Source for M {
+    type Cells = u32;
+    type Outcome = Result<(), InsufficientCapacity>;
+    type Never = InsufficientCapacity;
+    type State = ();
+    type Ahead = M::Fork;
+
+    const CHANGES_ELSEWHERE: bool = true;
+
+    fn count(n: u32) -> u64 {
+        n.into()
+    }
+
+    fn cells(count: u64) -> u32 {
+        narrow(count)
+    }
+
+    fn outcome(result: Result<(), InsufficientCapacity>) -> Self::Outcome {
+        result
+    }
+
+    fn over(n: u64) -> Result<(), InsufficientCapacity> {
+        Err(InsufficientCapacity::after_the_end(n))
+    }
+
+    fn state(&self) {}
+
+    fn queueable(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
+        // One cell is never too many.
+        if n == 1 { Ok(()) } else { self.at_once(n, at) }
+    }
+
+    fn at_once(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
+        match self.look(narrow(n), at) {
+            Err(Denied::Never) => Err(InsufficientCapacity::above_burst(n)),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn take_unlocked(&self, n: u64) -> bool {
+        self.decide_now(narrow(n))
+    }
+
+    fn take(&self, (): &mut (), n: u64, at: Instant, _: bool) -> Result<(), Instant> {
+        let decision = self.decide(narrow(n), at);
+        if decision.is_ok() {
+            Ok(())
+        } else {
+            Err(earliest(decision, at))
+        }
+    }
+
+    fn take_up_to(&self, (): &mut (), n: u64, at: Instant, _: bool) -> u64 {
+        self.decide_up_to(narrow(n), at).into()
+    }
+
+    fn due(&self, (): &(), missing: u64, from: Instant) -> Option<Instant> {
+        due(self, missing, from)
+    }
+
+    fn reaches(&self, missing: u64, due: Instant) -> bool {
+        reaches(self, missing, due)
+    }
+
+    fn recheck(&self, missing: u64, now: Instant) -> Option<Instant> {
+        Some(earliest(self.look(narrow(missing), now), now))
+    }
+
+    fn serve(&self, (): &mut (), missing: u64, times: Times) -> Result<Part, Instant> {
+        let from = times.floor.map_or(times.from, |floor| floor.max(times.from));
+        let decision = self.decide_within(narrow(missing), from, times.now);
+        if decision.is_err() {
+            return Err(earliest(decision, from));
+        }
+        Ok(Part {
+            cells: missing,
+            at: from.max(times.due),
+        })
+    }
+
+    fn ahead(&self, (): &()) -> M::Fork {
+        self.split_off()
+    }
+
+    fn due_ahead(&self, ahead: &M::Fork, n: u64, from: Instant) -> Option<Instant> {
+        due(ahead, n, from)
+    }
+
+    fn take_ahead(&self, ahead: &mut M::Fork, n: u64, from: Instant, due: Instant) {
+        // It conforms there, as it has just been found to.
+        let _ = ahead.decide_within(narrow(n), from, due);
+    }
+
+    fn is_planned(planned: Instant, due: Instant) -> bool {
+        planned == due
+    }
+
+    fn give_back(&self, (): &mut (), n: u64, at: Instant) {
+        self.return_cells(n, at);
+    }
 }

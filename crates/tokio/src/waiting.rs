@@ -1,21 +1,24 @@
-//! A limiter to wait for.
+//! A limit that can be waited for: the handle, and the futures and threads that wait.
 
-use crate::acquire::{Acquire, AcquireOwned, Wait};
-use crate::blocking;
 use crate::error::AcquireError;
-use crate::patience::{self, Patience};
-use crate::queue::Queue;
-use crate::source::Source;
+use crate::shared::{Caller, Look, Outlook, SharedQueue};
+use crate::source::{SharedMeter, Source};
+use crate::timers::{CAN_BE_PAUSED, now};
+use crate::wait_queue::Ticket;
 use core::fmt;
-use ratelimit_meter::Meter;
-use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::clock::Clock;
+use core::ops::Deref;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+use tokio::task::coop::poll_proceed;
 
-/// Adds waiting to a [`Meter`](ratelimit_meter::Meter) of the core, or, as a [`RateLimiter`](crate::RateLimiter), to a bucket of its own.
+/// Adds waiting to a meter of the core, or, as a [`RateLimiter`](crate::RateLimiter), to a bucket of its own.
 ///
-/// It is a handle: clones share one queue. The meter stays usable beside it, by its own clones, without queueing.
+/// It is a handle: clones share one queue. Any [`Meter`](ratelimit_meter::Meter), [`Adjustable`](ratelimit_meter::Adjustable) or
+/// [`Dual`](ratelimit_meter::Dual) can be waited for. It stays usable beside the queue, by its own clones, without queueing.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -31,64 +34,119 @@ use std::time::{Duration, Instant};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Changes to the meter
+///
+/// A [`refund`](Self::refund), a [`reset`](Self::reset) or another [`change`](Self::change) through this handle wakes the waiters that it
+/// serves at once. A change through a plain clone of the meter is noticed within one poll interval: a second, or a sixteenth of the time
+/// that the head has waited if that is longer. Anybody who acquires or tries meanwhile notices it, too.
 pub struct Waiting<S: Source> {
-    pub(crate) queue: Arc<Queue<S>>,
+    pub(crate) queue: Arc<SharedQueue<S>>,
 }
 
-impl<A, C> Waiting<Meter<A, C>>
-where
-    A: Algorithm + 'static,
-    C: Clock + 'static,
-{
-    /// Returns a fair limiter: who comes first is served first, and nobody takes cells while others wait.
+impl<M: SharedMeter> Waiting<M> {
+    /// Returns a fair limiter: callers are served in the order in which they come, and none takes cells while others wait.
     ///
-    /// It decides at tokio's time, whatever clock the meter has.
+    /// It decides at tokio's time, whatever clock the meter has; see [`TokioClock`](crate::TokioClock) for tests in paused time.
     #[must_use]
-    pub fn new(meter: Meter<A, C>) -> Self {
+    pub fn new(meter: M) -> Self {
         Self::with_fairness(meter, true)
     }
 
-    /// Returns an unfair limiter: who asks while cells are there takes them, even if others wait. Those who wait are served in order.
+    /// Returns an unfair limiter: a caller that finds cells takes them, even if others wait. The waiters are served in order.
     #[must_use]
-    pub fn unfair(meter: Meter<A, C>) -> Self {
+    pub fn unfair(meter: M) -> Self {
         Self::with_fairness(meter, false)
     }
 
     /// Returns the meter.
     #[must_use]
-    pub fn meter(&self) -> &Meter<A, C> {
+    pub fn meter(&self) -> &M {
         &self.queue.source
+    }
+
+    /// Changes the meter, and then serves the waiters that the change serves, and wakes the head if it is due earlier.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Adjustable, GCRA};
+    /// use ratelimit_meter_tokio::Waiting;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = Waiting::new(Adjustable::<GCRA>::from_quota("1/h".parse()?)?);
+    /// limiter.acquire(1).await?;
+    /// let raise = async {
+    ///     tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     limiter.change(|meter| meter.set_quota("10/s".parse().expect("a quota")))
+    /// };
+    /// let start = tokio::time::Instant::now();
+    /// let (waited, raised) = tokio::join!(limiter.acquire(1), raise);
+    /// waited?;
+    /// raised?;
+    /// assert!(start.elapsed() < Duration::from_secs(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn change<T>(&self, change: impl FnOnce(&M) -> T) -> T {
+        let changed = change(&self.queue.source);
+        self.queue.refresh();
+        changed
+    }
+
+    /// Brings the meter to rest, and serves the waiters that this serves.
+    pub fn reset(&self) {
+        self.change(SharedMeter::make_idle);
     }
 }
 
 impl<S: Source> Waiting<S> {
+    /// The bound of a new queue, see [`set_catch_up`](Self::set_catch_up).
+    pub const DEFAULT_CATCH_UP: Duration = Duration::from_millis(10);
+
     pub(crate) fn with_fairness(source: S, fair: bool) -> Self {
         Self {
-            queue: Queue::new(source, fair),
+            queue: SharedQueue::new(source, fair, Self::DEFAULT_CATCH_UP),
         }
+    }
+
+    /// Sets the longest lateness that a serve makes good, [`DEFAULT_CATCH_UP`](Self::DEFAULT_CATCH_UP) to begin with.
+    ///
+    /// A waiter is charged at the instant at which it is due, even if its wake-up is late, so that the lateness of timers costs no
+    /// throughput. After a stall, when a task has blocked the runtime for two seconds, that would deliver the cells of two seconds in
+    /// one burst. So the charge is at most this much earlier than the serve: in every window of length w at most burst +
+    /// rate * (w + bound) cells are delivered.
+    ///
+    /// The default of 10 ms is ten times the grain of tokio's timers: it covers the lateness of a healthy runtime, and a longer stall
+    /// is not made up for. [`Duration::MAX`] makes up for any stall; zero bounds deliveries by burst + rate * w, and costs throughput
+    /// where the burst does not cover a millisecond.
+    pub fn set_catch_up(&self, bound: Duration) {
+        self.queue.set_catch_up(bound);
     }
 
     /// Waits for `n` cells.
     ///
-    /// Zero are had at once. A [`RateLimiter`](crate::RateLimiter) serves more than it holds at most over several intervals; a meter
-    /// refuses more than its burst.
+    /// `n = 0` returns at once. A [`RateLimiter`](crate::RateLimiter) serves more than it holds at most in parts, over several
+    /// intervals; a meter denies more than its burst.
     ///
-    /// Lock-free while cells are there and nobody waits; else constant time under the lock.
+    /// Lock-free while cells are there and none waits, otherwise constant time under the lock. A loop of acquires that are ready yields to
+    /// the runtime when the task has used up its cooperative budget.
     ///
     /// # Errors
     ///
-    /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst.
+    /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends
+    /// before the cells come.
     ///
     /// # Panics
     ///
-    /// When polled outside a tokio runtime with timers, if it has to wait.
-    pub fn acquire(&self, n: u32) -> Acquire<'_, S> {
-        Acquire(Wait::new(&self.queue, n))
+    /// When polled outside a tokio runtime with timers, if it has to wait; and when polled again after it was ready.
+    pub fn acquire(&self, n: S::Cells) -> Acquire<'_, S> {
+        Acquire(Wait::new(&self.queue, S::count(n)))
     }
 
     /// Waits for one cell; see [`acquire`](Self::acquire).
     pub fn acquire_one(&self) -> Acquire<'_, S> {
-        self.acquire(1)
+        self.acquire(1_u8.into())
     }
 
     /// Waits for `n` cells with a future that keeps the limiter; see [`acquire`](Self::acquire).
@@ -102,47 +160,22 @@ impl<S: Source> Waiting<S> {
     /// tokio::spawn(limiter.clone().acquire_owned(3)).await.unwrap();
     /// # }
     /// ```
-    pub fn acquire_owned(&self, n: u32) -> AcquireOwned<S> {
-        AcquireOwned(Wait::new(Arc::clone(&self.queue), n))
+    pub fn acquire_owned(&self, n: S::Cells) -> AcquireOwned<S> {
+        AcquireOwned(Wait::new(Arc::clone(&self.queue), S::count(n)))
     }
 
-    /// Waits for `n` cells that can be had within `timeout`.
+    /// Waits for `n` cells with this thread, in the same queue as all others. Not for async code, whose thread it would block.
+    ///
+    /// The thread sleeps until its instant, which is as exact as the platform's sleep, and serves the waiters that are due by then.
     ///
     /// # Errors
     ///
-    /// As [`acquire_with`](Self::acquire_with).
-    pub async fn acquire_timeout(&self, n: u32, timeout: Duration) -> Result<(), AcquireError> {
-        self.acquire_with(n, Patience::unlimited().timeout(timeout)).await
-    }
-
-    /// Waits for `n` cells that can be had at `deadline` or before.
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire_with`](Self::acquire_with).
-    pub async fn acquire_before(&self, n: u32, deadline: Instant) -> Result<(), AcquireError> {
-        self.acquire_with(n, Patience::unlimited().deadline(deadline)).await
-    }
-
-    /// Waits for `n` cells, but not longer, nor behind more others, than `patience` says.
-    ///
-    /// # Errors
-    ///
-    /// [`AcquireError`], and nothing was taken: at once if, as the queue stands, the cells come too late, or too many wait; at the
-    /// deadline if others took cells meanwhile who do not queue.
+    /// As [`acquire`](Self::acquire).
     ///
     /// # Panics
     ///
-    /// As [`acquire`](Self::acquire).
-    pub async fn acquire_with(&self, n: u32, patience: Patience) -> Result<(), AcquireError> {
-        patience::acquire(&self.queue, n, patience).await
-    }
-
-    /// Waits for `n` cells with this thread, in the same queue as all others. Not for use in async code, whose thread it would hold.
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire).
+    /// If tokio's clock is paused and does not move for two seconds: in `spawn_blocking` of a runtime with paused time, which does not
+    /// advance by itself while a thread blocks. Advance it from the test, or use [`acquire`](Self::acquire).
     ///
     /// ```
     /// use ratelimit_meter_tokio::RateLimiter;
@@ -151,30 +184,61 @@ impl<S: Source> Waiting<S> {
     /// let limiter = RateLimiter::builder().interval(Duration::from_millis(1)).build();
     /// std::thread::spawn(move || limiter.acquire_blocking(2)).join().unwrap();
     /// ```
-    pub fn acquire_blocking(&self, n: u32) -> S::Outcome {
-        blocking::acquire(&self.queue, n)
+    pub fn acquire_blocking(&self, n: S::Cells) -> S::Outcome {
+        S::outcome(block_on(&self.queue, S::count(n)))
     }
 
-    /// Takes `n` cells if they are there, and, of a fair limiter, nobody waits. Lock-free as [`acquire`](Self::acquire) is.
+    /// Takes `n` cells if they are there, and, of a fair limiter, none waits. Lock-free as [`acquire`](Self::acquire) is.
     ///
     /// # Errors
     ///
-    /// [`AcquireError`], and nothing was taken. It tells from when on the cells could be had, behind all who wait; or that they never
-    /// are there at once.
-    pub fn try_acquire(&self, n: u32) -> Result<(), AcquireError> {
-        self.queue.take(n)
+    /// [`AcquireError`], and nothing was taken: the instant from which the cells could be taken, behind all waiters; or that so many never
+    /// come at once.
+    pub fn try_acquire(&self, n: S::Cells) -> Result<(), AcquireError> {
+        self.queue.take(S::count(n))
     }
 
-    /// Returns whether those who come first are served first.
+    /// Takes as many of `n` cells as are there, and returns their number: zero, of a fair limiter, if others wait.
+    ///
+    /// ```
+    /// use ratelimit_meter_tokio::RateLimiter;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let limiter = RateLimiter::builder().initial(7).build();
+    /// assert_eq!([limiter.try_acquire_up_to(5), limiter.try_acquire_up_to(5)], [5, 2]);
+    /// # }
+    /// ```
+    pub fn try_acquire_up_to(&self, n: S::Cells) -> S::Cells {
+        S::cells(self.queue.take_up_to(S::count(n)))
+    }
+
+    /// Gives back `n` cells that were taken and not used, and serves the waiters that this serves. A meter gets back no more than brings
+    /// it to rest, a bucket no more than it holds, unless callers wait for more.
+    ///
+    /// ```
+    /// use ratelimit_meter_tokio::RateLimiter;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let limiter = RateLimiter::builder().initial(5).build();
+    /// limiter.acquire(5).await;
+    /// limiter.refund(2);
+    /// limiter.acquire(2).await; // at once
+    /// # }
+    /// ```
+    pub fn refund(&self, n: S::Cells) {
+        self.queue.give_back(S::count(n));
+    }
+
+    /// Returns whether callers are served in the order in which they come.
     #[must_use]
     pub fn is_fair(&self) -> bool {
         self.queue.fair
     }
 
-    /// Returns how many wait.
+    /// Returns the number of waiters.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.look(|line, _, _| line.waiting())
+        self.queue.look(|queue, _, _| queue.waiting())
     }
 }
 
@@ -192,5 +256,248 @@ impl<S: Source + fmt::Debug> fmt::Debug for Waiting<S> {
             .field("fair", &self.queue.fair)
             .field("waiting", &self.queue.waiting())
             .finish_non_exhaustive()
+    }
+}
+
+/// Waits for `n` cells of the queue that `Q` leads to.
+pub(crate) struct Wait<Q, S>
+where
+    Q: Deref<Target = SharedQueue<S>>,
+    S: Source,
+{
+    queue: Q,
+    n: u64,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Not polled yet.
+    Idle,
+    /// In the queue; or served, and not polled since.
+    Queued(Ticket),
+    /// Ready.
+    Done,
+}
+
+impl<Q, S> Wait<Q, S>
+where
+    Q: Deref<Target = SharedQueue<S>>,
+    S: Source,
+{
+    pub(crate) const fn new(queue: Q, n: u64) -> Self {
+        let stage = Stage::Idle;
+        Self { queue, n, stage }
+    }
+
+    /// Returns whether it holds a place in the queue.
+    pub(crate) const fn is_queued(&self) -> bool {
+        matches!(self.stage, Stage::Queued(_))
+    }
+
+    #[inline]
+    pub(crate) fn poll<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
+    ) -> Poll<Result<(), E>>
+    where
+        S::Never: Into<E>,
+    {
+        // A task that always finds cells has to let others run, too. Nothing is taken before that.
+        let coop = ready!(poll_proceed(cx));
+        let caller = Caller::Task(cx.waker());
+        let outcome = match self.stage {
+            Stage::Done => panic!("an acquire was polled after it was ready: call it again for more cells"),
+            Stage::Idle => match self.queue.join(self.n, caller, may_wait) {
+                Ok(Some(ticket)) => {
+                    self.stage = Stage::Queued(ticket);
+                    return Poll::Pending;
+                }
+                Ok(None) => Ok(()),
+                Err(denied) => Err(denied),
+            },
+            Stage::Queued(ticket) => match self.queue.poll(ticket, self.n, caller) {
+                Look::Waits(_) => return Poll::Pending,
+                Look::Served => {
+                    crate::trace!(cells = self.n, "is served");
+                    Ok(())
+                }
+                Look::Over(never) => Err(never.into()),
+            },
+        };
+        coop.made_progress();
+        self.stage = Stage::Done;
+        Poll::Ready(outcome)
+    }
+
+    #[inline]
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<S::Outcome> {
+        self.poll::<S::Never>(cx, |_| Ok(())).map(S::outcome)
+    }
+}
+
+/// Gives the place back to the waiters behind it; or the cells, if they came and no poll returned them.
+impl<Q, S> Drop for Wait<Q, S>
+where
+    Q: Deref<Target = SharedQueue<S>>,
+    S: Source,
+{
+    fn drop(&mut self) {
+        if let Stage::Queued(ticket) = self.stage {
+            self.queue.leave(ticket, self.n);
+        }
+    }
+}
+
+/// The future of [`Waiting::acquire`].
+///
+/// It asks for the cells when it is first polled, and holds a place in the queue from then on. Dropping it gives the place back;
+/// forgetting it costs the cells that it waits for, and delays no other waiter. Polling it after it was ready panics.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire<'a, S: Source>(pub(crate) Wait<&'a SharedQueue<S>, S>);
+
+/// The future of [`Waiting::acquire_owned`], as [`Acquire`], but it keeps the limiter.
+#[must_use = "futures do nothing unless polled"]
+pub struct AcquireOwned<S: Source>(pub(crate) Wait<Arc<SharedQueue<S>>, S>);
+
+impl<S: Source> Unpin for Acquire<'_, S> {}
+impl<S: Source> Unpin for AcquireOwned<S> {}
+
+impl<S: Source> Future for Acquire<'_, S> {
+    type Output = S::Outcome;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Outcome> {
+        self.0.poll_outcome(cx)
+    }
+}
+
+impl<S: Source> Future for AcquireOwned<S> {
+    type Output = S::Outcome;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Outcome> {
+        self.0.poll_outcome(cx)
+    }
+}
+
+impl<S: Source> fmt::Debug for Acquire<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("cells", &self.0.n)
+            .field("stage", &self.0.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Source> fmt::Debug for AcquireOwned<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireOwned")
+            .field("cells", &self.0.n)
+            .field("stage", &self.0.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cells that are given back if this is dropped before they are used.
+pub(crate) struct Held<Q, S>
+where
+    Q: Deref<Target = SharedQueue<S>>,
+    S: Source,
+{
+    queue: Q,
+    n: u64,
+}
+
+impl<Q, S> Held<Q, S>
+where
+    Q: Deref<Target = SharedQueue<S>>,
+    S: Source,
+{
+    pub(crate) const fn new(queue: Q, n: u64) -> Self {
+        Self { queue, n }
+    }
+
+    /// Uses the cells.
+    pub(crate) fn use_up(mut self) {
+        self.n = 0;
+    }
+}
+
+impl<Q, S> Drop for Held<Q, S>
+where
+    Q: Deref<Target = SharedQueue<S>>,
+    S: Source,
+{
+    fn drop(&mut self) {
+        if self.n > 0 {
+            self.queue.give_back(self.n);
+        }
+    }
+}
+
+/// Wakes a parked thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Parks the thread until it has `n` cells of the queue.
+fn block_on<S: Source>(queue: &SharedQueue<S>, n: u64) -> Result<(), S::Never> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let caller = Caller::Thread(&waker);
+    let Some(ticket) = queue.join::<S::Never>(n, caller, |_| Ok(()))? else {
+        return Ok(());
+    };
+    let mut stopwatch = Stopwatch::start();
+    loop {
+        match queue.poll(ticket, n, caller) {
+            Look::Served => {
+                crate::trace!(cells = n, "is served");
+                return Ok(());
+            }
+            Look::Over(never) => return Err(never),
+            Look::Waits(None) => thread::park(),
+            Look::Waits(Some(until)) if CAN_BE_PAUSED => {
+                thread::park_timeout(until.saturating_duration_since(now()).min(Stopwatch::LONGEST));
+                if stopwatch.is_paused() {
+                    queue.leave(ticket, n);
+                    panic!(
+                        "acquire_blocking waits for tokio's clock, which is paused and does not move while a thread blocks: advance it \
+                         from the test, or use acquire().await"
+                    );
+                }
+            }
+            Look::Waits(Some(until)) => thread::park_timeout(until.saturating_duration_since(now())),
+        }
+    }
+}
+
+/// Finds that tokio's clock stands still while the system's goes on.
+struct Stopwatch {
+    real: Instant,
+    tokio: Instant,
+}
+
+impl Stopwatch {
+    /// The longest time for which a paused clock may stand still before the wait is given up.
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    fn start() -> Self {
+        Self {
+            real: Instant::now(),
+            tokio: now(),
+        }
+    }
+
+    fn is_paused(&mut self) -> bool {
+        if now() != self.tokio {
+            *self = Self::start();
+        }
+        self.real.elapsed() >= Self::LONGEST
     }
 }

@@ -40,3 +40,24 @@ fn real_time_threads_are_served_neither_early_nor_never() {
     assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
     assert_eq!(limiter.waiting(), 0);
 }
+
+#[test]
+fn real_time_thread_that_waits_for_a_paused_clock_panics_with_a_hint() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let limiter = RateLimiter::builder().build();
+    let waits = limiter.clone();
+    let panicked = runtime.block_on(async {
+        let blocks = tokio::task::spawn_blocking(move || waits.acquire_blocking(2));
+        blocks.await.unwrap_err()
+    });
+    let hint = panicked.into_panic().downcast::<&str>().unwrap();
+    assert!(
+        hint.contains("advance it from the test, or use acquire().await"),
+        "{hint}"
+    );
+    assert_eq!(limiter.waiting(), 0);
+}

@@ -3,7 +3,8 @@
 
 use crate::cases::Limit;
 use crate::contender::{Contender, Kind, Package};
-use crate::keyed::contender::{Hasher, KeyedContender};
+use crate::keyed::cases::Hasher;
+use crate::keyed::contender::KeyedContender;
 use crate::keyed::keys::Key;
 use flux_limiter::{FluxLimiterConfig, SystemClock};
 

@@ -2,7 +2,8 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
-use crate::keyed::contender::{Hasher, Hashes, KeyedContender};
+use crate::keyed::cases::Hasher;
+use crate::keyed::contender::{Hashes, KeyedContender};
 use crate::keyed::keys::Key;
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;

@@ -11,7 +11,7 @@ mod ratelimit;
 mod ratelimit_meter_5;
 mod tokio_rate_limit;
 
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::keyed::contender::{KeyAlone, KeyedEntry};
 use crate::keyed::keys::{Key, KeyKind};
 use ::governor::clock::DefaultClock;

@@ -2,7 +2,8 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
-use crate::keyed::contender::{Hasher, Hashes, KeyedContender};
+use crate::keyed::cases::Hasher;
+use crate::keyed::contender::{Hashes, KeyedContender};
 use crate::keyed::keys::Key;
 use core::num::NonZeroU32;
 use ratelimit_meter::keyed::Builder;

@@ -4,7 +4,8 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
-use crate::keyed::contender::{Hasher, KeyedContender};
+use crate::keyed::cases::Hasher;
+use crate::keyed::contender::KeyedContender;
 use crate::keyed::keys::Key;
 use core::hash::Hash;
 use quota_03::{QuotaPolicy, QuotaPool, RefillRate};

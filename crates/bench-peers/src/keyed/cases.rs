@@ -1,12 +1,32 @@
 //! The questions asked of meters with keys, and what of the best peer's time is aimed at.
 
-use super::contender::Hasher;
 use super::keys::KeyKind;
 use crate::cases::{Answer, Limit};
 use core::fmt;
 
 /// From so many keys on, a table is larger than what a processor keeps near.
 pub(crate) const MANY: u64 = 1_000_000;
+
+/// What a table hashes its keys with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hasher {
+    /// This project's.
+    Polynomial,
+    /// The standard library's.
+    SipHash,
+    AHash,
+}
+
+impl fmt::Display for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Polynomial => "KeyHashes",
+            Self::SipHash => "SipHash",
+            Self::AHash => "ahash",
+        })
+    }
+}
 
 /// One question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a table of meters has to be wrapped in to take part.
 
-use super::cases::KeyedCase;
+use super::cases::{Hasher, KeyedCase};
 use super::keys::Key;
 use crate::cases::{Answer, Limit};
 use crate::contender::Kind;
@@ -12,27 +12,6 @@ use core::hash::BuildHasher;
 use core::hint::black_box;
 use ratelimit_meter::keyed::KeyHashes;
 use std::hash::RandomState;
-
-/// What a table hashes its keys with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Hasher {
-    /// This project's.
-    Polynomial,
-    /// The standard library's.
-    SipHash,
-    AHash,
-}
-
-impl fmt::Display for Hasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Polynomial => "KeyHashes",
-            Self::SipHash => "SipHash",
-            Self::AHash => "ahash",
-        })
-    }
-}
 
 /// The hashers of one table.
 pub(crate) trait Hashes: BuildHasher + Default + Clone + Send + Sync + 'static {

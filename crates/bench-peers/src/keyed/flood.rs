@@ -1,8 +1,8 @@
 //! A flood: many more keys than a table is for, each once. It must take no memory, and wash out nobody's debt in silence.
 
 use super::keys::Key;
+use super::memory::met;
 use super::memory::resident;
-use super::report::met;
 use crate::random::Random;
 use crate::stats::{Summary, float};
 use core::fmt;

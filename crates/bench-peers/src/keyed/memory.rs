@@ -3,7 +3,6 @@
 use super::cases::MANY;
 use super::contender::KeyedEntry;
 use super::keys::KeyKind;
-use super::report::met;
 use crate::contender::Kind;
 use crate::contenders;
 use crate::stats::float;
@@ -150,4 +149,9 @@ mod tests {
         }
         assert!(Filling::of(&["nobody".to_owned(), KeyKind::Text.to_string(), "1".to_owned()]).is_none());
     }
+}
+
+/// What the last column says of an aim.
+pub(super) fn met(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "**not met**" }
 }

@@ -1,8 +1,7 @@
 //! What a run over keyed cases has to say: tables for people, JSON for programs.
 
-use super::cases::KeyedCase;
-use super::contender::Hasher;
-use super::memory::MemoryTable;
+use super::cases::{Hasher, KeyedCase};
+use super::memory::{MemoryTable, met};
 use super::run::KeyedOutcome;
 use crate::contender::Kind;
 use crate::report::heading::Heading;
@@ -144,11 +143,6 @@ impl Table {
             met(ratio <= target)
         )
     }
-}
-
-/// What the last column says of an aim.
-pub(super) fn met(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "**not met**" }
 }
 
 impl Row {

@@ -1,5 +1,7 @@
-//! `compare --stores`: what a decision costs a Redis server, script by script, and what the local layer saves of it.
+//! `compare --stores`: the cost of a decision for a Redis server, script by script, the calls that the local layer saves, and the decisions of a
+//! PostgreSQL server in a second.
 
+mod postgres;
 mod scripts;
 mod throughput;
 
@@ -9,12 +11,14 @@ use ratelimit_meter_store_check::server::Server;
 use serde::Serialize;
 use std::error::Error;
 
-/// How often each script is called in a round, how many rounds there are, and how long a throughput is measured.
+/// The calls of each script in a round, the rounds, and the checks of a throughput.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: u32,
     pub(crate) calls: u32,
     pub(crate) checks: u32,
+    pub(crate) postgres_rounds: u32,
+    pub(crate) postgres_seconds: u32,
 }
 
 impl Effort {
@@ -22,11 +26,15 @@ impl Effort {
         rounds: 25,
         calls: 1_000,
         checks: 2_000,
+        postgres_rounds: 2,
+        postgres_seconds: 1,
     };
     pub(crate) const FULL: Self = Self {
         rounds: 101,
         calls: 2_000,
         checks: 10_000,
+        postgres_rounds: 5,
+        postgres_seconds: 3,
     };
 }
 
@@ -35,6 +43,8 @@ pub(crate) struct Report {
     server: String,
     scripts: Vec<ScriptRow>,
     throughput: Vec<ThroughputRow>,
+    /// Nothing where PostgreSQL is not installed.
+    postgres: Option<postgres::Report>,
 }
 
 /// The time of the server for a call of a script.
@@ -70,6 +80,7 @@ pub(crate) fn run(effort: Effort) -> Result<Report, Box<dyn Error>> {
             .to_owned(),
         scripts: scripts::measure(&server, effort)?,
         throughput: throughput::measure(&server, effort)?,
+        postgres: postgres::measure(effort)?,
     })
 }
 
@@ -105,6 +116,7 @@ impl Report {
                 ));
             }
         }
+        missed.extend(self.postgres.iter().flat_map(postgres::Report::missed));
         missed
     }
 }
@@ -143,6 +155,9 @@ impl fmt::Display for Report {
                 row.of_plain, row.calls_per_check
             )?;
         }
-        Ok(())
+        match &self.postgres {
+            Some(postgres) => postgres.fmt(f),
+            None => writeln!(f, "\nPostgreSQL is not installed."),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! How many checks of one key a process makes, by what of the local layer is on.
+//! The checks of one key that a process makes, with parts of the local layer on or off.
 
 use super::{Effort, ThroughputRow};
 use crate::stats::float;

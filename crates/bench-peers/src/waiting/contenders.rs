@@ -1,32 +1,14 @@
 //! Those who wait, each by the fastest way that its documentation shows, with defaults.
 
 use super::Entry;
-use super::measure::{self, BURST, RATE};
+use super::measure;
+use super::waiter::{BURST, RATE, Waiter};
 use crate::contender::{Kind, Package};
 use core::num::NonZeroU32;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::Waiting;
 use std::future::Future;
 use std::time::Duration;
-
-/// A limiter with an asynchronous `acquire`.
-pub(super) trait Waiter: Send + Sync + 'static {
-    const NAME: &'static str;
-    const KIND: Kind;
-    const PACKAGE: Package;
-
-    /// A limit that is never met.
-    fn ample() -> Self;
-
-    /// [`RATE`] cells a second, [`BURST`] at once.
-    fn crowded() -> Self;
-
-    /// A cell in an hour, and that is gone.
-    fn scarce() -> Self;
-
-    /// Waits for a cell.
-    fn acquire(&self) -> impl Future<Output = ()> + Send;
-}
 
 impl Entry {
     const fn of<W: Waiter>() -> Self {
@@ -103,13 +85,15 @@ impl Waiter for ratelimit_meter_tokio::RateLimiter {
     const PACKAGE: Package = ("ratelimit_meter_tokio", "0");
 
     fn ample() -> Self {
+        let ample = usize::try_from(AMPLE).expect("a platform of 32 bits");
         let mut builder = Self::builder();
-        builder.max(AMPLE).initial(AMPLE).refill(AMPLE / 10).build()
+        builder.max(ample).initial(ample).refill(ample / 10).build()
     }
 
     fn crowded() -> Self {
-        let refill = u32::try_from(per_millisecond()).expect("the rate fits");
-        Self::builder().refill(refill).interval(MILLISECOND).max(BURST).build()
+        let refill = usize::try_from(per_millisecond()).expect("the rate fits");
+        let max = usize::try_from(BURST).expect("a platform of 32 bits");
+        Self::builder().refill(refill).interval(MILLISECOND).max(max).build()
     }
 
     fn scarce() -> Self {

@@ -1,6 +1,6 @@
 //! One turn of one contender.
 
-use super::contenders::Waiter;
+use super::waiter::{RATE, Waiter};
 use crate::stats::float;
 use core::hint::black_box;
 use cpu_time::ProcessTime;
@@ -15,12 +15,6 @@ use tokio::runtime::{Builder, Runtime};
 
 /// How many wait at once.
 pub(super) const TASKS: u32 = 1000;
-
-/// The cells a second that they wait for.
-pub(super) const RATE: u64 = 1_000_000;
-
-/// What may be had at once: the cells of a millisecond, which is the grain of everybody's timer.
-pub(super) const BURST: u32 = 1000;
 
 /// The cells of a turn: a second's.
 const CELLS: u64 = RATE;

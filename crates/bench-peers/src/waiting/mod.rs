@@ -2,6 +2,7 @@
 
 mod contenders;
 mod measure;
+mod waiter;
 
 use crate::contender::{Kind, Package};
 use crate::stats::{Summary, float};
@@ -128,7 +129,7 @@ impl fmt::Display for Report {
             self.best(|row| row.bytes),
         );
         writeln!(f, "## waiting\n")?;
-        let (tasks, rate) = (measure::TASKS, float(measure::RATE));
+        let (tasks, rate) = (measure::TASKS, float(waiter::RATE));
         writeln!(
             f,
             "Ready: an acquire that need not wait. Crowd: {tasks} tasks through {rate:e} cells a second, processor time per cell"

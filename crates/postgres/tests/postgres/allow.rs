@@ -81,6 +81,58 @@ async fn quota_text_reads_as_in_the_core() {
         "10/s & 1000/h",
         "1//s",
         "1/S",
+        "30/second",
+        "30 / s",
+        " 30 / 2 s burst 40",
+        "10/m",
+        "10/M",
+        "10/MS",
+        "1.5/s",
+        "1.50/s",
+        "0.5/s",
+        "1.5k/s",
+        "0.0001k/s",
+        "1k/s burst 2k weight 1k",
+        "1K/s",
+        "4G/s",
+        "5G/s",
+        "1m/s",
+        "1_000/s",
+        "1__0/1_0s",
+        "1_/s",
+        "_1/s",
+        "1./s",
+        ".5/s",
+        "1.5.5/s",
+        "1._5/s",
+        "1/1.5s",
+        "1/1.5ns",
+        "1/0.000000001s",
+        "1/0.0000000001s",
+        "1/2 s",
+        "1/2 s every 3 s",
+        "1/2  days every 1.5 hrs",
+        "1/2 every 3",
+        "1/s every 3 burst",
+        "1/2 burst 3",
+        "1/s burst 1.5",
+        "1/s burst 1.5k",
+        "1/µs",
+        "1/2 µS",
+        "1/s EVERY 3 s",
+        "1/s Burst 3",
+        "3/s every 2seconds",
+        "1.00000000000000000000/s",
+        "1.0000000000000000000/s",
+        "4294967295.5/s",
+        "0.0000000001/s",
+        "0.3/3d burst 4",
+        "1/s/s",
+        "a/s",
+        "k/s",
+        "1 k/s",
+        "1/1ks",
+        "1/s 3",
         "1/s burst burst",
         "1/s every every",
         "１/s",
@@ -95,39 +147,67 @@ async fn quota_text_reads_as_in_the_core() {
 }
 
 fn random_quota(rng: &mut Rng) -> String {
-    let number = |rng: &mut Rng| match rng.u8(..4) {
-        0 => u64::from(rng.u32(..20)),
-        1 => 10_u64.pow(rng.u32(..11)),
-        2 => rng.u32(..).into(),
-        _ => u64::from(rng.u32(..)) >> rng.u32(..32),
+    let number = |rng: &mut Rng| {
+        let whole = match rng.u8(..4) {
+            0 => u64::from(rng.u32(..20)),
+            1 => 10_u64.pow(rng.u32(..11)),
+            2 => rng.u32(..).into(),
+            _ => u64::from(rng.u32(..)) >> rng.u32(..32),
+        };
+        match rng.u8(..8) {
+            0 => format!("{whole}.{}", rng.u32(..1000)),
+            1 => format!("{whole}_0"),
+            2 => format!("{}{}", whole % 5000, ["k", "K", "M", "G"][rng.usize(..4)]),
+            _ => whole.to_string(),
+        }
     };
-    let unit = |rng: &mut Rng| ["d", "h", "min", "s", "ms", "us", "ns"][rng.usize(..7)];
-    let mut text = format!("{}/", number(rng));
-    if rng.bool() {
-        text += &number(rng).to_string();
-    }
-    text += unit(rng);
+    let time = |rng: &mut Rng| {
+        const UNITS: [&str; 13] = [
+            "d",
+            "h",
+            "min",
+            "s",
+            "ms",
+            "us",
+            "ns",
+            "days",
+            "Hour",
+            "m",
+            "secs",
+            "µs",
+            "nanoseconds",
+        ];
+        let unit = UNITS[rng.usize(..UNITS.len())];
+        match rng.u8(..4) {
+            0 => unit.to_owned(),
+            1 => format!("{} {unit}", number(rng)),
+            _ => format!("{}{unit}", number(rng)),
+        }
+    };
+    let mut text = format!(
+        "{}{}{}",
+        number(rng),
+        ["/", "/", " / ", "/ "][rng.usize(..4)],
+        time(rng)
+    );
     for word in ["burst", "weight", "every"] {
         if rng.u8(..3) == 0 {
-            text += &format!(" {word} {}", number(rng));
-            if word == "every" {
-                text += unit(rng);
-            }
+            let value = if word == "every" { time(rng) } else { number(rng) };
+            text += &format!(" {word} {value}");
         }
     }
     // Once in a while a slip of the keyboard.
     if rng.u8(..8) == 0 {
-        let at = rng.usize(..=text.len());
+        let at = rng.usize(..=text.chars().count());
+        let mut letters: Vec<char> = text.chars().collect();
         match rng.bool() {
-            true => text.insert(at, ['/', ' ', '0', 's', 'x', '.'][rng.usize(..6)]),
-            false => {
-                text = text
-                    .char_indices()
-                    .filter(|&(i, _)| i != at)
-                    .map(|(_, letter)| letter)
-                    .collect();
+            true => letters.insert(at, ['/', ' ', '0', 's', 'x', '.', '_', 'k'][rng.usize(..8)]),
+            false if at < letters.len() => {
+                letters.remove(at);
             }
+            false => {}
         }
+        text = letters.into_iter().collect();
     }
     text
 }

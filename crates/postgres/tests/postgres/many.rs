@@ -147,6 +147,59 @@ async fn cyclic_orders_of_several_limits_never_deadlock() {
     }
 }
 
+/// A call that waits for another's row decides on what that wrote, not on what it had read before.
+#[tokio::test]
+async fn waiting_call_decides_on_the_row_that_it_waited_for() {
+    let server = running!(Server::shared());
+    let (store, config) = server.store().await;
+    let (bucket, share) = (bucket("10/d"), Limit::Average(average("10/d")));
+    let holder = connect(&config).await;
+    let watcher = connect(&config).await;
+    for (first, keys, limit) in [
+        ("meter.allow('a', '10/d', 6)", &["a"][..], bucket),
+        ("check_rate_limit('a', 6, 10, INTERVAL '1 day')", &["a"], share),
+        (
+            "meter.allow('c', '10/d', 6) c, meter.allow('b', '10/d', 6) b",
+            &["b", "c"],
+            bucket,
+        ),
+        ("check_rate_limit('b', 6, 10, INTERVAL '1 day')", &["b", "c"], share),
+    ] {
+        let before = keys.iter().map(|key| Ask {
+            key,
+            limit: &limit,
+            n: 1,
+        });
+        // So that there is a row to wait for.
+        let asks: Vec<_> = before.collect();
+        store.decide(Verb::Check, None, &asks).await.expect("a decision");
+        let hold = format!("BEGIN; SELECT * FROM {first}");
+        holder
+            .batch_execute(&hold)
+            .await
+            .expect("an admission that is not committed");
+        let (store, keys) = (store.clone(), keys.to_vec());
+        let waiting = tokio::spawn(async move {
+            let asks: Vec<_> = keys
+                .iter()
+                .map(|key| Ask {
+                    key,
+                    limit: &limit,
+                    n: 6,
+                })
+                .collect();
+            store.decide(Verb::Check, None, &asks).await.expect("a decision").cells
+        });
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while watcher.query_one(waits, &[]).await.expect("a count").get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+        holder.batch_execute("COMMIT").await.expect("committed");
+        assert_eq!(waiting.await.expect("no panic"), Some(0), "{first}");
+    }
+}
+
 /// Regression 17: 400 callers of one key time out elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_hundred_tasks_on_one_key_are_all_answered() {

@@ -231,6 +231,7 @@ pub(super) struct AccessLines {
     select: Select,
     /// What the last field is a duration in, by which requests are moved to their start.
     took: Option<Option<Took>>,
+    has_durations: bool,
 }
 
 impl AccessLines {
@@ -239,20 +240,18 @@ impl AccessLines {
         let mut lines = LogLines::new(options.stamps.clone());
         let unit = options.duration.as_deref().and_then(|text| text.rsplit_once(':'));
         let unit = unit.and_then(|(_, unit)| Took::named(unit));
+        let (mut all, mut timed) = (0, 0);
+        for line in head.iter().take(200) {
+            if let Ok(line) = lines.parse(line) {
+                all += 1;
+                timed += usize::from(took(line.tail, unit).is_some());
+            }
+        }
         let took = match options.time_is {
             TimeIs::Start => None,
             TimeIs::End => Some(unit),
             TimeIs::Auto if options.duration.is_some() => Some(unit),
-            TimeIs::Auto => {
-                let (mut all, mut timed) = (0, 0);
-                for line in head.iter().take(200) {
-                    if let Ok(line) = lines.parse(line) {
-                        all += 1;
-                        timed += usize::from(took(line.tail, None).is_some());
-                    }
-                }
-                (timed > 0 && timed * 10 >= all * 9).then_some(None)
-            }
+            TimeIs::Auto => (timed > 0 && timed * 10 >= all * 9).then_some(None),
         };
         // A log has no columns, which is said once it turns out to be one.
         let compares_column = options.select.only.iter().any(Condition::is_of_column);
@@ -262,7 +261,13 @@ impl AccessLines {
             keying: Keying::new(options.by.clone().unwrap_or(By::Ip), options),
             select: select.unwrap_or_default(),
             took,
+            has_durations: timed > 0,
         }
+    }
+
+    /// Whether requests are to be moved by how long they took, and no line tells that.
+    pub(super) fn lacks_durations(&self) -> bool {
+        self.took.is_some() && !self.has_durations
     }
 
     pub(super) fn by(&self) -> &By {

@@ -315,7 +315,7 @@ fn take(
     name: &str,
 ) -> Result<Option<Packet>, Error> {
     let packet = |interface: Option<&Interface>, time, wire, frame: &[u8]| Packet {
-        time: interface.ok_or(BadLine::NoInterface).and_then(|_| time),
+        time: interface.ok_or(BadLine::NoInterface).and(time),
         wire,
         key: interface
             .ok_or(BadLine::NoInterface)
@@ -328,9 +328,9 @@ fn take(
                 .and_then(|interface| interface.per_second)
                 .unwrap_or(1_000_000);
             let fraction = u64::from(classic.ts_usec);
+            let ns_per_tick = if per_second == 1_000_000 { 1_000 } else { 1 };
             let time = if fraction < per_second {
-                Ok(i64::from(classic.ts_sec) * 1_000_000_000
-                    + i64::from(classic.ts_usec) * (1_000_000_000 / per_second.cast_signed()))
+                Ok(i64::from(classic.ts_sec) * 1_000_000_000 + i64::from(classic.ts_usec) * ns_per_tick)
             } else {
                 Err(StampError::NoSuchTime.into())
             };

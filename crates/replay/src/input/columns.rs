@@ -8,7 +8,7 @@ use crate::bad::BadLine;
 use crate::by::By;
 use crate::select::Select;
 use crate::stamp::{Grain, Resolution, Stamps};
-use crate::{Error, text};
+use crate::{Error, address, text};
 
 /// Where a part of a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,8 +263,24 @@ impl Header<'_> {
         names::place_of_any(self.names, names::TIME).is_some()
     }
 
+    /// The place of what a key of this kind is made of: by its usual names, or else where the last part of a path is one.
+    fn usual(&self, part: &By) -> Option<usize> {
+        let wanted = names::of(part);
+        names::place_of_any(self.names, wanted).or_else(|| {
+            let is_address = |at: &usize| {
+                let mut values = self.samples.iter().filter_map(|record| record.get(*at));
+                values.any(|value| address::parse(value).is_some())
+            };
+            let mut places = names::places_by_last_part(self.names, wanted);
+            match part {
+                By::Ip => places.find(is_address),
+                _ => places.next(),
+            }
+        })
+    }
+
     fn part(&self, part: &By) -> Option<Part> {
-        let usual = |part: &By| names::place_of_any(self.names, names::of(part));
+        let usual = |part: &By| self.usual(part);
         let request = || names::place_of_any(self.names, names::REQUEST);
         match part {
             By::Path => usual(part).map(Part::Path).or_else(|| request().map(Part::PathOf)),

@@ -7,10 +7,11 @@ use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::rc::Rc;
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::members::Members;
 
 /// What an input is packed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,11 @@ impl Packing {
 pub(super) struct Damage(Rc<RefCell<Option<String>>>);
 
 impl Damage {
+    /// Notes what is wrong, unless something was before.
+    pub(super) fn note(&self, what: &str) {
+        self.0.borrow_mut().get_or_insert_with(|| what.to_owned());
+    }
+
     /// What is wrong with the data, once.
     pub(super) fn take(&self) -> Option<String> {
         self.0.borrow_mut().take()
@@ -87,7 +93,7 @@ pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Rea
     };
     let whole = BufReader::with_capacity(1 << 16, whole);
     let unpacked: Box<dyn Read> = match packing {
-        Packing::Gzip => Box::new(MultiGzDecoder::new(whole)),
+        Packing::Gzip => Box::new(Members::new(whole, damage.clone())),
         Packing::Zstd => Box::new(Frames::new(whole)),
         Packing::Xz => Box::new(XzReader::new(whole, true)),
         Packing::Bzip2 => Box::new(MultiBzDecoder::new(whole)),
@@ -132,7 +138,7 @@ impl Read for Salvage {
         if !self.has_any {
             return Err(io::Error::new(error.kind(), what));
         }
-        *self.damage.0.borrow_mut() = Some(what);
+        self.damage.note(&format!("{what}: what follows is lost"));
         self.unpacked = Box::new(io::empty());
         Ok(0)
     }
@@ -239,8 +245,10 @@ mod tests {
         encoder.finish().expect("a vector takes all")
     }
 
+    type Packer = fn(&[u8]) -> Vec<u8>;
+
     /// Each packer, and what it is called.
-    const PACKERS: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
+    const PACKERS: [(&str, Packer); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
 
     fn unpacked(packed: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String> {
         let mut text = Vec::new();
@@ -282,10 +290,37 @@ mod tests {
             let whole = pack(&noise);
             let (text, damage) = unpacked(whole[..whole.len() * 3 / 4].to_vec()).expect(name);
             assert!(!text.is_empty() && noise.starts_with(&text), "{name}: {}", text.len());
-            assert_eq!(damage, Some(format!("the {name} data is cut off")), "{name}");
+            assert_eq!(
+                damage,
+                Some(format!("the {name} data is cut off: what follows is lost")),
+                "{name}"
+            );
             let told = unpacked(whole[..10].to_vec()).expect_err(name);
             assert_eq!(told, format!("the {name} data is cut off"));
         }
+    }
+
+    #[test]
+    fn members_behind_a_broken_one_are_read() {
+        let noise: Vec<u8> = (0..100_000_u32)
+            .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_be_bytes())
+            .collect();
+        let first = gzip(&noise);
+        for cut in [first.len() - 1, first.len() - 9, first.len() / 2, first.len() / 3] {
+            let members = [&first[..cut], &gzip(TEXT), &gzip(b"the end")].concat();
+            let (text, damage) = unpacked(members).expect("some is whole");
+            let end = [TEXT, b"the end"].concat();
+            assert!(
+                text.ends_with(&end) && text[..noise.len() / 4] == noise[..noise.len() / 4],
+                "{cut}"
+            );
+            assert!(
+                damage.is_some_and(|damage| damage.contains("part of it is lost")),
+                "{cut}"
+            );
+        }
+        let padded = [gzip(TEXT), vec![0; 700], gzip(TEXT), vec![0; 9]].concat();
+        assert_eq!(unpacked(padded), Ok((TEXT.repeat(2), None)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Delimited text: a header that names the columns, then one record for each request.
 
 use super::columns::{Columns, Header};
+use super::format::is_separator_line;
 use super::record::{Fed, Splitter};
 use super::window::{Line, Window};
 use super::{BYTE_ORDER_MARK, Options, Request, Sink};
@@ -165,7 +166,8 @@ impl Records<'_> {
         loop {
             match self.record()? {
                 Record::Whole(len, lines) => {
-                    let is_blank = self.window.text(len).trim_ascii().is_empty();
+                    let line = self.window.text(len);
+                    let is_blank = line.trim_ascii().is_empty() || is_separator_line(line);
                     self.window.advance(len, lines);
                     if !is_blank {
                         return Ok(());

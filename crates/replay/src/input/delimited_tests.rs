@@ -155,6 +155,7 @@ fn the_column_of_stamps_is_the_first_whose_values_are_times() {
         "time,client,ts\n45432.5,a,1716163218\n",
         "date,time,client\n2024-05-20,00:00:18,a\n",
         "Date;Time;client\n2024-05-20;00:00:18;a\n",
+        "sep=;\r\ntime;client\r\n2024-05-20 00:00:18;a\r\n",
         "@timestamp;client\n2024-05-20 00:00:18;a\n",
         "client|time_local\na|20/May/2024:00:00:18 +0000\n",
         "client,time\na,1716163218000\n",

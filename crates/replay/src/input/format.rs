@@ -47,6 +47,11 @@ impl Format {
             .map(|line| &line[line.iter().take_while(|byte| **byte == 0).count()..])
             .filter(|line| !line.is_empty())
             .collect();
+        // What Excel is told of the delimiter is no header.
+        let lines = match lines.first() {
+            Some(first) if is_separator_line(first) => lines[1..].to_vec(),
+            _ => lines,
+        };
         if lines.is_empty() {
             return Ok(Self::Empty);
         }
@@ -67,7 +72,7 @@ impl Format {
             }
         }
         if options.regex.is_none() && options.log_format.is_none() && is_plain_log(lines) {
-            return Ok(Lines::access(lines, options));
+            return access(lines, input, options);
         }
         let is_json = |line: &&&[u8]| line.starts_with(b"{");
         if lines.iter().take(20).filter(is_json).count() * 2 > lines.len().min(20) {
@@ -89,8 +94,21 @@ impl Format {
         if lines[0].starts_with(b"[") && lines[0].len() < 3 || lines[0].starts_with(b"[{") {
             return Err(Error::JsonList { path: input.to_owned() });
         }
-        Ok(Lines::access(lines, options))
+        access(lines, input, options)
     }
+}
+
+/// An access log, if these are lines of one.
+fn access(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
+    match Lines::access(lines, options) {
+        Some(Lines::Access(lines)) if lines.lacks_durations() => Err(Error::NoLastDuration { path: input.to_owned() }),
+        lines => Ok(lines),
+    }
+}
+
+/// Whether a line tells Excel the delimiter of the table: `sep=;`.
+pub(super) fn is_separator_line(line: &[u8]) -> bool {
+    line.trim_ascii_end().len() == 5 && line.starts_with(b"sep=")
 }
 
 /// Whether most of the first lines are what nearly all access logs have, so that no other format comes into question.

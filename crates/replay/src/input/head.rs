@@ -110,7 +110,11 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
         // The client is the leftmost; a proxy that does not know it says so.
         let mut entries = name.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         let client = entries.clone().find(|entry| address::parse(entry).is_some());
-        return Some((client.or_else(|| entries.next())?, Some(name), host));
+        return Some((
+            client.or_else(|| entries.find(|entry| !entry.is_empty()))?,
+            Some(name),
+            host,
+        ));
     }
     Some((name, None, host))
 }

@@ -172,7 +172,9 @@ impl Survey {
         let mut survey = Self::default();
         let mut objects: Vec<Value> = Vec::new();
         for line in head.iter().take(100) {
-            if let Ok(object @ Value::Object(_)) = serde_json::from_slice(line) {
+            // There may be two on one line.
+            let first = Deserializer::from_slice(line).into_iter().next();
+            if let Some(Ok(object @ Value::Object(_))) = first {
                 objects.push(object);
             }
         }

@@ -102,7 +102,10 @@ impl Lines {
             Self::Access(_) => "access log (Common or Combined Log Format)".to_owned(),
             Self::Fields(_) => "log of named fields (W3C Extended or Zeek)".to_owned(),
             Self::Json(_) => "JSON lines".to_owned(),
-            Self::Pattern(lines) => lines.what().to_owned(),
+            Self::Pattern(lines) => match lines.what() {
+                option if option.starts_with("--") => format!("lines of {option}"),
+                known => known.to_owned(),
+            },
             Self::Wrapped(lines) => format!("{}, within JSON lines", lines.inner().format()),
         }
     }

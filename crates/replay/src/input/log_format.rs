@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     /// What lines of it are called.
-    pub(super) what: String,
+    pub(super) what: &'static str,
     /// A group of its name for each value.
     pub(super) regex: String,
     /// How the time is written, as `strptime` has it, where the format says it.
@@ -98,7 +98,7 @@ pub(super) fn compile(format: &str) -> Result<Pattern, String> {
     }
     regex += r"\s*$";
     Ok(Pattern {
-        what: "lines of --log-format".to_owned(),
+        what: "--log-format",
         regex,
         time,
     })

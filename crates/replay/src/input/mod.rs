@@ -13,6 +13,7 @@ mod json;
 mod keying;
 mod lines;
 mod log_format;
+mod members;
 mod names;
 mod pattern;
 mod record;
@@ -223,8 +224,8 @@ pub struct Reader {
 
 enum Kind {
     Lines(lines::LineReader),
-    Delimited(delimited::DelimitedReader),
-    Capture(capture::CaptureReader),
+    Delimited(Box<delimited::DelimitedReader>),
+    Capture(Box<capture::CaptureReader>),
     Empty,
 }
 
@@ -268,14 +269,13 @@ impl Reader {
         let reader = match format {
             Format::Empty => Kind::Empty,
             Format::Lines(lines) => Kind::Lines(lines::LineReader::new(name.clone(), window, lines, options)),
-            Format::Delimited(delimiter) => Kind::Delimited(delimited::DelimitedReader::new(
-                name.clone(),
-                window,
-                delimiter,
-                options,
-            )?),
+            Format::Delimited(delimiter) => {
+                let reader = delimited::DelimitedReader::new(name.clone(), window, delimiter, options)?;
+                Kind::Delimited(Box::new(reader))
+            }
             Format::Capture(dialect) => {
-                Kind::Capture(capture::CaptureReader::new(name.clone(), window, dialect, options)?)
+                let reader = capture::CaptureReader::new(name.clone(), window, dialect, options)?;
+                Kind::Capture(Box::new(reader))
             }
         };
         let by = match &reader {
@@ -368,7 +368,7 @@ impl Reader {
         };
         notices.into_iter().for_each(|notice| sink.notice(notice));
         if let Some(damage) = self.damage.take() {
-            sink.cut(format!("{}: {damage}: what follows is lost", self.name));
+            sink.cut(format!("{}: {damage}", self.name));
         }
     }
 }

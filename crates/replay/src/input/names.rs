@@ -22,6 +22,7 @@ pub(super) const TIME: &[&str] = &[
     "EdgeStartTimestamp",
     "requestTime",
     "created_at",
+    "started_at",
     "t",
     "__REALTIME_TIMESTAMP",
 ];
@@ -51,6 +52,7 @@ const IP: &[&str] = &[
     "clientIp",
     "remoteAddr",
     "remote_address",
+    "remoteAddress",
     "remote",
     "client",
     "key",
@@ -210,4 +212,18 @@ pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> 
 /// The place of the first of several names that is there.
 pub(super) fn place_of_any<T: AsRef<[u8]>>(names: &[T], wanted: &[&str]) -> Option<usize> {
     wanted.iter().find_map(|wanted| place(names, wanted))
+}
+
+/// The places of names whose last part is one of those wanted, the likeliest first: `properties.clientIp`.
+pub(super) fn places_by_last_part<'a, T: AsRef<[u8]>>(
+    names: &'a [T],
+    wanted: &'a [&str],
+) -> impl Iterator<Item = usize> + 'a {
+    let last = |name: &'a T| name.as_ref().rsplit(|&byte| byte == b'.').next().unwrap_or_default();
+    // A single letter is the name of a directive, and no part of a path.
+    let wanted = wanted.iter().filter(|wanted| wanted.len() > 1 && !wanted.contains('.'));
+    wanted.flat_map(move |wanted| {
+        let is_wanted = move |(_, name): &(usize, &'a T)| last(name).eq_ignore_ascii_case(wanted.as_bytes());
+        names.iter().enumerate().filter(is_wanted).map(|(at, _)| at)
+    })
 }

@@ -33,7 +33,7 @@ macro_rules! quoted {
 }
 
 /// The formats known by name, each told from all others by its shape.
-pub(super) const NAMED: [Named; 6] = [
+pub(super) const NAMED: [Named; 7] = [
     Named {
         name: "alb",
         what: "AWS Application Load Balancer log",
@@ -74,6 +74,12 @@ pub(super) const NAMED: [Named; 6] = [
         is_end: false,
     },
     Named {
+        name: "squid",
+        what: "Squid access log",
+        regex: r"^(?<time>\d+\.\d{3}) +(?<duration_ms>\d+) (?<ip>\S+) (?<result>[A-Z_]+)/(?<status>\d{3}) (?<bytes>\d+) (?<method>\S+) (?<url>\S+) ",
+        is_end: false,
+    },
+    Named {
         name: "istio",
         what: "Istio access log",
         regex: concat!(
@@ -109,7 +115,7 @@ impl Named {
 /// Lines that a pattern takes apart.
 #[derive(Debug)]
 pub(super) struct PatternLines {
-    what: String,
+    what: &'static str,
     regex: Regex,
     names: Vec<Vec<u8>>,
     columns: Columns,
@@ -126,7 +132,7 @@ pub(super) struct PatternLines {
 pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<PatternLines>, Error> {
     let pattern = if let Some(regex) = &options.regex {
         Pattern {
-            what: "lines of --regex".to_owned(),
+            what: "--regex",
             regex: regex.clone(),
             time: None,
         }
@@ -165,7 +171,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
 impl PatternLines {
     fn named(named: Named, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
         let pattern = Pattern {
-            what: named.what.to_owned(),
+            what: named.what,
             regex: named.regex.to_owned(),
             time: None,
         };
@@ -241,8 +247,8 @@ impl PatternLines {
         self.columns.by()
     }
 
-    pub(super) fn what(&self) -> &str {
-        &self.what
+    pub(super) fn what(&self) -> &'static str {
+        self.what
     }
 
     pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Request<'a>, BadLine> {
@@ -251,9 +257,10 @@ impl PatternLines {
             columns,
             found,
             other_time,
+            what,
             ..
         } = self;
-        regex.captures_read(found, line).ok_or(BadLine::OtherPattern)?;
+        regex.captures_read(found, line).ok_or(BadLine::OtherPattern(what))?;
         let value = |at: usize| found.get(at).map(|(start, end)| &line[start..end]);
         columns.request(|at| match *other_time {
             Some((time, other)) if at == time => value(time).or_else(|| value(other)),

@@ -52,11 +52,12 @@ impl Window {
         Ok(self.held())
     }
 
-    /// Holds a whole line that is not blank, unless the stream ends before.
+    /// Holds a whole line that is neither blank nor a comment, unless the stream ends before.
     pub(crate) fn hold_line(&mut self) -> io::Result<&[u8]> {
         loop {
             let lines = self.held().split_inclusive(|&byte| byte == b'\n');
-            let is_line = |line: &[u8]| line.ends_with(b"\n") && !line.trim_ascii().is_empty();
+            let is_comment = |line: &[u8]| line.trim_ascii_start().first().is_none_or(|&byte| byte == b'#');
+            let is_line = |line: &[u8]| line.ends_with(b"\n") && !is_comment(line);
             let is_held = lines.into_iter().any(is_line) || self.end - self.start > LONGEST_LINE;
             if is_held || !self.fill()? {
                 return Ok(self.held());

@@ -58,11 +58,11 @@ pub(super) fn headline(report: &Report<'_>) -> String {
     let least = report.outcomes.iter().min_by_key(|outcome| outcome.denied);
     if let Some(least) = least.filter(|least| report.outcomes.len() > 1 && least.denied < first.denied) {
         let all = grouped(report.outcomes.len());
-        text += &format!(
-            " Of the {all} limits, {} denies the least: {}.",
-            limit(least, LIMIT_WIDTH),
-            share(report, least)
-        );
+        let verdict = match (least.denied, spread(least)) {
+            (0, None) => "denies none".to_owned(),
+            _ => format!("denies the least: {}", share(report, least)),
+        };
+        text += &format!(" Of the {all} limits, {} {verdict}.", limit(least, LIMIT_WIDTH));
     }
     text
 }
@@ -90,7 +90,7 @@ fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
         let keys = range(
             outcome.keys_denied,
             outcome.spread.map(|spread| spread.keys_denied),
-            |number| grouped(number),
+            grouped,
         );
         text += &format!(
             "throttled {keys} of {} {} and ",

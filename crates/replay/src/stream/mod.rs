@@ -279,6 +279,10 @@ impl Stream {
                 return Err(Error::AllBad {
                     count: bad.count(),
                     first: first.clone(),
+                    format: context
+                        .read
+                        .first()
+                        .map_or_else(String::new, |input| input.format.clone()),
                 });
             }
             (None, None) => {
@@ -290,6 +294,10 @@ impl Stream {
         (trace.empty, trace.inputs) = (context.empty, context.read);
         (trace.keys, trace.bad) = (keys, bad);
         (trace.notices, trace.is_cut) = (notices, is_cut);
+        if trace.order == Order::AsIs && trace.back.lines > 0 {
+            let notice = "the lines are not in the order of time: denials may come from their order (--order sort replays by time)";
+            trace.notices.push(notice.to_owned());
+        }
         if context.options.anonymise {
             trace.keys.anonymise();
         }

@@ -117,6 +117,25 @@ fn standard_input_is_followed_to_its_end() {
 }
 
 #[test]
+fn a_log_whose_fields_come_after_comments_is_followed() {
+    let mut following = Following::new(&["--follow", "--limit", "1/s", "-"]);
+    let mut stdin = following.child.stdin.take().expect("a pipe");
+    stdin
+        .write_all(b"#Software: a server\n#Fields: date time c-ip\n")
+        .expect("it is read");
+    stdin
+        .write_all(b"2024-05-20 12:00:00 192.0.2.1\n2024-05-20 12:00:00 192.0.2.1\n")
+        .expect("it is read");
+    following.until("2 requests of 1 key");
+    drop(stdin);
+    let rest = following.rest();
+    assert!(
+        rest.contains("named fields") && rest.contains("  1/s              2         1       1"),
+        "{rest}"
+    );
+}
+
+#[test]
 fn one_input_is_followed_and_no_more() {
     let path = file("one.log", lines(1, 1));
     for arguments in [

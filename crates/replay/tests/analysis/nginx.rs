@@ -301,3 +301,34 @@ fn nginx_accepts_emitted_configuration() {
         );
     }
 }
+
+#[test]
+fn haproxy_accepts_emitted_configuration() {
+    if !has_program("haproxy", "-v") {
+        return;
+    }
+    for (limit, by) in [
+        ("10/s burst 20", "ip"),
+        ("3/s burst 2", "path"),
+        ("1/20000d", "all"),
+        ("10/s & 1000/h", "tenant"),
+        ("sliding-window:100/min", "ip"),
+    ] {
+        let emitted = report(&["--limit", limit, "--by", by, "--emit", "haproxy"]);
+        let (tables, rules) = emitted.split_once("# In the frontend to limit:\n").expect("both parts");
+        let text = format!(
+            "defaults\nmode http\ntimeout connect 1s\ntimeout client 1s\ntimeout server 1s\n{tables}\n\
+             frontend www\nbind 127.0.0.1:1\n{rules}default_backend b\nbackend b\nserver s 127.0.0.1:1\n"
+        );
+        let path = file("haproxy.cfg", text);
+        let output = Command::new("haproxy")
+            .args(["-c", "-q", "-f", &path])
+            .output()
+            .expect("haproxy runs");
+        assert!(
+            output.status.success(),
+            "{emitted}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}

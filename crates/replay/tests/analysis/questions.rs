@@ -91,6 +91,8 @@ fn limits_of_a_file_go_by_key() {
     let bad = file("bad-limits.csv", "192.0.2.1,4/fortnight\n");
     assert!(complaint(&["--limits", &bad, &log]).contains("bad-limits.csv:1: --limit `4/fortnight`"));
     assert!(complaint(&["--limits", "no-such.csv", &log]).starts_with("no-such.csv: "));
+    let twice = complaint(&["--limits", &limits, "--denied", &limits, &log]);
+    assert!(twice.ends_with("is named twice: it would be overwritten"), "{twice}");
     assert!(complaint(&["--limits", &limits, "--emit", "nginx", &log]).contains("--emit takes one limit"));
 }
 

@@ -92,6 +92,26 @@ async fn cells_are_lost_when_their_time_is_over() {
     assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
 }
 
+/// A lease for all that wait is denied if a part of them conforms; then they are asked for in parts.
+#[tokio::test(start_paused = true)]
+async fn callers_that_share_a_denied_lease_are_served_in_part() {
+    let probe = Probe::with(Network::Delay(2 * MS));
+    let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+        .lease(Lease::kept_for(86_400_000 * MS))
+        .build(probe.clone())
+        .unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    probe.take_calls();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..30 {
+        let meter = meter.clone();
+        tasks.spawn(async move { meter.check("a").await.unwrap().is_admitted() });
+    }
+    let admitted = tasks.join_all().await.into_iter().filter(|&admitted| admitted).count();
+    assert_eq!(admitted, 9);
+    assert!(probe.take_calls().iter().any(|(verb, _)| *verb == Verb::UpTo));
+}
+
 #[tokio::test(start_paused = true)]
 async fn reset_drops_the_block() {
     let probe = Probe::with(Network::Delay(MS));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// What becomes of calls.
+/// The fate of calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Network {
     /// They arrive half of this later, and the reply again.

@@ -136,6 +136,18 @@ async fn meters_of_one_slot_decide_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn subject_named_twice_decides_one_batch() {
+    let meter = SharedMeter::builder("user", quota("3/d"))
+        .in_slot("t7")
+        .build(Probe::new())
+        .unwrap();
+    assert!(meter.check_with("a", &[(&meter, "a")]).await.unwrap().is_admitted());
+    assert_eq!(meter.peek("a").await.unwrap().status().unwrap().remaining(), 1);
+    assert!(!meter.check_with("a", &[(&meter, "a")]).await.unwrap().is_admitted());
+    assert_eq!(meter.peek("a").await.unwrap().status().unwrap().remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_times_replay_a_log() {
     let meter = SharedMeter::builder("api", quota("1/s burst 1"))
         .build(Probe::new())
@@ -178,6 +190,33 @@ async fn strict_average_counts_each_denial() {
         assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
     }
     assert_eq!(probe.take_calls().len(), 5, "a denial that counts is not remembered");
+}
+
+/// Settings of any size are kept without a panic.
+#[tokio::test(start_paused = true)]
+async fn endless_settings_are_possible() {
+    let breaker = ratelimit_meter_store::BreakerSettings {
+        failures: 1,
+        pause: Duration::MAX,
+        longest_pause: Duration::MAX,
+    };
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", quota("1/60d burst 2"))
+        .deadline(Duration::MAX)
+        .remember_denials(Duration::MAX)
+        .lease(Lease::kept_for(Duration::MAX))
+        .breaker(breaker)
+        .on_failure(ratelimit_meter_store::OnFailure::Deny)
+        .max_in_flight(usize::MAX)
+        .build(probe.clone())
+        .unwrap();
+    for admitted in [true, true, false] {
+        assert_eq!(meter.check("a").await.unwrap().is_admitted(), admitted);
+    }
+    probe.set(crate::probe::Network::Fail(StoreError::TimedOut));
+    for _ in 0..3 {
+        assert!(!meter.check("b").await.unwrap().is_admitted());
+    }
 }
 
 #[test]

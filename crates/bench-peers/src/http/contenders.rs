@@ -1,0 +1,228 @@
+//! The layers, each around a service that answers at once.
+
+use super::Case;
+use crate::contender::Package;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use core::convert::Infallible;
+use core::future::{Future, Ready, ready};
+use core::num::{NonZeroU32, NonZeroU64};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
+use http::{Request, Response};
+use ratelimit_meter_tower::{Fields, Limit, PeerIp, PerKey, RateLimitLayer};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tower::{Layer, Service, service_fn};
+
+/// A request from the address of a number, and the status of its answer.
+pub(crate) type Call = Box<dyn FnMut(u32) -> u16>;
+
+pub(crate) const BARE: &str = "no layer";
+pub(crate) const SILENT: &str = "ours, no fields";
+pub(crate) const TELLING: &str = "ours";
+pub(crate) const THREE: &str = "ours, three limits";
+
+/// A contender as a row.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) package: Option<Package>,
+    pub(crate) call: fn(Case) -> Call,
+}
+
+impl Entry {
+    pub(crate) fn takes(&self, case: Case) -> bool {
+        // Three limits are compared with one, where both admit.
+        self.name != THREE || case == Case::OneKey
+    }
+
+    pub(crate) fn limits(&self) -> bool {
+        self.name != BARE
+    }
+}
+
+pub(crate) fn entries() -> Vec<Entry> {
+    let ours = Some(("ratelimit_meter_tower", "0.1"));
+    let entry = |name, package, call| Entry { name, package, call };
+    vec![
+        entry(BARE, None, bare),
+        entry(SILENT, ours, silent),
+        entry(TELLING, ours, telling),
+        entry(THREE, ours, three),
+        entry("tower_governor", Some(("tower_governor", "0.8")), tower_governor),
+        entry(
+            "tower_governor, headers",
+            Some(("tower_governor", "0.8")),
+            tower_governor_headers,
+        ),
+        #[cfg(ratelimit_meter_newest_peers)]
+        entry("axum-governor", Some(("axum-governor", "2")), axum_governor),
+        entry("axum_gcra", Some(("axum_gcra", "0.1")), axum_gcra),
+    ]
+}
+
+/// The burst of a limit that a run never meets, and of one that the first request meets.
+pub(super) const fn burst(case: Case) -> u32 {
+    match case {
+        Case::OneKey | Case::ManyKeys => 1_000_000_000,
+        Case::Denied => 1,
+    }
+}
+
+/// A cell: a nanosecond if it is never met, an hour otherwise.
+pub(super) const fn emission(case: Case) -> Duration {
+    match case {
+        Case::OneKey | Case::ManyKeys => Duration::from_nanos(1),
+        Case::Denied => Duration::from_secs(3600),
+    }
+}
+
+fn address(key: u32) -> IpAddr {
+    Ipv4Addr::from(key).into()
+}
+
+fn inner<B, C: Default>(_: Request<B>) -> Ready<Result<Response<C>, Infallible>> {
+    ready(Ok(Response::new(C::default())))
+}
+
+/// The result of a future that never waits.
+fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("the inner service answers at once"),
+    }
+}
+
+/// Calls a service as a server does: with the address of the connection as an extension.
+fn calling<S, C>(mut service: S) -> Call
+where
+    S: Service<Request<Body>, Response = Response<C>, Error: core::fmt::Debug> + 'static,
+{
+    Box::new(move |key| {
+        let mut request = Request::new(Body::empty());
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(SocketAddr::new(address(key), 4711)));
+        now(service.call(request)).map_or(0, |response| response.status().as_u16())
+    })
+}
+
+fn bare(_: Case) -> Call {
+    calling(service_fn(inner::<Body, Body>))
+}
+
+pub(super) fn per_address(case: Case) -> PerKey<PeerIp> {
+    let cells = NonZeroU32::MIN;
+    let quota = ratelimit_meter::Quota::new(cells, emission(case)).expect("a sound quota");
+    let burst = NonZeroU32::new(burst(case)).expect("no limit is of nothing");
+    let keys = usize::try_from(case.keys()).unwrap_or(usize::MAX).max(1000);
+    PerKey::new(PeerIp::new(), quota.allow_burst(burst), keys).expect("a table of a million")
+}
+
+fn limited<L: Limit + 'static>(limits: L, fields: Fields) -> Call {
+    calling(
+        RateLimitLayer::new(limits)
+            .fields(fields)
+            .layer(service_fn(inner::<Body, Body>)),
+    )
+}
+
+fn silent(case: Case) -> Call {
+    limited(per_address(case), Fields::None)
+}
+
+fn telling(case: Case) -> Call {
+    limited(per_address(case), Fields::Draft11)
+}
+
+fn three(case: Case) -> Call {
+    let limits = ["a", "b", "c"].map(|name| per_address(case).named(name));
+    limited(Vec::from(limits), Fields::Draft11)
+}
+
+pub(super) fn governor_config() -> tower_governor::governor::GovernorConfigBuilder<
+    tower_governor::key_extractor::PeerIpKeyExtractor,
+    governor::middleware::NoOpMiddleware<governor::clock::QuantaInstant>,
+> {
+    tower_governor::governor::GovernorConfigBuilder::default()
+}
+
+fn tower_governor(case: Case) -> Call {
+    let config = governor_config()
+        .period(emission(case))
+        .burst_size(burst(case))
+        .finish()
+        .expect("a sound quota");
+    calling(tower_governor::GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
+}
+
+fn tower_governor_headers(case: Case) -> Call {
+    let mut config = governor_config();
+    let config = config
+        .period(emission(case))
+        .burst_size(burst(case))
+        .use_headers()
+        .finish()
+        .expect("a sound quota");
+    calling(tower_governor::GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
+}
+
+#[cfg(ratelimit_meter_newest_peers)]
+fn axum_governor(case: Case) -> Call {
+    let quota = match case {
+        Case::OneKey | Case::ManyKeys => {
+            axum_governor::Quota::requests_per_second(NonZeroU32::new(1_000_000_000).expect("above zero"))
+        }
+        Case::Denied => axum_governor::Quota::requests_per_hour(NonZeroU32::MIN),
+    };
+    let burst = NonZeroU32::new(burst(case)).expect("above zero");
+    let config = axum_governor::GovernorConfigBuilder::default()
+        .with_extractor(axum_governor::PeerIp::default())
+        .expect_connect_info()
+        .gc_disable() // which would need a runtime
+        .max_keys(2_000_000)
+        .quota_default(quota.burst(burst))
+        .finish()
+        .expect("a sound configuration");
+    calling(axum_governor::GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
+}
+
+/// The address as axum_gcra finds keys: an extractor of axum 0.7.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Peer(IpAddr);
+
+impl axum_07::extract::FromRequestParts<()> for Peer {
+    type Rejection = Infallible;
+
+    fn from_request_parts<'a, 'b, 'c>(
+        parts: &'a mut http::request::Parts,
+        (): &'b (),
+    ) -> Pin<Box<dyn Future<Output = Result<Self, Infallible>> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+    {
+        let ConnectInfo(address) = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .expect("an address in each request");
+        Box::pin(ready(Ok(Self(address.ip()))))
+    }
+}
+
+fn axum_gcra(case: Case) -> Call {
+    let burst = NonZeroU64::from(NonZeroU32::new(burst(case)).expect("above zero"));
+    // A key there is admitted once more than its burst.
+    let quota = axum_gcra::gcra::Quota::new(emission(case), burst);
+    let layer = axum_gcra::RateLimitLayer::<Peer>::builder()
+        .with_default_quota(quota)
+        .default_handle_error();
+    let mut service = layer.layer(service_fn(inner::<axum_07::body::Body, axum_07::body::Body>));
+    Box::new(move |key| {
+        let mut request = Request::new(axum_07::body::Body::empty());
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(SocketAddr::new(address(key), 4711)));
+        now(service.call(request)).map_or(429, |response| response.status().as_u16())
+    })
+}

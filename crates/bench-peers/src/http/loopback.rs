@@ -1,0 +1,160 @@
+//! axum on loopback: throughput and latency with a layer and without.
+
+use super::contenders::{self, BARE, TELLING, governor_config, per_address};
+use super::{Case, Effort, Loaded};
+use crate::random::Random;
+use crate::stats::{float, percentile};
+use axum::body::Body;
+use axum::{Router, routing::get};
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use ratelimit_meter_tower::RateLimitLayer;
+use std::net::SocketAddr;
+use std::time::Instant;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+
+/// The connections that send at once, a request after the other on each.
+pub(super) const CONNECTIONS: usize = 64;
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) per_second: f64,
+    pub(super) p99_ns: u64,
+}
+
+/// The servers, by name.
+fn routers() -> [(&'static str, Router); 3] {
+    let hello = || Router::new().route("/", get(|| async { "hello" }));
+    let (period, burst) = (contenders::emission(Case::OneKey), contenders::burst(Case::OneKey));
+    let mut config = governor_config();
+    let config = config
+        .period(period)
+        .burst_size(burst)
+        .use_headers()
+        .finish()
+        .expect("a sound quota");
+    [
+        (BARE, hello()),
+        (TELLING, hello().layer(RateLimitLayer::new(per_address(Case::OneKey)))),
+        (
+            "tower_governor, headers",
+            hello().layer(tower_governor::GovernorLayer::new(config)),
+        ),
+    ]
+}
+
+/// Takes turns: each server is asked alone.
+pub(super) fn run(effort: Effort, random: &mut Random) -> Vec<Loaded> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime on loopback");
+    let servers: Vec<_> = routers()
+        .into_iter()
+        .map(|(name, router)| (name, runtime.block_on(serve(router))))
+        .collect();
+    let mut loaded = Vec::new();
+    for http in ["1.1", "2"] {
+        let mut loads = vec![Vec::new(); servers.len()];
+        let mut order: Vec<_> = (0..servers.len()).collect();
+        for _ in 0..effort.loopback_rounds {
+            random.shuffle(&mut order);
+            for &seat in &order {
+                loads[seat].push(runtime.block_on(load(servers[seat].1, http, effort.loopback_requests)));
+            }
+        }
+        loaded.extend(
+            servers
+                .iter()
+                .zip(&loads)
+                .filter_map(|((name, _), loads)| Loaded::of(http, name, loads)),
+        );
+    }
+    loaded
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+/// The sending end of a connection, of either version.
+enum Sender {
+    One(hyper::client::conn::http1::SendRequest<Body>),
+    Two(hyper::client::conn::http2::SendRequest<Body>),
+}
+
+impl Sender {
+    async fn connect(address: SocketAddr, http: &str) -> Self {
+        let stream = TokioIo::new(TcpStream::connect(address).await.expect("a server on loopback"));
+        if http == "2" {
+            let executor = TokioExecutor::new();
+            let (sender, connection) = hyper::client::conn::http2::handshake(executor, stream)
+                .await
+                .expect("h2");
+            tokio::spawn(connection);
+            Self::Two(sender)
+        } else {
+            let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.expect("HTTP/1.1");
+            tokio::spawn(connection);
+            Self::One(sender)
+        }
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> hyper::Result<http::Response<Incoming>> {
+        match self {
+            Self::One(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Self::Two(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+}
+
+async fn load(address: SocketAddr, http: &'static str, requests: usize) -> Load {
+    let mut senders = Vec::new();
+    for _ in 0..CONNECTIONS {
+        senders.push(Sender::connect(address, http).await);
+    }
+    let start = Instant::now();
+    let tasks: Vec<_> = senders
+        .into_iter()
+        .map(|mut sender| {
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                for _ in 0..requests / CONNECTIONS {
+                    let uri = format!("http://{address}/");
+                    let request = Request::get(uri).header("host", "localhost").body(Body::empty());
+                    let start = Instant::now();
+                    let response = sender.send(request.expect("a sound request")).await.expect("an answer");
+                    assert_eq!(response.status(), 200);
+                    http_body_util::BodyExt::collect(response.into_body())
+                        .await
+                        .expect("a body");
+                    times.push(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                }
+                times
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.expect("a task that does not panic"));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    times.sort_unstable();
+    Load {
+        per_second: float(times.len() as u64) / seconds,
+        p99_ns: percentile(&times, 99, 100).unwrap_or(0),
+    }
+}

@@ -1,0 +1,290 @@
+//! What a limited request costs: layers side by side, in process and on loopback.
+
+mod contenders;
+mod loopback;
+
+use crate::contender::Package;
+use crate::random::Random;
+use crate::stats::{Summary, float};
+use crate::versions;
+use core::fmt;
+use serde::Serialize;
+use std::time::Instant;
+
+use contenders::Call;
+use loopback::Load;
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) rounds: u32,
+    pub(crate) calls: u32,
+    pub(crate) loopback_rounds: u32,
+    pub(crate) loopback_requests: usize,
+}
+
+impl Effort {
+    pub(crate) const QUICK: Self = Self {
+        rounds: 5,
+        calls: 5_000,
+        loopback_rounds: 1,
+        loopback_requests: 5_000,
+    };
+    pub(crate) const FULL: Self = Self {
+        rounds: 31,
+        calls: 100_000,
+        loopback_rounds: 15,
+        loopback_requests: 100_000,
+    };
+}
+
+/// Which keys come, and what becomes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Case {
+    /// One address, always admitted.
+    OneKey,
+    /// A million addresses at random, always admitted.
+    ManyKeys,
+    /// One address, always denied.
+    Denied,
+}
+
+impl Case {
+    const ALL: [Self; 3] = [Self::OneKey, Self::ManyKeys, Self::Denied];
+
+    pub(crate) const fn keys(self) -> u32 {
+        match self {
+            Self::OneKey | Self::Denied => 1,
+            Self::ManyKeys => 1_000_000,
+        }
+    }
+
+    const fn status(self) -> u16 {
+        match self {
+            Self::OneKey | Self::ManyKeys => 200,
+            Self::Denied => 429,
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OneKey => "one address, admitted",
+            Self::ManyKeys => "a million addresses at random, admitted",
+            Self::Denied => "one address, denied",
+        })
+    }
+}
+
+/// What all rounds came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    in_process: Vec<Row>,
+    loopback: Vec<Loaded>,
+    wrong: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    case: Case,
+    contender: &'static str,
+    version: &'static str,
+    ns: Summary,
+}
+
+#[derive(Debug, Serialize)]
+struct Loaded {
+    http: &'static str,
+    contender: &'static str,
+    per_second: Summary,
+    p99_us: Summary,
+}
+
+/// Takes turns, in an order that is shuffled anew each round.
+pub(crate) fn run(effort: Effort, seed: u64) -> Report {
+    let mut random = Random::new(seed);
+    let mut wrong = Vec::new();
+    let in_process = Case::ALL
+        .into_iter()
+        .flat_map(|case| in_process(case, effort, &mut random, &mut wrong))
+        .collect();
+    Report {
+        in_process,
+        loopback: loopback::run(effort, &mut random),
+        wrong,
+    }
+}
+
+fn in_process(case: Case, effort: Effort, random: &mut Random, wrong: &mut Vec<String>) -> Vec<Row> {
+    let entries: Vec<_> = contenders::entries()
+        .into_iter()
+        .filter(|entry| entry.takes(case))
+        .collect();
+    let mut calls: Vec<Call> = entries.iter().map(|entry| (entry.call)(case)).collect();
+    // Every key is live, and what is made once is made, before the clock starts.
+    for (call, entry) in calls.iter_mut().zip(&entries) {
+        for key in 0..case.keys().max(2) {
+            call(key % case.keys());
+        }
+        let status = call(0);
+        let expected = if entry.limits() { case.status() } else { 200 };
+        if status != expected {
+            wrong.push(format!(
+                "{case}: {} answered {status} instead of {expected}",
+                entry.name
+            ));
+        }
+    }
+    let mut times = vec![Vec::new(); entries.len()];
+    let mut order: Vec<_> = (0..entries.len()).collect();
+    for _ in 0..effort.rounds {
+        random.shuffle(&mut order);
+        for &seat in &order {
+            let start = Instant::now();
+            for _ in 0..effort.calls {
+                let key = u32::try_from(random.below(case.keys().into())).unwrap_or(0);
+                core::hint::black_box(calls[seat](key));
+            }
+            times[seat].push(start.elapsed().as_secs_f64() * 1e9 / f64::from(effort.calls));
+        }
+    }
+    let rows = entries.iter().zip(&times).filter_map(|(entry, times)| {
+        Some(Row {
+            case,
+            contender: entry.name,
+            version: entry
+                .package
+                .map_or("", |package: Package| versions::of(package).unwrap_or("this")),
+            ns: Summary::of(times)?,
+        })
+    });
+    rows.collect()
+}
+
+/// What was aimed at: of which contender's time, or throughput, which part.
+const AIMS: [(Case, &str, &str, f64); 6] = [
+    (Case::OneKey, contenders::SILENT, "tower_governor", 0.6),
+    (Case::OneKey, contenders::TELLING, "tower_governor, headers", 0.8),
+    (Case::OneKey, contenders::SILENT, "axum_gcra", 0.5),
+    (Case::ManyKeys, contenders::SILENT, "tower_governor", 0.35),
+    (Case::OneKey, contenders::THREE, contenders::TELLING, 2.0),
+    (Case::Denied, contenders::TELLING, contenders::TELLING, 1.2),
+];
+
+impl Report {
+    pub(crate) fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// Which answers were not those of the case.
+    pub(crate) fn wrong(&self) -> &[String] {
+        &self.wrong
+    }
+
+    fn median(&self, case: Case, contender: &str) -> Option<f64> {
+        let row = self
+            .in_process
+            .iter()
+            .find(|row| row.case == case && row.contender == contender)?;
+        Some(row.ns.median)
+    }
+
+    /// The time over that of the inner service alone.
+    fn over_bare(&self, case: Case, contender: &str) -> Option<f64> {
+        Some(self.median(case, contender)? - self.median(case, contenders::BARE)?)
+    }
+
+    fn aims(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| aim: time over bare | at most | is | |\n|---|---|---|---|")?;
+        for (case, ours, other, most) in AIMS {
+            // A denial is compared with an admission.
+            let of = if case == Case::Denied { Case::OneKey } else { case };
+            let (Some(mine), Some(other_ns)) = (self.over_bare(case, ours), self.over_bare(of, other)) else {
+                continue;
+            };
+            let is = mine / other_ns;
+            let held = if is <= most { "held" } else { "missed" };
+            writeln!(f, "| {case}: {ours} of {other} | {most:.2} | {is:.2} | {held} |")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## http\n")?;
+        self.aims(f)?;
+        for case in Case::ALL {
+            writeln!(
+                f,
+                "\n### {case}\n\n| contender | ns | quartiles | over bare |\n|---|---|---|---|"
+            )?;
+            let bare = self.median(case, contenders::BARE).unwrap_or(0.0);
+            for row in self.in_process.iter().filter(|row| row.case == case) {
+                let (low, median, high) = (row.ns.lower_quartile, row.ns.median, row.ns.upper_quartile);
+                let (name, version, over) = (row.contender, row.version, median - bare);
+                writeln!(
+                    f,
+                    "| {name} {version} | {median:.0} | {low:.0}..{high:.0} | {over:.0} |"
+                )?;
+            }
+        }
+        writeln!(f, "\n### axum on loopback, {} connections\n", loopback::CONNECTIONS)?;
+        writeln!(
+            f,
+            "| http | contender | requests/s | of no layer | p99 us | of no layer |\n|---|---|---|---|---|---|"
+        )?;
+        for row in &self.loopback {
+            let none = self
+                .loopback
+                .iter()
+                .find(|other| other.http == row.http && other.contender == contenders::BARE);
+            let Some(none) = none else { continue };
+            let (rate, p99) = (row.per_second.median, row.p99_us.median);
+            writeln!(
+                f,
+                "| {} | {} | {rate:.0} | {:.2} | {p99:.0} | {:.2} |",
+                row.http,
+                row.contender,
+                rate / none.per_second.median,
+                p99 / none.p99_us.median
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    fn of(http: &'static str, contender: &'static str, loads: &[Load]) -> Option<Self> {
+        let rates: Vec<_> = loads.iter().map(|load| load.per_second).collect();
+        let p99: Vec<_> = loads.iter().map(|load| float(load.p99_ns) / 1e3).collect();
+        Some(Self {
+            http,
+            contender,
+            per_second: Summary::of(&rates)?,
+            p99_us: Summary::of(&p99)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_answers_what_the_case_says() {
+        let effort = Effort {
+            rounds: 1,
+            calls: 10,
+            ..Effort::QUICK
+        };
+        let mut wrong = Vec::new();
+        for case in [Case::OneKey, Case::Denied] {
+            let rows = in_process(case, effort, &mut Random::new(1), &mut wrong);
+            assert!(rows.len() >= 6, "{} contenders", rows.len());
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,169 @@
+//! The members of gzip data, one after the other: behind one that is cut off or broken the next is looked for.
+
+use std::io::{self, BufRead, ErrorKind, Read};
+
+use flate2::bufread::GzDecoder;
+use memchr::memmem;
+
+use super::compression::Damage;
+
+/// How much of what was read is kept to look for the next member in it: a decoder may take some of that for its own data.
+const KEPT: usize = 1 << 18;
+
+/// What a member begins with: the magic number, and the only method there is.
+const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
+
+/// The bytes of all members.
+pub(super) struct Members<R> {
+    /// None at the end.
+    decoder: Option<GzDecoder<Tape<R>>>,
+    damage: Damage,
+    has_any: bool,
+}
+
+impl<R: BufRead> Members<R> {
+    pub(super) fn new(packed: R, damage: Damage) -> Self {
+        let tape = Tape {
+            source: packed,
+            kept: Vec::new(),
+            again: Vec::new(),
+            at: 0,
+        };
+        Self {
+            decoder: Some(GzDecoder::new(tape)),
+            damage,
+            has_any: false,
+        }
+    }
+
+    /// Goes on with the member that begins here, if one does.
+    fn next_member(&mut self, mut tape: Tape<R>) -> io::Result<()> {
+        tape.kept.clear();
+        // Some pad with zeros.
+        loop {
+            let held = tape.fill_buf()?;
+            let zeros = held.iter().take_while(|byte| **byte == 0).count();
+            match held.first() {
+                None => return Ok(()),
+                Some(0) => tape.consume(zeros),
+                Some(_) => break,
+            }
+        }
+        self.decoder = Some(GzDecoder::new(tape));
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            match decoder.read(buffer) {
+                Ok(0) if !buffer.is_empty() => {
+                    if let Some(decoder) = self.decoder.take() {
+                        self.next_member(decoder.into_inner())?;
+                    }
+                }
+                Ok(read) => {
+                    self.has_any = true;
+                    return Ok(read);
+                }
+                Err(error) => {
+                    let is_of_data = matches!(
+                        error.kind(),
+                        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+                    );
+                    let Some(decoder) = self.decoder.take().filter(|_| is_of_data && self.has_any) else {
+                        return Err(error);
+                    };
+                    let mut tape = decoder.into_inner();
+                    if !tape.find_member()? {
+                        return Err(error);
+                    }
+                    self.damage
+                        .note("a member of the gzip data is cut off or broken: part of it is lost");
+                    self.decoder = Some(GzDecoder::new(tape));
+                }
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Bytes that can be read again: the last of those that were.
+struct Tape<R> {
+    source: R,
+    /// What was consumed last.
+    kept: Vec<u8>,
+    /// What is to be read again before the source, from `at` on.
+    again: Vec<u8>,
+    at: usize,
+}
+
+impl<R: BufRead> Tape<R> {
+    /// Goes on where the next member begins, behind the first byte that is kept.
+    fn find_member(&mut self) -> io::Result<bool> {
+        let mut text = self.kept.split_off(1.min(self.kept.len()));
+        text.extend_from_slice(&self.again[self.at..]);
+        (self.kept, self.again, self.at) = (Vec::new(), Vec::new(), 0);
+        loop {
+            // The upper flags are reserved, and no member has them.
+            let is_member = |at: &usize| text.get(at + MAGIC.len()).is_some_and(|flags| flags & 0xe0 == 0);
+            if let Some(at) = memmem::find_iter(&text, MAGIC).find(is_member) {
+                self.again = text.split_off(at);
+                return Ok(true);
+            }
+            let rest = text.len().saturating_sub(MAGIC.len());
+            text.drain(..rest);
+            let held = self.source.fill_buf()?;
+            if held.is_empty() {
+                return Ok(false);
+            }
+            text.extend_from_slice(held);
+            let len = held.len();
+            self.source.consume(len);
+        }
+    }
+
+    fn keep(&mut self, bytes: usize) -> io::Result<()> {
+        let consumed = if self.at < self.again.len() {
+            &self.again[self.at..]
+        } else {
+            self.source.fill_buf()?
+        };
+        self.kept.extend_from_slice(&consumed[..bytes.min(consumed.len())]);
+        if self.kept.len() > 2 * KEPT {
+            self.kept.drain(..KEPT);
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Tape<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let held = self.fill_buf()?;
+        let len = held.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&held[..len]);
+        self.consume(len);
+        Ok(len)
+    }
+}
+
+impl<R: BufRead> BufRead for Tape<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at < self.again.len() {
+            Ok(&self.again[self.at..])
+        } else {
+            self.source.fill_buf()
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        // What is consumed is held, so nothing is read here that could fail.
+        let _ = self.keep(bytes);
+        if self.at < self.again.len() {
+            self.at += bytes;
+        } else {
+            self.source.consume(bytes);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The options of a wait: how long, behind how many, and how much longer than necessary.
+
+use crate::error::AcquireError;
+use crate::shared::{Outlook, SharedQueue};
+use crate::source::Source;
+use crate::timers::now;
+use crate::waiting::{Held, Wait, Waiting};
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout_at};
+
+/// The longest wait of a caller, the number of waiters that it accepts, and its jitter.
+///
+/// A bound that cannot be kept as the queue stands is denied at once, before a place is taken, with the true wait. Bounds belong to the
+/// caller: one limiter may have patient and impatient callers.
+///
+/// ```
+/// use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let limiter = RateLimiter::builder().interval(Duration::from_millis(100)).build();
+/// let little = Patience::unlimited().timeout(Duration::from_millis(250)).max_waiters(50);
+/// limiter.acquire_with(2, little).await.unwrap(); // comes at 200 ms
+/// let Err(AcquireError::NotYet(denied)) = limiter.acquire_with(3, little).await else { panic!() };
+/// assert_eq!(denied.wait_time_from(tokio::time::Instant::now().into_std()), Duration::from_millis(300));
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Patience {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    max_waiters: Option<usize>,
+    jitter: Duration,
+}
+
+impl Patience {
+    /// Waits as long as it takes.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self {
+            timeout: None,
+            deadline: None,
+            max_waiters: None,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    /// Waits for cells that come within `timeout` of the first poll, or by a [`deadline`](Self::deadline) that is earlier.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Waits for cells that come at `deadline` or before. After the deadline the call is denied even if cells are there, as in Go's
+    /// `x/time/rate`: work whose deadline has passed should not use up the limit.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Waits only if there are fewer than `max_waiters` already.
+    #[must_use]
+    pub const fn max_waiters(mut self, max_waiters: usize) -> Self {
+        self.max_waiters = Some(max_waiters);
+        self
+    }
+
+    /// Stays away for up to `jitter` more, at random, after a wait, so that callers that waited for the same instant come one by one.
+    ///
+    /// Where the call has a timeout or a deadline, the jitter is drawn from the time that is left by then, so that the bound holds. The
+    /// cells are taken at their instant anyway, and given back if the future is dropped meanwhile.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Returns whether the deadline is over.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline < now())
+    }
+
+    fn until(&self, now: Instant) -> Option<Instant> {
+        let timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        self.deadline.into_iter().chain(timeout).min()
+    }
+
+    fn permits<S: Source>(
+        &self,
+        n: u64,
+        until: Option<Instant>,
+        outlook: &mut Outlook<'_, S>,
+    ) -> Result<(), AcquireError> {
+        let waiting = outlook.waiting();
+        if self.max_waiters.is_some_and(|most| waiting >= most) {
+            return Err(AcquireError::TooManyWaiting { waiting });
+        }
+        let Some(until) = until else {
+            return Ok(());
+        };
+        match outlook.earliest() {
+            Some(earliest) if earliest <= until => Ok(()),
+            earliest => Err(AcquireError::not_before(n, earliest)),
+        }
+    }
+}
+
+impl<S: Source> Waiting<S> {
+    /// Waits for `n` cells that come within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire_with`](Self::acquire_with).
+    pub async fn acquire_timeout(&self, n: S::Cells, timeout: Duration) -> Result<(), AcquireError> {
+        self.acquire_with(n, Patience::unlimited().timeout(timeout)).await
+    }
+
+    /// Waits for `n` cells that come at `deadline` or before.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire_with`](Self::acquire_with).
+    pub async fn acquire_before(&self, n: S::Cells, deadline: Instant) -> Result<(), AcquireError> {
+        self.acquire_with(n, Patience::unlimited().deadline(deadline)).await
+    }
+
+    /// Waits for `n` cells, but no longer, and behind no more waiters, than `patience` allows.
+    ///
+    /// With a timeout or deadline, and waiters ahead, the first call after a change of the queue looks at each waiter ahead once, under the
+    /// lock.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`], and nothing was taken: at once if, as the queue stands, the cells come too late, too many wait, or the deadline
+    /// has passed; at the deadline if callers that do not queue took cells meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_with(&self, n: S::Cells, patience: Patience) -> Result<(), AcquireError> {
+        acquire_with(&self.queue, S::count(n), patience).await
+    }
+}
+
+/// Waits for `n` cells with so much patience.
+pub(crate) async fn acquire_with<S: Source>(
+    queue: &SharedQueue<S>,
+    n: u64,
+    patience: Patience,
+) -> Result<(), AcquireError> {
+    if n > 0 && patience.has_passed() {
+        return Err(AcquireError::DeadlinePassed);
+    }
+    let until = patience.until(now());
+    let mut wait = Wait::new(queue, n);
+    let asked = poll_fn(|cx| {
+        let asked = wait.poll(cx, |outlook| patience.permits(n, until, outlook));
+        match asked {
+            Poll::Pending if wait.is_queued() => Poll::Ready(None),
+            asked => asked.map(Some),
+        }
+    });
+    if let Some(answer) = asked.await {
+        return answer;
+    }
+    let acquired = poll_fn(|cx| wait.poll::<S::Never>(cx, |_| Ok(())));
+    match until {
+        None => acquired.await.map_err(Into::into)?,
+        Some(until) => match timeout_at(until.into(), acquired).await {
+            Ok(acquired) => acquired.map_err(Into::into)?,
+            Err(_) => {
+                drop(wait);
+                return Err(queue.not_yet(n));
+            }
+        },
+    }
+    // A bound is one for the whole call.
+    let left = until.map(|until| until.saturating_duration_since(now()));
+    let jitter = left.map_or(patience.jitter, |left| left.min(patience.jitter));
+    if !jitter.is_zero() {
+        let held = Held::new(queue, n);
+        sleep(random(jitter)).await;
+        held.use_up();
+    }
+    Ok(())
+}
+
+/// Returns a random part of `most`, to the nanosecond.
+fn random(most: Duration) -> Duration {
+    let ns = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(fastrand::u64(..=ns))
+}

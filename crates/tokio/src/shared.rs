@@ -1,0 +1,462 @@
+//! The wait queue behind its lock, and what wakes the waiters.
+//!
+//! Nothing but the queue is touched under the lock: wakers are called, and timers set, after it is let go.
+
+use crate::error::AcquireError;
+use crate::source::Source;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::timers::{Id, Set, Timer, Timers, current, now, now_or_just_before, try_current};
+use crate::wait_queue::{Sleeper, Ticket, WaitQueue};
+use core::ops::{Deref, DerefMut};
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+pub(crate) struct SharedQueue<S: Source> {
+    pub(crate) source: S,
+    pub(crate) fair: bool,
+    /// The number of waiters, to be read without the lock.
+    waiting: AtomicUsize,
+    locked: Mutex<Locked<S>>,
+    me: Weak<Self>,
+}
+
+struct Locked<S: Source> {
+    queue: WaitQueue<S>,
+    timers: Timers,
+}
+
+/// The caller of an acquire, and how it is woken.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller<'a> {
+    /// A future, of the current runtime.
+    Task(&'a Waker),
+    /// A thread, which sleeps by itself.
+    Thread(&'a Waker),
+}
+
+impl<'a> Caller<'a> {
+    const fn waker(self) -> &'a Waker {
+        match self {
+            Self::Task(waker) | Self::Thread(waker) => waker,
+        }
+    }
+
+    /// Returns how it wakes when it is due.
+    fn sleeper(self) -> Sleeper {
+        match self {
+            Self::Task(_) => Sleeper::Task(current()),
+            Self::Thread(_) => Sleeper::Thread(None),
+        }
+    }
+}
+
+/// What a waiter finds when it looks.
+pub(crate) enum Look<N> {
+    Served,
+    /// Its cells will never come.
+    Over(N),
+    /// It waits on; a thread until this instant.
+    Waits(Option<Instant>),
+}
+
+/// What a caller that has to wait may ask beforehand.
+pub(crate) struct Outlook<'a, S: Source> {
+    queue: &'a mut WaitQueue<S>,
+    source: &'a S,
+    n: u64,
+    due: Instant,
+}
+
+impl<S: Source> Outlook<'_, S> {
+    /// Returns the instant at which the cells will have come, as the queue stands; `None` if they never come.
+    pub(crate) fn earliest(&mut self) -> Option<Instant> {
+        self.queue.earliest(self.source, self.n, self.due)
+    }
+
+    /// Returns the number of waiters.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+}
+
+impl<S: Source> SharedQueue<S> {
+    pub(crate) fn new(source: S, fair: bool, catch_up: Duration) -> Arc<Self> {
+        let queue = WaitQueue::new(&source, catch_up, now());
+        let timers = Timers::new();
+        Arc::new_cyclic(|me| Self {
+            source,
+            fair,
+            waiting: AtomicUsize::new(0),
+            locked: Mutex::new(Locked { queue, timers }),
+            me: me.clone(),
+        })
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        // ORDERING: relaxed, here and where it is stored. A thread that knows of a waiter by other means reads the waiter's store; for
+        // one that does not, the two came at the same time.
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Takes cells without the lock, if none waits and the source can.
+    #[inline]
+    fn take_unlocked(&self, n: u64) -> bool {
+        n == 0 || self.waiting() == 0 && self.source.take_unlocked(n)
+    }
+
+    /// Serves the waiters that are due, wakes them, and returns with the lock.
+    fn served<'a>(&self, mut locked: Guard<'a, S>, now: Instant) -> Guard<'a, S> {
+        let mut woken = Vec::new();
+        loop {
+            let more = locked.queue.serve(&self.source, now, &mut woken);
+            if woken.is_empty() {
+                return locked;
+            }
+            locked.unlocked(|| woken.drain(..).for_each(Waker::wake));
+            if !more {
+                return locked;
+            }
+        }
+    }
+
+    /// Lets the lock go. If nothing wakes the head when it is due or before, sets the timer of this thread's runtime if that is the
+    /// head's, and wakes the head otherwise, which then sets its own.
+    ///
+    /// Every operation ends here: the head may be another one, or due earlier, after any of them.
+    fn release(&self, mut locked: Guard<'_, S>) {
+        let Locked { queue, timers } = &mut *locked;
+        let serve_at = queue.serve_at();
+        let Some(head) = queue.head_mut() else {
+            return;
+        };
+        let wakes = match (head.sleeper, serve_at) {
+            // Its cells never come, which it is to report.
+            (_, None) => false,
+            (Sleeper::Task(runtime), Some(serve_at)) => timers.rings_by(runtime, serve_at),
+            (Sleeper::Thread(until), Some(serve_at)) => until.is_none_or(|until| until <= serve_at),
+        };
+        if wakes {
+            return;
+        }
+        match head.sleeper {
+            Sleeper::Task(runtime) if serve_at.is_some() && timers.has(runtime) && try_current() == Some(runtime) => {
+                self.set_timer(locked, runtime);
+            }
+            _ if head.called => {}
+            Sleeper::Task(_) | Sleeper::Thread(_) => {
+                head.called = true;
+                let waker = head.waker.clone();
+                drop(locked);
+                waker.into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// Takes cells now, or returns the instant from which they could be taken.
+    pub(crate) fn take(&self, n: u64) -> Result<(), AcquireError> {
+        if self.take_unlocked(n) {
+            return Ok(());
+        }
+        self.look(|queue, source, now| {
+            source.at_once(n, now)?;
+            let Err(due) = queue.take(source, n, self.fair, now) else {
+                return Ok(());
+            };
+            let earliest = if self.fair {
+                queue.earliest(source, n, due)
+            } else {
+                Some(due)
+            };
+            Err(AcquireError::not_before(
+                n,
+                earliest.filter(|due| source.reaches(n, *due)),
+            ))
+        })
+    }
+
+    /// Takes as many of `n` cells as are there.
+    pub(crate) fn take_up_to(&self, n: u64) -> u64 {
+        if self.take_unlocked(n) {
+            return n;
+        }
+        self.look(|queue, source, now| queue.take_up_to(source, n, self.fair, now))
+    }
+
+    /// Takes cells now, or a place in the queue. `may_wait` may deny that, and the source if so many never come.
+    #[inline]
+    pub(crate) fn join<E>(
+        &self,
+        n: u64,
+        caller: Caller<'_>,
+        may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
+    ) -> Result<Option<Ticket>, E>
+    where
+        S::Never: Into<E>,
+    {
+        if self.take_unlocked(n) {
+            return Ok(None);
+        }
+        let now = now_or_just_before();
+        let mut locked = self.served(self.lock(), now);
+        let joined = self.join_locked(&mut locked, n, now, caller, may_wait);
+        match joined {
+            Ok(Some((ticket, sleeper))) => {
+                self.see_to(locked, sleeper);
+                crate::trace!(cells = n, "waits");
+                Ok(Some(ticket))
+            }
+            Ok(None) => {
+                self.release(locked);
+                Ok(None)
+            }
+            Err(denied) => {
+                self.release(locked);
+                Err(denied)
+            }
+        }
+    }
+
+    fn join_locked<E>(
+        &self,
+        Locked { queue, timers }: &mut Locked<S>,
+        n: u64,
+        now: Instant,
+        caller: Caller<'_>,
+        may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
+    ) -> Result<Option<(Ticket, Sleeper)>, E>
+    where
+        S::Never: Into<E>,
+    {
+        let source = &self.source;
+        source.queueable(n, now).map_err(Into::into)?;
+        let Err(due) = queue.take(source, n, self.fair, now) else {
+            return Ok(None);
+        };
+        if queue.is_over() || queue.waiting() == 0 && !source.reaches(n, due) {
+            S::over(n).map_err(Into::into)?;
+        }
+        may_wait(&mut Outlook { queue, source, n, due })?;
+        let sleeper = caller.sleeper();
+        if let Sleeper::Task(runtime) = sleeper {
+            timers.ensure(runtime, || Timer::new(self.bell(runtime)));
+        }
+        let ticket = queue.join(n, due, now, sleeper, caller.waker());
+        Ok(Some((ticket, sleeper)))
+    }
+
+    /// Lets the lock go, after a waiter with such a sleeper has joined or looked.
+    fn see_to(&self, locked: Guard<'_, S>, sleeper: Sleeper) {
+        match sleeper {
+            Sleeper::Task(runtime) => self.set_timer(locked, runtime),
+            Sleeper::Thread(_) => self.release(locked),
+        }
+    }
+
+    /// Returns whether the place has been served. If not, renews its waker.
+    pub(crate) fn poll(&self, ticket: Ticket, n: u64, caller: Caller<'_>) -> Look<S::Never> {
+        // Dropping a waker may run anything, so that comes after the lock is let go, here and below.
+        let _replaced;
+        let mut locked = self.lock();
+        if !locked.queue.is_waiting(ticket) {
+            return Look::Served;
+        }
+        let sleeper = caller.sleeper();
+        _replaced = locked.queue.renew(ticket, sleeper, caller.waker());
+        let now = now();
+        let mut locked = self.served(locked, now);
+        if !locked.queue.is_waiting(ticket) {
+            self.release(locked);
+            return Look::Served;
+        }
+        if let Err(never) = if locked.queue.is_over() { S::over(n) } else { Ok(()) } {
+            let _gone = locked.queue.leave(&self.source, ticket, n, now);
+            self.release(locked);
+            return Look::Over(never);
+        }
+        let mut until = None;
+        match sleeper {
+            Sleeper::Task(runtime) => locked.timers.ensure(runtime, || Timer::new(self.bell(runtime))),
+            Sleeper::Thread(_) => until = locked.queue.sleep(&self.source, ticket),
+        }
+        self.see_to(locked, sleeper);
+        Look::Waits(until)
+    }
+
+    /// Gives back the place of a waiter for `n` cells, or the cells.
+    pub(crate) fn leave(&self, ticket: Ticket, n: u64) {
+        crate::trace!(cells = n, "gives up");
+        self.change(|queue, source, now| queue.leave(source, ticket, n, now));
+    }
+
+    /// Gives back cells that were taken and not used.
+    pub(crate) fn give_back(&self, n: u64) {
+        self.change(|queue, source, now| queue.give_back(source, n, now));
+    }
+
+    /// Serves the waiters that are due after a change of the source, and sees to the head.
+    pub(crate) fn refresh(&self) {
+        self.change(|queue, source, now| queue.refresh(source, now));
+    }
+
+    pub(crate) fn set_catch_up(&self, bound: Duration) {
+        self.change(|queue, _, _| queue.catch_up = bound);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut WaitQueue<S>, &S, Instant) -> T) {
+        let now = now();
+        let mut locked = self.lock();
+        let gone = change(&mut locked.queue, &self.source, now);
+        self.release(self.served(locked, now));
+        drop(gone);
+    }
+
+    /// Looks at the queue as it is, and serves none.
+    #[cfg(all(test, not(ratelimit_meter_loom)))]
+    pub(crate) fn with_queue<T>(&self, look: impl FnOnce(&mut WaitQueue<S>) -> T) -> T {
+        look(&mut self.lock().queue)
+    }
+
+    /// Looks at the queue when all waiters that are due have been served.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut WaitQueue<S>, &S, Instant) -> T) -> T {
+        let now = now();
+        let mut locked = self.served(self.lock(), now);
+        let seen = look(&mut locked.queue, &self.source, now);
+        self.release(locked);
+        seen
+    }
+
+    /// Returns the denial of `n` cells to a caller that waited for them until now.
+    pub(crate) fn not_yet(&self, n: u64) -> AcquireError {
+        self.look(|queue, source, now| {
+            let due = source.due(&queue.state, n, now);
+            AcquireError::not_before(n, due.and_then(|due| queue.earliest(source, n, due)))
+        })
+    }
+
+    /// Returns the waker that a timer of the runtime calls.
+    fn bell(&self, runtime: Id) -> Waker {
+        let queue = self.me.clone();
+        Arc::new(Bell { queue, runtime }).into()
+    }
+
+    /// Serves the waiters that are due, since the runtime's timer went off, and sets it again.
+    fn ring(&self, runtime: Id) {
+        let mut locked = self.lock();
+        let is_set_again = locked.timers.rang(runtime);
+        let locked = self.served(locked, now());
+        if is_set_again {
+            self.set_timer(locked, runtime);
+        } else {
+            self.release(locked);
+        }
+    }
+
+    /// Sets the runtime's timer for the head. Only threads of that runtime call it.
+    fn set_timer<'a>(&'a self, mut locked: Guard<'a, S>, runtime: Id) {
+        loop {
+            let Some(due) = locked.queue.serve_at() else {
+                let idle = locked.timers.remove(runtime);
+                self.release(locked);
+                drop(idle);
+                return;
+            };
+            let Some(mut timer) = locked.timers.take_to_set(runtime, due) else {
+                return self.release(locked);
+            };
+            let set = locked.unlocked(|| timer.set(due));
+            // What is left of it here is dropped after the lock is let go.
+            let mut timer = Some(timer);
+            match set {
+                Set::Armed if locked.timers.put_back(runtime, &mut timer, due) => return self.release(locked),
+                Set::Armed => {}
+                Set::Elapsed => {
+                    locked.timers.put_back(runtime, &mut timer, due);
+                    locked.timers.rang(runtime);
+                    locked = self.served(locked, now());
+                }
+                Set::Dead => {
+                    locked.timers.forget(runtime);
+                    return self.release(locked);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> Guard<'_, S> {
+        let (shared, locked) = (self, self.locked.lock());
+        let mut guard = Guard { shared, locked };
+        guard.begin();
+        guard
+    }
+}
+
+/// Rings when a timer goes off. It does not keep the queue.
+struct Bell<S: Source> {
+    queue: Weak<SharedQueue<S>>,
+    runtime: Id,
+}
+
+impl<S: Source> Wake for Bell<S> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.ring(self.runtime);
+        }
+    }
+}
+
+/// The lock. While it is held, or a caller waits, no cells are taken without it.
+struct Guard<'a, S: Source> {
+    shared: &'a SharedQueue<S>,
+    locked: MutexGuard<'a, Locked<S>>,
+}
+
+impl<S: Source> Guard<'_, S> {
+    fn begin(&mut self) {
+        let queue = &mut self.locked.queue;
+        if queue.waiting() == 0 {
+            self.shared.source.close(&mut queue.state);
+        }
+    }
+
+    fn end(&self) {
+        let queue = &self.locked.queue;
+        // ORDERING: relaxed, see `SharedQueue::waiting`.
+        self.shared.waiting.store(queue.waiting(), Ordering::Relaxed);
+        if queue.waiting() == 0 {
+            self.shared.source.open(&queue.state);
+        }
+    }
+
+    /// Lets the lock go for as long as `f` runs.
+    fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.end();
+        let result = MutexGuard::unlocked(&mut self.locked, f);
+        self.begin();
+        result
+    }
+}
+
+impl<S: Source> Drop for Guard<'_, S> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<S: Source> Deref for Guard<'_, S> {
+    type Target = Locked<S>;
+
+    fn deref(&self) -> &Locked<S> {
+        &self.locked
+    }
+}
+
+impl<S: Source> DerefMut for Guard<'_, S> {
+    fn deref_mut(&mut self) -> &mut Locked<S> {
+        &mut self.locked
+    }
+}

@@ -1,0 +1,452 @@
+//! The wait queue as a pure state machine: no lock, clock or timer.
+//!
+//! A waiter is served at its due instant: the first at which its cells conform once all waiters before it have theirs. `now` only
+//! bounds who is served, so late or early calls of [`WaitQueue::serve`] lead to the same charges, as long as they are not later than
+//! the catch-up bound. A wake-up's lateness is then never part of a charge, and it does not matter which caller serves.
+//!
+//! Waiters stand in a [`Slab`], linked in their order, so that any of them leaves in constant time.
+
+use crate::source::{Source, Times, never};
+use crate::timers::Id;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// The number of waiters that are served before they are woken.
+const BATCH: usize = 128;
+
+/// The shortest time between two looks at a meter that may be changed elsewhere.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The part of the time that the head has waited after which the meter is looked at again, if that is longer: a wait of a year costs
+/// about 250 looks.
+const POLL_PART: u32 = 16;
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
+
+pub(crate) struct WaitQueue<S: Source> {
+    pub(crate) state: S::State,
+    waiters: Slab,
+    /// The instant at which the head moved up other than by a serve: its cells count from there on, not before.
+    from: Instant,
+    /// The instant at which the next part of the head's cells is due; `None` if none waits, or the cells never come.
+    due: Option<Instant>,
+    /// The instant at which the meter is looked at again, in case it was changed elsewhere.
+    look_at: Option<Instant>,
+    /// The instant since which the head is the head.
+    head_since: Instant,
+    /// The longest lateness by which a charge precedes the serve.
+    pub(crate) catch_up: Duration,
+    plan: Option<Plan<S>>,
+    tickets: u64,
+}
+
+/// The source as it will be once the waiters up to `last` have been served, each at its `planned` instant.
+struct Plan<S: Source> {
+    ahead: S::Ahead,
+    last: Ticket,
+    /// The instant at which `last` is served.
+    latest: Instant,
+}
+
+impl<S: Source> WaitQueue<S> {
+    pub(crate) fn new(source: &S, catch_up: Duration, now: Instant) -> Self {
+        Self {
+            state: source.state(),
+            waiters: Slab::new(),
+            from: now,
+            due: None,
+            look_at: None,
+            head_since: now,
+            catch_up,
+            plan: None,
+            tickets: 0,
+        }
+    }
+
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiters.len
+    }
+
+    /// Returns whether waiters are left whose cells will never come.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.waiters.len > 0 && self.due.is_none()
+    }
+
+    /// Returns the instant at which somebody has to serve: the head is due, or the meter is to be looked at.
+    pub(crate) fn serve_at(&self) -> Option<Instant> {
+        self.due.map(|due| self.look_at.map_or(due, |look_at| due.min(look_at)))
+    }
+
+    pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.waiters.get(ticket).is_some()
+    }
+
+    pub(crate) fn head_mut(&mut self) -> Option<&mut Waiter> {
+        self.waiters.slot_mut(self.waiters.first)
+    }
+
+    /// Serves the waiters that are due by `now`, in order; the wakers of those that are to be woken go to `woken`. Returns whether there
+    /// may be more.
+    pub(crate) fn serve(&mut self, source: &S, now: Instant, woken: &mut Vec<Waker>) -> bool {
+        let floor = now.checked_sub(self.catch_up);
+        while let (Some(head), Some(due)) = (self.waiters.slot_mut(self.waiters.first), self.due) {
+            if woken.len() >= BATCH {
+                return true;
+            }
+            if due > now {
+                let sooner = source.recheck(head.missing, now).filter(|sooner| *sooner < due);
+                let Some(sooner) = sooner else {
+                    break;
+                };
+                self.due = Some(sooner);
+                self.plan = None;
+                if sooner > now {
+                    break;
+                }
+                self.from = now;
+                continue;
+            }
+            // A nanosecond before the due instant the cells do not conform yet, so they are charged at their exact position.
+            let from = due
+                .checked_sub(NANOSECOND)
+                .map_or(self.from, |before| before.max(self.from));
+            if floor.is_some_and(|floor| due < floor) {
+                // What is lost by a stall was planned.
+                self.plan = None;
+            }
+            let times = Times { from, due, now, floor };
+            match source.serve(&mut self.state, head.missing, times) {
+                Ok(part) => {
+                    head.missing -= part.cells;
+                    self.due = Some(part.at);
+                    if head.missing == 0 {
+                        woken.extend(self.waiters.pop());
+                        self.head_since = now;
+                    }
+                }
+                Err(next) if next > now => self.due = Some(next),
+                Err(next) if !source.reaches(head.missing, next) => self.due = None,
+                // It is denied at an earlier instant than it is due, by a table whose slot becomes free only then, for instance.
+                Err(next) if from < now => {
+                    self.due = Some(next);
+                    self.from = if from < next { next } else { now };
+                }
+                Err(_) => {
+                    self.due = Some(now + NANOSECOND);
+                    break;
+                }
+            }
+        }
+        if self.waiters.len == 0 {
+            self.due = None;
+            self.plan = None;
+        }
+        self.look_at = S::CHANGES_ELSEWHERE.then(|| {
+            let waited = now.saturating_duration_since(self.head_since);
+            now + POLL_INTERVAL.max(waited / POLL_PART)
+        });
+        false
+    }
+
+    /// Computes anew when the head is due, since the source may have changed.
+    pub(crate) fn refresh(&mut self, source: &S, now: Instant) {
+        self.plan = None;
+        let waits = self.waiters.slot_mut(self.waiters.first).map(|head| head.missing);
+        self.due = waits.and_then(|missing| source.due(&self.state, missing, now));
+    }
+
+    /// Takes cells for a caller that does not wait. A denial has the instant at which they would conform if none waited.
+    pub(crate) fn take(&mut self, source: &S, n: u64, fair: bool, now: Instant) -> Result<(), Instant> {
+        let queued = self.waiters.len > 0;
+        if fair && queued {
+            return Err(now);
+        }
+        source.take(&mut self.state, n, now, queued)?;
+        if queued {
+            self.refresh(source, now);
+        }
+        Ok(())
+    }
+
+    /// Takes as many of `n` cells as are there for a caller that does not wait.
+    pub(crate) fn take_up_to(&mut self, source: &S, n: u64, fair: bool, now: Instant) -> u64 {
+        let queued = self.waiters.len > 0;
+        if fair && queued {
+            return 0;
+        }
+        let taken = source.take_up_to(&mut self.state, n, now, queued);
+        if queued && taken > 0 {
+            self.refresh(source, now);
+        }
+        taken
+    }
+
+    /// Adds a waiter behind all others. Its cells, if none waits, are due at `due`.
+    pub(crate) fn join(&mut self, n: u64, due: Instant, now: Instant, sleeper: Sleeper, waker: &Waker) -> Ticket {
+        if self.waiters.len == 0 {
+            self.due = Some(due);
+            self.from = now;
+            self.head_since = now;
+            self.look_at = S::CHANGES_ELSEWHERE.then(|| now + POLL_INTERVAL);
+        }
+        self.tickets += 1;
+        self.waiters.push(self.tickets, n, sleeper, waker.clone())
+    }
+
+    /// Notes that a waiter is awake and looks. Renews its waker, and returns the old one, if that was another.
+    pub(crate) fn renew(&mut self, ticket: Ticket, sleeper: Sleeper, waker: &Waker) -> Option<Waker> {
+        let waiter = self.waiters.get_mut(ticket)?;
+        waiter.sleeper = sleeper;
+        waiter.called = false;
+        if waiter.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            return None;
+        }
+        waiter.waker.replace(waker.clone())
+    }
+
+    /// Returns the instant until which the thread of a waiter sleeps, and notes it.
+    pub(crate) fn sleep(&mut self, source: &S, ticket: Ticket) -> Option<Instant> {
+        let until = if self.waiters.is_head(ticket) {
+            self.serve_at()
+        } else {
+            self.plan_all(source);
+            // It is woken when it comes to the head and its cells never come.
+            let planned = self.waiters.get(ticket)?.planned;
+            planned.or_else(|| Some(never(self.from)))
+        };
+        self.waiters.get_mut(ticket)?.sleeper = Sleeper::Thread(until);
+        until
+    }
+
+    /// Gives back the place of a waiter for `n` cells, and what it got of them; or, if it has been served, all of them. Returns its
+    /// waker.
+    pub(crate) fn leave(&mut self, source: &S, ticket: Ticket, n: u64, now: Instant) -> Option<Waker> {
+        let was_head = self.waiters.is_head(ticket);
+        let (missing, waker) = self.waiters.remove(ticket).unwrap_or((0, None));
+        if was_head {
+            // Those behind move up now, not before.
+            self.due = None;
+            self.from = now;
+            self.head_since = now;
+        }
+        self.give_back(source, n - missing, now);
+        waker
+    }
+
+    /// Gives back cells that were taken and not used.
+    pub(crate) fn give_back(&mut self, source: &S, n: u64, now: Instant) {
+        if n > 0 {
+            source.give_back(&mut self.state, n, now);
+        }
+        // What was due before now still is.
+        let before = self.due;
+        self.refresh(source, now);
+        self.due = self.due.map(|due| before.map_or(due, |before| due.min(before)));
+    }
+
+    /// Returns the instant at which `n` cells behind all waiters will have come, if all of them stay; `None` if they never come. `due` is
+    /// that instant if none waits.
+    pub(crate) fn earliest(&mut self, source: &S, n: u64, due: Instant) -> Option<Instant> {
+        if self.waiters.len == 0 {
+            return Some(due);
+        }
+        self.plan_all(source);
+        let plan = self.plan.as_ref()?;
+        let due = source.due_ahead(&plan.ahead, n, self.from)?;
+        Some(due.max(plan.latest))
+    }
+
+    /// Plans the waiters that are not planned yet: each is served in turn, on the source's own arithmetic.
+    fn plan_all(&mut self, source: &S) {
+        let (Some(head), Some(due)) = (self.waiters.slot(self.waiters.first), self.due) else {
+            self.plan = None;
+            return;
+        };
+        // A plan is kept as long as the head is due when it says.
+        let is_kept = head.planned.is_some_and(|planned| S::is_planned(planned, due));
+        let kept = self.plan.take().filter(|_| is_kept);
+        let (mut ahead, mut next, mut latest) = match kept {
+            Some(plan) => (plan.ahead, self.waiters.behind(plan.last), plan.latest),
+            None => (source.ahead(&self.state), self.waiters.first, due),
+        };
+        while let Some(waiter) = self.waiters.slot_mut(next) {
+            waiter.planned = source.due_ahead(&ahead, waiter.missing, self.from);
+            let Some(planned) = waiter.planned.as_mut() else {
+                // Neither this one nor those behind it are ever served.
+                return;
+            };
+            source.take_ahead(&mut ahead, waiter.missing, self.from, *planned);
+            latest = latest.max(*planned);
+            *planned = latest;
+            next = waiter.behind;
+        }
+        let last = self.waiters.last_ticket();
+        self.plan = last.map(|last| Plan { ahead, last, latest });
+    }
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// The number of slots that are kept when none waits.
+const KEPT: usize = 64;
+
+/// A future's reference to its waiter. It outlives the waiter: the slot may belong to another one since, which has another number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    slot: u32,
+    number: u64,
+}
+
+/// How a waiter wakes when it is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sleeper {
+    /// A task, by the timer of the runtime that polled it last.
+    Task(Id),
+    /// A thread, by its own sleep until this instant; `None` while it is awake.
+    Thread(Option<Instant>),
+}
+
+/// A task or a thread that waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    number: u64,
+    /// The cells that it has not got yet; none in a free slot.
+    missing: u64,
+    before: u32,
+    /// In a free slot, the next free one.
+    behind: u32,
+    pub(crate) sleeper: Sleeper,
+    /// Whether it has been woken to look at its due instant, and has not looked yet.
+    pub(crate) called: bool,
+    /// The instant at which it is served, by the latest plan.
+    planned: Option<Instant>,
+    pub(crate) waker: Option<Waker>,
+}
+
+/// The waiters, in their order.
+#[derive(Debug)]
+struct Slab {
+    slots: Vec<Waiter>,
+    free: u32,
+    first: u32,
+    last: u32,
+    len: usize,
+}
+
+impl Slab {
+    const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            first: NONE,
+            last: NONE,
+            len: 0,
+        }
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Waiter> {
+        self.slots.get(usize::try_from(slot).ok()?)
+    }
+
+    fn slot_mut(&mut self, slot: u32) -> Option<&mut Waiter> {
+        self.slots.get_mut(usize::try_from(slot).ok()?)
+    }
+
+    fn is_head(&self, ticket: Ticket) -> bool {
+        self.first == ticket.slot && self.get(ticket).is_some()
+    }
+
+    /// Returns the waiter of the ticket, unless it is no longer there.
+    fn get(&self, ticket: Ticket) -> Option<&Waiter> {
+        self.slot(ticket.slot)
+            .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
+    }
+
+    /// Returns the waiter of the ticket, unless it is no longer there.
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
+        self.slot_mut(ticket.slot)
+            .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
+    }
+
+    /// Returns the slot behind that of the ticket, or the first one if the waiter is no longer there.
+    fn behind(&self, ticket: Ticket) -> u32 {
+        self.get(ticket).map_or(self.first, |waiter| waiter.behind)
+    }
+
+    fn last_ticket(&self) -> Option<Ticket> {
+        let (slot, number) = (self.last, self.slot(self.last)?.number);
+        Some(Ticket { slot, number })
+    }
+
+    /// Adds a waiter behind all others.
+    fn push(&mut self, number: u64, missing: u64, sleeper: Sleeper, waker: Waker) -> Ticket {
+        let waiter = Waiter {
+            number,
+            missing,
+            before: self.last,
+            behind: NONE,
+            sleeper,
+            called: false,
+            planned: None,
+            waker: Some(waker),
+        };
+        let slot = self.free;
+        let slot = if let Some(free) = self.slot_mut(slot) {
+            let next = free.behind;
+            *free = waiter;
+            self.free = next;
+            slot
+        } else {
+            let slot = u32::try_from(self.slots.len()).expect("memory ends before 2^32 waiters");
+            self.slots.push(waiter);
+            slot
+        };
+        let last = self.last;
+        match self.slot_mut(last) {
+            Some(last) => last.behind = slot,
+            None => self.first = slot,
+        }
+        self.last = slot;
+        self.len += 1;
+        Ticket { slot, number }
+    }
+
+    /// Removes the head, and returns its waker.
+    fn pop(&mut self) -> Option<Waker> {
+        self.take(self.first).1
+    }
+
+    /// Removes a waiter. Returns the number of cells that it missed, and its waker, unless it is no longer there.
+    fn remove(&mut self, ticket: Ticket) -> Option<(u64, Option<Waker>)> {
+        self.get(ticket)?;
+        Some(self.take(ticket.slot))
+    }
+
+    fn take(&mut self, slot: u32) -> (u64, Option<Waker>) {
+        let free = self.free;
+        let Some(waiter) = self.slot_mut(slot) else {
+            return (0, None);
+        };
+        let (before, behind) = (waiter.before, waiter.behind);
+        let taken = (waiter.missing, waiter.waker.take());
+        waiter.missing = 0;
+        waiter.behind = free;
+        self.free = slot;
+        match self.slot_mut(before) {
+            Some(before) => before.behind = behind,
+            None => self.first = behind,
+        }
+        match self.slot_mut(behind) {
+            Some(behind) => behind.before = before,
+            None => self.last = before,
+        }
+        self.len -= 1;
+        if self.len == 0 {
+            self.slots.clear();
+            self.slots.shrink_to(KEPT);
+            self.free = NONE;
+        }
+        taken
+    }
+}

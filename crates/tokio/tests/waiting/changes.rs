@@ -1,0 +1,178 @@
+//! Meters that change while callers wait: reset, refunded, given another quota; through the waiting handle or a plain clone.
+
+use crate::by_hand::{ByHand, ms};
+use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter, Quota};
+use ratelimit_meter_tokio::{Keyed, RateLimiter, TokioClock, Waiting};
+use tokio::time::{Duration, Instant, sleep};
+
+fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+/// A meter whose quota changes at tokio's time.
+fn adjustable(text: &str) -> Adjustable<GCRA<TokioClock>> {
+    GCRA::from_quota(quota(text))
+        .unwrap()
+        .with_clock(TokioClock)
+        .into_adjustable()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Waits for ten cells of a limiter that has none, while `change` happens at 1 s, and returns how long that took.
+async fn waits(acquire: impl Future<Output = ()>, change: impl AsyncFnOnce()) -> Duration {
+    let start = Instant::now();
+    let changes = async {
+        sleep(SECOND).await;
+        change().await;
+    };
+    let waits = async {
+        acquire.await;
+        start.elapsed()
+    };
+    tokio::join!(waits, changes).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_through_the_handle_serves_at_once() {
+    let limiter = Waiting::new(adjustable("10/h"));
+    let acquire = || async { limiter.acquire(10).await.unwrap() };
+    acquire().await;
+    assert_eq!(waits(acquire(), async || limiter.reset()).await, SECOND);
+    assert_eq!(waits(acquire(), async || limiter.refund(10)).await, SECOND);
+    let raised = waits(acquire(), async || {
+        limiter.change(|meter| meter.set_quota(quota("10/10s")).unwrap());
+    });
+    // It kept what came in a second by the old rate.
+    assert!((10 * SECOND..12 * SECOND).contains(&raised.await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_through_a_clone_serves_within_a_poll_interval() {
+    let meter = GCRA::from_quota(quota("10/h")).unwrap();
+    let limiter = Waiting::new(meter.clone());
+    let acquire = || async { limiter.acquire(10).await.unwrap() };
+    acquire().await;
+    assert!(waits(acquire(), async || meter.reset()).await <= 2 * SECOND);
+    assert!(waits(acquire(), async || meter.refund(10)).await <= 2 * SECOND);
+    let meter = adjustable("10/h");
+    let limiter = Waiting::new(meter.clone());
+    limiter.acquire(10).await.unwrap();
+    let raised = waits(async { limiter.acquire(10).await.unwrap() }, async || {
+        meter.set_quota(quota("10/5s")).unwrap();
+    });
+    assert!((5 * SECOND..8 * SECOND).contains(&raised.await));
+    // A thread looks as often, by its own sleep.
+    let limiter = Waiting::new(GCRA::from_quota(quota("1/h")).unwrap());
+    limiter.acquire(1).await.unwrap();
+    let mut waits = ByHand::new(limiter.acquire(1));
+    assert!(waits.is_pending());
+    sleep(Duration::from_secs(1600)).await;
+    limiter.meter().reset();
+    sleep(Duration::from_secs(101)).await;
+    assert!(waits.flag.take() && !waits.is_pending(), "a sixteenth of 1600 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lowered_quota_makes_waiters_wait_longer() {
+    let limiter = Waiting::new(adjustable("10/s burst 1"));
+    limiter.acquire(1).await.unwrap();
+    let start = Instant::now();
+    let mut wait = ByHand::new(limiter.acquire(1));
+    assert!(wait.is_pending());
+    limiter.change(|meter| meter.set_quota(quota("1/s burst 1")).unwrap());
+    sleep(ms(900)).await;
+    assert!(wait.is_pending());
+    sleep(ms(101)).await;
+    assert!(!wait.is_pending());
+    assert_eq!(start.elapsed(), ms(1001));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dual_is_waited_for_until_both_limits_conform() {
+    let limits = Dual::<GCRA>::from_quota("10/s burst 2 & 3/2s".parse().unwrap()).unwrap();
+    let limiter = Waiting::new(limits.clone());
+    let start = Instant::now();
+    for _ in 0..5 {
+        limiter.acquire(1).await.unwrap();
+    }
+    // Two at once, the third at 100 ms by the first limit; then two thirds of a second each by the second.
+    let elapsed = start.elapsed();
+    assert!(elapsed >= ms(1333) && elapsed <= ms(1335), "{elapsed:?}");
+    assert!(limiter.acquire(3).await.is_err());
+    assert_eq!(limiter.try_acquire_up_to(2), 0);
+    let mut wait = ByHand::new(limiter.acquire(2));
+    assert!(wait.is_pending());
+    limiter.reset();
+    assert!(!wait.is_pending());
+    assert_eq!(limits.status_at(Instant::now().into_std()).remaining(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_any_meter_can_be_waited_for_and_changed() {
+    let (adjustable, dual) = (
+        adjustable("10/h"),
+        Dual::<GCRA>::from_quota("10/h & 20/h".parse().unwrap()).unwrap(),
+    );
+    let clone = adjustable.clone();
+    let of_adjustable = Keyed::new(move |_: &u8| clone.clone());
+    let of_dual = Keyed::new(move |_: &u8| dual.clone());
+    let of_table = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("10/h"), 100).unwrap());
+    macro_rules! check {
+        ($keyed:ident) => {
+            let acquire = || async { $keyed.acquire_key(&1, 10).await.unwrap() };
+            acquire().await;
+            assert_eq!($keyed.try_acquire_key_up_to(&1, 3), 0);
+            assert_eq!(waits(acquire(), async || $keyed.reset_key(&1)).await, SECOND);
+            assert_eq!(waits(acquire(), async || $keyed.refund_key(&1, 10)).await, SECOND);
+            // None waits: the change is the meter's.
+            $keyed.refund_key(&1, 4);
+            assert_eq!(($keyed.try_acquire_key_up_to(&1, 9), $keyed.waited_for()), (4, 0));
+            $keyed.reset_key(&1);
+            acquire().await;
+        };
+    }
+    check!(of_adjustable);
+    check!(of_dual);
+    check!(of_table);
+    let raised = waits(async { of_adjustable.acquire_key(&1, 10).await.unwrap() }, async || {
+        adjustable.set_quota(quota("10/10s")).unwrap();
+        of_adjustable.refresh_key(&1);
+    });
+    assert!((10 * SECOND..12 * SECOND).contains(&raised.await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_as_there_are_are_taken_unless_others_wait() {
+    for fair in [true, false] {
+        let mut builder = RateLimiter::builder();
+        let limiter = builder.max(10).initial(6).fair(fair).build();
+        assert_eq!(limiter.try_acquire_up_to(0), 0);
+        assert_eq!([limiter.try_acquire_up_to(4), limiter.try_acquire_up_to(4)], [4, 2]);
+        assert_eq!(limiter.try_acquire_up_to(4), 0);
+        let mut wait = ByHand::new(limiter.acquire(10));
+        assert!(wait.is_pending());
+        sleep(ms(300)).await;
+        assert_eq!(limiter.try_acquire_up_to(4), if fair { 0 } else { 3 });
+        sleep(ms(if fair { 700 } else { 1000 })).await;
+        assert!(!wait.is_pending());
+    }
+    let limiter = Waiting::new(GCRA::from_quota(quota("5/s")).unwrap());
+    assert_eq!(
+        [limiter.try_acquire_up_to(3), limiter.try_acquire_up_to(u32::MAX)],
+        [3, 2]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn refund_to_a_bucket_serves_the_next_waiter() {
+    let limiter = RateLimiter::builder().initial(3).interval(SECOND * 1000).build();
+    limiter.acquire(3).await;
+    let mut wait = ByHand::new(limiter.acquire(2));
+    assert!(wait.is_pending());
+    limiter.refund(1);
+    assert!(wait.is_pending());
+    limiter.refund(2);
+    assert!(wait.flag.take() && !wait.is_pending());
+    assert_eq!(limiter.balance(), 1);
+}

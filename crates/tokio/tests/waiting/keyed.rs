@@ -1,0 +1,96 @@
+//! First come, first served, for each key, and no trace of keys for which nobody waits.
+
+use crate::by_hand::{ByHand, ms};
+use ratelimit_meter::keyed::{self, WhenFull};
+use ratelimit_meter::{GCRA, Quota};
+use ratelimit_meter_tokio::{Keyed, Patience, PerKey, TokioClock};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+/// A meter for each key, made when it is first asked for.
+fn limiter(quota: &str) -> Keyed<u32, impl PerKey<u32, Meter = GCRA>> {
+    let quota: Quota = quota.parse().unwrap();
+    let meters = Mutex::new(HashMap::new());
+    Keyed::new(move |key: &u32| {
+        let mut meters = meters.lock().unwrap();
+        meters
+            .entry(*key)
+            .or_insert_with(|| GCRA::from_quota(quota).unwrap())
+            .clone()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_do_not_wait_for_each_other() {
+    let limiter = limiter("10/s burst 1");
+    let start = Instant::now();
+    let cells = |key, n| {
+        let limiter = &limiter;
+        async move {
+            for _ in 0..n {
+                limiter.acquire_key(&key, 1).await.unwrap();
+            }
+            start.elapsed()
+        }
+    };
+    assert_eq!(
+        tokio::join!(cells(1, 5), cells(2, 3), cells(3, 1)),
+        (ms(400), ms(200), ms(0))
+    );
+    assert_eq!(limiter.waited_for(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_key_is_served_in_order_and_not_overtaken() {
+    let limiter = limiter("10/s burst 5");
+    limiter.acquire_key(&1, 5).await.unwrap();
+    let mut large = ByHand::new(limiter.acquire_key(&1, 5));
+    let mut small = ByHand::new(limiter.acquire_key(&1, 1));
+    assert!(large.is_pending() && small.is_pending());
+    assert_eq!(limiter.waited_for(), 1);
+    sleep(ms(300)).await;
+    assert!(limiter.try_acquire_key(&1, 1).is_err());
+    limiter.try_acquire_key(&2, 1).unwrap();
+    assert!(!small.flag.take());
+    sleep(ms(200)).await;
+    assert!(!large.is_pending() && small.is_pending());
+    sleep(ms(100)).await;
+    assert!(!small.is_pending());
+    assert_eq!(limiter.waited_for(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_without_a_slot_waits_until_one_is_free() {
+    let meter = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
+    let builder = keyed::Builder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
+    let table = builder.with_capacity::<u32>(16).unwrap();
+    let limiter = Keyed::of_table(table);
+    for round in 0..5 {
+        let start = Instant::now();
+        // Many more keys than slots: those without one wait for the cells of others to drain.
+        let keys: Vec<u32> = (round * 1000..).take(200).collect();
+        let waits = keys.iter().map(|key| limiter.acquire_key(key, 3));
+        for acquired in futures_util::future::join_all(waits).await {
+            acquired.unwrap();
+        }
+        assert!(start.elapsed() >= ms(300), "{:?}", start.elapsed());
+        assert_eq!(limiter.waited_for(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_kept_until_the_last_has_left() {
+    let limiter = limiter("1/h");
+    limiter.acquire_key(&7, 1).await.unwrap();
+    let mut places: Vec<_> = (0..3).map(|_| ByHand::new(limiter.acquire_key(&7, 1))).collect();
+    assert!(places.iter_mut().all(ByHand::is_pending));
+    while places.pop().is_some() {
+        assert_eq!(limiter.waited_for(), usize::from(!places.is_empty()));
+    }
+    let hurry = Patience::unlimited().timeout(ms(1));
+    assert!(limiter.acquire_key_with(&7, 1, hurry).await.is_err());
+    assert!(limiter.try_acquire_key(&7, 1).is_err());
+    assert!(limiter.acquire_key(&7, 2).await.is_err());
+    assert_eq!(limiter.waited_for(), 0);
+}

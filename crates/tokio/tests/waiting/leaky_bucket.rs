@@ -1,0 +1,83 @@
+//! What `leaky-bucket` documents and tests, in paused time.
+
+use ratelimit_meter_tokio::RateLimiter;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const MOST: usize = 0xFFFF_FFFF;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[tokio::test(start_paused = true)]
+async fn seven_three_and_ten_at_five_per_100_ms_take_400_ms() {
+    for max in [0, 10] {
+        let limiter = RateLimiter::builder().max(max).initial(0).refill(5).build();
+        let start = Instant::now();
+        tokio::join!(limiter.acquire(7), limiter.acquire(3), limiter.acquire(10));
+        assert_eq!(start.elapsed(), ms(400), "max {max}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_to_begin_with_are_had_at_once_and_three_more_at_300_ms() {
+    let limiter = RateLimiter::builder().initial(10).interval(ms(100)).build();
+    let start = Instant::now();
+    limiter.acquire(10).await;
+    assert_eq!(start.elapsed(), ms(0));
+    limiter.acquire(3).await;
+    assert_eq!(start.elapsed(), ms(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_after_another_takes_an_interval_each() {
+    for (interval, cells) in [(ms(100), 10), (ms(2000), 2)] {
+        let limiter = RateLimiter::builder().interval(interval).build();
+        let start = Instant::now();
+        for _ in 0..cells {
+            limiter.acquire_one().await;
+        }
+        assert_eq!(start.elapsed(), interval * cells);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_the_bucket_holds_takes_what_is_there_and_then_every_refill() {
+    let limiter = RateLimiter::builder().max(5).initial(5).interval(ms(100)).build();
+    let start = Instant::now();
+    limiter.acquire(10).await;
+    assert_eq!(start.elapsed(), ms(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_tasks_reach_a_thousand_in_two_seconds() {
+    let limiter = RateLimiter::builder().refill(100).interval(ms(200)).build();
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let limiter = limiter.clone();
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    limiter.acquire_one().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(start.elapsed(), ms(2000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_of_everything_has_its_time() {
+    let limiter = RateLimiter::builder().refill(MOST).max(MOST).build();
+    assert_eq!((limiter.max(), limiter.balance()), (MOST, 0));
+    let start = Instant::now();
+    limiter.acquire(MOST).await;
+    assert_eq!(start.elapsed(), ms(100));
+    limiter.acquire(1).await;
+    assert_eq!(start.elapsed(), ms(200));
+    assert_eq!(limiter.balance(), MOST - 1);
+}

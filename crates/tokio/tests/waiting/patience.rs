@@ -1,0 +1,162 @@
+//! Deadlines, crowds too large, and jitter.
+
+use crate::by_hand::{ByHand, ms};
+use ratelimit_meter::{GCRA, Quota};
+use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter, Waiting};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+fn every(interval: Duration) -> RateLimiter {
+    RateLimiter::builder().interval(interval).build()
+}
+
+fn earliest(error: AcquireError, start: Instant) -> Duration {
+    let AcquireError::NotYet(denied) = error else {
+        panic!("{error}")
+    };
+    denied.wait_time_from(start.into_std())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_cannot_be_met_fails_at_once_and_tells_the_earliest_instant() {
+    let limiter = every(ms(100));
+    let start = Instant::now();
+    let mut first = ByHand::new(limiter.acquire(3));
+    assert!(first.is_pending());
+    let error = limiter.acquire_timeout(2, ms(499)).await.unwrap_err();
+    assert_eq!((earliest(error, start), start.elapsed()), (ms(500), ms(0)));
+    let error = limiter
+        .acquire_before(2, (start + ms(499)).into_std())
+        .await
+        .unwrap_err();
+    assert_eq!((earliest(error, start), start.elapsed()), (ms(500), ms(0)));
+    assert_eq!(limiter.waiting(), 1);
+    limiter.acquire_timeout(2, ms(500)).await.unwrap();
+    assert_eq!(start.elapsed(), ms(500));
+    limiter.acquire_before(2, (start + ms(700)).into_std()).await.unwrap();
+    assert_eq!(start.elapsed(), ms(700));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_in_the_past_is_denied_though_cells_are_there() {
+    let limiter = RateLimiter::builder().initial(1).build();
+    let past = Instant::now().into_std();
+    sleep(ms(50)).await;
+    let passed = limiter.acquire_before(1, past).await;
+    assert_eq!(passed, Err(AcquireError::DeadlinePassed));
+    assert_eq!(passed.unwrap_err().to_string(), "denied: the deadline has passed");
+    limiter.acquire_before(0, past).await.unwrap();
+    assert_eq!(limiter.balance(), 1);
+    limiter.acquire_before(1, Instant::now().into_std()).await.unwrap();
+    assert!(limiter.acquire_timeout(1, ms(0)).await.is_err());
+    limiter.acquire_timeout(1, Duration::MAX).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_others_break_is_told_when_it_comes() {
+    let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>().unwrap()).unwrap();
+    let limiter = Waiting::new(meter.clone());
+    let start = Instant::now();
+    limiter.acquire(1).await.unwrap();
+    let wait = limiter.acquire_timeout(1, ms(150));
+    let thief = async {
+        sleep(ms(50)).await;
+        meter.charge_at(3, Instant::now().into_std());
+    };
+    let (error, ()) = tokio::join!(wait, thief);
+    assert_eq!(
+        (earliest(error.unwrap_err(), start), start.elapsed()),
+        (ms(400), ms(150))
+    );
+    assert_eq!(limiter.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_wait() {
+    let limiter = every(ms(100));
+    let two = Patience::unlimited().max_waiters(2);
+    let mut first = ByHand::new(limiter.acquire_with(1, two));
+    let mut second = ByHand::new(limiter.acquire_with(1, two));
+    assert!(first.is_pending() && second.is_pending());
+    let error = limiter.acquire_with(1, two).await.unwrap_err();
+    assert_eq!(error, AcquireError::TooManyWaiting { waiting: 2 });
+    assert_eq!(error.to_string(), "denied: 2 callers are waiting already");
+    drop(first);
+    let mut third = ByHand::new(limiter.acquire_with(1, two));
+    assert!(third.is_pending());
+    limiter
+        .acquire_with(0, Patience::unlimited().max_waiters(0))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_comes_after_a_wait_and_only_then() {
+    let limiter = RateLimiter::builder().initial(1).interval(ms(100)).build();
+    let start = Instant::now();
+    let jitter = Patience::unlimited().jitter(ms(40));
+    limiter.acquire_with(1, jitter).await.unwrap();
+    assert_eq!(start.elapsed(), ms(0));
+    let mut spread = std::collections::BTreeSet::new();
+    for nth in 1..=50 {
+        let mut wait = ByHand::new(limiter.acquire_with(1, jitter));
+        assert!(wait.is_pending());
+        let mut waited = ms(0);
+        while wait.is_pending() {
+            sleep(ms(1)).await;
+            waited = start.elapsed().saturating_sub(ms(100) * nth);
+        }
+        assert!(waited <= ms(41), "{waited:?}");
+        spread.insert(waited);
+        sleep(ms(100) * nth + ms(41) - start.elapsed()).await;
+    }
+    assert!(spread.len() > 10, "{spread:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_bounds_the_call_with_its_jitter() {
+    let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>().unwrap()).unwrap();
+    let limiter = Waiting::new(meter);
+    let patience = Patience::unlimited().timeout(ms(120)).jitter(ms(500));
+    let mut spread = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        sleep(ms(1000)).await;
+        limiter.acquire(1).await.unwrap();
+        let start = Instant::now();
+        limiter.acquire_with(1, patience).await.unwrap();
+        let took = start.elapsed();
+        assert!((ms(100)..=ms(121)).contains(&took), "{took:?}");
+        spread.insert(took);
+    }
+    assert!(spread.len() > 5, "{spread:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cells_of_one_who_leaves_while_it_jitters_are_given_back() {
+    let limiter = every(ms(100));
+    let mut wait = ByHand::new(limiter.acquire_with(1, Patience::unlimited().jitter(Duration::MAX)));
+    assert!(wait.is_pending());
+    sleep(ms(100)).await;
+    assert!(wait.is_pending(), "of some centuries, not the first millisecond");
+    assert_eq!(limiter.balance(), 0);
+    drop(wait);
+    assert_eq!(limiter.balance(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_read_well() {
+    let limiter = every(ms(100));
+    let error = limiter.try_acquire(2).unwrap_err();
+    assert_eq!(error.to_string(), "denied: 2 cells can be acquired in 200 ms");
+    assert!(std::error::Error::source(&error).is_some());
+    let error = limiter.try_acquire(11).unwrap_err();
+    assert_eq!(error.to_string(), "denied: 11 cells can never be acquired at once");
+    let error = limiter.try_acquire(1).unwrap_err();
+    assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 100 ms");
+    let slow = every(Duration::from_nanos(6_311_519_999_999_974_435));
+    let error = slow.try_acquire(1).unwrap_err();
+    assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 6311520000 s");
+    let error = AcquireError::TooManyWaiting { waiting: 1 };
+    assert_eq!(error.to_string(), "denied: 1 caller is waiting already");
+    assert!(size_of::<AcquireError>() <= 32, "{}", size_of::<AcquireError>());
+}

@@ -1,0 +1,195 @@
+//! Every instant that is reported is exact, and every bound that is accepted is kept, as long as none interferes.
+
+use crate::by_hand::{ByHand, ms};
+use proptest::prelude::*;
+use ratelimit_meter::{Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
+use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, Patience, Source, TokioClock, Waiting};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+const NS: Duration = Duration::from_nanos(1);
+
+fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+fn not_yet(denied: Result<(), AcquireError>) -> Instant {
+    match denied {
+        Err(AcquireError::NotYet(denied)) => denied.earliest_possible().into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Queues batches one behind another, each with the tightest bound that is accepted, and expects each within the millisecond of its bound.
+async fn tightest_bounds_are_kept(acquire: impl AsyncFn(u32, Patience) -> Result<(), AcquireError>, batches: &[u32]) {
+    let mut waits = Vec::new();
+    for &n in batches {
+        let none = Patience::unlimited().timeout(Duration::ZERO);
+        let denied = acquire(n, none).await;
+        if denied.is_ok() {
+            continue;
+        }
+        let bound = not_yet(denied);
+        let too_tight = Patience::unlimited().deadline((bound - NS).into_std());
+        assert_eq!(not_yet(acquire(n, too_tight).await), bound);
+        let acquire = &acquire;
+        let kept = async move {
+            let patience = Patience::unlimited().deadline(bound.into_std());
+            (acquire(n, patience).await, Instant::now())
+        };
+        let mut wait = Box::pin(kept);
+        assert!(futures_util::poll!(&mut wait).is_pending());
+        waits.push((bound, wait));
+    }
+    for (bound, wait) in waits {
+        let (result, at) = wait.await;
+        assert_eq!(result, Ok(()));
+        assert!(at >= bound && at - bound <= ms(1), "at {at:?}, due at {bound:?}");
+    }
+}
+
+fn in_paused_time(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+fn waiting<S: Source<Cells = u32>>(limiter: &Waiting<S>) -> impl AsyncFn(u32, Patience) -> Result<(), AcquireError> {
+    async move |n, patience| limiter.acquire_with(n, patience).await
+}
+
+/// Quotas with ticks and without, with weights and without, whose burst is 12 cells.
+fn quotas() -> impl Strategy<Value = Quota> {
+    let texts = [
+        "12/s",
+        "7/3s burst 12",
+        "12/s every 1s",
+        "12/700ms every 50ms",
+        "5/s burst 12 every 1s",
+        "1000003/s burst 12",
+        "7/min burst 12",
+        "12/s weight 1",
+        "91/3s burst 84 weight 7",
+        "36/s burst 36 weight 3 every 250ms",
+    ];
+    (0..texts.len()).prop_filter_map("a quota", move |index| texts[index].parse().ok())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bounds_of_a_gcra_are_exact(quota in quotas(), batches in prop::collection::vec(1..=12_u32, 1..40)) {
+        in_paused_time(async {
+            let limiter = Waiting::new(GCRA::from_quota(quota).unwrap());
+            tightest_bounds_are_kept(waiting(&limiter), &batches).await;
+        });
+    }
+
+    #[test]
+    fn bounds_of_a_leaky_bucket_are_exact(quota in quotas(), batches in prop::collection::vec(1..=12_u32, 1..40)) {
+        in_paused_time(async {
+            let limiter = Waiting::new(LeakyBucket::from_quota(quota).unwrap());
+            tightest_bounds_are_kept(waiting(&limiter), &batches).await;
+        });
+    }
+
+    #[test]
+    fn bounds_of_an_average_are_exact(limit in 12..100_u32, batches in prop::collection::vec(1..=12_u32, 1..40)) {
+        in_paused_time(async {
+            let limiter = Waiting::new(Exponential::new(limit, ms(777)).unwrap());
+            tightest_bounds_are_kept(waiting(&limiter), &batches).await;
+        });
+    }
+
+    #[test]
+    fn bounds_of_a_dual_are_exact(quota in quotas(), batches in prop::collection::vec(1..=12_u32, 1..40)) {
+        in_paused_time(async {
+            let limits = Dual::new(GCRA::from_quota(quota).unwrap(), GCRA::from_quota("20/3s".parse().unwrap()).unwrap());
+            tightest_bounds_are_kept(waiting(&Waiting::new(limits)), &batches).await;
+        });
+    }
+
+    #[test]
+    fn bounds_of_a_key_are_exact(quota in quotas(), batches in prop::collection::vec(1..=12_u32, 1..40)) {
+        in_paused_time(async {
+            let limiter = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota, 100).unwrap());
+            let acquire = async |n, patience| limiter.acquire_key_with(&1, n, patience).await;
+            tightest_bounds_are_kept(acquire, &batches).await;
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn instant_behind_a_waiter_for_a_tick_is_exact() {
+    let start = Instant::now();
+    let meter = GCRA::from_quota(quota("3/s every 1s")).unwrap().with_clock(TokioClock);
+    let keys = KeyedMeter::<u8>::with_capacity(quota("3/s every 1s"), 100).unwrap();
+    let (limiter, keyed) = (Waiting::new(meter), Keyed::of_table(keys));
+    limiter.acquire(3).await.unwrap();
+    let mut first = ByHand::new(limiter.acquire(3));
+    assert!(first.is_pending());
+    assert_eq!(not_yet(limiter.try_acquire(1)), start + ms(2000));
+    assert!(limiter.acquire_timeout(1, ms(1500)).await.is_err());
+    limiter.acquire_timeout(1, ms(2000)).await.unwrap();
+    keyed.acquire_key(&1, 3).await.unwrap();
+    let mut first = ByHand::new(keyed.acquire_key(&1, 3));
+    assert!(first.is_pending());
+    let next = not_yet(keyed.try_acquire_key(&1, 1));
+    let in_time = Patience::unlimited().deadline(next.into_std());
+    keyed.acquire_key_with(&1, 1, in_time).await.unwrap();
+    assert!(Instant::now() - next <= ms(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bound_that_equals_the_wait_is_kept() {
+    let meter = GCRA::from_quota(quota("3/s burst 2")).unwrap();
+    let limiter = Waiting::new(meter);
+    let start = Instant::now();
+    limiter.acquire(2).await.unwrap();
+    let mut behind = [1, 2, 2, 2].map(|n| ByHand::new(limiter.acquire(n)));
+    assert!(behind.iter_mut().all(ByHand::is_pending));
+    sleep_until(start + ms(500)).await;
+    // Seven cells are waited for, two more make nine: 3 s after the start.
+    limiter.acquire_timeout(2, ms(2500)).await.unwrap();
+    assert_eq!(start.elapsed(), ms(3000));
+}
+
+/// The number of waits; more by `RATELIMIT_METER_WAITS`, as `1000000`.
+fn waits() -> u32 {
+    std::env::var("RATELIMIT_METER_WAITS").map_or(20_000, |waits| waits.parse().unwrap())
+}
+
+async fn never_late(next: impl Fn() -> Instant, acquire: impl AsyncFn() -> Result<(), InsufficientCapacity>) {
+    let first = {
+        acquire().await.unwrap();
+        next()
+    };
+    for _ in 0..waits() {
+        acquire().await.unwrap();
+    }
+    // Seven in a minute.
+    let exact = Duration::from_nanos(u64::from(waits()) * 60_000_000_000 / 7);
+    let drift = (next() - first).abs_diff(exact);
+    // The multiplier of the meter's time line is short by less than a billionth of a billionth.
+    assert!(drift <= 3 * NS, "{drift:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_do_not_drift() {
+    let limiter = Waiting::new(GCRA::from_quota(quota("7/min burst 1")).unwrap());
+    never_late(|| not_yet(limiter.try_acquire(1)), async || limiter.acquire(1).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_of_a_key_do_not_drift() {
+    let keyed = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("7/min burst 1"), 100).unwrap());
+    never_late(
+        || not_yet(keyed.try_acquire_key(&1, 1)),
+        async || keyed.acquire_key(&1, 1).await,
+    )
+    .await;
+}

@@ -1,0 +1,140 @@
+//! Time that stands still, jumps, or ends.
+
+use crate::by_hand::{ByHand, ms};
+use ratelimit_meter::{GCRA, KeyedMeter, Quota};
+use ratelimit_meter_tokio::{AcquireError, Keyed, RateLimiter, Source, TokioClock, Waiting};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, advance, sleep, timeout};
+
+fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+const YEAR: Duration = Duration::from_secs(31_557_600);
+
+#[tokio::test(start_paused = true)]
+async fn meter_on_tokio_clock_counts_from_tokio_time() {
+    advance(Duration::from_secs(600)).await;
+    let meter = GCRA::from_quota(quota("10/s")).unwrap().with_clock(TokioClock);
+    let limiter = Waiting::new(meter.with_available(0).unwrap());
+    let start = Instant::now();
+    assert!(limiter.try_acquire(1).is_err());
+    limiter.acquire(1).await.unwrap();
+    assert_eq!(start.elapsed(), ms(100));
+    let start = Instant::now();
+    let ticks = GCRA::from_quota(quota("3/s every 1s")).unwrap().with_clock(TokioClock);
+    let limiter = Waiting::new(ticks);
+    limiter.acquire(3).await.unwrap();
+    limiter.acquire(3).await.unwrap();
+    assert_eq!(start.elapsed(), ms(1000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn acquire_after_the_end_of_a_time_line_is_an_error() {
+    let meter = GCRA::from_quota(quota("1/s")).unwrap().with_clock(TokioClock);
+    let keys = KeyedMeter::<u8>::with_capacity(quota("1/s"), 100).unwrap();
+    let (limiter, keyed) = (Waiting::new(meter), Keyed::of_table(keys));
+    advance(YEAR * 37).await;
+    let text = "denied: 1 cell would come after the end of the meter's time line; make a new meter";
+    let long = Duration::from_secs(1_000_000);
+    limiter.acquire(1).await.unwrap();
+    let error = timeout(long, limiter.acquire(1)).await.unwrap().unwrap_err();
+    assert!(error.is_after_the_end());
+    assert_eq!((error.cells(), error.to_string().as_str()), (1, text));
+    assert_eq!(limiter.try_acquire(1), Err(AcquireError::InsufficientCapacity(error)));
+    assert_eq!(limiter.acquire_timeout(1, long).await, Err(error.into()));
+    assert_eq!(limiter.waiting(), 0);
+    keyed.acquire_key(&1, 1).await.unwrap();
+    let acquired = timeout(long, keyed.acquire_key(&1, 1)).await.unwrap();
+    assert_eq!(acquired.unwrap_err().to_string(), text);
+    // The burst can still be refunded.
+    limiter.refund(1);
+    limiter.acquire(1).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_that_a_debt_moves_past_the_end_get_the_error() {
+    let meter = GCRA::from_quota(quota("1/h burst 2")).unwrap().with_clock(TokioClock);
+    let limiter = Waiting::new(meter.clone());
+    advance(YEAR * 36).await;
+    limiter.acquire(2).await.unwrap();
+    let mut waits = [1, 2, 1].map(|n| ByHand::new(limiter.acquire(n)));
+    assert!(waits.iter_mut().all(ByHand::is_pending));
+    limiter.change(|meter| meter.charge_at(10_000, Instant::now().into_std()));
+    for wait in &mut waits {
+        assert!(wait.flag.take());
+        assert!(matches!(wait.poll(), std::task::Poll::Ready(Err(_))));
+    }
+    assert_eq!(limiter.waiting(), 0);
+}
+
+/// Waits for a cell with 300 tasks, blocks the runtime for two seconds, and returns how many are served at once then.
+async fn served_after_a_stall<S: Source<Cells: Send>>(limiter: &Waiting<S>) -> usize {
+    let mut waits: Vec<_> = (0..300).map(|_| ByHand::new(limiter.acquire_one())).collect();
+    assert!(waits.iter_mut().all(ByHand::is_pending));
+    advance(Duration::from_secs(2)).await;
+    assert!(limiter.waiting() > 0);
+    let served = waits.iter().filter(|wait| wait.flag.take()).count();
+    drop(waits);
+    served
+}
+
+#[tokio::test(start_paused = true)]
+async fn stall_delivers_no_more_than_the_catch_up_bound_allows() {
+    // Of 100 cells a second, 200 are due in the stall.
+    for (bound, served) in [(Duration::ZERO, 1), (ms(10), 2), (ms(90), 10), (Duration::MAX, 200)] {
+        let limiter = Waiting::new(GCRA::from_quota(quota("100/s burst 1")).unwrap().with_clock(TokioClock));
+        limiter.acquire(1).await.unwrap();
+        limiter.set_catch_up(bound);
+        assert_eq!(served_after_a_stall(&limiter).await, served, "{bound:?}");
+        let bucket = RateLimiter::builder().max(1).interval(ms(10)).build();
+        bucket.set_catch_up(bound);
+        assert_eq!(served_after_a_stall(&bucket).await, served, "{bound:?}");
+    }
+    let limiter = Waiting::new(GCRA::from_quota(quota("100/s burst 1")).unwrap().with_clock(TokioClock));
+    limiter.acquire(1).await.unwrap();
+    assert_eq!(served_after_a_stall(&limiter).await, 2, "the default is 10 ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn loop_of_ready_acquires_lets_other_tasks_run() {
+    const TURNS: u32 = 1_000_000;
+    let bucket = RateLimiter::builder().initial(usize::MAX).build();
+    let meter = Waiting::new(GCRA::from_quota(Quota::per_second(u32::MAX.try_into().unwrap())).unwrap());
+    let keyed = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("4000000000/s"), 100).unwrap());
+    let ran = || {
+        let ran = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&ran);
+        tokio::spawn(async move { flag.store(true, Ordering::SeqCst) });
+        ran
+    };
+    let flag = ran();
+    let turns = (0..TURNS).take_while(|_| !flag.load(Ordering::SeqCst));
+    for turn in turns {
+        assert!(turn < TURNS - 1);
+        bucket.acquire(1).await;
+    }
+    let flag = ran();
+    let turns = (0..TURNS).take_while(|_| !flag.load(Ordering::SeqCst));
+    for turn in turns {
+        assert!(turn < TURNS - 1);
+        meter.acquire_timeout(1, ms(0)).await.unwrap();
+    }
+    let flag = ran();
+    let turns = (0..TURNS).take_while(|_| !flag.load(Ordering::SeqCst));
+    for turn in turns {
+        assert!(turn < TURNS - 1);
+        keyed.acquire_key(&1, 1).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_counted_as_they_are() {
+    let limiter = RateLimiter::builder().max(4).initial(4).refill(4).build();
+    let start = Instant::now();
+    limiter.acquire(b"ten bytes.".len()).await;
+    assert_eq!(start.elapsed(), ms(200));
+    sleep(ms(0)).await;
+}

@@ -1,0 +1,99 @@
+//! What a request's limits do when its response is known, or never will be.
+
+use crate::fields::{Announcement, Fields, Position};
+use crate::limit::{After, Ask, Lane};
+use crate::meters::{Denied, Ticket};
+use crate::reply::Reply;
+use http::Response;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// The limits of a request that is under way, with those whose count depends on the response.
+pub(crate) struct Pending {
+    items: Vec<Item>,
+    fields: Fields,
+    nearest: bool,
+}
+
+struct Item {
+    lane: Arc<Lane>,
+    ticket: Ticket,
+    cost: u64,
+    after: Option<Arc<After>>,
+    refund_cancelled: bool,
+    announced: bool,
+}
+
+impl Pending {
+    /// The pending counts of a request; none if all is decided already.
+    pub(crate) fn of(asks: &[Ask<'_>], fields: Fields, nearest: bool) -> Option<Box<Self>> {
+        let counts = |ask: &Ask<'_>| ask.denied.is_none();
+        let depends = |ask: &Ask<'_>| ask.rules.after.is_some() || ask.rules.refund_cancelled;
+        if !asks.iter().any(|ask| counts(ask) && depends(ask)) {
+            return None;
+        }
+        let items = asks.iter().map(|ask| Item {
+            lane: Arc::clone(ask.lane),
+            ticket: ask.ticket,
+            cost: ask.cost,
+            after: ask.rules.after.clone().filter(|_| counts(ask)),
+            refund_cancelled: ask.rules.refund_cancelled && counts(ask),
+            announced: ask.rules.is_announced(),
+        });
+        Some(Box::new(Self {
+            items: items.collect(),
+            fields,
+            nearest,
+        }))
+    }
+
+    /// Counts by the response, and returns the fields as they are after that.
+    pub(crate) fn settle<B>(mut self, response: &Response<B>) -> Announcement {
+        let reply = Reply::of(response);
+        let mut items = std::mem::take(&mut self.items);
+        for item in &mut items {
+            let meters = &item.lane.meters;
+            match item.after.take().as_deref() {
+                Some(After::RefundIf(refunds)) if refunds(&reply) => meters.refund(item.ticket, item.cost),
+                Some(After::ChargeIf(charges)) if charges(&reply) => meters.charge(item.ticket, item.cost),
+                _ => {}
+            }
+        }
+        let positions: SmallVec<[Position<'_>; 4]> =
+            items.iter().filter(|item| item.announced).map(Item::position).collect();
+        match self.nearest {
+            true => Announcement::of_nearest(self.fields, &positions),
+            false => Announcement::of(self.fields, &positions),
+        }
+    }
+
+    /// Leaves everything counted as it is: the inner service failed.
+    pub(crate) fn keep(mut self) {
+        self.items.clear();
+    }
+}
+
+impl Item {
+    fn position(&self) -> Position<'_> {
+        let meters = &self.lane.meters;
+        Position {
+            policy: &self.lane.policies[usize::from(self.ticket.tier)],
+            standing: meters.standing(self.ticket, meters.now(), crate::meters::Detail::Rest),
+            denied: None::<Denied>,
+        }
+    }
+}
+
+/// Dropped before its response, a request has counted; unless the limit refunds those.
+impl Drop for Pending {
+    fn drop(&mut self) {
+        for item in &self.items {
+            let taken = !matches!(item.after.as_deref(), Some(After::ChargeIf(_)));
+            match item.refund_cancelled {
+                true if taken => item.lane.meters.refund(item.ticket, item.cost),
+                false if !taken => item.lane.meters.charge(item.ticket, item.cost),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What a response says of when to come back.
+
+use crate::fields::RETRY_AFTER_MS;
+use http::header::{AGE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use std::time::{Duration, SystemTime};
+
+/// What a response says of when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Advice {
+    /// Nothing is to be sent for so long.
+    pub(super) stay_away: Option<Duration>,
+    /// The time between requests that lasts until more quota comes; of the slowest policy.
+    pub(super) gap: Option<Duration>,
+    /// Whether the request was denied for now.
+    pub(super) denied: bool,
+}
+
+/// What is left, and in which window it may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Left {
+    remaining: u64,
+    window: u64,
+}
+
+/// The longest time that is believed: what is more, and what overflows, is as good as for ever.
+const LONGEST: u64 = 366 * 24 * 3600;
+
+impl Advice {
+    pub(super) fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
+        let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
+        let denied = exhausted || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let told = denied.then(|| retry_after(headers, now)).flatten();
+        // What a cache answers is of another time, and of another client perhaps.
+        let cached = headers.get(AGE).is_some_and(|age| age.as_bytes() != b"0");
+        let left = if cached { Vec::new() } else { left(headers) };
+        let spent = left
+            .iter()
+            .filter(|left| left.remaining == 0)
+            .map(|left| left.window)
+            .max();
+        let gap = left
+            .iter()
+            .map(|left| seconds(left.window) / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
+            .max();
+        Self {
+            // Retry-After goes first.
+            stay_away: told.or(spent.map(seconds)),
+            gap,
+            denied,
+        }
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(LONGEST))
+}
+
+/// The time to stay away: the more exact form, if there are two.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let most_ms = LONGEST * 1000;
+    let pushback = HeaderName::from_static("grpc-retry-pushback-ms");
+    let exact = integer(headers, &RETRY_AFTER_MS).or_else(|| integer(headers, &pushback));
+    if let Some(ms) = exact {
+        return Some(Duration::from_millis(ms.min(most_ms)));
+    }
+    let value = headers.get(RETRY_AFTER)?;
+    if let Some(delay) = digits(value) {
+        return Some(seconds(delay));
+    }
+    // A date is compared with the server's own, so that clocks need not agree.
+    let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    let sent = headers.get(DATE).and_then(date).unwrap_or(now);
+    let delay = date(value)?.duration_since(sent).unwrap_or_default();
+    Some(delay.min(seconds(LONGEST)))
+}
+
+fn integer(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| digits(value)).flatten()
+}
+
+/// Digits and nothing else; a number past 64 bits is the largest.
+fn digits(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?.trim_ascii();
+    let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// What the fields of any form say is left, by policy.
+fn left(headers: &HeaderMap) -> Vec<Left> {
+    let lists = headers
+        .get_all("ratelimit")
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let left: Vec<_> = lists.flat_map(items).collect();
+    if !left.is_empty() {
+        return left;
+    }
+    let triple = |prefix: &str| {
+        let read = |name: &str| headers.get(format!("{prefix}{name}")).and_then(digits);
+        let (remaining, window) = (read("ratelimit-remaining")?, read("ratelimit-reset")?);
+        // A reset past the longest is an instant, in seconds since 1970, which tells a clock but not a delay.
+        (window <= LONGEST).then_some(Left { remaining, window })
+    };
+    triple("").or_else(|| triple("x-")).into_iter().collect()
+}
+
+/// The items of `RateLimit`: `"default";r=50;t=30` (drafts 08 to 11), or all of `limit=100, remaining=50, reset=30` (draft 07).
+fn items(list: &str) -> Vec<Left> {
+    let mut left = Vec::new();
+    let (mut remaining, mut reset) = (None, None);
+    for item in outside_strings(list, ',') {
+        let mut parts = outside_strings(item, ';');
+        let name = parts.next().unwrap_or_default().trim();
+        let value = |text: &str, key: &str| {
+            let (name, value) = text.trim().split_once('=')?;
+            let digits = !value.is_empty() && value.len() <= 15 && value.bytes().all(|byte| byte.is_ascii_digit());
+            (name == key && digits).then(|| value.parse::<u64>().ok()).flatten()
+        };
+        remaining = remaining.or(value(name, "remaining"));
+        reset = reset.or(value(name, "reset"));
+        let (mut r, mut t) = (None, None);
+        for parameter in parts {
+            r = value(parameter, "r").or(r);
+            t = value(parameter, "t").or(t);
+        }
+        if let (Some(remaining), Some(window)) = (r, t) {
+            left.push(Left { remaining, window });
+        }
+    }
+    if let (Some(remaining), Some(window)) = (remaining, reset) {
+        left.push(Left { remaining, window });
+    }
+    left
+}
+
+/// The parts of a text between separators that are not in a quoted string.
+fn outside_strings(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |character| {
+        let ends = character == separator && !quoted;
+        let was_escaped = core::mem::take(&mut escaped);
+        match character {
+            '"' if !was_escaped => quoted = !quoted,
+            '\\' if quoted && !was_escaped => escaped = true,
+            _ => {}
+        }
+        ends
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(status: u16, fields: &[(&str, &str)]) -> Advice {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        Advice::of(StatusCode::from_u16(status).unwrap(), &headers, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        type Row = (u16, &'static [(&'static str, &'static str)], Option<u64>);
+        const DATE: (&str, &str) = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
+        let table: &[Row] = &[
+            (429, &[("retry-after", "7")], Some(7_000)),
+            (503, &[("retry-after", "7")], Some(7_000)),
+            (200, &[("retry-after", "7")], None),
+            (429, &[("retry-after", "7"), ("retry-after-ms", "6400")], Some(6_400)),
+            // A date against the server's own clock, which is years ahead of ours.
+            (
+                429,
+                &[DATE, ("retry-after", "Sat, 28 Nov 2026 06:00:09 GMT")],
+                Some(9_000),
+            ),
+            (429, &[DATE, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")], Some(0)),
+            (429, &[("retry-after", "-7")], None),
+            (429, &[("retry-after", "soon")], None),
+            (429, &[("retry-after", "99999999999999999999999")], Some(LONGEST * 1000)),
+            (
+                200,
+                &[("grpc-status", "8"), ("grpc-retry-pushback-ms", "250")],
+                Some(250),
+            ),
+            (200, &[("grpc-status", "5"), ("grpc-retry-pushback-ms", "250")], None),
+            (200, &[("ratelimit", "\"a\";r=0;t=12")], Some(12_000)),
+            (200, &[("ratelimit", "\"a\";r=3;t=12, \"b;r=0\";r=0;t=4")], Some(4_000)),
+            (
+                200,
+                &[("ratelimit", "\"a\";r=0;t=3"), ("ratelimit", "\"b\";r=0;t=5")],
+                Some(5_000),
+            ),
+            (200, &[("ratelimit", "\"a\";r=0")], None),
+            (200, &[("ratelimit", "\"a\";r=x;t=3")], None),
+            (200, &[("ratelimit", "limit=10, remaining=0, reset=30")], Some(30_000)),
+            (
+                200,
+                &[("ratelimit-remaining", "0"), ("ratelimit-reset", "20")],
+                Some(20_000),
+            ),
+            (
+                200,
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "20")],
+                Some(20_000),
+            ),
+            (
+                200,
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795000000")],
+                None,
+            ),
+            (200, &[("age", "3"), ("ratelimit", "\"a\";r=0;t=12")], None),
+            (
+                429,
+                &[("retry-after", "1"), ("ratelimit", "\"a\";r=0;t=12")],
+                Some(1_000),
+            ),
+        ];
+        for (status, fields, expected) in table {
+            let stay_away = advice(*status, fields).stay_away;
+            assert_eq!(stay_away, expected.map(Duration::from_millis), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_of_the_slowest_policy() {
+        let gap = advice(200, &[("ratelimit", "\"a\";r=10;t=1, \"b\";r=4;t=10")]).gap;
+        assert_eq!(gap, Some(Duration::from_millis(2500)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_field_panics(line in "[\"\\\\;,=a-z0-9 ]{0,40}", other in "\\PC{0,20}") {
+            for (name, value) in [("ratelimit", &line), ("retry-after", &other), ("retry-after-ms", &line), ("x-ratelimit-reset", &other)] {
+                let mut headers = HeaderMap::new();
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+                Advice::of(StatusCode::TOO_MANY_REQUESTS, &headers, SystemTime::UNIX_EPOCH);
+            }
+        }
+    }
+}

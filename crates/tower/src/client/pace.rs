@@ -1,0 +1,137 @@
+//! A client that keeps to a limit of its own.
+
+use super::{ClientError, ClientRequest};
+use crate::error::BuildError;
+use crate::meters::{self, HashedKey, Ticket};
+use crate::queue::Queue;
+use core::fmt;
+use core::future::Future;
+use core::hash::BuildHasher;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use ratelimit_meter::keyed::KeyHashes;
+use ratelimit_meter::{GCRA, Quota};
+use ratelimit_meter_tokio::{AcquireError, Patience};
+use std::sync::Arc;
+use std::time::Duration;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Makes a client keep to a limit of its own: requests wait for their turn, first come, first served.
+///
+/// ```
+/// use ratelimit_meter_tower::PaceLayer;
+///
+/// let layer = PaceLayer::per_origin("10/s burst 1".parse()?, 1_000)?; // not faster than 10 a second to one origin
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct PaceLayer {
+    queue: Arc<dyn Queue>,
+    /// How origins are told apart; all are one without.
+    hashes: Option<KeyHashes>,
+    patience: Patience,
+}
+
+impl PaceLayer {
+    /// Returns a layer with one limit for all requests.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the quota makes no meter.
+    pub fn new(quota: Quota) -> Result<Self, BuildError> {
+        let meter = GCRA::from_quota(quota)?;
+        Ok(Self {
+            queue: meters::Meters::queue(&meter).into(),
+            hashes: None,
+            patience: Patience::unlimited(),
+        })
+    }
+
+    /// Returns a layer with a limit for each origin, in a table for so many that are asked at once.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the quota makes no meter, or there is no table of so many.
+    pub fn per_origin(quota: Quota, origins: usize) -> Result<Self, BuildError> {
+        let table = meters::table(GCRA::from_quota(quota)?, origins)?;
+        Ok(Self {
+            queue: table.queue().into(),
+            hashes: Some(KeyHashes::random()),
+            patience: Patience::unlimited(),
+        })
+    }
+
+    /// Sets how long, and behind how many, a request waits; without bounds by default.
+    #[must_use]
+    pub fn patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+}
+
+impl fmt::Debug for PaceLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PaceLayer")
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for PaceLayer {
+    type Service = Pace<S>;
+
+    fn layer(&self, inner: S) -> Pace<S> {
+        let layer = self.clone();
+        Pace { inner, layer }
+    }
+}
+
+/// Calls an inner client when it is a request's turn; made by [`PaceLayer`].
+#[derive(Debug, Clone)]
+pub struct Pace<S> {
+    inner: S,
+    layer: PaceLayer,
+}
+
+impl<S, Q> Service<Q> for Pace<S>
+where
+    S: Service<Q, Response: Send, Error: Send, Future: Send> + Clone + Send + 'static,
+    Q: ClientRequest + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = ClientError<S::Error>;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(ClientError::Inner)
+    }
+
+    fn call(&mut self, request: Q) -> Self::Future {
+        // The service that was ready goes into the future; its clone has yet to become so.
+        let clone = self.inner.clone();
+        let mut inner = core::mem::replace(&mut self.inner, clone);
+        let PaceLayer {
+            queue,
+            hashes,
+            patience,
+        } = self.layer.clone();
+        let key = hashes.map_or(0, |hashes| hashes.hash_one(request.origin()));
+        let ticket = Ticket {
+            key: HashedKey(key),
+            tier: 0,
+        };
+        Box::pin(async move {
+            let acquired = queue.acquire(ticket, 1, patience).await;
+            acquired.map_err(|error| ClientError::Impatient { wait: wait(error) })?;
+            inner.call(request).await.map_err(ClientError::Inner)
+        })
+    }
+}
+
+/// The wait as the queue stands; none is known if too many wait.
+fn wait(error: AcquireError) -> Duration {
+    match error {
+        AcquireError::NotYet(denied) => denied.wait_time_from(tokio::time::Instant::now().into_std()),
+        _ => Duration::MAX,
+    }
+}

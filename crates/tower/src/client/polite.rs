@@ -1,0 +1,277 @@
+//! A client that comes back when servers say.
+
+use super::advice::Advice;
+use super::{ClientError, ClientRequest, ClientResponse};
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use http::Method;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep_until};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Makes a client obey `Retry-After`, `retry-after-ms`, gRPC's pushback and the fields of rate limits, in all forms of the draft.
+///
+/// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
+/// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
+///
+/// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again if the server said when, its method is safe and its body can
+/// be sent again. What would take more than the [patience](Self::patience) is not waited for: the denial is handed through, or if nothing
+/// was sent the call fails with [`ClientError::Impatient`].
+///
+/// ```
+/// use ratelimit_meter_tower::PoliteLayer;
+/// use std::time::Duration;
+///
+/// let layer = PoliteLayer::new().patience(Duration::from_secs(30)).retries(3);
+/// ```
+#[derive(Clone)]
+pub struct PoliteLayer {
+    settings: Settings,
+    origins: Arc<Mutex<Origins>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    patience: Duration,
+    retries: u32,
+    jitter: Duration,
+    smooth: bool,
+    any_method: bool,
+}
+
+impl PoliteLayer {
+    /// Returns a layer that waits a minute at most, sends a denied request again twice, and adds up to 100 ms of jitter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            settings: Settings {
+                patience: Duration::from_secs(60),
+                retries: 2,
+                jitter: Duration::from_millis(100),
+                smooth: false,
+                any_method: false,
+            },
+            origins: Arc::default(),
+        }
+    }
+
+    /// Sets how long a call waits at most, in all.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// Sets how often a denied request is sent again.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.settings.retries = retries;
+        self
+    }
+
+    /// Sets how much is added to each wait at most, at random.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.settings.jitter = jitter;
+        self
+    }
+
+    /// Spreads what is left over its window, a request each `t / r`, instead of sending at once while something is left.
+    #[must_use]
+    pub fn smooth(mut self) -> Self {
+        self.settings.smooth = true;
+        self
+    }
+
+    /// Sends denied requests again whatever their method. A server that denies has not acted, but one behind a gateway might have.
+    #[must_use]
+    pub fn retry_any_method(mut self) -> Self {
+        self.settings.any_method = true;
+        self
+    }
+}
+
+impl Default for PoliteLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for PoliteLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoliteLayer")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for PoliteLayer {
+    type Service = Polite<S>;
+
+    fn layer(&self, inner: S) -> Polite<S> {
+        let layer = self.clone();
+        Polite { inner, layer }
+    }
+}
+
+/// When each origin may be asked again.
+#[derive(Default)]
+struct Origins {
+    gates: HashMap<String, Gate>,
+    /// How many were there after the last look for those that are open.
+    kept: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    opens: Instant,
+    /// The time between requests, until then.
+    gap: Duration,
+    gap_ends: Instant,
+}
+
+impl Origins {
+    /// When a request to the origin may be sent; if it is sent then, the next one later by a gap.
+    fn pass(&mut self, origin: &str, by: Instant) -> Result<Instant, Instant> {
+        let now = Instant::now();
+        let Some(gate) = self.gates.get_mut(origin) else {
+            return Ok(now);
+        };
+        let opens = gate.opens.max(now);
+        if opens > by {
+            return Err(opens);
+        }
+        if opens < gate.gap_ends {
+            gate.opens = opens + gate.gap;
+        }
+        Ok(opens)
+    }
+
+    fn note(&mut self, origin: String, advice: Advice, smooth: bool) {
+        let now = Instant::now();
+        let opens = advice.stay_away.map(|wait| now + wait);
+        let gap = advice.gap.filter(|_| smooth).unwrap_or_default();
+        if opens.is_none() && gap.is_zero() {
+            return;
+        }
+        let shut = Gate {
+            opens: now,
+            gap: Duration::ZERO,
+            gap_ends: now,
+        };
+        let gate = self.gates.entry(origin).or_insert(shut);
+        gate.opens = gate.opens.max(opens.unwrap_or(now));
+        if !gap.is_zero() {
+            // The next is told with the next response, which comes before this many.
+            gate.opens = gate.opens.max(now + gap);
+            (gate.gap, gate.gap_ends) = (gap, now + gap * 1000);
+        }
+        self.drop_open_ones(now);
+    }
+
+    /// Forgets what is past whenever the number of origins has doubled, so that it costs a constant time each.
+    fn drop_open_ones(&mut self, now: Instant) {
+        if self.gates.len() > 2 * self.kept.max(64) {
+            self.gates.retain(|_, gate| gate.opens > now);
+            self.kept = self.gates.len();
+        }
+    }
+}
+
+/// Calls an inner client when its server may be asked; made by [`PoliteLayer`].
+#[derive(Debug, Clone)]
+pub struct Polite<S> {
+    inner: S,
+    layer: PoliteLayer,
+}
+
+impl<S, Q> Service<Q> for Polite<S>
+where
+    S: Service<Q, Response: ClientResponse + Send, Error: Send, Future: Send> + Clone + Send + 'static,
+    Q: ClientRequest + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = ClientError<S::Error>;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(ClientError::Inner)
+    }
+
+    fn call(&mut self, request: Q) -> Self::Future {
+        // The service that was ready goes into the future; its clone has yet to become so.
+        let clone = self.inner.clone();
+        let inner = core::mem::replace(&mut self.inner, clone);
+        let layer = self.layer.clone();
+        Box::pin(layer.send(inner, request))
+    }
+}
+
+impl PoliteLayer {
+    async fn send<S, Q>(self, mut inner: S, mut request: Q) -> Result<S::Response, ClientError<S::Error>>
+    where
+        S: Service<Q, Response: ClientResponse>,
+        Q: ClientRequest,
+    {
+        let Settings {
+            patience,
+            retries,
+            smooth,
+            any_method,
+            ..
+        } = self.settings;
+        let origin = request.origin().unwrap_or_default();
+        let by = Instant::now() + patience;
+        let at = self.pass(&origin, by).map_err(|opens| ClientError::Impatient {
+            wait: opens.saturating_duration_since(Instant::now()),
+        })?;
+        self.wait_until(at).await;
+        for retry in 0.. {
+            let again = request
+                .try_clone()
+                .filter(|again| any_method || is_safe(again.method()));
+            let response = inner.call(request).await.map_err(ClientError::Inner)?;
+            let advice = Advice::of(response.status(), response.headers(), SystemTime::now());
+            let answered = response.origin().unwrap_or_else(|| origin.clone());
+            self.origins().note(answered, advice, smooth);
+            let (true, Some(_), Some(again), true) = (advice.denied, advice.stay_away, again, retry < retries) else {
+                return Ok(response);
+            };
+            match self.pass(&origin, by) {
+                Ok(at) => self.wait_until(at).await,
+                Err(_) => return Ok(response),
+            }
+            core::future::poll_fn(|cx| inner.poll_ready(cx))
+                .await
+                .map_err(ClientError::Inner)?;
+            request = again;
+        }
+        unreachable!("the number of retries is finite")
+    }
+
+    fn pass(&self, origin: &str, by: Instant) -> Result<Instant, Instant> {
+        self.origins().pass(origin, by)
+    }
+
+    fn origins(&self) -> std::sync::MutexGuard<'_, Origins> {
+        // Gates are whole whoever panicked.
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait_until(&self, at: Instant) {
+        if at <= Instant::now() {
+            return;
+        }
+        let most = u64::try_from(self.settings.jitter.as_nanos()).unwrap_or(u64::MAX);
+        sleep_until(at + Duration::from_nanos(fastrand::u64(..=most))).await;
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    method.is_safe()
+}

@@ -1,0 +1,13 @@
+//! Pages about the numbers, and for those who come from elsewhere.
+
+#[doc = include_str!("../docs/fields.md")]
+pub mod fields {}
+
+#[doc = include_str!("../docs/from_tower_governor.md")]
+pub mod from_tower_governor {}
+
+#[doc = include_str!("../docs/from_axum_gcra.md")]
+pub mod from_axum_gcra {}
+
+#[doc = include_str!("../docs/from_express.md")]
+pub mod from_express {}

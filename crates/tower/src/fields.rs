@@ -1,0 +1,249 @@
+//! The header fields that tell a client how it stands.
+
+use crate::meters::{Denied, Detail, Standing};
+use crate::numbers::seconds;
+use crate::policy::{EFFECTIVE_WINDOW, Policy};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use smallvec::SmallVec;
+use std::time::{Duration, SystemTime};
+
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+static TRIPLE: [HeaderName; 3] = [LIMIT, REMAINING, RESET];
+
+const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+static X: [HeaderName; 3] = [X_LIMIT, X_REMAINING, X_RESET];
+
+/// The fields that this crate may set, for `Access-Control-Expose-Headers`: without it, scripts of other origins cannot read them.
+///
+/// `tower_http::cors::CorsLayer::expose_headers` takes it as it is.
+pub const EXPOSED: [HeaderName; 10] = [
+    RATELIMIT_POLICY,
+    RATELIMIT,
+    RETRY_AFTER,
+    RETRY_AFTER_MS,
+    LIMIT,
+    REMAINING,
+    RESET,
+    X_LIMIT,
+    X_REMAINING,
+    X_RESET,
+];
+
+/// Which fields tell a client how it stands. `Retry-After` is set on every denial that time heals, whatever this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Fields {
+    /// `RateLimit-Policy: "default";q=100;w=60` and `RateLimit: "default";r=50;t=30`, as in drafts 08 to 11 of
+    /// draft-ietf-httpapi-ratelimit-headers: the form of the working group, which is not final.
+    #[default]
+    Draft11,
+    /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`, as in drafts 00 to 06; of the limit with the smallest part left.
+    Triple,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which are in no standard; of the limit with the smallest part
+    /// left.
+    X(Reset),
+    /// None.
+    None,
+}
+
+/// The form of `X-RateLimit-Reset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// Seconds from now.
+    Delta,
+    /// Seconds since 1970, as GitHub has it.
+    Epoch,
+}
+
+impl Fields {
+    pub(crate) const fn detail(self) -> Detail {
+        match self {
+            Self::None => Detail::Nothing,
+            Self::Draft11 => Detail::Next,
+            Self::Triple | Self::X(_) => Detail::Rest,
+        }
+    }
+}
+
+/// How a request stands with one policy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) standing: Standing,
+    pub(crate) denied: Option<Denied>,
+}
+
+impl Position<'_> {
+    /// The parameter `t`; none if no time will do.
+    fn effective_window(&self) -> Option<u64> {
+        let Standing {
+            remaining,
+            until_next_ns,
+            ..
+        } = self.standing;
+        match self.denied {
+            None => Some(self.policy.numbers().effective_window(remaining, until_next_ns)),
+            Some(denied) => denied.wait_ns().map(seconds),
+        }
+    }
+
+    /// Orders by what is left, denials first, then the smallest part of the burst.
+    fn is_nearer_than(&self, other: &Self) -> bool {
+        let wait = |position: &Self| position.denied.map(|denied| denied.wait_ns().unwrap_or(u64::MAX));
+        match (wait(self), wait(other)) {
+            (None, None) => {
+                let (burst, others) = (self.policy.numbers().burst, other.policy.numbers().burst);
+                let part = |remaining: u64, of: u64| u128::from(remaining) * u128::from(of);
+                part(self.standing.remaining, others) < part(other.standing.remaining, burst)
+            }
+            (wait, others) => wait > others,
+        }
+    }
+}
+
+/// The fields of one response, ready to be set.
+#[derive(Debug, Default)]
+pub(crate) enum Announcement {
+    #[default]
+    Nothing,
+    Lists {
+        policy: HeaderValue,
+        limit: HeaderValue,
+    },
+    Triple {
+        names: &'static [HeaderName; 3],
+        values: [u64; 3],
+    },
+}
+
+impl Announcement {
+    /// Writes down positions, in the order of the limits.
+    pub(crate) fn of(fields: Fields, positions: &[Position<'_>]) -> Self {
+        let nearest = || {
+            positions
+                .iter()
+                .copied()
+                .reduce(|a, b| if b.is_nearer_than(&a) { b } else { a })
+        };
+        match (fields, positions) {
+            (Fields::None, _) | (_, []) => Self::Nothing,
+            (Fields::Draft11, [position]) => Self::Lists {
+                policy: position.policy.policy_item().clone(),
+                limit: value(&limit_items(positions)),
+            },
+            (Fields::Draft11, _) => Self::Lists {
+                policy: value(&policy_items(positions)),
+                limit: value(&limit_items(positions)),
+            },
+            (Fields::Triple, _) => nearest().map_or(Self::Nothing, |nearest| Self::triple(&TRIPLE, &nearest, None)),
+            (Fields::X(reset), _) => {
+                let from = (reset == Reset::Epoch).then(SystemTime::now);
+                nearest().map_or(Self::Nothing, |nearest| Self::triple(&X, &nearest, from))
+            }
+        }
+    }
+
+    /// The policy that is nearest to its end, alone.
+    pub(crate) fn of_nearest(fields: Fields, positions: &[Position<'_>]) -> Self {
+        match positions
+            .iter()
+            .copied()
+            .reduce(|a, b| if b.is_nearer_than(&a) { b } else { a })
+        {
+            None => Self::Nothing,
+            Some(nearest) => Self::of(fields, &[nearest]),
+        }
+    }
+
+    fn triple(names: &'static [HeaderName; 3], position: &Position<'_>, from: Option<SystemTime>) -> Self {
+        let rest = Duration::from_nanos(position.standing.until_rest_ns);
+        let reset = from.map_or(rest, |from| {
+            rest.saturating_add(from.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+        });
+        let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > 0);
+        Self::Triple {
+            names,
+            values: [position.policy.numbers().burst, position.standing.remaining, reset],
+        }
+    }
+
+    /// Adds the fields to those that an inner layer has set. Lists are appended; of two triples the one with fewer remaining is kept.
+    pub(crate) fn set(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Nothing => {}
+            Self::Lists { policy, limit } => {
+                headers.append(RATELIMIT_POLICY, policy);
+                headers.append(RATELIMIT, limit);
+            }
+            Self::Triple { names, values } => {
+                let there = headers
+                    .get(&names[1])
+                    .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+                if there.is_none_or(|remaining| values[1] < remaining) {
+                    for (name, value) in names.iter().zip(values) {
+                        headers.insert(name, value.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of a value on their way into one allocation.
+type Buffer = SmallVec<[u8; 128]>;
+
+fn policy_items(positions: &[Position<'_>]) -> Buffer {
+    let mut list = Buffer::new();
+    for position in positions {
+        separate(&mut list);
+        list.extend_from_slice(position.policy.policy_item().as_bytes());
+    }
+    list
+}
+
+fn limit_items(positions: &[Position<'_>]) -> Buffer {
+    let mut list = Buffer::new();
+    for position in positions {
+        separate(&mut list);
+        list.extend_from_slice(position.policy.limit_item().as_bytes());
+        decimal(&mut list, position.standing.remaining);
+        if let Some(window) = position.effective_window() {
+            list.push(b';');
+            list.extend_from_slice(EFFECTIVE_WINDOW.as_bytes());
+            list.push(b'=');
+            decimal(&mut list, window);
+        }
+    }
+    list
+}
+
+fn separate(list: &mut Buffer) {
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+}
+
+fn decimal(list: &mut Buffer, mut n: u64) {
+    let start = list.len();
+    loop {
+        list.push(b'0' + u8::try_from(n % 10).unwrap_or_default());
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    list[start..].reverse();
+}
+
+fn value(bytes: &[u8]) -> HeaderValue {
+    // Strings of printable ASCII and digits are always a value.
+    HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

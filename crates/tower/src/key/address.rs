@@ -1,0 +1,268 @@
+//! The address of a client as its key.
+
+use super::{Key, KeyWriter, NoKey};
+use crate::address::{InvalidNet, Net, Prefix, any_contains, nets, node, node_and_port};
+use crate::forwarded::Chain;
+use crate::head::Head;
+use http::header::HeaderName;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The address of the connection: axum's `ConnectInfo<SocketAddr>`, tonic's `TcpConnectInfo`, a `SocketAddr` or an `IpAddr` in the
+/// extensions.
+///
+/// An IPv6 client is its /64, since that many addresses are one subscriber's. Behind a proxy every connection is the proxy's: see
+/// [`ClientIp`].
+///
+/// ```
+/// use ratelimit_meter_tower::{PeerIp, PerKey};
+///
+/// let peers = PerKey::new(PeerIp::new().v6_prefix(48)?, "100/min".parse()?, 100_000)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PeerIp {
+    prefix: Prefix,
+    read: Option<fn(&Head<'_>) -> Option<IpAddr>>,
+}
+
+impl PeerIp {
+    /// Returns the key.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the address from where a server of another kind left it.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::PeerIp;
+    /// use std::net::SocketAddr;
+    ///
+    /// #[derive(Clone)]
+    /// struct Connection { remote: SocketAddr }
+    ///
+    /// let key = PeerIp::from_fn(|head| Some(head.extensions().get::<Connection>()?.remote.ip()));
+    /// ```
+    #[must_use]
+    pub fn from_fn(read: fn(&Head<'_>) -> Option<IpAddr>) -> Self {
+        Self {
+            read: Some(read),
+            ..Self::default()
+        }
+    }
+
+    /// Sets how many bits of an IPv6 address make a client, 64 by default.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] above 128.
+    pub fn v6_prefix(self, bits: u8) -> Result<Self, InvalidNet> {
+        let prefix = Prefix::of(bits)?;
+        Ok(Self { prefix, ..self })
+    }
+
+    fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
+        self.read.map_or_else(|| connection(head), |read| read(head))
+    }
+}
+
+/// The address of the connection, in its canonical form.
+fn connection(head: &Head<'_>) -> Option<IpAddr> {
+    let extensions = head.extensions();
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(address)) = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
+        return Some(address.ip());
+    }
+    #[cfg(feature = "tonic")]
+    if let Some(info) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
+        return info.remote_addr().map(|address| address.ip());
+    }
+    let address = extensions.get::<SocketAddr>().map(SocketAddr::ip);
+    address.or_else(|| extensions.get::<IpAddr>().copied())
+}
+
+impl Key for PeerIp {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+        let address = self.address(head).ok_or(NoKey)?;
+        key.address(self.prefix.cut(address));
+        Ok(())
+    }
+
+    fn ignores_forwarding(&self) -> bool {
+        self.read.is_none()
+    }
+}
+
+/// The address of the client, also behind proxies, which it cannot choose.
+///
+/// A header field is believed as far as a trusted machine has written it. [`trusting`](Self::trusting) is the default choice; the
+/// others are for platforms that publish no networks, or write a field of their own.
+///
+/// ```
+/// use ratelimit_meter_tower::{ClientIp, PRIVATE, PerKey};
+///
+/// let clients = PerKey::new(ClientIp::trusting(PRIVATE)?, "100/min".parse()?, 100_000)?;
+/// let of_ours = PerKey::new(ClientIp::trusting(["10.0.0.0/8", "2001:db8::/32"])?, "100/min".parse()?, 100_000)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClientIp {
+    peer: PeerIp,
+    by: By,
+}
+
+#[derive(Debug, Clone)]
+enum By {
+    Trust { nets: Arc<[Net]>, chain: Chain },
+    Hops { hops: usize, chain: Chain },
+    Field { name: HeaderName, nets: Arc<[Net]> },
+}
+
+/// The name under which CloudFront writes an address and a port, with no brackets around IPv6.
+const CLOUDFRONT: &str = "cloudfront-viewer-address";
+
+impl ClientIp {
+    /// Trusts the machines of these networks to append the address they were connected from to `X-Forwarded-For`.
+    ///
+    /// The chain is read from the right, beginning at the connection, while its addresses are trusted. The client is the first address that is
+    /// not; or the last trusted one, if there are no more, or the next cannot be read. All lines are read, 64 entries at most.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] if one of them is no network.
+    pub fn trusting<I>(trusted: I) -> Result<Self, InvalidNet>
+    where
+        I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
+    {
+        let (nets, chain) = (nets(trusted)?.into(), Chain::default());
+        Ok(Self::by(By::Trust { nets, chain }))
+    }
+
+    /// Trusts the last `hops` machines, whatever their addresses: the client is the entry of `X-Forwarded-For` that many from the right, from 1.
+    /// With fewer entries, or if that one cannot be read, or for 0, it is the connection's address.
+    ///
+    /// Only for servers that cannot be reached except through so many proxies.
+    #[must_use]
+    pub fn hops(hops: usize) -> Self {
+        let chain = Chain::default();
+        Self::by(By::Hops { hops, chain })
+    }
+
+    /// Trusts a field that the machines of these networks overwrite, such as `CF-Connecting-IP`, `True-Client-IP`, `Fly-Client-IP`,
+    /// `X-Real-IP`, `X-Envoy-External-Address` or `CloudFront-Viewer-Address`.
+    ///
+    /// From others, if the field is there twice, or if it cannot be read, the client is the connection's address.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] if one of them is no network.
+    pub fn header<I>(name: HeaderName, trusted: I) -> Result<Self, InvalidNet>
+    where
+        I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
+    {
+        let nets = nets(trusted)?.into();
+        Ok(Self::by(By::Field { name, nets }))
+    }
+
+    fn by(by: By) -> Self {
+        let peer = PeerIp::new();
+        Self { peer, by }
+    }
+
+    /// Reads `Forwarded` (RFC 7239) instead of `X-Forwarded-For`.
+    #[must_use]
+    pub fn forwarded(mut self) -> Self {
+        if let By::Trust { chain, .. } | By::Hops { chain, .. } = &mut self.by {
+            *chain = Chain::Forwarded;
+        }
+        self
+    }
+
+    /// Sets how many bits of an IPv6 address make a client, 64 by default.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] above 128.
+    pub fn v6_prefix(self, bits: u8) -> Result<Self, InvalidNet> {
+        let peer = self.peer.v6_prefix(bits)?;
+        Ok(Self { peer, ..self })
+    }
+
+    /// Finds the address of the connection in another way; see [`PeerIp::from_fn`].
+    #[must_use]
+    pub fn peer(self, peer: PeerIp) -> Self {
+        let peer = PeerIp {
+            prefix: self.peer.prefix,
+            ..peer
+        };
+        Self { peer, ..self }
+    }
+
+    /// Returns the whole address of the client, as an access log would want it; `None` without a connection's address.
+    #[must_use]
+    pub fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
+        let peer = self.peer.address(head)?.to_canonical();
+        let client = match &self.by {
+            By::Trust { nets, chain } => behind(peer, nets, chain.right_to_left(head.headers())),
+            By::Hops { hops, chain } => {
+                let nth = hops
+                    .checked_sub(1)
+                    .and_then(|n| chain.right_to_left(head.headers()).nth(n));
+                nth.flatten().unwrap_or(peer)
+            }
+            By::Field { name, nets } if any_contains(nets, peer) => field(head, name).unwrap_or(peer),
+            By::Field { .. } => peer,
+        };
+        Some(client)
+    }
+}
+
+/// Walks from the connection through trusted machines.
+fn behind(peer: IpAddr, trusted: &[Net], entries: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
+    let mut client = peer;
+    for entry in entries {
+        match entry {
+            Some(entry) if any_contains(trusted, client) => client = entry,
+            _ => break,
+        }
+    }
+    client
+}
+
+fn field(head: &Head<'_>, name: &HeaderName) -> Option<IpAddr> {
+    let mut values = head.headers().get_all(name).iter();
+    let (value, None) = (values.next()?.as_bytes(), values.next()) else {
+        return None;
+    };
+    match name.as_str() {
+        CLOUDFRONT => node_and_port(value),
+        _ => node(value),
+    }
+}
+
+impl Key for ClientIp {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+        let address = self.address(head).ok_or(NoKey)?;
+        key.address(self.peer.prefix.cut(address));
+        Ok(())
+    }
+}
+
+/// Finds an address: what [`allow`](crate::Limiter::allow) lists are compared with.
+pub trait FindAddress {
+    /// Returns the whole address of the client.
+    fn find_address(&self, head: &Head<'_>) -> Option<IpAddr>;
+}
+
+impl FindAddress for PeerIp {
+    fn find_address(&self, head: &Head<'_>) -> Option<IpAddr> {
+        self.address(head)
+    }
+}
+
+impl FindAddress for ClientIp {
+    fn find_address(&self, head: &Head<'_>) -> Option<IpAddr> {
+        self.address(head)
+    }
+}

@@ -1,0 +1,199 @@
+//! By what requests are told apart.
+
+mod address;
+mod value;
+
+pub use address::{ClientIp, FindAddress, PeerIp};
+#[cfg(feature = "axum")]
+pub use value::MatchedPath;
+pub use value::{BearerKey, ExtensionKey, HeaderKey, KeyFn, MethodKey, key_fn};
+
+use crate::head::Head;
+use crate::meters::HashedKey;
+use core::fmt;
+use core::hash::{BuildHasher, Hash, Hasher};
+use ratelimit_meter::keyed::{KeyHasher, KeyHashes};
+use std::net::IpAddr;
+
+/// By what requests are told apart: finds the key of a request in its head and writes it down.
+///
+/// A key is not returned but written, so that nothing is allocated: a table keeps 64 bits of its hash, under random numbers of its own.
+/// A tuple of keys is all of them: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` is per user and route.
+///
+/// ```
+/// use ratelimit_meter_tower::{Head, Key, KeyWriter, NoKey, PerKey};
+///
+/// struct Tenant;
+///
+/// impl Key for Tenant {
+///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+///         let host = head.uri().host().ok_or(NoKey)?;
+///         key.text(host.split('.').next().unwrap_or(host));
+///         Ok(())
+///     }
+/// }
+///
+/// let limit = PerKey::new(Tenant, "100/min".parse()?, 10_000)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Key: Send + Sync {
+    /// Writes the key of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) says what is done.
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey>;
+
+    /// Whether the key comes from a connection although forwarding fields may tell of others.
+    #[doc(hidden)]
+    fn ignores_forwarding(&self) -> bool {
+        false
+    }
+}
+
+/// A request has no key: no address, no such header field, nobody who is logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoKey;
+
+impl fmt::Display for NoKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request has no key")
+    }
+}
+
+impl core::error::Error for NoKey {}
+
+/// Takes down a key. Also a [`Hasher`], to which any value that is [`Hash`] can be written.
+///
+/// The parts of a key are kept apart: `("ab", "c")` is another key than `("a", "bc")`.
+pub struct KeyWriter {
+    hasher: KeyHasher,
+    /// The key itself, for stores elsewhere.
+    spelled: Option<String>,
+}
+
+impl KeyWriter {
+    pub(crate) fn new(hashes: &KeyHashes) -> Self {
+        Self {
+            hasher: hashes.build_hasher(),
+            spelled: None,
+        }
+    }
+
+    /// A writer of keys for stores elsewhere.
+    pub(crate) fn spelling(hashes: &KeyHashes) -> Self {
+        Self {
+            hasher: hashes.build_hasher(),
+            spelled: Some(String::new()),
+        }
+    }
+
+    /// The key itself.
+    pub(crate) fn into_spelled(self) -> String {
+        self.spelled.unwrap_or_default()
+    }
+
+    /// Writes a text.
+    pub fn text(&mut self, text: &str) {
+        text.hash(&mut self.hasher);
+        self.spell(text);
+    }
+
+    /// Writes the address of a client, or the network that stands for it.
+    pub fn address(&mut self, address: IpAddr) {
+        address.hash(&mut self.hasher);
+        if self.spelled.is_some() {
+            self.spell(&address.to_string());
+        }
+    }
+
+    /// Writes any value; in a store elsewhere its key is the hexadecimal form of what it hashes.
+    pub fn value<T: Hash + ?Sized>(&mut self, value: &T) {
+        value.hash(self);
+    }
+
+    pub(crate) fn hashed(&self) -> HashedKey {
+        HashedKey(self.hasher.finish())
+    }
+
+    /// Appends a part and its end, which no part contains.
+    fn spell(&mut self, part: &str) {
+        let Some(spelled) = &mut self.spelled else { return };
+        for character in part.chars() {
+            match character {
+                '%' | '|' => spelled.push_str(if character == '%' { "%25" } else { "%7C" }),
+                _ => spelled.push(character),
+            }
+        }
+        spelled.push('|');
+    }
+
+    fn spell_bytes(&mut self, bytes: &[u8]) {
+        if let Some(spelled) = &mut self.spelled {
+            let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+            spelled.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+        }
+    }
+}
+
+/// Integers are passed on as such, so that a value hashes the same whichever way it is written.
+macro_rules! integers {
+    ($($write:ident: $integer:ty),*) => {
+        $(fn $write(&mut self, n: $integer) {
+            self.hasher.$write(n);
+            self.spell_bytes(&n.to_be_bytes());
+        })*
+    };
+}
+
+impl Hasher for KeyWriter {
+    fn write(&mut self, bytes: &[u8]) {
+        self.hasher.write(bytes);
+        self.spell_bytes(bytes);
+    }
+
+    integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_usize: usize);
+
+    fn finish(&self) -> u64 {
+        self.hasher.finish()
+    }
+}
+
+impl fmt::Debug for KeyWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyWriter").finish_non_exhaustive()
+    }
+}
+
+/// A key of any kind, so that limits with different keys have one type.
+pub type BoxKey = Box<dyn Key>;
+
+impl<K: Key + ?Sized> Key for Box<K> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+        (**self).find(head, key)
+    }
+
+    fn ignores_forwarding(&self) -> bool {
+        (**self).ignores_forwarding()
+    }
+}
+
+macro_rules! tuples {
+    ($($key:ident $index:tt),*) => {
+        /// All of them, in order.
+        impl<$($key: Key),*> Key for ($($key,)*) {
+            fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+                $(self.$index.find(head, key)?;)*
+                Ok(())
+            }
+
+            fn ignores_forwarding(&self) -> bool {
+                false $(|| self.$index.ignores_forwarding())*
+            }
+        }
+    };
+}
+
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);

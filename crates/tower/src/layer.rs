@@ -1,0 +1,366 @@
+//! The layer: a limit, how it answers and whom it tells.
+
+use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS};
+use crate::head::Head;
+use crate::limit::{Asked, Denial, HeadFn, Limit};
+use crate::meters::{Denied, Detail};
+use crate::numbers::{millis, nanos, seconds};
+use crate::observe::{Event, Observe};
+use crate::policy::Policy;
+use crate::remote::Distributed;
+use crate::respond::{Grpc, Problem, Refusal, Respond, status};
+use crate::service::RateLimit;
+use core::fmt;
+use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_layer::Layer;
+
+/// Limits the requests of the services it wraps.
+///
+/// `L` are the [limits](Limit), `R` makes the [responses](Respond) of denials and `H` [observes](Observe). Clones, and the services of one layer,
+/// share meters; two layers made separately do not.
+///
+/// ```
+/// use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer};
+///
+/// struct State { limit: RateLimitLayer<PerKey<PeerIp>> } // a type that can be named
+///
+/// let limit = RateLimitLayer::new(PerKey::new(PeerIp::new(), "100/min".parse()?, 100_000)?);
+/// let state = State { limit: limit.clone() };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RateLimitLayer<L, R = Problem, H = ()> {
+    limits: Arc<L>,
+    respond: Arc<R>,
+    observe: Arc<H>,
+    settings: Settings,
+}
+
+/// What does not depend on types.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    fields: Fields,
+    on_refusals_only: bool,
+    nearest: bool,
+    retry_after_ms: bool,
+    jitter: Duration,
+    status: StatusCode,
+    skip: Option<Arc<HeadFn<bool>>>,
+    count_preflights: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            fields: Fields::default(),
+            on_refusals_only: false,
+            nearest: false,
+            retry_after_ms: false,
+            jitter: Duration::ZERO,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            skip: None,
+            count_preflights: false,
+        }
+    }
+}
+
+impl<L: Limit> RateLimitLayer<L> {
+    /// Returns a layer that answers denials with [`Problem`].
+    #[must_use]
+    pub fn new(limits: L) -> Self {
+        Self::answering(limits, Problem)
+    }
+}
+
+impl<K, M> RateLimitLayer<Distributed<K, M>> {
+    /// Returns a layer whose limit is kept by a store elsewhere.
+    #[must_use]
+    pub fn remote(limit: Distributed<K, M>) -> Self {
+        Self::answering(limit, Problem)
+    }
+}
+
+impl<L: Limit> RateLimitLayer<L, Grpc> {
+    /// Returns a layer that answers denials as gRPC servers do, whatever the `Content-Type` of the request.
+    #[must_use]
+    pub fn grpc(limits: L) -> Self {
+        Self::answering(limits, Grpc)
+    }
+}
+
+impl<L, R> RateLimitLayer<L, R> {
+    fn answering(limits: L, respond: R) -> Self {
+        Self {
+            limits: Arc::new(limits),
+            respond: Arc::new(respond),
+            observe: Arc::new(()),
+            settings: Settings::default(),
+        }
+    }
+}
+
+impl<L, R, H> RateLimitLayer<L, R, H> {
+    /// Sets how denials are answered.
+    #[must_use]
+    pub fn respond<S>(self, respond: S) -> RateLimitLayer<L, S, H> {
+        RateLimitLayer {
+            limits: self.limits,
+            respond: Arc::new(respond),
+            observe: self.observe,
+            settings: self.settings,
+        }
+    }
+
+    /// Sets who is told of decisions.
+    #[must_use]
+    pub fn observe<O>(self, observe: O) -> RateLimitLayer<L, R, O> {
+        RateLimitLayer {
+            limits: self.limits,
+            respond: self.respond,
+            observe: Arc::new(observe),
+            settings: self.settings,
+        }
+    }
+
+    /// Sets which fields are sent, [`Fields::Draft11`] by default.
+    #[must_use]
+    pub fn fields(mut self, fields: Fields) -> Self {
+        self.settings.fields = fields;
+        self
+    }
+
+    /// Sends the fields with denials only.
+    #[must_use]
+    pub fn fields_on_refusals_only(mut self) -> Self {
+        self.settings.on_refusals_only = true;
+        self
+    }
+
+    /// Sends the fields of the policy that is nearest to its end only.
+    #[must_use]
+    pub fn nearest_only(mut self) -> Self {
+        self.settings.nearest = true;
+        self
+    }
+
+    /// Sends `retry-after-ms` beside `Retry-After`: the same wait in milliseconds, which the clients of some vendors read first.
+    #[must_use]
+    pub fn retry_after_ms(mut self) -> Self {
+        self.settings.retry_after_ms = true;
+        self
+    }
+
+    /// Adds up to `jitter` at random to each `Retry-After`, so that clients denied at once don't come back at once.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.settings.jitter = jitter;
+        self
+    }
+
+    /// Sets the status of a request whose quota is used up, 429 by default.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.settings.status = status;
+        self
+    }
+
+    /// Leaves alone requests for which the closure returns true, such as those of health probes.
+    #[must_use]
+    pub fn skip_if(mut self, skip: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.settings.skip = Some(Arc::new(Box::new(skip)));
+        self
+    }
+
+    /// Counts preflights, which are free otherwise: a browser sends them unasked, and a page sees a denied one as a failure of the network.
+    #[must_use]
+    pub fn count_preflights(mut self) -> Self {
+        self.settings.count_preflights = true;
+        self
+    }
+
+    /// Returns the limits, as for the statistics of a table.
+    #[must_use]
+    pub fn limits(&self) -> &L {
+        &self.limits
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn observer(&self) -> &H {
+        &self.observe
+    }
+}
+
+impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
+    /// Decides a request.
+    pub(crate) fn decide<'a>(&'a self, head: &Head<'_>) -> (Asked<'a>, Result<(), Denial>) {
+        let mut asked = self.ask(head);
+        let decided = match asked.rejected() {
+            Some(_) => Err(Denial::of_no_key()),
+            None => asked.decide(self.settings.detail()),
+        };
+        self.tell(&asked, *head, decided.is_ok());
+        (asked, decided)
+    }
+
+    /// What a request asks for: nothing, if it is exempt.
+    pub(crate) fn ask<'a>(&'a self, head: &Head<'_>) -> Asked<'a> {
+        let mut asked = Asked::default();
+        if !self.settings.is_exempt(head) {
+            self.limits.ask(head, &mut asked);
+        }
+        for policy in asked.without_key() {
+            self.observe.no_key(policy, head);
+        }
+        asked
+    }
+
+    /// Tells the observer of everything that was decided.
+    pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
+        for ask in asked.asks() {
+            let event = Event::new(ask, head);
+            match ask.denied {
+                None if admitted => self.observe.admitted(&event),
+                None => {}
+                Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
+                Some(denied) => {
+                    crate::denial_event!(
+                        policy = event.policy(),
+                        tier = event.tier(),
+                        wait = ?event.wait(),
+                        "denied"
+                    );
+                    match denied {
+                        Denied::For(_) => self.observe.denied(&event),
+                        Denied::Never => self.observe.never(&event),
+                        Denied::Full(_) => self.observe.table_full(&event),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<L, R, H> RateLimitLayer<L, R, H> {
+    /// Answers a denied request.
+    pub(crate) fn refuse<B>(&self, head: Head<'_>, asked: &Asked<'_>, denial: Denial) -> Response<B>
+    where
+        R: Respond<B>,
+    {
+        let counts_bytes = asked
+            .asks()
+            .iter()
+            .any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
+        let status = asked
+            .rejected()
+            .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
+        self.answer(head, status, denial, &asked.positions())
+    }
+
+    /// Answers a denied request with a status, which stands so with the policies that are announced.
+    pub(crate) fn answer<B>(
+        &self,
+        head: Head<'_>,
+        status: StatusCode,
+        denial: Denial,
+        positions: &[Position<'_>],
+    ) -> Response<B>
+    where
+        R: Respond<B>,
+    {
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = status;
+        self.settings.announce(positions).set(&mut parts.headers);
+        let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
+        if let Some(ns) = wait {
+            parts.headers.insert(RETRY_AFTER, seconds(ns).into());
+            if self.settings.retry_after_ms {
+                parts.headers.insert(RETRY_AFTER_MS, millis(ns).into());
+            }
+        }
+        let wait = wait.map(Duration::from_nanos);
+        let denying = positions.iter().filter(|position| position.denied.is_some());
+        let denying: SmallVec<[&Policy; 4]> = denying.map(|position| position.policy).collect();
+        self.respond
+            .respond(&Refusal::new(head, denial.reason, wait, &denying), parts)
+    }
+}
+
+impl Settings {
+    pub(crate) fn is_exempt(&self, head: &Head<'_>) -> bool {
+        self.skip.as_ref().is_some_and(|skip| skip(head)) || !self.count_preflights && head.is_preflight()
+    }
+
+    fn detail(&self) -> Detail {
+        self.fields.detail()
+    }
+
+    /// The fields of a response.
+    fn announce(&self, positions: &[Position<'_>]) -> Announcement {
+        match self.nearest {
+            true => Announcement::of_nearest(self.fields, positions),
+            false => Announcement::of(self.fields, positions),
+        }
+    }
+
+    /// The fields of the response to an admitted request.
+    pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
+        if self.on_refusals_only || self.fields == Fields::None {
+            return Announcement::Nothing;
+        }
+        self.announce(&asked.positions())
+    }
+
+    pub(crate) const fn status_of_quota(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn fields_after(&self) -> (Fields, bool) {
+        let fields = if self.on_refusals_only {
+            Fields::None
+        } else {
+            self.fields
+        };
+        (fields, self.nearest)
+    }
+
+    fn with_jitter(&self, ns: u64) -> u64 {
+        match nanos(self.jitter.as_nanos()) {
+            0 => ns,
+            most => ns.saturating_add(fastrand::u64(..=most)),
+        }
+    }
+}
+
+impl<L, R, H> Clone for RateLimitLayer<L, R, H> {
+    fn clone(&self) -> Self {
+        Self {
+            limits: Arc::clone(&self.limits),
+            respond: Arc::clone(&self.respond),
+            observe: Arc::clone(&self.observe),
+            settings: self.settings.clone(),
+        }
+    }
+}
+
+impl<S, L, R, H> Layer<S> for RateLimitLayer<L, R, H> {
+    type Service = RateLimit<S, L, R, H>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit::new(inner, self.clone())
+    }
+}
+
+impl<L: fmt::Debug, R, H> fmt::Debug for RateLimitLayer<L, R, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer")
+            .field("limits", &self.limits)
+            .field("fields", &self.settings.fields)
+            .finish_non_exhaustive()
+    }
+}

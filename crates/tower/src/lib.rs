@@ -1,0 +1,165 @@
+//! Rate limiting for axum, tonic, hyper and reqwest.
+//!
+//! [`RateLimitLayer`] decides with the meters of [`ratelimit_meter`] before a service is called, answers 429 with an exact `Retry-After`, and
+//! tells clients how they stand with the `RateLimit` fields. For clients, `PoliteLayer` obeys what servers say.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer};
+//! use std::net::SocketAddr;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let limit = PerKey::new(PeerIp::new(), "100/min burst 20".parse()?, 100_000)?;
+//!     let app = Router::new().route("/", get(|| async { "hello" })).layer(RateLimitLayer::new(limit));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     Ok(axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?)
+//! }
+//! ```
+//!
+//! # What it guarantees
+//!
+//! - **`Retry-After` is never early and never 0.** The same request, that many seconds later, is admitted if nobody took cells meanwhile. What the
+//!   other numbers promise is in [`docs::fields`], and held by properties against exact arithmetic.
+//! - **Several limits are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one denies costs the
+//!   others nothing; if two requests race for the last cells, the loser's are given back.
+//! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): 32 bytes for each key it is
+//!   meant for, no task in the background, no key stored.
+//! - **A client cannot choose its key.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
+//! - **The contract of tower.** The service is ready when the inner one is; the one that was ready is called; clones share meters; futures have
+//!   nameable types, and nothing is boxed or allocated but the value of `RateLimit`.
+//!
+//! # Limits
+//!
+//! A limit is [`Shared`] by all requests or [`PerKey`], of one quota, or two (`dual`), with [tiers](Limiter::tier) for plans. On each:
+//! [`named`](Limiter::named), [`cost`](Limiter::cost), [`only`](Limiter::only), [`methods`](Limiter::methods), [`allow`](Limiter::allow),
+//! [`refund_if`](Limiter::refund_if) and [`charge_if`](Limiter::charge_if) by the response, [`late`](Limiter::late) charges by the handler,
+//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several are a tuple or a `Vec`:
+//!
+//! ```
+//! use http::Method;
+//! use ratelimit_meter_tower::{ClientIp, ExtensionKey, PerKey, RateLimitLayer, Shared};
+//!
+//! #[derive(Clone, PartialEq, Eq, Hash)]
+//! struct UserId(u64);
+//!
+//! let address = PerKey::new(ClientIp::trusting(["10.0.0.0/8"])?, "300/min".parse()?, 1_000_000)?.named("ip");
+//! let user = PerKey::dual(ExtensionKey::<UserId>::new(), "10/s & 1000/h".parse()?, 200_000)?
+//!     .named_both("burst", "hour")
+//!     .cost(|head| if head.method() == Method::POST { 5 } else { 1 });
+//! let trial = Shared::new("5000/s".parse()?)?.named("all").dry_run();
+//! let layer = RateLimitLayer::new((address, user, trial)).skip_if(|head| head.uri().path() == "/health");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Order of layers
+//!
+//! | outermost first | why there |
+//! |---|---|
+//! | trace | sees denials |
+//! | CORS, with `.expose_headers(EXPOSED)` | a page can read a denial; inside of the limit, a denied `fetch` fails without a reason |
+//! | compression | |
+//! | limit by address | before anything expensive |
+//! | authentication | |
+//! | limit by user | needs what authentication found, as an extension |
+//! | body limit, handler | |
+//!
+//! In axum, `.layer` calls further down wrap those above them, and `route_layer` lets requests that match no route go uncounted. `ServiceBuilder` reads
+//! from the top. The layer belongs outside of `ConcurrencyLimit` and `Buffer`.
+//!
+//! A shared cache in front may hand one client's `RateLimit` to another, unless responses are private; this crate leaves `Cache-Control` alone.
+//!
+//! # Without a key
+//!
+//! A request without an address, token or extension shares one meter of the same quota with its like, and a warning is given once; or it is
+//! [rejected or passed](OnNoKey). A second warning comes if requests carry forwarding headers that no key reads.
+//!
+//! # Features
+//!
+//! - `axum` (default): `ConnectInfo` as an address, `MatchedPath` as a key. `tonic`: `TcpConnectInfo`.
+//! - `tracing` (default): warnings, and an event of level `DEBUG` for each denial, of the target `ratelimit_meter_tower`.
+//! - `metrics`: counters for the `metrics` facade.
+//! - `queue`: `QueueLayer`, on `ratelimit_meter_tokio`.
+//! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well.
+//! - `store`: `SharedMeter` of `ratelimit_meter_store` as a limit of [`RateLimitLayer::remote`].
+//!
+//! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra) or [express-rate-limit](docs::from_express)?
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod after;
+mod charge;
+#[cfg(feature = "client")]
+mod client;
+pub mod docs;
+mod error;
+mod fields;
+mod forwarded;
+mod head;
+mod key;
+mod layer;
+mod limit;
+mod meters;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod numbers;
+mod observe;
+mod policy;
+#[cfg(feature = "queue")]
+mod queue;
+mod remote;
+mod reply;
+mod respond;
+mod service;
+#[cfg(feature = "store")]
+mod store;
+
+pub use address::{InvalidNet, Net, PRIVATE};
+pub use charge::Charge;
+#[cfg(feature = "client")]
+pub use client::{ClientError, ClientRequest, ClientResponse, Pace, PaceLayer, Polite, PoliteLayer};
+pub use error::BuildError;
+pub use fields::{EXPOSED, Fields, Reset};
+pub use head::Head;
+#[cfg(feature = "axum")]
+pub use key::MatchedPath;
+pub use key::{
+    BearerKey, BoxKey, ClientIp, ExtensionKey, FindAddress, HeaderKey, Key, KeyFn, KeyWriter, MethodKey, NoKey, PeerIp,
+    key_fn,
+};
+pub use layer::RateLimitLayer;
+pub use limit::{
+    Asked, BoxLimit, ByKey, Everyone, Limit, Limiter, OnNoKey, PerKey, Reason, Shared, Target, TierName, content_length,
+};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
+pub use observe::{Event, Observe};
+#[cfg(feature = "queue")]
+pub use queue::{QueueLayer, Queued};
+pub use remote::{Answer, Distributed, OnFailure, RemoteMeter, StoreFailed};
+pub use reply::Reply;
+pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
+pub use service::{RateLimit, ResponseFuture};
+
+/// Warns a subscriber of a fault of the configuration, if the feature is on.
+macro_rules! warning {
+    ($($event:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(target: "ratelimit_meter_tower", $($event)*);
+    };
+}
+use warning;
+
+/// Tells a subscriber of a denial, if the feature is on.
+macro_rules! denial_event {
+    ($($event:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(target: "ratelimit_meter_tower", $($event)*);
+    };
+}
+use denial_event;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

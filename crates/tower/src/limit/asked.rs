@@ -1,0 +1,344 @@
+//! What a request asks of meters, decided all or nothing.
+
+use super::{Lane, Rules};
+use crate::fields::Position;
+use crate::head::Head;
+use crate::limit::OnNoKey;
+use crate::meters::{Denied, Detail, Standing, Ticket};
+use http::StatusCode;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What one request asks of its limits: a list on the stack, to which each [`Limit`](crate::Limit) adds.
+///
+/// The layer then takes all of it, or nothing: first each meter is looked at, then charged in order, each in one atomic step. If another
+/// request takes the last cells of a later meter meanwhile, those of the earlier ones are given back.
+#[derive(Default)]
+pub struct Asked<'a> {
+    asks: SmallVec<[Ask<'a>; 4]>,
+    keyless: SmallVec<[&'a Lane; 1]>,
+    rejected: Option<StatusCode>,
+}
+
+/// Cells of one meter.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) lane: &'a Arc<Lane>,
+    pub(crate) rules: &'a Rules,
+    pub(crate) ticket: Ticket,
+    pub(crate) cost: u64,
+    pub(crate) denied: Option<Denied>,
+    pub(crate) standing: Standing,
+}
+
+/// Why a request is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Denial {
+    /// For how long, if time heals it.
+    pub(crate) wait_ns: Option<u64>,
+    pub(crate) reason: Reason,
+}
+
+/// Why a request was denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A quota is used up; it conforms later.
+    Quota,
+    /// It costs more than ever conforms at once.
+    Never,
+    /// The table of keys is full, and `WhenFull::Deny` was chosen.
+    TableFull,
+    /// The request has no key, and [`OnNoKey::Reject`] was chosen.
+    NoKey,
+    /// A store elsewhere did not answer, and `OnFailure::Closed` was chosen.
+    Store,
+    /// Too many requests wait already.
+    TooManyWaiting,
+}
+
+impl Denial {
+    pub(crate) const fn of_no_key() -> Self {
+        Self {
+            wait_ns: None,
+            reason: Reason::NoKey,
+        }
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// Notes that the first limit denies, by a decision that was made elsewhere.
+    #[cfg(feature = "queue")]
+    pub(crate) fn deny_first(&mut self, wait_ns: Option<u64>, reason: Reason) -> Denial {
+        if let Some(first) = self.asks.first_mut() {
+            first.denied = match reason {
+                Reason::TooManyWaiting => None, // the queue denies, not the limit
+                _ => Some(wait_ns.map_or(Denied::Never, Denied::For)),
+            };
+        }
+        Denial { wait_ns, reason }
+    }
+
+    pub(super) fn push(&mut self, lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) {
+        self.asks.push(Ask {
+            lane,
+            rules,
+            ticket,
+            cost,
+            denied: None,
+            standing: Standing::default(),
+        });
+    }
+
+    pub(super) fn keyless(&mut self, lane: &'a Lane, action: OnNoKey) {
+        self.keyless.push(lane);
+        if let OnNoKey::Reject(status) = action {
+            self.rejected.get_or_insert(status);
+        }
+    }
+
+    /// The names of the policies for which no key was found.
+    pub(crate) fn without_key(&self) -> impl Iterator<Item = &str> {
+        self.keyless.iter().map(|lane| lane.policies[0].name())
+    }
+
+    /// The status of a request that is rejected for want of a key.
+    pub(crate) fn rejected(&self) -> Option<StatusCode> {
+        self.rejected
+    }
+
+    pub(crate) fn asks(&self) -> &[Ask<'a>] {
+        &self.asks
+    }
+
+    /// How the request stands with each policy that is announced.
+    pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
+        let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
+        announced.map(Ask::position).collect()
+    }
+
+    /// Takes everything, or nothing.
+    pub(crate) fn decide(&mut self, detail: Detail) -> Result<(), Denial> {
+        let Some(first) = self.asks.first() else { return Ok(()) };
+        let at = first.lane.meters.now();
+        match &mut *self.asks {
+            [only] if !only.rules.dry_run => only.take_now(at, detail),
+            asks => {
+                let decided = take_all(asks, at, detail);
+                let again = decided
+                    .err()
+                    .and_then(|denial| asks[0].lane.meters.now_exactly(denial.wait_ns?));
+                match again {
+                    // A clock that is behind must not deny what was told to come back now.
+                    Some(exactly) => take_all(asks, exactly, detail)?,
+                    None => decided?,
+                }
+                for trial in asks.iter_mut().filter(|ask| ask.rules.dry_run) {
+                    // The decision of a trial is its observer's.
+                    let _ = trial.take_now(at, detail);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn policy(&self) -> &'a crate::policy::Policy {
+        &self.lane.policies[usize::from(self.ticket.tier)]
+    }
+
+    pub(crate) fn position(&self) -> Position<'a> {
+        Position {
+            policy: self.policy(),
+            standing: self.standing,
+            denied: self.denied,
+        }
+    }
+
+    /// Whether cells are taken now; otherwise the meter is only looked at, and charged by what the response is.
+    fn takes(&self) -> bool {
+        !self.rules.charges_after()
+    }
+
+    fn denial(&self) -> Result<(), Denial> {
+        let Some(denied) = self.denied else { return Ok(()) };
+        let reason = match denied {
+            Denied::For(_) => Reason::Quota,
+            Denied::Never => Reason::Never,
+            Denied::Full(_) => Reason::TableFull,
+        };
+        let wait_ns = denied.wait_ns();
+        Err(Denial { wait_ns, reason })
+    }
+
+    fn take_now(&mut self, at: Instant, detail: Detail) -> Result<(), Denial> {
+        self.take_at(at, detail);
+        let wait_ns = self.denied.and_then(Denied::wait_ns);
+        if let Some(exactly) = wait_ns.and_then(|ns| self.lane.meters.now_exactly(ns)) {
+            self.take_at(exactly, detail);
+        }
+        self.denial()
+    }
+
+    fn take_at(&mut self, at: Instant, detail: Detail) {
+        let meters = &*self.lane.meters;
+        let Ok(cells) = u32::try_from(self.cost) else {
+            self.denied = Some(Denied::Never);
+            self.stand_at(at, detail);
+            return;
+        };
+        if !self.takes() {
+            self.denied = meters.peek(self.ticket, cells.max(1), at).err();
+            self.stand_at(at, detail);
+        } else if detail == Detail::Nothing {
+            self.denied = meters.check(self.ticket, cells, at).err();
+        } else {
+            let (decision, standing) = meters.take(self.ticket, cells, at, detail);
+            (self.denied, self.standing) = (decision.err(), standing);
+        }
+    }
+
+    fn look_at(&mut self, at: Instant) {
+        let meters = &*self.lane.meters;
+        let least = u64::from(!self.takes());
+        self.denied = match u32::try_from(self.cost.max(least)) {
+            Ok(cells) => meters.peek(self.ticket, cells, at).err(),
+            Err(_) => Some(Denied::Never),
+        };
+    }
+
+    fn stand_at(&mut self, at: Instant, detail: Detail) {
+        if detail > Detail::Nothing {
+            self.standing = self.lane.meters.standing(self.ticket, at, detail);
+        }
+    }
+
+    fn give_back(&self) {
+        if self.takes() {
+            self.lane.meters.refund(self.ticket, self.cost);
+        }
+    }
+}
+
+fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
+    let enforced = |ask: &&mut Ask<'_>| !ask.rules.dry_run;
+    asks.iter_mut().filter(enforced).for_each(|ask| ask.look_at(at));
+    let all_conform = asks.iter().all(|ask| ask.rules.dry_run || ask.denied.is_none());
+    let mut charged = 0;
+    if all_conform {
+        for ask in asks.iter_mut() {
+            if !ask.rules.dry_run {
+                ask.take_at(at, detail);
+            }
+            if ask.denied.is_some() {
+                break;
+            }
+            charged += 1;
+        }
+        if charged == asks.len() {
+            return Ok(());
+        }
+    }
+    // Denied; at worst by a request that came in between, in which case the meters charged so far get their cells back.
+    asks[..charged]
+        .iter()
+        .filter(|ask| !ask.rules.dry_run)
+        .for_each(Ask::give_back);
+    asks.iter_mut()
+        .filter(enforced)
+        .for_each(|ask| ask.stand_at(at, detail));
+    let denials = asks.iter().filter_map(|ask| ask.denial().err());
+    denials.reduce(later).map_or(Ok(()), Err)
+}
+
+/// The denial that lasts longest; one that lasts for ever goes first.
+fn later(a: Denial, b: Denial) -> Denial {
+    match (a.wait_ns, b.wait_ns) {
+        (None, _) => a,
+        (_, None) => b,
+        (Some(a_ns), Some(b_ns)) if b_ns > a_ns => b,
+        _ => a,
+    }
+}
+
+impl core::fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let names = self.asks.iter().map(|ask| ask.policy().name());
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// Something that asks meters for what a request costs: [`Shared`](crate::Shared), [`PerKey`](crate::PerKey), a tuple or list of limits.
+///
+/// An implementation of one's own chooses between limits, or adapts what they are asked:
+///
+/// ```
+/// use ratelimit_meter_tower::{Asked, Head, Limit, PeerIp, PerKey, Shared};
+///
+/// /// Uploads share one limit; everything else has one per address.
+/// struct ByRoute { uploads: Shared, others: PerKey<PeerIp> }
+///
+/// impl Limit for ByRoute {
+///     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+///         match head.uri().path() {
+///             "/upload" => self.uploads.ask(head, asked),
+///             _ => self.others.ask(head, asked),
+///         }
+///     }
+/// }
+/// ```
+pub trait Limit: Send + Sync {
+    /// Adds what the request asks for.
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>);
+}
+
+/// A limit of any kind.
+pub type BoxLimit = Box<dyn Limit>;
+
+impl<L: Limit + ?Sized> Limit for Box<L> {
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+        (**self).ask(head, asked);
+    }
+}
+
+/// One limit in several layers or lists: they share its meters.
+impl<L: Limit + ?Sized> Limit for Arc<L> {
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+        (**self).ask(head, asked);
+    }
+}
+
+/// None of them, or all.
+impl<L: Limit> Limit for Option<L> {
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+        self.iter().for_each(|limit| limit.ask(head, asked));
+    }
+}
+
+/// All of them, or none.
+impl<L: Limit> Limit for Vec<L> {
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+        self.iter().for_each(|limit| limit.ask(head, asked));
+    }
+}
+
+macro_rules! tuples {
+    ($($limit:ident $index:tt),*) => {
+        /// All of them, or none.
+        impl<$($limit: Limit),*> Limit for ($($limit,)*) {
+            fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+                $(self.$index.ask(head, asked);)*
+            }
+        }
+    };
+}
+
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);
+tuples!(A 0, B 1, C 2, D 3, E 4);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);

@@ -1,0 +1,277 @@
+//! What a limit can be told besides its quota.
+
+use super::{After, ByKey, Lane, Limiter, OnNoKey, Target, TierName};
+use crate::address::{InvalidNet, Net, any_contains, nets};
+use crate::error::BuildError;
+use crate::head::Head;
+use crate::key::{FindAddress, Key};
+use crate::limit::BoxLimit;
+use crate::meters::Meters;
+use crate::policy::Policy;
+use crate::reply::Reply;
+use http::Method;
+use ratelimit_meter::keyed::WhenFull;
+use ratelimit_meter::{DualQuota, Quota};
+use std::sync::Arc;
+
+/// What every limit can be told.
+impl<T> Limiter<T> {
+    /// Names the policy, in the fields, in denials and for observers; `default` otherwise. What is not printable ASCII is percent-encoded in
+    /// fields. (The second quota of a dual limit is then called `NAME-sustained`.)
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        let second = format!("{name}-{}", super::SECOND_NAME);
+        self.named_each([name, &second])
+    }
+
+    /// Names both policies of a dual limit.
+    #[must_use]
+    pub fn named_both(self, first: &str, second: &str) -> Self {
+        self.named_each([first, second])
+    }
+
+    fn named_each(self, names: [&str; 2]) -> Self {
+        let mut names = names.into_iter();
+        self.policies(|lane| {
+            let name = names.next().unwrap_or_default();
+            lane.policies.iter().map(|policy| policy.named(name)).collect()
+        })
+    }
+
+    /// Says what is counted, as the parameter `qu` of `RateLimit-Policy`. `"content-bytes"` makes a request that can never conform a 413
+    /// (Content Too Large) instead of a 429.
+    #[must_use]
+    pub fn unit(self, unit: &str) -> Self {
+        self.policies(|lane| lane.policies.iter().map(|policy| policy.with_unit(unit)).collect())
+    }
+
+    fn policies(mut self, mut policies: impl FnMut(&Lane) -> Vec<Policy>) -> Self {
+        for lane in &mut self.lanes {
+            let (meters, policies) = (Arc::clone(&lane.meters), policies(lane));
+            *lane = Arc::new(Lane { meters, policies });
+        }
+        self
+    }
+
+    /// Applies only to requests for which the closure returns true, and those of earlier calls.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::Shared;
+    ///
+    /// let searches = Shared::new("20/s".parse()?)?.only(|head| head.uri().path().starts_with("/search"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn only(mut self, applies: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.rules.filters.push(Box::new(applies));
+        self
+    }
+
+    /// Applies only to requests of these methods.
+    #[must_use]
+    pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
+        let methods: Vec<_> = methods.into_iter().collect();
+        self.only(move |head| methods.contains(head.method()))
+    }
+
+    /// Sets how many cells a request costs, 1 by default; nothing is taken for 0.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use ratelimit_meter_tower::Shared;
+    ///
+    /// let limit = Shared::new("1000/s".parse()?)?.cost(|head| if head.method() == Method::POST { 5 } else { 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cost(mut self, cost: impl Fn(&Head<'_>) -> u64 + Send + Sync + 'static) -> Self {
+        self.rules.cost = Some(Box::new(cost));
+        self
+    }
+
+    /// Sets what is done about requests without a key, [`OnNoKey::Share`] by default.
+    #[must_use]
+    pub fn on_no_key(mut self, action: OnNoKey) -> Self {
+        self.rules.on_no_key = action;
+        self
+    }
+
+    /// Denies nothing, and reports to the observer what it would deny: a limit on trial. It has its own meters, counts the requests that
+    /// all other limits admit, and is not announced.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.rules.dry_run = true;
+        self
+    }
+
+    /// Announces a [`dry_run`](Self::dry_run) limit in the fields.
+    #[must_use]
+    pub fn announce(mut self) -> Self {
+        self.rules.announce = true;
+        self
+    }
+
+    /// Sets `Retry-After` alone, and leaves this limit out of the other fields and out of problems. For keys that the client does not own:
+    /// the quota of a log-in name would tell whether others try it.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.rules.quiet = true;
+        self
+    }
+
+    /// Takes the cost before the response, and gives it back if the closure returns true. Strict: parallel requests cannot overdraw.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::{PeerIp, PerKey};
+    ///
+    /// // Only failed log-ins count.
+    /// let failures = PerKey::new(PeerIp::new(), "5/h".parse()?, 100_000)?.refund_if(|reply| reply.status().is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn refund_if(mut self, refunds: impl Fn(&Reply<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.rules.after = Some(Arc::new(After::RefundIf(Box::new(refunds))));
+        self
+    }
+
+    /// Only looks before the response whether the cost conforms, and charges it if the closure returns true then. Requests in flight at once
+    /// may overdraw, into debt; a request that will not be charged is never denied for its siblings.
+    #[must_use]
+    pub fn charge_if(mut self, charges: impl Fn(&Reply<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));
+        self
+    }
+
+    /// Does not count a request whose future is dropped before its response, as when the client leaves. Otherwise it counts, so that leaving
+    /// early is not a way around the limit.
+    #[must_use]
+    pub fn refund_cancelled(mut self) -> Self {
+        self.rules.refund_cancelled = true;
+        self
+    }
+
+    /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds what is known only later: tokens,
+    /// rows, bytes, messages of a WebSocket.
+    #[must_use]
+    pub fn late(mut self) -> Self {
+        self.rules.late = true;
+        self
+    }
+}
+
+impl<T: Target + 'static> Limiter<T> {
+    /// Returns the limit as one of any kind.
+    #[must_use]
+    pub fn boxed(self) -> BoxLimit {
+        Box::new(self)
+    }
+}
+
+/// What limits per key can be told.
+impl<K: Key> Limiter<ByKey<K>> {
+    /// Adds a tier: another quota in the same table, for the keys that [`tier_by`](Self::tier_by) puts there. Up to 16 in all. A key that
+    /// changes tiers keeps its debts.
+    ///
+    /// Builds the table anew, so add tiers first.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the quota makes no meter, or there are 16 tiers, or there is one of this name.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::{BearerKey, PerKey};
+    ///
+    /// #[derive(Clone)]
+    /// struct Plan { name: &'static str }
+    ///
+    /// let users = PerKey::new(BearerKey::new(), "60/min".parse()?, 200_000)?
+    ///     .tier("pro", "600/min".parse()?)?
+    ///     .tier_by(|head| head.extensions().get::<Plan>().map(|plan| plan.name));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tier(self, name: &str, quota: Quota) -> Result<Self, BuildError> {
+        self.tier_of(name, &[quota])
+    }
+
+    /// Adds a tier of two quotas to a dual limit; see [`tier`](Self::tier).
+    ///
+    /// # Errors
+    ///
+    /// As [`tier`](Self::tier).
+    pub fn dual_tier(self, name: &str, quotas: DualQuota) -> Result<Self, BuildError> {
+        self.tier_of(name, &[quotas.first(), quotas.second()])
+    }
+
+    fn tier_of(mut self, name: &str, quotas: &[Quota]) -> Result<Self, BuildError> {
+        let tier = name.to_owned();
+        if quotas.len() != self.lanes.len() {
+            return Err(BuildError::TierOfAnotherShape { tier });
+        }
+        if self.target.tiers.contains(&tier) {
+            return Err(BuildError::DuplicateTier { tier });
+        }
+        self.lanes = self.rebuilt(|lane, index| {
+            let quota = quotas[index];
+            let mut policies: Vec<_> = lane.policies.iter().map(|policy| policy.named(policy.name())).collect();
+            policies.push(policies[0].for_tier(name, quota));
+            Ok((lane.meters.with_tier(quota)?, policies))
+        })?;
+        self.target.tiers.push(tier);
+        Ok(self)
+    }
+
+    /// Sets how a request's tier is found, by name or number; without one it is the first. A tier that does not exist is the first, with one
+    /// warning.
+    #[must_use]
+    pub fn tier_by<N: Into<TierName>>(mut self, tier: impl Fn(&Head<'_>) -> Option<N> + Send + Sync + 'static) -> Self {
+        self.target.tier_by = Some(Box::new(move |head| tier(head).map(Into::into)));
+        self
+    }
+
+    /// Sets what is done about a key when the table is full of live ones, [`WhenFull::Forgive`] by default. A request that `WhenFull::Deny`
+    /// denies is a 503.
+    ///
+    /// Builds the table anew.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if there is no memory for it.
+    pub fn when_full(mut self, when_full: WhenFull) -> Result<Self, BuildError> {
+        self.lanes = self.rebuilt(|lane, _| {
+            let policies = lane.policies.iter().map(|policy| policy.named(policy.name())).collect();
+            Ok((lane.meters.with_policy(when_full)?, policies))
+        })?;
+        Ok(self)
+    }
+
+    fn rebuilt(
+        &self,
+        rebuild: impl Fn(&Lane, usize) -> Result<(Arc<dyn Meters>, Vec<Policy>), BuildError>,
+    ) -> Result<Vec<Arc<Lane>>, BuildError> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .map(|(index, lane)| {
+                let (meters, policies) = rebuild(lane, index)?;
+                Ok(Arc::new(Lane { meters, policies }))
+            })
+            .collect()
+    }
+}
+
+impl<K: Key + FindAddress + Clone + 'static> Limiter<ByKey<K>> {
+    /// Does not apply to clients of these networks, such as one's own probes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] if one of them is no network.
+    pub fn allow<I>(self, allowed: I) -> Result<Self, InvalidNet>
+    where
+        I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
+    {
+        let (key, allowed) = (self.target.key.clone(), nets(allowed)?);
+        Ok(self.only(move |head| {
+            !key.find_address(head)
+                .is_some_and(|address| any_contains(&allowed, address))
+        }))
+    }
+}

@@ -1,0 +1,341 @@
+//! The meters behind a limit, whatever their algorithm, clock and number: the only file that knows how the core is asked.
+
+use crate::error::BuildError;
+use crate::numbers::nanos;
+use core::hash::{BuildHasher, Hash, Hasher};
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::Clock;
+use ratelimit_meter::keyed::{Builder, InvalidTable, Key, Stats, Tier, WhenFull};
+use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A key that was found, in 16 bytes: what a charge after the response needs of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) key: HashedKey,
+    pub(crate) tier: u8,
+}
+
+/// The hash of a key under the table's random numbers, which passes through the table's hasher unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HashedKey(pub(crate) u64);
+
+impl Hash for HashedKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+/// Hashes a [`HashedKey`] to itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AsIs(u64);
+
+impl BuildHasher for AsIs {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Hasher for AsIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Why cells do not conform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// Not for so many nanoseconds.
+    For(u64),
+    /// More was asked for than ever conforms at once.
+    Never,
+    /// The table has no slot for the key, for so many nanoseconds.
+    Full(u64),
+}
+
+impl Denied {
+    pub(crate) const fn wait_ns(self) -> Option<u64> {
+        match self {
+            Self::For(ns) | Self::Full(ns) => Some(ns),
+            Self::Never => None,
+        }
+    }
+}
+
+/// How a meter stands, in the numbers of the fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) remaining: u64,
+    /// Until one more conforms; told only if none remains.
+    pub(crate) until_next_ns: u64,
+    /// Until the meter is idle; told only to [`Detail::Rest`].
+    pub(crate) until_rest_ns: u64,
+}
+
+/// What of a standing is wanted: each time costs a division.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Detail {
+    Nothing,
+    Next,
+    Rest,
+}
+
+impl Standing {
+    fn of(status: &Status, detail: Detail) -> Self {
+        let remaining = u64::from(status.remaining());
+        let ns = |wanted: bool, time: fn(&Status) -> Duration| match wanted {
+            true => nanos(time(status).as_nanos()),
+            false => 0,
+        };
+        Self {
+            remaining,
+            until_next_ns: ns(remaining == 0, Status::until_next),
+            until_rest_ns: ns(detail == Detail::Rest, Status::until_rest),
+        }
+    }
+}
+
+/// Meters of one quota per tier, found by ticket.
+pub(crate) trait Meters: Send + Sync {
+    fn now(&self) -> Instant;
+
+    /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
+    fn now_exactly(&self, ns: u64) -> Option<Instant>;
+
+    fn check(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
+
+    fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
+
+    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing);
+
+    fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing;
+
+    fn charge(&self, ticket: Ticket, n: u64);
+
+    fn refund(&self, ticket: Ticket, n: u64);
+
+    fn reset(&self, ticket: Ticket);
+
+    /// How the table stands, if this is one.
+    fn stats(&self) -> Option<Stats>;
+
+    /// Meters with one tier more, all idle.
+    fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, BuildError>;
+
+    /// Meters with another policy for keys that find no slot, all idle.
+    fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, BuildError>;
+
+    #[cfg(feature = "queue")]
+    fn queue(&self) -> Box<dyn crate::queue::Queue>;
+}
+
+/// The time by a meter's own clock, and by how many nanoseconds it may be behind.
+fn time<M: Checkable>(meter: &M) -> (Instant, u64) {
+    meter.now()
+}
+
+/// The exact time, if a denial for `ns` may be due to a clock that is behind.
+fn exact_time<M: Checkable>(meter: &M, ns: u64) -> Option<Instant> {
+    (ns <= meter.now().1).then(|| meter.now_exactly())
+}
+
+fn denied(denial: NegativeMultiDecision, at: Instant) -> Denied {
+    match denial {
+        NegativeMultiDecision::BatchNonConforming(_, denial) => {
+            let ns = nanos(denial.wait_time_from(at).as_nanos());
+            if denial.is_table_full() {
+                Denied::Full(ns)
+            } else {
+                Denied::For(ns)
+            }
+        }
+        NegativeMultiDecision::InsufficientCapacity(_) => Denied::Never,
+    }
+}
+
+impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
+    fn now(&self) -> Instant {
+        time(self).0
+    }
+
+    fn now_exactly(&self, ns: u64) -> Option<Instant> {
+        exact_time(self, ns)
+    }
+
+    fn check(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
+        self.check_n_at(n, at).map_err(|denial| denied(denial, at))
+    }
+
+    fn peek(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
+        self.peek_n_at(n, at).map_err(|denial| denied(denial, at))
+    }
+
+    fn take(&self, _: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
+        let taken = self.take_at(n, at);
+        let decision = taken.decision().map_err(|denial| denied(denial, at));
+        (decision, Standing::of(&taken.status(), detail))
+    }
+
+    fn standing(&self, _: Ticket, at: Instant, detail: Detail) -> Standing {
+        Standing::of(&self.status_at(at), detail)
+    }
+
+    fn charge(&self, _: Ticket, n: u64) {
+        Self::charge(self, n);
+    }
+
+    fn refund(&self, _: Ticket, n: u64) {
+        Self::refund(self, n);
+    }
+
+    fn reset(&self, _: Ticket) {
+        Self::reset(self);
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
+
+    fn with_tier(&self, _: Quota) -> Result<Arc<dyn Meters>, BuildError> {
+        Err(InvalidTable::TooManyTiers.into())
+    }
+
+    fn with_policy(&self, _: WhenFull) -> Result<Arc<dyn Meters>, BuildError> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    #[cfg(feature = "queue")]
+    fn queue(&self) -> Box<dyn crate::queue::Queue> {
+        Box::new(ratelimit_meter_tokio::Waiting::new(self.clone()))
+    }
+}
+
+/// A handle of a table that decides in one tier.
+type Handle<A, C> = KeyedMeter<HashedKey, Meter<A, C>, AsIs>;
+
+/// A meter per key: one handle of the table for each tier.
+struct Table<A: Algorithm, C: Clock> {
+    tiers: Box<[Handle<A, C>]>,
+    /// The meter that each key has one like, for its clock.
+    like: Meter<A, C>,
+    plan: Plan<A, C>,
+}
+
+/// What a table is built of, again for each tier that is added.
+#[derive(Clone)]
+struct Plan<A: Algorithm, C: Clock> {
+    builder: Builder<Meter<A, C>>,
+    tiers: Vec<Tier>,
+    keys: usize,
+    when_full: WhenFull,
+}
+
+impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
+    fn new(like: Meter<A, C>, plan: Plan<A, C>) -> Result<Self, BuildError> {
+        let hashed = plan.builder.clone().when_full(plan.when_full).hashes(AsIs::default());
+        let table = hashed.with_capacity(plan.keys)?;
+        // The tiers are the builder's own.
+        let tiers = plan.tiers.iter().filter_map(|tier| table.in_tier(*tier).ok()).collect();
+        Ok(Self { tiers, like, plan })
+    }
+
+    fn key(&self, ticket: Ticket) -> Key<'_, Meter<A, C>> {
+        self.tiers[usize::from(ticket.tier)].key(&ticket.key)
+    }
+}
+
+impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
+    fn now(&self) -> Instant {
+        time(&self.like).0
+    }
+
+    fn now_exactly(&self, ns: u64) -> Option<Instant> {
+        exact_time(&self.like, ns)
+    }
+
+    fn check(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
+        let decision = self.key(ticket).check_n_at(n, at);
+        decision.map_err(|denial| denied(denial, at))
+    }
+
+    fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
+        let decision = self.key(ticket).peek_n_at(n, at);
+        decision.map_err(|denial| denied(denial, at))
+    }
+
+    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
+        let taken = self.key(ticket).take_at(n, at);
+        let decision = taken.decision().map_err(|denial| denied(denial, at));
+        (decision, Standing::of(&taken.status(), detail))
+    }
+
+    fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {
+        Standing::of(&self.key(ticket).status_at(at), detail)
+    }
+
+    fn charge(&self, ticket: Ticket, n: u64) {
+        self.key(ticket).charge(n);
+    }
+
+    fn refund(&self, ticket: Ticket, n: u64) {
+        self.key(ticket).refund(n);
+    }
+
+    fn reset(&self, ticket: Ticket) {
+        self.key(ticket).reset();
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.tiers[0].stats())
+    }
+
+    fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, BuildError> {
+        let mut plan = self.plan.clone();
+        let (builder, tier) = plan.builder.tier(quota)?;
+        plan.builder = builder;
+        plan.tiers.push(tier);
+        Ok(Arc::new(Self::new(self.like.clone(), plan)?))
+    }
+
+    fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, BuildError> {
+        let plan = Plan {
+            when_full,
+            ..self.plan.clone()
+        };
+        Ok(Arc::new(Self::new(self.like.clone(), plan)?))
+    }
+
+    #[cfg(feature = "queue")]
+    fn queue(&self) -> Box<dyn crate::queue::Queue> {
+        let tiers = self.tiers.iter().cloned();
+        Box::new(tiers.map(ratelimit_meter_tokio::Keyed::of_table).collect::<Vec<_>>())
+    }
+}
+
+/// A meter like `like` for each of so many live keys.
+pub(crate) fn table<A, C>(like: Meter<A, C>, keys: usize) -> Result<Arc<dyn Meters>, BuildError>
+where
+    A: Algorithm + 'static,
+    C: Clock + 'static,
+{
+    let plan = Plan {
+        builder: Builder::new(like.clone()),
+        tiers: vec![Tier::FIRST],
+        keys,
+        when_full: WhenFull::default(),
+    };
+    Ok(Arc::new(Table::new(like, plan)?))
+}

@@ -1,0 +1,158 @@
+//! What is told of decisions as they are made.
+
+use crate::head::Head;
+use crate::limit::Ask;
+use crate::meters::Detail;
+use core::fmt;
+use std::time::Duration;
+
+/// Is told of each decision, by policy: for counters, logs, bans. All methods do nothing by default.
+///
+/// They are called on the thread of the request, before its response. Keys are only seen as a hash under random numbers of the process.
+///
+/// ```
+/// use ratelimit_meter_tower::{Event, Observe, RateLimitLayer, Shared};
+///
+/// struct Log;
+///
+/// impl Observe for Log {
+///     fn would_deny(&self, event: &Event<'_>) {
+///         println!("{} would deny {}", event.policy(), event.head().uri());
+///     }
+/// }
+///
+/// let trial = Shared::new("5000/s".parse()?)?.dry_run();
+/// let layer = RateLimitLayer::new(trial).observe(Log);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Observe: Send + Sync {
+    /// A request was admitted by all policies; called for each of them.
+    fn admitted(&self, _event: &Event<'_>) {}
+
+    /// The policy denied a request; called for each that did.
+    fn denied(&self, _event: &Event<'_>) {}
+
+    /// A policy on trial would have denied a request.
+    fn would_deny(&self, _event: &Event<'_>) {}
+
+    /// A request costs more than the policy ever admits.
+    fn never(&self, _event: &Event<'_>) {}
+
+    /// The table of the policy was full and `WhenFull::Deny` was chosen.
+    fn table_full(&self, _event: &Event<'_>) {}
+
+    /// A request had no key for the policy.
+    fn no_key(&self, _policy: &str, _head: &Head<'_>) {}
+
+    /// The store of the policy did not answer.
+    fn store_failed(&self, _policy: &str, _head: &Head<'_>) {}
+}
+
+/// Observes nothing.
+impl Observe for () {}
+
+/// Both observe.
+impl<A: Observe, B: Observe> Observe for (A, B) {
+    fn admitted(&self, event: &Event<'_>) {
+        self.0.admitted(event);
+        self.1.admitted(event);
+    }
+
+    fn denied(&self, event: &Event<'_>) {
+        self.0.denied(event);
+        self.1.denied(event);
+    }
+
+    fn would_deny(&self, event: &Event<'_>) {
+        self.0.would_deny(event);
+        self.1.would_deny(event);
+    }
+
+    fn never(&self, event: &Event<'_>) {
+        self.0.never(event);
+        self.1.never(event);
+    }
+
+    fn table_full(&self, event: &Event<'_>) {
+        self.0.table_full(event);
+        self.1.table_full(event);
+    }
+
+    fn no_key(&self, policy: &str, head: &Head<'_>) {
+        self.0.no_key(policy, head);
+        self.1.no_key(policy, head);
+    }
+
+    fn store_failed(&self, policy: &str, head: &Head<'_>) {
+        self.0.store_failed(policy, head);
+        self.1.store_failed(policy, head);
+    }
+}
+
+/// What one policy decided about one request.
+#[derive(Clone, Copy)]
+pub struct Event<'a> {
+    ask: &'a Ask<'a>,
+    head: Head<'a>,
+}
+
+impl<'a> Event<'a> {
+    pub(crate) fn new(ask: &'a Ask<'a>, head: Head<'a>) -> Self {
+        Self { ask, head }
+    }
+
+    /// Returns the name of the policy.
+    #[must_use]
+    pub fn policy(&self) -> &'a str {
+        self.ask.policy().name()
+    }
+
+    /// Returns the name of the tier, `default` if there is one.
+    #[must_use]
+    pub fn tier(&self) -> &'a str {
+        self.ask.policy().tier()
+    }
+
+    /// Returns how many cells the request costs.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.ask.cost
+    }
+
+    /// Returns the time until the request conforms to this policy; `None` if it was not denied, or never conforms.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        let ns = self.ask.denied?.wait_ns()?;
+        Some(Duration::from_nanos(ns))
+    }
+
+    /// Returns how many requests are left at once; reads the meter.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        let meters = &self.ask.lane.meters;
+        meters.standing(self.ask.ticket, meters.now(), Detail::Next).remaining
+    }
+
+    /// Returns a hash of the key, the same for one key as long as the process runs, and of no use to find out the key.
+    #[must_use]
+    pub fn key_hash(&self) -> u64 {
+        self.ask.ticket.key.0
+    }
+
+    /// Returns the head of the request.
+    #[must_use]
+    pub fn head(&self) -> Head<'a> {
+        self.head
+    }
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("policy", &self.policy())
+            .field("tier", &self.tier())
+            .field("cost", &self.cost())
+            .field("wait", &self.wait())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! The limit of one name and quota, as it is announced.
+
+use crate::numbers::Numbers;
+use bytes::Bytes;
+use http::HeaderValue;
+use ratelimit_meter::Quota;
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+/// The names of the parameters of `RateLimit-Policy` and `RateLimit`, which the draft still moves.
+mod parameter {
+    pub(super) const QUOTA: &str = "q";
+    pub(super) const UNIT: &str = "qu";
+    pub(super) const WINDOW: &str = "w";
+    pub(super) const REMAINING: &str = "r";
+    pub(crate) const EFFECTIVE_WINDOW: &str = "t";
+}
+pub(crate) use parameter::EFFECTIVE_WINDOW;
+
+/// The unit that counts the bytes of bodies.
+pub(crate) const BYTES: &str = "content-bytes";
+
+/// A quota under a name: one tier of a limit.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    name: String,
+    tier: String,
+    unit: Option<String>,
+    quota: Quota,
+    numbers: Numbers,
+    announced: OnceLock<Announced>,
+}
+
+/// The parts of the fields that never change, made once.
+#[derive(Debug)]
+struct Announced {
+    /// An item of `RateLimit-Policy`.
+    policy: HeaderValue,
+    /// The beginning of an item of `RateLimit`, up to its number of remaining requests.
+    item: String,
+    /// The body of a denial by this policy alone.
+    problem: Bytes,
+}
+
+impl Policy {
+    pub(crate) fn new(name: &str, tier: &str, quota: Quota) -> Self {
+        Self {
+            name: name.to_owned(),
+            tier: tier.to_owned(),
+            unit: None,
+            quota,
+            numbers: Numbers::of(quota),
+            announced: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Self {
+        let unit = self.unit.clone();
+        Self {
+            unit,
+            ..Self::new(name, &self.tier, self.quota)
+        }
+    }
+
+    pub(crate) fn for_tier(&self, tier: &str, quota: Quota) -> Self {
+        let unit = self.unit.clone();
+        Self {
+            unit,
+            ..Self::new(&self.name, tier, quota)
+        }
+    }
+
+    pub(crate) fn with_unit(&self, unit: &str) -> Self {
+        let unit = Some(unit.to_owned());
+        Self {
+            unit,
+            ..Self::new(&self.name, &self.tier, self.quota)
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn tier(&self) -> &str {
+        &self.tier
+    }
+
+    pub(crate) fn counts_bytes(&self) -> bool {
+        self.unit.as_deref() == Some(BYTES)
+    }
+
+    pub(crate) fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// This policy's item of `RateLimit-Policy`. It refers to static bytes, so that requests share it without counting.
+    pub(crate) fn policy_item(&self) -> &HeaderValue {
+        &self.announced().policy
+    }
+
+    /// The beginning of this policy's item of `RateLimit`.
+    pub(crate) fn limit_item(&self) -> &str {
+        &self.announced().item
+    }
+
+    /// The problem of a denial by this policy alone.
+    pub(crate) fn problem(&self) -> &Bytes {
+        &self.announced().problem
+    }
+
+    fn announced(&self) -> &Announced {
+        self.announced.get_or_init(|| {
+            use parameter::{QUOTA, REMAINING, UNIT, WINDOW};
+            let name = structured_string(&self.name);
+            let mut policy = format!("{name};{QUOTA}={}", self.numbers.quota);
+            if let Some(unit) = &self.unit {
+                let _ = write!(policy, ";{UNIT}={}", structured_string(unit));
+            }
+            let _ = write!(policy, ";{WINDOW}={}", self.numbers.window);
+            Announced {
+                policy: HeaderValue::from_static(policy.leak()),
+                item: format!("{name};{REMAINING}="),
+                problem: Bytes::from_static(crate::respond::quota_exceeded([&*self.name]).leak().as_bytes()),
+            }
+        })
+    }
+}
+
+/// A String of structured fields (RFC 9651, section 3.3.3). What is not printable ASCII is percent-encoded.
+fn structured_string(text: &str) -> String {
+    let mut string = String::from('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => string.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => string.push(char::from(byte)),
+            _ => {
+                let _ = write!(string, "%{byte:02X}");
+            }
+        }
+    }
+    string.push('"');
+    string
+}

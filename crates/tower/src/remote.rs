@@ -1,0 +1,373 @@
+//! Limits that a store elsewhere keeps, for many machines.
+
+use crate::fields::{Announcement, Position};
+use crate::head::Head;
+use crate::key::{Key, KeyWriter, NoKey};
+use crate::layer::RateLimitLayer;
+use crate::limit::{BoxLimit, Denial, HeadFn, OnNoKey, Reason};
+use crate::meters::{Denied, Detail, Standing};
+use crate::numbers::nanos;
+use crate::observe::Observe;
+use crate::policy::Policy;
+use crate::respond::{Respond, status};
+use crate::service::RateLimit;
+use core::error::Error;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+use http::{Request, Response, StatusCode};
+use ratelimit_meter::Quota;
+use ratelimit_meter::keyed::KeyHashes;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_service::Service;
+
+/// Decides for keys by asking a store elsewhere: one round trip, all or nothing.
+///
+/// With the feature `store`, `ratelimit_meter_store::SharedMeter` is one as it is.
+pub trait RemoteMeter: Send + Sync + 'static {
+    /// Takes `cells` of `key` if they conform.
+    ///
+    /// Deadlines are the meter's own affair. If the future is dropped, the cells may have been counted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFailed`] if the store gave no decision.
+    fn take(&self, key: &str, cells: u32) -> impl Future<Output = Result<Answer, StoreFailed>> + Send;
+}
+
+/// A store gave no decision: it did not answer, or not in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreFailed;
+
+impl fmt::Display for StoreFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store gave no decision")
+    }
+}
+
+impl Error for StoreFailed {}
+
+/// What a [`RemoteMeter`] decided, in the numbers of a meter's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    denied: Option<Denied>,
+    standing: Option<Standing>,
+}
+
+impl Answer {
+    /// The cells were taken.
+    #[must_use]
+    pub const fn admitted() -> Self {
+        Self {
+            denied: None,
+            standing: None,
+        }
+    }
+
+    /// The cells conform after this time.
+    #[must_use]
+    pub fn denied(wait: Duration) -> Self {
+        Self {
+            denied: Some(Denied::For(nanos(wait.as_nanos()))),
+            standing: None,
+        }
+    }
+
+    /// The store decided nothing, and may be asked again after this time: a 503.
+    #[must_use]
+    pub fn unavailable(wait: Duration) -> Self {
+        Self {
+            denied: Some(Denied::Full(nanos(wait.as_nanos()))),
+            standing: None,
+        }
+    }
+
+    /// The cells are more than ever conform at once.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self {
+            denied: Some(Denied::Never),
+            standing: None,
+        }
+    }
+
+    /// Adds how the key stands: the cells that remain, the time until the next conforms, and until the key is idle. Without it no fields
+    /// are sent.
+    #[must_use]
+    pub fn standing(mut self, remaining: u64, until_next: Duration, until_rest: Duration) -> Self {
+        self.standing = Some(Standing {
+            remaining,
+            until_next_ns: nanos(until_next.as_nanos()),
+            until_rest_ns: nanos(until_rest.as_nanos()),
+        });
+        self
+    }
+}
+
+/// What is done when the store gives no decision.
+#[derive(Default)]
+pub enum OnFailure {
+    /// Admits, and announces nothing.
+    #[default]
+    Open,
+    /// Denies with 503.
+    Closed,
+    /// Asks a limit of this process, of a share of the quota.
+    Local(BoxLimit),
+}
+
+impl fmt::Debug for OnFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Closed => "Closed",
+            Self::Local(_) => "Local",
+        })
+    }
+}
+
+/// A limit for each key that a store elsewhere keeps; [`RateLimitLayer::remote`] takes it.
+///
+/// The service it is in must be `Clone`: the one that was ready waits in the future for the store's answer.
+///
+/// ```
+/// use ratelimit_meter_tower::{Answer, Distributed, OnFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};
+/// use std::time::Duration;
+///
+/// struct Sidecar;
+///
+/// impl RemoteMeter for Sidecar {
+///     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+///         Ok(Answer::admitted().standing(9, Duration::ZERO, Duration::from_secs(6)))
+///     }
+/// }
+///
+/// let limit = Distributed::new(PeerIp::new(), "10/min".parse()?, Sidecar).on_failure(OnFailure::Closed);
+/// let layer = RateLimitLayer::remote(limit);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Distributed<K, M> {
+    key: K,
+    hashes: KeyHashes,
+    meter: M,
+    policy: Policy,
+    cost: Option<HeadFn<u64>>,
+    on_no_key: OnNoKey,
+    on_failure: OnFailure,
+    deadline: Option<Sleep>,
+}
+
+/// Makes a future that ends when a call has taken too long.
+type Sleep = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+impl<K: Key, M: RemoteMeter> Distributed<K, M> {
+    /// Returns a limit for each key by a meter elsewhere, which is announced as of this quota: the one that the meter has.
+    #[must_use]
+    pub fn new(key: K, quota: Quota, meter: M) -> Self {
+        Self {
+            key,
+            hashes: KeyHashes::random(),
+            meter,
+            policy: Policy::new("default", "default", quota),
+            cost: None,
+            on_no_key: OnNoKey::default(),
+            on_failure: OnFailure::default(),
+            deadline: None,
+        }
+    }
+
+    /// Names the policy; `default` otherwise.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.policy = self.policy.named(name);
+        self
+    }
+
+    /// Sets how many cells a request costs, 1 by default.
+    #[must_use]
+    pub fn cost(mut self, cost: impl Fn(&Head<'_>) -> u64 + Send + Sync + 'static) -> Self {
+        self.cost = Some(Box::new(cost));
+        self
+    }
+
+    /// Sets what is done about requests without a key, [`OnNoKey::Share`] by default.
+    #[must_use]
+    pub fn on_no_key(mut self, action: OnNoKey) -> Self {
+        self.on_no_key = action;
+        self
+    }
+
+    /// Sets what is done when the store gives no decision, [`OnFailure::Open`] by default.
+    #[must_use]
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// Sets how long an answer may take, by tokio's timer; none by default, since meters have deadlines of their own.
+    #[cfg(feature = "queue")]
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(Box::new(move || Box::pin(tokio::time::sleep(deadline))));
+        self
+    }
+
+    /// Asks the meter, as long as the deadline says.
+    async fn ask(&self, key: &str, cost: u64) -> Result<Answer, StoreFailed> {
+        let Ok(cells) = u32::try_from(cost) else {
+            return Ok(Answer::never());
+        };
+        let mut answer = pin!(self.meter.take(key, cells));
+        let mut deadline = self.deadline.as_ref().map(|sleep| sleep());
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(answer),
+            Poll::Pending => match &mut deadline {
+                Some(deadline) => deadline.as_mut().poll(cx).map(|()| Err(StoreFailed)),
+                None => Poll::Pending,
+            },
+        })
+        .await
+    }
+
+    /// The key of a request; `None` if the limit does not apply to it.
+    fn key_of(&self, head: &Head<'_>) -> Result<Option<String>, StatusCode> {
+        let mut writer = KeyWriter::spelling(&self.hashes);
+        match (self.key.find(head, &mut writer), self.on_no_key) {
+            (Ok(()), _) => Ok(Some(writer.into_spelled())),
+            (Err(NoKey), OnNoKey::Share) => Ok(Some("no key".to_owned())),
+            (Err(NoKey), OnNoKey::Pass) => Ok(None),
+            (Err(NoKey), OnNoKey::Reject(status)) => Err(status),
+        }
+    }
+}
+
+/// What became of a request.
+enum Outcome<B> {
+    Admitted(Announcement),
+    Denied(Response<B>),
+}
+
+impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
+    /// The key of a request and what it costs; no key, if the limit does not apply, or the status of one that is rejected.
+    fn plan(&self, head: &Head<'_>) -> (Result<Option<String>, StatusCode>, u64) {
+        let limit = self.limits();
+        if self.settings().is_exempt(head) {
+            return (Ok(None), 0);
+        }
+        let found = limit.key_of(head);
+        if found.is_err() {
+            self.observer().no_key(limit.policy.name(), head);
+        }
+        (found, limit.cost.as_ref().map_or(1, |cost| cost(head)))
+    }
+
+    fn conclude<C>(&self, head: Head<'_>, answer: Result<Answer, StoreFailed>) -> Outcome<C>
+    where
+        R: Respond<C>,
+    {
+        let Ok(answer) = answer else {
+            return self.without_store(head);
+        };
+        let policy = &self.limits().policy;
+        let position = answer.standing.map(|standing| Position {
+            policy,
+            standing,
+            denied: answer.denied,
+        });
+        let positions = position.as_slice();
+        let Some(denied) = answer.denied else {
+            let (fields, _) = self.settings().fields_after();
+            return Outcome::Admitted(Announcement::of(fields, positions));
+        };
+        let reason = match denied {
+            Denied::For(_) => Reason::Quota,
+            Denied::Never => Reason::Never,
+            Denied::Full(_) => Reason::Store,
+        };
+        let wait_ns = denied.wait_ns();
+        let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
+        Outcome::Denied(self.answer(head, status, Denial { wait_ns, reason }, positions))
+    }
+
+    fn without_store<C>(&self, head: Head<'_>) -> Outcome<C>
+    where
+        R: Respond<C>,
+    {
+        let limit = self.limits();
+        self.observer().store_failed(limit.policy.name(), &head);
+        match &limit.on_failure {
+            OnFailure::Open => Outcome::Admitted(Announcement::Nothing),
+            OnFailure::Closed => {
+                let denial = Denial {
+                    wait_ns: None,
+                    reason: Reason::Store,
+                };
+                Outcome::Denied(self.answer(head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
+            }
+            OnFailure::Local(local) => {
+                let mut asked = crate::limit::Asked::default();
+                local.ask(&head, &mut asked);
+                match asked.decide(Detail::Next) {
+                    Ok(()) => Outcome::Admitted(self.settings().announce_admitted(&asked)),
+                    Err(denial) => Outcome::Denied(self.refuse(head, &asked, denial)),
+                }
+            }
+        }
+    }
+}
+
+impl<S, K, M, R, H, B, C> Service<Request<B>> for RateLimit<S, Distributed<K, M>, R, H>
+where
+    S: Service<Request<B>, Response = Response<C>, Future: Send> + Clone + Send + 'static,
+    S::Error: Send,
+    K: Key + 'static,
+    M: RemoteMeter,
+    R: Respond<C> + 'static,
+    H: Observe + 'static,
+    B: Send + 'static,
+    C: Send + 'static,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<C>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.get_mut().poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was ready goes into the future; its clone has yet to become so.
+        let clone = self.get_ref().clone();
+        let mut inner = core::mem::replace(self.get_mut(), clone);
+        let layer = Arc::clone(self.shared_layer());
+        Box::pin(async move {
+            let outcome = match layer.plan(&Head::of(&request)) {
+                (Ok(None), _) => Outcome::Admitted(Announcement::Nothing),
+                (Ok(Some(key)), cost) => {
+                    let answer = layer.limits().ask(&key, cost).await;
+                    layer.conclude(Head::of(&request), answer)
+                }
+                (Err(status), _) => Outcome::Denied(layer.answer(Head::of(&request), status, Denial::of_no_key(), &[])),
+            };
+            let announcement = match outcome {
+                Outcome::Denied(response) => return Ok(response),
+                Outcome::Admitted(announcement) => announcement,
+            };
+            let mut response = inner.call(request).await?;
+            announcement.set(response.headers_mut());
+            Ok(response)
+        })
+    }
+}
+
+impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Distributed")
+            .field("key", &self.key)
+            .field("policy", &self.policy.name())
+            .field("on_failure", &self.on_failure)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,193 @@
+//! The service that decides before an inner one is called.
+
+use crate::after::Pending;
+use crate::charge::Charge;
+use crate::fields::Announcement;
+use crate::head::Head;
+use crate::layer::RateLimitLayer;
+use crate::limit::Limit;
+use crate::observe::Observe;
+use crate::respond::{Problem, Respond};
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use std::sync::Arc;
+use tower_service::Service;
+
+/// Decides before each call of an inner service; made by [`RateLimitLayer`].
+///
+/// It is ready when the inner service is: a limit never makes it pending, since readiness is not of one request, and a pending limit would
+/// stall all keys. A denied request leaves the inner service ready and uncalled, with whatever it reserved for that, until the next call;
+/// so this layer belongs outside of `ConcurrencyLimit` and `Buffer`.
+pub struct RateLimit<S, L, R = Problem, H = ()> {
+    inner: S,
+    layer: Arc<RateLimitLayer<L, R, H>>,
+}
+
+impl<S, L, R, H> RateLimit<S, L, R, H> {
+    pub(crate) fn new(inner: S, layer: RateLimitLayer<L, R, H>) -> Self {
+        let layer = Arc::new(layer);
+        Self { inner, layer }
+    }
+
+    pub(crate) fn shared_layer(&self) -> &Arc<RateLimitLayer<L, R, H>> {
+        &self.layer
+    }
+
+    /// Returns the inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Unwraps the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, L, R, H, B, C> Service<Request<B>> for RateLimit<S, L, R, H>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    L: Limit,
+    R: Respond<C>,
+    H: Observe,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let head = Head::of(&request);
+        let (asked, decided) = self.layer.decide(&head);
+        if let Err(denial) = decided {
+            let response = self.layer.refuse(head, &asked, denial);
+            return ResponseFuture::denied(response);
+        }
+        let settings = self.layer.settings();
+        let (fields, nearest) = settings.fields_after();
+        let pending = Pending::of(asked.asks(), fields, nearest);
+        let announcement = match pending {
+            // Told when the response is known.
+            Some(_) => Announcement::Nothing,
+            None => settings.announce_admitted(&asked),
+        };
+        if let Some(charge) = Charge::of(asked.asks()) {
+            request.extensions_mut().insert(charge);
+        }
+        ResponseFuture::admitted(self.inner.call(request), announcement, pending)
+    }
+}
+
+impl<S: Clone, L, R, H> Clone for RateLimit<S, L, R, H> {
+    fn clone(&self) -> Self {
+        let (inner, layer) = (self.inner.clone(), Arc::clone(&self.layer));
+        Self { inner, layer }
+    }
+}
+
+impl<S: fmt::Debug, L, R, H> fmt::Debug for RateLimit<S, L, R, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The response of a [`RateLimit`]: the inner service's with fields added, or a denial.
+    ///
+    /// Dropped before the inner response, the request has counted, unless its limit [says otherwise](crate::Limiter::refund_cancelled).
+    pub struct ResponseFuture<F, B> {
+        #[pin]
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<F, B> {
+        Admitted {
+            #[pin]
+            inner: F,
+            announcement: Announcement,
+            pending: Option<Box<Pending>>,
+        },
+        Denied { response: Option<Response<B>> },
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    fn admitted(inner: F, announcement: Announcement, pending: Option<Box<Pending>>) -> Self {
+        let state = State::Admitted {
+            inner,
+            announcement,
+            pending,
+        };
+        Self { state }
+    }
+
+    fn denied(response: Response<B>) -> Self {
+        let response = Some(response);
+        let state = State::Denied { response };
+        Self { state }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    /// # Panics
+    ///
+    /// When polled again after a denial was returned.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            Projected::Denied { response } => {
+                let response = response.take().expect("polled after it returned");
+                Poll::Ready(Ok(response))
+            }
+            Projected::Admitted {
+                inner,
+                announcement,
+                pending,
+            } => {
+                let mut result = ready!(inner.poll(cx));
+                match &mut result {
+                    Ok(response) => {
+                        let told = std::mem::take(announcement);
+                        let settled = pending.take().map(|pending| pending.settle(response));
+                        settled.unwrap_or(told).set(response.headers_mut());
+                    }
+                    Err(_) => {
+                        if let Some(pending) = pending.take() {
+                            pending.keep();
+                        }
+                    }
+                }
+                Poll::Ready(result)
+            }
+        }
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! Clients that obey, against servers whose meter is the judge, in tokio's paused time.
+
+use crate::support::{Body, request};
+use core::convert::Infallible;
+use http::{Method, Request, Response};
+use ratelimit_meter::clock::Clock;
+use ratelimit_meter::{GCRA, Quota};
+use ratelimit_meter_tower::{ClientError, PaceLayer, PoliteLayer, RateLimit, RateLimitLayer, Shared};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::time;
+use tower::{Layer, Service, ServiceExt, service_fn, util::ServiceFn};
+
+/// Tokio's time, which tests can pause.
+#[derive(Clone)]
+struct TokioClock;
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        time::Instant::now().into_std()
+    }
+}
+
+type Ok = core::future::Ready<Result<Response<Body>, Infallible>>;
+type Handler = ServiceFn<fn(Request<()>) -> Ok>;
+
+fn ok(_: Request<()>) -> Ok {
+    core::future::ready(Ok(Response::new(Body::default())))
+}
+
+/// A server that limits, and whose denials are counted by [`counting`].
+fn server(quota: &str) -> RateLimit<Handler, Shared> {
+    let meter = GCRA::from_quota(quota.parse::<Quota>().unwrap())
+        .unwrap()
+        .with_clock(TokioClock);
+    let layer = RateLimitLayer::new(Shared::of(meter).unwrap());
+    layer.layer(service_fn(ok as fn(Request<()>) -> Ok))
+}
+
+/// Calls a server and counts what it denies.
+fn counting(
+    server: RateLimit<Handler, Shared>,
+    denied: &Arc<AtomicU32>,
+) -> impl Service<Request<()>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let denied = Arc::clone(denied);
+    server.map_response(move |response: Response<Body>| {
+        denied.fetch_add(u32::from(response.status() == 429), Ordering::Relaxed);
+        response
+    })
+}
+
+fn exact() -> PoliteLayer {
+    PoliteLayer::new()
+        .jitter(Duration::ZERO)
+        .patience(Duration::from_secs(100_000))
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_at_a_time_is_never_denied() {
+    for quota in ["10/s", "7/3s burst 2", "100/min burst 20", "1/6s", "5/h"] {
+        for layer in [exact(), exact().smooth()] {
+            let denied = Arc::default();
+            let mut client = layer.layer(counting(server(quota), &denied));
+            for _ in 0..60 {
+                let response = client.ready().await.unwrap().call(request()).await.unwrap();
+                assert_eq!(response.status(), 200);
+            }
+            assert_eq!(denied.load(Ordering::Relaxed), 0, "{quota}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn smooth_spreads_a_burst_over_its_window() {
+    let mut client = exact().smooth().layer(server("60/min"));
+    let start = time::Instant::now();
+    for _ in 0..31 {
+        client.ready().await.unwrap().call(request()).await.unwrap();
+    }
+    let seconds = start.elapsed().as_secs();
+    assert!(
+        (20..=40).contains(&seconds),
+        "{seconds} s for 30 gaps of about a second"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn crowds_are_denied_at_most_once_each() {
+    let denied = Arc::default();
+    let client = exact().retries(50).layer(counting(server("5/s"), &denied));
+    let calls = (0..20).map(|_| client.clone().oneshot(request()));
+    let answers = futures_util::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status() == 200));
+    assert!(denied.load(Ordering::Relaxed) <= 20 * 4, "{denied:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r30_a_hundred_clients_do_not_come_back_at_once() {
+    let spent = server("100/100s burst 1");
+    let start = time::Instant::now();
+    let calls = (0..100).map(|_| {
+        let client = PoliteLayer::new()
+            .jitter(Duration::from_secs(1))
+            .retries(1)
+            .layer(spent.clone());
+        async move {
+            client.oneshot(request()).await.unwrap();
+            start.elapsed().as_millis()
+        }
+    });
+    let mut back: Vec<_> = futures_util::future::join_all(calls).await;
+    back.retain(|ms| *ms > 0);
+    assert!(back.iter().all(|ms| (1000..=2001).contains(ms)), "{back:?}");
+    back.sort_unstable();
+    back.dedup();
+    assert!(back.len() > 50, "{} different milliseconds", back.len());
+}
+
+/// A server that answers with a script of heads, then with 200.
+fn scripted(
+    heads: &'static [(u16, &'static [(&'static str, &'static str)])],
+) -> (
+    impl Service<Request<()>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    Arc<AtomicU32>,
+) {
+    let count = Arc::new(AtomicU32::new(0));
+    let calls = Arc::clone(&count);
+    let service = service_fn(move |_: Request<()>| {
+        let call = calls.fetch_add(1, Ordering::Relaxed) as usize;
+        let (status, fields) = heads.get(call).copied().unwrap_or((200, &[]));
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        core::future::ready(Ok::<_, Infallible>(response.body(Body::default()).unwrap()))
+    });
+    (service, count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn denied_requests_are_sent_again_when_the_server_says() {
+    let (service, count) = scripted(&[(503, &[("retry-after", "3")]), (429, &[("retry-after-ms", "1500")])]);
+    let start = time::Instant::now();
+    let response = exact().layer(service).oneshot(request()).await.unwrap();
+    assert_eq!((response.status().as_u16(), start.elapsed().as_millis()), (200, 4500));
+    assert_eq!(count.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_sent_again_is_handed_through() {
+    const DENIED: (u16, &[(&str, &str)]) = (429, &[("retry-after", "3")]);
+    let denied = &[DENIED; 9];
+    let (service, count) = scripted(denied);
+    let post = Request::post("http://a.example/").body(()).unwrap();
+    let mut client = exact().retries(2).layer(service);
+    assert_eq!(
+        client.ready().await.unwrap().call(post.clone()).await.unwrap().status(),
+        429
+    );
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        client.ready().await.unwrap().call(request()).await.unwrap().status(),
+        429
+    );
+    assert_eq!(count.load(Ordering::Relaxed), 4);
+    let (service, count) = scripted(denied);
+    assert_eq!(
+        exact()
+            .retry_any_method()
+            .layer(service)
+            .oneshot(post)
+            .await
+            .unwrap()
+            .status(),
+        429
+    );
+    assert_eq!(count.load(Ordering::Relaxed), 3);
+    let (service, count) = scripted(&[(429, &[]), (429, &[])]);
+    assert_eq!(exact().layer(service).oneshot(request()).await.unwrap().status(), 429);
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends_with_a_response_or_before_anything_was_sent() {
+    let (service, count) = scripted(&[(429, &[("retry-after", "3600")])]);
+    let mut client = PoliteLayer::new().patience(Duration::from_secs(30)).layer(service);
+    assert_eq!(
+        client.ready().await.unwrap().call(request()).await.unwrap().status(),
+        429
+    );
+    let error = client.ready().await.unwrap().call(request()).await.unwrap_err();
+    let ClientError::Impatient { wait } = error;
+    assert_eq!(wait.as_secs(), 3600);
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    // Another origin is not concerned.
+    let other = Request::get("http://b.example/").body(()).unwrap();
+    assert_eq!(client.ready().await.unwrap().call(other).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dates_are_compared_with_the_servers_clock() {
+    // The server's clock is a day ahead.
+    let server_now = SystemTime::now() + Duration::from_secs(86_400);
+    let date = |time| httpdate::fmt_http_date(time);
+    let (sent, again) = (date(server_now), date(server_now + Duration::from_secs(9)));
+    let first = Arc::new(AtomicU32::new(0));
+    let service = service_fn(move |_: Request<()>| {
+        let response = match first.fetch_add(1, Ordering::Relaxed) {
+            0 => Response::builder()
+                .status(429)
+                .header("date", &sent)
+                .header("retry-after", &again),
+            _ => Response::builder(),
+        };
+        core::future::ready(Ok::<_, Infallible>(response.body(Body::default()).unwrap()))
+    });
+    let start = time::Instant::now();
+    let response = exact().layer(service).oneshot(request()).await.unwrap();
+    assert_eq!((response.status().as_u16(), start.elapsed().as_secs()), (200, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pace_is_kept_for_each_origin() {
+    let layer = PaceLayer::per_origin("10/s burst 1".parse().unwrap(), 100).unwrap();
+    let client = layer.layer(service_fn(ok));
+    let start = time::Instant::now();
+    let calls = ["http://a/", "http://a/1", "http://a/2", "http://b/"].map(|uri| {
+        let client = client.clone();
+        let request = Request::builder().method(Method::POST).uri(uri).body(()).unwrap();
+        async move {
+            client.oneshot(request).await.unwrap();
+            start.elapsed().as_millis()
+        }
+    });
+    assert_eq!(futures_util::future::join_all(calls).await, [0, 100, 200, 0]);
+    let one = PaceLayer::new("10/s burst 1".parse().unwrap())
+        .unwrap()
+        .layer(service_fn(ok));
+    let start = time::Instant::now();
+    for uri in ["http://a/", "http://b/"] {
+        one.clone().oneshot(Request::get(uri).body(()).unwrap()).await.unwrap();
+    }
+    assert_eq!(start.elapsed().as_millis(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pace_of_little_patience_sends_nothing() {
+    use ratelimit_meter_tokio::Patience;
+    let layer = PaceLayer::new("1/min".parse().unwrap())
+        .unwrap()
+        .patience(Patience::unlimited().timeout(Duration::from_secs(5)));
+    let mut client = layer.layer(service_fn(ok));
+    client.ready().await.unwrap().call(request()).await.unwrap();
+    let error = client.ready().await.unwrap().call(request()).await.unwrap_err();
+    assert_eq!(
+        error,
+        ClientError::Impatient {
+            wait: Duration::from_secs(60)
+        }
+    );
+}

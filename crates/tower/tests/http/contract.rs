@@ -1,0 +1,138 @@
+//! The contract of tower services: readiness, clones, and who may be called.
+
+use crate::support::{Body, request};
+use core::convert::Infallible;
+use core::future::{Ready, poll_fn, ready};
+use core::task::{Context, Poll};
+use http::{Request, Response};
+use ratelimit_meter_tower::{RateLimit, RateLimitLayer, Shared};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+
+fn shared(quota: &str) -> Shared {
+    Shared::new(quota.parse().unwrap()).unwrap()
+}
+
+/// Panics if it is called without having been ready; a clone is not ready.
+#[derive(Default)]
+struct Strict {
+    is_ready: bool,
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Service<Request<()>> for Strict {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.is_ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        assert!(core::mem::take(&mut self.is_ready), "called without being ready");
+        ready(Ok(Response::new(Body::default())))
+    }
+}
+
+#[tokio::test]
+async fn r26_the_service_that_was_ready_is_called() {
+    let layer = RateLimitLayer::new(shared("2/h"));
+    let mut service: RateLimit<Strict, Shared> = layer.layer(Strict::default());
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        let mut clone = service.clone();
+        statuses.push(
+            service
+                .ready()
+                .await
+                .unwrap()
+                .call(request())
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+        );
+        statuses.push(
+            clone
+                .ready()
+                .await
+                .unwrap()
+                .call(request())
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+        );
+    }
+    assert_eq!(statuses, [200, 200, 429, 429, 429, 429, 429, 429]);
+}
+
+#[tokio::test]
+async fn r27_clones_share_meters_without_a_buffer() {
+    let layer = RateLimitLayer::new(shared("3/h"));
+    let services = [layer.layer(Strict::default()), layer.clone().layer(Strict::default())];
+    let mut admitted = 0;
+    for service in services.iter().cycle().take(8) {
+        admitted += u32::from(service.clone().oneshot(request()).await.unwrap().status() == 200);
+    }
+    assert_eq!(admitted, 3);
+    let another = RateLimitLayer::new(shared("3/h")).layer(Strict::default());
+    assert_eq!(another.oneshot(request()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn readiness_is_the_inner_services() {
+    let (mut inner, mut handle) =
+        tower_test::mock::spawn_layer::<Request<()>, Response<Body>, _>(RateLimitLayer::new(shared("1/h")));
+    handle.allow(0);
+    assert!(inner.poll_ready().is_pending());
+    handle.allow(1);
+    assert!(inner.poll_ready().is_ready());
+    let answered = inner.call(request());
+    let (_, respond) = handle.next_request().await.unwrap();
+    respond.send_response(Response::new(Body::default()));
+    assert_eq!(answered.await.unwrap().status(), 200);
+    handle.allow(1);
+    // Denied now, and ready all the same.
+    assert!(inner.poll_ready().is_ready());
+    assert_eq!(inner.call(request()).await.unwrap().status(), 429);
+    handle.send_error("gone");
+    assert!(matches!(inner.poll_ready(), Poll::Ready(Err(_))));
+}
+
+#[tokio::test]
+async fn outside_of_a_concurrency_limit_denials_hold_no_permit() {
+    let mut service = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(shared("2/h")))
+        .concurrency_limit(1)
+        .service(Strict::default());
+    for expected in [200, 200, 429, 429] {
+        let response = service.ready().await.unwrap().call(request()).await.unwrap();
+        assert_eq!(response.status(), expected);
+    }
+    // A second handle gets the permit that the denials left unused with the first, once that is called or dropped.
+    let mut other = service.clone();
+    drop(service);
+    poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_error_of_the_inner_service_passes_and_counts() {
+    let failing = tower::service_fn(|_: Request<()>| ready(Err::<Response<Body>, _>("broken")));
+    let layer = RateLimitLayer::new(shared("1/h").refund_if(|_| true));
+    let mut service = layer.layer(failing);
+    assert_eq!(
+        service.ready().await.unwrap().call(request()).await.unwrap_err(),
+        "broken"
+    );
+    assert_eq!(
+        service.ready().await.unwrap().call(request()).await.unwrap().status(),
+        429
+    );
+}

@@ -1,0 +1,84 @@
+//! Denials as gRPC has them, decoded by tonic.
+
+use crate::support::{answer, field, meter, number, request};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request};
+use ratelimit_meter::clock::ManualClock;
+use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer, Shared};
+use std::time::Duration;
+use tonic::transport::{Channel, Server, server::TcpIncoming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt;
+
+fn grpc_request() -> Request<()> {
+    let mut request = request();
+    request
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+    request
+}
+
+#[test]
+fn r24_grpc_requests_are_answered_in_kind() {
+    let clock = ManualClock::new();
+    let layer = RateLimitLayer::new(Shared::of(meter("7/s burst 1", &clock)).unwrap());
+    answer(&layer, grpc_request());
+    let denied = answer(&layer, grpc_request());
+    assert_eq!(denied.status(), 200);
+    assert_eq!(number(denied.headers(), "grpc-status"), Some(8));
+    assert_eq!(number(denied.headers(), "grpc-retry-pushback-ms"), Some(143));
+    assert_eq!(field(denied.headers(), "content-type"), "application/grpc");
+    let status = tonic::Status::from_header_map(denied.headers()).unwrap();
+    let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert_eq!(delay, Duration::from_nanos(142_857_143));
+    // Others get HTTP.
+    assert_eq!(answer(&layer, request()).status(), 429);
+}
+
+#[test]
+fn waits_of_every_length_are_encoded() {
+    for (quota, seconds) in [("1/s", 1), ("1/h", 3600), ("1/365d", 31_536_000)] {
+        let clock = ManualClock::new();
+        let layer = RateLimitLayer::grpc(Shared::of(meter(quota, &clock)).unwrap());
+        answer(&layer, request());
+        let status = tonic::Status::from_header_map(answer(&layer, request()).headers()).unwrap();
+        let delay = status.get_details_retry_info().unwrap().retry_delay;
+        assert_eq!(delay, Some(Duration::from_secs(seconds)));
+    }
+}
+
+#[tokio::test]
+async fn a_tonic_server_denies_with_resource_exhausted() {
+    let limit = PerKey::new(PeerIp::new(), "3/h".parse().unwrap(), 100).unwrap();
+    let (_, health) = tonic_health::server::health_reporter();
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let server = Server::builder().layer(RateLimitLayer::grpc(limit)).add_service(health);
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let channel = Channel::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut client = HealthClient::new(channel);
+    let ask = HealthCheckRequest::default();
+    for _ in 0..2 {
+        client.check(ask.clone()).await.unwrap();
+    }
+    // A stream costs one, when it is opened.
+    let mut stream = client.watch(ask.clone()).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some());
+    let denials = [
+        client.check(ask.clone()).await.unwrap_err(),
+        client.watch(ask).await.unwrap_err(),
+    ];
+    for denied in denials {
+        assert_eq!(denied.code(), tonic::Code::ResourceExhausted);
+        let delay = denied.get_details_retry_info().unwrap().retry_delay.unwrap();
+        assert!(
+            delay > Duration::from_secs(1100) && delay <= Duration::from_secs(1200),
+            "{delay:?}"
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! The layer through its public API: traces, properties, adversaries, real servers and clients.
+
+mod support;
+
+mod client;
+mod contract;
+mod grpc;
+mod many;
+mod properties;
+mod queue;
+mod regressions;
+mod remote;
+mod servers;
+mod spoofing;
+mod traces;

@@ -1,0 +1,112 @@
+//! Requests that wait, in tokio's paused time.
+
+use crate::support::{Body, field, number, request};
+use core::convert::Infallible;
+use http::{Request, Response};
+use ratelimit_meter_tokio::Patience;
+use ratelimit_meter_tower::{BuildError, ExtensionKey, PerKey, QueueLayer, Queued, RateLimitLayer, Shared};
+use std::time::Duration;
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+async fn ok(_: Request<()>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::new(Body::default()))
+}
+
+fn of(user: u32) -> Request<()> {
+    let mut request = request();
+    request.extensions_mut().insert(user);
+    request
+}
+
+fn per_user(patience: Patience) -> QueueLayer<ratelimit_meter_tower::ByKey<ExtensionKey<u32>>> {
+    let limit = PerKey::new(ExtensionKey::<u32>::new(), "10/s burst 2".parse().unwrap(), 100).unwrap();
+    QueueLayer::new(RateLimitLayer::new(limit), patience).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_their_turn_by_key() {
+    let service = per_user(Patience::unlimited()).layer(service_fn(ok));
+    let start = Instant::now();
+    let calls = [1, 1, 1, 1, 2, 2].map(|user| {
+        let service = service.clone();
+        async move {
+            let response = service.oneshot(of(user)).await.unwrap();
+            assert_eq!(response.status(), 200);
+            (start.elapsed().as_millis(), field(response.headers(), "ratelimit"))
+        }
+    });
+    let answered = futures_util::future::join_all(calls).await;
+    assert_eq!(
+        answered.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(),
+        [0, 0, 100, 200, 0, 0]
+    );
+    assert_eq!(answered[2].1, "\"default\";r=0;t=1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_that_cannot_be_met_are_denied_at_once() {
+    let patience = Patience::unlimited().timeout(Duration::from_millis(150)).max_waiters(1);
+    let layer = per_user(patience);
+    let service = layer.layer(service_fn(ok));
+    let start = Instant::now();
+    let call = |service: &Queued<_, _>| tokio::spawn(service.clone().oneshot(of(1)));
+    for _ in 0..2 {
+        assert_eq!(call(&service).await.unwrap().unwrap().status(), 200);
+    }
+    let waits = call(&service);
+    tokio::task::yield_now().await;
+    let too_many = call(&service).await.unwrap().unwrap();
+    assert_eq!(
+        (too_many.status().as_u16(), number(too_many.headers(), "retry-after")),
+        (503, None)
+    );
+    assert_eq!(start.elapsed().as_millis(), 0);
+    assert_eq!(waits.await.unwrap().unwrap().status(), 200);
+    assert_eq!(start.elapsed().as_millis(), 100);
+
+    let impatient = QueueLayer::new(
+        RateLimitLayer::new(Shared::new("1/h".parse().unwrap()).unwrap()),
+        patience,
+    )
+    .unwrap();
+    let mut service = impatient.layer(service_fn(ok));
+    assert_eq!(
+        service.ready().await.unwrap().call(request()).await.unwrap().status(),
+        200
+    );
+    let late = service.ready().await.unwrap().call(request()).await.unwrap();
+    assert_eq!(
+        (late.status().as_u16(), number(late.headers(), "retry-after")),
+        (429, Some(3600))
+    );
+    assert_eq!(field(late.headers(), "ratelimit"), "\"default\";r=0;t=3600");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_request_gives_its_place_back() {
+    let service = per_user(Patience::unlimited()).layer(service_fn(ok));
+    let start = Instant::now();
+    for _ in 0..2 {
+        service.clone().oneshot(of(1)).await.unwrap();
+    }
+    let mut first = Box::pin(service.clone().oneshot(of(1)));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let second = tokio::spawn(service.clone().oneshot(of(1)));
+    tokio::task::yield_now().await;
+    drop(first);
+    second.await.unwrap().unwrap();
+    assert_eq!(start.elapsed().as_millis(), 100);
+}
+
+#[test]
+fn limits_that_cannot_be_waited_for_are_errors() {
+    let quota = || "1/s".parse().unwrap();
+    let dual = Shared::dual("1/s & 5/h".parse().unwrap()).unwrap();
+    let trial = Shared::new(quota()).unwrap().dry_run();
+    let charging = Shared::new(quota()).unwrap().charge_if(|_| true);
+    for limit in [dual, trial, charging] {
+        let layer = QueueLayer::new(RateLimitLayer::new(limit), Patience::unlimited());
+        assert!(matches!(layer.unwrap_err(), BuildError::CannotQueue { .. }));
+    }
+}

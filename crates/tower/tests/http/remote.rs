@@ -1,0 +1,165 @@
+//! Limits that a store elsewhere keeps: shared, hanging and failing ones.
+
+use crate::support::{Body, field, number, request};
+use core::convert::Infallible;
+use http::{HeaderName, Request, Response};
+use http_body_util::BodyExt;
+use ratelimit_meter_store::{MemoryStore, SharedMeter};
+use ratelimit_meter_tower::{
+    Answer, Distributed, Head, HeaderKey, Observe, OnFailure, OnNoKey, RateLimitLayer, RemoteMeter, Shared, StoreFailed,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tower::{Layer, ServiceExt, service_fn};
+
+async fn ok(_: Request<()>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::new(Body::default()))
+}
+
+fn of(user: &str) -> Request<()> {
+    let mut request = request();
+    request.headers_mut().insert("x-user", user.parse().unwrap());
+    request
+}
+
+fn by_user<M: RemoteMeter>(meter: M) -> Distributed<HeaderKey, M> {
+    Distributed::new(
+        HeaderKey::new(HeaderName::from_static("x-user")),
+        "2/h".parse().unwrap(),
+        meter,
+    )
+}
+
+async fn ask<M: RemoteMeter, H: Observe + 'static>(
+    layer: &RateLimitLayer<Distributed<HeaderKey, M>, ratelimit_meter_tower::Problem, H>,
+    request: Request<()>,
+) -> Response<Body> {
+    layer.layer(service_fn(ok)).oneshot(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn two_machines_share_one_quota() {
+    let store = MemoryStore::new();
+    let machine = || {
+        let meter = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap())
+            .build(store.clone())
+            .unwrap();
+        RateLimitLayer::remote(by_user(meter).named("user"))
+    };
+    let machines = [machine(), machine()];
+    let first = ask(&machines[0], of("alice")).await;
+    assert_eq!(field(first.headers(), "ratelimit-policy"), "\"user\";q=2;w=3600");
+    assert_eq!(field(first.headers(), "ratelimit"), "\"user\";r=1;t=1800");
+    assert_eq!(ask(&machines[1], of("alice")).await.status(), 200);
+    let denied = ask(&machines[0], of("alice")).await;
+    assert_eq!(denied.status(), 429);
+    let wait = number(denied.headers(), "retry-after").unwrap();
+    assert!((1790..=1800).contains(&wait), "{wait}");
+    assert!(field(denied.headers(), "ratelimit").starts_with("\"user\";r=0;t=1"));
+    let body = denied.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.ends_with(br#""violated-policies":["user"]}"#));
+    assert_eq!(ask(&machines[1], of("bob")).await.status(), 200);
+}
+
+/// Answers once, then fails, and then hangs.
+#[derive(Clone, Default)]
+struct Dying(Arc<AtomicU32>);
+
+impl RemoteMeter for Dying {
+    async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+        assert!(!key.is_empty() && cells == 1);
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(Answer::admitted()),
+            1 => Err(StoreFailed),
+            _ => core::future::pending().await,
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Failures(Arc<AtomicU32>);
+
+impl Observe for Failures {
+    fn store_failed(&self, policy: &str, _: &Head<'_>) {
+        assert_eq!(policy, "default");
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r29_a_store_that_dies_is_what_was_chosen() {
+    let local = || OnFailure::Local(Shared::new("1/h".parse().unwrap()).unwrap().boxed());
+    for (on_failure, expected) in [
+        (OnFailure::Open, [200, 200, 200]),
+        (OnFailure::Closed, [200, 503, 503]),
+        (local(), [200, 200, 429]),
+    ] {
+        let failures = Failures::default();
+        let limit = by_user(Dying::default())
+            .on_failure(on_failure)
+            .deadline(Duration::from_millis(50));
+        let layer = RateLimitLayer::remote(limit).observe(failures.clone());
+        let start = tokio::time::Instant::now();
+        for expected in expected {
+            assert_eq!(ask(&layer, of("alice")).await.status(), expected);
+        }
+        assert_eq!(start.elapsed().as_millis(), 50);
+        assert_eq!(failures.0.load(Ordering::Relaxed), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_leaves_while_the_store_thinks_is_dropped() {
+    let hanging = Dying(Arc::new(AtomicU32::new(2)));
+    let service = RateLimitLayer::remote(by_user(hanging)).layer(service_fn(ok));
+    let call = tokio::time::timeout(Duration::from_secs(5), service.oneshot(of("alice")));
+    assert!(call.await.is_err());
+}
+
+/// Takes down the keys it is asked for.
+#[derive(Clone, Default)]
+struct Keys(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl RemoteMeter for Keys {
+    async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+        self.0.lock().unwrap().push(format!("{key} {cells}"));
+        Ok(Answer::unavailable(Duration::from_millis(1500)))
+    }
+}
+
+#[tokio::test]
+async fn keys_are_spelled_the_same_on_every_machine() {
+    use ratelimit_meter_tower::{MethodKey, PeerIp};
+    use std::net::SocketAddr;
+
+    let keys = Keys::default();
+    let layer = || {
+        RateLimitLayer::remote(
+            Distributed::new((PeerIp::new(), MethodKey::new()), "2/h".parse().unwrap(), keys.clone()).cost(|_| 3),
+        )
+    };
+    for _ in 0..2 {
+        let mut request = request();
+        request
+            .extensions_mut()
+            .insert("[2001:db8::7]:1".parse::<SocketAddr>().unwrap());
+        let response = layer().layer(service_fn(ok)).oneshot(request).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), number(response.headers(), "retry-after")),
+            (503, Some(2))
+        );
+    }
+    assert_eq!(*keys.0.lock().unwrap(), ["2001:db8::|GET| 3"; 2]);
+    keys.0.lock().unwrap().clear();
+    let by_user = || by_user(keys.clone());
+    ask(&RateLimitLayer::remote(by_user()), request()).await;
+    let passed = ask(&RateLimitLayer::remote(by_user().on_no_key(OnNoKey::Pass)), request()).await;
+    let rejected = ask(
+        &RateLimitLayer::remote(by_user().on_no_key(OnNoKey::Reject(http::StatusCode::FORBIDDEN))),
+        request(),
+    )
+    .await;
+    assert_eq!([passed.status(), rejected.status()], [200, 403]);
+    assert_eq!(*keys.0.lock().unwrap(), ["no key 1"]);
+}

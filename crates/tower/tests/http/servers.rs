@@ -1,0 +1,335 @@
+//! Servers on loopback: axum on HTTP/1.1 and h2, curl, and a browser.
+
+use axum::extract::ConnectInfo;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use ratelimit_meter_tower::{Charge, EXPOSED, Limit, MatchedPath, PeerIp, PerKey, PoliteLayer, RateLimitLayer, Shared};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tower::{ServiceBuilder, ServiceExt};
+
+type Body = Empty<bytes::Bytes>;
+
+/// Serves a router and returns its address.
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+    address
+}
+
+fn hello<L: Limit + 'static>(limit: L) -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(RateLimitLayer::new(limit))
+}
+
+fn get_request(address: SocketAddr, path: &str) -> Request<Body> {
+    Request::get(format!("http://{address}{path}"))
+        .header("host", address.to_string())
+        .body(Body::new())
+        .unwrap()
+}
+
+/// The statuses of requests on one connection of HTTP/1.1.
+async fn http1(address: SocketAddr, path: &str, requests: usize) -> Vec<StatusCode> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut statuses = Vec::new();
+    for _ in 0..requests {
+        sender.ready().await.unwrap();
+        let response = sender.send_request(get_request(address, path)).await.unwrap();
+        statuses.push(response.status());
+        http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+    }
+    statuses
+}
+
+/// The statuses of requests at once on one connection of h2.
+async fn http2(address: SocketAddr, requests: usize) -> Vec<StatusCode> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let calls = (0..requests)
+        .map(|_| sender.send_request(get_request(address, "/")))
+        .collect::<Vec<_>>();
+    let answers = futures_util::future::join_all(calls).await;
+    answers.into_iter().map(|answer| answer.unwrap().status()).collect()
+}
+
+fn admitted(statuses: &[StatusCode]) -> usize {
+    assert!(
+        statuses.iter().all(|status| matches!(status.as_u16(), 200 | 429)),
+        "{statuses:?}"
+    );
+    statuses.iter().filter(|status| **status == StatusCode::OK).count()
+}
+
+#[tokio::test]
+async fn both_versions_of_http_are_limited_together() {
+    let address = serve(hello(PerKey::new(PeerIp::new(), "10/h".parse().unwrap(), 100).unwrap())).await;
+    assert_eq!(admitted(&http1(address, "/", 4).await), 4);
+    assert_eq!(admitted(&http2(address, 5).await), 5);
+    assert_eq!(admitted(&http1(address, "/", 3).await), 1);
+    assert_eq!(admitted(&http2(address, 3).await), 0);
+}
+
+/// A thousand connections, or `TOWER_CONNECTIONS`, or as many as the process may hold open at both ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_at_once_admit_burst_and_rate() {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let files = limits.lines().find_map(|line| {
+        line.strip_prefix("Max open files")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
+    let wanted = std::env::var("TOWER_CONNECTIONS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1_000);
+    let connections = (files.unwrap_or(1024_usize).saturating_sub(500) / 2).min(wanted);
+    let burst = connections * 3 / 10;
+    let address = serve(hello(
+        Shared::new(format!("1/s burst {burst}").parse().unwrap()).unwrap(),
+    ))
+    .await;
+    let mut senders = Vec::new();
+    for _ in 0..connections.div_ceil(200) {
+        let open = (0..200).map(|_| async move {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            sender
+        });
+        senders.extend(futures_util::future::join_all(open).await);
+    }
+    let connections = senders.len();
+    let start = Instant::now();
+    let calls = senders
+        .iter_mut()
+        .map(|sender| sender.send_request(get_request(address, "/")));
+    let answers = futures_util::future::join_all(calls).await;
+    let statuses: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().status()).collect();
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    let admitted = admitted(&statuses);
+    assert!(
+        (burst..=burst + seconds + 1).contains(&admitted),
+        "{admitted} of {connections} in {seconds} s"
+    );
+}
+
+#[tokio::test]
+async fn nested_layers_and_routes_have_their_own_limits() {
+    let route = PerKey::new(MatchedPath::new(), "2/h".parse().unwrap(), 100)
+        .unwrap()
+        .named("route");
+    let app = Router::new()
+        .route("/users/{id}", get(|| async { "user" }))
+        .route("/other", get(|| async { "other" }))
+        .route_layer(RateLimitLayer::new(route))
+        .layer(RateLimitLayer::new(
+            PerKey::new(PeerIp::new(), "5/h".parse().unwrap(), 100)
+                .unwrap()
+                .named("ip"),
+        ));
+    let address = serve(app).await;
+    assert_eq!(http1(address, "/users/1", 1).await, [200]);
+    assert_eq!(http1(address, "/users/2", 2).await, [200, 429]);
+    assert_eq!(http1(address, "/nowhere", 1).await, [404]);
+    assert_eq!(http1(address, "/other", 2).await, [200, 429]);
+}
+
+#[tokio::test]
+async fn a_missing_connect_info_is_no_error() {
+    let app = hello(PerKey::new(PeerIp::new(), "1/h".parse().unwrap(), 100).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    assert_eq!(http1(address, "/", 2).await, [200, 429]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_has_no_address_and_is_limited() {
+    let path = std::env::temp_dir().join(format!("ratelimit-meter-tower-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let app = hello(PerKey::new(PeerIp::new(), "1/h".parse().unwrap(), 100).unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let response = sender
+            .send_request(Request::get("/").header("host", "unix").body(Body::new()).unwrap())
+            .await;
+        statuses.push(response.unwrap().status());
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(statuses, [200, 429]);
+}
+
+#[tokio::test]
+async fn handlers_charge_what_they_used() {
+    let tokens = PerKey::new(PeerIp::new(), "1000/h".parse().unwrap(), 100)
+        .unwrap()
+        .named("tokens")
+        .late();
+    let app = Router::new()
+        .route(
+            "/",
+            get(
+                |Extension(charge): Extension<Charge>, ConnectInfo(_): ConnectInfo<SocketAddr>| async move {
+                    charge.charge(1500)
+                },
+            ),
+        )
+        .layer(RateLimitLayer::new(tokens));
+    let address = serve(app).await;
+    assert_eq!(http1(address, "/", 2).await, [200, 429]);
+}
+
+#[tokio::test]
+async fn reqwest_waits_for_an_axum_server() {
+    let address = serve(hello(Shared::new("5/s burst 1".parse().unwrap()).unwrap())).await;
+    let mut client = ServiceBuilder::new()
+        .layer(PoliteLayer::new().patience(Duration::from_secs(60)).retries(9))
+        .service(reqwest::Client::new());
+    for _ in 0..3 {
+        let request = reqwest::Request::new(reqwest::Method::GET, format!("http://{address}/").parse().unwrap());
+        let response = tower::Service::call(client.ready().await.unwrap(), request)
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.text().await.unwrap(), "hello");
+    }
+}
+
+/// A command, if it is there; its absence fails the suite in CI.
+async fn command(name: &str) -> Option<Command> {
+    if Command::new(name).arg("--version").output().await.is_ok() {
+        return Some(Command::new(name));
+    }
+    assert!(std::env::var_os("CI").is_none(), "no {name}");
+    println!("skipped: no {name}");
+    None
+}
+
+#[tokio::test]
+async fn curl_reads_the_fields() {
+    let Some(mut curl) = command("curl").await else { return };
+    let address = serve(hello(Shared::new("1/h".parse().unwrap()).unwrap())).await;
+    let url = format!("http://{address}/");
+    let output = curl.args(["-s", "-i", "-w", "\n", &url, &url]).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |start: &str| {
+        text.lines()
+            .filter(|line| line.starts_with(start))
+            .map(str::trim_end)
+            .next_back()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(line("HTTP/1.1"), "HTTP/1.1 429 Too Many Requests");
+    assert_eq!(line("retry-after"), "retry-after: 3600");
+    assert_eq!(line("ratelimit:"), "ratelimit: \"default\";r=0;t=3600");
+    assert_eq!(line("ratelimit-policy"), "ratelimit-policy: \"default\";q=1;w=3600");
+    assert!(text.trim_end().ends_with(r#""violated-policies":["default"]}"#));
+}
+
+/// What a page of another origin sees of two POSTs that each need a preflight.
+const PAGE: &str = r#"<body><script>
+const ask = async () => {
+    try {
+        const response = await fetch("http://ADDRESS/", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+        const seen = ["retry-after", "ratelimit"].map(name => response.headers.get(name));
+        return [response.status, ...seen].join(" ");
+    } catch (error) { return error.name; }
+};
+(async () => { document.body.textContent = "seen: " + await ask() + " / " + await ask() + " end"; })();
+</script></body>"#;
+
+async fn seen_by_a_page(app: Router) -> Option<String> {
+    let mut chromium = command("chromium").await?;
+    let api = serve(app).await;
+    let page = PAGE.replace("ADDRESS", &api.to_string());
+    let site = serve(Router::new().route("/", get(|| async { axum::response::Html(page) }))).await;
+    let profile = std::env::temp_dir().join(format!("ratelimit-meter-tower-{}", api.port()));
+    let output = chromium
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--dump-dom",
+            "--timeout=60000",
+        ])
+        .args([
+            "--virtual-time-budget=20000",
+            &format!("--user-data-dir={}", profile.display()),
+            &format!("http://{site}/"),
+        ])
+        .output()
+        .await
+        .unwrap();
+    let _ = std::fs::remove_dir_all(&profile);
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let seen = dom.split_once("seen: ").and_then(|(_, after)| after.split_once(" end"));
+    Some(
+        seen.unwrap_or_else(|| panic!("{dom} {}", String::from_utf8_lossy(&output.stderr)))
+            .0
+            .to_owned(),
+    )
+}
+
+fn cors() -> tower_http::cors::CorsLayer {
+    let any = tower_http::cors::Any;
+    tower_http::cors::CorsLayer::new()
+        .allow_origin(any)
+        .allow_headers(any)
+        .allow_methods(any)
+        .expose_headers(EXPOSED)
+}
+
+fn once_an_hour() -> RateLimitLayer<Shared> {
+    RateLimitLayer::new(Shared::new("1/h".parse().unwrap()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r22_a_page_reads_a_denial_if_cors_is_outside() {
+    let right = Router::new()
+        .route("/", post(|| async {}))
+        .layer(once_an_hour())
+        .layer(cors());
+    if let Some(seen) = seen_by_a_page(right).await {
+        assert_eq!(seen, "200  \"default\";r=0;t=3600 / 429 3600 \"default\";r=0;t=3600");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r22_a_page_sees_a_failure_if_cors_is_inside() {
+    let wrong = Router::new()
+        .route("/", post(|| async {}))
+        .layer(cors())
+        .layer(once_an_hour());
+    if let Some(seen) = seen_by_a_page(wrong).await {
+        assert_eq!(seen, "200  \"default\";r=0;t=3600 / TypeError");
+    }
+}

@@ -1,0 +1,270 @@
+//! Two limits for each key, all or nothing.
+
+use super::{Builder, InvalidTable, KeyHashes, KeyedMeter, Ticket, WhenFull};
+use crate::algorithms::{Algorithm, Decide};
+use crate::clock::Clock;
+use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
+use crate::meter::{GCRA, Meter, MeterKind};
+use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
+use crate::quota::DualQuota;
+use crate::schedule::NotStored;
+use crate::store::Store;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::{BuildHasher, Hash};
+use std::time::Instant;
+
+/// A rate limiter with two limits per key, as `10/s & 1000/h` for each client: a request is admitted by both or counted by neither.
+///
+/// The limits are two tables, in which a key is found by one hash; so it costs twice the memory and twice the time of a [`KeyedMeter`].
+///
+/// ```
+/// use ratelimit_meter::{RefusedBy, keyed::KeyedDual};
+///
+/// let clients = KeyedDual::<str>::with_capacity("10/s & 100/h".parse()?, 10_000)?;
+/// let served = (0..200).filter(|_| clients.check("alice").is_ok()).count();
+/// assert!((10..20).contains(&served));
+/// assert_eq!(clients.check("alice").unwrap_err().refused_by(), RefusedBy::First);
+/// assert!(clients.check("bob").is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Why two tables
+///
+/// One exchange decides on 64 bits. Two words of a meter do not fit them: each would have 31 bits less its version, too few for a time of nanoseconds and
+/// hours. [`Dual`](crate::Dual) exchanges 128 bits, which a table that is lock-free on every target cannot.
+///
+/// # Laws
+///
+/// Each limit admits no more than its own law allows, under any interleaving. Both are looked at first, so a denial counts nothing. If both
+/// have room, the first counts the cells and then the second. Only if another thread has taken the second limit's last cells between the look and
+/// the charge, the first gives its cells back, as [`Reservation::cancel`](crate::Reservation::cancel) does.
+///
+/// *Proof* that giving back admits no more than the first limit allows: the cells given back were not admitted, and no drained part of them is
+/// given back (see there). For the moment between, other threads may be denied by the first limit for cells that come back. (A decision
+/// at a time that the caller gives gives back as of that time.)
+///
+/// With [`WhenFull::Forgive`] and [`WhenFull::Admit`], a key may be evicted from one table and not from the other.
+pub struct KeyedDual<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
+    first: KeyedMeter<K, M, S>,
+    second: KeyedMeter<K, M, S>,
+}
+
+impl<K: ?Sized, A: Algorithm> KeyedDual<K, Meter<A>> {
+    /// Returns two tables for `keys` live keys, each with both quotas.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyedMeter::with_capacity`].
+    pub fn with_capacity(quotas: DualQuota, keys: usize) -> Result<Self, InvalidTable> {
+        let [first, second] = [quotas.first(), quotas.second()];
+        Self::new(
+            Meter::from_quota(first)?,
+            Meter::from_quota(second)?,
+            WhenFull::default(),
+            keys,
+        )
+    }
+}
+
+impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
+    /// Returns two tables for `keys` live keys, with meters like these; `first`'s clock is that of both.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyedMeter::with_capacity`].
+    pub fn new(
+        first: Meter<A, C>,
+        second: Meter<A, C>,
+        when_full: WhenFull,
+        keys: usize,
+    ) -> Result<Self, InvalidTable> {
+        let (second, clock) = (second, first.clock().clone());
+        let hashes = KeyHashes::random();
+        let table = |like| {
+            Builder::new(like)
+                .hashes(hashes.clone())
+                .when_full(when_full)
+                .with_capacity(keys)
+        };
+        Ok(Self {
+            first: table(first)?,
+            second: table(second.with_clock(clock))?,
+        })
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedDual<K, M, S> {
+    /// Returns the table of the first limit, for its statistics, snapshots, and verbs on that limit alone.
+    #[must_use]
+    pub const fn first(&self) -> &KeyedMeter<K, M, S> {
+        &self.first
+    }
+
+    /// Returns the table of the second limit.
+    #[must_use]
+    pub const fn second(&self) -> &KeyedMeter<K, M, S> {
+        &self.second
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
+    /// Decides one cell of `key` now, and counts it by both limits if it conforms to both.
+    ///
+    /// # Errors
+    ///
+    /// [`DualNonConformance`] tells which limit denied, and from when on both would admit.
+    pub fn check<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), DualNonConformance>
+    where
+        K: Borrow<Q>,
+    {
+        let exactly_now = || self.first.clock.now_exactly();
+        let decide = |at| single(at, self.decide(key, [1, 1], at, exactly_now));
+        decide(self.first.clock.now()).or_else(|denied| {
+            let now = exactly_now();
+            // A caller that waited until the instant of a denial must not be denied for a clock that is behind.
+            if denied.earliest_possible() <= now {
+                decide(now)
+            } else {
+                Err(denied)
+            }
+        })
+    }
+
+    /// Decides one cell of `key` at `at`; see [`check`](Self::check).
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_at<Q: Hash + ?Sized>(&self, key: &Q, at: Instant) -> Result<(), DualNonConformance>
+    where
+        K: Borrow<Q>,
+    {
+        single(at, self.check_each_at(key, [1, 1], at))
+    }
+
+    /// Decides `n` cells of the first and of the second limit for `key` at `at`, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeDualDecision`] tells which limit denied, and from when on both would admit; or that one never would.
+    pub fn check_each_at<Q: Hash + ?Sized>(&self, key: &Q, n: [u32; 2], at: Instant) -> Result<(), NegativeDualDecision>
+    where
+        K: Borrow<Q>,
+    {
+        self.decide(key, n, at, || at)
+    }
+
+    /// Decides at `at`; gives back, if need be, as of the later time that `now` returns.
+    fn decide<Q: Hash + ?Sized>(
+        &self,
+        key: &Q,
+        n: [u32; 2],
+        at: Instant,
+        now: impl Fn() -> Instant,
+    ) -> Result<(), NegativeDualDecision>
+    where
+        K: Borrow<Q>,
+    {
+        let ticket = self.first.ticket(key);
+        let meters = [self.first.redeem(ticket), self.second.redeem(ticket)];
+        let denied = |[first, second]: [Result<(), NegativeMultiDecision>; 2]| both(n, first, second);
+        denied([meters[0].peek_n_at(n[0], at), meters[1].peek_n_at(n[1], at)])?;
+        if let Err(lost) = meters[0].check_n_at(n[0], at) {
+            return denied([Err(lost), meters[1].peek_n_at(n[1], at)]);
+        }
+        let Err(lost) = meters[1].check_n_at(n[1], at) else {
+            return Ok(());
+        };
+        self.give_back(ticket, n[0], at, now());
+        denied([meters[0].peek_n_at(n[0], at), Err(lost)])
+    }
+
+    /// Gives back cells that the first limit counted at `at`, less what may have drained by `now`.
+    fn give_back(&self, ticket: Ticket, n: u32, at: Instant, now: Instant) {
+        let entry = self.first.entry(ticket.key, ticket.tier);
+        let [taken, now] = [at, now].map(|at| entry.time_line().position(at));
+        let given = entry.update(now, |schedule, word, drained| {
+            match schedule.algorithm.cancel(word, drained, n, schedule.drained(taken)) {
+                same if same == word => Err(NotStored::Unchanged),
+                lower => Ok((lower, ())),
+            }
+        });
+        // If nothing was stored, the cells have drained.
+        given.unwrap_or(());
+    }
+
+    /// Returns how the key stands with each limit now.
+    #[must_use]
+    pub fn status<Q: Hash + ?Sized>(&self, key: &Q) -> [Status; 2]
+    where
+        K: Borrow<Q>,
+    {
+        self.status_at(key, self.first.clock.now())
+    }
+
+    /// Returns how the key stands with each limit at `at`.
+    #[must_use]
+    pub fn status_at<Q: Hash + ?Sized>(&self, key: &Q, at: Instant) -> [Status; 2]
+    where
+        K: Borrow<Q>,
+    {
+        let ticket = self.first.ticket(key);
+        [&self.first, &self.second].map(|table| table.redeem(ticket).status_at(at))
+    }
+}
+
+/// The decision on one cell of each limit.
+fn single(at: Instant, decided: Result<(), NegativeDualDecision>) -> Result<(), DualNonConformance> {
+    decided.map_err(|denied| match denied {
+        NegativeDualDecision::BatchNonConforming(_, denied) => denied,
+        // Not for one cell, which fits every burst.
+        NegativeDualDecision::InsufficientCapacity(_, by) => DualNonConformance::new(NonConformance::at(at), by),
+    })
+}
+
+/// Joins the decisions of both limits.
+fn both(
+    n: [u32; 2],
+    first: Result<(), NegativeMultiDecision>,
+    second: Result<(), NegativeMultiDecision>,
+) -> Result<(), NegativeDualDecision> {
+    use NegativeMultiDecision::{BatchNonConforming, InsufficientCapacity};
+    let Some(by) = RefusedBy::of(first.is_err(), second.is_err()) else {
+        return Ok(());
+    };
+    let is_never = |decided: &Result<(), _>| matches!(decided, Err(InsufficientCapacity(_)));
+    if let Some(by) = RefusedBy::of(is_never(&first), is_never(&second)) {
+        return Err(NegativeDualDecision::InsufficientCapacity(n, by));
+    }
+    let denials = [first, second].into_iter().filter_map(|decided| match decided {
+        Err(BatchNonConforming(_, denied)) => Some(denied),
+        _ => None,
+    });
+    match denials.max_by_key(NonConformance::earliest_possible) {
+        Some(later) => Err(NegativeDualDecision::BatchNonConforming(
+            n,
+            DualNonConformance::new(later, by),
+        )),
+        None => Ok(()),
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: Clone> Clone for KeyedDual<K, M, S> {
+    fn clone(&self) -> Self {
+        Self {
+            first: self.first.clone(),
+            second: self.second.clone(),
+        }
+    }
+}
+
+/// Does not read the tables, which are large.
+impl<K: ?Sized, M: MeterKind, S> fmt::Debug for KeyedDual<K, M, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedDual")
+            .field("first", &self.first)
+            .field("second", &self.second)
+            .finish()
+    }
+}

@@ -1,0 +1,130 @@
+//! A slot that changes hands between the load of its state and the exchange: the version, the second look, and a change of quota.
+
+use super::*;
+
+/// Breaks if a state that was lowered has the version it had: the thread that read the state before would charge the key that took the slot.
+#[test]
+fn a_charge_before_a_reset_misses_the_next_owner() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, now) = (table(3, WhenFull::Deny), Instant::now());
+        assert_eq!(keys.key(&99).charge_at(100, now), 0);
+        assert!(keys.check_at(&resident, now).is_ok());
+        let slow = spawn!(keys, keys.check_at(&resident, now).is_ok());
+        keys.key(&resident).reset();
+        // In the one slot there is, and at the same instant, so that its state would be what that of the other key was.
+        let taken = keys.check_at(&taker, now).is_ok();
+        let charged = slow.join().unwrap();
+        assert_eq!(remaining(&keys, taker, now), 3 - u32::from(taken));
+        // The charge may have come before the reset, or found no slot after it.
+        assert!(remaining(&keys, resident, now) >= 3 - u32::from(charged));
+    });
+}
+
+/// Breaks if the slot of a live key is taken without a step of the version.
+#[test]
+fn a_charge_before_an_eviction_misses_the_next_owner() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, now) = (table(3, WhenFull::Forgive), Instant::now());
+        assert_eq!(keys.key(&99).charge_at(100, now), 0);
+        assert!(keys.check_at(&resident, now).is_ok());
+        let slow = spawn!(keys, keys.check_at(&resident, now).is_ok());
+        assert!(keys.check_at(&taker, now).is_ok());
+        assert!(slow.join().unwrap());
+        assert!(remaining(&keys, taker, now) >= 2);
+        let stats = keys.stats_at(now);
+        assert!(matches!(stats.forgiven, 1 | 2), "{stats:?}");
+        let charges: u32 = [resident, taker]
+            .iter()
+            .map(|key| 3 - remaining(&keys, *key, now))
+            .sum();
+        assert!(charges <= 2, "{charges}");
+    });
+}
+
+/// Breaks as the first, where the state comes back at a later time.
+#[test]
+fn a_charge_before_a_refund_misses_the_next_owner() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, now) = (table(3, WhenFull::Deny), Instant::now());
+        let later = now + Duration::from_nanos(20);
+        assert_eq!(keys.key(&99).charge_at(100, now), 0);
+        assert!(keys.check_at(&resident, now).is_ok());
+        let slow = spawn!(keys, keys.check_at(&resident, now).is_ok());
+        keys.key(&resident).refund_at(1, now);
+        let taken = keys.check_at(&taker, later).is_ok();
+        let charged = slow.join().unwrap();
+        let at = later + Duration::from_secs(1);
+        assert_eq!(remaining(&keys, taker, at), 3 - u32::from(taken));
+        assert_eq!(remaining(&keys, resident, at), 3 - u32::from(charged));
+    });
+}
+
+/// Breaks if a denial does not look at the state a second time: a thread that read the state of a key over its limit, and then the id of the key that
+/// took the slot, would deny the one for the other.
+#[test]
+fn no_key_is_denied_for_one_that_was_evicted() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, now) = (table(2, WhenFull::Forgive), Instant::now());
+        assert_eq!(keys.key(&99).charge_at(100, now), 0);
+        assert!(keys.check_n_at(&resident, 2, now).is_ok());
+        let other = spawn!(keys, keys.check_at(&taker, now).is_ok());
+        assert!(keys.check_at(&taker, now).is_ok());
+        assert!(other.join().unwrap());
+    });
+}
+
+/// A table of two slots whose quota can be changed, `burst` cells an hour for each key.
+fn adjustable(burst: u32) -> Table {
+    let builder = Builder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(WhenFull::Deny);
+    let hashes = KeyHashes::with_seed([1, 2, 3]);
+    builder.adjustable().hashes(hashes).with_capacity(1).unwrap()
+}
+
+/// Breaks if a decision by limits that were superseded is exchanged after the key was converted: a cell would be lost, or counted in units of
+/// the other limit.
+#[test]
+fn a_charge_beside_a_change_of_quota_is_counted_once() {
+    model(2, || {
+        let (keys, now) = (adjustable(2), Instant::now());
+        assert!(keys.check_at(&7, now).is_ok());
+        let change = spawn!(keys, keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap());
+        assert!(keys.check_at(&7, now).is_ok());
+        change.join().unwrap();
+        // What was available stays: none.
+        assert_eq!(remaining(&keys, 7, now), 0);
+        assert!(keys.check_at(&7, now).is_err());
+    });
+}
+
+/// Breaks if a key that moves in by limits that were superseded is not converted: the change must find it, or it must find the change.
+#[test]
+fn a_key_moving_in_beside_a_change_of_quota_is_converted() {
+    model(2, || {
+        let (keys, now) = (adjustable(2), Instant::now());
+        let change = spawn!(keys, keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap());
+        assert!(keys.check_at(&7, now).is_ok());
+        change.join().unwrap();
+        // Without the change's burst of two.
+        assert_eq!(remaining(&keys, 7, now), 1);
+        keys.set_quota_at(Tier::FIRST, burst_of(1), now).unwrap();
+        assert_eq!(remaining(&keys, 7, now), 1);
+        assert_eq!(keys.stats_at(now).taken, 1);
+    });
+}
+
+/// Breaks if numbers of limits are read by limits two changes old: the number is another limit's by then.
+#[test]
+fn a_charge_beside_two_changes_of_quota_is_counted_once() {
+    model(1, || {
+        let (keys, now) = (adjustable(2), Instant::now());
+        assert!(keys.check_at(&7, now).is_ok());
+        let changes = spawn!(
+            keys,
+            [3, 4].map(|cells| keys.set_quota_at(Tier::FIRST, burst_of(cells), now).unwrap())
+        );
+        let told = keys.check_at(&7, now).is_ok();
+        changes.join().unwrap();
+        assert!(told);
+        assert_eq!(remaining(&keys, 7, now), 0);
+    });
+}
