@@ -1,6 +1,7 @@
 //! What the documentation of `quota` 0.2 and 0.3 shows, by the means of this crate.
 #![cfg(feature = "keyed")]
 
+use crate::support::keyed::{BUCKET, BUCKET_SLOTS};
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{Builder, KeyHashes};
 use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, Quota};
@@ -142,15 +143,15 @@ fn a_table_that_is_full_has_room_at_a_tick() {
     let made = clock.now();
     let builder =
         Builder::new(meter("3/s burst 10 every 1s", &clock)).when_full(ratelimit_meter::keyed::WhenFull::Deny);
-    let pool = builder.with_memory::<u32>(1024).unwrap();
+    let pool = builder.with_memory::<usize>(BUCKET).unwrap();
     clock.set(made + SECOND / 4);
-    assert!((0..60).all(|key| pool.check(&key).is_ok()));
-    let denied = pool.check(&60).unwrap_err();
+    assert!((0..BUCKET_SLOTS).all(|key| pool.check(&key).is_ok()));
+    let denied = pool.check(&BUCKET_SLOTS).unwrap_err();
     assert_eq!(denied.earliest_possible(), made + SECOND);
     clock.set(made + SECOND - NANOSECOND);
-    assert!(pool.check(&60).is_err());
+    assert!(pool.check(&BUCKET_SLOTS).is_err());
     clock.set(made + SECOND);
-    assert!(pool.check(&60).is_ok());
+    assert!(pool.check(&BUCKET_SLOTS).is_ok());
 }
 
 /// `QuotaPolicy::set_capacity(10)` with 4 initial tokens.
