@@ -183,13 +183,14 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port on 127.0.0.1 that was free just now: below those that systems give to outgoing connections, so that a server that is
-/// started again finds it free; a cluster talks on one 10,000 higher.
+/// Returns a port on 127.0.0.1 that was free just now, and so was the one 10,000 higher on which a cluster talks. Both are below those that
+/// systems give to outgoing connections, so that a server that is started again finds them free.
 #[must_use]
 pub fn free_port() -> u16 {
     loop {
-        let port = fastrand::u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let port = fastrand::u16(12_000..22_000);
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
