@@ -91,7 +91,9 @@ impl Server {
     fn wait_until_ready(&mut self) {
         let ready = wait_for(|| {
             let died = self.child.try_wait().expect("a child").is_some();
-            died || self.command(&["PING"]).is_ok_and(|reply| reply.starts_with("+PONG"))
+            died || self
+                .command_within(&["PING"], Duration::from_secs(1))
+                .is_ok_and(|reply| reply.starts_with("+PONG"))
         });
         let died = self.child.try_wait().expect("a child").is_some();
         let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
@@ -142,8 +144,12 @@ impl Server {
     ///
     /// If the server does not answer.
     pub fn command(&self, words: &[&str]) -> std::io::Result<String> {
+        self.command_within(words, PATIENCE)
+    }
+
+    fn command_within(&self, words: &[&str], patience: Duration) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         let mut text = format!("*{}\r\n", words.len());
         for word in words {
             text += &format!("${}\r\n{word}\r\n", word.len());
