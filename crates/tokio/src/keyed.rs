@@ -3,7 +3,7 @@
 use crate::error::AcquireError;
 use crate::options::{self, Patience};
 use crate::shared::SharedQueue;
-use crate::source::{KeyOf, SharedMeter, Source};
+use crate::source::{CellCount, KeyOf, SharedMeter, Source};
 use crate::waiting::{Acquire, Wait, Waiting};
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -173,8 +173,8 @@ where
     ///
     /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends
     /// before the cells come.
-    pub async fn acquire_key(&self, key: &K, n: <P::Meter as Source>::Cells) -> <P::Meter as Source>::Outcome {
-        let n = P::Meter::count(n);
+    pub async fn acquire_key(&self, key: &K, n: impl CellCount) -> <P::Meter as Source>::Outcome {
+        let n = n.count();
         match self.join(key, n).await {
             None => P::Meter::outcome(Ok(())),
             Some(member) => Acquire(Wait::new(&*member.queue, n)).await,
@@ -186,13 +186,8 @@ where
     /// # Errors
     ///
     /// As that.
-    pub async fn acquire_key_with(
-        &self,
-        key: &K,
-        n: <P::Meter as Source>::Cells,
-        patience: Patience,
-    ) -> Result<(), AcquireError> {
-        let n = P::Meter::count(n);
+    pub async fn acquire_key_with(&self, key: &K, n: impl CellCount, patience: Patience) -> Result<(), AcquireError> {
+        let n = n.count();
         if n > 0 && patience.has_passed() {
             return Err(AcquireError::DeadlinePassed);
         }
@@ -207,23 +202,23 @@ where
     /// # Errors
     ///
     /// As [`Waiting::try_acquire`].
-    pub fn try_acquire_key(&self, key: &K, n: <P::Meter as Source>::Cells) -> Result<(), AcquireError> {
-        let n = P::Meter::count(n);
+    pub fn try_acquire_key(&self, key: &K, n: impl CellCount) -> Result<(), AcquireError> {
+        let n = n.count();
         self.take_or_join(key, n).map_or(Ok(()), |member| member.queue.take(n))
     }
 
     /// Takes as many of `n` cells of `key` as are there, and returns their number: zero if others wait for that key.
-    pub fn try_acquire_key_up_to(&self, key: &K, n: <P::Meter as Source>::Cells) -> <P::Meter as Source>::Cells {
-        let count = P::Meter::count(n);
+    pub fn try_acquire_key_up_to<N: CellCount>(&self, key: &K, n: N) -> N {
+        let count = n.count();
         let taken = self
             .take_or_join(key, count)
             .map_or(count, |member| member.queue.take_up_to(count));
-        P::Meter::cells(taken)
+        N::from_count(taken)
     }
 
     /// Gives back `n` cells of `key` that were taken and not used, and serves the waiters that this serves.
-    pub fn refund_key(&self, key: &K, n: <P::Meter as Source>::Cells) {
-        self.with_queue(key, |queue| queue.give_back(P::Meter::count(n)));
+    pub fn refund_key(&self, key: &K, n: impl CellCount) {
+        self.with_queue(key, |queue| queue.give_back(n.count()));
     }
 
     /// Serves the waiters of a key after its meter was changed elsewhere, by a clone or through the table. Otherwise the change is noticed

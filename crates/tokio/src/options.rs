@@ -2,7 +2,7 @@
 
 use crate::error::AcquireError;
 use crate::shared::{Outlook, SharedQueue};
-use crate::source::Source;
+use crate::source::{CellCount, Source};
 use crate::timers::now;
 use crate::waiting::{Held, Wait, Waiting};
 use std::future::poll_fn;
@@ -115,7 +115,7 @@ impl<S: Source> Waiting<S> {
     /// # Errors
     ///
     /// As [`acquire_with`](Self::acquire_with).
-    pub async fn acquire_timeout(&self, n: S::Cells, timeout: Duration) -> Result<(), AcquireError> {
+    pub async fn acquire_timeout(&self, n: impl CellCount, timeout: Duration) -> Result<(), AcquireError> {
         self.acquire_with(n, Patience::unlimited().timeout(timeout)).await
     }
 
@@ -124,7 +124,7 @@ impl<S: Source> Waiting<S> {
     /// # Errors
     ///
     /// As [`acquire_with`](Self::acquire_with).
-    pub async fn acquire_before(&self, n: S::Cells, deadline: Instant) -> Result<(), AcquireError> {
+    pub async fn acquire_before(&self, n: impl CellCount, deadline: Instant) -> Result<(), AcquireError> {
         self.acquire_with(n, Patience::unlimited().deadline(deadline)).await
     }
 
@@ -141,8 +141,8 @@ impl<S: Source> Waiting<S> {
     /// # Panics
     ///
     /// As [`acquire`](Self::acquire).
-    pub async fn acquire_with(&self, n: S::Cells, patience: Patience) -> Result<(), AcquireError> {
-        acquire_with(&self.queue, S::count(n), patience).await
+    pub async fn acquire_with(&self, n: impl CellCount, patience: Patience) -> Result<(), AcquireError> {
+        acquire_with(&self.queue, n.count(), patience).await
     }
 }
 

@@ -92,7 +92,7 @@ pin_project! {
 
 /// Waits for a cell. One cell is never above the burst.
 fn poll_cell<S: Source>(limiter: &Waiting<S>, wait: &mut Option<AcquireOwned<S>>, cx: &mut Context<'_>) -> Poll<()> {
-    let acquire = wait.get_or_insert_with(|| limiter.acquire_owned(1_u8.into()));
+    let acquire = wait.get_or_insert_with(|| limiter.acquire_owned(1_u8));
     ready!(Pin::new(acquire).poll(cx));
     *wait = None;
     Poll::Ready(())

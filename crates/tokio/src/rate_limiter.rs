@@ -1,7 +1,7 @@
 //! The limiter that replaces `leaky-bucket`'s: its builder, its bucket, and the gate through which cells are taken without the lock.
 
 use crate::error::{BuildError, InsufficientCapacity};
-use crate::source::{Part, Source, Times, never};
+use crate::source::{CellCount, Part, Source, Times, never};
 use crate::sync::{AtomicU64, Ordering};
 use crate::timers::Beginning;
 use crate::waiting::Waiting;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// A limiter whose bucket gets some cells every interval, for callers who wait in line: a drop-in replacement for the `RateLimiter` of
 /// `leaky-bucket`.
 ///
-/// Ticks count from [`build`](Builder::build). Its verbs are those of [`Waiting`]. Numbers of cells are `usize`, so that bytes can be
-/// counted as they are: `limiter.acquire(bytes.len())`. More cells than the bucket holds are served in parts, over several intervals.
+/// Ticks count from [`build`](Builder::build). Its verbs are those of [`Waiting`]. Bytes can be counted as they are:
+/// `limiter.acquire(bytes.len())`. More cells than the bucket holds are served in parts, over several intervals.
 ///
 /// ```
 /// use ratelimit_meter_tokio::RateLimiter;
@@ -85,20 +85,20 @@ impl Builder {
     /// Sets the number of cells that the bucket holds: ten times the larger of refill and initial, by default.
     ///
     /// It bounds the cells that come at once after an idle time, not the cells that a caller may wait for.
-    pub const fn max(&mut self, max: usize) -> &mut Self {
-        self.max = Some(max);
+    pub fn max(&mut self, max: impl CellCount) -> &mut Self {
+        self.max = Some(usize::from_count(max.count()));
         self
     }
 
     /// Sets the number of cells that are there to begin with: none, by default.
-    pub const fn initial(&mut self, initial: usize) -> &mut Self {
-        self.initial = initial;
+    pub fn initial(&mut self, initial: impl CellCount) -> &mut Self {
+        self.initial = usize::from_count(initial.count());
         self
     }
 
     /// Sets the number of cells that come every interval: one, by default.
-    pub const fn refill(&mut self, refill: usize) -> &mut Self {
-        self.refill = refill;
+    pub fn refill(&mut self, refill: impl CellCount) -> &mut Self {
+        self.refill = usize::from_count(refill.count());
         self
     }
 
@@ -153,10 +153,10 @@ impl Builder {
             return Err(BuildError::InitialAboveMax { initial, max });
         }
         let bucket = Bucket {
-            max: Bucket::count(max),
-            refill: Bucket::count(refill),
+            max: max.count(),
+            refill: refill.count(),
             ticks: Ticks::new(interval_ns),
-            initial: Bucket::count(initial),
+            initial: initial.count(),
             made: Beginning::now(),
             gate: Gate::new(0),
         };
@@ -241,22 +241,12 @@ fn narrow(n: u128) -> usize {
 }
 
 impl Source for Bucket {
-    type Cells = usize;
     type Outcome = ();
     type Never = Infallible;
     type State = Level;
     type Ahead = Level;
 
     const CHANGES_ELSEWHERE: bool = false;
-
-    fn count(n: usize) -> u64 {
-        // No platform has a wider one.
-        u64::try_from(n).unwrap_or(u64::MAX)
-    }
-
-    fn cells(count: u64) -> usize {
-        narrow(count.into())
-    }
 
     fn outcome(result: Result<(), Infallible>) {
         let Ok(()) = result;

@@ -1,4 +1,4 @@
-//! The limits that a wait queue serves from: the trait, and the meters of the core.
+//! The limits that a wait queue serves from: the trait, the meters of the core, and numbers of cells.
 
 use crate::error::{AcquireError, InsufficientCapacity};
 use crate::timers::{CAN_BE_PAUSED, TokioClock, now};
@@ -14,9 +14,6 @@ use std::time::{Duration, Instant};
 ///
 /// Sealed in effect: its methods are not part of the public API.
 pub trait Source: Send + Sync + Sized + 'static {
-    /// The type of a number of cells: `u32` for a meter, `usize` for a [`RateLimiter`](crate::RateLimiter).
-    type Cells: Copy + From<u8>;
-
     /// The output of an acquire: `()` where it always succeeds in the end.
     type Outcome;
 
@@ -35,12 +32,6 @@ pub trait Source: Send + Sync + Sized + 'static {
     /// Whether the source can be changed without the queue.
     #[doc(hidden)]
     const CHANGES_ELSEWHERE: bool;
-
-    #[doc(hidden)]
-    fn count(n: Self::Cells) -> u64;
-
-    #[doc(hidden)]
-    fn cells(count: u64) -> Self::Cells;
 
     #[doc(hidden)]
     fn outcome(result: Result<(), Self::Never>) -> Self::Outcome;
@@ -117,6 +108,43 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn give_back(&self, state: &mut Self::State, n: u64, at: Instant);
 }
+
+/// A number of cells: an unsigned integer of any width, or a literal. A length in bytes counts as it is.
+///
+/// Sealed.
+pub trait CellCount: Copy + sealed::Sealed {
+    #[doc(hidden)]
+    fn count(self) -> u64;
+
+    /// Returns a count that is no larger than one of this type.
+    #[doc(hidden)]
+    fn from_count(count: u64) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! impl_cell_count {
+    ($($integer:ty),*) => {$(
+        impl sealed::Sealed for $integer {}
+
+        impl CellCount for $integer {
+            #[inline]
+            fn count(self) -> u64 {
+                // No platform has a wider `usize`, so this fails only for a negative number.
+                u64::try_from(self).expect("a number of cells is not negative")
+            }
+
+            fn from_count(count: u64) -> Self {
+                Self::try_from(count).unwrap_or(Self::MAX)
+            }
+        }
+    )*};
+}
+
+// The last one is the type of literals without a suffix.
+impl_cell_count!(u8, u16, u32, u64, usize, i32);
 
 /// The instants that bound a serve.
 #[doc(hidden)]
@@ -335,7 +363,7 @@ fn has_cheap_clock<C: 'static>() -> bool {
     !CAN_BE_PAUSED && TypeId::of::<C>() == TypeId::of::<DefaultClock>()
 }
 
-/// A count that came from a `u32`.
+/// A count that is known to be no larger than the burst, or to be denied for that.
 fn narrow(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -361,21 +389,12 @@ fn reaches<M: SharedMeter>(meter: &M, n: u64, due: Instant) -> bool {
 }
 
 impl<M: SharedMeter> Source for M {
-    type Cells = u32;
     type Outcome = Result<(), InsufficientCapacity>;
     type Never = InsufficientCapacity;
     type State = ();
     type Ahead = M::Fork;
 
     const CHANGES_ELSEWHERE: bool = true;
-
-    fn count(n: u32) -> u64 {
-        n.into()
-    }
-
-    fn cells(count: u64) -> u32 {
-        narrow(count)
-    }
 
     fn outcome(result: Result<(), InsufficientCapacity>) -> Self::Outcome {
         result
@@ -394,6 +413,7 @@ impl<M: SharedMeter> Source for M {
 
     fn at_once(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
         match self.look(narrow(n), at) {
+            _ if n > u32::MAX.into() => Err(InsufficientCapacity::above_burst(n)),
             Err(Denied::Never) => Err(InsufficientCapacity::above_burst(n)),
             _ => Ok(()),
         }
@@ -401,7 +421,7 @@ impl<M: SharedMeter> Source for M {
 
     #[inline]
     fn take_unlocked(&self, n: u64) -> bool {
-        self.decide_now(narrow(n))
+        u32::try_from(n).is_ok_and(|n| self.decide_now(n))
     }
 
     fn take(&self, (): &mut (), n: u64, at: Instant, _: bool) -> Result<(), Instant> {

@@ -2,7 +2,7 @@
 
 use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
-use crate::source::{SharedMeter, Source};
+use crate::source::{CellCount, SharedMeter, Source};
 use crate::timers::{CAN_BE_PAUSED, now};
 use crate::wait_queue::Ticket;
 use core::fmt;
@@ -139,14 +139,14 @@ impl<S: Source> Waiting<S> {
     ///
     /// # Panics
     ///
-    /// When polled outside a tokio runtime with timers, if it has to wait; and when polled again after it was ready.
-    pub fn acquire(&self, n: S::Cells) -> Acquire<'_, S> {
-        Acquire(Wait::new(&self.queue, S::count(n)))
+    /// If `n` is negative. When polled outside a tokio runtime with timers, if it has to wait; and when polled again after it was ready.
+    pub fn acquire(&self, n: impl CellCount) -> Acquire<'_, S> {
+        Acquire(Wait::new(&self.queue, n.count()))
     }
 
     /// Waits for one cell; see [`acquire`](Self::acquire).
     pub fn acquire_one(&self) -> Acquire<'_, S> {
-        self.acquire(1_u8.into())
+        self.acquire(1_u8)
     }
 
     /// Waits for `n` cells with a future that keeps the limiter; see [`acquire`](Self::acquire).
@@ -160,8 +160,8 @@ impl<S: Source> Waiting<S> {
     /// tokio::spawn(limiter.clone().acquire_owned(3)).await.unwrap();
     /// # }
     /// ```
-    pub fn acquire_owned(&self, n: S::Cells) -> AcquireOwned<S> {
-        AcquireOwned(Wait::new(Arc::clone(&self.queue), S::count(n)))
+    pub fn acquire_owned(&self, n: impl CellCount) -> AcquireOwned<S> {
+        AcquireOwned(Wait::new(Arc::clone(&self.queue), n.count()))
     }
 
     /// Waits for `n` cells with this thread, in the same queue as all others. Not for async code, whose thread it would block.
@@ -184,8 +184,8 @@ impl<S: Source> Waiting<S> {
     /// let limiter = RateLimiter::builder().interval(Duration::from_millis(1)).build();
     /// std::thread::spawn(move || limiter.acquire_blocking(2)).join().unwrap();
     /// ```
-    pub fn acquire_blocking(&self, n: S::Cells) -> S::Outcome {
-        S::outcome(block_on(&self.queue, S::count(n)))
+    pub fn acquire_blocking(&self, n: impl CellCount) -> S::Outcome {
+        S::outcome(block_on(&self.queue, n.count()))
     }
 
     /// Takes `n` cells if they are there, and, of a fair limiter, none waits. Lock-free as [`acquire`](Self::acquire) is.
@@ -194,8 +194,8 @@ impl<S: Source> Waiting<S> {
     ///
     /// [`AcquireError`], and nothing was taken: the instant from which the cells could be taken, behind all waiters; or that so many never
     /// come at once.
-    pub fn try_acquire(&self, n: S::Cells) -> Result<(), AcquireError> {
-        self.queue.take(S::count(n))
+    pub fn try_acquire(&self, n: impl CellCount) -> Result<(), AcquireError> {
+        self.queue.take(n.count())
     }
 
     /// Takes as many of `n` cells as are there, and returns their number: zero, of a fair limiter, if others wait.
@@ -208,8 +208,8 @@ impl<S: Source> Waiting<S> {
     /// assert_eq!([limiter.try_acquire_up_to(5), limiter.try_acquire_up_to(5)], [5, 2]);
     /// # }
     /// ```
-    pub fn try_acquire_up_to(&self, n: S::Cells) -> S::Cells {
-        S::cells(self.queue.take_up_to(S::count(n)))
+    pub fn try_acquire_up_to<N: CellCount>(&self, n: N) -> N {
+        N::from_count(self.queue.take_up_to(n.count()))
     }
 
     /// Gives back `n` cells that were taken and not used, and serves the waiters that this serves. A meter gets back no more than brings
@@ -225,8 +225,8 @@ impl<S: Source> Waiting<S> {
     /// limiter.acquire(2).await; // at once
     /// # }
     /// ```
-    pub fn refund(&self, n: S::Cells) {
-        self.queue.give_back(S::count(n));
+    pub fn refund(&self, n: impl CellCount) {
+        self.queue.give_back(n.count());
     }
 
     /// Returns whether callers are served in the order in which they come.

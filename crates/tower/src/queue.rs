@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// What a queue answers, sooner or later.
+/// The answer of a queue, sooner or later.
 pub(crate) type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<(), AcquireError>> + Send + 'a>>;
 
 /// A queue in front of meters.
@@ -29,14 +29,14 @@ pub(crate) trait Queue: Send + Sync {
     fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_>;
 }
 
-impl<S: Source> Queue for Waiting<S> {
+impl<S: Source<Cells = u32>> Queue for Waiting<S> {
     fn acquire(&self, _: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
         Box::pin(self.acquire_with(n, patience))
     }
 }
 
 /// A queue for each key, by tier.
-impl<P: PerKey<HashedKey>> Queue for Vec<Keyed<HashedKey, P>> {
+impl<P: PerKey<HashedKey, Meter: Source<Cells = u32>>> Queue for Vec<Keyed<HashedKey, P>> {
     fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
         let keyed = &self[usize::from(ticket.tier)];
         Box::pin(async move { keyed.acquire_key_with(&ticket.key, n, patience).await })

@@ -85,15 +85,13 @@ impl Waiter for ratelimit_meter_tokio::RateLimiter {
     const PACKAGE: Package = ("ratelimit_meter_tokio", "0");
 
     fn ample() -> Self {
-        let ample = usize::try_from(AMPLE).expect("a platform of 32 bits");
         let mut builder = Self::builder();
-        builder.max(ample).initial(ample).refill(ample / 10).build()
+        builder.max(AMPLE).initial(AMPLE).refill(AMPLE / 10).build()
     }
 
     fn crowded() -> Self {
-        let refill = usize::try_from(per_millisecond()).expect("the rate fits");
-        let max = usize::try_from(BURST).expect("a platform of 32 bits");
-        Self::builder().refill(refill).interval(MILLISECOND).max(max).build()
+        let refill = u32::try_from(per_millisecond()).expect("the rate fits");
+        Self::builder().refill(refill).interval(MILLISECOND).max(BURST).build()
     }
 
     fn scarce() -> Self {

@@ -1,7 +1,7 @@
 //! Lines of access logs: Common and Combined Log Format and their relatives.
 //!
 //! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. What is not
-//! goes to [`head`](super::head), which takes any order that servers are known to write.
+//! goes to `head`, which takes any order that servers are known to write.
 
 use memchr::{memchr, memchr_iter, memchr2};
 

@@ -4,7 +4,6 @@ use crate::by_hand::{ByHand, ms};
 use proptest::prelude::*;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{AcquireError, RateLimiter, Source, Waiting};
-use std::fmt::Debug;
 use std::num::NonZeroU32;
 use tokio::time::{Instant, sleep};
 
@@ -194,10 +193,9 @@ fn run<S, L>(
     steps: &[Step],
 ) -> Result<(), TestCaseError>
 where
-    S: Source<Cells: TryFrom<u32, Error: Debug>>,
+    S: Source,
     L: Limit + Clone,
 {
-    let cells = |n: u32| S::Cells::try_from(n).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -218,14 +216,14 @@ where
             match step {
                 Step::Acquire(n) => {
                     let n = n.min(largest);
-                    let mut acquire = ByHand::new(limiter.acquire(cells(n)));
+                    let mut acquire = ByHand::new(limiter.acquire(n));
                     let over = acquire.poll().is_ready();
                     prop_assert_eq!(over, model.acquire(turn, n), "acquire({}) at {} ms", n, model.now);
                     if !over {
                         alive.push((turn, n, acquire));
                     }
                 }
-                Step::Try(n) => match limiter.try_acquire(cells(n)) {
+                Step::Try(n) => match limiter.try_acquire(n) {
                     Ok(()) => prop_assert!(model.take(n), "try_acquire({}) at {} ms", n, model.now),
                     Err(AcquireError::NotYet(denied)) => {
                         let earliest = denied.wait_time_from(start.into_std());
@@ -285,10 +283,9 @@ proptest! {
     fn a_bucket_serves_as_one_that_counts_every_tick(
         steps in steps(), max in 10..20_u32, initial in 0..10_u32, refill in 1..25_u32, interval in 1..30_u64, fair: bool,
     ) {
-        let of = |n: u32| usize::try_from(n).unwrap();
         let build = || {
             let mut builder = RateLimiter::builder();
-            builder.max(of(max)).initial(of(initial)).refill(of(refill)).interval(ms(interval)).fair(fair).build()
+            builder.max(max).initial(initial).refill(refill).interval(ms(interval)).fair(fair).build()
         };
         let limit = Ticks { max, refill, interval, level: initial };
         run(build, (limit, fair), u32::MAX, &steps)?;

@@ -57,7 +57,7 @@ fn in_paused_time(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
-fn waiting<S: Source<Cells = u32>>(limiter: &Waiting<S>) -> impl AsyncFn(u32, Patience) -> Result<(), AcquireError> {
+fn waiting<S: Source>(limiter: &Waiting<S>) -> impl AsyncFn(u32, Patience) -> Result<(), AcquireError> {
     async move |n, patience| limiter.acquire_with(n, patience).await
 }
 

@@ -6,7 +6,7 @@ use ratelimit_meter_tokio::{AcquireError, Keyed, RateLimiter, Source, TokioClock
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::{Instant, advance, sleep, timeout};
+use tokio::time::{Instant, advance, timeout};
 
 fn quota(text: &str) -> Quota {
     text.parse().unwrap()
@@ -71,7 +71,7 @@ async fn waiters_that_a_debt_moves_past_the_end_get_the_error() {
 }
 
 /// Waits for a cell with 300 tasks, blocks the runtime for two seconds, and returns how many are served at once then.
-async fn served_after_a_stall<S: Source<Cells: Send>>(limiter: &Waiting<S>) -> usize {
+async fn served_after_a_stall<S: Source>(limiter: &Waiting<S>) -> usize {
     let mut waits: Vec<_> = (0..300).map(|_| ByHand::new(limiter.acquire_one())).collect();
     assert!(waits.iter_mut().all(ByHand::is_pending));
     advance(Duration::from_secs(2)).await;
@@ -103,7 +103,7 @@ async fn loop_of_ready_acquires_lets_other_tasks_run() {
     const TURNS: u32 = 1_000_000;
     let bucket = RateLimiter::builder().initial(usize::MAX).build();
     let meter = Waiting::new(GCRA::from_quota(Quota::per_second(u32::MAX.try_into().unwrap())).unwrap());
-    let keyed = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("4000000000/s"), 100).unwrap());
+    let keyed = Keyed::of_table(KeyedMeter::<u8>::with_capacity(quota("1000000/s burst 100000"), 100).unwrap());
     let ran = || {
         let ran = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ran);
@@ -136,5 +136,20 @@ async fn bytes_are_counted_as_they_are() {
     let start = Instant::now();
     limiter.acquire(b"ten bytes.".len()).await;
     assert_eq!(start.elapsed(), ms(200));
-    sleep(ms(0)).await;
+    // Any unsigned integer will do.
+    limiter.acquire(1_u8).await;
+    limiter.acquire(1_u16).await;
+    limiter.acquire(1_u32).await;
+    limiter.acquire(1_u64).await;
+    assert_eq!(start.elapsed(), ms(300));
+    // What is more than any burst is denied, not cut to it.
+    let most = Quota::per_second(u32::MAX.try_into().unwrap());
+    let meter = Waiting::new(GCRA::from_quota(most).unwrap().with_clock(TokioClock));
+    let above = u64::from(u32::MAX) + 1;
+    assert_eq!(meter.acquire(above).await.unwrap_err().cells(), above);
+    assert!(matches!(
+        meter.try_acquire(above),
+        Err(AcquireError::InsufficientCapacity(_))
+    ));
+    assert_eq!(meter.try_acquire_up_to(above), above - 1);
 }
