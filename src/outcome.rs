@@ -95,7 +95,6 @@ impl NonConformance {
     }
 
     /// Returns the denial of a key that has no slot in a table until then.
-    #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has slots"))]
     pub(crate) fn table_full(beginning: Instant, until: Until) -> Self {
         Self::new(units::after(beginning, until.nanos()), Until::TABLE_FULL)
     }

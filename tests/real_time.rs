@@ -58,7 +58,7 @@ fn real_time_the_counter_is_read_where_the_kernel_trusts_it() {
 }
 
 #[test]
-fn real_time_who_waited_for_the_instant_is_admitted() {
+fn real_time_waiting_to_the_instant_is_enough() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let quota = Quota::per_second(nonzero!(20_000u32)).allow_burst(nonzero!(1u32));
     let (gcra, bucket) = (

@@ -139,9 +139,9 @@ impl<A: Algorithm> Limits<A> {
     /// Fails if the limits are superseded; to be called after states were read and before anything is done about them.
     #[inline]
     pub(super) fn hold(&self) -> Result<(), Superseded> {
-        // ORDERING: relaxed. The states that were read before were acquired, and with those that a change has replaced, this flag.
-        // Weaker breaks `tests/loom/keyed.rs`, a charge beside two changes of quota.
-        if self.superseded.load(Ordering::Relaxed) {
+        // ORDERING: acquire. Pairs with `Latest::replace`, so that a thread that finds the flag set also loads the later limits and does not turn in
+        // vain. (That it finds the flag set in time needs no order here: the states that it read before were acquired.)
+        if self.superseded.load(Ordering::Acquire) {
             Err(Superseded)
         } else {
             Ok(())
@@ -174,9 +174,10 @@ impl<A: Algorithm> Limits<A> {
 
     /// The former limit if it has that number and keys may still have it. Another number is that of later limits.
     fn former_with(&self, number: u8) -> Result<&Former<A>, Superseded> {
-        // ORDERING: relaxed. A state of the next change was acquired, and with it this flag, which was set before. Weaker breaks
-        // `tests/keyed/stress.rs`, keys whose quota changes.
-        let is_known = !self.converted.load(Ordering::Relaxed);
+        // ORDERING: acquire. Pairs with `forget_former`, so that a thread that finds the flag set then reads converted states and does not turn in
+        // vain. Weaker breaks `tests/loom/split.rs`, a charge beside a change of quota. (That it finds the flag set in time needs no
+        // order here: it acquired a state of the next change, before which the flag was set.)
+        let is_known = !self.converted.load(Ordering::Acquire);
         let former = self
             .former
             .as_ref()
@@ -186,8 +187,8 @@ impl<A: Algorithm> Limits<A> {
 
     /// Tells that all keys have been converted to these limits.
     pub(super) fn forget_former(&self) {
-        // ORDERING: relaxed. The lock of the next change orders it before that.
-        self.converted.store(true, Ordering::Relaxed);
+        // ORDERING: release. Pairs with `former_with`.
+        self.converted.store(true, Ordering::Release);
     }
 
     /// When the quota of a tier was changed last.
@@ -297,8 +298,8 @@ impl<A: Algorithm> Latest<A> {
     pub(super) fn replace(&self, limits: Limits<A>) -> Arc<Limits<A>> {
         let (old, new) = (self.get(), Arc::new(limits));
         self.set(new.clone());
-        // ORDERING: relaxed. The exchanges of states and intents by which a change goes through the table release it.
-        old.superseded.store(true, Ordering::Relaxed);
+        // ORDERING: release. Pairs with `Limits::hold`; and the exchanges of states and intents by which a change goes through the table release it.
+        old.superseded.store(true, Ordering::Release);
         new
     }
 

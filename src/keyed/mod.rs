@@ -51,7 +51,7 @@ pub enum WhenFull {
     #[default]
     Forgive,
     /// Denies, with the instant at which the first slot is free: no debt is forgiven. Until then the key's status is that
-    /// nothing remains, too. Such a key owes nothing: [`contains`](KeyedMeter::contains) tells it from one over its limit.
+    /// nothing remains, too. Such a key owes nothing: [`NonConformance::is_table_full`](crate::NonConformance::is_table_full) tells it from one over its limit.
     Deny,
     /// Admits and does not count: no key suffers for another.
     Admit,

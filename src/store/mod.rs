@@ -16,9 +16,13 @@ pub use atomic::Atomic;
 pub use local::Local;
 pub use swappable::Swappable;
 
+#[cfg(feature = "keyed")]
+pub(crate) use atomic::PAUSES;
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
-pub(crate) use atomic::{PAUSES, SharedWord, Word, pause};
+#[cfg(feature = "dual")]
+pub(crate) use atomic::Word;
+pub(crate) use atomic::{SharedWord, pause};
 
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;

@@ -49,7 +49,7 @@ fn a_whole_batch_conforms_at_every_extreme_and_no_cell_with_it() {
 /// Less than 16 units a nanosecond leave three to a cell. A cell at a level of x takes 3/x units and is counted as less than one
 /// more, so x rises by less than k (1 + x/3) a cell, and by 1 in no fewer than 3 ln(4/3) L = 0.86 L cells.
 #[test]
-fn beyond_the_precision_less_than_a_unit_a_decision_is_lost_and_none_is_won() {
+fn beyond_the_precision_rounding_only_loses() {
     let (meter, now) = exponential(4000, 1000);
     let admitted = singles(&meter, now);
     assert!((3440..=4000).contains(&admitted), "{admitted}");
@@ -143,7 +143,7 @@ fn strict(limit: u32, period: u64) -> (Exponential, Instant) {
 }
 
 #[test]
-fn a_strict_meter_never_serves_who_keeps_asking_faster_than_the_limit() {
+fn a_strict_meter_denies_every_too_fast_client() {
     let (meter, now) = strict(10, SECOND);
     assert_eq!(singles(&meter, now), 10);
     for turn in 1..1000 {
@@ -159,7 +159,7 @@ fn a_strict_meter_never_serves_who_keeps_asking_faster_than_the_limit() {
 }
 
 #[test]
-fn a_strict_meter_serves_who_stops_for_as_long_as_it_told() {
+fn a_strict_meter_admits_after_the_reported_pause() {
     let (meter, now) = strict(10, SECOND);
     for n in [1, 4, 10] {
         let refused = (0..50).map(|_| meter.check_n_at(n, now)).filter(Result::is_err);
@@ -176,7 +176,7 @@ fn a_strict_meter_serves_who_stops_for_as_long_as_it_told() {
 }
 
 #[test]
-fn a_strict_meter_serves_who_slows_down_below_the_limit() {
+fn a_strict_meter_admits_a_slowed_client() {
     let (meter, now) = strict(10, SECOND);
     for _ in 0..1000 {
         let _ = meter.check_at(now);
@@ -187,7 +187,7 @@ fn a_strict_meter_serves_who_slows_down_below_the_limit() {
 }
 
 #[test]
-fn a_strict_meter_counts_refused_batches_but_those_that_never_conform() {
+fn a_strict_meter_counts_possible_denied_batches() {
     let (meter, now) = strict(10, SECOND);
     assert_eq!(meter.check_n_at(10, now), Ok(()));
     let before = meter.rate_at(now);
@@ -230,7 +230,7 @@ fn a_half_life_halves_the_rate() {
 
 /// Weights that make the threshold a whole number of cells as far as a float can tell.
 #[test]
-fn what_can_be_asked_for_at_once_conforms_at_some_time() {
+fn every_batch_within_the_burst_conforms_eventually() {
     for (limit, weight) in [(555_593_334, 385_107_953), (1_359_190_130, 551_104_173), (10, 7)] {
         let number = |n| NonZeroU32::new(n).expect("positive");
         let quota = Quota::per_second(number(limit)).cell_weight(number(weight));

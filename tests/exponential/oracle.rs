@@ -91,7 +91,7 @@ fn an_event_every_interval_is_never_over() {
 }
 
 #[test]
-fn the_wait_at_the_limit_is_an_interval_and_the_published_formulas_too_early() {
+fn the_published_wait_at_the_limit_is_short() {
     let (meter, origin) = exponential(3, MINUTE);
     let mut at = 0;
     for _ in 0..200 {
@@ -163,7 +163,7 @@ fn the_level_is_above_the_published_rate_by_less_than_a_cell() {
 
 /// What rounding adds to each step must not add up: the level comes so close to the limit that a unit would show.
 #[test]
-fn a_client_at_exactly_the_limit_is_never_refused() {
+fn a_client_at_the_limit_is_never_denied() {
     for (limit, interval) in [
         (1, SECOND),
         (2, 1000),

@@ -262,7 +262,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn what_is_not_counted_is_as_if_there_were_a_slot_for_everybody(
+    fn decisions_match_the_oracle_unless_overflow_is_counted(
         limit in fitting(whole_limits()).prop_filter("debts that end on the time line", |limit| limit.time_to_rest() < HORIZON / 1000),
         steps in steps(),
     ) {
@@ -340,7 +340,7 @@ fn at_one_instant_there_are_as_many_meters_as_slots() {
 
 /// Who is denied for want of a slot and waits as told gets one; a nanosecond before, there is none.
 #[test]
-fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
+fn a_denial_without_slots_ends_on_time() {
     let limit = Limit::new(7, SECOND).burst(3);
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, _> = few_slots(builder(leaky_bucket(&limit), &clock, WhenFull::Deny));
@@ -384,7 +384,7 @@ fn a_denial_for_want_of_a_slot_is_over_at_its_instant() {
 
 /// A key that is at rest from this instant on leaves its slot to another only if there is nobody else, and owes nothing then.
 #[test]
-fn who_is_just_at_rest_is_forgiven_nothing() {
+fn evicting_a_just_idle_key_forgives_nothing() {
     let second = Duration::from_secs(1);
     let like = GCRA::with_parameters(second, Duration::ZERO, None);
     let keys: KeyedMeter<u64, _> = few_slots(builder(like, &ManualClock::new(), WhenFull::Forgive));

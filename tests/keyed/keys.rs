@@ -193,7 +193,7 @@ fn averages() -> impl Strategy<Value = (u32, u64)> {
 proptest! {
     /// Where an emission interval is a whole number of nanoseconds, nothing is rounded in a slot's shorter word.
     #[test]
-    fn each_key_is_exactly_a_meter_of_its_own(
+    fn each_key_equals_a_meter_of_its_own(
         limit in fitting(whole_limits()).prop_filter("debts that end on the time line", |limit| limit.time_to_rest() < HORIZON / 1000),
         verbs in verbs(),
     ) {
@@ -223,7 +223,7 @@ fn per_hour(cells: u32) -> GCRA {
 
 /// What takes no slot: what changes nothing.
 #[test]
-fn what_changes_nothing_takes_no_slot() {
+fn a_verb_without_effect_takes_no_slot() {
     fn assert_for<A: Algorithm>(like: &Meter<A>, when_full: WhenFull) {
         let clock = ManualClock::new();
         let keys: Table<A> = few_slots(builder(like.clone(), &clock, when_full));
@@ -296,7 +296,7 @@ fn a_denial_changes_nothing() {
 
 /// A reset of a key that has no slot is no reason to take somebody else's, nor does it tell the time.
 #[test]
-fn a_reset_of_a_key_that_is_not_there_leaves_the_others_alone() {
+fn resetting_an_absent_key_changes_no_other() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(per_hour(1), &clock, WhenFull::Forgive));
     let (at, late) = (clock.now(), clock.now() + Duration::from_secs(3601));
@@ -308,7 +308,7 @@ fn a_reset_of_a_key_that_is_not_there_leaves_the_others_alone() {
 }
 
 #[test]
-fn a_reset_of_a_key_that_is_there_is_of_it_alone() {
+fn resetting_a_key_changes_no_other() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(per_hour(3), &clock, WhenFull::Deny));
     (0..60).for_each(|key| assert_eq!(keys.key(&key).charge(100), 0));
@@ -397,7 +397,7 @@ fn a_table_has_the_size_that_was_asked_for() {
 }
 
 #[test]
-fn what_makes_no_table_is_told_exactly() {
+fn invalid_tables_are_exact_errors() {
     let quota = Quota::per_second(nonzero!(10_u32));
     let bad = quota.cell_weight(nonzero!(11_u32));
     let why = |keys, quota| KeyedMeter::<u64>::with_capacity(quota, keys).map(drop).unwrap_err();

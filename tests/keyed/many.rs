@@ -33,7 +33,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_asked_for_is_not_decided() {
+fn unread_results_are_not_decided() {
     let [many, _] = twins();
     let at = Instant::now();
     let answers = many.check_many_at(&[7; 40], at).take(1).filter(Result::is_ok).count();

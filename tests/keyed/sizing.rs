@@ -44,18 +44,18 @@ fn few_keys_never_meet_a_full_neighbourhood() {
 }
 
 #[test]
-fn fewer_than_1_in_100_000_of_a_thousand_keys_meets_a_full_neighbourhood() {
+fn a_thousand_keys_rarely_overflow() {
     assert_fewer_than_1_in_100_000(filled(1000, 500, |_, number| number), "in sequence");
 }
 
 #[test]
-fn fewer_than_1_in_100_000_of_many_keys_in_sequence_meets_a_full_neighbourhood() {
+fn sequential_keys_rarely_overflow() {
     assert_fewer_than_1_in_100_000(filled(100_000, 6, |_, number| number), "in sequence");
     assert_fewer_than_1_in_100_000(filled(100_000, 6, |_, number| number << 32), "in the upper half");
 }
 
 #[test]
-fn fewer_than_1_in_100_000_of_random_keys_meets_a_full_neighbourhood() {
+fn random_keys_rarely_overflow() {
     assert_fewer_than_1_in_100_000(
         filled(100_000, 6, |seed, number| Seeded(seed << 40 | number).number()),
         "random",
@@ -63,7 +63,7 @@ fn fewer_than_1_in_100_000_of_random_keys_meets_a_full_neighbourhood() {
 }
 
 #[test]
-fn fewer_than_1_in_100_000_of_texts_that_begin_alike_meets_a_full_neighbourhood() {
+fn texts_with_a_common_start_rarely_overflow() {
     let path = |_, number| format!("/api/v1/users/{number}");
     assert_fewer_than_1_in_100_000(filled(100_000, 6, path), "paths");
     let address = |_, n: u64| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
@@ -73,7 +73,7 @@ fn fewer_than_1_in_100_000_of_texts_that_begin_alike_meets_a_full_neighbourhood(
 /// New keys only, with as many live ones all the time as the table was told of: who arrives sees as many in its bucket as there are on
 /// average over time (Poisson), which is full more often than one that is filled once.
 #[test]
-fn of_a_stream_of_new_keys_few_meet_a_full_neighbourhood() {
+fn few_new_keys_meet_a_full_neighbourhood() {
     let (clock, live) = (ManualClock::new(), 10_000_u32);
     let like = builder(leaky_bucket(&Limit::per_second(1)), &clock, WhenFull::Admit);
     let keys: KeyedMeter<u32, LeakyBucket<ManualClock>> = like.with_capacity(10_000).unwrap();

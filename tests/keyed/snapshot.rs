@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_with_any_byte_changed_is_refused(charges in prop::collection::vec(0_u32..99, 0..50), place: prop::sample::Index, by in 1_u8..) {
+    fn a_snapshot_with_any_changed_byte_is_rejected(charges in prop::collection::vec(0_u32..99, 0..50), place: prop::sample::Index, by in 1_u8..) {
         let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
         for key in &charges {
             before.key(key).charge_at(1, time.0);
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_that_was_cut_off_is_refused(charges in prop::collection::vec(0_u32..99, 0..50), length: prop::sample::Index) {
+    fn a_truncated_snapshot_is_rejected(charges in prop::collection::vec(0_u32..99, 0..50), length: prop::sample::Index) {
         let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
         for key in &charges {
             before.key(key).charge_at(1, time.0);
@@ -108,7 +108,7 @@ proptest! {
 }
 
 #[test]
-fn a_table_of_another_shape_limit_or_hash_refuses() {
+fn a_different_table_rejects_the_snapshot() {
     let (before, time) = (gcra(), (Instant::now(), SystemTime::now()));
     before.key(&7).charge_at(5, time.0);
     let bytes = written(&before, time);
@@ -239,7 +239,7 @@ fn the_seed_is_not_in_a_snapshot() {
 }
 
 #[test]
-fn a_wall_clock_that_went_back_lets_no_time_pass() {
+fn a_wall_clock_set_back_drains_nothing() {
     let (before, now, wall) = (gcra(), Instant::now(), SystemTime::now());
     before.key(&1).charge_at(10, now);
     let bytes = written(&before, (now, wall));
@@ -270,7 +270,7 @@ fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) 
 }
 
 #[test]
-fn keys_for_which_there_is_no_slot_are_told_and_all_others_restored() {
+fn restoring_counts_keys_without_a_slot() {
     let now = Instant::now();
     for when_full in [WhenFull::Deny, WhenFull::Admit] {
         let (table, bytes) = nearly_full(when_full, now);
@@ -310,7 +310,7 @@ fn keys_for_which_there_is_no_slot_are_told_and_all_others_restored() {
 }
 
 #[test]
-fn a_debt_that_the_time_line_no_longer_holds_is_told_and_all_others_restored() {
+fn restoring_counts_unrecordable_debts() {
     let (before, after, now, wall) = (gcra(), gcra(), Instant::now(), SystemTime::now());
     assert!(before.key(&0).charge_at(u64::MAX, now) > 0);
     assert!((1..9).all(|key| before.key(&key).charge_at(10, now) == 0));
@@ -330,7 +330,7 @@ fn a_debt_that_the_time_line_no_longer_holds_is_told_and_all_others_restored() {
 }
 
 #[test]
-fn a_reader_that_fails_is_told_with_what_was_restored_before() {
+fn a_failed_read_reports_keys_restored_so_far() {
     struct Failing<'a>(&'a [u8]);
     impl Read for Failing<'_> {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {

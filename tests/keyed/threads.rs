@@ -70,7 +70,7 @@ fn in_a_full_table_a_key_has_its_burst_or_nothing() {
 
 /// What passes beyond a burst for each key was forgiven, and is counted.
 #[test]
-fn in_a_full_table_what_is_forgiven_is_counted() {
+fn a_full_table_counts_evictions() {
     for _ in 0..4 {
         let clock = ManualClock::new();
         let keys: KeyedMeter<u64, GCRA<ManualClock>> =
@@ -88,7 +88,7 @@ fn in_a_full_table_what_is_forgiven_is_counted() {
 }
 
 #[test]
-fn in_a_full_table_what_is_not_counted_in_a_meter_is_counted() {
+fn a_full_table_counts_uncounted_cells() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, GCRA<ManualClock>> =
         few_slots(builder(gcra(&Limit::per_second(5)), &clock, WhenFull::Admit));
@@ -101,7 +101,7 @@ fn in_a_full_table_what_is_not_counted_in_a_meter_is_counted() {
 
 /// The clock moves under the threads, so that slots change hands all the time: no key is ever admitted more than its burst and rate.
 #[test]
-fn no_key_is_admitted_more_than_its_burst_and_rate_while_slots_change_hands() {
+fn reused_slots_keep_each_key_within_its_limit() {
     let limit = Limit::new(10, SECOND).burst(5);
     for when_full in [WhenFull::Deny, WhenFull::Forgive] {
         let clock = ManualClock::new();

@@ -202,7 +202,7 @@ fn there_are_sixteen_tiers_and_each_is_its_own() {
 }
 
 #[test]
-fn who_only_looks_by_another_tier_does_not_move_the_key() {
+fn peeking_by_another_tier_moves_no_key() {
     let clock = ManualClock::new();
     let [free, paid] = [2, 100].map(|cells| Limit::new(cells, 3600 * SECOND));
     let (keys, tiers) = with_tiers(leaky_bucket(&free), &clock, &[paid]);
@@ -263,7 +263,7 @@ fn a_tier_that_is_named_decides() {
 
 /// A slow tier keeps what a fast one would have drained, so a fast one must not be given the same hour twice.
 #[test]
-fn a_key_that_goes_back_in_time_and_tiers_is_admitted_no_more_than_once() {
+fn going_back_in_time_and_tiers_admits_once() {
     let like = GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
     let (builder, fast) = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
     let keys = builder.with_capacity::<u32>(10).unwrap();

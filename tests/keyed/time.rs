@@ -98,7 +98,7 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
 
 proptest! {
     #[test]
-    fn what_is_earlier_than_a_reuse_is_decided_as_of_it(
+    fn decisions_before_a_reuse_are_made_at_it(
         calls in prop::collection::vec((0_u64..61, 1..=BURST, -REUSE..3 * REUSE), 1..300),
     ) {
         play(gcra(&limit()), &calls)?;

@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_above_the_burst_is_never_possible_and_one_within_it_is(limit in limits(), steps in steps()) {
+    fn exactly_batches_within_the_burst_are_possible(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
             play(&limit, &steps, |n, at, _| {
                 let possible = u64::from(n) * limit.weight <= limit.burst;
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn a_batch_that_can_never_conform_is_told_so_at_any_size_and_changes_nothing() {
+fn an_impossible_batch_of_any_size_changes_nothing() {
     for limit in EXTREMES {
         for meter in Subject::each(limit) {
             let rested = meter.debug();

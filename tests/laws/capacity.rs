@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn a_meter_is_rested_after_its_time_to_rest_and_no_emptier_later(limit in limits(), wait in 1i128..50) {
+    fn a_meter_idles_after_its_time_to_rest(limit in limits(), wait in 1i128..50) {
         let rested = wait * limit.time_to_rest();
         for meter in Subject::each(&limit) {
             assert_admits_exactly(&meter, limit.at_once(), 0, &limit);
@@ -65,7 +65,7 @@ fn the_extremes_admit_exactly_their_burst() {
 
 /// Here f = 1, a unit is half a cell: a second unit of tolerance, or a cell that costs a unit less, is a cell too many.
 #[test]
-fn at_full_speed_a_rested_meter_admits_not_half_a_cell_more() {
+fn full_speed_admits_no_half_cell_more() {
     for rate in [
         Limit::per_second(4_000_000_000),
         Limit::new(4, 1),
@@ -85,7 +85,7 @@ fn at_full_speed_a_rested_meter_admits_not_half_a_cell_more() {
 
 /// What does not fit a whole number of times is not rounded up.
 #[test]
-fn a_burst_that_is_no_multiple_of_the_weight_admits_the_whole_cells() {
+fn a_burst_admits_only_whole_weighted_cells() {
     for (burst, weight) in [
         (10, 3),
         (10, 4),

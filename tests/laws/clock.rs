@@ -25,7 +25,7 @@ proptest! {
 
 /// The forms that read the clock say what the forms that are told the time say.
 #[test]
-fn a_denial_by_the_meters_own_clock_ends_when_the_clock_gets_there() {
+fn a_denial_ends_by_the_meters_own_clock() {
     let limit = Limit::per_second(3);
     let clock = ManualClock::new();
     for meter in Subject::each_on(&limit, &clock) {
@@ -69,7 +69,7 @@ fn a_manual_clock_may_jump_centuries_either_way() -> Result<(), Box<dyn std::err
 
 /// A new meter on the clock's own time line, at rest, whatever the clock says and whatever the old meter had admitted.
 #[test]
-fn a_meter_moved_to_another_clock_is_at_rest_on_its_time_line() {
+fn a_meter_on_another_clock_begins_idle() {
     let limit = Limit::per_second(4);
     let (year, now) = (i128::from(YEAR), Instant::now());
     for offset in [-30 * year, 0, 30 * year] {

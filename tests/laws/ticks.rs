@@ -82,7 +82,7 @@ fn assert_window(record: &Record, ticking: &Ticking, who: &str) {
 proptest! {
     /// Laws 1, 3 and 4, for every limit and interval.
     #[test]
-    fn with_ticks_no_window_is_too_wide_no_denial_needless_and_each_exact(ticking in Ticking::any(limits()), moves in moves()) {
+    fn ticks_keep_windows_and_exact_denials(ticking in Ticking::any(limits()), moves in moves()) {
         for meter in ticking.subjects() {
             let mut record = Record::new(ticking.limit);
             play(&ticking, &moves, |n, at, exact| {
@@ -240,7 +240,7 @@ fn an_average_has_no_ticks() {
 /// A pair of limits with ticks of their own, neither a multiple of the other.
 #[cfg(feature = "dual")]
 #[test]
-fn of_two_limits_the_later_tick_is_told() {
+fn a_denial_reports_the_later_tick() {
     use ratelimit_meter::Dual;
     let clock = ManualClock::new();
     let made = clock.now();

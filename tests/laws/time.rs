@@ -86,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn the_first_and_the_last_instant_of_the_platform_admit_one_burst_each() {
+fn platform_extremes_admit_one_burst_each() {
     let (first, last) = (earliest_instant(), latest_instant());
     for limit in EXTREMES
         .iter()

@@ -23,7 +23,7 @@ fn the_canonical_text_of_a_pair() {
 }
 
 #[test]
-fn what_is_no_pair_is_told_where_and_why() {
+fn a_parse_error_of_pairs_names_its_place() {
     let table = [
         (
             "10/s",
@@ -84,13 +84,13 @@ fn quotas() -> impl Strategy<Value = Quota> {
 
 proptest! {
     #[test]
-    fn what_display_wrote_is_read_again(first in quotas(), second in quotas()) {
+    fn displayed_pairs_parse_again(first in quotas(), second in quotas()) {
         let pair = DualQuota::new(first, second);
         prop_assert_eq!(pair.to_string().parse(), Ok(pair));
     }
 
     #[test]
-    fn any_text_is_a_pair_or_an_error_within_it(text in "[0-9a-z/& ]{0,24}|\\PC{0,24}") {
+    fn any_text_parses_or_errs_within_it(text in "[0-9a-z/& ]{0,24}|\\PC{0,24}") {
         match text.parse::<DualQuota>() {
             Ok(pair) => prop_assert_eq!(pair.to_string().parse(), Ok(pair)),
             Err(error) => prop_assert!(text.get(error.span()).is_some(), "{:?} of {:?}", error.span(), text),
@@ -109,7 +109,7 @@ proptest! {
 
 #[test]
 #[cfg(feature = "serde")]
-fn serde_says_what_is_wrong() {
+fn serde_errors_name_the_fault() {
     let error = serde_json::from_str::<DualQuota>("\"10/s\"")
         .expect_err("one quota")
         .to_string();

@@ -97,7 +97,7 @@ fn more_than_the_burst_cannot_be_available() {
 
 /// It is another meter, of the same limit and kind.
 #[test]
-fn the_meter_that_it_is_made_of_and_its_clones_stay_as_they_are() {
+fn making_a_meter_leaves_its_source_unchanged() {
     let clock = ManualClock::new();
     let meter = Exponential::new(10, Duration::from_secs(1))
         .unwrap()

@@ -34,7 +34,7 @@ fn every(quota: Quota, interval_ns: u64) -> Quota {
 }
 
 #[test]
-fn a_refill_interval_is_told_and_set_anew() {
+fn a_refill_interval_is_read_and_replaced() {
     let quota = Quota::per_second(nonzero!(3u32));
     assert_eq!(quota.refill_interval(), None);
     let day = Duration::from_secs(86_400);
@@ -338,7 +338,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_display_writes_from_str_reads(quota in quota()) {
+    fn displayed_quotas_parse_again(quota in quota()) {
         prop_assert_eq!(quota.to_string().parse(), Ok(quota));
     }
 

@@ -48,7 +48,7 @@ macro_rules! spawn {
 }
 
 for_each! {
-    what_is_admitted_around_a_change_is_missing_afterwards(meter, now) {
+    cells_admitted_around_a_change_stay_counted(meter, now) {
         let meter = meter(3);
         let checker = spawn!(meter, meter.check_at(now).is_ok());
         let setter = spawn!(meter, meter.set_quota_at(burst_of(1000), now));
@@ -69,7 +69,7 @@ for_each! {
         assert_eq!(meter.status_at(now).remaining(), 0);
     }
 
-    what_is_cut_is_cut_between_two_checks(meter, now) {
+    a_change_cuts_cells_between_two_checks(meter, now) {
         let meter = meter(3);
         let setter = spawn!(meter, meter.set_quota_at(burst_of(1), now));
         let admitted = (0..2).filter(|_| meter.check_at(now).is_ok()).count();
@@ -89,7 +89,7 @@ for_each! {
         assert_eq!(meter.status_at(now).remaining(), 1);
     }
 
-    of_two_quotas_one_is_set_last_and_no_cell_is_lost(meter, now) {
+    two_racing_changes_lose_no_cell(meter, now) {
         let meter = meter(3);
         let setter = spawn!(meter, meter.set_quota_at(burst_of(100), now));
         let checker = spawn!(meter, meter.check_at(now).is_ok());
@@ -100,7 +100,7 @@ for_each! {
         assert_eq!(meter.status_at(now).remaining(), 2);
     }
 
-    who_comes_late_finds_the_way_over_two_changes(meter, now) {
+    a_late_thread_follows_two_changes(meter, now) {
         let meter = meter(1);
         let late = spawn!(meter, meter.check_at(now).is_ok());
         assert_eq!(meter.set_quota_at(burst_of(100), now), Ok(0));

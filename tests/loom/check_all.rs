@@ -68,7 +68,7 @@ fn a_race_lost_at_the_last_meter_gives_back_the_first() {
 
 /// No one else takes from the meter that refuses: at no time does the other lack a cell.
 #[test]
-fn a_refusal_without_a_race_changes_nothing() {
+fn a_denial_without_a_race_changes_nothing() {
     loom::model(|| {
         let (a, b, now) = (gcra(2), bucket(1), Instant::now());
         let strict = Exponential::from_quota(burst_of(1)).unwrap().strict();

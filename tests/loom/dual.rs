@@ -49,7 +49,7 @@ fn one_cell_of_either_limit_makes_one_winner() {
 }
 
 #[test]
-fn requests_that_want_much_of_different_limits_take_both_or_neither() {
+fn uneven_requests_take_both_limits_or_neither() {
     loom::model(|| {
         let (pair, now) = (pair::<GCRA, GCRA>("2/h & 2/h"), Instant::now());
         let (first, second) = both(
@@ -131,7 +131,7 @@ fn a_reset_forgets_both_or_neither() {
 }
 
 #[test]
-fn every_refusal_counts_once_in_a_strict_half_and_never_in_the_other() {
+fn a_denial_counts_once_in_strict_halves_only() {
     loom::model(|| {
         let strict = Exponential::new(10, Duration::from_secs(3600)).unwrap().strict();
         let bucket = LeakyBucket::new(1, Duration::from_secs(3600)).unwrap();

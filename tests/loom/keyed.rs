@@ -132,7 +132,7 @@ fn two_new_keys_at_once_each_get_a_slot() {
 
 /// Breaks if a claim of one's own key that is under way counts as somebody who is in the way.
 #[test]
-fn a_key_that_is_moving_in_is_not_turned_away() {
+fn a_key_being_inserted_is_not_denied() {
     for when_full in [WhenFull::Deny, WhenFull::Forgive, WhenFull::Admit] {
         model(3, move || {
             let (keys, now) = (table(2, when_full), Instant::now());
@@ -188,19 +188,19 @@ fn the_last_slot(when_full: WhenFull, reused: bool) {
 /// Breaks if two move into one slot, if a slot is lost, or if what is not counted in a meter is not counted in the statistics; so do
 /// the next two.
 #[test]
-fn of_two_new_keys_and_one_slot_one_is_denied() {
+fn two_new_keys_one_slot_deny_one() {
     the_last_slot(WhenFull::Deny, false);
     the_last_slot(WhenFull::Deny, true);
 }
 
 #[test]
-fn of_two_new_keys_and_one_slot_one_is_forgiven() {
+fn two_new_keys_one_slot_evict_one() {
     the_last_slot(WhenFull::Forgive, false);
     the_last_slot(WhenFull::Forgive, true);
 }
 
 #[test]
-fn of_two_new_keys_and_one_slot_one_is_admitted_uncounted() {
+fn two_new_keys_one_slot_leave_one_uncounted() {
     the_last_slot(WhenFull::Admit, false);
     the_last_slot(WhenFull::Admit, true);
 }
@@ -208,7 +208,7 @@ fn of_two_new_keys_and_one_slot_one_is_admitted_uncounted() {
 /// Breaks if the watermark is not raised before the slot is taken, or not seen by who finds it taken: the key would have a second cell
 /// in one hour.
 #[test]
-fn the_last_cell_of_a_key_whose_slot_was_taken_is_not_there_twice() {
+fn a_reused_slot_never_doubles_the_last_cell() {
     let [key, neighbour, _] = neighbours();
     model(3, move || {
         let (keys, early) = (table(1, WhenFull::Deny), Instant::now());
@@ -226,7 +226,7 @@ fn the_last_cell_of_a_key_whose_slot_was_taken_is_not_there_twice() {
 /// The times of the threads lie half an hour apart: what is at rest for one is not for the other. Breaks if a slot is taken from a key
 /// that was charged since it was seen at rest, or if a charge lands on the key that took the slot.
 #[test]
-fn a_charge_on_a_key_whose_slot_is_being_taken_is_neither_lost_nor_misplaced() {
+fn a_charge_during_eviction_is_kept_in_place() {
     for_both_homes(3, |resident, taker| {
         let (keys, early) = (table(2, WhenFull::Deny), Instant::now());
         let late = early + minutes(31);
@@ -266,7 +266,7 @@ fn charges_on_two_keys_of_which_one_loses_its_slot_are_kept() {
 /// Breaks if an exchange looks at half of a slot, so that one who stood still since he read it does not notice that it was another's
 /// in between.
 #[test]
-fn who_stood_still_while_a_slot_changed_hands_twice_charges_what_it_decided() {
+fn a_stalled_thread_charges_its_own_decision() {
     let [key, neighbour, _] = neighbours();
     model(3, move || {
         let (keys, then) = (table(1, WhenFull::Deny), Instant::now());

@@ -168,7 +168,7 @@ fn leases_pass_no_more_than_is_shared_and_give_the_rest_back() {
 }
 
 #[test]
-fn what_a_lease_gives_back_another_can_draw() {
+fn another_lease_draws_returned_cells() {
     loom::model(|| {
         // Ten cells, of which two leases may hold three each: four are shared.
         let meter = leased(10, 2, 3);

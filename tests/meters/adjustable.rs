@@ -25,7 +25,7 @@ fn set<A: Algorithm>(meter: &Adjustable<Meter<A>>, quota: &str, at: Instant) {
 }
 
 #[test]
-fn what_is_available_stays_and_is_never_a_burst() {
+fn a_change_keeps_available_cells_without_a_burst() {
     fn check<A: Algorithm>(meter: Adjustable<Meter<A>>) {
         let now = Instant::now();
         let remaining = || meter.status_at(now).remaining();
@@ -91,7 +91,7 @@ fn time_before_the_change_is_credited_at_the_old_rate() {
 }
 
 #[test]
-fn what_is_available_is_counted_as_the_quota_counts() {
+fn available_cells_count_in_the_new_quota() {
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>) {
         let now = Instant::now();
         assert!(meter.check_n_at(5, now).is_ok());
@@ -145,7 +145,7 @@ fn a_quota_of_which_no_meter_can_be_made_changes_nothing() {
 }
 
 #[test]
-fn clones_share_the_quota_and_their_status_tells_it() {
+fn clones_share_and_report_the_quota() {
     fn check<A: Algorithm>(meter: Adjustable<Meter<A>>) {
         let clone = meter.clone();
         assert_eq!(clone.set_quota(parsed("20/s")), Ok(0));
@@ -165,7 +165,7 @@ fn clones_share_the_quota_and_their_status_tells_it() {
 }
 
 #[test]
-fn a_debt_that_no_word_of_the_new_quota_can_record_is_returned() {
+fn an_unrecordable_debt_is_returned() {
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>) {
         let (now, owed) = (Instant::now(), 1_000_000_000_000);
         assert_eq!(meter.charge_at(owed, now), 0);

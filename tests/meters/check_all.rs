@@ -26,7 +26,7 @@ fn remaining<A: Algorithm, C: Clock>(meter: &Meter<A, C>, at: Instant) -> u32 {
 proptest! {
     /// Of three limits that are decided exactly: the latest of the buckets' instants, and their levels.
     #[test]
-    fn it_is_what_exact_buckets_make_of_it(
+    fn all_or_nothing_matches_exact_buckets(
         limits in [whole_limits(), whole_limits(), whole_limits()],
         asked in prop::collection::vec(any::<([u64; 3], u64, bool)>(), 1..60),
     ) {
@@ -64,7 +64,7 @@ proptest! {
 
     /// Of all algorithms and places: what each says alone decides, and who is charged is charged as alone.
     #[test]
-    fn it_is_what_each_meter_makes_of_it_alone(asked in prop::collection::vec(any::<([u8; 5], u32)>(), 1..80)) {
+    fn all_or_nothing_matches_each_meter_alone(asked in prop::collection::vec(any::<([u8; 5], u32)>(), 1..80)) {
         let clock = ManualClock::new();
         let make = || {
             let strict: Exponential = of("8/s weight 2");
@@ -122,7 +122,7 @@ fn lasts(told: Result<(), NegativeMultiDecision>) -> (u8, Option<Instant>) {
 }
 
 #[test]
-fn a_refusal_charges_no_one_wherever_it_stands() {
+fn a_denial_at_any_place_charges_nothing() {
     let now = Instant::now();
     let (service, full, strict): (GCRA, LeakyBucket, Exponential) = (of("100/s"), of("10/s"), of("9/s"));
     let strict = strict.strict();
@@ -185,7 +185,7 @@ fn a_meter_listed_twice_decides_two_batches() {
 }
 
 #[test]
-fn of_no_meters_and_no_cells_all_conform() {
+fn empty_requests_conform() {
     let (meter, now): (GCRA, _) = (of("1/h"), Instant::now());
     assert_eq!(meter.check_at(now), Ok(()));
     assert_eq!((check_all(&[]), check_all_at(&[], now)), (Ok(()), Ok(())));
@@ -212,7 +212,7 @@ impl Clock for Behind {
 }
 
 #[test]
-fn who_waited_until_the_instant_is_admitted_by_a_clock_that_is_behind() {
+fn a_lagging_clock_admits_at_the_reported_instant() {
     let ns = Duration::from_nanos(1);
     for by in [0, 1, 4999, 5000].map(Duration::from_nanos) {
         let time = ManualClock::new();

@@ -36,7 +36,7 @@ fn a_rested_pair_admits_exactly_the_smaller_burst() {
 }
 
 #[test]
-fn what_one_limit_refuses_costs_the_other_nothing() {
+fn one_limits_denial_costs_the_other_nothing() {
     for (quotas, is_left) in [("2/s & 100/h", [0, 98]), ("100/s & 2/h", [98, 0])] {
         let (pair, now) = (pair::<GCRA, LeakyBucket>(quotas), Instant::now());
         assert_eq!(pair.check_n_at(2, now), Ok(()));
@@ -65,7 +65,7 @@ fn a_limit_of_which_nothing_is_asked_is_neither_asked_nor_changed() {
 }
 
 #[test]
-fn the_later_instant_is_told_and_it_conforms() {
+fn a_denial_reports_the_later_instant_exactly() {
     // A second hence the second limit would do, a minute hence the first.
     let (pair, now) = (pair::<GCRA, GCRA>("1/min & 1/s"), Instant::now());
     assert_eq!(pair.check_at(now), Ok(()));
@@ -82,7 +82,7 @@ fn the_later_instant_is_told_and_it_conforms() {
 }
 
 #[test]
-fn denials_say_by_which_limit_until_when_or_that_never() {
+fn denials_name_their_limit_and_instant() {
     let long_ago = Instant::now() - 3_600_000 * MS;
     let pair = pair::<GCRA, LeakyBucket>("2/s & 3/s");
     assert_eq!(pair.check_n_at(2, long_ago), Ok(()));
@@ -135,7 +135,7 @@ fn results_fit_a_cache_line() {
 }
 
 #[test]
-fn by_the_traits_the_later_instant_is_told() {
+fn the_traits_report_the_later_instant() {
     let (pair, now) = (pair::<GCRA, GCRA>("2/s & 3/h"), Instant::now());
     let (decider, batches): (&dyn Decider, &dyn MultiDecider) = (&pair, &pair);
     assert_eq!(decider.check_at(now), Ok(()));
@@ -255,7 +255,7 @@ fn any_instant_will_do_and_gives_no_credit() {
 }
 
 #[test]
-fn debts_and_what_no_word_can_record_are_told_of_each_limit() {
+fn each_limit_reports_debts_and_unrecordable_cells() {
     let (pair, now) = (pair::<GCRA, LeakyBucket>("10/s & 1/h"), Instant::now());
     assert_eq!(pair.charge_each_at(5, 3, now), [0, 0]);
     let denied = pair.check_each_at(1, 1, now).expect_err("a debt");
@@ -276,7 +276,7 @@ fn debts_and_what_no_word_can_record_are_told_of_each_limit() {
 
 /// Every request counts in the strict half, refused by whichever limit, and none of the refused in the other.
 #[test]
-fn a_strict_half_counts_what_any_limit_refuses() {
+fn a_strict_half_counts_every_denial() {
     let strict = Exponential::new(20, Duration::from_secs(3600))
         .expect("a limit")
         .strict();
@@ -367,6 +367,6 @@ fn two_averages_forgive_short_bursts_and_clamp_long_runs() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn it_is_lock_free_here() {
+fn a_pair_is_lock_free_here() {
     assert!(Dual::is_lock_free());
 }

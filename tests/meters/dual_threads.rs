@@ -134,7 +134,7 @@ fn threads_with_all_verbs_lose_and_win_no_cell_of_either_limit() {
 
 /// As many cells of either limit in each step: who sees them apart has seen a half of one.
 #[test]
-fn nobody_sees_one_word_without_the_other() {
+fn no_thread_sees_a_torn_pair() {
     let limits = [Limit::per_second(1_000_000), Limit::new(1_000_000, 3600 * SECOND)];
     let (pair, now, is_over) = (pair(limits), Instant::now(), AtomicBool::new(false));
     let seen = in_threads(|thread| {

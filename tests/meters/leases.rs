@@ -119,7 +119,7 @@ fn all_leases_together_pass_the_burst_less_what_is_set_aside() {
 }
 
 #[test]
-fn a_block_is_drawn_at_once_and_less_as_the_meter_runs_dry() {
+fn a_lease_draws_less_from_a_low_meter() {
     let meter = leased(1000, 1, 64);
     let mut lease = meter.lease().unwrap();
     let mut drawn = Vec::new();
@@ -133,7 +133,7 @@ fn a_block_is_drawn_at_once_and_less_as_the_meter_runs_dry() {
 }
 
 #[test]
-fn what_an_idle_lease_holds_is_missing_until_it_gives_it_back() {
+fn an_idle_lease_holds_cells_until_returned() {
     let meter = leased(100, 2, 20);
     let (mut idle, mut busy) = (meter.lease().unwrap(), meter.lease().unwrap());
     idle.check().unwrap();
@@ -193,7 +193,7 @@ fn a_batch_is_all_or_nothing() {
 }
 
 #[test]
-fn a_denied_lease_tells_the_instant() {
+fn a_denied_lease_reports_the_instant() {
     let clock = ManualClock::new();
     let quota = Quota::per_second(nonzero!(10u32));
     let meter = LeasedMeter::new(quota, nonzero!(1u32), nonzero!(4u32))

@@ -118,7 +118,7 @@ proptest! {
 }
 
 #[test]
-fn a_local_meter_goes_on_from_where_the_meter_stands_and_leaves_it() {
+fn a_local_meter_continues_its_source_unchanged() {
     let clock = ManualClock::new();
     let bucket = LeakyBucket::per_second(10).unwrap().with_clock(clock.clone());
     bucket.check_n(4).unwrap();
@@ -133,7 +133,7 @@ fn a_local_meter_goes_on_from_where_the_meter_stands_and_leaves_it() {
 }
 
 #[test]
-fn an_average_tells_its_rate() {
+fn an_average_reports_its_rate() {
     let clock = ManualClock::new();
     let average = Exponential::new(10, Duration::from_secs(1))
         .unwrap()
@@ -152,14 +152,14 @@ fn a_local_meter_is_made_of_a_quota_and_checks_it() {
 }
 
 #[test]
-fn what_one_thread_has_to_itself_may_move_to_another() {
+fn single_thread_meters_are_send() {
     is_send::<LocalMeter<GCRA>>();
     is_send::<LocalMeter<Exponential<ManualClock>>>();
     is_send::<Budget>();
 }
 
 #[test]
-fn an_empty_batch_of_a_budget_is_granted_and_the_largest_is_not() {
+fn a_budget_grants_the_empty_batch() {
     let budget = Budget::new(0);
     assert_eq!(budget.check_n(0), Ok(()));
     let error: OverBudget = budget.check_n(u64::MAX).unwrap_err();

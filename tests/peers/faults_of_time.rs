@@ -37,7 +37,7 @@ fn six_hundred_million_cells_a_second_are_not_rounded_up() {
 
 // governor, quota: above 1e9 cells a second is 1e9; ratelimit_meter 1-5: is unlimited.
 #[test]
-fn more_than_a_thousand_million_cells_a_second_are_neither_capped_nor_unlimited() {
+fn billions_of_cells_a_second_are_exact() {
     for rate in [1_000_000_001, 1_250_000_000, 3_000_000_019, 4_294_967_295] {
         assert_a_second_is_a_second(rate);
     }
@@ -121,7 +121,7 @@ fn an_older_timestamp_drips_no_interval_twice() {
 
 // leaky-bucket: an interval is truncated to milliseconds, up to twice the rate; each overshoot of a timer is added to it.
 #[test]
-fn an_interval_of_a_millisecond_and_a_half_is_neither_truncated_nor_stretched() {
+fn an_interval_of_1500_microseconds_is_exact() {
     for meter in Subject::each(&Limit::new(2, 3_000_000).burst(1)) {
         assert_eq!(meter.single(0), Conforms);
         assert_eq!(meter.single(MS), From(3 * MS / 2), "{}", meter.name);
@@ -144,7 +144,7 @@ fn an_interval_of_a_millisecond_and_a_half_is_neither_truncated_nor_stretched() 
 
 // ratelimit 2.0: waiting exactly the hinted time is refused at most rates; tower_governor: a wait of 0 while still limited.
 #[test]
-fn waiting_exactly_the_told_time_is_enough_and_never_nothing() {
+fn the_reported_wait_suffices_and_is_positive() {
     for rate in [3, 7, 11, 700, 60_013, 999_999_937, 4_294_967_291] {
         for meter in Subject::each(&Limit::per_second(rate).burst(2)) {
             let mut at = meter.origin;
@@ -191,7 +191,7 @@ fn after_nineteen_years_a_single_cell_still_counts() {
 
 // throttled (Go): the state's time to live is rounded down, and it is forgotten up to a second early.
 #[test]
-fn what_was_taken_is_remembered_to_the_last_nanosecond() {
+fn taken_cells_count_to_the_last_nanosecond() {
     for meter in Subject::each(&Limit::new(3, 10 * SECOND)) {
         assert_eq!(meter.batch(3, 0), Conforms);
         assert_eq!(meter.batch(3, 10 * S - 1), From(10 * S), "{}", meter.name);

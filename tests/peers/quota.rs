@@ -1,6 +1,7 @@
 //! What the documentation of `quota` 0.2 and 0.3 shows, by the means of this crate.
 #![cfg(feature = "keyed")]
 
+use crate::support::keyed::{BUCKET, BUCKET_SLOTS};
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{Builder, KeyHashes};
 use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, Quota};
@@ -30,7 +31,7 @@ fn ten_initial_tokens_and_a_hundred_consumes_give_10_and_90() {
 
 /// A capacity of 10, 10 initial tokens, 100 a microsecond, `tick(1, ..)` before each `consume(1)`: 0.1 token a tick.
 #[test]
-fn a_tenth_of_a_token_before_each_of_a_hundred_consumes_gives_19_and_81() {
+fn tenth_tokens_before_consumes_give_19_and_81() {
     for (quota, tick) in [
         ("100/us burst 10 every 1ns", NANOSECOND),
         ("100/us burst 10", NANOSECOND),
@@ -80,7 +81,7 @@ fn play_pool(clock: &ManualClock, mut check: impl FnMut() -> bool, mut remaining
 
 /// `QuotaPool::with_capacity(policy, 10, 1)`.
 #[test]
-fn the_pool_passes_ten_and_then_three_after_each_whole_second_and_none_between() {
+fn the_pool_passes_three_each_whole_second() {
     const QUOTA: &str = "3/s burst 10 every 1s";
     let clock = ManualClock::new();
     let gcra = meter(QUOTA, &clock);
@@ -142,15 +143,15 @@ fn a_table_that_is_full_has_room_at_a_tick() {
     let made = clock.now();
     let builder =
         Builder::new(meter("3/s burst 10 every 1s", &clock)).when_full(ratelimit_meter::keyed::WhenFull::Deny);
-    let pool = builder.with_memory::<u32>(1024).unwrap();
+    let pool = builder.with_memory::<usize>(BUCKET).unwrap();
     clock.set(made + SECOND / 4);
-    assert!((0..60).all(|key| pool.check(&key).is_ok()));
-    let denied = pool.check(&60).unwrap_err();
+    assert!((0..BUCKET_SLOTS).all(|key| pool.check(&key).is_ok()));
+    let denied = pool.check(&BUCKET_SLOTS).unwrap_err();
     assert_eq!(denied.earliest_possible(), made + SECOND);
     clock.set(made + SECOND - NANOSECOND);
-    assert!(pool.check(&60).is_err());
+    assert!(pool.check(&BUCKET_SLOTS).is_err());
     clock.set(made + SECOND);
-    assert!(pool.check(&60).is_ok());
+    assert!(pool.check(&BUCKET_SLOTS).is_ok());
 }
 
 /// `QuotaPolicy::set_capacity(10)` with 4 initial tokens.
@@ -167,7 +168,7 @@ fn initial_tokens_below_the_capacity() {
 
 /// `consume` tells what is left, whatever it decides; so does `take`, and when more comes.
 #[test]
-fn what_remains_is_told_on_both_outcomes() {
+fn both_outcomes_report_remaining_cells() {
     let pool = KeyedMeter::<str>::with_capacity("3/s burst 10 every 1h".parse::<Quota>().unwrap(), 100).unwrap();
     let now = Instant::now();
     let [admitted, denied] = [4, 7].map(|n| pool.key("testing").take_at(n, now));

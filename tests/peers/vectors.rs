@@ -76,7 +76,7 @@ fn perros_five_cells_come_to_four() {
 }
 
 #[test]
-fn perros_fifth_cell_conforms_at_the_instant_it_was_told() {
+fn perros_fifth_cell_conforms_at_its_instant() {
     let trace = [
         (0, To(10)),
         (12, To(22)),
@@ -171,7 +171,7 @@ fn a_cell_at_exactly_tat_less_tau_conforms() {
 
 /// A meter made of another's parameters and state goes on where the other stood.
 #[test]
-fn the_rest_of_a_trace_may_be_played_on_a_meter_made_of_the_first() {
+fn a_rebuilt_meter_continues_a_trace() {
     for unit in UNITS {
         let start = Instant::now();
         let first = GCRA::with_parameters(10 * unit, 15 * unit, None);

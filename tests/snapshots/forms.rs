@@ -6,7 +6,7 @@ use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota, RestoreError, Snaps
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_snapshot_of_something_else_is_refused_and_nothing_changes() {
+fn a_foreign_snapshot_is_rejected_without_effect() {
     let now = (Instant::now(), wall(0));
     let [ten, twenty] = ["10/s", "20/s"].map(|text| text.parse::<Quota>().expect("a quota"));
     let meter = GCRA::from_quota(ten).expect("a limit");
@@ -113,7 +113,7 @@ fn serde_keeps_every_field() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn serde_tells_what_is_no_snapshot() {
+fn serde_rejects_an_invalid_snapshot() {
     let json =
         |kind, limit, owed| format!(r#"{{"version":1,"kind":"{kind}","limit":{limit},"wall_ns":"0","owed":{owed}}}"#);
     let quota = r#"{"quota":"10/s"}"#;

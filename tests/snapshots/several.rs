@@ -19,7 +19,7 @@ fn made<A: Algorithm>(text: &str, clock: &ManualClock) -> Meter<A, ManualClock> 
 }
 
 #[test]
-fn an_adjustable_meter_has_the_snapshot_of_its_meter_and_restores_it_for_all_clones() {
+fn an_adjustable_meter_restores_for_all_clones() {
     fn check<A: Algorithm>() {
         let clock = ManualClock::new();
         let (meter, at) = (made::<A>("10/min burst 10", &clock), clock.now() + SECOND);
@@ -46,7 +46,7 @@ fn an_adjustable_meter_has_the_snapshot_of_its_meter_and_restores_it_for_all_clo
 }
 
 #[test]
-fn a_snapshot_of_a_quota_that_was_changed_meanwhile_is_restored_by_the_old_and_then_changed() {
+fn an_old_quotas_snapshot_is_restored_then_changed() {
     let clock = ManualClock::new();
     let before = made::<VirtualScheduling>("100/h", &clock).into_adjustable();
     let old_handle = before.clone();

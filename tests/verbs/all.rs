@@ -47,7 +47,7 @@ fn rounding<A: Algorithm>(meter: &Meter<A>, cells: u32) -> Duration {
 
 proptest! {
     #[test]
-    fn peek_answers_what_check_then_does(quota in 0..QUOTAS.len(), seed: u32, n in 0_u32..1200) {
+    fn peek_predicts_check(quota in 0..QUOTAS.len(), seed: u32, n in 0_u32..1200) {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, n: u32) {
             let at = partly_used(meter, Instant::now(), seed);
             for n in [n, n % 12] {
@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn what_remains_is_what_is_admitted_afterwards(quota in 0..QUOTAS.len(), seed: u32, n in 0_u32..1200) {
+    fn remaining_cells_are_admitted_afterwards(quota in 0..QUOTAS.len(), seed: u32, n in 0_u32..1200) {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, n: u32) {
             let at = partly_used(meter, Instant::now(), seed);
             for n in [n % 12, n] {
@@ -99,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn as_many_as_conform_are_admitted_and_the_next_instant_is_told(quota in 0..QUOTAS.len(), seed: u32, n in 0_u32..1200) {
+    fn check_up_to_admits_all_that_conform(quota in 0..QUOTAS.len(), seed: u32, n in 0_u32..1200) {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, n: u32) {
             let at = partly_used(meter, Instant::now(), seed);
             let room = meter.status_at(at).remaining();
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn a_status_tells_the_exact_times(quota in 0..QUOTAS.len(), seed: u32) {
+    fn status_reports_the_exact_times(quota in 0..QUOTAS.len(), seed: u32) {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, quota: &str) {
             let at = partly_used(meter, Instant::now(), seed);
             let before = format!("{meter:?}");
@@ -144,7 +144,7 @@ proptest! {
 }
 
 #[test]
-fn none_of_nothing_changes_anything() {
+fn zero_cells_never_change_state() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         for _ in 0..2 {
@@ -166,7 +166,7 @@ fn none_of_nothing_changes_anything() {
 }
 
 #[test]
-fn a_batch_that_can_never_conform_is_told_so_by_every_verb() {
+fn every_verb_reports_an_impossible_batch() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         for n in [11, u32::MAX] {
@@ -203,7 +203,7 @@ fn after_a_reset_a_meter_is_as_new() {
 
 /// The same verbs at the same times, once told the time and once by the clock.
 #[test]
-fn what_reads_the_clock_is_what_is_told_its_time() {
+fn clock_forms_equal_at_forms() {
     fn check<A: Algorithm>(meter: Meter<A>) {
         let clock = ManualClock::new();
         let [by_clock, told] = [meter.clone(), meter].map(|meter| meter.with_clock(clock.clone()));

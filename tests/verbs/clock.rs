@@ -51,7 +51,7 @@ fn exactly_from_its_instant_on<A: Algorithm>(meter: &Meter<A>) {
 }
 
 #[test]
-fn a_verb_by_a_clock_that_is_behind_is_decided_once_more() {
+fn a_lagging_clock_decides_a_verb_again() {
     let quota: Quota = "10/s".parse().expect("a quota");
     exactly_from_its_instant_on(&GCRA::from_quota(quota).expect("a limit"));
     exactly_from_its_instant_on(&LeakyBucket::from_quota(quota).expect("a limit"));
@@ -59,7 +59,7 @@ fn a_verb_by_a_clock_that_is_behind_is_decided_once_more() {
 }
 
 #[test]
-fn a_strict_meter_counts_a_denial_by_a_clock_that_is_behind_once() {
+fn a_strict_meter_counts_a_lagging_denial_once() {
     let time = ManualClock::new();
     let by = Duration::from_nanos(4000);
     let meter = Exponential::new(10, Duration::from_secs(1)).expect("a limit").strict();
@@ -113,13 +113,13 @@ mod pairs {
     }
 
     #[test]
-    fn a_pair_by_a_clock_that_is_behind_is_decided_once_more() {
+    fn a_lagging_clock_decides_a_pair_again() {
         let pair = Dual::<GCRA, LeakyBucket>::from_quota("10/s & 100/s burst 10".parse().expect("two quotas"));
         exactly_from_its_instant_on(&pair.expect("two limits"), false);
     }
 
     #[test]
-    fn a_strict_pair_reads_the_clock_that_is_not_behind() {
+    fn a_strict_pair_reads_the_exact_clock() {
         let average = || Exponential::new(10, Duration::from_secs(1)).expect("a limit");
         let bucket = LeakyBucket::per_second(11).expect("a limit");
         exactly_from_its_instant_on(&Dual::new(bucket.clone(), average().strict()), true);

@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_charged_and_given_back_at_once_was_never_there(limit in limits(), n: u64, before: u64) {
+    fn charge_then_refund_at_once_is_void(limit in limits(), n: u64, before: u64) {
         fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit, n: u64, before: u64) {
             let now = Instant::now();
             let _ = meter.charge_at(spread(before, 1, limit.at_once().into()), now);
@@ -76,7 +76,7 @@ proptest! {
 }
 
 #[test]
-fn a_charge_beyond_the_end_of_time_returns_what_it_could_not_record() {
+fn an_unrecordable_charge_is_returned() {
     fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit) {
         let now = Instant::now();
         let start = limit.at_once().into();
@@ -132,7 +132,7 @@ fn an_exponential_debt_lasts_until_it_has_decayed() {
 }
 
 #[test]
-fn an_exponential_charge_beyond_the_end_of_time_returns_what_it_could_not_record() {
+fn an_unrecordable_exponential_charge_is_returned() {
     let (limit, period) = (10, 100 * YEAR);
     let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit");
     let now = Instant::now();
@@ -170,7 +170,7 @@ fn a_refund_never_lifts_a_meter_above_rest() {
 }
 
 #[test]
-fn what_has_drained_is_not_given_back_twice() {
+fn drained_cells_are_not_refunded_again() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         assert_eq!(meter.check_n_at(10, now), Ok(()));

@@ -53,7 +53,7 @@ fn reservations_are_exactly_an_interval_apart() {
 }
 
 #[test]
-fn a_reservation_is_refused_a_nanosecond_beyond_the_longest_wait_and_leaves_no_trace() {
+fn a_reservation_beyond_the_wait_leaves_no_trace() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         let _ = meter.charge_at(20, now);
@@ -236,7 +236,7 @@ fn a_reservation_far_ahead_gives_back_its_own_cells_and_no_more() {
 }
 
 #[test]
-fn a_reservation_at_an_instant_off_the_time_line_may_be_used_at_once() {
+fn a_reservation_off_the_time_line_is_immediate() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         let late = now + Duration::from_nanos(100 * YEAR);
@@ -253,7 +253,7 @@ fn a_reservation_at_an_instant_off_the_time_line_may_be_used_at_once() {
 
 /// What a reservation says of the time until then, told at once.
 #[test]
-fn what_conforms_within_a_time_is_what_could_be_reserved_for_it() {
+fn check_within_conforms_where_reserve_would() {
     fn check<A: Algorithm>([reserved, taken]: [Meter<A>; 2]) {
         let start = Instant::now();
         let mut told = [0; 2];

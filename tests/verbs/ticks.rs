@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 proptest! {
     #[test]
-    fn every_verb_is_that_of_a_plain_meter_as_of_the_tick(
+    fn every_verb_acts_at_the_latest_tick(
         ticking in Ticking::any(limits()),
         verbs in sequences(),
         early in any::<bool>(),

@@ -216,31 +216,30 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
   free bigint := burst - cost;
-  longest bigint; -- after which nothing is left of any level: bounds the products below
   at bigint;
   drain_then bigint; one_then bigint;
 BEGIN
+  -- Each expression that runs costs its set-up in every transaction: the usual way has few, and the update.
   IF key IS NOT NULL AND cost > 0 AND cost <= burst AND burst <= 4503599627370496 AND drain > 0 AND one > 0 AND tick >= 0 THEN
-    longest := 9007199254740992 / drain + 1;
     LOOP
       clock := meter.clock();
       at := CASE WHEN tick > 0 THEN clock - clock % tick ELSE clock END;
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here.
+      -- be later than the clock read above: `t` never goes back here. After 2^53 / drain us nothing is left, so that no product overflows.
       UPDATE meter.bucket b
-        SET t = greatest(b.t, at), level = greatest(0, b.level - least(greatest(at - b.t, 0), longest) * drain) + cost, keep = greatest(b.keep, tick)
-        WHERE b.key = key AND b.drain = drain AND b.one = one AND b.level - least(greatest(at - b.t, 0), longest) * drain <= free
-        RETURNING b.t, b.level INTO t, level;
-      IF FOUND THEN
-        admitted := true;
-        IF t > clock THEN
-          IF meter.clock() >= t THEN
-            clock := t; -- another call was faster
-          ELSE
-            -- The clock was set back: no time has passed, and the state moves to the time of now.
-            UPDATE meter.bucket b SET t = at WHERE b.key = key;
-            t := at;
-          END IF;
+        SET t = greatest(b.t, at), keep = greatest(b.keep, tick),
+          level = greatest(0, b.level - least(greatest(at - b.t, 0), 9007199254740992 / drain + 1) * drain) + cost
+        WHERE b.key = key AND b.drain = drain AND b.one = one
+          AND b.level - least(greatest(at - b.t, 0), 9007199254740992 / drain + 1) * drain <= free
+        RETURNING true, b.t, b.level INTO admitted, t, level;
+      IF t <= clock THEN RETURN; END IF;
+      IF admitted THEN
+        IF meter.clock() >= t THEN
+          clock := t; -- another call was faster
+        ELSE
+          -- The clock was set back: no time has passed, and the state moves to the time of now.
+          UPDATE meter.bucket b SET t = at WHERE b.key = key;
+          t := at;
         END IF;
         RETURN;
       END IF;
@@ -256,7 +255,7 @@ BEGIN
       clock := meter.clock();
       EXIT WHEN clock < t OR drain_then <> drain OR one_then <> one;
       at := greatest(t, CASE WHEN tick > 0 THEN clock - clock % tick ELSE clock END);
-      level := greatest(0, level - least(at - t, longest) * drain);
+      level := greatest(0, level - least(at - t, level / drain + 1) * drain);
       t := at;
       IF level > free THEN admitted := false; RETURN; END IF;
       -- The cells conform by now: once more. Each round is another call's admission, or time that passed.
@@ -308,7 +307,8 @@ DECLARE
 BEGIN
   IF takes IS NULL OR NOT takes AND verb NOT IN ('peek', 'refund', 'cancel', 'reset') THEN
     RAISE EXCEPTION 'unknown verb %: expected check, peek, upto, lease, charge, refund, cancel or reset', quote_nullable(verb) USING ERRCODE = '22023';
-  ELSIF coalesce(m, 0) < 1 OR (SELECT bool_or(cardinality(x) IS DISTINCT FROM m) FROM (VALUES (ns), (drains), (ones), (cells), (bursts), (ticks)) l(x))
+  ELSIF coalesce(m, 0) < 1 OR (cardinality(ns), cardinality(drains), cardinality(ones)) IS DISTINCT FROM (m, m, m)
+    OR (cardinality(cells), cardinality(bursts), cardinality(ticks)) IS DISTINCT FROM (m, m, m)
     OR periods IS NOT NULL AND (cardinality(periods), cardinality(shares), cardinality(stricts)) IS DISTINCT FROM (m, m, m) THEN
     RAISE EXCEPTION 'expected arrays of one element per limit' USING ERRCODE = '22023';
   END IF;
@@ -503,10 +503,11 @@ CREATE OR REPLACE FUNCTION meter.check_all(keys text[], costs bigint[], drains b
   OUT admitted boolean, OUT clock bigint, OUT ts bigint[], OUT levels bigint[])
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-  SELECT d.admitted = least_cost, d.clock, d.ts, d.levels INTO admitted, clock, ts, levels
-    FROM (SELECT min(c) AS least_cost FROM unnest(costs) c) l,
-      meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks) d;
-  admitted := coalesce(admitted, false);
+  IF 0 = ANY (costs) THEN
+    RAISE EXCEPTION 'expected costs above zero: leave a limit out that counts nothing' USING ERRCODE = '22023';
+  END IF;
+  SELECT coalesce(d.admitted > 0, false), d.clock, d.ts, d.levels INTO admitted, clock, ts, levels
+    FROM meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks) d;
 END $$;
 
 ---------------------------------------------------------------------------------------------------------------------------- allow

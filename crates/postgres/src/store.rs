@@ -50,6 +50,9 @@ impl PostgresStore {
     }
 
     /// Returns a store over a pool that was made elsewhere, such as one with TLS.
+    ///
+    /// Cancel requests are sent without TLS. Where TLS is required, the statement of a dropped call ends by itself or by the
+    /// `statement_timeout` of its session.
     #[must_use]
     pub const fn over(pool: Pool) -> Self {
         Self { pool, deadline: None }

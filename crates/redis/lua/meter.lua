@@ -113,6 +113,7 @@ end
 if deciding and not whole and admitted > 0 then admitted = 0 end
 
 -- Second pass: write the keys whose level changes.
+-- The denied cells of a strict average count, if it is asked alone.
 local counts_denials = keys == 1 and admitted >= 0 and (deciding and verb ~= 'peek' or verb == 'upto')
 local reply, recorded = { admitted, now }, TOP
 for i = 1, keys do

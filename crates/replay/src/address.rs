@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Writes addresses as keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
-    /// How many bits of an IPv6 address matter.
+    /// The number of bits of an IPv6 address that matter.
     prefix: u8,
     written: String,
-    /// Whether an IPv6 address was written by its network.
+    /// True if an IPv6 address was written by its network.
     has_networks: bool,
 }
 
@@ -41,7 +41,7 @@ fn is_number(text: &str) -> bool {
 }
 
 impl Addresses {
-    /// Those of which the first `prefix` bits are the same are one key.
+    /// Creates a writer to which addresses that share their first `prefix` bits are one key.
     #[must_use]
     pub(crate) fn new(prefix: u8) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Addresses {
         self.written.as_bytes()
     }
 
-    /// Whether an IPv6 address was written by its network.
+    /// Returns whether an IPv6 address was written by its network.
     #[must_use]
     pub(crate) fn has_networks(&self) -> bool {
         self.has_networks

@@ -1,8 +1,8 @@
-//! Who counts as one key.
+//! The key of a request: one meter for each.
 
 use std::fmt;
 
-/// Who counts as one key, and so has a meter of its own.
+/// The part of a request that is its key, and so has a meter of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum By {
     /// Each client: the address in a log line, the sender of a packet, a column named like one.
@@ -54,7 +54,7 @@ impl By {
         }
     }
 
-    /// Whether a key has an address in it, or may have.
+    /// Returns whether a key has an address in it, or may have.
     #[must_use]
     pub fn may_be_address(&self) -> bool {
         let may_be = |part: &Self| matches!(part, Self::Ip | Self::Xff | Self::Host | Self::Column(_));

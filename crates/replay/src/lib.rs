@@ -113,11 +113,10 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     };
     let (trace, outcomes) = if cli.asking.follow {
         // The report in JSON is alone on its output.
-        let is_drawn_in_place = io::stdout().is_terminal();
         if cli.prints_json() {
-            watch(cli, &limits, err, is_drawn_in_place, look)?
+            watch(cli, &limits, err, io::stderr().is_terminal(), look)?
         } else {
-            watch(cli, &limits, out, is_drawn_in_place, look)?
+            watch(cli, &limits, out, io::stdout().is_terminal(), look)?
         }
     } else {
         analyse(cli, &limits, progress, look)?

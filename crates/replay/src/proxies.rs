@@ -13,7 +13,7 @@ use crate::address;
 /// Which of the addresses before a server are its own proxies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proxies {
-    /// Those in these networks.
+    /// Addresses in these networks.
     Networks(Vec<IpNet>),
     /// The nearest so many.
     Hops(usize),
@@ -32,7 +32,7 @@ const PRIVATE: [&str; 8] = [
 ];
 
 impl Default for Proxies {
-    /// Those with private addresses.
+    /// Trusts private addresses.
     fn default() -> Self {
         Self::Networks(PRIVATE.iter().filter_map(|network| network.parse().ok()).collect())
     }

@@ -179,7 +179,7 @@ impl Replay {
     #[inline]
     fn compare(&mut self) {
         let denials = self.verdicts.iter().filter(|verdict| !verdict.is_admitted()).count();
-        if denials == 0 || denials == self.verdicts.len() {
+        if denials == 0 || denials == self.verdicts.len() || self.verdicts.len() > MOST_COMPARED {
             return;
         }
         for (candidate, verdict) in self.candidates.iter_mut().zip(&self.verdicts) {
@@ -220,14 +220,7 @@ impl Replay {
     /// What each limit did to all events so far, and to the `top` hardest-hit keys.
     #[must_use]
     pub fn outcomes(&self, keys: &Keys, top: usize) -> Vec<Outcome> {
-        let compared = self.candidates.len() <= MOST_COMPARED;
-        let outcome = |candidate: &Candidate| {
-            let mut outcome = candidate.outcome(&self.asked, keys, top);
-            if !compared {
-                outcome.admitted_by.clear();
-            }
-            outcome
-        };
+        let outcome = |candidate: &Candidate| candidate.outcome(&self.asked, keys, top);
         self.candidates.iter().map(outcome).collect()
     }
 }
@@ -281,7 +274,7 @@ impl Candidate {
             admitted: 0,
             delayed: 0,
             longest_delay: Duration::ZERO,
-            admitted_by: vec![0; limits],
+            admitted_by: vec![0; if limits > MOST_COMPARED { 0 } else { limits }],
             hit: HashMap::default(),
             search: match limit.rule() {
                 _ if !settings.suggest => Search::NotAsked,

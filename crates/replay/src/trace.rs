@@ -87,7 +87,7 @@ pub struct InputFacts {
     pub name: String,
     /// The format it was read as: `Common or Combined Log Format`.
     pub format: String,
-    /// How finely its requests are stamped; none if it has no request.
+    /// The resolution of its stamps; none if it has no request.
     pub resolution: Option<Resolution>,
 }
 
@@ -116,9 +116,9 @@ pub struct Trace {
     pub empty: Vec<String>,
     /// The inputs that were read, in the order in which they ended.
     pub inputs: Vec<InputFacts>,
-    /// What a reader of any output must know: what was assumed, what was lost. One sentence each, without a full stop.
+    /// Notices for every output: assumptions made and data lost. One sentence each, without a full stop.
     pub notices: Vec<String>,
-    /// Whether part of an input could not be read: cut off, or broken from there on.
+    /// True if part of an input could not be read.
     pub is_cut: bool,
 }
 
@@ -130,7 +130,7 @@ impl Trace {
         self.last = Some(self.last.map_or(event.time, |last| last.max(event.time)));
     }
 
-    /// Whether more lines were bad than the report can be trusted with: more than `percent` of them. One bad line is
+    /// Returns whether more lines were bad than the report can be trusted with: more than `percent` of them. One bad line is
     /// always allowed, unless the bound is zero.
     #[must_use]
     pub fn has_too_many_bad(&self, percent: f64) -> bool {

@@ -93,6 +93,23 @@ fn a_rotated_access_log_agrees_in_any_order_of_its_files() {
 }
 
 #[test]
+fn other_limiters_and_spread_stamps_agree() {
+    let Some(folder) = recordings() else { return };
+    let limits = [
+        "fixed:60/min",
+        "sliding-log:30/min",
+        "sliding-window:60/min",
+        "nginx:1r/s burst=20 nodelay",
+        "nginx:30r/m burst=5",
+        "1/s burst 20",
+    ];
+    for options in [&[][..], &["--spread=even"], &["--by", "all", "--spread=even"]] {
+        let table = check(&limits, options, erddap(&folder));
+        assert!(table.contains("\t10479\t"), "{table}");
+    }
+}
+
+#[test]
 fn tab_separated_text_agrees() {
     let Some(folder) = recordings() else { return };
     let file = folder.join("nasa-http-19950801.tsv");

@@ -91,7 +91,9 @@ impl Server {
     fn wait_until_ready(&mut self) {
         let ready = wait_for(|| {
             let died = self.child.try_wait().expect("a child").is_some();
-            died || self.command(&["PING"]).is_ok_and(|reply| reply.starts_with("+PONG"))
+            died || self
+                .command_within(&["PING"], Duration::from_secs(1))
+                .is_ok_and(|reply| reply.starts_with("+PONG"))
         });
         let died = self.child.try_wait().expect("a child").is_some();
         let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
@@ -142,8 +144,12 @@ impl Server {
     ///
     /// If the server does not answer.
     pub fn command(&self, words: &[&str]) -> std::io::Result<String> {
+        self.command_within(words, PATIENCE)
+    }
+
+    fn command_within(&self, words: &[&str], patience: Duration) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         let mut text = format!("*{}\r\n", words.len());
         for word in words {
             text += &format!("${}\r\n{word}\r\n", word.len());
@@ -183,17 +189,14 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port on 127.0.0.1 that was free just now, and below 55,536: a cluster talks on one 10,000 higher.
-///
-/// # Panics
-///
-/// If there is none.
+/// Returns a port on 127.0.0.1 that was free just now, and so was the one 10,000 higher on which a cluster talks. Both are below those that
+/// systems give to outgoing connections, so that a server that is started again finds them free.
 #[must_use]
 pub fn free_port() -> u16 {
     loop {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        if port < 55_536 {
+        let port = fastrand::u16(12_000..22_000);
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }

@@ -126,9 +126,10 @@ impl Builder {
         self
     }
 
-    /// Adds a limit of the average rate that counts denied cells, unless another limit of the meter denied them.
+    /// Adds a limit of the average rate that counts denied cells too, if it is the only limit of the meter. Beside other limits it counts
+    /// admitted cells alone, as in `check_all` of the core.
     ///
-    /// Denials are not remembered, because each counts.
+    /// Alone, its denials are not remembered, because each counts.
     pub fn and_strict_average(mut self, quota: Quota) -> Self {
         let average = Average::of(quota).map(Average::strict);
         self.limits.push(average.map(Limit::Average));
@@ -213,13 +214,10 @@ impl Builder {
                 }
             }
         }
-        let counts_denials = |limit: &Limit| matches!(limit, Limit::Average(average) if average.is_strict());
+        // Each denial of a strict average alone counts, so each is asked for.
+        let counts_denials = matches!(limits[..], [Limit::Average(average)] if average.is_strict());
         let settings = Settings {
-            remember: if limits.iter().any(counts_denials) {
-                Duration::ZERO
-            } else {
-                self.remember
-            },
+            remember: if counts_denials { Duration::ZERO } else { self.remember },
             join: self.join || self.lease.is_some(),
             lease: self.lease,
             block: self.lease.map_or(0, |lease| lease.largest_block(&limits)),

@@ -89,6 +89,11 @@ impl SharedMeter {
     pub fn average_builder(name: &str, quota: Quota) -> Builder {
         Builder::named(name).and_average(quota)
     }
+
+    /// Returns the settings of a meter that limits the average rate, and counts denied cells too.
+    pub fn strict_average_builder(name: &str, quota: Quota) -> Builder {
+        Builder::named(name).and_strict_average(quota)
+    }
 }
 
 impl Builder {

@@ -76,7 +76,7 @@ impl Reply {
 /// # Laws
 ///
 /// 1. All replies of a key equal those of an exact bucket that decided the same calls in some order of non-decreasing clocks.
-/// 2. A denial writes nothing, except for a strict average (its denied cells count) and after the store's clock was set back.
+/// 2. A denial writes nothing, except for a strict average that is asked alone (its denied cells count) and after the store's clock was set back.
 /// 3. If the call fails with an error that is not [indeterminate](StoreError::is_indeterminate), no cell was counted; if it is, the
 ///    cells were counted once or not at all. An implementation repeats a call only if the answer says that nothing ran.
 /// 4. A state is forgotten no earlier than its key is at rest.

@@ -1,4 +1,4 @@
-//! A log-in guard: five failures an hour for each name and twenty for each address; who knows the password is free.
+//! A log-in guard: five failures an hour for each name and twenty for each address; a log-in that succeeds is free.
 //!
 //! `cargo run -p ratelimit_meter_tower --example login` guesses a password and prints the answers.
 
@@ -23,7 +23,7 @@ async fn log_in(request: Request<&'static str>) -> Result<Response<Vec<u8>>, Inf
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The quota of a name would tell whether somebody tries it, so it is quiet.
+    // The quota of a name would reveal attempts of other people, so it is quiet.
     let names = PerKey::new(
         key_fn(|head| head.extensions().get::<Name>().map(|name| name.0)),
         "5/h".parse()?,

@@ -22,7 +22,7 @@ pub struct Net {
     prefix: u8,
 }
 
-/// The networks that nobody reaches from outside: loopback, private, link-local. What proxies of one's own have as a rule.
+/// The networks that are not reachable from outside: loopback, private, link-local. Your own proxies usually have such addresses.
 pub const PRIVATE: [&str; 8] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -113,7 +113,7 @@ impl TryFrom<String> for Net {
     }
 }
 
-/// Why a text, or an address and a prefix, is no network.
+/// The error of a text, or an address and a prefix, that is no network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidNet(Fault);
 
@@ -180,7 +180,7 @@ pub(crate) fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
-/// How long a prefix of an IPv6 address makes a client: 64 bits, which one subscriber has to itself, unless set otherwise.
+/// The bits of an IPv6 address that identify a client: 64, which is the network of one subscriber, unless set otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix(u8);
 

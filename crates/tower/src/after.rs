@@ -1,4 +1,4 @@
-//! What a request's limits do when its response is known, or never will be.
+//! Counting by the response, or by its absence.
 
 use crate::fields::{Announcement, Fields, Position};
 use crate::limit::{After, Ask, Lane};

@@ -1,4 +1,4 @@
-//! Pages about the numbers, and for those who come from elsewhere.
+//! Pages about the numbers of the fields, and for users of other limiters.
 
 #[doc = include_str!("../docs/fields.md")]
 pub mod fields {}

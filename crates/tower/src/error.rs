@@ -1,11 +1,11 @@
-//! What was wrong with a configuration.
+//! Errors of a configuration.
 
 use core::error::Error;
 use core::fmt;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::keyed::InvalidTable;
 
-/// Why a limit cannot be built. Each variant's text says what to change.
+/// The error of a limit that cannot be built. Each variant's text says what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -27,7 +27,7 @@ pub enum BuildError {
     },
     /// Requests cannot wait for this limit.
     CannotQueue {
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! The header fields that tell a client how it stands.
+//! The header fields that report a client's quota.
 
 use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::seconds;
@@ -37,7 +37,7 @@ pub const EXPOSED: [HeaderName; 10] = [
     X_RESET,
 ];
 
-/// Which fields tell a client how it stands. `Retry-After` is set on every denial that time heals, whatever this is.
+/// The fields that report a client's quota. `Retry-After` is independent of this choice: it is set on every denial that ends with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Fields {
@@ -73,7 +73,7 @@ impl Fields {
     }
 }
 
-/// How a request stands with one policy.
+/// The position of a request under one policy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position<'a> {
     pub(crate) policy: &'a Policy,

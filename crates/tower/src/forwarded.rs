@@ -1,7 +1,7 @@
 //! The chain of addresses in `X-Forwarded-For` and `Forwarded`, read from the right.
 //!
-//! Each proxy appends the address it was connected from, so the rightmost entry is the last proxy's word and the leftmost whatever the
-//! client made up. A reader therefore begins at the right and stops at the first entry that it cannot trust or read.
+//! Each proxy appends the address it was connected from, so the rightmost entry is the last proxy's word and the leftmost the
+//! client's own invention. A reader therefore begins at the right and stops at the first entry that it cannot trust or read.
 
 use crate::address::node;
 use http::HeaderMap;
@@ -13,7 +13,7 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 /// The entries read at most: more proxies than any chain has, and a bound on what a request costs.
 const MOST_ENTRIES: usize = 64;
 
-/// Which field the proxies write.
+/// The field that the proxies write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Chain {
     #[default]
@@ -44,7 +44,7 @@ impl Chain {
             })
     }
 
-    /// Whether any field of proxies is there.
+    /// Returns `true` if the request has a field of proxies.
     pub(crate) fn is_there(headers: &HeaderMap) -> bool {
         headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED)
     }
@@ -53,7 +53,7 @@ impl Chain {
 /// The parts of a line between commas, from the right.
 struct Entries<'a> {
     rest: Option<&'a [u8]>,
-    /// Whether a comma may be quoted.
+    /// Set if a comma may stand in a quoted string.
     quotes: bool,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Where a separator stands last, outside of quoted strings. Read from the right too: a quote that a client leaves open at the left
+/// Finds the last separator outside of quoted strings. Reads from the right too: a quote that a client leaves open at the left
 /// must not swallow what proxies appended.
 fn last_outside_quotes(text: &[u8], separator: u8, quotes: bool) -> Option<usize> {
     let mut quoted = false;
@@ -104,7 +104,7 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
         let mut parts = pair.trim_ascii().splitn(2, |byte| *byte == b'=');
         if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
             if name.eq_ignore_ascii_case(b"for") && found.replace(value).is_some() {
-                return None; // which of two, nobody can tell
+                return None; // ambiguous
             }
         }
     }

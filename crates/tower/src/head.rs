@@ -1,4 +1,4 @@
-//! What a decision may see of a request.
+//! The part of a request that decisions see.
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version, request::Parts};
 

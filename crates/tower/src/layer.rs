@@ -1,4 +1,4 @@
-//! The layer: a limit, how it answers and whom it tells.
+//! The layer: limits, a responder and an observer.
 
 use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS};
 use crate::head::Head;
@@ -39,7 +39,7 @@ pub struct RateLimitLayer<L, R = Problem, H = ()> {
     settings: Settings,
 }
 
-/// What does not depend on types.
+/// The settings that do not depend on type parameters.
 #[derive(Clone)]
 pub(crate) struct Settings {
     fields: Fields,
@@ -114,7 +114,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         }
     }
 
-    /// Sets who is told of decisions.
+    /// Sets the observer of decisions.
     #[must_use]
     pub fn observe<O>(self, observe: O) -> RateLimitLayer<L, R, O> {
         RateLimitLayer {
@@ -167,7 +167,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self
     }
 
-    /// Leaves alone requests for which the closure returns true, such as those of health probes.
+    /// Exempts requests for which the closure returns `true`, such as those of health probes.
     #[must_use]
     pub fn skip_if(mut self, skip: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.settings.skip = Some(Arc::new(Box::new(skip)));
@@ -208,7 +208,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         (asked, decided)
     }
 
-    /// What a request asks for: nothing, if it is exempt.
+    /// Collects the cells that a request asks for: none, if it is exempt.
     pub(crate) fn ask<'a>(&'a self, head: &Head<'_>) -> Asked<'a> {
         let mut asked = Asked::default();
         if !self.settings.is_exempt(head) {
@@ -220,7 +220,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         asked
     }
 
-    /// Tells the observer of everything that was decided.
+    /// Reports all decisions to the observer.
     pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
         for ask in asked.asks() {
             let event = Event::new(ask, head);

@@ -1,7 +1,7 @@
 //! Rate limiting for axum, tonic, hyper and reqwest.
 //!
 //! [`RateLimitLayer`] decides with the meters of [`ratelimit_meter`] before a service is called, answers 429 with an exact `Retry-After`, and
-//! tells clients how they stand with the `RateLimit` fields. For clients, `PoliteLayer` obeys what servers say.
+//! reports the client's quota in `RateLimit` fields. For clients, `PoliteLayer` obeys servers.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -19,8 +19,8 @@
 //!
 //! # What it guarantees
 //!
-//! - **`Retry-After` is never early and never 0.** The same request, that many seconds later, is admitted if nobody took cells meanwhile. What the
-//!   other numbers promise is in [`docs::fields`], and held by properties against exact arithmetic.
+//! - **`Retry-After` is never early and never 0.** The same request, that many seconds later, is admitted if no other request took
+//!   cells meanwhile. [`docs::fields`] says what the other numbers promise; properties hold them against exact arithmetic.
 //! - **Several limits are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one denies costs the
 //!   others nothing; if two requests race for the last cells, the loser's are given back.
 //! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): 32 bytes for each key it is
@@ -142,16 +142,18 @@ pub use reply::Reply;
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};
 
-/// Warns a subscriber of a fault of the configuration, if the feature is on.
+/// Emits a warning about the configuration, if the feature is on.
 macro_rules! warning {
     ($($event:tt)*) => {
         #[cfg(feature = "tracing")]
         tracing::warn!(target: "ratelimit_meter_tower", $($event)*);
+        #[cfg(not(feature = "tracing"))]
+        let _ = format_args!($($event)*);
     };
 }
 use warning;
 
-/// Tells a subscriber of a denial, if the feature is on.
+/// Emits an event for a denial, if the feature is on.
 macro_rules! denial_event {
     ($($event:tt)*) => {
         #[cfg(feature = "tracing")]

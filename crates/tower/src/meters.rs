@@ -55,7 +55,7 @@ impl Hasher for AsIs {
     }
 }
 
-/// Why cells do not conform.
+/// The reasons for which cells do not conform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// Not for so many nanoseconds.
@@ -75,17 +75,17 @@ impl Denied {
     }
 }
 
-/// How a meter stands, in the numbers of the fields.
+/// The state of a meter, in the numbers of the fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) remaining: u64,
-    /// Until one more conforms; told only if none remains.
+    /// The time until one more conforms; computed only if none remains.
     pub(crate) until_next_ns: u64,
-    /// Until the meter is idle; told only to [`Detail::Rest`].
+    /// The time until the meter is idle; computed only for [`Detail::Rest`].
     pub(crate) until_rest_ns: u64,
 }
 
-/// What of a standing is wanted: each time costs a division.
+/// The parts of a standing that are needed: each time costs a division.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Detail {
     Nothing,
@@ -129,7 +129,7 @@ pub(crate) trait Meters: Send + Sync {
 
     fn reset(&self, ticket: Ticket);
 
-    /// How the table stands, if this is one.
+    /// The statistics of the table, if this is one.
     fn stats(&self) -> Option<Stats>;
 
     /// Meters with one tier more, all idle.
@@ -234,7 +234,7 @@ struct Table<A: Algorithm, C: Clock> {
     plan: Plan<A, C>,
 }
 
-/// What a table is built of, again for each tier that is added.
+/// The parts that a table is built of, again for each tier that is added.
 #[derive(Clone)]
 struct Plan<A: Algorithm, C: Clock> {
     builder: Builder<Meter<A, C>>,

@@ -1,4 +1,4 @@
-//! What is told of decisions as they are made.
+//! Reports of decisions as they are made.
 
 use crate::head::Head;
 use crate::limit::Ask;
@@ -6,7 +6,7 @@ use crate::meters::Detail;
 use core::fmt;
 use std::time::Duration;
 
-/// Is told of each decision, by policy: for counters, logs, bans. All methods do nothing by default.
+/// Receives each decision, by policy: for counters, logs, bans. All methods do nothing by default.
 ///
 /// They are called on the thread of the request, before its response. Keys are only seen as a hash under random numbers of the process.
 ///
@@ -89,7 +89,7 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
     }
 }
 
-/// What one policy decided about one request.
+/// The decision of one policy about one request.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
     ask: &'a Ask<'a>,

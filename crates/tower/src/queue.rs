@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// What a queue answers, sooner or later.
+/// The answer of a queue, sooner or later.
 pub(crate) type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<(), AcquireError>> + Send + 'a>>;
 
 /// A queue in front of meters.

@@ -29,7 +29,7 @@ use tower_service::Service;
 pub trait RemoteMeter: Send + Sync + 'static {
     /// Takes `cells` of `key` if they conform.
     ///
-    /// Deadlines are the meter's own affair. If the future is dropped, the cells may have been counted.
+    /// The meter keeps its own deadline. If the future is dropped, the cells may have been counted.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl fmt::Display for StoreFailed {
 
 impl Error for StoreFailed {}
 
-/// What a [`RemoteMeter`] decided, in the numbers of a meter's status.
+/// The decision of a [`RemoteMeter`], and how the key stands after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     denied: Option<Denied>,
@@ -106,7 +106,7 @@ impl Answer {
     }
 }
 
-/// What is done when the store gives no decision.
+/// The decision of the layer if the store gives none.
 #[derive(Default)]
 pub enum OnFailure {
     /// Admits, and announces nothing.
@@ -243,7 +243,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     }
 }
 
-/// What became of a request.
+/// The result for one request.
 enum Outcome<B> {
     Admitted(Announcement),
     Denied(Response<B>),

@@ -1,4 +1,4 @@
-//! What a limit may see of a response.
+//! The part of a response that limits see.
 
 use http::{Extensions, HeaderMap, Response, StatusCode};
 

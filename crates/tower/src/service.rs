@@ -1,4 +1,4 @@
-//! The service that decides before an inner one is called.
+//! The service that decides before it calls an inner one.
 
 use crate::after::Pending;
 use crate::charge::Charge;
@@ -155,7 +155,7 @@ where
 
     /// # Panics
     ///
-    /// When polled again after a denial was returned.
+    /// Panics if it is polled again after it returned a denial.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             Projected::Denied { response } => {

@@ -320,6 +320,7 @@ async fn impossible_arguments_are_errors() {
         "meter.check_all('{b,a}', '{1,1}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
         "meter.check_all('{a,a}', '{1,1}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
         "meter.check_all('{a,b}', '{1}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
+        "meter.check_all('{a,b}', '{1,0}', '{1,1}', '{1,1}', '{10,10}', '{0,0}')",
         "meter.check_all('{}', '{}', '{}', '{}', '{}', '{}')",
         "meter.check_average('a', 1, 0, 0.1)",
         "meter.check_average('a', 1, 1, 1.1)",

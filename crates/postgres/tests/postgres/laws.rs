@@ -89,7 +89,7 @@ async fn replies_by_the_servers_clock_equal_the_reference() {
         (
             &[
                 Limit::Average(average("10/min")),
-                Limit::Average(average("100/s weight 3")),
+                Limit::Average(average("100/30s weight 3")),
             ],
             6e6,
         ),
@@ -139,7 +139,7 @@ fn same(ours: &Reply, reference: &Reply, context: &str) {
         assert_eq!(ours.time, reference.time, "{context}");
         match (ours.level, reference.level) {
             (Level::Share(ours), Level::Share(reference)) => {
-                // The reference forgets what is worth less than a microsecond: a millionth of the shortest period, and four of another's.
+                // The reference forgets what is worth less than a microsecond, and finds it again where the clock is set back soon after.
                 assert!((ours - reference).abs() <= 1e-9 * reference + 4e-6, "{context}");
             }
             (ours, reference) => assert_eq!(ours, reference, "{context}"),

@@ -30,7 +30,7 @@ pub struct Reading {
     #[arg(long, value_name = "FORMAT", conflicts_with = "regex", verbatim_doc_comment)]
     pub log_format: Option<String>,
 
-    /// Take lines apart by a regular expression with the groups (?<time>...) and (?<key>...)
+    /// Take lines apart by a regular expression with the groups `(?<time>...)` and `(?<key>...)`
     ///
     /// Other groups can be named by --by, --key, --cost and --duration.
     #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
@@ -110,7 +110,7 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 }
 
 impl Reading {
-    /// How stamps are to be read.
+    /// Options for reading stamps.
     #[must_use]
     pub fn stamps(&self) -> StampOptions {
         StampOptions {

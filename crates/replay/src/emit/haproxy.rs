@@ -19,10 +19,16 @@ pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
          admit some of its requests.",
     );
     let (kind, sample) = match by {
-        By::Ip | By::Xff | By::Host => ("ipv6", "src".to_owned()),
+        By::Ip => ("ipv6", "src".to_owned()),
+        By::Xff => {
+            page.note("The address is the last that was forwarded, which one proxy in front of HAProxy writes.");
+            ("ipv6", "hdr_ip(x-forwarded-for,-1)".to_owned())
+        }
+        By::Host => ("string len 256", "req.hdr(host)".to_owned()),
         By::Path => ("string len 256", "path".to_owned()),
+        By::Method => ("string len 16", "method".to_owned()),
         By::All => ("integer", "int(1)".to_owned()),
-        By::Status | By::Method | By::Column(_) | By::Each(_) => {
+        By::Status | By::Column(_) | By::Each(_) => {
             let name = &by.to_string();
             page.note(format!("The header stands for what `{by}` was in the replay."));
             ("string len 256", format!("req.hdr({})", header(name)))

@@ -69,15 +69,16 @@ fn burst(page: &mut Page, requests: Requests) -> String {
 
 fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     page.note("A zone of 10m holds about 80,000 keys; when it is full, nginx evicts the keys that asked longest ago.");
-    let key = match by {
-        By::Ip | By::Xff | By::Host => "$binary_remote_addr",
-        By::Path => "$uri",
-        By::All => "$server_name",
-        By::Status | By::Method | By::Column(_) | By::Each(_) => {
-            page.note(format!("Set $limit_key to what `{by}` was in the replay, such as a header: nginx does not know it by that name."));
-            "$limit_key"
-        }
-    };
+    let parts: Option<String> = by.parts().iter().map(variable).collect();
+    let key = parts.unwrap_or_else(|| {
+        page.note(format!(
+            "Set $limit_key to what `{by}` was in the replay, such as a header: nginx does not know it by that name."
+        ));
+        "$limit_key".to_owned()
+    });
+    if by.parts().contains(&By::Xff) {
+        page.note("Name your proxies with set_real_ip_from and real_ip_header, so that the address is the client's.");
+    }
     page.line("");
     for (zone, rate, _) in directives {
         page.line(format!("limit_req_zone {key} zone={zone}:10m rate={rate};"));
@@ -87,5 +88,17 @@ fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     page.line("# In the server or location to limit:");
     for (zone, _, parameters) in directives {
         page.line(format!("limit_req zone={zone}{parameters};"));
+    }
+}
+
+/// The variable that a part of a key is in, if nginx has one.
+fn variable(part: &By) -> Option<&'static str> {
+    match part {
+        By::Ip | By::Xff => Some("$binary_remote_addr"),
+        By::Host => Some("$host"),
+        By::Path => Some("$uri"),
+        By::Method => Some("$request_method"),
+        By::All => Some("$server_name"),
+        By::Status | By::Column(_) | By::Each(_) => None,
     }
 }

@@ -79,11 +79,12 @@ pub(super) fn traefik(page: &mut Page, quotas: &[Quota], by: &By) {
         page.line(format!("        burst: {}", requests.at_once));
         page.line("        sourceCriterion:");
         match by {
-            By::Ip | By::Xff | By::Host => {
+            By::Ip | By::Xff => {
+                let depth = u8::from(*by == By::Xff);
                 page.line("          ipStrategy:");
-                page.line("            depth: 0");
+                page.line(format!("            depth: {depth}"));
             }
-            By::All => page.line("          requestHost: true"),
+            By::All | By::Host => page.line("          requestHost: true"),
             By::Path | By::Status | By::Method | By::Column(_) | By::Each(_) => {
                 let name = header(&by.to_string());
                 page.line(format!("          requestHeaderName: {name}"));
@@ -91,7 +92,8 @@ pub(super) fn traefik(page: &mut Page, quotas: &[Quota], by: &By) {
         }
     }
     match by {
-        By::Ip | By::Xff | By::Host => {}
+        By::Ip | By::Host => {}
+        By::Xff => page.note("The address is the last that was forwarded, which one proxy in front of Traefik writes."),
         By::All => page.note("There is no bucket for all requests: this is one for each host name that is asked for."),
         By::Path | By::Status | By::Method | By::Column(_) | By::Each(_) => {
             page.note(format!(

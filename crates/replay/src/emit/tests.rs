@@ -39,6 +39,12 @@ fn nginx_gets_one_less_than_the_burst_without_delay() {
     assert!(text.contains("1.666 a second"), "{text}");
     assert!(!emitted("10/s", &By::Ip, Target::Nginx).contains("rounds"));
     assert!(emitted("1/h", &By::Ip, Target::Nginx).contains("admits more"));
+    let each = emitted("10/s", &By::parse("ip,method,path"), Target::Nginx);
+    assert!(
+        each.contains("limit_req_zone $binary_remote_addr$request_method$uri zone"),
+        "{each}"
+    );
+    assert!(emitted("10/s", &By::parse("ip,tenant"), Target::Nginx).contains("limit_req_zone $limit_key zone"));
     let both = emitted("10/s & 1000/h", &By::Ip, Target::Nginx);
     assert!(
         both.contains("zone=meter:10m rate=10r/s") && both.contains("zone=meter2:10m rate=16r/m"),
@@ -101,7 +107,18 @@ fn every_target_has_comments_and_no_long_line() {
         "5/s burst 9 every 1s",
         "sliding-log:9/h",
     ] {
-        for by in [&By::Ip, &By::All, &By::Path, &By::Status, &column] {
+        let each = By::parse("xff,tenant");
+        for by in [
+            &By::Ip,
+            &By::All,
+            &By::Path,
+            &By::Status,
+            &By::Xff,
+            &By::Method,
+            &By::Host,
+            &each,
+            &column,
+        ] {
             for target in Target::value_variants() {
                 let text = emitted(limit, by, *target);
                 let comment = if *target == Target::Rust { "// " } else { "# " };

@@ -1,7 +1,7 @@
 //! Lines of access logs: Common and Combined Log Format and their relatives.
 //!
 //! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. What is not
-//! goes to [`head`](super::head), which takes any order that servers are known to write.
+//! goes to `head`, which takes any order that servers are known to write.
 
 use memchr::{memchr, memchr_iter, memchr2};
 
@@ -15,7 +15,7 @@ use crate::by::By;
 use crate::select::{Condition, Select};
 use crate::stamp::{Resolution, StampOptions, Stamps};
 
-/// Of a log line, what a meter or its key may need.
+/// The parts of a log line that a meter or its key may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
     /// The client: an address, with a port or quotes as it is written, or a name.
@@ -26,7 +26,7 @@ pub struct LogLine<'a> {
     pub host: Option<&'a [u8]>,
     /// Nanoseconds since the Unix epoch.
     pub time: i64,
-    /// What was asked for, as `GET /path HTTP/1.1`.
+    /// The request line, as `GET /path HTTP/1.1`.
     pub request: &'a [u8],
     /// The three digits of the answer; `-` if there was none.
     pub status: &'a [u8],
@@ -91,7 +91,7 @@ impl LogLines {
         })
     }
 
-    /// How many bytes of a line are its first entry, where a crash or an interleaved write put two on one line.
+    /// Returns the length of the first entry, where a crash or an interleaved write put two on one line.
     pub(super) fn entry_len(&mut self, line: &[u8]) -> usize {
         head::entry_len(line, &mut self.stamps)
     }
@@ -109,7 +109,7 @@ fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8
     }
 }
 
-/// Whether a line is plain Common or Combined, or begins like it.
+/// Returns whether a line is plain Common or Combined, or begins like it.
 pub(super) fn is_plain(line: &[u8]) -> bool {
     split(line).is_some()
 }
@@ -229,7 +229,7 @@ pub(super) struct AccessLines {
     lines: LogLines,
     keying: Keying,
     select: Select,
-    /// What the last field is a duration in, by which requests are moved to their start.
+    /// The unit of the duration in the last field, by which requests are moved to their start.
     took: Option<Option<Took>>,
     has_durations: bool,
 }
@@ -265,7 +265,7 @@ impl AccessLines {
         }
     }
 
-    /// Whether requests are to be moved by how long they took, and no line tells that.
+    /// Returns whether requests are to be moved by how long they took, and no line tells that.
     pub(super) fn lacks_durations(&self) -> bool {
         self.took.is_some() && !self.has_durations
     }
@@ -312,7 +312,7 @@ impl AccessLines {
         })
     }
 
-    /// Whether a second entry may stand on a line that could be read.
+    /// Returns whether a second entry may stand on a line that could be read.
     #[inline]
     pub(super) fn may_be_two(text: &[u8]) -> bool {
         find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
@@ -336,7 +336,7 @@ impl AccessLines {
     }
 }
 
-/// How finely a log line is stamped, as far as its own stamp shows.
+/// Returns the resolution of a log line, as far as its own stamp shows it.
 fn resolution(time: i64) -> Resolution {
     [Resolution::Second, Resolution::Millisecond, Resolution::Microsecond]
         .into_iter()
@@ -344,7 +344,7 @@ fn resolution(time: i64) -> Resolution {
         .unwrap_or_default()
 }
 
-/// How long a request took, of the last field: in the unit given, or else as nginx writes `$request_time`, in seconds with
+/// Returns the duration of a request from the last field: in the unit given, or else as nginx writes `$request_time`, in seconds with
 /// three digits behind the point. With `$upstream_response_time` beside it, the longer is the request's.
 fn took(tail: &[u8], unit: Option<Took>) -> Option<i64> {
     let mut longest = None;

@@ -26,7 +26,7 @@ const FILE_HEADER: usize = 24;
 /// No packet, nor any other block, is larger.
 const LARGEST: usize = 1 << 24;
 
-/// How a capture is written.
+/// The dialect of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Classic { big_endian: bool, nanoseconds: bool },
@@ -34,7 +34,7 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// That of the capture which begins like this, if it is one.
+    /// Detects the dialect of the capture that begins like this, if it is one.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Dialect {
     }
 }
 
-/// What packets cost.
+/// The cost of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Bytes,
@@ -94,7 +94,7 @@ pub(super) struct CaptureReader {
     addresses: Addresses,
     select: Select,
     number: u64,
-    /// How much is to be held for the next block.
+    /// The number of bytes to hold for the next block.
     wanted: usize,
     ended: bool,
     written: Vec<u8>,
@@ -387,7 +387,7 @@ fn time(interface: Interface, ticks: u64) -> Result<i64, BadLine> {
     Ok(time.ok_or(StampError::OutOfRange)?)
 }
 
-/// Whose frame this is, for each part of a key.
+/// Returns the address of a frame for each part of a key.
 fn key(link: LinkType, frame: &[u8], by: &By) -> Result<Vec<Option<IpAddr>>, BadLine> {
     if *by == By::All {
         return Ok(vec![None]);

@@ -50,7 +50,7 @@ pub(super) struct Columns {
 pub(super) struct Header<'a> {
     /// The input, as messages call it.
     pub(super) input: &'a str,
-    /// What a name is of: a `column`.
+    /// The kind of the names: `column`.
     pub(super) called: &'static str,
     pub(super) names: &'a [Vec<u8>],
     pub(super) samples: &'a [Vec<Vec<u8>>],
@@ -126,7 +126,7 @@ impl Columns {
         })
     }
 
-    /// Whether the value at this place is read.
+    /// Returns whether the value at this place is read.
     pub(super) fn uses(&self, place: usize) -> bool {
         let is_of = |part: &Part| match part {
             Part::All => false,
@@ -192,7 +192,7 @@ impl Columns {
         })
     }
 
-    /// What a reader of the report must know of how this was read.
+    /// Returns the notices that belong in the report: assumed units and networks, moved requests.
     pub(super) fn notices(&self, names: &[Vec<u8>], input: &str) -> Vec<String> {
         let mut notices = Vec::new();
         let name = |at: usize| text::printable(names.get(at).map_or(&[], |name| name), 40);
@@ -258,7 +258,7 @@ impl Header<'_> {
         }
     }
 
-    /// Whether a usual name of the time is among the names.
+    /// Returns whether a usual name of the time is among the names.
     pub(super) fn has_time(&self) -> bool {
         names::place_of_any(self.names, names::TIME).is_some()
     }
@@ -293,7 +293,7 @@ impl Header<'_> {
         }
     }
 
-    /// Whether there is what a key of this kind is made of.
+    /// Returns whether there is what a key of this kind is made of.
     pub(super) fn has(&self, part: &By) -> bool {
         self.part(part).is_some()
     }

@@ -1,6 +1,6 @@
 //! Packed inputs, unpacked while they are read: gzip, zstd, xz and bzip2, known by how they begin.
 //!
-//! Of data that is cut off or broken, what comes before is read, and the damage is told at the end.
+//! Data that is cut off or broken is read up to the damage, and the damage is reported at the end.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
@@ -13,7 +13,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::members::Members;
 
-/// What an input is packed as.
+/// The packing of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packing {
     Gzip,
@@ -22,7 +22,7 @@ enum Packing {
     Bzip2,
 }
 
-/// How many bytes tell one from the others, and from what is not packed.
+/// The number of bytes that distinguish the packings from each other and from plain data.
 const MAGIC: usize = 10;
 
 /// Archives and packings that are not read, by how they begin, and what unpacks them to a pipe.
@@ -60,7 +60,7 @@ impl Packing {
     }
 }
 
-/// What is found wrong with packed data while it is read.
+/// Damage found in packed data while it is read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Damage(Rc<RefCell<Option<String>>>);
 
@@ -70,7 +70,7 @@ impl Damage {
         self.0.borrow_mut().get_or_insert_with(|| what.to_owned());
     }
 
-    /// What is wrong with the data, once.
+    /// Takes the damage found, once.
     pub(super) fn take(&self) -> Option<String> {
         self.0.borrow_mut().take()
     }
@@ -117,7 +117,7 @@ struct Salvage {
 
 impl Read for Salvage {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // What the decoder has of a piece that turns out to be broken is lost: so the pieces are small.
+        // A decoder discards the output of a piece that turns out to be broken, so pieces are small.
         let piece = buffer.len().min(1 << 12);
         let error = match self.unpacked.read(&mut buffer[..piece]) {
             Ok(read) => {
@@ -132,7 +132,7 @@ impl Read for Salvage {
             ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => {
                 format!("the {name} data is broken: {error}")
             }
-            // Of the device, not of the data.
+            // An error of the device, not of the data.
             _ => return Err(error),
         };
         if !self.has_any {
@@ -148,7 +148,7 @@ impl Read for Salvage {
 struct Frames<R> {
     packed: R,
     decoder: FrameDecoder,
-    /// Whether a frame is begun and not at its end.
+    /// True if a frame is begun and not at its end.
     is_open: bool,
 }
 
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn data_that_is_cut_off_is_read_up_to_there() {
-        // Of no packer can it be unpacked before its block is whole: so there are several.
+        // No packer unpacks a block before it is whole, so the text has several blocks.
         let noise: Vec<u8> = (0..400_000_u32)
             .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_be_bytes())
             .collect();

@@ -8,7 +8,7 @@ use super::{BYTE_ORDER_MARK, Options, access_log, fields, json, names, pattern};
 use crate::Error;
 use crate::by::By;
 
-/// How the bytes of a file are to be read.
+/// The format of a file.
 pub(super) enum Format {
     /// Nothing.
     Empty,
@@ -47,7 +47,7 @@ impl Format {
             .map(|line| &line[line.iter().take_while(|byte| **byte == 0).count()..])
             .filter(|line| !line.is_empty())
             .collect();
-        // What Excel is told of the delimiter is no header.
+        // The line that names the delimiter for Excel is no header.
         let lines = match lines.first() {
             Some(first) if is_separator_line(first) => lines[1..].to_vec(),
             _ => lines,
@@ -61,7 +61,7 @@ impl Format {
         if let Some(delimiter) = delimiter(&lines, input, options) {
             return Ok(Self::Delimited(delimiter));
         }
-        // What is nothing that is known is taken for an access log, and none of its lines can be read.
+        // A file of no known format is taken for an access log, and all of its lines are bad.
         Ok(Self::Lines(Lines::unknown(options)))
     }
 
@@ -106,12 +106,12 @@ fn access(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Line
     }
 }
 
-/// Whether a line tells Excel the delimiter of the table: `sep=;`.
+/// Returns whether a line tells Excel the delimiter of the table: `sep=;`.
 pub(super) fn is_separator_line(line: &[u8]) -> bool {
     line.trim_ascii_end().len() == 5 && line.starts_with(b"sep=")
 }
 
-/// Whether most of the first lines are what nearly all access logs have, so that no other format comes into question.
+/// Returns whether most of the first lines are what nearly all access logs have, so that no other format comes into question.
 fn is_plain_log(lines: &[&[u8]]) -> bool {
     let first = &lines[..lines.len().min(20)];
     let plain = first.iter().filter(|line| access_log::is_plain(line)).count();

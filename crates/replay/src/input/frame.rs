@@ -7,7 +7,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 use crate::Error;
 use crate::bad::BadLine;
 
-/// What frames of an interface begin with. The numbers are those of the registry of link types at tcpdump.org.
+/// The encapsulation of the frames of an interface. The numbers are those of the registry of link types at tcpdump.org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkType {
     /// BSD loopback: a family of addresses in the byte order of the machine.

@@ -10,7 +10,7 @@ use crate::address;
 use crate::bad::BadLine;
 use crate::stamp::{StampError, Stamps};
 
-/// What collectors put before a line: Docker Compose and `kubectl --prefix`, the stamp of a container's log, syslog
+/// The prefix that a collector puts before a line: Docker Compose and `kubectl --prefix`, the stamp of a container's log, syslog
 /// (RFC 3164 and 5424) and the journal.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
@@ -26,7 +26,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// How many brackets are looked into for the stamp.
+/// The most brackets that are searched for the stamp.
 const BRACKETS: usize = 8;
 
 /// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before it, and
@@ -50,7 +50,7 @@ pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a
 /// A line without what a collector put before it.
 fn without_prefix(line: &[u8]) -> &[u8] {
     let mut bare = line;
-    // Of Docker Compose, and in it of the container: no more than three.
+    // Prefixes nest, as Docker Compose around a container's, but no deeper than three.
     for _ in 0..3 {
         // An address is where the line itself begins.
         let first = memchr(b' ', bare).map_or(bare, |at| &bare[..at]);
@@ -119,7 +119,7 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
     Some((name, None, host))
 }
 
-/// Whether this is a list of forwarded addresses.
+/// Returns whether this is a list of forwarded addresses.
 pub(super) fn is_list(text: &[u8]) -> bool {
     let mut entries = unquoted(text).split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     entries.clone().any(|entry| address::parse(entry).is_some())
@@ -140,13 +140,13 @@ fn has_port(name: &[u8]) -> bool {
     memchr(b'.', name).is_some() && port(name).is_some() || name.starts_with(b"localhost:")
 }
 
-/// Whether this is an address with a port that servers listen on, and clients do not come from.
+/// Returns whether this is an address with a port that servers listen on, and clients do not come from.
 fn is_served(name: &[u8]) -> bool {
     let is_with_port = memchr_iter(b':', name).count() == 1 || name.starts_with(b"[");
     is_with_port && port(name).is_some_and(|port| port < 1024 || matches!(port, 8000 | 8080 | 8081 | 8443 | 8888))
 }
 
-/// How many names before a stamp are told apart.
+/// The most names that are split before a stamp.
 const NAMES: usize = 12;
 
 /// The names before a stamp.
@@ -257,7 +257,7 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// How many bytes of a line are its first entry, where two were written on it, or a piece of one and another; all of them,
+/// Returns the length of the first entry, where two were written on it, or a piece of one and another; all of them,
 /// if there is one.
 pub(super) fn entry_len(line: &[u8], stamps: &mut Stamps) -> usize {
     let mut from = 0;

@@ -50,7 +50,7 @@ struct Node {
     place: Option<usize>,
 }
 
-/// What the first lines show of the objects: the paths of all values, and their values.
+/// The paths and values found in the first lines.
 #[derive(Debug, Default)]
 struct Survey {
     names: Vec<Vec<u8>>,
@@ -150,7 +150,7 @@ impl WrappedLines {
     }
 }
 
-/// How many bytes of a line are its first object, where two were written on it, or a piece of one and another.
+/// Returns the length of the first object, where two were written on it, or a piece of one and another.
 pub(super) fn entry_len(line: &[u8]) -> usize {
     let mut objects = Deserializer::from_slice(line).into_iter::<IgnoredAny>();
     if let Some(Ok(_)) = objects.next() {
@@ -203,7 +203,7 @@ impl Survey {
         };
         match value {
             Value::Object(object) => object.iter().for_each(|(name, value)| go_on(name.clone(), value)),
-            // Of a list, as of headers that may come more than once, the first.
+            // A list, as of headers that may repeat, stands for its first value.
             Value::Array(list) => list.iter().take(1).for_each(|value| go_on("0".to_owned(), value)),
             _ => {
                 let name = path.join(".").into_bytes();

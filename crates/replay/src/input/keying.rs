@@ -9,7 +9,7 @@ use crate::proxies::Proxies;
 /// The network of an IPv6 client, where no other was asked for: what one subscriber has at least.
 pub(super) const SUBSCRIBER: u8 = 64;
 
-/// What a part of a key is made of.
+/// The value that a part of a key is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     /// A text as it is, or the address that it is.
@@ -25,7 +25,7 @@ pub(super) struct Keying {
     addresses: Addresses,
     path_depth: Option<usize>,
     proxies: Proxies,
-    /// Whether the network of IPv6 clients is our choice.
+    /// True if the user did not choose the network of IPv6 clients.
     is_default_network: bool,
     written: Vec<u8>,
 }
@@ -46,7 +46,7 @@ impl Keying {
         &self.by
     }
 
-    /// Whether IPv6 clients were put together without being asked.
+    /// Returns whether IPv6 clients were put together without being asked.
     pub(super) fn has_assumed_networks(&self) -> bool {
         self.is_default_network && self.addresses.has_networks()
     }

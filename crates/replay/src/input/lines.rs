@@ -17,7 +17,7 @@ use crate::by::By;
 use crate::event::Event;
 use crate::select::Condition;
 
-/// What the lines of a log are, and how they are read.
+/// The format of the lines of a log, with its parser.
 #[derive(Debug)]
 pub(super) enum Lines {
     Access(Box<AccessLines>),
@@ -32,7 +32,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// What is asked for is not in them.
+    /// A name that is asked for is not in the lines.
     pub(super) fn within(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         if let Some(pattern) = pattern::given(input, head, options)? {
             return Ok(Some(Self::Pattern(Box::new(pattern))));
@@ -70,20 +70,20 @@ impl Lines {
         }
     }
 
-    /// Whether there may be two entries on a line, though it can be read.
+    /// Returns whether there may be two entries on a line, though it can be read.
     #[inline]
     fn may_be_two(&self, line: &[u8]) -> bool {
         matches!(self, Self::Access(_)) && AccessLines::may_be_two(line)
     }
 
-    /// How many bytes of a line are its first entry, where two were written on it, or a piece of one and another.
+    /// Returns the length of the first entry, where two were written on it, or a piece of one and another.
     fn entry_len(&mut self, line: &[u8]) -> usize {
         let len = match self {
             Self::Access(lines) => lines.entry_len(line),
             Self::Json(_) | Self::Wrapped(_) => json::entry_len(line),
             _ => line.len(),
         };
-        // What a crash left unwritten is zeros.
+        // Bytes that a crash left unwritten are zeros.
         memchr(0, line).filter(|&at| at > 0).map_or(len, |at| len.min(at))
     }
 
@@ -126,7 +126,7 @@ pub(super) struct LineReader {
     name: String,
     window: Window,
     lines: Lines,
-    /// What is asked of it that such a log has not.
+    /// An option that such a log does not support, and the advice.
     rejected: Option<(&'static str, &'static str)>,
 }
 

@@ -4,14 +4,14 @@
 
 use std::fmt::Write as _;
 
-/// What takes a line apart.
+/// A pattern that splits a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// What lines of it are called.
+    /// The name of the format in messages.
     pub(super) what: &'static str,
     /// A group of its name for each value.
     pub(super) regex: String,
-    /// How the time is written, as `strptime` has it, where the format says it.
+    /// The `strptime` format of the time, if the log format says it.
     pub(super) time: Option<String>,
 }
 
@@ -113,7 +113,7 @@ fn unquoted(format: &str) -> String {
     let Some(bare) = bare.filter(|bare| bare.starts_with(char::is_whitespace)) else {
         return format.to_owned();
     };
-    // Of nginx more than one piece, each in quotes; of Apache one, and a name behind it.
+    // nginx takes several quoted pieces; Apache takes one, and a name after it.
     let mut text = String::new();
     let mut open = None;
     let mut characters = bare.chars();
@@ -156,7 +156,7 @@ fn nginx(format: &str) -> Vec<Piece> {
     pieces
 }
 
-/// What Apache's directives are called as groups.
+/// Returns the group name of an Apache directive.
 fn directive(letter: char, argument: &str) -> Option<String> {
     Some(match (letter, argument) {
         ('h', _) => "ip".to_owned(),
@@ -230,7 +230,7 @@ fn apache(format: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// How `%{...}t` writes the time; none for `%t`.
+/// Returns the `strptime` format of `%{...}t`; none for `%t`.
 fn time(argument: &str) -> Option<String> {
     let argument = argument
         .strip_prefix("begin:")
@@ -292,7 +292,7 @@ fn push_text(regex: &mut String, text: &str) {
     }
 }
 
-/// What a variable may hold, by its name and by what follows it.
+/// Returns the expression for a variable, by its name and by the text after it.
 fn value(name: &str, next: Option<&Piece>) -> &'static str {
     let is_quoted = matches!(next, Some(Piece::Text(text)) if text.starts_with('"'));
     match name {

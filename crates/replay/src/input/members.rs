@@ -7,10 +7,10 @@ use memchr::memmem;
 
 use super::compression::Damage;
 
-/// How much of what was read is kept to look for the next member in it: a decoder may take some of that for its own data.
+/// The bytes kept to search for the next member: a decoder may consume the start of that member as its own data.
 const KEPT: usize = 1 << 18;
 
-/// What a member begins with: the magic number, and the only method there is.
+/// The start of a member: the magic number, and the only compression method.
 const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 
 /// The bytes of all members.
@@ -92,9 +92,9 @@ impl<R: BufRead> Read for Members<R> {
 /// Bytes that can be read again: the last of those that were.
 struct Tape<R> {
     source: R,
-    /// What was consumed last.
+    /// The bytes consumed last.
     kept: Vec<u8>,
-    /// What is to be read again before the source, from `at` on.
+    /// Bytes to read again before the source, from `at` on.
     again: Vec<u8>,
     at: usize,
 }
@@ -158,7 +158,7 @@ impl<R: BufRead> BufRead for Tape<R> {
     }
 
     fn consume(&mut self, bytes: usize) {
-        // What is consumed is held, so nothing is read here that could fail.
+        // Consumed bytes are already buffered, so this reads nothing that could fail.
         let _ = self.keep(bytes);
         if self.at < self.again.len() {
             self.at += bytes;

@@ -37,13 +37,13 @@ use compression::Damage;
 use format::Format;
 use window::Window;
 
-/// How much of a file is looked at to tell its format: a few hundred lines, as a log may begin with bad ones.
+/// The bytes of a file from which its format is detected: a few hundred lines, as a log may begin with bad ones.
 const HEAD: usize = 1 << 16;
 
-/// What some programs put before UTF-8 text.
+/// The mark that some programs put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What is said where IPv6 clients were put together without being asked.
+/// The notice that IPv6 clients were grouped by default.
 const IPV6_NOTICE: &str =
     "IPv6 clients are one key for each /64, as a subscriber has at least that (--ipv6-prefix 128 keeps them apart)";
 
@@ -85,21 +85,21 @@ pub struct Options {
     pub log_format: Option<String>,
     /// How many bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
     pub ipv6_prefix: Option<u8>,
-    /// How many segments of a path make a key; without it, all.
+    /// The segments of a path that make a key; without it, all.
     pub path_depth: Option<usize>,
     /// Which addresses are our own proxies; without it, private ones.
     pub proxies: Option<Proxies>,
     /// How many keys there may be; without it, as many as there are numbers for.
     pub most_keys: Option<u32>,
-    /// Whether nothing that was read is to be shown.
+    /// True if nothing that was read is to be shown.
     pub anonymise: bool,
     /// The column of plans, for limits that go by plan and not by key.
     pub plan: Option<String>,
-    /// Whether the places of events are wanted.
+    /// True if the places of events are wanted.
     pub places: bool,
     /// Which requests are wanted.
     pub select: Select,
-    /// Whether the input goes on to grow, so that its format is told by its first line.
+    /// True if the input goes on to grow, so that its format is told by its first line.
     pub is_growing: bool,
 }
 
@@ -111,7 +111,7 @@ struct Request<'a> {
     key: &'a [u8],
     /// The plan of the key, where plans are read.
     plan: Option<&'a [u8]>,
-    /// Whether it is to be replayed.
+    /// True if it is to be replayed.
     is_selected: bool,
 }
 
@@ -163,9 +163,9 @@ pub struct Collected {
     pub keys: Keys,
     /// All bad lines.
     pub bad: BadLines,
-    /// What must be read with the report, each once.
+    /// Notices for the report, each once.
     pub notices: Vec<String>,
-    /// Whether part of an input is lost.
+    /// True if part of an input is lost.
     pub is_cut: bool,
     /// All plans.
     pub plans: Keys,

@@ -132,7 +132,7 @@ const METHOD: &[&str] = &[
 /// The first line of a request: `GET /path HTTP/1.1`, of which path and method are parts.
 pub(super) const REQUEST: &[&str] = &["request", "request_line", "cs-request", "r"];
 
-/// How long a request took, and in what: see [`Took`].
+/// The duration of a request, and its unit.
 pub(super) const DURATION: &[(&str, Took)] = &[
     ("request_time", Took::Seconds),
     ("Duration", Took::Nanoseconds),

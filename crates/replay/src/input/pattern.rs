@@ -18,10 +18,10 @@ use crate::stamp::TimeFormat;
 pub(super) struct Named {
     /// The name, as `--format` takes it.
     pub(super) name: &'static str,
-    /// What it is, for people.
+    /// The name for people.
     what: &'static str,
     regex: &'static str,
-    /// Whether the time is that of the end of a request.
+    /// True if the time is the end of a request.
     is_end: bool,
 }
 
@@ -120,7 +120,7 @@ pub(super) struct PatternLines {
     names: Vec<Vec<u8>>,
     columns: Columns,
     found: CaptureLocations,
-    /// Whether the first of the names is there only in some lines, and this one in all.
+    /// The optional group of the time, and the group that replaces it.
     other_time: Option<(usize, usize)>,
 }
 
@@ -155,7 +155,7 @@ pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Op
 ///
 /// # Errors
 ///
-/// What is asked for is not in lines of this format.
+/// A name that is asked for is not in lines of this format.
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<PatternLines>, Error> {
     for (named, regex) in NAMED.into_iter().zip(&*SHAPES) {
         let Some(regex) = regex else { continue };

@@ -68,7 +68,7 @@ pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &TimeZone) -> Result<i1
     instant(local, None, zone, false)
 }
 
-/// Whether this begins like RFC 3339 or `YYYY-MM-DD HH:MM:SS`.
+/// Returns whether this begins like RFC 3339 or `YYYY-MM-DD HH:MM:SS`.
 fn is_iso(stamp: &[u8]) -> bool {
     let digits = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
     stamp.len() >= 19

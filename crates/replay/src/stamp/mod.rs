@@ -47,14 +47,14 @@ pub enum StampError {
     Unlikely,
 }
 
-/// How stamps are to be read.
+/// Options for reading stamps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StampOptions {
     /// The zone of stamps that have none.
     pub zone: TimeZone,
     /// The form of all stamps, where it is given.
     pub format: Option<TimeFormat>,
-    /// Whether times outside of 1990 to 2100 are meant.
+    /// True if times outside of 1990 to 2100 are meant.
     pub allow_old: bool,
 }
 

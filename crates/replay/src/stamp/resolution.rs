@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How finely an input stamps its requests.
+/// The resolution of the stamps of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Resolution {
     /// One nanosecond: stamps that are not known to be coarser.

@@ -61,7 +61,7 @@ impl fmt::Display for UnixUnit {
     }
 }
 
-/// Whether a stamp is written as a number, and so can only be Unix time.
+/// Returns whether a stamp is written as a number, and so can only be Unix time.
 pub(super) fn is_number(stamp: &[u8]) -> bool {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     !unsigned.is_empty() && unsigned.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')

@@ -312,6 +312,9 @@ fn haproxy_accepts_emitted_configuration() {
         ("3/s burst 2", "path"),
         ("1/20000d", "all"),
         ("10/s & 1000/h", "tenant"),
+        ("10/s", "xff"),
+        ("10/s", "method"),
+        ("10/s", "host"),
         ("sliding-window:100/min", "ip"),
     ] {
         let emitted = report(&["--limit", limit, "--by", by, "--emit", "haproxy"]);

@@ -1,7 +1,7 @@
 //! Calls of one subject that are joined.
 
 use crate::probe::{Network, Probe};
-use ratelimit_meter_store::{SharedMeter, StoreError, Verb};
+use ratelimit_meter_store::{Lease, MemoryStore, SharedMeter, StoreError, Verb};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -113,4 +113,56 @@ fn call_that_ended_with_its_runtime_keeps_no_one_waiting() {
     drop(first);
     probe.set(Network::Instant);
     assert!(second.block_on(meter.check("a")).unwrap().is_admitted());
+}
+
+/// Every verb that admits, from several threads, with and without blocks: each admitted cell is counted in the store, and each counted cell is
+/// admitted or was in a block that was given back.
+#[test]
+fn random_use_from_threads_counts_each_cell() {
+    const BURST: u32 = 3000;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    for lease in [None, Some(Lease::kept_for(Duration::from_secs(86_400)).at_most(40))] {
+        let settings = SharedMeter::builder("api", format!("3000/d burst {BURST}").parse().unwrap())
+            .deadline(Duration::from_secs(3600));
+        let settings = lease
+            .into_iter()
+            .fold(settings, |settings, lease| settings.lease(lease));
+        let meter = settings.build(MemoryStore::new()).unwrap();
+        let admitted: u32 = runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for _ in 0..16 {
+                let meter = meter.clone();
+                tasks.spawn(async move {
+                    let mut cells = 0;
+                    for _ in 0..300 {
+                        let n = fastrand::u32(1..4);
+                        cells += match fastrand::u8(..8) {
+                            0 => meter.check_up_to("a", n).await.unwrap().cells(),
+                            1 => n * u32::from(meter.check_n("a", n).await.unwrap().is_admitted()),
+                            _ => u32::from(meter.check("a").await.unwrap().is_admitted()),
+                        };
+                        if fastrand::u8(..8) == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    cells
+                });
+            }
+            tasks.join_all().await.into_iter().sum()
+        });
+        let remaining = runtime.block_on(async {
+            meter.give_back().await.unwrap();
+            meter.peek("a").await.unwrap().status().unwrap().remaining()
+        });
+        // A cell drains in 29 seconds, and a block that is given back may leave a part of one.
+        let expected = BURST.saturating_sub(admitted);
+        assert!(
+            (expected.saturating_sub(1)..=expected + 10).contains(&remaining),
+            "{admitted} admitted, {remaining} remain of {BURST}"
+        );
+    }
 }

@@ -181,15 +181,24 @@ async fn averages_are_limits_too() {
 
 #[tokio::test(start_paused = true)]
 async fn strict_average_counts_each_denial() {
-    let probe = Probe::new();
-    let meter = SharedMeter::builder("api", quota("1000000/s")).and_strict_average(quota("3/min"));
-    let meter = meter.build(probe.clone()).unwrap();
-    assert!(meter.check_n("a", 3).await.unwrap().is_admitted());
-    probe.take_calls();
-    for _ in 0..5 {
-        assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
+    let wait = async |meter: &SharedMeter<Probe>| meter.check("a").await.unwrap().status().unwrap().until_next();
+    let strict = SharedMeter::strict_average_builder("api", quota("3/min"));
+    let beside = SharedMeter::builder("api", quota("1000000/s")).and_strict_average(quota("3/min"));
+    for (settings, counts) in [(strict, true), (beside, false)] {
+        let probe = Probe::new();
+        let meter = settings.build(probe.clone()).unwrap();
+        assert!(meter.check_n("a", 3).await.unwrap().is_admitted());
+        probe.take_calls();
+        let first = wait(&meter).await;
+        for _ in 0..5 {
+            assert_eq!(wait(&meter).await > first, counts);
+        }
+        assert_eq!(
+            probe.take_calls().len(),
+            if counts { 6 } else { 0 },
+            "a denial that counts is asked for"
+        );
     }
-    assert_eq!(probe.take_calls().len(), 5, "a denial that counts is not remembered");
 }
 
 /// Settings of any size are kept without a panic.

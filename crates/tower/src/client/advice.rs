@@ -1,22 +1,22 @@
-//! What a response says of when to come back.
+//! The waits that a response asks for.
 
 use crate::fields::RETRY_AFTER_MS;
 use http::header::{AGE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use std::time::{Duration, SystemTime};
 
-/// What a response says of when to come back.
+/// The waits that a response asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Advice {
     /// Nothing is to be sent for so long.
     pub(super) stay_away: Option<Duration>,
     /// The time between requests that lasts until more quota comes; of the slowest policy.
     pub(super) gap: Option<Duration>,
-    /// Whether the request was denied for now.
+    /// Set if the request was denied for now.
     pub(super) denied: bool,
 }
 
-/// What is left, and in which window it may be used.
+/// The remaining requests, and the window for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Left {
     remaining: u64,
@@ -31,7 +31,7 @@ impl Advice {
         let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
         let denied = exhausted || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let told = denied.then(|| retry_after(headers, now)).flatten();
-        // What a cache answers is of another time, and of another client perhaps.
+        // The fields of a cached response are of another time, and perhaps of another client.
         let cached = headers.get(AGE).is_some_and(|age| age.as_bytes() != b"0");
         let left = if cached { Vec::new() } else { left(headers) };
         let spent = left
@@ -88,7 +88,7 @@ fn digits(value: &HeaderValue) -> Option<u64> {
     all.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// What the fields of any form say is left, by policy.
+/// Reads the fields of any form, by policy.
 fn left(headers: &HeaderMap) -> Vec<Left> {
     let lists = headers
         .get_all("ratelimit")
@@ -101,7 +101,7 @@ fn left(headers: &HeaderMap) -> Vec<Left> {
     let triple = |prefix: &str| {
         let read = |name: &str| headers.get(format!("{prefix}{name}")).and_then(digits);
         let (remaining, window) = (read("ratelimit-remaining")?, read("ratelimit-reset")?);
-        // A reset past the longest is an instant, in seconds since 1970, which tells a clock but not a delay.
+        // A reset past the longest is an instant, in seconds since 1970, not a delay.
         (window <= LONGEST).then_some(Left { remaining, window })
     };
     triple("").or_else(|| triple("x-")).into_iter().collect()

@@ -13,7 +13,7 @@ use core::error::Error;
 use core::fmt;
 use std::time::Duration;
 
-/// Why a client layer has no response.
+/// The error of a call that has no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientError<E> {
     /// The wait would be longer than the layer's patience; nothing was sent.

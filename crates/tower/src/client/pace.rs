@@ -28,7 +28,7 @@ use tower_service::Service;
 #[derive(Clone)]
 pub struct PaceLayer {
     queue: Arc<dyn Queue>,
-    /// How origins are told apart; all are one without.
+    /// Hashes origins; without it all share one limit.
     hashes: Option<KeyHashes>,
     patience: Patience,
 }

@@ -1,4 +1,4 @@
-//! A client that comes back when servers say.
+//! A client that waits as servers ask.
 
 use super::advice::Advice;
 use super::{ClientError, ClientRequest, ClientResponse};
@@ -119,11 +119,11 @@ impl<S> Layer<S> for PoliteLayer {
     }
 }
 
-/// When each origin may be asked again.
+/// The times at which origins may be asked again.
 #[derive(Default)]
 struct Origins {
     gates: HashMap<String, Gate>,
-    /// How many were there after the last look for those that are open.
+    /// The number of gates after the last removal of open ones.
     kept: usize,
 }
 
@@ -136,7 +136,7 @@ struct Gate {
 }
 
 impl Origins {
-    /// When a request to the origin may be sent; if it is sent then, the next one later by a gap.
+    /// Returns the time at which a request to the origin may be sent, and moves the next one behind it by a gap.
     fn pass(&mut self, origin: &str, by: Instant) -> Result<Instant, Instant> {
         let now = Instant::now();
         let Some(gate) = self.gates.get_mut(origin) else {
@@ -167,7 +167,7 @@ impl Origins {
         let gate = self.gates.entry(origin).or_insert(shut);
         gate.opens = gate.opens.max(opens.unwrap_or(now));
         if !gap.is_zero() {
-            // The next is told with the next response, which comes before this many.
+            // The next response replaces the gap, long before this many requests.
             gate.opens = gate.opens.max(now + gap);
             (gate.gap, gate.gap_ends) = (gap, now + gap * 1000);
         }
@@ -259,7 +259,7 @@ impl PoliteLayer {
     }
 
     fn origins(&self) -> std::sync::MutexGuard<'_, Origins> {
-        // Gates are whole whoever panicked.
+        // A panic cannot leave a gate half written.
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

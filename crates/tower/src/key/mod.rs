@@ -1,4 +1,4 @@
-//! By what requests are told apart.
+//! Keys: the part of a request that selects its meter.
 
 mod address;
 mod value;
@@ -15,7 +15,7 @@ use core::hash::{BuildHasher, Hash, Hasher};
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes};
 use std::net::IpAddr;
 
-/// By what requests are told apart: finds the key of a request in its head and writes it down.
+/// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
 ///
 /// A key is not returned but written, so that nothing is allocated: a table keeps 64 bits of its hash, under random numbers of its own.
 /// A tuple of keys is all of them: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` is per user and route.
@@ -44,14 +44,14 @@ pub trait Key: Send + Sync {
     /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) says what is done.
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey>;
 
-    /// Whether the key comes from a connection although forwarding fields may tell of others.
+    /// Returns `true` if the key is the address of the connection, whatever forwarding fields say.
     #[doc(hidden)]
     fn ignores_forwarding(&self) -> bool {
         false
     }
 }
 
-/// A request has no key: no address, no such header field, nobody who is logged in.
+/// A request has no key: no address, no such header field, no user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoKey;
 
@@ -63,7 +63,7 @@ impl fmt::Display for NoKey {
 
 impl core::error::Error for NoKey {}
 
-/// Takes down a key. Also a [`Hasher`], to which any value that is [`Hash`] can be written.
+/// Receives the parts of a key. Also a [`Hasher`], to which any value that is [`Hash`] can be written.
 ///
 /// The parts of a key are kept apart: `("ab", "c")` is another key than `("a", "bc")`.
 pub struct KeyWriter {

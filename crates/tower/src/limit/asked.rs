@@ -1,4 +1,4 @@
-//! What a request asks of meters, decided all or nothing.
+//! The cells that a request asks of its meters, decided all or nothing.
 
 use super::{Lane, Rules};
 use crate::fields::Position;
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What one request asks of its limits: a list on the stack, to which each [`Limit`](crate::Limit) adds.
+/// Collects the cells that one request asks of its limits: a list on the stack, to which each [`Limit`](crate::Limit) adds.
 ///
 /// The layer then takes all of it, or nothing: first each meter is looked at, then charged in order, each in one atomic step. If another
 /// request takes the last cells of a later meter meanwhile, those of the earlier ones are given back.
@@ -32,7 +32,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) standing: Standing,
 }
 
-/// Why a request is denied.
+/// The denial of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denial {
     /// For how long, if time heals it.
@@ -40,7 +40,7 @@ pub(crate) struct Denial {
     pub(crate) reason: Reason,
 }
 
-/// Why a request was denied.
+/// The reason of a denial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -112,7 +112,7 @@ impl<'a> Asked<'a> {
         &self.asks
     }
 
-    /// How the request stands with each policy that is announced.
+    /// The positions of the request under the announced policies.
     pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
         let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
         announced.map(Ask::position).collect()
@@ -130,7 +130,7 @@ impl<'a> Asked<'a> {
                     .err()
                     .and_then(|denial| asks[0].lane.meters.now_exactly(denial.wait_ns?));
                 match again {
-                    // A clock that is behind must not deny what was told to come back now.
+                    // A clock that is behind must not deny a request that comes at the announced time.
                     Some(exactly) => take_all(asks, exactly, detail)?,
                     None => decided?,
                 }
@@ -157,9 +157,9 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Whether cells are taken now; otherwise the meter is only looked at, and charged by what the response is.
+    /// Returns `true` if cells are taken now. Otherwise the meter is only looked at, and the response or the handler decides the charge.
     fn takes(&self) -> bool {
-        !self.rules.charges_after()
+        !(self.rules.charges_after() || self.rules.late && self.cost == 0)
     }
 
     fn denial(&self) -> Result<(), Denial> {

@@ -1,4 +1,4 @@
-//! What a limit can be told besides its quota.
+//! The settings of a limit besides its quota.
 
 use super::{After, ByKey, Lane, Limiter, OnNoKey, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};
@@ -14,7 +14,7 @@ use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{DualQuota, Quota};
 use std::sync::Arc;
 
-/// What every limit can be told.
+/// The settings of every limit.
 impl<T> Limiter<T> {
     /// Names the policy, in the fields, in denials and for observers; `default` otherwise. What is not printable ASCII is percent-encoded in
     /// fields. (The second quota of a dual limit is then called `NAME-sustained`.)
@@ -89,7 +89,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Sets what is done about requests without a key, [`OnNoKey::Share`] by default.
+    /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
     #[must_use]
     pub fn on_no_key(mut self, action: OnNoKey) -> Self {
         self.rules.on_no_key = action;
@@ -152,6 +152,8 @@ impl<T> Limiter<T> {
 
     /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds what is known only later: tokens,
     /// rows, bytes, messages of a WebSocket.
+    ///
+    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing, and is admitted if a cell conforms: not while the key is in debt.
     #[must_use]
     pub fn late(mut self) -> Self {
         self.rules.late = true;
@@ -167,7 +169,7 @@ impl<T: Target + 'static> Limiter<T> {
     }
 }
 
-/// What limits per key can be told.
+/// The settings of limits per key.
 impl<K: Key> Limiter<ByKey<K>> {
     /// Adds a tier: another quota in the same table, for the keys that [`tier_by`](Self::tier_by) puts there. Up to 16 in all. A key that
     /// changes tiers keeps its debts.
@@ -228,7 +230,7 @@ impl<K: Key> Limiter<ByKey<K>> {
         self
     }
 
-    /// Sets what is done about a key when the table is full of live ones, [`WhenFull::Forgive`] by default. A request that `WhenFull::Deny`
+    /// Sets the treatment of a key for which the table has no slot, [`WhenFull::Forgive`] by default. A request that `WhenFull::Deny`
     /// denies is a 503.
     ///
     /// Builds the table anew.

@@ -56,10 +56,10 @@ pub(crate) struct Lane {
     pub(crate) policies: Vec<Policy>,
 }
 
-/// What a closure of a limit may be.
+/// A closure of a limit.
 pub(crate) type HeadFn<T> = Box<dyn Fn(&Head<'_>) -> T + Send + Sync>;
 
-/// What is done besides deciding.
+/// The settings of a limit besides its meters.
 #[derive(Default)]
 pub(crate) struct Rules {
     filters: Vec<HeadFn<bool>>,
@@ -74,7 +74,7 @@ pub(crate) struct Rules {
     pub(crate) warned: Warned,
 }
 
-/// What is done when the response is known.
+/// Counts by the response.
 pub(crate) enum After {
     RefundIf(ReplyFn),
     ChargeIf(ReplyFn),
@@ -82,7 +82,7 @@ pub(crate) enum After {
 
 pub(crate) type ReplyFn = Box<dyn Fn(&Reply<'_>) -> bool + Send + Sync>;
 
-/// Which warnings were given: each once.
+/// The warnings that were given: each once.
 #[derive(Debug, Default)]
 pub(crate) struct Warned {
     no_key: AtomicBool,
@@ -90,11 +90,11 @@ pub(crate) struct Warned {
     tier: AtomicBool,
 }
 
-/// What is done about a request that has no key.
+/// The treatment of a request that has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnNoKey {
-    /// All such requests share one meter of the same quota, and one warning is given: neither no limit nor an error for everyone is what
-    /// was meant.
+    /// All such requests share one meter of the same quota, and one warning is given. Neither "no limit" nor "an error for everyone" is a safe
+    /// default.
     #[default]
     Share,
     /// They are denied with this status.
@@ -115,12 +115,17 @@ pub enum OnNoKey {
 #[must_use]
 pub fn content_length(head: &Head<'_>) -> u64 {
     let length = head.headers().get(http::header::CONTENT_LENGTH);
-    length
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .unwrap_or(0)
+    // A length that cannot be read is no way around the limit.
+    length.map_or(0, |length| {
+        length
+            .to_str()
+            .ok()
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(u64::MAX)
+    })
 }
 
-/// For whom a meter is: finds a request's.
+/// Finds the meter of a request: one for all, or one per key.
 pub trait Target: Send + Sync + sealed::Sealed {
     #[doc(hidden)]
     fn ticket(&self, head: &Head<'_>, found: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey>;
@@ -131,12 +136,12 @@ mod sealed {
 
     pub trait Sealed {}
 
+    /// A ticket whose contents are private.
     #[derive(Debug)]
-    /// A ticket, of which nothing is known outside.
     pub struct Opaque(pub(in crate::limit) Ticket);
 
+    /// The warnings that a target may give.
     #[derive(Debug)]
-    /// Where a target notes what is to be warned of.
     pub struct Found<'a>(pub(in crate::limit) &'a super::Warned);
 }
 
@@ -375,7 +380,7 @@ impl<T> Limiter<T> {
         &self.lanes[0]
     }
 
-    /// Whether requests can wait for it.
+    /// Checks that requests can wait for it.
     #[cfg(feature = "queue")]
     pub(crate) fn can_queue(&self) -> Result<(), BuildError> {
         let why = if self.lanes.len() > 1 {
@@ -415,7 +420,7 @@ impl<T: Target> Limit for Limiter<T> {
     }
 }
 
-/// Where requests without a key are counted together: the hash of no key but by chance.
+/// The ticket that requests without a key share. A key has this hash only by chance.
 const KEYLESS: Ticket = Ticket {
     key: HashedKey(u64::MAX),
     tier: 0,
@@ -461,7 +466,7 @@ impl Warned {
     }
 }
 
-/// Whether this is the first time.
+/// Returns `true` the first time.
 fn first(given: &AtomicBool) -> bool {
     // ORDERING: relaxed; one thread swaps first, and nothing else hangs on it.
     !given.swap(true, Ordering::Relaxed)

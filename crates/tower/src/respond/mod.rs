@@ -1,4 +1,4 @@
-//! What a denied client is sent.
+//! Responses to denied requests.
 
 mod grpc;
 
@@ -48,13 +48,13 @@ impl<'a> Refusal<'a> {
         self.head
     }
 
-    /// Returns why it was denied.
+    /// Returns the reason of the denial.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Returns the time until the same request conforms, exact to the nanosecond; `None` if time does not heal it.
+    /// Returns the time until the same request conforms, exact to the nanosecond; `None` if it never will.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait

@@ -4,6 +4,7 @@ mod support;
 
 mod client;
 mod contract;
+mod events;
 mod grpc;
 mod many;
 mod properties;

@@ -1,5 +1,6 @@
 //! What users of other limiters reported, a test for each; rows R1 to R30 of the design, where no other module has them.
 
+use crate::events::warnings_of;
 use crate::support::{answer, answer_of, field, meter, number, request, status};
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, RETRY_AFTER};
@@ -374,7 +375,7 @@ fn r17_a_request_costs_what_it_is() {
         "\"default\";q=1000;qu=\"content-bytes\";w=60"
     );
     assert_eq!(status(&bytes, with("content-length", "500")), 429);
-    for never in ["1001", "99999999999"] {
+    for never in ["1001", "99999999999", "99999999999999999999999", "-1"] {
         let denied = answer(&bytes, with("content-length", never));
         assert_eq!(
             (denied.status(), denied.headers().get(RETRY_AFTER)),
@@ -413,6 +414,21 @@ fn r17_what_is_known_later_is_charged_later() {
     assert_eq!(charge.of_policy("others").remaining(), u64::MAX);
     assert_eq!(status(&layer, from("192.0.2.1")), 429);
     assert_eq!(status(&layer, from("192.0.2.2")), 200);
+}
+
+#[test]
+fn r17_debts_deny_requests_that_cost_nothing_yet() {
+    let meter = GCRA::from_quota(quota("10/h")).unwrap();
+    let layer = RateLimitLayer::new(Shared::of(meter.clone()).unwrap().cost(|_| 0).late());
+    assert_eq!([(); 20].map(|()| status(&layer, request())), [200; 20]);
+    meter.charge(11);
+    let denied = answer(&layer, request());
+    assert_eq!(
+        (denied.status().as_u16(), number(denied.headers(), "retry-after")),
+        (429, Some(720))
+    );
+    let both = RateLimitLayer::new((shared("9/h"), Shared::of(meter).unwrap().cost(|_| 0).late()));
+    assert_eq!(status(&both, request()), 429);
 }
 
 #[test]
@@ -714,42 +730,4 @@ fn types_can_be_named_boxed_and_shared() {
     is_limit(&boxed);
     assert_eq!(status(&RateLimitLayer::new(boxed), request()), 200);
     drop(fields);
-}
-
-/// The warnings that a piece of code gives.
-fn warnings_of(act: impl FnOnce()) -> Vec<String> {
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-
-    #[derive(Clone, Default)]
-    struct Warnings(Arc<Mutex<Vec<String>>>);
-
-    impl Visit for Warnings {
-        fn record_debug(&mut self, field: &Field, value: &dyn core::fmt::Debug) {
-            if field.name() == "message" {
-                self.0.lock().unwrap().push(format!("{value:?}"));
-            }
-        }
-    }
-
-    impl tracing::Subscriber for Warnings {
-        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-            *metadata.level() == tracing::Level::WARN && metadata.target() == "ratelimit_meter_tower"
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, event: &tracing::Event<'_>) {
-            event.record(&mut self.clone());
-        }
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
-    }
-
-    let warnings = Warnings::default();
-    tracing::subscriber::with_default(warnings.clone(), act);
-    let told = warnings.0.lock().unwrap();
-    told.clone()
 }
