@@ -414,7 +414,7 @@ mod tests {
             // In 2^-32 ns. Below 2^92 * 2^40 / 2^5: split, so that the product fits.
             let now = (u128::from(from) << 32) + u128::from(counts) * u128::from(rate);
             let (whole, part) = (now >> 32, now & 0xffff_ffff);
-            let exact = (units * whole + (units * part >> 32)) / u128::from(ns);
+            let exact = (units * whole + ((units * part) >> 32)) / u128::from(ns);
             prop_assert!(volume <= exact && exact <= volume + 3, "{volume} for {exact}");
         }
 
