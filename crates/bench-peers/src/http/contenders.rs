@@ -44,7 +44,7 @@ impl Entry {
 pub(crate) fn entries() -> Vec<Entry> {
     let ours = Some(("ratelimit_meter_tower", "0.1"));
     let entry = |name, package, call| Entry { name, package, call };
-    vec![
+    let mut entries = vec![
         entry(BARE, None, bare),
         entry(SILENT, ours, silent),
         entry(TELLING, ours, telling),
@@ -55,10 +55,25 @@ pub(crate) fn entries() -> Vec<Entry> {
             Some(("tower_governor", "0.8")),
             tower_governor_headers,
         ),
-        #[cfg(ratelimit_meter_newest_peers)]
-        entry("axum-governor", Some(("axum-governor", "2")), axum_governor),
         entry("axum_gcra", Some(("axum_gcra", "0.1")), axum_gcra),
-    ]
+    ];
+    entries.extend(newest());
+    entries
+}
+
+/// The peers that need a newer Rust than the others.
+#[cfg(ratelimit_meter_newest_peers)]
+fn newest() -> Option<Entry> {
+    Some(Entry {
+        name: "axum-governor",
+        package: Some(("axum-governor", "2")),
+        call: axum_governor,
+    })
+}
+
+#[cfg(not(ratelimit_meter_newest_peers))]
+fn newest() -> Option<Entry> {
+    None
 }
 
 /// The burst of a limit that a run never meets, and of one that the first request meets.
