@@ -437,7 +437,7 @@ BEGIN
           WHEN 'reset' THEN 0
           ELSE level + count * cells[i] END;
         b := buckets[i];
-        changed[i] := after <> level OR stale[i] OR verb = 'reset' AND coalesce(b.level > 0 OR b.t > tick_at[i], false);
+        changed[i] := after <> level OR stale[i] OR verb = 'reset' AND coalesce(b.level > 0 OR b.t > 0, false);
         levels[i] := after;
       ELSE
         load := loads[i];
@@ -461,7 +461,7 @@ BEGIN
         END IF;
         load_after := CASE WHEN load_after < 1e-100 THEN 0 ELSE least(load_after, 1e300) END;
         v := averages[i];
-        changed[i] := load_after <> load OR stale[i] OR verb = 'reset' AND coalesce(v.level > 0 OR v.t > tick_at[i], false);
+        changed[i] := load_after <> load OR stale[i] OR verb = 'reset' AND coalesce(v.level > 0 OR v.t > 0, false);
         loads[i] := load_after;
       END IF;
       IF verb = 'reset' THEN ts[i] := tick_at[i]; END IF;
