@@ -110,14 +110,14 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Kind {
-    /// [`GCRA`](crate::GCRA).
+    /// [`GCRA`].
     #[cfg_attr(feature = "serde", serde(rename = "GCRA"))]
     Gcra,
-    /// [`LeakyBucket`](crate::LeakyBucket).
+    /// [`LeakyBucket`].
     LeakyBucket,
-    /// [`Exponential`](crate::Exponential), which counts what it admits.
+    /// [`Exponential`], which counts what it admits.
     Exponential,
-    /// [`Exponential::strict`](crate::Exponential::strict), which counts what it refuses too.
+    /// [`Exponential::strict`], which counts what it refuses too.
     StrictExponential,
 }
 
