@@ -29,7 +29,7 @@ const LONGEST_BASELINE_NS: u64 = 10_000_000;
 /// The number of windows after an anchor in which the counter is compared with the system clock. After longer rests it only gets a new anchor.
 const JUDGED: u64 = 64;
 
-/// The number of times in a row that a counter is out of step before it counts as broken. A pause of the whole machine puts it out of step once.
+/// The number of times in a row that a counter is out of step before it counts as broken. A pause of the whole machine also puts it out of step.
 const STRIKES: u32 = 3;
 
 /// A time that is on no time line that begins within 146 years of the process's origin.

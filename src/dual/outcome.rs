@@ -119,8 +119,8 @@ pub enum NegativeDualDecision {
     /// instant from which they would conform.
     BatchNonConforming([u32; 2], DualNonConformance),
 
-    /// These numbers of cells of the first and of the second limit exceed the burst of the limit in the second field. They can never conform, however
-    /// long the caller waits. Ask for them in smaller batches, or give that limit a larger burst.
+    /// These numbers of cells of the first and of the second limit can never conform, however long the caller waits. The second field holds the
+    /// limit, or both limits, whose burst the cells exceed. Ask for them in smaller batches, or give that limit a larger burst.
     InsufficientCapacity([u32; 2], RefusedBy),
 }
 

@@ -66,8 +66,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// - [`NegativeDualDecision::BatchNonConforming`] if the cells do not all conform yet. It holds the limit that denied, and the instant from which
     ///   they would conform.
-    /// - [`NegativeDualDecision::InsufficientCapacity`] if the cells exceed a burst, so that they can never conform. It holds the limit with that
-    ///   burst.
+    /// - [`NegativeDualDecision::InsufficientCapacity`] if the cells exceed a burst, so that they can never conform. It holds the limit, or
+    ///   both limits, whose burst they exceed.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA, RefusedBy};

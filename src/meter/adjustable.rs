@@ -15,7 +15,7 @@ use std::time::Instant;
 /// It has the methods of a [`Meter`], except reservations. Between two changes it obeys the same laws of [`Decider`](crate::Decider) as the meter,
 /// except law 10: its state is a pointer to the current quota's word, and that word.
 ///
-/// # What it costs
+/// # Cost
 ///
 /// A decision is lock-free, as with a plain meter. A handle keeps the limit that held when the handle was made. While that limit holds, a decision
 /// takes as long as a plain meter's (11 ns; 17 ns for batches of 32).
@@ -24,7 +24,7 @@ use std::time::Instant;
 /// new clone holds the current limit again. So a thread to which this matters may now and then replace its handle by a clone of it. See
 /// [benchmarks](crate::docs::benchmarks).
 ///
-/// # What stays when the quota changes
+/// # State across a change of quota
 ///
 /// [`set_quota`](Self::set_quota) takes place at one instant, in one order with all decisions. At that instant:
 ///
