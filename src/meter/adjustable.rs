@@ -38,8 +38,8 @@ use std::time::Instant;
 /// For an [`Exponential`](crate::Exponential) with k and weight w, the burst is w/k (half a cell above the limit). At a rate of r of the limit L, w/k
 /// (1 - r/L) is available; at a rate above the limit, that is a debt.
 ///
-/// Law 1 holds across changes: in every window of length v at most B + R v cells are admitted, with the largest burst and rate of the window, as long
-/// as timestamps do not go back across a change. The word's resolution may add two units to a window in all, not for each change. Times before the
+/// Law 1 holds across changes, as long as timestamps do not go back across a change. In every window of length v at most B + R v cells are admitted,
+/// with the largest burst and rate of the window. The word's resolution may add two units to a window in all, not for each change. Times before the
 /// change are read by the new quota: the meter is fuller by the volume that the new quota drains from such a time to the change. (If cells come in
 /// ticks, the tick in which a quota is set comes whole, at the new rate: each change may add an interval.)
 ///
