@@ -4,10 +4,10 @@ use core::cell::Cell;
 use core::error::Error;
 use core::fmt;
 
-/// So many cells and no more, for one thread: no time, no refill, no atomic.
+/// A fixed number of cells for one thread: no time, no refill, no atomic.
 ///
-/// It may move to another thread, but is not shared, and has no clones. With a refill it is a [`LocalMeter`](crate::LocalMeter), and for
-/// several threads a [`GCRA`](crate::GCRA).
+/// It may move to another thread, but is not shared, and has no clones. If the cells should come back, use a [`LocalMeter`](crate::LocalMeter); for
+/// several threads, use a [`GCRA`](crate::GCRA).
 ///
 /// ```
 /// use ratelimit_meter::Budget;
@@ -24,7 +24,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Returns a budget of `cells`, none of which is spent.
+    /// Returns a budget of `cells` unspent cells.
     #[must_use]
     pub const fn new(cells: u64) -> Self {
         Self {
@@ -33,21 +33,21 @@ impl Budget {
         }
     }
 
-    /// Decides one cell, and spends it if there is one.
+    /// Decides one cell, and spends it if one is left.
     ///
     /// # Errors
     ///
-    /// [`OverBudget`], and nothing has changed, if none is left.
+    /// [`OverBudget`], and nothing has changed, if no cell is left.
     #[inline]
     pub fn check(&self) -> Result<(), OverBudget> {
         self.check_n(1)
     }
 
-    /// Decides a batch of `n` cells, and spends all of them if there are as many.
+    /// Decides a batch of `n` cells, and spends all of them if at least `n` are left.
     ///
     /// # Errors
     ///
-    /// [`OverBudget`], and nothing has changed, if fewer are left.
+    /// [`OverBudget`], and nothing has changed, if fewer than `n` are left.
     #[inline]
     pub fn check_n(&self, n: u64) -> Result<(), OverBudget> {
         let remaining = self.left.get();
@@ -56,7 +56,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Spends as many of `n` cells as there are, and returns how many that was.
+    /// Spends as many of `n` cells as are left, and returns their number.
     pub fn check_up_to(&self, n: u64) -> u64 {
         let left = self.left.get();
         let spent = n.min(left);
@@ -77,9 +77,9 @@ impl Budget {
     }
 }
 
-/// A [`Budget`] has not as many cells left.
+/// The denial of a [`Budget`] that has fewer cells left than requested.
 ///
-/// Waiting does not help. What is left is told, so that less can be asked for.
+/// Waiting does not help. The error holds the number of cells left, so that the caller can ask for fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverBudget {
     asked: u64,
@@ -87,7 +87,7 @@ pub struct OverBudget {
 }
 
 impl OverBudget {
-    /// Returns how many cells were asked for.
+    /// Returns how many cells were requested.
     #[must_use]
     pub const fn asked(&self) -> u64 {
         self.asked

@@ -1,4 +1,4 @@
-//! Several meters, each with a word of its own, all or nothing.
+//! A decision on several meters, each with a word of its own, all or nothing.
 
 use crate::algorithms::Algorithm;
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> Checkable for Meter<A, C
 
 /// The operations on a meter that is checked with others.
 pub trait Checked {
-    /// Returns the time now, and how many nanoseconds it may be behind.
+    /// Returns the time now, and the maximum number of nanoseconds by which it is behind.
     fn now(&self) -> (Instant, u64);
 
     /// Returns the exact time now.
@@ -56,22 +56,22 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
     }
 }
 
-/// A meter, and the number of cells asked of it.
+/// A meter, and the number of cells requested from it.
 type Batch<'a> = (&'a dyn Checkable, u32);
 
 /// Decides a batch of cells on each of several meters now: counts all of them if all conform, and none otherwise.
 ///
-/// Reads the time once, from the clock of the first meter; list meters whose clocks tell the same time. Takes constant time for each meter,
+/// Reads the time once, from the clock of the first meter; list meters whose clocks agree. Takes constant time for each meter,
 /// and allocates nothing.
 ///
-/// 1. Each meter is evaluated, without a change. If one denies, nothing is written (not even by a strict
-///    [`Exponential`](crate::Exponential), whose denials count otherwise).
-/// 2. Each meter is charged, in order. If another thread took the last cells of a meter since step 1, the cells of the meters before it are
-///    given back, as by [`refund`](Meter::refund).
+/// 1. Each meter is evaluated, without a change. If a meter denies, nothing is written. That holds even for a strict
+///    [`Exponential`](crate::Exponential), which otherwise counts denials.
+/// 2. Each meter is charged, in order. If another thread took the last cells of a meter since step 1, the cells of the meters before it are given
+///    back, as by [`refund`](Meter::refund).
 ///
-/// So each meter admits no more than its limit, ever (law 1 counts cells admitted less cells given back). In the short time until cells are given
-/// back, another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides
-/// two batches, one after the other.
+/// So each meter never admits more than its limit (law 1 counts cells admitted less cells given back). In the short time until cells are given back,
+/// another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides two batches,
+/// one after the other.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub fn check_all_at(batches: &[(&dyn Checkable, u32)], at: Instant) -> Result<()
     take_all_at(batches, &mut [], at)
 }
 
-/// Decides as [`check_all`], and reports how each meter stands: after the admission, or at the denial.
+/// Decides as [`check_all`], and also returns the status of each meter: after the admission, or at the denial.
 ///
 /// Each status is written to the place of its meter in `statuses`, from the same word as the decision. If there are fewer places than meters, the
 /// statuses of the last meters are not reported. The status of a `Dual` is that of the limit that admits later.
@@ -142,7 +142,7 @@ pub fn take_all(batches: &[(&dyn Checkable, u32)], statuses: &mut [Option<Status
     )
 }
 
-/// Decides as [`check_all_at`], and reports how each meter stands; see [`take_all`].
+/// Decides as [`check_all_at`], and also returns the status of each meter; see [`take_all`].
 ///
 /// # Errors
 ///
@@ -180,7 +180,7 @@ pub fn take_all_at(
     Ok(())
 }
 
-/// Gives back what was taken of these meters, the last first.
+/// Gives back the cells taken from these meters, from the last meter to the first.
 fn give_back(taken: &[Batch<'_>], at: Instant, report: &mut impl FnMut(usize, Status)) {
     for (index, &(meter, n)) in taken.iter().enumerate().rev() {
         meter.give_back(n, at);
@@ -188,7 +188,7 @@ fn give_back(taken: &[Batch<'_>], at: Instant, report: &mut impl FnMut(usize, St
     }
 }
 
-/// A denial by several meters: the one that denies longest, and its decision.
+/// A denial by several meters: the meter that denies longest, and its decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllDenied {
     meter: usize,
@@ -196,7 +196,7 @@ pub struct AllDenied {
 }
 
 impl AllDenied {
-    /// Returns the denial that lasts longer, this one if both last as long.
+    /// Returns the denial that lasts longer, or this one if both last equally long.
     fn later(self, other: Self) -> Self {
         match (self.earliest_possible(), other.earliest_possible()) {
             (Some(_), None) => other,

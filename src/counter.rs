@@ -1,4 +1,4 @@
-//! The processor's time stamp counter: whether it can be trusted, and how it is read.
+//! The processor's time stamp counter: finds out whether it can be trusted, and reads it.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +12,7 @@ pub(crate) fn find_trust() -> bool {
         && !is_modelled
         && std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .is_ok_and(|name| name.trim_ascii() == b"tsc");
-    // ORDERING: relaxed, here and below. One byte that publishes nothing.
+    // ORDERING: relaxed, here and below; forms no edge. One byte that publishes nothing.
     IS_TRUSTED.store(is_trusted, Ordering::Relaxed);
     is_trusted
 }
@@ -22,7 +22,7 @@ pub(crate) fn is_trusted() -> bool {
     IS_TRUSTED.load(Ordering::Relaxed)
 }
 
-/// Reads the counter, perhaps before earlier instructions are done: a little early.
+/// Reads the counter, possibly before earlier instructions are done, so a little early.
 ///
 /// It is assembly so that the compiler knows both halves: code that needs the low half alone does not wait for their sum.
 #[cfg(target_arch = "x86_64")]

@@ -3,34 +3,33 @@
 use crate::outcome::{NegativeMultiDecision, NonConformance};
 use std::time::Instant;
 
-/// Decides single cells: yes, or no and not before this `Instant`.
+/// Decides single cells: `Ok`, or a denial that holds the `Instant` from which the cell would conform.
 ///
 /// # Laws
 ///
-/// With C cells per period P, the rate is R = C/P, the burst B is C unless set otherwise, and a cell of weight w counts as w units
-/// of C and B. [`GCRA`](crate::GCRA) and [`LeakyBucket`](crate::LeakyBucket) obey, and the test suite holds, that:
+/// With C cells per period P, the rate is R = C/P. The burst B is C unless set otherwise. A cell of weight w counts as w units of C and B.
+/// [`GCRA`](crate::GCRA) and [`LeakyBucket`](crate::LeakyBucket) obey these laws, and the test suite checks them:
 ///
 /// 1. **Window.** In every window of length v the units admitted are at most B + R * v, under any interleaving of threads, with
 ///    timestamps in any order. (The word's resolution, 2^-f cell, may add two of its units to a window in all.)
-/// 2. **Exact capacity.** A rested meter admits exactly floor(B/w) cells at one instant.
-/// 3. **No needless denial.** A cell that an exact rational bucket admits is admitted, also one that arrives exactly at its
-///    instant.
-/// 4. **Exact denial.** When nobody else takes cells meanwhile, [`check_at`](Self::check_at) at the denial's
+/// 2. **Exact capacity.** An idle meter admits exactly floor(B/w) cells at one instant.
+/// 3. **No needless denial.** Every cell that an exact rational bucket admits is admitted, even a cell that arrives exactly at its instant.
+/// 4. **Exact denial.** If no other caller takes cells meanwhile, [`check_at`](Self::check_at) at the denial's
 ///    [`earliest_possible`](NonConformance::earliest_possible) is `Ok`, and a nanosecond before it is `Err`.
 /// 5. **A denial changes nothing**, and writes nothing.
-/// 7. **Time may lie.** Any `Instant` will do, in any order: none panics, none gives extra credit. A meter's time line begins a day
-///    before it is made; what is earlier counts as that.
+/// 7. **Time may lie.** Any `Instant` is accepted, in any order: none panics, and none gives extra credit. A meter's time line begins a day before it
+///    is made, and an earlier time counts as that beginning.
 /// 8. **Every admission is recorded**: it moves the meter's word.
 /// 10. **One word.** Clones share one atomic word, and there is no other mutable state.
 ///
-/// ([`Exponential`](crate::Exponential) has a window law of its own. Where cells are given back, law 1 counts those admitted less those
+/// ([`Exponential`](crate::Exponential) has a window law of its own. Where cells are given back, law 1 counts the cells admitted less the cells
 /// refunded.)
 ///
-/// Where cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides as of the latest tick: law 1 is B + R * (v +
-/// interval), in law 3 the exact bucket is filled at ticks alone, and the instant of law 4 is a tick.
+/// If cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides at the time of the latest tick. Law 1 is then
+/// B + R * (v + interval), the exact bucket of law 3 is filled only at ticks, and the instant of law 4 is a tick.
 ///
-/// (6 is [`MultiDecider`]'s, 9 that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made; later cells
-/// may only be denied more, never less. One cell admitted at a bogus instant far in the future blocks a meter until then.
+/// (Law 6 is [`MultiDecider`]'s, and law 9 is that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made; after that, cells
+/// may only be denied more, never less. One cell admitted at a wrong instant far in the future blocks a meter until then.
 ///
 /// # Progress and ordering
 ///
@@ -41,7 +40,7 @@ pub trait Decider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it tells from when on it would.
+    /// [`NonConformance`] if the cell does not conform. It holds the instant from which the cell would conform. Nothing has changed.
     fn check_at(&self, at: Instant) -> Result<(), NonConformance>;
 
     /// Decides one cell now, and counts it if it conforms. Meters read their own clock.
@@ -60,8 +59,8 @@ pub trait Decider: Send + Sync {
 ///
 /// Those of [`Decider`], of batches instead of cells, and:
 ///
-/// 6. **Batches are all or nothing**, and n single cells at one instant are one batch of n. A batch of none is `Ok` and changes
-///    nothing. A batch that can never conform is told apart.
+/// 6. **Batches are all or nothing**, and n single cells at one instant are one batch of n. A batch of zero cells is `Ok` and changes nothing. A
+///    batch that can never conform has an error of its own.
 pub trait MultiDecider: Send + Sync {
     /// Decides a batch of `n` cells at `at`, and counts all of them if all conform.
     ///
@@ -69,9 +68,9 @@ pub trait MultiDecider: Send + Sync {
     ///
     /// In either case nothing has changed:
     ///
-    /// - [`BatchNonConforming`](NegativeMultiDecision::BatchNonConforming) if the batch does not conform yet; it tells from when on
-    ///   it would.
-    /// - [`InsufficientCapacity`](NegativeMultiDecision::InsufficientCapacity) if it never will, since it exceeds the burst.
+    /// - [`BatchNonConforming`](NegativeMultiDecision::BatchNonConforming) if the batch does not conform yet. It holds the instant from which the
+    ///   batch would conform.
+    /// - [`InsufficientCapacity`](NegativeMultiDecision::InsufficientCapacity) if the batch exceeds the burst, so that it can never conform.
     fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
 
     /// Decides a batch of `n` cells now, and counts all of them if all conform. Meters read their own clock.

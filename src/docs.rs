@@ -12,7 +12,7 @@ pub mod benchmarks {}
 #[doc = include_str!("../docs/migrating.md")]
 pub mod migrating {}
 
-// The pictures as data, as no files go with these pages. (The first definition of a link counts.)
+// The pictures are data, because no files go with these pages. (The first definition of a link counts.)
 #[cfg_attr(doc, doc = include_str!("../docs/which-pictures.md"))]
 #[doc = include_str!("../docs/which.md")]
 pub mod which {}

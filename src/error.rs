@@ -1,78 +1,78 @@
-//! What was wrong with the numbers.
+//! The error of a limit that cannot be made from its numbers.
 
 use core::error::Error;
 use core::fmt;
 use std::time::Duration;
 
-/// Tells why a limit could not be made from the numbers given.
+/// The reason why a limit could not be made from the numbers given.
 ///
-/// Every limit is checked once, when it is made; no meter exists with numbers that it could not honour, and nothing is rounded
-/// to "unlimited" or clamped. Each variant's text says what to change.
+/// Every limit is checked once, when it is made. No meter exists with numbers that it cannot honour, and no number is rounded to "unlimited" or
+/// clamped. Each variant's text says what to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InconsistentCapacity {
     /// A capacity of no cells: nothing could ever conform.
     ZeroCapacity,
-    /// A period (or an emission interval) of no time: the rate would be infinite.
+    /// A period (or an emission interval) of zero: the rate would be infinite.
     ZeroPeriod,
-    /// Cells that weigh nothing: everything would conform.
+    /// A cell weight of zero: every cell would conform.
     ZeroWeight,
-    /// One cell is heavier than all that may come at once, so none could ever conform.
+    /// A cell that is heavier than the burst, so no cell could ever conform.
     WeightAboveBurst {
         /// The weight of one cell.
         weight: u32,
-        /// The units that may come at once.
+        /// The burst, in units.
         burst: u32,
     },
-    /// More than 2^32 cells a second; meter in larger cells.
+    /// A rate of more than 2^32 cells a second; use larger cells.
     TooFast {
         /// The cells of a period.
         cells: u32,
         /// The period.
         period: Duration,
     },
-    /// A full burst would take more than 200 years to drain; use a smaller burst or a shorter period.
+    /// A full burst that would take more than 200 years to drain; use a smaller burst or a shorter period.
     RestTooLong {
-        /// The time from a full burst to rest, in whole seconds rounded up.
+        /// The time until a full burst has drained, in whole seconds rounded up.
         rest: Duration,
     },
-    /// What the leases may hold leaves less than one cell of the burst; lease fewer, or smaller blocks.
+    /// Leases that may hold so much that less than one cell of the burst is left; use fewer leases, or smaller blocks.
     LeasesAboveBurst {
-        /// How many leases there may be.
+        /// The maximum number of leases.
         leases: u32,
-        /// The cells that each may hold.
+        /// The maximum number of cells that each lease holds.
         block: u32,
-        /// The units that may come at once.
+        /// The burst, in units.
         burst: u32,
     },
-    /// A refill interval of no time; leave it away for cells that come back one by one.
+    /// A refill interval of zero; omit it for cells that come back one by one.
     ZeroInterval,
     /// A refill interval of more than 200 years.
     IntervalTooLong {
         /// The interval.
         interval: Duration,
     },
-    /// Ticks, on an algorithm that has none: leave the interval away, or use another algorithm.
+    /// A refill interval, on an algorithm that has no ticks: omit the interval, or use another algorithm.
     IntervalOnAverage {
         /// The interval.
         interval: Duration,
     },
-    /// More cells available at first than may ever come at once.
+    /// More cells available at first than the burst.
     AvailableAboveBurst {
-        /// The cells that were to be available.
+        /// The cells that were to be available at first.
         cells: u32,
-        /// The cells that may come at once.
+        /// The burst, in cells.
         burst: u32,
     },
-    /// A burst apart from the cells, on an algorithm that has none: leave the burst away, or use another algorithm.
+    /// A burst that differs from the cells, on an algorithm that has no burst of its own: omit the burst, or use another algorithm.
     BurstNotCells {
         /// The cells of a period.
         cells: u32,
         /// The burst.
         burst: u32,
     },
-    /// At most one cell in every window of a period: no rate above zero holds that, because two cells exactly a period apart lie in one window.
-    /// Use one cell per period, which admits exactly those.
+    /// At most one cell in every window of a period: no rate above zero obeys that, because two cells exactly a period apart lie in one window. Use
+    /// one cell per period, which admits two such cells.
     AtMostOne,
     /// A theoretical arrival time more than a full burst past the end of the meter's time line, 36 years ahead.
     TatTooLate,

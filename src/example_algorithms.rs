@@ -1,10 +1,10 @@
-//! A meter that is none.
+//! A meter without a limit.
 
 use crate::decider::{Decider, MultiDecider};
 use crate::outcome::{NegativeMultiDecision, NonConformance};
 use std::time::Instant;
 
-/// Always says yes: no limit, no state, no clock. For tests, and as the floor that a meter is measured against.
+/// Admits every cell: no limit, no state, no clock. Use it for tests, and as the floor for measuring a meter.
 ///
 /// ```
 /// use ratelimit_meter::{Decider, example_algorithms::Allower};
@@ -16,7 +16,7 @@ use std::time::Instant;
 pub struct Allower {}
 
 impl Allower {
-    /// Returns an allower.
+    /// Returns a meter that admits every cell.
     #[must_use]
     pub const fn new() -> Self {
         Self {}

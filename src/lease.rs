@@ -12,13 +12,13 @@ use core::num::NonZeroU32;
 
 /// A meter whose cells are drawn in blocks, so that most decisions cost a decrement.
 ///
-/// Each thread takes a [`Lease`], which draws up to a block of cells in one atomic step and hands them out on its own. What leases
-/// may hold is taken off the burst of the shared word beforehand: with p leases of m cells the word's burst is B - p * m, so that
-/// law 1 of [`Decider`](crate::Decider) holds exactly, with the quota's own B, however long a drawn cell is kept.
+/// Each thread takes a [`Lease`], which draws up to a block of cells in one atomic step and hands them out on its own. The cells that leases may hold
+/// are taken off the burst of the shared word beforehand. With p leases of m cells, the word's burst is B - p * m. So law 1 of
+/// [`Decider`](crate::Decider) holds exactly, with the quota's own B, however long a drawn cell is kept.
 ///
-/// The price: a burst that a single thread can take is up to p * m cells smaller, and an idle lease strands what it holds, up to m
-/// cells, until it gives them back ([`Lease::give_back`], or by being dropped). A lease that is leaked keeps its place and its
-/// cells for good. In place of law 10 the state is the meter's word, a count of leases, and what each lease holds.
+/// The cost: a burst that a single thread can take is up to p * m cells smaller. An idle lease keeps its cells, up to m, from other leases until it
+/// gives them back ([`Lease::give_back`], or by being dropped). A lease that is leaked keeps its place and its cells for good. Instead of law 10, the
+/// state is the meter's word, a count of leases, and the cells that each lease holds.
 ///
 /// ```
 /// use ratelimit_meter::{LeasedMeter, Quota, nonzero};
@@ -36,11 +36,11 @@ pub struct LeasedMeter<C = DefaultClock> {
 }
 
 impl LeasedMeter {
-    /// Returns a meter at rest for `quota`, of which up to `leases` leases may hold `block` cells each.
+    /// Returns an idle meter for `quota`, of which up to `leases` leases may hold `block` cells each.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity::LeasesAboveBurst`] if they could hold so much of the burst that not one cell is left; else as
+    /// [`InconsistentCapacity::LeasesAboveBurst`] if the leases could hold so much of the burst that not one cell is left; otherwise as
     /// [`Meter::from_quota`](crate::Meter::from_quota).
     pub fn new(quota: Quota, leases: NonZeroU32, block: NonZeroU32) -> Result<Self, InconsistentCapacity> {
         quota.validate()?;
@@ -64,7 +64,7 @@ impl LeasedMeter {
 }
 
 impl<C: Clock> LeasedMeter<C> {
-    /// Returns a new meter at rest with the same limit and leases, of which none is taken, that reads its time from `clock`.
+    /// Returns a new idle meter that has the same limit and the same number of leases, none of them taken, and reads its time from `clock`.
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> LeasedMeter<D> {
         LeasedMeter {
@@ -74,11 +74,11 @@ impl<C: Clock> LeasedMeter<C> {
         }
     }
 
-    /// Returns a lease that holds nothing yet. Lock-free.
+    /// Returns a lease that holds no cells yet. Lock-free.
     ///
     /// # Errors
     ///
-    /// [`TooManyLeases`] if all leases are taken; one is free again when it is dropped.
+    /// [`TooManyLeases`] if all leases are taken. A lease is free again when it is dropped.
     pub fn lease(&self) -> Result<Lease<C>, TooManyLeases> {
         self.leases.take()?;
         Ok(Lease {
@@ -102,7 +102,7 @@ impl<C: Clock> fmt::Debug for LeasedMeter<C> {
 
 /// A thread's own share of a [`LeasedMeter`].
 ///
-/// It may move to another thread, but is used by one at a time. Dropping it gives back what it holds.
+/// It may move to another thread, but only one thread uses it at a time. Dropping it gives back its cells.
 pub struct Lease<C: Clock = DefaultClock> {
     meter: GCRA<C>,
     leases: Count,
@@ -111,14 +111,14 @@ pub struct Lease<C: Clock = DefaultClock> {
 }
 
 impl<C: Clock> Lease<C> {
-    /// Decides one cell now: a decrement while the lease holds any, else one step of the shared meter, which draws up to a block.
+    /// Decides one cell now: a decrement while the lease holds cells, otherwise one step of the shared meter, which draws up to a block.
     ///
-    /// It draws half of what the meter has left, at most a block and at least what is asked, so that leases draw ever less as it
-    /// runs dry, down to single cells.
+    /// That step draws half of the cells that the meter has left, at most a block and at least the requested cells. So leases draw ever less as the
+    /// meter runs out of cells, down to single cells.
     ///
     /// # Errors
     ///
-    /// [`NonConformance`], and nothing has changed, if neither the lease nor the meter has a cell; it tells when the meter has.
+    /// [`NonConformance`] if neither the lease nor the meter has a cell. It holds the instant from which the meter has one. Nothing has changed.
     #[inline]
     pub fn check(&mut self) -> Result<(), NonConformance> {
         if let Some(left) = self.held.checked_sub(1) {
@@ -128,12 +128,12 @@ impl<C: Clock> Lease<C> {
         self.draw(1)
     }
 
-    /// Decides a batch of `n` cells now, of those the lease holds and, for the rest, those it can draw: all or nothing.
+    /// Decides a batch of `n` cells now, all or nothing. It uses the cells that the lease holds and draws the rest.
     ///
     /// # Errors
     ///
-    /// [`NegativeMultiDecision`], and nothing has changed, if not all conform. Those that have to be drawn can never conform if
-    /// they exceed the burst of the shared word.
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform. If the cells to be drawn exceed the burst of the shared word,
+    /// they can never conform.
     #[inline]
     pub fn check_n(&mut self, n: u32) -> Result<(), NegativeMultiDecision> {
         if let Some(left) = self.held.checked_sub(n) {
@@ -154,8 +154,8 @@ impl<C: Clock> Lease<C> {
         self.held
     }
 
-    /// Gives back what the lease holds, for others to draw. What has drained meanwhile is not counted twice: the meter is never
-    /// lifted above rest.
+    /// Gives back the cells that the lease holds, so that other leases can draw them. Cells that have drained meanwhile are not counted twice: the
+    /// meter never has more than its full burst.
     pub fn give_back(&mut self) {
         let held = core::mem::take(&mut self.held);
         if held > 0 {
@@ -163,7 +163,7 @@ impl<C: Clock> Lease<C> {
         }
     }
 
-    /// Draws at least `missing` cells, and takes these and all that are held.
+    /// Draws at least `missing` cells, and takes them together with all cells that the lease holds.
     #[cold]
     #[inline(never)]
     fn draw(&mut self, missing: u32) -> Result<(), NonConformance> {
@@ -190,8 +190,8 @@ impl<C: Clock> fmt::Debug for Lease<C> {
     }
 }
 
-/// How many leases are taken of how many. The count orders nothing: who takes a place holds no cells yet, and who leaves it has
-/// given his back, so that at no moment more than `most` blocks are held.
+/// The number of taken leases, and the maximum. The count orders nothing. A lease that takes a place holds no cells yet, and a lease that leaves has
+/// given its cells back. So at no moment more than `most` blocks are held.
 #[derive(Clone)]
 struct Count {
     taken: SharedWord,
@@ -218,7 +218,7 @@ impl Count {
     }
 
     fn leave(&self) {
-        // Never below zero: who leaves has taken.
+        // The count is never below zero: a lease that leaves has taken a place.
         let _ = self
             .taken
             .update(|taken| taken.checked_sub(1).map(|left| (left, ())).ok_or(()));
@@ -231,7 +231,7 @@ impl fmt::Debug for Count {
     }
 }
 
-/// All leases of a meter are taken.
+/// The error of a meter whose leases are all taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyLeases {
     most: u32,

@@ -6,7 +6,7 @@ use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
 use std::time::Duration;
 
-/// The parts of a unit in which a change of quota counts.
+/// The number of parts of a unit in which a change of quota counts.
 const PARTS: u128 = 1 << 60;
 
 /// The numbers of one limit.
@@ -15,7 +15,7 @@ const PARTS: u128 = 1 << 60;
 /// `volume_at(END) + tolerance`. That is less than the largest number, which marks closed words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
-    /// How fast the limit drains.
+    /// The rate at which the limit drains.
     pub(crate) scale: Scale,
     /// The units of one of the quota's cells, exact.
     one: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// The limit of a quota, in units of 2^-f of what the quota counts, f as large as the word and the scale allow.
+    /// Makes the limit of a quota, in units of 2^-f of the quota's unit, with f as large as the word and the scale allow.
     pub(crate) fn of_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
         quota.validate()?;
         let (cells, burst) = (quota.cells().get(), quota.burst().get());
@@ -54,8 +54,7 @@ impl Limit {
         Ok(Self::of_units(quota, scale, 1 << f, 1))
     }
 
-    /// The limit of a valid quota, in units of which what the quota counts is `one`; `slack` is what is added to the burst where time is
-    /// rounded.
+    /// Makes the limit of a valid quota, in units of which the quota's unit is `one`. If time is rounded, `slack` is added to the burst.
     fn of_units(quota: Quota, scale: Scale, one: u64, slack: u64) -> Self {
         let (cells, burst) = (quota.cells().get(), quota.burst().get());
         let (weight, period_ns) = (quota.weight().get(), quota.period_ns());
@@ -72,7 +71,8 @@ impl Limit {
         }
     }
 
-    /// The limit of a quota whose words all stay below `end`, in the smallest units that allows; `None` if a cell would be less than two.
+    /// Makes the limit of a quota whose words all stay below `end`, in the smallest possible units. Returns `None` if a cell would be less than two
+    /// units.
     ///
     /// Words of a table are a few bits shorter than a meter's, so units are not far below a nanosecond and must be chosen with care. If a
     /// whole number of units can drain in a nanosecond, nothing is rounded: at 10/s a unit is 10^-8 cells, and one drains each nanosecond.
@@ -81,7 +81,7 @@ impl Limit {
         let (cells, burst) = (u128::from(quota.cells().get()), u128::from(quota.burst().get()));
         let (period, line) = (u128::from(quota.period_ns()), u128::from(Nanos::END.get()));
         let divisor = greatest_common_divisor(cells, period);
-        // In units of which a cell is `least` and `rate` drain in a nanosecond, or in as many times more as fit.
+        // Counts in units of which a cell is `least` and `rate` drain in a nanosecond, or in a multiple of both, as large as fits.
         let (rate, least) = (cells / divisor, period / divisor);
         let times = u128::from(end - 1) / (rate * line + burst * least);
         let exact = (times > 0).then(|| Scale::draining(rate * times, 1)).flatten();
@@ -94,12 +94,12 @@ impl Limit {
         Some(Self::of_units(quota, scale, one, 1))
     }
 
-    /// The standard's GCRA(T, tau), in units of 2^-k nanosecond: nothing of it is rounded.
+    /// Makes the standard's GCRA(T, tau), in units of 2^-k nanosecond. Rounds nothing.
     pub(crate) fn of_interval(t_ns: u64, tau_ns: u64) -> Result<Self, InconsistentCapacity> {
         Self::of_interval_below(t_ns, tau_ns, u64::MAX)
     }
 
-    /// The same, in words that all stay below `end`.
+    /// Makes the same limit in words that all stay below `end`.
     fn of_interval_below(t_ns: u64, tau_ns: u64, end: u64) -> Result<Self, InconsistentCapacity> {
         if t_ns == 0 {
             return Err(InconsistentCapacity::ZeroPeriod);
@@ -108,7 +108,7 @@ impl Limit {
             .checked_add(tau_ns)
             .filter(|&rest| rest <= LONGEST_REST)
             .ok_or_else(|| InconsistentCapacity::rest_too_long(u128::from(t_ns) + u128::from(tau_ns)))?;
-        // 3: sixteen units a nanosecond would exceed the scale.
+        // At most 3, because sixteen units a nanosecond would exceed the scale.
         let (scale, k) = (0..=3)
             .rev()
             .find_map(|k| {
@@ -129,7 +129,8 @@ impl Limit {
         })
     }
 
-    /// The same limit, made of `quota` or else of its own T and tau, in words that all stay below `end`; `None` if they cannot.
+    /// Makes the same limit, from `quota` or otherwise from its own T and tau, in words that all stay below `end`. Returns `None` if that is not
+    /// possible.
     pub(crate) fn below(self, quota: Option<Quota>, end: u64) -> Option<Self> {
         match quota {
             Some(quota) => Self::of_quota_below(quota, end),
@@ -137,22 +138,22 @@ impl Limit {
         }
     }
 
-    /// The level at which exactly `n` cells are available; `n` at most [`Limit::max_batch`].
+    /// Returns the level at which exactly `n` cells are available; `n` is at most [`Limit::max_batch`].
     pub(crate) const fn level_leaving(self, n: u32) -> u64 {
         self.burst - self.cell * n as u64
     }
 
-    /// The units of any number of cells, at most the largest word.
+    /// Returns the units of any number of cells, at most the largest word.
     pub(crate) const fn cost_of_any(self, n: u64) -> u64 {
         self.cell.saturating_mul(n)
     }
 
-    /// The largest word: a full burst at the end of the time line.
+    /// Returns the largest word: a full burst at the end of the time line.
     pub(crate) fn last_word(self) -> u64 {
         self.scale.volume_at(Nanos::END).0 + self.tolerance
     }
 
-    /// How many cells a meter whose word is `word` can still record.
+    /// Returns how many cells a meter whose word is `word` can still record.
     pub(crate) fn cells_until_last_word(self, word: u64) -> u64 {
         self.last_word().saturating_sub(word) / self.cell
     }
@@ -172,7 +173,7 @@ impl Limit {
         };
         let burst = u128::from(next.burst);
         let next_level = if level < self.burst {
-            // The same from above: what is available is rounded down.
+            // The same from above: the available cells are rounded down.
             let above = PARTS - u128::from(part);
             let available = u128::from(self.burst - level - 1) * next_one;
             let (whole, rest) = (available / one, available % one);
@@ -193,13 +194,13 @@ impl Limit {
         whole((u128::from(drained) + next_level).min(next.last_word().into()))
     }
 
-    /// The whole cells in `units`, at most [`Limit::max_batch`].
+    /// Returns the whole cells in `units`, at most [`Limit::max_batch`].
     pub(crate) fn cells_in(self, units: u64) -> u32 {
         let cells = u32::try_from(units / self.cell).unwrap_or(u32::MAX);
         cells.min(self.max_batch)
     }
 
-    /// What the quota counts in `units`, rounded up.
+    /// Returns the quota's cells in `units`, rounded up.
     pub(crate) const fn count(self, units: u64) -> u64 {
         units.div_ceil(self.one)
     }
@@ -218,7 +219,7 @@ fn greatest_common_divisor(one: u128, other: u128) -> u128 {
     }
 }
 
-/// A number that the quota's own limits keep within 64 bits.
+/// Converts a number that the quota's own limits keep within 64 bits.
 fn whole(exact: u128) -> u64 {
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
@@ -229,7 +230,7 @@ mod tests {
     use core::num::NonZeroU32;
     use proptest::prelude::*;
 
-    /// Log-uniform, so that every magnitude is met.
+    /// Log-uniform, so that every magnitude occurs.
     fn magnitude(max: u64) -> impl Strategy<Value = u64> {
         (0..=max.ilog2(), any::<u64>()).prop_map(move |(bits, low)| (1 << bits | low & ((1 << bits) - 1)).min(max))
     }
@@ -256,14 +257,14 @@ mod tests {
         fn a_limit_in_shorter_words_counts_the_same_and_overflows_none(quota in quota(), bits in 58_u32..=62) {
             let (limit, end) = (Limit::of_quota(quota).unwrap(), (1 << bits) - (1 << 52));
             let Some(short) = limit.below(Some(quota), end) else {
-                // Only where a nanosecond drains a good part of a cell.
+                // Possible only if a nanosecond drains a large part of a cell.
                 prop_assert!(u128::from(quota.cells().get()) << (63 - bits) > u128::from(quota.period_ns()));
                 return Ok(());
             };
             prop_assert!(short.last_word() < end);
             prop_assert_eq!([short.emission_interval_ns, short.tau_ns], [limit.emission_interval_ns, limit.tau_ns]);
             prop_assert_eq!([short.max_batch, limit.max_batch], [short.cells_in(short.tolerance), limit.cells_in(limit.tolerance)]);
-            // What drains in a year is the same, to a unit of either.
+            // The volume drained in a year is the same, to a unit of either limit.
             let year = Nanos::clamped(31_557_600_000_000_000);
             let drained = |limit: Limit, other: Limit| u128::from(limit.scale.volume_at(year).0) * u128::from(other.one);
             let (one, other) = (drained(limit, short), drained(short, limit));
@@ -300,7 +301,7 @@ mod tests {
             let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
             let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END).0 + 1));
             let (word, unrecorded) = old.carry(level, 0, &new, Volume(now));
-            // What is available, times the units that one has of both; it may exceed what a number holds.
+            // The available cells, times the units that a cell has in both limits. The product may exceed the type.
             let available = |limit: Limit, level: u64, other: u64| {
                 i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())
             };

@@ -1,4 +1,4 @@
-//! The results of decisions: denials, statuses, and what was admitted.
+//! The results of decisions: denials, statuses, and numbers of admitted cells.
 
 use crate::quota::Quota;
 use crate::units::{self, Nanos, Scale, Volume};
@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 /// A denial: the cell does not conform now. It holds the instant from which the cell would conform.
 ///
-/// The instant accounts for everything the meter had admitted when it decided, but not for cells that other callers take later. Many callers
-/// that wait for the same instant meet there, so add jitter if there are many. The instant is exact: at [`earliest_possible`] the same
-/// request conforms, and a nanosecond earlier it does not, unless another caller took cells (or the instant lies past the end of the
-/// meter's time line, 36 years ahead).
+/// The instant accounts for everything the meter had admitted when it decided, but not for cells that other callers take later. If many callers wait
+/// for the same instant, they all ask at once, so add jitter.
+///
+/// The instant is exact: at [`earliest_possible`] the same request conforms, and a nanosecond earlier it does not. The exceptions are that another
+/// caller took cells, or that the instant lies past the end of the meter's time line, 36 years ahead.
 ///
 /// The instant is computed on request, by one division. The denial does not need the meter for it. Two denials are equal when their
 /// instants are.
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 /// [`earliest_possible`]: NonConformance::earliest_possible
 #[derive(Clone, Copy)]
 pub struct NonConformance {
-    /// The beginning of the meter's time line; the instant itself, if it was known when the denial was made.
+    /// The beginning of the meter's time line; or the instant itself, if it was known when the denial was made.
     beginning: Instant,
     until: Until,
 }
@@ -50,13 +51,13 @@ impl Until {
         due: Volume(0),
     };
 
-    /// The same, of a key that had no slot in a table. No limit has this scale.
+    /// The beginning of the time line, for a key that had no slot in a table. No limit has this scale.
     const TABLE_FULL: Self = Self {
         scale: Scale::SLOWEST,
         due: Volume(0),
     };
 
-    /// No time on any time line.
+    /// A time that is on no time line.
     pub(crate) const NEVER: Self = Self {
         scale: Scale::UNIT_PER_NANO,
         due: Volume(u64::MAX),
@@ -94,7 +95,7 @@ impl NonConformance {
         Self { beginning, until }
     }
 
-    /// Returns the denial of a key that has no slot in a table until then.
+    /// Returns the denial of a key that has no slot in a table until `until`.
     pub(crate) fn table_full(beginning: Instant, until: Until) -> Self {
         Self::new(units::after(beginning, until.nanos()), Until::TABLE_FULL)
     }
@@ -155,7 +156,7 @@ impl fmt::Debug for NonConformance {
     }
 }
 
-/// Tells the wait from `Instant::now()`, rounded up to a whole unit.
+/// Writes the wait from `Instant::now()`, rounded up to a whole unit.
 impl fmt::Display for NonConformance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "denied: next cell conforms {}", Wait(self.wait_time()))
@@ -167,11 +168,11 @@ impl Error for NonConformance {}
 /// A denial of several cells at once: not yet, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NegativeMultiDecision {
-    /// The batch of this many cells does not conform now; the second field tells from when on it would.
+    /// The batch of this many cells does not conform now. The second field holds the instant from which it would.
     BatchNonConforming(u32, NonConformance),
 
-    /// The batch of this many cells exceeds what may ever come at once: it can never conform, however long one waits. Ask for it
-    /// in smaller batches, or give the meter a larger burst.
+    /// The batch of this many cells exceeds the burst: it can never conform, however long the caller waits. Ask for the cells in smaller batches, or
+    /// give the meter a larger burst.
     InsufficientCapacity(u32),
 }
 
@@ -197,7 +198,7 @@ impl Error for NegativeMultiDecision {
     }
 }
 
-/// A wait as people read it: rounded up, so that who waits as long as it says has waited long enough.
+/// A wait for people to read. It is rounded up, so that a caller that waits as long as the text says has waited long enough.
 pub(crate) struct Wait(pub(crate) Duration);
 
 impl fmt::Display for Wait {
@@ -213,9 +214,9 @@ impl fmt::Display for Wait {
     }
 }
 
-/// How a meter stands at one time, all from one read of its word.
+/// The status of a meter at one time, all from one read of its word.
 ///
-/// The times are computed on request, by a division each.
+/// The times are computed on request, by one division each.
 #[derive(Debug, Clone, Copy)]
 pub struct Status {
     pub(crate) at: Nanos,
@@ -227,8 +228,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// Returns a status of these numbers, for limiters that keep their state elsewhere and report in the same types: the cells that would
-    /// conform at once, the time until one conforms, the time until nothing is owed (each at most 584 years), and the quota.
+    /// Returns a status of these numbers, for limiters that keep their state elsewhere and report in the same types.
+    ///
+    /// The numbers are the cells that would conform at once, the time until one conforms, the time until nothing is owed (each time at most 584
+    /// years), and the quota.
     ///
     /// ```
     /// use ratelimit_meter::Status;
@@ -257,20 +260,20 @@ impl Status {
         self.remaining
     }
 
-    /// Returns the time until a cell conforms, zero if one does; rounded up to a nanosecond.
+    /// Returns the time until a cell conforms, rounded up to a nanosecond; zero if a cell conforms now.
     #[must_use]
     pub fn until_next(&self) -> Duration {
         self.until(self.next)
     }
 
-    /// Returns the time until everything has drained (for [`Exponential`](crate::Exponential), until a full batch conforms), zero if the
-    /// meter is idle; rounded up to a nanosecond.
+    /// Returns the time until everything has drained, rounded up to a nanosecond; zero if the meter is idle. For [`Exponential`](crate::Exponential),
+    /// it is the time until a full batch conforms.
     #[must_use]
     pub fn until_rest(&self) -> Duration {
         self.until(self.idle)
     }
 
-    /// Returns the quota of the meter; `None` if it was made of T and tau.
+    /// Returns the quota of the meter; `None` if the meter was made of T and tau.
     #[must_use]
     pub const fn quota(&self) -> Option<Quota> {
         self.quota
@@ -289,7 +292,7 @@ impl Status {
     }
 }
 
-/// A decision and the status with it: after an admission, or at a denial.
+/// A decision and the meter's status with it: after an admission, or at a denial.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "what was decided is in it"]
 pub struct Taken {
@@ -311,8 +314,8 @@ impl Taken {
         self.decision
     }
 
-    /// Returns how long to wait before the same request conforms, counted from the instant of the decision and rounded up to a nanosecond;
-    /// `None` if it was admitted, or can never conform. Reads no clock.
+    /// Returns the time until the same request conforms, counted from the instant of the decision and rounded up to a nanosecond. Returns `None` if
+    /// the request was admitted, or can never conform. Reads no clock.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -333,14 +336,14 @@ impl Taken {
         }
     }
 
-    /// Returns how the meter stood after the decision.
+    /// Returns the meter's status after the decision.
     #[must_use]
     pub const fn status(&self) -> Status {
         self.status
     }
 }
 
-/// What [`Meter::check_up_to`](crate::Meter::check_up_to) let through.
+/// The cells that [`Meter::check_up_to`](crate::Meter::check_up_to) admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted {
     cells: u32,
@@ -352,13 +355,13 @@ impl Admitted {
         Self { cells, next }
     }
 
-    /// Returns how many cells were admitted, of those asked for; perhaps none.
+    /// Returns how many of the requested cells were admitted, possibly zero.
     #[must_use]
     pub const fn cells(&self) -> u32 {
         self.cells
     }
 
-    /// Returns, if fewer were admitted than asked for, from when on the next cell conforms.
+    /// Returns the instant from which the next cell conforms, if fewer cells were admitted than requested.
     #[must_use]
     pub const fn next(&self) -> Option<NonConformance> {
         self.next

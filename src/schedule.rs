@@ -15,13 +15,13 @@ use std::time::Instant;
 pub struct Schedule<A> {
     pub(crate) algorithm: A,
     pub(crate) time_line: TimeLine,
-    /// The quota it was made of; `None` if it was made of T and tau.
+    /// The quota of the algorithm; `None` if it was made of T and tau.
     pub(crate) quota: Option<Quota>,
     /// The time between two ticks in which volume drains; `None` if it drains steadily.
     interval: Option<NonZeroU64>,
-    /// The end of the times at which a decision may be made at once, by a clock's anchor: never, if volume drains in ticks or denials count.
+    /// The end of the times at which a decision may be made at once, by a clock's anchor. If volume drains in ticks or denials count, no decision is.
     at_once_until: Nanos,
-    /// The most that drains while such a clock lags, with the three units by which its volume may be short.
+    /// The largest volume that drains while such a clock lags, plus the three units by which its volume may be short.
     lag: u64,
 }
 
@@ -31,13 +31,13 @@ pub(crate) type Step<T> = (u64, T);
 /// The reason why a step was not stored.
 #[derive(Debug, Clone, Copy)]
 pub enum NotStored {
-    /// The cells do not conform until then.
+    /// The cells do not conform until this time.
     Denied(Until),
     /// The cells can never conform.
     Never,
     /// The word stays as it is.
     Unchanged,
-    /// The key has no slot until then, so it is denied.
+    /// The key has no slot until this time, so it is denied.
     NoSlot(Until),
     /// The key has no slot, so its cells are admitted but not recorded.
     Forgotten,
@@ -53,7 +53,7 @@ pub enum NotAtOnce {
 }
 
 impl NotStored {
-    /// Returns the time until which cells are denied that would conform later.
+    /// Returns the time until which cells are denied, if they would conform later.
     #[inline]
     pub(crate) const fn until(&self) -> Option<Until> {
         match *self {
@@ -224,7 +224,7 @@ impl<A: Algorithm> Schedule<A> {
         }
     }
 
-    /// Admits as many of `n` cells as conform, `n` at least 1. Returns their number, and the time of the next cell if they are fewer than `n`.
+    /// Admits as many of `n` cells as conform, with `n` at least 1. Returns their number and, if they are fewer than `n`, the time of the next cell.
     pub(crate) fn decide_up_to(
         &self,
         word: u64,
@@ -287,7 +287,7 @@ impl<A: Algorithm> Schedule<A> {
         }
     }
 
-    /// Returns the status of a key that has no slot until then.
+    /// Returns the status of a key that has no slot until `until`.
     #[cfg_attr(not(feature = "keyed"), expect(dead_code, reason = "only a table has slots"))]
     pub(crate) const fn status_without_slot(&self, until: Until, at: Nanos) -> Status {
         Status {
@@ -300,13 +300,12 @@ impl<A: Algorithm> Schedule<A> {
         }
     }
 
-    /// Returns how far a word lies ahead of the drained volume, negative if it lies behind: the part of it that does not depend on the time
-    /// line.
+    /// Returns how far a word lies ahead of the drained volume, negative if it lies behind. This part of the word does not depend on the time line.
     pub(crate) fn offset(&self, word: u64, Volume(drained): Volume) -> i128 {
         i128::from(word) - i128::from(drained)
     }
 
-    /// Returns the word that lies so far ahead of the drained volume, at least 0; `None` past the last word.
+    /// Returns the word that lies this far ahead of the drained volume, at least 0; `None` past the last word.
     pub(crate) fn word_at(&self, offset: i128, Volume(drained): Volume) -> Option<u64> {
         let word = u64::try_from(offset.saturating_add(drained.into()).max(0)).ok()?;
         (word <= self.algorithm.last_word()).then_some(word)
@@ -318,7 +317,7 @@ impl<A: Algorithm> Schedule<A> {
         fields.field("idle_from", &self.idle_from(word)).finish_non_exhaustive()
     }
 
-    /// Returns the instant by which all that was admitted has drained, rounded up; `None` if nothing ever was.
+    /// Returns the instant by which all admitted cells have drained, rounded up; `None` if no cell was ever admitted.
     pub(crate) fn idle_from(&self, word: u64) -> Option<Instant> {
         (word > 0).then(|| self.denial(self.algorithm.idle(word)).earliest_possible())
     }

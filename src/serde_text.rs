@@ -16,7 +16,7 @@ where
     deserializer.deserialize_str(Text(expected, PhantomData))
 }
 
-/// What is expected, and the type of what it is read as.
+/// The description of the expected text, and the type as which it is read.
 struct Text<T>(&'static str, PhantomData<T>);
 
 impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {

@@ -8,11 +8,11 @@ use core::error::Error;
 use core::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What a meter owed at one time by the wall clock, as plain data: made by [`Meter::snapshot`](crate::Meter::snapshot), taken up by
-/// [`Meter::restore`](crate::Meter::restore).
+/// A meter's owed cells at one wall-clock time, as plain data. [`Meter::snapshot`](crate::Meter::snapshot) makes it, and
+/// [`Meter::restore`](crate::Meter::restore) reads it.
 ///
-/// With the feature `serde` it is (de)serialised as its fields, both large numbers as decimal text, which no format rounds. Nothing
-/// is checked until it is restored; there anything that is not a snapshot of such a meter is a [`RestoreError`].
+/// With the feature `serde` it is (de)serialised as its fields. Both large numbers are decimal text, which no format rounds. Nothing is checked until
+/// the snapshot is restored; data that is not a snapshot of such a meter is then a [`RestoreError`].
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -31,22 +31,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
-    /// What the fields mean: [`Snapshot::VERSION`].
+    /// The version of the format, which gives the fields their meaning: [`Snapshot::VERSION`].
     pub version: u32,
     /// The algorithm.
     pub kind: Kind,
     /// The limit.
     pub limit: SnapshotLimit,
-    /// When that was by the wall clock, in nanoseconds from the beginning of 1970, negative before.
+    /// The wall-clock time of the snapshot, in nanoseconds from the beginning of 1970, negative before.
     #[cfg_attr(feature = "serde", serde(with = "decimal"))]
     pub wall_ns: i128,
-    /// How far the word of the meter lay ahead of what had drained by then, in the limit's units (of which a nanosecond drains one to
-    /// sixteen); negative where it lay behind. Less than nothing is owed by nobody: it is the past of a meter at rest, or of an average.
+    /// How far the word of the meter lay ahead of the volume drained by then, negative if it lay behind. It is in the limit's units, of which a
+    /// nanosecond drains one to sixteen. A negative number is no debt: it is the past of an idle meter, or of an average.
     #[cfg_attr(feature = "serde", serde(with = "decimal"))]
     pub owed: i128,
 }
 
-/// What the meter of a snapshot was made of.
+/// The limit of the meter of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -78,10 +78,10 @@ impl fmt::Display for SnapshotLimit {
 }
 
 impl Snapshot {
-    /// The version of the snapshots that this crate makes and takes up.
+    /// The version of the snapshots that this crate makes and restores.
     pub const VERSION: u32 = 1;
 
-    /// What a word says `at` its time line, which was `wall` by the wall clock.
+    /// Makes a snapshot of a word at time `at` of its time line, which was `wall` by the wall clock.
     pub(crate) fn of(schedule: &Schedule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
         Self {
             version: Self::VERSION,
@@ -92,7 +92,7 @@ impl Snapshot {
         }
     }
 
-    /// The word that says the same on another time line once the wall clock says `wall`, less what has drained meanwhile.
+    /// Returns the word of the same debt on another time line when the wall clock reads `wall`, less what has drained meanwhile.
     pub(crate) fn word(
         &self,
         schedule: &Schedule<impl Algorithm>,
@@ -116,14 +116,14 @@ impl Snapshot {
     }
 }
 
-/// How long it is since a wall time; a clock that went back has let no time pass.
+/// Returns the time that has passed since a wall-clock time. If the clock went back, no time has passed.
 pub(crate) fn elapsed(since_ns: i128, wall: SystemTime) -> u128 {
     u128::try_from(wall_ns(wall).saturating_sub(since_ns)).unwrap_or(0)
 }
 
-/// What is owed yet of what was.
+/// Returns the part of `owed` that has not drained yet.
 pub(crate) fn still_owed(schedule: &Schedule<impl Algorithm>, owed: i128, elapsed_ns: u128) -> i128 {
-    // More than a word holds is more than can be owed.
+    // If more has drained than a word holds, more has drained than can be owed.
     let drained = schedule.algorithm.scale().volume_of(elapsed_ns);
     owed.saturating_sub(drained.map_or(u64::MAX, |volume| volume.0).into())
 }
@@ -143,28 +143,28 @@ pub(crate) fn wall_ns(wall: SystemTime) -> i128 {
     }
 }
 
-/// Why a meter cannot take up a snapshot. It is as it was.
+/// The reason why a meter cannot restore a snapshot. The meter is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The snapshot is of this version, which this crate does not know: it was made by another.
+    /// The snapshot has this version, which this crate does not know: another version of the crate made it.
     UnknownVersion(u32),
-    /// It was made of a meter with another algorithm: make such a meter, or begin at rest.
+    /// The snapshot is of a meter with another algorithm. Make such a meter, or start idle.
     AnotherKind {
         /// The algorithm of the snapshot.
         snapshot: Kind,
         /// The algorithm of the meter.
         meter: Kind,
     },
-    /// It was made of a meter with another limit, as after a change of the configuration: what it counts is worth something else here.
-    /// Restore a meter of the old limit, which as an [`Adjustable`](crate::Adjustable) then takes the new one; or begin at rest.
+    /// The snapshot is of a meter with another limit, as after a change of the configuration, so its cells have another meaning here. Restore it to a
+    /// meter of the old limit, which as an [`Adjustable`](crate::Adjustable) then takes the new limit; or start idle.
     AnotherLimit {
         /// The limit of the snapshot.
         snapshot: SnapshotLimit,
         /// The limit of the meter.
         meter: SnapshotLimit,
     },
-    /// It owes more than the meter can record, a full burst at the end of its time line: no meter has made it.
+    /// The snapshot owes more than the meter can record, a full burst at the end of its time line. No meter has made it.
     OwesTooMuch,
 }
 

@@ -6,14 +6,14 @@
 //!                                    the line's beginning)       the line's beginning)      one per meter)
 //! ```
 //!
-//! A meter counts in *units* of 2^-f cell, with f chosen per limit ([`crate::limit`]). The *drained volume* at a time t is what the limit
-//! has drained since the beginning of the time line, V(t) = floor(t * M / 2^60) with M = floor(units per nanosecond * 2^60): one
-//! 64 x 64 bit multiplication. V is the only rounded quantity, and it is a function of the absolute time, so no error accumulates. M is
-//! short of the exact rate by less than 2^-60 units per nanosecond, which over the 2^60 ns of a time line is less than one unit. The floor
-//! takes less than another. Hence, with r the exact units per nanosecond:
+//! A meter counts in *units* of 2^-f cell, with f chosen per limit ([`crate::limit`]). The *drained volume* at a time t is the volume that the limit
+//! has drained since the beginning of the time line. It is V(t) = floor(t * M / 2^60) with M = floor(units per nanosecond * 2^60): one 64 x 64 bit
+//! multiplication. V is the only rounded quantity, and it is a function of the absolute time, so no error accumulates. M is short of the exact rate
+//! by less than 2^-60 units per nanosecond. Over the 2^60 ns of a time line that is less than one unit. The floor takes less than another unit.
+//! Hence, with r the exact units per nanosecond:
 //!
 //! - V(b) - V(a) < r * (b - a) + 1 for a <= b: a window is at most one unit too wide, and one more for the tolerance's unit;
-//! - V(t) >= floor(r * t) - 1: the tolerance's one unit makes up for what M lost, so that a cell on its instant is admitted.
+//! - V(t) >= floor(r * t) - 1: the tolerance's one unit makes up for the loss of M, so that a cell on its instant is admitted.
 //!
 //! All conversions to and from `Duration` and `Instant` are in this file.
 
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
-/// How long before a meter is made its time line begins, so that an `Instant` taken just before building is exact.
+/// The time from the beginning of a time line to the making of its meter, so that an `Instant` taken just before building is exact.
 const LEAD: u64 = 86_400 * NANOS_PER_SEC;
 
 /// A time in whole nanoseconds since the beginning of a meter's time line, at most [`Nanos::END`].
@@ -34,31 +34,31 @@ impl Nanos {
     /// The bits of a time: the line is 2^60 ns long, 36.5 years.
     pub(crate) const BITS: u32 = 60;
 
-    /// The beginning of the line; whatever is earlier counts as this.
+    /// The beginning of the line; an earlier time counts as the beginning.
     pub(crate) const BEGINNING: Self = Self(0);
 
-    /// The end of the line; whatever is later counts as this.
+    /// The end of the line; a later time counts as the end.
     pub(crate) const END: Self = Self((1 << Self::BITS) - 1);
 
-    /// The whole seconds of the line: a time of fewer seconds is on it.
+    /// The whole seconds of the line: a time of fewer seconds is on the line.
     const WHOLE_SECS: u64 = Self::END.0 / NANOS_PER_SEC;
 
-    /// The time `ns` after the beginning, or the end of the line.
+    /// Returns the time `ns` after the beginning, at most the end of the line.
     pub(crate) const fn clamped(ns: u64) -> Self {
         if ns < Self::END.0 { Self(ns) } else { Self::END }
     }
 
-    /// This long after, or the end of the line.
+    /// Returns the time `ns` after this one, at most the end of the line.
     pub(crate) const fn later(self, ns: u64) -> Self {
         Self::clamped(self.0.saturating_add(ns))
     }
 
-    /// This long before, or the beginning of the line.
+    /// Returns the time `ns` before this one, at least the beginning of the line.
     pub(crate) const fn earlier(self, ns: u64) -> Self {
         Self(self.0.saturating_sub(ns))
     }
 
-    /// The nanoseconds since the beginning.
+    /// Returns the nanoseconds since the beginning.
     pub(crate) const fn get(self) -> u64 {
         self.0
     }
@@ -68,14 +68,14 @@ impl Nanos {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLine {
     beginning: Instant,
-    /// How long after the beginning the process's origin lies, negative numbers wrapped.
+    /// The time from the beginning to the process's origin, negative numbers wrapped.
     origin: u64,
-    /// When the meter was made, from which its ticks count.
+    /// The time at which the meter was made, from which its ticks count.
     made: Nanos,
 }
 
 impl TimeLine {
-    /// The time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
+    /// Makes the time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
     pub(crate) fn of_meter_made(made: Instant) -> Self {
         let beginning = as_far_as_possible(made, LEAD, Instant::checked_sub);
         let origin = process_origin();
@@ -106,12 +106,12 @@ impl TimeLine {
         }
     }
 
-    /// When the meter was made.
+    /// Returns the time at which the meter was made.
     pub(crate) const fn made(self) -> Nanos {
         self.made
     }
 
-    /// The latest tick at `at` or before; the beginning, before which there is nothing, counts as one.
+    /// Returns the latest tick at `at` or before. The beginning counts as a tick, because no time is before it.
     pub(crate) const fn tick_by(self, at: Nanos, interval: NonZeroU64) -> Nanos {
         let (at, made) = (at.0, self.made.0);
         if at >= made {
@@ -122,7 +122,7 @@ impl TimeLine {
         }
     }
 
-    /// The first tick at `ns` after the beginning or later, be that on the line or after its end; the beginning counts as one.
+    /// Returns the first tick at `ns` after the beginning or later, on the line or after its end. The beginning counts as a tick.
     pub(crate) const fn tick_from(self, ns: u64, interval: NonZeroU64) -> u64 {
         let made = self.made.0;
         if ns == 0 {
@@ -138,7 +138,7 @@ impl TimeLine {
     /// Returns the position of the time `ns` after the process's origin, on a line that begins within 146 years of it.
     #[inline]
     pub(crate) fn position_since_origin(self, ns: u64) -> Nanos {
-        // A branch that is never taken, so that the position does not wait for it.
+        // The branch is never taken, so that the position does not wait for it.
         self.position_before(Nanos::END, ns)
             .unwrap_or_else(|| self.off_line(ns))
     }
@@ -160,7 +160,7 @@ impl TimeLine {
         }
     }
 
-    /// The time from the beginning to `at`, be that on the line or after its end; zero for what is earlier.
+    /// Returns the time from the beginning to `at`, on the line or after its end; zero if `at` is earlier.
     #[inline]
     pub(crate) fn nanos_until(self, at: Instant) -> u64 {
         at.checked_duration_since(self.beginning).map_or(0, nanos)
@@ -182,20 +182,20 @@ impl Scale {
     /// One unit a nanosecond.
     pub(crate) const UNIT_PER_NANO: Self = Self(1 << Self::FRACTION);
 
-    /// The fractional bits of the multiplier: as many as a time has, which bounds the error at the end of the line by one unit.
+    /// The fractional bits of the multiplier: as many as the bits of a time, which bounds the error at the end of the line by one unit.
     pub(crate) const FRACTION: u32 = Nanos::BITS;
 
     /// The fractional bits of the volume of one count.
     const COUNT_FRACTION: u32 = u32::BITS + Self::FRACTION - u64::BITS;
 
-    /// The scale of `units` drained in `ns`, rounded down; `None` from 16 units a nanosecond on, where it exceeds a word, and
+    /// Returns the scale of `units` drained in `ns`, rounded down. Returns `None` from 16 units a nanosecond on, where the scale exceeds a word, and
     /// below 2^-60.
     pub(crate) fn draining(units: u128, ns: u64) -> Option<Self> {
         let scaled = units.checked_mul(1 << Self::FRACTION)? / u128::from(ns);
         u64::try_from(scaled).ok().filter(|&m| m > 0).map(Self)
     }
 
-    /// The volume drained at `at`, rounded down.
+    /// Returns the volume drained at `at`, rounded down.
     #[inline]
     pub(crate) fn volume_at(self, at: Nanos) -> Volume {
         // Times have 60 bits: shifted up by four, the quotient by 2^60 is the high word of the product.
@@ -206,11 +206,11 @@ impl Scale {
     /// Returns the part of a unit, in 2^-60 units, by which the volume drained at `at` is rounded down.
     pub(crate) fn fraction_at(self, at: Nanos) -> u64 {
         let product = u128::from(at.get()) * u128::from(self.0);
-        // Less than 2^60.
+        // The part is less than 2^60.
         u64::try_from(product % (1 << Self::FRACTION)).unwrap_or(0)
     }
 
-    /// Returns the most by which the volumes drained at two times so many nanoseconds apart differ.
+    /// Returns the maximum difference between the volumes drained at two times `ns` apart.
     pub(crate) fn most_in(self, ns: u64) -> u64 {
         self.volume_at(Nanos::clamped(ns)).0 + 1
     }
@@ -222,26 +222,26 @@ impl Scale {
         ((u128::from(rate) * u128::from(self.0)) >> u64::BITS) as u64
     }
 
-    /// Returns the volume drained during so many counts, rounded down. Exact in 64 bits for 2^28 ns of less than 16 units each.
+    /// Returns the volume drained during this many counts, rounded down. Exact in 64 bits for 2^28 ns of less than 16 units each.
     #[inline]
     pub(crate) fn in_counts(counts: u32, per_count: u64) -> u64 {
         (u64::from(counts) * per_count) >> Self::COUNT_FRACTION
     }
 
-    /// The volume drained in `ns`, which may exceed a time line, rounded down; `None` if it exceeds a word.
+    /// Returns the volume drained in `ns`, rounded down, where `ns` may exceed a time line. Returns `None` if the volume exceeds a word.
     pub(crate) fn volume_of(self, ns: u128) -> Option<Volume> {
         u64::try_from(ns.checked_mul(self.0.into())? >> Self::FRACTION)
             .ok()
             .map(Volume)
     }
 
-    /// The first nanosecond by which `volume` has drained: `volume_at(t) >= volume` exactly from there on.
+    /// Returns the first nanosecond by which `volume` has drained: `volume_at(t) >= volume` holds exactly from then on.
     pub(crate) fn nanos_at(self, Volume(volume): Volume) -> u64 {
         let ns = (u128::from(volume) << Self::FRACTION).div_ceil(u128::from(self.0));
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 
-    /// Whether `volume` takes longer to drain than `other_volume` on the scale `other`, by exact times.
+    /// Returns whether `volume` takes longer to drain than `other_volume` on the scale `other`, by exact times.
     #[cfg(feature = "dual")]
     #[inline]
     pub(crate) fn takes_longer(self, volume: Volume, other: Self, other_volume: Volume) -> bool {
@@ -249,28 +249,28 @@ impl Scale {
     }
 }
 
-/// The instant `ns` after `beginning`, or the last one the platform has.
+/// Returns the instant `ns` after `beginning`, or the platform's last one.
 pub(crate) fn after(beginning: Instant, ns: u64) -> Instant {
     as_far_as_possible(beginning, ns, Instant::checked_add)
 }
 
-/// An instant a day before the process first asked, from which a clock can count.
+/// Returns the process's origin: an instant a day before the first call, from which a clock can count.
 fn process_origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     *ORIGIN.get_or_init(|| as_far_as_possible(Instant::now(), LEAD, Instant::checked_sub))
 }
 
-/// The time from the process's origin to `at`, zero for what is earlier.
+/// Returns the time from the process's origin to `at`, zero if `at` is earlier.
 pub(crate) fn since_origin(at: Instant) -> u64 {
     nanos(at.saturating_duration_since(process_origin()))
 }
 
-/// The instant `ns` after the process's origin.
+/// Returns the instant `ns` after the process's origin.
 pub(crate) fn at_origin_and(ns: u64) -> Instant {
     after(process_origin(), ns)
 }
 
-/// The whole of `duration` in nanoseconds, at most what 64 bits hold (584 years).
+/// Returns `duration` in whole nanoseconds, at most the largest number of 64 bits (584 years).
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     if duration.as_secs() < u64::MAX / NANOS_PER_SEC {
@@ -280,17 +280,17 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     }
 }
 
-/// The whole of `duration` in nanoseconds, unless that exceeds 64 bits (584 years).
+/// Returns `duration` in whole nanoseconds, unless that exceeds 64 bits (584 years).
 pub(crate) fn whole_nanos(duration: Duration) -> Option<u64> {
     u64::try_from(duration.as_nanos()).ok()
 }
 
-/// Goes `ns` from `from`, or, where the platform's `Instant` ends before that, to the very end.
+/// Goes `ns` from `from`. If the platform's `Instant` ends before that, goes to its last value.
 fn as_far_as_possible(from: Instant, ns: u64, step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
     if let Some(there) = step(&from, Duration::from_nanos(ns)) {
         return there;
     }
-    // Binary descent over the distance: at each bit the longest step that is still possible.
+    // Binary descent over the distance: at each bit it takes the longest step that is still possible.
     (0..u64::BITS).rev().fold(from, |reached, bit| {
         step(&reached, Duration::from_nanos(1 << bit)).unwrap_or(reached)
     })
@@ -303,7 +303,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_nanos(LEAD);
 
-    /// The earliest (or latest) `Instant` of this platform.
+    /// Returns the earliest (or latest) `Instant` of this platform.
     fn edge(step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
         let coarse = (0..63).rev().fold(Instant::now(), |reached, bit| {
             step(&reached, Duration::from_secs(1 << bit)).unwrap_or(reached)
@@ -411,7 +411,7 @@ mod tests {
             let counts = u32::try_from((5_000 * share) / u128::from(rate)).unwrap();
             let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
             let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + Scale::in_counts(counts, scale.per_count(rate)));
-            // In 2^-32 ns. Below 2^92 * 2^40 / 2^5: split, so that the product fits.
+            // In 2^-32 ns. Below 2^92 * 2^40 / 2^5, so it is split to make the product fit.
             let now = (u128::from(from) << 32) + u128::from(counts) * u128::from(rate);
             let (whole, part) = (now >> 32, now & 0xffff_ffff);
             let exact = (units * whole + ((units * part) >> 32)) / u128::from(ns);

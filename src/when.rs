@@ -9,12 +9,12 @@ use std::time::Instant;
 pub(crate) enum When {
     /// Now, by the meter's clock.
     Now,
-    /// At an instant that the caller gives.
+    /// An instant that the caller gives.
     At(Instant),
 }
 
 impl When {
-    /// Returns the position on a time line, which for `Now` may be behind by the clock's lag.
+    /// Returns the position on a time line. For `Now` it may be behind by the clock's lag.
     #[inline]
     pub(crate) fn position(self, clock: &impl Clock, line: &TimeLine) -> Nanos {
         match self {

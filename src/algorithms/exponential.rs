@@ -6,33 +6,34 @@ use crate::quota::Quota;
 use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
 
-/// How many periods before the beginning of the time line words begin: a rate that old is 10^-14 of the limit.
+/// The number of periods before the beginning of the time line at which words begin: a rate that old is 10^-14 of the limit.
 const PAST: u64 = 32;
 
-/// How many periods after the end they go on: time enough for 2^64 cells at once to decay to the limit.
+/// The number of periods after the end of the time line at which words end: time enough for 2^64 cells at once to decay to the limit.
 const DEBT: u64 = 46;
 
-/// Errors of the floating point are a fraction of this much of a step (2^-48), and steps are lengthened by as much, to the strict side.
+/// The relative lengthening of a step. Errors of the floating point are a fraction of 2^-48 of a step, and steps are lengthened by 2^-48, to the
+/// strict side.
 const SLACK: f64 = 3.6e-15;
 
-/// Without a unit a cell that arrives exactly on its instant, after a drained volume that was rounded down, would be denied.
+/// Without this unit, a cell that arrives exactly on its instant, after a drained volume that was rounded down, would be denied.
 const TOLERANCE: u64 = 1;
 
-/// The least share of the threshold that a batch may leave over: it takes less than [`PAST`] periods to decay to.
+/// The smallest share of the threshold that a batch may leave: it takes less than [`PAST`] periods to decay to.
 const LEAST: f64 = 2e-14;
 
 /// The exponentially weighted moving average, after Tony Finch (as in Exim's `ratelimit`), in one word.
 ///
-/// Each cell is an impulse on a rate that decays by e in a period p, admitted if the rate then is at most the limit. A rate that
-/// decays is one curve, known by the instant w at which it passes any fixed level; here that level is the threshold
-/// k^-1 = 1 / (1 - e^(-1/L)), a little above the limit L, with which a client that always asks gets exactly L cells a period. So
+/// Each cell is an impulse on a rate that decays by e in a period p. A cell is admitted if the rate including it is at most the limit. A decaying
+/// rate is one curve, and the instant w at which it passes any fixed level determines the curve. Here that level is the threshold k^-1 = 1 / (1 -
+/// e^(-1/L)), a little above the limit L, at which a client that always asks gets exactly L cells a period. So
 ///
 /// - one cell conforms when t >= w + p/L, n cells when t >= w - p ln(1 - n k);
-/// - they move w to t + p ln(e^((w - t)/p) + n k), always forward.
+/// - n cells move w to t + p ln(e^((w - t)/p) + n k), always forward.
 ///
-/// It is a GCRA with a soft maximum. The word is w in units of volume, of which an interval p/L is a whole number, as large as a word
-/// allows; a step is rounded up to a whole one, to the strict side, but never past where the rate is at the threshold, so that a
-/// client at exactly the limit is not refused for the sum of its roundings.
+/// It is a GCRA with a soft maximum. The word is w in units of volume. An interval p/L is a whole number of units, as large as a word allows. A step
+/// is rounded up to a whole unit, to the strict side, but never past the point where the rate is at the threshold. So a client at exactly the limit
+/// is not denied because of the sum of its roundings.
 #[derive(Debug, Clone, Copy)]
 pub struct ExponentialAverage {
     scale: Scale,
@@ -40,16 +41,16 @@ pub struct ExponentialAverage {
     period: u64,
     /// The units of p/L, exact.
     interval: u64,
-    /// k, what one cell adds to a rate of which the threshold is 1.
+    /// k, the amount that one cell adds to a rate whose threshold is 1.
     share: f64,
-    /// L, in what the quota counts.
+    /// L, in the unit of the quota.
     limit: u32,
     max_batch: u32,
     is_strict: bool,
 }
 
 impl ExponentialAverage {
-    /// The same, but denied cells count.
+    /// Returns the same average, but with denied cells counted.
     pub(crate) const fn strict(self) -> Self {
         Self {
             is_strict: true,
@@ -57,18 +58,18 @@ impl ExponentialAverage {
         }
     }
 
-    /// The rate in what the quota counts per period; the limit at saturation.
+    /// Returns the rate in the unit of the quota per period; the limit at saturation.
     pub(crate) fn rate(&self, word: u64, drained: Volume) -> f64 {
-        // Long before the cells came, what would decay to them exceeds any number.
+        // At a time long before the cells came, the rate that would decay to them exceeds any number.
         (f64::from(self.limit) * self.level(word, drained)).min(f64::MAX)
     }
 
-    /// The rate as a share of the threshold.
+    /// Returns the rate as a share of the threshold.
     fn level(&self, word: u64, drained: Volume) -> f64 {
         (-self.age(word, drained)).exp()
     }
 
-    /// How long ago the rate was at the threshold, in periods; negative if it is to be.
+    /// Returns the time since the rate was at the threshold, in periods; negative if that is in the future.
     fn age(&self, word: u64, drained: Volume) -> f64 {
         let at = self.as_word(drained);
         if at >= word {
@@ -78,26 +79,26 @@ impl ExponentialAverage {
         }
     }
 
-    /// A volume as words count it.
+    /// Converts a volume to the count of words.
     const fn as_word(&self, Volume(volume): Volume) -> u64 {
         volume + PAST * self.period
     }
 
-    /// The word after so many cells, at least one unit larger, at most the last.
+    /// Returns the word after `cells` more: at least one unit larger, at most the last word.
     fn raised(&self, word: u64, drained: Volume, cells: f64) -> u64 {
         let (age, added, period) = (self.age(word, drained), cells * self.share, to_f64(self.period));
         let raised = if age < 20.0 {
             let step = period * (added * age.exp()).ln_1p();
             word.saturating_add(rounded_up(step).max(1))
         } else {
-            // What is left of the old rate is less than the error of the sum.
+            // The rest of the old rate is less than the error of the sum.
             let step = period * (added + (-age).exp()).ln();
             offset_up(self.as_word(drained), step)
         };
         raised.min(self.last_word())
     }
 
-    /// The word with so many cells less, or that of a meter at rest.
+    /// Returns the word after `cells` fewer, or that of an idle meter.
     fn lowered(&self, word: u64, drained: Volume, cells: f64) -> u64 {
         let left = self.level(word, drained) - cells * self.share;
         if left > 0.0 {
@@ -107,13 +108,13 @@ impl ExponentialAverage {
         }
     }
 
-    /// Q = w/k, what is available at rest in what the quota counts: half a cell above L.
+    /// Returns Q = w/k, the amount available to an idle meter in the unit of the quota: half a cell above L.
     fn capacity(&self) -> f64 {
         let weight = f64::from(self.limit) * (to_f64(self.interval) / to_f64(self.period));
         weight / self.share
     }
 
-    /// -ln(1 - n k) in units, rounded up.
+    /// Returns -ln(1 - n k) in units, rounded up.
     fn distance(&self, n: u32) -> u64 {
         if n == 1 {
             self.interval
@@ -126,7 +127,7 @@ impl ExponentialAverage {
 impl Algorithm for ExponentialAverage {}
 
 impl ExponentialAverage {
-    /// The average of a quota whose words all stay below `end`.
+    /// Makes the average of a quota whose words all stay below `end`.
     fn of_quota_below(quota: Quota, end: u64) -> Result<Self, InconsistentCapacity> {
         quota.validate()?;
         let (limit, burst, weight) = (quota.cells().get(), quota.burst().get(), quota.weight().get());
@@ -137,10 +138,10 @@ impl ExponentialAverage {
             return Err(InconsistentCapacity::IntervalOnAverage { interval });
         }
         let period_ns = u128::from(quota.period_ns());
-        // As many units as let the last word fit: V(END) is period * 2^60 / period_ns.
+        // As many units as fit while the last word fits too: V(END) is period * 2^60 / period_ns.
         let line = (1 << Nanos::BITS) + u128::from(PAST + DEBT + 1) * period_ns;
         let period = (u128::from(end) - 1) * period_ns / line;
-        // Of which an interval has a whole number.
+        // An interval is a whole number of units.
         let interval = period / u128::from(limit);
         let period = interval * u128::from(limit);
         let too_fast = InconsistentCapacity::TooFast {
@@ -194,7 +195,7 @@ impl Decide for ExponentialAverage {
         }
     }
 
-    /// Of a rate at its limit.
+    /// Returns the parameters of a rate at its limit.
     fn parameters(&self) -> (u64, u64) {
         (self.scale.nanos_at(Volume(self.interval)), 0)
     }
@@ -221,7 +222,7 @@ impl Decide for ExponentialAverage {
         if drained < due {
             return Err(due);
         }
-        // The rate is now at the threshold at most, or would be had the cells not come a unit early.
+        // The rate is now at the threshold at most, or would be if the cells had not come a unit early.
         let early = (word + self.distance(n)).saturating_sub(self.as_word(drained));
         Ok(self
             .raised(word, drained, f64::from(n))
@@ -241,7 +242,7 @@ impl Decide for ExponentialAverage {
         Volume(due.saturating_sub(PAST * self.period + TOLERANCE))
     }
 
-    /// From when on a full batch conforms.
+    /// Returns the volume from which a full batch conforms.
     fn idle(&self, word: u64) -> Volume {
         self.due(word, self.max_batch)
     }
@@ -279,7 +280,8 @@ impl Decide for ExponentialAverage {
     }
 
     fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64 {
-        // Before they count they are all there; and as of then, since what they amount to long before exceeds any number.
+        // Before `at`, none of the cells have decayed. They are lowered at the later of the two times, because their rate long before `at` exceeds
+        // any number.
         let then = drained.max(at);
         let undecayed = (-to_f64(then.0 - at.0) / to_f64(self.period)).exp();
         self.lowered(word, then, f64::from(n) * undecayed)
@@ -288,7 +290,7 @@ impl Decide for ExponentialAverage {
     fn leaving(&self, n: u32, drained: Volume) -> u64 {
         let distance = to_f64(self.distance(n));
         // The steps of n single cells are rounded up: by a unit each, and by the slack of their sum. At a level of 1 - n k, a unit of the word is
-        // worth that much of a unit once the n cells are counted.
+        // worth this part of a unit once the n cells are counted.
         let rounding = (f64::from(n) + distance * SLACK) / (1.0 - f64::from(n) * self.share);
         self.as_word(drained).saturating_sub(rounded_up(distance + rounding))
     }
@@ -303,7 +305,7 @@ impl Decide for ExponentialAverage {
 
     fn carry(&self, word: u64, drained: Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64) {
         let word = word.saturating_add(u64::from(part > 0));
-        // (1 - e^-age) Q is available; a level of 1 - (1 - e^-age) Q / Q' leaves as much of Q'.
+        // (1 - e^-age) Q is available. A level of 1 - (1 - e^-age) Q / Q' leaves the same amount of Q'.
         let (age, ratio) = (self.age(word, drained), self.capacity() / next.capacity());
         let above = (-age).exp_m1() * ratio;
         if above <= -1.0 {
@@ -312,7 +314,7 @@ impl Decide for ExponentialAverage {
         let log = if above.is_finite() {
             (above + above.abs() * SLACK).ln_1p()
         } else {
-            // The one is nothing beside such a debt.
+            // The 1 is negligible beside such a debt.
             ratio.ln() - age
         };
         let word = offset_up(next.as_word(next_drained), to_f64(next.period) * log);
@@ -327,7 +329,7 @@ impl Decide for ExponentialAverage {
             reason = "saturates at none and at all"
         )]
         let unrecorded = if unrecorded.is_nan() {
-            // Both exceed any number.
+            // Both terms exceed any number.
             u64::MAX
         } else {
             unrecorded.ceil() as u64
@@ -344,7 +346,7 @@ impl Decide for ExponentialAverage {
     }
 }
 
-/// Exact below 2^53, and else within the slack of the steps.
+/// Converts a number, exactly below 2^53 and otherwise within the slack of the steps.
 #[expect(clippy::cast_precision_loss, reason = "the slack of the steps is 32 times as much")]
 fn to_f64(n: u64) -> f64 {
     n as f64
@@ -359,7 +361,7 @@ fn rounded_up(units: f64) -> u64 {
     (units * (1.0 + SLACK)).ceil() as u64
 }
 
-/// `units` after `volume`, or before it if they are negative, rounded up.
+/// Returns the word `units` after `volume`, or before it if `units` is negative, rounded up.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

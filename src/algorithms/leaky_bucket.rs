@@ -9,9 +9,9 @@ use core::fmt;
 
 /// The continuous-state leaky bucket algorithm, by which ITU-T I.371 defines the GCRA a second time.
 ///
-/// The word is the mark up to which the bucket was filled, in units of volume since the beginning of time. The level is the mark
-/// less the volume drained by now, and not below zero. A batch of cost c conforms when level + c <= capacity; then the mark is
-/// set to the drained volume plus the new level.
+/// The word is the mark up to which the bucket was filled, in units of volume since the beginning of time. The level is the mark less the volume
+/// drained by now, and at least zero. A batch of cost c conforms when level + c <= capacity; then the mark is set to the drained volume plus the new
+/// level.
 #[derive(Debug, Clone, Copy)]
 pub struct ContinuousState {
     limit: Limit,

@@ -1,6 +1,6 @@
-//! The metering algorithms as pure functions, and the names that lived here in `ratelimit_meter` 1.x.
+//! The metering algorithms as pure functions, and the names that were here in `ratelimit_meter` 1.x.
 //!
-//! Each algorithm is one file, which can be read alone. To add one: its file, its line in [`Kind`], and an alias in `meter`.
+//! Each algorithm is one file, which can be read alone. To add an algorithm, add its file, its line in [`Kind`], and an alias in `meter`.
 
 mod exponential;
 mod gcra;
@@ -43,8 +43,8 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
         Self::from_quota(quota)
     }
 
-    /// Makes the same algorithm for `quota`, or for its own T and tau if there is none, in words that all stay below `end`; `None` if they
-    /// cannot.
+    /// Makes the same algorithm for `quota`, or for its own T and tau if there is none, in words that all stay below `end`. Returns `None` if that is
+    /// not possible.
     fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self>;
 
     /// Returns how fast the limit drains.
@@ -83,7 +83,7 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     /// Counts `n` cells whether they conform or not. Returns the new word, and how many of the cells no word can record.
     fn charge(&self, word: u64, drained: Volume, n: u64) -> (u64, u64);
 
-    /// Gives back the part of `n` cells, counted when `at` had drained, that certainly has not drained: what is left of them if they drain before
+    /// Gives back the part of `n` cells, counted when `at` had drained, that certainly has not drained: the part that is left if they drain before
     /// all other cells. Gives back no more than makes the meter idle.
     fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64;
 
@@ -105,7 +105,7 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);
 }
 
-/// Which algorithm a meter has, as data.
+/// The algorithm of a meter, as data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -115,9 +115,9 @@ pub enum Kind {
     Gcra,
     /// [`LeakyBucket`].
     LeakyBucket,
-    /// [`Exponential`], which counts what it admits.
+    /// [`Exponential`], which counts admitted cells.
     Exponential,
-    /// [`Exponential::strict`], which counts what it refuses too.
+    /// [`Exponential::strict`], which counts denied cells too.
     StrictExponential,
 }
 

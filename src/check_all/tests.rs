@@ -1,11 +1,11 @@
-//! A race that is lost for certain: another caller takes cells just before the meter is charged.
+//! A race that is certainly lost: another caller takes cells just before the meter is charged.
 
 use super::{AllDenied, Checkable, Checked, check_all_at, take_all_at};
 use crate::outcome::Taken;
 use crate::{Exponential, GCRA, Quota};
 use std::time::{Duration, Instant};
 
-/// A meter, and what happens to it between the look and the charge.
+/// A meter, and an action that runs between the evaluation and the charge.
 struct Raced<'a>(&'a GCRA, &'a (dyn Fn() + Sync));
 
 impl Checkable for Raced<'_> {}

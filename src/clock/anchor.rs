@@ -1,44 +1,44 @@
 //! Keeps a counter true to the system clock. Pure, so that tests can feed it a counter that lies.
 //!
-//! A reading is the time of the last anchor plus the counts since. A new anchor is due after [`WINDOW_NS`] of counted time, or when the high
-//! half of the count changes. So the counter is believed for one window at most, whatever it does: at half or at double its speed, or after a
-//! jump too small to be noticed, a reading is off by at most a window; after a larger jump, either way, an anchor comes first.
+//! A reading is the time of the last anchor plus the counts since. A new anchor is due after [`WINDOW_NS`] of counted time, or when the high half of
+//! the count changes. So the counter is trusted for one window at most. If it runs at half or at double its speed, or makes a jump too small to be
+//! noticed, a reading is off by at most a window. After a larger jump, forward or back, an anchor comes first.
 //!
-//! A processor may read its counter only after all earlier instructions, and start nothing after it until it is read. Then the instructions
-//! that depend on the count are the cost of a reading. So the time depends on the low half of the count alone, by a difference, a product and
-//! a sum, and all conditions are branches that are never taken.
+//! A processor may read its counter only after all earlier instructions, and start nothing after it until it is read. Then the cost of a reading is
+//! the instructions that depend on the count. So the time depends on the low half of the count alone, by a difference, a product and a sum, and all
+//! conditions are branches that are never taken.
 //!
-//! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it, and counts become time a
-//! little slow: by 2^-9 (1953 ppm, 10 ns in a window), of which slewing may take 500 ppm and the error of the frequency 488.
+//! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it. For the same reason, counts become time a
+//! little slowly: by 2^-9 (1953 ppm, 10 ns in a window), of which slewing may take 500 ppm and the error of the frequency 488.
 
 use core::cell::Cell;
 
-/// For how long a counter is believed, in nanoseconds by its own count; also the most that a reading may be behind.
+/// The time for which a counter is trusted, in nanoseconds by its own count; also the most that a reading may be behind.
 pub(crate) const WINDOW_NS: u64 = 5_000;
 
-/// How far apart the counts around a sighting may lie, in nanoseconds. Farther, and something came in between.
+/// The most that the counts around a sighting may lie apart, in nanoseconds. If they lie further apart, the thread was interrupted.
 const BRACKET_NS: u64 = 1_000;
 
-/// How many times as long as the brackets at its ends a stretch of time is that tells the counter's frequency: 2^11, which bounds
-/// the error by 488 ppm. Brackets of 80 ns need a third of a millisecond, the widest four.
+/// The ratio between the stretch of time that measures the counter's frequency and the brackets at its ends: 2^11, which bounds the error by 488 ppm.
+/// Brackets of 80 ns need a third of a millisecond, and the widest brackets need four.
 const BASELINE_SHIFT: u32 = 11;
 
-/// After so long another such stretch begins, so that the frequency may drift.
+/// The time after which another such stretch begins, so that the frequency may drift.
 const LONGEST_BASELINE_NS: u64 = 10_000_000;
 
-/// For how many windows after an anchor it is told whether the counter kept step; after longer rests it is only anchored anew.
+/// The number of windows after an anchor in which the counter is compared with the system clock. After longer rests it only gets a new anchor.
 const JUDGED: u64 = 64;
 
-/// How often in a row a counter may be out of step, as after a pause of the whole machine, before it counts as broken.
+/// The number of times in a row that a counter is out of step before it counts as broken. A pause of the whole machine also puts it out of step.
 const STRIKES: u32 = 3;
 
-/// A time off every time line that begins within 146 years of the process's origin.
+/// A time that is on no time line that begins within 146 years of the process's origin.
 pub(super) const NEVER: u64 = 1 << 63;
 
 /// Nanoseconds per count, times 2^32; zero if not known yet.
 pub(super) type Rate = u64;
 
-/// A reading of the system clock between two of the counter.
+/// A reading of the system clock between two readings of the counter.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sighting {
     pub(super) before: u64,
@@ -58,34 +58,34 @@ impl Sighting {
     }
 }
 
-/// The counter does not count time.
+/// The error of a counter that does not count time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
-/// What one thread knows of counter and time.
+/// One thread's relation between counter and time.
 #[derive(Debug)]
 pub(super) struct Anchor {
     /// The count at the last anchor, in halves.
     low: Cell<u32>,
     high: Cell<u32>,
-    /// The number of counts since the anchor that are believed; zero while none are.
+    /// The number of counts since the anchor that are trusted; zero if none are.
     window: Cell<u32>,
     /// The counts from the anchor to the latest reading.
     latest: Cell<u32>,
     /// The time of the anchor, in nanoseconds since the process's origin.
     ns: Cell<u64>,
-    /// The same while the anchor holds, otherwise [`NEVER`].
+    /// The time of the anchor while the anchor holds, otherwise [`NEVER`].
     from: Cell<u64>,
     rate: Cell<Rate>,
-    /// The latest time that a sighting gave out.
+    /// The latest time that a sighting returned.
     floor: Cell<u64>,
-    /// Where the stretch of time began that tells the frequency.
+    /// The beginning of the stretch of time that measures the frequency.
     baseline: Cell<Sighting>,
     strikes: Cell<u32>,
 }
 
 impl Anchor {
-    /// No anchor yet.
+    /// Makes a state without an anchor.
     pub(super) const fn new() -> Self {
         Self {
             low: Cell::new(0),
@@ -101,8 +101,8 @@ impl Anchor {
         }
     }
 
-    /// Returns the time at the count that `count` reads, never before an earlier reading; `None` if an anchor is due. Reads no count while no
-    /// anchor holds.
+    /// Returns the time at the count that `count` reads, never before an earlier reading; `None` if an anchor is due. Does not read the count while
+    /// no anchor holds.
     #[inline]
     pub(super) fn read(&self, count: impl FnOnce() -> u64) -> Option<u64> {
         if self.window.get() == 0 {
@@ -117,13 +117,13 @@ impl Anchor {
         Some(self.ns.get() + ((u64::from(since) * self.rate.get()) >> 32))
     }
 
-    /// Returns the time of the last anchor, from which counts are believed; [`NEVER`] while none holds.
+    /// Returns the time of the last anchor, from which counts are trusted; [`NEVER`] while no anchor holds.
     #[inline]
     pub(super) fn from(&self) -> u64 {
         self.from.get()
     }
 
-    /// Returns the counts from the last anchor to `count`; `None` if they are not believed.
+    /// Returns the counts from the last anchor to `count`; `None` if they are not trusted.
     #[inline]
     pub(super) fn counts(&self, count: u64) -> Option<u32> {
         let (low, high) = halves(count);
@@ -142,19 +142,19 @@ impl Anchor {
         self.ns.get() + to_ns(self.latest.get().into(), self.rate.get())
     }
 
-    /// The latest time that was given out.
+    /// Returns the latest time that was returned.
     pub(super) fn latest(&self) -> u64 {
         self.latest_reading().max(self.floor.get())
     }
 
-    /// Stops believing the counter.
+    /// Stops trusting the counter.
     pub(super) fn weigh(&self) {
         self.window.set(0);
         self.from.set(NEVER);
     }
 
-    /// Drops anchor at a sighting, and returns the time there, never before an earlier reading. `known` is the frequency that
-    /// other threads have found.
+    /// Sets an anchor at a sighting, and returns the time there, never before an earlier reading. `known` is the frequency that other threads have
+    /// found.
     pub(super) fn renew(&self, sighting: Sighting, known: Rate) -> Result<u64, Broken> {
         let latest = self.latest();
         self.judge(sighting)?;
@@ -164,9 +164,9 @@ impl Anchor {
         self.calibrate(sighting)?;
         let Sighting { ns, after, .. } = sighting;
         let rate = self.rate.get();
-        // No anchor where time would have to go back, nor where the two may belong to different times.
+        // Sets no anchor if time would have to go back, or if count and time may belong to different times.
         let is_sound = rate != 0 && latest <= ns && to_ns(sighting.bracket(), rate) <= BRACKET_NS;
-        // Shorter for a counter so fast that a window exceeds half a count.
+        // The window is shorter for a counter so fast that a window exceeds half a count.
         let window = if is_sound { (WINDOW_NS << 32) / rate } else { 0 };
         self.window.set(u32::try_from(window).unwrap_or(u32::MAX));
         let (low, high) = halves(after);
@@ -179,13 +179,13 @@ impl Anchor {
         Ok(ns.max(latest))
     }
 
-    /// The frequency that was found, zero if none was yet.
+    /// Returns the frequency that was found, zero if none was found yet.
     #[inline]
     pub(super) fn rate(&self) -> Rate {
         self.rate.get()
     }
 
-    /// Whether the counter was in step since the last anchor, where that is near enough to tell.
+    /// Checks that the counter kept step since the last anchor, if the anchor is recent enough to compare.
     fn judge(&self, sighting: Sighting) -> Result<(), Broken> {
         let at = u64::from(self.high.get()) << 32 | u64::from(self.low.get());
         let rate = self.rate.get();
@@ -194,8 +194,8 @@ impl Anchor {
             return Ok(());
         }
         let passed = sighting.ns.saturating_sub(self.ns.get());
-        // Slow as it is made, an honest counter is not ahead; nor behind by more than that and the brackets. A sighting that was
-        // interrupted says the less: the count before it bounds the one, the count after it the other.
+        // Counts become time slowly, so an honest counter is not ahead. Nor is it behind by more than that slowness and the brackets. A sighting that
+        // was interrupted gives a weaker bound: the count before it is the lower end, and the count after it is the upper end.
         let (least, most) = (to_ns(counted, rate), to_ns(sighting.after.wrapping_sub(at), rate));
         if least > passed || passed > most + (most >> 7) + BRACKET_NS {
             return self.strike();
@@ -203,7 +203,7 @@ impl Anchor {
         Ok(())
     }
 
-    /// Tells the frequency once the baseline is long enough.
+    /// Measures the frequency once the baseline is long enough.
     fn calibrate(&self, here: Sighting) -> Result<(), Broken> {
         let from = self.baseline.get();
         let ns = here.ns.saturating_sub(from.ns);
@@ -216,14 +216,14 @@ impl Anchor {
             self.baseline.set(here);
         }
         if counts >> BASELINE_SHIFT < from.bracket().saturating_add(here.bracket()) {
-            // Not yet; nor ever, where it began with an interruption.
+            // The baseline is not long enough yet. If it began with an interruption, it never will be.
             return Ok(());
         }
         let exact = (u128::from(ns) << 32).checked_div(u128::from(counts)).unwrap_or(0);
         let slow = u64::try_from(exact - (exact >> 9)).unwrap_or(0);
         let known = self.rate.get();
         if slow == 0 || (known != 0 && slow.abs_diff(known) > known >> 6) {
-            // A jump in between, or another frequency altogether.
+            // The counter jumped in between, or has another frequency altogether.
             return self.strike();
         }
         self.rate.set(slow);
@@ -248,7 +248,7 @@ const fn halves(count: u64) -> (u32, u32) {
     (count as u32, (count >> 32) as u32)
 }
 
-/// Any number of counts in nanoseconds.
+/// Converts any number of counts to nanoseconds.
 fn to_ns(counts: u64, rate: Rate) -> u64 {
     u64::try_from((u128::from(counts) * u128::from(rate)) >> 32).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The default clock: the processor's counter where the kernel trusts it, anchored to `Instant::now()`.
+//! The default clock: the processor's counter if the kernel trusts it, anchored to `Instant::now()`.
 
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
@@ -7,7 +7,7 @@ use crate::units::{Nanos, Scale, TimeLine, Volume, since_origin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// What [`DefaultClock`] reads.
+/// The source that [`DefaultClock`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
@@ -17,8 +17,10 @@ pub enum Source {
     System,
 }
 
-/// Returns what [`DefaultClock`] reads in this process from now on: the counter where the kernel itself keeps time by it (Linux on
-/// x86-64 with clock source `tsc`), until it is found out of step, which gives it up for good; else the system clock.
+/// Returns the source that [`DefaultClock`] reads in this process from now on.
+///
+/// The source is the counter if the kernel itself keeps time by it (Linux on x86-64 with clock source `tsc`). If the counter is found out of step, it
+/// is given up for good. Otherwise the source is the system clock.
 ///
 /// ```
 /// println!("meters read the {:?}", ratelimit_meter::clock::source());
@@ -34,12 +36,12 @@ pub fn source() -> Source {
 const UNKNOWN: u8 = 0;
 const COUNTER: u8 = 1;
 const SYSTEM: u8 = 2;
-/// The system clock, but never behind what the counter said before it was given up.
+/// The system clock, but never behind the counter's last reading before it was given up.
 const GIVEN_UP: u8 = 3;
 
 static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// The counter's frequency, as the first thread that knew found it.
+/// The counter's frequency, as found by the first thread that measured it.
 static RATE: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -47,12 +49,12 @@ thread_local! {
 }
 
 fn state() -> u8 {
-    // ORDERING: relaxed, here and below; the state is one byte that publishes nothing. Threads that race to find it out find the
-    // same, and one that has not seen that the counter was given up reads it for a window longer.
+    // ORDERING: relaxed, here and below; forms no edge. The state is one byte that publishes nothing. Threads that race to find it find the same
+    // state. A thread that has not seen that the counter was given up reads it for one window longer.
     match STATE.load(Ordering::Relaxed) {
         UNKNOWN => {
             let found = if counter::find_trust() { COUNTER } else { SYSTEM };
-            // A thread that was overtaken does not undo what was found since.
+            // A thread that was overtaken does not undo a later finding.
             let raced = STATE.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
             raced.map_or_else(|state| state, |_| found)
         }
@@ -62,18 +64,19 @@ fn state() -> u8 {
 
 /// The default clock: true to [`Instant::now`], at the cost of reading the processor's counter where that can be trusted.
 ///
-/// A reading is never ahead of `Instant::now()` and at most 5 us behind it, at any uptime; it never goes back within a thread. Each
-/// thread anchors the counter to `Instant::now()` again after every 5 us, without synchronisation; nothing spins, at start-up or
-/// later. A jump of the counter (suspend, live migration) makes a new anchor; a pause in which the machine stands still and the
-/// counter with it can go unnoticed for one window. A counter found out of step is given up for good. [`source`] tells what is read.
+/// A reading is never ahead of `Instant::now()` and at most 5 us behind it, at any uptime. It never goes back within a thread. Each thread anchors
+/// the counter to `Instant::now()` again after every 5 us, without synchronisation. There is no spinning, at start-up or later.
 ///
-/// Meters on this clock decide a denial short by less than that bound once more by `Instant::now()`. Who wants the system clock
-/// itself names it: [`SystemClock`](super::SystemClock).
+/// A jump of the counter (suspend, live migration) makes a new anchor. A pause in which the machine and its counter both stand still can go unnoticed
+/// for one window. A counter found out of step is given up for good. [`source`] returns the source in use.
+///
+/// If a meter on this clock denies cells by less than that bound, it decides once more by `Instant::now()`. To use the system clock itself, name it:
+/// [`SystemClock`](super::SystemClock).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DefaultClock;
 
 impl DefaultClock {
-    /// The nanoseconds from an instant that the process chose once until now; those until `at`. For companions that count in them.
+    /// Returns the nanoseconds from an instant that the process chose once until now, for companions that count in them.
     #[doc(hidden)]
     #[inline]
     #[must_use]
@@ -88,14 +91,14 @@ impl DefaultClock {
     }
 }
 
-/// A time in nanoseconds since the process's origin.
+/// Returns the time in nanoseconds since the process's origin.
 #[inline]
 fn nanos() -> u64 {
-    // A thread has an anchor only where the counter is trusted, and asks whether it still is before it sets the next one.
+    // A thread has an anchor only if the counter is trusted. Before it sets the next anchor, it asks whether the counter is still trusted.
     ANCHOR.with(|anchor| anchor.read(counter::read)).unwrap_or_else(sighted)
 }
 
-/// A time from the system clock, and an anchor at it.
+/// Reads the time from the system clock, and sets an anchor at it.
 #[cold]
 #[inline(never)]
 fn sighted() -> u64 {
@@ -106,7 +109,8 @@ fn sighted() -> u64 {
                 ns: since_origin(Instant::now()),
                 after: counter::read_in_order(),
             };
-            // ORDERING: relaxed, both; a number that publishes nothing, and whoever stored it found it right.
+            // ORDERING: relaxed, both; forms no edge. The frequency is a number that publishes nothing, and every thread that stored it measured it
+            // correctly.
             let known = RATE.load(Ordering::Relaxed);
             match anchor.renew(sighting, known) {
                 Ok(ns) => {

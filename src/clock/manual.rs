@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A clock that stands still until it is told to move, for tests; clones share its time.
+/// A clock for tests that moves only when it is advanced or set. Clones share its time.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota, clock::ManualClock, nonzero};
@@ -42,20 +42,20 @@ impl ManualClock {
     ///
     /// # Errors
     ///
-    /// [`OutOfRange`], and the clock stays where it is, if the platform's `Instant` ends before that.
+    /// [`OutOfRange`] if the platform's `Instant` ends before the new time. The clock then stays where it is.
     pub fn advance(&self, by: Duration) -> Result<Instant, OutOfRange> {
         let mut now = self.lock();
         *now = now.checked_add(by).ok_or(OutOfRange { by })?;
         Ok(*now)
     }
 
-    /// Sets the clock, and all its clones, to `to`, be that later or earlier.
+    /// Sets the clock, and all its clones, to `to`, later or earlier.
     pub fn set(&self, to: Instant) {
         *self.lock() = to;
     }
 
     fn lock(&self) -> MutexGuard<'_, Instant> {
-        // An `Instant` is whole whoever panicked.
+        // An `Instant` is valid even if a thread panicked while it held the lock.
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,7 +72,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// A manual clock was to move past the platform's last `Instant`.
+/// The error of a manual clock that was to move past the platform's last `Instant`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfRange {
     by: Duration,

@@ -1,7 +1,7 @@
-//! Where `check()` reads the time.
+//! The clocks from which `check()` reads the time.
 //!
-//! Every decision has an `_at` form that takes its `Instant` from the caller and reads no clock. The forms without read the
-//! meter's: [`DefaultClock`] unless [`Meter::with_clock`](crate::Meter::with_clock) gave it another. [`ManualClock`] is for tests.
+//! Every decision has an `_at` form that takes its `Instant` from the caller and reads no clock. The forms without `_at` read the meter's clock:
+//! [`DefaultClock`], unless [`Meter::with_clock`](crate::Meter::with_clock) set another. [`ManualClock`] is for tests.
 
 mod anchor;
 mod default;
@@ -19,8 +19,8 @@ use std::time::Instant;
 
 /// A source of `Instant`s.
 ///
-/// It need not be monotonic: a meter takes times in any order, and one that goes back is only denied more. What a clock returns
-/// must be comparable with the `Instant`s that the meter's users pass to the `_at` forms, if they use both.
+/// A clock need not be monotonic: a meter takes times in any order, and if time goes back, cells are only denied more. If callers of a meter also use
+/// the `_at` forms, the clock's `Instant`s must be comparable with theirs.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, clock::Clock};
@@ -44,11 +44,11 @@ pub trait Clock: Clone + Send + Sync {
     /// Returns the time now.
     fn now(&self) -> Instant;
 
-    /// How far behind `now_exactly` a reading may be.
+    /// The most that a reading may be behind `now_exactly`.
     #[doc(hidden)]
     const LAG_NS: u64 = 0;
 
-    /// Where on `line` it is now.
+    /// Returns the position of the present time on `line`.
     #[doc(hidden)]
     #[inline]
     fn position(&self, line: &TimeLine) -> Nanos {
@@ -73,7 +73,7 @@ pub trait Clock: Clone + Send + Sync {
         false
     }
 
-    /// Returns the volume drained now, from the volume drained at the last anchor; `None` if the anchor holds no longer.
+    /// Returns the volume drained now, from the volume drained at the last anchor; `None` if the anchor no longer holds.
     #[doc(hidden)]
     #[inline]
     fn drained_since_anchor(&self, _anchored: Volume, _scale: Scale) -> Option<Volume> {

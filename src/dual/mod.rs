@@ -19,12 +19,12 @@ use words::SharedWords;
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
 ///
-/// For 10 a second and 1000 an hour, for a peak and a sustained rate, for packets and bytes
-/// ([`check_each`](Self::check_each)). Two meters asked one after the other would spend cells of the first on what the second refuses,
-/// or let two threads each take the other's half.
+/// Use it for 10 a second and 1000 an hour, for a peak and a sustained rate, or for packets and bytes ([`check_each`](Self::check_each)). Two meters
+/// that are checked one after the other would spend cells of the first on requests that the second denies. Two threads might also each take the cells
+/// that the other needs.
 ///
-/// The halves are named as meters, [`GCRA`] twice unless said otherwise; `Dual<Exponential>` has two of that kind. It is a handle like
-/// [`Meter`](crate::Meter): clones share one state.
+/// The halves are named by meter types: both are [`GCRA`] unless specified otherwise, and `Dual<Exponential>` has two of that kind. A `Dual` is a
+/// handle like [`Meter`](crate::Meter): clones share one state.
 ///
 /// ```
 /// use ratelimit_meter::{Dual, GCRA, RefusedBy};
@@ -41,25 +41,26 @@ use words::SharedWords;
 ///
 /// # Laws
 ///
-/// [`Decider`](crate::Decider)'s and [`MultiDecider`](crate::MultiDecider)'s, of which each half keeps 1, 2 and 8 (or those that
-/// [`Exponential`](crate::Exponential) has instead), and
+/// Those of [`Decider`](crate::Decider) and [`MultiDecider`](crate::MultiDecider). Each half keeps laws 1, 2 and 8 (or those that
+/// [`Exponential`](crate::Exponential) has instead). The differences are:
 ///
-/// - in place of 3: cells are admitted exactly when both limits would admit them, had each alone seen the same history;
-/// - 4 for the later of the two instants: then the pair conforms, and a nanosecond before it does not;
-/// - in place of 10: both words are one atomic of 128 bits, and there is no other mutable state.
+/// - Instead of law 3, cells are admitted exactly when each limit alone would admit them after the same history.
+/// - Law 4 holds for the later of the two instants: at that instant the pair conforms, and a nanosecond before it does not.
+/// - Instead of law 10, both words are one atomic of 128 bits, and there is no other mutable state.
 ///
-/// A limit of which no cells are asked is neither asked nor changed.
+/// If a request asks for no cells of a limit, that limit is neither evaluated nor changed.
 ///
-/// A strict half ([`Exponential::strict`](crate::Exponential::strict)) counts what is asked of it whichever limit refuses it, as that
-/// meter would if it was asked the same alone. So such a denial writes and moves the instant it tells; a half that is not strict is left
-/// as it was. What can never conform is not counted.
+/// A strict half ([`Exponential::strict`](crate::Exponential::strict)) counts the cells that are asked of it, whichever limit denies them, as a
+/// strict meter alone would. So such a denial writes and moves the instant that it holds. A half that is not strict stays unchanged. Cells that can
+/// never conform are not counted.
 ///
 /// # Progress and ordering
 ///
-/// Lock-free where [`is_lock_free`](Dual::is_lock_free) says so: x86-64 (but for the first of them), aarch64, and more; found
-/// out at run time. Elsewhere decisions take a lock of the process for a moment. A denial stores nothing; it reads both words at once, on
-/// x86-64 with AVX by a plain load. Without that (before 2011) the load is an exchange of the words for themselves, so that denials contend
-/// as admissions do. A conforming decision orders nothing but the pair itself.
+/// Lock-free if [`is_lock_free`](Dual::is_lock_free) returns true: on x86-64 (except the first of them), on aarch64, and on more. It is found out at
+/// run time. Elsewhere decisions take a lock of the process for a moment.
+///
+/// A denial stores nothing. It reads both words at once, on x86-64 with AVX by a plain load. Without AVX (before 2011) the load is an exchange of the
+/// words for themselves, so that denials contend as admissions do. A conforming decision orders nothing but the pair itself.
 pub struct Dual<A: MeterKind = GCRA, B: MeterKind = A, C = DefaultClock> {
     pair: Pair<A::Algorithm, B::Algorithm>,
     words: SharedWords,
@@ -67,7 +68,7 @@ pub struct Dual<A: MeterKind = GCRA, B: MeterKind = A, C = DefaultClock> {
 }
 
 impl Dual {
-    /// Returns whether decisions are lock-free on this machine; of all pairs, whatever their halves.
+    /// Returns whether decisions of all pairs, whatever their halves, are lock-free on this machine.
     ///
     /// ```
     /// use ratelimit_meter::Dual;
@@ -82,7 +83,7 @@ impl Dual {
 }
 
 impl<A: MeterKind, B: MeterKind> Dual<A, B> {
-    /// Returns a pair at rest of the limits of two meters. It shares nothing with them, be they at rest or not.
+    /// Returns an idle pair of the limits of two meters. It shares nothing with the meters, whether or not they are idle.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, Exponential, LeakyBucket};
@@ -98,11 +99,11 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
         Self::at_rest(first.into_limit(), second.into_limit(), DefaultClock)
     }
 
-    /// Returns a pair at rest for two quotas.
+    /// Returns an idle pair for two quotas.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if one of them makes no meter of its half.
+    /// [`InconsistentCapacity`] if one of the quotas cannot make a meter of its half.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, DualQuota, GCRA, Quota, nonzero};
@@ -124,7 +125,7 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
 }
 
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
-    /// A pair at rest, made now by its clock.
+    /// Makes an idle pair at the time of its clock.
     fn at_rest(first: Limit<A::Algorithm>, second: Limit<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
@@ -133,7 +134,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         }
     }
 
-    /// Returns a new pair at rest that holds the same limits and reads its time from `clock`. It shares nothing with this one.
+    /// Returns a new idle pair that holds the same limits and reads its time from `clock`. It shares nothing with this one.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA, clock::ManualClock};
@@ -154,8 +155,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 }
 
 impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
-    /// Returns a pair with the limits, the time line and the present state of this one, that reads its time from `clock` and shares nothing
-    /// with it; see [`Meter::fork`](crate::Meter::fork).
+    /// Returns a pair with the limits, the time line and the present state of this one that reads its time from `clock`. It shares nothing with this
+    /// one; see [`Meter::fork`](crate::Meter::fork).
     #[must_use]
     pub fn fork<D: Clock>(&self, clock: D) -> Dual<A, B, D> {
         Dual {
@@ -195,7 +196,7 @@ impl<A: MeterKind, B: MeterKind, C> fmt::Debug for Dual<A, B, C> {
     }
 }
 
-/// A half as a meter shows itself: its limit and its word.
+/// A half in the debug output of a meter: its limit and its word.
 struct Described<'a, A>(&'a Schedule<A>, u64);
 
 impl<A: Algorithm> fmt::Debug for Described<'_, A> {

@@ -5,14 +5,14 @@ use core::error::Error;
 use core::fmt;
 use std::time::{Duration, Instant};
 
-/// Which of two limits refused.
+/// The limit, or both limits, that denied a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefusedBy {
-    /// The first; the second had room.
+    /// The first limit; the second had room.
     First,
-    /// The second; the first had room.
+    /// The second limit; the first had room.
     Second,
-    /// Neither had room.
+    /// Both limits; neither had room.
     Both,
 }
 
@@ -39,10 +39,10 @@ impl fmt::Display for RefusedBy {
     }
 }
 
-/// A denial by a [`Dual`](crate::Dual): which limit refused, and from when on both would admit.
+/// A denial by a [`Dual`](crate::Dual): the limit that denied, and the instant from which both would admit.
 ///
-/// The instant is exact as [`NonConformance`]'s is: the later of the two limits' instants. Two denials are equal when their instants
-/// are and the same limits refused.
+/// The instant is exact, as [`NonConformance`]'s is. It is the later of the two limits' instants. Two denials are equal when their instants are equal
+/// and the same limits denied.
 ///
 /// ```
 /// use ratelimit_meter::{Dual, RefusedBy};
@@ -68,7 +68,7 @@ impl DualNonConformance {
         Self { later, by }
     }
 
-    /// Returns which limit refused.
+    /// Returns the limit that denied.
     #[must_use]
     pub const fn refused_by(&self) -> RefusedBy {
         self.by
@@ -95,14 +95,14 @@ impl DualNonConformance {
     }
 }
 
-/// The instant alone.
+/// Returns the instant alone.
 impl From<DualNonConformance> for NonConformance {
     fn from(denial: DualNonConformance) -> Self {
         denial.later
     }
 }
 
-/// Tells the wait from `Instant::now()`, rounded up to a whole unit.
+/// Writes the wait from `Instant::now()`, rounded up to a whole unit.
 impl fmt::Display for DualNonConformance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wait = Wait(self.wait_time());
@@ -115,17 +115,17 @@ impl Error for DualNonConformance {}
 /// A denial of several cells at once by a [`Dual`](crate::Dual): not yet, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NegativeDualDecision {
-    /// So many cells of the first and of the second limit do not conform now; the second field tells by which, and from when on they
-    /// would.
+    /// These numbers of cells of the first and of the second limit do not conform now. The second field holds the limit that denied them, and the
+    /// instant from which they would conform.
     BatchNonConforming([u32; 2], DualNonConformance),
 
-    /// So many cells of the first and of the second limit exceed what may ever come at once by the limits told in the second field:
-    /// they can never conform, however long one waits. Ask for them in smaller batches, or give that limit a larger burst.
+    /// These numbers of cells of the first and of the second limit can never conform, however long the caller waits. The second field holds the
+    /// limit, or both limits, whose burst the cells exceed. Ask for them in smaller batches, or give that limit a larger burst.
     InsufficientCapacity([u32; 2], RefusedBy),
 }
 
 impl NegativeDualDecision {
-    /// Returns which limit refused.
+    /// Returns the limit that denied.
     #[must_use]
     pub const fn refused_by(&self) -> RefusedBy {
         match self {
@@ -134,7 +134,7 @@ impl NegativeDualDecision {
         }
     }
 
-    /// The same of one number of cells for both limits.
+    /// Converts to the denial of one number of cells for both limits.
     pub(super) const fn of_both(self, n: u32) -> NegativeMultiDecision {
         match self {
             Self::BatchNonConforming(_, denial) => NegativeMultiDecision::BatchNonConforming(n, denial.later),
@@ -171,7 +171,7 @@ impl Error for NegativeDualDecision {
     }
 }
 
-/// How both limits of a [`Dual`](crate::Dual) stand at one time, all from one read of its words.
+/// The status of both limits of a [`Dual`](crate::Dual) at one time, all from one read of its words.
 #[derive(Debug, Clone, Copy)]
 pub struct DualStatus {
     first: Status,
@@ -183,13 +183,13 @@ impl DualStatus {
         Self { first, second }
     }
 
-    /// Returns how the first limit stands.
+    /// Returns the status of the first limit.
     #[must_use]
     pub const fn first(&self) -> Status {
         self.first
     }
 
-    /// Returns how the second limit stands.
+    /// Returns the status of the second limit.
     #[must_use]
     pub const fn second(&self) -> Status {
         self.second
@@ -204,26 +204,26 @@ impl DualStatus {
         }
     }
 
-    /// Returns how many cells would conform at once, as one batch of as many for either limit: the less of the two.
+    /// Returns how many cells would conform at once, as one batch of the same size for both limits: the smaller of the two numbers.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.first.remaining().min(self.second.remaining())
     }
 
-    /// Returns the time until a cell conforms to both, zero if one does; rounded up to a nanosecond.
+    /// Returns the time until a cell conforms to both limits, rounded up to a nanosecond; zero if a cell conforms now.
     #[must_use]
     pub fn until_next(&self) -> Duration {
         self.first.until_next().max(self.second.until_next())
     }
 
-    /// Returns the time until both are at rest, as [`Status::until_rest`]; zero if they are.
+    /// Returns the time until both limits are idle, as [`Status::until_rest`]; zero if they are idle.
     #[must_use]
     pub fn until_rest(&self) -> Duration {
         self.first.until_rest().max(self.second.until_rest())
     }
 }
 
-/// A decision by a [`Dual`](crate::Dual) and the status with it: after an admission, or at a denial.
+/// A decision by a [`Dual`](crate::Dual) and the status of both limits with it: after an admission, or at a denial.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "what was decided is in it"]
 pub struct DualTaken {
@@ -245,8 +245,8 @@ impl DualTaken {
         self.decision
     }
 
-    /// Returns how long to wait before the same request conforms to both limits, counted from the instant of the decision and rounded up to a
-    /// nanosecond; `None` if it was admitted, or can never conform. Reads no clock.
+    /// Returns the time until the same request conforms to both limits, counted from the instant of the decision and rounded up to a nanosecond.
+    /// Returns `None` if the request was admitted, or can never conform. Reads no clock.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         match &self.decision {
@@ -255,7 +255,7 @@ impl DualTaken {
         }
     }
 
-    /// Returns how both limits stood after the decision.
+    /// Returns the status of both limits after the decision.
     #[must_use]
     pub const fn status(&self) -> DualStatus {
         self.status

@@ -9,16 +9,16 @@ use crate::snapshot::{RestoreError, Snapshot};
 use crate::units::{Nanos, TimeLine, Volume};
 use std::time::{Instant, SystemTime};
 
-/// How many cells of the first and of the second limit; a limit of which there are none is left alone.
+/// The numbers of cells of the first and of the second limit. A limit with zero cells is neither evaluated nor changed.
 pub(super) type Cells<N = u32> = [N; 2];
 
-/// The volumes drained by one time.
+/// The volumes of both limits drained by one time.
 pub(super) type Volumes = [Volume; 2];
 
-/// An algorithm, and the quota if it was made of one.
+/// An algorithm, and the quota if the algorithm was made of one.
 pub(super) type Limit<A> = (A, Option<Quota>);
 
-/// A refusal: by which, and what has to drain until both conform.
+/// A denial: the limit that denies, and the volumes that have to drain until both limits conform.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused {
     by: RefusedBy,
@@ -26,7 +26,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Whether it is none any more once so much has drained.
+    /// Returns whether the denial is over once these volumes have drained.
     #[inline]
     pub(super) fn is_over(&self, [first, second]: Volumes) -> bool {
         self.due[0] <= first && self.due[1] <= second
@@ -41,7 +41,7 @@ pub(super) struct Pair<A, B> {
 }
 
 impl<A: Algorithm, B: Algorithm> Pair<A, B> {
-    /// A pair whose time line begins a day before it is made.
+    /// Makes a pair whose time line begins a day before `made`.
     pub(super) fn made_at(made: Instant, first: Limit<A>, second: Limit<B>) -> Self {
         Self {
             first: Schedule::made_at(made, first.0, first.1),
@@ -59,7 +59,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         [self.first.drained(at), self.second.drained(at)]
     }
 
-    /// By which limit so many cells can never conform.
+    /// Returns the limit by which this many cells can never conform.
     #[inline]
     pub(super) fn lacks_capacity(&self, [first, second]: Cells) -> Option<RefusedBy> {
         RefusedBy::of(
@@ -73,7 +73,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         self.first.algorithm.counts_denials() || self.second.algorithm.counts_denials()
     }
 
-    /// The step of a decision: the new words, and the refusal if the cells were refused and count all the same.
+    /// Decides cells. Returns the new words, and the denial if denied cells count.
     #[inline]
     pub(super) fn decide(&self, words: Words, drained: Volumes, n: Cells) -> Result<(Words, Option<Refused>), Refused> {
         let first = decide(&self.first.algorithm, words[0], drained[0], n[0]);
@@ -99,7 +99,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         }
     }
 
-    /// What [`decide`](Self::decide) would say of cells of which none count.
+    /// Evaluates [`decide`](Self::decide) on cells of which none count.
     pub(super) fn look(&self, words: Words, drained: Volumes, n: Cells) -> Result<(), Refused> {
         let due = self.due(words, n);
         RefusedBy::of(due[0] > drained[0], due[1] > drained[1]).map_or(Ok(()), |by| Err(Refused { by, due }))
@@ -113,7 +113,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         ]
     }
 
-    /// Counts cells whether they conform or not: the new words, and how many of the cells no word can record.
+    /// Counts cells whether they conform or not. Returns the new words, and how many of the cells no word can record.
     pub(super) fn charge(&self, words: Words, drained: Volumes, n: Cells<u64>) -> (Words, Cells<u64>) {
         let (first, first_left) = charge(&self.first.algorithm, words[0], drained[0], n[0]);
         let (second, second_left) = charge(&self.second.algorithm, words[1], drained[1], n[1]);
@@ -127,7 +127,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         ]
     }
 
-    /// The refusal as it is told: from the later of the two instants on both conform.
+    /// Converts a denial for the caller: its instant is the later of the two instants, from which both limits conform.
     pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
         let (first, second) = (self.first.until(due[0]), self.second.until(due[1]));
         let later = if first.scale.takes_longer(first.due, second.scale, second.due) {
@@ -145,7 +145,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         ]
     }
 
-    /// The words that say what the snapshots do.
+    /// Returns the words that correspond to the snapshots.
     pub(super) fn restored(
         &self,
         snapshots: &[Snapshot; 2],
@@ -164,7 +164,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     }
 }
 
-/// The new word, unless the cells do not conform.
+/// Returns the new word, unless the cells do not conform.
 #[inline]
 fn decide(algorithm: &impl Decide, word: u64, drained: Volume, n: u32) -> Option<u64> {
     match n {
@@ -173,7 +173,7 @@ fn decide(algorithm: &impl Decide, word: u64, drained: Volume, n: u32) -> Option
     }
 }
 
-/// The word after cells were refused, by whichever limit; `conforming` is what it were had this one decided alone.
+/// Returns the word after cells were denied, by whichever limit. `conforming` is the word if this limit alone admitted the cells.
 #[inline]
 fn refuse(algorithm: &impl Decide, word: u64, drained: Volume, n: u32, conforming: Option<u64>) -> u64 {
     if n == 0 || !algorithm.counts_denials() {
@@ -194,7 +194,7 @@ fn due(algorithm: &impl Decide, word: u64, n: u32) -> Volume {
 
 fn charge(algorithm: &impl Decide, word: u64, drained: Volume, n: u64) -> (u64, u64) {
     match algorithm.charge(word, drained, n) {
-        // Nothing to record, or no room for it.
+        // There is nothing to record, or no room for it.
         (_, unrecorded) if unrecorded == n => (word, n),
         charged => charged,
     }

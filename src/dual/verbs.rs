@@ -1,4 +1,4 @@
-//! The verbs of a pair: each is one atomic step of both words, or one read of both.
+//! The verbs of a pair. Each verb is one atomic step of both words, or one read of both.
 
 use super::Dual;
 use super::outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision};
@@ -20,7 +20,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// # Errors
     ///
-    /// [`DualNonConformance`], and nothing has changed, if one does not conform; it tells which, and from when on both would.
+    /// [`DualNonConformance`] if one of the cells does not conform. It holds the limit that denied, and the instant from which both would conform.
+    /// Nothing has changed.
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), DualNonConformance> {
         self.decide([1, 1], When::At(at))
@@ -63,9 +64,10 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// In either case nothing has changed:
     ///
-    /// - [`NegativeDualDecision::BatchNonConforming`] if they do not all conform yet; it tells by which limit, and from when on they
-    ///   would.
-    /// - [`NegativeDualDecision::InsufficientCapacity`] if they never will, since they exceed the burst of the limit it tells.
+    /// - [`NegativeDualDecision::BatchNonConforming`] if the cells do not all conform yet. It holds the limit that denied, and the instant from which
+    ///   they would conform.
+    /// - [`NegativeDualDecision::InsufficientCapacity`] if the cells exceed a burst, so that they can never conform. It holds the limit, or
+    ///   both limits, whose burst they exceed.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA, RefusedBy};
@@ -95,8 +97,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.check_when([first, second], When::Now)
     }
 
-    /// Returns what [`check_each`](Self::check_each) would, and changes nothing. (The instant of a strict half, whose denials count, is later
-    /// in a check.)
+    /// Returns the decision that [`check_each`](Self::check_each) would return, and changes nothing. (A strict half counts denials, so its instant is
+    /// later in a check.)
     ///
     /// # Errors
     ///
@@ -105,7 +107,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.peek_when([first, second], When::Now)
     }
 
-    /// Returns what [`check_each_at`](Self::check_each_at) would, and changes nothing.
+    /// Returns the decision that [`check_each_at`](Self::check_each_at) would return, and changes nothing.
     ///
     /// # Errors
     ///
@@ -114,8 +116,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.peek_when([first, second], When::At(at))
     }
 
-    /// Decides `first` cells of the first limit and `second` of the second now, as [`check_each`](Self::check_each), and reports how both limits
-    /// stand after an admission or at a denial, all from the same words.
+    /// Decides `first` cells of the first limit and `second` of the second now, as [`check_each`](Self::check_each) does. Also returns the status of
+    /// both limits after an admission or at a denial, all from the same words.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA};
@@ -131,7 +133,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.take_when([first, second], When::Now)
     }
 
-    /// Decides `first` cells of the first limit and `second` of the second at `at`, and reports how both stand; see
+    /// Decides `first` cells of the first limit and `second` of the second at `at`, and also returns the status of both; see
     /// [`take_each`](Self::take_each).
     pub fn take_each_at(&self, first: u32, second: u32, at: Instant) -> DualTaken {
         self.take_when([first, second], When::At(at))
@@ -140,7 +142,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Counts `first` cells of the first limit and `second` of the second now, whether they conform or not. Later cells have to wait for the
     /// debt.
     ///
-    /// Returns how many cells of each limit could not be recorded: none, but for a debt that would reach past the end of the time line.
+    /// Returns how many cells of each limit could not be recorded: none, except for a debt that would reach past the end of the time line.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA, RefusedBy};
@@ -161,8 +163,9 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.charge_when([first, second], When::At(at))
     }
 
-    /// Gives back `first` cells of the first limit and `second` of the second now, but no more than makes each idle: cells that have drained
-    /// since are not given back twice. Law 1 then holds for cells admitted less cells given back.
+    /// Gives back `first` cells of the first limit and `second` of the second now, but no more than makes each limit idle.
+    ///
+    /// Cells that have already drained are not given back twice. Law 1 then holds for cells admitted less cells given back.
     pub fn refund_each(&self, first: u64, second: u64) {
         self.refund_when([first, second], When::Now);
     }
@@ -172,12 +175,12 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.refund_when([first, second], When::At(at));
     }
 
-    /// Brings both limits to rest, whatever they owe. Law 1 counts from here.
+    /// Makes both limits idle, whatever their debt. Law 1 counts from here.
     pub fn reset(&self) {
         self.replace(|_| [0, 0]);
     }
 
-    /// Tells how both limits stand now, from one read of both words.
+    /// Returns the status of both limits now, from one read of both words.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA, clock::ManualClock};
@@ -196,14 +199,14 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.status_when(When::Now)
     }
 
-    /// Tells how both limits stand at `at`, from one read of both words.
+    /// Returns the status of both limits at `at`, from one read of both words.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> DualStatus {
         self.status_when(When::At(at))
     }
 
-    /// Returns what both limits owe now, each as a meter of its own would tell it, tied to the wall clock. Changes nothing; reads both
-    /// words at once.
+    /// Returns the owed cells of both limits now, each as the snapshot of a single meter, tied to the wall clock. Changes nothing; reads both words
+    /// at once.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, GCRA, RefusedBy};
@@ -220,12 +223,13 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// ```
     #[must_use]
     pub fn snapshot(&self) -> [Snapshot; 2] {
-        // The wall clock last: time that passes in between has not drained then.
+        // Reads the wall clock last: the time that passes in between has not drained then.
         let at = self.exact_position(When::Now);
         self.snapshot_as_at(at, SystemTime::now())
     }
 
-    /// Returns what both limits owe at an instant, given with what the wall clock says then; see [`snapshot`](Self::snapshot).
+    /// Returns the owed cells of both limits at an instant, given together with the wall-clock time at that instant; see
+    /// [`snapshot`](Self::snapshot).
     #[must_use]
     pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> [Snapshot; 2] {
         self.snapshot_as_at(self.pair.time_line().position(at), wall)
@@ -235,19 +239,20 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.pair.snapshot(self.words.load(), at, wall)
     }
 
-    /// Makes the pair, and all its clones, owe what it owed when the snapshots were made, less what has drained since by the wall clock:
-    /// as [`Meter::restore`](crate::Meter::restore), both limits in one atomic step.
+    /// Restores the owed cells of two snapshots, less those that have drained since by the wall clock, in this pair and all its clones. Works as
+    /// [`Meter::restore`](crate::Meter::restore), on both limits in one atomic step.
     ///
     /// # Errors
     ///
-    /// [`RestoreError`], and nothing has changed, if either snapshot is not one of its half.
+    /// [`RestoreError`], and nothing has changed, if either snapshot does not fit its half.
     pub fn restore(&self, snapshots: &[Snapshot; 2]) -> Result<(), RestoreError> {
-        // The wall clock first: time that passes in between has not drained yet.
+        // Reads the wall clock first: the time that passes in between has not drained yet.
         let wall = SystemTime::now();
         self.restore_as_at(snapshots, self.exact_position(When::Now), wall)
     }
 
-    /// Makes the pair owe what it owed, as of an instant, given with what the wall clock says then; see [`restore`](Self::restore).
+    /// Restores the owed cells of two snapshots at an instant, given together with the wall-clock time at that instant; see
+    /// [`restore`](Self::restore).
     ///
     /// # Errors
     ///
@@ -265,7 +270,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
 /// The steps behind the verbs.
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
-    /// Runs `act` at a time, by the rule of [`act_now`] if that is now.
+    /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
     // Always inlined: the caller knows whether the time is now.
     #[inline(always)]
     fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
@@ -333,7 +338,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         if let Some(decision) = self.foregone(n) {
             return DualTaken::new(decision, self.status_when(when));
         }
-        // Of the words on which the last decision was made.
+        // The status is of the words on which the last decision was made.
         let status = Cell::new(None);
         let taken = self.act(when, |at| {
             let drained = self.pair.volumes(at);
@@ -366,7 +371,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.replace(|words| self.pair.refund(words, drained, n));
     }
 
-    /// Stores the words that `other` makes of the present ones, unless they are the same.
+    /// Stores the words that `other` makes of the present words, unless they are the same.
     fn replace(&self, other: impl Fn(Words) -> Words) {
         let step = self.words.update(|words| match other(words) {
             same if same == words => Err(()),

@@ -2,19 +2,19 @@
 //!
 //! # Orderings
 //!
-//! Those of [`crate::store`], and for the same reason: both words are one location with one modification order, and a decision's place in
-//! it is one exchange, or one load, of both. Nobody ever sees one word of a decision without the other.
+//! Those of [`crate::store`], for the same reason: both words are one location with one modification order. The place of a decision in that order is
+//! one exchange, or one load, of both words. No thread ever sees one word of a decision without the other.
 //!
-//! A denial reads both words of one moment as well, since the instant it tells depends on both, and cannot have them from two loads of 64
-//! bits: what those make need not have been there at any moment, and accesses of two sizes to one location are not defined in Rust's
-//! memory model, so that no library offers them.
+//! A denial also reads both words of one moment, since its instant depends on both. It cannot read them by two loads of 64 bits. The two values need
+//! not have existed at the same moment. Also, accesses of two sizes to one location are not defined in Rust's memory model, so no library offers
+//! them.
 //!
 //! # Where it is one instruction
 //!
-//! The load is one plain `vmovdqa` on x86-64 with AVX, which shares the line with other readers as a load of 64 bits does, and `ldp` on
-//! aarch64 with LSE2. Without those (x86-64 before 2011, aarch64 before ARMv8.4) it is an exchange of the words for themselves, which
-//! takes the line from others. The exchange is `cmpxchg16b`, or `casp` or `ldxp` and `stxp`. Where there is no such instruction, or it was
-//! not found at run time, both are done under a lock of the process.
+//! The load is one plain `vmovdqa` on x86-64 with AVX, which shares the line with other readers as a load of 64 bits does. On aarch64 with LSE2 it is
+//! `ldp`. Without those (x86-64 before 2011, aarch64 before ARMv8.4) the load is an exchange of the words for themselves, which takes the line from
+//! other threads. The exchange is `cmpxchg16b`, or `casp` or `ldxp` and `stxp`. Where there is no such instruction, or it was not found at run time,
+//! both are done under a lock of the process.
 
 #[cfg(ratelimit_meter_spurious)]
 use crate::store::Spurious;
@@ -36,7 +36,7 @@ type State = Spurious<portable_atomic::AtomicU128>;
 #[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_spurious)))]
 type State = portable_atomic::AtomicU128;
 
-/// Whether no lock is behind it on this machine.
+/// Returns whether loads and exchanges take no lock on this machine.
 pub(super) fn is_lock_free() -> bool {
     portable_atomic::AtomicU128::is_lock_free()
 }
@@ -51,21 +51,21 @@ impl Word for portable_atomic::AtomicU128 {
 
     #[inline]
     fn load(&self) -> Words {
-        // ORDERING: relaxed, as for one word. Test: `tests/loom/dual.rs` of the loop, `tests/dual_threads.rs` of this.
+        // ORDERING: relaxed, as for one word; forms no edge. Tests: `tests/loom/dual.rs` for the loop, `tests/meters/dual_threads.rs` for this load.
         parted(self.load(Ordering::Relaxed))
     }
 
     #[inline]
     fn compare_exchange_weak(&self, seen: Words, new: Words) -> Result<(), Words> {
-        // ORDERING: relaxed on both outcomes, weak in a loop, as for one word. Test: `tests/loom/dual.rs` of the loop,
-        // `tests/dual_threads.rs` of this.
+        // ORDERING: relaxed on both outcomes, weak in a loop, as for one word; forms no edge. Tests: `tests/loom/dual.rs` for the loop,
+        // `tests/meters/dual_threads.rs` for this exchange.
         self.compare_exchange_weak(joined(seen), joined(new), Ordering::Relaxed, Ordering::Relaxed)
             .map(drop)
             .map_err(parted)
     }
 }
 
-/// What the loom models have in its place, as loom has no atomic of 128 bits: the same steps, each under a lock.
+/// The replacement in the loom models, as loom has no atomic of 128 bits: the same steps, each under a lock.
 #[cfg(ratelimit_meter_loom)]
 impl Word for Mutex<Words> {
     type Value = Words;
@@ -91,7 +91,7 @@ impl Word for Mutex<Words> {
 
 #[cfg(ratelimit_meter_loom)]
 fn held(words: &Mutex<Words>) -> loom::sync::MutexGuard<'_, Words> {
-    // Words are whole whoever panicked.
+    // The words are valid even if a thread panicked while it held the lock.
     words.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -118,7 +118,7 @@ mod tests {
         for seen in [[0, u64::MAX], [1, 0], [u64::MAX, 1]] {
             assert_eq!(Word::compare_exchange_weak(&cell, seen, [2, 3]), Err([1, u64::MAX]));
         }
-        // It may fail for nothing.
+        // The exchange may fail spuriously.
         while Word::compare_exchange_weak(&cell, [1, u64::MAX], [2, 3]).is_err() {}
         assert_eq!(Word::load(&cell), [2, 3]);
     }

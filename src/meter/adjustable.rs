@@ -12,34 +12,36 @@ use std::time::Instant;
 /// A meter whose quota can be set while it is in use, for all clones at once: `Adjustable<GCRA>`, `Adjustable<LeakyBucket>` or
 /// `Adjustable<Exponential>`.
 ///
-/// It has the methods of a [`Meter`], except reservations. Between two changes it obeys the laws of [`Decider`](crate::Decider) that the
-/// meter obeys, except law 10: its state is a pointer to the current quota's word, and that word.
+/// It has the methods of a [`Meter`], except reservations. Between two changes it obeys the same laws of [`Decider`](crate::Decider) as the meter,
+/// except law 10: its state is a pointer to the current quota's word, and that word.
 ///
-/// # What it costs
+/// # Cost
 ///
-/// A decision is lock-free as with a plain meter. A handle keeps the limit that held when it was made; as long as that holds, a decision
-/// takes as long as a plain meter's (11 ns; 17 for batches of 32). Once the quota was set, handles from before find that out on each
-/// decision and read the current limit through a shared pointer: 14 ns more. A new clone has the current limit again, so that a thread to
-/// which this matters may now and then replace its handle by a clone of it. See [benchmarks](crate::docs::benchmarks).
+/// A decision is lock-free, as with a plain meter. A handle keeps the limit that held when the handle was made. While that limit holds, a decision
+/// takes as long as a plain meter's (11 ns; 17 ns for batches of 32).
 ///
-/// # What stays when the quota changes
+/// After the quota was set, an older handle detects the change on each decision and reads the current limit through a shared pointer: 14 ns more. A
+/// new clone holds the current limit again. So a thread to which this matters may now and then replace its handle by a clone of it. See
+/// [benchmarks](crate::docs::benchmarks).
 ///
-/// [`set_quota`](Self::set_quota) takes place at one instant, in one order with all decisions. There
+/// # State across a change of quota
 ///
-/// - what was available stays available, cut to the new burst. It is counted in what both quotas count, so a meter of weight 1 that has
-///   10 left has 5 left of weight 2;
-/// - there is never a burst: where 10 are available, raising the burst from 10 to 100 leaves 10, and the other 90 come at the new rate;
-/// - a debt stays the debt of so many cells, to be drained at the new rate;
-/// - time before the change was credited at the old rate, time after it is at the new one. So by a time b after a change at a, at most
-///   what was available and R (b - a) of the new rate R are admitted.
+/// [`set_quota`](Self::set_quota) takes place at one instant, in one order with all decisions. At that instant:
 ///
-/// Of an [`Exponential`](crate::Exponential) with k and weight w, the burst is w/k (half a cell above the limit), and what is
-/// available at a rate of r of the limit L is w/k (1 - r/L); at a rate above the limit, that is a debt.
+/// - Available cells stay available, capped at the new burst. They are counted in the unit that both quotas count, so a meter of weight 1 with 10
+///   cells left has 5 left with weight 2.
+/// - A change never makes a burst. If 10 cells are available, raising the burst from 10 to 100 leaves 10, and the other 90 come at the new rate.
+/// - A debt stays the debt of the same number of cells, and drains at the new rate.
+/// - Time before the change was credited at the old rate, and time after it is credited at the new one. So from a change at time a to a time b, at
+///   most the available cells and R (b - a) of the new rate R are admitted.
 ///
-/// Law 1 holds across changes: in every window of length v at most B + R v cells are admitted, with the largest burst and rate of the window, as
-/// long as timestamps do not go back across a change. The word's resolution may add two units to a window in all, not for each change. Times before
-/// the change are read by the new quota: the meter is fuller by the volume that it drains from there to the change.
-/// (Where cells come in ticks, the tick in which a quota is set comes whole, at the new rate: each change may add an interval.)
+/// For an [`Exponential`](crate::Exponential) with k and weight w, the burst is w/k (half a cell above the limit). At a rate of r of the limit L, w/k
+/// (1 - r/L) is available; at a rate above the limit, that is a debt.
+///
+/// Law 1 holds across changes, as long as timestamps do not go back across a change. In every window of length v at most B + R v cells are admitted,
+/// with the largest burst and rate of the window. The word's resolution may add two units to a window in all, not for each change. Times before the
+/// change are read by the new quota: the meter is fuller by the volume that the new quota drains from such a time to the change. (If cells come in
+/// ticks, the tick in which a quota is set comes whole, at the new rate: each change may add an interval.)
 ///
 /// ```
 /// use ratelimit_meter::{Adjustable, GCRA, Quota};
@@ -63,28 +65,27 @@ pub type Adjustable<M = GCRA> =
     Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Swappable<<M as MeterKind>::Algorithm>>;
 
 impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
-    /// Sets the quota now, for all clones at once; returns how many cells of a debt could not be kept.
+    /// Sets the quota now, for all clones at once, and returns how many cells of a debt could not be kept.
     ///
-    /// That is 0, but for a debt that at the new rate would reach past the end of the meter's time line, as with
-    /// [`charge`](Self::charge); it is counted as the quota counts. What is available stays so, see [above](Self). Setting the quota that
-    /// is set changes nothing.
+    /// That number is 0, except for a debt that at the new rate would reach past the end of the meter's time line, as with [`charge`](Self::charge).
+    /// It is counted in the unit of the quota. Available cells stay available, see [above](Self). Setting the same quota again changes nothing.
     ///
-    /// Calls wait for each other, and no decision waits for them: at the change a decision in another thread either went before, or is
-    /// made again by the new quota. Allocates.
+    /// Calls wait for each other, but no decision waits for them. A decision in another thread either comes before the change, or is made again by
+    /// the new quota. Allocates.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`], and nothing has changed, if no meter can be made of `quota`.
+    /// [`InconsistentCapacity`], and nothing has changed, if `quota` cannot make a meter.
     pub fn set_quota(&self, quota: Quota) -> Result<u64, InconsistentCapacity> {
         self.set_quota_when(quota, When::Now)
     }
 
     /// Sets the quota at `at`, for all clones at once; see [`set_quota`](Self::set_quota).
     ///
-    /// It holds for whatever is decided after the call, as of any time. `at` tells until when time is credited at the old rate: if it
-    /// is before cells that were admitted, the time from there to them is credited at the new one. A time before the last change counts
-    /// as that, so that no time is credited twice: after one bogus `at` years ahead the meter denies until then, and a [`reset`](Self::reset)
-    /// helps until the next change.
+    /// The quota holds for every decision after the call, at any time. Time until `at` is credited at the old rate. If `at` is before cells that were
+    /// admitted, the time from `at` to those cells is credited at the new rate. A time before the last change counts as the time of that change, so
+    /// that no time is credited twice. So after one wrong `at` years ahead the meter denies until then, and a [`reset`](Self::reset) helps until the
+    /// next change.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
             .set_quota(quota, || when.exact_position(&self.clock, self.time_line()))
     }
 
-    /// Returns the quota that holds; `None` if it was made of T and tau, and none was set since.
+    /// Returns the current quota; `None` if the meter was made of T and tau, and no quota was set since.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
         self.store.quota()

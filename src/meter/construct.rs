@@ -1,4 +1,4 @@
-//! How the meters of the three algorithms are made, with the constructors of `ratelimit_meter` 1.x.
+//! The constructors of the meters of the three algorithms, with those of `ratelimit_meter` 1.x.
 
 use super::Meter;
 use crate::algorithms::{ContinuousState, Decide, ExponentialAverage, VirtualScheduling};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371): one instant of state, the theoretical arrival time.
 ///
-/// Decides exactly as [`LeakyBucket`](crate::LeakyBucket) does for the same quota: the standard defines one test in two ways.
-/// Choose this one to speak the standard's parameters, T and tau ([`GCRA::with_parameters`]), the other to ask for a level.
+/// Decides exactly as [`LeakyBucket`](crate::LeakyBucket) does for the same quota: the standard defines one test in two ways. Choose `GCRA` to use
+/// the standard's parameters, T and tau ([`GCRA::with_parameters`]). Choose `LeakyBucket` to read a level.
 ///
 /// ```
 /// use ratelimit_meter::GCRA;
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// ```
 pub type GCRA<C = DefaultClock> = Meter<VirtualScheduling, C>;
 
-/// The standard's parameters and state: T, tau and the theoretical arrival time, `None` for a meter at rest.
+/// The standard's parameters and state: T, tau and the theoretical arrival time, `None` for an idle meter.
 type Parameters = (Duration, Duration, Option<Instant>);
 
 impl GCRA {
@@ -43,13 +43,13 @@ impl GCRA {
         Builder::new(capacity)
     }
 
-    /// Returns the standard's GCRA(T, tau) whose next cell is expected at `tat`, or which is at rest.
+    /// Returns the standard's GCRA(T, tau), whose next cell is expected at `tat`; if `tat` is `None`, the meter is idle.
     ///
-    /// It admits 1 + floor(tau/T) cells at once and one every T from then on. (What 1.x called tau was T + tau.)
+    /// It admits 1 + floor(tau/T) cells at once and one every T from then on. (The tau of 1.x was T + tau.)
     ///
     /// # Panics
     ///
-    /// With the error's text where [`try_with_parameters`](Self::try_with_parameters) returns one: this is 1.x's infallible shape.
+    /// Panics with the error's text where [`try_with_parameters`](Self::try_with_parameters) returns an error: this is 1.x's infallible form.
     ///
     /// ```
     /// use ratelimit_meter::GCRA;
@@ -66,12 +66,12 @@ impl GCRA {
         Self::try_with_parameters(t, tau, tat).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Returns the standard's GCRA(T, tau) whose next cell is expected at `tat`, or which is at rest. Nothing of it is rounded.
+    /// Returns the standard's GCRA(T, tau), whose next cell is expected at `tat`; if `tat` is `None`, the meter is idle. Rounds nothing.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if `t` is zero, `t + tau` is above 200 years, or `tat` is later than any meter with these
-    /// parameters could have come to expect: `t + tau` after the end of its time line, 36 years ahead.
+    /// [`InconsistentCapacity`] if `t` is zero, or `t + tau` is above 200 years. Also if `tat` is later than any meter with these parameters could
+    /// expect it: `t + tau` after the end of its time line, 36 years ahead.
     pub fn try_with_parameters(
         t: Duration,
         tau: Duration,
@@ -101,7 +101,7 @@ impl GCRA {
 ///
 /// # Panics
 ///
-/// As that does: this is 1.x's infallible shape.
+/// Panics where [`Builder::build`] does: this is 1.x's infallible form.
 impl From<Builder> for GCRA {
     fn from(builder: Builder) -> Self {
         builder.build()
@@ -112,16 +112,17 @@ impl From<Builder> for GCRA {
 ///
 /// # Panics
 ///
-/// As that does: this is 1.x's infallible shape.
+/// Panics where [`Builder::build`] does: this is 1.x's infallible form.
 impl From<&mut Builder> for GCRA {
     fn from(builder: &mut Builder) -> Self {
         builder.build()
     }
 }
 
-/// The standard's parameters and state, T and the theoretical arrival time rounded up and tau down to whole nanoseconds: a meter
-/// made of them again is never faster than this one, and owes what it owes. (Ticks are not among them: the theoretical arrival time is the
-/// tick by which all has drained, so that a meter made again without ticks is not faster either.)
+/// Returns the standard's parameters and state. T and the theoretical arrival time are rounded up to whole nanoseconds, and tau is rounded down.
+///
+/// A meter made of them again is never faster than this one, and has the same debt. (Ticks are not among the parameters. If there are ticks, the
+/// theoretical arrival time is the tick by which all has drained, so a meter made again without ticks is not faster either.)
 ///
 /// ```
 /// use ratelimit_meter::GCRA;
@@ -151,7 +152,7 @@ impl<C: Clock> From<&GCRA<C>> for Parameters {
 ///
 /// # Panics
 ///
-/// As that does: this is 1.x's infallible shape.
+/// Panics where [`GCRA::with_parameters`] does: this is 1.x's infallible form.
 impl From<Parameters> for GCRA {
     fn from((t, tau, tat): Parameters) -> Self {
         Self::with_parameters(t, tau, tat)
@@ -188,18 +189,18 @@ impl Builder {
         })
     }
 
-    /// Sets the period in which the capacity drains, one second by default: 1 ns to 200 years, checked when the meter is built.
+    /// Sets the period in which the capacity drains: 1 ns to 200 years, checked when the meter is built. The default is one second.
     pub fn per(&mut self, period: Duration) -> &mut Self {
         self.period = period;
         self
     }
 
-    /// Sets how many units of the capacity one cell takes, one by default.
+    /// Sets how many units of the capacity one cell takes. The default is one.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity::ZeroWeight`] or [`InconsistentCapacity::WeightAboveBurst`], and the builder is as before, if
-    /// `weight` is zero or above the capacity.
+    /// [`InconsistentCapacity::ZeroWeight`] or [`InconsistentCapacity::WeightAboveBurst`] if `weight` is zero or above the capacity. The builder is
+    /// then unchanged.
     pub fn cell_weight(&mut self, weight: u32) -> Result<&mut Self, InconsistentCapacity> {
         let weight = NonZeroU32::new(weight).ok_or(InconsistentCapacity::ZeroWeight)?;
         if weight > self.capacity {
@@ -212,17 +213,17 @@ impl Builder {
         Ok(self)
     }
 
-    /// Returns the meter, at rest.
+    /// Returns the idle meter.
     ///
     /// # Panics
     ///
-    /// With the error's text where [`try_build`](Self::try_build) returns one: this is 1.x's infallible shape.
+    /// Panics with the error's text where [`try_build`](Self::try_build) returns an error: this is 1.x's infallible form.
     #[must_use]
     pub fn build(&self) -> GCRA {
         self.try_build().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Returns the meter, at rest.
+    /// Returns the idle meter.
     ///
     /// # Errors
     ///
@@ -242,10 +243,10 @@ impl Builder {
     }
 }
 
-/// The leaky bucket as a meter: cells fill it, time drains it, and what would overflow does not conform.
+/// The leaky bucket as a meter: cells fill it, time drains it, and a cell that would make it overflow does not conform.
 ///
-/// It is the continuous-state form of the test that [`GCRA`](crate::GCRA) states as virtual scheduling (ITU-T I.371), and decides
-/// exactly alike for the same quota. Choose this one to ask for its level.
+/// It is the continuous-state form of the test that [`GCRA`](crate::GCRA) states as virtual scheduling (ITU-T I.371). Both decide exactly alike for
+/// the same quota. Choose `LeakyBucket` to read its level.
 ///
 /// ```
 /// use ratelimit_meter::LeakyBucket;
@@ -262,17 +263,17 @@ impl Builder {
 pub type LeakyBucket<C = DefaultClock> = Meter<ContinuousState, C>;
 
 impl LeakyBucket {
-    /// Returns an empty bucket for `capacity` cells which drains that many in `period`, 1 ns to 200 years.
+    /// Returns an empty bucket for `capacity` cells that drains `capacity` cells in `period`, 1 ns to 200 years.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if either is zero, the rate is above 2^32 cells a second, or the period above 200 years.
+    /// [`InconsistentCapacity`] if `capacity` or `period` is zero, the rate is above 2^32 cells a second, or the period is above 200 years.
     pub fn new(capacity: u32, period: Duration) -> Result<Self, InconsistentCapacity> {
         let capacity = NonZeroU32::new(capacity).ok_or(InconsistentCapacity::ZeroCapacity)?;
         Self::from_quota(Quota::new(capacity, period)?)
     }
 
-    /// Returns an empty bucket for `capacity` cells which drains that many a second.
+    /// Returns an empty bucket for `capacity` cells that drains `capacity` cells a second.
     ///
     /// # Errors
     ///
@@ -284,31 +285,43 @@ impl LeakyBucket {
 
 /// A limit on the exponentially weighted average rate, after Tony Finch: it measures a rate and compares it with the limit.
 ///
-/// From rest exactly L cells pass at once, and a client that always asks gets L in a period, as with [`GCRA`](crate::GCRA). They
-/// differ in how a burst comes back: half a period after a full one GCRA has 50 % of it again and this 39 %, after one period 100 %
-/// and 63 %, after two 100 % and 86 %, after three 100 % and 95 %. It suits what is better described by "how much lately" than by
-/// "how much at once", and it tells the number ([`rate_at`](Self::rate_at)).
+/// An idle meter admits exactly L cells at once, and a client that always asks gets L in a period, as with [`GCRA`](crate::GCRA). The two meters
+/// differ in how a burst comes back after a full one:
+///
+/// | after | `GCRA` | `Exponential` |
+/// |---|---|---|
+/// | half a period | 50 % | 39 % |
+/// | one period | 100 % | 63 % |
+/// | two periods | 100 % | 86 % |
+/// | three periods | 100 % | 95 % |
+///
+/// It suits limits of the form "how much lately" better than limits of the form "how much at once", and it reports the rate
+/// ([`rate_at`](Self::rate_at)).
 ///
 /// # Laws
 ///
-/// [`Decider`](crate::Decider)'s, but in place of law 1: in every window of length v at most k^-1 + L * v / p cells are admitted,
-/// where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above L. Law 3 for single cells.
+/// Those of [`Decider`](crate::Decider), with these differences:
 ///
-/// A decision is exact up to one unit of its word, to the strict side, of which a nanosecond has 12 to 16 where periods are below
-/// weeks (and fewer beyond: a period has 2^57 at most); as in law 1, two units may be added to a window in all. From rest exactly L
-/// single cells pass, and n single cells are one batch, while L * L is below the units of a period (where periods are below weeks, for
-/// L * L / p below 1e10 a second); from between, the last of n single cells may have to wait a unit for each, n / 12 ns, where one batch
-/// of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
+/// - Instead of law 1, in every window of length v at most k^-1 + L * v / p cells are admitted, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above
+///   L.
+/// - Law 3 holds for single cells.
+///
+/// A decision is exact up to one unit of its word, to the strict side. Where periods are below weeks, a nanosecond has 12 to 16 units; for longer
+/// periods it has fewer, because a period has 2^57 at most. As in law 1, two units may be added to a window in all.
+///
+/// An idle meter admits exactly L single cells, and n single cells are one batch, while L * L is below the units of a period. (Where periods are
+/// below weeks, that holds for L * L / p below 1e10 a second.) If the meter is not idle, the last of n single cells may have to wait a unit for each,
+/// n / 12 ns, where one batch of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
 ///
 /// # Batches
 ///
-/// n cells are n impulses at one instant. A client that always asks for n gets n / -ln(1 - n k) cells in a period: of 100, with
-/// batches of 10 it is 95.4, of 25 87.4, of 50 72.7 and of 100 18.9. Large batches relative to the limit are GCRA's.
+/// n cells are n impulses at one instant. A client that always asks for n gets n / -ln(1 - n k) cells in a period. Of a limit of 100, it gets 95.4
+/// with batches of 10, 87.4 with batches of 25, 72.7 with batches of 50, and 18.9 with batches of 100. For batches that are large relative to the
+/// limit, use GCRA.
 ///
 /// # Work that costs nothing
 ///
-/// Cells are impulses: work of zero cells leaves no trace and passes free. Charge at least one cell for each request, beside what it
-/// costs.
+/// Cells are impulses: work of zero cells leaves no trace and is always admitted. Charge at least one cell for each request, in addition to its cost.
 ///
 /// ```
 /// use ratelimit_meter::Exponential;
@@ -325,21 +338,21 @@ impl LeakyBucket {
 pub type Exponential<C = DefaultClock> = Meter<ExponentialAverage, C>;
 
 impl Exponential {
-    /// Returns a meter at rest for `limit` cells in each averaging `period`.
+    /// Returns an idle meter for `limit` cells in each averaging `period`.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if either is zero, the rate is above 2^32 cells a second, or the period above 200 years.
+    /// [`InconsistentCapacity`] if `limit` or `period` is zero, the rate is above 2^32 cells a second, or the period is above 200 years.
     pub fn new(limit: u32, period: Duration) -> Result<Self, InconsistentCapacity> {
         let limit = NonZeroU32::new(limit).ok_or(InconsistentCapacity::ZeroCapacity)?;
         Self::from_quota(Quota::new(limit, period)?)
     }
 
-    /// Returns a meter at rest whose rate halves in `half_life`: for `limit` cells in each period of h / ln 2.
+    /// Returns an idle meter whose rate halves in `half_life`: for `limit` cells in each period of h / ln 2.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), of that period.
+    /// As [`new`](Self::new), for that period.
     ///
     /// ```
     /// use ratelimit_meter::Exponential;
@@ -363,11 +376,10 @@ impl Exponential {
 }
 
 impl<C: Clock> Exponential<C> {
-    /// Returns a new meter at rest with the same limit and clock that counts refused cells too, so that a client has to slow down to
-    /// be served at all.
+    /// Returns a new idle meter with the same limit and clock that also counts denied cells, so that a client has to slow down to be admitted at all.
     ///
-    /// It is exempt from law 5: a denial writes, and moves the instant it tells. So a client that keeps asking is never served, and a
-    /// denial costs what an admission does. Batches that can never conform are not counted.
+    /// Law 5 does not hold for it: a denial writes, and moves the instant that the denial holds. So a client that keeps asking is never admitted, and
+    /// a denial costs as much as an admission. Batches that can never conform are not counted.
     ///
     /// ```
     /// use ratelimit_meter::Exponential;

@@ -27,9 +27,8 @@ use std::time::Instant;
 /// Its usual names are [`GCRA`], [`LeakyBucket`], [`Exponential`], [`Adjustable`] and [`LocalMeter`]. The meter of a key in a
 /// `KeyedMeter` is of this type too, so all of them have the same methods.
 ///
-/// A `GCRA`, `LeakyBucket`, `Exponential` or `Adjustable` is a handle: clones share one state, and the way to use it is a clone in every
-/// thread. [`Decider`] and [`MultiDecider`] state the laws of its decisions. The decisions are inherent methods too, so no trait has
-/// to be imported.
+/// A `GCRA`, `LeakyBucket`, `Exponential` or `Adjustable` is a handle, and clones share one state. Give every thread a clone. [`Decider`] and
+/// [`MultiDecider`] state the laws of the decisions. The decisions are inherent methods too, so no trait has to be imported.
 ///
 /// ```
 /// use ratelimit_meter::{LeakyBucket, Quota, nonzero};
@@ -50,14 +49,14 @@ pub struct Meter<A, C = DefaultClock, S = Atomic<A>> {
     algorithm: PhantomData<A>,
 }
 
-/// A meter that one thread has to itself: `LocalMeter<GCRA>`, `LocalMeter<LeakyBucket>` or `LocalMeter<Exponential>`.
+/// A meter that belongs to one thread: `LocalMeter<GCRA>`, `LocalMeter<LeakyBucket>` or `LocalMeter<Exponential>`.
 ///
 /// It decides as a [`Meter`] does, but its word is a plain number instead of an atomic. It may move to another thread, but is not
 /// shared, and has no clones.
 ///
-/// An admission by [`check_at`](Meter::check_at) takes 3.9 ns, by that of a [`GCRA`] 8.7 ns (medians of 21 runs on one core of an AMD
-/// EPYC). A denial takes 3.8 ns instead of 4.1 ns. [`check`](Meter::check) takes 10.4 ns by either, since reading the clock hides the
-/// exchange of an atomic that no other thread uses. So a local meter pays off if one reading of the time serves several decisions.
+/// An admission by [`check_at`](Meter::check_at) takes 3.9 ns, and that of a [`GCRA`] takes 8.7 ns (medians of 21 runs on one core of an AMD EPYC). A
+/// denial takes 3.8 ns instead of 4.1 ns. [`check`](Meter::check) takes 10.4 ns on either meter, since reading the clock hides the exchange of an
+/// atomic that no other thread uses. So a local meter pays off if one reading of the time serves several decisions.
 ///
 /// ```
 /// use ratelimit_meter::{LocalMeter, Quota};
@@ -70,7 +69,7 @@ pub struct Meter<A, C = DefaultClock, S = Atomic<A>> {
 pub type LocalMeter<M = GCRA> =
     Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Local<<M as MeterKind>::Algorithm>>;
 
-/// A type of meter, which names the parts of another type: `Adjustable<GCRA>`, `KeyedMeter<str, LeakyBucket>`.
+/// A type of meter, used to name the parts of another type: `Adjustable<GCRA>`, `KeyedMeter<str, LeakyBucket>`.
 ///
 /// Sealed: its only implementation is [`Meter`], of any algorithm and with any clock.
 pub trait MeterKind: sealed::Sealed {
@@ -79,7 +78,7 @@ pub trait MeterKind: sealed::Sealed {
     /// The clock from which the meter reads the time.
     type Clock: Clock;
 
-    /// Returns the limit: the algorithm, and the quota if it was made of one.
+    /// Returns the limit: the algorithm, and the quota if the algorithm was made of one.
     #[doc(hidden)]
     fn into_limit(self) -> (Self::Algorithm, Option<Quota>);
 }
@@ -137,7 +136,7 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
 
     /// Returns a new idle meter with the same limit that reads its time from `clock`.
     ///
-    /// It shares nothing with this meter. Its time line begins a day before `clock.now()`, whenever that is.
+    /// It shares nothing with this meter. Its time line begins a day before `clock.now()`.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, clock::ManualClock};
@@ -153,13 +152,13 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
         Meter::idle(schedule.algorithm, clock, schedule.quota)
     }
 
-    /// Returns a new meter with the same limit and clock that has exactly `cells` available when it is made. The rest come as it drains.
+    /// Returns a new meter with the same limit and clock that starts with exactly `cells` available.
     ///
-    /// It shares nothing with this meter. `cells` conform at once, and the next one a whole cell later.
+    /// It shares nothing with this meter. `cells` conform at once, and the next one conforms when a whole cell has drained.
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity::AvailableAboveBurst`] if `cells` are more than may come at once.
+    /// [`InconsistentCapacity::AvailableAboveBurst`] if `cells` exceeds the burst.
     ///
     /// ```
     /// use ratelimit_meter::clock::{Clock, ManualClock};
@@ -186,8 +185,9 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, C> {
-    /// Returns a meter of one thread that continues from the state of this one, with its limit, clock and time line. It shares nothing with
-    /// the clones of this meter.
+    /// Returns a meter of one thread that continues from the state of this one, with its limit, clock and time line.
+    ///
+    /// The new meter shares nothing with the clones of this meter.
     ///
     /// ```
     /// use ratelimit_meter::GCRA;
@@ -202,8 +202,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         Meter::holding(schedule, word, clock)
     }
 
-    /// Returns a meter with a quota that can be changed, which continues from the state of this one, with its limit, clock and time line. It
-    /// shares nothing with the clones of this meter.
+    /// Returns a meter with an adjustable quota that continues from the state of this one, with its limit, clock and time line.
+    ///
+    /// The new meter shares nothing with the clones of this meter.
     ///
     /// ```
     /// use ratelimit_meter::{Quota, GCRA};
@@ -220,8 +221,9 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 }
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Returns a meter with the limit, the time line and the present state of this one, that reads its time from `clock`. It shares nothing
-    /// with this meter, so taking cells from it shows what this meter will do, and changes nothing here.
+    /// Returns a meter with the limit, the time line and the present state of this one that reads its time from `clock`.
+    ///
+    /// It shares nothing with this meter. So taking cells from it shows how this meter will decide, and changes nothing here.
     ///
     /// ```
     /// use ratelimit_meter::clock::DefaultClock;
@@ -242,7 +244,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         Meter::holding(schedule, word, clock)
     }
 
-    /// Makes a meter on a store that exists.
+    /// Makes a meter on an existing store.
     #[inline]
     pub(crate) const fn on(store: S, clock: C) -> Self {
         Self {
@@ -252,7 +254,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         }
     }
 
-    /// Returns the most cells that conform at once.
+    /// Returns the maximum number of cells that conform at once.
     pub(crate) fn max_batch(&self) -> u32 {
         self.store
             .read(Nanos::BEGINNING, |schedule, _| schedule.algorithm.max_batch())

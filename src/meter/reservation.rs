@@ -1,4 +1,4 @@
-//! Cells that are taken ahead of their time.
+//! Cells that are taken before the time at which they conform.
 
 use super::Meter;
 use crate::algorithms::Algorithm;
@@ -11,14 +11,14 @@ use crate::when::When;
 use core::fmt;
 use std::time::{Duration, Instant};
 
-/// Cells that were taken ahead of their time, to be used when that has come. Its verbs are those of Go's `x/time/rate`.
+/// Cells that were taken in advance, to be used when their time to act has come. Its verbs are those of Go's `x/time/rate`.
 ///
 /// Dropping a reservation does not cancel it: the cells stay taken.
 ///
 /// # Law
 ///
 /// The time to act is a whole nanosecond, rounded up, while cells are counted exactly. So in every window of length v, the cells whose time to act
-/// lies in it are at most B + R (v + 1 ns). At 2^32 cells a second, that is up to five cells in one nanosecond.
+/// lies in the window are at most B + R (v + 1 ns). At 2^32 cells a second, that is up to five cells in one nanosecond.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -35,17 +35,17 @@ use std::time::{Duration, Instant};
 pub struct Reservation<A, C = DefaultClock> {
     meter: Meter<A, C>,
     cells: u32,
-    /// The volume drained by the time to act, and that time.
+    /// The volume drained by the time to act, and the time to act.
     at: Volume,
     acts: Instant,
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, C> {
-    /// Takes `n` cells that conform now or within `longest_wait`, all or nothing, and tells when they do.
+    /// Takes `n` cells that conform now or within `longest_wait`, all or nothing, and returns a reservation that holds their time to act.
     ///
     /// # Errors
     ///
-    /// [`NegativeMultiDecision`], and nothing has changed, if they conform only later, or never.
+    /// [`NegativeMultiDecision`], and nothing has changed, if the cells conform only later, or never.
     pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C>, NegativeMultiDecision> {
         self.reserve_as_at(n, longest_wait, self.exact_position(When::Now))
     }
@@ -92,12 +92,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 }
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Takes `n` cells that conform at some time from `from` until `by`, all or nothing, and counts them as of the first such time: for who
-    /// was kept waiting since `from`, and is not to lose what has come meanwhile.
+    /// Takes `n` cells that conform at some time from `from` until `by`, all or nothing, and counts them at the first such time. It is for a waiter
+    /// that has waited since `from`, so that it does not lose the cells that have come meanwhile.
     ///
     /// # Errors
     ///
-    /// [`NegativeMultiDecision`], and nothing has changed, if they conform only later, or never.
+    /// [`NegativeMultiDecision`], and nothing has changed, if the cells conform only later, or never.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -141,32 +141,34 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
         self.cells
     }
 
-    /// Returns from when on the cells conform.
+    /// Returns the instant from which the cells conform.
     #[must_use]
     pub const fn time_to_act(&self) -> Instant {
         self.acts
     }
 
-    /// Returns how long to wait from `from` before the cells may be used, zero once they may.
+    /// Returns the time from `from` until the cells may be used, zero once they may.
     #[must_use]
     pub fn delay_from(&self, from: Instant) -> Duration {
         self.acts.saturating_duration_since(from)
     }
 
-    /// Returns how long to wait from `Instant::now()` before the cells may be used, zero once they may.
+    /// Returns the time from `Instant::now()` until the cells may be used, zero once they may.
     #[must_use]
     pub fn delay(&self) -> Duration {
         self.delay_from(Instant::now())
     }
 
-    /// Gives back the part of the cells that certainly has not drained by now, but no more than makes the meter idle. Also gives back after the
-    /// time to act, when `x/time/rate` gives back nothing: cancel only cells that were not used.
+    /// Gives back the part of the cells that certainly has not drained by now, but no more than makes the meter idle.
     ///
-    /// The cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between. Then a later
-    /// caller finds no more room than if the cells had never been reserved, in any order of cancels. *Proof*: Compare with a meter that never
-    /// counted the cells. At the time to act, its word is lower by their cost. The difference shrinks by no more than the drained
-    /// volume, and only while the other meter is idle. So what is left of the cost is at most the difference. After the cancel the word is at
-    /// least that of the other meter, and the next cancel compares with that meter. ∎
+    /// It also gives back after the time to act, when `x/time/rate` gives back nothing. So cancel only cells that were not used.
+    ///
+    /// The cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between.
+    ///
+    /// *Invariant*: a later caller finds no more room than if the cells had never been reserved, in any order of cancels. *Proof*: Compare with a
+    /// meter that never counted the cells. At the time to act, its word is lower by their cost. The difference shrinks by no more than the drained
+    /// volume, and only while the other meter is idle. So the part of the cost that is left is at most the difference. After the cancel the word is
+    /// at least that of the other meter, and the next cancel compares with that meter. ∎
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A clock that is up to 5 us behind, and may have an anchor, which is as old as that.
+/// A clock that is up to 5 us behind, and may have an anchor that is as old as its lag.
 #[derive(Clone)]
 struct Behind<const ANCHORED: bool> {
     time: ManualClock,
     by: Duration,
-    /// How often the clock was read, and how often exactly.
+    /// The number of readings of the clock, and of exact readings.
     read: Arc<[AtomicU32; 2]>,
 }
 
@@ -123,7 +123,7 @@ fn a_certain_decision_reads_no_exact_time() {
     time.advance(Duration::from_secs(40 * 365 * 86_400)).unwrap();
     assert!(gcra.check().is_ok());
     assert_eq!(clock.read(), [1, 0]);
-    // Nor where volume drains in ticks.
+    // No decision is made at once where volume drains in ticks either.
     let quota = quota.refill_every(Duration::from_secs(1)).unwrap();
     let ticking = GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
     clock.read();

@@ -1,4 +1,4 @@
-//! The verbs of a meter: each is one atomic step, or one read.
+//! The verbs of a meter. Each verb is one atomic step, or one read.
 //!
 //! To add a verb, add its function here (and its `_at` form), with its docs, tests and oracle.
 
@@ -15,11 +15,11 @@ use core::cell::Cell;
 use std::time::{Instant, SystemTime};
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Decides one cell at `at`, and counts it if it conforms; [`Decider`](crate::Decider) states the laws. Takes constant time.
+    /// Decides one cell at `at`, and counts it if it conforms. [`Decider`](crate::Decider) states the laws. Takes constant time.
     ///
     /// # Errors
     ///
-    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it tells from when on it would.
+    /// [`NonConformance`] if the cell does not conform. It holds the instant from which the cell would conform. Nothing has changed.
     ///
     /// ```
     /// use ratelimit_meter::GCRA;
@@ -37,7 +37,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.check_when(When::At(at))
     }
 
-    /// Decides one cell now, by the meter's clock, and counts it if it conforms; [`Decider`](crate::Decider) states the laws.
+    /// Decides one cell now, by the meter's clock, and counts it if it conforms. [`Decider`](crate::Decider) states the laws.
     ///
     /// # Errors
     ///
@@ -50,15 +50,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         }
     }
 
-    /// Decides a batch of `n` cells at `at`, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the laws. Takes
+    /// Decides a batch of `n` cells at `at`, and counts all of them if all conform. [`MultiDecider`](crate::MultiDecider) states the laws. Takes
     /// constant time.
     ///
     /// # Errors
     ///
     /// In either case nothing has changed:
     ///
-    /// - [`NegativeMultiDecision::BatchNonConforming`] if the batch does not conform yet; it tells from when on it would.
-    /// - [`NegativeMultiDecision::InsufficientCapacity`] if it never will, since it exceeds the burst.
+    /// - [`NegativeMultiDecision::BatchNonConforming`] if the batch does not conform yet. It holds the instant from which the batch would conform.
+    /// - [`NegativeMultiDecision::InsufficientCapacity`] if the batch exceeds the burst, so that it can never conform.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, NegativeMultiDecision};
@@ -77,8 +77,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.check_n_when(n, When::At(at))
     }
 
-    /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform; [`MultiDecider`](crate::MultiDecider) states the
-    /// laws.
+    /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform. [`MultiDecider`](crate::MultiDecider) states
+    /// the laws.
     ///
     /// # Errors
     ///
@@ -94,14 +94,14 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         }
     }
 
-    /// Answers what [`check`](Self::check) would, and changes nothing.
+    /// Returns the decision that [`check`](Self::check) would return, and changes nothing.
     ///
-    /// Two threads that both peek and then check may both be told yes and only one be admitted: what must not be overdrawn is to be
-    /// checked. (Of a strict [`Exponential`](crate::Exponential), whose denials count, the instant that a check tells is later.)
+    /// If two threads both peek and then check, both peeks may return `Ok` while only one check is admitted. Where a limit must not be exceeded,
+    /// check. (A strict [`Exponential`](crate::Exponential) counts denials, so the instant in the denial of a check is later than in that of a peek.)
     ///
     /// # Errors
     ///
-    /// [`NonConformance`] if a cell does not conform; it tells from when on it would.
+    /// [`NonConformance`] if a cell does not conform. It holds the instant from which the cell would conform.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -127,7 +127,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.peek_when(When::Now)
     }
 
-    /// Answers what [`check_at`](Self::check_at) would, and changes nothing.
+    /// Returns the decision that [`check_at`](Self::check_at) would return, and changes nothing.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.peek_when(When::At(at))
     }
 
-    /// Answers what [`check_n`](Self::check_n) would, and changes nothing.
+    /// Returns the decision that [`check_n`](Self::check_n) would return, and changes nothing.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.peek_n_when(n, When::Now)
     }
 
-    /// Answers what [`check_n_at`](Self::check_n_at) would, and changes nothing.
+    /// Returns the decision that [`check_n_at`](Self::check_n_at) would return, and changes nothing.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.peek_n_when(n, When::At(at))
     }
 
-    /// Decides a batch of `n` cells now, as [`check_n`](Self::check_n), and tells the meter's status after an admission or at a
-    /// denial, all from the same word.
+    /// Decides a batch of `n` cells now, as [`check_n`](Self::check_n) does, and also returns the meter's status: after an admission, or at a denial.
+    /// Decision and status come from the same word.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, Quota};
@@ -173,13 +173,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.take_when(n, When::Now)
     }
 
-    /// Decides a batch of `n` cells at `at`, and tells the meter's status; see [`take`](Self::take).
+    /// Decides a batch of `n` cells at `at`, and also returns the meter's status; see [`take`](Self::take).
     pub fn take_at(&self, n: u32, at: Instant) -> Taken {
         self.take_when(n, When::At(at))
     }
 
-    /// Admits as many of `n` cells as conform now, and tells how many those were and, if fewer than `n`, from when on the next one
-    /// conforms.
+    /// Admits as many of `n` cells as conform now, and returns their number. If that is fewer than `n`, also returns the instant from which the next
+    /// cell conforms.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, Quota};
@@ -201,10 +201,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.check_up_to_when(n, When::At(at))
     }
 
-    /// Counts `n` cells now, whether they conform or not: into debt if need be, which later cells have to wait for. For what is known
-    /// to cost only when it is done.
+    /// Counts `n` cells now, whether they conform or not. Cells that do not conform become a debt, and later cells have to wait until it has drained.
+    /// Use it for work whose cost is known only when it is done.
     ///
-    /// Returns how many of the cells could not be recorded: 0, but for a debt so large that it would reach past the end of the meter's
+    /// Returns how many of the cells could not be recorded. That is 0, except for a debt so large that it would reach past the end of the meter's
     /// time line.
     ///
     /// ```
@@ -227,10 +227,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.charge_when(n, When::At(at))
     }
 
-    /// Gives back `n` cells now, but no more than brings the meter to rest: what has drained since is not given back twice.
+    /// Gives back `n` cells now, but no more than makes the meter idle: cells that have already drained are not given back twice.
     ///
-    /// Law 1 then holds for the cells admitted less those given back in the window, as long as timestamps do not go back across the
-    /// refund: cells given back as of an earlier time are room for a later window too.
+    /// Law 1 then holds for the cells admitted less those given back in the window, as long as timestamps do not go back across the refund. Cells
+    /// that are given back at an earlier time make room for a later window too.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -252,7 +252,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.refund_when(n, When::At(at));
     }
 
-    /// Brings the meter to rest, whatever it owes. Law 1 counts from here.
+    /// Makes the meter idle, whatever its debt. Law 1 counts from here.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, Quota};
@@ -264,11 +264,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset(&self) {
-        // The same at any time.
+        // The result is the same at any time.
         self.lower(When::At(self.time_line().beginning()), |_, _, _| 0);
     }
 
-    /// Tells how the meter stands now, from one read of the word.
+    /// Returns the meter's status now, from one read of the word.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, clock::ManualClock};
@@ -288,15 +288,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.status_when(When::Now)
     }
 
-    /// Tells how the meter stands at `at`, from one read of the word.
+    /// Returns the meter's status at `at`, from one read of the word.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> Status {
         self.status_when(When::At(at))
     }
 
-    /// Returns what the meter owes now, tied to the wall clock. Changes nothing; reads the word once.
+    /// Returns the meter's owed cells now, tied to the wall clock. Changes nothing; reads the word once.
     ///
-    /// Cells that are admitted afterwards are not in it.
+    /// Cells that are admitted afterwards are not in the snapshot.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, Quota};
@@ -314,24 +314,25 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        // The wall clock last: time that passes in between has not drained then.
+        // Reads the wall clock last: the time that passes in between has not drained then.
         let at = self.exact_position(When::Now);
         self.snapshot_when(at, SystemTime::now())
     }
 
-    /// Returns what the meter owes at an instant, given with what the wall clock says then; see [`snapshot`](Self::snapshot).
+    /// Returns the meter's owed cells at an instant, given together with the wall-clock time at that instant; see [`snapshot`](Self::snapshot).
     #[must_use]
     pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> Snapshot {
         self.snapshot_when(self.time_line().position(at), wall)
     }
 
-    /// Makes the meter, and all its clones, owe what it owed when the snapshot was made, less what has drained since by the wall clock.
+    /// Restores the owed cells of a snapshot, less those that have drained since by the wall clock, in this meter and all its clones.
     ///
-    /// It forgets what it has admitted itself: restore before the first cell. It then owes what the meter of the snapshot would by
-    /// now, or a unit (2^-f cell, less than a nanosecond's worth) more; so law 1 may add one more unit to a window that holds a restart (with
-    /// ticks, which count from when this meter was made, one more interval). A
-    /// wall clock that went back has let no time pass; what it is set forward counts as time, as it does for all who read it. One
-    /// atomic step; takes constant time.
+    /// The meter forgets the cells that it has admitted itself, so restore before the first cell. The meter then owes what the meter of the snapshot
+    /// would owe by now, or one unit more (2^-f cell, which drains in less than a nanosecond). So law 1 may add one more unit to a window that holds
+    /// a restart. If cells come in ticks, which count from the time when this meter was made, law 1 may add one more interval.
+    ///
+    /// If the wall clock went back, no time has passed. If the wall clock was set forward, the difference counts as time, as for every reader of that
+    /// clock. One atomic step; takes constant time.
     ///
     /// # Errors
     ///
@@ -354,12 +355,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn restore(&self, snapshot: &Snapshot) -> Result<(), RestoreError> {
-        // The wall clock first: time that passes in between has not drained yet.
+        // Reads the wall clock first: the time that passes in between has not drained yet.
         let wall = SystemTime::now();
         self.restore_when(snapshot, self.exact_position(When::Now), wall)
     }
 
-    /// Makes the meter owe what it owed, as of an instant, given with what the wall clock says then; see [`restore`](Self::restore).
+    /// Restores the owed cells of a snapshot at an instant, given together with the wall-clock time at that instant; see [`restore`](Self::restore).
     ///
     /// # Errors
     ///
@@ -372,7 +373,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
     /// Returns how much of the capacity is taken at `at`, in units of the capacity, rounded up. Changes nothing; reads the word once.
     ///
-    /// For a time before the last admission, it counts what has yet to drain from there, which may be more than the capacity.
+    /// If `at` is before the last admission, counts the cells that have yet to drain from `at` on, which may be more than the capacity.
     #[must_use]
     pub fn level_at(&self, at: Instant) -> u64 {
         self.level_when(When::At(at))
@@ -393,7 +394,7 @@ impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
 }
 
 impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
-    /// Returns the rate at `at`, in units of the limit per period: the limit itself at saturation. Changes nothing; reads the word once.
+    /// Returns the rate at `at`, in units of the limit per period. At saturation that is the limit itself. Changes nothing; reads the word once.
     #[must_use]
     pub fn rate_at(&self, at: Instant) -> f64 {
         self.rate_when(When::At(at))
@@ -414,7 +415,7 @@ impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
 
 /// The steps behind the verbs.
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Runs `act` at a time, by the rule of [`act_now`] if that is now.
+    /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
     // Always inlined: the caller knows whether the time is now.
     #[inline(always)]
     pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
@@ -512,7 +513,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     fn take_when(&self, n: u32, when: When) -> Taken {
-        // Of the word on which the last decision was made.
+        // The status is of the word on which the last decision was made.
         let status = Cell::new(None);
         let taken = self.act(when, |at| {
             self.store.update(at, |schedule, word, drained| {
@@ -547,7 +548,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Joins a decision on `n` cells and the status that was seen with it.
     fn told(&self, n: u32, when: When, decided: Result<Option<Until>, NotStored>, seen: Option<Status>) -> Taken {
         let status = match (decided, seen) {
-            // Without a slot, there is no word: the key's status is that of the table.
+            // A key without a slot has no word, so its status is that of the table.
             (Err(NotStored::NoSlot(_)), _) | (_, None) => self.status_when(when),
             (_, Some(status)) => status,
         };
@@ -564,7 +565,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Admitted::new(0, None);
         }
         let made = Cell::new((0, None));
-        // By the exact time: a clock that is behind would report a wait until an instant that is past.
+        // Uses the exact time: a clock that is behind would report a wait until an instant that is past.
         let admitted = self.store.update(self.exact_position(when), |schedule, word, drained| {
             let (word, admitted) = schedule.decide_up_to(word, drained, n)?;
             made.set(admitted);
@@ -610,7 +611,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     pub(crate) fn draw(&self, missing: u32, block: u32) -> Result<u32, NonConformance> {
         let drawn = self.act(When::Now, |at| {
             self.store.update(at, |schedule, word, drained| {
-                // First, so that an empty meter is not asked how many cells it has.
+                // Decides first, so that the number of cells is not computed for a meter that has none.
                 schedule.decide(word, drained, missing)?;
                 let drawn = (schedule.algorithm.room(word, drained) / 2).min(block).max(missing);
                 schedule.decide(word, drained, drawn).map(|(word, _)| (word, drawn))
@@ -656,7 +657,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             NotStored::Denied(until) => Err(self.denial(until)),
             NotStored::NoSlot(until) => Err(NonConformance::table_full(self.store.time_line().beginning(), until)),
             NotStored::Unchanged | NotStored::Forgotten => Ok(()),
-            // Not for one cell, which fits every burst.
+            // Cannot happen for one cell, which fits every burst.
             NotStored::Never => Err(self.denial(Until::NEVER)),
         }
     }
@@ -672,7 +673,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 }
 
-// So that the common case inlines.
+// Out of line, so that the common case inlines.
 #[cold]
 #[inline(never)]
 fn out_of_line<T>(act: impl FnOnce() -> T) -> T {

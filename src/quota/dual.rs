@@ -5,8 +5,8 @@ use core::str::FromStr;
 
 /// Two quotas for one subject, as the `Dual` of the feature `dual` holds them.
 ///
-/// Its text is that of both with an `&` between: `10/s & 1000/h`, `1000/s burst 10 & 1000000/s`. Parsing what `Display` wrote gives the
-/// same pair. The feature `serde` (de)serialises that text.
+/// The text of a pair is both texts with an `&` between them: `10/s & 1000/h`, `1000/s burst 10 & 1000000/s`. Parsing a text that `Display` wrote
+/// returns the same pair. The feature `serde` (de)serialises that text.
 ///
 /// ```
 /// use ratelimit_meter::{DualQuota, Quota, nonzero};
@@ -50,7 +50,7 @@ impl fmt::Display for DualQuota {
     }
 }
 
-/// Reads two quotas with an `&` between; any white space, or none, will do around it.
+/// Reads two quotas with an `&` between them. White space around the `&` is optional.
 impl FromStr for DualQuota {
     type Err = ParseQuotaError;
 

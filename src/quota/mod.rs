@@ -1,4 +1,4 @@
-//! How many cells per what period, validated once.
+//! A quota: a number of cells per period, validated once.
 
 mod dual;
 mod text;
@@ -13,22 +13,22 @@ use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The most cells a second that a meter can hold.
+/// The maximum number of cells a second that a meter can hold.
 const FASTEST: u128 = 1 << 32;
 
-/// The longest time from a full burst to rest: 200 years of 365.25 days.
+/// The longest time in which a full burst may drain: 200 years of 365.25 days.
 pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 
-/// A limit as people state it: cells per period, a burst, the weight of a cell, and whether cells come one by one or in ticks.
+/// A limit in the form in which people state it: cells per period, a burst, the weight of a cell, and whether cells come one by one or in ticks.
 ///
-/// The burst is what may come at once after a rest, and is the cells of one period unless set otherwise. So a meter of 100 a minute
-/// may admit 200 in its first minute: 100 at once, 100 more as they drain. A quota for which that is too much asks for a smaller
-/// burst. A cell of weight w takes w of the cells and of the burst.
+/// The burst is the number of cells that may come at once to an idle meter. Unless set otherwise, it is the number of cells of one period. So a meter
+/// of 100 a minute may admit 200 in its first minute: 100 at once, and 100 more as they drain. If that is too much, set a smaller burst. A cell of
+/// weight w takes w of the cells and of the burst.
 ///
-/// It has a text for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`, with the
-/// units `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form; parsing also reads `30/second`, `30 / s`, `10/m`
-/// (minutes), `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can
-/// hold it. The feature `serde` (de)serialises the text.
+/// A quota has a text for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`. The units are
+/// `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form. Parsing also reads `30/second`, `30 / s`, `10/m` (minutes),
+/// `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can hold it. The
+/// feature `serde` (de)serialises the text.
 ///
 /// ```
 /// use ratelimit_meter::{Quota, nonzero};
@@ -81,11 +81,11 @@ impl Quota {
         Ok(quota)
     }
 
-    /// Returns a quota under which every window of length `period` admits at most `n` cells: people ask for exactly this.
+    /// Returns a quota under which every window of length `period` admits at most `n` cells.
     ///
-    /// The usual quota of `n` cells per period may admit up to `2n` cells in one window of that length: a burst of `n`, and `n` more as they
-    /// drain. This one has half of `n`, rounded up, as its burst, and the other half per period: burst + rate * period = n. Every other split
-    /// into a burst b holds the same: `Quota::new(n - b, period)?.allow_burst(b)`.
+    /// The usual quota of `n` cells per period may admit up to `2n` cells in one window of that length: a burst of `n`, and `n` more as they drain.
+    /// This quota has half of `n`, rounded up, as its burst, and the other half per period: burst + rate * period = n. Every other split into a burst
+    /// b obeys the same bound: `Quota::new(n - b, period)?.allow_burst(b)`.
     ///
     /// # Errors
     ///
@@ -120,28 +120,28 @@ impl Quota {
         }
     }
 
-    /// Sets what may come at once after a rest, in the unit of the cells. That a full burst drains within 200 years is checked when
-    /// a meter is made.
+    /// Sets how many cells may come at once to an idle meter, in the unit of the cells. A meter's constructor checks that a full burst drains within
+    /// 200 years.
     #[must_use]
     pub const fn allow_burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
     }
 
-    /// Sets how many of the cells and of the burst one checked cell takes. That the burst holds one is checked when a meter is made.
+    /// Sets how many of the cells and of the burst one checked cell takes. A meter's constructor checks that the burst holds at least one cell.
     #[must_use]
     pub const fn cell_weight(self, weight: NonZeroU32) -> Self {
         Self { weight, ..self }
     }
 
-    /// Sets that cells come back in ticks: at each whole `interval` after the meter was made all that have drained since the tick
-    /// before, and none between. The interval is 1 ns to 200 years.
+    /// Sets that cells come back in ticks instead of one by one. A tick is at each whole `interval` after the meter was made. At a tick, all cells
+    /// come that have drained since the tick before. The interval is 1 ns to 200 years.
     ///
-    /// The rate stays what it is: a tick that is no whole number of cells keeps the fraction, and however seldom or often the meter is
-    /// asked, what came stays and nothing comes twice. A burst smaller than what comes in a tick is all that there is of it.
+    /// The rate stays the same. If the cells of a tick are not a whole number, the fraction is kept. However often the meter is asked, no cell is
+    /// lost and none comes twice. If the burst is smaller than the cells of a tick, only the burst is available.
     ///
-    /// A meter decides as of the latest tick, so in a window of length v up to B + R * (v + interval) cells are admitted, in place of
-    /// law 1 of [`Decider`](crate::Decider): the cells of a whole tick come at its end. The other laws hold as they are. The ticks of a
-    /// `KeyedMeter` are the same for all keys. An [`Exponential`](crate::Exponential) has none.
+    /// A meter decides at the time of the latest tick. So instead of law 1 of [`Decider`](crate::Decider), in a window of length v up to B + R * (v +
+    /// interval) cells are admitted: the cells of a whole tick come at its end. The other laws hold unchanged. The ticks of a `KeyedMeter` are the
+    /// same for all keys. An [`Exponential`](crate::Exponential) has no ticks.
     ///
     /// # Errors
     ///
@@ -187,19 +187,19 @@ impl Quota {
         Duration::from_nanos(self.period_ns)
     }
 
-    /// Returns what may come at once after a rest.
+    /// Returns the burst: how many cells may come at once to an idle meter.
     #[must_use]
     pub const fn burst(&self) -> NonZeroU32 {
         self.burst
     }
 
-    /// Returns what one checked cell takes.
+    /// Returns the weight: how many of the cells one checked cell takes.
     #[must_use]
     pub const fn weight(&self) -> NonZeroU32 {
         self.weight
     }
 
-    /// Returns in what ticks cells come back; `None` if one by one.
+    /// Returns the interval of the ticks in which cells come back; `None` if they come back one by one.
     #[must_use]
     pub fn refill_interval(&self) -> Option<Duration> {
         self.refill_ns.map(|ns| Duration::from_nanos(ns.get()))

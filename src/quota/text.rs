@@ -9,7 +9,7 @@ use core::ops::Range;
 use core::str::FromStr;
 use std::time::Duration;
 
-/// The units of time in nanoseconds, the largest first, with the names that are read for them. The first name is written.
+/// The units of time in nanoseconds, the largest first, with the names that the parser reads. The first name is the one that is written.
 const UNITS: [(u64, &[&str]); 7] = [
     (86_400_000_000_000, &["d", "day", "days"]),
     (3_600_000_000_000, &["h", "hr", "hrs", "hour", "hours"]),
@@ -20,7 +20,7 @@ const UNITS: [(u64, &[&str]); 7] = [
     (1, &["ns", "nanosecond", "nanoseconds"]),
 ];
 
-/// Writes the canonical text: times in the largest unit that divides them, the burst, the weight and the ticks only where they say more.
+/// Writes the canonical text: times in the largest unit that divides them. Burst, weight and ticks are written only if they differ from the default.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.cells)?;
@@ -45,15 +45,14 @@ impl fmt::Display for Quota {
 /// Returns a time in the largest unit that divides it.
 fn in_units(time_ns: u64) -> (u64, &'static str) {
     let whole = UNITS.into_iter().find(|(ns, _)| time_ns % ns == 0);
-    // Always found: nanoseconds divide everything.
+    // A unit is always found: nanoseconds divide every time.
     whole.map_or((time_ns, "ns"), |(ns, names)| (time_ns / ns, names[0]))
 }
 
-/// Reads the canonical text, and the ways in which people write the same.
+/// Reads the canonical text, and other common ways to write the same.
 ///
-/// Units may be spelled out (`30/second`, `10/m` for minutes), and blanks may stand around the slash (`30 / s`). Numbers may have a fraction
-/// (`1.5/s` is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`). `burst`, `weight` and `every` may change
-/// places.
+/// Units may be spelled out (`30/second`, `10/m` for minutes), and blanks may stand around the slash (`30 / s`). Numbers may have a fraction (`1.5/s`
+/// is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`). `burst`, `weight` and `every` may come in any order.
 impl FromStr for Quota {
     type Err = ParseQuotaError;
 
@@ -127,7 +126,7 @@ impl Words<'_> {
         start..self.at
     }
 
-    /// Returns the next word; with the one after it, if that is the unit of a number.
+    /// Returns the next word, together with the word after it if that is the unit of a number.
     fn next_time(&mut self) -> Range<usize> {
         let word = self.next();
         let is_number = self.text[word.clone()]
@@ -150,7 +149,7 @@ fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
     start..start + part.trim().len()
 }
 
-/// Returns the nanoseconds of a unit of time, in any case.
+/// Returns the nanoseconds of a unit of time, in upper or lower case.
 fn nanos_of(unit: &str) -> Option<u64> {
     let named = UNITS
         .into_iter()
@@ -158,7 +157,7 @@ fn nanos_of(unit: &str) -> Option<u64> {
     named.map(|(ns, _)| ns)
 }
 
-/// Reads a number with a fraction at most, as a ratio in lowest terms.
+/// Reads a number that has at most a fraction, as a ratio in lowest terms.
 fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError> {
     let number = &text[span.clone()];
     let (mut numerator, mut denominator, mut is_fraction) = (0_u128, 1_u64, false);
@@ -228,7 +227,7 @@ fn whole(text: &str, span: Range<usize>) -> Result<NonZeroU32, ParseQuotaError> 
     }
 }
 
-/// Reads a unit of time, or a number of it, in nanoseconds.
+/// Reads a unit of time, or a number of such units, in nanoseconds.
 fn time(text: &str, span: Range<usize>) -> Result<u64, ParseQuotaError> {
     let time = &text[span.clone()];
     let digits = time
@@ -273,13 +272,13 @@ pub struct ParseQuotaError {
 }
 
 impl ParseQuotaError {
-    /// Returns the bytes of the text that are wrong, on character boundaries; empty where something is missing.
+    /// Returns the byte range of the text that is wrong, on character boundaries. The range is empty where something is missing.
     #[must_use]
     pub const fn span(&self) -> Range<usize> {
         self.start..self.end
     }
 
-    /// The same of a text that begins so many bytes earlier.
+    /// Returns the same error for a text that begins this many bytes earlier.
     pub(super) const fn later(self, by: usize) -> Self {
         Self {
             problem: self.problem,

@@ -47,14 +47,14 @@ type State = AtomicU64;
 #[cfg(ratelimit_meter_spurious)]
 type State = Spurious<AtomicU64>;
 
-/// A word that can be read and exchanged: what the retry loop needs and nothing more.
+/// A word that can be read and exchanged, as the retry loop needs it.
 pub(crate) trait Word {
-    /// What it holds.
+    /// The type of the word's value.
     type Value: Copy + PartialEq;
 
     fn holding(value: Self::Value) -> Self;
     fn load(&self) -> Self::Value;
-    /// Stores `new` if the word is still `seen`; else, or spuriously, tells what it is.
+    /// Stores `new` if the word is still `seen`. Otherwise, or spuriously, returns the word's value.
     fn compare_exchange_weak(&self, seen: Self::Value, new: Self::Value) -> Result<(), Self::Value>;
 }
 
@@ -67,17 +67,17 @@ impl Word for AtomicU64 {
 
     #[inline]
     fn load(&self) -> u64 {
-        // ORDERING: relaxed; forms no edge. A stale value can only be one that the word held earlier: an admission on it fails at
-        // the exchange, and a denial on it takes its place in the modification order before the admissions it has not seen.
-        // Nothing stronger would make it fresher. Test: `tests/loom.rs`, one winner for one cell.
+        // ORDERING: relaxed; forms no edge. A stale value can only be one that the word held earlier. An admission on a stale value fails at the
+        // exchange. A denial on it takes its place in the modification order before the admissions it has not seen. A stronger ordering would not
+        // make the value fresher. Test: `tests/loom/`, one winner for one cell.
         self.load(Ordering::Relaxed)
     }
 
     #[inline]
     fn compare_exchange_weak(&self, seen: u64, new: u64) -> Result<(), u64> {
-        // ORDERING: relaxed on both outcomes; its place in the modification order is all that is needed, and the value it returns
-        // on failure is only fed to the next decision. Weak, because it stands in a loop and a strong one would hide a second
-        // loop inside it on LL/SC machines. Test: `tests/loom.rs`; spurious failure: `--cfg ratelimit_meter_spurious`.
+        // ORDERING: relaxed on both outcomes; forms no edge. Only its place in the modification order is needed, and the value that it returns on
+        // failure is only passed to the next decision. Weak, because it is in a loop, and a strong exchange would hide a second loop inside it on
+        // LL/SC machines. Test: `tests/loom/`; spurious failure: `--cfg ratelimit_meter_spurious`.
         self.compare_exchange_weak(seen, new, Ordering::Relaxed, Ordering::Relaxed)
             .map(drop)
     }
@@ -137,7 +137,7 @@ impl<A: Algorithm> OwnedStore<A> for Atomic<A> {
     }
 }
 
-/// A shared word; clones are handles of the same one.
+/// A shared word; its clones are handles of the same word.
 #[derive(Debug)]
 pub(crate) struct SharedWord<W = State>(Arc<PaddedWord<W>>);
 
@@ -147,8 +147,8 @@ impl<W> Clone for SharedWord<W> {
     }
 }
 
-/// A word alone on its cache line and on the neighbour that adjacent-line prefetchers fetch along, so that neither another meter's admissions
-/// nor the count of handles take the line away.
+/// A word alone on its cache line and on the neighbour line that adjacent-line prefetchers fetch with it. So neither another meter's admissions nor
+/// the count of handles take the line away.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct PaddedWord<W = State>(W);
@@ -161,7 +161,7 @@ const CLOSED: u64 = u64::MAX;
 pub(crate) struct Closed;
 
 impl<W: Word> SharedWord<W> {
-    /// A new word of its own.
+    /// Makes a new word that no other handle shares.
     pub(crate) fn new(value: W::Value) -> Self {
         Self(Arc::new(PaddedWord(Word::holding(value))))
     }
@@ -204,7 +204,7 @@ impl PaddedWord {
         open(Word::load(&self.0))
     }
 
-    /// Same as [`SharedWord::update`], on a word that may have been closed.
+    /// Works as [`SharedWord::update`], on a word that may have been closed.
     #[inline]
     pub(crate) fn update<T, D>(&self, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<Result<T, D>, Closed> {
         let updated = update(&self.0, |word| {
@@ -224,7 +224,7 @@ impl PaddedWord {
         set.unwrap_or_else(|never| match never {});
     }
 
-    /// Closes the word for good, after `hand_over` has made its successor of it. The result of the last call of `hand_over` stands.
+    /// Closes the word for good, after `hand_over` has made its successor from it. The result of the last call of `hand_over` stands.
     ///
     /// Only one thread may close a word. Lock-free: `hand_over` is called again only if an admission succeeded in between.
     pub(crate) fn close<T>(&self, hand_over: impl Fn(u64) -> T) -> T {
@@ -265,17 +265,17 @@ fn update<W: Word, T, D>(word: &W, decide: impl Fn(W::Value) -> Result<(W::Value
     }
 }
 
-/// How often one try of a decision pauses after a lost race.
+/// The number of pauses in one try of a decision after lost races.
 pub(crate) const PAUSES: u32 = 1;
 
 /// The length of a pause in counts of the processor's counter: 0.4 to 0.8 us at 4 to 2 counts a nanosecond.
 ///
-/// During the pause the winner makes its next decisions without the line going to and fro. The counter bounds the pause, because the time of a
-/// spin-loop hint depends on the processor: 13 ns (Sapphire Rapids), 28 ns (Zen 5) or 56 ns (Skylake). A much shorter pause gains nothing,
-/// and one twice as long gains little (tables in `docs/benchmarks.md`).
+/// During the pause the winner makes its next decisions without moving the line back and forth. The counter bounds the pause, because the time of a
+/// spin-loop hint depends on the processor: 13 ns (Sapphire Rapids), 28 ns (Zen 5) or 56 ns (Skylake). A much shorter pause gains nothing, and one
+/// twice as long gains little (tables in `docs/benchmarks.md`).
 const PAUSE_COUNTS: u64 = 1536;
 
-/// The length of a pause in hints where the counter is not read, and the most hints where it is, in case it stands still.
+/// The length of a pause in hints if the counter is not read. If it is read, the second constant limits the hints, in case the counter stands still.
 const PAUSE_HINTS: u32 = 32;
 const MOST_HINTS: u32 = 128;
 
@@ -289,7 +289,7 @@ fn retry<W: Word, T, D>(
 ) -> Result<T, D> {
     let mut pauses = PAUSES;
     loop {
-        // A spurious failure is no race.
+        // A spurious failure is not a lost race.
         if current != seen && pauses > 0 {
             pauses -= 1;
             pause();
@@ -307,7 +307,7 @@ fn retry<W: Word, T, D>(
 /// Pauses after a lost race.
 pub(crate) fn pause() {
     if cfg!(ratelimit_meter_loom) {
-        // Loom takes a hint for a yield, and models no caches.
+        // Loom treats a hint as a yield, and models no caches.
         return;
     }
     if !counter::is_trusted() {

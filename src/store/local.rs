@@ -1,4 +1,4 @@
-//! The word of a meter that one thread has to itself.
+//! The word of a meter that belongs to one thread.
 
 use super::{OwnedStore, Store};
 use crate::algorithms::Algorithm;

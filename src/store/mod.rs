@@ -1,4 +1,4 @@
-//! Where the word of a meter lives, and how it is exchanged.
+//! The stores: each holds the word of a meter and exchanges it.
 //!
 //! | store | the word | used by |
 //! |---|---|---|
@@ -30,9 +30,9 @@ use crate::outcome::{Status, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
 use crate::units::{Nanos, TimeLine, Volume};
 
-/// Where the word of a meter lives, with the schedule that gives it its meaning. Sealed.
+/// The place of a meter's word, with the schedule that gives the word its meaning. Sealed.
 pub trait Store<A: Algorithm>: Sized {
-    /// The name of a meter on this store, if it is not that of its algorithm.
+    /// The name of a meter on this store, if it differs from that of its algorithm.
     const NAME: Option<&'static str> = None;
 
     /// Returns the time line, which never changes.
@@ -44,8 +44,8 @@ pub trait Store<A: Algorithm>: Sized {
     /// Reads the word once.
     fn read<T>(&self, at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T;
 
-    /// Replaces the word by what `step` makes of it and of the volume drained at `at`, in one atomic step. If `step` returns an error, the
-    /// word stays as it is.
+    /// Replaces the word by the result of `step` on the word and the volume drained at `at`, in one atomic step. If `step` returns an error, the word
+    /// stays as it is.
     fn update<T>(
         &self,
         at: Nanos,
@@ -68,11 +68,11 @@ pub trait Store<A: Algorithm>: Sized {
         self.read(at, |schedule, word| look(schedule, word, schedule.drained(at)))
     }
 
-    /// Takes note that a denial is decided again, so that it is not counted twice.
+    /// Records that a denial is decided again, so that it is not counted twice.
     #[inline]
     fn decided_again(&self, _denied: &NotStored) {}
 
-    /// Returns how the meter stands.
+    /// Returns the status of the meter.
     fn status(&self, at: Nanos) -> Status {
         self.read(at, |schedule, word| schedule.status(word, at))
     }

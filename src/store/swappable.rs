@@ -1,13 +1,13 @@
-//! The word of a meter whose quota changes: each quota has a word of its own, which is closed when the next quota replaces it.
+//! The word of a meter whose quota changes. Each quota has a word of its own, which is closed when the next quota replaces it.
 //!
 //! ```text
 //!   handle ──▶ Node(quota 1, word CLOSED) ──next──▶ Node(quota 2, word CLOSED) ──next──▶ Node(quota 3, word open)
 //!   Latest ─────────────────────────────────────────────────────────────────────────────▶      (decisions)
 //! ```
 //!
-//! To change the quota, a thread makes the next node, stores the converted word there, closes the old word by an exchange, and moves
-//! `Latest` on. The exchange is the instant of the change: a decision on the old word either came before it and is in the converted word,
-//! or finds the word closed and decides again on the next node.
+//! To change the quota, a thread makes the next node, stores the converted word there, closes the old word by an exchange, and moves `Latest` on. The
+//! exchange is the instant of the change. A decision on the old word either came before it and is in the converted word, or finds the word closed and
+//! decides again on the next node.
 
 mod pointer;
 
@@ -22,7 +22,7 @@ use core::fmt;
 use pointer::{Arc, Current, Mutex, Next};
 use std::sync::PoisonError;
 
-/// The store of an [`Adjustable`](crate::Adjustable): the word of the quota that holds.
+/// The store of an [`Adjustable`](crate::Adjustable): the word of the current quota.
 pub struct Swappable<A> {
     /// The quota that held when this handle was made.
     node: Arc<Node<A>>,
@@ -35,7 +35,7 @@ impl<A: Algorithm> Swappable<A> {
         self.latest.set(quota, now)
     }
 
-    /// Returns the quota that holds.
+    /// Returns the current quota.
     pub(crate) fn quota(&self) -> Option<Quota> {
         self.on_open(|node| node.word.load().map(|_| node.schedule.quota))
     }
@@ -91,7 +91,7 @@ impl<A: Algorithm> OwnedStore<A> for Swappable<A> {
     }
 }
 
-/// A clone has the quota that holds now, so it is as fast as a plain meter until the next change.
+/// Returns a clone with the current quota, so that the clone is as fast as a plain meter until the next change.
 impl<A> Clone for Swappable<A> {
     fn clone(&self) -> Self {
         Self {
@@ -113,7 +113,7 @@ struct Node<A> {
     word: PaddedWord,
     /// The time at which the quota was set.
     since: Nanos,
-    /// The next node, from before the word is closed until `Latest` points there.
+    /// The next node, set before the word is closed and until `Latest` points to that node.
     next: Next<Self>,
 }
 
@@ -146,10 +146,10 @@ impl<A: Algorithm> Node<A> {
     }
 }
 
-/// The node whose quota holds, for all handles.
+/// The node whose quota is current, for all handles.
 struct Latest<A> {
     node: Current<Node<A>>,
-    /// Held while a thread changes the quota. Decisions never ask for it.
+    /// Held while a thread changes the quota. Decisions never take it.
     changing: Mutex<()>,
 }
 
@@ -179,14 +179,14 @@ impl<A: Algorithm> Latest<A> {
     }
 
     fn set(&self, quota: Quota, now: impl FnOnce() -> Nanos) -> Result<u64, InconsistentCapacity> {
-        // A thread that panicked while it held the lock left a node that holds.
+        // A thread that panicked while it held the lock left a valid node.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.node.get();
         if current.schedule.quota == Some(quota) {
             return Ok(0);
         }
         let schedule = current.schedule.with_quota(quota)?;
-        // Time that one quota has credited must not be credited by the next one again.
+        // Time that one quota has credited must not be credited again by the next quota.
         let next = Arc::new(Node::new(schedule, now().max(current.since), 0));
         current.next.set(Some(next.clone()));
         let unrecorded = current.hand_over(&next);

@@ -158,6 +158,7 @@ pub(crate) fn dead_in_pages(docs: &Path, name: &str) -> Result<Vec<String>, Stri
             let Some((to, anchor)) = target(path, link) else {
                 continue;
             };
+            let to = public_page(docs, to);
             let is_alive = match pages.get(&to) {
                 // Lines of the source are anchors that a script makes.
                 Some(Some(page)) => anchor.is_empty() || to.starts_with(docs.join("src")) || page.ids.contains(&anchor),
@@ -170,6 +171,16 @@ pub(crate) fn dead_in_pages(docs: &Path, name: &str) -> Result<Vec<String>, Stri
         }
     }
     Ok(dead)
+}
+
+/// Returns the page of a public item. Rustdoc links to it in the private module that defines it, where a page without anchors redirects.
+fn public_page(docs: &Path, to: PathBuf) -> PathBuf {
+    let redirects = fs::read_to_string(&to).is_ok_and(|html| html.contains("http-equiv=\"refresh\""));
+    let of_crate = to.strip_prefix(docs).ok().and_then(|path| path.components().next());
+    match (of_crate, to.file_name()) {
+        (Some(name), Some(file)) if redirects => docs.join(name).join(file),
+        _ => to,
+    }
 }
 
 /// The file and the anchor that a link of a page leads to, unless it leads to another host.

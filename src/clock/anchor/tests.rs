@@ -1,4 +1,4 @@
-//! Counters that lie, on a machine whose every nanosecond is known.
+//! Counters that lie, on a machine that knows its true time to the nanosecond.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -10,7 +10,7 @@
 use super::{Anchor, Broken, NEVER, Rate, Sighting, WINDOW_NS};
 use crate::units::{Nanos, Scale, Volume};
 
-/// How long a plain reading takes, and a sighting.
+/// The time of a plain reading, and of a sighting.
 const READ_NS: u64 = 10;
 const SIGHTING_NS: u64 = 50;
 
@@ -19,21 +19,21 @@ struct Machine {
     /// The true time in nanoseconds; the origin was long ago.
     now: u64,
     count: f64,
-    /// Counts in a true nanosecond.
+    /// The number of counts in a true nanosecond.
     frequency: f64,
     clock: f64,
-    /// Nanoseconds of the system clock in a true one.
+    /// The number of nanoseconds of the system clock in a true nanosecond.
     pace: f64,
-    /// How long before the end of a sighting the system clock is read.
+    /// The time from the reading of the system clock to the end of a sighting.
     read_before_end: u64,
-    /// Whether the thread is interrupted now and then, just when it takes a sighting.
+    /// Whether the thread is interrupted now and then, during a sighting.
     is_interrupted: bool,
     sightings: u64,
     anchor: Anchor,
     known: Rate,
     given_up: bool,
     latest: u64,
-    /// The farthest that a reading was ahead of, and behind, the system clock.
+    /// The most that a reading was ahead of the system clock, and behind it.
     ahead: i64,
     behind: i64,
 }
@@ -72,7 +72,7 @@ impl Machine {
         self.clock as u64
     }
 
-    /// Some are too short to be noticed, and they come in rows.
+    /// Some pauses are too short to be noticed, and they come in rows.
     fn interruption(&mut self) -> u64 {
         self.sightings += 1;
         match self.sightings % 64 {
@@ -93,7 +93,7 @@ impl Machine {
         Sighting { before, ns, after }
     }
 
-    /// One reading, as a thread makes it.
+    /// Makes one reading, as a thread does.
     fn read(&mut self) -> u64 {
         let before = self.clock();
         self.passes(READ_NS);
@@ -119,7 +119,7 @@ impl Machine {
         reading
     }
 
-    /// Readings for so long, some in a row and some after a rest.
+    /// Makes readings for this long, some in a row and some after a rest.
     fn works(&mut self, ns: u64) {
         let end = self.now + ns;
         let mut turn = 0_u64;
@@ -147,7 +147,7 @@ fn a_steady_counter_is_read_and_is_true() {
         machine.works(20 * MS);
         machine.assert_true();
         assert!(machine.anchor.rate() != 0);
-        // In a row, it takes no sighting but one a window.
+        // In a row of readings, it takes no sighting except one per window.
         let start = machine.now;
         for _ in 0..10_000 {
             machine.read();
@@ -259,7 +259,7 @@ fn a_jump_of_the_system_clock_is_seen_within_a_window() {
     let mut machine = Machine::counting(2.5);
     machine.works(5 * MS);
     for _ in 0..10 {
-        // The machine stood still, and its counter with it.
+        // The machine stood still, and so did its counter.
         machine.clock += 1e8;
         let counted_out = machine.now + 2 * WINDOW_NS;
         while machine.now < counted_out {
@@ -281,7 +281,7 @@ fn a_false_frequency_is_believed_for_a_window_at_most_and_given_up_or_followed()
         let bound = WINDOW_NS as i64 * if factor < 0.5 { 3 } else { 1 };
         assert!(machine.ahead <= bound, "{factor}: ahead by {} ns", machine.ahead);
         assert!(machine.behind <= bound, "{factor}: behind by {} ns", machine.behind);
-        // A little off is within the bound, and is followed.
+        // A small error is within the bound, and is followed.
         assert!(machine.given_up || (0.9..1.2).contains(&factor), "{factor}");
     }
 }

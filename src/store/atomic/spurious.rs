@@ -24,11 +24,11 @@ impl<W: Word> Word for Spurious<W> {
     }
 
     fn compare_exchange_weak(&self, seen: W::Value, new: W::Value) -> Result<(), W::Value> {
-        // ORDERING: relaxed; a count of attempts, read by nobody else.
+        // ORDERING: relaxed; forms no edge. A count of attempts, which no other code reads.
         if self.attempts.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
             self.word.compare_exchange_weak(seen, new)
         } else {
-            // The value a spurious failure reports is the current one, often `seen` itself.
+            // The value that a spurious failure reports is the current one, often `seen` itself.
             Err(self.load())
         }
     }

@@ -1,4 +1,4 @@
-//! The retry loop over words that watch or disturb it.
+//! The retry loop, over words that observe or disturb it.
 
 use super::{Word, update};
 use crate::algorithms::{ContinuousState, Decide, VirtualScheduling};
@@ -13,7 +13,7 @@ struct Counting {
     word: Counter<u64>,
     loads: Counter<u32>,
     exchanges: Counter<u32>,
-    /// What another thread is to store just before the next exchange.
+    /// The value that another thread stores just before the next exchange.
     interference: Counter<Option<u64>>,
 }
 

@@ -18,7 +18,7 @@ mod real {
             Self(ArcSwap::new(value))
         }
 
-        /// Reads what it points to, which lives at least as long as that takes.
+        /// Reads the value that the pointer points to. The value lives at least as long as the reading takes.
         #[inline]
         pub(in crate::store::swappable) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
             read(&self.0.load())
@@ -33,7 +33,7 @@ mod real {
         }
     }
 
-    /// A pointer to what comes next, for a while.
+    /// A pointer to the next node, set for a while.
     pub(in crate::store::swappable) struct Next<T>(ArcSwapOption<T>);
 
     impl<T> Next<T> {
@@ -77,7 +77,7 @@ mod model {
         }
     }
 
-    /// A pointer that orders nothing: loom does not know of its lock.
+    /// A pointer that orders nothing: loom does not know its lock.
     pub(in crate::store::swappable) struct Next<T> {
         value: std::sync::Mutex<Option<Arc<T>>>,
         is_set: AtomicBool,
@@ -92,7 +92,7 @@ mod model {
         }
 
         pub(in crate::store::swappable) fn get(&self) -> Option<Arc<T>> {
-            // ORDERING: relaxed, and so in `set`: they are to form no edge, so that loom shows one that is missing elsewhere.
+            // ORDERING: relaxed, here and in `set`. They must form no edge, so that loom shows an edge that is missing elsewhere.
             let is_set = self.is_set.load(Ordering::Relaxed);
             let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
             value.as_ref().filter(|_| is_set).cloned()

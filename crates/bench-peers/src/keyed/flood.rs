@@ -121,7 +121,7 @@ impl Flood {
 
     /// Asks about new keys in a table of the same size where all others are at rest: so high is the limit that they are after a nanosecond.
     fn new_at_rest(self) -> Option<Summary> {
-        let quota = "4000000000/s".parse::<Quota>().expect("four a nanosecond");
+        let quota = "1000000000/s".parse::<Quota>().expect("one a nanosecond");
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
         let table = KeyedMeter::<u64>::with_capacity(quota, room).expect("memory for a table");
         let mut keys = (0..).map(u64::numbered);
