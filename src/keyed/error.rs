@@ -150,8 +150,8 @@ pub enum RestoreKeysError {
         /// The number of keys that were restored.
         restored: u64,
     },
-    /// Some keys could not be restored; all others were. Either there was no slot for them beside the live keys of this table, and
-    /// [`WhenFull`](super::WhenFull) is not `Forgive`; or their debt is larger than can be recorded before the end of the table's time line.
+    /// Some keys could not be restored; all others were. There are two reasons: the live keys of this table left no slot for them, and
+    /// [`WhenFull`](super::WhenFull) is not `Forgive`; or their debt reaches past the end of the table's time line.
     LeftOut {
         /// The number of keys that were restored.
         restored: u64,

@@ -1,10 +1,9 @@
 //! The default hash of keys: strongly universal and multilinear, with random coefficients of 128 bits.
 //!
 //! Let w_1 to w_n be words of 64 bits. The hash is the upper half of b + c_1 w_1 + ... + c_n w_n mod 2^128, with random b and c_i. Any two different
-//! keys of up to four words collide with a probability of 2^-64, provided that they were chosen without knowledge of the coefficients
-//! (Dietzfelbinger, *Universal hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996; as "multilinear"
-//! in Lemire and Kaser, *Strongly universal string hashing is fast*, 2014). The hash takes two multiplications a word, none of which waits for
-//! another.
+//! keys of up to four words collide with a probability of 2^-64, if they were chosen without knowledge of the coefficients. (See Dietzfelbinger,
+//! *Universal hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996; as "multilinear" in Lemire and
+//! Kaser, *Strongly universal string hashing is fast*, 2014.) The hash takes two multiplications a word, none of which waits for another.
 //!
 //! Longer keys are hashed in pieces of four words. Each piece has the hash of the pieces before it as one word more, so a key of k pieces collides
 //! with a probability of at most k / 2^64.
@@ -24,10 +23,10 @@ const END: usize = PIECE - 1;
 
 /// Builds the hashers of one table, all with the same random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
 ///
-/// Two different keys of up to 24 bytes collide with a probability of 2^-64, over the choice of the numbers; keys of k pieces of 32 bytes, with k /
-/// 2^64. That holds for all keys that were chosen without knowledge of the numbers. No two keys collide for every seed. The hash is not a cipher: an
-/// attacker who could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash ([`RandomState`]) as the type
-/// parameter.
+/// Two different keys of up to 24 bytes collide with a probability of 2^-64, over the choice of the numbers. Keys of k pieces of 32 bytes collide
+/// with a probability of k / 2^64. That holds for all keys that were chosen without knowledge of the numbers. No two keys collide for every seed. The
+/// hash is not a cipher: an attacker who could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash
+/// ([`RandomState`]) as the type parameter.
 ///
 /// ```
 /// use core::hash::BuildHasher;

@@ -112,7 +112,7 @@ pub(super) struct Line {
     states: [AtomicU64; WIDTH],
     lower: [AtomicU32; WIDTH],
     upper: [AtomicU16; WIDTH],
-    /// The distance from this line within which the keys are whose home it is; [`Reach`](super::bucket).
+    /// The distance from this line within which its keys may have slots; [`Reach`](super::bucket).
     pub(super) reach: AtomicU32,
 }
 

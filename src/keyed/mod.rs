@@ -58,8 +58,8 @@ pub enum WhenFull {
     Admit,
 }
 
-/// A rate limiter with a meter `M` for each key `K`, in a table of fixed size. Once the table is built, it allocates, locks and sweeps nothing, and
-/// it has no background task.
+/// A rate limiter with a meter `M` for each key `K`, in a table of fixed size. Once the table is built, decisions allocate, lock and sweep nothing,
+/// and there is no background task.
 ///
 /// A slot takes 14 bytes: the 64-bit word of a meter, and 48 bits of a keyed hash. Keys are not stored, so any key type that implements `Hash` will
 /// do, and so will its borrowed form (`&str` for `String`). The slot of an idle key is reused. So the table has to hold the keys that have a debt
@@ -84,9 +84,11 @@ pub enum WhenFull {
 /// example, a million new keys a second, with one request each at 10/s, are live for 0.1 s each: 100,000 live keys. If there are as many live keys as
 /// [`with_capacity`](Self::with_capacity) was given, fewer than one decision in 100,000 finds all slots of its key's bucket taken; then [`WhenFull`]
 /// applies.
+///
 /// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
 /// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table that fits a processor's cache is a tenth faster if it is built for
 /// 1.5 times its keys.
+///
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
 ///
 /// In a table much larger than the caches, most of a decision's time is spent on address translation. On Linux with glibc,
@@ -95,9 +97,9 @@ pub enum WhenFull {
 ///
 /// # Two keys, one meter
 ///
-/// If two keys of one bucket agree in 48 bits of their hash, they share a meter; neither is ever admitted for free. With the default hash, a given
-/// key shares its meter with one of the 415 other keys of its bucket with a probability of 1.5e-12, even if an attacker chose the keys. Among a
-/// million live keys, the probability that any two share a meter is 1 in 1.4 million.
+/// If two keys of one bucket agree in 48 bits of their hash, they share a meter; neither is ever admitted for free. With the default hash, the
+/// probability that a given key shares its meter with one of the 415 others of its bucket is 1.5e-12. That holds whichever keys a client chooses.
+/// Among a million live keys, the probability that any two share a meter is 1 in 1.4 million.
 ///
 /// # Laws
 ///
