@@ -1,7 +1,7 @@
-//! Where a key's meter is kept, and how it gets there.
+//! The bucket, which keeps the meter of a key, and the protocol by which a key gets a slot (*moves in*).
 //!
-//! A key belongs to one *bucket*, a header and [`LINES`] lines of [`WIDTH`] slots, and in it has a *home* line. Nearly always its slot is in its
-//! home line. A slot is a [state](super::state) and an id:
+//! A key belongs to one *bucket*: a header and [`LINES`] lines of [`WIDTH`] slots. One of the lines is the key's *home*, and the key's slot is nearly
+//! always in that line. A slot consists of a [state](super::state) and an id:
 //!
 //! ```text
 //!                claim, id                              publish, settle
@@ -11,69 +11,71 @@
 //!       └───────────────────────────┘    └──────────── or evicted ──────────────┘
 //! ```
 //!
-//! | a slot that is | its state is changed by |
+//! | slot | its state is changed by |
 //! |---|---|
-//! | vacant | a claimant: exchange for its claim |
-//! | resident | whoever charges or refunds the key: exchange; a claimant: exchange for its claim |
-//! | claimed by ticket t | its claimant only: it stores the id, and may vacate by a store; once the intent names t, anybody: exchange for a resident |
+//! | vacant | a claimant: exchanges it for its claim |
+//! | resident | a thread that charges or refunds the key: exchanges it; a claimant: exchanges it for its claim |
+//! | claimed by ticket t | its claimant only: stores the id, and may vacate by a store; once the intent names t, any thread: exchanges it for a resident |
 //!
 //! # How a key moves in
 //!
-//! The *intent* of a bucket is idle, or names the ticket and the slot of a claim to be carried out. To move in, a claimant
+//! The *intent* of a bucket is either idle, or names the ticket and the slot of a claim that is to be carried out. The *reach* of a home is the
+//! number of lines beyond it in which its keys may have slots. The *watermark* of a bucket is the latest time at which a slot was taken from its
+//! owner, or a key changed its tier. A *claimant* is a thread that moves a key in. The claimant
 //!
-//! 1. reads an idle intent s, after carrying out whatever it named;
-//! 2. searches as far as the reach of the key's home. If the key is there, it vacates a claim that it holds and is done;
-//! 3. unless it holds a claim: raises the watermark if the slot it chose has an owner, draws a ticket t, exchanges the state it saw for the claim
-//!    of t, and stores the id. A claim belongs to its claimant, who keeps it over repetitions;
-//! 4. *publishes*: exchanges the same idle intent s for the intent that names t. If that fails, it goes back to 1;
-//! 5. *settles*: raises the reach of the home to the slot, exchanges the claim for a resident, and the intent for an idle one of ticket t.
+//! 1. reads an idle intent s. If the intent names a claim, the claimant first carries out that claim;
+//! 2. searches as far as the reach of the key's home. If the key is there, the claimant vacates the claim that it holds, if any, and is done;
+//! 3. unless it holds a claim: raises the watermark if the slot it chose has an owner, draws a ticket t, exchanges the state it saw for the claim of
+//!    t, and stores the id. The claimant keeps its claim when it repeats steps;
+//! 4. *publishes*: exchanges the same idle intent s for the intent that names t. If that fails, it goes back to step 1;
+//! 5. *settles*: raises the reach of the home to the slot, exchanges the claim for a resident, and exchanges the intent for an idle one of ticket t.
 //!
-//! Whoever meets an intent that names a claim does step 5 for it. The claimant's own exchange also makes the first charge; a helper leaves the key idle.
+//! If a thread meets an intent that names a claim, it does step 5 for that claim. The claimant's own exchange also makes the first charge; a helper
+//! leaves the key idle.
 //!
 //! # Invariants
 //!
-//! 1. *One claimant.* From claim to settling or vacating, nobody else writes state or id. So ids are stored, never exchanged.
-//!    (The claimant alone drew t; others exchange the claim of t only once the intent names t.)
-//! 2. *A resident is made only from the claim that the intent named, and once*: each ticket is drawn once, and a late helper expects the
-//!    claim of its own ticket. (Without the ticket in the intent, a late helper could settle the next claim of the same slot, which
-//!    has not been published.)
-//! 3. *While the intent is idle, nobody becomes a resident.* What was named before was settled before the intent became idle.
-//! 4. *A key has at most one slot.* By 3, if step 4 succeeds then the key was absent from before the search until then. An idle intent does not come
-//!    back, since tickets do not.
-//! 5. *No resident is beyond the reach of its home.* The reach is raised between publishing and settling, with a stamp of the ticket, after
-//!    a look whether the intent still stands; it is lowered only by a thread that saw the same idle intent before it read the reach and after
-//!    it searched. So a thread that lowers, and one that raises, expect different words.
-//! 6. *A claim overwrites* a slot without an owner, an owner that was idle as of the watermark, or one that is evicted and counted.
-//! 7. *A key begins at the idle word of the watermark or above*, read after the search: the search acquired the exchange by which the key lost
-//!    its former slot, and with it the watermark raised before. So no time is credited twice. A key whose tier changes is converted as of the
-//!    watermark too, which is raised before.
-//! 8. *A charge hits the key it was decided for*: [`state`](super::state), (N), and the orderings of [`line`](super::line). A denial looks at the state a
-//!    second time before it is returned.
-//! 9. *All of this is by limits that hold*: [`limits`](super::limits). A change of quota exchanges each idle intent for a new one after the limits
-//!    are superseded, so a claimant that has not published by then fails to, and begins again by the new limits.
+//! 1. *One claimant.* From the claim until it is settled or vacated, no other thread writes the state or the id. So ids are stored, never exchanged.
+//!    (Only the claimant drew t; other threads exchange the claim of t only once the intent names t.)
+//! 2. *A resident is made only from the claim that the intent named, and once*: each ticket is drawn once, and a late helper expects the claim of its
+//!    own ticket. (Without the ticket in the intent, a late helper could settle the next claim of the same slot, which has not been published.)
+//! 3. *While the intent is idle, no key becomes a resident.* A claim that was named before was settled before the intent became idle.
+//! 4. *A key has at most one slot.* By 3, if step 4 succeeds, then the key was absent from before the search until step 4. An idle intent does not
+//!    come back, because tickets do not.
+//! 5. *No resident is beyond the reach of its home.* The reach is raised between publishing and settling, with a stamp of the ticket, after a check
+//!    that the intent still stands. The reach is lowered only by a thread that saw the same idle intent twice: before it read the reach, and after it
+//!    searched. So a thread that lowers the reach and a thread that raises it expect different words.
+//! 6. *A claim overwrites* a slot without an owner, an owner that was idle at the watermark, or an owner that is evicted and counted.
+//! 7. *A key begins at the idle word of the watermark or above.* The watermark is read after the search. The search acquired the exchange by which
+//!    the key lost its former slot, and with it the watermark raised before that exchange. So no time is credited twice. A key whose tier changes is
+//!    also converted at the watermark, which is raised before.
+//! 8. *A charge hits the key it was decided for*: [`state`](super::state), (N), and the orderings of [`line`](super::line). A denial reads the state
+//!    a second time before it is returned.
+//! 9. *All of this uses limits that hold*: [`limits`](super::limits). A change of quota exchanges each idle intent for a new one after the limits are
+//!    superseded. So a claimant that has not published by then fails to publish, and begins again with the new limits.
 //!
 //! # Progress
 //!
-//! Lock-free: an exchange of a state fails because of another thread's charge or claim, of an intent because a turn began or ended, of a reach
-//! because it was raised or lowered. A thread that stands still holds the one slot that it claimed, and nobody waits for it. One schedule
-//! is excepted: in a full bucket two claimants can evict each other's uncharged key in turn.
+//! The protocol is lock-free. An exchange of a state fails because of another thread's charge or claim; of an intent, because a turn began or ended;
+//! of a reach, because it was raised or lowered. A thread that stalls holds the one slot that it claimed, and no thread waits for it. There is one
+//! exception: in a full bucket, two claimants can evict each other's uncharged key in turn.
 //!
-//! # Shown by
+//! # Tests
 //!
 //! | interleaving | invariant | test |
 //! |---|---|---|
 //! | two threads, one new key | 4 | loom `keyed::two_threads_and_one_cell_*`, `three_threads_*`; stress |
-//! | two new keys, one slot | 1, 6 | loom `keyed::of_two_new_keys_and_one_slot_*`; stress |
-//! | a charge beside a claim | 8 | loom `keyed::a_charge_on_a_key_whose_slot_is_being_taken_*`; stress |
-//! | a slot changes hands and back | 8 | loom `keyed::who_stood_still_*`, `keyed::split::a_charge_before_*`; stress |
+//! | two new keys, one slot | 1, 6 | loom `keyed::two_new_keys_one_slot_*`; stress |
+//! | a charge beside a claim | 8 | loom `keyed::a_charge_during_eviction_*`; stress |
+//! | a slot changes owners and back | 8 | loom `keyed::a_stalled_thread_*`, `keyed::split::a_charge_before_*`; stress |
 //! | a denial beside an eviction | 8 | loom `keyed::split::no_key_is_denied_*` |
 //! | a key moves in while its reach is lowered | 5 | loom `keyed::reach::*` |
-//! | two clocks | 7 | loom `keyed::the_last_cell_*` |
+//! | two clocks | 7 | loom `keyed::a_reused_slot_*` |
 //! | a change of tier | 7 | loom `keyed::no_hour_is_credited_by_two_tiers`; stress |
-//! | a change of quota | 9 | loom `keyed::split::*_change_of_quota_*`; stress |
+//! | a change of quota | 9 | loom `keyed::split::*_of_quota_*`; stress |
 //!
-//! Two arguments rest on their proofs alone, as no test notices if they are left out: the ticket in the intent (2), which needs four threads, and the
-//! stamp of a late raise (5).
+//! Two arguments rest on their proofs alone, because no test fails if they are left out: the ticket in the intent (2), which needs four threads, and
+//! the stamp of a late raise (5).
 
 use super::limits::{Limits, Superseded};
 use super::line::{AtomicU32, AtomicU64, KeyHash, LINES, Line, Ordering, Slot, WIDTH, may_stop};
@@ -81,26 +83,26 @@ use super::state::{Kind, State};
 use crate::algorithms::Algorithm;
 use crate::units::Nanos;
 
-/// How often a claimant looks again that finds claims in the way and no other room, before it counts the bucket as full.
+/// The number of times that a claimant searches again if claims are in the way and there is no other room, before it treats the bucket as full.
 const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 2 } else { 4 };
 
 /// The outcome of an attempt to move in.
 #[derive(Debug)]
 pub(super) enum Moved<T> {
-    /// The key may be there now.
+    /// The key may have a slot now.
     Perhaps,
-    /// The key is there, and was charged.
+    /// The key has a slot, and was charged.
     Charged(T),
-    /// All slots have live owners, of which this one is idle first.
+    /// All slots have live owners. `nearest` is the owner that becomes idle first.
     Full { nearest: State },
 }
 
-/// What a search found for a key that it looked for.
+/// The result of a search for a key.
 enum Search {
     Present,
     Room(usize, State),
     Full(usize, State),
-    /// Only claims and live owners, of which one is idle first if there is one.
+    /// Only claims and live owners; holds the live owner that becomes idle first, if there is one.
     Claims(Option<(usize, State)>),
 }
 
@@ -126,7 +128,7 @@ struct Header {
     intent: AtomicU64,
     watermark: AtomicU64,
     tickets: AtomicU64,
-    /// How many live keys were evicted. Here, so that evictions in different buckets do not share a line.
+    /// The number of live keys that were evicted. Stored here, so that evictions in different buckets do not share a cache line.
     forgiven: AtomicU64,
 }
 
@@ -145,10 +147,10 @@ impl Default for Header {
 #[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_stress)))]
 const _: () = assert!(size_of::<Bucket>() == 8 << 10, "a bucket is two pages");
 
-// A distance fits a reach, and an index an intent.
+// A distance fits a reach, and an index fits an intent.
 const _: () = assert!(LINES <= 1 << Reach::BITS && Bucket::SLOTS < (1 << Intent::INDEX_BITS) - 1);
 
-/// The ticket of a claim and, while that is to be carried out, where its slot is.
+/// The ticket of a claim, and the place of its slot while the claim is to be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Intent(u64);
 
@@ -167,7 +169,7 @@ impl Intent {
         self.0 % (1 << Self::INDEX_BITS) == 0
     }
 
-    /// Of an intent that names a slot.
+    /// Returns the index of the slot that an intent names.
     const fn index(self) -> usize {
         (self.0 % (1 << Self::INDEX_BITS)) as usize - 1
     }
@@ -177,7 +179,7 @@ impl Intent {
     }
 }
 
-/// How many lines beyond a home its keys may be, and the low bits of the ticket for which that was raised last.
+/// The number of lines beyond a home in which its keys may be, and the low bits of the ticket for which that number was raised last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reach(u32);
 
@@ -186,7 +188,8 @@ impl Reach {
 
     fn load(word: &AtomicU32) -> Self {
         may_stop();
-        // ORDERING: acquire. Pairs with `exchange`, so that a search that goes no further sees by whom its key was moved out beyond.
+        // ORDERING: acquire. Pairs with `exchange`, so that a search that stops at the reach sees the exchange by which its key lost a slot beyond
+        // the reach.
         Self(word.load(Ordering::Acquire))
     }
 
@@ -207,23 +210,23 @@ impl Reach {
 
     fn exchange(self, word: &AtomicU32, new: Self) -> bool {
         may_stop();
-        // ORDERING: release and acquire. Pairs with `load`; a chain of exchanges passes on what each acquired.
+        // ORDERING: release and acquire. Pairs with `load`, so that a chain of exchanges passes on all that each of them acquired.
         word.compare_exchange(self.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 }
 
 impl Bucket {
-    /// How many slots there are.
+    /// The number of slots in a bucket.
     pub(super) const SLOTS: usize = LINES * WIDTH;
 
-    /// The slot of a resident and its state.
+    /// Returns the slot of a resident and its state.
     #[inline]
     pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         self.find_at_home(key).or_else(|| self.find_beyond(key))
     }
 
-    /// As `find`, but only in the key's home line.
+    /// Does the same as `find`, but only in the key's home line.
     #[inline(always)]
     pub(super) fn find_at_home(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         self.lines[key.home()].find_at_first(key)
@@ -236,7 +239,7 @@ impl Bucket {
         beyond.find_map(|line| self.lines[line].find(key))
     }
 
-    /// The slot of a key and its state; or `None` if the key was absent all at one moment.
+    /// Returns the slot of a key and its state; or `None` if at one moment the key was absent from all slots.
     pub(super) fn find_or_know<A: Algorithm>(
         &self,
         key: KeyHash,
@@ -257,44 +260,44 @@ impl Bucket {
         self.lines[key.home()].fetch();
     }
 
-    /// The latest time at which a slot was taken from its owner, or a key changed its tier.
+    /// Returns the latest time at which a slot was taken from its owner, or a key changed its tier.
     #[inline]
     pub(super) fn watermark(&self) -> Nanos {
-        // ORDERING: relaxed. A thread that acts on a slot that was taken has acquired it, and with it the watermark raised before;
-        // others need nothing. Weaker breaks `tests/loom/keyed.rs`, the last cell of a key whose slot was taken.
+        // ORDERING: relaxed. A thread that acts on a slot that was taken has acquired the slot, and with it the watermark raised before; other
+        // threads need nothing. Weaker breaks `keyed::a_reused_slot_never_doubles_the_last_cell` in `tests/loom`.
         Nanos::clamped(self.header.watermark.load(Ordering::Relaxed))
     }
 
-    /// To be done before an exchange made as of `at`, after which nothing may be made as of an earlier time.
+    /// Raises the watermark to `at`. Call it before an exchange made at `at`, after which no exchange may be made at an earlier time.
     pub(super) fn raise_watermark(&self, at: Nanos) {
         may_stop();
-        // ORDERING: relaxed. The exchange of the state that follows releases it; tests as above.
+        // ORDERING: relaxed. The exchange of the state that follows releases the watermark; the test is that of `watermark`.
         self.header.watermark.fetch_max(at.get(), Ordering::Relaxed);
     }
 
-    /// How many live keys were evicted.
+    /// Returns the number of live keys that were evicted.
     pub(super) fn forgiven(&self) -> u64 {
-        // ORDERING: relaxed. A number of events, which orders nothing.
+        // ORDERING: relaxed. A count of events, which orders nothing.
         self.header.forgiven.load(Ordering::Relaxed)
     }
 
     fn intent(&self) -> Intent {
         may_stop();
-        // ORDERING: acquire. Pairs with `exchange_intent`, so that an idle intent shows all that was carried out before.
+        // ORDERING: acquire. Pairs with `exchange_intent`, so that an idle intent shows all claims that were carried out before.
         Intent(self.header.intent.load(Ordering::Acquire))
     }
 
     fn exchange_intent(&self, seen: Intent, new: Intent) -> bool {
         may_stop();
         let intent = &self.header.intent;
-        // ORDERING: release, for the claim and its id, or for the resident made of it; acquire, so that a chain of turns passes on what
-        // each released.
+        // ORDERING: release, for the claim and its id, or for the resident made of it. Acquire, so that a chain of turns passes on all that each of
+        // them released.
         intent
             .compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// The intent once it is idle: carries out what it names.
+    /// Returns the intent once it is idle; carries out the claims that it names.
     fn idle<A: Algorithm>(&self, limits: &Limits<A>) -> Result<Intent, Superseded> {
         loop {
             let intent = self.intent();
@@ -309,14 +312,14 @@ impl Bucket {
         self.lines[index / WIDTH].slot(index % WIDTH)
     }
 
-    /// Does what an intent names, unless it is done: step 5, for another thread.
+    /// Carries out the claim that an intent names, unless that is done: step 5, for another thread.
     #[cold]
     fn carry_out<A: Algorithm>(&self, intent: Intent, limits: &Limits<A>) -> Result<(), Superseded> {
         let slot = self.slot(intent.index());
         let claim = slot.load();
         // Invariant 2: only the claim of the ticket that was published.
         if claim.kind() == Kind::Claimed && claim.ticket() == intent.ticket() {
-            // Another key's id is read only if the claim is no more, and then nothing is exchanged.
+            // The id is another key's only if the claim is over; then nothing is exchanged.
             let key = KeyHash(slot.id());
             let idle = limits.idle_word_by(claim.claimed_limit(), self.watermark())?;
             self.settle(intent, key, claim, claim.settled(limits.form(), idle));
@@ -325,7 +328,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Makes the claim that was published a resident; returns whether it was this call that did.
+    /// Makes the claim that was published a resident; returns whether this call did it.
     fn settle(&self, intent: Intent, key: KeyHash, claim: State, resident: State) -> bool {
         let distance = key.distance(intent.index() / WIDTH);
         if distance > 0 && !self.raise_reach(key, distance, intent) {
@@ -334,7 +337,7 @@ impl Bucket {
         self.slot(intent.index()).exchange(claim, resident)
     }
 
-    /// Raises the reach of a key's home, unless the intent for which it is done is over; invariant 5.
+    /// Raises the reach of a key's home, unless the intent for which it is raised is over; invariant 5.
     fn raise_reach(&self, key: KeyHash, distance: usize, intent: Intent) -> bool {
         let word = &self.lines[key.home()].reach;
         loop {
@@ -348,8 +351,8 @@ impl Bucket {
         }
     }
 
-    /// Moves a key in that was not found, to be decided by `tier`; `charged` returns the word that its first charge makes of an idle one, if it
-    /// is admitted. Evicts a live key only if `forgive` says so.
+    /// Moves in a key that was not found, which `tier` will decide. `charged` returns the word after the key's first charge, given an idle word, if
+    /// the charge is admitted. Evicts a live key only if `forgive` is set.
     pub(super) fn move_in<A: Algorithm, T>(
         &self,
         key: KeyHash,
@@ -384,7 +387,7 @@ impl Bucket {
             let (index, claim) = match (held, search) {
                 (Some(held), _) => held,
                 (None, Search::Claims(_)) if patience > 0 => {
-                    // Perhaps a claim for this very key.
+                    // A claim may be one for this very key.
                     patience -= 1;
                     let_others_go_on();
                     continue;
@@ -426,7 +429,7 @@ impl Bucket {
         }
     }
 
-    /// Takes a slot whose state was seen, and stores for which key: step 3.
+    /// Claims a slot whose state was `seen`, and stores the id of the key: step 3.
     fn claim<A: Algorithm>(
         &self,
         index: usize,
@@ -442,7 +445,7 @@ impl Bucket {
             steps = !limits.was_idle(seen, now)?;
             is_live = limits.is_live(seen, now)?;
         }
-        // ORDERING: relaxed. Only that no two are the same.
+        // ORDERING: relaxed. Only has to return each ticket once.
         let ticket = self.header.tickets.fetch_add(1, Ordering::Relaxed);
         let claim = seen.claimed(steps, limits.number(tier), ticket);
         let slot = self.slot(index);
@@ -450,19 +453,19 @@ impl Bucket {
             return Ok(None);
         }
         if is_live {
-            // ORDERING: relaxed. A number of events, which orders nothing.
+            // ORDERING: relaxed. A count of events, which orders nothing.
             self.header.forgiven.fetch_add(1, Ordering::Relaxed);
         }
         slot.set_id(key);
         Ok(Some(claim))
     }
 
-    /// Leaves a claimed slot to others; only for its claimant, and only while no intent has named the claim.
+    /// Gives up a claimed slot. Only its claimant may do so, and only while no intent has named the claim.
     fn vacate(&self, index: usize, claim: State) {
         self.slot(index).store(claim.vacated());
     }
 
-    /// The live owner that is idle first, if a key that is not there finds no room.
+    /// Returns the live owner that becomes idle first, if an absent key would find no room.
     pub(super) fn nearest_if_full<A: Algorithm>(
         &self,
         key: KeyHash,
@@ -476,7 +479,7 @@ impl Bucket {
         })
     }
 
-    /// All residents: their ids and states.
+    /// Returns the ids and states of all residents.
     pub(super) fn residents(&self) -> impl Iterator<Item = (u64, State)> {
         self.slots().filter_map(|slot| {
             loop {
@@ -485,7 +488,7 @@ impl Bucket {
                     return None;
                 }
                 let id = slot.id();
-                // The id is that of the owner only if the state is still the owner's.
+                // The id is the owner's only if the state is still the owner's.
                 if slot.load() == state {
                     return Some((id, state));
                 }
@@ -499,7 +502,7 @@ impl Bucket {
             .flat_map(|line| (0..WIDTH).map(|index| line.slot(index)))
     }
 
-    /// Looks for a key as far as it may be, and for room for it as far as there is none.
+    /// Searches for a key as far as the reach of its home, and for room until it finds some.
     fn search<A: Algorithm>(
         &self,
         key: KeyHash,
@@ -523,7 +526,7 @@ impl Bucket {
                 let state = slot.load();
                 match state.kind() {
                     Kind::Vacant => {
-                        // Rather than a slot of this line to which an idle key may come back.
+                        // Prefers a vacant slot to a slot of the same line to which an idle key may come back.
                         if room.is_none_or(|(other, seen)| other / WIDTH == line && seen.is_resident()) {
                             room = Some((index, state));
                         }
@@ -567,10 +570,10 @@ impl Bucket {
         })
     }
 
-    /// Goes through the bucket after `limits` have superseded others: claims that have not been published fail, and each resident has a
-    /// word by these limits afterwards, in a state that no other thread has seen before. Invariant 9.
+    /// Converts the bucket to `limits`, which have superseded other limits. Afterwards claims that have not been published fail, and each resident
+    /// has a word by these limits, in a state that no other thread has seen before. Invariant 9.
     ///
-    /// Must not be called again with later limits before it is done.
+    /// It must be finished before it is called again with later limits.
     pub(super) fn convert<A: Algorithm>(&self, limits: &Limits<A>) {
         self.raise_watermark(limits.since());
         while !self.begin_new_turn(limits) {}
@@ -579,16 +582,16 @@ impl Bucket {
         }
     }
 
-    /// Exchanges the idle intent for another one.
+    /// Exchanges the idle intent for a new one.
     fn begin_new_turn<A: Algorithm>(&self, limits: &Limits<A>) -> bool {
         let Ok(idle) = self.idle(limits) else { return false };
-        // ORDERING: relaxed. Only that no two are the same.
+        // ORDERING: relaxed. Only has to return each ticket once.
         let ticket = self.header.tickets.fetch_add(1, Ordering::Relaxed);
         self.exchange_intent(idle, Intent::idle(ticket))
     }
 }
 
-/// Replaces the state of a resident by one of the next version; returns whether that is done, or there is none.
+/// Replaces the state of a resident by one of the next version. Returns whether that is done, or the slot has no resident.
 fn convert_slot<A: Algorithm>(slot: Slot<'_>, limits: &Limits<A>) -> bool {
     let state = slot.load();
     if !state.is_resident() {
@@ -614,7 +617,7 @@ mod tests {
     use crate::{GCRA, KeyedMeter, Quota};
     use std::time::Instant;
 
-    /// How many of the live keys of a table for 50,000 are in their home line, and in the slot of it where their search begins.
+    /// Counts the live keys of a table for 50,000 that are in their home line, and those in the slot of that line where their search begins.
     fn at_home(live: u64) -> (usize, usize) {
         let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
         let builder = Builder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
@@ -637,7 +640,7 @@ mod tests {
         })
     }
 
-    /// The share of keys for which a decision reads one cache line.
+    /// Checks the share of keys for which a decision reads one cache line.
     #[test]
     fn most_keys_are_in_their_home_line() {
         let (lines, slots) = at_home(50_000);

@@ -12,10 +12,10 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
-/// As many tiers as a slot tells limits apart.
+/// The maximum number of tiers: as many as the number of limits that a slot can distinguish.
 pub(super) const MOST_TIERS: usize = MOST_LIMITS;
 
-/// Builds a [`KeyedMeter`] of more than a quota: with a meter's clock and algorithm, tiers, another hash, another policy.
+/// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
 ///
 /// ```
 /// use ratelimit_meter::keyed::{Builder, WhenFull};
@@ -38,8 +38,8 @@ pub struct Builder<M: MeterKind, S = KeyHashes> {
 }
 
 impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
-    /// Begins with the meter that each key is to have: its limit is the first tier, its clock is everyone's. What it has counted does not
-    /// matter.
+    /// Begins with a template for the meter of each key: its limit becomes the first tier, and all keys use its clock. The cells that it has counted
+    /// do not matter.
     #[must_use]
     pub fn new(like: Meter<A, C>) -> Self {
         let (schedule, _, clock) = like.into_parts();
@@ -55,11 +55,11 @@ impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
 }
 
 impl<M: MeterKind, S> Builder<M, S> {
-    /// Adds a tier, of the same algorithm; [`KeyedMeter::in_tier`] decides by it.
+    /// Adds a tier, of the same algorithm; select it with [`KeyedMeter::in_tier`].
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if there are 16 already, or the quota makes no meter.
+    /// [`InvalidTable`] if there are 16 tiers already, or the quota makes no meter.
     pub fn tier(mut self, quota: Quota) -> Result<(Self, Tier), InvalidTable> {
         let number = u8::try_from(self.tiers.len()).ok();
         let number = number.filter(|number| usize::from(*number) < MOST_TIERS);
@@ -69,15 +69,15 @@ impl<M: MeterKind, S> Builder<M, S> {
         Ok((self, tier))
     }
 
-    /// Sets what to do about a key when all slots it might take are live others', [`WhenFull::Forgive`] by default.
+    /// Sets the policy for a key if all slots that it might take belong to other live keys; [`WhenFull::Forgive`] by default.
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> Self {
         Self { when_full, ..self }
     }
 
-    /// Lets the quotas of the tiers be changed while the table is in use, by [`KeyedMeter::set_quota`].
+    /// Allows [`KeyedMeter::set_quota`] to change the quotas of the tiers while the table is in use.
     ///
-    /// A slot then tells one limit more apart, as with a further tier: see [`InvalidTable::WordTooNarrow`] for what that costs.
+    /// A slot then has to distinguish one limit more, as with a further tier: see [`InvalidTable::WordTooNarrow`] for the cost.
     #[must_use]
     pub fn adjustable(self) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<M: MeterKind, S> Builder<M, S> {
         }
     }
 
-    /// Sets how keys are hashed, [`KeyHashes::random`] by default. A poor hash makes keys share meters, never pass for free.
+    /// Sets the hash of keys, [`KeyHashes::random`] by default. A poor hash makes keys share meters; it never admits them for free.
     #[must_use]
     pub fn hashes<T>(self, hashes: T) -> Builder<M, T> {
         Builder {
@@ -99,20 +99,20 @@ impl<M: MeterKind, S> Builder<M, S> {
         }
     }
 
-    /// Returns a table for `keys` live keys; it takes 20 bytes for each, at least 8 KiB.
+    /// Returns a table for `keys` live keys. It takes 20 bytes for each, and at least 8 KiB.
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `keys` is zero, or memory does not suffice.
+    /// [`InvalidTable`] if `keys` is zero, or there is too little memory.
     pub fn with_capacity<K: ?Sized>(self, keys: usize) -> Result<KeyedMeter<K, M, S>, InvalidTable> {
         self.sized(Size::Keys(keys))
     }
 
-    /// Returns a table of `bytes` of memory, less what does not make up a bucket of 8 KiB.
+    /// Returns a table in `bytes` of memory, rounded down to whole buckets of 8 KiB.
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `bytes` is less than 8 KiB, or more than there are.
+    /// [`InvalidTable`] if `bytes` is less than 8 KiB, or cannot be allocated.
     pub fn with_memory<K: ?Sized>(self, bytes: usize) -> Result<KeyedMeter<K, M, S>, InvalidTable> {
         self.sized(Size::Bytes(bytes))
     }

@@ -14,9 +14,9 @@ use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use std::time::Instant;
 
-/// A rate limiter with two limits per key, as `10/s & 1000/h` for each client: a request is admitted by both or counted by neither.
+/// A rate limiter with two limits per key, such as `10/s & 1000/h` for each client. A request is admitted by both limits, or counted by neither.
 ///
-/// The limits are two tables, in which a key is found by one hash; so it costs twice the memory and twice the time of a [`KeyedMeter`].
+/// Each limit has its own table, and one hash finds the key in both. So it takes twice the memory and twice the time of a [`KeyedMeter`].
 ///
 /// ```
 /// use ratelimit_meter::{RefusedBy, keyed::KeyedDual};
@@ -31,18 +31,20 @@ use std::time::Instant;
 ///
 /// # Why two tables
 ///
-/// One exchange decides on 64 bits. Two words of a meter do not fit them: each would have 31 bits less its version, too few for a time of nanoseconds and
-/// hours. [`Dual`](crate::Dual) exchanges 128 bits, which a table that is lock-free on every target cannot.
+/// One exchange decides on 64 bits, and two words of a meter do not fit into them. Each word would have 31 bits, less its version: too few for a time
+/// in nanoseconds over hours. [`Dual`](crate::Dual) exchanges 128 bits, which is not lock-free on every target, as a table has to be.
 ///
 /// # Laws
 ///
-/// Each limit admits no more than its own law allows, under any interleaving. Both are looked at first, so a denial counts nothing. If both
-/// have room, the first counts the cells and then the second. Only if another thread has taken the second limit's last cells between the look and
-/// the charge, the first gives its cells back, as [`Reservation::cancel`](crate::Reservation::cancel) does.
+/// Each limit admits no more than its own law allows, under any interleaving. A decision looks at both limits first, so a denial counts nothing. If
+/// both have room, the first limit counts the cells and then the second. If another thread has taken the second limit's last cells between the look
+/// and the charge, the first limit gets its cells back, as with [`Reservation::cancel`](crate::Reservation::cancel).
 ///
-/// *Proof* that giving back admits no more than the first limit allows: the cells given back were not admitted, and no drained part of them is
-/// given back (see there). For the moment between, other threads may be denied by the first limit for cells that come back. (A decision
-/// at a time that the caller gives gives back as of that time.)
+/// *Invariant*: giving back never makes the first limit admit more than it allows. *Proof*: the cells given back were not admitted, and no drained
+/// part of them is given back (see [`cancel`](crate::Reservation::cancel)).
+///
+/// In the moment between, the first limit may deny other threads for cells that come back. (A decision at a time that the caller gives also gives
+/// back at that time.)
 ///
 /// With [`WhenFull::Forgive`] and [`WhenFull::Admit`], a key may be evicted from one table and not from the other.
 pub struct KeyedDual<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
@@ -68,7 +70,7 @@ impl<K: ?Sized, A: Algorithm> KeyedDual<K, Meter<A>> {
 }
 
 impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
-    /// Returns two tables for `keys` live keys, with meters like these; `first`'s clock is that of both.
+    /// Returns two tables for `keys` live keys, with meters like these; both use the clock of `first`.
     ///
     /// # Errors
     ///
@@ -95,7 +97,7 @@ impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
 }
 
 impl<K: ?Sized, M: MeterKind, S> KeyedDual<K, M, S> {
-    /// Returns the table of the first limit, for its statistics, snapshots, and verbs on that limit alone.
+    /// Returns the table of the first limit, for its statistics, its snapshots, and decisions by that limit alone.
     #[must_use]
     pub const fn first(&self) -> &KeyedMeter<K, M, S> {
         &self.first
@@ -113,7 +115,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`DualNonConformance`] tells which limit denied, and from when on both would admit.
+    /// [`DualNonConformance`], which holds the limit that denied, and the instant from which both would admit.
     pub fn check<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), DualNonConformance>
     where
         K: Borrow<Q>,
@@ -122,7 +124,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         let decide = |at| single(at, self.decide(key, [1, 1], at, exactly_now));
         decide(self.first.clock.now()).or_else(|denied| {
             let now = exactly_now();
-            // A caller that waited until the instant of a denial must not be denied for a clock that is behind.
+            // A caller that waited until the instant of a denial must not be denied because the clock is behind.
             if denied.earliest_possible() <= now {
                 decide(now)
             } else {
@@ -147,7 +149,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`NegativeDualDecision`] tells which limit denied, and from when on both would admit; or that one never would.
+    /// [`NegativeDualDecision`], which holds the limit that denied and the instant from which both would admit, or reports that one limit never
+    /// would.
     pub fn check_each_at<Q: Hash + ?Sized>(&self, key: &Q, n: [u32; 2], at: Instant) -> Result<(), NegativeDualDecision>
     where
         K: Borrow<Q>,
@@ -155,7 +158,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         self.decide(key, n, at, || at)
     }
 
-    /// Decides at `at`; gives back, if need be, as of the later time that `now` returns.
+    /// Decides at `at`. If cells must be given back, gives them back at the later time that `now` returns.
     fn decide<Q: Hash + ?Sized>(
         &self,
         key: &Q,
@@ -180,7 +183,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         denied([meters[0].peek_n_at(n[0], at), Err(lost)])
     }
 
-    /// Gives back cells that the first limit counted at `at`, less what may have drained by `now`.
+    /// Gives back cells that the first limit counted at `at`, less those that may have drained by `now`.
     fn give_back(&self, ticket: Ticket, n: u32, at: Instant, now: Instant) {
         let entry = self.first.entry(ticket.key, ticket.tier);
         let [taken, now] = [at, now].map(|at| entry.time_line().position(at));
@@ -194,7 +197,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         given.unwrap_or(());
     }
 
-    /// Returns how the key stands with each limit now.
+    /// Returns the key's status by each limit now.
     #[must_use]
     pub fn status<Q: Hash + ?Sized>(&self, key: &Q) -> [Status; 2]
     where
@@ -203,7 +206,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         self.status_at(key, self.first.clock.now())
     }
 
-    /// Returns how the key stands with each limit at `at`.
+    /// Returns the key's status by each limit at `at`.
     #[must_use]
     pub fn status_at<Q: Hash + ?Sized>(&self, key: &Q, at: Instant) -> [Status; 2]
     where
@@ -214,16 +217,16 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     }
 }
 
-/// The decision on one cell of each limit.
+/// Converts the decision on one cell of each limit.
 fn single(at: Instant, decided: Result<(), NegativeDualDecision>) -> Result<(), DualNonConformance> {
     decided.map_err(|denied| match denied {
         NegativeDualDecision::BatchNonConforming(_, denied) => denied,
-        // Not for one cell, which fits every burst.
+        // One cell fits every burst, so this does not happen.
         NegativeDualDecision::InsufficientCapacity(_, by) => DualNonConformance::new(NonConformance::at(at), by),
     })
 }
 
-/// Joins the decisions of both limits.
+/// Combines the decisions of both limits.
 fn both(
     n: [u32; 2],
     first: Result<(), NegativeMultiDecision>,

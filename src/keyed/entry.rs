@@ -14,18 +14,18 @@ use crate::store::{PAUSES, Store, pause};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 
-/// The store of one key's meter, which [`KeyedMeter::key`](crate::KeyedMeter::key) returns.
+/// The store of the meter of one key, which [`KeyedMeter::key`](crate::KeyedMeter::key) returns.
 pub struct Entry<'a, A> {
     shared: &'a Shared<A>,
-    /// The latest when the table's handle was made; see [`limits`](super::limits).
+    /// The latest limits when the table's handle was made; see [`limits`](super::limits).
     limits: &'a Limits<A>,
     bucket: &'a Bucket,
     key: KeyHash,
-    /// The tier to decide by; the key's own if `None`.
+    /// The tier that decides; the key's own tier if `None`.
     tier: Option<u8>,
 }
 
-/// Does not tell the key, of which only a hash is known.
+/// Omits the key, of which only a hash is known.
 impl<A> fmt::Debug for Entry<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -47,18 +47,18 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         }
     }
 
-    /// The tier that a key without a slot will have.
+    /// Returns the tier that a key without a slot will have.
     fn first_tier(&self) -> u8 {
         self.tier.unwrap_or(0)
     }
 
-    /// Acts by limits that hold.
+    /// Runs `act` with limits that hold.
     #[inline]
     fn by_limits<T>(&self, act: impl Fn(&Limits<A>) -> Result<T, Superseded>) -> T {
         act(self.limits).unwrap_or_else(|Superseded| self.shared.latest.act(act))
     }
 
-    /// The schedule of the tier by which the key is decided, and its word by that.
+    /// Returns the schedule of the tier that decides, and the key's word by that schedule.
     #[inline]
     fn reading<'l>(
         &self,
@@ -72,12 +72,12 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         if tier == was {
             return Ok((was, tier, schedule, word));
         }
-        // Time that was credited by one tier must not be credited by another once more.
+        // Time that one tier has credited must not be credited again by another tier.
         let at = at.max(self.bucket.watermark());
         Ok((was, tier, schedule, limits.schedule(was).owing(word, at, schedule)))
     }
 
-    /// Decides as of a time, and what is denied for that once more as of the watermark.
+    /// Decides at `at`; if that is a denial and `at` is before the watermark, decides again at the watermark.
     #[inline]
     fn decided<T>(
         &self,
@@ -96,7 +96,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         })
     }
 
-    /// The state of the key, if it has a slot: read in one moment, in which it was in that slot.
+    /// Returns the state of the key, if it has a slot. At one moment of the read, the key was in that slot with that state.
     fn state_of(&self, limits: &Limits<A>) -> Result<Option<State>, Superseded> {
         loop {
             match self.bucket.find_or_know(self.key, limits)? {
@@ -107,7 +107,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         }
     }
 
-    /// Whether the key is there and owes something.
+    /// Returns whether the key has a slot and a debt.
     pub(super) fn is_live(&self, at: Nanos) -> bool {
         self.by_limits(|limits| {
             let state = self.state_of(limits)?;
@@ -115,7 +115,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         })
     }
 
-    /// Until when the key is denied for lack of a slot, whatever is asked.
+    /// Returns until when the key is denied for lack of a slot, for any number of cells.
     fn denied_until(&self, limits: &Limits<A>, at: Nanos) -> Result<Option<Until>, Superseded> {
         if limits.when_full != WhenFull::Deny {
             return Ok(None);
@@ -124,13 +124,13 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         nearest.map(|nearest| self.until_idle(limits, nearest)).transpose()
     }
 
-    /// Until when the slot is another key's: it is free as soon as that key is idle.
+    /// Returns until when the slot belongs to another key: the slot becomes free as soon as that key is idle.
     fn until_idle(&self, limits: &Limits<A>, nearest: State) -> Result<Until, Superseded> {
         let (tier, word) = limits.read(nearest)?;
         Ok(limits.schedule(tier).until(Volume(word)))
     }
 
-    /// The status by which the same cells conform as by [`decided`](Self::decided): at the time, or else as of the watermark.
+    /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
     fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
         let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
         if at >= watermark {
@@ -161,7 +161,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
             };
             let (was, tier, schedule, word) = self.reading(limits, state, at)?;
             match self.decided(schedule, word, at, step) {
-                // The state and the id belonged together if the state is still the same.
+                // The state and the id belonged together if the state has not changed.
                 Err(denied) if slot.load() == state => return Ok(Err(denied)),
                 Err(_) => {}
                 Ok((new, made)) => {
@@ -181,8 +181,8 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         }
     }
 
-    /// Moves a key in that was not found, and takes its step; or returns the outcome of the step if it needs no slot. `None` if the key may be
-    /// there now.
+    /// Gives a slot to a key that was not found, and takes its step; or returns the outcome of the step if it needs no slot. `None` if the key may
+    /// have a slot now.
     #[cold]
     #[inline(never)]
     fn step_absent<T>(
@@ -195,7 +195,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         let schedule = limits.schedule(tier);
         let charged = |idle| {
             let decided = self.decided(schedule, idle, at, step);
-            // Denied even when idle, or lowered: what changes nothing needs no slot.
+            // A step that is denied even for an idle key, or lowers the word, changes nothing, so it needs no slot.
             match decided {
                 Ok((word, made)) if word > idle => Ok((word, made)),
                 unchanged => Err(unchanged.map(|(_, made)| made)),
@@ -217,11 +217,11 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         }
     }
 
-    /// What is done about a key for which there is no room.
+    /// Applies the policy for a key that finds no slot.
     fn without_room<T>(&self, limits: &Limits<A>, nearest: State) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tallies = &self.shared.table.tallies;
         Ok(match limits.when_full {
-            // Another thread was faster.
+            // Another thread was faster, so begin again.
             WhenFull::Forgive => None,
             WhenFull::Deny => {
                 let until = self.until_idle(limits, nearest)?;
@@ -274,9 +274,9 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         self.by_limits(|limits| self.step_by(limits, at, &step))
     }
 
-    /// Decides if that is plain: the key is in its home line, in the first tier, and no other thread charges it meanwhile.
+    /// Decides in the plain case: the key is in its home line, in the first tier, and no other thread charges it meanwhile.
     ///
-    /// This is nearly every call, in one piece: it looks once, decides once and exchanges once.
+    /// Nearly every call takes this path: one look, one decision and one exchange.
     #[inline(always)]
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
         let in_first_tier = self.tier.unwrap_or(0) == 0;
@@ -294,7 +294,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         };
         let decided = schedule.decide_at_once(n, clock, || word, replace)?;
         if let Err(until) = decided {
-            // A key that is denied at an earlier time may conform as of the watermark.
+            // A key that is denied at an earlier time may conform at the watermark.
             let is_over = until.due <= schedule.drained(self.bucket.watermark());
             if is_over || slot.load() != state {
                 return Err(NotAtOnce::Uncertain);

@@ -4,7 +4,7 @@ use core::error::Error;
 use core::fmt;
 use std::io;
 
-/// Why there is no [`KeyedMeter`](crate::KeyedMeter) of such numbers.
+/// The reason why a [`KeyedMeter`](crate::KeyedMeter) could not be made from the numbers given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidTable {
@@ -12,34 +12,34 @@ pub enum InvalidTable {
     NoCapacity,
     /// Less memory than the smallest table takes.
     TooLittleMemory {
-        /// What was offered, in bytes.
+        /// The memory that was offered, in bytes.
         bytes: usize,
-        /// What the smallest table takes, in bytes.
+        /// The memory that the smallest table takes, in bytes.
         least: usize,
     },
     /// More memory than there is.
     TooMuchMemory {
-        /// How many buckets of 8 KiB were wanted.
+        /// The number of buckets of 8 KiB that the table would have needed.
         buckets: usize,
     },
     /// More than 16 tiers, or 15 in an [adjustable](super::Builder::adjustable) table.
     TooManyTiers,
-    /// A quota that makes a meter, but has too many cells a second for the word of a slot, which is shorter than a meter's.
+    /// A quota that makes a meter, but has too many cells a second for the word of a slot, which is shorter than a meter's word.
     ///
     /// | limits | bits of a word | most cells a second for a key | exact instants |
     /// |---|---|---|---|
-    /// | 1 tier | 62 | 1,990 million | if a whole number of nanoseconds passes between cells, or a multiple of 1/3; else within 1 ns |
-    /// | 2 | 61 | 998 million | if a whole number of nanoseconds passes between cells; else within 2 ns |
+    /// | 1 tier | 62 | 1,990 million | if a whole number of nanoseconds passes between cells, or a multiple of 1/3; otherwise within 1 ns |
+    /// | 2 | 61 | 998 million | if a whole number of nanoseconds passes between cells; otherwise within 2 ns |
     /// | 3 or 4 | 60 | 499 million | within 3 ns |
     /// | 5 to 8 | 59 | 249 million | within 5 ns |
     /// | 9 to 16 | 58 | 124 million | within 9 ns |
     ///
-    /// Limits are the tiers, and one more for an [adjustable](super::Builder::adjustable) table. Count larger cells (kilobytes, not bytes), or have
-    /// fewer tiers.
+    /// The number of limits is the number of tiers, and one more for an [adjustable](super::Builder::adjustable) table. To make the quota fit, count
+    /// larger cells (kilobytes, not bytes), or have fewer tiers.
     WordTooNarrow {
-        /// How many bits the word of a slot has.
+        /// The number of bits of a slot's word.
         bits: u32,
-        /// For how many tiers.
+        /// The number of tiers.
         tiers: usize,
     },
     /// A change of quota, in a table that was not built [adjustable](super::Builder::adjustable).
@@ -88,7 +88,7 @@ impl From<InconsistentCapacity> for InvalidTable {
     }
 }
 
-/// The tier is of a table that another builder made.
+/// The tier belongs to a table that another builder made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignTier;
 
@@ -106,62 +106,62 @@ impl From<ForeignTier> for InvalidTable {
     }
 }
 
-/// Why a table cannot take up a snapshot of keys.
+/// The reason why a table cannot restore a snapshot of keys.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RestoreKeysError {
-    /// It could not be read. What came before was restored.
+    /// The snapshot could not be read. The keys before the error were restored.
     Io {
-        /// Why not.
+        /// The reason.
         error: io::Error,
-        /// How many keys were restored.
+        /// The number of keys that were restored.
         restored: u64,
     },
-    /// It is no snapshot of keys.
+    /// The input is not a snapshot of keys.
     NotKeys,
     /// The snapshot was written by another version of this crate, whose hashes or words differ.
     ///
     /// Start with an empty table: its keys begin with their full burst.
     UnknownVersion(u32),
-    /// It is of a table with another number of slots: the same capacity makes the same.
+    /// The snapshot is of a table with another number of slots. Tables of the same capacity have the same number.
     AnotherShape {
         /// The slots of the snapshot.
         snapshot: u64,
         /// The slots of the table.
         table: u64,
     },
-    /// It is of a table with other limits, in which its words mean nothing.
+    /// The snapshot is of a table with other limits, so its words have no meaning here.
     AnotherLimit {
         /// The limits of the snapshot.
         snapshot: String,
         /// The limits of the table.
         table: String,
     },
-    /// It is of a table that hashes keys in another way, or with another seed.
+    /// The snapshot is of a table that hashes keys in another way, or with another seed.
     AnotherHash,
-    /// It was cut off or changed. What stood before the damage was restored.
+    /// The snapshot was cut off or changed. The keys before the damage were restored.
     Damaged {
-        /// How many keys were restored.
+        /// The number of keys that were restored.
         restored: u64,
     },
     /// The snapshot is followed by further bytes, so the input is not only what [`snapshot_to`](crate::KeyedMeter::snapshot_to) wrote. All keys were
-    /// restored. If the input holds more by intention, give the part with the snapshot (`Read::take`).
+    /// restored. If the input holds more on purpose, pass only the part with the snapshot (`Read::take`).
     BytesAfterEnd {
-        /// How many keys were restored.
+        /// The number of keys that were restored.
         restored: u64,
     },
-    /// Some keys could not be taken up, and all others were. There was no slot for them beside the live keys of this table, and
-    /// [`WhenFull`](super::WhenFull) is not to forgive; or they owe more than can be recorded until the end of its time line.
+    /// Some keys could not be restored; all others were. There are two reasons: the live keys of this table left no slot for them, and
+    /// [`WhenFull`](super::WhenFull) is not `Forgive`; or their debt reaches past the end of the table's time line.
     LeftOut {
-        /// How many keys were restored.
+        /// The number of keys that were restored.
         restored: u64,
-        /// How many were not.
+        /// The number of keys that were not restored.
         left_out: u64,
     },
 }
 
 impl RestoreKeysError {
-    /// What an error is that came after so many keys.
+    /// Converts a read error after `restored` keys.
     pub(super) fn at_key(error: io::Error, restored: u64) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Damaged { restored },

@@ -1,21 +1,21 @@
 //! The default hash of keys: strongly universal and multilinear, with random coefficients of 128 bits.
 //!
-//! Of words w_1 to w_n of 64 bits the hash is the upper half of b + c_1 w_1 + ... + c_n w_n mod 2^128, with random b and c_i: any two different keys of
-//! up to four words collide with a probability of 2^-64, whoever chose them without knowing the coefficients (Dietzfelbinger, *Universal
-//! hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996; as "multilinear" in Lemire and
-//! Kaser, *Strongly universal string hashing is fast*, 2014). It takes two multiplications a word, none of which waits for another.
+//! Let w_1 to w_n be words of 64 bits. The hash is the upper half of b + c_1 w_1 + ... + c_n w_n mod 2^128, with random b and c_i. Any two different
+//! keys of up to four words collide with a probability of 2^-64, if they were chosen without knowledge of the coefficients. (See Dietzfelbinger,
+//! *Universal hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996; as "multilinear" in Lemire and
+//! Kaser, *Strongly universal string hashing is fast*, 2014.) The hash takes two multiplications a word, none of which waits for another.
 //!
-//! Longer keys are hashed in pieces of four words; each piece has the hash of the pieces before as one word more, so a key of k pieces collides
+//! Longer keys are hashed in pieces of four words. Each piece has the hash of the pieces before it as one word more, so a key of k pieces collides
 //! with a probability of at most k / 2^64.
 //!
-//! A linear hash keeps the steps in which keys come (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table puts
-//! [`spread`] behind any hash: with it none of 600 seeds did.
+//! A linear hash preserves the steps between keys (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table
+//! applies [`spread`] after any hash; with it, such keys did not crowd for any of 600 seeds.
 
 use core::fmt;
 use core::hash::{BuildHasher, Hasher};
 use std::hash::RandomState;
 
-/// How many words make a piece.
+/// The number of words in a piece.
 const PIECE: usize = 4;
 
 /// The coefficient of the word that holds the end of a text and its length.
@@ -23,10 +23,10 @@ const END: usize = PIECE - 1;
 
 /// Builds the hashers of one table, all with the same random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
 ///
-/// Two different keys collide with a probability of 2^-64 if they are of up to 24 bytes, and k / 2^64 if of k pieces of 32 bytes, over the
-/// choice of the numbers; whatever the keys are and whoever chose them without knowing the numbers. There are no keys that
-/// collide whatever the seed. It is no cipher: somebody who could watch which keys share a slot could solve for the numbers. Take SipHash
-/// ([`RandomState`]) as the type parameter against that.
+/// Two different keys of up to 24 bytes collide with a probability of 2^-64, over the choice of the numbers. Keys of k pieces of 32 bytes collide
+/// with a probability of k / 2^64. That holds for all keys that were chosen without knowledge of the numbers. No two keys collide for every seed. The
+/// hash is not a cipher: an attacker who could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash
+/// ([`RandomState`]) as the type parameter.
 ///
 /// ```
 /// use core::hash::BuildHasher;
@@ -38,28 +38,28 @@ const END: usize = PIECE - 1;
 /// ```
 #[derive(Clone)]
 pub struct KeyHashes {
-    /// b.
+    /// The constant b.
     begin: u128,
-    /// c_1 to c_4.
+    /// The coefficients c_1 to c_4.
     factors: [u128; PIECE],
-    /// Of the hash of the pieces before.
+    /// The coefficient of the hash of the pieces before.
     before: u128,
-    /// Of a byte that comes last, as behind a text.
+    /// The coefficient of a byte that comes last, such as the one after a text.
     last: u128,
 }
 
 impl KeyHashes {
-    /// Returns hashes with a seed of the operating system's.
+    /// Returns hashes with a seed from the operating system.
     #[must_use]
     pub fn random() -> Self {
         let random = RandomState::new();
         Self::with_seed([0, 1, 2].map(|number| random.hash_one(number)))
     }
 
-    /// Returns the hashes of a seed, the same in every process.
+    /// Returns the hashes of `seed`, which are the same in every process.
     ///
-    /// Every seed is safe for the table, `[0, 0, 0]` and `[1, 2, 3]` included: its words are mixed before use, so no seed makes keys share
-    /// a meter. Only a seed that clients cannot guess keeps them from choosing keys that collide.
+    /// Every seed is safe for the table, including `[0, 0, 0]` and `[1, 2, 3]`: its words are mixed before use, so no seed makes keys share a meter.
+    /// Clients that can guess the seed can choose keys that collide, so keep it secret.
     #[must_use]
     pub const fn with_seed(seed: [u64; 3]) -> Self {
         Self {
@@ -76,13 +76,13 @@ impl KeyHashes {
     }
 }
 
-/// Draws a coefficient of a seed.
+/// Draws a coefficient from a seed.
 const fn coefficient(seed: [u64; 3], index: u64) -> u128 {
     (drawn(seed, 2 * index) as u128) << 64 | drawn(seed, 2 * index + 1) as u128
 }
 
-/// Draws the number `index` of a seed: each word of the seed goes through a mixer in turn, so each bit of it changes half of the bits drawn,
-/// and for any two words the number is a bijection of the third.
+/// Draws the number `index` from a seed. Each word of the seed goes through a mixer in turn, so each bit of the seed changes half of the bits drawn.
+/// For any two words fixed, the number is a bijection of the third.
 const fn drawn([first, second, third]: [u64; 3], index: u64) -> u64 {
     /// 2^64 divided by the golden ratio, the increment of `SplitMix64`.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -92,15 +92,15 @@ const fn drawn([first, second, third]: [u64; 3], index: u64) -> u64 {
     avalanche((number ^ third).wrapping_add(STEP.wrapping_mul(step + 3)))
 }
 
-/// Makes each bit depend on all (the finalizer of `SplitMix64`, by Stafford, "variant 13").
+/// Makes each bit depend on all bits (the finalizer of `SplitMix64`, by Stafford, "variant 13").
 const fn avalanche(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ number >> 31
 }
 
-/// Spreads what differs over the upper bits, by which buckets are chosen; a bijection, so that hashes are equal only if they were before, of
-/// whatever hasher.
+/// Spreads the differences of hashes over the upper bits, which choose the bucket. It is a bijection, so hashes are equal only if they were equal
+/// before, for any hasher.
 #[inline]
 pub(super) const fn spread(hash: u64) -> u64 {
     (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -112,7 +112,7 @@ impl Default for KeyHashes {
     }
 }
 
-/// Does not show the seed.
+/// Omits the seed.
 impl fmt::Debug for KeyHashes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyHashes").finish_non_exhaustive()
@@ -135,18 +135,18 @@ impl BuildHasher for KeyHashes {
 
 /// The hasher of one key; see [`KeyHashes`].
 ///
-/// It inlines where it is used, so that only those coefficients are read which the key needs.
+/// It inlines where it is used, so that only the coefficients which the key needs are read.
 #[derive(Clone)]
 pub struct KeyHasher {
     sum: u128,
-    /// Whether something was written to this piece.
+    /// Whether bytes were written to this piece.
     is_begun: bool,
-    /// A byte of its own that came last, like that behind a text, and one; or none. It is a word of its own if more comes.
+    /// A single byte that came last, like the one after a text, plus one; zero if there is none. If more bytes follow, it becomes a word.
     last: u64,
     hashes: KeyHashes,
 }
 
-/// Does not show the seed.
+/// Omits the seed.
 impl fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyHasher").finish_non_exhaustive()
@@ -159,7 +159,7 @@ impl KeyHasher {
         self.sum = self.sum.wrapping_add(factor.wrapping_mul(word.into()));
     }
 
-    /// Begins a piece if there was one before.
+    /// Begins a new piece if the current one has bytes.
     #[inline(always)]
     fn begin(&mut self) {
         if self.is_begun {
@@ -168,7 +168,7 @@ impl KeyHasher {
         self.is_begun = true;
     }
 
-    /// Begins a piece with the hash of those before, and with the byte that came last.
+    /// Begins a piece with the hash of the pieces before, and with the byte that came last.
     #[inline(always)]
     fn begin_next(&mut self) {
         let (before, last) = (upper(self.sum), self.last);
@@ -184,7 +184,7 @@ impl KeyHasher {
         self.add(self.hashes.factors[0], word);
     }
 
-    /// Adds the words of a text shorter than a piece, and its end and length as one more, which is never zero.
+    /// Adds the words of a text shorter than a piece, and one word more for its end and length, which is never zero.
     #[inline(always)]
     fn add_text(&mut self, bytes: &[u8]) {
         self.add(
@@ -201,7 +201,7 @@ impl KeyHasher {
         }
     }
 
-    /// Writes a text that is long, or comes after something.
+    /// Writes a text that is long, or that follows other bytes.
     // By value, so that a hasher of short keys need not be in memory.
     #[inline(never)]
     fn written(mut self, bytes: &[u8]) -> Self {
@@ -225,17 +225,17 @@ fn upper(sum: u128) -> u64 {
     (sum >> 64) as u64
 }
 
-/// The bytes of a text behind its last whole word, as a number below 2^56.
+/// Returns the bytes of a text after its last whole word, as a number below 2^56.
 #[inline(always)]
 fn end_of(bytes: &[u8]) -> u64 {
     match bytes.last_chunk() {
-        // Shifted by 64 in two steps if there are none.
+        // Shifts by 64 in two steps if there are none.
         Some(last) => u64::from_le_bytes(*last) >> 8 >> (8 * (7 - bytes.len() % 8)),
         None => short(bytes),
     }
 }
 
-/// A text of less than eight bytes.
+/// Returns a text of less than eight bytes as a number.
 #[inline(never)]
 fn short(bytes: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {

@@ -1,14 +1,14 @@
-//! The limits by which the words of a table are read: one for each tier, and the one that a changed tier had before.
+//! The limits by which the words of a table are read: one for each tier, and the former limit of a tier whose quota has changed.
 //!
-//! A state names its limit by a number. An adjustable table has one number more than there are tiers, so that a tier whose quota changes takes the
-//! free number ([`Limits::changed`]). Its former limit stays known until all keys have been converted; then its number is free.
+//! A state names its limit by a number. An adjustable table has one number more than it has tiers, so a tier whose quota changes takes the free
+//! number ([`Limits::changed`]). Its former limit stays known until all keys have been converted; then the former number is free.
 //!
-//! A thread may hold limits that have been superseded, in which numbers mean something else. So
+//! A thread may hold limits that have been superseded, in which numbers mean something else. So this rule applies:
 //!
-//! > a thread that has read states acts on them only after it has seen, by a later load, that its limits are *not superseded*.
+//! > A thread that has read states acts on them only after it has seen, by a later load, that its limits are *not superseded*.
 //!
-//! *Proof* that this suffices. A change supersedes the limits first and then replaces each resident's state. A thread that read a state from
-//! before the replacement fails to exchange it. A thread that read a later state has acquired the flag.
+//! *Proof* that the rule suffices: a change supersedes the limits first, and then replaces each resident's state. If a thread read a state from
+//! before the replacement, its exchange of that state fails. If a thread read a later state, it has acquired the flag.
 //!
 //! The next change takes the number of the former limit, and other threads may use that number before these limits are superseded. So the former
 //! limit is no longer known once all keys have been converted ([`Limits::forget_former`]), which is before the next change begins.
@@ -23,19 +23,19 @@ use crate::units::{Nanos, Volume};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
-/// The limits have been superseded: load the latest and begin again.
+/// The limits have been superseded: load the latest limits and begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Superseded;
 
-/// What a tier decides by.
+/// The limit of a tier.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit<A> {
     pub(super) schedule: Schedule<A>,
-    /// Its number in states.
+    /// The number of this limit in states.
     number: u8,
-    /// Since when it holds.
+    /// The time from which this limit holds.
     since: Nanos,
-    /// A key without a slot has at least this word: what was idle when the quota changed has no more available than the former burst.
+    /// The minimum word of a key without a slot. A key that was idle when the quota changed has no more cells available than the former burst.
     floor: u64,
 }
 
@@ -44,19 +44,19 @@ pub(super) struct Limit<A> {
 struct Former<A> {
     limit: Limit<A>,
     tier: u8,
-    /// When the quota changed.
+    /// The time at which the quota changed.
     since: Nanos,
 }
 
 #[derive(Debug)]
 pub(super) struct Limits<A> {
-    /// Of tier 0, and here so that it is found without a further pointer.
+    /// The limit of tier 0, stored inline to save a pointer.
     first: Limit<A>,
-    /// Of the other tiers.
+    /// The limits of the other tiers.
     more: Box<[Limit<A>]>,
     former: Option<Former<A>>,
     form: Form,
-    /// The tier of each number, as far as it is in use.
+    /// The tier of each number that is in use.
     tiers: [Option<u8>; super::state::MOST_LIMITS],
     superseded: AtomicBool,
     /// Whether all keys have been converted from the former limit.
@@ -65,13 +65,13 @@ pub(super) struct Limits<A> {
 }
 
 impl<A: Algorithm> Limit<A> {
-    /// The word of a key that is idle from `at` on, and not before.
+    /// Returns the word of a key that becomes idle exactly at `at`.
     #[inline]
     fn idle_word(&self, at: Nanos) -> u64 {
         self.schedule.drained(at).0.max(self.floor)
     }
 
-    /// The word by the schedule `next`, which holds from `at` on, that leaves available what `word` does; of a debt as much as fits.
+    /// Converts `word` to the schedule `next`, which holds from `at` on. Keeps the available cells, and as much of the debt as fits.
     fn carried(&self, word: u64, next: &Schedule<A>, at: Nanos) -> u64 {
         let (drained, next_drained) = (self.schedule.drained(at), next.drained(at));
         let part = self.schedule.credited_too_much(self.since, at);
@@ -81,7 +81,7 @@ impl<A: Algorithm> Limit<A> {
 }
 
 impl<A: Algorithm> Limits<A> {
-    /// The limits of the tiers' schedules, whose words must fit `form`.
+    /// Returns the limits of the tiers' schedules, whose words must fit `form`.
     pub(super) fn new(schedules: &[Schedule<A>], form: Form, when_full: WhenFull) -> Option<Self> {
         let limits = schedules.iter().zip(0..).map(|(schedule, number)| Limit {
             schedule: *schedule,
@@ -117,7 +117,7 @@ impl<A: Algorithm> Limits<A> {
         self.more.len() + 1
     }
 
-    /// The limit of a tier that there is.
+    /// Returns the limit of an existing tier.
     #[inline]
     fn of_tier(&self, tier: u8) -> &Limit<A> {
         match tier {
@@ -136,11 +136,11 @@ impl<A: Algorithm> Limits<A> {
         self.of_tier(tier).number
     }
 
-    /// Fails if the limits are superseded; to be called after states were read and before anything is done about them.
+    /// Fails if the limits are superseded. Call it after states were read and before anything is done about them.
     #[inline]
     pub(super) fn hold(&self) -> Result<(), Superseded> {
-        // ORDERING: acquire. Pairs with `Latest::replace`, so that a thread that finds the flag set also loads the later limits and does not turn in
-        // vain. (That it finds the flag set in time needs no order here: the states that it read before were acquired.)
+        // ORDERING: acquire. Pairs with `Latest::replace`, so that a thread that finds the flag set also loads the later limits, and does not retry
+        // in vain. (The thread finds the flag set in time without this order: it acquired the states that it read before.)
         if self.superseded.load(Ordering::Acquire) {
             Err(Superseded)
         } else {
@@ -148,7 +148,7 @@ impl<A: Algorithm> Limits<A> {
         }
     }
 
-    /// The tier of a resident's state and its word by the limit that the tier has now.
+    /// Returns the tier of a resident, and its word by the limit that the tier has now.
     #[inline]
     pub(super) fn read(&self, state: State) -> Result<(u8, u64), Superseded> {
         self.hold()?;
@@ -159,7 +159,7 @@ impl<A: Algorithm> Limits<A> {
         }
     }
 
-    /// The schedule of the first tier and the word by it, if a resident is in that tier and its limit still holds.
+    /// Returns the schedule of the first tier and the word by it, if a resident is in that tier and its limit still holds.
     #[inline]
     pub(super) fn read_first(&self, state: State) -> Option<(&Schedule<A>, u64)> {
         let holds = self.hold().is_ok() && self.form.limit(state) == self.first.number;
@@ -172,11 +172,11 @@ impl<A: Algorithm> Limits<A> {
         Ok((former.tier, self.carried(former, self.form.word(state))))
     }
 
-    /// The former limit if it has that number and keys may still have it. Another number is that of later limits.
+    /// Returns the former limit if it has that number and keys may still have it. Any other number belongs to later limits.
     fn former_with(&self, number: u8) -> Result<&Former<A>, Superseded> {
-        // ORDERING: acquire. Pairs with `forget_former`, so that a thread that finds the flag set then reads converted states and does not turn in
-        // vain. Weaker breaks `tests/loom/split.rs`, a charge beside a change of quota. (That it finds the flag set in time needs no
-        // order here: it acquired a state of the next change, before which the flag was set.)
+        // ORDERING: acquire. Pairs with `forget_former`, so that a thread that finds the flag set then reads converted states, and does not retry in
+        // vain. Weaker breaks `keyed::split::a_charge_beside_*` in `tests/loom`. (The thread finds the flag set in time without this order: it
+        // acquired a state of the next change, before which the flag was set.)
         let is_known = !self.converted.load(Ordering::Acquire);
         let former = self
             .former
@@ -185,30 +185,30 @@ impl<A: Algorithm> Limits<A> {
         former.ok_or(Superseded)
     }
 
-    /// Tells that all keys have been converted to these limits.
+    /// Records that all keys have been converted to these limits.
     pub(super) fn forget_former(&self) {
         // ORDERING: release. Pairs with `former_with`.
         self.converted.store(true, Ordering::Release);
     }
 
-    /// When the quota of a tier was changed last.
+    /// Returns the time of the last change of a tier's quota.
     pub(super) fn since(&self) -> Nanos {
         self.former.as_ref().map_or(Nanos::BEGINNING, |former| former.since)
     }
 
-    /// The word by a tier's limit that leaves available what the word by its former limit left when the quota changed.
+    /// Converts `word` from a tier's former limit to its present one, keeping the cells that were available when the quota changed.
     fn carried(&self, former: &Former<A>, word: u64) -> u64 {
         let next = self.schedule(former.tier);
         former.limit.carried(word, next, former.since)
     }
 
-    /// The word of a key of that tier that is idle from `at` on, and not before.
+    /// Returns the word of a key of `tier` that becomes idle exactly at `at`.
     #[inline]
     pub(super) fn idle_word(&self, tier: u8, at: Nanos) -> u64 {
         self.of_tier(tier).idle_word(at)
     }
 
-    /// The word of a key that is idle from `at` on by the limit with that number.
+    /// Returns the word of a key that becomes idle exactly at `at`, by the limit with that number.
     pub(super) fn idle_word_by(&self, number: u8, at: Nanos) -> Result<u64, Superseded> {
         self.hold()?;
         match self.tiers[usize::from(number)] {
@@ -217,30 +217,32 @@ impl<A: Algorithm> Limits<A> {
         }
     }
 
-    /// Whether a resident owes something; if not, its slot may be taken.
+    /// Returns whether a resident has a debt; if not, its slot may be taken.
     pub(super) fn is_live(&self, state: State, at: Nanos) -> Result<bool, Superseded> {
         let (tier, word) = self.read(state)?;
         Ok(word > self.idle_word(tier, at))
     }
 
-    /// Whether who takes a resident's slot as of `at` begins at a larger word by any limit: the resident was idle before, by a limit that holds.
+    /// Returns whether a key that takes the resident's slot at `at` begins at a larger word by any limit. That is so if the resident was idle before
+    /// `at`, by a limit that holds.
     pub(super) fn was_idle(&self, state: State, at: Nanos) -> Result<bool, Superseded> {
         let (tier, word) = self.read(state)?;
         let holds = self.tiers[usize::from(self.form.limit(state))].is_some();
         Ok(holds && word < self.idle_word(tier, at))
     }
 
-    /// From when on a resident is idle.
+    /// Returns the time from which a resident is idle.
     pub(super) fn idle_from(&self, state: State) -> Result<Nanos, Superseded> {
         let (tier, word) = self.read(state)?;
         Ok(Nanos::clamped(self.schedule(tier).until(Volume(word)).nanos()))
     }
 
-    /// These limits with another one for a tier from `at` on, or from the last change; `schedule` on the same time line, in words of the same form.
+    /// Returns these limits with another limit for `tier`, from `at` on or from the last change if that is later. `schedule` must be on the same time
+    /// line, in words of the same form.
     ///
     /// All keys must have been converted to these limits.
     pub(super) fn changed(&self, tier: u8, schedule: Schedule<A>, at: Nanos) -> Option<Self> {
-        // Time that was credited by one limit must not be credited by another once more.
+        // Time that one limit has credited must not be credited again by another limit.
         let at = at.max(self.since());
         let former = *self.of_tier(tier);
         let number = (0..)
@@ -279,12 +281,12 @@ impl<A: Algorithm> Limits<A> {
     }
 }
 
-/// The limits that hold, for all handles of a table.
+/// The limits that hold now, shared by all handles of a table.
 #[derive(Debug)]
 pub(super) struct Latest<A> {
     #[cfg(not(ratelimit_meter_loom))]
     limits: ArcSwap<Limits<A>>,
-    // What the models have in its place.
+    // Replaces `ArcSwap` in the loom models.
     #[cfg(ratelimit_meter_loom)]
     limits: loom::sync::Mutex<Arc<Limits<A>>>,
 }
@@ -294,16 +296,17 @@ impl<A: Algorithm> Latest<A> {
         Self { limits: limits.into() }
     }
 
-    /// Replaces the limits. The new ones can be loaded before the old ones are superseded, so nobody waits.
+    /// Replaces the limits. The new limits can be loaded before the old ones are superseded, so no thread waits.
     pub(super) fn replace(&self, limits: Limits<A>) -> Arc<Limits<A>> {
         let (old, new) = (self.get(), Arc::new(limits));
         self.set(new.clone());
-        // ORDERING: release. Pairs with `Limits::hold`; and the exchanges of states and intents by which a change goes through the table release it.
+        // ORDERING: release. Pairs with `Limits::hold`. The exchanges of states and intents by which a change goes through the table release the
+        // flag, too.
         old.superseded.store(true, Ordering::Release);
         new
     }
 
-    /// Acts by limits that hold.
+    /// Runs `act` with limits that hold.
     // Out of line: handles nearly always have limits that hold.
     #[cold]
     #[inline(never)]

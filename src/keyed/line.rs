@@ -1,16 +1,16 @@
-//! The atomics of a table: cache lines of slots. [`bucket`](super::bucket) has the protocol.
+//! The atomics of a table: cache lines of slots. [`bucket`](super::bucket) documents the protocol.
 //!
 //! # Orderings
 //!
-//! A slot is two locations, a state and an id, of which only the state is ever exchanged. Who reads a state and then the id needs two edges:
+//! A slot is two locations, a state and an id, and only the state is ever exchanged. A thread that reads a state and then the id needs two edges:
 //!
-//! - *State loads acquire, exchanges release.* A state read in one owner's time synchronizes with the exchange that made the owner a
-//!   resident, before which its id was stored: the id read afterwards is the owner's, or a later one's. (Charges are exchanges too, so they
-//!   continue the release sequence whatever their own order.)
-//! - *Id loads acquire, id stores release.* If the id read is a later owner's, its store came after the exchange that claimed the slot. That
-//!   exchange then happens before the reader's own exchange or second look, which finds another state, as no state comes back.
+//! - *State loads acquire, exchanges release.* A state read during one owner's time synchronizes with the exchange that made the owner a resident.
+//!   The owner's id was stored before that exchange, so the id read afterwards is the owner's, or a later owner's. (Charges are exchanges too, so
+//!   they continue the release sequence whatever their own order.)
+//! - *Id loads acquire, id stores release.* If the id read is a later owner's, it was stored after the exchange that claimed the slot. That exchange
+//!   then happens before the reader's own exchange or second look, which finds another state, because no state comes back.
 //!
-//! So if the exchange succeeds, or the second look finds the same state, the id was the owner's. With relaxed ids the load could be satisfied by a
+//! So if the exchange succeeds, or the second look finds the same state, the id was the owner's. With relaxed ids, the load could be satisfied by a
 //! store that has not happened yet.
 
 #[cfg(ratelimit_meter_loom)]
@@ -21,39 +21,39 @@ pub(super) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, 
 use super::state::State;
 use core::hint::black_box;
 
-/// How many slots a line has: four states of eight bytes, four ids of six, and a reach of four, of 64 bytes.
+/// The number of slots in a line: four states of eight bytes, four ids of six, and a reach of four make 64 bytes.
 pub(super) const WIDTH: usize = if cfg!(ratelimit_meter_loom) { 1 } else { 4 };
 
-/// How many lines a bucket has: with its header, 8 KiB. Models and the stress test have few, so that slots change hands all the time.
+/// The number of lines in a bucket: with its header, 8 KiB. Models and the stress test have few lines, so that slots change owners all the time.
 pub(super) const LINES: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_meter_stress)) {
     2
 } else {
     127
 };
 
-/// A key as a table knows it: 64 bits as good as random.
+/// The hash by which a table knows a key: 64 bits, nearly random.
 ///
-/// The upper bits choose the bucket, the lower 48 are the id that a slot holds; of those, the lower 32 choose the home line and the upper 16
-/// the slot of it where a search begins.
+/// The upper bits choose the bucket. The lower 48 bits are the id that a slot holds. Of the id, the lower 32 bits choose the home line, and the upper
+/// 16 choose the slot of that line at which a search begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct KeyHash(pub(super) u64);
 
 impl KeyHash {
-    /// How many bits of a key a slot holds.
+    /// The number of bits of a key that a slot holds.
     pub(super) const ID_BITS: u32 = 48;
 
-    /// The key that has the lower bits of `id` as its id and belongs to that one of so many buckets; `None` if there is none.
+    /// Returns the key that has the lower bits of `id` as its id and belongs to bucket `bucket` of `buckets`; `None` if there is none.
     pub(super) fn with_id(id: u64, bucket: u64, buckets: usize) -> Option<Self> {
         const ID: u64 = (1 << KeyHash::ID_BITS) - 1;
         let buckets_wide = u128::try_from(buckets).ok()?;
-        // The first number of the bucket; the next one that ends in the id belongs to it or to a later one.
+        // `first` is the lowest number in the bucket. The next number that ends in the id belongs to this bucket or to a later one.
         let first = u64::try_from((u128::from(bucket) << u64::BITS).div_ceil(buckets_wide)).ok()?;
         let key = first & !ID | id & ID;
         let key = if key < first { key.checked_add(ID + 1)? } else { key };
         Some(Self(key)).filter(|key| key.bucket_of(buckets) as u64 == bucket)
     }
 
-    /// Which of so many buckets is its.
+    /// Returns the key's bucket among `buckets`.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "less than the number of buckets")]
     pub(super) const fn bucket_of(self, buckets: usize) -> usize {
@@ -77,29 +77,29 @@ impl KeyHash {
         (self.0 >> 32) as u16
     }
 
-    /// Its home line.
+    /// Returns the key's home line.
     #[inline]
     pub(super) const fn home(self) -> usize {
         ((self.lower() as u64 * LINES as u64) >> 32) as usize
     }
 
-    /// The slot of a line where its search begins.
+    /// Returns the slot of a line at which the key's search begins.
     #[inline]
     pub(super) const fn first(self) -> usize {
         (self.upper() as usize * WIDTH) >> 16
     }
 
-    /// The lines of its bucket, from its home on.
+    /// Returns the lines of a bucket in the order of the key's search, from its home on.
     pub(super) fn lines(self) -> impl Iterator<Item = usize> {
         (self.home()..LINES).chain(0..self.home())
     }
 
-    /// How many lines past its home a line is.
+    /// Returns the number of lines from the key's home to `line`.
     pub(super) const fn distance(self, line: usize) -> usize {
         (line + LINES - self.home()) % LINES
     }
 
-    /// The slots of a line, in the order of its search.
+    /// Returns the slots of a line in the order of the key's search.
     pub(super) fn slots(self) -> impl Iterator<Item = usize> {
         (self.first()..WIDTH).chain(0..self.first())
     }
@@ -112,7 +112,7 @@ pub(super) struct Line {
     states: [AtomicU64; WIDTH],
     lower: [AtomicU32; WIDTH],
     upper: [AtomicU16; WIDTH],
-    /// How far beyond this line the keys are whose home it is; [`Reach`](super::bucket).
+    /// The distance from this line within which its keys may have slots; [`Reach`](super::bucket).
     pub(super) reach: AtomicU32,
 }
 
@@ -136,7 +136,7 @@ impl Line {
         Slot { line: self, index }
     }
 
-    /// The slot of a resident and its state.
+    /// Returns the slot of a resident and its state.
     #[inline]
     pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         let mut matches: u32 = 0;
@@ -155,8 +155,8 @@ impl Line {
         None
     }
 
-    /// As `find`, but looks at the slot where the key's search begins first: if it is there, as with one key again and again, nothing waits for
-    /// the comparison of the others. A hot key costs 5 ns less.
+    /// Does the same as `find`, but looks first at the slot where the key's search begins. If the key is there, as a hot key is, it need not wait for
+    /// the comparison of the other slots. A hot key costs 5 ns less.
     #[inline(always)]
     pub(super) fn find_at_first(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
         let slot = self.slot(key.first());
@@ -167,15 +167,15 @@ impl Line {
         self.find(key)
     }
 
-    /// Begins to fetch the line: a caller that does not need what it read does not wait for it.
+    /// Begins to fetch the line. The caller does not use the value, so it does not wait for it.
     #[inline]
     pub(super) fn fetch(&self) {
-        // ORDERING: relaxed. Nothing is done with it.
+        // ORDERING: relaxed. The value is not used.
         black_box(self.reach.load(Ordering::Relaxed));
     }
 }
 
-/// A slot: a state, and the id of the key that has it.
+/// A slot: a state, and the id of the key that has the slot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot<'a> {
     line: &'a Line,
@@ -186,8 +186,9 @@ impl Slot<'_> {
     #[inline]
     pub(super) fn load(self) -> State {
         may_stop();
-        // ORDERING: acquire. Pairs with `exchange`: see above; and a thread that finds a slot taken from an idle key sees the watermark that was
-        // raised before. Weaker breaks `tests/loom/keyed.rs`, the last cell of a key whose slot was taken.
+        // ORDERING: acquire. Pairs with `exchange`, so that the id read next is the owner's or a later owner's (see above), and so that a thread that
+        // finds a slot taken from an idle key sees the watermark that was raised before. Weaker breaks
+        // `keyed::a_reused_slot_never_doubles_the_last_cell` in `tests/loom`.
         State(self.line.states[self.index].load(Ordering::Acquire))
     }
 
@@ -195,21 +196,21 @@ impl Slot<'_> {
     #[inline]
     pub(super) fn exchange(self, seen: State, new: State) -> bool {
         may_stop();
-        // ORDERING: release, for the id, the reach and the watermark written before; acquire, so that an id which is stored next comes
-        // after the last one in its modification order. Strong: a claim does not stand in a loop over the same slot.
+        // ORDERING: release, for the id, the reach and the watermark written before. Acquire, so that an id which is stored next comes after the last
+        // one in its modification order. Strong, because a claim does not retry the same slot in a loop.
         self.line.states[self.index]
             .compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// Stores the state; only for the claimant of the slot, whom nobody can get ahead of.
+    /// Stores the state. Only the claimant of the slot may call it; no other thread can change the state first.
     pub(super) fn store(self, state: State) {
         may_stop();
-        // ORDERING: release. Continues what the claim's exchange released, for who claims the slot next.
+        // ORDERING: release. Continues the release sequence of the claim's exchange, for the thread that claims the slot next.
         self.line.states[self.index].store(state.0, Ordering::Release);
     }
 
-    /// Whether the id is the key's.
+    /// Returns whether the id is the key's.
     #[inline]
     pub(super) fn is_of(self, key: KeyHash) -> bool {
         self.id() == key.id()
@@ -218,23 +219,23 @@ impl Slot<'_> {
     #[inline]
     pub(super) fn id(self) -> u64 {
         may_stop();
-        // ORDERING: acquire. Pairs with `set_id`: see above.
+        // ORDERING: acquire. Pairs with `set_id`, see above.
         let lower = self.line.lower[self.index].load(Ordering::Acquire);
         let upper = self.line.upper[self.index].load(Ordering::Acquire);
         u64::from(upper) << 32 | u64::from(lower)
     }
 
-    /// Stores the id; only for the claimant of the slot.
+    /// Stores the id. Only the claimant of the slot may call it.
     pub(super) fn set_id(self, key: KeyHash) {
         may_stop();
-        // ORDERING: release. Pairs with `id`: see above.
+        // ORDERING: release. Pairs with `id`, see above.
         self.line.lower[self.index].store(key.lower(), Ordering::Release);
         may_stop();
         self.line.upper[self.index].store(key.upper(), Ordering::Release);
     }
 }
 
-/// Where a thread may stand still: under `--cfg ratelimit_meter_stress` it does, now and then.
+/// Marks a point at which a thread may stall; under `--cfg ratelimit_meter_stress` it sometimes does.
 #[inline(always)]
 pub(super) fn may_stop() {
     #[cfg(ratelimit_meter_stress)]
@@ -250,7 +251,7 @@ mod stress {
         static RANDOM: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// One time in ten yields the processor, spins or sleeps.
+    /// Yields the processor, spins or sleeps, one time in ten.
     pub(super) fn stop() {
         RANDOM.with(|random| {
             let mut x = random.get();

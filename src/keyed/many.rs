@@ -1,4 +1,4 @@
-//! Decisions on many keys, whose lines are fetched together.
+//! Decisions on many keys, whose cache lines are fetched together.
 
 use super::KeyedMeter;
 use super::line::KeyHash;
@@ -9,18 +9,18 @@ use core::hash::{BuildHasher, Hash};
 use core::iter;
 use std::time::Instant;
 
-/// How many keys' lines are fetched before the first is decided. Per key, of ten million at random, medians: 176 ns one by one, 118 by 4,
+/// The number of keys whose lines are fetched before the first is decided. Medians per key, of ten million at random: 176 ns one by one, 118 by 4,
 /// 112 by 16, 105 by 32, 103 by 64.
 const AHEAD: usize = 32;
 
-/// Many keys in one go.
+/// Decisions on many keys in one call.
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Decides one cell of each of `keys` now, as [`check`](Self::check) one after the other would, and counts those that conform.
+    /// Decides one cell of each of `keys` now, as [`check`](Self::check) on one key after the other would, and counts the cells that conform.
     ///
-    /// What is gained is waiting: in a table of millions of keys most of a decision is spent on memory, and here the lines of up to 32
-    /// keys are fetched at once. With few keys, which the caches hold, `check` is as fast.
+    /// This saves time waiting for memory. In a table of millions of keys most of a decision is spent on memory accesses, and here the lines of up to
+    /// 32 keys are fetched at once. With few keys, which the caches hold, `check` is as fast.
     ///
-    /// A key is decided when its answer is taken from the iterator, not before; one that is never asked for changes nothing. A key that comes
+    /// A key is decided when its answer is taken from the iterator, not before; a key whose answer is never taken changes nothing. A key that occurs
     /// twice is decided twice.
     ///
     /// ```
@@ -43,7 +43,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.many(keys, None)
     }
 
-    /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) one after the other would; see
+    /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) on one key after the other would; see
     /// [`check_many`](Self::check_many).
     #[must_use = "a key is decided when its answer is taken"]
     pub fn check_many_at<'a, Q: Hash + ?Sized + 'a>(

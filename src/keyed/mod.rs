@@ -1,7 +1,7 @@
-//! A meter per key, in memory that is chosen once.
+//! A rate limiter with one meter per key, in a table whose size is fixed when it is built.
 //!
-//! [`KeyedMeter`] is the type. This module holds what goes with it: how it is [built](Builder), [what happens when there is no
-//! slot](WhenFull), its [hash](KeyHashes) and its [statistics](Stats).
+//! [`KeyedMeter`] is the type. This module holds its companions: the [builder](Builder), the [policy for a key that finds no slot](WhenFull), the
+//! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
 mod builder;
@@ -42,27 +42,28 @@ use std::sync::{Arc, Mutex};
 use table::Table;
 use tiers::Family;
 
-/// What to do about a key without a slot when all slots of its bucket belong to other live keys.
+/// The policy for a key without a slot if all slots of its bucket belong to other live keys.
 ///
-/// Each is counted ([`Stats`]), never silent.
+/// Each such event is counted in [`Stats`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// Evicts the live key that is idle first, whose debt is forgiven: no new key is denied.
+    /// Evicts the live key that becomes idle first, and forgives its debt. No new key is denied.
     #[default]
     Forgive,
-    /// Denies, with the instant at which the first slot is free: no debt is forgiven. Until then the key's status is that
-    /// nothing remains, too. Such a key owes nothing: [`NonConformance::is_table_full`](crate::NonConformance::is_table_full) tells it from one over its limit.
+    /// Denies the request, with the instant at which the first slot becomes free. No debt is forgiven. Until then the status of the key also reports
+    /// that nothing remains. Such a key has no debt: [`NonConformance::is_table_full`](crate::NonConformance::is_table_full) distinguishes it from a
+    /// key over its limit.
     Deny,
-    /// Admits and does not count: no key suffers for another.
+    /// Admits the request and does not count it. No key suffers for another.
     Admit,
 }
 
-/// A rate limiter with a meter `M` per key `K`, in a table of fixed size: nothing is allocated, locked, swept or run in the
-/// background once it is built.
+/// A rate limiter with a meter `M` for each key `K`, in a table of fixed size. Once the table is built, decisions allocate, lock and sweep nothing,
+/// and there is no background task.
 ///
-/// A slot is 14 bytes: the 64-bit word of a meter and 48 bits of a keyed hash. No key is stored, so any `Hash` will do, and what a key type
-/// borrows as (`&str` for `String`). The slot of an idle key is reused, so the table has to hold the keys that owe something now, not
-/// those ever seen, and a client that invents keys cannot exhaust memory.
+/// A slot takes 14 bytes: the 64-bit word of a meter, and 48 bits of a keyed hash. Keys are not stored, so any key type that implements `Hash` will
+/// do, and so will its borrowed form (`&str` for `String`). The slot of an idle key is reused. So the table has to hold the keys that have a debt
+/// now, not all keys ever seen, and a client that invents keys cannot exhaust memory.
 ///
 /// ```
 /// use ratelimit_meter::{KeyedMeter, Quota};
@@ -79,46 +80,51 @@ pub enum WhenFull {
 ///
 /// # How large
 ///
-/// Live keys are those not idle: as many as new keys arrive while one becomes idle, by Little's law. A million new keys a second
-/// with one request each at 10/s are live for 0.1 s each: 100,000. With as many live keys as [`with_capacity`](Self::with_capacity) was given,
-/// fewer than one decision in 100,000 finds all slots of its key's bucket taken; then [`WhenFull`] applies.
-/// A key may take any of the 508 slots of a bucket of 8 KiB, its search begins at one and usually ends in that cache line. A table takes
-/// 20 bytes for each key it is meant for, at least 8 KiB. A table that fits a processor's cache is a tenth faster if built for 1.5 times its keys.
+/// A live key is one that is not idle. By Little's law there are as many live keys as new keys arrive in the time that one needs to become idle. For
+/// example, a million new keys a second, with one request each at 10/s, are live for 0.1 s each: 100,000 live keys. If there are as many live keys as
+/// [`with_capacity`](Self::with_capacity) was given, fewer than one decision in 100,000 finds all slots of its key's bucket taken; then [`WhenFull`]
+/// applies.
+///
+/// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
+/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table that fits a processor's cache is a tenth faster if it is built for
+/// 1.5 times its keys.
+///
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
 ///
-/// In a table much larger than the caches most of a decision is spent on address translation. On Linux with glibc,
-/// `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` in the environment makes the allocator ask for huge pages: among ten million keys a decision then took 225 ns
-/// instead of 286 (Intel Sapphire Rapids, 2026-11-28, a table of this layout).
+/// In a table much larger than the caches, most of a decision's time is spent on address translation. On Linux with glibc,
+/// `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` in the environment makes the allocator ask for huge pages. Among ten million keys a decision then took 225
+/// ns instead of 286 (Intel Sapphire Rapids, 2026-11-28, a table of this layout).
 ///
 /// # Two keys, one meter
 ///
-/// Two keys of one bucket that agree in 48 bits of their hash share a meter; they are never admitted for free. With the default hash a given key does
-/// so with one of the 415 others of its bucket with a probability of 1.5e-12, whoever chose them. Among a million live keys some two do with 1 in
-/// 1.4 million.
+/// If two keys of one bucket agree in 48 bits of their hash, they share a meter; neither is ever admitted for free. With the default hash, the
+/// probability that a given key shares its meter with one of the 415 others of its bucket is 1.5e-12. That holds whichever keys a client chooses.
+/// Among a million live keys, the probability that any two share a meter is 1 in 1.4 million.
 ///
 /// # Laws
 ///
-/// Each key's decisions obey [`Decider`](crate::Decider)'s laws as a meter of its own would, except for keys that were evicted or admitted
-/// for lack of a slot, and with two words about time:
+/// Each key's decisions obey [`Decider`](crate::Decider)'s laws as a meter of its own would, with one exception: keys that were evicted, or admitted
+/// without a slot. Two notes about time:
 ///
-/// - A slot's word is shorter than a meter's, so instants that are not whole numbers of nanoseconds may be a few nanoseconds early, and very high rates do not fit:
-///   [`WordTooNarrow`](InvalidTable::WordTooNarrow) has the table.
-/// - If a decision on a key is earlier than the latest reuse of a slot, or change of a key's tier, in its bucket, and would be denied at its own time, it is
-///   made at the time of that. A new key begins then, too. So law 1 holds for instants that are not earlier.
+/// - A slot's word is shorter than a meter's. So instants that are not whole numbers of nanoseconds may be a few nanoseconds early, and very high
+///   rates do not fit: [`WordTooNarrow`](InvalidTable::WordTooNarrow) has the table.
+/// - A bucket remembers the latest time at which one of its slots was reused, or one of its keys changed its tier. If a decision is earlier than that
+///   time and would be denied, it is made at that time instead. A new key begins at that time, too. So law 1 holds for instants that are not earlier
+///   than it.
 ///
 /// A denial of a key stores nothing.
 ///
 /// # Threads
 ///
-/// Clones share the table. Decisions are lock-free on every target this crate compiles for; the protocol by which keys move in is in the source
-/// of `keyed::bucket`. A conforming decision orders nothing but the meter itself.
+/// Clones share the table. Decisions are lock-free on every target this crate compiles for. The source of `keyed::bucket` documents the protocol by
+/// which keys move in. A conforming decision orders no memory accesses except those of the meter itself.
 pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     shared: Arc<Shared<M::Algorithm>>,
-    /// The latest when this handle was made.
+    /// The latest limits when this handle was made.
     limits: Arc<Limits<M::Algorithm>>,
     hashes: S,
     clock: M::Clock,
-    /// In which tier this handle decides; in each key's own if `None`.
+    /// The tier in which this handle decides; each key's own tier if `None`.
     tier: Option<u8>,
     family: Family,
     key: PhantomData<fn(&K)>,
@@ -128,14 +134,14 @@ pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
 pub type Key<'a, M = GCRA> =
     Meter<<M as MeterKind>::Algorithm, &'a <M as MeterKind>::Clock, Entry<'a, <M as MeterKind>::Algorithm>>;
 
-/// A key of a table, hashed and with its tier; [`KeyedMeter::ticket`].
+/// A key of a table, hashed and with its tier; see [`KeyedMeter::ticket`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     key: KeyHash,
     tier: Option<u8>,
 }
 
-/// Does not tell the key, of which only a hash is known.
+/// Omits the key, of which only a hash is known.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
@@ -144,12 +150,12 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// What the handles of one table share.
+/// The state that all handles of one table share.
 #[derive(Debug)]
 struct Shared<A> {
     table: Table,
     latest: Latest<A>,
-    /// Held by who changes a quota; no decision asks for it.
+    /// Held by a thread that changes a quota; decisions do not use it.
     changing: Mutex<()>,
 }
 
@@ -158,16 +164,16 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `keys` is zero, memory does not suffice, or the quota makes no meter.
+    /// [`InvalidTable`] if `keys` is zero, there is too little memory, or the quota makes no meter.
     pub fn with_capacity(quota: Quota, keys: usize) -> Result<Self, InvalidTable> {
         Builder::new(Meter::from_quota(quota)?).with_capacity(keys)
     }
 
-    /// Returns a table of `bytes` of memory, less what does not make up a bucket of 8 KiB, with `quota` for each key.
+    /// Returns a table with `quota` for each key, in `bytes` of memory, rounded down to whole buckets of 8 KiB.
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `bytes` is less than 8 KiB or more than there are, or the quota makes no meter.
+    /// [`InvalidTable`] if `bytes` is less than 8 KiB or cannot be allocated, or the quota makes no meter.
     ///
     /// ```
     /// use ratelimit_meter::{KeyedMeter, LeakyBucket, Quota};
@@ -183,25 +189,25 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
 }
 
 impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    /// Returns how many live keys the table is meant for.
+    /// Returns the number of live keys that the table is meant for.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.table.capacity()
     }
 
-    /// Returns how much memory the table takes, in bytes.
+    /// Returns the memory that the table takes, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.shared.table.memory()
     }
 
-    /// Returns how many tiers there are, at least one.
+    /// Returns the number of tiers, at least one.
     #[must_use]
     pub fn tiers(&self) -> usize {
         self.limits.tiers()
     }
 
-    /// Returns `true`: the table is made of atomics of at most 64 bits, which are lock-free on every target that has them.
+    /// Returns `true`: the table consists of atomics of at most 64 bits, which are lock-free on every target that has them.
     #[must_use]
     pub const fn is_lock_free() -> bool {
         true
@@ -209,7 +215,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 }
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Returns the meter of `key`, which has every verb of a [`Meter`]. It borrows the table, not the key.
+    /// Returns the meter of `key`, with all methods of a [`Meter`]. The returned meter borrows the table, not the key.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, check_all};
@@ -234,9 +240,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.meter_of(self.hashed(key), self.tier)
     }
 
-    /// Returns a ticket of `key`, for the same later and elsewhere: 16 bytes that borrow nothing.
+    /// Returns a ticket for `key`, with which to find the same meter later or elsewhere. It is 16 bytes and borrows nothing.
     ///
-    /// A ticket of a handle [in a tier](Self::in_tier) is of that tier.
+    /// A ticket from a handle [in a tier](Self::in_tier) belongs to that tier.
     ///
     /// ```
     /// use ratelimit_meter::{KeyedMeter, Quota, keyed::Ticket};
@@ -259,7 +265,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         }
     }
 
-    /// The key as the table knows it.
+    /// Returns the hash by which the table identifies the key.
     #[inline]
     fn hashed<Q: Hash + ?Sized>(&self, key: &Q) -> KeyHash {
         KeyHash(hash::spread(self.hashes.hash_one(key)))
@@ -267,9 +273,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
 }
 
 impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    /// Returns the meter of the key whose ticket this is.
+    /// Returns the meter of the key that the ticket was issued for.
     ///
-    /// A ticket is of the table that issued it and its clones. In another table it is some key's.
+    /// A ticket is valid for the table that issued it and its clones. In another table it leads to the meter of an arbitrary key.
     #[inline]
     pub fn redeem(&self, ticket: Ticket) -> Key<'_, M> {
         let tier = ticket.tier.filter(|tier| usize::from(*tier) < self.tiers());

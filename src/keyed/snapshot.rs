@@ -1,9 +1,13 @@
-//! What all keys owe, as a stream of bytes that outlives the process.
+//! Snapshots: the debts of all keys, as a stream of bytes that outlives the process.
 //!
-//! Little-endian: a head, blocks of keys, and an end. The head is the magic, the version, and what the words mean: when it was, on the
-//! time line and by the wall clock, how many slots there are, what a known text is hashed to, how many bits a word has, and each tier's limit as text. A block is
-//! the number of its keys, that of their bucket, and of each key its id, with the tier above, and its word; the end is a block of none. After
-//! each of these stands a checksum of all so far.
+//! All numbers are little-endian. A snapshot is a head, blocks of keys, and an end.
+//!
+//! - The head is the magic, the version, and the meaning of the words: the time of the snapshot on the time line and by the wall clock, the number of
+//!   slots, the hash of a known text, the number of bits of a word, and each tier's limit as text.
+//! - A block is the number of its keys, the number of their bucket, and for each key its id, with the tier above the id, and its word.
+//! - The end is a block of no keys.
+//!
+//! Each of these is followed by a checksum of all bytes so far.
 
 use super::bucket::Bucket;
 use super::builder::MOST_TIERS;
@@ -25,28 +29,27 @@ use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
-/// Version 1 hashed keys otherwise, and had ids of 59 bits.
+/// Version 1 hashed keys in another way, and had ids of 59 bits.
 pub(super) const VERSION: u32 = 2;
 
-/// More than the text of any limit takes.
+/// Longer than the text of any limit.
 const LONGEST_LIMIT: usize = 256;
 
-/// What is hashed to tell whether a table hashes as another did.
+/// The text whose hash shows whether two tables hash alike.
 const PROBE: &str = "the same hash for the same key";
 
-/// The hash of keys with a seed that is the same everywhere: damage to a piece of 32 bytes goes unnoticed once in 2^64.
+/// The hash of keys with the same seed everywhere: damage to a piece of 32 bytes is missed with a probability of 2^-64.
 const CHECK: KeyHashes = KeyHashes::with_seed([0x9e37_79b9_7f4a_7c15, 0xf39c_c060_5ced_c834, 0x1082_276b_f3a2_7251]);
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
-    /// Writes what all live keys owe now, tied to the wall clock, and returns how many there are.
+    /// Writes the debts of all keys that are live now, tied to the wall clock, and returns the number of those keys.
     ///
-    /// Keys are read one after the other, each in one read, while decisions go on. The snapshot holds hashes of keys and what they owe,
-    /// 16 bytes for each; of the seed of the hashes it holds nothing, so keep that beside it ([`KeyHashes::with_seed`]). Give it a buffered
-    /// writer.
+    /// Keys are read one after the other, each in one read, while decisions go on. The snapshot holds the hashes of keys and their debts, 16 bytes
+    /// for each key. It does not hold the seed of the hashes, so keep the seed beside the snapshot ([`KeyHashes::with_seed`]). Use a buffered writer.
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// The errors of `out`.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, KeyHashes}};
@@ -67,16 +70,16 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot_to(&self, out: impl Write) -> io::Result<u64> {
-        // The wall clock last: time that passes in between has not drained then.
+        // The wall clock comes last, so that time that passes in between does not count as drained.
         let at = self.clock.now_exactly();
         self.snapshot_to_at(out, (at, SystemTime::now()))
     }
 
-    /// Writes what all keys owe that are live at a time, which is told by both clocks; see [`snapshot_to`](Self::snapshot_to).
+    /// Writes the debts of all keys that are live at a time, given by both clocks; see [`snapshot_to`](Self::snapshot_to).
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn snapshot_to_at(&self, out: impl Write, (at, wall): (Instant, SystemTime)) -> io::Result<u64> {
         let (table, limits) = (&self.shared.table, self.shared.latest.get());
         let at = limits.schedule(0).time_line.position(at);
@@ -120,22 +123,21 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         Ok(keys)
     }
 
-    /// Makes all keys of a snapshot owe what they owed, less what has drained since by the wall clock, and returns how many there are. Keys
-    /// that are not in it are left alone.
+    /// Restores the debts of all keys of a snapshot, less what has drained since by the wall clock, and returns the number of those keys. Keys that
+    /// are not in the snapshot do not change.
     ///
-    /// Give it a buffered reader.
+    /// Use a buffered reader.
     ///
     /// # Errors
     ///
-    /// [`RestoreKeysError`]; nothing has changed, but where it says how many keys were restored all the same.
+    /// [`RestoreKeysError`], and nothing has changed, unless the error holds a number of restored keys.
     pub fn restore_from(&self, input: impl Read) -> Result<u64, RestoreKeysError> {
-        // The wall clock first: time that passes in between has not drained yet.
+        // The wall clock comes first, so that time that passes in between does not count as drained.
         let wall = SystemTime::now();
         self.restore_from_at(input, (self.clock.now_exactly(), wall))
     }
 
-    /// Makes all keys of a snapshot owe what they owe yet at a time, which is told by both clocks; see
-    /// [`restore_from`](Self::restore_from).
+    /// Restores the debts that all keys of a snapshot still have at a time, given by both clocks; see [`restore_from`](Self::restore_from).
     ///
     /// # Errors
     ///
@@ -146,10 +148,11 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         })
     }
 
-    /// Restores a snapshot of a table whose tiers had other quotas, and returns how many keys there are: what each key has available and owes stays
-    /// as it was, as at [`set_quota`](Self::set_quota). Time since the snapshot is credited at the old rates.
+    /// Restores a snapshot of a table whose tiers had other quotas, and returns the number of keys. Each key keeps its available cells and its debt,
+    /// as with [`set_quota`](Self::set_quota). Time since the snapshot is credited at the old rates.
     ///
-    /// Otherwise as [`restore_from`](Self::restore_from): the algorithm, the number of tiers, the capacity and the hashes must be those of the snapshot.
+    /// Everything else is as with [`restore_from`](Self::restore_from): the algorithm, the number of tiers, the capacity and the hashes must be those
+    /// of the snapshot.
     ///
     /// # Errors
     ///
@@ -178,7 +181,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.restore_changed_from_at(input, (self.clock.now_exactly(), wall))
     }
 
-    /// Restores a snapshot of a table whose tiers had other quotas, at a time that both clocks tell; see
+    /// Restores a snapshot of a table whose tiers had other quotas, at a time given by both clocks; see
     /// [`restore_changed_from`](Self::restore_changed_from).
     ///
     /// # Errors
@@ -192,14 +195,14 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.restore(input, time, |_, _| Ok(()))
     }
 
-    /// Restores; `allow` decides about limits that differ, as texts.
+    /// Restores a snapshot. If limits differ, `allow` decides, from their texts.
     fn restore(
         &self,
         input: impl Read,
         (at, wall): (Instant, SystemTime),
         allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
     ) -> Result<u64, RestoreKeysError> {
-        // No quota changes meanwhile. A panic while it was held would have left limits that hold all the same.
+        // The lock keeps quotas from changing meanwhile. A panic while it was held would have left valid limits.
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (limits, buckets) = (self.shared.latest.get(), self.shared.table.buckets().len());
         let at = limits.schedule(0).time_line.position(at);
@@ -232,7 +235,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
                 let (Some(tier), Some(key)) = (tier, KeyHash::with_id(id, bucket, buckets)) else {
                     return Err(damaged);
                 };
-                // By the schedule that the words of the snapshot are in.
+                // The words of the snapshot have the units of this schedule.
                 let was = head.schedules.get(usize::from(tier)).ok_or(damaged)?;
                 let owed = still_owed(was, was.offset(word, was.drained(head.at)), head.elapsed_ns);
                 let step = self.entry(key, Some(tier)).update(at, |schedule, _, drained| {
@@ -309,17 +312,17 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     }
 }
 
-/// What a snapshot tells of its words.
+/// The meaning of the words in a snapshot.
 struct Head<A> {
-    /// When it was, on the time line of its table.
+    /// The time of the snapshot, on the time line of its table.
     at: Nanos,
-    /// How long ago that is by the wall clock.
+    /// The time since then, by the wall clock.
     elapsed_ns: u128,
-    /// The schedules of its tiers, in words of its length.
+    /// The schedules of the snapshot's tiers, in words of the snapshot's length.
     schedules: Vec<Schedule<A>>,
 }
 
-/// The schedule of a tier in a snapshot, of the same algorithm as the table's tier, in words of so many bits.
+/// Returns the schedule of a tier in a snapshot, in words of `bits` bits, if its algorithm is that of the table's tier.
 fn schedule_of<A: Algorithm>(own: &Limits<A>, tier: u8, text: &str, bits: u64) -> Option<Schedule<A>> {
     if usize::from(tier) >= own.tiers() {
         return None;
@@ -343,12 +346,12 @@ fn limit_texts(limits: &Limits<impl Algorithm>) -> Vec<String> {
     (0..).take(limits.tiers()).map(text).collect()
 }
 
-/// A quota was changed while a snapshot was being written.
+/// Reports that a quota was changed while a snapshot was being written.
 fn changed(_: Superseded) -> io::Error {
     io::Error::other("a quota of the table was changed while the snapshot was being written: write it again")
 }
 
-/// A stream with the checksum of all that went through it.
+/// A stream with the checksum of all bytes that went through it.
 struct Checked<T> {
     stream: T,
     sum: KeyHasher,
@@ -394,17 +397,17 @@ impl<R: Read> Checked<R> {
         self.get().map(u64::from_le_bytes)
     }
 
-    /// A number of things that follow, if it can be.
+    /// Reads the number of items that follow; fails if it is above `most`.
     fn get_length_to(&mut self, most: usize) -> io::Result<usize> {
         let length = usize::try_from(self.get_u64()?);
-        // As good as cut off here.
+        // Handled as if the input were cut off here.
         length
             .ok()
             .filter(|length| *length <= most)
             .ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Whether there is nothing more to read.
+    /// Returns whether the input has ended.
     fn is_over(&mut self) -> io::Result<bool> {
         loop {
             match self.stream.read(&mut [0]) {
@@ -414,7 +417,7 @@ impl<R: Read> Checked<R> {
         }
     }
 
-    /// Whether the checksum that follows is that of what came before.
+    /// Returns whether the checksum that follows is that of the bytes before it.
     fn is_whole(&mut self) -> io::Result<bool> {
         let sum = self.sum.finish();
         let mut bytes = [0; 8];

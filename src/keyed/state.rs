@@ -1,4 +1,4 @@
-//! The 64-bit state of a slot: who has the slot, and the word of its meter. All here is pure.
+//! The 64-bit state of a slot: its kind, and for a resident the word of its meter. All functions here are pure.
 //!
 //! ```text
 //!             63      62 61          ..                       0
@@ -8,44 +8,47 @@
 //!             63           52  51      49 48     47 .. 44  43 .. 0
 //! ```
 //!
-//! Those with twelve ones on top are *marks*. Words stay below [`Form::end`], so no resident's state is one.
+//! A *resident* is the key that has the slot; it is also called the slot's *owner*. A state whose upper twelve bits are all ones is a *mark*. Words
+//! stay below [`Form::end`], so the state of a resident is never a mark.
 //!
-//! *Limit* is the number of the limit by which the word is read: a tier has one number, and another after its quota has changed
+//! *Limit* is the number of the limit by which the word is read. A tier has one number, and gets another when its quota changes
 //! ([`limits`](super::limits)).
 //!
 //! # No state comes back
 //!
-//! A thread decides on a state it read some time ago; its exchange must fail if the slot has had another owner since. The *version* sees to that:
+//! A thread decides on a state that it read some time ago. Its exchange must fail if the slot has had another owner since. The *version* ensures
+//! that. To *step* the version is to add one:
 //!
-//! - an exchange of a resident's state keeps the version only if the limit stays and the word grows; otherwise it steps the version
-//!   ([`Form::next`]);
-//! - a claim keeps the version only if the owner was idle as of the watermark, by a limit that still holds; otherwise it steps the version
-//!   ([`Form::claim`]).
+//! - An exchange of a resident's state keeps the version only if the limit stays and the word grows. Otherwise it steps the version ([`Form::next`]).
+//! - A claim keeps the version only if the owner was idle at the watermark, by a limit that still holds. Otherwise it steps the version
+//!   ([`State::claimed`]).
 //!
-//! *Invariant* (N): among the states of a slot that have equal version and limit, without a step in between, words strictly increase, over
-//! any number of owners. *Proof*: within an owner by the first rule. From owner K to owner L without a step: K was idle as of the
-//! watermark W, so K's words of this run are below the idle word of W, and so are those of owners before it, as watermarks only rise; L begins
-//! at the idle word of W or above.
+//! *Invariant* (N): among the states of a slot with equal version and limit, and with no step in between, words strictly increase, over any number of
+//! owners.
 //!
-//! Two bits wrap after four steps. Then the exchange of a thread that stood still all the while succeeds if the word is equal to the unit, too; one key is
-//! charged for another once. Ordinary reuse of idle slots takes no step.
+//! *Proof*: for one owner, by the first rule. Now let owner L follow owner K without a step. K was idle at the watermark W, so K's words of this run
+//! are below the idle word of W. The words of the owners before K are below it too, because watermarks only rise. L begins at the idle word of W or
+//! above.
+//!
+//! The version has two bits, so it wraps after four steps. If a thread stalls during exactly four steps, its exchange succeeds if the word is also
+//! equal to the unit. Then one key is charged once for another. Ordinary reuse of idle slots takes no step.
 
 use core::fmt;
 
 const VERSION_BITS: u32 = 2;
 const VERSIONS: u64 = (1 << VERSION_BITS) - 1;
 
-/// All marks are this or more.
+/// All marks are at least this number.
 const MARKS: u64 = !0 << 52;
 const VACANT: u64 = 1 << 51;
 const VERSION_SHIFT: u32 = 48;
 const LIMIT_SHIFT: u32 = 44;
 const TICKETS: u64 = (1 << LIMIT_SHIFT) - 1;
 
-/// How many limits a state can tell apart at most: as many as four bits.
+/// The maximum number of limits that a state can distinguish, in four bits.
 pub(super) const MOST_LIMITS: usize = 16;
 
-/// What a slot holds.
+/// The content of a slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct State(pub(super) u64);
 
@@ -56,14 +59,14 @@ pub(super) enum Kind {
     Vacant,
 }
 
-/// How the states of one table are divided: how many bits of a resident's are the word.
+/// The layout of the states of one table: the number of bits of a resident's state that hold the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
     bits: u32,
 }
 
 impl Form {
-    /// The form that tells so many limits apart.
+    /// Returns the form that distinguishes `limits` limits.
     pub(super) const fn telling_apart(limits: usize) -> Self {
         let bits = usize::BITS - limits.saturating_sub(1).leading_zeros();
         Self {
@@ -71,23 +74,23 @@ impl Form {
         }
     }
 
-    /// The form whose words have so many bits, if there is one.
+    /// Returns the form whose words have `bits` bits, if there is one.
     pub(super) fn with_bits(bits: u32) -> Option<Self> {
         let form = Self { bits };
         (58..=62).contains(&bits).then_some(form)
     }
 
-    /// How many limits it tells apart.
+    /// Returns the number of limits that the form distinguishes.
     pub(super) const fn limits(self) -> usize {
         1 << (u64::BITS - VERSION_BITS - self.bits)
     }
 
-    /// How many bits a word has.
+    /// Returns the number of bits of a word.
     pub(super) const fn bits(self) -> u32 {
         self.bits
     }
 
-    /// What all words stay below: 2^52 numbers at the end are for marks.
+    /// Returns the end of the range of words, exclusive. The last 2^52 numbers are for marks.
     pub(super) const fn end(self) -> u64 {
         (1 << self.bits) - (1 << 52)
     }
@@ -97,14 +100,14 @@ impl Form {
         state.0 & ((1 << self.bits) - 1)
     }
 
-    /// The limit by which a resident's word is read.
+    /// Returns the limit by which a resident's word is read.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most four bits")]
     pub(super) const fn limit(self, state: State) -> u8 {
         (state.0 << VERSION_BITS >> VERSION_BITS >> self.bits) as u8
     }
 
-    /// What a resident's state becomes. (N) rests on this and on `claim`.
+    /// Returns the next state of a resident. Invariant (N) rests on this function and on [`State::claimed`].
     #[inline]
     pub(super) fn next(self, state: State, limit: u8, word: u64) -> State {
         if word > self.word(state) && limit == self.limit(state) {
@@ -114,7 +117,7 @@ impl Form {
         }
     }
 
-    /// What a resident's state becomes if no state of this version may come back.
+    /// Returns the next state of a resident, with the version stepped so that no state of this version comes back.
     #[cold]
     pub(super) const fn stepped(self, state: State, limit: u8, word: u64) -> State {
         self.resident(state.version() + 1, limit, word)
@@ -126,7 +129,7 @@ impl Form {
 }
 
 impl State {
-    /// Of a slot that no key ever had.
+    /// The state of a slot that never had a key.
     pub(super) const UNTAKEN: Self = Self(!0);
 
     #[inline]
@@ -142,7 +145,7 @@ impl State {
         }
     }
 
-    /// Of a resident; or the one to come, of a mark.
+    /// Returns the version of a resident, or the version that the resident made from a mark will have.
     const fn version(self) -> u64 {
         if self.0 < MARKS {
             self.0 >> (u64::BITS - VERSION_BITS)
@@ -151,19 +154,19 @@ impl State {
         }
     }
 
-    /// The mark of a claim on a slot of this state, for a key that is to be decided by `limit`; `steps` says whether the owner
-    /// was live or its limit no longer holds.
+    /// Returns the mark of a claim on a slot of this state, for a key that `limit` will decide. `steps` is whether the owner was live, or its limit
+    /// no longer holds.
     pub(super) const fn claimed(self, steps: bool, limit: u8, ticket: u64) -> Self {
         let version = (self.version() + steps as u64) & VERSIONS;
         Self(MARKS | version << VERSION_SHIFT | (limit as u64) << LIMIT_SHIFT | ticket & TICKETS)
     }
 
-    /// The mark once the claim was given up.
+    /// Returns the mark after the claim was given up.
     pub(super) const fn vacated(self) -> Self {
         Self(self.0 | VACANT)
     }
 
-    /// The limit of a claim.
+    /// Returns the limit of a claim.
     #[expect(clippy::cast_possible_truncation, reason = "four bits")]
     pub(super) const fn claimed_limit(self) -> u8 {
         (self.0 >> LIMIT_SHIFT & (MOST_LIMITS as u64 - 1)) as u8
@@ -173,7 +176,7 @@ impl State {
         self.0 & TICKETS
     }
 
-    /// The state of a resident in the place of this claim.
+    /// Returns the state of the resident that replaces this claim.
     pub(super) const fn settled(self, form: Form, word: u64) -> Self {
         form.resident(self.version(), self.claimed_limit(), word)
     }
@@ -232,7 +235,7 @@ mod tests {
             prop_assert_eq!(form.limit(settled), limit);
         }
 
-        /// (N) within an owner: the version stays only where the word grows by the same limit.
+        /// (N) for one owner: the version stays only if the word grows by the same limit.
         #[test]
         fn a_state_keeps_its_version_only_if_its_word_grows(
             (form, limit) in forms(), (_, next_limit) in forms(), version in 0_u64..4, word: u64, next: u64, near: bool,

@@ -6,26 +6,26 @@ use crate::meter::MeterKind;
 use crate::when::When;
 use std::time::Instant;
 
-/// How a table stands and what became of keys for want of a slot.
+/// The occupancy of a table, and counts of the events in which a key found no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many keys are live: not at rest.
+    /// The number of live keys: those that are not idle.
     pub live: usize,
-    /// How many slots hold a key, live or not.
+    /// The number of slots that hold a key, live or idle.
     pub taken: usize,
-    /// How many slots there are.
+    /// The number of slots.
     pub slots: usize,
-    /// How often a live key was forgiven what it owed, to make room.
+    /// The number of live keys that were evicted to make room, with their debts forgiven.
     pub forgiven: u64,
-    /// How often, for want of a slot, a request was denied, or a charge or a restored key not recorded.
+    /// The number of times that, because a key found no slot, a request was denied, or a charge or a restored key was not recorded.
     pub denied: u64,
-    /// How often, for want of a slot, a request was admitted and not counted, or a charge or a restored key not recorded.
+    /// The number of times that, because a key found no slot, a request was admitted and not counted, or a charge or a restored key was not recorded.
     pub admitted: u64,
 }
 
 impl Stats {
-    /// Returns the share of the slots that are live.
+    /// Returns the share of the slots whose keys are live.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share of 2^53 slots")]
     pub fn occupancy(&self) -> f64 {
@@ -34,13 +34,13 @@ impl Stats {
 }
 
 impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    /// Tells how the table stands now. Reads all of it: a millisecond for some hundred thousand keys.
+    /// Returns the statistics of the table now. Reads the whole table, which takes a millisecond for some hundred thousand keys.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.stats_when(When::Now)
     }
 
-    /// Tells how the table stands at `at`; see [`stats`](Self::stats).
+    /// Returns the statistics of the table at `at`; see [`stats`](Self::stats).
     ///
     /// ```
     /// use ratelimit_meter::{KeyedMeter, Quota};
@@ -72,7 +72,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
             Ok((live, taken))
         };
         let (live, taken) = self.shared.latest.act(count);
-        // ORDERING: relaxed. Numbers of events, which order nothing.
+        // ORDERING: relaxed. Counts of events, which order nothing.
         let [denied, admitted] =
             [&table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
         let forgiven = table.buckets().iter().map(Bucket::forgiven).sum();

@@ -1,11 +1,11 @@
-//! The buckets of a keyed meter, how many there are, and how often a full one was met.
+//! The table of a keyed meter: its buckets, its size, and the counts of full buckets.
 
 use super::bucket::Bucket;
 use super::error::InvalidTable;
 use super::line::{AtomicU64, KeyHash, Ordering};
 
-/// How many live keys a bucket is meant for. With as many on average in 508 slots, keys falling on buckets at random, a new key finds 508
-/// others in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 it is once in 58,000.)
+/// The number of live keys that a bucket is meant for. Keys fall on buckets at random. With this many on average in 508 slots, a new key finds 508
+/// other keys in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 on average it is once in 58,000.)
 const KEYS_A_BUCKET: usize = if cfg!(ratelimit_meter_loom) {
     1
 } else if cfg!(ratelimit_meter_stress) {
@@ -20,7 +20,7 @@ pub(super) struct Table {
     pub(super) tallies: Tallies,
 }
 
-/// How often a full bucket was met, and the key was not admitted, or not counted. (What was evicted is counted in the buckets.)
+/// Counts of the events in which a key found its bucket full, and was denied or admitted uncounted. (Each bucket counts its own evictions.)
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Tallies {
@@ -30,7 +30,7 @@ pub(super) struct Tallies {
 
 impl Tallies {
     pub(super) fn count(tally: &AtomicU64) {
-        // ORDERING: relaxed. A number of events, which orders nothing.
+        // ORDERING: relaxed. A count of events, which orders nothing.
         tally.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -41,7 +41,7 @@ impl Tallies {
     }
 }
 
-/// How large a table is to be.
+/// The size of a table, in keys or in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     Keys(usize),
@@ -72,7 +72,7 @@ impl Table {
         })
     }
 
-    /// Where a key belongs.
+    /// Returns the bucket of a key.
     #[inline]
     pub(super) fn bucket(&self, key: KeyHash) -> &Bucket {
         &self.buckets[key.bucket_of(self.buckets.len())]
@@ -82,7 +82,7 @@ impl Table {
         &self.buckets
     }
 
-    /// How many keys it is meant for.
+    /// Returns the number of keys that the table is meant for.
     pub(super) fn capacity(&self) -> usize {
         self.buckets.len() * KEYS_A_BUCKET
     }

@@ -1,4 +1,4 @@
-//! Deciding by one of several quotas, and changing them.
+//! Tiers: several quotas in one table, and changes of a quota.
 
 use super::error::{ForeignTier, InvalidTable};
 use super::{KeyedMeter, Shared};
@@ -12,23 +12,23 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// One of the quotas of a table, by which a handle of it decides: [`Builder::tier`](super::Builder::tier) returns it.
+/// One of the quotas of a table, by which a handle decides; [`Builder::tier`](super::Builder::tier) returns it.
 ///
-/// A tier is good for the tables that its builder, or clones of it, made; [`Tier::FIRST`] for all.
+/// A tier is valid for the tables that its builder, or a clone of it, made. [`Tier::FIRST`] is valid for all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tier {
     number: u8,
     family: Family,
 }
 
-/// Tells the tiers of one builder from those of others.
+/// Identifies the builder that a tier belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Family(u64);
 
 impl Family {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        // ORDERING: relaxed. Only that no two are the same.
+        // ORDERING: relaxed. Only has to return each number once.
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -38,7 +38,7 @@ impl Family {
 }
 
 impl Tier {
-    /// The tier of the meter with which the builder began: the only one if none was added.
+    /// The tier of the meter with which the builder began. It is the only tier if none was added.
     pub const FIRST: Self = Family(0).tier(0);
 
     pub(super) fn number_in(self, family: Family) -> Result<u8, ForeignTier> {
@@ -51,15 +51,15 @@ impl Tier {
 }
 
 impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
-    /// Returns a handle of the same table that decides in `tier`: a key of which it counts cells is of that tier from then on, with the
-    /// debts it has. (A denial changes nothing, nor that.)
+    /// Returns a handle of the same table that decides in `tier`. When the handle counts cells of a key, the key moves to that tier and keeps its
+    /// debt. (A denial changes nothing, so it does not move the key.)
     ///
-    /// A handle that was not made by this decides each key in the tier it is of, and a new key in the first tier. An idle key may be
-    /// forgotten with its tier; so where there are tiers, name the key's with each decision.
+    /// A handle without a tier decides each key in the tier that the key has, and a new key in the first tier. An idle key may lose its tier together
+    /// with its slot. So if there are several tiers, name the key's tier with each decision.
     ///
     /// # Errors
     ///
-    /// [`ForeignTier`] if the tier is another table's.
+    /// [`ForeignTier`] if the tier belongs to another table.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, Tier}};
@@ -83,17 +83,17 @@ impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
 impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// Sets the quota of a tier now, for all handles at once.
     ///
-    /// What each key has available and owes stays, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate, and there
-    /// is no burst by the change, not even for a key without a slot, which counts as idle by the former quota. A debt that would reach past the end of the table's
-    /// time line is cut to it. Setting the quota that is set changes nothing.
+    /// Each key keeps its available cells and its debt, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate. The
+    /// change gives no key a burst, not even a key without a slot, which counts as idle by the former quota. A debt that would reach past the end of
+    /// the table's time line is cut to the end. Setting the quota that is already set changes nothing.
     ///
-    /// No decision waits. Calls wait for each other, and each goes through the whole table: about 10 ms for a million keys. A handle made before
-    /// a change takes some 10 ns longer for each decision afterwards; a clone of it does not.
+    /// No decision waits for a change. Changes wait for each other, and each goes through the whole table: about 10 ms for a million keys. A handle
+    /// that was made before a change takes some 10 ns longer for each decision after it; a clone of that handle does not.
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::Builder::adjustable), the quota makes no meter, or the
-    /// tier is another table's.
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::Builder::adjustable), the quota makes no meter, or
+    /// the tier belongs to another table.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, Tier}};
@@ -112,8 +112,8 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 
     /// Sets the quota of a tier at `at`; see [`set_quota`](Self::set_quota).
     ///
-    /// It holds for whatever is decided after the call. `at` tells until when time is credited at the old rate; a time before the last change of the
-    /// table counts as that.
+    /// All decisions after the call use the new quota. Time until `at` is credited at the old rate. If `at` is before the last change of the table,
+    /// the time of that change counts instead.
     ///
     /// # Errors
     ///
@@ -124,11 +124,11 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         self.shared.set_quota(number, quota, at)
     }
 
-    /// Returns the quota of a tier; `None` if it was made of T and tau, and none was set since.
+    /// Returns the quota of a tier; `None` if its meter was made from T and tau, and no quota was set since.
     ///
     /// # Errors
     ///
-    /// [`ForeignTier`] if the tier is another table's.
+    /// [`ForeignTier`] if the tier belongs to another table.
     pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
         let number = tier.number_in(self.family)?;
         Ok(self.shared.latest.get().schedule(number).quota)
@@ -136,9 +136,9 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 }
 
 impl<A: Algorithm> Shared<A> {
-    /// Sets the quota of a tier: the new limits hold at once for who looks, then each bucket is converted.
+    /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
     fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
-        // A panic while it was held would have left limits that hold all the same.
+        // A panic while the lock was held would have left valid limits.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.latest.get();
         let schedule: &Schedule<A> = current.schedule(tier);

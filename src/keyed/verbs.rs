@@ -9,13 +9,13 @@ use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 use std::time::Instant;
 
-/// Decisions on one key; [`key`](Self::key) has all the other verbs.
+/// Decisions on one key; the meter that [`key`](Self::key) returns has all other methods.
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// Decides one cell of `key` now, and counts it if it conforms. Usually touches one cache line.
     ///
     /// # Errors
     ///
-    /// [`NonConformance`], and nothing has changed, if the cell does not conform; it holds the instant from which it would.
+    /// [`NonConformance`], and nothing has changed, if the cell does not conform. The error holds the instant from which it would.
     #[inline]
     pub fn check<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), NonConformance>
     where
@@ -41,7 +41,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`NegativeMultiDecision`], and nothing has changed, if not all conform, or never would.
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform now, or if they never would.
     #[inline]
     pub fn check_n<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<(), NegativeMultiDecision>
     where
@@ -65,7 +65,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, &C, Entry<'_, A>> {
-    /// Returns whether the key is live now: has a meter that is not idle.
+    /// Returns whether the key is live now, that is, has a meter that is not idle.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.store().is_live(self.clock().position(self.time_line()))

@@ -5,7 +5,7 @@ use core::error::Error;
 use core::fmt;
 use std::time::{Duration, Instant};
 
-/// A denial of cells that come later, with the earliest instant at which they do as the queue stands.
+/// A denial of cells that come later. It holds the earliest instant at which they come, given the queue at that moment.
 ///
 /// ```
 /// use ratelimit_meter_tokio::{AcquireError, RateLimiter};
@@ -26,19 +26,19 @@ pub struct NotYet {
 }
 
 impl NotYet {
-    /// Returns the number of cells that were asked for.
+    /// Returns the number of cells that were requested.
     #[must_use]
     pub const fn cells(&self) -> u64 {
         self.cells
     }
 
-    /// Returns the earliest instant at which they can be acquired: exact, if the waiters go on waiting and no other caller takes cells.
+    /// Returns the earliest instant at which the cells can be acquired. It is exact if all waiters go on waiting and no other caller takes cells.
     #[must_use]
     pub const fn earliest_possible(&self) -> Instant {
         self.earliest
     }
 
-    /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), or zero if that is past.
     #[must_use]
     pub fn wait_time_from(&self, from: Instant) -> Duration {
         self.earliest.saturating_duration_since(from)
@@ -62,7 +62,7 @@ impl fmt::Display for NotYet {
 
 impl Error for NotYet {}
 
-/// A number of cells, as people write it.
+/// A number of cells, formatted for people.
 struct Cells(u64);
 
 impl fmt::Display for Cells {
@@ -76,8 +76,8 @@ impl fmt::Display for Cells {
 
 /// A denial of cells that never come: more than the burst, or after the end of the meter's time line.
 ///
-/// Ask for fewer cells, or give the meter a larger burst. A meter's time line ends 36.5 years after the meter was made, which a test
-/// with paused time may reach: make a new meter there.
+/// Ask for fewer cells, or give the meter a larger burst. A meter's time line ends 36.5 years after the meter was made. If a test with paused time
+/// reaches that end, make a new meter there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InsufficientCapacity {
     cells: u64,
@@ -101,13 +101,13 @@ impl InsufficientCapacity {
         }
     }
 
-    /// Returns the number of cells that were asked for.
+    /// Returns the number of cells that were requested.
     #[must_use]
     pub const fn cells(&self) -> u64 {
         self.cells
     }
 
-    /// Returns whether so few cells would have come, but for the end of the meter's time line.
+    /// Returns whether the cells would have come, except for the end of the meter's time line.
     #[must_use]
     pub const fn is_after_the_end(&self) -> bool {
         self.is_after_the_end
@@ -130,11 +130,11 @@ impl fmt::Display for InsufficientCapacity {
 
 impl Error for InsufficientCapacity {}
 
-/// The reason why cells were not acquired. None were taken, and no place in the queue is held.
+/// The reason why cells were not acquired. No cells were taken, and the caller holds no place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Not now, or not by the deadline: come back at the instant that it holds, or wait longer.
+    /// The cells come later than now, or later than the deadline. Retry at the instant that the error holds, or wait longer.
     NotYet(NotYet),
     /// The deadline was over before the call.
     DeadlinePassed,
@@ -148,7 +148,7 @@ pub enum AcquireError {
 }
 
 impl AcquireError {
-    /// Returns the denial of cells that come at `earliest`, if ever.
+    /// Returns the denial of cells that come at `earliest`, or never.
     pub(crate) const fn not_before(cells: u64, earliest: Option<Instant>) -> Self {
         match earliest {
             Some(earliest) => Self::NotYet(NotYet { cells, earliest }),
@@ -195,20 +195,20 @@ impl From<Infallible> for AcquireError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// No cells ever come.
+    /// A refill of zero: no cells ever come.
     ZeroRefill,
-    /// An interval of no time: the rate would be infinite.
+    /// An interval of zero: the rate would be infinite.
     ZeroInterval,
     /// An interval of more than 200 years.
     IntervalTooLong {
         /// The interval.
         interval: Duration,
     },
-    /// More cells to begin with than the bucket holds.
+    /// More initial cells than the bucket holds.
     InitialAboveMax {
-        /// The cells to begin with.
+        /// The number of initial cells.
         initial: usize,
-        /// The cells that the bucket holds.
+        /// The number of cells that the bucket holds.
         max: usize,
     },
 }

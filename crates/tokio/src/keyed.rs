@@ -1,4 +1,4 @@
-//! Waiting for one meter of many, by key.
+//! Waiting by key, for one meter of many.
 
 use crate::error::AcquireError;
 use crate::options::{self, Patience};
@@ -16,7 +16,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::task::coop::poll_proceed;
 
-/// Leads to the meter of a key. A function from keys to handles implements it.
+/// A map from keys to meters. A function from keys to meter handles implements it.
 ///
 /// All meters that it returns for one key must share one state, as clones of a [`Meter`](ratelimit_meter::Meter) do.
 pub trait PerKey<K>: Send + Sync {
@@ -39,7 +39,7 @@ where
     }
 }
 
-/// Leads to the meter that a table has for a key; see [`Keyed::of_table`].
+/// A map from a key to its meter in a table; see [`Keyed::of_table`].
 #[derive(Debug)]
 pub struct TableKeys<K, M: MeterKind, H>(KeyedMeter<K, M, H>);
 
@@ -59,9 +59,9 @@ where
     }
 }
 
-/// Adds waiting to meters of keys: first come, first served, for each key.
+/// Adds waiting to the meters of keys: first come, first served, for each key.
 ///
-/// A key has state here only while a caller waits for its cells. (A caller that forgets its future keeps that state.)
+/// A key has a queue here only while a caller waits for its cells. (If a caller forgets its future, the queue stays.)
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -91,7 +91,7 @@ pub struct Keyed<K, P: PerKey<K>> {
 /// The queue of a key for which callers wait.
 struct KeyQueue<S: Source> {
     queue: Arc<SharedQueue<S>>,
-    /// The number of callers that wait, or are about to.
+    /// The number of callers that wait or are about to wait.
     members: usize,
 }
 
@@ -145,14 +145,14 @@ where
         }
     }
 
-    /// Sets the longest lateness that a serve makes good, for each key; see [`Waiting::set_catch_up`].
+    /// Sets the longest lateness that a serve makes up for, for each key; see [`Waiting::set_catch_up`].
     #[must_use]
     pub fn with_catch_up(mut self, bound: Duration) -> Self {
         self.catch_up = bound;
         self
     }
 
-    /// Returns the number of keys that callers wait for.
+    /// Returns the number of keys for which callers wait.
     #[must_use]
     pub fn waited_for(&self) -> usize {
         self.queues.lock().len()
@@ -167,12 +167,12 @@ where
 
     /// Waits for `n` cells of `key`; see [`Waiting::acquire`].
     ///
-    /// Takes a lock on all keys that are waited for, for as long as it takes to find one.
+    /// Takes a lock on the set of keys for which callers wait, for the time of one lookup.
     ///
     /// # Errors
     ///
-    /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends
-    /// before the cells come.
+    /// For a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends before the
+    /// cells come.
     pub async fn acquire_key(&self, key: &K, n: impl CellCount) -> <P::Meter as Source>::Outcome {
         let n = n.count();
         match self.join(key, n).await {
@@ -181,11 +181,11 @@ where
         }
     }
 
-    /// Waits for `n` cells of `key`, with so much patience; see [`Waiting::acquire_with`].
+    /// Waits for `n` cells of `key`, within the bounds of `patience`; see [`Waiting::acquire_with`].
     ///
     /// # Errors
     ///
-    /// As that.
+    /// As [`Waiting::acquire_with`].
     pub async fn acquire_key_with(&self, key: &K, n: impl CellCount, patience: Patience) -> Result<(), AcquireError> {
         let n = n.count();
         if n > 0 && patience.has_passed() {
@@ -197,7 +197,7 @@ where
         }
     }
 
-    /// Takes `n` cells of `key` if they are there and none waits for that key.
+    /// Takes `n` cells of `key` if they are there and no caller waits for that key.
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ where
         self.take_or_join(key, n).map_or(Ok(()), |member| member.queue.take(n))
     }
 
-    /// Takes as many of `n` cells of `key` as are there, and returns their number: zero if others wait for that key.
+    /// Takes as many of `n` cells of `key` as are there, and returns their number: zero if other callers wait for that key.
     pub fn try_acquire_key_up_to<N: CellCount>(&self, key: &K, n: N) -> N {
         let count = n.count();
         let taken = self
@@ -216,12 +216,12 @@ where
         N::from_count(taken)
     }
 
-    /// Gives back `n` cells of `key` that were taken and not used, and serves the waiters that this serves.
+    /// Gives back `n` cells of `key` that were taken and not used, and serves the waiters that can be served with them.
     pub fn refund_key(&self, key: &K, n: impl CellCount) {
         self.with_queue(key, |queue| queue.give_back(n.count()));
     }
 
-    /// Serves the waiters of a key after its meter was changed elsewhere, by a clone or through the table. Otherwise the change is noticed
+    /// Serves the waiters of a key after its meter was changed elsewhere, by a clone or through the table. Without this call the change is noticed
     /// within one poll interval; see [`Waiting`](Waiting#changes-to-the-meter).
     pub fn refresh_key(&self, key: &K) {
         if let Some(member) = self.member_of(key) {
@@ -229,9 +229,9 @@ where
         }
     }
 
-    /// Takes `n` cells, if none waits for the key; or becomes one of those who do.
+    /// Takes `n` cells, if no caller waits for the key; otherwise joins the callers that wait.
     async fn join<'a>(&'a self, key: &'a K, n: u64) -> Option<Member<'a, K, P>> {
-        // A task that always finds cells has to let others run, too. Nothing is taken before that.
+        // A task that always finds cells has to let other tasks run, too. No cells are taken before that.
         poll_fn(|cx| {
             let coop = ready!(poll_proceed(cx));
             let member = self.take_or_join(key, n);
@@ -259,7 +259,7 @@ where
         Some(self.member(key, entry))
     }
 
-    /// Calls `f` on the queue of a key, or on one of its own if none waits.
+    /// Calls `f` on the queue of a key, or on a temporary queue if no caller waits.
     fn with_queue(&self, key: &K, f: impl FnOnce(&SharedQueue<P::Meter>)) {
         match self.member_of(key) {
             Some(member) => f(&member.queue),
@@ -288,7 +288,7 @@ where
     K: Eq + Hash + Clone,
     P: PerKey<K, Meter: SharedMeter>,
 {
-    /// Brings the meter of `key` to rest, and serves the waiters that this serves.
+    /// Makes the meter of `key` idle, and serves the waiters that can be served then.
     pub fn reset_key(&self, key: &K) {
         self.with_queue(key, |queue| {
             queue.source.make_idle();
@@ -297,10 +297,10 @@ where
     }
 }
 
-/// The number of keys from which on a map gives memory back.
+/// The number of keys above which the map gives memory back.
 const LARGE: usize = 64;
 
-/// The last caller to leave removes the queue.
+/// Removes the queue when the last caller leaves.
 impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
     fn drop(&mut self) {
         let mut queues = self.keyed.queues.lock();
@@ -310,7 +310,7 @@ impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
         entry.members -= 1;
         if entry.members == 0 {
             let closed = queues.remove(self.key);
-            // Each shrinking moves a quarter of the keys that have left since the last one, so it is constant time for each.
+            // Each shrinking moves a quarter of the keys that have left since the last shrinking, so the cost is constant for each key.
             if queues.capacity() > LARGE && queues.len() < queues.capacity() / 8 {
                 let kept = queues.len() * 2;
                 queues.shrink_to(kept.max(LARGE / 2));

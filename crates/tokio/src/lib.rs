@@ -1,8 +1,8 @@
 //! Waits for a rate limiter on tokio: first come, first served, cancellable, without a background task.
 //!
-//! The core, [`ratelimit_meter`], never waits: it admits a cell, or returns the instant from which it would. This crate adds the waiting.
-//! [`Waiting`] is for any meter of the core, [`Keyed`] for one meter of many, and [`RateLimiter`] has a bucket of its own and is a
-//! drop-in replacement for `leaky-bucket`'s.
+//! The core, [`ratelimit_meter`], never waits: it admits a cell, or returns the instant from which it would. This crate adds the waiting. [`Waiting`]
+//! waits for any meter of the core, and [`Keyed`] for one meter of many. [`RateLimiter`] has a bucket of its own and is a drop-in replacement for
+//! `leaky-bucket`'s.
 //!
 //! ```
 //! use ratelimit_meter_tokio::RateLimiter;
@@ -19,68 +19,66 @@
 //!
 //! # Guarantees
 //!
-//! - **Places, not cells.** A waiter holds a place in one queue. The limit is charged when that place is due: at the first instant at
-//!   which its cells conform once all waiters before it have theirs. The charge is made at that instant, even if the wake-up is late.
-//! - **Fair**, unless built otherwise: strictly first come, first served. A large request is not starved by small ones, and no caller
-//!   takes cells while others wait. An unfair limiter lets a caller take cells that are there; the waiters are served in order anyway.
-//! - **Exact plans.** The instant of [`NotYet`](AcquireError::NotYet) is played through on a copy of the meter, with its ticks, weights and
-//!   averages. A [`Patience`] that cannot be kept is denied at once, and one that is accepted is kept, as long as no caller takes cells
-//!   beside the queue.
-//! - **Nothing is lost.** Dropping a future gives its place back at once, or its cells if they had come and no poll returned them. The
+//! - **Places, not cells.** A waiter holds a place in one queue. The limit is charged when that place is due: at the first instant at which the
+//!   waiter's cells conform, after all waiters before it have their cells. The charge is made at that instant, even if the wake-up is late.
+//! - **Fair**, unless built otherwise: strictly first come, first served. Small requests do not starve a large one, and no caller takes cells while
+//!   others wait. An unfair limiter lets a caller take cells that are there; its waiters are still served in order.
+//! - **Exact plans.** The instant of [`NotYet`](AcquireError::NotYet) is computed on a copy of the meter, with its ticks, weights and averages. A
+//!   [`Patience`] that cannot be kept is denied at once. One that is accepted is kept, as long as no caller takes cells past the queue.
+//! - **Nothing is lost.** If a future is dropped, its place is given back at once, or its cells if they had come and no poll returned them. The
 //!   waiters behind it move up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
-//! - **No coordinator.** There is no background task, and no waiting future drives the others. A future that is forgotten, or never
-//!   polled again, costs its own cells and delays no other waiter: those behind it are served at the instants that were theirs when they
-//!   came. What they would gain by a leave may come a timer late, if the leave happens outside the forgotten future's runtime.
-//! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`Bucket`]. They hold for the
-//!   instants of charges; deliveries may be late by the grain of a timer, and after a stall by no more than
-//!   [`set_catch_up`](Waiting::set_catch_up) allows.
+//! - **No coordinator.** There is no background task, and no waiting future drives the others. If a future is forgotten, or never polled again, it
+//!   costs its own cells and delays no other waiter. The waiters behind it are served at the instants that were theirs when they came. If a waiter
+//!   leaves outside the forgotten future's runtime, the waiters behind may move up a timer late.
+//! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`Bucket`]. They hold for the instants of
+//!   charges. Deliveries may be late by the grain of a timer, and after a stall by no more than [`set_catch_up`](Waiting::set_catch_up) allows.
 //!
 //! # Why that holds
 //!
-//! *Order.* While a caller waits, all decisions are made under the lock of the queue, by a function of the time alone
-//! (`wait_queue.rs`). While none waits, cells are taken by one exchange of a word: a meter's own, or the count of a [`RateLimiter`]'s
-//! bucket. That count is closed for as long as a caller waits or holds the lock, so that no newcomer slips past a caller that joins. (A
-//! meter's word cannot be closed: a caller that asked it before another one joined may be answered after.) Let d(k) be the instant at
-//! which place k is charged. d(k + 1) is computed from the limit's state after that charge, never from the time at which the charge was
-//! noticed. So the sequence d(1), d(2), ... is the same whichever thread serves, and as long as none leaves it is known when a place is
-//! taken.
+//! *Order.* While a caller waits, all decisions are made under the lock of the queue, by a function of the time alone (`wait_queue.rs`). While no
+//! caller waits, cells are taken by one exchange of a word: a meter's own, or the count of a [`RateLimiter`]'s bucket. That count is closed for as
+//! long as a caller waits or holds the lock, so that no newcomer takes cells before a caller that joins. (A meter's word cannot be closed. So a
+//! caller that asked the meter before another caller joined may get its answer after that.)
 //!
-//! *Progress.* While a caller of a runtime waits, the queue has a timer in that runtime. (There is one for each runtime, so that a runtime
-//! that is not driven holds up only itself.) The timer does not belong to a future: it wakes the queue, which serves every place that is
-//! due and sets the timer again. Threads ([`Waiting::acquire_blocking`]) sleep by themselves. *Invariant*: after each operation, the
-//! head's runtime has a timer at d(1) or before, or the head's thread wakes by then, or the head has been woken and is about to look. Each
-//! operation checks that as it lets the lock go (`shared.rs`, `release`).
+//! Let d(k) be the instant at which place k is charged. d(k + 1) is computed from the limit's state after that charge, never from the time at which
+//! the charge was noticed. So the sequence d(1), d(2), ... is the same whichever thread serves, and as long as no waiter leaves, each instant is
+//! known when a place is taken.
 //!
-//! *Cost.* Cells that are there take no lock while none waits, and no allocation. Taking, leaving and serving a place are constant time
-//! under the lock; a plan looks at each waiter once. Wakers are called and timers set after the lock is let go. A thousand waiters share
-//! one timer.
+//! *Progress.* While a caller of a runtime waits, the queue has a timer in that runtime. (There is one for each runtime, so that a runtime that is
+//! not driven holds up only itself.) The timer does not belong to a future: it wakes the queue, which serves every place that is due and sets the
+//! timer again. Threads ([`Waiting::acquire_blocking`]) sleep by themselves.
+//!
+//! *Invariant*: after each operation, one of three holds: the head's runtime has a timer at d(1) or before, the head's thread wakes by then, or the
+//! head has been woken and is about to look. Each operation checks that when it releases the lock (`shared.rs`, `release`).
+//!
+//! *Cost.* If there are cells and no caller waits, taking them needs no lock and no allocation. Taking, leaving and serving a place take constant
+//! time under the lock; a plan visits each waiter once. Wakers are called and timers are set after the lock is released. A thousand waiters share one
+//! timer.
 //!
 //! # Time
 //!
-//! Times are tokio's, so that tests in paused time are exact; [`TokioClock`] is that clock for meters. Tokio's timers have a grain of
-//! 1 ms: a waiter wakes at the end of the millisecond in which it is due, never before. That lateness never adds up while another caller
-//! waits, or while the burst covers a millisecond. If one caller comes back alone each time, it gets at least the burst in each
-//! millisecond.
+//! Times are tokio's, so that tests in paused time are exact; [`TokioClock`] is that clock for meters. Tokio's timers have a grain of 1 ms: a waiter
+//! wakes at the end of the millisecond in which it is due, never before. That lateness never adds up while another caller waits, or while the burst
+//! covers a millisecond. If a single caller comes back alone each time, it gets at least the burst in each millisecond.
 //!
-//! After a stall, when a task has blocked the runtime, many waiters are due at once. The queue makes up for at most 10 ms of lateness,
-//! so that a stall of two seconds is not followed by two seconds' cells in one burst. [`Waiting::set_catch_up`] changes that bound.
+//! After a stall, when a task has blocked the runtime, many waiters are due at once. The queue makes up for at most 10 ms of lateness, so that a
+//! stall of two seconds does not release two seconds' cells in one burst. [`Waiting::set_catch_up`] changes that bound.
 //!
-//! Waiting needs a runtime with timers. [`Waiting::try_acquire`], [`Waiting::acquire_blocking`] and an acquire that is ready at once do
-//! without.
+//! Waiting needs a runtime with timers. [`Waiting::try_acquire`], [`Waiting::acquire_blocking`] and an acquire that is ready at once need none.
 //!
 //! # Limitations
 //!
-//! - A meter's own verbs do not queue: a caller that uses them on a clone takes cells past the waiters, whose instants are then later.
+//! - A meter's own methods do not queue. If a caller uses them on a clone, it takes cells before the waiters, whose instants are then later.
 //! - A change through such a clone (a refund, a reset, a raised quota) is noticed within one poll interval, see
 //!   [`Waiting`](Waiting#changes-to-the-meter).
 //! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
-//! - A [`Dual`](ratelimit_meter::Dual) is charged at whole nanoseconds, so that a wait of its own may be a nanosecond later than exact.
+//! - A [`Dual`](ratelimit_meter::Dual) is charged at whole nanoseconds, so a wait on it may be a nanosecond longer than exact.
 //!
 //! # Features
 //!
-//! - `tracing`: events at level `TRACE`, of the target `ratelimit_meter_tokio`, with the number of `cells`: a caller that does not find
-//!   its cells `waits`, and then `is served`, or `gives up` when its future is dropped. Cells that are taken or denied at once make no
-//!   event, and no event comes while a lock is held. Off by default.
+//! - `tracing`: events at level `TRACE`, of the target `ratelimit_meter_tokio`, with the number of `cells`. A caller that does not find its cells
+//!   `waits`, and then `is served`, or `gives up` when its future is dropped. Cells that are taken or denied at once emit no event, and no event is
+//!   emitted while a lock is held. Off by default.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,10 @@
-//! Every interleaving of those who join, look, leave and ring at one queue.
+//! Loom models: every interleaving of callers that join, look, leave and ring at one queue.
 //!
-//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release -p ratelimit_meter_tokio --lib`. Places are pure and under one
-//! lock; what could be lost is a wake-up, or a timer, between one section under the lock and the next. So each model ends with the
-//! driver alone: whoever waits still is served and woken by timers that are set, or was never lost. And cells could be had twice, or
-//! past one who waits, where some are taken without the lock: the last models count them.
+//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release -p ratelimit_meter_tokio --lib`.
+//!
+//! Places are pure and under one lock. A wake-up or a timer could be lost between one section under the lock and the next. So each model ends with
+//! the driver alone: each caller that still waits must be served and woken by the timers that are set. Cells could also be taken twice, or before a
+//! caller that waits, if some are taken without the lock. The last models count the cells.
 
 use crate::error::AcquireError;
 use crate::rate_limiter::{Bucket, RateLimiter};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-/// Whether it has been woken.
+/// Whether the waiter has been woken.
 #[derive(Default)]
 struct Flag(AtomicBool);
 
@@ -27,7 +28,7 @@ impl Wake for Flag {
     }
 }
 
-/// One who waits, and is polled only when it was woken, or never was polled.
+/// A waiter that is polled only if it was woken, or never was polled.
 struct Waiter {
     acquire: AcquireOwned<Bucket>,
     flag: Arc<Flag>,
@@ -58,7 +59,7 @@ impl Waiter {
         waiter
     }
 
-    /// Polls with a waker of its own.
+    /// Polls with a new waker.
     fn poll(&mut self) {
         driver::enter(Some(self.runtime));
         self.flag = Arc::default();
@@ -68,7 +69,7 @@ impl Waiter {
             .is_ready();
     }
 
-    /// Whether it is over once everybody who was woken has looked, and the timers that are set have gone off.
+    /// Returns whether the waiter is over by `ms`, after the timers that are set have gone off, and it was polled when woken.
     fn is_over_by(&mut self, ms: u64) -> bool {
         for time in 0..=ms {
             driver::set_time(Duration::from_millis(time));
@@ -81,12 +82,12 @@ impl Waiter {
     }
 }
 
-/// Runs a model with a limiter that lets a cell through each millisecond.
+/// Runs a model with a limiter that admits a cell each millisecond.
 fn model(check: impl Fn(RateLimiter) + Send + Sync + 'static) {
     model_with(0, check);
 }
 
-/// Runs a model with a limiter that has some cells, and lets one through each millisecond.
+/// Runs a model with a limiter that has `initial` cells, and admits one each millisecond.
 fn model_with(initial: usize, check: impl Fn(RateLimiter) + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -97,12 +98,12 @@ fn model_with(initial: usize, check: impl Fn(RateLimiter) + Send + Sync + 'stati
     });
 }
 
-/// Drives the first runtime in a thread of its own until `ms`.
+/// Drives the first runtime on another thread until `ms`.
 fn drive(ms: u64) -> thread::JoinHandle<()> {
     drive_one(0, ms)
 }
 
-/// Drives a runtime in a thread of its own until `ms`.
+/// Drives a runtime on another thread until `ms`.
 fn drive_one(runtime: Id, ms: u64) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for time in 1..=ms {
@@ -172,8 +173,8 @@ fn those_behind_one_who_leaves_are_served_when_it_is_their_turn_by_then() {
     });
 }
 
-/// The head that asked for much leaves, outside any runtime, while another runtime serves the next: the one behind wakes for its own
-/// instant, though the timer of its runtime was set for the head that left.
+/// The head, which asked for many cells, leaves outside any runtime, while another runtime serves the next waiter. The waiter behind wakes for its
+/// own instant, although the timer of its runtime was set for the head that left.
 #[test]
 fn waiter_behind_one_that_another_runtime_serves_is_woken_for_its_own_instant() {
     model(|limiter| {
@@ -241,7 +242,7 @@ fn what_one_who_joins_is_told_holds_though_another_takes_without_the_lock() {
         });
         driver.join().unwrap();
         let taken = newcomer.join().unwrap();
-        // Two come by the first millisecond.
+        // Two cells come by the first millisecond.
         assert_eq!(taken, told == Some(Duration::from_millis(2)), "told {told:?}");
         assert_eq!(limiter.waiting(), usize::from(taken));
     });

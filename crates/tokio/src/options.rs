@@ -1,4 +1,4 @@
-//! The options of a wait: how long, behind how many, and how much longer than necessary.
+//! The options of a wait: its maximum duration, the maximum number of waiters ahead, and its jitter.
 
 use crate::error::AcquireError;
 use crate::shared::{Outlook, SharedQueue};
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout_at};
 
 /// The longest wait of a caller, the number of waiters that it accepts, and its jitter.
 ///
-/// A bound that cannot be kept as the queue stands is denied at once, before a place is taken, with the true wait. Bounds belong to the
+/// If a bound cannot be kept with the queue as it is, the call is denied at once, before a place is taken, with the true wait. Bounds belong to the
 /// caller: one limiter may have patient and impatient callers.
 ///
 /// ```
@@ -47,14 +47,14 @@ impl Patience {
         }
     }
 
-    /// Waits for cells that come within `timeout` of the first poll, or by a [`deadline`](Self::deadline) that is earlier.
+    /// Waits only for cells that come within `timeout` of the first poll. An earlier [`deadline`](Self::deadline) also holds.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Waits for cells that come at `deadline` or before. After the deadline the call is denied even if cells are there, as in Go's
+    /// Waits only for cells that come at `deadline` or before. After the deadline the call is denied even if there are cells, as in Go's
     /// `x/time/rate`: work whose deadline has passed should not use up the limit.
     #[must_use]
     pub const fn deadline(mut self, deadline: Instant) -> Self {
@@ -62,24 +62,24 @@ impl Patience {
         self
     }
 
-    /// Waits only if there are fewer than `max_waiters` already.
+    /// Waits only if there are fewer than `max_waiters` waiters already.
     #[must_use]
     pub const fn max_waiters(mut self, max_waiters: usize) -> Self {
         self.max_waiters = Some(max_waiters);
         self
     }
 
-    /// Stays away for up to `jitter` more, at random, after a wait, so that callers that waited for the same instant come one by one.
+    /// Adds a random delay of up to `jitter` after a wait, so that callers that waited for the same instant resume one by one.
     ///
-    /// Where the call has a timeout or a deadline, the jitter is drawn from the time that is left by then, so that the bound holds. The
-    /// cells are taken at their instant anyway, and given back if the future is dropped meanwhile.
+    /// If the call has a timeout or a deadline, the delay is drawn from the time that is left by then, so that the bound holds. The cells are taken
+    /// at their instant anyway, and given back if the future is dropped during the delay.
     #[must_use]
     pub const fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// Returns whether the deadline is over.
+    /// Returns whether the deadline has passed.
     pub(crate) fn has_passed(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline < now())
     }
@@ -110,7 +110,7 @@ impl Patience {
 }
 
 impl<S: Source> Waiting<S> {
-    /// Waits for `n` cells that come within `timeout`.
+    /// Waits for `n` cells, if they come within `timeout`.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl<S: Source> Waiting<S> {
         self.acquire_with(n, Patience::unlimited().timeout(timeout)).await
     }
 
-    /// Waits for `n` cells that come at `deadline` or before.
+    /// Waits for `n` cells, if they come at `deadline` or before.
     ///
     /// # Errors
     ///
@@ -128,15 +128,15 @@ impl<S: Source> Waiting<S> {
         self.acquire_with(n, Patience::unlimited().deadline(deadline)).await
     }
 
-    /// Waits for `n` cells, but no longer, and behind no more waiters, than `patience` allows.
+    /// Waits for `n` cells, within the bounds of `patience`.
     ///
-    /// With a timeout or deadline, and waiters ahead, the first call after a change of the queue looks at each waiter ahead once, under the
-    /// lock.
+    /// If there is a timeout or a deadline, and there are waiters ahead, the first call after a change of the queue visits each waiter ahead once,
+    /// under the lock.
     ///
     /// # Errors
     ///
-    /// [`AcquireError`], and nothing was taken: at once if, as the queue stands, the cells come too late, too many wait, or the deadline
-    /// has passed; at the deadline if callers that do not queue took cells meanwhile.
+    /// [`AcquireError`], and no cells were taken. The call is denied at once if, with the queue as it is, the cells come too late, too many callers
+    /// wait, or the deadline has passed. It is denied at the deadline if callers that do not queue took cells meanwhile.
     ///
     /// # Panics
     ///
@@ -146,7 +146,7 @@ impl<S: Source> Waiting<S> {
     }
 }
 
-/// Waits for `n` cells with so much patience.
+/// Waits for `n` cells within the bounds of `patience`.
 pub(crate) async fn acquire_with<S: Source>(
     queue: &SharedQueue<S>,
     n: u64,
@@ -178,7 +178,7 @@ pub(crate) async fn acquire_with<S: Source>(
             }
         },
     }
-    // A bound is one for the whole call.
+    // The bound holds for the whole call.
     let left = until.map(|until| until.saturating_duration_since(now()));
     let jitter = left.map_or(patience.jitter, |left| left.min(patience.jitter));
     if !jitter.is_zero() {
@@ -189,7 +189,7 @@ pub(crate) async fn acquire_with<S: Source>(
     Ok(())
 }
 
-/// Returns a random part of `most`, to the nanosecond.
+/// Returns a random duration up to `most`, to the nanosecond.
 fn random(most: Duration) -> Duration {
     let ns = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(fastrand::u64(..=ns))

@@ -1,4 +1,4 @@
-//! Streams and sinks each of whose items waits for a cell.
+//! Streams and sinks in which each item waits for a cell.
 
 use crate::shared::SharedQueue;
 use crate::source::Source;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 impl<S: Source> Waiting<S> {
-    /// Returns `stream`, each of whose items waits for a cell.
+    /// Returns a stream of the same items, in which each item waits for a cell.
     ///
-    /// One item is taken ahead. The end of the stream waits for nothing, and no cell is taken while there is no item.
+    /// One item is taken ahead. The end of the stream does not wait, and no cell is taken while there is no item.
     ///
     /// ```
     /// use futures_util::{StreamExt, stream};
@@ -37,8 +37,8 @@ impl<S: Source> Waiting<S> {
         }
     }
 
-    /// Returns `sink`, each of whose items waits for a cell: it is ready when the sink is and a cell is there. The cell is given back
-    /// if the sink is dropped before the item comes.
+    /// Returns a sink for the same items, in which each item waits for a cell: it is ready when `sink` is ready and a cell is there. If the sink is
+    /// dropped before the item comes, the cell is given back.
     ///
     /// ```
     /// use futures_util::{SinkExt, sink};
@@ -70,7 +70,7 @@ pin_project! {
     pub struct PacedStream<T: Stream, S: Source> {
         #[pin]
         stream: T,
-        // The next one, which waits.
+        // The next item, which waits.
         item: Option<T::Item>,
         limiter: Waiting<S>,
         wait: Option<AcquireOwned<S>>,
@@ -85,7 +85,7 @@ pin_project! {
         sink: T,
         limiter: Waiting<S>,
         wait: Option<AcquireOwned<S>>,
-        // For the item that comes next.
+        // The cell for the next item.
         cell: Option<Held<Arc<SharedQueue<S>>, S>>,
     }
 }

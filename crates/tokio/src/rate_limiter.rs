@@ -8,11 +8,11 @@ use crate::waiting::Waiting;
 use core::convert::Infallible;
 use std::time::{Duration, Instant};
 
-/// A limiter whose bucket gets some cells every interval, for callers who wait in line: a drop-in replacement for the `RateLimiter` of
+/// A rate limiter whose bucket gets cells at fixed intervals, for callers that wait in line: a drop-in replacement for the `RateLimiter` of
 /// `leaky-bucket`.
 ///
-/// Ticks count from [`build`](Builder::build). Its verbs are those of [`Waiting`]. Bytes can be counted as they are:
-/// `limiter.acquire(bytes.len())`. More cells than the bucket holds are served in parts, over several intervals.
+/// The intervals count from [`build`](Builder::build). Its methods are those of [`Waiting`]. Bytes can be counted directly:
+/// `limiter.acquire(bytes.len())`. If a request is for more cells than the bucket holds, it is served in parts, over several intervals.
 ///
 /// ```
 /// use ratelimit_meter_tokio::RateLimiter;
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub type RateLimiter = Waiting<Bucket>;
 
 impl RateLimiter {
-    /// Returns a builder with `leaky-bucket`'s defaults: one cell every 100 ms, none to begin with, fair.
+    /// Returns a builder with `leaky-bucket`'s defaults: one cell every 100 ms, no initial cells, fair.
     #[must_use]
     pub const fn builder() -> Builder {
         Builder {
@@ -55,7 +55,7 @@ impl RateLimiter {
         narrow(self.queue.source.max.into())
     }
 
-    /// Returns the number of cells that come every interval.
+    /// Returns the number of cells that come each interval.
     #[must_use]
     pub fn refill(&self) -> usize {
         narrow(self.queue.source.refill.into())
@@ -82,33 +82,33 @@ impl Builder {
     /// The default size of a bucket, in units of the larger of refill and initial.
     const DEFAULT_MAX_FACTOR: usize = 10;
 
-    /// Sets the number of cells that the bucket holds: ten times the larger of refill and initial, by default.
+    /// Sets the number of cells that the bucket holds; by default, ten times the larger of `refill` and `initial`.
     ///
-    /// It bounds the cells that come at once after an idle time, not the cells that a caller may wait for.
+    /// It bounds the cells that are available at once after an idle time. It does not bound the cells that a caller may wait for.
     pub fn max(&mut self, max: impl CellCount) -> &mut Self {
         self.max = Some(usize::from_count(max.count()));
         self
     }
 
-    /// Sets the number of cells that are there to begin with: none, by default.
+    /// Sets the number of cells in the bucket at the start; none by default.
     pub fn initial(&mut self, initial: impl CellCount) -> &mut Self {
         self.initial = usize::from_count(initial.count());
         self
     }
 
-    /// Sets the number of cells that come every interval: one, by default.
+    /// Sets the number of cells that come each interval; one by default.
     pub fn refill(&mut self, refill: impl CellCount) -> &mut Self {
         self.refill = usize::from_count(refill.count());
         self
     }
 
-    /// Sets the time from one refill to the next: 100 ms, by default. Whole nanoseconds, up to 200 years.
+    /// Sets the time from one refill to the next; 100 ms by default. It counts in whole nanoseconds, up to 200 years.
     pub const fn interval(&mut self, interval: Duration) -> &mut Self {
         self.interval = interval;
         self
     }
 
-    /// Sets whether callers are served in the order in which they come: they are, by default.
+    /// Sets whether callers are served in the order in which they come; `true` by default.
     pub const fn fair(&mut self, fair: bool) -> &mut Self {
         self.fair = fair;
         self
@@ -118,7 +118,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// With the error's text where [`try_build`](Self::try_build) returns one: this is `leaky-bucket`'s infallible shape.
+    /// Panics with the error's text if [`try_build`](Self::try_build) would return an error. `leaky-bucket`'s `build` is infallible, too.
     #[must_use]
     pub fn build(&self) -> RateLimiter {
         self.try_build().unwrap_or_else(|error| panic!("{error}"))
@@ -128,7 +128,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if refill or interval is zero, the interval above 200 years, or initial above max.
+    /// [`BuildError`] if the refill or the interval is zero, the interval is above 200 years, or the initial number of cells is above `max`.
     ///
     /// ```
     /// use ratelimit_meter_tokio::{BuildError, RateLimiter};
@@ -170,15 +170,15 @@ impl Default for Builder {
     }
 }
 
-/// The bucket of a [`RateLimiter`]: some cells come at every tick, all at once, none between, as in `leaky-bucket`.
+/// The bucket of a [`RateLimiter`]: a number of cells comes at each tick, all at once, and none comes between ticks, as in `leaky-bucket`.
 ///
-/// Ticks are counted from the moment it was made, in whole nanoseconds and integers, so neither the time line nor the level drifts.
-/// Cells that come while the bucket is full are lost, unless a caller waits.
+/// Ticks are counted from the moment the bucket was made, in whole nanoseconds and integers, so neither the time line nor the level drifts. Cells
+/// that come while the bucket is full are lost, unless a caller waits.
 ///
 /// # Law
 ///
-/// In every window the cells taken are at most those that come at the ticks in it, and the larger of max and refill. While a caller
-/// waits, no cells are lost but by a serve that is later than the bound of [`Waiting::set_catch_up`].
+/// In every window the cells taken are at most the sum of two numbers. One is the cells that come at the ticks in the window; the other is the larger
+/// of max and refill. While a caller waits, no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`].
 #[derive(Debug)]
 pub struct Bucket {
     max: u64,
@@ -186,18 +186,18 @@ pub struct Bucket {
     ticks: Ticks,
     initial: u64,
     made: Beginning,
-    /// The count of a [`Level`], while none waits.
+    /// The count of a [`Level`], while no caller waits.
     gate: Gate,
 }
 
-/// The cells that were taken or lost since the bucket was made. The lock guards it while the gate is closed.
+/// The number of cells that were taken or lost since the bucket was made. The lock guards it while the gate is closed.
 #[derive(Debug, Clone)]
 pub struct Level {
     spent: u128,
 }
 
 impl Bucket {
-    /// Returns the cells in the bucket at `at`, and those that have overflown if callers wait for them.
+    /// Returns the cells in the bucket at `at`. While callers wait for them, cells that have overflowed are included.
     fn there(&self, level: &mut Level, at: Instant, queued: bool) -> u128 {
         if !queued {
             self.overflow(level, at);
@@ -205,7 +205,7 @@ impl Bucket {
         self.come_by(at).saturating_sub(level.spent)
     }
 
-    /// Counts the cells as lost that the bucket could not hold at `at`.
+    /// Counts the cells that the bucket could not hold at `at` as lost.
     fn overflow(&self, level: &mut Level, at: Instant) {
         level.spent = level.spent.max(self.come_by(at).saturating_sub(self.max.into()));
     }
@@ -216,7 +216,7 @@ impl Bucket {
         u128::from(self.initial) + u128::from(ticks) * u128::from(self.refill)
     }
 
-    /// Returns the tick at which there will be `cells` in the bucket if none are taken.
+    /// Returns the tick from which the bucket holds `cells`, if none are taken.
     fn tick_of(&self, level: &Level, cells: u64) -> Instant {
         let missing = (level.spent + u128::from(cells)).saturating_sub(self.initial.into());
         let ticks = u64::try_from(missing.div_ceil(self.refill.into())).ok();
@@ -225,12 +225,12 @@ impl Bucket {
         tick.unwrap_or_else(|| never(self.made.at))
     }
 
-    /// Returns the tick at which the next part of the missing cells is there.
+    /// Returns the tick at which the next part of the missing cells comes.
     fn tick_of_part(&self, level: &Level, missing: u64, from: Instant) -> Instant {
         self.tick_of(level, missing.min(self.portion())).max(from)
     }
 
-    /// Returns the least that a large request takes at once: a full bucket, or a refill if that is more.
+    /// Returns the minimum that a large request takes at once: a full bucket, or a refill if that is more.
     fn portion(&self) -> u64 {
         self.max.max(self.refill)
     }
@@ -253,7 +253,7 @@ impl Source for Bucket {
     }
 
     fn over(_: u64) -> Result<(), Infallible> {
-        // Its ticks never end.
+        // The bucket's ticks never end.
         Ok(())
     }
 
@@ -280,7 +280,7 @@ impl Source for Bucket {
     }
 
     fn open(&self, level: &Level) {
-        // A count that no word holds stays behind a closed gate, and cells are taken with the lock.
+        // If the count does not fit a word, the gate stays closed, and cells are taken with the lock.
         if let Ok(spent) = u64::try_from(level.spent) {
             self.gate.open(spent);
         }
@@ -324,7 +324,7 @@ impl Source for Bucket {
     }
 
     fn serve(&self, level: &mut Level, missing: u64, times: Times) -> Result<Part, Instant> {
-        // The head could have been served before the floor, so the bucket was as full as it can be there.
+        // The head could have been served before the floor, so the bucket was already full at the floor.
         if let Some(floor) = times.floor.filter(|floor| times.due < *floor) {
             self.overflow(level, floor);
         }
@@ -365,7 +365,7 @@ impl Source for Bucket {
     }
 }
 
-/// Counts intervals, and remembers the latest count, so that finding no new tick takes no division.
+/// Counts intervals. It remembers the latest count, so that finding no new tick needs no division.
 #[derive(Debug)]
 struct Ticks {
     interval_ns: u64,
@@ -381,7 +381,7 @@ impl Ticks {
     /// Returns the number of ticks in the first `ns` nanoseconds.
     #[inline]
     fn within(&self, ns: u64) -> u64 {
-        // ORDERING: relaxed, and no atomic of loom's: a hint, which is found to be wrong if it is.
+        // ORDERING: relaxed, and not an atomic of loom's. It is a hint, which is checked before use.
         let latest = self.latest.load(Ordering::Relaxed);
         // A count of a later time wraps to an age of centuries.
         let age = ns.wrapping_sub(latest.wrapping_mul(self.interval_ns));
@@ -394,25 +394,25 @@ impl Ticks {
     }
 }
 
-/// The fast path: the count of spent cells, which callers read and exchange without the lock while none waits.
+/// The fast path: the count of spent cells, which callers read and exchange without the lock while no caller waits.
 ///
-/// It is closed while a caller waits, or decides under the lock. Then the count is in the [`Level`], and a newcomer finds the gate closed
-/// and takes the lock. So closing decides in one step that no cells are taken past the lock any more: there is no moment between finding
-/// too few cells and being known to wait.
+/// The gate is closed while a caller waits, or decides under the lock. Then the count is in the [`Level`], and a newcomer finds the gate closed and
+/// takes the lock. So closing the gate ensures in one step that no more cells are taken without the lock. There is no moment between finding too few
+/// cells and being known to wait.
 #[derive(Debug)]
 struct Gate(AtomicU64);
 
 impl Gate {
     const CLOSED: u64 = u64::MAX;
 
-    // ORDERING: relaxed, all; the word is all that is read, and its operations have one order. The lock publishes what is done under the
-    // lock. `models.rs` has a newcomer at every step of a caller that joins.
+    // ORDERING: relaxed, all. The word is the only data that is read, and its operations have one order. The lock publishes the operations under the
+    // lock. `models.rs` has a newcomer at each step of a caller that joins.
 
     fn new(spent: u64) -> Self {
         Self(AtomicU64::new(spent))
     }
 
-    /// Replaces the count by what `spend` makes of it. Returns whether it did, which it cannot while the gate is closed.
+    /// Replaces the count by the result of `spend`. Returns whether it did; it cannot while the gate is closed.
     #[inline]
     fn spend(&self, spend: impl Fn(u64) -> Option<u64>) -> bool {
         let mut seen = self.0.load(Ordering::Relaxed);
@@ -439,7 +439,7 @@ impl Gate {
 
     /// Opens the gate, unless it is open: then its count is newer.
     fn open(&self, spent: u64) {
-        // It fails only if there is nothing to be done.
+        // The exchange fails only if there is nothing to do.
         let _ = self
             .0
             .compare_exchange(Self::CLOSED, spent, Ordering::Relaxed, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! The wait queue behind its lock, and what wakes the waiters.
+//! The wait queue behind its lock, and the wake-ups of its waiters.
 //!
-//! Nothing but the queue is touched under the lock: wakers are called, and timers set, after it is let go.
+//! Only the queue is touched under the lock. Wakers are called, and timers are set, after the lock is released.
 
 use crate::error::AcquireError;
 use crate::source::Source;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct SharedQueue<S: Source> {
     pub(crate) source: S,
     pub(crate) fair: bool,
-    /// The number of waiters, to be read without the lock.
+    /// The number of waiters, readable without the lock.
     waiting: AtomicUsize,
     locked: Mutex<Locked<S>>,
     me: Weak<Self>,
@@ -26,10 +26,10 @@ struct Locked<S: Source> {
     timers: Timers,
 }
 
-/// The caller of an acquire, and how it is woken.
+/// The caller of an acquire, and the way to wake it.
 #[derive(Clone, Copy)]
 pub(crate) enum Caller<'a> {
-    /// A future, of the current runtime.
+    /// A future of the current runtime.
     Task(&'a Waker),
     /// A thread, which sleeps by itself.
     Thread(&'a Waker),
@@ -42,7 +42,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Returns how it wakes when it is due.
+    /// Returns how the caller wakes when it is due.
     fn sleeper(self) -> Sleeper {
         match self {
             Self::Task(_) => Sleeper::Task(current()),
@@ -51,16 +51,16 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// What a waiter finds when it looks.
+/// The result of a waiter's look at the queue.
 pub(crate) enum Look<N> {
     Served,
-    /// Its cells will never come.
+    /// The waiter's cells will never come.
     Over(N),
-    /// It waits on; a thread until this instant.
+    /// The waiter waits on; a thread waits until this instant.
     Waits(Option<Instant>),
 }
 
-/// What a caller that has to wait may ask beforehand.
+/// The questions that a caller may ask before it waits.
 pub(crate) struct Outlook<'a, S: Source> {
     queue: &'a mut WaitQueue<S>,
     source: &'a S,
@@ -69,7 +69,7 @@ pub(crate) struct Outlook<'a, S: Source> {
 }
 
 impl<S: Source> Outlook<'_, S> {
-    /// Returns the instant at which the cells will have come, as the queue stands; `None` if they never come.
+    /// Returns the instant at which the cells will have come, with the queue as it is; `None` if they never come.
     pub(crate) fn earliest(&mut self) -> Option<Instant> {
         self.queue.earliest(self.source, self.n, self.due)
     }
@@ -94,18 +94,18 @@ impl<S: Source> SharedQueue<S> {
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        // ORDERING: relaxed, here and where it is stored. A thread that knows of a waiter by other means reads the waiter's store; for
-        // one that does not, the two came at the same time.
+        // ORDERING: relaxed, here and where it is stored. If a thread knows of a waiter by other means, it reads the waiter's store. If it does not,
+        // the thread and the waiter came at the same time.
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Takes cells without the lock, if none waits and the source can.
+    /// Takes cells without the lock, if no caller waits and the source allows it.
     #[inline]
     fn take_unlocked(&self, n: u64) -> bool {
         n == 0 || self.waiting() == 0 && self.source.take_unlocked(n)
     }
 
-    /// Serves the waiters that are due, wakes them, and returns with the lock.
+    /// Serves the waiters that are due, wakes them, and returns the lock.
     fn served<'a>(&self, mut locked: Guard<'a, S>, now: Instant) -> Guard<'a, S> {
         let mut woken = Vec::new();
         loop {
@@ -120,10 +120,10 @@ impl<S: Source> SharedQueue<S> {
         }
     }
 
-    /// Lets the lock go. If nothing wakes the head when it is due or before, sets the timer of this thread's runtime if that is the
-    /// head's, and wakes the head otherwise, which then sets its own.
+    /// Releases the lock, after making sure that the head will wake when it is due or before. If nothing would wake the head, sets the timer of this
+    /// thread's runtime if that is the head's runtime. Otherwise wakes the head, which then sets its own timer.
     ///
-    /// Every operation ends here: the head may be another one, or due earlier, after any of them.
+    /// Every operation ends here, because after any of them the head may be another waiter, or due earlier.
     fn release(&self, mut locked: Guard<'_, S>) {
         let Locked { queue, timers } = &mut *locked;
         let serve_at = queue.serve_at();
@@ -131,7 +131,7 @@ impl<S: Source> SharedQueue<S> {
             return;
         };
         let wakes = match (head.sleeper, serve_at) {
-            // Its cells never come, which it is to report.
+            // The head's cells never come; it has to wake to report that.
             (_, None) => false,
             (Sleeper::Task(runtime), Some(serve_at)) => timers.rings_by(runtime, serve_at),
             (Sleeper::Thread(until), Some(serve_at)) => until.is_none_or(|until| until <= serve_at),
@@ -183,7 +183,7 @@ impl<S: Source> SharedQueue<S> {
         self.look(|queue, source, now| queue.take_up_to(source, n, self.fair, now))
     }
 
-    /// Takes cells now, or a place in the queue. `may_wait` may deny that, and the source if so many never come.
+    /// Takes cells now, or a place in the queue. `may_wait` may deny the place; so does the source, if the cells never come.
     #[inline]
     pub(crate) fn join<E>(
         &self,
@@ -245,7 +245,7 @@ impl<S: Source> SharedQueue<S> {
         Ok(Some((ticket, sleeper)))
     }
 
-    /// Lets the lock go, after a waiter with such a sleeper has joined or looked.
+    /// Releases the lock, after a waiter with this sleeper has joined or looked.
     fn see_to(&self, locked: Guard<'_, S>, sleeper: Sleeper) {
         match sleeper {
             Sleeper::Task(runtime) => self.set_timer(locked, runtime),
@@ -253,9 +253,9 @@ impl<S: Source> SharedQueue<S> {
         }
     }
 
-    /// Returns whether the place has been served. If not, renews its waker.
+    /// Returns whether the place has been served. If not, renews the waiter's waker.
     pub(crate) fn poll(&self, ticket: Ticket, n: u64, caller: Caller<'_>) -> Look<S::Never> {
-        // Dropping a waker may run anything, so that comes after the lock is let go, here and below.
+        // Dropping a waker may run any code, so it happens after the lock is released, here and below.
         let _replaced;
         let mut locked = self.lock();
         if !locked.queue.is_waiting(ticket) {
@@ -294,7 +294,7 @@ impl<S: Source> SharedQueue<S> {
         self.change(|queue, source, now| queue.give_back(source, n, now));
     }
 
-    /// Serves the waiters that are due after a change of the source, and sees to the head.
+    /// Serves the waiters that are due after a change of the source, and makes sure that the head wakes.
     pub(crate) fn refresh(&self) {
         self.change(|queue, source, now| queue.refresh(source, now));
     }
@@ -311,13 +311,13 @@ impl<S: Source> SharedQueue<S> {
         drop(gone);
     }
 
-    /// Looks at the queue as it is, and serves none.
+    /// Runs `look` on the queue as it is, and serves no waiter.
     #[cfg(all(test, not(ratelimit_meter_loom)))]
     pub(crate) fn with_queue<T>(&self, look: impl FnOnce(&mut WaitQueue<S>) -> T) -> T {
         look(&mut self.lock().queue)
     }
 
-    /// Looks at the queue when all waiters that are due have been served.
+    /// Runs `look` on the queue after all waiters that are due have been served.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut WaitQueue<S>, &S, Instant) -> T) -> T {
         let now = now();
         let mut locked = self.served(self.lock(), now);
@@ -340,7 +340,7 @@ impl<S: Source> SharedQueue<S> {
         Arc::new(Bell { queue, runtime }).into()
     }
 
-    /// Serves the waiters that are due, since the runtime's timer went off, and sets it again.
+    /// Serves the waiters that are due, because the runtime's timer went off, and sets the timer again.
     fn ring(&self, runtime: Id) {
         let mut locked = self.lock();
         let is_set_again = locked.timers.rang(runtime);
@@ -352,7 +352,7 @@ impl<S: Source> SharedQueue<S> {
         }
     }
 
-    /// Sets the runtime's timer for the head. Only threads of that runtime call it.
+    /// Sets the runtime's timer for the head. Only threads of that runtime may call it.
     fn set_timer<'a>(&'a self, mut locked: Guard<'a, S>, runtime: Id) {
         loop {
             let Some(due) = locked.queue.serve_at() else {
@@ -365,7 +365,7 @@ impl<S: Source> SharedQueue<S> {
                 return self.release(locked);
             };
             let set = locked.unlocked(|| timer.set(due));
-            // What is left of it here is dropped after the lock is let go.
+            // The rest of the timer is dropped after the lock is released.
             let mut timer = Some(timer);
             match set {
                 Set::Armed if locked.timers.put_back(runtime, &mut timer, due) => return self.release(locked),
@@ -391,7 +391,7 @@ impl<S: Source> SharedQueue<S> {
     }
 }
 
-/// Rings when a timer goes off. It does not keep the queue.
+/// The waker that rings when a timer goes off. It does not keep the queue alive.
 struct Bell<S: Source> {
     queue: Weak<SharedQueue<S>>,
     runtime: Id,
@@ -409,7 +409,7 @@ impl<S: Source> Wake for Bell<S> {
     }
 }
 
-/// The lock. While it is held, or a caller waits, no cells are taken without it.
+/// The lock. While it is held, or a caller waits, cells are taken only with the lock.
 struct Guard<'a, S: Source> {
     shared: &'a SharedQueue<S>,
     locked: MutexGuard<'a, Locked<S>>,
@@ -432,7 +432,7 @@ impl<S: Source> Guard<'_, S> {
         }
     }
 
-    /// Lets the lock go for as long as `f` runs.
+    /// Releases the lock while `f` runs.
     fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.end();
         let result = MutexGuard::unlocked(&mut self.locked, f);

@@ -1,5 +1,5 @@
-//! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. Whatever
-//! happens, nobody is served later than its instant.
+//! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. In every case, no waiter
+//! is served later than its instant.
 
 use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};
@@ -25,7 +25,7 @@ impl Wake for Flag {
     }
 }
 
-/// One who waits: a task of a runtime, or a thread until it wakes.
+/// A caller that waits: a task of a runtime, or a thread until it wakes.
 struct Member {
     ticket: Ticket,
     n: u64,
@@ -43,7 +43,7 @@ impl Member {
         }
     }
 
-    /// Whether a task has been woken, or a thread's sleep is over.
+    /// Returns whether the task has been woken, or the thread's sleep is over.
     fn is_awake(&self) -> bool {
         self.flag.0.load(Ordering::SeqCst) || self.until.is_some_and(|until| until <= now())
     }
@@ -76,7 +76,7 @@ impl<S: Source> Simulation<S> {
     }
 
     fn cells(&mut self) -> u64 {
-        // Mostly few, at times as many as there can be.
+        // Mostly few cells, sometimes as many as possible.
         let largest = if self.below(4) == 0 { self.largest } else { 3 };
         1 + self.below(largest)
     }
@@ -104,7 +104,7 @@ impl<S: Source> Simulation<S> {
                 }
             }
             _ if !self.members.is_empty() => {
-                // A task goes to another runtime, or looks without having been woken.
+                // A task moves to another runtime, or looks without having been woken.
                 let index = usize::try_from(self.below(self.members.len() as u64)).unwrap();
                 let runtime = self.members[index].runtime;
                 self.members[index].runtime = runtime.and(context).or(runtime);
@@ -138,7 +138,7 @@ impl<S: Source> Simulation<S> {
         });
     }
 
-    /// Has one look, which is over if it has been served.
+    /// Polls a member once, and removes it if it has been served.
     fn look(&mut self, index: usize) {
         let member = &mut self.members[index];
         driver::enter(member.runtime);
@@ -154,7 +154,7 @@ impl<S: Source> Simulation<S> {
         }
     }
 
-    /// Drives the runtimes, in any order, and has all who are awake look, until nothing happens at this time any more.
+    /// Drives the runtimes, in any order, and polls all members that are awake, until nothing more happens at this time.
     fn settle(&mut self) {
         loop {
             let first = self.any_runtime().unwrap_or(0);
@@ -171,7 +171,7 @@ impl<S: Source> Simulation<S> {
         for member in &self.members {
             assert!(self.queue.is_waiting(member.ticket), "one was served and not woken");
         }
-        // Who is to be woken is to be woken in time.
+        // Each head must wake in time.
         let Some((sleeper, due)) = self.queue.head() else {
             return assert!(self.members.is_empty());
         };
@@ -210,7 +210,7 @@ impl<S: Source> Simulation<S> {
     }
 }
 
-/// Runs one simulation of each seed, with so many steps; a longer run by `RATELIMIT_METER_SIMULATION_STEPS`.
+/// Runs one simulation with a random seed and 20,000 steps, or `RATELIMIT_METER_SIMULATION_STEPS` steps.
 fn simulate<S: Source>(largest: u64, limiter: impl Fn() -> Waiting<S>) {
     let steps = std::env::var("RATELIMIT_METER_SIMULATION_STEPS").map_or(20_000, |steps| steps.parse().unwrap());
     driver::set_time(Duration::ZERO);
@@ -269,7 +269,7 @@ fn average_serves_every_place_at_its_instant() {
     });
 }
 
-/// A queue as it is, which serves and wakes nobody.
+/// Access to a queue as it is, which serves and wakes no waiter.
 impl<S: Source> SharedQueue<S> {
     fn head(&self) -> Option<(Sleeper, Instant)> {
         self.with_queue(|queue| {

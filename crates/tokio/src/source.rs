@@ -10,18 +10,18 @@ use ratelimit_meter::store::Store;
 use ratelimit_meter::{Dual, KeyedMeter, Meter, MeterKind, NegativeDualDecision, NegativeMultiDecision};
 use std::time::{Duration, Instant};
 
-/// A limit that can be waited for: a meter of the core, or the [`Bucket`](crate::Bucket) of a [`RateLimiter`](crate::RateLimiter).
+/// A limit that callers can wait for: a meter of the core, or the [`Bucket`](crate::Bucket) of a [`RateLimiter`](crate::RateLimiter).
 ///
-/// Sealed in effect: its methods are not part of the public API.
+/// The trait is sealed in effect: its methods are not part of the public API.
 pub trait Source: Send + Sync + Sized + 'static {
-    /// The output of an acquire: `()` where it always succeeds in the end.
+    /// The output of an acquire: `()` if it always succeeds in the end.
     type Outcome;
 
-    /// The error if some number of cells never comes.
+    /// The error for a number of cells that never comes.
     #[doc(hidden)]
     type Never: Into<AcquireError>;
 
-    /// The part of the source that the lock of the queue guards.
+    /// The part of the source that the queue's lock guards.
     #[doc(hidden)]
     type State: Send;
 
@@ -36,30 +36,30 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn outcome(result: Result<(), Self::Never>) -> Self::Outcome;
 
-    /// Denies cells that would come after the end of time.
+    /// Denies cells that would come after the end of the time line.
     #[doc(hidden)]
     fn over(n: u64) -> Result<(), Self::Never>;
 
     #[doc(hidden)]
     fn state(&self) -> Self::State;
 
-    /// Denies to queue for more than can ever come.
+    /// Denies a place in the queue for more cells than can ever come.
     #[doc(hidden)]
     fn queueable(&self, n: u64, at: Instant) -> Result<(), Self::Never>;
 
-    /// Denies more than can ever come at one instant.
+    /// Denies more cells than can ever come at one instant.
     #[doc(hidden)]
     fn at_once(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity>;
 
-    /// Has callers without the lock, which is held, find the source closed until it is opened.
+    /// Closes the source for callers without the lock, until it is opened. The caller holds the lock.
     #[doc(hidden)]
     fn close(&self, _: &mut Self::State) {}
 
-    /// Lets cells be taken without the lock again: none waits. It is open to begin with.
+    /// Opens the source for callers without the lock, because no caller waits. It is open at the start.
     #[doc(hidden)]
     fn open(&self, _: &Self::State) {}
 
-    /// Takes `n` cells now, without the lock; `false` if that is not possible, for whatever reason.
+    /// Takes `n` cells now, without the lock; returns `false` if that is not possible, for any reason.
     #[doc(hidden)]
     fn take_unlocked(&self, n: u64) -> bool;
 
@@ -67,7 +67,7 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn take(&self, state: &mut Self::State, n: u64, at: Instant, queued: bool) -> Result<(), Instant>;
 
-    /// Takes as many of `n` cells as are there for a caller that does not wait.
+    /// Takes as many of `n` cells as are there, for a caller that does not wait.
     #[doc(hidden)]
     fn take_up_to(&self, state: &mut Self::State, n: u64, at: Instant, queued: bool) -> u64;
 
@@ -75,7 +75,7 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn due(&self, state: &Self::State, missing: u64, from: Instant) -> Option<Instant>;
 
-    /// Returns whether cells that are due at `due` come before the end of time.
+    /// Returns whether cells that are due at `due` come before the end of the time line.
     #[doc(hidden)]
     fn reaches(&self, missing: u64, due: Instant) -> bool;
 
@@ -85,7 +85,7 @@ pub trait Source: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Takes for the head what is due, at its instant; or returns the instant at which it is due.
+    /// Takes the part of the head's cells that is due, at its instant; or returns the instant at which it is due.
     #[doc(hidden)]
     fn serve(&self, state: &mut Self::State, missing: u64, times: Times) -> Result<Part, Instant>;
 
@@ -100,7 +100,7 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn take_ahead(&self, ahead: &mut Self::Ahead, n: u64, from: Instant, due: Instant);
 
-    /// Returns whether a plan by which the head is served at `planned` holds, if its next part is due at `due`.
+    /// Returns whether a plan that serves the head at `planned` still holds, if the head's next part is due at `due`.
     #[doc(hidden)]
     fn is_planned(planned: Instant, due: Instant) -> bool;
 
@@ -109,14 +109,14 @@ pub trait Source: Send + Sync + Sized + 'static {
     fn give_back(&self, state: &mut Self::State, n: u64, at: Instant);
 }
 
-/// A number of cells: an unsigned integer of any width, or a literal. A length in bytes counts as it is.
+/// A number of cells: an unsigned integer of any width, or a literal. A length in bytes can be passed directly.
 ///
-/// Sealed.
+/// The trait is sealed.
 pub trait CellCount: Copy + sealed::Sealed {
     #[doc(hidden)]
     fn count(self) -> u64;
 
-    /// Returns a count that is no larger than one of this type.
+    /// Returns `count`, or the maximum of this type if that is smaller.
     #[doc(hidden)]
     fn from_count(count: u64) -> Self;
 }
@@ -143,28 +143,28 @@ macro_rules! impl_cell_count {
     )*};
 }
 
-// The last one is the type of literals without a suffix.
+// The type `i32` is that of literals without a suffix.
 impl_cell_count!(u8, u16, u32, u64, usize, i32);
 
 /// The instants that bound a serve.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// The cells count from there on, not before.
+    /// The instant from which the cells count.
     pub from: Instant,
-    /// The instant, in whole nanoseconds, by which they conform.
+    /// The instant, in whole nanoseconds, by which the cells conform.
     pub due: Instant,
     pub now: Instant,
-    /// The earliest instant of a charge that is noticed now.
+    /// The earliest instant for a charge that is noticed now.
     pub floor: Option<Instant>,
 }
 
-/// Cells that the head has got.
+/// The cells that the head has got.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
     pub cells: u64,
-    /// The instant at which they were due, or before: the next are not due earlier.
+    /// The instant at which they were due, or earlier. The next cells are not due before it.
     pub at: Instant,
 }
 
@@ -175,22 +175,22 @@ pub(crate) fn never(from: Instant) -> Instant {
     years(200).or_else(|| years(20)).unwrap_or(from)
 }
 
-/// A meter of the core that can be waited for: a [`Meter`], an [`Adjustable`](ratelimit_meter::Adjustable), a
-/// [`Dual`], or the meter of a key in a table.
+/// A meter of the core that callers can wait for: a [`Meter`], an [`Adjustable`](ratelimit_meter::Adjustable), a [`Dual`], or the meter of a key in a
+/// table.
 ///
-/// Sealed in effect: its methods are not part of the public API.
+/// The trait is sealed in effect: its methods are not part of the public API.
 pub trait SharedMeter: Send + Sync + 'static {
     #[doc(hidden)]
     type Fork: SharedMeter;
 
-    /// Decides now, by the meter's own clock where that has tokio's time and is cheaper.
+    /// Decides now, by the meter's own clock if that has tokio's time and is cheaper.
     #[doc(hidden)]
     fn decide_now(&self, n: u32) -> bool;
 
     #[doc(hidden)]
     fn decide(&self, n: u32, at: Instant) -> Result<(), Denied>;
 
-    /// Takes cells that conform at some time from `from` until `by`, at the exact position where they conform.
+    /// Takes cells that conform at some time from `from` until `by`, at the exact position at which they conform.
     #[doc(hidden)]
     fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), Denied>;
 
@@ -206,7 +206,7 @@ pub trait SharedMeter: Send + Sync + 'static {
     #[doc(hidden)]
     fn make_idle(&self);
 
-    /// Returns a meter in the same state, which shares nothing with this one.
+    /// Returns an independent meter in the same state.
     #[doc(hidden)]
     fn split_off(&self) -> Self::Fork;
 }
@@ -237,7 +237,7 @@ impl From<NegativeDualDecision> for Denied {
     }
 }
 
-/// Implements waiting for a meter that an expression reaches.
+/// Implements waiting for the meter that `$meter` evaluates to.
 macro_rules! impl_shared_meter {
     (impl [$($generics:tt)*] $shared:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
         impl<$($generics)*> SharedMeter for $shared {
@@ -296,14 +296,14 @@ impl_shared_meter!(
     meter (M::Algorithm, M::Clock), |self| self.table.key(&self.key)
 );
 
-/// A key and the table that has its meter.
+/// A key, and the table that has its meter.
 #[derive(Debug)]
 pub struct KeyOf<K, M: MeterKind, H> {
     pub(crate) table: KeyedMeter<K, M, H>,
     pub(crate) key: K,
 }
 
-/// Both limits serve a waiter at one instant, in whole nanoseconds.
+/// Both limits serve a waiter at the same instant, in whole nanoseconds.
 impl<A, B, C> SharedMeter for Dual<A, B, C>
 where
     A: MeterKind<Algorithm: 'static> + 'static,
@@ -363,7 +363,7 @@ fn has_cheap_clock<C: 'static>() -> bool {
     !CAN_BE_PAUSED && TypeId::of::<C>() == TypeId::of::<DefaultClock>()
 }
 
-/// A count that is known to be no larger than the burst, or to be denied for that.
+/// Narrows a count. The count is either no larger than the burst, or will be denied because it is.
 fn narrow(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -383,7 +383,7 @@ fn due<M: SharedMeter>(meter: &M, n: u64, from: Instant) -> Option<Instant> {
     (due == from || reaches(meter, n, due)).then_some(due)
 }
 
-/// Returns whether the meter's time line goes on long enough: at its end, what does not conform never will.
+/// Returns whether the meter's time line is long enough. At its end, cells that do not conform never will.
 fn reaches<M: SharedMeter>(meter: &M, n: u64, due: Instant) -> bool {
     meter.look(narrow(n), never(due)).is_ok()
 }
@@ -470,7 +470,7 @@ impl<M: SharedMeter> Source for M {
     }
 
     fn take_ahead(&self, ahead: &mut M::Fork, n: u64, from: Instant, due: Instant) {
-        // It conforms there, as it has just been found to.
+        // The cells conform at `due`, which was just computed.
         let _ = ahead.decide_within(narrow(n), from, due);
     }
 

@@ -1,4 +1,4 @@
-//! The lock and the atomics of a queue: `parking_lot`'s and the standard library's, or loom's in its models.
+//! The lock and the atomics of a queue: those of `parking_lot` and the standard library, or loom's in its models.
 
 #[cfg(not(ratelimit_meter_loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
@@ -14,7 +14,7 @@ pub(crate) use modelled::{Mutex, MutexGuard};
 mod modelled {
     use core::ops::{Deref, DerefMut};
 
-    /// Loom's, by the names of `parking_lot`'s.
+    /// Loom's mutex, with the methods of `parking_lot`'s.
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
     pub(crate) struct MutexGuard<'a, T> {

@@ -1,11 +1,11 @@
 //! Tokio's time, and the timers of a queue: one for each runtime in which callers wait.
 //!
-//! No waiting future owns a timer, so none can stop the others by being forgotten, and a thousand waiters cost one timer. The timer
-//! wakes the queue itself, which then serves the waiters that are due and sets the timer again. There is one for each runtime, since a
-//! runtime that is not driven must not hold up another; each is set for the head, whichever waiter that is.
+//! No waiting future owns a timer, so no future can stop the others by being forgotten, and a thousand waiters cost one timer. The timer wakes the
+//! queue itself, which then serves the waiters that are due and sets the timer again. There is one timer for each runtime, because a runtime that is
+//! not driven must not hold up another runtime. Each timer is set for the head, whichever runtime the head belongs to.
 //!
-//! A timer is set, and dropped, without the queue's lock: it may go off while it is being set, and it takes locks of the runtime's.
-//! Meanwhile it is missing here, and a caller that wants it earlier only notes that: the one that sets it checks once more.
+//! A timer is set, and dropped, without the queue's lock: it may go off while it is being set, and it takes locks of the runtime. Meanwhile it is
+//! missing here, and a caller that needs it earlier only records that. The caller that sets the timer then checks once more.
 //!
 //! Under test the runtimes are those of `model.rs`, in which time moves only when the test moves it.
 
@@ -22,11 +22,11 @@ pub(crate) use real::{Id, Timer, current, now, try_current};
 use ratelimit_meter::clock::{Clock, DefaultClock};
 use std::time::Instant;
 
-/// The clock of tokio, which tests may pause, for meters that are waited for.
+/// The clock of tokio, which tests may pause, for meters with waiters.
 ///
-/// A meter with another clock can be waited for, too: the waiting types decide at tokio's time. But such a meter was made at the wall
-/// clock's time, which in a test with paused time is later than tokio's, so that ticks and
-/// [`with_available`](ratelimit_meter::Meter::with_available) count from there. A meter with this clock counts from tokio's time.
+/// Meters with another clock can be waited for, too, because the waiting types decide at tokio's time. But such a meter was made at the wall clock's
+/// time, which in a test with paused time is later than tokio's. So ticks and [`with_available`](ratelimit_meter::Meter::with_available) count from
+/// the wall clock's time. A meter with this clock counts from tokio's time.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -52,8 +52,8 @@ impl Clock for TokioClock {
     }
 }
 
-/// Returns the time now, or at most 5 us before: for a caller that would take cells, and is served a moment later if it could have
-/// taken them.
+/// Returns the time now, or at most 5 us before. It is for a caller that would take cells. If the caller could have taken them in those 5 us, it is
+/// served a moment later.
 pub(crate) fn now_or_just_before() -> Instant {
     if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
         now()
@@ -66,7 +66,7 @@ pub(crate) fn now_or_just_before() -> Instant {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beginning {
     pub(crate) at: Instant,
-    /// By the core's default clock.
+    /// The same instant by the core's default clock.
     since_origin: u64,
 }
 
@@ -77,13 +77,13 @@ impl Beginning {
         Self { at, since_origin }
     }
 
-    /// Returns the time from there until `at`, zero for an earlier one.
+    /// Returns the time from the beginning until `at`, or zero if `at` is earlier.
     pub(crate) fn until(self, at: Instant) -> u64 {
         let passed = at.saturating_duration_since(self.at);
         u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Returns the time from there until [`now_or_just_before`].
+    /// Returns the time from the beginning until [`now_or_just_before`].
     #[inline]
     pub(crate) fn elapsed(self) -> u64 {
         if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
@@ -94,10 +94,10 @@ impl Beginning {
     }
 }
 
-/// What [`pause`] returns where tokio has no function of that name.
+/// The result of [`pause`] if tokio has no function of that name.
 pub(crate) struct CannotBePaused;
 
-/// Stands in for tokio's, in a build without its feature `test-util`.
+/// Replaces tokio's `pause` in a build without its feature `test-util`.
 #[allow(dead_code, reason = "unless it is shadowed")]
 fn pause() -> CannotBePaused {
     CannotBePaused
@@ -105,10 +105,10 @@ fn pause() -> CannotBePaused {
 
 /// Whether tokio's clock can be paused in this build.
 ///
-/// Where it cannot, it is the system's, and the core's default clock, which has the same time at a third of the price and at most 5 us
-/// late, serves where 5 us do not matter.
+/// If it cannot, tokio's clock is the system's. Then the core's default clock, which has the same time at a third of the cost and is at most 5 us
+/// late, is used wherever 5 us do not matter.
 pub(crate) const CAN_BE_PAUSED: bool = {
-    // Shadows the function above, if there is such a one.
+    // Shadows the function above, if tokio has this function.
     #[allow(unused_imports, reason = "not in a build without it")]
     use tokio::time::*;
     const fn answer<A: Answer>(_: &fn() -> A) -> bool {
@@ -135,11 +135,11 @@ impl Answer for () {
     allow(dead_code, reason = "no runtime of a model ends")
 )]
 pub(crate) enum Set {
-    /// It will go off.
+    /// The timer will go off.
     Armed,
     /// The instant is past.
     Elapsed,
-    /// The runtime is no more.
+    /// The runtime has shut down.
     Dead,
 }
 
@@ -153,10 +153,10 @@ mod real {
     pub(crate) use tokio::runtime::Id;
     use tokio::time::Sleep;
 
-    /// The longest time that a timer is set for; the wheel of tokio's timers is two years around. Then it is set again.
+    /// The longest time for which a timer is set, because the wheel of tokio's timers spans two years. When it goes off, it is set again.
     const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-    /// Returns the time of tokio's clock: of this thread's runtime, or the system's.
+    /// Returns the time of tokio's clock: that of this thread's runtime, or the system's.
     pub(crate) fn now() -> Instant {
         tokio::time::Instant::now().into_std()
     }
@@ -165,46 +165,46 @@ mod real {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// Panics if there is none.
     #[track_caller]
     pub(crate) fn current() -> Id {
         tokio::runtime::Handle::current().id()
     }
 
-    /// Returns the runtime of this thread, if it is of one.
+    /// Returns the runtime of this thread, if it belongs to one.
     pub(crate) fn try_current() -> Option<Id> {
         tokio::runtime::Handle::try_current().ok().map(|handle| handle.id())
     }
 
     /// A runtime's timer, which wakes a queue.
     ///
-    /// Only threads of its own runtime set it. The waker may be called while it is set, or dropped.
+    /// Only threads of its own runtime may set it. The waker may be called while the timer is set or dropped.
     pub(crate) struct Timer {
         sleep: Pin<Box<Sleep>>,
         waker: Waker,
     }
 
     impl Timer {
-        /// Makes a timer of the current runtime, not set.
+        /// Returns a timer of the current runtime, not set.
         ///
         /// # Panics
         ///
-        /// If there is no runtime, or it has no timers.
+        /// Panics if there is no runtime, or the runtime has no timers.
         #[track_caller]
         pub(crate) fn new(waker: Waker) -> Self {
             let sleep = Box::pin(tokio::time::sleep_until(now().into()));
             Self { sleep, waker }
         }
 
-        /// Sets it to go off as soon as `due` is past, in whole milliseconds.
+        /// Sets the timer to go off as soon as `due` is past, in whole milliseconds.
         pub(crate) fn set(&mut self, due: Instant) -> Set {
             let due = now().checked_add(LONGEST).map_or(due, |longest| due.min(longest));
             self.sleep.as_mut().reset(due.into());
-            // A runtime that has shut down lets every timer go off at once, and panics if it is polled then.
+            // After a runtime has shut down, each of its timers is elapsed, and a timer that is polled then panics.
             if self.sleep.is_elapsed() {
                 return if due <= now() { Set::Elapsed } else { Set::Dead };
             }
-            // A task that has used up its budget would be sent away, and the timer not be set.
+            // If the task has used up its budget, the poll would return early, and the timer would not be set.
             let mut sleep = tokio::task::unconstrained(self.sleep.as_mut());
             match Pin::new(&mut sleep).poll(&mut Context::from_waker(&self.waker)) {
                 Poll::Ready(()) => Set::Elapsed,
@@ -217,9 +217,9 @@ mod real {
 /// The timer of one runtime.
 struct Alarm {
     runtime: Id,
-    /// The instant at which it goes off; `None` if it has.
+    /// The instant at which the timer goes off; `None` if it has gone off.
     at: Option<Instant>,
-    /// `None` while a caller sets it.
+    /// The timer; `None` while a caller sets it.
     timer: Option<Timer>,
 }
 
@@ -248,7 +248,7 @@ impl Timers {
         }
     }
 
-    /// Notes that the runtime's timer has gone off. Returns whether there is one.
+    /// Records that the runtime's timer has gone off. Returns whether there is a timer.
     pub(crate) fn rang(&mut self, runtime: Id) -> bool {
         self.of(runtime).is_some_and(|alarm| {
             alarm.at = None;
@@ -256,31 +256,34 @@ impl Timers {
         })
     }
 
-    /// Returns whether the runtime's timer goes off at `due` or before, or a caller sets it and will see that it has to.
+    /// Returns whether the runtime's timer goes off at `due` or before. Also `true` if a caller is setting the timer, because that caller will check
+    /// `due` again.
     pub(crate) fn rings_by(&mut self, runtime: Id, due: Instant) -> bool {
         self.of(runtime).is_some_and(|alarm| {
             let is_in_time = alarm.at.is_some_and(|at| at <= due);
             if !is_in_time && alarm.timer.is_none() {
-                // The caller that sets it finds that it is not what it set, and checks again.
+                // The caller that sets the timer finds that `at` is not the instant that it set, and checks again.
                 alarm.at = None;
             }
             is_in_time || alarm.timer.is_none()
         })
     }
 
-    /// Takes the runtime's timer to set it for `due`, unless it will go off by then or another caller sets it, and will see it.
+    /// Takes the runtime's timer to set it for `due`. `None` if it will go off by then, or if another caller is setting it and will check `due`
+    /// again.
     pub(crate) fn take_to_set(&mut self, runtime: Id, due: Instant) -> Option<Timer> {
         let alarm = self.of(runtime)?;
         if alarm.at.is_some_and(|at| at <= due) {
             return None;
         }
         let timer = alarm.timer.take();
-        // The caller that sets it finds that it is not what it set, and checks again.
+        // A caller that is setting the timer finds that `at` is not the instant that it set, and checks again.
         alarm.at = timer.as_ref().map(|_| due);
         timer
     }
 
-    /// Puts the timer back that was set for `due`, or leaves it if the runtime is forgotten. Returns whether it is right like that.
+    /// Puts back the timer that was set for `due`, or leaves it if the runtime is forgotten. Returns whether no other instant was requested
+    /// meanwhile.
     pub(crate) fn put_back(&mut self, runtime: Id, timer: &mut Option<Timer>, due: Instant) -> bool {
         self.of(runtime).is_none_or(|alarm| {
             alarm.timer = timer.take();
@@ -292,14 +295,14 @@ impl Timers {
         })
     }
 
-    /// Removes the runtime's timer, if it is not being set.
+    /// Removes the runtime's timer, unless a caller is setting it.
     pub(crate) fn remove(&mut self, runtime: Id) -> Option<Timer> {
         let is_idle = |alarm: &Alarm| alarm.runtime == runtime && alarm.timer.is_some();
         let index = self.0.iter().position(is_idle)?;
         self.0.swap_remove(index).timer
     }
 
-    /// Forgets the timer of a runtime that is no more, which is being set.
+    /// Forgets the timer of a runtime that has shut down, while the timer is being set.
     pub(crate) fn forget(&mut self, runtime: Id) {
         self.0.retain(|alarm| alarm.runtime != runtime);
     }

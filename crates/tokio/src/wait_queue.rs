@@ -1,8 +1,8 @@
 //! The wait queue as a pure state machine: no lock, clock or timer.
 //!
-//! A waiter is served at its due instant: the first at which its cells conform once all waiters before it have theirs. `now` only
-//! bounds who is served, so late or early calls of [`WaitQueue::serve`] lead to the same charges, as long as they are not later than
-//! the catch-up bound. A wake-up's lateness is then never part of a charge, and it does not matter which caller serves.
+//! A waiter is served at its due instant: the first instant at which its cells conform after all waiters before it have theirs. `now` only bounds
+//! which waiters are served. So late or early calls of [`WaitQueue::serve`] lead to the same charges, as long as they are not later than the catch-up
+//! bound. A wake-up's lateness is then never part of a charge, and it does not matter which caller serves.
 //!
 //! Waiters stand in a [`Slab`], linked in their order, so that any of them leaves in constant time.
 
@@ -17,7 +17,7 @@ const BATCH: usize = 128;
 /// The shortest time between two looks at a meter that may be changed elsewhere.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The part of the time that the head has waited after which the meter is looked at again, if that is longer: a wait of a year costs
+/// The part of the head's waiting time after which the meter is looked at again, if that is longer than the poll interval. So a wait of a year costs
 /// about 250 looks.
 const POLL_PART: u32 = 16;
 
@@ -26,21 +26,21 @@ const NANOSECOND: Duration = Duration::from_nanos(1);
 pub(crate) struct WaitQueue<S: Source> {
     pub(crate) state: S::State,
     waiters: Slab,
-    /// The instant at which the head moved up other than by a serve: its cells count from there on, not before.
+    /// The instant at which the head moved up without a serve. Its cells count from there on, not before.
     from: Instant,
-    /// The instant at which the next part of the head's cells is due; `None` if none waits, or the cells never come.
+    /// The instant at which the next part of the head's cells is due; `None` if no caller waits, or the cells never come.
     due: Option<Instant>,
     /// The instant at which the meter is looked at again, in case it was changed elsewhere.
     look_at: Option<Instant>,
-    /// The instant since which the head is the head.
+    /// The instant at which the head became the head.
     head_since: Instant,
-    /// The longest lateness by which a charge precedes the serve.
+    /// The maximum time by which a charge may precede the serve.
     pub(crate) catch_up: Duration,
     plan: Option<Plan<S>>,
     tickets: u64,
 }
 
-/// The source as it will be once the waiters up to `last` have been served, each at its `planned` instant.
+/// The source after the waiters up to `last` have been served, each at its `planned` instant.
 struct Plan<S: Source> {
     ahead: S::Ahead,
     last: Ticket,
@@ -72,7 +72,7 @@ impl<S: Source> WaitQueue<S> {
         self.waiters.len > 0 && self.due.is_none()
     }
 
-    /// Returns the instant at which somebody has to serve: the head is due, or the meter is to be looked at.
+    /// Returns the instant by which a caller has to serve: the head is due, or the meter is to be looked at again.
     pub(crate) fn serve_at(&self) -> Option<Instant> {
         self.due.map(|due| self.look_at.map_or(due, |look_at| due.min(look_at)))
     }
@@ -85,8 +85,8 @@ impl<S: Source> WaitQueue<S> {
         self.waiters.slot_mut(self.waiters.first)
     }
 
-    /// Serves the waiters that are due by `now`, in order; the wakers of those that are to be woken go to `woken`. Returns whether there
-    /// may be more.
+    /// Serves the waiters that are due by `now`, in order. Appends the wakers of waiters that must be woken to `woken`. Returns whether more waiters
+    /// may be due.
     pub(crate) fn serve(&mut self, source: &S, now: Instant, woken: &mut Vec<Waker>) -> bool {
         let floor = now.checked_sub(self.catch_up);
         while let (Some(head), Some(due)) = (self.waiters.slot_mut(self.waiters.first), self.due) {
@@ -106,12 +106,12 @@ impl<S: Source> WaitQueue<S> {
                 self.from = now;
                 continue;
             }
-            // A nanosecond before the due instant the cells do not conform yet, so they are charged at their exact position.
+            // A nanosecond before the due instant the cells do not conform yet, so they are charged at the exact position at which they conform.
             let from = due
                 .checked_sub(NANOSECOND)
                 .map_or(self.from, |before| before.max(self.from));
             if floor.is_some_and(|floor| due < floor) {
-                // What is lost by a stall was planned.
+                // The plan includes cells that are lost by the stall.
                 self.plan = None;
             }
             let times = Times { from, due, now, floor };
@@ -126,7 +126,7 @@ impl<S: Source> WaitQueue<S> {
                 }
                 Err(next) if next > now => self.due = Some(next),
                 Err(next) if !source.reaches(head.missing, next) => self.due = None,
-                // It is denied at an earlier instant than it is due, by a table whose slot becomes free only then, for instance.
+                // The cells are denied at an instant before `due`; for example, by a table whose slot becomes free only at `due`.
                 Err(next) if from < now => {
                     self.due = Some(next);
                     self.from = if from < next { next } else { now };
@@ -148,14 +148,14 @@ impl<S: Source> WaitQueue<S> {
         false
     }
 
-    /// Computes anew when the head is due, since the source may have changed.
+    /// Computes the head's due instant again, because the source may have changed.
     pub(crate) fn refresh(&mut self, source: &S, now: Instant) {
         self.plan = None;
         let waits = self.waiters.slot_mut(self.waiters.first).map(|head| head.missing);
         self.due = waits.and_then(|missing| source.due(&self.state, missing, now));
     }
 
-    /// Takes cells for a caller that does not wait. A denial has the instant at which they would conform if none waited.
+    /// Takes cells for a caller that does not wait. A denial holds the instant at which they would conform if no caller waited.
     pub(crate) fn take(&mut self, source: &S, n: u64, fair: bool, now: Instant) -> Result<(), Instant> {
         let queued = self.waiters.len > 0;
         if fair && queued {
@@ -168,7 +168,7 @@ impl<S: Source> WaitQueue<S> {
         Ok(())
     }
 
-    /// Takes as many of `n` cells as are there for a caller that does not wait.
+    /// Takes as many of `n` cells as are there, for a caller that does not wait.
     pub(crate) fn take_up_to(&mut self, source: &S, n: u64, fair: bool, now: Instant) -> u64 {
         let queued = self.waiters.len > 0;
         if fair && queued {
@@ -181,7 +181,7 @@ impl<S: Source> WaitQueue<S> {
         taken
     }
 
-    /// Adds a waiter behind all others. Its cells, if none waits, are due at `due`.
+    /// Adds a waiter behind all others. If no caller waits, its cells are due at `due`.
     pub(crate) fn join(&mut self, n: u64, due: Instant, now: Instant, sleeper: Sleeper, waker: &Waker) -> Ticket {
         if self.waiters.len == 0 {
             self.due = Some(due);
@@ -193,7 +193,7 @@ impl<S: Source> WaitQueue<S> {
         self.waiters.push(self.tickets, n, sleeper, waker.clone())
     }
 
-    /// Notes that a waiter is awake and looks. Renews its waker, and returns the old one, if that was another.
+    /// Records that a waiter is awake and looks. Renews its waker, and returns the old one if that was different.
     pub(crate) fn renew(&mut self, ticket: Ticket, sleeper: Sleeper, waker: &Waker) -> Option<Waker> {
         let waiter = self.waiters.get_mut(ticket)?;
         waiter.sleeper = sleeper;
@@ -204,13 +204,13 @@ impl<S: Source> WaitQueue<S> {
         waiter.waker.replace(waker.clone())
     }
 
-    /// Returns the instant until which the thread of a waiter sleeps, and notes it.
+    /// Returns the instant until which the thread of a waiter sleeps, and records it.
     pub(crate) fn sleep(&mut self, source: &S, ticket: Ticket) -> Option<Instant> {
         let until = if self.waiters.is_head(ticket) {
             self.serve_at()
         } else {
             self.plan_all(source);
-            // It is woken when it comes to the head and its cells never come.
+            // If its cells never come, the waiter is woken when it becomes the head.
             let planned = self.waiters.get(ticket)?.planned;
             planned.or_else(|| Some(never(self.from)))
         };
@@ -218,13 +218,12 @@ impl<S: Source> WaitQueue<S> {
         until
     }
 
-    /// Gives back the place of a waiter for `n` cells, and what it got of them; or, if it has been served, all of them. Returns its
-    /// waker.
+    /// Gives back the place of a waiter for `n` cells, and the cells that it already got; or all of them if it has been served. Returns its waker.
     pub(crate) fn leave(&mut self, source: &S, ticket: Ticket, n: u64, now: Instant) -> Option<Waker> {
         let was_head = self.waiters.is_head(ticket);
         let (missing, waker) = self.waiters.remove(ticket).unwrap_or((0, None));
         if was_head {
-            // Those behind move up now, not before.
+            // The waiters behind move up now, not before.
             self.due = None;
             self.from = now;
             self.head_since = now;
@@ -238,14 +237,14 @@ impl<S: Source> WaitQueue<S> {
         if n > 0 {
             source.give_back(&mut self.state, n, now);
         }
-        // What was due before now still is.
+        // If the head was due before now, it still is.
         let before = self.due;
         self.refresh(source, now);
         self.due = self.due.map(|due| before.map_or(due, |before| due.min(before)));
     }
 
-    /// Returns the instant at which `n` cells behind all waiters will have come, if all of them stay; `None` if they never come. `due` is
-    /// that instant if none waits.
+    /// Returns the instant at which `n` cells behind all waiters will have come, if all of them stay; `None` if they never come. `due` is that
+    /// instant if no caller waits.
     pub(crate) fn earliest(&mut self, source: &S, n: u64, due: Instant) -> Option<Instant> {
         if self.waiters.len == 0 {
             return Some(due);
@@ -256,13 +255,13 @@ impl<S: Source> WaitQueue<S> {
         Some(due.max(plan.latest))
     }
 
-    /// Plans the waiters that are not planned yet: each is served in turn, on the source's own arithmetic.
+    /// Plans the waiters that have no plan yet, by serving each in turn, with the source's own arithmetic.
     fn plan_all(&mut self, source: &S) {
         let (Some(head), Some(due)) = (self.waiters.slot(self.waiters.first), self.due) else {
             self.plan = None;
             return;
         };
-        // A plan is kept as long as the head is due when it says.
+        // A plan is kept as long as the head is due at the instant of the plan.
         let is_kept = head.planned.is_some_and(|planned| S::is_planned(planned, due));
         let kept = self.plan.take().filter(|_| is_kept);
         let (mut ahead, mut next, mut latest) = match kept {
@@ -272,7 +271,7 @@ impl<S: Source> WaitQueue<S> {
         while let Some(waiter) = self.waiters.slot_mut(next) {
             waiter.planned = source.due_ahead(&ahead, waiter.missing, self.from);
             let Some(planned) = waiter.planned.as_mut() else {
-                // Neither this one nor those behind it are ever served.
+                // Neither this waiter nor those behind it are ever served.
                 return;
             };
             source.take_ahead(&mut ahead, waiter.missing, self.from, *planned);
@@ -285,20 +284,20 @@ impl<S: Source> WaitQueue<S> {
     }
 }
 
-/// No slot.
+/// Marks the absence of a slot.
 const NONE: u32 = u32::MAX;
 
-/// The number of slots that are kept when none waits.
+/// The number of slots that are kept when no caller waits.
 const KEPT: usize = 64;
 
-/// A future's reference to its waiter. It outlives the waiter: the slot may belong to another one since, which has another number.
+/// A future's reference to its waiter. It can outlive the waiter. If another waiter has the slot then, that waiter has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     slot: u32,
     number: u64,
 }
 
-/// How a waiter wakes when it is due.
+/// The way in which a waiter wakes when it is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sleeper {
     /// A task, by the timer of the runtime that polled it last.
@@ -311,15 +310,15 @@ pub(crate) enum Sleeper {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     number: u64,
-    /// The cells that it has not got yet; none in a free slot.
+    /// The cells that the waiter has not got yet; zero in a free slot.
     missing: u64,
     before: u32,
-    /// In a free slot, the next free one.
+    /// The next waiter, or the next free slot if this slot is free.
     behind: u32,
     pub(crate) sleeper: Sleeper,
-    /// Whether it has been woken to look at its due instant, and has not looked yet.
+    /// Whether the waiter has been woken to look at its due instant, and has not looked yet.
     pub(crate) called: bool,
-    /// The instant at which it is served, by the latest plan.
+    /// The instant at which the waiter is served, by the latest plan.
     planned: Option<Instant>,
     pub(crate) waker: Option<Waker>,
 }
@@ -357,19 +356,19 @@ impl Slab {
         self.first == ticket.slot && self.get(ticket).is_some()
     }
 
-    /// Returns the waiter of the ticket, unless it is no longer there.
+    /// Returns the waiter of the ticket, unless it has left.
     fn get(&self, ticket: Ticket) -> Option<&Waiter> {
         self.slot(ticket.slot)
             .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
     }
 
-    /// Returns the waiter of the ticket, unless it is no longer there.
+    /// Returns the waiter of the ticket, unless it has left.
     fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
         self.slot_mut(ticket.slot)
             .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
     }
 
-    /// Returns the slot behind that of the ticket, or the first one if the waiter is no longer there.
+    /// Returns the slot behind that of the ticket, or the first slot if the waiter has left.
     fn behind(&self, ticket: Ticket) -> u32 {
         self.get(ticket).map_or(self.first, |waiter| waiter.behind)
     }
@@ -417,7 +416,7 @@ impl Slab {
         self.take(self.first).1
     }
 
-    /// Removes a waiter. Returns the number of cells that it missed, and its waker, unless it is no longer there.
+    /// Removes a waiter. Returns the number of its missing cells and its waker, unless it has left.
     fn remove(&mut self, ticket: Ticket) -> Option<(u64, Option<Waker>)> {
         self.get(ticket)?;
         Some(self.take(ticket.slot))

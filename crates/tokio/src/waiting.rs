@@ -1,4 +1,4 @@
-//! A limit that can be waited for: the handle, and the futures and threads that wait.
+//! The handle of a limit that callers can wait for, and the futures and threads that wait.
 
 use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
@@ -17,8 +17,8 @@ use tokio::task::coop::poll_proceed;
 
 /// Adds waiting to a meter of the core, or, as a [`RateLimiter`](crate::RateLimiter), to a bucket of its own.
 ///
-/// It is a handle: clones share one queue. Any [`Meter`](ratelimit_meter::Meter), [`Adjustable`](ratelimit_meter::Adjustable) or
-/// [`Dual`](ratelimit_meter::Dual) can be waited for. It stays usable beside the queue, by its own clones, without queueing.
+/// It is a handle: clones share one queue. It can wait for any [`Meter`](ratelimit_meter::Meter), [`Adjustable`](ratelimit_meter::Adjustable) or
+/// [`Dual`](ratelimit_meter::Dual). Clones of the meter itself stay usable beside the queue, without queueing.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -37,23 +37,23 @@ use tokio::task::coop::poll_proceed;
 ///
 /// # Changes to the meter
 ///
-/// A [`refund`](Self::refund), a [`reset`](Self::reset) or another [`change`](Self::change) through this handle wakes the waiters that it
-/// serves at once. A change through a plain clone of the meter is noticed within one poll interval: a second, or a sixteenth of the time
-/// that the head has waited if that is longer. Anybody who acquires or tries meanwhile notices it, too.
+/// If a [`refund`](Self::refund), a [`reset`](Self::reset) or another [`change`](Self::change) is made through this handle, it at once wakes the
+/// waiters that can be served. A change through a plain clone of the meter is noticed within one poll interval: a second, or a sixteenth of the time
+/// that the head has waited if that is longer. A caller that acquires or tries meanwhile notices the change, too.
 pub struct Waiting<S: Source> {
     pub(crate) queue: Arc<SharedQueue<S>>,
 }
 
 impl<M: SharedMeter> Waiting<M> {
-    /// Returns a fair limiter: callers are served in the order in which they come, and none takes cells while others wait.
+    /// Returns a fair limiter: callers are served in the order in which they come, and no caller takes cells while others wait.
     ///
-    /// It decides at tokio's time, whatever clock the meter has; see [`TokioClock`](crate::TokioClock) for tests in paused time.
+    /// It decides at tokio's time, whichever clock the meter has; see [`TokioClock`](crate::TokioClock) for tests in paused time.
     #[must_use]
     pub fn new(meter: M) -> Self {
         Self::with_fairness(meter, true)
     }
 
-    /// Returns an unfair limiter: a caller that finds cells takes them, even if others wait. The waiters are served in order.
+    /// Returns an unfair limiter: a caller that finds cells takes them, even if other callers wait. The waiters are served in order.
     #[must_use]
     pub fn unfair(meter: M) -> Self {
         Self::with_fairness(meter, false)
@@ -65,7 +65,7 @@ impl<M: SharedMeter> Waiting<M> {
         &self.queue.source
     }
 
-    /// Changes the meter, and then serves the waiters that the change serves, and wakes the head if it is due earlier.
+    /// Changes the meter, serves the waiters that can be served then, and wakes the head if it is due earlier.
     ///
     /// ```
     /// use ratelimit_meter::{Adjustable, GCRA};
@@ -94,14 +94,14 @@ impl<M: SharedMeter> Waiting<M> {
         changed
     }
 
-    /// Brings the meter to rest, and serves the waiters that this serves.
+    /// Makes the meter idle, and serves the waiters that can be served then.
     pub fn reset(&self) {
         self.change(SharedMeter::make_idle);
     }
 }
 
 impl<S: Source> Waiting<S> {
-    /// The bound of a new queue, see [`set_catch_up`](Self::set_catch_up).
+    /// The bound of a new queue; see [`set_catch_up`](Self::set_catch_up).
     pub const DEFAULT_CATCH_UP: Duration = Duration::from_millis(10);
 
     pub(crate) fn with_fairness(source: S, fair: bool) -> Self {
@@ -110,36 +110,36 @@ impl<S: Source> Waiting<S> {
         }
     }
 
-    /// Sets the longest lateness that a serve makes good, [`DEFAULT_CATCH_UP`](Self::DEFAULT_CATCH_UP) to begin with.
+    /// Sets the longest lateness that a serve makes up for, [`DEFAULT_CATCH_UP`](Self::DEFAULT_CATCH_UP) at first.
     ///
-    /// A waiter is charged at the instant at which it is due, even if its wake-up is late, so that the lateness of timers costs no
-    /// throughput. After a stall, when a task has blocked the runtime for two seconds, that would deliver the cells of two seconds in
-    /// one burst. So the charge is at most this much earlier than the serve: in every window of length w at most burst +
-    /// rate * (w + bound) cells are delivered.
+    /// A waiter is charged at the instant at which it is due, even if its wake-up is late, so that the lateness of timers costs no throughput. After
+    /// a stall, when a task has blocked the runtime for two seconds, that would deliver the cells of two seconds in one burst. So the charge is
+    /// earlier than the serve by at most this bound. Then, in every window of length w, at most burst + rate * (w + bound) cells are delivered.
     ///
-    /// The default of 10 ms is ten times the grain of tokio's timers: it covers the lateness of a healthy runtime, and a longer stall
-    /// is not made up for. [`Duration::MAX`] makes up for any stall; zero bounds deliveries by burst + rate * w, and costs throughput
-    /// where the burst does not cover a millisecond.
+    /// The default of 10 ms is ten times the grain of tokio's timers. It covers the lateness of a healthy runtime; a longer stall is not made up for.
+    /// [`Duration::MAX`] makes up for any stall. Zero bounds deliveries by burst + rate * w, and costs throughput if the burst does not cover a
+    /// millisecond.
     pub fn set_catch_up(&self, bound: Duration) {
         self.queue.set_catch_up(bound);
     }
 
     /// Waits for `n` cells.
     ///
-    /// `n = 0` returns at once. A [`RateLimiter`](crate::RateLimiter) serves more than it holds at most in parts, over several
-    /// intervals; a meter denies more than its burst.
+    /// `n = 0` returns at once. If `n` is more than the limiter can hold, a [`RateLimiter`](crate::RateLimiter) serves it in parts, over several
+    /// intervals; a meter denies it.
     ///
-    /// Lock-free while cells are there and none waits, otherwise constant time under the lock. A loop of acquires that are ready yields to
-    /// the runtime when the task has used up its cooperative budget.
+    /// Lock-free if there are cells and no caller waits; otherwise constant time under the lock. A loop of acquires that are ready yields to the
+    /// runtime when the task has used up its cooperative budget.
     ///
     /// # Errors
     ///
-    /// Of a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends
-    /// before the cells come.
+    /// For a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends before the
+    /// cells come.
     ///
     /// # Panics
     ///
-    /// If `n` is negative. When polled outside a tokio runtime with timers, if it has to wait; and when polled again after it was ready.
+    /// Panics if `n` is negative. The future panics if it has to wait and is polled outside a tokio runtime with timers, and if it is polled again
+    /// after it was ready.
     pub fn acquire(&self, n: impl CellCount) -> Acquire<'_, S> {
         Acquire(Wait::new(&self.queue, n.count()))
     }
@@ -149,7 +149,7 @@ impl<S: Source> Waiting<S> {
         self.acquire(1_u8)
     }
 
-    /// Waits for `n` cells with a future that keeps the limiter; see [`acquire`](Self::acquire).
+    /// Waits for `n` cells with a future that owns a handle of the limiter; see [`acquire`](Self::acquire).
     ///
     /// ```
     /// use ratelimit_meter_tokio::RateLimiter;
@@ -164,9 +164,9 @@ impl<S: Source> Waiting<S> {
         AcquireOwned(Wait::new(Arc::clone(&self.queue), n.count()))
     }
 
-    /// Waits for `n` cells with this thread, in the same queue as all others. Not for async code, whose thread it would block.
+    /// Waits for `n` cells on this thread, in the same queue as all other callers. Do not call it in async code, because it blocks the thread.
     ///
-    /// The thread sleeps until its instant, which is as exact as the platform's sleep, and serves the waiters that are due by then.
+    /// The thread sleeps until its instant, as exactly as the platform's sleep allows, and serves the waiters that are due by then.
     ///
     /// # Errors
     ///
@@ -174,8 +174,8 @@ impl<S: Source> Waiting<S> {
     ///
     /// # Panics
     ///
-    /// If tokio's clock is paused and does not move for two seconds: in `spawn_blocking` of a runtime with paused time, which does not
-    /// advance by itself while a thread blocks. Advance it from the test, or use [`acquire`](Self::acquire).
+    /// Panics if tokio's clock is paused and does not move for two seconds. That happens in `spawn_blocking` of a runtime with paused time, which
+    /// does not advance by itself while a thread blocks. Advance the time from the test, or use [`acquire`](Self::acquire).
     ///
     /// ```
     /// use ratelimit_meter_tokio::RateLimiter;
@@ -188,17 +188,17 @@ impl<S: Source> Waiting<S> {
         S::outcome(block_on(&self.queue, n.count()))
     }
 
-    /// Takes `n` cells if they are there, and, of a fair limiter, none waits. Lock-free as [`acquire`](Self::acquire) is.
+    /// Takes `n` cells if they are there and, for a fair limiter, no caller waits. Lock-free under the same conditions as [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
-    /// [`AcquireError`], and nothing was taken: the instant from which the cells could be taken, behind all waiters; or that so many never
-    /// come at once.
+    /// [`AcquireError`], and no cells were taken. It holds the instant from which the cells could be taken, behind all waiters; or reports that so
+    /// many cells never come at once.
     pub fn try_acquire(&self, n: impl CellCount) -> Result<(), AcquireError> {
         self.queue.take(n.count())
     }
 
-    /// Takes as many of `n` cells as are there, and returns their number: zero, of a fair limiter, if others wait.
+    /// Takes as many of `n` cells as are there, and returns their number. For a fair limiter, that is zero if other callers wait.
     ///
     /// ```
     /// use ratelimit_meter_tokio::RateLimiter;
@@ -212,8 +212,8 @@ impl<S: Source> Waiting<S> {
         N::from_count(self.queue.take_up_to(n.count()))
     }
 
-    /// Gives back `n` cells that were taken and not used, and serves the waiters that this serves. A meter gets back no more than brings
-    /// it to rest, a bucket no more than it holds, unless callers wait for more.
+    /// Gives back `n` cells that were taken and not used, and serves the waiters that can be served with them. A meter takes back at most its debt,
+    /// and a bucket at most the cells for which it has room, unless callers wait for more.
     ///
     /// ```
     /// use ratelimit_meter_tokio::RateLimiter;
@@ -259,7 +259,7 @@ impl<S: Source + fmt::Debug> fmt::Debug for Waiting<S> {
     }
 }
 
-/// Waits for `n` cells of the queue that `Q` leads to.
+/// The wait for `n` cells of the queue that `Q` leads to.
 pub(crate) struct Wait<Q, S>
 where
     Q: Deref<Target = SharedQueue<S>>,
@@ -290,7 +290,7 @@ where
         Self { queue, n, stage }
     }
 
-    /// Returns whether it holds a place in the queue.
+    /// Returns whether the wait holds a place in the queue.
     pub(crate) const fn is_queued(&self) -> bool {
         matches!(self.stage, Stage::Queued(_))
     }
@@ -304,7 +304,7 @@ where
     where
         S::Never: Into<E>,
     {
-        // A task that always finds cells has to let others run, too. Nothing is taken before that.
+        // A task that always finds cells has to let other tasks run, too. No cells are taken before that.
         let coop = ready!(poll_proceed(cx));
         let caller = Caller::Task(cx.waker());
         let outcome = match self.stage {
@@ -337,7 +337,7 @@ where
     }
 }
 
-/// Gives the place back to the waiters behind it; or the cells, if they came and no poll returned them.
+/// Gives the place to the waiters behind it; or gives back the cells, if they came and no poll returned them.
 impl<Q, S> Drop for Wait<Q, S>
 where
     Q: Deref<Target = SharedQueue<S>>,
@@ -352,12 +352,12 @@ where
 
 /// The future of [`Waiting::acquire`].
 ///
-/// It asks for the cells when it is first polled, and holds a place in the queue from then on. Dropping it gives the place back;
-/// forgetting it costs the cells that it waits for, and delays no other waiter. Polling it after it was ready panics.
+/// It asks for the cells when it is first polled, and holds a place in the queue from then on. Dropping it gives the place back. Forgetting it costs
+/// the cells that it waits for, and delays no other waiter. Polling it after it was ready panics.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<'a, S: Source>(pub(crate) Wait<&'a SharedQueue<S>, S>);
 
-/// The future of [`Waiting::acquire_owned`], as [`Acquire`], but it keeps the limiter.
+/// The future of [`Waiting::acquire_owned`]: as [`Acquire`], except that it owns a handle of the limiter.
 #[must_use = "futures do nothing unless polled"]
 pub struct AcquireOwned<S: Source>(pub(crate) Wait<Arc<SharedQueue<S>>, S>);
 
@@ -400,7 +400,7 @@ impl<S: Source> fmt::Debug for AcquireOwned<S> {
     }
 }
 
-/// Cells that are given back if this is dropped before they are used.
+/// Cells that are given back if this value is dropped before they are used.
 pub(crate) struct Held<Q, S>
 where
     Q: Deref<Target = SharedQueue<S>>,
@@ -419,7 +419,7 @@ where
         Self { queue, n }
     }
 
-    /// Uses the cells.
+    /// Marks the cells as used.
     pub(crate) fn use_up(mut self) {
         self.n = 0;
     }
@@ -477,14 +477,14 @@ fn block_on<S: Source>(queue: &SharedQueue<S>, n: u64) -> Result<(), S::Never> {
     }
 }
 
-/// Finds that tokio's clock stands still while the system's goes on.
+/// Detects that tokio's clock stands still while the system's clock goes on.
 struct Stopwatch {
     real: Instant,
     tokio: Instant,
 }
 
 impl Stopwatch {
-    /// The longest time for which a paused clock may stand still before the wait is given up.
+    /// The maximum time for which a paused clock may stand still before the wait panics.
     const LONGEST: Duration = Duration::from_secs(2);
 
     fn start() -> Self {

@@ -1,5 +1,5 @@
-//! Runtimes for loom's models and for the simulation: time stands still until a test moves it, and the timers of a runtime go off
-//! when the test drives that runtime.
+//! Runtimes for loom's models and for the simulation. Time stands still until a test moves it, and the timers of a runtime go off when the test
+//! drives that runtime.
 
 use super::Set;
 use crate::sync::Mutex;
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// A runtime, by its number.
+/// A runtime, identified by its number.
 pub(crate) type Id = u8;
 
 /// The time, and the timers of all runtimes.
 struct World {
-    /// The nanoseconds that have passed. No modelled atomic: a clock is not what is checked.
+    /// The nanoseconds that have passed. Not a modelled atomic, because the clock is not what the models check.
     now: AtomicU64,
     timers: Mutex<Vec<Slot>>,
 }
 
-/// A timer: its runtime, unless it was dropped, when it goes off, and the waker that it calls then.
+/// A timer: its runtime, unless it was dropped, the instant at which it goes off, and the waker that it calls then.
 #[derive(Default)]
 struct Slot {
     runtime: Option<Id>,
@@ -52,7 +52,7 @@ mod world {
     }
 }
 
-/// One world for each thread, since tests run side by side.
+/// One world for each thread, because tests run in parallel.
 #[cfg(not(ratelimit_meter_loom))]
 mod world {
     use super::{Cell, Id, World};
@@ -135,12 +135,12 @@ pub(crate) mod driver {
         world(|world| world.now.store(ns, Ordering::SeqCst));
     }
 
-    /// Has this thread be one of `runtime`, or of none.
+    /// Makes this thread one of `runtime`, or of none.
     pub(crate) fn enter(runtime: Option<Id>) {
         CURRENT.with(|current| current.set(runtime));
     }
 
-    /// Lets go off the timers of `runtime` whose time has come.
+    /// Fires the timers of `runtime` that are due.
     pub(crate) fn turn(runtime: Id) {
         enter(Some(runtime));
         let mut due = Vec::new();
@@ -153,7 +153,7 @@ pub(crate) mod driver {
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    /// When the next timer goes off, of any runtime.
+    /// Returns when the next timer of any runtime goes off.
     #[cfg(not(ratelimit_meter_loom))]
     pub(crate) fn next_timer() -> Option<Instant> {
         world(|world| {
@@ -162,7 +162,7 @@ pub(crate) mod driver {
         })
     }
 
-    /// When the next timer of `runtime` goes off.
+    /// Returns when the next timer of `runtime` goes off.
     #[cfg(not(ratelimit_meter_loom))]
     pub(crate) fn next_timer_of(runtime: Id) -> Option<Instant> {
         world(|world| {
