@@ -30,8 +30,8 @@ pub trait Checked {
     /// Takes `n` cells if they conform.
     fn take(&self, n: u32, at: Instant) -> Taken;
 
-    /// Gives back `n` cells that were just taken.
-    fn give_back(&self, n: u32, at: Instant);
+    /// Gives back `n` cells that were taken at `taken`, less the cells that may have drained by `now`.
+    fn give_back(&self, n: u32, taken: Instant, now: Instant);
 }
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
@@ -51,8 +51,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
         self.take_at(n, at)
     }
 
-    fn give_back(&self, n: u32, at: Instant) {
-        self.refund_at(n.into(), at);
+    fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+        self.give_back(n, taken, now);
     }
 }
 
@@ -67,7 +67,7 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 /// 1. Each meter is evaluated, without a change. If a meter denies, nothing is written. That holds even for a strict
 ///    [`Exponential`](crate::Exponential), which otherwise counts denials.
 /// 2. Each meter is charged, in order. If another thread took the last cells of a meter since step 1, the cells of the meters before it are given
-///    back, as by [`refund`](Meter::refund).
+///    back, less those that may have drained since, as by [`Reservation::cancel`](crate::Reservation::cancel).
 ///
 /// So each meter never admits more than its limit (law 1 counts cells admitted less cells given back). In the short time until cells are given back,
 /// another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides two batches,
@@ -134,7 +134,7 @@ pub fn take_all(batches: &[(&dyn Checkable, u32)], statuses: &mut [Option<Status
     act_now(
         now,
         || first.now_exactly(),
-        |at| take_all_at(batches, &mut statuses.borrow_mut(), at),
+        |at| take_all_by(batches, &mut statuses.borrow_mut(), at, || first.now_exactly()),
         |denied| {
             let soon = units::after(now, lag_ns);
             denied.earliest_possible().is_some_and(|earliest| earliest <= soon)
@@ -151,6 +151,16 @@ pub fn take_all_at(
     batches: &[(&dyn Checkable, u32)],
     statuses: &mut [Option<Status>],
     at: Instant,
+) -> Result<(), AllDenied> {
+    take_all_by(batches, statuses, at, || at)
+}
+
+/// Decides at `at`. If a race is lost, `now` returns the time at which cells are given back.
+fn take_all_by(
+    batches: &[Batch<'_>],
+    statuses: &mut [Option<Status>],
+    at: Instant,
+    now: impl FnOnce() -> Instant,
 ) -> Result<(), AllDenied> {
     let mut report = |index: usize, status| {
         if let Some(place) = statuses.get_mut(index) {
@@ -173,7 +183,7 @@ pub fn take_all_at(
         let taken = meter.take(n, at);
         report(index, taken.status());
         if let Err(decision) = taken.decision() {
-            give_back(&batches[..index], at, &mut report);
+            give_back(&batches[..index], at, now(), &mut report);
             return Err(AllDenied { meter: index, decision });
         }
     }
@@ -181,9 +191,9 @@ pub fn take_all_at(
 }
 
 /// Gives back the cells taken from these meters, from the last meter to the first.
-fn give_back(taken: &[Batch<'_>], at: Instant, report: &mut impl FnMut(usize, Status)) {
+fn give_back(taken: &[Batch<'_>], at: Instant, now: Instant, report: &mut impl FnMut(usize, Status)) {
     for (index, &(meter, n)) in taken.iter().enumerate().rev() {
-        meter.give_back(n, at);
+        meter.give_back(n, at, now);
         report(index, meter.look(n, at).status());
     }
 }

@@ -39,10 +39,9 @@ pub(crate) fn read() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// Reads the counter after two numbers were computed, and returns it with them.
+/// Reads the counter after the instructions that compute two numbers, and returns it with them.
 ///
-/// The processor computes the numbers before it reads the counter. Without this order, the compiler computes them where they are used, after the
-/// reading, and each adds its full latency there.
+/// Without this order, the compiler computes the numbers where they are used, after the reading, and each adds its full latency there.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[expect(unsafe_code, reason = "the instruction has no safe form")]

@@ -5,7 +5,7 @@ use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
-use crate::units::{Nanos, TimeLine, Volume};
+use crate::units::{Nanos, Scale, TimeLine, Volume};
 use core::fmt;
 use core::num::NonZeroU64;
 use std::time::Instant;
@@ -125,15 +125,15 @@ impl<A: Algorithm> Schedule<A> {
 
     /// Returns a due volume as the volume drained at the first time that reaches it: more than `due` only if there are ticks.
     #[inline]
-    fn due(&self, due: Volume) -> Volume {
+    fn at_tick(&self, due: Volume) -> Volume {
         match self.interval {
             None => due,
-            Some(interval) => self.due_by_tick(due, interval),
+            Some(interval) => self.at_next_tick(due, interval),
         }
     }
 
     #[cold]
-    fn due_by_tick(&self, due: Volume, interval: NonZeroU64) -> Volume {
+    fn at_next_tick(&self, due: Volume, interval: NonZeroU64) -> Volume {
         let scale = self.algorithm.scale();
         let tick = self.time_line.tick_from(scale.nanos_at(due), interval);
         scale.volume_of(tick.into()).unwrap_or(Volume(u64::MAX))
@@ -142,9 +142,22 @@ impl<A: Algorithm> Schedule<A> {
     /// Returns the time at which `due` has drained.
     #[inline]
     pub(crate) fn until(&self, due: Volume) -> Until {
+        match self.interval {
+            None => Until {
+                scale: self.algorithm.scale(),
+                due,
+            },
+            Some(interval) => self.until_tick(due, interval),
+        }
+    }
+
+    /// Returns the first tick by which `due` has drained, as a time: the words of a table may drain less than a unit in a nanosecond.
+    #[cold]
+    fn until_tick(&self, due: Volume, interval: NonZeroU64) -> Until {
+        let tick = self.time_line.tick_from(self.algorithm.scale().nanos_at(due), interval);
         Until {
-            scale: self.algorithm.scale(),
-            due: self.due(due),
+            scale: Scale::UNIT_PER_NANO,
+            due: Volume(tick),
         }
     }
 
@@ -257,7 +270,7 @@ impl<A: Algorithm> Schedule<A> {
         if n > self.algorithm.max_batch() {
             return Err(NotStored::Never);
         }
-        let due = self.due(self.algorithm.due(word, n));
+        let due = self.at_tick(self.algorithm.due(word, n));
         if due > by {
             return Err(NotStored::Denied(self.until(due)));
         }
@@ -277,12 +290,14 @@ impl<A: Algorithm> Schedule<A> {
     }
 
     pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
+        // Both have one scale.
+        let [next, idle] = [self.algorithm.due(word, 1), self.algorithm.idle(word)].map(|due| self.until(due));
         Status {
             at,
-            scale: self.algorithm.scale(),
+            scale: next.scale,
             remaining: self.algorithm.room(word, self.drained(at)),
-            next: self.due(self.algorithm.due(word, 1)),
-            idle: self.due(self.algorithm.idle(word)),
+            next: next.due,
+            idle: idle.due,
             quota: self.quota,
         }
     }

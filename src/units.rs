@@ -77,11 +77,13 @@ pub struct TimeLine {
 impl TimeLine {
     /// Makes the time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
     pub(crate) fn of_meter_made(made: Instant) -> Self {
+        /// Farther from the origin than this, every time that a process sees is off the line.
+        const FARTHEST: u64 = 1 << 62;
         let beginning = as_far_as_possible(made, LEAD, Instant::checked_sub);
         let origin = process_origin();
         let origin = match origin.checked_duration_since(beginning) {
-            Some(after) => nanos(after),
-            None => nanos(beginning.duration_since(origin)).wrapping_neg(),
+            Some(after) => nanos(after).min(FARTHEST),
+            None => nanos(beginning.duration_since(origin)).min(FARTHEST).wrapping_neg(),
         };
         Self {
             beginning,

@@ -28,8 +28,8 @@ impl Checked for Raced<'_> {
         Checked::take(self.0, n, at)
     }
 
-    fn give_back(&self, n: u32, at: Instant) {
-        Checked::give_back(self.0, n, at);
+    fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+        Checked::give_back(self.0, n, taken, now);
     }
 }
 
@@ -85,4 +85,20 @@ fn a_race_lost_at_the_first_meter_charges_no_other() {
     let denied = check_all_at(&[(&Raced(&first, &steal), 1), (&last, 1)], now).unwrap_err();
     assert_eq!(denied.meter(), 0);
     assert_eq!(last.status_at(now).remaining(), 10);
+}
+
+#[test]
+fn drained_cells_are_not_given_back() {
+    let clock = crate::clock::ManualClock::new();
+    let second = Duration::from_secs(1);
+    let (first, last) = (gcra("10/s").with_clock(clock.clone()), gcra("1/h"));
+    let start = crate::clock::Clock::now(&clock);
+    // While the last meter is charged, a second passes, and another caller takes all that has drained.
+    let steal = || {
+        clock.advance(second).unwrap();
+        assert!(first.check_n_at(10, start + second).is_ok() && last.check_at(start).is_ok());
+    };
+    let denied = super::check_all(&[(&first, 10), (&Raced(&last, &steal), 1)]).unwrap_err();
+    assert_eq!(denied.meter(), 1);
+    assert_eq!(first.status_at(start + second).remaining(), 0);
 }

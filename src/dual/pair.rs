@@ -127,6 +127,23 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         ]
     }
 
+    /// Gives back the part of cells, counted when `taken` had drained, that certainly has not drained.
+    pub(super) fn cancel(&self, words: Words, drained: Volumes, n: Cells, taken: Volumes) -> Words {
+        let (first, second) = (&self.first.algorithm, &self.second.algorithm);
+        [
+            if n[0] > 0 {
+                first.cancel(words[0], drained[0], n[0], taken[0])
+            } else {
+                words[0]
+            },
+            if n[1] > 0 {
+                second.cancel(words[1], drained[1], n[1], taken[1])
+            } else {
+                words[1]
+            },
+        ]
+    }
+
     /// Converts a denial for the caller: its instant is the later of the two instants, from which both limits conform.
     pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
         let (first, second) = (self.first.until(due[0]), self.second.until(due[1]));

@@ -185,6 +185,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
 
     /// Gives back cells that the first limit counted at `at`, less those that may have drained by `now`.
     fn give_back(&self, ticket: Ticket, n: u32, at: Instant, now: Instant) {
+        if n == 0 {
+            return;
+        }
         let entry = self.first.entry(ticket.key, ticket.tier);
         let [taken, now] = [at, now].map(|at| entry.time_line().position(at));
         let given = entry.update(now, |schedule, word, drained| {

@@ -182,7 +182,7 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(self) {
-        self.give_back(When::Now);
+        self.give_back(When::At(self.meter.clock().now_exactly()));
     }
 
     /// Gives back the part of the cells that certainly has not drained by `at`; see [`cancel`](Self::cancel).

@@ -607,6 +607,22 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         step.unwrap_or(());
     }
 
+    /// Gives back `n` cells that were counted at `taken`, less the cells that may have drained by `now`.
+    pub(crate) fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+        if n == 0 {
+            return;
+        }
+        let [taken, now] = [taken, now].map(|at| self.store.time_line().position(at));
+        let step = self.store.update(now, |schedule, word, drained| {
+            match schedule.algorithm.cancel(word, drained, n, schedule.drained(taken)) {
+                same if same == word => Err(NotStored::Unchanged),
+                lower => Ok((lower, ())),
+            }
+        });
+        // If nothing was stored, the cells have drained.
+        step.unwrap_or(());
+    }
+
     /// Draws half of the cells that conform now, at most `block` and at least `missing`.
     pub(crate) fn draw(&self, missing: u32, block: u32) -> Result<u32, NonConformance> {
         let drawn = self.act(When::Now, |at| {

@@ -16,7 +16,7 @@ const UNITS: [(u64, &[&str]); 7] = [
     (60_000_000_000, &["min", "m", "mins", "minute", "minutes"]),
     (1_000_000_000, &["s", "sec", "secs", "second", "seconds"]),
     (1_000_000, &["ms", "millisecond", "milliseconds"]),
-    (1_000, &["us", "µs", "microsecond", "microseconds"]),
+    (1_000, &["us", "µs", "μs", "microsecond", "microseconds"]),
     (1, &["ns", "nanosecond", "nanoseconds"]),
 ];
 

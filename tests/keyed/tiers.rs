@@ -306,3 +306,28 @@ fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
         assert_eq!(taken.status().quota().unwrap().to_string(), quota);
     }
 }
+
+/// In words of many limits, less than a unit drains in a nanosecond; a tick is exact all the same.
+#[test]
+fn a_denial_with_ticks_is_exact_in_narrow_words() {
+    for more in 0..9 {
+        let clock = ManualClock::new();
+        let quota: Quota = "1/s burst 1 every 1s".parse().expect("a quota");
+        let like = GCRA::from_quota(quota).expect("a limit").with_clock(clock.clone());
+        let mut builder = Builder::new(like);
+        for _ in 0..more {
+            builder = builder.tier(quota).expect("at most 16").0;
+        }
+        let keys = builder.with_capacity::<u64>(100).expect("a table");
+        for key in 0..20 {
+            clock
+                .advance(Duration::from_nanos(123_456_789 * key))
+                .expect("some time");
+            assert_eq!(keys.check(&key), Ok(()));
+            let denied = keys.check(&key).expect_err("none left").earliest_possible();
+            assert_eq!(keys.key(&key).status().until_next(), denied.duration_since(clock.now()));
+            assert!(keys.key(&key).peek_at(denied - Duration::from_nanos(1)).is_err());
+            assert_eq!(keys.key(&key).peek_at(denied), Ok(()), "{more} more tiers");
+        }
+    }
+}

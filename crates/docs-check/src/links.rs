@@ -158,7 +158,7 @@ pub(crate) fn dead_in_pages(docs: &Path, name: &str) -> Result<Vec<String>, Stri
             let Some((to, anchor)) = target(path, link) else {
                 continue;
             };
-            let to = public_page(docs, to);
+            let to = if anchor.is_empty() { to } else { public_page(docs, to) };
             let is_alive = match pages.get(&to) {
                 // Lines of the source are anchors that a script makes.
                 Some(Some(page)) => anchor.is_empty() || to.starts_with(docs.join("src")) || page.ids.contains(&anchor),
