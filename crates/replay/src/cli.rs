@@ -142,11 +142,11 @@ pub struct Cli {
     #[arg(long, exclusive = true)]
     pub man: bool,
 
-    /// How inputs are read.
+    /// The options for reading inputs.
     #[command(flatten)]
     pub reading: Reading,
 
-    /// What is asked of the traffic.
+    /// The options that select and analyse traffic.
     #[command(flatten)]
     pub asking: Asking,
 
@@ -202,7 +202,7 @@ Exit codes: 0 when it has reported; 3 when it has, but more lines were bad than 
 input could not be read; 2 and one line on stderr when it could not.
 ";
 
-/// A man page whose indented lines, tables and examples, stay as they are.
+/// Returns a man page in which indented lines, tables and examples stay as they are.
 fn with_tables(page: &[u8]) -> Vec<u8> {
     let page = String::from_utf8_lossy(page).replace(".SH EXTRA", ".SH EXAMPLES");
     let mut kept = String::new();
@@ -217,7 +217,7 @@ fn with_tables(page: &[u8]) -> Vec<u8> {
     kept.into_bytes()
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
@@ -227,7 +227,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What is wrong with the command line, without the lines of usage that follow it.
+/// Returns what is wrong with the command line, without the usage lines that follow.
 #[must_use]
 pub fn complaint(error: &clap::Error) -> String {
     let told = error.to_string();
@@ -244,14 +244,14 @@ pub fn complaint(error: &clap::Error) -> String {
 }
 
 impl Cli {
-    /// Whether the report is printed as JSON.
+    /// Returns whether the report is printed as JSON.
     #[must_use]
     pub fn prints_json(&self) -> bool {
         let printed = self.formats.iter().rfind(|format| !matches!(format, Format::Log(_)));
         printed == Some(&Format::Json)
     }
 
-    /// The format that takes lines apart, where one is given.
+    /// Returns the log format that splits lines, if one is given.
     fn log_format(&self) -> Option<String> {
         let named = self.formats.iter().find_map(|format| match format {
             Format::Log(name) => Some((*name).to_owned()),
@@ -260,7 +260,7 @@ impl Cli {
         self.reading.log_format.clone().or(named)
     }
 
-    /// The command line as a shell takes it, without the values of `--only` if keys must not be named.
+    /// Returns the command line quoted for a shell, without the values of `--only` if keys must not be named.
     #[must_use]
     pub fn command_line(&self) -> String {
         let mut line = String::from("meter-replay");
@@ -279,17 +279,17 @@ impl Cli {
         line
     }
 
-    /// Whether to find out which limits would have denied nobody.
+    /// Returns whether to compute the limits that would have denied nothing.
     #[must_use]
     pub fn suggests(&self) -> bool {
         !self.no_suggest && self.algorithm.has_burst()
     }
 
-    /// The limits to try.
+    /// Returns the limits to try.
     ///
     /// # Errors
     ///
-    /// None are given, or one is not a limit.
+    /// There are none, or one is not a limit.
     pub fn limits(&self) -> Result<Vec<Limit>, Error> {
         let parse = |text: &str| Limit::parse(text, self.algorithm);
         let mut limits: Vec<Limit> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
@@ -310,7 +310,7 @@ impl Cli {
         Ok(limits)
     }
 
-    /// The place of the limit that `--chosen` names among `limits`; that of the first without it.
+    /// Returns the index among `limits` of the limit that `--chosen` names, or of the first without it.
     ///
     /// # Errors
     ///
@@ -318,7 +318,7 @@ impl Cli {
     pub fn chosen(&self, limits: &[Limit]) -> Result<usize, Error> {
         let Some(text) = &self.asking.chosen else { return Ok(0) };
         let names: Vec<String> = limits.iter().map(|limit| limit.rule().to_string()).collect();
-        // As it was given, or as it is written in the report.
+        // As it was given, or as the report writes it.
         let given = self.limits.iter().position(|limit| limit == text);
         let wanted = Limit::parse(text, self.algorithm).map_or_else(|_| text.clone(), |limit| limit.rule().to_string());
         let found = given.or_else(|| names.iter().position(|name| *name == wanted));
@@ -328,11 +328,11 @@ impl Cli {
         })
     }
 
-    /// What to make of the inputs.
+    /// Returns the options for reading the inputs.
     ///
     /// # Errors
     ///
-    /// [`Error::NoAddresses`] if keys that are no addresses are to go by networks.
+    /// [`Error::NoAddresses`] if keys that are not addresses are to be grouped by network.
     pub fn options(&self) -> Result<Options, Error> {
         let by = self.by.as_deref().map(By::parse);
         let key = self.key.clone().map(By::Column);
@@ -362,7 +362,7 @@ impl Cli {
         })
     }
 
-    /// What is to be printed instead of a report, if that is asked for: completions or the man page.
+    /// Returns the text to print instead of a report, if requested: completions or the man page.
     ///
     /// # Errors
     ///

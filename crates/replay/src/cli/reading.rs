@@ -1,4 +1,4 @@
-//! The options that say how inputs are read.
+//! The options for reading inputs.
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
@@ -7,10 +7,10 @@ use crate::input::TimeIs;
 use crate::proxies::Proxies;
 use crate::stamp::{StampOptions, TimeFormat};
 
-/// Where the requests of one coarse stamp are placed.
+/// The placement of requests with one coarse stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Spread {
-    /// All at the stamp, and where that differs evenly over its unit, too.
+    /// Both: all at the stamp, and if that differs, also evenly over its unit.
     #[default]
     Both,
     /// Evenly over the unit of the stamp, for each key.
@@ -19,7 +19,7 @@ pub enum Spread {
     None,
 }
 
-/// How inputs are read.
+/// The options for reading inputs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "How inputs are read")]
 pub struct Reading {
@@ -110,7 +110,7 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 }
 
 impl Reading {
-    /// Options for reading stamps.
+    /// Returns the options for reading stamps.
     #[must_use]
     pub fn stamps(&self) -> StampOptions {
         StampOptions {
