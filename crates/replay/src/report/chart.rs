@@ -26,7 +26,7 @@ const PLOT_TOP: i64 = 96;
 const LINE: i64 = 25;
 /// Maximum number of characters in a line of text on a narrow screen.
 const TEXT_WIDTH: usize = 62;
-/// Maximum number of inputs and notices, and of lines of a long command. The other outputs have all of them.
+/// Maximum number of inputs and of notices, all of which the other outputs have. The next constant limits the lines of a long command.
 const MOST_NOTES: usize = 3;
 const MOST_COMMAND_LINES: usize = 4;
 const PANEL: i64 = PLOT_TOP + PLOT_HEIGHT + 52;

@@ -280,7 +280,7 @@ fn edges() {
             vec![(0, 6, 0), (0, 5, 1), (0, 5, 0)],
             ["10/s burst 11", "AtOnce(11)"],
         ),
-        // The most at one instant is reported, even if that instant is of a later key, and the burst was exceeded at an earlier one.
+        // The most at one instant is reported, even if it is of a later key, and part of it came before the first excess.
         (
             "10/s",
             vec![(5, 7, 1), (5, 11, 0), (5, 8, 1), (9, 12, 2)],
