@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// 4e9 cells a second: so fast that a loop of single decisions never reaches the limit.
 const AMPLE: Quota = Quota::per_second(nonzero!(4_000_000_000u32));
-/// So slow that the meter stays full for as long as a benchmark runs.
+/// One cell an hour: so slow that the meter stays full for as long as a benchmark runs.
 const SCARCE: Quota = Quota::per_hour(nonzero!(1u32));
 /// A batch that `AMPLE` drains in 8 ns.
 const BATCH: u32 = 32;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
-/// Of 365 days, so that a number of years is never longer than the same number under any other definition.
+/// A year of 365 days, so that a number of years is never longer than the same number under any other definition.
 pub(crate) const YEAR: u64 = 365 * DAY;
 /// Time after a meter was made for which denials are guaranteed to be necessary and exact.
 pub(crate) const HORIZON: i128 = 20 * YEAR as i128;

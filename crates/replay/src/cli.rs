@@ -48,9 +48,9 @@ impl Format {
 
 /// What would a rate limit have done to yesterday's traffic?
 ///
-/// Replays access logs, JSON lines, tables and packet captures through one or more limits, and tells what
-/// each would have admitted and denied, and whom it hits hardest. Their formats are known by how they
-/// begin. Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
+/// Replays access logs, JSON lines, tables and packet captures through one or more limits. Reports what each
+/// limit would have admitted and denied, and which keys it denies most. Detects formats from the contents.
+/// Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
 #[derive(Debug, Parser)]
 #[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
@@ -58,12 +58,12 @@ pub struct Cli {
     ///
     /// As CELLS/PERIOD, then `burst N` and `weight N` if they are not the cells and 1. A period is a unit
     /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. With `every PERIOD` cells come in ticks.
-    /// Two with an & between, like `10/s & 1000/h`, are decided as one: what either refuses counts in
-    /// neither.
+    /// Two with an & between, like `10/s & 1000/h`, are decided as one: a request that either
+    /// denies counts in neither.
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 
-    /// How a meter keeps its account; for equal limits the first two decide alike
+    /// How a meter counts; for equal limits the first two make the same decisions
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
@@ -90,13 +90,13 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes`, or else `packets`)
+    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes` or `packets`, default bytes)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
-    /// How many keys there may be; with more it ends, and reports nothing
+    /// Maximum number of distinct keys; exceeding it is an error
     ///
-    /// Each takes memory, a hundred bytes to a thousand: `--no-suggest` and `--order sort` save most of it.
+    /// Each key takes a hundred to a thousand bytes of memory; `--no-suggest` and `--order sort` save most of it.
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..), verbatim_doc_comment)]
     pub keys: u32,
 
@@ -108,7 +108,7 @@ pub struct Cli {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub top: usize,
 
-    /// Do not tell the least burst and the least rate that would have denied nobody
+    /// Skip computing the smallest burst and rate that would have denied nothing
     #[arg(long)]
     pub no_suggest: bool,
 
@@ -122,19 +122,19 @@ pub struct Cli {
     #[arg(long, value_name = "FILE.svg")]
     pub chart: Option<PathBuf>,
 
-    /// Write all that is told, with the charts, as one HTML page that needs nothing else
+    /// Write the whole report, with the charts, as one HTML page that loads nothing else
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
 
-    /// Name keys by a hash that is another in each run, and quote no line
+    /// Replace keys by hashes that differ in each run, and quote no line
     #[arg(long)]
     pub anonymise: bool,
 
-    /// Replay made-up traffic instead of files, to see what this does
+    /// Replay made-up traffic instead of files, to see an example
     #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix", "keys"])]
     pub demo: bool,
 
-    /// Print what makes a shell complete these options, and do nothing else
+    /// Print a completion script for a shell, and do nothing else
     #[arg(long, value_name = "SHELL", value_enum, exclusive = true)]
     pub completions: Option<Shell>,
 

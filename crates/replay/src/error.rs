@@ -27,7 +27,7 @@ pub enum Error {
     BadLimit {
         /// The text as it was given.
         text: String,
-        /// What is wrong with the text.
+        /// The problem with the text.
         reason: ratelimit_meter::ParseQuotaError,
         /// The place of the error: the bad part, or the text after a missing part.
         place: String,
@@ -37,7 +37,7 @@ pub enum Error {
     InconsistentLimit {
         /// The text of the limit.
         text: String,
-        /// What is wrong with its numbers.
+        /// The problem with its numbers.
         source: InconsistentCapacity,
     },
     /// The text of a limit names a limiter of other software, and the rest cannot be parsed.
@@ -45,7 +45,7 @@ pub enum Error {
     BadModel {
         /// The text as it was given.
         text: String,
-        /// What is wrong with the text.
+        /// The problem with the text.
         source: BadModel,
     },
     /// A row of a file of limits cannot be parsed.
@@ -55,7 +55,7 @@ pub enum Error {
         path: String,
         /// The line; the first is 1.
         line: u64,
-        /// What is wrong with the row.
+        /// The problem with the row.
         reason: String,
     },
     /// A file of limits has no rows.
@@ -108,7 +108,7 @@ pub enum Error {
     NoColumn {
         /// The file.
         path: String,
-        /// What the names are of: a column, a field, a group.
+        /// The kind of the names: a column, a field, a group.
         called: &'static str,
         /// The missing name.
         wanted: String,
@@ -130,7 +130,7 @@ pub enum Error {
     NoTimeColumn {
         /// The file.
         path: String,
-        /// What the names are of: columns, fields, groups.
+        /// The kind of the names: columns, fields, groups.
         called: &'static str,
         /// The names in the header.
         columns: String,
@@ -253,7 +253,7 @@ pub enum Error {
         option: &'static str,
         /// The value of the option.
         text: String,
-        /// What is wrong with the value.
+        /// The problem with the value.
         reason: String,
     },
     /// Requests are to be moved to their start, and no field has their duration.

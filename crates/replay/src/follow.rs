@@ -42,7 +42,7 @@ pub struct Tail {
     piece: Vec<u8>,
     at: usize,
     stop: Stop,
-    /// Whether a read waits for the first piece: the format of a log is detected before anything else.
+    /// True if a read waits for the first piece: the format of a log is detected before anything else.
     is_new: bool,
 }
 
@@ -141,7 +141,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Where files have no number, only truncation is noticed.
+/// Always returns true: on platforms without file numbers, only truncation is noticed.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true

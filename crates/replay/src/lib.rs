@@ -61,7 +61,7 @@ use trace::{Order, Trace, Unit};
 /// Minimum time between two drawings of a live table.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// How completely a finished run read its inputs.
+/// The completeness of a finished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// It read everything, except at most a few bad lines.

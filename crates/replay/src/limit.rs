@@ -18,7 +18,7 @@ use crate::crowd::{self, Table};
 use crate::model::Model;
 use crate::per_key::PerKey;
 
-/// How a meter counts. For equal limits the first two make the same decisions.
+/// The algorithm of a meter. For equal limits the first two make the same decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Algorithm {
     /// The generic cell rate algorithm: stores the time at which the next cell is due.

@@ -14,7 +14,7 @@ use crate::suggest::{Reason, Suggester, Suggestion};
 use crate::trace::Order;
 use crate::{Error, text};
 
-/// What a limit would have done to the traffic. Counts are of cells unless stated otherwise.
+/// The outcome of a limit for the traffic. Counts are of cells unless stated otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The limit.
@@ -47,7 +47,7 @@ pub struct Outcome {
     pub spread: Option<SpreadOutcome>,
 }
 
-/// What a limit would have done to the same traffic if the requests of one stamp had come evenly over its unit. This is the least that a limit could
+/// The outcome of a limit for the same traffic if the requests of one stamp had come evenly over its unit. This is the least that a limit could
 /// deny; all requests at the stamp give the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpreadOutcome {
@@ -74,7 +74,7 @@ impl Outcome {
     }
 }
 
-/// What a limit would have done to one key.
+/// The outcome of a limit for one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyOutcome {
     /// The key.
@@ -97,9 +97,9 @@ pub const MOST_COMPARED: usize = 16;
 pub struct Settings {
     /// The order of the events.
     pub order: Order,
-    /// Whether to compute the limits that would have denied nothing.
+    /// True to compute the limits that would have denied nothing.
     pub suggest: bool,
-    /// Whether keys must not be named.
+    /// True if keys must not be named.
     pub anonymise: bool,
 }
 

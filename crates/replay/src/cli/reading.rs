@@ -81,10 +81,10 @@ pub struct Reading {
 
     /// Space the requests of one stamp evenly over its unit, for each key by itself
     ///
-    /// Most logs have whole seconds, and do not tell when within its second a request came. All at the stamp
-    /// is the most a limit can deny, evenly spaced the least. If not given, both bounds are reported wherever
-    /// they differ; with --spread only the even one, for which suggestions are then; with --spread=none only
-    /// the other.
+    /// Most logs stamp whole seconds, so the time of a request within its second is unknown. A limit denies
+    /// the most if all requests come at the stamp, and the least if they are evenly spaced. If not given, both
+    /// bounds are reported wherever they differ. With --spread only the even one is reported, and suggestions
+    /// are for it; with --spread=none only the other.
     #[arg(long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true, default_value = "both",
         default_missing_value = "even", hide_default_value = true, hide_possible_values = true, verbatim_doc_comment)]
     pub spread: Spread,

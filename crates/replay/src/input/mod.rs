@@ -52,7 +52,7 @@ pub fn log_format_names() -> impl Iterator<Item = &'static str> {
     log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))
 }
 
-/// Whether a stamp is the start or the end of its request.
+/// The moment that a stamp marks: the start or the end of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum TimeIs {
     /// The start, unless the log is known to stamp the end and to contain the duration.
@@ -73,7 +73,7 @@ pub struct Options {
     pub time: Option<String>,
     /// The column of the cells asked; without it each request asks for one.
     pub cost: Option<String>,
-    /// Whether a stamp is the start or the end of its request.
+    /// The moment that a stamp marks: the start or the end of its request.
     pub time_is: TimeIs,
     /// The column of the duration of a request, and its unit: `took:ms`.
     pub duration: Option<String>,
@@ -83,7 +83,7 @@ pub struct Options {
     pub regex: Option<String>,
     /// A log format of a server's configuration, or its name, that splits lines.
     pub log_format: Option<String>,
-    /// How many bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
+    /// The number of bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
     pub ipv6_prefix: Option<u8>,
     /// The number of path segments that make a key; without it, all.
     pub path_depth: Option<usize>,

@@ -4,7 +4,7 @@ use memchr::{memchr, memchr_iter};
 
 use crate::bad::BadLine;
 
-/// Whether a record is whole.
+/// The state of a record after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fed {
     /// The record is whole.
@@ -17,7 +17,7 @@ pub(super) enum Fed {
 #[derive(Debug)]
 pub(super) struct Splitter {
     delimiter: u8,
-    /// Whether a quote at the beginning of a field quotes the field; otherwise it is an ordinary letter.
+    /// True if a quote at the beginning of a field quotes the field; otherwise it is an ordinary letter.
     quoting: bool,
     state: State,
     text: Vec<u8>,

@@ -43,7 +43,7 @@ pub enum BadModel {
     Quota {
         /// The bad part.
         found: String,
-        /// What is wrong with it.
+        /// The parser's error.
         reason: ratelimit_meter::ParseQuotaError,
     },
     /// A window has only a number of cells and a period.

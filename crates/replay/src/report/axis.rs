@@ -51,7 +51,7 @@ pub(super) struct Tick {
     /// Its place in the box.
     pub(super) at: i64,
     pub(super) label: String,
-    /// Whether the tick stays if only every other tick has room.
+    /// True if the tick stays if only every other tick has room.
     pub(super) is_major: bool,
 }
 

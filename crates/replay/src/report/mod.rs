@@ -42,11 +42,11 @@ pub struct Parameters {
     pub order: &'static str,
     /// The number of most denied keys to name.
     pub top: usize,
-    /// Whether the limits that would have denied nothing were computed.
+    /// True if the limits that would have denied nothing were computed.
     pub suggest: bool,
     /// The placement of requests with one coarse stamp.
     pub spread: Spread,
-    /// Whether keys are hashes of their names.
+    /// True if keys are hashes of their names.
     pub anonymise: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Traffic {
     pub late: u64,
     /// The largest step back.
     pub latest_by: Duration,
-    /// Whether the numbers cover only part of the traffic: an input is cut off, or too many lines are bad.
+    /// True if the numbers cover only part of the traffic: an input is cut off, or too many lines are bad.
     pub is_partial: bool,
 }
 
@@ -84,7 +84,7 @@ pub struct Report<'a> {
     pub notices: &'a [String],
     /// The names of the keys.
     pub keys: &'a Keys,
-    /// What each limit would have done.
+    /// The outcome of each limit.
     pub outcomes: &'a [Outcome],
     /// The chosen limit as configuration, if requested.
     pub configuration: Option<&'a str>,

@@ -39,7 +39,7 @@ pub struct Stream {
     collected: Collected,
     trace: Trace,
     context: Context,
-    /// Whether the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
+    /// True if the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
     may_be_coarse: bool,
 }
 
