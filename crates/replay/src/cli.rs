@@ -90,13 +90,13 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes` or `packets`, default bytes)
+    /// The column of the cells that a request asks for; if not given, one (packets: `bytes`, or `packets` for one)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
     /// Maximum number of distinct keys; exceeding it is an error
     ///
-    /// Each key takes a hundred to a thousand bytes of memory; `--no-suggest` and `--order sort` save most of it.
+    /// Each takes a hundred to a thousand bytes of memory; `--no-suggest` and `--order sort` save most of it.
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..), verbatim_doc_comment)]
     pub keys: u32,
 

@@ -19,7 +19,7 @@ use crate::event::{Event, KeyId};
 use crate::limit::Single;
 use crate::lineage::{HORIZON_NS, Maker, Verdict};
 
-/// Number of keys that are not idle for which the first table is made: it takes 1 MiB.
+/// Number of live keys (keys that are not idle) that the first table has room for. The table takes 1 MiB.
 const FIRST_KEYS: usize = 1 << 15;
 
 /// Keys are numbers that no client chooses, so a public seed does no harm, and every run makes the same decisions.
@@ -30,10 +30,10 @@ pub(crate) trait Table {
     /// As [`KeyedMeter::check_n_at`].
     fn check_n_at(&self, key: KeyId, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
 
-    /// Returns whether the key's meter is not idle.
+    /// Returns whether the key's meter is live: it is not idle.
     fn is_live(&self, key: KeyId, at: Instant) -> bool;
 
-    /// Returns whether any meter is not idle.
+    /// Returns whether any meter is live.
     fn has_live(&self, at: Instant) -> bool;
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn table<A: Algorithm + 'static>(
 /// The reason why a request could not be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Undecided {
-    /// The key was not idle for longer than a meter can measure.
+    /// The key stayed live, with no idle time, for longer than a meter can measure.
     TooLong,
     /// There is not enough memory for another table.
     NoTable(InvalidTable),
@@ -135,7 +135,7 @@ impl Dated {
         Ok(Verdict::of(event.cost, at, |n| self.table.check_n_at(event.key, n, at)))
     }
 
-    /// Returns whether the key of an event is not idle here, or the event is beyond the horizon.
+    /// Returns whether the key of an event is live here, even if the event is beyond the horizon.
     fn is_live(&self, maker: &Maker, event: &Event) -> bool {
         let at = maker.instant(self.made, event.time);
         at.is_some_and(|at| self.table.is_live(event.key, at))
