@@ -1,6 +1,6 @@
-//! What does a decision cost when two threads share one meter?
+//! Measures a decision when two threads share one meter.
 //!
-//! The other thread hammers the same meter while criterion times this one, so each figure is the time per call and thread.
+//! The other thread makes decisions in a loop while criterion times this one, so each figure is the time per call and thread.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};

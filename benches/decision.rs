@@ -1,6 +1,6 @@
-//! What does one decision cost, on one thread?
+//! Measures one decision on one thread.
 //!
-//! Each routine asserts its own result; the floors (a bare exchange loop, `Instant::now`, the meter that is none) stand beside.
+//! Each routine asserts its own result. The floors (a bare exchange loop, `Instant::now`, a meter without a limit) stand beside them.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// So fast that a loop of single decisions never meets it: 4e9 cells a second.
+/// 4e9 cells a second: so fast that a loop of single decisions never reaches the limit.
 const AMPLE: Quota = Quota::per_second(nonzero!(4_000_000_000u32));
-/// So slow that it is full for as long as a benchmark runs.
+/// One cell an hour: so slow that the meter stays full for as long as a benchmark runs.
 const SCARCE: Quota = Quota::per_hour(nonzero!(1u32));
 /// A batch that `AMPLE` drains in 8 ns.
 const BATCH: u32 = 32;
@@ -40,7 +40,7 @@ fn floors(c: &mut Criterion) {
 fn decisions<M: Decider + MultiDecider>(c: &mut Criterion, name: &str, of: impl Fn(Quota) -> M) {
     let mut group = c.benchmark_group(name);
     let (ample, full) = (of(AMPLE), of(SCARCE));
-    // Time moves on by more than each decision takes from the meter.
+    // Time advances by more than each decision takes from the meter.
     let mut at = Instant::now();
     let tick = Duration::from_nanos(10);
     assert!(full.check_at(at).is_ok());

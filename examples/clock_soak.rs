@@ -1,5 +1,4 @@
-//! Holds the default clock against `Instant::now` for ten minutes (or as many seconds as given) in two threads, and prints the
-//! largest differences seen.
+//! Compares the default clock with `Instant::now` for ten minutes (or as many seconds as given) in two threads, and prints the largest differences.
 
 use ratelimit_meter::clock::{Clock, DefaultClock, source};
 use std::thread;
@@ -14,7 +13,7 @@ struct Seen {
     back_ns: i128,
 }
 
-/// How much later `one` is than `other`.
+/// Returns how much later `one` is than `other`.
 fn lead(one: Instant, other: Instant) -> i128 {
     let ns = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
     ns(one.saturating_duration_since(other)) - ns(other.saturating_duration_since(one))
@@ -30,7 +29,7 @@ fn watch(end: Instant) -> Seen {
         let after = Instant::now();
         seen.back_ns = seen.back_ns.max(lead(latest, reading));
         latest = reading;
-        // A thread that was put aside in between says nothing about the clock.
+        // If the thread was preempted in between, the difference is not the clock's.
         if after - before > Duration::from_micros(1) {
             seen.uncounted += 1;
         } else {

@@ -1,16 +1,16 @@
 //! Meters the processor seconds per second that a worker takes, and sheds load above half a processor.
 //!
-//! What a request costs is known only when it is done: so the worker peeks before it, and charges after it.
+//! The cost of a request is known only when the request is done. So the worker peeks before the request, and charges after it.
 
 use cpu_time::ThreadTime;
 use ratelimit_meter::{Exponential, Quota};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// A cell is this much of a processor's time, and a request costs one at least: work of no cells would pass free.
+/// One cell is this much processor time. A request costs at least one cell, since work of zero cells would be free.
 const CELL: Duration = Duration::from_micros(10);
 
-/// Some work, now and then much of it.
+/// Does some work, and occasionally much work.
 fn serve(request: u64) {
     let rounds = if request % 10 == 0 { 4_000_000 } else { 400_000 };
     black_box((0..rounds).fold(request, |sum, round| black_box(sum ^ round).rotate_left(5)));
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while start.elapsed() < line * Duration::from_millis(200) {
             if meter.peek().is_err() {
                 shed += 1;
-                // A client that is turned away comes again a little later.
+                // A denied client retries a little later.
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }

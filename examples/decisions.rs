@@ -1,4 +1,4 @@
-//! Makes so many decisions at given times and nothing else, to be counted: the difference of two runs is what the decisions took.
+//! Makes the given number of decisions at given times and nothing else, to be counted: the difference of two runs is the cost of the decisions.
 //!
 //! `valgrind --tool=callgrind target/release/examples/decisions admit 100000`, then with 200000.
 
@@ -16,7 +16,7 @@ fn main() {
         eprintln!("usage: decisions admit|deny COUNT");
         std::process::exit(2);
     };
-    // As many as can be asked for at once, or none after the first.
+    // The burst: enough for every decision, or one cell, so that every decision after the first is a denial.
     let cells = if case == "admit" {
         nonzero!(4_000_000_000u32)
     } else {

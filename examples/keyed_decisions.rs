@@ -1,7 +1,8 @@
-//! Makes so many decisions on one key of a table and nothing else, to be counted: the difference of two runs is what the decisions took.
+//! Makes the given number of decisions on one key of a table and nothing else, to be counted: the difference of two runs is the cost of the
+//! decisions.
 //!
-//! `valgrind --tool=callgrind target/release/examples/keyed_decisions text admit 100000`, then with 200000. The decisions are made at a given
-//! time: under valgrind a reading of the clock is slower than the time for which it trusts an anchor, so it would be most of the count.
+//! `valgrind --tool=callgrind target/release/examples/keyed_decisions text admit 100000`, then with 200000. The decisions are made at a given time:
+//! under valgrind, reading the clock takes longer than the time for which an anchor is valid, so the clock would dominate the count.
 
 use ratelimit_meter::{KeyedMeter, Quota, nonzero};
 use std::hint::black_box;
@@ -19,7 +20,7 @@ fn main() {
             std::process::exit(2);
         }
     };
-    // As many as can be asked for at once, or none after the first.
+    // The burst: enough for every decision, or one cell, so that every decision after the first is a denial.
     let cells = if admit {
         nonzero!(500_000_000u32)
     } else {

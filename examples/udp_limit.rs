@@ -1,7 +1,7 @@
 //! A UDP echo server on loopback with a limit for each source, while one client floods it and another is polite.
 //!
-//! Sources are told apart by address and port here, since both clients are on one host. A server on the Internet would key by
-//! `IpAddr`, or by the first 64 bits of one of version 6, of which each subscriber has as many as it likes.
+//! Sources are distinguished by address and port here, since both clients are on one host. A server on the Internet would use `IpAddr` as the key, or
+//! the first 64 bits of an IPv6 address, since each subscriber has many addresses in its /64.
 
 use ratelimit_meter::{KeyedMeter, Quota};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const LIMIT: &str = "100/s burst 20";
 const RUN: Duration = Duration::from_secs(2);
-/// How long anybody waits for a datagram before looking at whether it is time to stop.
+/// The longest wait for a datagram before a thread checks whether it is time to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -22,13 +22,13 @@ struct Tally {
     dropped: u64,
 }
 
-/// Echoes what conforms and drops the rest, without a word: an answer would be another packet for the flood to have asked for.
+/// Echoes datagrams that conform and silently drops all others: an answer would be another packet that the flood has caused.
 fn serve(
     socket: &UdpSocket,
     sources: &KeyedMeter<SocketAddr>,
     over: &AtomicBool,
 ) -> io::Result<BTreeMap<SocketAddr, Tally>> {
-    // The meter needs no list of sources; this one is for the table at the end, and two clients long.
+    // The meter needs no list of sources. This list is for the table at the end, and holds two clients.
     let mut tallies = BTreeMap::<SocketAddr, Tally>::new();
     let mut datagram = [0; 1500];
     while !over.load(Ordering::Relaxed) {
@@ -40,7 +40,7 @@ fn serve(
         let tally = tallies.entry(source).or_default();
         if sources.check(&source).is_ok() {
             tally.passed += 1;
-            // A client that is gone, or does not read, is no reason to stop serving others.
+            // If a client is gone, or does not read, the server goes on serving the others.
             let _ = socket.send_to(&datagram[..length], source);
         } else {
             tally.dropped += 1;
@@ -49,7 +49,7 @@ fn serve(
     Ok(tallies)
 }
 
-/// Whether nothing was received in time, or only word that somebody to whom an echo was sent is gone.
+/// Returns whether nothing was received in time, or only the error that the receiver of an echo is gone.
 fn is_nothing_yet(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted, TimedOut, WouldBlock};
     matches!(
@@ -58,21 +58,21 @@ fn is_nothing_yet(error: &io::Error) -> bool {
     )
 }
 
-/// Sends as fast as it can until it is over.
+/// Sends as fast as it can until `over` is set.
 fn flood(socket: &UdpSocket, server: SocketAddr, over: &AtomicBool) -> u64 {
     let mut sent = 0;
     while !over.load(Ordering::Relaxed) {
-        // What does not fit in the socket's buffer is lost, as on any network.
+        // Datagrams that do not fit in the socket's buffer are lost, as on any network.
         sent += u64::from(socket.send_to(b"flood", server).is_ok());
         if sent % 64 == 0 {
-            // Some hundred thousand a second, so that the polite find room in the server's buffer now and then.
+            // A few hundred thousand a second, so that the polite client finds room in the server's buffer now and then.
             thread::sleep(Duration::from_micros(100));
         }
     }
     sent
 }
 
-/// Sends 50 a second until it is over, and counts the echoes.
+/// Sends 50 a second until `over` is set, and counts the echoes.
 fn ask_politely(socket: &UdpSocket, server: SocketAddr, over: &AtomicBool) -> io::Result<(u64, u64)> {
     let (mut sent, mut echoed) = (0, 0);
     let mut next = Instant::now();
@@ -93,7 +93,7 @@ fn bind() -> io::Result<UdpSocket> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // 10,000 sources at once in 290 KB, whoever sends and from however many ports.
+    // 10,000 sources at once in 290 KB, whatever the number of clients and ports that send.
     let sources = KeyedMeter::with_capacity(LIMIT.parse::<Quota>()?, 10_000)?;
     let (server, flooder, polite) = (bind()?, bind()?, bind()?);
     let address = server.local_addr()?;

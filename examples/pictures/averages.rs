@@ -1,4 +1,4 @@
-//! Two averages on one subject: who comes now and then is forgiven his bursts, who never stops is not.
+//! Draws two averages on one subject. They admit the bursts of an occasional client, but not those of a client that never stops.
 
 use crate::Picture;
 use crate::drawing::{self, Key, PANEL_HEAD, Panel, Scale, number};
@@ -13,14 +13,14 @@ const PAIR: &str = "60/min & 600/h";
 const MINUTES: u32 = 120;
 const MINUTE_MS: u32 = 60_000;
 
-/// What was admitted and what was denied in each minute.
+/// The number of requests admitted and denied in each minute.
 pub(crate) type Minutes = Vec<[u32; 2]>;
 
 pub(crate) struct Runs {
-    /// 50 requests at once every six minutes, through both limits, and through the long-run rate alone, of a minute.
+    /// 50 requests at once every six minutes, through both limits, and through only the long-run rate of a minute.
     pub(crate) bursts: Minutes,
     pub(crate) bursts_by_rate: Minutes,
-    /// Ten requests a second that never stop, through both limits and through the first alone.
+    /// Ten requests a second without end, through both limits and through only the first.
     pub(crate) endless: Minutes,
     pub(crate) endless_by_first: Minutes,
 }
@@ -50,14 +50,14 @@ fn both(requests: impl Iterator<Item = u32>) -> Result<Minutes, Box<dyn Error>> 
     Ok(counts(&pair, clock.now(), requests, MINUTE_MS))
 }
 
-/// What one average makes of the requests.
+/// Returns the decisions of one average on the requests.
 pub(crate) fn alone(quota: &str, requests: impl Iterator<Item = u32>) -> Result<Minutes, Box<dyn Error>> {
     let clock = ManualClock::new();
     let meter = Exponential::from_quota(quota.parse()?)?.with_clock(clock.clone());
     Ok(counts(&meter, clock.now(), requests, MINUTE_MS))
 }
 
-/// How many were admitted, and of how many.
+/// Returns the number of admitted requests and of all requests.
 pub(crate) fn admitted(minutes: &[[u32; 2]]) -> [u32; 2] {
     let admitted = minutes.iter().map(|[admitted, _]| admitted).sum();
     let denied: u32 = minutes.iter().map(|[_, denied]| denied).sum();
@@ -107,14 +107,14 @@ pub(crate) fn picture(runs: &Runs) -> Picture {
     Picture { name, svg }
 }
 
-/// What one client asks, and what it gets.
+/// The requests of one client, and how many are admitted.
 struct Client<'a> {
     limit: String,
     asks: &'static str,
     minutes: &'a [[u32; 2]],
     scale: Scale,
     ticks: &'static [u32],
-    /// What the first limit alone admits, as a line.
+    /// The requests that the first limit alone admits, drawn as a line.
     by_first: Option<&'a [[u32; 2]]>,
 }
 
@@ -161,7 +161,7 @@ fn panel(client: &Client<'_>) -> Panel {
     }
 }
 
-/// Steps, one a minute.
+/// Draws steps, one a minute.
 fn outline(minutes: &[[u32; 2]], scale: Scale) -> Markup {
     let steps = (0..)
         .zip(minutes)

@@ -1,4 +1,4 @@
-//! The same eight seconds of bursty requests through each kind of limit.
+//! Draws the same eight seconds of bursty requests through each kind of limit.
 
 use crate::Picture;
 use crate::drawing::{self, Key, LEFT, PANEL_HEAD, PLOT_WIDTH, Panel, Scale, px};
@@ -11,21 +11,21 @@ use ratelimit_meter::{Decider, Dual, Exponential, GCRA, LeakyBucket, Status};
 use std::error::Error;
 use std::time::Instant;
 
-/// The limit of all, in a second.
+/// The rate of all limits.
 pub(crate) const RATE: &str = "10/s";
 pub(crate) const SPACED: &str = "10/s burst 1";
 pub(crate) const DUAL: &str = "10/s & 40/min";
 
-/// What each limit did.
+/// The decisions of each limit.
 pub(crate) struct Runs {
     pub(crate) gcra: Run<0>,
     pub(crate) spaced: Run<0>,
-    /// With its level in cells.
+    /// Measures the level in cells.
     pub(crate) bucket: Run<1>,
-    /// With the rate in cells a second.
+    /// Measures the rate in cells a second.
     pub(crate) average: Run<1>,
     pub(crate) strict: Run<1>,
-    /// With what is taken of each burst, in percent.
+    /// Measures the used part of each burst, in percent.
     pub(crate) dual: Run<2>,
 }
 
@@ -57,14 +57,14 @@ fn through<const N: usize>(limit: &impl Decider, start: Instant, measure: impl F
     run(limit, start, requests(), SPAN_MS, measure)
 }
 
-/// How many cells have yet to drain, with fractions.
+/// Returns the number of cells that have yet to drain, with fractions.
 fn taken(status: Status) -> f64 {
     status.quota().map_or(0.0, |quota| {
         status.until_rest().as_secs_f64() * f64::from(quota.cells().get()) / quota.period().as_secs_f64()
     })
 }
 
-/// What is taken of the burst, in percent.
+/// Returns the used part of the burst, in percent.
 fn share(status: Status) -> f64 {
     let burst = status.quota().map_or(1, |quota| quota.burst().get());
     100.0 * taken(status) / f64::from(burst)
@@ -167,12 +167,12 @@ fn with(decided: &[Entry; 2], third: Entry) -> [Entry; 3] {
     [decided[0], decided[1], third]
 }
 
-/// How a limit's state is shown.
+/// The way in which a limit's state is drawn.
 struct State {
     name: &'static str,
     most: u32,
     ticks: &'static [u32],
-    /// Where it refuses.
+    /// The value above which the limit denies.
     limit: u32,
 }
 

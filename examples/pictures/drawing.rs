@@ -1,6 +1,6 @@
-//! What all pictures have in common: size, style, head and axes. They look like the charts of `meter-replay`.
+//! Draws the shared parts of all pictures: size, style, head and axes. The pictures look like the charts of `meter-replay`.
 //!
-//! A picture is 720 wide and scales; where it is shown narrow, as on a phone, its letters are larger and every other tick goes.
+//! A picture is 720 wide and scales. If it is shown narrow, as on a phone, its letters are larger and every other tick is hidden.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -11,32 +11,32 @@ const STYLE: &str = concat!(
 
 pub(crate) const WIDTH: u32 = 720;
 pub(crate) const MARGIN: u32 = 16;
-/// Where plots begin and how wide they are; labels of heights stand left of it.
+/// Left edge and width of the plots; labels of heights are to the left.
 pub(crate) const LEFT: u32 = 64;
 pub(crate) const PLOT_WIDTH: u32 = 640;
-/// Of the words above the first panel.
+/// Height of the text above the first panel.
 const HEAD: u32 = 92;
 
-/// What an entry of the legend looks like.
+/// The symbol of an entry in the legend.
 #[derive(Clone, Copy)]
 pub(crate) enum Key {
     Square(&'static str),
     Line(&'static str),
 }
 
-/// One plot or more about one limit.
+/// One or more plots about one limit.
 pub(crate) struct Panel {
     pub(crate) name: String,
     pub(crate) verdict: String,
     pub(crate) height: u32,
-    /// From the panel's upper edge; the first plot may begin at [`PANEL_HEAD`].
+    /// Drawn relative to the panel's upper edge; the first plot may begin at [`PANEL_HEAD`].
     pub(crate) body: Markup,
 }
 
-/// Of the name and what the first plot shows.
+/// Height of the name and of the caption of the first plot.
 pub(crate) const PANEL_HEAD: u32 = 62;
 
-/// Draws a picture: its title, a line on what it shows, what its colours mean and where those stand, and its panels.
+/// Draws a picture: its title, a line that describes it, the legend and its places, and its panels.
 pub(crate) fn picture(
     title: &str,
     description: &str,
@@ -95,7 +95,7 @@ impl Scale {
         bottom - (bottom - top) * value.min(self.most) / self.most
     }
 
-    /// Lines at these heights with their labels; every other one goes where there is little room.
+    /// Draws lines at these heights with their labels; every other one is hidden if there is little room.
     pub(crate) fn ticks(&self, values: &[u32]) -> Markup {
         html! {
             @for (number, &value) in values.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Scale {
     }
 }
 
-/// Labels below a plot for these times, of a span in the same unit.
+/// Draws labels below a plot for these times, of a span in the same unit.
 pub(crate) fn times(y: u32, times: impl Iterator<Item = u32>, span: u32, unit: &str) -> Markup {
     html! {
         @for (number, time) in times.enumerate() {
@@ -118,18 +118,18 @@ pub(crate) fn times(y: u32, times: impl Iterator<Item = u32>, span: u32, unit: &
     }
 }
 
-/// Where a time stands in a plot of such a span.
+/// Returns the place of a time in a plot of this span.
 pub(crate) fn x(time: f64, span: u32) -> f64 {
     f64::from(LEFT) + time * f64::from(PLOT_WIDTH) / f64::from(span)
 }
 
-/// A length as short as a tenth allows.
+/// Formats a length, rounded to a tenth, in its shortest form.
 pub(crate) fn px(length: f64) -> String {
     let text = format!("{length:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
-/// A number with its thousands apart.
+/// Formats a number with its thousands separated.
 pub(crate) fn number(number: u32) -> String {
     match number {
         ..1000 => number.to_string(),

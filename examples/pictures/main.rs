@@ -1,7 +1,7 @@
 //! Draws the pictures of `docs/which.md`: the same requests through each kind of limit, in virtual time.
 //!
-//! `cargo run --features dual --example pictures` writes them to `docs/`; `cargo test --features dual --example pictures` holds them, and
-//! the numbers on that page, to what is drawn.
+//! `cargo run --features dual --example pictures` writes them to `docs/`. `cargo test --features dual --example pictures` compares them, and the
+//! numbers on that page, with a new drawing.
 
 mod averages;
 mod bursts;
@@ -27,7 +27,7 @@ fn pictures() -> Result<Vec<Picture>, Box<dyn Error>> {
     Ok(all)
 }
 
-/// What is written to `docs/`: the pictures, and all of them as data for documentation that has no files beside it.
+/// Returns the files for `docs/`: the pictures, and one file with all of them as data, for documentation without files beside it.
 fn files() -> Result<Vec<(String, String)>, Box<dyn Error>> {
     let pictures = pictures()?;
     let definitions = pictures.iter().map(definition).collect();
@@ -37,9 +37,9 @@ fn files() -> Result<Vec<(String, String)>, Box<dyn Error>> {
     Ok(files.chain([("which-pictures.md".to_owned(), definitions)]).collect())
 }
 
-/// The link of a picture in Markdown, as data.
+/// Returns the link of a picture in Markdown, as data.
 fn definition(Picture { name, svg }: &Picture) -> String {
-    // What means something in Markdown or in a URL.
+    // Bytes with a meaning in Markdown or in a URL.
     let escape = |byte: u8| match byte {
         b'%' | b'#' | b'&' | b'<' | b'>' | b'\\' | b'\n' => format!("%{byte:02X}"),
         _ => char::from(byte).to_string(),

@@ -1,20 +1,20 @@
-//! The plots: requests as squares, a course as a curve, counts as bars.
+//! Draws the plots: requests as squares, a measured state as a curve, counts as bars.
 
 use crate::drawing::{PLOT_WIDTH, Scale, px, x};
 use std::fmt::Write as _;
 
-/// Requests of so many milliseconds stand in one column, a square each.
+/// Requests within this many milliseconds share one column, with a square each.
 const COLUMN_MS: u32 = 100;
-/// How far apart squares are, and how large.
+/// The distance between squares; the next constant is their size.
 const PITCH: u32 = 8;
 const SQUARE: u32 = 7;
 
-/// The most squares that a plot of [`squares`] has room for.
+/// The maximum number of squares that a plot of [`squares`] has room for.
 pub(crate) const HIGHEST: u32 = 14;
-/// How high that is.
+/// The height of that many squares.
 pub(crate) const SQUARES_HEIGHT: u32 = HIGHEST * PITCH;
 
-/// Squares above `bottom`: the admitted of each column, and on them the denied.
+/// Draws squares above `bottom`: the admitted requests of each column, and above them the denied ones.
 pub(crate) fn squares(decisions: &[(u32, bool)], bottom: u32) -> [String; 2] {
     let mut paths = [String::new(), String::new()];
     for column in decisions.chunk_by(|(a, _), (b, _)| a / COLUMN_MS == b / COLUMN_MS) {
@@ -35,7 +35,7 @@ pub(crate) fn squares(decisions: &[(u32, bool)], bottom: u32) -> [String; 2] {
     paths
 }
 
-/// A line through all points.
+/// Draws a line through all points.
 pub(crate) fn curve(points: impl Iterator<Item = (u32, f64)>, scale: Scale, span: u32) -> String {
     let mut path = String::new();
     let mut last = None;
@@ -49,7 +49,7 @@ pub(crate) fn curve(points: impl Iterator<Item = (u32, f64)>, scale: Scale, span
     path
 }
 
-/// Bars side by side, each from one height to another, where the plot has room for so many.
+/// Draws bars side by side, each from one height to another; `room` is the number of bars that the plot has room for.
 pub(crate) fn bars(heights: impl Iterator<Item = (u32, u32)>, room: u32, scale: Scale) -> String {
     let width = px(f64::from(PLOT_WIDTH) / f64::from(room) - 0.7);
     let mut path = String::new();

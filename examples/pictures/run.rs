@@ -1,16 +1,16 @@
-//! What a limit does to requests, in virtual time.
+//! Runs requests through a limit in virtual time.
 
 use ratelimit_meter::Decider;
 use std::time::{Duration, Instant};
 
-/// How often the state is read between requests.
+/// The distance between readings of the state between requests.
 const STEP_MS: usize = 50;
 
-/// What became of each request, and how the limit stood.
+/// The decision about each request, and the measured state of the limit.
 pub(crate) struct Run<const N: usize> {
-    /// When, in milliseconds, and whether it was admitted.
+    /// The time in milliseconds, and whether the request was admitted.
     pub(crate) decisions: Vec<(u32, bool)>,
-    /// When, and what was measured: before and after each request, and now and then between.
+    /// The time and the measures: before and after each request, and at intervals between requests.
     pub(crate) states: Vec<(u32, [f64; N])>,
 }
 
@@ -19,13 +19,13 @@ impl<const N: usize> Run<N> {
         self.decisions.iter().filter(|(_, is_admitted)| *is_admitted).count()
     }
 
-    /// The course of one of the measures.
+    /// Returns one of the measures over time.
     pub(crate) fn course(&self, measure: usize) -> impl Iterator<Item = (u32, f64)> {
         self.states.iter().map(move |&(at, values)| (at, values[measure]))
     }
 }
 
-/// Puts requests before a limit that is at rest at `start`, and measures it for `span_ms`.
+/// Puts requests before a limit that is idle at `start`, and measures it for `span_ms`.
 pub(crate) fn run<const N: usize>(
     limit: &impl Decider,
     start: Instant,
@@ -52,7 +52,7 @@ pub(crate) fn run<const N: usize>(
     run
 }
 
-/// Counts only: how many of the requests are admitted, and how many are not, in each bucket of time.
+/// Counts the requests that are admitted, and those that are denied, in each bucket of time.
 pub(crate) fn counts(
     limit: &impl Decider,
     start: Instant,

@@ -4,7 +4,7 @@ use crate::{Picture, averages, docs, files, pictures, traffic};
 
 const PAGE: &str = include_str!("../../docs/which.md");
 
-/// A picture that takes longer to load than to understand is too large.
+/// Maximum size of a picture: a larger one would take longer to load than to understand.
 const LARGEST: usize = 60_000;
 
 fn runs() -> Runs {
@@ -49,7 +49,7 @@ fn the_page_tells_how_many_of_the_requests_each_limit_admits() {
     }
 }
 
-/// How many of the requests from one time to another are admitted, in milliseconds.
+/// Returns how many of the requests from one time to another are admitted, in milliseconds.
 fn admitted<const N: usize>(run: &Run<N>, from: u32, to: u32) -> usize {
     let within = run.decisions.iter().filter(|(at, _)| (from..to).contains(at));
     within.filter(|(_, is_admitted)| *is_admitted).count()
@@ -89,7 +89,7 @@ fn what_is_measured_keeps_to_the_limit_unless_refusals_count() {
         is_about(most(&mut runs.bucket.course(0)), 9.95),
         "a cell each 25 ms leaves no more"
     );
-    // The limit is held against the rate before a cell; after it, it may be up to half a cell higher.
+    // The limit applies to the rate before a cell; after the cell, the rate may be up to half a cell higher.
     let rate = most(&mut runs.average.course(0));
     assert!((9.9..=10.5).contains(&rate), "{rate}");
     let asked = most(&mut runs.strict.course(0));
@@ -115,7 +115,7 @@ fn the_page_tells_what_two_averages_forgive_and_what_they_clamp() {
     ] {
         assert!(PAGE.contains(stated), "{stated}");
     }
-    // As the first limit for ten minutes, as the second from then on.
+    // Like the first limit for ten minutes, and like the second from then on.
     for (minute, [admitted, _]) in runs.endless.iter().enumerate() {
         match minute {
             0 => assert_eq!(*admitted, 117),

@@ -1,10 +1,10 @@
-//! The exponential average in floating point: as published, with two numbers, and as the sum of what its cells left behind.
+//! The exponential average in floating point: as published, with two numbers, and as the sum of its decayed cells.
 
 use super::time::{SECOND, YEAR};
 use super::traffic::spread;
 use proptest::prelude::*;
 
-/// Nanoseconds as a float; those of a test are fewer than 2^53, or need not be exact.
+/// Converts nanoseconds to a float. Those of a test are below 2^53, or need not be exact.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 pub(crate) fn float(ns: i128) -> f64 {
     ns as f64
@@ -27,7 +27,7 @@ impl Finch {
         }
     }
 
-    /// The rate if `cells` come at `at`.
+    /// Returns the rate if `cells` come at `at`.
     pub(crate) fn rate_with(&self, cells: f64, at: i128) -> f64 {
         let Some((then, rate)) = self.state else {
             return cells;
@@ -37,14 +37,14 @@ impl Finch {
         (mean * cells + (-x).exp() * rate).max(cells)
     }
 
-    /// Counts `cells` and tells the rate.
+    /// Counts `cells` and returns the rate.
     pub(crate) fn count(&mut self, cells: f64, at: i128) -> f64 {
         let rate = self.rate_with(cells, at);
         self.state = Some((at, rate));
         rate
     }
 
-    /// Admits and counts a cell unless the rate is then over the limit.
+    /// Admits and counts a cell, unless the rate would then be over the limit.
     pub(crate) fn check(&mut self, at: i128) -> bool {
         let conforms = self.rate_with(1.0, at) <= self.limit;
         if conforms {
@@ -82,30 +82,30 @@ impl Average {
         self.at = at;
     }
 
-    /// What has as much room at `at` of another limit, cut to all there is.
+    /// Returns the average for another limit that has as much room at `at`, capped at its whole room.
     pub(crate) fn changed(&self, limit: u32, period: u64, at: i128) -> Average {
         let mut average = Average::new(limit, period);
         average.count((average.threshold - self.room(at)).max(0.0), at);
         average
     }
 
-    /// How many cells would conform, in parts of a cell.
+    /// Returns the number of cells that would conform, with fractions.
     pub(crate) fn room(&self, at: i128) -> f64 {
         self.threshold - self.level(at)
     }
 
-    /// How many nanoseconds from `at` until `n` cells conform; not positive if they do.
+    /// Returns the nanoseconds from `at` until `n` cells conform; not positive if they conform now.
     pub(crate) fn wait(&self, n: u32, at: i128) -> f64 {
         self.period * (self.level(at) / (self.threshold - f64::from(n))).ln()
     }
 }
 
-/// 1 / (1 - e^(-1/L)): what a client that always asks is held at to get L cells in a period.
+/// Returns 1 / (1 - e^(-1/L)), the threshold at which a client that always asks gets L cells in a period.
 pub(crate) fn threshold(limit: u32) -> f64 {
     -1.0 / (-1.0 / f64::from(limit)).exp_m1()
 }
 
-/// The law of windows of `Exponential`: by how many cells the worst window is above threshold + L/p * v, in whatever order they
+/// Checks the law of windows of `Exponential`: returns by how many cells the worst window is above threshold + L/p * v, in whatever order the cells
 /// were admitted.
 pub(crate) fn worst_window(limit: u32, period: u64, admitted: &[(i128, u32)]) -> f64 {
     let mut sorted = admitted.to_vec();
@@ -121,13 +121,13 @@ pub(crate) fn worst_window(limit: u32, period: u64, admitted: &[(i128, u32)]) ->
     worst - threshold(limit)
 }
 
-/// What the resolution of the word may add to a window, in cells: two units, of which a nanosecond has twelve at least and a period no
-/// more than need be.
+/// Returns the cells that the resolution of the word may add to a window: two units. A nanosecond has at least twelve units, and a period has no more
+/// than necessary.
 pub(crate) fn resolution(limit: u32, period: u64) -> f64 {
     2.0 * f64::from(limit) / (12.0 * float(period.into())).min(float(1 << 56))
 }
 
-/// Limits of any magnitude, each with a period that makes it at most 2^32 cells a second.
+/// Returns limits of any magnitude, each with a period that makes it at most 2^32 cells a second.
 pub(crate) fn exponential_limits() -> impl Strategy<Value = (u32, u64)> {
     any::<[u64; 2]>().prop_map(|[limit, period]| {
         let limit = spread(limit, 1, u64::from(u32::MAX));
@@ -138,7 +138,7 @@ pub(crate) fn exponential_limits() -> impl Strategy<Value = (u32, u64)> {
     })
 }
 
-/// Numbers that look like chance and are the same in every run (`SplitMix64`).
+/// Pseudo-random numbers that are the same in every run (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub(crate) struct Seeded(pub(crate) u64);
 
@@ -154,12 +154,12 @@ impl Seeded {
         self.number() % n
     }
 
-    /// More than 0 and at most 1.
+    /// Returns a number above 0 and at most 1.
     pub(crate) fn unit(&mut self) -> f64 {
         (float(i128::from(self.number() >> 12)) + 1.0) / float(1 << 52)
     }
 
-    /// The time to the next event of a Poisson process with this `mean`.
+    /// Returns the time to the next event of a Poisson process with this `mean`.
     #[expect(clippy::cast_possible_truncation, reason = "some nanoseconds")]
     pub(crate) fn gap(&mut self, mean: f64) -> i128 {
         (-mean * self.unit().ln()) as i128

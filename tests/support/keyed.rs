@@ -1,4 +1,4 @@
-//! Keyed meters under test, with hashes that are the same in every run.
+//! Creates the keyed meters under test, with hashes that are the same in every run.
 
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::ManualClock;
@@ -8,24 +8,24 @@ use std::hash::{BuildHasher, Hasher};
 
 pub(crate) const POLICIES: [WhenFull; 3] = [WhenFull::Forgive, WhenFull::Deny, WhenFull::Admit];
 
-/// The memory of one bucket, and how many slots it has.
+/// The memory of one bucket; the next constant is the number of its slots.
 pub(crate) const BUCKET: usize = 8 << 10;
 pub(crate) const BUCKET_SLOTS: usize = 508;
 
-/// How many slots [`few_slots`] leaves free.
+/// Number of slots that [`few_slots`] leaves free.
 pub(crate) const SLOTS: usize = 60;
 
-/// How many keys of a table with few slots owe something for ever.
+/// Number of keys in a table with few slots that are never idle.
 pub(crate) const BALLAST: usize = BUCKET_SLOTS - SLOTS;
 
-/// Hashes whose seed is as good as random.
+/// Returns hashes whose seed looks random.
 pub(crate) fn hashes(seed: u64) -> KeyHashes {
     let mixed = |n: u64| (n ^ n >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
     let number = |n: u64| mixed(mixed(seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
     KeyHashes::with_seed([1, 2, 3].map(number))
 }
 
-/// A builder of meters like one, on a clock that stands still.
+/// Returns a builder of meters like `like`, on a clock that stands still.
 pub(crate) fn builder<A: Algorithm>(
     like: Meter<A>,
     clock: &ManualClock,
@@ -36,7 +36,7 @@ pub(crate) fn builder<A: Algorithm>(
         .when_full(when_full)
 }
 
-/// A table of so many buckets.
+/// Creates a table of `buckets` buckets.
 pub(crate) fn buckets<K: ?Sized, A: Algorithm>(
     builder: Builder<Meter<A, ManualClock>>,
     buckets: usize,
@@ -45,7 +45,7 @@ pub(crate) fn buckets<K: ?Sized, A: Algorithm>(
     table.expect("some memory")
 }
 
-/// A table of one bucket, whose slots belong for ever to keys that owe all they can, but for [`SLOTS`]: so little of it fills it.
+/// Creates a table of one bucket. All slots except [`SLOTS`] belong forever to keys with the maximum debt, so that a few keys fill the table.
 pub(crate) fn few_slots<A: Algorithm>(
     builder: Builder<Meter<A, ManualClock>>,
 ) -> KeyedMeter<u64, Meter<A, ManualClock>> {
@@ -57,7 +57,7 @@ pub(crate) fn few_slots<A: Algorithm>(
     table
 }
 
-/// A poor hash: of all that is written, the remainder by `.0`.
+/// A poor hash: the written bytes as one number, modulo `.0`.
 #[derive(Clone, Debug)]
 pub(crate) struct Poor(pub(crate) u64);
 

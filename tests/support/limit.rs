@@ -9,12 +9,12 @@ pub(crate) struct Limit {
     pub(crate) period: u64,
     pub(crate) burst: u64,
     pub(crate) weight: u64,
-    /// How many bits a meter's word has: 64, and fewer in a table of keys.
+    /// The number of bits of a meter's word: 64, and fewer in a table of keys.
     pub(crate) word_bits: u32,
 }
 
 impl Limit {
-    /// As many units at once as in a period, one unit a cell.
+    /// Creates a limit with as many units at once as in a period, and one unit a cell.
     pub(crate) const fn new(cells: u64, period: u64) -> Limit {
         Limit {
             cells,
@@ -37,7 +37,7 @@ impl Limit {
         Limit { weight, ..self }
     }
 
-    /// GCRA(T, tau) of the standard, in nanoseconds: a bucket of T + tau that drains one a nanosecond; a cell costs T.
+    /// Creates GCRA(T, tau) of the standard, in nanoseconds: a bucket of T + tau that drains one a nanosecond; a cell costs T.
     pub(crate) const fn standard(t: u64, tau: u64) -> Limit {
         Limit {
             cells: 1,
@@ -52,44 +52,44 @@ impl Limit {
         Limit { word_bits, ..self }
     }
 
-    /// What a rested meter admits at one instant, as far as a batch can say it.
+    /// Returns the cells that an idle meter admits at one instant, capped at the largest batch.
     pub(crate) fn at_once(&self) -> u32 {
         u32::try_from(self.burst / self.weight).unwrap_or(u32::MAX)
     }
 
-    /// The whole bucket, in 1/period of a unit: the measure in which everything here is a whole number.
+    /// Returns the capacity of the bucket, in 1/period of a unit: the measure in which everything here is a whole number.
     pub(crate) fn capacity(&self) -> i128 {
         i128::from(self.burst) * i128::from(self.period)
     }
 
-    /// What `n` cells cost, in the same measure.
+    /// Returns the cost of `n` cells, in the same measure.
     pub(crate) fn cost(&self, n: u32) -> i128 {
         i128::from(n) * i128::from(self.weight) * i128::from(self.period)
     }
 
-    /// What drains in `ns` nanoseconds, in the same measure.
+    /// Returns the volume that drains in `ns` nanoseconds, in the same measure.
     pub(crate) fn drained(&self, ns: i128) -> i128 {
         ns * i128::from(self.cells)
     }
 
-    /// The first whole nanosecond by which `level` has drained.
+    /// Returns the first whole nanosecond by which `level` has drained.
     pub(crate) fn time_to_drain(&self, level: i128) -> i128 {
         let cells = i128::from(self.cells);
         (level + cells - 1).div_euclid(cells)
     }
 
-    /// D: from a full bucket to an empty one.
+    /// Returns D: the time from a full bucket to an empty one.
     pub(crate) fn time_to_rest(&self) -> i128 {
         self.time_to_drain(self.capacity())
     }
 
-    /// The first whole nanosecond by which `k` cells have drained; exactly k emission intervals where that is a whole number.
+    /// Returns the first whole nanosecond by which `k` cells have drained; exactly k emission intervals if that is a whole number.
     pub(crate) fn emission(&self, k: i128) -> i128 {
         self.time_to_drain(k * i128::from(self.weight) * i128::from(self.period))
     }
 
-    /// f, from its definition: the largest f up to 63 with fewer than 16 units of 2^-f a nanosecond for which the whole
-    /// time line of 2^60 ns, the burst and two more stay below 2^64 units.
+    /// Returns f, from its definition: the largest f up to 63 with fewer than 16 units of 2^-f a nanosecond for which the whole time line of 2^60 ns,
+    /// the burst and two more stay below 2^64 units.
     pub(crate) fn fraction_bits(&self) -> u32 {
         let (cells, period, burst) = (u128::from(self.cells), u128::from(self.period), u128::from(self.burst));
         (0..=63)
@@ -102,8 +102,9 @@ impl Limit {
             .expect("a limit within the law of parameters")
     }
 
-    /// How many units the word of a table's slot counts one by, and whether none of them is rounded, from the definition: the most for which the whole time
-    /// line, the burst and one more stay below 2^bits - 2^52; of those that are drained in whole numbers by the nanosecond, if there are.
+    /// Returns the units in which the word of a table's slot counts one, and whether none of them is rounded. By definition the units are the most
+    /// for which the whole time line, the burst and one more stay below 2^bits - 2^52. Units that drain in whole numbers by the nanosecond are
+    /// preferred, if there are any.
     fn units(&self) -> Option<(i128, bool)> {
         let (cells, period, burst) = (i128::from(self.cells), i128::from(self.period), i128::from(self.burst));
         let (line, end) = ((1_i128 << 60) - 1, (1_i128 << self.word_bits) - (1 << 52));
@@ -119,12 +120,12 @@ impl Limit {
             .filter(|(one, _)| *one > 1)
     }
 
-    /// Whether the word of a table's slot can count it.
+    /// Returns whether the word of a table's slot can count this limit.
     pub(crate) fn fits(&self) -> bool {
         self.units().is_some()
     }
 
-    /// A unit of the word, in 1/period of what the quota counts, rounded up.
+    /// Returns a unit of the word, in 1/period of the quota's unit, rounded up.
     pub(crate) fn unit(&self) -> i128 {
         match self.word_bits {
             64 => (i128::from(self.period) >> self.fraction_bits()) + 1,
@@ -132,13 +133,13 @@ impl Limit {
         }
     }
 
-    /// The two units that the resolution of the word may add to a window, in 1/period of what the quota counts, rounded down.
+    /// Returns the two units that the resolution of the word may add to a window, in 1/period of the quota's unit, rounded down.
     pub(crate) fn resolution(&self) -> i128 {
         match self.word_bits {
             64 => (2 * i128::from(self.period)) >> self.fraction_bits(),
             _ => match self.units().expect("a limit that fits") {
                 (_, true) => 0,
-                // Less than one more, since what is drained in a nanosecond was rounded here.
+                // Less than one more, since the volume drained in a nanosecond was rounded here.
                 (one, false) => 2 * i128::from(self.period) / (one - one / 1_000_000_000 - 1).max(1),
             },
         }

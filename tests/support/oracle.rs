@@ -2,7 +2,7 @@
 
 use super::limit::Limit;
 
-/// What an oracle, a twin or a meter says to a question; instants are nanoseconds from the origin of the asker.
+/// The answer of an oracle, a twin or a meter; instants are nanoseconds from the origin of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Conforms,
@@ -15,7 +15,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     limit: Limit,
-    /// When cells last went in, and the level just after. Until then the bucket has been empty for ever.
+    /// The time when cells last went in, and the level just after. Before that, the bucket has always been empty.
     last: Option<(i128, i128)>,
 }
 
@@ -24,7 +24,7 @@ impl Bucket {
         Bucket { limit, last: None }
     }
 
-    /// A bucket found at `level` (in 1/period of a unit) at instant `at`.
+    /// Creates a bucket found at `level` (in 1/period of a unit) at instant `at`.
     pub(crate) fn filled(limit: Limit, level: i128, at: i128) -> Bucket {
         Bucket {
             limit,
@@ -32,31 +32,32 @@ impl Bucket {
         }
     }
 
-    /// What has as much available at `at` of another limit, cut to its capacity. The periods must be the same, lest anything is rounded.
+    /// Returns the bucket of another limit with as much available at `at`, capped at its capacity. The periods must be the same, so that nothing is
+    /// rounded.
     pub(crate) fn changed(&self, limit: Limit, at: i128) -> Bucket {
         assert_eq!(limit.period, self.limit.period);
         let available = self.limit.capacity() - self.level(at);
         Bucket::filled(limit, limit.capacity() - available.min(limit.capacity()), at)
     }
 
-    /// The level at `at`; an instant before the last cells finds it fuller by what had not yet drained.
+    /// Returns the level at `at`. An instant before the last cells has a higher level, by the volume that had not yet drained.
     pub(crate) fn level(&self, at: i128) -> i128 {
         self.last
             .map_or(0, |(then, level)| (level - self.limit.drained(at - then)).max(0))
     }
 
-    /// By how much `n` cells at `at` overflow the bucket; not positive when they conform.
+    /// Returns by how much `n` cells at `at` overflow the bucket; not positive if they conform.
     pub(crate) fn excess(&self, n: u32, at: i128) -> i128 {
         self.level(at) + self.limit.cost(n) - self.limit.capacity()
     }
 
-    /// How many cells conform at `at`.
+    /// Returns how many cells conform at `at`.
     pub(crate) fn room(&self, at: i128) -> u32 {
         let free = (self.limit.capacity() - self.level(at)).max(0);
         u32::try_from(free / self.limit.cost(1)).unwrap_or(u32::MAX)
     }
 
-    /// What is right to say to `n` cells at `at`.
+    /// Returns the right answer to `n` cells at `at`.
     pub(crate) fn judge(&self, n: u32, at: i128) -> Verdict {
         if self.limit.cost(n) > self.limit.capacity() {
             return Verdict::Never;
@@ -74,19 +75,19 @@ impl Bucket {
         }
     }
 
-    /// Puts any number of cells in, into debt if need be.
+    /// Puts any number of cells in, into debt if necessary.
     pub(crate) fn charge(&mut self, n: u64, at: i128) {
         let cost = i128::from(n) * self.limit.cost(1);
         self.last = Some((at, self.level(at) + cost));
     }
 
-    /// Takes any number of cells out, as far as there are.
+    /// Takes any number of cells out, at most as many as there are.
     pub(crate) fn refund(&mut self, n: u64, at: i128) {
         let cost = i128::from(n) * self.limit.cost(1);
         self.last = Some((at, (self.level(at) - cost).max(0)));
     }
 
-    /// Judges `n` cells and puts them in when they conform.
+    /// Judges `n` cells and puts them in if they conform.
     pub(crate) fn decide(&mut self, n: u32, at: i128) -> Verdict {
         let verdict = self.judge(n, at);
         if verdict == Verdict::Conforms {

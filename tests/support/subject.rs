@@ -1,4 +1,4 @@
-//! The meters under test, behind one face: every law runs over every algorithm.
+//! The meters under test, behind one interface: every law runs over every algorithm.
 
 use super::limit::Limit;
 use super::oracle::{Bucket, Verdict};
@@ -9,11 +9,11 @@ use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// What the laws bind, as an object.
+/// Both traits that the laws bind, as an object.
 pub(crate) trait Both: Decider + MultiDecider + Debug {}
 impl<T: Decider + MultiDecider + Debug> Both for T {}
 
-/// A meter, and the instant from which its questions and answers are counted.
+/// A meter, and the origin from which the times of its questions and answers are counted.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
@@ -21,7 +21,7 @@ pub(crate) struct Subject {
     pub(crate) meter: Box<dyn Both>,
 }
 
-/// The limit as the crate's own description.
+/// Converts the limit to the crate's own type.
 pub(crate) fn quota(limit: &Limit) -> Quota {
     let number = |n: u64| u32::try_from(n).ok().and_then(NonZeroU32::new).expect("a non-zero u32");
     Quota::new(number(limit.cells), Duration::from_nanos(limit.period))
@@ -39,7 +39,7 @@ pub(crate) fn leaky_bucket(limit: &Limit) -> LeakyBucket {
 }
 
 impl Subject {
-    /// Every algorithm; the origin is an instant just before they were built.
+    /// Creates a meter of every algorithm; the origin is an instant just before they were built.
     pub(crate) fn each(limit: &Limit) -> [Subject; 2] {
         let origin = Instant::now();
         [
@@ -56,7 +56,7 @@ impl Subject {
         ]
     }
 
-    /// Every algorithm, made at the present instant of `clock`, which is the origin.
+    /// Creates a meter of every algorithm at the present instant of `clock`, which is the origin.
     pub(crate) fn each_on(limit: &Limit, clock: &ManualClock) -> [Subject; 2] {
         let origin = clock.now();
         [
@@ -73,7 +73,7 @@ impl Subject {
         ]
     }
 
-    /// GCRA(T, tau) in nanoseconds, rested.
+    /// Creates an idle GCRA(T, tau) in nanoseconds.
     pub(crate) fn standard(t: u64, tau: u64) -> Subject {
         let origin = Instant::now();
         let meter = GCRA::with_parameters(Duration::from_nanos(t), Duration::from_nanos(tau), None);
@@ -84,7 +84,7 @@ impl Subject {
         }
     }
 
-    /// GCRA(T, tau) in nanoseconds with its theoretical arrival time `tat` after the origin.
+    /// Creates GCRA(T, tau) in nanoseconds with its theoretical arrival time `tat` after the origin.
     pub(crate) fn expecting(t: u64, tau: u64, tat: i128) -> Subject {
         let origin = Instant::now();
         let tat = instant(origin, tat);
@@ -96,7 +96,7 @@ impl Subject {
         }
     }
 
-    /// One cell, through the trait for single cells.
+    /// Asks for one cell, through the trait for single cells.
     pub(crate) fn single(&self, at: i128) -> Verdict {
         match self.meter.check_at(instant(self.origin, at)) {
             Ok(()) => Verdict::Conforms,
@@ -104,17 +104,18 @@ impl Subject {
         }
     }
 
-    /// A batch, through the trait for batches; what a denial says of the batch must be the batch.
+    /// Asks for a batch, through the trait for batches, and checks that a denial names the size of the batch.
     pub(crate) fn batch(&self, n: u32, at: i128) -> Verdict {
         self.verdict(n, self.meter.check_n_at(n, instant(self.origin, at)))
     }
 
-    /// One cell or a batch, each through its own trait.
+    /// Asks for one cell or a batch, each through its own trait.
     pub(crate) fn ask(&self, n: u32, at: i128) -> Verdict {
         if n == 1 { self.single(at) } else { self.batch(n, at) }
     }
 
-    /// One cell or a batch; law 3, with the exact bucket that has taken what the meter has: no denial where that finds room.
+    /// Asks for one cell or a batch. Checks law 3 with the exact bucket that has taken the same cells as the meter: if the bucket has room, the meter
+    /// does not deny.
     #[track_caller]
     pub(crate) fn ask_no_less(&self, n: u32, at: i128, exact: &Bucket) -> Verdict {
         let verdict = self.ask(n, at);
@@ -123,7 +124,7 @@ impl Subject {
         verdict
     }
 
-    /// What the meter said to `n` cells.
+    /// Returns the meter's answer to `n` cells.
     pub(crate) fn verdict(&self, n: u32, said: Result<(), NegativeMultiDecision>) -> Verdict {
         match said {
             Ok(()) => Verdict::Conforms,
@@ -138,7 +139,7 @@ impl Subject {
         }
     }
 
-    /// Single cells at one instant until one is denied; at most `limit` of them.
+    /// Asks for single cells at one instant until one is denied; at most `limit` of them.
     pub(crate) fn singles_at(&self, at: i128, limit: u64) -> u64 {
         (0..limit).take_while(|_| self.single(at) == Verdict::Conforms).count() as u64
     }

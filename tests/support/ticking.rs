@@ -9,7 +9,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{GCRA, LeakyBucket, Quota};
 use std::time::Duration;
 
-/// A limit whose cells come every so many nanoseconds.
+/// A limit whose cells come in ticks of this many nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticking {
     pub(crate) limit: Limit,
@@ -17,7 +17,7 @@ pub(crate) struct Ticking {
 }
 
 impl Ticking {
-    /// Intervals of any magnitude up to a few times to rest.
+    /// Returns intervals of any magnitude up to a few times the time to idle.
     pub(crate) fn any(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Ticking> {
         (limits, any::<u64>()).prop_map(|(limit, seed)| {
             let longest = u64::try_from((3 * limit.time_to_rest()).min(HORIZON / 50)).expect("some months");
@@ -34,7 +34,7 @@ impl Ticking {
             .expect("an interval within bounds")
     }
 
-    /// The latest tick, counted from when the meter was made; the beginning of the time line, a day before that, is one.
+    /// Returns the latest tick at or before `at`, counted from the making of the meter. The beginning of the time line, a day before that, is a tick.
     pub(crate) fn tick_by(&self, at: i128) -> i128 {
         let interval = i128::from(self.interval);
         (at.div_euclid(interval) * interval).max(-i128::from(DAY))
@@ -45,7 +45,7 @@ impl Ticking {
         (at + interval - 1).div_euclid(interval) * interval
     }
 
-    /// Every algorithm, made at the origin.
+    /// Creates a meter of every algorithm at the origin.
     pub(crate) fn subjects(&self) -> [Subject; 2] {
         let clock = ManualClock::new();
         let origin = clock.now();

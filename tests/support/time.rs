@@ -1,15 +1,15 @@
-//! Instants as signed nanoseconds from an origin; spans longer than a `Duration` of nanoseconds are none the worse for it.
+//! Instants as signed nanoseconds from an origin; spans may be longer than a `Duration` of nanoseconds.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
-/// Of 365 days, so that a number of years is never longer than the same number of anybody else's.
+/// A year of 365 days, so that a number of years is never longer than the same number under any other definition.
 pub(crate) const YEAR: u64 = 365 * DAY;
-/// How long after a meter was made denials are promised to be necessary and exact.
+/// Time after a meter was made for which denials are guaranteed to be necessary and exact.
 pub(crate) const HORIZON: i128 = 20 * YEAR as i128;
 
-/// The instant `ns` after `origin`, if the platform has one.
+/// Returns the instant `ns` after `origin`, if the platform has one.
 pub(crate) fn try_instant(origin: Instant, ns: i128) -> Option<Instant> {
     let span = ns.unsigned_abs();
     let second = u128::from(SECOND);
@@ -23,13 +23,13 @@ pub(crate) fn try_instant(origin: Instant, ns: i128) -> Option<Instant> {
     }
 }
 
-/// The instant `ns` after `origin`, or the platform's first or last where it has none.
+/// Returns the instant `ns` after `origin`, or the platform's first or last if it has none.
 pub(crate) fn instant(origin: Instant, ns: i128) -> Instant {
     let beyond = || if ns < 0 { earliest_instant() } else { latest_instant() };
     try_instant(origin, ns).unwrap_or_else(beyond)
 }
 
-/// How many nanoseconds after `origin` it is; negative before.
+/// Returns the nanoseconds from `origin` to `at`; negative if `at` is before.
 pub(crate) fn since(origin: Instant, at: Instant) -> i128 {
     let ns = |span: Duration| i128::from(span.as_secs()) * i128::from(SECOND) + i128::from(span.subsec_nanos());
     if at < origin {
@@ -39,24 +39,24 @@ pub(crate) fn since(origin: Instant, at: Instant) -> i128 {
     }
 }
 
-/// What the wall clock says so many nanoseconds after the summer of 2026.
+/// Returns the time of the wall clock this many nanoseconds after the summer of 2026.
 pub(crate) fn wall(ns: i128) -> SystemTime {
     let summer = UNIX_EPOCH + Duration::from_secs(1_782_000_000);
     let span = Duration::from_nanos(u64::try_from(ns.unsigned_abs()).expect("some centuries"));
     if ns < 0 { summer - span } else { summer + span }
 }
 
-/// The earliest instant that the platform can represent.
+/// Returns the earliest instant that the platform can represent.
 pub(crate) fn earliest_instant() -> Instant {
     as_far_as_it_goes(Instant::checked_sub)
 }
 
-/// The latest instant that the platform can represent.
+/// Returns the latest instant that the platform can represent.
 pub(crate) fn latest_instant() -> Instant {
     as_far_as_it_goes(Instant::checked_add)
 }
 
-/// Takes ever smaller steps from now, each as often as it can be taken.
+/// Takes ever smaller steps from now, each as often as possible.
 fn as_far_as_it_goes(step: fn(&Instant, Duration) -> Option<Instant>) -> Instant {
     let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
     let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));

@@ -9,7 +9,7 @@ use proptest::sample::select;
 /// The fastest rate a meter takes, in cells a second.
 pub(crate) const FASTEST: u64 = 1 << 32;
 
-/// The ends of what a meter takes, and the textbook.
+/// The extremes that a meter supports, and the textbook limit.
 pub(crate) const EXTREMES: &[Limit] = &[
     Limit::new(4, 1),
     Limit::new(4, 1).burst(1),
@@ -28,7 +28,7 @@ pub(crate) const EXTREMES: &[Limit] = &[
     Limit::per_second(600_000_001).burst(64),
 ];
 
-/// A number of any magnitude from `low` to `high`, each magnitude as likely as the next; 0 gives `low`.
+/// Returns a number of any magnitude from `low` to `high`, each magnitude equally likely; 0 gives `low`.
 pub(crate) fn spread(seed: u64, low: u64, high: u64) -> u64 {
     assert!(0 < low && low <= high, "a range of positive numbers");
     let magnitudes = u64::from(high.ilog2() - low.ilog2() + 1);
@@ -37,7 +37,7 @@ pub(crate) fn spread(seed: u64, low: u64, high: u64) -> u64 {
     from + (seed & 0xffff_ffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (to - from + 1)
 }
 
-/// Any limit that law 9 lets through: at most 2^32 cells a second, at rest within 200 years, no cell above the burst.
+/// Returns any limit that law 9 accepts: at most 2^32 cells a second, idle within 200 years, no cell above the burst.
 pub(crate) fn limits() -> impl Strategy<Value = Limit> {
     let any_rate = any::<[u64; 4]>().prop_map(|[cells, period, burst, weight]| {
         let cells = spread(cells, 1, u64::from(u32::MAX));
@@ -55,7 +55,7 @@ pub(crate) fn limits() -> impl Strategy<Value = Limit> {
     prop_oneof![6 => any_rate, 2 => fast, 2 => select(EXTREMES)]
 }
 
-/// Limits whose emission interval is a whole number of nanoseconds, at rest within 15 years: decided exactly.
+/// Returns limits whose emission interval is a whole number of nanoseconds, idle within 15 years: decided exactly.
 pub(crate) fn whole_limits() -> impl Strategy<Value = Limit> {
     any::<[u64; 4]>().prop_map(|[interval, cells, burst, weight]| {
         let (most, longest) = (u64::from(u32::MAX), 15 * YEAR);
@@ -68,7 +68,7 @@ pub(crate) fn whole_limits() -> impl Strategy<Value = Limit> {
     })
 }
 
-/// The shortest period in nanoseconds for so many cells.
+/// Returns the shortest period in nanoseconds for `cells` cells.
 fn shortest(cells: u64) -> u64 {
     let period = (u128::from(cells) * u128::from(SECOND)).div_ceil(u128::from(FASTEST));
     u64::try_from(period).expect("at most a second").max(1)
@@ -85,20 +85,20 @@ fn weight_of(seed: u64, burst: u64) -> u64 {
     if seed % 2 == 0 { 1 } else { spread(seed, 1, burst) }
 }
 
-/// One move of the traffic; what it comes to depends on the limit and on what was said before.
+/// One step of the traffic; its effect depends on the limit and on the answers before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// So many single cells at the present instant.
+    /// This many single cells at the present instant.
     Burst(u32),
     /// A batch of any size up to the largest that may conform, at the present instant.
     Batch(u64),
-    /// Exactly as many cells as the exact bucket has room for at the present instant, and so many more.
+    /// Exactly as many cells as the exact bucket has room for at the present instant, plus this many.
     Fill(u32),
-    /// A cell at the next-but-so-many multiple of the emission interval since the origin, or so many nanoseconds beside it.
+    /// One cell at the `.0`-th multiple of the emission interval after now, counted from the origin, and offset by `.1` nanoseconds.
     Emission(i128, i128),
-    /// The batch last denied, so many nanoseconds beside the instant it was told.
+    /// The batch last denied, offset by this many nanoseconds from the instant that the denial named.
     Retry(i128),
-    /// Nothing for any time up to twice the time to rest; then a cell.
+    /// No cells for any time up to twice the time to idle; then one cell.
     Idle(u64),
     /// An empty batch, or one that is never possible.
     Odd(bool),
@@ -117,8 +117,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..50)
 }
 
-/// Plays the steps in the order of time from the origin to the horizon. Each question is put to `ask` with the exact bucket as
-/// it stands before it; the bucket takes what `ask` admits.
+/// Plays the steps in the order of time from the origin to the horizon. Passes each question to `ask` with the exact bucket as it is before the
+/// question; the bucket takes the cells that `ask` admits.
 pub(crate) fn play(limit: &Limit, steps: &[Step], mut ask: impl FnMut(u32, i128, &Bucket) -> Verdict) {
     let mut exact = Bucket::new(*limit);
     let mut now = 0;
@@ -153,12 +153,12 @@ pub(crate) fn play(limit: &Limit, steps: &[Step], mut ask: impl FnMut(u32, i128,
     }
 }
 
-/// A batch of any magnitude that may conform.
+/// Returns a batch of any magnitude that may conform.
 pub(crate) fn batch(seed: u64, limit: &Limit) -> u32 {
     u32::try_from(spread(seed, 1, u64::from(limit.at_once()))).expect("at most what conforms at once")
 }
 
-/// Batches at instants in no order at all, within a few times to rest of the origin on either side.
+/// Returns batches at instants in no order at all, within a few times the time to idle of the origin on either side.
 pub(crate) fn scattered() -> impl Strategy<Value = (Limit, Vec<(u32, i128)>)> {
     let question = (any::<u64>(), any::<u64>(), any::<bool>());
     (limits(), prop::collection::vec(question, 1..200)).prop_map(|(limit, seeds)| {

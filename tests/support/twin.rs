@@ -1,4 +1,4 @@
-//! The meter as anybody would write it: a level and a lock.
+//! The meter written in the obvious way: a level and a lock.
 
 use super::limit::Limit;
 use super::oracle::{Bucket, Verdict};
@@ -16,7 +16,7 @@ impl Twin {
         }
     }
 
-    /// GCRA(T, tau) whose theoretical arrival time is `tat`: the bucket holds what is left until then.
+    /// Creates GCRA(T, tau) whose theoretical arrival time is `tat`: the bucket holds the volume that drains until then.
     pub(crate) fn expecting(t: u64, tau: u64, tat: i128) -> Twin {
         Twin {
             bucket: Mutex::new(Bucket::filled(Limit::standard(t, tau), 0, tat)),
@@ -37,7 +37,7 @@ impl Twin {
     }
 }
 
-/// Two limits as anybody would hold them together: two levels and one lock.
+/// Two limits held together in the obvious way: two levels and one lock.
 #[derive(Debug)]
 pub(crate) struct TwinPair {
     buckets: Mutex<[Bucket; 2]>,
@@ -50,7 +50,7 @@ impl TwinPair {
         }
     }
 
-    /// What each limit says to its cells, which both take if both conform.
+    /// Returns the answer of each limit to its cells. Both take their cells if both conform.
     pub(crate) fn check_each_at(&self, n: [u32; 2], at: i128) -> [Verdict; 2] {
         let mut buckets = self.buckets.lock();
         let said = [buckets[0].judge(n[0], at), buckets[1].judge(n[1], at)];

@@ -1,4 +1,4 @@
-//! What a meter can be asked, in any order.
+//! The requests to a meter, in any order.
 
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,9 +1,9 @@
-//! Law 1 over a record of admissions, whatever the order they were made in.
+//! Checks law 1 over a record of admissions, in any order of their making.
 
 use super::limit::Limit;
 use super::oracle::Verdict;
 
-/// What was admitted when.
+/// The admissions, with their times.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     limit: Limit,
@@ -18,7 +18,7 @@ impl Record {
         }
     }
 
-    /// Notes the answer to a question, and hands it back.
+    /// Records the answer to a question, and returns it.
     pub(crate) fn note(&mut self, n: u32, at: i128, verdict: Verdict) -> Verdict {
         if verdict == Verdict::Conforms {
             self.admitted.push((at, n));
@@ -30,15 +30,15 @@ impl Record {
         self.admitted.extend(other.admitted);
     }
 
-    /// The cells admitted.
+    /// Returns the number of cells admitted.
     pub(crate) fn cells(&self) -> u64 {
         self.admitted.iter().map(|&(_, n)| u64::from(n)).sum()
     }
 
-    /// By how much the worst of all windows is above B + R*v, in 1/period of a unit.
+    /// Returns by how much the worst of all windows is above B + R*v, in 1/period of a unit.
     ///
-    /// Only windows from one admission to another matter. The worst one that ends at an admission is that admission alone or
-    /// the worst that ends at the admission before it, less what the time between is worth.
+    /// Only windows from one admission to another matter. The worst window that ends at an admission is either that admission alone, or the worst
+    /// window that ends at the admission before it, extended to this one, less the volume that drains between the two.
     pub(crate) fn worst_window(&self) -> i128 {
         let mut sorted = self.admitted.clone();
         sorted.sort_unstable();
@@ -54,7 +54,7 @@ impl Record {
         worst - self.limit.capacity()
     }
 
-    /// Law 1: at most B + R*v in every window, and two units of 2^-f for the resolution of the word.
+    /// Asserts law 1: at most B + R*v in every window, and two units of 2^-f for the resolution of the word.
     #[track_caller]
     pub(crate) fn assert_law_1(&self, who: &str) {
         let (worst, allowed) = (self.worst_window(), self.limit.resolution());
@@ -67,10 +67,11 @@ impl Record {
     }
 }
 
-/// A record for the law of windows: cells in, or out again if negative, as they cost; and whether they were admitted.
+/// A record for the law of windows: the time, the cost of the cells put in (negative if taken out), and whether they were admitted.
 pub(crate) type Net = Vec<(i128, i128, bool)>;
 
-/// By how much the worst window that ends with an admission is above B + R*v. A debt may be charged, but nothing is admitted into one.
+/// Returns by how much the worst window that ends with an admission is above B + R*v. A charge may go into debt, but no cell is admitted while there
+/// is debt.
 pub(crate) fn worst_net_window(limit: &Limit, net: &[(i128, i128, bool)]) -> i128 {
     let (mut worst, mut ending_here, mut before) = (0, 0, None);
     for &(at, cost, admitted) in net {

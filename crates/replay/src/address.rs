@@ -1,4 +1,4 @@
-//! Addresses as keys: however one is written it is one key, and those of one IPv6 network are one.
+//! Addresses as keys: all spellings of an address are one key, and so are all addresses of one IPv6 network.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Writes addresses as keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
-    /// The number of bits of an IPv6 address that matter.
+    /// The number of bits of an IPv6 address that make a key.
     prefix: u8,
     written: String,
-    /// True if an IPv6 address was written by its network.
+    /// True if an IPv6 address was written as its network.
     has_networks: bool,
 }
 
-/// The address that is written here, if it is one: alone, or with a port, brackets, quotes or a zone.
+/// Returns the address that `name` consists of: alone, or with a port, brackets, quotes or a zone.
 #[must_use]
 pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
     // The longest is an IPv6 address with brackets, a zone and a port, in quotes.
@@ -41,7 +41,7 @@ fn is_number(text: &str) -> bool {
 }
 
 impl Addresses {
-    /// Creates a writer to which addresses that share their first `prefix` bits are one key.
+    /// Creates a writer that treats IPv6 addresses with the same first `prefix` bits as one key.
     #[must_use]
     pub(crate) fn new(prefix: u8) -> Self {
         Self {
@@ -51,12 +51,11 @@ impl Addresses {
         }
     }
 
-    /// The key of a client: its address without port, quotes or zone; of an IPv6 address the network. A name is a key
-    /// as it is written.
+    /// Returns the key of a client: its address without port, quotes or zone, or the network of an IPv6 address. A name is a key as it is written.
     #[must_use]
     #[inline]
     pub(crate) fn key<'a>(&'a mut self, name: &'a [u8]) -> &'a [u8] {
-        // Nearly all: an IPv4 address and nothing more.
+        // Nearly all keys: an IPv4 address and nothing else.
         if name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
             return name;
         }
@@ -70,7 +69,7 @@ impl Addresses {
         }
     }
 
-    /// The key of an address: `192.0.2.1`, `2001:db8::1`, or with a prefix below 128 `2001:db8::/64`.
+    /// Returns the key of an address: `192.0.2.1`, `2001:db8::1`, or with a prefix below 128 `2001:db8::/64`.
     #[must_use]
     pub(crate) fn network(&mut self, address: IpAddr) -> &[u8] {
         self.written.clear();
@@ -78,7 +77,7 @@ impl Addresses {
         let _ = match address.to_canonical() {
             IpAddr::V6(address) if self.prefix < 128 => {
                 self.has_networks = true;
-                // A shift by all 128 bits is not defined; no bit is left then.
+                // A shift by all 128 bits is undefined; no bit is left then.
                 let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
                 let network = Ipv6Addr::from_bits(address.to_bits() & mask);
                 write!(self.written, "{network}/{}", self.prefix)
@@ -88,7 +87,7 @@ impl Addresses {
         self.written.as_bytes()
     }
 
-    /// Returns whether an IPv6 address was written by its network.
+    /// Returns whether an IPv6 address was written as its network.
     #[must_use]
     pub(crate) fn has_networks(&self) -> bool {
         self.has_networks

@@ -1,81 +1,81 @@
-//! Lines that give no event: counted, and the first few kept to be shown.
+//! Lines that give no event. All are counted, and the first few are kept for display.
 
 use std::fmt;
 
 use crate::stamp::StampError;
 use crate::text;
 
-/// Why a line, or a packet, gives no event.
+/// The reason why a line, or a packet, gives no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadLine {
     /// Neither Common nor Combined Log Format.
     #[error("not a line of Common or Combined Log Format")]
     NotALogLine,
-    /// Not what the pattern describes.
+    /// Does not match the pattern.
     #[error("not a line of {0}")]
     OtherPattern(&'static str),
-    /// No object of JSON.
+    /// Not a JSON object.
     #[error("not an object of JSON")]
     NotJson,
-    /// An object without the line that others have.
+    /// A JSON object without the field that holds a line in the other objects.
     #[error("no log line in this object")]
     NoMessage,
-    /// The names of the fields change to such as have not what is asked for.
+    /// The field names change, and the new ones lack a required name.
     #[error("from here on the fields are others, without those that are needed")]
     OtherFields,
-    /// What the key is made of is missing.
+    /// A part of the key is missing.
     #[error("the key is missing")]
     NoKey,
     /// There is no stamp.
     #[error("the time is missing")]
     NoTime,
-    /// How long the request took is no number.
+    /// The duration of the request is not a number.
     #[error("the duration is no number of less than 100 days")]
     Duration,
     /// A packet of an interface that the capture does not describe.
     #[error("the packet is of an interface that is not described")]
     NoInterface,
-    /// The rest is fine, the time is not.
+    /// Only the time cannot be read.
     #[error("{0}")]
     Stamp(#[from] StampError),
-    /// A record is not as long as the header.
+    /// A record has more or fewer fields than the header.
     #[error("the header has {expected} fields, this has {found}")]
     Fields {
-        /// How many fields the record has.
+        /// The number of fields in the record.
         found: usize,
-        /// How many fields the header has.
+        /// The number of fields in the header.
         expected: usize,
     },
-    /// The cells asked are not a number, or less than zero.
+    /// The cost is not a number, or is negative.
     #[error("the cost is not a whole number")]
     Cost,
-    /// No line of text is this long.
+    /// Too long for a line of text.
     #[error("the line is longer than 1 MiB")]
     TooLong,
-    /// A quote opens a field and nothing closes it soon; only its own line is lost.
+    /// A quote opens a field and is not closed within the limit; only its own line is lost.
     #[error("a quote is not closed within the next 100 lines or 64 KiB")]
     OpenQuote,
-    /// A quoted field goes on behind its closing quote; only the line with the opening one is lost.
+    /// A quoted field goes on after its closing quote; only the line with the opening quote is lost.
     #[error("a quoted field goes on behind its closing quote")]
     BehindQuote,
-    /// So little of a packet was captured that its addresses are not there.
+    /// The captured part of a packet is too short to contain its addresses.
     #[error("too little of the packet was captured to have its addresses")]
     CutPacket,
 }
 
-/// A bad line, to be shown.
+/// A bad line, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quoted {
     file: String,
     line: u64,
     reason: BadLine,
-    /// Nothing for what is no text, or is not to be shown.
+    /// `None` if the line is not text, or must not be shown.
     text: Option<String>,
 }
 
 impl Quoted {
-    /// The options that could read the line, where its format is not known.
+    /// Returns the options that could read the line, if its format is not known.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self.reason {
@@ -111,12 +111,12 @@ pub struct BadLines {
 }
 
 impl BadLines {
-    /// How many bad lines are kept to be shown.
+    /// Number of bad lines kept for display.
     const QUOTED: usize = 5;
-    /// How many characters of a bad line are shown.
+    /// Number of characters shown of a bad line.
     const WIDTH: usize = 60;
 
-    /// No bad lines yet; what they read is never shown, as it may hold what is to be anonymous.
+    /// Creates an empty list that never shows the text of lines, since it may contain keys that must stay anonymous.
     #[must_use]
     pub fn without_text() -> Self {
         Self {
@@ -125,7 +125,7 @@ impl BadLines {
         }
     }
 
-    /// Counts `lines` lines from line `line` (the first is 1) of `file` on, which together read `text`.
+    /// Counts `lines` lines, starting at line `line` (the first is 1) of `file`, whose text is `text`.
     pub fn add(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
         self.count += lines;
         if self.quoted.len() < Self::QUOTED {
@@ -139,13 +139,13 @@ impl BadLines {
         }
     }
 
-    /// How many lines were bad.
+    /// Returns the number of bad lines.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The first few of them.
+    /// Returns the first few bad lines.
     #[must_use]
     pub fn quoted(&self) -> &[Quoted] {
         &self.quoted

@@ -1,33 +1,33 @@
-//! The key of a request: one meter for each.
+//! The key of a request. Each key has a meter.
 
 use std::fmt;
 
-/// The part of a request that is its key, and so has a meter of its own.
+/// The part of a request that is its key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum By {
     /// Each client: the address in a log line, the sender of a packet, a column named like one.
     Ip,
-    /// Each client behind proxies: of the forwarded list, the first from the right that is no trusted proxy.
+    /// Each client behind proxies: the first address from the right of the forwarded list that is no trusted proxy.
     Xff,
-    /// Each host: the virtual host of a log line, or else its client; the receiver of a packet; the column `host`.
+    /// Each host: the virtual host of a log line, or its client if it has none; the receiver of a packet; the column `host`.
     Host,
-    /// Each path that is requested, without its query; the column `path`.
+    /// Each requested path, without its query; the column `path`.
     Path,
-    /// Each status of an answer; the column `status`.
+    /// Each response status; the column `status`.
     Status,
     /// Each method; the column `method`.
     Method,
     /// All traffic is one key.
     #[default]
     All,
-    /// Each value of this column, or field.
+    /// Each value of this column or field.
     Column(String),
     /// Each combination of these.
     Each(Vec<By>),
 }
 
 impl By {
-    /// Parses `--by`: one of the names above, or else a column; more than one with commas between.
+    /// Parses `--by`: one of the names above, any other name as a column, or several joined by commas.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         if text.contains(',') {
@@ -45,7 +45,7 @@ impl By {
         }
     }
 
-    /// The parts that a key is made of.
+    /// Returns the parts of the key.
     #[must_use]
     pub fn parts(&self) -> &[Self] {
         match self {
@@ -54,21 +54,21 @@ impl By {
         }
     }
 
-    /// Returns whether a key has an address in it, or may have.
+    /// Returns whether a key contains an address, or may contain one.
     #[must_use]
     pub fn may_be_address(&self) -> bool {
         let may_be = |part: &Self| matches!(part, Self::Ip | Self::Xff | Self::Host | Self::Column(_));
         self.parts().iter().any(may_be)
     }
 
-    /// As `--by` takes it; none if all traffic is one key.
+    /// Returns the text that `--by` takes; `None` if all traffic is one key.
     #[must_use]
     pub fn name(&self) -> Option<String> {
         (*self != Self::All).then(|| self.to_string())
     }
 }
 
-/// As `--by` takes it.
+/// Formats the key as `--by` takes it.
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

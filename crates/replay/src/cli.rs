@@ -48,9 +48,9 @@ impl Format {
 
 /// What would a rate limit have done to yesterday's traffic?
 ///
-/// Replays access logs, JSON lines, tables and packet captures through one or more limits, and tells what
-/// each would have admitted and denied, and whom it hits hardest. Their formats are known by how they
-/// begin. Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
+/// Replays access logs, JSON lines, tables and packet captures through one or more limits. Reports what each
+/// limit would have admitted and denied, and which keys it denies most. Detects formats from the contents.
+/// Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
 #[derive(Debug, Parser)]
 #[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
@@ -58,12 +58,12 @@ pub struct Cli {
     ///
     /// As CELLS/PERIOD, then `burst N` and `weight N` if they are not the cells and 1. A period is a unit
     /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. With `every PERIOD` cells come in ticks.
-    /// Two with an & between, like `10/s & 1000/h`, are decided as one: what either refuses counts in
-    /// neither.
+    /// Two with an & between, like `10/s & 1000/h`, are decided as one: a request that either
+    /// denies counts in neither.
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 
-    /// How a meter keeps its account; for equal limits the first two decide alike
+    /// How a meter counts; for equal limits the first two make the same decisions
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
@@ -90,13 +90,13 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of how many cells a request asks for; if not given, one (a packet: `bytes`, or else `packets`)
+    /// The column of the cells that a request asks for; if not given, one (packets: `bytes`, or `packets` for one)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
-    /// How many keys there may be; with more it ends, and reports nothing
+    /// Maximum number of distinct keys; exceeding it is an error
     ///
-    /// Each takes memory, a hundred bytes to a thousand: `--no-suggest` and `--order sort` save most of it.
+    /// Each takes a hundred to a thousand bytes of memory; `--no-suggest` and `--order sort` save most of it.
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..), verbatim_doc_comment)]
     pub keys: u32,
 
@@ -108,7 +108,7 @@ pub struct Cli {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub top: usize,
 
-    /// Do not tell the least burst and the least rate that would have denied nobody
+    /// Skip computing the smallest burst and rate that would have denied nothing
     #[arg(long)]
     pub no_suggest: bool,
 
@@ -122,19 +122,19 @@ pub struct Cli {
     #[arg(long, value_name = "FILE.svg")]
     pub chart: Option<PathBuf>,
 
-    /// Write all that is told, with the charts, as one HTML page that needs nothing else
+    /// Write the whole report, with the charts, as one HTML page that loads nothing else
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
 
-    /// Name keys by a hash that is another in each run, and quote no line
+    /// Replace keys by hashes that differ in each run, and quote no line
     #[arg(long)]
     pub anonymise: bool,
 
-    /// Replay made-up traffic instead of files, to see what this does
+    /// Replay made-up traffic instead of files, to see an example
     #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix", "keys"])]
     pub demo: bool,
 
-    /// Print what makes a shell complete these options, and do nothing else
+    /// Print a completion script for a shell, and do nothing else
     #[arg(long, value_name = "SHELL", value_enum, exclusive = true)]
     pub completions: Option<Shell>,
 
@@ -142,11 +142,11 @@ pub struct Cli {
     #[arg(long, exclusive = true)]
     pub man: bool,
 
-    /// How inputs are read.
+    /// The options for reading inputs.
     #[command(flatten)]
     pub reading: Reading,
 
-    /// What is asked of the traffic.
+    /// The options that select and analyse traffic.
     #[command(flatten)]
     pub asking: Asking,
 
@@ -202,7 +202,7 @@ Exit codes: 0 when it has reported; 3 when it has, but more lines were bad than 
 input could not be read; 2 and one line on stderr when it could not.
 ";
 
-/// A man page whose indented lines, tables and examples, stay as they are.
+/// Returns a man page in which indented lines, tables and examples stay as they are.
 fn with_tables(page: &[u8]) -> Vec<u8> {
     let page = String::from_utf8_lossy(page).replace(".SH EXTRA", ".SH EXAMPLES");
     let mut kept = String::new();
@@ -217,7 +217,7 @@ fn with_tables(page: &[u8]) -> Vec<u8> {
     kept.into_bytes()
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
@@ -227,7 +227,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What is wrong with the command line, without the lines of usage that follow it.
+/// Returns what is wrong with the command line, without the usage lines that follow.
 #[must_use]
 pub fn complaint(error: &clap::Error) -> String {
     let told = error.to_string();
@@ -244,14 +244,14 @@ pub fn complaint(error: &clap::Error) -> String {
 }
 
 impl Cli {
-    /// Whether the report is printed as JSON.
+    /// Returns whether the report is printed as JSON.
     #[must_use]
     pub fn prints_json(&self) -> bool {
         let printed = self.formats.iter().rfind(|format| !matches!(format, Format::Log(_)));
         printed == Some(&Format::Json)
     }
 
-    /// The format that takes lines apart, where one is given.
+    /// Returns the log format that splits lines, if one is given.
     fn log_format(&self) -> Option<String> {
         let named = self.formats.iter().find_map(|format| match format {
             Format::Log(name) => Some((*name).to_owned()),
@@ -260,7 +260,7 @@ impl Cli {
         self.reading.log_format.clone().or(named)
     }
 
-    /// The command line as a shell takes it, without the values of `--only` if keys must not be named.
+    /// Returns the command line quoted for a shell, without the values of `--only` if keys must not be named.
     #[must_use]
     pub fn command_line(&self) -> String {
         let mut line = String::from("meter-replay");
@@ -279,17 +279,17 @@ impl Cli {
         line
     }
 
-    /// Whether to find out which limits would have denied nobody.
+    /// Returns whether to compute the limits that would have denied nothing.
     #[must_use]
     pub fn suggests(&self) -> bool {
         !self.no_suggest && self.algorithm.has_burst()
     }
 
-    /// The limits to try.
+    /// Returns the limits to try.
     ///
     /// # Errors
     ///
-    /// None are given, or one is not a limit.
+    /// There are none, or one is not a limit.
     pub fn limits(&self) -> Result<Vec<Limit>, Error> {
         let parse = |text: &str| Limit::parse(text, self.algorithm);
         let mut limits: Vec<Limit> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
@@ -310,7 +310,7 @@ impl Cli {
         Ok(limits)
     }
 
-    /// The place of the limit that `--chosen` names among `limits`; that of the first without it.
+    /// Returns the index among `limits` of the limit that `--chosen` names, or of the first without it.
     ///
     /// # Errors
     ///
@@ -318,7 +318,7 @@ impl Cli {
     pub fn chosen(&self, limits: &[Limit]) -> Result<usize, Error> {
         let Some(text) = &self.asking.chosen else { return Ok(0) };
         let names: Vec<String> = limits.iter().map(|limit| limit.rule().to_string()).collect();
-        // As it was given, or as it is written in the report.
+        // As it was given, or as the report writes it.
         let given = self.limits.iter().position(|limit| limit == text);
         let wanted = Limit::parse(text, self.algorithm).map_or_else(|_| text.clone(), |limit| limit.rule().to_string());
         let found = given.or_else(|| names.iter().position(|name| *name == wanted));
@@ -328,11 +328,11 @@ impl Cli {
         })
     }
 
-    /// What to make of the inputs.
+    /// Returns the options for reading the inputs.
     ///
     /// # Errors
     ///
-    /// [`Error::NoAddresses`] if keys that are no addresses are to go by networks.
+    /// [`Error::NoAddresses`] if keys that are not addresses are to be grouped by network.
     pub fn options(&self) -> Result<Options, Error> {
         let by = self.by.as_deref().map(By::parse);
         let key = self.key.clone().map(By::Column);
@@ -362,7 +362,7 @@ impl Cli {
         })
     }
 
-    /// What is to be printed instead of a report, if that is asked for: completions or the man page.
+    /// Returns the text to print instead of a report, if requested: completions or the man page.
     ///
     /// # Errors
     ///

@@ -1,12 +1,12 @@
 //! The meters of all keys of one limit, in tables of a few bytes a key.
 //!
-//! A table ([`KeyedMeter`]) has no room for more keys than it was made for, and measures no longer than a meter. So a new one, four
-//! times as large, joins the others when a key finds no room, and one as large when the newest is ten years old. A key is asked where it
-//! is not at rest, and if that is nowhere, in the newest; a table in which all are at rest is dropped when another joins. A meter at rest
-//! and a new one decide alike, so each key is decided as by a meter of its own, however many keys there are and for how long.
+//! A table ([`KeyedMeter`]) has room for a fixed number of keys, and measures no longer than a meter. If a key finds no room, a new table, four times
+//! as large, joins the others. If the newest table is ten years old, a new table of the same size joins. A key is decided by the table in which it is
+//! not idle, or by the newest table if it is idle in all. When a table joins, tables in which all keys are idle are dropped. An idle meter and a new
+//! meter make the same decisions. So each key is decided as by a meter of its own, for any number of keys and any span of time.
 //!
-//! That takes time that never goes back: a table forgets who is at rest, whatever an earlier time would find still owed. And a limit of
-//! two has no table. Both have a [`Lineage`](crate::lineage::Lineage) for each key instead.
+//! Tables require that time never goes back, since a table forgets idle keys, even if an earlier time would find cells still owed. Tables also do not
+//! support a limit of two quotas. In both cases each key has a [`Lineage`](crate::lineage::Lineage) instead.
 
 use std::time::Instant;
 
@@ -19,21 +19,21 @@ use crate::event::{Event, KeyId};
 use crate::limit::Single;
 use crate::lineage::{HORIZON_NS, Maker, Verdict};
 
-/// For how many keys that are not at rest the first table is made: it takes 1 MiB.
+/// Number of live keys (keys that are not idle) that the first table has room for. The table takes 1 MiB.
 const FIRST_KEYS: usize = 1 << 15;
 
-/// Keys are numbers that nobody chooses, so a seed that everybody knows does no harm; and each run decides alike.
+/// Keys are numbers that no client chooses, so a public seed does no harm, and every run makes the same decisions.
 const SEED: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
 
-/// A table of meters, whatever their algorithm.
+/// A table of meters of any algorithm.
 pub(crate) trait Table {
     /// As [`KeyedMeter::check_n_at`].
     fn check_n_at(&self, key: KeyId, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
 
-    /// Whether the key's meter is not at rest.
+    /// Returns whether the key's meter is live: it is not idle.
     fn is_live(&self, key: KeyId, at: Instant) -> bool;
 
-    /// Whether any is.
+    /// Returns whether any meter is live.
     fn has_live(&self, at: Instant) -> bool;
 }
 
@@ -52,7 +52,7 @@ impl<A: Algorithm> Table for KeyedMeter<KeyId, Meter<A, ManualClock>> {
     }
 }
 
-/// A table of meters, each of them as `like`; who finds no room is denied.
+/// Creates a table of meters, each of them like `like`. A key without room is denied.
 pub(crate) fn table<A: Algorithm + 'static>(
     like: Meter<A, ManualClock>,
     keys: usize,
@@ -62,33 +62,33 @@ pub(crate) fn table<A: Algorithm + 'static>(
     Ok(Box::new(table))
 }
 
-/// Why a request could not be decided.
+/// The reason why a request could not be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Undecided {
-    /// The key was not at rest for longer than a meter can measure.
+    /// The key stayed live, with no idle time, for longer than a meter can measure.
     TooLong,
-    /// There is no memory for another table.
+    /// There is not enough memory for another table.
     NoTable(InvalidTable),
 }
 
 /// The meters of all keys of one limit.
 pub(crate) struct Crowd {
     like: Single,
-    /// The newest last.
+    /// Oldest first.
     tables: Vec<Dated>,
 }
 
-/// A table and its time.
+/// A table, its size and the time when it was made.
 struct Dated {
     table: Box<dyn Table>,
-    /// How many live keys it was made for.
+    /// Number of live keys for which it was made.
     keys: usize,
-    /// When its meters were made, in the time of the traffic; its clock's now is this time.
+    /// The time of the traffic when its meters were made. Its clock stands at this time.
     made: i64,
 }
 
 impl Crowd {
-    /// For keys that each have a meter like this one.
+    /// Creates the meters, one like `like` for each key.
     pub(crate) fn new(like: Single) -> Self {
         Self {
             like,
@@ -96,7 +96,7 @@ impl Crowd {
         }
     }
 
-    /// Decides an event, which is no earlier than any before it.
+    /// Decides an event, which is no earlier than the events before it.
     #[inline]
     pub(crate) fn check(&mut self, maker: &Maker, event: &Event) -> Result<Verdict, Undecided> {
         let is_aged = |newest: &Dated| event.time.abs_diff(newest.made) > HORIZON_NS / 2;
@@ -109,7 +109,7 @@ impl Crowd {
         };
         let table = older.iter().find(|table| table.is_live(maker, event)).unwrap_or(newest);
         let verdict = table.check(maker, event)?;
-        // Whoever is denied has cells that have not drained yet, or has found no room.
+        // A denied key either has cells that have not drained yet, or has found no room.
         if !matches!(verdict, Verdict::Denied(_)) || table.is_live(maker, event) {
             return Ok(verdict);
         }
@@ -117,7 +117,7 @@ impl Crowd {
         self.join(maker, keys, made, event.time)?.check(maker, event)
     }
 
-    /// Makes a table, and drops those that say nothing any more.
+    /// Adds a table, and drops the tables in which all keys are idle.
     #[cold]
     fn join(&mut self, maker: &Maker, keys: usize, made: i64, now: i64) -> Result<&Dated, Undecided> {
         self.tables.retain(|table| table.has_live(maker, now));
@@ -135,7 +135,7 @@ impl Dated {
         Ok(Verdict::of(event.cost, at, |n| self.table.check_n_at(event.key, n, at)))
     }
 
-    /// Whether the key of an event is not at rest here, be that beyond the horizon.
+    /// Returns whether the key of an event is live here, even if the event is beyond the horizon.
     fn is_live(&self, maker: &Maker, event: &Event) -> bool {
         let at = maker.instant(self.made, event.time);
         at.is_some_and(|at| self.table.is_live(event.key, at))

@@ -1,4 +1,4 @@
-//! Traffic made up for a first look: always the same.
+//! Made-up traffic for a first look, the same in each run.
 
 use crate::Error;
 use crate::by::By;
@@ -6,25 +6,25 @@ use crate::event::{Event, Keys};
 use crate::limit::Algorithm;
 use crate::stream::Stream;
 
-/// The limits to compare where none are given: too strict a burst, a fitting one, and too much of all.
+/// Returns the limits to compare if none are given: a burst that is too small, a fitting one, and a limit that is too generous.
 #[must_use]
 pub fn limits(algorithm: Algorithm) -> [&'static str; 3] {
     if algorithm.has_burst() {
         ["2/s", "2/s burst 20", "10/s burst 200"]
     } else {
-        // What may come at once is what passes in a period.
+        // The burst is what passes in one period.
         ["2/s", "20/10s", "200/20s"]
     }
 }
 
-/// What the traffic is.
+/// Describes the traffic.
 pub const STORY: &str = "\
 Ten minutes of made-up traffic: 40 people, who open a page of about ten files now and then; a backup
 job, which sends 600 requests within ten seconds; and a crawler, which never stops. What would each
 limit do to them?
 ";
 
-/// How to read the report.
+/// Explains how to read the report.
 pub const LEGEND: &str = "\
 denied        what did not conform; it is not asked again in a replay
 keys denied   whom the limit hits: a good one spares people, and keeps jobs and crawlers in check
@@ -39,11 +39,11 @@ const SPAN: u64 = 10 * MINUTE;
 /// 2024-05-20 12:00:00 UTC.
 const START: i64 = 1_716_206_400_000_000_000;
 
-/// The traffic of [`STORY`].
+/// Returns the traffic of [`STORY`].
 ///
 /// # Errors
 ///
-/// None, as its keys are few.
+/// Never, since its keys are few.
 pub fn stream() -> Result<Stream, Error> {
     let mut keys = Keys::default();
     let mut random = Random(0x5EED);
@@ -66,7 +66,7 @@ pub fn stream() -> Result<Stream, Error> {
     Ok(Stream::made(events, keys, By::Column("client".to_owned())))
 }
 
-/// A page every half minute or so, with its 6 to 14 files within a second.
+/// Returns one page view about every half minute, each with its 6 to 14 files within a second.
 fn visits(random: &mut Random) -> Vec<u64> {
     let mut times = Vec::new();
     let mut page = random.below(MINUTE);
@@ -78,7 +78,7 @@ fn visits(random: &mut Random) -> Vec<u64> {
     times
 }
 
-/// Requests from `start` on, `gap` apart on average.
+/// Returns `count` requests from `start` on, `gap` apart on average.
 fn steps(start: u64, count: u64, random: &mut Random, gap: u64) -> Vec<u64> {
     (0..count).map(|step| start + step * gap + random.below(gap)).collect()
 }

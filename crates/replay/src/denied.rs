@@ -2,11 +2,11 @@
 //!
 //! | column | meaning |
 //! |---|---|
-//! | `input`, `line` | where the request stands; of a capture, the number of the packet |
-//! | `time` | its time, RFC 3339 in UTC; with `--spread` that to which it was moved |
+//! | `input`, `line` | the place of the request; in a capture, the number of the packet |
+//! | `time` | its time, RFC 3339 in UTC; with `--spread` the time to which it was moved |
 //! | `key` | its key; with `--anonymise` the hash that the report has |
 //! | `cells` | the cells it asked for |
-//! | `wait_s` | seconds until it would have conformed, exact; `never` if it asked for more than the burst has |
+//! | `wait_s` | seconds until it would have conformed, exact; `never` if it asked for more than the burst |
 
 use std::io::{self, Write};
 
@@ -25,17 +25,17 @@ pub struct DeniedRows<W> {
 }
 
 impl<W: Write> DeniedRows<W> {
-    /// Begins the table of requests of these inputs.
+    /// Begins the table for requests of these inputs.
     ///
     /// # Errors
     ///
-    /// As `out` has them.
+    /// Any error of `out`.
     pub fn new(mut out: W, inputs: Vec<String>, anonymise: bool) -> io::Result<Self> {
         out.write_all(HEADER.as_bytes())?;
         Ok(Self { out, inputs, anonymise })
     }
 
-    /// Writes the row of an event, if it was denied.
+    /// Writes the row of an event, if the event was denied.
     #[inline]
     pub(crate) fn see(&mut self, event: &Event, verdict: Verdict, keys: &Keys) -> io::Result<()> {
         match verdict {
@@ -60,18 +60,18 @@ impl<W: Write> DeniedRows<W> {
         writeln!(self.out, ",{},{wait}", event.cost)
     }
 
-    /// The output, with all rows in it.
+    /// Flushes and returns the output.
     ///
     /// # Errors
     ///
-    /// As `out` has them.
+    /// Any error of `out`.
     pub fn into_inner(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)
     }
 }
 
-/// A field as RFC 4180 has it.
+/// Writes a field as RFC 4180 requires.
 fn field(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let is_plain = !bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
     if is_plain {

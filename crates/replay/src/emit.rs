@@ -1,7 +1,7 @@
-//! A limit as configuration for other software, with what will differ said in comments.
+//! A limit as configuration for other software, with comments on what will differ.
 //!
-//! The configuration keeps the rate in the long run and the number of requests at once, as far as the target can express them.
-//! Where a number has to be rounded, it is rounded to the stricter side, and a comment says so.
+//! The configuration keeps the long-run rate and the number of requests at once, as far as the target can express them. If a number has to be
+//! rounded, it is rounded to the stricter side, and a comment says so.
 
 mod haproxy;
 mod nginx;
@@ -18,7 +18,7 @@ use crate::limit::{Quotas, Rule};
 use crate::model::{Model, WindowKind};
 use crate::text::wrapped;
 
-/// What a limit is written for.
+/// The software that the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Target {
     /// The module `limit_req` of nginx.
@@ -48,11 +48,11 @@ impl Target {
 /// Requests at a rate, all of one weight: a quota as proxies see it.
 #[derive(Debug, Clone, Copy)]
 struct Requests {
-    /// So many requests, reduced against the period.
+    /// Number of requests, with `period_ns` in lowest terms.
     count: u128,
-    /// In so many nanoseconds.
+    /// The period in nanoseconds.
     period_ns: u128,
-    /// So many requests at once.
+    /// Number of requests that may come at once.
     at_once: u128,
 }
 
@@ -71,19 +71,19 @@ impl Requests {
         }
     }
 
-    /// The rate in a period, rounded down, and whether that is exact.
+    /// Returns the rate in a period, rounded down, and whether that is exact.
     fn per(self, period_ns: u128) -> (u128, bool) {
         let count = self.count * period_ns;
         (count / self.period_ns, count % self.period_ns == 0)
     }
 
-    /// Nanoseconds in which as many requests pass as may come at once, rounded up.
+    /// Returns the nanoseconds in which `at_once` requests pass, rounded up.
     fn span_ns(self) -> u128 {
         (self.at_once * self.period_ns).div_ceil(self.count)
     }
 }
 
-/// Configuration in the making: comments first, then the text.
+/// A configuration under construction: comments first, then the text.
 struct Page {
     comment: &'static str,
     notes: Vec<String>,
@@ -101,11 +101,11 @@ impl Page {
     }
 }
 
-/// Writes a limit for a target; `by` is what the keys are, none if that is not known.
+/// Writes a limit for a target; `by` is the kind of the keys, `None` if unknown.
 ///
 /// # Errors
 ///
-/// [`Error::NotEmitted`] for limits of a file, which are many.
+/// [`Error::NotEmitted`] for a file of limits, since it has many.
 pub fn render(rule: &Rule, by: Option<&By>, target: Target) -> Result<String, Error> {
     let by = by.unwrap_or(&By::Ip);
     let mut page = Page {
@@ -137,7 +137,7 @@ pub fn render(rule: &Rule, by: Option<&By>, target: Target) -> Result<String, Er
     Ok(text + &page.text)
 }
 
-/// The one or two quotas of a limit, or those closest to it.
+/// Returns the one or two quotas of a limit, or the quotas closest to it.
 fn quotas(rule: &Rule, page: &mut Page) -> Result<Vec<Quota>, Error> {
     let not_emitted = || Error::NotEmitted {
         limit: rule.to_string(),
@@ -166,7 +166,7 @@ fn quotas(rule: &Rule, page: &mut Page) -> Result<Vec<Quota>, Error> {
     }
 }
 
-/// A duration in seconds, exact: `0.1`, `60`.
+/// Formats a duration in seconds, exactly: `0.1`, `60`.
 fn seconds(ns: u128) -> String {
     let (whole, fraction) = (ns / 1_000_000_000, ns % 1_000_000_000);
     if fraction == 0 {
@@ -175,7 +175,7 @@ fn seconds(ns: u128) -> String {
     format!("{whole}.{fraction:09}").trim_end_matches('0').to_owned()
 }
 
-/// The name of a header, if a column has one that is.
+/// Returns a header name for a column: `X-tenant-id` for `tenant_id`, or `X-Key` if the column is no valid header name.
 fn header(column: &str) -> String {
     let is_token = !column.is_empty()
         && column

@@ -1,4 +1,4 @@
-//! What can be wrong with what was asked of the tool.
+//! The errors that leave no report.
 
 use std::io;
 use std::path::Path;
@@ -12,65 +12,65 @@ use crate::limit::Rule;
 use crate::model::BadModel;
 use crate::text;
 
-/// Why there is no report. Each is told in one line.
+/// The reason why there is no report. Each is printed in one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no limit to replay the traffic through.
+    /// No limit is given.
     #[error("no limit to try: give at least one, such as --limit 10/s, or see --demo")]
     NoLimit,
-    /// There is no traffic to replay.
+    /// No input is given.
     #[error("nothing to replay: name at least one file, or see --demo")]
     NoInput,
-    /// The text of a limit is not one.
+    /// The text of a limit cannot be parsed.
     #[error("--limit `{text}`, {place}: {reason}")]
     BadLimit {
         /// The text as it was given.
         text: String,
-        /// What is wrong with it.
+        /// The problem with the text.
         reason: ratelimit_meter::ParseQuotaError,
-        /// Where: at the bad part of it, or before what stands behind something missing.
+        /// The place of the error: the bad part, or the text after a missing part.
         place: String,
     },
-    /// The numbers of a limit do not go together.
+    /// The numbers of a limit do not fit together.
     #[error("--limit `{text}`: {source}")]
     InconsistentLimit {
         /// The text of the limit.
         text: String,
-        /// What is wrong with its numbers.
+        /// The problem with its numbers.
         source: InconsistentCapacity,
     },
-    /// The text of a limit names a limiter of other software, and goes on badly.
+    /// The text of a limit names a limiter of other software, and the rest cannot be parsed.
     #[error("--limit `{text}`: {source}")]
     BadModel {
         /// The text as it was given.
         text: String,
-        /// What is wrong with it.
+        /// The problem with the text.
         source: BadModel,
     },
-    /// A row of a file of limits is not one.
+    /// A row of a file of limits cannot be parsed.
     #[error("{path}:{line}: {reason}")]
     BadRow {
         /// The file.
         path: String,
         /// The line; the first is 1.
         line: u64,
-        /// What is wrong with it.
+        /// The problem with the row.
         reason: String,
     },
-    /// A file of limits is empty.
+    /// A file of limits has no rows.
     #[error("{path} has no row of KEY,LIMIT, such as `192.0.2.1,10/s`")]
     NoRows {
         /// The file.
         path: String,
     },
-    /// Limits of a file are many, and configuration is for one.
+    /// A file has many limits, and configuration is written for one.
     #[error("--emit takes one limit, and `{limit}` is many: name one of --limit with --chosen")]
     NotEmitted {
         /// The limit.
         limit: String,
     },
-    /// The limit that is chosen is none of those to try.
+    /// The chosen limit is not among the limits to try.
     #[error("--chosen `{text}` is none of the limits: {limits}")]
     NotChosen {
         /// The text as it was given.
@@ -78,7 +78,7 @@ pub enum Error {
         /// The limits to try.
         limits: String,
     },
-    /// The time of an option is none.
+    /// The value of an option is not a time.
     #[error("{option} `{text}` is no time: expected one such as 2024-05-20, 2024-05-20T12:00:00Z or Unix seconds")]
     BadTime {
         /// The option.
@@ -86,13 +86,13 @@ pub enum Error {
         /// The text as it was given.
         text: String,
     },
-    /// No request is one of those that are asked for.
+    /// The conditions select no request.
     #[error("no request in {names} is selected by --only, --since and --until")]
     NoneSelected {
         /// The inputs.
         names: String,
     },
-    /// More than one input is to be followed, or none.
+    /// `--follow` needs exactly one input.
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
     /// A file cannot be opened or read.
@@ -100,21 +100,21 @@ pub enum Error {
     Read {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The header has no column of a name that was given.
+    /// The header has no column of a given name.
     #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
     NoColumn {
         /// The file.
         path: String,
-        /// What it is: a column, a field, a group.
+        /// The kind of the names: a column, a field, a group.
         called: &'static str,
-        /// The name.
+        /// The missing name.
         wanted: String,
-        /// What helps, beside another name.
+        /// Advice in addition to choosing another name.
         advice: &'static str,
-        /// The names there are.
+        /// The names in the header.
         columns: String,
     },
     /// The first line of delimited text does not split into fields.
@@ -122,105 +122,105 @@ pub enum Error {
     NoHeader {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         reason: BadLine,
     },
-    /// The header has no column of a usual name for the time.
+    /// The header has no column with a usual name for the time.
     #[error("{path}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time")]
     NoTimeColumn {
         /// The file.
         path: String,
-        /// What the names are of: columns, fields, groups.
+        /// The kind of the names: columns, fields, groups.
         called: &'static str,
-        /// The names there are.
+        /// The names in the header.
         columns: String,
     },
-    /// An option asks for what an input of this format has not.
+    /// An input of this format lacks something that an option asks for.
     #[error("{path} is {what}, to which {option} does not apply: {instead}")]
     NotFor {
         /// The input.
         path: String,
-        /// What it is.
+        /// The format of the input.
         what: &'static str,
         /// The option.
         option: &'static str,
-        /// What holds or helps instead.
+        /// The rule that applies, or an alternative.
         instead: &'static str,
     },
-    /// Access logs go by ip and delimited text by nothing, and one report cannot have both.
+    /// Access logs have a meter for each ip and delimited text has one meter for all, and one report cannot have both.
     #[error("{first} and {other}: one is an access log, the other is not; say --by ip or --by all for both")]
     Mixed {
         /// The first input.
         first: String,
-        /// The first that is not like it.
+        /// The first input that differs from it.
         other: String,
     },
-    /// The bytes of packets and requests do not add up.
+    /// Bytes of packets cannot be added to requests.
     #[error("{first} and {other}: one has packets, the other requests; replay them apart")]
     MixedUnits {
         /// The first input.
         first: String,
-        /// The first that is not like it.
+        /// The first input that differs from it.
         other: String,
     },
     /// No line of any file gave an event.
     #[error("no line could be read; the first of {count} is {first}; the file was taken for {format}{}", .first.advice())]
     AllBad {
-        /// How many there are.
+        /// The number of lines.
         count: u64,
-        /// The first of them.
+        /// The first bad line.
         first: Quoted,
-        /// What the file was taken for.
+        /// The detected format of the file.
         format: String,
     },
-    /// No input has anything in it.
+    /// All inputs are empty.
     #[error("no requests in {names}")]
     NoRequests {
         /// The inputs.
         names: String,
     },
-    /// Networks are asked for where there are no addresses.
+    /// IPv6 networks are asked for, but the keys are not addresses.
     #[error("--ipv6-prefix does not apply to --by {by}: say --by ip, host or a column of addresses")]
     NoAddresses {
-        /// What the keys are.
+        /// The key.
         by: By,
     },
     /// Standard input is named more than once.
     #[error("standard input (-) can be read only once")]
     StdinTwice,
-    /// A file is not what it was when it was looked through.
+    /// A file has changed since it was first read.
     #[error("{path}: the file changed while it was read; replay a copy, or say --order as-is")]
     Changed {
         /// The file.
         path: String,
     },
-    /// A capture ends where it should go on.
+    /// A capture is cut off.
     #[error("{path}: the capture is cut off within {place}")]
     CutOff {
         /// The file.
         path: String,
-        /// Where it ends.
+        /// The place where it ends.
         place: String,
     },
-    /// A packet cannot be as large as it says.
+    /// A packet states an impossible size.
     #[error("{path}: the capture is broken within packet {number}")]
     BrokenPacket {
         /// The file.
         path: String,
-        /// Which packet; the first is 1.
+        /// The number of the packet; the first is 1.
         number: u64,
     },
-    /// The capture was taken from an interface whose frames are not known.
+    /// The capture was taken from an interface with an unsupported link type.
     #[error(
         "{path} is a packet capture of link type {link}, which is not read: only Ethernet, Linux cooked, raw IP, loopback and PPP"
     )]
     Link {
         /// The file.
         path: String,
-        /// The number of what it was taken from.
+        /// The number of the link type.
         link: u32,
     },
-    /// A capture of a dialect that is not read.
+    /// The capture has an unsupported dialect.
     #[error(
         "{path} is a packet capture with the magic number of the modified format; rewrite it with: editcap -F pcap OLD NEW"
     )]
@@ -228,35 +228,35 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// Text in another encoding.
+    /// The text is in UTF-16.
     #[error("{path} is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8 OLD > NEW")]
     Utf16 {
         /// The file.
         path: String,
     },
-    /// Most lines look like JSON, and none is.
+    /// Most lines look like JSON, but none is valid JSON.
     #[error("{path} looks like JSON lines, but no line is an object: put each on a line with: jq -c . OLD > NEW")]
     NotJson {
         /// The file.
         path: String,
     },
-    /// A list of objects, not lines.
+    /// The file is a JSON list of objects, not JSON lines.
     #[error("{path} is a list in JSON, not JSON lines: put each object on a line with: jq -c '.[]' OLD > NEW")]
     JsonList {
         /// The file.
         path: String,
     },
-    /// A pattern that takes lines apart is none, or has not what is needed.
+    /// A pattern for splitting lines is invalid, or lacks a required group.
     #[error("{option} `{text}`: {reason}")]
     BadPattern {
         /// The option.
         option: &'static str,
-        /// What it was given.
+        /// The value of the option.
         text: String,
-        /// What is wrong with it.
+        /// The problem with the value.
         reason: String,
     },
-    /// Requests are to be moved to their start, and nothing tells how long they took.
+    /// Requests are to be moved to their start, and no field has their duration.
     #[error(
         "{path}: --time-is end needs the duration of each request: name its column with --duration, like --duration took:ms"
     )]
@@ -264,7 +264,7 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// Requests of an access log are to be moved to their start, and its lines do not end with how long they took.
+    /// Requests of an access log are to be moved to their start, and its lines do not end with their duration.
     #[error(
         "{path} is an access log whose lines do not end with how long requests took, which --time-is end needs: if that is no number of seconds like 0.005, say its unit with --duration last:us (s, ms, us or ns)"
     )]
@@ -272,7 +272,7 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// The unit of a duration is not known.
+    /// The unit of a duration is unknown.
     #[error("{path}: the unit of `{column}` is not known: say --duration {column}:s, ms, us or ns")]
     NoDurationUnit {
         /// The file.
@@ -280,14 +280,14 @@ pub enum Error {
         /// The column.
         column: String,
     },
-    /// More keys than there may be.
+    /// There are more keys than allowed.
     #[error(
         "met {} keys, and --keys allows {}: raise that, or make fewer with a coarser --by or, of IPv6 addresses, with --ipv6-prefix",
         text::grouped(u64::from(*.most) + 1),
         text::grouped(.most)
     )]
     TooManyKeys {
-        /// How many there may be.
+        /// The maximum number of keys.
         most: u32,
     },
     /// The meters of all keys would take more memory than there is.
@@ -297,7 +297,7 @@ pub enum Error {
     NoTable {
         /// The limit.
         limit: Rule,
-        /// What was wanted.
+        /// The table that could not be made.
         source: InvalidTable,
     },
     /// The meter of one key would have to measure a longer time than a meter can.
@@ -308,7 +308,7 @@ pub enum Error {
         /// The limit.
         limit: Rule,
     },
-    /// In the order given, a key's traffic reaches farther than a meter can measure.
+    /// In the given order, the times of one key are farther apart than a meter can measure.
     #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]
     TooFarApart {
         /// The key.
@@ -319,16 +319,16 @@ pub enum Error {
     WriteFile {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// An input is named more than once, so that its lines would count as often.
+    /// An input is named more than once, so its lines would count more than once.
     #[error("{path} is named twice: its lines would count twice")]
     CountedTwice {
         /// The file.
         path: String,
     },
-    /// What is to be written would replace what is read, or something else that is written.
+    /// An output would overwrite an input or another output.
     #[error("{path} is named twice: it would be overwritten")]
     Overwritten {
         /// The file.
@@ -340,7 +340,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether reading has nothing to give yet, and can go on later.
+    /// Returns whether the input has nothing to read yet, and can be read on later.
     #[must_use]
     pub fn is_pause(&self) -> bool {
         matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::WouldBlock)

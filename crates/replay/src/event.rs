@@ -1,4 +1,4 @@
-//! What traffic is to a meter: who asked for how many cells, and when.
+//! The traffic as a meter sees it: which key asked for how many cells, and when.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,15 +12,15 @@ use crate::stamp::Resolution;
 pub struct Event {
     /// Nanoseconds since the Unix epoch.
     pub time: i64,
-    /// How many cells are asked at once; what is above `u32::MAX` conforms to no limit.
+    /// Number of cells asked at once; a cost above `u32::MAX` conforms to no limit.
     pub cost: u64,
-    /// Who asks.
+    /// The key of the request.
     pub key: KeyId,
-    /// How coarse the time is: the request came within one unit from it.
+    /// The resolution of the time: the request came within one unit from `time`.
     pub unit: Resolution,
-    /// The plan of the key, if plans are read; its names are not those of keys.
+    /// The plan of the key, if plans are read. Plans have names of their own, separate from those of keys.
     pub plan: KeyId,
-    /// Where it was read, if places are kept.
+    /// The place it was read from, if places are kept.
     pub place: Place,
 }
 
@@ -29,12 +29,12 @@ pub struct Event {
 pub struct Place {
     /// The number of the input, in the order in which inputs were named; the first is 0.
     pub input: u32,
-    /// The number of the line, or of the packet; the first is 1. A record of several lines has the number of its last.
+    /// The number of the line, or of the packet; the first is 1. A record of several lines has the number of its last line.
     pub line: u64,
 }
 
 impl Event {
-    /// An event whose time is known to the nanosecond.
+    /// Creates an event whose time is known to the nanosecond.
     #[must_use]
     pub fn new(time: i64, cost: u64, key: KeyId) -> Self {
         Self {
@@ -48,15 +48,15 @@ impl Event {
     }
 }
 
-/// A key by its number, in the order in which [`Keys`] came to know it.
+/// A key by its number, in the order in which [`Keys`] first met the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct KeyId(pub(crate) u32);
 
 impl KeyId {
-    /// The number as an index into a table with one place for each of [`Keys`].
+    /// Returns the number as an index into a table with one entry for each of [`Keys`].
     #[must_use]
     pub fn index(self) -> usize {
-        // Exact on every platform that `std` has but 16-bit ones, which hold no such table.
+        // Exact on every platform of `std`, except 16-bit platforms, which cannot hold such a table.
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -70,7 +70,7 @@ pub struct Keys {
     secret: RandomState,
 }
 
-/// For as many as there are numbers for.
+/// Allows as many names as there are numbers.
 impl Default for Keys {
     fn default() -> Self {
         Self::at_most(u32::MAX)
@@ -78,7 +78,7 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// For no more than `most` names.
+    /// Creates an empty set that holds at most `most` names.
     #[must_use]
     pub fn at_most(most: u32) -> Self {
         Self {
@@ -89,11 +89,11 @@ impl Keys {
         }
     }
 
-    /// The number of `name`, a new one if it is new.
+    /// Returns the number of `name`, and assigns the next number to a new name.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyKeys`] if there are as many as there may be.
+    /// [`Error::TooManyKeys`] if a new name exceeds the maximum.
     pub fn intern(&mut self, name: &[u8]) -> Result<KeyId, Error> {
         if let Some(&id) = self.ids.get(name) {
             return Ok(id);
@@ -108,20 +108,20 @@ impl Keys {
         Ok(id)
     }
 
-    /// The name behind a number; empty for a number of other `Keys`.
+    /// Returns the name of a number; empty for a number of other `Keys`.
     #[must_use]
     pub fn name(&self, id: KeyId) -> &[u8] {
         self.names.get(id.index()).map_or(&[], |name| name)
     }
 
-    /// The numbers of all keys, in their order.
+    /// Returns the numbers of all keys, in order.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> {
-        // As `intern` gave them out: there are no more keys than numbers.
+        // The same numbers as `intern` gave out: there are no more keys than numbers.
         (0..=u32::MAX).zip(&self.names).map(|(id, _)| KeyId(id))
     }
 
-    /// Gives every key a made-up name in place of its own: the same for the same name within a run, and nothing
-    /// that could be told of the name, as the hash it is made of has a secret of each run in it.
+    /// Replaces every name by a made-up one. Within a run, the same name always gets the same replacement. The replacement reveals nothing about the
+    /// name, since it comes from a hash keyed by a secret of the run.
     pub fn anonymise(&mut self) {
         let names = std::mem::take(&mut self.names);
         self.ids.clear();
@@ -131,19 +131,19 @@ impl Keys {
             .collect();
     }
 
-    /// The name that [`anonymise`](Self::anonymise) gives to the key of this name.
+    /// Returns the replacement that [`anonymise`](Self::anonymise) gives to this name.
     #[must_use]
     pub fn pseudonym(&self, name: &[u8]) -> String {
         format!("key-{:016x}", self.secret.hash_one(name))
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there is no key yet.
+    /// Returns whether there is no key yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()

@@ -1,7 +1,7 @@
-//! A growing file, or standard input, read as it grows: `--follow`.
+//! Reads a growing file, or standard input, as it grows: `--follow`.
 //!
-//! A thread reads and waits; the replay takes what it has read, and is free to draw in between. A [`Tail`] that has nothing to
-//! give fails with [`ErrorKind::WouldBlock`], and can be read on afterwards. It ends where a pipe ends, or when it is told to stop.
+//! A thread reads and waits. The replay takes the bytes that the thread has read, and is free to draw in between. If a [`Tail`] has no bytes, a read
+//! fails with [`ErrorKind::WouldBlock`], and can be repeated later. A [`Tail`] ends at the end of a pipe, or when it is stopped.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek as _};
@@ -12,21 +12,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a file is left alone before it is looked at again.
+/// The pause before a file is read again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How much is read at once, and how many pieces may wait to be replayed.
+/// Number of bytes read at once; the next constant is the number of pieces that may wait for the replay.
 const PIECE: usize = 1 << 16;
 const PIECES: usize = 16;
 
-/// Says that reading is to stop, from another thread or a signal.
+/// Stops reading, from another thread or a signal handler.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Stops reading. Returns whether that was said before.
+    /// Stops reading. Returns whether reading was stopped before.
     pub fn stop(&self) -> bool {
-        // ORDERING: relaxed. The flag carries nothing but itself.
+        // ORDERING: relaxed. The flag carries no other data.
         self.0.swap(true, Ordering::Relaxed)
     }
 
@@ -35,19 +35,19 @@ impl Stop {
     }
 }
 
-/// What is read of a growing input.
+/// The bytes of a growing input.
 #[derive(Debug)]
 pub struct Tail {
     pieces: Receiver<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
     at: usize,
     stop: Stop,
-    /// Whether reading waits for the first piece: what a log is, is found out before anything else.
+    /// True if a read waits for the first piece: the format of a log is detected before anything else.
     is_new: bool,
 }
 
 impl Tail {
-    /// Follows a file, from its beginning on, also past a rotation that moves or truncates it; `-` is standard input.
+    /// Follows a file from its beginning, also past a rotation that moves or truncates the file; `-` is standard input.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Read for Tail {
     }
 }
 
-/// Sends all there is to read. Returns whether anybody still listens.
+/// Sends all bytes that can be read now. Returns whether the receiver still listens.
 fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> bool {
     let mut piece = vec![0; PIECE];
     loop {
@@ -107,7 +107,8 @@ fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> boo
     }
 }
 
-/// Sends what a file has and gets, until it is told to stop. What is no file, such as a named pipe, ends by itself.
+/// Sends the contents of a file, and whatever is appended, until stopped. If the path is not a regular file, such as a named pipe, this ends at its
+/// end.
 fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>>>, stop: &Stop) {
     while pump(&mut file, sender) && !stop.is_stopped() {
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
@@ -116,7 +117,7 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
         }
         thread::sleep(PAUSE);
         if let Some(next) = rotated(&mut file, path) {
-            // What was written to the old file meanwhile comes first.
+            // First read what was written to the old file meanwhile.
             if !pump(&mut file, sender) {
                 return;
             }
@@ -125,7 +126,7 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
     }
 }
 
-/// The file that took the place of this one, or this one from its beginning if it was truncated.
+/// Returns the file that replaced this one, or this file from its beginning if it was truncated.
 fn rotated(file: &mut File, path: &PathBuf) -> Option<File> {
     let (old, new) = (file.metadata().ok()?, fs::metadata(path).ok()?);
     let position = file.stream_position().ok()?;
@@ -140,7 +141,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Where files have no number, only a truncated one is noticed.
+/// Always returns true: on platforms without file numbers, only truncation is noticed.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
@@ -152,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads on until so much has come.
+    /// Reads until `text` has come.
     fn until(tail: &mut Tail, text: &str) {
         let mut read = Vec::new();
         while read.len() < text.len() {

@@ -1,8 +1,8 @@
-//! Replays recorded traffic through rate limits and tells what each would have done to it.
+//! Replays recorded traffic through rate limits and reports what each limit would have done to the traffic.
 //!
-//! This is all of the tool `meter-replay` but its `main`: [`input`] reads files into [`event`]s, [`stream`] brings
-//! those of all files into one order, [`replay`] asks the meters of all limits in one pass, and [`report`] writes down
-//! what they said. Everything between reading and writing is a function of its arguments.
+//! This crate is the tool `meter-replay` without its `main`. [`input`] reads files into [`event`]s. [`stream`] puts the events of all files into one
+//! order. [`replay`] asks the meters of all limits in one pass, and [`report`] writes down their decisions. Everything between reading and writing is
+//! a function of its arguments.
 
 mod address;
 pub mod bad;
@@ -58,23 +58,23 @@ use stream::{Spreader, Stream};
 use suggest::{Answer, Reason, Suggestion};
 use trace::{Order, Trace, Unit};
 
-/// How often a live table is drawn at most.
+/// Minimum time between two drawings of a live table.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// How a run ended that has reported.
+/// The completeness of a finished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// From all there was to read, but for few bad lines.
+    /// It read everything, except at most a few bad lines.
     Whole,
-    /// From part of it: an input is cut off, or more lines are bad than allowed.
+    /// It read a part: an input is cut off, or more lines are bad than allowed.
     Partial,
 }
 
-/// Does what the command line says: the report to `out`, what else is to be told to `err`.
+/// Runs the command line. Writes the report to `out`, and all other messages to `err`.
 ///
 /// # Errors
 ///
-/// Whatever leaves nothing to report. That nobody reads `out` any more is no error.
+/// Any error that leaves no report. It is no error if the reader of `out` is gone.
 pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Progress) -> Result<Ended, Error> {
     if let Some(text) = cli.instead()? {
         write(out, &text)?;
@@ -112,7 +112,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         }
     };
     let (trace, outcomes) = if cli.asking.follow {
-        // The report in JSON is alone on its output.
+        // A JSON report is the only thing on its output.
         if cli.prints_json() {
             watch(cli, &limits, err, io::stderr().is_terminal(), look)?
         } else {
@@ -201,14 +201,14 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
     }
 }
 
-/// Whether every file that is to be read or written is named once, and what is to be written has a place.
+/// Checks that every file to read or write is named once, and that the outputs can be created.
 fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
     let mut named = HashSet::new();
     if let Some(limits) = &cli.asking.limits_file {
         named.extend(limits.canonicalize());
     }
     for path in cli.files.iter().filter(|path| path.as_os_str() != "-") {
-        // As it is named where there is no such file, which is told when it is read.
+        // If there is no such file, the path stays as given; reading the file reports the error.
         if !named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
             return Err(Error::CountedTwice {
                 path: path.display().to_string(),
@@ -233,11 +233,11 @@ fn write(out: &mut impl Write, text: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Replays what the command line names: what there is to tell of the traffic, and what each limit did to it.
+/// Replays the inputs of the command line. Returns the facts about the traffic, and the outcome of each limit.
 ///
 /// # Errors
 ///
-/// Whatever leaves nothing to report.
+/// Any error that leaves no report.
 pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), Error> {
     if cli.files.is_empty() && !cli.demo {
         return Err(Error::NoInput);
@@ -245,7 +245,7 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     analyse(cli, &cli.limits()?, progress, |_, _, _| Ok(()))
 }
 
-/// The same, with a look at each event after it was decided; at the bound that denies the most, if there are two.
+/// Does the same, and calls `look` for each event after its decision; of two bounds, for the one that denies the most.
 fn analyse(
     cli: &Cli,
     limits: &[Limit],
@@ -266,7 +266,7 @@ fn analyse(
     };
     let replay = |is_asked: bool| is_asked.then(|| Replay::new(limits, settings));
     let mut at_stamp = replay(cli.reading.spread != Spread::Even);
-    // Fine stamps have but one bound.
+    // Fine stamps have only one bound.
     let mut even = replay(match cli.reading.spread {
         Spread::Both => stream.may_be_coarse(),
         Spread::Even => true,
@@ -304,7 +304,7 @@ fn analyse(
     Ok((trace, outcomes))
 }
 
-/// Replays an input as it grows, and draws a table now and then.
+/// Replays an input as it grows, and draws a table at intervals.
 fn watch(
     cli: &Cli,
     limits: &[Limit],
@@ -317,7 +317,7 @@ fn watch(
     };
     let stop = Stop::default();
     let on_signal = stop.clone();
-    // A second signal ends the process at once; without a handler the first does.
+    // A second signal ends the process at once. Without a handler the first signal does.
     let _ = ctrlc::set_handler(move || {
         if on_signal.stop() {
             process::exit(130);
@@ -359,7 +359,7 @@ fn watch(
             Err(error) if error.is_pause() => is_pause = true,
             Err(error) => return Err(error),
         }
-        // Looking at the clock costs about as much as a request, and those of a flood come in thousands.
+        // Reading the clock costs about as much as a request, and the requests of a flood come in thousands.
         if requests > drawn && (is_pause || requests % 64 == 0) && Instant::now() >= due {
             draw(&replay, &lately, latest, requests, stream.keys())?;
             (drawn, due) = (requests, Instant::now() + REDRAW);
@@ -373,12 +373,12 @@ fn watch(
     Ok((trace, outcomes))
 }
 
-/// Adds the bound of evenly spaced requests to each outcome that it differs from.
+/// Adds the bound of evenly spaced requests to each outcome that differs from it.
 fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
     for (outcome, even) in outcomes.iter_mut().zip(even) {
         let bound = even.as_spread();
         outcome.spread = (bound != outcome.as_spread()).then_some(bound);
-        // That so much came at one instant is then no more than the stamp says.
+        // If so, that many cells at one instant are a property of the stamps, and not necessarily of the traffic.
         let found = |suggestion: Option<Suggestion>| suggestion.map(|suggestion| suggestion.rate);
         if let (Some(suggestion), Some(Answer::Quota(_))) = (&mut outcome.suggestion, found(bound.suggestion)) {
             if let Answer::None(Reason::AtOnce(units)) = suggestion.rate {
@@ -389,7 +389,7 @@ fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
     outcomes
 }
 
-/// Quotes the first few bad lines, and names what was empty. If nobody reads that, the report still counts them.
+/// Quotes the first few bad lines, and names empty inputs. If nothing reads `err`, the report still counts them.
 fn tell_aside(trace: &Trace, err: &mut impl Write) {
     for quoted in trace.bad.quoted() {
         let _ = writeln!(err, "{}", text::one_line(quoted));

@@ -1,4 +1,4 @@
-//! A limit to try: its text, and meters made of it.
+//! A limit to try: its text, and the meters made from it.
 
 use std::fmt;
 use std::rc::Rc;
@@ -18,20 +18,20 @@ use crate::crowd::{self, Table};
 use crate::model::Model;
 use crate::per_key::PerKey;
 
-/// How a meter keeps its account. For equal limits the first two decide alike.
+/// The algorithm of a meter. For equal limits the first two make the same decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Algorithm {
-    /// The generic cell rate algorithm: keeps the time at which the next cell is due.
+    /// The generic cell rate algorithm: stores the time at which the next cell is due.
     #[default]
     Gcra,
-    /// The leaky bucket: keeps the level.
+    /// The leaky bucket: stores the level.
     LeakyBucket,
-    /// The exponential average: limits the rate lately, and takes no burst apart.
+    /// The exponential average: limits the recent average rate, and has no separate burst.
     Exponential,
 }
 
 impl Algorithm {
-    /// As `--algorithm` takes it.
+    /// Returns the name that `--algorithm` takes.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,19 +41,19 @@ impl Algorithm {
         }
     }
 
-    /// Whether a limit's burst and its rate can be told apart, to find the least of either.
+    /// Returns whether a limit has a separate burst and rate, so that the least of either can be computed.
     #[must_use]
     pub fn has_burst(self) -> bool {
         self != Self::Exponential
     }
 }
 
-/// What a limit holds to: one quota, or two of which both must admit.
+/// The quotas of a limit: one, or two of which both must admit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quotas {
-    /// As `100/min burst 20`.
+    /// One quota, such as `100/min burst 20`.
     One(Quota),
-    /// As `10/s & 1000/h`.
+    /// Two quotas, such as `10/s & 1000/h`.
     Two(DualQuota),
 }
 
@@ -69,7 +69,7 @@ impl From<DualQuota> for Quotas {
     }
 }
 
-/// As `--limit` takes it.
+/// Formats the quotas as `--limit` takes them.
 impl fmt::Display for Quotas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,7 +79,7 @@ impl fmt::Display for Quotas {
     }
 }
 
-/// One quota, or two where an `&` stands.
+/// Parses one quota, or two joined by `&`.
 impl FromStr for Quotas {
     type Err = ParseQuotaError;
 
@@ -109,7 +109,7 @@ impl Single {
         })
     }
 
-    /// A table for so many keys, each with such a meter at rest.
+    /// Creates a table for `keys` keys, each with an idle meter of this quota.
     pub(crate) fn table(&self, clock: &ManualClock, keys: usize) -> Result<Box<dyn Table>, InvalidTable> {
         let clock = clock.clone();
         match self.clone() {
@@ -120,10 +120,10 @@ impl Single {
     }
 }
 
-/// What decides: a meter of this library, or a limiter of other software.
+/// The rule of a limit: a meter of this library, or a limiter of other software.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// One or two quotas, by the meters of this library.
+    /// One or two quotas, decided by the meters of this library.
     Meter(Quotas),
     /// A limiter of other software.
     Model(Model),
@@ -131,7 +131,7 @@ pub enum Rule {
     PerKey(Rc<PerKey>),
 }
 
-/// As `--limit` takes it; of a file, its name.
+/// Formats the rule as `--limit` takes it; for a file, its name.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -142,7 +142,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// As [`Limit::parse`] reads it, for the first algorithm.
+/// Parses as [`Limit::parse`] does, for the first algorithm.
 impl FromStr for Rule {
     type Err = Error;
 
@@ -163,7 +163,7 @@ enum Prototype {
 #[derive(Debug, Clone)]
 pub struct Limit(Kind);
 
-/// What decides under a limit.
+/// The kinds of limits.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Metered(Box<Metered>),
@@ -171,7 +171,7 @@ pub(crate) enum Kind {
     PerKey(Rc<PerKey>),
 }
 
-/// A limit by the meters of this library.
+/// A limit that the meters of this library decide.
 #[derive(Debug, Clone)]
 pub(crate) struct Metered {
     quotas: Quotas,
@@ -180,7 +180,7 @@ pub(crate) struct Metered {
 }
 
 impl Limit {
-    /// Reads a limit such as `10/s`, `100/min burst 20` or `10/s & 1000/h`, or that of a [`Model`], which begins with its name.
+    /// Parses a limit such as `10/s`, `100/min burst 20` or `10/s & 1000/h`, or the limit of a [`Model`], which begins with the model's name.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl Limit {
         })
     }
 
-    /// The limit of a quota, or of two.
+    /// Creates the limit of one or two quotas.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl Limit {
         }))))
     }
 
-    /// Limits for each key, from a file.
+    /// Creates the limit of a file that has a limit for each key.
     #[must_use]
     pub fn per_key(rows: PerKey) -> Self {
         Self(Kind::PerKey(Rc::new(rows)))
@@ -244,7 +244,7 @@ impl Limit {
         &self.0
     }
 
-    /// What decides, without what it is decided with.
+    /// Returns the rule, without the meters.
     #[must_use]
     pub fn rule(&self) -> Rule {
         match &self.0 {
@@ -256,7 +256,7 @@ impl Limit {
 }
 
 impl Metered {
-    /// Reads a limit that is not another limiter's.
+    /// Parses a limit that is not another limiter's.
     #[cfg(test)]
     pub(crate) fn parse(text: &str, algorithm: Algorithm) -> Self {
         match Limit::parse(text, algorithm).expect("a good limit").0 {
@@ -265,7 +265,7 @@ impl Metered {
         }
     }
 
-    /// What each key has a meter like, if it is one and not two.
+    /// Returns the meter that each key has a copy of, if the limit has one quota.
     pub(crate) fn single(&self) -> Option<Single> {
         match &self.prototype {
             Prototype::One(single) => Some(single.clone()),
@@ -273,7 +273,7 @@ impl Metered {
         }
     }
 
-    /// A meter at rest, of its own.
+    /// Creates an idle meter.
     pub(crate) fn meter(&self, clock: &ManualClock) -> Meter {
         match self.prototype.clone() {
             Prototype::One(Single::Gcra(meter)) => Meter::Gcra(meter.with_clock(clock.clone())),
@@ -285,8 +285,8 @@ impl Metered {
         }
     }
 
-    /// The latest tick of the traffic's time at `time` or before, of both limits if there are two, as if ticks were counted from 1970: all
-    /// keys have the same, and every day has. Without ticks that is `time` itself.
+    /// Returns the latest tick of the traffic's time at or before `time`; for two limits, the latest tick of both. Ticks are counted from 1970, so
+    /// that they are the same for all keys and on all days. Without ticks the result is `time` itself.
     pub(crate) fn tick_by(&self, time: i64) -> i64 {
         let interval = match self.quotas {
             Quotas::One(quota) => interval_ns(quota),
@@ -296,7 +296,7 @@ impl Metered {
         time.saturating_sub(i64::try_from(since).unwrap_or(i64::MAX))
     }
 
-    /// Nanoseconds after which a meter that was full is at rest: B * P / C, and one for what its word rounds, and then the next tick; of an
+    /// Returns the nanoseconds after which a full meter is idle: B * P / C, plus one for the rounding of its word, and then the next tick. For an
     /// average, forty periods, which leave 4e-18 of it.
     pub(crate) fn time_to_rest_ns(&self) -> u64 {
         match self.quotas {
@@ -317,12 +317,12 @@ impl Metered {
     }
 }
 
-/// The time from tick to tick, or that between nanoseconds.
+/// Returns the time between two ticks; without ticks, a nanosecond.
 fn interval_ns(quota: Quota) -> u128 {
     quota.refill_interval().map_or(1, |interval| interval.as_nanos())
 }
 
-/// The least common multiple of two intervals of at most 200 years.
+/// Returns the least common multiple of two intervals of at most 200 years.
 fn common_multiple(one: u128, other: u128) -> u128 {
     let (mut divisor, mut rest) = (one, other);
     while rest != 0 {
@@ -336,7 +336,7 @@ pub(crate) enum Meter {
     Gcra(GCRA<ManualClock>),
     LeakyBucket(LeakyBucket<ManualClock>),
     Exponential(Exponential<ManualClock>),
-    /// Two in one, apart since it is several times as large.
+    /// Two quotas in one meter; boxed, since it is several times as large.
     Two(Box<dyn MultiDecider>),
 }
 

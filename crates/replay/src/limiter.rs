@@ -13,7 +13,7 @@ use crate::per_key::PerKey;
 pub(crate) enum Limiter {
     /// Meters in tables of a few bytes a key.
     Tables(Maker, Crowd),
-    /// Meters where tables will not do, by key.
+    /// Meters by key, where tables are not possible.
     Lineages(Maker, Vec<Option<Lineage>>),
     /// States of a model, by key.
     Model(Model, Vec<State>),
@@ -21,12 +21,12 @@ pub(crate) enum Limiter {
     PerKey(Rows),
 }
 
-/// An event, and what names its row in a file of limits.
+/// An event, and the name that selects its row in a file of limits.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) event: &'a Event,
     pub(crate) keys: &'a Keys,
-    /// The plan of the event, if plans are looked up and not keys.
+    /// The plan of the event, if limits are looked up by plan and not by key.
     pub(crate) plan: Option<(KeyId, &'a Keys)>,
 }
 
@@ -61,12 +61,12 @@ impl Limiter {
     }
 }
 
-/// nginx does not limit requests whose key is empty.
+/// Returns whether a request is exempt: nginx does not limit requests with an empty key.
 fn is_exempt(model: &Model, request: Request<'_>) -> bool {
     matches!(model, Model::Nginx(_)) && request.keys.name(request.event.key).is_empty()
 }
 
-/// The place of a key, made if it is new.
+/// Returns the entry of a key, and creates it for a new key.
 #[inline]
 fn seat<T: Default>(seats: &mut Vec<T>, key: KeyId) -> &mut T {
     let key = key.index();
@@ -79,9 +79,9 @@ fn seat<T: Default>(seats: &mut Vec<T>, key: KeyId) -> &mut T {
 /// The limits of a file, and the state of each key under its own.
 pub(crate) struct Rows {
     rows: Rc<PerKey>,
-    /// For each distinct limit of the file.
+    /// The distinct limits of the file.
     limits: Vec<RowLimit>,
-    /// The limit that each name was found to have, by the number of the key or the plan.
+    /// The limit found for each name, by the number of the key or the plan.
     found: Vec<Option<Found>>,
     seats: Vec<Seat>,
 }
@@ -91,11 +91,11 @@ enum RowLimit {
     Model(Model),
 }
 
-/// The number of the limit; none if there is no limit.
+/// The index of the limit; `None` if there is no limit.
 #[derive(Clone, Copy)]
 struct Found(Option<usize>);
 
-/// The state of a key. A key that changes its plan begins anew.
+/// The state of a key. If the plan of a key changes, the state starts afresh.
 #[derive(Default)]
 enum Seat {
     #[default]
@@ -112,7 +112,7 @@ impl Rows {
                 may_go_back,
             )))),
             Kind::Model(model) => Some(RowLimit::Model(*model)),
-            // No row is a file.
+            // A row cannot be a file.
             Kind::PerKey(_) => None,
         };
         Self {

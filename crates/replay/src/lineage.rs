@@ -1,13 +1,11 @@
-//! The meter of one key, over any span of traffic; where tables of meters ([`crowd`](crate::crowd)) will not do.
+//! The meter of one key, over any span of traffic. It is used where tables of meters ([`crowd`](crate::crowd)) are not possible.
 //!
-//! The decisions of a meter are exact for 20 years from its making. But all its history is in what has not
-//! yet drained: a meter at rest and a new one decide alike. So past half of that time a meter gives way to a
-//! new one as soon as it is found at rest, and only traffic that leaves none at rest for ten years is beyond
-//! this tool.
+//! The decisions of a meter are exact for 20 years after it was made. All its history is in the cells that have not yet drained, so an idle meter and
+//! a new meter make the same decisions. After half of that time, a meter is replaced by a new one as soon as it is found idle. The tool fails only
+//! for traffic that keeps a meter busy for ten years without a break.
 //!
-//! That holds where time never goes back. Where it may, a meter that gave way would have forgotten what a time before
-//! that still owes; there each key keeps its first meter, which measures ten years before its first request and ten
-//! years after it.
+//! This holds only if time never goes back. Otherwise a replaced meter would have forgotten cells that an earlier time would find still owed. In that
+//! case each key keeps its first meter, which measures ten years before its first request and ten years after it.
 
 use std::time::{Duration, Instant};
 
@@ -17,30 +15,30 @@ use ratelimit_meter::clock::ManualClock;
 use crate::limit::{Meter, Metered};
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
-/// For so long from the making of a meter on its decisions are exact.
+/// Time after its creation for which the decisions of a meter are exact.
 pub(crate) const HORIZON_NS: u64 = 20 * YEAR_NS;
 const LEAD_NS: u64 = 10 * YEAR_NS;
 
-/// What a meter said to a request.
+/// The decision of a meter about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Admitted,
-    /// Admitted, and held back for so long; no meter does that, but nginx.
+    /// Admitted, and delayed by this much. Only the model of nginx returns this.
     Delayed(Duration),
-    /// It would conform this much later.
+    /// Denied; the request would conform this much later.
     Denied(Duration),
-    /// It asks for more than the burst has.
+    /// Denied; the request asks for more cells than the burst.
     Never,
 }
 
 impl Verdict {
-    /// Whether the request passes, at once or later.
+    /// Returns whether the request passes, at once or later.
     #[inline]
     pub(crate) fn is_admitted(self) -> bool {
         matches!(self, Self::Admitted | Self::Delayed(_))
     }
 
-    /// What a meter says to a request for `cost` cells at an instant.
+    /// Returns the verdict on a request for `cost` cells at an instant.
     #[inline]
     pub(crate) fn of(cost: u64, at: Instant, check: impl FnOnce(u32) -> Result<(), NegativeMultiDecision>) -> Self {
         let Ok(cost) = u32::try_from(cost) else {
@@ -54,11 +52,11 @@ impl Verdict {
     }
 }
 
-/// What the meters of a limit are made with.
+/// The values that the meters of a limit are made from.
 pub(crate) struct Maker {
     limit: Metered,
     clock: ManualClock,
-    /// What the clock says, always: when every meter is made.
+    /// The fixed time of the clock, at which every meter is made.
     now: Instant,
     may_go_back: bool,
 }
@@ -82,14 +80,14 @@ impl Maker {
         &self.clock
     }
 
-    /// What a meter that was made at `made` takes `time` for; `None` for what is earlier.
+    /// Converts `time` to the instant of a meter that was made at `made`; `None` if the instant is too early.
     #[inline]
     pub(crate) fn instant(&self, made: i64, time: i64) -> Option<Instant> {
         let age = time.checked_sub(made).and_then(|age| u64::try_from(age).ok())?;
         self.now.checked_add(Duration::from_nanos(age))
     }
 
-    /// The same, or `None` if the meter's decisions are not exact then.
+    /// Does the same; `None` if the meter's decisions are not exact at `time`.
     #[inline]
     pub(crate) fn at(&self, made: i64, time: i64) -> Option<Instant> {
         let is_exact = time.abs_diff(made) <= HORIZON_NS;
@@ -97,17 +95,17 @@ impl Maker {
     }
 }
 
-/// A meter and its successors.
+/// A meter and the meters that replace it.
 pub(crate) struct Lineage {
     meter: Meter,
-    /// When the meter was made, in the time of the traffic; its clock's now is this time.
+    /// The time of the traffic when the meter was made. Its clock stands at this time.
     made: i64,
-    /// When it was asked last.
+    /// The time of the latest request.
     asked: i64,
 }
 
 impl Lineage {
-    /// For a key that asks for the first time at `time`.
+    /// Creates the meter of a key whose first request comes at `time`.
     pub(crate) fn new(maker: &Maker, time: i64) -> Self {
         let lead = if maker.may_go_back { LEAD_NS } else { 0 };
         Self {
@@ -117,8 +115,8 @@ impl Lineage {
         }
     }
 
-    /// Asks for `cost` cells at `time`, which is no earlier than any before it unless the maker says that it may be.
-    /// `None` if that is farther from the making of the meter than its decisions are exact.
+    /// Asks for `cost` cells at `time`, which is no earlier than any before it unless the maker allows that. Returns `None` if `time` is so far from
+    /// the making of the meter that its decisions are not exact.
     #[inline]
     pub(crate) fn check(&mut self, maker: &Maker, time: i64, cost: u64) -> Option<Verdict> {
         let is_aged = !maker.may_go_back && time.abs_diff(self.made) > HORIZON_NS / 2;
@@ -172,7 +170,7 @@ mod tests {
                 [admitted, until(1), admitted, until(S - 1), admitted]
             );
         }
-        // Each meter gives way to the next, none of which is made at a tick.
+        // Each meter is replaced by the next, and no meter is made at a tick.
         let times: Vec<i64> = (-50..50)
             .flat_map(|step| [step * 4 * YEAR + S / 3, step * 4 * YEAR + S / 2])
             .collect();
@@ -217,7 +215,7 @@ mod tests {
     #[test]
     fn times_that_go_back_are_measured_ten_years_either_way() {
         let hour = 3_600_000_000_000;
-        // An hour and a day back, what was admitted later is still owed.
+        // An hour and a day back, cells admitted later are still owed.
         let told = verdicts("2/s", true, &[YEAR, YEAR, YEAR - hour, YEAR - 24 * hour, YEAR + hour]);
         let wait = |hours: u64| {
             Some(Verdict::Denied(

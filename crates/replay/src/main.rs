@@ -27,9 +27,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why there is no report.
+/// Prints the reason why there is no report.
 fn refuse(reason: &impl Display) -> ExitCode {
-    // With nobody to read it, the exit code has to do.
+    // If nothing reads stderr, the exit code has to suffice.
     let _ = writeln!(io::stderr(), "meter-replay: {}", text::one_line(reason));
     ExitCode::from(2)
 }

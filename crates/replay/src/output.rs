@@ -1,7 +1,7 @@
-//! Files that appear whole or not at all.
+//! Output files that appear whole or not at all.
 //!
-//! The contents go to a temporary file beside the place, which takes it once all there is to tell is written. What a link points to is
-//! replaced, not the link.
+//! The contents go to a temporary file beside the target. Once they are complete, the temporary file replaces the target. If the target is a link,
+//! the file that the link points to is replaced, not the link.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// The file that is to be written, its links followed.
+/// Returns the path to write, with links followed.
 ///
 /// # Errors
 ///
-/// It is a folder, or in none that there is.
+/// The path is a folder, or its folder does not exist.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     if let Ok(there) = fs::canonicalize(path) {
         return if there.is_dir() {
@@ -29,7 +29,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         .map_or_else(|| folder.clone(), |name| folder.join(name)))
 }
 
-/// A file that is written, but not in its place yet; it is gone if it never comes there.
+/// A file that is written, but not in its place yet. If it is dropped before, it is deleted.
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
@@ -38,18 +38,18 @@ pub struct Staged {
 
 #[derive(Debug)]
 enum Contents {
-    /// In a temporary file beside the place.
+    /// In a temporary file beside the target.
     Beside(NamedTempFile),
-    /// For what is no file, like a pipe or a terminal, and is written to as it is.
+    /// In memory, for a target that is not a regular file, such as a pipe or a terminal. Such a target is written to directly.
     Held(Vec<u8>),
 }
 
 impl Staged {
-    /// Writes a file beside the one there is, with its permissions, and to the disk.
+    /// Writes `contents` to a file beside the target, with the target's permissions, and syncs the file to the disk.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being written; nothing of it stays then.
+    /// Any error of writing; no part of the file remains then.
     pub fn new(path: &Path, contents: &[u8]) -> io::Result<Self> {
         let mut staged = Self::open(path)?;
         staged.write_all(contents)?;
@@ -57,11 +57,11 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Begins a file beside the one there is, with its permissions.
+    /// Creates an empty file beside the target, with the target's permissions.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being made.
+    /// Any error of creating it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = resolve(path)?;
         let old = fs::metadata(&path).ok();
@@ -73,12 +73,12 @@ impl Staged {
         builder.prefix(".meter-replay-");
         #[cfg(unix)]
         {
-            // As a file made in the usual way: what the process's mask leaves of it.
+            // With the permissions of an ordinary new file, which the process's umask determines.
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let folder = path.parent().unwrap_or(Path::new("."));
-        // Of the error only its kind, as it names the temporary file.
+        // Keep only the kind of the error, as its text names the temporary file.
         let file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
         if let Some(old) = old {
             file.as_file().set_permissions(old.permissions())?;
@@ -87,11 +87,11 @@ impl Staged {
         Ok(Self { path, contents })
     }
 
-    /// Sees to it that all that was written is on the disk.
+    /// Syncs the written contents to the disk.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from there.
+    /// Any error of syncing.
     pub fn sync(&self) -> io::Result<()> {
         match &self.contents {
             Contents::Beside(file) => file.as_file().sync_all(),
@@ -99,11 +99,11 @@ impl Staged {
         }
     }
 
-    /// Puts it in its place, at once.
+    /// Moves the file to its place, atomically.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from taking the place; what was there stays then.
+    /// Any error of moving; the previous file remains then.
     pub fn put(self) -> io::Result<()> {
         match self.contents {
             Contents::Beside(file) => file.persist(&self.path).map(drop).map_err(|error| error.error),

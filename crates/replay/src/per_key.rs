@@ -8,7 +8,7 @@
 //! *,10/s
 //! ```
 //!
-//! A key that the file does not name has the limit of `*`, or none if there is no such row. `unlimited` is no limit.
+//! A key without a row has the limit of `*`, or no limit if there is no such row. `unlimited` means no limit.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,11 +16,11 @@ use std::fmt;
 use crate::Error;
 use crate::limit::{Algorithm, Limit, Rule};
 
-/// The row for every key that has none of its own.
+/// The key of the row for every key without a row of its own.
 const OTHERS: &str = "*";
 const UNLIMITED: &str = "unlimited";
 
-/// The rules of a file, each distinct limit once.
+/// The rules of a file, with each distinct limit once.
 #[derive(Debug, Clone)]
 pub struct PerKey {
     name: String,
@@ -29,7 +29,7 @@ pub struct PerKey {
     others: Option<usize>,
 }
 
-/// Two files are the same if their names are.
+/// Two files are equal if their names are.
 impl PartialEq for PerKey {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -39,8 +39,8 @@ impl PartialEq for PerKey {
 impl Eq for PerKey {}
 
 impl PerKey {
-    /// Reads the text of the file `name`: lines of `key,limit`, the key in quotes if it has a comma. Blank lines, comments that
-    /// begin with `#` and a header `key,...` are skipped.
+    /// Parses the text of the file `name`: lines of `key,limit`, with the key in quotes if it has a comma. Skips blank lines, comments that begin
+    /// with `#`, and a header `key,...`.
     ///
     /// # Errors
     ///
@@ -97,23 +97,23 @@ impl PerKey {
         }))
     }
 
-    /// The distinct limits.
+    /// Returns the distinct limits.
     pub(crate) fn limits(&self) -> &[Limit] {
         &self.limits
     }
 
-    /// Which of [`limits`](Self::limits) a key or plan has; none if it has no limit.
+    /// Returns the index in [`limits`](Self::limits) for a key or plan; `None` if it has no limit.
     pub(crate) fn of(&self, key: &[u8]) -> Option<usize> {
         self.rows.get(key).copied().unwrap_or(self.others)
     }
 
-    /// How many keys or plans the file names, and how many limits.
+    /// Returns the number of keys or plans in the file, and the number of limits.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
         (self.rows.len() + usize::from(self.others.is_some()), self.limits.len())
     }
 
-    /// Whether any of the limits is a model's.
+    /// Returns whether any of the limits is a model's.
     #[must_use]
     pub fn has_models(&self) -> bool {
         self.limits.iter().any(|limit| matches!(limit.rule(), Rule::Model(_)))
@@ -126,11 +126,11 @@ impl fmt::Display for PerKey {
     }
 }
 
-/// The key and what follows its comma, both without blanks and quotes around them.
+/// Splits a line into the key and the text after its comma, both without surrounding blanks and quotes.
 fn split(line: &str) -> Option<(String, String)> {
     let (key, limit) = match line.strip_prefix('"') {
         Some(quoted) => {
-            // The closing quote is the first that is not doubled.
+            // The closing quote is the first quote that is not doubled.
             let mut end = 0;
             loop {
                 end += quoted[end..].find('"')?;

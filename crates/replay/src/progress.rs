@@ -1,21 +1,21 @@
-//! How far reading has come, for whoever waits at a terminal.
+//! The progress of reading, shown on a terminal.
 
 use std::io::{self, IsTerminal as _, Read};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How many bytes are read, of how many there are; shown or not.
+/// The number of bytes read, out of how many; shown or hidden.
 #[derive(Debug, Clone)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// Shows nothing.
+    /// Creates a progress that shows nothing.
     #[must_use]
     pub fn hidden() -> Self {
         Self(ProgressBar::hidden())
     }
 
-    /// A bar on stderr if that is a terminal; else shows nothing.
+    /// Creates a bar on stderr if stderr is a terminal, otherwise one that shows nothing.
     #[must_use]
     pub fn on_stderr() -> Self {
         if !io::stderr().is_terminal() {
@@ -36,12 +36,12 @@ impl Progress {
         self.0.set_message(what);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.0.finish_and_clear();
     }
 
-    /// Counts what is read of `source`.
+    /// Wraps `source` to count the bytes read from it.
     pub(crate) fn counting<R: Read>(&self, source: R) -> Counting<R> {
         Counting {
             source,
@@ -50,7 +50,7 @@ impl Progress {
     }
 }
 
-/// Counts what is read.
+/// A reader that counts its bytes.
 #[derive(Debug)]
 pub(crate) struct Counting<R> {
     source: R,

@@ -1,8 +1,7 @@
-//! The client behind proxies, of the list of addresses they forwarded.
+//! Finds the client behind proxies in the list of addresses they forwarded.
 //!
-//! Each proxy appends the address it was asked from: `X-Forwarded-For: client, proxy1`. Only what a trusted proxy appended
-//! is true; what stands left of it the client can make up. So the list is read from the right, from the address the
-//! server itself saw.
+//! Each proxy appends the address it was asked from: `X-Forwarded-For: client, proxy1`. Only addresses that a trusted proxy appended are reliable; a
+//! client can forge everything to the left of them. So the list is read from the right, starting with the address that the server itself saw.
 
 use std::net::IpAddr;
 
@@ -10,16 +9,16 @@ use ipnet::IpNet;
 
 use crate::address;
 
-/// Which of the addresses before a server are its own proxies.
+/// The set of a server's own proxies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proxies {
-    /// Addresses in these networks.
+    /// Addresses in these networks are proxies.
     Networks(Vec<IpNet>),
-    /// The nearest so many.
+    /// The nearest addresses, this many of them, are proxies.
     Hops(usize),
 }
 
-/// Networks that no client of the Internet is in.
+/// Networks that hold no client of the Internet.
 const PRIVATE: [&str; 8] = [
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -39,7 +38,7 @@ impl Default for Proxies {
 }
 
 impl Proxies {
-    /// Parses `--trust`: a number of hops, or networks and addresses with commas between.
+    /// Parses `--trust`: a number of hops, or networks and addresses joined by commas.
     ///
     /// # Errors
     ///
@@ -61,8 +60,8 @@ impl Proxies {
             .map(Self::Networks)
     }
 
-    /// The client of a request: of the addresses forwarded and that of the peer, from the right, the first that is no proxy of ours;
-    /// the leftmost if all are.
+    /// Returns the client of a request. Reads the forwarded addresses and then the peer's from the right, and returns the first that is no proxy of
+    /// ours; if all are proxies, returns the leftmost.
     #[must_use]
     pub(crate) fn client<'a>(&self, forwarded: &'a [u8], peer: Option<&'a [u8]>) -> Option<&'a [u8]> {
         let listed = forwarded.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);

@@ -1,4 +1,4 @@
-//! All limits side by side, in one pass over the events: each with a meter of its own for every key.
+//! Replays all limits side by side, in one pass over the events. Each limit has a meter for every key.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::suggest::{Reason, Suggester, Suggestion};
 use crate::trace::Order;
 use crate::{Error, text};
 
-/// What a limit would have done to the traffic. Cells are counted, where nothing else is said.
+/// The outcome of a limit for the traffic. Counts are of cells unless stated otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The limit.
@@ -25,30 +25,30 @@ pub struct Outcome {
     pub admitted: u128,
     /// Cells denied.
     pub denied: u128,
-    /// Requests for more cells than the burst has: no wait makes them conform.
+    /// Requests for more cells than the burst: no wait makes them conform.
     pub never: u64,
-    /// Requests denied, for more cells than the burst has or not.
+    /// Requests denied, including those for more cells than the burst.
     pub requests_denied: u64,
-    /// Requests that were admitted and held back, as nginx does.
+    /// Requests that were admitted with a delay, as nginx does.
     pub delayed: u64,
-    /// The longest time that one was held back.
+    /// The longest such delay.
     pub longest_delay: Duration,
-    /// Of the requests denied here, how many each limit admitted, in the order of the limits; empty beyond [`MOST_COMPARED`].
+    /// For each limit, in order, the number of requests that it admitted and this limit denied; empty beyond [`MOST_COMPARED`].
     pub admitted_by: Vec<u64>,
     /// Keys that were denied at least once.
     pub keys_denied: usize,
-    /// The keys with the most cells denied, the most first.
+    /// The keys with the most cells denied, in descending order.
     pub hardest_hit: Vec<KeyOutcome>,
-    /// What would have denied nobody, if that was asked.
+    /// The limits that would have denied nothing, if requested.
     pub suggestion: Option<Suggestion>,
-    /// What was admitted and denied when.
+    /// The cells admitted and denied over time.
     pub timeline: Timeline,
-    /// The other bound, where the stamps are so coarse that it differs: the same requests spaced evenly within their stamps.
+    /// The other bound, if coarse stamps make it differ: the same requests spaced evenly within their stamps.
     pub spread: Option<SpreadOutcome>,
 }
 
-/// What a limit would have done to the same traffic if the requests of one stamp had come evenly over its unit: the
-/// least that a limit could deny, where requests all at the stamp are the most.
+/// The outcome of a limit for the same traffic if the requests of one stamp had come evenly over its unit. This is the least that a limit could
+/// deny; all requests at the stamp give the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpreadOutcome {
     /// Cells admitted.
@@ -57,12 +57,12 @@ pub struct SpreadOutcome {
     pub denied: u128,
     /// Keys that were denied at least once.
     pub keys_denied: usize,
-    /// The limits that would have denied nothing, if that was asked.
+    /// The limits that would have denied nothing, if requested.
     pub suggestion: Option<Suggestion>,
 }
 
 impl Outcome {
-    /// The outcome as one bound of two.
+    /// Returns the outcome as one bound of two.
     #[must_use]
     pub fn as_spread(&self) -> SpreadOutcome {
         SpreadOutcome {
@@ -74,7 +74,7 @@ impl Outcome {
     }
 }
 
-/// What a limit would have done to a key.
+/// The outcome of a limit for one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyOutcome {
     /// The key.
@@ -83,23 +83,23 @@ pub struct KeyOutcome {
     pub asked: u128,
     /// Cells denied.
     pub denied: u128,
-    /// Requests for more cells than the burst has.
+    /// Requests for more cells than the burst.
     pub never: u64,
-    /// The longest time that a denied request was told to wait; zero if none was told any.
+    /// The longest wait of a denied request; zero if no denied request had one.
     pub longest_wait: Duration,
 }
 
-/// More limits than this are not compared with each other: a table of them would not be read.
+/// Maximum number of limits that are compared with each other: a larger table would be unreadable.
 pub const MOST_COMPARED: usize = 16;
 
-/// What else is to be found out than what each limit admits and denies, and how.
+/// Options of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// In which order the events come.
+    /// The order of the events.
     pub order: Order,
-    /// Whether to find out which limits would have denied nobody.
+    /// True to compute the limits that would have denied nothing.
     pub suggest: bool,
-    /// Whether keys must not be named.
+    /// True if keys must not be named.
     pub anonymise: bool,
 }
 
@@ -109,7 +109,7 @@ pub struct Replay {
     /// Cells asked, by key.
     asked: Vec<u128>,
     candidates: Vec<Candidate>,
-    /// What each limit said to the latest event.
+    /// The verdict of each limit on the latest event.
     verdicts: Vec<Verdict>,
 }
 
@@ -123,7 +123,7 @@ impl std::fmt::Debug for Replay {
 }
 
 impl Replay {
-    /// A replay that has seen nothing yet.
+    /// Creates a replay that has not seen an event yet.
     #[must_use]
     pub fn new(limits: &[Limit], settings: Settings) -> Self {
         let candidate = |limit: &Limit| Candidate::new(limit, limits.len(), settings);
@@ -146,7 +146,7 @@ impl Replay {
         self.take_of_plan(event, keys, None)
     }
 
-    /// The same for an event of a plan: files of limits are asked for the plan, not for the key.
+    /// Does the same for an event with a plan: limits of a file are looked up by the plan, not by the key.
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Counts the latest event where it was denied by one limit and admitted by another.
+    /// Counts the latest event for each pair of limits of which one denied it and the other admitted it.
     #[inline]
     fn compare(&mut self) {
         let denials = self.verdicts.iter().filter(|verdict| !verdict.is_admitted()).count();
@@ -191,7 +191,7 @@ impl Replay {
         }
     }
 
-    /// The places of the limits that denied the latest event.
+    /// Returns the indices of the limits that denied the latest event.
     pub(crate) fn denied_by(&self) -> impl Iterator<Item = usize> {
         let verdicts = self.verdicts.iter().enumerate();
         verdicts
@@ -199,7 +199,7 @@ impl Replay {
             .map(|(place, _)| place)
     }
 
-    /// What a limit said to the latest event, by its place among the limits.
+    /// Returns the verdict of a limit on the latest event, by the limit's index.
     pub(crate) fn verdict(&self, limit: usize) -> Option<Verdict> {
         self.verdicts.get(limit).copied()
     }
@@ -217,7 +217,7 @@ impl Replay {
         }
     }
 
-    /// What each limit did to all events so far, and to the `top` hardest-hit keys.
+    /// Returns what each limit did to all events so far, and to its `top` most denied keys.
     #[must_use]
     pub fn outcomes(&self, keys: &Keys, top: usize) -> Vec<Outcome> {
         let outcome = |candidate: &Candidate| candidate.outcome(&self.asked, keys, top);
@@ -225,7 +225,7 @@ impl Replay {
     }
 }
 
-/// A limit, and how each key fares under it.
+/// A limit, and the state and results of each key under it.
 struct Candidate {
     limit: Rule,
     limiter: Limiter,
@@ -239,7 +239,7 @@ struct Candidate {
     series: Series,
 }
 
-/// What is done to find out what would have denied nobody.
+/// The computation of the limits that would have denied nothing.
 enum Search {
     NotAsked,
     Vain(Reason),
@@ -256,7 +256,7 @@ impl Search {
     }
 }
 
-/// How a key that was denied fares under a limit.
+/// The results of a denied key under a limit.
 #[derive(Default)]
 struct Hit {
     denied: u128,
@@ -323,7 +323,7 @@ impl Candidate {
             longest_wait: hit.longest_wait,
         };
         let mut hit: Vec<_> = self.hit.iter().map(key_outcome).collect();
-        // By name at last, as the numbers of keys depend on the order of the files.
+        // The name comes last, since key numbers depend on the order of the files.
         hit.sort_by_key(|hit| (Reverse(hit.denied), Reverse(hit.longest_wait), keys.name(hit.key)));
         let mut outcome = Outcome {
             limit: self.limit.clone(),

@@ -1,4 +1,4 @@
-//! Which requests are replayed: `--only`, `--since` and `--until`.
+//! Selects the requests to replay: `--only`, `--since` and `--until`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,23 @@ use crate::by::By;
 /// The requests to replay; all of them by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Select {
-    /// No earlier than this, in nanoseconds since the Unix epoch.
+    /// Selects times at or after this, in nanoseconds since the Unix epoch.
     pub since: Option<i64>,
-    /// Earlier than this.
+    /// Selects times before this.
     pub until: Option<i64>,
-    /// All of these hold.
+    /// Selects requests for which all of these hold.
     pub only: Vec<Condition>,
 }
 
 impl Select {
-    /// Whether a request at this time is selected.
+    /// Returns whether a request at this time is selected.
     #[inline]
     #[must_use]
     pub fn has_time(&self, time: i64) -> bool {
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 
-    /// Whether a request is selected whose value of a condition's subject is `value`, by the place of the condition.
+    /// Returns whether a request is selected; `value` returns the value of a condition's subject, by the index of the condition.
     #[inline]
     pub fn has<'a>(&self, mut value: impl FnMut(usize, &By) -> Option<&'a [u8]>) -> bool {
         let mut conditions = self.only.iter().enumerate();
@@ -32,7 +32,7 @@ impl Select {
     }
 }
 
-/// What must hold of a request: `status=5xx`, `path!=/static/`, `method=GET|HEAD`, `tenant=acme`.
+/// A condition on a request: `status=5xx`, `path!=/static/`, `method=GET|HEAD`, `tenant=acme`.
 ///
 /// ```
 /// use meter_replay::select::Condition;
@@ -50,7 +50,7 @@ pub struct Condition {
     values: Vec<String>,
 }
 
-/// Why a text is no condition.
+/// The reason why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is no condition: expected NAME=VALUE, NAME!=VALUE or NAME=VALUE|VALUE, such as path=/api/, status=5xx or method=POST"
@@ -60,29 +60,29 @@ pub struct BadCondition {
 }
 
 impl Condition {
-    /// Reads conditions that are joined by ` and `.
+    /// Parses conditions that are joined by ` and `.
     ///
     /// # Errors
     ///
-    /// [`BadCondition`] with the part that is none.
+    /// [`BadCondition`] with the part that is not one.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, BadCondition> {
         text.split(" and ").map(str::parse).collect()
     }
 
-    /// What is compared.
+    /// Returns the part of a request that is compared.
     #[must_use]
     pub fn subject(&self) -> &By {
         &self.subject
     }
 
-    /// Whether a column of a table is compared, or a field.
+    /// Returns whether a column of a table, or a field, is compared.
     #[must_use]
     pub fn is_of_column(&self) -> bool {
         matches!(self.subject, By::Column(_))
     }
 
-    /// Whether it holds of a request with this value. A path holds if it begins like a value; `x` in a status is any digit;
-    /// methods are alike in capitals and small letters. A missing value is empty.
+    /// Returns whether the condition holds for this value. A path is compared by its prefix; `x` in a status matches any digit; the case of methods
+    /// is ignored. A missing value is empty.
     #[must_use]
     pub fn holds(&self, value: &[u8]) -> bool {
         let value = value.trim_ascii();
@@ -126,7 +126,7 @@ impl FromStr for Condition {
     }
 }
 
-/// As `--only` takes it.
+/// Formats the condition as `--only` takes it.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not = if self.is_negated { "!" } else { "" };

@@ -1,4 +1,4 @@
-//! What was admitted and denied over time, in bounded memory however long it goes on.
+//! The cells admitted and denied over time, in bounded memory for any length of time.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// The widths of buckets in nanoseconds, as people divide time; each is a multiple of the one before it, so that buckets can be
-/// joined. The last holds all the time there is in a few hundred buckets.
+/// The widths of buckets in nanoseconds, in customary units of time. Each is a multiple of the one before it, so that buckets can be joined. With the
+/// last width, the whole range of time fits in a few hundred buckets.
 const WIDTHS: [i64; 23] = [
     MS,
     5 * MS,
@@ -38,10 +38,10 @@ const WIDTHS: [i64; 23] = [
     728 * DAY,
 ];
 
-/// More buckets than this are joined: each has two pixels or three of a picture.
+/// Maximum number of buckets before they are joined: each has two or three pixels in a picture.
 const MOST: usize = 360;
 
-/// Cells asked, by what became of them.
+/// Cells asked, admitted and denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Cells admitted.
@@ -51,7 +51,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Cells asked.
+    /// Returns the cells asked.
     #[must_use]
     pub fn asked(self) -> u128 {
         self.admitted.saturating_add(self.denied)
@@ -63,25 +63,25 @@ impl Counts {
     }
 }
 
-/// What was admitted and denied in equal parts of the time, one after another.
+/// The cells admitted and denied in consecutive parts of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// When the first bucket begins, in nanoseconds since the Unix epoch; a multiple of the width.
+    /// The start of the first bucket, in nanoseconds since the Unix epoch; a multiple of the width.
     pub start: i64,
-    /// How long a bucket is, in nanoseconds.
+    /// The length of a bucket, in nanoseconds.
     pub width: i64,
-    /// The buckets; none if there was no event.
+    /// The buckets; empty if there was no event.
     pub buckets: Vec<Counts>,
-    /// The minute of the clock (UTC) with the most cells denied, the earliest of equals; none if no cell was denied.
+    /// The minute of the clock (UTC) with the most cells denied, the earliest if several are equal; `None` if no cell was denied.
     pub worst_minute: Option<Minute>,
 }
 
 /// A minute of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Minute {
-    /// When it begins, in nanoseconds since the Unix epoch.
+    /// The start, in nanoseconds since the Unix epoch.
     pub start: i64,
-    /// What became of the cells asked in it.
+    /// The cells of the minute.
     pub counts: Counts,
 }
 
@@ -102,7 +102,7 @@ pub struct Minute {
 /// ```
 #[derive(Debug)]
 pub struct Series {
-    /// The place of the width in [`WIDTHS`].
+    /// The index of the width in [`WIDTHS`].
     width: usize,
     /// The first bucket's number, counted from the epoch.
     first: i64,
@@ -111,7 +111,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// Before any event. Memory is bounded if time will not go back; if it may, it grows with the minutes there are.
+    /// Creates an empty series. Memory is bounded if time never goes back; otherwise it grows with the number of minutes.
     #[must_use]
     pub fn new(may_go_back: bool) -> Self {
         Self {
@@ -126,7 +126,7 @@ impl Series {
         }
     }
 
-    /// Counts a request for so many cells.
+    /// Counts a request for `cells` cells.
     pub fn push(&mut self, time: i64, cells: u64, admitted: bool) {
         let cells = u128::from(cells);
         let counts = if admitted {
@@ -145,12 +145,12 @@ impl Series {
         self.buckets[at].add(counts);
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn finish(&self) -> Timeline {
         let width = WIDTHS[self.width];
         Timeline {
-            // The bucket that holds the earliest time of all begins before that.
+            // The bucket that holds the earliest possible time begins before that time.
             start: self.first.saturating_mul(width),
             width,
             buckets: self.buckets.iter().copied().collect(),
@@ -158,7 +158,7 @@ impl Series {
         }
     }
 
-    /// The place of the bucket that holds `time`, after making one.
+    /// Returns the index of the bucket that holds `time`, and creates the bucket if needed.
     fn reach(&mut self, time: i64) -> usize {
         loop {
             let bucket = time.div_euclid(WIDTHS[self.width]);
@@ -183,7 +183,7 @@ impl Series {
         }
     }
 
-    /// Joins buckets to such of the next width.
+    /// Joins the buckets into buckets of the next width.
     fn widen(&mut self) {
         let times = WIDTHS[self.width + 1] / WIDTHS[self.width];
         let first = self.first.div_euclid(times);
@@ -201,12 +201,12 @@ impl Series {
     }
 }
 
-/// The minute being counted, and the worst of those before it.
+/// The minute being counted, and the worst minute before it.
 #[derive(Debug)]
 struct Minutes {
     latest: Option<Minute>,
     worst: Option<Minute>,
-    /// All but the latest, where time may come back to them.
+    /// All minutes except the latest, if time may go back to them.
     others: Option<HashMap<i64, Counts>>,
 }
 
@@ -230,7 +230,7 @@ impl Minutes {
         }
     }
 
-    /// The worst of all, the latest among them. A minute that time came back to has only become worse.
+    /// Returns the worst minute, including the latest. A minute to which time came back can only have become worse.
     fn worst(&self) -> Option<Minute> {
         let hit = |minute: &Minute| minute.counts.denied > 0;
         let minutes = self.worst.into_iter().chain(self.latest).filter(hit);

@@ -1,9 +1,9 @@
-//! Numbers, durations and foreign text as people read them.
+//! Formats numbers, durations and foreign text for people.
 
 use std::fmt::Display;
 use std::time::Duration;
 
-/// A number with its thousands apart: `1,234,567`.
+/// Formats a number with its thousands separated: `1,234,567`.
 #[must_use]
 pub fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
@@ -17,14 +17,14 @@ pub fn grouped(number: impl Display) -> String {
     text
 }
 
-/// A number of things: `1 key`, `2,000 keys`.
+/// Formats a number of things: `1 key`, `2,000 keys`.
 #[must_use]
 pub fn counted(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", grouped(number))
 }
 
-/// `part` of `whole` in percent, to a tenth; what is not none or not all never looks like it.
+/// Formats `part` of `whole` in percent, to a tenth. Only zero is shown as 0 %, and only the whole as 100 %.
 #[must_use]
 pub fn percent(part: u128, whole: u128) -> String {
     if whole == 0 {
@@ -39,7 +39,7 @@ pub fn percent(part: u128, whole: u128) -> String {
     }
 }
 
-/// A duration in the one or two units that matter, rounded up: `1.5 ms`, `2 min 5 s`, `3 d 4 h`.
+/// Formats a duration in its one or two largest units, rounded up: `1.5 ms`, `2 min 5 s`, `3 d 4 h`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     let ns = duration.as_nanos();
@@ -76,7 +76,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// Foreign bytes as text that does nothing to a terminal, cut in the middle to at most `width` characters.
+/// Formats foreign bytes so that they cannot control a terminal, cut in the middle to at most `width` characters.
 #[must_use]
 pub fn printable(bytes: &[u8], width: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -96,7 +96,7 @@ pub fn printable(bytes: &[u8], width: usize) -> String {
     shown.into_iter().collect()
 }
 
-/// Lines of words, each of at most `width` characters unless a word is longer.
+/// Wraps words into lines of at most `width` characters; a longer word has a line of its own.
 #[must_use]
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -118,7 +118,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// What is to be told as one line, whatever names are in it.
+/// Formats a message as one line, whatever names it contains.
 #[must_use]
 pub fn one_line(told: impl Display) -> String {
     printable(told.to_string().as_bytes(), usize::MAX)

@@ -1,4 +1,4 @@
-//! What there is to tell of traffic once it is read: all but its events.
+//! The facts about traffic once it is read: everything except its events.
 
 use clap::ValueEnum;
 
@@ -7,18 +7,18 @@ use crate::by::By;
 use crate::event::{Event, Keys};
 use crate::stamp::Resolution;
 
-/// In which order the events of all files are replayed.
+/// The order in which the events of all files are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Order {
-    /// By time, over all files: each is read twice, and what is out of order is put in order.
+    /// By time, over all files. Each file is read twice, and events out of order are sorted.
     #[default]
     Sort,
-    /// As they come, file by file and line by line, in one pass.
+    /// In the order of files and lines, in one pass.
     AsIs,
 }
 
 impl Order {
-    /// As `--order` takes it.
+    /// Returns the name that `--order` takes.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -28,10 +28,10 @@ impl Order {
     }
 }
 
-/// What a request is.
+/// The unit of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unit {
-    /// A request for one cell, or as many as a column says.
+    /// A request for one cell, or for as many as a column says.
     #[default]
     Requests,
     /// A packet for as many cells as it had bytes on the wire.
@@ -41,7 +41,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// What the pieces of an input are called, each of which is a request or bad.
+    /// Returns the plural for the pieces of an input, each of which is a request or bad.
     #[must_use]
     pub fn lines(self) -> &'static str {
         match self {
@@ -51,18 +51,18 @@ impl Unit {
     }
 }
 
-/// Lines that went back in time: with a stamp before the latest one ahead of them.
+/// Lines that went back in time: a later stamp precedes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Back {
-    /// How many did.
+    /// The number of these lines.
     pub lines: u64,
-    /// How far the farthest of them went back, in nanoseconds.
+    /// The largest step back, in nanoseconds.
     pub most_ns: u64,
     latest: Option<i64>,
 }
 
 impl Back {
-    /// Sees the next stamp of a file (or of all of them, where their order is kept).
+    /// Takes the next stamp of a file, or of all files if their order is kept.
     pub fn see(&mut self, time: i64) {
         match self.latest {
             Some(latest) if time < latest => {
@@ -73,46 +73,46 @@ impl Back {
         }
     }
 
-    /// Counts those of another file in.
+    /// Adds the lines of another file.
     pub fn add(&mut self, other: &Self) {
         self.lines += other.lines;
         self.most_ns = self.most_ns.max(other.most_ns);
     }
 }
 
-/// An input that was read, and what it turned out to be.
+/// An input that was read, and its detected properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFacts {
     /// Its name in messages.
     pub name: String,
-    /// The format it was read as: `Common or Combined Log Format`.
+    /// The detected format: `Common or Combined Log Format`.
     pub format: String,
-    /// The resolution of its stamps; none if it has no request.
+    /// The resolution of its stamps; `None` if it has no request.
     pub resolution: Option<Resolution>,
 }
 
-/// What there is to tell of the traffic of any number of files, once it is read.
+/// The facts about the traffic of any number of files, once it is read.
 #[derive(Debug, Default)]
 pub struct Trace {
-    /// How many events there were.
+    /// The number of events.
     pub requests: u64,
-    /// The earliest stamp, in nanoseconds since the Unix epoch; none if there were no events.
+    /// The earliest stamp, in nanoseconds since the Unix epoch; `None` if there were no events.
     pub first: Option<i64>,
     /// The latest stamp.
     pub last: Option<i64>,
     /// The names of the events' keys.
     pub keys: Keys,
-    /// What the keys are.
+    /// The kind of the keys.
     pub by: By,
-    /// What an event is.
+    /// The unit of an event.
     pub unit: Unit,
     /// The lines that gave no event.
     pub bad: BadLines,
-    /// In which order the events were replayed.
+    /// The order in which the events were replayed.
     pub order: Order,
-    /// The lines that went back in time: in each file by itself, or with [`Order::AsIs`] in all of them.
+    /// The lines that went back in time: within each file, or with [`Order::AsIs`] within all of them.
     pub back: Back,
-    /// Inputs without an event, and without a bad line, beside others that had some.
+    /// Inputs without an event and without a bad line, while other inputs had some.
     pub empty: Vec<String>,
     /// The inputs that were read, in the order in which they ended.
     pub inputs: Vec<InputFacts>,
@@ -123,15 +123,15 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Counts an event in.
+    /// Counts an event.
     pub fn see(&mut self, event: &Event) {
         self.requests += 1;
         self.first = Some(self.first.map_or(event.time, |first| first.min(event.time)));
         self.last = Some(self.last.map_or(event.time, |last| last.max(event.time)));
     }
 
-    /// Returns whether more lines were bad than the report can be trusted with: more than `percent` of them. One bad line is
-    /// always allowed, unless the bound is zero.
+    /// Returns whether the share of bad lines is above `percent`, too many to trust the report. One bad line is always allowed, unless `percent` is
+    /// zero.
     #[must_use]
     pub fn has_too_many_bad(&self, percent: f64) -> bool {
         let bad = self.bad.count();
@@ -141,7 +141,7 @@ impl Trace {
         share > percent && (bad > 1 || percent == 0.0)
     }
 
-    /// How many lines there were, but for headers and blank ones.
+    /// Returns the number of lines, without headers and blank lines.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.requests.saturating_add(self.bad.count())

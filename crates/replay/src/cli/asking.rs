@@ -1,4 +1,4 @@
-//! The options that ask for more than the tables: which requests, whose limits, and what to make of a limit.
+//! The options beyond the tables: which requests, the limits of keys, and outputs for one limit.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::emit::Target;
 use crate::select::{BadCondition, Condition, Select};
 use crate::stamp::{StampOptions, Stamps};
 
-/// What is asked of the traffic.
+/// The options that select and analyse traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Asking {
     /// Limits for each key, from a file of KEY,LIMIT lines; compared like a `--limit`
@@ -71,7 +71,7 @@ fn parse_conditions(text: &str) -> Result<Conditions, BadCondition> {
 }
 
 impl Asking {
-    /// Which requests are replayed; times without a zone are in the one of the stamps.
+    /// Returns the requests to replay; times without a zone are in the zone of the stamps.
     ///
     /// # Errors
     ///

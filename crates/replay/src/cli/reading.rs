@@ -1,4 +1,4 @@
-//! The options that say how inputs are read.
+//! The options for reading inputs.
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
@@ -7,10 +7,10 @@ use crate::input::TimeIs;
 use crate::proxies::Proxies;
 use crate::stamp::{StampOptions, TimeFormat};
 
-/// Where the requests of one coarse stamp are placed.
+/// The placement of requests with one coarse stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Spread {
-    /// All at the stamp, and where that differs evenly over its unit, too.
+    /// Both: all at the stamp, and if that differs, also evenly over its unit.
     #[default]
     Both,
     /// Evenly over the unit of the stamp, for each key.
@@ -19,7 +19,7 @@ pub enum Spread {
     None,
 }
 
-/// How inputs are read.
+/// The options for reading inputs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "How inputs are read")]
 pub struct Reading {
@@ -81,10 +81,10 @@ pub struct Reading {
 
     /// Space the requests of one stamp evenly over its unit, for each key by itself
     ///
-    /// Most logs have whole seconds, and do not tell when within its second a request came. All at the stamp
-    /// is the most a limit can deny, evenly spaced the least. If not given, both bounds are reported wherever
-    /// they differ; with --spread only the even one, for which suggestions are then; with --spread=none only
-    /// the other.
+    /// Most logs stamp whole seconds, so the time of a request within its second is unknown. A limit denies
+    /// the most if all requests come at the stamp, and the least if they are evenly spaced. If not given, both
+    /// bounds are reported wherever they differ. With --spread only the even one is reported, and suggestions
+    /// are for it; with --spread=none only the other.
     #[arg(long, value_name = "even|none", value_enum, num_args = 0..=1, require_equals = true, default_value = "both",
         default_missing_value = "even", hide_default_value = true, hide_possible_values = true, verbatim_doc_comment)]
     pub spread: Spread,
@@ -110,7 +110,7 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 }
 
 impl Reading {
-    /// Options for reading stamps.
+    /// Returns the options for reading stamps.
     #[must_use]
     pub fn stamps(&self) -> StampOptions {
         StampOptions {

@@ -11,7 +11,7 @@ fn maker(limit: &str, algorithm: Algorithm) -> Maker {
     Maker::new(Metered::parse(limit, algorithm), false)
 }
 
-/// A crowd whose first table has room for 60 keys.
+/// Creates a crowd whose first table has room for 60 keys.
 fn small(maker: &Maker, time: i64) -> Crowd {
     let mut crowd = Crowd::new(maker.limit().single().expect("a limit of one"));
     crowd.join(maker, 1, time, time).expect("memory for a few");
@@ -22,7 +22,7 @@ fn event(time: i64, key: u32, cost: u64) -> Event {
     Event::new(time, cost, KeyId(key))
 }
 
-/// Gaps of all lengths between two requests; not of years, as meters which are made at different times round differently.
+/// Gaps of all lengths between two requests. Gaps of years are excluded, since meters made at different times round differently.
 fn gap() -> impl Strategy<Value = i64> {
     prop_oneof![
         2 => Just(0),

@@ -1,4 +1,4 @@
-//! Stick tables of HAProxy.
+//! Writes stick tables of HAProxy.
 
 use ratelimit_meter::Quota;
 
@@ -55,14 +55,14 @@ pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
     }
 }
 
-/// How many requests in how many milliseconds.
+/// Returns the number of requests and the length of a window in milliseconds.
 fn window(page: &mut Page, requests: Requests) -> (u128, u128) {
     let span_ns = requests.span_ns();
     let window_ms = span_ns.div_ceil(MS).clamp(1, LONGEST_MS);
     if window_ms * MS == span_ns {
         return (requests.at_once, window_ms);
     }
-    // As many as pass in the window that HAProxy can have.
+    // The number that passes in a window which HAProxy can have.
     let (most, _) = requests.per(window_ms * MS);
     let most = most.max(1);
     page.note(format!(

@@ -1,4 +1,4 @@
-//! `limit_req` of nginx.
+//! Writes `limit_req` of nginx.
 
 use ratelimit_meter::Quota;
 
@@ -26,14 +26,14 @@ pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
     finish(page, &directives, by);
 }
 
-/// The replayed model itself.
+/// Writes the replayed model itself.
 pub(super) fn same(page: &mut Page, model: Nginx, by: &By) {
     page.note("This is the limit that was replayed; its clock has milliseconds, so decisions may differ by one.");
     let (rate, parameters) = model.directive();
     finish(page, &[("meter", rate, parameters)], by);
 }
 
-/// `10r/s`, by the second where that is exact, else by the minute.
+/// Returns a rate such as `10r/s`: by the second if that is exact, otherwise by the minute.
 fn rate(page: &mut Page, requests: Requests) -> String {
     let (by_second, is_exact) = requests.per(SECOND);
     if is_exact && by_second > 0 {
@@ -55,7 +55,7 @@ fn rate(page: &mut Page, requests: Requests) -> String {
     format!("{by_minute}r/m")
 }
 
-/// The first request of a key has no excess, so the burst is one less than the requests at once.
+/// Returns the burst, which is one less than the requests at once, since the first request of a key has no excess.
 fn burst(page: &mut Page, requests: Requests) -> String {
     let most = u128::from(u32::MAX) / 1_000;
     if requests.at_once > most {
@@ -91,7 +91,7 @@ fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     }
 }
 
-/// The variable that a part of a key is in, if nginx has one.
+/// Returns the variable that holds a part of a key, if nginx has one.
 fn variable(part: &By) -> Option<&'static str> {
     match part {
         By::Ip | By::Xff => Some("$binary_remote_addr"),

@@ -1,11 +1,11 @@
-//! Token buckets of other proxies.
+//! Writes token buckets of other proxies.
 
 use ratelimit_meter::Quota;
 
 use super::{Page, Requests, header, seconds};
 use crate::by::By;
 
-/// Envoy rejects shorter intervals.
+/// The shortest interval that Envoy accepts.
 const SHORTEST_FILL_NS: u128 = 50_000_000;
 
 pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {

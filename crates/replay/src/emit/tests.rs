@@ -5,7 +5,7 @@ fn emitted(limit: &str, by: &By, target: Target) -> String {
     render(&rule, Some(by), target).expect("one limit")
 }
 
-/// The lines that are no comments.
+/// Returns the lines that are not comments.
 fn bare(limit: &str, by: &By, target: Target) -> String {
     let text = emitted(limit, by, target);
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());

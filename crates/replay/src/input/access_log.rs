@@ -1,7 +1,7 @@
-//! Lines of access logs: Common and Combined Log Format and their relatives.
+//! Parses lines of access logs: Common and Combined Log Format and their variants.
 //!
-//! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. What is not
-//! goes to `head`, which takes any order that servers are known to write.
+//! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. All other lines go to `head`, which
+//! accepts any order of fields that servers are known to write.
 
 use memchr::{memchr, memchr_iter, memchr2};
 
@@ -18,19 +18,19 @@ use crate::stamp::{Resolution, StampOptions, Stamps};
 /// The parts of a log line that a meter or its key may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
-    /// The client: an address, with a port or quotes as it is written, or a name.
+    /// The client: an address, with a port or quotes as written, or a name.
     pub client: &'a [u8],
-    /// The list of forwarded addresses, where it stands in the place of the client.
+    /// The list of forwarded addresses, if the line has one instead of the client.
     pub forwarded: Option<&'a [u8]>,
-    /// The virtual host, where the line begins with one.
+    /// The virtual host, if the line begins with one.
     pub host: Option<&'a [u8]>,
     /// Nanoseconds since the Unix epoch.
     pub time: i64,
     /// The request line, as `GET /path HTTP/1.1`.
     pub request: &'a [u8],
-    /// The three digits of the answer; `-` if there was none.
+    /// The three digits of the status; `-` if there was none.
     pub status: &'a [u8],
-    /// All behind the number of bytes.
+    /// Everything after the number of bytes.
     pub tail: &'a [u8],
 }
 
@@ -41,7 +41,7 @@ pub struct LogLines {
     unquoted: Vec<u8>,
 }
 
-/// A line taken apart, its stamp unread.
+/// A line split into fields, with its stamp unparsed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
     pub(super) client: &'a [u8],
@@ -54,7 +54,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl LogLines {
-    /// For stamps that are read like this.
+    /// Creates a parser that reads stamps with these options.
     #[must_use]
     pub fn new(stamps: StampOptions) -> Self {
         Self {
@@ -63,11 +63,15 @@ impl LogLines {
         }
     }
 
-    /// Reads `client ident user [stamp] "request" status bytes`, and after it nothing (Common), a quoted referer and user
-    /// agent (Combined), or whatever servers append to these. Before it may stand a prefix of syslog, the journal or a
-    /// container, or a virtual host; the client may be quoted, have a port, or be a list of forwarded addresses; there
-    /// may be more names before the stamp. The whole line may be in quotes itself, those in it doubled, escaped with
-    /// `\`, or as they are.
+    /// Parses `client ident user [stamp] "request" status bytes`, followed by nothing (Common), by a quoted referer and user agent (Combined), or by
+    /// other fields that servers append.
+    ///
+    /// These variants are accepted:
+    ///
+    /// - a prefix of syslog, the journal or a container, or a virtual host, before the line
+    /// - a client that is quoted, has a port, or is a list of forwarded addresses
+    /// - more names before the stamp
+    /// - the whole line in quotes, with the inner quotes doubled, escaped with `\`, or unchanged
     ///
     /// # Errors
     ///
@@ -91,7 +95,7 @@ impl LogLines {
         })
     }
 
-    /// Returns the length of the first entry, where a crash or an interleaved write put two on one line.
+    /// Returns the length of the first entry, if a crash or an interleaved write left two on one line.
     pub(super) fn entry_len(&mut self, line: &[u8]) -> usize {
         head::entry_len(line, &mut self.stamps)
     }
@@ -99,7 +103,7 @@ impl LogLines {
 
 #[cold]
 fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<Fields<'a>, BadLine> {
-    // In quotes as a whole, if the first quote is closed only behind the bracket of the stamp.
+    // The whole line is quoted if the first quote is closed only after the bracket of the stamp.
     let is_quoted =
         line.first() == Some(&b'"') && memchr2(b'"', b'[', &line[1..]).is_none_or(|at| line[1 + at] == b'[');
     if is_quoted {
@@ -109,13 +113,13 @@ fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8
     }
 }
 
-/// Returns whether a line is plain Common or Combined, or begins like it.
+/// Returns whether a line is plain Common or Combined, or begins like one.
 pub(super) fn is_plain(line: &[u8]) -> bool {
     split(line).is_some()
 }
 
-/// The path of a request, without its query: `/a b` of `GET /a b?c=d HTTP/1.0`, also where the whole URL is asked for.
-/// `-` if there is none, as where somebody speaks TLS to a port for plain HTTP.
+/// Returns the path of a request, without its query: `/a b` of `GET /a b?c=d HTTP/1.0`, also if the request has a full URL. Returns `-` if there is
+/// none, as when a client speaks TLS to a port for plain HTTP.
 #[must_use]
 pub fn path(request: &[u8]) -> &[u8] {
     let Some(at) = memchr(b' ', request) else { return b"-" };
@@ -124,7 +128,7 @@ pub fn path(request: &[u8]) -> &[u8] {
     target_path(target[..version.unwrap_or(target.len())].trim_ascii())
 }
 
-/// The path of what is asked for: `/a` of `/a?b` and of `https://example.org/a?b`; `-` if there is none.
+/// Returns the path of a request target: `/a` of `/a?b` and of `https://example.org/a?b`; `-` if there is none.
 #[must_use]
 pub(super) fn target_path(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
@@ -139,19 +143,19 @@ pub(super) fn target_path(target: &[u8]) -> &[u8] {
     if path.is_empty() { b"-" } else { path }
 }
 
-/// The method of a request: `GET` of `GET / HTTP/1.1`; `-` if there is none.
+/// Returns the method of a request: `GET` of `GET / HTTP/1.1`; `-` if there is none.
 #[must_use]
 pub(super) fn method(request: &[u8]) -> &[u8] {
     let method = memchr(b' ', request).map_or(&[][..], |at| &request[..at]);
     if method.is_empty() { b"-" } else { method }
 }
 
-/// Splits a line whose client is an address, with two names between it and the stamp.
+/// Splits a line whose client is an address, with two names between the client and the stamp.
 #[inline]
 fn split(line: &[u8]) -> Option<Fields<'_>> {
     let space = memchr(b' ', line)?;
     let (client, rest) = (&line[..space], &line[space + 1..]);
-    // With a name in its place, or a list, or quotes, there is more to it.
+    // If the client is a name, a list, or quoted, `head` has to split the line.
     if !client
         .iter()
         .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
@@ -166,8 +170,7 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     let rest = &rest[bracket + 1..];
     let end = find(rest, b"] \"")?;
     let (stamp, rest) = (&rest[..end], &rest[end + 3..]);
-    // Old servers write quotes within a request as they are: any quote with a status behind it may be the one that
-    // ends it.
+    // Old servers do not escape quotes within a request: any quote before a status may end the request.
     memchr_iter(b'"', rest).find_map(|quote| {
         let (status, tail) = status(rest.get(quote + 1..)?.strip_prefix(b" ")?)?;
         Some(Fields {
@@ -182,7 +185,7 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     })
 }
 
-/// The status and all behind the bytes, if this is `status bytes`, and nothing or more fields.
+/// Returns the status and everything after the bytes, if this is `status bytes`, alone or followed by more fields.
 fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let (status, rest) = tail.split_at_checked(3)?;
     let rest = rest.strip_prefix(b" ")?;
@@ -194,7 +197,7 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     whole.then_some((status, more))
 }
 
-/// Splits a line that is in quotes as a whole, in whichever way makes a log line of it: a plain one, if any does.
+/// Splits a line that is quoted as a whole. Tries each way of unquoting, and prefers a plain log line.
 fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_line = |text: &[u8], is_plain: bool, stamps: &mut Stamps| match is_plain {
@@ -229,13 +232,13 @@ pub(super) struct AccessLines {
     lines: LogLines,
     keying: Keying,
     select: Select,
-    /// The unit of the duration in the last field, by which requests are moved to their start.
+    /// The unit of the duration in the last field, if requests are moved to their start.
     took: Option<Option<Took>>,
     has_durations: bool,
 }
 
 impl AccessLines {
-    /// For a log that begins with these lines.
+    /// Creates a reader for a log that begins with these lines.
     pub(super) fn new(options: &Options, head: &[&[u8]]) -> Self {
         let mut lines = LogLines::new(options.stamps.clone());
         let unit = options.duration.as_deref().and_then(|text| text.rsplit_once(':'));
@@ -253,7 +256,7 @@ impl AccessLines {
             TimeIs::Auto if options.duration.is_some() => Some(unit),
             TimeIs::Auto => (timed > 0 && timed * 10 >= all * 9).then_some(None),
         };
-        // A log has no columns, which is said once it turns out to be one.
+        // A log has no columns; the message says so once a file turns out to be a log.
         let compares_column = options.select.only.iter().any(Condition::is_of_column);
         let select = (!compares_column).then(|| options.select.clone());
         Self {
@@ -265,7 +268,7 @@ impl AccessLines {
         }
     }
 
-    /// Returns whether requests are to be moved by how long they took, and no line tells that.
+    /// Returns whether requests are to be moved by their duration, and no line has one.
     pub(super) fn lacks_durations(&self) -> bool {
         self.took.is_some() && !self.has_durations
     }
@@ -312,7 +315,7 @@ impl AccessLines {
         })
     }
 
-    /// Returns whether a second entry may stand on a line that could be read.
+    /// Returns whether a readable line may contain a second entry.
     #[inline]
     pub(super) fn may_be_two(text: &[u8]) -> bool {
         find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
@@ -336,7 +339,7 @@ impl AccessLines {
     }
 }
 
-/// Returns the resolution of a log line, as far as its own stamp shows it.
+/// Returns the resolution of a log line, as far as its stamp alone shows it.
 fn resolution(time: i64) -> Resolution {
     [Resolution::Second, Resolution::Millisecond, Resolution::Microsecond]
         .into_iter()
@@ -344,8 +347,8 @@ fn resolution(time: i64) -> Resolution {
         .unwrap_or_default()
 }
 
-/// Returns the duration of a request from the last field: in the unit given, or else as nginx writes `$request_time`, in seconds with
-/// three digits behind the point. With `$upstream_response_time` beside it, the longer is the request's.
+/// Returns the duration of a request from the last field: in the given unit, or otherwise as nginx writes `$request_time`, in seconds with three
+/// digits after the point. If `$upstream_response_time` is beside it, the longer of the two is the request's.
 fn took(tail: &[u8], unit: Option<Took>) -> Option<i64> {
     let mut longest = None;
     for field in tail.rsplit(|&byte| byte == b' ').take(4) {
@@ -369,7 +372,7 @@ fn took(tail: &[u8], unit: Option<Took>) -> Option<i64> {
     longest
 }
 
-/// The list of forwarded addresses: the first quoted field behind referer and user agent that is one.
+/// Returns the list of forwarded addresses: the first quoted field after referer and user agent that is such a list.
 fn forwarded(tail: &[u8]) -> &[u8] {
     let mut quotes = memchr_iter(b'"', tail).filter(|&at| at == 0 || tail[at - 1] != b'\\');
     let mut fields = std::iter::from_fn(|| Some((quotes.next()?, quotes.next()?)));

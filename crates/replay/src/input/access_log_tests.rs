@@ -3,7 +3,7 @@ use crate::stamp::StampError;
 
 const COMMON: &str = r#"192.0.2.7 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#;
 
-/// Client, request and status.
+/// Returns client, request and status.
 fn parse(line: &str) -> Result<(String, String, String), BadLine> {
     let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
     let mut lines = LogLines::default();

@@ -1,7 +1,7 @@
-//! Packet captures: pcap and pcapng, in either byte order and any resolution.
+//! Reads packet captures: pcap and pcapng, in either byte order and any resolution.
 //!
-//! A packet costs as many cells as it had bytes on the wire, however few of them were captured. Frames that are not IP, such
-//! as ARP, have taken their place on the wire too: in a meter for each address they are one key, [`NOT_IP`].
+//! A packet costs one cell per byte that it had on the wire, however few bytes were captured. Frames that are not IP, such as ARP, used the wire too;
+//! if each address has a meter, these frames share one key, [`NOT_IP`].
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::stamp::StampError;
 pub const NOT_IP: &[u8] = b"not IP";
 
 const FILE_HEADER: usize = 24;
-/// No packet, nor any other block, is larger.
+/// Maximum size of a packet, and of any other block.
 const LARGEST: usize = 1 << 24;
 
 /// The dialect of a capture.
@@ -34,11 +34,11 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// Detects the dialect of the capture that begins like this, if it is one.
+    /// Returns the dialect of the capture that begins with `head`; `None` if it is not a capture.
     ///
     /// # Errors
     ///
-    /// It is a capture in a dialect that is not read.
+    /// It is a capture in an unsupported dialect.
     pub(super) fn of(head: &[u8], input: &str) -> Result<Option<Self>, Error> {
         let Some(magic) = head.first_chunk::<4>() else {
             return Ok(None);
@@ -78,7 +78,7 @@ enum Cost {
 #[derive(Debug, Clone, Copy)]
 struct Interface {
     link: LinkType,
-    /// Units of its stamps in a second; none if it is no such number.
+    /// Units of its stamps in a second; `None` if the number exceeds 64 bits.
     per_second: Option<u64>,
     offset_seconds: i64,
 }
@@ -163,7 +163,7 @@ impl CaptureReader {
             } else {
                 u32::from_le_bytes(*link)
             };
-            // The upper half tells of checksums behind the frames.
+            // The upper half is about checksums after the frames.
             interfaces.push(Interface {
                 link: LinkType::of(link & 0xffff, &name)?,
                 per_second: Some(if nanoseconds { 1_000_000_000 } else { 1_000_000 }),
@@ -178,7 +178,7 @@ impl CaptureReader {
             interfaces,
             by,
             cost,
-            // Hosts of one network are neighbours here, and no subscriber's.
+            // In a capture, hosts of one network are neighbours, not the addresses of one subscriber.
             addresses: Addresses::new(options.ipv6_prefix.unwrap_or(128)),
             select: options.select.clone(),
             number: 0,
@@ -196,7 +196,7 @@ impl CaptureReader {
         self.cost == Cost::Packets
     }
 
-    /// The number of the last packet that was read.
+    /// Returns the number of the last packet that was read.
     pub(super) fn line(&self) -> u64 {
         self.number
     }
@@ -222,7 +222,7 @@ impl CaptureReader {
         Ok(None)
     }
 
-    /// Reads the next block; `None` if it is no packet, or the last.
+    /// Reads the next block; `None` if it is not a packet, or there are no more.
     fn packet(&mut self, sink: &mut impl Sink) -> Result<Option<Packet>, Error> {
         let failed = |source| Error::read(&self.name, source);
         let held = self.window.hold(self.wanted).map_err(failed)?;
@@ -258,7 +258,7 @@ impl CaptureReader {
                     wanted if wanted > LARGEST => "is broken",
                     _ if is_all => "is cut off",
                     wanted => {
-                        // Twice as much at least, as blocks come in all sizes.
+                        // At least double, as blocks come in all sizes.
                         self.wanted = wanted.max(self.wanted * 2).min(LARGEST);
                         return Ok(None);
                     }
@@ -306,7 +306,7 @@ enum Kind<'a> {
     Block(Block<'a>),
 }
 
-/// The packet in a block, if it has one; a block that describes how others are written is taken account of.
+/// Returns the packet in a block, if the block has one. A block that describes an interface or a section is recorded.
 fn take(
     kind: Kind<'_>,
     interfaces: &mut Vec<Interface>,

@@ -3,7 +3,7 @@ use std::io::Cursor;
 use super::super::{Collected, Reader};
 use super::*;
 
-/// How a capture is written.
+/// The way in which a capture is written.
 #[derive(Clone, Copy)]
 struct Pen {
     magic: u32,
@@ -57,7 +57,7 @@ fn ipv6(from: u8, to: u8) -> Vec<u8> {
     packet
 }
 
-/// Time, cost and key of each packet, and the bad ones as they are shown.
+/// Time, cost and key of each packet, and the bad packets as they are shown.
 type Contents = (Vec<(i64, u64, String)>, Vec<String>);
 
 fn read(capture: &[u8], by: Option<By>) -> Result<Contents, String> {
@@ -151,7 +151,7 @@ fn packets_that_cannot_be_keyed_or_timed_are_bad_and_the_others_are_not() {
         bad,
         [format!("f:1: {cut}"), format!("f:2: {time}"), format!("f:3: {cut}")]
     );
-    // Who needs no address misses none.
+    // A key that needs no address does not need these bytes.
     assert_eq!(read(&capture, Some(By::All)).expect("a capture").0.len(), 3);
 }
 
@@ -200,7 +200,7 @@ fn captures_that_are_not_read_are_named() {
     assert!(told.contains("modified") && told.contains("editcap -F pcap"), "{told}");
 }
 
-/// A block of pcapng, in little endian.
+/// Writes a block of pcapng, in little endian.
 fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     let mut body = body.to_vec();
     body.resize(body.len().next_multiple_of(4), 0);
@@ -208,7 +208,7 @@ fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     [&kind.to_le_bytes(), &length[..], &body, &length].concat()
 }
 
-/// The description of an interface, with the resolution of its stamps.
+/// Writes the description of an interface, with the resolution of its stamps.
 fn interface(link: u16, resolution: u8) -> Vec<u8> {
     let mut body = [&link.to_le_bytes()[..], &[0; 2], &65_535_u32.to_le_bytes()].concat();
     body.extend_from_slice(&[9, 0, 1, 0, resolution, 0, 0, 0, 0, 0, 0, 0]);

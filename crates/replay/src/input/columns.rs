@@ -1,4 +1,4 @@
-//! Requests that are told by named values: the columns of a table, the fields of a JSON object, the groups of a pattern.
+//! Reads requests from named values: the columns of a table, the fields of a JSON object, the groups of a pattern.
 
 use super::access_log;
 use super::keying::{Keying, Value};
@@ -10,10 +10,10 @@ use crate::select::Select;
 use crate::stamp::{Grain, Resolution, Stamps};
 use crate::{Error, address, text};
 
-/// Where a part of a key is.
+/// The place of a part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// Nowhere: all requests have it in common.
+    /// No place: all requests share it.
     All,
     /// The value at this place.
     Value(usize),
@@ -27,10 +27,10 @@ enum Part {
     Forwarded(Option<usize>, Option<usize>),
 }
 
-/// The places of what matters, and how it is read.
+/// The places of the values that are read, and how to read them.
 #[derive(Debug)]
 pub(super) struct Columns {
-    /// The place of the time, or of the date, and of the time of day.
+    /// The place of the time; or the places of the date and of the time of day.
     time: (usize, Option<usize>),
     parts: Vec<Part>,
     cost: Option<usize>,
@@ -40,30 +40,30 @@ pub(super) struct Columns {
     grain: Grain,
     keying: Keying,
     select: Select,
-    /// What the conditions of `select` compare.
+    /// The parts that the conditions of `select` compare.
     compared: Vec<Part>,
     joined: Vec<u8>,
 }
 
-/// The names there are, and a few records, to see which of the names is meant.
+/// The names of an input, and a few records, from which the places are chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header<'a> {
-    /// The input, as messages call it.
+    /// The name of the input in messages.
     pub(super) input: &'a str,
     /// The kind of the names: `column`.
     pub(super) called: &'static str,
     pub(super) names: &'a [Vec<u8>],
     pub(super) samples: &'a [Vec<Vec<u8>>],
-    /// The key where none is asked for.
+    /// The key if none is asked for.
     pub(super) default: &'a By,
 }
 
 impl Columns {
-    /// Finds the places of all that is asked for.
+    /// Finds the places of all values that the options ask for.
     ///
     /// # Errors
     ///
-    /// [`Error::NoColumn`] or [`Error::NoTimeColumn`], with the names that there are.
+    /// [`Error::NoColumn`] or [`Error::NoTimeColumn`], with the names in the header.
     pub(super) fn find(header: &Header<'_>, options: &Options) -> Result<Self, Error> {
         let named = |wanted: &str| {
             names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
@@ -142,7 +142,7 @@ impl Columns {
         self.keying.by()
     }
 
-    /// The request whose values are at these places; a value that is missing is `None`.
+    /// Returns the request with these values; a missing value is `None`.
     #[inline]
     pub(super) fn request<'a>(&'a mut self, value: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Request<'a>, BadLine> {
         let stamp = value(self.time.0).ok_or(BadLine::NoTime)?;
@@ -212,7 +212,7 @@ impl Columns {
     }
 }
 
-/// The text of a part; of forwarded addresses the list as it is.
+/// Returns the text of a part; for forwarded addresses, the list as it is.
 #[inline]
 fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
@@ -226,8 +226,7 @@ fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option
 }
 
 impl Header<'_> {
-    /// The column of stamps: of those with a usual name the first whose values are times, as a column `time` may hold how
-    /// long a request took.
+    /// Returns the column of stamps: of the columns with a usual name, the first whose values are times, since a column `time` may hold durations.
     fn time(&self, options: &Options) -> Option<(usize, Option<usize>)> {
         let places = names::TIME.iter().filter_map(|usual| names::place(self.names, usual));
         let mut stamps = Stamps::new(options.stamps.clone());
@@ -258,12 +257,12 @@ impl Header<'_> {
         }
     }
 
-    /// Returns whether a usual name of the time is among the names.
+    /// Returns whether the names include a usual name of the time.
     pub(super) fn has_time(&self) -> bool {
         names::place_of_any(self.names, names::TIME).is_some()
     }
 
-    /// The place of what a key of this kind is made of: by its usual names, or else where the last part of a path is one.
+    /// Returns the place of the value for this part of a key. Prefers the usual names, then paths whose last part is a usual name.
     fn usual(&self, part: &By) -> Option<usize> {
         let wanted = names::of(part);
         names::place_of_any(self.names, wanted).or_else(|| {
@@ -293,7 +292,7 @@ impl Header<'_> {
         }
     }
 
-    /// Returns whether there is what a key of this kind is made of.
+    /// Returns whether the input has a value for this part of a key.
     pub(super) fn has(&self, part: &By) -> bool {
         self.part(part).is_some()
     }
@@ -306,10 +305,10 @@ impl Header<'_> {
         names::DURATION.iter().find_map(found)
     }
 
-    /// The names, for a message.
+    /// Lists the names for a message.
     fn list(&self, options: &Options) -> String {
         if options.anonymise {
-            // What has no header has data where that should be.
+            // Without a header, the first line is data.
             return format!("{} (not shown, as they may be data)", self.names.len());
         }
         let names = self.names.iter().take(60);
@@ -323,7 +322,7 @@ impl Header<'_> {
     }
 }
 
-/// The place of a duration and its unit: `took:ms`, or the name of a column whose unit is known.
+/// Returns the place of a duration and its unit: `took:ms`, or the name of a column whose unit is known.
 fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Error>) -> Result<(usize, Took), Error> {
     if let Some((name, unit)) = wanted.rsplit_once(':') {
         if let Some(unit) = Took::named(unit) {
@@ -347,19 +346,19 @@ fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Err
     Ok((at, unit))
 }
 
-/// When a request started that took so long and ended at `time`, to the resolution of that stamp.
+/// Returns the start of a request with this duration that ended at `time`, in the resolution of that stamp.
 ///
-/// The end came up to a unit after its stamp, so half a unit is added before the start is rounded down to a stamp.
+/// The request ended up to a unit after its stamp. So half a unit is added before the start is rounded down to a stamp.
 pub(super) fn started(time: i64, took_ns: i64, resolution: Resolution) -> i64 {
     let unit = resolution.unit_ns();
     let back = (took_ns - unit / 2).max(0);
-    // Rounded up, as the time before it is rounded down.
+    // Rounded up, since the time before is rounded down.
     let units = back / unit + i64::from(back % unit > 0);
     time.saturating_sub(units.saturating_mul(unit)).max(0)
 }
 
-/// A number of cells, whole even if it is written with a fraction of zeros. Past 64 bits it counts as the largest there is:
-/// no limit admits that many either.
+/// Parses a number of cells: a whole number, possibly with a fraction of zeros. A number above 64 bits counts as the largest 64-bit number; no limit
+/// admits that many cells either.
 pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
     let field = field.trim_ascii();
     // pandas writes whole numbers as 374.0 in a column that has a gap.

@@ -1,6 +1,6 @@
-//! Packed inputs, unpacked while they are read: gzip, zstd, xz and bzip2, known by how they begin.
+//! Unpacks inputs while they are read: gzip, zstd, xz and bzip2, detected by their first bytes.
 //!
-//! Data that is cut off or broken is read up to the damage, and the damage is reported at the end.
+//! If data is cut off or broken, the part before the damage is read, and the damage is reported at the end.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
@@ -25,7 +25,7 @@ enum Packing {
 /// The number of bytes that distinguish the packings from each other and from plain data.
 const MAGIC: usize = 10;
 
-/// Archives and packings that are not read, by how they begin, and what unpacks them to a pipe.
+/// Archives and packings that are not supported: their first bytes, their name, and a command that unpacks them to a pipe.
 const OTHERS: [(&[u8], &str, &str); 5] = [
     (b"PK\x03\x04", "a zip archive", "unzip -p"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x -so"),
@@ -40,7 +40,7 @@ impl Packing {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
-            // A block begins with the digits of pi, an empty file with those of its root.
+            // A block begins with the digits of pi, an empty file with the digits of its square root.
             [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..]
                 if rest.starts_with(&[0x31, 0x41, 0x59, 0x26]) || rest.starts_with(&[0x17, 0x72, 0x45, 0x38]) =>
             {
@@ -65,19 +65,19 @@ impl Packing {
 pub(super) struct Damage(Rc<RefCell<Option<String>>>);
 
 impl Damage {
-    /// Notes what is wrong, unless something was before.
+    /// Records the damage, unless damage was recorded before.
     pub(super) fn note(&self, what: &str) {
         self.0.borrow_mut().get_or_insert_with(|| what.to_owned());
     }
 
-    /// Takes the damage found, once.
+    /// Takes the recorded damage, once.
     pub(super) fn take(&self) -> Option<String> {
         self.0.borrow_mut().take()
     }
 }
 
-/// The bytes of `packed`, unpacked if they turn out to be packed (in any number of members or frames, as rotated logs are when
-/// they were put together with `cat`).
+/// Returns the bytes of `packed`, unpacked if they are packed. There may be any number of members or frames, as when rotated logs were joined with
+/// `cat`.
 pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Read>, Damage)> {
     let mut head = Vec::with_capacity(MAGIC);
     packed.by_ref().take(10).read_to_end(&mut head)?;
@@ -107,7 +107,7 @@ pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Rea
     Ok((Box::new(salvage), damage))
 }
 
-/// Reads what is whole of damaged data, and then tells the damage.
+/// Reads the undamaged part of data, and then records the damage.
 struct Salvage {
     unpacked: Box<dyn Read>,
     packing: Packing,
@@ -117,7 +117,7 @@ struct Salvage {
 
 impl Read for Salvage {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A decoder discards the output of a piece that turns out to be broken, so pieces are small.
+        // If a piece turns out to be broken, a decoder discards its output, so pieces are small.
         let piece = buffer.len().min(1 << 12);
         let error = match self.unpacked.read(&mut buffer[..piece]) {
             Ok(read) => {
@@ -144,11 +144,11 @@ impl Read for Salvage {
     }
 }
 
-/// The frames of zstd data, one after the other.
+/// The consecutive frames of zstd data.
 struct Frames<R> {
     packed: R,
     decoder: FrameDecoder,
-    /// True if a frame is begun and not at its end.
+    /// True if a frame has begun and not ended.
     is_open: bool,
 }
 
@@ -161,7 +161,7 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
-    /// Begins the next frame; `false` if there is none.
+    /// Begins the next frame; returns `false` if there is none.
     fn begin(&mut self) -> io::Result<bool> {
         loop {
             if self.packed.fill_buf()?.is_empty() {
@@ -183,7 +183,7 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
-    /// At the end of what is packed every error is that the rest is missing.
+    /// Converts an error. At the end of the packed data, every error means that the rest is missing.
     fn error(&mut self, error: &FrameDecoderError) -> io::Error {
         match self.packed.fill_buf() {
             Ok([]) => ErrorKind::UnexpectedEof.into(),
@@ -247,7 +247,7 @@ mod tests {
 
     type Packer = fn(&[u8]) -> Vec<u8>;
 
-    /// Each packer, and what it is called.
+    /// Each packing with its packer.
     const PACKERS: [(&str, Packer); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
 
     fn unpacked(packed: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String> {
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn data_that_is_cut_off_is_read_up_to_there() {
-        // No packer unpacks a block before it is whole, so the text has several blocks.
+        // A decoder unpacks only whole blocks, so the text has several blocks.
         let noise: Vec<u8> = (0..400_000_u32)
             .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_be_bytes())
             .collect();

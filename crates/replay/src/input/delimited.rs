@@ -1,4 +1,4 @@
-//! Delimited text: a header that names the columns, then one record for each request.
+//! Reads delimited text: a header that names the columns, then one record for each request.
 
 use super::columns::{Columns, Header};
 use super::format::is_separator_line;
@@ -10,20 +10,20 @@ use crate::bad::BadLine;
 use crate::by::By;
 use crate::event::Event;
 
-/// A record goes on over no more lines and bytes than these: a quote that is not closed until then is a slip.
+/// Maximum number of lines of a record, before the maximum number of bytes: a quote that is still open then is an error in the file.
 const MOST_LINES: u64 = 100;
 const MOST_BYTES: usize = 1 << 16;
 
 /// A record that was read.
 enum Record {
-    /// So many bytes and lines; its fields are in the splitter.
+    /// The length of the record in bytes and lines. Its fields are in the splitter.
     Whole(usize, u64),
-    /// One line is lost: so many bytes of it, `None` if it is too long to be held.
+    /// One line is lost: its length in bytes, or `None` if it is too long to be held.
     Bad(Option<usize>, BadLine),
     End,
 }
 
-/// Delimited text. Where tabs delimit it, a quote is a letter like any other.
+/// Delimited text. If the delimiter is a tab, a quote is an ordinary letter.
 pub(super) struct DelimitedReader {
     name: String,
     window: Window,
@@ -42,7 +42,7 @@ impl DelimitedReader {
                 instead: "it has one meter for all, unless --by or --key names a column",
             });
         }
-        // Where tabs delimit it, a quote is a letter like any other.
+        // If the delimiter is a tab, a quote is an ordinary letter.
         let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
         if window.text(3) == BYTE_ORDER_MARK {
             window.advance(3, 0);
@@ -80,7 +80,7 @@ impl DelimitedReader {
         self.columns.notices(&self.names, &self.name)
     }
 
-    /// The number of the last line that was read.
+    /// Returns the number of the last line that was read.
     pub(super) fn line(&self) -> u64 {
         self.window.lines()
     }
@@ -153,7 +153,7 @@ impl DelimitedReader {
     }
 }
 
-/// Records one after the other.
+/// The records, one after the other.
 struct Records<'a> {
     name: &'a str,
     window: &'a mut Window,
@@ -187,7 +187,7 @@ impl Records<'_> {
         }
     }
 
-    /// Splits the next record, and stays where it begins.
+    /// Splits the next record, without consuming its text.
     fn record(&mut self) -> Result<Record, Error> {
         let failed = |source| Error::read(self.name, source);
         let mut len = match self.window.line(0).map_err(failed)? {
@@ -214,7 +214,7 @@ impl Records<'_> {
     }
 }
 
-/// The first few records that are whole on one line.
+/// Returns the first few records that are whole on one line.
 fn samples(text: &[u8], splitter: &mut Splitter) -> Vec<Vec<Vec<u8>>> {
     let mut samples = Vec::new();
     for line in text.split_inclusive(|&byte| byte == b'\n').take(100) {

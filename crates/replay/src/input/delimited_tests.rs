@@ -4,7 +4,7 @@ use super::super::{Collected, Reader};
 use super::*;
 use crate::stamp::StampOptions;
 
-/// Times in seconds and costs, the number of bad lines, and those lines as they would be shown.
+/// Times in seconds and costs, the number of bad lines, and the text of those lines as shown.
 type Contents = (Vec<(i64, u64)>, u64, Vec<String>);
 
 fn read_text(text: &str, options: &Options) -> Result<Contents, String> {
@@ -18,7 +18,7 @@ fn read_text(text: &str, options: &Options) -> Result<Contents, String> {
     Ok((events, collected.bad.count(), quoted))
 }
 
-/// Stamps of the first seconds of 1970 are meant.
+/// Allows stamps in the first seconds of 1970.
 fn old() -> Options {
     Options {
         stamps: StampOptions {
@@ -94,7 +94,7 @@ fn a_quote_that_nobody_closes_costs_its_own_line_only() {
         assert_eq!(events[1..], after, "{line}");
         assert_eq!((bad, quoted), (1, vec![format!("f:3: {told}: `{line}`")]));
     }
-    // The next line that has quotes gives it away.
+    // The next line with quotes reveals the open quote.
     let text = "time,key\n1,\"a\n2,\"b\"\n3,\"c\"\n";
     assert_eq!(read_text(text, &old()).expect("good lines").0, [(2, 1), (3, 1)]);
     // Many of them, each looking for the next quote.

@@ -1,5 +1,5 @@
-//! Logs that name their fields in a line of comment: the W3C Extended Log File Format of IIS and `CloudFront` (`#Fields:`),
-//! and Zeek's (`#fields`).
+//! Reads logs that name their fields in a comment line: the W3C Extended Log File Format of IIS and `CloudFront` (`#Fields:`), and Zeek's
+//! (`#fields`).
 
 use memchr::{memchr, memchr_iter};
 
@@ -19,7 +19,7 @@ pub(super) struct FieldLines {
     ends: Vec<(usize, usize)>,
 }
 
-/// The names in a line that begins a log of named fields, or a new part of one.
+/// Returns the names in the line that begins a log of named fields, or a new part of one.
 fn names(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let list = line
         .strip_prefix(b"#Fields:")
@@ -28,11 +28,11 @@ fn names(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(names.map(<[u8]>::to_vec).collect())
 }
 
-/// Lines that begin like this; `None` if their fields have no names.
+/// Detects lines with named fields; `None` if their fields have no names.
 ///
 /// # Errors
 ///
-/// The names that are asked for are not among those there are.
+/// A name that is asked for is not among the names of the fields.
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<FieldLines>, Error> {
     let Some(names) = head.iter().take(50).find_map(|line| names(line)) else {
         return Ok(None);
@@ -72,7 +72,7 @@ impl FieldLines {
 
     pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         if line.first() == Some(&b'#') {
-            // A server that starts anew may log other fields.
+            // A restarted server may log other fields.
             if let Some(names) = names(line).filter(|names| *names != self.names) {
                 self.columns = find(&self.input, &names, &[], &self.options).map_err(|_| BadLine::OtherFields)?;
                 self.names = names;
@@ -96,7 +96,7 @@ impl FieldLines {
     }
 }
 
-/// The places of the fields of a line: with tabs between, or else blanks, where quotes may hold a field together.
+/// Finds the fields of a line, separated by tabs or otherwise by blanks. In the second case, quotes may hold a field together.
 fn split(line: &[u8], ends: &mut Vec<(usize, usize)>) {
     ends.clear();
     let mut start = 0;

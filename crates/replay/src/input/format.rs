@@ -1,4 +1,4 @@
-//! Which format a file has, by how it begins.
+//! Detects the format of a file from its beginning.
 
 use super::capture::Dialect;
 use super::columns::Header;
@@ -10,7 +10,7 @@ use crate::by::By;
 
 /// The format of a file.
 pub(super) enum Format {
-    /// Nothing.
+    /// No bytes.
     Empty,
     /// One request a line.
     Lines(Lines),
@@ -20,19 +20,19 @@ pub(super) enum Format {
     Capture(Dialect),
 }
 
-/// The delimiters of tables, the one that is rarest in text first.
+/// The delimiters of tables, the rarest in ordinary text first.
 const DELIMITERS: [u8; 4] = [b'\t', b';', b',', b'|'];
 
 impl Format {
-    /// The format of the file that begins with `head`.
+    /// Returns the format of the file that begins with `head`.
     ///
-    /// Captures and objects of JSON are known by how they begin, logs of named fields by the line that names them, the logs
-    /// of load balancers by their shape. One log line makes an access log, even behind bad lines. Otherwise a first line
-    /// that has a usual name for the time among its fields is the header of a table.
+    /// Captures and JSON objects are detected by their first bytes, logs of named fields by the line that names the fields, and the logs of load
+    /// balancers by their shape. One log line makes an access log, even after bad lines. Otherwise, if the first line has a usual name for the time
+    /// among its fields, it is the header of a table.
     ///
     /// # Errors
     ///
-    /// Why it is none of them, or has not what is asked for.
+    /// The file has none of these formats, or lacks something that the options ask for.
     pub(super) fn of(head: &[u8], input: &str, options: &Options) -> Result<Self, Error> {
         if let Some(dialect) = Dialect::of(head, input)? {
             return Ok(Self::Capture(dialect));
@@ -47,7 +47,7 @@ impl Format {
             .map(|line| &line[line.iter().take_while(|byte| **byte == 0).count()..])
             .filter(|line| !line.is_empty())
             .collect();
-        // The line that names the delimiter for Excel is no header.
+        // The line that sets the delimiter for Excel is not a header.
         let lines = match lines.first() {
             Some(first) if is_separator_line(first) => lines[1..].to_vec(),
             _ => lines,
@@ -61,7 +61,7 @@ impl Format {
         if let Some(delimiter) = delimiter(&lines, input, options) {
             return Ok(Self::Delimited(delimiter));
         }
-        // A file of no known format is taken for an access log, and all of its lines are bad.
+        // A file of unknown format is read as an access log in which all lines are bad.
         Ok(Self::Lines(Lines::unknown(options)))
     }
 
@@ -84,7 +84,7 @@ impl Format {
         if let Some(pattern) = pattern::given(input, lines, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
-        // An object over several lines, as programs print them for people.
+        // An object over several lines, formatted for people.
         if matches!(lines[0], b"{") {
             return Err(Error::NotJson { path: input.to_owned() });
         }
@@ -98,7 +98,7 @@ impl Format {
     }
 }
 
-/// An access log, if these are lines of one.
+/// Returns an access log, if these are lines of one.
 fn access(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
     match Lines::access(lines, options) {
         Some(Lines::Access(lines)) if lines.lacks_durations() => Err(Error::NoLastDuration { path: input.to_owned() }),
@@ -106,19 +106,19 @@ fn access(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Line
     }
 }
 
-/// Returns whether a line tells Excel the delimiter of the table: `sep=;`.
+/// Returns whether a line sets the delimiter of the table for Excel: `sep=;`.
 pub(super) fn is_separator_line(line: &[u8]) -> bool {
     line.trim_ascii_end().len() == 5 && line.starts_with(b"sep=")
 }
 
-/// Returns whether most of the first lines are what nearly all access logs have, so that no other format comes into question.
+/// Returns whether most of the first lines look like nearly all access logs, so that no other format is possible.
 fn is_plain_log(lines: &[&[u8]]) -> bool {
     let first = &lines[..lines.len().min(20)];
     let plain = first.iter().filter(|line| access_log::is_plain(line)).count();
     plain * 2 > first.len()
 }
 
-/// The delimiter of a table, if the first line is the header of one.
+/// Returns the delimiter of a table, if the first line is the header of one.
 fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
     let first = lines[0];
     if first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
@@ -127,7 +127,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
     let names = |delimiter: u8| {
         let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
         splitter.begin();
-        // A quoted name may go on in the next line.
+        // A quoted name may continue on the next line.
         for line in lines.iter().take(10) {
             match splitter.feed(&[line, &b"\n"[..]].concat()) {
                 Ok(Fed::Whole) => return splitter.fields().map(<[u8]>::to_vec).collect(),
@@ -149,7 +149,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
         .has_time(),
     };
     let with_time = DELIMITERS.into_iter().find(|&delimiter| has_time(&names(delimiter)));
-    // Without a time it is still a header, if all of its fields are names: then the message can list them.
+    // Even without a time, the line is a header if all of its fields are names. Then the error message can list them.
     let is_name = |name: &Vec<u8>| {
         !name.is_empty()
             && name.len() < 40

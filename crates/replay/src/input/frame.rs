@@ -1,4 +1,4 @@
-//! Frames of a capture: what an interface puts around an IP packet, and the addresses in that.
+//! Parses the frames of a capture: the headers of an interface around an IP packet, and the addresses in the packet.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ pub(super) enum LinkType {
     Loop,
     Ethernet,
     Ppp,
-    /// An IP packet and nothing before it, as of tunnels.
+    /// An IP packet with no header before it, as from a tunnel.
     Raw,
     /// `tcpdump -i any`.
     LinuxCooked,
@@ -47,7 +47,7 @@ impl LinkType {
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
-/// Sender and receiver of the IP packet in a frame; none if there is no IP packet in it.
+/// Returns sender and receiver of the IP packet in a frame; `None` if the frame has no IP packet.
 pub(super) fn addresses(link: LinkType, frame: &[u8]) -> Result<Option<(IpAddr, IpAddr)>, BadLine> {
     let (kind, packet) = match link {
         LinkType::Ethernet => (number(frame, 12)?, rest(frame, 14)?),
@@ -60,7 +60,7 @@ pub(super) fn addresses(link: LinkType, frame: &[u8]) -> Result<Option<(IpAddr, 
         }
         LinkType::Raw => (of_version(frame), frame),
         LinkType::Null | LinkType::Loop => {
-            // The numbers for IPv6 differ from system to system; the packet tells itself.
+            // The numbers for IPv6 differ between systems; the packet itself has its version.
             let packet = rest(frame, 4)?;
             (of_version(packet), packet)
         }
@@ -68,15 +68,15 @@ pub(super) fn addresses(link: LinkType, frame: &[u8]) -> Result<Option<(IpAddr, 
     within(kind, packet)
 }
 
-/// The packet behind any number of tags, labels and sessions.
+/// Returns the addresses of the packet inside any number of tags, labels and sessions.
 fn within(mut kind: u16, mut packet: &[u8]) -> Result<Option<(IpAddr, IpAddr)>, BadLine> {
     loop {
         (kind, packet) = match kind {
-            // Tags of virtual networks, one in the other.
+            // Tags of virtual networks, nested.
             0x8100 | 0x88a8 | 0x9100 => (number(packet, 2)?, rest(packet, 4)?),
             // PPPoE: a session, then PPP.
             0x8864 => (of_ppp(number(packet, 6)?), rest(packet, 8)?),
-            // MPLS: labels, of which the last has this bit.
+            // MPLS: labels, the last of which has this bit set.
             0x8847 | 0x8848 => {
                 let is_last = rest(packet, 2)?.first().is_some_and(|byte| byte & 1 == 1);
                 let packet = rest(packet, 4)?;
@@ -95,7 +95,7 @@ fn within(mut kind: u16, mut packet: &[u8]) -> Result<Option<(IpAddr, IpAddr)>, 
     }
 }
 
-/// The type of what PPP carries, as Ethernet has it.
+/// Converts the type of a PPP payload to its Ethernet type.
 fn of_ppp(protocol: u16) -> u16 {
     match protocol {
         0x21 => IPV4,
@@ -104,7 +104,7 @@ fn of_ppp(protocol: u16) -> u16 {
     }
 }
 
-/// The type of a packet by its own first bits.
+/// Returns the type of a packet from its first bits.
 fn of_version(packet: &[u8]) -> u16 {
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => IPV4,

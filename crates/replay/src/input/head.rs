@@ -1,4 +1,4 @@
-//! Log lines that are no plain Common or Combined: what stands before the stamp, and in which order the rest comes.
+//! Parses log lines that are not plain Common or Combined: the text before the stamp, and other orders of the fields.
 
 use std::sync::LazyLock;
 
@@ -10,8 +10,8 @@ use crate::address;
 use crate::bad::BadLine;
 use crate::stamp::{StampError, Stamps};
 
-/// The prefix that a collector puts before a line: Docker Compose and `kubectl --prefix`, the stamp of a container's log, syslog
-/// (RFC 3164 and 5424) and the journal.
+/// Matches the prefix that a collector puts before a line: Docker Compose and `kubectl --prefix`, the stamp of a container's log, syslog (RFC 3164
+/// and 5424) and the journal.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r"(?x)^(?:
@@ -26,11 +26,11 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// The most brackets that are searched for the stamp.
+/// Maximum number of brackets that are searched for the stamp.
 const BRACKETS: usize = 8;
 
-/// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before it, and
-/// a request in quotes behind it.
+/// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before the stamp, and a request in quotes
+/// after it.
 pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a>, BadLine> {
     let line = without_prefix(line);
     let (open, close) = stamp(line, 0, stamps)?;
@@ -47,12 +47,12 @@ pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a
     })
 }
 
-/// A line without what a collector put before it.
+/// Removes a collector's prefix from a line.
 fn without_prefix(line: &[u8]) -> &[u8] {
     let mut bare = line;
-    // Prefixes nest, as Docker Compose around a container's, but no deeper than three.
+    // Prefixes nest, as when Docker Compose wraps a container's, but at most three levels.
     for _ in 0..3 {
-        // An address is where the line itself begins.
+        // The line itself begins at an address.
         let first = memchr(b' ', bare).map_or(bare, |at| &bare[..at]);
         if address::parse(first.trim_ascii_end()).is_some() || first.starts_with(b"\"") {
             break;
@@ -65,13 +65,13 @@ fn without_prefix(line: &[u8]) -> &[u8] {
     bare
 }
 
-/// The brackets of the first stamp from `from` on.
+/// Finds the brackets of the first stamp from `from` on.
 fn stamp(line: &[u8], from: usize, stamps: &mut Stamps) -> Result<(usize, usize), BadLine> {
     let mut reason = BadLine::NotALogLine;
     for open in memchr_iter(b'[', &line[from..]).take(BRACKETS).map(|at| at + from) {
         let Some(len) = memchr(b']', &line[open..]) else { break };
         let text = &line[open + 1..open + len];
-        // A stamp has a digit first and a colon within; no more than a few names in brackets do.
+        // A stamp begins with a digit or a letter and contains a colon; only a few bracketed names do as well.
         if !(16..=48).contains(&text.len()) || !text[0].is_ascii_alphanumeric() || !text.contains(&b':') {
             continue;
         }
@@ -84,20 +84,20 @@ fn stamp(line: &[u8], from: usize, stamps: &mut Stamps) -> Result<(usize, usize)
     Err(reason)
 }
 
-/// A client, the list of addresses it was forwarded by, and the virtual host before it.
+/// A client, the list of forwarded addresses, and the virtual host before the client.
 type Client<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>);
 
-/// The client among the names before the stamp: the first address, or else the first name that is no virtual host.
+/// Finds the client among the names before the stamp: the first address, or otherwise the first name that is no virtual host.
 fn client(head: &[u8]) -> Option<Client<'_>> {
     let names = Names::of(head);
     let names = names.all();
     let first = *names.first()?;
     let is_client = |name: &&[u8]| address::parse(name).is_some() || is_list(name);
     let at = match names.iter().position(is_client) {
-        // The virtual host may be an address itself: then it has a port that servers listen on.
+        // The virtual host may itself be an address: then it has a port that servers listen on.
         Some(0) if is_served(first) && names.get(1).is_some_and(is_client) => 1,
         Some(at) => at,
-        // No address at all: names of clients, which a virtual host with its port is not.
+        // No address: clients are names, and a virtual host with a port is not a client.
         None if names.len() > 1 && has_port(first) => 1,
         None => 0,
     };
@@ -107,7 +107,7 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
         return None;
     }
     if memchr(b',', name).is_some() {
-        // The client is the leftmost; a proxy that does not know it says so.
+        // The client is the leftmost; a proxy that does not know the client writes a word instead.
         let mut entries = name.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         let client = entries.clone().find(|entry| address::parse(entry).is_some());
         return Some((
@@ -140,13 +140,13 @@ fn has_port(name: &[u8]) -> bool {
     memchr(b'.', name).is_some() && port(name).is_some() || name.starts_with(b"localhost:")
 }
 
-/// Returns whether this is an address with a port that servers listen on, and clients do not come from.
+/// Returns whether this is an address with a port that servers listen on, and that clients do not use.
 fn is_served(name: &[u8]) -> bool {
     let is_with_port = memchr_iter(b':', name).count() == 1 || name.starts_with(b"[");
     is_with_port && port(name).is_some_and(|port| port < 1024 || matches!(port, 8000 | 8080 | 8081 | 8443 | 8888))
 }
 
-/// The most names that are split before a stamp.
+/// Maximum number of names that are split before a stamp.
 const NAMES: usize = 12;
 
 /// The names before a stamp.
@@ -170,7 +170,7 @@ impl<'a> Names<'a> {
             let start = at;
             loop {
                 at += word_len(&head[at..]);
-                // A comma goes on: a list of addresses.
+                // A comma continues a list of addresses.
                 let blanks = head[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
                 if head[at - 1] != b',' || at + blanks >= head.len() {
                     break;
@@ -188,20 +188,20 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The length of the word that begins here, at least one byte: to the next blank, or the closing quote.
+/// Returns the length of the word that begins here, at least one byte: up to the next blank, or up to the closing quote.
 fn word_len(text: &[u8]) -> usize {
     let quoted = text.strip_prefix(b"\"").and_then(|rest| memchr(b'"', rest));
     let end = quoted.map_or_else(|| text.iter().position(u8::is_ascii_whitespace), |at| Some(at + 2));
     end.unwrap_or(text.len()).max(1)
 }
 
-/// The request, the status and all behind: of what follows the stamp.
+/// Splits the text after the stamp into the request, the status and everything after.
 fn request(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let open = memchr(b'"', rest)?;
     let text = &rest[open + 1..];
-    // Usually the first quoted field, and the status right behind it.
+    // Usually the request is the first quoted field, directly followed by the status.
     for quote in memchr_iter(b'"', text) {
-        // A quote may stand within, but no end of one field and beginning of the next.
+        // The request may contain a quote, but not the end of one field and the start of the next.
         if text[..quote].ends_with(b"\" ") {
             break;
         }
@@ -209,7 +209,7 @@ fn request(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
             return Some((&text[..quote], status, tail));
         }
     }
-    // Else the first quoted field that is a request, and the status before it or anywhere behind.
+    // Otherwise, the first quoted field that is a request, with the status before it or anywhere after.
     let mut from = 0;
     while let Some(open) = memchr(b'"', &rest[from..]).map(|at| from + at) {
         let close = open + 1 + closing(&rest[open + 1..])?;
@@ -228,13 +228,13 @@ fn request(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     None
 }
 
-/// The place of the quote that closes a field: one that is not escaped.
+/// Finds the quote that closes a field: the first that is not escaped.
 fn closing(text: &[u8]) -> Option<usize> {
     let is_escaped = |at: usize| text[..at].iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1;
     memchr_iter(b'"', text).find(|&at| !is_escaped(at))
 }
 
-/// The status, and what follows the bytes, if this begins with ` status bytes`; either may be `-`, the bytes missing.
+/// Returns the status and the text after the bytes, if this begins with ` status bytes`. Either may be `-`, and the bytes may be missing.
 fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let words = tail.trim_ascii_start();
     if words.len() == tail.len() {
@@ -252,13 +252,12 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     if bytes == b"-" || is_number(bytes) {
         Some((status, &more[end..]))
     } else {
-        // A dash alone may be any field.
+        // A dash alone could be any field.
         (status != b"-").then_some((status, rest))
     }
 }
 
-/// Returns the length of the first entry, where two were written on it, or a piece of one and another; all of them,
-/// if there is one.
+/// Returns the length of the first entry, if a line has two entries, or a fragment and an entry. Otherwise returns the length of the line.
 pub(super) fn entry_len(line: &[u8], stamps: &mut Stamps) -> usize {
     let mut from = 0;
     while let Ok((open, close)) = stamp(line, from, stamps) {
@@ -272,8 +271,8 @@ pub(super) fn entry_len(line: &[u8], stamps: &mut Stamps) -> usize {
     line.len()
 }
 
-/// Where the entry begins whose stamp opens at `open`: with the address that is nearest before it, which may follow the
-/// end of another entry without a blank.
+/// Finds the start of the entry whose stamp opens at `open`: the nearest address before the stamp. The address may follow the end of another entry
+/// without a blank.
 fn start_of_entry(line: &[u8], open: usize) -> usize {
     let mut end = open;
     for _ in 0..6 {
@@ -289,7 +288,7 @@ fn start_of_entry(line: &[u8], open: usize) -> usize {
             break;
         }
     }
-    // No address: then nothing is known of where it begins but that it has three names.
+    // Without an address, nothing is known about the start except that it has three names.
     0
 }
 

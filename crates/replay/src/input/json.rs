@@ -1,4 +1,4 @@
-//! JSON lines: an object for each request, in which only the values that matter are read.
+//! Reads JSON lines: an object for each request, from which only the required values are read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,11 +42,11 @@ struct Fields {
     values: Vec<Option<Vec<u8>>>,
 }
 
-/// The paths to the fields that are wanted, as a tree.
+/// The paths to the required fields, as a tree.
 #[derive(Debug, Default)]
 struct Node {
     children: Vec<(String, Node)>,
-    /// Where the value of this path goes.
+    /// The place for the value of this path.
     place: Option<usize>,
 }
 
@@ -58,11 +58,11 @@ struct Survey {
     samples: Vec<Vec<Vec<u8>>>,
 }
 
-/// Lines of JSON, or in JSON, that begin like this; `None` if they are no JSON.
+/// Detects JSON lines, or lines within JSON; `None` if the lines are not JSON.
 ///
 /// # Errors
 ///
-/// The names of the fields that are asked for are not among those there are.
+/// A name that is asked for is not among the names of the fields.
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
     let survey = Survey::of(head);
     if survey.samples.is_empty() {
@@ -88,7 +88,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     }))))
 }
 
-/// The lines of another format that are in a field of these objects, if they are log lines or JSON.
+/// Returns the lines of another format in a field of these objects, if those are log lines or JSON.
 fn wrapped(survey: &Survey, input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
     for name in WRAPPERS {
         let Some(at) = survey.names.iter().position(|known| known == name.as_bytes()) else {
@@ -150,7 +150,7 @@ impl WrappedLines {
     }
 }
 
-/// Returns the length of the first object, where two were written on it, or a piece of one and another.
+/// Returns the length of the first object, if a line has two objects, or a fragment and an object.
 pub(super) fn entry_len(line: &[u8]) -> usize {
     let mut objects = Deserializer::from_slice(line).into_iter::<IgnoredAny>();
     if let Some(Ok(_)) = objects.next() {
@@ -161,7 +161,7 @@ pub(super) fn entry_len(line: &[u8]) -> usize {
             end
         };
     }
-    // A piece: the next object begins where all the rest is one.
+    // A fragment: the next object begins where the whole rest is one object.
     let starts = memmem::find_iter(line, b"{\"").filter(|&at| at > 0).take(64);
     let is_object = |at: &usize| serde_json::from_slice::<IgnoredAny>(&line[*at..]).is_ok();
     starts.into_iter().find(is_object).unwrap_or(line.len())
@@ -203,7 +203,7 @@ impl Survey {
         };
         match value {
             Value::Object(object) => object.iter().for_each(|(name, value)| go_on(name.clone(), value)),
-            // A list, as of headers that may repeat, stands for its first value.
+            // A list, such as repeated headers, is represented by its first value.
             Value::Array(list) => list.iter().take(1).for_each(|value| go_on("0".to_owned(), value)),
             _ => {
                 let name = path.join(".").into_bytes();
@@ -269,7 +269,7 @@ impl Fields {
     }
 }
 
-/// Reads the values of a node and those below it, and skips all others.
+/// Reads the values of a node and its descendants, and skips all others.
 struct Wanted<'a> {
     node: &'a Node,
     values: &'a mut Vec<Option<Vec<u8>>>,
@@ -345,7 +345,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
-/// The text of a value: of a string what it says, of a number its digits, as a float would round a stamp.
+/// Returns the text of a value: the contents of a string, or the digits of a number, since a float would round a stamp.
 fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
     match raw.as_bytes().first()? {
         b'"' if !raw.contains('\\') => Some(raw.trim_matches('"').as_bytes().to_vec()),
@@ -356,7 +356,7 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
             let first = list.deserialize_seq(First).ok().flatten()?;
             text_of_raw(&first)
         }
-        // Some write large numbers with an exponent.
+        // Some programs write large numbers with an exponent.
         _ if raw.contains(['e', 'E']) && !raw.starts_with(['t', 'f', '{']) => {
             Some(format!("{:.6}", raw.parse::<f64>().ok()?).into_bytes())
         }
@@ -364,7 +364,7 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The first of a list.
+/// Reads the first value of a list.
 struct First;
 
 impl<'de> Visitor<'de> for First {

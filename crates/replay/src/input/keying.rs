@@ -1,4 +1,4 @@
-//! Keys, made of the parts of a request that were asked for.
+//! Builds keys from the requested parts of a request.
 
 use super::Options;
 use crate::address::Addresses;
@@ -6,13 +6,13 @@ use crate::bad::BadLine;
 use crate::by::By;
 use crate::proxies::Proxies;
 
-/// The network of an IPv6 client, where no other was asked for: what one subscriber has at least.
+/// The default length of an IPv6 client's network: the least that one subscriber has.
 pub(super) const SUBSCRIBER: u8 = 64;
 
-/// The value that a part of a key is made of.
+/// The value from which a part of a key is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
-    /// A text as it is, or the address that it is.
+    /// A text, or an address, which has one spelling.
     Text(&'a [u8]),
     /// The list of forwarded addresses, and the address of the peer.
     Forwarded(&'a [u8], Option<&'a [u8]>),
@@ -46,12 +46,12 @@ impl Keying {
         &self.by
     }
 
-    /// Returns whether IPv6 clients were put together without being asked.
+    /// Returns whether IPv6 clients were grouped by default.
     pub(super) fn has_assumed_networks(&self) -> bool {
         self.is_default_network && self.addresses.has_networks()
     }
 
-    /// The key whose parts have these values, by their place.
+    /// Returns the key whose parts have these values, by their index.
     #[inline]
     pub(super) fn key<'a>(
         &'a mut self,
@@ -106,7 +106,7 @@ fn text_of<'a>(
     })
 }
 
-/// The first `depth` segments of a path: `/a/b` of `/a/b/c`.
+/// Returns the first `depth` segments of a path: `/a/b` of `/a/b/c`.
 fn shallow(path: &[u8], depth: usize) -> &[u8] {
     let slashes = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at > 0);
     match slashes.map(|(at, _)| at).nth(depth.saturating_sub(1)) {

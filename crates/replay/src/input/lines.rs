@@ -1,4 +1,4 @@
-//! Logs of one request a line, whatever the format of the line.
+//! Reads logs with one request a line, in any line format.
 
 use std::io;
 
@@ -28,7 +28,7 @@ pub(super) enum Lines {
 }
 
 impl Lines {
-    /// The lines that a container's log or the journal holds, where they are log lines or JSON.
+    /// Returns the lines inside a container's log or the journal, if those are log lines or JSON.
     ///
     /// # Errors
     ///
@@ -46,19 +46,19 @@ impl Lines {
         json::detect(input, head, options)
     }
 
-    /// An access log, if any of these lines is one of it.
+    /// Returns an access log, if any of these lines belongs to one.
     pub(super) fn access(head: &[&[u8]], options: &Options) -> Option<Self> {
         let mut lines = LogLines::new(options.stamps.clone());
         let is_log = head.iter().any(|line| lines.parse(line).is_ok());
         is_log.then(|| Self::Access(Box::new(AccessLines::new(options, head))))
     }
 
-    /// Lines of no format that is known, all of which are bad.
+    /// Creates lines of unknown format, all of which are bad.
     pub(super) fn unknown(options: &Options) -> Self {
         Self::Access(Box::new(AccessLines::new(options, &[])))
     }
 
-    /// Reads a line; `None` if it tells of no request, and is not bad.
+    /// Reads a line; `None` if it has no request and is not bad.
     #[inline]
     pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         match self {
@@ -70,13 +70,13 @@ impl Lines {
         }
     }
 
-    /// Returns whether there may be two entries on a line, though it can be read.
+    /// Returns whether a readable line may contain two entries.
     #[inline]
     fn may_be_two(&self, line: &[u8]) -> bool {
         matches!(self, Self::Access(_)) && AccessLines::may_be_two(line)
     }
 
-    /// Returns the length of the first entry, where two were written on it, or a piece of one and another.
+    /// Returns the length of the first entry, if a line has two entries, or a fragment and an entry.
     fn entry_len(&mut self, line: &[u8]) -> usize {
         let len = match self {
             Self::Access(lines) => lines.entry_len(line),
@@ -126,7 +126,7 @@ pub(super) struct LineReader {
     name: String,
     window: Window,
     lines: Lines,
-    /// An option that such a log does not support, and the advice.
+    /// An option that such a log does not support, with advice.
     rejected: Option<(&'static str, &'static str)>,
 }
 
@@ -148,7 +148,7 @@ impl LineReader {
         &self.lines
     }
 
-    /// The number of the last line that was read.
+    /// Returns the number of the last line that was read.
     pub(super) fn line(&self) -> u64 {
         self.window.lines()
     }
@@ -182,7 +182,7 @@ impl LineReader {
                     read = self::read(&mut self.lines, text, sink)?;
                 }
             }
-            // Behind the first of two entries, the line goes on as if it were the next.
+            // After the first of two entries, the rest of the line is read as if it were the next line.
             let is_whole = text.len() == self.window.text(len).trim_ascii_end().len();
             let end = if is_whole { len } else { text.len() };
             let event = match read {
@@ -208,8 +208,8 @@ impl LineReader {
         }
     }
 
-    /// Skips what no line begins with: zeros, where a log was truncated while its server kept writing, and the mark of
-    /// UTF-8 that some programs begin a file with.
+    /// Skips bytes that no line begins with: zeros, if a log was truncated while its server kept writing, and the UTF-8 byte order mark with which
+    /// some programs begin a file.
     #[inline]
     fn skip_filling(&mut self) -> io::Result<()> {
         match self.window.text(1).first() {

@@ -1,6 +1,6 @@
-//! The log formats of servers, `log_format` of nginx and `LogFormat` of Apache, as regular expressions.
+//! Compiles the log formats of servers, `log_format` of nginx and `LogFormat` of Apache, to regular expressions.
 //!
-//! Each variable becomes a group of its name, between what stands around it in the format.
+//! Each variable becomes a group of the same name, between the literal texts around it.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 pub(super) struct Pattern {
     /// The name of the format in messages.
     pub(super) what: &'static str,
-    /// A group of its name for each value.
+    /// The expression, with a named group for each value.
     pub(super) regex: String,
-    /// The `strptime` format of the time, if the log format says it.
+    /// The `strptime` format of the time, if the log format states it.
     pub(super) time: Option<String>,
 }
 
-/// Common and Combined Log Format, in case they are named.
+/// Common and Combined Log Format, for use by name.
 const APACHE: [(&str, &str); 4] = [
     ("common", "%h %l %u %t \"%r\" %>s %b"),
     (
@@ -32,7 +32,7 @@ const APACHE: [(&str, &str); 4] = [
     ),
 ];
 
-/// The names of the formats that are known in full.
+/// Returns the names of the formats that are known in full.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     APACHE.iter().map(|(name, _)| *name)
 }
@@ -43,7 +43,7 @@ enum Piece {
     Text(String),
     /// A variable, by the name of its group.
     Variable(String),
-    /// A part of the time, as `strptime` has it; with none, in brackets as Common Log Format has it.
+    /// A part of the time, as a `strptime` format; with `None`, in brackets as in Common Log Format.
     Time(Option<String>),
 }
 
@@ -51,11 +51,11 @@ enum Piece {
 ///
 /// # Errors
 ///
-/// Why it is none.
+/// The reason why it is invalid.
 pub(super) fn compile(format: &str) -> Result<Pattern, String> {
     let known = APACHE.iter().find(|(name, _)| *name == format);
     let format = known.map_or(format, |(_, format)| format);
-    // As it stands in a configuration: with its directive, its name, and quotes.
+    // The format may be copied from a configuration: with its directive, name and quotes.
     let format = unquoted(format);
     let pieces = if format.contains('$') {
         nginx(&format)
@@ -86,7 +86,7 @@ pub(super) fn compile(format: &str) -> Result<Pattern, String> {
             }
             Piece::Variable(name) => {
                 let value = value(name, pieces.get(at + 1));
-                // A group may have its name only once.
+                // A group name may occur only once.
                 if seen.contains(name) {
                     let _ = write!(regex, "(?:{value})");
                 } else {
@@ -104,7 +104,7 @@ pub(super) fn compile(format: &str) -> Result<Pattern, String> {
     })
 }
 
-/// A format without the directive that sets it, and its quotes.
+/// Returns a format without the directive that sets it, and without its quotes.
 fn unquoted(format: &str) -> String {
     let format = format.trim().trim_end_matches(';');
     let bare = format
@@ -244,7 +244,7 @@ fn time(argument: &str) -> Option<String> {
     })
 }
 
-/// Puts the parts of the time that have nothing but text between them together.
+/// Joins the parts of the time that have only text between them.
 fn with_one_time(pieces: Vec<Piece>) -> Vec<Piece> {
     let is_part = |piece: &Piece| matches!(piece, Piece::Time(Some(_)));
     let (Some(first), Some(last)) = (pieces.iter().position(is_part), pieces.iter().rposition(is_part)) else {
@@ -277,7 +277,7 @@ fn push(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// Text of the format: as it is, but that blanks may be repeated.
+/// Adds literal text of the format; blanks may be repeated.
 fn push_text(regex: &mut String, text: &str) {
     let mut is_blank = false;
     for character in text.chars() {
@@ -299,7 +299,7 @@ fn value(name: &str, next: Option<&Piece>) -> &'static str {
         _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
         "status" => r"\d{3}|-",
         "time_local" => r"\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d [-+]\d{4}",
-        // Names of users and lists of addresses have blanks.
+        // Names of users and lists of addresses contain blanks.
         "remote_user"
         | "user"
         | "http_x_forwarded_for"
@@ -311,7 +311,7 @@ fn value(name: &str, next: Option<&Piece>) -> &'static str {
     }
 }
 
-/// The last line of what the parser of regular expressions says, which is its point.
+/// Returns the last line of a regular expression error, which has its reason.
 pub(super) fn one_reason(error: &regex::Error) -> String {
     let told = error.to_string();
     let last = told

@@ -1,4 +1,4 @@
-//! The members of gzip data, one after the other: behind one that is cut off or broken the next is looked for.
+//! Reads the consecutive members of gzip data. If a member is cut off or broken, searches for the next one.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::compression::Damage;
 
-/// The bytes kept to search for the next member: a decoder may consume the start of that member as its own data.
+/// Number of bytes kept to search for the next member: a decoder may consume the start of that member as its own data.
 const KEPT: usize = 1 << 18;
 
 /// The start of a member: the magic number, and the only compression method.
@@ -15,7 +15,7 @@ const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 
 /// The bytes of all members.
 pub(super) struct Members<R> {
-    /// None at the end.
+    /// `None` at the end.
     decoder: Option<GzDecoder<Tape<R>>>,
     damage: Damage,
     has_any: bool,
@@ -36,10 +36,10 @@ impl<R: BufRead> Members<R> {
         }
     }
 
-    /// Goes on with the member that begins here, if one does.
+    /// Continues with the member that begins here, if there is one.
     fn next_member(&mut self, mut tape: Tape<R>) -> io::Result<()> {
         tape.kept.clear();
-        // Some pad with zeros.
+        // Some programs pad with zeros.
         loop {
             let held = tape.fill_buf()?;
             let zeros = held.iter().take_while(|byte| **byte == 0).count();
@@ -89,7 +89,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// Bytes that can be read again: the last of those that were.
+/// A reader whose latest bytes can be read again.
 struct Tape<R> {
     source: R,
     /// The bytes consumed last.
@@ -100,7 +100,7 @@ struct Tape<R> {
 }
 
 impl<R: BufRead> Tape<R> {
-    /// Goes on where the next member begins, behind the first byte that is kept.
+    /// Continues at the next member, which begins after the first kept byte.
     fn find_member(&mut self) -> io::Result<bool> {
         let mut text = self.kept.split_off(1.min(self.kept.len()));
         text.extend_from_slice(&self.again[self.at..]);

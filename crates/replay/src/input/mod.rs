@@ -1,4 +1,4 @@
-//! Files of recorded traffic, read event by event.
+//! Reads files of recorded traffic event by event.
 
 pub mod access_log;
 pub mod capture;
@@ -37,10 +37,10 @@ use compression::Damage;
 use format::Format;
 use window::Window;
 
-/// The bytes of a file from which its format is detected: a few hundred lines, as a log may begin with bad ones.
+/// Number of bytes from which the format of a file is detected: a few hundred lines, since a log may begin with bad lines.
 const HEAD: usize = 1 << 16;
 
-/// The mark that some programs put before UTF-8 text.
+/// The byte order mark that some programs put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The notice that IPv6 clients were grouped by default.
@@ -52,71 +52,71 @@ pub fn log_format_names() -> impl Iterator<Item = &'static str> {
     log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))
 }
 
-/// Which end of a request its stamp is of.
+/// The moment that a stamp marks: the start or the end of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum TimeIs {
-    /// The start, unless the log is known to have the end and the duration.
+    /// The start, unless the log is known to stamp the end and to contain the duration.
     #[default]
     Auto,
     /// The start.
     Start,
-    /// The end: requests are moved back by how long they took.
+    /// The end: requests are moved back by their duration.
     End,
 }
 
-/// What to make of the inputs.
+/// The options for reading inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Who counts as one key; without it logs and captures go by ip, and tables are one key.
+    /// The key; without it, logs and captures go by ip, and all rows of a table are one key.
     pub by: Option<By>,
-    /// The column of the stamps; `DATE+TIME` if it is two.
+    /// The column of the stamps; `DATE+TIME` for two columns.
     pub time: Option<String>,
     /// The column of the cells asked; without it each request asks for one.
     pub cost: Option<String>,
-    /// Which end of a request its stamp is of.
+    /// The moment that a stamp marks: the start or the end of its request.
     pub time_is: TimeIs,
-    /// The column of how long a request took, and its unit: `took:ms`.
+    /// The column of the duration of a request, and its unit: `took:ms`.
     pub duration: Option<String>,
-    /// How stamps are read.
+    /// The options for reading stamps.
     pub stamps: StampOptions,
-    /// A regular expression that takes lines apart.
+    /// A regular expression that splits lines.
     pub regex: Option<String>,
-    /// The format of a server's configuration, or the name of one, that takes lines apart.
+    /// A log format of a server's configuration, or its name, that splits lines.
     pub log_format: Option<String>,
-    /// How many bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
+    /// The number of bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
     pub ipv6_prefix: Option<u8>,
-    /// The segments of a path that make a key; without it, all.
+    /// The number of path segments that make a key; without it, all.
     pub path_depth: Option<usize>,
-    /// Which addresses are our own proxies; without it, private ones.
+    /// The addresses of our own proxies; without it, private ones.
     pub proxies: Option<Proxies>,
-    /// How many keys there may be; without it, as many as there are numbers for.
+    /// The maximum number of keys; without it, as many as there are numbers.
     pub most_keys: Option<u32>,
-    /// True if nothing that was read is to be shown.
+    /// True if no text of the input may be shown.
     pub anonymise: bool,
-    /// The column of plans, for limits that go by plan and not by key.
+    /// The column of plans, for limits by plan instead of by key.
     pub plan: Option<String>,
-    /// True if the places of events are wanted.
+    /// True if the places of events are kept.
     pub places: bool,
-    /// Which requests are wanted.
+    /// The requests to replay.
     pub select: Select,
-    /// True if the input goes on to grow, so that its format is told by its first line.
+    /// True if the input is still growing, so that its format is detected from its first line.
     pub is_growing: bool,
 }
 
-/// A request as a line tells it.
+/// A request as read from a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request<'a> {
     time: i64,
     cost: u64,
     key: &'a [u8],
-    /// The plan of the key, where plans are read.
+    /// The plan of the key, if plans are read.
     plan: Option<&'a [u8]>,
     /// True if it is to be replayed.
     is_selected: bool,
 }
 
 impl Request<'_> {
-    /// One that is not to be replayed.
+    /// Creates a request that is not to be replayed.
     fn unselected(time: i64) -> Self {
         Self {
             time,
@@ -128,9 +128,9 @@ impl Request<'_> {
     }
 }
 
-/// Who takes what readers find beside the numbers of an event.
+/// Receives what readers find in addition to the numbers of an event.
 pub trait Sink {
-    /// The number of a key.
+    /// Returns the number of a key.
     ///
     /// # Errors
     ///
@@ -146,17 +146,17 @@ pub trait Sink {
         Ok(())
     }
 
-    /// `lines` bad lines of `file` from line `line` on.
+    /// Takes `lines` bad lines of `file`, starting at line `line`.
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]);
 
-    /// Takes what must be read with the report.
+    /// Takes a notice that belongs in the report.
     fn notice(&mut self, _notice: String) {}
 
-    /// Takes what of an input is lost.
+    /// Takes a notice about a lost part of an input.
     fn cut(&mut self, _notice: String) {}
 }
 
-/// Keeps it.
+/// A sink that keeps everything.
 #[derive(Debug, Default)]
 pub struct Collected {
     /// All keys.
@@ -201,7 +201,7 @@ impl Sink for Collected {
     }
 }
 
-/// Lets it go: for who looks at times only.
+/// A sink that drops everything, for a reader of times only.
 #[derive(Debug, Clone, Copy)]
 pub struct TimesOnly;
 
@@ -236,18 +236,18 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Opens an input and finds out what format it has. Of a file that grows only the first `limit` bytes are read.
+    /// Opens an input and detects its format. Of a growing file only the first `limit` bytes are read.
     ///
     /// # Errors
     ///
-    /// What cannot be read, or does not go with the options.
+    /// The input cannot be read, or does not fit the options.
     pub fn open(input: &Input, limit: Option<u64>, options: &Options, progress: &Progress) -> Result<Self, Error> {
         let source = input.open(limit, progress);
         let (source, damage) = source.map_err(|source| Error::read(&input.name(), source))?;
         Self::of_plain(source, damage, input.name(), options)
     }
 
-    /// Reads bytes that may be packed, and are called `name` in messages.
+    /// Reads bytes that may be packed; messages call them `name`.
     ///
     /// # Errors
     ///
@@ -292,13 +292,13 @@ impl Reader {
         })
     }
 
-    /// Who counts as one key here.
+    /// Returns the key of this input.
     #[must_use]
     pub fn by(&self) -> &By {
         &self.by
     }
 
-    /// The format it is read as.
+    /// Returns the format of this input.
     #[must_use]
     pub fn format(&self) -> String {
         match &self.reader {
@@ -309,7 +309,7 @@ impl Reader {
         }
     }
 
-    /// The coarsest that its stamps can be, whatever they are multiples of.
+    /// Returns the coarsest possible resolution of its stamps, whatever they are multiples of.
     #[must_use]
     pub fn coarsest(&self) -> Resolution {
         match &self.reader {
@@ -318,7 +318,7 @@ impl Reader {
         }
     }
 
-    /// What an event is here.
+    /// Returns the unit of its events.
     #[must_use]
     pub fn unit(&self) -> Unit {
         match &self.reader {
@@ -328,7 +328,7 @@ impl Reader {
         }
     }
 
-    /// The number of the line, or packet, that was read last; the first is 1.
+    /// Returns the number of the line, or packet, that was read last; the first is 1.
     #[must_use]
     pub fn line(&self) -> u64 {
         match &self.reader {
@@ -339,11 +339,11 @@ impl Reader {
         }
     }
 
-    /// The next event; `None` at the end.
+    /// Returns the next event; `None` at the end.
     ///
     /// # Errors
     ///
-    /// What cannot be read on, or turns out not to go with the options.
+    /// The input cannot be read further, or turns out not to fit the options.
     #[inline]
     pub fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
         let event = match &mut self.reader {
@@ -358,7 +358,7 @@ impl Reader {
         event
     }
 
-    /// Says what must be known of an input once it is read.
+    /// Adds the notices about an input that are known once it is read.
     #[cold]
     fn end(&mut self, sink: &mut impl Sink) {
         let notices = match &self.reader {

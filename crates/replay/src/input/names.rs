@@ -1,8 +1,8 @@
-//! The names that servers and exporters give to what a meter needs, the likeliest first.
+//! The usual names that servers and exporters give to the fields a meter needs, the likeliest first.
 
 use crate::by::By;
 
-/// When a request came. A start stands before an end, a finer stamp before a coarser one.
+/// The time of a request. A start comes before an end, and a finer stamp before a coarser one.
 pub(super) const TIME: &[&str] = &[
     "StartUTC",
     "start_time",
@@ -129,7 +129,7 @@ const METHOD: &[&str] = &[
     "m",
 ];
 
-/// The first line of a request: `GET /path HTTP/1.1`, of which path and method are parts.
+/// The first line of a request: `GET /path HTTP/1.1`, which contains path and method.
 pub(super) const REQUEST: &[&str] = &["request", "request_line", "cs-request", "r"];
 
 /// The duration of a request, and its unit.
@@ -158,7 +158,7 @@ pub(super) enum Took {
 }
 
 impl Took {
-    /// `s`, `ms`, `us` or `ns`.
+    /// Returns the unit of this name: `s`, `ms`, `us` or `ns`.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "s" => Self::Seconds,
@@ -169,7 +169,7 @@ impl Took {
         })
     }
 
-    /// A number of this unit, with or without a fraction, in nanoseconds.
+    /// Converts a number in this unit, with or without a fraction, to nanoseconds.
     pub(super) fn ns(self, text: &[u8]) -> Option<i64> {
         let number: f64 = std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()?;
         let unit = match self {
@@ -178,14 +178,14 @@ impl Took {
             Self::Microseconds => 1e3,
             Self::Nanoseconds => 1.0,
         };
-        // A hundred days; what is longer is no request. Exact to a nanosecond below.
+        // A hundred days; nothing longer is a request. Below that, exact to a nanosecond.
         let ns = number * unit;
         #[allow(clippy::cast_possible_truncation, reason = "below 2^53")]
         (0.0..8.64e15).contains(&ns).then_some(ns.round() as i64)
     }
 }
 
-/// The usual names of what a key is made of; none for a column, which has its own.
+/// Returns the usual names for a part of a key; none for a column, which has its own.
 pub(super) fn of(part: &By) -> &'static [&'static str] {
     match part {
         By::Ip => IP,
@@ -198,8 +198,7 @@ pub(super) fn of(part: &By) -> &'static [&'static str] {
     }
 }
 
-/// The place of `wanted` among names: that of just this name, else the first that differs from it in nothing but the
-/// case of its letters.
+/// Returns the place of `wanted` among names: the exact name, or otherwise the first that differs only in case.
 pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
     let at = |same: fn(&[u8], &[u8]) -> bool| {
         names
@@ -209,18 +208,18 @@ pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> 
     at(|name, wanted| name == wanted).or_else(|| at(<[u8]>::eq_ignore_ascii_case))
 }
 
-/// The place of the first of several names that is there.
+/// Returns the place of the first of several names that exists.
 pub(super) fn place_of_any<T: AsRef<[u8]>>(names: &[T], wanted: &[&str]) -> Option<usize> {
     wanted.iter().find_map(|wanted| place(names, wanted))
 }
 
-/// The places of names whose last part is one of those wanted, the likeliest first: `properties.clientIp`.
+/// Returns the places of names whose last part is one of those wanted, the likeliest first: `properties.clientIp`.
 pub(super) fn places_by_last_part<'a, T: AsRef<[u8]>>(
     names: &'a [T],
     wanted: &'a [&str],
 ) -> impl Iterator<Item = usize> + 'a {
     let last = |name: &'a T| name.as_ref().rsplit(|&byte| byte == b'.').next().unwrap_or_default();
-    // A single letter is the name of a directive, and no part of a path.
+    // A single letter is the name of a directive, not part of a path.
     let wanted = wanted.iter().filter(|wanted| wanted.len() > 1 && !wanted.contains('.'));
     wanted.flat_map(move |wanted| {
         let is_wanted = move |(_, name): &(usize, &'a T)| last(name).eq_ignore_ascii_case(wanted.as_bytes());

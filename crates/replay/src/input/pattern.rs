@@ -1,5 +1,4 @@
-//! Lines that a pattern takes apart: a regular expression of the user, a log format of nginx or Apache, or one of the formats
-//! that are known by name.
+//! Reads lines that a pattern splits: a regular expression of the user, a log format of nginx or Apache, or one of the formats known by name.
 
 use std::sync::LazyLock;
 
@@ -25,14 +24,14 @@ pub(super) struct Named {
     is_end: bool,
 }
 
-/// A quoted field: what is between, a quote in it escaped.
+/// A quoted field: the text between quotes, in which quotes are escaped.
 macro_rules! quoted {
     ($name:literal) => {
         concat!(r#""(?<"#, $name, r#">(?:[^"\\]|\\.)*)""#)
     };
 }
 
-/// The formats known by name, each told from all others by its shape.
+/// The formats known by name, each distinguished from all others by its shape.
 pub(super) const NAMED: [Named; 7] = [
     Named {
         name: "alb",
@@ -101,12 +100,12 @@ pub(super) const NAMED: [Named; 7] = [
     },
 ];
 
-/// The formats known by name, compiled once: a file is opened twice at least.
+/// The formats known by name, compiled once: each file is opened at least twice.
 static SHAPES: LazyLock<Vec<Option<Regex>>> =
     LazyLock::new(|| NAMED.iter().map(|named| Regex::new(named.regex).ok()).collect());
 
 impl Named {
-    /// The format of this name.
+    /// Returns the format of this name.
     fn of(name: &str) -> Option<Self> {
         NAMED.into_iter().find(|named| named.name == name)
     }
@@ -124,11 +123,11 @@ pub(super) struct PatternLines {
     other_time: Option<(usize, usize)>,
 }
 
-/// Lines that the regular expression, the log format or the name given take apart.
+/// Returns the lines that the given regular expression, log format or name splits.
 ///
 /// # Errors
 ///
-/// The pattern is none, or has not what is asked for.
+/// The pattern is invalid, or lacks a group that is asked for.
 pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<PatternLines>, Error> {
     let pattern = if let Some(regex) = &options.regex {
         Pattern {
@@ -151,7 +150,7 @@ pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Op
     PatternLines::new(pattern, input, head, options).map(Some)
 }
 
-/// Lines of one of the formats known by name, that begin like this.
+/// Detects lines of one of the formats known by name.
 ///
 /// # Errors
 ///

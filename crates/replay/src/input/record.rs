@@ -1,15 +1,15 @@
-//! Records of delimited text, split into their fields as RFC 4180 has it.
+//! Splits records of delimited text into their fields, as RFC 4180 specifies.
 
 use memchr::{memchr, memchr_iter};
 
 use crate::bad::BadLine;
 
-/// Whether a record is whole.
+/// The state of a record after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fed {
-    /// Its fields are there.
+    /// The record is whole.
     Whole,
-    /// A quoted field goes on in the next line.
+    /// A quoted field continues on the next line.
     Open,
 }
 
@@ -17,7 +17,7 @@ pub(super) enum Fed {
 #[derive(Debug)]
 pub(super) struct Splitter {
     delimiter: u8,
-    /// Whether a quote at the beginning of a field quotes it; else it is a letter like any other.
+    /// True if a quote at the beginning of a field quotes the field; otherwise it is an ordinary letter.
     quoting: bool,
     state: State,
     text: Vec<u8>,
@@ -30,7 +30,7 @@ enum State {
     Begin,
     Plain,
     Quoted,
-    /// Behind a quote in a quoted field: the closing one, or the first of two that stand for one.
+    /// After a quote in a quoted field: the closing one, or the first of two that stand for one.
     Quote,
 }
 
@@ -52,7 +52,7 @@ impl Splitter {
         self.ends.clear();
     }
 
-    /// Takes the next line of the record, its line feed with it.
+    /// Adds the next line of the record, with its line feed.
     pub(super) fn feed(&mut self, line: &[u8]) -> Result<Fed, BadLine> {
         let bare = line
             .strip_suffix(b"\n")
@@ -63,7 +63,7 @@ impl Splitter {
             self.ends.push(bare.len());
             return Ok(Fed::Whole);
         }
-        // Within a quoted field a line's end is text.
+        // Within a quoted field the end of a line is text.
         for &byte in line {
             let is_end = byte == self.delimiter;
             self.state = match self.state {
@@ -105,14 +105,14 @@ impl Splitter {
         }
     }
 
-    /// How many fields the record has.
+    /// Returns the number of fields of the record.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// A field of the record; empty if it has none at this place.
+    /// Returns a field of the record; empty if the record has no field at this place.
     pub(super) fn field(&self, at: usize) -> &[u8] {
-        // The delimiters stand between the fields, each where the one before it ends.
+        // One delimiter stands after each field, so a field begins one byte after the end of the field before it.
         let start = at
             .checked_sub(1)
             .and_then(|before| self.ends.get(before))
@@ -123,7 +123,7 @@ impl Splitter {
             .unwrap_or_default()
     }
 
-    /// All fields of the record.
+    /// Returns all fields of the record.
     pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> + Clone {
         (0..self.len()).map(|at| self.field(at))
     }

@@ -1,4 +1,4 @@
-//! Where bytes come from: a file or standard input.
+//! Opens the sources of bytes: a file or standard input.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use super::compression::{self, Damage};
 use crate::progress::Progress;
 
-/// Something to read.
+/// A source of bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A file, or a pipe that has a name.
+    /// A file, or a named pipe.
     Path(PathBuf),
     /// Standard input.
     Stdin,
 }
 
 impl Input {
-    /// `-` is standard input.
+    /// Returns the source at a path; `-` is standard input.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         if path.as_os_str() == "-" {
@@ -27,7 +27,7 @@ impl Input {
         }
     }
 
-    /// What it is called in messages.
+    /// Returns its name in messages.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -36,14 +36,14 @@ impl Input {
         }
     }
 
-    /// How many bytes it has, if it is a file that can be read again.
+    /// Returns the number of its bytes, if it is a file that can be read again.
     pub(crate) fn len_if_rereadable(&self) -> io::Result<Option<u64>> {
         let Self::Path(path) = self else { return Ok(None) };
         let metadata = fs::metadata(path)?;
         Ok(metadata.is_file().then_some(metadata.len()))
     }
 
-    /// Opens it. Of a file that grows no more than its first `limit` bytes are read.
+    /// Opens the source. Of a growing file, at most the first `limit` bytes are read.
     pub(super) fn open(&self, limit: Option<u64>, progress: &Progress) -> io::Result<(Box<dyn Read>, Damage)> {
         let file: Box<dyn Read> = match self {
             Self::Path(path) => Box::new(File::open(path)?),

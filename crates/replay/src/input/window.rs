@@ -1,30 +1,30 @@
-//! A window on a stream of bytes, in which lines and packets are read without being copied.
+//! A window on a stream of bytes, from which lines and packets are read without copying.
 
 use std::io::{self, ErrorKind, Read};
 
 use memchr::memchr;
 
-/// How much is read at once: larger made no difference, 64 KiB was 5 % slower.
+/// Maximum number of bytes read at once. Larger made no difference, 64 KiB was 5 % slower.
 const CHUNK: usize = 1 << 18;
 
-/// How much is read at first.
+/// Number of bytes of the first read.
 const SMALLEST: usize = 1 << 12;
 
-/// The longest line; a longer one is no line of text, and is not held in memory.
+/// Maximum length of a line. A longer line is not text, and is not held in memory.
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
-/// What comes next.
+/// The next part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// A line that ends so many bytes behind the beginning of the window, its line feed with it.
+    /// A line that ends this many bytes after the start of the window, with its line feed.
     End(usize),
     /// A line of more than [`LONGEST_LINE`].
     TooLong,
-    /// Nothing.
+    /// The end of the stream.
     Nothing,
 }
 
-/// What is held of a stream: from where reading is at, on.
+/// The part of a stream that is held, from the current position on.
 pub(crate) struct Window {
     source: Box<dyn Read>,
     buffer: Vec<u8>,
@@ -69,14 +69,14 @@ impl Window {
         &self.buffer[self.start..self.end]
     }
 
-    /// The first `len` of the bytes that are held.
+    /// Returns the first `len` of the held bytes.
     #[inline]
     pub(crate) fn text(&self, len: usize) -> &[u8] {
         let held = self.held();
         held.get(..len).unwrap_or(held)
     }
 
-    /// Finds the end of the line that begins `from` bytes behind the beginning of the window.
+    /// Finds the end of the line that begins `from` bytes after the start of the window.
     #[inline]
     pub(crate) fn line(&mut self, from: usize) -> io::Result<Line> {
         let mut scanned = from;
@@ -95,19 +95,19 @@ impl Window {
         }
     }
 
-    /// How many lines are behind.
+    /// Returns the number of lines that were passed.
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Goes on by `len` of the bytes that are held, which are `lines` lines.
+    /// Advances by `len` of the held bytes, which are `lines` lines.
     #[inline]
     pub(crate) fn advance(&mut self, len: usize, lines: u64) {
         self.start = self.start.saturating_add(len).min(self.end);
         self.lines += lines;
     }
 
-    /// Goes on behind the next line feed, or to the end.
+    /// Advances past the next line feed, or to the end.
     pub(crate) fn skip_line(&mut self) -> io::Result<()> {
         self.lines += 1;
         loop {
@@ -122,7 +122,7 @@ impl Window {
         }
     }
 
-    /// Goes on behind all zeros that come next.
+    /// Advances past all zeros that come next.
     pub(crate) fn skip_zeros(&mut self) -> io::Result<()> {
         loop {
             let zeros = self.held().iter().take_while(|byte| **byte == 0).count();
@@ -133,7 +133,7 @@ impl Window {
         }
     }
 
-    /// Reads more; `false` at the end of the stream.
+    /// Reads more; returns `false` at the end of the stream.
     #[cold]
     fn fill(&mut self) -> io::Result<bool> {
         if self.ended {
@@ -145,7 +145,7 @@ impl Window {
             self.start = 0;
         }
         if self.buffer.len() - self.end < self.buffer.len() / 2 || self.buffer.is_empty() {
-            // Twice as much each time, as most inputs of a test are small.
+            // Doubles each time, as most inputs of a test are small.
             let more = self.buffer.len().clamp(SMALLEST, CHUNK);
             self.buffer.resize(self.end + more, 0);
         }
@@ -170,7 +170,7 @@ mod tests {
         Window::new(Box::new(Cursor::new(text.into())))
     }
 
-    /// Gives a byte at a time, as a slow pipe may.
+    /// Returns one byte at a time, as a slow pipe may.
     struct Drops(Cursor<Vec<u8>>);
 
     impl Read for Drops {

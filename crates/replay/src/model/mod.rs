@@ -1,8 +1,8 @@
 //! The limiters of other software, as models: pure functions of a key's state, a time and a cost.
 //!
-//! Each model is exact in integers and is compared with an independent script (`tests/check.py`); the model of nginx is also
-//! compared with a running nginx (`tests/nginx.rs`). A denied request changes no state. Zero cells are admitted and change no
-//! state, except under nginx, which counts requests and not cells.
+//! Each model is exact in integers and is compared with an independent script (`tests/check.py`). The model of nginx is also compared with a running
+//! nginx (`tests/nginx.rs`). A denied request changes no state. Zero cells are admitted and change no state, except under nginx, which counts
+//! requests and not cells.
 
 mod nginx;
 mod window;
@@ -34,7 +34,7 @@ pub enum Model {
     Nginx(Nginx),
 }
 
-/// Why a text that names a model is not one.
+/// The reason why a text that names a model is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadModel {
@@ -43,10 +43,10 @@ pub enum BadModel {
     Quota {
         /// The bad part.
         found: String,
-        /// What is wrong with it.
+        /// The parser's error.
         reason: ratelimit_meter::ParseQuotaError,
     },
-    /// A window has nothing but a number of cells and a period.
+    /// A window has only a number of cells and a period.
     #[error("a window takes CELLS/PERIOD and no burst, weight or ticks, like {kind}:100/min")]
     MoreThanAWindow {
         /// The name of the model.
@@ -55,10 +55,10 @@ pub enum BadModel {
     /// The rate of nginx is missing or malformed.
     #[error("`{found}` is not a rate of nginx: expected one like 10r/s or 100r/m")]
     NginxRate {
-        /// The text in its place.
+        /// The text instead of the rate.
         found: String,
     },
-    /// A word that `limit_req` does not have.
+    /// `limit_req` does not have this word.
     #[error("`{found}` is not a parameter of limit_req: expected burst=N, delay=N or nodelay")]
     NginxWord {
         /// The word.
@@ -67,7 +67,7 @@ pub enum BadModel {
     /// A parameter of `limit_req` appears twice, or `delay` beside `nodelay`.
     #[error("`{found}` contradicts an earlier parameter: give burst once, and either delay or nodelay")]
     NginxTwice {
-        /// The later one.
+        /// The later of the two.
         found: String,
     },
 }
@@ -84,8 +84,8 @@ pub(crate) enum State {
 }
 
 impl Model {
-    /// Reads `fixed:100/min`, `sliding-log:100/min`, `sliding-window:100/min` or `nginx:10r/s burst=20 nodelay`. Returns `None`
-    /// if the text does not begin with the name of a model.
+    /// Parses `fixed:100/min`, `sliding-log:100/min`, `sliding-window:100/min` or `nginx:10r/s burst=20 nodelay`. Returns `None` if the text does not
+    /// begin with the name of a model.
     #[must_use]
     pub fn parse(text: &str) -> Option<Result<Self, BadModel>> {
         let (name, rest) = text.trim().split_once(':')?;
@@ -96,8 +96,8 @@ impl Model {
         Some(Window::parse(kind, rest).map(Self::Window))
     }
 
-    /// Decides a request of `cost` cells at `time`, in nanoseconds since the Unix epoch. A time before the key's latest counts as
-    /// the latest, except under nginx, which has a rule of its own.
+    /// Decides a request of `cost` cells at `time`, in nanoseconds since the Unix epoch. A time before the key's latest counts as the latest, except
+    /// under nginx, which has a rule of its own.
     pub(crate) fn check(&self, state: &mut State, time: i64, cost: u64) -> Verdict {
         match self {
             Self::Window(window) => window.check(state, time, cost),
@@ -105,7 +105,7 @@ impl Model {
         }
     }
 
-    /// The quota of a meter that is closest to this model: the same rate in the long run and as many cells at once.
+    /// Returns the quota of a meter that is closest to this model: the same long-run rate and as many cells at once.
     #[must_use]
     pub fn closest_quota(&self) -> Option<Quota> {
         match self {
@@ -115,7 +115,7 @@ impl Model {
     }
 }
 
-/// As `--limit` takes it.
+/// Formats the model as `--limit` takes it.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,9 +1,9 @@
 //! The module `limit_req` of nginx: a leaky bucket in thousandths of a request, on a clock of milliseconds.
 //!
-//! The rate is kept in thousandths of a request a second and cut to a whole number, so `100r/m` is 1.666 a second. The first
-//! request of a key has an excess of 0; every later one drains `rate * ms / 1000` (cut to a whole number), adds 1000, and is
-//! rejected if that is above the burst. An excess above `delay` is held back for `(excess - delay) / rate`. An empty key is not
-//! limited. The zone of the model has room for every key; a real zone evicts the oldest.
+//! The rate is stored in thousandths of a request a second and truncated to a whole number, so `100r/m` is 1.666 a second. The first request of a key
+//! has an excess of 0. Every later request drains `rate * ms / 1000` (truncated to a whole number) and adds 1000; it is rejected if the result is
+//! above the burst. If the excess is above `delay`, the request is delayed by `(excess - delay) / rate`. An empty key is not limited. The zone of the
+//! model has room for every key; a real zone evicts the oldest.
 //!
 //! Source: `ngx_http_limit_req_lookup` and `ngx_http_limit_req_account`, nginx 1.15 and later.
 
@@ -34,12 +34,12 @@ enum Per {
     Minute,
 }
 
-/// Which part of the burst is held back.
+/// The part of the burst that is delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delay {
     /// `nodelay`: none.
     None,
-    /// `delay=N`: requests beyond the first N of the burst. All of it without the parameter, which is `delay=0`.
+    /// `delay=N`: requests beyond the first N of the burst. Without the parameter all of them, which is `delay=0`.
     Above(u32),
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Node {
 }
 
 impl Nginx {
-    /// Thousandths of a request a second.
+    /// Returns thousandths of a request a second.
     fn rate(&self) -> i128 {
         let seconds = match self.per {
             Per::Second => 1,
@@ -61,13 +61,13 @@ impl Nginx {
         i128::from(self.requests.get()) * 1_000 / seconds
     }
 
-    /// Requests at once that are not rejected.
+    /// Returns the number of requests at once that are not rejected.
     #[must_use]
     pub fn at_once(&self) -> u64 {
         u64::from(self.burst) + 1
     }
 
-    /// Whether any request is held back.
+    /// Returns whether any request is delayed.
     #[must_use]
     pub fn delays(&self) -> bool {
         matches!(self.delay, Delay::Above(delay) if delay < self.burst)
@@ -164,7 +164,7 @@ fn rate_of(text: &str) -> Option<(NonZeroU32, Per)> {
 }
 
 impl Nginx {
-    /// The rate, as `limit_req_zone` takes it, and the parameters that follow the zone in `limit_req`.
+    /// Returns the rate as `limit_req_zone` takes it, and the parameters after the zone in `limit_req`.
     pub(crate) fn directive(&self) -> (String, String) {
         let text = self.to_string();
         let text = text.trim_start_matches("nginx:");
@@ -173,7 +173,7 @@ impl Nginx {
     }
 }
 
-/// As `--limit` takes it.
+/// Formats the model as `--limit` takes it.
 impl fmt::Display for Nginx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per = match self.per {

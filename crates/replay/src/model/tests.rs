@@ -1,4 +1,4 @@
-//! The models against step tables, and their waits against the next nanosecond.
+//! Checks the models against step tables, and their waits against the next nanosecond.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn model(text: &str) -> Model {
     Model::parse(text).expect("a model").expect("a good one")
 }
 
-/// Verdicts as letters: admitted, delayed, never, or the wait in milliseconds.
+/// Returns verdicts as words: admitted, delayed, never, or the wait in milliseconds.
 fn told(text: &str, requests: &[(i64, u64)]) -> Vec<String> {
     let (model, mut state) = (model(text), State::New);
     let mut told = Vec::new();
@@ -41,7 +41,7 @@ fn fixed_windows_begin_at_multiples_of_the_period() {
         told("fixed:3/min", &steps),
         ["ok", "1000", "ok", "59000", "never", "ok", "ok"]
     );
-    // Before 1970, too.
+    // Times before 1970 also work.
     assert_eq!(
         told("fixed:1/s", &[(-S / 2, 1), (-S / 4, 1), (0, 1)]),
         ["ok", "250", "ok"]
@@ -175,7 +175,7 @@ fn any_model() -> impl Strategy<Value = Model> {
 }
 
 proptest! {
-    /// `gaps` are in the model's own grain: nanoseconds for windows, milliseconds for nginx.
+    /// `gaps` are in the model's own unit: nanoseconds for windows, milliseconds for nginx.
     #[test]
     fn waits_are_exact(model in any_model(), gaps in prop::collection::vec((0..40_i64, 0..25_u64), 1..60)) {
         let grain = if matches!(model, Model::Nginx(_)) { MS } else { 1 };

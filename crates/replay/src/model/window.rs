@@ -17,21 +17,21 @@ use ratelimit_meter::{ParseQuotaError, Quota};
 use super::{BadModel, State};
 use crate::lineage::Verdict;
 
-/// How cells are counted.
+/// The way in which cells are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowKind {
     /// In windows that begin at multiples of the period.
     Fixed,
     /// In the period before each request, from a log of all admitted requests.
     SlidingLog,
-    /// In two fixed windows, the earlier one weighted by how much of it the period before the request covers.
+    /// In two fixed windows. The earlier one is weighted by the share of it that the period before the request covers.
     SlidingWindow,
 }
 
 impl WindowKind {
     pub(super) const ALL: [Self; 3] = [Self::Fixed, Self::SlidingLog, Self::SlidingWindow];
 
-    /// The name before the colon.
+    /// Returns the name before the colon.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl WindowKind {
     }
 }
 
-/// At most so many cells of a key in a period.
+/// A maximum number of cells of a key in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     kind: WindowKind,
@@ -89,13 +89,13 @@ impl Window {
         })
     }
 
-    /// How cells are counted.
+    /// Returns the way in which cells are counted.
     #[must_use]
     pub fn kind(&self) -> WindowKind {
         self.kind
     }
 
-    /// The number of cells and the period.
+    /// Returns the number of cells and the period.
     #[must_use]
     pub fn quota(&self) -> Quota {
         self.quota
@@ -146,7 +146,7 @@ impl Window {
         }
     }
 
-    /// Nanoseconds until the next window, in which any cost up to the limit conforms.
+    /// Returns the nanoseconds until the next window, in which any cost up to the limit conforms.
     fn wait_fixed(&self, counted: &Counted, elapsed: u64, cost: u64) -> u64 {
         if counted.current + cost <= self.cells {
             0
@@ -155,7 +155,7 @@ impl Window {
         }
     }
 
-    /// Nanoseconds until the weighted sum conforms: in this window, the next one, or at the start of the one after it.
+    /// Returns the nanoseconds until the weighted sum conforms: in this window, the next one, or at the start of the one after it.
     fn wait_sliding(&self, counted: &Counted, elapsed: u64, cost: u64) -> u64 {
         let conforms_from = |weighted: u64, spare: u64| {
             // weighted * (period - from) <= spare * period
@@ -169,7 +169,7 @@ impl Window {
         }
     }
 
-    /// Nanoseconds until enough of the log is a period old.
+    /// Returns the nanoseconds until enough of the log is a period old.
     fn wait_logged(&self, logged: &Logged, now: i64, cost: u64) -> u64 {
         let mut left = logged.cells;
         let mut wait = 0;
@@ -200,7 +200,7 @@ impl Counted {
 }
 
 impl Logged {
-    /// Forgets the cells that are a period old at `time`, or at the latest time if that is later. Returns the later of both.
+    /// Removes the cells that are a period old at `time`, or at the latest time if that is later. Returns the later of both.
     fn advance(&mut self, time: i64, period_ns: u64) -> i64 {
         self.latest = self.latest.max(time);
         while let Some(&(admitted, cells)) = self.admitted.front() {
@@ -222,7 +222,7 @@ impl Logged {
     }
 }
 
-/// The wait is counted from `now`, the latest time of the key, and told from `time`.
+/// Returns the verdict for a wait. `wait` is counted from `now`, the latest time of the key; the verdict counts from `time`.
 fn verdict(wait: u64, time: i64, now: i64) -> Verdict {
     match wait {
         0 => Verdict::Admitted,
@@ -230,7 +230,7 @@ fn verdict(wait: u64, time: i64, now: i64) -> Verdict {
     }
 }
 
-/// As `--limit` takes it.
+/// Formats the window as `--limit` takes it.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.quota)

@@ -1,11 +1,11 @@
-//! Round numbers and round times, for the ticks of axes.
+//! Chooses round numbers and round times for the ticks of axes.
 
 const SECOND: i64 = 1_000_000_000;
 pub(super) const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 pub(super) const DAY: i64 = 24 * HOUR;
 
-/// How far apart ticks of time may be, in nanoseconds.
+/// The possible distances between ticks of time, in nanoseconds.
 const STEPS: [i64; 32] = [
     1_000_000,
     2_000_000,
@@ -41,21 +41,21 @@ const STEPS: [i64; 32] = [
     3_640 * DAY,
 ];
 
-/// So many ticks of time have room for their labels, and so many where those have fractions of seconds.
+/// Maximum number of ticks of time whose labels fit; the next constant is for labels with fractions of seconds.
 const MOST_TICKS: i64 = 8;
 const MOST_LONG_TICKS: i64 = 4;
 
 /// A tick of an axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tick {
-    /// Where it stands in the box.
+    /// Its place in the box.
     pub(super) at: i64,
     pub(super) label: String,
-    /// Whether it stays where there is room for every other one only.
+    /// True if the tick stays if only every other tick has room.
     pub(super) is_major: bool,
 }
 
-/// Round times of the clock, a few from `start` on for `span` nanoseconds, and how to write them.
+/// Returns a few round times of the clock from `start` on for `span` nanoseconds, and the format of their labels.
 pub(super) fn times(start: i64, span: i64) -> (impl Iterator<Item = i64>, &'static str) {
     let has_room = |step: i64| span / step < if step < SECOND { MOST_LONG_TICKS } else { MOST_TICKS };
     let step = STEPS.into_iter().find(|&step| has_room(step)).unwrap_or(span);
@@ -75,7 +75,7 @@ pub(super) fn times(start: i64, span: i64) -> (impl Iterator<Item = i64>, &'stat
     (shown, format)
 }
 
-/// A round number of which three to five make `highest`.
+/// Returns a round number, three to five of which make `highest`.
 pub(super) fn step_of(highest: u128) -> u128 {
     let mut unit = 1_u128;
     loop {

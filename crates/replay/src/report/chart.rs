@@ -1,8 +1,8 @@
-//! The report as one picture: for each limit what was admitted and denied over time, and whom it hits hardest.
+//! Draws the report as one picture. For each limit it has the cells admitted and denied over time, and the most denied keys.
 //!
-//! The picture needs nothing but itself. It is 720 wide and scales; where it is shown narrow, as on a phone, its letters are
-//! larger and every other tick goes. Colours follow the reader's scheme, light or dark; blue and orange differ to every eye, and
-//! in lightness, too.
+//! The picture loads nothing. It is 720 wide and scales. If it is shown narrow, as on a phone, its letters are larger and every other tick is hidden.
+//! Colours follow the reader's scheme, light or dark. Blue and orange are distinct under every form of colour blindness, and also differ in
+//! lightness.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -16,27 +16,27 @@ const STYLE: &str = include_str!("chart.css");
 
 const WIDTH: i64 = 720;
 const MARGIN: i64 = 16;
-/// Where plots begin: labels of heights stand left of it.
+/// Left edge of the plots; labels of heights are to the left of it.
 const LEFT: i64 = 66;
 const PLOT_WIDTH: i64 = WIDTH - MARGIN - LEFT;
 const PLOT_HEIGHT: i64 = 130;
-/// Of a plot within its panel.
+/// Top of a plot within its panel.
 const PLOT_TOP: i64 = 96;
-/// How far apart lines of text stand: narrow screens have letters of 21.
+/// Distance between lines of text: narrow screens have letters of 21.
 const LINE: i64 = 25;
-/// How many characters of text fit a line on a narrow screen.
+/// Maximum number of characters in a line of text on a narrow screen.
 const TEXT_WIDTH: usize = 62;
-/// Inputs and notices beyond these are for other outputs, and the end of a long command.
+/// Maximum number of inputs and of notices, all of which the other outputs have. The next constant limits the lines of a long command.
 const MOST_NOTES: usize = 3;
 const MOST_COMMAND_LINES: usize = 4;
 const PANEL: i64 = PLOT_TOP + PLOT_HEIGHT + 52;
 const BAR_HEAD: i64 = 40;
 const BAR: i64 = 42;
 
-/// More keys than this are for other outputs.
+/// Maximum number of keys. The other outputs have all of them.
 const MOST_KEYS: usize = 10;
 
-/// How many characters of a limit and of a key are shown.
+/// Maximum number of characters shown of a limit; the next constant is for keys.
 const LIMIT_WIDTH: usize = 52;
 const KEY_WIDTH: usize = 32;
 
@@ -51,7 +51,7 @@ pub fn render(report: &Report<'_>) -> String {
             parts.push(panel(report, outcome, frame, top));
             top += PANEL;
         }
-        // One measure for all, so that bars can be compared.
+        // One scale for all, so that bars can be compared.
         let shown = report.outcomes.iter().flat_map(shown);
         let most = shown.map(|key| key.asked).max().unwrap_or(0).max(1);
         for outcome in report.outcomes.iter().filter(|_| report.parameters.top > 0) {
@@ -80,7 +80,7 @@ pub fn render(report: &Report<'_>) -> String {
     picture.into_string() + "\n"
 }
 
-/// Lines of text one below the other, and where the next would stand.
+/// Draws lines of text one below the other, and returns the place of the next.
 fn lines<'a>(lines: impl Iterator<Item = (&'static str, &'a str)>, top: i64) -> (Markup, i64) {
     let lines: Vec<_> = lines.zip(1..).collect();
     let bottom = top + LINE * i64::try_from(lines.len()).unwrap_or(0);
@@ -90,9 +90,9 @@ fn lines<'a>(lines: impl Iterator<Item = (&'static str, &'a str)>, top: i64) -> 
     (text, bottom)
 }
 
-/// What stands above the plots, and how high that is.
+/// Draws the part above the plots, and returns its height.
 fn head(report: &Report<'_>) -> (Markup, i64) {
-    // Of the requests: the axis may begin earlier and end later.
+    // The span of the requests: the axis may begin earlier and end later.
     let span = report.traffic.first.zip(report.traffic.last);
     let days = span.map_or_else(String::new, |(first, last)| format!(", {}", words::days(first, last)));
     let mut told: Vec<(&str, String)> = Vec::new();
@@ -130,10 +130,10 @@ fn head(report: &Report<'_>) -> (Markup, i64) {
     (head, legend + 26)
 }
 
-/// The command line, cut after a few lines; all of it is in the description of the picture.
+/// Returns the command line, cut after a few lines; the description of the picture has all of it.
 fn command_lines(report: &Report<'_>) -> Vec<String> {
     let mut words = words::command(report);
-    // A word longer than a line would leave the picture.
+    // A word longer than a line would overflow the picture.
     if words.split(' ').any(|word| word.chars().count() > TEXT_WIDTH) {
         let cut = words.split(' ').map(|word| printable(word.as_bytes(), TEXT_WIDTH));
         words = cut.collect::<Vec<_>>().join(" ");
@@ -181,7 +181,7 @@ fn panel(report: &Report<'_>, outcome: &Outcome, frame: Frame, top: i64) -> Mark
     }
 }
 
-/// The hardest-hit keys of a limit, and how high that is.
+/// Draws the most denied keys of a limit, and returns the height.
 fn bars(report: &Report<'_>, outcome: &Outcome, most: u128, top: i64) -> (Markup, i64) {
     let keys = shown(outcome);
     let tops = (0..).map(|row| BAR_HEAD + row * BAR);
@@ -224,12 +224,12 @@ fn class(class: &str, tick: &Tick) -> String {
     format!("{class}{minor}")
 }
 
-/// In a panel, what stands at `x` in a plot's box.
+/// Converts `x` in a plot's box to a place in its panel.
 fn x_of(x: i64) -> i64 {
     LEFT + x * PLOT_WIDTH / plot::WIDTH
 }
 
-/// Where a label of time stands, and how it lies there: what would not fit below its tick ends with the picture.
+/// Returns the place and the alignment of a label of time. A label that would not fit below its tick ends at the edge of the picture.
 fn label_at(x: i64) -> (i64, &'static str) {
     match x_of(x) {
         x if x > WIDTH - 2 * MARGIN => (WIDTH - 4, "soft end"),
@@ -241,7 +241,7 @@ fn y_of(y: i64) -> i64 {
     PLOT_TOP + y * PLOT_HEIGHT / plot::BOX_HEIGHT
 }
 
-/// One that points down at a place.
+/// Draws a triangle that points down at a place.
 fn triangle(x: i64, y: i64) -> String {
     format!("M{x},{y}l-6,-10h12z")
 }

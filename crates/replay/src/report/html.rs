@@ -1,7 +1,7 @@
-//! The report as a page of its own, which needs no script and nothing from elsewhere.
+//! Writes the report as a page of its own, which needs no script and loads nothing.
 //!
-//! It follows the reader's scheme, light or dark, and reflows on a phone. Only shapes are drawn; words stand beside them as
-//! words, so that they keep their size.
+//! The page follows the reader's scheme, light or dark, and reflows on a phone. Only shapes are drawn; texts are HTML beside the shapes, so that
+//! texts keep their size.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -16,10 +16,10 @@ use crate::text::{duration, grouped, percent};
 
 const STYLE: &str = include_str!("html.css");
 
-/// Nothing may be fetched and nothing run, whatever the keys are called.
+/// Forbids all fetches and scripts, whatever the names of the keys are.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// How many characters of a key are shown: an IPv6 address has up to 39.
+/// Number of characters shown of a key: an IPv6 address has up to 39.
 const KEY_WIDTH: usize = 60;
 
 /// Writes the page.
@@ -27,7 +27,7 @@ const KEY_WIDTH: usize = 60;
 pub fn render(report: &Report<'_>) -> String {
     let frame = Frame::around(report.outcomes.iter().map(|outcome| &outcome.timeline));
     let keys = report.outcomes.iter().flat_map(|outcome| &outcome.hardest_hit);
-    // One measure for all, so that bars can be compared.
+    // One scale for all, so that bars can be compared.
     let most = keys.map(|key| key.asked).max().unwrap_or(0).max(1);
     let page = html! {
         (DOCTYPE)
@@ -109,7 +109,7 @@ fn summary(report: &Report<'_>) -> Markup {
     }
 }
 
-/// Which requests one limit denies and another admits.
+/// Writes the matrix of requests that one limit denies and another admits.
 fn matrix(report: &Report<'_>) -> Markup {
     let places = 0..report.outcomes.len();
     html! {
@@ -132,7 +132,7 @@ fn matrix(report: &Report<'_>) -> Markup {
     }
 }
 
-/// The numbers behind all plots, as a table: each bucket that holds anything.
+/// Writes the numbers behind all plots as a table: each bucket that is not empty.
 fn numbers(report: &Report<'_>, frame: Frame) -> Markup {
     let [first, ..] = report.outcomes else { return html! {} };
     let rows = first
@@ -209,7 +209,7 @@ fn candidate(report: &Report<'_>, outcome: &Outcome, frame: Option<Frame>, most:
     }
 }
 
-/// A quota to paste, or words.
+/// Writes a quota to paste, or the reason why there is none.
 fn answer(answer: Answer, kind: &str) -> Markup {
     let text = words::answer(answer, kind);
     html! {
@@ -253,12 +253,12 @@ fn figure(report: &Report<'_>, outcome: &Outcome, frame: Frame) -> Markup {
     }
 }
 
-/// What would not fit below its tick ends with the picture.
+/// Returns the class of a label of time. A label that would not fit below its tick ends at the edge of the picture.
 fn time_class(tick: &Tick) -> &'static str {
     if tick.at > plot::WIDTH / 100 * 97 { "x end" } else { "x" }
 }
 
-/// What a pointer is told of each bucket that holds anything.
+/// Writes the tooltips of all buckets that are not empty.
 fn tips(timeline: &Timeline, frame: Frame) -> Markup {
     let buckets = timeline.buckets.iter().enumerate();
     html! {
@@ -317,7 +317,7 @@ fn class(class: &str, tick: &Tick) -> String {
     format!("{class}{minor}")
 }
 
-/// A part of a whole, as styles have it.
+/// Returns a part of a whole in CSS units.
 fn share(part: i64, whole: i64) -> String {
     let hundredths = part.saturating_mul(10_000) / whole.max(1);
     format!("{}.{:02}%", hundredths / 100, hundredths % 100)

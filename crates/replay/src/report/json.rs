@@ -14,13 +14,13 @@ use crate::stamp::Resolution;
 use crate::suggest::{Answer, Reason};
 use crate::trace::InputFacts;
 
-/// Rises when a field changes its meaning or goes; more fields may come without.
+/// The version of the format. It rises when a field changes its meaning or is removed; fields may be added without a rise.
 pub const SCHEMA: u32 = 1;
 
-/// Tells everything, in one line.
+/// Writes all results, in one line.
 #[must_use]
 pub fn render(report: &Report<'_>) -> String {
-    // Strings and numbers: there is nothing in them that JSON cannot say.
+    // Only strings and numbers, all of which JSON can represent.
     let text = serde_json::to_string(&Document::of(report));
     text.map_or_else(|_| String::new(), |text| text + "\n")
 }
@@ -268,7 +268,7 @@ fn limits(rule: &Rule) -> Limit {
 }
 
 impl Limit {
-    /// What has no numbers of its own.
+    /// Creates a limit without numbers of its own.
     fn of_text(text: &impl ToString, kind: &'static str) -> Self {
         Self {
             text: text.to_string(),

@@ -1,4 +1,4 @@
-//! The state of a replay that goes on: a table that is drawn again and again.
+//! Draws the state of a running replay: a table that is redrawn repeatedly.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -9,24 +9,24 @@ use crate::event::Keys;
 use crate::replay::Outcome;
 use crate::text::{counted, grouped, percent, printable};
 
-/// The last seconds of the traffic's own time, of which rates are told.
+/// The number of latest seconds, in the traffic's own time, over which rates are computed.
 const SECONDS: usize = 10;
 const SECOND: i64 = 1_000_000_000;
 
-/// How many characters of a key are shown.
+/// Number of characters shown of a key.
 const KEY_WIDTH: usize = 30;
 
-/// Requests lately, and how many of them each limit denied.
+/// The recent requests, and how many of them each limit denied.
 #[derive(Debug)]
 pub struct Lately {
-    /// By second, the latest last.
+    /// Counts by second, the latest last.
     seconds: VecDeque<(i64, u64, Vec<u64>)>,
     first: Option<i64>,
     limits: usize,
 }
 
 impl Lately {
-    /// Nothing yet, for so many limits.
+    /// Creates empty counts for `limits` limits.
     #[must_use]
     pub fn new(limits: usize) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Lately {
         }
     }
 
-    /// Counts a request at `time` and the limits that denied it, by their places. What is too old is not counted.
+    /// Counts a request at `time` and the limits that denied it, by their indices. A request that is too old is not counted.
     pub fn see(&mut self, time: i64, denied_by: impl Iterator<Item = usize>) {
         let second = time.div_euclid(SECOND);
         self.first = Some(self.first.map_or(second, |first| first.min(second)));
@@ -52,7 +52,7 @@ impl Lately {
         }
     }
 
-    /// Tenths of a request a second: `12.5`.
+    /// Returns a rate in requests a second, to a tenth: `12.5`.
     fn rate(&self, count: impl Fn(&(i64, u64, Vec<u64>)) -> u64) -> String {
         let Some((latest, first)) = self.seconds.back().map(|(latest, ..)| *latest).zip(self.first) else {
             return "0".to_owned();
@@ -63,7 +63,7 @@ impl Lately {
     }
 }
 
-/// Draws the table: the rate lately, and of each limit what it denied, lately and in all, and whom it hits hardest.
+/// Draws the table: the recent rate, and for each limit the recent and total denials and the most denied key.
 #[must_use]
 pub fn render(
     lately: &Lately,
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(rates(&lately), ["30.0", "0.0", "10.0"]);
         lately.see(109 * SECOND, [0].into_iter());
         assert_eq!(rates(&lately), ["3.1", "0.1", "1.0"]);
-        // Time that goes back counts in its second, or not at all.
+        // If time goes back, a request counts in its own second, or not at all.
         lately.see(105 * SECOND, std::iter::empty());
         lately.see(100 * SECOND, std::iter::empty());
         lately.see(40 * SECOND, std::iter::empty());

@@ -1,4 +1,4 @@
-//! What the limits would have done, written down: in a terminal, for programs, and to look at.
+//! Writes down what the limits would have done: for a terminal, for programs, and as pictures.
 //!
 //! Each renderer is a function from a [`Report`] to text.
 
@@ -19,41 +19,41 @@ use crate::limit::Algorithm;
 use crate::replay::Outcome;
 use crate::trace::{InputFacts, Unit};
 
-/// What was asked of the tool.
+/// The parameters of the run.
 #[derive(Debug, Clone)]
 pub struct Parameters {
-    /// The command line, as a shell takes it.
+    /// The command line, quoted for a shell.
     pub command: String,
     /// The files, as they were named.
     pub inputs: Vec<String>,
-    /// How the meters kept their accounts.
+    /// The algorithm of the meters.
     pub algorithm: Algorithm,
-    /// Who has a meter, as one says it to `--by`; none if there is one for all.
+    /// The key, as `--by` takes it; `None` if one meter is for all.
     pub by: Option<String>,
-    /// The column of stamps, where one was named.
+    /// The column of stamps, if one was named.
     pub time: Option<String>,
-    /// What tells how many cells a request asks for, such as a column; none if each asks for one.
+    /// The source of the cells that a request asks for, such as a column; `None` if each asks for one.
     pub cost: Option<String>,
-    /// How many bits of an IPv6 address make a key, where addresses are keys.
+    /// The number of bits of an IPv6 address that make a key, if addresses are keys.
     pub ipv6_prefix: Option<u8>,
-    /// How many keys there may be.
+    /// The maximum number of keys.
     pub most_keys: u32,
     /// The order of the events: `sort` or `as-is`.
     pub order: &'static str,
-    /// How many of the hardest-hit keys are named.
+    /// The number of most denied keys to name.
     pub top: usize,
-    /// Whether it is told what would have denied nobody.
+    /// True if the limits that would have denied nothing were computed.
     pub suggest: bool,
-    /// Where the requests of one coarse stamp are placed.
+    /// The placement of requests with one coarse stamp.
     pub spread: Spread,
-    /// Whether keys are hashes of what they were.
+    /// True if keys are hashes of their names.
     pub anonymise: bool,
 }
 
-/// What there was to replay.
+/// The traffic that was replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// What a request is.
+    /// The unit of traffic.
     pub unit: Unit,
     /// Requests replayed.
     pub requests: u64,
@@ -63,34 +63,34 @@ pub struct Traffic {
     pub first: Option<i64>,
     /// The latest time.
     pub last: Option<i64>,
-    /// Lines whose time was before one of an earlier line.
+    /// Lines with a time before that of an earlier line.
     pub late: u64,
-    /// The most by which one was.
+    /// The largest step back.
     pub latest_by: Duration,
-    /// Whether the numbers are of part of the traffic: an input is cut off, or too many lines are bad.
+    /// True if the numbers cover only part of the traffic: an input is cut off, or too many lines are bad.
     pub is_partial: bool,
 }
 
-/// All there is to tell.
+/// All results of a run.
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
-    /// What was asked of the tool.
+    /// The parameters of the run.
     pub parameters: Parameters,
-    /// What there was to replay.
+    /// The traffic that was replayed.
     pub traffic: Traffic,
-    /// What each input turned out to be: its format, how finely it is stamped.
+    /// The detected properties of each input: its format and its resolution.
     pub inputs: &'a [InputFacts],
-    /// What must be read with the numbers: what was assumed, and what was lost. Each is a sentence.
+    /// Notices to read with the numbers: assumptions made and data lost. Each is a sentence.
     pub notices: &'a [String],
     /// The names of the keys.
     pub keys: &'a Keys,
-    /// What each limit would have done.
+    /// The outcome of each limit.
     pub outcomes: &'a [Outcome],
-    /// The chosen limit as configuration, if that was asked.
+    /// The chosen limit as configuration, if requested.
     pub configuration: Option<&'a str>,
 }
 
-/// A time with a fraction of as many digits as it takes, as that is what `%.f` writes.
+/// Formats a time with as many digits of a fraction as needed, which is what `%.f` writes.
 pub(crate) fn rfc3339(ns: i64) -> String {
     words::time(ns, "%FT%T%.fZ")
 }

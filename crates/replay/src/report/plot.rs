@@ -1,4 +1,4 @@
-//! What the pictures share: a plot's shapes, in a box that is stretched to where it stands, and the ticks of its axes.
+//! The shared parts of the pictures: the shapes of a plot, in a box that is stretched to its place, and the ticks of its axes.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use super::axis::{self, DAY, MINUTE, Tick};
 use super::words;
 use crate::series::{Counts, Timeline};
 
-/// The box of a plot's shapes. It is stretched, so these are no pixels but how finely shapes are drawn.
+/// The size of the box of a plot's shapes. The box is stretched, so the numbers are not pixels; they set the precision of the shapes.
 pub(super) const WIDTH: i64 = 10_000;
 const HEIGHT: u128 = 1_000;
-/// With the strip below.
+/// The height including the strip below.
 pub(super) const BOX_HEIGHT: i64 = 1_080;
 
-/// The span of time that all plots of a report show, and the height that is the same in all.
+/// The scales of all plots of a report: the same time span and the same height.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     start: i64,
@@ -25,7 +25,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Around all of these, which are of the same traffic. `None` if there is none.
+    /// Creates the frame for these timelines, which are of the same traffic. `None` if there is no traffic.
     pub(super) fn around<'a>(timelines: impl Iterator<Item = &'a Timeline> + Clone) -> Option<Self> {
         let first = timelines.clone().find(|timeline| !timeline.buckets.is_empty())?;
         let highest = timelines
@@ -44,24 +44,24 @@ impl Frame {
         })
     }
 
-    /// How long each bucket is, in nanoseconds.
+    /// Returns the length of a bucket, in nanoseconds.
     pub(super) fn bucket_ns(self) -> i64 {
         self.width
     }
 
-    /// Where a time stands in the box.
+    /// Returns the place of a time in the box.
     pub(super) fn x(self, time: i64) -> i64 {
         let span = i128::from(self.width) * i128::from(self.count);
         let after = i128::from(time) - i128::from(self.start);
         i64::try_from((after * i128::from(WIDTH)).div_euclid(span.max(1))).map_or(WIDTH, |x| x.clamp(0, WIDTH))
     }
 
-    /// From where to where a minute stands in the box.
+    /// Returns the places in the box of the start and the end of a minute.
     fn minute_at(self, start: i64) -> (i64, i64) {
         (self.x(start), self.x(start.saturating_add(MINUTE)))
     }
 
-    /// Where the mark of the worst minute stands: on top of the bar, among those of the minute, with the most cells denied.
+    /// Returns the place for the mark of the worst minute: on top of the bar, among those of the minute, with the most cells denied.
     pub(super) fn mark(self, timeline: &Timeline) -> Option<(i64, i64)> {
         let minute = timeline.worst_minute?;
         let place = |time: i64| {
@@ -74,21 +74,21 @@ impl Frame {
             .iter()
             .enumerate()
             .filter(|(bucket, _)| buckets.contains(bucket));
-        // The first of equals.
+        // The first if several are equal.
         let (bucket, counts) = within.rev().max_by_key(|(_, counts)| counts.denied)?;
         let x = self.left(bucket) + (self.left(bucket + 1) - self.left(bucket)) / 2;
         Some((x, i64::try_from(self.y(counts.asked())).unwrap_or(0)))
     }
 
-    /// Where so many cells stand in the box, from above.
+    /// Returns the height of `cells` cells in the box, from above.
     fn y(self, cells: u128) -> u128 {
         // Saturates only past 2^118 cells, which 2^54 requests of 2^64 make.
         HEIGHT - (cells.saturating_mul(HEIGHT) / self.top).min(HEIGHT)
     }
 
-    /// The ticks of the axis of cells, in the box from above.
+    /// Returns the ticks of the axis of cells, in the box from above.
     pub(super) fn heights(self) -> Vec<Tick> {
-        // The top is a few steps, no more.
+        // The top is only a few steps.
         let tick = |number: u128| {
             let cells = number.saturating_mul(self.step);
             Tick {
@@ -100,7 +100,7 @@ impl Frame {
         (0..=self.top / self.step).map(tick).collect()
     }
 
-    /// The ticks of the axis of time, which fall on round times of the clock.
+    /// Returns the ticks of the axis of time, which are round times of the clock.
     pub(super) fn times(self) -> Vec<Tick> {
         let span = self.width.saturating_mul(self.count);
         let (times, format) = axis::times(self.start, span);
@@ -112,13 +112,13 @@ impl Frame {
         times.enumerate().map(tick).collect()
     }
 
-    /// The day or days that the axis of time shows, and its zone.
+    /// Returns the day or days of the axis of time, and its zone.
     pub(super) fn days(self) -> String {
         let end = self.start.saturating_add(self.width.saturating_mul(self.count) - 1);
         words::days(self.start, end)
     }
 
-    /// A minute by as much of its date as is not the same for all.
+    /// Formats a minute, with its date if the plots cover more than one day.
     pub(super) fn minute(self, start: i64) -> String {
         let end = self.start.saturating_add(self.width.saturating_mul(self.count) - 1);
         let day = |time: i64| time.div_euclid(DAY);
@@ -130,8 +130,8 @@ impl Frame {
         words::time(start, format)
     }
 
-    /// The shapes of a plot, to stand in an `svg` with [`view_box`]: lines at the ticks, areas, and below them a strip with a mark
-    /// wherever any cell was denied, as few of them among many would not be seen.
+    /// Draws the shapes of a plot, for an `svg` with [`view_box`]: lines at the ticks, areas, and below them a strip. The strip has a mark wherever
+    /// any cell was denied, since a few denied cells among many would be invisible in the areas.
     pub(super) fn shapes(self, timeline: &Timeline) -> Markup {
         let worst = timeline.worst_minute.map(|minute| self.minute_at(minute.start));
         html! {
@@ -153,7 +153,7 @@ impl Frame {
         }
     }
 
-    /// Steps from `low` to `high`, where there is anything between them.
+    /// Draws steps from `low` to `high`, where the two differ.
     fn area(self, timeline: &Timeline, low: impl Fn(Counts) -> u128, high: impl Fn(Counts) -> u128) -> String {
         let mut path = String::new();
         let buckets: Vec<Counts> = timeline.buckets.clone();
@@ -180,7 +180,7 @@ impl Frame {
         path
     }
 
-    /// Marks in the strip, of buckets that stand side by side.
+    /// Draws the marks in the strip; marks of adjacent buckets are joined.
     fn strip(self, timeline: &Timeline) -> String {
         let mut path = String::new();
         let mut at = 0;
@@ -188,7 +188,7 @@ impl Frame {
             let (left, right) = (self.left(at), self.left(at + run.len()));
             at += run.len();
             if run[0].denied > 0 {
-                // Wide enough to be seen on a phone.
+                // Wide enough to be visible on a phone.
                 let width = (right - left).max(WIDTH / 250);
                 let _ = write!(path, "M{left},1030h{width}v50h-{width}z");
             }
@@ -196,7 +196,7 @@ impl Frame {
         path
     }
 
-    /// When a bucket begins, and where it stands in the box from left to right.
+    /// Returns the start of a bucket, and its left and right edge in the box.
     pub(super) fn bucket_at(self, bucket: usize) -> (i64, i64, i64) {
         let after = i64::try_from(bucket).unwrap_or(i64::MAX).saturating_mul(self.width);
         (
@@ -212,12 +212,12 @@ impl Frame {
     }
 }
 
-/// The box of [`Frame::shapes`], from its upper edge to below its strip.
+/// Returns the box of [`Frame::shapes`], from its upper edge to the lower edge of its strip.
 pub(super) fn view_box() -> String {
     format!("0 0 {WIDTH} {BOX_HEIGHT}")
 }
 
-/// Goes up or down to `y` and along to `x`; what goes on at the same height is one line.
+/// Goes up or down to `y` and along to `x`; consecutive steps of the same height are one line.
 fn step_to(path: &mut String, last: &mut Option<u128>, y: u128, x: i64) {
     if *last == Some(y) {
         let line = path.rfind('H').map_or(path.len(), |at| at);

@@ -1,4 +1,4 @@
-//! The report, as it is read in a terminal: at most 100 columns wide.
+//! Writes the report for a terminal, at most 100 columns wide.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use crate::replay::Outcome;
 use crate::suggest::Suggestion;
 use crate::text::{duration, grouped, percent, wrapped};
 
-/// How many characters of a key are shown.
+/// Number of characters shown of a key.
 const KEY_WIDTH: usize = 36;
 
-/// What fits a terminal.
+/// Width of a terminal.
 const WIDTH: usize = 100;
 
 const TOO_LARGE: &str = "  (too large: requests for more cells than the burst has, which no wait makes conform)\n";
 
-/// Tells what each limit would have done to the traffic: a line for each, what would have denied nobody, and the hardest-hit
-/// keys of each.
+/// Writes what each limit would have done to the traffic: a row for each limit, the limits that would have denied nothing, and the most denied keys
+/// of each.
 #[must_use]
 pub fn render(report: &Report<'_>) -> String {
     let mut text = String::new();
@@ -50,7 +50,7 @@ pub fn render(report: &Report<'_>) -> String {
     text
 }
 
-/// Words after a label, wrapped. A command is the longer line rather than one that cannot be pasted.
+/// Writes words after a label, wrapped. A command is never wrapped, since it could not be pasted then.
 fn paragraph(text: &mut String, label: &str, words: &str) {
     let lines = match label {
         "command: " => vec![words.to_owned()],
@@ -136,7 +136,7 @@ fn suggestions(text: &mut String, report: &Report<'_>) {
     }
 }
 
-/// Which requests one limit denies and another admits.
+/// Writes the matrix of requests that one limit denies and another admits.
 fn matrix(text: &mut String, report: &Report<'_>) {
     if !words::has_matrix(report) {
         return;
@@ -194,8 +194,8 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
-/// Columns as wide as they need to be, the first flush left, all others flush right. Where they are too wide for a terminal, each
-/// cell has a line of its own.
+/// Writes columns as wide as needed, the first aligned left and all others right. If they are too wide for a terminal, each cell has a line of its
+/// own.
 pub(super) fn table(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -11,7 +11,7 @@ use roxmltree::{Document, Node};
 const NOON: i64 = 1_716_206_400_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-/// Names that do harm where they are not escaped.
+/// Names that do harm if they are not escaped.
 const HOSTILE: [&[u8]; 8] = [
     b"<script>alert(1)</script>",
     b"\"&' onload=alert(1) x=\"",
@@ -44,7 +44,7 @@ fn series(events: &[(i64, u64, bool)]) -> Series {
     series
 }
 
-/// Ten cells a second for ten minutes, of which every fourth second's are denied; of the keys, all that are given.
+/// Returns ten cells a second for ten minutes, with all cells of every fourth second denied. The keys are all that are given.
 fn outcome(limit: &str, ids: &[KeyId]) -> Outcome {
     let events: Vec<_> = (0..600)
         .map(|second| (NOON + second * SECOND, 10, second % 4 > 0))
@@ -288,7 +288,7 @@ fn pictures_need_nothing_from_elsewhere() {
     }
 }
 
-/// From where to where a text of a picture reaches, by an average letter, and on which line; letters as on a wide or narrow screen.
+/// Returns the bounds of a text in a picture, by an average letter, and its line; for the letters of a wide or a narrow screen.
 fn extent(text: Node<'_, '_>, is_narrow: bool) -> Option<(String, [f64; 2])> {
     let class = text.attribute("class").unwrap_or_default();
     if is_narrow && class.contains("minor") {

@@ -1,4 +1,4 @@
-//! What all renderers say alike.
+//! The texts that all renderers share.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::suggest::{Answer, Reason, Suggestion};
 use crate::text::{counted, duration, grouped, percent, printable};
 use crate::trace::Unit;
 
-/// How many characters of the name of a column are shown.
+/// Number of characters shown of a column's name.
 const COLUMN_WIDTH: usize = 30;
 
-/// How many characters of the name of an input are shown.
+/// Number of characters shown of an input's name.
 const INPUT_WIDTH: usize = 40;
 
-/// How many characters of a limit are shown in a sentence.
+/// Number of characters shown of a limit in a sentence.
 const LIMIT_WIDTH: usize = 60;
 
-/// `gcra`, `leaky bucket` or `exponential`.
+/// Returns `gcra`, `leaky bucket` or `exponential`.
 pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Gcra => "gcra",
@@ -32,7 +32,7 @@ pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// How many requests, and when.
+/// Returns the number of requests, and their time span.
 pub(super) fn requests(report: &Report<'_>) -> String {
     let traffic = &report.traffic;
     let requests = things_of(report);
@@ -45,7 +45,7 @@ pub(super) fn requests(report: &Report<'_>) -> String {
     }
 }
 
-/// The answer in a sentence or two, for the first limit, and if there are several for the one that denies the least.
+/// Returns the result in a sentence or two: for the first limit, and if there are several, for the one that denies the least.
 pub(super) fn headline(report: &Report<'_>) -> String {
     let Some(first) = report.outcomes.first() else {
         return String::new();
@@ -67,7 +67,7 @@ pub(super) fn headline(report: &Report<'_>) -> String {
     text
 }
 
-/// Why a report is of part of the traffic.
+/// Returns why a report covers only part of the traffic.
 fn lost(report: &Report<'_>) -> String {
     match report.traffic.bad_lines {
         0 => "an input is cut off".to_owned(),
@@ -79,7 +79,8 @@ fn lost(report: &Report<'_>) -> String {
     }
 }
 
-/// `10/s burst 20 would have throttled 3 of 4,312 keys and denied 2.1% of requests; the smallest burst that denies none is 61.`
+/// Returns a sentence such as `10/s burst 20 would have throttled 3 of 4,312 keys and denied 2.1% of requests; the smallest burst that denies none is
+/// 61.`
 fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
     let mut text = format!("{} would have ", limit(outcome, LIMIT_WIDTH));
     if outcome.denied == 0 && spread(outcome).is_none() {
@@ -120,13 +121,13 @@ fn burst_of(suggestion: Option<Suggestion>) -> Option<u32> {
     }
 }
 
-/// `stamps of whole seconds`, of the coarsest input.
+/// Returns `stamps of whole seconds`, for the coarsest input.
 fn grains(report: &Report<'_>) -> String {
     let coarsest = report.inputs.iter().filter_map(|input| input.resolution).max();
     coarsest.map_or_else(|| "coarse stamps".to_owned(), |unit| format!("stamps of whole {unit}s"))
 }
 
-/// What the row of the other bound is called, and a line that explains it; none if no limit has two bounds.
+/// Returns a line that explains the row of the other bound; `None` if no limit has two bounds.
 pub(super) fn bounds(report: &Report<'_>) -> Option<String> {
     let differs = report.outcomes.iter().any(|outcome| spread(outcome).is_some());
     differs.then(|| {
@@ -137,19 +138,19 @@ pub(super) fn bounds(report: &Report<'_>) -> Option<String> {
     })
 }
 
-/// The other bound, if it is one of numbers and not only of suggestions.
+/// Returns the other bound, if its numbers differ and not only its suggestions.
 pub(super) fn spread(outcome: &Outcome) -> Option<SpreadOutcome> {
     let differs = |spread: &SpreadOutcome| (spread.denied, spread.keys_denied) != (outcome.denied, outcome.keys_denied);
     outcome.spread.filter(differs)
 }
 
-/// What would have denied nobody if the requests of a stamp came evenly, where that is another answer.
+/// Returns the limits that would have denied nothing if the requests of a stamp came evenly, if these are different.
 pub(super) fn spread_suggestion(outcome: &Outcome) -> Option<Suggestion> {
     let suggestion = outcome.spread?.suggestion;
     suggestion.filter(|_| suggestion != outcome.suggestion)
 }
 
-/// The one label of a plot, for those who do not see it.
+/// Returns the one label of a plot, for readers who cannot see it.
 pub(super) fn plot_label(report: &Report<'_>, outcome: &Outcome) -> String {
     let limit = foreign(outcome.limit.to_string().as_bytes(), LIMIT_WIDTH);
     format!("{limit} over time: {}", verdict(report, outcome))
@@ -158,7 +159,8 @@ pub(super) fn plot_label(report: &Report<'_>, outcome: &Outcome) -> String {
 /// The name of the row of the other bound.
 pub(super) const SPREAD: &str = "spread evenly";
 
-/// What the inputs turned out to be, those alike in one line: `read: 3 inputs as Common or Combined Log Format, stamps of whole seconds`.
+/// Returns the detected properties of the inputs, with equal ones in one line: `read: 3 inputs as Common or Combined Log Format, stamps of whole
+/// seconds`.
 pub(super) fn inputs(report: &Report<'_>) -> Vec<String> {
     let mut kinds: Vec<(&str, Option<Resolution>, Vec<&str>)> = Vec::new();
     for input in report.inputs {
@@ -180,18 +182,18 @@ pub(super) fn inputs(report: &Report<'_>) -> Vec<String> {
     kinds.iter().map(line).collect()
 }
 
-/// What must be read with the numbers, as sentences.
+/// Returns the notices to read with the numbers, as sentences.
 pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
     let sentence = |notice: &String| format!("{}.", foreign(notice.trim_end_matches('.').as_bytes(), usize::MAX));
     report.notices.iter().map(sentence).collect()
 }
 
-/// The command line, with nothing in it that acts on a terminal.
+/// Returns the command line, without characters that control a terminal.
 pub(super) fn command(report: &Report<'_>) -> String {
     foreign(report.parameters.command.as_bytes(), usize::MAX)
 }
 
-/// The letter of a limit in a matrix.
+/// Returns the letter of a limit in a matrix.
 pub(super) fn letter(place: usize) -> String {
     let letter = u8::try_from(place).ok().and_then(|place| b'A'.checked_add(place));
     letter
@@ -199,7 +201,7 @@ pub(super) fn letter(place: usize) -> String {
         .map_or_else(|| place.to_string(), |letter| char::from(letter).to_string())
 }
 
-/// Whether the limits are compared with each other: there are several, and one denied what another admitted.
+/// Returns whether the limits are compared with each other: there are several, and one denied a request that another admitted.
 pub(super) fn has_matrix(report: &Report<'_>) -> bool {
     report
         .outcomes
@@ -207,7 +209,7 @@ pub(super) fn has_matrix(report: &Report<'_>) -> bool {
         .any(|outcome| outcome.admitted_by.iter().any(|&count| count > 0))
 }
 
-/// Requests denied by a limit and admitted by another; a dash of the limit itself.
+/// Returns the number of requests denied by a limit and admitted by another; a dash for the limit itself.
 pub(super) fn compared(outcome: &Outcome, row: usize, column: usize) -> String {
     match outcome.admitted_by.get(column) {
         Some(_) if row == column => "-".to_owned(),
@@ -216,7 +218,7 @@ pub(super) fn compared(outcome: &Outcome, row: usize, column: usize) -> String {
     }
 }
 
-/// `2.1% of requests`, or from the one bound to the other.
+/// Returns `2.1% of requests`, or the range between the two bounds.
 fn share(report: &Report<'_>, outcome: &Outcome) -> String {
     let denied = range(outcome.denied, outcome.spread.map(|spread| spread.denied), |denied| {
         percent(denied, outcome.asked)
@@ -224,7 +226,7 @@ fn share(report: &Report<'_>, outcome: &Outcome) -> String {
     format!("{denied} of {}", unit(report))
 }
 
-/// A number, or the range between it and the lower bound where that is another.
+/// Returns a number, or the range between it and the lower bound if that differs.
 pub(super) fn range<T: PartialOrd + Copy>(upper: T, lower: Option<T>, text: impl Fn(T) -> String) -> String {
     match lower {
         Some(lower) if lower < upper => format!("{} to {}", text(lower), text(upper)),
@@ -233,7 +235,7 @@ pub(super) fn range<T: PartialOrd + Copy>(upper: T, lower: Option<T>, text: impl
     }
 }
 
-/// What the keys of traffic are called: clients where they are addresses.
+/// Returns the word for the keys of the traffic: clients if they are addresses.
 fn clients(report: &Report<'_>) -> &'static str {
     match report.parameters.by.as_deref() {
         Some("ip") if report.traffic.unit == Unit::Requests => "clients",
@@ -241,7 +243,7 @@ fn clients(report: &Report<'_>) -> &'static str {
     }
 }
 
-/// What requests are called.
+/// Returns the word for requests.
 pub(super) fn things(unit: Unit) -> &'static str {
     match unit {
         Unit::Requests => "requests",
@@ -249,7 +251,7 @@ pub(super) fn things(unit: Unit) -> &'static str {
     }
 }
 
-/// What requests are called, at the beginning of a sentence.
+/// Returns the word for requests, at the beginning of a sentence.
 pub(super) fn capital_things(report: &Report<'_>) -> &'static str {
     match report.traffic.unit {
         Unit::Requests => "Requests",
@@ -257,7 +259,7 @@ pub(super) fn capital_things(report: &Report<'_>) -> &'static str {
     }
 }
 
-/// How many requests there were.
+/// Returns the number of requests.
 pub(super) fn things_of(report: &Report<'_>) -> String {
     let things = things(report.traffic.unit);
     match report.traffic.requests {
@@ -266,7 +268,7 @@ pub(super) fn things_of(report: &Report<'_>) -> String {
     }
 }
 
-/// Who has a meter.
+/// Returns which keys have meters.
 pub(super) fn meters(report: &Report<'_>) -> String {
     let parameters = &report.parameters;
     let Some(by) = &parameters.by else {
@@ -283,7 +285,7 @@ pub(super) fn meters(report: &Report<'_>) -> String {
     format!("a meter for each of {keys} (by {by})")
 }
 
-/// In which order the requests were replayed, and what could not be.
+/// Returns the order in which the requests were replayed, and the lines that were out of order.
 pub(super) fn order(report: &Report<'_>) -> String {
     let traffic = &report.traffic;
     let lines = traffic.unit.lines();
@@ -308,7 +310,7 @@ pub(super) fn order(report: &Report<'_>) -> String {
     format!("order: {}, {late}{bad}{spread}", report.parameters.order)
 }
 
-/// What is counted: requests, or what the cost is called.
+/// Returns the unit that is counted: requests, or the name of the cost.
 pub(super) fn unit(report: &Report<'_>) -> String {
     match &report.parameters.cost {
         None => "requests".to_owned(),
@@ -316,7 +318,7 @@ pub(super) fn unit(report: &Report<'_>) -> String {
     }
 }
 
-/// The name of a key, of at most so many characters.
+/// Returns the name of a key, cut to `width` characters.
 pub(super) fn key(report: &Report<'_>, key: KeyId, width: usize) -> String {
     match report.keys.name(key) {
         b"" => "(empty)".to_owned(),
@@ -324,17 +326,17 @@ pub(super) fn key(report: &Report<'_>, key: KeyId, width: usize) -> String {
     }
 }
 
-/// What others wrote, of at most so many characters: nothing in it acts on a terminal, or is forbidden in XML.
+/// Returns foreign text, cut to `width` characters, without characters that control a terminal or are forbidden in XML.
 pub(super) fn foreign(bytes: &[u8], width: usize) -> String {
     printable(bytes, width).replace(does_harm, "\u{fffd}")
 }
 
-/// Whether a character, though no control, is forbidden in XML or turns the direction of what stands around it.
+/// Returns whether a character that is not a control is forbidden in XML, or changes the direction of the text around it.
 fn does_harm(character: char) -> bool {
     matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The limit that would have denied nobody, or that none would; `kind` is what was sought, `rate` or `burst`.
+/// Returns the limit that would have denied nothing, or why there is none. `kind` is the number that was sought, `rate` or `burst`.
 pub(super) fn answer(answer: Answer, kind: &str) -> String {
     match answer {
         Answer::Quota(quota) => quota.to_string(),
@@ -352,7 +354,7 @@ pub(super) fn answer(answer: Answer, kind: &str) -> String {
     }
 }
 
-/// The cells of one bucket of a timeline: `requests per 5 s`.
+/// Returns the unit of one bucket of a timeline: `requests per 5 s`.
 pub(super) fn per_bucket(report: &Report<'_>, width: i64) -> String {
     let long = duration(Duration::from_nanos(width.unsigned_abs()));
     let long = match long.as_str() {
@@ -365,12 +367,12 @@ pub(super) fn per_bucket(report: &Report<'_>, width: i64) -> String {
     format!("{} per {long}", unit(report))
 }
 
-/// The text of a limit, of at most so many characters.
+/// Returns the text of a limit, cut to `width` characters.
 pub(super) fn limit(outcome: &Outcome, width: usize) -> String {
     printable(outcome.limit.to_string().as_bytes(), width)
 }
 
-/// What share of the cells a limit denies, and how many keys it hits; from the one bound to the other, where there are two.
+/// Returns the share of cells that a limit denies, and the number of keys it denies; if there are two bounds, the range between them.
 pub(super) fn verdict(report: &Report<'_>, outcome: &Outcome) -> String {
     let keys = grouped(report.keys.len());
     let spread = outcome.spread;
@@ -389,7 +391,7 @@ pub(super) fn verdict(report: &Report<'_>, outcome: &Outcome) -> String {
     }
 }
 
-/// A number with its thousands apart, or in short where that is long.
+/// Formats a number with its thousands separated, or in short form if that is long.
 pub(super) fn number(number: u128) -> String {
     if number < 10_000_000 {
         grouped(number)
@@ -398,12 +400,12 @@ pub(super) fn number(number: u128) -> String {
     }
 }
 
-/// A time to the second.
+/// Formats a time to the second.
 pub(super) fn stamp(ns: i64) -> String {
     time(ns, "%F %T")
 }
 
-/// The day or days from one time to another, and their zone.
+/// Formats the day or days from one time to another, and their zone.
 pub(super) fn days(first: i64, last: i64) -> String {
     let [first, last] = [first, last].map(|ns| time(ns, "%-d %b %Y"));
     if first == last {
@@ -413,13 +415,13 @@ pub(super) fn days(first: i64, last: i64) -> String {
     }
 }
 
-/// A time, as `strftime` has it; UTC.
+/// Formats a time by a format of `strftime`, in UTC.
 pub(super) fn time(ns: i64, format: &str) -> String {
-    // All of an i64's nanoseconds are within what jiff has years for.
+    // All nanoseconds of an i64 are within the years of jiff.
     Timestamp::from_nanosecond(ns.into()).map_or_else(|_| ns.to_string(), |time| time.strftime(format).to_string())
 }
 
-/// A number in at most five characters, rounded down: `999`, `1.2k`, `34k`, `5.6M`.
+/// Formats a number in at most five characters, rounded down: `999`, `1.2k`, `34k`, `5.6M`.
 pub(super) fn short(number: u128) -> String {
     let mut unit = 1_u128;
     for suffix in ["", "k", "M", "G", "T", "P", "E", "Z", "Y", "R"] {

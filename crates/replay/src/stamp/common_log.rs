@@ -1,18 +1,18 @@
-//! The stamps of access logs.
+//! Reads the stamps of access logs.
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use super::{StampError, at_offset, in_range};
 
-/// How long a stamp is.
+/// Length of a stamp.
 const LEN: usize = 26;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Reads stamps of Common Log Format, and remembers the last: the next one is mostly of the same hour, and then
-/// needs no calendar. (A line is read in half the time for it.)
+/// Reads stamps of Common Log Format, and remembers the last one. The next stamp usually has the same hour, and then needs no calendar. (This halves
+/// the time to read a line.)
 #[derive(Debug, Clone, Default)]
 pub struct CommonLogStamps {
     last: Option<Last>,
@@ -29,11 +29,11 @@ impl CommonLogStamps {
     ///
     /// # Errors
     ///
-    /// [`StampError`], telling a wrong form from a time that does not exist.
+    /// [`StampError`], which distinguishes a wrong form from a time that does not exist.
     #[inline]
     pub fn parse(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
         let text: &[u8; LEN] = stamp.try_into().map_err(|_| StampError::NotCommonLog)?;
-        // The same but for minute and second, which stand at 15 and 18.
+        // Equal except for minute and second, which are at 15 and 18.
         if let Some(last) = self.last {
             if text[..15] == last.text[..15] && text[17] == b':' && text[20..] == last.text[20..] {
                 if let (Some(minute), Some(second)) = (sixtieth(text[15], text[16]), sixtieth(text[18], text[19])) {
@@ -45,14 +45,14 @@ impl CommonLogStamps {
         self.last = sixtieth(text[15], text[16])
             .zip(sixtieth(text[18], text[19]))
             .map(|(minute, second)| ns - minute * MINUTE_NS - second * SECOND_NS)
-            // Of an hour that begins before 1970 not all of the stamps are in range.
+            // If an hour begins before 1970, not all of its stamps are in range.
             .filter(|&hour_ns| hour_ns >= 0)
             .map(|hour_ns| Last { text: *text, hour_ns });
         Ok(ns)
     }
 }
 
-/// Two digits below sixty.
+/// Returns the value of two digits below sixty.
 fn sixtieth(tens: u8, ones: u8) -> Option<i64> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens < 6 && ones < 10).then(|| i64::from(tens) * 10 + i64::from(ones))

@@ -1,4 +1,4 @@
-//! Stamps that are written with a calendar: how people, servers and languages print times.
+//! Reads stamps that are written with a calendar, as people, servers and languages print times.
 
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
@@ -7,11 +7,11 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::{StampError, at_offset};
 
-/// The known forms beside RFC 3339 and its relatives, without their zones. Whatever follows is the zone.
+/// The known forms in addition to RFC 3339 and its variants, without their zones. Everything after the form is the zone.
 const FORMS: [&str; 8] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
-    // `date`, git, C's asctime; the year is behind the zone or before it.
+    // `date`, git, C's asctime; the year is after the zone or before it.
     "%a %b %e %H:%M:%S%.f %Y",
     // RFC 2822 and cookies.
     "%a, %d %b %Y %H:%M:%S%.f",
@@ -49,7 +49,7 @@ pub(super) fn parse(stamp: &[u8], zone: &TimeZone, hint: &mut usize) -> Result<i
     Err(reason)
 }
 
-/// Reads a stamp as a format of `strptime` has it.
+/// Reads a stamp by a format of `strptime`.
 pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
     let parsed = BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?;
     if parsed.offset().is_some() || parsed.iana_time_zone().is_some() {
@@ -60,7 +60,7 @@ pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &TimeZone) -> Result<i1
             .map(|timestamp| timestamp.as_nanosecond())
             .map_err(|_| StampError::NoSuchTime);
     }
-    // `%s` tells an instant, and no civil time.
+    // `%s` is an instant, not a civil time.
     if let Ok(timestamp) = parsed.to_timestamp() {
         return Ok(timestamp.as_nanosecond());
     }
@@ -99,7 +99,7 @@ fn iso(stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
     instant(pieces.date().to_datetime(time), east, zone, leap)
 }
 
-/// A stamp in one word, its zone with it; `None` if it is no such stamp.
+/// Reads a stamp that is one word, with its zone; `None` if it is not such a stamp.
 fn pieces(stamp: &[u8], zone: &TimeZone, leap: bool) -> Option<Result<i128, StampError>> {
     let pieces = Pieces::parse(stamp).ok()?;
     let local = pieces.date().to_datetime(pieces.time()?);
@@ -116,7 +116,7 @@ fn pieces(stamp: &[u8], zone: &TimeZone, leap: bool) -> Option<Result<i128, Stam
 
 fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
     let parsed = BrokenDownTime::parse(form, text).map_err(|_| StampError::UnknownForm)?;
-    // jiff takes a leap second as the second before it.
+    // jiff reads a leap second as the second before it.
     let leap = text.contains(":60");
     let local = parsed.to_datetime().map_err(|_| StampError::NoSuchTime)?;
     Ok((local, leap))
@@ -133,8 +133,8 @@ fn instant(local: DateTime, east: Option<Offset>, zone: &TimeZone, leap: bool) -
     Ok(timestamp.as_nanosecond())
 }
 
-/// Takes the zone out of a stamp, wherever it stands in it: `+0200`, `+02:00`, `Z`, `UTC`, `GMT`; and what Go adds to it,
-/// the name of a zone whose offset is told and the reading of its monotonic clock.
+/// Removes the zone from a stamp, wherever it is: `+0200`, `+02:00`, `Z`, `UTC`, `GMT`. Also removes what Go appends: the name of the zone after its
+/// offset, and the reading of its monotonic clock.
 fn split_zone(text: &str) -> (String, Option<Offset>) {
     let mut east = None;
     let mut kept: Vec<&str> = Vec::new();
@@ -142,7 +142,7 @@ fn split_zone(text: &str) -> (String, Option<Offset>) {
         let is_second = !kept.is_empty();
         match offset(word) {
             Some(offset) if is_second && east.is_none() => east = Some(offset),
-            // The name of the zone whose offset is known: `+0200 CEST`, `+0000 UTC`.
+            // The name of a zone after its offset: `+0200 CEST`, `+0000 UTC`.
             _ if east.is_some() && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {}
             _ if is_second && word.starts_with("m=") => {}
             _ => kept.push(word),

@@ -1,8 +1,8 @@
-//! Stamps of recorded traffic, as nanoseconds since the Unix epoch.
+//! Reads stamps of recorded traffic, as nanoseconds since the Unix epoch.
 //!
-//! A time outside of 1990 to 2100 is mostly none: a duration, the serial number of a spreadsheet, a clock that was never
-//! set. Such a stamp is bad unless the user says otherwise. A leap second (`:60`, only where UTC can have one) counts as
-//! the second before it, as the Unix clock has no number for it. Fractions finer than a nanosecond are cut off.
+//! A number outside of 1990 to 2100 is usually not a time, but a duration, the serial number of a spreadsheet, or from a clock that was never set.
+//! Such a stamp is bad unless the user allows it. A leap second (`:60`, only where UTC can have one) counts as the second before it, as the Unix
+//! clock has no number for it. Fractions finer than a nanosecond are truncated.
 
 mod common_log;
 mod forms;
@@ -16,31 +16,31 @@ pub use unix::UnixUnit;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-/// The beginning of the year 2201: what is stamped later, or before 1970, is never traffic.
+/// The beginning of the year 2201. A stamp at this time or later, or before 1970, is never of traffic.
 const END_NS: i64 = 7_289_654_400_000_000_000;
-/// The years that recorded traffic is of, unless its user knows better.
+/// The usual years of recorded traffic, for users who do not allow others.
 const USUAL_NS: std::ops::Range<i64> = 631_152_000_000_000_000..4_102_444_800_000_000_000;
 
-/// Why a stamp could not be read.
+/// The reason why a stamp could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StampError {
-    /// The stamp of a log line is not written as Common Log Format has it.
+    /// The stamp of a log line is not in Common Log Format.
     #[error("the stamp is not written like [20/May/2024:00:00:18 +0000]")]
     NotCommonLog,
     /// The stamp has none of the known forms.
     #[error("the stamp has no known form: give it with --time-format")]
     UnknownForm,
-    /// The stamp is not written in the form given.
+    /// The stamp does not have the given form.
     #[error("the stamp is not written as --time-format says")]
     OtherForm,
-    /// It begins like a stamp, but goes on otherwise, or the calendar or the clock has no such time.
+    /// The stamp begins correctly but ends otherwise, or the calendar or the clock has no such time.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
     /// A time before 1970 or after 2200.
     #[error("the stamp is outside of the years 1970 to 2200")]
     OutOfRange,
-    /// A time that traffic is rarely of: rather a duration or a serial number.
+    /// An unlikely time of traffic, probably a duration or a serial number.
     #[error(
         "the stamp is outside of the years 1990 to 2100: a duration or a serial number? If it is a time, say --allow-old"
     )]
@@ -50,11 +50,11 @@ pub enum StampError {
 /// Options for reading stamps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StampOptions {
-    /// The zone of stamps that have none.
+    /// The zone of stamps without one.
     pub zone: TimeZone,
-    /// The form of all stamps, where it is given.
+    /// The form of all stamps, if given.
     pub format: Option<TimeFormat>,
-    /// True if times outside of 1990 to 2100 are meant.
+    /// True if times outside of 1990 to 2100 are allowed.
     pub allow_old: bool,
 }
 
@@ -63,12 +63,12 @@ pub struct StampOptions {
 pub enum TimeFormat {
     /// Unix time in this unit.
     Unix(UnixUnit),
-    /// As `strptime` has it.
+    /// A format of `strptime`.
     Strptime(String),
 }
 
 impl TimeFormat {
-    /// `s`, `ms`, `us` or `ns`, or else a format of `strptime`.
+    /// Returns the unit `s`, `ms`, `us` or `ns`, or otherwise a format of `strptime`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         UnixUnit::named(text).map_or_else(|| Self::Strptime(text.to_owned()), Self::Unix)
@@ -90,13 +90,13 @@ impl Default for StampOptions {
 pub struct Stamps {
     options: StampOptions,
     common: CommonLogStamps,
-    /// Which of the known forms the last stamp had: the next one mostly has the same.
+    /// The known form of the last stamp: the next one usually has the same.
     form: usize,
     unix: Option<UnixUnit>,
 }
 
 impl Stamps {
-    /// For stamps of any known form, or of the one given.
+    /// Creates a reader of stamps of any known form, or of the given one.
     #[must_use]
     pub fn new(options: StampOptions) -> Self {
         Self {
@@ -105,12 +105,12 @@ impl Stamps {
         }
     }
 
-    /// Reads a stamp: Unix seconds, milliseconds, microseconds or nanoseconds by their magnitude, RFC 3339,
-    /// `YYYY-MM-DD HH:MM:SS`, Common Log Format, RFC 2822, or as Go, Ruby, git and `date` print times.
+    /// Reads a stamp. Accepts Unix seconds, milliseconds, microseconds or nanoseconds by their magnitude, RFC 3339, `YYYY-MM-DD HH:MM:SS`, Common Log
+    /// Format, RFC 2822, and the forms in which Go, Ruby, git and `date` print times.
     ///
     /// # Errors
     ///
-    /// [`StampError`], which tells a wrong form from a time that does not exist.
+    /// [`StampError`], which distinguishes a wrong form from a time that does not exist.
     #[inline]
     pub fn parse(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
         if self.options.format.is_none() {
@@ -136,7 +136,7 @@ impl Stamps {
         self.check(ns)
     }
 
-    /// The unit of the Unix stamps read, if any were.
+    /// Returns the unit of the Unix stamps that were read, if any.
     #[must_use]
     pub fn unix_unit(&self) -> Option<UnixUnit> {
         self.unix
@@ -152,7 +152,7 @@ impl Stamps {
     }
 }
 
-/// A time, if it is one of the years that traffic can be of.
+/// Returns a time, if its year is allowed for traffic.
 fn in_range(ns: i128) -> Result<i64, StampError> {
     i64::try_from(ns)
         .ok()
@@ -160,7 +160,7 @@ fn in_range(ns: i128) -> Result<i64, StampError> {
         .ok_or(StampError::OutOfRange)
 }
 
-/// A time of a zone by its offset.
+/// Converts a local time with an offset to nanoseconds since the Unix epoch.
 fn at_offset(local: DateTime, east: Offset, leap: bool) -> Result<i128, StampError> {
     let timestamp = east.to_timestamp(local).map_err(|_| StampError::OutOfRange)?;
     if leap && timestamp.as_second().rem_euclid(86_400) != 86_399 {

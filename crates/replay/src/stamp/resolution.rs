@@ -1,4 +1,4 @@
-//! The resolution of recorded stamps, found from the stamps themselves.
+//! Finds the resolution of recorded stamps from the stamps themselves.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// The length of one unit, in nanoseconds.
+    /// Returns the length of one unit, in nanoseconds.
     #[must_use]
     pub const fn unit_ns(self) -> i64 {
         match self {
@@ -31,7 +31,7 @@ impl Resolution {
         }
     }
 
-    /// The next finer resolution.
+    /// Returns the next finer resolution.
     const fn finer(self) -> Self {
         match self {
             Self::Minute => Self::Second,
@@ -42,7 +42,7 @@ impl Resolution {
     }
 }
 
-/// The name of the unit: `second`.
+/// Formats the name of the unit: `second`.
 impl fmt::Display for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -55,9 +55,9 @@ impl fmt::Display for Resolution {
     }
 }
 
-/// Finds the coarsest resolution that all stamps of one input are multiples of.
+/// Finds the coarsest resolution of which all stamps of one input are multiples.
 ///
-/// The digits written are no evidence: programs append `.000` to whole seconds, and drop a fraction that is zero.
+/// The digits written are no evidence: programs append `.000` to whole seconds, and omit a fraction that is zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Grain {
     coarsest: Option<Resolution>,
@@ -66,7 +66,7 @@ pub struct Grain {
 }
 
 impl Grain {
-    /// Distinct whole minutes that are evidence of stamps without seconds.
+    /// Number of distinct whole minutes that is evidence of stamps without seconds.
     const MINUTES: u32 = 8;
 
     /// Takes the next stamp, in nanoseconds since the Unix epoch.
@@ -83,7 +83,7 @@ impl Grain {
         self.coarsest = Some(coarsest);
     }
 
-    /// The resolution so far; none before the first stamp.
+    /// Returns the resolution so far; `None` before the first stamp.
     #[must_use]
     pub fn resolution(&self) -> Option<Resolution> {
         match self.coarsest? {

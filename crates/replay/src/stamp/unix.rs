@@ -1,4 +1,4 @@
-//! Unix time in any of its units.
+//! Reads Unix time in any of its units.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum UnixUnit {
 }
 
 impl UnixUnit {
-    /// As `--time-format` takes it: `s`, `ms`, `us`, `ns`.
+    /// Returns the unit that `--time-format` takes by this name: `s`, `ms`, `us`, `ns`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -30,7 +30,7 @@ impl UnixUnit {
         })
     }
 
-    /// The unit in which a number of this magnitude is a time of 1973 to 5138. The ranges do not meet.
+    /// Returns the unit in which a number of this magnitude is a time of 1973 to 5138. The ranges do not overlap.
     fn of_magnitude(number: u64) -> Self {
         match number {
             0..100_000_000_000 => Self::Seconds,
@@ -61,13 +61,13 @@ impl fmt::Display for UnixUnit {
     }
 }
 
-/// Returns whether a stamp is written as a number, and so can only be Unix time.
+/// Returns whether a stamp is written as a number, so that it can only be Unix time.
 pub(super) fn is_number(stamp: &[u8]) -> bool {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     !unsigned.is_empty() && unsigned.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// A number with or without a fraction as nanoseconds, and the unit it is in: the one given, or else by its magnitude.
+/// Converts a number, with or without a fraction, to nanoseconds, and returns its unit: the given one, or otherwise by its magnitude.
 pub(super) fn parse(stamp: &[u8], unit: Option<UnixUnit>) -> Result<(i128, UnixUnit), StampError> {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     let text = std::str::from_utf8(unsigned).map_err(|_| StampError::UnknownForm)?;

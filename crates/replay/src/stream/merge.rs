@@ -1,4 +1,4 @@
-//! Streams in order, merged by time.
+//! Merges ordered streams by time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,15 +7,14 @@ use std::collections::binary_heap::PeekMut;
 use crate::Error;
 use crate::event::Event;
 
-/// A stream that is not asked for its first event before it is due, so that of a year of rotated logs only one or two
-/// are open at a time.
+/// A stream that is not opened before its first event is due. Of a year of rotated logs, only one or two are open at a time.
 #[derive(Debug)]
 struct Stream<S> {
     source: S,
     head: Option<Event>,
 }
 
-/// Streams in order, merged by time; of equal stamps those of the stream that was given first go first.
+/// Merges ordered streams by time; of equal stamps, the stream that was given first goes first.
 #[derive(Debug)]
 pub(super) struct Merge<S> {
     streams: Vec<Stream<S>>,
@@ -24,7 +23,7 @@ pub(super) struct Merge<S> {
 }
 
 impl<S> Merge<S> {
-    /// Merges streams of which each comes with the time of its first event.
+    /// Merges streams, each given with the time of its first event.
     pub(super) fn new(streams: impl IntoIterator<Item = (i64, S)>) -> Self {
         let mut due = BinaryHeap::new();
         let mut sources = Vec::new();
@@ -35,7 +34,7 @@ impl<S> Merge<S> {
         Self { streams: sources, due }
     }
 
-    /// The next event, read from its stream by `read`.
+    /// Returns the next event, which `read` reads from its stream.
     #[inline]
     pub(super) fn next_with(
         &mut self,

@@ -1,12 +1,12 @@
-//! The events of all inputs as one stream.
+//! Joins the events of all inputs into one stream.
 //!
-//! [`Order::AsIs`] reads the inputs one after the other, once. [`Order::Sort`] reads each file once to see whether it is
-//! in order; those that are, are read again side by side and merged by time. What is not in order, and what cannot be
-//! read twice (standard input, pipes), is kept in memory, packed to a few bytes an event, and merged with the rest.
+//! [`Order::AsIs`] reads the inputs one after the other, once. [`Order::Sort`] reads each file once to check whether it is in order. Ordered files
+//! are read again side by side and merged by time. Files out of order, and inputs that cannot be read twice (standard input, pipes), are kept in
+//! memory, packed to a few bytes an event, and merged with the rest.
 //!
-//! What came at the same time stays in the order of its lines; between two inputs, the one that begins earlier goes
-//! first (then the one that ends earlier, then the one named earlier). So the pieces of a rotated log, the boundary of
-//! which may fall within a second, give the same in any order.
+//! Events with the same stamp stay in the order of their lines. Between two inputs, the one that begins earlier goes first (then the one that ends
+//! earlier, then the one named earlier). The boundary between the files of a rotated log may fall within a second; even then, the order in which the
+//! files are named does not change the result.
 
 mod merge;
 mod source;
@@ -39,27 +39,27 @@ pub struct Stream {
     collected: Collected,
     trace: Trace,
     context: Context,
-    /// Whether the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
+    /// True if the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
     may_be_coarse: bool,
 }
 
 #[derive(Debug)]
 enum Flow {
-    /// The input that is read, and those that come after it, the next one last.
+    /// The input being read, and the inputs after it in reverse order.
     AsIs(Option<Box<Open>>, Vec<Input>),
     Sorted(Merge<Source>),
     Made(std::vec::IntoIter<Event>),
 }
 
-/// The span of an input, and what its events come from, each with the time of its first.
+/// The span of an input, and the sources of its events, each with the time of its first event.
 type File = ((i64, i64), Vec<(i64, Source)>);
 
 impl Stream {
-    /// Opens all inputs, and with [`Order::Sort`] looks through them.
+    /// Opens all inputs, and with [`Order::Sort`] reads each once in advance.
     ///
     /// # Errors
     ///
-    /// What cannot be read, or does not go with the options or the other inputs.
+    /// An input cannot be read, or does not fit the options or the other inputs.
     pub fn open(paths: &[PathBuf], order: Order, options: Options, progress: Progress) -> Result<Self, Error> {
         let inputs: Vec<Input> = paths.iter().map(|path| Input::of(path)).collect();
         if inputs.iter().filter(|&input| *input == Input::Stdin).count() > 1 {
@@ -108,7 +108,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Events that were made up, in order.
+    /// Creates a stream of made-up events, which are in order.
     #[must_use]
     pub fn made(events: Vec<Event>, keys: Keys, by: By) -> Self {
         Self {
@@ -130,11 +130,11 @@ impl Stream {
         }
     }
 
-    /// The events of an input that grows, in the order of its lines.
+    /// Returns the events of a growing input, in the order of its lines.
     ///
     /// # Errors
     ///
-    /// What does not go with the options.
+    /// The input does not fit the options.
     pub fn tail(tail: Tail, input: Input, options: Options) -> Result<Self, Error> {
         let reader = Reader::of(tail, &input.name(), &options)?;
         let mut stream = Self::open(&[], Order::AsIs, options, Progress::hidden())?;
@@ -144,7 +144,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Whether the stamps of any event may be coarser than a nanosecond. `false` is certain.
+    /// Returns whether the stamps of any event may be coarser than a nanosecond. `false` is certain.
     #[must_use]
     pub fn may_be_coarse(&self) -> bool {
         self.may_be_coarse
@@ -156,7 +156,7 @@ impl Stream {
             let Context { options, progress, .. } = &self.context;
             let surveyed = size.map(|bytes| survey(&input, bytes, options, progress)).transpose()?;
             files.push(match surveyed.flatten() {
-                // One without an event is read again for its bad lines.
+                // A file without an event is read again for its bad lines.
                 Some(survey) => {
                     self.may_be_coarse |= survey.unit > Resolution::Nanosecond;
                     let span = survey.span.unwrap_or_default();
@@ -165,7 +165,7 @@ impl Stream {
                 None => self.spool(&input)?,
             });
         }
-        // Stable: the one named earlier goes first.
+        // Stable: the file named earlier goes first.
         files.sort_by_key(|(span, _)| *span);
         let streams = files.into_iter().flat_map(|(_, sources)| sources);
         Ok(Merge::new(streams))
@@ -198,11 +198,11 @@ impl Stream {
         Ok((span.unwrap_or_default(), runs))
     }
 
-    /// The next event; `None` at the end.
+    /// Returns the next event; `None` at the end.
     ///
     /// # Errors
     ///
-    /// What cannot be read on, has changed since it was looked through, or does not go with the other inputs.
+    /// An input cannot be read further, has changed since it was first read, or does not fit the other inputs.
     #[inline]
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         let Self {
@@ -235,19 +235,19 @@ impl Stream {
         Ok(event)
     }
 
-    /// The keys of the events so far.
+    /// Returns the keys of the events so far.
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.collected.keys
     }
 
-    /// The plans of the events so far.
+    /// Returns the plans of the events so far.
     #[must_use]
     pub fn plans(&self) -> &Keys {
         &self.collected.plans
     }
 
-    /// What there is to tell of all the events.
+    /// Returns the facts about all events.
     ///
     /// # Errors
     ///

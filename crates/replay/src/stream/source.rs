@@ -1,4 +1,4 @@
-//! Inputs while they are read: each by itself, and compared to the others.
+//! Reads each input by itself, and compares it to the others.
 
 use super::spool::Run;
 use super::survey::Survey;
@@ -10,14 +10,14 @@ use crate::progress::Progress;
 use crate::stamp::{Grain, Resolution};
 use crate::trace::{InputFacts, Unit};
 
-/// What every input is read with, and compared to.
+/// The options for every input, and the facts to compare inputs by.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) options: Options,
     pub(super) progress: Progress,
     /// All inputs, in the order in which they were named.
     pub(super) inputs: Vec<Input>,
-    /// What the events of the first input are, and its name.
+    /// The key and the unit of the first input, and its name.
     pub(super) first: Option<(By, Unit, String)>,
     /// The inputs that were read to their end.
     pub(super) read: Vec<InputFacts>,
@@ -25,7 +25,7 @@ pub(super) struct Context {
     pub(super) empty: Vec<String>,
 }
 
-/// An input that is read.
+/// An input that is being read.
 #[derive(Debug)]
 pub(super) struct Open {
     name: String,
@@ -34,7 +34,7 @@ pub(super) struct Open {
     reader: Reader,
     events: u64,
     grain: Grain,
-    /// How many lines were bad before it.
+    /// The number of bad lines before it.
     bad: u64,
 }
 
@@ -43,10 +43,10 @@ pub(super) struct Open {
 pub(super) enum Source {
     /// A file in order that is not yet due.
     Due(Input, Survey),
-    /// A file in order that is read, and when its last event was.
+    /// A file in order that is being read, with the time of its last event.
     Open(Box<Open>, Survey, i64),
     Run(Run),
-    /// A file that is read to its end, and closed.
+    /// A file that was read to its end and closed.
     Done,
 }
 
@@ -57,7 +57,7 @@ impl Context {
         Ok(Open::new(reader, input.name(), number, collected))
     }
 
-    /// Sees to it that the events of all inputs are of a kind.
+    /// Checks that the events of all inputs are of the same kind.
     #[cold]
     fn compare(&mut self, open: &Open) -> Result<(), Error> {
         let (by, unit) = (open.reader.by(), open.reader.unit());
@@ -132,7 +132,7 @@ impl Source {
             Self::Run(run) => Ok(run.next()),
             Self::Open(open, survey, last) => {
                 let mut event = open.next(collected, context)?;
-                // What is merged by what was seen of it before must not be something else now.
+                // The merge relies on what was seen of the file before, so the file must not have changed.
                 let is_same = match &event {
                     Some(event) if open.events == 1 => survey.span.is_some_and(|(first, _)| first == event.time),
                     Some(event) => *last <= event.time,
@@ -144,7 +144,7 @@ impl Source {
                     });
                 }
                 match &mut event {
-                    // Known of the whole file, where `open` knows it only of what it has read.
+                    // The survey knows this of the whole file, `open` only of the part it has read.
                     Some(event) => (*last, event.unit) = (event.time, survey.unit),
                     None => *self = Self::Done,
                 }

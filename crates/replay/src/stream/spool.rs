@@ -1,13 +1,12 @@
-//! Events out of order, kept compactly and given back in order.
+//! Stores events out of order, compactly, and returns them in order.
 //!
-//! They are sorted in runs of a quarter of a million and packed: the time since the event before, the key and the
-//! cost, each in as many bytes as it needs. An event of a busy log takes 4 to 8 bytes, where its line took 200. The runs
-//! are merged as files are, by `merge`.
+//! The events are sorted in runs of a quarter of a million and packed: the time since the event before, the key and the cost, each in as many bytes
+//! as it needs. An event of a busy log takes 4 to 8 bytes, and its line took 200. The runs are merged by `merge`, as files are.
 
 use crate::event::{Event, KeyId, Place};
 use crate::stamp::Resolution;
 
-/// How many events are sorted at once: 6 MiB of them.
+/// Number of events that are sorted at once: 6 MiB of them.
 const RUN: usize = 1 << 18;
 
 /// Events in any order, packed.
@@ -15,12 +14,12 @@ const RUN: usize = 1 << 18;
 pub(super) struct Spool {
     unsorted: Vec<Event>,
     runs: Vec<(i64, Run)>,
-    /// The input of all events, if their plans and places are kept, too.
+    /// The input of all events, if their plans and places are also kept.
     input: Option<u32>,
 }
 
 impl Spool {
-    /// Keeps the plans of events, and their places, all of which are in `input`.
+    /// Creates a spool that keeps the plans and the places of events, all of which are in `input`.
     pub(super) fn with_places(input: u32) -> Self {
         Self {
             input: Some(input),
@@ -35,8 +34,7 @@ impl Spool {
         }
     }
 
-    /// The events, all stamped in `unit`s, in runs each of which is in order and comes with its first time; of equal
-    /// stamps those of the earlier run came first.
+    /// Returns the events, all stamped in `unit`s, in ordered runs, each with its first time. Of equal stamps, those of the earlier run came first.
     pub(super) fn into_runs(mut self, unit: Resolution) -> Vec<(i64, Run)> {
         self.pack();
         for (_, run) in &mut self.runs {
@@ -46,7 +44,7 @@ impl Spool {
     }
 
     fn pack(&mut self) {
-        // Stable: what came at the same time stays in the order of its lines.
+        // Stable: events with the same time stay in the order of their lines.
         self.unsorted.sort_by_key(|event| event.time);
         let mut bytes = Vec::new();
         let (mut last, mut line) = (0, 0);
@@ -106,7 +104,7 @@ impl Iterator for Run {
         };
         let (since, key, cost) = (number()?, number()?, number()?);
         self.last = self.last.saturating_add_unsigned(since);
-        // As they were written.
+        // The numbers are as they were written.
         let key_of = |number: u64| KeyId(u32::try_from(number).unwrap_or(u32::MAX));
         let mut event = Event {
             unit: self.unit,
@@ -133,7 +131,7 @@ fn unzigzag(number: u64) -> u64 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Writes seven bits a byte, the lowest first; the eighth bit means that more follow.
 fn write(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);

@@ -1,24 +1,24 @@
-//! Requests of one coarse stamp, spaced evenly over its unit.
+//! Spaces requests of one coarse stamp evenly over its unit.
 //!
-//! A log with whole seconds does not say when within its second a request came. All at the stamp is the most that a
-//! limit can deny; evenly spaced, for each key by itself, is what a steady client would have sent. The `i`-th of `n`
-//! requests of a key (from 0) moves by `i/n` of the unit, so their order is kept and the same input gives the same times.
+//! A log with whole seconds does not show when within its second a request came. If all requests come at the stamp, a limit denies the most it can.
+//! Even spacing, for each key by itself, is what a steady client would have sent. The `i`-th of `n` requests of a key (from 0) moves by `i/n` of the
+//! unit. So their order is kept, and the same input gives the same times.
 
 use crate::event::Event;
 
-/// Spaces events as they come, and gives them out in the order of their new times.
+/// Spaces events as they come, and emits them in the order of their new times.
 #[derive(Debug, Default)]
 pub struct Spreader {
-    /// Events of the latest stamp, as they came.
+    /// Events of the latest stamp, in their order.
     held: Vec<Event>,
-    /// Events that are spaced but may still follow one to come, in order.
+    /// Events that are spaced, in order, but that may come after an event not yet seen.
     due: Vec<Event>,
-    /// By key: how many of `held` it has, and how many of those are spaced.
+    /// By key: the number of its events in `held`, and how many of those are spaced.
     counts: Vec<(u32, u32)>,
 }
 
 impl Spreader {
-    /// Takes the next event, and gives out those that none to come can precede.
+    /// Takes the next event, and emits those that no later event can precede.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ impl Spreader {
     pub fn push<E>(&mut self, event: Event, emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
         if self.held.first().is_some_and(|first| first.time != event.time) {
             self.space();
-            // Where the order of the lines is kept, time may go back: then no event waits for another stamp.
+            // If lines keep their order, time may go back: then no event waits for another stamp.
             let goes_back = self.held.first().is_some_and(|first| first.time > event.time);
             self.held.clear();
             self.emit_before(if goes_back { i64::MAX } else { event.time }, emit)?;
@@ -41,7 +41,7 @@ impl Spreader {
         Ok(())
     }
 
-    /// Gives out all that is left.
+    /// Emits all remaining events.
     ///
     /// # Errors
     ///

@@ -1,23 +1,23 @@
-//! A first look at a file: whether it is in order.
+//! Reads a file in advance to check whether it is in order.
 
 use crate::Error;
 use crate::input::{Input, Options, Reader, TimesOnly};
 use crate::progress::Progress;
 use crate::stamp::{Grain, Resolution};
 
-/// What a file in order was found to be.
+/// The findings about a file in order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Survey {
-    /// How many bytes it had, to read no more of it again: a log that is still written to grows meanwhile.
+    /// The number of bytes it had. Later reads stop there, since a log that is still written grows meanwhile.
     pub(super) bytes: u64,
     pub(super) events: u64,
     /// The first and the last stamp, if it has an event.
     pub(super) span: Option<(i64, i64)>,
-    /// How finely it is stamped.
+    /// The resolution of its stamps.
     pub(super) unit: Resolution,
 }
 
-/// Reads a file of `bytes` bytes for nothing but its times; `None` as soon as one goes back.
+/// Reads only the times of a file of `bytes` bytes; `None` as soon as a time goes back.
 pub(super) fn survey(
     input: &Input,
     bytes: u64,

@@ -1,17 +1,20 @@
-//! What of a key's past can still set the least rate.
+//! The part of a key's past that can still determine the least rate.
 //!
-//! A burst B and a rate R deny nobody exactly if every run of requests, from one at time t to one at time u, asks for no more
-//! than B + R * (u - t). So the least rate is the steepest line from a point (t, units asked before t) to a later one (u, units
-//! asked up to u, less B): of all the earlier points, the one where a line laid against them from below right touches. Only the
-//! corners of their lower convex hull are touched by any line, and a line steeper than the steepest so far touches none
-//! left of where that one does. So corners are given up on either side, each once: a request costs O(1), amortised.
+//! A burst B and a rate R deny nothing exactly if every run of requests, from one at time t to one at time u, asks for at most B + R * (u - t). So
+//! the least rate is the slope of the steepest line from a point (t, units asked before t) to a later point (u, units asked up to u, less B). For
+//! each later point, the steepest line goes through the earlier point where a line laid against the earlier points from below right touches them.
 //!
-//! The rate in question is the same for all keys, and rises. A key that keeps below it has one point or two. What is kept of
-//! any other lies within B of the steepest line so far, and each edge is steeper than the one before it. Measured: of days of
-//! access logs, one corner a key to three on average by client, and 15 at most with all in one; of tokens against a burst of
-//! billions, 35; of three million requests at random times against a burst of a million, 40. Only traffic that accelerates all
-//! the time by next to nothing has many: where each of three million gaps is 3 ns less than the one before it, 8,000 against
-//! a burst of 10, 82,000 against 1,000, and nearly all against a million, 16 bytes each. A request takes 10 to 50 ns.
+//! Two facts bound the work. A line can only touch corners of the lower convex hull of the points. And if a line is steeper than the steepest so far,
+//! it touches no corner to the left of the one that the steepest touches. So corners are discarded on either side, each once: a request costs O(1),
+//! amortised.
+//!
+//! The rate is the same for all keys, and only rises. A key below the rate has one point or two. The remaining points of any other key lie within B
+//! of the steepest line so far, and each edge is steeper than the one before it.
+//!
+//! Measured corners a key: in days of access logs, one to three on average by client, and at most 15 with all requests in one key; in tokens against
+//! a burst of billions, 35; in three million requests at random times against a burst of a million, 40. Only traffic that accelerates continuously by
+//! a tiny amount has many. If each of three million gaps is 3 ns less than the one before it, there are 8,000 against a burst of 10, 82,000 against
+//! 1,000, and nearly all against a million, 16 bytes each. A request takes 10 to 50 ns.
 
 use std::collections::VecDeque;
 
@@ -36,25 +39,25 @@ impl Point {
 /// The corners that a line steeper than the steepest so far can touch.
 #[derive(Debug)]
 pub(super) struct Hull {
-    /// Apart from the rest, as most keys have no other most of the time: no allocation for those.
+    /// The first corner, outside of the queue: most keys have no other most of the time, and so need no allocation.
     first: Point,
     rest: VecDeque<Point>,
     asked: u64,
 }
 
-/// Why no rate is enough, or none can be told.
+/// The reason why no rate is enough, or none can be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The time is before that of the latest request.
     BackInTime,
     /// Units asked at one instant, more than the burst.
     AtOnce(u64),
-    /// More than 2^64 units in a stretch without a rest: in any span that a meter can measure, faster than any meter.
+    /// More than 2^64 units without an idle time in between: too fast for any meter, in any span that a meter can measure.
     TooFast,
 }
 
 impl Hull {
-    /// Of a key that has not asked before `time`.
+    /// Creates the hull of a key whose first request comes at `time`.
     pub(super) fn new(time: i64) -> Self {
         Self {
             first: Point { time, before: 0 },
@@ -63,7 +66,7 @@ impl Hull {
         }
     }
 
-    /// Takes a request for `units`, and raises `steepest` to what it takes at least.
+    /// Takes a request for `units`, and raises `steepest` to the rate that the request needs.
     pub(super) fn push(&mut self, time: i64, units: u64, burst: u64, steepest: &mut Slope) -> Result<(), Stop> {
         let last = self.last();
         if time < last.time {
@@ -84,13 +87,13 @@ impl Hull {
         Ok(())
     }
 
-    /// The latest instant, and the units asked at it.
+    /// Returns the latest instant, and the units asked at it.
     pub(super) fn latest(&self) -> (i64, u64) {
         let last = self.last();
         (last.time, self.asked - last.before)
     }
 
-    /// How many corners are held.
+    /// Returns the number of corners held.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         1 + self.rest.len()
@@ -111,7 +114,7 @@ impl Hull {
         Ok(())
     }
 
-    /// Adds the point of a later time, and gives up the corners that are none any more.
+    /// Adds the point of a later time, and discards the points that are no longer corners.
     fn add(&mut self, time: i64, steepest: Slope) {
         let new = Point {
             time,
@@ -132,7 +135,7 @@ impl Hull {
         }
     }
 
-    /// Gives up the corners left of an edge no steeper than that: no line that is steeper touches them.
+    /// Discards the corners left of an edge that is no steeper than `steepest`: no steeper line touches them.
     fn narrow(&mut self, steepest: Slope) {
         while let Some(&next) = self.rest.front() {
             if self.first.slope_to(next) > steepest {
@@ -143,9 +146,9 @@ impl Hull {
         }
     }
 
-    /// Lays a line from all that was asked, less the burst, against the corners.
+    /// Lays a line from the total asked, less the burst, against the corners.
     fn touch(&mut self, time: i64, burst: u64, steepest: &mut Slope) {
-        // Another key may have raised it since.
+        // Another key may have raised the rate since.
         self.narrow(*steepest);
         let slope_from = |corner: Point| {
             let ns = time.abs_diff(corner.time);

@@ -1,4 +1,4 @@
-//! The least limits, as quotas.
+//! Writes the least limits as quotas.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::slope::Slope;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 
-/// The periods by which people state rates, in nanoseconds.
+/// The customary periods of rates, in nanoseconds.
 const PERIODS: [u64; 7] = [
     1,
     1_000,
@@ -21,25 +21,25 @@ const PERIODS: [u64; 7] = [
     86_400 * SECOND,
 ];
 
-/// So many cells tell a rate to within a hundredth; fewer are told in a longer period, if there is one.
+/// Number of cells that state a rate to within a hundredth. Fewer cells are converted to a longer period, if there is one.
 const FINE: u32 = 100;
 
-/// So many cells are told in a shorter period, if there is one.
+/// Number of cells above which a rate is converted to a shorter period, if there is one.
 const LEGIBLE: u32 = 10_000_000;
 
-/// The longest time from full to rest that a meter has: 200 years.
+/// The longest time from full to idle that a meter supports: 200 years.
 const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 
-/// The period of a limit, in nanoseconds.
+/// Returns the period of a limit, in nanoseconds.
 pub(super) fn period_ns(limit: Quota) -> u64 {
     u64::try_from(limit.period().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The limit with the least burst that holds `level`, units times the period in nanoseconds.
+/// Returns the limit with the least burst that holds `level`, in units times the period in nanoseconds.
 pub(super) fn burst(limit: Quota, level: u128) -> Result<Quota, Reason> {
     let units = level.div_ceil(u128::from(period_ns(limit)));
     let burst = u32::try_from(units).ok().and_then(NonZeroU32::new);
-    // No level at all is one of traffic that asked for nothing; a meter holds a cell all the same.
+    // The level is zero only if the traffic asked for nothing; a meter still holds at least one cell.
     let quota = limit.allow_burst(burst.unwrap_or(NonZeroU32::MIN).max(limit.weight()));
     if GCRA::from_quota(quota).is_ok() {
         Ok(quota)
@@ -48,7 +48,7 @@ pub(super) fn burst(limit: Quota, level: u128) -> Result<Quota, Reason> {
     }
 }
 
-/// By the limit's own period, unless one longer is finer or one shorter is easier to read.
+/// Returns the least rate in the limit's own period, unless a longer one is finer or a shorter one is easier to read.
 pub(super) fn rate(limit: Quota, slope: Slope) -> Result<Quota, Reason> {
     let own_ns = period_ns(limit);
     let (shorter, longer): (Vec<u64>, Vec<u64>) = PERIODS
@@ -83,7 +83,7 @@ fn is_slower(this: &Quota, that: &Quota) -> bool {
     cells(this, that) < cells(that, this)
 }
 
-/// The least rate in a period, if a meter can have it.
+/// Returns the least rate in a period, if a meter supports it.
 fn rate_in(limit: Quota, slope: Slope, period_ns: u64) -> Option<Quota> {
     let volume = u128::from(limit.burst().get()) * u128::from(period_ns);
     let cells = slope

@@ -1,12 +1,12 @@
-//! Which limit would have denied nobody: the least burst at a limit's rate, and the least rate at its burst.
+//! Finds the limits that would have denied nothing: the least burst at a limit's rate, and the least rate at its burst.
 //!
-//! Both are exact, over all keys, and found in one pass, in integers. The burst is the highest level that any key's bucket
-//! would have reached if it had denied nothing; the rate is a steepest line (`hull`). Memory is per key and candidate: a level,
-//! and one corner of a hull or a few.
+//! Both are exact, over all keys, and found in one pass, in integers. The burst is the highest level that any key's bucket would have reached if it
+//! had denied nothing. The rate is the slope of a steepest line (`hull`). Memory is per key and candidate: a level, and one or a few corners of a
+//! hull.
 //!
-//! Decisions of a meter are those of exact arithmetic up to two of its units of 2^-f cell, always in favour of the request. So
-//! a meter with what is suggested denies nobody; one with a cell less denies somebody, unless what was missing drains in less
-//! than a nanosecond.
+//! Decisions of a meter are those of exact arithmetic up to two of its units of 2^-f cell, always in favour of the request. So a meter with the
+//! suggested limit denies nothing. A meter with one cell less denies at least one request, unless the missing amount drains in less than a
+//! nanosecond.
 
 mod hull;
 mod least;
@@ -18,18 +18,18 @@ use crate::event::Event;
 use hull::{Hull, Stop};
 use slope::Slope;
 
-/// What would have denied nobody.
+/// The limits that would have denied nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suggestion {
-    /// The limit with the least burst that would have.
+    /// The limit with the least burst.
     pub burst: Answer,
-    /// The limit with the least rate that would have. It is told by the limit's own period, or by a longer or shorter one where
-    /// that tells it better; a cell less in that period would have denied somebody.
+    /// The limit with the least rate. The rate is in the limit's own period, or in a longer or shorter one if that states it better. With a cell less
+    /// in that period, the limit would have denied at least one request.
     pub rate: Answer,
 }
 
 impl Suggestion {
-    /// Neither is told, for this reason.
+    /// Returns a suggestion without limits, for this reason.
     #[must_use]
     pub const fn none(reason: Reason) -> Self {
         Self {
@@ -39,43 +39,41 @@ impl Suggestion {
     }
 }
 
-/// A limit that would have denied nobody, or why there is none.
+/// A limit that would have denied nothing, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// This one; its text can be pasted.
+    /// This limit; its text can be pasted.
     Quota(Quota),
-    /// No such limit.
+    /// No limit, for this reason.
     None(Reason),
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// So much was asked by one key at one instant, which is more than the burst; in the units that the burst has, and
-    /// `u64::MAX` for more than that.
+    /// One key asked for this much at one instant, more than the burst. The number is in the units of the burst, and `u64::MAX` if it is larger.
     AtOnce(u64),
-    /// It would take more than 2^32 cells a second, or a burst of as many.
+    /// The rate would have to be above 2^32 cells a second, or the burst above 2^32 cells.
     TooLarge,
     /// Such a burst would take more than 200 years to drain, which no meter can measure.
     RestTooLong,
-    /// So much was asked by one key at one stamp, which is more than the burst; but the stamp is so coarse that it may have
-    /// come apart.
+    /// One key asked for this much at one stamp, more than the burst. The stamp is so coarse that the requests may have come at different times.
     InOneStamp(u64),
-    /// A key's requests went back in time, where more of a rate denies more, too.
+    /// The requests of a key went back in time. Then a higher rate may also deny more.
     BackInTime,
-    /// Cells come in ticks: what is sought here is that of limits whose cells come one by one.
+    /// Cells come in ticks; the search is for limits whose cells come one by one.
     Ticks,
-    /// It is two limits, of which either could give way.
+    /// The limit has two parts, and raising either could help.
     TwoLimits,
-    /// It is a limiter of other software.
+    /// The limit is a limiter of other software.
     OtherLimiter,
-    /// It is a limit for each key.
+    /// The limit is a file with a limit for each key.
     PerKey,
 }
 
-/// Watches the traffic that a limit meets, to tell what would have denied nobody.
+/// Watches the traffic of a limit, to compute the limits that would have denied nothing.
 ///
-/// In any order of the events the burst is that of a replay in this order. The rate is only told if no key goes back in time.
+/// For any order of the events, the burst is that of a replay in this order. The rate is only reported if no key goes back in time.
 ///
 /// ```
 /// use meter_replay::event::{Event, Keys};
@@ -97,19 +95,19 @@ pub struct Suggester {
     period_ns: u64,
     /// The time of the first event, from which drained volume is counted.
     origin: i64,
-    /// The highest level, in units times the period in nanoseconds; or why no burst would do.
+    /// The highest level, in units times the period in nanoseconds; or why no burst is enough.
     level: Result<u128, Reason>,
     steepest: Result<Slope, Reason>,
     seats: Vec<Seat>,
 }
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Debug)]
 struct Seat {
-    /// Up to where the key has filled its bucket, in the scale of levels: the level and what had drained by then.
+    /// The drained volume at which the key's bucket is empty, in the scale of levels: its level plus the volume that had drained by then.
     mark: i128,
     hull: Option<Box<Hull>>,
-    /// The latest instant and the units asked at it, once there is no hull to tell them.
+    /// The latest instant and the units asked at it, once there is no hull to store them.
     instant: (i64, u64),
 }
 
@@ -124,7 +122,7 @@ impl Default for Seat {
 }
 
 impl Suggester {
-    /// For a limit, before any traffic.
+    /// Creates a suggester for a limit, before any traffic.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         let ticks = quota.refill_interval().map(|_| Reason::Ticks);
@@ -141,7 +139,7 @@ impl Suggester {
     /// Takes the next event, whether it was admitted or not.
     pub fn push(&mut self, event: &Event) {
         if event.cost == 0 {
-            // No cells conform at any time, and change nothing.
+            // Zero cells conform at any time and change nothing.
             return;
         }
         if self.seats.is_empty() {
@@ -156,7 +154,7 @@ impl Suggester {
         self.touch(index, event.time, units);
     }
 
-    /// What would have denied nobody so far.
+    /// Returns the limits that would have denied nothing so far.
     #[must_use]
     pub fn finish(&self) -> Suggestion {
         let answer = |found: Result<Quota, Reason>| found.map_or_else(Answer::None, Answer::Quota);
@@ -166,7 +164,7 @@ impl Suggester {
         }
     }
 
-    /// Raises the level of a key's bucket, which drains at the limit's rate and is as large as it takes.
+    /// Raises the level of a key's bucket, which drains at the limit's rate and has no capacity limit.
     fn fill(&mut self, index: usize, time: i64, units: u128) {
         let Ok(highest) = &mut self.level else { return };
         let most = u128::from(u32::MAX) * u128::from(self.period_ns);
@@ -187,7 +185,7 @@ impl Suggester {
         }
     }
 
-    /// Raises the rate to what a key takes.
+    /// Raises the rate to the rate that a key needs.
     fn touch(&mut self, index: usize, time: i64, units: u128) {
         let seat = &mut self.seats[index];
         let units = u64::try_from(units).unwrap_or(u64::MAX);
@@ -216,7 +214,7 @@ impl Suggester {
 }
 
 impl Seat {
-    /// The units asked at this instant so far, with these.
+    /// Adds `units` to the units asked at this instant, and returns the sum.
     fn at_once(&mut self, time: i64, units: u64) -> u64 {
         let (latest, asked) = self.instant;
         let asked = if latest == time {

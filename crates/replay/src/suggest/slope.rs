@@ -1,8 +1,8 @@
-//! Rates as exact fractions.
+//! Exact rates, as fractions.
 
 use std::cmp::Ordering;
 
-/// Units per nanoseconds, compared as the rates they are: 1/2 is 2/4.
+/// Units per nanoseconds, compared as rates: 1/2 equals 2/4.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slope {
     pub(super) units: u64,
@@ -13,7 +13,7 @@ pub(super) struct Slope {
 impl Slope {
     pub(super) const ZERO: Self = Self { units: 0, ns: 1 };
 
-    /// The fewest cells in `period_ns` that are no slower.
+    /// Returns the fewest cells in `period_ns` that are no slower.
     pub(super) fn cells_in(self, period_ns: u64) -> u128 {
         (u128::from(self.units) * u128::from(period_ns)).div_ceil(u128::from(self.ns))
     }

@@ -25,7 +25,7 @@ fn suggest(quota: Quota, traffic: &Traffic) -> Suggestion {
     suggester.finish()
 }
 
-/// Whether the meters deny anybody anything, GCRA and leaky bucket alike.
+/// Returns whether the meters deny anything, for GCRA and leaky bucket alike.
 fn denies(quota: Quota, traffic: &Traffic) -> bool {
     let clock = ManualClock::new();
     let first = traffic.iter().map(|event| event.0).min().unwrap_or(0);
@@ -39,7 +39,7 @@ fn denies(quota: Quota, traffic: &Traffic) -> bool {
     };
     let gcra = GCRA::from_quota(quota).expect("a good quota");
     let bucket = LeakyBucket::from_quota(quota).expect("a good quota");
-    // A clone would share its state, which a meter with another clock does not.
+    // A clone would share its state; a clone with another clock does not.
     let denied = decide(&|| Box::new(gcra.clone().with_clock(clock.clone())));
     assert_eq!(
         denied,
@@ -61,7 +61,7 @@ fn one_less_rate(quota: Quota) -> Option<Quota> {
     Some(slower).filter(|quota| GCRA::from_quota(*quota).is_ok())
 }
 
-/// All runs of the first request's key that begin with it: units over the burst, and nanoseconds.
+/// Returns all runs of the first request's key that begin with it: units over the burst, and nanoseconds.
 fn runs(quota: Quota, traffic: &[(i64, u64, u8)]) -> impl Iterator<Item = (u128, u128)> {
     let (start, _, key) = traffic[0];
     let mut units = 0;
@@ -73,7 +73,7 @@ fn runs(quota: Quota, traffic: &[(i64, u64, u8)]) -> impl Iterator<Item = (u128,
     traffic.iter().filter(move |request| request.2 == key).map(run)
 }
 
-/// The steepest run, by trying all of them; `None` for more than the burst at once.
+/// Returns the steepest run, by trying all of them; `None` for more than the burst at once.
 fn steepest_run(quota: Quota, traffic: &Traffic) -> Option<(u128, u128)> {
     let mut all = (0..traffic.len()).flat_map(|from| runs(quota, &traffic[from..]));
     all.try_fold((0, 1), |steepest: (u128, u128), (units, ns)| {
@@ -87,14 +87,14 @@ fn steepest_run(quota: Quota, traffic: &Traffic) -> Option<(u128, u128)> {
     })
 }
 
-/// Whether all runs are within the limit, or would be a nanosecond later: so little a meter may overlook.
+/// Returns whether all runs are within the limit, or would be a nanosecond later: a meter may overlook that little.
 fn is_within_a_nanosecond(quota: Quota, traffic: &Traffic) -> bool {
     let mut all = (0..traffic.len()).flat_map(|from| runs(quota, &traffic[from..]));
     let (period, cells) = (quota.period().as_nanos(), u128::from(quota.cells().get()));
     all.all(|(units, ns)| units * period <= cells * (ns + 1))
 }
 
-/// Whether the answers are the least there are, by replaying with them and with one less.
+/// Checks that the answers are the least possible, by replaying with them and with one less.
 fn check(quota: Quota, traffic: &Traffic) {
     let suggestion = suggest(quota, traffic);
     match suggestion.burst {
@@ -135,7 +135,7 @@ fn check(quota: Quota, traffic: &Traffic) {
     }
 }
 
-/// Traffic by steps in time, in order; times in whole steps of `grain` nanoseconds.
+/// Returns traffic by steps in time, in order; times in whole steps of `grain` nanoseconds.
 fn traffic(grain: i64, longest: i64, most: u64) -> impl Strategy<Value = Traffic> {
     let step = prop_oneof![3 => Just(0), 4 => 0..longest.min(5), 3 => 0..longest];
     prop::collection::vec((step, 0..=most, 0..3_u8), 1..80).prop_map(move |steps| {
@@ -167,7 +167,7 @@ proptest! {
     ) {
         let Some(quota) = quota(cells, period * SECOND, burst.max(weight), weight) else { return Ok(()) };
         check(quota, &traffic);
-        // Where time is in seconds, so little is never missed.
+        // If times are in seconds, that little is never overlooked.
         if let Answer::Quota(enough) = suggest(quota, &traffic).burst {
             prop_assert!(one_less_burst(enough).is_none_or(|less| denies(less, &traffic)));
         }
@@ -266,7 +266,7 @@ fn edges() {
     const S: i64 = 1_000_000_000;
     let year = 31_557_600 * S;
     let table: [(&str, Traffic, [&str; 2]); 15] = [
-        // Nothing is asked: the least there is.
+        // Nothing is asked: the least limits that exist.
         ("10/s", vec![], ["10/s burst 1", "1/d burst 10"]),
         (
             "10/s weight 3",
@@ -280,7 +280,7 @@ fn edges() {
             vec![(0, 6, 0), (0, 5, 1), (0, 5, 0)],
             ["10/s burst 11", "AtOnce(11)"],
         ),
-        // The most at one instant is told, be it of a later key and of parts before the first that were too many.
+        // The most at one instant is reported, even if it is of a later key, and part of it came before the first excess.
         (
             "10/s",
             vec![(5, 7, 1), (5, 11, 0), (5, 8, 1), (9, 12, 2)],
@@ -345,7 +345,7 @@ fn hulls_stay_small() {
     assert!(count("10/s", &mut (0..100_000).map(|step| step * 100)) <= 2);
     let noise = |step: i64| step * 1_000 + step.wrapping_mul(0x1E37_79B9_7F4A_7C15).rem_euclid(1_000);
     assert!(count("10/s burst 1000", &mut (0..100_000).map(noise)) <= 30);
-    // The worst: each gap a nanosecond less than the one before. What is more than the burst ends even that.
+    // The worst case: each gap is a nanosecond less than the one before. Exceeding the burst ends even that.
     let mut time = 0;
     let mut sooner = |step: i64| {
         time += 1_000_000 - step;
@@ -357,8 +357,8 @@ fn hulls_stay_small() {
 #[test]
 fn a_rate_that_another_key_raised_is_found_by_all() {
     const S: i64 = 1_000_000_000;
-    // By itself the second key takes 12/s, but of its corners only the middle one tells, once the first key has raised the rate
-    // to 9/s, and that within an instant.
+    // By itself the second key needs 12/s. But once the first key has raised the rate to 9/s, within an instant, only the middle one of the second
+    // key's corners matters.
     let traffic = vec![
         (0, 6, 1),
         (0, 51, 0),
