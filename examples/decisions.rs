@@ -1,4 +1,5 @@
-//! Makes the given number of decisions at given times and nothing else, to be counted: the difference of two runs is the cost of the decisions.
+//! Makes the given number of decisions and nothing else, to be counted: the difference of two runs is the cost of the decisions. The time of a
+//! decision is given (`check_at`), or with `now` read from the meter's own clock (`check`).
 //!
 //! `valgrind --tool=callgrind target/release/examples/decisions admit 100000`, then with 200000.
 
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (case, count) = (
+    let (case, count, clock) = (
         arguments.next(),
         arguments.next().and_then(|text| text.parse::<u32>().ok()),
+        arguments.next(),
     );
-    let (Some(case @ ("admit" | "deny")), Some(count)) = (case.as_deref(), count) else {
-        eprintln!("usage: decisions admit|deny COUNT");
+    let (Some(case @ ("admit" | "deny")), Some(count), None | Some("now")) = (case.as_deref(), count, clock.as_deref())
+    else {
+        eprintln!("usage: decisions admit|deny COUNT [now]");
         std::process::exit(2);
     };
     // The burst: enough for every decision, or one cell, so that every decision after the first is a denial.
@@ -28,8 +31,11 @@ fn main() {
     });
     let at = Instant::now() + Duration::from_secs(1);
     let taken = meter.check_at(at).is_ok();
-    let admitted = (0..count)
-        .filter(|_| black_box(&meter).check_at(black_box(at)).is_ok())
-        .count();
+    let admitted = match clock {
+        None => (0..count)
+            .filter(|_| black_box(&meter).check_at(black_box(at)).is_ok())
+            .count(),
+        Some(_) => (0..count).filter(|_| black_box(&meter).check().is_ok()).count(),
+    };
     println!("{case}: {admitted} of {count} admitted after the first, which was {taken}");
 }

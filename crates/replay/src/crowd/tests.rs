@@ -11,7 +11,7 @@ fn maker(limit: &str, algorithm: Algorithm) -> Maker {
     Maker::new(Metered::parse(limit, algorithm), false)
 }
 
-/// Creates a crowd whose first table has room for 60 keys.
+/// Creates a crowd whose first table is the smallest: it has room for some hundred keys.
 fn small(maker: &Maker, time: i64) -> Crowd {
     let mut crowd = Crowd::new(maker.limit().single().expect("a limit of one"));
     crowd.join(maker, 1, time, time).expect("memory for a few");
@@ -31,6 +31,16 @@ fn gap() -> impl Strategy<Value = i64> {
     ]
 }
 
+/// Returns whether the decisions are the same. A table may report the end of a denial two nanoseconds early.
+fn alike(own: Result<Verdict, Undecided>, crowd: Result<Verdict, Undecided>) -> bool {
+    match (own, crowd) {
+        (Ok(Verdict::Denied(own)), Ok(Verdict::Denied(crowd))) => {
+            crowd <= own && own.as_nanos() - crowd.as_nanos() <= 2
+        }
+        (own, crowd) => own == crowd,
+    }
+}
+
 proptest! {
     #[test]
     fn each_key_is_decided_as_by_a_meter_of_its_own(
@@ -46,8 +56,9 @@ proptest! {
         for (gap, key, cost) in requests {
             time += gap;
             for key in (0..repeats).map(|more| (key + 100 * more) % 300) {
-                let expected = own[key as usize].check(&maker, time, cost).ok_or(Undecided::TooLong);
-                prop_assert_eq!(crowd.check(&maker, &event(time, key, cost)), expected, "{} at {}", key, time);
+                let own = own[key as usize].check(&maker, time, cost).ok_or(Undecided::TooLong);
+                let crowd = crowd.check(&maker, &event(time, key, cost));
+                prop_assert!(alike(own, crowd), "{} at {}: {:?} and {:?}", key, time, own, crowd);
             }
         }
     }
@@ -58,12 +69,12 @@ fn a_table_without_room_is_joined_by_a_larger_one_and_leaves_once_all_are_at_res
     for algorithm in [Algorithm::Gcra, Algorithm::LeakyBucket, Algorithm::Exponential] {
         let maker = maker("1/h", algorithm);
         let mut crowd = small(&maker, 0);
-        for key in 0..1_000 {
+        for key in 0..10_000 {
             assert_eq!(crowd.check(&maker, &event(0, key, 1)), Ok(Verdict::Admitted), "{key}");
         }
         let tables = crowd.tables.len();
         assert!(tables > 2, "{tables}");
-        for key in 0..1_000 {
+        for key in 0..10_000 {
             let verdict = crowd.check(&maker, &event(S, key, 1));
             assert!(matches!(verdict, Ok(Verdict::Denied(_))), "{key}: {verdict:?}");
         }
