@@ -303,6 +303,16 @@ fn threads_lose_and_win_no_cell() {
 fn meters_of_all_kinds_decide_together() {
     use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter};
 
+    /// The same denial of one cell.
+    fn one_cell(denied: NegativeMultiDecision) -> NegativeMultiDecision {
+        match denied {
+            NegativeMultiDecision::BatchNonConforming(_, denial) => {
+                NegativeMultiDecision::BatchNonConforming(1, denial)
+            }
+            NegativeMultiDecision::InsufficientCapacity(_) => NegativeMultiDecision::InsufficientCapacity(1),
+        }
+    }
+
     let at = Instant::now();
     let pair: Dual = Dual::from_quota("3/h & 100/h".parse().unwrap()).unwrap();
     let adjustable = Adjustable::<GCRA>::from_quota("5/h".parse().unwrap()).unwrap();
@@ -325,12 +335,4 @@ fn meters_of_all_kinds_decide_together() {
         keys.key("bob").peek_n_at(2, at).map_err(one_cell).unwrap_err()
     );
     assert_eq!(check_all_at(&[(&bob, 1), (&keys.key("carol"), 1)], at), Ok(()));
-}
-
-/// The same denial of one cell.
-fn one_cell(denied: NegativeMultiDecision) -> NegativeMultiDecision {
-    match denied {
-        NegativeMultiDecision::BatchNonConforming(_, denial) => NegativeMultiDecision::BatchNonConforming(1, denial),
-        NegativeMultiDecision::InsufficientCapacity(_) => NegativeMultiDecision::InsufficientCapacity(1),
-    }
 }

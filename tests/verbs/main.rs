@@ -3,6 +3,7 @@
 mod all;
 mod clock;
 mod debt;
+#[cfg(all(feature = "dual", feature = "keyed"))]
 mod fork;
 mod model;
 mod reserve;
