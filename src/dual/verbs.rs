@@ -371,7 +371,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.replace(|words| self.pair.refund(words, drained, n));
     }
 
-    /// Stores the words that `other` makes of the present words, unless they are the same.
+    /// Stores the words that `other` computes from the present words, unless they are the same.
     fn replace(&self, other: impl Fn(Words) -> Words) {
         let step = self.words.update(|words| match other(words) {
             same if same == words => Err(()),

@@ -21,7 +21,7 @@ fn filled<K: Hash>(n: u64, seeds: u64, key: impl Fn(u64, u64) -> K) -> (u64, u64
         let table = like.hashes(hashes(seed)).with_capacity(usize::try_from(n).unwrap());
         let keys: KeyedMeter<K, GCRA<ManualClock>> = table.unwrap();
         for number in 0..n {
-            // Denied for want of a slot or not at all: each asks once.
+            // Each asks once, so it is denied only if there is no slot.
             let _ = keys.check(&key(seed, number));
         }
         let stats = keys.stats();

@@ -307,7 +307,7 @@ fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
     }
 }
 
-/// In words of many limits, less than a unit drains in a nanosecond; a tick is exact all the same.
+/// In words of many limits, less than a unit drains in a nanosecond, and a tick is still exact.
 #[test]
 fn a_denial_with_ticks_is_exact_in_narrow_words() {
     for more in 0..9 {

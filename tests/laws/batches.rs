@@ -1,5 +1,5 @@
 //! Law 6: batches are all or nothing, n singles at one instant are one batch of n, an empty batch is nothing, and a batch that can
-//! never conform is told so.
+//! never conform is denied for ever.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;

@@ -23,7 +23,7 @@ proptest! {
     }
 }
 
-/// The forms that read the clock say what the forms that are told the time say.
+/// The forms that read the clock decide as the forms with a given time.
 #[test]
 fn a_denial_ends_by_the_meters_own_clock() {
     let limit = Limit::per_second(3);

@@ -297,7 +297,7 @@ fn threads_lose_and_win_no_cell() {
     }
 }
 
-/// Every kind of meter beside every other: who refuses, whoever it is, leaves all as they were.
+/// Every kind of meter beside every other: whichever denies, none is charged.
 #[test]
 #[cfg(all(feature = "dual", feature = "keyed"))]
 fn meters_of_all_kinds_decide_together() {

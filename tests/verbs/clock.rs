@@ -1,4 +1,4 @@
-//! Verbs by a clock that is behind: whoever waited until the instant of a denial must not be denied for that.
+//! Verbs by a clock that is behind: a caller that waited until the instant of a denial must not be denied because of the lag.
 
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};

@@ -177,8 +177,8 @@ fn flood() -> Done {
 
 /// What a child process of `--memory` does.
 fn fill(arguments: &[String]) -> Result<Done, Box<dyn Error>> {
-    let filling = Filling::of(arguments).ok_or("nobody of that name takes such keys")?;
-    let bytes = filling.bytes().ok_or("this system does not tell what is resident")?;
+    let filling = Filling::of(arguments).ok_or("no contender of that name takes such keys")?;
+    let bytes = filling.bytes().ok_or("this system does not report resident memory")?;
     Ok(Done {
         text: bytes.to_string(),
         wrong: Vec::new(),
@@ -255,7 +255,7 @@ fn waiting(cli: &Cli) -> Result<Done, Box<dyn Error>> {
 
 /// What a child process of `--waiting` does.
 fn bytes_of_waiting(name: &str) -> Result<Done, Box<dyn Error>> {
-    let text = waiting::bytes_here(name).ok_or("nobody of that name waits")?;
+    let text = waiting::bytes_here(name).ok_or("no contender of that name waits")?;
     Ok(Done {
         text,
         wrong: Vec::new(),

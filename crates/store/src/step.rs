@@ -14,7 +14,7 @@ pub(crate) struct Stored {
     pub(crate) scale: Scale,
 }
 
-/// Whose clock tells the time of a step.
+/// The clock that a step is decided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The store's: a state of a later time shows that the clock was set back.

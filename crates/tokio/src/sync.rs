@@ -46,13 +46,13 @@ mod modelled {
         type Target = T;
 
         fn deref(&self) -> &T {
-            self.guard.as_ref().expect("nobody panics with the lock")
+            self.guard.as_ref().expect("no code panics while it holds the lock")
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
         fn deref_mut(&mut self) -> &mut T {
-            self.guard.as_mut().expect("nobody panics with the lock")
+            self.guard.as_mut().expect("no code panics while it holds the lock")
         }
     }
 }

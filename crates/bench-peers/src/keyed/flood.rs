@@ -1,4 +1,4 @@
-//! A flood: many more keys than a table is for, each once. It must take no memory, and wash out nobody's debt in silence.
+//! A flood: many more keys than a table is for, each once. It must take no memory, and lose no debt without a count.
 
 use super::keys::Key;
 use super::memory::met;

@@ -6,7 +6,7 @@ use std::future::Future;
 /// The cells a second that they wait for.
 pub(super) const RATE: u64 = 1_000_000;
 
-/// What may be had at once: the cells of a millisecond, which is the grain of everybody's timer.
+/// The burst: the cells of a millisecond, which is the resolution of all timers.
 pub(super) const BURST: u32 = 1000;
 
 /// A limiter with an asynchronous `acquire`.

@@ -1,4 +1,4 @@
-//! Stores that do not answer: bounded waits, a breaker, and an answer that says by whom it was made.
+//! Stores that do not answer: bounded waits, a breaker, and an answer that names the side that made it.
 
 use crate::probe::{Network, Probe};
 use ratelimit_meter::{KeyedMeter, Quota};

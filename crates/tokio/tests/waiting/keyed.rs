@@ -1,4 +1,4 @@
-//! First come, first served, for each key, and no trace of keys for which nobody waits.
+//! First come, first served, for each key, and no trace of keys without waiters.
 
 use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::keyed::{self, WhenFull};

@@ -103,7 +103,7 @@ impl<'a> Asked<'a> {
         self.keyless.iter().map(|lane| lane.policies[0].name())
     }
 
-    /// The status of a request that is rejected for want of a key.
+    /// The status of a request that is rejected because it has no key.
     pub(crate) fn rejected(&self) -> Option<StatusCode> {
         self.rejected
     }

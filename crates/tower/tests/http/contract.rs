@@ -99,7 +99,7 @@ async fn readiness_is_the_inner_services() {
     respond.send_response(Response::new(Body::default()));
     assert_eq!(answered.await.unwrap().status(), 200);
     handle.allow(1);
-    // Denied now, and ready all the same.
+    // Denied now, and still ready.
     assert!(inner.poll_ready().is_ready());
     assert_eq!(inner.call(request()).await.unwrap().status(), 429);
     handle.send_error("gone");

@@ -71,7 +71,7 @@ pub(crate) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 
 pub(crate) type ManualMeter = Meter<VirtualScheduling, ManualClock>;
 
-/// A meter whose time is told.
+/// A meter on a manual clock.
 pub(crate) fn meter(quota: &str, clock: &ManualClock) -> ManualMeter {
     let quota: Quota = quota.parse().unwrap();
     GCRA::from_quota(quota).unwrap().with_clock(clock.clone())
