@@ -92,7 +92,7 @@ impl<A: Algorithm> Limits<A> {
         let mut limits: Vec<_> = limits.collect();
         let first = *limits.first()?;
         limits.remove(0);
-        let mut tiers = [None; _];
+        let mut tiers = [None; super::state::MOST_LIMITS];
         for (tier, place) in (0..).zip(tiers.iter_mut().take(schedules.len())) {
             *place = Some(tier);
         }
