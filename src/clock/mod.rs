@@ -7,7 +7,7 @@ mod anchor;
 mod default;
 mod manual;
 
-pub use default::{DefaultClock, Source, source};
+pub use default::{ClockSource, DefaultClock, source};
 pub use manual::{ManualClock, OutOfRange};
 
 pub(crate) use anchor::WINDOW_NS as LAG_NS;
