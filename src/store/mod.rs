@@ -9,10 +9,9 @@
 //! A key of a table is a store too, in the module `keyed`. The verbs of a meter are written once, over [`Store`].
 
 mod atomic;
-mod fixed;
 mod swappable;
 
-pub use fixed::{Atomic, Local};
+pub use atomic::{Atomic, Local};
 pub use swappable::Swappable;
 
 #[cfg(feature = "keyed")]
