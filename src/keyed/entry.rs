@@ -1,9 +1,9 @@
 //! One key of a table, as the store of a meter.
 
 use super::bucket::{Bucket, Moved};
+use super::hash::KeyHash;
 use super::limits::{Limits, Superseded};
-use super::line::KeyHash;
-use super::state::State;
+use super::slot::State;
 use super::table::Tallies;
 use super::{Shared, WhenFull};
 use crate::algorithms::Algorithm;

@@ -11,6 +11,7 @@
 //! A linear hash preserves the steps between keys (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table
 //! applies [`spread`] after any hash; with it, such keys did not crowd for any of 600 seeds.
 
+use super::slot::{LINES, WIDTH};
 use core::fmt;
 use core::hash::{BuildHasher, Hasher};
 use std::hash::RandomState;
@@ -289,5 +290,79 @@ impl Hasher for KeyHasher {
     #[inline(always)]
     fn finish(&self) -> u64 {
         upper(self.sum.wrapping_add(self.hashes.last.wrapping_mul(self.last.into())))
+    }
+}
+
+/// The hash by which a table knows a key: 64 bits, nearly random.
+///
+/// The upper bits choose the bucket. The lower 48 bits are the id that a slot holds. Of the id, the lower 32 bits choose the home line, and the upper
+/// 16 choose the slot of that line at which a search begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct KeyHash(pub(super) u64);
+
+impl KeyHash {
+    /// The number of bits of a key that a slot holds.
+    pub(super) const ID_BITS: u32 = 48;
+
+    /// Returns the key that has the lower bits of `id` as its id and belongs to bucket `bucket` of `buckets`; `None` if there is none.
+    pub(super) fn with_id(id: u64, bucket: u64, buckets: usize) -> Option<Self> {
+        const ID: u64 = (1 << KeyHash::ID_BITS) - 1;
+        let buckets_wide = u128::try_from(buckets).ok()?;
+        // `first` is the lowest number in the bucket. The next number that ends in the id belongs to this bucket or to a later one.
+        let first = u64::try_from((u128::from(bucket) << u64::BITS).div_ceil(buckets_wide)).ok()?;
+        let key = first & !ID | id & ID;
+        let key = if key < first { key.checked_add(ID + 1)? } else { key };
+        Some(Self(key)).filter(|key| key.bucket_of(buckets) as u64 == bucket)
+    }
+
+    /// Returns the key's bucket among `buckets`.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "less than the number of buckets")]
+    pub(super) const fn bucket_of(self, buckets: usize) -> usize {
+        ((self.0 as u128 * buckets as u128) >> u64::BITS) as usize
+    }
+
+    #[inline]
+    pub(super) const fn id(self) -> u64 {
+        self.0 & ((1 << Self::ID_BITS) - 1)
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
+    pub(super) const fn lower(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the middle bits are meant")]
+    pub(super) const fn upper(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    /// Returns the key's home line.
+    #[inline]
+    pub(super) const fn home(self) -> usize {
+        ((self.lower() as u64 * LINES as u64) >> 32) as usize
+    }
+
+    /// Returns the slot of a line at which the key's search begins.
+    #[inline]
+    pub(super) const fn first(self) -> usize {
+        (self.upper() as usize * WIDTH) >> 16
+    }
+
+    /// Returns the lines of a bucket in the order of the key's search, from its home on.
+    pub(super) fn lines(self) -> impl Iterator<Item = usize> {
+        (self.home()..LINES).chain(0..self.home())
+    }
+
+    /// Returns the number of lines from the key's home to `line`.
+    pub(super) const fn distance(self, line: usize) -> usize {
+        (line + LINES - self.home()) % LINES
+    }
+
+    /// Returns the slots of a line in the order of the key's search.
+    pub(super) fn slots(self) -> impl Iterator<Item = usize> {
+        (self.first()..WIDTH).chain(0..self.first())
     }
 }

@@ -4,43 +4,38 @@
 //! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
-mod builder;
 #[cfg(feature = "dual")]
 mod dual;
 mod entry;
-mod error;
 mod hash;
 mod limits;
-mod line;
-mod many;
+mod slot;
 mod snapshot;
-mod state;
-mod stats;
 mod table;
-mod tiers;
-mod verbs;
 
-pub use builder::Builder;
 #[cfg(feature = "dual")]
 pub use dual::KeyedDual;
-pub use error::{ForeignTier, InvalidTable, RestoreKeysError};
+pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
-pub use stats::Stats;
-pub use tiers::Tier;
+pub use limits::{ForeignTier, Tier};
+pub use snapshot::RestoreKeysError;
+pub use table::{Builder, InvalidTable, Stats};
 
 use crate::algorithms::Algorithm;
+use crate::clock::Clock;
 use crate::meter::{GCRA, Meter, MeterKind};
+use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
+use core::iter;
 use core::marker::PhantomData;
-pub use entry::Entry;
-use limits::{Latest, Limits};
-use line::KeyHash;
+use hash::KeyHash;
+use limits::{Family, Latest, Limits};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use table::Table;
-use tiers::Family;
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
 ///
@@ -290,6 +285,151 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     #[inline]
     fn entry(&self, key: KeyHash, tier: Option<u8>) -> Entry<'_, M::Algorithm> {
         Entry::new(&self.shared, &self.limits, key, tier)
+    }
+}
+
+/// Decisions on one key; the meter that [`key`](Self::key) returns has all other methods.
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Decides one cell of `key` now, and counts it if it conforms. Usually touches one cache line.
+    ///
+    /// # Errors
+    ///
+    /// [`NonConformance`], and nothing has changed, if the cell does not conform. The error holds the instant from which it would.
+    #[inline]
+    pub fn check<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), NonConformance>
+    where
+        K: Borrow<Q>,
+    {
+        self.key(key).check()
+    }
+
+    /// Decides one cell of `key` at `at`, and counts it if it conforms.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    #[inline]
+    pub fn check_at<Q: Hash + ?Sized>(&self, key: &Q, at: Instant) -> Result<(), NonConformance>
+    where
+        K: Borrow<Q>,
+    {
+        self.key(key).check_at(at)
+    }
+
+    /// Decides a batch of `n` cells of `key` now, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform now, or if they never would.
+    #[inline]
+    pub fn check_n<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<(), NegativeMultiDecision>
+    where
+        K: Borrow<Q>,
+    {
+        self.key(key).check_n(n)
+    }
+
+    /// Decides a batch of `n` cells of `key` at `at`, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_n`](Self::check_n).
+    #[inline]
+    pub fn check_n_at<Q: Hash + ?Sized>(&self, key: &Q, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>
+    where
+        K: Borrow<Q>,
+    {
+        self.key(key).check_n_at(n, at)
+    }
+}
+
+impl<A: Algorithm, C: Clock> Meter<A, &C, Entry<'_, A>> {
+    /// Returns whether the key is live now, that is, has a meter that is not idle.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.store().is_live(self.clock().position(self.time_line()))
+    }
+
+    /// Returns whether the key is live at `at`.
+    #[must_use]
+    pub fn is_live_at(&self, at: Instant) -> bool {
+        self.store().is_live(self.time_line().position(at))
+    }
+}
+
+/// The number of keys whose lines are fetched before the first is decided. Medians per key, of ten million at random: 176 ns one by one, 118 by 4,
+/// 112 by 16, 105 by 32, 103 by 64.
+const AHEAD: usize = 32;
+
+/// Decisions on many keys in one call.
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Decides one cell of each of `keys` now, as [`check`](Self::check) on one key after the other would, and counts the cells that conform.
+    ///
+    /// This saves time waiting for memory. In a table of millions of keys most of a decision is spent on memory accesses, and here the lines of up to
+    /// 32 keys are fetched at once. With few keys, which the caches hold, `check` is as fast.
+    ///
+    /// A key is decided when its answer is taken from the iterator, not before; a key whose answer is never taken changes nothing. A key that occurs
+    /// twice is decided twice.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota};
+    ///
+    /// let clients = KeyedMeter::<str>::with_capacity("1/s".parse::<Quota>()?, 1_000_000)?;
+    /// let asking = ["alice", "bob", "alice"]; // a batch of requests
+    /// let served: Vec<_> = clients.check_many(asking).map(|answer| answer.is_ok()).collect();
+    /// assert_eq!(served, [true, true, false]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "a key is decided when its answer is taken"]
+    pub fn check_many<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        self.many(keys, None)
+    }
+
+    /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) on one key after the other would; see
+    /// [`check_many`](Self::check_many).
+    #[must_use = "a key is decided when its answer is taken"]
+    pub fn check_many_at<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+        at: Instant,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        self.many(keys, Some(at))
+    }
+
+    fn many<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+        at: Option<Instant>,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        let mut keys = keys.into_iter().fuse();
+        let mut ahead = [KeyHash(0); AHEAD];
+        let (mut next, mut end) = (0, 0);
+        iter::from_fn(move || {
+            if next == end {
+                (next, end) = (0, 0);
+                for (place, key) in ahead.iter_mut().zip(keys.by_ref()) {
+                    *place = self.hashed(key);
+                    self.shared.table.bucket(*place).fetch(*place);
+                    end += 1;
+                }
+            }
+            let key = ahead[..end].get(next)?;
+            next += 1;
+            let key = self.meter_of(*key, self.tier);
+            Some(at.map_or_else(|| key.check(), |at| key.check_at(at)))
+        })
     }
 }
 
