@@ -186,13 +186,13 @@ impl Bucket {
     /// Returns the slot of a resident and its state.
     #[inline]
     pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
-        self.find_at_home(key).or_else(|| self.find_beyond(key))
+        self.home(key).find(key).or_else(|| self.find_beyond(key))
     }
 
-    /// Does the same as `find`, but only in the key's home line.
-    #[inline(always)]
-    pub(super) fn find_at_home(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
-        self.lines[key.home()].find_at_first(key)
+    /// Returns the home line of a key.
+    #[inline]
+    pub(super) fn home(&self, key: KeyHash) -> &Line {
+        &self.lines[key.home()]
     }
 
     #[inline(never)]
@@ -215,12 +215,6 @@ impl Bucket {
                 return Ok(found);
             }
         }
-    }
-
-    /// Begins to fetch the home line of a key.
-    #[inline]
-    pub(super) fn fetch(&self, key: KeyHash) {
-        self.lines[key.home()].fetch();
     }
 
     /// Returns the latest time at which a slot was taken from its owner, or a key changed its tier.

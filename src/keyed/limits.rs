@@ -13,7 +13,7 @@
 //! The next change takes the number of the former limit, and other threads may use that number before these limits are superseded. So the former
 //! limit is no longer known once all keys have been converted ([`Limits::forget_former`]), which is before the next change begins.
 
-use super::slot::{AtomicBool, Form, MOST_LIMITS, Ordering, State};
+use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, State};
 use super::table::InvalidTable;
 use super::{KeyedMeter, Shared, WhenFull};
 use crate::algorithms::Algorithm;
@@ -40,6 +40,8 @@ pub(super) struct Limit<A> {
     pub(super) schedule: Schedule<A>,
     /// The number of this limit in states.
     number: u8,
+    /// The states of the residents that this limit decides.
+    pub(super) states: LimitStates,
     /// The time from which this limit holds.
     since: Nanos,
     /// The minimum word of a key without a slot. A key that was idle when the quota changed has no more cells available than the former burst.
@@ -93,6 +95,7 @@ impl<A: Algorithm> Limits<A> {
         let limits = schedules.iter().zip(0..).map(|(schedule, number)| Limit {
             schedule: *schedule,
             number,
+            states: form.decided_by(number),
             since: Nanos::BEGINNING,
             floor: 0,
         });
@@ -126,7 +129,7 @@ impl<A: Algorithm> Limits<A> {
 
     /// Returns the limit of an existing tier.
     #[inline]
-    fn of_tier(&self, tier: u8) -> &Limit<A> {
+    pub(super) fn of_tier(&self, tier: u8) -> &Limit<A> {
         match tier {
             0 => &self.first,
             tier => &self.more[usize::from(tier) - 1],
@@ -164,13 +167,6 @@ impl<A: Algorithm> Limits<A> {
             Some(tier) => Ok((tier, self.form.word(state))),
             None => self.read_former(state),
         }
-    }
-
-    /// Returns the schedule of the first tier and the word by it, if a resident is in that tier and its limit still holds.
-    #[inline]
-    pub(super) fn read_first(&self, state: State) -> Option<(&Schedule<A>, u64)> {
-        let holds = self.hold().is_ok() && self.form.limit(state) == self.first.number;
-        holds.then_some((&self.first.schedule, self.form.word(state)))
     }
 
     #[cold]
@@ -260,6 +256,7 @@ impl<A: Algorithm> Limits<A> {
         let limit = Limit {
             schedule,
             number,
+            states: self.form.decided_by(number),
             since: at,
             floor,
         };
