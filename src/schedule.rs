@@ -219,12 +219,10 @@ impl<A: Algorithm> Schedule<A> {
     /// certain if the cells are due more than the lag from now.
     #[inline]
     pub(crate) fn decide_by_anchor(&self, word: u64, drained: Volume, n: u32) -> Result<Result<u64, Until>, NotAtOnce> {
+        let scale = self.algorithm.scale();
         match self.algorithm.decide(word, drained, n) {
             Ok(new) => Ok(Ok(new)),
-            Err(due) if due.0 - drained.0 > self.lag => Ok(Err(Until {
-                scale: self.algorithm.scale(),
-                due,
-            })),
+            Err(due) if due.0 - drained.0 > self.lag => Ok(Err(Until { scale, due })),
             Err(_) => Err(NotAtOnce::Uncertain),
         }
     }

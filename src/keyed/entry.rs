@@ -164,8 +164,8 @@ impl<'a, A: Algorithm> Entry<'a, A> {
             Ok(new) if slot.exchange(state, State(state.0 + (new - word))) => Ok(Ok(())),
             Ok(_) => Err(NotAtOnce::LostRace),
             Err(until) => {
-                // A key that is denied at an earlier time may conform at the watermark.
-                let is_over = until.due <= schedule.drained(self.bucket.watermark());
+                // A key that is denied at an earlier time may conform at the watermark. (If volume drained in ticks, nothing would be decided here.)
+                let is_over = until.due <= schedule.algorithm.scale().volume_at(self.bucket.watermark());
                 if is_over || slot.load() != state {
                     return Err(NotAtOnce::Uncertain);
                 }

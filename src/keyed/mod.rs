@@ -83,8 +83,8 @@ pub enum WhenFull {
 /// applies.
 ///
 /// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
-/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table that fits a processor's cache is a tenth faster if it is built for
-/// 1.5 times its keys.
+/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB, which fits a core's own cache, has room for 1.5
+/// times the keys that it was asked for: more of them are then in the slot where their search begins.
 ///
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
 ///
@@ -304,10 +304,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     {
         match self.decide_at_once(key, 1) {
             Ok(decided) => decided.map_err(|until| self.denial(until)),
-            Err((key, not_at_once)) => {
-                let exactly = move || self.meter_of(key, self.tier).check_when(When::Now);
-                Key::<'_, M>::after(not_at_once, exactly)
-            }
+            // Hashes the key again, so that the hash is not kept for this case.
+            Err(not_at_once) => Key::<'_, M>::after(not_at_once, || self.key(key).check_when(When::Now)),
         }
     }
 
@@ -339,10 +337,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         }
         match self.decide_at_once(key, n) {
             Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
-            Err((key, not_at_once)) => {
-                let exactly = move || self.meter_of(key, self.tier).check_n_when(n, When::Now);
-                Key::<'_, M>::after(not_at_once, exactly)
-            }
+            Err(not_at_once) => Key::<'_, M>::after(not_at_once, || self.key(key).check_n_when(n, When::Now)),
         }
     }
 
@@ -361,19 +356,16 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
 
     /// Decides `n` cells of `key` now, at least 1, if that is possible without the exact time.
     #[inline(always)]
-    fn decide_at_once<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<Result<(), Until>, (KeyHash, NotAtOnce)>
+    fn decide_at_once<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<Result<(), Until>, NotAtOnce>
     where
         K: Borrow<Q>,
     {
         let limit = self.limits.of_tier(self.tier.unwrap_or(0));
-        // The clock is read first: while the processor waits for it, it hashes the key. A hot key costs 2 ns less.
-        let drained = limit.schedule.drained_now(&self.clock);
+        // The hash comes before the clock, and the search after it. On an Intel processor, all that precedes a reading of the counter delays it, and all
+        // that follows waits for it. In this order a hot `String` took 30.5 ns, or 22.6 if denied; with the clock first, 36.7 and 25.4.
         let key = self.hashed(key);
-        let decided = match drained {
-            Some(drained) => self.entry(key, self.tier).decide_by(limit, drained, n),
-            None => Err(NotAtOnce::Uncertain),
-        };
-        decided.map_err(|not_at_once| (key, not_at_once))
+        let drained = limit.schedule.drained_now(&self.clock).ok_or(NotAtOnce::Uncertain)?;
+        self.entry(key, self.tier).decide_by(limit, drained, n)
     }
 
     fn denial(&self, until: Until) -> NonConformance {
