@@ -200,9 +200,29 @@ impl<A: Algorithm> Schedule<A> {
             .drained_since_anchor(anchored, scale)
             .ok_or(NotAtOnce::Uncertain)?;
         let word = load();
-        match self.algorithm.decide(word, drained, n) {
+        match self.decide_by_anchor(word, drained, n)? {
             Ok(new) => replace(word, new).map(Ok),
-            Err(due) if due.0 - drained.0 > self.lag => denied(due),
+            Err(until) => Ok(Err(until)),
+        }
+    }
+
+    /// Returns the volume drained now, if `clock` has an anchor by which a decision may be made at once.
+    #[cfg(feature = "keyed")]
+    #[inline]
+    pub(crate) fn drained_now(&self, clock: &impl Clock) -> Option<Volume> {
+        let scale = self.algorithm.scale();
+        let anchored = clock.drained_at_anchor(&self.time_line, self.at_once_until, scale)?;
+        clock.drained_since_anchor(anchored, scale)
+    }
+
+    /// Decides `n` cells, at least 1, by a clock that may lag behind. Returns the new word, or the time until which the cells are denied. A denial is
+    /// certain if the cells are due more than the lag from now.
+    #[inline]
+    pub(crate) fn decide_by_anchor(&self, word: u64, drained: Volume, n: u32) -> Result<Result<u64, Until>, NotAtOnce> {
+        let scale = self.algorithm.scale();
+        match self.algorithm.decide(word, drained, n) {
+            Ok(new) => Ok(Ok(new)),
+            Err(due) if due.0 - drained.0 > self.lag => Ok(Err(Until { scale, due })),
             Err(_) => Err(NotAtOnce::Uncertain),
         }
     }

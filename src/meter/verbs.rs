@@ -412,7 +412,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     #[inline(always)]
-    fn check_when(&self, when: When) -> Result<(), NonConformance> {
+    pub(crate) fn check_when(&self, when: When) -> Result<(), NonConformance> {
         let decided = self.act(when, |at| {
             self.store
                 .update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
@@ -425,7 +425,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     #[inline(always)]
-    fn check_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
+    pub(crate) fn check_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
         if n == 0 {
             return Ok(());
         }
@@ -444,7 +444,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Decides by `act` after a decision was not made at once.
     #[inline(always)]
-    fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+    pub(crate) fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
         if C::HAS_ANCHORS {
             out_of_line(|| {
                 if matches!(not_at_once, NotAtOnce::LostRace) {

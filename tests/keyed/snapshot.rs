@@ -120,7 +120,7 @@ fn a_different_table_rejects_the_snapshot() {
     let larger = tiered("50/min").hashes(KeyHashes::with_seed(SEED));
     assert_eq!(
         refusal(larger.with_capacity(1000)),
-        "the snapshot is of a table of 508 slots, and this one has 1524"
+        "the snapshot is of a table of 508 slots, and this one has 2032"
     );
     let seeded = tiered("50/min");
     assert_eq!(
