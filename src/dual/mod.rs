@@ -15,6 +15,7 @@ use crate::quota::DualQuota;
 use crate::schedule::Schedule;
 use core::fmt;
 use pair::{Limit, Pair};
+use std::time::Instant;
 use words::SharedWords;
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
@@ -164,6 +165,19 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
             words: SharedWords::new(self.words.load()),
             clock,
         }
+    }
+}
+
+impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
+    /// Returns the instant at which the pair was made, if its decisions depend on that, for companions that wait in another time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        let words = self.words.load();
+        self.pair
+            .first
+            .began(words[0])
+            .or_else(|| self.pair.second.began(words[1]))
     }
 }
 

@@ -39,6 +39,7 @@ pub use entry::Entry;
 use limits::{Latest, Limits};
 use line::KeyHash;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use table::Table;
 use tiers::Family;
 
@@ -205,6 +206,14 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     #[must_use]
     pub fn tiers(&self) -> usize {
         self.limits.tiers()
+    }
+
+    /// Returns the instant at which the table was made, if its decisions depend on that, for companions that wait in another time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        let mut tiers = (0..=u8::MAX).take(self.tiers());
+        tiers.find_map(|tier| self.limits.schedule(tier).began(0))
     }
 
     /// Returns `true`: the table consists of atomics of at most 64 bits, which are lock-free on every target that has them.

@@ -72,7 +72,6 @@
 //! - A change through such a clone (a refund, a reset, a raised quota) is noticed within one poll interval, see
 //!   [`Waiting`](Waiting#changes-to-the-meter).
 //! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
-//! - A [`Dual`](ratelimit_meter::Dual) is charged at whole nanoseconds, so a wait on it may be a nanosecond longer than exact.
 //!
 //! # Features
 //!

@@ -3,7 +3,7 @@
 use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
 use crate::source::{CellCount, SharedMeter, Source};
-use crate::timers::{CAN_BE_PAUSED, now};
+use crate::timers::{CAN_BE_PAUSED, Shift, now};
 use crate::wait_queue::Ticket;
 use core::fmt;
 use core::ops::Deref;
@@ -47,7 +47,8 @@ pub struct Waiting<S: Source> {
 impl<M: SharedMeter> Waiting<M> {
     /// Returns a fair limiter: callers are served in the order in which they come, and no caller takes cells while others wait.
     ///
-    /// It decides at tokio's time, whichever clock the meter has; see [`TokioClock`](crate::TokioClock) for tests in paused time.
+    /// It decides at tokio's time, whichever clock the meter has. In paused time, a meter on the default clock counts as made now; see
+    /// [`TokioClock`](crate::TokioClock).
     #[must_use]
     pub fn new(meter: M) -> Self {
         Self::with_fairness(meter, true)
@@ -105,8 +106,9 @@ impl<S: Source> Waiting<S> {
     pub const DEFAULT_CATCH_UP: Duration = Duration::from_millis(10);
 
     pub(crate) fn with_fairness(source: S, fair: bool) -> Self {
+        let shift = Shift::of(source.began());
         Self {
-            queue: SharedQueue::new(source, fair, Self::DEFAULT_CATCH_UP),
+            queue: SharedQueue::new(source, fair, Self::DEFAULT_CATCH_UP, shift),
         }
     }
 
