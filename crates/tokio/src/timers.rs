@@ -61,8 +61,9 @@ impl Clock for TokioClock {
 }
 
 /// The shift from tokio's time to the time of a limit. It is zero, unless the limit was made by the system's clock and tokio's clock is another.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shift {
+pub struct Shift {
     /// An instant of the limit's time, and the same instant of tokio's time.
     limit: Instant,
     tokio: Instant,
