@@ -116,10 +116,12 @@ impl<S: Source> Waiting<S> {
     ///
     /// A waiter is charged at the instant at which it is due, even if its wake-up is late, so that the lateness of timers costs no throughput. After
     /// a stall, when a task has blocked the runtime for two seconds, that would deliver the cells of two seconds in one burst. So the charge is
-    /// earlier than the serve by at most this bound. Then, in every window of length w, at most burst + rate * (w + bound) cells are delivered.
+    /// earlier than the serve by at most this bound. Then, in every window of length w, the waiters that are woken have at most
+    /// burst + rate * (w + bound) cells. A task goes on when its runtime polls it. So tasks that were woken just before their runtime was blocked, or
+    /// by another runtime or thread meanwhile, go on together when that runtime runs again.
     ///
     /// The default of 10 ms is ten times the grain of tokio's timers. It covers the lateness of a healthy runtime; a longer stall is not made up for.
-    /// [`Duration::MAX`] makes up for any stall. Zero bounds deliveries by burst + rate * w, and costs throughput if the burst does not cover a
+    /// [`Duration::MAX`] makes up for any stall. Zero bounds wake-ups by burst + rate * w, and costs throughput if the burst does not cover a
     /// millisecond.
     pub fn set_catch_up(&self, bound: Duration) {
         self.queue.set_catch_up(bound);
