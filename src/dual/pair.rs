@@ -2,7 +2,7 @@
 
 use super::outcome::{DualNonConformance, DualStatus, RefusedBy};
 use super::words::Words;
-use crate::algorithms::{Algorithm, Decide};
+use crate::algorithm::{Algorithm, Decide};
 use crate::outcome::{NonConformance, Until};
 use crate::quota::Quota;
 use crate::schedule::Schedule;

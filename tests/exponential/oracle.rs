@@ -155,7 +155,11 @@ fn decisions_up_to_the_limit_are_mostly_the_published_forms() {
                 let (asked, apart) = (u32::try_from(events.len()).unwrap(), totals[0].abs_diff(totals[1]));
                 let case = format!("{stream} at {load} of {limit}: {totals:?}, {alike} of {asked} alike");
                 assert!(100 * alike >= 97 * asked, "{case}");
-                let most = if stream == "bursty" { 1 + totals[1].unsigned_abs() / 100 } else { 1 };
+                let most = if stream == "bursty" {
+                    1 + totals[1].unsigned_abs() / 100
+                } else {
+                    1
+                };
                 assert!(apart <= most, "{case}");
             }
         }
