@@ -284,6 +284,26 @@ fn cells_within_a_window_are_counted_between_nanoseconds() {
     );
 }
 
+/// Whole bursts leave nothing over, so each is counted from the exact time at which it comes.
+#[test]
+fn whole_bursts_within_a_window_never_drift() {
+    for quotas in ["7/min burst 2 & 13/100s burst 4", "13/100s burst 4 & 7/min burst 2"] {
+        let (pair, start) = (pair::<GCRA, LeakyBucket>(quotas), Instant::now());
+        for burst in 0..20_000_u64 {
+            let exact = Duration::from_nanos((burst * 2 * 60_000_000_000).div_ceil(7));
+            let told = match pair.peek_each_at(2, 2, start) {
+                Ok(()) => start,
+                Err(NegativeDualDecision::BatchNonConforming(_, denied)) => denied.earliest_possible(),
+                Err(never) => panic!("{never}"),
+            };
+            let drift = (told - start).abs_diff(exact);
+            assert!(drift <= Duration::from_nanos(2), "{quotas}: {drift:?} after {burst}");
+            let within = start.max(told - Duration::from_nanos(1));
+            assert_eq!(pair.check_n_within(2, within, told), Ok(()));
+        }
+    }
+}
+
 /// Each limit has ticks of its own. The cells come at the later of two ticks, and each limit counts them from its own last tick.
 #[test]
 fn cells_within_a_window_come_at_ticks() {
