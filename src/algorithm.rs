@@ -100,6 +100,9 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     /// all other cells. Gives back no more than makes the meter idle.
     fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64;
 
+    /// Returns whether cells are counted that conform only later, and whose time depends on the cells counted before them.
+    fn has_cells_ahead(&self, word: u64, drained: Volume) -> bool;
+
     /// Gives back `n` cells, but no more than makes the meter idle. Returns the same word if nothing can be given back.
     fn refund(&self, word: u64, drained: Volume, n: u64) -> u64;
 

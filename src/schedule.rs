@@ -5,7 +5,7 @@ use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
-use crate::units::{Nanos, Scale, TimeLine, Volume};
+use crate::units::{self, Nanos, Scale, TimeLine, Volume};
 use core::fmt;
 use core::num::NonZeroU64;
 use std::time::Instant;
@@ -161,6 +161,18 @@ impl<A: Algorithm> Schedule<A> {
         }
     }
 
+    /// Returns the volume drained by a time that may lie between two nanoseconds: by the latest tick, if there are ticks.
+    #[cfg(feature = "dual")]
+    pub(crate) fn drained_by(&self, until: Until) -> Volume {
+        match self.interval {
+            None => self.algorithm.scale().volume_while(until.scale, until.due),
+            Some(interval) => {
+                let Volume(ns) = Scale::UNIT_PER_NANO.volume_while(until.scale, until.due);
+                self.drained_by_tick(Nanos::clamped(ns), interval)
+            }
+        }
+    }
+
     pub(crate) fn denial(&self, due: Volume) -> NonConformance {
         NonConformance::new(self.time_line.beginning(), self.until(due))
     }
@@ -300,6 +312,16 @@ impl<A: Algorithm> Schedule<A> {
             Ok(word) => Ok((word, at)),
             Err(due) => Err(NotStored::Denied(self.until(due))),
         }
+    }
+
+    /// Returns the instant at which the meter was made, if its decisions depend on that: it has ticks, or it began with some cells missing and has
+    /// admitted none yet.
+    pub(crate) fn began(&self, word: u64) -> Option<Instant> {
+        let made = self.time_line.made();
+        let drained = self.drained(made);
+        let is_as_made = word > 0 && word == self.algorithm.leaving(self.algorithm.room(word, drained), drained);
+        let began = units::after(self.time_line.beginning(), made.get());
+        (self.interval.is_some() || is_as_made).then_some(began)
     }
 
     /// Converts `word` to another schedule on this time line, keeping the number of cells owed at a time.

@@ -243,6 +243,13 @@ impl Scale {
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 
+    /// Returns the volume drained by the time at which `other_volume` has drained on the scale `other`, rounded down.
+    #[cfg(feature = "dual")]
+    pub(crate) fn volume_while(self, other: Self, other_volume: Volume) -> Volume {
+        let volume = u128::from(other_volume.0) * u128::from(self.0) / u128::from(other.0);
+        Volume(u64::try_from(volume).unwrap_or(u64::MAX))
+    }
+
     /// Returns whether `volume` takes longer to drain than `other_volume` on the scale `other`, by exact times.
     #[cfg(feature = "dual")]
     #[inline]

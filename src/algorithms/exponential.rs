@@ -425,6 +425,11 @@ impl Decide for ExponentialAverage {
         (raised, n - recorded)
     }
 
+    fn has_cells_ahead(&self, _word: u64, _drained: Volume) -> bool {
+        // The rates of cells add up. So the rate without some of them is known, whichever were counted before.
+        false
+    }
+
     fn cancel(&self, word: u64, drained: Volume, n: u32, at: Volume) -> u64 {
         // Before `at`, none of the cells have decayed. They are lowered at the later of the two times, because their rate long before `at` exceeds
         // any number.

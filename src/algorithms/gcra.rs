@@ -317,6 +317,10 @@ impl Decide for VirtualScheduling {
         tat.saturating_sub(self.limit.cost_of_any(n)).max(drained).min(tat)
     }
 
+    fn has_cells_ahead(&self, tat: u64, Volume(drained): Volume) -> bool {
+        tat.saturating_sub(drained) > self.limit.tolerance
+    }
+
     fn cancel(&self, tat: u64, drained: Volume, n: u32, at: Volume) -> u64 {
         let undrained = self.limit.undrained(n, drained, at);
         tat.saturating_sub(undrained).max(drained.0).min(tat)

@@ -148,6 +148,10 @@ impl Decide for ContinuousState {
         mark - level.min(self.limit.cost_of_any(n))
     }
 
+    fn has_cells_ahead(&self, mark: u64, Volume(drained): Volume) -> bool {
+        mark.saturating_sub(drained) > self.limit.tolerance
+    }
+
     fn cancel(&self, mark: u64, drained: Volume, n: u32, at: Volume) -> u64 {
         let level = mark.saturating_sub(drained.0);
         mark - level.min(self.limit.undrained(n, drained, at))

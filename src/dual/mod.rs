@@ -174,6 +174,19 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
     }
 }
 
+impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
+    /// Returns the instant at which the pair was made, if its decisions depend on that, for companions that wait in another time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        let words = self.words.load();
+        self.pair
+            .first
+            .began(words[0])
+            .or_else(|| self.pair.second.began(words[1]))
+    }
+}
+
 impl<A: MeterKind, B: MeterKind, C: Clone> Clone for Dual<A, B, C> {
     fn clone(&self) -> Self {
         Self {
@@ -294,6 +307,40 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     #[inline]
     pub fn check_each(&self, first: u32, second: u32) -> Result<(), NegativeDualDecision> {
         self.check_when([first, second], When::Now)
+    }
+
+    /// Takes `n` cells of each limit that conform at some time from `from` until `by`, all or nothing, and counts them at the first such time, which
+    /// may lie between two nanoseconds. It is for a waiter that has waited since `from`; see
+    /// [`Meter::check_n_within`](crate::Meter::check_n_within).
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeDualDecision`], and nothing has changed, if the cells conform only later, or never.
+    ///
+    /// ```
+    /// use ratelimit_meter::Dual;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let limits = Dual::<ratelimit_meter::GCRA>::from_quota("10/s burst 1 & 3/h".parse()?)?;
+    /// let then = Instant::now();
+    /// let now = then + Duration::from_millis(250);
+    /// assert!((0..3).all(|_| limits.check_n_within(1, then, now).is_ok())); // the cells of 0, 100 and 200 ms
+    /// assert!(limits.check_n_within(1, then, now).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check_n_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), NegativeDualDecision> {
+        let n = [n, n];
+        if let Some(decision) = self.foregone(n) {
+            return decision;
+        }
+        let within = [from, by].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
+        let taken = self.words.update(|words| self.pair.take_within(words, within, n));
+        match taken {
+            Ok(None) => Ok(()),
+            Ok(Some(refused)) | Err(refused) => {
+                Err(NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)))
+            }
+        }
     }
 
     /// Returns the decision that [`check_each`](Self::check_each) would return, and changes nothing. (A strict half counts denials, so its instant is

@@ -3,6 +3,7 @@
 use super::outcome::{DualNonConformance, DualStatus, RefusedBy};
 use super::words::Words;
 use crate::algorithm::{Algorithm, Decide};
+use crate::outcome::{NonConformance, Until};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::snapshot::{RestoreError, Snapshot};
@@ -105,6 +106,24 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         RefusedBy::of(due[0] > drained[0], due[1] > drained[1]).map_or(Ok(()), |by| Err(Refused { by, due }))
     }
 
+    /// Takes cells at the first time from `from` on at which both limits conform, if that is at `by` or before. That time may lie between two
+    /// nanoseconds.
+    pub(super) fn take_within(
+        &self,
+        words: Words,
+        [from, by]: [Volumes; 2],
+        n: Cells,
+    ) -> Result<(Words, Option<Refused>), Refused> {
+        self.look(words, by, n)?;
+        let due = self.due(words, n);
+        let later = self.later(due);
+        let at = [
+            self.first.drained_by(later).max(from[0]),
+            self.second.drained_by(later).max(from[1]),
+        ];
+        self.decide(words, at, n)
+    }
+
     #[inline]
     fn due(&self, words: Words, n: Cells) -> [Volume; 2] {
         [
@@ -146,13 +165,18 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
 
     /// Converts a denial for the caller: its instant is the later of the two instants, from which both limits conform.
     pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
-        let (first, second) = (self.first.until(due[0]), self.second.until(due[1]));
-        let later = if first.scale.takes_longer(first.due, second.scale, second.due) {
-            self.first.denial(due[0])
-        } else {
-            self.second.denial(due[1])
-        };
+        let later = NonConformance::new(self.time_line().beginning(), self.later(due));
         DualNonConformance::new(later, by)
+    }
+
+    /// Returns the time by which both volumes have drained.
+    fn later(&self, due: [Volume; 2]) -> Until {
+        let (first, second) = (self.first.until(due[0]), self.second.until(due[1]));
+        if first.scale.takes_longer(first.due, second.scale, second.due) {
+            first
+        } else {
+            second
+        }
     }
 
     pub(super) fn snapshot(&self, words: Words, at: Nanos, wall: SystemTime) -> [Snapshot; 2] {

@@ -389,6 +389,10 @@ impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
     /// A handle without a tier decides each key in the tier that the key has, and a new key in the first tier. An idle key may lose its tier together
     /// with its slot. So if there are several tiers, name the key's tier with each decision.
     ///
+    /// A move keeps the debt, but a change of quota ([`set_quota`](Self::set_quota)) keeps the available cells. The reason is that a move concerns one
+    /// key. Its client may use the new burst at once, less the cells that it owes, and gains nothing by moves to and fro. A change of quota concerns
+    /// all keys at one instant. If it kept the debts, a larger burst would be available to every key at that instant.
+    ///
     /// # Errors
     ///
     /// [`ForeignTier`] if the tier belongs to another table.

@@ -210,6 +210,14 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     pub const fn is_lock_free() -> bool {
         true
     }
+
+    /// Returns the instant at which the table was made, if its decisions depend on that, for companions that wait in another time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        let mut tiers = (0..=u8::MAX).take(self.tiers());
+        tiers.find_map(|tier| self.limits.schedule(tier).began(0))
+    }
 }
 
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {

@@ -185,6 +185,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         Meter::holding(schedule, word, clock)
     }
 
+    /// Returns the instant at which the meter was made, if its decisions depend on that, for companions that wait in another time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        self.store.read(Nanos::BEGINNING, |schedule, word| schedule.began(word))
+    }
+
     /// Makes a meter on an existing store.
     #[inline]
     pub(crate) const fn on(store: S, clock: C) -> Self {

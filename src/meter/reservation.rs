@@ -36,6 +36,8 @@ pub struct Reservation<A, C = DefaultClock> {
     /// The volume drained by the time to act, and the time to act.
     at: Volume,
     acts: Instant,
+    /// The word that counts the cells.
+    word: u64,
 }
 
 impl<A: Algorithm, C: Clock> Meter<A, C> {
@@ -74,11 +76,13 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
             cells: n,
             at: self.drained(at),
             acts: units::after(self.time_line().beginning(), at.get()),
+            word: 0,
         };
         if n == 0 {
             return Ok(reservation);
         }
-        let taken_at = self.take_within(n, at, by)?;
+        let (taken_at, word) = self.take_within(n, at, by)?;
+        reservation.word = word;
         if taken_at > reservation.at {
             reservation.at = taken_at;
             reservation.acts = self
@@ -116,10 +120,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.take_within(n, position(from), position(by)).map(|_| ())
     }
 
-    /// Takes at least one cell. Returns the volume drained when the cells conform.
-    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<Volume, NegativeMultiDecision> {
+    /// Takes at least one cell. Returns the volume drained when the cells conform, and the word that counts them.
+    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(Volume, u64), NegativeMultiDecision> {
         let taken = self.store.update(from, |schedule, word, from| {
-            schedule.take_within(word, from, schedule.drained(by), n)
+            let (word, at) = schedule.take_within(word, from, schedule.drained(by), n)?;
+            Ok((word, (at, word)))
         });
         taken.map_err(|not_stored| match not_stored.until() {
             Some(until) => NegativeMultiDecision::BatchNonConforming(n, self.denial(until)),
@@ -159,14 +164,21 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
 
     /// Gives back the part of the cells that certainly has not drained by now, but no more than makes the meter idle.
     ///
-    /// It also gives back after the time to act, when `x/time/rate` gives back nothing. So cancel only cells that were not used.
+    /// - If a reservation still waits for its time to act, only the reservation that was counted last gives back, all of its cells. Reservations
+    ///   behind another one keep their times, so the place of the other one stays empty.
+    /// - Otherwise the cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between. That
+    ///   is after the time to act, when `x/time/rate` gives back nothing. So cancel only cells that were not used.
     ///
-    /// The cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between.
+    /// The cells of an [`Exponential`](crate::Exponential) decay apart from all others, so each reservation gives back what is left of it.
     ///
-    /// *Invariant*: a later caller finds no more room than if the cells had never been reserved, in any order of cancels. *Proof*: Compare with a
-    /// meter that never counted the cells. At the time to act, its word is lower by their cost. The difference shrinks by no more than the drained
-    /// volume, and only while the other meter is idle. So the part of the cost that is left is at most the difference. After the cancel the word is
-    /// at least that of the other meter, and the next cancel compares with that meter. ∎
+    /// *Invariant*: in any order of cancels, a later caller finds no more room than if the cells had never been reserved, and the law above holds for
+    /// the reservations that are left. (A refund or a reset gives back other cells, so the law then counts net cells.) *Proof*: Compare with a meter
+    /// that never counted the cells. When they are counted, its word is lower by their cost. The difference shrinks only while the other meter is
+    /// idle, and by no more than the drained volume.
+    ///
+    /// The other meter is not idle before the time to act: Its word was at least the volume drained by then, because no batch costs more than the
+    /// tolerance. Until then only cells behind are given back, which does not lower it further. So the part of the cost that is left is at most the
+    /// difference. After the cancel the word is at least that of the other meter, and the next cancel compares with that meter. ∎
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -191,6 +203,9 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     fn give_back(&self, when: When) {
         if self.cells > 0 {
             self.meter.lower(when, |schedule, word, drained| {
+                if word != self.word && schedule.algorithm.has_cells_ahead(word, drained) {
+                    return word;
+                }
                 schedule.algorithm.cancel(word, drained, self.cells, self.at)
             });
         }

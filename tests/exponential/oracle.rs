@@ -137,6 +137,35 @@ fn totals_are_the_published_forms_within_a_hundredth() {
     }
 }
 
+/// The claims of the migration notes, for clients that ask up to the limit.
+#[test]
+fn decisions_up_to_the_limit_are_mostly_the_published_forms() {
+    for limit in [5, 10, 100] {
+        for load in [0.5, 0.9, 1.0] {
+            for (stream, events) in streams(limit, MINUTE, load, 100) {
+                let (meter, origin) = exponential(limit, MINUTE);
+                let mut finch = Finch::new(limit, MINUTE);
+                let (mut totals, mut alike) = ([0_i32; 2], 0);
+                for &at in &events {
+                    let decisions = [meter.check_at(instant(origin, at)).is_ok(), finch.check(at)];
+                    alike += u32::from(decisions[0] == decisions[1]);
+                    totals[0] += i32::from(decisions[0]);
+                    totals[1] += i32::from(decisions[1]);
+                }
+                let (asked, apart) = (u32::try_from(events.len()).unwrap(), totals[0].abs_diff(totals[1]));
+                let case = format!("{stream} at {load} of {limit}: {totals:?}, {alike} of {asked} alike");
+                assert!(100 * alike >= 97 * asked, "{case}");
+                let most = if stream == "bursty" {
+                    1 + totals[1].unsigned_abs() / 100
+                } else {
+                    1
+                };
+                assert!(apart <= most, "{case}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_level_is_above_the_published_rate_by_less_than_a_cell() {
     for limit in [1, 3, 10, 100] {

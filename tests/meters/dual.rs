@@ -236,6 +236,97 @@ fn verbs_without_a_time_read_the_clock() {
     }
 }
 
+/// Compares each instant of a waiter with that of two exact buckets, which count in 1/91 of a nanosecond. After a pause the other limit may bind.
+#[test]
+fn cells_within_a_window_are_counted_between_nanoseconds() {
+    const STEPS: u64 = 100_000;
+    let intervals = [780_i128 * 1_000_000_000, 700_i128 * 1_000_000_000]; // 60 s / 7 and 100 s / 13
+    let bursts = [7_i128, 3];
+    let pair = pair::<GCRA, LeakyBucket>("7/min burst 7 & 13/100s burst 3");
+    let start = Instant::now();
+    let (mut idle, mut from, mut bound) = ([0_i128; 2], start, [0_u64; 2]);
+    for step in 0..STEPS {
+        let seed = step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let n = u32::try_from(1 + seed % 3).unwrap();
+        from += Duration::from_nanos(match seed / 3 % 40 {
+            0 => 61_000_000_017,
+            1..10 => 3_000_000_001,
+            _ => 0,
+        });
+        let arrival = i128::try_from((from - start).as_nanos()).unwrap() * 91;
+        let due = [0, 1].map(|i| idle[i] - (bursts[i] - i128::from(n)) * intervals[i]);
+        let exact = due[0].max(due[1]).max(arrival);
+        let told = match pair.peek_each_at(n, n, from) {
+            Ok(()) => from,
+            Err(NegativeDualDecision::BatchNonConforming(_, denied)) => denied.earliest_possible(),
+            Err(never) => panic!("{never}"),
+        };
+        let told_ns = i128::try_from((told - start).as_nanos()).unwrap();
+        assert!(
+            (told_ns * 91 - exact).abs() <= 2 * 91,
+            "step {step}: {told_ns} ns, not {exact} / 91 ns"
+        );
+        if exact > arrival {
+            bound[usize::from(due[1] > due[0])] += 1;
+        }
+        let within = from.max(told - Duration::from_nanos(1));
+        assert_eq!(pair.check_n_within(n, within, told), Ok(()), "step {step}");
+        idle = [0, 1].map(|i| idle[i].max(exact) + i128::from(n) * intervals[i]);
+        from = told;
+    }
+    assert!(bound.iter().all(|&bound| bound > STEPS / 20), "{bound:?}");
+    let [most, above] = [3, 4];
+    let later = from + Duration::from_secs(1000);
+    assert!(pair.check_n_within(most, from, later).is_ok());
+    assert_eq!(
+        pair.check_n_within(above, from, later).unwrap_err().refused_by(),
+        RefusedBy::Second
+    );
+}
+
+/// Whole bursts leave nothing over, so each is counted from the exact time at which it comes.
+#[test]
+fn whole_bursts_within_a_window_never_drift() {
+    for quotas in ["7/min burst 2 & 13/100s burst 4", "13/100s burst 4 & 7/min burst 2"] {
+        let (pair, start) = (pair::<GCRA, LeakyBucket>(quotas), Instant::now());
+        for burst in 0..20_000_u64 {
+            let exact = Duration::from_nanos((burst * 2 * 60_000_000_000).div_ceil(7));
+            let told = match pair.peek_each_at(2, 2, start) {
+                Ok(()) => start,
+                Err(NegativeDualDecision::BatchNonConforming(_, denied)) => denied.earliest_possible(),
+                Err(never) => panic!("{never}"),
+            };
+            let drift = (told - start).abs_diff(exact);
+            assert!(drift <= Duration::from_nanos(2), "{quotas}: {drift:?} after {burst}");
+            let within = start.max(told - Duration::from_nanos(1));
+            assert_eq!(pair.check_n_within(2, within, told), Ok(()));
+        }
+    }
+}
+
+/// Each limit has ticks of its own. The cells come at the later of two ticks, and each limit counts them from its own last tick.
+#[test]
+fn cells_within_a_window_come_at_ticks() {
+    let clock = ManualClock::new();
+    let start = clock.now();
+    let pair = pair::<GCRA, GCRA>("4/s every 1s & 2/300ms every 300ms").with_clock(clock);
+    let end = start + 10_000 * MS;
+    let mut served = Vec::new();
+    for _ in 0..10 {
+        let due = match pair.peek_each_at(2, 2, start) {
+            Ok(()) => start,
+            Err(NegativeDualDecision::BatchNonConforming(_, denied)) => denied.earliest_possible(),
+            Err(never) => panic!("{never}"),
+        };
+        assert_eq!(
+            pair.check_n_within(2, start.max(due - Duration::from_nanos(1)), end),
+            Ok(())
+        );
+        served.push((due - start).as_millis());
+    }
+    assert_eq!(served, [0, 300, 1000, 1200, 2000, 2100, 3000, 3300, 4000, 4200]);
+}
+
 #[test]
 fn any_instant_will_do_and_gives_no_credit() {
     let (pair, now) = (pair::<GCRA, Exponential>("10/s & 30/h"), Instant::now());

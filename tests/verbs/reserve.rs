@@ -29,10 +29,6 @@ fn singles<A: Algorithm>(meter: &Meter<A>, at: Instant) -> u32 {
     (0..100_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
 }
 
-fn wait<A: Algorithm>(reservation: &Reservation<A>, from: Instant) -> u128 {
-    reservation.delay_from(from).as_millis()
-}
-
 #[test]
 fn reservations_are_exactly_an_interval_apart() {
     fn check<A: Algorithm>(meter: &Meter<A>, now: Instant) {
@@ -81,35 +77,45 @@ fn a_reservation_beyond_the_wait_leaves_no_trace() {
     check(&strict);
 }
 
-/// The five cells conform at 500 ms, and drain from there on as if no other cells were there.
+/// Cells that are cancelled count as those that drain first, from their time to act on.
 #[test]
 fn a_cancelled_reservation_gives_back_what_of_it_has_not_drained() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
+        // The last of three: ten cells at 0, three at 300 ms, and five at 800 ms.
         for (at, back) in [
             (0, 500),
-            (500, 500),
-            (501, 499),
-            (700, 300),
-            (999, 1),
-            (1000, 0),
+            (800, 500),
+            (801, 499),
+            (1000, 300),
+            (1299, 1),
+            (1300, 0),
             (1800, 0),
             (9000, 0),
         ] {
-            let (start, at) = (Instant::now(), at * MS);
-            let made = [10, 5, 3].map(|n| meter.reserve_at(n, HOUR, start).expect("within an hour"));
-            assert_eq!(
-                made.each_ref().map(|reservation| wait(reservation, start)),
-                [0, 500, 800]
-            );
-            let before = meter.status_at(start + at).until_rest();
-            let [_, five, _] = made;
-            five.cancel_at(start + at);
-            let after = meter.status_at(start + at).until_rest();
-            // Down to a unit, less than a nanosecond, on the strict side.
-            let short = (back * MS).checked_sub(before - after).expect("no more than that");
-            assert!(short <= NS, "cancelled at {at:?}: short by {short:?}");
-            meter.reset();
+            assert_gives_back(meter, [10, 3, 5], 2, at, back);
         }
+        // The middle one gives nothing back while the last one waits, at 800 ms, and then what is left since 500 ms.
+        for (at, back) in [(0, 0), (500, 0), (799, 0), (800, 200), (999, 1), (1000, 0)] {
+            assert_gives_back(meter, [10, 5, 3], 1, at, back);
+        }
+        // Three that all act at once give back at once.
+        for (at, back) in [(0, 300), (200, 100), (300, 0)] {
+            assert_gives_back(meter, [2, 3, 5], 1, at, back);
+        }
+    }
+
+    /// Makes three reservations, cancels one of them `at` milliseconds later, and expects the meter to be idle `back` milliseconds earlier.
+    fn assert_gives_back<A: Algorithm>(meter: &Meter<A>, cells: [u32; 3], cancelled: usize, at: u32, back: u32) {
+        let (start, after) = (Instant::now(), at * MS);
+        meter.reset();
+        let made = cells.map(|n| meter.reserve_at(n, HOUR, start).expect("within an hour"));
+        let before = meter.status_at(start + after).until_rest();
+        let cancelled = made.into_iter().nth(cancelled).expect("one of three");
+        cancelled.cancel_at(start + after);
+        let saved = before - meter.status_at(start + after).until_rest();
+        // Down to a unit, less than a nanosecond, on the strict side.
+        let short = (back * MS).checked_sub(saved).expect("no more than that");
+        assert!(short <= NS, "{cells:?} cancelled at {at}: short by {short:?}");
     }
     on_both!("10/s", |meter| check(&meter));
 }
@@ -133,26 +139,46 @@ fn two_cancels_give_back_no_drained_cell() {
 }
 
 proptest! {
-    /// Cells that are reserved and cancelled, in any order, leave no more room than if they had never been reserved.
+    /// Cells that are reserved and cancelled, in any order, leave no more room than if they had never been reserved. Those that are left act as the
+    /// limit drains. Times are whole quarters of an interval, so that words meet by chance.
     #[test]
-    fn cancelled_cells_never_make_room(steps in prop::collection::vec((0_u32..8, 0_u32..4, any::<u16>()), 1..60)) {
-        let quota = "7/s burst 9".parse::<Quota>().expect("a quota");
-        let (meter, spared) = (LeakyBucket::from_quota(quota).expect("a limit"), LeakyBucket::from_quota(quota).expect("a limit"));
-        let mut at = Instant::now();
-        let mut reserved = Vec::new();
-        for (n, verb, wait) in steps {
+    fn cancelled_cells_never_make_room(is_strict: bool, steps in prop::collection::vec((1_u32..7, 0_u32..5, any::<u16>()), 1..40)) {
+        const BURST: u32 = 6;
+        let quota = "1/s burst 6".parse::<Quota>().expect("a quota");
+        let meter = LeakyBucket::from_quota(quota).expect("a limit");
+        let start = Instant::now();
+        let mut at = start;
+        let mut counted = Vec::new();
+        for (n, verb, draw) in steps {
+            let longest = if is_strict { Duration::ZERO } else { HOUR };
             match verb {
-                0 => reserved.extend(meter.reserve_at(n, Duration::from_secs(2), at).ok()),
-                1 if !reserved.is_empty() => reserved.swap_remove(usize::from(wait) % reserved.len()).cancel_at(at),
-                2 if meter.check_n_at(n, at).is_ok() => {
-                    spared.charge_at(n.into(), at);
+                0 | 1 => counted.extend(meter.reserve_at(n, longest, at).ok().map(|made| (at, n, made.time_to_act(), Some(made)))),
+                2 if !counted.is_empty() => {
+                    let (.., made) = &counted[usize::from(draw) % counted.len()];
+                    if made.is_some() {
+                        let (.., made) = counted.remove(usize::from(draw) % counted.len());
+                        made.expect("a reservation").cancel_at(at);
+                    }
                 }
-                _ => at += Duration::from_millis(u64::from(wait) / 32),
+                3 if meter.check_n_at(n, at).is_ok() => counted.push((at, n, at, None)),
+                _ => at += Duration::from_millis(250 * u64::from(draw % 16)),
+            }
+            let spared = LeakyBucket::from_quota(quota).expect("a limit");
+            for (at, n, ..) in &counted {
+                spared.charge_at(u64::from(*n), *at);
+            }
+            let [left, most] = [&meter, &spared].map(|meter| meter.status_at(at).until_rest());
+            prop_assert!(left + NS >= most, "rests in {left:?}, and would in {most:?}");
+        }
+        counted.sort_by_key(|(_, _, acts, _)| *acts);
+        for first in 0..counted.len() {
+            let mut cells = 0;
+            for (_, n, acts, _) in &counted[first..] {
+                cells += n;
+                let window = (*acts - counted[first].2).as_secs_f64();
+                prop_assert!(f64::from(cells) <= f64::from(BURST) + window + 1e-6, "{cells} cells in {window} s");
             }
         }
-        reserved.into_iter().for_each(|reservation| reservation.cancel_at(at));
-        let [left, most] = [&meter, &spared].map(|meter| meter.status_at(at).remaining());
-        prop_assert!(left <= most, "{left} of at most {most}");
     }
 }
 

@@ -53,12 +53,15 @@ fn reservations_are_those_of_go() {
         Allow(199, 1, false),
         Allow(200, 1, true),
     ];
-    // Go gives nothing back for a reservation after which others were made (its issue about `CancelAt`); this gives all.
+    // As in Go, a reservation behind which another one waits gives nothing back: two would act at 200 ms.
     let others_after = [
         Reserve(0, 1, 0),
         Reserve(0, 1, 100),
         Reserve(0, 1, 200),
         Cancel(0, 1),
+        Reserve(0, 1, 300),
+        Cancel(0, 3),
+        Cancel(0, 2),
         Reserve(0, 1, 200),
     ];
     let refused = [

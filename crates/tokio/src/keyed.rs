@@ -3,7 +3,8 @@
 use crate::error::AcquireError;
 use crate::options::{self, Patience};
 use crate::shared::SharedQueue;
-use crate::source::{CellCount, KeyOf, SharedMeter, Source};
+use crate::source::{CellCount, KeyOf, SharedMeter, Source, has_default_clock};
+use crate::timers::Shift;
 use crate::waiting::{Acquire, Wait, Waiting};
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -85,6 +86,7 @@ where
 pub struct Keyed<K, P: PerKey<K>> {
     meters: P,
     catch_up: Duration,
+    shift: Shift,
     queues: Mutex<HashMap<K, KeyQueue<P::Meter>>>,
 }
 
@@ -127,7 +129,12 @@ where
     /// # }
     /// ```
     pub fn of_table(table: KeyedMeter<K, M, H>) -> Self {
-        Self::new(TableKeys(table))
+        // All keys of a table count from the same instant.
+        let shift = Shift::of(table.began().filter(|_| has_default_clock::<M::Clock>()));
+        Self {
+            shift,
+            ..Self::new(TableKeys(table))
+        }
     }
 }
 
@@ -141,6 +148,7 @@ where
         Self {
             meters,
             catch_up: Waiting::<P::Meter>::DEFAULT_CATCH_UP,
+            shift: Shift::of(None),
             queues: Mutex::new(HashMap::new()),
         }
     }
@@ -248,12 +256,12 @@ where
             return Some(member);
         }
         let meter = self.meters.meter(key);
-        if n == 0 || meter.take_unlocked(n) {
+        if n == 0 || meter.take_unlocked(n, self.shift) {
             return None;
         }
         let mut queues = self.queues.lock();
         let entry = queues.entry(key.clone()).or_insert_with(|| KeyQueue {
-            queue: SharedQueue::new(meter, true, self.catch_up),
+            queue: self.queue_for(meter),
             members: 0,
         });
         Some(self.member(key, entry))
@@ -263,8 +271,12 @@ where
     fn with_queue(&self, key: &K, f: impl FnOnce(&SharedQueue<P::Meter>)) {
         match self.member_of(key) {
             Some(member) => f(&member.queue),
-            None => f(&SharedQueue::new(self.meters.meter(key), true, self.catch_up)),
+            None => f(&self.queue_for(self.meters.meter(key))),
         }
+    }
+
+    fn queue_for(&self, meter: P::Meter) -> Arc<SharedQueue<P::Meter>> {
+        SharedQueue::new(meter, true, self.catch_up, self.shift)
     }
 
     fn member_of<'a>(&'a self, key: &'a K) -> Option<Member<'a, K, P>> {

@@ -31,7 +31,7 @@
 //!   costs its own cells and delays no other waiter. The waiters behind it are served at the instants that were theirs when they came. If a waiter
 //!   leaves outside the forgotten future's runtime, the waiters behind may move up a timer late.
 //! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`Bucket`]. They hold for the instants of
-//!   charges. Deliveries may be late by the grain of a timer, and after a stall by no more than [`set_catch_up`](Waiting::set_catch_up) allows.
+//!   charges. Wake-ups may be late by the grain of a timer, and after a stall by no more than [`set_catch_up`](Waiting::set_catch_up) allows.
 //!
 //! # Why that holds
 //!
@@ -72,7 +72,6 @@
 //! - A change through such a clone (a refund, a reset, a raised quota) is noticed within one poll interval, see
 //!   [`Waiting`](Waiting#changes-to-the-meter).
 //! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
-//! - A [`Dual`](ratelimit_meter::Dual) is charged at whole nanoseconds, so a wait on it may be a nanosecond longer than exact.
 //!
 //! # Features
 //!

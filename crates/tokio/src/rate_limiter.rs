@@ -3,7 +3,7 @@
 use crate::error::{BuildError, InsufficientCapacity};
 use crate::source::{CellCount, Part, Source, Times, never};
 use crate::sync::{AtomicU64, Ordering};
-use crate::timers::Beginning;
+use crate::timers::{Beginning, Shift};
 use crate::waiting::Waiting;
 use core::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -287,7 +287,7 @@ impl Source for Bucket {
     }
 
     #[inline]
-    fn take_unlocked(&self, n: u64) -> bool {
+    fn take_unlocked(&self, n: u64, _: Shift) -> bool {
         let ticks = self.ticks.within(self.made.elapsed());
         let come = ticks.checked_mul(self.refill);
         let Some(come) = come.and_then(|come| come.checked_add(self.initial)) else {

@@ -5,7 +5,7 @@
 use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
-use crate::timers::{Id, Set, Timer, Timers, current, now, now_or_just_before, try_current};
+use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
 use crate::wait_queue::{Sleeper, Ticket, WaitQueue};
 use core::ops::{Deref, DerefMut};
 use std::sync::{Arc, Weak};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct SharedQueue<S: Source> {
     pub(crate) source: S,
     pub(crate) fair: bool,
+    /// The shift to the source's time, which is that of the queue. Only instants that leave this file are tokio's.
+    pub(crate) shift: Shift,
     /// The number of waiters, readable without the lock.
     waiting: AtomicUsize,
     locked: Mutex<Locked<S>>,
@@ -66,12 +68,14 @@ pub(crate) struct Outlook<'a, S: Source> {
     source: &'a S,
     n: u64,
     due: Instant,
+    shift: Shift,
 }
 
 impl<S: Source> Outlook<'_, S> {
     /// Returns the instant at which the cells will have come, with the queue as it is; `None` if they never come.
     pub(crate) fn earliest(&mut self) -> Option<Instant> {
-        self.queue.earliest(self.source, self.n, self.due)
+        let earliest = self.queue.earliest(self.source, self.n, self.due);
+        earliest.map(|earliest| self.shift.to_tokio(earliest))
     }
 
     /// Returns the number of waiters.
@@ -81,12 +85,13 @@ impl<S: Source> Outlook<'_, S> {
 }
 
 impl<S: Source> SharedQueue<S> {
-    pub(crate) fn new(source: S, fair: bool, catch_up: Duration) -> Arc<Self> {
-        let queue = WaitQueue::new(&source, catch_up, now());
+    pub(crate) fn new(source: S, fair: bool, catch_up: Duration, shift: Shift) -> Arc<Self> {
+        let queue = WaitQueue::new(&source, catch_up, shift.now());
         let timers = Timers::new();
         Arc::new_cyclic(|me| Self {
             source,
             fair,
+            shift,
             waiting: AtomicUsize::new(0),
             locked: Mutex::new(Locked { queue, timers }),
             me: me.clone(),
@@ -102,7 +107,7 @@ impl<S: Source> SharedQueue<S> {
     /// Takes cells without the lock, if no caller waits and the source allows it.
     #[inline]
     fn take_unlocked(&self, n: u64) -> bool {
-        n == 0 || self.waiting() == 0 && self.source.take_unlocked(n)
+        n == 0 || self.waiting() == 0 && self.source.take_unlocked(n, self.shift)
     }
 
     /// Serves the waiters that are due, wakes them, and returns the lock.
@@ -168,10 +173,7 @@ impl<S: Source> SharedQueue<S> {
             } else {
                 Some(due)
             };
-            Err(AcquireError::not_before(
-                n,
-                earliest.filter(|due| source.reaches(n, *due)),
-            ))
+            Err(self.not_before(n, earliest.filter(|due| source.reaches(n, *due))))
         })
     }
 
@@ -197,7 +199,7 @@ impl<S: Source> SharedQueue<S> {
         if self.take_unlocked(n) {
             return Ok(None);
         }
-        let now = now_or_just_before();
+        let now = self.shift.now_or_just_before();
         let mut locked = self.served(self.lock(), now);
         let joined = self.join_locked(&mut locked, n, now, caller, may_wait);
         match joined {
@@ -236,7 +238,14 @@ impl<S: Source> SharedQueue<S> {
         if queue.is_over() || queue.waiting() == 0 && !source.reaches(n, due) {
             S::over(n).map_err(Into::into)?;
         }
-        may_wait(&mut Outlook { queue, source, n, due })?;
+        let shift = self.shift;
+        may_wait(&mut Outlook {
+            queue,
+            source,
+            n,
+            due,
+            shift,
+        })?;
         let sleeper = caller.sleeper();
         if let Sleeper::Task(runtime) = sleeper {
             timers.ensure(runtime, || Timer::new(self.bell(runtime)));
@@ -263,7 +272,7 @@ impl<S: Source> SharedQueue<S> {
         }
         let sleeper = caller.sleeper();
         _replaced = locked.queue.renew(ticket, sleeper, caller.waker());
-        let now = now();
+        let now = self.shift.now();
         let mut locked = self.served(locked, now);
         if !locked.queue.is_waiting(ticket) {
             self.release(locked);
@@ -280,7 +289,7 @@ impl<S: Source> SharedQueue<S> {
             Sleeper::Thread(_) => until = locked.queue.sleep(&self.source, ticket),
         }
         self.see_to(locked, sleeper);
-        Look::Waits(until)
+        Look::Waits(until.map(|until| self.shift.to_tokio(until)))
     }
 
     /// Gives back the place of a waiter for `n` cells, or the cells.
@@ -304,7 +313,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut WaitQueue<S>, &S, Instant) -> T) {
-        let now = now();
+        let now = self.shift.now();
         let mut locked = self.lock();
         let gone = change(&mut locked.queue, &self.source, now);
         self.release(self.served(locked, now));
@@ -319,7 +328,7 @@ impl<S: Source> SharedQueue<S> {
 
     /// Runs `look` on the queue after all waiters that are due have been served.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut WaitQueue<S>, &S, Instant) -> T) -> T {
-        let now = now();
+        let now = self.shift.now();
         let mut locked = self.served(self.lock(), now);
         let seen = look(&mut locked.queue, &self.source, now);
         self.release(locked);
@@ -330,8 +339,13 @@ impl<S: Source> SharedQueue<S> {
     pub(crate) fn not_yet(&self, n: u64) -> AcquireError {
         self.look(|queue, source, now| {
             let due = source.due(&queue.state, n, now);
-            AcquireError::not_before(n, due.and_then(|due| queue.earliest(source, n, due)))
+            self.not_before(n, due.and_then(|due| queue.earliest(source, n, due)))
         })
+    }
+
+    /// Returns the denial of `n` cells that come at `earliest`, or never.
+    fn not_before(&self, n: u64, earliest: Option<Instant>) -> AcquireError {
+        AcquireError::not_before(n, earliest.map(|earliest| self.shift.to_tokio(earliest)))
     }
 
     /// Returns the waker that a timer of the runtime calls.
@@ -344,7 +358,7 @@ impl<S: Source> SharedQueue<S> {
     fn ring(&self, runtime: Id) {
         let mut locked = self.lock();
         let is_set_again = locked.timers.rang(runtime);
-        let locked = self.served(locked, now());
+        let locked = self.served(locked, self.shift.now());
         if is_set_again {
             self.set_timer(locked, runtime);
         } else {
@@ -364,19 +378,21 @@ impl<S: Source> SharedQueue<S> {
             let Some(mut timer) = locked.timers.take_to_set(runtime, due) else {
                 return self.release(locked);
             };
-            let set = locked.unlocked(|| timer.set(due));
-            // The rest of the timer is dropped after the lock is released.
-            let mut timer = Some(timer);
+            let set = locked.unlocked(|| timer.set(self.shift.to_tokio(due)));
             match set {
-                Set::Armed if locked.timers.put_back(runtime, &mut timer, due) => return self.release(locked),
-                Set::Armed => {}
+                Set::Armed => {
+                    locked.timers.put_back(runtime, timer);
+                    // The timer may have gone off, or the head may be due earlier now.
+                    return self.release(locked);
+                }
                 Set::Elapsed => {
-                    locked.timers.put_back(runtime, &mut timer, due);
+                    locked.timers.put_back(runtime, timer);
                     locked.timers.rang(runtime);
-                    locked = self.served(locked, now());
+                    locked = self.served(locked, self.shift.now());
                 }
                 Set::Dead => {
                     locked.timers.forget(runtime);
+                    // Drops the timer after the lock is released.
                     return self.release(locked);
                 }
             }

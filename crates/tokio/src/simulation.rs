@@ -273,8 +273,13 @@ fn average_serves_every_place_at_its_instant() {
 impl<S: Source> SharedQueue<S> {
     fn head(&self) -> Option<(Sleeper, Instant)> {
         self.with_queue(|queue| {
-            let serve_at = queue.serve_at()?;
-            Some((queue.head_mut()?.sleeper, serve_at))
+            let tokio = |at| self.shift.to_tokio(at);
+            let serve_at = tokio(queue.serve_at()?);
+            let sleeper = match queue.head_mut()?.sleeper {
+                Sleeper::Thread(until) => Sleeper::Thread(until.map(tokio)),
+                task => task,
+            };
+            Some((sleeper, serve_at))
         })
     }
 

@@ -1,7 +1,7 @@
 //! The limits that a wait queue serves from: the trait, the meters of the core, and numbers of cells.
 
 use crate::error::{AcquireError, InsufficientCapacity};
-use crate::timers::{CAN_BE_PAUSED, TokioClock, now};
+use crate::timers::{CAN_BE_PAUSED, Shift, TokioClock};
 use core::any::TypeId;
 use core::hash::{BuildHasher, Hash};
 use ratelimit_meter::algorithms::Algorithm;
@@ -40,6 +40,12 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn over(n: u64) -> Result<(), Self::Never>;
 
+    /// Returns the instant by the system's clock from which the cells count, if the source has not counted in tokio's time so far.
+    #[doc(hidden)]
+    fn began(&self) -> Option<Instant> {
+        None
+    }
+
     #[doc(hidden)]
     fn state(&self) -> Self::State;
 
@@ -61,7 +67,7 @@ pub trait Source: Send + Sync + Sized + 'static {
 
     /// Takes `n` cells now, without the lock; returns `false` if that is not possible, for any reason.
     #[doc(hidden)]
-    fn take_unlocked(&self, n: u64) -> bool;
+    fn take_unlocked(&self, n: u64, shift: Shift) -> bool;
 
     /// Takes `n` cells for a caller that does not wait, or returns the instant at which the next part of them is due.
     #[doc(hidden)]
@@ -183,9 +189,13 @@ pub trait SharedMeter: Send + Sync + 'static {
     #[doc(hidden)]
     type Fork: SharedMeter;
 
+    /// Returns the instant at which the meter was made, if its decisions depend on that and it has the system's clock by default.
+    #[doc(hidden)]
+    fn began(&self) -> Option<Instant>;
+
     /// Decides now, by the meter's own clock if that has tokio's time and is cheaper.
     #[doc(hidden)]
-    fn decide_now(&self, n: u32) -> bool;
+    fn decide_now(&self, n: u32, shift: Shift) -> bool;
 
     #[doc(hidden)]
     fn decide(&self, n: u32, at: Instant) -> Result<(), Denied>;
@@ -243,12 +253,16 @@ macro_rules! impl_shared_meter {
         impl<$($generics)*> SharedMeter for $shared {
             type Fork = Meter<$algorithm, TokioClock>;
 
+            fn began(&$self) -> Option<Instant> {
+                $meter.began().filter(|_| has_default_clock::<$clock>())
+            }
+
             #[inline]
-            fn decide_now(&$self, n: u32) -> bool {
-                if has_cheap_clock::<$clock>() {
+            fn decide_now(&$self, n: u32, shift: Shift) -> bool {
+                if !CAN_BE_PAUSED && has_default_clock::<$clock>() {
                     $meter.check_n(n).is_ok()
                 } else {
-                    $meter.check_n_at(n, now()).is_ok()
+                    $meter.check_n_at(n, shift.now()).is_ok()
                 }
             }
 
@@ -303,7 +317,6 @@ pub struct KeyOf<K, M: MeterKind, H> {
     pub(crate) key: K,
 }
 
-/// Both limits serve a waiter at the same instant, in whole nanoseconds.
 impl<A, B, C> SharedMeter for Dual<A, B, C>
 where
     A: MeterKind<Algorithm: 'static> + 'static,
@@ -312,11 +325,15 @@ where
 {
     type Fork = Dual<A, B, TokioClock>;
 
-    fn decide_now(&self, n: u32) -> bool {
-        if has_cheap_clock::<C>() {
+    fn began(&self) -> Option<Instant> {
+        Self::began(self).filter(|_| has_default_clock::<C>())
+    }
+
+    fn decide_now(&self, n: u32, shift: Shift) -> bool {
+        if !CAN_BE_PAUSED && has_default_clock::<C>() {
             self.check_n(n).is_ok()
         } else {
-            self.check_n_at(n, now()).is_ok()
+            self.check_n_at(n, shift.now()).is_ok()
         }
     }
 
@@ -325,11 +342,7 @@ where
     }
 
     fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), Denied> {
-        match self.look(n, from) {
-            Err(Denied::Until(due)) if due <= by => self.decide(n, due),
-            Err(denied) => Err(denied),
-            Ok(()) => self.decide(n, from),
-        }
+        Ok(self.check_n_within(n, from, by)?)
     }
 
     fn look(&self, n: u32, at: Instant) -> Result<(), Denied> {
@@ -359,8 +372,8 @@ where
     }
 }
 
-fn has_cheap_clock<C: 'static>() -> bool {
-    !CAN_BE_PAUSED && TypeId::of::<C>() == TypeId::of::<DefaultClock>()
+pub(crate) fn has_default_clock<C: 'static>() -> bool {
+    TypeId::of::<C>() == TypeId::of::<DefaultClock>()
 }
 
 /// Narrows a count. The count is either no larger than the burst, or will be denied because it is.
@@ -404,6 +417,10 @@ impl<M: SharedMeter> Source for M {
         Err(InsufficientCapacity::after_the_end(n))
     }
 
+    fn began(&self) -> Option<Instant> {
+        SharedMeter::began(self)
+    }
+
     fn state(&self) {}
 
     fn queueable(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
@@ -420,8 +437,8 @@ impl<M: SharedMeter> Source for M {
     }
 
     #[inline]
-    fn take_unlocked(&self, n: u64) -> bool {
-        u32::try_from(n).is_ok_and(|n| self.decide_now(n))
+    fn take_unlocked(&self, n: u64, shift: Shift) -> bool {
+        u32::try_from(n).is_ok_and(|n| self.decide_now(n, shift))
     }
 
     fn take(&self, (): &mut (), n: u64, at: Instant, _: bool) -> Result<(), Instant> {

@@ -5,7 +5,7 @@
 //! not driven must not hold up another runtime. Each timer is set for the head, whichever runtime the head belongs to.
 //!
 //! A timer is set, and dropped, without the queue's lock: it may go off while it is being set, and it takes locks of the runtime. Meanwhile it is
-//! missing here, and a caller that needs it earlier only records that. The caller that sets the timer then checks once more.
+//! missing here, and other callers leave it alone. The caller that sets it then checks whether it still goes off in time.
 //!
 //! Under test the runtimes are those of `model.rs`, in which time moves only when the test moves it.
 
@@ -24,9 +24,15 @@ use std::time::Instant;
 
 /// The clock of tokio, which tests may pause, for meters with waiters.
 ///
-/// Meters with another clock can be waited for, too, because the waiting types decide at tokio's time. But such a meter was made at the wall clock's
-/// time, which in a test with paused time is later than tokio's. So ticks and [`with_available`](ratelimit_meter::Meter::with_available) count from
-/// the wall clock's time. A meter with this clock counts from tokio's time.
+/// The waiting types decide at tokio's time, whichever clock the meter has. That is enough for most meters. But ticks and
+/// [`with_available`](ratelimit_meter::Meter::with_available) count from the time at which the meter was made, by its own clock. In paused time that
+/// is another time than tokio's.
+///
+/// - A meter with this clock counts from tokio's time. So do its own methods: `meter.check()` follows `sleep` and `advance`.
+/// - A meter with the default clock counts as made when its limiter is made ([`Waiting::new`](crate::Waiting::new),
+///   [`Keyed::of_table`](crate::Keyed::of_table)), if that happens in paused time. For `with_available`, that holds only if no cell was taken before.
+///   Its own methods go on by the system's clock.
+/// - A meter that the function of [`Keyed::new`](crate::Keyed::new) returns, or with another clock, counts from that clock's time.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -35,11 +41,13 @@ use std::time::Instant;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// advance(Duration::from_secs(60)).await;
 /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?.with_clock(TokioClock).with_available(0)?;
-/// let (limiter, start) = (Waiting::new(meter), Instant::now());
+/// let limiter = Waiting::new(meter.clone());
+/// let start = Instant::now();
 /// limiter.acquire(1).await?;
 /// assert_eq!(start.elapsed(), Duration::from_millis(100));
+/// advance(Duration::from_millis(500)).await;
+/// assert_eq!(meter.status().remaining(), 5);
 /// # Ok(())
 /// # }
 /// ```
@@ -52,14 +60,58 @@ impl Clock for TokioClock {
     }
 }
 
-/// Returns the time now, or at most 5 us before. It is for a caller that would take cells. If the caller could have taken them in those 5 us, it is
-/// served a moment later.
-pub(crate) fn now_or_just_before() -> Instant {
-    if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
-        now()
-    } else {
-        DefaultClock.now()
+/// The shift from tokio's time to the time of a limit. It is zero, unless the limit was made by the system's clock and tokio's clock is another.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Shift {
+    /// An instant of the limit's time, and the same instant of tokio's time.
+    limit: Instant,
+    tokio: Instant,
+}
+
+impl Shift {
+    /// Makes tokio's present time the instant from which the cells of a limit count, if tokio's clock is not the system's.
+    pub(crate) fn of(began: Option<Instant>) -> Self {
+        let (before, tokio, after) = (Instant::now(), now(), Instant::now());
+        let is_system = before <= tokio && tokio <= after;
+        let limit = began.filter(|_| CAN_BE_PAUSED && !is_system).unwrap_or(tokio);
+        Self { limit, tokio }
     }
+
+    /// Returns the limit's time now.
+    pub(crate) fn now(self) -> Instant {
+        self.of_tokio(now())
+    }
+
+    /// Returns the limit's time now, or at most 5 us before. It is for a caller that would take cells. If the caller could have taken them in those
+    /// 5 us, it is served a moment later.
+    pub(crate) fn now_or_just_before(self) -> Instant {
+        if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
+            self.now()
+        } else {
+            DefaultClock.now()
+        }
+    }
+
+    /// Converts an instant of tokio's time to the limit's time.
+    fn of_tokio(self, at: Instant) -> Instant {
+        moved(at, self.tokio, self.limit)
+    }
+
+    /// Converts an instant of the limit's time to tokio's time.
+    pub(crate) fn to_tokio(self, at: Instant) -> Instant {
+        moved(at, self.limit, self.tokio)
+    }
+}
+
+/// Moves an instant by the time from `from` to `to`.
+fn moved(at: Instant, from: Instant, to: Instant) -> Instant {
+    let moved = if from <= to {
+        at.checked_add(to - from)
+    } else {
+        at.checked_sub(from - to)
+    };
+    moved.unwrap_or(at)
 }
 
 /// An instant from which whole nanoseconds are counted.
@@ -217,7 +269,7 @@ mod real {
 /// The timer of one runtime.
 struct Alarm {
     runtime: Id,
-    /// The instant at which the timer goes off; `None` if it has gone off.
+    /// The instant for which the timer is set, or is being set; `None` if it has gone off since.
     at: Option<Instant>,
     /// The timer; `None` while a caller sets it.
     timer: Option<Timer>,
@@ -256,43 +308,29 @@ impl Timers {
         })
     }
 
-    /// Returns whether the runtime's timer goes off at `due` or before. Also `true` if a caller is setting the timer, because that caller will check
-    /// `due` again.
+    /// Returns whether the runtime's timer goes off at `due` or before. Also `true` if a caller is setting the timer, because that caller will then
+    /// ask this again.
     pub(crate) fn rings_by(&mut self, runtime: Id, due: Instant) -> bool {
-        self.of(runtime).is_some_and(|alarm| {
-            let is_in_time = alarm.at.is_some_and(|at| at <= due);
-            if !is_in_time && alarm.timer.is_none() {
-                // The caller that sets the timer finds that `at` is not the instant that it set, and checks again.
-                alarm.at = None;
-            }
-            is_in_time || alarm.timer.is_none()
-        })
+        self.of(runtime)
+            .is_some_and(|alarm| alarm.timer.is_none() || alarm.at.is_some_and(|at| at <= due))
     }
 
-    /// Takes the runtime's timer to set it for `due`. `None` if it will go off by then, or if another caller is setting it and will check `due`
-    /// again.
+    /// Takes the runtime's timer to set it for `due`. `None` if it will go off by then, or if another caller is setting it.
     pub(crate) fn take_to_set(&mut self, runtime: Id, due: Instant) -> Option<Timer> {
         let alarm = self.of(runtime)?;
         if alarm.at.is_some_and(|at| at <= due) {
             return None;
         }
-        let timer = alarm.timer.take();
-        // A caller that is setting the timer finds that `at` is not the instant that it set, and checks again.
-        alarm.at = timer.as_ref().map(|_| due);
-        timer
+        let timer = alarm.timer.take()?;
+        alarm.at = Some(due);
+        Some(timer)
     }
 
-    /// Puts back the timer that was set for `due`, or leaves it if the runtime is forgotten. Returns whether no other instant was requested
-    /// meanwhile.
-    pub(crate) fn put_back(&mut self, runtime: Id, timer: &mut Option<Timer>, due: Instant) -> bool {
-        self.of(runtime).is_none_or(|alarm| {
-            alarm.timer = timer.take();
-            let is_right = alarm.at == Some(due);
-            if !is_right {
-                alarm.at = None;
-            }
-            is_right
-        })
+    /// Puts back the timer after it was set.
+    pub(crate) fn put_back(&mut self, runtime: Id, timer: Timer) {
+        if let Some(alarm) = self.of(runtime) {
+            alarm.timer = Some(timer);
+        }
     }
 
     /// Removes the runtime's timer, unless a caller is setting it.

@@ -3,7 +3,7 @@
 use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
 use crate::source::{CellCount, SharedMeter, Source};
-use crate::timers::{CAN_BE_PAUSED, now};
+use crate::timers::{CAN_BE_PAUSED, Shift, now};
 use crate::wait_queue::Ticket;
 use core::fmt;
 use core::ops::Deref;
@@ -47,7 +47,8 @@ pub struct Waiting<S: Source> {
 impl<M: SharedMeter> Waiting<M> {
     /// Returns a fair limiter: callers are served in the order in which they come, and no caller takes cells while others wait.
     ///
-    /// It decides at tokio's time, whichever clock the meter has; see [`TokioClock`](crate::TokioClock) for tests in paused time.
+    /// It decides at tokio's time, whichever clock the meter has. In paused time, a meter on the default clock counts as made now; see
+    /// [`TokioClock`](crate::TokioClock).
     #[must_use]
     pub fn new(meter: M) -> Self {
         Self::with_fairness(meter, true)
@@ -105,8 +106,9 @@ impl<S: Source> Waiting<S> {
     pub const DEFAULT_CATCH_UP: Duration = Duration::from_millis(10);
 
     pub(crate) fn with_fairness(source: S, fair: bool) -> Self {
+        let shift = Shift::of(source.began());
         Self {
-            queue: SharedQueue::new(source, fair, Self::DEFAULT_CATCH_UP),
+            queue: SharedQueue::new(source, fair, Self::DEFAULT_CATCH_UP, shift),
         }
     }
 
@@ -114,10 +116,12 @@ impl<S: Source> Waiting<S> {
     ///
     /// A waiter is charged at the instant at which it is due, even if its wake-up is late, so that the lateness of timers costs no throughput. After
     /// a stall, when a task has blocked the runtime for two seconds, that would deliver the cells of two seconds in one burst. So the charge is
-    /// earlier than the serve by at most this bound. Then, in every window of length w, at most burst + rate * (w + bound) cells are delivered.
+    /// earlier than the serve by at most this bound. Then, in every window of length w, the waiters that are woken have at most
+    /// burst + rate * (w + bound) cells. A task goes on when its runtime polls it. So tasks that were woken just before their runtime was blocked, or
+    /// by another runtime or thread meanwhile, go on together when that runtime runs again.
     ///
     /// The default of 10 ms is ten times the grain of tokio's timers. It covers the lateness of a healthy runtime; a longer stall is not made up for.
-    /// [`Duration::MAX`] makes up for any stall. Zero bounds deliveries by burst + rate * w, and costs throughput if the burst does not cover a
+    /// [`Duration::MAX`] makes up for any stall. Zero bounds wake-ups by burst + rate * w, and costs throughput if the burst does not cover a
     /// millisecond.
     pub fn set_catch_up(&self, bound: Duration) {
         self.queue.set_catch_up(bound);

@@ -8,6 +8,7 @@ mod events;
 mod keyed;
 mod leaky_bucket;
 mod leaving;
+mod migrating;
 mod model;
 mod paced;
 mod patience;

@@ -1,12 +1,13 @@
 //! Time that stands still, jumps, or ends.
 
 use crate::by_hand::{ByHand, ms};
-use ratelimit_meter::{GCRA, KeyedMeter, Quota};
-use ratelimit_meter_tokio::{AcquireError, Keyed, RateLimiter, Source, TokioClock, Waiting};
+use futures_util::FutureExt;
+use ratelimit_meter::{Dual, GCRA, KeyedMeter, LeakyBucket, Quota};
+use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, RateLimiter, Source, TokioClock, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::{Instant, advance, timeout};
+use tokio::time::{Instant, advance};
 
 fn quota(text: &str) -> Quota {
     text.parse().unwrap()
@@ -31,6 +32,88 @@ async fn meter_on_tokio_clock_counts_from_tokio_time() {
     assert_eq!(start.elapsed(), ms(1000));
 }
 
+/// Takes a batch again and again, and returns when each came, in milliseconds. Each instant that a denial holds is exact to the nanosecond.
+async fn instants<S: Source>(limiter: &Waiting<S>, batches: &[u32]) -> Vec<u128> {
+    let start = Instant::now();
+    let mut came = Vec::new();
+    for &n in batches {
+        if let Err(AcquireError::NotYet(denied)) = limiter.try_acquire(n) {
+            let due = denied.earliest_possible();
+            let too_early = due - Duration::from_nanos(1);
+            assert!(limiter.acquire_before(n, too_early).await.is_err());
+            limiter.acquire_before(n, due).await.unwrap();
+            assert!(start.elapsed() < due - start.into_std() + ms(1));
+        }
+        came.push(start.elapsed().as_millis());
+    }
+    came
+}
+
+#[tokio::test(start_paused = true)]
+async fn meter_on_the_default_clock_counts_from_paused_time() {
+    for ahead in [0, 1, 600_000] {
+        advance(ms(ahead)).await;
+        let gcra = |text| GCRA::from_quota(quota(text)).unwrap();
+        let spent = || Waiting::new(gcra("10/s").with_available(0).unwrap());
+        assert_eq!(instants(&spent(), &[1, 1, 3]).await, [100, 200, 500]);
+        let limiter = Waiting::unfair(gcra("10/s").with_available(3).unwrap());
+        assert_eq!(instants(&limiter, &[1, 2, 1]).await, [0, 0, 100]);
+        let bucket = LeakyBucket::from_quota(quota("10/s")).unwrap();
+        let limiter = Waiting::new(bucket.with_available(1).unwrap());
+        assert_eq!(instants(&limiter, &[1, 1]).await, [0, 100]);
+        let limiter = Waiting::new(gcra("10/s").with_available(0).unwrap().into_adjustable());
+        assert_eq!(instants(&limiter, &[1, 1]).await, [100, 200]);
+        let limiter = Waiting::new(gcra("3/s every 1s"));
+        assert_eq!(instants(&limiter, &[3, 2, 1, 1]).await, [0, 1000, 1000, 2000]);
+        let dual = Dual::<GCRA>::from_quota("3/s every 1s & 1000/s".parse().unwrap()).unwrap();
+        assert_eq!(instants(&Waiting::new(dual), &[3, 3]).await, [0, 1000]);
+        // Cells that were taken by tokio's time stay taken.
+        let meter = gcra("10/s");
+        meter.check_n_at(10, Instant::now().into_std()).unwrap();
+        assert_eq!(instants(&Waiting::new(meter), &[1, 1]).await, [100, 200]);
+        // A clone shares the cells, not the time.
+        let limiter = spent();
+        let start = Instant::now();
+        limiter.meter().reset();
+        assert_eq!(limiter.try_acquire_up_to(20), 10);
+        assert!(limiter.acquire_timeout(1, ms(99)).await.is_err());
+        assert_eq!(start.elapsed(), ms(0));
+        // A drop, a refund and a stall count from there, too.
+        let mut wait = ByHand::new(limiter.acquire(5));
+        assert!(wait.is_pending());
+        drop(wait);
+        limiter.refund(10);
+        assert_eq!(instants(&limiter, &[10, 1]).await, [0, 100]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn table_on_the_default_clock_counts_ticks_from_paused_time() {
+    for ahead in [0, 600_000] {
+        advance(ms(ahead)).await;
+        let table = KeyedMeter::<u8>::with_capacity(quota("3/s every 1s"), 100).unwrap();
+        let keyed = Keyed::of_table(table);
+        let start = Instant::now();
+        for second in 0..3 {
+            for key in 0..3 {
+                keyed.acquire_key(&key, 3).await.unwrap();
+            }
+            assert_eq!(start.elapsed(), ms(1000) * second);
+            assert!(keyed.try_acquire_key(&0, 1).is_err());
+        }
+    }
+}
+
+#[test]
+fn meter_on_the_default_clock_counts_from_its_making_in_real_time() {
+    let meter = GCRA::from_quota(quota("1/h")).unwrap().with_available(0).unwrap();
+    let due = meter.peek().unwrap_err().earliest_possible();
+    let Err(AcquireError::NotYet(denied)) = Waiting::new(meter).try_acquire(1) else {
+        panic!("a cell was there");
+    };
+    assert_eq!(denied.earliest_possible(), due);
+}
+
 #[tokio::test(start_paused = true)]
 async fn acquire_after_the_end_of_a_time_line_is_an_error() {
     let meter = GCRA::from_quota(quota("1/s")).unwrap().with_clock(TokioClock);
@@ -38,17 +121,17 @@ async fn acquire_after_the_end_of_a_time_line_is_an_error() {
     let (limiter, keyed) = (Waiting::new(meter), Keyed::of_table(keys));
     advance(YEAR * 37).await;
     let text = "denied: 1 cell would come after the end of the meter's time line; make a new meter";
-    let long = Duration::from_secs(1_000_000);
     limiter.acquire(1).await.unwrap();
-    let error = timeout(long, limiter.acquire(1)).await.unwrap().unwrap_err();
+    let denied = |acquire: Option<Result<(), InsufficientCapacity>>| acquire.expect("at once").unwrap_err();
+    let error = denied(limiter.acquire(1).now_or_never());
     assert!(error.is_after_the_end());
     assert_eq!((error.cells(), error.to_string().as_str()), (1, text));
     assert_eq!(limiter.try_acquire(1), Err(AcquireError::InsufficientCapacity(error)));
-    assert_eq!(limiter.acquire_timeout(1, long).await, Err(error.into()));
+    let bounded = limiter.acquire_timeout(1, Duration::from_secs(1_000_000));
+    assert_eq!(bounded.now_or_never(), Some(Err(error.into())));
     assert_eq!(limiter.waiting(), 0);
     keyed.acquire_key(&1, 1).await.unwrap();
-    let acquired = timeout(long, keyed.acquire_key(&1, 1)).await.unwrap();
-    assert_eq!(acquired.unwrap_err().to_string(), text);
+    assert_eq!(denied(keyed.acquire_key(&1, 1).now_or_never()).to_string(), text);
     // The burst can still be refunded.
     limiter.refund(1);
     limiter.acquire(1).await.unwrap();

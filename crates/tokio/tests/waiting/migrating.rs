@@ -1,0 +1,77 @@
+//! The rows of the migration notes for limiters that wait: Guava, resilience4j, uber-go, aiolimiter and p-throttle.
+
+use crate::by_hand::ms;
+use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
+use ratelimit_meter_tokio::{AcquireError, Waiting};
+use tokio::time::{Duration, Instant, sleep};
+
+fn meter(text: &str) -> Waiting<GCRA> {
+    Waiting::new(GCRA::from_quota(text.parse().unwrap()).unwrap())
+}
+
+/// Takes cells one by one, and returns when each came, in milliseconds.
+async fn singles(limiter: &Waiting<GCRA>, cells: usize) -> Vec<u128> {
+    let start = Instant::now();
+    let mut came = Vec::new();
+    for _ in 0..cells {
+        limiter.acquire_one().await.unwrap();
+        came.push(start.elapsed().as_millis());
+    }
+    came
+}
+
+#[tokio::test(start_paused = true)]
+async fn guava_order_is_one_cell_and_a_charge() {
+    let limiter = meter("5/s burst 1");
+    let start = Instant::now();
+    // acquire(10) passes at once, and the next caller waits for it.
+    limiter.acquire_one().await.unwrap();
+    limiter.change(|meter| meter.charge_at(9, Instant::now().into_std()));
+    assert_eq!(start.elapsed(), ms(0));
+    limiter.acquire_one().await.unwrap();
+    assert_eq!(start.elapsed(), ms(2000));
+    assert_eq!(singles(&meter("5/s"), 7).await, [0, 0, 0, 0, 0, 200, 400]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn resilience4j_refresh_period_is_a_tick() {
+    let limiter = meter("50/500ms every 500ms");
+    let start = Instant::now();
+    for period in 0..4 {
+        limiter.acquire(50).await.unwrap();
+        assert_eq!(start.elapsed(), ms(500) * period);
+    }
+    // timeoutDuration
+    let denied = limiter.acquire_timeout(1, ms(499)).await;
+    assert!(matches!(denied, Err(AcquireError::NotYet(_))));
+    assert_eq!(start.elapsed(), ms(1500));
+    limiter.acquire_timeout(1, ms(500)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn uber_go_slack_is_the_burst() {
+    let limiter = meter("100/s burst 10");
+    let after_idle = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20];
+    assert_eq!(singles(&limiter, 12).await, after_idle);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(singles(&limiter, 12).await, after_idle);
+    assert_eq!(singles(&meter("100/s burst 1"), 4).await, [0, 10, 20, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aiolimiter_is_a_leaky_bucket() {
+    let limiter = Waiting::new(LeakyBucket::from_quota("100/min".parse().unwrap()).unwrap());
+    let start = Instant::now();
+    limiter.acquire(100).await.unwrap();
+    assert_eq!(start.elapsed(), ms(0));
+    limiter.acquire_one().await.unwrap();
+    assert_eq!(start.elapsed(), ms(600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p_throttle_strict_is_at_most() {
+    assert_eq!(singles(&meter("2/s"), 4).await, [0, 0, 500, 1000]);
+    let strict = Quota::at_most(nonzero!(2u32), Duration::from_secs(1)).unwrap();
+    let came = singles(&Waiting::new(GCRA::from_quota(strict).unwrap()), 20).await;
+    assert!(came.windows(3).all(|three| three[2] - three[0] >= 1000), "{came:?}");
+}
