@@ -92,7 +92,6 @@ mod after;
 mod charge;
 #[cfg(feature = "client")]
 mod client;
-pub mod docs;
 mod error;
 mod fields;
 mod forwarded;
@@ -109,19 +108,16 @@ mod policy;
 #[cfg(feature = "queue")]
 mod queue;
 mod remote;
-mod reply;
 mod respond;
 mod service;
-#[cfg(feature = "store")]
-mod store;
 
 pub use address::{InvalidNet, Net, PRIVATE};
-pub use charge::Charge;
+pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
 pub use client::{ClientError, ClientRequest, ClientResponse, Pace, PaceLayer, Polite, PoliteLayer};
 pub use error::BuildError;
 pub use fields::{EXPOSED, Fields, Reset};
-pub use head::Head;
+pub use head::{Head, Reply};
 #[cfg(feature = "axum")]
 pub use key::MatchedPath;
 pub use key::{
@@ -138,9 +134,23 @@ pub use observe::{Event, Observe};
 #[cfg(feature = "queue")]
 pub use queue::{QueueLayer, Queued};
 pub use remote::{Answer, Distributed, OnFailure, RemoteMeter, StoreFailed};
-pub use reply::Reply;
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};
+
+/// Pages about the numbers of the fields, and for users of other limiters.
+pub mod docs {
+    #[doc = include_str!("../docs/fields.md")]
+    pub mod fields {}
+
+    #[doc = include_str!("../docs/from_tower_governor.md")]
+    pub mod from_tower_governor {}
+
+    #[doc = include_str!("../docs/from_axum_gcra.md")]
+    pub mod from_axum_gcra {}
+
+    #[doc = include_str!("../docs/from_express.md")]
+    pub mod from_express {}
+}
 
 /// Emits a warning about the configuration, if the feature is on.
 macro_rules! warning {

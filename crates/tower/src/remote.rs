@@ -9,16 +9,20 @@ use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::nanos;
 use crate::observe::Observe;
 use crate::policy::Policy;
-use crate::respond::{Respond, status};
-use crate::service::RateLimit;
+use crate::respond::{Problem, Respond, status};
+use crate::service::{RateLimit, take_ready};
 use core::error::Error;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use http::{Request, Response, StatusCode};
+#[cfg(feature = "store")]
+use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter::Quota;
 use ratelimit_meter::keyed::KeyHashes;
+#[cfg(feature = "store")]
+use ratelimit_meter_store::{SharedMeter, Store, Via};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_service::Service;
@@ -243,6 +247,14 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     }
 }
 
+impl<K, M> RateLimitLayer<Distributed<K, M>> {
+    /// Returns a layer whose limit is kept by a store elsewhere.
+    #[must_use]
+    pub fn remote(limit: Distributed<K, M>) -> Self {
+        Self::answering(limit, Problem)
+    }
+}
+
 /// The result for one request.
 enum Outcome<B> {
     Admitted(Announcement),
@@ -338,9 +350,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was ready goes into the future; its clone has yet to become so.
-        let clone = self.get_ref().clone();
-        let mut inner = core::mem::replace(self.get_mut(), clone);
+        let mut inner = take_ready(self.get_mut());
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
@@ -369,5 +379,32 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
             .field("policy", &self.policy.name())
             .field("on_failure", &self.on_failure)
             .finish_non_exhaustive()
+    }
+}
+
+/// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) goes first: what `Deny` denies
+/// is a 503, what `Allow` admits is not announced, and an `Error` is left to the layer's.
+#[cfg(feature = "store")]
+impl<S: Store> RemoteMeter for SharedMeter<S> {
+    async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+        let verdict = self.check_n(key, cells).await.map_err(|_| StoreFailed)?;
+        let failed = matches!(verdict.via(), Via::Failure(_));
+        let answer = match verdict.decision() {
+            Ok(()) => Answer::admitted(),
+            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Answer::never(),
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed => {
+                Answer::unavailable(denial.wait_time())
+            }
+            // The store counts time in its own units: a denial that is over by now is so for less than one of them.
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => {
+                Answer::denied(denial.wait_time().max(Duration::from_nanos(1)))
+            }
+        };
+        Ok(match verdict.status() {
+            Some(status) if !failed => {
+                answer.standing(status.remaining().into(), status.until_next(), status.until_rest())
+            }
+            _ => answer,
+        })
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Load {
     pub(super) p99_ns: u64,
 }
 
+/// The place of no layer among the servers.
+const BARE_SEAT: usize = 0;
+
 /// The servers, by name.
 fn routers() -> [(&'static str, Router); 3] {
     let hello = || Router::new().route("/", get(|| async { "hello" }));
@@ -70,7 +73,7 @@ pub(super) fn run(effort: Effort, random: &mut Random) -> Vec<Loaded> {
             servers
                 .iter()
                 .zip(&loads)
-                .filter_map(|((name, _), loads)| Loaded::of(http, name, loads)),
+                .filter_map(|((name, _), row)| Loaded::of(http, name, row, &loads[BARE_SEAT])),
         );
     }
     loaded

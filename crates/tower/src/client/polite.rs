@@ -1,7 +1,8 @@
 //! A client that waits as servers ask.
 
 use super::advice::Advice;
-use super::{ClientError, ClientRequest, ClientResponse};
+use super::message::{ClientError, ClientRequest, ClientResponse};
+use crate::service::take_ready;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -204,9 +205,7 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        // The service that was ready goes into the future; its clone has yet to become so.
-        let clone = self.inner.clone();
-        let inner = core::mem::replace(&mut self.inner, clone);
+        let inner = take_ready(&mut self.inner);
         let layer = self.layer.clone();
         Box::pin(layer.send(inner, request))
     }

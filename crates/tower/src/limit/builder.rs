@@ -1,14 +1,14 @@
 //! The settings of a limit besides its quota.
 
-use super::{After, ByKey, Lane, Limiter, OnNoKey, Target, TierName};
+use super::asked::BoxLimit;
+use super::lane::{After, Lane, OnNoKey};
+use super::limiter::{ByKey, Limiter, SECOND_NAME, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};
 use crate::error::BuildError;
-use crate::head::Head;
+use crate::head::{Head, Reply};
 use crate::key::{FindAddress, Key};
-use crate::limit::BoxLimit;
 use crate::meters::Meters;
 use crate::policy::Policy;
-use crate::reply::Reply;
 use http::Method;
 use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{DualQuota, Quota};
@@ -20,7 +20,7 @@ impl<T> Limiter<T> {
     /// fields. (The second quota of a dual limit is then called `NAME-sustained`.)
     #[must_use]
     pub fn named(self, name: &str) -> Self {
-        let second = format!("{name}-{}", super::SECOND_NAME);
+        let second = format!("{name}-{}", SECOND_NAME);
         self.named_each([name, &second])
     }
 

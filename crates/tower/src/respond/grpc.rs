@@ -1,6 +1,6 @@
 //! Denials as gRPC has them.
 
-use super::{Refusal, Respond};
+use super::refusal::{Refusal, Respond};
 use crate::limit::Reason;
 use crate::numbers::nanos;
 use core::fmt::Write as _;
@@ -31,7 +31,7 @@ impl<B: Default> Respond<B> for Grpc {
 
 /// The response, whose body is empty: its trailers are its headers.
 pub(super) fn response<B>(refusal: &Refusal<'_>, mut parts: Parts, body: B) -> Response<B> {
-    let (code, message) = match refusal.reason {
+    let (code, message) = match refusal.reason() {
         Reason::Quota => (RESOURCE_EXHAUSTED, "rate limit exceeded"),
         Reason::Never => (RESOURCE_EXHAUSTED, "request costs more than the rate limit ever admits"),
         Reason::NoKey => (UNAUTHENTICATED, "request does not identify its client"),

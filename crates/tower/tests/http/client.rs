@@ -1,26 +1,15 @@
 //! Clients that obey, against servers whose meter is the judge, in tokio's paused time.
 
-use crate::support::{Body, request};
+use crate::support::{Body, TokioClock, request};
 use core::convert::Infallible;
 use http::{Method, Request, Response};
-use ratelimit_meter::clock::Clock;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tower::{ClientError, PaceLayer, PoliteLayer, RateLimit, RateLimitLayer, Shared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::time;
 use tower::{Layer, Service, ServiceExt, service_fn, util::ServiceFn};
-
-/// Tokio's time, which tests can pause.
-#[derive(Clone)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> Instant {
-        time::Instant::now().into_std()
-    }
-}
 
 type Ok = core::future::Ready<Result<Response<Body>, Infallible>>;
 type Handler = ServiceFn<fn(Request<()>) -> Ok>;
