@@ -1,6 +1,6 @@
 //! The layer: limits, a responder and an observer.
 
-use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS};
+use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS, integer};
 use crate::head::Head;
 use crate::limit::{Asked, Denial, HeadFn, Limit};
 use crate::meters::{Denied, Detail};
@@ -268,9 +268,9 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self.settings.announce(positions).set(&mut parts.headers);
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
         if let Some(ns) = wait {
-            parts.headers.insert(RETRY_AFTER, seconds(ns).into());
+            parts.headers.insert(RETRY_AFTER, integer(seconds(ns)));
             if self.settings.retry_after_ms {
-                parts.headers.insert(RETRY_AFTER_MS, millis(ns).into());
+                parts.headers.insert(RETRY_AFTER_MS, integer(millis(ns)));
             }
         }
         let wait = wait.map(Duration::from_nanos);

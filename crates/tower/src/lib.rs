@@ -23,8 +23,8 @@
 //!   cells meanwhile. [`docs::fields`] says what the other numbers promise; properties hold them against exact arithmetic.
 //! - **Several limits are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one denies costs the
 //!   others nothing; if two requests race for the last cells, the loser's are given back.
-//! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): 32 bytes for each key it is
-//!   meant for, no task in the background, no key stored.
+//! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): about 20 bytes for each key
+//!   it is meant for, no task in the background, no key stored.
 //! - **A client cannot choose its key.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
 //! - **The contract of tower.** The service is ready when the inner one is; the one that was ready is called; clones share meters; futures have
 //!   nameable types, and nothing is boxed or allocated but the value of `RateLimit`.

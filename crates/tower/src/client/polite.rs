@@ -7,7 +7,6 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use http::Method;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -19,6 +18,7 @@ use tower_service::Service;
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
+/// A denial with `Retry-After: 0`, as limiters that round down send it, is waited for a second.
 ///
 /// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again if the server said when, its method is safe and its body can
 /// be sent again. What would take more than the [patience](Self::patience) is not waited for: the denial is handed through, or if nothing
@@ -225,7 +225,7 @@ impl PoliteLayer {
             ..
         } = self.settings;
         let origin = request.origin().unwrap_or_default();
-        let by = Instant::now() + patience;
+        let by = after(patience);
         let at = self.pass(&origin, by).map_err(|opens| ClientError::Impatient {
             wait: opens.saturating_duration_since(Instant::now()),
         })?;
@@ -233,7 +233,7 @@ impl PoliteLayer {
         for retry in 0.. {
             let again = request
                 .try_clone()
-                .filter(|again| any_method || is_safe(again.method()));
+                .filter(|again| any_method || again.method().is_safe());
             let response = inner.call(request).await.map_err(ClientError::Inner)?;
             let advice = Advice::of(response.status(), response.headers(), SystemTime::now());
             let answered = response.origin().unwrap_or_else(|| origin.clone());
@@ -271,6 +271,9 @@ impl PoliteLayer {
     }
 }
 
-fn is_safe(method: &Method) -> bool {
-    method.is_safe()
+/// The instant after `wait`; a wait that no `Instant` can hold is one of a century.
+fn after(wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + CENTURY)
 }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
 ///
-/// A key is not returned but written, so that nothing is allocated: a table keeps 64 bits of its hash, under random numbers of its own.
+/// A key is not returned but written, so that nothing is allocated: a table keeps a hash of it, under random numbers of its own.
 /// A tuple of keys is all of them: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` is per user and route.
 ///
 /// ```

@@ -29,7 +29,7 @@ pub type Shared = Limiter<Everyone>;
 /// ```
 /// use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer};
 ///
-/// // 100 requests a minute from each address, for 100,000 addresses at once: 3 MB.
+/// // 100 requests a minute from each address, for 100,000 addresses at once: 2 MB.
 /// let layer = RateLimitLayer::new(PerKey::new(PeerIp::new(), "100/min burst 20".parse()?, 100_000)?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -208,7 +208,7 @@ impl Limiter<Everyone> {
 }
 
 impl<K: Key> Limiter<ByKey<K>> {
-    /// Returns a limit for each key, in a table for so many keys that owe something at once; it takes 32 bytes for each.
+    /// Returns a limit for each key, in a table for so many keys that owe something at once; it takes about 20 bytes for each.
     ///
     /// # Errors
     ///

@@ -188,6 +188,15 @@ async fn patience_ends_with_a_response_or_before_anything_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn patience_without_end_is_no_overflow() {
+    let (service, _) = scripted(&[(429, &[("retry-after", "99999999999999999999")])]);
+    let endless = PoliteLayer::new().patience(Duration::MAX).jitter(Duration::MAX);
+    let call = endless.layer(service).oneshot(request());
+    // Waits for a year, which is the longest that is believed, and for as long as the jitter says.
+    assert!(time::timeout(Duration::from_secs(3600), call).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn dates_are_compared_with_the_servers_clock() {
     // The server's clock is a day ahead.
     let server_now = SystemTime::now() + Duration::from_secs(86_400);
