@@ -7,10 +7,9 @@ use core::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Charges the limits of a request after it was admitted: what a handler of a [`late`](crate::Limiter::late) limit finds in the request's extensions.
+/// Charges the limits of a request after it was admitted. The handler of a [`late`](crate::Limiter::late) limit finds it in the request's extensions.
 ///
-/// It owns nothing of the request, and may be kept as long as there is something to charge: for each message of a WebSocket, each token of
-/// a stream.
+/// It owns nothing of the request. Keep it as long as there is something to charge: for each message of a WebSocket, each token of a stream.
 ///
 /// ```
 /// use ratelimit_meter_tower::Charge;
@@ -119,7 +118,7 @@ impl Charge {
         }
     }
 
-    /// Returns whether a request of this cost would conform now, and changes nothing.
+    /// Returns `true` if a request of this cost would conform now. Changes nothing.
     #[must_use]
     pub fn conforms(&self, cells: u32) -> bool {
         self.items.iter().all(|item| {

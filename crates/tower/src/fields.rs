@@ -95,7 +95,7 @@ impl Position<'_> {
         }
     }
 
-    /// Orders by what is left, denials first, then the smallest part of the burst.
+    /// Orders by the part of the burst that remains; a denial comes first.
     fn is_nearer_than(&self, other: &Self) -> bool {
         let wait = |position: &Self| position.denied.map(|denied| denied.wait_ns().unwrap_or(u64::MAX));
         match (wait(self), wait(other)) {

@@ -17,7 +17,7 @@ use ratelimit_meter_tokio::{AcquireError, Keyed, Patience, PerKey, Source, Waiti
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A key that was found, in 16 bytes: what a charge after the response needs of it.
+/// A key that was found, in 16 bytes: enough for a charge after the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) key: HashedKey,

@@ -127,7 +127,7 @@ impl Policy {
     }
 }
 
-/// A String of structured fields (RFC 9651, section 3.3.3). What is not printable ASCII is percent-encoded.
+/// A String of structured fields (RFC 9651, section 3.3.3). Characters that are not printable ASCII are percent-encoded.
 fn structured_string(text: &str) -> String {
     let mut string = String::from('"');
     for byte in text.bytes() {

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Lets requests wait until they conform, first come, first served, as long as `Patience` says.
+/// Makes requests wait until they conform, first come, first served, within the bounds of a `Patience`.
 ///
-/// A request that would wait longer than its deadline is a 429 at once, with the true wait; one that finds too many waiting is a 503. A
-/// request whose future is dropped gives its place back. Times are tokio's.
+/// A request that would wait longer than its deadline gets a 429 at once, with the true wait. If too many requests wait already, a request gets a
+/// 503. If the future of a request is dropped, the request gives its place back. Times are tokio's.
 ///
 /// ```
 /// use ratelimit_meter_tokio::Patience;

@@ -196,14 +196,14 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Sets what is done about requests without a key, [`OnNoKey::Share`] by default.
+    /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
     #[must_use]
     pub fn on_no_key(mut self, action: OnNoKey) -> Self {
         self.on_no_key = action;
         self
     }
 
-    /// Sets what is done when the store gives no decision, [`OnFailure::Open`] by default.
+    /// Sets the decision for when the store gives none, [`OnFailure::Open`] by default.
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -218,7 +218,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Asks the meter, as long as the deadline says.
+    /// Asks the meter, until the deadline.
     async fn ask(&self, key: &str, cost: u64) -> Result<Answer, StoreFailed> {
         let Ok(cells) = u32::try_from(cost) else {
             return Ok(Answer::never());
@@ -262,7 +262,7 @@ enum Outcome<B> {
 }
 
 impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
-    /// The key of a request and what it costs; no key, if the limit does not apply, or the status of one that is rejected.
+    /// Returns the key of a request and its cost; no key if the limit does not apply, or the status of a request that is rejected.
     fn plan(&self, head: &Head<'_>) -> (Result<Option<String>, StatusCode>, u64) {
         let limit = self.limits();
         if self.settings().is_exempt(head) {
@@ -382,8 +382,8 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
     }
 }
 
-/// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) goes first: what `Deny` denies
-/// is a 503, what `Allow` admits is not announced, and an `Error` is left to the layer's.
+/// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) applies first: `Deny` gives
+/// a 503, `Allow` admits without fields, and an `Error` is left to the layer's [`OnFailure`].
 #[cfg(feature = "store")]
 impl<S: Store> RemoteMeter for SharedMeter<S> {
     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {

@@ -20,9 +20,9 @@ use tower_service::Service;
 
 /// Decides before each call of an inner service; made by [`RateLimitLayer`].
 ///
-/// It is ready when the inner service is: a limit never makes it pending, since readiness is not of one request, and a pending limit would
-/// stall all keys. A denied request leaves the inner service ready and uncalled, with whatever it reserved for that, until the next call;
-/// so this layer belongs outside of `ConcurrencyLimit` and `Buffer`.
+/// It is ready when the inner service is: a limit never makes it pending, since readiness does not belong to one request, and a pending limit would
+/// stall all keys. A denied request leaves the inner service ready and uncalled, with the permit it may have reserved, until the next call. So
+/// put this layer outside of `ConcurrencyLimit` and `Buffer`.
 pub struct RateLimit<S, L, R = Problem, H = ()> {
     inner: S,
     layer: Arc<RateLimitLayer<L, R, H>>,
@@ -136,7 +136,7 @@ impl<S: fmt::Debug, L, R, H> fmt::Debug for RateLimit<S, L, R, H> {
 pin_project! {
     /// The response of a [`RateLimit`]: the inner service's with fields added, or a denial.
     ///
-    /// Dropped before the inner response, the request has counted, unless its limit [says otherwise](crate::Limiter::refund_cancelled).
+    /// If it is dropped before the inner response, the request has counted, unless its limit [refunds it](crate::Limiter::refund_cancelled).
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,

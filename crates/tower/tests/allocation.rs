@@ -139,7 +139,12 @@ fn invented_keys_take_no_memory_and_evict_no_active_key() {
     let key = key_fn(|head| head.extensions().get::<u64>().copied());
     let limit = PerKey::new(key, "10/s".parse().unwrap(), 1000).unwrap();
     let limit = limit.tier("active", "1/h".parse().unwrap()).unwrap();
-    let limit = limit.tier_by(|head| head.extensions().get::<u64>().filter(|key| **key < ACTIVE).map(|_| "active"));
+    let limit = limit.tier_by(|head| {
+        head.extensions()
+            .get::<u64>()
+            .filter(|key| **key < ACTIVE)
+            .map(|_| "active")
+    });
     let layer = RateLimitLayer::new(limit);
     let mut service = layer.layer(service_fn(roomy));
     let mut ask = |key: u64, expected: u16| {

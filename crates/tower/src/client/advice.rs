@@ -23,7 +23,7 @@ struct Left {
     window: u64,
 }
 
-/// The longest time that is believed: what is more, and what overflows, is as good as for ever.
+/// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
 const LONGEST: u64 = 366 * 24 * 3600;
 
 impl Advice {
@@ -46,7 +46,7 @@ impl Advice {
             .map(|left| seconds(left.window) / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
             .max();
         Self {
-            // Retry-After goes first.
+            // Retry-After takes precedence.
             stay_away: told.or(spent.map(seconds)),
             gap,
             denied,
@@ -181,7 +181,11 @@ mod tests {
                 &[DATE, ("retry-after", "Sat, 28 Nov 2026 06:00:09 GMT")],
                 Some(9_000),
             ),
-            (429, &[DATE, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")], Some(1_000)),
+            (
+                429,
+                &[DATE, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")],
+                Some(1_000),
+            ),
             (429, &[("retry-after", "0")], Some(1_000)),
             (429, &[("retry-after", "-7")], None),
             (429, &[("retry-after", "soon")], None),

@@ -1,4 +1,4 @@
-//! Layers for clients: one obeys servers, the other a limit of one's own.
+//! Layers for clients: `PoliteLayer` obeys servers, `PaceLayer` keeps to a limit of the client's own.
 
 mod advice;
 mod message;

@@ -21,8 +21,8 @@ use tower_service::Service;
 /// A denial with `Retry-After: 0`, as limiters that round down send it, is waited for a second.
 ///
 /// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again if the server said when, its method is safe and its body can
-/// be sent again. What would take more than the [patience](Self::patience) is not waited for: the denial is handed through, or if nothing
-/// was sent the call fails with [`ClientError::Impatient`].
+/// be sent again. A wait past the [patience](Self::patience) does not begin: the denial is returned, or, if nothing
+/// was sent, the call fails with [`ClientError::Impatient`].
 ///
 /// ```
 /// use ratelimit_meter_tower::PoliteLayer;
@@ -82,7 +82,7 @@ impl PoliteLayer {
         self
     }
 
-    /// Spreads what is left over its window, a request each `t / r`, instead of sending at once while something is left.
+    /// Spreads the remaining requests over their window, one each `t / r`. Otherwise they are sent at once.
     #[must_use]
     pub fn smooth(mut self) -> Self {
         self.settings.smooth = true;
@@ -175,7 +175,7 @@ impl Origins {
         self.drop_open_ones(now);
     }
 
-    /// Forgets what is past whenever the number of origins has doubled, so that it costs a constant time each.
+    /// Removes open gates whenever the number of origins has doubled, which takes a constant time for each.
     fn drop_open_ones(&mut self, now: Instant) {
         if self.gates.len() > 2 * self.kept.max(64) {
             self.gates.retain(|_, gate| gate.opens > now);

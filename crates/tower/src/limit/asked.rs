@@ -264,7 +264,7 @@ fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Den
     denials.reduce(later).map_or(Ok(()), Err)
 }
 
-/// The denial that lasts longest; one that lasts for ever goes first.
+/// Returns the denial that lasts longer; one without end comes first.
 fn later(a: Denial, b: Denial) -> Denial {
     match (a.wait_ns, b.wait_ns) {
         (None, _) => a,
@@ -281,9 +281,9 @@ impl core::fmt::Debug for Asked<'_> {
     }
 }
 
-/// Something that asks meters for what a request costs: [`Shared`](crate::Shared), [`PerKey`](crate::PerKey), a tuple or list of limits.
+/// A limit or several, which ask meters for the cost of a request: [`Shared`](crate::Shared), [`PerKey`](crate::PerKey), a tuple or list of limits.
 ///
-/// An implementation of one's own chooses between limits, or adapts what they are asked:
+/// An implementation of your own chooses between limits:
 ///
 /// ```
 /// use ratelimit_meter_tower::{Asked, Head, Limit, PeerIp, PerKey, Shared};
@@ -301,7 +301,7 @@ impl core::fmt::Debug for Asked<'_> {
 /// }
 /// ```
 pub trait Limit: Send + Sync {
-    /// Adds what the request asks for.
+    /// Adds the cells that the request asks for.
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>);
 }
 

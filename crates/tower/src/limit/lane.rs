@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The name of the quota that a limit is made of.
 pub(super) const BASE_TIER: &str = "default";
 
-/// Meters of one kind of quota, and what is announced of it for each tier.
+/// Meters of one kind of quota, and its policy for each tier.
 pub(crate) struct Lane {
     pub(crate) meters: Arc<dyn Meters>,
     pub(crate) policies: Vec<Policy>,

@@ -42,8 +42,8 @@ pub struct Limiter<T> {
     pub(super) rules: Rules,
 }
 
-/// Returns the length of the body that `Content-Length` promises, as the [`cost`](Limiter::cost) of a limit of bytes; 0 without it. What is
-/// streamed without a length is charged by [`late`](Limiter::late) limits.
+/// Returns the length of the body that `Content-Length` promises, as the [`cost`](Limiter::cost) of a limit of bytes; 0 without it. For a
+/// body that is streamed without a length, use a [`late`](Limiter::late) limit.
 ///
 /// ```
 /// use ratelimit_meter_tower::{PeerIp, PerKey, content_length};
@@ -96,7 +96,7 @@ pub struct ByKey<K> {
     pub(super) tiers: Vec<String>,
 }
 
-/// The name of a tier, or its number from 0: what [`tier_by`](Limiter::tier_by) returns.
+/// The name of a tier, or its number from 0, as [`tier_by`](Limiter::tier_by) returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TierName {
     /// The name given to [`Limiter::tier`].
@@ -191,8 +191,8 @@ impl Limiter<Everyone> {
         Ok(limiter)
     }
 
-    /// Returns one limit for all requests by a meter of any algorithm and clock. The meter is shared, not copied: its clones see what is
-    /// counted.
+    /// Returns one limit for all requests by a meter of any algorithm and clock. The meter is shared, not copied: its clones see the cells
+    /// that are counted.
     ///
     /// # Errors
     ///
@@ -217,8 +217,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Self::like(key, GCRA::from_quota(quota)?, keys)
     }
 
-    /// Returns two limits for each key, such as `10/s & 1000/h`, all or nothing; see [`new`](Self::new). They are called `default` and
-    /// `sustained` unless [`named_both`](Self::named_both) says otherwise.
+    /// Returns two limits for each key, such as `10/s & 1000/h`, all or nothing; see [`new`](Self::new). Their names are `default` and
+    /// `sustained`, or those of [`named_both`](Self::named_both).
     ///
     /// # Errors
     ///
@@ -230,8 +230,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(limiter)
     }
 
-    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). What the meter has counted
-    /// does not matter.
+    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). The cells that the meter has
+    /// counted do not matter.
     ///
     /// ```
     /// use ratelimit_meter::Exponential;
@@ -277,7 +277,7 @@ impl<K: Key> Limiter<ByKey<K>> {
             .unwrap_or(0)
     }
 
-    /// Forgets what the key owes, as when support lifts a block; `value` as for [`remaining`](Self::remaining).
+    /// Forgets the debt of the key, as when support lifts a block; `value` as for [`remaining`](Self::remaining).
     pub fn reset<T: Hash + ?Sized>(&self, value: &T) {
         let ticket = self.ticket_of(value);
         self.lanes.iter().for_each(|lane| lane.meters.reset(ticket));
@@ -290,7 +290,7 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ticket { key, tier: 0 }
     }
 
-    /// Returns how the table of keys stands: how many are live, and what became of keys for which there was no slot. Reads all of it.
+    /// Returns the statistics of the table of keys: how many are live, and how many found no slot. Reads the whole table.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = self.lanes.iter().find_map(|lane| lane.meters.stats());

@@ -36,7 +36,10 @@ fn r24_grpc_requests_are_answered_in_kind() {
     let mut web = grpc_request();
     web.headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web+proto"));
-    assert_eq!(field(answer(&layer, web).headers(), "content-type"), "application/grpc-web");
+    assert_eq!(
+        field(answer(&layer, web).headers(), "content-type"),
+        "application/grpc-web"
+    );
     // Others get HTTP.
     assert_eq!(answer(&layer, request()).status(), 429);
 }

@@ -727,7 +727,9 @@ fn types_can_be_named_boxed_and_shared() {
         _respond: Some(Box::new(Empty)),
     };
     let service = tower::ServiceBuilder::new()
-        .layer(tower::util::BoxCloneSyncServiceLayer::new(RateLimitLayer::new(shared("9/h"))))
+        .layer(tower::util::BoxCloneSyncServiceLayer::new(RateLimitLayer::new(shared(
+            "9/h",
+        ))))
         .service(tower::service_fn(|_: Request<()>| async {
             Ok::<_, core::convert::Infallible>(Response::new(Full::<Bytes>::default()))
         }));

@@ -11,7 +11,9 @@ use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ratelimit_meter_tower::{Charge, Limit, MatchedPath, PeerIp, PerKey, PoliteLayer, RateLimitLayer, Shared};
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -86,7 +88,21 @@ async fn both_versions_of_http_are_limited_together() {
     assert_eq!(admitted(&http2(address, 3).await), 0);
 }
 
-/// A thousand connections, or `TOWER_CONNECTIONS`, or as many as the process may hold open at both ends.
+/// The burst of the server that [`connections_at_once_admit_burst_and_rate`] starts.
+const BURST: &str = "TOWER_BURST";
+
+/// Serves until its input ends, in a process of its own, since two ends of 10,000 connections are more files than many systems grant one process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the server of connections_at_once_admit_burst_and_rate, which starts it"]
+async fn server_of_connections() {
+    let Ok(burst) = std::env::var(BURST) else { return };
+    let limit = Shared::new(format!("1/s burst {burst}").parse().unwrap()).unwrap();
+    println!("serves {}", serve(hello(limit)).await);
+    let mut input = String::new();
+    tokio::io::stdin().read_to_string(&mut input).await.unwrap();
+}
+
+/// A thousand connections, or `TOWER_CONNECTIONS`, or as many as a process may hold open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_at_once_admit_burst_and_rate() {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -101,15 +117,30 @@ async fn connections_at_once_admit_burst_and_rate() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000);
-    let connections = (files.unwrap_or(1024_usize).saturating_sub(500) / 2).min(wanted);
+    let connections = files.unwrap_or(1024_usize).saturating_sub(500).min(wanted);
     let burst = connections * 3 / 10;
-    let address = serve(hello(
-        Shared::new(format!("1/s burst {burst}").parse().unwrap()).unwrap(),
-    ))
-    .await;
+    let mut server = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "servers::server_of_connections", "--ignored", "--nocapture"])
+        .env(BURST, burst.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address: SocketAddr = loop {
+        let line = output
+            .next_line()
+            .await
+            .unwrap()
+            .expect("the server prints its address");
+        if let Some((_, address)) = line.split_once("serves ") {
+            break address.parse().unwrap();
+        }
+    };
     let mut senders = Vec::new();
-    for _ in 0..connections.div_ceil(200) {
-        let open = (0..200).map(|_| async move {
+    while senders.len() < connections {
+        let open = (0..200.min(connections - senders.len())).map(|_| async move {
             let stream = TcpStream::connect(address).await.unwrap();
             let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                 .await
@@ -119,7 +150,6 @@ async fn connections_at_once_admit_burst_and_rate() {
         });
         senders.extend(futures_util::future::join_all(open).await);
     }
-    let connections = senders.len();
     let start = Instant::now();
     let calls = senders
         .iter_mut()
@@ -128,6 +158,7 @@ async fn connections_at_once_admit_burst_and_rate() {
     let statuses: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().status()).collect();
     let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
     let admitted = admitted(&statuses);
+    println!("{admitted} of {connections} in {seconds} s, burst {burst}");
     assert!(
         (burst..=burst + seconds + 1).contains(&admitted),
         "{admitted} of {connections} in {seconds} s"
