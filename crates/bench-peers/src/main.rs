@@ -63,6 +63,10 @@ struct Cli {
     #[arg(long)]
     http: bool,
 
+    /// With --http, only makes N requests of one contender in process, for a tool that counts instructions
+    #[arg(long, num_args = 2, value_names = ["CONTENDER", "N"], requires = "http")]
+    requests: Option<Vec<String>>,
+
     /// The bytes of one that waits; what `--waiting` calls itself with
     #[arg(long, value_name = "CONTENDER", hide = true)]
     memory_of: Option<String>,
@@ -227,6 +231,13 @@ fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
 
 /// What layers cost.
 fn http(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+    if let Some([contender, n]) = cli.requests.as_deref() {
+        let text = http::requests(contender, n.parse()?).ok_or("no layer of that name")?;
+        return Ok(Done {
+            text,
+            wrong: Vec::new(),
+        });
+    }
     let mut effort = if cli.quick {
         http::Effort::QUICK
     } else {

@@ -1,9 +1,9 @@
 //! Counting by the response, or by its absence.
 
 use crate::fields::{Announcement, Fields, Position};
+use crate::head::Reply;
 use crate::limit::{After, Ask, Lane};
 use crate::meters::{Denied, Ticket};
-use crate::reply::Reply;
 use http::Response;
 use smallvec::SmallVec;
 use std::sync::Arc;

@@ -1,14 +1,15 @@
 //! Charges that are known only later.
 
 use crate::limit::{Ask, Lane};
-use crate::meters::{Detail, Ticket};
+use crate::meters::{Denied, Detail, Ticket};
+use core::error::Error;
 use core::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Charges the limits of a request after it was admitted: what a handler of a [`late`](crate::Limiter::late) limit finds in the request's extensions.
+/// Charges the limits of a request after it was admitted. The handler of a [`late`](crate::Limiter::late) limit finds it in the request's extensions.
 ///
-/// It owns nothing of the request, and may be kept as long as there is something to charge: for each message of a WebSocket, each token of
-/// a stream.
+/// It owns nothing of the request. Keep it as long as there is something to charge: for each message of a WebSocket, each token of a stream.
 ///
 /// ```
 /// use ratelimit_meter_tower::Charge;
@@ -61,6 +62,55 @@ impl Charge {
         }
     }
 
+    /// Counts `cells` if they conform to every late limit, all or nothing: the decision about one message of a WebSocket.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::Charge;
+    ///
+    /// fn reply_to(message: &str, charge: &Charge) -> String {
+    ///     match charge.check(1) {
+    ///         Ok(()) => format!("you said {message}"),
+    ///         Err(denied) => denied.to_string(), // and the connection stays
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ChargeDenied`], and nothing is counted, if they do not conform now.
+    pub fn check(&self, cells: u32) -> Result<(), ChargeDenied> {
+        let Some(first) = self.items.first() else { return Ok(()) };
+        let at = first.lane.meters.now();
+        match self.check_at(cells, at) {
+            // A clock that is behind must not deny a message that comes at the announced time.
+            Err(denied) => match denied.wait_ns().and_then(|ns| first.lane.meters.now_exactly(ns)) {
+                Some(exactly) => self.check_at(cells, exactly),
+                None => Err(denied),
+            },
+            Ok(()) => Ok(()),
+        }
+        .map_err(|denied| ChargeDenied {
+            wait: denied.wait_ns().map(Duration::from_nanos),
+        })
+    }
+
+    fn check_at(&self, cells: u32, at: Instant) -> Result<(), Denied> {
+        for item in &*self.items {
+            item.lane.meters.peek(item.ticket, cells, at)?;
+        }
+        for (index, item) in self.items.iter().enumerate() {
+            let (taken, _) = item.lane.meters.take(item.ticket, cells, at, Detail::Nothing);
+            if let Err(denied) = taken {
+                let before = &self.items[..index];
+                before
+                    .iter()
+                    .for_each(|item| item.lane.meters.give_back(item.ticket, cells, at));
+                return Err(denied);
+            }
+        }
+        Ok(())
+    }
+
     /// Gives `cells` back, but no more than makes the meter idle.
     pub fn refund(&self, cells: u64) {
         for item in &*self.items {
@@ -68,7 +118,7 @@ impl Charge {
         }
     }
 
-    /// Returns whether a request of this cost would conform now, and changes nothing.
+    /// Returns `true` if a request of this cost would conform now. Changes nothing.
     #[must_use]
     pub fn conforms(&self, cells: u32) -> bool {
         self.items.iter().all(|item| {
@@ -99,3 +149,32 @@ impl fmt::Debug for Charge {
         f.debug_list().entries(self.items.iter().map(Item::policy)).finish()
     }
 }
+
+/// A message or another part of a request does not conform now; see [`Charge::check`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChargeDenied {
+    wait: Option<Duration>,
+}
+
+impl ChargeDenied {
+    /// Returns the time until the same cells conform; `None` if they never will, since they are more than a burst.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+}
+
+impl fmt::Display for ChargeDenied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wait {
+            Some(wait) => write!(
+                f,
+                "denied: conforms in {} s",
+                crate::numbers::seconds(crate::numbers::nanos(wait.as_nanos()))
+            ),
+            None => f.write_str("denied: more cells than the limit ever admits at once"),
+        }
+    }
+}
+
+impl Error for ChargeDenied {}

@@ -5,7 +5,7 @@ use core::fmt;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::keyed::InvalidTable;
 
-/// The error of a limit that cannot be built. Each variant's text says what to change.
+/// The error of a limit that cannot be built. The text of each variant names the change that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -95,7 +95,7 @@ impl Position<'_> {
         }
     }
 
-    /// Orders by what is left, denials first, then the smallest part of the burst.
+    /// Orders by the part of the burst that remains; a denial comes first.
     fn is_nearer_than(&self, other: &Self) -> bool {
         let wait = |position: &Self| position.denied.map(|denied| denied.wait_ns().unwrap_or(u64::MAX));
         match (wait(self), wait(other)) {
@@ -189,12 +189,34 @@ impl Announcement {
                     .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
                 if there.is_none_or(|remaining| values[1] < remaining) {
                     for (name, value) in names.iter().zip(values) {
-                        headers.insert(name, value.into());
+                        headers.insert(name, integer(value));
                     }
                 }
             }
         }
     }
+}
+
+/// A number as the value of a field. One below 100, as most waits in seconds are, allocates nothing; another allocates once.
+pub(crate) fn integer(n: u64) -> HeaderValue {
+    /// The numbers from 10 to 99.
+    const TENS: &str = "101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354\
+        555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    /// The numbers below 10.
+    const ONES: &str = "0123456789";
+    let digits = usize::try_from(n).ok().and_then(|n| match n {
+        0..=9 => ONES.get(n..=n),
+        10..=99 => TENS.get(2 * (n - 10)..2 * (n - 10) + 2),
+        _ => None,
+    });
+    digits.map_or_else(
+        || {
+            let mut digits = Buffer::new();
+            decimal(&mut digits, n);
+            value(&digits)
+        },
+        HeaderValue::from_static,
+    )
 }
 
 /// Bytes of a value on their way into one allocation.
@@ -246,4 +268,16 @@ fn decimal(list: &mut Buffer, mut n: u64) {
 fn value(bytes: &[u8]) -> HeaderValue {
     // Strings of printable ASCII and digits are always a value.
     HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_decimal() {
+        for n in (0..=1000).chain([u64::MAX]) {
+            assert_eq!(integer(n), n.to_string());
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The entries read at most: more proxies than any chain has, and a bound on what a request costs.
+/// The number of entries read at most: more than the proxies of any chain, and a bound on the work for a request.
 const MOST_ENTRIES: usize = 64;
 
 /// The field that the proxies write.
@@ -73,7 +73,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// Finds the last separator outside of quoted strings. Reads from the right too: a quote that a client leaves open at the left
-/// must not swallow what proxies appended.
+/// must not swallow the entries that proxies appended.
 fn last_outside_quotes(text: &[u8], separator: u8, quotes: bool) -> Option<usize> {
     let mut quoted = false;
     for (at, byte) in text.iter().enumerate().rev() {

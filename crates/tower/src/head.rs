@@ -1,6 +1,7 @@
-//! The part of a request that decisions see.
+//! The heads of requests and responses: the parts that decisions see.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version, request::Parts};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 /// The head of a request: everything but its body. Keys, costs, tiers and filters are functions of it.
 ///
@@ -88,5 +89,43 @@ impl<'a> From<&'a Parts> for Head<'a> {
             headers: &parts.headers,
             extensions: &parts.extensions,
         }
+    }
+}
+
+/// The head of a response: everything but its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Reply<'a> {
+    /// Returns the head of a response.
+    #[must_use]
+    pub fn of<B>(response: &'a Response<B>) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+        }
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the header fields.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// Returns the extensions.
+    #[must_use]
+    pub fn extensions(&self) -> &'a Extensions {
+        self.extensions
     }
 }

@@ -1,22 +1,19 @@
 //! The layer: limits, a responder and an observer.
 
-use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS};
+use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS, integer};
 use crate::head::Head;
 use crate::limit::{Asked, Denial, HeadFn, Limit};
 use crate::meters::{Denied, Detail};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Event, Observe};
 use crate::policy::Policy;
-use crate::remote::Distributed;
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
-use crate::service::RateLimit;
 use core::fmt;
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
-use tower_layer::Layer;
 
 /// Limits the requests of the services it wraps.
 ///
@@ -75,14 +72,6 @@ impl<L: Limit> RateLimitLayer<L> {
     }
 }
 
-impl<K, M> RateLimitLayer<Distributed<K, M>> {
-    /// Returns a layer whose limit is kept by a store elsewhere.
-    #[must_use]
-    pub fn remote(limit: Distributed<K, M>) -> Self {
-        Self::answering(limit, Problem)
-    }
-}
-
 impl<L: Limit> RateLimitLayer<L, Grpc> {
     /// Returns a layer that answers denials as gRPC servers do, whatever the `Content-Type` of the request.
     #[must_use]
@@ -92,7 +81,8 @@ impl<L: Limit> RateLimitLayer<L, Grpc> {
 }
 
 impl<L, R> RateLimitLayer<L, R> {
-    fn answering(limits: L, respond: R) -> Self {
+    /// Returns a layer with default settings.
+    pub(crate) fn answering(limits: L, respond: R) -> Self {
         Self {
             limits: Arc::new(limits),
             respond: Arc::new(respond),
@@ -278,9 +268,9 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self.settings.announce(positions).set(&mut parts.headers);
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
         if let Some(ns) = wait {
-            parts.headers.insert(RETRY_AFTER, seconds(ns).into());
+            parts.headers.insert(RETRY_AFTER, integer(seconds(ns)));
             if self.settings.retry_after_ms {
-                parts.headers.insert(RETRY_AFTER_MS, millis(ns).into());
+                parts.headers.insert(RETRY_AFTER_MS, integer(millis(ns)));
             }
         }
         let wait = wait.map(Duration::from_nanos);
@@ -296,7 +286,7 @@ impl Settings {
         self.skip.as_ref().is_some_and(|skip| skip(head)) || !self.count_preflights && head.is_preflight()
     }
 
-    fn detail(&self) -> Detail {
+    pub(crate) fn detail(&self) -> Detail {
         self.fields.detail()
     }
 
@@ -345,14 +335,6 @@ impl<L, R, H> Clone for RateLimitLayer<L, R, H> {
             observe: Arc::clone(&self.observe),
             settings: self.settings.clone(),
         }
-    }
-}
-
-impl<S, L, R, H> Layer<S> for RateLimitLayer<L, R, H> {
-    type Service = RateLimit<S, L, R, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.clone())
     }
 }
 

@@ -17,14 +17,14 @@
 //! }
 //! ```
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
 //! - **`Retry-After` is never early and never 0.** The same request, that many seconds later, is admitted if no other request took
-//!   cells meanwhile. [`docs::fields`] says what the other numbers promise; properties hold them against exact arithmetic.
-//! - **Several limits are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one denies costs the
-//!   others nothing; if two requests race for the last cells, the loser's are given back.
-//! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): 32 bytes for each key it is
-//!   meant for, no task in the background, no key stored.
+//!   cells meanwhile. [`docs::fields`] has the promises of the other numbers, which properties check against exact arithmetic.
+//! - **Several limits are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one of them denies
+//!   costs nothing. If two requests race for the last cells, the cells of the loser are given back.
+//! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): about 20 bytes for each key
+//!   it is meant for, no task in the background, no key stored.
 //! - **A client cannot choose its key.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
 //! - **The contract of tower.** The service is ready when the inner one is; the one that was ready is called; clones share meters; futures have
 //!   nameable types, and nothing is boxed or allocated but the value of `RateLimit`.
@@ -33,7 +33,7 @@
 //!
 //! A limit is [`Shared`] by all requests or [`PerKey`], of one quota, or two (`dual`), with [tiers](Limiter::tier) for plans. On each:
 //! [`named`](Limiter::named), [`cost`](Limiter::cost), [`only`](Limiter::only), [`methods`](Limiter::methods), [`allow`](Limiter::allow),
-//! [`refund_if`](Limiter::refund_if) and [`charge_if`](Limiter::charge_if) by the response, [`late`](Limiter::late) charges by the handler,
+//! [`refund_if`](Limiter::refund_if) and [`charge_if`](Limiter::charge_if) by the response, [`late`](Limiter::late) [charges](Charge) by the handler,
 //! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several are a tuple or a `Vec`:
 //!
 //! ```
@@ -61,7 +61,7 @@
 //! | compression | |
 //! | limit by address | before anything expensive |
 //! | authentication | |
-//! | limit by user | needs what authentication found, as an extension |
+//! | limit by user | needs the user that authentication found, as an extension |
 //! | body limit, handler | |
 //!
 //! In axum, `.layer` calls further down wrap those above them, and `route_layer` lets requests that match no route go uncounted. `ServiceBuilder` reads
@@ -92,7 +92,6 @@ mod after;
 mod charge;
 #[cfg(feature = "client")]
 mod client;
-pub mod docs;
 mod error;
 mod fields;
 mod forwarded;
@@ -109,19 +108,16 @@ mod policy;
 #[cfg(feature = "queue")]
 mod queue;
 mod remote;
-mod reply;
 mod respond;
 mod service;
-#[cfg(feature = "store")]
-mod store;
 
 pub use address::{InvalidNet, Net, PRIVATE};
-pub use charge::Charge;
+pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
 pub use client::{ClientError, ClientRequest, ClientResponse, Pace, PaceLayer, Polite, PoliteLayer};
 pub use error::BuildError;
 pub use fields::{EXPOSED, Fields, Reset};
-pub use head::Head;
+pub use head::{Head, Reply};
 #[cfg(feature = "axum")]
 pub use key::MatchedPath;
 pub use key::{
@@ -138,9 +134,23 @@ pub use observe::{Event, Observe};
 #[cfg(feature = "queue")]
 pub use queue::{QueueLayer, Queued};
 pub use remote::{Answer, Distributed, OnFailure, RemoteMeter, StoreFailed};
-pub use reply::Reply;
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};
+
+/// Pages about the numbers of the fields, and for users of other limiters.
+pub mod docs {
+    #[doc = include_str!("../docs/fields.md")]
+    pub mod fields {}
+
+    #[doc = include_str!("../docs/from_tower_governor.md")]
+    pub mod from_tower_governor {}
+
+    #[doc = include_str!("../docs/from_axum_gcra.md")]
+    pub mod from_axum_gcra {}
+
+    #[doc = include_str!("../docs/from_express.md")]
+    pub mod from_express {}
+}
 
 /// Emits a warning about the configuration, if the feature is on.
 macro_rules! warning {

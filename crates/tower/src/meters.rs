@@ -2,15 +2,22 @@
 
 use crate::error::BuildError;
 use crate::numbers::nanos;
+#[cfg(feature = "queue")]
+use core::future::Future;
 use core::hash::{BuildHasher, Hash, Hasher};
+#[cfg(feature = "queue")]
+use core::pin::Pin;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
 use ratelimit_meter::keyed::{InvalidTable, Key, KeyedBuilder, Stats, Tier, WhenFull};
-use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status};
+use ratelimit_meter::store::Store;
+use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status, Taken};
+#[cfg(feature = "queue")]
+use ratelimit_meter_tokio::{AcquireError, Keyed, Patience, PerKey, Source, Waiting};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A key that was found, in 16 bytes: what a charge after the response needs of it.
+/// A key that was found, in 16 bytes: enough for a charge after the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) key: HashedKey,
@@ -115,7 +122,8 @@ pub(crate) trait Meters: Send + Sync {
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
     fn now_exactly(&self, ns: u64) -> Option<Instant>;
 
-    fn check(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
+    /// Decides now, by the meter's own clock, which is the fastest way.
+    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing);
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
 
@@ -126,6 +134,9 @@ pub(crate) trait Meters: Send + Sync {
     fn charge(&self, ticket: Ticket, n: u64);
 
     fn refund(&self, ticket: Ticket, n: u64);
+
+    /// Gives back cells that were taken at `taken` and lost in a race, less those that may have drained since.
+    fn give_back(&self, ticket: Ticket, n: u32, taken: Instant);
 
     fn reset(&self, ticket: Ticket);
 
@@ -139,7 +150,7 @@ pub(crate) trait Meters: Send + Sync {
     fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, BuildError>;
 
     #[cfg(feature = "queue")]
-    fn queue(&self) -> Box<dyn crate::queue::Queue>;
+    fn queue(&self) -> Box<dyn Queue>;
 }
 
 /// The time by a meter's own clock, and by how many nanoseconds it may be behind.
@@ -156,14 +167,48 @@ fn denied(denial: NegativeMultiDecision, at: Instant) -> Denied {
     match denial {
         NegativeMultiDecision::BatchNonConforming(_, denial) => {
             let ns = nanos(denial.wait_time_from(at).as_nanos());
-            if denial.is_table_full() {
-                Denied::Full(ns)
-            } else {
-                Denied::For(ns)
-            }
+            denied_for(ns, denial.is_table_full())
         }
         NegativeMultiDecision::InsufficientCapacity(_) => Denied::Never,
     }
+}
+
+const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
+    if is_table_full {
+        Denied::Full(ns)
+    } else {
+        Denied::For(ns)
+    }
+}
+
+/// Decides now. Without a standing the decision is the meter's shortest path.
+fn taken_now<A: Algorithm, C: Clock, S: Store<A> + Send + Sync>(
+    meter: &Meter<A, C, S>,
+    n: u32,
+    detail: Detail,
+) -> (Result<(), Denied>, Standing) {
+    if detail > Detail::Nothing {
+        return taken(&meter.take(n), detail);
+    }
+    let decision = meter.check_n(n);
+    (
+        decision.map_err(|denial| denied(denial, time(meter).0)),
+        Standing::default(),
+    )
+}
+
+fn taken(taken: &Taken, detail: Detail) -> (Result<(), Denied>, Standing) {
+    let decision = taken.decision().map_err(|denial| match (denial, taken.wait()) {
+        (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
+            denied_for(nanos(wait.as_nanos()), denial.is_table_full())
+        }
+        _ => Denied::Never,
+    });
+    (decision, Standing::of(&taken.status(), detail))
+}
+
+fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
+    meter.give_back(n, taken, meter.now_exactly());
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
@@ -175,8 +220,8 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
         exact_time(self, ns)
     }
 
-    fn check(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
-        self.check_n_at(n, at).map_err(|denial| denied(denial, at))
+    fn take_now(&self, _: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
+        taken_now(self, n, detail)
     }
 
     fn peek(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
@@ -184,9 +229,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 
     fn take(&self, _: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
-        let taken = self.take_at(n, at);
-        let decision = taken.decision().map_err(|denial| denied(denial, at));
-        (decision, Standing::of(&taken.status(), detail))
+        taken(&self.take_at(n, at), detail)
     }
 
     fn standing(&self, _: Ticket, at: Instant, detail: Detail) -> Standing {
@@ -199,6 +242,10 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
 
     fn refund(&self, _: Ticket, n: u64) {
         Self::refund(self, n);
+    }
+
+    fn give_back(&self, _: Ticket, n: u32, taken: Instant) {
+        give_back(self, n, taken);
     }
 
     fn reset(&self, _: Ticket) {
@@ -218,8 +265,8 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 
     #[cfg(feature = "queue")]
-    fn queue(&self) -> Box<dyn crate::queue::Queue> {
-        Box::new(ratelimit_meter_tokio::Waiting::new(self.clone()))
+    fn queue(&self) -> Box<dyn Queue> {
+        Box::new(Waiting::new(self.clone()))
     }
 }
 
@@ -266,9 +313,8 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
         exact_time(&self.like, ns)
     }
 
-    fn check(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
-        let decision = self.key(ticket).check_n_at(n, at);
-        decision.map_err(|denial| denied(denial, at))
+    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
+        taken_now(&self.key(ticket), n, detail)
     }
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
@@ -277,9 +323,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 
     fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
-        let taken = self.key(ticket).take_at(n, at);
-        let decision = taken.decision().map_err(|denial| denied(denial, at));
-        (decision, Standing::of(&taken.status(), detail))
+        taken(&self.key(ticket).take_at(n, at), detail)
     }
 
     fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {
@@ -292,6 +336,10 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
 
     fn refund(&self, ticket: Ticket, n: u64) {
         self.key(ticket).refund(n);
+    }
+
+    fn give_back(&self, ticket: Ticket, n: u32, taken: Instant) {
+        give_back(&self.key(ticket), n, taken);
     }
 
     fn reset(&self, ticket: Ticket) {
@@ -319,9 +367,9 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 
     #[cfg(feature = "queue")]
-    fn queue(&self) -> Box<dyn crate::queue::Queue> {
+    fn queue(&self) -> Box<dyn Queue> {
         let tiers = self.tiers.iter().cloned();
-        Box::new(tiers.map(ratelimit_meter_tokio::Keyed::of_table).collect::<Vec<_>>())
+        Box::new(tiers.map(Keyed::of_table).collect::<Vec<_>>())
     }
 }
 
@@ -338,4 +386,30 @@ where
         when_full: WhenFull::default(),
     };
     Ok(Arc::new(Table::new(like, plan)?))
+}
+
+/// The answer of a queue, sooner or later.
+#[cfg(feature = "queue")]
+pub(crate) type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<(), AcquireError>> + Send + 'a>>;
+
+/// A queue in front of meters.
+#[cfg(feature = "queue")]
+pub(crate) trait Queue: Send + Sync {
+    fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_>;
+}
+
+#[cfg(feature = "queue")]
+impl<S: Source> Queue for Waiting<S> {
+    fn acquire(&self, _: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
+        Box::pin(self.acquire_with(n, patience))
+    }
+}
+
+/// A queue for each key, by tier.
+#[cfg(feature = "queue")]
+impl<P: PerKey<HashedKey>> Queue for Vec<Keyed<HashedKey, P>> {
+    fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
+        let keyed = &self[usize::from(ticket.tier)];
+        Box::pin(async move { keyed.acquire_key_with(&ticket.key, n, patience).await })
+    }
 }

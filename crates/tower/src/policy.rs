@@ -121,13 +121,13 @@ impl Policy {
             Announced {
                 policy: HeaderValue::from_static(policy.leak()),
                 item: format!("{name};{REMAINING}="),
-                problem: Bytes::from_static(crate::respond::quota_exceeded([&*self.name]).leak().as_bytes()),
+                problem: Bytes::from_static(quota_exceeded([&*self.name]).leak().as_bytes()),
             }
         })
     }
 }
 
-/// A String of structured fields (RFC 9651, section 3.3.3). What is not printable ASCII is percent-encoded.
+/// A String of structured fields (RFC 9651, section 3.3.3). Characters that are not printable ASCII are percent-encoded.
 fn structured_string(text: &str) -> String {
     let mut string = String::from('"');
     for byte in text.bytes() {
@@ -141,4 +141,32 @@ fn structured_string(text: &str) -> String {
     }
     string.push('"');
     string
+}
+
+/// The problem of violated policies.
+pub(crate) fn quota_exceeded<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut json = String::from(concat!(
+        r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,
+        r#""title":"Request cannot be satisfied as assigned quota has been exceeded","violated-policies":["#
+    ));
+    for (index, name) in names.into_iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        json_string(&mut json, name);
+    }
+    json.push_str("]}");
+    json
+}
+
+fn json_string(json: &mut String, text: &str) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => json.extend(['\\', character]),
+            '\0'..' ' => json.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => json.push(character),
+        }
+    }
+    json.push('"');
 }

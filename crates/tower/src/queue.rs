@@ -1,52 +1,28 @@
 //! Requests that wait for their turn instead of being denied.
 
-use crate::after::Pending;
-use crate::charge::Charge;
 use crate::error::BuildError;
-use crate::fields::{Announcement, Position};
 use crate::head::Head;
 use crate::layer::RateLimitLayer;
 use crate::limit::{Asked, Denial, Limiter, Reason, Target};
-use crate::meters::{HashedKey, Ticket};
+use crate::meters::Queue;
 use crate::numbers::nanos;
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
+use crate::service::{pass, take_ready};
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use http::{Request, Response};
-use ratelimit_meter_tokio::{AcquireError, Keyed, Patience, PerKey, Source, Waiting};
+use ratelimit_meter_tokio::{AcquireError, Patience};
 use std::sync::Arc;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// The answer of a queue, sooner or later.
-pub(crate) type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<(), AcquireError>> + Send + 'a>>;
-
-/// A queue in front of meters.
-pub(crate) trait Queue: Send + Sync {
-    fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_>;
-}
-
-impl<S: Source> Queue for Waiting<S> {
-    fn acquire(&self, _: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
-        Box::pin(self.acquire_with(n, patience))
-    }
-}
-
-/// A queue for each key, by tier.
-impl<P: PerKey<HashedKey>> Queue for Vec<Keyed<HashedKey, P>> {
-    fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
-        let keyed = &self[usize::from(ticket.tier)];
-        Box::pin(async move { keyed.acquire_key_with(&ticket.key, n, patience).await })
-    }
-}
-
-/// Lets requests wait until they conform, first come, first served, as long as `Patience` says.
+/// Makes requests wait until they conform, first come, first served, within the bounds of a `Patience`.
 ///
-/// A request that would wait longer than its deadline is a 429 at once, with the true wait; one that finds too many waiting is a 503. A
-/// request whose future is dropped gives its place back. Times are tokio's.
+/// A request that would wait longer than its deadline gets a 429 at once, with the true wait. If too many requests wait already, a request gets a
+/// 503. If the future of a request is dropped, the request gives its place back. Times are tokio's.
 ///
 /// ```
 /// use ratelimit_meter_tokio::Patience;
@@ -123,39 +99,20 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was ready goes into the future; its clone has yet to become so.
-        let clone = self.inner.clone();
-        let mut inner = core::mem::replace(&mut self.inner, clone);
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut inner = take_ready(&mut self.inner);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let mut asked = shared.layer.ask(&Head::of(&request));
-            if let Err(denial) = shared.wait(&mut asked).await {
-                shared.layer.tell(&asked, Head::of(&request), false);
-                return Ok(shared.layer.refuse(Head::of(&request), &asked, denial));
+            let layer = &shared.layer;
+            let mut asked = layer.ask(&Head::of(&request));
+            let waited = shared.wait(&mut asked).await;
+            layer.tell(&asked, Head::of(&request), waited.is_ok());
+            if let Err(denial) = waited {
+                return Ok(layer.refuse(Head::of(&request), &asked, denial));
             }
-            shared.layer.tell(&asked, Head::of(&request), true);
-            let announcement = shared.announce(&asked);
-            let (fields, nearest) = shared.layer.settings().fields_after();
-            let pending = Pending::of(asked.asks(), fields, nearest);
-            if let Some(charge) = Charge::of(asked.asks()) {
-                request.extensions_mut().insert(charge);
-            }
+            let response = pass(&mut inner, request, &asked, layer.settings());
             drop(asked);
-            let result = inner.call(request).await;
-            match (result, pending) {
-                (Ok(mut response), pending) => {
-                    let settled = pending.map(|pending| pending.settle(&response));
-                    settled.unwrap_or(announcement).set(response.headers_mut());
-                    Ok(response)
-                }
-                (Err(error), pending) => {
-                    if let Some(pending) = pending {
-                        pending.keep();
-                    }
-                    Err(error)
-                }
-            }
+            response.await
         })
     }
 }
@@ -170,33 +127,18 @@ impl<T: Target, R, H: Observe> Shared<T, R, H> {
             Ok(cells) => self.queue.acquire(ask.ticket, cells, self.patience).await,
             Err(_) => return Err(asked.deny_first(None, Reason::Never)),
         };
+        let now = tokio::time::Instant::now().into_std();
+        asked.stand_at(now, self.layer.settings().detail());
         let (wait_ns, reason) = match acquired {
             Ok(()) => return Ok(()),
             Err(AcquireError::NotYet(denied)) => {
-                let wait = denied.wait_time_from(tokio::time::Instant::now().into_std());
+                let wait = denied.wait_time_from(now);
                 (Some(nanos(wait.as_nanos())), Reason::Quota)
             }
             Err(AcquireError::TooManyWaiting { .. }) => (None, Reason::TooManyWaiting),
             Err(_) => (None, Reason::Never),
         };
         Err(asked.deny_first(wait_ns, reason))
-    }
-
-    /// The fields as of now, after the wait.
-    fn announce(&self, asked: &Asked<'_>) -> Announcement {
-        let (fields, nearest) = self.layer.settings().fields_after();
-        let now = tokio::time::Instant::now().into_std();
-        let announced = asked.asks().iter().filter(|ask| ask.rules.is_announced());
-        let positions: Vec<_> = announced
-            .map(|ask| Position {
-                standing: ask.lane.meters.standing(ask.ticket, now, fields.detail()),
-                ..ask.position()
-            })
-            .collect();
-        match nearest {
-            true => Announcement::of_nearest(fields, &positions),
-            false => Announcement::of(fields, &positions),
-        }
     }
 }
 

@@ -9,16 +9,20 @@ use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::nanos;
 use crate::observe::Observe;
 use crate::policy::Policy;
-use crate::respond::{Respond, status};
-use crate::service::RateLimit;
+use crate::respond::{Problem, Respond, status};
+use crate::service::{RateLimit, take_ready};
 use core::error::Error;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use http::{Request, Response, StatusCode};
+#[cfg(feature = "store")]
+use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter::Quota;
 use ratelimit_meter::keyed::KeyHashes;
+#[cfg(feature = "store")]
+use ratelimit_meter_store::{SharedMeter, Store, Via};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_service::Service;
@@ -192,14 +196,14 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Sets what is done about requests without a key, [`OnNoKey::Share`] by default.
+    /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
     #[must_use]
     pub fn on_no_key(mut self, action: OnNoKey) -> Self {
         self.on_no_key = action;
         self
     }
 
-    /// Sets what is done when the store gives no decision, [`OnFailure::Open`] by default.
+    /// Sets the decision for when the store gives none, [`OnFailure::Open`] by default.
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -214,7 +218,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Asks the meter, as long as the deadline says.
+    /// Asks the meter, until the deadline.
     async fn ask(&self, key: &str, cost: u64) -> Result<Answer, StoreFailed> {
         let Ok(cells) = u32::try_from(cost) else {
             return Ok(Answer::never());
@@ -243,6 +247,14 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     }
 }
 
+impl<K, M> RateLimitLayer<Distributed<K, M>> {
+    /// Returns a layer whose limit is kept by a store elsewhere.
+    #[must_use]
+    pub fn remote(limit: Distributed<K, M>) -> Self {
+        Self::answering(limit, Problem)
+    }
+}
+
 /// The result for one request.
 enum Outcome<B> {
     Admitted(Announcement),
@@ -250,7 +262,7 @@ enum Outcome<B> {
 }
 
 impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
-    /// The key of a request and what it costs; no key, if the limit does not apply, or the status of one that is rejected.
+    /// Returns the key of a request and its cost; no key if the limit does not apply, or the status of a request that is rejected.
     fn plan(&self, head: &Head<'_>) -> (Result<Option<String>, StatusCode>, u64) {
         let limit = self.limits();
         if self.settings().is_exempt(head) {
@@ -338,9 +350,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was ready goes into the future; its clone has yet to become so.
-        let clone = self.get_ref().clone();
-        let mut inner = core::mem::replace(self.get_mut(), clone);
+        let mut inner = take_ready(self.get_mut());
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
@@ -369,5 +379,32 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
             .field("policy", &self.policy.name())
             .field("on_failure", &self.on_failure)
             .finish_non_exhaustive()
+    }
+}
+
+/// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) applies first: `Deny` gives
+/// a 503, `Allow` admits without fields, and an `Error` is left to the layer's [`OnFailure`].
+#[cfg(feature = "store")]
+impl<S: Store> RemoteMeter for SharedMeter<S> {
+    async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+        let verdict = self.check_n(key, cells).await.map_err(|_| StoreFailed)?;
+        let failed = matches!(verdict.via(), Via::Failure(_));
+        let answer = match verdict.decision() {
+            Ok(()) => Answer::admitted(),
+            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Answer::never(),
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed => {
+                Answer::unavailable(denial.wait_time())
+            }
+            // The store counts time in its own units: a denial that is over by now is so for less than one of them.
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => {
+                Answer::denied(denial.wait_time().max(Duration::from_nanos(1)))
+            }
+        };
+        Ok(match verdict.status() {
+            Some(status) if !failed => {
+                answer.standing(status.remaining().into(), status.until_next(), status.until_rest())
+            }
+            _ => answer,
+        })
     }
 }

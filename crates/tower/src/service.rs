@@ -4,8 +4,8 @@ use crate::after::Pending;
 use crate::charge::Charge;
 use crate::fields::Announcement;
 use crate::head::Head;
-use crate::layer::RateLimitLayer;
-use crate::limit::Limit;
+use crate::layer::{RateLimitLayer, Settings};
+use crate::limit::{Asked, Limit};
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
 use core::fmt;
@@ -15,16 +15,25 @@ use core::task::{Context, Poll, ready};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use std::sync::Arc;
+use tower_layer::Layer;
 use tower_service::Service;
 
 /// Decides before each call of an inner service; made by [`RateLimitLayer`].
 ///
-/// It is ready when the inner service is: a limit never makes it pending, since readiness is not of one request, and a pending limit would
-/// stall all keys. A denied request leaves the inner service ready and uncalled, with whatever it reserved for that, until the next call;
-/// so this layer belongs outside of `ConcurrencyLimit` and `Buffer`.
+/// It is ready when the inner service is: a limit never makes it pending, since readiness does not belong to one request, and a pending limit would
+/// stall all keys. A denied request leaves the inner service ready and uncalled, with the permit it may have reserved, until the next call. So
+/// put this layer outside of `ConcurrencyLimit` and `Buffer`.
 pub struct RateLimit<S, L, R = Problem, H = ()> {
     inner: S,
     layer: Arc<RateLimitLayer<L, R, H>>,
+}
+
+impl<S, L, R, H> Layer<S> for RateLimitLayer<L, R, H> {
+    type Service = RateLimit<S, L, R, H>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit::new(inner, self.clone())
+    }
 }
 
 impl<S, L, R, H> RateLimit<S, L, R, H> {
@@ -70,26 +79,43 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let head = Head::of(&request);
         let (asked, decided) = self.layer.decide(&head);
-        if let Err(denial) = decided {
-            let response = self.layer.refuse(head, &asked, denial);
-            return ResponseFuture::denied(response);
+        match decided {
+            Ok(()) => pass(&mut self.inner, request, &asked, self.layer.settings()),
+            Err(denial) => ResponseFuture::denied(self.layer.refuse(head, &asked, denial)),
         }
-        let settings = self.layer.settings();
-        let (fields, nearest) = settings.fields_after();
-        let pending = Pending::of(asked.asks(), fields, nearest);
-        let announcement = match pending {
-            // Told when the response is known.
-            Some(_) => Announcement::Nothing,
-            None => settings.announce_admitted(&asked),
-        };
-        if let Some(charge) = Charge::of(asked.asks()) {
-            request.extensions_mut().insert(charge);
-        }
-        ResponseFuture::admitted(self.inner.call(request), announcement, pending)
     }
+}
+
+/// Calls the inner service with an admitted request.
+pub(crate) fn pass<S, B, C>(
+    inner: &mut S,
+    mut request: Request<B>,
+    asked: &Asked<'_>,
+    settings: &Settings,
+) -> ResponseFuture<S::Future, C>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+{
+    let (fields, nearest) = settings.fields_after();
+    let pending = Pending::of(asked.asks(), fields, nearest);
+    let announcement = match pending {
+        // Made when the response is known.
+        Some(_) => Announcement::Nothing,
+        None => settings.announce_admitted(asked),
+    };
+    if let Some(charge) = Charge::of(asked.asks()) {
+        request.extensions_mut().insert(charge);
+    }
+    ResponseFuture::admitted(inner.call(request), announcement, pending)
+}
+
+/// Takes the service that was ready, to move it into a future, and leaves its clone, which has yet to become ready.
+pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
+    let clone = service.clone();
+    core::mem::replace(service, clone)
 }
 
 impl<S: Clone, L, R, H> Clone for RateLimit<S, L, R, H> {
@@ -110,7 +136,7 @@ impl<S: fmt::Debug, L, R, H> fmt::Debug for RateLimit<S, L, R, H> {
 pin_project! {
     /// The response of a [`RateLimit`]: the inner service's with fields added, or a denial.
     ///
-    /// Dropped before the inner response, the request has counted, unless its limit [says otherwise](crate::Limiter::refund_cancelled).
+    /// If it is dropped before the inner response, the request has counted, unless its limit [refunds it](crate::Limiter::refund_cancelled).
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,

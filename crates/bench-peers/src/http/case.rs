@@ -23,7 +23,7 @@ impl Effort {
         rounds: 31,
         calls: 100_000,
         loopback_rounds: 15,
-        loopback_requests: 100_000,
+        loopback_requests: 40_000,
     };
 }
 

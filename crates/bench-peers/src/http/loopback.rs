@@ -33,20 +33,34 @@ pub(super) struct Loaded {
     pub(super) contender: &'static str,
     pub(super) per_second: Summary,
     pub(super) p99_us: Summary,
+    /// Ratios to no layer in the same round, so that a disturbance of the machine affects both.
+    pub(super) per_second_of_bare: Summary,
+    pub(super) p99_of_bare: Summary,
 }
 
 impl Loaded {
-    fn of(http: &'static str, contender: &'static str, loads: &[Load]) -> Option<Self> {
-        let rates: Vec<_> = loads.iter().map(|load| load.per_second).collect();
-        let p99: Vec<_> = loads.iter().map(|load| float(load.p99_ns) / 1e3).collect();
+    /// The loads of one contender, round by round, and those of no layer.
+    fn of(http: &'static str, contender: &'static str, loads: &[Load], bare: &[Load]) -> Option<Self> {
+        let summary = |figure: fn(&Load) -> f64| Summary::of(&loads.iter().map(figure).collect::<Vec<_>>());
+        let of_bare = |figure: fn(&Load) -> f64| {
+            let ratios = loads.iter().zip(bare).map(|(load, bare)| figure(load) / figure(bare));
+            Summary::of(&ratios.collect::<Vec<_>>())
+        };
+        let (rate, p99): (fn(&Load) -> f64, fn(&Load) -> f64) =
+            (|load| load.per_second, |load| float(load.p99_ns) / 1e3);
         Some(Self {
             http,
             contender,
-            per_second: Summary::of(&rates)?,
-            p99_us: Summary::of(&p99)?,
+            per_second: summary(rate)?,
+            p99_us: summary(p99)?,
+            per_second_of_bare: of_bare(rate)?,
+            p99_of_bare: of_bare(p99)?,
         })
     }
 }
+
+/// The place of no layer among the servers.
+const BARE_SEAT: usize = 0;
 
 /// The servers, by name.
 fn routers() -> [(&'static str, Router); 3] {
@@ -93,7 +107,7 @@ pub(super) fn run(effort: Effort, random: &mut Random) -> Vec<Loaded> {
             servers
                 .iter()
                 .zip(&loads)
-                .filter_map(|((name, _), loads)| Loaded::of(http, name, loads)),
+                .filter_map(|((name, _), row)| Loaded::of(http, name, row, &loads[BARE_SEAT])),
         );
     }
     loaded

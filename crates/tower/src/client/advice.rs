@@ -23,7 +23,7 @@ struct Left {
     window: u64,
 }
 
-/// The longest time that is believed: what is more, and what overflows, is as good as for ever.
+/// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
 const LONGEST: u64 = 366 * 24 * 3600;
 
 impl Advice {
@@ -31,6 +31,8 @@ impl Advice {
         let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
         let denied = exhausted || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let told = denied.then(|| retry_after(headers, now)).flatten();
+        // "At once" beside a denial is the word of a limiter that rounds down: some part of a second is left.
+        let told = told.map(|wait| if wait.is_zero() { Duration::from_secs(1) } else { wait });
         // The fields of a cached response are of another time, and perhaps of another client.
         let cached = headers.get(AGE).is_some_and(|age| age.as_bytes() != b"0");
         let left = if cached { Vec::new() } else { left(headers) };
@@ -44,7 +46,7 @@ impl Advice {
             .map(|left| seconds(left.window) / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
             .max();
         Self {
-            // Retry-After goes first.
+            // Retry-After takes precedence.
             stay_away: told.or(spent.map(seconds)),
             gap,
             denied,
@@ -179,7 +181,12 @@ mod tests {
                 &[DATE, ("retry-after", "Sat, 28 Nov 2026 06:00:09 GMT")],
                 Some(9_000),
             ),
-            (429, &[DATE, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")], Some(0)),
+            (
+                429,
+                &[DATE, ("retry-after", "Sat, 28 Nov 2026 05:00:00 GMT")],
+                Some(1_000),
+            ),
+            (429, &[("retry-after", "0")], Some(1_000)),
             (429, &[("retry-after", "-7")], None),
             (429, &[("retry-after", "soon")], None),
             (429, &[("retry-after", "99999999999999999999999")], Some(LONGEST * 1000)),

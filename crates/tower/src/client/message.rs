@@ -1,11 +1,48 @@
-//! Requests and responses as the client layers see them.
+//! Requests, responses and errors, as the client layers see them.
 
+use core::error::Error;
+use core::fmt;
 use http::header::HOST;
+use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use std::time::Duration;
+
+/// The error of a call that has no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientError<E> {
+    /// The wait would be longer than the layer's patience; nothing was sent.
+    Impatient {
+        /// The wait, as it stands now.
+        wait: Duration,
+    },
+    /// The inner service failed.
+    Inner(E),
+}
+
+impl<E: fmt::Display> fmt::Display for ClientError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Impatient { wait } => write!(
+                f,
+                "not sent: the server is to be asked again in {wait:?} only, which is past the patience"
+            ),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for ClientError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Impatient { .. } => None,
+            Self::Inner(error) => Some(error),
+        }
+    }
+}
 
 /// A request that a client sends: `http::Request` with a body that can be cloned, or `reqwest::Request`.
 pub trait ClientRequest: Sized {
-    /// Returns scheme and authority; `None` if the request names none.
+    /// Returns scheme, host and port, the port only if it is not the scheme's; `None` if the request names no host.
     fn origin(&self) -> Option<String>;
 
     /// Returns the method.
@@ -32,11 +69,16 @@ pub trait ClientResponse {
 impl<B: Clone> ClientRequest for Request<B> {
     fn origin(&self) -> Option<String> {
         let authority = match self.uri().authority() {
-            Some(authority) => authority.as_str(),
-            None => self.headers().get(HOST)?.to_str().ok()?,
+            Some(authority) => authority.clone(),
+            None => Authority::try_from(self.headers().get(HOST)?.as_bytes()).ok()?,
         };
         let scheme = self.uri().scheme_str().unwrap_or("http");
-        Some(format!("{scheme}://{}", authority.to_ascii_lowercase()))
+        let host = authority.host().to_ascii_lowercase();
+        let default_port = if scheme == "https" { 443 } else { 80 };
+        match authority.port_u16().filter(|port| *port != default_port) {
+            Some(port) => Some(format!("{scheme}://{host}:{port}")),
+            None => Some(format!("{scheme}://{host}")),
+        }
     }
 
     fn method(&self) -> &Method {

@@ -1,9 +1,9 @@
 //! A client that keeps to a limit of its own.
 
-use super::{ClientError, ClientRequest};
+use super::message::{ClientError, ClientRequest};
 use crate::error::BuildError;
-use crate::meters::{self, HashedKey, Ticket};
-use crate::queue::Queue;
+use crate::meters::{self, HashedKey, Queue, Ticket};
+use crate::service::take_ready;
 use core::fmt;
 use core::future::Future;
 use core::hash::BuildHasher;
@@ -107,9 +107,7 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        // The service that was ready goes into the future; its clone has yet to become so.
-        let clone = self.inner.clone();
-        let mut inner = core::mem::replace(&mut self.inner, clone);
+        let mut inner = take_ready(&mut self.inner);
         let PaceLayer {
             queue,
             hashes,

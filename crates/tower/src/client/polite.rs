@@ -1,12 +1,12 @@
 //! A client that waits as servers ask.
 
 use super::advice::Advice;
-use super::{ClientError, ClientRequest, ClientResponse};
+use super::message::{ClientError, ClientRequest, ClientResponse};
+use crate::service::take_ready;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use http::Method;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,10 +18,11 @@ use tower_service::Service;
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
+/// A denial with `Retry-After: 0`, as limiters that round down send it, is waited for a second.
 ///
 /// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again if the server said when, its method is safe and its body can
-/// be sent again. What would take more than the [patience](Self::patience) is not waited for: the denial is handed through, or if nothing
-/// was sent the call fails with [`ClientError::Impatient`].
+/// be sent again. A wait past the [patience](Self::patience) does not begin: the denial is returned, or, if nothing
+/// was sent, the call fails with [`ClientError::Impatient`].
 ///
 /// ```
 /// use ratelimit_meter_tower::PoliteLayer;
@@ -81,7 +82,7 @@ impl PoliteLayer {
         self
     }
 
-    /// Spreads what is left over its window, a request each `t / r`, instead of sending at once while something is left.
+    /// Spreads the remaining requests over their window, one each `t / r`. Otherwise they are sent at once.
     #[must_use]
     pub fn smooth(mut self) -> Self {
         self.settings.smooth = true;
@@ -174,7 +175,7 @@ impl Origins {
         self.drop_open_ones(now);
     }
 
-    /// Forgets what is past whenever the number of origins has doubled, so that it costs a constant time each.
+    /// Removes open gates whenever the number of origins has doubled, which takes a constant time for each.
     fn drop_open_ones(&mut self, now: Instant) {
         if self.gates.len() > 2 * self.kept.max(64) {
             self.gates.retain(|_, gate| gate.opens > now);
@@ -204,9 +205,7 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        // The service that was ready goes into the future; its clone has yet to become so.
-        let clone = self.inner.clone();
-        let inner = core::mem::replace(&mut self.inner, clone);
+        let inner = take_ready(&mut self.inner);
         let layer = self.layer.clone();
         Box::pin(layer.send(inner, request))
     }
@@ -226,7 +225,7 @@ impl PoliteLayer {
             ..
         } = self.settings;
         let origin = request.origin().unwrap_or_default();
-        let by = Instant::now() + patience;
+        let by = after(patience);
         let at = self.pass(&origin, by).map_err(|opens| ClientError::Impatient {
             wait: opens.saturating_duration_since(Instant::now()),
         })?;
@@ -234,7 +233,7 @@ impl PoliteLayer {
         for retry in 0.. {
             let again = request
                 .try_clone()
-                .filter(|again| any_method || is_safe(again.method()));
+                .filter(|again| any_method || again.method().is_safe());
             let response = inner.call(request).await.map_err(ClientError::Inner)?;
             let advice = Advice::of(response.status(), response.headers(), SystemTime::now());
             let answered = response.origin().unwrap_or_else(|| origin.clone());
@@ -272,6 +271,9 @@ impl PoliteLayer {
     }
 }
 
-fn is_safe(method: &Method) -> bool {
-    method.is_safe()
+/// The instant after `wait`; a wait that no `Instant` can hold is one of a century.
+fn after(wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + CENTURY)
 }

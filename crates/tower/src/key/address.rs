@@ -96,8 +96,8 @@ impl Key for PeerIp {
 
 /// The address of the client, also behind proxies, which it cannot choose.
 ///
-/// A header field is believed as far as a trusted machine has written it. [`trusting`](Self::trusting) is the default choice; the
-/// others are for platforms that publish no networks, or write a field of their own.
+/// A header field counts as far as a trusted machine wrote it. [`trusting`](Self::trusting) is the default choice. [`hops`](Self::hops) is for
+/// platforms that publish no networks, and [`header`](Self::header) for platforms that write a field of their own.
 ///
 /// ```
 /// use ratelimit_meter_tower::{ClientIp, PRIVATE, PerKey};
@@ -152,7 +152,7 @@ impl ClientIp {
     /// Trusts a field that the machines of these networks overwrite, such as `CF-Connecting-IP`, `True-Client-IP`, `Fly-Client-IP`,
     /// `X-Real-IP`, `X-Envoy-External-Address` or `CloudFront-Viewer-Address`.
     ///
-    /// From others, if the field is there twice, or if it cannot be read, the client is the connection's address.
+    /// If the connection is from another network, the field occurs twice, or it cannot be read, the client is the connection's address.
     ///
     /// # Errors
     ///
@@ -249,7 +249,7 @@ impl Key for ClientIp {
     }
 }
 
-/// Finds an address: what [`allow`](crate::Limiter::allow) lists are compared with.
+/// Finds the address that [`allow`](crate::Limiter::allow) compares with its networks.
 pub trait FindAddress {
     /// Returns the whole address of the client.
     fn find_address(&self, head: &Head<'_>) -> Option<IpAddr>;

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
 ///
-/// A key is not returned but written, so that nothing is allocated: a table keeps 64 bits of its hash, under random numbers of its own.
+/// A key is not returned but written, so that nothing is allocated: a table keeps a hash of it, under random numbers of its own.
 /// A tuple of keys is all of them: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` is per user and route.
 ///
 /// ```
@@ -41,7 +41,7 @@ pub trait Key: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) says what is done.
+    /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) then decides.
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey>;
 
     /// Returns `true` if the key is the address of the connection, whatever forwarding fields say.
@@ -107,7 +107,7 @@ impl KeyWriter {
         }
     }
 
-    /// Writes any value; in a store elsewhere its key is the hexadecimal form of what it hashes.
+    /// Writes any value. In a store elsewhere its key is the hexadecimal form of the bytes that it hashes.
     pub fn value<T: Hash + ?Sized>(&mut self, value: &T) {
         value.hash(self);
     }

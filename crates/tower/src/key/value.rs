@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, HeaderName};
 /// The value of a header field, such as an API key. A field that is absent, empty or there twice is no key.
 ///
 /// The bytes are hashed under random numbers of the table, so no value that a client sends is stored, and a client cannot make two values
-/// collide on purpose. Clients choose what they send: let the limit stand behind authentication, or beside one by address.
+/// collide on purpose. A client chooses the value it sends, so put the limit behind authentication, or beside a limit by address.
 #[derive(Debug, Clone)]
 pub struct HeaderKey(HeaderName);
 

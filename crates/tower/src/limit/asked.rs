@@ -1,9 +1,8 @@
 //! The cells that a request asks of its meters, decided all or nothing.
 
-use super::{Lane, Rules};
+use super::lane::{Lane, OnNoKey, Rules};
 use crate::fields::Position;
 use crate::head::Head;
-use crate::limit::OnNoKey;
 use crate::meters::{Denied, Detail, Standing, Ticket};
 use http::StatusCode;
 use smallvec::SmallVec;
@@ -80,6 +79,12 @@ impl<'a> Asked<'a> {
         Denial { wait_ns, reason }
     }
 
+    /// Notes how the meters stand after a decision that was made elsewhere.
+    #[cfg(feature = "queue")]
+    pub(crate) fn stand_at(&mut self, at: Instant, detail: Detail) {
+        self.asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
+    }
+
     pub(super) fn push(&mut self, lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) {
         self.asks.push(Ask {
             lane,
@@ -120,11 +125,11 @@ impl<'a> Asked<'a> {
 
     /// Takes everything, or nothing.
     pub(crate) fn decide(&mut self, detail: Detail) -> Result<(), Denial> {
-        let Some(first) = self.asks.first() else { return Ok(()) };
-        let at = first.lane.meters.now();
         match &mut *self.asks {
-            [only] if !only.rules.dry_run => only.take_now(at, detail),
+            [] => Ok(()),
+            [only] if !only.rules.dry_run => only.take_now(detail),
             asks => {
+                let at = asks[0].lane.meters.now();
                 let decided = take_all(asks, at, detail);
                 let again = decided
                     .err()
@@ -136,7 +141,7 @@ impl<'a> Asked<'a> {
                 }
                 for trial in asks.iter_mut().filter(|ask| ask.rules.dry_run) {
                     // The decision of a trial is its observer's.
-                    let _ = trial.take_now(at, detail);
+                    let _ = trial.take_now(detail);
                 }
                 Ok(())
             }
@@ -173,11 +178,21 @@ impl<'a> Ask<'a> {
         Err(Denial { wait_ns, reason })
     }
 
-    fn take_now(&mut self, at: Instant, detail: Detail) -> Result<(), Denial> {
-        self.take_at(at, detail);
-        let wait_ns = self.denied.and_then(Denied::wait_ns);
-        if let Some(exactly) = wait_ns.and_then(|ns| self.lane.meters.now_exactly(ns)) {
-            self.take_at(exactly, detail);
+    fn take_now(&mut self, detail: Detail) -> Result<(), Denial> {
+        let meters = &*self.lane.meters;
+        match u32::try_from(self.cost) {
+            Ok(cells) if self.takes() => {
+                let (decision, standing) = meters.take_now(self.ticket, cells, detail);
+                (self.denied, self.standing) = (decision.err(), standing);
+            }
+            _ => {
+                let at = meters.now();
+                self.take_at(at, detail);
+                let wait_ns = self.denied.and_then(Denied::wait_ns);
+                if let Some(exactly) = wait_ns.and_then(|ns| meters.now_exactly(ns)) {
+                    self.take_at(exactly, detail);
+                }
+            }
         }
         self.denial()
     }
@@ -192,8 +207,6 @@ impl<'a> Ask<'a> {
         if !self.takes() {
             self.denied = meters.peek(self.ticket, cells.max(1), at).err();
             self.stand_at(at, detail);
-        } else if detail == Detail::Nothing {
-            self.denied = meters.check(self.ticket, cells, at).err();
         } else {
             let (decision, standing) = meters.take(self.ticket, cells, at, detail);
             (self.denied, self.standing) = (decision.err(), standing);
@@ -215,9 +228,9 @@ impl<'a> Ask<'a> {
         }
     }
 
-    fn give_back(&self) {
-        if self.takes() {
-            self.lane.meters.refund(self.ticket, self.cost);
+    fn give_back(&self, taken: Instant) {
+        if let (true, Ok(cells)) = (self.takes(), u32::try_from(self.cost)) {
+            self.lane.meters.give_back(self.ticket, cells, taken);
         }
     }
 }
@@ -245,15 +258,13 @@ fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Den
     asks[..charged]
         .iter()
         .filter(|ask| !ask.rules.dry_run)
-        .for_each(Ask::give_back);
-    asks.iter_mut()
-        .filter(enforced)
-        .for_each(|ask| ask.stand_at(at, detail));
+        .for_each(|ask| ask.give_back(at));
+    asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
     let denials = asks.iter().filter_map(|ask| ask.denial().err());
     denials.reduce(later).map_or(Ok(()), Err)
 }
 
-/// The denial that lasts longest; one that lasts for ever goes first.
+/// Returns the denial that lasts longer; one without end comes first.
 fn later(a: Denial, b: Denial) -> Denial {
     match (a.wait_ns, b.wait_ns) {
         (None, _) => a,
@@ -270,9 +281,9 @@ impl core::fmt::Debug for Asked<'_> {
     }
 }
 
-/// Something that asks meters for what a request costs: [`Shared`](crate::Shared), [`PerKey`](crate::PerKey), a tuple or list of limits.
+/// A limit or several, which ask meters for the cost of a request: [`Shared`](crate::Shared), [`PerKey`](crate::PerKey), a tuple or list of limits.
 ///
-/// An implementation of one's own chooses between limits, or adapts what they are asked:
+/// An implementation of your own chooses between limits:
 ///
 /// ```
 /// use ratelimit_meter_tower::{Asked, Head, Limit, PeerIp, PerKey, Shared};
@@ -290,7 +301,7 @@ impl core::fmt::Debug for Asked<'_> {
 /// }
 /// ```
 pub trait Limit: Send + Sync {
-    /// Adds what the request asks for.
+    /// Adds the cells that the request asks for.
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>);
 }
 

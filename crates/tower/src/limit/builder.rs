@@ -1,14 +1,14 @@
 //! The settings of a limit besides its quota.
 
-use super::{After, ByKey, Lane, Limiter, OnNoKey, Target, TierName};
+use super::asked::BoxLimit;
+use super::lane::{After, Lane, OnNoKey};
+use super::limiter::{ByKey, Limiter, SECOND_NAME, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};
 use crate::error::BuildError;
-use crate::head::Head;
+use crate::head::{Head, Reply};
 use crate::key::{FindAddress, Key};
-use crate::limit::BoxLimit;
 use crate::meters::Meters;
 use crate::policy::Policy;
-use crate::reply::Reply;
 use http::Method;
 use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{DualQuota, Quota};
@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 /// The settings of every limit.
 impl<T> Limiter<T> {
-    /// Names the policy, in the fields, in denials and for observers; `default` otherwise. What is not printable ASCII is percent-encoded in
-    /// fields. (The second quota of a dual limit is then called `NAME-sustained`.)
+    /// Names the policy, in the fields, in denials and for observers; `default` otherwise. In fields, characters that are not printable ASCII are
+    /// percent-encoded. (The second quota of a dual limit is then called `NAME-sustained`.)
     #[must_use]
     pub fn named(self, name: &str) -> Self {
-        let second = format!("{name}-{}", super::SECOND_NAME);
+        let second = format!("{name}-{}", SECOND_NAME);
         self.named_each([name, &second])
     }
 
@@ -38,7 +38,7 @@ impl<T> Limiter<T> {
         })
     }
 
-    /// Says what is counted, as the parameter `qu` of `RateLimit-Policy`. `"content-bytes"` makes a request that can never conform a 413
+    /// Sets the unit that is counted, the parameter `qu` of `RateLimit-Policy`. `"content-bytes"` makes a request that can never conform a 413
     /// (Content Too Large) instead of a 429.
     #[must_use]
     pub fn unit(self, unit: &str) -> Self {
@@ -96,7 +96,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Denies nothing, and reports to the observer what it would deny: a limit on trial. It has its own meters, counts the requests that
+    /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
     /// all other limits admit, and is not announced.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
@@ -112,7 +112,7 @@ impl<T> Limiter<T> {
     }
 
     /// Sets `Retry-After` alone, and leaves this limit out of the other fields and out of problems. For keys that the client does not own:
-    /// the quota of a log-in name would tell whether others try it.
+    /// the quota of a log-in name would reveal attempts of other clients.
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.rules.quiet = true;
@@ -150,7 +150,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds what is known only later: tokens,
+    /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds cells that are known only later: tokens,
     /// rows, bytes, messages of a WebSocket.
     ///
     /// With a [`cost`](Self::cost) of 0 the request itself takes nothing, and is admitted if a cell conforms: not while the key is in debt.
@@ -261,7 +261,7 @@ impl<K: Key> Limiter<ByKey<K>> {
 }
 
 impl<K: Key + FindAddress + Clone + 'static> Limiter<ByKey<K>> {
-    /// Does not apply to clients of these networks, such as one's own probes.
+    /// Does not apply to clients of these networks, such as your own probes.
     ///
     /// # Errors
     ///

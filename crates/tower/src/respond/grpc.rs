@@ -1,6 +1,7 @@
 //! Denials as gRPC has them.
 
-use super::{Refusal, Respond};
+use super::refusal::{Refusal, Respond};
+use crate::head::Head;
 use crate::limit::Reason;
 use crate::numbers::nanos;
 use core::fmt::Write as _;
@@ -31,7 +32,7 @@ impl<B: Default> Respond<B> for Grpc {
 
 /// The response, whose body is empty: its trailers are its headers.
 pub(super) fn response<B>(refusal: &Refusal<'_>, mut parts: Parts, body: B) -> Response<B> {
-    let (code, message) = match refusal.reason {
+    let (code, message) = match refusal.reason() {
         Reason::Quota => (RESOURCE_EXHAUSTED, "rate limit exceeded"),
         Reason::Never => (RESOURCE_EXHAUSTED, "request costs more than the rate limit ever admits"),
         Reason::NoKey => (UNAUTHENTICATED, "request does not identify its client"),
@@ -39,7 +40,7 @@ pub(super) fn response<B>(refusal: &Refusal<'_>, mut parts: Parts, body: B) -> R
     };
     parts.status = StatusCode::OK;
     let headers = &mut parts.headers;
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(refusal.head())));
     headers.insert(GRPC_STATUS, u64::from(code).into());
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     if let Some(wait) = refusal.wait() {
@@ -49,6 +50,16 @@ pub(super) fn response<B>(refusal: &Refusal<'_>, mut parts: Parts, body: B) -> R
         }
     }
     Response::from_parts(parts, body)
+}
+
+/// The type of the response: a client of gRPC-Web expects its own.
+fn content_type(head: Head<'_>) -> &'static str {
+    let asked = head.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    match asked {
+        _ if asked.starts_with(b"application/grpc-web-text") => "application/grpc-web-text",
+        _ if asked.starts_with(b"application/grpc-web") => "application/grpc-web",
+        _ => "application/grpc",
+    }
 }
 
 /// `google.rpc.Status` with a `RetryInfo`, in protobuf's encoding.

@@ -1,26 +1,15 @@
 //! Clients that obey, against servers whose meter is the judge, in tokio's paused time.
 
-use crate::support::{Body, request};
+use crate::support::{Body, TokioClock, request};
 use core::convert::Infallible;
 use http::{Method, Request, Response};
-use ratelimit_meter::clock::Clock;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tower::{ClientError, PaceLayer, PoliteLayer, RateLimit, RateLimitLayer, Shared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::time;
 use tower::{Layer, Service, ServiceExt, service_fn, util::ServiceFn};
-
-/// Tokio's time, which tests can pause.
-#[derive(Clone)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> Instant {
-        time::Instant::now().into_std()
-    }
-}
 
 type Ok = core::future::Ready<Result<Response<Body>, Infallible>>;
 type Handler = ServiceFn<fn(Request<()>) -> Ok>;
@@ -196,6 +185,15 @@ async fn patience_ends_with_a_response_or_before_anything_was_sent() {
     // Another origin is not concerned.
     let other = Request::get("http://b.example/").body(()).unwrap();
     assert_eq!(client.ready().await.unwrap().call(other).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_without_end_is_no_overflow() {
+    let (service, _) = scripted(&[(429, &[("retry-after", "99999999999999999999")])]);
+    let endless = PoliteLayer::new().patience(Duration::MAX).jitter(Duration::MAX);
+    let call = endless.layer(service).oneshot(request());
+    // Waits for a year, which is the longest that is believed, and for as long as the jitter says.
+    assert!(time::timeout(Duration::from_secs(3600), call).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,6 +86,51 @@ async fn r27_clones_share_meters_without_a_buffer() {
     assert_eq!(another.oneshot(request()).await.unwrap().status(), 200);
 }
 
+/// Clones a service in each of its states, and calls each clone after it was ready.
+async fn survives_clones<S>(new: S)
+where
+    S: Service<Request<()>, Response = Response<Body>, Error: core::fmt::Debug> + Clone,
+{
+    let mut ready = new.clone();
+    ready.ready().await.unwrap();
+    let clone_of_ready = ready.clone();
+    let first = ready.call(request());
+    let clone_of_called = ready.clone();
+    ready.ready().await.unwrap();
+    let second = ready.call(request());
+    for clone in [clone_of_ready, clone_of_called, new, ready] {
+        assert_eq!(clone.oneshot(request()).await.unwrap().status(), 200);
+    }
+    assert_eq!(first.await.unwrap().status(), 200);
+    assert_eq!(second.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn r26_clones_in_every_state_are_made_ready() {
+    use ratelimit_meter_tokio::Patience;
+    use ratelimit_meter_tower::{
+        Answer, Distributed, PaceLayer, PoliteLayer, QueueLayer, RemoteMeter, StoreFailed, key_fn,
+    };
+
+    struct Admits;
+
+    impl RemoteMeter for Admits {
+        async fn take(&self, _: &str, _: u32) -> Result<Answer, StoreFailed> {
+            Ok(Answer::admitted())
+        }
+    }
+
+    let limits = || RateLimitLayer::new(shared("100/s"));
+    survives_clones(limits().layer(Strict::default())).await;
+    let queue = QueueLayer::new(limits(), Patience::unlimited()).unwrap();
+    survives_clones(queue.layer(Strict::default())).await;
+    let remote = Distributed::new(key_fn(|_| Some(7)), "100/s".parse().unwrap(), Admits);
+    survives_clones(RateLimitLayer::remote(remote).layer(Strict::default())).await;
+    survives_clones(PoliteLayer::new().layer(Strict::default())).await;
+    let pace = PaceLayer::new("100/s".parse().unwrap()).unwrap();
+    survives_clones(pace.layer(Strict::default())).await;
+}
+
 #[tokio::test]
 async fn readiness_is_the_inner_services() {
     let (mut inner, mut handle) =

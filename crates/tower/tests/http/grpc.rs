@@ -32,6 +32,14 @@ fn r24_grpc_requests_are_answered_in_kind() {
     let status = tonic::Status::from_header_map(denied.headers()).unwrap();
     let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert_eq!(delay, Duration::from_nanos(142_857_143));
+    // Clients of gRPC-Web expect their own type.
+    let mut web = grpc_request();
+    web.headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web+proto"));
+    assert_eq!(
+        field(answer(&layer, web).headers(), "content-type"),
+        "application/grpc-web"
+    );
     // Others get HTTP.
     assert_eq!(answer(&layer, request()).status(), 429);
 }

@@ -4,11 +4,13 @@ mod support;
 
 mod client;
 mod contract;
+mod dropped;
 mod events;
 mod grpc;
 mod many;
 mod properties;
 mod queue;
+mod real_clients;
 mod regressions;
 mod remote;
 mod servers;

@@ -726,6 +726,14 @@ fn types_can_be_named_boxed_and_shared() {
         _key: Some(PerKey::new(key, quota("1/h"), 10).unwrap()),
         _respond: Some(Box::new(Empty)),
     };
+    let service = tower::ServiceBuilder::new()
+        .layer(tower::util::BoxCloneSyncServiceLayer::new(RateLimitLayer::new(shared(
+            "9/h",
+        ))))
+        .service(tower::service_fn(|_: Request<()>| async {
+            Ok::<_, core::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+        }));
+    drop(service.clone());
     fn is_limit(_: &impl Limit) {}
     is_limit(&boxed);
     assert_eq!(status(&RateLimitLayer::new(boxed), request()), 200);

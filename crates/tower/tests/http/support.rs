@@ -5,9 +5,10 @@ use core::convert::Infallible;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
-use ratelimit_meter::clock::ManualClock;
+use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{GCRA, Meter, Quota, algorithms::VirtualScheduling};
 use ratelimit_meter_tower::{Limit, Observe, RateLimitLayer, Respond};
+use std::time::Instant;
 use tower::{Layer, Service, service_fn};
 
 pub(crate) type Body = Full<Bytes>;
@@ -75,4 +76,14 @@ pub(crate) type ManualMeter = Meter<VirtualScheduling, ManualClock>;
 pub(crate) fn meter(quota: &str, clock: &ManualClock) -> ManualMeter {
     let quota: Quota = quota.parse().unwrap();
     GCRA::from_quota(quota).unwrap().with_clock(clock.clone())
+}
+
+/// Tokio's time, which tests can pause.
+#[derive(Clone)]
+pub(crate) struct TokioClock;
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
 }

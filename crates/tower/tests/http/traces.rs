@@ -1,4 +1,4 @@
-//! The table of docs/fields.md, row by row.
+//! The table of docs/fields.md, row by row, and the example of the READMEs.
 
 use crate::support::{answer, field, meter, request};
 use http::Request;
@@ -80,4 +80,23 @@ fn time_of(text: &str) -> Duration {
         "ms" => Duration::from_millis(number),
         unit => panic!("no unit {unit}"),
     }
+}
+
+/// The code of a text from the first `use axum` on, without white space, trailing commas and the path of `SocketAddr`.
+fn example_of(text: &str) -> String {
+    let code = text.split("use axum::").nth(1).expect("an example");
+    let code = code
+        .split("```")
+        .next()
+        .expect("the code")
+        .replace("use std::net::SocketAddr;", "");
+    let code = code.replace("std::net::SocketAddr", "SocketAddr");
+    code.chars().filter(|character| !character.is_whitespace()).collect()
+}
+
+#[test]
+fn readmes_show_the_example_that_is_compiled() {
+    let compiled = example_of(include_str!("../../examples/axum.rs"));
+    assert_eq!(example_of(include_str!("../../README.md")), compiled);
+    assert_eq!(example_of(include_str!("../../../../README.md")), compiled);
 }

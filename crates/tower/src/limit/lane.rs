@@ -1,0 +1,119 @@
+//! The meters of a limit, and its settings.
+
+use crate::head::{Head, Reply};
+use crate::meters::Meters;
+use crate::policy::Policy;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use http::StatusCode;
+use ratelimit_meter::Quota;
+use std::sync::Arc;
+
+/// The name of the quota that a limit is made of.
+pub(super) const BASE_TIER: &str = "default";
+
+/// Meters of one kind of quota, and its policy for each tier.
+pub(crate) struct Lane {
+    pub(crate) meters: Arc<dyn Meters>,
+    pub(crate) policies: Vec<Policy>,
+}
+
+/// A closure of a limit.
+pub(crate) type HeadFn<T> = Box<dyn Fn(&Head<'_>) -> T + Send + Sync>;
+
+/// The settings of a limit besides its meters.
+#[derive(Default)]
+pub(crate) struct Rules {
+    pub(super) filters: Vec<HeadFn<bool>>,
+    pub(super) cost: Option<HeadFn<u64>>,
+    pub(super) on_no_key: OnNoKey,
+    pub(crate) dry_run: bool,
+    pub(super) announce: bool,
+    pub(crate) quiet: bool,
+    pub(crate) after: Option<Arc<After>>,
+    pub(crate) refund_cancelled: bool,
+    pub(crate) late: bool,
+    pub(super) warned: Warned,
+}
+
+/// Counts by the response.
+pub(crate) enum After {
+    RefundIf(ReplyFn),
+    ChargeIf(ReplyFn),
+}
+
+pub(crate) type ReplyFn = Box<dyn Fn(&Reply<'_>) -> bool + Send + Sync>;
+
+/// The warnings that were given: each once.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    no_key: AtomicBool,
+    forwarding: AtomicBool,
+    tier: AtomicBool,
+}
+
+/// The treatment of a request that has no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnNoKey {
+    /// All such requests share one meter of the same quota, and one warning is given. Neither "no limit" nor "an error for everyone" is a safe
+    /// default.
+    #[default]
+    Share,
+    /// They are denied with this status.
+    Reject(StatusCode),
+    /// This limit does not apply to them.
+    Pass,
+}
+
+impl Lane {
+    pub(super) fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {
+        let policies = vec![Policy::new(name, BASE_TIER, quota)];
+        Arc::new(Self { meters, policies })
+    }
+}
+
+impl Rules {
+    pub(crate) fn is_announced(&self) -> bool {
+        !self.quiet && (!self.dry_run || self.announce)
+    }
+
+    pub(crate) fn charges_after(&self) -> bool {
+        matches!(self.after.as_deref(), Some(After::ChargeIf(_)))
+    }
+}
+
+impl Warned {
+    pub(super) fn of_no_key(&self, action: OnNoKey) {
+        if action == OnNoKey::Share && first(&self.no_key) {
+            crate::warning!(
+                "a request has no key, so all of its kind share one limit: is ConnectInfo missing \
+                 (into_make_service_with_connect_info), or the layer that sets the extension? Choose with on_no_key"
+            );
+        }
+    }
+
+    pub(super) fn of_forwarding(&self, head: &Head<'_>) {
+        // ORDERING: relaxed; whether a warning was given, which publishes nothing.
+        if self.forwarding.load(Ordering::Relaxed) || !crate::forwarded::Chain::is_there(head.headers()) {
+            return;
+        }
+        if first(&self.forwarding) {
+            crate::warning!(
+                "requests come with X-Forwarded-For or Forwarded, but are limited by the address of their connection: \
+                 behind a proxy all clients share one limit; ClientIp::trusting reads the client's address"
+            );
+        }
+    }
+
+    pub(super) fn of_tier(&self, name: &impl fmt::Debug) {
+        if first(&self.tier) {
+            crate::warning!("tier_by returned {name:?}, which is no tier of the limit: its first quota is used");
+        }
+    }
+}
+
+/// Returns `true` the first time.
+fn first(given: &AtomicBool) -> bool {
+    // ORDERING: relaxed; one thread swaps first, and nothing else hangs on it.
+    !given.swap(true, Ordering::Relaxed)
+}

@@ -1,0 +1,379 @@
+//! The limits: one for all requests, or one per key.
+
+use super::asked::{Asked, Limit};
+use super::lane::{BASE_TIER, HeadFn, Lane, OnNoKey, Rules, Warned};
+use crate::error::BuildError;
+use crate::head::Head;
+use crate::key::{Key, KeyWriter, NoKey};
+use crate::meters::{HashedKey, Ticket};
+use core::fmt;
+use core::hash::Hash;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::Clock;
+use ratelimit_meter::keyed::{KeyHashes, Stats};
+use ratelimit_meter::{DualQuota, GCRA, Meter, Quota};
+use std::sync::Arc;
+
+/// One limit that all requests share.
+///
+/// ```
+/// use ratelimit_meter_tower::{RateLimitLayer, Shared};
+///
+/// let layer = RateLimitLayer::new(Shared::new("5000/s".parse()?)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type Shared = Limiter<Everyone>;
+
+/// A limit for each key, in a table of fixed size.
+///
+/// ```
+/// use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer};
+///
+/// // 100 requests a minute from each address, for 100,000 addresses at once: 2 MB.
+/// let layer = RateLimitLayer::new(PerKey::new(PeerIp::new(), "100/min burst 20".parse()?, 100_000)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type PerKey<K> = Limiter<ByKey<K>>;
+
+/// A limit of one quota, or two; see [`Shared`] and [`PerKey`]. It is a [`Limit`], as are tuples of it.
+pub struct Limiter<T> {
+    pub(super) target: T,
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) rules: Rules,
+}
+
+/// Returns the length of the body that `Content-Length` promises, as the [`cost`](Limiter::cost) of a limit of bytes; 0 without it. For a
+/// body that is streamed without a length, use a [`late`](Limiter::late) limit.
+///
+/// ```
+/// use ratelimit_meter_tower::{PeerIp, PerKey, content_length};
+///
+/// let uploads = PerKey::new(PeerIp::new(), "10000000/min".parse()?, 10_000)?.unit("content-bytes").cost(content_length);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn content_length(head: &Head<'_>) -> u64 {
+    let length = head.headers().get(http::header::CONTENT_LENGTH);
+    // A length that cannot be read is no way around the limit.
+    length.map_or(0, |length| {
+        length
+            .to_str()
+            .ok()
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(u64::MAX)
+    })
+}
+
+/// Finds the meter of a request: one for all, or one per key.
+pub trait Target: Send + Sync + sealed::Sealed {
+    #[doc(hidden)]
+    fn ticket(&self, head: &Head<'_>, found: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey>;
+}
+
+mod sealed {
+    use crate::meters::Ticket;
+
+    pub trait Sealed {}
+
+    /// A ticket whose contents are private.
+    #[derive(Debug)]
+    pub struct Opaque(pub(in crate::limit) Ticket);
+
+    /// The warnings that a target may give.
+    #[derive(Debug)]
+    pub struct Found<'a>(pub(in crate::limit) &'a crate::limit::lane::Warned);
+}
+
+/// All requests, as the [`Target`] of [`Shared`].
+#[derive(Debug, Clone, Copy)]
+pub struct Everyone;
+
+/// Each key, as the [`Target`] of [`PerKey`].
+pub struct ByKey<K> {
+    pub(super) key: K,
+    hashes: KeyHashes,
+    pub(super) tier_by: Option<HeadFn<Option<TierName>>>,
+    pub(super) tiers: Vec<String>,
+}
+
+/// The name of a tier, or its number from 0, as [`tier_by`](Limiter::tier_by) returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TierName {
+    /// The name given to [`Limiter::tier`].
+    Name(std::borrow::Cow<'static, str>),
+    /// The number: 0 is the quota the limit was made of, 1 the first [`Limiter::tier`].
+    Number(u8),
+}
+
+impl From<&'static str> for TierName {
+    fn from(name: &'static str) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+impl From<String> for TierName {
+    fn from(name: String) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+impl From<u8> for TierName {
+    fn from(number: u8) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl sealed::Sealed for Everyone {}
+
+impl Target for Everyone {
+    fn ticket(&self, _: &Head<'_>, _: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
+        let key = HashedKey(0);
+        Ok(sealed::Opaque(Ticket { key, tier: 0 }))
+    }
+}
+
+impl<K> sealed::Sealed for ByKey<K> {}
+
+impl<K: Key> Target for ByKey<K> {
+    fn ticket(&self, head: &Head<'_>, sealed::Found(warned): sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
+        let mut writer = KeyWriter::new(&self.hashes);
+        self.key.find(head, &mut writer)?;
+        if self.key.ignores_forwarding() {
+            warned.of_forwarding(head);
+        }
+        let tier = self.tier_by.as_ref().and_then(|tier_by| tier_by(head));
+        let tier = tier.map_or(0, |name| self.tier(&name, warned));
+        let key = writer.hashed();
+        Ok(sealed::Opaque(Ticket { key, tier }))
+    }
+}
+
+impl<K> ByKey<K> {
+    fn tier(&self, name: &TierName, warned: &Warned) -> u8 {
+        let number = match name {
+            TierName::Number(number) if usize::from(*number) < self.tiers.len() => Some(*number),
+            TierName::Number(_) => None,
+            TierName::Name(name) => {
+                let number = self.tiers.iter().position(|tier| tier == name);
+                number.and_then(|number| u8::try_from(number).ok())
+            }
+        };
+        number.unwrap_or_else(|| {
+            warned.of_tier(name);
+            0
+        })
+    }
+}
+
+/// The names of policies that were given none.
+const NAME: &str = "default";
+pub(super) const SECOND_NAME: &str = "sustained";
+
+impl Limiter<Everyone> {
+    /// Returns one limit for all requests.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the quota makes no meter.
+    pub fn new(quota: Quota) -> Result<Self, BuildError> {
+        Self::of(GCRA::from_quota(quota)?)
+    }
+
+    /// Returns two limits for all requests, such as `10/s & 1000/h`, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if a quota makes no meter.
+    pub fn dual(quotas: DualQuota) -> Result<Self, BuildError> {
+        let mut limiter = Self::new(quotas.first())?;
+        let second = Self::new(quotas.second())?.named(SECOND_NAME);
+        limiter.lanes.extend(second.lanes);
+        Ok(limiter)
+    }
+
+    /// Returns one limit for all requests by a meter of any algorithm and clock. The meter is shared, not copied: its clones see the cells
+    /// that are counted.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoQuota`] if the meter was not made of a quota.
+    pub fn of<A, C>(meter: Meter<A, C>) -> Result<Self, BuildError>
+    where
+        A: Algorithm + 'static,
+        C: Clock + 'static,
+    {
+        let quota = meter.status().quota().ok_or(BuildError::NoQuota)?;
+        Ok(Self::with(Everyone, vec![Lane::new(NAME, quota, Arc::new(meter))]))
+    }
+}
+
+impl<K: Key> Limiter<ByKey<K>> {
+    /// Returns a limit for each key, in a table for so many keys that owe something at once; it takes about 20 bytes for each.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the quota makes no meter, `keys` is zero, or there is no memory for so many.
+    pub fn new(key: K, quota: Quota, keys: usize) -> Result<Self, BuildError> {
+        Self::like(key, GCRA::from_quota(quota)?, keys)
+    }
+
+    /// Returns two limits for each key, such as `10/s & 1000/h`, all or nothing; see [`new`](Self::new). Their names are `default` and
+    /// `sustained`, or those of [`named_both`](Self::named_both).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn dual(key: K, quotas: DualQuota, keys: usize) -> Result<Self, BuildError> {
+        let mut limiter = Self::new(key, quotas.first(), keys)?;
+        let meters = crate::meters::table(GCRA::from_quota(quotas.second())?, keys)?;
+        limiter.lanes.push(Lane::new(SECOND_NAME, quotas.second(), meters));
+        Ok(limiter)
+    }
+
+    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). The cells that the meter has
+    /// counted do not matter.
+    ///
+    /// ```
+    /// use ratelimit_meter::Exponential;
+    /// use ratelimit_meter_tower::{PeerIp, PerKey};
+    ///
+    /// let average = Exponential::from_quota("100/min".parse::<ratelimit_meter::Quota>()?)?;
+    /// let limit = PerKey::like(PeerIp::new(), average, 100_000)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`BuildError::NoQuota`] if the meter was not made of a quota.
+    pub fn like<A, C>(key: K, meter: Meter<A, C>, keys: usize) -> Result<Self, BuildError>
+    where
+        A: Algorithm + 'static,
+        C: Clock + 'static,
+    {
+        let quota = meter.status().quota().ok_or(BuildError::NoQuota)?;
+        let meters = crate::meters::table(meter, keys)?;
+        let target = ByKey {
+            key,
+            hashes: KeyHashes::random(),
+            tier_by: None,
+            tiers: vec![BASE_TIER.to_owned()],
+        };
+        Ok(Self::with(target, vec![Lane::new(NAME, quota, meters)]))
+    }
+
+    /// Returns the number of requests that `value` has left at once. `value` is the key as [`KeyWriter::value`] writes it: an `IpAddr` that is
+    /// cut to its prefix, the extension, the text.
+    #[must_use]
+    pub fn remaining<T: Hash + ?Sized>(&self, value: &T) -> u64 {
+        let standing = |lane: &Arc<Lane>| {
+            let meters = &lane.meters;
+            let at = meters.now();
+            meters.standing(self.ticket_of(value), at, crate::meters::Detail::Next)
+        };
+        self.lanes
+            .iter()
+            .map(|lane| standing(lane).remaining)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Forgets the debt of the key, as when support lifts a block; `value` as for [`remaining`](Self::remaining).
+    pub fn reset<T: Hash + ?Sized>(&self, value: &T) {
+        let ticket = self.ticket_of(value);
+        self.lanes.iter().for_each(|lane| lane.meters.reset(ticket));
+    }
+
+    fn ticket_of<T: Hash + ?Sized>(&self, value: &T) -> Ticket {
+        let mut writer = KeyWriter::new(&self.target.hashes);
+        writer.value(value);
+        let key = writer.hashed();
+        Ticket { key, tier: 0 }
+    }
+
+    /// Returns the statistics of the table of keys: how many are live, and how many found no slot. Reads the whole table.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let stats = self.lanes.iter().find_map(|lane| lane.meters.stats());
+        stats.unwrap_or_else(|| unreachable!("meters of keys are a table"))
+    }
+}
+
+impl<T> Limiter<T> {
+    fn with(target: T, lanes: Vec<Arc<Lane>>) -> Self {
+        let rules = Rules::default();
+        Self { target, lanes, rules }
+    }
+
+    #[cfg(feature = "queue")]
+    pub(crate) fn lane(&self) -> &Arc<Lane> {
+        &self.lanes[0]
+    }
+
+    /// Checks that requests can wait for it.
+    #[cfg(feature = "queue")]
+    pub(crate) fn can_queue(&self) -> Result<(), BuildError> {
+        let why = if self.lanes.len() > 1 {
+            "it has two quotas: use one layer for each"
+        } else if self.rules.dry_run {
+            "it is a dry run, for which nothing waits"
+        } else if self.rules.charges_after() {
+            "it charges by the response: use refund_if"
+        } else {
+            return Ok(());
+        };
+        Err(BuildError::CannotQueue { why })
+    }
+}
+
+impl<T: Target> Limit for Limiter<T> {
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+        let rules = &self.rules;
+        if !rules.filters.iter().all(|filter| filter(head)) {
+            return;
+        }
+        let ticket = match self.target.ticket(head, sealed::Found(&rules.warned)) {
+            Ok(sealed::Opaque(ticket)) => ticket,
+            Err(NoKey) => {
+                rules.warned.of_no_key(rules.on_no_key);
+                asked.keyless(&self.lanes[0], rules.on_no_key);
+                if rules.on_no_key != OnNoKey::Share {
+                    return;
+                }
+                KEYLESS
+            }
+        };
+        let cost = rules.cost.as_ref().map_or(1, |cost| cost(head));
+        for lane in &self.lanes {
+            asked.push(lane, rules, ticket, cost);
+        }
+    }
+}
+
+/// The ticket that requests without a key share. A key has this hash only by chance.
+const KEYLESS: Ticket = Ticket {
+    key: HashedKey(u64::MAX),
+    tier: 0,
+};
+
+impl<T> fmt::Debug for Limiter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policies = self.lanes.iter().flat_map(|lane| &lane.policies);
+        f.debug_struct("Limiter")
+            .field(
+                "policies",
+                &policies
+                    .map(|policy| (policy.name(), policy.tier()))
+                    .collect::<Vec<_>>(),
+            )
+            .field("dry_run", &self.rules.dry_run)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K> fmt::Debug for ByKey<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKey")
+            .field("tiers", &self.tiers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! Denied requests, and the trait of their responders.
+
+use crate::head::Head;
+use crate::limit::Reason;
+use crate::policy::Policy;
+use core::fmt;
+use http::response::Parts;
+use http::{Response, StatusCode};
+use std::time::Duration;
+
+/// Makes the response to a denied request: [`Problem`] by default.
+///
+/// Status, `Retry-After` and the fields are in `parts` before it is called, so that none is forgotten; it may replace them. [`respond_fn`] makes
+/// one of a closure.
+pub trait Respond<B>: Send + Sync {
+    /// Returns the response.
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B>;
+}
+
+/// A denied request, and why.
+#[derive(Clone, Copy)]
+pub struct Refusal<'a> {
+    head: Head<'a>,
+    reason: Reason,
+    wait: Option<Duration>,
+    denying: &'a [&'a Policy],
+}
+
+impl<'a> Refusal<'a> {
+    pub(crate) fn new(head: Head<'a>, reason: Reason, wait: Option<Duration>, denying: &'a [&'a Policy]) -> Self {
+        Self {
+            head,
+            reason,
+            wait,
+            denying,
+        }
+    }
+
+    /// Returns the head of the request.
+    #[must_use]
+    pub fn head(&self) -> Head<'a> {
+        self.head
+    }
+
+    /// Returns the reason of the denial.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Returns the time until the same request conforms, exact to the nanosecond; `None` if it never will.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// Returns the names of the policies that deny it, without [quiet](crate::Limiter::quiet) ones.
+    pub fn violated(&self) -> impl Iterator<Item = &'a str> {
+        self.denying.iter().map(|policy| policy.name())
+    }
+
+    pub(super) fn denying(&self) -> &'a [&'a Policy] {
+        self.denying
+    }
+}
+
+impl fmt::Debug for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("reason", &self.reason)
+            .field("wait", &self.wait)
+            .field("violated", &self.violated().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A responder that is a closure; see [`respond_fn`].
+#[derive(Clone, Copy)]
+pub struct RespondFn<F>(F);
+
+/// Returns a responder that is a closure.
+///
+/// ```
+/// use http::Response;
+/// use ratelimit_meter_tower::{RateLimitLayer, Shared, respond_fn};
+///
+/// let layer = RateLimitLayer::new(Shared::new("10/s".parse()?)?).respond(respond_fn(|refusal, parts| {
+///     let wait = refusal.wait().unwrap_or_default();
+///     Response::from_parts(parts, format!("come back in {wait:?}"))
+/// }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn respond_fn<F, B>(respond: F) -> RespondFn<F>
+where
+    F: Fn(&Refusal<'_>, Parts) -> Response<B> + Send + Sync,
+{
+    RespondFn(respond)
+}
+
+impl<F, B> Respond<B> for RespondFn<F>
+where
+    F: Fn(&Refusal<'_>, Parts) -> Response<B> + Send + Sync,
+{
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
+        (self.0)(refusal, parts)
+    }
+}
+
+impl<F> fmt::Debug for RespondFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RespondFn").finish_non_exhaustive()
+    }
+}
+
+/// A responder of any kind.
+pub type BoxRespond<B> = Box<dyn Respond<B>>;
+
+impl<B, R: Respond<B> + ?Sized> Respond<B> for Box<R> {
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
+        (**self).respond(refusal, parts)
+    }
+}
+
+/// The status of a denial, unless the layer has another for used-up quotas.
+pub(crate) fn status(reason: Reason, counts_bytes: bool, of_quota: StatusCode) -> StatusCode {
+    match reason {
+        Reason::Never if counts_bytes => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::Quota | Reason::Never => of_quota,
+        Reason::NoKey => StatusCode::BAD_REQUEST,
+        Reason::TableFull | Reason::Store | Reason::TooManyWaiting => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
