@@ -36,7 +36,7 @@ fn watch(span: Duration) -> u64 {
 }
 
 #[test]
-fn real_time_a_reading_lies_between_two_of_the_system_clock() {
+fn real_time_reading_lies_between_two_system_readings() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = source();
     let threads = [(); 2].map(|()| thread::spawn(|| watch(Duration::from_millis(300))));
@@ -48,7 +48,7 @@ fn real_time_a_reading_lies_between_two_of_the_system_clock() {
 
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn real_time_the_counter_is_read_where_the_kernel_trusts_it() {
+fn real_time_counter_is_read_where_trusted() {
     let kernel = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let expected = match kernel.unwrap_or_default().trim() {
         "tsc" => Source::Counter,
@@ -77,7 +77,7 @@ fn real_time_waiting_to_the_instant_is_enough() {
 }
 
 #[test]
-fn real_time_a_meter_on_the_system_clock_reads_that() {
+fn real_time_system_clock_meter_reads_that_clock() {
     let before = Instant::now();
     let reading = SystemClock.now();
     assert!(before <= reading && reading <= Instant::now());

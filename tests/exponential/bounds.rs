@@ -70,7 +70,7 @@ fn singles_at_one_instant_are_a_batch() {
 }
 
 #[test]
-fn a_burst_comes_back_as_what_is_left_of_it_decays() {
+fn burst_returns_as_its_remainder_decays() {
     for (limit, table) in [(100, [39, 63, 86, 95]), (10, [4, 6, 9, 10])] {
         for (halves, back) in [1_u32, 2, 4, 6].into_iter().zip(table) {
             let (meter, now) = exponential(limit, 60 * SECOND);
@@ -197,7 +197,7 @@ proptest! {
 }
 
 #[test]
-fn a_burst_apart_from_the_cells_is_an_error() {
+fn separate_burst_is_an_error() {
     let number = |n| NonZeroU32::new(n).expect("positive");
     let quota = Quota::per_second(number(10)).allow_burst(number(3));
     let error = Exponential::from_quota(quota).expect_err("a burst apart");

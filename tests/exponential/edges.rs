@@ -32,7 +32,7 @@ fn singles(meter: &Exponential, at: Instant) -> u32 {
 }
 
 #[test]
-fn a_whole_batch_conforms_at_every_extreme_and_no_cell_with_it() {
+fn whole_batch_conforms_and_then_no_cell() {
     for &(limit, period) in EXTREMES {
         let (meter, now) = exponential(limit, period);
         assert_eq!(meter.check_n_at(limit, now), Ok(()), "{limit} in {period} ns");
@@ -67,7 +67,7 @@ fn in_four_milliseconds_four_thousand_cells_are_exact() {
 }
 
 #[test]
-fn idle_for_centuries_a_meter_is_at_rest_and_no_better() {
+fn idle_centuries_earn_no_extra_cells() {
     for &(limit, period) in EXTREMES
         .iter()
         .filter(|(limit, period)| *limit <= 1000 && *period <= SECOND)
@@ -85,7 +85,7 @@ fn idle_for_centuries_a_meter_is_at_rest_and_no_better() {
 }
 
 #[test]
-fn instants_centuries_off_in_no_order_panic_nowhere_and_gain_nothing() {
+fn extreme_instants_neither_panic_nor_gain() {
     for &(limit, period) in EXTREMES {
         let (meter, origin) = exponential(limit, period);
         let line = since(origin, origin - Duration::from_nanos(DAY))..(1 << 60) - i128::from(DAY);

@@ -138,7 +138,7 @@ fn totals_are_the_published_forms_within_a_hundredth() {
 }
 
 #[test]
-fn the_level_is_above_the_published_rate_by_less_than_a_cell() {
+fn level_exceeds_published_rate_by_under_one_cell() {
     for limit in [1, 3, 10, 100] {
         for (stream, events) in streams(limit, MINUTE, 1.5, 200) {
             let (meter, origin) = exponential(limit, MINUTE);

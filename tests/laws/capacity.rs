@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn gcra_of_t_and_tau_admits_one_cell_and_floor_tau_over_t(t in any::<u64>(), tau in any::<u64>()) {
+    fn gcra_admits_one_plus_floor_tau_over_t(t in any::<u64>(), tau in any::<u64>()) {
         let (t, tau) = (spread(t, 1, 1 << 61), spread(tau, 1, 1 << 61) - 1);
         let limit = Limit::standard(t, tau);
         if tau / t < u64::from(u32::MAX) {
@@ -104,7 +104,7 @@ fn a_burst_admits_only_whole_weighted_cells() {
 
 /// The constructors of 1.x, whose GCRA admitted one cell more.
 #[test]
-fn the_builder_admits_its_capacity_and_not_one_more() -> Result<(), ratelimit_meter::algorithms::InconsistentCapacity> {
+fn builder_admits_exactly_its_capacity() -> Result<(), ratelimit_meter::algorithms::InconsistentCapacity> {
     let now = Instant::now();
     let count = |meter: &GCRA| (0..100).filter(|_| meter.check_at(now).is_ok()).count();
     assert_eq!(count(&GCRA::for_capacity(20)?.build()), 20);

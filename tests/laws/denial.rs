@@ -136,7 +136,7 @@ fn denials_are_exact_at_the_extremes() {
 
 /// What a meter says is seen in its `Debug`, so that the flood above would show.
 #[test]
-fn an_admission_shows_in_the_debug_output_and_a_denial_does_not() {
+fn debug_output_shows_admissions_only() {
     for meter in Subject::each(&Limit::per_second(2)) {
         let rested = meter.debug();
         assert_eq!(meter.single(0), Verdict::Conforms);
@@ -149,7 +149,7 @@ fn an_admission_shows_in_the_debug_output_and_a_denial_does_not() {
 }
 
 #[test]
-fn a_wait_is_counted_from_any_instant_and_never_negative() {
+fn wait_counts_from_any_instant_and_never_negative() {
     let limit = Limit::per_second(4);
     let (gcra, bucket) = (gcra(&limit), leaky_bucket(&limit));
     let start = std::time::Instant::now();

@@ -124,7 +124,7 @@ fn a_cell_at_its_instant_always_conforms() {
 }
 
 #[test]
-fn a_cell_exactly_at_its_instant_conforms_whenever_the_first_came() {
+fn cell_exactly_at_its_instant_conforms() {
     for limit in magnitudes() {
         for start in [0, 1, 1_000_000_007, 3 * i128::from(YEAR) + 1] {
             for meter in Subject::each(&limit) {

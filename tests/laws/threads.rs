@@ -49,7 +49,7 @@ fn greedy(denials: u32, mut single: impl FnMut() -> Verdict) -> u64 {
 
 /// Two threads that exchange without comparing admit more than a burst; here there are four, and a burst of a hundred thousand.
 #[test]
-fn threads_at_one_instant_admit_one_burst_in_all() {
+fn simultaneous_threads_admit_one_burst_in_all() {
     for limit in [
         Limit::per_second(100_000),
         Limit::new(4, 1).burst(100_000),
@@ -64,7 +64,7 @@ fn threads_at_one_instant_admit_one_burst_in_all() {
 
 /// The twin side by side: the same threads, the same cells, the same total.
 #[test]
-fn a_meter_and_its_twin_admit_the_same_total() {
+fn threaded_meter_and_twin_admit_the_same_total() {
     let limit = Limit::per_second(30_000);
     let tenth = i128::from(SECOND) / 10;
     for meter in Subject::each(&limit) {
@@ -82,7 +82,7 @@ fn a_meter_and_its_twin_admit_the_same_total() {
 /// Batches of 1 to 7 race for a burst. What is left over is too little for a batch of the size last denied, and exactly what the
 /// batches that were told yes did not take.
 #[test]
-fn batches_that_race_are_taken_whole_or_not_at_all() {
+fn racing_batches_are_taken_whole_or_not() {
     let limit = Limit::per_second(100_003);
     for meter in Subject::each(&limit) {
         let admitted = in_threads(|thread| {
@@ -130,7 +130,7 @@ fn a_flood_of_denials_undoes_no_admission() {
 /// Every thread asks while the clock moves under them, all of them together by less than the burst is worth: the bucket never runs
 /// empty, so no cell's worth of time is lost, and the total is exact.
 #[test]
-fn threads_on_a_moving_clock_admit_burst_and_rate_exactly() {
+fn threads_on_moving_clock_admit_burst_and_rate() {
     let limit = Limit::per_second(10_000);
     let clock = ManualClock::new();
     for meter in Subject::each_on(&limit, &clock) {
@@ -157,7 +157,7 @@ fn threads_on_a_moving_clock_admit_burst_and_rate_exactly() {
 
 /// Law 1 over the timestamps that the decisions used, of threads whose clocks are apart and run on their own.
 #[test]
-fn threads_with_clocks_of_their_own_hold_every_window() {
+fn threads_with_separate_clocks_hold_every_window() {
     for limit in [
         Limit::per_second(1000).burst(20),
         Limit::per_second(4_000_000_000).burst(9),
@@ -190,7 +190,7 @@ fn threads_with_clocks_of_their_own_hold_every_window() {
 
 /// A handle in every thread is the way to share a meter: it can be cloned, sent and referred to.
 #[test]
-fn a_clone_in_every_thread_is_the_same_meter() {
+fn clone_in_every_thread_is_one_meter() {
     fn assert_shared<M: Decider + MultiDecider + Clone + Debug + Send + Sync + 'static>(meter: &M) {
         let at = Instant::now();
         let threads: Vec<_> = (0..THREADS)

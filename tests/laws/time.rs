@@ -133,7 +133,7 @@ fn before_the_beginning_is_the_beginning() {
 
 /// The documented price of believing every caller: one cell far ahead blocks the meter until then, and a burst no longer.
 #[test]
-fn a_cell_in_the_far_future_blocks_the_meter_until_then() {
+fn far_future_cell_blocks_the_meter_until_then() {
     let (year, second) = (i128::from(YEAR), i128::from(SECOND));
     for meter in Subject::each(&Limit::per_second(10)) {
         assert_eq!(meter.batch(10, 10 * year), Verdict::Conforms);

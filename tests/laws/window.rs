@@ -51,7 +51,7 @@ proptest! {
 
 /// At full speed a nanosecond is worth eight units: polled at each, the bound is met with not a unit more than the two allowed.
 #[test]
-fn polling_every_nanosecond_at_full_speed_gains_at_most_two_units() {
+fn polling_every_nanosecond_gains_at_most_two_units() {
     let fast = [
         Limit::new(4, 1).burst(1),
         Limit::per_second(4_000_000_000).burst(7),
@@ -116,7 +116,7 @@ fn idle_time_is_not_saved_up() {
 
 /// The checker itself: it must find the one cell too many, in whatever order it was recorded.
 #[test]
-fn the_checker_finds_one_cell_too_many_in_any_order() {
+fn checker_finds_one_excess_cell_in_any_order() {
     let limit = Limit::new(10, SECOND).burst(3);
     let tenth = i128::from(SECOND) / 10;
     let mut record = Record::new(limit);

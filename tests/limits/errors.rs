@@ -25,7 +25,7 @@ fn errors_are_copy_and_cross_threads() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn results_fit_half_a_cache_line_or_little_more() {
+fn results_fit_half_a_cache_line() {
     assert_eq!(size_of::<Result<(), NonConformance>>(), 32);
     assert_eq!(size_of::<Result<(), NegativeMultiDecision>>(), 40);
     assert_eq!(size_of::<InconsistentCapacity>(), 24);
@@ -176,7 +176,7 @@ fn the_standards_parameters_are_checked() {
 }
 
 #[test]
-fn the_four_infallible_constructors_panic_with_the_errors_text() {
+fn infallible_constructors_panic_with_the_errors_text() {
     let text = InconsistentCapacity::ZeroPeriod.to_string();
     let builder = || GCRA::for_capacity(1).unwrap().per(Duration::ZERO).clone();
     let zero = Duration::ZERO;

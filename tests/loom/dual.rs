@@ -106,7 +106,7 @@ fn no_look_sees_one_word_without_the_other() {
 }
 
 #[test]
-fn requests_of_one_limit_each_do_not_undo_each_other() {
+fn single_limit_requests_do_not_undo_each_other() {
     loom::model(|| {
         let (pair, now) = (pair::<GCRA, LeakyBucket>("2/h & 2/h"), Instant::now());
         let (first, second) = both(

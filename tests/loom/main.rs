@@ -152,7 +152,7 @@ fn two_threads_and_one_lease_make_one_holder() {
 }
 
 #[test]
-fn leases_pass_no_more_than_is_shared_and_give_the_rest_back() {
+fn leases_pass_shared_cells_and_return_the_rest() {
     loom::model(|| {
         // Six cells, of which two leases may hold one each.
         let meter = leased(6, 2, 1);

@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn an_adjustable_average_is_a_sum_of_impulses_that_changes(limit in 1_u32..300, period in SECOND..3600 * SECOND, turns in turns()) {
+    fn adjustable_average_is_a_sum_of_impulses(limit in 1_u32..300, period in SECOND..3600 * SECOND, turns in turns()) {
         let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit").into_adjustable();
         let origin = Instant::now();
         let (mut sum, mut now, mut limit, mut period) = (Average::new(limit, period), 0, limit, period);

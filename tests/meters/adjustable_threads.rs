@@ -41,7 +41,7 @@ fn while_setting<T: Send>(work: impl Fn() -> T + Sync, mut set: impl FnMut(u32) 
 
 /// A burst of half a million, whatever the rate, period and units: at one instant exactly so many cells pass, and those given back.
 #[test]
-fn at_one_instant_one_burst_passes_however_often_the_quota_changes() {
+fn quota_changes_admit_one_burst_per_instant() {
     const BURST: u64 = 500_000;
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>, quotas: &[Quota]) {
         let now = Instant::now();
@@ -88,7 +88,7 @@ fn at_one_instant_one_burst_passes_however_often_the_quota_changes() {
 
 /// The averages of two periods, at one instant; what is available is rounded at each change, to the strict side.
 #[test]
-fn at_one_instant_an_average_lets_no_more_pass_than_its_limit() {
+fn average_admits_its_limit_per_instant() {
     let quotas = [SECOND, 60 * SECOND].map(|period| quota(&Limit::new(5000, period)));
     for _ in 0..5 {
         let meter = Adjustable::<Exponential>::from_quota(quotas[0]).expect("a limit");
@@ -104,7 +104,7 @@ fn at_one_instant_an_average_lets_no_more_pass_than_its_limit() {
 
 /// The rate rises from a thousand a second on while time goes on: no window has more than the burst and the highest rate.
 #[test]
-fn while_the_rate_rises_no_window_has_more_than_the_highest() {
+fn rising_rate_keeps_windows_below_the_highest() {
     const RATES: u32 = 500;
     let limit = |turn: u32| {
         let cells = u64::from(1000 + turn.min(RATES));

@@ -145,7 +145,7 @@ fn a_denial_at_any_place_charges_nothing() {
 }
 
 #[test]
-fn a_batch_that_can_never_conform_goes_before_any_instant() {
+fn impossible_batch_error_precedes_any_instant() {
     let now = Instant::now();
     let (one, other): (GCRA, LeakyBucket) = (of("1/h"), of("10/s"));
     assert_eq!(one.check_at(now), Ok(()));

@@ -48,7 +48,7 @@ fn one_limits_denial_costs_the_other_nothing() {
 }
 
 #[test]
-fn a_limit_of_which_nothing_is_asked_is_neither_asked_nor_changed() {
+fn limit_with_zero_cost_is_never_consulted() {
     let (pair, now) = (pair::<GCRA, Exponential>("2/s & 2/h"), Instant::now());
     assert_eq!(pair.check_each_at(2, 0, now), Ok(()));
     assert_eq!(left(&pair, now), [0, 2]);
@@ -170,7 +170,7 @@ fn bad_numbers_of_either_half_make_no_pair() {
 }
 
 #[test]
-fn a_pair_of_meters_holds_their_limits_and_shares_nothing_with_them() {
+fn pair_holds_both_limits_independently() {
     let (first, now) = (GCRA::with_parameters(10 * MS, 15 * MS, None), Instant::now());
     assert_eq!(first.check_n_at(2, now), Ok(()));
     let pair = Dual::new(first.clone(), LeakyBucket::per_second(1000).expect("a limit"));
@@ -325,7 +325,7 @@ fn steady(admit: impl Fn(Instant) -> bool, start: Instant, from: u32, to: u32) -
 /// 60 a minute and 600 an hour, both averages: whoever comes now and then has 60 at once, as by the first alone; whoever never stops gets
 /// his 600 and then 600 an hour, as by the second alone.
 #[test]
-fn two_averages_forgive_short_bursts_and_clamp_long_runs() {
+fn two_averages_admit_bursts_and_clamp_runs() {
     const HOUR: u32 = 3600;
     let start = Instant::now();
     let both = || pair::<Exponential, Exponential>("60/min & 600/h");

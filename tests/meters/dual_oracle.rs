@@ -79,7 +79,7 @@ fn pause(seed: u64, limits: &[Limit; 2]) -> i128 {
 
 proptest! {
     #[test]
-    fn a_pair_and_its_lock_based_twin_have_one_history(
+    fn pair_and_lock_based_twin_share_one_history(
         first in whole_limits(),
         second in whole_limits(),
         questions in prop::collection::vec(any::<[u64; 3]>(), 1..100),
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn any_sequence_of_verbs_is_the_two_exact_buckets(
+    fn verb_sequences_match_two_exact_buckets(
         first in whole_limits(),
         second in whole_limits(),
         verbs in prop::collection::vec((0..12, any::<[u64; 3]>()), 1..150),
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn n_singles_at_one_instant_equal_one_batch_of_n(first in limits(), second in limits(), n in 1_u32..60, taken in any::<[u64; 2]>()) {
+    fn n_singles_equal_one_batch_of_n(first in limits(), second in limits(), n in 1_u32..60, taken in any::<[u64; 2]>()) {
         let limits = [first, second];
         let singles = pair::<GCRA, LeakyBucket>(limits);
         let batches = pair::<GCRA, LeakyBucket>(limits);

@@ -54,7 +54,7 @@ fn greedy(mut admit: impl FnMut() -> bool) -> u32 {
 }
 
 #[test]
-fn a_pair_and_its_twin_admit_the_same_total() {
+fn threaded_pair_and_twin_admit_the_same_total() {
     let limits = [
         Limit::per_second(60_000).burst(20_000),
         Limit::per_second(90_000).weight(2),
@@ -78,7 +78,7 @@ fn a_pair_and_its_twin_admit_the_same_total() {
 /// Requests that take much of one limit and little of the other, in rounds at one instant each: no window of either is too full, and at
 /// the end each holds exactly what was admitted less what was given back.
 #[test]
-fn threads_with_all_verbs_lose_and_win_no_cell_of_either_limit() {
+fn verbs_in_threads_keep_every_cell_exact() {
     let limits = [
         Limit::per_second(1_000_000).burst(900),
         Limit::per_second(700_000).burst(1100),

@@ -107,7 +107,7 @@ fn spend(lease: &mut Lease<ManualClock>) -> u32 {
 }
 
 #[test]
-fn all_leases_together_pass_the_burst_less_what_is_set_aside() {
+fn all_leases_pass_burst_minus_reserve() {
     let meter = leased(1000, 3, 64);
     let mut leases = [(); 3].map(|()| meter.lease().unwrap());
     let passed: u32 = leases.iter_mut().map(spend).sum();
@@ -161,7 +161,7 @@ fn giving_back_never_lifts_the_meter_above_rest() {
 }
 
 #[test]
-fn a_dropped_lease_gives_back_its_cells_and_its_place() {
+fn dropped_lease_gives_back_cells_and_place() {
     let meter = leased(100, 1, 20);
     let mut lease = meter.lease().unwrap();
     lease.check_n(5).unwrap();

@@ -30,7 +30,7 @@ fn a_batch_above_capacity_never_wraps() {
 
 // governor: the snapshot on a denial reports a full burst.
 #[test]
-fn the_level_at_a_denial_is_what_was_taken() {
+fn level_at_a_denial_is_the_taken_volume() {
     let start = Instant::now();
     let bucket = leaky_bucket(&Limit::per_second(10).weight(3));
     assert_eq!(bucket.level_at(start), 0);
@@ -45,7 +45,7 @@ fn the_level_at_a_denial_is_what_was_taken() {
 
 // ratelimit_meter 1-5: a batch of n is charged 2n-1 cells.
 #[test]
-fn a_batch_is_charged_its_cells_and_no_more() {
+fn batch_is_charged_exactly_its_cells() {
     for meter in Subject::each(&Limit::per_second(100)) {
         for n in [20, 30, 40, 9, 1] {
             assert_eq!(meter.batch(n, 0), Conforms, "{}: {n} cells", meter.name);
@@ -68,7 +68,7 @@ fn an_empty_or_impossible_batch_erases_no_history() {
 
 // ratelimit_meter 1-5: `cell_weight` validates the weight it had, not the one it gets.
 #[test]
-fn the_weight_that_is_set_is_the_one_that_is_checked() -> Result<(), InconsistentCapacity> {
+fn set_weight_is_the_checked_weight() -> Result<(), InconsistentCapacity> {
     let mut builder = GCRA::for_capacity(10)?;
     let above = InconsistentCapacity::WeightAboveBurst { weight: 11, burst: 10 };
     assert_eq!(builder.cell_weight(11).err(), Some(above));
@@ -82,7 +82,7 @@ fn the_weight_that_is_set_is_the_one_that_is_checked() -> Result<(), Inconsisten
 
 // ratelimit 2.0: a refill in two steps lets twice the capacity through; rc: no limit at all after inactivity.
 #[test]
-fn a_long_silence_refills_one_capacity_and_not_two() {
+fn long_silence_refills_one_capacity() {
     for meter in Subject::each(&Limit::per_second(10)) {
         for at in [0, S, 60 * S, 10_000_000 * S, HORIZON] {
             assert_eq!(meter.singles_at(at, 100), 10, "{} at {at} ns", meter.name);
@@ -92,7 +92,7 @@ fn a_long_silence_refills_one_capacity_and_not_two() {
 
 // quota 0.3: capacity 10 at 3 a second admits 9.
 #[test]
-fn a_capacity_of_ten_at_three_a_second_admits_ten() {
+fn capacity_ten_at_three_per_second_admits_ten() {
     for meter in Subject::each(&Limit::per_second(3).burst(10)) {
         assert_eq!(meter.singles_at(0, 100), 10, "{}", meter.name);
     }

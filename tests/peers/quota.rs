@@ -23,7 +23,7 @@ fn meter(quota: &str, clock: &ManualClock) -> GCRA<ManualClock> {
 
 /// `Quota::with_initial_tokens(10)`, and `consume(1)` a hundred times.
 #[test]
-fn ten_initial_tokens_and_a_hundred_consumes_give_10_and_90() {
+fn hundred_consumes_of_ten_tokens_admit_ten() {
     let budget = Budget::new(10);
     assert_eq!(of_a_hundred(|| budget.check().is_ok()), (10, 90));
     assert_eq!(budget.remaining(), 0);
@@ -138,7 +138,7 @@ fn keys_of_a_pool_tick_together() {
 
 /// A slot of a key is another's from the tick on at which it is at rest.
 #[test]
-fn a_table_that_is_full_has_room_at_a_tick() {
+fn full_table_has_room_at_a_tick() {
     let clock = ManualClock::new();
     let made = clock.now();
     let builder =

@@ -172,7 +172,7 @@ fn a_wall_clock_set_back_drains_nothing() {
 }
 
 #[test]
-fn a_wall_clock_before_1970_and_one_centuries_ahead_are_clocks() {
+fn wall_clocks_before_1970_and_centuries_ahead_work() {
     let (meter, now) = (leaky_bucket(&Limit::per_second(10)), Instant::now());
     meter.check_n_at(10, now).expect("room");
     let moon = UNIX_EPOCH - Duration::new(14_000_000, 250_000_000);
@@ -215,7 +215,7 @@ fn a_restored_meter_is_idle_for_earlier_stamps() {
 }
 
 #[test]
-fn an_instant_off_the_time_line_is_its_nearer_end() {
+fn instant_off_time_line_is_its_nearest_end() {
     let (meter, now) = (gcra(&Limit::per_second(10)), Instant::now());
     meter.check_n_at(7, now).expect("room");
     let snapshot = meter.snapshot_at((now, wall(0)));
@@ -252,7 +252,7 @@ fn restoring_an_unrecordable_debt_fails_without_effect() {
 }
 
 #[test]
-fn every_clone_sees_what_is_restored_and_forgets_what_was() {
+fn every_clone_sees_only_the_restored_state() {
     let (meter, now) = (leaky_bucket(&Limit::per_second(10)), (Instant::now(), wall(0)));
     meter.check_n_at(3, now.0).expect("room");
     let snapshot = meter.snapshot_at(now);

@@ -38,7 +38,7 @@ fn next<A: Algorithm>(meter: &Meter<A>, exact: &Bucket, origin: Instant, at: i12
 
 proptest! {
     #[test]
-    fn a_debt_lasts_exactly_as_long_as_it_takes_to_drain(limit in limits(), sizes in prop::collection::vec(any::<u64>(), 1..10)) {
+    fn debt_lasts_exactly_its_drain_time(limit in limits(), sizes in prop::collection::vec(any::<u64>(), 1..10)) {
         fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit, sizes: &[u64]) {
             let origin = Instant::now();
             let mut exact = Bucket::new(*limit);

@@ -54,7 +54,7 @@ fn fork_shares_nothing() {
 }
 
 #[test]
-fn forks_of_keys_and_of_changed_quotas_have_their_state() {
+fn forks_of_keys_and_quotas_keep_state() {
     let now = Instant::now();
     let keys = KeyedMeter::<str>::with_capacity(quota(), 100).expect("a table");
     let adjustable = Adjustable::<GCRA>::from_quota("100/s".parse().expect("a quota")).expect("a limit");

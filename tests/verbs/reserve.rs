@@ -83,7 +83,7 @@ fn a_reservation_beyond_the_wait_leaves_no_trace() {
 
 /// The five cells conform at 500 ms, and drain from there on as if no other cells were there.
 #[test]
-fn a_cancelled_reservation_gives_back_what_of_it_has_not_drained() {
+fn cancelled_reservation_returns_its_undrained_cells() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         for (at, back) in [
             (0, 500),
@@ -199,7 +199,7 @@ fn a_dropped_reservation_keeps_its_cells() {
 }
 
 #[test]
-fn a_cancelled_exponential_reservation_gives_back_what_is_left_of_it() {
+fn cancelled_exponential_reservation_returns_its_remainder() {
     for (at, n) in [(0, 10), (30, 10), (200, 5), (1000, 5), (5000, 1)] {
         let (meter, now) = exponential(10, Duration::from_secs(1));
         let mut sum = Average::new(10, SECOND);
@@ -224,7 +224,7 @@ fn a_cancelled_exponential_reservation_gives_back_what_is_left_of_it() {
 
 /// So long before the cells count, a level that decays to them exceeds any number.
 #[test]
-fn a_reservation_far_ahead_gives_back_its_own_cells_and_no_more() {
+fn distant_reservation_returns_exactly_its_own_cells() {
     let (meter, now) = exponential(1000, Duration::from_millis(1));
     let ahead = now + Duration::from_secs(2);
     assert_eq!(meter.check_n_at(1000, ahead), Ok(()));

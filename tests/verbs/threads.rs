@@ -70,7 +70,7 @@ fn tell<A: Algorithm, C: Clock>(meter: &Meter<A, C>, verb: Verb, n: u32, at: Ins
 /// Four threads, all verbs that move cells, in rounds at one instant each: after each round the meter holds exactly what went in less
 /// what came out.
 #[test]
-fn threads_with_all_verbs_lose_and_win_no_cell() {
+fn all_verbs_in_threads_keep_cells_exact() {
     fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit) {
         let (origin, barrier) = (Instant::now(), Barrier::new(4));
         let work = |thread: u64| {
@@ -129,7 +129,7 @@ fn threads_with_all_verbs_lose_and_win_no_cell() {
 
 /// What four threads admit, charge and give back at one instant is what the meter then holds, and never more than the limit is admitted.
 #[test]
-fn threads_on_an_exponential_meter_lose_and_win_no_cell() {
+fn exponential_verbs_in_threads_keep_cells_exact() {
     let meter = Exponential::new(1000, Duration::from_nanos(SECOND)).expect("a limit");
     for round in 0..20 {
         let (barrier, now) = (Barrier::new(4), Instant::now());
