@@ -12,7 +12,7 @@ fn runs() -> Runs {
 }
 
 #[test]
-fn the_pictures_in_docs_are_what_is_drawn() {
+fn pictures_in_docs_are_current() {
     for (file, text) in files().expect("limits") {
         let committed = std::fs::read_to_string(docs().join(&file)).expect(&file);
         assert!(committed == text, "docs/{file} is another: draw it again");
