@@ -1,5 +1,5 @@
-//! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and what was
-//! interrupted is not counted.
+//! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and do not count interrupted
+//! readings.
 
 use ratelimit_meter::clock::{Clock, DefaultClock, Source, SystemClock, source};
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 /// One at a time: these tests want the processor for themselves.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// How far behind `Instant::now()` the default clock may be.
+/// The largest lag of the default clock behind `Instant::now()`.
 const BOUND: Duration = Duration::from_micros(5);
 
-/// Reads the clock between two readings of the system clock until so much time has passed; tells how many pairs counted.
+/// Reads the clock between two readings of the system clock until so much time has passed; returns the number of counted pairs.
 fn watch(span: Duration) -> u64 {
     let clock = DefaultClock;
     let start = Instant::now();
@@ -69,7 +69,7 @@ fn real_time_waiting_to_the_instant_is_enough() {
         for _ in 0..500 {
             if let Err(denial) = check() {
                 while Instant::now() < denial.earliest_possible() {}
-                // Whatever the clock behind `check` reads by now.
+                // This holds for any reading of the clock behind `check`.
                 assert_eq!(check(), Ok(()));
             }
         }

@@ -161,7 +161,7 @@ fn level_exceeds_published_rate_by_under_one_cell() {
     }
 }
 
-/// What rounding adds to each step must not add up: the level comes so close to the limit that a unit would show.
+/// Checks that rounding does not accumulate: the level comes so close to the limit that an error of one unit would show.
 #[test]
 fn a_client_at_the_limit_is_never_denied() {
     for (limit, interval) in [

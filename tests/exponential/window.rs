@@ -60,7 +60,7 @@ fn threads_with_separate_clocks_hold_every_window() {
     assert!(admitted.len() > 2000, "nothing to see");
 }
 
-/// Whoever asks at each instant gains no more than the two units, be they ever so large a part of a cell.
+/// A caller that asks at each instant gains at most two units, even if two units are a large part of a cell.
 #[test]
 fn polling_every_nanosecond_gains_at_most_two_units() {
     for (limit, period) in [

@@ -1,5 +1,5 @@
-//! Law 6: batches are all or nothing, n singles at one instant are one batch of n, an empty batch is nothing, and a batch that can
-//! never conform is denied for ever.
+//! Law 6: batches are all or nothing, and n singles at one instant equal one batch of n. An empty batch has no effect, and a batch that can never
+//! conform is always denied.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -32,7 +32,7 @@ proptest! {
         }
     }
 
-    /// A denied batch leaves what there was to smaller ones.
+    /// A denied batch leaves the available cells to smaller batches.
     #[test]
     fn batch_is_taken_whole_or_not(limit in limits(), taken in any::<u32>(), batch in any::<u32>()) {
         let taken = taken % limit.at_once().saturating_add(1);
@@ -84,7 +84,7 @@ fn an_impossible_batch_of_any_size_changes_nothing() {
     }
 }
 
-/// Whatever n * w * P / C is, wrapped or not, it is more than the burst.
+/// The product n * w * P / C exceeds the burst, whether it wraps or not.
 #[test]
 fn no_batch_product_wraps_into_the_burst() {
     let heavy = [

@@ -67,7 +67,7 @@ fn a_manual_clock_may_jump_centuries_either_way() -> Result<(), Box<dyn std::err
     Ok(())
 }
 
-/// A new meter on the clock's own time line, at rest, whatever the clock says and whatever the old meter had admitted.
+/// A new meter on the clock's own time line is idle at any clock time, independent of the old meter's admissions.
 #[test]
 fn a_meter_on_another_clock_begins_idle() {
     let limit = Limit::per_second(4);

@@ -11,7 +11,7 @@ use ratelimit_meter::clock::ManualClock;
 use std::time::Instant;
 
 proptest! {
-    /// The exact bucket has taken what the meter admitted; where it finds room the meter may not say no.
+    /// The exact bucket has taken the cells that the meter admitted. If the exact bucket has room, the meter must not deny.
     #[test]
     fn every_denial_is_necessary(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use ratelimit_meter::clock::ManualClock;
 
 proptest! {
-    /// The standard defines one test in two ways. GCRA and LeakyBucket with the same quota, made at the same instant, say the same
-    /// to every question, to the nanosecond of every denial; the instant at which they are made matters only because it fixes
-    /// where on the nanosecond grid a unit ends.
+    /// The standard defines one test in two ways. GCRA and LeakyBucket with the same quota, made at the same instant, give the same answer to every
+    /// question, to the nanosecond of every denial. The instant of creation matters only because it fixes the positions of units on the nanosecond
+    /// grid.
     #[test]
     fn gcra_and_leaky_bucket_decide_alike(limit in limits(), steps in steps()) {
         let clock = ManualClock::new();
@@ -23,7 +23,7 @@ proptest! {
         });
     }
 
-    /// And so they do when time goes back and forth.
+    /// They also agree when time goes back and forth.
     #[test]
     fn gcra_and_leaky_bucket_agree_in_any_order((limit, questions) in scattered()) {
         let clock = ManualClock::new();
@@ -33,9 +33,8 @@ proptest! {
         }
     }
 
-    /// Where the emission interval is a whole number of nanoseconds, and nothing asked or said lies beyond the time line of 36
-    /// years, nothing a meter says depends on its number format: a nanosecond is worth more than the two units of resolution, so
-    /// verdict for verdict it is its twin.
+    /// If the emission interval is a whole number of nanoseconds, and all times are on the time line of 36 years, the number format does not matter.
+    /// A nanosecond is worth more than the two units of resolution, so each verdict equals that of the twin.
     #[test]
     fn meter_and_lock_based_twin_share_one_history(limit in whole_limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
@@ -63,7 +62,8 @@ proptest! {
         });
     }
 
-    /// Every other limit: the meter admits whatever the exact bucket would, and nothing that overflows it by more than two units.
+    /// For every other limit the meter admits each request that the exact bucket admits. It admits none that overflows that bucket by more than two
+    /// units.
     #[test]
     fn meter_is_the_exact_bucket_within_two_units(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {

@@ -1,5 +1,5 @@
-//! Many threads on one meter, and totals that are exact whatever the interleaving. What a thread may see in between is not
-//! asserted, nor how long anything takes; `loom.rs` has every interleaving of a few decisions.
+//! Many threads on one meter, with totals that are exact under any interleaving. Neither intermediate states nor durations are asserted;
+//! `tests/loom/` has every interleaving of a few decisions.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const THREADS: u32 = 4;
 
-/// Runs `work` in every thread, all started at once, and gathers what it comes to.
+/// Runs `work` in every thread, all started at once, and gathers the results.
 fn in_threads<T: Send>(work: impl Fn(u32) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(THREADS as usize);
     std::thread::scope(|scope| {
@@ -34,8 +34,7 @@ fn in_threads<T: Send>(work: impl Fn(u32) -> T + Sync) -> Vec<T> {
     })
 }
 
-/// How many single cells at one instant are admitted to a caller who asks until denied `denials` times, or a million times: more
-/// than there can be.
+/// Counts the single cells admitted at one instant to a caller that asks until `denials` denials, or a million times, which exceeds every burst.
 fn greedy(denials: u32, mut single: impl FnMut() -> Verdict) -> u64 {
     let (mut admitted, mut denied) = (0, 0);
     while denied < denials && admitted < 1_000_000 {
@@ -79,8 +78,8 @@ fn threaded_meter_and_twin_admit_the_same_total() {
     }
 }
 
-/// Batches of 1 to 7 race for a burst. What is left over is too little for a batch of the size last denied, and exactly what the
-/// batches that were told yes did not take.
+/// Batches of 1 to 7 race for a burst. The remaining cells are too few for a batch of the size last denied, and equal the burst less the admitted
+/// batches.
 #[test]
 fn racing_batches_are_taken_whole_or_not() {
     let limit = Limit::per_second(100_003);
@@ -109,7 +108,7 @@ fn racing_batches_are_taken_whole_or_not() {
     }
 }
 
-/// A denial that wrote what it had read would undo the admissions in between (leaky-bucket's tokens that rise from the dead).
+/// A denial that wrote back its loaded word would undo the admissions in between (leaky-bucket's tokens that rise from the dead).
 #[test]
 fn a_flood_of_denials_undoes_no_admission() {
     let limit = Limit::per_second(200_000);

@@ -12,7 +12,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
 use std::time::Duration;
 
-/// Where traffic goes next: within the tick, to a tick or beside it, to what was told or beside it, or anywhere.
+/// The next time of the traffic: within the tick, at or beside a tick, at or beside the reported instant, or anywhere.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Stay,
@@ -33,8 +33,8 @@ fn moves() -> impl Strategy<Value = Vec<(Move, u64, i128)>> {
     prop::collection::vec((to, any::<u64>(), -1i128..3), 1..60)
 }
 
-/// Plays the moves in the order of time. The exact bucket that `ask` sees, and that takes what it admits, stands as of the tick: `n`
-/// cells are about as many as it has room for, or any batch.
+/// Plays the moves in the order of time. The exact bucket that `ask` sees, and that takes the admitted cells, is at the time of the tick. `n` is
+/// about as many cells as it has room for, or any batch.
 fn play(ticking: &Ticking, moves: &[(Move, u64, i128)], mut ask: impl FnMut(u32, i128, &Bucket) -> Verdict) {
     let limit = ticking.limit;
     let (mut exact, mut now, mut told) = (Bucket::new(limit), 0, 0);
@@ -152,7 +152,7 @@ proptest! {
     }
 }
 
-/// What a meter of whom the exact bucket has taken as much says at a tick; the bucket errs to the strict side of a meter.
+/// The expected answer of a meter at a tick, if the exact bucket has taken the same cells. The bucket errs to the strict side of the meter.
 fn peeks(ticking: &Ticking, exact: &Bucket, n: u32, tick: i128) -> Verdict {
     match exact.judge(n, tick) {
         // The tolerance of two units of 2^-f.
@@ -260,7 +260,7 @@ fn a_denial_reports_the_later_tick() {
     assert_eq!(pair.status().until_next(), second * 3);
 }
 
-/// What is kept over a restart is what was owed as of the tick; ticks count from when the new meter was made.
+/// A restart keeps the debt at the tick; ticks count from the creation of the new meter.
 #[test]
 fn restored_meter_keeps_debt_and_ticks_anew() {
     let clock = ManualClock::new();

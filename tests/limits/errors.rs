@@ -32,7 +32,7 @@ fn results_fit_half_a_cache_line() {
 }
 
 #[test]
-fn denials_tell_the_wait() {
+fn denials_report_the_wait() {
     let meter = LeakyBucket::per_second(1).unwrap();
     let long_ago = Instant::now() - Duration::from_secs(3600);
     meter.check_at(long_ago).unwrap();
@@ -140,7 +140,7 @@ fn errors_of_numbers_say_the_change() {
 }
 
 #[test]
-fn the_edges_of_what_can_be_metered() {
+fn edges_of_possible_quotas() {
     let ns = Duration::from_nanos(1);
     assert!(LeakyBucket::new(4, ns).is_ok());
     assert!(matches!(

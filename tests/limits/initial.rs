@@ -50,7 +50,7 @@ proptest! {
         play(leaky_bucket(&limit), &limit, available, &questions);
     }
 
-    /// Of every limit and algorithm: exactly so many, as one batch and to a status.
+    /// Checks for every limit and algorithm that exactly the initial cells are available, as one batch and in the status.
     #[test]
     fn exactly_so_many_are_available(limit in limits(), seed in any::<u64>(), none in any::<bool>()) {
         let available = if none { 0 } else { batch(seed, &limit) };

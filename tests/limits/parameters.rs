@@ -1,4 +1,4 @@
-//! A meter taken apart into T, tau and TAT and put together again is never faster, and owes what it owed.
+//! A meter taken apart into T, tau and TAT and put together again is never faster, and keeps its debt.
 
 use proptest::prelude::*;
 use ratelimit_meter::{GCRA, Quota};

@@ -1,4 +1,4 @@
-//! Several meters, all or nothing, against others at the same time.
+//! Several meters, all or nothing, against other threads at the same time.
 
 use super::burst_of;
 use loom::thread;
@@ -27,7 +27,7 @@ fn two_threads_on_one_shared_cell_one_wins() {
     });
 }
 
-/// In opposite orders each may take what the other needs. Both may be denied, but then all cells are given back.
+/// In opposite orders each may take the cells that the other needs. Both may be denied, but then all cells are given back.
 #[test]
 fn race_in_opposite_orders_gives_all_back() {
     loom::model(|| {
@@ -66,7 +66,7 @@ fn race_lost_at_last_meter_refunds_the_first() {
     });
 }
 
-/// No one else takes from the meter that refuses: at no time does the other lack a cell.
+/// No other thread takes from the meter that denies: at no time does the other meter lack a cell.
 #[test]
 fn a_denial_without_a_race_changes_nothing() {
     loom::model(|| {

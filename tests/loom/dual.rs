@@ -8,7 +8,7 @@ fn pair<A: MeterKind, B: MeterKind>(quotas: &str) -> Dual<A, B> {
     Dual::from_quota(quotas.parse().unwrap()).unwrap()
 }
 
-/// What `work` and `other` make of one pair at once.
+/// Runs `work` and `other` on one pair at once, and returns their results.
 fn both<A, B, S, T>(
     pair: &Dual<A, B>,
     other: impl FnOnce(Dual<A, B>) -> S + 'static,

@@ -1,4 +1,4 @@
-//! A meter whose quota changes: what is available at the change, and the laws between two changes. `adjustable_threads.rs` has several
+//! A meter whose quota changes: the available cells at the change, and the laws between two changes. `adjustable_threads.rs` has several
 //! threads, `loom.rs` every interleaving of a few steps.
 
 use crate::support::exponential::threshold;
@@ -11,7 +11,7 @@ fn parsed(text: &str) -> Quota {
     text.parse().expect("a quota")
 }
 
-/// Runs a check on a meter of each algorithm, at rest and made just now.
+/// Runs a check on a new, idle meter of each algorithm.
 macro_rules! on_each {
     ($quota:expr, $check:expr) => {{
         $check(Adjustable::<GCRA>::from_quota(parsed($quota)).expect("a limit"));
@@ -242,7 +242,7 @@ fn change_dated_before_the_last_counts_as_simultaneous() {
     assert!(bucket.check_n_at(10, now).is_ok());
     set(&bucket, "1/s burst 10", now + second / 2);
     assert_eq!(bucket.status_at(now + second / 2).remaining(), 5);
-    // Else the half second would be credited at 10/s again.
+    // Otherwise the half second would be credited at 10/s again.
     set(&bucket, "10/s", now);
     assert_eq!(bucket.status_at(now + second / 2).remaining(), 5);
 }

@@ -17,7 +17,7 @@ fn pair<A: MeterKind, B: MeterKind>(limits: [Limit; 2]) -> Dual<A, B> {
     Dual::from_quota(DualQuota::new(first, second)).unwrap_or_else(|error| panic!("{limits:?}: {error}"))
 }
 
-/// What a pair said, and which of its limits refused.
+/// The answer of a pair, and the limits that denied.
 type Said = (Verdict, [bool; 2]);
 
 fn said(decision: Result<(), NegativeDualDecision>, origin: Instant) -> Said {
@@ -36,7 +36,7 @@ fn said(decision: Result<(), NegativeDualDecision>, origin: Instant) -> Said {
     }
 }
 
-/// What is right to say of what is right for each limit.
+/// Combines the right answers for the two limits.
 fn together(each: [Verdict; 2]) -> Said {
     let never = each.map(|verdict| verdict == Verdict::Never);
     if never != [false, false] {
@@ -64,7 +64,7 @@ fn sizes(seeds: [u64; 2], limits: &[Limit; 2]) -> [u32; 2] {
     [size(seeds[0], &limits[0]), size(seeds[1], &limits[1])]
 }
 
-/// A time up to that in which the faster of the limits comes to rest.
+/// A time up to that in which the faster of the limits becomes idle.
 fn pause(seed: u64, limits: &[Limit; 2]) -> i128 {
     let rest = limits[0].time_to_rest().min(limits[1].time_to_rest());
     match seed % 2 {
@@ -105,7 +105,7 @@ proptest! {
         verbs_are_the_buckets(&pair::<LeakyBucket, GCRA>(limits), limits, &verbs);
     }
 
-    /// Of any limits, with timestamps in any order: at most B + R * v of each.
+    /// Any limits admit at most B + R * v each, with timestamps in any order.
     #[test]
     fn no_window_of_either_limit_is_too_full(
         first in limits(),

@@ -1,4 +1,4 @@
-//! Leases: law 1 over several of them at once, and what they give back.
+//! Leases: law 1 over several leases at once, and the cells that they give back.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -21,7 +21,7 @@ enum Step {
     GiveBack(usize),
     /// The lease is dropped and another taken.
     Renew(usize),
-    /// Time goes on, by any magnitude up to the time to rest.
+    /// Time goes on, by any magnitude up to the time that drains a burst.
     Wait(u64),
 }
 

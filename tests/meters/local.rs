@@ -1,4 +1,4 @@
-//! What one thread has to itself: a meter without an atomic is the meter, and a budget counts.
+//! Meters of one thread: a meter without an atomic decides like the atomic one, and a budget counts.
 
 use crate::support::limit::Limit;
 use crate::support::subject::{gcra, leaky_bucket, quota};

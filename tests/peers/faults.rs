@@ -1,10 +1,10 @@
 //! Faults found in other rate limiters, each of which is one that we don't have.
 //!
-//! Faults of rates, waits and clocks are in `faults_of_time.rs`, of refill intervals in `quota.rs`; that an accepted cell leaks no
-//! allocation is in `allocation.rs`, and that a stale snapshot is never written back (leaky-bucket) in `laws/threads.rs`. Stores of keyed meters
-//! that grow without bound, whose removed keys are never freed or whose live keys are forgotten (governor, quota, throttled's store) are in
-//! `keyed/threads.rs` and `keyed/full.rs`; limits changed in place in `meters/adjustable*.rs`; async waiters (leaky-bucket's timers, fairness and
-//! `try_join`) in `crates/tokio/tests`. HTTP fields (tower_governor's `Retry-After`) are nowhere, but for the wait they are made of.
+//! Faults of rates, waits and clocks are in `faults_of_time.rs`, of refill intervals in `quota.rs`. Leaked allocations are in `allocation.rs`, and
+//! stale snapshots that are written back (leaky-bucket) in `laws/threads.rs`. `keyed/threads.rs` and `keyed/full.rs` have the faults of keyed stores
+//! (governor, quota, throttled): growth without bound, removed keys that stay, live keys that are lost. Limits changed in place are in
+//! `meters/adjustable*.rs`. Async waiters (leaky-bucket's timers, fairness and `try_join`) are in `crates/tokio/tests`, HTTP fields in
+//! `crates/tower/tests`.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict::{Conforms, From, Never};
@@ -80,7 +80,7 @@ fn set_weight_is_the_checked_weight() -> Result<(), InconsistentCapacity> {
     Ok(())
 }
 
-// ratelimit 2.0: a refill in two steps lets twice the capacity through; rc: no limit at all after inactivity.
+// ratelimit 2.0: a refill in two steps admits twice the capacity; rc: no limit at all after inactivity.
 #[test]
 fn long_silence_refills_one_capacity() {
     for meter in Subject::each(&Limit::per_second(10)) {

@@ -68,7 +68,7 @@ fn packets_of_64_bytes_keep_10_gigabit_pace() {
     }
 }
 
-// governor: state moved into a new limiter counts from the old one's start, and everybody is locked out for its uptime.
+// governor: state moved into a new limiter counts from the old one's start, and every caller is locked out for its uptime.
 #[test]
 fn state_moved_to_new_meter_keeps_instants() -> Result<(), InconsistentCapacity> {
     let start = Instant::now();
@@ -85,7 +85,7 @@ fn state_moved_to_new_meter_keeps_instants() -> Result<(), InconsistentCapacity>
     Ok(())
 }
 
-// governor: a clock that differs between cores denies what conforms; ours may lag or differ, a burst is there on every core.
+// governor: a clock that differs between cores denies conforming cells. Even if this crate's clock lags or differs, every core admits the burst.
 #[test]
 fn system_clock_burst_is_admitted_in_every_thread() {
     for meter in Subject::each(&Limit::new(2000, 100 * YEAR)) {
@@ -142,7 +142,7 @@ fn an_interval_of_1500_microseconds_is_exact() {
     }
 }
 
-// ratelimit 2.0: waiting exactly the hinted time is refused at most rates; tower_governor: a wait of 0 while still limited.
+// ratelimit 2.0: a retry after exactly the hinted wait is denied at most rates; tower_governor: a wait of 0 while still limited.
 #[test]
 fn the_reported_wait_suffices_and_is_positive() {
     for rate in [3, 7, 11, 700, 60_013, 999_999_937, 4_294_967_291] {
@@ -160,7 +160,7 @@ fn the_reported_wait_suffices_and_is_positive() {
     }
 }
 
-// ratelimit 2.0, quota 0.2: what has refilled between two polls is lost, up to half the rate.
+// ratelimit 2.0, quota 0.2: a refill between two polls is lost, up to half the rate.
 #[test]
 fn polling_ever_so_often_loses_no_fraction() {
     for poll in [1_000, 10_007, 1_428_571, 3 * MS] {
@@ -172,7 +172,7 @@ fn polling_ever_so_often_loses_no_fraction() {
     }
 }
 
-// folly, Envoy: seconds in a double; after a long uptime a small debit vanishes and everybody is admitted.
+// folly, Envoy: seconds in a double; after a long uptime a small debit vanishes and all requests are admitted.
 #[test]
 fn after_nineteen_years_a_single_cell_still_counts() {
     for rate in [1, 1_000_000, 1_000_000_000, 4_294_967_295] {

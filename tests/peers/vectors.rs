@@ -4,7 +4,7 @@
 use ratelimit_meter::GCRA;
 use std::time::{Duration, Instant};
 
-/// What a cell at the first number must come to.
+/// The expected result of a cell at the first number.
 #[derive(Clone, Copy, Debug)]
 enum Comes {
     /// Conforms, and leaves this theoretical arrival time.

@@ -1,4 +1,4 @@
-//! What a meter owes, kept over a restart: it is what the meter would have owed without.
+//! The debt of a meter over a restart equals its debt without the restart.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::{Bucket, Verdict};
@@ -11,7 +11,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Exponential, GCRA, Meter, NegativeMultiDecision, RestoreError, Snapshot};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// A meter of the same limit, rested, on a time line of its own, and its origin.
+/// An idle meter of the same limit on its own time line, and the origin of that time line.
 fn another<A: Algorithm, C: Clock>(meter: &Meter<A, C>) -> (Meter<A, ManualClock>, Instant) {
     let clock = ManualClock::starting_at(Instant::now() + Duration::from_secs(12_345));
     (meter.clone().with_clock(clock.clone()), clock.now())
@@ -34,7 +34,7 @@ fn exponential(limit: &Limit) -> Exponential {
     Exponential::from_quota(quota(&limit)).expect("a limit")
 }
 
-/// Of whole limits, which a meter decides exactly: against the exact bucket.
+/// Compares whole limits, which a meter decides exactly, with the exact bucket.
 fn assert_as_the_bucket<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged, before, elapsed, size]: [u64; 4]) {
     let origin = Instant::now();
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 8)).expect("some years");
@@ -61,7 +61,7 @@ fn assert_as_the_bucket<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged,
     }
 }
 
-/// Of any limit: in units, against the meter that went on.
+/// Compares any limit, in units, with the meter that went on.
 fn assert_as_without<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged, before, elapsed]: [u64; 3]) {
     let origin = Instant::now();
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 8)).expect("some years");
@@ -281,7 +281,7 @@ impl Clock for Behind {
     }
 }
 
-/// A clock that is behind would forget what drains in what it is behind by.
+/// With a late clock, the cells that drain during its lag would not count.
 #[test]
 fn now_is_read_exactly() {
     let time = ManualClock::new();

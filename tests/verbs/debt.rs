@@ -44,7 +44,7 @@ proptest! {
             let mut exact = Bucket::new(*limit);
             let mut at = 0;
             for &size in sizes {
-                // What drains before the horizon, of any magnitude.
+                // Debts of any magnitude that drain before the horizon.
                 let most = (limit.drained(HORIZON - at) - exact.level(at)) / limit.cost(1) / 2;
                 let Ok(most @ 1..) = u64::try_from(most.clamp(0, i128::from(u64::MAX))) else { return };
                 let n = spread(size, 1, most);

@@ -1,4 +1,4 @@
-//! `fork`, and `check_n_within` of every kind of meter: what looking ahead shows is what happens.
+//! `fork`, and `check_n_within` of every kind of meter: a look ahead shows the later decisions.
 
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::DefaultClock;

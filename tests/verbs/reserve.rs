@@ -251,7 +251,7 @@ fn a_reservation_off_the_time_line_is_immediate() {
     check(&exponential(10, Duration::from_secs(1)).0);
 }
 
-/// What a reservation says of the time until then, told at once.
+/// The wait that a reservation reports at once.
 #[test]
 fn check_within_conforms_where_reserve_would() {
     fn check<A: Algorithm>([reserved, taken]: [Meter<A>; 2]) {

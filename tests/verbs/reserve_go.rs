@@ -20,7 +20,7 @@ fn wait<A: Algorithm>(reservation: &Reservation<A>, from: Instant) -> u128 {
     reservation.delay_from(from).as_millis()
 }
 
-/// One move at a time in milliseconds, and what Go's `x/time/rate` makes of it by its documentation.
+/// One move at a time in milliseconds, and the result in Go's `x/time/rate` by its documentation.
 enum Go {
     /// `ReserveN(at, n)`: `DelayFrom(at)` in milliseconds.
     Reserve(u32, u32, u128),
@@ -53,7 +53,7 @@ fn reservations_are_those_of_go() {
         Allow(199, 1, false),
         Allow(200, 1, true),
     ];
-    // Go gives nothing back for a reservation after which others were made (its issue about `CancelAt`); this gives all.
+    // Go gives nothing back for a reservation followed by later ones (its issue about `CancelAt`); this crate gives all back.
     let others_after = [
         Reserve(0, 1, 0),
         Reserve(0, 1, 100),
