@@ -41,7 +41,7 @@ const RULES: &[Rule] = &[
     rule("others", r"\bothers\b", r"\b(and|among) others\b", "name the things"),
     rule(
         "that which",
-        r"\b(that which|those (who|which|that)|the ones? (that|which|who|of))\b",
+        r"\b(that which|the ones? (that|which|who|of))\b",
         NEVER,
         "name the thing",
     ),
@@ -85,8 +85,8 @@ const RULES: &[Rule] = &[
     rule("as good as", r"\bas good as\b", NEVER, "like"),
     rule(
         "resident",
-        r"\bresidents?\b",
-        r"\bresident (set|size|memory)\b",
+        r"\bresidents? (that|which|who) (is|are) not\b",
+        NEVER,
         "live key",
     ),
     rule("forgive", r"\bforg(iv\w+|ave)\b", NEVER, "evict"),
@@ -333,7 +333,7 @@ mod tests {
             "lets it through",
             "is at rest",
             "as good as new",
-            "a resident",
+            "a resident that is not idle",
             "is forgiven",
             "can move in.",
             "is dear",
