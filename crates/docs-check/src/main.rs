@@ -1,4 +1,4 @@
-//! Checks the public API against its snapshot, and the links of the documentation.
+//! Checks the public API against its snapshot, the links of the documentation, and the words of all text.
 
 mod api;
 mod links;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fs, io};
 
-/// Checks what `cargo doc --workspace --no-deps --all-features` has built
+/// Check the documentation; build it first with `cargo doc --workspace --no-deps --all-features`
 #[derive(Parser, Debug)]
 #[command(name = "docs-check")]
 struct Arguments {

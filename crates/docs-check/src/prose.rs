@@ -67,7 +67,7 @@ pub(crate) fn of_file(path: &Path, text: &str) -> Vec<Paragraph> {
     }
 }
 
-/// Whether people read the messages of the file: those of tests are read only when one fails.
+/// Returns whether users read the messages of the file: messages of tests are read only when a test fails.
 fn is_program(path: &Path) -> bool {
     path.components()
         .any(|part| matches!(part.as_os_str().to_str(), Some("src" | "examples")))
@@ -113,7 +113,13 @@ fn of_comments(lines: &[(usize, &str)], mark: &str) -> Vec<Paragraph> {
     let mut comments = Comments::default();
     for (number, line) in lines {
         if let Some(comment) = line.trim_start().strip_prefix(mark) {
-            comments.add(*number, mark, comment);
+            // A row of a table of arguments, as in SQL and Lua. (A line that names an interpreter is no comment.)
+            if comment.trim().contains("  ") {
+                comments.end();
+            }
+            if !comment.starts_with('!') {
+                comments.add(*number, mark, comment);
+            }
         } else if let Some((_, comment)) = line.split_once(&format!(" {mark} ")) {
             comments.add(*number, "", comment);
         }
@@ -206,18 +212,30 @@ fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// A string of at least four words, with `x` for what is filled in.
-fn message(string: &str, line: usize) -> Option<Paragraph> {
+/// Returns the paragraphs of a string of several words, with `x` for each placeholder. Indented lines, such as those of a table, are on their own.
+fn message(string: &str, line: usize) -> Vec<Paragraph> {
     static FILLED: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"\{[^{}]*\}|\\n|\\\n\s*|`[^`]*`").expect("a valid expression"));
-    let mut paragraph = Paragraph::new(Kind::Text);
-    for (number, part) in (line..).zip(string.split('\n')) {
-        paragraph.push(&FILLED.replace_all(part, "x"), number);
-        paragraph.push(" ", number);
-    }
+        LazyLock::new(|| Regex::new(r"\{[^{}]*\}|\\n|`[^`]*`").expect("a valid expression"));
     let is_word = |word: &&str| word.len() > 1 && word.chars().all(|letter| letter.is_ascii_lowercase());
-    let is_message = paragraph.text.split_whitespace().filter(is_word).count() >= 3;
-    is_message.then_some(paragraph)
+    if string.split_whitespace().filter(is_word).count() < 3 {
+        return Vec::new();
+    }
+    let mut paragraphs = vec![Paragraph::new(Kind::Text)];
+    let mut continues = true;
+    for (number, part) in (line..).zip(string.split('\n')) {
+        if !continues && (part.starts_with("  ") || part.is_empty()) {
+            paragraphs.push(Paragraph::new(Kind::Text));
+        }
+        continues = part.ends_with('\\');
+        if let Some(paragraph) = paragraphs.last_mut() {
+            paragraph.push(
+                &FILLED.replace_all(part.trim_end_matches('\\').trim_start(), "x"),
+                number,
+            );
+            paragraph.push(" ", number);
+        }
+    }
+    paragraphs
 }
 
 /// Reads the names and descriptions in a manifest or a list of mutations.
@@ -288,6 +306,23 @@ mod tests {
         assert_eq!(
             read("a.toml", text),
             expected.map(|(line, text)| (line, Kind::Text, text.to_owned()))
+        );
+    }
+
+    #[test]
+    fn rows_of_tables_are_apart() {
+        let texts = |path, text| {
+            read(path, text)
+                .into_iter()
+                .map(|(_, _, text)| text)
+                .collect::<Vec<_>>()
+        };
+        let text = "-- one\n-- two  three\n--      four\n-- five  six\n";
+        assert_eq!(texts("a.lua", text), ["one", "two  three four", "five  six"]);
+        let text = "static A: &str = \"\\\none two\nthree four:\n  five six\n  seven eight\";";
+        assert_eq!(
+            texts("src/a.rs", text),
+            ["one two three four:", "five six", "seven eight"]
         );
     }
 
