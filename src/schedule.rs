@@ -1,6 +1,6 @@
 //! An algorithm on a time line: converts times to drained volumes, and decides on words. Everything here is pure.
 
-use crate::algorithms::Algorithm;
+use crate::algorithm::{Algorithm, Numbers};
 use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
@@ -200,9 +200,29 @@ impl<A: Algorithm> Schedule<A> {
             .drained_since_anchor(anchored, scale)
             .ok_or(NotAtOnce::Uncertain)?;
         let word = load();
-        match self.algorithm.decide(word, drained, n) {
+        match self.decide_by_anchor(word, drained, n)? {
             Ok(new) => replace(word, new).map(Ok),
-            Err(due) if due.0 - drained.0 > self.lag => denied(due),
+            Err(until) => Ok(Err(until)),
+        }
+    }
+
+    /// Returns the volume drained now, if `clock` has an anchor by which a decision may be made at once.
+    #[cfg(feature = "keyed")]
+    #[inline]
+    pub(crate) fn drained_now(&self, clock: &impl Clock) -> Option<Volume> {
+        let scale = self.algorithm.scale();
+        let anchored = clock.drained_at_anchor(&self.time_line, self.at_once_until, scale)?;
+        clock.drained_since_anchor(anchored, scale)
+    }
+
+    /// Decides `n` cells, at least 1, by a clock that may lag behind. Returns the new word, or the time until which the cells are denied. A denial is
+    /// certain if the cells are due more than the lag from now.
+    #[inline]
+    pub(crate) fn decide_by_anchor(&self, word: u64, drained: Volume, n: u32) -> Result<Result<u64, Until>, NotAtOnce> {
+        let scale = self.algorithm.scale();
+        match self.algorithm.decide(word, drained, n) {
+            Ok(new) => Ok(Ok(new)),
+            Err(due) if due.0 - drained.0 > self.lag => Ok(Err(Until { scale, due })),
             Err(_) => Err(NotAtOnce::Uncertain),
         }
     }
@@ -323,12 +343,12 @@ impl<A: Algorithm> Schedule<A> {
     /// Returns the word that lies this far ahead of the drained volume, at least 0; `None` past the last word.
     pub(crate) fn word_at(&self, offset: i128, Volume(drained): Volume) -> Option<u64> {
         let word = u64::try_from(offset.saturating_add(drained.into()).max(0)).ok()?;
-        (word <= self.algorithm.last_word()).then_some(word)
+        (word <= self.algorithm.limit().last_word()).then_some(word)
     }
 
     /// Writes the limit and the state of a meter.
     pub(crate) fn debug(&self, word: u64, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
-        self.algorithm.describe(fields);
+        self.algorithm.limit().describe(fields);
         fields.field("idle_from", &self.idle_from(word)).finish_non_exhaustive()
     }
 

@@ -1,7 +1,7 @@
 //! The bucket, which keeps the meter of a key, and the protocol by which a key gets a slot (*moves in*).
 //!
 //! A key belongs to one *bucket*: a header and [`LINES`] lines of [`WIDTH`] slots. One of the lines is the key's *home*, and the key's slot is nearly
-//! always in that line. A slot consists of a [state](super::state) and an id:
+//! always in that line. A slot consists of a [state](super::slot) and an id:
 //!
 //! ```text
 //!                claim, id                              publish, settle
@@ -49,7 +49,7 @@
 //! 7. *A key begins at the idle word of the watermark or above.* The watermark is read after the search. The search acquired the exchange by which
 //!    the key lost its former slot, and with it the watermark raised before that exchange. So no time is credited twice. A key whose tier changes is
 //!    also converted at the watermark, which is raised before.
-//! 8. *A charge hits the key it was decided for*: [`state`](super::state), (N), and the orderings of [`line`](super::line). A denial reads the state
+//! 8. *A charge hits the key it was decided for*: [`slot`](super::slot), (N) and its orderings. A denial reads the state
 //!    a second time before it is returned.
 //! 9. *All of this uses limits that hold*: [`limits`](super::limits). A change of quota exchanges each idle intent for a new one after the limits are
 //!    superseded. So a claimant that has not published by then fails to publish, and begins again with the new limits.
@@ -77,10 +77,10 @@
 //! Two arguments rest on their proofs alone, because no test fails if they are left out: the ticket in the intent (2), which needs four threads, and
 //! the stamp of a late raise (5).
 
+use super::hash::KeyHash;
 use super::limits::{Limits, Superseded};
-use super::line::{AtomicU32, AtomicU64, KeyHash, LINES, Line, Ordering, Slot, WIDTH, may_stop};
-use super::state::{Kind, State};
-use crate::algorithms::Algorithm;
+use super::slot::{AtomicU64, Kind, LINES, Line, Ordering, Reach, Slot, State, WIDTH, may_stop};
+use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 
 /// The number of times that a claimant searches again if claims are in the way and there is no other room, before it treats the bucket as full.
@@ -179,43 +179,6 @@ impl Intent {
     }
 }
 
-/// The number of lines beyond a home in which its keys may be, and the low bits of the ticket for which that number was raised last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reach(u32);
-
-impl Reach {
-    const BITS: u32 = 7;
-
-    fn load(word: &AtomicU32) -> Self {
-        may_stop();
-        // ORDERING: acquire. Pairs with `exchange`, so that a search that stops at the reach sees the exchange by which its key lost a slot beyond
-        // the reach.
-        Self(word.load(Ordering::Acquire))
-    }
-
-    const fn lines(self) -> usize {
-        (self.0 % (1 << Self::BITS)) as usize
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "a stamp is the low bits")]
-    const fn raised(self, lines: usize, ticket: u64) -> Self {
-        let lines = if lines > self.lines() { lines } else { self.lines() };
-        Self((ticket as u32) << Self::BITS | lines as u32)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "less than the lines of a bucket")]
-    const fn lowered(self, lines: usize) -> Self {
-        Self(self.0 >> Self::BITS << Self::BITS | lines as u32)
-    }
-
-    fn exchange(self, word: &AtomicU32, new: Self) -> bool {
-        may_stop();
-        // ORDERING: release and acquire. Pairs with `load`, so that a chain of exchanges passes on all that each of them acquired.
-        word.compare_exchange(self.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
-}
-
 impl Bucket {
     /// The number of slots in a bucket.
     pub(super) const SLOTS: usize = LINES * WIDTH;
@@ -223,13 +186,13 @@ impl Bucket {
     /// Returns the slot of a resident and its state.
     #[inline]
     pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
-        self.find_at_home(key).or_else(|| self.find_beyond(key))
+        self.home(key).find(key).or_else(|| self.find_beyond(key))
     }
 
-    /// Does the same as `find`, but only in the key's home line.
-    #[inline(always)]
-    pub(super) fn find_at_home(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
-        self.lines[key.home()].find_at_first(key)
+    /// Returns the home line of a key.
+    #[inline]
+    pub(super) fn home(&self, key: KeyHash) -> &Line {
+        &self.lines[key.home()]
     }
 
     #[inline(never)]
@@ -252,12 +215,6 @@ impl Bucket {
                 return Ok(found);
             }
         }
-    }
-
-    /// Begins to fetch the home line of a key.
-    #[inline]
-    pub(super) fn fetch(&self, key: KeyHash) {
-        self.lines[key.home()].fetch();
     }
 
     /// Returns the latest time at which a slot was taken from its owner, or a key changed its tier.
@@ -613,14 +570,14 @@ fn let_others_go_on() {
 #[cfg(all(test, not(any(ratelimit_meter_loom, ratelimit_meter_stress))))]
 mod tests {
     use super::*;
-    use crate::keyed::{Builder, KeyHashes, WhenFull};
+    use crate::keyed::{KeyHashes, KeyedBuilder, WhenFull};
     use crate::{GCRA, KeyedMeter, Quota};
     use std::time::Instant;
 
     /// Counts the live keys of a table for 50,000 that are in their home line, and those in the slot of that line where their search begins.
     fn at_home(live: u64) -> (usize, usize) {
         let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
-        let builder = Builder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
+        let builder = KeyedBuilder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
         let keys: KeyedMeter<u64> = builder.when_full(WhenFull::Admit).with_capacity(50_000).unwrap();
         let now = Instant::now();
         (0..live).for_each(|key| assert!(keys.check_at(&key, now).is_ok()));
@@ -665,15 +622,5 @@ mod tests {
                 assert_eq!((intent.index(), intent.ticket()), (index, ticket));
             }
         }
-    }
-
-    #[test]
-    fn a_reach_keeps_its_stamp_when_lowered_and_never_shrinks_when_raised() {
-        let reach = Reach(0).raised(126, u64::MAX);
-        assert_eq!(reach.lines(), 126);
-        assert_eq!(reach.raised(5, 7).lines(), 126);
-        assert_ne!(reach.raised(126, 7), reach, "the stamp is another");
-        assert_eq!(reach.lowered(0).lines(), 0);
-        assert_eq!(reach.lowered(0).0 >> Reach::BITS, reach.0 >> Reach::BITS);
     }
 }

@@ -1,10 +1,11 @@
 //! Two limits for each key, all or nothing.
 
-use super::{Builder, InvalidTable, KeyHashes, KeyedMeter, Ticket, WhenFull};
-use crate::algorithms::{Algorithm, Decide};
+use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, Ticket, WhenFull};
+use crate::algorithm::{Algorithm, Decide};
+use crate::algorithms::GCRA;
 use crate::clock::Clock;
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
-use crate::meter::{GCRA, Meter, MeterKind};
+use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
 use crate::quota::DualQuota;
 use crate::schedule::NotStored;
@@ -84,7 +85,7 @@ impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
         let (second, clock) = (second, first.clock().clone());
         let hashes = KeyHashes::random();
         let table = |like| {
-            Builder::new(like)
+            KeyedBuilder::new(like)
                 .hashes(hashes.clone())
                 .when_full(when_full)
                 .with_capacity(keys)

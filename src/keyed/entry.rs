@@ -1,12 +1,12 @@
 //! One key of a table, as the store of a meter.
 
 use super::bucket::{Bucket, Moved};
-use super::limits::{Limits, Superseded};
-use super::line::KeyHash;
-use super::state::State;
+use super::hash::KeyHash;
+use super::limits::{Limit, Limits, Superseded};
+use super::slot::State;
 use super::table::Tallies;
 use super::{Shared, WhenFull};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
@@ -48,6 +48,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     }
 
     /// Returns the tier that a key without a slot will have.
+    #[inline]
     fn first_tier(&self) -> u8 {
         self.tier.unwrap_or(0)
     }
@@ -141,6 +142,35 @@ impl<'a, A: Algorithm> Entry<'a, A> {
             remaining: status.remaining.max(later.remaining),
             next: if later.remaining > 0 { Volume(0) } else { status.next },
             ..status
+        }
+    }
+
+    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile. `drained` is the volume
+    /// drained now, by a clock that may lag.
+    ///
+    /// Nearly every call takes this path: one look, one decision and one exchange.
+    #[inline(always)]
+    pub(super) fn decide_by(&self, limit: &Limit<A>, drained: Volume, n: u32) -> Result<Result<(), Until>, NotAtOnce> {
+        let schedule = &limit.schedule;
+        // One cell always fits.
+        if n > 1 && n > schedule.algorithm.max_batch() {
+            return Err(NotAtOnce::Uncertain);
+        }
+        let found = self.bucket.home(self.key).find_decided_by(self.key, limit.states);
+        let (slot, state, word) = found.ok_or(NotAtOnce::Uncertain)?;
+        self.limits.hold().map_err(|Superseded| NotAtOnce::Uncertain)?;
+        match schedule.decide_by_anchor(word, drained, n)? {
+            // The word grows by the same limit, so the version stays.
+            Ok(new) if slot.exchange(state, State(state.0 + (new - word))) => Ok(Ok(())),
+            Ok(_) => Err(NotAtOnce::LostRace),
+            Err(until) => {
+                // A key that is denied at an earlier time may conform at the watermark. (If volume drained in ticks, nothing would be decided here.)
+                let is_over = until.due <= schedule.algorithm.scale().volume_at(self.bucket.watermark());
+                if is_over || slot.load() != state {
+                    return Err(NotAtOnce::Uncertain);
+                }
+                Ok(Err(until))
+            }
         }
     }
 
@@ -274,33 +304,11 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         self.by_limits(|limits| self.step_by(limits, at, &step))
     }
 
-    /// Decides in the plain case: the key is in its home line, in the first tier, and no other thread charges it meanwhile.
-    ///
-    /// Nearly every call takes this path: one look, one decision and one exchange.
-    #[inline(always)]
+    #[inline]
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
-        let in_first_tier = self.tier.unwrap_or(0) == 0;
-        let found = if in_first_tier {
-            self.bucket.find_at_home(self.key)
-        } else {
-            None
-        };
-        let (slot, state) = found.ok_or(NotAtOnce::Uncertain)?;
-        let (schedule, word) = self.limits.read_first(state).ok_or(NotAtOnce::Uncertain)?;
-        // The word grows by the same limit, so the version stays.
-        let replace = |word: u64, new: u64| match slot.exchange(state, State(state.0 - word + new)) {
-            true => Ok(()),
-            false => Err(NotAtOnce::LostRace),
-        };
-        let decided = schedule.decide_at_once(n, clock, || word, replace)?;
-        if let Err(until) = decided {
-            // A key that is denied at an earlier time may conform at the watermark.
-            let is_over = until.due <= schedule.drained(self.bucket.watermark());
-            if is_over || slot.load() != state {
-                return Err(NotAtOnce::Uncertain);
-            }
-        }
-        Ok(decided)
+        let limit = self.limits.of_tier(self.first_tier());
+        let drained = limit.schedule.drained_now(clock).ok_or(NotAtOnce::Uncertain)?;
+        self.decide_by(limit, drained, n)
     }
 
     #[inline]

@@ -13,15 +13,22 @@
 //! The next change takes the number of the former limit, and other threads may use that number before these limits are superseded. So the former
 //! limit is no longer known once all keys have been converted ([`Limits::forget_former`]), which is before the next change begins.
 
-use super::WhenFull;
-use super::line::{AtomicBool, Ordering};
-use super::state::{Form, State};
-use crate::algorithms::Algorithm;
+use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, State};
+use super::table::InvalidTable;
+use super::{KeyedMeter, Shared, WhenFull};
+use crate::algorithm::Algorithm;
+use crate::clock::Clock;
+use crate::meter::MeterKind;
+use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::units::{Nanos, Volume};
 #[cfg(not(ratelimit_meter_loom))]
 use arc_swap::ArcSwap;
-use std::sync::Arc;
+use core::error::Error;
+use core::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 /// The limits have been superseded: load the latest limits and begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub(super) struct Limit<A> {
     pub(super) schedule: Schedule<A>,
     /// The number of this limit in states.
     number: u8,
+    /// The states of the residents that this limit decides.
+    pub(super) states: LimitStates,
     /// The time from which this limit holds.
     since: Nanos,
     /// The minimum word of a key without a slot. A key that was idle when the quota changed has no more cells available than the former burst.
@@ -57,7 +66,7 @@ pub(super) struct Limits<A> {
     former: Option<Former<A>>,
     form: Form,
     /// The tier of each number that is in use.
-    tiers: [Option<u8>; super::state::MOST_LIMITS],
+    tiers: [Option<u8>; MOST_LIMITS],
     superseded: AtomicBool,
     /// Whether all keys have been converted from the former limit.
     converted: AtomicBool,
@@ -86,13 +95,14 @@ impl<A: Algorithm> Limits<A> {
         let limits = schedules.iter().zip(0..).map(|(schedule, number)| Limit {
             schedule: *schedule,
             number,
+            states: form.decided_by(number),
             since: Nanos::BEGINNING,
             floor: 0,
         });
         let mut limits: Vec<_> = limits.collect();
         let first = *limits.first()?;
         limits.remove(0);
-        let mut tiers = [None; super::state::MOST_LIMITS];
+        let mut tiers = [None; MOST_LIMITS];
         for (tier, place) in (0..).zip(tiers.iter_mut().take(schedules.len())) {
             *place = Some(tier);
         }
@@ -119,7 +129,7 @@ impl<A: Algorithm> Limits<A> {
 
     /// Returns the limit of an existing tier.
     #[inline]
-    fn of_tier(&self, tier: u8) -> &Limit<A> {
+    pub(super) fn of_tier(&self, tier: u8) -> &Limit<A> {
         match tier {
             0 => &self.first,
             tier => &self.more[usize::from(tier) - 1],
@@ -157,13 +167,6 @@ impl<A: Algorithm> Limits<A> {
             Some(tier) => Ok((tier, self.form.word(state))),
             None => self.read_former(state),
         }
-    }
-
-    /// Returns the schedule of the first tier and the word by it, if a resident is in that tier and its limit still holds.
-    #[inline]
-    pub(super) fn read_first(&self, state: State) -> Option<(&Schedule<A>, u64)> {
-        let holds = self.hold().is_ok() && self.form.limit(state) == self.first.number;
-        holds.then_some((&self.first.schedule, self.form.word(state)))
     }
 
     #[cold]
@@ -253,6 +256,7 @@ impl<A: Algorithm> Limits<A> {
         let limit = Limit {
             schedule,
             number,
+            states: self.form.decided_by(number),
             since: at,
             floor,
         };
@@ -333,13 +337,168 @@ impl<A> Latest<A> {
 #[cfg(ratelimit_meter_loom)]
 impl<A> Latest<A> {
     pub(super) fn get(&self) -> Arc<Limits<A>> {
-        self.limits
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set(&self, limits: Arc<Limits<A>>) {
-        *self.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = limits;
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 }
+/// One of the quotas of a table, by which a handle decides; [`KeyedBuilder::tier`](super::KeyedBuilder::tier) returns it.
+///
+/// A tier is valid for the tables that its builder, or a clone of it, made. [`Tier::FIRST`] is valid for all tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tier {
+    number: u8,
+    family: Family,
+}
+
+/// Identifies the builder that a tier belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Family(u64);
+
+impl Family {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // ORDERING: relaxed. Only has to return each number once.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) const fn tier(self, number: u8) -> Tier {
+        Tier { number, family: self }
+    }
+}
+
+impl Tier {
+    /// The tier of the meter with which the builder began. It is the only tier if none was added.
+    pub const FIRST: Self = Family(0).tier(0);
+
+    pub(super) fn number_in(self, family: Family) -> Result<u8, ForeignTier> {
+        if self.family == family || self == Self::FIRST {
+            Ok(self.number)
+        } else {
+            Err(ForeignTier)
+        }
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
+    /// Returns a handle of the same table that decides in `tier`. When the handle counts cells of a key, the key moves to that tier and keeps its
+    /// debt. (A denial changes nothing, so it does not move the key.)
+    ///
+    /// A handle without a tier decides each key in the tier that the key has, and a new key in the first tier. An idle key may lose its tier together
+    /// with its slot. So if there are several tiers, name the key's tier with each decision.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignTier`] if the tier belongs to another table.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
+    ///
+    /// let free = GCRA::from_quota("10/min".parse::<Quota>()?)?;
+    /// let (builder, paying) = KeyedBuilder::new(free).tier("1000/min".parse::<Quota>()?)?;
+    /// let users = builder.with_capacity::<str>(10_000)?;
+    /// assert!(users.in_tier(paying)?.check_n("alice", 500).is_ok());
+    /// assert!(users.in_tier(Tier::FIRST)?.check_n("bob", 500).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_tier(&self, tier: Tier) -> Result<Self, ForeignTier> {
+        let number = tier.number_in(self.family)?;
+        Ok(Self {
+            tier: Some(number),
+            ..self.clone()
+        })
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Sets the quota of a tier now, for all handles at once.
+    ///
+    /// Each key keeps its available cells and its debt, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate. The
+    /// change gives no key a burst, not even a key without a slot, which counts as idle by the former quota. A debt that would reach past the end of
+    /// the table's time line is cut to the end. Setting the quota that is already set changes nothing.
+    ///
+    /// No decision waits for a change. Changes wait for each other, and each goes through the whole table: about 10 ms for a million keys. A handle
+    /// that was made before a change takes some 10 ns longer for each decision after it; a clone of that handle does not.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::KeyedBuilder::adjustable), the quota makes no meter, or
+    /// the tier belongs to another table.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
+    ///
+    /// let like = GCRA::from_quota("100/h burst 20".parse::<Quota>()?)?;
+    /// let clients = KeyedBuilder::new(like).adjustable().with_capacity::<str>(10_000)?;
+    /// clients.check_n("alice", 15)?;
+    /// clients.set_quota(Tier::FIRST, "600/h burst 50".parse()?)?;
+    /// assert!(clients.check_n("alice", 6).is_err(), "what is available stays: five, not 35");
+    /// clients.check_n("alice", 5)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_quota(&self, tier: Tier, quota: Quota) -> Result<(), InvalidTable> {
+        self.set_quota_at(tier, quota, self.clock.now_exactly())
+    }
+
+    /// Sets the quota of a tier at `at`; see [`set_quota`](Self::set_quota).
+    ///
+    /// All decisions after the call use the new quota. Time until `at` is credited at the old rate. If `at` is before the last change of the table,
+    /// the time of that change counts instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_quota`](Self::set_quota).
+    pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
+        let number = tier.number_in(self.family)?;
+        let at = self.limits.schedule(0).time_line.position(at);
+        self.shared.set_quota(number, quota, at)
+    }
+
+    /// Returns the quota of a tier; `None` if its meter was made from T and tau, and no quota was set since.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignTier`] if the tier belongs to another table.
+    pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
+        let number = tier.number_in(self.family)?;
+        Ok(self.shared.latest.get().schedule(number).quota)
+    }
+}
+
+impl<A: Algorithm> Shared<A> {
+    /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
+    fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
+        // A panic while the lock was held would have left valid limits.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.latest.get();
+        let schedule: &Schedule<A> = current.schedule(tier);
+        if schedule.quota == Some(quota) {
+            return Ok(());
+        }
+        let (form, tiers) = (current.form(), current.tiers());
+        let bits = form.bits();
+        let schedule = schedule.with_quota(quota)?.below(form.end());
+        let schedule = schedule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
+        let next = current.changed(tier, schedule, at).ok_or(InvalidTable::NotAdjustable)?;
+        let next = self.latest.replace(next);
+        for bucket in self.table.buckets() {
+            bucket.convert(&next);
+        }
+        next.forget_former();
+        Ok(())
+    }
+}
+
+/// The tier belongs to a table that another builder made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignTier;
+
+impl fmt::Display for ForeignTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the tier is another table's: use one that this table's builder returned")
+    }
+}
+
+impl Error for ForeignTier {}

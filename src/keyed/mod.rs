@@ -1,46 +1,44 @@
 //! A rate limiter with one meter per key, in a table whose size is fixed when it is built.
 //!
-//! [`KeyedMeter`] is the type. This module holds its companions: the [builder](Builder), the [policy for a key that finds no slot](WhenFull), the
+//! [`KeyedMeter`] is the type. This module holds its companions: the [builder](KeyedBuilder), the [policy for a key that finds no slot](WhenFull), the
 //! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
-mod builder;
 #[cfg(feature = "dual")]
 mod dual;
 mod entry;
-mod error;
 mod hash;
 mod limits;
-mod line;
-mod many;
+mod slot;
 mod snapshot;
-mod state;
-mod stats;
 mod table;
-mod tiers;
-mod verbs;
 
-pub use builder::Builder;
 #[cfg(feature = "dual")]
 pub use dual::KeyedDual;
-pub use error::{ForeignTier, InvalidTable, RestoreKeysError};
+pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
-pub use stats::Stats;
-pub use tiers::Tier;
+pub use limits::{ForeignTier, Tier};
+pub use snapshot::RestoreKeysError;
+pub use table::{InvalidTable, KeyedBuilder, Stats};
 
-use crate::algorithms::Algorithm;
-use crate::meter::{GCRA, Meter, MeterKind};
+use crate::algorithm::Algorithm;
+use crate::algorithms::GCRA;
+use crate::clock::Clock;
+use crate::clock::When;
+use crate::meter::{Meter, MeterKind};
+use crate::outcome::{NegativeMultiDecision, NonConformance, Until};
 use crate::quota::Quota;
+use crate::schedule::NotAtOnce;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
+use core::iter;
 use core::marker::PhantomData;
-pub use entry::Entry;
-use limits::{Latest, Limits};
-use line::KeyHash;
+use hash::KeyHash;
+use limits::{Family, Latest, Limits};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use table::Table;
-use tiers::Family;
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
 ///
@@ -86,8 +84,8 @@ pub enum WhenFull {
 /// applies.
 ///
 /// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
-/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table that fits a processor's cache is a tenth faster if it is built for
-/// 1.5 times its keys.
+/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB, which fits a core's own cache, has room for 1.5
+/// times the keys that it was asked for: more of them are then in the slot where their search begins.
 ///
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
 ///
@@ -166,7 +164,7 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     ///
     /// [`InvalidTable`] if `keys` is zero, there is too little memory, or the quota makes no meter.
     pub fn with_capacity(quota: Quota, keys: usize) -> Result<Self, InvalidTable> {
-        Builder::new(Meter::from_quota(quota)?).with_capacity(keys)
+        KeyedBuilder::new(Meter::from_quota(quota)?).with_capacity(keys)
     }
 
     /// Returns a table with `quota` for each key, in `bytes` of memory, rounded down to whole buckets of 8 KiB.
@@ -184,7 +182,7 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_memory(quota: Quota, bytes: usize) -> Result<Self, InvalidTable> {
-        Builder::new(Meter::from_quota(quota)?).with_memory(bytes)
+        KeyedBuilder::new(Meter::from_quota(quota)?).with_memory(bytes)
     }
 }
 
@@ -290,6 +288,179 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     #[inline]
     fn entry(&self, key: KeyHash, tier: Option<u8>) -> Entry<'_, M::Algorithm> {
         Entry::new(&self.shared, &self.limits, key, tier)
+    }
+}
+
+/// Decisions on one key; the meter that [`key`](Self::key) returns has all other methods.
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Decides one cell of `key` now, and counts it if it conforms. Usually touches one cache line.
+    ///
+    /// # Errors
+    ///
+    /// [`NonConformance`], and nothing has changed, if the cell does not conform. The error holds the instant from which it would.
+    #[inline]
+    pub fn check<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), NonConformance>
+    where
+        K: Borrow<Q>,
+    {
+        match self.decide_at_once(key, 1) {
+            Ok(decided) => decided.map_err(|until| self.denial(until)),
+            // Hashes the key again, so that the hash is not kept for this case.
+            Err(not_at_once) => Key::<'_, M>::after(not_at_once, || self.key(key).check_when(When::Now)),
+        }
+    }
+
+    /// Decides one cell of `key` at `at`, and counts it if it conforms.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    #[inline]
+    pub fn check_at<Q: Hash + ?Sized>(&self, key: &Q, at: Instant) -> Result<(), NonConformance>
+    where
+        K: Borrow<Q>,
+    {
+        self.key(key).check_at(at)
+    }
+
+    /// Decides a batch of `n` cells of `key` now, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform now, or if they never would.
+    #[inline]
+    pub fn check_n<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<(), NegativeMultiDecision>
+    where
+        K: Borrow<Q>,
+    {
+        if n == 0 {
+            return Ok(());
+        }
+        match self.decide_at_once(key, n) {
+            Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
+            Err(not_at_once) => Key::<'_, M>::after(not_at_once, || self.key(key).check_n_when(n, When::Now)),
+        }
+    }
+
+    /// Decides a batch of `n` cells of `key` at `at`, and counts all of them if all conform.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_n`](Self::check_n).
+    #[inline]
+    pub fn check_n_at<Q: Hash + ?Sized>(&self, key: &Q, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>
+    where
+        K: Borrow<Q>,
+    {
+        self.key(key).check_n_at(n, at)
+    }
+
+    /// Decides `n` cells of `key` now, at least 1, if that is possible without the exact time.
+    #[inline(always)]
+    fn decide_at_once<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<Result<(), Until>, NotAtOnce>
+    where
+        K: Borrow<Q>,
+    {
+        let limit = self.limits.of_tier(self.tier.unwrap_or(0));
+        // The hash comes before the clock, and the search after it. On an Intel processor, all that precedes a reading of the counter delays it, and all
+        // that follows waits for it. In this order a hot `String` took 30.5 ns, or 22.6 if denied; with the clock first, 36.7 and 25.4.
+        let key = self.hashed(key);
+        let drained = limit.schedule.drained_now(&self.clock).ok_or(NotAtOnce::Uncertain)?;
+        self.entry(key, self.tier).decide_by(limit, drained, n)
+    }
+
+    fn denial(&self, until: Until) -> NonConformance {
+        NonConformance::new(self.limits.schedule(0).time_line.beginning(), until)
+    }
+}
+
+impl<A: Algorithm, C: Clock> Meter<A, &C, Entry<'_, A>> {
+    /// Returns whether the key is live now, that is, has a meter that is not idle.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.store().is_live(self.clock().position(self.time_line()))
+    }
+
+    /// Returns whether the key is live at `at`.
+    #[must_use]
+    pub fn is_live_at(&self, at: Instant) -> bool {
+        self.store().is_live(self.time_line().position(at))
+    }
+}
+
+/// The number of keys whose lines are fetched before the first is decided. Medians per key, of ten million at random: 176 ns one by one, 118 by 4,
+/// 112 by 16, 105 by 32, 103 by 64.
+const AHEAD: usize = 32;
+
+/// Decisions on many keys in one call.
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Decides one cell of each of `keys` now, as [`check`](Self::check) on one key after the other would, and counts the cells that conform.
+    ///
+    /// This saves time waiting for memory. In a table of millions of keys most of a decision is spent on memory accesses, and here the lines of up to
+    /// 32 keys are fetched at once. With few keys, which the caches hold, `check` is as fast.
+    ///
+    /// A key is decided when its answer is taken from the iterator, not before; a key whose answer is never taken changes nothing. A key that occurs
+    /// twice is decided twice.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota};
+    ///
+    /// let clients = KeyedMeter::<str>::with_capacity("1/s".parse::<Quota>()?, 1_000_000)?;
+    /// let asking = ["alice", "bob", "alice"]; // a batch of requests
+    /// let served: Vec<_> = clients.check_many(asking).map(|answer| answer.is_ok()).collect();
+    /// assert_eq!(served, [true, true, false]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "a key is decided when its answer is taken"]
+    pub fn check_many<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        self.many(keys, None)
+    }
+
+    /// Decides one cell of each of `keys` at `at`, as [`check_at`](Self::check_at) on one key after the other would; see
+    /// [`check_many`](Self::check_many).
+    #[must_use = "a key is decided when its answer is taken"]
+    pub fn check_many_at<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+        at: Instant,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        self.many(keys, Some(at))
+    }
+
+    fn many<'a, Q: Hash + ?Sized + 'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a Q>,
+        at: Option<Instant>,
+    ) -> impl Iterator<Item = Result<(), NonConformance>>
+    where
+        K: Borrow<Q>,
+    {
+        let mut keys = keys.into_iter().fuse();
+        let mut ahead = [KeyHash(0); AHEAD];
+        let (mut next, mut end) = (0, 0);
+        iter::from_fn(move || {
+            if next == end {
+                (next, end) = (0, 0);
+                for (place, key) in ahead.iter_mut().zip(keys.by_ref()) {
+                    *place = self.hashed(key);
+                    self.shared.table.bucket(*place).home(*place).fetch();
+                    end += 1;
+                }
+            }
+            let key = ahead[..end].get(next)?;
+            next += 1;
+            let key = self.meter_of(*key, self.tier);
+            Some(at.map_or_else(|| key.check(), |at| key.check_at(at)))
+        })
     }
 }
 

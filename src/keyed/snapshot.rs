@@ -9,20 +9,20 @@
 //!
 //! Each of these is followed by a checksum of all bytes so far.
 
+use super::KeyedMeter;
 use super::bucket::Bucket;
-use super::builder::MOST_TIERS;
-use super::hash::{KeyHasher, KeyHashes, spread};
+use super::hash::{KeyHash, KeyHasher, KeyHashes, spread};
 use super::limits::{Limits, Superseded};
-use super::line::KeyHash;
-use super::state::Form;
-use super::{KeyedMeter, RestoreKeysError};
-use crate::algorithms::{Algorithm, Decide};
+use super::slot::{Form, MOST_LIMITS};
+use crate::algorithm::{Algorithm, Decide};
 use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::schedule::{NotStored, Schedule};
 use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
 use crate::store::Store;
 use crate::units::Nanos;
+use core::error::Error;
+use core::fmt;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::sync::PoisonError;
@@ -30,7 +30,7 @@ use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
 /// Version 1 hashed keys in another way, and had ids of 59 bits.
-pub(super) const VERSION: u32 = 2;
+const VERSION: u32 = 2;
 
 /// Longer than the text of any limit.
 const LONGEST_LIMIT: usize = 256;
@@ -52,12 +52,12 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// The errors of `out`.
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, KeyHashes}};
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, KeyHashes}};
     ///
     /// let seed = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]; // from the configuration
     /// let table = || -> Result<_, Box<dyn std::error::Error>> {
     ///     let like = GCRA::from_quota("5/h".parse::<Quota>()?)?;
-    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed(seed)).with_capacity::<str>(1000)?)
+    ///     Ok(KeyedBuilder::new(like).hashes(KeyHashes::with_seed(seed)).with_capacity::<str>(1000)?)
     /// };
     /// let before = table()?;
     /// before.check_n("alice", 5)?;
@@ -159,11 +159,11 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// As [`restore_from`](Self::restore_from).
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, keyed::{Builder, KeyHashes}};
+    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, keyed::{KeyedBuilder, KeyHashes}};
     ///
     /// let table = |quota: &str| -> Result<KeyedMeter<str>, Box<dyn std::error::Error>> {
     ///     let like = GCRA::from_quota(quota.parse::<Quota>()?)?;
-    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed([2024, 11, 28])).with_capacity(1000)?)
+    ///     Ok(KeyedBuilder::new(like).hashes(KeyHashes::with_seed([2024, 11, 28])).with_capacity(1000)?)
     /// };
     /// let before = table("100/h burst 20")?;
     /// before.check_n("alice", 15)?;
@@ -275,7 +275,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         let was_wall_ns = i128::from_le_bytes(input.get()?);
         let [slots, probe] = [input.get_u64()?, input.get_u64()?];
         let mut limits = Vec::new();
-        let tiers = input.get_length_to(MOST_TIERS)?;
+        let tiers = input.get_length_to(MOST_LIMITS)?;
         let bits = input.get_u64()?;
         for _ in 0..tiers {
             let mut text = vec![0; input.get_length_to(LONGEST_LIMIT)?];
@@ -423,5 +423,130 @@ impl<R: Read> Checked<R> {
         let mut bytes = [0; 8];
         self.stream.read_exact(&mut bytes)?;
         Ok(u64::from_le_bytes(bytes) == sum)
+    }
+}
+
+/// The reason why a table cannot restore a snapshot of keys.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RestoreKeysError {
+    /// The snapshot could not be read. The keys before the error were restored.
+    Io {
+        /// The reason.
+        error: io::Error,
+        /// The number of keys that were restored.
+        restored: u64,
+    },
+    /// The input is not a snapshot of keys.
+    NotKeys,
+    /// The snapshot was written by another version of this crate, whose hashes or words differ.
+    ///
+    /// Start with an empty table: its keys begin with their full burst.
+    UnknownVersion(u32),
+    /// The snapshot is of a table with another number of slots. Tables of the same capacity have the same number.
+    AnotherShape {
+        /// The slots of the snapshot.
+        snapshot: u64,
+        /// The slots of the table.
+        table: u64,
+    },
+    /// The snapshot is of a table with other limits, so its words have no meaning here.
+    AnotherLimit {
+        /// The limits of the snapshot.
+        snapshot: String,
+        /// The limits of the table.
+        table: String,
+    },
+    /// The snapshot is of a table that hashes keys in another way, or with another seed.
+    AnotherHash,
+    /// The snapshot was cut off or changed. The keys before the damage were restored.
+    Damaged {
+        /// The number of keys that were restored.
+        restored: u64,
+    },
+    /// The snapshot is followed by further bytes, so the input is not only what [`snapshot_to`](crate::KeyedMeter::snapshot_to) wrote. All keys were
+    /// restored. If the input holds more on purpose, pass only the part with the snapshot (`Read::take`).
+    BytesAfterEnd {
+        /// The number of keys that were restored.
+        restored: u64,
+    },
+    /// Some keys could not be restored; all others were. There are two reasons: the live keys of this table left no slot for them, and
+    /// [`WhenFull`](super::WhenFull) is not `Forgive`; or their debt reaches past the end of the table's time line.
+    LeftOut {
+        /// The number of keys that were restored.
+        restored: u64,
+        /// The number of keys that were not restored.
+        left_out: u64,
+    },
+}
+
+impl RestoreKeysError {
+    /// Converts a read error after `restored` keys.
+    pub(super) fn at_key(error: io::Error, restored: u64) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged { restored },
+            _ => Self::Io { error, restored },
+        }
+    }
+}
+
+impl From<io::Error> for RestoreKeysError {
+    fn from(error: io::Error) -> Self {
+        Self::at_key(error, 0)
+    }
+}
+
+impl fmt::Display for RestoreKeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { error, restored } => {
+                write!(
+                    f,
+                    "the snapshot could not be read after {restored} keys, which were restored: {error}"
+                )
+            }
+            Self::NotKeys => f.write_str("not a snapshot of keys"),
+            Self::UnknownVersion(version) => write!(
+                f,
+                "the snapshot has format version {version}, this crate restores version {VERSION}: start with an empty table"
+            ),
+            Self::AnotherShape { snapshot, table } => {
+                write!(
+                    f,
+                    "the snapshot is of a table of {snapshot} slots, and this one has {table}"
+                )
+            }
+            Self::AnotherLimit { snapshot, table } => {
+                write!(
+                    f,
+                    "the snapshot is of a table for {snapshot}, and this one is for {table}"
+                )
+            }
+            Self::AnotherHash => {
+                f.write_str("the snapshot is of a table with other hashes: restore with the same seed")
+            }
+            Self::Damaged { restored } => {
+                write!(f, "the snapshot is damaged after {restored} keys, which were restored")
+            }
+            Self::BytesAfterEnd { restored } => write!(
+                f,
+                "further bytes follow the snapshot, of which all {restored} keys were restored"
+            ),
+            Self::LeftOut { restored, left_out } => {
+                write!(
+                    f,
+                    "{left_out} keys of the snapshot found no room, {restored} were restored"
+                )
+            }
+        }
+    }
+}
+
+impl Error for RestoreKeysError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            _ => None,
+        }
     }
 }

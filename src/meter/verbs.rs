@@ -3,14 +3,13 @@
 //! To add a verb, add its function here (and its `_at` form), with its docs, tests and oracle.
 
 use super::Meter;
-use crate::algorithms::{Algorithm, ContinuousState, ExponentialAverage};
-use crate::clock::Clock;
+use crate::algorithm::Algorithm;
+use crate::clock::{Clock, When, act_now};
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
-use crate::schedule::{NotAtOnce, NotStored};
+use crate::schedule::{NotAtOnce, NotStored, Schedule};
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::store::{Store, pause};
 use crate::units::{Nanos, Volume};
-use crate::when::{When, act_now};
 use core::cell::Cell;
 use std::time::{Instant, SystemTime};
 
@@ -370,49 +369,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 }
 
-impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
-    /// Returns how much of the capacity is taken at `at`, in units of the capacity, rounded up. Changes nothing; reads the word once.
-    ///
-    /// If `at` is before the last admission, counts the cells that have yet to drain from `at` on, which may be more than the capacity.
-    #[must_use]
-    pub fn level_at(&self, at: Instant) -> u64 {
-        self.level_when(When::At(at))
-    }
-
-    /// Returns how much of the capacity is taken now, by the meter's clock; see [`level_at`](Self::level_at).
-    #[must_use]
-    pub fn level(&self) -> u64 {
-        self.level_when(When::Now)
-    }
-
-    fn level_when(&self, when: When) -> u64 {
-        let at = self.position(when);
-        self.store.read(at, |schedule, word| {
-            schedule.algorithm.level(word, schedule.drained(at))
-        })
-    }
-}
-
-impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
-    /// Returns the rate at `at`, in units of the limit per period. At saturation that is the limit itself. Changes nothing; reads the word once.
-    #[must_use]
-    pub fn rate_at(&self, at: Instant) -> f64 {
-        self.rate_when(When::At(at))
-    }
-
-    /// Returns the rate now, by the meter's clock; see [`rate_at`](Self::rate_at).
-    #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.rate_when(When::Now)
-    }
-
-    fn rate_when(&self, when: When) -> f64 {
-        let at = self.position(when);
-        self.store
-            .read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
-    }
-}
-
 /// The steps behind the verbs.
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
@@ -439,6 +395,14 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         }
     }
 
+    /// Returns the result of `read` on the algorithm, the word and the volume drained by a time, from one read of the word.
+    pub(crate) fn read<T>(&self, when: When, read: impl FnOnce(&A, u64, Volume) -> T) -> T {
+        let at = self.position(when);
+        self.store.read(at, |schedule, word| {
+            read(&schedule.algorithm, word, schedule.drained(at))
+        })
+    }
+
     fn position(&self, when: When) -> Nanos {
         when.position(&self.clock, self.store.time_line())
     }
@@ -448,7 +412,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     #[inline(always)]
-    fn check_when(&self, when: When) -> Result<(), NonConformance> {
+    pub(crate) fn check_when(&self, when: When) -> Result<(), NonConformance> {
         let decided = self.act(when, |at| {
             self.store
                 .update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
@@ -461,7 +425,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     #[inline(always)]
-    fn check_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
+    pub(crate) fn check_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
         if n == 0 {
             return Ok(());
         }
@@ -480,7 +444,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Decides by `act` after a decision was not made at once.
     #[inline(always)]
-    fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+    pub(crate) fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
         if C::HAS_ANCHORS {
             out_of_line(|| {
                 if matches!(not_at_once, NotAtOnce::LostRace) {
@@ -592,13 +556,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     fn refund_when(&self, n: u64, when: When) {
-        self.lower(when, |algorithm, word, drained| algorithm.refund(word, drained, n));
+        self.lower(when, |schedule, word, drained| {
+            schedule.algorithm.refund(word, drained, n)
+        });
     }
 
     /// Stores a lower word, unless it is the same.
-    pub(super) fn lower(&self, when: When, lowered: impl Fn(&A, u64, Volume) -> u64) {
+    pub(super) fn lower(&self, when: When, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
         let step = self.store.update(self.position(when), |schedule, word, drained| {
-            match lowered(&schedule.algorithm, word, drained) {
+            match lowered(schedule, word, drained) {
                 same if same == word => Err(NotStored::Unchanged),
                 lower => Ok((lower, ())),
             }
@@ -609,18 +575,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Gives back `n` cells that were counted at `taken`, less the cells that may have drained by `now`.
     pub(crate) fn give_back(&self, n: u32, taken: Instant, now: Instant) {
-        if n == 0 {
-            return;
+        if n > 0 {
+            let taken = self.time_line().position(taken);
+            self.lower(When::At(now), |schedule, word, drained| {
+                schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
+            });
         }
-        let [taken, now] = [taken, now].map(|at| self.store.time_line().position(at));
-        let step = self.store.update(now, |schedule, word, drained| {
-            match schedule.algorithm.cancel(word, drained, n, schedule.drained(taken)) {
-                same if same == word => Err(NotStored::Unchanged),
-                lower => Ok((lower, ())),
-            }
-        });
-        // If nothing was stored, the cells have drained.
-        step.unwrap_or(());
     }
 
     /// Draws half of the cells that conform now, at most `block` and at least `missing`.

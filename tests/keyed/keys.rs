@@ -12,7 +12,7 @@ use crate::support::verb::{
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::{Algorithm, InconsistentCapacity};
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, ForeignTier, InvalidTable, Stats, Tier, WhenFull};
+use ratelimit_meter::keyed::{ForeignTier, InvalidTable, KeyedBuilder, Stats, Tier, WhenFull};
 use ratelimit_meter::{
     Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, NegativeMultiDecision, NonConformance, Quota, nonzero,
 };
@@ -372,18 +372,25 @@ fn keys_are_decided_by_the_meters_clock() {
 fn a_table_has_the_size_that_was_asked_for() {
     let quota = Quota::per_second(nonzero!(10_u32));
     let of = |keys| KeyedMeter::<u64>::with_capacity(quota, keys).unwrap();
-    for (keys, slots) in [
-        (1, 508),
-        (415, 508),
-        (416, 2 * 508),
-        (1000, 3 * 508),
-        (100_000, 241 * 508),
+    // Up to 24 buckets there is room for half as many keys again.
+    for (keys, buckets) in [
+        (1, 1),
+        (276, 1),
+        (278, 2),
+        (1000, 4),
+        (4096, 15),
+        (6640, 24),
+        (9960, 24),
+        (10_000, 25),
+        (100_000, 241),
     ] {
         let table = of(keys);
-        assert_eq!(table.stats().slots, slots);
-        assert_eq!(table.memory(), slots / BUCKET_SLOTS * BUCKET);
-        assert_eq!(table.capacity(), slots / BUCKET_SLOTS * 415);
-        assert!(table.capacity() >= keys && table.memory() <= BUCKET + keys * 20);
+        assert_eq!(table.stats().slots, buckets * BUCKET_SLOTS);
+        assert_eq!(table.memory(), buckets * BUCKET, "{keys} keys");
+        assert_eq!(table.capacity(), buckets * 415);
+        assert!(table.capacity() >= keys && table.memory() <= BUCKET + table.capacity() * 20);
+        let most = if buckets > 24 { keys } else { keys + keys / 2 };
+        assert!(table.memory() <= BUCKET + most * 20, "{keys} keys");
         assert_eq!(table.stats().occupancy().to_bits(), 0);
     }
     let within = |bytes| KeyedMeter::<u64>::with_memory(quota, bytes).map(|table| table.memory());
@@ -405,7 +412,7 @@ fn invalid_tables_are_exact_errors() {
     assert_eq!(why(1, bad), InvalidTable::Quota(inconsistent));
     assert_eq!(why(1, bad).to_string(), inconsistent.to_string());
     assert_eq!(why(1, bad).source().unwrap().to_string(), inconsistent.to_string());
-    let tiers = (1..16).try_fold(Builder::new(per_hour(1)), |builder, _| {
+    let tiers = (1..16).try_fold(KeyedBuilder::new(per_hour(1)), |builder, _| {
         builder.tier(quota).map(|(builder, _)| builder)
     });
     let too_many = tiers.unwrap().tier(quota).map(drop).unwrap_err();
@@ -433,7 +440,7 @@ fn invalid_tables_are_exact_errors() {
         assert!(error.source().is_none());
     }
     let table = KeyedMeter::<u64>::with_capacity(quota, 1).unwrap();
-    let (_, tier) = Builder::new(per_hour(1)).tier(quota).unwrap();
+    let (_, tier) = KeyedBuilder::new(per_hour(1)).tier(quota).unwrap();
     let foreign: ForeignTier = table.in_tier(tier).map(drop).unwrap_err();
     assert_eq!(
         foreign.to_string(),

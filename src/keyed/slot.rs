@@ -1,0 +1,543 @@
+//! The slot: a 64-bit state and the id of a key, four slots to a cache line. [`bucket`](super::bucket) documents the protocol.
+//!
+//! The state has a kind, and for a resident the word of its meter. All functions of [`State`] and [`Form`] are pure.
+//!
+//! ```text
+//!             63      62 61          ..                       0
+//! resident   | version  | limit (1 to 5 bits) | word           |   a key's meter
+//! claimed    | 1111 1111 1111 | 0 | 0 | version | limit | ticket   a key is moving in
+//! vacant     | 1111 1111 1111 | 1 | 0 | version | limit | ticket   a claim was given up; or all ones: no key was ever here
+//!             63           52  51      49 48     47 .. 44  43 .. 0
+//! ```
+//!
+//! A *resident* is the key that has the slot; it is also called the slot's *owner*. A state whose upper twelve bits are all ones is a *mark*. Words
+//! stay below [`Form::end`], so the state of a resident is never a mark.
+//!
+//! *Limit* is the number of the limit by which the word is read. A tier has one number, and gets another when its quota changes
+//! ([`limits`](super::limits)).
+//!
+//! # No state comes back
+//!
+//! A thread decides on a state that it read some time ago. Its exchange must fail if the slot has had another owner since. The *version* ensures
+//! that. To *step* the version is to add one:
+//!
+//! - An exchange of a resident's state keeps the version only if the limit stays and the word grows. Otherwise it steps the version ([`Form::next`]).
+//! - A claim keeps the version only if the owner was idle at the watermark, by a limit that still holds. Otherwise it steps the version
+//!   ([`State::claimed`]).
+//!
+//! *Invariant* (N): among the states of a slot with equal version and limit, and with no step in between, words strictly increase, over any number of
+//! owners.
+//!
+//! *Proof*: for one owner, by the first rule. Now let owner L follow owner K without a step. K was idle at the watermark W, so K's words of this run
+//! are below the idle word of W. The words of the owners before K are below it too, because watermarks only rise. L begins at the idle word of W or
+//! above.
+//!
+//! The version has two bits, so it wraps after four steps. If a thread stalls during exactly four steps, its exchange succeeds if the word is also
+//! equal to the unit. Then one key is charged once for another. Ordinary reuse of idle slots takes no step.
+//!
+//! # Orderings
+//!
+//! A slot is two locations, a state and an id, and only the state is ever exchanged. A thread that reads a state and then the id needs two edges:
+//!
+//! - *State loads acquire, exchanges release.* A state read during one owner's time synchronizes with the exchange that made the owner a resident.
+//!   The owner's id was stored before that exchange, so the id read afterwards is the owner's, or a later owner's. (Charges are exchanges too, so
+//!   they continue the release sequence whatever their own order.)
+//! - *Id loads acquire, id stores release.* If the id read is a later owner's, it was stored after the exchange that claimed the slot. That exchange
+//!   then happens before the reader's own exchange or second look, which finds another state, because no state comes back.
+//!
+//! So if the exchange succeeds, or the second look finds the same state, the id was the owner's. With relaxed ids, the load could be satisfied by a
+//! store that has not happened yet.
+
+#[cfg(ratelimit_meter_loom)]
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+#[cfg(not(ratelimit_meter_loom))]
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use super::hash::KeyHash;
+use core::fmt;
+use core::hint::black_box;
+
+/// The number of slots in a line: four states of eight bytes, four ids of six, and a reach of four make 64 bytes.
+pub(super) const WIDTH: usize = if cfg!(ratelimit_meter_loom) { 1 } else { 4 };
+
+/// The number of lines in a bucket: with its header, 8 KiB. Models and the stress test have few lines, so that slots change owners all the time.
+pub(super) const LINES: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_meter_stress)) {
+    2
+} else {
+    127
+};
+
+const VERSION_BITS: u32 = 2;
+const VERSIONS: u64 = (1 << VERSION_BITS) - 1;
+
+/// All marks are at least this number.
+const MARKS: u64 = !0 << 52;
+const VACANT: u64 = 1 << 51;
+const VERSION_SHIFT: u32 = 48;
+const LIMIT_SHIFT: u32 = 44;
+const TICKETS: u64 = (1 << LIMIT_SHIFT) - 1;
+
+/// The maximum number of limits that a state can distinguish, in four bits.
+pub(super) const MOST_LIMITS: usize = 16;
+
+/// The content of a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct State(pub(super) u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Resident,
+    Claimed,
+    Vacant,
+}
+
+/// The layout of the states of one table: the number of bits of a resident's state that hold the word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    bits: u32,
+}
+
+impl Form {
+    /// Returns the form that distinguishes `limits` limits.
+    pub(super) const fn telling_apart(limits: usize) -> Self {
+        let bits = usize::BITS - limits.saturating_sub(1).leading_zeros();
+        Self {
+            bits: u64::BITS - VERSION_BITS - bits,
+        }
+    }
+
+    /// Returns the form whose words have `bits` bits, if there is one.
+    pub(super) fn with_bits(bits: u32) -> Option<Self> {
+        let form = Self { bits };
+        (58..=62).contains(&bits).then_some(form)
+    }
+
+    /// Returns the number of limits that the form distinguishes.
+    pub(super) const fn limits(self) -> usize {
+        1 << (u64::BITS - VERSION_BITS - self.bits)
+    }
+
+    /// Returns the number of bits of a word.
+    pub(super) const fn bits(self) -> u32 {
+        self.bits
+    }
+
+    /// Returns the end of the range of words, exclusive. The last 2^52 numbers are for marks.
+    pub(super) const fn end(self) -> u64 {
+        (1 << self.bits) - (1 << 52)
+    }
+
+    #[inline]
+    pub(super) const fn word(self, state: State) -> u64 {
+        state.0 & ((1 << self.bits) - 1)
+    }
+
+    /// Returns the limit by which a resident's word is read.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "at most four bits")]
+    pub(super) const fn limit(self, state: State) -> u8 {
+        (state.0 << VERSION_BITS >> VERSION_BITS >> self.bits) as u8
+    }
+
+    /// Returns the states of the residents that `limit` decides.
+    pub(super) const fn decided_by(self, limit: u8) -> LimitStates {
+        LimitStates {
+            limit: (limit as u64) << self.bits,
+            end: self.end(),
+        }
+    }
+
+    /// Returns the next state of a resident. Invariant (N) rests on this function and on [`State::claimed`].
+    #[inline]
+    pub(super) fn next(self, state: State, limit: u8, word: u64) -> State {
+        if word > self.word(state) && limit == self.limit(state) {
+            State(state.0 - self.word(state) + word)
+        } else {
+            self.stepped(state, limit, word)
+        }
+    }
+
+    /// Returns the next state of a resident, with the version stepped so that no state of this version comes back.
+    #[cold]
+    pub(super) const fn stepped(self, state: State, limit: u8, word: u64) -> State {
+        self.resident(state.version() + 1, limit, word)
+    }
+
+    pub(super) const fn resident(self, version: u64, limit: u8, word: u64) -> State {
+        State((version & VERSIONS) << (u64::BITS - VERSION_BITS) | (limit as u64) << self.bits | word)
+    }
+}
+
+/// The states of the residents that one limit decides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LimitStates {
+    /// The number of the limit, in its place in a state.
+    limit: u64,
+    /// The end of the range of words.
+    end: u64,
+}
+
+impl LimitStates {
+    /// Returns the word of a state; `None` if the state is a mark, or a resident's that another limit decides.
+    ///
+    /// One comparison tells them apart: in the state of another limit, a bit above the word differs from this limit's. In a mark, the upper bits of the
+    /// word are ones, so the word is not below the end.
+    #[inline]
+    pub(super) const fn word(self, state: State) -> Option<u64> {
+        let word = (state.0 ^ self.limit) << VERSION_BITS >> VERSION_BITS;
+        if word < self.end { Some(word) } else { None }
+    }
+}
+
+impl State {
+    /// The state of a slot that never had a key.
+    pub(super) const UNTAKEN: Self = Self(!0);
+
+    #[inline]
+    pub(super) const fn is_resident(self) -> bool {
+        self.0 < MARKS
+    }
+
+    pub(super) const fn kind(self) -> Kind {
+        match self.0 {
+            resident if resident < MARKS => Kind::Resident,
+            mark if mark & VACANT != 0 => Kind::Vacant,
+            _ => Kind::Claimed,
+        }
+    }
+
+    /// Returns the version of a resident, or the version that the resident made from a mark will have.
+    const fn version(self) -> u64 {
+        if self.0 < MARKS {
+            self.0 >> (u64::BITS - VERSION_BITS)
+        } else {
+            self.0 >> VERSION_SHIFT & VERSIONS
+        }
+    }
+
+    /// Returns the mark of a claim on a slot of this state, for a key that `limit` will decide. `steps` is whether the owner was live, or its limit
+    /// no longer holds.
+    pub(super) const fn claimed(self, steps: bool, limit: u8, ticket: u64) -> Self {
+        let version = (self.version() + steps as u64) & VERSIONS;
+        Self(MARKS | version << VERSION_SHIFT | (limit as u64) << LIMIT_SHIFT | ticket & TICKETS)
+    }
+
+    /// Returns the mark after the claim was given up.
+    pub(super) const fn vacated(self) -> Self {
+        Self(self.0 | VACANT)
+    }
+
+    /// Returns the limit of a claim.
+    #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+    pub(super) const fn claimed_limit(self) -> u8 {
+        (self.0 >> LIMIT_SHIFT & (MOST_LIMITS as u64 - 1)) as u8
+    }
+
+    pub(super) const fn ticket(self) -> u64 {
+        self.0 & TICKETS
+    }
+
+    /// Returns the state of the resident that replaces this claim.
+    pub(super) const fn settled(self, form: Form, word: u64) -> Self {
+        form.resident(self.version(), self.claimed_limit(), word)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({:#018x})", self.kind(), self.0)
+    }
+}
+
+/// One cache line of slots.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Line {
+    states: [AtomicU64; WIDTH],
+    lower: [AtomicU32; WIDTH],
+    upper: [AtomicU16; WIDTH],
+    /// The distance from this line within which its keys may have slots; [`Reach`].
+    pub(super) reach: AtomicU32,
+}
+
+#[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_stress)))]
+const _: () = assert!(size_of::<Line>() == 64, "a line of slots is one cache line");
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            states: core::array::from_fn(|_| AtomicU64::new(State::UNTAKEN.0)),
+            lower: core::array::from_fn(|_| AtomicU32::new(0)),
+            upper: core::array::from_fn(|_| AtomicU16::new(0)),
+            reach: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Line {
+    #[inline]
+    pub(super) fn slot(&self, index: usize) -> Slot<'_> {
+        Slot { line: self, index }
+    }
+
+    /// Returns the slot of a resident and its state.
+    #[inline]
+    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
+        let mut matches: u32 = 0;
+        for (index, lower) in self.lower.iter().enumerate() {
+            // ORDERING: relaxed. A hint: `Slot::is_of` looks again.
+            matches |= u32::from(lower.load(Ordering::Relaxed) == key.lower()) << index;
+        }
+        while matches != 0 {
+            let slot = self.slot(matches.trailing_zeros() as usize);
+            matches &= matches - 1;
+            let state = slot.load();
+            if state.is_resident() && slot.is_of(key) {
+                return Some((slot, state));
+            }
+        }
+        None
+    }
+
+    /// Returns the slot of a resident that a limit decides, its state and its word.
+    ///
+    /// Looks first at the slot where the key's search begins. If the key is there, as a hot key is, the decision need not wait for the comparison of
+    /// the other slots. A hot key costs 5 ns less.
+    #[inline(always)]
+    pub(super) fn find_decided_by(&self, key: KeyHash, limit: LimitStates) -> Option<(Slot<'_>, State, u64)> {
+        let slot = self.slot(key.first());
+        let state = slot.load();
+        match limit.word(state) {
+            Some(word) if slot.is_of(key) => Some((slot, state, word)),
+            _ => {
+                let (slot, state) = self.find(key)?;
+                Some((slot, state, limit.word(state)?))
+            }
+        }
+    }
+
+    /// Begins to fetch the line. The caller does not use the value, so it does not wait for it.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        // ORDERING: relaxed. The value is not used.
+        black_box(self.reach.load(Ordering::Relaxed));
+    }
+}
+
+/// A slot: a state, and the id of the key that has the slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot<'a> {
+    line: &'a Line,
+    index: usize,
+}
+
+impl Slot<'_> {
+    #[inline]
+    pub(super) fn load(self) -> State {
+        may_stop();
+        // ORDERING: acquire. Pairs with `exchange`, so that the id read next is the owner's or a later owner's (see above), and so that a thread that
+        // finds a slot taken from an idle key sees the watermark that was raised before. Weaker breaks
+        // `keyed::a_reused_slot_never_doubles_the_last_cell` in `tests/loom`.
+        State(self.line.states[self.index].load(Ordering::Acquire))
+    }
+
+    /// Stores `new` if the state is still `seen`.
+    #[inline]
+    pub(super) fn exchange(self, seen: State, new: State) -> bool {
+        may_stop();
+        // ORDERING: release, for the id, the reach and the watermark written before. Acquire, so that an id which is stored next comes after the last
+        // one in its modification order. Strong, because a claim does not retry the same slot in a loop.
+        self.line.states[self.index]
+            .compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Stores the state. Only the claimant of the slot may call it; no other thread can change the state first.
+    pub(super) fn store(self, state: State) {
+        may_stop();
+        // ORDERING: release. Continues the release sequence of the claim's exchange, for the thread that claims the slot next.
+        self.line.states[self.index].store(state.0, Ordering::Release);
+    }
+
+    /// Returns whether the id is the key's.
+    #[inline]
+    pub(super) fn is_of(self, key: KeyHash) -> bool {
+        may_stop();
+        // ORDERING: acquire, both. Pair with `set_id`, see above.
+        self.line.lower[self.index].load(Ordering::Acquire) == key.lower()
+            && self.line.upper[self.index].load(Ordering::Acquire) == key.upper()
+    }
+
+    #[inline]
+    pub(super) fn id(self) -> u64 {
+        may_stop();
+        // ORDERING: acquire. Pairs with `set_id`, see above.
+        let lower = self.line.lower[self.index].load(Ordering::Acquire);
+        let upper = self.line.upper[self.index].load(Ordering::Acquire);
+        u64::from(upper) << 32 | u64::from(lower)
+    }
+
+    /// Stores the id. Only the claimant of the slot may call it.
+    pub(super) fn set_id(self, key: KeyHash) {
+        may_stop();
+        // ORDERING: release. Pairs with `id`, see above.
+        self.line.lower[self.index].store(key.lower(), Ordering::Release);
+        may_stop();
+        self.line.upper[self.index].store(key.upper(), Ordering::Release);
+    }
+}
+
+/// Marks a point at which a thread may stall; under `--cfg ratelimit_meter_stress` it sometimes does.
+#[inline(always)]
+pub(super) fn may_stop() {
+    #[cfg(ratelimit_meter_stress)]
+    stress::stop();
+}
+
+/// The number of lines beyond a home in which its keys may have slots, and the low bits of the ticket for which that number was raised last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reach(u32);
+
+impl Reach {
+    pub(super) const BITS: u32 = 7;
+
+    pub(super) fn load(word: &AtomicU32) -> Self {
+        may_stop();
+        // ORDERING: acquire. Pairs with `exchange`, so that a search that stops at the reach sees the exchange by which its key lost a slot beyond
+        // the reach.
+        Self(word.load(Ordering::Acquire))
+    }
+
+    pub(super) const fn lines(self) -> usize {
+        (self.0 % (1 << Self::BITS)) as usize
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a stamp is the low bits")]
+    pub(super) const fn raised(self, lines: usize, ticket: u64) -> Self {
+        let lines = if lines > self.lines() { lines } else { self.lines() };
+        Self((ticket as u32) << Self::BITS | lines as u32)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "less than the lines of a bucket")]
+    pub(super) const fn lowered(self, lines: usize) -> Self {
+        Self(self.0 >> Self::BITS << Self::BITS | lines as u32)
+    }
+
+    pub(super) fn exchange(self, word: &AtomicU32, new: Self) -> bool {
+        may_stop();
+        // ORDERING: release and acquire. Pairs with `load`, so that a chain of exchanges passes on all that each of them acquired.
+        word.compare_exchange(self.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+#[cfg(ratelimit_meter_stress)]
+mod stress {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        static RANDOM: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Yields the processor, spins or sleeps, one time in ten.
+    pub(super) fn stop() {
+        RANDOM.with(|random| {
+            let mut x = random.get();
+            if x == 0 {
+                x = std::ptr::from_ref(random) as u64 | 1;
+            }
+            // Xorshift, by Marsaglia.
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            random.set(x);
+            match x >> 32 & 0xff {
+                0..8 => std::thread::yield_now(),
+                8 => std::thread::sleep(Duration::from_micros(x >> 40 & 0x7f)),
+                9..24 => (0..(x >> 40 & 0xff)).for_each(|_| std::hint::spin_loop()),
+                _ => {}
+            }
+        });
+    }
+}
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn forms() -> impl Strategy<Value = (Form, u8)> {
+        (1..=MOST_LIMITS).prop_flat_map(|limits| {
+            let last = u8::try_from(limits - 1).unwrap();
+            (Just(Form::telling_apart(limits)), 0..=last)
+        })
+    }
+
+    #[test]
+    fn each_tier_bit_costs_a_bit_of_the_word() {
+        let bits = [(1, 62), (2, 61), (3, 60), (4, 60), (5, 59), (8, 59), (9, 58), (16, 58)];
+        for (limits, bits) in bits {
+            assert_eq!(Form::telling_apart(limits).bits(), bits, "{limits} limits");
+        }
+        assert_eq!(State::UNTAKEN.kind(), Kind::Vacant);
+    }
+
+    proptest! {
+        #[test]
+        fn a_resident_is_told_from_all_marks((form, limit) in forms(), version in 0_u64..4, word: u64) {
+            let word = word % form.end();
+            for word in [word, 0, form.end() - 1] {
+                let state = form.resident(version, limit, word);
+                prop_assert_eq!(state.kind(), Kind::Resident);
+                prop_assert!(state.is_resident());
+                prop_assert_eq!((form.limit(state), state.version()), (limit, version));
+                prop_assert_eq!(form.word(state), word);
+            }
+        }
+
+        #[test]
+        fn a_claim_is_settled_as_what_it_was_claimed_for((form, limit) in forms(), seen: u64, steps: bool, ticket: u64, word: u64) {
+            let seen = State(seen);
+            let claim = seen.claimed(steps, limit, ticket);
+            prop_assert_eq!(claim.kind(), Kind::Claimed);
+            prop_assert!(!claim.is_resident() && !claim.vacated().is_resident());
+            prop_assert_eq!(claim.vacated().kind(), Kind::Vacant);
+            prop_assert_eq!((claim.claimed_limit(), claim.ticket()), (limit, ticket % (1 << 44)));
+            let settled = claim.settled(form, word % form.end());
+            prop_assert_eq!(settled.version(), (seen.version() + u64::from(steps)) % 4);
+            prop_assert_eq!(form.limit(settled), limit);
+        }
+
+        /// (N) for one owner: the version stays only if the word grows by the same limit.
+        #[test]
+        fn a_state_keeps_its_version_only_if_its_word_grows(
+            (form, limit) in forms(), (_, next_limit) in forms(), version in 0_u64..4, word: u64, next: u64, near: bool,
+        ) {
+            let (word, next_limit) = (1 + word % (form.end() - 2), next_limit.min(limit + 1).min(form.limit(State(u64::MAX))));
+            let next = if near { word - 1 + next % 3 } else { next % form.end() };
+            let state = form.resident(version, limit, word);
+            let new = form.next(state, next_limit, next);
+            prop_assert_eq!((form.limit(new), form.word(new)), (next_limit, next));
+            let grows = next > word && next_limit == limit;
+            prop_assert_eq!(new.version(), (version + u64::from(!grows)) % 4);
+            prop_assert_eq!(new > state && new.version() == version, grows);
+        }
+    }
+
+    impl PartialOrd for State {
+        fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+            self.0.partial_cmp(&other.0)
+        }
+    }
+
+    #[test]
+    fn a_reach_keeps_its_stamp_when_lowered_and_never_shrinks_when_raised() {
+        let reach = Reach(0).raised(126, u64::MAX);
+        assert_eq!(reach.lines(), 126);
+        assert_eq!(reach.raised(5, 7).lines(), 126);
+        assert_ne!(reach.raised(126, 7), reach, "the stamp is another");
+        assert_eq!(reach.lowered(0).lines(), 0);
+        assert_eq!(reach.lowered(0).0 >> Reach::BITS, reach.0 >> Reach::BITS);
+    }
+}
