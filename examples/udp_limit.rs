@@ -1,7 +1,7 @@
 //! A UDP echo server on loopback with a limit for each source, while one client floods it and another is polite.
 //!
-//! Sources are distinguished by address and port here, since both clients are on one host. A server on the Internet would use `IpAddr` as the key, or
-//! the first 64 bits of an IPv6 address, since each subscriber has many addresses in its /64.
+//! Sources are distinguished by address and port here, since both clients are on one host. A server on the Internet would use `IpAddr` as the key. Of
+//! an IPv6 address it would use the first 64 bits, since each subscriber has many addresses in its /64.
 
 use ratelimit_meter::{KeyedMeter, Quota};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ struct Tally {
     dropped: u64,
 }
 
-/// Echoes datagrams that conform and silently drops all others: an answer would be another packet that the flood has caused.
+/// Echoes datagrams that conform and silently drops the rest: an answer would be another packet that the flood has caused.
 fn serve(
     socket: &UdpSocket,
     sources: &KeyedMeter<SocketAddr>,
@@ -40,7 +40,7 @@ fn serve(
         let tally = tallies.entry(source).or_default();
         if sources.check(&source).is_ok() {
             tally.passed += 1;
-            // If a client is gone, or does not read, the server goes on serving the others.
+            // If a client is gone, or does not read, the server goes on serving other clients.
             let _ = socket.send_to(&datagram[..length], source);
         } else {
             tally.dropped += 1;
@@ -93,7 +93,7 @@ fn bind() -> io::Result<UdpSocket> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // 10,000 sources at once in 290 KB, whatever the number of clients and ports that send.
+    // 10,000 sources at once in 290 KB, for any number of clients and ports that send.
     let sources = KeyedMeter::with_capacity(LIMIT.parse::<Quota>()?, 10_000)?;
     let (server, flooder, polite) = (bind()?, bind()?, bind()?);
     let address = server.local_addr()?;

@@ -1,4 +1,4 @@
-//! A decision allocates nothing, be it yes or no, of one cell or many (`ratelimit_meter` 1 leaked an allocation per accepted cell).
+//! No decision allocates: neither an admission nor a denial, of one cell or many (`ratelimit_meter` 1 leaked an allocation per accepted cell).
 #![expect(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 
 mod support;
@@ -17,8 +17,8 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is handed on to the system's allocator as it came; the count is a `Cell` of the thread that needs neither
-// allocation nor destructor.
+// SAFETY: every call is forwarded unchanged to the system's allocator. The count is a `Cell` of the thread, which needs neither allocation nor
+// destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// How many allocations of this thread `work` makes.
+/// Counts the allocations that `work` makes in this thread.
 fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     work();

@@ -1,5 +1,5 @@
-//! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and what was
-//! interrupted is not counted.
+//! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and do not count interrupted
+//! readings.
 
 use ratelimit_meter::clock::{Clock, ClockSource, DefaultClock, SystemClock, source};
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 /// One at a time: these tests want the processor for themselves.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// How far behind `Instant::now()` the default clock may be.
+/// The largest lag of the default clock behind `Instant::now()`.
 const BOUND: Duration = Duration::from_micros(5);
 
-/// Reads the clock between two readings of the system clock until so much time has passed; tells how many pairs counted.
+/// Reads the clock between two readings of the system clock until so much time has passed; returns the number of counted pairs.
 fn watch(span: Duration) -> u64 {
     let clock = DefaultClock;
     let start = Instant::now();
@@ -36,7 +36,7 @@ fn watch(span: Duration) -> u64 {
 }
 
 #[test]
-fn real_time_a_reading_lies_between_two_of_the_system_clock() {
+fn real_time_reading_lies_between_two_system_readings() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = source();
     let threads = [(); 2].map(|()| thread::spawn(|| watch(Duration::from_millis(300))));
@@ -48,7 +48,7 @@ fn real_time_a_reading_lies_between_two_of_the_system_clock() {
 
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn real_time_the_counter_is_read_where_the_kernel_trusts_it() {
+fn real_time_counter_is_read_where_trusted() {
     let kernel = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let expected = match kernel.unwrap_or_default().trim() {
         "tsc" => ClockSource::Counter,
@@ -69,7 +69,7 @@ fn real_time_waiting_to_the_instant_is_enough() {
         for _ in 0..500 {
             if let Err(denial) = check() {
                 while Instant::now() < denial.earliest_possible() {}
-                // Whatever the clock behind `check` reads by now.
+                // This holds for any reading of the clock behind `check`.
                 assert_eq!(check(), Ok(()));
             }
         }
@@ -77,7 +77,7 @@ fn real_time_waiting_to_the_instant_is_enough() {
 }
 
 #[test]
-fn real_time_a_meter_on_the_system_clock_reads_that() {
+fn real_time_system_clock_meter_reads_that_clock() {
     let before = Instant::now();
     let reading = SystemClock.now();
     assert!(before <= reading && reading <= Instant::now());

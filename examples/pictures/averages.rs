@@ -66,10 +66,10 @@ pub(crate) fn admitted(minutes: &[[u32; 2]]) -> [u32; 2] {
 
 pub(crate) fn picture(runs: &Runs) -> Picture {
     let svg = drawing::picture(
-        "Short bursts forgiven, long runs clamped",
-        "Two averages, 60 a minute and 600 an hour. Whoever asks 50 at once every six minutes is never denied, where 10 a minute alone, \
-            the same rate, would deny 40 of each 50. Whoever asks ten a second without end gets 60 a minute at first and 10 a minute after \
-            ten minutes or so, where 60 a minute alone would go on.",
+        "Short bursts admitted, long runs clamped",
+        "Two averages, 60 a minute and 600 an hour. A client that asks 50 at once every six minutes is never denied. 10 a minute alone, \
+            the same rate, would deny 40 of each 50. A client that asks ten a second without end gets 60 a minute at first and 10 a minute \
+            after ten minutes or so. With 60 a minute alone it would get 60 a minute for good.",
         "two hours of two clients, in cells a minute",
         &[
             (16, Key::Square("admitted"), "admitted"),

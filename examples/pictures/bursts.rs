@@ -79,7 +79,7 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
     ];
     let (all, spaced) = (runs.gcra.admitted(), runs.spaced.admitted());
     let burst = drawing::picture(
-        "What the burst of a limit does",
+        "The effect of a limit's burst",
         &format!(
             "With a burst of 10, the limit of 10 a second admits {all} of {asked} requests: ten of a burst of 13, all of a burst of 8, and \
             one in four of the loop. With a burst of 1 it admits {spaced}, never two within 100 milliseconds."
@@ -101,7 +101,7 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
         "A leaky bucket and its level",
         &format!(
             "A bucket for 10 cells that drains 10 a second admits {} of {asked} requests, the same as GCRA. Its level rises by one \
-            with each and falls steadily; what would overflow is denied.",
+            with each and falls steadily; a request that would overflow it is denied.",
             runs.bucket.admitted()
         ),
         &shown,
@@ -115,11 +115,11 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
         limit: 10,
     };
     let average = drawing::picture(
-        "An average, and one that counts refusals",
+        "An average, and one that counts denials",
         &format!(
-            "The average admits {} of {asked} requests; its measured rate stays at the limit of 10 a second during the loop, and \
-            a second after it there is room for some. The strict one admits {}: it measures what is asked, and denies everything from \
-            the loop on until that has decayed below the limit.",
+            "The average admits {} of {asked} requests. Its measured rate stays at 10 a second in the loop, and \
+            a second after it there is room for some. The strict one admits {}: it counts denied requests, too, and denies everything \
+            from the loop on until that rate has decayed below the limit.",
             runs.average.admitted(),
             runs.strict.admitted()
         ),
@@ -139,8 +139,8 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
     let dual = drawing::picture(
         "Two limits in one decision",
         &format!(
-            "Of {asked} requests {} are admitted. Until the middle of the loop the limit of 10 a second is what refuses; then the 40 \
-            a minute are spent, and only those that drain are left.",
+            "Of {asked} requests {} are admitted. Until the middle of the loop the limit of 10 a second denies. Then the 40 \
+            a minute are spent, and only drained cells are left.",
             runs.dual.admitted()
         ),
         &shown,

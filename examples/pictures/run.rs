@@ -52,7 +52,7 @@ pub(crate) fn run<const N: usize>(
     run
 }
 
-/// Counts the requests that are admitted, and those that are denied, in each bucket of time.
+/// Counts admitted and denied requests in each bucket of time.
 pub(crate) fn counts(
     limit: &impl Decider,
     start: Instant,

@@ -12,7 +12,7 @@ fn runs() -> Runs {
 }
 
 #[test]
-fn the_pictures_in_docs_are_what_is_drawn() {
+fn pictures_in_docs_are_current() {
     for (file, text) in files().expect("limits") {
         let committed = std::fs::read_to_string(docs().join(&file)).expect(&file);
         assert!(committed == text, "docs/{file} is another: draw it again");
@@ -20,7 +20,7 @@ fn the_pictures_in_docs_are_what_is_drawn() {
 }
 
 #[test]
-fn the_page_shows_each_picture_and_each_is_small() {
+fn page_shows_every_picture_and_each_is_small() {
     for Picture { name, svg } in pictures().expect("limits") {
         assert!(svg.is_ascii() && svg.len() < LARGEST, "{name}: {} bytes", svg.len());
         assert!(PAGE.contains(&format!("][{name}]\n")), "{name} is not shown");
@@ -32,7 +32,7 @@ fn the_page_shows_each_picture_and_each_is_small() {
 }
 
 #[test]
-fn the_page_tells_how_many_of_the_requests_each_limit_admits() {
+fn page_states_how_many_requests_each_limit_admits() {
     let runs = runs();
     assert_eq!(traffic::requests().count(), 125);
     let admitted = [
@@ -56,7 +56,7 @@ fn admitted<const N: usize>(run: &Run<N>, from: u32, to: u32) -> usize {
 }
 
 #[test]
-fn a_second_after_the_loop_a_bucket_is_empty_an_average_is_not_and_a_strict_one_denies_all() {
+fn bucket_average_and_strict_differ_after_the_loop() {
     let runs = runs();
     let page = |run: &Run<1>| admitted(run, 6_200, 7_000);
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_second_after_the_loop_a_bucket_is_empty_an_average_is_not_and_a_strict_one_
 }
 
 #[test]
-fn of_two_limits_the_first_holds_back_bursts_and_the_second_what_goes_on() {
+fn dual_limits_hold_back_bursts_and_long_runs() {
     let dual = &runs().dual;
     let bursts = [(1_200, 2_000), (2_500, 3_000), (6_200, 7_000), (7_600, 8_000)];
     assert_eq!(bursts.map(|(from, to)| admitted(dual, from, to)), [10, 8, 1, 1]);
@@ -81,7 +81,7 @@ fn leaky_bucket_and_gcra_decide_alike() {
 }
 
 #[test]
-fn what_is_measured_keeps_to_the_limit_unless_refusals_count() {
+fn measured_rate_stays_below_limit_unless_denials_count() {
     let runs = runs();
     let most = |course: &mut dyn Iterator<Item = (u32, f64)>| course.map(|(_, value)| value).fold(0.0, f64::max);
     let is_about = |value: f64, expected: f64| (value - expected).abs() < 0.05;
@@ -98,7 +98,7 @@ fn what_is_measured_keeps_to_the_limit_unless_refusals_count() {
 }
 
 #[test]
-fn the_page_tells_what_two_averages_forgive_and_what_they_clamp() {
+fn page_describes_bursts_and_runs_of_two_averages() {
     let runs = averages::Runs::new().expect("limits");
     assert_eq!(averages::admitted(&runs.bursts), [1000, 1000]);
     assert_eq!(averages::admitted(&runs.bursts_by_rate), [200, 1000]);

@@ -1,4 +1,4 @@
-//! `Exponential`: its capacity, its recovery, its law of windows, its instants, and what batches pay.
+//! `Exponential`: its capacity, its recovery, its law of windows, its instants, and the cost of batches.
 
 use crate::support::exponential::{Average, exponential_limits, float};
 use crate::support::time::{DAY, HORIZON, SECOND, YEAR, instant, since};
@@ -42,7 +42,7 @@ fn size(n: u32) -> usize {
 }
 
 #[test]
-fn a_rested_meter_admits_exactly_its_limit() {
+fn idle_meter_admits_exactly_its_limit() {
     for &(limit, period) in PRECISE {
         let (meter, now) = exponential(limit, period);
         assert_eq!(singles(&meter, now), size(limit), "{limit} in {period} ns");
@@ -70,7 +70,7 @@ fn singles_at_one_instant_are_a_batch() {
 }
 
 #[test]
-fn a_burst_comes_back_as_what_is_left_of_it_decays() {
+fn burst_returns_as_its_remainder_decays() {
     for (limit, table) in [(100, [39, 63, 86, 95]), (10, [4, 6, 9, 10])] {
         for (halves, back) in [1_u32, 2, 4, 6].into_iter().zip(table) {
             let (meter, now) = exponential(limit, 60 * SECOND);
@@ -81,7 +81,7 @@ fn a_burst_comes_back_as_what_is_left_of_it_decays() {
     }
 }
 
-/// Whoever comes at the instant told gets the limit in each period, not a nanosecond's worth more.
+/// A caller that returns at each reported instant gets the limit in each period, and not a nanosecond's worth more.
 #[test]
 fn saturation_reaches_the_limit_and_never_exceeds_it() {
     for (limit, period) in PRECISE.iter().copied().chain([(10, 1000), (10_000_000, SECOND)]) {
@@ -166,7 +166,7 @@ proptest! {
         }
     }
 
-    /// The sum of what was admitted, in floating point, finds the same instants.
+    /// The sum of admitted cells, in floating point, finds the same instants.
     #[test]
     fn a_denial_is_the_sums_instant(
         limit in 1_u32..200,
@@ -197,7 +197,7 @@ proptest! {
 }
 
 #[test]
-fn a_burst_apart_from_the_cells_is_an_error() {
+fn separate_burst_is_an_error() {
     let number = |n| NonZeroU32::new(n).expect("positive");
     let quota = Quota::per_second(number(10)).allow_burst(number(3));
     let error = Exponential::from_quota(quota).expect_err("a burst apart");

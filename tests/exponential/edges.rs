@@ -32,7 +32,7 @@ fn singles(meter: &Exponential, at: Instant) -> u32 {
 }
 
 #[test]
-fn a_whole_batch_conforms_at_every_extreme_and_no_cell_with_it() {
+fn whole_batch_conforms_and_then_no_cell() {
     for &(limit, period) in EXTREMES {
         let (meter, now) = exponential(limit, period);
         assert_eq!(meter.check_n_at(limit, now), Ok(()), "{limit} in {period} ns");
@@ -46,8 +46,8 @@ fn a_whole_batch_conforms_at_every_extreme_and_no_cell_with_it() {
     }
 }
 
-/// Less than 16 units a nanosecond leave three to a cell. A cell at a level of x takes 3/x units and is counted as less than one
-/// more, so x rises by less than k (1 + x/3) a cell, and by 1 in no fewer than 3 ln(4/3) L = 0.86 L cells.
+/// Less than 16 units a nanosecond leave three to a cell. A cell at a level of x takes 3/x units and is counted as less than one more. So x rises by
+/// less than k (1 + x/3) a cell, and by 1 in no fewer than 3 ln(4/3) L = 0.86 L cells.
 #[test]
 fn beyond_the_precision_rounding_only_loses() {
     let (meter, now) = exponential(4000, 1000);
@@ -67,7 +67,7 @@ fn in_four_milliseconds_four_thousand_cells_are_exact() {
 }
 
 #[test]
-fn idle_for_centuries_a_meter_is_at_rest_and_no_better() {
+fn idle_centuries_earn_no_extra_cells() {
     for &(limit, period) in EXTREMES
         .iter()
         .filter(|(limit, period)| *limit <= 1000 && *period <= SECOND)
@@ -77,7 +77,7 @@ fn idle_for_centuries_a_meter_is_at_rest_and_no_better() {
         for idle in [36 * YEAR, 300 * YEAR, 500 * YEAR] {
             let at = now + Duration::from_nanos(idle);
             let admitted = singles(&meter, at);
-            // The line ends after 36.5 years; what is later counts as its end, where the first visit took all.
+            // The line ends after 36.5 years. A later instant counts as its end, where the first visit took all cells.
             let expected = if idle > 300 * YEAR { 0 } else { limit };
             assert_eq!(admitted, expected, "{limit} in {period} ns, idle for {idle} ns");
         }
@@ -85,7 +85,7 @@ fn idle_for_centuries_a_meter_is_at_rest_and_no_better() {
 }
 
 #[test]
-fn instants_centuries_off_in_no_order_panic_nowhere_and_gain_nothing() {
+fn extreme_instants_neither_panic_nor_gain() {
     for &(limit, period) in EXTREMES {
         let (meter, origin) = exponential(limit, period);
         let line = since(origin, origin - Duration::from_nanos(DAY))..(1 << 60) - i128::from(DAY);
@@ -117,7 +117,7 @@ fn instants_centuries_off_in_no_order_panic_nowhere_and_gain_nothing() {
     }
 }
 
-/// A thousand periods of two thirds of the limit, and the rate is what it was after ten.
+/// A thousand periods of two thirds of the limit, and the rate equals that after ten periods.
 #[test]
 fn a_steady_rate_does_not_drift() {
     for (limit, period) in [(100, SECOND), (1000, 60 * SECOND), (10, YEAR / 100)] {
@@ -228,7 +228,7 @@ fn a_half_life_halves_the_rate() {
     }
 }
 
-/// Weights that make the threshold a whole number of cells as far as a float can tell.
+/// Weights that make the threshold a whole number of cells to the precision of a float.
 #[test]
 fn every_batch_within_the_burst_conforms_eventually() {
     for (limit, weight) in [(555_593_334, 385_107_953), (1_359_190_130, 551_104_173), (10, 7)] {

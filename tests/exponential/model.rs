@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 proptest! {
     #[test]
-    fn any_sequence_of_verbs_is_the_sum_of_impulses(limit in 1_u32..300, period in SECOND..3600 * SECOND, verbs in sequences()) {
+    fn verb_sequences_match_the_sum_of_impulses(limit in 1_u32..300, period in SECOND..3600 * SECOND, verbs in sequences()) {
         let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit");
         let origin = Instant::now();
         let (mut sum, mut now) = (Average::new(limit, period), 0);

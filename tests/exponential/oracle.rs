@@ -167,7 +167,7 @@ fn decisions_up_to_the_limit_are_mostly_the_published_forms() {
 }
 
 #[test]
-fn the_level_is_above_the_published_rate_by_less_than_a_cell() {
+fn level_exceeds_published_rate_by_under_one_cell() {
     for limit in [1, 3, 10, 100] {
         for (stream, events) in streams(limit, MINUTE, 1.5, 200) {
             let (meter, origin) = exponential(limit, MINUTE);
@@ -190,7 +190,7 @@ fn the_level_is_above_the_published_rate_by_less_than_a_cell() {
     }
 }
 
-/// What rounding adds to each step must not add up: the level comes so close to the limit that a unit would show.
+/// Checks that rounding does not accumulate: the level comes so close to the limit that an error of one unit would show.
 #[test]
 fn a_client_at_the_limit_is_never_denied() {
     for (limit, interval) in [

@@ -15,7 +15,7 @@ fn exponential(limit: u32, period: u64) -> (Exponential, Instant) {
 
 proptest! {
     #[test]
-    fn no_window_admits_more_than_the_threshold_and_the_limit(
+    fn no_window_exceeds_threshold_plus_limit(
         (limit, period) in exponential_limits(),
         questions in prop::collection::vec((any::<u64>(), any::<u64>(), any::<bool>()), 1..200),
     ) {
@@ -37,7 +37,7 @@ proptest! {
 }
 
 #[test]
-fn threads_with_clocks_of_their_own_hold_every_window() {
+fn threads_with_separate_clocks_hold_every_window() {
     let (limit, period) = (50, SECOND / 1000);
     let (meter, origin) = exponential(limit, period);
     let asked = |thread: u32| {
@@ -60,9 +60,9 @@ fn threads_with_clocks_of_their_own_hold_every_window() {
     assert!(admitted.len() > 2000, "nothing to see");
 }
 
-/// Whoever asks at each instant gains no more than the two units, be they ever so large a part of a cell.
+/// A caller that asks at each instant gains at most two units, even if two units are a large part of a cell.
 #[test]
-fn polling_every_nanosecond_at_full_speed_gains_at_most_two_units() {
+fn polling_every_nanosecond_gains_at_most_two_units() {
     for (limit, period) in [
         (1, 1),
         (4, 1),

@@ -1,5 +1,5 @@
-//! Law 6: batches are all or nothing, n singles at one instant are one batch of n, an empty batch is nothing, and a batch that can
-//! never conform is denied for ever.
+//! Law 6: batches are all or nothing, and n singles at one instant equal one batch of n. An empty batch has no effect, and a batch that can never
+//! conform is always denied.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -13,7 +13,7 @@ use ratelimit_meter::clock::ManualClock;
 proptest! {
     /// One meter gets the batches and another the same cells one by one, tried on a copy of the exact bucket first.
     #[test]
-    fn n_singles_at_one_instant_equal_one_batch_of_n(limit in limits(), steps in steps(), prefix in 0u32..40) {
+    fn n_singles_equal_one_batch_of_n(limit in limits(), steps in steps(), prefix in 0u32..40) {
         let clock = ManualClock::new();
         for (batches, singles) in Subject::each_on(&limit, &clock).into_iter().zip(Subject::each_on(&limit, &clock)) {
             play(&limit, &steps, |n, at, exact| {
@@ -32,9 +32,9 @@ proptest! {
         }
     }
 
-    /// A denied batch leaves what there was to smaller ones.
+    /// A denied batch leaves the available cells to smaller batches.
     #[test]
-    fn a_batch_is_taken_whole_or_not_at_all(limit in limits(), taken in any::<u32>(), batch in any::<u32>()) {
+    fn batch_is_taken_whole_or_not(limit in limits(), taken in any::<u32>(), batch in any::<u32>()) {
         let taken = taken % limit.at_once().saturating_add(1);
         let room = limit.at_once() - taken;
         for meter in Subject::each(&limit) {
@@ -84,9 +84,9 @@ fn an_impossible_batch_of_any_size_changes_nothing() {
     }
 }
 
-/// Whatever n * w * P / C is, wrapped or not, it is more than the burst.
+/// The product n * w * P / C exceeds the burst, whether it wraps or not.
 #[test]
-fn no_product_of_a_batch_wraps_into_the_burst() {
+fn no_batch_product_wraps_into_the_burst() {
     let heavy = [
         Limit::new(1, 100 * YEAR).burst(2),
         Limit::new(4_294_967_295, 100 * YEAR).weight(4_294_967_295),

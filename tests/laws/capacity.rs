@@ -1,4 +1,4 @@
-//! Law 2: a rested meter admits exactly floor(B/w) cells at one instant. Law 10: clones share it.
+//! Law 2: an idle meter admits exactly floor(B/w) cells at one instant. Law 10: clones share it.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -26,7 +26,7 @@ fn assert_admits_exactly(meter: &Subject, cells: u32, at: i128, limit: &Limit) {
 
 proptest! {
     #[test]
-    fn a_rested_meter_admits_exactly_its_burst(limit in limits(), at in any::<u64>()) {
+    fn idle_meter_admits_exactly_its_burst(limit in limits(), at in any::<u64>()) {
         let at = i128::from(spread(at, 1, 1 << 59).min(u64::try_from(HORIZON).unwrap_or(u64::MAX)));
         for meter in Subject::each(&limit) {
             assert_admits_exactly(&meter, limit.at_once(), at, &limit);
@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn a_meter_idles_after_its_time_to_rest(limit in limits(), wait in 1i128..50) {
+    fn meter_is_idle_once_drained(limit in limits(), wait in 1i128..50) {
         let rested = wait * limit.time_to_rest();
         for meter in Subject::each(&limit) {
             assert_admits_exactly(&meter, limit.at_once(), 0, &limit);
@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn gcra_of_t_and_tau_admits_one_cell_and_floor_tau_over_t(t in any::<u64>(), tau in any::<u64>()) {
+    fn gcra_admits_one_plus_floor_tau_over_t(t in any::<u64>(), tau in any::<u64>()) {
         let (t, tau) = (spread(t, 1, 1 << 61), spread(tau, 1, 1 << 61) - 1);
         let limit = Limit::standard(t, tau);
         if tau / t < u64::from(u32::MAX) {
@@ -83,7 +83,7 @@ fn full_speed_admits_no_half_cell_more() {
     }
 }
 
-/// What does not fit a whole number of times is not rounded up.
+/// A fraction of a cell is not rounded up.
 #[test]
 fn a_burst_admits_only_whole_weighted_cells() {
     for (burst, weight) in [
@@ -104,7 +104,7 @@ fn a_burst_admits_only_whole_weighted_cells() {
 
 /// The constructors of 1.x, whose GCRA admitted one cell more.
 #[test]
-fn the_builder_admits_its_capacity_and_not_one_more() -> Result<(), ratelimit_meter::algorithms::InconsistentCapacity> {
+fn builder_admits_exactly_its_capacity() -> Result<(), ratelimit_meter::algorithms::InconsistentCapacity> {
     let now = Instant::now();
     let count = |meter: &GCRA| (0..100).filter(|_| meter.check_at(now).is_ok()).count();
     assert_eq!(count(&GCRA::for_capacity(20)?.build()), 20);

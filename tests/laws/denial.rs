@@ -36,7 +36,7 @@ fn assert_near(exact: &Bucket, n: u32, at: i128, earliest: i128, limit: &Limit) 
     let Verdict::From(right) = exact.judge(n, at) else {
         panic!("{n} cells at {at} ns were denied for nothing: {limit:?}");
     };
-    // With more than 90 years to rest the word has less than two units a nanosecond, and the two units that it may err are two.
+    // If a burst drains in more than 90 years, the word has less than two units a nanosecond. Then an error of two units may be two nanoseconds.
     let coarse = i128::from(limit.time_to_rest() > 90 * i128::from(YEAR));
     let allowed = (1 + coarse).max((right - at) / 1_000_000_000);
     let off = (earliest - right).abs();
@@ -54,7 +54,7 @@ proptest! {
     #[test]
     fn a_denial_is_exact_to_the_nanosecond(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
-            // The traffic of a meter that was denied and came back when told.
+            // The traffic of a caller that was denied and returned at the reported instants.
             let mut exact = Bucket::new(limit);
             let mut now = 0;
             play(&limit, &steps, |n, at, _| {
@@ -79,7 +79,7 @@ proptest! {
         }
     }
 
-    /// Whatever is denied, however often, to whomever: the decisions are those of a meter that was never asked.
+    /// After any number of denials to any callers, the decisions equal those of a meter that was never asked.
     #[test]
     fn a_flood_of_denials_changes_no_decision(limit in limits(), steps in steps(), early in 0i128..1_000_000) {
         let clock = ManualClock::new();
@@ -87,7 +87,7 @@ proptest! {
             play(&limit, &steps, |n, at, exact| {
                 let before = flooded.debug();
                 for when in [at, at - early] {
-                    // Two cells above what the exact bucket has room for are denied whatever the resolution.
+                    // Two cells above the room of the exact bucket are denied at any resolution.
                     let too_many = u64::from(exact.room(when)) + 2;
                     let flood = [too_many, u64::from(limit.at_once()), u64::from(limit.at_once()) + 1, u64::from(u32::MAX)];
                     for n in flood.into_iter().filter(|&n| n >= too_many).filter_map(|n| u32::try_from(n).ok()) {
@@ -134,9 +134,9 @@ fn denials_are_exact_at_the_extremes() {
     }
 }
 
-/// What a meter says is seen in its `Debug`, so that the flood above would show.
+/// The state of a meter appears in its `Debug`, so that the flood above would show.
 #[test]
-fn an_admission_shows_in_the_debug_output_and_a_denial_does_not() {
+fn debug_output_shows_admissions_only() {
     for meter in Subject::each(&Limit::per_second(2)) {
         let rested = meter.debug();
         assert_eq!(meter.single(0), Verdict::Conforms);
@@ -149,7 +149,7 @@ fn an_admission_shows_in_the_debug_output_and_a_denial_does_not() {
 }
 
 #[test]
-fn a_wait_is_counted_from_any_instant_and_never_negative() {
+fn wait_counts_from_any_instant_and_never_negative() {
     let limit = Limit::per_second(4);
     let (gcra, bucket) = (gcra(&limit), leaky_bucket(&limit));
     let start = std::time::Instant::now();

@@ -11,7 +11,7 @@ use ratelimit_meter::clock::ManualClock;
 use std::time::Instant;
 
 proptest! {
-    /// The exact bucket has taken what the meter admitted; where it finds room the meter may not say no.
+    /// The exact bucket has taken the cells that the meter admitted. If the exact bucket has room, the meter must not deny.
     #[test]
     fn every_denial_is_necessary(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
@@ -124,7 +124,7 @@ fn a_cell_at_its_instant_always_conforms() {
 }
 
 #[test]
-fn a_cell_exactly_at_its_instant_conforms_whenever_the_first_came() {
+fn cell_exactly_at_its_instant_conforms() {
     for limit in magnitudes() {
         for start in [0, 1, 1_000_000_007, 3 * i128::from(YEAR) + 1] {
             for meter in Subject::each(&limit) {

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use ratelimit_meter::clock::ManualClock;
 
 proptest! {
-    /// The standard defines one test in two ways. GCRA and LeakyBucket with the same quota, made at the same instant, say the same
-    /// to every question, to the nanosecond of every denial; the instant at which they are made matters only because it fixes
-    /// where on the nanosecond grid a unit ends.
+    /// The standard defines one test in two ways. GCRA and LeakyBucket with the same quota, made at the same instant, give the same answer to every
+    /// question, to the nanosecond of every denial. The instant of creation matters only because it fixes the positions of units on the nanosecond
+    /// grid.
     #[test]
     fn gcra_and_leaky_bucket_decide_alike(limit in limits(), steps in steps()) {
         let clock = ManualClock::new();
@@ -23,9 +23,9 @@ proptest! {
         });
     }
 
-    /// And so they do when time goes back and forth.
+    /// They also agree when time goes back and forth.
     #[test]
-    fn gcra_and_leaky_bucket_decide_alike_in_any_order_of_time((limit, questions) in scattered()) {
+    fn gcra_and_leaky_bucket_agree_in_any_order((limit, questions) in scattered()) {
         let clock = ManualClock::new();
         let [gcra, bucket] = Subject::each_on(&limit, &clock);
         for (n, at) in questions {
@@ -33,11 +33,10 @@ proptest! {
         }
     }
 
-    /// Where the emission interval is a whole number of nanoseconds, and nothing asked or said lies beyond the time line of 36
-    /// years, nothing a meter says depends on its number format: a nanosecond is worth more than the two units of resolution, so
-    /// verdict for verdict it is its twin.
+    /// If the emission interval is a whole number of nanoseconds, and all times are on the time line of 36 years, the number format does not matter.
+    /// A nanosecond is worth more than the two units of resolution, so each verdict equals that of the twin.
     #[test]
-    fn a_meter_and_its_lock_based_twin_have_one_history(limit in whole_limits(), steps in steps()) {
+    fn meter_and_lock_based_twin_share_one_history(limit in whole_limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
             let twin = Twin::new(limit);
             play(&limit, &steps, |n, at, _| {
@@ -50,7 +49,7 @@ proptest! {
 
     /// GCRA(T, tau) has whole nanoseconds by definition, a theoretical arrival time to begin with too.
     #[test]
-    fn gcra_of_t_and_tau_and_its_twin_have_one_history(t in any::<u64>(), tau in any::<u64>(), tat in -1000i64..1_000_000, steps in steps()) {
+    fn gcra_of_t_and_tau_equals_its_twin(t in any::<u64>(), tau in any::<u64>(), tat in -1000i64..1_000_000, steps in steps()) {
         let (t, tau) = (spread(t, 1, 1 << 60), spread(tau, 1, 1 << 60) - 1);
         let (limit, tat) = (Limit::standard(t, tau), i128::from(tat));
         let (rested, expecting) = (Subject::standard(t, tau), Subject::expecting(t, tau, tat));
@@ -63,9 +62,10 @@ proptest! {
         });
     }
 
-    /// Every other limit: the meter admits whatever the exact bucket would, and nothing that overflows it by more than two units.
+    /// For every other limit the meter admits each request that the exact bucket admits. It admits none that overflows that bucket by more than two
+    /// units.
     #[test]
-    fn a_meter_is_the_exact_bucket_but_for_two_units(limit in limits(), steps in steps()) {
+    fn meter_is_the_exact_bucket_within_two_units(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
             play(&limit, &steps, |n, at, exact| {
                 let (verdict, right) = (meter.ask(n, at), exact.judge(n, at));
@@ -80,7 +80,7 @@ proptest! {
 
 /// The twin must be worth its name: the textbook's numbers, by hand.
 #[test]
-fn the_exact_bucket_and_the_twin_know_the_textbook() {
+fn exact_bucket_and_twin_match_the_textbook() {
     let twin = Twin::new(Limit::standard(10, 15));
     let said = [0, 12, 18, 20, 25, 26, 27].map(|at| twin.check_at(at));
     let (ok, denied) = (Verdict::Conforms, Verdict::From(27));

@@ -1,5 +1,5 @@
-//! Many threads on one meter, and totals that are exact whatever the interleaving. What a thread may see in between is not
-//! asserted, nor how long anything takes; `loom.rs` has every interleaving of a few decisions.
+//! Many threads on one meter, with totals that are exact under any interleaving. Neither intermediate states nor durations are asserted;
+//! `tests/loom/` has every interleaving of a few decisions.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const THREADS: u32 = 4;
 
-/// Runs `work` in every thread, all started at once, and gathers what it comes to.
+/// Runs `work` in every thread, all started at once, and gathers the results.
 fn in_threads<T: Send>(work: impl Fn(u32) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(THREADS as usize);
     std::thread::scope(|scope| {
@@ -34,8 +34,7 @@ fn in_threads<T: Send>(work: impl Fn(u32) -> T + Sync) -> Vec<T> {
     })
 }
 
-/// How many single cells at one instant are admitted to a caller who asks until denied `denials` times, or a million times: more
-/// than there can be.
+/// Counts the single cells admitted at one instant to a caller that asks until `denials` denials, or a million times, which exceeds every burst.
 fn greedy(denials: u32, mut single: impl FnMut() -> Verdict) -> u64 {
     let (mut admitted, mut denied) = (0, 0);
     while denied < denials && admitted < 1_000_000 {
@@ -49,7 +48,7 @@ fn greedy(denials: u32, mut single: impl FnMut() -> Verdict) -> u64 {
 
 /// Two threads that exchange without comparing admit more than a burst; here there are four, and a burst of a hundred thousand.
 #[test]
-fn threads_at_one_instant_admit_one_burst_in_all() {
+fn simultaneous_threads_admit_one_burst_in_all() {
     for limit in [
         Limit::per_second(100_000),
         Limit::new(4, 1).burst(100_000),
@@ -64,7 +63,7 @@ fn threads_at_one_instant_admit_one_burst_in_all() {
 
 /// The twin side by side: the same threads, the same cells, the same total.
 #[test]
-fn a_meter_and_its_twin_admit_the_same_total() {
+fn threaded_meter_and_twin_admit_the_same_total() {
     let limit = Limit::per_second(30_000);
     let tenth = i128::from(SECOND) / 10;
     for meter in Subject::each(&limit) {
@@ -79,10 +78,10 @@ fn a_meter_and_its_twin_admit_the_same_total() {
     }
 }
 
-/// Batches of 1 to 7 race for a burst. What is left over is too little for a batch of the size last denied, and exactly what the
-/// batches that were told yes did not take.
+/// Batches of 1 to 7 race for a burst. The remaining cells are too few for a batch of the size last denied, and equal the burst less the admitted
+/// batches.
 #[test]
-fn batches_that_race_are_taken_whole_or_not_at_all() {
+fn racing_batches_are_taken_whole_or_not() {
     let limit = Limit::per_second(100_003);
     for meter in Subject::each(&limit) {
         let admitted = in_threads(|thread| {
@@ -109,7 +108,7 @@ fn batches_that_race_are_taken_whole_or_not_at_all() {
     }
 }
 
-/// A denial that wrote what it had read would undo the admissions in between (leaky-bucket's tokens that rise from the dead).
+/// A denial that wrote back its loaded word would undo the admissions in between (leaky-bucket's tokens that rise from the dead).
 #[test]
 fn a_flood_of_denials_undoes_no_admission() {
     let limit = Limit::per_second(200_000);
@@ -130,7 +129,7 @@ fn a_flood_of_denials_undoes_no_admission() {
 /// Every thread asks while the clock moves under them, all of them together by less than the burst is worth: the bucket never runs
 /// empty, so no cell's worth of time is lost, and the total is exact.
 #[test]
-fn threads_on_a_moving_clock_admit_burst_and_rate_exactly() {
+fn threads_on_moving_clock_admit_burst_and_rate() {
     let limit = Limit::per_second(10_000);
     let clock = ManualClock::new();
     for meter in Subject::each_on(&limit, &clock) {
@@ -157,7 +156,7 @@ fn threads_on_a_moving_clock_admit_burst_and_rate_exactly() {
 
 /// Law 1 over the timestamps that the decisions used, of threads whose clocks are apart and run on their own.
 #[test]
-fn threads_with_clocks_of_their_own_hold_every_window() {
+fn threads_with_separate_clocks_hold_every_window() {
     for limit in [
         Limit::per_second(1000).burst(20),
         Limit::per_second(4_000_000_000).burst(9),
@@ -190,7 +189,7 @@ fn threads_with_clocks_of_their_own_hold_every_window() {
 
 /// A handle in every thread is the way to share a meter: it can be cloned, sent and referred to.
 #[test]
-fn a_clone_in_every_thread_is_the_same_meter() {
+fn clone_in_every_thread_is_one_meter() {
     fn assert_shared<M: Decider + MultiDecider + Clone + Debug + Send + Sync + 'static>(meter: &M) {
         let at = Instant::now();
         let threads: Vec<_> = (0..THREADS)

@@ -12,7 +12,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
 use std::time::Duration;
 
-/// Where traffic goes next: within the tick, to a tick or beside it, to what was told or beside it, or anywhere.
+/// The next time of the traffic: within the tick, at or beside a tick, at or beside the reported instant, or anywhere.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Stay,
@@ -33,8 +33,8 @@ fn moves() -> impl Strategy<Value = Vec<(Move, u64, i128)>> {
     prop::collection::vec((to, any::<u64>(), -1i128..3), 1..60)
 }
 
-/// Plays the moves in the order of time. The exact bucket that `ask` sees, and that takes what it admits, stands as of the tick: `n`
-/// cells are about as many as it has room for, or any batch.
+/// Plays the moves in the order of time. The exact bucket that `ask` sees, and that takes the admitted cells, is at the time of the tick. `n` is
+/// about as many cells as it has room for, or any batch.
 fn play(ticking: &Ticking, moves: &[(Move, u64, i128)], mut ask: impl FnMut(u32, i128, &Bucket) -> Verdict) {
     let limit = ticking.limit;
     let (mut exact, mut now, mut told) = (Bucket::new(limit), 0, 0);
@@ -104,7 +104,7 @@ proptest! {
 
     /// Where the plain limit is decided exactly, so is the ticking one.
     #[test]
-    fn a_ticking_meter_is_the_exact_bucket_as_of_its_ticks(ticking in Ticking::any(whole_limits()), moves in moves()) {
+    fn ticking_meter_is_the_exact_bucket_of_ticks(ticking in Ticking::any(whole_limits()), moves in moves()) {
         for meter in ticking.subjects() {
             play(&ticking, &moves, |n, at, exact| {
                 let judged = match exact.judge(n, ticking.tick_by(at)) {
@@ -119,7 +119,7 @@ proptest! {
 
     /// Laws 1 and 7.
     #[test]
-    fn timestamps_in_no_order_gain_no_more_than_an_interval((limit, questions) in scattered(), seed in any::<u64>()) {
+    fn unordered_timestamps_gain_at_most_an_interval((limit, questions) in scattered(), seed in any::<u64>()) {
         let longest = u64::try_from(limit.time_to_rest().min(HORIZON)).expect("some years");
         let ticking = Ticking { limit, interval: spread(seed, 1, longest.max(1)) };
         for meter in ticking.subjects() {
@@ -133,7 +133,7 @@ proptest! {
 
     /// Law 6, and laws 2 and 8 with it.
     #[test]
-    fn from_rest_the_burst_passes_and_then_what_a_tick_brings(ticking in Ticking::any(whole_limits()), ticks in 1i128..5) {
+    fn idle_meter_admits_burst_then_each_ticks_cells(ticking in Ticking::any(whole_limits()), ticks in 1i128..5) {
         let limit = ticking.limit;
         for meter in ticking.subjects() {
             prop_assert_eq!(meter.batch(limit.at_once(), 0), Verdict::Conforms);
@@ -152,7 +152,7 @@ proptest! {
     }
 }
 
-/// What a meter of whom the exact bucket has taken as much says at a tick; the bucket errs to the strict side of a meter.
+/// The expected answer of a meter at a tick, if the exact bucket has taken the same cells. The bucket errs to the strict side of the meter.
 fn peeks(ticking: &Ticking, exact: &Bucket, n: u32, tick: i128) -> Verdict {
     match exact.judge(n, tick) {
         // The tolerance of two units of 2^-f.
@@ -192,7 +192,7 @@ fn ticks_count_from_when_the_meter_was_made() {
 }
 
 #[test]
-fn a_clone_an_adjustable_and_another_clock_keep_the_ticks() {
+fn clones_adjustables_and_other_clocks_keep_ticks() {
     let quota: Quota = "3/s burst 10 every 1s".parse().unwrap();
     let clock = ManualClock::new();
     let second = Duration::from_secs(1);
@@ -260,9 +260,9 @@ fn a_denial_reports_the_later_tick() {
     assert_eq!(pair.status().until_next(), second * 3);
 }
 
-/// What is kept over a restart is what was owed as of the tick; ticks count from when the new meter was made.
+/// A restart keeps the debt at the tick; ticks count from the creation of the new meter.
 #[test]
-fn a_restored_meter_owes_what_it_owed_and_ticks_anew() {
+fn restored_meter_keeps_debt_and_ticks_anew() {
     let clock = ManualClock::new();
     let quota: Quota = "3/s burst 10 every 1s".parse().unwrap();
     let meter = || GCRA::from_quota(quota).unwrap().with_clock(clock.clone());

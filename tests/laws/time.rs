@@ -54,7 +54,7 @@ proptest! {
         }
     }
 
-    /// Laws 5 and 6 there: a denial and an empty batch leave no trace, and singles do what a batch does.
+    /// Laws 5 and 6 there: a denial and an empty batch leave no trace, and singles equal a batch.
     #[test]
     fn denials_and_batches_are_as_ever_centuries_off(limit in limits(), questions in centuries()) {
         let clock = ManualClock::new();
@@ -114,7 +114,7 @@ fn platform_extremes_admit_one_burst_each() {
     }
 }
 
-/// What is earlier than the time line is its beginning: a rested meter is no emptier there, and nothing drains before it.
+/// An instant before the time line counts as its beginning: an idle meter has no more room there, and nothing drains before it.
 #[test]
 fn before_the_beginning_is_the_beginning() {
     let (day, second) = (i128::from(DAY), i128::from(SECOND));
@@ -133,7 +133,7 @@ fn before_the_beginning_is_the_beginning() {
 
 /// The documented price of believing every caller: one cell far ahead blocks the meter until then, and a burst no longer.
 #[test]
-fn a_cell_in_the_far_future_blocks_the_meter_until_then() {
+fn far_future_cell_blocks_the_meter_until_then() {
     let (year, second) = (i128::from(YEAR), i128::from(SECOND));
     for meter in Subject::each(&Limit::per_second(10)) {
         assert_eq!(meter.batch(10, 10 * year), Verdict::Conforms);

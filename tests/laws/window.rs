@@ -1,5 +1,5 @@
-//! Law 1: in every window of length v at most B + R*v units, and two units of 2^-f cell for the resolution of the word, whatever
-//! the order of the timestamps.
+//! Law 1: every window of length v has at most B + R*v units, and two units of 2^-f cell for the resolution of the word. The order of timestamps does
+//! not matter.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -51,7 +51,7 @@ proptest! {
 
 /// At full speed a nanosecond is worth eight units: polled at each, the bound is met with not a unit more than the two allowed.
 #[test]
-fn polling_every_nanosecond_at_full_speed_gains_at_most_two_units() {
+fn polling_every_nanosecond_gains_at_most_two_units() {
     let fast = [
         Limit::new(4, 1).burst(1),
         Limit::per_second(4_000_000_000).burst(7),
@@ -75,8 +75,8 @@ fn polling_every_nanosecond_at_full_speed_gains_at_most_two_units() {
     }
 }
 
-/// A burst, and after nearly twenty years what has drained since, as early as it conforms: two units is all that it may be early,
-/// as it is after a nanosecond. A rate that is rounded up by a part in 2^60 shows here.
+/// A burst, and after nearly twenty years the drained cells, as early as they conform. They may be early by two units at most, as after a nanosecond.
+/// A rate that is rounded up by a part in 2^60 shows here.
 #[test]
 fn over_twenty_years_nothing_accumulates() {
     for years in [90, 110, 127, 150, 163, 190] {
@@ -114,9 +114,9 @@ fn idle_time_is_not_saved_up() {
     }
 }
 
-/// The checker itself: it must find the one cell too many, in whatever order it was recorded.
+/// The checker itself: it must find one excess cell, in any order of recording.
 #[test]
-fn the_checker_finds_one_cell_too_many_in_any_order() {
+fn checker_finds_one_excess_cell_in_any_order() {
     let limit = Limit::new(10, SECOND).burst(3);
     let tenth = i128::from(SECOND) / 10;
     let mut record = Record::new(limit);

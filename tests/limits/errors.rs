@@ -25,14 +25,14 @@ fn errors_are_copy_and_cross_threads() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn results_fit_half_a_cache_line_or_little_more() {
+fn results_fit_half_a_cache_line() {
     assert_eq!(size_of::<Result<(), NonConformance>>(), 32);
     assert_eq!(size_of::<Result<(), NegativeMultiDecision>>(), 40);
     assert_eq!(size_of::<InconsistentCapacity>(), 24);
 }
 
 #[test]
-fn denials_tell_the_wait() {
+fn denials_report_the_wait() {
     let meter = LeakyBucket::per_second(1).unwrap();
     let long_ago = Instant::now() - Duration::from_secs(3600);
     meter.check_at(long_ago).unwrap();
@@ -140,7 +140,7 @@ fn errors_of_numbers_say_the_change() {
 }
 
 #[test]
-fn the_edges_of_what_can_be_metered() {
+fn edges_of_possible_quotas() {
     let ns = Duration::from_nanos(1);
     assert!(LeakyBucket::new(4, ns).is_ok());
     assert!(matches!(
@@ -176,7 +176,7 @@ fn the_standards_parameters_are_checked() {
 }
 
 #[test]
-fn the_four_infallible_constructors_panic_with_the_errors_text() {
+fn infallible_constructors_panic_with_the_errors_text() {
     let text = InconsistentCapacity::ZeroPeriod.to_string();
     let builder = || GCRA::for_capacity(1).unwrap().per(Duration::ZERO).clone();
     let zero = Duration::ZERO;

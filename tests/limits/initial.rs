@@ -39,7 +39,7 @@ fn play<A: Algorithm>(meter: Meter<A>, limit: &Limit, available: u32, questions:
 
 proptest! {
     #[test]
-    fn a_meter_that_begins_with_so_many_is_the_exact_bucket(
+    fn initial_cells_equal_the_exact_bucket(
         limit in whole_limits(),
         seed in any::<u64>(),
         none in any::<bool>(),
@@ -50,7 +50,7 @@ proptest! {
         play(leaky_bucket(&limit), &limit, available, &questions);
     }
 
-    /// Of every limit and algorithm: exactly so many, as one batch and to a status.
+    /// Checks for every limit and algorithm that exactly the initial cells are available, as one batch and in the status.
     #[test]
     fn exactly_so_many_are_available(limit in limits(), seed in any::<u64>(), none in any::<bool>()) {
         let available = if none { 0 } else { batch(seed, &limit) };
@@ -115,7 +115,7 @@ fn making_a_meter_leaves_its_source_unchanged() {
 proptest! {
     /// Up to the bound that the type documents: the square of the limit is below the units of a period, of which a nanosecond has 12.
     #[test]
-    fn single_cells_of_an_average_take_all_that_is_available(
+    fn average_admits_all_available_single_cells(
         limit in prop_oneof![1_u32..50, 1_u32..20_000],
         period_ms in prop_oneof![1_000_u64..100_000, Just(60_000), Just(3_600_000), Just(30 * 86_400_000)],
         share in 0.0..=1.0_f64,

@@ -1,4 +1,4 @@
-//! A meter taken apart into T, tau and TAT and put together again is never faster, and owes what it owed.
+//! A meter taken apart into T, tau and TAT and put together again is never faster, and keeps its debt.
 
 use proptest::prelude::*;
 use ratelimit_meter::{GCRA, Quota};
@@ -32,7 +32,7 @@ proptest! {
     }
 
     #[test]
-    fn a_meter_rebuilt_is_never_faster_and_owes_what_it_owed(
+    fn rebuilt_meter_is_never_faster_and_keeps_debt(
         quota in quota(),
         steps in prop::collection::vec((0..u64::MAX, 0..60_u32, 1..=u32::MAX, 0..32_u32), 1..20),
         taken_apart_after in 0..20_usize,

@@ -100,7 +100,7 @@ fn the_canonical_text() {
 }
 
 #[test]
-fn a_text_need_not_be_canonical_to_mean_the_same() {
+fn uncanonical_text_means_the_same_quota() {
     for text in [
         "60/60s",
         "  60/1min ",

@@ -1,6 +1,6 @@
-//! A quota that is set while others decide. The words of the quotas have different units: what one of them wrote and another read as its
-//! own would show in what remains. Every interleaving with up to four preemptions: a change takes so many steps that all of them with
-//! three threads did not end in five minutes.
+//! A quota that is set while other threads decide. The words of the quotas have different units, so a word that is read by a wrong quota shows in the
+//! remaining cells. Every interleaving with up to four preemptions: a change takes so many steps that all of them with three threads did not end in
+//! five minutes.
 
 use super::burst_of;
 use loom::thread;

@@ -1,4 +1,4 @@
-//! Several meters, all or nothing, against others at the same time.
+//! Several meters, all or nothing, against other threads at the same time.
 
 use super::burst_of;
 use loom::thread;
@@ -14,7 +14,7 @@ fn bucket(cells: u32) -> LeakyBucket {
 }
 
 #[test]
-fn two_threads_and_one_cell_of_each_make_one_winner() {
+fn two_threads_on_one_shared_cell_one_wins() {
     loom::model(|| {
         let (a, b, now) = (gcra(1), bucket(1), Instant::now());
         let other = thread::spawn({
@@ -27,9 +27,9 @@ fn two_threads_and_one_cell_of_each_make_one_winner() {
     });
 }
 
-/// In opposite orders each may take what the other needs. Both may be denied, but then all cells are given back.
+/// In opposite orders each may take the cells that the other needs. Both may be denied, but then all cells are given back.
 #[test]
-fn a_lost_race_in_opposite_orders_gives_all_back() {
+fn race_in_opposite_orders_gives_all_back() {
     loom::model(|| {
         let (a, b, now) = (gcra(3), bucket(3), Instant::now());
         let other = thread::spawn({
@@ -46,7 +46,7 @@ fn a_lost_race_in_opposite_orders_gives_all_back() {
 }
 
 #[test]
-fn a_race_lost_at_the_last_meter_gives_back_the_first() {
+fn race_lost_at_last_meter_refunds_the_first() {
     loom::model(|| {
         let (a, b, now) = (gcra(2), bucket(1), Instant::now());
         let other = thread::spawn({
@@ -66,7 +66,7 @@ fn a_race_lost_at_the_last_meter_gives_back_the_first() {
     });
 }
 
-/// No one else takes from the meter that refuses: at no time does the other lack a cell.
+/// No other thread takes from the meter that denies: at no time does the other meter lack a cell.
 #[test]
 fn a_denial_without_a_race_changes_nothing() {
     loom::model(|| {

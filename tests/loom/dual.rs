@@ -8,7 +8,7 @@ fn pair<A: MeterKind, B: MeterKind>(quotas: &str) -> Dual<A, B> {
     Dual::from_quota(quotas.parse().unwrap()).unwrap()
 }
 
-/// What `work` and `other` make of one pair at once.
+/// Runs `work` and `other` on one pair at once, and returns their results.
 fn both<A, B, S, T>(
     pair: &Dual<A, B>,
     other: impl FnOnce(Dual<A, B>) -> S + 'static,
@@ -106,7 +106,7 @@ fn no_look_sees_one_word_without_the_other() {
 }
 
 #[test]
-fn requests_of_one_limit_each_do_not_undo_each_other() {
+fn single_limit_requests_do_not_undo_each_other() {
     loom::model(|| {
         let (pair, now) = (pair::<GCRA, LeakyBucket>("2/h & 2/h"), Instant::now());
         let (first, second) = both(

@@ -1,8 +1,8 @@
 //! Every interleaving of two and three threads on one meter.
 //!
-//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release --test loom`. Loom does not fail a weak exchange
-//! spuriously (the suite under `--cfg ratelimit_meter_spurious` does) and models relaxed accesses incompletely; since all state is
-//! one word, what remains is the retry loop. A load and a store in place of the exchange fails every test here.
+//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release --test loom`. Loom does not fail a weak exchange spuriously (the suite under
+//! `--cfg ratelimit_meter_spurious` does) and models relaxed accesses incompletely. Since all state is one word, only the retry loop remains. A load
+//! and a store in place of the exchange fails every test here.
 #![cfg(ratelimit_meter_loom)]
 
 mod adjustable;
@@ -24,7 +24,7 @@ fn burst_of(cells: u32) -> Quota {
     Quota::per_hour(NonZeroU32::new(cells).unwrap())
 }
 
-/// What each thread's batches, in order, were told, when all ran at `at(thread)`; and the meter.
+/// The answers to each thread's batches, in order, when all ran at `at(thread)`; and the meter.
 fn run<M: MultiDecider + Clone + 'static>(
     meter: &M,
     batches: &'static [&'static [u32]],
@@ -97,7 +97,7 @@ for_both! {
         let told = run(&meter, BATCHES, |_| now);
         let first = admitted(BATCHES, &told);
         assert!(matches!(first, 3 | 4), "{told:?}");
-        // What was denied left its room to others.
+        // A denied batch left its room to other batches.
         assert_eq!(meter.check_n_at(4 - first, now), Ok(()));
         assert!(meter.check_at(now).is_err());
     }
@@ -152,7 +152,7 @@ fn two_threads_and_one_lease_make_one_holder() {
 }
 
 #[test]
-fn leases_pass_no_more_than_is_shared_and_give_the_rest_back() {
+fn leases_pass_shared_cells_and_return_the_rest() {
     loom::model(|| {
         // Six cells, of which two leases may hold one each.
         let meter = leased(6, 2, 1);

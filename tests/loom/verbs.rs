@@ -32,7 +32,7 @@ macro_rules! for_each {
     };
 }
 
-/// What `work` and `other` make of one meter at once.
+/// Runs `work` and `other` on one meter at once, and returns their results.
 fn both<M: Clone + 'static, S: 'static, T>(
     meter: &M,
     other: impl FnOnce(M) -> S + 'static,

@@ -1,4 +1,4 @@
-//! A meter whose quota changes: what is available at the change, and the laws between two changes. `adjustable_threads.rs` has several
+//! A meter whose quota changes: the available cells at the change, and the laws between two changes. `adjustable_threads.rs` has several
 //! threads, `loom.rs` every interleaving of a few steps.
 
 use crate::support::exponential::threshold;
@@ -11,7 +11,7 @@ fn parsed(text: &str) -> Quota {
     text.parse().expect("a quota")
 }
 
-/// Runs a check on a meter of each algorithm, at rest and made just now.
+/// Runs a check on a new, idle meter of each algorithm.
 macro_rules! on_each {
     ($quota:expr, $check:expr) => {{
         $check(Adjustable::<GCRA>::from_quota(parsed($quota)).expect("a limit"));
@@ -46,7 +46,7 @@ fn a_change_keeps_available_cells_without_a_burst() {
 }
 
 #[test]
-fn a_debt_stays_so_many_cells_and_drains_at_the_new_rate() {
+fn debt_keeps_cells_and_drains_at_new_rate() {
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>) {
         let now = Instant::now();
         assert_eq!(meter.charge_at(25, now), 0);
@@ -73,7 +73,7 @@ fn a_debt_stays_so_many_cells_and_drains_at_the_new_rate() {
 }
 
 #[test]
-fn time_before_the_change_is_credited_at_the_old_rate() {
+fn time_before_change_is_credited_at_old_rate() {
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>) {
         let now = Instant::now();
         let ms = Duration::from_millis(1);
@@ -111,7 +111,7 @@ fn available_cells_count_in_the_new_quota() {
 }
 
 #[test]
-fn the_quota_that_is_set_may_be_set_again() {
+fn current_quota_may_be_set_again() {
     fn check<A: Algorithm>(meter: Adjustable<Meter<A>>) {
         let now = Instant::now();
         for cells in [0, 3, 20] {
@@ -125,7 +125,7 @@ fn the_quota_that_is_set_may_be_set_again() {
 }
 
 #[test]
-fn a_quota_of_which_no_meter_can_be_made_changes_nothing() {
+fn invalid_quota_changes_nothing() {
     fn check<A: Algorithm>(meter: Adjustable<Meter<A>>) {
         let now = Instant::now();
         assert!(meter.check_n_at(4, now).is_ok());
@@ -204,7 +204,7 @@ fn a_strict_meter_stays_strict() {
 }
 
 #[test]
-fn the_rate_and_the_level_are_those_of_the_quota_that_holds() {
+fn rate_and_level_follow_the_current_quota() {
     let now = Instant::now();
     let bucket = Adjustable::<LeakyBucket>::from_quota(parsed("10/s")).expect("a limit");
     assert!(bucket.check_n_at(4, now).is_ok());
@@ -219,7 +219,7 @@ fn the_rate_and_the_level_are_those_of_the_quota_that_holds() {
 }
 
 #[test]
-fn an_adjustable_goes_on_from_where_its_meter_stands() {
+fn adjustable_continues_from_its_meter() {
     let now = Instant::now();
     let ms = Duration::from_millis(1);
     // T and tau that no quota has: two cells and a half at once.
@@ -236,19 +236,19 @@ fn an_adjustable_goes_on_from_where_its_meter_stands() {
 }
 
 #[test]
-fn a_change_before_the_last_one_counts_as_then() {
+fn change_dated_before_the_last_counts_as_simultaneous() {
     let bucket = Adjustable::<LeakyBucket>::from_quota(parsed("10/s")).expect("a limit");
     let (now, second) = (Instant::now(), Duration::from_secs(1));
     assert!(bucket.check_n_at(10, now).is_ok());
     set(&bucket, "1/s burst 10", now + second / 2);
     assert_eq!(bucket.status_at(now + second / 2).remaining(), 5);
-    // Else the half second would be credited at 10/s again.
+    // Otherwise the half second would be credited at 10/s again.
     set(&bucket, "10/s", now);
     assert_eq!(bucket.status_at(now + second / 2).remaining(), 5);
 }
 
 #[test]
-fn a_handle_that_slept_through_many_changes_goes_on() {
+fn handle_asleep_through_many_changes_catches_up() {
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>) {
         let (now, old) = (Instant::now(), meter.clone());
         for turn in 0..50_000 {

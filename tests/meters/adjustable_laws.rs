@@ -12,7 +12,7 @@ use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota};
 use std::time::{Duration, Instant};
 
-/// What to do next, and numbers for it.
+/// The next step, and numbers for it.
 type Turn = (u8, u64, u64);
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
@@ -34,14 +34,14 @@ fn changed(limit: &Limit, seed: u64, cells: u64) -> Limit {
     Limit::new(cells, limit.period).burst(burst).weight(weight)
 }
 
-/// A unit of the word, rounded up, in 1/period of what the quota counts.
+/// A unit of the word, rounded up, in 1/period of the quota's unit.
 fn unit(limit: &Limit) -> i128 {
     i128::from(limit.period >> limit.fraction_bits()) + 1
 }
 
 proptest! {
-    /// Whatever happens before: what is available after a change is the exact bucket's, but for two units of the old word, and of the new
-    /// one as ever. A denial is exact, and changes nothing.
+    /// After any history, the available cells after a change are those of the exact bucket, to two units of the old word and two of the new. A
+    /// denial is exact, and changes nothing.
     #[test]
     fn an_adjustable_is_an_exact_bucket_that_changes(period in any::<u64>(), turns in turns()) {
         fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>, mut limit: Limit, turns: &[Turn]) {
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn an_adjustable_average_is_a_sum_of_impulses_that_changes(limit in 1_u32..300, period in SECOND..3600 * SECOND, turns in turns()) {
+    fn adjustable_average_is_a_sum_of_impulses(limit in 1_u32..300, period in SECOND..3600 * SECOND, turns in turns()) {
         let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit").into_adjustable();
         let origin = Instant::now();
         let (mut sum, mut now, mut limit, mut period) = (Average::new(limit, period), 0, limit, period);

@@ -1,4 +1,4 @@
-//! Quotas that are set while several threads decide: totals that are exact whatever the interleaving, and law 1.
+//! Quotas that are set while several threads decide: totals that are exact under any interleaving, and law 1.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -13,13 +13,13 @@ use std::time::Instant;
 
 const CHECKERS: usize = 3;
 
-/// Runs `work` in some threads while `set` is called over and over in another, and gathers what the work comes to.
+/// Runs `work` in some threads while `set` is called over and over in another, and gathers the results of the work.
 fn while_setting<T: Send>(work: impl Fn() -> T + Sync, mut set: impl FnMut(u32) + Send) -> Vec<T> {
     let (barrier, done) = (Barrier::new(CHECKERS + 1), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             barrier.wait();
-            // At least once: the others may be done before this thread runs.
+            // At least once: the other threads may be done before this thread runs.
             for turn in 0.. {
                 set(turn);
                 if done.load(Ordering::Relaxed) {
@@ -39,9 +39,9 @@ fn while_setting<T: Send>(work: impl Fn() -> T + Sync, mut set: impl FnMut(u32) 
     })
 }
 
-/// A burst of half a million, whatever the rate, period and units: at one instant exactly so many cells pass, and those given back.
+/// A burst of half a million, at any rate, period and scale: at one instant exactly so many cells pass, and those given back.
 #[test]
-fn at_one_instant_one_burst_passes_however_often_the_quota_changes() {
+fn quota_changes_admit_one_burst_per_instant() {
     const BURST: u64 = 500_000;
     fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>, quotas: &[Quota]) {
         let now = Instant::now();
@@ -66,7 +66,7 @@ fn at_one_instant_one_burst_passes_however_often_the_quota_changes() {
                 assert_eq!(meter.set_quota_at(quota, now), Ok(0));
             },
         );
-        // What was given back after the others had been denied.
+        // The cells given back after the other threads were denied.
         let rest = (0..100).filter(|_| meter.check_at(now).is_ok()).count() as u64;
         assert_eq!(admitted.iter().sum::<u64>() + rest, BURST, "{meter:?}");
     }
@@ -86,9 +86,9 @@ fn at_one_instant_one_burst_passes_however_often_the_quota_changes() {
     }
 }
 
-/// The averages of two periods, at one instant; what is available is rounded at each change, to the strict side.
+/// The averages of two periods, at one instant; available cells are rounded at each change, to the strict side.
 #[test]
-fn at_one_instant_an_average_lets_no_more_pass_than_its_limit() {
+fn average_admits_its_limit_per_instant() {
     let quotas = [SECOND, 60 * SECOND].map(|period| quota(&Limit::new(5000, period)));
     for _ in 0..5 {
         let meter = Adjustable::<Exponential>::from_quota(quotas[0]).expect("a limit");
@@ -104,7 +104,7 @@ fn at_one_instant_an_average_lets_no_more_pass_than_its_limit() {
 
 /// The rate rises from a thousand a second on while time goes on: no window has more than the burst and the highest rate.
 #[test]
-fn while_the_rate_rises_no_window_has_more_than_the_highest() {
+fn rising_rate_keeps_windows_below_the_highest() {
     const RATES: u32 = 500;
     let limit = |turn: u32| {
         let cells = u64::from(1000 + turn.min(RATES));

@@ -1,4 +1,4 @@
-//! Several meters, all or nothing: each decides what it would alone, and none counts what another refuses.
+//! Several meters, all or nothing: each decides as if alone, and none counts a request that another denies.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::{Bucket, Verdict};
@@ -24,7 +24,7 @@ fn remaining<A: Algorithm, C: Clock>(meter: &Meter<A, C>, at: Instant) -> u32 {
 }
 
 proptest! {
-    /// Of three limits that are decided exactly: the latest of the buckets' instants, and their levels.
+    /// For three limits that are decided exactly: the latest of the buckets' instants, and their levels.
     #[test]
     fn all_or_nothing_matches_exact_buckets(
         limits in [whole_limits(), whole_limits(), whole_limits()],
@@ -62,7 +62,7 @@ proptest! {
         }
     }
 
-    /// Of all algorithms and places: what each says alone decides, and who is charged is charged as alone.
+    /// For all algorithms and places: the answers of the single meters decide, and a charged meter is charged as if alone.
     #[test]
     fn all_or_nothing_matches_each_meter_alone(asked in prop::collection::vec(any::<([u8; 5], u32)>(), 1..80)) {
         let clock = ManualClock::new();
@@ -112,7 +112,7 @@ proptest! {
     }
 }
 
-/// Until when a decision refuses, in an order: not at all, until an instant, for ever.
+/// The end of a denial, in order: no denial, until an instant, for ever.
 fn lasts(told: Result<(), NegativeMultiDecision>) -> (u8, Option<Instant>) {
     match told {
         Ok(()) => (0, None),
@@ -145,7 +145,7 @@ fn a_denial_at_any_place_charges_nothing() {
 }
 
 #[test]
-fn a_batch_that_can_never_conform_goes_before_any_instant() {
+fn impossible_batch_error_precedes_any_instant() {
     let now = Instant::now();
     let (one, other): (GCRA, LeakyBucket) = (of("1/h"), of("10/s"));
     assert_eq!(one.check_at(now), Ok(()));
@@ -247,7 +247,7 @@ fn the_time_is_the_first_meters() {
 }
 
 #[test]
-fn denials_tell_the_meter_and_the_wait() {
+fn denials_report_meter_and_wait() {
     fn is_an_error<E: std::error::Error + Copy + Eq + Send + Sync + 'static>(error: E) -> E {
         error
     }
@@ -268,7 +268,7 @@ fn denials_tell_the_meter_and_the_wait() {
     }
 }
 
-/// Four threads in both orders: what a lost race took is given back, and no meter admits more than it has.
+/// Four threads in both orders: cells taken before a lost race are given back, and no meter admits more than it has.
 #[test]
 fn threads_lose_and_win_no_cell() {
     for round in 0..50 {

@@ -1,4 +1,4 @@
-//! `Dual`: what it is made of, what a denial says, what a strict half counts, and what two averages forgive. `dual_model.rs` and
+//! `Dual`: construction, denials, the counts of a strict half, and the bursts that two averages admit. `dual_model.rs` and
 //! `dual_oracle.rs` hold its laws, `dual_threads.rs` many threads.
 #![cfg(feature = "dual")]
 
@@ -24,7 +24,7 @@ fn left<A: MeterKind, B: MeterKind, C: Clock>(pair: &Dual<A, B, C>, at: Instant)
 }
 
 #[test]
-fn a_rested_pair_admits_exactly_the_smaller_burst() {
+fn idle_pair_admits_exactly_the_smaller_burst() {
     fn check<A: MeterKind, B: MeterKind>(quotas: &str, burst: usize) {
         let (pair, now) = (pair::<A, B>(quotas), Instant::now());
         assert_eq!((0..1000).filter(|_| pair.check_at(now).is_ok()).count(), burst);
@@ -48,7 +48,7 @@ fn one_limits_denial_costs_the_other_nothing() {
 }
 
 #[test]
-fn a_limit_of_which_nothing_is_asked_is_neither_asked_nor_changed() {
+fn limit_with_zero_cost_is_never_consulted() {
     let (pair, now) = (pair::<GCRA, Exponential>("2/s & 2/h"), Instant::now());
     assert_eq!(pair.check_each_at(2, 0, now), Ok(()));
     assert_eq!(left(&pair, now), [0, 2]);
@@ -170,7 +170,7 @@ fn bad_numbers_of_either_half_make_no_pair() {
 }
 
 #[test]
-fn a_pair_of_meters_holds_their_limits_and_shares_nothing_with_them() {
+fn pair_holds_both_limits_independently() {
     let (first, now) = (GCRA::with_parameters(10 * MS, 15 * MS, None), Instant::now());
     assert_eq!(first.check_n_at(2, now), Ok(()));
     let pair = Dual::new(first.clone(), LeakyBucket::per_second(1000).expect("a limit"));
@@ -365,7 +365,7 @@ fn each_limit_reports_debts_and_unrecordable_cells() {
     assert_eq!(left(&pair, now), [10, 0]);
 }
 
-/// Every request counts in the strict half, refused by whichever limit, and none of the refused in the other.
+/// Every request counts in the strict half, even if either limit denies it. No denied request counts in the other half.
 #[test]
 fn a_strict_half_counts_every_denial() {
     let strict = Exponential::new(20, Duration::from_secs(3600))
@@ -384,7 +384,7 @@ fn a_strict_half_counts_every_denial() {
         );
         assert_eq!(denied.wait_time_from(now), 200 * MS);
     }
-    // The batch is what makes the second limit the later: the instant is told with it counted.
+    // The batch makes the second limit the later one: the reported instant includes the batch.
     let denied = pair.check_n_at(5, now).expect_err("spent");
     assert_eq!((denied.refused_by(), left(&pair, now)), (RefusedBy::First, [0, 3]));
     let NegativeDualDecision::BatchNonConforming([5, 5], denied) = denied else {
@@ -406,23 +406,23 @@ fn a_strict_half_counts_every_denial() {
     assert_eq!(left(&pair, now), [0, 3], "not asked");
 }
 
-/// How many of the requests, one every 100 ms from `from` to `to`, are admitted.
+/// Counts the admitted requests, of one every 100 ms from `from` to `to`.
 fn steady(admit: impl Fn(Instant) -> bool, start: Instant, from: u32, to: u32) -> usize {
     (from * 10..to * 10)
         .filter(|&tick| admit(start + tick * 100 * MS))
         .count()
 }
 
-/// 60 a minute and 600 an hour, both averages: whoever comes now and then has 60 at once, as by the first alone; whoever never stops gets
-/// his 600 and then 600 an hour, as by the second alone.
+/// 60 a minute and 600 an hour, both averages. An occasional client gets 60 at once, as with the first limit alone. A client that never stops gets
+/// 600 and then 600 an hour, as with the second alone.
 #[test]
-fn two_averages_forgive_short_bursts_and_clamp_long_runs() {
+fn two_averages_admit_bursts_and_clamp_runs() {
     const HOUR: u32 = 3600;
     let start = Instant::now();
     let both = || pair::<Exponential, Exponential>("60/min & 600/h");
     let alone = |quota: &str| Exponential::from_quota(quota.parse().expect("a quota")).expect("a limit");
 
-    // 50 at once every six minutes, for a day: 500 an hour, of which none is refused.
+    // 50 at once every six minutes, for a day: 500 an hour, all admitted.
     let bursts = |admit: &dyn Fn(Instant) -> bool| -> usize {
         (0..240)
             .map(|burst| (0..50).filter(|_| admit(start + burst * 360_000 * MS)).count())
@@ -440,10 +440,10 @@ fn two_averages_forgive_short_bursts_and_clamp_long_runs() {
     let (pair, fast) = (both(), alone("60/min"));
     let by_pair = |from, to| steady(|at| pair.check_at(at).is_ok(), start, from, to);
     let by_fast = |from, to| steady(|at| fast.check_at(at).is_ok(), start, from, to);
-    // In the first minutes both give what the first limit does,
+    // In the first minutes both admit as much as the first limit,
     let (paired, single) = (by_pair(0, 300), by_fast(0, 300));
     assert_eq!((paired, single), (357, 357));
-    // and from then on the pair what the second does.
+    // and from then on the pair admits as much as the second.
     let _ = (by_pair(300, HOUR), by_fast(300, HOUR));
     let hours: Vec<_> = (1..6)
         .map(|hour| {

@@ -34,7 +34,7 @@ fn average(limit: u32, period: u64) -> Exponential {
     Exponential::new(limit, Duration::from_nanos(period)).expect("a limit")
 }
 
-/// What a request is said: yes, no by these and from then on, or never by these.
+/// The answer to a request: admitted, denied by these until an instant, or never admitted by these.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Yes,
@@ -124,14 +124,14 @@ enum Verb {
     Reset,
 }
 
-/// How time goes on before a verb.
+/// The step of time before a verb.
 #[derive(Clone, Copy, Debug)]
 enum Pause {
     None,
     Any(u64),
     /// Back, by any time.
     Back(u64),
-    /// To so many nanoseconds after the one before the instant last told.
+    /// To this many nanoseconds after the nanosecond before the last reported instant.
     Told(u32),
 }
 
@@ -276,7 +276,7 @@ fn with_second<A: Algorithm>(first: Meter<A>, strict: bool, second: Made, steps:
 }
 
 proptest! {
-    /// It admits exactly what both would, and else changes neither; the instant is the later of theirs, and exact.
+    /// The pair admits exactly if both limits would, and otherwise changes neither. The reported instant is the later of the two, and exact.
     #[test]
     fn a_pair_is_two_meters_asked_at_once(first in halves(), second in halves(), steps in steps()) {
         with_first(first, second, &steps);

@@ -17,7 +17,7 @@ fn pair<A: MeterKind, B: MeterKind>(limits: [Limit; 2]) -> Dual<A, B> {
     Dual::from_quota(DualQuota::new(first, second)).unwrap_or_else(|error| panic!("{limits:?}: {error}"))
 }
 
-/// What a pair said, and which of its limits refused.
+/// The answer of a pair, and the limits that denied.
 type Said = (Verdict, [bool; 2]);
 
 fn said(decision: Result<(), NegativeDualDecision>, origin: Instant) -> Said {
@@ -36,7 +36,7 @@ fn said(decision: Result<(), NegativeDualDecision>, origin: Instant) -> Said {
     }
 }
 
-/// What is right to say of what is right for each limit.
+/// Combines the right answers for the two limits.
 fn together(each: [Verdict; 2]) -> Said {
     let never = each.map(|verdict| verdict == Verdict::Never);
     if never != [false, false] {
@@ -64,7 +64,7 @@ fn sizes(seeds: [u64; 2], limits: &[Limit; 2]) -> [u32; 2] {
     [size(seeds[0], &limits[0]), size(seeds[1], &limits[1])]
 }
 
-/// A time up to that in which the faster of the limits comes to rest.
+/// A time up to that in which the faster of the limits becomes idle.
 fn pause(seed: u64, limits: &[Limit; 2]) -> i128 {
     let rest = limits[0].time_to_rest().min(limits[1].time_to_rest());
     match seed % 2 {
@@ -79,7 +79,7 @@ fn pause(seed: u64, limits: &[Limit; 2]) -> i128 {
 
 proptest! {
     #[test]
-    fn a_pair_and_its_lock_based_twin_have_one_history(
+    fn pair_and_lock_based_twin_share_one_history(
         first in whole_limits(),
         second in whole_limits(),
         questions in prop::collection::vec(any::<[u64; 3]>(), 1..100),
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn any_sequence_of_verbs_is_the_two_exact_buckets(
+    fn verb_sequences_match_two_exact_buckets(
         first in whole_limits(),
         second in whole_limits(),
         verbs in prop::collection::vec((0..12, any::<[u64; 3]>()), 1..150),
@@ -105,7 +105,7 @@ proptest! {
         verbs_are_the_buckets(&pair::<LeakyBucket, GCRA>(limits), limits, &verbs);
     }
 
-    /// Of any limits, with timestamps in any order: at most B + R * v of each.
+    /// Any limits admit at most B + R * v each, with timestamps in any order.
     #[test]
     fn no_window_of_either_limit_is_too_full(
         first in limits(),
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn n_singles_at_one_instant_equal_one_batch_of_n(first in limits(), second in limits(), n in 1_u32..60, taken in any::<[u64; 2]>()) {
+    fn n_singles_equal_one_batch_of_n(first in limits(), second in limits(), n in 1_u32..60, taken in any::<[u64; 2]>()) {
         let limits = [first, second];
         let singles = pair::<GCRA, LeakyBucket>(limits);
         let batches = pair::<GCRA, LeakyBucket>(limits);

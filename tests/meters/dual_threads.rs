@@ -1,5 +1,5 @@
-//! Many threads on one pair of limits, on the processor's own 128 bits: totals that are exact whatever the interleaving, and never one
-//! word of a decision without the other. `loom/dual.rs` has every interleaving of a few decisions.
+//! Many threads on one pair of limits, on the processor's own 128 bits: totals are exact under any interleaving, and no decision is seen in half.
+//! `loom/dual.rs` has every interleaving of a few decisions.
 #![cfg(feature = "dual")]
 
 use crate::support::exponential::Seeded;
@@ -21,7 +21,7 @@ fn pair(limits: [Limit; 2]) -> Dual<GCRA, LeakyBucket> {
     Dual::from_quota(DualQuota::new(first, second)).expect("a limit")
 }
 
-/// Runs `work` in every thread, all started at once, and gathers what it comes to.
+/// Runs `work` in every thread, all started at once, and gathers the results.
 fn in_threads<T: Send>(work: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(usize::try_from(THREADS).expect("a few"));
     std::thread::scope(|scope| {
@@ -40,7 +40,7 @@ fn in_threads<T: Send>(work: impl Fn(u64) -> T + Sync) -> Vec<T> {
     })
 }
 
-/// How often it is admitted until it was denied three times.
+/// Counts the admissions until three denials.
 fn greedy(mut admit: impl FnMut() -> bool) -> u32 {
     let (mut admitted, mut denied) = (0, 0);
     while denied < 3 {
@@ -54,7 +54,7 @@ fn greedy(mut admit: impl FnMut() -> bool) -> u32 {
 }
 
 #[test]
-fn a_pair_and_its_twin_admit_the_same_total() {
+fn threaded_pair_and_twin_admit_the_same_total() {
     let limits = [
         Limit::per_second(60_000).burst(20_000),
         Limit::per_second(90_000).weight(2),
@@ -75,10 +75,10 @@ fn a_pair_and_its_twin_admit_the_same_total() {
     }
 }
 
-/// Requests that take much of one limit and little of the other, in rounds at one instant each: no window of either is too full, and at
-/// the end each holds exactly what was admitted less what was given back.
+/// Requests that take much of one limit and little of the other, in rounds at one instant each. No window of either limit is too full. At the end
+/// each limit holds exactly the admitted cells less the refunds.
 #[test]
-fn threads_with_all_verbs_lose_and_win_no_cell_of_either_limit() {
+fn verbs_in_threads_keep_every_cell_exact() {
     let limits = [
         Limit::per_second(1_000_000).burst(900),
         Limit::per_second(700_000).burst(1100),
@@ -132,7 +132,7 @@ fn threads_with_all_verbs_lose_and_win_no_cell_of_either_limit() {
     );
 }
 
-/// As many cells of either limit in each step: who sees them apart has seen a half of one.
+/// Each step takes as many cells of either limit, so a thread that sees different counts has seen half of a step.
 #[test]
 fn no_thread_sees_a_torn_pair() {
     let limits = [Limit::per_second(1_000_000), Limit::new(1_000_000, 3600 * SECOND)];

@@ -1,4 +1,4 @@
-//! Leases: law 1 over several of them at once, and what they give back.
+//! Leases: law 1 over several leases at once, and the cells that they give back.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
@@ -21,7 +21,7 @@ enum Step {
     GiveBack(usize),
     /// The lease is dropped and another taken.
     Renew(usize),
-    /// Time goes on, by any magnitude up to the time to rest.
+    /// Time goes on, by any magnitude up to the time that drains a burst.
     Wait(u64),
 }
 
@@ -107,7 +107,7 @@ fn spend(lease: &mut Lease<ManualClock>) -> u32 {
 }
 
 #[test]
-fn all_leases_together_pass_the_burst_less_what_is_set_aside() {
+fn all_leases_pass_burst_minus_reserve() {
     let meter = leased(1000, 3, 64);
     let mut leases = [(); 3].map(|()| meter.lease().unwrap());
     let passed: u32 = leases.iter_mut().map(spend).sum();
@@ -161,7 +161,7 @@ fn giving_back_never_lifts_the_meter_above_rest() {
 }
 
 #[test]
-fn a_dropped_lease_gives_back_its_cells_and_its_place() {
+fn dropped_lease_gives_back_cells_and_place() {
     let meter = leased(100, 1, 20);
     let mut lease = meter.lease().unwrap();
     lease.check_n(5).unwrap();

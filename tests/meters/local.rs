@@ -1,4 +1,4 @@
-//! What one thread has to itself: a meter without an atomic is the meter, and a budget counts.
+//! Meters of one thread: a meter without an atomic decides like the atomic one, and a budget counts.
 
 use crate::support::limit::Limit;
 use crate::support::subject::{gcra, leaky_bucket, quota};
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn a_budget_gives_out_what_it_has_and_no_more(cells in 0u64..100, asked in prop::collection::vec((0u64..20, 0u8..3), 0..60)) {
+    fn budget_gives_out_exactly_its_cells(cells in 0u64..100, asked in prop::collection::vec((0u64..20, 0u8..3), 0..60)) {
         let budget = Budget::new(cells);
         let mut left = cells;
         for (n, verb) in asked {
@@ -144,7 +144,7 @@ fn an_average_reports_its_rate() {
 }
 
 #[test]
-fn a_local_meter_is_made_of_a_quota_and_checks_it() {
+fn local_meter_checks_its_quota() {
     let quota: Quota = "5/s burst 2".parse().unwrap();
     let local = LocalMeter::<LeakyBucket>::from_quota(quota).unwrap();
     assert!(local.check_n(2).is_ok() && local.check_n(3).is_err());

@@ -1,4 +1,4 @@
-//! Code written for `ratelimit_meter` 1.x compiles unchanged and does what its authors meant.
+//! Code written for `ratelimit_meter` 1.x compiles unchanged and works as intended.
 #![allow(
     unused_mut,
     unused_imports,
@@ -12,7 +12,7 @@ use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider, NegativeMultiDec
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What 1.x users keep in their own types.
+/// Types that users of 1.x store in their own structs.
 #[derive(Debug, Clone)]
 struct Service {
     requests: GCRA,

@@ -1,10 +1,10 @@
 //! Faults found in other rate limiters, each of which is one that we don't have.
 //!
-//! Faults of rates, waits and clocks are in `faults_of_time.rs`, of refill intervals in `quota.rs`; that an accepted cell leaks no
-//! allocation is in `allocation.rs`, and that a stale snapshot is never written back (leaky-bucket) in `laws/threads.rs`. Stores of keyed meters
-//! that grow without bound, whose removed keys are never freed or whose live keys are forgotten (governor, quota, throttled's store) are in
-//! `keyed/threads.rs` and `keyed/full.rs`; limits changed in place in `meters/adjustable*.rs`; async waiters (leaky-bucket's timers, fairness and
-//! `try_join`) in `crates/tokio/tests`. HTTP fields (tower_governor's `Retry-After`) are nowhere, but for the wait they are made of.
+//! Faults of rates, waits and clocks are in `faults_of_time.rs`, of refill intervals in `quota.rs`. Leaked allocations are in `allocation.rs`, and
+//! stale snapshots that are written back (leaky-bucket) in `laws/threads.rs`. `keyed/threads.rs` and `keyed/full.rs` have the faults of keyed stores
+//! (governor, quota, throttled): growth without bound, removed keys that stay, live keys that are lost. Limits changed in place are in
+//! `meters/adjustable*.rs`. Async waiters (leaky-bucket's timers, fairness and `try_join`) are in `crates/tokio/tests`, HTTP fields in
+//! `crates/tower/tests`.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict::{Conforms, From, Never};
@@ -30,7 +30,7 @@ fn a_batch_above_capacity_never_wraps() {
 
 // governor: the snapshot on a denial reports a full burst.
 #[test]
-fn the_level_at_a_denial_is_what_was_taken() {
+fn level_at_a_denial_is_the_taken_volume() {
     let start = Instant::now();
     let bucket = leaky_bucket(&Limit::per_second(10).weight(3));
     assert_eq!(bucket.level_at(start), 0);
@@ -45,7 +45,7 @@ fn the_level_at_a_denial_is_what_was_taken() {
 
 // ratelimit_meter 1-5: a batch of n is charged 2n-1 cells.
 #[test]
-fn a_batch_is_charged_its_cells_and_no_more() {
+fn batch_is_charged_exactly_its_cells() {
     for meter in Subject::each(&Limit::per_second(100)) {
         for n in [20, 30, 40, 9, 1] {
             assert_eq!(meter.batch(n, 0), Conforms, "{}: {n} cells", meter.name);
@@ -68,7 +68,7 @@ fn an_empty_or_impossible_batch_erases_no_history() {
 
 // ratelimit_meter 1-5: `cell_weight` validates the weight it had, not the one it gets.
 #[test]
-fn the_weight_that_is_set_is_the_one_that_is_checked() -> Result<(), InconsistentCapacity> {
+fn set_weight_is_the_checked_weight() -> Result<(), InconsistentCapacity> {
     let mut builder = GCRA::for_capacity(10)?;
     let above = InconsistentCapacity::WeightAboveBurst { weight: 11, burst: 10 };
     assert_eq!(builder.cell_weight(11).err(), Some(above));
@@ -80,9 +80,9 @@ fn the_weight_that_is_set_is_the_one_that_is_checked() -> Result<(), Inconsisten
     Ok(())
 }
 
-// ratelimit 2.0: a refill in two steps lets twice the capacity through; rc: no limit at all after inactivity.
+// ratelimit 2.0: a refill in two steps admits twice the capacity; rc: no limit at all after inactivity.
 #[test]
-fn a_long_silence_refills_one_capacity_and_not_two() {
+fn long_silence_refills_one_capacity() {
     for meter in Subject::each(&Limit::per_second(10)) {
         for at in [0, S, 60 * S, 10_000_000 * S, HORIZON] {
             assert_eq!(meter.singles_at(at, 100), 10, "{} at {at} ns", meter.name);
@@ -92,7 +92,7 @@ fn a_long_silence_refills_one_capacity_and_not_two() {
 
 // quota 0.3: capacity 10 at 3 a second admits 9.
 #[test]
-fn a_capacity_of_ten_at_three_a_second_admits_ten() {
+fn capacity_ten_at_three_per_second_admits_ten() {
     for meter in Subject::each(&Limit::per_second(3).burst(10)) {
         assert_eq!(meter.singles_at(0, 100), 10, "{}", meter.name);
     }

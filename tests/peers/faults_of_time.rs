@@ -29,7 +29,7 @@ fn assert_a_second_is_a_second(rate: u64) {
 
 // governor: the emission interval is floored to whole nanoseconds, 11 % too fast here and 67 % there.
 #[test]
-fn six_hundred_million_cells_a_second_are_not_rounded_up() {
+fn six_hundred_million_per_second_stay_exact() {
     for rate in [7_000_000, 300_000_000, 400_000_000, 600_000_001] {
         assert_a_second_is_a_second(rate);
     }
@@ -45,7 +45,7 @@ fn billions_of_cells_a_second_are_exact() {
 
 // Linux psched, DPDK rte_meter: the time of a packet is rounded down, up to several percent too fast.
 #[test]
-fn packets_of_64_bytes_at_10_gigabits_are_not_sped_up() {
+fn packets_of_64_bytes_keep_10_gigabit_pace() {
     for bytes in [1_250_000_000, 3_125_000_000] {
         let limit = Limit::per_second(bytes).weight(64).burst(128);
         for meter in Subject::each(&limit) {
@@ -68,9 +68,9 @@ fn packets_of_64_bytes_at_10_gigabits_are_not_sped_up() {
     }
 }
 
-// governor: state moved into a new limiter counts from the old one's start, and everybody is locked out for its uptime.
+// governor: state moved into a new limiter counts from the old one's start, and every caller is locked out for its uptime.
 #[test]
-fn state_moved_into_a_new_meter_keeps_its_instants() -> Result<(), InconsistentCapacity> {
+fn state_moved_to_new_meter_keeps_instants() -> Result<(), InconsistentCapacity> {
     let start = Instant::now();
     let old = GCRA::for_capacity(4)?.try_build()?;
     let late = start + Duration::from_secs(3_000_000);
@@ -85,9 +85,9 @@ fn state_moved_into_a_new_meter_keeps_its_instants() -> Result<(), InconsistentC
     Ok(())
 }
 
-// governor: a clock that differs between cores denies what conforms; ours may lag or differ, a burst is there on every core.
+// governor: a clock that differs between cores denies conforming cells. Even if this crate's clock lags or differs, every core admits the burst.
 #[test]
-fn a_burst_is_admitted_by_the_system_clock_of_every_thread() {
+fn system_clock_burst_is_admitted_in_every_thread() {
     for meter in Subject::each(&Limit::new(2000, 100 * YEAR)) {
         let admitted: usize = std::thread::scope(|scope| {
             let threads = [(); 4].map(|()| scope.spawn(|| (0..500).filter(|_| meter.meter.check().is_ok()).count()));
@@ -142,7 +142,7 @@ fn an_interval_of_1500_microseconds_is_exact() {
     }
 }
 
-// ratelimit 2.0: waiting exactly the hinted time is refused at most rates; tower_governor: a wait of 0 while still limited.
+// ratelimit 2.0: a retry after exactly the hinted wait is denied at most rates; tower_governor: a wait of 0 while still limited.
 #[test]
 fn the_reported_wait_suffices_and_is_positive() {
     for rate in [3, 7, 11, 700, 60_013, 999_999_937, 4_294_967_291] {
@@ -160,7 +160,7 @@ fn the_reported_wait_suffices_and_is_positive() {
     }
 }
 
-// ratelimit 2.0, quota 0.2: what has refilled between two polls is lost, up to half the rate.
+// ratelimit 2.0, quota 0.2: a refill between two polls is lost, up to half the rate.
 #[test]
 fn polling_ever_so_often_loses_no_fraction() {
     for poll in [1_000, 10_007, 1_428_571, 3 * MS] {
@@ -172,7 +172,7 @@ fn polling_ever_so_often_loses_no_fraction() {
     }
 }
 
-// folly, Envoy: seconds in a double; after a long uptime a small debit vanishes and everybody is admitted.
+// folly, Envoy: seconds in a double; after a long uptime a small debit vanishes and all requests are admitted.
 #[test]
 fn after_nineteen_years_a_single_cell_still_counts() {
     for rate in [1, 1_000_000, 1_000_000_000, 4_294_967_295] {
@@ -201,7 +201,7 @@ fn taken_cells_count_to_the_last_nanosecond() {
 
 // golang/time, governor: a clock that has not yet run for a tolerance since its origin underflows.
 #[test]
-fn a_clock_younger_than_the_tolerance_has_the_whole_burst() {
+fn young_clock_has_the_whole_burst() {
     let clock = ManualClock::starting_at(earliest_instant());
     for meter in Subject::each_on(&Limit::new(5, YEAR), &clock) {
         assert_eq!(meter.singles_at(0, 100), 5, "{}", meter.name);

@@ -1,4 +1,4 @@
-//! What the documentation of `quota` 0.2 and 0.3 shows, by the means of this crate.
+//! The examples of the documentation of `quota` 0.2 and 0.3, written with this crate.
 #![cfg(feature = "keyed")]
 
 use crate::support::keyed::{BUCKET, BUCKET_SLOTS};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const NANOSECOND: Duration = Duration::from_nanos(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many of a hundred cells pass, and how many do not.
+/// Counts the admissions and denials of a hundred cells.
 fn of_a_hundred(mut check: impl FnMut() -> bool) -> (usize, usize) {
     let passed = (0..100).filter(|_| check()).count();
     (passed, 100 - passed)
@@ -23,7 +23,7 @@ fn meter(quota: &str, clock: &ManualClock) -> GCRA<ManualClock> {
 
 /// `Quota::with_initial_tokens(10)`, and `consume(1)` a hundred times.
 #[test]
-fn ten_initial_tokens_and_a_hundred_consumes_give_10_and_90() {
+fn hundred_consumes_of_ten_tokens_admit_ten() {
     let budget = Budget::new(10);
     assert_eq!(of_a_hundred(|| budget.check().is_ok()), (10, 90));
     assert_eq!(budget.remaining(), 0);
@@ -129,7 +129,7 @@ fn keys_of_a_pool_tick_together() {
     }
     clock.set(made + SECOND);
     assert!((0..1000).all(|key| pool.check_n(&key, 3).is_ok() && pool.check(&key).is_err()));
-    // What is owed has drained at the fourth tick from there.
+    // The debt has drained at the fourth tick from there.
     let rests = (0..1000).map(|key| pool.key(&key).status().until_rest());
     assert!(rests.eq([SECOND * 4; 1000]));
     clock.set(made + SECOND * 5 - NANOSECOND);
@@ -138,9 +138,9 @@ fn keys_of_a_pool_tick_together() {
     assert_eq!(pool.stats().live, 0);
 }
 
-/// A slot of a key is another's from the tick on at which it is at rest.
+/// Another key can take a slot from the tick on at which the slot's key is idle.
 #[test]
-fn a_table_that_is_full_has_room_at_a_tick() {
+fn full_table_has_room_at_a_tick() {
     let clock = ManualClock::new();
     let made = clock.now();
     let builder =
@@ -168,7 +168,7 @@ fn initial_tokens_below_the_capacity() {
     assert_eq!(of_a_hundred(|| meter.check().is_ok()), (10, 90));
 }
 
-/// `consume` tells what is left, whatever it decides; so does `take`, and when more comes.
+/// `consume` returns the remaining tokens with either decision; `take` also returns the time of the next cells.
 #[test]
 fn both_outcomes_report_remaining_cells() {
     let pool = KeyedMeter::<str>::with_capacity("3/s burst 10 every 1h".parse::<Quota>().unwrap(), 100).unwrap();

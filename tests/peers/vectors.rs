@@ -4,7 +4,7 @@
 use ratelimit_meter::GCRA;
 use std::time::{Duration, Instant};
 
-/// What a cell at the first number must come to.
+/// The expected result of a cell at the first number.
 #[derive(Clone, Copy, Debug)]
 enum Comes {
     /// Conforms, and leaves this theoretical arrival time.
@@ -92,7 +92,7 @@ fn perros_fifth_cell_conforms_at_its_instant() {
 
 /// J.-Y. Le Boudec's exercise, T = 100, tau = 500, first sequence.
 #[test]
-fn le_boudec_a_burst_is_cut_off_and_forgiven_after_a_silence() {
+fn le_boudec_burst_is_cut_off_then_readmitted() {
     let trace = [
         (0, To(100)),
         (100, To(200)),
@@ -112,7 +112,7 @@ fn le_boudec_a_burst_is_cut_off_and_forgiven_after_a_silence() {
 
 /// The second sequence: one cell every 30, seldom enough.
 #[test]
-fn le_boudec_a_steady_overload_within_the_tolerance_conforms() {
+fn le_boudec_steady_overload_within_tolerance_conforms() {
     let early = [
         (0, 100),
         (100, 200),

@@ -1,4 +1,4 @@
-//! What a snapshot looks like, and what is refused as none.
+//! The form of a snapshot, and the errors of invalid ones.
 
 use crate::support::time::wall;
 use ratelimit_meter::algorithms::Kind;

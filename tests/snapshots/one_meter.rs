@@ -1,4 +1,4 @@
-//! What a meter owes, kept over a restart: it is what the meter would have owed without.
+//! The debt of a meter over a restart equals its debt without the restart.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::{Bucket, Verdict};
@@ -11,7 +11,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Exponential, GCRA, Meter, NegativeMultiDecision, RestoreError, Snapshot};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// A meter of the same limit, rested, on a time line of its own, and its origin.
+/// An idle meter of the same limit on its own time line, and the origin of that time line.
 fn another<A: Algorithm, C: Clock>(meter: &Meter<A, C>) -> (Meter<A, ManualClock>, Instant) {
     let clock = ManualClock::starting_at(Instant::now() + Duration::from_secs(12_345));
     (meter.clone().with_clock(clock.clone()), clock.now())
@@ -34,7 +34,7 @@ fn exponential(limit: &Limit) -> Exponential {
     Exponential::from_quota(quota(&limit)).expect("a limit")
 }
 
-/// Of whole limits, which a meter decides exactly: against the exact bucket.
+/// Compares whole limits, which a meter decides exactly, with the exact bucket.
 fn assert_as_the_bucket<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged, before, elapsed, size]: [u64; 4]) {
     let origin = Instant::now();
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 8)).expect("some years");
@@ -61,7 +61,7 @@ fn assert_as_the_bucket<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged,
     }
 }
 
-/// Of any limit: in units, against the meter that went on.
+/// Compares any limit, in units, with the meter that went on.
 fn assert_as_without<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged, before, elapsed]: [u64; 3]) {
     let origin = Instant::now();
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 8)).expect("some years");
@@ -172,7 +172,7 @@ fn a_wall_clock_set_back_drains_nothing() {
 }
 
 #[test]
-fn a_wall_clock_before_1970_and_one_centuries_ahead_are_clocks() {
+fn wall_clocks_before_1970_and_centuries_ahead_work() {
     let (meter, now) = (leaky_bucket(&Limit::per_second(10)), Instant::now());
     meter.check_n_at(10, now).expect("room");
     let moon = UNIX_EPOCH - Duration::new(14_000_000, 250_000_000);
@@ -215,7 +215,7 @@ fn a_restored_meter_is_idle_for_earlier_stamps() {
 }
 
 #[test]
-fn an_instant_off_the_time_line_is_its_nearer_end() {
+fn instant_off_time_line_is_its_nearest_end() {
     let (meter, now) = (gcra(&Limit::per_second(10)), Instant::now());
     meter.check_n_at(7, now).expect("room");
     let snapshot = meter.snapshot_at((now, wall(0)));
@@ -252,7 +252,7 @@ fn restoring_an_unrecordable_debt_fails_without_effect() {
 }
 
 #[test]
-fn every_clone_sees_what_is_restored_and_forgets_what_was() {
+fn every_clone_sees_only_the_restored_state() {
     let (meter, now) = (leaky_bucket(&Limit::per_second(10)), (Instant::now(), wall(0)));
     meter.check_n_at(3, now.0).expect("room");
     let snapshot = meter.snapshot_at(now);
@@ -281,7 +281,7 @@ impl Clock for Behind {
     }
 }
 
-/// A clock that is behind would forget what drains in what it is behind by.
+/// With a late clock, the cells that drain during its lag would not count.
 #[test]
 fn now_is_read_exactly() {
     let time = ManualClock::new();

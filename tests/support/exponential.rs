@@ -105,8 +105,7 @@ pub(crate) fn threshold(limit: u32) -> f64 {
     -1.0 / (-1.0 / f64::from(limit)).exp_m1()
 }
 
-/// Checks the law of windows of `Exponential`: returns by how many cells the worst window is above threshold + L/p * v, in whatever order the cells
-/// were admitted.
+/// Checks the law of windows of `Exponential`: returns the cells by which the worst window exceeds threshold + L/p * v, for any order of admissions.
 pub(crate) fn worst_window(limit: u32, period: u64, admitted: &[(i128, u32)]) -> f64 {
     let mut sorted = admitted.to_vec();
     sorted.sort_unstable();

@@ -88,8 +88,8 @@ impl Limit {
         self.time_to_drain(k * i128::from(self.weight) * i128::from(self.period))
     }
 
-    /// Returns f, from its definition: the largest f up to 63 with fewer than 16 units of 2^-f a nanosecond for which the whole time line of 2^60 ns,
-    /// the burst and two more stay below 2^64 units.
+    /// Returns f by its definition. It is the largest f up to 63 with fewer than 16 units of 2^-f a nanosecond. The whole time line of 2^60 ns, the
+    /// burst and two more must stay below 2^64 units.
     pub(crate) fn fraction_bits(&self) -> u32 {
         let (cells, period, burst) = (u128::from(self.cells), u128::from(self.period), u128::from(self.burst));
         (0..=63)

@@ -1,5 +1,5 @@
-//! The code that the law tests share: an exact bucket, a checker of windows, a lock-based twin and traffic. Only `subject` uses the crate. The other
-//! modules compute the right results independently, and share neither code nor types nor number format with the crate.
+//! The code that the law tests share: an exact bucket, a checker of windows, a lock-based twin and traffic. Only `subject` uses the crate. All
+//! remaining modules compute the right results independently, and share neither code nor types nor number format with the crate.
 #![allow(
     dead_code,
     reason = "each test file is a crate of its own and uses the part it needs"

@@ -37,8 +37,8 @@ impl Record {
 
     /// Returns by how much the worst of all windows is above B + R*v, in 1/period of a unit.
     ///
-    /// Only windows from one admission to another matter. The worst window that ends at an admission is either that admission alone, or the worst
-    /// window that ends at the admission before it, extended to this one, less the volume that drains between the two.
+    /// Only windows from one admission to another matter. The worst window that ends at an admission is one of two. Either it is that admission
+    /// alone; or the worst window of the admission before, extended to this one, less the volume that drains in between.
     pub(crate) fn worst_window(&self) -> i128 {
         let mut sorted = self.admitted.clone();
         sorted.sort_unstable();

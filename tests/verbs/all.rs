@@ -7,7 +7,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota};
 use std::time::{Duration, Instant};
 
-/// Runs a check of one meter on a meter of each algorithm, at rest and made just now.
+/// Runs a check on a new, idle meter of each algorithm.
 macro_rules! on_each {
     ($quota:expr, $check:expr) => {{
         let quota: Quota = $quota.parse().expect("a quota");
@@ -25,7 +25,7 @@ fn singles<A: Algorithm, C: Clock>(meter: &Meter<A, C>, at: Instant) -> u32 {
     (0..1_000_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
 }
 
-/// A part of what is left, time and again with pauses of less than a period, so that a meter stands at any level.
+/// A part of the remaining cells, repeatedly, with pauses of less than a period, so that a meter stands at any level.
 fn partly_used<A: Algorithm>(meter: &Meter<A>, now: Instant, seed: u32) -> Instant {
     let period = meter.status_at(now).quota().expect("made of a quota").period();
     let pause = period.mul_f64(f64::from(seed % 997) / 997.0);
@@ -38,8 +38,8 @@ fn partly_used<A: Algorithm>(meter: &Meter<A>, now: Instant, seed: u32) -> Insta
     at
 }
 
-/// How much later than one batch singles may conform: nothing, but for an exponential meter a unit each, of which a nanosecond has
-/// twelve at least.
+/// The time by which singles may conform later than one batch. It is zero, except for an exponential meter: a unit each, of which a nanosecond has at
+/// least twelve.
 fn rounding<A: Algorithm>(meter: &Meter<A>, cells: u32) -> Duration {
     let is_rounded = format!("{meter:?}").starts_with("Exponential");
     Duration::from_nanos(if is_rounded { u64::from(cells).div_ceil(12) } else { 0 })
@@ -201,7 +201,7 @@ fn after_a_reset_a_meter_is_as_new() {
     on_each!("10/s", |meter| check(&meter));
 }
 
-/// The same verbs at the same times, once told the time and once by the clock.
+/// The same verbs at the same times, once with given times and once by the clock.
 #[test]
 fn clock_forms_equal_at_forms() {
     fn check<A: Algorithm>(meter: Meter<A>) {

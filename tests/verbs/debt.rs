@@ -38,13 +38,13 @@ fn next<A: Algorithm>(meter: &Meter<A>, exact: &Bucket, origin: Instant, at: i12
 
 proptest! {
     #[test]
-    fn a_debt_lasts_exactly_as_long_as_it_takes_to_drain(limit in limits(), sizes in prop::collection::vec(any::<u64>(), 1..10)) {
+    fn debt_lasts_exactly_its_drain_time(limit in limits(), sizes in prop::collection::vec(any::<u64>(), 1..10)) {
         fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit, sizes: &[u64]) {
             let origin = Instant::now();
             let mut exact = Bucket::new(*limit);
             let mut at = 0;
             for &size in sizes {
-                // What drains before the horizon, of any magnitude.
+                // Debts of any magnitude that drain before the horizon.
                 let most = (limit.drained(HORIZON - at) - exact.level(at)) / limit.cost(1) / 2;
                 let Ok(most @ 1..) = u64::try_from(most.clamp(0, i128::from(u64::MAX))) else { return };
                 let n = spread(size, 1, most);

@@ -1,4 +1,4 @@
-//! `fork`, and `check_n_within` of every kind of meter: what looking ahead shows is what happens.
+//! `fork`, and `check_n_within` of every kind of meter: a look ahead shows the later decisions.
 
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::DefaultClock;
@@ -54,7 +54,7 @@ fn fork_shares_nothing() {
 }
 
 #[test]
-fn forks_of_keys_and_of_changed_quotas_have_their_state() {
+fn forks_of_keys_and_quotas_keep_state() {
     let now = Instant::now();
     let keys = KeyedMeter::<str>::with_capacity(quota(), 100).expect("a table");
     let adjustable = Adjustable::<GCRA>::from_quota("100/s".parse().expect("a quota")).expect("a limit");

@@ -1,5 +1,5 @@
-//! Random sequences of all verbs on GCRA and the leaky bucket, against the exact bucket; and the law of windows for what was admitted and
-//! charged, less what was given back. `exponential/model.rs` has the third algorithm, `threads.rs` several threads.
+//! Random sequences of all verbs on GCRA and the leaky bucket, against the exact bucket. The law of windows holds for admitted and charged cells less
+//! refunds. `exponential/model.rs` has the third algorithm, `threads.rs` several threads.
 
 use crate::support::limit::Limit;
 use crate::support::oracle::{Bucket, Verdict};
@@ -15,7 +15,7 @@ use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{Meter, NegativeMultiDecision, Reservation};
 use std::time::{Duration, Instant};
 
-/// Plays the verbs in the order of time, each compared with what the exact bucket makes of it.
+/// Plays the verbs in the order of time, each compared with the exact bucket.
 fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)]) -> Net {
     let origin = Instant::now();
     let (mut bucket, mut now, mut net) = (Bucket::new(*limit), 0, Net::new());

@@ -79,7 +79,7 @@ fn a_reservation_beyond_the_wait_leaves_no_trace() {
 
 /// Cells that are cancelled count as those that drain first, from their time to act on.
 #[test]
-fn a_cancelled_reservation_gives_back_what_of_it_has_not_drained() {
+fn cancelled_reservation_returns_its_undrained_cells() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         // The last of three: ten cells at 0, three at 300 ms, and five at 800 ms.
         for (at, back) in [
@@ -225,7 +225,7 @@ fn a_dropped_reservation_keeps_its_cells() {
 }
 
 #[test]
-fn a_cancelled_exponential_reservation_gives_back_what_is_left_of_it() {
+fn cancelled_exponential_reservation_returns_its_remainder() {
     for (at, n) in [(0, 10), (30, 10), (200, 5), (1000, 5), (5000, 1)] {
         let (meter, now) = exponential(10, Duration::from_secs(1));
         let mut sum = Average::new(10, SECOND);
@@ -250,7 +250,7 @@ fn a_cancelled_exponential_reservation_gives_back_what_is_left_of_it() {
 
 /// So long before the cells count, a level that decays to them exceeds any number.
 #[test]
-fn a_reservation_far_ahead_gives_back_its_own_cells_and_no_more() {
+fn distant_reservation_returns_exactly_its_own_cells() {
     let (meter, now) = exponential(1000, Duration::from_millis(1));
     let ahead = now + Duration::from_secs(2);
     assert_eq!(meter.check_n_at(1000, ahead), Ok(()));
@@ -277,7 +277,7 @@ fn a_reservation_off_the_time_line_is_immediate() {
     check(&exponential(10, Duration::from_secs(1)).0);
 }
 
-/// What a reservation says of the time until then, told at once.
+/// The wait that a reservation reports at once.
 #[test]
 fn check_within_conforms_where_reserve_would() {
     fn check<A: Algorithm>([reserved, taken]: [Meter<A>; 2]) {

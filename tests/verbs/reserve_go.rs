@@ -20,7 +20,7 @@ fn wait<A: Algorithm>(reservation: &Reservation<A>, from: Instant) -> u128 {
     reservation.delay_from(from).as_millis()
 }
 
-/// One move at a time in milliseconds, and what Go's `x/time/rate` makes of it by its documentation.
+/// One move at a time in milliseconds, and the result in Go's `x/time/rate` by its documentation.
 enum Go {
     /// `ReserveN(at, n)`: `DelayFrom(at)` in milliseconds.
     Reserve(u32, u32, u128),

@@ -18,7 +18,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 proptest! {
-    /// Of any limit whatever, both algorithms make the same.
+    /// For any limit, both algorithms agree.
     #[test]
     fn both_algorithms_make_the_same_of_any_sequence(limit in limits(), verbs in sequences()) {
         let clock = ManualClock::new();
@@ -32,7 +32,7 @@ proptest! {
     }
 }
 
-/// What the verb says, as numbers: cells, and instants.
+/// The answer of the verb, as numbers: cells, and instants.
 fn tell<A: Algorithm, C: Clock>(meter: &Meter<A, C>, verb: Verb, n: u32, at: Instant) -> (u32, Option<i128>) {
     let earliest = |denied: NegativeMultiDecision| match denied {
         NegativeMultiDecision::BatchNonConforming(_, denied) => since(at, denied.earliest_possible()),
@@ -67,10 +67,9 @@ fn tell<A: Algorithm, C: Clock>(meter: &Meter<A, C>, verb: Verb, n: u32, at: Ins
     }
 }
 
-/// Four threads, all verbs that move cells, in rounds at one instant each: after each round the meter holds exactly what went in less
-/// what came out.
+/// Four threads, all verbs that move cells, in rounds at one instant each: after each round the meter holds exactly the charges less the refunds.
 #[test]
-fn threads_with_all_verbs_lose_and_win_no_cell() {
+fn all_verbs_in_threads_keep_cells_exact() {
     fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit) {
         let (origin, barrier) = (Instant::now(), Barrier::new(4));
         let work = |thread: u64| {
@@ -127,9 +126,9 @@ fn threads_with_all_verbs_lose_and_win_no_cell() {
     check(&leaky_bucket(&limit), &limit);
 }
 
-/// What four threads admit, charge and give back at one instant is what the meter then holds, and never more than the limit is admitted.
+/// The meter holds exactly the cells that four threads admit, charge and give back at one instant, and never admits more than the limit.
 #[test]
-fn threads_on_an_exponential_meter_lose_and_win_no_cell() {
+fn exponential_verbs_in_threads_keep_cells_exact() {
     let meter = Exponential::new(1000, Duration::from_nanos(SECOND)).expect("a limit");
     for round in 0..20 {
         let (barrier, now) = (Barrier::new(4), Instant::now());

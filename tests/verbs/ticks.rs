@@ -1,4 +1,4 @@
-//! Every verb of a meter whose cells come in ticks is that of a plain meter as of the latest tick.
+//! Every verb of a meter whose cells come in ticks equals that of a plain meter at the latest tick.
 
 use crate::support::subject::quota;
 use crate::support::ticking::Ticking;
@@ -25,7 +25,7 @@ proptest! {
     }
 }
 
-/// A ticking meter and a plain one that is asked as of the tick say the same, in the order of time or in none.
+/// A ticking meter, and a plain meter that is asked at the time of the tick, agree for times in any order.
 fn twins<A: Algorithm>(ticking: &Ticking, verbs: &[(Verb, u64, u64)], early: bool) {
     let clock = ManualClock::new();
     let origin = clock.now();

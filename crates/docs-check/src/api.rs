@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 static ITEM: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"<li><a href="([^"]+)\.html">"#).expect("a valid expression"));
 
-/// What a page shows of its item: the declaration, the headers of implementations, methods and associated items. Those of the
-/// implementations of traits are left out, since the trait has them.
+/// The parts of an item's page: the declaration, the headers of implementations, methods and associated items. Methods of traits are left out, since
+/// the trait's page has them.
 static PART: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?s)<pre class="rust item-decl"><code>(?<item>.*?)</code></pre>"#,
@@ -49,7 +49,7 @@ fn write_item(listing: &mut String, address: &str, page: &str) {
         .chain([name])
         .collect();
     writeln!(listing, "{kind} {}", path.join("::")).expect("a string takes any text");
-    // What a page repeats: of an alias, all of its type; of a trait, all that implement it; of a type, what all types have.
+    // The repeated parts of a page: of an alias, all of its type; of a trait, its implementors; of a type, the blanket implementations.
     let ends: &[&str] = match kind {
         "type" => &["</pre>"],
         _ => &[
@@ -83,7 +83,7 @@ fn write_item(listing: &mut String, address: &str, page: &str) {
         } else {
             (8, text(&part["method"]))
         };
-        // Of the automatic traits only those that callers rely on; others come and go with the compiler.
+        // Of the automatic traits only those that callers rely on; the rest come and go with the compiler.
         let is_kept = start < auto || line.contains("Send for") || line.contains("Sync for");
         if is_kept {
             writeln!(listing, "{:indent$}{line}", "").expect("a string takes any text");

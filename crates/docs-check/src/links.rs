@@ -112,7 +112,7 @@ struct Page {
 impl Page {
     fn read(path: &Path) -> Option<Self> {
         let html = fs::read_to_string(path).ok()?;
-        // What all types have comes with the docs of another crate.
+        // Blanket implementations come with the docs of another crate.
         let own = html.split("id=\"blanket-implementations\"").next().unwrap_or_default();
         let own = SIGNATURE.replace_all(own, "");
         let all = |regex: &Regex, html: &str| {

@@ -1,8 +1,10 @@
-//! Checks the public API against its snapshot, and the links of the documentation.
+//! Checks the public API against its snapshot, the links of the documentation, and the words of all text.
 
 mod api;
 mod links;
 mod page;
+mod prose;
+mod words;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -10,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fs, io};
 
-/// Checks what `cargo doc --workspace --no-deps --all-features` has built
+/// Check the documentation; build it first with `cargo doc --workspace --no-deps --all-features`
 #[derive(Parser, Debug)]
 #[command(name = "docs-check")]
 struct Arguments {
@@ -28,12 +30,19 @@ enum Check {
     },
     /// Find dead relative links and anchors, in the pages of each published crate and in all Markdown files
     Links,
+    /// Count the words and shapes of sentences that the project excludes, in comments, docs, messages and test names
+    Words {
+        /// Count below this folder instead of the workspace
+        #[arg(long, value_name = "FOLDER")]
+        root: Option<std::path::PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().check {
         Check::Api { update } => check_api(update),
         Check::Links => check_links(),
+        Check::Words { root } => check_words(root.as_deref().unwrap_or(workspace())),
     };
     match result {
         Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
@@ -121,4 +130,21 @@ fn check_links() -> Result<Vec<String>, Box<dyn Error>> {
         println!("no dead links");
     }
     Ok(problems)
+}
+
+/// The most excluded words per 10,000.
+const MOST_EXCLUDED: f64 = 2.0;
+
+fn check_words(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let count = words::count(root)?;
+    for hit in &count.hits {
+        println!("{hit}");
+    }
+    for (rule, hits) in count.by_rule() {
+        println!("{hits:6} {rule}");
+    }
+    let (hits, words, rate) = (count.hits.len(), count.words, count.rate());
+    println!("{hits} of {words} words are excluded: {rate:.1} per 10,000");
+    let problem = format!("more than {MOST_EXCLUDED} of 10,000 words are excluded; say them otherwise");
+    Ok((rate > MOST_EXCLUDED).then_some(problem).into_iter().collect())
 }

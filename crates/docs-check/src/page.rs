@@ -3,7 +3,7 @@
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// The text of a piece of HTML on one line: without tags, comments and the summaries of what is folded away.
+/// The text of a piece of HTML on one line: without tags, comments and the summaries of folded parts.
 pub(crate) fn text(html: &str) -> String {
     static TAGS: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r#"(?s)<summary.*?</summary>|<span class="comment">.*?</span>|<[^>]*>"#).expect("a valid expression")

@@ -82,7 +82,7 @@ impl Mutation {
             .any(|field| field.contains(text))
     }
 
-    /// Returns the source with the mutation, or what is wrong with the number of places of its text.
+    /// Returns the source with the mutation, or an error if its text does not occur exactly once.
     pub(crate) fn apply(&self, source: &str) -> Result<String, String> {
         match places(&self.from, source).as_slice() {
             [place] => Ok([&source[..place.start], self.to.trim(), &source[place.end..]].concat()),
@@ -167,7 +167,7 @@ fn files_with(workspace: &Path, text: &str) -> Vec<PathBuf> {
     files.iter().filter(is_source).filter(holds).cloned().collect()
 }
 
-/// All files of the workspace except hidden ones and those that Cargo builds, relative to it.
+/// All files of the workspace, relative to its root, except hidden files and build outputs.
 pub(crate) fn files(workspace: &Path) -> Vec<PathBuf> {
     let is_source = |name: &OsStr| name != "target" && !name.as_encoded_bytes().starts_with(b".");
     let walk = WalkDir::new(workspace)
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_found_whatever_its_white_space() {
+    fn text_is_found_with_any_white_space() {
         let source = "fn f() {\n    let a = 1;\n    let b = 2;\n}";
         let found = |text| -> Vec<&str> { places(text, source).into_iter().map(|place| &source[place]).collect() };
         assert_eq!(found("let a = 1; let b = 2;"), ["let a = 1;\n    let b = 2;"]);

@@ -106,7 +106,7 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> R
     let bar = ProgressBar::new(total as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left: {msg}").expect("a valid template"),
     );
-    bar.set_message("building what the copies share");
+    bar.set_message("building the shared dependencies");
     let queue = Queue::new(mutations);
     let copies = copies(workspace, jobs, &queue)?;
     let report = Report {
@@ -138,7 +138,7 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> R
     Ok(problems.is_empty())
 }
 
-/// Sets up `jobs` copies of the workspace. The first builds the dependencies; the others begin with its results.
+/// Sets up `jobs` copies of the workspace. The first copy builds the dependencies; the rest begin with its results.
 fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, Box<dyn Error>> {
     let root = workspace.join("target/mutations");
     fs::create_dir_all(&root)?;

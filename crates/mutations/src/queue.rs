@@ -1,5 +1,5 @@
-//! Which copy does what next: a target stays with one copy, since its first build costs most; a copy that has nothing left takes
-//! from the target with the most left.
+//! The order of work among the copies. A target stays with one copy, since its first build costs most. A copy without work takes from the target with
+//! the most work left.
 
 use crate::list::{Mutation, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

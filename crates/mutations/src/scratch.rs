@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a running test is looked at.
+/// The pause between two looks at a running test.
 const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
