@@ -128,6 +128,8 @@ pub mod example_algorithms;
 pub mod keyed;
 mod lease;
 mod limit;
+#[cfg(feature = "dual")]
+pub mod marker;
 mod meter;
 mod outcome;
 mod quota;

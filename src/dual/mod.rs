@@ -3,7 +3,7 @@
 mod outcome;
 mod pair;
 mod verbs;
-mod words;
+pub(crate) mod words;
 
 pub use outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 
