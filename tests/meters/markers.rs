@@ -1,6 +1,9 @@
 //! Three-colour markers: step tables of the RFCs' rules, DPDK's unit tests as tables, an exact model of the token buckets, and threads.
 #![cfg(feature = "dual")]
 
+#[path = "../../examples/mark_packets/capture.rs"]
+mod capture;
+
 use crate::support::exponential::Seeded;
 use crate::support::time::instant;
 use ratelimit_meter::algorithms::InconsistentCapacity;
@@ -384,4 +387,53 @@ fn a_reset_fills_both_buckets() {
     assert_eq!([marker.mark_at(10, now), marker.mark_at(10, now)], [Green, Yellow]);
     marker.reset();
     assert_eq!(marker.available_at(now), [10, 20]);
+}
+
+/// Returns the bytes of each colour, and checks that green and admitted bytes keep to their rate and burst from the first packet to any other.
+fn marked<R: Rule>(marker: &Marker<R>, packets: &[capture::Packet], green: [u64; 2], admitted: [u64; 2]) -> [u64; 3] {
+    let start = Instant::now();
+    let mut bytes = [0; 3];
+    let mut latest = Duration::ZERO;
+    for packet in packets {
+        bytes[marker.mark_at(packet.bytes, start + packet.after) as usize] += u64::from(packet.bytes);
+        latest = latest.max(packet.after);
+        let most =
+            |[rate, burst]: [u64; 2]| u128::from(burst) + u128::from(rate) * latest.as_nanos() / 1_000_000_000 + 1;
+        assert!(u128::from(bytes[0]) <= most(green), "green at {latest:?}");
+        assert!(
+            u128::from(bytes[0] + bytes[1]) <= most(admitted),
+            "green and yellow at {latest:?}"
+        );
+    }
+    bytes
+}
+
+#[test]
+fn recorded_packets_keep_to_the_rates() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
+    let recorded = ["ndpi-netflix.pcap", "ndpi-teams.pcap"].map(|name| format!("{folder}/{name}"));
+    let mut streams = vec![capture::made_up()];
+    for path in recorded {
+        match capture::read(&path) {
+            Ok(packets) => streams.push(packets),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => println!("skipped: no {path}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let (committed, excess) = (quota("50000/s burst 6000"), quota("25000/s burst 3000"));
+    let peak = quota("75000/s burst 9000");
+    for packets in streams {
+        let all: u64 = packets.iter().map(|packet| u64::from(packet.bytes)).sum();
+        let green = [50_000, 6000];
+        let single = SingleRate::new(committed, 3000).expect("a marker");
+        let single = marked(&single, &packets, green, [50_000, 9000]);
+        let two = TwoRate::new(committed, peak).expect("a marker");
+        let two = marked(&two, &packets, green, [75_000, 9000]);
+        let apart = ExcessRate::new(committed, excess).expect("a marker");
+        let apart = marked(&apart, &packets, green, [75_000, 9000]);
+        for bytes in [single, two, apart] {
+            assert_eq!(bytes.iter().sum::<u64>(), all);
+            assert!(bytes.iter().all(|&bytes| bytes > 0), "{bytes:?}");
+        }
+    }
 }
