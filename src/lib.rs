@@ -94,6 +94,8 @@
 //!
 //! - `dual`, on by default: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides.
 //! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
+//! - `metrics` and `tracing`, off by default: `Observed`, a wrapper that counts decisions in the facade `metrics`, and emits an event of `tracing`
+//!   for each denial. A meter that is not wrapped costs the same with and without them.
 //! - `serde`, off by default: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields.
 //!
 //! # Companions
@@ -131,6 +133,8 @@ mod limit;
 #[cfg(feature = "dual")]
 pub mod marker;
 mod meter;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod observed;
 mod outcome;
 mod quota;
 mod schedule;

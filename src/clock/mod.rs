@@ -8,6 +8,8 @@ mod default;
 mod manual;
 mod system;
 
+#[cfg(feature = "metrics")]
+pub(crate) use default::{anchors, counter_given_up};
 pub use default::{DefaultClock, Source, source};
 pub use manual::{ManualClock, OutOfRange};
 pub use system::SystemClock;
