@@ -1,8 +1,8 @@
 //! Leases for the hottest loops: cells drawn in blocks and handed out by one thread without clock or atomic.
 
+use crate::algorithms::GCRA;
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
-use crate::meter::GCRA;
 use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
 use crate::store::SharedWord;

@@ -115,17 +115,16 @@
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("a meter is one 64-bit atomic word, which this target does not have");
 
+mod algorithm;
 pub mod algorithms;
 mod budget;
 mod check_all;
 pub mod clock;
 mod counter;
 mod decider;
-pub mod docs;
 #[cfg(feature = "dual")]
 mod dual;
 mod error;
-pub mod example_algorithms;
 #[cfg(feature = "keyed")]
 pub mod keyed;
 mod lease;
@@ -138,13 +137,12 @@ pub mod observed;
 mod outcome;
 mod quota;
 mod schedule;
-#[cfg(feature = "serde")]
-mod serde_text;
 mod snapshot;
 pub mod store;
 mod units;
-mod when;
+mod variants;
 
+pub use algorithms::{Exponential, GCRA, LeakyBucket};
 pub use budget::{Budget, OverBudget};
 pub use check_all::{AllDenied, Checkable, check_all, check_all_at, take_all, take_all_at};
 pub use decider::{Decider, MultiDecider};
@@ -153,11 +151,37 @@ pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, NegativeDualDeci
 #[cfg(feature = "keyed")]
 pub use keyed::KeyedMeter;
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use meter::{Adjustable, Exponential, GCRA, LeakyBucket, LocalMeter, Meter, MeterKind, Reservation};
+pub use meter::{Meter, MeterKind, Reservation};
 pub use nonzero_ext::nonzero;
 pub use outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken};
 pub use quota::{DualQuota, ParseQuotaError, Quota};
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
+pub use variants::{Adjustable, LocalMeter};
+
+/// The meter without a limit, under its name of `ratelimit_meter` 1.x.
+pub mod example_algorithms {
+    pub use crate::decider::Allower;
+}
+
+/// The pages of `docs/`, compiled with the crate so that their examples stay true.
+pub mod docs {
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+
+    #[doc = include_str!("../docs/limitations.md")]
+    pub mod limitations {}
+
+    #[doc = include_str!("../docs/benchmarks.md")]
+    pub mod benchmarks {}
+
+    #[doc = include_str!("../docs/migrating.md")]
+    pub mod migrating {}
+
+    // The pictures are data, because no files go with these pages. (The first definition of a link counts.)
+    #[cfg_attr(doc, doc = include_str!("../docs/which-pictures.md"))]
+    #[doc = include_str!("../docs/which.md")]
+    pub mod which {}
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

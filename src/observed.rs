@@ -20,7 +20,7 @@
 //! | `ratelimit_meter_clock_counter`, `..._clock_given_up` | 1 if the default clock reads the processor's counter, and if it has given the counter up |
 //! | `ratelimit_meter_clock_anchors_total` | the anchors of the default clock in all threads |
 
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::decider::{Decider, MultiDecider};
 use crate::meter::Meter;

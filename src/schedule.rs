@@ -1,6 +1,6 @@
 //! An algorithm on a time line: converts times to drained volumes, and decides on words. Everything here is pure.
 
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};

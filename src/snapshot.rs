@@ -1,6 +1,6 @@
 //! The state of a meter as plain data that outlives the process.
 
-use crate::algorithms::{Algorithm, Kind};
+use crate::algorithm::{Algorithm, Kind};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::units::{Nanos, Volume};
@@ -190,7 +190,7 @@ impl Error for RestoreError {}
 /// Numbers as decimal text.
 #[cfg(feature = "serde")]
 mod decimal {
-    use crate::serde_text;
+    use crate::quota;
     use serde::{Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(number: &i128, serializer: S) -> Result<S::Ok, S::Error> {
@@ -198,6 +198,6 @@ mod decimal {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
-        serde_text::deserialize(deserializer, "a whole number as text")
+        quota::deserialize(deserializer, "a whole number as text")
     }
 }

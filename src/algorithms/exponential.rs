@@ -1,10 +1,144 @@
-//! The exponentially weighted moving average, in one word.
+//! The exponentially weighted moving average, in one word: the meter, then the pure functions.
 
-use super::{Algorithm, Decide, Kind};
+use crate::algorithm::{Algorithm, Decide, Kind};
+use crate::clock::{Clock, DefaultClock, When};
 use crate::error::InconsistentCapacity;
+use crate::meter::Meter;
 use crate::quota::Quota;
-use crate::units::{Nanos, Scale, Volume};
+use crate::store::Store;
+use crate::units::{Nanos, Scale, Volume, whole_nanos};
 use core::fmt;
+use core::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// A limit on the exponentially weighted average rate, after Tony Finch: it measures a rate and compares it with the limit.
+///
+/// An idle meter admits exactly L cells at once, and a client that always asks gets L in a period, as with [`GCRA`](crate::GCRA). The two meters
+/// differ in how a burst comes back after a full one:
+///
+/// | after | `GCRA` | `Exponential` |
+/// |---|---|---|
+/// | half a period | 50 % | 39 % |
+/// | one period | 100 % | 63 % |
+/// | two periods | 100 % | 86 % |
+/// | three periods | 100 % | 95 % |
+///
+/// It suits limits of the form "how much lately" better than limits of the form "how much at once", and it reports the rate
+/// ([`rate_at`](Self::rate_at)).
+///
+/// # Laws
+///
+/// Those of [`Decider`](crate::Decider), with these differences:
+///
+/// - Instead of law 1, in every window of length v at most k^-1 + L * v / p cells are admitted, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above
+///   L.
+/// - Law 3 holds for single cells.
+///
+/// A decision is exact up to one unit of its word, to the strict side. Where periods are below weeks, a nanosecond has 12 to 16 units; for longer
+/// periods it has fewer, because a period has 2^57 at most. As in law 1, two units may be added to a window in all.
+///
+/// An idle meter admits exactly L single cells, and n single cells are one batch, while L * L is below the units of a period. (Where periods are
+/// below weeks, that holds for L * L / p below 1e10 a second.) If the meter is not idle, the last of n single cells may have to wait a unit for each,
+/// n / 12 ns, where one batch of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
+///
+/// # Batches
+///
+/// n cells are n impulses at one instant. A client that always asks for n gets n / -ln(1 - n k) cells in a period. Of a limit of 100, it gets 95.4
+/// with batches of 10, 87.4 with batches of 25, 72.7 with batches of 50, and 18.9 with batches of 100. For batches that are large relative to the
+/// limit, use GCRA.
+///
+/// # Work that costs nothing
+///
+/// Cells are impulses: work of zero cells leaves no trace and is always admitted. Charge at least one cell for each request, in addition to its cost.
+///
+/// ```
+/// use ratelimit_meter::Exponential;
+/// use std::time::{Duration, Instant};
+///
+/// let meter = Exponential::new(100, Duration::from_secs(60))?;
+/// let now = Instant::now();
+/// assert!((0..100).all(|_| meter.check_at(now).is_ok()));
+/// assert!(meter.check_at(now).is_err());
+/// let later = now + Duration::from_secs(30);
+/// assert_eq!((0..100).filter(|_| meter.check_at(later).is_ok()).count(), 39);
+/// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+/// ```
+pub type Exponential<C = DefaultClock> = Meter<ExponentialAverage, C>;
+
+impl Exponential {
+    /// Returns an idle meter for `limit` cells in each averaging `period`.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if `limit` or `period` is zero, the rate is above 2^32 cells a second, or the period is above 200 years.
+    pub fn new(limit: u32, period: Duration) -> Result<Self, InconsistentCapacity> {
+        let limit = NonZeroU32::new(limit).ok_or(InconsistentCapacity::ZeroCapacity)?;
+        Self::from_quota(Quota::new(limit, period)?)
+    }
+
+    /// Returns an idle meter whose rate halves in `half_life`: for `limit` cells in each period of h / ln 2.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), for that period.
+    ///
+    /// ```
+    /// use ratelimit_meter::Exponential;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = Exponential::with_half_life(1000, Duration::from_secs(10))?;
+    /// let now = Instant::now();
+    /// meter.check_n_at(500, now).unwrap();
+    /// let (before, after) = (meter.rate_at(now), meter.rate_at(now + Duration::from_secs(10)));
+    /// assert!((before / after - 2.0).abs() < 1e-6);
+    /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+    /// ```
+    pub fn with_half_life(limit: u32, half_life: Duration) -> Result<Self, InconsistentCapacity> {
+        let too_long = || InconsistentCapacity::rest_too_long(half_life.as_nanos());
+        let half_life_ns = u128::from(whole_nanos(half_life).ok_or_else(too_long)?);
+        // 1 / ln 2, times 2^62.
+        let period_ns = (half_life_ns * 6_653_256_548_922_161_246) >> 62;
+        let period_ns = u64::try_from(period_ns).map_err(|_| too_long())?;
+        Self::new(limit, Duration::from_nanos(period_ns))
+    }
+}
+
+impl<C: Clock> Exponential<C> {
+    /// Returns a new idle meter with the same limit and clock that also counts denied cells, so that a client has to slow down to be admitted at all.
+    ///
+    /// Law 5 does not hold for it: a denial writes, and moves the instant that the denial holds. So a client that keeps asking is never admitted, and
+    /// a denial costs as much as an admission. Batches that can never conform are not counted.
+    ///
+    /// ```
+    /// use ratelimit_meter::Exponential;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = Exponential::new(10, Duration::from_secs(1))?.strict();
+    /// let now = Instant::now();
+    /// assert_eq!((0..20).filter(|_| meter.check_at(now).is_ok()).count(), 10);
+    /// assert!(meter.rate_at(now) > 19.0);
+    /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+    /// ```
+    #[must_use]
+    pub fn strict(self) -> Self {
+        let (schedule, _, clock) = self.into_parts();
+        Self::idle(schedule.algorithm.strict(), clock, schedule.quota)
+    }
+}
+
+impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
+    /// Returns the rate at `at`, in units of the limit per period. At saturation that is the limit itself. Changes nothing; reads the word once.
+    #[must_use]
+    pub fn rate_at(&self, at: Instant) -> f64 {
+        self.read(When::At(at), ExponentialAverage::rate)
+    }
+
+    /// Returns the rate now, by the meter's clock; see [`rate_at`](Self::rate_at).
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.read(When::Now, ExponentialAverage::rate)
+    }
+}
 
 /// The number of periods before the beginning of the time line at which words begin: a rate that old is 10^-14 of the limit.
 const PAST: u64 = 32;

@@ -1,11 +1,248 @@
-//! The generic cell rate algorithm, as virtual scheduling.
+//! The generic cell rate algorithm, as virtual scheduling: the meter, then the pure functions.
 
-use super::{Algorithm, Decide, Kind};
+use crate::algorithm::{Algorithm, Decide, Kind};
+use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
+use crate::meter::Meter;
 use crate::quota::Quota;
-use crate::units::{Scale, Volume};
+use crate::schedule::Schedule;
+use crate::store::Store;
+use crate::units::{Nanos, Scale, Volume, whole_nanos};
 use core::fmt;
+use core::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371): one instant of state, the theoretical arrival time.
+///
+/// Decides exactly as [`LeakyBucket`](crate::LeakyBucket) does for the same quota: the standard defines one test in two ways. Choose `GCRA` to use
+/// the standard's parameters, T and tau ([`GCRA::with_parameters`]). Choose `LeakyBucket` to read a level.
+///
+/// ```
+/// use ratelimit_meter::GCRA;
+/// use std::time::{Duration, Instant};
+///
+/// let meter = GCRA::for_capacity(20)?.try_build()?; // 20 a second
+/// let now = Instant::now();
+/// assert!((0..20).all(|_| meter.check_at(now).is_ok()));
+/// let denial = meter.check_at(now).unwrap_err();
+/// assert_eq!(denial.wait_time_from(now), Duration::from_millis(50));
+/// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+/// ```
+pub type GCRA<C = DefaultClock> = Meter<VirtualScheduling, C>;
+
+/// The standard's parameters and state: T, tau and the theoretical arrival time, `None` for an idle meter.
+type Parameters = (Duration, Duration, Option<Instant>);
+
+impl GCRA {
+    /// Returns a builder for a meter of `capacity` units a second, all of which may come at once.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity::ZeroCapacity`] if `capacity` is zero.
+    pub fn for_capacity(capacity: u32) -> Result<Builder, InconsistentCapacity> {
+        Builder::new(capacity)
+    }
+
+    /// Returns the standard's GCRA(T, tau), whose next cell is expected at `tat`; if `tat` is `None`, the meter is idle.
+    ///
+    /// It admits 1 + floor(tau/T) cells at once and one every T from then on. (The tau of 1.x was T + tau.)
+    ///
+    /// # Panics
+    ///
+    /// Panics with the error's text where [`try_with_parameters`](Self::try_with_parameters) returns an error: this is 1.x's infallible form.
+    ///
+    /// ```
+    /// use ratelimit_meter::GCRA;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let ms = Duration::from_millis(1);
+    /// let meter = GCRA::with_parameters(10 * ms, 15 * ms, None);
+    /// let start = Instant::now();
+    /// let conform = [0, 12, 18, 20, 25].map(|at| meter.check_at(start + at * ms).is_ok());
+    /// assert_eq!(conform, [true, true, true, true, false]);
+    /// ```
+    #[must_use]
+    pub fn with_parameters(t: Duration, tau: Duration, tat: impl Into<Option<Instant>>) -> Self {
+        Self::try_with_parameters(t, tau, tat).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Returns the standard's GCRA(T, tau), whose next cell is expected at `tat`; if `tat` is `None`, the meter is idle. Rounds nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if `t` is zero, or `t + tau` is above 200 years. Also if `tat` is later than any meter with these parameters could
+    /// expect it: `t + tau` after the end of its time line, 36 years ahead.
+    pub fn try_with_parameters(
+        t: Duration,
+        tau: Duration,
+        tat: impl Into<Option<Instant>>,
+    ) -> Result<Self, InconsistentCapacity> {
+        let (Some(t_ns), Some(tau_ns)) = (whole_nanos(t), whole_nanos(tau)) else {
+            return Err(InconsistentCapacity::rest_too_long(t.as_nanos() + tau.as_nanos()));
+        };
+        let limit = Limit::of_interval(t_ns, tau_ns)?;
+        let clock = DefaultClock;
+        let schedule = Schedule::made_at(clock.now(), VirtualScheduling::new(limit), None);
+        let word = match tat.into() {
+            None => 0,
+            Some(tat) => {
+                Some(schedule.time_line.nanos_until(tat))
+                    .filter(|&ns| ns <= Nanos::END.get() + t_ns + tau_ns)
+                    .and_then(|ns| limit.scale.volume_of(ns.into()))
+                    .ok_or(InconsistentCapacity::TatTooLate)?
+                    .0
+            }
+        };
+        Ok(Self::holding(schedule, word, clock))
+    }
+}
+
+/// Same as [`Builder::build`].
+///
+/// # Panics
+///
+/// Panics where [`Builder::build`] does: this is 1.x's infallible form.
+impl From<Builder> for GCRA {
+    fn from(builder: Builder) -> Self {
+        builder.build()
+    }
+}
+
+/// Same as [`Builder::build`].
+///
+/// # Panics
+///
+/// Panics where [`Builder::build`] does: this is 1.x's infallible form.
+impl From<&mut Builder> for GCRA {
+    fn from(builder: &mut Builder) -> Self {
+        builder.build()
+    }
+}
+
+/// Returns the standard's parameters and state. T and the theoretical arrival time are rounded up to whole nanoseconds, and tau is rounded down.
+///
+/// A meter made of them again is never faster than this one, and has the same debt. (Ticks are not among the parameters. If there are ticks, the
+/// theoretical arrival time is the tick by which all has drained, so a meter made again without ticks is not faster either.)
+///
+/// ```
+/// use ratelimit_meter::GCRA;
+/// use std::time::{Duration, Instant};
+///
+/// let meter = GCRA::for_capacity(4)?.try_build()?;
+/// let now = Instant::now();
+/// meter.check_n_at(3, now).unwrap();
+/// let (t, tau, tat) = (&meter).into();
+/// assert_eq!((t, tau), (Duration::from_millis(250), Duration::from_millis(750)));
+/// let again = GCRA::try_with_parameters(t, tau, tat)?;
+/// assert!(again.check_at(now).is_ok());
+/// assert!(again.check_at(now).is_err());
+/// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+/// ```
+impl<C: Clock> From<&GCRA<C>> for Parameters {
+    fn from(meter: &GCRA<C>) -> Self {
+        meter.store().read(Nanos::BEGINNING, |schedule, word| {
+            let (t_ns, tau_ns) = schedule.algorithm.parameters();
+            let [t, tau] = [t_ns, tau_ns].map(Duration::from_nanos);
+            (t, tau, schedule.idle_from(word))
+        })
+    }
+}
+
+/// Same as [`GCRA::with_parameters`].
+///
+/// # Panics
+///
+/// Panics where [`GCRA::with_parameters`] does: this is 1.x's infallible form.
+impl From<Parameters> for GCRA {
+    fn from((t, tau, tat): Parameters) -> Self {
+        Self::with_parameters(t, tau, tat)
+    }
+}
+
+/// Builds a [`GCRA`] step by step, as in `ratelimit_meter` 1.x; new code may prefer a [`Quota`].
+///
+/// ```
+/// use ratelimit_meter::GCRA;
+/// use std::time::Duration;
+///
+/// let meter = GCRA::for_capacity(50)?
+///     .per(Duration::from_secs(60))
+///     .cell_weight(10)?
+///     .try_build()?;
+/// assert!(meter.check_n(5).is_ok());
+/// assert!(meter.check().is_err());
+/// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    capacity: NonZeroU32,
+    period: Duration,
+    weight: NonZeroU32,
+}
+
+impl Builder {
+    fn new(capacity: u32) -> Result<Self, InconsistentCapacity> {
+        Ok(Self {
+            capacity: NonZeroU32::new(capacity).ok_or(InconsistentCapacity::ZeroCapacity)?,
+            period: Duration::from_secs(1),
+            weight: NonZeroU32::MIN,
+        })
+    }
+
+    /// Sets the period in which the capacity drains: 1 ns to 200 years, checked when the meter is built. The default is one second.
+    pub fn per(&mut self, period: Duration) -> &mut Self {
+        self.period = period;
+        self
+    }
+
+    /// Sets how many units of the capacity one cell takes. The default is one.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity::ZeroWeight`] or [`InconsistentCapacity::WeightAboveBurst`] if `weight` is zero or above the capacity. The builder is
+    /// then unchanged.
+    pub fn cell_weight(&mut self, weight: u32) -> Result<&mut Self, InconsistentCapacity> {
+        let weight = NonZeroU32::new(weight).ok_or(InconsistentCapacity::ZeroWeight)?;
+        if weight > self.capacity {
+            return Err(InconsistentCapacity::WeightAboveBurst {
+                weight: weight.get(),
+                burst: self.capacity.get(),
+            });
+        }
+        self.weight = weight;
+        Ok(self)
+    }
+
+    /// Returns the idle meter.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the error's text where [`try_build`](Self::try_build) returns an error: this is 1.x's infallible form.
+    #[must_use]
+    pub fn build(&self) -> GCRA {
+        self.try_build().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Returns the idle meter.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if the period is zero or above 200 years, or the rate is above 2^32 units a second.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, algorithms::InconsistentCapacity};
+    /// use std::time::Duration;
+    ///
+    /// let error = GCRA::for_capacity(5)?.per(Duration::ZERO).try_build().unwrap_err();
+    /// assert_eq!(error, InconsistentCapacity::ZeroPeriod);
+    /// # Ok::<(), InconsistentCapacity>(())
+    /// ```
+    pub fn try_build(&self) -> Result<GCRA, InconsistentCapacity> {
+        let quota = Quota::new(self.capacity, self.period)?.cell_weight(self.weight);
+        GCRA::from_quota(quota)
+    }
+}
 
 /// The virtual scheduling algorithm, by which ITU-T I.371 defines the GCRA.
 ///

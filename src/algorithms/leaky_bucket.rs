@@ -1,11 +1,72 @@
-//! The leaky bucket, as the continuous-state algorithm.
+//! The leaky bucket, as the continuous-state algorithm: the meter, then the pure functions.
 
-use super::{Algorithm, Decide, Kind};
+use crate::algorithm::{Algorithm, Decide, Kind};
+use crate::clock::{Clock, DefaultClock, When};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
+use crate::meter::Meter;
 use crate::quota::Quota;
+use crate::store::Store;
 use crate::units::{Scale, Volume};
 use core::fmt;
+use core::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// The leaky bucket as a meter: cells fill it, time drains it, and a cell that would make it overflow does not conform.
+///
+/// It is the continuous-state form of the test that [`GCRA`](crate::GCRA) states as virtual scheduling (ITU-T I.371). Both decide exactly alike for
+/// the same quota. Choose `LeakyBucket` to read its level.
+///
+/// ```
+/// use ratelimit_meter::LeakyBucket;
+/// use std::time::{Duration, Instant};
+///
+/// let bucket = LeakyBucket::per_second(5)?;
+/// let now = Instant::now();
+/// bucket.check_n_at(5, now).unwrap();
+/// assert_eq!(bucket.level_at(now), 5);
+/// assert!(bucket.check_at(now).is_err());
+/// assert!(bucket.check_at(now + Duration::from_millis(200)).is_ok());
+/// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+/// ```
+pub type LeakyBucket<C = DefaultClock> = Meter<ContinuousState, C>;
+
+impl LeakyBucket {
+    /// Returns an empty bucket for `capacity` cells that drains `capacity` cells in `period`, 1 ns to 200 years.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity`] if `capacity` or `period` is zero, the rate is above 2^32 cells a second, or the period is above 200 years.
+    pub fn new(capacity: u32, period: Duration) -> Result<Self, InconsistentCapacity> {
+        let capacity = NonZeroU32::new(capacity).ok_or(InconsistentCapacity::ZeroCapacity)?;
+        Self::from_quota(Quota::new(capacity, period)?)
+    }
+
+    /// Returns an empty bucket for `capacity` cells that drains `capacity` cells a second.
+    ///
+    /// # Errors
+    ///
+    /// [`InconsistentCapacity::ZeroCapacity`] if `capacity` is zero.
+    pub fn per_second(capacity: u32) -> Result<Self, InconsistentCapacity> {
+        Self::new(capacity, Duration::from_secs(1))
+    }
+}
+
+impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
+    /// Returns how much of the capacity is taken at `at`, in units of the capacity, rounded up. Changes nothing; reads the word once.
+    ///
+    /// If `at` is before the last admission, counts the cells that have yet to drain from `at` on, which may be more than the capacity.
+    #[must_use]
+    pub fn level_at(&self, at: Instant) -> u64 {
+        self.read(When::At(at), ContinuousState::level)
+    }
+
+    /// Returns how much of the capacity is taken now, by the meter's clock; see [`level_at`](Self::level_at).
+    #[must_use]
+    pub fn level(&self) -> u64 {
+        self.read(When::Now, ContinuousState::level)
+    }
+}
 
 /// The continuous-state leaky bucket algorithm, by which ITU-T I.371 defines the GCRA a second time.
 ///

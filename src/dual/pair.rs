@@ -2,7 +2,7 @@
 
 use super::outcome::{DualNonConformance, DualStatus, RefusedBy};
 use super::words::Words;
-use crate::algorithms::{Algorithm, Decide};
+use crate::algorithm::{Algorithm, Decide};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::snapshot::{RestoreError, Snapshot};

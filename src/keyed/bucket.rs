@@ -80,7 +80,7 @@
 use super::limits::{Limits, Superseded};
 use super::line::{AtomicU32, AtomicU64, KeyHash, LINES, Line, Ordering, Slot, WIDTH, may_stop};
 use super::state::{Kind, State};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 
 /// The number of times that a claimant searches again if claims are in the way and there is no other room, before it treats the bucket as full.

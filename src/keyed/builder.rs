@@ -3,7 +3,7 @@ use super::state::{Form, MOST_LIMITS};
 use super::table::{Size, Table};
 use super::tiers::{Family, Tier};
 use super::{InvalidTable, KeyHashes, KeyedMeter, Shared, WhenFull};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;

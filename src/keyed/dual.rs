@@ -1,10 +1,11 @@
 //! Two limits for each key, all or nothing.
 
 use super::{Builder, InvalidTable, KeyHashes, KeyedMeter, Ticket, WhenFull};
-use crate::algorithms::{Algorithm, Decide};
+use crate::algorithm::{Algorithm, Decide};
+use crate::algorithms::GCRA;
 use crate::clock::Clock;
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
-use crate::meter::{GCRA, Meter, MeterKind};
+use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
 use crate::quota::DualQuota;
 use crate::schedule::NotStored;

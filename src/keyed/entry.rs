@@ -6,7 +6,7 @@ use super::line::KeyHash;
 use super::state::State;
 use super::table::Tallies;
 use super::{Shared, WhenFull};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};

@@ -16,7 +16,7 @@
 use super::WhenFull;
 use super::line::{AtomicBool, Ordering};
 use super::state::{Form, State};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::schedule::Schedule;
 use crate::units::{Nanos, Volume};
 #[cfg(not(ratelimit_meter_loom))]

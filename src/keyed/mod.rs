@@ -28,8 +28,9 @@ pub use hash::{KeyHasher, KeyHashes};
 pub use stats::Stats;
 pub use tiers::Tier;
 
-use crate::algorithms::Algorithm;
-use crate::meter::{GCRA, Meter, MeterKind};
+use crate::algorithm::Algorithm;
+use crate::algorithms::GCRA;
+use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;
 use core::borrow::Borrow;
 use core::fmt;

@@ -16,7 +16,7 @@ use super::limits::{Limits, Superseded};
 use super::line::KeyHash;
 use super::state::Form;
 use super::{KeyedMeter, RestoreKeysError};
-use crate::algorithms::{Algorithm, Decide};
+use crate::algorithm::{Algorithm, Decide};
 use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::schedule::{NotStored, Schedule};

@@ -2,8 +2,8 @@ use super::KeyedMeter;
 use super::bucket::Bucket;
 use super::limits::Limits;
 use super::line::Ordering;
+use crate::clock::When;
 use crate::meter::MeterKind;
-use crate::when::When;
 use std::time::Instant;
 
 /// The occupancy of a table, and counts of the events in which a key found no slot.

@@ -2,7 +2,7 @@
 
 use super::error::{ForeignTier, InvalidTable};
 use super::{KeyedMeter, Shared};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::quota::Quota;

@@ -1,7 +1,7 @@
 //! Decisions by key.
 
 use super::{Entry, KeyedMeter};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance};

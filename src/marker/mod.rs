@@ -16,12 +16,11 @@ mod rules;
 
 pub use rules::{Excess, Peak, Rfc2697, Rfc2698, Rfc4115, Rule, TwoBuckets};
 
-use crate::clock::{Clock, DefaultClock};
+use crate::clock::{Clock, DefaultClock, When, act_now};
 use crate::dual::words::{SharedWords, Words};
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
 use crate::units::Nanos;
-use crate::when::{When, act_now};
 use core::fmt;
 use std::time::Instant;
 

@@ -1,7 +1,8 @@
 //! The rules of the three RFCs as pure functions on two words.
 
 use super::Colour;
-use crate::algorithms::{Decide, VirtualScheduling};
+use crate::algorithm::Decide;
+use crate::algorithms::VirtualScheduling;
 use crate::dual::words::Words;
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;

@@ -1,22 +1,18 @@
 //! The meter: an algorithm, a clock and a store.
 
-mod adjustable;
-mod construct;
 mod reservation;
 mod verbs;
 
-pub use adjustable::Adjustable;
-pub use construct::{Builder, Exponential, GCRA, LeakyBucket};
 pub use reservation::Reservation;
 
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::{Clock, DefaultClock};
 use crate::decider::{Decider, MultiDecider};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
-use crate::store::{Atomic, Local, OwnedStore, Store, Swappable};
+use crate::store::{Atomic, OwnedStore, Store};
 use crate::units::{Nanos, TimeLine};
 use core::fmt;
 use core::marker::PhantomData;
@@ -24,7 +20,8 @@ use std::time::Instant;
 
 /// A meter: algorithm `A` on the time of clock `C`, with its state in store `S`.
 ///
-/// Its usual names are [`GCRA`], [`LeakyBucket`], [`Exponential`], [`Adjustable`] and [`LocalMeter`]. The meter of a key in a
+/// Its usual names are [`GCRA`](crate::GCRA), [`LeakyBucket`](crate::LeakyBucket), [`Exponential`](crate::Exponential),
+/// [`Adjustable`](crate::Adjustable) and [`LocalMeter`](crate::LocalMeter). The meter of a key in a
 /// `KeyedMeter` is of this type too, so all of them have the same methods.
 ///
 /// A `GCRA`, `LeakyBucket`, `Exponential` or `Adjustable` is a handle, and clones share one state. Give every thread a clone. [`Decider`] and
@@ -48,26 +45,6 @@ pub struct Meter<A, C = DefaultClock, S = Atomic<A>> {
     clock: C,
     algorithm: PhantomData<A>,
 }
-
-/// A meter that belongs to one thread: `LocalMeter<GCRA>`, `LocalMeter<LeakyBucket>` or `LocalMeter<Exponential>`.
-///
-/// It decides as a [`Meter`] does, but its word is a plain number instead of an atomic. It may move to another thread, but is not
-/// shared, and has no clones.
-///
-/// An admission by [`check_at`](Meter::check_at) takes 3.9 ns, and that of a [`GCRA`] takes 8.7 ns (medians of 21 runs on one core of an AMD EPYC). A
-/// denial takes 3.8 ns instead of 4.1 ns. [`check`](Meter::check) takes 10.4 ns on either meter, since reading the clock hides the exchange of an
-/// atomic that no other thread uses. So a local meter pays off if one reading of the time serves several decisions.
-///
-/// ```
-/// use ratelimit_meter::{LocalMeter, Quota};
-///
-/// // One limit a connection, each in the task that serves it.
-/// let requests = <LocalMeter>::from_quota("100/h burst 5".parse::<Quota>()?)?;
-/// assert_eq!((0..100).filter(|_| requests.check().is_ok()).count(), 5);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type LocalMeter<M = GCRA> =
-    Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Local<<M as MeterKind>::Algorithm>>;
 
 /// A type of meter, used to name the parts of another type: `Adjustable<GCRA>`, `KeyedMeter<str, LeakyBucket>`.
 ///
@@ -121,7 +98,7 @@ impl<A: Algorithm, S: OwnedStore<A>> Meter<A, DefaultClock, S> {
 
 impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
     /// Makes an idle meter whose time line begins a day before the clock's time.
-    fn idle(algorithm: A, clock: C, quota: Option<Quota>) -> Self {
+    pub(crate) fn idle(algorithm: A, clock: C, quota: Option<Quota>) -> Self {
         Self::holding(Schedule::made_at(clock.now(), algorithm, quota), 0, clock)
     }
 
@@ -130,7 +107,7 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
         (schedule, word, self.clock)
     }
 
-    fn holding(schedule: Schedule<A>, word: u64, clock: C) -> Self {
+    pub(crate) fn holding(schedule: Schedule<A>, word: u64, clock: C) -> Self {
         Self::on(S::new(schedule, word), clock)
     }
 
@@ -184,42 +161,6 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A>> Meter<A, C, S> {
     }
 }
 
-impl<A: Algorithm, C: Clock> Meter<A, C> {
-    /// Returns a meter of one thread that continues from the state of this one, with its limit, clock and time line.
-    ///
-    /// The new meter shares nothing with the clones of this meter.
-    ///
-    /// ```
-    /// use ratelimit_meter::GCRA;
-    ///
-    /// let connection = GCRA::for_capacity(5)?.try_build()?.into_local();
-    /// assert!(connection.check_n(5).is_ok());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn into_local(self) -> Meter<A, C, Local<A>> {
-        let (schedule, word, clock) = self.into_parts();
-        Meter::holding(schedule, word, clock)
-    }
-
-    /// Returns a meter with an adjustable quota that continues from the state of this one, with its limit, clock and time line.
-    ///
-    /// The new meter shares nothing with the clones of this meter.
-    ///
-    /// ```
-    /// use ratelimit_meter::{Quota, GCRA};
-    ///
-    /// let limit = GCRA::for_capacity(5)?.try_build()?.into_adjustable();
-    /// limit.set_quota("10/s".parse::<Quota>()?)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn into_adjustable(self) -> Meter<A, C, Swappable<A>> {
-        let (schedule, word, clock) = self.into_parts();
-        Meter::holding(schedule, word, clock)
-    }
-}
-
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Returns a meter with the limit, the time line and the present state of this one that reads its time from `clock`.
     ///
@@ -260,10 +201,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             .read(Nanos::BEGINNING, |schedule, _| schedule.algorithm.max_batch())
     }
 
-    #[cfg_attr(
-        not(feature = "keyed"),
-        expect(dead_code, reason = "only a key's store has methods of its own")
-    )]
     pub(crate) const fn store(&self) -> &S {
         &self.store
     }
@@ -319,4 +256,141 @@ impl<A: Algorithm, C: Clock, S: Store<A>> fmt::Debug for Meter<A, C, S> {
 }
 
 #[cfg(all(test, not(ratelimit_meter_loom)))]
-mod tests;
+mod tests {
+    //! Decisions by a clock that may be behind.
+
+    use crate::clock::{Clock, ManualClock};
+    use crate::units::{Nanos, Scale, TimeLine, Volume};
+    use crate::{GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// A clock that is up to 5 us behind, and may have an anchor that is as old as its lag.
+    #[derive(Clone)]
+    struct Behind<const ANCHORED: bool> {
+        time: ManualClock,
+        by: Duration,
+        /// The number of readings of the clock, and of exact readings.
+        read: Arc<[AtomicU32; 2]>,
+    }
+
+    impl<const ANCHORED: bool> Behind<ANCHORED> {
+        fn new(time: &ManualClock, by: Duration) -> Self {
+            Self {
+                time: time.clone(),
+                by,
+                read: Arc::default(),
+            }
+        }
+
+        /// Returns how often the clock was read since the last call.
+        fn read(&self) -> [u32; 2] {
+            [0, 1].map(|which| self.read[which].swap(0, Ordering::Relaxed))
+        }
+    }
+
+    impl<const ANCHORED: bool> Clock for Behind<ANCHORED> {
+        const LAG_NS: u64 = 5_000;
+
+        const HAS_ANCHORS: bool = ANCHORED;
+
+        fn now(&self) -> Instant {
+            self.read[0].fetch_add(1, Ordering::Relaxed);
+            self.time.now() - self.by
+        }
+
+        fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+            let at = line.position(self.time.now() - self.by);
+            (ANCHORED && at < end).then(|| scale.volume_at(at))
+        }
+
+        fn anchor_holds(&self) -> bool {
+            true
+        }
+
+        fn drained_since_anchor(&self, anchored: Volume, _scale: Scale) -> Option<Volume> {
+            Some(anchored)
+        }
+
+        fn now_exactly(&self) -> Instant {
+            self.read[1].fetch_add(1, Ordering::Relaxed);
+            self.time.now()
+        }
+    }
+
+    fn decides_near_denials_exactly<const ANCHORED: bool>() {
+        for by in [0, 1, 4_999, 5_000].map(Duration::from_nanos) {
+            let time = ManualClock::new();
+            let clock = Behind::<ANCHORED>::new(&time, by);
+            let gcra = GCRA::for_capacity(10).unwrap().build().with_clock(clock.clone());
+            let bucket = LeakyBucket::per_second(10).unwrap().with_clock(clock.clone());
+            let local = GCRA::for_capacity(10).unwrap().build().with_clock(clock).into_local();
+            let checks: [&dyn Fn(u32) -> Result<(), NegativeMultiDecision>; 3] =
+                [&|n| gcra.check_n(n), &|n| bucket.check_n(n), &|n| local.check_n(n)];
+            for check in checks {
+                assert_eq!(check(10), Ok(()));
+            }
+            let denied = [gcra.check(), bucket.check(), local.check()];
+            for (check, denied) in checks.into_iter().zip(denied) {
+                let earliest = denied.unwrap_err().earliest_possible();
+                time.set(earliest - Duration::from_nanos(1));
+                assert!(
+                    matches!(check(1), Err(NegativeMultiDecision::BatchNonConforming(1, _))),
+                    "{by:?}"
+                );
+                time.set(earliest);
+                assert_eq!(check(1), Ok(()), "behind by {by:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_within_the_lag_is_decided_exactly() {
+        decides_near_denials_exactly::<false>();
+    }
+
+    #[test]
+    fn a_denial_within_the_lag_of_an_anchor_is_decided_exactly() {
+        decides_near_denials_exactly::<true>();
+    }
+
+    #[test]
+    fn a_certain_decision_reads_no_exact_time() {
+        let (time, by) = (ManualClock::new(), Duration::from_micros(3));
+        let clock = Behind::<true>::new(&time, by);
+        let quota = Quota::per_second(nonzero!(10u32));
+        let gcra = GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
+        clock.read();
+        assert!(gcra.check_n(9).is_ok() && gcra.check().is_ok());
+        let read = clock.read();
+        assert!(
+            read == [0, 0] || cfg!(ratelimit_meter_spurious),
+            "after a failed exchange, the decision is not made at once"
+        );
+        assert!(matches!(
+            gcra.check_n(11),
+            Err(NegativeMultiDecision::InsufficientCapacity(11))
+        ));
+        let denial = gcra.check().unwrap_err();
+        assert_eq!(
+            gcra.check_n(1),
+            Err(NegativeMultiDecision::BatchNonConforming(1, denial))
+        );
+        assert_eq!(clock.read(), [1, 0], "only for the batch that never conforms");
+        // Within the lag, the decision needs the exact time.
+        time.set(denial.earliest_possible() - Duration::from_micros(2));
+        assert_eq!(gcra.check(), Err(denial));
+        assert_eq!(clock.read(), [1, 1]);
+        // At the end of the time line, no decision is made at once.
+        time.advance(Duration::from_secs(40 * 365 * 86_400)).unwrap();
+        assert!(gcra.check().is_ok());
+        assert_eq!(clock.read(), [1, 0]);
+        // No decision is made at once where volume drains in ticks either.
+        let quota = quota.refill_every(Duration::from_secs(1)).unwrap();
+        let ticking = GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
+        clock.read();
+        assert!(ticking.check().is_ok());
+        assert_eq!(clock.read(), [1, 0]);
+    }
+}

@@ -1,13 +1,11 @@
 //! Cells that are taken before the time at which they conform.
 
 use super::Meter;
-use crate::algorithms::Algorithm;
-use crate::clock::{Clock, DefaultClock};
+use crate::algorithm::Algorithm;
+use crate::clock::{Clock, DefaultClock, When};
 use crate::outcome::NegativeMultiDecision;
-
 use crate::store::Store;
 use crate::units::{self, Nanos, Volume};
-use crate::when::When;
 use core::fmt;
 use std::time::{Duration, Instant};
 

@@ -3,14 +3,13 @@
 //! To add a verb, add its function here (and its `_at` form), with its docs, tests and oracle.
 
 use super::Meter;
-use crate::algorithms::{Algorithm, ContinuousState, ExponentialAverage};
-use crate::clock::Clock;
+use crate::algorithm::Algorithm;
+use crate::clock::{Clock, When, act_now};
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
 use crate::schedule::{NotAtOnce, NotStored};
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::store::{Store, pause};
 use crate::units::{Nanos, Volume};
-use crate::when::{When, act_now};
 use core::cell::Cell;
 use std::time::{Instant, SystemTime};
 
@@ -370,49 +369,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 }
 
-impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
-    /// Returns how much of the capacity is taken at `at`, in units of the capacity, rounded up. Changes nothing; reads the word once.
-    ///
-    /// If `at` is before the last admission, counts the cells that have yet to drain from `at` on, which may be more than the capacity.
-    #[must_use]
-    pub fn level_at(&self, at: Instant) -> u64 {
-        self.level_when(When::At(at))
-    }
-
-    /// Returns how much of the capacity is taken now, by the meter's clock; see [`level_at`](Self::level_at).
-    #[must_use]
-    pub fn level(&self) -> u64 {
-        self.level_when(When::Now)
-    }
-
-    fn level_when(&self, when: When) -> u64 {
-        let at = self.position(when);
-        self.store.read(at, |schedule, word| {
-            schedule.algorithm.level(word, schedule.drained(at))
-        })
-    }
-}
-
-impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
-    /// Returns the rate at `at`, in units of the limit per period. At saturation that is the limit itself. Changes nothing; reads the word once.
-    #[must_use]
-    pub fn rate_at(&self, at: Instant) -> f64 {
-        self.rate_when(When::At(at))
-    }
-
-    /// Returns the rate now, by the meter's clock; see [`rate_at`](Self::rate_at).
-    #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.rate_when(When::Now)
-    }
-
-    fn rate_when(&self, when: When) -> f64 {
-        let at = self.position(when);
-        self.store
-            .read(at, |schedule, word| schedule.algorithm.rate(word, schedule.drained(at)))
-    }
-}
-
 /// The steps behind the verbs.
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
@@ -437,6 +393,14 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 act_now(now, || self.exact_position(When::Now), act, is_over_soon)
             }
         }
+    }
+
+    /// Returns the result of `read` on the algorithm, the word and the volume drained by a time, from one read of the word.
+    pub(crate) fn read<T>(&self, when: When, read: impl FnOnce(&A, u64, Volume) -> T) -> T {
+        let at = self.position(when);
+        self.store.read(at, |schedule, word| {
+            read(&schedule.algorithm, word, schedule.drained(at))
+        })
     }
 
     fn position(&self, when: When) -> Nanos {

@@ -1,10 +1,10 @@
 //! A quota: a number of cells per period, validated once.
 
-mod dual;
 mod text;
 
-pub use dual::DualQuota;
 pub use text::ParseQuotaError;
+#[cfg(feature = "serde")]
+pub(crate) use text::deserialize;
 
 use crate::error::InconsistentCapacity;
 use crate::units::whole_nanos;
@@ -240,5 +240,45 @@ impl Quota {
             return Err(InconsistentCapacity::rest_too_long(rest_ns));
         }
         Ok(())
+    }
+}
+
+/// Two quotas for one subject, as the `Dual` of the feature `dual` holds them.
+///
+/// The text of a pair is both texts with an `&` between them: `10/s & 1000/h`, `1000/s burst 10 & 1000000/s`. Parsing a text that `Display` wrote
+/// returns the same pair. The feature `serde` (de)serialises that text.
+///
+/// ```
+/// use ratelimit_meter::{DualQuota, Quota, nonzero};
+///
+/// let pair: DualQuota = "10/s & 1000/h".parse()?;
+/// assert_eq!(pair.first(), Quota::per_second(nonzero!(10u32)));
+/// assert_eq!(pair.second(), Quota::per_hour(nonzero!(1000u32)));
+/// assert_eq!(pair.to_string(), "10/s & 1000/h");
+/// # Ok::<(), ratelimit_meter::ParseQuotaError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DualQuota {
+    first: Quota,
+    second: Quota,
+}
+
+impl DualQuota {
+    /// Returns the pair of two quotas.
+    #[must_use]
+    pub const fn new(first: Quota, second: Quota) -> Self {
+        Self { first, second }
+    }
+
+    /// Returns the first quota.
+    #[must_use]
+    pub const fn first(&self) -> Quota {
+        self.first
+    }
+
+    /// Returns the second quota.
+    #[must_use]
+    pub const fn second(&self) -> Quota {
+        self.second
     }
 }

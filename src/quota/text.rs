@@ -1,6 +1,6 @@
 //! The text of a quota: `100/min burst 20 weight 2 every 1s`.
 
-use super::Quota;
+use super::{DualQuota, Quota};
 use crate::error::InconsistentCapacity;
 use core::error::Error;
 use core::fmt;
@@ -108,6 +108,32 @@ impl FromStr for Quota {
             Problem::Inconsistent(error).at(span.unwrap_or(cells_span.start..period_span.end))
         })?;
         Ok(quota)
+    }
+}
+
+/// Writes the canonical texts of both.
+impl fmt::Display for DualQuota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} & {}", self.first, self.second)
+    }
+}
+
+/// Reads two quotas with an `&` between them. White space around the `&` is optional.
+impl FromStr for DualQuota {
+    type Err = ParseQuotaError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut ands = text.match_indices('&').map(|(at, _)| at);
+        let and = ands.next().ok_or(Problem::And.at(text.len()..text.len()))?;
+        if let Some(third) = ands.next() {
+            return Err(Problem::Third.at(third..third + 1));
+        }
+        let (first, after) = (text[..and].parse()?, and + 1);
+        let second = text[after..].parse();
+        Ok(Self::new(
+            first,
+            second.map_err(|error: ParseQuotaError| error.later(after))?,
+        ))
     }
 }
 
@@ -345,6 +371,68 @@ impl Problem {
             problem: self,
             start: span.start,
             end: span.end,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+pub(crate) use as_text::deserialize;
+
+/// Serialises quotas as their text, in any serde format.
+#[cfg(feature = "serde")]
+mod as_text {
+    use super::{DualQuota, Quota};
+    use core::fmt::{self, Display};
+    use core::marker::PhantomData;
+    use core::str::FromStr;
+    use serde::de::{Deserialize, Deserializer, Error, Visitor};
+    use serde::ser::{Serialize, Serializer};
+
+    /// Reads a text.
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        deserializer.deserialize_str(Text(expected, PhantomData))
+    }
+
+    /// The description of the expected text, and the type as which it is read.
+    struct Text<T>(&'static str, PhantomData<T>);
+
+    impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    impl Serialize for Quota {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(self)
+        }
+    }
+
+    impl Serialize for DualQuota {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(self)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Quota {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserialize(deserializer, "a quota like `100/min burst 20`")
+        }
+    }
+
+    impl<'de> Deserialize<'de> for DualQuota {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserialize(deserializer, "two quotas like `10/s & 1000/h`")
         }
     }
 }

@@ -16,16 +16,8 @@
 //! Lock-free: an exchange fails (other than spuriously) only if another thread's admission succeeded. A denial ends at its load, so it is
 //! wait-free once the load shows it.
 
-#[cfg(ratelimit_meter_spurious)]
-mod spurious;
-
-use super::{OwnedStore, Store};
-use crate::algorithms::Algorithm;
-use crate::clock::Clock;
 use crate::counter;
-use crate::outcome::Until;
-use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
-use crate::units::{Nanos, TimeLine, Volume};
+use crate::schedule::NotAtOnce;
 use core::convert::Infallible;
 use core::hint::spin_loop;
 #[cfg(ratelimit_meter_loom)]
@@ -39,16 +31,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering, fence},
 };
 
-#[cfg(ratelimit_meter_spurious)]
-pub(crate) use spurious::Spurious;
-
 #[cfg(not(ratelimit_meter_spurious))]
 type State = AtomicU64;
 #[cfg(ratelimit_meter_spurious)]
 type State = Spurious<AtomicU64>;
 
 /// A word that can be read and exchanged, as the retry loop needs it.
-pub(crate) trait Word {
+pub trait Word {
     /// The type of the word's value.
     type Value: Copy + PartialEq;
 
@@ -83,63 +72,43 @@ impl Word for AtomicU64 {
     }
 }
 
-/// The store of a [`Meter`](crate::Meter): a schedule, and one atomic word that clones share.
-#[derive(Debug, Clone)]
-pub struct Atomic<A> {
-    schedule: Schedule<A>,
-    word: SharedWord,
+/// A word whose weak exchange fails spuriously two times in three, as LL/SC machines may and x86 never does.
+#[cfg(ratelimit_meter_spurious)]
+#[derive(Debug)]
+pub struct Spurious<W> {
+    word: W,
+    attempts: AtomicU64,
 }
 
-impl<A: Algorithm> Store<A> for Atomic<A> {
-    #[inline]
-    fn time_line(&self) -> &TimeLine {
-        &self.schedule.time_line
-    }
+#[cfg(ratelimit_meter_spurious)]
+impl<W: Word> Word for Spurious<W> {
+    type Value = W::Value;
 
-    #[inline]
-    fn counts_denials(&self) -> bool {
-        self.schedule.algorithm.counts_denials()
-    }
-
-    #[inline]
-    fn read<T>(&self, _at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T {
-        read(&self.schedule, self.word.load())
-    }
-
-    #[inline]
-    fn update<T>(
-        &self,
-        at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
-    ) -> Result<T, NotStored> {
-        let drained = self.schedule.drained(at);
-        self.word.update(|word| step(&self.schedule, word, drained))
-    }
-
-    #[inline]
-    fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
-        let load = || self.word.load();
-        self.schedule
-            .decide_at_once(n, clock, load, |seen, new| self.word.replace(seen, new))
-    }
-}
-
-impl<A: Algorithm> OwnedStore<A> for Atomic<A> {
-    fn new(schedule: Schedule<A>, word: u64) -> Self {
+    fn holding(value: W::Value) -> Self {
         Self {
-            schedule,
-            word: SharedWord::new(word),
+            word: W::holding(value),
+            attempts: AtomicU64::new(0),
         }
     }
 
-    fn into_parts(self) -> (Schedule<A>, u64) {
-        (self.schedule, self.word.load())
+    fn load(&self) -> W::Value {
+        self.word.load()
+    }
+
+    fn compare_exchange_weak(&self, seen: W::Value, new: W::Value) -> Result<(), W::Value> {
+        // ORDERING: relaxed; forms no edge. A count of attempts, which no other code reads.
+        if self.attempts.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            self.word.compare_exchange_weak(seen, new)
+        } else {
+            // The value that a spurious failure reports is the current one, often `seen` itself.
+            Err(self.load())
+        }
     }
 }
 
 /// A shared word; its clones are handles of the same word.
 #[derive(Debug)]
-pub(crate) struct SharedWord<W = State>(Arc<PaddedWord<W>>);
+pub struct SharedWord<W = State>(Arc<PaddedWord<W>>);
 
 impl<W> Clone for SharedWord<W> {
     fn clone(&self) -> Self {
@@ -174,7 +143,7 @@ impl<W: Word> SharedWord<W> {
 
     /// Replaces the word if it is still `seen`, in one atomic step.
     #[inline]
-    fn replace(&self, seen: W::Value, new: W::Value) -> Result<(), NotAtOnce> {
+    pub(super) fn replace(&self, seen: W::Value, new: W::Value) -> Result<(), NotAtOnce> {
         self.0.0.compare_exchange_weak(seen, new).map_err(|current| {
             // A spurious failure is not a race.
             if current == seen {
@@ -324,4 +293,113 @@ pub(crate) fn pause() {
 }
 
 #[cfg(all(test, not(ratelimit_meter_loom)))]
-mod tests;
+mod tests {
+    //! The retry loop, over words that observe or disturb it.
+
+    use super::{Word, update};
+    use crate::algorithm::Decide;
+    use crate::algorithms::{ContinuousState, VirtualScheduling};
+    use crate::quota::Quota;
+    use crate::units::Volume;
+    use core::cell::Cell as Counter;
+    use core::num::NonZeroU32;
+
+    /// Counts the loads and the exchanges, successful or not.
+    #[derive(Default)]
+    struct Counting {
+        word: Counter<u64>,
+        loads: Counter<u32>,
+        exchanges: Counter<u32>,
+        /// The value that another thread stores just before the next exchange.
+        interference: Counter<Option<u64>>,
+    }
+
+    impl Word for Counting {
+        type Value = u64;
+
+        fn holding(word: u64) -> Self {
+            Self {
+                word: Counter::new(word),
+                ..Self::default()
+            }
+        }
+
+        fn load(&self) -> u64 {
+            self.loads.set(self.loads.get() + 1);
+            self.word.get()
+        }
+
+        fn compare_exchange_weak(&self, seen: u64, new: u64) -> Result<(), u64> {
+            self.exchanges.set(self.exchanges.get() + 1);
+            if let Some(other) = self.interference.take() {
+                self.word.set(other);
+            }
+            if self.word.get() == seen {
+                self.word.set(new);
+                Ok(())
+            } else {
+                Err(self.word.get())
+            }
+        }
+    }
+
+    fn check(word: &Counting, algorithm: &impl Decide, now: u64, n: u32) -> bool {
+        update(word, |w| algorithm.decide(w, Volume(now), n).map(|new| (new, ()))).is_ok()
+    }
+
+    fn three_a_second<A: Decide>() -> A {
+        A::from_quota(Quota::per_second(NonZeroU32::new(3).unwrap())).unwrap()
+    }
+
+    fn a_denial_loads_once_and_stores_nothing<A: Decide>() {
+        let algorithm: A = three_a_second();
+        let word = Counting::holding(0);
+        let now = 5_000_000_000;
+        for _ in 0..3 {
+            assert!(check(&word, &algorithm, now, 1));
+        }
+        let (loads, exchanges, full) = (word.loads.get(), word.exchanges.get(), word.word.get());
+        for denied in 1..=1000 {
+            assert!(!check(&word, &algorithm, now, 1));
+            assert!(!check(&word, &algorithm, now, 3));
+            assert_eq!(word.loads.get(), loads + 2 * denied);
+        }
+        assert_eq!((word.exchanges.get(), word.word.get()), (exchanges, full));
+    }
+
+    #[test]
+    fn a_denial_by_gcra_loads_once_and_stores_nothing() {
+        a_denial_loads_once_and_stores_nothing::<VirtualScheduling>();
+    }
+
+    #[test]
+    fn a_denial_by_the_leaky_bucket_loads_once_and_stores_nothing() {
+        a_denial_loads_once_and_stores_nothing::<ContinuousState>();
+    }
+
+    #[test]
+    fn an_admission_is_one_load_and_one_exchange() {
+        let algorithm: VirtualScheduling = three_a_second();
+        let word = Counting::holding(0);
+        assert!(check(&word, &algorithm, 0, 1));
+        assert_eq!((word.loads.get(), word.exchanges.get()), (1, 1));
+    }
+
+    #[test]
+    fn a_lost_race_is_decided_again_on_the_winners_word() {
+        let algorithm: VirtualScheduling = three_a_second();
+        let now = 5_000_000_000;
+        let two = algorithm.decide(0, Volume(now), 2).unwrap();
+        let full = algorithm.decide(0, Volume(now), 3).unwrap();
+
+        let word = Counting::holding(0);
+        word.interference.set(Some(two));
+        assert!(check(&word, &algorithm, now, 1));
+        assert_eq!((word.word.get(), word.exchanges.get()), (full, 2));
+
+        let word = Counting::holding(0);
+        word.interference.set(Some(full));
+        assert!(!check(&word, &algorithm, now, 1));
+        assert_eq!((word.word.get(), word.exchanges.get()), (full, 1));
+    }
+}

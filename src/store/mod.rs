@@ -9,11 +9,10 @@
 //! A key of a table is a store too, in the module `keyed`. The verbs of a meter are written once, over [`Store`].
 
 mod atomic;
-mod local;
+mod fixed;
 mod swappable;
 
-pub use atomic::Atomic;
-pub use local::Local;
+pub use fixed::{Atomic, Local};
 pub use swappable::Swappable;
 
 #[cfg(feature = "keyed")]
@@ -24,7 +23,7 @@ pub(crate) use atomic::Spurious;
 pub(crate) use atomic::Word;
 pub(crate) use atomic::{SharedWord, pause};
 
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};

