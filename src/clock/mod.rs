@@ -7,9 +7,9 @@ mod anchor;
 mod default;
 mod manual;
 
+pub use default::{DefaultClock, Source, source};
 #[cfg(feature = "metrics")]
 pub(crate) use default::{anchors, counter_given_up};
-pub use default::{DefaultClock, Source, source};
 pub use manual::{ManualClock, OutOfRange};
 
 pub(crate) use anchor::WINDOW_NS as LAG_NS;
