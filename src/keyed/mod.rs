@@ -18,6 +18,7 @@ mod state;
 mod stats;
 mod table;
 mod tiers;
+mod top;
 mod verbs;
 
 pub use builder::Builder;
@@ -27,6 +28,7 @@ pub use error::{ForeignTier, InvalidTable, RestoreKeysError};
 pub use hash::{KeyHasher, KeyHashes};
 pub use stats::Stats;
 pub use tiers::Tier;
+pub use top::Debtor;
 
 use crate::algorithm::Algorithm;
 use crate::algorithms::GCRA;
