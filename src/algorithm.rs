@@ -10,6 +10,24 @@ use core::fmt::{self, Debug};
 /// Sealed. Its implementations are [`VirtualScheduling`], [`ContinuousState`] and [`ExponentialAverage`].
 pub trait Algorithm: Decide {}
 
+/// The numbers of a limit that an algorithm does not change.
+pub trait Numbers {
+    /// Returns how fast the limit drains.
+    fn scale(&self) -> Scale;
+
+    /// Returns the largest word.
+    fn last_word(&self) -> u64;
+
+    /// Returns the most cells that can conform at once.
+    fn max_batch(&self) -> u32;
+
+    /// Returns the standard's T and tau in whole nanoseconds, which identify a limit that was not made of a quota.
+    fn parameters(&self) -> (u64, u64);
+
+    /// Adds the limit to a debug output.
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);
+}
+
 /// The pure functions of an algorithm: from a meter's word, the drained volume and a number of cells to a new word or a denial. They use no
 /// atomics, no clock and no allocation.
 ///
@@ -18,14 +36,17 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     /// The name of its meter.
     const NAME: &'static str;
 
+    /// The numbers of its limit.
+    type Limit: Numbers;
+
+    /// Returns the numbers of its limit.
+    fn limit(&self) -> &Self::Limit;
+
     /// Makes the algorithm for a quota.
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity>;
 
     /// Returns the kind, as data.
     fn kind(&self) -> Kind;
-
-    /// Returns the standard's T and tau in whole nanoseconds, which identify a limit that was not made of a quota.
-    fn parameters(&self) -> (u64, u64);
 
     /// Makes the same algorithm for another quota.
     fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
@@ -37,13 +58,16 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self>;
 
     /// Returns how fast the limit drains.
-    fn scale(&self) -> Scale;
-
-    /// Returns the largest word.
-    fn last_word(&self) -> u64;
+    #[inline]
+    fn scale(&self) -> Scale {
+        self.limit().scale()
+    }
 
     /// Returns the most cells that can conform at once.
-    fn max_batch(&self) -> u32;
+    #[inline]
+    fn max_batch(&self) -> u32 {
+        self.limit().max_batch()
+    }
 
     /// Decides `n` cells, at least 1 and at most `max_batch`. Returns the new word, larger by at least one unit, or the due volume.
     fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<u64, Volume>;
@@ -89,9 +113,6 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
 
     /// Returns the word of a meter with exactly `n` cells available, at most `max_batch`.
     fn leaving(&self, n: u32, drained: Volume) -> u64;
-
-    /// Adds the limit to a debug output.
-    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);
 }
 
 /// The algorithm of a meter, as data.

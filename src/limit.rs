@@ -1,5 +1,6 @@
 //! A limit in units: the numbers that the algorithms compare and add.
 
+use crate::algorithm::Numbers;
 use crate::error::InconsistentCapacity;
 use crate::quota::{LONGEST_REST, Quota};
 use crate::units::{Nanos, Scale, Volume};
@@ -14,7 +15,7 @@ const PARTS: u128 = 1 << 60;
 /// *Invariant*: none of them can overflow a word. At the end of the time line, with a full burst outstanding, the word is at most
 /// `volume_at(END) + tolerance`. That is less than the largest number, which marks closed words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limit {
+pub struct Limit {
     /// The rate at which the limit drains.
     pub(crate) scale: Scale,
     /// The units of one of the quota's cells, exact.
@@ -148,9 +149,9 @@ impl Limit {
         self.cell.saturating_mul(n)
     }
 
-    /// Returns the largest word: a full burst at the end of the time line.
-    pub(crate) fn last_word(self) -> u64 {
-        self.scale.volume_at(Nanos::END).0 + self.tolerance
+    /// Returns the units of `n` cells, counted at `at`, that certainly have not drained by `drained`: those left if they drain before all other cells.
+    pub(crate) const fn undrained(self, n: u32, Volume(drained): Volume, Volume(at): Volume) -> u64 {
+        self.cost_of_any(n as u64).saturating_sub(drained.saturating_sub(at))
     }
 
     /// Returns how many cells a meter whose word is `word` can still record.
@@ -161,10 +162,11 @@ impl Limit {
     /// Converts a level of this limit to a word of the limit `next`, keeping the number of available cells, capped at the new burst. Also
     /// returns the part of a debt that no word of `next` can record, in the quota's cells, rounded up.
     ///
-    /// The level is `level` units and `part` of 2^60 parts of a unit more. `drained` is the volume that `next` has drained. The available cells are
+    /// The level is `level` units and, unless it is zero, `part` of 2^60 parts of a unit more. `drained` is the volume that `next` has drained. The available cells are
     /// rounded down, by less than one unit.
     pub(crate) fn carry(self, level: u64, part: u64, next: &Self, Volume(drained): Volume) -> (u64, u64) {
         let [one, next_one] = [self.one, next.one].map(u128::from);
+        let part = if level > 0 { part } else { 0 };
         // Units of `next` for a volume of this limit, rounded up; the product of the part is below 2^124.
         let scaled_up = |units: u64, part: u64| {
             let (whole, rest) = (u128::from(units) * next_one / one, u128::from(units) * next_one % one);
@@ -204,8 +206,29 @@ impl Limit {
     pub(crate) const fn count(self, units: u64) -> u64 {
         units.div_ceil(self.one)
     }
+}
 
-    pub(crate) fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+impl Numbers for Limit {
+    #[inline]
+    fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// Returns the largest word: a full burst at the end of the time line.
+    fn last_word(&self) -> u64 {
+        self.scale.volume_at(Nanos::END).0 + self.tolerance
+    }
+
+    #[inline]
+    fn max_batch(&self) -> u32 {
+        self.max_batch
+    }
+
+    fn parameters(&self) -> (u64, u64) {
+        (self.emission_interval_ns, self.tau_ns)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         fields
             .field("emission_interval", &Duration::from_nanos(self.emission_interval_ns))
             .field("burst", &self.max_batch);

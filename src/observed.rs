@@ -297,7 +297,7 @@ pub use counters::record_clock;
 #[cfg(feature = "metrics")]
 mod counters {
     use super::Observed;
-    use crate::clock::{self, Clock, Source};
+    use crate::clock::{self, Clock, ClockSource};
     use crate::lease::LeasedMeter;
     use metrics::{Counter, Label, counter, gauge};
     use std::borrow::Cow;
@@ -382,7 +382,7 @@ mod counters {
     /// ```
     pub fn record_clock() {
         let is = |truth| f64::from(u8::from(truth));
-        gauge!("ratelimit_meter_clock_counter").set(is(clock::source() == Source::Counter));
+        gauge!("ratelimit_meter_clock_counter").set(is(clock::source() == ClockSource::Counter));
         gauge!("ratelimit_meter_clock_given_up").set(is(clock::counter_given_up()));
         counter!("ratelimit_meter_clock_anchors_total").absolute(clock::anchors());
     }

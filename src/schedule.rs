@@ -1,6 +1,6 @@
 //! An algorithm on a time line: converts times to drained volumes, and decides on words. Everything here is pure.
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Numbers};
 use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
@@ -323,12 +323,12 @@ impl<A: Algorithm> Schedule<A> {
     /// Returns the word that lies this far ahead of the drained volume, at least 0; `None` past the last word.
     pub(crate) fn word_at(&self, offset: i128, Volume(drained): Volume) -> Option<u64> {
         let word = u64::try_from(offset.saturating_add(drained.into()).max(0)).ok()?;
-        (word <= self.algorithm.last_word()).then_some(word)
+        (word <= self.algorithm.limit().last_word()).then_some(word)
     }
 
     /// Writes the limit and the state of a meter.
     pub(crate) fn debug(&self, word: u64, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
-        self.algorithm.describe(fields);
+        self.algorithm.limit().describe(fields);
         fields.field("idle_from", &self.idle_from(word)).finish_non_exhaustive()
     }
 

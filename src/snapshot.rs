@@ -1,6 +1,6 @@
 //! The state of a meter as plain data that outlives the process.
 
-use crate::algorithm::{Algorithm, Kind};
+use crate::algorithm::{Algorithm, Kind, Numbers};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::units::{Nanos, Volume};
@@ -129,7 +129,7 @@ pub(crate) fn still_owed(schedule: &Schedule<impl Algorithm>, owed: i128, elapse
 }
 
 pub(crate) fn limit_of(schedule: &Schedule<impl Algorithm>) -> SnapshotLimit {
-    let (t_ns, tau_ns) = schedule.algorithm.parameters();
+    let (t_ns, tau_ns) = schedule.algorithm.limit().parameters();
     schedule
         .quota
         .map_or(SnapshotLimit::Interval { t_ns, tau_ns }, SnapshotLimit::Quota)

@@ -1,7 +1,7 @@
 //! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and what was
 //! interrupted is not counted.
 
-use ratelimit_meter::clock::{Clock, DefaultClock, Source, SystemClock, source};
+use ratelimit_meter::clock::{Clock, ClockSource, DefaultClock, SystemClock, source};
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -51,8 +51,8 @@ fn real_time_a_reading_lies_between_two_of_the_system_clock() {
 fn real_time_the_counter_is_read_where_the_kernel_trusts_it() {
     let kernel = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let expected = match kernel.unwrap_or_default().trim() {
-        "tsc" => Source::Counter,
-        _ => Source::System,
+        "tsc" => ClockSource::Counter,
+        _ => ClockSource::System,
     };
     assert_eq!(source(), expected);
 }

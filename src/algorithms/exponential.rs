@@ -1,6 +1,6 @@
 //! The exponentially weighted moving average, in one word: the meter, then the pure functions.
 
-use crate::algorithm::{Algorithm, Decide, Kind};
+use crate::algorithm::{Algorithm, Decide, Kind, Numbers};
 use crate::clock::{Clock, DefaultClock, When};
 use crate::error::InconsistentCapacity;
 use crate::meter::Meter;
@@ -308,8 +308,37 @@ impl ExponentialAverage {
     }
 }
 
+impl Numbers for ExponentialAverage {
+    fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    fn last_word(&self) -> u64 {
+        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
+    }
+
+    fn max_batch(&self) -> u32 {
+        self.max_batch
+    }
+
+    /// Returns the parameters of a rate at its limit.
+    fn parameters(&self) -> (u64, u64) {
+        (self.scale.nanos_at(Volume(self.interval)), 0)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
+        fields.field("limit", &self.limit).field("strict", &self.is_strict);
+    }
+}
+
 impl Decide for ExponentialAverage {
     const NAME: &'static str = "Exponential";
+
+    type Limit = Self;
+
+    fn limit(&self) -> &Self {
+        self
+    }
 
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
         Self::of_quota_below(quota, u64::MAX)
@@ -329,26 +358,9 @@ impl Decide for ExponentialAverage {
         }
     }
 
-    /// Returns the parameters of a rate at its limit.
-    fn parameters(&self) -> (u64, u64) {
-        (self.scale.nanos_at(Volume(self.interval)), 0)
-    }
-
     fn with_quota(&self, quota: Quota) -> Result<Self, InconsistentCapacity> {
         let is_strict = self.is_strict;
         Self::from_quota(quota).map(|average| Self { is_strict, ..average })
-    }
-
-    fn scale(&self) -> Scale {
-        self.scale
-    }
-
-    fn last_word(&self) -> u64 {
-        self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
-    }
-
-    fn max_batch(&self) -> u32 {
-        self.max_batch
     }
 
     fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<u64, Volume> {
@@ -473,10 +485,6 @@ impl Decide for ExponentialAverage {
 
     fn owing(&self, word: u64, drained: Volume, next: &Self, next_drained: Volume) -> u64 {
         next.raised(0, next_drained, self.level(word, drained) / self.share)
-    }
-
-    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
-        fields.field("limit", &self.limit).field("strict", &self.is_strict);
     }
 }
 

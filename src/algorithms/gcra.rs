@@ -1,6 +1,6 @@
 //! The generic cell rate algorithm, as virtual scheduling: the meter, then the pure functions.
 
-use crate::algorithm::{Algorithm, Decide, Kind};
+use crate::algorithm::{Algorithm, Decide, Kind, Numbers};
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
@@ -8,8 +8,7 @@ use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::store::Store;
-use crate::units::{Nanos, Scale, Volume, whole_nanos};
-use core::fmt;
+use crate::units::{Nanos, Volume, whole_nanos};
 use core::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -142,7 +141,7 @@ impl From<&mut Builder> for GCRA {
 impl<C: Clock> From<&GCRA<C>> for Parameters {
     fn from(meter: &GCRA<C>) -> Self {
         meter.store().read(Nanos::BEGINNING, |schedule, word| {
-            let (t_ns, tau_ns) = schedule.algorithm.parameters();
+            let (t_ns, tau_ns) = schedule.algorithm.limit.parameters();
             let [t, tau] = [t_ns, tau_ns].map(Duration::from_nanos);
             (t, tau, schedule.idle_from(word))
         })
@@ -264,6 +263,13 @@ impl Algorithm for VirtualScheduling {}
 impl Decide for VirtualScheduling {
     const NAME: &'static str = "GCRA";
 
+    type Limit = Limit;
+
+    #[inline]
+    fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
         Limit::of_quota(quota).map(Self::new)
     }
@@ -272,26 +278,8 @@ impl Decide for VirtualScheduling {
         Kind::Gcra
     }
 
-    fn parameters(&self) -> (u64, u64) {
-        (self.limit.emission_interval_ns, self.limit.tau_ns)
-    }
-
     fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self> {
         self.limit.below(quota, end).map(|limit| Self { limit })
-    }
-
-    #[inline]
-    fn scale(&self) -> Scale {
-        self.limit.scale
-    }
-
-    fn last_word(&self) -> u64 {
-        self.limit.last_word()
-    }
-
-    #[inline]
-    fn max_batch(&self) -> u32 {
-        self.limit.max_batch
     }
 
     #[inline]
@@ -329,18 +317,14 @@ impl Decide for VirtualScheduling {
         tat.saturating_sub(self.limit.cost_of_any(n)).max(drained).min(tat)
     }
 
-    fn cancel(&self, tat: u64, Volume(drained): Volume, n: u32, Volume(at): Volume) -> u64 {
-        let undrained = self
-            .limit
-            .cost_of_any(n.into())
-            .saturating_sub(drained.saturating_sub(at));
-        tat.saturating_sub(undrained).max(drained).min(tat)
+    fn cancel(&self, tat: u64, drained: Volume, n: u32, at: Volume) -> u64 {
+        let undrained = self.limit.undrained(n, drained, at);
+        tat.saturating_sub(undrained).max(drained.0).min(tat)
     }
 
     fn carry(&self, tat: u64, Volume(drained): Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64) {
-        let level = tat.saturating_sub(drained);
-        let part = if level > 0 { part } else { 0 };
-        self.limit.carry(level, part, &next.limit, next_drained)
+        self.limit
+            .carry(tat.saturating_sub(drained), part, &next.limit, next_drained)
     }
 
     fn owing(&self, tat: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> u64 {
@@ -349,9 +333,5 @@ impl Decide for VirtualScheduling {
 
     fn leaving(&self, n: u32, Volume(drained): Volume) -> u64 {
         drained + self.limit.level_leaving(n)
-    }
-
-    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
-        self.limit.describe(fields);
     }
 }

@@ -7,8 +7,7 @@ use crate::limit::Limit;
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::store::Store;
-use crate::units::{Scale, Volume};
-use core::fmt;
+use crate::units::Volume;
 use core::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -90,6 +89,13 @@ impl Algorithm for ContinuousState {}
 impl Decide for ContinuousState {
     const NAME: &'static str = "LeakyBucket";
 
+    type Limit = Limit;
+
+    #[inline]
+    fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
         let limit = Limit::of_quota(quota)?;
         Ok(Self { limit })
@@ -99,26 +105,8 @@ impl Decide for ContinuousState {
         Kind::LeakyBucket
     }
 
-    fn parameters(&self) -> (u64, u64) {
-        (self.limit.emission_interval_ns, self.limit.tau_ns)
-    }
-
     fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self> {
         self.limit.below(quota, end).map(|limit| Self { limit })
-    }
-
-    #[inline]
-    fn scale(&self) -> Scale {
-        self.limit.scale
-    }
-
-    fn last_word(&self) -> u64 {
-        self.limit.last_word()
-    }
-
-    #[inline]
-    fn max_batch(&self) -> u32 {
-        self.limit.max_batch
     }
 
     #[inline]
@@ -160,19 +148,14 @@ impl Decide for ContinuousState {
         mark - level.min(self.limit.cost_of_any(n))
     }
 
-    fn cancel(&self, mark: u64, Volume(drained): Volume, n: u32, Volume(at): Volume) -> u64 {
-        let level = mark.saturating_sub(drained);
-        let undrained = self
-            .limit
-            .cost_of_any(n.into())
-            .saturating_sub(drained.saturating_sub(at));
-        mark - level.min(undrained)
+    fn cancel(&self, mark: u64, drained: Volume, n: u32, at: Volume) -> u64 {
+        let level = mark.saturating_sub(drained.0);
+        mark - level.min(self.limit.undrained(n, drained, at))
     }
 
     fn carry(&self, mark: u64, Volume(drained): Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64) {
-        let level = mark.saturating_sub(drained);
-        let part = if level > 0 { part } else { 0 };
-        self.limit.carry(level, part, &next.limit, next_drained)
+        self.limit
+            .carry(mark.saturating_sub(drained), part, &next.limit, next_drained)
     }
 
     fn owing(&self, mark: u64, Volume(drained): Volume, next: &Self, next_drained: Volume) -> u64 {
@@ -182,9 +165,5 @@ impl Decide for ContinuousState {
 
     fn leaving(&self, n: u32, Volume(drained): Volume) -> u64 {
         drained + self.limit.level_leaving(n)
-    }
-
-    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
-        self.limit.describe(fields);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 /// The source that [`DefaultClock`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Source {
+pub enum ClockSource {
     /// The processor's time stamp counter, anchored to [`Instant::now`] every few microseconds.
     Counter,
     /// [`Instant::now`] itself.
@@ -26,10 +26,10 @@ pub enum Source {
 /// println!("meters read the {:?}", ratelimit_meter::clock::source());
 /// ```
 #[must_use]
-pub fn source() -> Source {
+pub fn source() -> ClockSource {
     match state() {
-        COUNTER => Source::Counter,
-        _ => Source::System,
+        COUNTER => ClockSource::Counter,
+        _ => ClockSource::System,
     }
 }
 

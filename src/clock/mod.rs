@@ -7,7 +7,7 @@ mod anchor;
 mod default;
 mod manual;
 
-pub use default::{DefaultClock, Source, source};
+pub use default::{ClockSource, DefaultClock, source};
 #[cfg(feature = "metrics")]
 pub(crate) use default::{anchors, counter_given_up};
 pub use manual::{ManualClock, OutOfRange};

@@ -32,19 +32,24 @@ use crate::units::{Nanos, TimeLine, Volume};
 /// The place of a meter's word, with the schedule that gives the word its meaning. Sealed.
 pub trait Store<A: Algorithm>: Sized {
     /// The name of a meter on this store, if it differs from that of its algorithm.
+    #[doc(hidden)]
     const NAME: Option<&'static str> = None;
 
     /// Returns the time line, which never changes.
+    #[doc(hidden)]
     fn time_line(&self) -> &TimeLine;
 
     /// Returns whether denied cells count, so that a decision must not be tried twice.
+    #[doc(hidden)]
     fn counts_denials(&self) -> bool;
 
     /// Reads the word once.
+    #[doc(hidden)]
     fn read<T>(&self, at: Nanos, read: impl FnOnce(&Schedule<A>, u64) -> T) -> T;
 
     /// Replaces the word by the result of `step` on the word and the volume drained at `at`, in one atomic step. If `step` returns an error, the word
     /// stays as it is.
+    #[doc(hidden)]
     fn update<T>(
         &self,
         at: Nanos,
@@ -52,12 +57,14 @@ pub trait Store<A: Algorithm>: Sized {
     ) -> Result<T, NotStored>;
 
     /// Decides `n` cells now, at least 1, if that is possible without the exact time.
+    #[doc(hidden)]
     #[inline]
     fn decide_at_once<C: Clock>(&self, _n: u32, _clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
         Err(NotAtOnce::Uncertain)
     }
 
     /// Evaluates a step without applying it.
+    #[doc(hidden)]
     #[inline]
     fn look(
         &self,
@@ -68,10 +75,12 @@ pub trait Store<A: Algorithm>: Sized {
     }
 
     /// Records that a denial is decided again, so that it is not counted twice.
+    #[doc(hidden)]
     #[inline]
     fn decided_again(&self, _denied: &NotStored) {}
 
     /// Returns the status of the meter.
+    #[doc(hidden)]
     fn status(&self, at: Nanos) -> Status {
         self.read(at, |schedule, word| schedule.status(word, at))
     }
@@ -80,8 +89,10 @@ pub trait Store<A: Algorithm>: Sized {
 /// A store that a meter owns, so that it can be made and taken apart. Sealed.
 pub trait OwnedStore<A: Algorithm>: Store<A> {
     /// Makes a store that holds `word`.
+    #[doc(hidden)]
     fn new(schedule: Schedule<A>, word: u64) -> Self;
 
     /// Returns the schedule and the word.
+    #[doc(hidden)]
     fn into_parts(self) -> (Schedule<A>, u64);
 }

@@ -131,7 +131,7 @@ fn leases_report_stranded_cells() {
 
 #[test]
 fn the_clock_reports_its_source() {
-    let is_counter = ratelimit_meter::clock::source() == ratelimit_meter::clock::Source::Counter;
+    let is_counter = ratelimit_meter::clock::source() == ratelimit_meter::clock::ClockSource::Counter;
     let meter = GCRA::from_quota(quota("10/s")).expect("a meter");
     assert!(meter.check().is_ok());
     let text = recorded(record_clock);
