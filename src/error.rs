@@ -2,7 +2,7 @@
 
 use core::error::Error;
 use core::fmt;
-use std::time::Duration;
+use core::time::Duration;
 
 /// The reason why a limit could not be made from the numbers given.
 ///

@@ -111,9 +111,18 @@
 // Without the feature there is nothing else to link to.
 #![cfg_attr(not(feature = "dual"), doc = " [`Dual`]: #features")]
 #![cfg_attr(not(feature = "keyed"), doc = " [`KeyedMeter`]: #features")]
+#![cfg_attr(
+    not(feature = "std"),
+    doc = " [`Exponential`]: #features\n [`Adjustable`]: #features\n [`LeasedMeter`]: #features"
+)]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(feature = "std"),
+    allow(dead_code, reason = "functions that only parts with `std` use")
+)]
 
-#[cfg(not(target_has_atomic = "64"))]
-compile_error!("a meter is one 64-bit atomic word, which this target does not have");
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 mod algorithm;
 pub mod algorithms;
@@ -127,6 +136,7 @@ mod dual;
 mod error;
 #[cfg(feature = "keyed")]
 pub mod keyed;
+#[cfg(feature = "std")]
 mod lease;
 mod limit;
 #[cfg(feature = "dual")]
@@ -137,12 +147,16 @@ pub mod observed;
 mod outcome;
 mod quota;
 mod schedule;
+#[cfg(feature = "std")]
 mod snapshot;
 pub mod store;
+pub mod time;
 mod units;
 mod variants;
 
-pub use algorithms::{Exponential, GCRA, LeakyBucket};
+#[cfg(feature = "std")]
+pub use algorithms::Exponential;
+pub use algorithms::{GCRA, LeakyBucket};
 pub use budget::{Budget, OverBudget};
 pub use check_all::{AllDenied, Checkable, check_all, check_all_at, take_all, take_all_at};
 pub use decider::{Decider, MultiDecider};
@@ -150,13 +164,19 @@ pub use decider::{Decider, MultiDecider};
 pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 #[cfg(feature = "keyed")]
 pub use keyed::KeyedMeter;
+#[cfg(feature = "std")]
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use meter::{Meter, MeterKind, Reservation};
+#[cfg(feature = "alloc")]
+pub use meter::Reservation;
+pub use meter::{Meter, MeterKind};
 pub use nonzero_ext::nonzero;
 pub use outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken};
 pub use quota::{DualQuota, ParseQuotaError, Quota};
+#[cfg(feature = "std")]
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
-pub use variants::{Adjustable, LocalMeter};
+#[cfg(feature = "std")]
+pub use variants::Adjustable;
+pub use variants::LocalMeter;
 
 /// The meter without a limit, under its name of `ratelimit_meter` 1.x.
 pub mod example_algorithms {

@@ -10,18 +10,22 @@
 
 mod atomic;
 mod fixed;
+#[cfg(feature = "std")]
 mod swappable;
 
 pub use fixed::{Atomic, Local};
+#[cfg(feature = "std")]
 pub use swappable::Swappable;
 
 #[cfg(feature = "keyed")]
 pub(crate) use atomic::PAUSES;
+#[cfg(feature = "std")]
+pub(crate) use atomic::SharedWord;
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
 #[cfg(feature = "dual")]
 pub(crate) use atomic::Word;
-pub(crate) use atomic::{SharedWord, pause};
+pub(crate) use atomic::pause;
 
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
