@@ -613,14 +613,14 @@ fn let_others_go_on() {
 #[cfg(all(test, not(any(ratelimit_meter_loom, ratelimit_meter_stress))))]
 mod tests {
     use super::*;
-    use crate::keyed::{Builder, KeyHashes, WhenFull};
+    use crate::keyed::{KeyHashes, KeyedBuilder, WhenFull};
     use crate::{GCRA, KeyedMeter, Quota};
     use std::time::Instant;
 
     /// Counts the live keys of a table for 50,000 that are in their home line, and those in the slot of that line where their search begins.
     fn at_home(live: u64) -> (usize, usize) {
         let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
-        let builder = Builder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
+        let builder = KeyedBuilder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
         let keys: KeyedMeter<u64> = builder.when_full(WhenFull::Admit).with_capacity(50_000).unwrap();
         let now = Instant::now();
         (0..live).for_each(|key| assert!(keys.check_at(&key, now).is_ok()));

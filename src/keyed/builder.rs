@@ -18,17 +18,17 @@ pub(super) const MOST_TIERS: usize = MOST_LIMITS;
 /// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
 ///
 /// ```
-/// use ratelimit_meter::keyed::{Builder, WhenFull};
+/// use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
 /// use ratelimit_meter::{Exponential, clock::ManualClock};
 /// use std::time::Duration;
 ///
 /// let like = Exponential::new(100, Duration::from_secs(60))?.with_clock(ManualClock::new()).strict();
-/// let logins = Builder::new(like).when_full(WhenFull::Deny).with_capacity::<str>(50_000)?;
+/// let logins = KeyedBuilder::new(like).when_full(WhenFull::Deny).with_capacity::<str>(50_000)?;
 /// assert!(logins.check("alice").is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Builder<M: MeterKind, S = KeyHashes> {
+pub struct KeyedBuilder<M: MeterKind, S = KeyHashes> {
     tiers: Vec<Schedule<M::Algorithm>>,
     clock: M::Clock,
     when_full: WhenFull,
@@ -37,7 +37,7 @@ pub struct Builder<M: MeterKind, S = KeyHashes> {
     family: Family,
 }
 
-impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
+impl<A: Algorithm, C: Clock> KeyedBuilder<Meter<A, C>> {
     /// Begins with a template for the meter of each key: its limit becomes the first tier, and all keys use its clock. The cells that it has counted
     /// do not matter.
     #[must_use]
@@ -54,7 +54,7 @@ impl<A: Algorithm, C: Clock> Builder<Meter<A, C>> {
     }
 }
 
-impl<M: MeterKind, S> Builder<M, S> {
+impl<M: MeterKind, S> KeyedBuilder<M, S> {
     /// Adds a tier, of the same algorithm; select it with [`KeyedMeter::in_tier`].
     ///
     /// # Errors
@@ -88,8 +88,8 @@ impl<M: MeterKind, S> Builder<M, S> {
 
     /// Sets the hash of keys, [`KeyHashes::random`] by default. A poor hash makes keys share meters; it never admits them for free.
     #[must_use]
-    pub fn hashes<T>(self, hashes: T) -> Builder<M, T> {
-        Builder {
+    pub fn hashes<T>(self, hashes: T) -> KeyedBuilder<M, T> {
+        KeyedBuilder {
             tiers: self.tiers,
             clock: self.clock,
             when_full: self.when_full,
@@ -147,9 +147,9 @@ impl<M: MeterKind, S> Builder<M, S> {
     }
 }
 
-impl<M: MeterKind, S> fmt::Debug for Builder<M, S> {
+impl<M: MeterKind, S> fmt::Debug for KeyedBuilder<M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("KeyedBuilder")
             .field("tiers", &self.tiers.len())
             .field("when_full", &self.when_full)
             .finish_non_exhaustive()

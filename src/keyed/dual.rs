@@ -1,6 +1,6 @@
 //! Two limits for each key, all or nothing.
 
-use super::{Builder, InvalidTable, KeyHashes, KeyedMeter, Ticket, WhenFull};
+use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, Ticket, WhenFull};
 use crate::algorithm::{Algorithm, Decide};
 use crate::algorithms::GCRA;
 use crate::clock::Clock;
@@ -85,7 +85,7 @@ impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
         let (second, clock) = (second, first.clock().clone());
         let hashes = KeyHashes::random();
         let table = |like| {
-            Builder::new(like)
+            KeyedBuilder::new(like)
                 .hashes(hashes.clone())
                 .when_full(when_full)
                 .with_capacity(keys)

@@ -22,7 +22,7 @@ pub enum InvalidTable {
         /// The number of buckets of 8 KiB that the table would have needed.
         buckets: usize,
     },
-    /// More than 16 tiers, or 15 in an [adjustable](super::Builder::adjustable) table.
+    /// More than 16 tiers, or 15 in an [adjustable](super::KeyedBuilder::adjustable) table.
     TooManyTiers,
     /// A quota that makes a meter, but has too many cells a second for the word of a slot, which is shorter than a meter's word.
     ///
@@ -34,7 +34,7 @@ pub enum InvalidTable {
     /// | 5 to 8 | 59 | 249 million | within 5 ns |
     /// | 9 to 16 | 58 | 124 million | within 9 ns |
     ///
-    /// The number of limits is the number of tiers, and one more for an [adjustable](super::Builder::adjustable) table. To make the quota fit, count
+    /// The number of limits is the number of tiers, and one more for an [adjustable](super::KeyedBuilder::adjustable) table. To make the quota fit, count
     /// larger cells (kilobytes, not bytes), or have fewer tiers.
     WordTooNarrow {
         /// The number of bits of a slot's word.
@@ -42,7 +42,7 @@ pub enum InvalidTable {
         /// The number of tiers.
         tiers: usize,
     },
-    /// A change of quota, in a table that was not built [adjustable](super::Builder::adjustable).
+    /// A change of quota, in a table that was not built [adjustable](super::KeyedBuilder::adjustable).
     NotAdjustable,
     /// A tier of another table.
     ForeignTier(ForeignTier),
@@ -64,7 +64,7 @@ impl fmt::Display for InvalidTable {
                 "the quota has too many cells a second for the {bits} bits of a slot's word beside {tiers} tiers: use larger cells or fewer tiers"
             ),
             Self::NotAdjustable => {
-                f.write_str("the table's quotas cannot be changed: build it with Builder::adjustable()")
+                f.write_str("the table's quotas cannot be changed: build it with KeyedBuilder::adjustable()")
             }
             Self::ForeignTier(error) => error.fmt(f),
             Self::Quota(error) => error.fmt(f),

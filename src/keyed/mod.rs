@@ -1,6 +1,6 @@
 //! A rate limiter with one meter per key, in a table whose size is fixed when it is built.
 //!
-//! [`KeyedMeter`] is the type. This module holds its companions: the [builder](Builder), the [policy for a key that finds no slot](WhenFull), the
+//! [`KeyedMeter`] is the type. This module holds its companions: the [builder](KeyedBuilder), the [policy for a key that finds no slot](WhenFull), the
 //! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
@@ -21,7 +21,7 @@ mod tiers;
 mod top;
 mod verbs;
 
-pub use builder::Builder;
+pub use builder::KeyedBuilder;
 #[cfg(feature = "dual")]
 pub use dual::KeyedDual;
 pub use error::{ForeignTier, InvalidTable, RestoreKeysError};
@@ -169,7 +169,7 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     ///
     /// [`InvalidTable`] if `keys` is zero, there is too little memory, or the quota makes no meter.
     pub fn with_capacity(quota: Quota, keys: usize) -> Result<Self, InvalidTable> {
-        Builder::new(Meter::from_quota(quota)?).with_capacity(keys)
+        KeyedBuilder::new(Meter::from_quota(quota)?).with_capacity(keys)
     }
 
     /// Returns a table with `quota` for each key, in `bytes` of memory, rounded down to whole buckets of 8 KiB.
@@ -187,7 +187,7 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_memory(quota: Quota, bytes: usize) -> Result<Self, InvalidTable> {
-        Builder::new(Meter::from_quota(quota)?).with_memory(bytes)
+        KeyedBuilder::new(Meter::from_quota(quota)?).with_memory(bytes)
     }
 }
 
@@ -208,12 +208,6 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     #[must_use]
     pub fn tiers(&self) -> usize {
         self.limits.tiers()
-    }
-
-    /// Returns `true`: the table consists of atomics of at most 64 bits, which are lock-free on every target that has them.
-    #[must_use]
-    pub const fn is_lock_free() -> bool {
-        true
     }
 }
 

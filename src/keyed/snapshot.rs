@@ -52,12 +52,12 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// The errors of `out`.
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, KeyHashes}};
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, KeyHashes}};
     ///
     /// let seed = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]; // from the configuration
     /// let table = || -> Result<_, Box<dyn std::error::Error>> {
     ///     let like = GCRA::from_quota("5/h".parse::<Quota>()?)?;
-    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed(seed)).with_capacity::<str>(1000)?)
+    ///     Ok(KeyedBuilder::new(like).hashes(KeyHashes::with_seed(seed)).with_capacity::<str>(1000)?)
     /// };
     /// let before = table()?;
     /// before.check_n("alice", 5)?;
@@ -159,11 +159,11 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// As [`restore_from`](Self::restore_from).
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, keyed::{Builder, KeyHashes}};
+    /// use ratelimit_meter::{GCRA, KeyedMeter, Quota, keyed::{KeyedBuilder, KeyHashes}};
     ///
     /// let table = |quota: &str| -> Result<KeyedMeter<str>, Box<dyn std::error::Error>> {
     ///     let like = GCRA::from_quota(quota.parse::<Quota>()?)?;
-    ///     Ok(Builder::new(like).hashes(KeyHashes::with_seed([2024, 11, 28])).with_capacity(1000)?)
+    ///     Ok(KeyedBuilder::new(like).hashes(KeyHashes::with_seed([2024, 11, 28])).with_capacity(1000)?)
     /// };
     /// let before = table("100/h burst 20")?;
     /// before.check_n("alice", 15)?;

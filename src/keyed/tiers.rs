@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// One of the quotas of a table, by which a handle decides; [`Builder::tier`](super::Builder::tier) returns it.
+/// One of the quotas of a table, by which a handle decides; [`KeyedBuilder::tier`](super::KeyedBuilder::tier) returns it.
 ///
 /// A tier is valid for the tables that its builder, or a clone of it, made. [`Tier::FIRST`] is valid for all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,10 +62,10 @@ impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
     /// [`ForeignTier`] if the tier belongs to another table.
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, Tier}};
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
     ///
     /// let free = GCRA::from_quota("10/min".parse::<Quota>()?)?;
-    /// let (builder, paying) = Builder::new(free).tier("1000/min".parse::<Quota>()?)?;
+    /// let (builder, paying) = KeyedBuilder::new(free).tier("1000/min".parse::<Quota>()?)?;
     /// let users = builder.with_capacity::<str>(10_000)?;
     /// assert!(users.in_tier(paying)?.check_n("alice", 500).is_ok());
     /// assert!(users.in_tier(Tier::FIRST)?.check_n("bob", 500).is_err());
@@ -92,14 +92,14 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::Builder::adjustable), the quota makes no meter, or
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::KeyedBuilder::adjustable), the quota makes no meter, or
     /// the tier belongs to another table.
     ///
     /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::{Builder, Tier}};
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
     ///
     /// let like = GCRA::from_quota("100/h burst 20".parse::<Quota>()?)?;
-    /// let clients = Builder::new(like).adjustable().with_capacity::<str>(10_000)?;
+    /// let clients = KeyedBuilder::new(like).adjustable().with_capacity::<str>(10_000)?;
     /// clients.check_n("alice", 15)?;
     /// clients.set_quota(Tier::FIRST, "600/h burst 50".parse()?)?;
     /// assert!(clients.check_n("alice", 6).is_err(), "what is available stays: five, not 35");

@@ -192,8 +192,8 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
 
     fn give_back(&self, when: When) {
         if self.cells > 0 {
-            self.meter.lower(when, |algorithm, word, drained| {
-                algorithm.cancel(word, drained, self.cells, self.at)
+            self.meter.lower(when, |schedule, word, drained| {
+                schedule.algorithm.cancel(word, drained, self.cells, self.at)
             });
         }
     }

@@ -6,7 +6,7 @@ use super::Meter;
 use crate::algorithm::Algorithm;
 use crate::clock::{Clock, When, act_now};
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
-use crate::schedule::{NotAtOnce, NotStored};
+use crate::schedule::{NotAtOnce, NotStored, Schedule};
 #[cfg(feature = "std")]
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::store::{Store, pause};
@@ -583,13 +583,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     fn refund_when(&self, n: u64, when: When) {
-        self.lower(when, |algorithm, word, drained| algorithm.refund(word, drained, n));
+        self.lower(when, |schedule, word, drained| {
+            schedule.algorithm.refund(word, drained, n)
+        });
     }
 
     /// Stores a lower word, unless it is the same.
-    pub(super) fn lower(&self, when: When, lowered: impl Fn(&A, u64, Volume) -> u64) {
+    pub(super) fn lower(&self, when: When, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
         let step = self.store.update(self.position(when), |schedule, word, drained| {
-            match lowered(&schedule.algorithm, word, drained) {
+            match lowered(schedule, word, drained) {
                 same if same == word => Err(NotStored::Unchanged),
                 lower => Ok((lower, ())),
             }
@@ -600,18 +602,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Gives back `n` cells that were counted at `taken`, less the cells that may have drained by `now`.
     pub(crate) fn give_back(&self, n: u32, taken: Instant, now: Instant) {
-        if n == 0 {
-            return;
+        if n > 0 {
+            let taken = self.time_line().position(taken);
+            self.lower(When::At(now), |schedule, word, drained| {
+                schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
+            });
         }
-        let [taken, now] = [taken, now].map(|at| self.store.time_line().position(at));
-        let step = self.store.update(now, |schedule, word, drained| {
-            match schedule.algorithm.cancel(word, drained, n, schedule.drained(taken)) {
-                same if same == word => Err(NotStored::Unchanged),
-                lower => Ok((lower, ())),
-            }
-        });
-        // If nothing was stored, the cells have drained.
-        step.unwrap_or(());
     }
 
     /// Draws half of the cells that conform now, at most `block` and at least `missing`.

@@ -9,11 +9,10 @@
 //! A key of a table is a store too, in the module `keyed`. The verbs of a meter are written once, over [`Store`].
 
 mod atomic;
-mod fixed;
 #[cfg(feature = "std")]
 mod swappable;
 
-pub use fixed::{Atomic, Local};
+pub use atomic::{Atomic, Local};
 #[cfg(feature = "std")]
 pub use swappable::Swappable;
 

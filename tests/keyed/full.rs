@@ -424,7 +424,7 @@ fn a_denial_without_a_slot_is_counted_once() {
     let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
     let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
     let like = like.with_clock(Behind(clock.clone()));
-    let keys: KeyedMeter<u64, GCRA<Behind>> = ratelimit_meter::keyed::Builder::new(like)
+    let keys: KeyedMeter<u64, GCRA<Behind>> = ratelimit_meter::keyed::KeyedBuilder::new(like)
         .when_full(WhenFull::Deny)
         .with_capacity(1)
         .unwrap();

@@ -12,7 +12,7 @@ use crate::support::verb::{
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::{Algorithm, InconsistentCapacity};
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, ForeignTier, InvalidTable, Stats, Tier, WhenFull};
+use ratelimit_meter::keyed::{ForeignTier, InvalidTable, KeyedBuilder, Stats, Tier, WhenFull};
 use ratelimit_meter::{
     Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, NegativeMultiDecision, NonConformance, Quota, nonzero,
 };
@@ -405,7 +405,7 @@ fn invalid_tables_are_exact_errors() {
     assert_eq!(why(1, bad), InvalidTable::Quota(inconsistent));
     assert_eq!(why(1, bad).to_string(), inconsistent.to_string());
     assert_eq!(why(1, bad).source().unwrap().to_string(), inconsistent.to_string());
-    let tiers = (1..16).try_fold(Builder::new(per_hour(1)), |builder, _| {
+    let tiers = (1..16).try_fold(KeyedBuilder::new(per_hour(1)), |builder, _| {
         builder.tier(quota).map(|(builder, _)| builder)
     });
     let too_many = tiers.unwrap().tier(quota).map(drop).unwrap_err();
@@ -433,7 +433,7 @@ fn invalid_tables_are_exact_errors() {
         assert!(error.source().is_none());
     }
     let table = KeyedMeter::<u64>::with_capacity(quota, 1).unwrap();
-    let (_, tier) = Builder::new(per_hour(1)).tier(quota).unwrap();
+    let (_, tier) = KeyedBuilder::new(per_hour(1)).tier(quota).unwrap();
     let foreign: ForeignTier = table.in_tier(tier).map(drop).unwrap_err();
     assert_eq!(
         foreign.to_string(),

@@ -1,7 +1,7 @@
 //! Decisions on many keys at once are those that one by one would be.
 
 use proptest::prelude::*;
-use ratelimit_meter::keyed::{Builder, KeyHashes};
+use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ fn twins() -> [KeyedMeter<u16>; 2] {
     let like = GCRA::from_quota("2/s".parse::<Quota>().unwrap()).unwrap();
     [like.clone(), like].map(|like| {
         let hashes = KeyHashes::with_seed([1 << 40, 2, 3]);
-        Builder::new(like).hashes(hashes).with_capacity(32).unwrap()
+        KeyedBuilder::new(like).hashes(hashes).with_capacity(32).unwrap()
     })
 }
 
@@ -46,7 +46,7 @@ fn unread_results_are_not_decided() {
 fn keys_are_decided_now_by_the_clock() {
     let like = GCRA::from_quota("2/h".parse::<Quota>().unwrap()).unwrap();
     let hashes = KeyHashes::with_seed([1 << 40, 2, 3]);
-    let many: KeyedMeter<u16> = Builder::new(like).hashes(hashes).with_capacity(32).unwrap();
+    let many: KeyedMeter<u16> = KeyedBuilder::new(like).hashes(hashes).with_capacity(32).unwrap();
     let keys: Vec<u16> = (0..33).collect();
     assert!(many.check_many(&keys).all(|answer| answer.is_ok()));
     assert_eq!(keys.iter().filter(|key| many.key(key).is_live()).count(), 33);

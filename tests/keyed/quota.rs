@@ -7,13 +7,13 @@ use crate::support::time::{SECOND, instant};
 use crate::support::traffic::spread;
 use proptest::prelude::*;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, InvalidTable, Tier, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
 use std::time::Duration;
 
 fn adjustable(text: &str, clock: &ManualClock) -> KeyedMeter<str, GCRA<ManualClock>> {
     let like = GCRA::from_quota(text.parse().unwrap()).unwrap();
-    let builder = Builder::new(like.with_clock(clock.clone())).adjustable();
+    let builder = KeyedBuilder::new(like.with_clock(clock.clone())).adjustable();
     builder.when_full(WhenFull::Deny).with_capacity(100).unwrap()
 }
 
@@ -59,7 +59,10 @@ fn all_handles_and_tiers_see_a_change() {
     let like = LeakyBucket::from_quota("10/s".parse().unwrap())
         .unwrap()
         .with_clock(clock.clone());
-    let (builder, paying) = Builder::new(like).adjustable().tier("50/s".parse().unwrap()).unwrap();
+    let (builder, paying) = KeyedBuilder::new(like)
+        .adjustable()
+        .tier("50/s".parse().unwrap())
+        .unwrap();
     let keys = builder.with_capacity::<u32>(100).unwrap();
     let (before, paid) = (keys.clone(), keys.in_tier(paying).unwrap());
     for round in 1..10 {
@@ -99,10 +102,10 @@ fn a_change_that_makes_no_limit_is_an_error_and_changes_nothing() {
     assert_eq!(refused, InvalidTable::NotAdjustable);
     assert_eq!(
         refused.to_string(),
-        "the table's quotas cannot be changed: build it with Builder::adjustable()"
+        "the table's quotas cannot be changed: build it with KeyedBuilder::adjustable()"
     );
     let sixteen = (1..16).fold(
-        Builder::new(GCRA::from_quota("1/s".parse().unwrap()).unwrap()),
+        KeyedBuilder::new(GCRA::from_quota("1/s".parse().unwrap()).unwrap()),
         |builder, _| builder.tier("2/s".parse().unwrap()).unwrap().0,
     );
     let too_many = sixteen.adjustable().with_capacity::<u64>(1).map(drop);
@@ -115,7 +118,8 @@ fn averages_change_their_limit() {
     let like = Exponential::new(10, Duration::from_secs(60))
         .unwrap()
         .with_clock(clock.clone());
-    let keys: KeyedMeter<u8, Exponential<ManualClock>> = Builder::new(like).adjustable().with_capacity(10).unwrap();
+    let keys: KeyedMeter<u8, Exponential<ManualClock>> =
+        KeyedBuilder::new(like).adjustable().with_capacity(10).unwrap();
     assert_eq!(keys.check_n(&1, 8), Ok(()));
     keys.set_quota(Tier::FIRST, "1000/min".parse().unwrap()).unwrap();
     let one = Exponential::new(10, Duration::from_secs(60)).unwrap();

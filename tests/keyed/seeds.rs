@@ -1,7 +1,7 @@
 //! Any seed hashes well: the seeds that people type, over the keys that people have.
 
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, KeyHashes, WhenFull};
+use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
@@ -39,7 +39,7 @@ fn assert_apart<K: Hash>(seed: [u64; 3], what: &str, key: impl Fn(u32) -> K) {
 
     let clock = ManualClock::new();
     let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
-    let builder = Builder::new(like.with_clock(clock.clone())).hashes(hashes);
+    let builder = KeyedBuilder::new(like.with_clock(clock.clone())).hashes(hashes);
     let table = builder.when_full(WhenFull::Admit).with_capacity(KEYS as usize);
     let keys: KeyedMeter<K, GCRA<ManualClock>> = table.unwrap();
     let admitted = (0..KEYS).filter(|&number| keys.check(&key(number)).is_ok()).count();

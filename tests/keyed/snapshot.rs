@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::keyed::{Builder, KeyHashes, RestoreKeysError, Tier, WhenFull};
+use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder, RestoreKeysError, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +19,7 @@ fn table<A: Algorithm>(like: Meter<A>, keys: usize) -> KeyedMeter<u32, Meter<A>>
 }
 
 fn table_and_tier<A: Algorithm>(like: Meter<A>, keys: usize) -> (KeyedMeter<u32, Meter<A>>, Tier) {
-    let (tiered, tier) = Builder::new(like).tier(quota("50/min")).expect("a tier");
+    let (tiered, tier) = KeyedBuilder::new(like).tier(quota("50/min")).expect("a tier");
     let hashed = tiered.hashes(KeyHashes::with_seed(SEED));
     (hashed.with_capacity(keys).expect("a table"), tier)
 }
@@ -116,7 +116,7 @@ fn a_different_table_rejects_the_snapshot() {
     let refusal =
         |table: Result<KeyedMeter<u32>, _>| table.unwrap().restore_from_at(&*bytes, time).unwrap_err().to_string();
 
-    let tiered = |limit| Builder::new(like()).tier(quota(limit)).unwrap().0;
+    let tiered = |limit| KeyedBuilder::new(like()).tier(quota(limit)).unwrap().0;
     let larger = tiered("50/min").hashes(KeyHashes::with_seed(SEED));
     assert_eq!(
         refusal(larger.with_capacity(1000)),
@@ -132,7 +132,7 @@ fn a_different_table_rejects_the_snapshot() {
         refusal(other.with_capacity(100)),
         "the snapshot is of a table for GCRA 10/s, GCRA 50/min, and this one is for GCRA 10/s, GCRA 51/min"
     );
-    let fewer = Builder::new(like()).hashes(KeyHashes::with_seed(SEED));
+    let fewer = KeyedBuilder::new(like()).hashes(KeyHashes::with_seed(SEED));
     assert!(refusal(fewer.with_capacity(100)).ends_with("and this one is for GCRA 10/s"));
     let bucket = table(LeakyBucket::from_quota(quota("10/s")).unwrap(), 100);
     let refused = bucket.restore_from_at(&*bytes, time);
@@ -189,7 +189,7 @@ fn a_snapshot_of_another_quota_is_carried_over() {
     let bytes = written(&before, (now, wall));
     let table = |limit: &str, adjustable: bool| -> KeyedMeter<u32> {
         let like = GCRA::from_quota(quota(limit)).unwrap();
-        let builder = Builder::new(like)
+        let builder = KeyedBuilder::new(like)
             .hashes(KeyHashes::with_seed(SEED))
             .tier(quota("50/min"))
             .unwrap()
@@ -252,7 +252,7 @@ fn a_wall_clock_set_back_drains_nothing() {
 /// A table of two buckets with room for one more key, and a snapshot of forty others for it.
 fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) {
     let table = || {
-        let like = Builder::new(GCRA::from_quota(quota("10/h")).expect("a limit"));
+        let like = KeyedBuilder::new(GCRA::from_quota(quota("10/h")).expect("a limit"));
         let builder = like.hashes(KeyHashes::with_seed(SEED)).when_full(when_full);
         builder.with_memory(2 * 8192).expect("a table")
     };

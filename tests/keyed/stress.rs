@@ -4,7 +4,7 @@
 //! `RUSTFLAGS="--cfg ratelimit_meter_stress" cargo test -p ratelimit_meter --test keyed stress:: --target-dir target/stress`; `STRESS_ROUNDS=10`
 //! runs ten times as long.
 
-use ratelimit_meter::keyed::{Builder, KeyHashes, Tier, WhenFull};
+use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -29,10 +29,10 @@ impl Random {
     }
 }
 
-fn builder(limit: &str, when_full: WhenFull, seed: u64) -> Builder<GCRA> {
+fn builder(limit: &str, when_full: WhenFull, seed: u64) -> KeyedBuilder<GCRA> {
     let like = GCRA::from_quota(limit.parse::<Quota>().unwrap()).unwrap();
     let hashes = KeyHashes::with_seed([seed, 0, 0]);
-    Builder::new(like).hashes(hashes).when_full(when_full)
+    KeyedBuilder::new(like).hashes(hashes).when_full(when_full)
 }
 
 /// A table of one bucket.

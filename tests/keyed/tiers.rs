@@ -9,7 +9,7 @@ use crate::support::traffic::spread;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, Tier, WhenFull};
+use ratelimit_meter::keyed::{KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, Meter, NegativeMultiDecision, Quota};
 use std::time::Duration;
 
@@ -229,7 +229,7 @@ fn peeking_by_another_tier_moves_no_key() {
 fn tiers_of_a_strict_average_are_strict() {
     let like = Exponential::new(1, Duration::from_secs(60)).unwrap().strict();
     let clock = ManualClock::new();
-    let builder: Builder<_> = Builder::new(like.with_clock(clock.clone()));
+    let builder: KeyedBuilder<_> = KeyedBuilder::new(like.with_clock(clock.clone()));
     let (builder, quick) = builder.tier("1/s".parse().unwrap()).unwrap();
     let keys: KeyedMeter<u64, Exponential<ManualClock>> = builder.with_capacity(1).unwrap();
     let quick = keys.in_tier(quick).unwrap();
@@ -245,7 +245,7 @@ fn tiers_of_a_strict_average_are_strict() {
 #[test]
 fn a_tier_that_is_named_decides() {
     let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
-    let (builder, paying) = Builder::new(like).tier("5/h".parse().unwrap()).unwrap();
+    let (builder, paying) = KeyedBuilder::new(like).tier("5/h".parse().unwrap()).unwrap();
     let keys = builder.with_capacity::<u32>(10).unwrap();
     let [free, paid] = [Tier::FIRST, paying].map(|tier| keys.in_tier(tier).unwrap());
     let at = std::time::Instant::now();
@@ -265,7 +265,7 @@ fn a_tier_that_is_named_decides() {
 #[test]
 fn going_back_in_time_and_tiers_admits_once() {
     let like = GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
-    let (builder, fast) = Builder::new(like).tier("1000/h".parse().unwrap()).unwrap();
+    let (builder, fast) = KeyedBuilder::new(like).tier("1000/h".parse().unwrap()).unwrap();
     let keys = builder.with_capacity::<u32>(10).unwrap();
     let [slow, fast] = [Tier::FIRST, fast].map(|tier| keys.in_tier(tier).unwrap());
     let (hour, now) = (Duration::from_secs(3600), std::time::Instant::now());
@@ -282,7 +282,7 @@ fn going_back_in_time_and_tiers_admits_once() {
 #[test]
 fn a_reset_by_another_tier_does_not_move_time_for_others() {
     let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
-    let (builder, other) = Builder::new(like).tier("2/h".parse().unwrap()).unwrap();
+    let (builder, other) = KeyedBuilder::new(like).tier("2/h".parse().unwrap()).unwrap();
     let keys = builder.with_memory::<u32>(8192).unwrap();
     let other = keys.in_tier(other).unwrap();
     let now = std::time::Instant::now();
@@ -296,7 +296,7 @@ fn a_reset_by_another_tier_does_not_move_time_for_others() {
 #[test]
 fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
     let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
-    let (builder, paying) = Builder::new(like).tier("5/h".parse().unwrap()).unwrap();
+    let (builder, paying) = KeyedBuilder::new(like).tier("5/h".parse().unwrap()).unwrap();
     let keys = builder.when_full(WhenFull::Deny).with_memory::<u32>(8192).unwrap();
     let at = std::time::Instant::now();
     assert!((0..508).all(|key| keys.check_at(&key, at).is_ok()));
@@ -314,7 +314,7 @@ fn a_denial_with_ticks_is_exact_in_narrow_words() {
         let clock = ManualClock::new();
         let quota: Quota = "1/s burst 1 every 1s".parse().expect("a quota");
         let like = GCRA::from_quota(quota).expect("a limit").with_clock(clock.clone());
-        let mut builder = Builder::new(like);
+        let mut builder = KeyedBuilder::new(like);
         for _ in 0..more {
             builder = builder.tier(quota).expect("at most 16").0;
         }

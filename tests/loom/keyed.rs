@@ -4,7 +4,7 @@
 
 use super::burst_of;
 use loom::thread;
-use ratelimit_meter::keyed::{Builder, KeyHashes, Tier, WhenFull};
+use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
 
 /// A table of two slots, `burst` cells an hour for each key.
 fn table(burst: u32, when_full: WhenFull) -> Table {
-    let builder = Builder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(when_full);
+    let builder = KeyedBuilder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(when_full);
     let hashes = KeyHashes::with_seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]);
     builder.hashes(hashes).with_capacity(1).unwrap()
 }
@@ -333,7 +333,7 @@ fn a_cell_that_was_seen_gone_does_not_come_back() {
 fn no_hour_is_credited_by_two_tiers() {
     model(3, || {
         let like = GCRA::from_quota("1/h burst 4".parse().unwrap()).unwrap();
-        let (builder, fast) = Builder::new(like).tier(burst_of(4)).unwrap();
+        let (builder, fast) = KeyedBuilder::new(like).tier(burst_of(4)).unwrap();
         let keys: Table = builder.with_capacity(1).unwrap();
         let then = Instant::now();
         let later = then + minutes(60);

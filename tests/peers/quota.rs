@@ -3,7 +3,7 @@
 
 use crate::support::keyed::{BUCKET, BUCKET_SLOTS};
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{Builder, KeyHashes};
+use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder};
 use ratelimit_meter::{Budget, GCRA, KeyedMeter, LeakyBucket, Quota};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,9 @@ fn tenth_tokens_before_consumes_give_19_and_81() {
         let clock = ManualClock::new();
         let (gcra, keyed) = (
             meter(quota, &clock),
-            Builder::new(meter(quota, &clock)).with_capacity::<str>(10).unwrap(),
+            KeyedBuilder::new(meter(quota, &clock))
+                .with_capacity::<str>(10)
+                .unwrap(),
         );
         let bucket = LeakyBucket::from_quota(quota.parse().unwrap())
             .unwrap()
@@ -102,7 +104,7 @@ fn the_pool_passes_three_each_whole_second() {
     play_pool(&clock, || local.check_n(1).is_ok(), || local.status().remaining());
 
     let clock = ManualClock::new();
-    let pool: KeyedMeter<String, _> = Builder::new(meter(QUOTA, &clock)).with_capacity(1).unwrap();
+    let pool: KeyedMeter<String, _> = KeyedBuilder::new(meter(QUOTA, &clock)).with_capacity(1).unwrap();
     play_pool(
         &clock,
         || pool.check("testing").is_ok(),
@@ -115,7 +117,7 @@ fn the_pool_passes_three_each_whole_second() {
 fn keys_of_a_pool_tick_together() {
     let clock = ManualClock::new();
     let made = clock.now();
-    let pool = Builder::new(meter("3/s burst 10 every 1s", &clock))
+    let pool = KeyedBuilder::new(meter("3/s burst 10 every 1s", &clock))
         .hashes(KeyHashes::with_seed([1 << 40, 2, 3]))
         .with_capacity::<u32>(1000)
         .unwrap();
@@ -142,7 +144,7 @@ fn a_table_that_is_full_has_room_at_a_tick() {
     let clock = ManualClock::new();
     let made = clock.now();
     let builder =
-        Builder::new(meter("3/s burst 10 every 1s", &clock)).when_full(ratelimit_meter::keyed::WhenFull::Deny);
+        KeyedBuilder::new(meter("3/s burst 10 every 1s", &clock)).when_full(ratelimit_meter::keyed::WhenFull::Deny);
     let pool = builder.with_memory::<usize>(BUCKET).unwrap();
     clock.set(made + SECOND / 4);
     assert!((0..BUCKET_SLOTS).all(|key| pool.check(&key).is_ok()));

@@ -2,7 +2,7 @@
 
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::keyed::{Builder, InvalidTable, KeyHashes, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, KeyHashes, KeyedBuilder, WhenFull};
 use ratelimit_meter::{KeyedMeter, Meter};
 use std::hash::{BuildHasher, Hasher};
 
@@ -30,15 +30,15 @@ pub(crate) fn builder<A: Algorithm>(
     like: Meter<A>,
     clock: &ManualClock,
     when_full: WhenFull,
-) -> Builder<Meter<A, ManualClock>> {
-    Builder::new(like.with_clock(clock.clone()))
+) -> KeyedBuilder<Meter<A, ManualClock>> {
+    KeyedBuilder::new(like.with_clock(clock.clone()))
         .hashes(hashes(0))
         .when_full(when_full)
 }
 
 /// Creates a table of `buckets` buckets.
 pub(crate) fn buckets<K: ?Sized, A: Algorithm>(
-    builder: Builder<Meter<A, ManualClock>>,
+    builder: KeyedBuilder<Meter<A, ManualClock>>,
     buckets: usize,
 ) -> KeyedMeter<K, Meter<A, ManualClock>> {
     let table: Result<_, InvalidTable> = builder.with_memory(buckets * BUCKET);
@@ -47,7 +47,7 @@ pub(crate) fn buckets<K: ?Sized, A: Algorithm>(
 
 /// Creates a table of one bucket. All slots except [`SLOTS`] belong forever to keys with the maximum debt, so that a few keys fill the table.
 pub(crate) fn few_slots<A: Algorithm>(
-    builder: Builder<Meter<A, ManualClock>>,
+    builder: KeyedBuilder<Meter<A, ManualClock>>,
 ) -> KeyedMeter<u64, Meter<A, ManualClock>> {
     let table = buckets(builder, 1);
     for key in 0..BALLAST as u64 {

@@ -98,7 +98,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Every case. Those of keyed meters are in `keyed::cases`: here, contenders that know only keys are asked about one.
+    /// Every case. Those of keyed meters are in `tables::cases`: here, contenders that know only keys are asked about one.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..16).map(|bits| Self {
             time: if bits & 8 == 0 { Time::OwnClock } else { Time::Callers },

@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod stats;
 mod stores;
+mod tables;
 mod ticks;
 mod timing;
 mod versions;
@@ -21,7 +22,6 @@ mod waiting;
 use cases::Case;
 use clap::Parser;
 use core::fmt::Display;
-use keyed::cases::KeyedCase;
 use keyed::flood::Flood;
 use keyed::memory::Filling;
 use keyed::report::KeyedReport;
@@ -30,6 +30,7 @@ use report::heading::Heading;
 use run::Effort;
 use std::error::Error;
 use std::process::ExitCode;
+use tables::cases::KeyedCase;
 
 /// What does a decision cost, here, in every peer, and on the bare hardware?
 ///

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::keyed::{Builder, InvalidTable, KeyHashes, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, KeyHashes, KeyedBuilder, WhenFull};
 use ratelimit_meter::{KeyedMeter, Meter, NegativeMultiDecision};
 
 use crate::event::{Event, KeyId};
@@ -58,7 +58,7 @@ pub(crate) fn table<A: Algorithm + 'static>(
     like: Meter<A, ManualClock>,
     keys: usize,
 ) -> Result<Box<dyn Table>, InvalidTable> {
-    let builder = Builder::new(like).hashes(KeyHashes::with_seed(SEED));
+    let builder = KeyedBuilder::new(like).hashes(KeyHashes::with_seed(SEED));
     let table = builder.when_full(WhenFull::Deny).with_capacity::<KeyId>(keys)?;
     Ok(Box::new(table))
 }

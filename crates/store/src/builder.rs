@@ -3,7 +3,7 @@
 use crate::average::Average;
 use crate::breaker::BreakerSettings;
 use crate::error::InvalidQuota;
-use crate::lease::Lease;
+use crate::lease::LeasePolicy;
 use crate::limit::Limit;
 use crate::local::Settings;
 use crate::terms::Terms;
@@ -41,7 +41,7 @@ pub struct Builder {
     pub(crate) on_failure: OnFailure,
     remember: Duration,
     join: bool,
-    lease: Option<Lease>,
+    lease: Option<LeasePolicy>,
     subjects: usize,
 }
 
@@ -177,7 +177,7 @@ impl Builder {
     }
 
     /// Sets that cells are drawn in blocks.
-    pub const fn lease(mut self, lease: Lease) -> Self {
+    pub const fn lease(mut self, lease: LeasePolicy) -> Self {
         self.lease = Some(lease);
         self
     }

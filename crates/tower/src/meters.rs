@@ -5,7 +5,7 @@ use crate::numbers::nanos;
 use core::hash::{BuildHasher, Hash, Hasher};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
-use ratelimit_meter::keyed::{Builder, InvalidTable, Key, Stats, Tier, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, Key, KeyedBuilder, Stats, Tier, WhenFull};
 use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -237,7 +237,7 @@ struct Table<A: Algorithm, C: Clock> {
 /// The parts that a table is built of, again for each tier that is added.
 #[derive(Clone)]
 struct Plan<A: Algorithm, C: Clock> {
-    builder: Builder<Meter<A, C>>,
+    builder: KeyedBuilder<Meter<A, C>>,
     tiers: Vec<Tier>,
     keys: usize,
     when_full: WhenFull,
@@ -332,7 +332,7 @@ where
     C: Clock + 'static,
 {
     let plan = Plan {
-        builder: Builder::new(like.clone()),
+        builder: KeyedBuilder::new(like.clone()),
         tiers: vec![Tier::FIRST],
         keys,
         when_full: WhenFull::default(),

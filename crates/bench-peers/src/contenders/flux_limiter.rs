@@ -3,9 +3,9 @@
 
 use crate::cases::Limit;
 use crate::contender::{Contender, Kind, Package};
-use crate::keyed::cases::Hasher;
-use crate::keyed::contender::KeyedContender;
-use crate::keyed::keys::Key;
+use crate::tables::cases::Hasher;
+use crate::tables::contender::KeyedContender;
+use crate::tables::keys::Key;
 use flux_limiter::{FluxLimiterConfig, SystemClock};
 
 const KEY: u64 = 7;

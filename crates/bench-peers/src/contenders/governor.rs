@@ -2,9 +2,9 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
-use crate::keyed::cases::Hasher;
-use crate::keyed::contender::{Hashes, KeyedContender};
-use crate::keyed::keys::Key;
+use crate::tables::cases::Hasher;
+use crate::tables::contender::{Hashes, KeyedContender};
+use crate::tables::keys::Key;
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};

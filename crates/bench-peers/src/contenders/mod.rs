@@ -5,15 +5,14 @@ mod governor;
 mod leaky_bucket;
 mod lease;
 mod ours;
-mod quota_02;
-mod quota_03;
+mod quota;
 mod ratelimit;
 mod ratelimit_meter_5;
 mod tokio_rate_limit;
 
 use crate::entry::Entry;
-use crate::keyed::contender::{KeyAlone, KeyedEntry};
-use crate::keyed::keys::{Key, KeyKind};
+use crate::tables::contender::{KeyAlone, KeyedEntry};
+use crate::tables::keys::{Key, KeyKind};
 use ::governor::clock::DefaultClock;
 use ::governor::state::keyed::DashMapStateStore;
 use ratelimit_meter::keyed::KeyHashes;
@@ -33,8 +32,8 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::of::<ours::Pair>(),
         Entry::of::<lease::Lease>(),
         Entry::of::<governor::Governor>(),
-        Entry::of::<quota_03::Pool>(),
-        Entry::of::<quota_02::Pool>(),
+        Entry::of::<quota::Pool03>(),
+        Entry::of::<quota::Pool02>(),
         Entry::of::<ratelimit::Ratelimiter>(),
         Entry::of::<leaky_bucket::RateLimiter>(),
         Entry::of::<ratelimit_meter_5::Gcra>(),

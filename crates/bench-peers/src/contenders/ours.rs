@@ -2,11 +2,11 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
-use crate::keyed::cases::Hasher;
-use crate::keyed::contender::{Hashes, KeyedContender};
-use crate::keyed::keys::Key;
+use crate::tables::cases::Hasher;
+use crate::tables::contender::{Hashes, KeyedContender};
+use crate::tables::keys::Key;
 use core::num::NonZeroU32;
-use ratelimit_meter::keyed::Builder;
+use ratelimit_meter::keyed::KeyedBuilder;
 use ratelimit_meter::{Adjustable, Dual, DualQuota, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ impl<K: Key, S: Hashes> KeyedContender<K> for KeyedMeter<K, GCRA, S> {
 
     fn with_room(limit: Limit, keys: usize) -> Self {
         let like = GCRA::from_quota(quota(limit)).expect("all limits are within a meter's");
-        let built = Builder::new(like).hashes(S::default()).with_capacity(keys);
+        let built = KeyedBuilder::new(like).hashes(S::default()).with_capacity(keys);
         built.expect("as much memory as the peers need")
     }
 

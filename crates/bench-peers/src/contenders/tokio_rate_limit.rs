@@ -3,8 +3,8 @@
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};
-use crate::keyed::cases::Hasher;
-use crate::keyed::contender::KeyedContender;
+use crate::tables::cases::Hasher;
+use crate::tables::contender::KeyedContender;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The layers, each around a service that answers at once.
 
-use super::Case;
+use super::case::Case;
 use crate::contender::Package;
 use axum::body::Body;
 use axum::extract::ConnectInfo;

@@ -1,15 +1,16 @@
 //! axum on loopback: throughput and latency with a layer and without.
 
+use super::case::{Case, Effort};
 use super::contenders::{self, BARE, TELLING, governor_config, per_address};
-use super::{Case, Effort, Loaded};
 use crate::random::Random;
-use crate::stats::{float, percentile};
+use crate::stats::{Summary, float, percentile};
 use axum::body::Body;
 use axum::{Router, routing::get};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ratelimit_meter_tower::RateLimitLayer;
+use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,9 +21,31 @@ pub(super) const CONNECTIONS: usize = 64;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Load {
-    pub(super) per_second: f64,
-    pub(super) p99_ns: u64,
+struct Load {
+    per_second: f64,
+    p99_ns: u64,
+}
+
+/// What all runs of a server came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Loaded {
+    pub(super) http: &'static str,
+    pub(super) contender: &'static str,
+    pub(super) per_second: Summary,
+    pub(super) p99_us: Summary,
+}
+
+impl Loaded {
+    fn of(http: &'static str, contender: &'static str, loads: &[Load]) -> Option<Self> {
+        let rates: Vec<_> = loads.iter().map(|load| load.per_second).collect();
+        let p99: Vec<_> = loads.iter().map(|load| float(load.p99_ns) / 1e3).collect();
+        Some(Self {
+            http,
+            contender,
+            per_second: Summary::of(&rates)?,
+            p99_us: Summary::of(&p99)?,
+        })
+    }
 }
 
 /// The servers, by name.

@@ -1,82 +1,21 @@
 //! What a limited request costs: layers side by side, in process and on loopback.
 
+mod case;
 mod contenders;
 mod loopback;
 
 use crate::contender::Package;
 use crate::random::Random;
-use crate::stats::{Summary, float};
+use crate::stats::Summary;
 use crate::versions;
+use case::Case;
+use contenders::Call;
 use core::fmt;
+use loopback::Loaded;
 use serde::Serialize;
 use std::time::Instant;
 
-use contenders::Call;
-use loopback::Load;
-
-/// How much is done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
-    pub(crate) rounds: u32,
-    pub(crate) calls: u32,
-    pub(crate) loopback_rounds: u32,
-    pub(crate) loopback_requests: usize,
-}
-
-impl Effort {
-    pub(crate) const QUICK: Self = Self {
-        rounds: 5,
-        calls: 5_000,
-        loopback_rounds: 1,
-        loopback_requests: 5_000,
-    };
-    pub(crate) const FULL: Self = Self {
-        rounds: 31,
-        calls: 100_000,
-        loopback_rounds: 15,
-        loopback_requests: 100_000,
-    };
-}
-
-/// Which keys come, and what becomes of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Case {
-    /// One address, always admitted.
-    OneKey,
-    /// A million addresses at random, always admitted.
-    ManyKeys,
-    /// One address, always denied.
-    Denied,
-}
-
-impl Case {
-    const ALL: [Self; 3] = [Self::OneKey, Self::ManyKeys, Self::Denied];
-
-    pub(crate) const fn keys(self) -> u32 {
-        match self {
-            Self::OneKey | Self::Denied => 1,
-            Self::ManyKeys => 1_000_000,
-        }
-    }
-
-    const fn status(self) -> u16 {
-        match self {
-            Self::OneKey | Self::ManyKeys => 200,
-            Self::Denied => 429,
-        }
-    }
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OneKey => "one address, admitted",
-            Self::ManyKeys => "a million addresses at random, admitted",
-            Self::Denied => "one address, denied",
-        })
-    }
-}
+pub(crate) use case::Effort;
 
 /// What all rounds came to.
 #[derive(Debug, Serialize)]
@@ -92,14 +31,6 @@ struct Row {
     contender: &'static str,
     version: &'static str,
     ns: Summary,
-}
-
-#[derive(Debug, Serialize)]
-struct Loaded {
-    http: &'static str,
-    contender: &'static str,
-    per_second: Summary,
-    p99_us: Summary,
 }
 
 /// Takes turns, in an order that is shuffled anew each round.
@@ -253,19 +184,6 @@ impl fmt::Display for Report {
             )?;
         }
         Ok(())
-    }
-}
-
-impl Loaded {
-    fn of(http: &'static str, contender: &'static str, loads: &[Load]) -> Option<Self> {
-        let rates: Vec<_> = loads.iter().map(|load| load.per_second).collect();
-        let p99: Vec<_> = loads.iter().map(|load| float(load.p99_ns) / 1e3).collect();
-        Some(Self {
-            http,
-            contender,
-            per_second: Summary::of(&rates)?,
-            p99_us: Summary::of(&p99)?,
-        })
     }
 }
 

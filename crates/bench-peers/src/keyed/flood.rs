@@ -1,10 +1,10 @@
 //! A flood: many more keys than a table is for, each once. It must take no memory, and lose no debt without a count.
 
-use super::keys::Key;
 use super::memory::met;
 use super::memory::resident;
 use crate::random::Random;
 use crate::stats::{Summary, float};
+use crate::tables::keys::Key;
 use core::fmt;
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};

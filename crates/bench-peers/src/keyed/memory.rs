@@ -1,11 +1,11 @@
 //! What a live key takes of the machine's memory: each table in a process of its own, whose resident set is read before and after.
 
-use super::cases::MANY;
-use super::contender::KeyedEntry;
-use super::keys::KeyKind;
 use crate::contender::Kind;
 use crate::contenders;
 use crate::stats::float;
+use crate::tables::cases::MANY;
+use crate::tables::contender::KeyedEntry;
+use crate::tables::keys::KeyKind;
 use core::fmt;
 use serde::Serialize;
 use std::process::Command;

@@ -1,9 +1,6 @@
 //! A meter for each key: what a decision costs, what a key takes, and what a flood of keys does.
 
-pub(crate) mod cases;
-pub(crate) mod contender;
 pub(crate) mod flood;
-pub(crate) mod keys;
 pub(crate) mod memory;
 pub(crate) mod report;
 pub(crate) mod run;

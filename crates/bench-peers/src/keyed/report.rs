@@ -1,11 +1,11 @@
 //! What a run over keyed cases has to say: tables for people, JSON for programs.
 
-use super::cases::{Hasher, KeyedCase};
 use super::memory::{MemoryTable, met};
 use super::run::KeyedOutcome;
 use crate::contender::Kind;
 use crate::report::heading::Heading;
 use crate::stats::Summary;
+use crate::tables::cases::{Hasher, KeyedCase};
 use core::fmt::{self, Write as _};
 use serde::Serialize;
 

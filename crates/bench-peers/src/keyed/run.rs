@@ -1,11 +1,11 @@
 //! Rounds: at each case every table has a turn, in an order shuffled anew each time.
 
-use super::cases::{KeyedCase, MANY};
-use super::contender::{Asked, KeyedEntry};
 use crate::contenders;
 use crate::measure::Answers;
 use crate::random::Random;
 use crate::run::{Effort, length};
+use crate::tables::cases::{KeyedCase, MANY};
+use crate::tables::contender::{Asked, KeyedEntry};
 use crate::timing::Length;
 
 /// What all rounds of one contender at one case came to.

@@ -63,7 +63,7 @@ async fn who_waits_for_a_key_is_served_in_order_and_not_overtaken() {
 #[tokio::test(start_paused = true)]
 async fn key_without_a_slot_waits_until_one_is_free() {
     let meter = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
-    let builder = keyed::Builder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
+    let builder = keyed::KeyedBuilder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
     let table = builder.with_capacity::<u32>(16).unwrap();
     let crowd = table.capacity() * 4;
     let limiter = Keyed::of_table(table);
