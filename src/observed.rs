@@ -61,7 +61,7 @@ impl<M> Observed<M> {
         let limit = limit.into();
         Self {
             #[cfg(feature = "metrics")]
-            counters: counters::Counters::of(&limit),
+            counters: counters::Counters::of(limit.clone()),
             meter,
             limit,
         }
@@ -317,9 +317,10 @@ mod counters {
     }
 
     impl Counters {
-        pub(super) fn of(limit: &Cow<'static, str>) -> Self {
+        pub(super) fn of(limit: Cow<'static, str>) -> Self {
+            let limit = Label::new("limit", limit);
             let outcome = |outcome| {
-                let labels = || [label(limit), Label::from_static_parts("outcome", outcome)].into_iter();
+                let labels = || [limit.clone(), Label::from_static_parts("outcome", outcome)].into_iter();
                 Outcome {
                     decisions: counter!("ratelimit_meter_decisions_total", labels().collect::<Vec<_>>()),
                     cells: counter!("ratelimit_meter_cells_total", labels().collect::<Vec<_>>()),
@@ -340,8 +341,10 @@ mod counters {
         }
     }
 
-    fn label(limit: &Cow<'static, str>) -> Label {
-        Label::new("limit", limit.clone())
+    impl<M> Observed<M> {
+        fn label(&self) -> Label {
+            Label::new("limit", self.limit.clone())
+        }
     }
 
     #[cfg(feature = "keyed")]
@@ -351,13 +354,13 @@ mod counters {
         /// [`KeyedMeter::stats`](crate::KeyedMeter::stats) does: call it about once for each scrape.
         pub fn record(&self) {
             let stats = self.meter.stats();
-            let labels = || vec![label(&self.limit)];
+            let labels = || vec![self.label()];
             gauge!("ratelimit_meter_keys_live", labels()).set(stats.live as f64);
             gauge!("ratelimit_meter_keys_taken", labels()).set(stats.taken as f64);
             gauge!("ratelimit_meter_keys_slots", labels()).set(stats.slots as f64);
             counter!("ratelimit_meter_keys_evicted_total", labels()).absolute(stats.forgiven);
             for (outcome, count) in [("denied", stats.denied), ("admitted", stats.admitted)] {
-                let labels = vec![label(&self.limit), Label::from_static_parts("outcome", outcome)];
+                let labels = vec![self.label(), Label::from_static_parts("outcome", outcome)];
                 counter!("ratelimit_meter_keys_no_slot_total", labels).absolute(count);
             }
         }
@@ -368,7 +371,7 @@ mod counters {
         /// the atomic that it saves.
         pub fn record(&self) {
             let taken = self.meter.leases_taken();
-            let labels = || vec![label(&self.limit)];
+            let labels = || vec![self.label()];
             gauge!("ratelimit_meter_leases_taken", labels()).set(f64::from(taken));
             let stranded = f64::from(taken) * f64::from(self.meter.block().get());
             gauge!("ratelimit_meter_leases_cells_stranded_max", labels()).set(stranded);

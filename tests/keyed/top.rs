@@ -1,6 +1,6 @@
 //! The keys that owe most.
 
-use ratelimit_meter::keyed::Builder;
+use ratelimit_meter::keyed::KeyedBuilder;
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ fn top_keys_are_those_whose_debts_drain_last() {
 
 #[test]
 fn top_compares_tiers_by_time() {
-    let builder = Builder::new(GCRA::from_quota(quota("100/s")).expect("a meter"));
+    let builder = KeyedBuilder::new(GCRA::from_quota(quota("100/s")).expect("a meter"));
     let (builder, slow) = builder.tier(quota("1/min burst 100")).expect("a tier");
     let table = builder.with_capacity::<str>(100).expect("a table");
     let now = Instant::now();

@@ -96,6 +96,9 @@ fn rfc_4115_takes_green_bytes_from_the_committed_bucket_alone() {
     );
 }
 
+/// Marks a packet, colour-blind or that came with a colour, after a second of rest.
+type Rested = Box<dyn Fn(u32, Option<Colour>) -> Colour>;
+
 /// The cases of DPDK's `app/test/test_meter.c`: a marker that rested for a second, packets of one byte below and above each burst.
 #[test]
 fn dpdk_tables_hold() {
@@ -107,7 +110,7 @@ fn dpdk_tables_hold() {
         (Yellow, [Yellow, Yellow, Yellow, Red]),
         (Red, [Red, Red, Red, Red]),
     ];
-    let markers: [Box<dyn Fn(u32, Option<Colour>) -> Colour>; 3] = [
+    let markers: [Rested; 3] = [
         Box::new(move |bytes, came| rested(SingleRate::new(rate, second).expect("a marker"), bytes, came)),
         Box::new(move |bytes, came| {
             let peak = quota("69000000/s burst 4096");
