@@ -5,10 +5,10 @@ use crate::clock::{Clock, act_now};
 use crate::meter::Meter;
 use crate::outcome::{NegativeMultiDecision, Status, Taken};
 use crate::store::Store;
+use crate::time::Instant;
 use crate::units;
 use core::error::Error;
 use core::fmt;
-use std::time::Instant;
 
 /// A meter that [`check_all`] can check: any meter of this crate, with any clock. Sealed.
 pub trait Checkable: Checked + Send + Sync {}

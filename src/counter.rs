@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 static IS_TRUSTED: AtomicBool = AtomicBool::new(false);
 
 /// Finds out whether the kernel itself keeps time by the counter. Reads a file.
+#[cfg(feature = "std")]
 pub(crate) fn find_trust() -> bool {
     let is_supported = cfg!(all(target_os = "linux", target_arch = "x86_64"));
     let is_modelled = cfg!(any(miri, ratelimit_meter_loom));

@@ -1,7 +1,7 @@
 //! The two traits of a meter, the laws that bind them, and the meter without a limit.
 
 use crate::outcome::{NegativeMultiDecision, NonConformance};
-use std::time::Instant;
+use crate::time::{self, Instant};
 
 /// Decides single cells: `Ok`, or a denial that holds the `Instant` from which the cell would conform.
 ///
@@ -49,7 +49,7 @@ pub trait Decider: Send + Sync {
     ///
     /// As [`check_at`](Self::check_at).
     fn check(&self) -> Result<(), NonConformance> {
-        self.check_at(Instant::now())
+        self.check_at(time::now())
     }
 }
 
@@ -79,7 +79,7 @@ pub trait MultiDecider: Send + Sync {
     ///
     /// As [`check_n_at`](Self::check_n_at).
     fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
-        self.check_n_at(n, Instant::now())
+        self.check_n_at(n, time::now())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::error::Error;
 use core::fmt;
-use std::time::Duration;
+use core::time::Duration;
 
 /// The reason why a limit could not be made from the numbers given.
 ///
@@ -74,6 +74,15 @@ pub enum InconsistentCapacity {
     /// At most one cell in every window of a period: no rate above zero obeys that, because two cells exactly a period apart lie in one window. Use
     /// one cell per period, which admits two such cells.
     AtMostOne,
+    /// A committed and an excess burst that exceed 2^32 - 1 together; use larger cells, such as kilobytes.
+    BurstsTooLarge {
+        /// The committed burst.
+        committed: u32,
+        /// The excess burst.
+        excess: u32,
+    },
+    /// A peak rate below the committed rate; exchange them, or use an excess rate.
+    PeakBelowCommitted,
     /// A theoretical arrival time more than a full burst past the end of the meter's time line, 36 years ahead.
     TatTooLate,
 }
@@ -126,6 +135,10 @@ impl fmt::Display for InconsistentCapacity {
             Self::AtMostOne => f.write_str(
                 "no rate admits at most 1 cell in every window of a period: use one cell per period, like `1/min`",
             ),
+            Self::BurstsTooLarge { committed, excess } => {
+                write!(f, "bursts of {committed} and {excess} are above 4294967295 together")
+            }
+            Self::PeakBelowCommitted => f.write_str("the peak rate is below the committed rate"),
             Self::TatTooLate => {
                 f.write_str("a theoretical arrival time over 36 years and a full burst ahead is off the time line")
             }

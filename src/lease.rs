@@ -74,6 +74,19 @@ impl<C: Clock> LeasedMeter<C> {
         }
     }
 
+    /// Returns how many leases are taken now.
+    #[must_use]
+    pub fn leases_taken(&self) -> u32 {
+        // At most the maximum number of leases.
+        u32::try_from(self.leases.taken.load()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the maximum number of cells that a lease holds.
+    #[must_use]
+    pub const fn block(&self) -> NonZeroU32 {
+        self.block
+    }
+
     /// Returns a lease that holds no cells yet. Lock-free.
     ///
     /// # Errors

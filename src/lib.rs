@@ -92,8 +92,13 @@
 //!
 //! # Features
 //!
-//! - `dual`, on by default: [`Dual`], on an atomic of 128 bits that `portable-atomic` provides.
+//! - `std`, on by default. Without it the crate is `no_std`: [`GCRA`], [`LeakyBucket`] and [`LocalMeter`] decide at the times of [`time`], which are
+//!   nanoseconds since an epoch that the caller chooses. There is no clock, and none of the other types.
+//! - `alloc`, part of `std`: clones of meters, and reservations.
+//! - `dual`, on by default: [`Dual`] and the three-colour markers of `marker`, on an atomic of 128 bits that `portable-atomic` provides.
 //! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
+//! - `metrics` and `tracing`, off by default: `Observed`, a wrapper that counts decisions in the facade `metrics`, and emits an event of `tracing`
+//!   for each denial. A meter that is not wrapped costs the same with and without them.
 //! - `serde`, off by default: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields.
 //!
 //! # Companions
@@ -109,9 +114,18 @@
 // Without the feature there is nothing else to link to.
 #![cfg_attr(not(feature = "dual"), doc = " [`Dual`]: #features")]
 #![cfg_attr(not(feature = "keyed"), doc = " [`KeyedMeter`]: #features")]
+#![cfg_attr(
+    not(feature = "std"),
+    doc = " [`Exponential`]: #features\n [`Adjustable`]: #features\n [`LeasedMeter`]: #features"
+)]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(feature = "std"),
+    allow(dead_code, reason = "functions that only parts with `std` use")
+)]
 
-#[cfg(not(target_has_atomic = "64"))]
-compile_error!("a meter is one 64-bit atomic word, which this target does not have");
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 mod algorithm;
 pub mod algorithms;
@@ -125,18 +139,27 @@ mod dual;
 mod error;
 #[cfg(feature = "keyed")]
 pub mod keyed;
+#[cfg(feature = "std")]
 mod lease;
 mod limit;
+#[cfg(feature = "dual")]
+pub mod marker;
 mod meter;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod observed;
 mod outcome;
 mod quota;
 mod schedule;
+#[cfg(feature = "std")]
 mod snapshot;
 pub mod store;
+pub mod time;
 mod units;
 mod variants;
 
-pub use algorithms::{Exponential, GCRA, LeakyBucket};
+#[cfg(feature = "std")]
+pub use algorithms::Exponential;
+pub use algorithms::{GCRA, LeakyBucket};
 pub use budget::{Budget, OverBudget};
 pub use check_all::{AllDenied, Checkable, check_all, check_all_at, take_all, take_all_at};
 pub use decider::{Decider, MultiDecider};
@@ -144,13 +167,19 @@ pub use decider::{Decider, MultiDecider};
 pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 #[cfg(feature = "keyed")]
 pub use keyed::KeyedMeter;
+#[cfg(feature = "std")]
 pub use lease::{Lease, LeasedMeter, TooManyLeases};
-pub use meter::{Meter, MeterKind, Reservation};
+#[cfg(feature = "alloc")]
+pub use meter::Reservation;
+pub use meter::{Meter, MeterKind};
 pub use nonzero_ext::nonzero;
 pub use outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken};
 pub use quota::{DualQuota, ParseQuotaError, Quota};
+#[cfg(feature = "std")]
 pub use snapshot::{RestoreError, Snapshot, SnapshotLimit};
-pub use variants::{Adjustable, LocalMeter};
+#[cfg(feature = "std")]
+pub use variants::Adjustable;
+pub use variants::LocalMeter;
 
 /// The meter without a limit, under its name of `ratelimit_meter` 1.x.
 pub mod example_algorithms {

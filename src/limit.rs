@@ -5,7 +5,7 @@ use crate::error::InconsistentCapacity;
 use crate::quota::{LONGEST_REST, Quota};
 use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
-use std::time::Duration;
+use core::time::Duration;
 
 /// The number of parts of a unit in which a change of quota counts.
 const PARTS: u128 = 1 << 60;

@@ -1,10 +1,11 @@
 //! The results of decisions: denials, statuses, and numbers of admitted cells.
 
 use crate::quota::Quota;
+use crate::time::{self, Instant};
 use crate::units::{self, Nanos, Scale, Volume};
 use core::error::Error;
 use core::fmt;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 /// A denial: the cell does not conform now. It holds the instant from which the cell would conform.
 ///
@@ -134,9 +135,10 @@ impl NonConformance {
     }
 
     /// Returns the time from `Instant::now()` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn wait_time(&self) -> Duration {
-        self.wait_time_from(Instant::now())
+        self.wait_time_from(time::now())
     }
 }
 
@@ -156,10 +158,14 @@ impl fmt::Debug for NonConformance {
     }
 }
 
-/// Writes the wait from `Instant::now()`, rounded up to a whole unit.
+/// Writes the wait from `Instant::now()`, or from the epoch in a build without `std`, rounded up to a whole unit.
 impl fmt::Display for NonConformance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "denied: next cell conforms {}", Wait(self.wait_time()))
+        write!(
+            f,
+            "denied: next cell conforms {}",
+            Wait(self.wait_time_from(time::now()))
+        )
     }
 }
 
@@ -180,7 +186,11 @@ impl fmt::Display for NegativeMultiDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BatchNonConforming(n, denial) => {
-                write!(f, "denied: batch of {n} cells conforms {}", Wait(denial.wait_time()))
+                write!(
+                    f,
+                    "denied: batch of {n} cells conforms {}",
+                    Wait(denial.wait_time_from(time::now()))
+                )
             }
             Self::InsufficientCapacity(n) => {
                 write!(f, "denied: batch of {n} cells exceeds the burst and can never conform")

@@ -5,10 +5,10 @@ use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
+use crate::time::Instant;
 use crate::units::{self, Nanos, Scale, TimeLine, Volume};
 use core::fmt;
 use core::num::NonZeroU64;
-use std::time::Instant;
 
 /// An algorithm on a time line, which gives a word its meaning.
 #[derive(Debug, Clone, Copy)]

@@ -17,9 +17,9 @@
 //!
 //! All conversions to and from `Duration` and `Instant` are in this file.
 
+use crate::time::Instant;
 use core::num::NonZeroU64;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
@@ -263,9 +263,16 @@ pub(crate) fn after(beginning: Instant, ns: u64) -> Instant {
     as_far_as_possible(beginning, ns, Instant::checked_add)
 }
 
+/// Returns the caller's epoch, from which a clock counts.
+#[cfg(not(feature = "std"))]
+const fn process_origin() -> Instant {
+    Instant::EPOCH
+}
+
 /// Returns the process's origin: an instant a day before the first call, from which a clock can count.
+#[cfg(feature = "std")]
 fn process_origin() -> Instant {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     *ORIGIN.get_or_init(|| as_far_as_possible(Instant::now(), LEAD, Instant::checked_sub))
 }
 

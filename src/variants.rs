@@ -2,12 +2,11 @@
 
 use crate::algorithm::Algorithm;
 use crate::algorithms::GCRA;
-use crate::clock::{Clock, When};
-use crate::error::InconsistentCapacity;
+use crate::clock::Clock;
 use crate::meter::{Meter, MeterKind};
-use crate::quota::Quota;
-use crate::store::{Local, Swappable};
-use std::time::Instant;
+use crate::store::Local;
+#[cfg(feature = "std")]
+use crate::{clock::When, error::InconsistentCapacity, quota::Quota, store::Swappable, time::Instant};
 
 /// A meter that belongs to one thread: `LocalMeter<GCRA>`, `LocalMeter<LeakyBucket>` or `LocalMeter<Exponential>`.
 ///
@@ -58,6 +57,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
     /// limit.set_quota("10/s".parse::<Quota>()?)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn into_adjustable(self) -> Meter<A, C, Swappable<A>> {
         let (schedule, word, clock) = self.into_parts();
@@ -117,9 +117,11 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 /// assert_eq!(worker.quota().map(|quota| quota.to_string()).as_deref(), Some("600/h burst 50"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg(feature = "std")]
 pub type Adjustable<M = GCRA> =
     Meter<<M as MeterKind>::Algorithm, <M as MeterKind>::Clock, Swappable<<M as MeterKind>::Algorithm>>;
 
+#[cfg(feature = "std")]
 impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     /// Sets the quota now, for all clones at once, and returns how many cells of a debt could not be kept.
     ///

@@ -6,10 +6,11 @@ use crate::error::InconsistentCapacity;
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::store::Store;
+use crate::time::Instant;
 use crate::units::{Nanos, Scale, Volume, whole_nanos};
 use core::fmt;
 use core::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 /// A limit on the exponentially weighted average rate, after Tony Finch: it measures a rate and compares it with the limit.
 ///

@@ -8,9 +8,10 @@ use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::store::Store;
+use crate::time::Instant;
 use crate::units::{Nanos, Volume, whole_nanos};
 use core::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 /// The generic cell rate algorithm, as virtual scheduling (ITU-T I.371): one instant of state, the theoretical arrival time.
 ///

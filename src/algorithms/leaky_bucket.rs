@@ -7,9 +7,10 @@ use crate::limit::Limit;
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::store::Store;
+use crate::time::Instant;
 use crate::units::Volume;
 use core::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 /// The leaky bucket as a meter: cells fill it, time drains it, and a cell that would make it overflow does not conform.
 ///

@@ -33,6 +33,23 @@ pub fn source() -> ClockSource {
     }
 }
 
+/// Returns whether the counter was found out of step.
+#[cfg(feature = "metrics")]
+pub(crate) fn counter_given_up() -> bool {
+    state() == GIVEN_UP
+}
+
+/// The number of anchors that all threads have set.
+#[cfg(feature = "metrics")]
+static ANCHORS: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of anchors that all threads have set.
+#[cfg(feature = "metrics")]
+pub(crate) fn anchors() -> u64 {
+    // ORDERING: relaxed. A count of events, which orders nothing.
+    ANCHORS.load(Ordering::Relaxed)
+}
+
 const UNKNOWN: u8 = 0;
 const COUNTER: u8 = 1;
 const SYSTEM: u8 = 2;
@@ -104,6 +121,9 @@ fn nanos() -> u64 {
 fn sighted() -> u64 {
     ANCHOR.with(|anchor| match state() {
         COUNTER => {
+            // ORDERING: relaxed. A count of events, which orders nothing.
+            #[cfg(feature = "metrics")]
+            ANCHORS.fetch_add(1, Ordering::Relaxed);
             let sighting = Sighting {
                 before: counter::read_in_order(),
                 ns: since_origin(Instant::now()),

@@ -4,16 +4,22 @@
 //! [`DefaultClock`], unless [`Meter::with_clock`](crate::Meter::with_clock) set another. [`ManualClock`] is for tests.
 
 mod anchor;
+#[cfg(feature = "std")]
 mod default;
+#[cfg(feature = "std")]
 mod manual;
 
+#[cfg(feature = "std")]
 pub use default::{ClockSource, DefaultClock, source};
+#[cfg(feature = "metrics")]
+pub(crate) use default::{anchors, counter_given_up};
+#[cfg(feature = "std")]
 pub use manual::{ManualClock, OutOfRange};
 
 pub(crate) use anchor::WINDOW_NS as LAG_NS;
 
+use crate::time::Instant;
 use crate::units::{Nanos, Scale, TimeLine, Volume};
-use std::time::Instant;
 
 /// A source of `Instant`s.
 ///
@@ -122,10 +128,28 @@ impl<C: Clock> Clock for &C {
     }
 }
 
+/// The clock of a meter that was given none, in a build without `std`: it stands still at the epoch.
+///
+/// Use the forms of the verbs that end in `_at`, or give the meter a clock of the board with [`Meter::with_clock`](crate::Meter::with_clock).
+/// On this clock a meter admits its burst and nothing after it.
+#[cfg(not(feature = "std"))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DefaultClock;
+
+#[cfg(not(feature = "std"))]
+impl Clock for DefaultClock {
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant::EPOCH
+    }
+}
+
 /// The system's monotonic clock, [`Instant::now`].
+#[cfg(feature = "std")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SystemClock;
 
+#[cfg(feature = "std")]
 impl Clock for SystemClock {
     #[inline]
     fn now(&self) -> Instant {

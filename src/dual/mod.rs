@@ -2,7 +2,7 @@
 
 mod outcome;
 mod pair;
-mod words;
+pub(crate) mod words;
 
 pub use outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 

@@ -1,4 +1,4 @@
-//! The words of a pair: one atomic of 128 bits, the only one of its kind here.
+//! The words of a pair or of a marker: one atomic of 128 bits, the only one of its kind here.
 //!
 //! # Orderings
 //!
@@ -25,9 +25,9 @@ use loom::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 /// The words of the first and of the second limit.
-pub(super) type Words = [u64; 2];
+pub(crate) type Words = [u64; 2];
 
-pub(super) type SharedWords = SharedWord<State>;
+pub(crate) type SharedWords = SharedWord<State>;
 
 #[cfg(ratelimit_meter_loom)]
 type State = Mutex<Words>;

@@ -12,6 +12,7 @@ mod limits;
 mod slot;
 mod snapshot;
 mod table;
+mod top;
 
 #[cfg(feature = "dual")]
 pub use dual::KeyedDual;
@@ -20,6 +21,7 @@ pub use hash::{KeyHasher, KeyHashes};
 pub use limits::{ForeignTier, Tier};
 pub use snapshot::RestoreKeysError;
 pub use table::{InvalidTable, KeyedBuilder, Stats};
+pub use top::Debtor;
 
 use crate::algorithm::Algorithm;
 use crate::algorithms::GCRA;

@@ -1,8 +1,10 @@
 //! The meter: an algorithm, a clock and a store.
 
+#[cfg(feature = "alloc")]
 mod reservation;
 mod verbs;
 
+#[cfg(feature = "alloc")]
 pub use reservation::Reservation;
 
 use crate::algorithm::Algorithm;
@@ -13,10 +15,10 @@ use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::store::{Atomic, OwnedStore, Store};
+use crate::time::Instant;
 use crate::units::{Nanos, TimeLine};
 use core::fmt;
 use core::marker::PhantomData;
-use std::time::Instant;
 
 /// A meter: algorithm `A` on the time of clock `C`, with its state in store `S`.
 ///

@@ -5,9 +5,10 @@ use crate::algorithm::Algorithm;
 use crate::clock::{Clock, DefaultClock, When};
 use crate::outcome::NegativeMultiDecision;
 use crate::store::Store;
+use crate::time::Instant;
 use crate::units::{self, Nanos, Volume};
 use core::fmt;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 /// Cells that were taken in advance, to be used when their time to act has come. Its verbs are those of Go's `x/time/rate`.
 ///
@@ -157,6 +158,7 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     }
 
     /// Returns the time from `Instant::now()` until the cells may be used, zero once they may.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn delay(&self) -> Duration {
         self.delay_from(Instant::now())

@@ -7,11 +7,14 @@ use crate::algorithm::Algorithm;
 use crate::clock::{Clock, When, act_now};
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule};
+#[cfg(feature = "std")]
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::store::{Store, pause};
+use crate::time::Instant;
+#[cfg(feature = "std")]
+use crate::time::SystemTime;
 use crate::units::{Nanos, Volume};
 use core::cell::Cell;
-use std::time::{Instant, SystemTime};
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Decides one cell at `at`, and counts it if it conforms. [`Decider`](crate::Decider) states the laws. Takes constant time.
@@ -292,7 +295,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     pub fn status_at(&self, at: Instant) -> Status {
         self.status_when(When::At(at))
     }
+}
 
+/// Snapshots, by the wall clock.
+#[cfg(feature = "std")]
+impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Returns the meter's owed cells now, tied to the wall clock. Changes nothing; reads the word once.
     ///
     /// Cells that are admitted afterwards are not in the snapshot.
@@ -366,6 +373,26 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`restore`](Self::restore).
     pub fn restore_at(&self, snapshot: &Snapshot, (at, wall): (Instant, SystemTime)) -> Result<(), RestoreError> {
         self.restore_when(snapshot, self.time_line().position(at), wall)
+    }
+
+    fn snapshot_when(&self, at: Nanos, wall: SystemTime) -> Snapshot {
+        self.store
+            .read(at, |schedule, word| Snapshot::of(schedule, word, at, wall))
+    }
+
+    fn restore_when(&self, snapshot: &Snapshot, at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
+        let error = Cell::new(None);
+        let restored = self.store.update(at, |schedule, _, drained| {
+            let word = snapshot.word(schedule, drained, wall);
+            error.set(word.err());
+            word.map_or(Err(NotStored::Unchanged), |word| Ok((word, ())))
+        });
+        match (restored, error.get()) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Some(error)) => Err(error),
+            // The key has no slot to restore.
+            (Err(_), None) => Err(RestoreError::OwesTooMuch),
+        }
     }
 }
 
@@ -598,26 +625,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     fn status_when(&self, when: When) -> Status {
         self.store.status(self.position(when))
-    }
-
-    fn snapshot_when(&self, at: Nanos, wall: SystemTime) -> Snapshot {
-        self.store
-            .read(at, |schedule, word| Snapshot::of(schedule, word, at, wall))
-    }
-
-    fn restore_when(&self, snapshot: &Snapshot, at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
-        let error = Cell::new(None);
-        let restored = self.store.update(at, |schedule, _, drained| {
-            let word = snapshot.word(schedule, drained, wall);
-            error.set(word.err());
-            word.map_or(Err(NotStored::Unchanged), |word| Ok((word, ())))
-        });
-        match (restored, error.get()) {
-            (Ok(()), _) => Ok(()),
-            (Err(_), Some(error)) => Err(error),
-            // The key has no slot to restore.
-            (Err(_), None) => Err(RestoreError::OwesTooMuch),
-        }
     }
 
     #[inline]

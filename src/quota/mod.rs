@@ -9,7 +9,7 @@ pub(crate) use text::deserialize;
 use crate::error::InconsistentCapacity;
 use crate::units::whole_nanos;
 use core::num::{NonZeroU32, NonZeroU64};
-use std::time::Duration;
+use core::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 

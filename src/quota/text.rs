@@ -7,7 +7,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::ops::Range;
 use core::str::FromStr;
-use std::time::Duration;
+use core::time::Duration;
 
 /// The units of time in nanoseconds, the largest first, with the names that the parser reads. The first name is the one that is written.
 const UNITS: [(u64, &[&str]); 7] = [

@@ -32,9 +32,9 @@ use loom::sync::{
     atomic::{AtomicU64, Ordering, fence},
 };
 #[cfg(not(ratelimit_meter_loom))]
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering, fence},
+use {
+    core::sync::atomic::{Ordering, fence},
+    shared::{Arc, AtomicU64},
 };
 
 #[cfg(not(ratelimit_meter_spurious))]
@@ -243,10 +243,43 @@ impl<W: Word> Word for Spurious<W> {
     }
 }
 
+/// How a word is shared on this target.
+#[cfg(not(ratelimit_meter_loom))]
+mod shared {
+    #[cfg(feature = "alloc")]
+    pub(super) use alloc::sync::Arc;
+    #[cfg(target_has_atomic = "64")]
+    pub(super) use core::sync::atomic::AtomicU64;
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(super) use portable_atomic::AtomicU64;
+
+    /// Without an allocator, a word lies inside its meter. Threads share a reference to the meter, which has no clones.
+    #[cfg(not(feature = "alloc"))]
+    #[derive(Debug)]
+    pub(super) struct Arc<T>(T);
+
+    #[cfg(not(feature = "alloc"))]
+    impl<T> Arc<T> {
+        pub(super) const fn new(word: T) -> Self {
+            Self(word)
+        }
+    }
+
+    #[cfg(not(feature = "alloc"))]
+    impl<T> core::ops::Deref for Arc<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+}
+
 /// A shared word; its clones are handles of the same word.
 #[derive(Debug)]
 pub struct SharedWord<W = State>(Arc<PaddedWord<W>>);
 
+#[cfg(feature = "alloc")]
 impl<W> Clone for SharedWord<W> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
@@ -256,7 +289,7 @@ impl<W> Clone for SharedWord<W> {
 /// A word alone on its cache line and on the neighbour line that adjacent-line prefetchers fetch with it. So neither another meter's admissions nor
 /// the count of handles take the line away.
 #[derive(Debug)]
-#[repr(align(128))]
+#[cfg_attr(feature = "alloc", repr(align(128)))]
 pub(crate) struct PaddedWord<W = State>(W);
 
 /// The value of a closed word. The last word of every limit is smaller.

@@ -9,18 +9,22 @@
 //! A key of a table is a store too, in the module `keyed`. The verbs of a meter are written once, over [`Store`].
 
 mod atomic;
+#[cfg(feature = "std")]
 mod swappable;
 
 pub use atomic::{Atomic, Local};
+#[cfg(feature = "std")]
 pub use swappable::Swappable;
 
 #[cfg(feature = "keyed")]
 pub(crate) use atomic::PAUSES;
+#[cfg(feature = "std")]
+pub(crate) use atomic::SharedWord;
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
 #[cfg(feature = "dual")]
 pub(crate) use atomic::Word;
-pub(crate) use atomic::{SharedWord, pause};
+pub(crate) use atomic::pause;
 
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;

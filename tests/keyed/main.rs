@@ -15,6 +15,7 @@ mod stress;
 mod threads;
 mod tiers;
 mod time;
+mod top;
 
 #[path = "../support/mod.rs"]
 mod support;

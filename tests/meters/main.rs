@@ -10,6 +10,7 @@ mod dual_oracle;
 mod dual_threads;
 mod leases;
 mod local;
+mod markers;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,113 @@
+//! The instants that decisions take.
+//!
+//! With the feature `std`, an [`Instant`] is `std::time::Instant`. Without `std` it is a number of nanoseconds since an epoch that the caller chooses:
+//! the start of the program, or any other time that does not move. [`at`] and [`since_epoch`] convert between both in either build, so code that uses
+//! them compiles with and without `std`.
+//!
+//! ```
+//! use ratelimit_meter::{LocalMeter, Quota, nonzero, time};
+//!
+//! // A clock of the board: milliseconds since it started.
+//! let uptime_ms = 5;
+//! let meter = <LocalMeter>::from_quota(Quota::per_second(nonzero!(50u32)).allow_burst(nonzero!(1u32)))?;
+//! let now = time::at(uptime_ms * 1_000_000);
+//! assert!(meter.check_at(now).is_ok());
+//! let denied = meter.check_at(now).unwrap_err();
+//! assert_eq!(time::since_epoch(denied.earliest_possible()), 25_000_000);
+//! # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
+//! ```
+
+#[cfg(not(feature = "std"))]
+pub use bare::Instant;
+#[cfg(feature = "std")]
+pub use std::time::Instant;
+
+#[cfg(feature = "std")]
+pub(crate) use std::time::SystemTime;
+
+/// Returns the time of a caller that has no clock of its own.
+pub(crate) fn now() -> Instant {
+    #[cfg(feature = "std")]
+    return Instant::now();
+    #[cfg(not(feature = "std"))]
+    Instant::EPOCH
+}
+
+/// Returns the instant `ns` nanoseconds after the epoch, or the platform's last.
+///
+/// With `std` the epoch is an instant that the process chooses once, a day before it is first asked for.
+#[must_use]
+pub fn at(ns: u64) -> Instant {
+    crate::units::at_origin_and(ns)
+}
+
+/// Returns the nanoseconds from the epoch to `at`, at most 2^64 - 1; 0 if `at` is earlier.
+#[must_use]
+pub fn since_epoch(at: Instant) -> u64 {
+    crate::units::since_origin(at)
+}
+
+#[cfg(not(feature = "std"))]
+mod bare {
+    use core::ops::{Add, Sub};
+    use core::time::Duration;
+
+    /// A number of nanoseconds since the caller's epoch, with the methods of `std::time::Instant`.
+    ///
+    /// It ends 584 years after the epoch. Sums and differences past an end stay there.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub struct Instant(u64);
+
+    impl Instant {
+        /// The epoch.
+        pub const EPOCH: Self = Self(0);
+
+        /// Returns the instant `by` later; `None` past the end.
+        #[must_use]
+        pub fn checked_add(&self, by: Duration) -> Option<Self> {
+            let by = u64::try_from(by.as_nanos()).ok()?;
+            self.0.checked_add(by).map(Self)
+        }
+
+        /// Returns the instant `by` earlier; `None` before the epoch.
+        #[must_use]
+        pub fn checked_sub(&self, by: Duration) -> Option<Self> {
+            let by = u64::try_from(by.as_nanos()).ok()?;
+            self.0.checked_sub(by).map(Self)
+        }
+
+        /// Returns the time from `earlier`; `None` if it is later.
+        #[must_use]
+        pub fn checked_duration_since(&self, earlier: Self) -> Option<Duration> {
+            self.0.checked_sub(earlier.0).map(Duration::from_nanos)
+        }
+
+        /// Returns the time from `earlier`; zero if it is later.
+        #[must_use]
+        pub fn saturating_duration_since(&self, earlier: Self) -> Duration {
+            self.checked_duration_since(earlier).unwrap_or_default()
+        }
+
+        /// Returns the time from `earlier`; zero if it is later.
+        #[must_use]
+        pub fn duration_since(&self, earlier: Self) -> Duration {
+            self.saturating_duration_since(earlier)
+        }
+    }
+
+    impl Add<Duration> for Instant {
+        type Output = Self;
+
+        fn add(self, by: Duration) -> Self {
+            self.checked_add(by).unwrap_or(Self(u64::MAX))
+        }
+    }
+
+    impl Sub<Duration> for Instant {
+        type Output = Self;
+
+        fn sub(self, by: Duration) -> Self {
+            self.checked_sub(by).unwrap_or(Self::EPOCH)
+        }
+    }
+}
