@@ -3,7 +3,7 @@
 use crate::average::Average;
 use crate::breaker::BreakerSettings;
 use crate::error::InvalidQuota;
-use crate::lease::LeasePolicy;
+use crate::lease::LeaseSettings;
 use crate::limit::Limit;
 use crate::local::Settings;
 use crate::terms::Terms;
@@ -41,7 +41,7 @@ pub struct Builder {
     pub(crate) on_failure: OnFailure,
     remember: Duration,
     join: bool,
-    lease: Option<LeasePolicy>,
+    lease: Option<LeaseSettings>,
     subjects: usize,
 }
 
@@ -177,7 +177,7 @@ impl Builder {
     }
 
     /// Sets that cells are drawn in blocks.
-    pub const fn lease(mut self, lease: LeasePolicy) -> Self {
+    pub const fn lease(mut self, lease: LeaseSettings) -> Self {
         self.lease = Some(lease);
         self
     }

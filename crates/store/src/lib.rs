@@ -34,7 +34,7 @@ pub use blocking::BlockingMeter;
 pub use breaker::BreakerSettings;
 pub use builder::{BuildError, Builder, OnFailure};
 pub use error::{InvalidQuota, StoreError};
-pub use lease::LeasePolicy;
+pub use lease::LeaseSettings;
 pub use limit::{Level, Limit, Scale, State};
 pub use memory::MemoryStore;
 #[cfg(feature = "tokio")]

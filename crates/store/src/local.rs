@@ -2,7 +2,7 @@
 //! store: the shells bring them.
 
 use crate::error::StoreError;
-use crate::lease::{Block, LeasePolicy, Usage};
+use crate::lease::{Block, LeaseSettings, Usage};
 use crate::store::{Reply, Verb};
 use crate::terms::{Known, Terms};
 use crate::time::{Micros, later};
@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) remember: Duration,
     /// `true` if single cells of one subject share calls.
     pub(crate) join: bool,
-    pub(crate) lease: Option<LeasePolicy>,
+    pub(crate) lease: Option<LeaseSettings>,
     /// The largest block.
     pub(crate) block: u32,
     /// The subjects that are kept.

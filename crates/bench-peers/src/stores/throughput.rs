@@ -3,7 +3,7 @@
 use super::{Effort, ThroughputRow};
 use crate::stats::float;
 use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{Builder, LeasePolicy, SharedMeter};
+use ratelimit_meter_store::{Builder, LeaseSettings, SharedMeter};
 use ratelimit_meter_store_check::server::Server;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ThroughputR
         ("joined", ample()?, 1),
         (
             LEASED,
-            ample()?.lease(LeasePolicy::kept_for(Duration::from_millis(20)).at_most(1_000_000)),
+            ample()?.lease(LeaseSettings::kept_for(Duration::from_millis(20)).at_most(1_000_000)),
             100,
         ),
         (

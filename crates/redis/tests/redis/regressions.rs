@@ -31,7 +31,7 @@ use crate::support::{OnRuntime, bucket, runtime};
 use ratelimit_meter::Quota;
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{
-    Ask, Average, BlockingStore, LeasePolicy, Limit, OnFailure, Reply, SharedMeter, StoreError, Verb, Via,
+    Ask, Average, BlockingStore, LeaseSettings, Limit, OnFailure, Reply, SharedMeter, StoreError, Verb, Via,
 };
 use ratelimit_meter_store_check::Bucket;
 use ratelimit_meter_store_check::server::Server;
@@ -239,7 +239,7 @@ fn r18_blocks_total_no_more_than_the_burst() {
         for _ in 0..4 {
             let meter = SharedMeter::builder("api", "10000/d burst 2000".parse().unwrap())
                 .deadline(Duration::from_secs(10))
-                .lease(LeasePolicy::kept_for(Duration::from_secs(3600)).at_most(50))
+                .lease(LeaseSettings::kept_for(Duration::from_secs(3600)).at_most(50))
                 .build(RedisStore::open(&server.url()).unwrap())
                 .unwrap();
             tasks.spawn(async move {
