@@ -1,12 +1,12 @@
 //! The blocking twin of the shared meter: the same verbs for threads, without joined calls.
 
-use crate::breaker::Outcome;
 use crate::builder::{BuildError, Builder};
 use crate::error::StoreError;
-use crate::local::{Arrival, Decided, Local, Served, Settings};
+use crate::local::{Arrival, Local, Served, Settings};
+use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::store::{BlockingStore, Reply, Verb};
-use crate::terms::{Known, Terms};
+use crate::terms::{Decided, Known, Terms};
 use crate::time::Micros;
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
@@ -93,6 +93,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     pub fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
+            inner.policy.observer.decided(verdict.decision, &verdict.via);
             return Ok(verdict);
         }
         let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || Ok(())) {
@@ -105,10 +106,12 @@ impl<S: BlockingStore> BlockingMeter<S> {
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
         };
-        match served {
-            Ok(decided) => Ok(inner.terms.decided(n, decided, Instant::now())),
-            Err(error) => inner.policy.answer(subject, n, error, Instant::now()),
-        }
+        let verdict = match served {
+            Ok(decided) => inner.terms.decided(n, decided, Instant::now()),
+            Err(error) => inner.policy.answer(subject, n, error, Instant::now())?,
+        };
+        inner.policy.observer.decided(verdict.decision, &verdict.via);
+        Ok(verdict)
     }
 
     /// Counts as many cells of `subject`, up to `n`, as conform now.
@@ -121,13 +124,12 @@ impl<S: BlockingStore> BlockingMeter<S> {
         if n == 0 {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
-        match inner.batch(subject, Verb::UpTo, n) {
-            Ok((known, cells)) => Ok(inner.terms.part(&known, n, cells)),
-            Err(error) => Ok(AdmittedPart::for_all(
-                n,
-                inner.policy.answer(subject, n, error, Instant::now())?,
-            )),
-        }
+        let part = match inner.batch(subject, Verb::UpTo, n) {
+            Ok((known, cells)) => inner.terms.part(&known, n, cells),
+            Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, Instant::now())?),
+        };
+        inner.policy.observer.decided(part.decision(n), &part.via);
+        Ok(part)
     }
 
     /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
@@ -211,6 +213,20 @@ impl<S: BlockingStore> BlockingMeter<S> {
         Ok(blocks.len())
     }
 
+    /// Returns how the local layer and the breaker stand; reads the whole layer.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        inner.policy.stats(inner.local.size(Instant::now()))
+    }
+
+    /// Sets the gauges `ratelimit_store_remembered_subjects`, `ratelimit_store_leased_cells`, `ratelimit_store_calls_in_flight` and
+    /// `ratelimit_store_breaker_open` to the [stats](Self::stats), with the label `meter`: call it where the metrics are scraped.
+    #[cfg(feature = "metrics")]
+    pub fn record_stats(&self) {
+        self.inner.policy.observer.stats(self.stats());
+    }
+
     fn give(&self, subject: &str, verb: Verb, n: u64) -> Result<(), StoreError> {
         if n == 0 {
             return Ok(());
@@ -258,7 +274,7 @@ impl<S: BlockingStore> Inner<S> {
             .store
             .decide(verb, at, &asks)
             .and_then(|reply| reply.for_asks(&asks));
-        leave.end(Outcome::of(&result), Instant::now());
+        leave.end(verb, &result, Instant::now());
         Ok((result?, sent))
     }
 }

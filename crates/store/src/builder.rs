@@ -3,7 +3,7 @@
 use crate::average::Average;
 use crate::breaker::BreakerSettings;
 use crate::error::InvalidQuota;
-use crate::lease::Lease;
+use crate::lease::LeaseSettings;
 use crate::limit::Limit;
 use crate::local::Settings;
 use crate::terms::Terms;
@@ -32,7 +32,7 @@ pub enum OnFailure {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
-    name: String,
+    pub(crate) name: String,
     slot: Option<String>,
     limits: Vec<Result<Limit, InvalidQuota>>,
     pub(crate) deadline: Duration,
@@ -41,7 +41,7 @@ pub struct Builder {
     pub(crate) on_failure: OnFailure,
     remember: Duration,
     join: bool,
-    lease: Option<Lease>,
+    lease: Option<LeaseSettings>,
     subjects: usize,
 }
 
@@ -177,7 +177,7 @@ impl Builder {
     }
 
     /// Sets that cells are drawn in blocks.
-    pub const fn lease(mut self, lease: Lease) -> Self {
+    pub const fn lease(mut self, lease: LeaseSettings) -> Self {
         self.lease = Some(lease);
         self
     }

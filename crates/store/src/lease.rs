@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 /// The size of a block follows the use of the key: what it used lately in four round trips. A key that is asked once in `keep` draws no
 /// block, and loses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
+pub struct LeaseSettings {
     pub(crate) keep: Duration,
     pub(crate) at_most: u32,
     pub(crate) strict: bool,
 }
 
-impl Lease {
+impl LeaseSettings {
     /// Returns a lease whose cells are used within `keep`; some round trips to the store, such as 20 ms.
     #[must_use]
     pub const fn kept_for(keep: Duration) -> Self {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_block_is_at_most_what_drains_while_it_is_kept() {
         let limit = |quota: &str| Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
-        let lease = Lease::kept_for(20 * MS);
+        let lease = LeaseSettings::kept_for(20 * MS);
         assert_eq!(lease.largest_block(&[limit("1000/s")]), 20);
         assert_eq!(lease.at_most(7).largest_block(&[limit("1000/s")]), 7);
         assert_eq!(lease.largest_block(&[limit("1000/s"), limit("100/s")]), 2);

@@ -2,9 +2,9 @@
 //! store: the shells bring them.
 
 use crate::error::StoreError;
-use crate::lease::{Block, Lease, Usage};
+use crate::lease::{Block, LeaseSettings, Usage};
 use crate::store::{Reply, Verb};
-use crate::terms::{Known, Terms};
+use crate::terms::{Decided, Known, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::Via;
 use parking_lot::{Mutex, MutexGuard};
@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) remember: Duration,
     /// `true` if single cells of one subject share calls.
     pub(crate) join: bool,
-    pub(crate) lease: Option<Lease>,
+    pub(crate) lease: Option<LeaseSettings>,
     /// The largest block.
     pub(crate) block: u32,
     /// The subjects that are kept.
@@ -73,14 +73,6 @@ pub(crate) enum Arrival<W> {
     Fly(W),
     /// The caller sends a call of its own.
     Alone(u64),
-}
-
-/// A decision on a batch, with the reply that it follows from.
-#[derive(Debug, Clone)]
-pub(crate) enum Decided {
-    /// Without a reply if cells were given back since the block was drawn.
-    Admitted(Option<Known>, Via),
-    Denied(Known, Via),
 }
 
 /// The end of a batch: a decision, or the reason why the store gave none.
@@ -317,6 +309,21 @@ impl<W> Local<W> {
             }
         }
         blocks
+    }
+
+    /// Returns how many subjects are remembered, and how many cells of blocks may still be used.
+    pub(crate) fn size(&self, now: Instant) -> (usize, u64) {
+        let size = |shard: &Mutex<Shard<W>>| {
+            let shard = shard.lock();
+            let blocks = shard.entries.values().filter_map(|entry| entry.block);
+            let usable = blocks.filter(|block| now < block.expires);
+            (
+                shard.entries.len(),
+                usable.map(|block| u64::from(block.cells)).sum::<u64>(),
+            )
+        };
+        let add = |sum: (usize, u64), size: (usize, u64)| (sum.0 + size.0, sum.1 + size.1);
+        self.shards.iter().map(size).fold((0, 0), add)
     }
 
     /// The entry of a subject, which is made if there is none.

@@ -3,6 +3,8 @@
 use crate::breaker::{Breaker, Outcome, Permit};
 use crate::builder::{Builder, OnFailure};
 use crate::error::StoreError;
+use crate::observe::{Observer, Stats};
+use crate::store::Verb;
 use crate::time::later;
 use crate::verdict::{Verdict, Via};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(crate) struct Policy {
+    pub(crate) observer: Observer,
     pub(crate) deadline: Duration,
     on_failure: OnFailure,
     max_in_flight: usize,
@@ -33,14 +36,29 @@ impl Drop for Place<'_> {
 /// Leave for one call, which reports the end of the call to the breaker; dropped before, that the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Leave<'a> {
-    breaker: &'a Mutex<Breaker>,
+    policy: &'a Policy,
     permit: Option<Permit>,
+    sent: Instant,
 }
 
 impl Leave<'_> {
-    pub(crate) fn end(mut self, outcome: Outcome, now: Instant) {
+    pub(crate) fn end<T>(mut self, verb: Verb, result: &Result<T, StoreError>, now: Instant) {
+        let (policy, error) = (self.policy, result.as_ref().err());
+        policy
+            .observer
+            .called(verb, error, now.saturating_duration_since(self.sent));
+        if let Some(error) = error {
+            policy.observer.failed(error);
+        }
         if let Some(permit) = self.permit.take() {
-            self.breaker.lock().record(permit, outcome, now);
+            let mut breaker = policy.breaker.lock();
+            let was_open = breaker.is_open();
+            breaker.record(permit, Outcome::of(result), now);
+            let is_open = breaker.is_open();
+            drop(breaker);
+            if is_open != was_open {
+                policy.observer.breaker(is_open);
+            }
         }
     }
 }
@@ -48,7 +66,8 @@ impl Leave<'_> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit {
-            self.breaker.lock().record(permit, Outcome::Abandoned, Instant::now());
+            let mut breaker = self.policy.breaker.lock();
+            breaker.record(permit, Outcome::Abandoned, Instant::now());
         }
     }
 }
@@ -56,6 +75,7 @@ impl Drop for Leave<'_> {
 impl Policy {
     pub(crate) fn of(builder: &Builder) -> Self {
         Self {
+            observer: Observer::of(&builder.name),
             deadline: builder.deadline,
             on_failure: builder.on_failure.clone(),
             max_in_flight: builder.max_in_flight,
@@ -72,16 +92,29 @@ impl Policy {
         if before < self.max_in_flight {
             Ok(place)
         } else {
+            self.observer.failed(&StoreError::Overloaded);
             Err(StoreError::Overloaded)
+        }
+    }
+
+    /// Returns how this and a local layer of so many subjects and leased cells stand.
+    pub(crate) fn stats(&self, (remembered_subjects, leased_cells): (usize, u64)) -> Stats {
+        Stats {
+            remembered_subjects,
+            leased_cells,
+            // ORDERING: relaxed, as in `Place::drop`.
+            calls_in_flight: self.in_flight.load(Ordering::Relaxed),
+            is_breaker_open: self.is_open(),
         }
     }
 
     /// Asks the breaker to let a call pass.
     pub(crate) fn leave(&self, now: Instant) -> Result<Leave<'_>, StoreError> {
-        let permit = self.breaker.lock().permit(now).map_err(|_| StoreError::BreakerOpen)?;
+        let permit = self.breaker.lock().permit(now).map_err(|_| StoreError::BreakerOpen);
         Ok(Leave {
-            breaker: &self.breaker,
-            permit: Some(permit),
+            policy: self,
+            permit: Some(permit.inspect_err(|error| self.observer.failed(error))?),
+            sent: now,
         })
     }
 

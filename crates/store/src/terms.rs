@@ -1,11 +1,11 @@
 //! The terms of a shared meter: its name, its limits, and what a reply means to a caller.
 
 use crate::limit::{Limit, State};
-use crate::local::Decided;
 use crate::store::{Ask, Reply};
 use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A name and the limits that go with it.
@@ -19,7 +19,8 @@ pub(crate) struct Terms {
 /// The states of a subject in a reply: a bound for later decisions, if nothing is given back.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
-    pub(crate) states: Vec<State>,
+    /// Shared, because each cell of a block takes a copy.
+    pub(crate) states: Arc<[State]>,
     pub(crate) clock: Micros,
     /// When the call was sent: the store decided after it.
     pub(crate) sent: Instant,
@@ -30,12 +31,20 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn of(reply: &Reply, sent: Instant, received: Instant) -> Self {
         Self {
-            states: reply.states.clone(),
+            states: reply.states.as_slice().into(),
             clock: reply.clock,
             sent,
             received,
         }
     }
+}
+
+/// A decision on a batch, with the reply that it follows from.
+#[derive(Debug, Clone)]
+pub(crate) enum Decided {
+    /// Without a reply if cells were given back since the block was drawn.
+    Admitted(Option<Known>, Via),
+    Denied(Known, Via),
 }
 
 impl Terms {
@@ -74,7 +83,7 @@ impl Terms {
         let until = |(limit, state): (&Limit, &State)| limit.until(*state, known.clock, n);
         self.limits
             .iter()
-            .zip(&known.states)
+            .zip(&*known.states)
             .filter_map(until)
             .max()
             .unwrap_or_default()
@@ -86,7 +95,7 @@ impl Terms {
         let passed = now.saturating_duration_since(known.received);
         let passed_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
         let clock = Micros::new(known.clock.get().saturating_add(passed_us)).unwrap_or(Micros::LAST);
-        let statuses = self.limits.iter().zip(&known.states).map(|(limit, state)| {
+        let statuses = self.limits.iter().zip(&*known.states).map(|(limit, state)| {
             let until_next = limit.until(*state, clock, 1).unwrap_or_default();
             let until_rest = limit.until_rest(*state, clock);
             Status::from_parts(

@@ -86,6 +86,15 @@ impl AdmittedPart {
         }
     }
 
+    /// The decision on all `n` cells that were asked for.
+    pub(crate) const fn decision(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        match self.next {
+            _ if self.cells >= n => Ok(()),
+            Some(next) => Err(NegativeMultiDecision::BatchNonConforming(n, next)),
+            None => Err(NegativeMultiDecision::InsufficientCapacity(n)),
+        }
+    }
+
     /// Returns how many cells were admitted, of those asked for.
     #[must_use]
     pub const fn cells(&self) -> u32 {
@@ -105,14 +114,25 @@ impl AdmittedPart {
     }
 }
 
+impl Via {
+    /// Returns the name of the part, without the reason of a failure: for a label.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Lease => "lease",
+            Self::RememberedDenial => "remembered denial",
+            Self::Quota => "quota",
+            Self::Failure(_) => "failure",
+        }
+    }
+}
+
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store => f.write_str("store"),
-            Self::Lease => f.write_str("lease"),
-            Self::RememberedDenial => f.write_str("remembered denial"),
-            Self::Quota => f.write_str("quota"),
             Self::Failure(error) => write!(f, "failure: {error}"),
+            other => f.write_str(other.name()),
         }
     }
 }

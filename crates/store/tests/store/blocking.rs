@@ -1,7 +1,7 @@
 //! The blocking twin.
 
 use ratelimit_meter_store::{Ask, BlockingStore, Reply, Verb};
-use ratelimit_meter_store::{Builder, Lease, MemoryStore, Micros, OnFailure, StoreError, Via};
+use ratelimit_meter_store::{Builder, LeaseSettings, MemoryStore, Micros, OnFailure, StoreError, Via};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn threads_share_an_exact_total() {
 
 #[test]
 fn leases_total_no_more_than_the_burst() {
-    let lease = Lease::kept_for(Duration::from_secs(3600));
+    let lease = LeaseSettings::kept_for(Duration::from_secs(3600));
     let meter = Builder::new("api", "10000/d burst 500".parse().unwrap())
         .lease(lease)
         .build_blocking(Counted::new(false))

@@ -1,7 +1,7 @@
 //! Calls of one subject that are joined.
 
 use crate::probe::{Network, Probe};
-use ratelimit_meter_store::{Lease, MemoryStore, SharedMeter, StoreError, Verb};
+use ratelimit_meter_store::{LeaseSettings, MemoryStore, SharedMeter, StoreError, Verb};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -125,7 +125,10 @@ fn random_use_from_threads_counts_each_cell() {
         .enable_time()
         .build()
         .unwrap();
-    for lease in [None, Some(Lease::kept_for(Duration::from_secs(86_400)).at_most(40))] {
+    for lease in [
+        None,
+        Some(LeaseSettings::kept_for(Duration::from_secs(86_400)).at_most(40)),
+    ] {
         let settings = SharedMeter::builder("api", format!("3000/d burst {BURST}").parse().unwrap())
             .deadline(Duration::from_secs(3600));
         let settings = lease

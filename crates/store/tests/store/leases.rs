@@ -1,7 +1,7 @@
 //! Cells drawn in blocks: the window law by simulation, blocks that grow, cells that are given back.
 
 use crate::probe::{Network, Probe};
-use ratelimit_meter_store::{Lease, SharedMeter, Units, Verb, Via};
+use ratelimit_meter_store::{LeaseSettings, SharedMeter, Units, Verb, Via};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -11,7 +11,7 @@ const MS: Duration = Duration::from_millis(1);
 async fn hot_key_is_served_from_blocks() {
     let probe = Probe::with(Network::Delay(MS));
     let meter = SharedMeter::builder("api", "100000/s".parse().unwrap())
-        .lease(Lease::kept_for(20 * MS))
+        .lease(LeaseSettings::kept_for(20 * MS))
         .build(probe.clone())
         .unwrap();
     let (mut leased, mut stored) = (0, 0);
@@ -34,7 +34,7 @@ async fn hot_key_is_served_from_blocks() {
 async fn seldom_asked_key_draws_single_cells() {
     let probe = Probe::new();
     let meter = SharedMeter::builder("api", "1000/s".parse().unwrap())
-        .lease(Lease::kept_for(20 * MS))
+        .lease(LeaseSettings::kept_for(20 * MS))
         .build(probe.clone())
         .unwrap();
     for _ in 0..5 {
@@ -55,7 +55,7 @@ async fn block(meter: &SharedMeter<Probe>) {
 async fn unused_cells_are_given_back() {
     let probe = Probe::with(Network::Delay(MS));
     let meter = SharedMeter::builder("api", "10000/d burst 9000".parse().unwrap())
-        .lease(Lease::kept_for(3_600_000 * MS))
+        .lease(LeaseSettings::kept_for(3_600_000 * MS))
         .build(probe.clone());
     let meter = meter.unwrap();
     block(&meter).await;
@@ -75,7 +75,7 @@ async fn unused_cells_are_given_back() {
 async fn cells_are_lost_when_their_time_is_over() {
     let probe = Probe::with(Network::Delay(MS));
     let meter = SharedMeter::builder("api", "10000/s".parse().unwrap())
-        .lease(Lease::kept_for(20 * MS))
+        .lease(LeaseSettings::kept_for(20 * MS))
         .build(probe.clone())
         .unwrap();
     let mut last_call = Instant::now();
@@ -97,7 +97,7 @@ async fn cells_are_lost_when_their_time_is_over() {
 async fn callers_that_share_a_denied_lease_are_served_in_part() {
     let probe = Probe::with(Network::Delay(2 * MS));
     let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
-        .lease(Lease::kept_for(86_400_000 * MS))
+        .lease(LeaseSettings::kept_for(86_400_000 * MS))
         .build(probe.clone())
         .unwrap();
     assert!(meter.check("a").await.unwrap().is_admitted());
@@ -116,7 +116,7 @@ async fn callers_that_share_a_denied_lease_are_served_in_part() {
 async fn reset_drops_the_block() {
     let probe = Probe::with(Network::Delay(MS));
     let meter = SharedMeter::builder("api", "10000/d burst 9000".parse().unwrap())
-        .lease(Lease::kept_for(3_600_000 * MS))
+        .lease(LeaseSettings::kept_for(3_600_000 * MS))
         .build(probe);
     let meter = meter.unwrap();
     block(&meter).await;
@@ -145,9 +145,9 @@ async fn no_window_holds_more_than_the_law_allows() {
         let keep = cell * [1, 5, 20][trial / 2 % 3];
         let strict = trial % 2 == 0;
         let lease = if strict {
-            Lease::kept_for(keep).strict()
+            LeaseSettings::kept_for(keep).strict()
         } else {
-            Lease::kept_for(keep)
+            LeaseSettings::kept_for(keep)
         };
         let probe = Probe::with(Network::Jitter(keep / 3));
         let settings = SharedMeter::builder("api", quota.parse().unwrap())

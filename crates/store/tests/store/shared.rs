@@ -2,7 +2,7 @@
 
 use crate::probe::Probe;
 use ratelimit_meter::{NegativeMultiDecision, Quota};
-use ratelimit_meter_store::{BuildError, Lease, Micros, SharedMeter, StoreError, Verb, Via};
+use ratelimit_meter_store::{BuildError, LeaseSettings, Micros, SharedMeter, StoreError, Verb, Via};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
 
@@ -213,7 +213,7 @@ async fn endless_settings_are_possible() {
     let meter = SharedMeter::builder("api", quota("1/60d burst 2"))
         .deadline(Duration::MAX)
         .remember_denials(Duration::MAX)
-        .lease(Lease::kept_for(Duration::MAX))
+        .lease(LeaseSettings::kept_for(Duration::MAX))
         .breaker(breaker)
         .on_failure(ratelimit_meter_store::OnFailure::Deny)
         .max_in_flight(usize::MAX)
@@ -244,7 +244,7 @@ fn names_with_braces_are_refused() {
 #[test]
 fn leases_that_cannot_be_kept_are_refused() {
     let store = ratelimit_meter_store::MemoryStore::new;
-    let lease = Lease::kept_for(Duration::from_secs(1));
+    let lease = LeaseSettings::kept_for(Duration::from_secs(1));
     let average = SharedMeter::average_builder("api", quota("10/s")).lease(lease);
     assert_eq!(average.build(store()).unwrap_err(), BuildError::LeaseOfAverage);
     let strict = SharedMeter::builder("api", quota("10/s")).lease(lease.strict());
