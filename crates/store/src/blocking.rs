@@ -5,8 +5,9 @@ use crate::error::StoreError;
 use crate::local::{Arrival, Local, Served, Settings};
 use crate::observe::Stats;
 use crate::policy::Policy;
+use crate::standing::Known;
 use crate::store::{BlockingStore, Reply, Verb};
-use crate::terms::{Decided, Known, Terms};
+use crate::terms::{Decided, Terms};
 use crate::time::Micros;
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
@@ -100,11 +101,11 @@ impl<S: BlockingStore> BlockingMeter<S> {
             Err(error) => Err(error),
             Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
             Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
-            Ok(_) if n == 1 => inner.single(subject),
-            Ok(_) => {
-                let reply = inner.batch(subject, Verb::Check, n);
+            Ok(Arrival::Alone(generation)) if n > 1 => {
+                let reply = inner.batch(subject, Verb::Check, n, generation);
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
+            Ok(_) => inner.single(subject),
         };
         let verdict = match served {
             Ok(decided) => inner.terms.decided(n, decided, Instant::now()),
@@ -124,7 +125,8 @@ impl<S: BlockingStore> BlockingMeter<S> {
         if n == 0 {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
-        let part = match inner.batch(subject, Verb::UpTo, n) {
+        let generation = inner.local.generation(subject);
+        let part = match inner.batch(subject, Verb::UpTo, n, generation) {
             Ok((known, cells)) => inner.terms.part(&known, n, cells),
             Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, Instant::now())?),
         };
@@ -143,9 +145,10 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(verdict);
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, None, n.into())?;
+        let received = known.received;
         Ok(inner
             .terms
-            .verdict(&known, n, cells == u64::from(n), known.received, Via::Store))
+            .verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded.
@@ -193,9 +196,10 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(verdict);
         }
         let (known, cells) = inner.ask(subject, Verb::Check, Some(at), n.into())?;
+        let received = known.received;
         Ok(inner
             .terms
-            .verdict(&known, n, cells == u64::from(n), known.received, Via::Store))
+            .verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
     /// Gives back the cells of all blocks that this process has drawn and not used; returns how many blocks.
@@ -251,8 +255,7 @@ impl<S: BlockingStore> Inner<S> {
         deliveries.pop().map_or_else(nothing, |((), served)| served)
     }
 
-    fn batch(&self, subject: &str, verb: Verb, n: u32) -> Result<(Known, u64), StoreError> {
-        let generation = self.local.generation(subject);
+    fn batch(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
         let (known, cells) = self.ask(subject, verb, None, n.into())?;
         self.local
             .learn(&self.terms, subject, &known, generation, known.received);

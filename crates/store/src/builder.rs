@@ -226,7 +226,7 @@ impl Builder {
         let terms = Terms {
             name: self.name.clone(),
             slot: self.slot.clone(),
-            limits,
+            limits: limits.into(),
         };
         Ok((terms, settings))
     }

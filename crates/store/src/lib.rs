@@ -26,6 +26,7 @@ mod observe;
 mod policy;
 #[cfg(feature = "tokio")]
 mod shared;
+mod standing;
 mod step;
 mod store;
 mod terms;

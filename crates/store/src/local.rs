@@ -3,8 +3,9 @@
 
 use crate::error::StoreError;
 use crate::lease::{Block, LeaseSettings, Usage};
+use crate::standing::Known;
 use crate::store::{Reply, Verb};
-use crate::terms::{Decided, Known, Terms};
+use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::Via;
 use parking_lot::{Mutex, MutexGuard};
@@ -249,6 +250,7 @@ impl<W> Local<W> {
     }
 
     /// Ends the joined call of a subject that no reply will come to, and returns those that wait for the next.
+    #[cfg(feature = "tokio")]
     pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
         let mut shard = self.shard(subject);
         shard.entries.get_mut(subject).map_or_else(VecDeque::new, |entry| {
@@ -420,7 +422,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn local(subjects: usize) -> (Terms, Local<usize>) {
-        let limits = vec![Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
+        let limits = [Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
         let settings = Settings {
             remember: SECOND,
             join: true,
@@ -431,7 +433,7 @@ mod tests {
         let terms = Terms {
             name: "api".to_owned(),
             slot: None,
-            limits,
+            limits: limits.into(),
         };
         (terms, Local::new(settings))
     }

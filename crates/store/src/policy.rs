@@ -4,6 +4,7 @@ use crate::breaker::{Breaker, Outcome, Permit};
 use crate::builder::{Builder, OnFailure};
 use crate::error::StoreError;
 use crate::observe::{Observer, Stats};
+use crate::standing::Standing;
 use crate::store::Verb;
 use crate::time::later;
 use crate::verdict::{Verdict, Via};
@@ -124,7 +125,7 @@ impl Policy {
 
     /// Answers for the store.
     pub(crate) fn answer(&self, subject: &str, n: u32, error: StoreError, now: Instant) -> Result<Verdict, StoreError> {
-        let (decision, status) = match &self.on_failure {
+        let (decision, standing) = match &self.on_failure {
             OnFailure::Error => return Err(error),
             OnFailure::Allow => (Ok(()), None),
             OnFailure::Deny => {
@@ -135,12 +136,12 @@ impl Policy {
             }
             OnFailure::Local(meter) => {
                 let taken = meter.key(subject).take(n);
-                (taken.decision(), Some(taken.status()))
+                (taken.decision(), Some(Standing::Status(taken.status())))
             }
         };
         Ok(Verdict {
             decision,
-            status,
+            standing,
             via: Via::Failure(error),
         })
     }

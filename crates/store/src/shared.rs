@@ -6,8 +6,9 @@ use crate::local::{Arrival, Deliveries, Local, Served};
 use crate::memory::MemoryStore;
 use crate::observe::Stats;
 use crate::policy::Policy;
+use crate::standing::Known;
 use crate::store::{Reply, Store, Verb};
-use crate::terms::{Decided, Known, Terms};
+use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
@@ -148,8 +149,8 @@ impl<S: Store> SharedMeter<S> {
         };
         let served = match inner.local.arrive(&inner.terms, subject, n, now, waiter) {
             Err(error) => Err(error),
-            Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
-            Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Ok(Arrival::Leased(known)) => return Ok(inner.told(n, Decided::Admitted(known, Via::Lease), now)),
+            Ok(Arrival::Denied(known)) => return Ok(inner.told(n, Decided::Denied(known, Via::RememberedDenial), now)),
             Ok(Arrival::Alone(generation)) => {
                 let reply = inner.alone(subject, Verb::Check, n, generation).await;
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
@@ -161,10 +162,11 @@ impl<S: Store> SharedMeter<S> {
             Ok(Arrival::Queued) => inner.served(receiver, now).await,
         };
         drop(place);
-        let verdict = match served {
-            Ok(decided) => inner.terms.decided(n, decided, self::now()),
-            Err(error) => inner.policy.answer(subject, n, error, self::now())?,
+        let error = match served {
+            Ok(decided) => return Ok(inner.told(n, decided, self::now())),
+            Err(error) => error,
         };
+        let verdict = inner.policy.answer(subject, n, error, self::now())?;
         inner.policy.observer.decided(verdict.decision, &verdict.via);
         Ok(verdict)
     }
@@ -209,7 +211,7 @@ impl<S: Store> SharedMeter<S> {
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, n.into()).await?;
         let admitted = cells == u64::from(n);
-        Ok(inner.terms.verdict(&known, n, admitted, now(), Via::Store))
+        Ok(inner.terms.verdict(known, n, admitted, now(), Via::Store))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded, less
@@ -285,7 +287,8 @@ impl<S: Store> SharedMeter<S> {
             .await?;
         let known = Known::of(&reply, sent, now());
         let admitted = reply.cells == Some(n.into());
-        Ok(inner.terms.verdict(&known, n, admitted, known.received, Via::Store))
+        let received = known.received;
+        Ok(inner.terms.verdict(known, n, admitted, received, Via::Store))
     }
 
     /// Decides one cell of each of several subjects, of this meter and of `others` over the same store, and counts all of them if all
@@ -354,6 +357,13 @@ impl<S: Store> SharedMeter<S> {
 }
 
 impl<S: Store> Inner<S> {
+    /// The verdict on a batch that was decided, by the time `at`.
+    fn told(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
+        let verdict = self.terms.decided(n, decided, at);
+        self.policy.observer.decided(verdict.decision, &verdict.via);
+        verdict
+    }
+
     /// Asks the store about one subject, in a place among the calls that wait.
     async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
@@ -400,7 +410,8 @@ impl<S: Store> Inner<S> {
         };
         let known = Known::of(reply, sent, now());
         let admitted = reply.cells.is_some_and(|cells| cells > 0);
-        terms.verdict(&known, 1, admitted, known.received, Via::Store)
+        let received = known.received;
+        terms.verdict(known, 1, admitted, received, Via::Store)
     }
 
     /// Waits for the decision on a cell of a joined call, until the deadline.

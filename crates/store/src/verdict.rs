@@ -1,6 +1,7 @@
 //! The answer to a caller, and by which part of the system it was made.
 
 use crate::error::StoreError;
+use crate::standing::Standing;
 use core::fmt;
 use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
 
@@ -21,12 +22,22 @@ pub enum Via {
 }
 
 /// A decision, how the key stood after it, and which part made it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "the decision is in it"]
 pub struct Verdict {
     pub(crate) decision: Result<(), NegativeMultiDecision>,
-    pub(crate) status: Option<Status>,
+    pub(crate) standing: Option<Standing>,
     pub(crate) via: Via,
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verdict")
+            .field("decision", &self.decision)
+            .field("status", &self.status())
+            .field("via", &self.via)
+            .finish()
+    }
 }
 
 impl Verdict {
@@ -52,8 +63,8 @@ impl Verdict {
     ///
     /// If there are several limits, this is the status of the limit that holds back the next cell longest, or that leaves the fewest.
     #[must_use]
-    pub const fn status(&self) -> Option<Status> {
-        self.status
+    pub fn status(&self) -> Option<Status> {
+        self.standing.as_ref()?.status()
     }
 
     /// Returns which part of the system decided.
