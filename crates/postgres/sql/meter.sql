@@ -216,21 +216,19 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
   free bigint := burst - cost;
-  at bigint;
   drain_then bigint; one_then bigint;
 BEGIN
   -- Each expression that runs costs its set-up in every transaction: the usual way has few, and the update.
-  IF key IS NOT NULL AND cost > 0 AND cost <= burst AND burst <= 4503599627370496 AND drain > 0 AND one > 0 AND tick >= 0 THEN
+  IF cost > 0 AND cost <= burst AND burst <= 4503599627370496 AND drain > 0 AND tick = 0 THEN
     LOOP
       clock := meter.clock();
-      at := CASE WHEN tick > 0 THEN clock - clock % tick ELSE clock END;
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here. After 2^53 / drain us nothing is left, so that no product overflows.
+      -- be later than the clock read above: `t` never goes back here. After level / drain us nothing is left, so that no product overflows.
       UPDATE meter.bucket b
-        SET t = greatest(b.t, at), keep = greatest(b.keep, tick),
-          level = greatest(0, b.level - least(greatest(at - b.t, 0), 9007199254740992 / drain + 1) * drain) + cost
+        SET t = greatest(b.t, clock),
+          level = greatest(0, b.level - least(greatest(clock - b.t, 0), b.level / drain + 1) * drain) + cost
         WHERE b.key = key AND b.drain = drain AND b.one = one
-          AND b.level - least(greatest(at - b.t, 0), 9007199254740992 / drain + 1) * drain <= free
+          AND (b.level - free + drain - 1) / drain <= greatest(clock - b.t, 0)
         RETURNING true, b.t, b.level INTO admitted, t, level;
       IF t <= clock THEN RETURN; END IF;
       IF admitted THEN
@@ -238,30 +236,30 @@ BEGIN
           clock := t; -- another call was faster
         ELSE
           -- The clock was set back: no time has passed, and the state moves to the time of now.
-          UPDATE meter.bucket b SET t = at WHERE b.key = key;
-          t := at;
+          UPDATE meter.bucket b SET t = clock WHERE b.key = key;
+          t := clock;
         END IF;
         RETURN;
       END IF;
 
       SELECT b.t, b.level, b.drain, b.one INTO t, level, drain_then, one_then FROM meter.bucket b WHERE b.key = key;
       IF NOT FOUND THEN
-        INSERT INTO meter.bucket VALUES (key, at, cost, drain, one, tick) ON CONFLICT DO NOTHING;
-        IF FOUND THEN admitted := true; t := at; level := cost; RETURN; END IF;
+        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain <= 4503599627370496) IS NOT TRUE;
+        INSERT INTO meter.bucket VALUES (key, clock, cost, drain, one) ON CONFLICT DO NOTHING;
+        IF FOUND THEN admitted := true; t := clock; level := cost; RETURN; END IF;
         CONTINUE; -- another call inserted the key first
       END IF;
 
       -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
       clock := meter.clock();
-      EXIT WHEN clock < t OR drain_then <> drain OR one_then <> one;
-      at := greatest(t, CASE WHEN tick > 0 THEN clock - clock % tick ELSE clock END);
-      level := greatest(0, level - least(at - t, level / drain + 1) * drain);
-      t := at;
+      EXIT WHEN clock < t OR drain_then <> drain OR one_then IS DISTINCT FROM one;
+      level := greatest(0, level - least(clock - t, level / drain + 1) * drain);
+      t := clock;
       IF level > free THEN admitted := false; RETURN; END IF;
       -- The cells conform by now: once more. Each round is another call's admission, or time that passed.
     END LOOP;
   END IF;
-  -- Another quota wrote the row, the clock was set back, or the numbers are unusual.
+  -- Another quota wrote the row, the clock was set back, the level drains in ticks, or the numbers are unusual.
   SELECT coalesce(d.admitted = cost, false), d.clock, d.ts[1], d.levels[1] INTO admitted, clock, t, level
     FROM meter.decide('check', ARRAY[key], ARRAY[cost], ARRAY[drain], ARRAY[one], ARRAY[1::bigint], ARRAY[burst], ARRAY[tick]) d;
 END $$;

@@ -42,6 +42,15 @@ impl RedisBlockingStore {
         }
     }
 
+    /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`, as [`new`](Self::new) does.
+    ///
+    /// # Errors
+    ///
+    /// The client's, if the URL is wrong. If the server is down, that is an error of each call.
+    pub fn open(url: &str, deadline: Duration) -> RedisResult<Self> {
+        Ok(Self::new(Client::open(url)?, deadline))
+    }
+
     fn connection(&self) -> Result<Connection, StoreError> {
         let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(connection) = idle {

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 /// Texts of either script, each replaced where it occurs first, and their replacements.
-const MUTATIONS: [(&str, &str); 27] = [
+const MUTATIONS: [(&str, &str); 28] = [
     // meter.lua: the cells that conform.
     ("n * cell > free then", "n * cell >= free then"),
     (
@@ -27,6 +27,7 @@ const MUTATIONS: [(&str, &str); 27] = [
     ("t, ahead = written, written - t", "t, ahead = written, 0"),
     ("t, ahead = written, written - t", "ahead = 0"),
     ("units = owed * exp((written - t) / drain)", "units = owed"),
+    ("units = max(before, min(units, decayed))", ""),
     // Another quota.
     ("ceil(part / one0 * one) + 1 or 0", "floor(part / one0 * one) or 0"),
     ("(t - written) * drain0", "(t - written) * drain"),

@@ -52,17 +52,16 @@ impl Call {
 
     /// Returns the call of meter.lua that decides this.
     pub(crate) fn general(verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Self {
-        let (verb, extra) = match verb {
-            Verb::Check => ("check", String::new()),
-            Verb::Peek => ("peek", String::new()),
-            Verb::UpTo => ("upto", String::new()),
-            Verb::Lease { at_most } => ("lease", at_most.to_string()),
-            Verb::Charge => ("charge", String::new()),
-            Verb::Refund => ("refund", String::new()),
-            Verb::Cancel { drawn } => ("cancel", drawn.to_string()),
-            Verb::Reset => ("reset", String::new()),
+        let extra = match verb {
+            Verb::Lease { at_most } => at_most.to_string(),
+            Verb::Cancel { drawn } => drawn.to_string(),
+            _ => String::new(),
         };
-        let mut args = vec![verb.to_owned(), at.map_or_else(String::new, |at| at.to_string()), extra];
+        let mut args = vec![
+            verb.name().to_owned(),
+            at.map_or_else(String::new, |at| at.to_string()),
+            extra,
+        ];
         for ask in asks {
             args.push(ask.limit.scale().to_string());
             match ask.limit {

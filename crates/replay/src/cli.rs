@@ -15,6 +15,8 @@ use crate::demo;
 use crate::input::{self, Options};
 use crate::limit::{Algorithm, Limit};
 use crate::per_key::PerKey;
+#[cfg(feature = "store")]
+use crate::stored::Store;
 use crate::trace::Order;
 use asking::Asking;
 use reading::Reading;
@@ -227,6 +229,13 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// Returns the URL of a store without its user and password, if it has them.
+fn without_password(word: &str) -> Option<String> {
+    let (scheme, rest) = word.split_once("://")?;
+    let (_, server) = rest.rsplit_once('@')?;
+    (scheme.ends_with("redis") || scheme.ends_with("rediss")).then(|| format!("{scheme}://...@{server}"))
+}
+
 /// Returns what is wrong with the command line, without the usage lines that follow.
 #[must_use]
 pub fn complaint(error: &clap::Error) -> String {
@@ -260,7 +269,8 @@ impl Cli {
         self.reading.log_format.clone().or(named)
     }
 
-    /// Returns the command line quoted for a shell, without the values of `--only` if keys must not be named.
+    /// Returns the command line quoted for a shell, without the password of a store, and without the values of `--only` if keys
+    /// must not be named.
     #[must_use]
     pub fn command_line(&self) -> String {
         let mut line = String::from("meter-replay");
@@ -269,6 +279,8 @@ impl Cli {
             line.push(' ');
             if std::mem::take(&mut is_hidden) {
                 line.push_str("...");
+            } else if let Some(url) = without_password(word) {
+                line += &quoted(&url);
             } else if self.anonymise && word.starts_with("--only=") {
                 line.push_str("--only=...");
             } else {
@@ -306,6 +318,11 @@ impl Cli {
         }
         if limits.is_empty() {
             return Err(Error::NoLimit);
+        }
+        #[cfg(feature = "store")]
+        if let Some(url) = &self.asking.store {
+            let store = Store::open(url).map_err(|reason| Error::BadStore { reason })?;
+            return limits.into_iter().map(|limit| limit.in_store(&store)).collect();
         }
         Ok(limits)
     }

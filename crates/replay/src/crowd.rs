@@ -64,12 +64,15 @@ pub(crate) fn table<A: Algorithm + 'static>(
 }
 
 /// The reason why a request could not be decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Undecided {
     /// The key stayed live, with no idle time, for longer than a meter can measure.
     TooLong,
     /// There is not enough memory for another table.
     NoTable(InvalidTable),
+    /// The store that has the meters gave no decision.
+    #[cfg(feature = "store")]
+    Store(Box<ratelimit_meter_store::StoreError>),
 }
 
 /// The meters of all keys of one limit.

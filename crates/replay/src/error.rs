@@ -70,6 +70,36 @@ pub enum Error {
         /// The limit.
         limit: String,
     },
+    /// A store keeps meters of this library, and no limiter of other software or file of limits.
+    #[cfg(feature = "store")]
+    #[error("--store takes limits like 10/s, not `{limit}`")]
+    NotStored {
+        /// The limit.
+        limit: Rule,
+    },
+    /// A store cannot keep the numbers of a limit.
+    #[cfg(feature = "store")]
+    #[error("--store cannot keep `{limit}`: {source}")]
+    TooFineForStore {
+        /// The limit.
+        limit: Rule,
+        /// What does not fit.
+        source: ratelimit_meter_store::InvalidQuota,
+    },
+    /// The URL of a store is no URL, or of no store that is known.
+    #[cfg(feature = "store")]
+    #[error("--store: {reason}; expected a URL like redis://127.0.0.1:6379/")]
+    BadStore {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A store gave no decision.
+    #[cfg(feature = "store")]
+    #[error("--store: {source}")]
+    Store {
+        /// The reason.
+        source: ratelimit_meter_store::StoreError,
+    },
     /// The chosen limit is not among the limits to try.
     #[error("--chosen `{text}` is none of the limits: {limits}")]
     NotChosen {

@@ -29,6 +29,8 @@ pub mod report;
 pub mod select;
 pub mod series;
 pub mod stamp;
+#[cfg(feature = "store")]
+pub mod stored;
 pub mod stream;
 pub mod suggest;
 pub mod text;

@@ -17,6 +17,8 @@ use crate::Error;
 use crate::crowd::{self, Table};
 use crate::model::Model;
 use crate::per_key::PerKey;
+#[cfg(feature = "store")]
+use crate::stored::{Store, Stored};
 
 /// The algorithm of a meter. For equal limits the first two make the same decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -167,6 +169,8 @@ pub struct Limit(Kind);
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Metered(Box<Metered>),
+    #[cfg(feature = "store")]
+    Stored(Box<Metered>, Stored),
     Model(Model),
     PerKey(Rc<PerKey>),
 }
@@ -240,6 +244,22 @@ impl Limit {
         Self(Kind::PerKey(Rc::new(rows)))
     }
 
+    /// Moves the meters of the limit into a store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStored`] for a limit of other software, and for a file of limits; [`Error::TooFineForStore`] if the store cannot keep its numbers.
+    #[cfg(feature = "store")]
+    pub fn in_store(self, store: &Store) -> Result<Self, Error> {
+        let rule = self.rule();
+        let Kind::Metered(metered) = self.0 else {
+            return Err(Error::NotStored { limit: rule });
+        };
+        let stored = Stored::new(store, metered.quotas, metered.algorithm);
+        let stored = stored.map_err(|source| Error::TooFineForStore { limit: rule, source })?;
+        Ok(Self(Kind::Stored(metered, stored)))
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0
     }
@@ -249,6 +269,8 @@ impl Limit {
     pub fn rule(&self) -> Rule {
         match &self.0 {
             Kind::Metered(metered) => Rule::Meter(metered.quotas),
+            #[cfg(feature = "store")]
+            Kind::Stored(metered, _) => Rule::Meter(metered.quotas),
             Kind::Model(model) => Rule::Model(*model),
             Kind::PerKey(rows) => Rule::PerKey(Rc::clone(rows)),
         }

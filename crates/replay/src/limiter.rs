@@ -8,6 +8,8 @@ use crate::limit::{Kind, Limit, Metered};
 use crate::lineage::{Lineage, Maker, Verdict};
 use crate::model::{Model, State};
 use crate::per_key::PerKey;
+#[cfg(feature = "store")]
+use crate::stored::Meters;
 
 /// Decides the events of all keys under one limit.
 pub(crate) enum Limiter {
@@ -15,6 +17,9 @@ pub(crate) enum Limiter {
     Tables(Maker, Crowd),
     /// Meters by key, where tables are not possible.
     Lineages(Maker, Vec<Option<Lineage>>),
+    /// Meters in a store.
+    #[cfg(feature = "store")]
+    Stored(Meters),
     /// States of a model, by key.
     Model(Model, Vec<State>),
     /// A limit for each key.
@@ -34,6 +39,8 @@ impl Limiter {
     pub(crate) fn new(limit: &Limit, may_go_back: bool) -> Self {
         let metered = match limit.kind() {
             Kind::Metered(metered) => metered,
+            #[cfg(feature = "store")]
+            Kind::Stored(_, stored) => return Self::Stored(stored.meters()),
             Kind::Model(model) => return Self::Model(*model, Vec::new()),
             Kind::PerKey(rows) => return Self::PerKey(Rows::new(rows, may_go_back)),
         };
@@ -54,6 +61,8 @@ impl Limiter {
                 let verdict = lineage.check(maker, event.time, event.cost);
                 verdict.ok_or(Undecided::TooLong)
             }
+            #[cfg(feature = "store")]
+            Self::Stored(meters) => meters.check(event).map_err(|error| Undecided::Store(Box::new(error))),
             Self::Model(model, _) if is_exempt(model, request) => Ok(Verdict::Admitted),
             Self::Model(model, states) => Ok(model.check(seat(states, event.key), event.time, event.cost)),
             Self::PerKey(rows) => rows.check(request),
@@ -112,8 +121,10 @@ impl Rows {
                 may_go_back,
             )))),
             Kind::Model(model) => Some(RowLimit::Model(*model)),
-            // A row cannot be a file.
+            // A row cannot be a file, and is not stored.
             Kind::PerKey(_) => None,
+            #[cfg(feature = "store")]
+            Kind::Stored(..) => None,
         };
         Self {
             rows: Rc::clone(rows),

@@ -140,7 +140,7 @@ impl Replay {
     /// # Errors
     ///
     /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond what a meter can measure; [`Error::NoTable`] if
-    /// there is no memory for its meters.
+    /// there is no memory for its meters; `Error::Store` if a store gave no decision.
     #[inline]
     pub fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), Error> {
         self.take_of_plan(event, keys, None)
@@ -167,6 +167,8 @@ impl Replay {
                     return Err(match undecided {
                         Undecided::TooLong => self.too_long(keys.name(event.key), limit),
                         Undecided::NoTable(source) => Error::NoTable { limit, source },
+                        #[cfg(feature = "store")]
+                        Undecided::Store(source) => Error::Store { source: *source },
                     });
                 }
             }

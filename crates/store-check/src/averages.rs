@@ -23,6 +23,27 @@ pub(crate) fn traces(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
             trace(store, quota, strict, steps / QUOTAS.len() / 2, rng);
         }
     }
+    threshold(store, rng);
+}
+
+/// Checks that an admission leaves an average at its threshold at most. Its instant allows for the errors of two logarithms, 2e-15 periods, which
+/// is several microseconds only here.
+fn threshold(store: &impl BlockingStore, rng: &mut Rng) {
+    let average = average("10/36500d");
+    let (limit, key) = (Limit::Average(average), format!("threshold:{}", rng.u64(..)));
+    let mut now = START;
+    for _ in 0..18 {
+        let (cells, state) = one(store, Verb::Check, now, &key, &limit, 1).expect("a decision");
+        match (cells, state.level) {
+            (Some(1), Level::Share(share)) => assert!(share <= 1.0, "an admission leaves {share} of the threshold"),
+            (Some(0), _) => {
+                let wait = limit.until(state, micros(now), 1).expect("one day");
+                now += u64::try_from(wait.as_micros()).expect("before 2112");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(now > START, "the last cells were denied at first");
 }
 
 /// A level, and what it had been cut by when an admission would have left it above the threshold by rounding.

@@ -5,6 +5,7 @@
 
 mod averages;
 mod buckets;
+pub mod clock;
 mod core;
 mod oracle;
 pub mod postgres;
@@ -60,6 +61,13 @@ pub fn check(store: &impl BlockingStore, plan: Plan) {
 
 /// The first time of a trace: in 2001, so that callers' times are not near any clock.
 const START: u64 = 1_000_000_000_000_000;
+
+/// Says that a test is skipped because `program` is not installed; fails instead if `CI` is `true`.
+fn skipped(program: &str) {
+    println!("skipped: no {program}");
+    let is_ci = std::env::var("CI").as_deref() == Ok("true");
+    assert!(!is_ci, "no {program}, but CI=true");
+}
 
 fn bucket(quota: &str) -> (Limit, Units) {
     let units = Units::of(quota.parse().expect("a quota")).expect("a quota that a store can keep");

@@ -1,5 +1,6 @@
 //! PostgreSQL and pgbouncer servers as children of a test: on free loopback ports, in folders of their own, ended on drop.
 
+use crate::clock::{Environment, FakeClock};
 use crate::server::free_port;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -25,6 +26,7 @@ pub struct Postgres {
     user: User,
     folder: PathBuf,
     port: u16,
+    environment: Environment,
     child: Mutex<Child>,
 }
 
@@ -38,8 +40,22 @@ impl Postgres {
     /// If none is installed and `CI` is `true`, or if the server does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_in(Environment::new())
+    }
+
+    /// Starts a server whose clock is `clock`.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_at(clock: &FakeClock) -> Option<Self> {
+        Self::start_in(clock.environment())
+    }
+
+    fn start_in(environment: Environment) -> Option<Self> {
         let (Some(programs), Some(user)) = (programs(), User::of_servers()) else {
-            skipped("postgres");
+            crate::skipped("postgres");
             return None;
         };
         let folder = user.folder("postgres");
@@ -48,12 +64,13 @@ impl Postgres {
         let made = initdb.args(["--locale=C", "--no-sync"]).status().expect("initdb runs");
         assert!(made.success(), "{}", log(&folder));
         let port = free_port();
-        let child = Mutex::new(run(&programs, user, &folder, port));
+        let child = Mutex::new(run(&programs, user, &folder, port, &environment));
         let server = Self {
             programs,
             user,
             folder,
             port,
+            environment,
             child,
         };
         assert!(server.is_ready(), "{}", log(&server.folder));
@@ -88,7 +105,7 @@ impl Postgres {
         let end = Instant::now() + PATIENCE;
         // It refuses to start until the orphans of the crash are gone.
         loop {
-            *self.child() = run(&self.programs, self.user, &self.folder, self.port);
+            *self.child() = run(&self.programs, self.user, &self.folder, self.port, &self.environment);
             if self.is_ready() {
                 return;
             }
@@ -148,7 +165,7 @@ impl PgBouncer {
         let mut paths = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
         let Some(program) = paths.find_map(|path| Some(path.join("pgbouncer")).filter(|program| program.exists()))
         else {
-            skipped("pgbouncer");
+            crate::skipped("pgbouncer");
             return None;
         };
         let (folder, port) = (server.user.folder("pgbouncer"), free_port());
@@ -242,7 +259,7 @@ impl User {
     }
 }
 
-fn run(programs: &Path, user: User, folder: &Path, port: u16) -> Child {
+fn run(programs: &Path, user: User, folder: &Path, port: u16, environment: &Environment) -> Child {
     let settings = [
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
@@ -253,6 +270,7 @@ fn run(programs: &Path, user: User, folder: &Path, port: u16) -> Child {
     let mut command = user.command(&programs.join("postgres"), folder);
     command.args(["-D", "data", "-p", &port.to_string()]);
     command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.spawn().expect("postgres runs")
 }
 
@@ -263,15 +281,6 @@ fn log(folder: &Path) -> String {
 fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([name, &pid.to_string()]).status();
     assert!(sent.expect("kill").success());
-}
-
-/// Says that a test is skipped; with `CI=true` fails instead.
-fn skipped(program: &str) {
-    println!("skipped: no {program}");
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "no {program}, but CI=true"
-    );
 }
 
 /// The folder of `initdb` and `postgres`: that of `METER_TEST_POSTGRES`, else of Debian's newest, else one of the search path.

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// The fate of replies; requests pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,15 +17,47 @@ pub enum Replies {
     Lose,
     /// Closes the connection in place of them.
     Cut,
+    /// Keeps them until the fate is another.
+    Hold,
 }
 
 /// A proxy on a free port of 127.0.0.1; its threads end with its connections.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    server: Arc<AtomicU16>,
-    replies: Arc<AtomicU8>,
-    lost: Arc<AtomicUsize>,
+    state: Arc<State>,
+}
+
+/// What the test sets, and what it counts.
+#[derive(Debug)]
+struct State {
+    server: AtomicU16,
+    replies: AtomicU8,
+    lost: AtomicUsize,
+    held: AtomicUsize,
+}
+
+impl State {
+    /// Decides the fate of a reply, or of a part of one, for this client.
+    fn passes(&self, client: &TcpStream) -> bool {
+        // ORDERING: relaxed here and below. No data goes with the fate or the counts.
+        let fate = || self.replies.load(Ordering::Relaxed);
+        if fate() == Replies::Hold as u8 {
+            self.held.fetch_add(1, Ordering::Relaxed);
+            while fate() == Replies::Hold as u8 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let fate = fate();
+        if fate == Replies::Pass as u8 {
+            return true;
+        }
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        if fate == Replies::Cut as u8 {
+            let _ = client.shutdown(Shutdown::Both);
+        }
+        false
+    }
 }
 
 impl Proxy {
@@ -37,17 +70,19 @@ impl Proxy {
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let (replies, lost) = (Arc::new(AtomicU8::new(Replies::Pass as u8)), Arc::default());
-        let server = Arc::new(AtomicU16::new(server));
+        let state = Arc::new(State {
+            server: AtomicU16::new(server),
+            replies: AtomicU8::new(Replies::Pass as u8),
+            lost: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+        });
         let proxy = Self {
             port,
-            server: Arc::clone(&server),
-            replies: Arc::clone(&replies),
-            lost: Arc::clone(&lost),
+            state: Arc::clone(&state),
         };
         thread::spawn(move || {
             for client in listener.incoming() {
-                let server = server.load(Ordering::Relaxed);
+                let server = state.server.load(Ordering::Relaxed);
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", server))) else {
                     continue;
                 };
@@ -55,21 +90,8 @@ impl Proxy {
                     continue;
                 };
                 thread::spawn(move || pass(client_too, server_too, |_| true));
-                let (replies, lost) = (Arc::clone(&replies), Arc::clone(&lost));
-                thread::spawn(move || {
-                    pass(server, client, |client| {
-                        // ORDERING: relaxed, no data goes with it.
-                        let told = replies.load(Ordering::Relaxed);
-                        if told == Replies::Pass as u8 {
-                            return true;
-                        }
-                        lost.fetch_add(1, Ordering::Relaxed);
-                        if told == Replies::Cut as u8 {
-                            let _ = client.shutdown(Shutdown::Both);
-                        }
-                        false
-                    });
-                });
+                let state = Arc::clone(&state);
+                thread::spawn(move || pass(server, client, |client| state.passes(client)));
             }
         });
         proxy
@@ -89,18 +111,24 @@ impl Proxy {
 
     /// Connects new clients to another port of 127.0.0.1, as a name that moves.
     pub fn move_to(&self, server: u16) {
-        self.server.store(server, Ordering::Relaxed);
+        self.state.server.store(server, Ordering::Relaxed);
     }
 
     /// Sets the fate of replies from now on.
     pub fn set(&self, replies: Replies) {
-        self.replies.store(replies as u8, Ordering::Relaxed);
+        self.state.replies.store(replies as u8, Ordering::Relaxed);
+    }
+
+    /// Returns how many times a reply, or a part of one, was kept for a while.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.state.held.load(Ordering::Relaxed)
     }
 
     /// Returns how many times a reply, or a part of one, did not pass.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.lost.load(Ordering::Relaxed)
+        self.state.lost.load(Ordering::Relaxed)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Redis and Valkey servers as children of a test: on a free loopback port, in a folder of their own, killed on drop.
 
+use crate::clock::{Environment, FakeClock};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,11 +17,40 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server that is running, or was until it was killed.
 #[derive(Debug)]
 pub struct Server {
-    binary: PathBuf,
-    args: Vec<String>,
+    program: Program,
     port: u16,
     folder: PathBuf,
     child: Child,
+}
+
+/// What runs, and runs again after a crash.
+#[derive(Debug)]
+struct Program {
+    binary: PathBuf,
+    args: Vec<String>,
+    environment: Environment,
+}
+
+impl Program {
+    fn run(&self, port: u16, folder: &Path) -> Child {
+        Command::new(&self.binary)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(["--daemonize", "no", "--logfile", "log"])
+            .args(&self.args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server is started")
+    }
+}
+
+/// What a server says with `--version`; `None` if there is none.
+fn version(binary: &str) -> Option<String> {
+    let output = Command::new(binary).arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Server {
@@ -32,60 +64,55 @@ impl Server {
     #[must_use]
     pub fn start(args: &[&str]) -> Option<Self> {
         let binary = std::env::var("METER_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
-        if Command::new(&binary)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_err()
-        {
-            println!("skipped: no {binary}");
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "no {binary}, but CI=true");
+        if version(&binary).is_none() {
+            crate::skipped(&binary);
             return None;
         }
+        Some(Self::spawn(&binary, args, Environment::new()))
+    }
+
+    /// Starts a server whose clock is `clock`: one built without jemalloc, which would read that clock before it can. Valkey's wheel is.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_at(clock: &FakeClock, args: &[&str]) -> Option<Self> {
+        let named = std::env::var("METER_TEST_REDIS").ok();
+        let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/servers/valkey-server");
+        let others = ["redis-server", "valkey-server", installed].map(str::to_owned);
+        let is_plain = |binary: &String| version(binary).is_some_and(|version| version.contains("malloc=libc"));
+        let Some(binary) = named.into_iter().chain(others).find(is_plain) else {
+            crate::skipped("Redis or Valkey server without jemalloc");
+            return None;
+        };
+        Some(Self::spawn(&binary, args, clock.environment()))
+    }
+
+    fn spawn(binary: &str, args: &[&str], environment: Environment) -> Self {
         // The server runs in a folder of its own.
-        let path = if binary.contains('/') {
-            fs::canonicalize(&binary).expect("a path")
+        let binary = if binary.contains('/') {
+            fs::canonicalize(binary).expect("a path")
         } else {
             binary.into()
         };
-        Some(Self::spawn(path, args.iter().map(|&arg| arg.to_owned()).collect()))
-    }
-
-    fn spawn(binary: PathBuf, args: Vec<String>) -> Self {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("ratelimit-meter-{}-{port}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for the server");
-        let child = Self::run(&binary, &args, port, &folder);
-        let mut server = Self {
+        let program = Program {
             binary,
-            args,
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            environment,
+        };
+        let child = program.run(port, &folder);
+        let mut server = Self {
+            program,
             port,
             folder,
             child,
         };
         server.wait_until_ready();
         server
-    }
-
-    fn run(binary: &Path, args: &[String], port: u16, folder: &Path) -> Child {
-        Command::new(binary)
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .args(["--daemonize", "no", "--logfile", "log"])
-            .args(args)
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server is started")
     }
 
     fn wait_until_ready(&mut self) {
@@ -127,7 +154,7 @@ impl Server {
     /// Starts the server again, with the files and on the port that it had.
     pub fn restart(&mut self) {
         self.kill();
-        self.child = Self::run(&self.binary, &self.args, self.port, &self.folder);
+        self.child = self.program.run(self.port, &self.folder);
         self.wait_until_ready();
     }
 
@@ -189,14 +216,17 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port on 127.0.0.1 that was free just now, and so was the one 10,000 higher on which a cluster talks. Both are below those that
+/// Returns a port on 127.0.0.1 that was free just now, another one each time, and so was the one 10,000 higher on which a cluster talks. Both are below those that
 /// systems give to outgoing connections, so that a server that is started again finds them free.
 #[must_use]
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = fastrand::u16(12_000..22_000);
         let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if is_free(port) && is_free(port + 10_000) {
+        // A port that another server of this process is about to take still looks free.
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_free(port) && is_free(port + 10_000) && given.insert(port) {
             return port;
         }
     }

@@ -1,12 +1,13 @@
 //! The blocking twin of the shared meter: the same verbs for threads, without joined calls.
 
-use crate::breaker::Outcome;
 use crate::builder::{BuildError, Builder};
 use crate::error::StoreError;
-use crate::local::{Arrival, Decided, Local, Served, Settings};
+use crate::local::{Arrival, Local, Served, Settings};
+use crate::observe::Stats;
 use crate::policy::Policy;
+use crate::standing::Known;
 use crate::store::{BlockingStore, Reply, Verb};
-use crate::terms::{Known, Terms};
+use crate::terms::{Decided, Terms};
 use crate::time::Micros;
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
@@ -93,22 +94,25 @@ impl<S: BlockingStore> BlockingMeter<S> {
     pub fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
+            inner.policy.observer.decided(verdict.decision, &verdict.via);
             return Ok(verdict);
         }
         let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || Ok(())) {
             Err(error) => Err(error),
             Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
             Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
-            Ok(_) if n == 1 => inner.single(subject),
-            Ok(_) => {
-                let reply = inner.batch(subject, Verb::Check, n);
+            Ok(Arrival::Alone(generation)) if n > 1 => {
+                let reply = inner.batch(subject, Verb::Check, n, generation);
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
+            Ok(_) => inner.single(subject),
         };
-        match served {
-            Ok(decided) => Ok(inner.terms.decided(n, decided, Instant::now())),
-            Err(error) => inner.policy.answer(subject, n, error, Instant::now()),
-        }
+        let verdict = match served {
+            Ok(decided) => inner.terms.decided(n, decided, Instant::now()),
+            Err(error) => inner.policy.answer(subject, n, error, Instant::now())?,
+        };
+        inner.policy.observer.decided(verdict.decision, &verdict.via);
+        Ok(verdict)
     }
 
     /// Counts as many cells of `subject`, up to `n`, as conform now.
@@ -121,13 +125,13 @@ impl<S: BlockingStore> BlockingMeter<S> {
         if n == 0 {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
-        match inner.batch(subject, Verb::UpTo, n) {
-            Ok((known, cells)) => Ok(inner.terms.part(&known, n, cells)),
-            Err(error) => Ok(AdmittedPart::for_all(
-                n,
-                inner.policy.answer(subject, n, error, Instant::now())?,
-            )),
-        }
+        let generation = inner.local.generation(subject);
+        let part = match inner.batch(subject, Verb::UpTo, n, generation) {
+            Ok((known, cells)) => inner.terms.part(&known, n, cells),
+            Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, Instant::now())?),
+        };
+        inner.policy.observer.decided(part.decision(n), &part.via);
+        Ok(part)
     }
 
     /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
@@ -141,9 +145,10 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(verdict);
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, None, n.into())?;
+        let received = known.received;
         Ok(inner
             .terms
-            .verdict(&known, n, cells == u64::from(n), known.received, Via::Store))
+            .verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded.
@@ -191,9 +196,10 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(verdict);
         }
         let (known, cells) = inner.ask(subject, Verb::Check, Some(at), n.into())?;
+        let received = known.received;
         Ok(inner
             .terms
-            .verdict(&known, n, cells == u64::from(n), known.received, Via::Store))
+            .verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
     /// Gives back the cells of all blocks that this process has drawn and not used; returns how many blocks.
@@ -209,6 +215,20 @@ impl<S: BlockingStore> BlockingMeter<S> {
             inner.local.forget(subject, false);
         }
         Ok(blocks.len())
+    }
+
+    /// Returns how the local layer and the breaker stand; reads the whole layer.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        inner.policy.stats(inner.local.size(Instant::now()))
+    }
+
+    /// Sets the gauges `ratelimit_store_remembered_subjects`, `ratelimit_store_leased_cells`, `ratelimit_store_calls_in_flight` and
+    /// `ratelimit_store_breaker_open` to the [stats](Self::stats), with the label `meter`: call it where the metrics are scraped.
+    #[cfg(feature = "metrics")]
+    pub fn record_stats(&self) {
+        self.inner.policy.observer.stats(self.stats());
     }
 
     fn give(&self, subject: &str, verb: Verb, n: u64) -> Result<(), StoreError> {
@@ -235,8 +255,7 @@ impl<S: BlockingStore> Inner<S> {
         deliveries.pop().map_or_else(nothing, |((), served)| served)
     }
 
-    fn batch(&self, subject: &str, verb: Verb, n: u32) -> Result<(Known, u64), StoreError> {
-        let generation = self.local.generation(subject);
+    fn batch(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
         let (known, cells) = self.ask(subject, verb, None, n.into())?;
         self.local
             .learn(&self.terms, subject, &known, generation, known.received);
@@ -258,7 +277,7 @@ impl<S: BlockingStore> Inner<S> {
             .store
             .decide(verb, at, &asks)
             .and_then(|reply| reply.for_asks(&asks));
-        leave.end(Outcome::of(&result), Instant::now());
+        leave.end(verb, &result, Instant::now());
         Ok((result?, sent))
     }
 }

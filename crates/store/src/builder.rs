@@ -32,7 +32,7 @@ pub enum OnFailure {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
-    name: String,
+    pub(crate) name: String,
     slot: Option<String>,
     limits: Vec<Result<Limit, InvalidQuota>>,
     pub(crate) deadline: Duration,
@@ -226,7 +226,7 @@ impl Builder {
         let terms = Terms {
             name: self.name.clone(),
             slot: self.slot.clone(),
-            limits,
+            limits: limits.into(),
         };
         Ok((terms, settings))
     }

@@ -77,6 +77,23 @@ impl StoreError {
         matches!(self, Self::Disconnected(_) | Self::TimedOut | Self::Protocol(_))
     }
 
+    /// Returns the name of the reason, without its message: for a label.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Disconnected(_) => "disconnected",
+            Self::TimedOut => "timed out",
+            Self::Overloaded => "overloaded",
+            Self::BreakerOpen => "breaker open",
+            Self::Refused(_) => "refused",
+            Self::WrongState(_) => "wrong state",
+            Self::WrongTime => "wrong time",
+            Self::NotOneSlot => "not one slot",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+
     /// Returns `true` if the call is at fault, so that the store may be well: a wrong time, keys of several slots, a foreign value.
     #[must_use]
     pub const fn is_of_the_call(&self) -> bool {

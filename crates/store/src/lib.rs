@@ -9,6 +9,9 @@
 //! # Features
 //!
 //! - `tokio`: `SharedMeter`, on by default. [`BlockingMeter`] needs no feature.
+//! - `metrics`: counters of decisions and failures, a histogram of round trips and gauges, for any recorder of the `metrics` facade.
+//! - `tracing`: an event for each call of the store (`DEBUG`), and for a breaker that opens (`WARN`) or closes (`INFO`), of the target
+//!   `ratelimit_meter_store`.
 
 mod average;
 mod blocking;
@@ -19,9 +22,11 @@ mod lease;
 mod limit;
 mod local;
 mod memory;
+mod observe;
 mod policy;
 #[cfg(feature = "tokio")]
 mod shared;
+mod standing;
 mod step;
 mod store;
 mod terms;
@@ -37,6 +42,7 @@ pub use error::{InvalidQuota, StoreError};
 pub use lease::LeaseSettings;
 pub use limit::{Level, Limit, Scale, State};
 pub use memory::MemoryStore;
+pub use observe::Stats;
 #[cfg(feature = "tokio")]
 pub use shared::SharedMeter;
 pub use store::{Ask, BlockingStore, Reply, Store, Verb};

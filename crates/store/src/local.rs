@@ -3,8 +3,9 @@
 
 use crate::error::StoreError;
 use crate::lease::{Block, LeaseSettings, Usage};
+use crate::standing::Known;
 use crate::store::{Reply, Verb};
-use crate::terms::{Known, Terms};
+use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::Via;
 use parking_lot::{Mutex, MutexGuard};
@@ -73,14 +74,6 @@ pub(crate) enum Arrival<W> {
     Fly(W),
     /// The caller sends a call of its own.
     Alone(u64),
-}
-
-/// A decision on a batch, with the reply that it follows from.
-#[derive(Debug, Clone)]
-pub(crate) enum Decided {
-    /// Without a reply if cells were given back since the block was drawn.
-    Admitted(Option<Known>, Via),
-    Denied(Known, Via),
 }
 
 /// The end of a batch: a decision, or the reason why the store gave none.
@@ -257,6 +250,7 @@ impl<W> Local<W> {
     }
 
     /// Ends the joined call of a subject that no reply will come to, and returns those that wait for the next.
+    #[cfg(feature = "tokio")]
     pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
         let mut shard = self.shard(subject);
         shard.entries.get_mut(subject).map_or_else(VecDeque::new, |entry| {
@@ -317,6 +311,21 @@ impl<W> Local<W> {
             }
         }
         blocks
+    }
+
+    /// Returns how many subjects are remembered, and how many cells of blocks may still be used.
+    pub(crate) fn size(&self, now: Instant) -> (usize, u64) {
+        let size = |shard: &Mutex<Shard<W>>| {
+            let shard = shard.lock();
+            let blocks = shard.entries.values().filter_map(|entry| entry.block);
+            let usable = blocks.filter(|block| now < block.expires);
+            (
+                shard.entries.len(),
+                usable.map(|block| u64::from(block.cells)).sum::<u64>(),
+            )
+        };
+        let add = |sum: (usize, u64), size: (usize, u64)| (sum.0 + size.0, sum.1 + size.1);
+        self.shards.iter().map(size).fold((0, 0), add)
     }
 
     /// The entry of a subject, which is made if there is none.
@@ -413,7 +422,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn local(subjects: usize) -> (Terms, Local<usize>) {
-        let limits = vec![Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
+        let limits = [Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
         let settings = Settings {
             remember: SECOND,
             join: true,
@@ -424,7 +433,7 @@ mod tests {
         let terms = Terms {
             name: "api".to_owned(),
             slot: None,
-            limits,
+            limits: limits.into(),
         };
         (terms, Local::new(settings))
     }

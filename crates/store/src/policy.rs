@@ -3,6 +3,9 @@
 use crate::breaker::{Breaker, Outcome, Permit};
 use crate::builder::{Builder, OnFailure};
 use crate::error::StoreError;
+use crate::observe::{Observer, Stats};
+use crate::standing::Standing;
+use crate::store::Verb;
 use crate::time::later;
 use crate::verdict::{Verdict, Via};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(crate) struct Policy {
+    pub(crate) observer: Observer,
     pub(crate) deadline: Duration,
     on_failure: OnFailure,
     max_in_flight: usize,
@@ -33,14 +37,29 @@ impl Drop for Place<'_> {
 /// Leave for one call, which reports the end of the call to the breaker; dropped before, that the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Leave<'a> {
-    breaker: &'a Mutex<Breaker>,
+    policy: &'a Policy,
     permit: Option<Permit>,
+    sent: Instant,
 }
 
 impl Leave<'_> {
-    pub(crate) fn end(mut self, outcome: Outcome, now: Instant) {
+    pub(crate) fn end<T>(mut self, verb: Verb, result: &Result<T, StoreError>, now: Instant) {
+        let (policy, error) = (self.policy, result.as_ref().err());
+        policy
+            .observer
+            .called(verb, error, now.saturating_duration_since(self.sent));
+        if let Some(error) = error {
+            policy.observer.failed(error);
+        }
         if let Some(permit) = self.permit.take() {
-            self.breaker.lock().record(permit, outcome, now);
+            let mut breaker = policy.breaker.lock();
+            let was_open = breaker.is_open();
+            breaker.record(permit, Outcome::of(result), now);
+            let is_open = breaker.is_open();
+            drop(breaker);
+            if is_open != was_open {
+                policy.observer.breaker(is_open);
+            }
         }
     }
 }
@@ -48,7 +67,8 @@ impl Leave<'_> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit {
-            self.breaker.lock().record(permit, Outcome::Abandoned, Instant::now());
+            let mut breaker = self.policy.breaker.lock();
+            breaker.record(permit, Outcome::Abandoned, Instant::now());
         }
     }
 }
@@ -56,6 +76,7 @@ impl Drop for Leave<'_> {
 impl Policy {
     pub(crate) fn of(builder: &Builder) -> Self {
         Self {
+            observer: Observer::of(&builder.name),
             deadline: builder.deadline,
             on_failure: builder.on_failure.clone(),
             max_in_flight: builder.max_in_flight,
@@ -72,16 +93,29 @@ impl Policy {
         if before < self.max_in_flight {
             Ok(place)
         } else {
+            self.observer.failed(&StoreError::Overloaded);
             Err(StoreError::Overloaded)
+        }
+    }
+
+    /// Returns how this and a local layer of so many subjects and leased cells stand.
+    pub(crate) fn stats(&self, (remembered_subjects, leased_cells): (usize, u64)) -> Stats {
+        Stats {
+            remembered_subjects,
+            leased_cells,
+            // ORDERING: relaxed, as in `Place::drop`.
+            calls_in_flight: self.in_flight.load(Ordering::Relaxed),
+            is_breaker_open: self.is_open(),
         }
     }
 
     /// Asks the breaker to let a call pass.
     pub(crate) fn leave(&self, now: Instant) -> Result<Leave<'_>, StoreError> {
-        let permit = self.breaker.lock().permit(now).map_err(|_| StoreError::BreakerOpen)?;
+        let permit = self.breaker.lock().permit(now).map_err(|_| StoreError::BreakerOpen);
         Ok(Leave {
-            breaker: &self.breaker,
-            permit: Some(permit),
+            policy: self,
+            permit: Some(permit.inspect_err(|error| self.observer.failed(error))?),
+            sent: now,
         })
     }
 
@@ -91,7 +125,7 @@ impl Policy {
 
     /// Answers for the store.
     pub(crate) fn answer(&self, subject: &str, n: u32, error: StoreError, now: Instant) -> Result<Verdict, StoreError> {
-        let (decision, status) = match &self.on_failure {
+        let (decision, standing) = match &self.on_failure {
             OnFailure::Error => return Err(error),
             OnFailure::Allow => (Ok(()), None),
             OnFailure::Deny => {
@@ -102,12 +136,12 @@ impl Policy {
             }
             OnFailure::Local(meter) => {
                 let taken = meter.key(subject).take(n);
-                (taken.decision(), Some(taken.status()))
+                (taken.decision(), Some(Standing::Status(taken.status())))
             }
         };
         Ok(Verdict {
             decision,
-            status,
+            standing,
             via: Via::Failure(error),
         })
     }

@@ -1,13 +1,14 @@
 //! The async shared meter: the local layer around a store, with a deadline and an answer for each call.
 
-use crate::breaker::Outcome;
 use crate::builder::{BuildError, Builder};
 use crate::error::StoreError;
-use crate::local::{Arrival, Decided, Deliveries, Local, Served};
+use crate::local::{Arrival, Deliveries, Local, Served};
 use crate::memory::MemoryStore;
+use crate::observe::Stats;
 use crate::policy::Policy;
+use crate::standing::Known;
 use crate::store::{Reply, Store, Verb};
-use crate::terms::{Known, Terms};
+use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use core::fmt;
@@ -134,6 +135,7 @@ impl<S: Store> SharedMeter<S> {
     pub async fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
+            inner.policy.observer.decided(verdict.decision, &verdict.via);
             return Ok(verdict);
         }
         let now = now();
@@ -147,8 +149,8 @@ impl<S: Store> SharedMeter<S> {
         };
         let served = match inner.local.arrive(&inner.terms, subject, n, now, waiter) {
             Err(error) => Err(error),
-            Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
-            Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
+            Ok(Arrival::Leased(known)) => return Ok(inner.told(n, Decided::Admitted(known, Via::Lease), now)),
+            Ok(Arrival::Denied(known)) => return Ok(inner.told(n, Decided::Denied(known, Via::RememberedDenial), now)),
             Ok(Arrival::Alone(generation)) => {
                 let reply = inner.alone(subject, Verb::Check, n, generation).await;
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
@@ -160,10 +162,13 @@ impl<S: Store> SharedMeter<S> {
             Ok(Arrival::Queued) => inner.served(receiver, now).await,
         };
         drop(place);
-        match served {
-            Ok(decided) => Ok(inner.terms.decided(n, decided, self::now())),
-            Err(error) => inner.policy.answer(subject, n, error, self::now()),
-        }
+        let error = match served {
+            Ok(decided) => return Ok(inner.told(n, decided, self::now())),
+            Err(error) => error,
+        };
+        let verdict = inner.policy.answer(subject, n, error, self::now())?;
+        inner.policy.observer.decided(verdict.decision, &verdict.via);
+        Ok(verdict)
     }
 
     /// Counts as many cells of `subject`, up to `n`, as conform now.
@@ -177,10 +182,12 @@ impl<S: Store> SharedMeter<S> {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
         let generation = inner.local.generation(subject);
-        match inner.alone(subject, Verb::UpTo, n, generation).await {
-            Ok((known, cells)) => Ok(inner.terms.part(&known, n, cells)),
-            Err(error) => Ok(AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, now())?)),
-        }
+        let part = match inner.alone(subject, Verb::UpTo, n, generation).await {
+            Ok((known, cells)) => inner.terms.part(&known, n, cells),
+            Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, now())?),
+        };
+        inner.policy.observer.decided(part.decision(n), &part.via);
+        Ok(part)
     }
 
     /// Decides like [`check`](Self::check) and changes nothing, in the store and here.
@@ -204,7 +211,7 @@ impl<S: Store> SharedMeter<S> {
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, n.into()).await?;
         let admitted = cells == u64::from(n);
-        Ok(inner.terms.verdict(&known, n, admitted, now(), Via::Store))
+        Ok(inner.terms.verdict(known, n, admitted, now(), Via::Store))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded, less
@@ -280,7 +287,8 @@ impl<S: Store> SharedMeter<S> {
             .await?;
         let known = Known::of(&reply, sent, now());
         let admitted = reply.cells == Some(n.into());
-        Ok(inner.terms.verdict(&known, n, admitted, known.received, Via::Store))
+        let received = known.received;
+        Ok(inner.terms.verdict(known, n, admitted, received, Via::Store))
     }
 
     /// Decides one cell of each of several subjects, of this meter and of `others` over the same store, and counts all of them if all
@@ -307,22 +315,27 @@ impl<S: Store> SharedMeter<S> {
             Ok(_place) => inner.call(&asked, Verb::Check, None).await,
             Err(error) => Err(error),
         };
-        let (reply, sent) = match result {
-            Ok(called) => called,
+        let verdict = match result {
+            Ok((reply, sent)) => inner.verdict_of_several(&asked, &reply, sent),
             Err(error @ StoreError::NotOneSlot) => return Err(error),
-            Err(error) => return inner.policy.answer(subject, 1, error, now()),
+            Err(error) => inner.policy.answer(subject, 1, error, now())?,
         };
-        // One meter of all limits tells which denies longest.
-        let terms = Terms {
-            limits: asked
-                .iter()
-                .flat_map(|(terms, ..)| terms.limits.iter().copied())
-                .collect(),
-            ..inner.terms.clone()
-        };
-        let known = Known::of(&reply, sent, now());
-        let admitted = reply.cells.is_some_and(|cells| cells > 0);
-        Ok(terms.verdict(&known, 1, admitted, known.received, Via::Store))
+        inner.policy.observer.decided(verdict.decision, &verdict.via);
+        Ok(verdict)
+    }
+
+    /// Returns how the local layer and the breaker stand; reads the whole layer.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        inner.policy.stats(inner.local.size(now()))
+    }
+
+    /// Sets the gauges `ratelimit_store_remembered_subjects`, `ratelimit_store_leased_cells`, `ratelimit_store_calls_in_flight` and
+    /// `ratelimit_store_breaker_open` to the [stats](Self::stats), with the label `meter`: call it where the metrics are scraped.
+    #[cfg(feature = "metrics")]
+    pub fn record_stats(&self) {
+        self.inner.policy.observer.stats(self.stats());
     }
 
     /// Returns `true` while the breaker keeps calls from the store.
@@ -344,6 +357,13 @@ impl<S: Store> SharedMeter<S> {
 }
 
 impl<S: Store> Inner<S> {
+    /// The verdict on a batch that was decided, by the time `at`.
+    fn told(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
+        let verdict = self.terms.decided(n, decided, at);
+        self.policy.observer.decided(verdict.decision, &verdict.via);
+        verdict
+    }
+
     /// Asks the store about one subject, in a place among the calls that wait.
     async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
@@ -375,14 +395,23 @@ impl<S: Store> Inner<S> {
             .flat_map(|((terms, _, n), keys)| terms.asks(keys, *n));
         let asks: Vec<_> = asks.collect();
         let decided = timeout(self.policy.deadline, self.store.decide(verb, at, &asks)).await;
-        let result = decided.unwrap_or(Err(StoreError::TimedOut)).and_then(|reply| {
-            let whole = reply.states.len() == asks.len();
-            whole
-                .then_some(reply)
-                .ok_or_else(|| StoreError::Protocol("a state is missing".to_owned()))
-        });
-        leave.end(Outcome::of(&result), now());
+        let result = decided.unwrap_or(Err(StoreError::TimedOut));
+        let result = result.and_then(|reply| reply.for_asks(&asks));
+        leave.end(verb, &result, now());
         Ok((result?, sent))
+    }
+
+    /// The verdict of one meter of all limits, which tells which denies longest.
+    fn verdict_of_several(&self, asked: &[(&Terms, &str, u64)], reply: &Reply, sent: Instant) -> Verdict {
+        let limits = asked.iter().flat_map(|(terms, ..)| terms.limits.iter().copied());
+        let terms = Terms {
+            limits: limits.collect(),
+            ..self.terms.clone()
+        };
+        let known = Known::of(reply, sent, now());
+        let admitted = reply.cells.is_some_and(|cells| cells > 0);
+        let received = known.received;
+        terms.verdict(known, 1, admitted, received, Via::Store)
     }
 
     /// Waits for the decision on a cell of a joined call, until the deadline.

@@ -31,6 +31,23 @@ pub enum Verb {
     Reset,
 }
 
+impl Verb {
+    /// Returns the name: that of the scripts and functions of the stores.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Peek => "peek",
+            Self::UpTo => "upto",
+            Self::Lease { .. } => "lease",
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+            Self::Cancel { .. } => "cancel",
+            Self::Reset => "reset",
+        }
+    }
+}
+
 /// A limit and the cells that are asked of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {

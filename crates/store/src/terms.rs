@@ -1,11 +1,12 @@
 //! The terms of a shared meter: its name, its limits, and what a reply means to a caller.
 
-use crate::limit::{Limit, State};
-use crate::local::Decided;
-use crate::store::{Ask, Reply};
-use crate::time::{Micros, later};
+use crate::limit::Limit;
+use crate::standing::{Known, Standing};
+use crate::store::Ask;
+use crate::time::later;
 use crate::verdict::{AdmittedPart, Verdict, Via};
-use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
+use ratelimit_meter::{NegativeMultiDecision, NonConformance};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A name and the limits that go with it.
@@ -13,29 +14,15 @@ use std::time::{Duration, Instant};
 pub(crate) struct Terms {
     pub(crate) name: String,
     pub(crate) slot: Option<String>,
-    pub(crate) limits: Vec<Limit>,
+    pub(crate) limits: Arc<[Limit]>,
 }
 
-/// The states of a subject in a reply: a bound for later decisions, if nothing is given back.
+/// A decision on a batch, with the reply that it follows from.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
-    pub(crate) states: Vec<State>,
-    pub(crate) clock: Micros,
-    /// When the call was sent: the store decided after it.
-    pub(crate) sent: Instant,
-    /// When the reply came: the store decided before it.
-    pub(crate) received: Instant,
-}
-
-impl Known {
-    pub(crate) fn of(reply: &Reply, sent: Instant, received: Instant) -> Self {
-        Self {
-            states: reply.states.clone(),
-            clock: reply.clock,
-            sent,
-            received,
-        }
-    }
+pub(crate) enum Decided {
+    /// Without a reply if cells were given back since the block was drawn.
+    Admitted(Option<Known>, Via),
+    Denied(Known, Via),
 }
 
 impl Terms {
@@ -71,47 +58,19 @@ impl Terms {
 
     /// The time from the store's decision until `n` cells conform; at most [`max_batch`](Self::max_batch).
     pub(crate) fn until(&self, known: &Known, n: u32) -> Duration {
-        let until = |(limit, state): (&Limit, &State)| limit.until(*state, known.clock, n);
-        self.limits
-            .iter()
-            .zip(&known.states)
-            .filter_map(until)
-            .max()
-            .unwrap_or_default()
-    }
-
-    /// The status of the limit that holds back the next cell longest, at the instant `now`, by which the store's clock is at least as far
-    /// as it was at the decision.
-    pub(crate) fn status(&self, known: &Known, now: Instant) -> Option<Status> {
-        let passed = now.saturating_duration_since(known.received);
-        let passed_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
-        let clock = Micros::new(known.clock.get().saturating_add(passed_us)).unwrap_or(Micros::LAST);
-        let statuses = self.limits.iter().zip(&known.states).map(|(limit, state)| {
-            let until_next = limit.until(*state, clock, 1).unwrap_or_default();
-            let until_rest = limit.until_rest(*state, clock);
-            Status::from_parts(
-                limit.remaining(*state, clock),
-                until_next,
-                until_rest,
-                Some(limit.quota()),
-            )
-        });
-        statuses.max_by(|a, b| {
-            let by_wait = a.until_next().cmp(&b.until_next());
-            by_wait.then_with(|| b.remaining().cmp(&a.remaining()))
-        })
+        known.until(&self.limits, n)
     }
 
     /// The verdict on `n` cells, `admitted` or not.
-    pub(crate) fn verdict(&self, known: &Known, n: u32, admitted: bool, now: Instant, via: Via) -> Verdict {
+    pub(crate) fn verdict(&self, known: Known, n: u32, admitted: bool, now: Instant, via: Via) -> Verdict {
         let decision = if admitted {
             Ok(())
         } else {
-            Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(known, n)))
+            Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(&known, n)))
         };
         Verdict {
             decision,
-            status: self.status(known, now),
+            standing: Some(Standing::by_reply(&self.limits, known, now)),
             via,
         }
     }
@@ -119,13 +78,13 @@ impl Terms {
     /// The verdict on a batch that the local layer or the store decided.
     pub(crate) fn decided(&self, n: u32, decided: Decided, now: Instant) -> Verdict {
         match decided {
-            Decided::Admitted(Some(known), via) => self.verdict(&known, n, true, now, via),
+            Decided::Admitted(Some(known), via) => self.verdict(known, n, true, now, via),
             Decided::Admitted(None, via) => Verdict {
                 decision: Ok(()),
-                status: None,
+                standing: None,
                 via,
             },
-            Decided::Denied(known, via) => self.verdict(&known, n, false, now, via),
+            Decided::Denied(known, via) => self.verdict(known, n, false, now, via),
         }
     }
 
@@ -159,7 +118,7 @@ impl Terms {
         };
         Some(Verdict {
             decision,
-            status: None,
+            standing: None,
             via: Via::Quota,
         })
     }
@@ -176,7 +135,7 @@ mod tests {
         Terms {
             name: "api".to_owned(),
             slot: slot.map(str::to_owned),
-            limits: vec![limit("10/s"), limit("1000/h")],
+            limits: [limit("10/s"), limit("1000/h")].into(),
         }
     }
 

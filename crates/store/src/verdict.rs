@@ -1,6 +1,7 @@
 //! The answer to a caller, and by which part of the system it was made.
 
 use crate::error::StoreError;
+use crate::standing::Standing;
 use core::fmt;
 use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
 
@@ -21,12 +22,22 @@ pub enum Via {
 }
 
 /// A decision, how the key stood after it, and which part made it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "the decision is in it"]
 pub struct Verdict {
     pub(crate) decision: Result<(), NegativeMultiDecision>,
-    pub(crate) status: Option<Status>,
+    pub(crate) standing: Option<Standing>,
     pub(crate) via: Via,
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verdict")
+            .field("decision", &self.decision)
+            .field("status", &self.status())
+            .field("via", &self.via)
+            .finish()
+    }
 }
 
 impl Verdict {
@@ -52,8 +63,8 @@ impl Verdict {
     ///
     /// If there are several limits, this is the status of the limit that holds back the next cell longest, or that leaves the fewest.
     #[must_use]
-    pub const fn status(&self) -> Option<Status> {
-        self.status
+    pub fn status(&self) -> Option<Status> {
+        self.standing.as_ref()?.status()
     }
 
     /// Returns which part of the system decided.
@@ -86,6 +97,15 @@ impl AdmittedPart {
         }
     }
 
+    /// The decision on all `n` cells that were asked for.
+    pub(crate) const fn decision(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+        match self.next {
+            _ if self.cells >= n => Ok(()),
+            Some(next) => Err(NegativeMultiDecision::BatchNonConforming(n, next)),
+            None => Err(NegativeMultiDecision::InsufficientCapacity(n)),
+        }
+    }
+
     /// Returns how many cells were admitted, of those asked for.
     #[must_use]
     pub const fn cells(&self) -> u32 {
@@ -105,14 +125,25 @@ impl AdmittedPart {
     }
 }
 
+impl Via {
+    /// Returns the name of the part, without the reason of a failure: for a label.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Lease => "lease",
+            Self::RememberedDenial => "remembered denial",
+            Self::Quota => "quota",
+            Self::Failure(_) => "failure",
+        }
+    }
+}
+
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store => f.write_str("store"),
-            Self::Lease => f.write_str("lease"),
-            Self::RememberedDenial => f.write_str("remembered denial"),
-            Self::Quota => f.write_str("quota"),
             Self::Failure(error) => write!(f, "failure: {error}"),
+            other => f.write_str(other.name()),
         }
     }
 }

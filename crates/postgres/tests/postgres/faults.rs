@@ -4,6 +4,7 @@ use crate::laws::{average, bucket};
 use crate::server::{Server, connect, through};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, BlockingStore, Limit, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::postgres::PgBouncer;
 use ratelimit_meter_store_check::proxy::{Proxy, Replies};
 use std::time::Duration;
@@ -44,6 +45,52 @@ async fn crash_forgets_unlogged_states_and_keeps_logged_ones() {
         }
         assert_eq!(answer, Ok(Some(left)));
     }
+}
+
+/// The clock of the server is stepped while it runs: back by an hour, and forward in two steps to where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stepped_clock_keeps_the_bounds() {
+    let clock = running!(FakeClock::new());
+    let server = running!(Server::start_at(&clock));
+    let (store, _) = server.store().await;
+    let limit = bucket("60/h");
+    let average = Limit::Average(average("60/h"));
+    for key in ["a", "b"] {
+        assert_eq!(check(&store, key, &limit, 60).await, Ok(Some(60)));
+    }
+    assert_eq!(check(&store, "average", &average, 59).await, Ok(Some(59)));
+    let peek = async |key, n| {
+        let ask = Ask { key, limit: &limit, n };
+        let reply = store.decide(Verb::Peek, None, &[ask]).await.expect("a peek");
+        let n = u32::try_from(n).expect("small");
+        let wait = limit.until(reply.states[0], reply.clock, n).expect("one day");
+        (wait.as_secs(), limit.remaining(reply.states[0], reply.clock))
+    };
+    clock.set(-3600);
+    // A cell's time, or a little less, and not an hour more; `b` is not asked for until the clock goes forward again.
+    assert!(peek("a", 1).await.0 <= 60);
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(0)), "no time has passed");
+    assert_eq!(check(&store, "average", &average, 30).await, Ok(Some(0)));
+    assert!((3500..=3600).contains(&peek("a", 60).await.0), "all is owed");
+    clock.set(-2400);
+    // Twenty minutes: 20 cells of `a`, whose state has moved to the earlier time, and none of `b`, whose state is still ahead.
+    assert!((20..25).contains(&peek("a", 1).await.1));
+    assert!(peek("b", 1).await.1 < 5);
+    clock.set(0);
+    assert_eq!(
+        check(&store, "a", &limit, 60).await,
+        Ok(Some(60)),
+        "an hour forward: the burst"
+    );
+    assert!(peek("a", 1).await.1 < 5, "and no more");
+    assert!(peek("b", 1).await.1 < 5, "the clock is where it was");
+    clock.set(1_000_000_000);
+    assert_eq!(
+        check(&store, "b", &limit, 60).await,
+        Ok(Some(60)),
+        "decades forward: the burst"
+    );
+    assert_eq!(check(&store, "b", &limit, 5).await, Ok(Some(0)), "and no more");
 }
 
 /// Regression 9: a server that does not answer holds a call up for its deadline, no longer.

@@ -148,6 +148,25 @@ async fn client_that_always_asks_gets_the_limit_per_period() {
     assert!((594_000_000..=600_000_000).contains(&elapsed_us), "{elapsed_us}");
 }
 
+/// The told time allows for the errors of two logarithms, 2e-15 periods: microseconds only of a period like this.
+#[tokio::test]
+async fn admission_leaves_an_average_at_its_threshold() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let clock = Clock::replace(&config).await;
+    let client = connect(&config).await;
+    clock.set(START).await;
+    for _ in 0..18 {
+        let answer = ask(&client, "'a', 1.0, 10.0, INTERVAL '36500 days'").await;
+        if let (false, Some(next)) = (answer.allowed, answer.next_us) {
+            clock.set(next).await;
+        }
+        let level = client.query_one("SELECT level FROM meter.average", &[]).await;
+        let level: f64 = level.expect("a row").get(0);
+        assert!(level <= 1.0, "{level}");
+    }
+}
+
 /// As posted, time stands still in a transaction: `NOW()` is when that began.
 #[tokio::test]
 async fn time_passes_within_a_transaction() {

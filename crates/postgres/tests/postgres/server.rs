@@ -2,6 +2,7 @@
 
 use core::ops::Deref;
 use ratelimit_meter_postgres::PostgresStore;
+use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::postgres::Postgres;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -27,6 +28,11 @@ impl Server {
     /// A server of its own, for a test that harms it.
     pub(crate) fn start() -> Option<Self> {
         Postgres::start().map(Self)
+    }
+
+    /// The same by a clock that the test steps.
+    pub(crate) fn start_at(clock: &FakeClock) -> Option<Self> {
+        Postgres::start_at(clock).map(Self)
     }
 
     /// A new database.

@@ -1,8 +1,10 @@
 //! The Redis stores on servers that the tests start: skipped where there is no `redis-server`, a failure under `CI=true`.
 
+mod clock;
 mod cluster;
 mod faults;
 mod many;
 mod regressions;
+mod replicas;
 mod support;
 mod traces;

@@ -55,6 +55,14 @@ pub struct Asking {
     #[arg(long, value_name = "COLUMN", requires = "limits_file")]
     pub plan: Option<String>,
 
+    /// Keep the meters in a running Redis or Valkey, at the times of the traffic: redis://HOST:PORT/
+    ///
+    /// The decisions are those of a meter here, to the microsecond, and each is one call of the server. Its keys begin
+    /// with `meter-replay:` and a number of this run. The server forgets them when they have been idle for an hour.
+    #[cfg(feature = "store")]
+    #[arg(long, value_name = "URL", verbatim_doc_comment)]
+    pub store: Option<String>,
+
     /// Follow a growing file or standard input, show a live table, and end with the report
     ///
     /// It takes one input, in the order of its lines. Ctrl-C, or the end of standard input, ends it. On a terminal

@@ -6,6 +6,8 @@ mod nginx;
 mod pictures;
 mod questions;
 mod selection;
+#[cfg(feature = "store")]
+mod stored;
 #[path = "../tool/mod.rs"]
 mod tool;
 

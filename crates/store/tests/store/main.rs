@@ -5,6 +5,7 @@ mod failure;
 mod joined;
 mod leases;
 mod memory;
+mod observe;
 mod probe;
 mod remembered;
 mod shared;
