@@ -5,10 +5,11 @@
 
 use memchr::{memchr, memchr_iter, memchr2};
 
-use super::columns::started;
-use super::head;
+use super::duration::{Took, started};
+use super::head::{self, Fields, find};
 use super::keying::{Keying, Value};
-use super::names::Took;
+use super::request_line::method;
+pub use super::request_line::path;
 use super::{Options, Request, TimeIs};
 use crate::bad::BadLine;
 use crate::by::By;
@@ -39,18 +40,6 @@ pub struct LogLine<'a> {
 pub struct LogLines {
     stamps: Stamps,
     unquoted: Vec<u8>,
-}
-
-/// A line split into fields, with its stamp unparsed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
-    pub(super) client: &'a [u8],
-    pub(super) forwarded: Option<&'a [u8]>,
-    pub(super) host: Option<&'a [u8]>,
-    pub(super) stamp: &'a [u8],
-    pub(super) request: &'a [u8],
-    pub(super) status: &'a [u8],
-    pub(super) tail: &'a [u8],
 }
 
 impl LogLines {
@@ -116,38 +105,6 @@ fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8
 /// Returns whether a line is plain Common or Combined, or begins like one.
 pub(super) fn is_plain(line: &[u8]) -> bool {
     split(line).is_some()
-}
-
-/// Returns the path of a request, without its query: `/a b` of `GET /a b?c=d HTTP/1.0`, also if the request has a full URL. Returns `-` if there is
-/// none, as when a client speaks TLS to a port for plain HTTP.
-#[must_use]
-pub fn path(request: &[u8]) -> &[u8] {
-    let Some(at) = memchr(b' ', request) else { return b"-" };
-    let target = &request[at + 1..];
-    let version = target.windows(6).rposition(|window| window == b" HTTP/");
-    target_path(target[..version.unwrap_or(target.len())].trim_ascii())
-}
-
-/// Returns the path of a request target: `/a` of `/a?b` and of `https://example.org/a?b`; `-` if there is none.
-#[must_use]
-pub(super) fn target_path(target: &[u8]) -> &[u8] {
-    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
-    let target = &target[..end.unwrap_or(target.len())];
-    let path = match find(target, b"://") {
-        Some(at) if !target[..at].contains(&b'/') => {
-            let authority = &target[at + 3..];
-            memchr(b'/', authority).map_or(&b"/"[..], |slash| &authority[slash..])
-        }
-        _ => target,
-    };
-    if path.is_empty() { b"-" } else { path }
-}
-
-/// Returns the method of a request: `GET` of `GET / HTTP/1.1`; `-` if there is none.
-#[must_use]
-pub(super) fn method(request: &[u8]) -> &[u8] {
-    let method = memchr(b' ', request).map_or(&[][..], |at| &request[..at]);
-    if method.is_empty() { b"-" } else { method }
 }
 
 /// Splits a line whose client is an address, with two names between the client and the stamp.
@@ -219,11 +176,6 @@ fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> O
         }
     }
     split(unquoted).or_else(|| head::split(unquoted, stamps).ok())
-}
-
-pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let (first, _) = wanted.split_first()?;
-    memchr_iter(*first, text).find(|&at| text[at..].starts_with(wanted))
 }
 
 /// Reads requests of an access log.

@@ -67,7 +67,7 @@ fn bad_records_are_told_with_their_lines() {
     let (events, bad, quoted) = read_text(text, &old()).expect("two good lines");
     assert_eq!(events, [(1, 1), (5, 1)]);
     assert_eq!(bad, 5);
-    let unknown = "the stamp has no known form: give it with --time-format";
+    let unknown = "the stamp has no known form: give it with --time-format, such as --time-format '%d/%m/%Y %H:%M:%S'";
     assert_eq!(
         quoted,
         [

@@ -11,13 +11,23 @@ use serde_json::{Deserializer, Value};
 
 use super::columns::{Columns, Header};
 use super::lines::Lines;
-use super::{Options, Request};
+use super::{Options, Request, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
 
-/// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud.
-const WRAPPERS: [&str; 7] = ["log", "MESSAGE", "message", "line", "textPayload", "msg", "_raw"];
+/// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud,
+/// Splunk, Caddy.
+const WRAPPERS: [&str; 8] = [
+    "log",
+    "MESSAGE",
+    "message",
+    "line",
+    "textPayload",
+    "msg",
+    "_raw",
+    "common_log",
+];
 
 /// Lines of JSON.
 #[derive(Debug)]
@@ -173,7 +183,8 @@ impl Survey {
         let mut objects: Vec<Value> = Vec::new();
         for line in head.iter().take(100) {
             // There may be two on one line.
-            let first = Deserializer::from_slice(line).into_iter().next();
+            let Some(text) = prefix::object(line) else { continue };
+            let first = Deserializer::from_slice(text).into_iter().next();
             if let Some(Ok(object @ Value::Object(_))) = first {
                 objects.push(object);
             }
@@ -203,15 +214,23 @@ impl Survey {
         };
         match value {
             Value::Object(object) => object.iter().for_each(|(name, value)| go_on(name.clone(), value)),
+            // The bytes of a message, as the journal writes them.
+            Value::Array(list)
+                if list.len() > 1 && list.iter().all(|value| value.as_u64().is_some_and(|byte| byte < 256)) =>
+            {
+                self.name(path);
+            }
             // A list, such as repeated headers, is represented by its first value.
             Value::Array(list) => list.iter().take(1).for_each(|value| go_on("0".to_owned(), value)),
-            _ => {
-                let name = path.join(".").into_bytes();
-                if !self.names.contains(&name) {
-                    self.names.push(name);
-                    self.paths.push(path.clone());
-                }
-            }
+            _ => self.name(path),
+        }
+    }
+
+    fn name(&mut self, path: &[String]) {
+        let name = path.join(".").into_bytes();
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            self.paths.push(path.to_vec());
         }
     }
 }
@@ -226,6 +245,12 @@ fn child<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
 
 fn text_of(value: &Value) -> Vec<u8> {
     match value {
+        // Only a message of bytes is a list here.
+        Value::Array(list) => list
+            .iter()
+            .filter_map(Value::as_u64)
+            .filter_map(|byte| u8::try_from(byte).ok())
+            .collect(),
         Value::String(text) => text.clone().into_bytes(),
         Value::Null => Vec::new(),
         other => other.to_string().into_bytes(),
@@ -255,15 +280,12 @@ impl Fields {
 
     fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
         self.values.iter_mut().for_each(|value| *value = None);
-        let text = String::from_utf8_lossy(line);
+        let text = String::from_utf8_lossy(prefix::object(line).ok_or(BadLine::NotJson)?);
         let mut object = Deserializer::from_str(&text);
         let wanted = Wanted {
             node: &self.wanted,
             values: &mut self.values,
         };
-        if !text.trim_start().starts_with('{') {
-            return Err(BadLine::NotJson);
-        }
         wanted.deserialize(&mut object).map_err(|_| BadLine::NotJson)?;
         object.end().map_err(|_| BadLine::NotJson)
     }
@@ -352,6 +374,13 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
         b'"' => serde_json::from_str::<String>(raw).ok().map(String::into_bytes),
         b'n' => None,
         b'[' => {
+            // The journal writes a message that is not printable as its bytes.
+            if let Some(bytes) = serde_json::from_str::<Vec<u8>>(raw)
+                .ok()
+                .filter(|bytes| bytes.len() > 1)
+            {
+                return Some(bytes);
+            }
             let mut list = Deserializer::from_str(raw);
             let first = list.deserialize_seq(First).ok().flatten()?;
             text_of_raw(&first)

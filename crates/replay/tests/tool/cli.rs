@@ -1,10 +1,8 @@
 //! The tool itself: what it prints, what it complains about, and with which exit code.
 
-mod tool;
-
 use std::process::{Command, Stdio};
 
-use tool::{complaint, file, log_line, meter_replay, report, text};
+use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 #[test]
 fn the_demo_explains_itself_and_is_always_the_same() {
