@@ -156,6 +156,20 @@ pub(crate) fn json(data: &[u8]) {
     }
 }
 
+/// Lines of labelled values, in either syntax.
+pub(crate) fn labels(data: &[u8]) {
+    const LTSV: &[u8] = b"time:20/May/2024:00:00:00 +0000\thost:192.0.2.7\treq:GET / HTTP/1.1\n";
+    const LOGFMT: &[u8] = b"2024-05-20T00:00:00Z app[web.1]: at=info fwd=192.0.2.7 path=\"/a b\"\n";
+    for head in [LTSV, LOGFMT] {
+        let options = Options {
+            by: Some(By::parse("ip,path")),
+            ..Options::default()
+        };
+        same_however_it_comes(&[head, data].concat(), &options);
+        same_however_it_comes(&[head, data].concat(), &Options::default());
+    }
+}
+
 /// Logs of named fields.
 pub(crate) fn fields(data: &[u8]) {
     for head in ["#Fields: date time c-ip cs-uri-stem\n", "#fields\tts\tid.orig_h\turi\n"] {

@@ -194,6 +194,13 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// A file was read once, on the assumption that it is like its beginning: in order, with stamps of the same resolution. It is not, so it has to be
+    /// read in advance.
+    #[error("{path}: the file is not in the order of time, or has stamps of several resolutions; say --order as-is")]
+    NotAsAssumed {
+        /// The file.
+        path: String,
+    },
     /// A capture is cut off.
     #[error("{path}: the capture is cut off within {place}")]
     CutOff {

@@ -7,6 +7,7 @@
 //! This holds only if time never goes back. Otherwise a replaced meter would have forgotten cells that an earlier time would find still owed. In that
 //! case each key keeps its first meter, which measures ten years before its first request and ten years after it.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use ratelimit_meter::NegativeMultiDecision;
@@ -58,6 +59,8 @@ pub(crate) struct Maker {
     clock: ManualClock,
     /// The fixed time of the clock, at which every meter is made.
     now: Instant,
+    /// The latest age that was converted, and its instant: many requests have one stamp.
+    latest: Cell<(u64, Instant)>,
     may_go_back: bool,
 }
 
@@ -68,6 +71,7 @@ impl Maker {
             limit,
             clock: ManualClock::starting_at(now),
             now,
+            latest: Cell::new((0, now)),
             may_go_back,
         }
     }
@@ -84,7 +88,13 @@ impl Maker {
     #[inline]
     pub(crate) fn instant(&self, made: i64, time: i64) -> Option<Instant> {
         let age = time.checked_sub(made).and_then(|age| u64::try_from(age).ok())?;
-        self.now.checked_add(Duration::from_nanos(age))
+        let (latest, at) = self.latest.get();
+        if age == latest {
+            return Some(at);
+        }
+        let at = self.now.checked_add(Duration::from_nanos(age))?;
+        self.latest.set((age, at));
+        Some(at)
     }
 
     /// Does the same; `None` if the meter's decisions are not exact at `time`.

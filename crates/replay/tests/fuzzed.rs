@@ -11,7 +11,7 @@ use proptest::prelude::*;
 /// What a fuzz target calls.
 type Entry = fn(&[u8]);
 
-const ENTRIES: [(&str, Entry); 11] = [
+const ENTRIES: [(&str, Entry); 12] = [
     ("access_log", entries::access_log),
     ("stamps", entries::stamps),
     ("delimited", entries::delimited),
@@ -20,6 +20,7 @@ const ENTRIES: [(&str, Entry); 11] = [
     ("log", entries::log),
     ("json", entries::json),
     ("fields", entries::fields),
+    ("labels", entries::labels),
     ("pattern", entries::pattern),
     ("input", entries::input),
     ("options", entries::options),

@@ -107,6 +107,9 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
     split(line).is_some()
 }
 
+/// The length of `20/May/2024:00:00:18 +0000`.
+const STAMP: usize = 26;
+
 /// Splits a line whose client is an address, with two names between the client and the stamp.
 #[inline]
 fn split(line: &[u8]) -> Option<Fields<'_>> {
@@ -120,12 +123,21 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     {
         return None;
     }
-    let bracket = memchr_iter(b'[', rest).find(|&at| at > 0 && rest[at - 1] == b' ')?;
-    if memchr_iter(b' ', &rest[..bracket - 1]).count() != 1 {
-        return None;
-    }
-    let rest = &rest[bracket + 1..];
-    let end = find(rest, b"] \"")?;
+    let rest = match rest.strip_prefix(b"- - [") {
+        Some(rest) => rest,
+        None => {
+            let bracket = memchr_iter(b'[', rest).find(|&at| at > 0 && rest[at - 1] == b' ')?;
+            if memchr_iter(b' ', &rest[..bracket - 1]).count() != 1 {
+                return None;
+            }
+            &rest[bracket + 1..]
+        }
+    };
+    // Nearly all stamps have this length.
+    let end = match rest.get(STAMP..STAMP + 3) {
+        Some(b"] \"") => STAMP,
+        _ => find(rest, b"] \"")?,
+    };
     let (stamp, rest) = (&rest[..end], &rest[end + 3..]);
     // Old servers do not escape quotes within a request: any quote before a status may end the request.
     memchr_iter(b'"', rest).find_map(|quote| {

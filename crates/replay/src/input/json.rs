@@ -1,6 +1,5 @@
 //! Reads JSON lines: an object for each request, from which only the required values are read.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use memchr::memmem;
@@ -42,14 +41,32 @@ pub(super) struct JsonLines {
 pub(super) struct WrappedLines {
     fields: Fields,
     inner: Box<Lines>,
-    line: Vec<u8>,
 }
 
 /// The values of a few fields of an object.
 #[derive(Debug, Default)]
 struct Fields {
     wanted: Node,
-    values: Vec<Option<Vec<u8>>>,
+    values: Vec<Text>,
+}
+
+/// A value, if the object has it. Its memory is used again.
+#[derive(Debug, Clone, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    is_there: bool,
+}
+
+impl Text {
+    fn get(&self) -> Option<&[u8]> {
+        self.is_there.then_some(&self.bytes)
+    }
+
+    fn set(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.is_there = true;
+    }
 }
 
 /// The paths to the required fields, as a tree.
@@ -108,7 +125,7 @@ fn wrapped(survey: &Survey, input: &str, head: &[&[u8]], options: &Options) -> R
         let mut inner: Vec<Vec<u8>> = Vec::new();
         for line in head {
             if fields.read(line).is_ok() {
-                inner.extend(fields.values[0].take().map(|line| line.trim_ascii().to_vec()));
+                inner.extend(fields.values[0].get().map(|line| line.trim_ascii().to_vec()));
             }
         }
         let inner: Vec<&[u8]> = inner
@@ -120,7 +137,6 @@ fn wrapped(survey: &Survey, input: &str, head: &[&[u8]], options: &Options) -> R
             return Ok(Some(Lines::Wrapped(Box::new(WrappedLines {
                 fields,
                 inner: Box::new(inner),
-                line: Vec::new(),
             }))));
         }
     }
@@ -135,7 +151,7 @@ impl JsonLines {
     pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Request<'a>, BadLine> {
         self.fields.read(line)?;
         let values = &self.fields.values;
-        self.columns.request(|at| values.get(at)?.as_deref())
+        self.columns.request(|at| values.get(at)?.get())
     }
 
     pub(super) fn notices(&self, input: &str) -> Vec<String> {
@@ -150,9 +166,8 @@ impl WrappedLines {
 
     pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Option<Request<'a>>, BadLine> {
         self.fields.read(line)?;
-        let inner = self.fields.values.first_mut().and_then(Option::take);
-        self.line = inner.ok_or(BadLine::NoMessage)?;
-        let line = self.line.trim_ascii();
+        let inner = self.fields.values.first().and_then(Text::get);
+        let line = inner.ok_or(BadLine::NoMessage)?.trim_ascii();
         if line.is_empty() {
             return Ok(None);
         }
@@ -274,12 +289,12 @@ impl Fields {
         }
         Self {
             wanted,
-            values: vec![None; paths.len()],
+            values: vec![Text::default(); paths.len()],
         }
     }
 
     fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
-        self.values.iter_mut().for_each(|value| *value = None);
+        self.values.iter_mut().for_each(|value| value.is_there = false);
         let text = String::from_utf8_lossy(prefix::object(line).ok_or(BadLine::NotJson)?);
         let mut object = Deserializer::from_str(&text);
         let wanted = Wanted {
@@ -294,7 +309,7 @@ impl Fields {
 /// Reads the values of a node and its descendants, and skips all others.
 struct Wanted<'a> {
     node: &'a Node,
-    values: &'a mut Vec<Option<Vec<u8>>>,
+    values: &'a mut [Text],
 }
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {
@@ -303,7 +318,13 @@ impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         if let Some(place) = self.node.place.filter(|_| self.node.children.is_empty()) {
             let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
-            self.values[place] = text_of_raw(raw.get());
+            match raw.get().strip_prefix('"') {
+                Some(text) if !text.contains('\\') => self.values[place].set(text.trim_end_matches('"').as_bytes()),
+                _ => match text_of_raw(raw.get()) {
+                    Some(text) => self.values[place].set(&text),
+                    None => self.values[place].is_there = false,
+                },
+            }
             return Ok(());
         }
         deserializer.deserialize_any(self)
@@ -318,9 +339,9 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            match self.node.children.iter().find(|(known, _)| *known == *name) {
-                Some((_, node)) => map.next_value_seed(Wanted {
+        while let Some(child) = map.next_key_seed(Name(self.node))? {
+            match child {
+                Some(node) => map.next_value_seed(Wanted {
                     node,
                     values: &mut *self.values,
                 })?,
@@ -364,6 +385,30 @@ impl<'de> Visitor<'de> for Wanted<'_> {
 
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
+    }
+}
+
+/// Finds the child with the name that is read, without copying the name.
+struct Name<'a>(&'a Node);
+
+impl<'a, 'de> DeserializeSeed<'de> for Name<'a> {
+    type Value = Option<&'a Node>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for Name<'a> {
+    type Value = Option<&'a Node>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let mut children = self.0.children.iter();
+        Ok(children.find(|(known, _)| known == name).map(|(_, node)| node))
     }
 }
 
@@ -413,6 +458,7 @@ impl<'de> Visitor<'de> for First {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::borrow::Cow;
 
     #[test]
     fn the_values_of_paths_are_read_and_all_others_skipped() {
@@ -432,7 +478,7 @@ mod tests {
         let values: Vec<_> = fields
             .values
             .iter()
-            .map(|value| value.as_deref().map(String::from_utf8_lossy))
+            .map(|value| value.get().map(String::from_utf8_lossy))
             .collect();
         let expected = [
             "1716163200.123456789",
@@ -443,7 +489,7 @@ mod tests {
         ];
         assert_eq!(values, expected.map(|text| Some(Cow::Borrowed(text))));
         fields.read(br#"{"request":"GET /","ts":null}"#).expect("JSON");
-        assert_eq!(fields.values, vec![None; 5]);
+        assert!(fields.values.iter().all(|value| value.get().is_none()));
         for line in ["", "[]", "{", "{\"ts\":1}{\"ts\":2}", "1", "nonsense"] {
             assert_eq!(fields.read(line.as_bytes()), Err(BadLine::NotJson), "{line}");
         }
