@@ -7,8 +7,8 @@ use meter_replay::by::By;
 use meter_replay::emit::{self, Target};
 use meter_replay::input::access_log::{self, LogLines};
 use meter_replay::input::{Collected, Options, Reader};
+use meter_replay::limit::PerKey;
 use meter_replay::limit::{Algorithm, Rule};
-use meter_replay::per_key::PerKey;
 use meter_replay::select::Condition;
 use meter_replay::stamp::{CommonLogStamps, StampOptions, Stamps};
 

@@ -21,7 +21,6 @@ mod limiter;
 mod lineage;
 pub mod model;
 pub mod output;
-pub mod per_key;
 pub mod progress;
 pub mod proxies;
 pub mod replay;
@@ -31,8 +30,10 @@ pub mod series;
 pub mod stamp;
 pub mod stream;
 pub mod suggest;
+mod table;
 pub mod text;
 pub mod trace;
+mod verdict;
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, IsTerminal as _, Write};

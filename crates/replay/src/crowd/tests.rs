@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::KeyId;
 use crate::limit::{Algorithm, Metered};
 use crate::lineage::Lineage;
 

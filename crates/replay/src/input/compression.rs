@@ -2,15 +2,14 @@
 //!
 //! If data is cut off or broken, the part before the damage is read, and the damage is reported at the end.
 
-use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
-use std::rc::Rc;
 
 use bzip2::bufread::MultiBzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+pub(super) use super::members::Damage;
 use super::members::Members;
 
 /// The packing of an input.
@@ -48,22 +47,6 @@ impl Packing {
             Self::Xz => "xz",
             Self::Bzip2 => "bzip2",
         }
-    }
-}
-
-/// Damage found in packed data while it is read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Damage(Rc<RefCell<Option<String>>>);
-
-impl Damage {
-    /// Records the damage, unless damage was recorded before.
-    pub(super) fn note(&self, what: &str) {
-        self.0.borrow_mut().get_or_insert_with(|| what.to_owned());
-    }
-
-    /// Takes the recorded damage, once.
-    pub(super) fn take(&self) -> Option<String> {
-        self.0.borrow_mut().take()
     }
 }
 

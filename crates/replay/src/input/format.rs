@@ -6,7 +6,7 @@ use super::capture::Dialect;
 use super::columns::Header;
 use super::lines::Lines;
 use super::record::{Fed, Splitter};
-use super::{BYTE_ORDER_MARK, Options, access_log, fields, foreign, json, labels, names, pattern, prefix};
+use super::{BYTE_ORDER_MARK, Options, access_log, fields, foreign, labels, names, pattern, prefix};
 use crate::Error;
 use crate::by::By;
 use crate::stamp::Stamps;
@@ -100,7 +100,7 @@ impl Format {
         };
         let is_json = |line: &&&[u8]| prefix::object(line).is_some();
         if lines.iter().take(20).filter(is_json).count() * 2 > lines.len().min(20) {
-            return match json::detect(input, lines, options) {
+            return match Lines::json(input, lines, options) {
                 Ok(None) => Err(not_json()),
                 // The records of a document are in a list.
                 Err(Error::NoTimeColumn { .. }) if lines.len() == 1 && memmem::find(lines[0], b"[{").is_some() => {

@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
 use super::columns::{Columns, Header};
-use super::lines::Lines;
 use super::{Options, Request, prefix};
 use crate::Error;
 use crate::bad::BadLine;
@@ -38,10 +37,7 @@ pub(super) struct JsonLines {
 
 /// Lines of another format, each in a field of a JSON object.
 #[derive(Debug)]
-pub(super) struct WrappedLines {
-    fields: Fields,
-    inner: Box<Lines>,
-}
+pub(super) struct Messages(Fields);
 
 /// The values of a few fields of an object.
 #[derive(Debug, Default)]
@@ -85,20 +81,15 @@ struct Survey {
     samples: Vec<Vec<Vec<u8>>>,
 }
 
-/// Detects JSON lines, or lines within JSON; `None` if the lines are not JSON.
+/// Detects JSON lines; `None` if the lines are not JSON.
 ///
 /// # Errors
 ///
 /// A name that is asked for is not among the names of the fields.
-pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
+pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<JsonLines>, Error> {
     let survey = Survey::of(head);
     if survey.samples.is_empty() {
         return Ok(None);
-    }
-    if options.time.is_none() && options.regex.is_none() {
-        if let Some(wrapped) = wrapped(&survey, input, head, options)? {
-            return Ok(Some(wrapped));
-        }
     }
     let header = Header {
         input,
@@ -108,39 +99,29 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         default: &By::Ip,
     };
     let columns = Columns::find(&header, options)?;
-    Ok(Some(Lines::Json(Box::new(JsonLines {
+    Ok(Some(JsonLines {
         fields: Fields::new(&survey.paths, |place| columns.uses(place)),
         columns,
         names: survey.names,
-    }))))
+    }))
 }
 
-/// Returns the lines of another format in a field of these objects, if those are log lines or JSON.
-fn wrapped(survey: &Survey, input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
+/// Returns the fields of these objects that may hold lines of another format, each with these lines.
+pub(super) fn messages(head: &[&[u8]]) -> Vec<(Messages, Vec<Vec<u8>>)> {
+    let survey = Survey::of(head);
+    let mut found = Vec::new();
     for name in WRAPPERS {
         let Some(at) = survey.names.iter().position(|known| known == name.as_bytes()) else {
             continue;
         };
-        let mut fields = Fields::new(&survey.paths[at..=at], |_| true);
-        let mut inner: Vec<Vec<u8>> = Vec::new();
-        for line in head {
-            if fields.read(line).is_ok() {
-                inner.extend(fields.values[0].get().map(|line| line.trim_ascii().to_vec()));
-            }
-        }
-        let inner: Vec<&[u8]> = inner
+        let mut messages = Messages(Fields::new(&survey.paths[at..=at], |_| true));
+        let lines = head
             .iter()
-            .map(Vec::as_slice)
-            .filter(|line| !line.is_empty())
-            .collect();
-        if let Some(inner) = Lines::within(input, &inner, options)? {
-            return Ok(Some(Lines::Wrapped(Box::new(WrappedLines {
-                fields,
-                inner: Box::new(inner),
-            }))));
-        }
+            .filter_map(|line| messages.read(line).ok().map(<[u8]>::to_vec));
+        let lines: Vec<Vec<u8>> = lines.filter(|line| !line.is_empty()).collect();
+        found.push((messages, lines));
     }
-    Ok(None)
+    found
 }
 
 impl JsonLines {
@@ -159,19 +140,12 @@ impl JsonLines {
     }
 }
 
-impl WrappedLines {
-    pub(super) fn inner(&self) -> &Lines {
-        &self.inner
-    }
-
-    pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Option<Request<'a>>, BadLine> {
-        self.fields.read(line)?;
-        let inner = self.fields.values.first().and_then(Text::get);
-        let line = inner.ok_or(BadLine::NoMessage)?.trim_ascii();
-        if line.is_empty() {
-            return Ok(None);
-        }
-        self.inner.request(line)
+impl Messages {
+    /// Returns the line of another format in this line.
+    pub(super) fn read(&mut self, line: &[u8]) -> Result<&[u8], BadLine> {
+        self.0.read(line)?;
+        let message = self.0.values.first().and_then(Text::get);
+        Ok(message.ok_or(BadLine::NoMessage)?.trim_ascii())
     }
 }
 

@@ -7,7 +7,7 @@ use memchr::memchr;
 use super::BYTE_ORDER_MARK;
 use super::access_log::{AccessLines, LogLines};
 use super::fields::FieldLines;
-use super::json::{self, JsonLines, WrappedLines};
+use super::json::{self, JsonLines, Messages};
 use super::labels::{self, LabelLines};
 use super::pattern::{self, PatternLines};
 use super::window::{Line, Window};
@@ -26,7 +26,8 @@ pub(super) enum Lines {
     Json(Box<JsonLines>),
     Pattern(Box<PatternLines>),
     Labels(Box<LabelLines>),
-    Wrapped(Box<WrappedLines>),
+    /// Lines of another format, each in a field of a JSON object.
+    Wrapped(Box<(Messages, Lines)>),
     /// The journal's export format (`journalctl -o export`): in each entry, one of several lines is a log line.
     Export(Box<Lines>),
     /// Lines of no known format, all of which are bad.
@@ -55,7 +56,25 @@ impl Lines {
         if let Some(access) = Self::access(head, options) {
             return Ok(Some(access));
         }
-        json::detect(input, head, options)
+        Self::json(input, head, options)
+    }
+
+    /// Returns JSON lines, or the lines of another format within them; `None` if the lines are not JSON.
+    ///
+    /// # Errors
+    ///
+    /// A name that is asked for is not in the lines.
+    pub(super) fn json(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
+        if options.time.is_none() && options.regex.is_none() {
+            for (messages, lines) in json::messages(head) {
+                let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+                if let Some(inner) = Self::within(input, &lines, options)? {
+                    return Ok(Some(Self::Wrapped(Box::new((messages, inner)))));
+                }
+            }
+        }
+        let lines = json::detect(input, head, options)?;
+        Ok(lines.map(|lines| Self::Json(Box::new(lines))))
     }
 
     /// Returns the log lines in the journal's export format.
@@ -90,7 +109,13 @@ impl Lines {
             Self::Json(lines) => lines.request(line).map(Some),
             Self::Pattern(lines) => lines.request(line).map(Some),
             Self::Labels(lines) => lines.request(line).map(Some),
-            Self::Wrapped(lines) => lines.request(line),
+            Self::Wrapped(wrapped) => {
+                let (messages, inner) = &mut **wrapped;
+                match messages.read(line)? {
+                    b"" => Ok(None),
+                    line => inner.request(line),
+                }
+            }
             Self::Unknown(lines) => lines.request(line).map(Some),
             Self::Export(inner) => match line.strip_prefix(MESSAGE) {
                 Some(line) => inner.request(line.trim_ascii()),
@@ -125,7 +150,7 @@ impl Lines {
             Self::Json(lines) => lines.by(),
             Self::Pattern(lines) => lines.by(),
             Self::Labels(lines) => lines.by(),
-            Self::Wrapped(lines) => lines.inner().by(),
+            Self::Wrapped(wrapped) => wrapped.1.by(),
             Self::Export(inner) => inner.by(),
             Self::Unknown(lines) => lines.by(),
         }
@@ -141,7 +166,7 @@ impl Lines {
                 known => known.to_owned(),
             },
             Self::Labels(lines) => lines.format().to_owned(),
-            Self::Wrapped(lines) => format!("{}, within JSON lines", lines.inner().format()),
+            Self::Wrapped(wrapped) => format!("{}, within JSON lines", wrapped.1.format()),
             Self::Export(inner) => format!("{}, within the journal's export format", inner.format()),
             Self::Unknown(_) => "text of no known format".to_owned(),
         }
@@ -154,7 +179,7 @@ impl Lines {
             Self::Json(lines) => lines.notices(input),
             Self::Pattern(lines) => lines.notices(input),
             Self::Labels(lines) => lines.notices(input),
-            Self::Wrapped(lines) => lines.inner().notices(input),
+            Self::Wrapped(wrapped) => wrapped.1.notices(input),
             Self::Export(inner) => inner.notices(input),
             Self::Unknown(lines) => lines.notices(input),
         }
