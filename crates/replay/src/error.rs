@@ -104,12 +104,14 @@ pub enum Error {
         source: io::Error,
     },
     /// The header has no column of a given name.
-    #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
+    #[error("{path}, read as {format}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
     NoColumn {
         /// The file.
         path: String,
         /// The kind of the names: a column, a field, a group.
         called: &'static str,
+        /// The format that the file was taken for.
+        format: &'static str,
         /// The missing name.
         wanted: String,
         /// Advice in addition to choosing another name.
@@ -126,12 +128,16 @@ pub enum Error {
         reason: BadLine,
     },
     /// The header has no column with a usual name for the time.
-    #[error("{path}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time")]
+    #[error(
+        "{path}, read as {format}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time"
+    )]
     NoTimeColumn {
         /// The file.
         path: String,
         /// The kind of the names: columns, fields, groups.
         called: &'static str,
+        /// The format that the file was taken for.
+        format: &'static str,
         /// The names in the header.
         columns: String,
     },

@@ -53,6 +53,8 @@ pub(super) struct Header<'a> {
     pub(super) input: &'a str,
     /// The kind of the names: `column`.
     pub(super) called: &'static str,
+    /// The format that the input was taken for, with an article if it has one.
+    pub(super) format: &'static str,
     pub(super) names: &'a [Vec<u8>],
     pub(super) samples: &'a [Vec<Vec<u8>>],
     /// The key if none is asked for.
@@ -70,6 +72,7 @@ impl Columns {
             names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
                 called: header.called,
+                format: header.format,
                 wanted: wanted.to_owned(),
                 advice: "",
                 columns: header.list(options),
@@ -85,6 +88,7 @@ impl Columns {
             None => header.time(options).ok_or_else(|| Error::NoTimeColumn {
                 path: header.input.to_owned(),
                 called: header.called,
+                format: header.format,
                 columns: header.list(options),
             })?,
         };
@@ -95,6 +99,7 @@ impl Columns {
             part => header.part(part).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
                 called: header.called,
+                format: header.format,
                 wanted: part.to_string(),
                 advice: ": name one with --key, or say --by all",
                 columns: header.list(options),

@@ -187,6 +187,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
         None => Header {
             input,
             called: "column",
+            format: "a table",
             names,
             samples: &[],
             default: &By::All,

@@ -94,6 +94,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     let header = Header {
         input,
         called: "field",
+        format: "JSON lines",
         names: &survey.names,
         samples: &survey.samples,
         default: &By::Ip,

@@ -18,6 +18,15 @@ enum Syntax {
     Logfmt,
 }
 
+impl Syntax {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ltsv => "labelled values (LTSV)",
+            Self::Logfmt => "labelled values (logfmt)",
+        }
+    }
+}
+
 /// The name given to the stamp before the first label.
 const PREFIX_TIME: &[u8] = b"time";
 
@@ -83,6 +92,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     let header = Header {
         input,
         called: "label",
+        format: syntax.name(),
         names: &names,
         samples: &samples,
         default: &By::Ip,
@@ -126,10 +136,7 @@ impl LabelLines {
     }
 
     pub(super) fn format(&self) -> &'static str {
-        match self.syntax {
-            Syntax::Ltsv => "labelled values (LTSV)",
-            Syntax::Logfmt => "labelled values (logfmt)",
-        }
+        self.syntax.name()
     }
 
     pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Request<'a>, BadLine> {

@@ -126,6 +126,16 @@ impl Lines {
         }
     }
 
+    /// Returns whether these are lines of an access log, possibly within others.
+    fn is_access(&self) -> bool {
+        match self {
+            Self::Access(_) | Self::Unknown(_) => true,
+            Self::Wrapped(wrapped) => wrapped.1.is_access(),
+            Self::Export(inner) => inner.is_access(),
+            Self::Fields(_) | Self::Json(_) | Self::Pattern(_) | Self::Labels(_) => false,
+        }
+    }
+
     /// Returns whether a readable line may contain two entries.
     #[inline]
     fn may_be_two(&self, line: &[u8]) -> bool {
@@ -197,10 +207,7 @@ pub(super) struct LineReader {
 
 impl LineReader {
     pub(super) fn new(name: String, window: Window, lines: Lines, options: &Options) -> Self {
-        let rejected = match lines {
-            Lines::Access(_) | Lines::Unknown(_) => rejected(options),
-            _ => None,
-        };
+        let rejected = lines.is_access().then(|| rejected(options)).flatten();
         Self {
             name,
             window,

@@ -243,6 +243,7 @@ impl PatternLines {
         let header = Header {
             input,
             called: "group",
+            format: pattern.what,
             names: &names,
             samples: &samples,
             default: &default,

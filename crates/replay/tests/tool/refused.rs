@@ -79,7 +79,12 @@ fn a_file_of_no_known_format_is_refused_with_what_would_read_it() {
         (
             "keyless.json",
             "{\"ts\":1716163200,\"who\":\"a\"}\n",
-            "there is no field `ip`; the fields are `ts`, `who`: name one with --key, or say --by all",
+            "keyless.json, read as JSON lines: there is no field `ip`; the fields are `ts`, `who`: name one with --key, or say --by all",
+        ),
+        (
+            "labels.log",
+            "when=1 client=192.0.2.1 path=/a status=200\n",
+            "read as labelled values (logfmt): no label has a usual name for the time",
         ),
         (
             "broken.json",
