@@ -166,6 +166,12 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     whole.then_some((status, more))
 }
 
+/// Returns whether every run of quotes has an even length.
+fn is_doubled(text: &[u8]) -> bool {
+    let mut runs = text.chunk_by(|one, next| (*one == b'"') == (*next == b'"'));
+    runs.all(|run| run.first() != Some(&b'"') || run.len() % 2 == 0)
+}
+
 /// Splits a line that is quoted as a whole. Tries each way of unquoting, and prefers a plain log line.
 fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -173,9 +179,12 @@ fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> O
         true => split(text).is_some(),
         false => head::split(text, stamps).is_ok(),
     };
+    let all = [Some(b'"'), Some(b'\\'), None];
+    // If all quotes come in pairs, each stands for one.
+    let ways = if is_doubled(inner) { &all[..1] } else { &all };
     let ways = [true, false]
         .into_iter()
-        .flat_map(|is_plain| [Some(b'"'), Some(b'\\'), None].map(|way| (is_plain, way)));
+        .flat_map(|is_plain| ways.iter().map(move |way| (is_plain, *way)));
     for (is_plain, way) in ways {
         unquoted.clear();
         let mut bytes = inner.iter().copied().peekable();
