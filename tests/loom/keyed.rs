@@ -333,7 +333,7 @@ fn a_refund_beside_a_claim_gives_back_what_was_there() {
 #[test]
 fn a_cell_that_was_seen_gone_does_not_come_back() {
     let [key, neighbour, _] = neighbours();
-    model(3, move || {
+    model(2, move || {
         // With `Deny`, an absent key is also denied while there is no slot for it.
         let (keys, then) = (table(1, WhenFull::Forgive), Instant::now());
         let late = then + minutes(61);

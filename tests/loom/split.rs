@@ -163,7 +163,9 @@ fn a_charge_beside_two_changes_of_quota_is_counted_once() {
         let (keys, now) = (adjustable(2), Instant::now());
         assert!(keys.check_at(&7, now).is_ok());
         let charge = spawn!(keys, keys.check_at(&7, now).is_ok());
-        [3, 4].map(|cells| keys.set_quota_at(Tier::FIRST, burst_of(cells), now).unwrap());
+        for cells in [3, 4] {
+            keys.set_quota_at(Tier::FIRST, burst_of(cells), now).unwrap();
+        }
         assert!(charge.join().unwrap());
         assert_eq!(remaining(&keys, 7, now), 0);
     });
