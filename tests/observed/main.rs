@@ -158,9 +158,11 @@ fn a_prometheus_parser_reads_the_text() {
         Observed::new("table", table).record();
         record_clock();
     });
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+    let path = std::env::var("PYTHONPATH").map_or(fetched.to_owned(), |path| format!("{path}:{fetched}"));
     let python = Command::new("python3")
         .args(["-c", PARSE])
-        .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/target/python"))
+        .env("PYTHONPATH", path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
