@@ -1,5 +1,7 @@
 //! Observed meters: the counters of `metrics` as Prometheus text, and the events of `tracing`.
 
+mod debug;
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use ratelimit_meter::observed::{Observed, record_clock};
 use ratelimit_meter::{Decider, GCRA, KeyedMeter, LeasedMeter, MultiDecider, Quota, nonzero};
