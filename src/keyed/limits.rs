@@ -511,13 +511,13 @@ impl Error for ForeignTier {}
 mod tests {
     use super::*;
     use crate::GCRA;
-    use crate::keyed::Builder;
+    use crate::keyed::KeyedBuilder;
 
     /// The next change uses the number again, and other threads may store it before these limits are superseded.
     #[test]
     fn a_former_limit_is_unknown_once_all_keys_are_converted() {
         let like = GCRA::from_quota("3/h".parse::<Quota>().unwrap()).unwrap();
-        let keys: KeyedMeter<u32> = Builder::new(like).adjustable().with_capacity(1).unwrap();
+        let keys: KeyedMeter<u32> = KeyedBuilder::new(like).adjustable().with_capacity(1).unwrap();
         let before = keys.shared.latest.get();
         let state = before.form().resident(0, before.number(0), 1);
         assert_eq!(before.read(state), Ok((0, 1)));

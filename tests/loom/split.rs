@@ -79,7 +79,10 @@ fn table_with_clock(burst: u32) -> (KeyedMeter<u32, GCRA<ManualClock>>, Instant)
     let clock = ManualClock::new();
     let like = GCRA::from_quota(burst_of(burst)).unwrap().with_clock(clock.clone());
     let hashes = KeyHashes::with_seed(SEED);
-    (Builder::new(like).hashes(hashes).with_capacity(1).unwrap(), clock.now())
+    (
+        KeyedBuilder::new(like).hashes(hashes).with_capacity(1).unwrap(),
+        clock.now(),
+    )
 }
 
 /// Breaks if a check at once does not compare the id, or if its exchange succeeds after the slot has another owner.
@@ -119,7 +122,7 @@ fn no_key_is_denied_at_once_for_an_evicted_key() {
 
 /// A table of two slots whose quota can be changed, `burst` cells an hour for each key.
 fn adjustable(burst: u32) -> Table {
-    let builder = Builder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(WhenFull::Deny);
+    let builder = KeyedBuilder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(WhenFull::Deny);
     let hashes = KeyHashes::with_seed([1, 2, 3]);
     builder.adjustable().hashes(hashes).with_capacity(1).unwrap()
 }
