@@ -84,7 +84,10 @@ pub(super) struct Hull {
 
 /// A queue of corners, which takes eight bytes until it has one: there is a hull for each key.
 #[derive(Debug, Default)]
-#[allow(clippy::box_collection, reason = "a queue without elements is four words, and most keys have no queue")]
+#[allow(
+    clippy::box_collection,
+    reason = "a queue without elements is four words, and most keys have no queue"
+)]
 struct Corners(Option<Box<VecDeque<Point>>>);
 
 impl Corners {
