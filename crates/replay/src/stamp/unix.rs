@@ -74,6 +74,14 @@ pub(super) fn is_date(stamp: &[u8]) -> bool {
 
 /// Returns the whole number that a stamp with an exponent states: `1.716163201e9`.
 pub(super) fn without_exponent(stamp: &[u8]) -> Option<String> {
+    // Nearly all other stamps have a separator at the fifth place or sooner.
+    if !stamp
+        .iter()
+        .take(5)
+        .all(|byte| byte.is_ascii_digit() || b".eE".contains(byte))
+    {
+        return None;
+    }
     let text = std::str::from_utf8(stamp).ok()?;
     let (digits, exponent) = text.split_once(['e', 'E'])?;
     let exponent: usize = exponent
