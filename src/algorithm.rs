@@ -7,7 +7,8 @@ use core::fmt::{self, Debug};
 
 /// A metering algorithm, which decides for a [`Meter`](crate::Meter).
 ///
-/// Sealed. Its implementations are [`VirtualScheduling`], [`ContinuousState`] and [`ExponentialAverage`].
+/// Sealed. Its implementations are [`VirtualScheduling`](crate::algorithms::VirtualScheduling),
+/// [`ContinuousState`](crate::algorithms::ContinuousState) and [`ExponentialAverage`](crate::algorithms::ExponentialAverage).
 pub trait Algorithm: Decide {}
 
 /// The numbers of a limit that an algorithm does not change.
@@ -123,14 +124,14 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Kind {
-    /// [`GCRA`].
+    /// [`GCRA`](crate::GCRA).
     #[cfg_attr(feature = "serde", serde(rename = "GCRA"))]
     Gcra,
-    /// [`LeakyBucket`].
+    /// [`LeakyBucket`](crate::LeakyBucket).
     LeakyBucket,
-    /// [`Exponential`], which counts admitted cells.
+    /// [`Exponential`](crate::Exponential), which counts admitted cells.
     Exponential,
-    /// [`Exponential::strict`], which counts denied cells too.
+    /// [`Exponential::strict`](crate::Exponential::strict), which counts denied cells too.
     StrictExponential,
 }
 

@@ -11,11 +11,14 @@
 //!       └───────────────────────────┘    └──────────── or evicted ──────────────┘
 //! ```
 //!
-//! | slot | its state is changed by |
-//! |---|---|
-//! | vacant | a claimant: exchanges it for its claim |
-//! | resident | a thread that charges or refunds the key: exchanges it; a claimant: exchanges it for its claim |
-//! | claimed by ticket t | its claimant only: stores the id, and may vacate by a store; once the intent names t, any thread: exchanges it for a resident |
+//! | transition | by which thread | model, in `tests/loom` |
+//! |---|---|---|
+//! | vacant to claimed | a claimant: exchanges the state, then stores the id | `keyed::two_new_keys_one_slot_*` |
+//! | resident to claimed | a claimant, in the same way | `keyed::a_charge_during_eviction_*` |
+//! | claimed to vacant | only the claimant, before it publishes: stores the state | `keyed::two_threads_and_one_cell_*` |
+//! | claimed to resident | any thread, once the intent names the claim | `keyed::three_threads_and_two_cells_*` |
+//! | resident to resident, the word grows | any thread that charges the key | `keyed::a_stalled_thread_*` |
+//! | resident to resident, in the next version | any thread that lowers the word, or changes its limit | `keyed::split::a_charge_*` |
 //!
 //! # How a key moves in
 //!
@@ -74,8 +77,8 @@
 //! | a change of tier | 7 | loom `keyed::no_hour_is_credited_by_two_tiers`; stress |
 //! | a change of quota | 9 | loom `keyed::split::*_of_quota_*`; stress |
 //!
-//! Two arguments rest on their proofs alone, because no test fails if they are left out: the ticket in the intent (2), which needs four threads, and
-//! the stamp of a late raise (5).
+//! Two interleavings are too long for the models: a helper that stalls until the next claim of the slot (2), and a raise of the reach between the load
+//! and the exchange of a thread that lowers it (5). The unit tests of this file take their steps one by one.
 
 use super::hash::KeyHash;
 use super::limits::{Limits, Superseded};
@@ -570,6 +573,7 @@ fn let_others_go_on() {
 #[cfg(all(test, not(any(ratelimit_meter_loom, ratelimit_meter_stress))))]
 mod tests {
     use super::*;
+    use crate::keyed::slot::Form;
     use crate::keyed::{KeyHashes, KeyedBuilder, WhenFull};
     use crate::{GCRA, KeyedMeter, Quota};
     use std::time::Instant;
@@ -610,6 +614,49 @@ mod tests {
             lines >= 24_000 && slots >= 16_000,
             "{lines} and {slots} of 25,000 half full"
         );
+    }
+
+    /// The interleaving of invariant 2, step by step: a helper stalls after it has read an intent. Meanwhile the claim is settled, the key becomes
+    /// idle, and another claimant takes the slot but has not published yet.
+    #[test]
+    fn a_late_helper_does_not_settle_the_next_claim() {
+        let form = Form::telling_apart(1);
+        let like = GCRA::from_quota("1/s".parse::<Quota>().unwrap()).unwrap();
+        let schedule = like.into_parts().0.below(form.end()).unwrap();
+        let limits = Limits::new(&[schedule], form, WhenFull::Deny).unwrap();
+        // In the home line of both keys, so that no reach is raised.
+        let (bucket, index) = (Bucket::default(), 1);
+        let claimed_for = |key, at| {
+            let (slot, key) = (bucket.slot(index), KeyHash(key));
+            let claim = bucket.claim(index, slot.load(), key, 0, at, &limits);
+            claim.unwrap().expect("no other thread changes the slot")
+        };
+
+        let first = claimed_for(1, Nanos::BEGINNING);
+        let seen_by_helper = Intent::naming(first, index);
+        assert!(bucket.exchange_intent(bucket.intent(), seen_by_helper));
+        bucket.carry_out(seen_by_helper, &limits).unwrap();
+        assert_eq!(bucket.slot(index).load().kind(), Kind::Resident);
+        let second = claimed_for(2, Nanos::BEGINNING.later(1_000_000));
+        bucket.carry_out(seen_by_helper, &limits).unwrap();
+        assert_eq!(bucket.slot(index).load(), second, "it has not been published");
+    }
+
+    /// The interleaving of invariant 5, step by step: a searching thread has read the reach, and a claimant raises it to what it is already.
+    #[test]
+    fn a_reach_raised_since_it_was_read_is_not_lowered() {
+        let (bucket, key) = (Bucket::default(), KeyHash(0));
+        let reach = &bucket.lines[key.home()].reach;
+        let raise_for = |ticket| {
+            let intent = Intent::naming(State::UNTAKEN.claimed(false, 0, ticket), WIDTH);
+            assert!(bucket.exchange_intent(bucket.intent(), intent));
+            assert!(bucket.raise_reach(key, 1, intent));
+        };
+        raise_for(1);
+        let seen = Reach::load(reach);
+        raise_for(2);
+        assert_eq!(Reach::load(reach).lines(), seen.lines());
+        assert!(!seen.exchange(reach, seen.lowered(0)));
     }
 
     #[test]

@@ -506,3 +506,24 @@ impl fmt::Display for ForeignTier {
 }
 
 impl Error for ForeignTier {}
+
+#[cfg(all(test, not(any(ratelimit_meter_loom, ratelimit_meter_stress))))]
+mod tests {
+    use super::*;
+    use crate::GCRA;
+    use crate::keyed::KeyedBuilder;
+
+    /// The next change uses the number again, and other threads may store it before these limits are superseded.
+    #[test]
+    fn a_former_limit_is_unknown_once_all_keys_are_converted() {
+        let like = GCRA::from_quota("3/h".parse::<Quota>().unwrap()).unwrap();
+        let keys: KeyedMeter<u32> = KeyedBuilder::new(like).adjustable().with_capacity(1).unwrap();
+        let before = keys.shared.latest.get();
+        let state = before.form().resident(0, before.number(0), 1);
+        assert_eq!(before.read(state), Ok((0, 1)));
+        keys.set_quota(Tier::FIRST, "2/h".parse().unwrap()).unwrap();
+        let after = keys.shared.latest.get();
+        assert_ne!(after.number(0), before.number(0));
+        assert_eq!(after.read(state), Err(Superseded));
+    }
+}

@@ -1,6 +1,7 @@
 //! A slot that changes hands between the load of its state and the exchange: the version, the second look, and a change of quota.
 
 use super::*;
+use ratelimit_meter::clock::{Clock, ManualClock};
 
 /// Breaks if a state that was lowered has the version it had: the thread that read the state before would charge the key that took the slot.
 #[test]
@@ -73,9 +74,55 @@ fn no_key_is_denied_for_one_that_was_evicted() {
     });
 }
 
+/// A table of two slots on a clock that stands still, and its time: a check by the clock is decided at once.
+fn table_with_clock(burst: u32) -> (KeyedMeter<u32, GCRA<ManualClock>>, Instant) {
+    let clock = ManualClock::new();
+    let like = GCRA::from_quota(burst_of(burst)).unwrap().with_clock(clock.clone());
+    let hashes = KeyHashes::with_seed(SEED);
+    (
+        KeyedBuilder::new(like).hashes(hashes).with_capacity(1).unwrap(),
+        clock.now(),
+    )
+}
+
+/// Breaks if a check at once does not compare the id, or if its exchange succeeds after the slot has another owner.
+#[test]
+fn a_check_at_once_before_an_eviction_misses_the_next_owner() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, now) = table_with_clock(3);
+        assert_eq!(keys.key(&99).charge(100), 0);
+        assert!(keys.check(&resident).is_ok());
+        let slow = spawn!(keys, keys.check(&resident).is_ok());
+        assert!(keys.check(&taker).is_ok());
+        assert!(slow.join().unwrap());
+        let owed = [resident, taker].map(|key| {
+            let key = keys.key(&key);
+            if key.is_live_at(now) {
+                3 - key.status_at(now).remaining()
+            } else {
+                0
+            }
+        });
+        assert!(owed[1] <= 1 && owed.iter().sum::<u32>() <= 2, "{owed:?}");
+    });
+}
+
+/// Breaks if a denial at once does not look at the state a second time.
+#[test]
+fn no_key_is_denied_at_once_for_an_evicted_key() {
+    for_both_homes(3, |resident, taker| {
+        let (keys, _) = table_with_clock(2);
+        assert_eq!(keys.key(&99).charge(100), 0);
+        assert!(keys.check_n(&resident, 2).is_ok());
+        let other = spawn!(keys, keys.check(&taker).is_ok());
+        assert!(keys.check(&taker).is_ok());
+        assert!(other.join().unwrap());
+    });
+}
+
 /// A table of two slots whose quota can be changed, `burst` cells an hour for each key.
 fn adjustable(burst: u32) -> Table {
-    let builder = Builder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(WhenFull::Deny);
+    let builder = KeyedBuilder::new(GCRA::from_quota(burst_of(burst)).unwrap()).when_full(WhenFull::Deny);
     let hashes = KeyHashes::with_seed([1, 2, 3]);
     builder.adjustable().hashes(hashes).with_capacity(1).unwrap()
 }
@@ -87,9 +134,9 @@ fn a_charge_beside_a_change_of_quota_is_counted_once() {
     model(2, || {
         let (keys, now) = (adjustable(2), Instant::now());
         assert!(keys.check_at(&7, now).is_ok());
-        let change = spawn!(keys, keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap());
-        assert!(keys.check_at(&7, now).is_ok());
-        change.join().unwrap();
+        let charge = spawn!(keys, keys.check_at(&7, now).is_ok());
+        keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap();
+        assert!(charge.join().unwrap());
         // What was available stays: none.
         assert_eq!(remaining(&keys, 7, now), 0);
         assert!(keys.check_at(&7, now).is_err());
@@ -101,9 +148,9 @@ fn a_charge_beside_a_change_of_quota_is_counted_once() {
 fn a_key_moving_in_beside_a_change_of_quota_is_converted() {
     model(2, || {
         let (keys, now) = (adjustable(2), Instant::now());
-        let change = spawn!(keys, keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap());
-        assert!(keys.check_at(&7, now).is_ok());
-        change.join().unwrap();
+        let newcomer = spawn!(keys, keys.check_at(&7, now).is_ok());
+        keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap();
+        assert!(newcomer.join().unwrap());
         // Without the change's burst of two.
         assert_eq!(remaining(&keys, 7, now), 1);
         keys.set_quota_at(Tier::FIRST, burst_of(1), now).unwrap();
@@ -118,13 +165,11 @@ fn a_charge_beside_two_changes_of_quota_is_counted_once() {
     model(1, || {
         let (keys, now) = (adjustable(2), Instant::now());
         assert!(keys.check_at(&7, now).is_ok());
-        let changes = spawn!(
-            keys,
-            [3, 4].map(|cells| keys.set_quota_at(Tier::FIRST, burst_of(cells), now).unwrap())
-        );
-        let told = keys.check_at(&7, now).is_ok();
-        changes.join().unwrap();
-        assert!(told);
+        let charge = spawn!(keys, keys.check_at(&7, now).is_ok());
+        for cells in [3, 4] {
+            keys.set_quota_at(Tier::FIRST, burst_of(cells), now).unwrap();
+        }
+        assert!(charge.join().unwrap());
         assert_eq!(remaining(&keys, 7, now), 0);
     });
 }

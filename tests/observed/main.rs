@@ -1,5 +1,7 @@
 //! Observed meters: the counters of `metrics` as Prometheus text, and the events of `tracing`.
 
+mod debug;
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use ratelimit_meter::observed::{Observed, record_clock};
 use ratelimit_meter::{Decider, GCRA, KeyedMeter, LeasedMeter, MultiDecider, Quota, nonzero};
@@ -158,9 +160,11 @@ fn a_prometheus_parser_reads_the_text() {
         Observed::new("table", table).record();
         record_clock();
     });
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+    let path = std::env::var("PYTHONPATH").map_or(fetched.to_owned(), |path| format!("{path}:{fetched}"));
     let python = Command::new("python3")
         .args(["-c", PARSE])
-        .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/target/python"))
+        .env("PYTHONPATH", path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -218,10 +218,7 @@ fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
         stores::Effort::FULL
     };
     let report = stores::run(effort)?;
-    report
-        .missed()
-        .iter()
-        .for_each(|line| eprintln!("compare: missed: {line}"));
+    report.missed().for_each(|aim| eprintln!("compare: {aim}"));
     let text = if cli.json { report.json()? } else { report.to_string() };
     Ok(Done {
         text,

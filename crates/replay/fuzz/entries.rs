@@ -7,8 +7,8 @@ use meter_replay::by::By;
 use meter_replay::emit::{self, Target};
 use meter_replay::input::access_log::{self, LogLines};
 use meter_replay::input::{Collected, Options, Reader};
+use meter_replay::limit::PerKey;
 use meter_replay::limit::{Algorithm, Rule};
-use meter_replay::per_key::PerKey;
 use meter_replay::select::Condition;
 use meter_replay::stamp::{CommonLogStamps, StampOptions, Stamps};
 
@@ -153,6 +153,20 @@ pub(crate) fn json(data: &[u8]) {
         let text = [head, data].concat();
         same_however_it_comes(&text, &options);
         same_however_it_comes(&text, &Options::default());
+    }
+}
+
+/// Lines of labelled values, in either syntax.
+pub(crate) fn labels(data: &[u8]) {
+    const LTSV: &[u8] = b"time:20/May/2024:00:00:00 +0000\thost:192.0.2.7\treq:GET / HTTP/1.1\n";
+    const LOGFMT: &[u8] = b"2024-05-20T00:00:00Z app[web.1]: at=info fwd=192.0.2.7 path=\"/a b\"\n";
+    for head in [LTSV, LOGFMT] {
+        let options = Options {
+            by: Some(By::parse("ip,path")),
+            ..Options::default()
+        };
+        same_however_it_comes(&[head, data].concat(), &options);
+        same_however_it_comes(&[head, data].concat(), &Options::default());
     }
 }
 

@@ -21,6 +21,9 @@ pub enum BadLine {
     /// A JSON object without the field that holds a line in the other objects.
     #[error("no log line in this object")]
     NoMessage,
+    /// None of the values has a label.
+    #[error("no labelled value in this line")]
+    NoLabels,
     /// The field names change, and the new ones lack a required name.
     #[error("from here on the fields are others, without those that are needed")]
     OtherFields,

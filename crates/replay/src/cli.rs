@@ -13,8 +13,8 @@ use crate::Error;
 use crate::by::By;
 use crate::demo;
 use crate::input::{self, Options};
+use crate::limit::PerKey;
 use crate::limit::{Algorithm, Limit};
-use crate::per_key::PerKey;
 #[cfg(feature = "store")]
 use crate::stored::Store;
 use crate::trace::Order;

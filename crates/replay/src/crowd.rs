@@ -1,6 +1,6 @@
 //! The meters of all keys of one limit, in tables of a few bytes a key.
 //!
-//! A table ([`KeyedMeter`]) has room for a fixed number of keys, and measures no longer than a meter. If a key finds no room, a new table, four times
+//! A table ([`KeyedMeter`](ratelimit_meter::KeyedMeter)) has room for a fixed number of keys, and measures no longer than a meter. If a key finds no room, a new table, four times
 //! as large, joins the others. If the newest table is ten years old, a new table of the same size joins. A key is decided by the table in which it is
 //! not idle, or by the newest table if it is idle in all. When a table joins, tables in which all keys are idle are dropped. An idle meter and a new
 //! meter make the same decisions. So each key is decided as by a meter of its own, for any number of keys and any span of time. If the time between
@@ -9,71 +9,14 @@
 //! Tables require that time never goes back, since a table forgets idle keys, even if an earlier time would find cells still owed. Tables also do not
 //! support a limit of two quotas. In both cases each key has a [`Lineage`](crate::lineage::Lineage) instead.
 
-use std::time::Instant;
-
-use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::keyed::{InvalidTable, KeyHashes, KeyedBuilder, WhenFull};
-use ratelimit_meter::{KeyedMeter, Meter, NegativeMultiDecision};
-
-use crate::event::{Event, KeyId};
+use crate::event::Event;
 use crate::limit::Single;
-use crate::lineage::{HORIZON_NS, Maker, Verdict};
+use crate::lineage::{HORIZON_NS, Maker};
+use crate::table::Table;
+use crate::verdict::{Undecided, Verdict};
 
 /// Number of live keys (keys that are not idle) that the first table has room for. The table takes 1 MiB.
 const FIRST_KEYS: usize = 1 << 15;
-
-/// Keys are numbers that no client chooses, so a public seed does no harm, and every run makes the same decisions.
-const SEED: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
-
-/// A table of meters of any algorithm.
-pub(crate) trait Table {
-    /// As [`KeyedMeter::check_n_at`].
-    fn check_n_at(&self, key: KeyId, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
-
-    /// Returns whether the key's meter is live: it is not idle.
-    fn is_live(&self, key: KeyId, at: Instant) -> bool;
-
-    /// Returns whether any meter is live.
-    fn has_live(&self, at: Instant) -> bool;
-}
-
-impl<A: Algorithm> Table for KeyedMeter<KeyId, Meter<A, ManualClock>> {
-    #[inline]
-    fn check_n_at(&self, key: KeyId, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        Self::check_n_at(self, &key, n, at)
-    }
-
-    fn is_live(&self, key: KeyId, at: Instant) -> bool {
-        self.key(&key).is_live_at(at)
-    }
-
-    fn has_live(&self, at: Instant) -> bool {
-        self.stats_at(at).live > 0
-    }
-}
-
-/// Creates a table of meters, each of them like `like`. A key without room is denied.
-pub(crate) fn table<A: Algorithm + 'static>(
-    like: Meter<A, ManualClock>,
-    keys: usize,
-) -> Result<Box<dyn Table>, InvalidTable> {
-    let builder = KeyedBuilder::new(like).hashes(KeyHashes::with_seed(SEED));
-    let table = builder.when_full(WhenFull::Deny).with_capacity::<KeyId>(keys)?;
-    Ok(Box::new(table))
-}
-
-/// The reason why a request could not be decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Undecided {
-    /// The key stayed live, with no idle time, for longer than a meter can measure.
-    TooLong,
-    /// There is not enough memory for another table.
-    NoTable(InvalidTable),
-    /// The store that has the meters gave no decision.
-    #[cfg(feature = "store")]
-    Store(Box<ratelimit_meter_store::StoreError>),
-}
 
 /// The meters of all keys of one limit.
 pub(crate) struct Crowd {

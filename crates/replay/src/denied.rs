@@ -11,8 +11,8 @@
 use std::io::{self, Write};
 
 use crate::event::{Event, Keys};
-use crate::lineage::Verdict;
 use crate::report::rfc3339;
+use crate::verdict::Verdict;
 
 const HEADER: &str = "input,line,time,key,cells,wait_s\n";
 

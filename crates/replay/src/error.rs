@@ -134,12 +134,14 @@ pub enum Error {
         source: io::Error,
     },
     /// The header has no column of a given name.
-    #[error("{path}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
+    #[error("{path}, read as {format}: there is no {called} `{wanted}`; the {called}s are {columns}{advice}")]
     NoColumn {
         /// The file.
         path: String,
         /// The kind of the names: a column, a field, a group.
         called: &'static str,
+        /// The format that the file was taken for.
+        format: &'static str,
         /// The missing name.
         wanted: String,
         /// Advice in addition to choosing another name.
@@ -156,12 +158,16 @@ pub enum Error {
         reason: BadLine,
     },
     /// The header has no column with a usual name for the time.
-    #[error("{path}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time")]
+    #[error(
+        "{path}, read as {format}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time"
+    )]
     NoTimeColumn {
         /// The file.
         path: String,
         /// The kind of the names: columns, fields, groups.
         called: &'static str,
+        /// The format that the file was taken for.
+        format: &'static str,
         /// The names in the header.
         columns: String,
     },
@@ -224,6 +230,13 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// A file was read once, on the assumption that it is like its beginning: in order, with stamps of the same resolution. It is not, so it has to be
+    /// read in advance.
+    #[error("{path}: the file is not in the order of time, or has stamps of several resolutions; say --order as-is")]
+    NotAsAssumed {
+        /// The file.
+        path: String,
+    },
     /// A capture is cut off.
     #[error("{path}: the capture is cut off within {place}")]
     CutOff {
@@ -242,7 +255,7 @@ pub enum Error {
     },
     /// The capture was taken from an interface with an unsupported link type.
     #[error(
-        "{path} is a packet capture of link type {link}, which is not read: only Ethernet, Linux cooked, raw IP, loopback and PPP"
+        "{path} is a packet capture of link type {link}, which is not read (only Ethernet, Linux cooked, raw IP, loopback and PPP): tshark -r FILE -T fields -E header=y -e frame.time_epoch -e ip.src -e frame.len | meter-replay --time frame.time_epoch --key ip.src ... -"
     )]
     Link {
         /// The file.
@@ -264,14 +277,40 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// Most lines look like JSON, but none is valid JSON.
-    #[error("{path} looks like JSON lines, but no line is an object: put each on a line with: jq -c . OLD > NEW")]
-    NotJson {
+    /// The file has a format that is not read.
+    #[error("{path} is not read, since it is {what}: {instead}")]
+    Foreign {
+        /// The file.
+        path: String,
+        /// The format.
+        what: &'static str,
+        /// A command that makes the file readable, or another file to name.
+        instead: &'static str,
+    },
+    /// The file is neither text nor a known binary format.
+    #[error("{path} is no text and has no known binary format: name a log, a table or a capture")]
+    Noise {
         /// The file.
         path: String,
     },
+    /// The file is a table whose first line has values, not names.
+    #[error(
+        "{path} is a table without a header: (echo 'time,key'; cat FILE) | meter-replay --key key ... -, with a name for each column"
+    )]
+    NoNames {
+        /// The file.
+        path: String,
+    },
+    /// The file is a JSON document, not JSON lines.
+    #[error("{path} is a JSON document, not one JSON object a line: jq -c '{filter}' FILE | meter-replay ... -")]
+    NotJson {
+        /// The file.
+        path: String,
+        /// The filter of `jq` that extracts its records.
+        filter: String,
+    },
     /// The file is a JSON list of objects, not JSON lines.
-    #[error("{path} is a list in JSON, not JSON lines: put each object on a line with: jq -c '.[]' OLD > NEW")]
+    #[error("{path} is a list in JSON, not one JSON object a line: jq -c '.[]' FILE | meter-replay ... -")]
     JsonList {
         /// The file.
         path: String,

@@ -21,7 +21,6 @@ mod limiter;
 mod lineage;
 pub mod model;
 pub mod output;
-pub mod per_key;
 pub mod progress;
 pub mod proxies;
 pub mod replay;
@@ -33,8 +32,10 @@ pub mod stamp;
 pub mod stored;
 pub mod stream;
 pub mod suggest;
+mod table;
 pub mod text;
 pub mod trace;
+mod verdict;
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -255,16 +256,36 @@ fn analyse(
     mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
 ) -> Result<(Trace, Vec<Outcome>), Error> {
     let options = cli.options()?;
+    if cli.demo {
+        return decide_all(cli, limits, demo::stream()?, false, look);
+    }
+    // Rows that are written cannot be taken back.
+    if cli.order == Order::Sort && !options.places {
+        let stream = Stream::open_assuming_order(&cli.files, options.clone(), progress.clone());
+        let decided = stream.and_then(|stream| decide_all(cli, limits, stream, options.plan.is_some(), &mut look));
+        match decided {
+            // Start over, and read each file in advance.
+            Err(Error::NotAsAssumed { .. }) => {}
+            decided => return decided,
+        }
+    }
     let has_plans = options.plan.is_some();
+    let stream = Stream::open(&cli.files, cli.order, options, progress)?;
+    decide_all(cli, limits, stream, has_plans, look)
+}
+
+/// Replays all events of a stream.
+fn decide_all(
+    cli: &Cli,
+    limits: &[Limit],
+    mut stream: Stream,
+    has_plans: bool,
+    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+) -> Result<(Trace, Vec<Outcome>), Error> {
     let settings = Settings {
         order: cli.order,
         suggest: cli.suggests(),
         anonymise: cli.anonymise,
-    };
-    let mut stream = if cli.demo {
-        demo::stream()?
-    } else {
-        Stream::open(&cli.files, cli.order, options, progress)?
     };
     let replay = |is_asked: bool| is_asked.then(|| Replay::new(limits, settings));
     let mut at_stamp = replay(cli.reading.spread != Spread::Even);

@@ -1,5 +1,7 @@
 //! A limit to try: its text, and the meters made from it.
 
+mod per_key;
+
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
@@ -13,12 +15,13 @@ use ratelimit_meter::{
     Dual, DualQuota, Exponential, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, ParseQuotaError, Quota,
 };
 
+pub use per_key::PerKey;
+
 use crate::Error;
-use crate::crowd::{self, Table};
 use crate::model::Model;
-use crate::per_key::PerKey;
 #[cfg(feature = "store")]
 use crate::stored::{Store, Stored};
+use crate::table::{self, Table};
 
 /// The algorithm of a meter. For equal limits the first two make the same decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -115,9 +118,9 @@ impl Single {
     pub(crate) fn table(&self, clock: &ManualClock, keys: usize) -> Result<Box<dyn Table>, InvalidTable> {
         let clock = clock.clone();
         match self.clone() {
-            Self::Gcra(meter) => crowd::table(meter.with_clock(clock), keys),
-            Self::LeakyBucket(meter) => crowd::table(meter.with_clock(clock), keys),
-            Self::Exponential(meter) => crowd::table(meter.with_clock(clock), keys),
+            Self::Gcra(meter) => table::of_meters(meter.with_clock(clock), keys),
+            Self::LeakyBucket(meter) => table::of_meters(meter.with_clock(clock), keys),
+            Self::Exponential(meter) => table::of_meters(meter.with_clock(clock), keys),
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::crowd::{Crowd, Undecided};
+use crate::crowd::Crowd;
 use crate::event::{Event, KeyId, Keys};
+use crate::limit::PerKey;
 use crate::limit::{Kind, Limit, Metered};
-use crate::lineage::{Lineage, Maker, Verdict};
+use crate::lineage::{Lineage, Maker};
 use crate::model::{Model, State};
-use crate::per_key::PerKey;
 #[cfg(feature = "store")]
 use crate::stored::Meters;
+use crate::verdict::{Undecided, Verdict};
 
 /// Decides the events of all keys under one limit.
 pub(crate) enum Limiter {

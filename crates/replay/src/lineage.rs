@@ -7,50 +7,18 @@
 //! This holds only if time never goes back. Otherwise a replaced meter would have forgotten cells that an earlier time would find still owed. In that
 //! case each key keeps its first meter, which measures ten years before its first request and ten years after it.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter::clock::ManualClock;
 
 use crate::limit::{Meter, Metered};
+use crate::verdict::Verdict;
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
 /// Time after its creation for which the decisions of a meter are exact.
 pub(crate) const HORIZON_NS: u64 = 20 * YEAR_NS;
 const LEAD_NS: u64 = 10 * YEAR_NS;
-
-/// The decision of a meter about a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Admitted,
-    /// Admitted, and delayed by this much. Only the model of nginx returns this.
-    Delayed(Duration),
-    /// Denied; the request would conform this much later.
-    Denied(Duration),
-    /// Denied; the request asks for more cells than the burst.
-    Never,
-}
-
-impl Verdict {
-    /// Returns whether the request passes, at once or later.
-    #[inline]
-    pub(crate) fn is_admitted(self) -> bool {
-        matches!(self, Self::Admitted | Self::Delayed(_))
-    }
-
-    /// Returns the verdict on a request for `cost` cells at an instant.
-    #[inline]
-    pub(crate) fn of(cost: u64, at: Instant, check: impl FnOnce(u32) -> Result<(), NegativeMultiDecision>) -> Self {
-        let Ok(cost) = u32::try_from(cost) else {
-            return Self::Never;
-        };
-        match check(cost) {
-            Ok(()) => Self::Admitted,
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => Self::Denied(denial.wait_time_from(at)),
-            Err(NegativeMultiDecision::InsufficientCapacity(_)) => Self::Never,
-        }
-    }
-}
 
 /// The values that the meters of a limit are made from.
 pub(crate) struct Maker {
@@ -58,6 +26,8 @@ pub(crate) struct Maker {
     clock: ManualClock,
     /// The fixed time of the clock, at which every meter is made.
     now: Instant,
+    /// The latest age that was converted, and its instant: many requests have one stamp.
+    latest: Cell<(u64, Instant)>,
     may_go_back: bool,
 }
 
@@ -68,6 +38,7 @@ impl Maker {
             limit,
             clock: ManualClock::starting_at(now),
             now,
+            latest: Cell::new((0, now)),
             may_go_back,
         }
     }
@@ -84,7 +55,13 @@ impl Maker {
     #[inline]
     pub(crate) fn instant(&self, made: i64, time: i64) -> Option<Instant> {
         let age = time.checked_sub(made).and_then(|age| u64::try_from(age).ok())?;
-        self.now.checked_add(Duration::from_nanos(age))
+        let (latest, at) = self.latest.get();
+        if age == latest {
+            return Some(at);
+        }
+        let at = self.now.checked_add(Duration::from_nanos(age))?;
+        self.latest.set((age, at));
+        Some(at)
     }
 
     /// Does the same; `None` if the meter's decisions are not exact at `time`.

@@ -82,6 +82,13 @@ impl Proxies {
     }
 }
 
+/// Returns the leftmost address in a list of forwarded addresses.
+#[must_use]
+pub(crate) fn leftmost(forwarded: &[u8]) -> Option<&[u8]> {
+    let mut listed = forwarded.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    listed.find(|entry| address::parse(entry).is_some())
+}
+
 fn unquoted(entry: &[u8]) -> &[u8] {
     let entry = entry.strip_prefix(b"\"").unwrap_or(entry);
     entry.strip_suffix(b"\"").unwrap_or(entry)

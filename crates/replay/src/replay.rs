@@ -4,14 +4,13 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::crowd::Undecided;
 use crate::event::{Event, KeyId, Keys};
 use crate::limit::{Limit, Quotas, Rule};
 use crate::limiter::{Limiter, Request};
-use crate::lineage::Verdict;
 use crate::series::{Series, Timeline};
 use crate::suggest::{Reason, Suggester, Suggestion};
 use crate::trace::Order;
+use crate::verdict::{Undecided, Verdict};
 use crate::{Error, text};
 
 /// The outcome of a limit for the traffic. Counts are of cells unless stated otherwise.

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1_000 * MS;
@@ -107,6 +108,8 @@ pub struct Series {
     /// The first bucket's number, counted from the epoch.
     first: i64,
     buckets: VecDeque<Counts>,
+    /// The index of the latest bucket, and the times that it holds: most events need no division.
+    latest: (usize, Range<i64>),
     minutes: Minutes,
 }
 
@@ -118,6 +121,7 @@ impl Series {
             width: 0,
             first: 0,
             buckets: VecDeque::new(),
+            latest: (0, 0..0),
             minutes: Minutes {
                 latest: None,
                 worst: None,
@@ -141,8 +145,12 @@ impl Series {
             }
         };
         self.minutes.push(time, counts);
-        let at = self.reach(time);
-        self.buckets[at].add(counts);
+        if !self.latest.1.contains(&time) {
+            let at = self.reach(time);
+            let start = time.saturating_sub(time.rem_euclid(WIDTHS[self.width]));
+            self.latest = (at, start..start.saturating_add(WIDTHS[self.width]));
+        }
+        self.buckets[self.latest.0].add(counts);
     }
 
     /// Returns the counts so far.
@@ -212,10 +220,10 @@ struct Minutes {
 
 impl Minutes {
     fn push(&mut self, time: i64, counts: Counts) {
-        let start = time.saturating_sub(time.rem_euclid(MINUTE));
         match &mut self.latest {
-            Some(latest) if latest.start == start => latest.counts.add(counts),
+            Some(latest) if (0..MINUTE).contains(&time.saturating_sub(latest.start)) => latest.counts.add(counts),
             _ => {
+                let start = time.saturating_sub(time.rem_euclid(MINUTE));
                 self.worst = self.worst();
                 let mut earlier = Counts::default();
                 if let Some(others) = &mut self.others {

@@ -16,7 +16,7 @@ use ratelimit_meter_store::{
 
 use crate::event::Event;
 use crate::limit::{Algorithm, Quotas};
-use crate::lineage::Verdict;
+use crate::verdict::Verdict;
 
 /// Longest time for the server to connect, and to answer.
 const DEADLINE: Duration = Duration::from_secs(10);

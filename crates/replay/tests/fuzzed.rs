@@ -5,13 +5,15 @@ mod entries;
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 
 /// What a fuzz target calls.
 type Entry = fn(&[u8]);
 
-const ENTRIES: [(&str, Entry); 11] = [
+const ENTRIES: [(&str, Entry); 12] = [
     ("access_log", entries::access_log),
     ("stamps", entries::stamps),
     ("delimited", entries::delimited),
@@ -20,6 +22,7 @@ const ENTRIES: [(&str, Entry); 11] = [
     ("log", entries::log),
     ("json", entries::json),
     ("fields", entries::fields),
+    ("labels", entries::labels),
     ("pattern", entries::pattern),
     ("input", entries::input),
     ("options", entries::options),
@@ -59,6 +62,45 @@ fn the_corpus_holds() {
         let corpus = corpus(target);
         assert!(corpus.len() >= 3, "{target}");
         corpus.iter().for_each(|input| entry(input));
+    }
+}
+
+/// Runs each target on mangled pieces of its corpus for `FUZZED_SECONDS` seconds; on `FUZZED_TARGET` alone if that is set.
+#[test]
+fn mangled_pieces_hold_for_as_long_as_asked() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let Some(seconds) = number("FUZZED_SECONDS") else {
+        return;
+    };
+    let only = std::env::var("FUZZED_TARGET").ok();
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    for (target, entry) in ENTRIES {
+        if only.as_ref().is_some_and(|only| only != target) {
+            continue;
+        }
+        let mut pieces = corpus(target);
+        let (start, mut runs) = (Instant::now(), 0_u64);
+        while start.elapsed().as_secs() < seconds {
+            let mut next = || usize::try_from(random.next_u32()).unwrap_or(0);
+            let (one, other) = (next() % pieces.len(), next() % pieces.len());
+            let edits: Vec<_> = (0..next() % 16)
+                .map(|_| (next(), next().to_le_bytes()[0], next().to_le_bytes()[1]))
+                .collect();
+            let mut input = mangled(&pieces[one], &edits, next());
+            // Half of all inputs are joined from two pieces.
+            if next() % 2 == 0 {
+                let cut = next() % (pieces[other].len() + 1);
+                input.truncate(next() % (input.len() + 1));
+                input.extend_from_slice(&pieces[other][cut..]);
+            }
+            entry(&input);
+            runs += 1;
+            // Some inputs are mangled again.
+            if runs % 64 == 0 && input.len() < 4_096 && pieces.len() < 512 {
+                pieces.push(input);
+            }
+        }
+        eprintln!("{target}: {runs} inputs in {seconds} s");
     }
 }
 

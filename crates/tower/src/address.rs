@@ -193,6 +193,7 @@ impl Prefix {
     }
 
     /// The address, of IPv6 its prefix, of mapped IPv4 the address that is mapped.
+    #[inline]
     pub(crate) fn cut(self, address: IpAddr) -> IpAddr {
         match address.to_canonical() {
             v4 @ IpAddr::V4(_) => v4,

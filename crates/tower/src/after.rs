@@ -26,12 +26,19 @@ struct Item {
 
 impl Pending {
     /// The pending counts of a request; none if all is decided already.
+    #[inline]
     pub(crate) fn of(asks: &[Ask<'_>], fields: Fields, nearest: bool) -> Option<Box<Self>> {
         let counts = |ask: &Ask<'_>| ask.denied.is_none();
         let depends = |ask: &Ask<'_>| ask.rules.after.is_some() || ask.rules.refund_cancelled;
         if !asks.iter().any(|ask| counts(ask) && depends(ask)) {
             return None;
         }
+        Some(Self::new(asks, fields, nearest))
+    }
+
+    #[cold]
+    fn new(asks: &[Ask<'_>], fields: Fields, nearest: bool) -> Box<Self> {
+        let counts = |ask: &Ask<'_>| ask.denied.is_none();
         let items = asks.iter().map(|ask| Item {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
@@ -40,11 +47,11 @@ impl Pending {
             refund_cancelled: ask.rules.refund_cancelled && counts(ask),
             announced: ask.rules.is_announced(),
         });
-        Some(Box::new(Self {
+        Box::new(Self {
             items: items.collect(),
             fields,
             nearest,
-        }))
+        })
     }
 
     /// Counts by the response, and returns the fields as they are after that.

@@ -32,16 +32,19 @@ struct Item {
 
 impl Charge {
     /// The charge of a request's late limits, if there are any.
+    #[inline]
     pub(crate) fn of(asks: &[Ask<'_>]) -> Option<Self> {
-        if !asks.iter().any(|ask| ask.rules.late) {
-            return None;
-        }
+        asks.iter().any(|ask| ask.rules.late).then(|| Self::new(asks))
+    }
+
+    #[cold]
+    fn new(asks: &[Ask<'_>]) -> Self {
         let late = asks.iter().filter(|ask| ask.rules.late);
         let items = late.map(|ask| Item {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
         });
-        Some(Self { items: items.collect() })
+        Self { items: items.collect() }
     }
 
     /// Returns the charge of the policy of this name alone, of those that are late.

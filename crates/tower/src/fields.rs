@@ -83,6 +83,7 @@ pub(crate) struct Position<'a> {
 
 impl Position<'_> {
     /// The parameter `t`; none if no time will do.
+    #[inline]
     fn effective_window(&self) -> Option<u64> {
         let Standing {
             remaining,
@@ -254,15 +255,18 @@ fn separate(list: &mut Buffer) {
 }
 
 fn decimal(list: &mut Buffer, mut n: u64) {
-    let start = list.len();
+    // From the right, as digits come.
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
     loop {
-        list.push(b'0' + u8::try_from(n % 10).unwrap_or_default());
+        start -= 1;
+        digits[start] += u8::try_from(n % 10).unwrap_or_default();
         n /= 10;
         if n == 0 {
             break;
         }
     }
-    list[start..].reverse();
+    list.extend_from_slice(&digits[start..]);
 }
 
 fn value(bytes: &[u8]) -> HeaderValue {

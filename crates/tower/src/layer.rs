@@ -177,6 +177,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         &self.limits
     }
 
+    #[inline]
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -188,29 +189,31 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
 
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Decides a request.
-    pub(crate) fn decide<'a>(&'a self, head: &Head<'_>) -> (Asked<'a>, Result<(), Denial>) {
-        let mut asked = self.ask(head);
+    // The list is filled in place: to return it would copy it.
+    #[inline]
+    pub(crate) fn decide<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) -> Result<(), Denial> {
+        self.ask(head, asked);
         let decided = match asked.rejected() {
             Some(_) => Err(Denial::of_no_key()),
             None => asked.decide(self.settings.detail()),
         };
-        self.tell(&asked, *head, decided.is_ok());
-        (asked, decided)
+        self.tell(asked, *head, decided.is_ok());
+        decided
     }
 
     /// Collects the cells that a request asks for: none, if it is exempt.
-    pub(crate) fn ask<'a>(&'a self, head: &Head<'_>) -> Asked<'a> {
-        let mut asked = Asked::default();
+    #[inline]
+    pub(crate) fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         if !self.settings.is_exempt(head) {
-            self.limits.ask(head, &mut asked);
+            self.limits.ask(head, asked);
         }
         for policy in asked.without_key() {
             self.observe.no_key(policy, head);
         }
-        asked
     }
 
     /// Reports all decisions to the observer.
+    #[inline]
     pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
         for ask in asked.asks() {
             let event = Event::new(ask, head);
@@ -282,10 +285,12 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
 }
 
 impl Settings {
+    #[inline]
     pub(crate) fn is_exempt(&self, head: &Head<'_>) -> bool {
         self.skip.as_ref().is_some_and(|skip| skip(head)) || !self.count_preflights && head.is_preflight()
     }
 
+    #[inline]
     pub(crate) fn detail(&self) -> Detail {
         self.fields.detail()
     }
@@ -299,17 +304,20 @@ impl Settings {
     }
 
     /// The fields of the response to an admitted request.
+    #[inline]
     pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
-        if self.on_refusals_only || self.fields == Fields::None {
-            return Announcement::Nothing;
+        match asked.asks() {
+            _ if self.on_refusals_only || self.fields == Fields::None => Announcement::Nothing,
+            [only] if only.rules.is_announced() => Announcement::of(self.fields, &[only.position()]),
+            _ => self.announce(&asked.positions()),
         }
-        self.announce(&asked.positions())
     }
 
     pub(crate) const fn status_of_quota(&self) -> StatusCode {
         self.status
     }
 
+    #[inline]
     pub(crate) fn fields_after(&self) -> (Fields, bool) {
         let fields = if self.on_refusals_only {
             Fields::None

@@ -104,7 +104,8 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let layer = &shared.layer;
-            let mut asked = layer.ask(&Head::of(&request));
+            let mut asked = Asked::default();
+            layer.ask(&Head::of(&request), &mut asked);
             let waited = shared.wait(&mut asked).await;
             layer.tell(&asked, Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {

@@ -79,10 +79,11 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let head = Head::of(&request);
-        let (asked, decided) = self.layer.decide(&head);
-        match decided {
+        let mut asked = Asked::default();
+        match self.layer.decide(&head, &mut asked) {
             Ok(()) => pass(&mut self.inner, request, &asked, self.layer.settings()),
             Err(denial) => ResponseFuture::denied(self.layer.refuse(head, &asked, denial)),
         }
@@ -90,9 +91,10 @@ where
 }
 
 /// Calls the inner service with an admitted request.
+#[inline]
 pub(crate) fn pass<S, B, C>(
     inner: &mut S,
-    mut request: Request<B>,
+    request: Request<B>,
     asked: &Asked<'_>,
     settings: &Settings,
 ) -> ResponseFuture<S::Future, C>
@@ -106,10 +108,18 @@ where
         Some(_) => Announcement::Nothing,
         None => settings.announce_admitted(asked),
     };
-    if let Some(charge) = Charge::of(asked.asks()) {
-        request.extensions_mut().insert(charge);
-    }
-    ResponseFuture::admitted(inner.call(request), announcement, pending)
+    let response = match Charge::of(asked.asks()) {
+        None => inner.call(request),
+        Some(charge) => inner.call(with(request, charge)),
+    };
+    ResponseFuture::admitted(response, announcement, pending)
+}
+
+// Out of line, so that a request without a charge need not be moved.
+#[cold]
+fn with<B>(mut request: Request<B>, charge: Charge) -> Request<B> {
+    request.extensions_mut().insert(charge);
+    request
 }
 
 /// Takes the service that was ready, to move it into a future, and leaves its clone, which has yet to become ready.
@@ -157,6 +167,7 @@ pin_project! {
 }
 
 impl<F, B> ResponseFuture<F, B> {
+    #[inline]
     fn admitted(inner: F, announcement: Announcement, pending: Option<Box<Pending>>) -> Self {
         let state = State::Admitted {
             inner,
@@ -196,9 +207,12 @@ where
                 let mut result = ready!(inner.poll(cx));
                 match &mut result {
                     Ok(response) => {
-                        let told = std::mem::take(announcement);
-                        let settled = pending.take().map(|pending| pending.settle(response));
-                        settled.unwrap_or(told).set(response.headers_mut());
+                        if let Some(pending) = pending.take() {
+                            *announcement = pending.settle(response);
+                        }
+                        if !matches!(announcement, Announcement::Nothing) {
+                            std::mem::take(announcement).set(response.headers_mut());
+                        }
                     }
                     Err(_) => {
                         if let Some(pending) = pending.take() {

@@ -46,8 +46,8 @@ impl Loaded {
             let ratios = loads.iter().zip(bare).map(|(load, bare)| figure(load) / figure(bare));
             Summary::of(&ratios.collect::<Vec<_>>())
         };
-        let (rate, p99): (fn(&Load) -> f64, fn(&Load) -> f64) =
-            (|load| load.per_second, |load| float(load.p99_ns) / 1e3);
+        let rate = |load: &Load| load.per_second;
+        let p99 = |load: &Load| float(load.p99_ns) / 1e3;
         Some(Self {
             http,
             contender,

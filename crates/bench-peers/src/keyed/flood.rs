@@ -12,7 +12,7 @@ use ratelimit_meter::{KeyedMeter, Quota};
 use std::time::Instant;
 
 /// How much longer a new key may take in a flood than where all others are at rest.
-const TARGET: f64 = 1.5;
+const TARGET: f64 = 1.17;
 
 /// In how many pieces a flood is timed, and the table at rest.
 const PIECES: u64 = 100;

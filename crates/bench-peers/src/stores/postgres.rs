@@ -1,6 +1,6 @@
 //! Decisions a second of a PostgreSQL server, by its own `pgbench`: 8 clients, prepared statements, each decision a transaction.
 
-use super::Effort;
+use super::{Aim, Bound, Effort};
 use crate::stats::Summary;
 use core::fmt;
 use ratelimit_meter_store_check::postgres::Postgres;
@@ -115,7 +115,7 @@ struct Row {
     contender: &'static str,
     load: Load,
     per_second: Summary,
-    /// Medians, as a multiple of `SELECT FOR UPDATE` in a function.
+    /// The median over rounds of the multiple of `SELECT FOR UPDATE` in a function.
     of_for_update: f64,
 }
 
@@ -144,34 +144,33 @@ pub(crate) fn measure(effort: Effort) -> Result<Option<Report>, Box<dyn Error>> 
     let mut rates = vec![Vec::new(); cells.len()];
     for _ in 0..effort.postgres_rounds {
         for ((_, _, script), rates) in cells.iter().zip(&mut rates) {
-            rates.push(client.per_second(script, effort.postgres_seconds)?);
+            rates.push(client.per_second(script)?);
         }
     }
-    let summaries: Vec<_> = rates.iter().filter_map(|rates| Summary::of(rates)).collect();
     let base = |load| {
-        let base = cells.iter().position(|cell| (cell.0, cell.1) == (FOR_UPDATE, load));
-        base.and_then(|at| summaries.get(at))
-            .map_or(f64::NAN, |base| base.median)
+        let is_base = |cell: &(&str, Load, String)| (cell.0, cell.1) == (FOR_UPDATE, load);
+        cells.iter().position(is_base).map(|at| &rates[at])
     };
-    let rows = cells
-        .iter()
-        .zip(&summaries)
-        .map(|(&(contender, load, _), &per_second)| Row {
+    let row = |(&(contender, load, _), rates): (&(&'static str, Load, String), &Vec<f64>)| {
+        let multiples: Vec<_> = rates.iter().zip(base(load)?).map(|(rate, base)| rate / base).collect();
+        Some(Row {
             contender,
             load,
-            per_second,
-            of_for_update: per_second.median / base(load),
-        });
+            per_second: Summary::of(rates)?,
+            of_for_update: Summary::of(&multiples)?.median,
+        })
+    };
+    let rows: Option<Vec<_>> = cells.iter().zip(&rates).map(row).collect();
     let denied = cells.iter().find(|cell| (cell.0, cell.1) == (OURS, Load::Denied));
     let (_, _, denied) = denied.ok_or("no denials of ours")?;
     let version = || client.psql("-c", "SELECT xmin, xmax, ctid FROM meter.bucket WHERE key = 'denied'");
     // The first calls are admitted.
-    client.per_second(denied, 1)?;
+    client.per_second(denied)?;
     let before = version()?;
-    client.per_second(denied, 1)?;
+    client.per_second(denied)?;
     Ok(Some(Report {
         server: client.psql("-c", "SHOW server_version")?.trim().to_owned(),
-        rows: rows.collect(),
+        rows: rows.ok_or("no rounds")?,
         denials_write_nothing: version()? == before,
     }))
 }
@@ -194,16 +193,14 @@ impl<'a> Client<'a> {
         self.run("psql", &["-XqAt", "-v", "ON_ERROR_STOP=1", option, value])
     }
 
-    /// Returns the transactions a second of a script.
-    fn per_second(&self, script: &str, seconds: u32) -> Result<f64, Box<dyn Error>> {
+    /// Returns the transactions a second of a script, counted for a second.
+    fn per_second(&self, script: &str) -> Result<f64, Box<dyn Error>> {
         let file = self.folder.join("script.sql");
         fs::write(&file, script)?;
-        let (file, seconds) = (file.to_string_lossy(), seconds.to_string());
+        let file = file.to_string_lossy();
         let printed = self.run(
             "pgbench",
-            &[
-                "-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", &seconds, "-f", &file,
-            ],
+            &["-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", "1", "-f", &file],
         )?;
         let rate = printed.lines().rev().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate
@@ -242,21 +239,19 @@ impl Drop for Client<'_> {
 }
 
 impl Report {
-    /// The aims that were missed: ratios of one run.
-    pub(crate) fn missed(&self) -> Vec<String> {
-        let mut missed = Vec::new();
-        for row in &self.rows {
-            if row.contender == OURS && row.load == Load::HotKey && row.of_for_update < 1.5 {
-                missed.push(format!(
-                    "meter.check of a hot key: {:.2} times SELECT FOR UPDATE, not 1.5",
-                    row.of_for_update
-                ));
-            }
-        }
-        if !self.denials_write_nothing {
-            missed.push("a denial of meter.check writes".to_owned());
-        }
-        missed
+    pub(super) fn judge(&self) -> Vec<Aim> {
+        let is_hot = |row: &&Row| row.contender == OURS && row.load == Load::HotKey;
+        let hot = self.rows.iter().find(is_hot).map(|row| {
+            let aim = "PostgreSQL decisions a second of a hot key, of SELECT FOR UPDATE in a function";
+            Aim::new(aim, row.of_for_update, Bound::AtLeast(1.5))
+        });
+        let writes = if self.denials_write_nothing { 0.0 } else { 1.0 };
+        let writes = Aim::new(
+            "row versions that PostgreSQL writes for a denial",
+            writes,
+            Bound::AtMost(0.0),
+        );
+        hot.into_iter().chain([writes]).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The checks of one key that a process makes, with parts of the local layer on or off.
 
 use super::{Effort, ThroughputRow};
-use crate::stats::float;
+use crate::stats::{Summary, float};
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{Builder, LeaseSettings, SharedMeter};
 use ratelimit_meter_store_check::server::Server;
@@ -32,29 +32,47 @@ pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ThroughputR
         ),
         (DENIED, spent.remember_denials(Duration::from_secs(3600)), 100),
     ];
-    let mut rows: Vec<ThroughputRow> = Vec::new();
+    let mut meters = Vec::new();
     for (setting, builder, more) in settings {
-        let checks = effort.checks * more;
         let store = runtime.block_on(async { RedisStore::open(&server.url()) })?;
         let meter = builder.deadline(Duration::from_secs(10)).build(store)?;
         let _ = runtime.block_on(meter.check("hot"))?;
-        server.command(&["CONFIG", "RESETSTAT"])?;
-        let begin = Instant::now();
-        runtime.block_on(all(&meter, checks))?;
-        let per_second = float(checks.into()) / begin.elapsed().as_secs_f64();
-        let stats = server.command(&["INFO", "commandstats"])?;
-        let line = stats
-            .lines()
-            .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        let calls = line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0);
-        rows.push(ThroughputRow {
-            setting,
-            per_second,
-            calls_per_check: float(calls) / float(checks.into()),
-            of_plain: rows.first().map_or(1.0, |plain| per_second / plain.per_second),
-        });
+        meters.push((setting, meter, effort.checks * more));
     }
-    Ok(rows)
+    let mut rates = vec![Vec::new(); meters.len()];
+    let mut calls = vec![0; meters.len()];
+    for _ in 0..effort.throughput_rounds {
+        for (i, (_, meter, checks)) in meters.iter().enumerate() {
+            server.command(&["CONFIG", "RESETSTAT"])?;
+            let begin = Instant::now();
+            runtime.block_on(all(meter, *checks))?;
+            rates[i].push(float((*checks).into()) / begin.elapsed().as_secs_f64());
+            calls[i] += calls_of(server)?;
+        }
+    }
+    let row = |(i, (setting, _, checks)): (usize, &(&'static str, _, u32))| {
+        let multiples: Vec<_> = rates[i]
+            .iter()
+            .zip(&rates[0])
+            .map(|(rate, plain)| rate / plain)
+            .collect();
+        Some(ThroughputRow {
+            setting,
+            per_second: Summary::of(&rates[i])?,
+            calls_per_check: float(calls[i]) / float(u64::from(*checks) * u64::from(effort.throughput_rounds)),
+            of_plain: Summary::of(&multiples)?.median,
+        })
+    };
+    let rows: Option<Vec<_>> = meters.iter().enumerate().map(row).collect();
+    Ok(rows.ok_or("no rounds")?)
+}
+
+/// The calls of scripts since the last reset.
+fn calls_of(server: &Server) -> Result<u64, Box<dyn Error>> {
+    let stats = server.command(&["INFO", "commandstats"])?;
+    let mut lines = stats.lines();
+    let calls = lines.find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    Ok(calls.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0))
 }
 
 async fn all(meter: &SharedMeter<RedisStore>, checks: u32) -> Result<(), Box<dyn Error>> {

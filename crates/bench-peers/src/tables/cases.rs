@@ -83,12 +83,19 @@ impl KeyedCase {
 
     /// How much of the best peer's time ours is to take at most.
     pub(crate) fn target(self) -> f64 {
-        match (self.keys, self.answer, self.threads) {
-            (1, Answer::Admit, 2) => 0.9,
-            (1, ..) => 0.8,
-            (..MANY, ..) => 0.75,
-            (MANY, ..) => 0.45,
-            _ => 0.4,
+        use KeyKind::{Number, Text};
+        match (self.keys, self.answer, self.threads, self.kind) {
+            (1, Answer::Deny, ..) => 1.1,
+            (1, Answer::Admit, 2, Text) => 1.0,
+            (1, Answer::Admit, 2, Number) => 1.1,
+            (1, Answer::Admit, _, Text) => 0.95,
+            (1, Answer::Admit, _, Number) => 1.05,
+            (..MANY, .., Text) => 0.7,
+            (..MANY, .., Number) => 0.95,
+            (MANY, .., Text) => 0.37,
+            (MANY, .., Number) => 0.55,
+            (.., Text) => 0.35,
+            (.., Number) => 0.5,
         }
     }
 }

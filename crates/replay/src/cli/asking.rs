@@ -57,8 +57,9 @@ pub struct Asking {
 
     /// Keep the meters in a running Redis or Valkey, at the times of the traffic: redis://HOST:PORT/
     ///
-    /// The decisions are those of a meter here, to the microsecond, and each is one call of the server. Its keys begin
-    /// with `meter-replay:` and a number of this run. The server forgets them when they have been idle for an hour.
+    /// The decisions are those of a meter here, to the microsecond, and each is one call of the server. Its keys
+    /// begin with `meter-replay:` and a number of this run. The server forgets them when they have been idle for
+    /// an hour.
     #[cfg(feature = "store")]
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
     pub store: Option<String>,

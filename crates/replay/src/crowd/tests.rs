@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::KeyId;
 use crate::limit::{Algorithm, Metered};
 use crate::lineage::Lineage;
 
@@ -32,7 +33,7 @@ fn gap() -> impl Strategy<Value = i64> {
 }
 
 /// Returns whether the decisions are the same. A table may report the end of a denial two nanoseconds early.
-fn alike(own: Result<Verdict, Undecided>, crowd: Result<Verdict, Undecided>) -> bool {
+fn alike(own: &Result<Verdict, Undecided>, crowd: &Result<Verdict, Undecided>) -> bool {
     match (own, crowd) {
         (Ok(Verdict::Denied(own)), Ok(Verdict::Denied(crowd))) => {
             crowd <= own && own.as_nanos() - crowd.as_nanos() <= 2
@@ -58,7 +59,7 @@ proptest! {
             for key in (0..repeats).map(|more| (key + 100 * more) % 300) {
                 let own = own[key as usize].check(&maker, time, cost).ok_or(Undecided::TooLong);
                 let crowd = crowd.check(&maker, &event(time, key, cost));
-                prop_assert!(alike(own, crowd), "{} at {}: {:?} and {:?}", key, time, own, crowd);
+                prop_assert!(alike(&own, &crowd), "{} at {}: {:?} and {:?}", key, time, own, crowd);
             }
         }
     }

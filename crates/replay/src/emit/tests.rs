@@ -135,7 +135,7 @@ fn every_target_has_comments_and_no_long_line() {
 
 #[test]
 fn limits_of_a_file_are_not_emitted() {
-    let rows = crate::per_key::PerKey::parse("plans.csv", "a,1/s", crate::limit::Algorithm::Gcra).expect("a row");
+    let rows = crate::limit::PerKey::parse("plans.csv", "a,1/s", crate::limit::Algorithm::Gcra).expect("a row");
     let told = render(&crate::limit::Limit::per_key(rows).rule(), None, Target::Nginx).expect_err("many limits");
     assert!(told.to_string().contains("--chosen"), "{told}");
 }

@@ -5,10 +5,11 @@
 
 use memchr::{memchr, memchr_iter, memchr2};
 
-use super::columns::started;
-use super::head;
+use super::duration::{Took, started};
+use super::head::{self, Fields, find};
 use super::keying::{Keying, Value};
-use super::names::Took;
+use super::request_line::method;
+pub use super::request_line::path;
 use super::{Options, Request, TimeIs};
 use crate::bad::BadLine;
 use crate::by::By;
@@ -39,18 +40,6 @@ pub struct LogLine<'a> {
 pub struct LogLines {
     stamps: Stamps,
     unquoted: Vec<u8>,
-}
-
-/// A line split into fields, with its stamp unparsed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
-    pub(super) client: &'a [u8],
-    pub(super) forwarded: Option<&'a [u8]>,
-    pub(super) host: Option<&'a [u8]>,
-    pub(super) stamp: &'a [u8],
-    pub(super) request: &'a [u8],
-    pub(super) status: &'a [u8],
-    pub(super) tail: &'a [u8],
 }
 
 impl LogLines {
@@ -118,37 +107,8 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
     split(line).is_some()
 }
 
-/// Returns the path of a request, without its query: `/a b` of `GET /a b?c=d HTTP/1.0`, also if the request has a full URL. Returns `-` if there is
-/// none, as when a client speaks TLS to a port for plain HTTP.
-#[must_use]
-pub fn path(request: &[u8]) -> &[u8] {
-    let Some(at) = memchr(b' ', request) else { return b"-" };
-    let target = &request[at + 1..];
-    let version = target.windows(6).rposition(|window| window == b" HTTP/");
-    target_path(target[..version.unwrap_or(target.len())].trim_ascii())
-}
-
-/// Returns the path of a request target: `/a` of `/a?b` and of `https://example.org/a?b`; `-` if there is none.
-#[must_use]
-pub(super) fn target_path(target: &[u8]) -> &[u8] {
-    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
-    let target = &target[..end.unwrap_or(target.len())];
-    let path = match find(target, b"://") {
-        Some(at) if !target[..at].contains(&b'/') => {
-            let authority = &target[at + 3..];
-            memchr(b'/', authority).map_or(&b"/"[..], |slash| &authority[slash..])
-        }
-        _ => target,
-    };
-    if path.is_empty() { b"-" } else { path }
-}
-
-/// Returns the method of a request: `GET` of `GET / HTTP/1.1`; `-` if there is none.
-#[must_use]
-pub(super) fn method(request: &[u8]) -> &[u8] {
-    let method = memchr(b' ', request).map_or(&[][..], |at| &request[..at]);
-    if method.is_empty() { b"-" } else { method }
-}
+/// The length of `20/May/2024:00:00:18 +0000`.
+const STAMP: usize = 26;
 
 /// Splits a line whose client is an address, with two names between the client and the stamp.
 #[inline]
@@ -163,12 +123,21 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     {
         return None;
     }
-    let bracket = memchr_iter(b'[', rest).find(|&at| at > 0 && rest[at - 1] == b' ')?;
-    if memchr_iter(b' ', &rest[..bracket - 1]).count() != 1 {
-        return None;
-    }
-    let rest = &rest[bracket + 1..];
-    let end = find(rest, b"] \"")?;
+    let rest = match rest.strip_prefix(b"- - [") {
+        Some(rest) => rest,
+        None => {
+            let bracket = memchr_iter(b'[', rest).find(|&at| at > 0 && rest[at - 1] == b' ')?;
+            if memchr_iter(b' ', &rest[..bracket - 1]).count() != 1 {
+                return None;
+            }
+            &rest[bracket + 1..]
+        }
+    };
+    // Nearly all stamps have this length.
+    let end = match rest.get(STAMP..STAMP + 3) {
+        Some(b"] \"") => STAMP,
+        _ => find(rest, b"] \"")?,
+    };
     let (stamp, rest) = (&rest[..end], &rest[end + 3..]);
     // Old servers do not escape quotes within a request: any quote before a status may end the request.
     memchr_iter(b'"', rest).find_map(|quote| {
@@ -197,6 +166,12 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     whole.then_some((status, more))
 }
 
+/// Returns whether every run of quotes has an even length.
+fn is_doubled(text: &[u8]) -> bool {
+    let mut runs = text.chunk_by(|one, next| (*one == b'"') == (*next == b'"'));
+    runs.all(|run| run.first() != Some(&b'"') || run.len() % 2 == 0)
+}
+
 /// Splits a line that is quoted as a whole. Tries each way of unquoting, and prefers a plain log line.
 fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -204,9 +179,12 @@ fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> O
         true => split(text).is_some(),
         false => head::split(text, stamps).is_ok(),
     };
+    let all = [Some(b'"'), Some(b'\\'), None];
+    // If all quotes come in pairs, each stands for one.
+    let ways = if is_doubled(inner) { &all[..1] } else { &all };
     let ways = [true, false]
         .into_iter()
-        .flat_map(|is_plain| [Some(b'"'), Some(b'\\'), None].map(|way| (is_plain, way)));
+        .flat_map(|is_plain| ways.iter().map(move |way| (is_plain, *way)));
     for (is_plain, way) in ways {
         unquoted.clear();
         let mut bytes = inner.iter().copied().peekable();
@@ -219,11 +197,6 @@ fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> O
         }
     }
     split(unquoted).or_else(|| head::split(unquoted, stamps).ok())
-}
-
-pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let (first, _) = wanted.split_first()?;
-    memchr_iter(*first, text).find(|&at| text[at..].starts_with(wanted))
 }
 
 /// Reads requests of an access log.

@@ -279,7 +279,7 @@ impl CaptureReader {
             });
         }
         sink.cut(format!(
-            "{}: the capture {problem} within packet {number}: what follows is lost",
+            "{}: the capture {problem} within packet {number}: the rest is lost",
             self.name
         ));
         Ok(None)

@@ -175,7 +175,7 @@ fn a_capture_that_is_cut_off_is_read_up_to_there() {
     let cut = Cursor::new(capture[..capture.len() - 1].to_vec());
     let mut reader = Reader::of(cut, "f", &Options::default()).expect("a capture");
     while reader.next(&mut collected).expect("a capture").is_some() {}
-    let notice = "f: the capture is cut off within packet 2: what follows is lost";
+    let notice = "f: the capture is cut off within packet 2: the rest is lost";
     assert_eq!(
         (collected.is_cut, &collected.notices[..]),
         (true, &[notice.to_owned()][..])

@@ -1,13 +1,14 @@
 //! Reads requests from named values: the columns of a table, the fields of a JSON object, the groups of a pattern.
 
-use super::access_log;
+use super::duration::{Took, started};
 use super::keying::{Keying, Value};
-use super::names::{self, Took};
+use super::names;
+use super::request_line;
 use super::{Options, Request, TimeIs};
 use crate::bad::BadLine;
 use crate::by::By;
 use crate::select::Select;
-use crate::stamp::{Grain, Resolution, Stamps};
+use crate::stamp::{Grain, Stamps};
 use crate::{Error, address, text};
 
 /// The place of a part of a key.
@@ -52,6 +53,8 @@ pub(super) struct Header<'a> {
     pub(super) input: &'a str,
     /// The kind of the names: `column`.
     pub(super) called: &'static str,
+    /// The format that the input was taken for, with an article if it has one.
+    pub(super) format: &'static str,
     pub(super) names: &'a [Vec<u8>],
     pub(super) samples: &'a [Vec<Vec<u8>>],
     /// The key if none is asked for.
@@ -69,6 +72,7 @@ impl Columns {
             names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
                 called: header.called,
+                format: header.format,
                 wanted: wanted.to_owned(),
                 advice: "",
                 columns: header.list(options),
@@ -84,6 +88,7 @@ impl Columns {
             None => header.time(options).ok_or_else(|| Error::NoTimeColumn {
                 path: header.input.to_owned(),
                 called: header.called,
+                format: header.format,
                 columns: header.list(options),
             })?,
         };
@@ -94,6 +99,7 @@ impl Columns {
             part => header.part(part).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
                 called: header.called,
+                format: header.format,
                 wanted: part.to_string(),
                 advice: ": name one with --key, or say --by all",
                 columns: header.list(options),
@@ -218,9 +224,9 @@ fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option
     match part {
         Part::All => None,
         Part::Value(at) => value(*at),
-        Part::Path(at) => value(*at).map(access_log::target_path),
-        Part::PathOf(at) => value(*at).map(access_log::path),
-        Part::MethodOf(at) => value(*at).map(access_log::method),
+        Part::Path(at) => value(*at).map(request_line::target_path),
+        Part::PathOf(at) => value(*at).map(request_line::path),
+        Part::MethodOf(at) => value(*at).map(request_line::method),
         Part::Forwarded(list, peer) => list.and_then(&value).or_else(|| peer.and_then(&value)),
     }
 }
@@ -272,7 +278,12 @@ impl Header<'_> {
             };
             let mut places = names::places_by_last_part(self.names, wanted);
             match part {
-                By::Ip => places.find(is_address),
+                By::Ip => places.find(is_address).or_else(|| {
+                    let shared = names::IP_IF_ADDRESS
+                        .iter()
+                        .filter_map(|name| names::place(self.names, name));
+                    shared.into_iter().find(is_address)
+                }),
                 _ => places.next(),
             }
         })
@@ -346,17 +357,6 @@ fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Err
     Ok((at, unit))
 }
 
-/// Returns the start of a request with this duration that ended at `time`, in the resolution of that stamp.
-///
-/// The request ended up to a unit after its stamp. So half a unit is added before the start is rounded down to a stamp.
-pub(super) fn started(time: i64, took_ns: i64, resolution: Resolution) -> i64 {
-    let unit = resolution.unit_ns();
-    let back = (took_ns - unit / 2).max(0);
-    // Rounded up, since the time before is rounded down.
-    let units = back / unit + i64::from(back % unit > 0);
-    time.saturating_sub(units.saturating_mul(unit)).max(0)
-}
-
 /// Parses a number of cells: a whole number, possibly with a fraction of zeros. A number above 64 bits counts as the largest 64-bit number; no limit
 /// admits that many cells either.
 pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
@@ -376,24 +376,6 @@ pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn starts_are_stamps_of_the_same_resolution() {
-        const S: i64 = 1_000_000_000;
-        let table = [
-            (100 * S, 0, Resolution::Second, 100 * S),
-            (100 * S, 12_000_000, Resolution::Second, 100 * S),
-            (100 * S, 500_000_000, Resolution::Second, 100 * S),
-            (100 * S, 501_000_000, Resolution::Second, 99 * S),
-            (100 * S, 60 * S, Resolution::Second, 40 * S),
-            (100 * S, 60 * S + 400_000_000, Resolution::Second, 40 * S),
-            (100 * S, 12_345_678, Resolution::Nanosecond, 100 * S - 12_345_678),
-            (S, 60 * S, Resolution::Second, 0),
-        ];
-        for (time, took, resolution, start) in table {
-            assert_eq!(started(time, took, resolution), start, "{time} {took} {resolution}");
-        }
-    }
 
     #[test]
     fn costs_are_whole_numbers_however_they_are_written() {

@@ -58,6 +58,7 @@ impl DelimitedReader {
         let header = Header {
             input: &name,
             called: "column",
+            format: "a table",
             names: &names,
             samples: &samples,
             default: &By::All,

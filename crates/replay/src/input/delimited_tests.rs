@@ -67,7 +67,7 @@ fn bad_records_are_told_with_their_lines() {
     let (events, bad, quoted) = read_text(text, &old()).expect("two good lines");
     assert_eq!(events, [(1, 1), (5, 1)]);
     assert_eq!(bad, 5);
-    let unknown = "the stamp has no known form: give it with --time-format";
+    let unknown = "the stamp has no known form: give it with --time-format, such as --time-format '%d/%m/%Y %H:%M:%S'";
     assert_eq!(
         quoted,
         [
@@ -129,7 +129,7 @@ fn a_missing_column_is_told_with_those_there_are() {
     let columns = "the columns are `when`, `user`";
     assert_eq!(
         error("when,user\n1,a\n", &old()),
-        format!("f: no column has a usual name for the time; {columns}: name one with --time")
+        format!("f, read as a table: no column has a usual name for the time; {columns}: name one with --time")
     );
     let mut options = Options {
         time: Some("when".to_owned()),
@@ -137,12 +137,12 @@ fn a_missing_column_is_told_with_those_there_are() {
     };
     assert_eq!(
         error("when,user\n", &options),
-        format!("f: there is no column `cost`; {columns}")
+        format!("f, read as a table: there is no column `cost`; {columns}")
     );
     options.by = Some(By::Ip);
     assert_eq!(
         error("when,user\n", &options),
-        format!("f: there is no column `ip`; {columns}: name one with --key, or say --by all")
+        format!("f, read as a table: there is no column `ip`; {columns}: name one with --key, or say --by all")
     );
 }
 

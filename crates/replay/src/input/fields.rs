@@ -58,6 +58,7 @@ fn find(input: &str, names: &[Vec<u8>], samples: &[Vec<Vec<u8>>], options: &Opti
     let header = Header {
         input,
         called: "field",
+        format: "a log of named fields (W3C Extended or Zeek)",
         names,
         samples,
         default: &By::Ip,

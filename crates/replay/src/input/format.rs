@@ -1,12 +1,15 @@
 //! Detects the format of a file from its beginning.
 
+use memchr::memmem;
+
 use super::capture::Dialect;
 use super::columns::Header;
 use super::lines::Lines;
 use super::record::{Fed, Splitter};
-use super::{BYTE_ORDER_MARK, Options, access_log, fields, json, names, pattern};
+use super::{BYTE_ORDER_MARK, Options, access_log, fields, foreign, labels, names, pattern, prefix};
 use crate::Error;
 use crate::by::By;
+use crate::stamp::Stamps;
 
 /// The format of a file.
 pub(super) enum Format {
@@ -37,6 +40,14 @@ impl Format {
         if let Some(dialect) = Dialect::of(head, input)? {
             return Ok(Self::Capture(dialect));
         }
+        let refused = |foreign: foreign::Foreign| Error::Foreign {
+            path: input.to_owned(),
+            what: foreign.what,
+            instead: foreign.instead,
+        };
+        if let Some(foreign) = foreign::binary(head) {
+            return Err(refused(foreign));
+        }
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return Err(Error::Utf16 { path: input.to_owned() });
         }
@@ -55,17 +66,26 @@ impl Format {
         if lines.is_empty() {
             return Ok(Self::Empty);
         }
-        if let Some(lines) = Self::of_lines(&lines, input, options)? {
+        if let Some(lines) = Self::of_lines(head, &lines, input, options)? {
             return Ok(Self::Lines(lines));
         }
         if let Some(delimiter) = delimiter(&lines, input, options) {
             return Ok(Self::Delimited(delimiter));
         }
-        // A file of unknown format is read as an access log in which all lines are bad.
+        if let Some(foreign) = foreign::text(&lines) {
+            return Err(refused(foreign));
+        }
+        if foreign::is_noise(head) {
+            return Err(Error::Noise { path: input.to_owned() });
+        }
+        if is_nameless(&lines, options) {
+            return Err(Error::NoNames { path: input.to_owned() });
+        }
+        // All lines are bad, and the first of them is quoted in the error.
         Ok(Self::Lines(Lines::unknown(options)))
     }
 
-    fn of_lines(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
+    fn of_lines(head: &[u8], lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
         if options.regex.is_none() && options.log_format.is_none() {
             if let Some(fields) = fields::detect(input, lines, options)? {
                 return Ok(Some(Lines::Fields(Box::new(fields))));
@@ -74,25 +94,41 @@ impl Format {
         if options.regex.is_none() && options.log_format.is_none() && is_plain_log(lines) {
             return access(lines, input, options);
         }
-        let is_json = |line: &&&[u8]| line.starts_with(b"{");
+        let not_json = || Error::NotJson {
+            path: input.to_owned(),
+            filter: foreign::jq(head),
+        };
+        let is_json = |line: &&&[u8]| prefix::object(line).is_some();
         if lines.iter().take(20).filter(is_json).count() * 2 > lines.len().min(20) {
-            return match json::detect(input, lines, options)? {
-                None => Err(Error::NotJson { path: input.to_owned() }),
-                lines => Ok(lines),
+            return match Lines::json(input, lines, options) {
+                Ok(None) => Err(not_json()),
+                // The records of a document are in a list.
+                Err(Error::NoTimeColumn { .. }) if lines.len() == 1 && memmem::find(lines[0], b"[{").is_some() => {
+                    Err(not_json())
+                }
+                read => read,
             };
+        }
+        if lines[0].starts_with(b"__CURSOR=") && options.regex.is_none() && options.log_format.is_none() {
+            if let Some(exported) = Lines::exported(input, lines, options)? {
+                return Ok(Some(exported));
+            }
         }
         if let Some(pattern) = pattern::given(input, lines, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
         // An object over several lines, formatted for people.
         if matches!(lines[0], b"{") {
-            return Err(Error::NotJson { path: input.to_owned() });
+            return Err(not_json());
         }
         if let Some(pattern) = pattern::detect(input, lines, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
         if lines[0].starts_with(b"[") && lines[0].len() < 3 || lines[0].starts_with(b"[{") {
             return Err(Error::JsonList { path: input.to_owned() });
+        }
+        if let Some(labels) = labels::detect(input, lines, options)? {
+            return Ok(Some(Lines::Labels(Box::new(labels))));
         }
         access(lines, input, options)
     }
@@ -116,6 +152,15 @@ fn is_plain_log(lines: &[&[u8]]) -> bool {
     let first = &lines[..lines.len().min(20)];
     let plain = first.iter().filter(|line| access_log::is_plain(line)).count();
     plain * 2 > first.len()
+}
+
+/// Returns whether the first line is a row of a table: several fields, one of them a time.
+fn is_nameless(lines: &[&[u8]], options: &Options) -> bool {
+    let mut stamps = Stamps::new(options.stamps.clone());
+    DELIMITERS.into_iter().any(|delimiter| {
+        let fields: Vec<&[u8]> = lines[0].split(|&byte| byte == delimiter).collect();
+        fields.len() > 1 && fields.iter().any(|field| stamps.parse(field.trim_ascii()).is_ok())
+    })
 }
 
 /// Returns the delimiter of a table, if the first line is the header of one.
@@ -142,6 +187,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
         None => Header {
             input,
             called: "column",
+            format: "a table",
             names,
             samples: &[],
             default: &By::All,

@@ -1,38 +1,31 @@
 //! Parses log lines that are not plain Common or Combined: the text before the stamp, and other orders of the fields.
 
-use std::sync::LazyLock;
-
 use memchr::{memchr, memchr_iter};
-use regex::bytes::Regex;
 
-use super::access_log::{Fields, find};
+use super::prefix;
 use crate::address;
 use crate::bad::BadLine;
 use crate::stamp::{StampError, Stamps};
 
-/// Matches the prefix that a collector puts before a line: Docker Compose and `kubectl --prefix`, the stamp of a container's log, syslog (RFC 3164
-/// and 5424) and the journal.
-static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r"(?x)^(?:
-            (?: [\w.-]+ \s+ \| \s+ )
-          | (?: \[ pod/[^\]]+ \] \s+ )
-          | (?: <\d{1,3}> 1 \s \S+ \s \S+ \s \S+ \s \S+ \s \S+ \s (?: - | (?: \[ [^\]]* \] )+ ) \s (?: \xEF\xBB\xBF )? )
-          | (?: (?: <\d{1,3}> )? [A-Z][a-z]{2} \s+ \d{1,2} \s \d\d:\d\d:\d\d (?: \.\d+ )? \s (?: \S+ \s+ )?? [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
-          | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20]\d\d:\d\d:\d\d \S* \s+ (?: std(?: out | err) \s [FP] \s
-              | \S+ \s+ [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )? )
-        )",
-    )
-    .ok()
-});
-
 /// Maximum number of brackets that are searched for the stamp.
 const BRACKETS: usize = 8;
+
+/// A line split into fields, with its stamp unparsed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    pub(super) client: &'a [u8],
+    pub(super) forwarded: Option<&'a [u8]>,
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) stamp: &'a [u8],
+    pub(super) request: &'a [u8],
+    pub(super) status: &'a [u8],
+    pub(super) tail: &'a [u8],
+}
 
 /// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before the stamp, and a request in quotes
 /// after it.
 pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a>, BadLine> {
-    let line = without_prefix(line);
+    let line = prefix::without(line);
     let (open, close) = stamp(line, 0, stamps)?;
     let (client, forwarded, host) = client(&line[..open]).ok_or(BadLine::NotALogLine)?;
     let (request, status, tail) = request(&line[close + 1..]).ok_or(BadLine::NotALogLine)?;
@@ -45,24 +38,6 @@ pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a
         status,
         tail,
     })
-}
-
-/// Removes a collector's prefix from a line.
-fn without_prefix(line: &[u8]) -> &[u8] {
-    let mut bare = line;
-    // Prefixes nest, as when Docker Compose wraps a container's, but at most three levels.
-    for _ in 0..3 {
-        // The line itself begins at an address.
-        let first = memchr(b' ', bare).map_or(bare, |at| &bare[..at]);
-        if address::parse(first.trim_ascii_end()).is_some() || first.starts_with(b"\"") {
-            break;
-        }
-        match PREFIX.as_ref().and_then(|prefix| prefix.find(bare)) {
-            Some(found) => bare = &bare[found.end()..],
-            None => break,
-        }
-    }
-    bare
 }
 
 /// Finds the brackets of the first stamp from `from` on.
@@ -103,7 +78,15 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
     };
     let host = (at == 1).then_some(first);
     let name = unquoted(names.get(at)?);
-    if name.is_empty() {
+    // What a program puts before a line it copies, such as a date or a label, is not the name of a client.
+    let is_name = |name: &[u8]| !name.is_empty() && !name.ends_with(b"=") && !name.ends_with(b":");
+    let is_date = |name: &[u8]| {
+        name.len() > 7
+            && name
+                .iter()
+                .all(|byte| byte.is_ascii_digit() || b"-/:.,TZ\"".contains(byte))
+    };
+    if !is_name(name) || is_date(name) && !is_client(&name) {
         return None;
     }
     if memchr(b',', name).is_some() {
@@ -294,6 +277,12 @@ fn start_of_entry(line: &[u8], open: usize) -> usize {
 
 fn is_client_from(word: &[u8], at: usize) -> bool {
     matches!(word[at], b'0'..=b'9' | b'[' | b':' | b'a'..=b'f' | b'A'..=b'F') && address::parse(&word[at..]).is_some()
+}
+
+/// Finds the first place of a text in another.
+pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let (first, _) = wanted.split_first()?;
+    memchr_iter(*first, text).find(|&at| text[at..].starts_with(wanted))
 }
 
 #[cfg(test)]

@@ -10,14 +10,23 @@ use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
 use super::columns::{Columns, Header};
-use super::lines::Lines;
-use super::{Options, Request};
+use super::{Options, Request, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
 
-/// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud.
-const WRAPPERS: [&str; 7] = ["log", "MESSAGE", "message", "line", "textPayload", "msg", "_raw"];
+/// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud,
+/// Splunk, Caddy.
+const WRAPPERS: [&str; 8] = [
+    "log",
+    "MESSAGE",
+    "message",
+    "line",
+    "textPayload",
+    "msg",
+    "_raw",
+    "common_log",
+];
 
 /// Lines of JSON.
 #[derive(Debug)]
@@ -29,17 +38,32 @@ pub(super) struct JsonLines {
 
 /// Lines of another format, each in a field of a JSON object.
 #[derive(Debug)]
-pub(super) struct WrappedLines {
-    fields: Fields,
-    inner: Box<Lines>,
-    line: Vec<u8>,
-}
+pub(super) struct Messages(Fields);
 
 /// The values of a few fields of an object.
 #[derive(Debug, Default)]
 struct Fields {
     wanted: Node,
-    values: Vec<Option<Vec<u8>>>,
+    values: Vec<Text>,
+}
+
+/// A value, if the object has it. Its memory is used again.
+#[derive(Debug, Clone, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    is_there: bool,
+}
+
+impl Text {
+    fn get(&self) -> Option<&[u8]> {
+        self.is_there.then_some(&self.bytes)
+    }
+
+    fn set(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.is_there = true;
+    }
 }
 
 /// The paths to the required fields, as a tree.
@@ -58,63 +82,48 @@ struct Survey {
     samples: Vec<Vec<Vec<u8>>>,
 }
 
-/// Detects JSON lines, or lines within JSON; `None` if the lines are not JSON.
+/// Detects JSON lines; `None` if the lines are not JSON.
 ///
 /// # Errors
 ///
 /// A name that is asked for is not among the names of the fields.
-pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
+pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<JsonLines>, Error> {
     let survey = Survey::of(head);
     if survey.samples.is_empty() {
         return Ok(None);
     }
-    if options.time.is_none() && options.regex.is_none() {
-        if let Some(wrapped) = wrapped(&survey, input, head, options)? {
-            return Ok(Some(wrapped));
-        }
-    }
     let header = Header {
         input,
         called: "field",
+        format: "JSON lines",
         names: &survey.names,
         samples: &survey.samples,
         default: &By::Ip,
     };
     let columns = Columns::find(&header, options)?;
-    Ok(Some(Lines::Json(Box::new(JsonLines {
+    Ok(Some(JsonLines {
         fields: Fields::new(&survey.paths, |place| columns.uses(place)),
         columns,
         names: survey.names,
-    }))))
+    }))
 }
 
-/// Returns the lines of another format in a field of these objects, if those are log lines or JSON.
-fn wrapped(survey: &Survey, input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Lines>, Error> {
+/// Returns the fields of these objects that may hold lines of another format, each with these lines.
+pub(super) fn messages(head: &[&[u8]]) -> Vec<(Messages, Vec<Vec<u8>>)> {
+    let survey = Survey::of(head);
+    let mut found = Vec::new();
     for name in WRAPPERS {
         let Some(at) = survey.names.iter().position(|known| known == name.as_bytes()) else {
             continue;
         };
-        let mut fields = Fields::new(&survey.paths[at..=at], |_| true);
-        let mut inner: Vec<Vec<u8>> = Vec::new();
-        for line in head {
-            if fields.read(line).is_ok() {
-                inner.extend(fields.values[0].take().map(|line| line.trim_ascii().to_vec()));
-            }
-        }
-        let inner: Vec<&[u8]> = inner
+        let mut messages = Messages(Fields::new(&survey.paths[at..=at], |_| true));
+        let lines = head
             .iter()
-            .map(Vec::as_slice)
-            .filter(|line| !line.is_empty())
-            .collect();
-        if let Some(inner) = Lines::within(input, &inner, options)? {
-            return Ok(Some(Lines::Wrapped(Box::new(WrappedLines {
-                fields,
-                inner: Box::new(inner),
-                line: Vec::new(),
-            }))));
-        }
+            .filter_map(|line| messages.read(line).ok().map(<[u8]>::to_vec));
+        let lines: Vec<Vec<u8>> = lines.filter(|line| !line.is_empty()).collect();
+        found.push((messages, lines));
     }
-    Ok(None)
+    found
 }
 
 impl JsonLines {
@@ -125,7 +134,7 @@ impl JsonLines {
     pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Request<'a>, BadLine> {
         self.fields.read(line)?;
         let values = &self.fields.values;
-        self.columns.request(|at| values.get(at)?.as_deref())
+        self.columns.request(|at| values.get(at)?.get())
     }
 
     pub(super) fn notices(&self, input: &str) -> Vec<String> {
@@ -133,20 +142,12 @@ impl JsonLines {
     }
 }
 
-impl WrappedLines {
-    pub(super) fn inner(&self) -> &Lines {
-        &self.inner
-    }
-
-    pub(super) fn request<'a>(&'a mut self, line: &[u8]) -> Result<Option<Request<'a>>, BadLine> {
-        self.fields.read(line)?;
-        let inner = self.fields.values.first_mut().and_then(Option::take);
-        self.line = inner.ok_or(BadLine::NoMessage)?;
-        let line = self.line.trim_ascii();
-        if line.is_empty() {
-            return Ok(None);
-        }
-        self.inner.request(line)
+impl Messages {
+    /// Returns the line of another format in this line.
+    pub(super) fn read(&mut self, line: &[u8]) -> Result<&[u8], BadLine> {
+        self.0.read(line)?;
+        let message = self.0.values.first().and_then(Text::get);
+        Ok(message.ok_or(BadLine::NoMessage)?.trim_ascii())
     }
 }
 
@@ -173,7 +174,8 @@ impl Survey {
         let mut objects: Vec<Value> = Vec::new();
         for line in head.iter().take(100) {
             // There may be two on one line.
-            let first = Deserializer::from_slice(line).into_iter().next();
+            let Some(text) = prefix::object(line) else { continue };
+            let first = Deserializer::from_slice(text).into_iter().next();
             if let Some(Ok(object @ Value::Object(_))) = first {
                 objects.push(object);
             }
@@ -203,15 +205,23 @@ impl Survey {
         };
         match value {
             Value::Object(object) => object.iter().for_each(|(name, value)| go_on(name.clone(), value)),
+            // The bytes of a message, as the journal writes them.
+            Value::Array(list)
+                if list.len() > 1 && list.iter().all(|value| value.as_u64().is_some_and(|byte| byte < 256)) =>
+            {
+                self.name(path);
+            }
             // A list, such as repeated headers, is represented by its first value.
             Value::Array(list) => list.iter().take(1).for_each(|value| go_on("0".to_owned(), value)),
-            _ => {
-                let name = path.join(".").into_bytes();
-                if !self.names.contains(&name) {
-                    self.names.push(name);
-                    self.paths.push(path.clone());
-                }
-            }
+            _ => self.name(path),
+        }
+    }
+
+    fn name(&mut self, path: &[String]) {
+        let name = path.join(".").into_bytes();
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            self.paths.push(path.to_vec());
         }
     }
 }
@@ -226,6 +236,12 @@ fn child<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
 
 fn text_of(value: &Value) -> Vec<u8> {
     match value {
+        // Only a message of bytes is a list here.
+        Value::Array(list) => list
+            .iter()
+            .filter_map(Value::as_u64)
+            .filter_map(|byte| u8::try_from(byte).ok())
+            .collect(),
         Value::String(text) => text.clone().into_bytes(),
         Value::Null => Vec::new(),
         other => other.to_string().into_bytes(),
@@ -249,21 +265,20 @@ impl Fields {
         }
         Self {
             wanted,
-            values: vec![None; paths.len()],
+            values: vec![Text::default(); paths.len()],
         }
     }
 
     fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
-        self.values.iter_mut().for_each(|value| *value = None);
-        let text = String::from_utf8_lossy(line);
+        self.values.iter_mut().for_each(|value| value.is_there = false);
+        let object = prefix::object(line).ok_or(BadLine::NotJson)?;
+        // The check is much faster than the search for bad bytes.
+        let text = std::str::from_utf8(object).map_or_else(|_| String::from_utf8_lossy(object), Cow::Borrowed);
         let mut object = Deserializer::from_str(&text);
         let wanted = Wanted {
             node: &self.wanted,
             values: &mut self.values,
         };
-        if !text.trim_start().starts_with('{') {
-            return Err(BadLine::NotJson);
-        }
         wanted.deserialize(&mut object).map_err(|_| BadLine::NotJson)?;
         object.end().map_err(|_| BadLine::NotJson)
     }
@@ -272,7 +287,7 @@ impl Fields {
 /// Reads the values of a node and its descendants, and skips all others.
 struct Wanted<'a> {
     node: &'a Node,
-    values: &'a mut Vec<Option<Vec<u8>>>,
+    values: &'a mut [Text],
 }
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {
@@ -281,7 +296,13 @@ impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         if let Some(place) = self.node.place.filter(|_| self.node.children.is_empty()) {
             let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
-            self.values[place] = text_of_raw(raw.get());
+            match raw.get().strip_prefix('"') {
+                Some(text) if !text.contains('\\') => self.values[place].set(text.trim_end_matches('"').as_bytes()),
+                _ => match text_of_raw(raw.get()) {
+                    Some(text) => self.values[place].set(&text),
+                    None => self.values[place].is_there = false,
+                },
+            }
             return Ok(());
         }
         deserializer.deserialize_any(self)
@@ -296,9 +317,9 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            match self.node.children.iter().find(|(known, _)| *known == *name) {
-                Some((_, node)) => map.next_value_seed(Wanted {
+        while let Some(child) = map.next_key_seed(Name(self.node))? {
+            match child {
+                Some(node) => map.next_value_seed(Wanted {
                     node,
                     values: &mut *self.values,
                 })?,
@@ -345,6 +366,30 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
+/// Finds the child with the name that is read, without copying the name.
+struct Name<'a>(&'a Node);
+
+impl<'a, 'de> DeserializeSeed<'de> for Name<'a> {
+    type Value = Option<&'a Node>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for Name<'a> {
+    type Value = Option<&'a Node>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let mut children = self.0.children.iter();
+        Ok(children.find(|(known, _)| known == name).map(|(_, node)| node))
+    }
+}
+
 /// Returns the text of a value: the contents of a string, or the digits of a number, since a float would round a stamp.
 fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
     match raw.as_bytes().first()? {
@@ -352,6 +397,13 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
         b'"' => serde_json::from_str::<String>(raw).ok().map(String::into_bytes),
         b'n' => None,
         b'[' => {
+            // The journal writes a message that is not printable as its bytes.
+            if let Some(bytes) = serde_json::from_str::<Vec<u8>>(raw)
+                .ok()
+                .filter(|bytes| bytes.len() > 1)
+            {
+                return Some(bytes);
+            }
             let mut list = Deserializer::from_str(raw);
             let first = list.deserialize_seq(First).ok().flatten()?;
             text_of_raw(&first)
@@ -403,7 +455,7 @@ mod tests {
         let values: Vec<_> = fields
             .values
             .iter()
-            .map(|value| value.as_deref().map(String::from_utf8_lossy))
+            .map(|value| value.get().map(String::from_utf8_lossy))
             .collect();
         let expected = [
             "1716163200.123456789",
@@ -414,7 +466,7 @@ mod tests {
         ];
         assert_eq!(values, expected.map(|text| Some(Cow::Borrowed(text))));
         fields.read(br#"{"request":"GET /","ts":null}"#).expect("JSON");
-        assert_eq!(fields.values, vec![None; 5]);
+        assert!(fields.values.iter().all(|value| value.get().is_none()));
         for line in ["", "[]", "{", "{\"ts\":1}{\"ts\":2}", "1", "nonsense"] {
             assert_eq!(fields.read(line.as_bytes()), Err(BadLine::NotJson), "{line}");
         }

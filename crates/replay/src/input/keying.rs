@@ -1,10 +1,12 @@
 //! Builds keys from the requested parts of a request.
 
+use memchr::memchr;
+
 use super::Options;
 use crate::address::Addresses;
 use crate::bad::BadLine;
 use crate::by::By;
-use crate::proxies::Proxies;
+use crate::proxies::{self, Proxies};
 
 /// The default length of an IPv6 client's network: the least that one subscriber has.
 pub(super) const SUBSCRIBER: u8 = 64;
@@ -102,6 +104,10 @@ fn text_of<'a>(
         (_, Value::Forwarded(list, peer)) => addresses.key(proxies.client(list, peer)?),
         (By::Path, Value::Text(path)) => path_depth.map_or(path, |depth| shallow(path, depth)),
         (By::Status | By::Method, Value::Text(text)) => text,
+        // Of a list of forwarded addresses, the leftmost is the client.
+        (By::Ip, Value::Text(list)) if memchr(b',', list).is_some() => {
+            addresses.key(proxies::leftmost(list).unwrap_or(list))
+        }
         (_, Value::Text(text)) => addresses.key(text),
     })
 }

@@ -7,7 +7,8 @@ use memchr::memchr;
 use super::BYTE_ORDER_MARK;
 use super::access_log::{AccessLines, LogLines};
 use super::fields::FieldLines;
-use super::json::{self, JsonLines, WrappedLines};
+use super::json::{self, JsonLines, Messages};
+use super::labels::{self, LabelLines};
 use super::pattern::{self, PatternLines};
 use super::window::{Line, Window};
 use super::{Options, Request, Sink};
@@ -24,8 +25,17 @@ pub(super) enum Lines {
     Fields(Box<FieldLines>),
     Json(Box<JsonLines>),
     Pattern(Box<PatternLines>),
-    Wrapped(Box<WrappedLines>),
+    Labels(Box<LabelLines>),
+    /// Lines of another format, each in a field of a JSON object.
+    Wrapped(Box<(Messages, Lines)>),
+    /// The journal's export format (`journalctl -o export`): in each entry, one of several lines is a log line.
+    Export(Box<Lines>),
+    /// Lines of no known format, all of which are bad.
+    Unknown(Box<AccessLines>),
 }
+
+/// The beginning of the line of a journal entry that is a log line.
+const MESSAGE: &[u8] = b"MESSAGE=";
 
 impl Lines {
     /// Returns the lines inside a container's log or the journal, if those are log lines or JSON.
@@ -40,10 +50,42 @@ impl Lines {
         if let Some(pattern) = pattern::detect(input, head, options)? {
             return Ok(Some(Self::Pattern(Box::new(pattern))));
         }
+        if let Some(labels) = labels::detect(input, head, options)? {
+            return Ok(Some(Self::Labels(Box::new(labels))));
+        }
         if let Some(access) = Self::access(head, options) {
             return Ok(Some(access));
         }
-        json::detect(input, head, options)
+        Self::json(input, head, options)
+    }
+
+    /// Returns JSON lines, or the lines of another format within them; `None` if the lines are not JSON.
+    ///
+    /// # Errors
+    ///
+    /// A name that is asked for is not in the lines.
+    pub(super) fn json(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
+        if options.time.is_none() && options.regex.is_none() {
+            for (messages, lines) in json::messages(head) {
+                let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+                if let Some(inner) = Self::within(input, &lines, options)? {
+                    return Ok(Some(Self::Wrapped(Box::new((messages, inner)))));
+                }
+            }
+        }
+        let lines = json::detect(input, head, options)?;
+        Ok(lines.map(|lines| Self::Json(Box::new(lines))))
+    }
+
+    /// Returns the log lines in the journal's export format.
+    ///
+    /// # Errors
+    ///
+    /// A name that is asked for is not in the lines.
+    pub(super) fn exported(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
+        let messages: Vec<&[u8]> = head.iter().filter_map(|line| line.strip_prefix(MESSAGE)).collect();
+        let inner = Self::within(input, &messages, options)?;
+        Ok(inner.map(|inner| Self::Export(Box::new(inner))))
     }
 
     /// Returns an access log, if any of these lines belongs to one.
@@ -55,7 +97,7 @@ impl Lines {
 
     /// Creates lines of unknown format, all of which are bad.
     pub(super) fn unknown(options: &Options) -> Self {
-        Self::Access(Box::new(AccessLines::new(options, &[])))
+        Self::Unknown(Box::new(AccessLines::new(options, &[])))
     }
 
     /// Reads a line; `None` if it has no request and is not bad.
@@ -66,20 +108,44 @@ impl Lines {
             Self::Fields(lines) => lines.request(line),
             Self::Json(lines) => lines.request(line).map(Some),
             Self::Pattern(lines) => lines.request(line).map(Some),
-            Self::Wrapped(lines) => lines.request(line),
+            Self::Labels(lines) => lines.request(line).map(Some),
+            Self::Wrapped(wrapped) => {
+                let (messages, inner) = &mut **wrapped;
+                match messages.read(line)? {
+                    b"" => Ok(None),
+                    line => inner.request(line),
+                }
+            }
+            Self::Unknown(lines) => lines.request(line).map(Some),
+            Self::Export(inner) => match line.strip_prefix(MESSAGE) {
+                Some(line) => inner.request(line.trim_ascii()),
+                // A message with line feeds is written with its length, in several lines.
+                None if line == b"MESSAGE" => Err(BadLine::NoMessage),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Returns whether these are lines of an access log, possibly within others.
+    fn is_access(&self) -> bool {
+        match self {
+            Self::Access(_) | Self::Unknown(_) => true,
+            Self::Wrapped(wrapped) => wrapped.1.is_access(),
+            Self::Export(inner) => inner.is_access(),
+            Self::Fields(_) | Self::Json(_) | Self::Pattern(_) | Self::Labels(_) => false,
         }
     }
 
     /// Returns whether a readable line may contain two entries.
     #[inline]
     fn may_be_two(&self, line: &[u8]) -> bool {
-        matches!(self, Self::Access(_)) && AccessLines::may_be_two(line)
+        matches!(self, Self::Access(_) | Self::Unknown(_)) && AccessLines::may_be_two(line)
     }
 
     /// Returns the length of the first entry, if a line has two entries, or a fragment and an entry.
     fn entry_len(&mut self, line: &[u8]) -> usize {
         let len = match self {
-            Self::Access(lines) => lines.entry_len(line),
+            Self::Access(lines) | Self::Unknown(lines) => lines.entry_len(line),
             Self::Json(_) | Self::Wrapped(_) => json::entry_len(line),
             _ => line.len(),
         };
@@ -93,7 +159,10 @@ impl Lines {
             Self::Fields(lines) => lines.by(),
             Self::Json(lines) => lines.by(),
             Self::Pattern(lines) => lines.by(),
-            Self::Wrapped(lines) => lines.inner().by(),
+            Self::Labels(lines) => lines.by(),
+            Self::Wrapped(wrapped) => wrapped.1.by(),
+            Self::Export(inner) => inner.by(),
+            Self::Unknown(lines) => lines.by(),
         }
     }
 
@@ -106,7 +175,10 @@ impl Lines {
                 option if option.starts_with("--") => format!("lines of {option}"),
                 known => known.to_owned(),
             },
-            Self::Wrapped(lines) => format!("{}, within JSON lines", lines.inner().format()),
+            Self::Labels(lines) => lines.format().to_owned(),
+            Self::Wrapped(wrapped) => format!("{}, within JSON lines", wrapped.1.format()),
+            Self::Export(inner) => format!("{}, within the journal's export format", inner.format()),
+            Self::Unknown(_) => "text of no known format".to_owned(),
         }
     }
 
@@ -116,7 +188,10 @@ impl Lines {
             Self::Fields(lines) => lines.notices(input),
             Self::Json(lines) => lines.notices(input),
             Self::Pattern(lines) => lines.notices(input),
-            Self::Wrapped(lines) => lines.inner().notices(input),
+            Self::Labels(lines) => lines.notices(input),
+            Self::Wrapped(wrapped) => wrapped.1.notices(input),
+            Self::Export(inner) => inner.notices(input),
+            Self::Unknown(lines) => lines.notices(input),
         }
     }
 }
@@ -132,10 +207,7 @@ pub(super) struct LineReader {
 
 impl LineReader {
     pub(super) fn new(name: String, window: Window, lines: Lines, options: &Options) -> Self {
-        let rejected = match lines {
-            Lines::Access(_) => rejected(options),
-            _ => None,
-        };
+        let rejected = lines.is_access().then(|| rejected(options)).flatten();
         Self {
             name,
             window,

@@ -1,17 +1,33 @@
 //! Reads the consecutive members of gzip data. If a member is cut off or broken, searches for the next one.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, ErrorKind, Read};
+use std::rc::Rc;
 
 use flate2::bufread::GzDecoder;
 use memchr::memmem;
-
-use super::compression::Damage;
 
 /// Number of bytes kept to search for the next member: a decoder may consume the start of that member as its own data.
 const KEPT: usize = 1 << 18;
 
 /// The start of a member: the magic number, and the only compression method.
 const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
+
+/// Damage found in packed data while it is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Damage(Rc<RefCell<Option<String>>>);
+
+impl Damage {
+    /// Records the damage, unless damage was recorded before.
+    pub(super) fn note(&self, what: &str) {
+        self.0.borrow_mut().get_or_insert_with(|| what.to_owned());
+    }
+
+    /// Takes the recorded damage, once.
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.borrow_mut().take()
+    }
+}
 
 /// The bytes of all members.
 pub(super) struct Members<R> {

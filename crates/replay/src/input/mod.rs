@@ -5,24 +5,28 @@ pub mod capture;
 mod columns;
 mod compression;
 mod delimited;
+mod duration;
 mod fields;
+mod foreign;
 mod format;
 mod frame;
 mod head;
 mod json;
 mod keying;
+mod labels;
 mod lines;
 mod log_format;
 mod members;
 mod names;
 mod pattern;
+mod prefix;
 mod record;
-mod source;
+mod request_line;
 mod window;
 
-use std::io::Read;
-
-pub use source::Input;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::bad::{BadLine, BadLines};
@@ -50,6 +54,52 @@ const IPV6_NOTICE: &str =
 /// The log formats that `--log-format` knows by name.
 pub fn log_format_names() -> impl Iterator<Item = &'static str> {
     log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))
+}
+
+/// A source of bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A file, or a named pipe.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl Input {
+    /// Returns the source at a path; `-` is standard input.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        if path.as_os_str() == "-" {
+            Self::Stdin
+        } else {
+            Self::Path(path.to_owned())
+        }
+    }
+
+    /// Returns its name in messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stdin => "standard input".to_owned(),
+        }
+    }
+
+    /// Returns the number of its bytes, if it is a file that can be read again.
+    pub(crate) fn len_if_rereadable(&self) -> io::Result<Option<u64>> {
+        let Self::Path(path) = self else { return Ok(None) };
+        let metadata = fs::metadata(path)?;
+        Ok(metadata.is_file().then_some(metadata.len()))
+    }
+
+    /// Opens the source. Of a growing file, at most the first `limit` bytes are read.
+    fn open(&self, limit: Option<u64>, progress: &Progress) -> io::Result<(Box<dyn Read>, Damage)> {
+        let file: Box<dyn Read> = match self {
+            Self::Path(path) => Box::new(File::open(path)?),
+            Self::Stdin => Box::new(io::stdin()),
+        };
+        compression::unpack(progress.counting(file).take(limit.unwrap_or(u64::MAX)))
+    }
 }
 
 /// The moment that a stamp marks: the start or the end of its request.
@@ -265,7 +315,16 @@ impl Reader {
             window.hold(HEAD)
         };
         let head = head.map_err(|source| Error::read(&name, source))?;
-        let format = Format::of(&head[..head.len().min(HEAD)], &name, options)?;
+        let format = match Format::of(&head[..head.len().min(HEAD)], &name, options) {
+            // What a decoder gives before it finds the damage need not be the text that was packed.
+            Err(Error::Noise { path }) => {
+                return Err(match damage.take() {
+                    Some(damage) => Error::read(&path, io::Error::new(io::ErrorKind::InvalidData, damage)),
+                    None => Error::Noise { path },
+                });
+            }
+            format => format?,
+        };
         let reader = match format {
             Format::Empty => Kind::Empty,
             Format::Lines(lines) => Kind::Lines(lines::LineReader::new(name.clone(), window, lines, options)),

@@ -1,5 +1,6 @@
 //! The usual names that servers and exporters give to the fields a meter needs, the likeliest first.
 
+use super::duration::Took;
 use crate::by::By;
 
 /// The time of a request. A start comes before an end, and a finer stamp before a coarser one.
@@ -25,6 +26,16 @@ pub(super) const TIME: &[&str] = &[
     "started_at",
     "t",
     "__REALTIME_TIMESTAMP",
+    "reqTimeSec",
+    "requestReceivedTimestamp",
+    "startTime",
+    "time_micros",
+    "time_msec",
+    "date-time",
+    "log_time",
+    "logtime",
+    "asctime",
+    "@t",
 ];
 
 /// A date and a time of day in columns of their own.
@@ -55,10 +66,27 @@ const IP: &[&str] = &[
     "remoteAddress",
     "remote",
     "client",
+    "client-ip",
+    "client_addr",
+    "client_address",
+    "c_ip",
+    "src_ip",
+    "srcip",
+    "srcaddr",
+    "src",
+    "cliIP",
+    "_remote_addr",
+    "real_ip",
+    "user_ip",
+    "sourceIPs.0",
+    "fwd",
     "key",
     "h",
     "a",
 ];
+
+/// The usual names of a client that are also those of a server: only if the values are addresses.
+pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];
 
 const XFF: &[&str] = &[
     "xff",
@@ -69,10 +97,13 @@ const XFF: &[&str] = &[
     "request.headers.X-Forwarded-For.0",
     "request_X-Forwarded-For",
     "forwarded_for",
+    "forwardedfor",
+    "fwd",
     "proxy_add_x_forwarded_for",
 ];
 
 const HOST: &[&str] = &[
+    "vhost",
     "host",
     "request.host",
     "RequestHost",
@@ -82,7 +113,8 @@ const HOST: &[&str] = &[
     "http_host",
     "server_name",
     "authority",
-    "vhost",
+    ":authority",
+    "reqHost",
     "v",
     "domain_name",
 ];
@@ -99,6 +131,11 @@ const PATH: &[&str] = &[
     "requestUrl",
     "httpRequest.requestUrl",
     "ClientRequestURI",
+    "url.path",
+    "x-envoy-origin-path",
+    "reqPath",
+    "resourcePath",
+    "requestURI",
     "U",
 ];
 
@@ -112,6 +149,9 @@ const STATUS: &[&str] = &[
     "elb_status_code",
     "httpRequest.status",
     "EdgeResponseStatus",
+    "http.response.status_code",
+    "response_status",
+    "statuscode",
     "response",
     "code",
     "s",
@@ -125,12 +165,16 @@ const METHOD: &[&str] = &[
     "RequestMethod",
     "httpRequest.requestMethod",
     "ClientRequestMethod",
+    "http.request.method",
+    "http_method",
+    "httpMethod",
+    "reqMethod",
     "verb",
     "m",
 ];
 
 /// The first line of a request: `GET /path HTTP/1.1`, which contains path and method.
-pub(super) const REQUEST: &[&str] = &["request", "request_line", "cs-request", "r"];
+pub(super) const REQUEST: &[&str] = &["request", "request_line", "cs-request", "req", "r"];
 
 /// The duration of a request, and its unit.
 pub(super) const DURATION: &[(&str, Took)] = &[
@@ -140,50 +184,13 @@ pub(super) const DURATION: &[(&str, Took)] = &[
     ("time-taken", Took::Milliseconds),
     ("duration_ms", Took::Milliseconds),
     ("request_processing_time", Took::Seconds),
+    ("reqtime", Took::Seconds),
+    ("reqtime_microsec", Took::Microseconds),
+    ("responseTime", Took::Milliseconds),
+    ("service", Took::Milliseconds),
     ("D", Took::Microseconds),
     ("T", Took::Seconds),
 ];
-
-/// The unit of a duration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Took {
-    /// Seconds, mostly with a fraction.
-    Seconds,
-    /// Milliseconds.
-    Milliseconds,
-    /// Microseconds.
-    Microseconds,
-    /// Nanoseconds.
-    Nanoseconds,
-}
-
-impl Took {
-    /// Returns the unit of this name: `s`, `ms`, `us` or `ns`.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "s" => Self::Seconds,
-            "ms" => Self::Milliseconds,
-            "us" => Self::Microseconds,
-            "ns" => Self::Nanoseconds,
-            _ => return None,
-        })
-    }
-
-    /// Converts a number in this unit, with or without a fraction, to nanoseconds.
-    pub(super) fn ns(self, text: &[u8]) -> Option<i64> {
-        let number: f64 = std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()?;
-        let unit = match self {
-            Self::Seconds => 1e9,
-            Self::Milliseconds => 1e6,
-            Self::Microseconds => 1e3,
-            Self::Nanoseconds => 1.0,
-        };
-        // A hundred days; nothing longer is a request. Below that, exact to a nanosecond.
-        let ns = number * unit;
-        #[allow(clippy::cast_possible_truncation, reason = "below 2^53")]
-        (0.0..8.64e15).contains(&ns).then_some(ns.round() as i64)
-    }
-}
 
 /// Returns the usual names for a part of a key; none for a column, which has its own.
 pub(super) fn of(part: &By) -> &'static [&'static str] {

@@ -6,7 +6,7 @@ use regex::bytes::{CaptureLocations, Regex};
 
 use super::columns::{Columns, Header};
 use super::log_format::{self, Pattern};
-use super::{Options, Request, TimeIs};
+use super::{Options, Request, TimeIs, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -32,7 +32,7 @@ macro_rules! quoted {
 }
 
 /// The formats known by name, each distinguished from all others by its shape.
-pub(super) const NAMED: [Named; 7] = [
+pub(super) const NAMED: [Named; 10] = [
     Named {
         name: "alb",
         what: "AWS Application Load Balancer log",
@@ -66,7 +66,7 @@ pub(super) const NAMED: [Named; 7] = [
         name: "haproxy",
         what: "HAProxy log",
         regex: concat!(
-            r"^(?:.*? haproxy\[\d+\]: )?(?<ip>[0-9a-fA-F.:\[\]]+|unix):(?<port>\d+) \[(?<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{3})\] (?<frontend>\S+) (?<backend>[^\s/]+)/(?<server>\S+) (?<timers>[-+\d/]+)(?: (?<status>-?\d+) (?<bytes>\+?\d+) \S+ \S+ \S{4} \S+ \S+(?: \{[^}]*\})*(?: ",
+            r"^(?:.*?\s)?(?<ip>[0-9a-fA-F.:\[\]]+|unix):(?<port>\d+) \[(?<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{3})\] (?<frontend>\S+) (?<backend>[^\s/]+)/(?<server>\S+) (?<timers>[-+\d/]+)(?: (?<status>-?\d+) (?<bytes>\+?\d+) \S+ \S+ \S{4} \S+ \S+(?: \{[^}]*\})*(?: ",
             quoted!("request"),
             r")?| \+?\d+ \S+ \S+ \S+)"
         ),
@@ -77,6 +77,28 @@ pub(super) const NAMED: [Named; 7] = [
         what: "Squid access log",
         regex: r"^(?<time>\d+\.\d{3}) +(?<duration_ms>\d+) (?<ip>\S+) (?<result>[A-Z_]+)/(?<status>\d{3}) (?<bytes>\d+) (?<method>\S+) (?<url>\S+) ",
         is_end: false,
+    },
+    Named {
+        name: "nlb",
+        what: "AWS Network Load Balancer log",
+        regex: r"^tls \S+ (?<time>\d{4}-\d\d-\d\dT\S+) net/\S+ (?<listener>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) ",
+        is_end: true,
+    },
+    Named {
+        name: "nginx-proxy-manager",
+        what: "Nginx Proxy Manager log",
+        regex: concat!(
+            r"^\[(?<time>[^\]]+)\] \S+ (?:\S+ )?(?<status>\d{3}|-) - (?<method>\S+) \S+ (?<host>\S+) ",
+            quoted!("path"),
+            r" \[Client (?<ip>[^\]]+)\]"
+        ),
+        is_end: true,
+    },
+    Named {
+        name: "gin",
+        what: "Gin log",
+        regex: r#"^\[GIN\] (?<time>\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) \| *(?<status>\d{3}) \| *(?<duration>\S+) \| *(?<ip>\S+) \| *(?<method>\S+) +"(?<path>[^"]*)""#,
+        is_end: true,
     },
     Named {
         name: "istio",
@@ -159,7 +181,8 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     for (named, regex) in NAMED.into_iter().zip(&*SHAPES) {
         let Some(regex) = regex else { continue };
         let lines = &head[..head.len().min(100)];
-        let matching = lines.iter().filter(|line| regex.is_match(line)).count();
+        let is_match = |line: &&&[u8]| regex.is_match(line) || regex.is_match(prefix::without(line));
+        let matching = lines.iter().filter(is_match).count();
         if matching * 2 > lines.len() {
             return PatternLines::named(named, input, head, options).map(Some);
         }
@@ -174,7 +197,8 @@ impl PatternLines {
             regex: named.regex.to_owned(),
             time: None,
         };
-        if named.is_end && options.time_is == TimeIs::End && options.duration.is_none() {
+        let has_duration = named.regex.contains("(?<duration>");
+        if named.is_end && !has_duration && options.time_is == TimeIs::End && options.duration.is_none() {
             return Err(Error::NoDuration { path: input.to_owned() });
         }
         Self::new(pattern, input, head, options)
@@ -205,7 +229,8 @@ impl PatternLines {
         }
         let mut samples = Vec::new();
         for line in head.iter().take(100) {
-            if let Some(found) = regex.captures(line) {
+            let bare = prefix::without(line);
+            if let Some(found) = regex.captures(line).or_else(|| regex.captures(bare)) {
                 let value = |at: usize| found.get(at).map_or(Vec::new(), |value| value.as_bytes().to_vec());
                 samples.push((0..names.len()).map(value).collect());
             }
@@ -218,6 +243,7 @@ impl PatternLines {
         let header = Header {
             input,
             called: "group",
+            format: pattern.what,
             names: &names,
             samples: &samples,
             default: &default,
@@ -259,7 +285,11 @@ impl PatternLines {
             what,
             ..
         } = self;
-        regex.captures_read(found, line).ok_or(BadLine::OtherPattern(what))?;
+        let mut line = line;
+        if regex.captures_read(found, line).is_none() {
+            line = prefix::without(line);
+            regex.captures_read(found, line).ok_or(BadLine::OtherPattern(what))?;
+        }
         let value = |at: usize| found.get(at).map(|(start, end)| &line[start..end]);
         columns.request(|at| match *other_time {
             Some((time, other)) if at == time => value(time).or_else(|| value(other)),

@@ -14,7 +14,7 @@ use ratelimit_meter::Quota;
 pub use nginx::Nginx;
 pub use window::{Window, WindowKind};
 
-use crate::lineage::Verdict;
+use crate::verdict::Verdict;
 
 /// A limiter of other software.
 ///

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ratelimit_meter::Quota;
 
 use super::{BadModel, State};
-use crate::lineage::Verdict;
+use crate::verdict::Verdict;
 
 const MS: i64 = 1_000_000;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ratelimit_meter::{ParseQuotaError, Quota};
 
 use super::{BadModel, State};
-use crate::lineage::Verdict;
+use crate::verdict::Verdict;
 
 /// The way in which cells are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use jiff::tz::{Offset, TimeZone};
 use super::{StampError, at_offset};
 
 /// The known forms in addition to RFC 3339 and its variants, without their zones. Everything after the form is the zone.
-const FORMS: [&str; 8] = [
+const FORMS: [&str; 15] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // `date`, git, C's asctime; the year is after the zone or before it.
@@ -23,7 +23,23 @@ const FORMS: [&str; 8] = [
     "%Y%m%dT%H%M%S%.f",
     // Without seconds.
     "%Y-%m-%d %H:%M",
+    // Python's `http.server`.
+    "%d/%b/%Y %H:%M:%S%.f",
+    // Gin.
+    "%Y/%m/%d - %H:%M:%S%.f",
+    // With dots the day is first; with slashes it may be the month.
+    "%d.%m.%Y %H:%M:%S%.f",
+    "%d.%m.%Y, %H:%M:%S%.f",
+    // GNU `date` in the United States.
+    "%a %b %e %I:%M:%S%.f %p %Y",
+    // RFC 850.
+    "%A, %d-%b-%y %H:%M:%S%.f",
+    // Digits without separators.
+    DIGITS,
 ];
+
+/// The form of a stamp of 14 digits.
+const DIGITS: &str = "%Y%m%d%H%M%S";
 
 /// Reads a stamp of any known form; `hint` is the form of the last one.
 pub(super) fn parse(stamp: &[u8], zone: &TimeZone, hint: &mut usize) -> Result<i128, StampError> {
@@ -32,6 +48,11 @@ pub(super) fn parse(stamp: &[u8], zone: &TimeZone, hint: &mut usize) -> Result<i
     }
     if is_iso(stamp) {
         return iso(stamp, zone);
+    }
+    if stamp.iter().all(u8::is_ascii_digit) {
+        let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
+        let (local, leap) = civil(DIGITS, text)?;
+        return instant(local, None, zone, leap);
     }
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
     let (text, east) = split_zone(text);

@@ -29,7 +29,7 @@ pub enum StampError {
     #[error("the stamp is not written like [20/May/2024:00:00:18 +0000]")]
     NotCommonLog,
     /// The stamp has none of the known forms.
-    #[error("the stamp has no known form: give it with --time-format")]
+    #[error("the stamp has no known form: give it with --time-format, such as --time-format '%d/%m/%Y %H:%M:%S'")]
     UnknownForm,
     /// The stamp does not have the given form.
     #[error("the stamp is not written as --time-format says")]
@@ -118,7 +118,9 @@ impl Stamps {
                 return self.check(ns.into());
             }
         }
-        self.parse_other(stamp.trim_ascii())
+        let stamp = stamp.trim_ascii();
+        let bare = stamp.strip_prefix(b"[").and_then(|bare| bare.strip_suffix(b"]"));
+        self.parse_other(bare.unwrap_or(stamp))
     }
 
     fn parse_other(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
@@ -126,12 +128,19 @@ impl Stamps {
         let ns = match &self.options.format {
             Some(TimeFormat::Unix(unit)) => unix::parse(stamp, Some(*unit))?.0,
             Some(TimeFormat::Strptime(format)) => forms::parse_as(format, stamp, zone)?,
-            None if unix::is_number(stamp) => {
+            None if unix::is_number(stamp) && !unix::is_date(stamp) => {
                 let (ns, unit) = unix::parse(stamp, None)?;
                 self.unix = Some(unit);
                 ns
             }
-            None => forms::parse(stamp, zone, &mut self.form)?,
+            None => match unix::without_exponent(stamp) {
+                Some(number) => {
+                    let (ns, unit) = unix::parse(number.as_bytes(), None)?;
+                    self.unix = Some(unit);
+                    ns
+                }
+                None => forms::parse(stamp, zone, &mut self.form)?,
+            },
         };
         self.check(ns)
     }

@@ -67,6 +67,38 @@ pub(super) fn is_number(stamp: &[u8]) -> bool {
     !unsigned.is_empty() && unsigned.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')
 }
 
+/// Returns whether a number is a date and a time of day in digits: as Unix time it would be of the year 2600 or later.
+pub(super) fn is_date(stamp: &[u8]) -> bool {
+    stamp.len() == 14 && matches!(stamp[..2], [b'1', b'9'] | [b'2', b'0']) && stamp.iter().all(u8::is_ascii_digit)
+}
+
+/// Returns the whole number that a stamp with an exponent states: `1.716163201e9`.
+pub(super) fn without_exponent(stamp: &[u8]) -> Option<String> {
+    // Nearly all other stamps have a separator at the fifth place or sooner.
+    if !stamp
+        .iter()
+        .take(5)
+        .all(|byte| byte.is_ascii_digit() || b".eE".contains(byte))
+    {
+        return None;
+    }
+    let text = std::str::from_utf8(stamp).ok()?;
+    let (digits, exponent) = text.split_once(['e', 'E'])?;
+    let exponent: usize = exponent
+        .trim_start_matches('+')
+        .parse()
+        .ok()
+        .filter(|&exponent| exponent < 20)?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let (moved, rest) = fraction.split_at_checked(exponent).unwrap_or((fraction, ""));
+    let zeros = "0".repeat(exponent - moved.len());
+    Some(format!("{whole}{moved}{zeros}.{rest}0"))
+}
+
 /// Converts a number, with or without a fraction, to nanoseconds, and returns its unit: the given one, or otherwise by its magnitude.
 pub(super) fn parse(stamp: &[u8], unit: Option<UnixUnit>) -> Result<(i128, UnixUnit), StampError> {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);

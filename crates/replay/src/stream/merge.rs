@@ -40,6 +40,18 @@ impl<S> Merge<S> {
         &mut self,
         mut read: impl FnMut(&mut S) -> Result<Option<Event>, Error>,
     ) -> Result<Option<Event>, Error> {
+        // The last stream needs no comparison.
+        if let (1, Some(Reverse((_, number)))) = (self.due.len(), self.due.peek()) {
+            let stream = &mut self.streams[*number];
+            let event = match stream.head.take() {
+                None => read(&mut stream.source)?,
+                event => event,
+            };
+            if event.is_none() {
+                self.due.clear();
+            }
+            return Ok(event);
+        }
         while let Some(mut top) = self.due.peek_mut() {
             let Reverse((_, number)) = *top;
             let stream = &mut self.streams[number];

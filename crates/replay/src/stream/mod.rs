@@ -1,8 +1,10 @@
 //! Joins the events of all inputs into one stream.
 //!
-//! [`Order::AsIs`] reads the inputs one after the other, once. [`Order::Sort`] reads each file once to check whether it is in order. Ordered files
-//! are read again side by side and merged by time. Files out of order, and inputs that cannot be read twice (standard input, pipes), are kept in
-//! memory, packed to a few bytes an event, and merged with the rest.
+//! [`Order::AsIs`] reads the inputs one after the other, once. [`Order::Sort`] merges ordered files by time, side by side. Files out of order, and
+//! inputs that cannot be read twice (standard input, pipes), are kept in memory, packed to a few bytes an event, and merged with the rest.
+//!
+//! Most files are in order and have stamps of one resolution. So at first both are assumed from the beginning of a file, and each file is read once. If
+//! the assumption fails, the replay starts over, and each file is read in advance to find out.
 //!
 //! Events with the same stamp stay in the order of their lines. Between two inputs, the one that begins earlier goes first (then the one that ends
 //! earlier, then the one named earlier). The boundary between the files of a rotated log may fall within a second; even then, the order in which the
@@ -14,6 +16,7 @@ mod spool;
 mod spread;
 mod survey;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::Error;
@@ -30,7 +33,7 @@ use merge::Merge;
 use source::{Context, Open, Source};
 use spool::Spool;
 pub use spread::Spreader;
-use survey::survey;
+use survey::{Survey, sample, survey};
 
 /// The events of any number of inputs, one after the other.
 #[derive(Debug)]
@@ -61,6 +64,25 @@ impl Stream {
     ///
     /// An input cannot be read, or does not fit the options or the other inputs.
     pub fn open(paths: &[PathBuf], order: Order, options: Options, progress: Progress) -> Result<Self, Error> {
+        Self::open_with(paths, order, false, options, progress)
+    }
+
+    /// Opens all inputs as [`Order::Sort`], without reading each in advance: files are assumed to be like their beginning.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). If the assumption fails, [`next_event`](Self::next_event) returns [`Error::NotAsAssumed`].
+    pub fn open_assuming_order(paths: &[PathBuf], options: Options, progress: Progress) -> Result<Self, Error> {
+        Self::open_with(paths, Order::Sort, true, options, progress)
+    }
+
+    fn open_with(
+        paths: &[PathBuf],
+        order: Order,
+        assumes: bool,
+        options: Options,
+        progress: Progress,
+    ) -> Result<Self, Error> {
         let inputs: Vec<Input> = paths.iter().map(|path| Input::of(path)).collect();
         if inputs.iter().filter(|&input| *input == Input::Stdin).count() > 1 {
             return Err(Error::StdinTwice);
@@ -100,8 +122,11 @@ impl Stream {
         stream.flow = match order {
             Order::AsIs => Flow::AsIs(None, inputs.into_iter().rev().collect()),
             Order::Sort => {
-                stream.context.progress.begin("looking through", bytes);
-                Flow::Sorted(stream.sort(inputs.into_iter().zip(sizes))?)
+                if !assumes {
+                    stream.context.progress.begin("looking through", bytes);
+                }
+                let inputs: Vec<_> = inputs.into_iter().zip(sizes).collect();
+                Flow::Sorted(stream.sort(&inputs, assumes)?)
             }
         };
         stream.context.progress.begin("replaying", bytes);
@@ -150,25 +175,60 @@ impl Stream {
         self.may_be_coarse
     }
 
-    fn sort(&mut self, inputs: impl IntoIterator<Item = (Input, Option<u64>)>) -> Result<Merge<Source>, Error> {
+    fn sort(&mut self, inputs: &[(Input, Option<u64>)], assumes: bool) -> Result<Merge<Source>, Error> {
+        let surveys = self.surveys(inputs, assumes)?;
         let mut files = Vec::new();
-        for (input, size) in inputs {
-            let Context { options, progress, .. } = &self.context;
-            let surveyed = size.map(|bytes| survey(&input, bytes, options, progress)).transpose()?;
-            files.push(match surveyed.flatten() {
+        for ((input, _), surveyed) in inputs.iter().zip(surveys) {
+            files.push(match surveyed {
                 // A file without an event is read again for its bad lines.
                 Some(survey) => {
                     self.may_be_coarse |= survey.unit > Resolution::Nanosecond;
                     let span = survey.span.unwrap_or_default();
-                    (span, vec![(span.0, Source::Due(input, survey))])
+                    (span, vec![(span.0, Source::Due(input.clone(), survey))])
                 }
-                None => self.spool(&input)?,
+                None => self.spool(input)?,
             });
         }
         // Stable: the file named earlier goes first.
         files.sort_by_key(|(span, _)| *span);
         let streams = files.into_iter().flat_map(|(_, sources)| sources);
         Ok(Merge::new(streams))
+    }
+
+    /// Reads each file in advance, or with `assumes` its beginning; `None` for an input that is not in order, or cannot be read twice.
+    fn surveys(&self, inputs: &[(Input, Option<u64>)], assumes: bool) -> Result<Vec<Option<Survey>>, Error> {
+        let Context { options, progress, .. } = &self.context;
+        let whole = |(input, size): &(Input, Option<u64>)| match size {
+            Some(bytes) => survey(input, *bytes, options, progress),
+            None => Ok(None),
+        };
+        if !assumes {
+            return inputs.iter().map(whole).collect();
+        }
+        let sampled = |(input, size): &(Input, Option<u64>)| match size {
+            Some(bytes) => sample(input, *bytes, options),
+            None => Ok(None),
+        };
+        let mut surveys = inputs.iter().map(sampled).collect::<Result<Vec<_>, _>>()?;
+        // Of two files that begin at one stamp, the one that ends earlier goes first.
+        let mut firsts = HashMap::new();
+        for survey in surveys.iter().flatten() {
+            *firsts.entry(survey.span.map(|(first, _)| first)).or_insert(0) += 1;
+        }
+        for (survey, input) in surveys.iter_mut().zip(inputs) {
+            if let Some(Survey {
+                is_whole: false, span, ..
+            }) = survey
+            {
+                if firsts
+                    .get(&span.map(|(first, _)| first))
+                    .is_some_and(|&files| files > 1)
+                {
+                    *survey = whole(input)?;
+                }
+            }
+        }
+        Ok(surveys)
     }
 
     /// Reads all of an input that is not in order, or that cannot be read twice.

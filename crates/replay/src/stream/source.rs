@@ -136,8 +136,19 @@ impl Source {
                 let is_same = match &event {
                     Some(event) if open.events == 1 => survey.span.is_some_and(|(first, _)| first == event.time),
                     Some(event) => *last <= event.time,
-                    None => open.events == survey.events,
+                    None => open.events == survey.events || !survey.is_whole,
                 };
+                // Stamps coarser than those of the beginning, such as whole minutes, are known only at the end.
+                let is_as_assumed = survey.is_whole
+                    || match &event {
+                        Some(event) => *last <= event.time && event.unit >= survey.unit,
+                        None => open.resolution() == survey.unit,
+                    };
+                if !is_as_assumed {
+                    return Err(Error::NotAsAssumed {
+                        path: open.name.clone(),
+                    });
+                }
                 if !is_same {
                     return Err(Error::Changed {
                         path: open.name.clone(),

@@ -13,6 +13,8 @@ pub struct Spreader {
     held: Vec<Event>,
     /// Events that are spaced, in order, but that may come after an event not yet seen.
     due: Vec<Event>,
+    /// Events of the latest stamp that are spaced away from it.
+    moved: Vec<Event>,
     /// By key: the number of its events in `held`, and how many of those are spaced.
     counts: Vec<(u32, u32)>,
 }
@@ -54,13 +56,19 @@ impl Spreader {
 
     /// Adds the events of the latest stamp to those due, each at its place in the unit.
     fn space(&mut self) {
+        let is_first = self.due.is_empty();
         for event in &self.held {
             let (count, before) = &mut self.counts[event.key.index()];
-            let offset = i128::from(event.unit.unit_ns()) * i128::from(*before) / i128::from(*count).max(1);
+            let offset = match *before {
+                0 => 0,
+                before => i128::from(event.unit.unit_ns()) * i128::from(before) / i128::from(*count).max(1),
+            };
             *before += 1;
             // Less than a unit, which is at most a minute.
             let offset = i64::try_from(offset).unwrap_or(0);
-            self.due.push(Event {
+            // Those at the stamp itself are in order, and before all others.
+            let spaced = if offset == 0 { &mut self.due } else { &mut self.moved };
+            spaced.push(Event {
                 time: event.time.saturating_add(offset),
                 ..*event
             });
@@ -68,7 +76,11 @@ impl Spreader {
         for event in &self.held {
             self.counts[event.key.index()] = (0, 0);
         }
-        self.due.sort_by_key(|event| event.time);
+        self.moved.sort_by_key(|event| event.time);
+        self.due.append(&mut self.moved);
+        if !is_first {
+            self.due.sort_by_key(|event| event.time);
+        }
     }
 
     fn emit_before<E>(&mut self, time: i64, mut emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {

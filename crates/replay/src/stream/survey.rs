@@ -1,9 +1,12 @@
-//! Reads a file in advance to check whether it is in order.
+//! Reads a file, or its beginning, in advance to check whether it is in order.
 
 use crate::Error;
 use crate::input::{Input, Options, Reader, TimesOnly};
 use crate::progress::Progress;
 use crate::stamp::{Grain, Resolution};
+
+/// Number of events from which the order and the resolution of a file are assumed.
+const SAMPLE: u64 = 1_000;
 
 /// The findings about a file in order.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +14,9 @@ pub(super) struct Survey {
     /// The number of bytes it had. Later reads stop there, since a log that is still written grows meanwhile.
     pub(super) bytes: u64,
     pub(super) events: u64,
-    /// The first and the last stamp, if it has an event.
+    /// True if the whole file was read; otherwise its order and its resolution are those of its beginning.
+    pub(super) is_whole: bool,
+    /// The first and the last stamp that were read, if there was an event.
     pub(super) span: Option<(i64, i64)>,
     /// The resolution of its stamps.
     pub(super) unit: Resolution,
@@ -24,10 +29,26 @@ pub(super) fn survey(
     options: &Options,
     progress: &Progress,
 ) -> Result<Option<Survey>, Error> {
+    survey_of(u64::MAX, input, bytes, options, progress)
+}
+
+/// Does the same for the first few events of a file.
+pub(super) fn sample(input: &Input, bytes: u64, options: &Options) -> Result<Option<Survey>, Error> {
+    survey_of(SAMPLE, input, bytes, options, &Progress::hidden())
+}
+
+fn survey_of(
+    most: u64,
+    input: &Input,
+    bytes: u64,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Option<Survey>, Error> {
     let mut reader = Reader::open(input, Some(bytes), options, progress)?;
     let mut survey = Survey {
         bytes,
         events: 0,
+        is_whole: true,
         span: None,
         unit: Resolution::default(),
     };
@@ -40,6 +61,10 @@ pub(super) fn survey(
             Some((_, last)) if event.time < last => return Ok(None),
             Some((first, _)) => Some((first, event.time)),
         };
+        if survey.events == most {
+            survey.is_whole = false;
+            break;
+        }
     }
     survey.unit = grain.resolution().unwrap_or_default().min(reader.coarsest());
     Ok(Some(survey))

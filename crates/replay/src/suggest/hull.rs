@@ -16,9 +16,46 @@
 //! a tiny amount has many. If each of three million gaps is 3 ns less than the one before it, there are 8,000 against a burst of 10, 82,000 against
 //! 1,000, and nearly all against a million, 16 bytes each. A request takes 10 to 50 ns.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use super::slope::Slope;
+/// Units per nanoseconds, compared as rates: 1/2 equals 2/4.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slope {
+    pub(super) units: u64,
+    /// Never zero.
+    pub(super) ns: u64,
+}
+
+impl Slope {
+    pub(super) const ZERO: Self = Self { units: 0, ns: 1 };
+
+    /// Returns the fewest cells in `period_ns` that are no slower.
+    pub(super) fn cells_in(self, period_ns: u64) -> u128 {
+        (u128::from(self.units) * u128::from(period_ns)).div_ceil(u128::from(self.ns))
+    }
+}
+
+impl Ord for Slope {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let product = |units: u64, ns: u64| u128::from(units) * u128::from(ns);
+        product(self.units, other.ns).cmp(&product(other.units, self.ns))
+    }
+}
+
+impl PartialOrd for Slope {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Slope {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Slope {}
 
 /// Units asked before a time.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +78,42 @@ impl Point {
 pub(super) struct Hull {
     /// The first corner, outside of the queue: most keys have no other most of the time, and so need no allocation.
     first: Point,
-    rest: VecDeque<Point>,
+    rest: Corners,
     asked: u64,
+}
+
+/// A queue of corners, which takes eight bytes until it has one: there is a hull for each key.
+#[derive(Debug, Default)]
+#[allow(
+    clippy::box_collection,
+    reason = "a queue without elements is four words, and most keys have no queue"
+)]
+struct Corners(Option<Box<VecDeque<Point>>>);
+
+impl Corners {
+    fn queue(&mut self) -> &mut VecDeque<Point> {
+        self.0.get_or_insert_default()
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    fn get(&self, at: usize) -> Option<Point> {
+        self.0.as_ref()?.get(at).copied()
+    }
+
+    fn front(&self) -> Option<Point> {
+        self.get(0)
+    }
+
+    fn back(&self) -> Option<Point> {
+        self.0.as_ref()?.back().copied()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The reason why no rate is enough, or none can be computed.
@@ -61,7 +132,7 @@ impl Hull {
     pub(super) fn new(time: i64) -> Self {
         Self {
             first: Point { time, before: 0 },
-            rest: VecDeque::new(),
+            rest: Corners::default(),
             asked: 0,
         }
     }
@@ -100,7 +171,7 @@ impl Hull {
     }
 
     fn last(&self) -> Point {
-        self.rest.back().copied().unwrap_or(self.first)
+        self.rest.back().unwrap_or(self.first)
     }
 
     fn ask(&mut self, units: u64) -> Result<(), Stop> {
@@ -108,7 +179,11 @@ impl Hull {
             let base = self.first.before;
             self.asked -= base;
             self.first.before = 0;
-            self.rest.iter_mut().for_each(|point| point.before -= base);
+            self.rest
+                .0
+                .iter_mut()
+                .flat_map(|queue| queue.iter_mut())
+                .for_each(|point| point.before -= base);
         }
         self.asked = self.asked.checked_add(units).ok_or(Stop::TooFast)?;
         Ok(())
@@ -120,29 +195,29 @@ impl Hull {
             time,
             before: self.asked,
         };
-        while let Some(&last) = self.rest.back() {
-            let earlier = self.rest.len().checked_sub(2).map_or(self.first, |at| self.rest[at]);
-            if earlier.slope_to(last) < last.slope_to(new) {
+        while let Some(last) = self.rest.back() {
+            let earlier = self.rest.len().checked_sub(2).and_then(|at| self.rest.get(at));
+            if earlier.unwrap_or(self.first).slope_to(last) < last.slope_to(new) {
                 break;
             }
-            self.rest.pop_back();
+            self.rest.queue().pop_back();
         }
         self.narrow(steepest);
         if self.rest.is_empty() && self.first.slope_to(new) <= steepest {
             self.first = new;
         } else {
-            self.rest.push_back(new);
+            self.rest.queue().push_back(new);
         }
     }
 
     /// Discards the corners left of an edge that is no steeper than `steepest`: no steeper line touches them.
     fn narrow(&mut self, steepest: Slope) {
-        while let Some(&next) = self.rest.front() {
+        while let Some(next) = self.rest.front() {
             if self.first.slope_to(next) > steepest {
                 break;
             }
             self.first = next;
-            self.rest.pop_front();
+            self.rest.queue().pop_front();
         }
     }
 
@@ -158,13 +233,13 @@ impl Hull {
         let Some(mut here) = slope_from(self.first).filter(|slope| slope > steepest) else {
             return;
         };
-        while let Some(&next) = self.rest.front() {
+        while let Some(next) = self.rest.front() {
             match slope_from(next) {
                 Some(slope) if slope >= here => here = slope,
                 _ => break,
             }
             self.first = next;
-            self.rest.pop_front();
+            self.rest.queue().pop_front();
         }
         *steepest = here;
     }

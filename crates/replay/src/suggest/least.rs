@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratelimit_meter::{GCRA, Quota};
 
 use super::Reason;
-use super::slope::Slope;
+use super::hull::Slope;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 

@@ -10,13 +10,11 @@
 
 mod hull;
 mod least;
-mod slope;
 
 use ratelimit_meter::Quota;
 
 use crate::event::Event;
-use hull::{Hull, Stop};
-use slope::Slope;
+use hull::{Hull, Slope, Stop};
 
 /// The limits that would have denied nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,17 +104,24 @@ pub struct Suggester {
 struct Seat {
     /// The drained volume at which the key's bucket is empty, in the scale of levels: its level plus the volume that had drained by then.
     mark: i128,
-    hull: Option<Box<Hull>>,
-    /// The latest instant and the units asked at it, once there is no hull to store them.
-    instant: (i64, u64),
+    past: Past,
+}
+
+/// The part of a key's past that matters to the least rate. A seat with it takes one cache line, and there is a seat for each key.
+#[derive(Debug, Default)]
+enum Past {
+    #[default]
+    Nothing,
+    Hull(Hull),
+    /// The latest instant and the units asked at it, once no rate is enough.
+    Instant(i64, u64),
 }
 
 impl Default for Seat {
     fn default() -> Self {
         Self {
             mark: i128::MIN,
-            hull: None,
-            instant: (0, 0),
+            past: Past::Nothing,
         }
     }
 }
@@ -197,7 +202,10 @@ impl Suggester {
             }
             Err(_) => return,
         };
-        let hull = seat.hull.get_or_insert_with(|| Box::new(Hull::new(time)));
+        if let Past::Nothing = seat.past {
+            seat.past = Past::Hull(Hull::new(time));
+        }
+        let Past::Hull(hull) = &mut seat.past else { return };
         let burst = u64::from(self.quota.burst().get());
         let Err(stop) = hull.push(time, units, burst, steepest) else {
             return;
@@ -208,7 +216,10 @@ impl Suggester {
             Stop::BackInTime => Reason::BackInTime,
         });
         for seat in &mut self.seats {
-            seat.instant = seat.hull.take().map_or((0, 0), |hull| hull.latest());
+            if let Past::Hull(hull) = &seat.past {
+                let (time, asked) = hull.latest();
+                seat.past = Past::Instant(time, asked);
+            }
         }
     }
 }
@@ -216,16 +227,16 @@ impl Suggester {
 impl Seat {
     /// Adds `units` to the units asked at this instant, and returns the sum.
     fn at_once(&mut self, time: i64, units: u64) -> u64 {
-        let (latest, asked) = self.instant;
-        let asked = if latest == time {
-            asked.saturating_add(units)
-        } else {
-            units
+        let asked = match self.past {
+            Past::Instant(latest, asked) if latest == time => asked.saturating_add(units),
+            _ => units,
         };
-        self.instant = (time, asked);
+        self.past = Past::Instant(time, asked);
         asked
     }
 }
+
+const _: () = assert!(size_of::<Seat>() <= 64);
 
 #[cfg(test)]
 mod tests;

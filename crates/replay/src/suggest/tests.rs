@@ -337,7 +337,10 @@ fn hulls_stay_small() {
         let mut most = 0;
         for time in times {
             suggester.push(&Event::new(time, 1, key));
-            most = most.max(suggester.seats[0].hull.as_ref().map_or(0, |hull| hull.len()));
+            let Past::Hull(hull) = &suggester.seats[0].past else {
+                continue;
+            };
+            most = most.max(hull.len());
         }
         most
     };

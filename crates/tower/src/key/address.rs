@@ -62,12 +62,14 @@ impl PeerIp {
         Ok(Self { prefix, ..self })
     }
 
+    #[inline]
     fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
         self.read.map_or_else(|| connection(head), |read| read(head))
     }
 }
 
-/// The address of the connection, in its canonical form.
+/// The address of the connection.
+#[inline]
 fn connection(head: &Head<'_>) -> Option<IpAddr> {
     let extensions = head.extensions();
     #[cfg(feature = "axum")]
@@ -83,6 +85,7 @@ fn connection(head: &Head<'_>) -> Option<IpAddr> {
 }
 
 impl Key for PeerIp {
+    #[inline]
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
         let address = self.address(head).ok_or(NoKey)?;
         key.address(self.prefix.cut(address));

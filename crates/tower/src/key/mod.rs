@@ -73,6 +73,7 @@ pub struct KeyWriter {
 }
 
 impl KeyWriter {
+    #[inline]
     pub(crate) fn new(hashes: &KeyHashes) -> Self {
         Self {
             hasher: hashes.build_hasher(),
@@ -94,24 +95,38 @@ impl KeyWriter {
     }
 
     /// Writes a text.
+    #[inline]
     pub fn text(&mut self, text: &str) {
-        text.hash(&mut self.hasher);
+        text.hash(&mut Hashing(&mut self.hasher));
         self.spell(text);
     }
 
-    /// Writes the address of a client, or the network that stands for it.
+    /// Writes the address of a client, or the network that stands for it. (It is another key than the same address as a [`value`](Self::value).)
+    #[inline]
     pub fn address(&mut self, address: IpAddr) {
-        address.hash(&mut self.hasher);
+        // No client has an IPv6 address that begins like the word of an IPv4 address: it would be a multicast one.
+        match address {
+            IpAddr::V4(v4) => self.hasher.write_u64(u64::from(v4.to_bits()) | u64::MAX << 32),
+            IpAddr::V6(v6) => {
+                let word = |half: &[u16]| half.iter().fold(0, |word, segment| word << 16 | u64::from(*segment));
+                let segments = v6.segments();
+                let (first, last) = segments.split_at(4);
+                self.hasher.write_u64(word(first));
+                self.hasher.write_u64(word(last));
+            }
+        }
         if self.spelled.is_some() {
             self.spell(&address.to_string());
         }
     }
 
-    /// Writes any value. In a store elsewhere its key is the hexadecimal form of the bytes that it hashes.
+    /// Writes any value that implements [`Hash`]. In a store elsewhere its key is the hexadecimal form of the bytes that it hashes.
+    #[inline]
     pub fn value<T: Hash + ?Sized>(&mut self, value: &T) {
         value.hash(self);
     }
 
+    #[inline]
     pub(crate) fn hashed(&self) -> HashedKey {
         HashedKey(self.hasher.finish())
     }
@@ -128,32 +143,85 @@ impl KeyWriter {
         spelled.push('|');
     }
 
+    #[inline]
     fn spell_bytes(&mut self, bytes: &[u8]) {
         if let Some(spelled) = &mut self.spelled {
-            let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-            spelled.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+            spell_hexadecimal(spelled, bytes);
         }
     }
 }
 
+// Out of line, so that a key that is only hashed inlines.
+#[inline(never)]
+fn spell_hexadecimal(spelled: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    spelled.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+}
+
+/// Hashes short texts and bytes, such as addresses, word by word: a [`KeyHasher`] that takes only words need not be in memory.
+struct Hashing<'a>(&'a mut KeyHasher);
+
+/// The bytes that are hashed by words.
+const SHORT: usize = 32;
+
 /// Integers are passed on as such, so that a value hashes the same whichever way it is written.
 macro_rules! integers {
     ($($write:ident: $integer:ty),*) => {
-        $(fn $write(&mut self, n: $integer) {
-            self.hasher.$write(n);
-            self.spell_bytes(&n.to_be_bytes());
-        })*
+        $(
+            #[inline]
+            fn $write(&mut self, n: $integer) {
+                self.0.write_u64(n as u64);
+            }
+        )*
     };
 }
 
-impl Hasher for KeyWriter {
+impl Hasher for Hashing<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        self.hasher.write(bytes);
-        self.spell_bytes(bytes);
+        if bytes.len() > SHORT {
+            return self.0.write(bytes);
+        }
+        let mut rest = bytes;
+        while let Some((word, more)) = rest.split_first_chunk() {
+            self.0.write_u64(u64::from_le_bytes(*word));
+            rest = more;
+        }
+        // The last word has the number of bytes in it, so that no two texts are the same words.
+        let end = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        self.0.write_u64(end | (rest.len() as u64) << 56);
     }
 
     integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_usize: usize);
 
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+}
+
+macro_rules! spelled_integers {
+    ($($write:ident: $integer:ty),*) => {
+        $(
+            #[inline]
+            fn $write(&mut self, n: $integer) {
+                Hashing(&mut self.hasher).$write(n);
+                self.spell_bytes(&n.to_be_bytes());
+            }
+        )*
+    };
+}
+
+impl Hasher for KeyWriter {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        Hashing(&mut self.hasher).write(bytes);
+        self.spell_bytes(bytes);
+    }
+
+    spelled_integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_usize: usize);
+
+    #[inline]
     fn finish(&self) -> u64 {
         self.hasher.finish()
     }

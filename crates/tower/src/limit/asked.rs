@@ -85,6 +85,7 @@ impl<'a> Asked<'a> {
         self.asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
     }
 
+    #[inline]
     pub(super) fn push(&mut self, lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) {
         self.asks.push(Ask {
             lane,
@@ -109,10 +110,12 @@ impl<'a> Asked<'a> {
     }
 
     /// The status of a request that is rejected because it has no key.
+    #[inline]
     pub(crate) fn rejected(&self) -> Option<StatusCode> {
         self.rejected
     }
 
+    #[inline]
     pub(crate) fn asks(&self) -> &[Ask<'a>] {
         &self.asks
     }
@@ -124,27 +127,12 @@ impl<'a> Asked<'a> {
     }
 
     /// Takes everything, or nothing.
+    #[inline]
     pub(crate) fn decide(&mut self, detail: Detail) -> Result<(), Denial> {
         match &mut *self.asks {
             [] => Ok(()),
             [only] if !only.rules.dry_run => only.take_now(detail),
-            asks => {
-                let at = asks[0].lane.meters.now();
-                let decided = take_all(asks, at, detail);
-                let again = decided
-                    .err()
-                    .and_then(|denial| asks[0].lane.meters.now_exactly(denial.wait_ns?));
-                match again {
-                    // A clock that is behind must not deny a request that comes at the announced time.
-                    Some(exactly) => take_all(asks, exactly, detail)?,
-                    None => decided?,
-                }
-                for trial in asks.iter_mut().filter(|ask| ask.rules.dry_run) {
-                    // The decision of a trial is its observer's.
-                    let _ = trial.take_now(detail);
-                }
-                Ok(())
-            }
+            asks => take_several(asks, detail),
         }
     }
 }
@@ -178,6 +166,7 @@ impl<'a> Ask<'a> {
         Err(Denial { wait_ns, reason })
     }
 
+    #[inline]
     fn take_now(&mut self, detail: Detail) -> Result<(), Denial> {
         let meters = &*self.lane.meters;
         match u32::try_from(self.cost) {
@@ -235,12 +224,37 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Takes the cells of several meters now, or none, and then those of limits on trial.
+fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
+    let clock = &*asks[0].lane.meters;
+    let at = clock.now();
+    let decided = take_all(asks, at, detail);
+    let again = decided.err().and_then(|denial| clock.now_exactly(denial.wait_ns?));
+    match again {
+        // A clock that is behind must not deny a request that comes at the announced time.
+        Some(exactly) => take_all(asks, exactly, detail)?,
+        None => decided?,
+    }
+    for trial in asks.iter_mut().filter(|ask| ask.rules.dry_run) {
+        // The decision of a trial is its observer's.
+        let _ = trial.take_now(detail);
+    }
+    Ok(())
+}
+
 fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
     let enforced = |ask: &&mut Ask<'_>| !ask.rules.dry_run;
-    asks.iter_mut().filter(enforced).for_each(|ask| ask.look_at(at));
-    let all_conform = asks.iter().all(|ask| ask.rules.dry_run || ask.denied.is_none());
+    // The first is looked at by taking it, unless another denies.
+    asks.iter_mut().for_each(|ask| ask.denied = None);
+    asks.iter_mut().filter(enforced).skip(1).for_each(|ask| ask.look_at(at));
+    let rest_conforms = asks.iter().all(|ask| ask.denied.is_none());
     let mut charged = 0;
-    if all_conform {
+    if !rest_conforms {
+        asks.iter_mut()
+            .find(enforced)
+            .into_iter()
+            .for_each(|ask| ask.look_at(at));
+    } else {
         for ask in asks.iter_mut() {
             if !ask.rules.dry_run {
                 ask.take_at(at, detail);

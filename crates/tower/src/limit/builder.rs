@@ -20,7 +20,7 @@ impl<T> Limiter<T> {
     /// percent-encoded. (The second quota of a dual limit is then called `NAME-sustained`.)
     #[must_use]
     pub fn named(self, name: &str) -> Self {
-        let second = format!("{name}-{}", SECOND_NAME);
+        let second = format!("{name}-{SECOND_NAME}");
         self.named_each([name, &second])
     }
 

@@ -4,7 +4,7 @@ use crate::head::{Head, Reply};
 use crate::meters::Meters;
 use crate::policy::Policy;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use http::StatusCode;
 use ratelimit_meter::Quota;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ pub(crate) type ReplyFn = Box<dyn Fn(&Reply<'_>) -> bool + Send + Sync>;
 #[derive(Debug, Default)]
 pub(super) struct Warned {
     no_key: AtomicBool,
-    forwarding: AtomicBool,
+    /// The requests in which forwarding fields were looked for; [`LOOKS`] once there is nothing more to warn of.
+    forwarding: AtomicU32,
     tier: AtomicBool,
 }
 
@@ -73,10 +74,12 @@ impl Lane {
 }
 
 impl Rules {
+    #[inline]
     pub(crate) fn is_announced(&self) -> bool {
         !self.quiet && (!self.dry_run || self.announce)
     }
 
+    #[inline]
     pub(crate) fn charges_after(&self) -> bool {
         matches!(self.after.as_deref(), Some(After::ChargeIf(_)))
     }
@@ -92,12 +95,21 @@ impl Warned {
         }
     }
 
+    #[inline]
     pub(super) fn of_forwarding(&self, head: &Head<'_>) {
-        // ORDERING: relaxed; whether a warning was given, which publishes nothing.
-        if self.forwarding.load(Ordering::Relaxed) || !crate::forwarded::Chain::is_there(head.headers()) {
-            return;
+        // ORDERING: relaxed; the number of looks, which publishes nothing.
+        if self.forwarding.load(Ordering::Relaxed) < LOOKS {
+            self.look_for_forwarding(head);
         }
-        if first(&self.forwarding) {
+    }
+
+    #[cold]
+    fn look_for_forwarding(&self, head: &Head<'_>) {
+        if !crate::forwarded::Chain::is_there(head.headers()) {
+            // ORDERING: relaxed, as above.
+            self.forwarding.fetch_add(1, Ordering::Relaxed);
+        } else if self.forwarding.swap(LOOKS, Ordering::Relaxed) < LOOKS {
+            // ORDERING: relaxed, as above; one thread swaps first.
             crate::warning!(
                 "requests come with X-Forwarded-For or Forwarded, but are limited by the address of their connection: \
                  behind a proxy all clients share one limit; ClientIp::trusting reads the client's address"
@@ -111,6 +123,9 @@ impl Warned {
         }
     }
 }
+
+/// The requests in which forwarding fields are looked for: a proxy in front adds them to all.
+const LOOKS: u32 = 1000;
 
 /// Returns `true` the first time.
 fn first(given: &AtomicBool) -> bool {

@@ -7,7 +7,6 @@ use crate::head::Head;
 use crate::key::{Key, KeyWriter, NoKey};
 use crate::meters::{HashedKey, Ticket};
 use core::fmt;
-use core::hash::Hash;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
 use ratelimit_meter::keyed::{KeyHashes, Stats};
@@ -261,14 +260,25 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(Self::with(target, vec![Lane::new(NAME, quota, meters)]))
     }
 
-    /// Returns the number of requests that `value` has left at once. `value` is the key as [`KeyWriter::value`] writes it: an `IpAddr` that is
-    /// cut to its prefix, the extension, the text.
+    /// Returns the number of requests that a key has left at once. The closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) an
+    /// address that is cut to its prefix, [`ExtensionKey`](crate::ExtensionKey) a value, [`HeaderKey`](crate::HeaderKey) a value of bytes.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::{PeerIp, PerKey};
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let limit = PerKey::new(PeerIp::new(), "100/min".parse()?, 10_000)?;
+    /// let client = Ipv4Addr::new(192, 0, 2, 1);
+    /// assert_eq!(limit.remaining(|key| key.address(client.into())), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub fn remaining<T: Hash + ?Sized>(&self, value: &T) -> u64 {
+    pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter)) -> u64 {
+        let ticket = self.ticket_of(key);
         let standing = |lane: &Arc<Lane>| {
             let meters = &lane.meters;
             let at = meters.now();
-            meters.standing(self.ticket_of(value), at, crate::meters::Detail::Next)
+            meters.standing(ticket, at, crate::meters::Detail::Next)
         };
         self.lanes
             .iter()
@@ -277,15 +287,15 @@ impl<K: Key> Limiter<ByKey<K>> {
             .unwrap_or(0)
     }
 
-    /// Forgets the debt of the key, as when support lifts a block; `value` as for [`remaining`](Self::remaining).
-    pub fn reset<T: Hash + ?Sized>(&self, value: &T) {
-        let ticket = self.ticket_of(value);
+    /// Forgets the debt of a key, as when support lifts a block; the closure as for [`remaining`](Self::remaining).
+    pub fn reset(&self, key: impl FnOnce(&mut KeyWriter)) {
+        let ticket = self.ticket_of(key);
         self.lanes.iter().for_each(|lane| lane.meters.reset(ticket));
     }
 
-    fn ticket_of<T: Hash + ?Sized>(&self, value: &T) -> Ticket {
+    fn ticket_of(&self, key: impl FnOnce(&mut KeyWriter)) -> Ticket {
         let mut writer = KeyWriter::new(&self.target.hashes);
-        writer.value(value);
+        key(&mut writer);
         let key = writer.hashed();
         Ticket { key, tier: 0 }
     }

@@ -10,7 +10,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::response::Parts;
 
 /// Sends `application/problem+json` (RFC 9457), of the types that draft-ietf-httpapi-ratelimit-headers asks for, with the names of the policies
-/// that were violated. gRPC requests get the form of [`Grpc`].
+/// that were violated. gRPC requests get the form of [`Grpc`](crate::Grpc).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Problem;
 
@@ -42,7 +42,7 @@ fn problem(refusal: &Refusal<'_>) -> Bytes {
     }
 }
 
-/// Sends no body. gRPC requests get the form of [`Grpc`].
+/// Sends no body. gRPC requests get the form of [`Grpc`](crate::Grpc).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Empty;
 

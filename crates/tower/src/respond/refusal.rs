@@ -8,7 +8,7 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use std::time::Duration;
 
-/// Makes the response to a denied request: [`Problem`] by default.
+/// Makes the response to a denied request: [`Problem`](crate::Problem) by default.
 ///
 /// Status, `Retry-After` and the fields are in `parts` before it is called, so that none is forgotten; it may replace them. [`respond_fn`] makes
 /// one of a closure.

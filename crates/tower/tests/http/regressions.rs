@@ -472,7 +472,9 @@ fn r18_leaving_early_is_no_way_around() {
         let mut future = Box::pin(tower::Service::call(&mut service, from("192.0.2.1")));
         assert!(futures_util::FutureExt::now_or_never(&mut future).is_none());
         drop(future);
-        layer.limits().remaining(&"192.0.2.1".parse::<IpAddr>().unwrap())
+        layer
+            .limits()
+            .remaining(|key| key.address("192.0.2.1".parse().unwrap()))
     };
     assert_eq!(left(limit()), 1);
     assert_eq!(left(limit().refund_if(|_| true)), 1);
@@ -671,9 +673,9 @@ fn one_key_is_looked_at_and_reset() {
     let layer = RateLimitLayer::new(hourly(HeaderKey::new(HeaderName::from_static("x-user"))));
     let alice = || with("x-user", "alice");
     assert_eq!([alice(), alice()].map(|request| status(&layer, request)), [200, 429]);
-    assert_eq!(layer.limits().remaining(&b"alice"[..]), 0);
+    assert_eq!(layer.limits().remaining(|key| key.value(&b"alice"[..])), 0);
     assert_eq!(layer.limits().stats().live, 1);
-    layer.limits().reset(&b"alice"[..]);
+    layer.limits().reset(|key| key.value(&b"alice"[..]));
     assert_eq!(status(&layer, alice()), 200);
 }
 

@@ -1,11 +1,9 @@
 //! What is refused: in one line, with nothing written.
 
-mod tool;
-
 use std::fs;
 use std::process::{Command, Stdio};
 
-use tool::{complaint, file, log_line, meter_replay, report, text};
+use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 #[test]
 fn a_command_line_that_is_none_is_refused_in_one_line_as_well() {
@@ -81,9 +79,18 @@ fn a_file_of_no_known_format_is_refused_with_what_would_read_it() {
         (
             "keyless.json",
             "{\"ts\":1716163200,\"who\":\"a\"}\n",
-            "there is no field `ip`; the fields are `ts`, `who`: name one with --key, or say --by all",
+            "keyless.json, read as JSON lines: there is no field `ip`; the fields are `ts`, `who`: name one with --key, or say --by all",
         ),
-        ("broken.json", "{\"time\":\"2024\n{\"time\":\"2024\n", "jq -c ."),
+        (
+            "labels.log",
+            "when=1 client=192.0.2.1 path=/a status=200\n",
+            "read as labelled values (logfmt): no label has a usual name for the time",
+        ),
+        (
+            "broken.json",
+            "{\"time\":\"2024\n{\"time\":\"2024\n",
+            "jq -c '.' FILE | meter-replay ... -",
+        ),
     ] {
         let told = complaint(&["--limit", "1/s", &file(name, content)]);
         assert!(told.contains(expected), "{told}");
@@ -96,6 +103,84 @@ fn a_file_of_no_known_format_is_refused_with_what_would_read_it() {
     let json = file("keyless.json", "{\"ts\":1716163200,\"who\":\"a\"}\n");
     assert!(report(&["--limit", "1/s", "--key", "who", &json]).contains("0 of 1"));
     assert!(report(&["--limit", "1/s", "--by", "all", &json]).contains("0 of 1"));
+}
+
+#[test]
+fn files_that_are_not_read_are_named_with_a_command() {
+    let tar = [
+        &vec![0; 257][..],
+        b"ustar\0",
+        &[0; 300],
+        log_line("192.0.2.1", 1).as_bytes(),
+    ]
+    .concat();
+    let event = r#"{"eventTime":"2024-05-20T00:00:01Z","sourceIPAddress":"192.0.2.1"}"#;
+    for (name, content, expected) in [
+        ("a.tar", tar, "it is a tar archive: tar -xOf FILE | meter-replay ... -"),
+        (
+            "a.zip",
+            b"PK\x03\x04access.log".to_vec(),
+            "it is a zip archive: unzip -p FILE",
+        ),
+        ("a.xlsx", b"PK\x03\x04[Content_Types].xml".to_vec(), "save it as CSV"),
+        ("a.journal", b"LPKSHHRH\0\0".to_vec(), "journalctl --file FILE -o json"),
+        (
+            "noise.bin",
+            (0..=255).collect(),
+            "is no text and has no known binary format",
+        ),
+        (
+            "error.log",
+            b"2024/05/20 00:00:01 [error] 8#8: *1 limiting requests, client: 192.0.2.1\n".to_vec(),
+            "an error log of nginx, which has no line for each request: name its access log",
+        ),
+        (
+            "page.html",
+            b"<!DOCTYPE html>\n<html>\n".to_vec(),
+            "a document in HTML or XML",
+        ),
+        (
+            "trail.json",
+            format!("{{\"Records\":[{event}]}}").into_bytes(),
+            "jq -c '.Records[]' FILE | meter-replay ... -",
+        ),
+        (
+            "pretty.json",
+            b"{\n  \"events\": [\n    {\"a\": 1}\n  ]\n}\n".to_vec(),
+            "jq -c '.events[]' FILE",
+        ),
+        (
+            "nameless.csv",
+            b"2024-05-20T00:00:01Z,192.0.2.1\n".to_vec(),
+            "a table without a header: (echo 'time,key'",
+        ),
+        (
+            "slashes.csv",
+            b"time,key\n5/20/2024 12:00:01 AM,a\n".to_vec(),
+            "--time-format '%d/%m/%Y %H:%M:%S'",
+        ),
+    ] {
+        let told = complaint(&["--limit", "1/s", &file(name, content)]);
+        assert!(told.contains(expected), "{name}: {told}");
+    }
+    let rails = "Started GET \"/a\" for 192.0.2.1 at 2024-05-20 00:00:01 +0000\n";
+    let told = complaint(&[
+        "--limit",
+        "1/s",
+        &file("rails.log", format!("{rails}Processing by A#b\n")),
+    ]);
+    let (_, regex) = told.split_once("--regex '").expect("a command");
+    let (regex, _) = regex.split_once("' ...").expect("a quoted expression");
+    assert!(
+        report(&[
+            "--limit",
+            "1/s",
+            "--regex",
+            regex,
+            &file("started.log", rails.repeat(2))
+        ])
+        .contains("1 of 2")
+    );
 }
 
 #[test]

@@ -12,6 +12,8 @@ use meter_replay::stream::Stream;
 use meter_replay::trace::{Order, Trace};
 use proptest::prelude::*;
 
+use crate::run;
+
 fn file(name: &str, times: &[i64]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let lines: String = times
@@ -143,4 +145,77 @@ fn a_log_that_grows_while_it_is_read_is_read_as_far_as_it_was() {
         events += 1;
     }
     assert_eq!(events, 3);
+}
+
+/// The report on a table of these stamps, after 1,200 even ones, however often its file is read.
+fn reports(name: &str, last: &[&str]) -> [serde_json::Value; 2] {
+    let mut table = String::from("time,key\n");
+    for line in 0..1_200 {
+        table += &format!("{},{}\n", 1_716_163_200 + line / 3 * 60, line % 2);
+    }
+    for stamp in last {
+        table += &format!("{stamp},0\n");
+    }
+    let table = run::file(name, table);
+    let rows = table.replace(name, "denied.csv");
+    // Rows of denied requests are written at once, so the file is read in advance.
+    let asked: [&[&str]; 2] = [&[], &["--denied", &rows]];
+    asked.map(|more| {
+        let arguments = [
+            &["--limit", "2/min burst 2", "--key", "key", "--format", "json", &table],
+            more,
+        ]
+        .concat();
+        let mut told: serde_json::Value = serde_json::from_str(&run::report(&arguments)).expect("JSON");
+        told["parameters"]["command"].take();
+        told
+    })
+}
+
+#[test]
+fn files_unlike_their_beginning_give_the_same_report() {
+    for (name, last, resolution_ns, late) in [
+        ("even.csv", &["1716999900"][..], 60_000_000_000_u64, 0),
+        ("finer.csv", &["1716999900", "1716999900.25"], 1_000_000, 0),
+        ("seconds.csv", &["1716999901"], 1_000_000_000, 0),
+        ("back.csv", &["1716163200", "1716999900"], 60_000_000_000, 1),
+    ] {
+        let [once, twice] = reports(name, last);
+        assert_eq!(once, twice, "{name}");
+        assert_eq!(once["inputs"][0]["resolution_ns"], resolution_ns, "{name}");
+        assert_eq!(once["traffic"]["late_lines"], late, "{name}: {once}");
+        assert_eq!(once["traffic"]["requests"], 1_200 + last.len(), "{name}");
+    }
+}
+
+#[test]
+fn whole_minutes_are_known_at_the_end_of_a_file() {
+    let table = |minutes: u32| {
+        let lines = (0..1_500).map(|line| format!("{},a\n", 1_716_163_200 + line * minutes / 1_500 * 60));
+        format!("time,key\n{}", lines.collect::<String>())
+    };
+    for (name, minutes, resolution_ns) in [("few.csv", 7, 1_000_000_000_u64), ("many.csv", 9, 60_000_000_000)] {
+        let table = run::file(name, table(minutes));
+        let told = run::report(&["--limit", "1/s", "--key", "key", "--format", "json", &table]);
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!(told["inputs"][0]["resolution_ns"], resolution_ns, "{name}");
+    }
+}
+
+#[test]
+fn files_that_begin_at_one_stamp_keep_their_order() {
+    let table = |key: &str, lines: u32| {
+        let rows = (0..lines).map(|line| format!("{},{key}\n", 1_716_163_200 + line / 2));
+        format!("time,key\n{}", rows.collect::<String>())
+    };
+    let (long, short) = (
+        run::file("long.csv", table("a", 2_000)),
+        run::file("short.csv", table("b", 1_500)),
+    );
+    let told = |files: [&str; 2]| {
+        let arguments = [&["--limit", "1/s burst 3", "--format", "json"][..], &files].concat();
+        let mut told: serde_json::Value = serde_json::from_str(&run::report(&arguments)).expect("JSON");
+        (told["limits"].take(), told["traffic"].take())
+    };
+    assert_eq!(told([&long, &short]), told([&short, &long]));
 }

@@ -1,9 +1,7 @@
 //! Logs as people have them: each input once failed here or in a tool of the field, and is held to what its users expect.
 
-mod tool;
-
+use crate::run::{meter_replay, text};
 use serde_json::Value;
-use tool::{meter_replay, text};
 
 /// An input, how it is replayed, and what is to be told of it.
 struct Case {

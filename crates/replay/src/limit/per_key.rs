@@ -13,8 +13,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::{Algorithm, Limit, Rule};
 use crate::Error;
-use crate::limit::{Algorithm, Limit, Rule};
 
 /// The key of the row for every key without a row of its own.
 const OTHERS: &str = "*";

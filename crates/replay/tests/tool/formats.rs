@@ -1,15 +1,14 @@
 //! The formats that are read, each by an example; the table of formats in the README is made of these.
 //!
-//! `UPDATE_README=1 cargo test -p ratelimit_meter_replay --test formats` writes the table.
-
-mod tool;
+//! `UPDATE_README=1 cargo test -p ratelimit_meter_replay --test tool formats` writes the table.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use crate::run::{file, meter_replay, text};
+use meter_replay::input::{Collected, Options, Reader};
 use serde_json::Value;
-use tool::{file, meter_replay, text};
 
 /// A format, and one line of it for `CLIENT` at second `SS` of 2024-05-20 00:00.
 struct Format {
@@ -161,6 +160,41 @@ const FORMATS: &[Format] = &[
         &[],
     ),
     format(
+        "the journal's export format (`journalctl -o export`)",
+        "`__CURSOR=`",
+        "",
+        "__CURSOR=s=1;i=S\n_HOSTNAME=web1\nMESSAGE=CLIENT - - [20/May/2024:00:00:0S +0000] \"GET /a HTTP/1.1\" 200 5\n",
+        &[],
+    ),
+    format(
+        "JSON lines behind syslog, a container's or another prefix",
+        "the object at the end of each line",
+        "",
+        r#"2024-05-20T00:00:0S.1Z stdout F {"ts":171616320S,"remote_ip":"CLIENT","uri":"/a"}"#,
+        &[],
+    ),
+    format(
+        "LTSV",
+        "its labels",
+        "",
+        "time:20/May/2024:00:00:0S +0000\thost:CLIENT\tforwardedfor:-\treq:GET /a HTTP/1.1\tstatus:200\tsize:5\treqtime:0.005\tvhost:example.org",
+        &[],
+    ),
+    format(
+        "logfmt (Grafana, logrus, Go's `log/slog`)",
+        "its labels",
+        "",
+        r#"time=2024-05-20T00:00:0S.123Z level=info msg="a \"request\"" method=GET path=/a status=200 remote_addr=CLIENT:50000"#,
+        &[],
+    ),
+    format(
+        "logfmt of Heroku's router",
+        "its labels; the stamp is before them",
+        "",
+        r#"2024-05-20T00:00:0S.123456+00:00 heroku[router]: at=info method=GET path="/a?b=c" host=example.org fwd="CLIENT" dyno=web.1 connect=0ms service=5ms status=200 bytes=5"#,
+        &[],
+    ),
+    format(
         "W3C Extended: IIS",
         "`#Fields:`",
         "#Software: Microsoft Internet Information Services 10.0\n#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) sc-status time-taken\n",
@@ -196,6 +230,13 @@ const FORMATS: &[Format] = &[
         &[],
     ),
     format(
+        "AWS Network Load Balancer (TLS)",
+        "its lines, or `--format nlb`",
+        "",
+        "tls 2.0 2024-05-20T00:00:0S net/web/c6e77e28c25b2234 g3d4b5e8bb8464cd CLIENT:51341 10.0.0.1:443 5 2 98 246 - arn:aws:x - ECDHE tlsv12 - example.org - - - 2024-05-20T00:00:0S",
+        &[],
+    ),
+    format(
         "Amazon S3 server access log",
         "its lines, or `--format s3`",
         "",
@@ -228,6 +269,20 @@ const FORMATS: &[Format] = &[
         "its lines, or `--format istio`",
         "",
         r#"[2024-05-20T00:00:0S.310Z] "GET /a HTTP/1.1" 200 - via_upstream - "-" 0 5 1 1 "-" "curl" "cc21d9b0" "web:80" "10.44.1.27:80" inbound|80|| 127.0.0.1:40000 10.44.1.27:80 CLIENT:50000 - default"#,
+        &[],
+    ),
+    format(
+        "Nginx Proxy Manager",
+        "its lines, or `--format nginx-proxy-manager`",
+        "",
+        r#"[20/May/2024:00:00:0S +0000] - 200 200 - GET https example.org "/a" [Client CLIENT] [Length 5] [Gzip -] [Sent-to 10.0.0.2] "curl" "-""#,
+        &[],
+    ),
+    format(
+        "Gin",
+        "its lines, or `--format gin`",
+        "",
+        r#"[GIN] 2024/05/20 - 00:00:0S | 200 |      15.2ms |     CLIENT | GET      "/a""#,
         &[],
     ),
     format(
@@ -344,9 +399,144 @@ fn an_example_of_each_format_is_read() {
     }
 }
 
+/// The requests and bad lines that are read from a file, with their keys.
+fn read(content: &str) -> Result<(Vec<(i64, String)>, u64), String> {
+    let source = std::io::Cursor::new(content.to_owned().into_bytes());
+    let told = |error: meter_replay::Error| error.to_string();
+    let mut reader = Reader::of(source, "input", &Options::default()).map_err(told)?;
+    let mut collected = Collected::default();
+    let mut requests = Vec::new();
+    while let Some(event) = reader.next(&mut collected).map_err(told)? {
+        let key = String::from_utf8_lossy(collected.keys.name(event.key)).into_owned();
+        requests.push((event.time, key));
+    }
+    Ok((requests, collected.bad.count()))
+}
+
+#[test]
+fn every_collector_may_prefix_every_format_of_lines() {
+    const PREFIXES: [&str; 26] = [
+        "",
+        "May 20 00:00:18 web1 nginx: ",
+        "<190>May 20 00:00:18 web1 nginx[812]: ",
+        "<165>1 2024-05-20T00:00:18.003Z web1 nginx 812 - - ",
+        r#"<165>1 2024-05-20T00:00:18.003Z web1 nginx 812 ID47 [a@32473 iut="3" b="App"] "#,
+        "<165>1 2024-05-20T00:00:18.003Z web1 nginx - - - \u{feff}",
+        "2024-05-20T00:00:18.123456+00:00 web1 nginx: ",
+        "2024-05-20T00:00:18+0000 web1 nginx[812]: ",
+        "Mon 2024-05-20 00:00:18 UTC web1 nginx[812]: ",
+        "1716163218.123456 web1 nginx[812]: ",
+        "[ 5024.688384] web1 nginx[812]: ",
+        "May 20 00:00:18.123456 web1 nginx[812]: ",
+        "web-1  | ",
+        "web-1  | 2024-05-20T00:00:18.123456789Z ",
+        "web.1.k2x7@node1    | ",
+        "0|web  | ",
+        "2024-05-20T00:00:18.123456789Z ",
+        "2024-05-20T00:00:18.123456789Z stdout F ",
+        "2024-05-20T00:00:18.123456789+02:00 stderr F ",
+        "[pod/web-6d4b/nginx] ",
+        "[pod/web-6d4b/nginx] 2024-05-20T00:00:18.1Z ",
+        "web-6d4b nginx ",
+        "2024-05-20T00:00:18.123000+00:00 ecs/web/0a1b ",
+        r#"2024-05-20T00:00:18Z {app="web", job="x"} "#,
+        "2024-05-20T00:00:18+00:00 nginx.access ",
+        "2024-05-20T00:00:18.123456+00:00 app[web.1]: ",
+    ];
+    const LINES: [&str; 6] = [
+        r#"203.0.113.7 - - [20/May/2024:00:00:18 +0000] "GET /a HTTP/1.1" 200 5 "-" "Mozilla/5.0 (KHTML, like Gecko)""#,
+        r#"{"ts":1716163218,"remote_ip":"203.0.113.7","uri":"/a"}"#,
+        r#"{ "time": "2024-05-20T00:00:18+00:00", "remote_addr": "203.0.113.7", "request": "GET /a HTTP/1.1" }"#,
+        "time:20/May/2024:00:00:18 +0000\thost:203.0.113.7\treq:GET /a HTTP/1.1\tstatus:200",
+        "time=2024-05-20T00:00:18Z level=info method=GET path=/a remote_addr=203.0.113.7:50000 status=200",
+        r#"203.0.113.7:50000 [20/May/2024:00:00:18.000] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 {} "GET /a HTTP/1.1""#,
+    ];
+    let expected = (1_716_163_218_000_000_000, "203.0.113.7".to_owned());
+    for line in LINES {
+        for prefix in PREFIXES {
+            let content = format!("{prefix}{line}\n").repeat(3);
+            assert_eq!(read(&content), Ok((vec![expected.clone(); 3], 0)), "{prefix}{line}");
+        }
+    }
+}
+
+#[test]
+fn relatives_of_common_log_format_have_a_client() {
+    for line in [
+        "203.0.113.7 - - [20/May/2024 00:00:18] \"GET /a HTTP/1.1\" 200 -",
+        "INFO:werkzeug:203.0.113.7 - - [20/May/2024 00:00:18] \"\u{1b}[37mGET /a HTTP/1.1\u{1b}[0m\" 200 -",
+        "203.0.113.7 www.example.org - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
+        "::ffff:203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
+        "203.0.113.7 - - [20/May/2024:00:00:18 UTC] \"GET /a HTTP/1.1\" 200 5",
+        "203.0.113.7 - - [20/May/2024:00:00:18] \"GET /a HTTP/1.1\" 200 5",
+        "203.0.113.7:50000 - 0a1b-2c - - [2024/05/20 00:00:18] example.org GET - \"/a\" HTTP/1.1 \"curl\" 200 5 0.001",
+        "203.0.113.7 - [203.0.113.7] - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/2.0\" 200 5 \"-\" \"curl\" 86 0.000 [x] [] - - - - 0a",
+        "time=[20/May/2024:00:00:18 +0000] remote_addr=203.0.113.7 request=\"GET /a HTTP/1.1\" status=200",
+    ] {
+        let (requests, bad) = read(&format!("{line}\n")).expect(line);
+        assert_eq!(
+            (requests, bad),
+            (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn fields_of_json_have_the_names_that_programs_give_them() {
+    for line in [
+        r#"{"timestamp":"2024-05-20T00:00:18.000000+0000","event_type":"http","src_ip":"203.0.113.7","dest_ip":"10.0.0.1"}"#,
+        r#"{"reqTimeSec":"1716163218","cliIP":"203.0.113.7","reqHost":"example.org","reqPath":"/a"}"#,
+        r#"{"requestURI":"/api","sourceIPs":["203.0.113.7"],"requestReceivedTimestamp":"2024-05-20T00:00:18.000000Z"}"#,
+        r#"{"version":"1.1","host":"web1","timestamp":1716163218,"_remote_addr":"203.0.113.7"}"#,
+        r#"{"ts":1716163218000.0,"verb":"GET","srcIP":"203.0.113.7:50000"}"#,
+        r#"{"level":"info","ts":"2024/05/20 00:00:18","request":{"remote_addr":"203.0.113.7:50000","uri":"/a"}}"#,
+        r#"{"ts":1.716163218e9,"common_log":"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5"}"#,
+        r#"{"time":1716163218000,"req":{"method":"GET","remoteAddress":"::ffff:203.0.113.7"},"msg":"request completed"}"#,
+        r#"{"timestamp":1716163218000,"httpRequest":{"clientIp":"203.0.113.7","uri":"/a"}}"#,
+        r#"{"@timestamp":"2024-05-20T00:00:18Z","source":{"ip":"203.0.113.7"},"url":{"path":"/a"}}"#,
+        r#"{"start_time":"2024-05-20T00:00:18.000Z","downstream_remote_address":"203.0.113.7:50000","x-forwarded-for":"198.51.100.9"}"#,
+        r#"{"ts":1716163218.0,"id.orig_h":"203.0.113.7","id.orig_p":50000}"#,
+    ] {
+        let (requests, bad) = read(&format!("{line}\n")).expect(line);
+        assert_eq!(
+            (requests, bad),
+            (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0),
+            "{line}"
+        );
+    }
+    // The journal writes a message with a control character as its bytes.
+    let message: Vec<String> = b"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /\x1b HTTP/1.1\" 200 5"
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let line = format!(
+        "{{\"__REALTIME_TIMESTAMP\":\"1716163299000000\",\"MESSAGE\":[{}]}}\n",
+        message.join(",")
+    );
+    assert_eq!(
+        read(&line),
+        Ok((vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0))
+    );
+}
+
+#[test]
+fn text_before_a_copied_line_is_never_a_key() {
+    for line in [
+        "2024-05-20 00:00:18.123,\"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5\"",
+        "at: [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5",
+        "2024-05-20 x [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5",
+    ] {
+        match read(&format!("{line}\n")) {
+            Ok((requests, _)) => assert_eq!(requests, [], "{line}"),
+            Err(reason) => assert!(reason.contains("without a header"), "{reason}"),
+        }
+    }
+}
+
 #[test]
 fn the_readme_lists_the_formats_that_are_read() {
-    const BEGIN: &str = "<!-- formats: written by tests/formats.rs -->\n";
+    const BEGIN: &str = "<!-- formats: written by tests/tool/formats.rs -->\n";
     const END: &str = "<!-- end of formats -->\n";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).expect("a README");
@@ -361,7 +551,7 @@ fn the_readme_lists_the_formats_that_are_read() {
     if std::env::var_os("UPDATE_README").is_some() {
         fs::write(&path, &written).expect("a README that can be written");
     }
-    let update = "UPDATE_README=1 cargo test -p ratelimit_meter_replay --test formats";
+    let update = "UPDATE_README=1 cargo test -p ratelimit_meter_replay --test tool formats";
     assert!(
         readme == written || std::env::var_os("UPDATE_README").is_some(),
         "run {update}"

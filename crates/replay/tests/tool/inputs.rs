@@ -1,13 +1,11 @@
 //! What the tool reads: packed, piped, captured, out of order, or broken.
 
-mod tool;
-
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use crate::run::{complaint, file, log_line, meter_replay, report, text};
 use flate2::{Compression, write::GzEncoder};
-use tool::{complaint, file, log_line, meter_replay, report, text};
 
 fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -198,7 +196,7 @@ fn broken_or_missing_inputs_are_refused_in_one_line() {
         ),
         ("wide.log", b"\xff\xfe1\x009\x002\0".to_vec(), "iconv -f UTF-16"),
         ("list.json", b"[\n  {\"time\": 1}\n]\n".to_vec(), "jq -c '.[]'"),
-        ("pretty.json", b"{\n  \"time\": 1\n}\n".to_vec(), "jq -c ."),
+        ("pretty.json", b"{\n  \"time\": 1\n}\n".to_vec(), "jq -c '.'"),
     ];
     for (name, content, expected) in table {
         let path = file(name, content);
@@ -236,13 +234,13 @@ fn inputs_that_are_cut_off_are_read_up_to_there() {
         (
             "cut.gz",
             whole[..whole.len() / 2].to_vec(),
-            "the gzip data is cut off: what follows is lost",
+            "the gzip data is cut off: the rest is lost",
         ),
         ("broken.gz", broken, "the gzip data is broken"),
         (
             "cut.pcap",
             packets[..packets.len() - 1].to_vec(),
-            "the capture is cut off within packet 3: what follows is lost",
+            "the capture is cut off within packet 3: the rest is lost",
         ),
         ("broken.pcap", broken_packet, "the capture is broken within packet 4"),
     ];

@@ -1,6 +1,6 @@
 //! `--only`, `--since`, `--until` and `--plan`, over the kinds of inputs.
 
-use crate::tool::{complaint, file, report};
+use crate::run::{complaint, file, report};
 
 /// Requests: second, client, method, path, status.
 const REQUESTS: [(u32, &str, &str, &str, u32); 6] = [

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::tool::{complaint, file, log_line, report};
+use crate::run::{complaint, file, log_line, report};
 
 struct Following {
     child: Child,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ratelimit_meter_store_check::server::Server;
 
-use crate::tool::{complaint, file, meter_replay, report, text};
+use crate::run::{complaint, file, meter_replay, report, text};
 
 /// Limits whose instants are whole microseconds, since a store knows no finer ones.
 const LIMITS: [&str; 5] = [

@@ -1,8 +1,6 @@
 //! How many keys there may be.
 
-mod tool;
-
-use tool::{complaint, file, log_line, meter_replay, report, text};
+use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 /// Seven requests of five clients, each of an IPv6 address of its own in one of two networks.
 fn log(name: &str) -> String {

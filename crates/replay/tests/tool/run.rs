@@ -1,10 +1,9 @@
 //! Runs the tool as its users do.
 
-#![allow(dead_code, reason = "not every test file needs all of it")]
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread;
 
 pub(crate) fn meter_replay(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_meter-replay"))
@@ -17,9 +16,13 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the tool prints UTF-8")
 }
 
-/// A file for one test, named by it.
+/// A file for one test, in a folder named after it.
 pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> String {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let thread = thread::current();
+    let test = thread.name().unwrap_or_default().replace("::", "-");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+    fs::create_dir_all(&folder).expect("a writable folder for tests");
+    let path = folder.join(name);
     fs::write(&path, content).expect("a writable folder for tests");
     path.to_str().expect("a folder in UTF-8").to_owned()
 }

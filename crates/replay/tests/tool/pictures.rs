@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::has_program;
-use crate::tool::{file, report};
+use crate::run::{file, report};
 
 const WIDTHS: [u32; 2] = [900, 375];
 

@@ -1,15 +1,22 @@
-//! What the tool makes of traffic: other limiters, limits per key, lists of denials, configuration and pictures.
+//! Runs the tool as its users do: what it reads, refuses and reports.
 
+mod cases;
+mod cli;
 mod follow;
+mod formats;
+mod inputs;
+mod keys;
 mod limiters;
 mod nginx;
+mod order;
 mod pictures;
 mod questions;
+mod recorded;
+mod refused;
+mod run;
 mod selection;
 #[cfg(feature = "store")]
 mod stored;
-#[path = "../tool/mod.rs"]
-mod tool;
 
 /// Whether a program can be run. If it cannot, says so; under `CI=true` it must be there.
 fn has_program(program: &str, argument: &str) -> bool {

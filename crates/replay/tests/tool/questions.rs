@@ -1,6 +1,6 @@
 //! Options that ask for more than the tables.
 
-use crate::tool::{complaint, file, log_line, meter_replay, report, text};
+use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 /// Twelve requests of one client in a second, then one of another.
 fn log() -> String {
@@ -135,9 +135,9 @@ mod emitted {
 
     #[test]
     fn rust_of_emit_compiles_and_decides() {
-        let out = crate::tool::report(&["--limit", "100/min burst 20", "--emit", "rust"]);
+        let out = crate::run::report(&["--limit", "100/min burst 20", "--emit", "rust"]);
         assert_eq!(out, include_str!("emitted/keyed.rs"));
-        let out = crate::tool::report(&["--limit", "10/s", "--by", "all", "--emit", "rust"]);
+        let out = crate::run::report(&["--limit", "10/s", "--by", "all", "--emit", "rust"]);
         assert_eq!(out, include_str!("emitted/single.rs"));
         let keyed = keyed::limits().expect("a table");
         assert!(keyed.check("a").is_ok());

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::has_program;
-use crate::tool::{file, report};
+use crate::run::{file, report};
 
 /// Limits to run, as `--limit` takes them.
 const LIMITS: [&str; 5] = [

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::has_program;
-use crate::tool::{file, report};
+use crate::run::{file, report};
 
 const LIMITS: [&str; 14] = [
     "fixed:5/s",

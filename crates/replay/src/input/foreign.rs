@@ -1,0 +1,194 @@
+//! Names files that are not read, and the command that makes them readable.
+
+use std::sync::LazyLock;
+
+use memchr::memmem;
+use regex::bytes::Regex;
+
+/// A kind of file that is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Foreign {
+    /// Its name, with an article.
+    pub(super) what: &'static str,
+    /// The command, or the change of a configuration, that helps.
+    pub(super) instead: &'static str,
+}
+
+/// Binary files: the offset of a magic number, and the number.
+const MAGIC: &[(usize, &[u8], &str, &str)] = &[
+    (257, b"ustar", "a tar archive", "tar -xOf FILE | meter-replay ... -"),
+    (0, b"PK\x03\x04", "a zip archive", "unzip -p FILE | meter-replay ... -"),
+    (
+        0,
+        b"7z\xbc\xaf\x27\x1c",
+        "a 7z archive",
+        "7z x -so FILE | meter-replay ... -",
+    ),
+    (
+        0,
+        b"\x04\x22\x4d\x18",
+        "packed with lz4",
+        "lz4 -dc FILE | meter-replay ... -",
+    ),
+    (0, b"\x1f\x9d", "packed with compress", "zcat FILE | meter-replay ... -"),
+    (
+        0,
+        b"\x5d\x00\x00",
+        "packed with lzma",
+        "xz -dc --format=lzma FILE | meter-replay ... -",
+    ),
+    (
+        0,
+        b"LPKSHHRH",
+        "a file of the systemd journal",
+        "journalctl --file FILE -o json | meter-replay ... -",
+    ),
+    (
+        0,
+        b"SQLite format 3\0",
+        "an SQLite database",
+        "sqlite3 -csv -header FILE 'SELECT ...' | meter-replay ... -",
+    ),
+    (
+        0,
+        b"PAR1",
+        "a Parquet file",
+        "duckdb -csv -c \"FROM 'FILE'\" | meter-replay ... -",
+    ),
+    (
+        0,
+        b"snoop\0\0\0",
+        "a packet capture of snoop",
+        "editcap -F pcap OLD NEW",
+    ),
+    (0, b"ElfFile\0", "a Windows event log", "export it as CSV"),
+    (0, b"%PDF-", "a PDF document", "export the log as text"),
+];
+
+/// Text that has no line for each request, or lines without a time or a client.
+const TEXTS: [(&str, &str, &str); 7] = [
+    (
+        r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
+        "an error log of nginx, which has no line for each request",
+        "name its access log",
+    ),
+    (
+        r"^\[[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[",
+        "an error log of Apache, which has no line for each request",
+        "name its access log",
+    ),
+    (
+        r"haproxy\[\d+\]: Connect from ",
+        "a log of HAProxy without `option httplog` or `option tcplog`, whose lines have no full time",
+        "set one of these options",
+    ),
+    (
+        r#"^INFO: +\S+:\d+ - ""#,
+        "a log of Uvicorn, whose lines have no time",
+        "give `uvicorn.access` a formatter with %(asctime)s, and read it with --regex '^(?<time>\\S+ \\S+).*? (?<key>[0-9.]+):\\d+ -'",
+    ),
+    (
+        r#"^Started [A-Z]+ "\S+" for "#,
+        "a log of Rails, with several lines for each request",
+        "grep ^Started FILE | meter-replay --regex 'for (?<key>\\S+) at (?<time>.+)$' ... -",
+    ),
+    (
+        r"^(?i-u:<!doctype|<html|<\?xml)",
+        "a document in HTML or XML",
+        "export the log as text, CSV or JSON lines",
+    ),
+    (
+        r"^\$ANSIBLE_VAULT|^-----BEGIN ",
+        "an encrypted file",
+        "decrypt it to a pipe, and name -",
+    ),
+];
+
+static TEXT: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| TEXTS.iter().filter_map(|(regex, ..)| Regex::new(regex).ok()).collect());
+
+/// Returns the kind of a binary file that begins with `head`.
+pub(super) fn binary(head: &[u8]) -> Option<Foreign> {
+    let is_it =
+        |(at, magic, ..): &&(usize, &[u8], &str, &str)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+    let (_, magic, what, instead) = MAGIC.iter().find(is_it)?;
+    if *magic == b"PK\x03\x04" && memmem::find(head, b"[Content_Types].xml").is_some() {
+        return Some(Foreign {
+            what: "a spreadsheet or another Office document",
+            instead: "save it as CSV",
+        });
+    }
+    Some(Foreign { what, instead })
+}
+
+/// Returns whether text of no known format is no text at all.
+pub(super) fn is_noise(head: &[u8]) -> bool {
+    let is_control = |byte: &&u8| byte.is_ascii_control() && !matches!(**byte, b'\t' | b'\n' | b'\r' | 0x1b);
+    head.iter().filter(is_control).count() * 10 > head.len()
+}
+
+/// Returns the kind of text that most of the first lines are.
+pub(super) fn text(lines: &[&[u8]]) -> Option<Foreign> {
+    let first = &lines[..lines.len().min(20)];
+    let matching = |regex: &Regex| first.iter().filter(|line| regex.is_match(line)).count();
+    let is_first = |regex: &Regex| first.first().is_some_and(|line| regex.is_match(line));
+    let at = TEXT
+        .iter()
+        .position(|regex| is_first(regex) || matching(regex) * 2 > first.len())?;
+    let (_, what, instead) = TEXTS[at];
+    Some(Foreign { what, instead })
+}
+
+/// Returns the `jq` filter that extracts the records of a JSON document: those in its first list.
+pub(super) fn jq(head: &[u8]) -> String {
+    static LIST: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""([A-Za-z_]\w*)"\s*:\s*\["#).ok());
+    // What Loki's HTTP interface returns: pairs of a time and a line.
+    if memmem::find(head, b"\"resultType\"").is_some() && memmem::find(head, b"\"values\"").is_some() {
+        return ".data.result[].values[] | {time: .[0], line: .[1]}".to_owned();
+    }
+    let list = LIST
+        .as_ref()
+        .and_then(|list| list.captures(head))
+        .and_then(|found| found.get(1));
+    list.map_or_else(
+        || ".".to_owned(),
+        |name| format!(".{}[]", String::from_utf8_lossy(name.as_bytes())),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary_files_are_named_with_a_command() {
+        for (at, magic, what, instead) in MAGIC {
+            let head = [&vec![b'x'; *at][..], magic, &[0; 20]].concat();
+            assert_eq!(binary(&head), Some(Foreign { what, instead }));
+        }
+        let spreadsheet = binary(b"PK\x03\x04\0\0[Content_Types].xml").expect("a spreadsheet");
+        assert_eq!(spreadsheet.instead, "save it as CSV");
+        assert_eq!(binary(b"203.0.113.7 - -"), None);
+        assert!(is_noise(&[0, 1, 2, b'a', b'\n']) && !is_noise(b"text\n") && !is_noise(b""));
+    }
+
+    #[test]
+    fn every_pattern_of_text_compiles() {
+        assert_eq!(TEXT.len(), TEXTS.len());
+    }
+
+    #[test]
+    fn records_of_a_document_are_in_its_first_list() {
+        for (document, filter) in [
+            (r#"{"Records":[{"eventTime":1}]}"#, ".Records[]"),
+            ("{\n  \"events\": [\n    {", ".events[]"),
+            ("{\n  \"a\": 1\n}", "."),
+            (
+                r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{},"values":[["1","x"]]}]}}"#,
+                ".data.result[].values[] | {time: .[0], line: .[1]}",
+            ),
+        ] {
+            assert_eq!(jq(document.as_bytes()), filter, "{document}");
+        }
+    }
+}

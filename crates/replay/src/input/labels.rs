@@ -1,0 +1,399 @@
+//! Reads lines of labelled values: LTSV (`label:value`, separated by tabs) and logfmt (`label=value`, separated by blanks).
+//!
+//! Both may stand behind a collector's prefix. If no label of a logfmt line is a time, the stamp in the prefix is, as in Heroku's router log.
+
+use memchr::{memchr, memchr2};
+
+use super::columns::{Columns, Header};
+use super::names;
+use super::{BYTE_ORDER_MARK, Options, Request, prefix};
+use crate::Error;
+use crate::bad::BadLine;
+use crate::by::By;
+
+/// The way in which values are labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syntax {
+    Ltsv,
+    Logfmt,
+}
+
+impl Syntax {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ltsv => "labelled values (LTSV)",
+            Self::Logfmt => "labelled values (logfmt)",
+        }
+    }
+}
+
+/// The name given to the stamp before the first label.
+const PREFIX_TIME: &[u8] = b"time";
+
+/// Lines of labelled values.
+#[derive(Debug)]
+pub(super) struct LabelLines {
+    syntax: Syntax,
+    names: Vec<Vec<u8>>,
+    columns: Columns,
+    /// The labels that are read, each with its place among the names.
+    wanted: Vec<(Vec<u8>, usize)>,
+    /// The place of the stamp before the first label, if it is read.
+    stamp: Option<usize>,
+    /// The position of each value in the line.
+    spans: Vec<Option<(usize, usize)>>,
+}
+
+/// Detects labelled lines: most lines consist mostly of labels.
+///
+/// # Errors
+///
+/// A name that is asked for is not among the labels.
+pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<LabelLines>, Error> {
+    let first = &head[..head.len().min(20)];
+    let is_most = |syntax: Syntax| first.iter().filter(|line| is_labelled(line, syntax)).count() * 2 > first.len();
+    let Some(syntax) = [Syntax::Ltsv, Syntax::Logfmt]
+        .into_iter()
+        .find(|syntax| is_most(*syntax))
+    else {
+        return Ok(None);
+    };
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let lines: Vec<&[u8]> = head
+        .iter()
+        .take(100)
+        .copied()
+        .filter(|line| is_labelled(line, syntax))
+        .collect();
+    for (label, _) in lines.iter().flat_map(|line| Pairs::new(line, syntax)) {
+        if !names.iter().any(|name| name == label) && names.len() < 1_000 {
+            names.push(label.to_vec());
+        }
+    }
+    let has_time = names::place_of_any(&names, names::TIME).is_some();
+    let is_stamped = !has_time && lines.iter().any(|line| prefix_stamp(line, syntax).is_some());
+    let stamp = is_stamped.then_some(names.len());
+    if is_stamped {
+        names.push(PREFIX_TIME.to_vec());
+    }
+    let sample = |line: &&[u8]| {
+        let mut values = vec![Vec::new(); names.len()];
+        for (label, (start, end)) in Pairs::new(line, syntax) {
+            if let Some(at) = names.iter().position(|name| name == label) {
+                values[at] = line[start..end].to_vec();
+            }
+        }
+        if let (Some(at), Some((start, end))) = (stamp, prefix_stamp(line, syntax)) {
+            values[at] = line[start..end].to_vec();
+        }
+        values
+    };
+    let samples: Vec<Vec<Vec<u8>>> = lines.iter().map(sample).collect();
+    let header = Header {
+        input,
+        called: "label",
+        format: syntax.name(),
+        names: &names,
+        samples: &samples,
+        default: &By::Ip,
+    };
+    let columns = Columns::find(&header, options)?;
+    let wanted = names
+        .iter()
+        .cloned()
+        .zip(0..)
+        .filter(|&(_, at)| columns.uses(at) && Some(at) != stamp);
+    Ok(Some(LabelLines {
+        syntax,
+        wanted: wanted.collect(),
+        stamp: stamp.filter(|&at| columns.uses(at)),
+        spans: vec![None; names.len()],
+        names,
+        columns,
+    }))
+}
+
+/// Returns whether a line consists mostly of labels.
+fn is_labelled(line: &[u8], syntax: Syntax) -> bool {
+    let mut pairs = Pairs::new(line, syntax);
+    let labels = pairs.by_ref().count();
+    match syntax {
+        Syntax::Ltsv => labels >= 2 && labels == line.split(|&byte| byte == b'\t').count(),
+        // A collector's prefix has no quotes, but an access log with labels at its end does.
+        Syntax::Logfmt => {
+            let prefix = line.len() - prefix::without(line).len();
+            let is_prefix = pairs
+                .first
+                .is_some_and(|first| first <= prefix || memchr(b'"', &line[prefix..first]).is_none());
+            labels >= 3 && labels > pairs.others && is_prefix
+        }
+    }
+}
+
+impl LabelLines {
+    pub(super) fn by(&self) -> &By {
+        self.columns.by()
+    }
+
+    pub(super) fn format(&self) -> &'static str {
+        self.syntax.name()
+    }
+
+    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Request<'a>, BadLine> {
+        let Self {
+            syntax,
+            columns,
+            wanted,
+            stamp,
+            spans,
+            ..
+        } = self;
+        spans.iter_mut().for_each(|span| *span = None);
+        let mut has_label = false;
+        for (label, span) in Pairs::new(line, *syntax) {
+            has_label = true;
+            if let Some((_, at)) = wanted.iter().find(|(name, _)| name == label) {
+                // Of a repeated label, the first value counts.
+                spans[*at].get_or_insert(span);
+            }
+        }
+        if !has_label {
+            return Err(BadLine::NoLabels);
+        }
+        if let Some(at) = *stamp {
+            spans[at] = prefix_stamp(line, *syntax);
+        }
+        columns.request(|at| spans.get(at).copied().flatten().map(|(start, end)| &line[start..end]))
+    }
+
+    pub(super) fn notices(&self, input: &str) -> Vec<String> {
+        self.columns.notices(&self.names, input)
+    }
+}
+
+/// The labels of a line, each with the position of its value. A quoted value is without its quotes; escapes in it stay.
+struct Pairs<'a> {
+    line: &'a [u8],
+    at: usize,
+    syntax: Syntax,
+    /// The position of the first label.
+    first: Option<usize>,
+    /// Number of words without a label after the first label; a quoted value is one word.
+    others: usize,
+}
+
+impl<'a> Pairs<'a> {
+    fn new(line: &'a [u8], syntax: Syntax) -> Self {
+        Self {
+            line,
+            at: 0,
+            syntax,
+            first: None,
+            others: 0,
+        }
+    }
+
+    fn next_ltsv(&mut self) -> Option<(&'a [u8], (usize, usize))> {
+        while self.at < self.line.len() {
+            let end = memchr(b'\t', &self.line[self.at..]).map_or(self.line.len(), |len| self.at + len);
+            let mut start = self.at;
+            self.at = end + 1;
+            if self.first.is_none() {
+                start = after_prefix(self.line, start, end);
+                self.first = Some(start);
+            }
+            let colon = memchr(b':', &self.line[start..end]).map(|len| start + len);
+            if let Some(colon) = colon.filter(|&colon| is_label(&self.line[start..colon])) {
+                return Some((&self.line[start..colon], bare(self.line, colon + 1, end)));
+            }
+        }
+        None
+    }
+
+    fn next_logfmt(&mut self) -> Option<(&'a [u8], (usize, usize))> {
+        loop {
+            self.at += self.line[self.at..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count();
+            if self.at >= self.line.len() {
+                return None;
+            }
+            if self.line[self.at..].starts_with(BYTE_ORDER_MARK) {
+                self.at += BYTE_ORDER_MARK.len();
+                continue;
+            }
+            let start = self.at;
+            let rest = &self.line[start..];
+            let word = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            let equals = memchr(b'=', &rest[..word]).filter(|&len| is_label(&rest[..len]));
+            let Some(equals) = equals else {
+                self.others += usize::from(self.first.is_some());
+                self.at += word;
+                continue;
+            };
+            self.first.get_or_insert(start);
+            let value = start + equals + 1;
+            let len = quoted_len(&self.line[value..]);
+            self.at = value + len.unwrap_or(word - equals - 1);
+            return Some((&rest[..equals], bare(self.line, value, self.at)));
+        }
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], (usize, usize));
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.syntax {
+            Syntax::Ltsv => self.next_ltsv(),
+            Syntax::Logfmt => self.next_logfmt(),
+        }
+    }
+}
+
+fn is_label(text: &[u8]) -> bool {
+    text.first()
+        .is_some_and(|first| first.is_ascii_alphabetic() || matches!(first, b'_' | b'@'))
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-@/[]".contains(byte))
+}
+
+/// Returns the start of the first label between `start` and `end`: the first word that has a label and a value.
+fn after_prefix(line: &[u8], start: usize, end: usize) -> usize {
+    let mut at = start;
+    for word in line[start..end].split(u8::is_ascii_whitespace) {
+        let bare = word.strip_prefix(BYTE_ORDER_MARK).unwrap_or(word);
+        let is_first = memchr(b':', bare).is_some_and(|colon| colon + 1 < bare.len() && is_label(&bare[..colon]));
+        if is_first {
+            return at + word.len() - bare.len();
+        }
+        at += word.len() + 1;
+    }
+    start
+}
+
+/// Returns the length of a value in quotes or brackets, with these.
+fn quoted_len(value: &[u8]) -> Option<usize> {
+    match value.first()? {
+        b'[' => memchr(b']', value).map(|at| at + 1),
+        b'"' => {
+            let mut at = 1;
+            loop {
+                at += memchr2(b'"', b'\\', &value[at..])?;
+                if value[at] == b'"' {
+                    return Some(at + 1);
+                }
+                at += 2;
+                if at > value.len() {
+                    return None;
+                }
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Returns the position of a value without its quotes or brackets.
+fn bare(line: &[u8], start: usize, end: usize) -> (usize, usize) {
+    match (line[start..end].first(), line[start..end].last()) {
+        (Some(b'"'), Some(b'"')) | (Some(b'['), Some(b']')) if end - start > 1 => (start + 1, end - 1),
+        _ => (start, end),
+    }
+}
+
+/// Returns the position of a stamp like `2024-05-20T00:00:18Z` before the first label.
+fn prefix_stamp(line: &[u8], syntax: Syntax) -> Option<(usize, usize)> {
+    let (_, (value, _)) = Pairs::new(line, syntax).next()?;
+    let mut at = 0;
+    for word in line[..value].split(u8::is_ascii_whitespace) {
+        let open = usize::from(word.first() == Some(&b'['));
+        let stamp = &word[open..];
+        if stamp.len() >= 19 && (stamp[4], stamp[7], stamp[10]) == (b'-', b'-', b'T') && stamp[0].is_ascii_digit() {
+            return Some((at + open, at + word.len()));
+        }
+        at += word.len() + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(line: &str, syntax: Syntax) -> Vec<(&str, &str)> {
+        let label = |label| std::str::from_utf8(label).expect("UTF-8");
+        let pairs = Pairs::new(line.as_bytes(), syntax);
+        pairs
+            .map(|(name, (start, end))| (label(name), &line[start..end]))
+            .collect()
+    }
+
+    #[test]
+    fn labels_of_ltsv_are_separated_by_tabs() {
+        let line = "time:[20/May/2024:00:00:18 +0000]\thost:203.0.113.7\treq:GET /a HTTP/1.1\tua:\tx";
+        let expected = [
+            ("time", "20/May/2024:00:00:18 +0000"),
+            ("host", "203.0.113.7"),
+            ("req", "GET /a HTTP/1.1"),
+            ("ua", ""),
+        ];
+        assert_eq!(pairs(line, Syntax::Ltsv), expected);
+        let line = format!("<190>May 20 00:00:18 web1 nginx: {line}");
+        assert_eq!(pairs(&line, Syntax::Ltsv), expected);
+        assert!(
+            !is_labelled(line.as_bytes(), Syntax::Ltsv),
+            "its last field has no label"
+        );
+        assert!(is_labelled(b"time:1\thost:a", Syntax::Ltsv));
+        assert!(!is_labelled(b"time:1", Syntax::Ltsv) && !is_labelled(b"12:30\t12:40", Syntax::Ltsv));
+    }
+
+    #[test]
+    fn labels_of_logfmt_are_separated_by_blanks() {
+        let line = r#"ts=2024-05-20T00:00:18Z msg="a \"b\" c=d" debug client=203.0.113.7:50000 open="x y"#;
+        let expected = [
+            ("ts", "2024-05-20T00:00:18Z"),
+            ("msg", r#"a \"b\" c=d"#),
+            ("client", "203.0.113.7:50000"),
+            ("open", "\"x"),
+        ];
+        assert_eq!(pairs(line, Syntax::Logfmt), expected);
+        assert!(is_labelled(line.as_bytes(), Syntax::Logfmt));
+        assert_eq!(
+            pairs("t=[20/May/2024:00:00:18 +0000] a=\"\\", Syntax::Logfmt)[0].1,
+            "20/May/2024:00:00:18 +0000"
+        );
+        for other in [
+            "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 rt=0.1 uct=0.2 urt=0.3",
+            "GET /?a=b&c=d",
+            "a=b c=d",
+        ] {
+            assert!(!is_labelled(other.as_bytes(), Syntax::Logfmt), "{other}");
+        }
+    }
+
+    #[test]
+    fn stamp_of_a_prefix_is_found_before_labels() {
+        for (line, stamp) in [
+            (
+                "2024-05-20T00:00:18.1+00:00 heroku[router]: at=info a=b",
+                Some("2024-05-20T00:00:18.1+00:00"),
+            ),
+            (
+                "83 <40>1 2024-05-20T00:00:18Z host heroku router - at=info",
+                Some("2024-05-20T00:00:18Z"),
+            ),
+            (
+                "I, [2024-05-20T00:00:18.123456 #812]  INFO -- : method=GET",
+                Some("2024-05-20T00:00:18.123456"),
+            ),
+            ("May 20 00:00:18 web1 kernel: SRC=203.0.113.7", None),
+            ("at=2024-05-20T00:00:18Z", None),
+        ] {
+            let found = prefix_stamp(line.as_bytes(), Syntax::Logfmt).map(|(start, end)| &line[start..end]);
+            assert_eq!(found, stamp, "{line}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Removes the text that a collector puts before each line.
+
+use std::sync::LazyLock;
+
+use memchr::{memchr, memmem};
+use regex::bytes::Regex;
+
+use crate::address;
+
+/// Matches the prefix of Docker Compose, Swarm and PM2, of `kubectl --prefix`, of syslog (RFC 5424 and 3164), of the journal in each of its short
+/// forms, of Python's `logging`, and the stamp that containers, Heroku, Loki and CloudWatch put before a line.
+static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?x)^(?:
+            (?: [\w.@|-]+ \s+ \| \s+ )
+          | (?: \[ pod/[^\]]+ \] \s+ )
+          | (?: (?: \d+ \s )? <\d{1,3}> 1 \s \S+ \s \S+ \s \S+ \s \S+ \s \S+ \s (?: (?: - | (?: \[ (?: [^\]\\] | \\. )* \] )+ ) \s (?: \u{FEFF} )? )? )
+          | (?: (?: <\d{1,3}> )? [A-Z][a-z]{2} \s+ \d{1,2} \s \d\d:\d\d:\d\d (?: \.\d+ )? \s (?: \S+ \s+ )?? [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
+          | (?: (?: [A-Z][a-z]{2} \s \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [A-Z]{2,5} | \d{9,10}\.\d{6} | \[ \s* \d+\.\d{6} \] )
+              \s \S+ \s [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
+          | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
+          | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
+              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ )? )
+        )"#,
+    )
+    .ok()
+});
+
+/// Removes a collector's prefix from a line.
+pub(super) fn without(line: &[u8]) -> &[u8] {
+    let mut bare = line;
+    // Prefixes nest, as when Docker Compose wraps a container's, but at most three levels.
+    for _ in 0..3 {
+        // The line itself begins at an address.
+        let first = memchr(b' ', bare).map_or(bare, |at| &bare[..at]);
+        if address::parse(first.trim_ascii_end()).is_some() || first.starts_with(b"\"") {
+            break;
+        }
+        match PREFIX.as_ref().and_then(|prefix| prefix.find(bare)) {
+            Some(found) => bare = &bare[found.end()..],
+            None => break,
+        }
+    }
+    bare
+}
+
+/// Returns the JSON object that a line consists of or ends with. The text before an object contains no quote, except in a collector's prefix.
+#[inline]
+pub(super) fn object(line: &[u8]) -> Option<&[u8]> {
+    let line = line.trim_ascii_start();
+    if line.first() == Some(&b'{') {
+        return Some(line);
+    }
+    let line = without(line);
+    let at = [&b"{\""[..], b"{ \""]
+        .iter()
+        .filter_map(|open| memmem::find(line, open))
+        .min()?;
+    (line.last() == Some(&b'}') && memchr(b'"', &line[..at]).is_none()).then_some(&line[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_of_collectors_are_removed() {
+        for prefix in [
+            "May 20 00:00:18 web1 nginx: ",
+            "<190>May  2 00:00:18 nginx[812]: ",
+            "<165>1 2024-05-20T00:00:18.003Z web1 nginx 812 ID47 [id@1 a=\"b\\]c\"] ",
+            "83 <40>1 2024-05-20T00:00:18+00:00 host heroku router - ",
+            "2024-05-20T00:00:18.123456+00:00 web1 nginx[812]: ",
+            "2024-05-20T00:00:18.123456+00:00 app[web.1]: ",
+            "2024-05-20T00:00:18.1Z stdout F ",
+            "2024-05-20T00:00:18Z {app=\"web\", job=\"x\"} ",
+            "Mon 2024-05-20 00:00:18 UTC web1 nginx[812]: ",
+            "1716163218.123456 web1 nginx[812]: ",
+            "[ 5024.688384] web1 nginx[812]: ",
+            "web-1  | 2024-05-20T00:00:18Z ",
+            "web.1.k2x7@node1    | ",
+            "0|web  | ",
+            "[pod/web-6d4b/nginx] ",
+            "INFO:werkzeug:",
+            "",
+        ] {
+            let line = format!("{prefix}203.0.113.7 - -");
+            assert_eq!(without(line.as_bytes()), b"203.0.113.7 - -", "{prefix}");
+        }
+    }
+
+    #[test]
+    fn objects_are_found_after_text_without_quotes() {
+        for (line, found) in [
+            ("{\"a\":1}", Some("{\"a\":1}")),
+            (" {", Some("{")),
+            ("web-1  | {\"a\":\"{\\\"\"}", Some("{\"a\":\"{\\\"\"}")),
+            ("2024-05-20 INFO x { \"a\": 1 }", Some("{ \"a\": 1 }")),
+            ("203.0.113.7 \"GET /\" {\"a\":1}", None),
+            ("x {\"a\":1} y", None),
+            ("x", None),
+        ] {
+            assert_eq!(object(line.as_bytes()), found.map(str::as_bytes), "{line}");
+        }
+    }
+}
