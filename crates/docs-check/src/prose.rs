@@ -111,12 +111,16 @@ fn of_markdown(first: Kind, lines: &[(usize, &str)]) -> Vec<Paragraph> {
 /// Reads the comments that start with the mark, those of consecutive lines as one text.
 fn of_comments(lines: &[(usize, &str)], mark: &str) -> Vec<Paragraph> {
     let mut comments = Comments::default();
+    let mut indent = 0;
     for (number, line) in lines {
         if let Some(comment) = line.trim_start().strip_prefix(mark) {
-            // A row of a table of arguments, as in SQL and Lua. (A line that names an interpreter is no comment.)
-            if comment.trim().contains("  ") {
+            // A row of a table of arguments, as in SQL and Lua, or the text after it.
+            let new_indent = comment.len() - comment.trim_start().len();
+            if comment.trim().contains("  ") || new_indent < indent {
                 comments.end();
             }
+            indent = new_indent;
+            // A line that names an interpreter is no comment.
             if !comment.starts_with('!') {
                 comments.add(*number, mark, comment);
             }
@@ -317,8 +321,8 @@ mod tests {
                 .map(|(_, _, text)| text)
                 .collect::<Vec<_>>()
         };
-        let text = "-- one\n-- two  three\n--      four\n-- five  six\n";
-        assert_eq!(texts("a.lua", text), ["one", "two  three four", "five  six"]);
+        let text = "-- one\n-- two  three\n--      four\n-- five\n-- six  seven\n";
+        assert_eq!(texts("a.lua", text), ["one", "two  three four", "five", "six  seven"]);
         let text = "static A: &str = \"\\\none two\nthree four:\n  five six\n  seven eight\";";
         assert_eq!(
             texts("src/a.rs", text),
