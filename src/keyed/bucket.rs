@@ -575,8 +575,8 @@ mod tests {
     use super::*;
     use crate::keyed::slot::Form;
     use crate::keyed::{KeyHashes, KeyedBuilder, WhenFull};
+    use crate::time::Instant;
     use crate::{GCRA, KeyedMeter, Quota};
-    use std::time::Instant;
 
     /// Counts the live keys of a table for 50,000 that are in their home line, and those in the slot of that line where their search begins.
     fn at_home(live: u64) -> (usize, usize) {
