@@ -15,7 +15,7 @@ pub trait Checkable: Checked + Send + Sync {}
 
 impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> Checkable for Meter<A, C, S> {}
 
-/// The operations on a meter that is checked with others.
+/// The operations on one of several meters that are checked together.
 pub trait Checked {
     /// Returns the time now, and the maximum number of nanoseconds by which it is behind.
     fn now(&self) -> (Instant, u64);
@@ -66,7 +66,7 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 /// 1. Each meter is evaluated, without a change. If a meter denies, nothing is written. That holds even for a strict
 ///    [`Exponential`](crate::Exponential), which otherwise counts denials.
 /// 2. Each meter is charged, in order. If another thread took the last cells of a meter since step 1, the cells of the meters before it are given
-///    back, less those that may have drained since, as by [`Reservation::cancel`](crate::Reservation::cancel).
+///    back. Cells that may have drained since are not, as with [`Reservation::cancel`](crate::Reservation::cancel).
 ///
 /// So each meter never admits more than its limit (law 1 counts cells admitted less cells given back). In the short time until cells are given back,
 /// another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides two batches,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_taken_before_a_lost_race_are_given_back() {
+    fn lost_race_gives_back_the_taken_cells() {
         let (first, second, last, now) = (gcra("10/h"), gcra("10/h"), gcra("10/h"), Instant::now());
         let average = Exponential::from_quota(quota("10/s")).unwrap();
         let steal = || assert!(second.check_n_at(8, now).is_ok());
@@ -315,14 +315,14 @@ mod tests {
         assert_eq!((denied.meter(), ms(&denied, now)), (2, Some(360_000)));
         assert_eq!(denied.decision(), second.peek_n_at(3, now).unwrap_err());
         let left = [&first, &second, &last].map(|meter| meter.status_at(now).remaining());
-        assert_eq!(left, [10, 2, 10], "the second lost only what was stolen");
+        assert_eq!(left, [10, 2, 10], "the second lost only the stolen cells");
         assert_eq!(average.status_at(now).remaining(), 10);
         let told = statuses.map(|status| status.unwrap().remaining());
         assert_eq!(told, [10, 10, 2, 10]);
     }
 
     #[test]
-    fn all_conform_at_the_instant_that_a_lost_race_reports() {
+    fn all_conform_at_the_instant_reported_after_race() {
         let (slow, fast, now) = (gcra("1/h"), gcra("10/s"), Instant::now());
         let steal = || assert!(fast.check_n_at(10, now).is_ok());
         let denied = check_all_at(&[(&slow, 1), (&Raced(&fast, &steal), 1)], now).unwrap_err();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_race_lost_at_the_first_meter_charges_no_other() {
+    fn race_lost_at_first_meter_charges_no_other() {
         let (first, last, now) = (gcra("10/s"), gcra("10/s"), Instant::now());
         let steal = || assert!(first.check_n_at(10, now).is_ok());
         let denied = check_all_at(&[(&Raced(&first, &steal), 1), (&last, 1)], now).unwrap_err();

@@ -28,8 +28,8 @@ use crate::time::{self, Instant};
 /// If cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides at the time of the latest tick. Law 1 is then
 /// B + R * (v + interval), the exact bucket of law 3 is filled only at ticks, and the instant of law 4 is a tick.
 ///
-/// (Law 6 is [`MultiDecider`]'s, and law 9 is that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made; after that, cells
-/// may only be denied more, never less. One cell admitted at a wrong instant far in the future blocks a meter until then.
+/// (Law 6 is [`MultiDecider`]'s, and law 9 is that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made. After that, more
+/// cells may be denied, never fewer. One cell admitted at a wrong instant far in the future blocks a meter until then.
 ///
 /// # Progress and ordering
 ///

@@ -7,7 +7,7 @@ use core::time::Duration;
 /// The reason why a limit could not be made from the numbers given.
 ///
 /// Every limit is checked once, when it is made. No meter exists with numbers that it cannot honour, and no number is rounded to "unlimited" or
-/// clamped. Each variant's text says what to change.
+/// clamped. Each variant's text names the number to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InconsistentCapacity {
@@ -100,7 +100,7 @@ impl InconsistentCapacity {
 impl fmt::Display for InconsistentCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::ZeroCapacity => f.write_str("a capacity of zero cells lets no cell through"),
+            Self::ZeroCapacity => f.write_str("a capacity of zero cells admits no cell"),
             Self::ZeroPeriod => f.write_str("a period of zero leaves the rate unlimited"),
             Self::ZeroWeight => f.write_str("a cell weight of zero leaves the rate unlimited"),
             Self::WeightAboveBurst { weight, burst } => {

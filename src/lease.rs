@@ -64,7 +64,7 @@ impl LeasedMeter {
 }
 
 impl<C: Clock> LeasedMeter<C> {
-    /// Returns a new idle meter that has the same limit and the same number of leases, none of them taken, and reads its time from `clock`.
+    /// Returns a new idle meter with the same limit and number of leases, none of them taken, that reads its time from `clock`.
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> LeasedMeter<D> {
         LeasedMeter {

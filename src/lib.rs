@@ -41,8 +41,8 @@
 //! | loops for which one atomic is too much | [`LeasedMeter`] |
 //! | no limit, in tests | [`Allower`](example_algorithms::Allower) |
 //!
-//! [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways. A burst of
-//! an [`Exponential`] comes back more slowly than that of the others, and it has no burst apart from its limit.
+//! [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways. A burst of an
+//! [`Exponential`] comes back more slowly than that of the other two, and it has no burst apart from its limit.
 //!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). The calls of `ratelimit_meter` 1.x work too:
 //! [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
@@ -60,7 +60,7 @@
 //! | to | call |
 //! |---|---|
 //! | decide, all or nothing | [`check`](Meter::check), [`check_n`](Meter::check_n) |
-//! | decide, and report what remains and how long to wait | [`take`](Meter::take) |
+//! | decide, and report the remaining cells and the wait | [`take`](Meter::take) |
 //! | admit as many as conform | [`check_up_to`](Meter::check_up_to) |
 //! | ask without counting | [`peek`](Meter::peek), [`status`](Meter::status) |
 //! | count work whose cost is known only afterwards, into debt if need be | [`charge`](Meter::charge) |
@@ -104,8 +104,8 @@
 //!
 //! # Companions
 //!
-//! `ratelimit_meter_tokio` waits for cells, `ratelimit_meter_tower` limits HTTP and gRPC requests, `ratelimit_meter_redis` and
-//! `ratelimit_meter_postgres` share a limit among machines, and `meter-replay` shows the effect of a limit on recorded traffic.
+//! `ratelimit_meter_tokio` waits for cells, and `ratelimit_meter_tower` limits HTTP and gRPC requests. `ratelimit_meter_redis` and
+//! `ratelimit_meter_postgres` share a limit among machines. `meter-replay` shows the effect of a limit on recorded traffic.
 //!
 //! # More
 //!

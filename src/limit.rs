@@ -12,8 +12,8 @@ const PARTS: u128 = 1 << 60;
 
 /// The numbers of one limit.
 ///
-/// *Invariant*: none of them can overflow a word. At the end of the time line, with a full burst outstanding, the word is at most
-/// `volume_at(END) + tolerance`. That is less than the largest number, which marks closed words.
+/// *Invariant*: none of them can overflow a word. At the end of the time line, with a full burst outstanding, the word is at most `volume_at(END) +
+/// tolerance`. The largest number, which marks closed words, is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The rate at which the limit drains.
@@ -75,7 +75,7 @@ impl Limit {
     /// Makes the limit of a quota whose words all stay below `end`, in the smallest possible units. Returns `None` if a cell would be less than two
     /// units.
     ///
-    /// Words of a table are a few bits shorter than a meter's, so units are not far below a nanosecond and must be chosen with care. If a
+    /// Words of a table are a few bits shorter than a meter's. Their units are not far below a nanosecond and must be chosen with care. If a
     /// whole number of units can drain in a nanosecond, nothing is rounded: at 10/s a unit is 10^-8 cells, and one drains each nanosecond.
     fn of_quota_below(quota: Quota, end: u64) -> Option<Self> {
         quota.validate().ok()?;
@@ -277,7 +277,7 @@ mod tests {
         #![proptest_config(ProptestConfig { max_global_rejects: 100_000, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_limit_in_shorter_words_counts_the_same_and_overflows_none(quota in quota(), bits in 58_u32..=62) {
+        fn limit_in_shorter_words_counts_the_same(quota in quota(), bits in 58_u32..=62) {
             let (limit, end) = (Limit::of_quota(quota).unwrap(), (1 << bits) - (1 << 52));
             let Some(short) = limit.below(Some(quota), end) else {
                 // Possible only if a nanosecond drains a large part of a cell.
@@ -295,7 +295,7 @@ mod tests {
         }
 
         #[test]
-        fn a_whole_emission_interval_is_exact_in_any_word(t in 2_u64..1_000_000_000_000, cells in 1_u32..1_000_000, bits in 61_u32..=62) {
+        fn whole_emission_interval_is_exact_in_any_word(t in 2_u64..1_000_000_000_000, cells in 1_u32..1_000_000, bits in 61_u32..=62) {
             let quota = Quota::new(NonZeroU32::new(cells).unwrap(), Duration::from_nanos(t * u64::from(cells))).unwrap();
             let short = Limit::of_quota(quota).unwrap().below(Some(quota), (1 << bits) - (1 << 52)).unwrap();
             prop_assert_eq!(short.tolerance, short.burst);
@@ -304,7 +304,7 @@ mod tests {
         }
 
         #[test]
-        fn every_valid_quota_has_a_scale_finer_than_a_cell_and_a_nanosecond(quota in quota()) {
+        fn every_quota_has_a_sufficiently_fine_scale(quota in quota()) {
             let limit = Limit::of_quota(quota).unwrap();
             prop_assert!(limit.one.is_power_of_two() && limit.one >= 2, "a cell is {} units", limit.one);
             prop_assert_eq!(limit.cell, limit.one * u64::from(quota.weight().get()));
@@ -320,7 +320,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_carried_over_is_short_by_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
+        fn carried_volume_loses_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
             let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
             let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END).0 + 1));
             let (word, unrecorded) = old.carry(level, 0, &new, Volume(now));

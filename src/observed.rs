@@ -189,7 +189,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Observed<Meter<A, C, S>> {
     }
 
     fn saw_taken(&self, n: u32, taken: Taken) -> Taken {
-        // The decision is part of what is returned.
+        // The decision is part of the returned value.
         let _ = self.seen(n, taken.decision());
         taken
     }

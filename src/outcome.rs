@@ -101,8 +101,8 @@ impl NonConformance {
         Self::new(units::after(beginning, until.nanos()), Until::TABLE_FULL)
     }
 
-    /// Returns whether a `KeyedMeter` denied because every slot the key may take belongs to another live key (`WhenFull::Deny`), not because
-    /// the key is over its limit. An HTTP server answers this with 503 instead of 429.
+    /// Returns true if a `KeyedMeter` denied for lack of a slot (`WhenFull::Deny`), not because the key is over its limit. Every slot that the key
+    /// may take then belongs to another live key. An HTTP server answers this with 503 instead of 429.
     #[must_use]
     pub fn is_table_full(&self) -> bool {
         self.until == Until::TABLE_FULL
@@ -208,7 +208,7 @@ impl Error for NegativeMultiDecision {
     }
 }
 
-/// A wait for people to read. It is rounded up, so that a caller that waits as long as the text says has waited long enough.
+/// A wait for people to read. It is rounded up, so that a caller that waits for this time has waited long enough.
 pub(crate) struct Wait(pub(crate) Duration);
 
 impl fmt::Display for Wait {
@@ -240,8 +240,8 @@ pub struct Status {
 impl Status {
     /// Returns a status of these numbers, for limiters that keep their state elsewhere and report in the same types.
     ///
-    /// The numbers are the cells that would conform at once, the time until one conforms, the time until nothing is owed (each time at most 584
-    /// years), and the quota.
+    /// The numbers are the cells that would conform at once, the time until one conforms, the time until the meter is idle, and the quota. Each time
+    /// is at most 584 years.
     ///
     /// ```
     /// use ratelimit_meter::Status;
@@ -304,7 +304,7 @@ impl Status {
 
 /// A decision and the meter's status with it: after an admission, or at a denial.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "what was decided is in it"]
+#[must_use = "the decision is in the result"]
 pub struct Taken {
     decision: Result<(), NegativeMultiDecision>,
     status: Status,

@@ -41,7 +41,7 @@ pub struct Snapshot {
     /// The wall-clock time of the snapshot, in nanoseconds from the beginning of 1970, negative before.
     #[cfg_attr(feature = "serde", serde(with = "decimal"))]
     pub wall_ns: i128,
-    /// How far the word of the meter lay ahead of the volume drained by then, negative if it lay behind. It is in the limit's units, of which a
+    /// The distance of the meter's word ahead of the drained volume, negative if it lay behind. It is in the limit's units, of which a
     /// nanosecond drains one to sixteen. A negative number is no debt: it is the past of an idle meter, or of an average.
     #[cfg_attr(feature = "serde", serde(with = "decimal"))]
     pub owed: i128,
@@ -93,7 +93,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns the word of the same debt on another time line when the wall clock reads `wall`, less what has drained meanwhile.
+    /// Returns the word of the same debt on another time line when the wall clock reads `wall`, less the volume drained meanwhile.
     pub(crate) fn word(
         &self,
         schedule: &Schedule<impl Algorithm>,

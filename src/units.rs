@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_line_begins_a_day_before_its_meter() {
+    fn time_line_begins_a_day_before_its_meter() {
         let made = Instant::now();
         let line = TimeLine::of_meter_made(made);
         assert_eq!(line.position(made), Nanos(LEAD));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_line_begins_as_early_as_the_platform_allows() {
+    fn time_line_begins_as_early_as_platform_allows() {
         let earliest = edge(Instant::checked_sub);
         assert_eq!(earliest.checked_sub(Duration::from_nanos(1)), None);
         assert_eq!(TimeLine::of_meter_made(earliest).position(earliest), Nanos(0));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_and_instants_are_inverse_up_to_the_end_of_the_line() {
+    fn positions_and_instants_are_inverse() {
         let line = TimeLine::of_meter_made(Instant::now());
         for ns in [0, 1, NANOS_PER_SEC - 1, NANOS_PER_SEC, (1 << 60) - 2, (1 << 60) - 1] {
             assert_eq!(line.position(after(line.beginning, ns)), Nanos(ns));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_count_from_when_the_meter_was_made_both_ways() {
+    fn ticks_count_from_creation_both_ways() {
         let line = TimeLine::of_meter_made(Instant::now());
         assert_eq!(line.made(), Nanos(LEAD));
         for interval in [1, 7, 999, NANOS_PER_SEC, LEAD - 1, LEAD, LEAD + 1, 1 << 60, u64::MAX] {
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_since_the_processs_origin_lies_where_its_instant_does() {
+    fn time_since_origin_matches_its_instant() {
         let now = Instant::now();
         for made in [now, now - DAY * 1000, now + DAY * 1000] {
             let line = TimeLine::of_meter_made(made);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_past_the_platforms_last_is_its_last() {
+    fn instant_past_the_platforms_last_is_clamped() {
         let latest = edge(Instant::checked_add);
         assert_eq!(latest.checked_add(Duration::from_nanos(1)), None);
         assert_eq!(after(latest, u64::MAX), latest);
@@ -420,7 +420,7 @@ mod tests {
         }
 
         #[test]
-        fn volume_by_counts_is_short_by_less_than_three_units(
+        fn volume_by_counts_loses_less_than_three_units(
             units in 1_u128..1 << 40, ns in 1_u64..1 << 40, rate in 1_u64 << 28..1 << 34, from in 0_u64..1 << 59, share in 0_u128..1 << 32,
         ) {
             prop_assume!(units < u128::from(ns) * 16);
@@ -435,7 +435,7 @@ mod tests {
         }
 
         #[test]
-        fn a_volume_is_short_by_less_than_two_units(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, t in 0_u64..1 << 60) {
+        fn volume_loses_less_than_two_units(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, t in 0_u64..1 << 60) {
             prop_assume!(units < u128::from(ns) * 16);
             let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
             let exact = units * u128::from(t) / u128::from(ns);

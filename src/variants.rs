@@ -89,7 +89,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 /// - A change never makes a burst. If 10 cells are available, raising the burst from 10 to 100 leaves 10, and the other 90 come at the new rate.
 /// - A debt stays the debt of the same number of cells, and drains at the new rate.
 /// - Time before the change was credited at the old rate, and time after it is credited at the new one. So from a change at time a to a time b, at
-///   most the available cells and R (b - a) of the new rate R are admitted.
+///   most the available cells and R (b - a) cells are admitted. R is the new rate.
 ///
 /// For an [`Exponential`](crate::Exponential) with k and weight w, the burst is w/k (half a cell above the limit). At a rate of r of the limit L, w/k
 /// (1 - r/L) is available; at a rate above the limit, that is a debt.

@@ -1,4 +1,4 @@
-//! Tells the program which compiler built it: a table of times names it.
+//! Passes the version of the compiler to the program, which prints it above a table of times.
 
 use std::env;
 use std::process::Command;

@@ -31,16 +31,15 @@ use core::time::Duration;
 ///
 /// Those of [`Decider`](crate::Decider), with these differences:
 ///
-/// - Instead of law 1, in every window of length v at most k^-1 + L * v / p cells are admitted, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above
-///   L.
+/// - Instead of law 1, every window of length v admits at most k^-1 + L * v / p cells, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above L.
 /// - Law 3 holds for single cells.
 ///
 /// A decision is exact up to one unit of its word, to the strict side. Where periods are below weeks, a nanosecond has 12 to 16 units; for longer
 /// periods it has fewer, because a period has 2^57 at most. As in law 1, two units may be added to a window in all.
 ///
-/// An idle meter admits exactly L single cells, and n single cells are one batch, while L * L is below the units of a period. (Where periods are
-/// below weeks, that holds for L * L / p below 1e10 a second.) If the meter is not idle, the last of n single cells may have to wait a unit for each,
-/// n / 12 ns, where one batch of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
+/// An idle meter admits exactly L single cells, and n single cells are one batch, while L * L is below the units of a period. (For periods below
+/// weeks, that holds for L * L / p below 1e10 a second.) If the meter is not idle, the last of n single cells may wait a unit for each, n / 12 ns.
+/// One batch of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
 ///
 /// # Batches
 ///
@@ -105,7 +104,7 @@ impl Exponential {
 }
 
 impl<C: Clock> Exponential<C> {
-    /// Returns a new idle meter with the same limit and clock that also counts denied cells, so that a client has to slow down to be admitted at all.
+    /// Returns a new idle meter with the same limit and clock that also counts denied cells. So a client has to slow down to be admitted at all.
     ///
     /// Law 5 does not hold for it: a denial writes, and moves the instant that the denial holds. So a client that keeps asking is never admitted, and
     /// a denial costs as much as an admission. Batches that can never conform are not counted.
@@ -161,7 +160,7 @@ const LEAST: f64 = 2e-14;
 ///
 /// Each cell is an impulse on a rate that decays by e in a period p. A cell is admitted if the rate including it is at most the limit. A decaying
 /// rate is one curve, and the instant w at which it passes any fixed level determines the curve. Here that level is the threshold k^-1 = 1 / (1 -
-/// e^(-1/L)), a little above the limit L, at which a client that always asks gets exactly L cells a period. So
+/// e^(-1/L)), a little above the limit L. At the threshold a client that always asks gets exactly L cells a period. So
 ///
 /// - one cell conforms when t >= w + p/L, n cells when t >= w - p ln(1 - n k);
 /// - n cells move w to t + p ln(e^((w - t)/p) + n k), always forward.

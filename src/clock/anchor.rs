@@ -1,11 +1,11 @@
 //! Keeps a counter true to the system clock. Pure, so that tests can feed it a counter that lies.
 //!
 //! A reading is the time of the last anchor plus the counts since. A new anchor is due after [`WINDOW_NS`] of counted time, or when the high half of
-//! the count changes. So the counter is trusted for one window at most. If it runs at half or at double its speed, or makes a jump too small to be
-//! noticed, a reading is off by at most a window. After a larger jump, forward or back, an anchor comes first.
+//! the count changes. So the counter is trusted for one window at most. If the counter runs at half or double its speed, or makes an unnoticeably
+//! small jump, a reading is off by at most a window. After a larger jump, forward or back, an anchor comes first.
 //!
 //! A processor may read its counter only after all earlier instructions, and start nothing after it until it is read. Then the cost of a reading is
-//! the instructions that depend on the count. So the time depends on the low half of the count alone, by a difference, a product and a sum, and all
+//! the instructions that depend on the count. So the time depends on the low half of the count alone, by a difference, a product and a sum. All
 //! conditions are branches that are never taken.
 //!
 //! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it. For the same reason, counts become time a
@@ -26,7 +26,7 @@ const BASELINE_SHIFT: u32 = 11;
 /// The time after which another such stretch begins, so that the frequency may drift.
 const LONGEST_BASELINE_NS: u64 = 10_000_000;
 
-/// The number of windows after an anchor in which the counter is compared with the system clock. After longer rests it only gets a new anchor.
+/// The number of windows after an anchor in which the counter is compared with the system clock. After longer pauses it only gets a new anchor.
 const JUDGED: u64 = 64;
 
 /// The number of times in a row that a counter is out of step before it counts as broken. A pause of the whole machine also puts it out of step.
@@ -113,7 +113,7 @@ impl Anchor {
             return Some(self.latest_reading());
         }
         self.latest.set(since);
-        // A window is at most 5000 << 32 in this product, whatever the rate.
+        // A window is at most 5000 << 32 in this product, at any rate.
         Some(self.ns.get() + ((u64::from(since) * self.rate.get()) >> 32))
     }
 
@@ -284,7 +284,7 @@ mod tests {
         pace: f64,
         /// The time from the reading of the system clock to the end of a sighting.
         read_before_end: u64,
-        /// Whether the thread is interrupted now and then, during a sighting.
+        /// True if the thread is interrupted now and then, during a sighting.
         is_interrupted: bool,
         sightings: u64,
         anchor: Anchor,
@@ -377,7 +377,7 @@ mod tests {
             reading
         }
 
-        /// Makes readings for this long, some in a row and some after a rest.
+        /// Makes readings for this long, some in a row and some after a pause.
         fn works(&mut self, ns: u64) {
             let end = self.now + ns;
             let mut turn = 0_u64;
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn volume_by_counts_is_at_most_that_of_the_reading() {
+    fn volume_by_counts_never_exceeds_the_reading() {
         let scale = Scale::draining(7, 2).unwrap();
         for frequency in [1.0, 1.7, 2.5, 5.0] {
             let mut machine = Machine::counting(frequency);
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_jump_of_the_counter_an_anchor_comes_first() {
+    fn counter_jump_forces_an_anchor_first() {
         for jump in [1e5, 1e9, 1e13, -1e4, -1e9, -9e11] {
             let mut machine = Machine::counting(2.5);
             machine.works(5 * MS);
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_the_system_clock_is_seen_within_a_window() {
+    fn system_clock_jump_is_seen_within_a_window() {
         let mut machine = Machine::counting(2.5);
         machine.works(5 * MS);
         for _ in 0..10 {
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_frequency_is_believed_for_a_window_at_most_and_given_up_or_followed() {
+    fn false_frequency_is_given_up_or_followed() {
         for factor in [0.3, 0.5, 0.9, 1.1, 2.0, 3.0] {
             let mut machine = Machine::counting(2.5);
             machine.works(5 * MS);
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frequency_that_others_found_wrong_is_not_believed_for_long() {
+    fn wrong_shared_frequency_is_given_up_soon() {
         for factor in [0.5, 0.9, 1.1, 2.0] {
             let mut machine = Machine::counting(2.5);
             machine.known = ((1_u64 << 32) as f64 / 2.5 * factor) as u64;
@@ -580,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_interrupted_keeps_a_true_clock() {
+    fn interrupted_thread_keeps_a_true_clock() {
         for read_before_end in [0, SIGHTING_NS / 2, SIGHTING_NS] {
             let mut machine = Machine::counting(2.5);
             machine.read_before_end = read_before_end;
@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_rests_for_days_is_true_at_once() {
+    fn thread_idle_for_days_is_true_immediately() {
         let mut machine = Machine::counting(2.5);
         for rest in [1, 1_000, 100_000, 86_400_000] {
             machine.works(2 * MS);

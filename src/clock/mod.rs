@@ -59,7 +59,7 @@ pub trait Clock: Clone + Send + Sync {
         line.position(self.now())
     }
 
-    /// Whether the clock has anchors, by which a decision may be made at once.
+    /// True if the clock has anchors, by which a decision may be made at once.
     #[doc(hidden)]
     const HAS_ANCHORS: bool = false;
 

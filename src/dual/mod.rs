@@ -75,7 +75,7 @@ pub struct Dual<A: MeterKind = GCRA, B: MeterKind = A, C = DefaultClock> {
 }
 
 impl Dual {
-    /// Returns whether decisions of all pairs, whatever their halves, are lock-free on this machine.
+    /// Returns whether decisions of all pairs, with any halves, are lock-free on this machine.
     ///
     /// ```
     /// use ratelimit_meter::Dual;
@@ -309,9 +309,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.check_when([first, second], When::Now)
     }
 
-    /// Takes `n` cells of each limit that conform at some time from `from` until `by`, all or nothing, and counts them at the first such time, which
-    /// may lie between two nanoseconds. It is for a waiter that has waited since `from`; see
-    /// [`Meter::check_n_within`](crate::Meter::check_n_within).
+    /// Takes `n` cells of each limit that conform at some time from `from` until `by`, all or nothing. Counts them at the first such time, which may
+    /// lie between two nanoseconds. It is for a waiter that has waited since `from`; see [`Meter::check_n_within`](crate::Meter::check_n_within).
     ///
     /// # Errors
     ///
@@ -421,7 +420,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.refund_when([first, second], When::At(at));
     }
 
-    /// Makes both limits idle, whatever their debt. Law 1 counts from here.
+    /// Makes both limits idle, with any debt. Law 1 counts from here.
     pub fn reset(&self) {
         self.replace(|_| [0, 0]);
     }

@@ -226,7 +226,7 @@ impl DualStatus {
 
 /// A decision by a [`Dual`](crate::Dual) and the status of both limits with it: after an admission, or at a denial.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "what was decided is in it"]
+#[must_use = "the decision is in the result"]
 pub struct DualTaken {
     decision: Result<(), NegativeDualDecision>,
     status: DualStatus,

@@ -20,7 +20,7 @@
 //! | resident to resident, the word grows | any thread that charges the key | `keyed::a_stalled_thread_*` |
 //! | resident to resident, in the next version | any thread that lowers the word, or changes its limit | `keyed::split::a_charge_*` |
 //!
-//! # How a key moves in
+//! # Inserting a key
 //!
 //! The *intent* of a bucket is either idle, or names the ticket and the slot of a claim that is to be carried out. The *reach* of a home is the
 //! number of lines beyond it in which its keys may have slots. The *watermark* of a bucket is the latest time at which a slot was taken from its
@@ -28,10 +28,10 @@
 //!
 //! 1. reads an idle intent s. If the intent names a claim, the claimant first carries out that claim;
 //! 2. searches as far as the reach of the key's home. If the key is there, the claimant vacates the claim that it holds, if any, and is done;
-//! 3. unless it holds a claim: raises the watermark if the slot it chose has an owner, draws a ticket t, exchanges the state it saw for the claim of
-//!    t, and stores the id. The claimant keeps its claim when it repeats steps;
+//! 3. unless it holds a claim: raises the watermark if the chosen slot has an owner; draws a ticket t; exchanges the state for the claim of t; stores
+//!    the id. The claimant keeps its claim when it repeats steps;
 //! 4. *publishes*: exchanges the same idle intent s for the intent that names t. If that fails, it goes back to step 1;
-//! 5. *settles*: raises the reach of the home to the slot, exchanges the claim for a resident, and exchanges the intent for an idle one of ticket t.
+//! 5. *settles*: raises the reach of the home to the slot; exchanges the claim for a resident; exchanges the intent for an idle one of ticket t.
 //!
 //! If a thread meets an intent that names a claim, it does step 5 for that claim. The claimant's own exchange also makes the first charge; a helper
 //! leaves the key idle.
@@ -59,9 +59,9 @@
 //!
 //! # Progress
 //!
-//! The protocol is lock-free. An exchange of a state fails because of another thread's charge or claim; of an intent, because a turn began or ended;
-//! of a reach, because it was raised or lowered. A thread that stalls holds the one slot that it claimed, and no thread waits for it. There is one
-//! exception: in a full bucket, two claimants can evict each other's uncharged key in turn.
+//! The protocol is lock-free. An exchange of a state fails because of another thread's charge or claim. An exchange of an intent fails because a turn
+//! began or ended, and one of a reach because the reach was raised or lowered. A thread that stalls holds the one slot that it claimed, and no thread
+//! waits for it. There is one exception: in a full bucket, two claimants can evict each other's uncharged key in turn.
 //!
 //! # Tests
 //!
@@ -77,8 +77,8 @@
 //! | a change of tier | 7 | loom `keyed::no_hour_is_credited_by_two_tiers`; stress |
 //! | a change of quota | 9 | loom `keyed::split::*_of_quota_*`; stress |
 //!
-//! Two interleavings are too long for the models: a helper that stalls until the next claim of the slot (2), and a raise of the reach between the load
-//! and the exchange of a thread that lowers it (5). The unit tests of this file take their steps one by one.
+//! Two interleavings are too long for the models. In one a helper stalls until the next claim of the slot (2). In the other the reach is raised
+//! between the load and the exchange of a thread that lowers it (5). The unit tests of this file take their steps one by one.
 
 use super::hash::KeyHash;
 use super::limits::{Limits, Superseded};
@@ -86,10 +86,10 @@ use super::slot::{AtomicU64, Kind, LINES, Line, Ordering, Reach, Slot, State, WI
 use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 
-/// The number of times that a claimant searches again if claims are in the way and there is no other room, before it treats the bucket as full.
+/// The number of further searches of a claimant if claims are in the way and there is no other room. Then it treats the bucket as full.
 const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 2 } else { 4 };
 
-/// The outcome of an attempt to move in.
+/// The outcome of an attempt to insert a key.
 #[derive(Debug)]
 pub(super) enum Moved<T> {
     /// The key may have a slot now.
@@ -530,8 +530,8 @@ impl Bucket {
         })
     }
 
-    /// Converts the bucket to `limits`, which have superseded other limits. Afterwards claims that have not been published fail, and each resident
-    /// has a word by these limits, in a state that no other thread has seen before. Invariant 9.
+    /// Converts the bucket to `limits`, which have superseded other limits. Afterwards unpublished claims fail. Each resident has a word by these
+    /// limits, in a state that no other thread has seen before. Invariant 9.
     ///
     /// It must be finished before it is called again with later limits.
     pub(super) fn convert<A: Algorithm>(&self, limits: &Limits<A>) {
@@ -578,7 +578,7 @@ mod tests {
     use crate::time::Instant;
     use crate::{GCRA, KeyedMeter, Quota};
 
-    /// Counts the live keys of a table for 50,000 that are in their home line, and those in the slot of that line where their search begins.
+    /// Counts the live keys in their home line, in a table for 50,000, and the live keys in the slot where their search begins.
     fn at_home(live: u64) -> (usize, usize) {
         let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
         let builder = KeyedBuilder::new(like).hashes(KeyHashes::with_seed([1, 2, 3]));
@@ -619,7 +619,7 @@ mod tests {
     /// The interleaving of invariant 2, step by step: a helper stalls after it has read an intent. Meanwhile the claim is settled, the key becomes
     /// idle, and another claimant takes the slot but has not published yet.
     #[test]
-    fn a_late_helper_does_not_settle_the_next_claim() {
+    fn late_helper_does_not_settle_the_next_claim() {
         let form = Form::telling_apart(1);
         let like = GCRA::from_quota("1/s".parse::<Quota>().unwrap()).unwrap();
         let schedule = like.into_parts().0.below(form.end()).unwrap();
@@ -642,9 +642,9 @@ mod tests {
         assert_eq!(bucket.slot(index).load(), second, "it has not been published");
     }
 
-    /// The interleaving of invariant 5, step by step: a searching thread has read the reach, and a claimant raises it to what it is already.
+    /// The interleaving of invariant 5, step by step: a searching thread has read the reach, and a claimant raises it to its present value.
     #[test]
-    fn a_reach_raised_since_it_was_read_is_not_lowered() {
+    fn reach_raised_since_its_load_is_not_lowered() {
         let (bucket, key) = (Bucket::default(), KeyHash(0));
         let reach = &bucket.lines[key.home()].reach;
         let raise_for = |ticket| {

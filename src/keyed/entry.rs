@@ -211,7 +211,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         }
     }
 
-    /// Gives a slot to a key that was not found, and takes its step; or returns the outcome of the step if it needs no slot. `None` if the key may
+    /// Gives a slot to a key that was not found, and takes its step. If the step needs no slot, returns its outcome. `None` if the key may
     /// have a slot now.
     #[cold]
     #[inline(never)]

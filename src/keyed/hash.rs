@@ -1,11 +1,11 @@
 //! The default hash of keys: strongly universal and multilinear, with random coefficients of 128 bits.
 //!
 //! Let w_1 to w_n be words of 64 bits. The hash is the upper half of b + c_1 w_1 + ... + c_n w_n mod 2^128, with random b and c_i. Any two different
-//! keys of up to four words collide with a probability of 2^-64, if they were chosen without knowledge of the coefficients. (See Dietzfelbinger,
-//! *Universal hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996; as "multilinear" in Lemire and
-//! Kaser, *Strongly universal string hashing is fast*, 2014.) The hash takes two multiplications a word, none of which waits for another.
+//! keys of up to four words collide with a probability of 2^-64, if they were chosen without knowledge of the coefficients. See Dietzfelbinger,
+//! *Universal hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996. It is "multilinear" in Lemire and
+//! Kaser, *Strongly universal string hashing is fast*, 2014. The hash takes two multiplications a word, none of which waits for another.
 //!
-//! Longer keys are hashed in pieces of four words. Each piece has the hash of the pieces before it as one word more, so a key of k pieces collides
+//! Longer keys are hashed in pieces of four words. Each piece has the hash of the pieces before it as one word more. So a key of k pieces collides
 //! with a probability of at most k / 2^64.
 //!
 //! A linear hash preserves the steps between keys (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table
@@ -27,7 +27,7 @@ const END: usize = PIECE - 1;
 ///
 /// Two different keys of up to 24 bytes collide with a probability of 2^-64, over the choice of the numbers. Keys of k pieces of 32 bytes collide
 /// with a probability of k / 2^64. That holds for all keys that were chosen without knowledge of the numbers. No two keys collide for every seed. The
-/// hash is not a cipher: an attacker who could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash
+/// hash is not a cipher: an attacker that could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash
 /// ([`RandomState`]) as the type parameter.
 ///
 /// ```
@@ -144,7 +144,7 @@ impl BuildHasher for KeyHashes {
 #[derive(Clone)]
 pub struct KeyHasher<H = KeyHashes> {
     sum: u128,
-    /// Whether bytes were written to this piece.
+    /// True if bytes were written to this piece.
     is_begun: bool,
     /// A single byte that came last, like the one after a text, plus one; zero if there is none. If more bytes follow, it becomes a word.
     last: u64,

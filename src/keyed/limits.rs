@@ -68,7 +68,7 @@ pub(super) struct Limits<A> {
     /// The tier of each number that is in use.
     tiers: [Option<u8>; MOST_LIMITS],
     superseded: AtomicBool,
-    /// Whether all keys have been converted from the former limit.
+    /// True once all keys have been converted from the former limit.
     converted: AtomicBool,
     pub(super) when_full: WhenFull,
 }
@@ -226,8 +226,8 @@ impl<A: Algorithm> Limits<A> {
         Ok(word > self.idle_word(tier, at))
     }
 
-    /// Returns whether a key that takes the resident's slot at `at` begins at a larger word by any limit. That is so if the resident was idle before
-    /// `at`, by a limit that holds.
+    /// Returns whether a key that takes the resident's slot at `at` begins at a larger word by any limit: if the resident was idle before `at`, by a
+    /// limit that holds.
     pub(super) fn was_idle(&self, state: State, at: Nanos) -> Result<bool, Superseded> {
         let (tier, word) = self.read(state)?;
         let holds = self.tiers[usize::from(self.form.limit(state))].is_some();
@@ -515,7 +515,7 @@ mod tests {
 
     /// The next change uses the number again, and other threads may store it before these limits are superseded.
     #[test]
-    fn a_former_limit_is_unknown_once_all_keys_are_converted() {
+    fn former_limit_is_unknown_once_keys_are_converted() {
         let like = GCRA::from_quota("3/h".parse::<Quota>().unwrap()).unwrap();
         let keys: KeyedMeter<u32> = KeyedBuilder::new(like).adjustable().with_capacity(1).unwrap();
         let before = keys.shared.latest.get();

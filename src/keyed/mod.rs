@@ -47,10 +47,10 @@ use table::Table;
 /// Each such event is counted in [`Stats`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// Evicts the live key that becomes idle first, and forgives its debt. No new key is denied.
+    /// Evicts the live key that becomes idle first, and cancels its debt. No new key is denied.
     #[default]
     Forgive,
-    /// Denies the request, with the instant at which the first slot becomes free. No debt is forgiven. Until then the status of the key also reports
+    /// Denies the request, with the instant at which the first slot becomes free. No debt is cancelled. Until then the status of the key also reports
     /// that nothing remains. Such a key has no debt: [`NonConformance::is_table_full`](crate::NonConformance::is_table_full) distinguishes it from a
     /// key over its limit.
     Deny,
@@ -62,8 +62,8 @@ pub enum WhenFull {
 /// and there is no background task.
 ///
 /// A slot takes 14 bytes: the 64-bit word of a meter, and 48 bits of a keyed hash. Keys are not stored, so any key type that implements `Hash` will
-/// do, and so will its borrowed form (`&str` for `String`). The slot of an idle key is reused. So the table has to hold the keys that have a debt
-/// now, not all keys ever seen, and a client that invents keys cannot exhaust memory.
+/// do, and so will its borrowed form (`&str` for `String`). The slot of an idle key is reused. So the table has to hold only the keys with a debt,
+/// not all keys ever seen. A client that invents keys cannot exhaust memory.
 ///
 /// ```
 /// use ratelimit_meter::{KeyedMeter, Quota};
@@ -81,9 +81,9 @@ pub enum WhenFull {
 /// # How large
 ///
 /// A live key is one that is not idle. By Little's law there are as many live keys as new keys arrive in the time that one needs to become idle. For
-/// example, a million new keys a second, with one request each at 10/s, are live for 0.1 s each: 100,000 live keys. If there are as many live keys as
-/// [`with_capacity`](Self::with_capacity) was given, fewer than one decision in 100,000 finds all slots of its key's bucket taken; then [`WhenFull`]
-/// applies.
+/// example, a million new keys a second, with one request each at 10/s, are live for 0.1 s each: 100,000 live keys. With as many live keys as the
+/// argument of [`with_capacity`](Self::with_capacity), fewer than one decision in 100,000 finds all slots of its key's bucket taken. Then
+/// [`WhenFull`] applies.
 ///
 /// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
 /// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB, which fits a core's own cache, has room for 1.5
@@ -98,7 +98,7 @@ pub enum WhenFull {
 /// # Two keys, one meter
 ///
 /// If two keys of one bucket agree in 48 bits of their hash, they share a meter; neither is ever admitted for free. With the default hash, the
-/// probability that a given key shares its meter with one of the 415 others of its bucket is 1.5e-12. That holds whichever keys a client chooses.
+/// probability that a given key shares its meter with one of the 415 other keys of its bucket is 1.5e-12. That holds whichever keys a client chooses.
 /// Among a million live keys, the probability that any two share a meter is 1 in 1.4 million.
 ///
 /// # Laws
@@ -116,8 +116,8 @@ pub enum WhenFull {
 ///
 /// # Threads
 ///
-/// Clones share the table. Decisions are lock-free on every target this crate compiles for. The source of `keyed::bucket` documents the protocol by
-/// which keys move in. A conforming decision orders no memory accesses except those of the meter itself.
+/// Clones share the table. Decisions are lock-free on every target this crate compiles for. The source of `keyed::bucket` documents the protocol that
+/// inserts keys. A conforming decision orders no memory accesses except those of the meter itself.
 pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     shared: Arc<Shared<M::Algorithm>>,
     /// The latest limits when this handle was made.
@@ -406,8 +406,8 @@ const AHEAD: usize = 32;
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// Decides one cell of each of `keys` now, as [`check`](Self::check) on one key after the other would, and counts the cells that conform.
     ///
-    /// This saves time waiting for memory. In a table of millions of keys most of a decision is spent on memory accesses, and here the lines of up to
-    /// 32 keys are fetched at once. With few keys, which the caches hold, `check` is as fast.
+    /// This saves time waiting for memory. In a table of millions of keys a decision mostly waits for memory; here the lines of up to 32 keys are
+    /// fetched at once. With few keys, which the caches hold, `check` is as fast.
     ///
     /// A key is decided when its answer is taken from the iterator, not before; a key whose answer is never taken changes nothing. A key that occurs
     /// twice is decided twice.

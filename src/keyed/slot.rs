@@ -41,7 +41,7 @@
 //!
 //! - *State loads acquire, exchanges release.* A state read during one owner's time synchronizes with the exchange that made the owner a resident.
 //!   The owner's id was stored before that exchange, so the id read afterwards is the owner's, or a later owner's. (Charges are exchanges too, so
-//!   they continue the release sequence whatever their own order.)
+//!   they continue the release sequence with any order of their own.)
 //! - *Id loads acquire, id stores release.* If the id read is a later owner's, it was stored after the exchange that claimed the slot. That exchange
 //!   then happens before the reader's own exchange or second look, which finds another state, because no state comes back.
 //!
@@ -180,7 +180,7 @@ pub(super) struct LimitStates {
 impl LimitStates {
     /// Returns the word of a state; `None` if the state is a mark, or a resident's that another limit decides.
     ///
-    /// One comparison tells them apart: in the state of another limit, a bit above the word differs from this limit's. In a mark, the upper bits of the
+    /// One comparison separates them: in the state of another limit, a bit above the word differs from this limit's. In a mark, the upper bits of the
     /// word are ones, so the word is not below the end.
     #[inline]
     pub(super) const fn word(self, state: State) -> Option<u64> {
@@ -335,9 +335,9 @@ impl Slot<'_> {
     #[inline]
     pub(super) fn load(self) -> State {
         may_stop();
-        // ORDERING: acquire. Pairs with `exchange`, so that the id read next is the owner's or a later owner's (see above), and so that a thread that
-        // finds a slot taken from an idle key sees the watermark that was raised before. Weaker breaks
-        // `keyed::a_reused_slot_never_doubles_the_last_cell` in `tests/loom`.
+        // ORDERING: acquire. Pairs with `exchange`, so that the id read next is the owner's or a later owner's (see above). A thread that finds a
+        // slot taken from an idle key also sees the watermark raised before. Weaker breaks `keyed::a_reused_slot_never_doubles_the_last_cell` in
+        // `tests/loom`.
         State(self.line.states[self.index].load(Ordering::Acquire))
     }
 
@@ -394,7 +394,7 @@ pub(super) fn may_stop() {
     stress::stop();
 }
 
-/// The number of lines beyond a home in which its keys may have slots, and the low bits of the ticket for which that number was raised last.
+/// The number of lines beyond a home in which its keys may have slots; and the low bits of the last ticket that raised it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reach(u32);
 
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tier_bit_costs_a_bit_of_the_word() {
+    fn each_tier_bit_costs_one_word_bit() {
         let bits = [(1, 62), (2, 61), (3, 60), (4, 60), (5, 59), (8, 59), (9, 58), (16, 58)];
         for (limits, bits) in bits {
             assert_eq!(Form::telling_apart(limits).bits(), bits, "{limits} limits");
@@ -485,7 +485,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_resident_is_told_from_all_marks((form, limit) in forms(), version in 0_u64..4, word: u64) {
+        fn live_state_differs_from_all_marks((form, limit) in forms(), version in 0_u64..4, word: u64) {
             let word = word % form.end();
             for word in [word, 0, form.end() - 1] {
                 let state = form.resident(version, limit, word);
@@ -497,7 +497,7 @@ mod tests {
         }
 
         #[test]
-        fn a_claim_is_settled_as_what_it_was_claimed_for((form, limit) in forms(), seen: u64, steps: bool, ticket: u64, word: u64) {
+        fn claim_settles_as_claimed((form, limit) in forms(), seen: u64, steps: bool, ticket: u64, word: u64) {
             let seen = State(seen);
             let claim = seen.claimed(steps, limit, ticket);
             prop_assert_eq!(claim.kind(), Kind::Claimed);
@@ -511,7 +511,7 @@ mod tests {
 
         /// (N) for one owner: the version stays only if the word grows by the same limit.
         #[test]
-        fn a_state_keeps_its_version_only_if_its_word_grows(
+        fn state_keeps_version_only_if_word_grows(
             (form, limit) in forms(), (_, next_limit) in forms(), version in 0_u64..4, word: u64, next: u64, near: bool,
         ) {
             let (word, next_limit) = (1 + word % (form.end() - 2), next_limit.min(limit + 1).min(form.limit(State(u64::MAX))));
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reach_keeps_its_stamp_when_lowered_and_never_shrinks_when_raised() {
+    fn reach_keeps_its_stamp_and_never_shrinks() {
         let reach = Reach(0).raised(126, u64::MAX);
         assert_eq!(reach.lines(), 126);
         assert_eq!(reach.raised(5, 7).lines(), 126);

@@ -2,9 +2,9 @@
 //!
 //! All numbers are little-endian. A snapshot is a head, blocks of keys, and an end.
 //!
-//! - The head is the magic, the version, and the meaning of the words: the time of the snapshot on the time line and by the wall clock, the number of
-//!   slots, the hash of a known text, the number of bits of a word, and each tier's limit as text.
-//! - A block is the number of its keys, the number of their bucket, and for each key its id, with the tier above the id, and its word.
+//! - The head is the magic, the version, and the meaning of the words. The meaning has the time of the snapshot on the time line and by the wall
+//!   clock, the number of slots, and the hash of a text. It also has the number of bits of a word, and each tier's limit as text.
+//! - A block has the number of its keys and the number of their bucket. For each key it has the id, with the tier above the id, and the word.
 //! - The end is a block of no keys.
 //!
 //! Each of these is followed by a checksum of all bytes so far.
@@ -123,7 +123,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         Ok(keys)
     }
 
-    /// Restores the debts of all keys of a snapshot, less what has drained since by the wall clock, and returns the number of those keys. Keys that
+    /// Restores the debts of all keys of a snapshot, less the volume drained since by the wall clock, and returns the number of those keys. Keys that
     /// are not in the snapshot do not change.
     ///
     /// Use a buffered reader.
@@ -464,14 +464,14 @@ pub enum RestoreKeysError {
         /// The number of keys that were restored.
         restored: u64,
     },
-    /// The snapshot is followed by further bytes, so the input is not only what [`snapshot_to`](crate::KeyedMeter::snapshot_to) wrote. All keys were
-    /// restored. If the input holds more on purpose, pass only the part with the snapshot (`Read::take`).
+    /// The snapshot is followed by further bytes, so the input is more than the output of [`snapshot_to`](crate::KeyedMeter::snapshot_to). All keys
+    /// were restored. If the input holds more on purpose, pass only the part with the snapshot (`Read::take`).
     BytesAfterEnd {
         /// The number of keys that were restored.
         restored: u64,
     },
-    /// Some keys could not be restored; all others were. There are two reasons: the live keys of this table left no slot for them, and
-    /// [`WhenFull`](super::WhenFull) is not `Forgive`; or their debt reaches past the end of the table's time line.
+    /// Some keys could not be restored; all remaining keys were. There are two reasons. The live keys of this table left no slot for them, and
+    /// [`WhenFull`](super::WhenFull) is not `Forgive`. Or their debt reaches past the end of the time line.
     LeftOut {
         /// The number of keys that were restored.
         restored: u64,

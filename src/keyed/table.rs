@@ -273,11 +273,11 @@ pub struct Stats {
     pub taken: usize,
     /// The number of slots.
     pub slots: usize,
-    /// The number of live keys that were evicted to make room, with their debts forgiven.
+    /// The number of live keys that were evicted to make room, with their debts cancelled.
     pub forgiven: u64,
     /// The number of times that, because a key found no slot, a request was denied, or a charge or a restored key was not recorded.
     pub denied: u64,
-    /// The number of times that, because a key found no slot, a request was admitted and not counted, or a charge or a restored key was not recorded.
+    /// The number of steps that were not recorded because a key found no slot: admitted requests, charges and restored keys.
     pub admitted: u64,
 }
 
@@ -364,7 +364,7 @@ pub enum InvalidTable {
     },
     /// More than 16 tiers, or 15 in an [adjustable](KeyedBuilder::adjustable) table.
     TooManyTiers,
-    /// A quota that makes a meter, but has too many cells a second for the word of a slot, which is shorter than a meter's word.
+    /// A valid quota of a meter, but with too many cells a second for the word of a slot, which is shorter than a meter's.
     ///
     /// | limits | bits of a word | most cells a second for a key | exact instants |
     /// |---|---|---|---|

@@ -103,7 +103,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     }
 }
 
-/// Returns the lowest hash of a key with this id in this bucket. Every key that the table does not tell apart from it has the same.
+/// Returns the lowest hash of a key with this id in this bucket. Every key that the table cannot distinguish from it has the same.
 fn number(id: u64, bucket: usize, buckets: usize) -> u64 {
     // The id is that of a key in the bucket, so there is one.
     KeyHash::with_id(id, bucket as u64, buckets).map_or(id, |key| key.0)

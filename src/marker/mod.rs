@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`SingleRate`] (RFC 2697) | a committed rate and burst, an excess burst | green within the committed burst, yellow within the excess burst |
 //! | [`TwoRate`] (RFC 2698) | a committed and a peak rate, each with its burst | red above the peak rate, yellow above the committed rate |
-//! | [`ExcessRate`] (RFC 4115) | a committed and an excess rate, each with its burst | green within the committed rate, else yellow within the excess rate |
+//! | [`ExcessRate`] (RFC 4115) | a committed and an excess rate, each with its burst | green within the committed rate, otherwise yellow within the excess rate |
 //!
 //! All three are a [`Marker`], which has each verb once. The committed and the second bucket are decided in one exchange, so threads that share a
 //! marker admit no byte twice.

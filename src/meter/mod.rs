@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_within_the_lag_of_an_anchor_is_decided_exactly() {
+    fn denial_within_anchor_lag_is_decided_exactly() {
         decides_near_denials_exactly::<true>();
     }
 

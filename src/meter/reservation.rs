@@ -168,15 +168,15 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     ///
     /// - If a reservation still waits for its time to act, only the reservation that was counted last gives back, all of its cells. Reservations
     ///   behind another one keep their times, so the place of the other one stays empty.
-    /// - Otherwise the cells count as the first to drain from the time to act on, so n cells give back n less the cells that drain in between. That
-    ///   is after the time to act, when `x/time/rate` gives back nothing. So cancel only cells that were not used.
+    /// - Otherwise the cells count as the first to drain from the time to act on. So n cells give back n less the cells that drain in between,
+    ///   whereas `x/time/rate` gives back nothing after the time to act. So cancel only cells that were not used.
     ///
-    /// The cells of an [`Exponential`](crate::Exponential) decay apart from all others, so each reservation gives back what is left of it.
+    /// The cells of each reservation of an [`Exponential`](crate::Exponential) decay separately, so a reservation gives back its remainder.
     ///
-    /// *Invariant*: in any order of cancels, a later caller finds no more room than if the cells had never been reserved, and the law above holds for
-    /// the reservations that are left. (A refund or a reset gives back other cells, so the law then counts net cells.) *Proof*: Compare with a meter
-    /// that never counted the cells. When they are counted, its word is lower by their cost. The difference shrinks only while the other meter is
-    /// idle, and by no more than the drained volume.
+    /// *Invariant*: in any order of cancels, a later caller finds no more room than if the cells had never been reserved. The law above holds for the
+    /// remaining reservations. (A refund or a reset gives back other cells, so the law then counts net cells.) *Proof*: Compare with a meter that
+    /// never counted the cells. When they are counted, its word is lower by their cost. The difference shrinks only while the other meter is idle,
+    /// and by no more than the drained volume.
     ///
     /// The other meter is not idle before the time to act: Its word was at least the volume drained by then, because no batch costs more than the
     /// tolerance. Until then only cells behind are given back, which does not lower it further. So the part of the cost that is left is at most the

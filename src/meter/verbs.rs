@@ -206,8 +206,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Counts `n` cells now, whether they conform or not. Cells that do not conform become a debt, and later cells have to wait until it has drained.
     /// Use it for work whose cost is known only when it is done.
     ///
-    /// Returns how many of the cells could not be recorded. That is 0, except for a debt so large that it would reach past the end of the meter's
-    /// time line.
+    /// Returns the number of cells that could not be recorded. The number is 0, except for a debt that would reach past the end of the meter's time
+    /// line.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -254,7 +254,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.refund_when(n, When::At(at));
     }
 
-    /// Makes the meter idle, whatever its debt. Law 1 counts from here.
+    /// Makes the meter idle, with any debt. Law 1 counts from here.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, Quota};
@@ -333,9 +333,9 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Restores the owed cells of a snapshot, less those that have drained since by the wall clock, in this meter and all its clones.
     ///
-    /// The meter forgets the cells that it has admitted itself, so restore before the first cell. The meter then owes what the meter of the snapshot
-    /// would owe by now, or one unit more (2^-f cell, which drains in less than a nanosecond). So law 1 may add one more unit to a window that holds
-    /// a restart. If cells come in ticks, which count from the time when this meter was made, law 1 may add one more interval.
+    /// The meter forgets the cells that it has admitted itself, so restore before the first cell. The meter then has the debt that the meter of the
+    /// snapshot would have now, or one unit more. (A unit is 2^-f cell, which drains in less than a nanosecond.) So law 1 may add one more unit to a
+    /// window that holds a restart. If cells come in ticks, which count from the creation of this meter, law 1 may add one more interval.
     ///
     /// If the wall clock went back, no time has passed. If the wall clock was set forward, the difference counts as time, as for every reader of that
     /// clock. One atomic step; takes constant time.

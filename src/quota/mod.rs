@@ -139,9 +139,9 @@ impl Quota {
     /// The rate stays the same. If the cells of a tick are not a whole number, the fraction is kept. However often the meter is asked, no cell is
     /// lost and none comes twice. If the burst is smaller than the cells of a tick, only the burst is available.
     ///
-    /// A meter decides at the time of the latest tick. So instead of law 1 of [`Decider`](crate::Decider), in a window of length v up to B + R * (v +
-    /// interval) cells are admitted: the cells of a whole tick come at its end. The other laws hold unchanged. The ticks of a `KeyedMeter` are the
-    /// same for all keys. An [`Exponential`](crate::Exponential) has no ticks.
+    /// A meter decides at the time of the latest tick. So instead of law 1 of [`Decider`](crate::Decider), a window of length v admits up to B + R *
+    /// (v + interval) cells: the cells of a whole tick come at its end. All remaining laws hold unchanged. The ticks of a `KeyedMeter` are the same
+    /// for all keys. An [`Exponential`](crate::Exponential) has no ticks.
     ///
     /// # Errors
     ///
@@ -218,8 +218,8 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if the period is zero, the rate above 2^32 cells a second, the weight above the burst, or a full burst takes more
-    /// than 200 years to drain.
+    /// [`InconsistentCapacity`] if the period is zero or the rate above 2^32 cells a second. Also if the weight is above the burst, or a full burst
+    /// takes more than 200 years to drain.
     pub fn validate(&self) -> Result<(), InconsistentCapacity> {
         let (cells, burst, weight) = (self.cells.get(), self.burst.get(), self.weight.get());
         let period_ns = u128::from(self.period_ns);

@@ -9,7 +9,7 @@ use core::ops::Range;
 use core::str::FromStr;
 use core::time::Duration;
 
-/// The units of time in nanoseconds, the largest first, with the names that the parser reads. The first name is the one that is written.
+/// The units of time in nanoseconds, the largest first, with the names that the parser reads. `Display` writes the first name.
 const UNITS: [(u64, &[&str]); 7] = [
     (86_400_000_000_000, &["d", "day", "days"]),
     (3_600_000_000_000, &["h", "hr", "hrs", "hour", "hours"]),

@@ -3,10 +3,10 @@
 //!
 //! # Orderings
 //!
-//! Every access is relaxed. The state of a meter is one word, so its history is the modification order of one atomic, on which all threads
-//! agree whatever the ordering. The place of an admission in that history is its exchange, and the place of a denial is its load. There is
-//! no second location whose order against the word could matter. A conforming decision orders nothing but the meter itself: callers that
-//! publish data along with a decision need their own edge.
+//! Every access is relaxed. The state of a meter is one word. So its history is the modification order of one atomic, on which all threads agree
+//! under any ordering. The place of an admission in that history is its exchange, and the place of a denial is its load. There is no second location
+//! whose order against the word could matter. A conforming decision orders nothing but the meter itself: callers that publish data along with a
+//! decision need their own edge.
 //!
 //! The exception is a word that is closed because another one replaces it. A thread that finds the word closed goes on to the other word, so
 //! closing and finding closed are fenced. The fences are off the path of a decision on an open word.
@@ -64,7 +64,7 @@ pub trait Held {
     fn load(&self) -> u64;
     /// Replaces the word if it is still `seen`, in one atomic step.
     fn replace(&self, seen: u64, new: u64) -> Result<(), NotAtOnce>;
-    /// Replaces the word by the one that `step` returns, in one atomic step. If `step` returns an error, the word stays as it is.
+    /// Replaces the word by the word that `step` returns, in one atomic step. If `step` returns an error, the word stays as it is.
     fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D>;
 }
 
@@ -243,7 +243,7 @@ impl<W: Word> Word for Spurious<W> {
     }
 }
 
-/// How a word is shared on this target.
+/// The kind of shared word on this target.
 #[cfg(not(ratelimit_meter_loom))]
 mod shared {
     #[cfg(feature = "alloc")]
@@ -311,7 +311,7 @@ impl<W: Word> SharedWord<W> {
         Word::load(&self.0.0)
     }
 
-    /// Replaces the word by the one that `decide` returns, in one atomic step, and returns the rest of its result. If `decide` returns an
+    /// Replaces the word by the word that `decide` returns, in one atomic step, and returns the rest of its result. If `decide` returns an
     /// error, the word stays as it is.
     #[inline]
     pub(crate) fn update<T, D>(&self, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
@@ -525,12 +525,12 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_by_gcra_loads_once_and_stores_nothing() {
+    fn gcra_denial_loads_once_and_stores_nothing() {
         a_denial_loads_once_and_stores_nothing::<VirtualScheduling>();
     }
 
     #[test]
-    fn a_denial_by_the_leaky_bucket_loads_once_and_stores_nothing() {
+    fn leaky_bucket_denial_loads_once_and_stores_nothing() {
         a_denial_loads_once_and_stores_nothing::<ContinuousState>();
     }
 
@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_race_is_decided_again_on_the_winners_word() {
+    fn lost_race_decides_again_on_the_winners_word() {
         let algorithm: VirtualScheduling = three_a_second();
         let now = 5_000_000_000;
         let two = algorithm.decide(0, Volume(now), 2).unwrap();

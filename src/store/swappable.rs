@@ -5,9 +5,9 @@
 //!   Latest ─────────────────────────────────────────────────────────────────────────────▶      (decisions)
 //! ```
 //!
-//! To change the quota, a thread makes the next node, stores the converted word there, closes the old word by an exchange, and moves `Latest` on. The
-//! exchange is the instant of the change. A decision on the old word either came before it and is in the converted word, or finds the word closed and
-//! decides again on the next node.
+//! To change the quota, a thread makes the next node and stores the converted word there. Then the thread closes the old word by an exchange, and
+//! moves `Latest` on. The exchange is the instant of the change. A decision on the old word either came before it and is in the converted word, or
+//! finds the word closed. In that case it decides again on the next node.
 
 use super::atomic::{Closed, PaddedWord};
 use super::{OwnedStore, Store};

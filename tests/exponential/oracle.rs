@@ -139,7 +139,7 @@ fn totals_are_the_published_forms_within_a_hundredth() {
 
 /// The claims of the migration notes, for clients that ask up to the limit.
 #[test]
-fn decisions_up_to_the_limit_are_mostly_the_published_forms() {
+fn decisions_up_to_the_limit_mostly_match_publication() {
     for limit in [5, 10, 100] {
         for load in [0.5, 0.9, 1.0] {
             for (stream, events) in streams(limit, MINUTE, load, 100) {

@@ -73,9 +73,9 @@ fn a_denial_by_either_limit_counts_by_neither() {
     assert!(keys.clone().check(&2).is_ok() && keys.check(&2).is_ok() && keys.check(&2).is_err());
 }
 
-/// Threads race for the last cells of the second limit: what the first gives back can be taken again.
+/// Threads race for the last cells of the second limit: the cells that the first gives back can be taken again.
 #[test]
-fn threads_count_by_both_limits_what_was_admitted() {
+fn admissions_in_threads_count_in_both_limits() {
     for _ in 0..50 {
         let quotas: DualQuota = "1000/h & 50/h".parse().unwrap();
         let [first, second] = [quotas.first(), quotas.second()].map(|quota| LeakyBucket::from_quota(quota).unwrap());

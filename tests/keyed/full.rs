@@ -1,5 +1,5 @@
-//! Many keys and few slots, against an exact bucket for each key: what the statistics do not count is as if there were a slot for
-//! everybody. And keys that a poor hash throws together.
+//! Many keys and few slots, against an exact bucket for each key: except for events in the statistics, each key decides as if it had a slot. And keys
+//! that a poor hash throws together.
 
 use crate::support::keyed::{BALLAST, BUCKET_SLOTS, POLICIES, Poor, SLOTS, builder, few_slots};
 use crate::support::limit::Limit;
@@ -25,7 +25,7 @@ fn fitting(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Limit>
     limits.prop_filter("that a slot can count", Limit::fits)
 }
 
-/// How long after it was exactly at rest a key may seem not to be: two units, none of which is more than a nanosecond.
+/// The time for which a key may seem live after it is exactly idle: two units, each at most a nanosecond.
 const LATE: i128 = 3;
 
 struct Play<A: Algorithm> {
@@ -36,7 +36,7 @@ struct Play<A: Algorithm> {
     exact: Vec<Bucket>,
 }
 
-/// What became of a verb.
+/// The outcome of a verb.
 #[derive(Debug, PartialEq)]
 enum Told {
     Verdict(Verdict),
@@ -94,7 +94,7 @@ impl<A: Algorithm> Play<A> {
         }
     }
 
-    /// What is right to tell, if there is a slot; and it is done.
+    /// Takes the step and returns the right answer, if there is a slot.
     fn tell_exactly(&mut self, verb: Verb, key: u64, n: u32, now: i128) -> Told {
         let most = self.limit.at_once();
         let bucket = &mut self.exact[usize::try_from(key).expect("some")];
@@ -139,7 +139,7 @@ impl<A: Algorithm> Play<A> {
         let exactly = self.tell_exactly(verb, key, n, now);
         let none = counts == self.counts();
         if !none {
-            // All slots but perhaps some that have only just come to rest were live others', and the key had none.
+            // All slots belonged to other live keys, except perhaps for keys that just became idle, and the key had none.
             assert_eq!(before.level(now), 0, "{verb:?}: a key that is there needs no slot");
             assert!(was_there.iter().filter(|bucket| bucket.level(now - LATE) > 0).count() >= SLOTS);
         }
@@ -165,7 +165,7 @@ impl<A: Algorithm> Play<A> {
                 };
                 assert_eq!(self.verdict(peek(earliest - 1)), Verdict::From(earliest));
                 assert_eq!(peek(earliest), Ok(()));
-                // The nearest to rest, of all.
+                // The key that becomes idle first, of all.
                 let live = self
                     .exact
                     .iter()
@@ -195,7 +195,7 @@ impl<A: Algorithm> Play<A> {
         }
     }
 
-    /// Finds out who was forgiven: the one nearest to rest.
+    /// Finds the evicted key: the key that becomes idle first.
     fn forgive(&mut self, by: usize, now: i128) {
         let at = instant(self.origin, now);
         let is_gone = |key: &usize| self.exact[*key].level(now) > 0 && !self.keys.key(&(*key as u64)).is_live_at(at);
@@ -212,7 +212,7 @@ impl<A: Algorithm> Play<A> {
         }
     }
 
-    /// Who owes something is there, and who is there owed something just now.
+    /// Each key with a debt is live, and each live key had a debt just now.
     fn compare(&self, now: i128) {
         for (key, bucket) in self.exact.iter().enumerate() {
             let (key, at) = (key as u64, instant(self.origin, now));
@@ -272,9 +272,9 @@ proptest! {
         }
     }
 
-    /// Whatever the limit, with a slot taken from a rested key by nearly each call.
+    /// With any limit, while nearly each call takes a slot from an idle key.
     #[test]
-    fn reuse_of_rested_meters_holds_law_1_for_each_key(limit in fitting(limits()), calls in prop::collection::vec((0_u64..150, any::<u64>(), any::<u64>()), 1..600)) {
+    fn reuse_of_idle_slots_holds_law_1(limit in fitting(limits()), calls in prop::collection::vec((0_u64..150, any::<u64>(), any::<u64>()), 1..600)) {
         let clock = ManualClock::new();
         let keys: KeyedMeter<u64, _> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
         let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 100)).expect("some years");
@@ -290,9 +290,9 @@ proptest! {
         records.values().for_each(|record| record.assert_law_1("a key"));
     }
 
-    /// Keys that a hash cannot tell apart are one meter, exactly.
+    /// Keys with the same hash are exactly one meter.
     #[test]
-    fn keys_that_a_poor_hash_throws_together_are_one_meter(
+    fn colliding_keys_share_one_meter(
         limit in fitting(whole_limits()),
         classes in prop::sample::select(&[1_u64, 2, 3, 40][..]),
         calls in prop::collection::vec((0_u64..1000, any::<u64>(), any::<u64>()), 1..200),
@@ -314,9 +314,9 @@ proptest! {
     }
 }
 
-/// A thousand keys that one bucket has to serve, all at one instant: how many are told what.
+/// A thousand keys of one bucket, all at one instant: counts the answers of each kind.
 #[test]
-fn at_one_instant_there_are_as_many_meters_as_slots() {
+fn simultaneous_keys_fill_every_slot() {
     let limit = Limit::per_second(2);
     for (when_full, passed, counts) in [
         (WhenFull::Deny, 2 * SLOTS, [0, 2 * (1000 - SLOTS as u64), 0]),
@@ -338,7 +338,7 @@ fn at_one_instant_there_are_as_many_meters_as_slots() {
     }
 }
 
-/// Who is denied for want of a slot and waits as told gets one; a nanosecond before, there is none.
+/// A key that is denied for lack of a slot and waits for the reported time gets one. A nanosecond before, there is none.
 #[test]
 fn a_denial_without_slots_ends_on_time() {
     let limit = Limit::new(7, SECOND).burst(3);
@@ -382,9 +382,9 @@ fn a_denial_without_slots_ends_on_time() {
     assert_eq!((stats.denied, stats.taken), (60, BUCKET_SLOTS));
 }
 
-/// A key that is at rest from this instant on leaves its slot to another only if there is nobody else, and owes nothing then.
+/// A key that is idle from this instant on loses its slot only if no other key can, and has no debt then.
 #[test]
-fn evicting_a_just_idle_key_forgives_nothing() {
+fn evicting_a_just_idle_key_loses_nothing() {
     let second = Duration::from_secs(1);
     let like = GCRA::with_parameters(second, Duration::ZERO, None);
     let keys: KeyedMeter<u64, _> = few_slots(builder(like, &ManualClock::new(), WhenFull::Forgive));

@@ -1,4 +1,4 @@
-//! Each key is exactly a meter of its own, as long as there is a slot for it; and what takes no slot, and what there is none of.
+//! Each key is exactly a meter of its own, as long as there is a slot for it. Also the steps that take no slot, and impossible tables.
 
 use crate::support::exponential::exponential_limits;
 use crate::support::keyed::{BALLAST, BUCKET, BUCKET_SLOTS, POLICIES, buckets, builder, few_slots};
@@ -22,14 +22,14 @@ use std::time::{Duration, Instant};
 
 type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
 
-/// What a key is compared with: a meter, or where units of time matter, the same key alone in a table.
+/// The reference for a key: a meter or, where units of time matter, the same key alone in a table.
 enum Own<A: Algorithm> {
     Meter(Meter<A, ManualClock>),
     Table(Table<A>),
 }
 
 impl<A: Algorithm> Own<A> {
-    /// How far its instants may be off: a meter's rate is rounded where that of a slot need not be.
+    /// The error of its instants: a meter's rate is rounded where that of a slot need not be.
     fn slack(&self) -> Duration {
         match self {
             Self::Meter(_) => Duration::from_nanos(1),
@@ -66,7 +66,7 @@ fn assert_alike(
     Ok(())
 }
 
-/// Does what the verb says with a key and with its own, and compares all that either reports.
+/// Runs the verb on a key and on its reference, and compares all reports.
 fn compare<A: Algorithm>(
     keys: &Table<A>,
     key: u64,
@@ -114,7 +114,7 @@ fn compare<A: Algorithm>(
         prop_assert!(one.abs_diff(other) <= slack, "{one:?} and {other:?}");
     }
     prop_assert_eq!(one.quota(), other.quota());
-    // An average conforms in full before it is at rest.
+    // An average conforms in full before it is idle.
     let (contains, owes) = (keys.key(&key).is_live_at(at), !one.until_rest().is_zero());
     prop_assert!(
         contains == owes || contains && one.remaining() > 0,
@@ -166,7 +166,7 @@ fn verbs() -> impl Strategy<Value = Vec<(u64, (Verb, u64, u64))>> {
     (keys, sequences()).prop_map(|(keys, verbs)| keys.into_iter().zip(verbs).collect())
 }
 
-/// Instants in order, up to a rest apart.
+/// Instants in order, up to the time to drain a burst apart.
 fn in_order(rest: u64) -> impl FnMut(u64) -> i128 {
     let mut now = 0;
     move |step| {
@@ -175,7 +175,7 @@ fn in_order(rest: u64) -> impl FnMut(u64) -> i128 {
     }
 }
 
-/// Instants in any order, up to three rests before and after.
+/// Instants in any order, up to three times the drain of a burst before and after.
 fn in_any_order(rest: u64) -> impl FnMut(u64) -> i128 {
     move |step| i128::from(spread(step, 1, 3 * rest)) * if step % 2 == 0 { 1 } else { -1 }
 }
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn each_key_of_averages_decides_as_if_it_were_alone((limit, period) in averages(), strict: bool, verbs in verbs()) {
+    fn each_average_key_decides_alone((limit, period) in averages(), strict: bool, verbs in verbs()) {
         let limit = limit.min(1000);
         let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit");
         let meter = if strict { meter.strict() } else { meter };
@@ -221,7 +221,7 @@ fn per_hour(cells: u32) -> GCRA {
     gcra(&Limit::new(cells.into(), 3_600_000_000_000))
 }
 
-/// What takes no slot: what changes nothing.
+/// Steps that change nothing take no slot.
 #[test]
 fn a_verb_without_effect_takes_no_slot() {
     fn assert_for<A: Algorithm>(like: &Meter<A>, when_full: WhenFull) {
@@ -251,7 +251,7 @@ fn a_verb_without_effect_takes_no_slot() {
         };
         unchanged(&keys, 1);
         assert_eq!(keys.stats().taken, BALLAST);
-        // Nor once others have been and gone, from which on there is a watermark.
+        // Nor after other keys came and went, which leaves a watermark.
         (0..60).for_each(|key| assert!(keys.check_at(&key, at).is_ok()));
         (60..70).for_each(|key| assert_eq!(keys.key(&key).charge_at(1, late), 0));
         unchanged(&keys, 99);
@@ -274,7 +274,7 @@ fn a_verb_without_effect_takes_no_slot() {
     }
 }
 
-/// One who moves a key in on a denial could be made to fill the table by denials alone.
+/// If a denial inserted its key, a client could fill the table by denials alone.
 #[test]
 fn a_denial_changes_nothing() {
     let clock = ManualClock::new();
@@ -294,7 +294,7 @@ fn a_denial_changes_nothing() {
     assert_eq!(keys.key(&1).status().until_rest(), before.until_rest());
 }
 
-/// A reset of a key that has no slot is no reason to take somebody else's, nor does it tell the time.
+/// A reset of a key without a slot takes no slot of another key, and does not move time.
 #[test]
 fn resetting_an_absent_key_changes_no_other() {
     let clock = ManualClock::new();
@@ -320,7 +320,7 @@ fn resetting_a_key_changes_no_other() {
 }
 
 #[test]
-fn a_key_is_whatever_it_borrows_as() {
+fn key_equals_its_borrowed_form() {
     let clock = ManualClock::new();
     let texts: KeyedMeter<String, GCRA<ManualClock>> = buckets(builder(per_hour(2), &clock, WhenFull::Deny), 1);
     assert!(texts.check(&String::from("alice")).is_ok());
@@ -369,7 +369,7 @@ fn keys_are_decided_by_the_meters_clock() {
 }
 
 #[test]
-fn a_table_has_the_size_that_was_asked_for() {
+fn table_has_the_requested_size() {
     let quota = Quota::per_second(nonzero!(10_u32));
     let of = |keys| KeyedMeter::<u64>::with_capacity(quota, keys).unwrap();
     // Up to 24 buckets there is room for half as many keys again.

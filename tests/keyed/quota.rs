@@ -37,7 +37,7 @@ fn available_cells_and_debts_stay_at_a_change() {
 
 /// A key that was never seen, or idle, is as one that was idle at the change.
 #[test]
-fn a_larger_burst_is_not_available_at_once_to_idle_keys() {
+fn larger_burst_is_withheld_from_idle_keys() {
     let clock = ManualClock::new();
     let keys = adjustable("60/min burst 10", &clock);
     keys.check("idle").unwrap();
@@ -84,7 +84,7 @@ fn all_handles_and_tiers_see_a_change() {
 }
 
 #[test]
-fn a_change_that_makes_no_limit_is_an_error_and_changes_nothing() {
+fn invalid_quota_change_is_an_error_without_effect() {
     let clock = ManualClock::new();
     let keys = adjustable("10/s", &clock);
     let bad: Quota = "10/s".parse::<Quota>().unwrap().cell_weight(11.try_into().unwrap());
@@ -132,9 +132,9 @@ fn averages_change_their_limit() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Each key as an `Adjustable` of its own, where changes do not come before what was decided, whatever becomes idle and is evicted.
+    /// Each key equals an `Adjustable` of its own, if changes do not precede decisions, while keys become idle and are evicted.
     #[test]
-    fn each_key_is_an_adjustable_meter_of_its_own(
+    fn each_key_is_an_adjustable_meter(
         steps in prop::collection::vec((0_u64..100, any::<u64>(), any::<u64>(), 0_u32..12), 1..150),
     ) {
         let limits: Vec<Limit> = [(10, 10), (10, 40), (100, 5), (1, 100)]

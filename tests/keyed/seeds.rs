@@ -72,9 +72,9 @@ fn typed_seeds_keep_common_keys_apart() {
     }
 }
 
-/// How many of 64 bits differ, over all 192 bits of a seed: 32 at random, with a deviation of 4 each.
+/// Counts the bits of 64 that differ, over all 192 bits of a seed: 32 at random, with a deviation of 4 each.
 #[test]
-fn each_bit_of_a_seed_changes_half_of_a_hash() {
+fn seed_bit_changes_half_of_a_hash() {
     for seed in SEEDS {
         for bit in 0..192 {
             let mut other = seed;

@@ -1,4 +1,4 @@
-//! How often a decision meets a full neighbourhood, in a table that was told how many keys would be live.
+//! The probability that a decision meets a full neighbourhood, in a table made for the number of live keys.
 
 use crate::support::exponential::Seeded;
 use crate::support::keyed::{builder, hashes};
@@ -70,8 +70,8 @@ fn texts_with_a_common_start_rarely_overflow() {
     assert_fewer_than_1_in_100_000(filled(100_000, 6, address), "addresses");
 }
 
-/// New keys only, with as many live ones all the time as the table was told of: who arrives sees as many in its bucket as there are on
-/// average over time (Poisson), which is full more often than one that is filled once.
+/// New keys only, with as many live keys all the time as the table was made for. A new key sees as many keys in its bucket as there are on average
+/// over time (Poisson). Such a bucket is full more often than a bucket that is filled once.
 #[test]
 fn few_new_keys_meet_a_full_neighbourhood() {
     let (clock, live) = (ManualClock::new(), 10_000_u32);

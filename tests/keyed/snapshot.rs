@@ -36,7 +36,7 @@ fn written<A: Algorithm>(table: &KeyedMeter<u32, Meter<A>>, time: (Instant, Syst
 
 proptest! {
     #[test]
-    fn keys_owe_what_they_owed_less_what_has_drained(
+    fn restored_keys_owe_their_debt_less_drain(
         charges in prop::collection::vec((0_u32..300, 0_u64..40, any::<bool>()), 0..200),
         elapsed_ns in prop_oneof![Just(0), 0_u64..3_000_000_000, 0_u64..200_000_000_000],
         moved_ns in 0_u64..1_000_000_000_000,
@@ -178,7 +178,7 @@ fn bytes_after_the_end_are_an_error() {
     assert_eq!(after.restore_from_at((&*bytes).take(length), time).unwrap(), 1);
 }
 
-/// From 10/s to others, after a second: what is available stays, cut to the new burst; so do debts.
+/// From 10/s to other quotas, after a second: the available cells stay, cut to the new burst; so do debts.
 #[test]
 fn a_snapshot_of_another_quota_is_carried_over() {
     let (now, wall) = (Instant::now(), SystemTime::now());
@@ -249,7 +249,7 @@ fn a_wall_clock_set_back_drains_nothing() {
     assert_eq!(after.key(&1).status_at(now).until_rest(), Duration::from_secs(1));
 }
 
-/// A table of two buckets with room for one more key, and a snapshot of forty others for it.
+/// A table of two buckets with room for one more key, and a snapshot of forty other keys for it.
 fn nearly_full(when_full: WhenFull, now: Instant) -> (KeyedMeter<u32>, Vec<u8>) {
     let table = || {
         let like = KeyedBuilder::new(GCRA::from_quota(quota("10/h")).expect("a limit"));

@@ -1,5 +1,5 @@
-//! Threads that stop between any two steps of the protocol, in a bucket of eight slots that change hands all the time: totals are exact whatever
-//! the interleaving.
+//! Threads that stop between any two steps of the protocol, in a bucket of eight slots that change hands all the time: totals are exact under any
+//! interleaving.
 //!
 //! `RUSTFLAGS="--cfg ratelimit_meter_stress" cargo test -p ratelimit_meter --test keyed stress:: --target-dir target/stress`; `STRESS_ROUNDS=10`
 //! runs ten times as long.
@@ -57,7 +57,7 @@ fn at_once(work: impl Fn(u64) + Sync) {
 }
 
 #[test]
-fn keys_have_their_burst_or_nothing_in_a_full_table() {
+fn stressed_full_table_admits_burst_or_nothing() {
     for seed in 0..20 * rounds() {
         let keys = table("5/s", WhenFull::Deny, seed);
         let now = Instant::now();
@@ -80,7 +80,7 @@ fn keys_have_their_burst_or_nothing_in_a_full_table() {
 
 /// In each phase other keys use the slots, all at the phase's instant. A charge that is lost makes a burst larger, one for another key smaller.
 #[test]
-fn each_new_key_of_each_phase_has_exactly_its_burst() {
+fn new_keys_of_each_phase_admit_one_burst() {
     let keys = table("3/s", WhenFull::Deny, 1);
     let start = Instant::now();
     let barrier = Barrier::new(usize::try_from(THREADS).unwrap());
@@ -149,7 +149,7 @@ fn charge_and_refund(
     (left.into_iter().map(AtomicI64::into_inner).collect(), end)
 }
 
-/// How many cells a key owes.
+/// The debt of a key, in cells.
 fn owed(keys: &KeyedMeter<u64>, key: usize, burst: i64, at: Instant) -> i64 {
     let key = keys.key(&(key as u64));
     let owed = burst - i64::from(key.status_at(at).remaining());
@@ -157,7 +157,7 @@ fn owed(keys: &KeyedMeter<u64>, key: usize, burst: i64, at: Instant) -> i64 {
 }
 
 #[test]
-fn charges_and_refunds_are_exact_while_slots_change_hands() {
+fn charges_and_refunds_stay_exact_across_slot_reuse() {
     for seed in 0..4 * rounds() {
         for resets in [false, true] {
             let keys = table("30/h", WhenFull::Deny, seed);
@@ -178,7 +178,7 @@ fn charges_and_refunds_are_exact_while_slots_change_hands() {
 }
 
 #[test]
-fn no_key_is_charged_for_one_that_was_evicted() {
+fn no_key_pays_for_an_evicted_one() {
     for seed in 0..4 * rounds() {
         let keys = table("30/h", WhenFull::Forgive, seed);
         let charge = |key: u64, at, _: &mut Random| keys.check_at(&key, at).is_ok();
@@ -194,7 +194,7 @@ fn no_key_is_charged_for_one_that_was_evicted() {
 }
 
 #[test]
-fn keys_that_change_their_tier_owe_what_they_were_charged() {
+fn tier_changes_keep_charges() {
     for seed in 0..4 * rounds() {
         let (builder, fast) = builder("40/h", WhenFull::Deny, seed)
             .tier("1000/h".parse().unwrap())
@@ -213,9 +213,9 @@ fn keys_that_change_their_tier_owe_what_they_were_charged() {
     }
 }
 
-/// The quota changes all the time, between two of one burst, so that a key owes in the end what it was charged.
+/// The quota changes all the time, between two of one burst, so that in the end a key owes its charges.
 #[test]
-fn keys_whose_quota_changes_owe_what_they_were_charged() {
+fn quota_changes_keep_charges() {
     for seed in 0..4 * rounds() {
         let keys: KeyedMeter<u64> = builder("40/h", WhenFull::Deny, seed)
             .adjustable()
@@ -232,7 +232,7 @@ fn keys_whose_quota_changes_owe_what_they_were_charged() {
         };
         let (left, end) = charge_and_refund(6, seed, charge, |key, at, _| keys.key(&key).refund_at(1, at));
         for (key, left) in left.into_iter().enumerate() {
-            // Rounded to the strict side by less than a unit at each change, and so at each refund cut to what is owed by then.
+            // Rounded to the strict side by less than a unit at each change and each refund, which is cut to the debt of that time.
             let owed = owed(&keys, key, 40, end);
             assert!((left..=left + 1).contains(&owed), "key {key} owes {owed}, not {left}");
         }

@@ -1,4 +1,4 @@
-//! Many threads on many keys, and totals that are exact whatever the interleaving; and a million keys through a table for ten thousand.
+//! Many threads on many keys, and totals that are exact under any interleaving; and a million keys through a table for ten thousand.
 
 use crate::support::keyed::{BUCKET_SLOTS, SLOTS, buckets, builder, few_slots};
 use crate::support::limit::Limit;
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 const THREADS: u64 = 4;
 
-/// Asks for one cell of each of `keys` keys `turns` times in every thread, each in another order, all started at once; how many each key
-/// was admitted.
+/// Asks for one cell of each of `keys` keys `turns` times in every thread, each in another order, all started at once. Returns the admissions of each
+/// key.
 fn storm(keys: u64, turns: u64, check: impl Fn(u64) -> bool + Sync) -> Vec<u64> {
     let admitted: Vec<AtomicU64> = (0..keys).map(|_| AtomicU64::new(0)).collect();
     let barrier = Barrier::new(usize::try_from(THREADS).unwrap());
@@ -38,7 +38,7 @@ fn storm(keys: u64, turns: u64, check: impl Fn(u64) -> bool + Sync) -> Vec<u64> 
 }
 
 #[test]
-fn at_one_instant_each_key_admits_exactly_its_burst() {
+fn simultaneous_keys_admit_exactly_their_bursts() {
     let clock = ManualClock::new();
     let keys: KeyedMeter<u64, LeakyBucket<ManualClock>> = buckets(
         builder(leaky_bucket(&Limit::per_second(5)), &clock, WhenFull::Deny),
@@ -53,7 +53,7 @@ fn at_one_instant_each_key_admits_exactly_its_burst() {
 
 /// Once all slots are live they stay so: each key has its burst, or never had a slot.
 #[test]
-fn in_a_full_table_a_key_has_its_burst_or_nothing() {
+fn full_table_admits_burst_or_nothing() {
     for _ in 0..4 {
         let clock = ManualClock::new();
         let keys: KeyedMeter<u64, GCRA<ManualClock>> =
@@ -68,7 +68,7 @@ fn in_a_full_table_a_key_has_its_burst_or_nothing() {
     }
 }
 
-/// What passes beyond a burst for each key was forgiven, and is counted.
+/// Admissions beyond a key's burst follow an eviction, and are counted.
 #[test]
 fn a_full_table_counts_evictions() {
     for _ in 0..4 {
@@ -82,7 +82,7 @@ fn a_full_table_counts_evictions() {
         assert!(passed >= 5 * 499, "nobody is turned away");
         assert_eq!((stats.taken, stats.live), (BUCKET_SLOTS, BUCKET_SLOTS));
         assert_eq!([stats.denied, stats.admitted], [0; 2]);
-        // Each forgiven once, a key is in or was moved out.
+        // Each key is in the table or was evicted once.
         assert!(stats.forgiven >= 499 - SLOTS as u64);
     }
 }
@@ -128,9 +128,9 @@ fn reused_slots_keep_each_key_within_its_limit() {
     }
 }
 
-/// A million keys, each once, 10,000 of them live at a time; and a hundred that are over their limit all the while, whom nobody forgives.
+/// A million keys, each once, 10,000 of them live at a time. A hundred keys that are over their limit all the while are never evicted.
 #[test]
-fn a_million_keys_go_through_a_table_for_ten_thousand() {
+fn million_keys_pass_a_table_for_ten_thousand() {
     let (clock, limit) = (ManualClock::new(), Limit::per_second(10));
     let start = clock.now();
     let table = builder(gcra(&limit), &clock, WhenFull::Forgive).with_capacity(10_000);
@@ -154,6 +154,6 @@ fn a_million_keys_go_through_a_table_for_ten_thousand() {
     // New keys only, with as many live: one in 150,000 finds no slot on average (`keyed_sizing.rs`), some of them together.
     assert!(stats.forgiven <= 40, "{stats:?}");
     assert!((10_000..=10_100).contains(&stats.live), "{stats:?}");
-    // The one forgiven is the nearest to rest: not those.
+    // The evicted key is the first to become idle, not one of the hundred.
     assert!((0..100).all(|bad| keys.check_at(&bad, end).is_err()));
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 type Table<A> = KeyedMeter<u64, Meter<A, ManualClock>>;
 
-/// Limits of one period, so that what is owed is the same number in the measure of each; of any rate, burst and weight.
+/// Limits of one period, so that a debt is the same number in the measure of each; of any rate, burst and weight.
 fn tiers() -> impl Strategy<Value = Vec<Limit>> {
     let tier = any::<[u64; 3]>().prop_map(|[cells, burst, weight]| {
         let cells = spread(cells, 1, 120_000_000);
@@ -39,8 +39,8 @@ fn with_tiers<A: Algorithm>(like: Meter<A>, clock: &ManualClock, more: &[Limit])
     (buckets(builder, 2), tiers)
 }
 
-/// Plays steps on one key in any tier, in the order of time, against the exact level. With each move what is owed is rounded up by less
-/// than a unit of the new tier; and the time at which it is read, as ever, down to one of either.
+/// Plays steps on one key in any tier, in the order of time, against the exact level. Each move rounds the debt up by less than a unit of the new
+/// tier. The time of a reading is rounded down, to a unit of either tier.
 fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64)]) -> Result<(), TestCaseError> {
     let clock = ManualClock::new();
     let (keys, handles) = with_tiers(like, &clock, &tiers[1..]);
@@ -48,7 +48,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
     let (mut tier, mut level, mut then, mut now, mut off) = (0, 0_i128, 0, 0, 0_i128);
     for &(asked, size, wait) in steps {
         let asked = asked % tiers.len();
-        // What had drained by the tier that it was in.
+        // The volume drained by the former tier.
         level = (level - tiers[tier].drained(now - then)).max(0);
         (then, now) = (now, now + i128::from(spread(wait, 1, SECOND)) * i128::from(wait % 2));
         let rest = (level - tiers[tier].drained(now - then)).max(0);
@@ -88,7 +88,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
             }
             Err(never) => prop_assert!(false, "{never}"),
         }
-        // What is owed, by the handle without a tier: as much, or so little more.
+        // The debt, by the handle without a tier: as much, or so little more.
         let owed = (level - tiers[tier].drained(now - then)).max(0);
         let status = keys.key(&0).status_at(at);
         let rests = i128::try_from(status.until_rest().as_nanos()).expect("some years");
@@ -104,7 +104,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
 
 proptest! {
     #[test]
-    fn a_key_that_changes_its_tier_keeps_its_debts(
+    fn tier_change_keeps_a_keys_debts(
         tiers in tiers(),
         steps in prop::collection::vec((0_usize..16, any::<u64>(), any::<u64>()), 1..60),
     ) {
@@ -112,7 +112,7 @@ proptest! {
         play(leaky_bucket(&tiers[0]), &tiers, &steps)?;
     }
 
-    /// In all of a span no more than the largest burst and what drains by the highest rate, however its times are shuffled.
+    /// Over a whole span, at most the largest burst and the drain of the highest rate, with times shuffled in any way.
     #[test]
     fn no_time_is_credited_by_two_tiers(
         tiers in tiers(),
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_at_rest_is_at_rest_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
+    fn idle_key_is_idle_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
         let clock = ManualClock::new();
         let (keys, handles) = with_tiers(gcra(&tiers[0]), &clock, &tiers[1..]);
         let [from, to] = [from, to].map(|tier| tier % tiers.len());
@@ -172,7 +172,7 @@ fn an_average_keeps_the_cells_it_has_counted() {
 }
 
 #[test]
-fn there_are_sixteen_tiers_and_each_is_its_own() {
+fn sixteen_tiers_are_independent() {
     let clock = ManualClock::new();
     let limit = |tier: u64| Limit::new(10 + tier, 3600 * SECOND);
     let more: Vec<Limit> = (1..16).map(limit).collect();
@@ -184,7 +184,7 @@ fn there_are_sixteen_tiers_and_each_is_its_own() {
         assert_eq!(handle.check_n(&u64::from(key), 10 + key), Ok(()));
         assert!(handle.check(&u64::from(key)).is_err());
     }
-    // A handle without a tier goes by what each key is.
+    // A handle without a tier uses the tier of each key.
     for tier in 0..16 {
         assert_eq!(keys.key(&tier).status().quota(), Some(quota(&limit(tier))));
         let denied = keys.check_n(&tier, 10).unwrap_err();
@@ -215,7 +215,7 @@ fn peeking_by_another_tier_moves_no_key() {
     assert_eq!(paying.key(&0).take(0).status().remaining(), 98);
     assert_eq!(keys.key(&0).status().quota(), Some(quota(&free)));
     assert!(keys.check(&0).is_err());
-    // Moved, and back: into debt, by what the other let through.
+    // Moved, and back: into debt, by the cells that the other tier admitted.
     assert_eq!(paying.check(&0), Ok(()));
     assert_eq!(keys.check(&0), Ok(()));
     assert!(keys.in_tier(Tier::FIRST).unwrap().check(&0).is_err());
@@ -261,7 +261,7 @@ fn a_tier_that_is_named_decides() {
     assert_eq!(keys.quota(paying).unwrap().unwrap().to_string(), "5/h");
 }
 
-/// A slow tier keeps what a fast one would have drained, so a fast one must not be given the same hour twice.
+/// A slow tier keeps cells that a fast one would have drained, so a fast tier must not be credited the same hour twice.
 #[test]
 fn going_back_in_time_and_tiers_admits_once() {
     let like = GCRA::from_quota("1/h burst 1000".parse().unwrap()).unwrap();
@@ -280,7 +280,7 @@ fn going_back_in_time_and_tiers_admits_once() {
 }
 
 #[test]
-fn a_reset_by_another_tier_does_not_move_time_for_others() {
+fn reset_by_one_tier_keeps_other_tiers_time() {
     let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
     let (builder, other) = KeyedBuilder::new(like).tier("2/h".parse().unwrap()).unwrap();
     let keys = builder.with_memory::<u32>(8192).unwrap();
@@ -294,7 +294,7 @@ fn a_reset_by_another_tier_does_not_move_time_for_others() {
 }
 
 #[test]
-fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
+fn denial_without_slot_has_the_requested_tiers_quota() {
     let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
     let (builder, paying) = KeyedBuilder::new(like).tier("5/h".parse().unwrap()).unwrap();
     let keys = builder.when_full(WhenFull::Deny).with_memory::<u32>(8192).unwrap();
@@ -309,7 +309,7 @@ fn a_denial_without_a_slot_has_the_quota_of_the_tier_asked() {
 
 /// In words of many limits, less than a unit drains in a nanosecond, and a tick is still exact.
 #[test]
-fn a_denial_with_ticks_is_exact_in_narrow_words() {
+fn denial_with_ticks_is_exact_in_narrow_words() {
     for more in 0..9 {
         let clock = ManualClock::new();
         let quota: Quota = "1/s burst 1 every 1s".parse().expect("a quota");

@@ -1,4 +1,4 @@
-//! Time that goes back: decisions that are earlier than the latest reuse of a slot are made as of that, the others as ever.
+//! Time that goes back: decisions that are earlier than the latest reuse of a slot are made at the time of that reuse.
 
 use crate::support::keyed::{BUCKET_SLOTS, builder, few_slots};
 use crate::support::limit::Limit;
@@ -18,7 +18,7 @@ use std::time::Duration;
 const BURST: u32 = 20;
 const REUSE: i128 = 3 * SECOND as i128;
 
-/// A table all of whose slots were taken at the origin, and one of a key at rest by another at `REUSE`; and who lost it.
+/// A table all of whose slots were taken at the origin. At `REUSE` another key took the slot of an idle key, which is returned.
 fn reused_once<A: Algorithm>(
     like: Meter<A>,
     clock: &ManualClock,
@@ -35,7 +35,7 @@ fn reused_once<A: Algorithm>(
     assert!(keys.check_at(&60, at(REUSE)).is_ok());
     exact[60].take(1, REUSE);
     assert_eq!(keys.stats().taken, BUCKET_SLOTS);
-    // Seen from the origin it owes what drains until the reuse.
+    // Seen from the origin it owes the cells that drain until the reuse.
     let until = Duration::from_nanos(u64::try_from(REUSE).unwrap());
     let lost: Vec<u64> = (0..60)
         .filter(|key| keys.key(key).status_at(at(0)).until_rest() == until)
@@ -44,7 +44,7 @@ fn reused_once<A: Algorithm>(
     (keys, exact, lost[0])
 }
 
-/// At rest 2 s after a burst.
+/// Idle 2 s after a burst.
 fn limit() -> Limit {
     Limit::new(10, SECOND).burst(BURST.into()).in_words_of(62)
 }
@@ -59,7 +59,7 @@ fn verdict(origin: &ManualClock, told: Result<(), NegativeMultiDecision>) -> Ver
     }
 }
 
-/// As of its own time, and if that is denied and earlier, as of the reuse.
+/// At its own time or, if that is denied and earlier, at the time of the reuse.
 fn decide(exact: &mut Bucket, n: u32, at: i128) -> Verdict {
     match exact.decide(n, at) {
         Verdict::From(_) if at < REUSE => exact.decide(n, REUSE),
@@ -83,7 +83,7 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
         prop_assert_eq!(peeked, right);
         prop_assert_eq!(verdict(&clock, keys.check_n_at(&key, n, instant)), right);
     }
-    // The one that has no slot is at rest as of the reuse, and takes another's slot as of that.
+    // The key without a slot is idle at the reuse, and takes another key's slot at that time.
     let (keys, _, lost) = reused_once(like, &clock);
     let mut exact = Bucket::filled(limit(), 0, REUSE);
     for &(_, n, at) in calls {
@@ -106,9 +106,9 @@ proptest! {
     }
 }
 
-/// Who is moved out again and again, as late as it is at rest by the one clock, and asks by the other, which is a second behind.
+/// A key that is evicted whenever it is idle by one clock, and asks by the other clock, which is a second behind.
 #[test]
-fn a_key_that_was_forgotten_has_no_cell_twice() {
+fn evicted_key_gains_no_second_cell() {
     let (clock, limit) = (ManualClock::new(), limit());
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
     let second = i128::from(SECOND);
@@ -125,18 +125,18 @@ fn a_key_that_was_forgotten_has_no_cell_twice() {
             record.note(1, late, Verdict::Conforms);
         }
     }
-    // What it is decided as of is less than a second before or at the time noted.
+    // The time of its decision is less than a second before, or at, the noted time.
     assert!(record.worst_window() <= limit.drained(second) + limit.resolution());
     assert!(record.cells() >= 100, "it was served: {}", record.cells());
     let stats = keys.stats_at(clock.now());
     assert_eq!([stats.forgiven, stats.admitted], [0; 2]);
 }
 
-/// Two threads whose clocks are a second apart, many keys and few slots. The one that is ahead is never earlier than a reuse: law 1 to
-/// the unit. What the other is told is as of a time between its own and that: law 1 but for a second. Law 7: no panic, nothing stuck:
-/// once the one ahead has gone and what it held is at rest, the other is served.
+/// Two threads whose clocks are a second apart, many keys and few slots. The thread with the clock ahead is never earlier than a reuse: law 1 to the
+/// unit. The late thread is decided at a time between its own and the other clock's: law 1 within a second. Law 7: no panic, nothing stuck. Once the
+/// thread ahead has gone and its keys are idle, the late thread is served.
 #[test]
-fn threads_with_clocks_a_second_apart_hold_law_1_for_each_key() {
+fn skewed_thread_clocks_hold_law_1_per_key() {
     const KEYS: u64 = 90;
     const TOGETHER: u32 = 400;
     let (clock, limit) = (ManualClock::new(), Limit::new(4, SECOND).burst(4).in_words_of(62));

@@ -33,7 +33,7 @@ proptest! {
         }
     }
 
-    /// If the emission interval is a whole number of nanoseconds, and all times are on the time line of 36 years, the number format does not matter.
+    /// If the emission interval is a whole number of nanoseconds, and all times are on the time line, the number format does not matter.
     /// A nanosecond is worth more than the two units of resolution, so each verdict equals that of the twin.
     #[test]
     fn meter_and_lock_based_twin_share_one_history(limit in whole_limits(), steps in steps()) {

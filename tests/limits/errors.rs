@@ -72,11 +72,11 @@ fn errors_of_numbers_say_the_change() {
     let table: [(Result<(), InconsistentCapacity>, &str); 14] = [
         (
             GCRA::for_capacity(0).map(drop),
-            "a capacity of zero cells lets no cell through",
+            "a capacity of zero cells admits no cell",
         ),
         (
             LeakyBucket::new(0, YEAR).map(drop),
-            "a capacity of zero cells lets no cell through",
+            "a capacity of zero cells admits no cell",
         ),
         (
             LeakyBucket::new(1, Duration::ZERO).map(drop),

@@ -1,6 +1,5 @@
-//! Keys that move in, are charged and lose their slots at the same time. A bucket has two slots here, each a line of its own. Every
-//! interleaving with up to three preemptions, of three threads up to two; so that each claimant stands still after each of its steps
-//! while the others go on, and help.
+//! Keys that are inserted, charged and evicted at the same time. A bucket has two slots here, each a line of its own. Every interleaving with
+//! up to three preemptions, of three threads up to two. So each claimant pauses after each of its steps while other threads go on, and help.
 
 use super::burst_of;
 use loom::thread;
@@ -14,8 +13,8 @@ type Table = KeyedMeter<u32, GCRA>;
 
 /// Runs a model, and checks that it has more than one interleaving.
 ///
-/// The thread that only reads has to be the spawned one. Loom remembers only the last access of each atomic, so it overlooks a conflict if the thread
-/// that writes has loaded the atomic itself since the other thread did.
+/// The thread that only reads has to be the spawned one. Loom remembers only the last access of each atomic. So it overlooks a conflict if the
+/// writing thread has loaded the atomic since the other thread did.
 fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     // One less of each takes a tenth of the time.
     let most = std::env::var("KEYED_PREEMPTIONS").map_or(3, |most| most.parse().expect("a number of preemptions"));
@@ -60,7 +59,7 @@ fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
-/// What a key has left, be there a slot for it or not.
+/// The remaining cells of a key, with or without a slot.
 fn remaining(keys: &Table, key: u32, at: Instant) -> u32 {
     let status = keys.key(&key).status_at(at);
     if keys.key(&key).is_live_at(at) {
@@ -76,8 +75,8 @@ fn neighbours() -> [u32; 3] {
     [one, neighbour, other]
 }
 
-/// Three keys whose search begins at the same slot, and one that begins at the other: who finds a key at rest at home takes its slot
-/// rather than go on to one that nobody had.
+/// Three keys whose search begins at the same slot, and one that begins at the other. A claimant that finds an idle key at home takes its slot rather
+/// than a free one further on.
 fn three_neighbours() -> [u32; 4] {
     static FOUND: OnceLock<[u32; 4]> = OnceLock::new();
     if FOUND.get().is_none() {
@@ -108,7 +107,7 @@ fn for_both_homes(preemptions: usize, run: impl Fn(u32, u32) + Sync + Send + Cop
 
 /// Breaks if a claim becomes a resident without the intent, or after its turn.
 #[test]
-fn two_threads_and_one_cell_of_a_new_key_make_one_winner() {
+fn two_threads_on_a_new_key_one_wins() {
     model(3, || {
         let (keys, now) = (table(1, WhenFull::Deny), Instant::now());
         let other = spawn!(keys, keys.check_at(&7, now).is_ok());
@@ -119,9 +118,9 @@ fn two_threads_and_one_cell_of_a_new_key_make_one_winner() {
     });
 }
 
-/// Breaks as the one above; and if who helps finishes an intent that is no more.
+/// Breaks like the test above, and if a helper finishes an intent that has ended.
 #[test]
-fn three_threads_and_two_cells_of_a_new_key_make_two_winners() {
+fn three_threads_on_a_new_key_two_win() {
     model(2, || {
         let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
         let others = [(); 2].map(|()| spawn!(keys, keys.check_at(&7, now).is_ok()));
@@ -133,9 +132,9 @@ fn three_threads_and_two_cells_of_a_new_key_make_two_winners() {
     });
 }
 
-/// Breaks if two claims of one turn are both carried out, or one is lost with what was charged on it.
+/// Breaks if two claims of one turn are both carried out, or one is lost with its charges.
 #[test]
-fn two_new_keys_at_once_each_get_a_slot() {
+fn two_simultaneous_new_keys_each_get_a_slot() {
     for_both_homes(3, |one, second| {
         let (keys, now) = (table(1, WhenFull::Deny), Instant::now());
         let other = spawn!(keys, keys.check_at(&second, now).is_ok());
@@ -147,7 +146,7 @@ fn two_new_keys_at_once_each_get_a_slot() {
     });
 }
 
-/// Breaks if a claim of one's own key that is under way counts as somebody who is in the way.
+/// Breaks if a running claim of the thread's own key counts as an obstacle.
 #[test]
 fn a_key_being_inserted_is_not_denied() {
     for when_full in [WhenFull::Deny, WhenFull::Forgive, WhenFull::Admit] {
@@ -164,7 +163,7 @@ fn a_key_being_inserted_is_not_denied() {
     }
 }
 
-/// Two new keys, and one slot that nobody had or (`reused`) whose key is at rest; what became of them for each policy.
+/// Two new keys, and one slot that is free or (`reused`) has an idle key; returns their outcome for each policy.
 fn the_last_slot(when_full: WhenFull, reused: bool) {
     let [one, neighbour, other] = neighbours();
     for [first, second] in [[one, neighbour], [one, other]] {
@@ -183,7 +182,7 @@ fn the_last_slot(when_full: WhenFull, reused: bool) {
             assert_eq!((stats.taken, stats.live), (2, 2));
             match when_full {
                 WhenFull::Forgive => {
-                    // The one of the debts, or (with a debt smaller than that) a new one.
+                    // One of the two keys with debts or, with a smaller debt, a new key.
                     assert_eq!((told, counts), ([true; 2], [1, 0, 0]));
                     assert_ne!(in_a_slot, [false; 2]);
                 }
@@ -196,14 +195,13 @@ fn the_last_slot(when_full: WhenFull, reused: bool) {
                     assert_ne!(in_a_slot[0], in_a_slot[1]);
                 }
             }
-            // Who was moved out was the one that rests first, not the one with a debt.
+            // The evicted key was the first to become idle, not the key with a debt.
             assert!(keys.key(&99).is_live_at(now));
         });
     }
 }
 
-/// Breaks if two move into one slot, if a slot is lost, or if what is not counted in a meter is not counted in the statistics; so do
-/// the next two.
+/// Breaks if two keys get one slot, a slot is lost, or an unrecorded step is missing in the statistics; so do the next two.
 #[test]
 fn two_new_keys_one_slot_deny_one() {
     the_last_slot(WhenFull::Deny, false);
@@ -222,8 +220,8 @@ fn two_new_keys_one_slot_leave_one_uncounted() {
     the_last_slot(WhenFull::Admit, true);
 }
 
-/// Breaks if the watermark is not raised before the slot is taken, or not seen by who finds it taken: the key would have a second cell
-/// in one hour.
+/// Breaks if the watermark is not raised before the slot is taken, or not seen by a thread that finds the slot taken. The key would have a second
+/// cell in one hour.
 #[test]
 fn a_reused_slot_never_doubles_the_last_cell() {
     let [key, neighbour, _] = neighbours();
@@ -234,14 +232,14 @@ fn a_reused_slot_never_doubles_the_last_cell() {
         let charge = spawn!(keys, keys.check_at(&key, early).is_ok());
         assert!(keys.check_at(&neighbour, late).is_ok());
         let again = charge.join().unwrap();
-        // Only as of when it had drained.
+        // Only at the time by which it had drained.
         assert_eq!(remaining(&keys, key, late), u32::from(!again));
         assert!(keys.check_at(&key, early).is_err() || !again);
     });
 }
 
-/// The times of the threads lie half an hour apart: what is at rest for one is not for the other. Breaks if a slot is taken from a key
-/// that was charged since it was seen at rest, or if a charge lands on the key that took the slot.
+/// The times of the threads lie half an hour apart: a key that is idle for one thread is not for the other. Breaks if a slot is taken from a key that
+/// was charged since it was seen idle, or a charge reaches the slot's new key.
 #[test]
 fn a_charge_during_eviction_is_kept_in_place() {
     for_both_homes(3, |resident, taker| {
@@ -252,7 +250,7 @@ fn a_charge_during_eviction_is_kept_in_place() {
         let thread = spawn!(keys, keys.check_at(&taker, late).is_ok());
         let charged = keys.check_at(&resident, early).is_ok();
         let taken = thread.join().unwrap();
-        // Whoever was first left no room to the other.
+        // The first key left no room to the second.
         assert_ne!(charged, taken);
         assert_eq!(keys.stats_at(late).denied, 1);
         assert_eq!(remaining(&keys, resident, late), 2 - u32::from(charged));
@@ -262,7 +260,7 @@ fn a_charge_during_eviction_is_kept_in_place() {
 
 /// As the one above, with a thread for each of two keys that may lose their slots.
 #[test]
-fn charges_on_two_keys_of_which_one_loses_its_slot_are_kept() {
+fn charges_survive_one_key_losing_its_slot() {
     let [one, neighbour, other] = neighbours();
     model(2, move || {
         let (keys, early) = (table(2, WhenFull::Deny), Instant::now());
@@ -280,8 +278,7 @@ fn charges_on_two_keys_of_which_one_loses_its_slot_are_kept() {
     });
 }
 
-/// Breaks if an exchange looks at half of a slot, so that one who stood still since he read it does not notice that it was another's
-/// in between.
+/// Breaks if an exchange compares half of a slot. A thread paused since its load would not notice that another key had the slot in between.
 #[test]
 fn a_stalled_thread_charges_its_own_decision() {
     let [key, neighbour, _] = neighbours();
@@ -298,7 +295,7 @@ fn a_stalled_thread_charges_its_own_decision() {
     });
 }
 
-/// Breaks if a reset of a key that is there is done to the one that took its slot, or one of a key that is not takes a slot.
+/// Breaks if a reset reaches the key that took the slot, or if a reset of an absent key takes a slot.
 #[test]
 fn a_reset_makes_room_and_takes_none() {
     for_both_homes(3, |resident, taker| {
@@ -317,7 +314,7 @@ fn a_reset_makes_room_and_takes_none() {
 
 /// Breaks if a refund is done to a key that it was not decided for, or more than once.
 #[test]
-fn a_refund_beside_a_claim_gives_back_what_was_there() {
+fn refund_beside_a_claim_returns_the_debt() {
     model(3, || {
         let (keys, now) = (table(2, WhenFull::Deny), Instant::now());
         let thread = spawn!(keys, keys.key(&7).refund_at(1, now));
@@ -329,9 +326,9 @@ fn a_refund_beside_a_claim_gives_back_what_was_there() {
     });
 }
 
-/// Breaks if who looks while a key moves into another slot takes it for absent when it was charged before.
+/// Breaks if a thread that looks while a key changes its slot takes a charged key for absent.
 #[test]
-fn a_cell_that_was_seen_gone_does_not_come_back() {
+fn cell_seen_drained_does_not_come_back() {
     let [key, neighbour, _] = neighbours();
     model(2, move || {
         // With `Deny`, an absent key is also denied while there is no slot for it.
@@ -347,7 +344,7 @@ fn a_cell_that_was_seen_gone_does_not_come_back() {
     });
 }
 
-/// Breaks if who finds a key in another tier does not see as of when it came there: the hour would be drained once more.
+/// Breaks if a thread that finds a key in another tier does not see the time of its move: the hour would be drained once more.
 #[test]
 fn no_hour_is_credited_by_two_tiers() {
     model(3, || {

@@ -5,14 +5,14 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 
 /// Breaks if a state that was lowered has the version it had: the thread that read the state before would charge the key that took the slot.
 #[test]
-fn a_charge_before_a_reset_misses_the_next_owner() {
+fn charge_before_reset_misses_the_next_owner() {
     for_both_homes(3, |resident, taker| {
         let (keys, now) = (table(3, WhenFull::Deny), Instant::now());
         assert_eq!(keys.key(&99).charge_at(100, now), 0);
         assert!(keys.check_at(&resident, now).is_ok());
         let slow = spawn!(keys, keys.check_at(&resident, now).is_ok());
         keys.key(&resident).reset();
-        // In the one slot there is, and at the same instant, so that its state would be what that of the other key was.
+        // In the only slot, and at the same instant, so that its state would equal that of the other key.
         let taken = keys.check_at(&taker, now).is_ok();
         let charged = slow.join().unwrap();
         assert_eq!(remaining(&keys, taker, now), 3 - u32::from(taken));
@@ -23,7 +23,7 @@ fn a_charge_before_a_reset_misses_the_next_owner() {
 
 /// Breaks if the slot of a live key is taken without a step of the version.
 #[test]
-fn a_charge_before_an_eviction_misses_the_next_owner() {
+fn charge_before_eviction_misses_the_next_owner() {
     for_both_homes(3, |resident, taker| {
         let (keys, now) = (table(3, WhenFull::Forgive), Instant::now());
         assert_eq!(keys.key(&99).charge_at(100, now), 0);
@@ -44,7 +44,7 @@ fn a_charge_before_an_eviction_misses_the_next_owner() {
 
 /// Breaks as the first, where the state comes back at a later time.
 #[test]
-fn a_charge_before_a_refund_misses_the_next_owner() {
+fn charge_before_refund_misses_the_next_owner() {
     for_both_homes(3, |resident, taker| {
         let (keys, now) = (table(3, WhenFull::Deny), Instant::now());
         let later = now + Duration::from_nanos(20);
@@ -60,10 +60,10 @@ fn a_charge_before_a_refund_misses_the_next_owner() {
     });
 }
 
-/// Breaks if a denial does not look at the state a second time: a thread that read the state of a key over its limit, and then the id of the key that
-/// took the slot, would deny the one for the other.
+/// Breaks if a denial does not load the state a second time. A thread could load the state of a key over its limit, then the id of the slot's new
+/// key, and deny the wrong key.
 #[test]
-fn no_key_is_denied_for_one_that_was_evicted() {
+fn evicted_keys_debt_denies_no_other_key() {
     for_both_homes(3, |resident, taker| {
         let (keys, now) = (table(2, WhenFull::Forgive), Instant::now());
         assert_eq!(keys.key(&99).charge_at(100, now), 0);
@@ -87,7 +87,7 @@ fn table_with_clock(burst: u32) -> (KeyedMeter<u32, GCRA<ManualClock>>, Instant)
 
 /// Breaks if a check at once does not compare the id, or if its exchange succeeds after the slot has another owner.
 #[test]
-fn a_check_at_once_before_an_eviction_misses_the_next_owner() {
+fn check_before_an_eviction_misses_the_next_owner() {
     for_both_homes(3, |resident, taker| {
         let (keys, now) = table_with_clock(3);
         assert_eq!(keys.key(&99).charge(100), 0);
@@ -109,7 +109,7 @@ fn a_check_at_once_before_an_eviction_misses_the_next_owner() {
 
 /// Breaks if a denial at once does not look at the state a second time.
 #[test]
-fn no_key_is_denied_at_once_for_an_evicted_key() {
+fn evicted_key_denies_no_other_key_at_once() {
     for_both_homes(3, |resident, taker| {
         let (keys, _) = table_with_clock(2);
         assert_eq!(keys.key(&99).charge(100), 0);
@@ -130,14 +130,14 @@ fn adjustable(burst: u32) -> Table {
 /// Breaks if a decision by limits that were superseded is exchanged after the key was converted: a cell would be lost, or counted in units of
 /// the other limit.
 #[test]
-fn a_charge_beside_a_change_of_quota_is_counted_once() {
+fn charge_beside_a_quota_change_counts_once() {
     model(2, || {
         let (keys, now) = (adjustable(2), Instant::now());
         assert!(keys.check_at(&7, now).is_ok());
         let charge = spawn!(keys, keys.check_at(&7, now).is_ok());
         keys.set_quota_at(Tier::FIRST, burst_of(4), now).unwrap();
         assert!(charge.join().unwrap());
-        // What was available stays: none.
+        // The available cells stay: none.
         assert_eq!(remaining(&keys, 7, now), 0);
         assert!(keys.check_at(&7, now).is_err());
     });
@@ -145,7 +145,7 @@ fn a_charge_beside_a_change_of_quota_is_counted_once() {
 
 /// Breaks if a key that moves in by limits that were superseded is not converted: the change must find it, or it must find the change.
 #[test]
-fn a_key_moving_in_beside_a_change_of_quota_is_converted() {
+fn new_key_beside_a_quota_change_is_converted() {
     model(2, || {
         let (keys, now) = (adjustable(2), Instant::now());
         let newcomer = spawn!(keys, keys.check_at(&7, now).is_ok());
@@ -161,7 +161,7 @@ fn a_key_moving_in_beside_a_change_of_quota_is_converted() {
 
 /// Breaks if numbers of limits are read by limits two changes old: the number is another limit's by then.
 #[test]
-fn a_charge_beside_two_changes_of_quota_is_counted_once() {
+fn charge_beside_two_quota_changes_counts_once() {
     model(1, || {
         let (keys, now) = (adjustable(2), Instant::now());
         assert!(keys.check_at(&7, now).is_ok());

@@ -40,7 +40,7 @@ fn unit(limit: &Limit) -> i128 {
 }
 
 proptest! {
-    /// After any history, the available cells after a change are those of the exact bucket, to two units of the old word and two of the new. A
+    /// After any history and a change, the available cells are those of the exact bucket, to two units of each of the two words. A
     /// denial is exact, and changes nothing.
     #[test]
     fn an_adjustable_is_an_exact_bucket_that_changes(period in any::<u64>(), turns in turns()) {

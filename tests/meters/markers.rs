@@ -77,7 +77,7 @@ fn rfc_2698_takes_green_bytes_from_both_buckets() {
 }
 
 #[test]
-fn rfc_4115_takes_green_bytes_from_the_committed_bucket_alone() {
+fn rfc_4115_charges_green_bytes_to_committed_bucket() {
     let marker = ExcessRate::new(quota("1000000/s burst 1000"), quota("500000/s burst 500")).expect("a marker");
     play(
         marker,
@@ -99,7 +99,7 @@ fn rfc_4115_takes_green_bytes_from_the_committed_bucket_alone() {
 /// Marks a packet, colour-blind or that came with a colour, after a second of rest.
 type Rested = Box<dyn Fn(u32, Option<Colour>) -> Colour>;
 
-/// The cases of DPDK's `app/test/test_meter.c`: a marker that rested for a second, packets of one byte below and above each burst.
+/// The cases of DPDK's `app/test/test_meter.c`: a marker that was idle for a second, packets of one byte below and above each burst.
 #[test]
 fn dpdk_tables_hold() {
     let (committed, second) = (2048, 4096);
@@ -392,7 +392,7 @@ fn a_reset_fills_both_buckets() {
     assert_eq!(marker.available_at(now), [10, 20]);
 }
 
-/// Returns the bytes of each colour, and checks that green and admitted bytes keep to their rate and burst from the first packet to any other.
+/// Returns the bytes of each colour. Checks that green and admitted bytes keep to their rate and burst from the first packet to any other.
 fn marked<R: Rule>(marker: &Marker<R>, packets: &[capture::Packet], green: [u64; 2], admitted: [u64; 2]) -> [u64; 3] {
     let start = Instant::now();
     let mut bytes = [0; 3];

@@ -94,7 +94,7 @@ fn cancelled_reservation_returns_its_undrained_cells() {
         ] {
             assert_gives_back(meter, [10, 3, 5], 2, at, back);
         }
-        // The middle one gives nothing back while the last one waits, at 800 ms, and then what is left since 500 ms.
+        // The middle reservation gives nothing back while the last one waits, at 800 ms, and then the cells remaining since 500 ms.
         for (at, back) in [(0, 0), (500, 0), (799, 0), (800, 200), (999, 1), (1000, 0)] {
             assert_gives_back(meter, [10, 5, 3], 1, at, back);
         }

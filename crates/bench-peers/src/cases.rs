@@ -1,4 +1,4 @@
-//! The questions: what is asked of every contender.
+//! The questions asked of every contender.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -22,10 +22,10 @@ pub(crate) const EXCHANGE: &str = "CAS loop";
 /// The least of a denial at the caller's time.
 pub(crate) const LOAD: &str = "shared load";
 
-/// How many cells a batch has.
+/// The cells of a batch.
 pub(crate) const BATCH: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
-/// What a meter is to hold: one cell each `interval`, and as many as `burst` at once.
+/// The limit of a meter: one cell each `interval`, and up to `burst` at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     pub(crate) interval: Duration,
@@ -46,7 +46,7 @@ impl Limit {
         burst: NonZeroU32::new(1024).unwrap(),
     };
 
-    /// Never met, and never at rest: a cell an hour, of a million at once. Each key of many is charged a few thousand cells at most, and stays
+    /// Never reached, and never idle: a cell an hour, of a million at once. Each key of many is charged a few thousand cells at most, and stays
     /// live after the first.
     pub(crate) const HELD: Self = Self {
         interval: Duration::from_secs(3600),
@@ -70,7 +70,7 @@ impl Limit {
     }
 }
 
-/// What the answer has to be.
+/// The expected answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Admit,
@@ -91,9 +91,9 @@ pub(crate) enum Time {
 pub(crate) struct Case {
     pub(crate) answer: Answer,
     pub(crate) time: Time,
-    /// Whether each call asks for [`BATCH`] cells instead of one.
+    /// True if each call asks for [`BATCH`] cells instead of one.
     pub(crate) batch: bool,
-    /// How many threads ask one meter at once.
+    /// The number of threads that ask one meter at once.
     pub(crate) threads: u32,
 }
 

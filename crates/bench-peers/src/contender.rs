@@ -1,20 +1,20 @@
-//! What a peer has to be wrapped in to take part.
+//! The adapter trait of a peer.
 
 use crate::cases::Limit;
 use core::num::NonZeroU32;
 use std::time::Instant;
 
-/// What a contender is to the others.
+/// The kind of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// This project's.
     Ours,
-    /// Somebody else's meter.
+    /// A peer's meter.
     Peer,
-    /// Somebody else's, which knows only keyed meters: it finds one key, made beforehand, in each call.
+    /// A peer that knows only keyed meters: it finds one key, made beforehand, in each call.
     KeyedPeer,
-    /// No meter: what the hardware takes for a part of the work. Always answers yes.
+    /// No meter: the time of the hardware for a part of the work. Always answers yes.
     Floor,
 }
 
@@ -30,15 +30,15 @@ pub(crate) type CheckNAt<H> = fn(&mut H, NonZeroU32, Instant) -> bool;
 
 /// A meter in the ring, by the fastest way that its documentation shows, with its default clock and configuration.
 ///
-/// All calls say whether the cells conform. They are compiled into the loop that is timed; what a contender does not offer is `None`.
+/// All calls say whether the cells conform. They are compiled into the timed loop; a call that a contender does not offer is `None`.
 pub(crate) trait Contender {
-    /// What it is called in the tables.
+    /// The name in the tables.
     const NAME: &'static str;
     const KIND: Kind;
     /// The crate it comes from.
     const PACKAGE: Option<Package>;
 
-    /// What a thread holds of a meter.
+    /// A thread's handle of a meter.
     type Handle: Send;
 
     /// Returns handles of one new meter, full of credit, for so many threads.

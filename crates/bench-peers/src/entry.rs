@@ -11,7 +11,7 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) package: Option<Package>,
-    /// Whether it can be asked that.
+    /// Returns whether the contender supports the case.
     pub(crate) takes: fn(Case) -> bool,
     /// Asks it for so long, and times the whole.
     pub(crate) measure: fn(Case, Length) -> Measured,

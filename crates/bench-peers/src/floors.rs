@@ -1,6 +1,6 @@
-//! What the hardware takes for the parts of a decision: no meter can be cheaper than the parts it needs.
+//! The time of the hardware for the parts of a decision: no meter can be cheaper than the parts it needs.
 //!
-//! They run in the same loop as the contenders and always say yes.
+//! They run in the same loop as the contenders and always admit.
 
 use crate::cases::{CLOCK_AND_EXCHANGE, CLOCK_AND_LOAD, EXCHANGE, LOAD, Limit};
 use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};

@@ -1,4 +1,4 @@
-//! `compare`: what does a decision cost, here, in every peer, and on the bare hardware?
+//! `compare`: the cost of a decision in this crate, in every peer, and on the bare hardware
 
 mod cases;
 mod contender;
@@ -32,7 +32,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use tables::cases::KeyedCase;
 
-/// What does a decision cost, here, in every peer, and on the bare hardware?
+/// Measure the cost of a decision in this crate, in every peer, and on the bare hardware
 ///
 /// All take turns in one process, in an order shuffled anew each round, and each has every answer counted. Exits with 1 when an
 /// answer was wrong, never because of a time.
@@ -51,7 +51,7 @@ struct Cli {
     #[arg(long, value_name = "FILTER", default_value = "")]
     case: String,
 
-    /// Instead of decisions, what it costs to wait for them
+    /// Measure the cost of waiting instead of decisions
     #[arg(long)]
     waiting: bool,
 
@@ -59,7 +59,7 @@ struct Cli {
     #[arg(long)]
     stores: bool,
 
-    /// Instead of decisions, what layers cost a request, in process and on loopback
+    /// Measure the cost of layers for a request instead of decisions, in process and on loopback
     #[arg(long)]
     http: bool,
 
@@ -67,7 +67,7 @@ struct Cli {
     #[arg(long, num_args = 2, value_names = ["CONTENDER", "N"], requires = "http")]
     requests: Option<Vec<String>>,
 
-    /// The bytes of one that waits; what `--waiting` calls itself with
+    /// Print the bytes of one waiter; used by `--waiting` for its child processes
     #[arg(long, value_name = "CONTENDER", hide = true)]
     memory_of: Option<String>,
 
@@ -79,7 +79,7 @@ struct Cli {
     #[arg(long)]
     keyed: bool,
 
-    /// What a live key takes of memory, each table in a process of its own
+    /// Measure the memory of a live key, each table in a process of its own
     #[arg(long)]
     memory: bool,
 
@@ -91,11 +91,11 @@ struct Cli {
     #[arg(long, conflicts_with_all = ["keyed", "memory"])]
     flood: bool,
 
-    /// Fills a table and prints what it takes: a contender, a kind of keys, a number
+    /// Fill a table and print its memory: a contender, a kind of keys, a number
     #[arg(long, hide = true, num_args = 3)]
     fill: Option<Vec<String>>,
 
-    /// What the order of turns is shuffled by
+    /// The seed that shuffles the order of turns
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -136,7 +136,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is printed, and what was wrong.
+/// The printed text, and the problems found.
 struct Done {
     text: String,
     wrong: Vec<String>,
@@ -180,7 +180,7 @@ fn flood() -> Done {
     }
 }
 
-/// What a child process of `--memory` does.
+/// Runs a child process of `--memory`.
 fn fill(arguments: &[String]) -> Result<Done, Box<dyn Error>> {
     let filling = Filling::of(arguments).ok_or("no contender of that name takes such keys")?;
     let bytes = filling.bytes().ok_or("this system does not report resident memory")?;
@@ -226,7 +226,7 @@ fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     })
 }
 
-/// What layers cost.
+/// Measures the cost of layers.
 fn http(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     if let Some([contender, n]) = cli.requests.as_deref() {
         let text = http::requests(contender, n.parse()?).ok_or("no layer of that name")?;
@@ -247,7 +247,7 @@ fn http(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     Ok(Done { text, wrong })
 }
 
-/// What waiting costs.
+/// Measures the cost of waiting.
 fn waiting(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     let effort = if cli.quick {
         waiting::Effort::QUICK
@@ -262,7 +262,7 @@ fn waiting(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     })
 }
 
-/// What a child process of `--waiting` does.
+/// Runs a child process of `--waiting`.
 fn bytes_of_waiting(name: &str) -> Result<Done, Box<dyn Error>> {
     let text = waiting::bytes_here(name).ok_or("no contender of that name waits")?;
     Ok(Done {

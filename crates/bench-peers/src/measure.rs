@@ -17,7 +17,7 @@ pub(crate) fn longest(case: Case) -> Length {
     MOST_CELLS / cells / u64::from(case.threads)
 }
 
-/// What one turn came to.
+/// The result of one turn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) ns_per_call: f64,
@@ -25,7 +25,7 @@ pub(crate) struct Measured {
     pub(crate) answers: Answers,
 }
 
-/// What one turn says of single calls, in nanoseconds.
+/// The times of single calls in one turn, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Percentiles {
     pub(crate) half: f64,
@@ -33,7 +33,7 @@ pub(crate) struct Percentiles {
     pub(crate) answers: Answers,
 }
 
-/// How many answers there were, and how many were not what the case says.
+/// The number of answers, and of answers other than the case expects.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Answers {
     pub(crate) given: u64,
@@ -86,10 +86,10 @@ fn total<T>(outcomes: &[(T, Answers)]) -> Answers {
         .fold(Answers::default(), |sum, (_, answers)| sum.and(*answers))
 }
 
-/// Makes a fresh meter, spends what the case wants spent, and asks it on as many threads as the case wants, all at once.
+/// Makes a fresh meter, spends the cells that the case wants spent, and asks it on the case's number of threads, all at once.
 fn ask<C: Contender, T: Timing>(case: Case, timing: T) -> Vec<(T::Outcome, Answers)> {
     let (time, batch) = (case.time, case.batch);
-    // Each arm is a loop of its own, with the call compiled in: what is matched on here is constant in there.
+    // Each arm is a loop of its own, with the call compiled in: the matched values are constants there.
     match (time, batch) {
         (Time::OwnClock, false) => on_fresh::<C, T>(case, timing, |handle, _| C::check(handle)),
         (Time::OwnClock, true) => on_fresh::<C, T>(case, timing, |handle, _| {
@@ -123,7 +123,7 @@ pub(crate) fn spend(limit: Limit, mut check: impl FnMut() -> bool) {
     let _ = (0..2 * limit.burst.get()).all(|_| check());
 }
 
-/// Asks on a thread for each handle, and counts the answers that are not what is expected.
+/// Asks on a thread for each handle, and counts the unexpected answers.
 pub(crate) fn on_threads<H: Send, T: Timing>(
     handles: Vec<H>,
     expected: bool,

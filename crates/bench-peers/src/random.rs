@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_shuffled_by_a_seed_is_whole_and_can_be_had_again() {
+    fn shuffle_is_a_permutation_that_its_seed_repeats() {
         let mut orders = [7, 7, 8].map(|seed| {
             let mut order: Vec<usize> = (0..100).collect();
             Random::new(seed).shuffle(&mut order);

@@ -1,4 +1,4 @@
-//! What a run has to say: tables for people, JSON for programs.
+//! The report of a run: tables for people, JSON for programs.
 
 pub(crate) mod heading;
 mod tables;
@@ -40,7 +40,7 @@ struct Row {
     to_best_peer: Option<f64>,
     /// The median as a multiple of the floor's.
     to_floor: Option<f64>,
-    /// Of cases of two threads: the 50th percentile of single calls, over rounds.
+    /// For cases of two threads: the 50th percentile of single calls, over rounds.
     p50_ns: Option<Summary>,
     /// The 99.9th.
     p99_9_ns: Option<Summary>,

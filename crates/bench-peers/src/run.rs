@@ -8,13 +8,13 @@ use crate::timing::Length;
 use crate::{contenders, floors};
 use std::time::Duration;
 
-/// How much is measured.
+/// The amount of measurements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: u32,
-    /// How long a turn is to take.
+    /// The duration of a turn.
     pub(crate) turn: Duration,
-    /// How many calls each thread times one by one, in cases of two threads.
+    /// The number of calls that each thread times one by one, in cases of two threads.
     pub(crate) single_calls: Length,
 }
 
@@ -31,7 +31,7 @@ impl Effort {
     };
 }
 
-/// What all rounds of one contender at one case came to.
+/// The results of all rounds of one contender at one case.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) case: Case,
@@ -46,7 +46,7 @@ pub(crate) struct Outcome {
     pub(crate) answers: Answers,
 }
 
-/// Everybody who takes part.
+/// All contenders and floors.
 pub(crate) fn entries() -> Vec<Entry> {
     [contenders::entries(), floors::entries()].concat()
 }
@@ -65,7 +65,7 @@ pub(crate) fn rounds(cases: &[Case], effort: Effort, seed: u64) -> Vec<Outcome> 
     outcomes
 }
 
-/// Those who can be asked the case.
+/// The contenders that support the case.
 fn seats(case: Case, effort: Effort) -> impl Iterator<Item = Outcome> {
     let able = entries().into_iter().filter(move |entry| (entry.takes)(case));
     able.map(move |entry| Outcome {
@@ -79,7 +79,7 @@ fn seats(case: Case, effort: Effort) -> impl Iterator<Item = Outcome> {
     })
 }
 
-/// How many calls take about as long as a turn.
+/// The number of calls that take about as long as a turn.
 pub(crate) fn length(turn: Duration, longest: Length, mut measure: impl FnMut(Length) -> Measured) -> Length {
     let mut length = 512;
     loop {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn every_case_has_its_floor_and_somebody_above_it() {
+    fn every_case_has_a_floor_and_a_contender() {
         for case in Case::all() {
             let able: Vec<Entry> = entries().into_iter().filter(|entry| (entry.takes)(case)).collect();
             assert!(able.iter().any(|entry| entry.name == case.floor()), "{case}");

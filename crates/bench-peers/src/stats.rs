@@ -1,8 +1,8 @@
-//! Medians and percentiles of what was measured.
+//! Medians and percentiles of measurements.
 
 use serde::Serialize;
 
-/// What many rounds come to.
+/// The summary of many rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Summary {
     pub(crate) min: f64,
@@ -13,7 +13,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Of values in any order; `None` of none.
+    /// Summarizes values in any order; `None` if there are none.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -27,7 +27,7 @@ impl Summary {
     }
 }
 
-/// The middle one of sorted values, or what lies halfway between the two in the middle.
+/// The middle of sorted values, or the point halfway between the two in the middle.
 fn median(sorted: &[f64]) -> Option<f64> {
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = sorted[(sorted.len() - 1) / 2];
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_is_the_middle_or_halfway_between_the_two_middle_ones() {
+    fn median_is_the_middle_or_halfway_between_two() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_the_least_value_that_so_many_do_not_exceed() {
+    fn percentile_is_the_least_value_not_exceeded() {
         let thousand: Vec<u32> = (1..=1000).collect();
         let table = [(500, 500), (999, 999), (1000, 1000), (1, 1), (0, 1)];
         for (per_mille, value) in table {

@@ -1,6 +1,6 @@
 //! The cheapest clock there is: the processor's counter, or `Instant` where it is not known how to read one.
 
-/// What is read.
+/// The source of the count.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NAME: &str = "rdtsc";
 
@@ -24,7 +24,7 @@ pub(crate) fn read_in_order() -> u64 {
     read()
 }
 
-/// What is read.
+/// The source of the count.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const NAME: &str = "Instant";
 

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many calls are made between two looks at whether another thread is done, and at one time of the caller's.
+/// The number of calls between two looks at the end of other threads, all at one time of the caller.
 const CHUNK: u64 = 256;
 
-/// How far the caller's time moves on from one chunk to the next: 16 ns a call.
+/// The step of the caller's time from one chunk to the next: 16 ns a call.
 const TICK: Duration = Duration::from_nanos(16 * CHUNK);
 
-/// How many calls a thread makes in a turn: if it is the first to be done, all of them.
+/// The number of calls of a thread in a turn; the first thread to be done makes all of them.
 pub(crate) type Length = u64;
 
 /// A way to time calls.
 ///
-/// What a thread's first calls cost is not what a call costs: a chunk comes before the start. It comes in the same loop, since a call
+/// A thread's first calls cost more, so one chunk comes before the start. It comes in the same loop, since a call
 /// that stands in one place is compiled into it.
 pub(crate) trait Timing: Copy + Send + Sync {
     type Outcome: Send;
@@ -33,7 +33,7 @@ pub(crate) struct Loop {
     pub(crate) length: Length,
 }
 
-/// What a loop took.
+/// The time of a loop.
 pub(crate) struct Done {
     pub(crate) elapsed: Duration,
     pub(crate) calls: u64,
@@ -107,7 +107,7 @@ impl Timing for Each {
     }
 }
 
-/// Lets threads begin together, and tells all when the first is done, so that none is timed while it is alone.
+/// Lets threads begin together, and signals all when the first is done, so that none is timed while it is alone.
 pub(crate) struct Over {
     awaited: AtomicU32,
     is_over: AtomicBool,
@@ -122,7 +122,7 @@ impl Over {
     }
 
     fn wait_for_all(&self) {
-        // ORDERING: relaxed, here and below; both only tell when, and publish nothing.
+        // ORDERING: relaxed, here and below; both only signal a time, and publish nothing.
         self.awaited.fetch_sub(1, Ordering::Relaxed);
         let mut spins = 0u32;
         while self.awaited.load(Ordering::Relaxed) > 0 {

@@ -26,7 +26,7 @@ fn find<'a>(lock: &'a str, name: &str, version_begins: &str) -> Option<&'a str> 
     None
 }
 
-/// What stands in quotes behind `key`.
+/// The quoted value after `key`.
 fn quoted<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.strip_prefix(key)?.strip_prefix('"')?.strip_suffix('"')
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_versions_the_one_that_is_meant_is_found() {
+    fn requested_version_is_found_among_two() {
         let lock = "[[package]]\nname = \"quota\"\nversion = \"0.2.7\"\n\n[[package]]\nname = \"quota\"\nversion = \"0.3.3\"\n";
         assert_eq!(find(lock, "quota", "0.2"), Some("0.2.7"));
         assert_eq!(find(lock, "quota", "0.3"), Some("0.3.3"));

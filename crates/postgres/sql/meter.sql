@@ -40,8 +40,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS meter.bucket (
   keep bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
--- The state of each key of an average: `level` at time `t` as a share of the threshold, and of the limit that wrote the row its period
--- in microseconds and the share that one cell adds.
+-- The state of each key of an average: `level` at time `t` as a share of the threshold. The limit that wrote the row is its period in microseconds
+-- and the share that one cell adds.
 CREATE UNLOGGED TABLE IF NOT EXISTS meter.average (
   key text COLLATE "C" PRIMARY KEY,
   t bigint NOT NULL,
@@ -118,7 +118,7 @@ DECLARE
     WHEN lower(parts[2] COLLATE "C") IN ('ms', 'millisecond', 'milliseconds') THEN 1000000
     WHEN lower(parts[2] COLLATE "C") IN ('us', 'microsecond', 'microseconds') THEN 1000
     WHEN lower(parts[2] COLLATE "C") IN ('ns', 'nanosecond', 'nanoseconds') THEN 1
-    -- The micro sign, whatever the encoding of the database.
+    -- The micro sign, in any encoding of the database.
     WHEN encode(convert_to(parts[2], 'UTF8'), 'hex') IN ('c2b573', 'c2b553') THEN 1000 END;
   number record;
 BEGIN
@@ -134,9 +134,9 @@ BEGIN
   RETURN div(number.a * unit, number.b);
 END $$;
 
--- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s': units that drain in a microsecond, units of one of its
--- cells, of one checked cell (with its weight) and of the burst, the refill interval in microseconds (0: none), and whether the rate is
--- exact. If the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
+-- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s'. They are the units that drain in a microsecond, the units of one cell,
+-- of one checked cell (with its weight) and of the burst. Further the refill interval in microseconds (0: none), and whether the rate is exact. If
+-- the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
 CREATE OR REPLACE FUNCTION meter.units(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -269,14 +269,14 @@ END $$;
 -- Decides one step on several limits, all or nothing. The arrays have one element per limit; the keys ascend as bytes. All callers lock
 -- in that order, so that no two of them wait for each other.
 --
---   verb    check     counts all cells if they conform, else none
+--   verb    check     counts all cells if they conform, otherwise none
 --           peek      decides like check and changes nothing
 --           upto      counts as many cells as conform on every limit
 --           lease     counts n cells if they conform; up to `a` if there are more, but at most half of those that conform
 --           charge    counts all cells, into debt if need be
 --           refund    gives n cells back
---           cancel    gives back what is left for certain of n cells that were counted at the time `a`
---           reset     forgets what is owed
+--           cancel gives back those of n cells counted at the time `a` that certainly remain
+--           reset cancels the debt
 --   ns      cells of each limit
 --   at      the time if the caller gives it: times may come in any order, each is decided as if it were that time
 --   periods, shares, stricts: for averages, of which `bursts` is the largest batch and the other numbers are null. Denied cells of a strict
@@ -364,7 +364,7 @@ BEGIN
             level := greatest(0, level - least(tick_at[i] - t, level / b.drain + 1) * b.drain); t := tick_at[i];
           END IF;
           IF b.drain <> drains[i] OR b.one <> ones[i] THEN
-            -- By another quota: what is owed stays owed, in cells, rounded up by at most two units.
+            -- By another quota: the debt stays, in cells, rounded up by at most two units.
             level := least(top, level / b.one * ones[i]::numeric
               + CASE WHEN level % b.one > 0 THEN div((level % b.one)::numeric * ones[i] + b.one - 1, b.one) + 1 ELSE 0 END);
           END IF;
@@ -477,7 +477,7 @@ BEGIN
     CONTINUE WHEN NOT changed[i];
     -- Callers' clocks may differ by an hour before one of them finds a key idle too early.
     keep := coalesce(ticks[i], 0) + CASE WHEN at IS NULL THEN 0 ELSE 3600000000 + greatest(0, meter.clock() - at) END;
-    -- After a reset a row is as good as none, for callers' earlier times too.
+    -- After a reset a row counts as absent, for callers' earlier times too.
     t := CASE WHEN verb = 'reset' THEN 0 ELSE ts[i] END;
     IF periods[i] IS NULL THEN
       UPDATE meter.bucket r SET t = t, level = levels[i], drain = drains[i], one = ones[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i];
@@ -510,8 +510,8 @@ END $$;
 
 ---------------------------------------------------------------------------------------------------------------------------- allow
 
--- Counts `n` cells of the quota if they conform, all or nothing. Returns how many more conform now, the time until `n` cells conform
--- (zero if they did, null if they never do), and the time until the key owes nothing.
+-- Counts `n` cells of the quota if they conform, all or nothing. Returns the number of cells that still conform now, the time until `n` cells
+-- conform, and the time until the key is idle. The first time is zero if they conformed, null if never.
 CREATE OR REPLACE FUNCTION meter.allow(key text, quota text, n bigint DEFAULT 1,
   OUT allowed boolean, OUT remaining bigint, OUT retry_after interval, OUT rest_after interval)
 LANGUAGE plpgsql VOLATILE AS $$
@@ -599,7 +599,7 @@ BEGIN
     END IF;
 
     clock := meter.clock();
-    -- By another limit: what is owed by that is owed.
+    -- By another limit: the debt by that limit stays.
     IF period_then <> period OR share_then <> share THEN
       IF clock > t THEN level := level * CASE WHEN t - clock < -200 * period_then THEN 0 ELSE exp((t - clock) / period_then) END; t := clock; END IF;
       level := least(1e300, level * share / share_then);
@@ -621,10 +621,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- Exponential rate limiting after Tony Finch: https://dotat.at/@/2024-09-02-ewma.html. A client that always asks gets `limit_value` per
--- `period`, and after a rest about as many at once. Denied cost counts too if `strict`. Returns the time from which the same cost is
--- allowed: it is then, and is not a microsecond before, unless other calls took some of it. `infinity` if it never is. `rate` is the
--- average after the call, in cost per period.
+-- Exponential rate limiting after Tony Finch: https://dotat.at/@/2024-09-02-ewma.html. A client that always asks gets `limit_value` per `period`, and
+-- when idle about as many at once. Denied cost counts too if `strict`. Returns the time from which the same cost is allowed: it is then, and is not a
+-- microsecond before, unless other calls took some of it. `infinity` if it never is. `rate` is the average after the call, in cost per period.
 --
 -- Decides as the Rust crate's `Exponential` does.
 DO $$ BEGIN

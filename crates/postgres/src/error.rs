@@ -1,11 +1,11 @@
-//! What an error of the client or the server says about a call.
+//! The meaning of an error of the client or the server for a call.
 
 use deadpool_postgres::{PoolError, TimeoutType};
 use ratelimit_meter_store::StoreError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-/// Why a statement gave no row.
+/// The reason why a statement gave no row.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The transaction lost a race and was rolled back: it may be tried again.

@@ -8,7 +8,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
 use tokio_postgres::NoTls;
 
-/// How often a transaction that lost a race is tried.
+/// The number of tries of a transaction that lost a race.
 const ATTEMPTS: u32 = 5;
 
 /// A store on PostgreSQL 13 or later: one statement for each decision, by the server's clock.
@@ -16,9 +16,8 @@ const ATTEMPTS: u32 = 5;
 /// The functions must be [installed](Self::install) in the database. Statements have no name and no session state, so connections may go
 /// through pgbouncer in transaction mode. A clone shares the pool.
 ///
-/// A call is tried again only if the server says that it lost a race and was rolled back (SQLSTATE 40001 and 40P01), never after a
-/// timeout or a lost connection. If a call is dropped before its reply, it is cancelled at the server and its connection is closed: the
-/// cells may have been counted.
+/// A call is tried again only if it lost a race and was rolled back (SQLSTATE 40001 and 40P01). It is never tried again after a timeout or a lost
+/// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool,
@@ -29,8 +28,8 @@ impl PostgresStore {
     /// Returns a store over at most `connections` connections without TLS, each made when it is first needed. Calls have no deadline
     /// unless [one is set](Self::with_deadline).
     ///
-    /// `config` is what `str::parse` makes of `postgres://meter@127.0.0.1/limits`. Where sessions keep their settings (no pooler between),
-    /// `options=-c lock_timeout=50ms -c statement_timeout=50ms` in it ends calls at the server as well.
+    /// `config` is for instance the result of `str::parse` for `postgres://meter@127.0.0.1/limits`. Where sessions keep their settings (no pooler
+    /// between), `options=-c lock_timeout=50ms -c statement_timeout=50ms` in it ends calls at the server as well.
     ///
     /// # Panics
     ///

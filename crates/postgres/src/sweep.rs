@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 pub struct Swept {
     /// The page to continue from; 0 at the end of the tables.
     pub next_page: u64,
-    /// How many keys were forgotten.
+    /// The number of removed keys.
     pub forgotten: u64,
 }
 
@@ -32,7 +32,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As of a decision. The same page may be swept again.
+    /// As for a decision. The same page may be swept again.
     pub async fn sweep(&self, from_page: u64) -> Result<Swept, StoreError> {
         let statement = Statement::new("SELECT next_page, forgotten FROM meter.sweep($1)");
         let statement = statement.with(bigint(from_page), Type::INT8);

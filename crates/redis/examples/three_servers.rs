@@ -1,8 +1,8 @@
 //! Three axum processes share one limit, on Redis and then on PostgreSQL: `cargo run -p ratelimit_meter_redis --example three_servers`.
 //!
-//! For each store the example starts a server and itself three times, sends 60 requests of two clients to the three in turn, and prints how
-//! many each process admitted. A limit in each process would admit three times as many. With `redis` or `postgres` as an argument it shows that
-//! store alone.
+//! For each store the example starts a server and itself three times. It sends 60 requests of two clients to the three in turn, and prints the
+//! admissions of each process. A limit in each process would admit three times as many. With `redis` or `postgres` as an argument it shows that store
+//! alone.
 
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header::RETRY_AFTER};
@@ -71,7 +71,7 @@ async fn limited<S: Store>(
     request: Request,
     next: Next,
 ) -> Response {
-    // In production, of what the client cannot choose: its address, or its account.
+    // In production, use a subject that the client cannot choose: its address, or its account.
     let client = query.get("client").map_or("", String::as_str);
     let verdict = match limit.check(client).await {
         Ok(verdict) => verdict,

@@ -1,7 +1,7 @@
--- Decides one batch of one bucket without ticks, by this server's clock: what `check` of meter.lua decides, in fewer steps.
+-- Decides one batch of one bucket without ticks, by this server's clock: like `check` of meter.lua, in fewer steps.
 --
 -- KEYS[1]  the key
--- ARGV     limit, drain, burst, cost: as of meter.lua; cost is n * cell, at most the burst
+-- ARGV     limit, drain, burst, cost: as in meter.lua; cost is n * cell, at most the burst
 -- Reply    1 (admitted) or 0, this clock, the level after the step
 --          false, and nothing was done, if another quota or a later clock wrote the key: ask meter.lua
 local value, time = redis.call('GET', KEYS[1]), redis.call('TIME')

@@ -3,14 +3,14 @@
 -- KEYS  one for each limit; in a cluster all of one slot
 -- ARGV  verb, at, extra, and for each key: limit, drain, cell, burst, tick, n
 --   verb   check | peek | upto | lease | charge | refund | cancel | reset
---   at     '' for this server's clock, else the caller's time in microseconds since 1970
---   extra  lease: the largest block; cancel: the clock of the reply that counted the cells; else ''
+--   at     '' for this server's clock, otherwise the caller's time in microseconds since 1970
+--   extra  lease: the largest block; cancel: the clock of the reply that counted the cells; otherwise ''
 --   limit  'b<drain> <one>', a bucket: `drain` units drain in a microsecond, and `one` of them is one cell of the quota. A checked
 --          cell is `cell` units, the burst `burst` units; the level drains in ticks of `tick` microseconds since 1970, unless that is 0
 --   limit  'e<period> <share>' or 'E<period> <share>', an average, leaky or strict: `drain` is its period in microseconds, `cell` the
 --          share of the threshold that one cell adds, `burst` the most cells that conform at once
 -- Reply  the cells counted (-1: that many never conform), this clock, and for each key its time and its level after the step.
---        The caller knows the limit, and computes what remains and when more conforms.
+--        The caller knows the limit, and computes the remaining cells and the time of the next ones.
 -- State  'time level limit'
 -- Errors WRONGSTATE: the value is no state of this kind of limit. WRONGTIME: a time before 1970 or after 2112. Nothing was changed.
 --
@@ -50,7 +50,7 @@ for i = 1, keys do
       return redis.error_reply('WRONGSTATE no state of a limit: ' .. KEYS[i])
     end
     if by ~= limit then
-      -- By another quota: what has drained has drained by that one, and what is owed then is owed, in cells.
+      -- By another quota: that quota's drain is applied first, and the debt of then stays, in cells.
       local kind, drain0, one0 = match(by, '^(%a)(%S+) (%S+)$')
       drain0, one0 = tonumber(drain0), tonumber(one0)
       if not drain0 or not one0 or drain0 <= 0 or one0 <= 0 or (kind == 'b') ~= bucket then
@@ -132,7 +132,7 @@ for i = 1, keys do
   elseif verb == 'refund' then
     units = max(0, units - (bucket and min(TOP, n * cell) or n * cell))
   elseif verb == 'cancel' then
-    -- What is left of them for certain, as if they had been the first to drain: nothing more conforms than had they never been counted.
+    -- The cells that certainly have not drained, as if they were the first to drain. So no more conforms than if they had not been counted.
     local drawn = extra - 0
     if interval > 0 then drawn = drawn - drawn % interval end
     local since = max(0, tick[i] - drawn)
@@ -156,7 +156,7 @@ for i = 1, keys do
     local rest = 0
     if units > 0 then rest = bucket and units / drain + interval or drain * (log(units) + log(drain) + 1) end
     rest = max(0, t - now + rest)
-    -- A caller whose clock is up to an hour behind must not find a key at rest that is not.
+    -- A caller whose clock is up to an hour behind must not find a live key idle.
     if not own and verb ~= 'reset' then rest = rest + 3.6e9 end
     if rest > 0 then
       local state = format(bucket and '%.0f %.0f %s' or '%.0f %.17g %s', t, units, limit)

@@ -99,7 +99,7 @@ fn limit(quota: &str) -> Limit {
     Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap())
 }
 
-/// Checks what the traces, by the caller's time, do not meet: times to live, writes, and the server's clock.
+/// Checks the parts that traces by the caller's time do not reach: times to live, writes, and the server's clock.
 fn by_the_servers_clock(store: &Mutant, server: &Server) {
     let (day, other) = (limit("10/d"), limit("20/d"));
     let ask = |verb, key: &str, limit: &Limit, n| store.decide(verb, None, &[Ask { key, limit, n }]).unwrap();

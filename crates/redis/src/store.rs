@@ -17,8 +17,8 @@ const ATTEMPTS: u32 = 5;
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
-/// A clone shares the connection. A call is sent again only if the answer says that no script ran (`NOSCRIPT`, `MOVED`, `TRYAGAIN`,
-/// `LOADING`, `BUSY`, ...), never after a timeout or a lost connection. If the server says that it is a replica (`READONLY`), as after a
+/// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
+/// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
 /// failover, the connection is made anew.
 pub struct RedisStore<C = ConnectionManager> {
     shared: Arc<Shared<C>>,
@@ -120,7 +120,7 @@ impl<C> Current<C> {
 }
 
 impl<C: Clone> Shared<C> {
-    /// Returns the current connection and its generation, or another in place of the one of the generation `left`.
+    /// Returns the current connection and its generation, or a new connection in place of that of the generation `left`.
     fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if left == Some(current.generation) {

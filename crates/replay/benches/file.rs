@@ -1,7 +1,7 @@
-//! How many lines a second the tool itself reads from a file: `cargo bench -p ratelimit_meter_replay --bench file`.
+//! The lines a second that the tool itself reads from a file: `cargo bench -p ratelimit_meter_replay --bench file`.
 //!
 //! `METER_REPLAY_LINES` is the number of lines (100,000 by default; 9,000,000 of Combined Log Format are 2 GB) and
-//! `METER_REPLAY_CLIENTS` that of clients (200,000). Some clients are far busier than others. Each command runs three times; the
+//! `METER_REPLAY_CLIENTS` that of clients (200,000). Some clients are far busier than the rest. Each command runs three times; the
 //! median wall time counts, and the most memory is that of the kernel (`VmHWM`, Linux only). `awk` counts the lines of each client, as
 //! a floor. The goals on one quiet core are 1.5 million lines a second of Combined Log Format and 0.5 million of JSON.
 

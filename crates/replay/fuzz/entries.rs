@@ -1,4 +1,4 @@
-//! What must hold of any bytes, for the fuzz targets here and for `tests/fuzzed.rs`, which runs them everywhere.
+//! Properties of any bytes, for the fuzz targets here and for `tests/fuzzed.rs`, which runs them everywhere.
 
 use std::io::{self, Cursor, Read};
 
@@ -25,7 +25,7 @@ pub(crate) fn access_log(data: &[u8]) {
         assert!((0..END_NS).contains(&read.time));
         let path = access_log::path(read.request);
         assert!(!path.is_empty() && !path.contains(&b'?') && !path.contains(&b'#'));
-        // What a line before it left behind makes no difference.
+        // The remains of an earlier line make no difference.
         let mut fresh = LogLines::default();
         assert_eq!(fresh.parse(line), Ok(read));
         // A quote before the stamp may be of the client.
@@ -70,7 +70,7 @@ pub(crate) fn stamps(data: &[u8]) {
     }
 }
 
-/// Delimited text, whatever is behind its header.
+/// Delimited text, with any bytes after its header.
 pub(crate) fn delimited(data: &[u8]) {
     for (header, by) in [("time,key,cost\n", "key"), ("time\tkey\tcost\n", "key")] {
         let text = [header.as_bytes(), data].concat();
@@ -95,7 +95,7 @@ fn is_table(text: &[u8], options: &Options) -> bool {
     Reader::of(Cursor::new(text.to_vec()), "input", options).is_ok_and(|reader| reader.format() == "table")
 }
 
-/// A capture, whatever is behind its header.
+/// A capture, with any bytes after its header.
 pub(crate) fn pcap(data: &[u8]) {
     const MAGIC: [[u8; 4]; 4] = [
         [0xd4, 0xc3, 0xb2, 0xa1],
@@ -118,7 +118,7 @@ pub(crate) fn pcap(data: &[u8]) {
     same_however_it_comes(&capture, &options);
 }
 
-/// A capture of the next generation, whatever is behind its first blocks.
+/// A capture of the next generation, with any bytes after its first blocks.
 pub(crate) fn pcapng(data: &[u8]) {
     const SECTION: &[u8] =
         b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x1c\0\0\0";
@@ -140,7 +140,7 @@ pub(crate) fn log(data: &[u8]) {
     }
 }
 
-/// JSON lines, whatever is behind the first.
+/// JSON lines, with any bytes after the first.
 pub(crate) fn json(data: &[u8]) {
     let options = Options {
         by: Some(By::parse("ip,h.0")),
@@ -225,8 +225,7 @@ impl Read for Drops {
     }
 }
 
-/// Reads all of it at once and in drops, sees to it that this makes no difference, and tells how many events and
-/// bad lines there were.
+/// Reads all of it at once and in drops, and checks that this makes no difference. Returns the numbers of events and bad lines.
 fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
     let told = read(Cursor::new(data.to_vec()), options);
     let dropped = read(Drops(Cursor::new(data.to_vec())), options);
@@ -239,7 +238,7 @@ fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
     (events.len(), usize::try_from(bad).unwrap_or(usize::MAX))
 }
 
-/// Events, the number of bad lines, how they are shown, what ended it, and whether something is lost.
+/// Events, the number of bad lines, their texts, the final error, and a flag for lost data.
 type Told = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>, bool);
 
 fn read(source: impl Read + 'static, options: &Options) -> Told {

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one_key_however_it_is_written() {
+    fn spellings_of_an_address_are_one_key() {
         let table = [
             ("192.0.2.1", "192.0.2.1"),
             ("192.0.2.1:80", "192.0.2.1"),

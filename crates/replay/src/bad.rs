@@ -25,7 +25,7 @@ pub enum BadLine {
     #[error("no labelled value in this line")]
     NoLabels,
     /// The field names change, and the new ones lack a required name.
-    #[error("from here on the fields are others, without those that are needed")]
+    #[error("from here on the fields differ, and required ones are missing")]
     OtherFields,
     /// A part of the key is missing.
     #[error("the key is missing")]

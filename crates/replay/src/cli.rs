@@ -21,7 +21,7 @@ use crate::trace::Order;
 use asking::Asking;
 use reading::Reading;
 
-/// How the report is printed, or how an input is written.
+/// The form of the report, or of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// The report as tables of at most 100 columns.
@@ -48,11 +48,11 @@ impl Format {
     }
 }
 
-/// What would a rate limit have done to yesterday's traffic?
+/// Shows the effect of rate limits on recorded traffic
 ///
-/// Replays access logs, JSON lines, tables and packet captures through one or more limits. Reports what each
-/// limit would have admitted and denied, and which keys it denies most. Detects formats from the contents.
-/// Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
+/// Replays access logs, JSON lines, tables and packet captures through one or more limits. Reports the requests
+/// that each limit would have admitted and denied, and the keys that it denies most. Detects formats from the
+/// contents. Files may be packed (gzip, zstd, xz, bzip2), and may be named in any order.
 #[derive(Debug, Parser)]
 #[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
@@ -65,11 +65,11 @@ pub struct Cli {
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
     pub limits: Vec<String>,
 
-    /// How a meter counts; for equal limits the first two make the same decisions
+    /// The algorithm of a meter; for equal limits the first two make the same decisions
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: Algorithm,
 
-    /// Who has a meter: each ip, xff, host, path, method or status, all together, or each value of a column
+    /// The owner of a meter: each ip, xff, host, path, method or status, all together, or each value of a column
     #[arg(long, value_name = "ip|xff|host|path|method|status|all|COLUMN", long_help = BY)]
     pub by: Option<String>,
 
@@ -87,8 +87,8 @@ pub struct Cli {
     /// The column of stamps; if not given, one named time, timestamp or the like
     ///
     /// Of two columns, DATE+TIME. Stamps are Unix seconds, milliseconds, microseconds or nanoseconds by their
-    /// magnitude, RFC 3339, YYYY-MM-DD HH:MM:SS, or as logs, mails and languages write times; UTC where no
-    /// zone stands (see --tz and --time-format).
+    /// magnitude, RFC 3339, YYYY-MM-DD HH:MM:SS, or the forms of logs, mails and languages. Without a zone
+    /// they are UTC (see --tz and --time-format).
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
@@ -106,7 +106,7 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,
 
-    /// How many of the hardest-hit keys to name
+    /// The number of hardest-hit keys to name
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub top: usize,
 
@@ -120,7 +120,7 @@ pub struct Cli {
     #[arg(long = "format", value_name = "table|json|NAME", value_parser = Format::parse, verbatim_doc_comment)]
     pub formats: Vec<Format>,
 
-    /// Draw what was admitted and denied over time, as SVG
+    /// Draw admitted and denied requests over time, as SVG
     #[arg(long, value_name = "FILE.svg")]
     pub chart: Option<PathBuf>,
 
@@ -162,7 +162,7 @@ pub struct Cli {
 }
 
 const BY: &str = "\
-Who has a meter: each ip, xff, host, path, method or status, all together, or each value of a column
+The owner of a meter: each ip, xff, host, path, method or status, all together, or each value of a column
 
           access log                      capture       table, JSON, named fields
   ip      the client                      the sender    a field named ip, client_ip, remote_addr, ...
@@ -178,9 +178,9 @@ With commas between, each combination: ip,path. If not given: ip, and in a table
 
 const EXAMPLES: &str = "\
 Examples:
-  See what it does, with made-up traffic
+  See a report on made-up traffic
       meter-replay --demo
-  Ten requests a second for each client, yesterday and the day before
+  Ten requests a second for each client, in a log and its rotated file
       meter-replay --limit 10/s access.log.1 access.log.2.gz
   Which of three? A burst lets people open pages, the rate holds crawlers
       meter-replay --limit 2/s --limit \"2/s burst 20\" --limit \"10/s burst 200\" access.log
@@ -236,7 +236,7 @@ fn without_password(word: &str) -> Option<String> {
     (scheme.ends_with("redis") || scheme.ends_with("rediss")).then(|| format!("{scheme}://...@{server}"))
 }
 
-/// Returns what is wrong with the command line, without the usage lines that follow.
+/// Returns the error of the command line, without the usage lines that follow.
 #[must_use]
 pub fn complaint(error: &clap::Error) -> String {
     let told = error.to_string();
@@ -269,8 +269,8 @@ impl Cli {
         self.reading.log_format.clone().or(named)
     }
 
-    /// Returns the command line quoted for a shell, without the password of a store, and without the values of `--only` if keys
-    /// must not be named.
+    /// Returns the command line quoted for a shell, without the password of a store. If keys must not be named, the values of `--only` are left out,
+    /// too.
     #[must_use]
     pub fn command_line(&self) -> String {
         let mut line = String::from("meter-replay");

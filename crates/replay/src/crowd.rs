@@ -1,10 +1,11 @@
 //! The meters of all keys of one limit, in tables of a few bytes a key.
 //!
-//! A table ([`KeyedMeter`](ratelimit_meter::KeyedMeter)) has room for a fixed number of keys, and measures no longer than a meter. If a key finds no room, a new table, four times
-//! as large, joins the others. If the newest table is ten years old, a new table of the same size joins. A key is decided by the table in which it is
-//! not idle, or by the newest table if it is idle in all. When a table joins, tables in which all keys are idle are dropped. An idle meter and a new
-//! meter make the same decisions. So each key is decided as by a meter of its own, for any number of keys and any span of time. If the time between
-//! two cells is not a whole number of nanoseconds, a table may admit up to two nanoseconds earlier: the words of its slots are shorter.
+//! A table ([`KeyedMeter`](ratelimit_meter::KeyedMeter)) has room for a fixed number of keys, and measures no longer than a meter. If a key finds no
+//! room, a new table, four times as large, joins the older ones. If the newest table is ten years old, a new table of the same size joins. A key is
+//! decided by the table in which it is not idle, or by the newest table if it is idle in all. When a table joins, tables in which all keys are idle
+//! are dropped. An idle meter and a new meter make the same decisions. So each key is decided as by a meter of its own, for any number of keys and
+//! any span of time. If the time between two cells is not a whole number of nanoseconds, a table may admit up to two nanoseconds earlier: the words
+//! of its slots are shorter.
 //!
 //! Tables require that time never goes back, since a table forgets idle keys, even if an earlier time would find cells still owed. Tables also do not
 //! support a limit of two quotas. In both cases each key has a [`Lineage`](crate::lineage::Lineage) instead.

@@ -12,23 +12,22 @@ pub fn limits(algorithm: Algorithm) -> [&'static str; 3] {
     if algorithm.has_burst() {
         ["2/s", "2/s burst 20", "10/s burst 200"]
     } else {
-        // The burst is what passes in one period.
+        // The burst is the cells of one period.
         ["2/s", "20/10s", "200/20s"]
     }
 }
 
 /// Describes the traffic.
 pub const STORY: &str = "\
-Ten minutes of made-up traffic: 40 people, who open a page of about ten files now and then; a backup
-job, which sends 600 requests within ten seconds; and a crawler, which never stops. What would each
-limit do to them?
+Ten minutes of made-up traffic: 40 people open a page of about ten files now and then, a backup job
+sends 600 requests within ten seconds, and a crawler never stops. What would each limit do to them?
 ";
 
 /// Explains how to read the report.
 pub const LEGEND: &str = "\
-denied        what did not conform; it is not asked again in a replay
-keys denied   whom the limit hits: a good one spares people, and keeps jobs and crawlers in check
-longest wait  the most that a denied request was told to wait; the meter's answer is exact
+denied        requests that did not conform; in a replay they do not come again
+keys denied   keys that the limit hits: a good one spares people, and stops jobs and crawlers
+longest wait  the longest wait that a denial reported, which is exact
 Now with your own: meter-replay --limit 10/s --limit \"100/min burst 20\" access.log
 ";
 

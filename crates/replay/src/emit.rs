@@ -1,7 +1,7 @@
-//! A limit as configuration for other software, with comments on what will differ.
+//! A limit as configuration for other software, with comments on the differences.
 //!
 //! The configuration keeps the long-run rate and the number of requests at once, as far as the target can express them. If a number has to be
-//! rounded, it is rounded to the stricter side, and a comment says so.
+//! rounded, it is rounded to the stricter side, and a comment notes it.
 
 mod haproxy;
 mod nginx;
@@ -151,11 +151,11 @@ fn quotas(rule: &Rule, page: &mut Page) -> Result<Vec<Quota>, Error> {
                 let cells = window.quota().cells();
                 page.note(match window.kind() {
                     WindowKind::Fixed => format!(
-                        "The replayed fixed window lets {cells} pass at its end and {cells} at the start of the next; this lets {cells} \
+                        "The replayed fixed window lets {cells} pass at its end and {cells} at the start of the next. This limit lets {cells} \
                          pass at once and the rest at an even rate."
                     ),
                     WindowKind::SlidingLog | WindowKind::SlidingWindow => format!(
-                        "The replayed window keeps any {cells} requests out for a whole period after them; this gives them back at an \
+                        "The replayed window keeps any {cells} requests out for a whole period after them. This limit gives them back at an \
                          even rate, so it admits up to twice {cells} in one period."
                     ),
                 });

@@ -83,14 +83,14 @@ pub enum Error {
     TooFineForStore {
         /// The limit.
         limit: Rule,
-        /// What does not fit.
+        /// The error of the quota.
         source: ratelimit_meter_store::InvalidQuota,
     },
     /// The URL of a store is no URL, or of no store that is known.
     #[cfg(feature = "store")]
     #[error("--store: {reason}; expected a URL like redis://127.0.0.1:6379/")]
     BadStore {
-        /// What is wrong with it.
+        /// The error of the URL.
         reason: String,
     },
     /// A store gave no decision.
@@ -360,9 +360,7 @@ pub enum Error {
         most: u32,
     },
     /// The meters of all keys would take more memory than there is.
-    #[error(
-        "--limit `{limit}`: {source}: replay it in parts, or name what makes fewer keys with --by or --ipv6-prefix"
-    )]
+    #[error("--limit `{limit}`: {source}: replay it in parts, or make fewer keys with --by or --ipv6-prefix")]
     NoTable {
         /// The limit.
         limit: Rule,
@@ -370,7 +368,7 @@ pub enum Error {
         source: InvalidTable,
     },
     /// The meter of one key would have to measure a longer time than a meter can.
-    #[error("the traffic of `{key}` spans more than 10 years in which {limit} never comes to rest: replay it in parts")]
+    #[error("the traffic of `{key}` spans more than 10 years in which {limit} is never idle: replay it in parts")]
     SpanTooLong {
         /// The key.
         key: String,

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_one_number_and_a_number_one_name() {
+    fn name_and_number_map_one_to_one() {
         let mut keys = Keys::default();
         let ids = [&b"a"[..], b"\xff", b"a", b""].map(|name| keys.intern(name).expect("few keys").index());
         assert_eq!(ids, [0, 1, 0, 2]);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_names_than_there_may_be() {
+    fn number_of_names_is_bounded() {
         let mut keys = Keys::at_most(2);
         for name in [&b"a"[..], b"b", b"a", b"b"] {
             keys.intern(name).expect("two keys");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn anonymous_keys_stay_apart_and_differ_from_run_to_run() {
+    fn anonymous_keys_differ_within_and_between_runs() {
         let named = |names: [&[u8]; 2]| {
             let mut keys = Keys::default();
             for name in names {

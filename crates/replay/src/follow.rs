@@ -107,7 +107,7 @@ fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> boo
     }
 }
 
-/// Sends the contents of a file, and whatever is appended, until stopped. If the path is not a regular file, such as a named pipe, this ends at its
+/// Sends the contents of a file, and all appended bytes, until stopped. If the path is not a regular file, such as a named pipe, this ends at its
 /// end.
 fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>>>, stop: &Stop) {
     while pump(&mut file, sender) && !stop.is_stopped() {
@@ -117,7 +117,7 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
         }
         thread::sleep(PAUSE);
         if let Some(next) = rotated(&mut file, path) {
-            // First read what was written to the old file meanwhile.
+            // First read the bytes written to the old file meanwhile.
             if !pump(&mut file, sender) {
                 return;
             }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_growing_file_is_read_past_rotations_until_it_is_stopped() {
+    fn growing_file_is_followed_past_rotations() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
         fs::write(&path, "one\n").expect("it is written");

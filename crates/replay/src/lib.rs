@@ -1,4 +1,4 @@
-//! Replays recorded traffic through rate limits and reports what each limit would have done to the traffic.
+//! Replays recorded traffic through rate limits and reports the effect of each limit on the traffic.
 //!
 //! This crate is the tool `meter-replay` without its `main`. [`input`] reads files into [`event`]s. [`stream`] puts the events of all files into one
 //! order. [`replay`] asks the meters of all limits in one pass, and [`report`] writes down their decisions. Everything between reading and writing is
@@ -248,7 +248,7 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     analyse(cli, &cli.limits()?, progress, |_, _, _| Ok(()))
 }
 
-/// Does the same, and calls `look` for each event after its decision; of two bounds, for the one that denies the most.
+/// Does the same, and calls `look` for each event after its decision; of two bounds, for the bound that denies more.
 fn analyse(
     cli: &Cli,
     limits: &[Limit],

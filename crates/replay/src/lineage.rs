@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn centuries_are_exact_where_the_meter_comes_to_rest() {
+    fn centuries_are_exact_for_a_meter_becoming_idle() {
         let times: Vec<i64> = (-50..50)
             .map(|step| step * 4 * YEAR)
             .flat_map(|time| [time, time + 1])
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_those_of_the_clock_for_every_key_and_for_centuries() {
+    fn ticks_follow_the_clock_for_centuries() {
         const S: i64 = 1_000_000_000;
         for may_go_back in [false, true] {
             let times = [S / 2, S - 1, S, S + 1, 2 * S];
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_meter_that_is_not_at_rest_is_kept() {
+    fn indebted_meter_is_kept() {
         // 1 in 15 years: at 11, the meter is old enough to give way, but the first cell has not drained.
         let verdicts = verdicts("1/5475d", false, &[0, 11 * YEAR, 16 * YEAR, 30 * YEAR]);
         assert!(matches!(verdicts[1], Some(Verdict::Denied(_))), "{verdicts:?}");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_kept_until_both_of_its_limits_are_at_rest() {
+    fn pair_is_kept_until_both_limits_are_idle() {
         let verdicts = verdicts("1/s & 1/5475d", false, &[0, 11 * YEAR, 16 * YEAR, 19 * YEAR]);
         let denied = verdicts
             .iter()
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn traffic_without_a_rest_is_measured_for_twenty_years() {
+    fn continuous_traffic_is_measured_for_twenty_years() {
         let times: Vec<i64> = (0..=21).map(|year| year * YEAR).collect();
         let verdicts = verdicts("1/2000d", false, &times);
         assert_eq!(verdicts.iter().position(Option::is_none), Some(21));
     }
 
     #[test]
-    fn times_that_go_back_are_measured_ten_years_either_way() {
+    fn decreasing_times_are_measured_within_ten_years() {
         let hour = 3_600_000_000_000;
         // An hour and a day back, cells admitted later are still owed.
         let told = verdicts("2/s", true, &[YEAR, YEAR, YEAR - hour, YEAR - 24 * hour, YEAR + hour]);

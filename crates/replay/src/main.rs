@@ -1,4 +1,4 @@
-//! `meter-replay`: what would a rate limit have done to yesterday's traffic?
+//! `meter-replay`: the effect of rate limits on recorded traffic.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

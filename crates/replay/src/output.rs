@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_leaves_what_was_there() {
+    fn error_leaves_the_old_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("chart.svg");
         fs::create_dir(&path).expect("a folder in its place");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_put_in_its_place_leaves_nothing() {
+    fn uncommitted_output_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("chart.svg");
         fs::write(&path, "old").expect("it is written");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_yet_is_the_same_however_it_is_named() {
+    fn absent_file_is_the_same_by_any_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let [plain, roundabout] = ["chart.svg", "./chart.svg"].map(|name| resolve(&folder.path().join(name)));
         assert_eq!(plain.expect("a place"), roundabout.expect("a place"));
@@ -208,7 +208,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_is_written_to() {
+    fn output_to_a_device_is_written() {
         replace(Path::new("/dev/null"), b"gone").expect("it takes everything");
     }
 }

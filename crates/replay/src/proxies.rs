@@ -60,8 +60,8 @@ impl Proxies {
             .map(Self::Networks)
     }
 
-    /// Returns the client of a request. Reads the forwarded addresses and then the peer's from the right, and returns the first that is no proxy of
-    /// ours; if all are proxies, returns the leftmost.
+    /// Returns the client of a request. Reads the peer's address and then the forwarded addresses from the right. Returns the first that is no
+    /// trusted proxy; if all are proxies, returns the leftmost.
     #[must_use]
     pub(crate) fn client<'a>(&self, forwarded: &'a [u8], peer: Option<&'a [u8]>) -> Option<&'a [u8]> {
         let listed = forwarded.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);

@@ -138,8 +138,8 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond what a meter can measure; [`Error::NoTable`] if
-    /// there is no memory for its meters; `Error::Store` if a store gave no decision.
+    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond the range of a meter. [`Error::NoTable`] if there is no
+    /// memory for its meters; `Error::Store` if a store gave no decision.
     #[inline]
     pub fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), Error> {
         self.take_of_plan(event, keys, None)
@@ -218,7 +218,7 @@ impl Replay {
         }
     }
 
-    /// Returns what each limit did to all events so far, and to its `top` most denied keys.
+    /// Returns the effect of each limit on all events so far, and its `top` most denied keys.
     #[must_use]
     pub fn outcomes(&self, keys: &Keys, top: usize) -> Vec<Outcome> {
         let outcome = |candidate: &Candidate| candidate.outcome(&self.asked, keys, top);

@@ -43,7 +43,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL.
+    /// A message, if the URL is invalid.
     pub fn open(url: &str) -> Result<Self, String> {
         let store = RedisBlockingStore::open(url, DEADLINE);
         store.map(Self::over).map_err(|error| error.to_string())

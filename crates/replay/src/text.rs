@@ -118,7 +118,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Formats a message as one line, whatever names it contains.
+/// Formats a message as one line, with any names in it.
 #[must_use]
 pub fn one_line(told: impl Display) -> String {
     printable(told.to_string().as_bytes(), usize::MAX)
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_never_hides_that_some_were_denied_or_admitted() {
+    fn percentage_never_rounds_denials_or_admissions_away() {
         let table = [
             (0, 0, "-"),
             (0, 7, "0.0%"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_rounded_up_to_what_is_shown() {
+    fn durations_are_rounded_up_to_shown_digits() {
         let table = [
             (0, "0 ns"),
             (999, "999 ns"),

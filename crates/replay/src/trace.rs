@@ -31,7 +31,7 @@ impl Order {
 /// The unit of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unit {
-    /// A request for one cell, or for as many as a column says.
+    /// A request for one cell, or for the number of cells in a column.
     #[default]
     Requests,
     /// A packet for as many cells as it had bytes on the wire.

@@ -242,7 +242,7 @@ def window(kind, limit):
         conforms = count == 0 or used + count <= most
         if conforms:
             past.append((now, count))
-            # What lies two periods back is in no window.
+            # A request two periods back is in no window.
             while past and past[0][0] < start - period:
                 past.pop(0)
         return conforms

@@ -1,4 +1,4 @@
-//! What the fuzz targets hold, on the corpus and on mangled pieces of it: in every test run, without a fuzzer.
+//! The checks of the fuzz targets, on the corpus and on mangled pieces of it: in every test run, without a fuzzer.
 
 #[path = "../fuzz/entries.rs"]
 mod entries;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// What a fuzz target calls.
+/// The functions that fuzz targets call.
 type Entry = fn(&[u8]);
 
 const ENTRIES: [(&str, Entry); 12] = [

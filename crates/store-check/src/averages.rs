@@ -46,7 +46,7 @@ fn threshold(store: &impl BlockingStore, rng: &mut Rng) {
     assert!(now > START, "the last cells were denied at first");
 }
 
-/// A level, and what it had been cut by when an admission would have left it above the threshold by rounding.
+/// A level, and the part cut off when an admission would have left it above the threshold by rounding.
 fn level(counted: &[(u64, f64)], now: u64, period: f64) -> f64 {
     counted
         .iter()

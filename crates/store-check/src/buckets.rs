@@ -49,7 +49,7 @@ struct Trace<'a> {
     units: Units,
     oracle: Bucket,
     now: u64,
-    /// The instant that the last denial told.
+    /// The instant that the last denial reported.
     due: Option<u64>,
 }
 
@@ -165,7 +165,7 @@ impl<'a> Trace<'a> {
                 assert!(counted <= n);
                 oracle.add(counted, now);
                 if counted < n {
-                    // The largest level: no number and no time to rest is above 2^53.
+                    // The largest level: no number and no time to drain is above 2^53.
                     const TOP: u64 = (1 << 53) - 1;
                     let most = TOP.min((TOP - state.time.get()).saturating_mul(self.units.drain()));
                     assert!(level(state.level) + self.units.cell() > most, "{}", context());
@@ -178,7 +178,7 @@ impl<'a> Trace<'a> {
         self.compare(state, &context());
     }
 
-    /// Everything that a caller computes from a state is what the exact bucket says.
+    /// All values that a caller computes from a state equal those of the exact bucket.
     fn compare(&self, state: ratelimit_meter_store::State, context: &str) {
         let (oracle, now) = (&self.oracle, self.now);
         assert!(

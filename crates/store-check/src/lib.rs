@@ -62,7 +62,7 @@ pub fn check(store: &impl BlockingStore, plan: Plan) {
 /// The first time of a trace: in 2001, so that callers' times are not near any clock.
 const START: u64 = 1_000_000_000_000_000;
 
-/// Says that a test is skipped because `program` is not installed; fails instead if `CI` is `true`.
+/// Prints that a test is skipped because `program` is not installed; fails instead if `CI` is `true`.
 fn skipped(program: &str) {
     println!("skipped: no {program}");
     let is_ci = std::env::var("CI").as_deref() == Ok("true");

@@ -3,7 +3,7 @@
 use ratelimit_meter::Quota;
 use ratelimit_meter_store::Units;
 
-/// A bucket that knows exactly what is owed. A microsecond drains `drain` parts, and a cell of the quota is `one` parts.
+/// A bucket with an exact debt. A microsecond drains `drain` parts, and a cell of the quota is `one` parts.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     one: i128,
@@ -16,7 +16,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Returns a bucket at rest: of the exact rate if the store keeps that, else of the rate that it keeps.
+    /// Returns an idle bucket of the exact rate if the store keeps that, otherwise of the rate that it keeps.
     pub fn of(quota: Quota, units: &Units) -> Self {
         let exact = (quota.period().as_nanos(), 1000 * u128::from(quota.cells().get()));
         let kept = (u128::from(units.one()), u128::from(units.drain()));
@@ -39,7 +39,7 @@ impl Bucket {
         if self.tick == 0 { now } else { now - now % self.tick }
     }
 
-    /// Returns what is owed at a time; before the last change, what will be owed then and what drains until then.
+    /// Returns the debt at a time. Before the last change, returns the debt at that change and the volume that drains until then.
     fn owed(&self, now: u64) -> i128 {
         let owed = self.owed - (self.at(now) - self.time) * self.drain;
         if self.at(now) > self.time { owed.max(0) } else { owed }
@@ -90,7 +90,7 @@ impl Bucket {
         self.change(now, |owed, cell| (owed - i128::from(n) * cell).max(0));
     }
 
-    /// Gives back what is left for certain of cells that were added at `drawn`.
+    /// Gives back the cells added at `drawn` that have certainly not drained.
     pub fn cancel(&mut self, n: u64, drawn: u64, now: u64) {
         let drained = (self.at(now) - self.at(drawn)).max(0) * self.drain;
         self.change(now, |owed, cell| {
@@ -98,7 +98,7 @@ impl Bucket {
         });
     }
 
-    /// Drains until a time, unless that lies before the last change, and replaces what is owed; what changes nothing is no change.
+    /// Drains until a time, unless that lies before the last change, and replaces the debt; an equal debt is no change.
     fn change(&mut self, now: u64, new: impl FnOnce(i128, i128) -> i128) {
         let later = self.at(now) > self.time;
         let owed = if later { self.owed(now) } else { self.owed };
@@ -109,7 +109,7 @@ impl Bucket {
         }
     }
 
-    /// Forgets what is owed.
+    /// Cancels the debt.
     pub fn reset(&mut self) {
         (self.time, self.owed) = (0, 0);
     }
@@ -123,7 +123,7 @@ impl Bucket {
         mine * i128::from(units.one()) == theirs * self.one
     }
 
-    /// Returns what is owed at `now` in cells of the quota: the numerator, and the denominator.
+    /// Returns the debt at `now` in cells of the quota: the numerator, and the denominator.
     pub fn owed_cells(&self, now: u64) -> (i128, i128) {
         (self.owed(now), self.one)
     }

@@ -13,13 +13,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start.
+/// The longest time for a server to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a server writes to its log once it answers.
+/// The line in a server's log once it answers.
 const READY: &str = "database system is ready to accept connections";
 
-/// A PostgreSQL server with the superuser `postgres`, who needs no password.
+/// A PostgreSQL server with the superuser `postgres`, which needs no password.
 #[derive(Debug)]
 pub struct Postgres {
     programs: PathBuf,
@@ -103,7 +103,7 @@ impl Postgres {
         signal(self.child().id(), "-KILL");
         self.child().wait().expect("a child");
         let end = Instant::now() + PATIENCE;
-        // It refuses to start until the orphans of the crash are gone.
+        // It does not start until the orphans of the crash are gone.
         loop {
             *self.child() = run(&self.programs, self.user, &self.folder, self.port, &self.environment);
             if self.is_ready() {
@@ -201,7 +201,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// The user that runs the servers: not root, since PostgreSQL refuses that.
+/// The user that runs the servers: not root, which PostgreSQL forbids.
 #[derive(Debug, Clone, Copy)]
 struct User {
     uid: u32,
@@ -283,7 +283,7 @@ fn signal(pid: u32, name: &str) {
     assert!(sent.expect("kill").success());
 }
 
-/// The folder of `initdb` and `postgres`: that of `METER_TEST_POSTGRES`, else of Debian's newest, else one of the search path.
+/// The folder of `initdb` and `postgres`: that of `METER_TEST_POSTGRES`, otherwise of Debian's newest, otherwise one of the search path.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<(u32, PathBuf)> = versions

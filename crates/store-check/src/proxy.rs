@@ -1,4 +1,4 @@
-//! A proxy between a client and its server that loses, delays or cuts as told.
+//! A proxy between a client and its server that loses, delays or cuts replies on demand.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -28,7 +28,7 @@ pub struct Proxy {
     state: Arc<State>,
 }
 
-/// What the test sets, and what it counts.
+/// The settings of the test, and its counts.
 #[derive(Debug)]
 struct State {
     server: AtomicU16,

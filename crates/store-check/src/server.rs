@@ -23,7 +23,7 @@ pub struct Server {
     child: Child,
 }
 
-/// What runs, and runs again after a crash.
+/// The program that runs, and runs again after a crash.
 #[derive(Debug)]
 struct Program {
     binary: PathBuf,
@@ -47,7 +47,7 @@ impl Program {
     }
 }
 
-/// What a server says with `--version`; `None` if there is none.
+/// The output of a server's `--version`; `None` if there is no server.
 fn version(binary: &str) -> Option<String> {
     let output = Command::new(binary).arg("--version").output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -191,7 +191,7 @@ pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut 
         "17/3s burst 5 every 700ms",
     ];
     for _ in 0..trials {
-        // The last one has ticks: what drains between two of them is the next quota's, so only the new one has them here.
+        // The last quota has ticks: the volume that drains between two ticks belongs to the next quota, so only the new quota has ticks here.
         let [(old_limit, old), (new_limit, new)] = [1, 0].map(|less| bucket(QUOTAS[rng.usize(..QUOTAS.len() - less)]));
         let key = format!("other:{}", rng.u64(..));
         let (mut oracle, mut now) = (Bucket::of(old.quota(), &old), START + rng.u64(..START));
@@ -201,7 +201,7 @@ pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut 
         now += rng.u64(..(n * old.cell() / old.drain() + 2));
         let (owed, parts) = oracle.owed_cells(now);
         let (_, state) = one(store, Verb::Charge, now, &key, &new_limit, 1).expect("a charge");
-        // What is left of the state at `now`, without the cell that was charged, in units of the new quota; ticks drain later.
+        // The remaining state at `now`, without the charged cell, in units of the new quota; ticks drain later.
         let kept = i128::from(level(state.level)) - i128::from(new.one());
         let since = i128::from(now - state.time.get());
         let [one, drain] = [new.one(), new.drain()].map(i128::from);
@@ -210,7 +210,7 @@ pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut 
         if owed * one / parts < most.min((most - i128::from(now)) * drain) - 3 * one {
             let short = owed * one - kept * parts;
             assert!(short <= 0, "{old:?} to {new:?}: less is owed than {owed}/{parts} cells");
-            // At the tick before more is owed: by what the new quota, or the old one, drains until `now`.
+            // At the tick before, the debt is larger by the volume that the new quota, or the old one, drains until `now`.
             let tick = i128::from(new.tick_us());
             let slack = (2 + drained + tick * drain) * parts + tick * i128::from(old.drain()) * one;
             assert!(-short <= slack, "{old:?} to {new:?}: {kept} for {owed}/{parts} cells");

@@ -87,7 +87,7 @@ impl Average {
         self.quota
     }
 
-    /// Returns the time from which `n` cells conform, at most [`max_batch`](Self::max_batch); 0 for an average at rest.
+    /// Returns the time from which `n` cells conform, at most [`max_batch`](Self::max_batch); 0 for an idle average.
     pub(crate) fn due(&self, time: Micros, level: f64, n: u32) -> u64 {
         if level == 0.0 || n == 0 {
             return 0;

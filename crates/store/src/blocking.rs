@@ -138,7 +138,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`], whatever is set for failures.
+    /// [`StoreError`], with any setting for failures.
     pub fn peek_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
@@ -174,7 +174,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         self.give(subject, Verb::Refund, n)
     }
 
-    /// Forgets what `subject` owes.
+    /// Cancels the debt of `subject`.
     ///
     /// # Errors
     ///

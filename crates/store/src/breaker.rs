@@ -52,7 +52,7 @@ pub(crate) enum Permit {
 /// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The server answered, be it with an error.
+    /// The server answered, perhaps with an error.
     Answered,
     Failed,
     /// The caller left before the end.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_probes_double_the_pause_up_to_its_limit() {
+    fn failed_probes_double_the_pause_to_its_limit() {
         let mut now = Instant::now();
         let mut breaker = opened(now);
         for pause in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn late_failures_of_calls_sent_before_do_not_prolong_it() {
+    fn late_failures_of_earlier_calls_prolong_no_pause() {
         let now = Instant::now();
         let mut breaker = opened(now);
         (0..100).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now + 50 * MS));

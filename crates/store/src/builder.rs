@@ -154,7 +154,7 @@ impl Builder {
         self
     }
 
-    /// Sets what is answered when the store gives no decision. An error unless set.
+    /// Sets the answer for calls without a decision of the store. An error unless set.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
@@ -162,8 +162,8 @@ impl Builder {
 
     /// Sets how long a reply of the store may deny later calls in this process, without asking; zero for never. 1 s unless set.
     ///
-    /// A call is denied so only if the store would deny it, provided that no other process gives cells back, resets the key or raises the
-    /// limit meanwhile. So this is the longest time for which such a change of another process is not seen.
+    /// The store would deny such a call, too, unless another process gave cells back, reset the key or raised the limit meanwhile. So this is the
+    /// longest time for which such a change of another process is not seen.
     pub const fn remember_denials(mut self, most: Duration) -> Self {
         self.remember = most;
         self

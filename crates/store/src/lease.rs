@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 /// The settings by which a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
 ///
 /// A cell is used within `keep` of when the call that drew it was sent, or is lost. So in every window of length v at most
-/// B + R * (v + keep) cells are admitted, by any number of processes, whatever crashes or stops; if [`strict`](Self::strict), at most
-/// B + R * v: the window law of one meter, in exchange for R * keep cells of the burst.
+/// B + R * (v + keep) cells are admitted, by any number of processes, even if some crash or stop. If [`strict`](Self::strict), the bound is B + R *
+/// v, the window law of one meter, in exchange for R * keep cells of the burst.
 ///
 /// *Proof.* A cell used in [a, a + v] was drawn in [a - keep, a + v], since its draw came after its call was sent. The store admits at
 /// most B + R * (v + keep) cells in that window. Cells that were lost, by a crash or a pause, were drawn and are not used. With
 /// B - R * keep in place of B, `keep` cancels.
 ///
-/// The size of a block follows the use of the key: what it used lately in four round trips. A key that is asked once in `keep` draws no
+/// The size of a block follows the recent use of the key in four round trips. A key that is asked once in `keep` draws no
 /// block, and loses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseSettings {
@@ -51,7 +51,7 @@ impl LeaseSettings {
         u64::try_from(self.keep.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The largest block for some limits, in cells: what drains in `keep`. An average has none.
+    /// The largest block for some limits, in cells: the drain of `keep`. An average has none.
     pub(crate) fn largest_block(&self, limits: &[Limit]) -> u32 {
         let drained = limits.iter().map(|limit| match limit {
             Limit::Bucket(units) => self.keep_us().saturating_mul(units.drain()) / units.cell(),
@@ -125,7 +125,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_block_is_at_most_what_drains_while_it_is_kept() {
+    fn block_never_exceeds_the_drain_of_its_lifetime() {
         let limit = |quota: &str| Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
         let lease = LeaseSettings::kept_for(20 * MS);
         assert_eq!(lease.largest_block(&[limit("1000/s")]), 20);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_asked_once_in_keep_draws_no_block() {
+    fn key_asked_once_per_lifetime_draws_no_block() {
         let (mut usage, mut now) = (Usage::default(), Instant::now());
         for _ in 0..5 {
             assert_eq!(usage.draw(now, 20 * MS, MS), 0);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_grows_with_the_use_of_its_key() {
+    fn block_grows_with_use_of_its_key() {
         let (mut usage, mut now) = (Usage::default(), Instant::now());
         assert_eq!(usage.draw(now, 20 * MS, MS), 0);
         let mut last = 0;

@@ -3,8 +3,8 @@
 //! # Implementing a store
 //!
 //! [`Store`] and [`BlockingStore`] have one method: a [`Verb`] on some [`Ask`]s gives a [`Reply`]. The numbers of a [`Limit`] are [`Units`] or
-//! an [`Average`]: whole numbers that a double holds, so that a script in Lua, a function in SQL and [`MemoryStore`] decide alike. The
-//! reply is the time and level of each key; what remains and when more conforms is computed from it here, exactly.
+//! an [`Average`]: whole numbers that a double holds, so that a script in Lua, a function in SQL and [`MemoryStore`] decide alike. The reply is the
+//! time and level of each key. The remaining cells and the time of the next ones are computed from it here, exactly.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! A limit as a store keeps it, and what its state says.
+//! A limit as a store keeps it, and the meaning of its state.
 
 use crate::average::Average;
 use crate::time::Micros;
@@ -16,7 +16,7 @@ pub enum Limit {
     Average(Average),
 }
 
-/// The part of a limit that is kept with a state: another quota finds what was owed by this one.
+/// The part of a limit that is kept with a state, so that another quota can convert the debt.
 ///
 /// Its text is `b<drain> <one>` for a bucket, `e<period> <share>` for a leaky and `E<period> <share>` for a strict average.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,7 +108,7 @@ impl Limit {
         }
     }
 
-    /// Returns the state of a key at rest.
+    /// Returns the state of an idle key.
     #[must_use]
     pub const fn rested(&self, time: Micros) -> State {
         let level = match self {
@@ -130,7 +130,7 @@ impl Limit {
 
     /// Returns the time from `at` until `n` cells conform, exact to the microsecond; `None` if that many never conform.
     ///
-    /// At that time they conform and a microsecond earlier they do not, if no others are counted meanwhile. (For an average, within
+    /// At that time they conform and a microsecond earlier they do not, if no other cells are counted meanwhile. (For an average, within
     /// a microsecond.)
     #[must_use]
     pub fn until(&self, state: State, at: Micros, n: u32) -> Option<Duration> {

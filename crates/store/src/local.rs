@@ -49,7 +49,7 @@ struct Shard<W> {
 #[derive(Debug)]
 struct Entry<W> {
     known: Option<Known>,
-    /// Renewed by all that may make more conform than `known` says: replies to calls of an earlier generation are not remembered.
+    /// Renewed by each call after which more may conform than by `known`: replies to calls of an earlier generation are not remembered.
     generation: u64,
     block: Option<Block>,
     usage: Usage,
@@ -177,8 +177,8 @@ impl<W> Local<W> {
         }
     }
 
-    /// Shares the reply to a joined call among its waiters and those that came meanwhile. Returns them with their decisions, and the waiters
-    /// of the next call with whether that goes in parts; if there are none, the subject has no call in flight any more.
+    /// Shares the reply to a joined call among its waiters and those that came meanwhile. Returns them with their decisions, and the waiters of the
+    /// next call, with a flag if that call goes in parts. If there are none, the subject has no call in flight any more.
     pub(crate) fn land(
         &self,
         terms: &Terms,
@@ -242,7 +242,7 @@ impl<W> Local<W> {
             deliveries.extend(entry.queue.pop_front().map(|waiter| (waiter, served)));
         }
         entry.in_flight = false;
-        // The use of a subject decides how large its next block is; else there is nothing to keep.
+        // The use of a subject decides the size of its next block; otherwise there is nothing to keep.
         if self.settings.lease.is_none() && !entry.holds_something(&self.settings, terms, now) {
             shard.entries.remove(subject);
         }
@@ -338,8 +338,8 @@ impl<W> Local<W> {
         entry.or_insert_with(|| Entry::new(generation, now))
     }
 
-    /// Forgets subjects if there are too many: those that hold nothing any more, and if these are few, of the others the half that was not
-    /// asked for longest. A subject with a call in flight stays.
+    /// Removes subjects if there are too many: subjects that hold nothing any more and, if these are few, the less recently used half of the rest. A
+    /// subject with a call in flight stays.
     fn make_room(&self, terms: &Terms, shard: &mut Shard<W>, now: Instant) {
         let (most, entries) = ((self.settings.subjects / SHARDS).max(1), &mut shard.entries);
         if entries.len() < most {
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn subject_with_a_call_in_flight_is_never_forgotten() {
+    fn subject_with_a_call_in_flight_is_kept() {
         let (terms, local) = local(16);
         let now = Instant::now();
         assert!(matches!(

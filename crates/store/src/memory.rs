@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The time for which keys of callers' times outlast their rest: a caller whose clock is behind must not find a key at rest too early.
+/// The time for which idle keys of callers' times are kept: a caller whose clock is behind must not find a key idle too early.
 const CALLERS_MARGIN_US: u64 = 3_600_000_000;
 
-/// A store in the memory of this process: for tests of code that uses a store, and the reference of the others.
+/// A store in the memory of this process: for tests of code that uses a store, and the reference of the other stores.
 ///
-/// Clones share their states. A key costs its text and about 100 bytes until a while after its rest: each time the number of keys has
-/// doubled, those at rest are forgotten. A limit for one process alone is better kept by `ratelimit_meter::KeyedMeter`.
+/// Clones share their states. A key costs its text and about 100 bytes until a while after it is idle: each time the number of keys has doubled, idle
+/// keys are removed. A limit for one process alone is better kept by `ratelimit_meter::KeyedMeter`.
 #[derive(Clone)]
 pub struct MemoryStore {
     keys: Arc<Mutex<Keys>>,
@@ -26,14 +26,14 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Keys {
     entries: HashMap<Box<str>, Entry>,
-    /// The number of keys above which those at rest are forgotten.
+    /// The number of keys above which idle keys are removed.
     sweep_above: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     stored: Stored,
-    /// From when on, by the clock of the store, the key is at rest.
+    /// The time, by the clock of the store, from which the key is idle.
     expires_us: u64,
 }
 
@@ -44,7 +44,7 @@ impl MemoryStore {
         Self::with_clock(|| Micros::from_system_time(SystemTime::now()))
     }
 
-    /// Returns a store without keys whose time is what `clock` returns; `None` fails the call with [`StoreError::WrongTime`].
+    /// Returns a store without keys that reads its time from `clock`; `None` fails the call with [`StoreError::WrongTime`].
     #[must_use]
     pub fn with_clock(clock: impl Fn() -> Option<Micros> + Send + Sync + 'static) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl MemoryStore {
         }
     }
 
-    /// Returns the number of keys that are kept, of which some may be at rest.
+    /// Returns the number of keys that are kept, of which some may be idle.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.lock().entries.len()

@@ -1,4 +1,4 @@
-//! What one meter reports of itself: metrics and events. Without the features `metrics` and `tracing` it reports nothing.
+//! The reports of one meter: metrics and events. Without the features `metrics` and `tracing` it reports nothing.
 
 use crate::error::StoreError;
 use crate::store::Verb;
@@ -7,7 +7,7 @@ use ratelimit_meter::NegativeMultiDecision;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How the local layer and the breaker of a meter stand: numbers for a health check or for gauges.
+/// The state of a meter's local layer and breaker: numbers for a health check or for gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -34,7 +34,7 @@ pub(crate) struct Observer {
 
 #[cfg_attr(
     not(all(feature = "metrics", feature = "tracing")),
-    expect(unused_variables, reason = "what a feature would report")
+    expect(unused_variables, reason = "the reports of a feature")
 )]
 impl Observer {
     pub(crate) fn of(meter: &str) -> Self {

@@ -194,7 +194,7 @@ impl<S: Store> SharedMeter<S> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`], whatever is set for failures.
+    /// [`StoreError`], with any setting for failures.
     pub async fn peek(&self, subject: &str) -> Result<Verdict, StoreError> {
         self.peek_n(subject, 1).await
     }
@@ -214,8 +214,8 @@ impl<S: Store> SharedMeter<S> {
         Ok(inner.terms.verdict(known, n, admitted, now(), Via::Store))
     }
 
-    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded, less
-    /// than `n` only at the largest level there is (142 years).
+    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be. Returns the number of recorded cells, less than `n`
+    /// only at the largest level (142 years).
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl<S: Store> SharedMeter<S> {
         self.give(subject, Verb::Refund, n).await
     }
 
-    /// Forgets what `subject` owes.
+    /// Cancels the debt of `subject`.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl<S: Store> SharedMeter<S> {
 
     /// Gives back the cells of all blocks that this process has drawn and not used; call it before the process ends.
     ///
-    /// Only what has not drained for certain is given back, so that no more conforms than if the cells had never been drawn. Returns how
+    /// Only cells that certainly have not drained are given back, so that no more conforms than if the cells had never been drawn. Returns how
     /// many blocks were given back.
     ///
     /// # Errors
@@ -270,8 +270,8 @@ impl<S: Store> SharedMeter<S> {
 
     /// Decides `n` cells of `subject` at the caller's time `at`, and counts all of them if all conform: to replay a log.
     ///
-    /// Times may come in any order, and each call is decided at its own time. The local layer has no part in it. Do not mix such calls with others on
-    /// one subject, unless the caller's clock is the store's.
+    /// Times may come in any order, and each call is decided at its own time. The local layer has no part in it. Do not mix such calls with plain
+    /// calls on one subject, unless the caller's clock is the store's.
     ///
     /// # Errors
     ///
@@ -291,8 +291,8 @@ impl<S: Store> SharedMeter<S> {
         Ok(inner.terms.verdict(known, n, admitted, received, Via::Store))
     }
 
-    /// Decides one cell of each of several subjects, of this meter and of `others` over the same store, and counts all of them if all
-    /// conform, or none. Returns the verdict of the meter that denies longest.
+    /// Decides one cell of each of several subjects, of this meter and of `others` over the same store. Counts all cells if all conform, or none.
+    /// Returns the verdict of the meter that denies longest.
     ///
     /// In a cluster all meters must be [`in_slot`](Builder::in_slot) of one slot.
     ///
@@ -401,7 +401,7 @@ impl<S: Store> Inner<S> {
         Ok((result?, sent))
     }
 
-    /// The verdict of one meter of all limits, which tells which denies longest.
+    /// The verdict of one meter of all limits, by which the longest denial is found.
     fn verdict_of_several(&self, asked: &[(&Terms, &str, u64)], reply: &Reply, sent: Instant) -> Verdict {
         let limits = asked.iter().flat_map(|(terms, ..)| terms.limits.iter().copied());
         let terms = Terms {

@@ -1,4 +1,4 @@
-//! How a subject stands, by a reply of the store.
+//! The state of a subject, by a reply of the store.
 
 use crate::limit::{Limit, State};
 use crate::store::Reply;

@@ -26,7 +26,7 @@ pub(crate) enum Source {
 /// A change of the state of one ask's key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Write {
-    /// The new state, and the microseconds from the time of the step until the key is at rest.
+    /// The new state, and the microseconds from the time of the step until the key is idle.
     Set(Stored, u64),
     /// Nothing is owed any more.
     Delete,
@@ -152,8 +152,8 @@ fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> R
     })
 }
 
-/// The state by another limit: what has drained until `at` has drained by that, and what is owed then is owed, in cells, rounded up
-/// by at most two units. `None` if that is of another kind.
+/// The state by another limit: that limit drains until `at`, and the debt of then stays, in cells, rounded up by at most two units. `None` if that is
+/// of another kind.
 fn carry(state: State, scale: Scale, limit: &Limit, at: Micros) -> Option<State> {
     match (limit, scale, state.level) {
         (Limit::Bucket(units), Scale::Bucket { drain, one }, Level::Units(level)) => {
@@ -295,7 +295,7 @@ fn to_rest(limit: &Limit, state: State, now: Micros) -> u64 {
         (_, Level::Units(0)) => 0,
         (Limit::Bucket(units), Level::Units(level)) => level.div_ceil(units.drain()) + units.tick_us(),
         (Limit::Average(average), Level::Share(level)) if level > 0.0 => {
-            // Until what is left is worth less than a microsecond.
+            // Until the remainder is worth less than a microsecond.
             let periods = level.ln() + average.period_us().ln() + 1.0;
             #[expect(
                 clippy::cast_possible_truncation,

@@ -22,12 +22,12 @@ pub enum Verb {
     Charge,
     /// Gives back `n` cells, down to none owed.
     Refund,
-    /// Gives back what is left for certain of `n` cells that were counted at `drawn`.
+    /// Gives back those of `n` cells counted at `drawn` that certainly have not drained.
     Cancel {
         /// The clock of the reply that counted the cells.
         drawn: Micros,
     },
-    /// Forgets what is owed.
+    /// Cancels the debt.
     Reset,
 }
 
@@ -59,7 +59,7 @@ pub struct Ask<'a> {
     pub n: u64,
 }
 
-/// The result of a step: from it and the limits a caller computes what remains and when more conforms.
+/// The result of a step: from it and the limits a caller computes the remaining cells and the time of the next ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// The cells that were counted, the smallest number of all asks (for `Peek`, that would be); `None` if a batch can never conform.
@@ -94,9 +94,9 @@ impl Reply {
 ///
 /// 1. All replies of a key equal those of an exact bucket that decided the same calls in some order of non-decreasing clocks.
 /// 2. A denial writes nothing, except for a strict average that is asked alone (its denied cells count) and after the store's clock was set back.
-/// 3. If the call fails with an error that is not [indeterminate](StoreError::is_indeterminate), no cell was counted; if it is, the
-///    cells were counted once or not at all. An implementation repeats a call only if the answer says that nothing ran.
-/// 4. A state is forgotten no earlier than its key is at rest.
+/// 3. If the call fails with an [indeterminate](StoreError::is_indeterminate) error, the cells were counted once or not at all. With any other error
+///    no cell was counted. An implementation repeats a call only after an answer by which nothing ran.
+/// 4. A state is removed no earlier than its key is idle.
 pub trait Store: Send + Sync + 'static {
     /// Decides a step.
     ///

@@ -1,4 +1,4 @@
-//! The terms of a shared meter: its name, its limits, and what a reply means to a caller.
+//! The terms of a shared meter: its name, its limits, and the meaning of a reply to a caller.
 
 use crate::limit::Limit;
 use crate::standing::{Known, Standing};

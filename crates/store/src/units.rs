@@ -1,10 +1,9 @@
 //! A bucket in whole numbers: nothing is rounded, and a double holds each of them.
 //!
-//! With C cells per period of P ns, one cell of the quota is `one` = P/g units and `drain` = 1000 C/g units drain in a
-//! microsecond, where g = gcd(1000 C, P). A checked cell of weight w costs `cell` = w * one units and the burst B is B * one. The state
-//! of a key is (time, level): microseconds since 1970, and the units owed then. At a later time t,
-//! `level - min(level, (t - time) * drain)` is owed. `n` cells conform if and only if level + n * cell <= burst, from
-//! `time + ceil((level + n * cell - burst) / drain)` on, exact to the microsecond.
+//! With C cells per period of P ns, and g = gcd(1000 C, P), one cell of the quota is `one` = P/g units. In a microsecond `drain` = 1000 C/g units
+//! drain. A checked cell of weight w costs `cell` = w * one units and the burst B is B * one. The state of a key is (time, level): microseconds since
+//! 1970, and the units owed then. At a later time t, `level - min(level, (t - time) * drain)` is owed. `n` cells conform if and only if level + n *
+//! cell <= burst, from `time + ceil((level + n * cell - burst) / drain)` on, exact to the microsecond.
 //!
 //! Every number is a whole number up to 2^53, so scripts that count in doubles (Lua) and tables of 64-bit integers (SQL) decide alike.
 
@@ -18,7 +17,7 @@ pub(crate) const MOST: u64 = 1 << 52;
 /// The largest whole number up to which a double holds them all.
 pub(crate) const TOP: u64 = (1 << 53) - 1;
 
-/// The numbers of a quota for a store: what drains in a microsecond, and what a cell and the burst are in the same units.
+/// The numbers of a quota for a store: the drain of a microsecond, a cell and the burst, in the same units.
 ///
 /// ```
 /// use ratelimit_meter_store::Units;
@@ -47,8 +46,8 @@ impl Units {
     ///
     /// # Errors
     ///
-    /// [`InvalidQuota`], if no meter can hold the quota, if a full burst takes longer than 2^52 us (142 years) to drain, or if a
-    /// refill interval is no whole number of microseconds.
+    /// [`InvalidQuota`], if no meter can hold the quota, or a full burst takes longer than 2^52 us (142 years) to drain. Also if a refill interval is
+    /// no whole number of microseconds.
     pub fn of(quota: Quota) -> Result<Self, InvalidQuota> {
         GCRA::from_quota(quota).map_err(InvalidQuota::Inconsistent)?;
         let tick_us = match quota.refill_interval() {
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_does_not_fit_is_the_next_lower() {
+    fn inexact_rate_becomes_the_next_lower() {
         for (quota, drain, one) in [
             ("999983/d", 39_599, 3_421_411_764),
             ("1000000007/d burst 4294967295", 5, 432),
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_above_142_years_and_a_tick_of_nanoseconds_are_refused() {
+    fn overlong_idle_time_and_nanosecond_ticks_are_errors() {
         let refused = |quota: &str| Units::of(quota.parse().unwrap()).unwrap_err();
         assert_eq!(refused("1/60000d"), InvalidQuota::RestTooLong);
         assert!(matches!(refused("3/s every 1500ns"), InvalidQuota::Interval { .. }));

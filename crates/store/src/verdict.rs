@@ -88,7 +88,7 @@ impl AdmittedPart {
         Self { cells, next, via }
     }
 
-    /// All `n` cells or none, as a verdict on all of them says.
+    /// All `n` cells or none, as a verdict on all of them.
     pub(crate) fn for_all(n: u32, verdict: Verdict) -> Self {
         match verdict.decision {
             Ok(()) => Self::of(n, None, verdict.via),

@@ -1,4 +1,4 @@
-//! How long each of a thousand tasks waits for a cell, at a hundred every 100 ms, from a fair limiter and from an unfair one.
+//! Prints the waits of a thousand tasks for a cell each, at a hundred every 100 ms, with a fair limiter and an unfair one.
 //!
 //! Run with `cargo run --release -p ratelimit_meter_tokio --example fairness`.
 

@@ -216,7 +216,7 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ZeroRefill => f.write_str("a refill of zero cells lets no cell through"),
+            Self::ZeroRefill => f.write_str("a refill of zero cells admits no cell"),
             Self::ZeroInterval => f.write_str("an interval of zero leaves the rate unlimited"),
             Self::IntervalTooLong { interval } => {
                 write!(f, "an interval of {} s is more than 200 years", interval.as_secs())

@@ -22,12 +22,12 @@
 //! - **Places, not cells.** A waiter holds a place in one queue. The limit is charged when that place is due: at the first instant at which the
 //!   waiter's cells conform, after all waiters before it have their cells. The charge is made at that instant, even if the wake-up is late.
 //! - **Fair**, unless built otherwise: strictly first come, first served. Small requests do not starve a large one, and no caller takes cells while
-//!   others wait. An unfair limiter lets a caller take cells that are there; its waiters are still served in order.
+//!   another waits. An unfair limiter lets a caller take cells that are there; its waiters are still served in order.
 //! - **Exact plans.** The instant of [`NotYet`](AcquireError::NotYet) is computed on a copy of the meter, with its ticks, weights and averages. A
 //!   [`Patience`] that cannot be kept is denied at once. One that is accepted is kept, as long as no caller takes cells past the queue.
 //! - **Nothing is lost.** If a future is dropped, its place is given back at once, or its cells if they had come and no poll returned them. The
 //!   waiters behind it move up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
-//! - **No coordinator.** There is no background task, and no waiting future drives the others. If a future is forgotten, or never polled again, it
+//! - **No coordinator.** There is no background task, and no waiting future drives another. If a future is forgotten, or never polled again, it
 //!   costs its own cells and delays no other waiter. The waiters behind it are served at the instants that were theirs when they came. If a waiter
 //!   leaves outside the forgotten future's runtime, the waiters behind may move up a timer late.
 //! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`Bucket`]. They hold for the instants of
@@ -36,20 +36,20 @@
 //! # Why that holds
 //!
 //! *Order.* While a caller waits, all decisions are made under the lock of the queue, by a function of the time alone (`wait_queue.rs`). While no
-//! caller waits, cells are taken by one exchange of a word: a meter's own, or the count of a [`RateLimiter`]'s bucket. That count is closed for as
-//! long as a caller waits or holds the lock, so that no newcomer takes cells before a caller that joins. (A meter's word cannot be closed. So a
-//! caller that asked the meter before another caller joined may get its answer after that.)
+//! caller waits, cells are taken by one exchange of a word: a meter's own, or the count of a [`RateLimiter`]'s bucket. That count is closed while a
+//! caller waits or holds the lock, so that no newcomer takes cells before a caller that joins. (A meter's word cannot be closed. So a caller that
+//! asked the meter before another caller joined may get its answer after that.)
 //!
 //! Let d(k) be the instant at which place k is charged. d(k + 1) is computed from the limit's state after that charge, never from the time at which
-//! the charge was noticed. So the sequence d(1), d(2), ... is the same whichever thread serves, and as long as no waiter leaves, each instant is
-//! known when a place is taken.
+//! the charge was noticed. So the sequence d(1), d(2), ... does not depend on the serving thread. As long as no waiter leaves, each instant is known
+//! when a place is taken.
 //!
 //! *Progress.* While a caller of a runtime waits, the queue has a timer in that runtime. (There is one for each runtime, so that a runtime that is
-//! not driven holds up only itself.) The timer does not belong to a future: it wakes the queue, which serves every place that is due and sets the
-//! timer again. Threads ([`Waiting::acquire_blocking`]) sleep by themselves.
+//! not driven holds up only itself.) The timer belongs to no future. It wakes the queue, which serves every due place and sets the timer again.
+//! Threads ([`Waiting::acquire_blocking`]) sleep by themselves.
 //!
-//! *Invariant*: after each operation, one of three holds: the head's runtime has a timer at d(1) or before, the head's thread wakes by then, or the
-//! head has been woken and is about to look. Each operation checks that when it releases the lock (`shared.rs`, `release`).
+//! *Invariant*: after each operation, one of three holds. The head's runtime has a timer at d(1) or before, the head's thread wakes by then, or the
+//! woken head is about to look. Each operation checks that when it releases the lock (`shared.rs`, `release`).
 //!
 //! *Cost.* If there are cells and no caller waits, taking them needs no lock and no allocation. Taking, leaving and serving a place take constant
 //! time under the lock; a plan visits each waiter once. Wakers are called and timers are set after the lock is released. A thousand waiters share one
@@ -61,8 +61,8 @@
 //! wakes at the end of the millisecond in which it is due, never before. That lateness never adds up while another caller waits, or while the burst
 //! covers a millisecond. If a single caller comes back alone each time, it gets at least the burst in each millisecond.
 //!
-//! After a stall, when a task has blocked the runtime, many waiters are due at once. The queue makes up for at most 10 ms of lateness, so that a
-//! stall of two seconds does not release two seconds' cells in one burst. [`Waiting::set_catch_up`] changes that bound.
+//! After a stall, when a task has blocked the runtime, many waiters are due at once. The queue makes up for at most 10 ms of lateness. So a stall of
+//! two seconds does not release two seconds' cells in one burst. [`Waiting::set_catch_up`] changes that bound.
 //!
 //! Waiting needs a runtime with timers. [`Waiting::try_acquire`], [`Waiting::acquire_blocking`] and an acquire that is ready at once need none.
 //!

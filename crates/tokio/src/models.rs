@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-/// Whether the waiter has been woken.
+/// A flag that is set when the waiter is woken.
 #[derive(Default)]
 struct Flag(AtomicBool);
 
@@ -114,7 +114,7 @@ fn drive_one(runtime: Id, ms: u64) -> thread::JoinHandle<()> {
 }
 
 #[test]
-fn a_new_waker_is_woken_or_told() {
+fn new_waker_is_woken_or_finds_its_cells() {
     model(|limiter| {
         let first = Waiter::polled(&limiter, 1);
         let mut second = Waiter::polled(&limiter, 1);
@@ -127,7 +127,7 @@ fn a_new_waker_is_woken_or_told() {
 }
 
 #[test]
-fn who_joins_while_the_last_is_served_has_a_timer() {
+fn joining_behind_the_last_served_sets_a_timer() {
     model(|limiter| {
         let mut first = Waiter::polled(&limiter, 1);
         let driver = drive(1);
@@ -138,7 +138,7 @@ fn who_joins_while_the_last_is_served_has_a_timer() {
 }
 
 #[test]
-fn a_timer_that_goes_off_while_it_is_set_is_set_again() {
+fn timer_that_fires_while_set_is_set_again() {
     model(|limiter| {
         let driver = drive(1);
         let other = limiter.clone();
@@ -162,7 +162,7 @@ fn two_join_at_once_and_both_are_served() {
 }
 
 #[test]
-fn those_behind_one_who_leaves_are_served_when_it_is_their_turn_by_then() {
+fn waiters_behind_a_leaver_are_served_when_due() {
     model(|limiter| {
         let first = Waiter::polled(&limiter, 3);
         let mut second = Waiter::polled(&limiter, 1);
@@ -176,7 +176,7 @@ fn those_behind_one_who_leaves_are_served_when_it_is_their_turn_by_then() {
 /// The head, which asked for many cells, leaves outside any runtime, while another runtime serves the next waiter. The waiter behind wakes for its
 /// own instant, although the timer of its runtime was set for the head that left.
 #[test]
-fn waiter_behind_one_that_another_runtime_serves_is_woken_for_its_own_instant() {
+fn cross_runtime_serve_wakes_the_next_waiter() {
     model(|limiter| {
         let large = Waiter::polled_in(0, &limiter, 5);
         let mut between = Waiter::polled_in(1, &limiter, 1);
@@ -191,7 +191,7 @@ fn waiter_behind_one_that_another_runtime_serves_is_woken_for_its_own_instant() 
 }
 
 #[test]
-fn the_cells_of_one_who_leaves_when_it_is_served_are_the_next_ones() {
+fn cells_of_a_leaver_go_to_the_next() {
     model(|limiter| {
         let first = Waiter::polled(&limiter, 1);
         let mut second = Waiter::polled(&limiter, 1);
@@ -203,7 +203,7 @@ fn the_cells_of_one_who_leaves_when_it_is_served_are_the_next_ones() {
 }
 
 #[test]
-fn a_try_never_overtakes_and_takes_nothing_that_is_waited_for() {
+fn try_never_overtakes_waiters() {
     model(|limiter| {
         let mut first = Waiter::polled(&limiter, 2);
         let driver = drive(2);
@@ -215,7 +215,7 @@ fn a_try_never_overtakes_and_takes_nothing_that_is_waited_for() {
 }
 
 #[test]
-fn cells_that_are_there_are_had_once_with_the_lock_or_without() {
+fn available_cells_go_once_with_or_without_lock() {
     model_with(1, |limiter| {
         let other = limiter.clone();
         let first = thread::spawn(move || Waiter::polled(&other, 1));
@@ -228,7 +228,7 @@ fn cells_that_are_there_are_had_once_with_the_lock_or_without() {
 }
 
 #[test]
-fn what_one_who_joins_is_told_holds_though_another_takes_without_the_lock() {
+fn reported_wait_holds_beside_a_lock_free_take() {
     model_with(1, |limiter| {
         let beginning = crate::timers::now();
         let other = limiter.clone();
@@ -249,7 +249,7 @@ fn what_one_who_joins_is_told_holds_though_another_takes_without_the_lock() {
 }
 
 #[test]
-fn what_is_there_when_the_last_has_left_can_be_taken_without_the_lock() {
+fn cells_left_after_the_last_waiter_are_available() {
     model_with(1, |limiter| {
         let other = limiter.clone();
         let newcomer = thread::spawn(move || other.try_acquire(1).is_ok());

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout_at};
 
 /// The longest wait of a caller, the number of waiters that it accepts, and its jitter.
 ///
-/// If a bound cannot be kept with the queue as it is, the call is denied at once, before a place is taken, with the true wait. Bounds belong to the
+/// If a bound cannot be kept with the present queue, the call is denied at once, before a place is taken, with the true wait. Bounds belong to the
 /// caller: one limiter may have patient and impatient callers.
 ///
 /// ```
@@ -71,7 +71,7 @@ impl Patience {
 
     /// Adds a random delay of up to `jitter` after a wait, so that callers that waited for the same instant resume one by one.
     ///
-    /// If the call has a timeout or a deadline, the delay is drawn from the time that is left by then, so that the bound holds. The cells are taken
+    /// If the call has a timeout or a deadline, the delay is drawn from the remaining time, so that the bound holds. The cells are taken
     /// at their instant anyway, and given back if the future is dropped during the delay.
     #[must_use]
     pub const fn jitter(mut self, jitter: Duration) -> Self {
@@ -130,13 +130,12 @@ impl<S: Source> Waiting<S> {
 
     /// Waits for `n` cells, within the bounds of `patience`.
     ///
-    /// If there is a timeout or a deadline, and there are waiters ahead, the first call after a change of the queue visits each waiter ahead once,
-    /// under the lock.
+    /// With a timeout or a deadline, the first call after a change of the queue visits each waiter ahead once, under the lock.
     ///
     /// # Errors
     ///
-    /// [`AcquireError`], and no cells were taken. The call is denied at once if, with the queue as it is, the cells come too late, too many callers
-    /// wait, or the deadline has passed. It is denied at the deadline if callers that do not queue took cells meanwhile.
+    /// [`AcquireError`], and no cells were taken. The call is denied at once if the cells come too late, too many callers wait, or the deadline has
+    /// passed. It is denied at the deadline if callers that do not queue took cells meanwhile.
     ///
     /// # Panics
     ///

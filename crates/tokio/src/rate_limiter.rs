@@ -177,8 +177,8 @@ impl Default for Builder {
 ///
 /// # Law
 ///
-/// In every window the cells taken are at most the sum of two numbers. One is the cells that come at the ticks in the window; the other is the larger
-/// of max and refill. While a caller waits, no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`].
+/// In every window the cells taken are at most the sum of two numbers. They are the cells that come at the ticks in the window, and the larger of max
+/// and refill. While a caller waits, no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`].
 #[derive(Debug)]
 pub struct Bucket {
     max: u64,

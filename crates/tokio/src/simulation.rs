@@ -256,7 +256,7 @@ fn meter_serves_every_place_at_its_instant() {
 }
 
 #[test]
-fn meter_with_ticks_serves_every_place_at_its_instant() {
+fn ticking_meter_serves_every_place_at_its_instant() {
     simulate(100, || {
         Waiting::new(GCRA::from_quota(quota("200/100ms every 3ms")).unwrap())
     });

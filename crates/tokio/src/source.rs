@@ -29,7 +29,7 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     type Ahead: Send;
 
-    /// Whether the source can be changed without the queue.
+    /// True if the source can be changed without the queue.
     #[doc(hidden)]
     const CHANGES_ELSEWHERE: bool;
 

@@ -1,6 +1,6 @@
 //! Tokio's time, and the timers of a queue: one for each runtime in which callers wait.
 //!
-//! No waiting future owns a timer, so no future can stop the others by being forgotten, and a thousand waiters cost one timer. The timer wakes the
+//! No waiting future owns a timer. So a forgotten future stops no other, and a thousand waiters cost one timer. The timer wakes the
 //! queue itself, which then serves the waiters that are due and sets the timer again. There is one timer for each runtime, because a runtime that is
 //! not driven must not hold up another runtime. Each timer is set for the head, whichever runtime the head belongs to.
 //!
@@ -24,7 +24,7 @@ use std::time::Instant;
 
 /// The clock of tokio, which tests may pause, for meters with waiters.
 ///
-/// The waiting types decide at tokio's time, whichever clock the meter has. That is enough for most meters. But ticks and
+/// The waiting types decide at tokio's time, with any clock of the meter. Tokio's time is enough for most meters. But ticks and
 /// [`with_available`](ratelimit_meter::Meter::with_available) count from the time at which the meter was made, by its own clock. In paused time that
 /// is another time than tokio's.
 ///
@@ -155,10 +155,10 @@ fn pause() -> CannotBePaused {
     CannotBePaused
 }
 
-/// Whether tokio's clock can be paused in this build.
+/// True if tokio's clock can be paused in this build.
 ///
-/// If it cannot, tokio's clock is the system's. Then the core's default clock, which has the same time at a third of the cost and is at most 5 us
-/// late, is used wherever 5 us do not matter.
+/// If it cannot, tokio's clock is the system's. Then the core's default clock is used wherever 5 us do not matter: it has the same time at a third of
+/// the cost, and is at most 5 us late.
 pub(crate) const CAN_BE_PAUSED: bool = {
     // Shadows the function above, if tokio has this function.
     #[allow(unused_imports, reason = "not in a build without it")]

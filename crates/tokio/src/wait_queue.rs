@@ -181,7 +181,7 @@ impl<S: Source> WaitQueue<S> {
         taken
     }
 
-    /// Adds a waiter behind all others. If no caller waits, its cells are due at `due`.
+    /// Adds a waiter at the end. If no caller waits, its cells are due at `due`.
     pub(crate) fn join(&mut self, n: u64, due: Instant, now: Instant, sleeper: Sleeper, waker: &Waker) -> Ticket {
         if self.waiters.len == 0 {
             self.due = Some(due);
@@ -218,7 +218,7 @@ impl<S: Source> WaitQueue<S> {
         until
     }
 
-    /// Gives back the place of a waiter for `n` cells, and the cells that it already got; or all of them if it has been served. Returns its waker.
+    /// Gives back the place of a waiter for `n` cells and its cells so far, which are all cells if it has been served. Returns its waker.
     pub(crate) fn leave(&mut self, source: &S, ticket: Ticket, n: u64, now: Instant) -> Option<Waker> {
         let was_head = self.waiters.is_head(ticket);
         let (missing, waker) = self.waiters.remove(ticket).unwrap_or((0, None));
@@ -316,7 +316,7 @@ pub(crate) struct Waiter {
     /// The next waiter, or the next free slot if this slot is free.
     behind: u32,
     pub(crate) sleeper: Sleeper,
-    /// Whether the waiter has been woken to look at its due instant, and has not looked yet.
+    /// True if the waiter has been woken to look at its due instant, and has not looked yet.
     pub(crate) called: bool,
     /// The instant at which the waiter is served, by the latest plan.
     planned: Option<Instant>,
@@ -378,7 +378,7 @@ impl Slab {
         Some(Ticket { slot, number })
     }
 
-    /// Adds a waiter behind all others.
+    /// Adds a waiter at the end.
     fn push(&mut self, number: u64, missing: u64, sleeper: Sleeper, waker: Waker) -> Ticket {
         let waiter = Waiter {
             number,

@@ -45,7 +45,7 @@ pub struct Waiting<S: Source> {
 }
 
 impl<M: Waitable> Waiting<M> {
-    /// Returns a fair limiter: callers are served in the order in which they come, and no caller takes cells while others wait.
+    /// Returns a fair limiter: callers are served in the order in which they come, and no caller takes cells while another waits.
     ///
     /// It decides at tokio's time, whichever clock the meter has. In paused time, a meter on the default clock counts as made now; see
     /// [`TokioClock`](crate::TokioClock).
@@ -114,11 +114,11 @@ impl<S: Source> Waiting<S> {
 
     /// Sets the longest lateness that a serve makes up for, [`DEFAULT_CATCH_UP`](Self::DEFAULT_CATCH_UP) at first.
     ///
-    /// A waiter is charged at the instant at which it is due, even if its wake-up is late, so that the lateness of timers costs no throughput. After
-    /// a stall, when a task has blocked the runtime for two seconds, that would deliver the cells of two seconds in one burst. So the charge is
-    /// earlier than the serve by at most this bound. Then, in every window of length w, the waiters that are woken have at most
-    /// burst + rate * (w + bound) cells. A task goes on when its runtime polls it. So tasks that were woken just before their runtime was blocked, or
-    /// by another runtime or thread meanwhile, go on together when that runtime runs again.
+    /// A waiter is charged at its due instant, even if its wake-up is late, so that the lateness of timers costs no throughput. If a task has blocked
+    /// the runtime for two seconds, the cells of two seconds would come in one burst. So the charge is earlier than the serve by at most this bound.
+    /// Then, in every window of length w, the waiters that are woken have at most burst + rate * (w + bound) cells. A task goes on when its runtime
+    /// polls it. Tasks may be woken just before their runtime is blocked, or by another thread meanwhile. They go on together when that runtime runs
+    /// again.
     ///
     /// The default of 10 ms is ten times the grain of tokio's timers. It covers the lateness of a healthy runtime; a longer stall is not made up for.
     /// [`Duration::MAX`] makes up for any stall. Zero bounds wake-ups by burst + rate * w, and costs throughput if the burst does not cover a
@@ -142,8 +142,8 @@ impl<S: Source> Waiting<S> {
     ///
     /// # Panics
     ///
-    /// Panics if `n` is negative. The future panics if it has to wait and is polled outside a tokio runtime with timers, and if it is polled again
-    /// after it was ready.
+    /// Panics if `n` is negative. The future panics if it has to wait and is polled outside a tokio runtime with timers. It also panics if it is
+    /// polled again after it was ready.
     pub fn acquire(&self, n: impl CellCount) -> Acquire<'_, S> {
         Acquire(Wait::new(&self.queue, n.count()))
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn real_time_two_workers_never_get_more_than_the_limit_lets_through() {
+async fn real_time_two_workers_stay_within_the_limit() {
     let start = Instant::now();
     let limiter = Waiting::new(GCRA::from_quota("100000/s burst 100".parse::<Quota>().unwrap()).unwrap());
     let mut tasks = JoinSet::new();
@@ -25,7 +25,7 @@ async fn real_time_two_workers_never_get_more_than_the_limit_lets_through() {
 }
 
 #[test]
-fn real_time_threads_are_served_neither_early_nor_never() {
+fn real_time_threads_are_served_on_time() {
     // Taken before the first tick is counted.
     let start = Instant::now();
     let limiter = RateLimiter::builder()
@@ -42,7 +42,7 @@ fn real_time_threads_are_served_neither_early_nor_never() {
 }
 
 #[test]
-fn real_time_thread_that_waits_for_a_paused_clock_panics_with_a_hint() {
+fn real_time_paused_clock_panics_with_a_hint() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -1,4 +1,4 @@
-//! A reqwest client that waits as the server says, and keeps to a limit of its own.
+//! A reqwest client that waits for the server's `Retry-After`, and keeps to a limit of its own.
 //!
 //! `cargo run -p ratelimit_meter_tower --example client --features reqwest` starts a server that allows 2 a second.
 

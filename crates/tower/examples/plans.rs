@@ -8,14 +8,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use tower::{Layer, ServiceExt, service_fn};
 
-/// What authentication, an outer layer, finds out.
+/// The result of authentication, which is an outer layer.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct User {
     id: u32,
     plan: &'static str,
 }
 
-/// Prints what a limit on trial would deny.
+/// Prints the requests that a limit on trial would deny.
 struct Trial;
 
 impl Observe for Trial {

@@ -73,7 +73,7 @@ impl<L: Limit> RateLimitLayer<L> {
 }
 
 impl<L: Limit> RateLimitLayer<L, Grpc> {
-    /// Returns a layer that answers denials as gRPC servers do, whatever the `Content-Type` of the request.
+    /// Returns a layer that answers denials as gRPC servers do, with any `Content-Type` of the request.
     #[must_use]
     pub fn grpc(limits: L) -> Self {
         Self::answering(limits, Grpc)

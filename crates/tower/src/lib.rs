@@ -26,8 +26,8 @@
 //! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): about 20 bytes for each key
 //!   it is meant for, no task in the background, no key stored.
 //! - **A client cannot choose its key.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
-//! - **The contract of tower.** The service is ready when the inner one is; the one that was ready is called; clones share meters; futures have
-//!   nameable types, and nothing is boxed or allocated but the value of `RateLimit`.
+//! - **The contract of tower.** The service is ready when the inner service is, and calls that same inner service. Clones share meters. Futures have
+//!   nameable types, and nothing is boxed or allocated except the value of `RateLimit`.
 //!
 //! # Limits
 //!
@@ -71,8 +71,8 @@
 //!
 //! # Without a key
 //!
-//! A request without an address, token or extension shares one meter of the same quota with its like, and a warning is given once; or it is
-//! [rejected or passed](OnNoKey). A second warning comes if requests carry forwarding headers that no key reads.
+//! Requests without an address, token or extension share one meter of the same quota, and a warning is given once. They may also be [rejected or
+//! passed](OnNoKey). A second warning comes if requests carry forwarding headers that no key reads.
 //!
 //! # Features
 //!

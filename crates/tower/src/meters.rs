@@ -1,4 +1,4 @@
-//! The meters behind a limit, whatever their algorithm, clock and number: the only file that knows how the core is asked.
+//! The meters behind a limit, of any algorithm, clock and number: the only file that knows how the core is asked.
 
 use crate::error::BuildError;
 use crate::numbers::nanos;

@@ -133,7 +133,7 @@ impl<'a> Event<'a> {
         meters.standing(self.ask.ticket, meters.now(), Detail::Next).remaining
     }
 
-    /// Returns a hash of the key, the same for one key as long as the process runs, and of no use to find out the key.
+    /// Returns a hash of the key. It is the same for one key as long as the process runs, and does not reveal the key.
     #[must_use]
     pub fn key_hash(&self) -> u64 {
         self.ask.ticket.key.0

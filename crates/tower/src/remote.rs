@@ -134,7 +134,7 @@ impl fmt::Debug for OnFailure {
 
 /// A limit for each key that a store elsewhere keeps; [`RateLimitLayer::remote`] takes it.
 ///
-/// The service it is in must be `Clone`: the one that was ready waits in the future for the store's answer.
+/// The service it is in must be `Clone`: the ready service waits in the future for the store's answer.
 ///
 /// ```
 /// use ratelimit_meter_tower::{Answer, Distributed, OnFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};
@@ -167,7 +167,7 @@ pub struct Distributed<K, M> {
 type Sleep = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl<K: Key, M: RemoteMeter> Distributed<K, M> {
-    /// Returns a limit for each key by a meter elsewhere, which is announced as of this quota: the one that the meter has.
+    /// Returns a limit for each key by a meter elsewhere. `quota` must be the meter's, and is announced to clients.
     #[must_use]
     pub fn new(key: K, quota: Quota, meter: M) -> Self {
         Self {
@@ -262,7 +262,7 @@ enum Outcome<B> {
 }
 
 impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
-    /// Returns the key of a request and its cost; no key if the limit does not apply, or the status of a request that is rejected.
+    /// Returns the key of a request and its cost; no key if the limit does not apply, or the status of a rejection.
     fn plan(&self, head: &Head<'_>) -> (Result<Option<String>, StatusCode>, u64) {
         let limit = self.limits();
         if self.settings().is_exempt(head) {

@@ -1,4 +1,4 @@
-//! What a request allocates, and what invented keys take: a binary of its own, since both are counted for the whole process.
+//! The allocations of a request, and the memory of invented keys: a binary of its own, since both are counted for the whole process.
 
 use bytes::Bytes;
 use core::convert::Infallible;
@@ -42,7 +42,7 @@ static ALLOCATOR: Counting = Counting;
 
 type Answer = Ready<Result<Response<Full<Bytes>>, Infallible>>;
 
-/// A response whose header map has room already, so that what the map grows by is not counted.
+/// A response whose header map has room already, so that growth of the map is not counted.
 fn roomy(_: Request<()>) -> Answer {
     let mut response = Response::new(Full::default());
     response.headers_mut().reserve(8);
@@ -65,7 +65,7 @@ fn allocations<L: Limit>(layer: &RateLimitLayer<L>) -> (u16, u64) {
         (status, ALLOCATIONS.load(Ordering::Relaxed) - before)
     };
     let (mut second, mut third) = (Some(second), Some(third));
-    // Makes what is made once.
+    // Makes the lazy parts before the count.
     for _ in 0..2 {
         limited.call(request()).now_or_never().unwrap().unwrap();
     }
@@ -127,7 +127,7 @@ fn denied_requests_allocate_at_most_two_values() {
     assert_eq!(allocations(&denying("1/h")), (429, 2));
 }
 
-/// The keys of a second tier, whose quota is spent before others invent keys.
+/// The keys of a second tier, whose quota is spent before other clients invent keys.
 const ACTIVE: u64 = 100;
 
 /// Ten million, with `TOWER_KEYS`, through a table for a thousand.
@@ -163,7 +163,7 @@ fn invented_keys_take_no_memory_and_evict_no_active_key() {
     println!("{keys} keys: {} KiB more", grown >> 10);
 }
 
-/// The resident memory of this process in bytes; 0 where it is not told.
+/// The resident memory of this process in bytes; 0 if it is not reported.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

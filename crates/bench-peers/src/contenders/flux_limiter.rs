@@ -37,7 +37,7 @@ fn limiter<K: Key>(limit: Limit) -> flux_limiter::FluxLimiter<K> {
     flux_limiter::FluxLimiter::with_config(config, SystemClock).expect("rate and burst are positive")
 }
 
-/// It cannot be told how many keys to make room for.
+/// It has no parameter for the number of keys.
 impl<K: Key> KeyedContender<K> for flux_limiter::FluxLimiter<K> {
     const NAME: &'static str = FluxLimiter::NAME;
     const KIND: Kind = Kind::Peer;

@@ -116,7 +116,7 @@ macro_rules! verb {
 
             fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
                 let meters = Gcra::handles(limit, threads);
-                // Who only looks spends nothing: where the case wants it spent, it is from the start.
+                // A contender that only looks spends nothing, so the burst is spent from the start if the case needs that.
                 if limit.interval >= Duration::from_secs(1) {
                     meters[0].charge(limit.burst.get().into());
                 }

@@ -1,6 +1,6 @@
 //! quota 0.2 and 0.3: a pool with one key, inserted beforehand. 0.2 has a lock for each key; 0.3 is asked by `check`, "the fast boolean form".
 //!
-//! Compact keys of one's own type are what both recommend.
+//! Both recommend compact keys of the user's own type.
 
 use crate::cases::Limit;
 use crate::contender::{CheckN, Contender, Kind, Package};

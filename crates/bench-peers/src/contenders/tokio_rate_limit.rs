@@ -39,8 +39,8 @@ impl Contender for RateLimiter {
         Some(|limiter, n| is_permitted(limiter.check_with_cost(KEY, n.get().into())));
 }
 
-/// It knows whole requests a second only, of which one could come back while a denial is timed. A bucket without refill is the one it
-/// makes by default but for that, and never gives in.
+/// It knows whole requests a second only, of which one could come back while a denial is timed. A bucket without refill is otherwise the default
+/// bucket, and never admits again.
 fn limiter(limit: Limit) -> tokio_rate_limit::RateLimiter {
     let bucket = TokenBucket::new(limit.burst.get().into(), limit.whole_rate());
     tokio_rate_limit::RateLimiter::from_algorithm(bucket)

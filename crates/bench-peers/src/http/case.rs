@@ -1,9 +1,9 @@
-//! What a layer is asked, and how often.
+//! The requests to a layer, and their number.
 
 use core::fmt;
 use serde::Serialize;
 
-/// How much is done.
+/// The amount of work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: u32,
@@ -27,7 +27,7 @@ impl Effort {
     };
 }
 
-/// Which keys come, and what becomes of them.
+/// The keys that come, and their outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Case {

@@ -61,7 +61,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     entries
 }
 
-/// The peers that need a newer Rust than the others.
+/// The peers that need a newer Rust than 1.85.
 #[cfg(ratelimit_meter_newest_peers)]
 fn newest() -> Option<Entry> {
     Some(Entry {

@@ -19,14 +19,14 @@ use tokio::runtime::Builder;
 /// The connections that send at once, a request after the other on each.
 pub(super) const CONNECTIONS: usize = 64;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 struct Load {
     per_second: f64,
     p99_ns: u64,
 }
 
-/// What all runs of a server came to.
+/// The results of all runs of a server.
 #[derive(Debug, Serialize)]
 pub(super) struct Loaded {
     pub(super) http: &'static str,

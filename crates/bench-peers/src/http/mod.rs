@@ -1,4 +1,4 @@
-//! What a limited request costs: layers side by side, in process and on loopback.
+//! The cost of a limited request: layers side by side, in process and on loopback.
 
 mod case;
 mod contenders;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 pub(crate) use case::Effort;
 
-/// What all rounds came to.
+/// The results of all rounds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     in_process: Vec<Row>,
@@ -54,7 +54,7 @@ fn in_process(case: Case, effort: Effort, random: &mut Random, wrong: &mut Vec<S
         .filter(|entry| entry.takes(case))
         .collect();
     let mut calls: Vec<Call> = entries.iter().map(|entry| (entry.call)(case)).collect();
-    // Every key is live, and what is made once is made, before the clock starts.
+    // Before the clock starts, every key is live, and all lazy parts are made.
     for (call, entry) in calls.iter_mut().zip(&entries) {
         for key in 0..case.keys().max(2) {
             call(key % case.keys());
@@ -97,7 +97,7 @@ fn in_process(case: Case, effort: Effort, random: &mut Random, wrong: &mut Vec<S
 /// The least part of the throughput of no layer, and the largest multiple of its 99th percentile.
 const LOOPBACK_AIMS: [f64; 2] = [0.97, 1.05];
 
-/// What was aimed at: of which contender's time which part.
+/// An aim: a part of a contender's time.
 const AIMS: [(Case, &str, &str, f64); 6] = [
     (Case::OneKey, contenders::SILENT, "tower_governor", 0.6),
     (Case::OneKey, contenders::TELLING, "tower_governor, headers", 0.8),
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_layer_answers_what_the_case_says() {
+    fn every_layer_answers_as_the_case_expects() {
         let effort = Effort {
             rounds: 1,
             calls: 10,

@@ -11,43 +11,43 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ratelimit_meter::{KeyedMeter, Quota};
 use std::time::Instant;
 
-/// How much longer a new key may take in a flood than where all others are at rest.
+/// The aim: the time of a new key in a flood, as a multiple of the time in an idle table.
 const TARGET: f64 = 1.17;
 
-/// In how many pieces a flood is timed, and the table at rest.
+/// The number of timed pieces of a flood, and of the idle table.
 const PIECES: u64 = 100;
 
-/// What a debtor owes at least: ten thousand seconds, far longer than a flood takes.
+/// The smallest debt of a debtor: ten thousand seconds, far longer than a flood takes.
 const DEBT: u64 = 100_000;
 
-/// By how much the resident memory may seem to have grown: what is not the table's, like the code that is met for the first time.
+/// The allowed growth of resident memory outside of the table, such as code that runs for the first time.
 const SLACK: u64 = 1 << 20;
 
-/// How many keys come, and for how many the table is.
+/// The number of keys that come, and the number that the table is made for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flood {
     pub(crate) keys: u64,
     pub(crate) room: u64,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub(crate) struct Flooded {
     flood: Flood,
-    /// Nanoseconds a key, over pieces: of keys that are in the table and at rest.
+    /// Nanoseconds a key, over pieces: of keys that are in the table and idle.
     known_ns: Option<Summary>,
-    /// Of new keys in a table at rest.
+    /// Nanoseconds of new keys in an idle table.
     new_ns: Option<Summary>,
-    /// Of new keys in the flood.
+    /// Nanoseconds of new keys in the flood.
     flood_ns: Option<Summary>,
     elapsed: Duration,
-    /// New keys that were denied: each should find its meter at rest.
+    /// New keys that were denied: each should find an idle meter.
     denied: u64,
     debtors: u64,
-    /// Of these, how many a cell was admitted of afterwards.
+    /// The number of these that were admitted afterwards.
     washed_out: u64,
     forgiven: u64,
-    /// Resident bytes before and after, where the kernel tells.
+    /// Resident bytes before and after, if the kernel reports them.
     resident: Option<(u64, u64)>,
 }
 
@@ -102,7 +102,7 @@ impl Flood {
         }
     }
 
-    /// Asks about keys at random that are in the table, and at rest but for those met twice within a tenth of a second.
+    /// Asks about keys at random that are in the table, and idle, except for keys asked twice within a tenth of a second.
     fn known(self, table: &KeyedMeter<u64>) -> Option<Summary> {
         (0..self.room).map(u64::numbered).for_each(|key| {
             let _ = table.check(&key);
@@ -119,7 +119,7 @@ impl Flood {
         Summary::of(&ns.collect::<Vec<_>>())
     }
 
-    /// Asks about new keys in a table of the same size where all others are at rest: so high is the limit that they are after a nanosecond.
+    /// Asks about new keys in a table of the same size where all keys are idle: the limit is so high that a key is idle after a nanosecond.
     fn new_at_rest(self) -> Option<Summary> {
         let quota = "1000000000/s".parse::<Quota>().expect("one a nanosecond");
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
@@ -130,7 +130,7 @@ impl Flood {
                 let _ = table.check(&key);
             }
         };
-        // By when each slot was somebody's.
+        // By then each slot has had an owner.
         ask(4 * self.room);
         let piece = self.room.div_ceil(PIECES);
         let ns: Vec<_> = (0..PIECES).map(|_| ns_per_key(piece, || ask(piece))).collect();
@@ -167,7 +167,7 @@ impl Flooded {
         if self.washed_out > self.forgiven {
             let (out, forgiven) = (self.washed_out, self.forgiven);
             wrong.push(format!(
-                "{out} debtors were admitted, and only {forgiven} counted as forgiven"
+                "{out} debtors were admitted, and only {forgiven} counted as evicted"
             ));
         }
         if let Some((before, after)) = self.resident.filter(|(before, after)| *after > before + SLACK) {
@@ -191,14 +191,14 @@ impl fmt::Display for Flooded {
             ),
             None => Ok(()),
         };
-        row("a key that is there, at rest", self.known_ns)?;
-        row("a new key, all others at rest", self.new_ns)?;
+        row("a live key, idle", self.known_ns)?;
+        row("a new key, all older keys idle", self.new_ns)?;
         row("a new key of the flood", self.flood_ns)?;
         if let (Some(known), Some(new), Some(flood)) = (self.known_ns, self.new_ns, self.flood_ns) {
             let [of_known, of_new] = [known, new].map(|ns| flood.median / ns.median);
             writeln!(f, "| x a key that is there | {of_known:.2} |")?;
             let met = met(of_new <= TARGET);
-            writeln!(f, "| x a table at rest | {of_new:.2}, aim {TARGET:.2}: {met} |")?;
+            writeln!(f, "| x an idle table | {of_new:.2}, aim {TARGET:.2}: {met} |")?;
         }
         if let Some((before, after)) = self.resident {
             writeln!(
@@ -209,7 +209,7 @@ impl fmt::Display for Flooded {
             )?;
         }
         writeln!(f, "| new keys denied | {} |", self.denied)?;
-        writeln!(f, "| forgiven to make room | {} |", self.forgiven)?;
+        writeln!(f, "| evicted to make room | {} |", self.forgiven)?;
         writeln!(
             f,
             "| of {} deep in debt, admitted afterwards | {} |",
@@ -222,7 +222,7 @@ impl fmt::Display for Flooded {
 mod tests {
     use super::*;
 
-    /// What is resident is that of the whole process, which other tests share.
+    /// The resident memory is that of the whole process, which other tests share.
     fn run(flood: Flood) -> Flooded {
         Flooded {
             resident: None,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_a_million_keys_through_a_table_for_ten_thousand_washes_out_no_debt() {
+    fn flood_of_keys_washes_out_no_debt() {
         let flooded = run(Flood {
             keys: 1_000_000,
             room: 10_000,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_flood_must_not_do_is_told() {
+    fn flood_failures_are_reported() {
         let calm = run(Flood { keys: 100, room: 256 });
         assert_eq!(calm.wrong(), Vec::<String>::new());
         let bad = Flooded {

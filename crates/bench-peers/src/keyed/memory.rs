@@ -1,4 +1,4 @@
-//! What a live key takes of the machine's memory: each table in a process of its own, whose resident set is read before and after.
+//! The memory of a live key: each table in a process of its own, whose resident set is read before and after.
 
 use crate::contender::Kind;
 use crate::contenders;
@@ -29,7 +29,7 @@ struct MemoryRow {
     bytes_per_key: f64,
 }
 
-/// What a process of its own is to fill.
+/// The table that a child process fills.
 #[derive(Debug)]
 pub(crate) struct Filling {
     entry: KeyedEntry,
@@ -37,7 +37,7 @@ pub(crate) struct Filling {
 }
 
 impl Filling {
-    /// Of the name, kind and number that [`bytes_in_child`] passed on.
+    /// Parses the name, kind and number that [`bytes_in_child`] passed on.
     pub(crate) fn of(arguments: &[String]) -> Option<Self> {
         let [name, kind, keys] = arguments else { return None };
         let kind = [KeyKind::Text, KeyKind::Number]
@@ -49,7 +49,7 @@ impl Filling {
         })
     }
 
-    /// How many bytes more are resident while the table is there.
+    /// The resident bytes that the table adds.
     pub(crate) fn bytes(&self) -> Option<u64> {
         let before = resident()?;
         let mut after = None;
@@ -58,7 +58,7 @@ impl Filling {
     }
 }
 
-/// What of this process is in memory, in bytes, where the kernel tells.
+/// The resident bytes of this process, if the kernel reports them.
 pub(crate) fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -99,11 +99,7 @@ fn bytes_in_child(entry: &KeyedEntry, kind: KeyKind, keys: u64) -> io::Result<u6
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_| {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        io::Error::other(format!(
-            "{} told nothing of its memory: {}",
-            entry.name,
-            complaint.trim()
-        ))
+        io::Error::other(format!("{} reported no memory: {}", entry.name, complaint.trim()))
     })
 }
 
@@ -131,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_resident_grows_with_what_is_written() {
+    fn resident_memory_grows_with_written_pages() {
         let before = resident().unwrap();
         let written = vec![1_u8; 64 << 20];
         let grown = resident().unwrap() - before;
@@ -151,7 +147,7 @@ mod tests {
     }
 }
 
-/// What the last column says of an aim.
+/// The last column's text for an aim.
 pub(super) fn met(is_met: bool) -> &'static str {
     if is_met { "met" } else { "**not met**" }
 }

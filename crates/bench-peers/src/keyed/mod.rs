@@ -1,4 +1,4 @@
-//! A meter for each key: what a decision costs, what a key takes, and what a flood of keys does.
+//! A meter for each key: the cost of a decision, the memory of a key, and the effect of a flood of keys.
 
 pub(crate) mod flood;
 pub(crate) mod memory;

@@ -1,4 +1,4 @@
-//! What a run over keyed cases has to say: tables for people, JSON for programs.
+//! The report of a run over keyed cases: tables for people, JSON for programs.
 
 use super::memory::{MemoryTable, met};
 use super::run::KeyedOutcome;
@@ -21,11 +21,11 @@ pub(crate) struct KeyedReport {
 #[derive(Debug, Serialize)]
 struct Table {
     case: String,
-    /// What making the key took, by which all others were reduced; the median of rounds.
+    /// The time to make the key, by which all results were reduced; the median of rounds.
     key_ns: f64,
     /// The name of the fastest row of a peer.
     best_peer: Option<&'static str>,
-    /// How much of the best peer's time ours is to take at most, if there is such an aim: it is for default hashers.
+    /// The largest part of the best peer's time, if there is such an aim; it is for default hashers.
     target: Option<f64>,
     /// Fastest first, the key alone last.
     rows: Vec<Row>,

@@ -8,7 +8,7 @@ use crate::tables::cases::{KeyedCase, MANY};
 use crate::tables::contender::{Asked, KeyedEntry};
 use crate::timing::Length;
 
-/// What all rounds of one contender at one case came to.
+/// The results of all rounds of one contender at one case.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedOutcome {
     pub(crate) case: KeyedCase,
@@ -21,7 +21,7 @@ pub(crate) struct KeyedOutcome {
 /// The longest turn; a key of [`Limit::HELD`](crate::cases::Limit::HELD) is asked far less often than it admits.
 const LONGEST: Length = 100_000_000;
 
-/// How much longer a turn is when the keys are many, and how many fewer: each begins with whatever the others left in the caches.
+/// The factor by which turns are longer, and fewer, with many keys: each begins with the other contenders' lines in the caches.
 const STRETCH: u32 = 10;
 
 /// Runs all rounds of these cases, one after the other: a table of many keys is there only as long as its case.

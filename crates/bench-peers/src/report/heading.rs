@@ -1,4 +1,4 @@
-//! Where, when and with what: no numbers without it.
+//! The machine, the date and the versions: no numbers without them.
 
 use crate::run::{Effort, entries};
 use crate::versions;
@@ -14,9 +14,9 @@ use std::thread;
 pub(crate) struct Heading {
     machine: String,
     processors: usize,
-    /// What the kernel keeps time by, where it says so.
+    /// The kernel's clock source, if it is reported.
     clock_source: Option<String>,
-    /// What this crate's default clock reads after the run.
+    /// The source of this crate's default clock after the run.
     our_clock_reads: String,
     date: String,
     rustc: &'static str,
@@ -61,7 +61,7 @@ fn machine() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// How the program was called, without the folder it lies in.
+/// The command line, without the folder of the program.
 fn command() -> String {
     let mut arguments = env::args();
     let program = arguments.next().unwrap_or_default();

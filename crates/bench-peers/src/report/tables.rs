@@ -59,7 +59,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// How many times another.
+/// A ratio to another value.
 struct Times(Option<f64>);
 
 impl fmt::Display for Times {

@@ -1,4 +1,4 @@
-//! `compare --stores`: the cost of a decision for a Redis server, script by script, the calls that the local layer saves, and the decisions of a
+//! `compare --stores`: the cost of a decision for a Redis server, script by script. Also the calls that the local layer saves, and the decisions of a
 //! PostgreSQL server in a second.
 
 mod postgres;
@@ -40,7 +40,7 @@ impl Effort {
     };
 }
 
-/// What a ratio should be.
+/// The aim of a ratio.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Bound {
@@ -97,7 +97,7 @@ struct ScriptRow {
     script: &'static str,
     admitted_us: Summary,
     denied_us: Summary,
-    /// Lower quartiles, as a multiple of the float GCRA's: what else the machine does only adds to a time.
+    /// Lower quartiles, as a multiple of the float GCRA's: other work of the machine only adds to a time.
     admitted_of_float: f64,
     denied_of_float: f64,
 }

@@ -123,7 +123,7 @@ struct Row {
 pub(crate) struct Report {
     server: String,
     rows: Vec<Row>,
-    /// Whether a round of denials of ours left the row as it was.
+    /// Returns whether a round of this crate's denials left the row unchanged.
     denials_write_nothing: bool,
 }
 
@@ -188,7 +188,7 @@ impl<'a> Client<'a> {
         Ok(Self { server, folder })
     }
 
-    /// Runs one command of `psql` and returns what it prints.
+    /// Runs one command of `psql` and returns its output.
     fn psql(&self, option: &str, value: &str) -> Result<String, Box<dyn Error>> {
         self.run("psql", &["-XqAt", "-v", "ON_ERROR_STOP=1", option, value])
     }

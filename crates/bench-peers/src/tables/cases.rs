@@ -1,13 +1,13 @@
-//! The questions asked of meters with keys, and what of the best peer's time is aimed at.
+//! The questions asked of meters with keys, and the aims as parts of the best peer's time.
 
 use super::keys::KeyKind;
 use crate::cases::{Answer, Limit};
 use core::fmt;
 
-/// From so many keys on, a table is larger than what a processor keeps near.
+/// From this number of keys on, a table is larger than the caches of a processor.
 pub(crate) const MANY: u64 = 1_000_000;
 
-/// What a table hashes its keys with.
+/// The hasher of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Hasher {
@@ -32,7 +32,7 @@ impl fmt::Display for Hasher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyedCase {
     pub(crate) kind: KeyKind,
-    /// How many keys there are; each call asks about one of them at random.
+    /// The number of keys; each call asks about one of them at random.
     pub(crate) keys: u64,
     pub(crate) answer: Answer,
     pub(crate) threads: u32,
@@ -81,7 +81,7 @@ impl KeyedCase {
         }
     }
 
-    /// How much of the best peer's time ours is to take at most.
+    /// The aim: the largest part of the best peer's time.
     pub(crate) fn target(self) -> f64 {
         use KeyKind::{Number, Text};
         match (self.keys, self.answer, self.threads, self.kind) {

@@ -1,4 +1,4 @@
-//! What a table of meters has to be wrapped in to take part.
+//! The adapter trait of a table of meters.
 
 use super::cases::{Hasher, KeyedCase};
 use super::keys::Key;
@@ -32,20 +32,20 @@ impl Hashes for ahash::RandomState {
 
 /// A table of meters in the ring, asked by reference from all threads.
 pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
-    /// What it is called in the tables.
+    /// The name in the tables.
     const NAME: &'static str;
     const KIND: Kind;
     /// `None` if it hashes nothing.
     const HASHER: Option<Hasher>;
 
-    /// Makes a table, with room for so many keys from the start if it can be told so.
+    /// Makes a table, with room for so many keys from the start if it has such a parameter.
     fn with_room(limit: Limit, keys: usize) -> Self;
 
     /// Decides a cell of a key by the table's own clock.
     fn check(&self, key: &K) -> bool;
 }
 
-/// No table: what making the key takes, which is taken off what each contender takes. Always answers yes.
+/// No table: the time to make the key, which is subtracted from each contender's time. Always answers yes.
 pub(crate) struct KeyAlone;
 
 impl<K: Key> KeyedContender<K> for KeyAlone {
@@ -101,7 +101,7 @@ impl KeyedEntry {
         }
     }
 
-    /// Whether it takes part if all are to have that hasher, or each its default one.
+    /// Returns whether it takes part if all have the given hasher, or each its default.
     pub(crate) fn takes(&self, hasher: Option<Hasher>) -> bool {
         self.hasher.is_none() || hasher.map_or(self.is_default, |hasher| self.hasher == Some(hasher))
     }
@@ -124,7 +124,7 @@ struct Asking<K, C> {
     askers: Vec<Asker<K>>,
 }
 
-/// What one thread asks with, on lines of its own. From turn to turn it goes on to other keys, which the caches do not hold yet.
+/// The key and counts of one thread, on cache lines of their own. From turn to turn it goes on to other keys, which the caches do not hold yet.
 #[repr(align(128))]
 struct Asker<K> {
     key: K,

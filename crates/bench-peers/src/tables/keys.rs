@@ -1,11 +1,11 @@
-//! Keys, made anew for each call in place: a list of them would have to come from memory, and what that takes is not the meter's.
+//! Keys, made anew for each call in place: a list of them would have to come from memory, and that time is not the meter's.
 
 use crate::random::mixed;
 use core::fmt;
 use core::hash::Hash;
 use core::str;
 
-/// What keys are made of.
+/// The kinds of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     Text,
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_fifteen_bytes_of_which_eight_are_the_number() {
+    fn text_ends_in_eight_bytes_of_the_number() {
         let mut key = String::numbered(0);
         assert_eq!(key, "client-aaaaaaaa");
         key.renumber(0x0123_cdef);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_becomes_what_it_would_have_been_made() {
+    fn replaced_number_equals_a_new_key() {
         let mut key = u64::numbered(1);
         key.renumber(2);
         assert_eq!(key, u64::numbered(2));

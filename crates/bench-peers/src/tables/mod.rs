@@ -1,4 +1,4 @@
-//! Tables of meters as contenders: what they are asked, with which keys, and how they are wrapped.
+//! Tables of meters as contenders: the questions, the keys, and the adapters.
 
 pub(crate) mod cases;
 pub(crate) mod contender;

@@ -1,4 +1,4 @@
-//! Those who wait, each by the fastest way that its documentation shows, with defaults.
+//! The contenders that wait, each by the fastest way in its documentation, with defaults.
 
 use super::Entry;
 use super::measure;
@@ -160,7 +160,7 @@ mod tests {
     use crate::versions;
 
     #[test]
-    fn every_waiters_version_is_in_the_lock_file_and_it_need_not_wait_when_cells_are_there() {
+    fn contenders_are_locked_and_serve_available_cells_immediately() {
         for entry in entries() {
             assert!(versions::of(entry.package).is_some(), "{:?}", entry.package);
             assert!((entry.ready_ns)() < 1e6, "{} waits", entry.name);

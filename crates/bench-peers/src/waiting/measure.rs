@@ -13,7 +13,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
 
-/// How many wait at once.
+/// The number of tasks that wait at once.
 pub(super) const TASKS: u32 = 1000;
 
 /// The cells of a turn: a second's.
@@ -47,15 +47,15 @@ pub(super) fn ready_ns<W: Waiter>() -> f64 {
     })
 }
 
-/// What a crowd came to.
+/// The result of a crowd.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Crowd {
     pub(super) cpu_ns_per_cell: f64,
-    /// The cells a second of those that the limit lets through.
+    /// The cells a second, as a part of the limit.
     pub(super) share: f64,
 }
 
-/// A thousand tasks that take turns at a cell each, until a second's cells are had.
+/// A thousand tasks that take turns at a cell each, until a second's cells are taken.
 pub(super) fn crowd<W: Waiter>() -> Crowd {
     let runtime = runtime();
     let limiter = Arc::new(W::crowded());

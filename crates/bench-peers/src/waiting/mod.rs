@@ -1,4 +1,4 @@
-//! What waiting costs: those who add `acquire().await` to a meter, side by side.
+//! The cost of waiting: crates that add `acquire().await` to a meter, side by side.
 
 mod contenders;
 mod measure;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::env;
 use std::process::Command;
 
-/// How often a ready acquire is timed, and a crowd.
+/// The number of timings of a ready acquire, and of a crowd.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) ready_rounds: u32,
@@ -41,7 +41,7 @@ struct Entry {
     bytes: fn() -> f64,
 }
 
-/// What all rounds came to.
+/// The results of all rounds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     rows: Vec<Row>,
@@ -52,13 +52,13 @@ struct Row {
     contender: &'static str,
     kind: Kind,
     version: &'static str,
-    /// Of an acquire that need not wait.
+    /// Nanoseconds of an acquire that need not wait.
     ready_ns: Summary,
-    /// Of the processor, for each cell that a thousand tasks wait for at a million a second.
+    /// Processor time for each cell that a thousand tasks wait for at a million a second.
     crowd_cpu_ns: Summary,
-    /// The cells that these got, of those that the limit lets through.
+    /// The cells that these tasks got, as a part of the limit.
     crowd_share: f64,
-    /// Of memory, for each that waits.
+    /// Bytes of memory for each waiter.
     bytes: f64,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn run(effort: Effort) -> Report {
     Report { rows: rows.collect() }
 }
 
-/// The memory of one that waits, measured by a process of its own, whose pages nobody else has touched.
+/// The memory of one waiter, measured by a process of its own, whose pages are otherwise untouched.
 fn bytes(name: &str) -> Option<f64> {
     let output = Command::new(env::current_exe().ok()?)
         .args(["--memory-of", name])
@@ -104,7 +104,7 @@ fn bytes(name: &str) -> Option<f64> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// What a process of its own prints: the bytes of one that waits.
+/// Prints the bytes of one waiter, in a process of its own.
 pub(crate) fn bytes_here(name: &str) -> Option<String> {
     let entry = contenders::entries().into_iter().find(|entry| entry.name == name)?;
     Some((entry.bytes)().to_string())

@@ -1,4 +1,4 @@
-//! `meter.units` and `meter.allow`: what is called without a client of this project.
+//! `meter.units` and `meter.allow`: the functions for callers without a client of this project.
 
 use crate::laws::Clock;
 use crate::server::{Server, connect};
@@ -214,7 +214,7 @@ fn random_quota(rng: &mut Rng) -> String {
 
 type Allowed = (bool, i64, Option<i64>, i64);
 
-/// Whether, how many remain, and the waits in microseconds.
+/// The decision, the remaining cells, and the waits in microseconds.
 async fn allow(client: &Client, arguments: &str) -> Allowed {
     let call = format!(
         "SELECT allowed, remaining, (extract(epoch FROM retry_after) * 1000000)::bigint, (extract(epoch FROM rest_after) * 1000000)::bigint
@@ -225,7 +225,7 @@ async fn allow(client: &Client, arguments: &str) -> Allowed {
 }
 
 #[tokio::test]
-async fn allow_tells_what_remains_and_the_exact_waits() {
+async fn allow_returns_remaining_cells_and_exact_waits() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let clock = Clock::replace(&config).await;
@@ -245,7 +245,7 @@ async fn allow_tells_what_remains_and_the_exact_waits() {
             "'a', '100/min burst 20'",
             (false, 0, Some(600_000), 12_000_000),
         ),
-        // The other quota finds what is owed: 20 cells, of which 10 more than it has.
+        // The other quota finds the debt: 20 cells, 10 more than its burst.
         (600_000, "'a', '1/s burst 10'", (false, 0, Some(11_000_000), 20_000_000)),
         (0, "'b', '400/min burst 10 weight 2', 5", (true, 0, Some(0), 1_500_000)),
         (
@@ -278,9 +278,9 @@ async fn allow_tells_what_remains_and_the_exact_waits() {
     }
 }
 
-/// A denial of an hour because the clock was set back an hour is what a theoretical arrival time would make of it.
+/// A theoretical arrival time would deny for an hour if the clock was set back an hour.
 #[tokio::test]
-async fn clock_set_back_denies_for_what_is_owed() {
+async fn clock_set_back_denies_while_debt_remains() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let clock = Clock::replace(&config).await;

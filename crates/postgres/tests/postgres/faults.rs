@@ -1,4 +1,4 @@
-//! What happens to a decision when something else goes wrong.
+//! Decisions during faults.
 
 use crate::laws::{average, bucket};
 use crate::server::{Server, connect, through};
@@ -10,7 +10,7 @@ use ratelimit_meter_store_check::proxy::{Proxy, Replies};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// How long a call may take that no fault holds up: long enough for a loaded machine.
+/// The longest time of a call without a fault: long enough for a loaded machine.
 const AMPLE: Duration = Duration::from_secs(60);
 
 async fn check(store: &PostgresStore, key: &str, limit: &Limit, n: u64) -> Result<Option<u64>, StoreError> {
@@ -122,7 +122,7 @@ async fn stopped_server_times_out_within_the_deadline() {
         assert_eq!(answer.expect("within the deadline"), Err(StoreError::TimedOut));
     }
     kill("-CONT");
-    // What was sent may have been counted: once or not at all.
+    // A sent call may have been counted: once or not at all.
     let left = check(&store, "a", &limit, 6).await;
     assert_eq!(left, Ok(Some(6)));
 }
@@ -160,7 +160,7 @@ async fn absent_server_is_unreachable() {
 }
 
 #[tokio::test]
-async fn database_without_the_functions_says_to_install_them() {
+async fn missing_functions_error_advises_installing_them() {
     let server = running!(Server::shared());
     let store = PostgresStore::connect(server.database().await, 1);
     let answer = check(&store, "a", &bucket("1/s"), 1).await;
@@ -386,11 +386,11 @@ async fn blocking_store_answers_from_any_thread() {
 }
 
 #[tokio::test]
-async fn keys_that_text_cannot_hold_are_refused() {
+async fn keys_that_text_cannot_hold_are_errors() {
     let server = running!(Server::shared());
     let (store, _) = server.store().await;
     let limit = bucket("10/d");
-    // Random, since an index compresses what repeats.
+    // Random, since an index compresses repeated values.
     let long: String = std::iter::repeat_with(fastrand::alphanumeric).take(5000).collect();
     for key in ["a\0b", &long] {
         let answer = check(&store, key, &limit, 1).await;

@@ -139,7 +139,7 @@ fn same(ours: &Reply, reference: &Reply, context: &str) {
         assert_eq!(ours.time, reference.time, "{context}");
         match (ours.level, reference.level) {
             (Level::Share(ours), Level::Share(reference)) => {
-                // The reference forgets what is worth less than a microsecond, and finds it again where the clock is set back soon after.
+                // The reference drops a debt worth less than a microsecond, and finds it again if the clock is set back soon after.
                 assert!((ours - reference).abs() <= 1e-9 * reference + 4e-6, "{context}");
             }
             (ours, reference) => assert_eq!(ours, reference, "{context}"),

@@ -28,7 +28,7 @@ async fn decide(store: PostgresStore, key: Arc<str>, limit: Limit, n: u64, calls
             .until(state, reply.clock, u32::try_from(n).expect("small"))
             .expect("one day");
         let due = reply.clock.get() + u64::try_from(wait.as_micros()).expect("before 2112");
-        // An admission is as of its tick: a call that waited for the lock decides at the time of the row that it waited for.
+        // An admission is at the time of its tick: a call that waited for the lock decides at the time of the awaited row.
         log.push((reply.clock.get(), admitted, due));
     }
     log
@@ -139,7 +139,7 @@ async fn cyclic_orders_of_several_limits_never_deadlock() {
         }];
         let reply = store.decide(Verb::Peek, None, &asks).await.expect("a peek");
         let left = u64::from(limit.remaining(reply.states[0], reply.clock));
-        // What drains in the meantime is a cell in 0.9 s.
+        // In the meantime a cell drains every 0.9 s.
         assert!(
             (100_000 - 4 * CALLS..100_000 - 4 * CALLS + 120).contains(&left),
             "{key}: {left}"
@@ -147,9 +147,9 @@ async fn cyclic_orders_of_several_limits_never_deadlock() {
     }
 }
 
-/// A call that waits for another's row decides on what that wrote, not on what it had read before.
+/// A call that waits for another call's row decides on the row that the other call wrote, not on its own earlier read.
 #[tokio::test]
-async fn waiting_call_decides_on_the_row_that_it_waited_for() {
+async fn waiting_call_decides_on_the_awaited_row() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
     let (bucket, share) = (bucket("10/d"), Limit::Average(average("10/d")));
@@ -202,7 +202,7 @@ async fn waiting_call_decides_on_the_row_that_it_waited_for() {
 
 /// Regression 17: 400 callers of one key time out elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_hundred_tasks_on_one_key_are_all_answered() {
+async fn four_hundred_tasks_on_one_key_get_answers() {
     let server = running!(Server::shared());
     let (store, _) = server.store().await;
     let store = store.with_deadline(Duration::from_secs(60));

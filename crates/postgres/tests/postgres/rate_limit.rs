@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 const START: u64 = 1_000_000_000_000_000;
 
-/// What one call returned; the time in microseconds, `None` for infinity.
+/// The result of one call; the time in microseconds, `None` for infinity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Answer {
     allowed: bool,
@@ -73,9 +73,9 @@ async fn eight_clients_get_no_more_than_one_would() {
     }
 }
 
-/// As posted, a retry at the time that was told is denied.
+/// In the posted function, a retry at the returned time is denied.
 #[tokio::test]
-async fn retry_at_the_next_allowed_time_is_allowed_and_not_before() {
+async fn retry_is_allowed_at_next_allowed_time_only() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let clock = Clock::replace(&config).await;
@@ -95,7 +95,7 @@ async fn retry_at_the_next_allowed_time_is_allowed_and_not_before() {
             while answer.allowed {
                 assert_eq!(answer.next_us, Some(now), "{name}");
                 if limit > 1e5 {
-                    // A rested one has a million: charge them at once.
+                    // An idle key has a million: charge them at once.
                     ask(
                         &client,
                         &format!("'{name}', {}, {limit}, INTERVAL '{period}'", limit - 1.0),
@@ -119,7 +119,7 @@ async fn retry_at_the_next_allowed_time_is_allowed_and_not_before() {
 
 /// From rest about the limit at once, then exactly the limit in each period.
 #[tokio::test]
-async fn client_that_always_asks_gets_the_limit_per_period() {
+async fn constant_client_gets_the_limit_per_period() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let clock = Clock::replace(&config).await;
@@ -148,7 +148,7 @@ async fn client_that_always_asks_gets_the_limit_per_period() {
     assert!((594_000_000..=600_000_000).contains(&elapsed_us), "{elapsed_us}");
 }
 
-/// The told time allows for the errors of two logarithms, 2e-15 periods: microseconds only of a period like this.
+/// The returned time allows for the errors of two logarithms, 2e-15 periods: microseconds only for a period like this.
 #[tokio::test]
 async fn admission_leaves_an_average_at_its_threshold() {
     let server = running!(Server::shared());
@@ -185,7 +185,7 @@ async fn time_passes_within_a_transaction() {
 }
 
 #[tokio::test]
-async fn strict_counts_what_is_denied_and_leaky_writes_nothing() {
+async fn strict_counts_denials_and_leaky_writes_nothing() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let clock = Clock::replace(&config).await;
@@ -209,7 +209,7 @@ async fn strict_counts_what_is_denied_and_leaky_writes_nothing() {
 
 /// The share of a cell is that of the core's `Exponential`, to the last bits.
 #[tokio::test]
-async fn share_of_a_cell_equals_that_of_the_core() {
+async fn cost_of_one_cell_matches_the_core() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let client = connect(&config).await;
@@ -243,7 +243,7 @@ async fn share_of_a_cell_equals_that_of_the_core() {
 }
 
 #[tokio::test]
-async fn cost_that_never_fits_is_told_so() {
+async fn cost_above_the_burst_is_an_error() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
     let client = connect(&config).await;
@@ -311,7 +311,7 @@ async fn extreme_levels_are_no_errors() {
 
 /// The function that was posted has another signature: calls of four arguments would go on to find it.
 #[tokio::test]
-async fn install_beside_a_function_of_the_same_name_says_to_drop_it() {
+async fn install_over_a_foreign_function_advises_dropping_it() {
     let server = running!(Server::shared());
     let config = server.database().await;
     let client = connect(&config).await;

@@ -1,4 +1,4 @@
-//! What decisions write, how large the tables get, and what a sweep forgets.
+//! The writes of decisions, the size of the tables, and the effect of a sweep.
 
 use crate::laws::{Clock, average, bucket};
 use crate::server::{Server, connect};
@@ -94,7 +94,7 @@ async fn sweep_all(store: &ratelimit_meter_postgres::PostgresStore) -> u64 {
 }
 
 #[tokio::test]
-async fn sweep_forgets_what_is_idle_and_nothing_else() {
+async fn sweep_removes_exactly_the_idle_keys() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
     let clock = Clock::replace(&config).await;
@@ -136,7 +136,7 @@ async fn sweep_forgets_what_is_idle_and_nothing_else() {
 
     // Until its tick nothing of it has drained, however long ago its last cell would have.
     assert_eq!(count("ticks", "100/s every 1d", 1).await, Some(0));
-    // The average is forgotten when its rest is worth less than a microsecond, after 19 periods; the ticks and the day much later.
+    // The average is removed when its remainder is worth less than a microsecond, after 19 periods; the ticks and the day much later.
     clock.set(START + 18 * 60 * SECOND).await;
     assert_eq!(sweep_all(&store).await, 0);
     clock.set(START + 25 * 60 * SECOND).await;
@@ -177,7 +177,7 @@ async fn sweep_keeps_keys_of_earlier_callers_times() {
 
 /// The tables may be partitioned: a sweep takes no row of another partition for one that is idle.
 #[tokio::test]
-async fn sweep_of_partitions_forgets_what_is_idle() {
+async fn sweep_of_partitions_removes_idle_keys() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
     let clock = Clock::replace(&config).await;

@@ -7,9 +7,9 @@ use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::server::{Server, wait_for};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A clock that was set back denies for what is owed, and one write moves the key to the new time.
+/// A clock that was set back denies for the debt, and one write moves the key to the new time.
 #[test]
-fn clock_set_back_denies_for_what_is_owed() {
+fn clock_set_back_denies_while_debt_remains() {
     let Some(server) = Server::start(&[]) else { return };
     let store = OnRuntime::new(&server.url());
     let (limit, units) = bucket("10/h");
@@ -65,7 +65,7 @@ fn step(clock: &FakeClock, server: &Server, seconds: i64) {
 
 /// The clock of the whole server is stepped while it runs: back by an hour, and then forward in two steps to where it was.
 ///
-/// The bounds of the table in the docs: set back, nothing more is admitted, and a denial is for what is owed; set forward by s, at most R s more.
+/// The bounds of the table in the docs: set back, nothing more is admitted, and a denial is for the debt; set forward by s, at most R s more.
 #[test]
 fn stepped_clock_keeps_the_bounds() {
     let Some(clock) = FakeClock::new() else { return };

@@ -48,7 +48,7 @@ fn store(nodes: &[Server]) -> RedisClusterStore {
 }
 
 #[test]
-fn limits_of_a_subject_share_a_slot_and_others_are_told_apart() {
+fn limits_of_a_subject_share_a_slot() {
     let Some(nodes) = start() else { return };
     runtime().block_on(async {
         let store = Arc::new(store(&nodes));
@@ -213,7 +213,7 @@ fn slot_that_moves_keeps_its_limits() {
 }
 
 #[test]
-fn dead_shard_is_an_error_for_its_subjects_alone() {
+fn dead_shard_fails_its_own_subjects_only() {
     let Some(mut nodes) = start() else { return };
     runtime().block_on(async {
         let meter = SharedMeter::builder("api", "1000/d".parse().unwrap())

@@ -28,7 +28,7 @@ pub(crate) fn check_again(store: &impl BlockingStore, key: &str, limit: &Limit) 
 
 /// Without persistence a crash forgets, and at most a burst more is admitted; with `appendfsync always` nothing is lost.
 #[test]
-fn crash_loses_at_most_what_was_not_persisted() {
+fn crash_loses_at_most_unpersisted_writes() {
     for (args, after) in [
         (&[][..], 10),
         (&["--appendonly", "yes", "--appendfsync", "always"][..], 0),
@@ -129,7 +129,7 @@ pub(crate) fn remaining(store: &impl BlockingStore, key: &str, limit: &Limit) ->
     limit.remaining(reply.states[0], reply.clock)
 }
 
-/// Regression 4: replies are lost or connections cut after the script ran. Each call counts once, and is an error that says so.
+/// Regression 4: replies are lost or connections cut after the script ran. Each call counts once, and is an error with that meaning.
 #[test]
 fn lost_replies_count_once() {
     let Some(server) = Server::start(&[]) else { return };
@@ -174,7 +174,7 @@ fn lost_replies_count_once() {
 
 /// A reply that comes late is not that of the next call over the same connection; within the deadline it is the store's.
 #[test]
-fn delayed_reply_counts_once_and_is_no_other_calls() {
+fn delayed_reply_counts_once_for_its_own_call() {
     let Some(server) = Server::start(&[]) else { return };
     let proxy = Proxy::to(server.port());
     let direct = OnRuntime::new(&server.url());
@@ -207,7 +207,7 @@ fn delayed_reply_counts_once_and_is_no_other_calls() {
 
 /// The blocking store closes a connection whose reply may still come.
 #[test]
-fn late_reply_is_never_that_of_the_next_call() {
+fn late_reply_never_answers_the_next_call() {
     let Some(server) = Server::start(&[]) else { return };
     let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), Duration::from_secs(1));
     let (small, _) = bucket("10/d");
@@ -224,9 +224,10 @@ fn late_reply_is_never_that_of_the_next_call() {
     assert_eq!(answer, Ok(900));
 }
 
-/// Regression 24: a full server. `noeviction` refuses admissions and answers denials; `volatile-ttl` evicts the keys nearest to rest first.
+/// Regression 24: a full server. With `noeviction` admissions fail and denials are answered; `volatile-ttl` first evicts the keys that become idle
+/// first.
 #[test]
-fn full_memory_is_as_the_policy_says() {
+fn full_memory_follows_the_policy() {
     let (spent, _) = bucket("10/d");
     let (flood, _) = bucket("10/h");
     for policy in [
@@ -384,7 +385,7 @@ fn blocking_meter_shares_a_limit() {
 
 /// The async stores can be called from any task, many at once.
 #[test]
-fn four_hundred_tasks_of_one_key_share_the_exact_burst() {
+fn four_hundred_tasks_share_the_exact_burst() {
     let Some(server) = Server::start(&[]) else { return };
     runtime().block_on(async {
         let store = RedisStore::open(&server.url()).unwrap();

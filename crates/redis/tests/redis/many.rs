@@ -1,4 +1,4 @@
-//! Many processes on one key: each reply is what the exact bucket says, in the order of the server's clock.
+//! Many processes on one key: each reply equals the exact bucket's, in the order of the server's clock.
 
 use crate::support::{bucket, runtime};
 use ratelimit_meter_redis::RedisStore;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The process of [`processes_decide_like_one_exact_bucket_while_scripts_are_flushed`]: prints `clock cells wait` for each call.
+/// The process of [`processes_decide_exactly_while_scripts_are_flushed`]: prints `clock cells wait` for each call.
 #[test]
 #[ignore = "is run as a child by the test of all of them"]
 fn child() {
@@ -47,7 +47,7 @@ fn child() {
 }
 
 #[test]
-fn processes_decide_like_one_exact_bucket_while_scripts_are_flushed() {
+fn processes_decide_exactly_while_scripts_are_flushed() {
     const PROCESSES: usize = 4;
     let Some(server) = Server::start(&[]) else { return };
     for (quota, n) in [

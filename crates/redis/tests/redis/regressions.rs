@@ -1,12 +1,12 @@
-//! Faults that users of other shared limiters reported, by number; each is a test here or where the list says.
+//! Faults that users of other shared limiters reported, by number; each is a test here or at the listed place.
 //!
 //! | | reported | test |
 //! |---|---|---|
 //! | 1 | spring-cloud-gateway PR 2453: the TTL is 0 s, nothing is stored | `r01` |
 //! | 2 | spring-cloud-gateway 1117, 4027: whole seconds | `r02` |
-//! | 3 | spring-cloud-gateway 248: CROSSSLOT, and "allowed" | `cluster::limits_of_a_subject_share_a_slot_and_others_are_told_apart`, `cluster::meters_of_different_slots_cannot_decide_together` |
+//! | 3 | spring-cloud-gateway 248: CROSSSLOT, and "allowed" | `cluster::limits_of_a_subject_share_a_slot`, `cluster::meters_of_different_slots_cannot_decide_together` |
 //! | 4 | rate-limit-redis 251: EVALSHA sent again after a timeout | `faults::lost_replies_count_once` |
-//! | 5 | PyrateLimiter 182: NOSCRIPT is an outage | `many::processes_decide_like_one_exact_bucket_while_scripts_are_flushed` |
+//! | 5 | PyrateLimiter 182: NOSCRIPT is an outage | `many::processes_decide_exactly_while_scripts_are_flushed` |
 //! | 6 | limits 14: INCR without EXPIRE | `r06` |
 //! | 7 | ratelimit-js 95: no TTL after an upgrade | `r07` |
 //! | 8 | worldmonitor 8356: a timeout reads as success | `faults::stopped_server_costs_bounded_time`, and `failure` of the store crate |
@@ -17,14 +17,14 @@
 //! | 13 | redis_rate 110: a limit of zero is a script error | `r13` |
 //! | 14 | redisson 3025: state that a script cannot unpack | `faults::foreign_values_are_errors_and_stay` |
 //! | 15 | redis-cell 54, gubernator 37: a raised limit does not reach live keys | `r15` |
-//! | 16 | redis-cell PR 31, 53: replicas decide anew | `replicas::failover_to_a_replica_loses_what_lagged` |
-//! | 17 | bucket4j 404: 400 callers of one key time out | `faults::four_hundred_tasks_of_one_key_share_the_exact_burst` |
+//! | 16 | redis-cell PR 31, 53: replicas decide anew | `replicas::failover_to_a_replica_loses_lagging_writes` |
+//! | 17 | bucket4j 404: 400 callers of one key time out | `faults::four_hundred_tasks_share_the_exact_burst` |
 //! | 18 | bucket4j 501, 8: batches over-consume | `r18`, and `leases` of the store crate |
-//! | 19 | limitador PR 288: what piled up in a partition is charged later | `r19` |
+//! | 19 | limitador PR 288: cells counted during a partition are charged later | `r19` |
 //! | 20 | llm-d-async 335: the TTL is not renewed, the key expires in use | `r20` |
 //! | 21, 23 | deadlocks and a hot row | of PostgreSQL |
 //! | 22 | rate-limit-postgresql 17: the first two calls collide | `many::first_calls_of_a_key_do_not_collide` |
-//! | 24 | redis 6565: a full server | `faults::full_memory_is_as_the_policy_says` |
+//! | 24 | redis 6565: a full server | `faults::full_memory_follows_the_policy` |
 //! | 25 | envoyproxy/ratelimit 185: denied calls count against a raised limit | `faults::denial_writes_nothing` |
 
 use crate::support::{OnRuntime, bucket, runtime};
@@ -147,7 +147,7 @@ fn r06_every_key_has_a_time_to_live() {
 }
 
 #[test]
-fn r07_key_keeps_its_time_to_live_through_a_change_of_quota() {
+fn r07_quota_change_keeps_the_time_to_live() {
     let Some(server) = Server::start(&[]) else { return };
     let store = OnRuntime::new(&server.url());
     for quota in ["10/d", "1/6s burst 100", "999983/d", "7/3s", "10/d"] {
@@ -158,7 +158,7 @@ fn r07_key_keeps_its_time_to_live_through_a_change_of_quota() {
 }
 
 #[test]
-fn r10_times_and_levels_of_sixteen_digits_are_exact() {
+fn r10_sixteen_digit_times_and_levels_are_exact() {
     let Some(server) = Server::start(&[]) else { return };
     let store = OnRuntime::new(&server.url());
     let (limit, units) = bucket("1/142d burst 365");
@@ -230,7 +230,7 @@ fn r15_raised_limit_reaches_live_keys() {
     );
 }
 
-/// Processes that draw blocks together admit no more than the burst and what drains.
+/// Processes that draw blocks together admit no more than the burst and the drain.
 #[test]
 fn r18_blocks_total_no_more_than_the_burst() {
     let Some(server) = Server::start(&[]) else { return };
@@ -311,7 +311,7 @@ fn r19_partition_charges_nothing_later() {
 fn r20_key_in_use_does_not_expire() {
     let Some(server) = Server::start(&[]) else { return };
     let store = OnRuntime::new(&server.url());
-    // At rest after 2 ms; in use for hundreds of times that.
+    // Idle after 2 ms; in use for hundreds of times that.
     let admitted = calls_in_a_row(&store, "1000/s burst 2", 3000);
     assert!(admitted > 2);
 }

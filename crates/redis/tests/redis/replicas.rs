@@ -1,4 +1,4 @@
-//! Replicas that take over: what they know, and what is lost.
+//! Replicas that take over: their state, and the losses.
 
 use crate::faults::{PATIENT, check, check_again, remaining};
 use crate::support::{OnRuntime, bucket};
@@ -16,16 +16,16 @@ fn follow(replica: &Server, port: u16) {
         .is_ok_and(|info| info.contains("master_link_status:up"))));
 }
 
-/// A replica that takes over has all but what was admitted while it lagged: at most so many cells are admitted again.
+/// A replica that takes over lacks the admissions of its lag: at most so many cells are admitted again.
 #[test]
-fn failover_to_a_replica_loses_what_lagged() {
+fn failover_to_a_replica_loses_lagging_writes() {
     const KNOWN: u32 = 200;
     const LAGGED: u32 = 50;
     let Some(mut primary) = Server::start(&["--repl-diskless-sync-delay", "0"]) else {
         return;
     };
     let Some(replica) = Server::start(&[]) else { return };
-    // The replica lags from when the proxy loses what the primary sends.
+    // The replica lags once the proxy drops the primary's data.
     let link = Proxy::to(primary.port());
     follow(&replica, link.port());
     let (limit, _) = bucket("1000/d");
@@ -47,7 +47,7 @@ fn failover_to_a_replica_loses_what_lagged() {
         assert_eq!(check(&store, "k", &limit, 1), Ok(1));
     }
     assert_eq!(replica.command(&["GET", "k"]).unwrap(), value);
-    // A replica refuses to write: nothing was counted, and the limiter does not say yes.
+    // A replica rejects writes: nothing was counted, and the limiter does not admit.
     let on_replica = OnRuntime::new(&replica.url());
     assert!(wait_for(|| match check(&on_replica, "k", &limit, 1) {
         Err(StoreError::Unreachable(_)) => true,

@@ -7,7 +7,7 @@ use ratelimit_meter_store_check::{Plan, check};
 #[test]
 fn scripts_decide_like_the_exact_oracles() {
     let Some(server) = Server::start(&[]) else { return };
-    // Valkey tells both its own version and that of the Redis whose commands it has.
+    // Valkey reports both its own version and that of the Redis whose commands it has.
     let info = server.command(&["INFO", "server"]).unwrap();
     let version = |name: &str| info.lines().find(|line| line.starts_with(name));
     println!("{:?}", version("valkey_version:").or_else(|| version("redis_version:")));

@@ -22,13 +22,13 @@ pub struct Asking {
 
     /// Write every request that a limit denies: input, line, time, key, cells, wait
     ///
-    /// It is for the first limit, or for the one that --chosen names.
+    /// It is for the first limit, or the limit that --chosen names.
     #[arg(long, value_name = "FILE.csv", verbatim_doc_comment)]
     pub denied: Option<PathBuf>,
 
     /// Print a limit as configuration for other software; without files, print nothing else
     ///
-    /// It is for the first limit, or for the one that --chosen names. Comments say what will differ.
+    /// It is for the first limit, or the limit that --chosen names. Comments name the differences.
     #[arg(long, value_name = "TARGET", value_enum, verbatim_doc_comment)]
     pub emit: Option<Target>,
 
@@ -39,7 +39,7 @@ pub struct Asking {
     /// Replay only requests for which this holds: path=/api/, status=5xx, method=GET|HEAD, COLUMN=VALUE
     ///
     /// A path is compared by its beginning, `x` in a status is any digit, `|` stands between alternatives, and
-    /// `!=` is for all others. Several conditions, joined by ` and ` or in several --only, must all hold.
+    /// `!=` negates. Several conditions, joined by ` and ` or in several --only, must all hold.
     #[arg(long, value_name = "EXPR", value_parser = parse_conditions, verbatim_doc_comment)]
     pub only: Vec<Conditions>,
 

@@ -36,7 +36,7 @@ pub struct Reading {
     #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
     pub regex: Option<String>,
 
-    /// How stamps are written: a format of strptime, or the unit of Unix time (s, ms, us, ns)
+    /// The form of stamps: a format of strptime, or the unit of Unix time (s, ms, us, ns)
     #[arg(long, value_name = "FORMAT")]
     pub time_format: Option<String>,
 
@@ -70,7 +70,7 @@ pub struct Reading {
 
     /// With --by xff: our own proxies, by their networks, or how many there are
     ///
-    /// The client is the first address from the right that is none of them. If not given, our own proxies are
+    /// The client is the first address from the right that belongs to no proxy. If not given, our own proxies are
     /// those with private addresses.
     #[arg(long, value_name = "NETWORKS|HOPS", value_parser = Proxies::parse, verbatim_doc_comment)]
     pub trust: Option<Proxies>,

@@ -44,7 +44,7 @@ fn alike(own: &Result<Verdict, Undecided>, crowd: &Result<Verdict, Undecided>) -
 
 proptest! {
     #[test]
-    fn each_key_is_decided_as_by_a_meter_of_its_own(
+    fn each_key_decides_like_its_own_meter(
         limit in prop::sample::select(vec!["1/s", "100/min burst 20", "7/13s burst 3", "1/h", "2/d burst 4", "3/s burst 5 every 1s"]),
         algorithm in prop::sample::select(vec![Algorithm::Gcra, Algorithm::LeakyBucket]),
         requests in prop::collection::vec((gap(), 0_u32..300, 0_u64..6), 1..400),
@@ -66,7 +66,7 @@ proptest! {
 }
 
 #[test]
-fn a_table_without_room_is_joined_by_a_larger_one_and_leaves_once_all_are_at_rest() {
+fn full_table_is_joined_by_a_larger_one() {
     for algorithm in [Algorithm::Gcra, Algorithm::LeakyBucket, Algorithm::Exponential] {
         let maker = maker("1/h", algorithm);
         let mut crowd = small(&maker, 0);
@@ -79,7 +79,7 @@ fn a_table_without_room_is_joined_by_a_larger_one_and_leaves_once_all_are_at_res
             let verdict = crowd.check(&maker, &event(S, key, 1));
             assert!(matches!(verdict, Ok(Verdict::Denied(_))), "{key}: {verdict:?}");
         }
-        assert_eq!(crowd.tables.len(), tables, "whoever has cells left to drain has room");
+        assert_eq!(crowd.tables.len(), tables, "a key with cells left to drain has room");
         let late = 11 * YEAR;
         assert_eq!(crowd.check(&maker, &event(late, 0, 1)), Ok(Verdict::Admitted));
         assert_eq!(crowd.tables.len(), 1);
@@ -87,7 +87,7 @@ fn a_table_without_room_is_joined_by_a_larger_one_and_leaves_once_all_are_at_res
 }
 
 #[test]
-fn whoever_is_not_at_rest_stays_where_it_is_for_twenty_years() {
+fn indebted_key_keeps_its_slot_for_twenty_years() {
     // 27 years.
     let maker = maker("1/10000d", Algorithm::Gcra);
     let mut crowd = small(&maker, 0);

@@ -11,8 +11,8 @@ const LONGEST_MS: u128 = i32::MAX as u128;
 
 pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
     page.note(
-        "HAProxy counts in a sliding window of two counters. The window here is the time in which as many requests pass as may come \
-         at once, so the rate in the long run is kept.",
+        "HAProxy counts in a sliding window of two counters. The window here is the time in which a full burst drains, \
+         so the rate in the long run is kept.",
     );
     page.note(
         "HAProxy counts denied requests, too: a client that goes on asking too fast stays denied, where the replayed limit would \
@@ -30,7 +30,7 @@ pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
         By::All => ("integer", "int(1)".to_owned()),
         By::Status | By::Column(_) | By::Each(_) => {
             let name = &by.to_string();
-            page.note(format!("The header stands for what `{by}` was in the replay."));
+            page.note(format!("The header stands for `{by}` of the replay."));
             ("string len 256", format!("req.hdr({})", header(name)))
         }
     };

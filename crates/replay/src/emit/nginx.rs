@@ -72,7 +72,7 @@ fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     let parts: Option<String> = by.parts().iter().map(variable).collect();
     let key = parts.unwrap_or_else(|| {
         page.note(format!(
-            "Set $limit_key to what `{by}` was in the replay, such as a header: nginx does not know it by that name."
+            "Set $limit_key to the value of `{by}` in the replay, such as a header: nginx does not know it by that name."
         ));
         "$limit_key".to_owned()
     });

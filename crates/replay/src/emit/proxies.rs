@@ -97,7 +97,7 @@ pub(super) fn traefik(page: &mut Page, quotas: &[Quota], by: &By) {
         By::All => page.note("There is no bucket for all requests: this is one for each host name that is asked for."),
         By::Path | By::Status | By::Method | By::Column(_) | By::Each(_) => {
             page.note(format!(
-                "The header stands for what `{by}` was in the replay: Traefik cannot go by it."
+                "The header stands for `{by}` of the replay: Traefik cannot go by it."
             ));
         }
     }

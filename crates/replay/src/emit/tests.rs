@@ -13,7 +13,7 @@ fn bare(limit: &str, by: &By, target: Target) -> String {
 }
 
 #[test]
-fn nginx_gets_one_less_than_the_burst_without_delay() {
+fn nginx_gets_burst_minus_one_without_delay() {
     assert_eq!(
         bare("10/s burst 20", &By::Ip, Target::Nginx),
         "limit_req_zone $binary_remote_addr zone=meter:10m rate=10r/s;\nlimit_req_status 429;\nlimit_req zone=meter burst=19 nodelay;"
@@ -57,7 +57,7 @@ fn nginx_gets_one_less_than_the_burst_without_delay() {
 }
 
 #[test]
-fn haproxy_gets_a_window_in_which_the_burst_passes() {
+fn haproxy_gets_a_window_that_admits_the_burst() {
     let text = emitted("10/s burst 20", &By::Ip, Target::Haproxy);
     assert!(
         text.contains("stick-table type ipv6 size 1m expire 2s store http_req_rate(2s)"),

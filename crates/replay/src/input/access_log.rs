@@ -229,7 +229,7 @@ impl AccessLines {
             TimeIs::Auto if options.duration.is_some() => Some(unit),
             TimeIs::Auto => (timed > 0 && timed * 10 >= all * 9).then_some(None),
         };
-        // A log has no columns; the message says so once a file turns out to be a log.
+        // A log has no columns; the message states this once a file turns out to be a log.
         let compares_column = options.select.only.iter().any(Condition::is_of_column);
         let select = (!compares_column).then(|| options.select.clone());
         Self {

@@ -40,7 +40,7 @@ fn common_and_combined_lines_are_read() {
 }
 
 #[test]
-fn a_client_may_be_ipv6_or_a_name_or_not_text_at_all() {
+fn client_may_be_ipv6_name_or_bytes() {
     for client in [
         &b"2001:db8::1"[..],
         b"[2001:db8::1]",
@@ -55,7 +55,7 @@ fn a_client_may_be_ipv6_or_a_name_or_not_text_at_all() {
 }
 
 #[test]
-fn a_line_may_be_in_quotes_as_a_whole() {
+fn whole_line_may_be_in_quotes() {
     let plain = r#"192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET /"q" HTTP/1.0" 200 5 "" "a\"b""#;
     let doubled = format!("\"{}\"", plain.replace('"', "\"\""));
     let escaped = format!("\"{}\"", plain.replace('\\', r"\\").replace('"', "\\\""));
@@ -80,7 +80,7 @@ fn a_line_may_be_in_quotes_as_a_whole() {
 }
 
 #[test]
-fn a_path_is_a_request_without_method_query_and_version() {
+fn path_excludes_method_query_and_version() {
     let table = [
         ("GET / HTTP/1.1", "/"),
         ("GET /a/b?c=d HTTP/1.1", "/a/b"),
@@ -108,7 +108,7 @@ fn a_path_is_a_request_without_method_query_and_version() {
 }
 
 #[test]
-fn what_is_no_log_line_is_told() {
+fn line_of_another_format_is_reported() {
     let table = [
         "",
         r#" "curl/7.54.0""#,
@@ -134,7 +134,7 @@ fn no_beginning_of_a_line_panics() {
 }
 
 #[test]
-fn the_last_field_tells_how_long_a_request_took() {
+fn last_field_may_be_the_request_duration() {
     let table = [
         (r#" "-" "curl" 0.005"#, Some(5)),
         (r#" "-" "curl" "0.005""#, Some(5)),
@@ -153,7 +153,7 @@ fn the_last_field_tells_how_long_a_request_took() {
 }
 
 #[test]
-fn the_forwarded_list_is_the_first_field_behind_the_agent_that_is_one() {
+fn forwarded_list_follows_the_agent() {
     let table = [
         (r#" "-" "curl" "203.0.113.7, 10.0.0.1""#, "203.0.113.7, 10.0.0.1"),
         (r#" "-" "c\"url" "unknown, 203.0.113.7" 0.005"#, "unknown, 203.0.113.7"),

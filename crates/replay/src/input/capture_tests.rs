@@ -80,7 +80,7 @@ fn read(capture: &[u8], by: Option<By>) -> Result<Contents, String> {
 }
 
 #[test]
-fn captures_of_either_byte_order_and_unit_are_read() {
+fn captures_of_any_byte_order_are_read() {
     let big = Pen {
         bytes: u32::to_be_bytes,
         ..LITTLE
@@ -137,7 +137,7 @@ fn keys_are_senders_receivers_or_all() {
 }
 
 #[test]
-fn packets_that_cannot_be_keyed_or_timed_are_bad_and_the_others_are_not() {
+fn packets_without_key_or_time_are_bad() {
     let mut capture = LITTLE.header(1);
     capture.extend(LITTLE.packet([1, 0], 60, &frame(&[], 0x0800, &ipv4(1, 2))[..29]));
     capture.extend(LITTLE.packet([2, 1_000_000], 60, &frame(&[], 0x0800, &ipv4(1, 2))));
@@ -156,7 +156,7 @@ fn packets_that_cannot_be_keyed_or_timed_are_bad_and_the_others_are_not() {
 }
 
 #[test]
-fn a_capture_that_is_cut_off_is_read_up_to_there() {
+fn truncated_capture_is_read_to_its_end() {
     let mut capture = LITTLE.header(1);
     let ends = [1, 2].map(|second| {
         capture.extend(LITTLE.packet([second, 0], 3_000, &frame(&[], 0x0800, &vec![0x45; 2_000])));

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_cut_off_is_read_up_to_there() {
+    fn truncated_data_is_read_to_its_end() {
         // A decoder unpacks only whole blocks, so the text has several blocks.
         let noise: Vec<u8> = (0..400_000_u32)
             .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_be_bytes())
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_data_is_told_as_that() {
+    fn broken_data_is_an_error() {
         let mut broken = gzip(TEXT);
         let checksum = broken.len() - 6;
         broken[checksum] ^= 1;

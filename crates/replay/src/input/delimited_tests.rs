@@ -37,7 +37,7 @@ fn cost() -> Options {
 }
 
 #[test]
-fn records_are_read_by_the_names_of_their_columns() {
+fn records_are_read_by_column_names() {
     for text in [
         "cost,key,time\n7,a,1\n0,b,2\n",
         "\u{feff}Cost, KEY ,TIMESTAMP\r\n7,a,1\r\n\r\n0,b,2",
@@ -62,7 +62,7 @@ fn a_cost_is_any_whole_number() {
 }
 
 #[test]
-fn bad_records_are_told_with_their_lines() {
+fn bad_records_are_reported_with_their_lines() {
     let text = "time,key\n1,a\n\n,\nx,a\n2\n3,a,b\n4,\"b\nc\",d\n5,a\n";
     let (events, bad, quoted) = read_text(text, &old()).expect("two good lines");
     assert_eq!(events, [(1, 1), (5, 1)]);
@@ -80,7 +80,7 @@ fn bad_records_are_told_with_their_lines() {
 }
 
 #[test]
-fn a_quote_that_nobody_closes_costs_its_own_line_only() {
+fn unclosed_quote_costs_its_own_line_only() {
     let open = "a quote is not closed within the next 100 lines or 64 KiB";
     let many: String = (3..1_000).map(|second| format!("{second},a\n")).collect();
     let after: Vec<(i64, u64)> = (3..1_000).map(|second| (second, 1)).collect();
@@ -104,7 +104,7 @@ fn a_quote_that_nobody_closes_costs_its_own_line_only() {
 }
 
 #[test]
-fn records_of_many_lines_are_one_up_to_a_bound() {
+fn record_of_many_lines_is_bounded() {
     for (lines, good) in [(99, true), (100, false)] {
         let text = format!("time,key\n1,\"{}\"\n", "x\n".repeat(lines));
         let (events, bad, _) = read_text(&text, &old()).expect("a header");
@@ -113,7 +113,7 @@ fn records_of_many_lines_are_one_up_to_a_bound() {
 }
 
 #[test]
-fn a_line_beyond_all_bounds_is_bad_and_its_neighbours_are_not() {
+fn overlong_line_is_bad_and_its_neighbours_good() {
     let text = format!("time,key\n1,a\n2,{}\n3,a\n", "x".repeat(3 << 20));
     let (events, bad, quoted) = read_text(&text, &old()).expect("good lines");
     assert_eq!((events, bad), (vec![(1, 1), (3, 1)], 1));
@@ -124,7 +124,7 @@ fn a_line_beyond_all_bounds_is_bad_and_its_neighbours_are_not() {
 }
 
 #[test]
-fn a_missing_column_is_told_with_those_there_are() {
+fn missing_column_error_lists_the_columns() {
     let error = |text, options: &Options| read_text(text, options).expect_err("a column is missing");
     let columns = "the columns are `when`, `user`";
     assert_eq!(
@@ -147,7 +147,7 @@ fn a_missing_column_is_told_with_those_there_are() {
 }
 
 #[test]
-fn the_column_of_stamps_is_the_first_whose_values_are_times() {
+fn column_of_stamps_is_first_with_times() {
     let read = |text: &str| read_text(text, &Options::default());
     let stamp = 1_716_163_218;
     for text in [

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_split_by_tabs_or_else_by_blanks() {
+    fn fields_are_split_by_tabs_or_blanks() {
         let table: &[(&str, &[&str])] = &[
             ("a b  c", &["a", "b", "c"]),
             ("a\tb c\t\td", &["a", "b c", "", "d"]),

@@ -142,7 +142,7 @@ pub(super) fn text(lines: &[&[u8]]) -> Option<Foreign> {
 /// Returns the `jq` filter that extracts the records of a JSON document: those in its first list.
 pub(super) fn jq(head: &[u8]) -> String {
     static LIST: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""([A-Za-z_]\w*)"\s*:\s*\["#).ok());
-    // What Loki's HTTP interface returns: pairs of a time and a line.
+    // A response of Loki's HTTP interface: pairs of a time and a line.
     if memmem::find(head, b"\"resultType\"").is_some() && memmem::find(head, b"\"values\"").is_some() {
         return ".data.result[].values[] | {time: .[0], line: .[1]}".to_owned();
     }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_a_document_are_in_its_first_list() {
+    fn document_records_are_its_first_list() {
         for (document, filter) in [
             (r#"{"Records":[{"eventTime":1}]}"#, ".Records[]"),
             ("{\n  \"events\": [\n    {", ".events[]"),

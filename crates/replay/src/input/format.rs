@@ -29,9 +29,9 @@ const DELIMITERS: [u8; 4] = [b'\t', b';', b',', b'|'];
 impl Format {
     /// Returns the format of the file that begins with `head`.
     ///
-    /// Captures and JSON objects are detected by their first bytes, logs of named fields by the line that names the fields, and the logs of load
-    /// balancers by their shape. One log line makes an access log, even after bad lines. Otherwise, if the first line has a usual name for the time
-    /// among its fields, it is the header of a table.
+    /// Captures and JSON objects are detected by their first bytes, logs of named fields by the line that names the fields. Logs of load balancers
+    /// are detected by their shape. One log line makes an access log, even after bad lines. Otherwise, if the first line has a usual name for the
+    /// time among its fields, it is the header of a table.
     ///
     /// # Errors
     ///

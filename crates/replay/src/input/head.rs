@@ -78,7 +78,7 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
     };
     let host = (at == 1).then_some(first);
     let name = unquoted(names.get(at)?);
-    // What a program puts before a line it copies, such as a date or a label, is not the name of a client.
+    // Text that a program puts before a copied line, such as a date or a label, is not the name of a client.
     let is_name = |name: &[u8]| !name.is_empty() && !name.ends_with(b"=") && !name.ends_with(b":");
     let is_date = |name: &[u8]| {
         name.len() > 7
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_on_one_line_are_told_apart() {
+    fn entries_on_one_line_are_separated() {
         let entry = |client: &str| format!("{client} - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5");
         let (one, two) = (entry("203.0.113.7"), entry("198.51.100.9"));
         let pieces = [

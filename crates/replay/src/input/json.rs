@@ -284,7 +284,7 @@ impl Fields {
     }
 }
 
-/// Reads the values of a node and its descendants, and skips all others.
+/// Reads the values of a node and its descendants, and skips all other values.
 struct Wanted<'a> {
     node: &'a Node,
     values: &'a mut [Text],
@@ -438,7 +438,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_values_of_paths_are_read_and_all_others_skipped() {
+    fn requested_paths_are_read_and_other_values_skipped() {
         let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
         let paths = [
             "ts",
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_on_one_line_are_told_apart() {
+    fn objects_on_one_line_are_separated() {
         let table = [
             ("{\"a\":1}", 7),
             ("{\"a\":1} ", 8),

@@ -126,7 +126,7 @@ impl Lines {
         }
     }
 
-    /// Returns whether these are lines of an access log, possibly within others.
+    /// Returns whether these are lines of an access log, possibly within other lines.
     fn is_access(&self) -> bool {
         match self {
             Self::Access(_) | Self::Unknown(_) => true,

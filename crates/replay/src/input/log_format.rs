@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_that_are_none_say_why() {
+    fn invalid_formats_have_an_explanation() {
         for (format, reason) in [
             ("main2", "neither variables"),
             ("%{Referer i", "not closed"),

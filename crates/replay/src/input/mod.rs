@@ -178,7 +178,7 @@ impl Request<'_> {
     }
 }
 
-/// Receives what readers find in addition to the numbers of an event.
+/// Receives the findings of readers beside the numbers of an event.
 pub trait Sink {
     /// Returns the number of a key.
     ///
@@ -264,7 +264,7 @@ impl Sink for TimesOnly {
     fn bad(&mut self, _: &str, _: u64, _: u64, _: BadLine, _: &[u8]) {}
 }
 
-/// One input, whatever its format.
+/// One input, of any format.
 pub struct Reader {
     name: String,
     by: By,
@@ -316,7 +316,7 @@ impl Reader {
         };
         let head = head.map_err(|source| Error::read(&name, source))?;
         let format = match Format::of(&head[..head.len().min(HEAD)], &name, options) {
-            // What a decoder gives before it finds the damage need not be the text that was packed.
+            // Before it finds the damage, a decoder may return wrong text.
             Err(Error::Noise { path }) => {
                 return Err(match damage.take() {
                     Some(damage) => Error::read(&path, io::Error::new(io::ErrorKind::InvalidData, damage)),
@@ -368,7 +368,7 @@ impl Reader {
         }
     }
 
-    /// Returns the coarsest possible resolution of its stamps, whatever they are multiples of.
+    /// Returns the coarsest possible resolution of its stamps, in any multiple.
     #[must_use]
     pub fn coarsest(&self) -> Resolution {
         match &self.reader {

@@ -31,7 +31,7 @@ macro_rules! quoted {
     };
 }
 
-/// The formats known by name, each distinguished from all others by its shape.
+/// The formats known by name, each distinguished from all other formats by its shape.
 pub(super) const NAMED: [Named; 10] = [
     Named {
         name: "alb",

@@ -7,8 +7,8 @@ use regex::bytes::Regex;
 
 use crate::address;
 
-/// Matches the prefix of Docker Compose, Swarm and PM2, of `kubectl --prefix`, of syslog (RFC 5424 and 3164), of the journal in each of its short
-/// forms, of Python's `logging`, and the stamp that containers, Heroku, Loki and CloudWatch put before a line.
+/// Matches the prefix of Docker Compose, Swarm and PM2, of `kubectl --prefix`, and of syslog (RFC 5424 and 3164). Also the journal in each of its
+/// short forms, Python's `logging`, and the stamps of containers, Heroku, Loki and CloudWatch.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?x)^(?:

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_beyond_all_bounds_is_skipped_without_being_held() {
+    fn overlong_line_is_skipped_in_bounded_memory() {
         let mut text = vec![b'x'; 5 * LONGEST_LINE];
         text.extend_from_slice(b"\nshort\n");
         let mut window = window(text);

@@ -77,7 +77,7 @@ fn sliding_window_weighs_the_window_before() {
 }
 
 #[test]
-fn nginx_admits_burst_and_one_and_drains_by_milliseconds() {
+fn nginx_admits_burst_plus_one_draining_by_milliseconds() {
     let at = |ms: i64| (ms * MS, 1);
     let steps = [
         at(0),
@@ -109,7 +109,7 @@ fn nginx_admits_burst_and_one_and_drains_by_milliseconds() {
 }
 
 #[test]
-fn nginx_takes_a_time_far_back_for_a_millisecond_later() {
+fn nginx_treats_distant_past_as_one_millisecond_later() {
     let at = |ms: i64| (ms * MS, 1);
     assert_eq!(
         told("nginx:1r/s burst=1 nodelay", &[at(100_000), at(99_999), at(1)]),

@@ -33,7 +33,7 @@ const PANEL: i64 = PLOT_TOP + PLOT_HEIGHT + 52;
 const BAR_HEAD: i64 = 40;
 const BAR: i64 = 42;
 
-/// Maximum number of keys. The other outputs have all of them.
+/// Maximum number of keys. All remaining outputs have all keys.
 const MOST_KEYS: usize = 10;
 
 /// Maximum number of characters shown of a limit; the next constant is for keys.
@@ -116,7 +116,7 @@ fn head(report: &Report<'_>) -> (Markup, i64) {
     let (text, bottom) = lines(told.iter().map(|(class, line)| (*class, line.as_str())), 38);
     let legend = bottom + 32;
     let head = html! {
-        text class="title" x=(MARGIN) y="32" { "What each limit would have done" }
+        text class="title" x=(MARGIN) y="32" { "The effect of each limit" }
         (text)
         rect class="admitted" x=(MARGIN) y=(legend - 14) width="16" height="16" {}
         text x=(MARGIN + 22) y=(legend) { "admitted" }
@@ -190,7 +190,7 @@ fn bars(report: &Report<'_>, outcome: &Outcome, most: u128, top: i64) -> (Markup
     let part = html! {
         g transform={ "translate(0 " (top) ")" } {
             text x=(MARGIN) y="28" {
-                @if keys.is_empty() { "Nobody is hit by " } @else { "Hardest hit by " }
+                @if keys.is_empty() { "No key is hit by " } @else { "Hardest hit by " }
                 tspan class="name" { (name) }
             }
             @for (key, top) in keys.iter().zip(tops) { (bar(report, key, most, top)) }

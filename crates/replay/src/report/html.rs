@@ -16,7 +16,7 @@ use crate::text::{duration, grouped, percent};
 
 const STYLE: &str = include_str!("html.css");
 
-/// Forbids all fetches and scripts, whatever the names of the keys are.
+/// Forbids all fetches and scripts, with any names of keys.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// Number of characters shown of a key: an IPv6 address has up to 39.
@@ -36,12 +36,12 @@ pub fn render(report: &Report<'_>) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { "What each limit would have done" }
+                title { "The effect of each limit" }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 main {
-                    h1 { "What each limit would have done" }
+                    h1 { "The effect of each limit" }
                     p class="headline" { (words::headline(report)) }
                     p { (words::requests(report)) }
                     p class="soft" {
@@ -191,7 +191,7 @@ fn candidate(report: &Report<'_>, outcome: &Outcome, frame: Option<Frame>, most:
             div class="name" { h2 { (outcome.limit) } span { (words::verdict(report, outcome)) } }
             @if let Some(frame) = frame { (figure(report, outcome, frame)) }
             @if let Some(suggestion) = outcome.suggestion.filter(|_| matches!(outcome.limit, Rule::Meter(_))) {
-                h3 { "What would have denied nobody" }
+                h3 { "Smallest limits without denials" }
                 dl {
                     dt { "least burst at this rate" } dd { (answer(suggestion.burst, "burst")) }
                     dt { "least rate at this burst" } dd { (answer(suggestion.rate, "rate")) }

@@ -1,4 +1,4 @@
-//! Writes down what the limits would have done: for a terminal, for programs, and as pictures.
+//! Writes reports: for a terminal, for programs, and as pictures.
 //!
 //! Each renderer is a function from a [`Report`] to text.
 
@@ -90,7 +90,7 @@ pub struct Report<'a> {
     pub configuration: Option<&'a str>,
 }
 
-/// Formats a time with as many digits of a fraction as needed, which is what `%.f` writes.
+/// Formats a time with as many digits of a fraction as needed, like `%.f`.
 pub(crate) fn rfc3339(ns: i64) -> String {
     words::time(ns, "%FT%T%.fZ")
 }

@@ -16,7 +16,7 @@ const WIDTH: usize = 100;
 
 const TOO_LARGE: &str = "  (too large: requests for more cells than the burst has, which no wait makes conform)\n";
 
-/// Writes what each limit would have done to the traffic: a row for each limit, the limits that would have denied nothing, and the most denied keys
+/// Writes the effect of each limit on the traffic: a row for each limit, the limits that would have denied nothing, and the most denied keys
 /// of each.
 #[must_use]
 pub fn render(report: &Report<'_>) -> String {
@@ -131,7 +131,7 @@ fn suggestions(text: &mut String, report: &Report<'_>) {
         told(format!("  {}", words::SPREAD), words::spread_suggestion(outcome));
     }
     if rows.len() > 1 {
-        text.push_str("\nWhat would have denied nobody:\n");
+        text.push_str("\nSmallest limits without denials:\n");
         table(text, &rows);
     }
 }
@@ -159,7 +159,7 @@ fn matrix(text: &mut String, report: &Report<'_>) {
 
 fn hardest_hit(text: &mut String, report: &Report<'_>, outcome: &Outcome) {
     if outcome.hardest_hit.is_empty() {
-        let _ = writeln!(text, "\nNobody is hit by {}.", outcome.limit);
+        let _ = writeln!(text, "\nNo key is hit by {}.", outcome.limit);
         return;
     }
     let _ = writeln!(text, "\nHardest hit by {}:", outcome.limit);
@@ -194,7 +194,7 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
-/// Writes columns as wide as needed, the first aligned left and all others right. If they are too wide for a terminal, each cell has a line of its
+/// Writes columns as wide as needed, the first aligned left and the rest right. If they are too wide for a terminal, each cell has a line of its
 /// own.
 pub(super) fn table(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.first().map_or(0, Vec::len);

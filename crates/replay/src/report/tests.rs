@@ -122,7 +122,7 @@ fn all(report: &Report<'_>) -> [String; 4] {
 }
 
 #[test]
-fn json_says_everything_in_its_schema() {
+fn json_report_matches_its_schema() {
     let (keys, ids) = keys(&[b"192.0.2.1", b"<b>\xff"]);
     let mut outcomes = [outcome("10/s", &ids), outcome("100/min burst 20 weight 2", &[])];
     outcomes[0].timeline = series(&[(NOON, 1, true), (NOON + 3_000_000, 2, false)]).finish();
@@ -187,12 +187,12 @@ fn numbers_of_128_bits_are_written_whole() {
 }
 
 #[test]
-fn a_table_tells_what_would_have_denied_nobody() {
+fn table_shows_the_smallest_limit_without_denials() {
     let (keys, ids) = keys(&[b"192.0.2.1"]);
     let mut outcomes = [outcome("10/s", &ids), outcome("7/min burst 20", &[])];
     let text = table::render(&report(&keys, &outcomes));
     let expected = "
-What would have denied nobody:
+Smallest limits without denials:
   limit           least burst at its rate       least rate at its burst
   10/s                      10/s burst 40  no rate would do: 40 at once
   7/min burst 20            10/s burst 40  no rate would do: 40 at once
@@ -202,7 +202,7 @@ Hardest hit by 10/s:
   192.0.2.1        1,000     500     50.0%         1.5 s          2
   worst minute: 2024-05-20 12:00 UTC, 150 of 600 cells denied
 
-Nobody is hit by 7/min burst 20.
+No key is hit by 7/min burst 20.
 ";
     assert!(text.ends_with(expected), "{text}");
     let head = "\
@@ -219,7 +219,7 @@ command: meter-replay --limit '10/s & 5/h' access.log
 }
 
 #[test]
-fn a_table_fits_a_terminal_whatever_its_numbers() {
+fn table_fits_a_terminal_for_any_numbers() {
     let (keys, ids) = keys(&HOSTILE);
     for large in [1, 1_000_000_000_000, u64::MAX.into(), u128::MAX] {
         let widest = "4294967295/6311519999999999999ns burst 4294967294 weight 4294967293";
@@ -288,7 +288,7 @@ fn pictures_need_nothing_from_elsewhere() {
     }
 }
 
-/// Returns the bounds of a text in a picture, by an average letter, and its line; for the letters of a wide or a narrow screen.
+/// Returns the bounds of a text in a picture, by an average letter, and its line. The letters are those of a wide or a narrow screen.
 fn extent(text: Node<'_, '_>, is_narrow: bool) -> Option<(String, [f64; 2])> {
     let class = text.attribute("class").unwrap_or_default();
     if is_narrow && class.contains("minor") {
@@ -368,7 +368,7 @@ fn labels_fit_and_do_not_overlap() {
 }
 
 #[test]
-fn nothing_to_tell_is_told() {
+fn empty_report_has_a_message() {
     let (keys, _) = keys(&[]);
     let mut outcome = outcome("10/s", &[]);
     outcome.timeline = series(&[]).finish();

@@ -45,7 +45,7 @@ pub(super) fn requests(report: &Report<'_>) -> String {
     }
 }
 
-/// Returns the result in a sentence or two: for the first limit, and if there are several, for the one that denies the least.
+/// Returns the result in a sentence or two: for the first limit and, if there are several, for the limit that denies least.
 pub(super) fn headline(report: &Report<'_>) -> String {
     let Some(first) = report.outcomes.first() else {
         return String::new();
@@ -109,7 +109,7 @@ fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
     }
     text.push('.');
     if spread(outcome).is_some() {
-        text += &format!(" The range is what {} leave open.", grains(report));
+        text += &format!(" The range is left open by {}.", grains(report));
     }
     text
 }
@@ -150,7 +150,7 @@ pub(super) fn spread_suggestion(outcome: &Outcome) -> Option<Suggestion> {
     suggestion.filter(|_| suggestion != outcome.suggestion)
 }
 
-/// Returns the one label of a plot, for readers who cannot see it.
+/// Returns the one label of a plot, for screen readers.
 pub(super) fn plot_label(report: &Report<'_>, outcome: &Outcome) -> String {
     let limit = foreign(outcome.limit.to_string().as_bytes(), LIMIT_WIDTH);
     format!("{limit} over time: {}", verdict(report, outcome))
@@ -345,11 +345,11 @@ pub(super) fn answer(answer: Answer, kind: &str) -> String {
             Reason::InOneStamp(units) => format!("not known: {} in one stamp", short(units.into())),
             Reason::TooLarge => format!("no {kind} would do: above 2^32"),
             Reason::RestTooLong => format!("no {kind} would do: 200 years to drain"),
-            Reason::BackInTime => "not told: time goes back".to_owned(),
-            Reason::Ticks => "not told: cells come in ticks".to_owned(),
-            Reason::TwoLimits => "not told: two limits".to_owned(),
-            Reason::OtherLimiter => "not told: another limiter".to_owned(),
-            Reason::PerKey => "not told: a limit per key".to_owned(),
+            Reason::BackInTime => "no value: time goes back".to_owned(),
+            Reason::Ticks => "no value: cells come in ticks".to_owned(),
+            Reason::TwoLimits => "no value: two limits".to_owned(),
+            Reason::OtherLimiter => "no value: another limiter".to_owned(),
+            Reason::PerKey => "no value: a limit per key".to_owned(),
         },
     }
 }

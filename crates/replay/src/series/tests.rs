@@ -76,6 +76,6 @@ fn all_the_time_there_is_fits() {
 }
 
 #[test]
-fn each_width_is_a_multiple_of_the_one_before() {
+fn each_width_is_a_multiple_of_the_previous() {
     assert!(WIDTHS.windows(2).all(|pair| pair[1] % pair[0] == 0));
 }

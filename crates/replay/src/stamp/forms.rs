@@ -154,7 +154,7 @@ fn instant(local: DateTime, east: Option<Offset>, zone: &TimeZone, leap: bool) -
     Ok(timestamp.as_nanosecond())
 }
 
-/// Removes the zone from a stamp, wherever it is: `+0200`, `+02:00`, `Z`, `UTC`, `GMT`. Also removes what Go appends: the name of the zone after its
+/// Removes the zone from a stamp, wherever it is: `+0200`, `+02:00`, `Z`, `UTC`, `GMT`. Also removes Go's additions: the name of the zone after its
 /// offset, and the reading of its monotonic clock.
 fn split_zone(text: &str) -> (String, Option<Offset>) {
     let mut east = None;

@@ -1,6 +1,6 @@
 //! Reads stamps of recorded traffic, as nanoseconds since the Unix epoch.
 //!
-//! A number outside of 1990 to 2100 is usually not a time, but a duration, the serial number of a spreadsheet, or from a clock that was never set.
+//! A number outside of 1990 to 2100 is usually no time. It is a duration, the serial number of a spreadsheet, or from a clock that was never set.
 //! Such a stamp is bad unless the user allows it. A leap second (`:60`, only where UTC can have one) counts as the second before it, as the Unix
 //! clock has no number for it. Fractions finer than a nanosecond are truncated.
 
@@ -18,7 +18,7 @@ use jiff::tz::{Offset, TimeZone};
 
 /// The beginning of the year 2201. A stamp at this time or later, or before 1970, is never of traffic.
 const END_NS: i64 = 7_289_654_400_000_000_000;
-/// The usual years of recorded traffic, for users who do not allow others.
+/// The usual years of recorded traffic, unless the user allows all.
 const USUAL_NS: std::ops::Range<i64> = 631_152_000_000_000_000..4_102_444_800_000_000_000;
 
 /// The reason why a stamp could not be read.
@@ -32,7 +32,7 @@ pub enum StampError {
     #[error("the stamp has no known form: give it with --time-format, such as --time-format '%d/%m/%Y %H:%M:%S'")]
     UnknownForm,
     /// The stamp does not have the given form.
-    #[error("the stamp is not written as --time-format says")]
+    #[error("the stamp does not match --time-format")]
     OtherForm,
     /// The stamp begins correctly but ends otherwise, or the calendar or the clock has no such time.
     #[error("the stamp is malformed or names a time that does not exist")]
@@ -106,7 +106,7 @@ impl Stamps {
     }
 
     /// Reads a stamp. Accepts Unix seconds, milliseconds, microseconds or nanoseconds by their magnitude, RFC 3339, `YYYY-MM-DD HH:MM:SS`, Common Log
-    /// Format, RFC 2822, and the forms in which Go, Ruby, git and `date` print times.
+    /// Format and RFC 2822. Also accepts the forms in which Go, Ruby, git and `date` print times.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ fn common_log_stamps_are_read() {
 }
 
 #[test]
-fn common_log_stamps_that_are_none_are_told_apart() {
+fn invalid_common_log_stamps_have_distinct_errors() {
     let table = [
         ("", NotCommonLog),
         ("20/May/2024:00:00:18", NotCommonLog),
@@ -143,7 +143,7 @@ fn stamps_of_records_are_read_to_the_nanosecond() {
 }
 
 #[test]
-fn stamps_of_records_that_are_none_are_told_apart() {
+fn invalid_record_stamps_have_distinct_errors() {
     let table = [
         ("", UnknownForm),
         ("-", UnknownForm),
@@ -184,7 +184,7 @@ fn stamps_of_records_that_are_none_are_told_apart() {
 }
 
 #[test]
-fn what_is_remembered_changes_no_answer() {
+fn remembered_stamps_change_no_answer() {
     let stamps = [
         "01/Jan/1970:00:30:00 +0030",
         "01/Jan/1970:00:29:59 +0030",
@@ -211,7 +211,7 @@ fn what_is_remembered_changes_no_answer() {
 }
 
 #[test]
-fn unlikely_years_are_read_only_if_they_are_meant() {
+fn unlikely_years_need_an_option() {
     let table = [
         "0.012",
         "45432.5",
@@ -235,7 +235,7 @@ fn unlikely_years_are_read_only_if_they_are_meant() {
 }
 
 #[test]
-fn stamps_without_a_zone_are_of_the_zone_given() {
+fn stamps_without_a_zone_use_the_given_zone() {
     let berlin = StampOptions {
         zone: TimeZone::get("Europe/Berlin").expect("a zone"),
         ..StampOptions::default()
@@ -272,7 +272,7 @@ fn a_form_given_is_the_only_one() {
 }
 
 #[test]
-fn the_unit_of_unix_time_is_known_by_its_magnitude() {
+fn unit_of_unix_time_follows_its_magnitude() {
     let mut stamps = Stamps::default();
     assert_eq!(stamps.unix_unit(), None);
     for (stamp, unit) in [

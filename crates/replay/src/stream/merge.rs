@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_merged_by_time_and_then_by_their_own_order() {
+    fn streams_merge_by_time_then_by_own_order() {
         assert_eq!(merged(&[]), []);
         let streams: [&[(i64, u64)]; 4] = [
             &[(1, 1), (5, 2)],

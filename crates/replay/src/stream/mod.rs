@@ -1,14 +1,14 @@
 //! Joins the events of all inputs into one stream.
 //!
 //! [`Order::AsIs`] reads the inputs one after the other, once. [`Order::Sort`] merges ordered files by time, side by side. Files out of order, and
-//! inputs that cannot be read twice (standard input, pipes), are kept in memory, packed to a few bytes an event, and merged with the rest.
+//! inputs that cannot be read twice (standard input, pipes), are kept in memory. They are packed to a few bytes an event, and merged with the rest.
 //!
 //! Most files are in order and have stamps of one resolution. So at first both are assumed from the beginning of a file, and each file is read once. If
 //! the assumption fails, the replay starts over, and each file is read in advance to find out.
 //!
-//! Events with the same stamp stay in the order of their lines. Between two inputs, the one that begins earlier goes first (then the one that ends
-//! earlier, then the one named earlier). The boundary between the files of a rotated log may fall within a second; even then, the order in which the
-//! files are named does not change the result.
+//! Events with the same stamp stay in the order of their lines. Between two inputs, the input that begins earlier goes first (then the input that
+//! ends earlier, then that named earlier). The boundary between the files of a rotated log may fall within a second. Even then, the order of the
+//! files' names does not change the result.
 
 mod merge;
 mod source;
@@ -210,7 +210,7 @@ impl Stream {
             None => Ok(None),
         };
         let mut surveys = inputs.iter().map(sampled).collect::<Result<Vec<_>, _>>()?;
-        // Of two files that begin at one stamp, the one that ends earlier goes first.
+        // Of two files that begin at one stamp, the file that ends earlier goes first.
         let mut firsts = HashMap::new();
         for survey in surveys.iter().flatten() {
             *firsts.entry(survey.span.map(|(first, _)| first)).or_insert(0) += 1;

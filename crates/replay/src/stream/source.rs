@@ -1,4 +1,4 @@
-//! Reads each input by itself, and compares it to the others.
+//! Reads each input by itself, and compares it to the rest.
 
 use super::spool::Run;
 use super::survey::Survey;
@@ -132,7 +132,7 @@ impl Source {
             Self::Run(run) => Ok(run.next()),
             Self::Open(open, survey, last) => {
                 let mut event = open.next(collected, context)?;
-                // The merge relies on what was seen of the file before, so the file must not have changed.
+                // The merge relies on the first reading of the file, so the file must not have changed.
                 let is_same = match &event {
                     Some(event) if open.events == 1 => survey.span.is_some_and(|(first, _)| first == event.time),
                     Some(event) => *last <= event.time,

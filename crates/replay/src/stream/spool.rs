@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_comes_back_in_order() {
+    fn packed_events_come_back_in_order() {
         let event = |time, key, cost| Event::new(time, cost, KeyId(key));
         let latest = 7_289_654_399_999_999_999;
         let mut spool = Spool::default();

@@ -1,7 +1,7 @@
 //! Spaces requests of one coarse stamp evenly over its unit.
 //!
 //! A log with whole seconds does not show when within its second a request came. If all requests come at the stamp, a limit denies the most it can.
-//! Even spacing, for each key by itself, is what a steady client would have sent. The `i`-th of `n` requests of a key (from 0) moves by `i/n` of the
+//! Even spacing, for each key by itself, is the traffic of a steady client. The `i`-th of `n` requests of a key (from 0) moves by `i/n` of the
 //! unit. So their order is kept, and the same input gives the same times.
 
 use crate::event::Event;
@@ -66,7 +66,7 @@ impl Spreader {
             *before += 1;
             // Less than a unit, which is at most a minute.
             let offset = i64::try_from(offset).unwrap_or(0);
-            // Those at the stamp itself are in order, and before all others.
+            // Events at the stamp itself are in order, and come first.
             let spaced = if offset == 0 { &mut self.due } else { &mut self.moved };
             spaced.push(Event {
                 time: event.time.saturating_add(offset),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_event_is_held_back_when_time_goes_back() {
+    fn event_is_not_delayed_when_time_goes_back() {
         let second = Resolution::Second;
         let events = [
             event(5 * SECOND, 0, second),

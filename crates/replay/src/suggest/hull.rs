@@ -1,20 +1,20 @@
 //! The part of a key's past that can still determine the least rate.
 //!
-//! A burst B and a rate R deny nothing exactly if every run of requests, from one at time t to one at time u, asks for at most B + R * (u - t). So
-//! the least rate is the slope of the steepest line from a point (t, units asked before t) to a later point (u, units asked up to u, less B). For
-//! each later point, the steepest line goes through the earlier point where a line laid against the earlier points from below right touches them.
+//! A burst B and a rate R deny nothing exactly under one condition: every run of requests, from time t to time u, asks for at most B + R * (u - t).
+//! So the least rate is the slope of the steepest line between two points: (t, units asked before t) and a later (u, units asked up to u, less B).
+//! For each later point, lay a line against the earlier points from below right: the steepest line goes through the touched point.
 //!
 //! Two facts bound the work. A line can only touch corners of the lower convex hull of the points. And if a line is steeper than the steepest so far,
-//! it touches no corner to the left of the one that the steepest touches. So corners are discarded on either side, each once: a request costs O(1),
-//! amortised.
+//! it touches no corner to the left of the corner that the steepest touches. So corners are discarded on either side, each once: a request costs
+//! O(1), amortised.
 //!
 //! The rate is the same for all keys, and only rises. A key below the rate has one point or two. The remaining points of any other key lie within B
-//! of the steepest line so far, and each edge is steeper than the one before it.
+//! of the steepest line so far. Each edge is steeper than the edge before it.
 //!
-//! Measured corners a key: in days of access logs, one to three on average by client, and at most 15 with all requests in one key; in tokens against
-//! a burst of billions, 35; in three million requests at random times against a burst of a million, 40. Only traffic that accelerates continuously by
-//! a tiny amount has many. If each of three million gaps is 3 ns less than the one before it, there are 8,000 against a burst of 10, 82,000 against
-//! 1,000, and nearly all against a million, 16 bytes each. A request takes 10 to 50 ns.
+//! Measured corners a key, in days of access logs: one to three on average by client, and at most 15 with all requests in one key. In tokens against
+//! a burst of billions there are 35, in three million requests at random times against a burst of a million 40. Only traffic that accelerates
+//! continuously by a tiny amount has many. If each of three million gaps is 3 ns less than the one before it, there are 8,000 against a burst of 10,
+//! and 82,000 against 1,000. Against a burst of a million there are nearly all, 16 bytes each. A request takes 10 to 50 ns.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

@@ -115,7 +115,7 @@ fn check(quota: Quota, traffic: &Traffic) {
                 let missed = denies(less, traffic) || is_within_a_nanosecond(less, traffic);
                 assert!(missed, "{quota}: {less} is enough");
             }
-            let (units, ns) = steepest.expect("a rate is enough only if nobody comes with too much at once");
+            let (units, ns) = steepest.expect("a rate is enough only if no key asks for too much at once");
             let cells = u128::from(enough.cells().get());
             assert!(cells * ns >= units * enough.period().as_nanos(), "{quota}: {enough}");
         }
@@ -124,7 +124,7 @@ fn check(quota: Quota, traffic: &Traffic) {
             assert!(units > u64::from(quota.burst().get()));
         }
         Answer::None(Reason::TooLarge) => {
-            let (units, ns) = steepest.expect("told as too much at once");
+            let (units, ns) = steepest.expect("reported as too much at once");
             assert!(units * 1_000_000_000 * 2 > ns << 32, "{quota}: {units} in {ns} ns");
         }
         Answer::None(reason) => panic!("{quota}: {reason:?}"),
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn one_request_at_a_time_has_a_least_rate(
+    fn sequential_requests_have_a_smallest_rate(
         gaps in prop::collection::vec(1_i64..20_000, 2..200),
         burst in 1_u32..9,
         period in prop::sample::select(vec![1_u64, 60, 86_400]),
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn to_the_nanosecond_nobody_is_denied(
+    fn suggestion_denies_none_to_the_nanosecond(
         cells in 1_u32..=u32::MAX,
         period_ns in 1_u64..100_000_000_000_000,
         burst in 1_u32..=u32::MAX,
@@ -358,7 +358,7 @@ fn hulls_stay_small() {
 }
 
 #[test]
-fn a_rate_that_another_key_raised_is_found_by_all() {
+fn rate_raised_by_another_key_is_found() {
     const S: i64 = 1_000_000_000;
     // By itself the second key needs 12/s. But once the first key has raised the rate to 9/s, within an instant, only the middle one of the second
     // key's corners matters.

@@ -1,9 +1,9 @@
-//! Logs as people have them: each input once failed here or in a tool of the field, and is held to what its users expect.
+//! Logs of real users: each input once failed here or in a tool of the field, and must be read as its users expect.
 
 use crate::run::{meter_replay, text};
 use serde_json::Value;
 
-/// An input, how it is replayed, and what is to be told of it.
+/// An input, its command line, and the expected report.
 struct Case {
     /// The folder and file in `tests/cases`.
     input: &'static str,
@@ -98,7 +98,7 @@ fn json(arguments: &[&str], input: &str) -> Value {
 }
 
 #[test]
-fn inputs_of_all_kinds_are_read_as_their_users_expect() {
+fn every_kind_of_input_is_read_as_expected() {
     for case in CASES {
         let told = json(case.arguments, case.input);
         let numbers = [
@@ -113,7 +113,7 @@ fn inputs_of_all_kinds_are_read_as_their_users_expect() {
 }
 
 #[test]
-fn a_key_is_the_bare_address_however_it_is_written() {
+fn key_is_the_bare_address_in_any_spelling() {
     for case in &CASES[..10] {
         let told = json(case.arguments, case.input);
         assert_eq!(
@@ -125,14 +125,14 @@ fn a_key_is_the_bare_address_however_it_is_written() {
 }
 
 #[test]
-fn a_capture_of_the_modified_format_is_refused_as_that() {
+fn modified_capture_format_is_rejected_by_name() {
     let output = meter_replay(&["--limit", "1000/s", &path("c11-modified-magic/mod.pcap")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("capture with the magic number of the modified format"));
 }
 
 #[test]
-fn requests_of_whole_seconds_have_two_bounds_and_those_of_milliseconds_one() {
+fn whole_seconds_have_two_bounds_and_milliseconds_one() {
     let arguments = ["--limit", "10/s burst 1"];
     let seconds = json(&arguments, "polite-10-per-second/polite_10_per_s.log");
     let limit = &seconds["limits"][0];

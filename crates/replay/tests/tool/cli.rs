@@ -1,11 +1,11 @@
-//! The tool itself: what it prints, what it complains about, and with which exit code.
+//! The tool itself: its output, its errors, and its exit codes.
 
 use std::process::{Command, Stdio};
 
 use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 #[test]
-fn the_demo_explains_itself_and_is_always_the_same() {
+fn demo_explains_itself_and_never_changes() {
     let demo = report(&["--demo"]);
     assert_eq!(report(&["--demo"]), demo);
     assert!(demo.lines().all(|line| line.chars().count() <= 100), "{demo}");
@@ -15,7 +15,7 @@ fn the_demo_explains_itself_and_is_always_the_same() {
   2/s burst 20         11,369     9,027   2,342     20.6%      2 of 42
   10/s burst 200       11,369    11,068     301      2.6%      1 of 42
 
-What would have denied nobody:
+Smallest limits without denials:
   limit           least burst at its rate  least rate at its burst
   2/s                      2/s burst 1801           1084/s burst 2
   2/s burst 20             2/s burst 1801        3489/min burst 20
@@ -42,11 +42,11 @@ Hardest hit by 2/s:
 }
 
 #[test]
-fn the_exponential_average_takes_no_burst_and_tells_no_least_limit() {
+fn exponential_average_has_no_burst_and_no_minimum() {
     let demo = report(&["--demo", "--algorithm", "exponential"]);
     assert!(demo.contains("\nexponential, a meter for each of 42 keys"), "{demo}");
     assert!(demo.contains("  200/20s  "), "{demo}");
-    assert!(!demo.contains("What would have denied nobody"), "{demo}");
+    assert!(!demo.contains("Smallest limits without denials"), "{demo}");
     assert_eq!(
         complaint(&["--demo", "--algorithm", "exponential", "--limit", "9/s burst 5"]),
         "--limit `9/s burst 5`: an exponential limit of 9 cells has no burst of 5 apart"
@@ -79,9 +79,9 @@ fn two_limits_are_one_in_every_output() {
   limit        cells asked  admitted  denied  denied %  keys denied
   10/s & 30/h           72        30      42     58.3%       1 of 1
 
-What would have denied nobody:
+Smallest limits without denials:
   limit        least burst at its rate  least rate at its burst
-  10/s & 30/h     not told: two limits     not told: two limits
+  10/s & 30/h     no value: two limits     no value: two limits
 
 Hardest hit by 10/s & 30/h:
   key        cells asked  denied  denied %  longest wait
@@ -94,7 +94,7 @@ Hardest hit by 10/s & 30/h:
         let [chart, page] = [&chart, &page].map(|path| std::fs::read_to_string(path).expect("it is written"));
         assert!(chart.contains("10/s &amp; 30/h"), "{chart}");
         assert!(
-            page.contains("10/s &amp; 30/h") && page.contains("not told: two limits"),
+            page.contains("10/s &amp; 30/h") && page.contains("no value: two limits"),
             "{page}"
         );
         let json = report(&["--limit", limit, "--algorithm", algorithm, "--format", "json", &log]);
@@ -112,7 +112,7 @@ Hardest hit by 10/s & 30/h:
         average.contains("  10/s & 30/h           72        30      42"),
         "{average}"
     );
-    assert!(!average.contains("What would have denied nobody"), "{average}");
+    assert!(!average.contains("Smallest limits without denials"), "{average}");
 }
 
 #[test]
@@ -139,11 +139,11 @@ fn asked_is_admitted_and_denied_together() {
         limits += 1;
     }
     assert_eq!(limits, 3, "{demo}");
-    assert!(demo.contains("Nobody is hit by 10000000/s."), "{demo}");
+    assert!(demo.contains("No key is hit by 10000000/s."), "{demo}");
 }
 
 #[test]
-fn what_is_missing_or_bad_is_told_in_one_line() {
+fn missing_or_bad_option_fails_in_one_line() {
     let log = file("complaints.log", log_line("192.0.2.1", 1));
     let table: &[(&[&str], &str)] = &[
         (
@@ -206,7 +206,7 @@ fn what_is_missing_or_bad_is_told_in_one_line() {
 }
 
 #[test]
-fn columns_are_told_when_one_is_missing() {
+fn missing_column_error_lists_columns() {
     let table = file("columns.csv", "when,user,n\n1,a,1\n");
     let columns = "the columns are `when`, `user`, `n`";
     assert!(complaint(&["--limit", "1/s", &table]).contains(columns));
@@ -227,7 +227,7 @@ fn columns_are_told_when_one_is_missing() {
 }
 
 #[test]
-fn a_key_column_and_what_it_is_by_are_not_both_given() {
+fn key_column_and_key_kind_are_exclusive() {
     for arguments in [
         &["--by", "ip", "--key", "user"][..],
         &["--demo", "--by", "all"],
@@ -238,14 +238,14 @@ fn a_key_column_and_what_it_is_by_are_not_both_given() {
 }
 
 #[test]
-fn a_column_named_all_is_a_key_by_its_own_option() {
+fn column_named_all_needs_its_own_option() {
     let table = file("all.csv", "time,all\n1,a\n1,b\n");
     assert!(report(&["--limit", "1/s", "--allow-old", "--key", "all", &table]).contains("0 of 2"));
     assert!(report(&["--limit", "1/s", "--allow-old", "--by", "all", &table]).contains("1 of 1"));
 }
 
 #[test]
-fn bad_lines_are_counted_and_the_first_few_quoted() {
+fn bad_lines_are_counted_and_first_few_quoted() {
     let mut log: Vec<u8> = b" \"curl/7.54.0\"\n\n   \n".to_vec();
     log.extend(log_line("2001:db8::1", 1).bytes());
     for number in 0..9 {
@@ -274,7 +274,7 @@ fn bad_lines_are_counted_and_the_first_few_quoted() {
 }
 
 #[test]
-fn nothing_but_bad_lines_is_an_error_and_so_is_nothing_at_all() {
+fn input_without_a_good_line_is_an_error() {
     let bad = file("all-bad.log", "one\ntwo\n\n");
     let blank = file("blank.log", "\n\r\n");
     let empty = file("empty.log", "");
@@ -315,7 +315,7 @@ fn without_command(report: &str) -> Vec<&str> {
 }
 
 #[test]
-fn logs_and_tables_are_not_mixed_unless_both_are_keyed_alike() {
+fn logs_and_tables_mix_only_with_one_key() {
     let log = file("mixed.log", log_line("192.0.2.1", 1));
     let table = file("mixed.csv", "time,ip\n2024-05-20T00:00:01Z,192.0.2.1\n");
     assert!(complaint(&["--limit", "1/s", &log, &table]).contains("say --by ip or --by all for both"));
@@ -324,14 +324,14 @@ fn logs_and_tables_are_not_mixed_unless_both_are_keyed_alike() {
 }
 
 #[test]
-fn a_limit_whose_cells_come_in_ticks_is_replayed_and_told_no_least() {
+fn ticking_limit_is_replayed_without_a_minimum() {
     let table = file("ticks.csv", "time\n0.5\n0.75\n0.999999999\n1\n1.25\n");
     let report = report(&["--limit", "1/s every 1s", "--limit", "1/s", "--allow-old", &table]);
     assert!(
         report.contains("1/s every 1s            5         2       3"),
         "{report}"
     );
-    assert!(report.contains("not told: cells come in ticks"), "{report}");
+    assert!(report.contains("no value: cells come in ticks"), "{report}");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn requests_larger_than_the_burst_are_counted_apart() {
 }
 
 #[test]
-fn traffic_of_decades_is_measured_or_refused() {
+fn traffic_of_decades_is_measured_or_an_error() {
     let table = file("decades.csv", "time\n0\n3600000000\n3600000000\n7200000000\n");
     assert!(report(&["--limit", "1/d", "--allow-old", &table]).contains("  4         3       1"));
     let yearly: String = (0..30_u64).map(|year| format!("{}\n", year * 31_557_600)).collect();
@@ -363,7 +363,7 @@ fn traffic_of_decades_is_measured_or_refused() {
     assert!(report(&["--limit", "1/7000d", "--allow-old", &table]).contains("  30         2      28"));
     let told = complaint(&["--limit", "1/10000d", "--allow-old", &table]);
     assert!(
-        told.contains("`all` spans more than 10 years in which 1/10000d never comes to rest"),
+        told.contains("`all` spans more than 10 years in which 1/10000d is never idle"),
         "{told}"
     );
 }
@@ -391,7 +391,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn the_help_teaches_and_shells_and_man_are_told_the_same() {
+fn help_completions_and_manual_agree() {
     let help = report(&["--help"]);
     assert!(
         help.contains("Examples:") && help.contains("meter-replay --demo"),

@@ -36,7 +36,7 @@ impl Following {
         }
     }
 
-    /// What follows, once it has ended well.
+    /// The remaining output, once it has ended well.
     fn rest(mut self) -> String {
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).expect("UTF-8");
@@ -50,7 +50,7 @@ fn lines(second: u32, count: usize) -> String {
 }
 
 #[test]
-fn a_growing_file_has_a_live_table_and_ends_with_the_report() {
+fn followed_file_shows_a_live_table_and_report() {
     let path = file("growing.log", lines(1, 3));
     let denied = file("growing.csv", "");
     let mut following = Following::new(&["--follow", "--limit", "2/s", "--denied", &denied, &path]);
@@ -117,7 +117,7 @@ fn standard_input_is_followed_to_its_end() {
 }
 
 #[test]
-fn a_log_whose_fields_come_after_comments_is_followed() {
+fn followed_log_may_declare_fields_in_comments() {
     let mut following = Following::new(&["--follow", "--limit", "1/s", "-"]);
     let mut stdin = following.child.stdin.take().expect("a pipe");
     stdin

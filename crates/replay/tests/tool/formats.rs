@@ -14,7 +14,7 @@ use serde_json::Value;
 struct Format {
     /// As the README calls it.
     input: &'static str,
-    /// By what it is known from others, or what has to be said.
+    /// The mark of the format, or the option that it needs.
     known_by: &'static str,
     /// All before the first line.
     head: &'static str,
@@ -38,7 +38,7 @@ const fn format(
     }
 }
 
-/// Unix seconds of 2024-05-20 00:00:SS, but for the last digit of `SS`.
+/// Unix seconds of 2024-05-20 00:00:SS, without the last digit of `SS`.
 const FORMATS: &[Format] = &[
     format(
         "Common Log Format",
@@ -330,7 +330,7 @@ const FORMATS: &[Format] = &[
     ),
 ];
 
-/// What is read beside text, and tested in `inputs` and in the modules that read it.
+/// Formats beside text, which are tested in `inputs` and in their modules.
 const OTHERS: [(&str, &str); 3] = [
     (
         "packet captures, pcap and pcapng: Ethernet, Linux cooked (`tcpdump -i any`), raw IP, loopback, PPP; VLAN, PPPoE, MPLS",
@@ -483,7 +483,7 @@ fn relatives_of_common_log_format_have_a_client() {
 }
 
 #[test]
-fn fields_of_json_have_the_names_that_programs_give_them() {
+fn json_fields_have_the_names_of_real_programs() {
     for line in [
         r#"{"timestamp":"2024-05-20T00:00:18.000000+0000","event_type":"http","src_ip":"203.0.113.7","dest_ip":"10.0.0.1"}"#,
         r#"{"reqTimeSec":"1716163218","cliIP":"203.0.113.7","reqHost":"example.org","reqPath":"/a"}"#,
@@ -521,7 +521,7 @@ fn fields_of_json_have_the_names_that_programs_give_them() {
 }
 
 #[test]
-fn text_before_a_copied_line_is_never_a_key() {
+fn prefix_of_a_copied_line_is_no_key() {
     for line in [
         "2024-05-20 00:00:18.123,\"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5\"",
         "at: [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5",

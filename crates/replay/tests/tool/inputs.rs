@@ -1,4 +1,4 @@
-//! What the tool reads: packed, piped, captured, out of order, or broken.
+//! Inputs of the tool: packed, piped, captured, out of order, or broken.
 
 use std::fs;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ fn log(seconds: impl IntoIterator<Item = u32>) -> String {
         .collect()
 }
 
-/// The table of a report: all but what depends on the names and the number of the inputs.
+/// The table of a report, without the parts that depend on the names and the number of the inputs.
 fn table(report: &str) -> &str {
     &report[report.find("  limit").expect("a table")..]
 }
@@ -58,12 +58,12 @@ fn capture(packets: &[(u32, u32)]) -> Vec<u8> {
 }
 
 #[test]
-fn packed_and_piped_inputs_give_what_plain_files_do() {
+fn packed_and_piped_inputs_equal_plain_files() {
     let whole = log([1, 1, 2, 3, 5, 8]);
     let expected = report(&["--limit", "1/s", &file("whole.log", &whole)]);
     let expected = table(&expected);
     let packed = file("whole.log.gz", gzip(&whole));
-    // By what they are, not by how they are called.
+    // By their contents, not their names.
     let disguised = file("packed.log", gzip(&whole));
     let members = file("members.gz", [gzip(log([1, 1])), gzip(log([2, 3, 5, 8]))].concat());
     for path in [&packed, &disguised, &members] {
@@ -88,19 +88,19 @@ fn packed_and_piped_inputs_give_what_plain_files_do() {
 }
 
 #[test]
-fn lines_out_of_order_are_sorted_or_taken_as_they_are() {
+fn unordered_lines_are_sorted_or_kept_as_given() {
     let mixed = file("mixed-up.log", log([5, 1, 9, 1, 5, 20]));
     let sorted = file("sorted.log", log([1, 1, 5, 5, 9, 20]));
     let expected = report(&["--limit", "1/s", &sorted]);
     let told = report(&["--limit", "1/s", &mixed]);
     assert_eq!(table(&told), table(&expected));
-    // At 5 and 9 one is admitted; what is earlier is denied then.
+    // At 5 and 9 one is admitted; earlier requests are denied then.
     let as_is = report(&["--limit", "1/s", "--order", "as-is", &mixed]);
     assert!(table(&as_is).contains("6         3       3"), "{as_is}");
 }
 
 #[test]
-fn bytes_on_the_wire_are_what_a_packet_costs() {
+fn packet_costs_its_bytes_on_the_wire() {
     let lan = file("lan.pcap", capture(&[(1, 1_500), (1, 1_500), (2, 1_500), (9, 60)]));
     let told = report(&["--limit", "1500/s", "--limit", "4/h burst 4000", &lan]);
     assert!(told.contains("1500/s                4,560     3,060   1,500"), "{told}");
@@ -148,7 +148,7 @@ fn paths_statuses_and_hosts_are_keys() {
 }
 
 #[test]
-fn ipv6_clients_of_one_network_are_one_key_unless_others_are_asked_for() {
+fn ipv6_network_is_one_key_by_default() {
     let log: String = [
         "2001:db8:1:2::a",
         "2001:DB8:1:2:ffff::",
@@ -177,7 +177,7 @@ fn ipv6_clients_of_one_network_are_one_key_unless_others_are_asked_for() {
 }
 
 #[test]
-fn broken_or_missing_inputs_are_refused_in_one_line() {
+fn broken_or_missing_input_fails_in_one_line() {
     let whole = gzip(log(0..60));
     let packets = capture(&[(1, 60), (2, 60)]);
     let mut other_link = packets.clone();
@@ -223,7 +223,7 @@ fn broken_or_missing_inputs_are_refused_in_one_line() {
 }
 
 #[test]
-fn inputs_that_are_cut_off_are_read_up_to_there() {
+fn truncated_input_is_read_to_its_end() {
     let whole = gzip(log(0..60));
     let mut broken = whole.clone();
     let checksum = broken.len() - 6;
@@ -255,7 +255,7 @@ fn inputs_that_are_cut_off_are_read_up_to_there() {
 }
 
 #[test]
-fn stamps_of_unlikely_years_are_bad_lines_unless_they_are_meant() {
+fn unlikely_years_are_bad_lines_without_an_option() {
     let years = [1969, 1970, 1989, 1990, 2099, 2100, 2200, 2201];
     let lines = years.map(|year| log_line("192.0.2.1", 7).replace("2024", &year.to_string()));
     let log = file("years.log", lines.concat());
@@ -273,7 +273,7 @@ fn stamps_of_unlikely_years_are_bad_lines_unless_they_are_meant() {
 }
 
 #[test]
-fn nothing_that_was_read_is_shown_of_anonymous_keys() {
+fn anonymous_output_shows_no_input_text() {
     let mut content = log_line("198.51.100.7", 1).repeat(3);
     content += "198.51.100.8 is not a log line\n";
     let log = file("secret.log", content);
@@ -329,7 +329,7 @@ fn nothing_that_was_read_is_shown_of_anonymous_keys() {
 }
 
 #[test]
-fn what_fails_writes_nothing_and_what_is_read_is_never_written() {
+fn failed_run_writes_nothing_and_inputs_stay_unwritten() {
     let broken = file("half.log.gz", &gzip(log(0..60))[..40]);
     let (page, chart) = (file("half.html", "as it was"), file("half.svg", "as it was"));
     for order in ["sort", "as-is"] {
@@ -354,7 +354,7 @@ fn what_fails_writes_nothing_and_what_is_read_is_never_written() {
 }
 
 #[test]
-fn the_order_and_what_went_back_in_time_are_told() {
+fn order_and_decreasing_times_are_reported() {
     let mixed = file("back.log", log([5, 1, 9, 1, 5, 20]));
     for (order, lines) in [("sort", 3), ("as-is", 3)] {
         let told = report(&["--limit", "1/s", "--order", order, &mixed]);
@@ -369,7 +369,7 @@ fn the_order_and_what_went_back_in_time_are_told() {
 }
 
 #[test]
-fn a_chart_is_dated_by_the_requests_not_by_its_axis() {
+fn chart_is_dated_by_requests_not_its_axis() {
     let table = file("dated.csv", "time\n0\n2200-12-31 23:59:59\n");
     let chart = file("dated.svg", "");
     report(&["--limit", "1/s", "--allow-old", "--chart", &chart, &table]);

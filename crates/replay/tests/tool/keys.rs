@@ -1,4 +1,4 @@
-//! How many keys there may be.
+//! The bound on the number of keys.
 
 use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
@@ -13,7 +13,7 @@ fn log(name: &str) -> String {
 }
 
 #[test]
-fn as_many_keys_as_may_be_are_replayed_and_one_more_is_refused() {
+fn one_key_above_the_maximum_is_an_error() {
     let log = log("keys.log");
     for order in ["sort", "as-is"] {
         let asked = |keys| {
@@ -39,7 +39,7 @@ fn as_many_keys_as_may_be_are_replayed_and_one_more_is_refused() {
 }
 
 #[test]
-fn what_the_refusal_advises_helps() {
+fn advice_of_the_error_helps() {
     let log = log("keys-advised.log");
     for advice in [&["--by", "status"][..], &["--by", "all"], &["--ipv6-prefix", "64"]] {
         let arguments = [&["--limit", "1/s", "--keys", "2", log.as_str()], advice].concat();
@@ -48,7 +48,7 @@ fn what_the_refusal_advises_helps() {
 }
 
 #[test]
-fn keys_of_lines_that_are_kept_to_be_sorted_count_as_well() {
+fn keys_of_lines_held_for_sorting_count_too() {
     let lines: String = (0..9)
         .map(|number| format!("{},key-{number}\n", 1_716_163_209 - number))
         .collect();
@@ -78,7 +78,7 @@ fn nothing_is_written_when_there_are_too_many() {
 }
 
 #[test]
-fn the_bound_is_a_number_of_keys_and_told_by_the_help() {
+fn bound_is_a_number_that_help_states() {
     for bound in ["0", "-1", "4294967296", "many"] {
         let output = meter_replay(&["--limit", "1/s", "--keys", bound, "-"]);
         assert_eq!(output.status.code(), Some(2), "{bound}: {}", text(&output.stderr));

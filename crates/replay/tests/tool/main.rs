@@ -1,4 +1,4 @@
-//! Runs the tool as its users do: what it reads, refuses and reports.
+//! Runs the tool as its users do: inputs, errors and reports.
 
 mod cases;
 mod cli;
@@ -18,7 +18,7 @@ mod selection;
 #[cfg(feature = "store")]
 mod stored;
 
-/// Whether a program can be run. If it cannot, says so; under `CI=true` it must be there.
+/// Returns whether a program can be run. If it cannot, prints a message; under `CI=true` the program must be there.
 fn has_program(program: &str, argument: &str) -> bool {
     let is_there = std::process::Command::new(program).arg(argument).output().is_ok();
     if !is_there {

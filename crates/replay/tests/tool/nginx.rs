@@ -1,8 +1,8 @@
 //! The model of nginx against a real nginx, which the test starts on loopback and floods.
 //!
-//! nginx decides on a monotonic clock of milliseconds and logs a wall clock of milliseconds, so an interval between two requests may
-//! differ by a millisecond between the two. That moves a decision near the limit to another request, but the number of requests
-//! admitted so far differs by at most one for each flood of a key: a flood begins with what both know exactly, an idle key.
+//! nginx decides on a monotonic clock of milliseconds and logs a wall clock of milliseconds. So an interval between two requests may differ by a
+//! millisecond between the two, which moves a decision near the limit to another request. But the number of admitted requests differs by at most one
+//! for each flood of a key, because a flood begins with an idle key.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -108,7 +108,7 @@ impl Nginx {
         BufReader::new(stream)
     }
 
-    /// What is logged of a limit, in the order of the beginnings.
+    /// The log lines of a limit, in the order of the beginnings.
     fn seen(&self, number: usize) -> Vec<Seen> {
         let log = fs::read_to_string(self.folder.path().join(format!("{number}.log"))).expect("a log");
         let mut seen: Vec<Seen> = log.lines().map(seen).collect();
@@ -156,7 +156,7 @@ fn answer(connection: &mut BufReader<TcpStream>) {
     connection.read_exact(&mut body).expect("a body");
 }
 
-/// The decisions of the tool for what was seen, and how many requests it holds back.
+/// The decisions of the tool for the logged requests, and the number of requests that it holds back.
 fn replayed(number: usize, limit: &str, seen: &[Seen]) -> (Vec<bool>, u64) {
     let rows: String = seen
         .iter()

@@ -37,7 +37,7 @@ fn open(paths: &[PathBuf], order: Order) -> Result<Stream, Error> {
     Stream::open(paths, order, options, Progress::hidden())
 }
 
-/// Seconds and costs in the order they come, and what is told of them.
+/// Seconds and costs in the order they come, and the expected report.
 fn read(paths: &[PathBuf], order: Order) -> Result<(Vec<(i64, u64)>, Trace), Error> {
     let mut stream = open(paths, order)?;
     let mut events = Vec::new();
@@ -51,7 +51,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_files_come_in_the_order_of_time_and_then_of_files_and_lines(
+    fn events_order_by_time_then_file_then_line(
         files in prop::collection::vec((prop::collection::vec(0_i64..40, 1..20), any::<bool>()), 1..5),
     ) {
         let mut files: Vec<Vec<i64>> = files.into_iter().map(|(mut times, sorted)| {
@@ -73,7 +73,7 @@ proptest! {
             }
         }
         prop_assert_eq!((trace.back.lines, trace.back.most_ns), (back.0, u64::try_from(back.1 * 1_000_000_000).unwrap()));
-        // What is expected, in the slow way.
+        // The expected result, computed in the slow way.
         let as_is: Vec<(i64, u64)> = files.iter().flat_map(|times| times.iter().copied().zip(1..)).collect();
         files.sort_by_key(|times| (times.iter().min().copied(), times.iter().max().copied()));
         let mut expected: Vec<(i64, u64)> = files.iter().flat_map(|times| times.iter().copied().zip(1..)).collect();
@@ -84,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn more_events_than_are_sorted_at_once_are_in_order_all_the_same() {
+fn events_beyond_one_sort_batch_stay_in_order() {
     // Two interleaved halves, each line a second before or after its neighbours.
     let times: Vec<i64> = (0..300_000).map(|line| line ^ 1).collect();
     let path = file("order-many.csv", &times);
@@ -95,7 +95,7 @@ fn more_events_than_are_sorted_at_once_are_in_order_all_the_same() {
 }
 
 #[test]
-fn times_that_go_back_from_file_to_file_are_told_where_the_order_is_kept() {
+fn decreasing_times_between_files_are_reported_if_kept() {
     let paths = [file("order-late.csv", &[5, 6]), file("order-early.csv", &[1, 2, 7])];
     let (events, trace) = read(&paths, Order::AsIs).expect("good files");
     assert_eq!(events, [(5, 1), (6, 2), (1, 1), (2, 2), (7, 3)]);
@@ -105,7 +105,7 @@ fn times_that_go_back_from_file_to_file_are_told_where_the_order_is_kept() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_told() {
+fn file_that_changes_while_read_is_reported() {
     let names = [
         "order-gone.csv",
         "order-other.csv",
@@ -136,7 +136,7 @@ fn a_file_that_changes_while_it_is_read_is_told() {
 }
 
 #[test]
-fn a_log_that_grows_while_it_is_read_is_read_as_far_as_it_was() {
+fn growing_log_is_read_to_its_initial_end() {
     let path = file("order-growing.csv", &[1, 2, 3]);
     let mut stream = open(std::slice::from_ref(&path), Order::Sort).expect("a good file");
     file("order-growing.csv", &[1, 2, 3, 4, 5]);
@@ -189,7 +189,7 @@ fn files_unlike_their_beginning_give_the_same_report() {
 }
 
 #[test]
-fn whole_minutes_are_known_at_the_end_of_a_file() {
+fn stamps_of_whole_minutes_are_recognized_at_end() {
     let table = |minutes: u32| {
         let lines = (0..1_500).map(|line| format!("{},a\n", 1_716_163_200 + line * minutes / 1_500 * 60));
         format!("time,key\n{}", lines.collect::<String>())
@@ -203,7 +203,7 @@ fn whole_minutes_are_known_at_the_end_of_a_file() {
 }
 
 #[test]
-fn files_that_begin_at_one_stamp_keep_their_order() {
+fn files_beginning_at_one_stamp_keep_order() {
     let table = |key: &str, lines: u32| {
         let rows = (0..lines).map(|line| format!("{},{key}\n", 1_716_163_200 + line / 2));
         format!("time,key\n{}", rows.collect::<String>())

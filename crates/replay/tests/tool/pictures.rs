@@ -1,6 +1,6 @@
 //! The chart and the page, as a browser shows them: on a wide screen and on a phone, light and dark.
 //!
-//! Each picture stands in a frame of that width in a page of the test's, whose script measures it and leaves what it found in the
+//! Each picture stands in a frame of that width in a page of the test. The page's script measures the picture and writes the results into the
 //! document. Chromium prints the document. `METER_REPLAY_SCREENSHOTS=FOLDER` keeps screenshots to look at.
 
 use std::fmt::Write as _;
@@ -108,7 +108,7 @@ fn chromium() -> Option<&'static str> {
     found.or_else(|| has_program("chromium", "--version").then_some("chromium"))
 }
 
-/// A day of a few clients with floods, and one who is polite.
+/// A day of a few clients with floods, and a polite client.
 fn traffic() -> String {
     let mut log = String::new();
     for second in 0..86_400_u32 {
@@ -215,7 +215,7 @@ fn screenshots(program: &str, folder: &str, pages: &[(&str, String)]) {
 }
 
 #[test]
-fn pictures_are_readable_on_screens_of_all_widths_and_schemes() {
+fn pictures_are_readable_at_every_width_and_scheme() {
     let Some(program) = chromium() else { return };
     let log = file("pictures.log", traffic());
     let (chart, page) = (file("pictures.svg", ""), file("pictures.html", ""));

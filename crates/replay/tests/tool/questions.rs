@@ -11,7 +11,7 @@ fn log() -> String {
 }
 
 #[test]
-fn denied_requests_are_listed_with_line_key_and_wait() {
+fn denials_are_listed_with_line_key_and_wait() {
     let (log, out) = (file("denied.log", log()), file("denied.csv", "old"));
     let arguments = ["--limit", "10/s", "--limit", "5/min burst 10", "--denied", &out, &log];
     report(&arguments);
@@ -61,7 +61,7 @@ fn denied_requests_are_listed_with_line_key_and_wait() {
 }
 
 #[test]
-fn denied_requests_of_evenly_spread_stamps_have_their_new_times() {
+fn spread_denials_have_their_new_times() {
     let (log, out) = (file("spread.log", log()), file("spread.csv", ""));
     report(&["--limit", "10/s burst 1", "--spread", "--denied", &out, &log]);
     let listed = std::fs::read_to_string(&out).expect("it is written");
@@ -123,7 +123,7 @@ fn configuration_is_printed_alone_or_after_the_report() {
     assert!(complaint(&["--limit", "10/s", "--emit", "apache"]).contains("nginx, envoy, haproxy, traefik, rust"));
 }
 
-/// What `--emit rust` prints is compiled here.
+/// The output of `--emit rust` is compiled here.
 #[allow(unreachable_pub, reason = "what is emitted is for a library")]
 mod emitted {
     mod keyed {
@@ -146,7 +146,7 @@ mod emitted {
 }
 
 #[test]
-fn every_output_has_the_headline_and_the_command_line() {
+fn every_output_has_headline_and_command_line() {
     let log = file("it's a.log", log());
     let (chart, page) = (file("command.svg", ""), file("command.html", ""));
     let arguments = [
@@ -192,7 +192,7 @@ fn every_output_has_the_headline_and_the_command_line() {
 }
 
 #[test]
-fn too_many_bad_lines_are_in_the_headline_and_in_the_exit_code() {
+fn many_bad_lines_change_headline_and_exit_code() {
     let log = file("too-bad.log", log());
     let output = meter_replay(&["--limit", "10/s", "--max-bad", "0", &log]);
     assert_eq!(output.status.code(), Some(3));

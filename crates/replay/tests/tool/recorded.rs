@@ -1,4 +1,4 @@
-//! Real traffic, recorded by others, against a second opinion: `check.py` shares no code with the tool.
+//! Real traffic, from public records, against a second opinion: `check.py` shares no code with the tool.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -87,7 +87,7 @@ fn erddap(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_rotated_access_log_agrees_in_any_order_of_its_files() {
+fn rotated_access_log_agrees_in_any_file_order() {
     let Some(folder) = recordings() else { return };
     let files = erddap(&folder);
     let table = check(&LIMITS, &[], files.clone());
@@ -230,7 +230,7 @@ fn packed_recordings_agree() {
 }
 
 #[test]
-fn the_order_given_agrees_where_it_is_the_order_of_time() {
+fn given_order_agrees_if_it_is_time_order() {
     let Some(folder) = recordings() else { return };
     let oldest_first = erddap(&folder).into_iter().rev();
     let table = check(&LIMITS, &["--order", "as-is"], oldest_first);

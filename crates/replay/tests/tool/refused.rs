@@ -1,4 +1,4 @@
-//! What is refused: in one line, with nothing written.
+//! Errors: one line each, with nothing written.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 #[test]
-fn a_command_line_that_is_none_is_refused_in_one_line_as_well() {
+fn invalid_command_line_fails_in_one_line() {
     let table: &[(&[&str], &str)] = &[
         (&["--frob"], "unexpected argument '--frob' found"),
         (
@@ -32,7 +32,7 @@ fn a_command_line_that_is_none_is_refused_in_one_line_as_well() {
 
 #[cfg(unix)]
 #[test]
-fn a_name_with_a_line_feed_is_told_in_one_line() {
+fn name_with_a_line_feed_fits_one_line() {
     let log = file("line\nfeed\u{1b}.log", "what\n");
     let told = complaint(&["--limit", "1/s", &log]);
     assert!(told.contains("line\\nfeed\\u{1b}.log:1: not a line of"), "{told}");
@@ -41,7 +41,7 @@ fn a_name_with_a_line_feed_is_told_in_one_line() {
 }
 
 #[test]
-fn an_input_that_is_named_twice_would_count_twice() {
+fn input_named_twice_is_an_error() {
     let log = file("twice.log", log_line("192.0.2.1", 1));
     let roundabout = log.replace("twice.log", "./twice.log");
     let told = complaint(&["--limit", "1/s", &log, &roundabout]);
@@ -52,7 +52,7 @@ fn an_input_that_is_named_twice_would_count_twice() {
 }
 
 #[test]
-fn a_file_that_is_to_be_made_is_named_once() {
+fn output_named_twice_is_an_error() {
     let log = file("once.log", log_line("192.0.2.1", 1));
     let new = log.replace("once.log", "once-new");
     let roundabout = log.replace("once.log", "./once-new");
@@ -62,7 +62,7 @@ fn a_file_that_is_to_be_made_is_named_once() {
 }
 
 #[test]
-fn a_file_of_no_known_format_is_refused_with_what_would_read_it() {
+fn unknown_format_error_names_a_tool_for_it() {
     for (name, content, expected) in [
         (
             "prose.log",
@@ -106,7 +106,7 @@ fn a_file_of_no_known_format_is_refused_with_what_would_read_it() {
 }
 
 #[test]
-fn files_that_are_not_read_are_named_with_a_command() {
+fn unreadable_files_are_named_with_a_command() {
     let tar = [
         &vec![0; 257][..],
         b"ustar\0",
@@ -198,8 +198,8 @@ fn networks_are_nothing_to_a_table_without_keys() {
 }
 
 #[test]
-fn of_two_files_none_is_replaced_if_one_cannot_be() {
-    // With bad lines, which are not told then.
+fn failure_on_one_output_replaces_neither_file() {
+    // With bad lines, which are not reported then.
     let log = file("two-files.log", log_line("192.0.2.1", 1) + "what\n");
     let chart = file("two-files.svg", "old");
     let page = log.replace("two-files.log", "no-such-folder/page.html");
@@ -213,7 +213,7 @@ fn of_two_files_none_is_replaced_if_one_cannot_be() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn no_file_is_replaced_if_the_report_cannot_be_printed() {
+fn failure_to_print_replaces_no_file() {
     let chart = file("unprinted.svg", "old");
     let full = fs::OpenOptions::new()
         .write(true)

@@ -35,7 +35,7 @@ fn json() -> String {
     REQUESTS.map(line).concat()
 }
 
-/// How many requests and keys are replayed.
+/// The numbers of replayed requests and keys.
 fn selected(options: &[&str], path: &str) -> (u64, u64) {
     let mut arguments = vec!["--limit", "1/s", "--by", "ip", "--format", "json"];
     arguments.extend(options);
@@ -81,7 +81,7 @@ fn requests_are_selected_alike_in_all_formats() {
 }
 
 #[test]
-fn unselected_requests_that_were_sorted_or_piped_are_not_counted_either() {
+fn unselected_sorted_or_piped_requests_are_not_counted() {
     let mut lines: Vec<String> = log().lines().map(str::to_owned).collect();
     lines.reverse();
     let backward = file("select-backward.log", lines.join("\n"));
@@ -93,7 +93,7 @@ fn unselected_requests_that_were_sorted_or_piped_are_not_counted_either() {
 }
 
 #[test]
-fn conditions_that_make_no_sense_are_refused() {
+fn nonsensical_conditions_are_errors() {
     let (log, table) = (file("refused.log", log()), file("refused.csv", table()));
     assert!(complaint(&["--limit", "1/s", "--only", "status", &log]).contains("`status` is no condition"));
     assert!(complaint(&["--limit", "1/s", "--only", "tenant=a", &log]).contains("a column in --only"));

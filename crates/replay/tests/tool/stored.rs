@@ -28,7 +28,7 @@ fn table(name: &str, requests: u64) -> String {
     file(name, rows)
 }
 
-/// The lines of a JSON report without those that tell the command line.
+/// The lines of a JSON report without those of the command line.
 fn without_command(report: &str) -> Vec<&str> {
     report.lines().filter(|line| !line.contains("\"command\"")).collect()
 }
@@ -69,7 +69,7 @@ fn store_makes_the_decisions_of_meters_here() {
     for key in keys {
         assert_ne!(server.command(&["PTTL", key]).unwrap(), ":-1\r\n", "{key}");
     }
-    // What the report quotes of the command line holds no password: here, of a user that the server does not have.
+    // The command line in a report holds no password: here, of a user that the server does not have.
     server
         .command(&["ACL", "SETUSER", "me", "on", ">secret", "~*", "+@all"])
         .unwrap();
@@ -84,7 +84,7 @@ fn store_makes_the_decisions_of_meters_here() {
 }
 
 #[test]
-fn store_that_cannot_decide_is_an_error_of_one_line() {
+fn store_without_decision_fails_in_one_line() {
     let table = table("unstored.csv", 3);
     let of = |url: &str, limit: &str| complaint(&["--limit", limit, "--key", "key", "--store", url, &table]);
     assert!(of("redis://127.0.0.1:1/", "10/s").starts_with("--store: store is unreachable"));

@@ -30,7 +30,7 @@ async fn silent_store_is_an_error_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_answer_for_the_store_says_so() {
+async fn each_answer_names_its_source() {
     let share = KeyedMeter::<str>::with_capacity("2/s".parse::<Quota>().unwrap(), 100).unwrap();
     let table = [
         (OnFailure::Allow, [true, true, true]),
@@ -116,7 +116,7 @@ async fn one_probe_is_in_flight_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_of_the_server_do_not_open_the_breaker() {
+async fn server_errors_do_not_open_the_breaker() {
     let probe = Probe::with(Network::Fail(StoreError::Refused("OOM".to_owned())));
     let meter = api().build(probe.clone()).unwrap();
     for _ in 0..20 {
@@ -153,7 +153,7 @@ async fn too_many_callers_fail_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn denial_for_a_failed_store_waits_for_the_next_probe() {
+async fn denial_for_failed_store_waits_for_next_probe() {
     let meter = api()
         .on_failure(OnFailure::Deny)
         .build(Probe::with(Network::Fail(down())))

@@ -72,7 +72,7 @@ async fn caller_that_left_is_not_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_who_share_a_failed_call_learn_of_it() {
+async fn failed_shared_call_fails_every_joined_caller() {
     let probe = Probe::with(Network::Delay(2 * MS));
     let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
         .build(probe.clone())
@@ -91,7 +91,7 @@ async fn all_who_share_a_failed_call_learn_of_it() {
 }
 
 #[test]
-fn call_that_ended_with_its_runtime_keeps_no_one_waiting() {
+fn call_ended_with_its_runtime_blocks_no_caller() {
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -94,7 +94,7 @@ async fn cells_are_lost_when_their_time_is_over() {
 
 /// A lease for all that wait is denied if a part of them conforms; then they are asked for in parts.
 #[tokio::test(start_paused = true)]
-async fn callers_that_share_a_denied_lease_are_served_in_part() {
+async fn denied_shared_lease_serves_callers_in_part() {
     let probe = Probe::with(Network::Delay(2 * MS));
     let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
         .lease(LeaseSettings::kept_for(86_400_000 * MS))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 
-/// What was recorded, by name and labels: the sum of a counter, the last value of a gauge, the number of values of a histogram.
+/// The recorded metrics, by name and labels: the sum of a counter, the last value of a gauge, the number of values of a histogram.
 #[derive(Clone, Default)]
 struct Recorded(Arc<Mutex<BTreeMap<String, f64>>>);
 
@@ -149,7 +149,7 @@ fn decisions_failures_and_round_trips_are_counted() {
 }
 
 #[test]
-fn stats_tell_what_the_local_layer_holds() {
+fn stats_report_the_local_layer() {
     on_paused_time(async {
         let meter = SharedMeter::builder("api", "1000/s".parse().unwrap())
             .lease(LeaseSettings::kept_for(Duration::from_millis(20)))

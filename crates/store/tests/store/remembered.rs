@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance, sleep};
 const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn flood_of_a_denied_key_costs_one_call_a_wait() {
+async fn denied_key_costs_one_call_per_wait() {
     let probe = Probe::with(Network::Delay(2 * MS));
     let meter = SharedMeter::builder("api", "10/s burst 1".parse().unwrap())
         .build(probe.clone())
@@ -46,7 +46,7 @@ async fn refund_and_reset_end_a_remembered_denial() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reply_of_a_call_before_a_refund_is_not_remembered() {
+async fn reply_older_than_a_refund_is_not_remembered() {
     let probe = Probe::new();
     let meter = SharedMeter::builder("api", "1/h".parse().unwrap())
         .build(probe.clone())
@@ -54,7 +54,7 @@ async fn reply_of_a_call_before_a_refund_is_not_remembered() {
     assert!(meter.check("a").await.unwrap().is_admitted());
     meter.refund("a", 0).await.unwrap();
     probe.set(Network::Delay(20 * MS));
-    // Without what was remembered this check would not ask.
+    // Without the remembered denial this check would not ask.
     sleep(1100 * MS).await;
     let slow = tokio::spawn({
         let meter = meter.clone();
@@ -100,8 +100,8 @@ async fn zero_remembers_nothing() {
     assert_eq!(probe.take_calls(), [(Verb::Check, 1); 5]);
 }
 
-/// Three processes, random batches, a network that takes up to 10 ms each way: no process denies what the exact bucket, with all that was
-/// admitted until then, admits. Only the replies in flight are known later.
+/// Three processes, random batches, a network that takes up to 10 ms each way: no process denies a batch that the exact bucket admits, after all
+/// earlier admissions. Only the replies in flight are known later.
 #[tokio::test(start_paused = true)]
 async fn remembered_denials_are_those_of_the_exact_bucket() {
     for quota in ["100/s burst 7", "700/3s burst 20", "3/s burst 5"] {

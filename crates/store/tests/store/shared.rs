@@ -32,7 +32,7 @@ async fn denial_holds_until_its_instant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_tells_what_remains() {
+async fn status_returns_remaining_cells() {
     let meter = SharedMeter::builder("api", quota("10/s burst 5"))
         .build(Probe::new())
         .unwrap();
@@ -48,7 +48,7 @@ async fn status_tells_what_remains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_cells_and_more_than_the_burst_ask_nothing() {
+async fn zero_or_excessive_cells_cause_no_call() {
     let probe = Probe::new();
     let meter = SharedMeter::builder("api", quota("10/s burst 5"))
         .build(probe.clone())
@@ -75,7 +75,7 @@ async fn part_of_a_batch_is_admitted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn charge_goes_into_debt_and_refund_out_of_it() {
+async fn charge_goes_into_debt_and_refund_clears_it() {
     let meter = SharedMeter::builder("api", quota("10/s burst 5"))
         .build(Probe::new())
         .unwrap();
@@ -229,7 +229,7 @@ async fn endless_settings_are_possible() {
 }
 
 #[test]
-fn names_with_braces_are_refused() {
+fn names_with_braces_are_errors() {
     let build = |name: &str| SharedMeter::builder(name, quota("1/s")).build(ratelimit_meter_store::MemoryStore::new());
     for name in ["", "a{", "}"] {
         assert_eq!(build(name).unwrap_err(), BuildError::Name);
@@ -242,7 +242,7 @@ fn names_with_braces_are_refused() {
 }
 
 #[test]
-fn leases_that_cannot_be_kept_are_refused() {
+fn leases_that_cannot_be_kept_are_errors() {
     let store = ratelimit_meter_store::MemoryStore::new;
     let lease = LeaseSettings::kept_for(Duration::from_secs(1));
     let average = SharedMeter::average_builder("api", quota("10/s")).lease(lease);

@@ -14,7 +14,7 @@ pub(crate) type Id = u8;
 
 /// The time, and the timers of all runtimes.
 struct World {
-    /// The nanoseconds that have passed. Not a modelled atomic, because the clock is not what the models check.
+    /// The nanoseconds that have passed. Not a modelled atomic, because the models do not check the clock.
     now: AtomicU64,
     timers: Mutex<Vec<Slot>>,
 }

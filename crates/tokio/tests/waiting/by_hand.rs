@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers of several tests.
 #![allow(dead_code, reason = "no test needs all of it")]
 
 use std::future::Future;
@@ -12,7 +12,7 @@ pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Whether it has been woken since it was last asked.
+/// Returns whether it has been woken since the last call.
 #[derive(Default)]
 pub(crate) struct Flag(AtomicBool);
 

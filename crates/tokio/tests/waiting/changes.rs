@@ -43,12 +43,12 @@ async fn change_through_the_handle_serves_at_once() {
     let raised = waits(acquire(), async || {
         limiter.change(|meter| meter.set_quota(quota("10/10s")).unwrap());
     });
-    // It kept what came in a second by the old rate.
+    // It kept the cells of a second at the old rate.
     assert!((10 * SECOND..12 * SECOND).contains(&raised.await));
 }
 
 #[tokio::test(start_paused = true)]
-async fn change_through_a_clone_serves_within_a_poll_interval() {
+async fn change_by_a_clone_serves_within_poll_interval() {
     let meter = GCRA::from_quota(quota("10/h")).unwrap();
     let limiter = Waiting::new(meter.clone());
     let acquire = || async { limiter.acquire(10).await.unwrap() };
@@ -109,7 +109,7 @@ async fn dual_is_waited_for_until_both_limits_conform() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_any_meter_can_be_waited_for_and_changed() {
+async fn any_meters_keys_can_wait_and_change() {
     let (adjustable, dual) = (
         adjustable("10/h"),
         Dual::<GCRA>::from_quota("10/h & 20/h".parse().unwrap()).unwrap(),
@@ -143,7 +143,7 @@ async fn keys_of_any_meter_can_be_waited_for_and_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_as_there_are_are_taken_unless_others_wait() {
+async fn available_cells_are_taken_without_waiters() {
     for fair in [true, false] {
         let mut builder = RateLimiter::builder();
         let limiter = builder.max(10).initial(6).fair(fair).build();

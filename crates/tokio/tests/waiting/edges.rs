@@ -1,4 +1,4 @@
-//! From a nanosecond to centuries, from none to all, and what makes no limiter.
+//! From a nanosecond to centuries, from none to all, and invalid parameters.
 
 use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
@@ -12,7 +12,7 @@ const MOST: usize = 0xFFFF_FFFF;
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test(start_paused = true)]
-async fn a_tick_may_come_every_nanosecond_or_every_hundred_days() {
+async fn ticks_range_from_a_nanosecond_to_hundred_days() {
     for interval in [
         Duration::from_nanos(1),
         Duration::from_nanos(333),
@@ -52,7 +52,7 @@ async fn ticks_of_nanoseconds_are_all_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_most_cells_through_the_smallest_bucket_come_one_by_one() {
+async fn largest_request_drains_smallest_bucket_one_by_one() {
     let limiter = RateLimiter::builder().max(1).interval(Duration::from_nanos(1)).build();
     let start = Instant::now();
     limiter.acquire(MOST).await;
@@ -65,7 +65,7 @@ async fn the_most_cells_through_the_smallest_bucket_come_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_in_a_thousand_years_is_waited_for_and_told() {
+async fn thousand_year_wait_is_reported() {
     let limiter = RateLimiter::builder().interval(365 * DAY).build();
     let mut wait = ByHand::new(limiter.acquire(MOST));
     assert!(wait.is_pending());
@@ -105,11 +105,11 @@ async fn the_defaults_are_leaky_buckets() {
 }
 
 #[test]
-fn what_makes_no_limiter_is_told() {
+fn invalid_limiter_parameters_are_errors() {
     let table = [
         (
             RateLimiter::builder().refill(0).try_build(),
-            "a refill of zero cells lets no cell through",
+            "a refill of zero cells admits no cell",
         ),
         (
             RateLimiter::builder().interval(Duration::ZERO).try_build(),
@@ -131,13 +131,13 @@ fn what_makes_no_limiter_is_told() {
 }
 
 #[test]
-#[should_panic(expected = "a refill of zero cells lets no cell through")]
+#[should_panic(expected = "a refill of zero cells admits no cell")]
 fn build_panics_with_the_errors_text() {
     let _ = RateLimiter::builder().refill(0).build();
 }
 
 #[test]
-fn a_bucket_can_be_asked_and_had_without_a_runtime() {
+fn bucket_works_without_a_runtime() {
     let limiter = RateLimiter::builder().initial(2).interval(DAY).build();
     limiter.try_acquire(1).unwrap();
     assert!(ByHand::new(limiter.acquire(1)).poll().is_ready());
@@ -145,7 +145,7 @@ fn a_bucket_can_be_asked_and_had_without_a_runtime() {
 }
 
 #[test]
-fn waiting_without_a_runtime_panics_and_takes_no_place() {
+fn waiting_without_a_runtime_panics_and_joins_nothing() {
     let limiter = RateLimiter::builder().interval(DAY).build();
     let poll = std::panic::AssertUnwindSafe(|| ByHand::new(limiter.acquire(1)).poll());
     let waits = std::panic::catch_unwind(poll);
@@ -195,10 +195,10 @@ fn futures_and_limiters_go_anywhere() {
     assert!(format!("{limiter:?} {:?}", limiter.acquire(1)).contains("Bucket"));
 }
 
-/// Two wait for nine cells, of which eight come a tick, to a bucket of five: what the first leaves is the second's, and overflows only
-/// when nobody waits.
+/// Two wait for nine cells, of which eight come a tick, to a bucket of five: the second gets the cells that the first leaves; they overflow only
+/// without waiters.
 #[tokio::test(start_paused = true)]
-async fn what_overflows_is_kept_for_who_waits_for_it() {
+async fn overflow_is_kept_for_its_waiter() {
     let limiter = RateLimiter::builder().max(5).refill(8).fair(false).build();
     let [mut first, mut second] = [1, 8].map(|n| ByHand::new(limiter.acquire(n)));
     assert!(first.is_pending() && second.is_pending());

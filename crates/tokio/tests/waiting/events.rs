@@ -1,4 +1,4 @@
-//! What a subscriber is told with the feature `tracing`.
+//! The events that a subscriber gets with the feature `tracing`.
 
 use crate::by_hand::{ByHand, ms};
 use ratelimit_meter_tokio::RateLimiter;
@@ -15,7 +15,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 struct Collector(Arc<Mutex<Vec<String>>>);
 
 impl Collector {
-    /// What has been told since it was last asked.
+    /// Returns the events since the last call.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -52,7 +52,7 @@ impl Subscriber for Collector {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_served_or_gives_up_and_nobody_else_is_told_of() {
+async fn each_wait_reports_one_start_and_one_end() {
     let told = Collector::default();
     let _subscribed = tracing::subscriber::set_default(told.clone());
     let limiter = RateLimiter::builder().initial(1).interval(ms(100)).build();

@@ -42,7 +42,7 @@ async fn keys_do_not_wait_for_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_key_is_served_in_order_and_not_overtaken() {
+async fn waiters_for_a_key_are_served_in_order() {
     let limiter = limiter("10/s burst 5");
     limiter.acquire_key(&1, 5).await.unwrap();
     let mut large = ByHand::new(limiter.acquire_key(&1, 5));
@@ -61,7 +61,7 @@ async fn who_waits_for_a_key_is_served_in_order_and_not_overtaken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_without_a_slot_waits_until_one_is_free() {
+async fn key_without_a_slot_waits_for_one() {
     let meter = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
     let builder = keyed::KeyedBuilder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
     let table = builder.with_capacity::<u32>(16).unwrap();
@@ -69,7 +69,7 @@ async fn key_without_a_slot_waits_until_one_is_free() {
     let limiter = Keyed::of_table(table);
     for round in 0..2 {
         let start = Instant::now();
-        // Many more keys than slots: those without one wait for the cells of others to drain.
+        // Many more keys than slots: keys without a slot wait for the cells of other keys to drain.
         let keys: Vec<u32> = (round * 1_000_000..).take(crowd).collect();
         let waits = keys.iter().map(|key| limiter.acquire_key(key, 3));
         for acquired in futures_util::future::join_all(waits).await {
@@ -81,7 +81,7 @@ async fn key_without_a_slot_waits_until_one_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_kept_until_the_last_has_left() {
+async fn key_stays_until_its_last_waiter_left() {
     let limiter = limiter("1/h");
     limiter.acquire_key(&7, 1).await.unwrap();
     let mut places: Vec<_> = (0..3).map(|_| ByHand::new(limiter.acquire_key(&7, 1))).collect();

@@ -1,4 +1,4 @@
-//! What `leaky-bucket` documents and tests, in paused time.
+//! The examples and tests of `leaky-bucket`, in paused time.
 
 use ratelimit_meter_tokio::RateLimiter;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn seven_three_and_ten_at_five_per_100_ms_take_400_ms() {
+async fn twenty_cells_at_five_per_100_ms_take_400_ms() {
     for max in [0, 10] {
         let limiter = RateLimiter::builder().max(max).initial(0).refill(5).build();
         let start = Instant::now();
@@ -21,7 +21,7 @@ async fn seven_three_and_ten_at_five_per_100_ms_take_400_ms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_to_begin_with_are_had_at_once_and_three_more_at_300_ms() {
+async fn ten_initial_cells_come_first_three_at_300_ms() {
     let limiter = RateLimiter::builder().initial(10).interval(ms(100)).build();
     let start = Instant::now();
     limiter.acquire(10).await;
@@ -43,7 +43,7 @@ async fn one_after_another_takes_an_interval_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_than_the_bucket_holds_takes_what_is_there_and_then_every_refill() {
+async fn request_above_capacity_takes_every_refill() {
     let limiter = RateLimiter::builder().max(5).initial(5).interval(ms(100)).build();
     let start = Instant::now();
     limiter.acquire(10).await;
@@ -51,7 +51,7 @@ async fn more_than_the_bucket_holds_takes_what_is_there_and_then_every_refill() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_tasks_reach_a_thousand_in_two_seconds() {
+async fn hundred_tasks_reach_a_thousand_in_two_seconds() {
     let limiter = RateLimiter::builder().refill(100).interval(ms(200)).build();
     let start = Instant::now();
     let tasks: Vec<_> = (0..100)

@@ -1,4 +1,4 @@
-//! Those who leave: dropped, aborted, timed out, forgotten, or gone with their runtime. No hang, no loss, no panic.
+//! Waiters that leave: dropped, aborted, timed out, forgotten, or gone with their runtime. No hang, no loss, no panic.
 
 use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// Longer than anything takes here, unless it hangs.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Tells when it is over.
+/// Signals its end.
 fn in_a_thread(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
     let (over, told) = channel();
     std::thread::spawn(move || {
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// Ten thousand wait for a cell each, a random half is dropped at random times, and the times at which the others had theirs.
+/// Ten thousand waiters for a cell each, of which a random half is dropped at random times. Returns the times at which the rest got their cells.
 async fn crowd(acquire: impl AsyncFn() + Clone + 'static, interval: Duration) {
     const CROWD: u32 = 10_000;
     let mut random = Random(8);
@@ -51,7 +51,7 @@ async fn crowd(acquire: impl AsyncFn() + Clone + 'static, interval: Duration) {
         let (acquire, served, gone) = (acquire.clone(), Arc::clone(&served), Arc::clone(&gone));
         let leaves = (random.below(2) == 0).then(|| interval * u32::try_from(random.below(CROWD.into())).unwrap());
         local.spawn_local(async move {
-            // Leaves between two ticks, so that who is served when is beyond doubt.
+            // Leaves between two ticks, so that the order of service is certain.
             let patience = leaves.map_or(Duration::MAX, |leaves| leaves + interval / 2);
             match timeout(patience, acquire()).await {
                 Ok(()) => served.lock().unwrap().push((id, start.elapsed())),
@@ -63,7 +63,7 @@ async fn crowd(acquire: impl AsyncFn() + Clone + 'static, interval: Duration) {
     let (served, gone) = (served.lock().unwrap(), gone.lock().unwrap());
     assert_eq!(served.len() + gone.len(), usize::try_from(CROWD).unwrap());
     assert!(gone.len() > 2000 && served.len() > 5000, "{} left", gone.len());
-    // In order, one at each instant, none left out: what was given back was used.
+    // In order, one at each instant, none left out: returned cells were used.
     assert!(served.is_sorted());
     for (nth, &(id, at)) in (1..).zip(&*served) {
         assert_eq!(at, interval * nth, "{id}, which was the {nth}th");
@@ -71,13 +71,13 @@ async fn crowd(acquire: impl AsyncFn() + Clone + 'static, interval: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_ten_thousand_half_leave_and_all_others_are_served_in_order_at_their_ticks() {
+async fn half_of_ten_thousand_leave_at_their_ticks() {
     let limiter = every(ms(2));
     crowd(async move || limiter.acquire(1).await, ms(2)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_ten_thousand_half_leave_and_all_others_are_served_in_order_at_the_meters_instants() {
+async fn half_of_ten_thousand_leave_at_meter_instants() {
     let limiter = Waiting::new(GCRA::from_quota("500/s burst 1".parse::<Quota>().unwrap()).unwrap());
     limiter.acquire(1).await.unwrap();
     crowd(async move || limiter.acquire(1).await.unwrap(), ms(2)).await;
@@ -99,7 +99,7 @@ async fn those_behind_move_up_when_one_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_served_and_never_told_gives_the_cells_to_the_next() {
+async fn unread_service_passes_to_the_next_waiter() {
     let limiter = every(ms(100));
     let mut first = ByHand::new(limiter.acquire(1));
     let mut second = ByHand::new(limiter.acquire(1));
@@ -152,7 +152,7 @@ async fn aborted_tasks_leave_no_place_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_future_costs_its_own_cells_and_delays_nobody() {
+async fn forgotten_future_costs_its_own_cells_only() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let mut places: Vec<_> = (0..6).map(|_| ByHand::new(limiter.acquire(1))).collect();
@@ -165,7 +165,7 @@ async fn a_forgotten_future_costs_its_own_cells_and_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_moves_up_behind_a_forgotten_one_waits_for_one_timer_at_most() {
+async fn waiter_behind_a_forgotten_head_is_served() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let mut large = ByHand::new(limiter.acquire(5));
@@ -181,7 +181,7 @@ async fn who_moves_up_behind_a_forgotten_one_waits_for_one_timer_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_head_that_moves_up_has_its_runtimes_timer_set() {
+async fn forgotten_head_gets_its_runtimes_timer() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let mut large = ByHand::new(limiter.acquire(5));
@@ -198,7 +198,7 @@ async fn a_forgotten_head_that_moves_up_has_its_runtimes_timer_set() {
 }
 
 #[test]
-fn a_head_that_moves_up_is_woken_if_its_place_was_freed_outside_its_runtime() {
+fn head_is_woken_when_freed_outside_its_runtime() {
     let limiter = every(Duration::from_secs(3600));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let [mut large, mut small] = [5, 1].map(|n| ByHand::new(limiter.acquire(n)));
@@ -208,7 +208,7 @@ fn a_head_that_moves_up_is_woken_if_its_place_was_freed_outside_its_runtime() {
 }
 
 #[test]
-fn a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone() {
+fn runtime_shutdown_leaves_other_runtimes_waiters_alone() {
     let limiter = every(Duration::from_millis(2));
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
@@ -230,7 +230,7 @@ fn a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone() {
     let idle = Builder::new_current_thread().enable_time().build().unwrap();
     let mut last = ByHand::new(limiter.acquire(1_000_000));
     idle.block_on(async { assert!(last.is_pending()) });
-    // Its timer goes off with it, and somebody waits still: the last, if nobody else.
+    // Its timer ends with it, and at least the last waiter still waits.
     in_a_thread(move || drop(runtime)).recv_timeout(LONG).unwrap();
     served.recv_timeout(LONG).unwrap();
     drop(last);
@@ -238,7 +238,7 @@ fn a_runtime_that_shuts_down_with_waiters_leaves_the_others_alone() {
 }
 
 #[test]
-fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
+fn undriven_runtime_does_not_delay_another() {
     // One at most is there, however late two are asked for.
     let limiter = RateLimiter::builder().max(1).interval(ms(2)).build();
     let idle = Builder::new_current_thread().enable_time().build().unwrap();
@@ -265,7 +265,7 @@ fn async_and_blocking_share_one_queue() {
             std::thread::yield_now();
         }
     };
-    // Nobody can have had twenty cells before as many have come as were asked for in line up to there.
+    // No waiter can have twenty cells before all cells requested up to its place have come.
     let had = |places: u64| {
         over.fetch_add(1, Ordering::SeqCst);
         let elapsed = start.elapsed();
@@ -291,7 +291,7 @@ fn async_and_blocking_share_one_queue() {
 }
 
 #[test]
-fn a_thread_moves_up_when_one_ahead_of_it_leaves() {
+fn thread_advances_when_a_waiter_ahead_leaves() {
     let limiter = every(ms(1));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
@@ -309,7 +309,7 @@ fn a_thread_moves_up_when_one_ahead_of_it_leaves() {
 }
 
 #[test]
-fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
+fn thread_at_head_early_looks_again() {
     let limiter = every(ms(20));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
@@ -330,14 +330,15 @@ fn a_thread_that_comes_to_the_head_earlier_than_it_was_told_looks_again() {
     assert!(middle.is_pending());
     let second = blocking(1);
     joined(4);
-    // The first thread is the head now and has 40 ms to go; the second is to learn then that nobody is between them.
+    // The first thread is the head now and has 40 ms to go; the second learns then that it is next.
     drop(long);
     drop(middle);
     first.recv_timeout(LONG).unwrap();
     second.recv_timeout(LONG).unwrap();
 }
 
-/// A head that asked for much leaves; the next is served at once; the one behind that is due long before the timer of the one who left.
+/// A head that asked for many cells leaves, and the next waiter is served at once. The waiter behind is due long before the timer of the waiter that
+/// left.
 async fn waiter_behind_is_served_on_time_after_head_leaves<O: Send + 'static>(
     acquire: impl Fn(u32) -> std::pin::Pin<Box<dyn Future<Output = O> + Send>>,
 ) {
@@ -354,7 +355,7 @@ async fn waiter_behind_is_served_on_time_after_head_leaves<O: Send + 'static>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn timer_is_set_for_the_waiter_behind_one_served_by_a_leave() {
+async fn leave_that_serves_sets_the_next_timer() {
     let bucket = RateLimiter::builder().max(100).refill(1).interval(ms(100)).build();
     waiter_behind_is_served_on_time_after_head_leaves(|n| Box::pin(bucket.acquire_owned(n))).await;
     let meter = || {
@@ -377,7 +378,7 @@ async fn timer_is_set_for_the_waiter_behind_one_served_by_a_leave() {
 
 /// As above, but the one between sleeps in a thread, or in another runtime.
 #[test]
-fn timer_is_set_for_the_waiter_behind_one_served_by_a_thread_or_another_runtime() {
+fn foreign_serve_sets_the_next_waiters_timer() {
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
     for between_is_thread in [true, false] {
         let limiter = RateLimiter::builder().max(1_000_000_000).interval(ms(20)).build();
@@ -407,7 +408,7 @@ fn timer_is_set_for_the_waiter_behind_one_served_by_a_thread_or_another_runtime(
 }
 
 #[test]
-fn a_future_that_has_used_up_its_budget_has_its_timer_set_all_the_same() {
+fn future_without_budget_still_gets_its_timer() {
     let limiter = every(ms(20));
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
@@ -428,7 +429,7 @@ fn a_future_that_has_used_up_its_budget_has_its_timer_set_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limiter_that_is_dropped_takes_its_timer_along() {
+async fn dropped_limiter_drops_its_timer() {
     let limiter = every(Duration::from_secs(3600));
     let mut wait = ByHand::new(limiter.acquire_owned(1));
     assert!(wait.is_pending());

@@ -31,15 +31,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// A limit, counted in milliseconds since it was made.
 trait Limit {
-    /// Counts in what comes at `now`, which is the next millisecond.
+    /// Adds the cells that come at `now`, which is the next millisecond.
     fn tick(&mut self, now: u64);
-    /// How many of the cells that one in the queue misses it gets at `now`.
+    /// Returns the missing cells that a waiter gets at `now`.
     fn part(&mut self, missing: u32, now: u64) -> u32;
-    /// Takes cells for one who does not wait.
+    /// Takes cells for a caller that does not wait.
     fn take(&mut self, n: u32, now: u64) -> bool;
     /// Takes cells back.
     fn give_back(&mut self, n: u32, now: u64);
-    /// Nobody waits.
+    /// The queue is empty.
     fn settle(&mut self) {}
 }
 
@@ -117,14 +117,14 @@ impl Limit for Drain {
     }
 }
 
-/// The queue: who misses how many, first come first.
+/// The queue: each waiter's missing cells, first come first.
 #[derive(Clone)]
 struct Model<L> {
     limit: L,
     fair: bool,
     now: u64,
     line: Vec<(usize, u32)>,
-    /// Whom the queue has served.
+    /// The waiters that the queue has served.
     served: Vec<usize>,
 }
 
@@ -155,7 +155,7 @@ impl<L: Limit + Clone> Model<L> {
         n == 0 || ((!self.fair || self.line.is_empty()) && self.limit.take(n, self.now))
     }
 
-    /// Whether it is over at once.
+    /// Returns whether it is over at once.
     fn acquire(&mut self, id: usize, n: u32) -> bool {
         let taken = self.take(n);
         if !taken {
@@ -172,7 +172,7 @@ impl<L: Limit + Clone> Model<L> {
         self.serve();
     }
 
-    /// The millisecond at which `n` cells behind all others are had, if nobody leaves.
+    /// The millisecond at which `n` cells at the end of the queue are served, if no waiter leaves.
     fn earliest(&self, n: u32) -> u64 {
         const NEWCOMER: usize = usize::MAX;
         let mut ahead = self.clone();
@@ -259,7 +259,7 @@ where
             for (id, n, mut acquire) in alive {
                 let served = model.served.contains(&id);
                 if served && turn % 2 == 1 {
-                    // Some are not told yet that they are served, when the next step comes.
+                    // Some waiters have not yet noticed that they are served, when the next step comes.
                     still.push((id, n, acquire));
                     continue;
                 }
@@ -280,7 +280,7 @@ where
 
 proptest! {
     #[test]
-    fn a_bucket_serves_as_one_that_counts_every_tick(
+    fn bucket_serves_like_a_tick_counter(
         steps in steps(), max in 10..20_u32, initial in 0..10_u32, refill in 1..25_u32, interval in 1..30_u64, fair: bool,
     ) {
         let build = || {
@@ -292,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn a_meter_serves_as_one_that_counts_every_millisecond(
+    fn meter_serves_like_a_millisecond_counter(
         steps in steps(), burst in 10..20_u32, interval in 1..30_u64, fair: bool,
     ) {
         let cells = NonZeroU32::new(burst).unwrap();

@@ -11,7 +11,7 @@ fn every(interval: Duration) -> RateLimiter {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_come_at_the_limits_pace_and_the_end_at_once() {
+async fn items_come_at_the_pace_and_end_immediately() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let paced = limiter.pace_stream(stream::iter(0..5));
@@ -34,7 +34,7 @@ async fn streams_share_their_limiters_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_takes_no_cell_before_it_has_an_item() {
+async fn stream_takes_no_cell_before_an_item() {
     let limiter = every(ms(100));
     let mut silent = limiter.pace_stream(stream::pending::<()>());
     let mut next = ByHand::new(silent.next());
@@ -43,7 +43,7 @@ async fn a_stream_takes_no_cell_before_it_has_an_item() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_dropped_gives_its_place_back() {
+async fn dropped_stream_gives_back_its_place() {
     let limiter = every(ms(100));
     limiter.acquire(2).await;
     let mut paced = limiter.pace_stream(stream::iter(0..3));
@@ -72,7 +72,7 @@ async fn a_sink_takes_items_at_the_limits_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cell_that_a_sink_did_not_use_goes_back() {
+async fn cell_unused_by_a_sink_goes_back() {
     let limiter = every(ms(100));
     let mut paced = limiter.pace_sink(sink::drain::<u32>());
     assert!(!ByHand::new(paced.feed(1)).is_pending());

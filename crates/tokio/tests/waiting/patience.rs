@@ -18,7 +18,7 @@ fn earliest(error: AcquireError, start: Instant) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_cannot_be_met_fails_at_once_and_tells_the_earliest_instant() {
+async fn unreachable_deadline_fails_with_the_earliest_instant() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let mut first = ByHand::new(limiter.acquire(3));
@@ -38,7 +38,7 @@ async fn a_deadline_that_cannot_be_met_fails_at_once_and_tells_the_earliest_inst
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadline_in_the_past_is_denied_though_cells_are_there() {
+async fn past_deadline_is_denied_even_with_cells() {
     let limiter = RateLimiter::builder().initial(1).build();
     let past = Instant::now().into_std();
     sleep(ms(50)).await;
@@ -53,7 +53,7 @@ async fn deadline_in_the_past_is_denied_though_cells_are_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_others_break_is_told_when_it_comes() {
+async fn deadline_missed_by_a_charge_fails_then() {
     let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>().unwrap()).unwrap();
     let limiter = Waiting::new(meter.clone());
     let start = Instant::now();
@@ -132,7 +132,7 @@ async fn timeout_bounds_the_call_with_its_jitter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cells_of_one_who_leaves_while_it_jitters_are_given_back() {
+async fn cells_of_a_jittering_leaver_are_returned() {
     let limiter = every(ms(100));
     let mut wait = ByHand::new(limiter.acquire_with(1, Patience::unlimited().jitter(Duration::MAX)));
     assert!(wait.is_pending());

@@ -124,7 +124,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn instant_behind_a_waiter_for_a_tick_is_exact() {
+async fn instant_behind_a_tick_waiter_is_exact() {
     let start = Instant::now();
     let meter = GCRA::from_quota(quota("3/s every 1s")).unwrap().with_clock(TokioClock);
     let keys = KeyedMeter::<u8>::with_capacity(quota("3/s every 1s"), 100).unwrap();

@@ -1,4 +1,4 @@
-//! Who is served when: fair and unfair, large and small, in the end and on the way.
+//! The order of service: fair and unfair, large and small, in the end and on the way.
 
 use crate::by_hand::{ByHand, ms};
 use ratelimit_meter::clock::SystemClock;
@@ -29,7 +29,7 @@ async fn a_newcomer_does_not_overtake_a_large_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_unfair_takes_what_is_there_past_those_who_wait() {
+async fn unfair_acquire_may_overtake_waiters() {
     let limiter = RateLimiter::builder()
         .max(10)
         .refill(1)
@@ -51,7 +51,7 @@ async fn who_is_unfair_takes_what_is_there_past_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_unfair_who_wait_are_served_in_order() {
+async fn unfair_waiters_are_served_in_order() {
     let limiter = RateLimiter::builder().refill(1).interval(ms(10)).fair(false).build();
     let order = std::sync::Mutex::new(Vec::new());
     let wait = |id| {
@@ -66,7 +66,7 @@ async fn the_unfair_who_wait_are_served_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfair_newcomer_never_gets_more_at_once_than_the_bucket_holds() {
+async fn unfair_newcomer_never_exceeds_the_bucket() {
     let limiter = RateLimiter::builder()
         .max(10)
         .refill(1)
@@ -82,7 +82,7 @@ async fn an_unfair_newcomer_never_gets_more_at_once_than_the_bucket_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parts_of_a_large_request_are_given_back_when_it_is_dropped() {
+async fn dropped_large_request_gives_back_its_parts() {
     let limiter = RateLimiter::builder().max(10).refill(5).interval(ms(100)).build();
     let mut large = ByHand::new(limiter.acquire(100));
     let mut next = ByHand::new(limiter.acquire(28));
@@ -96,7 +96,7 @@ async fn parts_of_a_large_request_are_given_back_when_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_back_to_nobody_overflows() {
+async fn refund_without_waiters_overflows() {
     let limiter = RateLimiter::builder().max(10).refill(5).interval(ms(100)).build();
     let mut large = ByHand::new(limiter.acquire(100));
     assert!(large.is_pending());
@@ -106,7 +106,7 @@ async fn what_is_given_back_to_nobody_overflows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_charge_is_as_of_the_due_instant_however_late_the_wake_up() {
+async fn charge_counts_from_due_instant_despite_late_wake() {
     // A cell every 300 us, none ahead: the timer's grain is 1 ms, and yet no cell is lost while the next one waits.
     let limiter = Waiting::new(GCRA::from_quota(quota("10000/3s burst 1")).unwrap());
     let start = Instant::now();
@@ -116,13 +116,13 @@ async fn a_charge_is_as_of_the_due_instant_however_late_the_wake_up() {
         }
     };
     tokio::join!(wait(), wait(), wait(), wait(), wait(), wait(), wait(), wait());
-    // The first is had at once, the last 3999 intervals later.
+    // The first is served at once, the last 3999 intervals later.
     let last = Duration::from_micros(300 * 3999);
     assert!((last..last + ms(1)).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_comes_back_alone_gets_its_burst_every_millisecond_at_least() {
+async fn lone_returning_waiter_gets_its_burst_every_millisecond() {
     let limiter = Waiting::new(GCRA::from_quota(quota("10000/s burst 3")).unwrap());
     let start = Instant::now();
     for _ in 0..3000 {
@@ -189,7 +189,7 @@ async fn a_meter_stays_usable_beside_its_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refund_is_noticed_by_whoever_comes_by() {
+async fn refund_is_noticed_by_the_next_caller() {
     let meter = GCRA::from_quota(quota("1/min burst 10")).unwrap();
     let limiter = Waiting::new(meter.clone());
     limiter.acquire(10).await.unwrap();
@@ -202,7 +202,7 @@ async fn a_refund_is_noticed_by_whoever_comes_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_than_a_meters_burst_is_refused_at_once() {
+async fn request_above_the_burst_is_an_error() {
     let limiter = Waiting::new(GCRA::from_quota(quota("100/s burst 10")).unwrap());
     limiter.acquire(10).await.unwrap();
     let denied = limiter.acquire(11).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn more_than_a_meters_burst_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn none_are_had_at_once_whoever_waits() {
+async fn zero_cells_are_admitted_before_waiters() {
     let limiter = RateLimiter::builder().build();
     let mut wait = ByHand::new(limiter.acquire(1));
     assert!(wait.is_pending());
@@ -231,7 +231,7 @@ async fn none_are_had_at_once_whoever_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_instant_told_is_the_first_at_which_it_succeeds() {
+async fn reported_instant_is_the_first_that_succeeds() {
     let limiter = RateLimiter::builder()
         .max(10)
         .refill(3)

@@ -50,7 +50,7 @@ async fn instants<S: Source>(limiter: &Waiting<S>, batches: &[u32]) -> Vec<u128>
 }
 
 #[tokio::test(start_paused = true)]
-async fn meter_on_the_default_clock_counts_from_paused_time() {
+async fn default_clock_meter_counts_from_paused_time() {
     for ahead in [0, 1, 600_000] {
         advance(ms(ahead)).await;
         let gcra = |text| GCRA::from_quota(quota(text)).unwrap();
@@ -88,7 +88,7 @@ async fn meter_on_the_default_clock_counts_from_paused_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn table_on_the_default_clock_counts_ticks_from_paused_time() {
+async fn default_clock_table_counts_ticks_from_paused_time() {
     for ahead in [0, 600_000] {
         advance(ms(ahead)).await;
         let table = KeyedMeter::<u8>::with_capacity(quota("3/s every 1s"), 100).unwrap();
@@ -105,7 +105,7 @@ async fn table_on_the_default_clock_counts_ticks_from_paused_time() {
 }
 
 #[test]
-fn meter_on_the_default_clock_counts_from_its_making_in_real_time() {
+fn default_clock_meter_counts_real_time_since_creation() {
     let meter = GCRA::from_quota(quota("1/h")).unwrap().with_available(0).unwrap();
     let due = meter.peek().unwrap_err().earliest_possible();
     let Err(AcquireError::NotYet(denied)) = Waiting::new(meter).try_acquire(1) else {
@@ -115,7 +115,7 @@ fn meter_on_the_default_clock_counts_from_its_making_in_real_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acquire_after_the_end_of_a_time_line_is_an_error() {
+async fn acquire_after_the_time_line_is_an_error() {
     let meter = GCRA::from_quota(quota("1/s")).unwrap().with_clock(TokioClock);
     let keys = KeyedMeter::<u8>::with_capacity(quota("1/s"), 100).unwrap();
     let (limiter, keyed) = (Waiting::new(meter), Keyed::of_table(keys));
@@ -138,7 +138,7 @@ async fn acquire_after_the_end_of_a_time_line_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_that_a_debt_moves_past_the_end_get_the_error() {
+async fn debt_past_the_end_fails_waiters() {
     let meter = GCRA::from_quota(quota("1/h burst 2")).unwrap().with_clock(TokioClock);
     let limiter = Waiting::new(meter.clone());
     advance(YEAR * 36).await;
@@ -165,7 +165,7 @@ async fn served_after_a_stall<S: Source>(limiter: &Waiting<S>) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stall_delivers_no_more_than_the_catch_up_bound_allows() {
+async fn stall_delivers_no_more_than_catch_up_allows() {
     // Of 100 cells a second, 200 are due in the stall.
     for (bound, served) in [(Duration::ZERO, 1), (ms(10), 2), (ms(90), 10), (Duration::MAX, 200)] {
         let limiter = Waiting::new(GCRA::from_quota(quota("100/s burst 1")).unwrap().with_clock(TokioClock));
@@ -225,7 +225,7 @@ async fn bytes_are_counted_as_they_are() {
     limiter.acquire(1_u32).await;
     limiter.acquire(1_u64).await;
     assert_eq!(start.elapsed(), ms(300));
-    // What is more than any burst is denied, not cut to it.
+    // A request above any burst is denied, not cut to it.
     let most = Quota::per_second(u32::MAX.try_into().unwrap());
     let meter = Waiting::new(GCRA::from_quota(most).unwrap().with_clock(TokioClock));
     let above = u64::from(u32::MAX) + 1;

@@ -20,9 +20,9 @@ use tower_service::Service;
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
 /// A denial with `Retry-After: 0`, as limiters that round down send it, is waited for a second.
 ///
-/// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again if the server said when, its method is safe and its body can
-/// be sent again. A wait past the [patience](Self::patience) does not begin: the denial is returned, or, if nothing
-/// was sent, the call fails with [`ClientError::Impatient`].
+/// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again on three conditions: the server named a time, the method is safe, and the
+/// body can be sent again. A wait past the [patience](Self::patience) does not begin: the denial is returned, or, if nothing was sent, the call fails
+/// with [`ClientError::Impatient`].
 ///
 /// ```
 /// use ratelimit_meter_tower::PoliteLayer;
@@ -89,7 +89,7 @@ impl PoliteLayer {
         self
     }
 
-    /// Sends denied requests again whatever their method. A server that denies has not acted, but one behind a gateway might have.
+    /// Sends denied requests again with any method. A server that denies has not acted, but one behind a gateway might have.
     #[must_use]
     pub fn retry_any_method(mut self) -> Self {
         self.settings.any_method = true;

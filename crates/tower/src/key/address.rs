@@ -142,7 +142,7 @@ impl ClientIp {
         Ok(Self::by(By::Trust { nets, chain }))
     }
 
-    /// Trusts the last `hops` machines, whatever their addresses: the client is the entry of `X-Forwarded-For` that many from the right, from 1.
+    /// Trusts the last `hops` machines, with any addresses: the client is the entry of `X-Forwarded-For` that many from the right, from 1.
     /// With fewer entries, or if that one cannot be read, or for 0, it is the connection's address.
     ///
     /// Only for servers that cannot be reached except through so many proxies.

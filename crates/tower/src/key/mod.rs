@@ -44,7 +44,7 @@ pub trait Key: Send + Sync {
     /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) then decides.
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey>;
 
-    /// Returns `true` if the key is the address of the connection, whatever forwarding fields say.
+    /// Returns `true` if the key is the address of the connection, independent of forwarding fields.
     #[doc(hidden)]
     fn ignores_forwarding(&self) -> bool {
         false

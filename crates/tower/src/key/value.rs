@@ -9,8 +9,8 @@ use http::header::{AUTHORIZATION, HeaderName};
 
 /// The value of a header field, such as an API key. A field that is absent, empty or there twice is no key.
 ///
-/// The bytes are hashed under random numbers of the table, so no value that a client sends is stored, and a client cannot make two values
-/// collide on purpose. A client chooses the value it sends, so put the limit behind authentication, or beside a limit by address.
+/// The bytes are hashed under random numbers of the table. So no value that a client sends is stored, and a client cannot make two values collide on
+/// purpose. A client chooses the value it sends, so put the limit behind authentication, or beside a limit by address.
 #[derive(Debug, Clone)]
 pub struct HeaderKey(HeaderName);
 
@@ -63,7 +63,7 @@ fn only_value<'a>(head: &Head<'a>, name: &HeaderName) -> Option<&'a [u8]> {
     values.next().is_none().then(|| value.as_bytes())
 }
 
-/// An extension that an outer layer has put into the request, such as the user who is logged in.
+/// An extension that an outer layer has put into the request, such as the logged-in user.
 pub struct ExtensionKey<T>(PhantomData<fn(&T)>);
 
 impl<T> ExtensionKey<T> {

@@ -27,7 +27,7 @@ fn server(quota: &str) -> RateLimit<Handler, Shared> {
     layer.layer(service_fn(ok as fn(Request<()>) -> Ok))
 }
 
-/// Calls a server and counts what it denies.
+/// Calls a server and counts its denials.
 fn counting(
     server: RateLimit<Handler, Shared>,
     denied: &Arc<AtomicU32>,
@@ -85,7 +85,7 @@ async fn crowds_are_denied_at_most_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r30_a_hundred_clients_do_not_come_back_at_once() {
+async fn r30_hundred_clients_do_not_return_together() {
     let spent = server("100/100s burst 1");
     let start = time::Instant::now();
     let calls = (0..100).map(|_| {
@@ -128,7 +128,7 @@ fn scripted(
 }
 
 #[tokio::test(start_paused = true)]
-async fn denied_requests_are_sent_again_when_the_server_says() {
+async fn denied_requests_are_resent_at_the_servers_time() {
     let (service, count) = scripted(&[(503, &[("retry-after", "3")]), (429, &[("retry-after-ms", "1500")])]);
     let start = time::Instant::now();
     let response = exact().layer(service).oneshot(request()).await.unwrap();
@@ -137,7 +137,7 @@ async fn denied_requests_are_sent_again_when_the_server_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_sent_again_is_handed_through() {
+async fn unrepeatable_request_is_passed_through() {
     const DENIED: (u16, &[(&str, &str)]) = (429, &[("retry-after", "3")]);
     let denied = &[DENIED; 9];
     let (service, count) = scripted(denied);
@@ -171,7 +171,7 @@ async fn what_may_not_be_sent_again_is_handed_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_ends_with_a_response_or_before_anything_was_sent() {
+async fn patience_ends_with_response_or_before_sending() {
     let (service, count) = scripted(&[(429, &[("retry-after", "3600")])]);
     let mut client = PoliteLayer::new().patience(Duration::from_secs(30)).layer(service);
     assert_eq!(
@@ -192,7 +192,7 @@ async fn patience_without_end_is_no_overflow() {
     let (service, _) = scripted(&[(429, &[("retry-after", "99999999999999999999")])]);
     let endless = PoliteLayer::new().patience(Duration::MAX).jitter(Duration::MAX);
     let call = endless.layer(service).oneshot(request());
-    // Waits for a year, which is the longest that is believed, and for as long as the jitter says.
+    // Waits for a year, which is the longest time that is believed, and for the jitter.
     assert!(time::timeout(Duration::from_secs(3600), call).await.is_err());
 }
 

@@ -1,4 +1,4 @@
-//! The contract of tower services: readiness, clones, and who may be called.
+//! The contract of tower services: readiness, clones, and the service that may be called.
 
 use crate::support::{Body, request};
 use core::convert::Infallible;
@@ -152,7 +152,7 @@ async fn readiness_is_the_inner_services() {
 }
 
 #[tokio::test]
-async fn outside_of_a_concurrency_limit_denials_hold_no_permit() {
+async fn denials_outside_a_concurrency_limit_hold_no_permit() {
     let mut service = ServiceBuilder::new()
         .layer(RateLimitLayer::new(shared("2/h")))
         .concurrency_limit(1)
@@ -168,7 +168,7 @@ async fn outside_of_a_concurrency_limit_denials_hold_no_permit() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_inner_service_passes_and_counts() {
+async fn inner_service_error_passes_and_counts() {
     let failing = tower::service_fn(|_: Request<()>| ready(Err::<Response<Body>, _>("broken")));
     let layer = RateLimitLayer::new(shared("1/h").refund_if(|_| true));
     let mut service = layer.layer(failing);

@@ -87,7 +87,7 @@ async fn dropped_requests_are_refunded_if_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_waiters_are_counted_once_it_is_their_turn() {
+async fn dropped_waiters_are_counted_at_their_turn() {
     for refunds in [false, true] {
         for polls in 0..MOST_POLLS {
             let meter = meter("10/h");
@@ -116,7 +116,7 @@ impl RemoteMeter for Remote {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_requests_to_a_store_are_counted_at_most_once() {
+async fn dropped_store_requests_count_at_most_once() {
     for polls in 0..MOST_POLLS {
         let meter = meter("10/h");
         let key = key_fn(|_| Some(7));

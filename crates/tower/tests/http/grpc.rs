@@ -40,7 +40,7 @@ fn r24_grpc_requests_are_answered_in_kind() {
         field(answer(&layer, web).headers(), "content-type"),
         "application/grpc-web"
     );
-    // Others get HTTP.
+    // Other requests get HTTP.
     assert_eq!(answer(&layer, request()).status(), 429);
 }
 

@@ -20,7 +20,7 @@ fn cost(head: &ratelimit_meter_tower::Head<'_>) -> u64 {
     head.extensions().get().copied().unwrap_or(1)
 }
 
-/// Whatever threads do, the cost that was admitted is the cost that meters counted.
+/// Under any interleaving of threads, the admitted cost equals the cost that meters counted.
 #[test]
 fn admitted_costs_are_the_sum_of_every_meter() {
     let meters = [50_000, 60_000, 70_000].map(never_again);

@@ -87,7 +87,7 @@ impl Bucket {
     }
 }
 
-/// What a response announces.
+/// The announcements of a response.
 #[derive(Debug, Clone, Copy)]
 struct Announced {
     q: u64,
@@ -133,7 +133,7 @@ fn ask<A: Algorithm + 'static>(meter: &Meter<A, ManualClock>, cost: u64) -> Anno
     }
 }
 
-/// Whether `requests` in `seconds` are at most the rate.
+/// Returns whether `requests` in `seconds` are at most the rate.
 fn within_rate(requests: u64, seconds: u64, quota: Quota) -> bool {
     let units = u128::from(requests) * u128::from(quota.weight().get());
     units * quota.period().as_nanos() <= u128::from(seconds) * u128::from(SECOND) * u128::from(quota.cells().get())
@@ -250,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_of_averages_hold_but_for_p7(limit in spread(1 << 20), period in spread(YEAR), steps in steps()) {
+    fn numbers_of_averages_hold_except_p7(limit in spread(1 << 20), period in spread(YEAR), steps in steps()) {
         let limit = u32::try_from(limit).unwrap();
         let average = Exponential::new(limit, Duration::from_nanos(period));
         prop_assume!(average.is_ok());
@@ -262,7 +262,7 @@ proptest! {
 
     /// If `q` cells drain in `w` exactly once, a client that keeps to `q` in every sliding window of `w` seconds is never denied.
     #[test]
-    fn clients_that_keep_to_the_policy_are_never_denied(cells in 1..50_u32, seconds in 1..100_u64, gaps in prop::collection::vec(0..40_u64, 1..200)) {
+    fn clients_that_follow_the_policy_conform(cells in 1..50_u32, seconds in 1..100_u64, gaps in prop::collection::vec(0..40_u64, 1..200)) {
         let quota = Quota::new(cells.try_into().unwrap(), Duration::from_secs(seconds)).unwrap();
         let clock = ManualClock::new();
         let meter = GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
@@ -284,7 +284,7 @@ proptest! {
 }
 
 #[test]
-fn older_forms_tell_the_limit_nearest_to_its_end() {
+fn older_fields_show_the_limit_nearest_exhaustion() {
     let clock = ManualClock::new();
     let of = |quota: &str| Shared::of(crate::support::meter(quota, &clock)).unwrap();
     let layer = RateLimitLayer::new((of("10/min"), of("3/h"))).fields(Fields::Triple);
@@ -305,7 +305,7 @@ fn epochs_are_seconds_since_1970() {
     let unix = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let before = unix(SystemTime::now());
     let reset = number(answer(&layer, request()).headers(), "x-ratelimit-reset").unwrap();
-    // Idle in six seconds, less what passes in between.
+    // Idle in six seconds, less the time between.
     assert!((before + 5..=unix(SystemTime::now()) + 7).contains(&reset));
 }
 

@@ -45,7 +45,7 @@ async fn requests_wait_their_turn_by_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_that_cannot_be_met_are_denied_at_once() {
+async fn unreachable_deadlines_are_denied_immediately() {
     let patience = Patience::unlimited().timeout(Duration::from_millis(150)).max_waiters(1);
     let layer = per_user(patience);
     let service = layer.layer(service_fn(ok));

@@ -1,4 +1,4 @@
-//! Clients that others wrote: curl, a browser, Python's urllib3 and Go's retryablehttp, against servers on loopback.
+//! Clients of other projects: curl, a browser, Python's urllib3 and Go's retryablehttp, against servers on loopback.
 
 use crate::servers::{hello, serve};
 use axum::Router;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::process::Command;
 
-/// Says why a test does nothing. What `.ci/setup` installs must be there in CI.
+/// Prints the reason why a test is skipped. Programs that `.ci/setup` installs must be there in CI.
 fn skip(missing: &str, is_installed_in_ci: bool) {
     assert!(
         !(is_installed_in_ci && std::env::var_os("CI").is_some()),
@@ -50,7 +50,7 @@ async fn curl_reads_the_fields() {
     assert!(text.trim_end().ends_with(r#""violated-policies":["default"]}"#));
 }
 
-/// What a page of another origin sees of two POSTs that each need a preflight.
+/// The responses that a page of another origin sees for two POSTs that each need a preflight.
 const PAGE: &str = r#"<body><script>
 const ask = async () => {
     try {
@@ -108,7 +108,7 @@ fn once_an_hour() -> RateLimitLayer<Shared> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r22_a_page_reads_a_denial_if_cors_is_outside() {
+async fn r22_page_reads_denial_with_cors_outside() {
     let right = Router::new()
         .route("/", post(|| async {}))
         .layer(once_an_hour())
@@ -119,7 +119,7 @@ async fn r22_a_page_reads_a_denial_if_cors_is_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r22_a_page_sees_a_failure_if_cors_is_inside() {
+async fn r22_page_sees_failure_with_cors_inside() {
     let wrong = Router::new()
         .route("/", post(|| async {}))
         .layer(cors())
@@ -157,7 +157,7 @@ async fn obeys(client: &mut Command) {
         String::from_utf8_lossy(&output.stderr),
     );
     assert_eq!(text.trim(), "200 200 200", "{errors}");
-    // A client that waits as long as Retry-After says is never denied twice in a row; on a slow machine not even once.
+    // A client that waits for Retry-After is never denied twice in a row; on a slow machine not even once.
     assert!(denials.0.load(Ordering::Relaxed) <= 2, "{denials:?}");
 }
 

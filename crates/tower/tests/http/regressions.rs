@@ -1,4 +1,4 @@
-//! What users of other limiters reported, a test for each; rows R1 to R30 of the design, where no other module has them.
+//! Bug reports of other limiters' users, a test for each; rows R1 to R30 of the design, unless another module has them.
 
 use crate::events::warnings_of;
 use crate::support::{answer, answer_of, field, meter, number, request, status};
@@ -52,7 +52,7 @@ fn body(response: Response<Full<Bytes>>) -> String {
 }
 
 #[test]
-fn r1_retry_after_is_never_zero_and_then_admitted() {
+fn r1_retry_after_is_positive_and_then_admitted() {
     let clock = ManualClock::new();
     let layer = RateLimitLayer::new(Shared::of(meter("1000/s burst 1", &clock)).unwrap()).retry_after_ms();
     assert_eq!(status(&layer, request()), 200);
@@ -91,7 +91,7 @@ fn r2_responders_of_ones_own_lose_nothing() {
 }
 
 #[test]
-fn r2_problems_name_what_was_violated() {
+fn r2_problems_name_the_violated_limit() {
     let layer = RateLimitLayer::new((
         shared("1/h").named("a"),
         shared("2/h").named("b"),
@@ -108,7 +108,7 @@ fn r2_problems_name_what_was_violated() {
 }
 
 #[test]
-fn r7_one_limit_behind_a_proxy_is_warned_of_once() {
+fn r7_shared_proxy_limit_warns_once() {
     let mut request = from("10.0.0.1");
     request
         .headers_mut()
@@ -164,7 +164,7 @@ fn r10_mapped_addresses_are_ipv4() {
 }
 
 #[test]
-fn r11_requests_without_a_key_share_one_limit_and_one_warning() {
+fn r11_keyless_requests_share_limit_and_warning() {
     let warnings = warnings_of(|| {
         let layer = RateLimitLayer::new(hourly(PeerIp::new()));
         assert_eq!([(); 2].map(|()| status(&layer, request())), [200, 429]);
@@ -241,7 +241,7 @@ fn by(user: User) -> Request<()> {
 }
 
 #[test]
-fn r13_a_plan_has_a_quota_of_its_own() {
+fn r13_plan_has_its_own_quota() {
     let limit = PerKey::new(ExtensionKey::<User>::new(), quota("1/h"), 1000)
         .unwrap()
         .tier("pro", quota("3/h"))
@@ -297,7 +297,7 @@ fn r13_tiers_that_cannot_be_are_errors() {
 }
 
 #[test]
-fn r14_r15_a_denial_costs_nothing_anywhere_and_names_the_limit() {
+fn r14_r15_free_denial_names_its_limit() {
     let layer = RateLimitLayer::new((shared("100/min").named("ip"), shared("2/h").named("user")));
     let statuses = [(); 10].map(|()| status(&layer, request()));
     assert_eq!(statuses[..3], [200, 200, 429]);
@@ -310,7 +310,7 @@ fn r14_r15_a_denial_costs_nothing_anywhere_and_names_the_limit() {
 }
 
 #[test]
-fn r14_dual_limits_are_all_or_nothing_per_key() {
+fn r14_dual_limits_are_atomic_per_key() {
     let limit = PerKey::dual(PeerIp::new(), "10/s & 12/h".parse().unwrap(), 1000)
         .unwrap()
         .named_both("burst", "hour");
@@ -364,7 +364,7 @@ fn r16_of_two_triples_the_nearer_is_kept() {
 }
 
 #[test]
-fn r17_a_request_costs_what_it_is() {
+fn r17_request_cost_follows_the_request() {
     let layer = RateLimitLayer::new(shared("10/min").cost(|head| if head.method() == Method::POST { 5 } else { 1 }));
     let send = |method: Method| status(&layer, Request::builder().method(method).body(()).unwrap());
     assert_eq!([Method::POST, Method::POST, Method::GET].map(send), [200, 200, 429]);
@@ -385,7 +385,7 @@ fn r17_a_request_costs_what_it_is() {
 }
 
 #[test]
-fn r17_what_is_known_later_is_charged_later() {
+fn r17_cost_known_later_is_charged_later() {
     let limit = hourly(PeerIp::new()).named("tokens").late();
     let layer = RateLimitLayer::new(
         PerKey::new(PeerIp::new(), quota("1000/h"), 100)
@@ -543,7 +543,7 @@ impl Observe for Count {
 }
 
 #[test]
-fn r20_a_limit_on_trial_denies_nothing_and_tells() {
+fn r20_trial_limit_denies_nothing_and_reports() {
     let count = Count::default();
     let layer = RateLimitLayer::new((shared("3/h"), shared("1/h").named("trial").dry_run())).observe(count.clone());
     let answers = [(); 5].map(|()| answer(&layer, request()));
@@ -598,7 +598,7 @@ fn r23_every_field_is_among_the_exposed() {
 }
 
 #[test]
-fn r28_a_full_table_is_unavailable_if_nobody_is_to_be_forgiven() {
+fn r28_full_table_without_evictable_key_is_unavailable() {
     let count = Count::default();
     let limit = PerKey::new(PeerIp::new(), quota("1/h"), 1)
         .unwrap()
@@ -620,7 +620,7 @@ fn r28_a_full_table_is_unavailable_if_nobody_is_to_be_forgiven() {
 }
 
 #[test]
-fn quiet_limits_tell_the_time_alone() {
+fn quiet_limits_send_the_wait_only() {
     let layer = RateLimitLayer::new((shared("9/h"), shared("1/h").named("name").quiet()));
     let admitted = answer(&layer, request());
     assert_eq!(field(admitted.headers(), "ratelimit"), "\"default\";r=8;t=3200");
@@ -631,7 +631,7 @@ fn quiet_limits_tell_the_time_alone() {
 }
 
 #[test]
-fn fields_are_sent_when_and_for_what_is_wanted() {
+fn fields_follow_the_configuration() {
     let both = || (shared("9/h").named("a"), shared("2/h").named("b"));
     let refusals = RateLimitLayer::new(both()).fields_on_refusals_only();
     let answers = [(); 3].map(|()| field(answer(&refusals, request()).headers(), "ratelimit"));

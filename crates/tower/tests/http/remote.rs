@@ -88,7 +88,7 @@ impl Observe for Failures {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r29_a_store_that_dies_is_what_was_chosen() {
+async fn r29_dead_store_follows_the_configuration() {
     let local = || OnFailure::Local(Shared::new("1/h".parse().unwrap()).unwrap().boxed());
     for (on_failure, expected) in [
         (OnFailure::Open, [200, 200, 200]),
@@ -110,7 +110,7 @@ async fn r29_a_store_that_dies_is_what_was_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_leaves_while_the_store_thinks_is_dropped() {
+async fn request_that_leaves_during_store_call_is_dropped() {
     let hanging = Dying(Arc::new(AtomicU32::new(2)));
     let service = RateLimitLayer::remote(by_user(hanging)).layer(service_fn(ok));
     let call = tokio::time::timeout(Duration::from_secs(5), service.oneshot(of("alice")));

@@ -197,7 +197,7 @@ async fn a_missing_connect_info_is_no_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_unix_socket_has_no_address_and_is_limited() {
+async fn unix_socket_has_no_address_and_is_limited() {
     let path = std::env::temp_dir().join(format!("ratelimit-meter-tower-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -220,7 +220,7 @@ async fn a_unix_socket_has_no_address_and_is_limited() {
 }
 
 #[tokio::test]
-async fn handlers_charge_what_they_used() {
+async fn handlers_charge_their_usage() {
     let tokens = PerKey::new(PeerIp::new(), "1000/h".parse().unwrap(), 100)
         .unwrap()
         .named("tokens")

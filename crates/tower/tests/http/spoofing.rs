@@ -14,7 +14,7 @@ const TABLE: &[(Trust, &str, &[&str], &str)] = &[
     (Nets, "10.0.0.1", &["203.0.113.7,10.0.0.3,10.0.0.2"], "203.0.113.7"),
     (Nets, "2001:db8::1", &["2a00:1450::5, 10.0.0.2"], "2a00:1450::5"),
     (Nets, "::ffff:10.0.0.1", &["203.0.113.7"], "203.0.113.7"),
-    // Connections that are not trusted say what they like.
+    // Untrusted connections may send any value.
     (Nets, "198.51.100.9", &["203.0.113.7"], "198.51.100.9"),
     (Nets, "198.51.100.9", &["10.0.0.1"], "198.51.100.9"),
     (Nets, "198.51.100.9", &[], "198.51.100.9"),
@@ -34,7 +34,7 @@ const TABLE: &[(Trust, &str, &[&str], &str)] = &[
     (Nets, "10.0.0.1", &[], "10.0.0.1"),
     (Nets, "10.0.0.1", &[""], "10.0.0.1"),
     (Nets, "10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-    // What cannot be read ends the walk at the last trusted address.
+    // An unreadable entry ends the walk at the last trusted address.
     (Nets, "10.0.0.1", &["unknown"], "10.0.0.1"),
     (Nets, "10.0.0.1", &["1.1.1.1, unknown"], "10.0.0.1"),
     (Nets, "10.0.0.1", &["1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2"),
@@ -239,7 +239,7 @@ fn bytes_that_are_no_text_end_the_walk() {
 }
 
 #[test]
-fn ten_thousand_entries_cost_as_much_as_sixty_four() {
+fn ten_thousand_entries_cost_like_sixty_four() {
     let line = b"10.0.0.2,".repeat(10_000);
     assert_eq!(
         client(Nets, "10.0.0.1", &[b"203.0.113.7", &line]).to_string(),
@@ -263,7 +263,7 @@ fn requests_without_a_connection_have_no_address() {
     }
 }
 
-/// Header lines of what proxies write and attackers try.
+/// Header lines of proxies and attackers.
 fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -290,7 +290,7 @@ fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 proptest! {
-    /// Whatever a client sends, what proxies append to it decides.
+    /// For any text of a client, the entries that proxies append decide.
     #[test]
     fn nothing_left_of_an_untrusted_hop_matters(forged in lines(), same_line in any::<bool>()) {
         for (trust, appended) in [(Nets, &b"203.0.113.7, 10.0.0.2"[..]), (Forwarded, b"for=203.0.113.7, for=10.0.0.2")] {

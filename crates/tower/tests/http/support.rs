@@ -18,7 +18,7 @@ pub(crate) fn request() -> Request<()> {
     Request::new(())
 }
 
-/// What a layer answers to a request that its inner service answers with `inner`.
+/// Returns a layer's response to a request that its inner service answers with `inner`.
 pub(crate) fn answer_of<L, R, H>(
     layer: &RateLimitLayer<L, R, H>,
     request: Request<()>,
@@ -35,7 +35,7 @@ where
     answer.expect("a ready service answers at once").unwrap()
 }
 
-/// What a layer answers to a request that its inner service answers with 200.
+/// Returns a layer's response to a request that its inner service answers with 200.
 pub(crate) fn answer<L, R, H>(layer: &RateLimitLayer<L, R, H>, request: Request<()>) -> Response<Body>
 where
     L: Limit,

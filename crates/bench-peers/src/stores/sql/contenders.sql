@@ -1,4 +1,4 @@
--- How others limit rates in PostgreSQL: the same leaky bucket of whole units, without a change of quota, ticks or a clock that is set back.
+-- Other ways to limit rates in PostgreSQL: the same leaky bucket of whole units, without a change of quota, ticks or a clock that is set back.
 
 CREATE UNLOGGED TABLE bucket (key text PRIMARY KEY, t bigint NOT NULL, level bigint NOT NULL) WITH (fillfactor = 50);
 CREATE UNLOGGED TABLE windows (key text, start bigint, count bigint NOT NULL, PRIMARY KEY (key, start)) WITH (fillfactor = 50);
