@@ -255,8 +255,9 @@ mod tests {
 
     use super::{AllDenied, Checkable, Checked, check_all_at, take_all_at};
     use crate::outcome::Taken;
+    use crate::time::Instant;
     use crate::{Exponential, GCRA, Quota};
-    use std::time::{Duration, Instant};
+    use core::time::Duration;
 
     /// A meter, and an action that runs between the evaluation and the charge.
     struct Raced<'a>(&'a GCRA, &'a (dyn Fn() + Sync));

@@ -99,6 +99,7 @@
 //! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
 //! - `metrics` and `tracing`, off by default: `Observed`, a wrapper that counts decisions in the facade `metrics`, and emits an event of `tracing`
 //!   for each denial. A meter that is not wrapped costs the same with and without them.
+//! - `web-time`, off by default: in a browser, the times of the crate `web_time` instead of those of the standard library, which panic there.
 //! - `serde`, off by default: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields.
 //!
 //! # Companions

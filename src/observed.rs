@@ -26,9 +26,9 @@ use crate::decider::{Decider, MultiDecider};
 use crate::meter::Meter;
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Taken};
 use crate::store::Store;
+use crate::time::Instant;
 use core::fmt;
 use std::borrow::Cow;
-use std::time::Instant;
 
 /// A meter whose decisions are counted and traced.
 ///
@@ -231,9 +231,9 @@ mod keyed {
     use crate::KeyedMeter;
     use crate::meter::MeterKind;
     use crate::outcome::{NegativeMultiDecision, NonConformance};
+    use crate::time::Instant;
     use core::borrow::Borrow;
     use core::hash::{BuildHasher, Hash};
-    use std::time::Instant;
 
     /// The decisions on a key. All keys of a table count under one name, since each key would be a series of its own.
     impl<K: ?Sized, M: MeterKind, S: BuildHasher> Observed<KeyedMeter<K, M, S>> {

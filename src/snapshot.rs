@@ -3,10 +3,11 @@
 use crate::algorithm::{Algorithm, Kind, Numbers};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
+use crate::time::{SystemTime, UNIX_EPOCH};
 use crate::units::{Nanos, Volume};
 use core::error::Error;
 use core::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use core::time::Duration;
 
 /// A meter's owed cells at one wall-clock time, as plain data. [`Meter::snapshot`](crate::Meter::snapshot) makes it, and
 /// [`Meter::restore`](crate::Meter::restore) reads it.

@@ -4,6 +4,9 @@
 //! the start of the program, or any other time that does not move. [`at`] and [`since_epoch`] convert between both in either build, so code that uses
 //! them compiles with and without `std`.
 //!
+//! In a browser (`wasm32-unknown-unknown`) the instants of the standard library panic. With the feature `web-time` an [`Instant`] there is that of the
+//! crate `web_time`, which has the same methods; on other targets the feature changes nothing.
+//!
 //! ```
 //! use ratelimit_meter::{LocalMeter, Quota, nonzero, time};
 //!
@@ -20,10 +23,18 @@
 #[cfg(not(feature = "std"))]
 pub use bare::Instant;
 #[cfg(feature = "std")]
-pub use std::time::Instant;
-
+pub use system::Instant;
 #[cfg(feature = "std")]
-pub(crate) use std::time::SystemTime;
+pub(crate) use system::{SystemTime, UNIX_EPOCH};
+
+// The times of the standard library; or in a browser, where those panic, the ones that ask its scripts.
+#[cfg(all(
+    feature = "std",
+    not(all(feature = "web-time", target_family = "wasm", target_os = "unknown"))
+))]
+use std::time as system;
+#[cfg(all(feature = "web-time", target_family = "wasm", target_os = "unknown"))]
+use web_time as system;
 
 /// Returns the time of a caller that has no clock of its own.
 pub(crate) fn now() -> Instant {

@@ -3,9 +3,9 @@
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
 use crate::counter;
+use crate::time::Instant;
 use crate::units::{Nanos, Scale, TimeLine, Volume, since_origin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Instant;
 
 /// The source that [`DefaultClock`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

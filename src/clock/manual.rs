@@ -1,8 +1,9 @@
 use super::Clock;
+use crate::time::Instant;
 use core::error::Error;
 use core::fmt;
+use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A clock for tests that moves only when it is advanced or set. Clones share its time.
 ///

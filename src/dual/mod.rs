@@ -17,11 +17,11 @@ use crate::outcome::{NegativeMultiDecision, NonConformance, Taken};
 use crate::quota::DualQuota;
 use crate::schedule::Schedule;
 use crate::snapshot::{RestoreError, Snapshot};
+use crate::time::{Instant, SystemTime};
 use crate::units::Nanos;
 use core::cell::Cell;
 use core::fmt;
 use pair::{Cells, Limit, Pair, Refused};
-use std::time::{Instant, SystemTime};
 use words::{SharedWords, Words};
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.

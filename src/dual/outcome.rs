@@ -1,9 +1,10 @@
 //! The results of decisions on two limits.
 
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status, Wait};
+use crate::time::Instant;
 use core::error::Error;
 use core::fmt;
-use std::time::{Duration, Instant};
+use core::time::Duration;
 
 /// The limit, or both limits, that denied a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,8 +7,8 @@ use crate::outcome::{NonConformance, Until};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::snapshot::{RestoreError, Snapshot};
+use crate::time::{Instant, SystemTime};
 use crate::units::{Nanos, TimeLine, Volume};
-use std::time::{Instant, SystemTime};
 
 /// The numbers of cells of the first and of the second limit. A limit with zero cells is neither evaluated nor changed.
 pub(super) type Cells<N = u32> = [N; 2];

@@ -575,8 +575,8 @@ mod tests {
     use super::*;
     use crate::keyed::slot::Form;
     use crate::keyed::{KeyHashes, KeyedBuilder, WhenFull};
+    use crate::time::Instant;
     use crate::{GCRA, KeyedMeter, Quota};
-    use std::time::Instant;
 
     /// Counts the live keys in their home line, in a table for 50,000, and the live keys in the slot where their search begins.
     fn at_home(live: u64) -> (usize, usize) {

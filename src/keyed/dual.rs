@@ -10,10 +10,10 @@ use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
 use crate::quota::DualQuota;
 use crate::schedule::NotStored;
 use crate::store::Store;
+use crate::time::Instant;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
-use std::time::Instant;
 
 /// A rate limiter with two limits per key, such as `10/s & 1000/h` for each client. A request is admitted by both limits, or counted by neither.
 ///

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
+use crate::time::Instant;
 use crate::units::{Nanos, Volume};
 #[cfg(not(ratelimit_meter_loom))]
 use arc_swap::ArcSwap;
@@ -28,7 +29,6 @@ use core::error::Error;
 use core::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 /// The limits have been superseded: load the latest limits and begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,7 @@ use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Until};
 use crate::quota::Quota;
 use crate::schedule::NotAtOnce;
+use crate::time::Instant;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -39,7 +40,6 @@ use core::marker::PhantomData;
 use hash::KeyHash;
 use limits::{Family, Latest, Limits};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use table::Table;
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.

@@ -20,13 +20,13 @@ use crate::meter::MeterKind;
 use crate::schedule::{NotStored, Schedule};
 use crate::snapshot::{elapsed, limit_of, still_owed, wall_ns};
 use crate::store::Store;
+use crate::time::{Instant, SystemTime};
 use crate::units::Nanos;
 use core::error::Error;
 use core::fmt;
 use core::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::sync::PoisonError;
-use std::time::{Instant, SystemTime};
 
 const MAGIC: [u8; 8] = *b"RLMKEYS\n";
 /// Version 1 hashed keys in another way, and had ids of 59 bits.

@@ -12,11 +12,11 @@ use crate::error::InconsistentCapacity;
 use crate::meter::{Meter, MeterKind};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
+use crate::time::Instant;
 use core::error::Error;
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 /// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
 ///

@@ -5,11 +5,11 @@ use super::{KeyHash, KeyedMeter, Limits};
 use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::outcome::Status;
+use crate::time::Instant;
 use core::borrow::Borrow;
 use core::cmp::Reverse;
 use core::hash::{BuildHasher, Hash};
 use std::collections::BinaryHeap;
-use std::time::Instant;
 
 /// A key that owes cells, as [`KeyedMeter::top`] reports it.
 #[derive(Debug, Clone, Copy)]

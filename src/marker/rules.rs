@@ -8,11 +8,11 @@ use crate::error::InconsistentCapacity;
 use crate::limit::Limit;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
+use crate::time::Instant;
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
-use std::time::Instant;
 
 /// The volumes drained from the committed and from the second bucket.
 type Volumes = [Volume; 2];

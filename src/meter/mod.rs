@@ -269,11 +269,12 @@ mod tests {
     //! Decisions by a clock that may be behind.
 
     use crate::clock::{Clock, ManualClock};
+    use crate::time::Instant;
     use crate::units::{Nanos, Scale, TimeLine, Volume};
     use crate::{GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
+    use core::time::Duration;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::{Duration, Instant};
 
     /// A clock that is up to 5 us behind, and may have an anchor that is as old as its lag.
     #[derive(Clone)]

@@ -124,6 +124,11 @@ impl Scratch {
         cargo.current_dir(self.root.join("workspace"));
         cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
         cargo.args(["-p", &target.package, "--features", &target.features.join(",")]);
+        let is_model = target.cfg.as_deref() == Some("loom");
+        // Models of all interleavings take long without optimization.
+        if is_model {
+            cargo.args(["--features", "__loom", "--release"]);
+        }
         match target.binary.as_str() {
             "lib" => cargo.arg("--lib"),
             name => cargo.args(["--test", name]),
@@ -137,10 +142,6 @@ impl Scratch {
                 .env("RUSTFLAGS", format!("--cfg ratelimit_meter_{cfg}")),
             None => cargo.arg(self.root.join("target").join("plain")),
         };
-        // Models of all interleavings take long without optimization.
-        if target.cfg.as_deref() == Some("loom") {
-            cargo.arg("--release");
-        }
         let output = cargo
             .output()
             .map_err(|error| format!("cargo cannot be run: {error}"))?;

@@ -3,7 +3,7 @@
 use crate::error::AcquireError;
 use crate::options::{self, Patience};
 use crate::shared::SharedQueue;
-use crate::source::{CellCount, KeyOf, SharedMeter, Source, has_default_clock};
+use crate::source::{CellCount, KeyOf, Source, Waitable, has_default_clock};
 use crate::timers::Shift;
 use crate::waiting::{Acquire, Wait, Waiting};
 use core::fmt;
@@ -298,7 +298,7 @@ where
 impl<K, P> Keyed<K, P>
 where
     K: Eq + Hash + Clone,
-    P: PerKey<K, Meter: SharedMeter>,
+    P: PerKey<K, Meter: Waitable>,
 {
     /// Makes the meter of `key` idle, and serves the waiters that can be served then.
     pub fn reset_key(&self, key: &K) {

@@ -102,7 +102,7 @@ pub use keyed::{Keyed, PerKey, TableKeys};
 pub use options::Patience;
 pub use paced::{PacedSink, PacedStream};
 pub use rate_limiter::{Bucket, Builder, RateLimiter};
-pub use source::{CellCount, KeyOf, SharedMeter, Source};
+pub use source::{CellCount, KeyOf, Source, Waitable};
 pub use timers::TokioClock;
 pub use waiting::{Acquire, AcquireOwned, Waiting};
 

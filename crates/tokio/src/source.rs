@@ -185,9 +185,9 @@ pub(crate) fn never(from: Instant) -> Instant {
 /// table.
 ///
 /// The trait is sealed in effect: its methods are not part of the public API.
-pub trait SharedMeter: Send + Sync + 'static {
+pub trait Waitable: Send + Sync + 'static {
     #[doc(hidden)]
-    type Fork: SharedMeter;
+    type Fork: Waitable;
 
     /// Returns the instant at which the meter was made, if its decisions depend on that and it has the system's clock by default.
     #[doc(hidden)]
@@ -250,7 +250,7 @@ impl From<NegativeDualDecision> for Denied {
 /// Implements waiting for the meter that `$meter` evaluates to.
 macro_rules! impl_shared_meter {
     (impl [$($generics:tt)*] $shared:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
-        impl<$($generics)*> SharedMeter for $shared {
+        impl<$($generics)*> Waitable for $shared {
             type Fork = Meter<$algorithm, TokioClock>;
 
             fn began(&$self) -> Option<Instant> {
@@ -317,7 +317,7 @@ pub struct KeyOf<K, M: MeterKind, H> {
     pub(crate) key: K,
 }
 
-impl<A, B, C> SharedMeter for Dual<A, B, C>
+impl<A, B, C> Waitable for Dual<A, B, C>
 where
     A: MeterKind<Algorithm: 'static> + 'static,
     B: MeterKind<Algorithm: 'static> + 'static,
@@ -391,17 +391,17 @@ fn earliest(decision: Result<(), Denied>, at: Instant) -> Instant {
 }
 
 /// Returns the instant from which `n` cells conform, `from` or later; `None` if they never do.
-fn due<M: SharedMeter>(meter: &M, n: u64, from: Instant) -> Option<Instant> {
+fn due<M: Waitable>(meter: &M, n: u64, from: Instant) -> Option<Instant> {
     let due = earliest(meter.look(narrow(n), from), from);
     (due == from || reaches(meter, n, due)).then_some(due)
 }
 
 /// Returns whether the meter's time line is long enough. At its end, cells that do not conform never will.
-fn reaches<M: SharedMeter>(meter: &M, n: u64, due: Instant) -> bool {
+fn reaches<M: Waitable>(meter: &M, n: u64, due: Instant) -> bool {
     meter.look(narrow(n), never(due)).is_ok()
 }
 
-impl<M: SharedMeter> Source for M {
+impl<M: Waitable> Source for M {
     type Outcome = Result<(), InsufficientCapacity>;
     type Never = InsufficientCapacity;
     type State = ();
@@ -418,7 +418,7 @@ impl<M: SharedMeter> Source for M {
     }
 
     fn began(&self) -> Option<Instant> {
-        SharedMeter::began(self)
+        Waitable::began(self)
     }
 
     fn state(&self) {}

@@ -2,7 +2,7 @@
 
 use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
-use crate::source::{CellCount, SharedMeter, Source};
+use crate::source::{CellCount, Source, Waitable};
 use crate::timers::{CAN_BE_PAUSED, Shift, now};
 use crate::wait_queue::Ticket;
 use core::fmt;
@@ -44,7 +44,7 @@ pub struct Waiting<S: Source> {
     pub(crate) queue: Arc<SharedQueue<S>>,
 }
 
-impl<M: SharedMeter> Waiting<M> {
+impl<M: Waitable> Waiting<M> {
     /// Returns a fair limiter: callers are served in the order in which they come, and no caller takes cells while another waits.
     ///
     /// It decides at tokio's time, whichever clock the meter has. In paused time, a meter on the default clock counts as made now; see
@@ -97,7 +97,7 @@ impl<M: SharedMeter> Waiting<M> {
 
     /// Makes the meter idle, and serves the waiters that can be served then.
     pub fn reset(&self) {
-        self.change(SharedMeter::make_idle);
+        self.change(Waitable::make_idle);
     }
 }
 
