@@ -251,7 +251,7 @@ impl Rules {
             all: RULES.iter().map(compiled).collect(),
             summary: compiled(&SUMMARY),
             test_name: compiled(&TEST_NAME),
-            sentence: Regex::new(r"[^.!?:\s][^.!?:]*(?:[.!?:]+[^\s][^.!?:]*)*[.!?:]*").expect("a valid expression"),
+            sentence: Regex::new(r"[^.!?:\s][^.!?:]*(?:[.!?:]+[^\s)][^.!?:]*)*[.!?:]*").expect("a valid expression"),
         }
     }
 

@@ -200,8 +200,8 @@ Examples:
   From a pipe
       ssh www cat /var/log/nginx/access.log | meter-replay --limit 10/s -
 
-Exit codes: 0 when it has reported; 3 when it has, but more lines were bad than --max-bad allows, or part of an
-input could not be read; 2 and one line on stderr when it could not.
+Exit codes: 0 when it has reported. 3 when it has, but more lines were bad than --max-bad allows, or part of an
+input could not be read. 2 and one line on stderr when it could not.
 ";
 
 /// Returns a man page in which indented lines, tables and examples stay as they are.
