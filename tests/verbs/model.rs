@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)]) -> Net {
     let origin = Instant::now();
     let (mut bucket, mut now, mut net) = (Bucket::new(*limit), 0, Net::new());
-    let mut reserved: Option<(Reservation<A>, u32, i128)> = None;
+    let mut reserved: Option<(Reservation<A>, u32, [i128; 2])> = None;
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 200)).expect("positive");
     for &(verb, size, wait) in verbs {
         let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
@@ -82,7 +82,8 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
                         let acts = limit.drained(now) + bucket.excess(n, now).max(0);
                         bucket.take(n, now);
                         net.push((now, limit.cost(n), false));
-                        reserved = Some((reservation, n, acts));
+                        let last = limit.drained(now) + bucket.level(now);
+                        reserved = Some((reservation, n, [acts, last]));
                     }
                     Err(denied) => {
                         assert!(due - now > longest.into(), "{limit:?}");
@@ -91,10 +92,12 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
                 }
             }
             Cancel => {
-                if let Some((reservation, n, acts)) = reserved.take() {
+                if let Some((reservation, n, [acts, last])) = reserved.take() {
                     reservation.cancel_at(at);
                     let since = (limit.drained(now) - acts).max(0);
-                    let undrained = (limit.cost(n) - since).max(0);
+                    // Cells that were taken later, and still wait for their time, keep it.
+                    let others_wait = limit.drained(now) + bucket.level(now) != last && bucket.excess(0, now) > 0;
+                    let undrained = if others_wait { 0 } else { (limit.cost(n) - since).max(0) };
                     let level = (bucket.level(now) - undrained).max(0);
                     bucket = Bucket::filled(*limit, level, now);
                     net.push((now, -undrained, false));
