@@ -27,7 +27,7 @@ pub use system::Instant;
 #[cfg(feature = "std")]
 pub(crate) use system::{SystemTime, UNIX_EPOCH};
 
-// The times of the standard library; or in a browser, where those panic, the ones that ask its scripts.
+// The times of the standard library; or in a browser, where those panic, times that its scripts provide.
 #[cfg(all(
     feature = "std",
     not(all(feature = "web-time", target_family = "wasm", target_os = "unknown"))

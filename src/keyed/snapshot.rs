@@ -3,7 +3,7 @@
 //! All numbers are little-endian. A snapshot is a head, blocks of keys, and an end.
 //!
 //! - The head is the magic, the version, and the meaning of the words. The meaning is the time of the snapshot (on the time line and the wall clock),
-//!   the number of slots, and the hash of a text. It also has the number of bits of a word, and each tier's limit as text.
+//!   the number of slots, and a known hash. It also has the number of bits of a word, and each tier's limit as text.
 //! - A block has the number of its keys and the number of their bucket. For each key it has the id, with the tier above the id, and the word.
 //! - The end is a block of no keys.
 //!
