@@ -33,7 +33,7 @@ pub(crate) fn read() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: RDTSC is part of every x86-64. It reads no memory and changes nothing but EAX and EDX, which are declared. A process can be denied it
     // (PR_SET_TSC). But on a kernel that keeps time by it, `Instant::now` is this instruction, too, and works only with it. Test:
-    // `a_reading_lies_between_two_of_the_system_clock`. Miri runs without it.
+    // `real_time_reading_lies_between_two_system_readings`. Miri runs without it.
     unsafe {
         core::arch::asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
     }

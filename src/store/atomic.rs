@@ -359,7 +359,7 @@ impl PaddedWord {
             let handed_over = hand_over(seen);
             // ORDERING: release. Pairs with the fence in `open`, so that a thread which finds the word closed sees all that `hand_over`
             // wrote. Acquire is not needed: nothing is read through the word. Weaker breaks the loom test
-            // `a_check_goes_on_where_the_quota_was_changed`.
+            // `adjustable::gcra::cells_admitted_around_a_change_stay_counted`.
             fence(Ordering::Release);
             match Word::compare_exchange_weak(&self.0, seen, CLOSED) {
                 Ok(()) => return handed_over,

@@ -59,7 +59,7 @@ for_each! {
         assert_eq!([&meter, &new].map(|handle| handle.status_at(now).remaining()), [1, 1]);
     }
 
-    no_more_is_admitted_than_was_available_at_the_change(meter, now) {
+    change_admits_at_most_the_available_cells(meter, now) {
         let meter = meter(1);
         let checker = spawn!(meter, meter.check_at(now).is_ok());
         let setter = spawn!(meter, meter.set_quota_at(burst_of(1000), now));

@@ -102,7 +102,7 @@ for_both! {
         assert!(meter.check_at(now).is_err());
     }
 
-    threads_whose_clocks_differ_admit_no_more_than_the_window_allows(meter) {
+    threads_with_different_clocks_hold_the_window(meter) {
         const BATCHES: &[&[u32]] = &[&[1, 1], &[1, 1]];
         let now = Instant::now();
         // Two an hour; the threads' times lie half an hour apart, in which one cell drains.

@@ -57,7 +57,7 @@ for_each! {
         assert_eq!(a + b, 2);
     }
 
-    a_charge_is_counted_whatever_is_checked_meanwhile(meter, now) {
+    charge_beside_a_check_is_counted(meter, now) {
         let meter = meter(3);
         let (unrecorded, admitted) = both(&meter, move |meter| meter.charge_at(2, now), |meter| {
             (0..3).filter(|_| meter.check_at(now).is_ok()).count()
@@ -69,7 +69,7 @@ for_each! {
         assert_eq!(usize::try_from(meter.status_at(now).remaining()).unwrap(), 3 - admitted);
     }
 
-    a_refund_makes_room_for_what_it_gave_back_and_no_more(meter, now) {
+    refund_makes_room_for_its_own_cells(meter, now) {
         let meter = meter(2);
         assert!(meter.check_n_at(2, now).is_ok());
         let ((), admitted) = both(&meter, move |meter| meter.refund_at(1, now), |meter| {
@@ -79,7 +79,7 @@ for_each! {
         assert_eq!(meter.status_at(now).remaining(), 1 - admitted);
     }
 
-    a_reset_forgets_what_was_before_and_nothing_else(meter, now) {
+    reset_cancels_exactly_the_earlier_debt(meter, now) {
         let meter = meter(1);
         assert!(meter.check_at(now).is_ok());
         let ((), admitted) = both(&meter, |meter| meter.reset(), |meter| meter.check_at(now).is_ok());

@@ -179,6 +179,10 @@ static TEST: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a valid expression")
 });
 
+/// A test in the call of a macro that makes functions of such names.
+static MADE_TEST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?m)^ +([a-z]\w*_\w+)\(\w+(?:, \w+)*\) \{$").expect("a valid expression"));
+
 /// Reads comments, names of tests and, of a program, messages of at least four words.
 fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
     let starts: Vec<_> = std::iter::once(0)
@@ -205,7 +209,9 @@ fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
             messages.extend(message(string.as_str(), number));
         }
     }
-    let names = TEST.captures_iter(text).filter_map(|test| test.get(1));
+    let made = text.contains("fn $name").then(|| MADE_TEST.captures_iter(text));
+    let tests = TEST.captures_iter(text).chain(made.into_iter().flatten());
+    let names = tests.filter_map(|test| test.get(1));
     let names = names.map(|name| {
         let words = name.as_str().replace('_', " ");
         Paragraph::new(Kind::TestName).with(&words, line_of(&starts, name.start()))
@@ -301,6 +307,12 @@ mod tests {
         let expected = expected.map(|(line, kind, text)| (line, kind, text.to_owned()));
         assert_eq!(read("src/a.rs", text), expected);
         assert!(read("tests/a.rs", text).iter().all(|(line, ..)| *line != 5));
+    }
+
+    #[test]
+    fn tests_made_by_macros_are_read() {
+        let text = "macro_rules! each { ($($name:ident),*) => { $(#[test] fn $name() {})* }; }\neach! {\n    a_b(meter, now) {\n    }\n}\n";
+        assert_eq!(read("tests/a.rs", text), [(3, Kind::TestName, "a b".to_owned())]);
     }
 
     #[test]
