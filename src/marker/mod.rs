@@ -70,7 +70,7 @@ pub type SingleRate<C = DefaultClock> = Marker<Rfc2697, C>;
 ///
 /// ```
 /// use ratelimit_meter::marker::{Colour, TwoRate};
-/// use crate::time::Instant;
+/// use std::time::Instant;
 ///
 /// let marker = TwoRate::new("1000000/s burst 3000".parse()?, "2000000/s burst 4500".parse()?)?;
 /// let now = Instant::now();
@@ -87,7 +87,7 @@ pub type TwoRate<C = DefaultClock> = Marker<Rfc2698, C>;
 ///
 /// ```
 /// use ratelimit_meter::marker::{Colour, ExcessRate};
-/// use crate::time::Instant;
+/// use std::time::Instant;
 ///
 /// let marker = ExcessRate::new("1000000/s burst 3000".parse()?, "500000/s burst 1500".parse()?)?;
 /// let now = Instant::now();
@@ -221,7 +221,7 @@ impl<R: Rule, C: Clock> Marker<R, C> {
     ///
     /// ```
     /// use ratelimit_meter::marker::{Colour, TwoRate};
-    /// use crate::time::Instant;
+    /// use std::time::Instant;
     ///
     /// let marker = TwoRate::new("1000/s".parse()?, "2000/s".parse()?)?;
     /// let now = Instant::now();
