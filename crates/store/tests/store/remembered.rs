@@ -4,7 +4,7 @@ use crate::probe::{Network, Probe};
 use ratelimit_meter_store::{SharedMeter, Units, Verb, Via};
 use ratelimit_meter_store_check::Bucket;
 use std::time::Duration;
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance, sleep, sleep_until};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -29,6 +29,20 @@ async fn denied_key_costs_one_call_per_wait() {
     assert!(admitted >= 9 && denied > 5000, "{admitted} admitted, {denied} denied");
     let calls = probe.take_calls().len();
     assert!(calls <= 2 * admitted + 2, "{calls} calls for {admitted} admissions");
+}
+
+/// The store decides at 20 ms, and its reply arrives at 40 ms. The next cell conforms at 120 ms, by the store's clock.
+#[tokio::test(start_paused = true)]
+async fn wait_counts_from_the_sending_of_the_call() {
+    let meter = SharedMeter::builder("api", "10/s burst 1".parse().unwrap())
+        .build(Probe::with(Network::Delay(40 * MS)))
+        .unwrap();
+    let start = Instant::now();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    sleep_until(start + 99 * MS).await;
+    assert_eq!(meter.check("a").await.unwrap().via(), &Via::RememberedDenial);
+    sleep_until(start + 101 * MS).await;
+    assert!(meter.check("a").await.unwrap().is_admitted(), "asked the store at 121 ms");
 }
 
 #[tokio::test(start_paused = true)]
