@@ -42,7 +42,10 @@ async fn wait_counts_from_the_sending_of_the_call() {
     sleep_until(start + 99 * MS).await;
     assert_eq!(meter.check("a").await.unwrap().via(), &Via::RememberedDenial);
     sleep_until(start + 101 * MS).await;
-    assert!(meter.check("a").await.unwrap().is_admitted(), "asked the store at 121 ms");
+    assert!(
+        meter.check("a").await.unwrap().is_admitted(),
+        "asked the store at 121 ms"
+    );
 }
 
 #[tokio::test(start_paused = true)]
