@@ -199,6 +199,8 @@ impl tracing::Subscriber for Events {
 #[test]
 fn breaker_and_calls_are_events() {
     let events = Events::default();
+    // With a single dispatcher, an event asks the thread that meets it first, which may be that of another test.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     tracing::subscriber::with_default(events.clone(), || {
         on_paused_time(async {
             let probe = Probe::with(Network::Hang);

@@ -54,6 +54,8 @@ impl Subscriber for Collector {
 #[tokio::test(start_paused = true)]
 async fn each_wait_reports_one_start_and_one_end() {
     let told = Collector::default();
+    // With a single dispatcher, an event asks the thread that meets it first, which may be that of another test.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _subscribed = tracing::subscriber::set_default(told.clone());
     let limiter = RateLimiter::builder().initial(1).interval(ms(100)).build();
     limiter.acquire(1).await;
@@ -77,6 +79,8 @@ async fn each_wait_reports_one_start_and_one_end() {
 #[test]
 fn real_time_a_thread_waits_and_is_served() {
     let told = Collector::default();
+    // With a single dispatcher, an event asks the thread that meets it first, which may be that of another test.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _subscribed = tracing::subscriber::set_default(told.clone());
     // However late it comes, one at most is there.
     let limiter = RateLimiter::builder().max(1).interval(Duration::from_millis(5)).build();

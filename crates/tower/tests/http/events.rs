@@ -119,6 +119,8 @@ pub(crate) fn events_of(level: tracing::Level, act: impl FnOnce()) -> Vec<String
     }
 
     let events = Events(Arc::default(), level);
+    // With a single dispatcher, an event asks the thread that meets it first, which may be that of another test.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     tracing::subscriber::with_default(events.clone(), act);
     let told = events.0.lock().unwrap();
     told.clone()
