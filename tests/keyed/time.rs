@@ -1,6 +1,6 @@
 //! Time that goes back: decisions that are earlier than the latest reuse of a slot are made at the time of that reuse.
 
-use crate::support::keyed::{BUCKET_SLOTS, builder, few_slots};
+use crate::support::keyed::{BUCKET, BUCKET_SLOTS, builder, few_slots, hashes};
 use crate::support::limit::Limit;
 use crate::support::oracle::{Bucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use ratelimit_meter::KeyedMeter;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::WhenFull;
-use ratelimit_meter::{GCRA, Meter, NegativeMultiDecision};
+use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
+use ratelimit_meter::{GCRA, Meter, NegativeMultiDecision, Quota};
 use std::sync::{Barrier, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BURST: u32 = 20;
 const REUSE: i128 = 3 * SECOND as i128;
@@ -104,6 +104,29 @@ proptest! {
         play(gcra(&limit()), &calls)?;
         play(leaky_bucket(&limit()), &calls)?;
     }
+}
+
+/// By the default clock, which decides nearly all checks without the exact time once it has measured the processor's counter.
+#[test]
+fn check_that_conforms_at_the_watermark_is_admitted() {
+    const KEYS: u64 = 200;
+    let quota: Quota = "1/h burst 4".parse().unwrap();
+    let (builder, tier) = KeyedBuilder::new(GCRA::from_quota(quota).unwrap())
+        .hashes(hashes(0))
+        .tier(quota)
+        .unwrap();
+    let keys: KeyedMeter<u64> = builder.with_memory(BUCKET).unwrap();
+    (1..=KEYS).for_each(|key| assert_eq!(keys.check_n(&key, 4), Ok(())));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(10) {
+        assert!(keys.check(&1).is_err());
+    }
+    // Another key changes its tier an hour ahead.
+    let ahead = Instant::now() + Duration::from_secs(3600);
+    assert_eq!(keys.check(&0), Ok(()));
+    assert_eq!(keys.in_tier(tier).unwrap().check_at(&0, ahead), Ok(()));
+    (1..=KEYS).for_each(|key| assert_eq!(keys.check(&key), Ok(())));
+    (1..=KEYS).for_each(|key| assert!(keys.check(&key).unwrap_err().earliest_possible() > ahead));
 }
 
 /// A key that is evicted whenever it is idle by one clock, and asks by the other clock, which is a second behind.
