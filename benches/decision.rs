@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ratelimit_meter::example_algorithms::Allower;
-use ratelimit_meter::{Decider, GCRA, LeakyBucket, LeasedMeter, MultiDecider, Quota, nonzero};
+use ratelimit_meter::{Decider, GCRA, KeyedMeter, LeakyBucket, LeasedMeter, MultiDecider, Quota, nonzero};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -102,5 +102,32 @@ fn lease(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, floors, gcra, leaky_bucket, lease);
+/// The time of 32 keys at random, of so many that memory decides: one by one, and in one call.
+fn many_keys(c: &mut Criterion) {
+    // `cargo test` runs each routine once and does not pass this argument.
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
+    let count: u32 = if is_measured { 10_000_000 } else { 1_000 };
+    let mut group = c.benchmark_group("32 keys of ten million");
+    let keys = KeyedMeter::<u64>::with_capacity(Quota::per_hour(nonzero!(1_000_000u32)), count as usize).unwrap();
+    (0..count.into()).for_each(|key| assert!(keys.check(&key).is_ok()));
+    // Xorshift, by Marsaglia.
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut draw = || -> [u64; 32] {
+        std::array::from_fn(|_| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % u64::from(count)
+        })
+    };
+    group.bench_function("check", |b| {
+        b.iter(|| draw().iter().for_each(|key| assert!(keys.check(key).is_ok())));
+    });
+    group.bench_function("check_many", |b| {
+        b.iter(|| keys.check_many(&draw()).for_each(|told| assert!(told.is_ok())));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, floors, gcra, leaky_bucket, lease, many_keys);
 criterion_main!(benches);

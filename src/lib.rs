@@ -149,6 +149,8 @@ mod meter;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub mod observed;
 mod outcome;
+#[cfg(feature = "keyed")]
+mod prefetch;
 mod quota;
 mod schedule;
 #[cfg(feature = "std")]

@@ -245,7 +245,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     where
         K: Borrow<Q>,
     {
-        self.meter_of(self.hashed(key), self.tier)
+        let key = self.hashed(key);
+        self.shared.table.fetch(key);
+        self.meter_of(key, self.tier)
     }
 
     /// Returns a ticket for `key`, with which to find the same meter later or elsewhere. It is 16 bytes and borrows nothing.
@@ -375,6 +377,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         // The hash comes before the clock, and the search after it. On an Intel processor, all that precedes a reading of the counter delays it, and all
         // that follows waits for it. In this order a hot `String` took 30.5 ns, or 22.6 if denied; with the clock first, 36.7 and 25.4.
         let key = self.hashed(key);
+        self.shared.table.fetch(key);
         let drained = limit.schedule.drained_now(&self.clock).ok_or(NotAtOnce::Uncertain)?;
         self.entry(key, self.tier).decide_by(limit, drained, n)
     }

@@ -54,6 +54,7 @@ pub(super) use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64,
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::hash::KeyHash;
+use crate::prefetch;
 use core::fmt;
 use core::hint::black_box;
 
@@ -316,11 +317,15 @@ impl Line {
         }
     }
 
-    /// Begins to fetch the line. The caller does not use the value, so it does not wait for it.
+    /// Begins to fetch the line.
     #[inline]
     pub(super) fn fetch(&self) {
-        // ORDERING: relaxed. The value is not used.
-        black_box(self.reach.load(Ordering::Relaxed));
+        if prefetch::IS_SUPPORTED {
+            prefetch::prefetch(self);
+        } else {
+            // ORDERING: relaxed. The value is not used, so nothing waits for it.
+            black_box(self.reach.load(Ordering::Relaxed));
+        }
     }
 }
 

@@ -160,6 +160,9 @@ impl<M: MeterKind, S> fmt::Debug for KeyedBuilder<M, S> {
     }
 }
 
+/// The number of buckets that a second-level cache may hold: those of 1 MiB.
+const LARGE: usize = 128;
+
 /// The number of live keys that a bucket is meant for. Keys fall on buckets at random. With this many on average in 508 slots, a new key finds 508
 /// other keys in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 on average it is once in 58,000.)
 const KEYS_A_BUCKET: usize = if cfg!(ratelimit_meter_loom) {
@@ -237,6 +240,17 @@ impl Table {
             buckets: table.into_boxed_slice(),
             tallies: Tallies::default(),
         })
+    }
+
+    /// Begins to fetch the home of a key, if the table is too large for the second-level cache of most processors.
+    ///
+    /// Call it before the clock is read. The exchange of the last decision delays all loads that follow, and the reading of the clock waits for the loads
+    /// before it; a prefetch does neither. On an Intel processor a key among a million takes 125 ns instead of 190.
+    #[inline]
+    pub(super) fn fetch(&self, key: KeyHash) {
+        if self.buckets.len() > LARGE {
+            self.bucket(key).home(key).fetch();
+        }
     }
 
     /// Returns the bucket of a key.
