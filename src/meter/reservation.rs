@@ -4,6 +4,7 @@ use super::Meter;
 use crate::algorithm::Algorithm;
 use crate::clock::{Clock, DefaultClock, When};
 use crate::outcome::NegativeMultiDecision;
+use crate::schedule::NotStored;
 use crate::store::Store;
 use crate::time::Instant;
 use crate::units::{self, Nanos, Volume};
@@ -82,7 +83,11 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         if n == 0 {
             return Ok(reservation);
         }
-        let (taken_at, word) = self.take_within(n, at, by)?;
+        let (taken_at, word) = match self.take_within(n, at, by) {
+            Ok(taken) => taken,
+            // (Only a table takes cells without counting them, and no reservation is of a table.)
+            Err(not_stored) => return self.batch(n, not_stored).map(|()| reservation),
+        };
         reservation.word = word;
         if taken_at > reservation.at {
             reservation.at = taken_at;
@@ -118,18 +123,17 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let position = |at| self.time_line().position(at);
-        self.take_within(n, position(from), position(by)).map(|_| ())
+        match self.take_within(n, position(from), position(by)) {
+            Ok(_) => Ok(()),
+            Err(not_stored) => self.batch(n, not_stored),
+        }
     }
 
     /// Takes at least one cell. Returns the volume drained when the cells conform, and the word that counts them.
-    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(Volume, u64), NegativeMultiDecision> {
-        let taken = self.store.update(from, |schedule, word, from| {
+    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(Volume, u64), NotStored> {
+        self.store.update(from, |schedule, word, from| {
             let (word, at) = schedule.take_within(word, from, schedule.drained(by), n)?;
             Ok((word, (at, word)))
-        });
-        taken.map_err(|not_stored| match not_stored.until() {
-            Some(until) => NegativeMultiDecision::BatchNonConforming(n, self.denial(until)),
-            None => NegativeMultiDecision::InsufficientCapacity(n),
         })
     }
 

@@ -646,7 +646,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Returns the decision on `n` cells whose step was not stored.
-    fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
+    pub(super) fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
         match not_stored {
             NotStored::Never => Err(NegativeMultiDecision::InsufficientCapacity(n)),
             _ => self

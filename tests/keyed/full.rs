@@ -338,6 +338,28 @@ fn simultaneous_keys_fill_every_slot() {
     }
 }
 
+#[test]
+fn waiter_without_a_slot_is_decided_by_the_policy() {
+    let limit = Limit::per_second(10).burst(5);
+    for when_full in POLICIES {
+        let clock = ManualClock::new();
+        let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, when_full));
+        let (from, by) = (clock.now(), clock.now() + Duration::from_millis(50));
+        let others = (0..).take_while(|_| keys.stats_at(by).live < BUCKET_SLOTS);
+        others.for_each(|other| assert_eq!(keys.key(&other).charge_at(5, by), 0));
+        let told = keys.key(&(1 << 40)).check_n_within(5, from, by);
+        match when_full {
+            WhenFull::Forgive | WhenFull::Admit => assert_eq!(told, Ok(())),
+            WhenFull::Deny => assert!(matches!(
+                told,
+                Err(NegativeMultiDecision::BatchNonConforming(5, denied)) if denied.is_table_full()
+            )),
+        }
+        let never = keys.key(&(1 << 40)).check_n_within(6, from, by);
+        assert_eq!(never, Err(NegativeMultiDecision::InsufficientCapacity(6)));
+    }
+}
+
 /// A key that is denied for lack of a slot and waits for the reported time gets one. A nanosecond before, there is none.
 #[test]
 fn a_denial_without_slots_ends_on_time() {
