@@ -2,7 +2,7 @@
 
 use crate::support::{bucket, runtime};
 use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{Ask, BlockingStore, Store, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Verb};
 use ratelimit_meter_store_check::Bucket;
 use ratelimit_meter_store_check::server::Server;
 use std::process::{Command, Stdio};
