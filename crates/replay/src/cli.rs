@@ -16,7 +16,7 @@ use crate::input::{self, Options};
 use crate::limit::RuleFile;
 use crate::limit::{AlgorithmName, LimitSpec};
 #[cfg(feature = "store")]
-use crate::stored::Store;
+use crate::stored::RunStore;
 use crate::trace::Order;
 use asking::Asking;
 use reading::Reading;

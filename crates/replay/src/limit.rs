@@ -133,7 +133,7 @@ pub enum LimitRule {
     /// A limiter of other software.
     Model(Model),
     /// A rule for each key, from a file.
-    PerKey(Rc<PerKey>),
+    PerKey(Rc<RuleFile>),
 }
 
 /// Formats the rule as `--limit` takes it; for a file, its name.
@@ -175,7 +175,7 @@ pub(crate) enum Kind {
     #[cfg(feature = "store")]
     Stored(Box<Metered>, Stored),
     Model(Model),
-    PerKey(Rc<PerKey>),
+    PerKey(Rc<RuleFile>),
 }
 
 /// A limit that the meters of this library decide.

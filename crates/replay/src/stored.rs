@@ -21,22 +21,22 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A store, and the names under which this run keeps its meters there.
 #[derive(Clone)]
-pub struct Store {
+pub struct RunStore {
     store: Rc<dyn BlockingStore>,
     prefix: Rc<str>,
     /// The number of limits so far. Each has keys of its own.
     limits: Rc<Cell<u32>>,
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for RunStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
+        f.debug_struct("RunStore")
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
 }
 
-impl Store {
+impl RunStore {
     /// Opens the store at a URL such as `redis://127.0.0.1:6379/0`. Connects when the first request is decided.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ratelimit_meter::algorithms::AlgorithmName;
+use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::keyed::{InvalidTable, KeyHashes, KeyedBuilder, WhenFull};
 use ratelimit_meter::{KeyedMeter, Meter, NegativeMultiDecision};
@@ -24,7 +24,7 @@ pub(crate) trait Table {
     fn has_live(&self, at: Instant) -> bool;
 }
 
-impl<A: AlgorithmName> Table for KeyedMeter<KeyId, Meter<A, ManualClock>> {
+impl<A: Algorithm> Table for KeyedMeter<KeyId, Meter<A, ManualClock>> {
     #[inline]
     fn check_n_at(&self, key: KeyId, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
         Self::check_n_at(self, &key, n, at)
@@ -40,7 +40,7 @@ impl<A: AlgorithmName> Table for KeyedMeter<KeyId, Meter<A, ManualClock>> {
 }
 
 /// Creates a table of meters, each of them like `like`. A key without room is denied.
-pub(crate) fn of_meters<A: AlgorithmName + 'static>(
+pub(crate) fn of_meters<A: Algorithm + 'static>(
     like: Meter<A, ManualClock>,
     keys: usize,
 ) -> Result<Box<dyn Table>, InvalidTable> {

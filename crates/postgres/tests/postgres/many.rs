@@ -4,7 +4,7 @@ use crate::laws::{average, bucket};
 use crate::server::{Server, connect};
 use ratelimit_meter_postgres::PostgresStore;
 use ratelimit_meter_store::{Ask, AsyncStore, StoreLimit, Verb};
-use ratelimit_meter_store_check::Bucket;
+use ratelimit_meter_store_check::ExactBucket;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -58,7 +58,7 @@ async fn concurrent_replies_replay_through_the_exact_bucket() {
         let StoreLimit::Bucket(units) = limit else {
             unreachable!()
         };
-        let mut exact = Bucket::of(units.quota(), &units);
+        let mut exact = ExactBucket::of(units.quota(), &units);
         for &(clock, admitted, due) in &log {
             assert_eq!(exact.conforms(n, clock), admitted, "{quota}: {n} at {clock}");
             if admitted {

@@ -33,7 +33,7 @@ use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{
     Ask, Average, BlockingStore, LeaseSettings, OnFailure, Reply, SharedMeter, StoreError, StoreLimit, Verb, Via,
 };
-use ratelimit_meter_store_check::Bucket;
+use ratelimit_meter_store_check::ExactBucket;
 use ratelimit_meter_store_check::server::Server;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn ask(store: &impl BlockingStore, verb: Verb, key: &str, limit: &StoreLimit, n:
 /// Calls in a row, each as the exact bucket decides at the server's time.
 fn calls_in_a_row(store: &OnRuntime, quota: &str, calls: usize) -> u64 {
     let (limit, units) = bucket(quota);
-    let (mut oracle, mut admitted, mut last) = (Bucket::of(units.quota(), &units), 0, 0);
+    let (mut oracle, mut admitted, mut last) = (ExactBucket::of(units.quota(), &units), 0, 0);
     for _ in 0..calls {
         let reply = ask(store, Verb::Check, quota, &limit, 1);
         let clock = reply.clock.get();

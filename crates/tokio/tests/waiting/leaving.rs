@@ -200,7 +200,7 @@ async fn forgotten_head_gets_its_runtimes_timer() {
 #[test]
 fn head_is_woken_when_freed_outside_its_runtime() {
     let limiter = every(Duration::from_secs(3600));
-    let runtime = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let [mut large, mut small] = [5, 1].map(|n| ByHand::new(limiter.acquire(n)));
     runtime.block_on(async { assert!(large.is_pending() && small.is_pending()) });
     drop(large);
@@ -210,7 +210,7 @@ fn head_is_woken_when_freed_outside_its_runtime() {
 #[test]
 fn runtime_shutdown_leaves_other_runtimes_waiters_alone() {
     let limiter = every(Duration::from_millis(2));
-    let runtime = RateLimiterBuilder::new_multi_thread()
+    let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
         .build()
@@ -221,13 +221,13 @@ fn runtime_shutdown_leaves_other_runtimes_waiters_alone() {
     while limiter.waiting() < 100 {
         std::thread::yield_now();
     }
-    let other = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let other = Builder::new_current_thread().enable_time().build().unwrap();
     let acquire = limiter.acquire_owned(1000);
     let served = in_a_thread(move || other.block_on(acquire));
     while limiter.waiting() < 101 {
         std::thread::yield_now();
     }
-    let idle = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let idle = Builder::new_current_thread().enable_time().build().unwrap();
     let mut last = ByHand::new(limiter.acquire(1_000_000));
     idle.block_on(async { assert!(last.is_pending()) });
     // Its timer ends with it, and at least the last waiter still waits.
@@ -241,10 +241,10 @@ fn runtime_shutdown_leaves_other_runtimes_waiters_alone() {
 fn undriven_runtime_does_not_delay_another() {
     // One at most is there, however late two are asked for.
     let limiter = RateLimiter::builder().max(1).interval(ms(2)).build();
-    let idle = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let idle = Builder::new_current_thread().enable_time().build().unwrap();
     let mut first = ByHand::new(limiter.acquire(2));
     idle.block_on(async { assert!(first.is_pending()) });
-    let busy = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let busy = Builder::new_current_thread().enable_time().build().unwrap();
     let start = Instant::now();
     busy.block_on(async { timeout(LONG, limiter.acquire(1)).await.unwrap() });
     assert!(start.elapsed() < LONG, "by its own timer, not the timeout's");
@@ -258,7 +258,7 @@ fn async_and_blocking_share_one_queue() {
     // Taken before the first tick is counted, so that nothing comes early by it.
     let start = Instant::now();
     let limiter = every(Duration::from_micros(500));
-    let runtime = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let over = AtomicUsize::new(0);
     let behind = |others| {
         while limiter.waiting() + over.load(Ordering::SeqCst) < others {
@@ -293,7 +293,7 @@ fn async_and_blocking_share_one_queue() {
 #[test]
 fn thread_advances_when_a_waiter_ahead_leaves() {
     let limiter = every(ms(1));
-    let runtime = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
     let mut long = ByHand::new(limiter.acquire(100_000_000));
     assert!(long.is_pending());
@@ -311,7 +311,7 @@ fn thread_advances_when_a_waiter_ahead_leaves() {
 #[test]
 fn thread_at_head_early_looks_again() {
     let limiter = every(ms(20));
-    let runtime = RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
     let joined = |waiting| {
         while limiter.waiting() < waiting {
@@ -379,7 +379,7 @@ async fn leave_that_serves_sets_the_next_timer() {
 /// As above, but the one between sleeps in a thread, or in another runtime.
 #[test]
 fn foreign_serve_sets_the_next_waiters_timer() {
-    let runtime = || RateLimiterBuilder::new_current_thread().enable_time().build().unwrap();
+    let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
     for between_is_thread in [true, false] {
         let limiter = RateLimiter::builder().max(1_000_000_000).interval(ms(20)).build();
         let idle = runtime();
@@ -410,7 +410,7 @@ fn foreign_serve_sets_the_next_waiters_timer() {
 #[test]
 fn future_without_budget_still_gets_its_timer() {
     let limiter = every(ms(20));
-    let runtime = RateLimiterBuilder::new_multi_thread()
+    let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
         .build()
