@@ -89,7 +89,7 @@ fn model(check: impl Fn(RateLimiter) + Send + Sync + 'static) {
 
 /// Runs a model with a limiter that has `initial` cells, and admits one each millisecond.
 fn model_with(initial: usize, check: impl Fn(RateLimiter) + Send + Sync + 'static) {
-    let mut builder = loom::model::RateLimiterBuilder::new();
+    let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
         driver::set_time(Duration::ZERO);

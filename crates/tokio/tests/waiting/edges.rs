@@ -1,6 +1,6 @@
 //! From a nanosecond to centuries, from none to all, and invalid parameters.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{InvalidRateLimiter, RateLimiter, Waiting};
 use std::num::NonZeroU32;

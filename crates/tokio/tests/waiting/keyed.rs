@@ -1,6 +1,6 @@
 //! First come, first served, for each key, and no trace of keys without waiters.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use ratelimit_meter::keyed::{self, WhenFull};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{Keyed, MeterMap, Patience, TokioClock};
