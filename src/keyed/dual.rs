@@ -1,7 +1,7 @@
 //! Two limits for each key, all or nothing.
 
 use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, WhenFull};
-use crate::algorithm::{Algorithm, Decide};
+use crate::algorithm::Algorithm;
 use crate::algorithms::GCRA;
 use crate::clock::{Clock, act_now};
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};

@@ -9,8 +9,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// A bucket of ten, to which a cell comes every `interval`.
 fn bucket(interval: Duration, fair: bool) -> RateLimiter {
-    let builder = RateLimiter::builder().max(10).refill(1).interval(interval);
-    builder.fair(fair).build()
+    RateLimiter::builder()
+        .max(10)
+        .refill(1)
+        .interval(interval)
+        .fair(fair)
+        .build()
 }
 
 /// Returns the times at which ten cells and, asked for 50 ms later, `n` cells are served, one coming every 10 ms.
