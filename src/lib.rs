@@ -133,7 +133,6 @@ pub mod algorithms;
 mod budget;
 mod check_all;
 pub mod clock;
-mod counter;
 mod decider;
 #[cfg(feature = "dual")]
 mod dual;

@@ -10,6 +10,8 @@ mod default;
 mod manual;
 
 #[cfg(feature = "std")]
+pub(crate) use default::counter;
+#[cfg(feature = "std")]
 pub use default::{ClockSource, DefaultClock, source};
 #[cfg(feature = "metrics")]
 pub(crate) use default::{anchors, counter_given_up};

@@ -21,7 +21,7 @@ use crate::time::{Instant, SystemTime};
 use crate::units::Nanos;
 use core::cell::Cell;
 use core::fmt;
-use pair::{Cells, Limit, Pair, Refused};
+use pair::{Cells, Pair, Quoted, Refused};
 use words::{SharedWords, Words};
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
@@ -133,7 +133,7 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
 
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Makes an idle pair at the time of its clock.
-    fn at_rest(first: Limit<A::Algorithm>, second: Limit<B::Algorithm>, clock: C) -> Self {
+    fn at_rest(first: Quoted<A::Algorithm>, second: Quoted<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
             words: SharedWords::new([0, 0]),

@@ -82,7 +82,7 @@
 
 use super::hash::KeyHash;
 use super::limits::{Limits, Superseded};
-use super::slot::{AtomicU64, Kind, LINES, Line, Ordering, Reach, Slot, State, WIDTH, may_stop};
+use super::slot::{AtomicU64, LINES, Line, Ordering, Reach, Slot, State, StateKind, WIDTH, may_stop};
 use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 
@@ -278,7 +278,7 @@ impl Bucket {
         let slot = self.slot(intent.index());
         let claim = slot.load();
         // Invariant 2: only the claim of the ticket that was published.
-        if claim.kind() == Kind::Claimed && claim.ticket() == intent.ticket() {
+        if claim.kind() == StateKind::Claimed && claim.ticket() == intent.ticket() {
             // The id is another key's only if the claim is over; then nothing is exchanged.
             let key = KeyHash(slot.id());
             let idle = limits.idle_word_by(claim.claimed_limit(), self.watermark())?;
@@ -485,18 +485,18 @@ impl Bucket {
                 let index = line * WIDTH + index;
                 let state = slot.load();
                 match state.kind() {
-                    Kind::Vacant => {
+                    StateKind::Vacant => {
                         // Prefers a vacant slot to a slot of the same line to which an idle key may come back.
                         if room.is_none_or(|(other, seen)| other / WIDTH == line && seen.is_resident()) {
                             room = Some((index, state));
                         }
                         continue;
                     }
-                    Kind::Claimed => {
+                    StateKind::Claimed => {
                         has_claims = true;
                         continue;
                     }
-                    Kind::Resident => {}
+                    StateKind::Resident => {}
                 }
                 let id = slot.id();
                 if id == key.id() {
@@ -585,12 +585,7 @@ mod tests {
         let keys: KeyedMeter<u64> = builder.when_full(WhenFull::Admit).with_capacity(50_000).unwrap();
         let now = Instant::now();
         (0..live).for_each(|key| assert!(keys.check_at(&key, now).is_ok()));
-        let slots = keys
-            .shared
-            .table
-            .buckets()
-            .iter()
-            .flat_map(|bucket| bucket.slots().enumerate());
+        let slots = keys.table.buckets.iter().flat_map(|bucket| bucket.slots().enumerate());
         let taken = slots.filter(|(_, slot)| slot.load().is_resident());
         let home = taken.filter(|(index, slot)| KeyHash(slot.id()).home() == index / WIDTH);
         home.fold((0, 0), |(lines, slots), (index, slot)| {
@@ -636,7 +631,7 @@ mod tests {
         let seen_by_helper = Intent::naming(first, index);
         assert!(bucket.exchange_intent(bucket.intent(), seen_by_helper));
         bucket.carry_out(seen_by_helper, &limits).unwrap();
-        assert_eq!(bucket.slot(index).load().kind(), Kind::Resident);
+        assert_eq!(bucket.slot(index).load().kind(), StateKind::Resident);
         let second = claimed_for(2, Nanos::BEGINNING.later(1_000_000));
         bucket.carry_out(seen_by_helper, &limits).unwrap();
         assert_eq!(bucket.slot(index).load(), second, "it has not been published");

@@ -1,16 +1,15 @@
 //! Two limits for each key, all or nothing.
 
-use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, Ticket, WhenFull};
-use crate::algorithm::{Algorithm, Decide};
+use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, WhenFull};
+use crate::algorithm::Algorithm;
 use crate::algorithms::GCRA;
-use crate::clock::Clock;
+use crate::clock::{Clock, act_now};
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
 use crate::quota::DualQuota;
-use crate::schedule::NotStored;
-use crate::store::Store;
 use crate::time::Instant;
+use crate::units;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -122,16 +121,13 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         K: Borrow<Q>,
     {
         let exactly_now = || self.first.clock.now_exactly();
-        let decide = |at| single(at, self.decide(key, [1, 1], at, exactly_now));
-        decide(self.first.clock.now()).or_else(|denied| {
-            let now = exactly_now();
-            // A caller that waited until the instant of a denial must not be denied because the clock is behind.
-            if denied.earliest_possible() <= now {
-                decide(now)
-            } else {
-                Err(denied)
-            }
-        })
+        let now = self.first.clock.now();
+        act_now(
+            now,
+            exactly_now,
+            |at| single(at, self.decide(key, [1, 1], at, exactly_now)),
+            |denied| denied.earliest_possible() <= units::after(now, <M::Clock as Clock>::LAG_NS),
+        )
     }
 
     /// Decides one cell of `key` at `at`; see [`check`](Self::check).
@@ -180,25 +176,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         let Err(lost) = meters[1].check_n_at(n[1], at) else {
             return Ok(());
         };
-        self.give_back(ticket, n[0], at, now());
+        meters[0].give_back(n[0], at, now());
         denied([meters[0].peek_n_at(n[0], at), Err(lost)])
-    }
-
-    /// Gives back cells that the first limit counted at `at`, less those that may have drained by `now`.
-    fn give_back(&self, ticket: Ticket, n: u32, at: Instant, now: Instant) {
-        if n == 0 {
-            return;
-        }
-        let entry = self.first.entry(ticket.key, ticket.tier);
-        let [taken, now] = [at, now].map(|at| entry.time_line().position(at));
-        let given = entry.update(now, |schedule, word, drained| {
-            match schedule.algorithm.cancel(word, drained, n, schedule.drained(taken)) {
-                same if same == word => Err(NotStored::Unchanged),
-                lower => Ok((lower, ())),
-            }
-        });
-        // If nothing was stored, the cells have drained.
-        given.unwrap_or(());
     }
 
     /// Returns the key's status by each limit now.

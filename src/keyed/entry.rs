@@ -2,10 +2,9 @@
 
 use super::bucket::{Bucket, Moved};
 use super::hash::KeyHash;
-use super::limits::{Limit, Limits, Superseded};
+use super::limits::{Limits, Superseded, TierLimit};
 use super::slot::State;
-use super::table::Tallies;
-use super::{Shared, WhenFull};
+use super::{Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
@@ -16,7 +15,7 @@ use core::fmt;
 
 /// The store of the meter of one key, which [`KeyedMeter::key`](crate::KeyedMeter::key) returns.
 pub struct Entry<'a, A> {
-    shared: &'a Shared<A>,
+    table: &'a Table<A>,
     /// The latest limits when the table's handle was made; see [`limits`](super::limits).
     limits: &'a Limits<A>,
     bucket: &'a Bucket,
@@ -36,10 +35,10 @@ impl<A> fmt::Debug for Entry<'_, A> {
 
 impl<'a, A: Algorithm> Entry<'a, A> {
     #[inline]
-    pub(super) fn new(shared: &'a Shared<A>, limits: &'a Limits<A>, key: KeyHash, tier: Option<u8>) -> Self {
-        let bucket = shared.table.bucket(key);
+    pub(super) fn new(table: &'a Table<A>, limits: &'a Limits<A>, key: KeyHash, tier: Option<u8>) -> Self {
+        let bucket = table.bucket(key);
         Self {
-            shared,
+            table,
             limits,
             bucket,
             key,
@@ -56,7 +55,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     /// Runs `act` with limits that hold.
     #[inline]
     fn by_limits<T>(&self, act: impl Fn(&Limits<A>) -> Result<T, Superseded>) -> T {
-        act(self.limits).unwrap_or_else(|Superseded| self.shared.latest.act(act))
+        act(self.limits).unwrap_or_else(|Superseded| self.table.latest.act(act))
     }
 
     /// Returns the schedule of the tier that decides, and the key's word by that schedule.
@@ -150,7 +149,12 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     ///
     /// Nearly every call takes this path: one look, one decision and one exchange.
     #[inline(always)]
-    pub(super) fn decide_by(&self, limit: &Limit<A>, drained: Volume, n: u32) -> Result<Result<(), Until>, NotAtOnce> {
+    pub(super) fn decide_by(
+        &self,
+        limit: &TierLimit<A>,
+        drained: Volume,
+        n: u32,
+    ) -> Result<Result<(), Until>, NotAtOnce> {
         let schedule = &limit.schedule;
         // One cell always fits.
         if n > 1 && n > schedule.algorithm.max_batch() {
@@ -249,7 +253,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
 
     /// Applies the policy for a key that finds no slot.
     fn without_room<T>(&self, limits: &Limits<A>, nearest: State) -> Result<Option<Result<T, NotStored>>, Superseded> {
-        let tallies = &self.shared.table.tallies;
+        let tallies = &self.table.tallies;
         Ok(match limits.when_full {
             // Another thread was faster, so begin again.
             WhenFull::Forgive => None,
@@ -267,7 +271,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
 }
 
 impl<A: Algorithm> Store<A> for Entry<'_, A> {
-    const NAME: Option<&'static str> = Some("Key");
+    const NAME: Option<&'static str> = Some("KeyHandle");
 
     #[inline]
     fn time_line(&self) -> &TimeLine {
@@ -314,7 +318,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     #[inline]
     fn decided_again(&self, denied: &NotStored) {
         if let NotStored::NoSlot(_) = denied {
-            Tallies::uncount(&self.shared.table.tallies.denied);
+            Tallies::uncount(&self.table.tallies.denied);
         }
     }
 

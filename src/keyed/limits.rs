@@ -15,7 +15,7 @@
 
 use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, State};
 use super::table::InvalidTable;
-use super::{KeyedMeter, Shared, WhenFull};
+use super::{KeyedMeter, Table, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::meter::MeterKind;
@@ -36,7 +36,7 @@ pub(super) struct Superseded;
 
 /// The limit of a tier.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limit<A> {
+pub(super) struct TierLimit<A> {
     pub(super) schedule: Schedule<A>,
     /// The number of this limit in states.
     number: u8,
@@ -51,7 +51,7 @@ pub(super) struct Limit<A> {
 /// The limit that a tier had before its quota changed.
 #[derive(Debug, Clone, Copy)]
 struct Former<A> {
-    limit: Limit<A>,
+    limit: TierLimit<A>,
     tier: u8,
     /// The time at which the quota changed.
     since: Nanos,
@@ -60,9 +60,9 @@ struct Former<A> {
 #[derive(Debug)]
 pub(super) struct Limits<A> {
     /// The limit of tier 0, stored inline to save a pointer.
-    first: Limit<A>,
+    first: TierLimit<A>,
     /// The limits of the other tiers.
-    more: Box<[Limit<A>]>,
+    more: Box<[TierLimit<A>]>,
     former: Option<Former<A>>,
     form: Form,
     /// The tier of each number that is in use.
@@ -73,7 +73,7 @@ pub(super) struct Limits<A> {
     pub(super) when_full: WhenFull,
 }
 
-impl<A: Algorithm> Limit<A> {
+impl<A: Algorithm> TierLimit<A> {
     /// Returns the word of a key that becomes idle exactly at `at`.
     #[inline]
     fn idle_word(&self, at: Nanos) -> u64 {
@@ -92,7 +92,7 @@ impl<A: Algorithm> Limit<A> {
 impl<A: Algorithm> Limits<A> {
     /// Returns the limits of the tiers' schedules, whose words must fit `form`.
     pub(super) fn new(schedules: &[Schedule<A>], form: Form, when_full: WhenFull) -> Option<Self> {
-        let limits = schedules.iter().zip(0..).map(|(schedule, number)| Limit {
+        let limits = schedules.iter().zip(0..).map(|(schedule, number)| TierLimit {
             schedule: *schedule,
             number,
             states: form.decided_by(number),
@@ -129,7 +129,7 @@ impl<A: Algorithm> Limits<A> {
 
     /// Returns the limit of an existing tier.
     #[inline]
-    pub(super) fn of_tier(&self, tier: u8) -> &Limit<A> {
+    pub(super) fn of_tier(&self, tier: u8) -> &TierLimit<A> {
         match tier {
             0 => &self.first,
             tier => &self.more[usize::from(tier) - 1],
@@ -253,7 +253,7 @@ impl<A: Algorithm> Limits<A> {
             .find(|&number| self.tiers[usize::from(number)].is_none())?;
         let idle = former.idle_word(at);
         let floor = former.carried(idle, &schedule, at);
-        let limit = Limit {
+        let limit = TierLimit {
             schedule,
             number,
             states: self.form.decided_by(number),
@@ -457,7 +457,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
         let number = tier.number_in(self.family)?;
         let at = self.limits.schedule(0).time_line.position(at);
-        self.shared.set_quota(number, quota, at)
+        self.table.set_quota(number, quota, at)
     }
 
     /// Returns the quota of a tier; `None` if its meter was made from T and tau, and no quota was set since.
@@ -467,11 +467,11 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// [`ForeignTier`] if the tier belongs to another table.
     pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
         let number = tier.number_in(self.family)?;
-        Ok(self.shared.latest.get().schedule(number).quota)
+        Ok(self.table.latest.get().schedule(number).quota)
     }
 }
 
-impl<A: Algorithm> Shared<A> {
+impl<A: Algorithm> Table<A> {
     /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
     fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
         // A panic while the lock was held would have left valid limits.
@@ -487,7 +487,7 @@ impl<A: Algorithm> Shared<A> {
         let schedule = schedule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
         let next = current.changed(tier, schedule, at).ok_or(InvalidTable::NotAdjustable)?;
         let next = self.latest.replace(next);
-        for bucket in self.table.buckets() {
+        for bucket in &self.buckets {
             bucket.convert(&next);
         }
         next.forget_former();
@@ -518,11 +518,11 @@ mod tests {
     fn former_limit_is_unknown_once_keys_are_converted() {
         let like = GCRA::from_quota("3/h".parse::<Quota>().unwrap()).unwrap();
         let keys: KeyedMeter<u32> = KeyedBuilder::new(like).adjustable().with_capacity(1).unwrap();
-        let before = keys.shared.latest.get();
+        let before = keys.table.latest.get();
         let state = before.form().resident(0, before.number(0), 1);
         assert_eq!(before.read(state), Ok((0, 1)));
         keys.set_quota(Tier::FIRST, "2/h".parse().unwrap()).unwrap();
-        let after = keys.shared.latest.get();
+        let after = keys.table.latest.get();
         assert_ne!(after.number(0), before.number(0));
         assert_eq!(after.read(state), Err(Superseded));
     }

@@ -86,7 +86,7 @@ pub(super) const MOST_LIMITS: usize = 16;
 pub(super) struct State(pub(super) u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StateKind {
     Resident,
     Claimed,
     Vacant,
@@ -199,11 +199,11 @@ impl State {
         self.0 < MARKS
     }
 
-    pub(super) const fn kind(self) -> Kind {
+    pub(super) const fn kind(self) -> StateKind {
         match self.0 {
-            resident if resident < MARKS => Kind::Resident,
-            mark if mark & VACANT != 0 => Kind::Vacant,
-            _ => Kind::Claimed,
+            resident if resident < MARKS => StateKind::Resident,
+            mark if mark & VACANT != 0 => StateKind::Vacant,
+            _ => StateKind::Claimed,
         }
     }
 
@@ -485,7 +485,7 @@ mod tests {
         for (limits, bits) in bits {
             assert_eq!(Form::telling_apart(limits).bits(), bits, "{limits} limits");
         }
-        assert_eq!(State::UNTAKEN.kind(), Kind::Vacant);
+        assert_eq!(State::UNTAKEN.kind(), StateKind::Vacant);
     }
 
     proptest! {
@@ -494,7 +494,7 @@ mod tests {
             let word = word % form.end();
             for word in [word, 0, form.end() - 1] {
                 let state = form.resident(version, limit, word);
-                prop_assert_eq!(state.kind(), Kind::Resident);
+                prop_assert_eq!(state.kind(), StateKind::Resident);
                 prop_assert!(state.is_resident());
                 prop_assert_eq!((form.limit(state), state.version()), (limit, version));
                 prop_assert_eq!(form.word(state), word);
@@ -505,9 +505,9 @@ mod tests {
         fn claim_settles_as_claimed((form, limit) in forms(), seen: u64, steps: bool, ticket: u64, word: u64) {
             let seen = State(seen);
             let claim = seen.claimed(steps, limit, ticket);
-            prop_assert_eq!(claim.kind(), Kind::Claimed);
+            prop_assert_eq!(claim.kind(), StateKind::Claimed);
             prop_assert!(!claim.is_resident() && !claim.vacated().is_resident());
-            prop_assert_eq!(claim.vacated().kind(), Kind::Vacant);
+            prop_assert_eq!(claim.vacated().kind(), StateKind::Vacant);
             prop_assert_eq!((claim.claimed_limit(), claim.ticket()), (limit, ticket % (1 << 44)));
             let settled = claim.settled(form, word % form.end());
             prop_assert_eq!(settled.version(), (seen.version() + u64::from(steps)) % 4);

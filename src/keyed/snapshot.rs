@@ -81,9 +81,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// The errors of `out`.
     pub fn snapshot_to_at(&self, out: impl Write, (at, wall): (Instant, SystemTime)) -> io::Result<u64> {
-        let (table, limits) = (&self.shared.table, self.shared.latest.get());
+        let (table, limits) = (&*self.table, self.table.latest.get());
         let at = limits.schedule(0).time_line.position(at);
-        let mut out = Checked::new(out);
+        let mut out = Checksummed::new(out);
         out.put(&MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
         out.put(&at.get().to_le_bytes())?;
@@ -98,7 +98,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         }
         out.put_checksum()?;
         let mut keys = 0;
-        for (number, bucket) in (0_u64..).zip(table.buckets()) {
+        for (number, bucket) in (0_u64..).zip(&table.buckets) {
             let mut live = Vec::new();
             for (id, state) in bucket.residents() {
                 if limits.is_live(state, at).map_err(changed)? {
@@ -203,10 +203,10 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
     ) -> Result<u64, RestoreKeysError> {
         // The lock keeps quotas from changing meanwhile. A panic while it was held would have left valid limits.
-        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (limits, buckets) = (self.shared.latest.get(), self.shared.table.buckets().len());
+        let _changing = self.table.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (limits, buckets) = (self.table.latest.get(), self.table.buckets.len());
         let at = limits.schedule(0).time_line.position(at);
-        let mut input = Checked::new(input);
+        let mut input = Checksummed::new(input);
         let head = self.read_head(&mut input, &limits, wall, allow)?;
         let (mut restored, mut left_out) = (0, 0);
         loop {
@@ -258,12 +258,12 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// Reads the head of a snapshot.
     fn read_head(
         &self,
-        input: &mut Checked<impl Read>,
+        input: &mut Checksummed<impl Read>,
         own: &Limits<M::Algorithm>,
         wall: SystemTime,
         allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
     ) -> Result<Head<M::Algorithm>, RestoreKeysError> {
-        let table = &self.shared.table;
+        let table = &*self.table;
         if input.get::<8>()? != MAGIC {
             return Err(RestoreKeysError::NotKeys);
         }
@@ -352,19 +352,19 @@ fn changed(_: Superseded) -> io::Error {
 }
 
 /// A stream with the checksum of all bytes that went through it.
-struct Checked<T> {
+struct Checksummed<T> {
     stream: T,
     sum: KeyHasher,
 }
 
-impl<T> Checked<T> {
+impl<T> Checksummed<T> {
     fn new(stream: T) -> Self {
         let sum = CHECK.build_hasher();
         Self { stream, sum }
     }
 }
 
-impl<W: Write> Checked<W> {
+impl<W: Write> Checksummed<W> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum.write(bytes);
         self.stream.write_all(bytes)
@@ -380,7 +380,7 @@ impl<W: Write> Checked<W> {
     }
 }
 
-impl<R: Read> Checked<R> {
+impl<R: Read> Checksummed<R> {
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.stream.read_exact(bytes)?;
         self.sum.write(bytes);

@@ -1,21 +1,26 @@
-//! Builds a table: its buckets, its statistics, and the reasons why one cannot be made.
+//! Builds a table, and reports on all its keys: the statistics, and the keys that owe most.
 
 use super::bucket::Bucket;
 use super::hash::KeyHash;
 use super::limits::{Family, ForeignTier, Latest, Limits, Tier};
-use super::slot::{AtomicU64, Form, MOST_LIMITS, Ordering};
-use super::{KeyHashes, KeyedMeter, Shared, WhenFull};
+use super::slot::{Form, MOST_LIMITS, Ordering};
+use super::{KeyHashes, KeyedMeter, Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::clock::When;
 use crate::error::InconsistentCapacity;
 use crate::meter::{Meter, MeterKind};
+use crate::outcome::Status;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::time::Instant;
+use core::borrow::Borrow;
+use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
+use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
+use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex};
 
 /// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
@@ -136,8 +141,9 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
         let limits = schedules.and_then(|schedules| Limits::new(&schedules, form, self.when_full));
         let limits = Arc::new(limits.ok_or(too_wide)?);
         Ok(KeyedMeter {
-            shared: Arc::new(Shared {
-                table: Table::new(size)?,
+            table: Arc::new(Table {
+                buckets: empty(size)?,
+                tallies: Tallies::default(),
                 latest: Latest::new(limits.clone()),
                 changing: Mutex::new(()),
             }),
@@ -160,9 +166,6 @@ impl<M: MeterKind, S> fmt::Debug for KeyedBuilder<M, S> {
     }
 }
 
-/// The number of buckets that a second-level cache may hold: those of 1 MiB.
-const LARGE: usize = 128;
-
 /// The number of live keys that a bucket is meant for. Keys fall on buckets at random. With this many on average in 508 slots, a new key finds 508
 /// other keys in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 on average it is once in 58,000.)
 const KEYS_A_BUCKET: usize = if cfg!(ratelimit_meter_loom) {
@@ -181,33 +184,6 @@ const ROOMY_BUCKETS: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_meter_s
     24
 };
 
-#[derive(Debug)]
-pub(super) struct Table {
-    buckets: Box<[Bucket]>,
-    pub(super) tallies: Tallies,
-}
-
-/// Counts of the events in which a key found its bucket full, and was denied or admitted uncounted. (Each bucket counts its own evictions.)
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(super) struct Tallies {
-    pub(super) denied: AtomicU64,
-    pub(super) admitted: AtomicU64,
-}
-
-impl Tallies {
-    pub(super) fn count(tally: &AtomicU64) {
-        // ORDERING: relaxed. A count of events, which orders nothing.
-        tally.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes back an event that was counted.
-    pub(super) fn uncount(tally: &AtomicU64) {
-        // ORDERING: relaxed, as in `count`.
-        tally.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The size of a table, in keys or in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {
@@ -215,65 +191,41 @@ enum Size {
     Bytes(usize),
 }
 
-impl Table {
-    fn new(size: Size) -> Result<Self, InvalidTable> {
-        let buckets = match size {
-            Size::Keys(0) => return Err(InvalidTable::NoCapacity),
-            Size::Keys(keys) => {
-                let roomy = keys.saturating_add(keys / 2).div_ceil(KEYS_A_BUCKET);
-                keys.div_ceil(KEYS_A_BUCKET).max(roomy.min(ROOMY_BUCKETS))
-            }
-            Size::Bytes(bytes) if bytes < size_of::<Bucket>() => {
-                return Err(InvalidTable::TooLittleMemory {
-                    bytes,
-                    least: size_of::<Bucket>(),
-                });
-            }
-            Size::Bytes(bytes) => bytes / size_of::<Bucket>(),
-        };
-        let mut table = Vec::new();
-        table
-            .try_reserve_exact(buckets)
-            .map_err(|_| InvalidTable::TooMuchMemory { buckets })?;
-        table.resize_with(buckets, Bucket::default);
-        Ok(Self {
-            buckets: table.into_boxed_slice(),
-            tallies: Tallies::default(),
-        })
-    }
-
-    /// Begins to fetch the home of a key, if the table is too large for the second-level cache of most processors.
-    ///
-    /// Call it before the clock is read. The exchange of the last decision delays all loads that follow, and the reading of the clock waits for the loads
-    /// before it; a prefetch does neither. On an Intel processor a key among a million takes 125 ns instead of 190.
-    #[inline]
-    pub(super) fn fetch(&self, key: KeyHash) {
-        if self.buckets.len() > LARGE {
-            self.bucket(key).home(key).fetch();
+/// Allocates the buckets of an empty table.
+fn empty(size: Size) -> Result<Box<[Bucket]>, InvalidTable> {
+    let buckets = match size {
+        Size::Keys(0) => return Err(InvalidTable::NoCapacity),
+        Size::Keys(keys) => {
+            let roomy = keys.saturating_add(keys / 2).div_ceil(KEYS_A_BUCKET);
+            keys.div_ceil(KEYS_A_BUCKET).max(roomy.min(ROOMY_BUCKETS))
         }
+        Size::Bytes(bytes) if bytes < size_of::<Bucket>() => {
+            return Err(InvalidTable::TooLittleMemory {
+                bytes,
+                least: size_of::<Bucket>(),
+            });
+        }
+        Size::Bytes(bytes) => bytes / size_of::<Bucket>(),
+    };
+    let mut table = Vec::new();
+    table
+        .try_reserve_exact(buckets)
+        .map_err(|_| InvalidTable::TooMuchMemory { buckets })?;
+    table.resize_with(buckets, Bucket::default);
+    Ok(table.into_boxed_slice())
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Returns the number of live keys that the table is meant for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.table.buckets.len() * KEYS_A_BUCKET
     }
 
-    /// Returns the bucket of a key.
-    #[inline]
-    pub(super) fn bucket(&self, key: KeyHash) -> &Bucket {
-        &self.buckets[key.bucket_of(self.buckets.len())]
-    }
-
-    pub(super) fn buckets(&self) -> &[Bucket] {
-        &self.buckets
-    }
-
-    /// Returns the number of keys that the table is meant for.
-    pub(super) fn capacity(&self) -> usize {
-        self.buckets.len() * KEYS_A_BUCKET
-    }
-
-    pub(super) fn slots(&self) -> usize {
-        self.buckets.len() * Bucket::SLOTS
-    }
-
-    pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.buckets)
+    /// Returns the memory that the table takes, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of_val(&*self.table.buckets)
     }
 }
 
@@ -332,21 +284,21 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     }
 
     fn stats_when(&self, when: When) -> Stats {
-        let table = &self.shared.table;
+        let table = &*self.table;
         let at = when.position(&self.clock, &self.limits.schedule(0).time_line);
         let count = |limits: &Limits<M::Algorithm>| {
             let (mut live, mut taken) = (0, 0);
-            for (_, state) in table.buckets().iter().flat_map(Bucket::residents) {
+            for (_, state) in table.buckets.iter().flat_map(Bucket::residents) {
                 taken += 1;
                 live += usize::from(limits.is_live(state, at)?);
             }
             Ok((live, taken))
         };
-        let (live, taken) = self.shared.latest.act(count);
+        let (live, taken) = table.latest.act(count);
         // ORDERING: relaxed. Counts of events, which order nothing.
         let [denied, admitted] =
             [&table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
-        let forgiven = table.buckets().iter().map(Bucket::forgiven).sum();
+        let forgiven = table.buckets.iter().map(Bucket::forgiven).sum();
         Stats {
             live,
             taken,
@@ -356,6 +308,104 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
             admitted,
         }
     }
+}
+
+/// A key that owes cells, as [`KeyedMeter::top`] reports it.
+#[derive(Debug, Clone, Copy)]
+pub struct Debtor {
+    id: u64,
+    status: Status,
+}
+
+impl Debtor {
+    /// Returns the number by which the table identifies the key: [`KeyedMeter::id`] returns the same number for the key.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the status of the key's meter; [`Status::until_rest`] is the time until its debt has drained.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
+    /// Returns the number by which the table identifies `key`, as [`top`](Self::top) reports it.
+    ///
+    /// A table keeps no keys, only parts of their hashes. In a table of b buckets (one for every 415 keys), two keys have the same number, and share a
+    /// slot, with a probability of 2^-48 / b.
+    #[must_use]
+    pub fn id<Q: Hash + ?Sized>(&self, key: &Q) -> u64
+    where
+        K: Borrow<Q>,
+    {
+        let (key, buckets) = (self.hashed(key), self.table.buckets.len());
+        lowest(key.id(), key.bucket_of(buckets), buckets)
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Returns the `n` keys whose debts take longest to drain, the longest first. Live keys only, so there may be fewer.
+    ///
+    /// Reads the whole table, as [`stats`](Self::stats) does: a millisecond for some hundred thousand keys, and the logarithm of `n` for each live key.
+    /// Allocates `n` entries. Blocks no decision; a key that is charged meanwhile is reported as it was or as it is.
+    ///
+    /// The table knows keys by [`id`](Self::id). To name them, keep a map from ids to names, such as a log of recent clients.
+    ///
+    /// ```
+    /// use ratelimit_meter::{KeyedMeter, Quota};
+    /// use std::collections::HashMap;
+    ///
+    /// let table = KeyedMeter::<str>::with_capacity("10/min".parse::<Quota>()?, 1000)?;
+    /// let mut names = HashMap::new();
+    /// for (name, requests) in [("alice", 2), ("bob", 9), ("carol", 5)] {
+    ///     names.insert(table.id(name), name);
+    ///     table.check_n(name, requests)?;
+    /// }
+    /// let top: Vec<_> = table.top(2).iter().map(|debtor| names[&debtor.id()]).collect();
+    /// assert_eq!(top, ["bob", "carol"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn top(&self, n: usize) -> Vec<Debtor> {
+        self.top_at(n, self.clock.now())
+    }
+
+    /// Returns the `n` keys whose debts take longest to drain at `at`; see [`top`](Self::top).
+    #[must_use]
+    pub fn top_at(&self, n: usize, at: Instant) -> Vec<Debtor> {
+        let position = self.limits.schedule(0).time_line.position(at);
+        let buckets = &self.table.buckets;
+        let longest = |limits: &Limits<M::Algorithm>| {
+            // The smallest of the largest is on top.
+            let mut longest = BinaryHeap::new();
+            for (index, bucket) in buckets.iter().enumerate() {
+                for (id, state) in Bucket::residents(bucket) {
+                    if limits.is_live(state, position)? {
+                        longest.push(Reverse((limits.idle_from(state)?, lowest(id, index, buckets.len()))));
+                    }
+                    if longest.len() > n {
+                        longest.pop();
+                    }
+                }
+            }
+            Ok(longest.into_sorted_vec())
+        };
+        let longest = self.table.latest.act(longest);
+        let debtor = |Reverse((_, id))| Debtor {
+            id,
+            status: self.meter_of(KeyHash(id), None).status_at(at),
+        };
+        longest.into_iter().map(debtor).collect()
+    }
+}
+
+/// Returns the lowest hash of a key with this id in this bucket. Every key that the table cannot distinguish from it has the same.
+fn lowest(id: u64, bucket: usize, buckets: usize) -> u64 {
+    // The id is that of a key in the bucket, so there is one.
+    KeyHash::with_id(id, bucket as u64, buckets).map_or(id, |key| key.0)
 }
 
 /// The reason why a [`KeyedMeter`](crate::KeyedMeter) could not be made from the numbers given.

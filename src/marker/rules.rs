@@ -68,13 +68,13 @@ pub struct Rfc2697 {
     quota: Quota,
     /// The time line and the units, of the committed rate and a burst as large as both.
     both: Schedule<VirtualScheduling>,
-    committed: Bucket,
-    excess: Bucket,
+    committed: PartBucket,
+    excess: PartBucket,
 }
 
 /// A bucket in units that another bucket shares.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+struct PartBucket {
     burst: u32,
     /// The units of one byte.
     byte: u64,
@@ -82,7 +82,7 @@ struct Bucket {
     tolerance: u64,
 }
 
-impl Bucket {
+impl PartBucket {
     fn new(bytes: u32, byte: u64) -> Self {
         Self {
             burst: bytes,
@@ -118,8 +118,8 @@ impl Rfc2697 {
         Ok(Self {
             quota: committed,
             both: schedule(made, both)?,
-            committed: Bucket::new(burst / weight, byte),
-            excess: Bucket::new(excess_burst / weight, byte),
+            committed: PartBucket::new(burst / weight, byte),
+            excess: PartBucket::new(excess_burst / weight, byte),
         })
     }
 

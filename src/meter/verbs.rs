@@ -517,7 +517,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 decided
             })
         });
-        self.told(n, when, taken, status.get())
+        self.taken(n, when, taken, status.get())
     }
 
     /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.
@@ -533,11 +533,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 }
             })
         });
-        self.told(n, when, looked.map(|()| None), status.get())
+        self.taken(n, when, looked.map(|()| None), status.get())
     }
 
     /// Joins a decision on `n` cells and the status that was seen with it.
-    fn told(&self, n: u32, when: When, decided: Result<Option<Until>, NotStored>, seen: Option<Status>) -> Taken {
+    fn taken(&self, n: u32, when: When, decided: Result<Option<Until>, NotStored>, seen: Option<Status>) -> Taken {
         let status = match (decided, seen) {
             // A key without a slot has no word, so its status is that of the table.
             (Err(NotStored::NoSlot(_)), _) | (_, None) => self.status_when(when),

@@ -57,7 +57,7 @@ impl FromStr for Quota {
     type Err = ParseQuotaError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut words = Words { text, at: 0 };
+        let mut words = Tokens { text, at: 0 };
         let Some(slash) = text.find('/') else {
             return Err(Problem::Slash.at(words.next()));
         };
@@ -138,12 +138,12 @@ impl FromStr for DualQuota {
 }
 
 /// The words of a text, as ranges of bytes; empty ranges at its end.
-struct Words<'a> {
+struct Tokens<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl Words<'_> {
+impl Tokens<'_> {
     fn next(&mut self) -> Range<usize> {
         let rest = &self.text[self.at..];
         let start = self.at + (rest.len() - rest.trim_start().len());

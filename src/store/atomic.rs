@@ -19,7 +19,8 @@
 use super::{OwnedStore, Store};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
-use crate::counter;
+#[cfg(feature = "std")]
+use crate::clock::counter;
 use crate::outcome::Until;
 use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
 use crate::units::{Nanos, TimeLine, Volume};
@@ -436,17 +437,18 @@ pub(crate) fn pause() {
         // Loom treats a hint as a yield, and models no caches.
         return;
     }
-    if !counter::is_trusted() {
-        (0..PAUSE_HINTS).for_each(|_| spin_loop());
+    #[cfg(feature = "std")]
+    if counter::is_trusted() {
+        let start = counter::read();
+        for _ in 0..MOST_HINTS {
+            spin_loop();
+            if counter::read().wrapping_sub(start) >= PAUSE_COUNTS {
+                break;
+            }
+        }
         return;
     }
-    let start = counter::read();
-    for _ in 0..MOST_HINTS {
-        spin_loop();
-        if counter::read().wrapping_sub(start) >= PAUSE_COUNTS {
-            return;
-        }
-    }
+    (0..PAUSE_HINTS).for_each(|_| spin_loop());
 }
 
 #[cfg(all(test, not(ratelimit_meter_loom)))]

@@ -4,6 +4,7 @@ mod batches;
 mod capacity;
 mod clock;
 mod denial;
+mod exponential;
 mod needless;
 mod same_history;
 mod threads;

@@ -8,6 +8,7 @@ mod fork;
 mod model;
 mod reserve;
 mod reserve_go;
+mod snapshots;
 mod threads;
 mod ticks;
 

@@ -1,6 +1,6 @@
 //! A decision as a statement, and its row as a reply: pure.
 
-use ratelimit_meter_store::{Ask, Average, Level, Limit, Micros, Reply, State, StoreError, Units, Verb};
+use ratelimit_meter_store::{Ask, Average, Level, Micros, Reply, State, StoreError, StoreLimit, Units, Verb};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -62,8 +62,8 @@ impl Call {
     pub(crate) fn of(verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Self {
         match (verb, at, asks) {
             (Verb::Check, None, [ask]) if (1..=u64::from(ask.limit.max_batch())).contains(&ask.n) => match ask.limit {
-                Limit::Bucket(units) => Self::check(ask, units),
-                Limit::Average(average) => Self::check_average(ask, average),
+                StoreLimit::Bucket(units) => Self::check(ask, units),
+                StoreLimit::Average(average) => Self::check_average(ask, average),
             },
             _ => Self::decide(verb, at, asks),
         }
@@ -115,12 +115,12 @@ impl Call {
             Verb::Reset => ("reset", 0),
         };
         let sorted = || order.iter().map(|&i| &asks[i]);
-        let bigints = |of: fn(&Limit) -> Option<u64>| -> Vec<Option<i64>> {
+        let bigints = |of: fn(&StoreLimit) -> Option<u64>| -> Vec<Option<i64>> {
             sorted().map(|ask| of(ask.limit).map(bigint)).collect()
         };
         let averages =
             |of: fn(&Average) -> f64| -> Vec<Option<f64>> { sorted().map(|ask| average(ask.limit).map(of)).collect() };
-        let bursts = |limit: &Limit| Some(units(limit).map_or_else(|| limit.max_batch().into(), Units::burst));
+        let bursts = |limit: &StoreLimit| Some(units(limit).map_or_else(|| limit.max_batch().into(), Units::burst));
         let keys: Vec<_> = sorted().map(|ask| ask.key.to_owned()).collect();
         let ns: Vec<_> = sorted().map(|ask| bigint(ask.n)).collect();
         let strict: Vec<_> = sorted().map(|ask| average(ask.limit).map(Average::is_strict)).collect();
@@ -196,17 +196,17 @@ fn several(row: &Row, order: &[usize]) -> Result<Reply, StoreError> {
     })
 }
 
-fn units(limit: &Limit) -> Option<&Units> {
+fn units(limit: &StoreLimit) -> Option<&Units> {
     match limit {
-        Limit::Bucket(units) => Some(units),
-        Limit::Average(_) => None,
+        StoreLimit::Bucket(units) => Some(units),
+        StoreLimit::Average(_) => None,
     }
 }
 
-fn average(limit: &Limit) -> Option<&Average> {
+fn average(limit: &StoreLimit) -> Option<&Average> {
     match limit {
-        Limit::Average(average) => Some(average),
-        Limit::Bucket(_) => None,
+        StoreLimit::Average(average) => Some(average),
+        StoreLimit::Bucket(_) => None,
     }
 }
 

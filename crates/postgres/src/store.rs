@@ -5,7 +5,7 @@ use crate::error::{self, Failure};
 use core::fmt;
 use core::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use tokio_postgres::NoTls;
 
 /// The number of tries of a transaction that lost a race.
@@ -154,7 +154,7 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-impl Store for PostgresStore {
+impl AsyncStore for PostgresStore {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         let call = Call::of(verb, at, asks);
         self.run(&call.statement, |row| call.reply(row)).await

@@ -13,7 +13,7 @@ use axum::{Router, http::HeaderMap};
 use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter_postgres::PostgresStore;
 use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{OnFailure, SharedMeter, Store, Via};
+use ratelimit_meter_store::{AsyncStore, OnFailure, SharedMeter, Via};
 use ratelimit_meter_store_check::postgres::Postgres;
 use ratelimit_meter_store_check::server::{Server, free_port, wait_for};
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ fn serve(store: &str, port: u16) -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn serve_over<S: Store>(store: S, port: u16) -> Result<(), Box<dyn Error>> {
+async fn serve_over<S: AsyncStore>(store: S, port: u16) -> Result<(), Box<dyn Error>> {
     let limit = SharedMeter::builder("demo", QUOTA.parse()?)
         .deadline(Duration::from_millis(500))
         .on_failure(OnFailure::Deny)
@@ -65,7 +65,7 @@ async fn serve_over<S: Store>(store: S, port: u16) -> Result<(), Box<dyn Error>>
 }
 
 /// Admits a request, or answers 429 with the seconds until the next conforms; 503 if the store does not answer.
-async fn limited<S: Store>(
+async fn limited<S: AsyncStore>(
     State(limit): State<SharedMeter<S>>,
     Query(query): Query<BTreeMap<String, String>>,
     request: Request,

@@ -2,7 +2,7 @@
 
 use crate::store::{SendOnce, decide};
 use core::fmt;
-use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
@@ -48,7 +48,7 @@ impl fmt::Debug for RedisClusterStore {
     }
 }
 
-impl Store for RedisClusterStore {
+impl AsyncStore for RedisClusterStore {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         let slots = asks.iter().map(|ask| slot(ask.key.as_bytes()));
         if slots.clone().zip(slots.skip(1)).any(|(a, b)| a != b) {

@@ -1,7 +1,7 @@
 //! Each way to break a script is noticed by a check. The scripts are sent with their text, changed in one place.
 
 use crate::wire::{self, Call, FAST, METER, failure};
-use ratelimit_meter_store::{Ask, BlockingStore, Limit, Micros, Reply, StoreError, Units, Verb};
+use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, StoreLimit, Units, Verb};
 use ratelimit_meter_store_check::server::Server;
 use ratelimit_meter_store_check::{Plan, check};
 use redis::{Client, Connection, Value};
@@ -95,14 +95,14 @@ impl BlockingStore for Mutant {
     }
 }
 
-fn limit(quota: &str) -> Limit {
-    Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap())
+fn limit(quota: &str) -> StoreLimit {
+    StoreLimit::Bucket(Units::of(quota.parse().unwrap()).unwrap())
 }
 
 /// Checks the parts that traces by the caller's time do not reach: times to live, writes, and the server's clock.
 fn by_the_servers_clock(store: &Mutant, server: &Server) {
     let (day, other) = (limit("10/d"), limit("20/d"));
-    let ask = |verb, key: &str, limit: &Limit, n| store.decide(verb, None, &[Ask { key, limit, n }]).unwrap();
+    let ask = |verb, key: &str, limit: &StoreLimit, n| store.decide(verb, None, &[Ask { key, limit, n }]).unwrap();
     let ttl = |key: &str| -> i64 {
         server
             .command(&["PTTL", key])
@@ -127,7 +127,7 @@ fn by_the_servers_clock(store: &Mutant, server: &Server) {
         "no more than the burst after years"
     );
     // meter.lua
-    let average = Limit::Average(ratelimit_meter_store::Average::of("10/d".parse().unwrap()).unwrap());
+    let average = StoreLimit::Average(ratelimit_meter_store::Average::of("10/d".parse().unwrap()).unwrap());
     let error = store
         .decide(
             Verb::Check,
@@ -165,7 +165,9 @@ fn by_the_servers_clock(store: &Mutant, server: &Server) {
     // The clock of the server was set back by an hour, for either script.
     let now = ask(Verb::Peek, "now", &day, 1).clock.get();
     let (second, ahead) = (limit("10/h"), now + 3_600_000_000);
-    let Limit::Bucket(units) = second else { unreachable!() };
+    let StoreLimit::Bucket(units) = second else {
+        unreachable!()
+    };
     for verb in [Verb::Check, Verb::UpTo] {
         server
             .command(&[

@@ -3,7 +3,7 @@
 use crate::wire::{self, Call, Failure};
 use core::fmt;
 use core::time::Duration;
-use ratelimit_meter_store::{Ask, Micros, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, RedisError, RedisResult, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,7 +100,7 @@ impl<C> fmt::Debug for RedisStore<C> {
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Store for RedisStore<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncStore for RedisStore<C> {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         let attempts = Attempts {
             shared: &self.shared,

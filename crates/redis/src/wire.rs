@@ -1,6 +1,6 @@
 //! The scripts' arguments and replies.
 
-use ratelimit_meter_store::{Ask, Level, Limit, Micros, Reply, State, StoreError, Verb};
+use ratelimit_meter_store::{Ask, Level, Micros, Reply, State, StoreError, StoreLimit, Verb};
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 use std::sync::LazyLock;
 
@@ -36,7 +36,9 @@ impl Call {
         let ([ask], Verb::Check, None) = (asks, verb, at) else {
             return None;
         };
-        let Limit::Bucket(units) = ask.limit else { return None };
+        let StoreLimit::Bucket(units) = ask.limit else {
+            return None;
+        };
         if units.tick_us() > 0 || ask.n > units.max_batch().into() {
             return None;
         }
@@ -65,10 +67,10 @@ impl Call {
         for ask in asks {
             args.push(ask.limit.scale().to_string());
             match ask.limit {
-                Limit::Bucket(units) => {
+                StoreLimit::Bucket(units) => {
                     args.extend([units.drain(), units.cell(), units.burst(), units.tick_us()].map(|n| n.to_string()));
                 }
-                Limit::Average(average) => {
+                StoreLimit::Average(average) => {
                     args.extend([average.period_us(), average.share()].map(|n| n.to_string()));
                     args.extend([average.max_batch().to_string(), "0".to_owned()]);
                 }
@@ -154,10 +156,10 @@ fn time(value: &Value) -> Result<Micros, StoreError> {
     Micros::new(whole(value)?).ok_or_else(|| unexpected(value))
 }
 
-fn level(value: &Value, limit: &Limit) -> Result<Level, StoreError> {
+fn level(value: &Value, limit: &StoreLimit) -> Result<Level, StoreError> {
     match limit {
-        Limit::Bucket(_) => whole(value).map(Level::Units),
-        Limit::Average(_) => {
+        StoreLimit::Bucket(_) => whole(value).map(Level::Units),
+        StoreLimit::Average(_) => {
             let text: String = redis::from_redis_value_ref(value).map_err(|_| unexpected(value))?;
             let share: f64 = text.parse().map_err(|_| unexpected(value))?;
             if share.is_finite() {

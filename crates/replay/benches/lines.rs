@@ -14,7 +14,7 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use meter_replay::by::By;
 use meter_replay::input::{Collected, Options, Reader};
-use meter_replay::limit::{Algorithm, Limit};
+use meter_replay::limit::{AlgorithmName, LimitSpec};
 use meter_replay::replay::{Replay, Settings};
 use meter_replay::trace::Order;
 
@@ -81,7 +81,7 @@ fn table() -> Shared {
 }
 
 /// Replays all of it, and returns how many cells were asked and denied.
-fn replay(text: &Shared, options: &Options, limits: &[Limit]) -> (u128, u128) {
+fn replay(text: &Shared, options: &Options, limits: &[LimitSpec]) -> (u128, u128) {
     let mut collected = Collected::default();
     let settings = Settings {
         order: Order::AsIs,
@@ -99,7 +99,7 @@ fn replay(text: &Shared, options: &Options, limits: &[Limit]) -> (u128, u128) {
 }
 
 fn lines(criterion: &mut Criterion) {
-    let limit = |text| Limit::parse(text, Algorithm::Gcra).expect("a limit");
+    let limit = |text| LimitSpec::parse(text, AlgorithmName::Gcra).expect("a limit");
     let by = |by| Options {
         by: Some(by),
         ..Options::default()
@@ -123,7 +123,7 @@ fn lines(criterion: &mut Criterion) {
             &["1/s burst 20"],
         ),
     ] {
-        let limits: Vec<Limit> = limits.iter().map(|text| limit(text)).collect();
+        let limits: Vec<LimitSpec> = limits.iter().map(|text| limit(text)).collect();
         let expected = replay(text, &options, &limits);
         assert!(
             expected.0 == u128::from(LINES) && expected.1 > 0,

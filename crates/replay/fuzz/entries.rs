@@ -4,11 +4,11 @@ use std::io::{self, Cursor, Read};
 
 use clap::ValueEnum as _;
 use meter_replay::by::By;
-use meter_replay::emit::{self, Target};
+use meter_replay::emit::{self, Software};
 use meter_replay::input::access_log::{self, LogLines};
 use meter_replay::input::{Collected, Options, Reader};
-use meter_replay::limit::PerKey;
-use meter_replay::limit::{Algorithm, Rule};
+use meter_replay::limit::RuleFile;
+use meter_replay::limit::{AlgorithmName, LimitRule};
 use meter_replay::select::Condition;
 use meter_replay::stamp::{CommonLogStamps, StampOptions, Stamps};
 
@@ -272,10 +272,10 @@ fn read(source: impl Read + 'static, options: &Options) -> Told {
 pub(crate) fn options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {
-        if let Ok(rule) = line.parse::<Rule>() {
+        if let Ok(rule) = line.parse::<LimitRule>() {
             // As it is written, it is read again.
-            assert_eq!(rule.to_string().parse::<Rule>().ok(), Some(rule.clone()), "{line}");
-            for target in Target::value_variants() {
+            assert_eq!(rule.to_string().parse::<LimitRule>().ok(), Some(rule.clone()), "{line}");
+            for target in Software::value_variants() {
                 assert!(emit::render(&rule, None, *target).is_ok(), "{line}");
             }
         }
@@ -286,5 +286,5 @@ pub(crate) fn options(data: &[u8]) {
             }
         }
     }
-    let _ = PerKey::parse("limits.csv", text, Algorithm::Gcra);
+    let _ = RuleFile::parse("limits.csv", text, AlgorithmName::Gcra);
 }

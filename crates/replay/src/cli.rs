@@ -13,10 +13,10 @@ use crate::Error;
 use crate::by::By;
 use crate::demo;
 use crate::input::{self, Options};
-use crate::limit::PerKey;
-use crate::limit::{Algorithm, Limit};
+use crate::limit::RuleFile;
+use crate::limit::{AlgorithmName, LimitSpec};
 #[cfg(feature = "store")]
-use crate::stored::Store;
+use crate::stored::RunStore;
 use crate::trace::Order;
 use asking::Asking;
 use reading::Reading;
@@ -67,7 +67,7 @@ pub struct Cli {
 
     /// The algorithm of a meter; for equal limits the first two make the same decisions
     #[arg(long, value_enum, default_value_t)]
-    pub algorithm: Algorithm,
+    pub algorithm: AlgorithmName,
 
     /// The owner of a meter: each ip, xff, host, path, method or status, all together, or each value of a column
     #[arg(long, value_name = "ip|xff|host|path|method|status|all|COLUMN", long_help = BY)]
@@ -302,13 +302,13 @@ impl Cli {
     /// # Errors
     ///
     /// There are none, or one is not a limit.
-    pub fn limits(&self) -> Result<Vec<Limit>, Error> {
-        let parse = |text: &str| Limit::parse(text, self.algorithm);
-        let mut limits: Vec<Limit> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+    pub fn limits(&self) -> Result<Vec<LimitSpec>, Error> {
+        let parse = |text: &str| LimitSpec::parse(text, self.algorithm);
+        let mut limits: Vec<LimitSpec> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
         if let Some(path) = &self.asking.limits_file {
             let name = path.display().to_string();
             let text = fs::read_to_string(path).map_err(|source| Error::read(&name, source))?;
-            limits.push(Limit::per_key(PerKey::parse(&name, &text, self.algorithm)?));
+            limits.push(LimitSpec::per_key(RuleFile::parse(&name, &text, self.algorithm)?));
         }
         if limits.is_empty() && self.demo {
             limits = demo::limits(self.algorithm)
@@ -321,7 +321,7 @@ impl Cli {
         }
         #[cfg(feature = "store")]
         if let Some(url) = &self.asking.store {
-            let store = Store::open(url).map_err(|reason| Error::BadStore { reason })?;
+            let store = RunStore::open(url).map_err(|reason| Error::BadStore { reason })?;
             return limits.into_iter().map(|limit| limit.in_store(&store)).collect();
         }
         Ok(limits)
@@ -332,12 +332,13 @@ impl Cli {
     /// # Errors
     ///
     /// [`Error::NotChosen`].
-    pub fn chosen(&self, limits: &[Limit]) -> Result<usize, Error> {
+    pub fn chosen(&self, limits: &[LimitSpec]) -> Result<usize, Error> {
         let Some(text) = &self.asking.chosen else { return Ok(0) };
         let names: Vec<String> = limits.iter().map(|limit| limit.rule().to_string()).collect();
         // As it was given, or as the report writes it.
         let given = self.limits.iter().position(|limit| limit == text);
-        let wanted = Limit::parse(text, self.algorithm).map_or_else(|_| text.clone(), |limit| limit.rule().to_string());
+        let wanted =
+            LimitSpec::parse(text, self.algorithm).map_or_else(|_| text.clone(), |limit| limit.rule().to_string());
         let found = given.or_else(|| names.iter().position(|name| *name == wanted));
         found.ok_or_else(|| Error::NotChosen {
             text: text.clone(),

@@ -3,12 +3,12 @@
 use crate::Error;
 use crate::by::By;
 use crate::event::{Event, Keys};
-use crate::limit::Algorithm;
+use crate::limit::AlgorithmName;
 use crate::stream::Stream;
 
 /// Returns the limits to compare if none are given: a burst that is too small, a fitting one, and a limit that is too generous.
 #[must_use]
-pub fn limits(algorithm: Algorithm) -> [&'static str; 3] {
+pub fn limits(algorithm: AlgorithmName) -> [&'static str; 3] {
     if algorithm.has_burst() {
         ["2/s", "2/s burst 20", "10/s burst 200"]
     } else {

@@ -14,13 +14,13 @@ use ratelimit_meter::Quota;
 
 use crate::Error;
 use crate::by::By;
-use crate::limit::{Quotas, Rule};
+use crate::limit::{LimitRule, Quotas};
 use crate::model::{Model, WindowKind};
 use crate::text::wrapped;
 
 /// The software that the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Target {
+pub enum Software {
     /// The module `limit_req` of nginx.
     Nginx,
     /// The HTTP filter `local_ratelimit` of Envoy.
@@ -33,7 +33,7 @@ pub enum Target {
     Rust,
 }
 
-impl Target {
+impl Software {
     fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx (limit_req)",
@@ -106,27 +106,27 @@ impl Page {
 /// # Errors
 ///
 /// [`Error::NotEmitted`] for a file of limits, since it has many.
-pub fn render(rule: &Rule, by: Option<&By>, target: Target) -> Result<String, Error> {
+pub fn render(rule: &LimitRule, by: Option<&By>, target: Software) -> Result<String, Error> {
     let by = by.unwrap_or(&By::Ip);
     let mut page = Page {
-        comment: if target == Target::Rust { "//" } else { "#" },
+        comment: if target == Software::Rust { "//" } else { "#" },
         notes: Vec::new(),
         text: String::new(),
     };
     let quotas = quotas(rule, &mut page)?;
-    if quotas.len() > 1 && !matches!(target, Target::Nginx | Target::Rust) {
+    if quotas.len() > 1 && !matches!(target, Software::Nginx | Software::Rust) {
         page.note("A request that one of the two limits denies may count under the other; under the replayed limit it counts in neither.");
     }
-    if quotas.iter().any(|quota| quota.refill_interval().is_some()) && target != Target::Rust {
+    if quotas.iter().any(|quota| quota.refill_interval().is_some()) && target != Software::Rust {
         page.note("The replayed limit gives its cells in ticks; here they come one by one.");
     }
     match (target, rule) {
-        (Target::Nginx, Rule::Model(Model::Nginx(model))) => nginx::same(&mut page, *model, by),
-        (Target::Nginx, _) => nginx::write(&mut page, &quotas, by),
-        (Target::Haproxy, _) => haproxy::write(&mut page, &quotas, by),
-        (Target::Envoy, _) => proxies::envoy(&mut page, &quotas, by),
-        (Target::Traefik, _) => proxies::traefik(&mut page, &quotas, by),
-        (Target::Rust, _) => rust(&mut page, &quotas, by),
+        (Software::Nginx, LimitRule::Model(Model::Nginx(model))) => nginx::same(&mut page, *model, by),
+        (Software::Nginx, _) => nginx::write(&mut page, &quotas, by),
+        (Software::Haproxy, _) => haproxy::write(&mut page, &quotas, by),
+        (Software::Envoy, _) => proxies::envoy(&mut page, &quotas, by),
+        (Software::Traefik, _) => proxies::traefik(&mut page, &quotas, by),
+        (Software::Rust, _) => rust(&mut page, &quotas, by),
     }
     let mut text = format!("{} {rule} for {}\n", page.comment, target.name());
     for note in &page.notes {
@@ -138,14 +138,14 @@ pub fn render(rule: &Rule, by: Option<&By>, target: Target) -> Result<String, Er
 }
 
 /// Returns the one or two quotas of a limit, or the quotas closest to it.
-fn quotas(rule: &Rule, page: &mut Page) -> Result<Vec<Quota>, Error> {
+fn quotas(rule: &LimitRule, page: &mut Page) -> Result<Vec<Quota>, Error> {
     let not_emitted = || Error::NotEmitted {
         limit: rule.to_string(),
     };
     match rule {
-        Rule::Meter(Quotas::One(quota)) => Ok(vec![*quota]),
-        Rule::Meter(Quotas::Two(pair)) => Ok(vec![pair.first(), pair.second()]),
-        Rule::Model(model) => {
+        LimitRule::Meter(Quotas::One(quota)) => Ok(vec![*quota]),
+        LimitRule::Meter(Quotas::Two(pair)) => Ok(vec![pair.first(), pair.second()]),
+        LimitRule::Model(model) => {
             let quota = model.closest_quota().ok_or_else(not_emitted)?;
             if let Model::Window(window) = model {
                 let cells = window.quota().cells();
@@ -162,7 +162,7 @@ fn quotas(rule: &Rule, page: &mut Page) -> Result<Vec<Quota>, Error> {
             }
             Ok(vec![quota])
         }
-        Rule::PerKey(_) => Err(not_emitted()),
+        LimitRule::PerKey(_) => Err(not_emitted()),
     }
 }
 

@@ -8,7 +8,7 @@ use ratelimit_meter::keyed::InvalidTable;
 
 use crate::bad::{BadLine, Quoted};
 use crate::by::By;
-use crate::limit::Rule;
+use crate::limit::LimitRule;
 use crate::model::BadModel;
 use crate::text;
 
@@ -75,14 +75,14 @@ pub enum Error {
     #[error("--store takes limits like 10/s, not `{limit}`")]
     NotStored {
         /// The limit.
-        limit: Rule,
+        limit: LimitRule,
     },
     /// A store cannot keep the numbers of a limit.
     #[cfg(feature = "store")]
     #[error("--store cannot keep `{limit}`: {source}")]
     TooFineForStore {
         /// The limit.
-        limit: Rule,
+        limit: LimitRule,
         /// The error of the quota.
         source: ratelimit_meter_store::InvalidQuota,
     },
@@ -363,7 +363,7 @@ pub enum Error {
     #[error("--limit `{limit}`: {source}: replay it in parts, or make fewer keys with --by or --ipv6-prefix")]
     NoTable {
         /// The limit.
-        limit: Rule,
+        limit: LimitRule,
         /// The table that could not be made.
         source: InvalidTable,
     },
@@ -373,7 +373,7 @@ pub enum Error {
         /// The key.
         key: String,
         /// The limit.
-        limit: Rule,
+        limit: LimitRule,
     },
     /// In the given order, the times of one key are farther apart than a meter can measure.
     #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]

@@ -51,14 +51,14 @@ pub use error::Error;
 use event::{Event, Keys};
 use follow::{Stop, Tail};
 use input::{Input, Options};
-use limit::Limit;
+use limit::LimitSpec;
 use output::Staged;
 use progress::Progress;
 use replay::{Outcome, Replay, Settings};
 use report::live::Lately;
 use report::{Parameters, Report};
 use stream::{Spreader, Stream};
-use suggest::{Answer, Reason, Suggestion};
+use suggest::{NoSuggestion, SuggestedLimit, Suggestion};
 use trace::{Order, Trace, Unit};
 
 /// Minimum time between two drawings of a live table.
@@ -251,7 +251,7 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
 /// Does the same, and calls `look` for each event after its decision; of two bounds, for the bound that denies more.
 fn analyse(
     cli: &Cli,
-    limits: &[Limit],
+    limits: &[LimitSpec],
     progress: Progress,
     mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
 ) -> Result<(Trace, Vec<Outcome>), Error> {
@@ -277,7 +277,7 @@ fn analyse(
 /// Replays all events of a stream.
 fn decide_all(
     cli: &Cli,
-    limits: &[Limit],
+    limits: &[LimitSpec],
     mut stream: Stream,
     has_plans: bool,
     mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
@@ -330,7 +330,7 @@ fn decide_all(
 /// Replays an input as it grows, and draws a table at intervals.
 fn watch(
     cli: &Cli,
-    limits: &[Limit],
+    limits: &[LimitSpec],
     out: &mut impl Write,
     is_drawn_in_place: bool,
     mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
@@ -403,9 +403,9 @@ fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
         outcome.spread = (bound != outcome.as_spread()).then_some(bound);
         // If so, that many cells at one instant are a property of the stamps, and not necessarily of the traffic.
         let found = |suggestion: Option<Suggestion>| suggestion.map(|suggestion| suggestion.rate);
-        if let (Some(suggestion), Some(Answer::Quota(_))) = (&mut outcome.suggestion, found(bound.suggestion)) {
-            if let Answer::None(Reason::AtOnce(units)) = suggestion.rate {
-                suggestion.rate = Answer::None(Reason::InOneStamp(units));
+        if let (Some(suggestion), Some(SuggestedLimit::Quota(_))) = (&mut outcome.suggestion, found(bound.suggestion)) {
+            if let SuggestedLimit::None(NoSuggestion::AtOnce(units)) = suggestion.rate {
+                suggestion.rate = SuggestedLimit::None(NoSuggestion::InOneStamp(units));
             }
         }
     }

@@ -15,17 +15,17 @@ use ratelimit_meter::{
     Dual, DualQuota, Exponential, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, ParseQuotaError, Quota,
 };
 
-pub use per_key::PerKey;
+pub use per_key::RuleFile;
 
 use crate::Error;
 use crate::model::Model;
 #[cfg(feature = "store")]
-use crate::stored::{Store, Stored};
+use crate::stored::{RunStore, Stored};
 use crate::table::{self, Table};
 
 /// The algorithm of a meter. For equal limits the first two make the same decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Algorithm {
+pub enum AlgorithmName {
     /// The generic cell rate algorithm: stores the time at which the next cell is due.
     #[default]
     Gcra,
@@ -35,7 +35,7 @@ pub enum Algorithm {
     Exponential,
 }
 
-impl Algorithm {
+impl AlgorithmName {
     /// Returns the name that `--algorithm` takes.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -106,11 +106,11 @@ pub(crate) enum Single {
 }
 
 impl Single {
-    fn new(quota: Quota, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
+    fn new(quota: Quota, algorithm: AlgorithmName) -> Result<Self, InconsistentCapacity> {
         Ok(match algorithm {
-            Algorithm::Gcra => Self::Gcra(GCRA::from_quota(quota)?),
-            Algorithm::LeakyBucket => Self::LeakyBucket(LeakyBucket::from_quota(quota)?),
-            Algorithm::Exponential => Self::Exponential(Exponential::from_quota(quota)?),
+            AlgorithmName::Gcra => Self::Gcra(GCRA::from_quota(quota)?),
+            AlgorithmName::LeakyBucket => Self::LeakyBucket(LeakyBucket::from_quota(quota)?),
+            AlgorithmName::Exponential => Self::Exponential(Exponential::from_quota(quota)?),
         })
     }
 
@@ -127,17 +127,17 @@ impl Single {
 
 /// The rule of a limit: a meter of this library, or a limiter of other software.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
+pub enum LimitRule {
     /// One or two quotas, decided by the meters of this library.
     Meter(Quotas),
     /// A limiter of other software.
     Model(Model),
     /// A rule for each key, from a file.
-    PerKey(Rc<PerKey>),
+    PerKey(Rc<RuleFile>),
 }
 
 /// Formats the rule as `--limit` takes it; for a file, its name.
-impl fmt::Display for Rule {
+impl fmt::Display for LimitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Meter(quotas) => quotas.fmt(f),
@@ -147,12 +147,12 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Parses as [`Limit::parse`] does, for the first algorithm.
-impl FromStr for Rule {
+/// Parses as [`LimitSpec::parse`] does, for the first algorithm.
+impl FromStr for LimitRule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Limit::parse(text, Algorithm::default()).map(|limit| limit.rule())
+        LimitSpec::parse(text, AlgorithmName::default()).map(|limit| limit.rule())
     }
 }
 
@@ -166,7 +166,7 @@ enum Prototype {
 
 /// A limit to try.
 #[derive(Debug, Clone)]
-pub struct Limit(Kind);
+pub struct LimitSpec(Kind);
 
 /// The kinds of limits.
 #[derive(Debug, Clone)]
@@ -175,24 +175,24 @@ pub(crate) enum Kind {
     #[cfg(feature = "store")]
     Stored(Box<Metered>, Stored),
     Model(Model),
-    PerKey(Rc<PerKey>),
+    PerKey(Rc<RuleFile>),
 }
 
 /// A limit that the meters of this library decide.
 #[derive(Debug, Clone)]
 pub(crate) struct Metered {
     quotas: Quotas,
-    algorithm: Algorithm,
+    algorithm: AlgorithmName,
     prototype: Prototype,
 }
 
-impl Limit {
+impl LimitSpec {
     /// Parses a limit such as `10/s`, `100/min burst 20` or `10/s & 1000/h`, or the limit of a [`Model`], which begins with the model's name.
     ///
     /// # Errors
     ///
     /// [`Error::BadLimit`] with the bad part, [`Error::InconsistentLimit`] if no meter has such numbers, [`Error::BadModel`].
-    pub fn parse(text: &str, algorithm: Algorithm) -> Result<Self, Error> {
+    pub fn parse(text: &str, algorithm: AlgorithmName) -> Result<Self, Error> {
         if let Some(model) = Model::parse(text) {
             let model = model.map_err(|source| Error::BadModel {
                 text: text.to_owned(),
@@ -226,13 +226,13 @@ impl Limit {
     /// # Errors
     ///
     /// [`InconsistentCapacity`] if no meter has such numbers.
-    pub fn new(quotas: impl Into<Quotas>, algorithm: Algorithm) -> Result<Self, InconsistentCapacity> {
+    pub fn new(quotas: impl Into<Quotas>, algorithm: AlgorithmName) -> Result<Self, InconsistentCapacity> {
         let quotas = quotas.into();
         let prototype = match (quotas, algorithm) {
             (Quotas::One(quota), algorithm) => Prototype::One(Single::new(quota, algorithm)?),
-            (Quotas::Two(quotas), Algorithm::Gcra) => Prototype::TwoGcra(Dual::from_quota(quotas)?),
-            (Quotas::Two(quotas), Algorithm::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
-            (Quotas::Two(quotas), Algorithm::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
+            (Quotas::Two(quotas), AlgorithmName::Gcra) => Prototype::TwoGcra(Dual::from_quota(quotas)?),
+            (Quotas::Two(quotas), AlgorithmName::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
+            (Quotas::Two(quotas), AlgorithmName::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
         };
         Ok(Self(Kind::Metered(Box::new(Metered {
             quotas,
@@ -243,7 +243,7 @@ impl Limit {
 
     /// Creates the limit of a file that has a limit for each key.
     #[must_use]
-    pub fn per_key(rows: PerKey) -> Self {
+    pub fn per_key(rows: RuleFile) -> Self {
         Self(Kind::PerKey(Rc::new(rows)))
     }
 
@@ -253,7 +253,7 @@ impl Limit {
     ///
     /// [`Error::NotStored`] for a limit of other software, and for a file of limits; [`Error::TooFineForStore`] if the store cannot keep its numbers.
     #[cfg(feature = "store")]
-    pub fn in_store(self, store: &Store) -> Result<Self, Error> {
+    pub fn in_store(self, store: &RunStore) -> Result<Self, Error> {
         let rule = self.rule();
         let Kind::Metered(metered) = self.0 else {
             return Err(Error::NotStored { limit: rule });
@@ -269,13 +269,13 @@ impl Limit {
 
     /// Returns the rule, without the meters.
     #[must_use]
-    pub fn rule(&self) -> Rule {
+    pub fn rule(&self) -> LimitRule {
         match &self.0 {
-            Kind::Metered(metered) => Rule::Meter(metered.quotas),
+            Kind::Metered(metered) => LimitRule::Meter(metered.quotas),
             #[cfg(feature = "store")]
-            Kind::Stored(metered, _) => Rule::Meter(metered.quotas),
-            Kind::Model(model) => Rule::Model(*model),
-            Kind::PerKey(rows) => Rule::PerKey(Rc::clone(rows)),
+            Kind::Stored(metered, _) => LimitRule::Meter(metered.quotas),
+            Kind::Model(model) => LimitRule::Model(*model),
+            Kind::PerKey(rows) => LimitRule::PerKey(Rc::clone(rows)),
         }
     }
 }
@@ -283,8 +283,8 @@ impl Limit {
 impl Metered {
     /// Parses a limit that is not another limiter's.
     #[cfg(test)]
-    pub(crate) fn parse(text: &str, algorithm: Algorithm) -> Self {
-        match Limit::parse(text, algorithm).expect("a good limit").0 {
+    pub(crate) fn parse(text: &str, algorithm: AlgorithmName) -> Self {
+        match LimitSpec::parse(text, algorithm).expect("a good limit").0 {
             Kind::Metered(metered) => *metered,
             other => panic!("{other:?} is no meter's"),
         }
@@ -332,7 +332,7 @@ impl Metered {
 
     fn time_of(&self, quota: Quota) -> u64 {
         let period_ns = quota.period().as_nanos();
-        if self.algorithm == Algorithm::Exponential {
+        if self.algorithm == AlgorithmName::Exponential {
             return u64::try_from(period_ns.saturating_mul(40)).unwrap_or(u64::MAX);
         }
         let volume = period_ns.saturating_mul(u128::from(quota.burst().get()));

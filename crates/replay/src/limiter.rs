@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::crowd::Crowd;
 use crate::event::{Event, KeyId, Keys};
-use crate::limit::PerKey;
-use crate::limit::{Kind, Limit, Metered};
+use crate::limit::RuleFile;
+use crate::limit::{Kind, LimitSpec, Metered};
 use crate::lineage::{Lineage, Maker};
 use crate::model::{Model, State};
 #[cfg(feature = "store")]
@@ -37,7 +37,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl Limiter {
-    pub(crate) fn new(limit: &Limit, may_go_back: bool) -> Self {
+    pub(crate) fn new(limit: &LimitSpec, may_go_back: bool) -> Self {
         let metered = match limit.kind() {
             Kind::Metered(metered) => metered,
             #[cfg(feature = "store")]
@@ -88,7 +88,7 @@ fn seat<T: Default>(seats: &mut Vec<T>, key: KeyId) -> &mut T {
 
 /// The limits of a file, and the state of each key under its own.
 pub(crate) struct Rows {
-    rows: Rc<PerKey>,
+    rows: Rc<RuleFile>,
     /// The distinct limits of the file.
     limits: Vec<RowLimit>,
     /// The limit found for each name, by the number of the key or the plan.
@@ -115,8 +115,8 @@ enum Seat {
 }
 
 impl Rows {
-    fn new(rows: &Rc<PerKey>, may_go_back: bool) -> Self {
-        let limit = |limit: &Limit| match limit.kind() {
+    fn new(rows: &Rc<RuleFile>, may_go_back: bool) -> Self {
+        let limit = |limit: &LimitSpec| match limit.kind() {
             Kind::Metered(metered) => Some(RowLimit::Meter(Box::new(Maker::new(
                 Metered::clone(metered),
                 may_go_back,

@@ -109,12 +109,12 @@ impl Lineage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Algorithm;
+    use crate::limit::AlgorithmName;
 
     const YEAR: i64 = 31_557_600_000_000_000;
 
     fn verdicts(limit: &str, may_go_back: bool, times: &[i64]) -> Vec<Option<Verdict>> {
-        let maker = Maker::new(Metered::parse(limit, Algorithm::Gcra), may_go_back);
+        let maker = Maker::new(Metered::parse(limit, AlgorithmName::Gcra), may_go_back);
         let mut lineage = Lineage::new(&maker, times[0]);
         times.iter().map(|&time| lineage.check(&maker, time, 1)).collect()
     }

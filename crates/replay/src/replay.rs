@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::event::{Event, KeyId, Keys};
-use crate::limit::{Limit, Quotas, Rule};
+use crate::limit::{LimitRule, LimitSpec, Quotas};
 use crate::limiter::{Limiter, Request};
 use crate::series::{Series, Timeline};
-use crate::suggest::{Reason, Suggester, Suggestion};
+use crate::suggest::{NoSuggestion, Suggester, Suggestion};
 use crate::trace::Order;
 use crate::verdict::{Undecided, Verdict};
 use crate::{Error, text};
@@ -17,7 +17,7 @@ use crate::{Error, text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The limit.
-    pub limit: Rule,
+    pub limit: LimitRule,
     /// Cells asked.
     pub asked: u128,
     /// Cells admitted.
@@ -124,8 +124,8 @@ impl std::fmt::Debug for Replay {
 impl Replay {
     /// Creates a replay that has not seen an event yet.
     #[must_use]
-    pub fn new(limits: &[Limit], settings: Settings) -> Self {
-        let candidate = |limit: &Limit| Candidate::new(limit, limits.len(), settings);
+    pub fn new(limits: &[LimitSpec], settings: Settings) -> Self {
+        let candidate = |limit: &LimitSpec| Candidate::new(limit, limits.len(), settings);
         Self {
             settings,
             asked: Vec::new(),
@@ -206,7 +206,7 @@ impl Replay {
     }
 
     #[cold]
-    fn too_long(&self, name: &[u8], limit: Rule) -> Error {
+    fn too_long(&self, name: &[u8], limit: LimitRule) -> Error {
         let key = if self.settings.anonymise {
             "one key".to_owned()
         } else {
@@ -228,7 +228,7 @@ impl Replay {
 
 /// A limit, and the state and results of each key under it.
 struct Candidate {
-    limit: Rule,
+    limit: LimitRule,
     limiter: Limiter,
     admitted: u128,
     delayed: u64,
@@ -243,7 +243,7 @@ struct Candidate {
 /// The computation of the limits that would have denied nothing.
 enum Search {
     NotAsked,
-    Vain(Reason),
+    Vain(NoSuggestion),
     On(Suggester),
 }
 
@@ -267,7 +267,7 @@ struct Hit {
 }
 
 impl Candidate {
-    fn new(limit: &Limit, limits: usize, settings: Settings) -> Self {
+    fn new(limit: &LimitSpec, limits: usize, settings: Settings) -> Self {
         let may_go_back = settings.order == Order::AsIs;
         Self {
             limit: limit.rule(),
@@ -279,10 +279,10 @@ impl Candidate {
             hit: HashMap::default(),
             search: match limit.rule() {
                 _ if !settings.suggest => Search::NotAsked,
-                Rule::Meter(Quotas::One(quota)) => Search::On(Suggester::new(quota)),
-                Rule::Meter(Quotas::Two(_)) => Search::Vain(Reason::TwoLimits),
-                Rule::Model(_) => Search::Vain(Reason::OtherLimiter),
-                Rule::PerKey(_) => Search::Vain(Reason::PerKey),
+                LimitRule::Meter(Quotas::One(quota)) => Search::On(Suggester::new(quota)),
+                LimitRule::Meter(Quotas::Two(_)) => Search::Vain(NoSuggestion::TwoLimits),
+                LimitRule::Model(_) => Search::Vain(NoSuggestion::OtherLimiter),
+                LimitRule::PerKey(_) => Search::Vain(NoSuggestion::PerKey),
             },
             series: Series::new(may_go_back),
         }

@@ -10,12 +10,10 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ratelimit_meter_redis::RedisBlockingStore;
-use ratelimit_meter_store::{
-    Ask, Average, BlockingStore, InvalidQuota, Limit as StoreLimit, Micros, StoreError, Units, Verb,
-};
+use ratelimit_meter_store::{Ask, Average, BlockingStore, InvalidQuota, Micros, StoreError, StoreLimit, Units, Verb};
 
 use crate::event::Event;
-use crate::limit::{Algorithm, Quotas};
+use crate::limit::{AlgorithmName, Quotas};
 use crate::verdict::Verdict;
 
 /// Longest time for the server to connect, and to answer.
@@ -23,22 +21,22 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A store, and the names under which this run keeps its meters there.
 #[derive(Clone)]
-pub struct Store {
+pub struct RunStore {
     store: Rc<dyn BlockingStore>,
     prefix: Rc<str>,
     /// The number of limits so far. Each has keys of its own.
     limits: Rc<Cell<u32>>,
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for RunStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
+        f.debug_struct("RunStore")
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
 }
 
-impl Store {
+impl RunStore {
     /// Opens the store at a URL such as `redis://127.0.0.1:6379/0`. Connects when the first request is decided.
     ///
     /// # Errors
@@ -65,19 +63,19 @@ impl Store {
 /// A limit whose meters are in a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
-    store: Store,
+    store: RunStore,
     limits: Vec<StoreLimit>,
 }
 
 impl Stored {
-    pub(crate) fn new(store: &Store, quotas: Quotas, algorithm: Algorithm) -> Result<Self, InvalidQuota> {
+    pub(crate) fn new(store: &RunStore, quotas: Quotas, algorithm: AlgorithmName) -> Result<Self, InvalidQuota> {
         let quotas = match quotas {
             Quotas::One(quota) => vec![quota],
             Quotas::Two(quotas) => vec![quotas.first(), quotas.second()],
         };
         let limit = |quota| match algorithm {
-            Algorithm::Gcra | Algorithm::LeakyBucket => Units::of(quota).map(StoreLimit::Bucket),
-            Algorithm::Exponential => Average::of(quota).map(StoreLimit::Average),
+            AlgorithmName::Gcra | AlgorithmName::LeakyBucket => Units::of(quota).map(StoreLimit::Bucket),
+            AlgorithmName::Exponential => Average::of(quota).map(StoreLimit::Average),
         };
         Ok(Self {
             store: store.clone(),

@@ -2,7 +2,7 @@
 
 use crate::{START, average, micros, one, some_time};
 use fastrand::Rng;
-use ratelimit_meter_store::{BlockingStore, Level, Limit, Verb};
+use ratelimit_meter_store::{BlockingStore, Level, StoreLimit, Verb};
 
 const QUOTAS: [&str; 10] = [
     "10/min",
@@ -30,7 +30,7 @@ pub(crate) fn traces(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
 /// is several microseconds only here.
 fn threshold(store: &impl BlockingStore, rng: &mut Rng) {
     let average = average("10/36500d");
-    let (limit, key) = (Limit::Average(average), format!("threshold:{}", rng.u64(..)));
+    let (limit, key) = (StoreLimit::Average(average), format!("threshold:{}", rng.u64(..)));
     let mut now = START;
     for _ in 0..18 {
         let (cells, state) = one(store, Verb::Check, now, &key, &limit, 1).expect("a decision");
@@ -61,7 +61,7 @@ fn trace(store: &impl BlockingStore, quota: &str, strict: bool, steps: usize, rn
         average(quota)
     };
     let (period, share, top) = (average.period_us(), average.share(), average.max_batch());
-    let limit = Limit::Average(average);
+    let limit = StoreLimit::Average(average);
     let key = format!("average:{}", rng.u64(..));
     let mut counted: Vec<(u64, f64)> = Vec::new();
     let (mut now, mut due) = (START + rng.u64(..START / 10), None);

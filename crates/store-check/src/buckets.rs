@@ -1,9 +1,9 @@
 //! Random traces of one bucket: every verb, times in any order, each instant and the microsecond before.
 
-use crate::oracle::Bucket;
+use crate::oracle::ExactBucket;
 use crate::{START, bucket, one, some_time};
 use fastrand::Rng;
-use ratelimit_meter_store::{BlockingStore, Level, Limit, Units, Verb};
+use ratelimit_meter_store::{BlockingStore, Level, StoreLimit, Units, Verb};
 
 /// Quotas that are slow, fast, heavy, in ticks, exact and inexact.
 const QUOTAS: [&str; 25] = [
@@ -45,9 +45,9 @@ pub(crate) fn traces(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
 struct Trace<'a> {
     quota: &'a str,
     key: String,
-    limit: Limit,
+    limit: StoreLimit,
     units: Units,
-    oracle: Bucket,
+    oracle: ExactBucket,
     now: u64,
     /// The instant that the last denial reported.
     due: Option<u64>,
@@ -61,7 +61,7 @@ impl<'a> Trace<'a> {
             key: format!("bucket:{}:{}", rng.u64(..), quota.replace(' ', "_")),
             limit,
             units,
-            oracle: Bucket::of(units.quota(), &units),
+            oracle: ExactBucket::of(units.quota(), &units),
             now: START + rng.u64(..START),
             due: None,
         }

@@ -3,7 +3,7 @@
 use crate::{START, bucket, one, some_time};
 use fastrand::Rng;
 use ratelimit_meter::{Exponential, GCRA, MultiDecider, NegativeMultiDecision};
-use ratelimit_meter_store::{BlockingStore, Limit, Verb};
+use ratelimit_meter_store::{BlockingStore, StoreLimit, Verb};
 use std::time::{Duration, Instant};
 
 /// Quotas that both keep exactly.
@@ -33,7 +33,15 @@ pub(crate) fn same_decisions(store: &impl BlockingStore, steps: usize, rng: &mut
         let meter = Exponential::from_quota(average.quota()).expect("a quota");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive time")]
         let per_cell_us = (average.period_us() * average.share()) as u64;
-        compare(store, quota, &Limit::Average(average), &meter, per_cell_us, steps, rng);
+        compare(
+            store,
+            quota,
+            &StoreLimit::Average(average),
+            &meter,
+            per_cell_us,
+            steps,
+            rng,
+        );
     }
 }
 
@@ -41,7 +49,7 @@ pub(crate) fn same_decisions(store: &impl BlockingStore, steps: usize, rng: &mut
 fn compare(
     store: &impl BlockingStore,
     quota: &str,
-    limit: &Limit,
+    limit: &StoreLimit,
     meter: &impl MultiDecider,
     per_cell_us: u64,
     steps: usize,

@@ -14,9 +14,9 @@ pub mod server;
 mod several;
 mod tables;
 
-pub use oracle::Bucket;
+pub use oracle::ExactBucket;
 
-use ratelimit_meter_store::{Ask, Average, BlockingStore, Limit, Micros, Reply, State, StoreError, Units, Verb};
+use ratelimit_meter_store::{Ask, Average, BlockingStore, Micros, Reply, State, StoreError, StoreLimit, Units, Verb};
 
 /// The number of steps to check, and the seed.
 #[derive(Debug, Clone, Copy)]
@@ -69,9 +69,9 @@ fn skipped(program: &str) {
     assert!(!is_ci, "no {program}, but CI=true");
 }
 
-fn bucket(quota: &str) -> (Limit, Units) {
+fn bucket(quota: &str) -> (StoreLimit, Units) {
     let units = Units::of(quota.parse().expect("a quota")).expect("a quota that a store can keep");
-    (Limit::Bucket(units), units)
+    (StoreLimit::Bucket(units), units)
 }
 
 fn average(quota: &str) -> Average {
@@ -88,7 +88,7 @@ fn one(
     verb: Verb,
     now: u64,
     key: &str,
-    limit: &Limit,
+    limit: &StoreLimit,
     n: u64,
 ) -> Result<(Option<u64>, State), StoreError> {
     let ask = Ask { key, limit, n };

@@ -5,7 +5,7 @@ use ratelimit_meter_store::Units;
 
 /// A bucket with an exact debt. A microsecond drains `drain` parts, and a cell of the quota is `one` parts.
 #[derive(Debug, Clone)]
-pub struct Bucket {
+pub struct ExactBucket {
     one: i128,
     drain: i128,
     cell: i128,
@@ -15,7 +15,7 @@ pub struct Bucket {
     owed: i128,
 }
 
-impl Bucket {
+impl ExactBucket {
     /// Returns an idle bucket of the exact rate if the store keeps that, otherwise of the rate that it keeps.
     pub fn of(quota: Quota, units: &Units) -> Self {
         let exact = (quota.period().as_nanos(), 1000 * u128::from(quota.cells().get()));

@@ -1,10 +1,10 @@
 //! Several limits in one step, cells that are given back, and quotas that change.
 
 use crate::buckets::level;
-use crate::oracle::Bucket;
+use crate::oracle::ExactBucket;
 use crate::{START, bucket, micros, one, some_time};
 use fastrand::Rng;
-use ratelimit_meter_store::{Ask, BlockingStore, Limit, Units, Verb};
+use ratelimit_meter_store::{Ask, BlockingStore, StoreLimit, Units, Verb};
 
 const SETS: [&[&str]; 3] = [
     &["10/s", "1000/h"],
@@ -14,9 +14,9 @@ const SETS: [&[&str]; 3] = [
 
 struct Each {
     key: String,
-    limit: Limit,
+    limit: StoreLimit,
     units: Units,
-    oracle: Bucket,
+    oracle: ExactBucket,
 }
 
 /// All limits count a batch, or none does.
@@ -28,7 +28,7 @@ pub(crate) fn all_or_nothing(store: &impl BlockingStore, steps: usize, rng: &mut
             .enumerate()
             .map(|(i, quota)| {
                 let (limit, units) = bucket(quota);
-                let oracle = Bucket::of(units.quota(), &units);
+                let oracle = ExactBucket::of(units.quota(), &units);
                 let key = format!("several:{{{set}}}:{i}");
                 Each {
                     key,
@@ -137,7 +137,7 @@ pub(crate) fn cancels(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
         let quota = quotas[trial % quotas.len()];
         let (limit, units) = bucket(quota);
         let key = format!("cancel:{}", rng.u64(..));
-        let mut actual = Bucket::of(units.quota(), &units);
+        let mut actual = ExactBucket::of(units.quota(), &units);
         let mut without = actual.clone();
         #[expect(clippy::cast_precision_loss, reason = "any time will do")]
         let per_cell = units.cell() as f64 / units.drain() as f64;
@@ -194,7 +194,7 @@ pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut 
         // The last quota has ticks: the volume that drains between two ticks belongs to the next quota, so only the new quota has ticks here.
         let [(old_limit, old), (new_limit, new)] = [1, 0].map(|less| bucket(QUOTAS[rng.usize(..QUOTAS.len() - less)]));
         let key = format!("other:{}", rng.u64(..));
-        let (mut oracle, mut now) = (Bucket::of(old.quota(), &old), START + rng.u64(..START));
+        let (mut oracle, mut now) = (ExactBucket::of(old.quota(), &old), START + rng.u64(..START));
         let n = rng.u64(1..=old.max_batch().into());
         one(store, Verb::Check, now, &key, &old_limit, n).expect("a decision");
         oracle.add(n, now);

@@ -1,9 +1,9 @@
 //! The blocking twin of the shared meter: the same verbs for threads, without joined calls.
 
-use crate::builder::{BuildError, Builder};
+use crate::builder::{InvalidSharedMeter, SharedMeterBuilder};
 use crate::error::StoreError;
 use crate::local::{Arrival, Local, Served, Settings};
-use crate::observe::Stats;
+use crate::observe::LocalStats;
 use crate::policy::Policy;
 use crate::standing::Known;
 use crate::store::{BlockingStore, Reply, Verb};
@@ -20,9 +20,9 @@ use std::time::Instant;
 /// It is a `SharedMeter` whose calls are not joined, and whose deadline is the store's own: set it where the store is made.
 ///
 /// ```
-/// use ratelimit_meter_store::{BlockingMeter, Builder, MemoryStore};
+/// use ratelimit_meter_store::{BlockingMeter, SharedMeterBuilder, MemoryStore};
 ///
-/// let clients: BlockingMeter<_> = Builder::new("api", "10/s burst 1".parse()?).build_blocking(MemoryStore::new())?;
+/// let clients: BlockingMeter<_> = SharedMeterBuilder::new("api", "10/s burst 1".parse()?).build_blocking(MemoryStore::new())?;
 /// assert!(clients.check("alice")?.is_admitted());
 /// assert!(!clients.check("alice")?.is_admitted());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -54,13 +54,13 @@ impl<S> fmt::Debug for BlockingMeter<S> {
     }
 }
 
-impl Builder {
+impl SharedMeterBuilder {
     /// Returns the blocking meter over `store`, which keeps its own deadline.
     ///
     /// # Errors
     ///
-    /// [`BuildError`].
-    pub fn build_blocking<S: BlockingStore>(&self, store: S) -> Result<BlockingMeter<S>, BuildError> {
+    /// [`InvalidSharedMeter`].
+    pub fn build_blocking<S: BlockingStore>(&self, store: S) -> Result<BlockingMeter<S>, InvalidSharedMeter> {
         let (terms, settings) = self.terms()?;
         let settings = Settings {
             join: false,
@@ -219,7 +219,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
 
     /// Returns how the local layer and the breaker stand; reads the whole layer.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> LocalStats {
         let inner = &self.inner;
         inner.policy.stats(inner.local.size(Instant::now()))
     }

@@ -4,7 +4,7 @@ use crate::average::Average;
 use crate::breaker::BreakerSettings;
 use crate::error::InvalidQuota;
 use crate::lease::LeaseSettings;
-use crate::limit::Limit;
+use crate::limit::StoreLimit;
 use crate::local::Settings;
 use crate::terms::Terms;
 use crate::units::Units;
@@ -31,10 +31,10 @@ pub enum OnFailure {
 /// The settings of a shared meter: [`SharedMeter::builder`](crate::SharedMeter::builder).
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it builds"]
-pub struct Builder {
+pub struct SharedMeterBuilder {
     pub(crate) name: String,
     slot: Option<String>,
-    limits: Vec<Result<Limit, InvalidQuota>>,
+    limits: Vec<Result<StoreLimit, InvalidQuota>>,
     pub(crate) deadline: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) breaker: BreakerSettings,
@@ -48,7 +48,7 @@ pub struct Builder {
 /// Reports why a shared meter could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BuildError {
+pub enum InvalidSharedMeter {
     /// A store cannot keep a quota.
     Quota(InvalidQuota),
     /// The name, or the slot, is empty or has a brace in it: braces mark the part of a key that chooses its slot in a cluster.
@@ -59,7 +59,7 @@ pub enum BuildError {
     LeaseAboveBurst,
 }
 
-impl fmt::Display for BuildError {
+impl fmt::Display for InvalidSharedMeter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Quota(error) => error.fmt(f),
@@ -72,7 +72,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl Error for BuildError {
+impl Error for InvalidSharedMeter {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Quota(error) => Some(error),
@@ -81,13 +81,13 @@ impl Error for BuildError {
     }
 }
 
-impl From<InvalidQuota> for BuildError {
+impl From<InvalidQuota> for InvalidSharedMeter {
     fn from(error: InvalidQuota) -> Self {
         Self::Quota(error)
     }
 }
 
-impl Builder {
+impl SharedMeterBuilder {
     /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name and quota share their limits.
     pub fn new(name: &str, quota: Quota) -> Self {
         Self::named(name).and(quota)
@@ -111,7 +111,7 @@ impl Builder {
 
     /// Adds a limit: each cell must conform to all limits, and is counted by all or none.
     pub fn and(mut self, quota: Quota) -> Self {
-        self.limits.push(Units::of(quota).map(Limit::Bucket));
+        self.limits.push(Units::of(quota).map(StoreLimit::Bucket));
         self
     }
 
@@ -122,7 +122,7 @@ impl Builder {
 
     /// Adds a limit of the average rate, as the algorithm `Exponential`.
     pub fn and_average(mut self, quota: Quota) -> Self {
-        self.limits.push(Average::of(quota).map(Limit::Average));
+        self.limits.push(Average::of(quota).map(StoreLimit::Average));
         self
     }
 
@@ -132,7 +132,7 @@ impl Builder {
     /// Alone, its denials are not remembered, because each counts.
     pub fn and_strict_average(mut self, quota: Quota) -> Self {
         let average = Average::of(quota).map(Average::strict);
-        self.limits.push(average.map(Limit::Average));
+        self.limits.push(average.map(StoreLimit::Average));
         self
     }
 
@@ -197,25 +197,25 @@ impl Builder {
     }
 
     /// Returns the terms of the meter and the settings of its local layer.
-    pub(crate) fn terms(&self) -> Result<(Terms, Settings), BuildError> {
+    pub(crate) fn terms(&self) -> Result<(Terms, Settings), InvalidSharedMeter> {
         let valid = |name: &str| !name.is_empty() && !name.contains(['{', '}']);
         if !valid(&self.name) || !self.slot.as_deref().is_none_or(valid) {
-            return Err(BuildError::Name);
+            return Err(InvalidSharedMeter::Name);
         }
-        let mut limits: Vec<Limit> = self.limits.iter().copied().collect::<Result<_, _>>()?;
+        let mut limits: Vec<StoreLimit> = self.limits.iter().copied().collect::<Result<_, _>>()?;
         if let Some(lease) = self.lease {
             for limit in &mut limits {
-                let Limit::Bucket(units) = limit else {
-                    return Err(BuildError::LeaseOfAverage);
+                let StoreLimit::Bucket(units) = limit else {
+                    return Err(InvalidSharedMeter::LeaseOfAverage);
                 };
                 if lease.strict {
                     let kept = lease.keep_us().saturating_mul(units.drain());
-                    *units = units.with_less_burst(kept).ok_or(BuildError::LeaseAboveBurst)?;
+                    *units = units.with_less_burst(kept).ok_or(InvalidSharedMeter::LeaseAboveBurst)?;
                 }
             }
         }
         // Each denial of a strict average alone counts, so each is asked for.
-        let counts_denials = matches!(limits[..], [Limit::Average(average)] if average.is_strict());
+        let counts_denials = matches!(limits[..], [StoreLimit::Average(average)] if average.is_strict());
         let settings = Settings {
             remember: if counts_denials { Duration::ZERO } else { self.remember },
             join: self.join || self.lease.is_some(),

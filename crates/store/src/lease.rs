@@ -1,6 +1,6 @@
 //! Cells drawn in blocks: how large a block is, and how long its cells may be used.
 
-use crate::limit::Limit;
+use crate::limit::StoreLimit;
 use crate::time::Micros;
 use std::time::{Duration, Instant};
 
@@ -52,10 +52,10 @@ impl LeaseSettings {
     }
 
     /// The largest block for some limits, in cells: the drain of `keep`. An average has none.
-    pub(crate) fn largest_block(&self, limits: &[Limit]) -> u32 {
+    pub(crate) fn largest_block(&self, limits: &[StoreLimit]) -> u32 {
         let drained = limits.iter().map(|limit| match limit {
-            Limit::Bucket(units) => self.keep_us().saturating_mul(units.drain()) / units.cell(),
-            Limit::Average(_) => 0,
+            StoreLimit::Bucket(units) => self.keep_us().saturating_mul(units.drain()) / units.cell(),
+            StoreLimit::Average(_) => 0,
         });
         let drained = drained.min().unwrap_or(0);
         u32::try_from(drained).unwrap_or(u32::MAX).min(self.at_most)
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn block_never_exceeds_the_drain_of_its_lifetime() {
-        let limit = |quota: &str| Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
+        let limit = |quota: &str| StoreLimit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
         let lease = LeaseSettings::kept_for(20 * MS);
         assert_eq!(lease.largest_block(&[limit("1000/s")]), 20);
         assert_eq!(lease.at_most(7).largest_block(&[limit("1000/s")]), 7);

@@ -2,7 +2,7 @@
 //!
 //! # Implementing a store
 //!
-//! [`Store`] and [`BlockingStore`] have one method: a [`Verb`] on some [`Ask`]s gives a [`Reply`]. The numbers of a [`Limit`] are [`Units`] or
+//! [`AsyncStore`] and [`BlockingStore`] have one method: a [`Verb`] on some [`Ask`]s gives a [`Reply`]. The numbers of a [`StoreLimit`] are [`Units`] or
 //! an [`Average`]: whole numbers that a double holds, so that a script in Lua, a function in SQL and [`MemoryStore`] decide alike. The reply is the
 //! time and level of each key. The remaining cells and the time of the next ones are computed from it here, exactly.
 //!
@@ -37,15 +37,15 @@ mod verdict;
 pub use average::Average;
 pub use blocking::BlockingMeter;
 pub use breaker::BreakerSettings;
-pub use builder::{BuildError, Builder, OnFailure};
+pub use builder::{InvalidSharedMeter, OnFailure, SharedMeterBuilder};
 pub use error::{InvalidQuota, StoreError};
 pub use lease::LeaseSettings;
-pub use limit::{Level, Limit, Scale, State};
+pub use limit::{Level, Scale, State, StoreLimit};
 pub use memory::MemoryStore;
-pub use observe::Stats;
+pub use observe::LocalStats;
 #[cfg(feature = "tokio")]
 pub use shared::SharedMeter;
-pub use store::{Ask, BlockingStore, Reply, Store, Verb};
+pub use store::{Ask, AsyncStore, BlockingStore, Reply, Verb};
 pub use time::Micros;
 pub use units::Units;
 pub use verdict::{AdmittedPart, Verdict, Via};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A limit in the numbers of a store: a bucket, or an average.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Limit {
+pub enum StoreLimit {
     /// A bucket that drains: decides as `GCRA` and `LeakyBucket` do.
     Bucket(Units),
     /// An exponentially weighted average: decides as `Exponential` does.
@@ -73,7 +73,7 @@ pub struct State {
     pub level: Level,
 }
 
-impl Limit {
+impl StoreLimit {
     /// Returns the quota.
     #[must_use]
     pub const fn quota(&self) -> Quota {

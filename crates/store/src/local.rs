@@ -416,13 +416,13 @@ impl<W> Entry<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Level, Limit, State};
+    use crate::limit::{Level, State, StoreLimit};
     use crate::units::Units;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn local(subjects: usize) -> (Terms, Local<usize>) {
-        let limits = [Limit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
+        let limits = [StoreLimit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
         let settings = Settings {
             remember: SECOND,
             join: true,

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::step::{self, Source, Stored, Write};
-use crate::store::{Ask, BlockingStore, Reply, Store, Verb};
+use crate::store::{Ask, AsyncStore, BlockingStore, Reply, Verb};
 use crate::time::Micros;
 use core::fmt;
 use parking_lot::Mutex;
@@ -132,7 +132,7 @@ impl BlockingStore for MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl AsyncStore for MemoryStore {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         self.step(verb, at, asks)
     }

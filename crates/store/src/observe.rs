@@ -10,9 +10,9 @@ use std::time::Duration;
 /// The state of a meter's local layer and breaker: numbers for a health check or for gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct LocalStats {
     /// The subjects of which this process remembers something, at most
-    /// [`remembered_subjects`](crate::Builder::remembered_subjects).
+    /// [`remembered_subjects`](crate::SharedMeterBuilder::remembered_subjects).
     pub remembered_subjects: usize,
     /// The cells that were drawn in blocks and may still be used.
     pub leased_cells: u64,
@@ -103,7 +103,7 @@ impl Observer {
 
     /// Sets the gauges.
     #[cfg(feature = "metrics")]
-    pub(crate) fn stats(&self, stats: Stats) {
+    pub(crate) fn stats(&self, stats: LocalStats) {
         let labels = [("meter", self.label())];
         #[expect(clippy::cast_precision_loss, reason = "a gauge of 2^53 cells")]
         let (subjects, cells, calls) = (

@@ -1,9 +1,9 @@
 //! The frame of each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
 
 use crate::breaker::{Breaker, Outcome, Permit};
-use crate::builder::{Builder, OnFailure};
+use crate::builder::{OnFailure, SharedMeterBuilder};
 use crate::error::StoreError;
-use crate::observe::{Observer, Stats};
+use crate::observe::{LocalStats, Observer};
 use crate::standing::Standing;
 use crate::store::Verb;
 use crate::time::later;
@@ -74,7 +74,7 @@ impl Drop for Leave<'_> {
 }
 
 impl Policy {
-    pub(crate) fn of(builder: &Builder) -> Self {
+    pub(crate) fn of(builder: &SharedMeterBuilder) -> Self {
         Self {
             observer: Observer::of(&builder.name),
             deadline: builder.deadline,
@@ -99,8 +99,8 @@ impl Policy {
     }
 
     /// Returns how this and a local layer of so many subjects and leased cells stand.
-    pub(crate) fn stats(&self, (remembered_subjects, leased_cells): (usize, u64)) -> Stats {
-        Stats {
+    pub(crate) fn stats(&self, (remembered_subjects, leased_cells): (usize, u64)) -> LocalStats {
+        LocalStats {
             remembered_subjects,
             leased_cells,
             // ORDERING: relaxed, as in `Place::drop`.

@@ -1,13 +1,13 @@
 //! The async shared meter: the local layer around a store, with a deadline and an answer for each call.
 
-use crate::builder::{BuildError, Builder};
+use crate::builder::{InvalidSharedMeter, SharedMeterBuilder};
 use crate::error::StoreError;
 use crate::local::{Arrival, Deliveries, Local, Served};
 use crate::memory::MemoryStore;
-use crate::observe::Stats;
+use crate::observe::LocalStats;
 use crate::policy::Policy;
 use crate::standing::Known;
-use crate::store::{Reply, Store, Verb};
+use crate::store::{AsyncStore, Reply, Verb};
 use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
@@ -77,33 +77,33 @@ impl<S> fmt::Debug for SharedMeter<S> {
 
 impl SharedMeter {
     /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name and quota share their limits.
-    pub fn builder(name: &str, quota: Quota) -> Builder {
-        Builder::new(name, quota)
+    pub fn builder(name: &str, quota: Quota) -> SharedMeterBuilder {
+        SharedMeterBuilder::new(name, quota)
     }
 
     /// Returns the settings of a meter with two limits.
-    pub fn dual_builder(name: &str, quotas: DualQuota) -> Builder {
-        Builder::named(name).and_dual(quotas)
+    pub fn dual_builder(name: &str, quotas: DualQuota) -> SharedMeterBuilder {
+        SharedMeterBuilder::named(name).and_dual(quotas)
     }
 
     /// Returns the settings of a meter that limits the average rate.
-    pub fn average_builder(name: &str, quota: Quota) -> Builder {
-        Builder::named(name).and_average(quota)
+    pub fn average_builder(name: &str, quota: Quota) -> SharedMeterBuilder {
+        SharedMeterBuilder::named(name).and_average(quota)
     }
 
     /// Returns the settings of a meter that limits the average rate, and counts denied cells too.
-    pub fn strict_average_builder(name: &str, quota: Quota) -> Builder {
-        Builder::named(name).and_strict_average(quota)
+    pub fn strict_average_builder(name: &str, quota: Quota) -> SharedMeterBuilder {
+        SharedMeterBuilder::named(name).and_strict_average(quota)
     }
 }
 
-impl Builder {
+impl SharedMeterBuilder {
     /// Returns the meter over `store`.
     ///
     /// # Errors
     ///
-    /// [`BuildError`].
-    pub fn build<S: Store>(&self, store: S) -> Result<SharedMeter<S>, BuildError> {
+    /// [`InvalidSharedMeter`].
+    pub fn build<S: AsyncStore>(&self, store: S) -> Result<SharedMeter<S>, InvalidSharedMeter> {
         let (terms, settings) = self.terms()?;
         let inner = Inner {
             store,
@@ -115,7 +115,7 @@ impl Builder {
     }
 }
 
-impl<S: Store> SharedMeter<S> {
+impl<S: AsyncStore> SharedMeter<S> {
     /// Decides one cell of `subject` now, and counts it if it conforms.
     ///
     /// A cell whose caller leaves before the answer may be counted.
@@ -294,7 +294,7 @@ impl<S: Store> SharedMeter<S> {
     /// Decides one cell of each of several subjects, of this meter and of `others` over the same store. Counts all cells if all conform, or none.
     /// Returns the verdict of the meter that denies longest.
     ///
-    /// In a cluster all meters must be [`in_slot`](Builder::in_slot) of one slot.
+    /// In a cluster all meters must be [`in_slot`](SharedMeterBuilder::in_slot) of one slot.
     ///
     /// # Errors
     ///
@@ -326,7 +326,7 @@ impl<S: Store> SharedMeter<S> {
 
     /// Returns how the local layer and the breaker stand; reads the whole layer.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> LocalStats {
         let inner = &self.inner;
         inner.policy.stats(inner.local.size(now()))
     }
@@ -356,7 +356,7 @@ impl<S: Store> SharedMeter<S> {
     }
 }
 
-impl<S: Store> Inner<S> {
+impl<S: AsyncStore> Inner<S> {
     /// The verdict on a batch that was decided, by the time `at`.
     fn told(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
         let verdict = self.terms.decided(n, decided, at);

@@ -1,6 +1,6 @@
 //! The state of a subject, by a reply of the store.
 
-use crate::limit::{Limit, State};
+use crate::limit::{State, StoreLimit};
 use crate::store::Reply;
 use crate::time::Micros;
 use ratelimit_meter::Status;
@@ -30,8 +30,8 @@ impl Known {
     }
 
     /// The time from the store's decision until `n` cells conform on all limits; at most the smallest of their largest batches.
-    pub(crate) fn until(&self, limits: &[Limit], n: u32) -> Duration {
-        let until = |(limit, state): (&Limit, &State)| limit.until(*state, self.clock, n);
+    pub(crate) fn until(&self, limits: &[StoreLimit], n: u32) -> Duration {
+        let until = |(limit, state): (&StoreLimit, &State)| limit.until(*state, self.clock, n);
         let waits = limits.iter().zip(&*self.states).filter_map(until);
         waits.max().unwrap_or_default()
     }
@@ -42,7 +42,7 @@ impl Known {
 pub(crate) enum Standing {
     Status(Status),
     ByReply {
-        limits: Arc<[Limit]>,
+        limits: Arc<[StoreLimit]>,
         known: Known,
         at: Instant,
     },
@@ -50,7 +50,7 @@ pub(crate) enum Standing {
 
 impl Standing {
     /// At the instant `at`, by a reply that was received before.
-    pub(crate) fn by_reply(limits: &Arc<[Limit]>, known: Known, at: Instant) -> Self {
+    pub(crate) fn by_reply(limits: &Arc<[StoreLimit]>, known: Known, at: Instant) -> Self {
         let limits = Arc::clone(limits);
         Self::ByReply { limits, known, at }
     }

@@ -2,7 +2,7 @@
 
 use crate::average::{Average, difference};
 use crate::error::StoreError;
-use crate::limit::{Level, Limit, Scale, State};
+use crate::limit::{Level, Scale, State, StoreLimit};
 use crate::store::{Ask, Reply, Verb};
 use crate::time::Micros;
 use crate::units::{TOP, Units};
@@ -117,8 +117,8 @@ pub(crate) fn decide(
 fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> Result<Found, StoreError> {
     let wrong = || StoreError::WrongState(ask.key.to_owned());
     let at = match ask.limit {
-        Limit::Bucket(units) => Micros::new(now.tick(units.tick_us())).ok_or(StoreError::WrongTime)?,
-        Limit::Average(_) => now,
+        StoreLimit::Bucket(units) => Micros::new(now.tick(units.tick_us())).ok_or(StoreError::WrongTime)?,
+        StoreLimit::Average(_) => now,
     };
     let rested = ask.limit.rested(at);
     let Some(Stored { mut state, scale }) = stored else {
@@ -140,8 +140,8 @@ fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> R
     };
     let level = match (ask.limit, state.level) {
         _ if back => state.level,
-        (Limit::Bucket(units), Level::Units(level)) => Level::Units(drained(level, state.time, at, units.drain())),
-        (Limit::Average(average), Level::Share(level)) => Level::Share(level * average.decay(at, state.time)),
+        (StoreLimit::Bucket(units), Level::Units(level)) => Level::Units(drained(level, state.time, at, units.drain())),
+        (StoreLimit::Average(average), Level::Share(level)) => Level::Share(level * average.decay(at, state.time)),
         _ => return Err(wrong()),
     };
     Ok(Found {
@@ -154,9 +154,9 @@ fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> R
 
 /// The state by another limit: that limit drains until `at`, and the debt of then stays, in cells, rounded up by at most two units. `None` if that is
 /// of another kind.
-fn carry(state: State, scale: Scale, limit: &Limit, at: Micros) -> Option<State> {
+fn carry(state: State, scale: Scale, limit: &StoreLimit, at: Micros) -> Option<State> {
     match (limit, scale, state.level) {
-        (Limit::Bucket(units), Scale::Bucket { drain, one }, Level::Units(level)) => {
+        (StoreLimit::Bucket(units), Scale::Bucket { drain, one }, Level::Units(level)) => {
             let owed = if at > state.time {
                 drained(level, state.time, at, drain)
             } else {
@@ -181,7 +181,7 @@ fn carry(state: State, scale: Scale, limit: &Limit, at: Micros) -> Option<State>
                 level: Level::Units(level),
             })
         }
-        (Limit::Average(average), Scale::Average { period_us, share, .. }, Level::Share(level)) => {
+        (StoreLimit::Average(average), Scale::Average { period_us, share, .. }, Level::Share(level)) => {
             let time = state.time.max(at);
             let owed = level * (difference(state.time, time) / period_us).exp();
             Some(State {
@@ -205,7 +205,7 @@ fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
         return None;
     }
     match (ask.limit, found.level) {
-        (Limit::Bucket(units), Level::Units(level)) => {
+        (StoreLimit::Bucket(units), Level::Units(level)) => {
             let free = u64::from(units.remaining(found.time, level, now));
             let room = ask.n.min(free);
             Some(match verb {
@@ -213,7 +213,7 @@ fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
                 _ => room,
             })
         }
-        (Limit::Average(average), Level::Share(level)) => {
+        (StoreLimit::Average(average), Level::Share(level)) => {
             let n = u32::try_from(ask.n.min(most)).unwrap_or(u32::MAX);
             Some(u64::from(average.room(found.time, level, now, n)))
         }
@@ -224,7 +224,7 @@ fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
 /// Returns how many of the cells a charge can record.
 fn chargeable(ask: &Ask<'_>, found: &Found) -> u64 {
     match (ask.limit, found.level) {
-        (Limit::Bucket(units), Level::Units(level)) => {
+        (StoreLimit::Bucket(units), Level::Units(level)) => {
             let last = u128::from(TOP - found.time.get()) * u128::from(units.drain());
             let last = u64::try_from(last).unwrap_or(u64::MAX).min(TOP);
             ask.n.min(last.saturating_sub(level) / units.cell())
@@ -237,10 +237,10 @@ fn chargeable(ask: &Ask<'_>, found: &Found) -> u64 {
 fn after(verb: Verb, ask: &Ask<'_>, found: &Found, count: u64, denied: u64) -> Level {
     match (ask.limit, found.level) {
         _ if verb == Verb::Reset => ask.limit.rested(found.at).level,
-        (Limit::Bucket(units), Level::Units(level)) => {
+        (StoreLimit::Bucket(units), Level::Units(level)) => {
             Level::Units(bucket_after(verb, units, found, level, ask.n, count))
         }
-        (Limit::Average(average), Level::Share(level)) => {
+        (StoreLimit::Average(average), Level::Share(level)) => {
             Level::Share(average_after(verb, average, found, level, ask.n, count, denied))
         }
         (_, level) => level,
@@ -290,11 +290,11 @@ fn average_after(verb: Verb, average: &Average, found: &Found, level: f64, n: u6
 }
 
 /// The microseconds from `now` until a key can be forgotten, rounded up.
-fn to_rest(limit: &Limit, state: State, now: Micros) -> u64 {
+fn to_rest(limit: &StoreLimit, state: State, now: Micros) -> u64 {
     let after = match (limit, state.level) {
         (_, Level::Units(0)) => 0,
-        (Limit::Bucket(units), Level::Units(level)) => level.div_ceil(units.drain()) + units.tick_us(),
-        (Limit::Average(average), Level::Share(level)) if level > 0.0 => {
+        (StoreLimit::Bucket(units), Level::Units(level)) => level.div_ceil(units.drain()) + units.tick_us(),
+        (StoreLimit::Average(average), Level::Share(level)) if level > 0.0 => {
             // Until the remainder is worth less than a microsecond.
             let periods = level.ln() + average.period_us().ln() + 1.0;
             #[expect(

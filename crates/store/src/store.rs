@@ -1,7 +1,7 @@
 //! The trait of a store: one call, one decision.
 
 use crate::error::StoreError;
-use crate::limit::{Limit, State};
+use crate::limit::{State, StoreLimit};
 use crate::time::Micros;
 
 /// A step on the states of one or several keys.
@@ -54,7 +54,7 @@ pub struct Ask<'a> {
     /// The key that holds the state.
     pub key: &'a str,
     /// The limit.
-    pub limit: &'a Limit,
+    pub limit: &'a StoreLimit,
     /// The number of cells; at least 1 for `Check`, `Peek`, `UpTo` and `Lease`.
     pub n: u64,
 }
@@ -97,7 +97,7 @@ impl Reply {
 /// 3. If the call fails with an [indeterminate](StoreError::is_indeterminate) error, the cells were counted once or not at all. With any other error
 ///    no cell was counted. An implementation repeats a call only after an answer by which nothing ran.
 /// 4. A state is removed no earlier than its key is idle.
-pub trait Store: Send + Sync + 'static {
+pub trait AsyncStore: Send + Sync + 'static {
     /// Decides a step.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, StoreError>> + Send;
 }
 
-/// A store of states, called from threads that may block. The laws are those of [`Store`].
+/// A store of states, called from threads that may block. The laws are those of [`AsyncStore`].
 pub trait BlockingStore: Send + Sync + 'static {
     /// Decides a step.
     ///

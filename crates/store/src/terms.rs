@@ -1,6 +1,6 @@
 //! The terms of a shared meter: its name, its limits, and the meaning of a reply to a caller.
 
-use crate::limit::Limit;
+use crate::limit::StoreLimit;
 use crate::standing::{Known, Standing};
 use crate::store::Ask;
 use crate::time::later;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Terms {
     pub(crate) name: String,
     pub(crate) slot: Option<String>,
-    pub(crate) limits: Arc<[Limit]>,
+    pub(crate) limits: Arc<[StoreLimit]>,
 }
 
 /// A decision on a batch, with the reply that it follows from.
@@ -53,7 +53,7 @@ impl Terms {
 
     /// The largest batch that conforms on all limits.
     pub(crate) fn max_batch(&self) -> u32 {
-        self.limits.iter().map(Limit::max_batch).min().unwrap_or(0)
+        self.limits.iter().map(StoreLimit::max_batch).min().unwrap_or(0)
     }
 
     /// The time from the store's decision until `n` cells conform; at most [`max_batch`](Self::max_batch).
@@ -131,7 +131,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn terms(slot: Option<&str>) -> Terms {
-        let limit = |quota: &str| Limit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
+        let limit = |quota: &str| StoreLimit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
         Terms {
             name: "api".to_owned(),
             slot: slot.map(str::to_owned),

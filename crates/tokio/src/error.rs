@@ -194,7 +194,7 @@ impl From<Infallible> for AcquireError {
 /// The reason why a [`RateLimiter`](crate::RateLimiter) could not be made from the numbers given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BuildError {
+pub enum InvalidRateLimiter {
     /// A refill of zero: no cells ever come.
     ZeroRefill,
     /// An interval of zero: the rate would be infinite.
@@ -213,7 +213,7 @@ pub enum BuildError {
     },
 }
 
-impl fmt::Display for BuildError {
+impl fmt::Display for InvalidRateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroRefill => f.write_str("a refill of zero cells admits no cell"),
@@ -228,4 +228,4 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl Error for BuildError {}
+impl Error for InvalidRateLimiter {}

@@ -20,7 +20,7 @@ use tokio::task::coop::poll_proceed;
 /// A map from keys to meters. A function from keys to meter handles implements it.
 ///
 /// All meters that it returns for one key must share one state, as clones of a [`Meter`](ratelimit_meter::Meter) do.
-pub trait PerKey<K>: Send + Sync {
+pub trait MeterMap<K>: Send + Sync {
     /// The type of the meter of a key.
     type Meter: Source;
 
@@ -28,7 +28,7 @@ pub trait PerKey<K>: Send + Sync {
     fn meter(&self, key: &K) -> Self::Meter;
 }
 
-impl<K, S, F> PerKey<K> for F
+impl<K, S, F> MeterMap<K> for F
 where
     S: Source,
     F: Fn(&K) -> S + Send + Sync,
@@ -44,7 +44,7 @@ where
 #[derive(Debug)]
 pub struct TableKeys<K, M: MeterKind, H>(KeyedMeter<K, M, H>);
 
-impl<K, M, H> PerKey<K> for TableKeys<K, M, H>
+impl<K, M, H> MeterMap<K> for TableKeys<K, M, H>
 where
     K: Hash + Clone + Send + Sync + 'static,
     M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
@@ -83,7 +83,7 @@ where
 /// # Ok(())
 /// # }
 /// ```
-pub struct Keyed<K, P: PerKey<K>> {
+pub struct Keyed<K, P: MeterMap<K>> {
     meters: P,
     catch_up: Duration,
     shift: Shift,
@@ -98,7 +98,7 @@ struct KeyQueue<S: Source> {
 }
 
 /// A caller that waits for cells of a key.
-struct Member<'a, K: Eq + Hash, P: PerKey<K>> {
+struct Member<'a, K: Eq + Hash, P: MeterMap<K>> {
     keyed: &'a Keyed<K, P>,
     key: &'a K,
     queue: Arc<SharedQueue<P::Meter>>,
@@ -141,7 +141,7 @@ where
 impl<K, P> Keyed<K, P>
 where
     K: Eq + Hash + Clone,
-    P: PerKey<K>,
+    P: MeterMap<K>,
 {
     /// Returns a fair limiter of these meters.
     pub fn new(meters: P) -> Self {
@@ -298,7 +298,7 @@ where
 impl<K, P> Keyed<K, P>
 where
     K: Eq + Hash + Clone,
-    P: PerKey<K, Meter: Waitable>,
+    P: MeterMap<K, Meter: Waitable>,
 {
     /// Makes the meter of `key` idle, and serves the waiters that can be served then.
     pub fn reset_key(&self, key: &K) {
@@ -313,7 +313,7 @@ where
 const LARGE: usize = 64;
 
 /// Removes the queue when the last caller leaves.
-impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
+impl<K: Eq + Hash, P: MeterMap<K>> Drop for Member<'_, K, P> {
     fn drop(&mut self) {
         let mut queues = self.keyed.queues.lock();
         let Some(entry) = queues.get_mut(self.key) else {
@@ -333,7 +333,7 @@ impl<K: Eq + Hash, P: PerKey<K>> Drop for Member<'_, K, P> {
     }
 }
 
-impl<K, P: PerKey<K>> fmt::Debug for Keyed<K, P> {
+impl<K, P: MeterMap<K>> fmt::Debug for Keyed<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed").finish_non_exhaustive()
     }

@@ -97,11 +97,11 @@ mod timers;
 mod wait_queue;
 mod waiting;
 
-pub use error::{AcquireError, BuildError, InsufficientCapacity, NotYet};
-pub use keyed::{Keyed, PerKey, TableKeys};
+pub use error::{AcquireError, InsufficientCapacity, InvalidRateLimiter, NotYet};
+pub use keyed::{Keyed, MeterMap, TableKeys};
 pub use options::Patience;
 pub use paced::{PacedSink, PacedStream};
-pub use rate_limiter::{Bucket, Builder, RateLimiter};
+pub use rate_limiter::{Bucket, RateLimiter, RateLimiterBuilder};
 pub use source::{CellCount, KeyOf, Source, Waitable};
 pub use timers::TokioClock;
 pub use waiting::{Acquire, AcquireOwned, Waiting};

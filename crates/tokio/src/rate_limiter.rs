@@ -1,6 +1,6 @@
 //! The limiter that replaces `leaky-bucket`'s: its builder, its bucket, and the gate through which cells are taken without the lock.
 
-use crate::error::{BuildError, InsufficientCapacity};
+use crate::error::{InsufficientCapacity, InvalidRateLimiter};
 use crate::source::{CellCount, Part, Source, Times, never};
 use crate::sync::{AtomicU64, Ordering};
 use crate::timers::{Beginning, Shift};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A rate limiter whose bucket gets cells at fixed intervals, for callers that wait in line: a drop-in replacement for the `RateLimiter` of
 /// `leaky-bucket`.
 ///
-/// The intervals count from [`build`](Builder::build). Its methods are those of [`Waiting`]. Bytes can be counted directly:
+/// The intervals count from [`build`](RateLimiterBuilder::build). Its methods are those of [`Waiting`]. Bytes can be counted directly:
 /// `limiter.acquire(bytes.len())`. If a request is for more cells than the bucket holds, it is served in parts, over several intervals.
 ///
 /// ```
@@ -30,8 +30,8 @@ pub type RateLimiter = Waiting<Bucket>;
 impl RateLimiter {
     /// Returns a builder with `leaky-bucket`'s defaults: one cell every 100 ms, no initial cells, fair.
     #[must_use]
-    pub const fn builder() -> Builder {
-        Builder {
+    pub const fn builder() -> RateLimiterBuilder {
+        RateLimiterBuilder {
             max: None,
             initial: 0,
             refill: 1,
@@ -70,7 +70,7 @@ impl RateLimiter {
 
 /// Builds a [`RateLimiter`].
 #[derive(Debug, Clone)]
-pub struct Builder {
+pub struct RateLimiterBuilder {
     max: Option<usize>,
     initial: usize,
     refill: usize,
@@ -78,7 +78,7 @@ pub struct Builder {
     fair: bool,
 }
 
-impl Builder {
+impl RateLimiterBuilder {
     /// The default size of a bucket, in units of the larger of refill and initial.
     const DEFAULT_MAX_FACTOR: usize = 10;
 
@@ -128,29 +128,29 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the refill or the interval is zero, the interval is above 200 years, or the initial number of cells is above `max`.
+    /// [`InvalidRateLimiter`] if the refill or the interval is zero, the interval is above 200 years, or the initial number of cells is above `max`.
     ///
     /// ```
-    /// use ratelimit_meter_tokio::{BuildError, RateLimiter};
+    /// use ratelimit_meter_tokio::{InvalidRateLimiter, RateLimiter};
     ///
-    /// assert_eq!(RateLimiter::builder().refill(0).try_build().unwrap_err(), BuildError::ZeroRefill);
+    /// assert_eq!(RateLimiter::builder().refill(0).try_build().unwrap_err(), InvalidRateLimiter::ZeroRefill);
     /// ```
-    pub fn try_build(&self) -> Result<RateLimiter, BuildError> {
+    pub fn try_build(&self) -> Result<RateLimiter, InvalidRateLimiter> {
         const LONGEST: Duration = Duration::from_secs(200 * 31_557_600);
 
         let (initial, refill, interval) = (self.initial, self.refill, self.interval);
         let default = refill.max(initial).saturating_mul(Self::DEFAULT_MAX_FACTOR);
         let max = self.max.unwrap_or(default);
         if refill == 0 {
-            return Err(BuildError::ZeroRefill);
+            return Err(InvalidRateLimiter::ZeroRefill);
         }
         if interval.is_zero() {
-            return Err(BuildError::ZeroInterval);
+            return Err(InvalidRateLimiter::ZeroInterval);
         }
         let interval_ns = u64::try_from(interval.as_nanos()).ok().filter(|_| interval <= LONGEST);
-        let interval_ns = interval_ns.ok_or(BuildError::IntervalTooLong { interval })?;
+        let interval_ns = interval_ns.ok_or(InvalidRateLimiter::IntervalTooLong { interval })?;
         if initial > max {
-            return Err(BuildError::InitialAboveMax { initial, max });
+            return Err(InvalidRateLimiter::InitialAboveMax { initial, max });
         }
         let bucket = Bucket {
             max: max.count(),
@@ -164,7 +164,7 @@ impl Builder {
     }
 }
 
-impl Default for Builder {
+impl Default for RateLimiterBuilder {
     fn default() -> Self {
         RateLimiter::builder()
     }
@@ -186,19 +186,19 @@ pub struct Bucket {
     ticks: Ticks,
     initial: u64,
     made: Beginning,
-    /// The count of a [`Level`], while no caller waits.
+    /// The count of a [`Spent`], while no caller waits.
     gate: Gate,
 }
 
 /// The number of cells that were taken or lost since the bucket was made. The lock guards it while the gate is closed.
 #[derive(Debug, Clone)]
-pub struct Level {
+pub struct Spent {
     spent: u128,
 }
 
 impl Bucket {
     /// Returns the cells in the bucket at `at`. While callers wait for them, cells that have overflowed are included.
-    fn there(&self, level: &mut Level, at: Instant, queued: bool) -> u128 {
+    fn there(&self, level: &mut Spent, at: Instant, queued: bool) -> u128 {
         if !queued {
             self.overflow(level, at);
         }
@@ -206,7 +206,7 @@ impl Bucket {
     }
 
     /// Counts the cells that the bucket could not hold at `at` as lost.
-    fn overflow(&self, level: &mut Level, at: Instant) {
+    fn overflow(&self, level: &mut Spent, at: Instant) {
         level.spent = level.spent.max(self.come_by(at).saturating_sub(self.max.into()));
     }
 
@@ -217,7 +217,7 @@ impl Bucket {
     }
 
     /// Returns the tick from which the bucket holds `cells`, if none are taken.
-    fn tick_of(&self, level: &Level, cells: u64) -> Instant {
+    fn tick_of(&self, level: &Spent, cells: u64) -> Instant {
         let missing = (level.spent + u128::from(cells)).saturating_sub(self.initial.into());
         let ticks = u64::try_from(missing.div_ceil(self.refill.into())).ok();
         let after = ticks.and_then(|ticks| ticks.checked_mul(self.ticks.interval_ns));
@@ -226,7 +226,7 @@ impl Bucket {
     }
 
     /// Returns the tick at which the next part of the missing cells comes.
-    fn tick_of_part(&self, level: &Level, missing: u64, from: Instant) -> Instant {
+    fn tick_of_part(&self, level: &Spent, missing: u64, from: Instant) -> Instant {
         self.tick_of(level, missing.min(self.portion())).max(from)
     }
 
@@ -243,8 +243,8 @@ fn narrow(n: u128) -> usize {
 impl Source for Bucket {
     type Outcome = ();
     type Never = Infallible;
-    type State = Level;
-    type Ahead = Level;
+    type State = Spent;
+    type Ahead = Spent;
 
     const CHANGES_ELSEWHERE: bool = false;
 
@@ -257,8 +257,8 @@ impl Source for Bucket {
         Ok(())
     }
 
-    fn state(&self) -> Level {
-        Level { spent: 0 }
+    fn state(&self) -> Spent {
+        Spent { spent: 0 }
     }
 
     fn queueable(&self, _: u64, _: Instant) -> Result<(), Infallible> {
@@ -273,13 +273,13 @@ impl Source for Bucket {
         }
     }
 
-    fn close(&self, level: &mut Level) {
+    fn close(&self, level: &mut Spent) {
         if let Some(spent) = self.gate.close() {
             level.spent = spent.into();
         }
     }
 
-    fn open(&self, level: &Level) {
+    fn open(&self, level: &Spent) {
         // If the count does not fit a word, the gate stays closed, and cells are taken with the lock.
         if let Ok(spent) = u64::try_from(level.spent) {
             self.gate.open(spent);
@@ -300,7 +300,7 @@ impl Source for Bucket {
         })
     }
 
-    fn take(&self, level: &mut Level, n: u64, at: Instant, queued: bool) -> Result<(), Instant> {
+    fn take(&self, level: &mut Spent, n: u64, at: Instant, queued: bool) -> Result<(), Instant> {
         if self.there(level, at, queued) < n.into() {
             return Err(self.tick_of_part(level, n, at));
         }
@@ -308,14 +308,14 @@ impl Source for Bucket {
         Ok(())
     }
 
-    fn take_up_to(&self, level: &mut Level, n: u64, at: Instant, queued: bool) -> u64 {
+    fn take_up_to(&self, level: &mut Spent, n: u64, at: Instant, queued: bool) -> u64 {
         let there = self.there(level, at, queued).min(self.max.into());
         let taken = u64::try_from(there).map_or(n, |there| there.min(n));
         level.spent += u128::from(taken);
         taken
     }
 
-    fn due(&self, level: &Level, missing: u64, from: Instant) -> Option<Instant> {
+    fn due(&self, level: &Spent, missing: u64, from: Instant) -> Option<Instant> {
         Some(self.tick_of_part(level, missing, from))
     }
 
@@ -323,7 +323,7 @@ impl Source for Bucket {
         true
     }
 
-    fn serve(&self, level: &mut Level, missing: u64, times: Times) -> Result<Part, Instant> {
+    fn serve(&self, level: &mut Spent, missing: u64, times: Times) -> Result<Part, Instant> {
         // The head could have been served before the floor, so the bucket was already full at the floor.
         if let Some(floor) = times.floor.filter(|floor| times.due < *floor) {
             self.overflow(level, floor);
@@ -343,15 +343,15 @@ impl Source for Bucket {
         Ok(Part { cells, at })
     }
 
-    fn ahead(&self, level: &Level) -> Level {
+    fn ahead(&self, level: &Spent) -> Spent {
         level.clone()
     }
 
-    fn due_ahead(&self, ahead: &Level, n: u64, from: Instant) -> Option<Instant> {
+    fn due_ahead(&self, ahead: &Spent, n: u64, from: Instant) -> Option<Instant> {
         Some(self.tick_of(ahead, n).max(from))
     }
 
-    fn take_ahead(&self, ahead: &mut Level, n: u64, _: Instant, _: Instant) {
+    fn take_ahead(&self, ahead: &mut Spent, n: u64, _: Instant, _: Instant) {
         ahead.spent += u128::from(n);
     }
 
@@ -360,7 +360,7 @@ impl Source for Bucket {
         true
     }
 
-    fn give_back(&self, level: &mut Level, n: u64, _: Instant) {
+    fn give_back(&self, level: &mut Spent, n: u64, _: Instant) {
         level.spent = level.spent.saturating_sub(n.into());
     }
 }
@@ -396,7 +396,7 @@ impl Ticks {
 
 /// The fast path: the count of spent cells, which callers read and exchange without the lock while no caller waits.
 ///
-/// The gate is closed while a caller waits, or decides under the lock. Then the count is in the [`Level`], and a newcomer finds the gate closed and
+/// The gate is closed while a caller waits, or decides under the lock. Then the count is in the [`Spent`], and a newcomer finds the gate closed and
 /// takes the lock. So closing the gate ensures in one step that no more cells are taken without the lock. There is no moment between finding too few
 /// cells and being known to wait.
 #[derive(Debug)]

@@ -248,9 +248,9 @@ impl From<NegativeDualDecision> for Denied {
 }
 
 /// Implements waiting for the meter that `$meter` evaluates to.
-macro_rules! impl_shared_meter {
-    (impl [$($generics:tt)*] $shared:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
-        impl<$($generics)*> Waitable for $shared {
+macro_rules! impl_waitable {
+    (impl [$($generics:tt)*] $waitable:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
+        impl<$($generics)*> Waitable for $waitable {
             type Fork = Meter<$algorithm, TokioClock>;
 
             fn began(&$self) -> Option<Instant> {
@@ -297,11 +297,11 @@ macro_rules! impl_shared_meter {
     };
 }
 
-impl_shared_meter!(
+impl_waitable!(
     impl [A: Algorithm + 'static, C: Clock + 'static, S: Store<A> + Send + Sync + 'static] Meter<A, C, S>,
     meter (A, C), |self| self
 );
-impl_shared_meter!(
+impl_waitable!(
     impl [
         K: Hash + Send + Sync + 'static,
         M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,

@@ -3,7 +3,7 @@
 //! `cargo run -p ratelimit_meter_tower --example plans` sends itself some requests and prints the answers.
 
 use http::{Method, Request, Response};
-use ratelimit_meter_tower::{ClientIp, Event, ExtensionKey, Observe, PRIVATE, PerKey, RateLimitLayer, Shared};
+use ratelimit_meter_tower::{ClientIp, ExtensionKey, Observe, PRIVATE, PerKey, PolicyDecision, RateLimitLayer, Shared};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use tower::{Layer, ServiceExt, service_fn};
@@ -19,7 +19,7 @@ struct User {
 struct Trial;
 
 impl Observe for Trial {
-    fn would_deny(&self, event: &Event<'_>) {
+    fn would_deny(&self, event: &PolicyDecision<'_>) {
         println!("  ({} would deny this)", event.policy());
     }
 }

@@ -1,7 +1,7 @@
 //! Counting by the response, or by its absence.
 
 use crate::fields::{Announcement, Fields, Position};
-use crate::head::Reply;
+use crate::head::ResponseHead;
 use crate::limit::{After, Ask, Lane};
 use crate::meters::{Denied, Ticket};
 use http::Response;
@@ -56,7 +56,7 @@ impl Pending {
 
     /// Counts by the response, and returns the fields as they are after that.
     pub(crate) fn settle<B>(mut self, response: &Response<B>) -> Announcement {
-        let reply = Reply::of(response);
+        let reply = ResponseHead::of(response);
         let mut items = std::mem::take(&mut self.items);
         for item in &mut items {
             let meters = &item.lane.meters;

@@ -8,7 +8,7 @@ use ratelimit_meter::keyed::InvalidTable;
 /// The error of a limit that cannot be built. The text of each variant names the change that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BuildError {
+pub enum InvalidLimit {
     /// The quota makes no meter.
     Quota(InconsistentCapacity),
     /// The table of keys cannot be built.
@@ -32,7 +32,7 @@ pub enum BuildError {
     },
 }
 
-impl fmt::Display for BuildError {
+impl fmt::Display for InvalidLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Quota(error) => error.fmt(f),
@@ -50,7 +50,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl Error for BuildError {
+impl Error for InvalidLimit {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Quota(error) => Some(error),
@@ -60,13 +60,13 @@ impl Error for BuildError {
     }
 }
 
-impl From<InconsistentCapacity> for BuildError {
+impl From<InconsistentCapacity> for InvalidLimit {
     fn from(error: InconsistentCapacity) -> Self {
         Self::Quota(error)
     }
 }
 
-impl From<InvalidTable> for BuildError {
+impl From<InvalidTable> for InvalidLimit {
     fn from(error: InvalidTable) -> Self {
         Self::Table(error)
     }

@@ -94,13 +94,13 @@ impl<'a> From<&'a Parts> for Head<'a> {
 
 /// The head of a response: everything but its body.
 #[derive(Debug, Clone, Copy)]
-pub struct Reply<'a> {
+pub struct ResponseHead<'a> {
     status: StatusCode,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
 }
 
-impl<'a> Reply<'a> {
+impl<'a> ResponseHead<'a> {
     /// Returns the head of a response.
     #[must_use]
     pub fn of<B>(response: &'a Response<B>) -> Self {

@@ -5,7 +5,7 @@ use crate::head::Head;
 use crate::limit::{Asked, Denial, HeadFn, Limit};
 use crate::meters::{Denied, Detail};
 use crate::numbers::{millis, nanos, seconds};
-use crate::observe::{Event, Observe};
+use crate::observe::{Observe, PolicyDecision};
 use crate::policy::Policy;
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use core::fmt;
@@ -216,7 +216,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     #[inline]
     pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
         for ask in asked.asks() {
-            let event = Event::new(ask, head);
+            let event = PolicyDecision::new(ask, head);
             match ask.denied {
                 None if admitted => self.observe.admitted(&event),
                 None => {}

@@ -115,9 +115,9 @@ pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
 pub use client::{ClientError, ClientRequest, ClientResponse, Pace, PaceLayer, Polite, PoliteLayer};
-pub use error::BuildError;
+pub use error::InvalidLimit;
 pub use fields::{EXPOSED, Fields, Reset};
-pub use head::{Head, Reply};
+pub use head::{Head, ResponseHead};
 #[cfg(feature = "axum")]
 pub use key::MatchedPath;
 pub use key::{
@@ -130,10 +130,10 @@ pub use limit::{
 };
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
-pub use observe::{Event, Observe};
+pub use observe::{Observe, PolicyDecision};
 #[cfg(feature = "queue")]
 pub use queue::{QueueLayer, Queued};
-pub use remote::{Answer, Distributed, OnFailure, RemoteMeter, StoreFailed};
+pub use remote::{Answer, Distributed, OnStoreFailure, RemoteMeter, StoreFailed};
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};
 

@@ -1,6 +1,6 @@
 //! The meters behind a limit, of any algorithm, clock and number: the only file that knows how the core is asked.
 
-use crate::error::BuildError;
+use crate::error::InvalidLimit;
 use crate::numbers::nanos;
 #[cfg(feature = "queue")]
 use core::future::Future;
@@ -9,11 +9,11 @@ use core::hash::{BuildHasher, Hash, Hasher};
 use core::pin::Pin;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
-use ratelimit_meter::keyed::{InvalidTable, Key, KeyedBuilder, Stats, Tier, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, KeyHandle, KeyedBuilder, Stats, Tier, WhenFull};
 use ratelimit_meter::store::Store;
 use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status, Taken};
 #[cfg(feature = "queue")]
-use ratelimit_meter_tokio::{AcquireError, Keyed, Patience, PerKey, Source, Waiting};
+use ratelimit_meter_tokio::{AcquireError, Keyed, MeterMap, Patience, Source, Waiting};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -144,10 +144,10 @@ pub(crate) trait Meters: Send + Sync {
     fn stats(&self) -> Option<Stats>;
 
     /// Meters with one tier more, all idle.
-    fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, BuildError>;
+    fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, InvalidLimit>;
 
     /// Meters with another policy for keys that find no slot, all idle.
-    fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, BuildError>;
+    fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, InvalidLimit>;
 
     #[cfg(feature = "queue")]
     fn queue(&self) -> Box<dyn Queue>;
@@ -256,11 +256,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
         None
     }
 
-    fn with_tier(&self, _: Quota) -> Result<Arc<dyn Meters>, BuildError> {
+    fn with_tier(&self, _: Quota) -> Result<Arc<dyn Meters>, InvalidLimit> {
         Err(InvalidTable::TooManyTiers.into())
     }
 
-    fn with_policy(&self, _: WhenFull) -> Result<Arc<dyn Meters>, BuildError> {
+    fn with_policy(&self, _: WhenFull) -> Result<Arc<dyn Meters>, InvalidLimit> {
         Ok(Arc::new(self.clone()))
     }
 
@@ -291,7 +291,7 @@ struct Plan<A: Algorithm, C: Clock> {
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
-    fn new(like: Meter<A, C>, plan: Plan<A, C>) -> Result<Self, BuildError> {
+    fn new(like: Meter<A, C>, plan: Plan<A, C>) -> Result<Self, InvalidLimit> {
         let hashed = plan.builder.clone().when_full(plan.when_full).hashes(AsIs::default());
         let table = hashed.with_capacity(plan.keys)?;
         // The tiers are the builder's own.
@@ -299,7 +299,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
         Ok(Self { tiers, like, plan })
     }
 
-    fn key(&self, ticket: Ticket) -> Key<'_, Meter<A, C>> {
+    fn key(&self, ticket: Ticket) -> KeyHandle<'_, Meter<A, C>> {
         self.tiers[usize::from(ticket.tier)].key(&ticket.key)
     }
 }
@@ -350,7 +350,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
         Some(self.tiers[0].stats())
     }
 
-    fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, BuildError> {
+    fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, InvalidLimit> {
         let mut plan = self.plan.clone();
         let (builder, tier) = plan.builder.tier(quota)?;
         plan.builder = builder;
@@ -358,7 +358,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
         Ok(Arc::new(Self::new(self.like.clone(), plan)?))
     }
 
-    fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, BuildError> {
+    fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, InvalidLimit> {
         let plan = Plan {
             when_full,
             ..self.plan.clone()
@@ -374,7 +374,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
 }
 
 /// A meter like `like` for each of so many live keys.
-pub(crate) fn table<A, C>(like: Meter<A, C>, keys: usize) -> Result<Arc<dyn Meters>, BuildError>
+pub(crate) fn table<A, C>(like: Meter<A, C>, keys: usize) -> Result<Arc<dyn Meters>, InvalidLimit>
 where
     A: Algorithm + 'static,
     C: Clock + 'static,
@@ -407,7 +407,7 @@ impl<S: Source> Queue for Waiting<S> {
 
 /// A queue for each key, by tier.
 #[cfg(feature = "queue")]
-impl<P: PerKey<HashedKey>> Queue for Vec<Keyed<HashedKey, P>> {
+impl<P: MeterMap<HashedKey>> Queue for Vec<Keyed<HashedKey, P>> {
     fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
         let keyed = &self[usize::from(ticket.tier)];
         Box::pin(async move { keyed.acquire_key_with(&ticket.key, n, patience).await })

@@ -1,7 +1,7 @@
 //! Counters of decisions, for any recorder of the `metrics` facade.
 
 use crate::head::Head;
-use crate::observe::{Event, Observe};
+use crate::observe::{Observe, PolicyDecision};
 use ratelimit_meter::keyed::Stats;
 
 /// Counts decisions by policy and tier, under names that begin with `ratelimit_`. No label is one that a client can choose.
@@ -44,23 +44,23 @@ macro_rules! count {
 }
 
 impl Observe for Metrics {
-    fn admitted(&self, event: &Event<'_>) {
+    fn admitted(&self, event: &PolicyDecision<'_>) {
         count!("ratelimit_admitted_total", event);
     }
 
-    fn denied(&self, event: &Event<'_>) {
+    fn denied(&self, event: &PolicyDecision<'_>) {
         count!("ratelimit_denied_total", event);
     }
 
-    fn would_deny(&self, event: &Event<'_>) {
+    fn would_deny(&self, event: &PolicyDecision<'_>) {
         count!("ratelimit_would_deny_total", event);
     }
 
-    fn never(&self, event: &Event<'_>) {
+    fn never(&self, event: &PolicyDecision<'_>) {
         count!("ratelimit_never_total", event);
     }
 
-    fn table_full(&self, event: &Event<'_>) {
+    fn table_full(&self, event: &PolicyDecision<'_>) {
         count!("ratelimit_table_full_total", event);
     }
 

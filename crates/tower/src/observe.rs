@@ -11,12 +11,12 @@ use std::time::Duration;
 /// They are called on the thread of the request, before its response. Keys are only seen as a hash under random numbers of the process.
 ///
 /// ```
-/// use ratelimit_meter_tower::{Event, Observe, RateLimitLayer, Shared};
+/// use ratelimit_meter_tower::{PolicyDecision, Observe, RateLimitLayer, Shared};
 ///
 /// struct Log;
 ///
 /// impl Observe for Log {
-///     fn would_deny(&self, event: &Event<'_>) {
+///     fn would_deny(&self, event: &PolicyDecision<'_>) {
 ///         println!("{} would deny {}", event.policy(), event.head().uri());
 ///     }
 /// }
@@ -27,19 +27,19 @@ use std::time::Duration;
 /// ```
 pub trait Observe: Send + Sync {
     /// A request was admitted by all policies; called for each of them.
-    fn admitted(&self, _event: &Event<'_>) {}
+    fn admitted(&self, _event: &PolicyDecision<'_>) {}
 
     /// The policy denied a request; called for each that did.
-    fn denied(&self, _event: &Event<'_>) {}
+    fn denied(&self, _event: &PolicyDecision<'_>) {}
 
     /// A policy on trial would have denied a request.
-    fn would_deny(&self, _event: &Event<'_>) {}
+    fn would_deny(&self, _event: &PolicyDecision<'_>) {}
 
     /// A request costs more than the policy ever admits.
-    fn never(&self, _event: &Event<'_>) {}
+    fn never(&self, _event: &PolicyDecision<'_>) {}
 
     /// The table of the policy was full and `WhenFull::Deny` was chosen.
-    fn table_full(&self, _event: &Event<'_>) {}
+    fn table_full(&self, _event: &PolicyDecision<'_>) {}
 
     /// A request had no key for the policy.
     fn no_key(&self, _policy: &str, _head: &Head<'_>) {}
@@ -53,27 +53,27 @@ impl Observe for () {}
 
 /// Both observe.
 impl<A: Observe, B: Observe> Observe for (A, B) {
-    fn admitted(&self, event: &Event<'_>) {
+    fn admitted(&self, event: &PolicyDecision<'_>) {
         self.0.admitted(event);
         self.1.admitted(event);
     }
 
-    fn denied(&self, event: &Event<'_>) {
+    fn denied(&self, event: &PolicyDecision<'_>) {
         self.0.denied(event);
         self.1.denied(event);
     }
 
-    fn would_deny(&self, event: &Event<'_>) {
+    fn would_deny(&self, event: &PolicyDecision<'_>) {
         self.0.would_deny(event);
         self.1.would_deny(event);
     }
 
-    fn never(&self, event: &Event<'_>) {
+    fn never(&self, event: &PolicyDecision<'_>) {
         self.0.never(event);
         self.1.never(event);
     }
 
-    fn table_full(&self, event: &Event<'_>) {
+    fn table_full(&self, event: &PolicyDecision<'_>) {
         self.0.table_full(event);
         self.1.table_full(event);
     }
@@ -91,12 +91,12 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
 
 /// The decision of one policy about one request.
 #[derive(Clone, Copy)]
-pub struct Event<'a> {
+pub struct PolicyDecision<'a> {
     ask: &'a Ask<'a>,
     head: Head<'a>,
 }
 
-impl<'a> Event<'a> {
+impl<'a> PolicyDecision<'a> {
     pub(crate) fn new(ask: &'a Ask<'a>, head: Head<'a>) -> Self {
         Self { ask, head }
     }
@@ -146,9 +146,9 @@ impl<'a> Event<'a> {
     }
 }
 
-impl fmt::Debug for Event<'_> {
+impl fmt::Debug for PolicyDecision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
+        f.debug_struct("PolicyDecision")
             .field("policy", &self.policy())
             .field("tier", &self.tier())
             .field("cost", &self.cost())

@@ -1,6 +1,6 @@
 //! Requests that wait for their turn instead of being denied.
 
-use crate::error::BuildError;
+use crate::error::InvalidLimit;
 use crate::head::Head;
 use crate::layer::RateLimitLayer;
 use crate::limit::{Asked, Denial, Limiter, Reason, Target};
@@ -48,8 +48,8 @@ impl<T: Target, R, H> QueueLayer<T, R, H> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::CannotQueue`] if the limit has two quotas, is a dry run, or charges by the response.
-    pub fn new(layer: RateLimitLayer<Limiter<T>, R, H>, patience: Patience) -> Result<Self, BuildError> {
+    /// [`InvalidLimit::CannotQueue`] if the limit has two quotas, is a dry run, or charges by the response.
+    pub fn new(layer: RateLimitLayer<Limiter<T>, R, H>, patience: Patience) -> Result<Self, InvalidLimit> {
         layer.limits().can_queue()?;
         let queue = layer.limits().lane().meters.queue();
         let shared = Shared { layer, queue, patience };

@@ -22,7 +22,7 @@ use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter::Quota;
 use ratelimit_meter::keyed::KeyHashes;
 #[cfg(feature = "store")]
-use ratelimit_meter_store::{SharedMeter, Store, Via};
+use ratelimit_meter_store::{AsyncStore, SharedMeter, Via};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_service::Service;
@@ -112,7 +112,7 @@ impl Answer {
 
 /// The decision of the layer if the store gives none.
 #[derive(Default)]
-pub enum OnFailure {
+pub enum OnStoreFailure {
     /// Admits, and announces nothing.
     #[default]
     Open,
@@ -122,7 +122,7 @@ pub enum OnFailure {
     Local(BoxLimit),
 }
 
-impl fmt::Debug for OnFailure {
+impl fmt::Debug for OnStoreFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "Open",
@@ -137,7 +137,7 @@ impl fmt::Debug for OnFailure {
 /// The service it is in must be `Clone`: the ready service waits in the future for the store's answer.
 ///
 /// ```
-/// use ratelimit_meter_tower::{Answer, Distributed, OnFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};
+/// use ratelimit_meter_tower::{Answer, Distributed, OnStoreFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};
 /// use std::time::Duration;
 ///
 /// struct Sidecar;
@@ -148,7 +148,7 @@ impl fmt::Debug for OnFailure {
 ///     }
 /// }
 ///
-/// let limit = Distributed::new(PeerIp::new(), "10/min".parse()?, Sidecar).on_failure(OnFailure::Closed);
+/// let limit = Distributed::new(PeerIp::new(), "10/min".parse()?, Sidecar).on_failure(OnStoreFailure::Closed);
 /// let layer = RateLimitLayer::remote(limit);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -159,7 +159,7 @@ pub struct Distributed<K, M> {
     policy: Policy,
     cost: Option<HeadFn<u64>>,
     on_no_key: OnNoKey,
-    on_failure: OnFailure,
+    on_failure: OnStoreFailure,
     deadline: Option<Sleep>,
 }
 
@@ -177,7 +177,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             policy: Policy::new("default", "default", quota),
             cost: None,
             on_no_key: OnNoKey::default(),
-            on_failure: OnFailure::default(),
+            on_failure: OnStoreFailure::default(),
             deadline: None,
         }
     }
@@ -203,9 +203,9 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Sets the decision for when the store gives none, [`OnFailure::Open`] by default.
+    /// Sets the decision for when the store gives none, [`OnStoreFailure::Open`] by default.
     #[must_use]
-    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+    pub fn on_failure(mut self, on_failure: OnStoreFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
@@ -310,15 +310,15 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let limit = self.limits();
         self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
-            OnFailure::Open => Outcome::Admitted(Announcement::Nothing),
-            OnFailure::Closed => {
+            OnStoreFailure::Open => Outcome::Admitted(Announcement::Nothing),
+            OnStoreFailure::Closed => {
                 let denial = Denial {
                     wait_ns: None,
                     reason: Reason::Store,
                 };
                 Outcome::Denied(self.answer(head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
             }
-            OnFailure::Local(local) => {
+            OnStoreFailure::Local(local) => {
                 let mut asked = crate::limit::Asked::default();
                 local.ask(&head, &mut asked);
                 match asked.decide(Detail::Next) {
@@ -383,9 +383,9 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
 }
 
 /// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) applies first: `Deny` gives
-/// a 503, `Allow` admits without fields, and an `Error` is left to the layer's [`OnFailure`].
+/// a 503, `Allow` admits without fields, and an `Error` is left to the layer's [`OnStoreFailure`].
 #[cfg(feature = "store")]
-impl<S: Store> RemoteMeter for SharedMeter<S> {
+impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
         let verdict = self.check_n(key, cells).await.map_err(|_| StoreFailed)?;
         let failed = matches!(verdict.via(), Via::Failure(_));

@@ -3,7 +3,7 @@
 use super::{Effort, ThroughputRow};
 use crate::stats::{Summary, float};
 use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{Builder, LeaseSettings, SharedMeter};
+use ratelimit_meter_store::{LeaseSettings, SharedMeter, SharedMeterBuilder};
 use ratelimit_meter_store_check::server::Server;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -15,8 +15,10 @@ const TASKS: u32 = 64;
 
 pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ThroughputRow>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ample = || -> Result<Builder, Box<dyn Error>> { Ok(Builder::new("ample", "1000000000/s".parse()?)) };
-    let spent = Builder::new("spent", "1/d".parse()?);
+    let ample = || -> Result<SharedMeterBuilder, Box<dyn Error>> {
+        Ok(SharedMeterBuilder::new("ample", "1000000000/s".parse()?))
+    };
+    let spent = SharedMeterBuilder::new("spent", "1/d".parse()?);
     let settings = [
         ("one call a check", ample()?.join_calls(false), 1),
         ("joined", ample()?, 1),

@@ -3,7 +3,7 @@
 use crate::laws::{average, bucket};
 use crate::server::{Server, connect, through};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
-use ratelimit_meter_store::{Ask, BlockingStore, Limit, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Reply, StoreError, StoreLimit, Verb};
 use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::postgres::PgBouncer;
 use ratelimit_meter_store_check::proxy::{Proxy, Replies};
@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 /// The longest time of a call without a fault: long enough for a loaded machine.
 const AMPLE: Duration = Duration::from_secs(60);
 
-async fn check(store: &PostgresStore, key: &str, limit: &Limit, n: u64) -> Result<Option<u64>, StoreError> {
+async fn check(store: &PostgresStore, key: &str, limit: &StoreLimit, n: u64) -> Result<Option<u64>, StoreError> {
     let reply: Reply = store.decide(Verb::Check, None, &[Ask { key, limit, n }]).await?;
     Ok(reply.cells)
 }
@@ -54,7 +54,7 @@ async fn stepped_clock_keeps_the_bounds() {
     let server = running!(Server::start_at(&clock));
     let (store, _) = server.store().await;
     let limit = bucket("60/h");
-    let average = Limit::Average(average("60/h"));
+    let average = StoreLimit::Average(average("60/h"));
     for key in ["a", "b"] {
         assert_eq!(check(&store, key, &limit, 60).await, Ok(Some(60)));
     }
@@ -288,7 +288,7 @@ async fn pgbouncer_in_transaction_mode_serves_every_call() {
     let config = through(&server.database().await, bouncer.port());
     let store = PostgresStore::connect(config.clone(), 8);
     store.install().await.expect("installed through the pooler");
-    let (limit, other, share) = (bucket("200/d"), bucket("1000/d"), Limit::Average(average("50/d")));
+    let (limit, other, share) = (bucket("200/d"), bucket("1000/d"), StoreLimit::Average(average("50/d")));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let store = store.clone();
@@ -329,7 +329,7 @@ async fn documented_grants_suffice() {
     let mut as_role = config.clone();
     as_role.user(&role);
     let store = PostgresStore::connect(as_role, 1);
-    let (limit, share) = (bucket("10/d"), Limit::Average(average("10/d")));
+    let (limit, share) = (bucket("10/d"), StoreLimit::Average(average("10/d")));
     assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
     assert_eq!(check(&store, "a", &share, 1).await, Ok(Some(1)));
     let asks = ["a", "b"].map(|key| Ask {

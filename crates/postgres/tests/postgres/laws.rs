@@ -4,7 +4,7 @@ use crate::server::{Server, connect};
 use fastrand::Rng;
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{
-    Ask, Average, BlockingStore, Level, Limit, MemoryStore, Micros, Reply, Store, Units, Verb,
+    Ask, AsyncStore, Average, BlockingStore, Level, MemoryStore, Micros, Reply, StoreLimit, Units, Verb,
 };
 use ratelimit_meter_store_check::{Plan, check};
 use std::sync::Arc;
@@ -57,8 +57,8 @@ impl Clock {
     }
 }
 
-pub(crate) fn bucket(quota: &str) -> Limit {
-    Limit::Bucket(Units::of(quota.parse().expect("a quota")).expect("a quota that a store can keep"))
+pub(crate) fn bucket(quota: &str) -> StoreLimit {
+    StoreLimit::Bucket(Units::of(quota.parse().expect("a quota")).expect("a quota that a store can keep"))
 }
 
 pub(crate) fn average(quota: &str) -> Average {
@@ -80,7 +80,7 @@ async fn replies_by_the_servers_clock_equal_the_reference() {
     let memory = clock.memory();
     let plan = Plan::from_env();
     let mut rng = Rng::with_seed(plan.seed);
-    let sets: [(&[Limit], f64); 7] = [
+    let sets: [(&[StoreLimit], f64); 7] = [
         (&[bucket("10/s burst 5")], 1e5),
         (&[bucket("100/min burst 20"), bucket("1000003/s burst 100")], 6e5),
         (&[bucket("999983/d burst 7"), bucket("7/3s burst 5")], 86e3),
@@ -88,12 +88,12 @@ async fn replies_by_the_servers_clock_equal_the_reference() {
         (&[bucket("17/3s burst 5 every 700ms")], 2e5),
         (
             &[
-                Limit::Average(average("10/min")),
-                Limit::Average(average("100/30s weight 3")),
+                StoreLimit::Average(average("10/min")),
+                StoreLimit::Average(average("100/30s weight 3")),
             ],
             6e6,
         ),
-        (&[Limit::Average(average("10/min").strict())], 6e6),
+        (&[StoreLimit::Average(average("10/min").strict())], 6e6),
     ];
     let mut now = 1_000_000_000_000_000;
     for (limits, typical_us) in sets {

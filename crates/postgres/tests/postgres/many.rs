@@ -3,8 +3,8 @@
 use crate::laws::{average, bucket};
 use crate::server::{Server, connect};
 use ratelimit_meter_postgres::PostgresStore;
-use ratelimit_meter_store::{Ask, Limit, Store, Verb};
-use ratelimit_meter_store_check::Bucket;
+use ratelimit_meter_store::{Ask, AsyncStore, StoreLimit, Verb};
+use ratelimit_meter_store_check::ExactBucket;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 type Decided = (u64, bool, u64);
 
 /// Decides `calls` batches of `n` on `key` and returns the replies.
-async fn decide(store: PostgresStore, key: Arc<str>, limit: Limit, n: u64, calls: usize) -> Vec<Decided> {
+async fn decide(store: PostgresStore, key: Arc<str>, limit: StoreLimit, n: u64, calls: usize) -> Vec<Decided> {
     let mut log = Vec::with_capacity(calls);
     for _ in 0..calls {
         let asks = [Ask {
@@ -55,8 +55,10 @@ async fn concurrent_replies_replay_through_the_exact_bucket() {
         let mut log: Vec<Decided> = clients.join_all().await.into_iter().flatten().collect();
         // At one microsecond the admissions came first.
         log.sort_by_key(|&(clock, admitted, _)| (clock, !admitted));
-        let Limit::Bucket(units) = limit else { unreachable!() };
-        let mut exact = Bucket::of(units.quota(), &units);
+        let StoreLimit::Bucket(units) = limit else {
+            unreachable!()
+        };
+        let mut exact = ExactBucket::of(units.quota(), &units);
         for &(clock, admitted, due) in &log {
             assert_eq!(exact.conforms(n, clock), admitted, "{quota}: {n} at {clock}");
             if admitted {
@@ -78,7 +80,7 @@ async fn first_calls_of_a_key_all_count() {
     const CLIENTS: u64 = 12;
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let limits = [bucket("20/d"), Limit::Average(average("10/d"))];
+    let limits = [bucket("20/d"), StoreLimit::Average(average("10/d"))];
     for (limit, at_most) in limits.iter().zip([20, 10]) {
         for round in 0..10 {
             let key: Arc<str> = format!("{round}{:?}", limit.scale()).into();
@@ -152,7 +154,7 @@ async fn cyclic_orders_of_several_limits_never_deadlock() {
 async fn waiting_call_decides_on_the_awaited_row() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
-    let (bucket, share) = (bucket("10/d"), Limit::Average(average("10/d")));
+    let (bucket, share) = (bucket("10/d"), StoreLimit::Average(average("10/d")));
     let holder = connect(&config).await;
     let watcher = connect(&config).await;
     for (first, keys, limit) in [

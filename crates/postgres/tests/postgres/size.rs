@@ -2,7 +2,7 @@
 
 use crate::laws::{Clock, average, bucket};
 use crate::server::{Server, connect};
-use ratelimit_meter_store::{Ask, Limit, Store, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, StoreLimit, Verb};
 use tokio_postgres::Client;
 
 async fn number(client: &Client, expression: &str) -> i64 {
@@ -21,7 +21,7 @@ async fn denials_neither_write_nor_lock() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
     let client = connect(&config).await;
-    let limits = [bucket("10/d"), Limit::Average(average("10/d"))];
+    let limits = [bucket("10/d"), StoreLimit::Average(average("10/d"))];
     for (limit, table) in limits.iter().zip(["bucket", "average"]) {
         let decide = async |verb, n| {
             let asks = [Ask { key: "a", limit, n }];
@@ -112,7 +112,7 @@ async fn sweep_removes_exactly_the_idle_keys() {
         count("ticks", "100/s every 1d", 100).await,
     ];
     assert_eq!(counted, [Some(10), Some(100)]);
-    let limit = Limit::Average(average("10/min"));
+    let limit = StoreLimit::Average(average("10/min"));
     let asks = [Ask {
         key: "average",
         limit: &limit,

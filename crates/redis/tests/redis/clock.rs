@@ -2,7 +2,7 @@
 
 use crate::faults::{check, remaining};
 use crate::support::{OnRuntime, bucket};
-use ratelimit_meter_store::{Ask, Average, BlockingStore, Limit, Verb};
+use ratelimit_meter_store::{Ask, Average, BlockingStore, StoreLimit, Verb};
 use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::server::{Server, wait_for};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,7 +83,7 @@ fn stepped_clock_keeps_the_bounds() {
         let denied = store.decide(Verb::Peek, None, &[ask]).unwrap();
         limit.until(denied.states[0], denied.clock, n).unwrap().as_secs()
     };
-    let average = Limit::Average(Average::of("60/h".parse().unwrap()).unwrap());
+    let average = StoreLimit::Average(Average::of("60/h".parse().unwrap()).unwrap());
     for key in ["a", "b"] {
         assert_eq!(check(&store, key, &limit, 60), Ok(60));
     }

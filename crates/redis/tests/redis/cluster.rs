@@ -2,7 +2,7 @@
 
 use crate::support::{bucket, runtime};
 use ratelimit_meter_redis::RedisClusterStore;
-use ratelimit_meter_store::{Ask, SharedMeter, Store, StoreError, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, SharedMeter, StoreError, Verb};
 use ratelimit_meter_store_check::server::{Server, wait_for};
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,9 @@
 use crate::support::{OnRuntime, bucket, runtime};
 use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter_redis::{RedisBlockingStore, RedisStore};
-use ratelimit_meter_store::{Ask, BlockingStore, Builder, Limit, OnFailure, SharedMeter, Store, StoreError, Verb, Via};
+use ratelimit_meter_store::{
+    Ask, AsyncStore, BlockingStore, OnFailure, SharedMeter, SharedMeterBuilder, StoreError, StoreLimit, Verb, Via,
+};
 use ratelimit_meter_store_check::proxy::{Proxy, Replies};
 use ratelimit_meter_store_check::server::{Server, wait_for};
 use std::time::{Duration, Instant};
@@ -11,14 +13,14 @@ use std::time::{Duration, Instant};
 /// Longer than any loaded machine takes for a call on loopback.
 pub(crate) const PATIENT: Duration = Duration::from_secs(10);
 
-pub(crate) fn check(store: &impl BlockingStore, key: &str, limit: &Limit, n: u64) -> Result<u64, StoreError> {
+pub(crate) fn check(store: &impl BlockingStore, key: &str, limit: &StoreLimit, n: u64) -> Result<u64, StoreError> {
     store
         .decide(Verb::Check, None, &[Ask { key, limit, n }])
         .map(|reply| reply.cells.unwrap_or(0))
 }
 
 /// Asks until the server answers again.
-pub(crate) fn check_again(store: &impl BlockingStore, key: &str, limit: &Limit) -> u64 {
+pub(crate) fn check_again(store: &impl BlockingStore, key: &str, limit: &StoreLimit) -> u64 {
     let mut cells = 0;
     assert!(wait_for(|| {
         check(store, key, limit, 1).map(|answer| cells = answer).is_ok()
@@ -124,7 +126,7 @@ fn paused_server_is_waited_for_and_counts_once() {
     assert_eq!(remaining(&store, "k", &limit), 8);
 }
 
-pub(crate) fn remaining(store: &impl BlockingStore, key: &str, limit: &Limit) -> u32 {
+pub(crate) fn remaining(store: &impl BlockingStore, key: &str, limit: &StoreLimit) -> u32 {
     let reply = store.decide(Verb::Peek, None, &[Ask { key, limit, n: 1 }]).unwrap();
     limit.remaining(reply.states[0], reply.clock)
 }
@@ -365,7 +367,7 @@ fn blocking_meter_shares_a_limit() {
     let Some(server) = Server::start(&[]) else { return };
     let build = || {
         let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), PATIENT);
-        Builder::new("api", "20/d".parse().unwrap())
+        SharedMeterBuilder::new("api", "20/d".parse().unwrap())
             .build_blocking(store)
             .unwrap()
     };

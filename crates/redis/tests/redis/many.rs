@@ -2,8 +2,8 @@
 
 use crate::support::{bucket, runtime};
 use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{Ask, BlockingStore, Store, Verb};
-use ratelimit_meter_store_check::Bucket;
+use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Verb};
+use ratelimit_meter_store_check::ExactBucket;
 use ratelimit_meter_store_check::server::Server;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -96,7 +96,7 @@ fn processes_decide_exactly_while_scripts_are_flushed() {
         // At one microsecond admissions come first: a denial changes nothing.
         log.sort_unstable_by_key(|&(clock, cells, _)| (clock, std::cmp::Reverse(cells)));
         let (_, units) = bucket(quota);
-        let mut oracle = Bucket::of(units.quota(), &units);
+        let mut oracle = ExactBucket::of(units.quota(), &units);
         let mut admitted = 0;
         for &(clock, cells, wait) in &log {
             let conforms = oracle.conforms(n, clock);

@@ -31,20 +31,20 @@ use crate::support::{OnRuntime, bucket, runtime};
 use ratelimit_meter::Quota;
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{
-    Ask, Average, BlockingStore, LeaseSettings, Limit, OnFailure, Reply, SharedMeter, StoreError, Verb, Via,
+    Ask, Average, BlockingStore, LeaseSettings, OnFailure, Reply, SharedMeter, StoreError, StoreLimit, Verb, Via,
 };
-use ratelimit_meter_store_check::Bucket;
+use ratelimit_meter_store_check::ExactBucket;
 use ratelimit_meter_store_check::server::Server;
 use std::time::Duration;
 
-fn ask(store: &impl BlockingStore, verb: Verb, key: &str, limit: &Limit, n: u64) -> Reply {
+fn ask(store: &impl BlockingStore, verb: Verb, key: &str, limit: &StoreLimit, n: u64) -> Reply {
     store.decide(verb, None, &[Ask { key, limit, n }]).unwrap()
 }
 
 /// Calls in a row, each as the exact bucket decides at the server's time.
 fn calls_in_a_row(store: &OnRuntime, quota: &str, calls: usize) -> u64 {
     let (limit, units) = bucket(quota);
-    let (mut oracle, mut admitted, mut last) = (Bucket::of(units.quota(), &units), 0, 0);
+    let (mut oracle, mut admitted, mut last) = (ExactBucket::of(units.quota(), &units), 0, 0);
     for _ in 0..calls {
         let reply = ask(store, Verb::Check, quota, &limit, 1);
         let clock = reply.clock.get();
@@ -111,8 +111,8 @@ fn r06_every_key_has_a_time_to_live() {
     let limits = [
         bucket("10/d").0,
         bucket("10/d every 1h").0,
-        Limit::Average(average),
-        Limit::Average(average.strict()),
+        StoreLimit::Average(average),
+        StoreLimit::Average(average.strict()),
     ];
     for (i, limit) in limits.iter().enumerate() {
         for verb in [

@@ -1,7 +1,7 @@
 //! A blocking face for the async store, and limits by their text.
 
 use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{Ask, BlockingStore, Limit, Micros, Reply, Store, StoreError, Units, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Micros, Reply, StoreError, StoreLimit, Units, Verb};
 use tokio::runtime::Runtime;
 
 pub(crate) fn runtime() -> Runtime {
@@ -32,7 +32,7 @@ impl BlockingStore for OnRuntime {
     }
 }
 
-pub(crate) fn bucket(quota: &str) -> (Limit, Units) {
+pub(crate) fn bucket(quota: &str) -> (StoreLimit, Units) {
     let units = Units::of(quota.parse().expect("a quota")).expect("a quota that a store can keep");
-    (Limit::Bucket(units), units)
+    (StoreLimit::Bucket(units), units)
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 
 use crate::Error;
-use crate::emit::Target;
+use crate::emit::Software;
 use crate::select::{BadCondition, Condition, Select};
 use crate::stamp::{StampOptions, Stamps};
 
@@ -30,7 +30,7 @@ pub struct Asking {
     ///
     /// It is for the first limit, or the limit that --chosen names. Comments name the differences.
     #[arg(long, value_name = "TARGET", value_enum, verbatim_doc_comment)]
-    pub emit: Option<Target>,
+    pub emit: Option<Software>,
 
     /// The limit that --denied and --emit are about: one of those given, as it was given
     #[arg(long, value_name = "LIMIT")]

@@ -2,13 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::KeyId;
-use crate::limit::{Algorithm, Metered};
+use crate::limit::{AlgorithmName, Metered};
 use crate::lineage::Lineage;
 
 const S: i64 = 1_000_000_000;
 const YEAR: i64 = 31_557_600 * S;
 
-fn maker(limit: &str, algorithm: Algorithm) -> Maker {
+fn maker(limit: &str, algorithm: AlgorithmName) -> Maker {
     Maker::new(Metered::parse(limit, algorithm), false)
 }
 
@@ -46,7 +46,7 @@ proptest! {
     #[test]
     fn each_key_decides_like_its_own_meter(
         limit in prop::sample::select(vec!["1/s", "100/min burst 20", "7/13s burst 3", "1/h", "2/d burst 4", "3/s burst 5 every 1s"]),
-        algorithm in prop::sample::select(vec![Algorithm::Gcra, Algorithm::LeakyBucket]),
+        algorithm in prop::sample::select(vec![AlgorithmName::Gcra, AlgorithmName::LeakyBucket]),
         requests in prop::collection::vec((gap(), 0_u32..300, 0_u64..6), 1..400),
         repeats in 1_u32..4,
     ) {
@@ -67,7 +67,11 @@ proptest! {
 
 #[test]
 fn full_table_is_joined_by_a_larger_one() {
-    for algorithm in [Algorithm::Gcra, Algorithm::LeakyBucket, Algorithm::Exponential] {
+    for algorithm in [
+        AlgorithmName::Gcra,
+        AlgorithmName::LeakyBucket,
+        AlgorithmName::Exponential,
+    ] {
         let maker = maker("1/h", algorithm);
         let mut crowd = small(&maker, 0);
         for key in 0..10_000 {
@@ -89,7 +93,7 @@ fn full_table_is_joined_by_a_larger_one() {
 #[test]
 fn indebted_key_keeps_its_slot_for_twenty_years() {
     // 27 years.
-    let maker = maker("1/10000d", Algorithm::Gcra);
+    let maker = maker("1/10000d", AlgorithmName::Gcra);
     let mut crowd = small(&maker, 0);
     assert_eq!(crowd.check(&maker, &event(0, 0, 1)), Ok(Verdict::Admitted));
     assert_eq!(crowd.check(&maker, &event(12 * YEAR, 1, 1)), Ok(Verdict::Admitted));

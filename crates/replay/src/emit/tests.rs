@@ -1,12 +1,12 @@
 use super::*;
 
-fn emitted(limit: &str, by: &By, target: Target) -> String {
-    let rule: Rule = limit.parse().expect("a good limit");
+fn emitted(limit: &str, by: &By, target: Software) -> String {
+    let rule: LimitRule = limit.parse().expect("a good limit");
     render(&rule, Some(by), target).expect("one limit")
 }
 
 /// Returns the lines that are not comments.
-fn bare(limit: &str, by: &By, target: Target) -> String {
+fn bare(limit: &str, by: &By, target: Software) -> String {
     let text = emitted(limit, by, target);
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines.collect::<Vec<_>>().join("\n")
@@ -15,7 +15,7 @@ fn bare(limit: &str, by: &By, target: Target) -> String {
 #[test]
 fn nginx_gets_burst_minus_one_without_delay() {
     assert_eq!(
-        bare("10/s burst 20", &By::Ip, Target::Nginx),
+        bare("10/s burst 20", &By::Ip, Software::Nginx),
         "limit_req_zone $binary_remote_addr zone=meter:10m rate=10r/s;\nlimit_req_status 429;\nlimit_req zone=meter burst=19 nodelay;"
     );
     for (limit, rate, parameters) in [
@@ -28,24 +28,24 @@ fn nginx_gets_burst_minus_one_without_delay() {
         ("nginx:10r/s burst=20 delay=8", "10r/s", " burst=20 delay=8"),
         ("nginx:3r/m", "3r/m", ""),
     ] {
-        let text = emitted(limit, &By::Path, Target::Nginx);
+        let text = emitted(limit, &By::Path, Software::Nginx);
         assert!(
             text.contains(&format!("limit_req_zone $uri zone=meter:10m rate={rate};")),
             "{text}"
         );
         assert!(text.contains(&format!("limit_req zone=meter{parameters};")), "{text}");
     }
-    let text = emitted("100/min", &By::Ip, Target::Nginx).replace("\n# ", " ");
+    let text = emitted("100/min", &By::Ip, Software::Nginx).replace("\n# ", " ");
     assert!(text.contains("1.666 a second"), "{text}");
-    assert!(!emitted("10/s", &By::Ip, Target::Nginx).contains("rounds"));
-    assert!(emitted("1/h", &By::Ip, Target::Nginx).contains("admits more"));
-    let each = emitted("10/s", &By::parse("ip,method,path"), Target::Nginx);
+    assert!(!emitted("10/s", &By::Ip, Software::Nginx).contains("rounds"));
+    assert!(emitted("1/h", &By::Ip, Software::Nginx).contains("admits more"));
+    let each = emitted("10/s", &By::parse("ip,method,path"), Software::Nginx);
     assert!(
         each.contains("limit_req_zone $binary_remote_addr$request_method$uri zone"),
         "{each}"
     );
-    assert!(emitted("10/s", &By::parse("ip,tenant"), Target::Nginx).contains("limit_req_zone $limit_key zone"));
-    let both = emitted("10/s & 1000/h", &By::Ip, Target::Nginx);
+    assert!(emitted("10/s", &By::parse("ip,tenant"), Software::Nginx).contains("limit_req_zone $limit_key zone"));
+    let both = emitted("10/s & 1000/h", &By::Ip, Software::Nginx);
     assert!(
         both.contains("zone=meter:10m rate=10r/s") && both.contains("zone=meter2:10m rate=16r/m"),
         "{both}"
@@ -58,7 +58,7 @@ fn nginx_gets_burst_minus_one_without_delay() {
 
 #[test]
 fn haproxy_gets_a_window_that_admits_the_burst() {
-    let text = emitted("10/s burst 20", &By::Ip, Target::Haproxy);
+    let text = emitted("10/s burst 20", &By::Ip, Software::Haproxy);
     assert!(
         text.contains("stick-table type ipv6 size 1m expire 2s store http_req_rate(2s)"),
         "{text}"
@@ -67,7 +67,7 @@ fn haproxy_gets_a_window_that_admits_the_burst() {
         text.contains("deny_status 429 if { sc_http_req_rate(0,meter0) gt 20 }"),
         "{text}"
     );
-    let text = emitted("3/s burst 2", &By::Column("tenant".to_owned()), Target::Haproxy);
+    let text = emitted("3/s burst 2", &By::Column("tenant".to_owned()), Software::Haproxy);
     assert!(
         text.contains("http_req_rate(667ms)") && text.contains("gt 2 }"),
         "{text}"
@@ -77,11 +77,11 @@ fn haproxy_gets_a_window_that_admits_the_burst() {
 
 #[test]
 fn token_buckets_get_rate_and_burst() {
-    let text = emitted("10/s burst 20", &By::All, Target::Envoy);
+    let text = emitted("10/s burst 20", &By::All, Software::Envoy);
     for line in ["max_tokens: 20", "tokens_per_fill: 1\n", "fill_interval: 0.1s"] {
         assert!(text.contains(line), "{text}");
     }
-    let text = emitted("1000/s burst 20", &By::Ip, Target::Envoy);
+    let text = emitted("1000/s burst 20", &By::Ip, Software::Envoy);
     assert!(
         text.contains("tokens_per_fill: 20\n") && text.contains("fill_interval: 0.05s"),
         "{text}"
@@ -90,7 +90,7 @@ fn token_buckets_get_rate_and_burst() {
         text.contains("not one for each ip") && text.contains("20 in 0.05 s at most"),
         "{text}"
     );
-    let text = emitted("100/min burst 20", &By::Ip, Target::Traefik);
+    let text = emitted("100/min burst 20", &By::Ip, Software::Traefik);
     for line in ["average: 1\n", "period: 600000000ns", "burst: 20"] {
         assert!(text.contains(line), "{text}");
     }
@@ -119,9 +119,9 @@ fn every_target_has_comments_and_no_long_line() {
             &each,
             &column,
         ] {
-            for target in Target::value_variants() {
+            for target in Software::value_variants() {
                 let text = emitted(limit, by, *target);
-                let comment = if *target == Target::Rust { "// " } else { "# " };
+                let comment = if *target == Software::Rust { "// " } else { "# " };
                 assert!(text.starts_with(&format!("{comment}{limit} for ")), "{text}");
                 assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
                 assert!(
@@ -135,7 +135,7 @@ fn every_target_has_comments_and_no_long_line() {
 
 #[test]
 fn limits_of_a_file_are_not_emitted() {
-    let rows = crate::limit::PerKey::parse("plans.csv", "a,1/s", crate::limit::Algorithm::Gcra).expect("a row");
-    let told = render(&crate::limit::Limit::per_key(rows).rule(), None, Target::Nginx).expect_err("many limits");
+    let rows = crate::limit::RuleFile::parse("plans.csv", "a,1/s", crate::limit::AlgorithmName::Gcra).expect("a row");
+    let told = render(&crate::limit::LimitSpec::per_key(rows).rule(), None, Software::Nginx).expect_err("many limits");
     assert!(told.to_string().contains("--chosen"), "{told}");
 }

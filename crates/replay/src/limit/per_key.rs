@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Algorithm, Limit, Rule};
+use super::{AlgorithmName, LimitRule, LimitSpec};
 use crate::Error;
 
 /// The key of the row for every key without a row of its own.
@@ -22,30 +22,30 @@ const UNLIMITED: &str = "unlimited";
 
 /// The rules of a file, with each distinct limit once.
 #[derive(Debug, Clone)]
-pub struct PerKey {
+pub struct RuleFile {
     name: String,
-    limits: Vec<Limit>,
+    limits: Vec<LimitSpec>,
     rows: HashMap<Vec<u8>, Option<usize>>,
     others: Option<usize>,
 }
 
 /// Two files are equal if their names are.
-impl PartialEq for PerKey {
+impl PartialEq for RuleFile {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for PerKey {}
+impl Eq for RuleFile {}
 
-impl PerKey {
+impl RuleFile {
     /// Parses the text of the file `name`: lines of `key,limit`, with the key in quotes if it has a comma. Skips blank lines, comments that begin
     /// with `#`, and a header `key,...`.
     ///
     /// # Errors
     ///
     /// [`Error::BadRow`] with the line, and [`Error::NoRows`].
-    pub fn parse(name: &str, text: &str, algorithm: Algorithm) -> Result<Self, Error> {
+    pub fn parse(name: &str, text: &str, algorithm: AlgorithmName) -> Result<Self, Error> {
         let mut found = Self {
             name: name.to_owned(),
             limits: Vec::new(),
@@ -88,9 +88,9 @@ impl PerKey {
         Ok(found)
     }
 
-    fn rule(&mut self, text: &str, algorithm: Algorithm) -> Result<usize, Error> {
-        let limit = Limit::parse(text, algorithm)?;
-        let same = |other: &Limit| other.rule() == limit.rule();
+    fn rule(&mut self, text: &str, algorithm: AlgorithmName) -> Result<usize, Error> {
+        let limit = LimitSpec::parse(text, algorithm)?;
+        let same = |other: &LimitSpec| other.rule() == limit.rule();
         Ok(self.limits.iter().position(same).unwrap_or_else(|| {
             self.limits.push(limit);
             self.limits.len() - 1
@@ -98,7 +98,7 @@ impl PerKey {
     }
 
     /// Returns the distinct limits.
-    pub(crate) fn limits(&self) -> &[Limit] {
+    pub(crate) fn limits(&self) -> &[LimitSpec] {
         &self.limits
     }
 
@@ -116,11 +116,13 @@ impl PerKey {
     /// Returns whether any of the limits is a model's.
     #[must_use]
     pub fn has_models(&self) -> bool {
-        self.limits.iter().any(|limit| matches!(limit.rule(), Rule::Model(_)))
+        self.limits
+            .iter()
+            .any(|limit| matches!(limit.rule(), LimitRule::Model(_)))
     }
 }
 
-impl fmt::Display for PerKey {
+impl fmt::Display for RuleFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "limits of {}", self.name)
     }
@@ -159,8 +161,8 @@ fn split(line: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<PerKey, String> {
-        PerKey::parse("plans.csv", text, Algorithm::Gcra).map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<RuleFile, String> {
+        RuleFile::parse("plans.csv", text, AlgorithmName::Gcra).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -8,10 +8,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::axis::Tick;
 use super::plot::{self, Frame};
 use super::{Report, words};
-use crate::limit::Rule;
+use crate::limit::LimitRule;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::Timeline;
-use crate::suggest::Answer;
+use crate::suggest::SuggestedLimit;
 use crate::text::{duration, grouped, percent};
 
 const STYLE: &str = include_str!("html.css");
@@ -190,7 +190,7 @@ fn candidate(report: &Report<'_>, outcome: &Outcome, frame: Option<Frame>, most:
         section {
             div class="name" { h2 { (outcome.limit) } span { (words::verdict(report, outcome)) } }
             @if let Some(frame) = frame { (figure(report, outcome, frame)) }
-            @if let Some(suggestion) = outcome.suggestion.filter(|_| matches!(outcome.limit, Rule::Meter(_))) {
+            @if let Some(suggestion) = outcome.suggestion.filter(|_| matches!(outcome.limit, LimitRule::Meter(_))) {
                 h3 { "Smallest limits without denials" }
                 dl {
                     dt { "least burst at this rate" } dd { (answer(suggestion.burst, "burst")) }
@@ -210,12 +210,12 @@ fn candidate(report: &Report<'_>, outcome: &Outcome, frame: Option<Frame>, most:
 }
 
 /// Writes a quota to paste, or the reason why there is none.
-fn answer(answer: Answer, kind: &str) -> Markup {
+fn answer(answer: SuggestedLimit, kind: &str) -> Markup {
     let text = words::answer(answer, kind);
     html! {
         @match answer {
-            Answer::Quota(_) => code { (text) },
-            Answer::None(_) => (text),
+            SuggestedLimit::Quota(_) => code { (text) },
+            SuggestedLimit::None(_) => (text),
         }
     }
 }

@@ -6,12 +6,12 @@ use ratelimit_meter::Quota;
 
 use super::{Report, rfc3339, words};
 use crate::cli::reading;
-use crate::limit::{Quotas, Rule};
+use crate::limit::{LimitRule, Quotas};
 use crate::model::Model;
 use crate::replay::{KeyOutcome, Outcome};
 use crate::series::{Minute, Timeline};
 use crate::stamp::Resolution;
-use crate::suggest::{Answer, Reason};
+use crate::suggest::{NoSuggestion, SuggestedLimit};
 use crate::trace::InputFacts;
 
 /// The version of the format. It rises when a field changes its meaning or is removed; fields may be added without a rise.
@@ -245,24 +245,24 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     }
 }
 
-fn limits(rule: &Rule) -> Limit {
+fn limits(rule: &LimitRule) -> Limit {
     let kind = match rule {
-        Rule::Meter(Quotas::One(quota)) => return limit(*quota),
-        Rule::Meter(Quotas::Two(pair)) => {
+        LimitRule::Meter(Quotas::One(quota)) => return limit(*quota),
+        LimitRule::Meter(Quotas::Two(pair)) => {
             return Limit {
                 each: Some(vec![limit(pair.first()), limit(pair.second())]),
                 ..Limit::of_text(pair, "meter")
             };
         }
-        Rule::Model(Model::Window(window)) => {
+        LimitRule::Model(Model::Window(window)) => {
             return Limit {
                 text: window.to_string(),
                 kind: window.kind().name(),
                 ..limit(window.quota())
             };
         }
-        Rule::Model(Model::Nginx(_)) => "nginx",
-        Rule::PerKey(_) => "per-key",
+        LimitRule::Model(Model::Nginx(_)) => "nginx",
+        LimitRule::PerKey(_) => "per-key",
     };
     Limit::of_text(rule, kind)
 }
@@ -296,24 +296,24 @@ fn limit(quota: Quota) -> Limit {
     }
 }
 
-fn least(answer: Answer) -> Least {
+fn least(answer: SuggestedLimit) -> Least {
     let (reason, at_once) = match answer {
-        Answer::Quota(quota) => {
+        SuggestedLimit::Quota(quota) => {
             return Least {
                 limit: Some(limit(quota)),
                 reason: None,
                 at_once: None,
             };
         }
-        Answer::None(Reason::AtOnce(units)) => ("at-once", Some(units)),
-        Answer::None(Reason::InOneStamp(units)) => ("in-one-stamp", Some(units)),
-        Answer::None(Reason::TooLarge) => ("too-large", None),
-        Answer::None(Reason::RestTooLong) => ("rest-too-long", None),
-        Answer::None(Reason::BackInTime) => ("back-in-time", None),
-        Answer::None(Reason::Ticks) => ("ticks", None),
-        Answer::None(Reason::TwoLimits) => ("two-limits", None),
-        Answer::None(Reason::OtherLimiter) => ("other-limiter", None),
-        Answer::None(Reason::PerKey) => ("per-key", None),
+        SuggestedLimit::None(NoSuggestion::AtOnce(units)) => ("at-once", Some(units)),
+        SuggestedLimit::None(NoSuggestion::InOneStamp(units)) => ("in-one-stamp", Some(units)),
+        SuggestedLimit::None(NoSuggestion::TooLarge) => ("too-large", None),
+        SuggestedLimit::None(NoSuggestion::RestTooLong) => ("rest-too-long", None),
+        SuggestedLimit::None(NoSuggestion::BackInTime) => ("back-in-time", None),
+        SuggestedLimit::None(NoSuggestion::Ticks) => ("ticks", None),
+        SuggestedLimit::None(NoSuggestion::TwoLimits) => ("two-limits", None),
+        SuggestedLimit::None(NoSuggestion::OtherLimiter) => ("other-limiter", None),
+        SuggestedLimit::None(NoSuggestion::PerKey) => ("per-key", None),
     };
     Least {
         limit: None,

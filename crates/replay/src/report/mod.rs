@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::cli::reading::Spread;
 use crate::event::Keys;
-use crate::limit::Algorithm;
+use crate::limit::AlgorithmName;
 use crate::replay::Outcome;
 use crate::trace::{InputFacts, Unit};
 
@@ -27,7 +27,7 @@ pub struct Parameters {
     /// The files, as they were named.
     pub inputs: Vec<String>,
     /// The algorithm of the meters.
-    pub algorithm: Algorithm,
+    pub algorithm: AlgorithmName,
     /// The key, as `--by` takes it; `None` if one meter is for all.
     pub by: Option<String>,
     /// The column of stamps, if one was named.

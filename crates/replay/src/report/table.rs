@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Report, words};
-use crate::limit::Rule;
+use crate::limit::LimitRule;
 use crate::replay::Outcome;
 use crate::suggest::Suggestion;
 use crate::text::{duration, grouped, percent, wrapped};
@@ -124,7 +124,7 @@ fn suggestions(text: &mut String, report: &Report<'_>) {
         }));
     };
     for outcome in report.outcomes {
-        if !matches!(outcome.limit, Rule::Meter(_)) {
+        if !matches!(outcome.limit, LimitRule::Meter(_)) {
             continue;
         }
         told(outcome.limit.to_string(), outcome.suggestion);

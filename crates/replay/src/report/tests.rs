@@ -3,7 +3,7 @@ use crate::cli::reading::Spread;
 use crate::event::KeyId;
 use crate::replay::KeyOutcome;
 use crate::series::Series;
-use crate::suggest::{Answer, Reason, Suggestion};
+use crate::suggest::{NoSuggestion, SuggestedLimit, Suggestion};
 use proptest::prelude::*;
 use ratelimit_meter::Quota;
 use roxmltree::{Document, Node};
@@ -69,8 +69,8 @@ fn outcome(limit: &str, ids: &[KeyId]) -> Outcome {
         keys_denied: ids.len(),
         hardest_hit: (0..).zip(ids).map(hit).collect(),
         suggestion: Some(Suggestion {
-            burst: Answer::Quota(quota("10/s burst 40")),
-            rate: Answer::None(Reason::AtOnce(40)),
+            burst: SuggestedLimit::Quota(quota("10/s burst 40")),
+            rate: SuggestedLimit::None(NoSuggestion::AtOnce(40)),
         }),
         timeline: series(&events).finish(),
         spread: None,
@@ -82,7 +82,7 @@ fn report<'a>(keys: &'a Keys, outcomes: &'a [Outcome]) -> Report<'a> {
         parameters: Parameters {
             command: "meter-replay --limit '10/s & 5/h' access.log".to_owned(),
             inputs: vec!["access.log".to_owned(), "<access>.log.1".to_owned()],
-            algorithm: Algorithm::Gcra,
+            algorithm: AlgorithmName::Gcra,
             by: Some("ip".to_owned()),
             time: None,
             cost: None,
@@ -228,8 +228,8 @@ fn table_fits_a_terminal_for_any_numbers() {
         outcomes[0].denied = large;
         outcomes[0].hardest_hit.iter_mut().for_each(|hit| hit.denied = large);
         outcomes[0].suggestion = Some(Suggestion {
-            burst: Answer::Quota(quota(widest)),
-            rate: Answer::None(Reason::RestTooLong),
+            burst: SuggestedLimit::Quota(quota(widest)),
+            rate: SuggestedLimit::None(NoSuggestion::RestTooLong),
         });
         let mut report = report(&keys, &outcomes);
         report.parameters.by = Some("a column with a very long name, longer than any that people use".to_owned());

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::Report;
 use crate::cli::reading::Spread;
 use crate::event::KeyId;
-use crate::limit::Algorithm;
+use crate::limit::AlgorithmName;
 use crate::replay::{Outcome, SpreadOutcome};
 use crate::stamp::Resolution;
-use crate::suggest::{Answer, Reason, Suggestion};
+use crate::suggest::{NoSuggestion, SuggestedLimit, Suggestion};
 use crate::text::{counted, duration, grouped, percent, printable};
 use crate::trace::Unit;
 
@@ -24,11 +24,11 @@ const INPUT_WIDTH: usize = 40;
 const LIMIT_WIDTH: usize = 60;
 
 /// Returns `gcra`, `leaky bucket` or `exponential`.
-pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
+pub(super) fn algorithm(algorithm: AlgorithmName) -> &'static str {
     match algorithm {
-        Algorithm::Gcra => "gcra",
-        Algorithm::LeakyBucket => "leaky bucket",
-        Algorithm::Exponential => "exponential",
+        AlgorithmName::Gcra => "gcra",
+        AlgorithmName::LeakyBucket => "leaky bucket",
+        AlgorithmName::Exponential => "exponential",
     }
 }
 
@@ -116,8 +116,8 @@ fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
 
 fn burst_of(suggestion: Option<Suggestion>) -> Option<u32> {
     match suggestion?.burst {
-        Answer::Quota(quota) => Some(quota.burst().get()),
-        Answer::None(_) => None,
+        SuggestedLimit::Quota(quota) => Some(quota.burst().get()),
+        SuggestedLimit::None(_) => None,
     }
 }
 
@@ -337,19 +337,19 @@ fn does_harm(character: char) -> bool {
 }
 
 /// Returns the limit that would have denied nothing, or why there is none. `kind` is the number that was sought, `rate` or `burst`.
-pub(super) fn answer(answer: Answer, kind: &str) -> String {
+pub(super) fn answer(answer: SuggestedLimit, kind: &str) -> String {
     match answer {
-        Answer::Quota(quota) => quota.to_string(),
-        Answer::None(reason) => match reason {
-            Reason::AtOnce(units) => format!("no {kind} would do: {} at once", short(units.into())),
-            Reason::InOneStamp(units) => format!("not known: {} in one stamp", short(units.into())),
-            Reason::TooLarge => format!("no {kind} would do: above 2^32"),
-            Reason::RestTooLong => format!("no {kind} would do: 200 years to drain"),
-            Reason::BackInTime => "no value: time goes back".to_owned(),
-            Reason::Ticks => "no value: cells come in ticks".to_owned(),
-            Reason::TwoLimits => "no value: two limits".to_owned(),
-            Reason::OtherLimiter => "no value: another limiter".to_owned(),
-            Reason::PerKey => "no value: a limit per key".to_owned(),
+        SuggestedLimit::Quota(quota) => quota.to_string(),
+        SuggestedLimit::None(reason) => match reason {
+            NoSuggestion::AtOnce(units) => format!("no {kind} would do: {} at once", short(units.into())),
+            NoSuggestion::InOneStamp(units) => format!("not known: {} in one stamp", short(units.into())),
+            NoSuggestion::TooLarge => format!("no {kind} would do: above 2^32"),
+            NoSuggestion::RestTooLong => format!("no {kind} would do: 200 years to drain"),
+            NoSuggestion::BackInTime => "no value: time goes back".to_owned(),
+            NoSuggestion::Ticks => "no value: cells come in ticks".to_owned(),
+            NoSuggestion::TwoLimits => "no value: two limits".to_owned(),
+            NoSuggestion::OtherLimiter => "no value: another limiter".to_owned(),
+            NoSuggestion::PerKey => "no value: a limit per key".to_owned(),
         },
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ratelimit_meter::{GCRA, Quota};
 
-use super::Reason;
+use super::NoSuggestion;
 use super::hull::Slope;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -36,7 +36,7 @@ pub(super) fn period_ns(limit: Quota) -> u64 {
 }
 
 /// Returns the limit with the least burst that holds `level`, in units times the period in nanoseconds.
-pub(super) fn burst(limit: Quota, level: u128) -> Result<Quota, Reason> {
+pub(super) fn burst(limit: Quota, level: u128) -> Result<Quota, NoSuggestion> {
     let units = level.div_ceil(u128::from(period_ns(limit)));
     let burst = u32::try_from(units).ok().and_then(NonZeroU32::new);
     // The level is zero only if the traffic asked for nothing; a meter still holds at least one cell.
@@ -44,12 +44,12 @@ pub(super) fn burst(limit: Quota, level: u128) -> Result<Quota, Reason> {
     if GCRA::from_quota(quota).is_ok() {
         Ok(quota)
     } else {
-        Err(Reason::RestTooLong)
+        Err(NoSuggestion::RestTooLong)
     }
 }
 
 /// Returns the least rate in the limit's own period, unless a longer one is finer or a shorter one is easier to read.
-pub(super) fn rate(limit: Quota, slope: Slope) -> Result<Quota, Reason> {
+pub(super) fn rate(limit: Quota, slope: Slope) -> Result<Quota, NoSuggestion> {
     let own_ns = period_ns(limit);
     let (shorter, longer): (Vec<u64>, Vec<u64>) = PERIODS
         .into_iter()
@@ -73,7 +73,7 @@ pub(super) fn rate(limit: Quota, slope: Slope) -> Result<Quota, Reason> {
                 .rev()
                 .filter_map(|period| rate_in(limit, slope, period));
             let legible = readable.find(|quota| cells(quota) < LEGIBLE);
-            legible.or(own).ok_or(Reason::TooLarge)
+            legible.or(own).ok_or(NoSuggestion::TooLarge)
         }
     }
 }

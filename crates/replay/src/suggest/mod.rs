@@ -20,35 +20,35 @@ use hull::{Hull, Slope, Stop};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suggestion {
     /// The limit with the least burst.
-    pub burst: Answer,
+    pub burst: SuggestedLimit,
     /// The limit with the least rate. The rate is in the limit's own period, or in a longer or shorter one if that states it better. With a cell less
     /// in that period, the limit would have denied at least one request.
-    pub rate: Answer,
+    pub rate: SuggestedLimit,
 }
 
 impl Suggestion {
     /// Returns a suggestion without limits, for this reason.
     #[must_use]
-    pub const fn none(reason: Reason) -> Self {
+    pub const fn none(reason: NoSuggestion) -> Self {
         Self {
-            burst: Answer::None(reason),
-            rate: Answer::None(reason),
+            burst: SuggestedLimit::None(reason),
+            rate: SuggestedLimit::None(reason),
         }
     }
 }
 
 /// A limit that would have denied nothing, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum SuggestedLimit {
     /// This limit; its text can be pasted.
     Quota(Quota),
     /// No limit, for this reason.
-    None(Reason),
+    None(NoSuggestion),
 }
 
 /// The reason why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum NoSuggestion {
     /// One key asked for this much at one instant, more than the burst. The number is in the units of the burst, and `u64::MAX` if it is larger.
     AtOnce(u64),
     /// The rate would have to be above 2^32 cells a second, or the burst above 2^32 cells.
@@ -75,7 +75,7 @@ pub enum Reason {
 ///
 /// ```
 /// use meter_replay::event::{Event, Keys};
-/// use meter_replay::suggest::{Answer, Suggester};
+/// use meter_replay::suggest::{SuggestedLimit, Suggester};
 ///
 /// let key = Keys::default().intern(b"a client")?;
 /// let mut suggester = Suggester::new("10/s".parse()?);
@@ -83,8 +83,8 @@ pub enum Reason {
 ///     suggester.push(&Event::new(time, 4, key));
 /// }
 /// let suggestion = suggester.finish();
-/// assert_eq!(suggestion.burst, Answer::Quota("10/s burst 12".parse()?));
-/// assert!(matches!(suggestion.rate, Answer::None(_)), "12 came at once");
+/// assert_eq!(suggestion.burst, SuggestedLimit::Quota("10/s burst 12".parse()?));
+/// assert!(matches!(suggestion.rate, SuggestedLimit::None(_)), "12 came at once");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -94,8 +94,8 @@ pub struct Suggester {
     /// The time of the first event, from which drained volume is counted.
     origin: i64,
     /// The highest level, in units times the period in nanoseconds; or why no burst is enough.
-    level: Result<u128, Reason>,
-    steepest: Result<Slope, Reason>,
+    level: Result<u128, NoSuggestion>,
+    steepest: Result<Slope, NoSuggestion>,
     seats: Vec<Seat>,
 }
 
@@ -130,7 +130,7 @@ impl Suggester {
     /// Creates a suggester for a limit, before any traffic.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        let ticks = quota.refill_interval().map(|_| Reason::Ticks);
+        let ticks = quota.refill_interval().map(|_| NoSuggestion::Ticks);
         Self {
             quota,
             period_ns: least::period_ns(quota),
@@ -162,7 +162,8 @@ impl Suggester {
     /// Returns the limits that would have denied nothing so far.
     #[must_use]
     pub fn finish(&self) -> Suggestion {
-        let answer = |found: Result<Quota, Reason>| found.map_or_else(Answer::None, Answer::Quota);
+        let answer =
+            |found: Result<Quota, NoSuggestion>| found.map_or_else(SuggestedLimit::None, SuggestedLimit::Quota);
         Suggestion {
             burst: answer(self.level.and_then(|level| least::burst(self.quota, level))),
             rate: answer(self.steepest.and_then(|slope| least::rate(self.quota, slope))),
@@ -186,7 +187,7 @@ impl Suggester {
                 *mark = drained + volume;
                 *highest = level.max(*highest);
             }
-            _ => self.level = Err(Reason::TooLarge),
+            _ => self.level = Err(NoSuggestion::TooLarge),
         }
     }
 
@@ -196,7 +197,7 @@ impl Suggester {
         let units = u64::try_from(units).unwrap_or(u64::MAX);
         let steepest = match &mut self.steepest {
             Ok(steepest) => steepest,
-            Err(Reason::AtOnce(most)) => {
+            Err(NoSuggestion::AtOnce(most)) => {
                 *most = seat.at_once(time, units).max(*most);
                 return;
             }
@@ -211,9 +212,9 @@ impl Suggester {
             return;
         };
         self.steepest = Err(match stop {
-            Stop::AtOnce(at_once) => Reason::AtOnce(at_once),
-            Stop::TooFast => Reason::TooLarge,
-            Stop::BackInTime => Reason::BackInTime,
+            Stop::AtOnce(at_once) => NoSuggestion::AtOnce(at_once),
+            Stop::TooFast => NoSuggestion::TooLarge,
+            Stop::BackInTime => NoSuggestion::BackInTime,
         });
         for seat in &mut self.seats {
             if let Past::Hull(hull) = &seat.past {

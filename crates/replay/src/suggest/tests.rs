@@ -98,18 +98,21 @@ fn is_within_a_nanosecond(quota: Quota, traffic: &Traffic) -> bool {
 fn check(quota: Quota, traffic: &Traffic) {
     let suggestion = suggest(quota, traffic);
     match suggestion.burst {
-        Answer::Quota(enough) => {
+        SuggestedLimit::Quota(enough) => {
             assert!(!denies(enough, traffic), "{quota}: {enough} denies");
             if let Some(less) = one_less_burst(enough) {
                 let missed = denies(less, traffic) || is_within_a_nanosecond(less, traffic);
                 assert!(missed, "{quota}: {less} is enough");
             }
         }
-        Answer::None(reason) => assert!(matches!(reason, Reason::RestTooLong | Reason::TooLarge), "{reason:?}"),
+        SuggestedLimit::None(reason) => assert!(
+            matches!(reason, NoSuggestion::RestTooLong | NoSuggestion::TooLarge),
+            "{reason:?}"
+        ),
     }
     let steepest = steepest_run(quota, traffic);
     match suggestion.rate {
-        Answer::Quota(enough) => {
+        SuggestedLimit::Quota(enough) => {
             assert!(!denies(enough, traffic), "{quota}: {enough} denies");
             if let Some(less) = one_less_rate(enough) {
                 let missed = denies(less, traffic) || is_within_a_nanosecond(less, traffic);
@@ -119,19 +122,19 @@ fn check(quota: Quota, traffic: &Traffic) {
             let cells = u128::from(enough.cells().get());
             assert!(cells * ns >= units * enough.period().as_nanos(), "{quota}: {enough}");
         }
-        Answer::None(Reason::AtOnce(units)) => {
+        SuggestedLimit::None(NoSuggestion::AtOnce(units)) => {
             assert_eq!(steepest, None);
             assert!(units > u64::from(quota.burst().get()));
         }
-        Answer::None(Reason::TooLarge) => {
+        SuggestedLimit::None(NoSuggestion::TooLarge) => {
             let (units, ns) = steepest.expect("reported as too much at once");
             assert!(units * 1_000_000_000 * 2 > ns << 32, "{quota}: {units} in {ns} ns");
         }
-        Answer::None(reason) => panic!("{quota}: {reason:?}"),
+        SuggestedLimit::None(reason) => panic!("{quota}: {reason:?}"),
     }
-    let burst_is_enough = suggestion.burst == Answer::Quota(quota) || !denies(quota, traffic);
+    let burst_is_enough = suggestion.burst == SuggestedLimit::Quota(quota) || !denies(quota, traffic);
     if burst_is_enough && !traffic.is_empty() {
-        assert!(matches!(suggestion.rate, Answer::Quota(_)), "{quota}");
+        assert!(matches!(suggestion.rate, SuggestedLimit::Quota(_)), "{quota}");
     }
 }
 
@@ -168,10 +171,10 @@ proptest! {
         let Some(quota) = quota(cells, period * SECOND, burst.max(weight), weight) else { return Ok(()) };
         check(quota, &traffic);
         // If times are in seconds, that little is never overlooked.
-        if let Answer::Quota(enough) = suggest(quota, &traffic).burst {
+        if let SuggestedLimit::Quota(enough) = suggest(quota, &traffic).burst {
             prop_assert!(one_less_burst(enough).is_none_or(|less| denies(less, &traffic)));
         }
-        if let Answer::Quota(enough) = suggest(quota, &traffic).rate {
+        if let SuggestedLimit::Quota(enough) = suggest(quota, &traffic).rate {
             prop_assert!(one_less_rate(enough).is_none_or(|less| denies(less, &traffic)));
         }
     }
@@ -196,7 +199,7 @@ proptest! {
         let mut time = 0;
         let traffic: Traffic = gaps.iter().map(|gap| { time += gap * 100_000_000; (time, 1, 0) }).collect();
         let quota = quota(1, period * SECOND, burst, 1).expect("a good quota");
-        prop_assert!(matches!(suggest(quota, &traffic).rate, Answer::Quota(_)));
+        prop_assert!(matches!(suggest(quota, &traffic).rate, SuggestedLimit::Quota(_)));
         check(quota, &traffic);
     }
 
@@ -210,7 +213,7 @@ proptest! {
         let Some(quota) = quota(cells, period_ns, burst, 1) else { return Ok(()) };
         let suggestion = suggest(quota, &traffic);
         for answer in [suggestion.burst, suggestion.rate] {
-            if let Answer::Quota(enough) = answer {
+            if let SuggestedLimit::Quota(enough) = answer {
                 prop_assert!(!denies(enough, &traffic), "{quota}: {enough} denies");
             }
         }
@@ -228,7 +231,7 @@ proptest! {
             traffic.swap(a, b);
         }
         let quota = quota(cells, 10 * SECOND, burst, 1).expect("a good quota");
-        let Answer::Quota(enough) = suggest(quota, &traffic).burst else { panic!("a small burst is enough") };
+        let SuggestedLimit::Quota(enough) = suggest(quota, &traffic).burst else { panic!("a small burst is enough") };
         prop_assert!(!denies(enough, &traffic), "{enough} denies");
         if let Some(less) = one_less_burst(enough) {
             prop_assert!(denies(less, &traffic), "{less} is enough");
@@ -247,7 +250,7 @@ proptest! {
             (Ok(slope), Some((units, ns))) => {
                 prop_assert_eq!(u128::from(slope.units) * ns, units * u128::from(slope.ns));
             }
-            (Err(Reason::AtOnce(_)), None) => {}
+            (Err(NoSuggestion::AtOnce(_)), None) => {}
             (found, run) => prop_assert!(false, "{:?}, {:?}", found, run),
         }
     }
@@ -256,8 +259,8 @@ proptest! {
 fn texts(quota: &str, traffic: &Traffic) -> [String; 2] {
     let suggestion = suggest(quota.parse().expect("a good quota"), traffic);
     [suggestion.burst, suggestion.rate].map(|answer| match answer {
-        Answer::Quota(quota) => quota.to_string(),
-        Answer::None(reason) => format!("{reason:?}"),
+        SuggestedLimit::Quota(quota) => quota.to_string(),
+        SuggestedLimit::None(reason) => format!("{reason:?}"),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The blocking twin.
 
 use ratelimit_meter_store::{Ask, BlockingStore, Reply, Verb};
-use ratelimit_meter_store::{Builder, LeaseSettings, MemoryStore, Micros, OnFailure, StoreError, Via};
+use ratelimit_meter_store::{LeaseSettings, MemoryStore, Micros, OnFailure, SharedMeterBuilder, StoreError, Via};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl BlockingStore for Counted {
 #[test]
 fn blocking_verbs_equal_the_async_ones() {
     let store = Counted::new(false);
-    let meter = Builder::new("api", "10/d burst 5".parse().unwrap())
+    let meter = SharedMeterBuilder::new("api", "10/d burst 5".parse().unwrap())
         .build_blocking(store.clone())
         .unwrap();
     assert_eq!(meter.check_n("a", 3).unwrap().status().unwrap().remaining(), 2);
@@ -58,7 +58,7 @@ fn blocking_verbs_equal_the_async_ones() {
 
 #[test]
 fn threads_share_an_exact_total() {
-    let meter = Builder::new("api", "500/d".parse().unwrap())
+    let meter = SharedMeterBuilder::new("api", "500/d".parse().unwrap())
         .build_blocking(Counted::new(false))
         .unwrap();
     let admitted = AtomicUsize::new(0);
@@ -77,7 +77,7 @@ fn threads_share_an_exact_total() {
 #[test]
 fn leases_total_no_more_than_the_burst() {
     let lease = LeaseSettings::kept_for(Duration::from_secs(3600));
-    let meter = Builder::new("api", "10000/d burst 500".parse().unwrap())
+    let meter = SharedMeterBuilder::new("api", "10000/d burst 500".parse().unwrap())
         .lease(lease)
         .build_blocking(Counted::new(false))
         .unwrap();
@@ -97,7 +97,7 @@ fn leases_total_no_more_than_the_burst() {
 #[test]
 fn failures_are_answered_and_open_the_breaker() {
     let store = Counted::new(true);
-    let meter = Builder::new("api", "10/s".parse().unwrap())
+    let meter = SharedMeterBuilder::new("api", "10/s".parse().unwrap())
         .on_failure(OnFailure::Deny)
         .build_blocking(store.clone())
         .unwrap();

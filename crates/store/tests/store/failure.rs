@@ -2,7 +2,7 @@
 
 use crate::probe::{Network, Probe};
 use ratelimit_meter::{KeyedMeter, Quota};
-use ratelimit_meter_store::{BreakerSettings, Builder, OnFailure, SharedMeter, StoreError, Via};
+use ratelimit_meter_store::{BreakerSettings, OnFailure, SharedMeter, SharedMeterBuilder, StoreError, Via};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep};
@@ -13,7 +13,7 @@ fn down() -> StoreError {
     StoreError::Unreachable("down".to_owned())
 }
 
-fn api() -> Builder {
+fn api() -> SharedMeterBuilder {
     SharedMeter::builder("api", "10/s".parse().unwrap())
 }
 

@@ -1,6 +1,6 @@
 //! The reference store behind a slow and faulty network, by the paused time of the runtime.
 
-use ratelimit_meter_store::{Ask, MemoryStore, Micros, Reply, Store, StoreError, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, MemoryStore, Micros, Reply, StoreError, Verb};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -64,11 +64,11 @@ impl Probe {
     }
 
     async fn reference(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
-        Store::decide(&self.memory, verb, at, asks).await
+        AsyncStore::decide(&self.memory, verb, at, asks).await
     }
 }
 
-impl Store for Probe {
+impl AsyncStore for Probe {
     async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         let network = {
             let mut shared = self.shared.lock().expect("no panic");

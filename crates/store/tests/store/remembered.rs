@@ -2,7 +2,7 @@
 
 use crate::probe::{Network, Probe};
 use ratelimit_meter_store::{SharedMeter, Units, Verb, Via};
-use ratelimit_meter_store_check::Bucket;
+use ratelimit_meter_store_check::ExactBucket;
 use std::time::Duration;
 use tokio::time::{Instant, advance, sleep, sleep_until};
 
@@ -132,7 +132,7 @@ async fn remembered_denials_are_those_of_the_exact_bucket() {
         let units = Units::of(quota.parse().unwrap()).unwrap();
         let origin = Instant::now();
         let clock = || 1_700_000_000_000_000 + u64::try_from(origin.elapsed().as_micros()).unwrap();
-        let mut oracle = Bucket::of(quota.parse().unwrap(), &units);
+        let mut oracle = ExactBucket::of(quota.parse().unwrap(), &units);
         let mut remembered = 0;
         for _ in 0..2000 {
             let n = fastrand::u32(1..=units.max_batch());

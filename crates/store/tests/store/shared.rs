@@ -2,7 +2,7 @@
 
 use crate::probe::Probe;
 use ratelimit_meter::{NegativeMultiDecision, Quota};
-use ratelimit_meter_store::{BuildError, LeaseSettings, Micros, SharedMeter, StoreError, Verb, Via};
+use ratelimit_meter_store::{InvalidSharedMeter, LeaseSettings, Micros, SharedMeter, StoreError, Verb, Via};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
 
@@ -232,12 +232,12 @@ async fn endless_settings_are_possible() {
 fn names_with_braces_are_errors() {
     let build = |name: &str| SharedMeter::builder(name, quota("1/s")).build(ratelimit_meter_store::MemoryStore::new());
     for name in ["", "a{", "}"] {
-        assert_eq!(build(name).unwrap_err(), BuildError::Name);
+        assert_eq!(build(name).unwrap_err(), InvalidSharedMeter::Name);
     }
     let slot = SharedMeter::builder("api", quota("1/s")).in_slot("{x}");
     assert_eq!(
         slot.build(ratelimit_meter_store::MemoryStore::new()).unwrap_err(),
-        BuildError::Name
+        InvalidSharedMeter::Name
     );
 }
 
@@ -246,9 +246,9 @@ fn leases_that_cannot_be_kept_are_errors() {
     let store = ratelimit_meter_store::MemoryStore::new;
     let lease = LeaseSettings::kept_for(Duration::from_secs(1));
     let average = SharedMeter::average_builder("api", quota("10/s")).lease(lease);
-    assert_eq!(average.build(store()).unwrap_err(), BuildError::LeaseOfAverage);
+    assert_eq!(average.build(store()).unwrap_err(), InvalidSharedMeter::LeaseOfAverage);
     let strict = SharedMeter::builder("api", quota("10/s")).lease(lease.strict());
-    assert_eq!(strict.build(store()).unwrap_err(), BuildError::LeaseAboveBurst);
+    assert_eq!(strict.build(store()).unwrap_err(), InvalidSharedMeter::LeaseAboveBurst);
     assert!(
         SharedMeter::builder("api", quota("10/s burst 11"))
             .lease(lease.strict())

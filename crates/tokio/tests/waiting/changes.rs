@@ -1,13 +1,9 @@
 //! Meters that change while callers wait: reset, refunded, given another quota; through the waiting handle or a plain clone.
 
-use crate::by_hand::{ByHand, ms};
-use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter, Quota};
+use crate::support::{ByHand, ms, quota};
+use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter};
 use ratelimit_meter_tokio::{Keyed, RateLimiter, TokioClock, Waiting};
 use tokio::time::{Duration, Instant, sleep};
-
-fn quota(text: &str) -> Quota {
-    text.parse().unwrap()
-}
 
 /// A meter whose quota changes at tokio's time.
 fn adjustable(text: &str) -> Adjustable<GCRA<TokioClock>> {

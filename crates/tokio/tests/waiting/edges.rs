@@ -1,8 +1,8 @@
 //! From a nanosecond to centuries, from none to all, and invalid parameters.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{BuildError, RateLimiter, Waiting};
+use ratelimit_meter_tokio::{InvalidRateLimiter, RateLimiter, Waiting};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -125,7 +125,7 @@ fn invalid_limiter_parameters_are_errors() {
         ),
     ];
     for (built, text) in table {
-        let error: BuildError = built.unwrap_err();
+        let error: InvalidRateLimiter = built.unwrap_err();
         assert_eq!(error.to_string(), text);
     }
 }

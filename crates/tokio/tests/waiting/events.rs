@@ -1,6 +1,6 @@
 //! The events that a subscriber gets with the feature `tracing`.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use ratelimit_meter_tokio::RateLimiter;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};

@@ -1,15 +1,15 @@
 //! First come, first served, for each key, and no trace of keys without waiters.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use ratelimit_meter::keyed::{self, WhenFull};
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{Keyed, Patience, PerKey, TokioClock};
+use ratelimit_meter_tokio::{Keyed, MeterMap, Patience, TokioClock};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 /// A meter for each key, made when it is first asked for.
-fn limiter(quota: &str) -> Keyed<u32, impl PerKey<u32, Meter = GCRA>> {
+fn limiter(quota: &str) -> Keyed<u32, impl MeterMap<u32, Meter = GCRA>> {
     let quota: Quota = quota.parse().unwrap();
     let meters = Mutex::new(HashMap::new());
     Keyed::new(move |key: &u32| {

@@ -1,14 +1,10 @@
 //! The examples and tests of `leaky-bucket`, in paused time.
 
+use crate::support::ms;
 use ratelimit_meter_tokio::RateLimiter;
-use std::time::Duration;
 use tokio::time::Instant;
 
 const MOST: usize = 0xFFFF_FFFF;
-
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 #[tokio::test(start_paused = true)]
 async fn twenty_cells_at_five_per_100_ms_take_400_ms() {

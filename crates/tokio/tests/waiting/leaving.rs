@@ -1,6 +1,6 @@
 //! Waiters that leave: dropped, aborted, timed out, forgotten, or gone with their runtime. No hang, no loss, no panic.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, every, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{Keyed, RateLimiter, Waiting};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,10 +22,6 @@ fn in_a_thread(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
         over.send(()).unwrap();
     });
     told
-}
-
-fn every(interval: Duration) -> RateLimiter {
-    RateLimiter::builder().interval(interval).build()
 }
 
 /// Seeded: the same crowd each time.

@@ -1,6 +1,5 @@
 //! Waiting, in paused time or by hand.
 
-mod by_hand;
 mod changes;
 mod edges;
 #[cfg(feature = "tracing")]
@@ -14,4 +13,5 @@ mod paced;
 mod patience;
 mod plans;
 mod serving;
+mod support;
 mod time;

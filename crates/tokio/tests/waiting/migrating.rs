@@ -1,6 +1,6 @@
 //! The rows of the migration notes for limiters that wait: Guava, resilience4j, uber-go, aiolimiter and p-throttle.
 
-use crate::by_hand::ms;
+use crate::support::ms;
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
 use ratelimit_meter_tokio::{AcquireError, Waiting};
 use tokio::time::{Duration, Instant, sleep};

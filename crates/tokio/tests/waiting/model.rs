@@ -1,6 +1,6 @@
 //! Any sequence of acquires, cancels, forgotten futures, tries and pauses, against a queue that counts every millisecond.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use proptest::prelude::*;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{AcquireError, RateLimiter, Source, Waiting};

@@ -1,6 +1,6 @@
 //! Streams and sinks that wait for a cell an item.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms};
 use futures_util::{SinkExt, Stream, StreamExt, sink, stream};
 use ratelimit_meter_tokio::RateLimiter;
 use std::time::Duration;

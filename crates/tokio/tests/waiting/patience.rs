@@ -1,14 +1,10 @@
 //! Deadlines, crowds too large, and jitter.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, every, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter, Waiting};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-
-fn every(interval: Duration) -> RateLimiter {
-    RateLimiter::builder().interval(interval).build()
-}
 
 fn earliest(error: AcquireError, start: Instant) -> Duration {
     let AcquireError::NotYet(denied) = error else {

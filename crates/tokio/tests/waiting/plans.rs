@@ -1,6 +1,6 @@
 //! Every instant that is reported is exact, and every bound that is accepted is kept, as long as none interferes.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms, quota};
 use proptest::prelude::*;
 use ratelimit_meter::{Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
 use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, Patience, Source, TokioClock, Waiting};
@@ -8,10 +8,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 const NS: Duration = Duration::from_nanos(1);
-
-fn quota(text: &str) -> Quota {
-    text.parse().unwrap()
-}
 
 fn not_yet(denied: Result<(), AcquireError>) -> Instant {
     match denied {

@@ -1,53 +1,54 @@
 //! The order of service: fair and unfair, large and small, in the end and on the way.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms, quota};
 use ratelimit_meter::clock::SystemClock;
-use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Quota};
+use ratelimit_meter::{Exponential, GCRA, LeakyBucket};
 use ratelimit_meter_tokio::{AcquireError, RateLimiter, Waiting};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
-fn quota(text: &str) -> Quota {
-    text.parse().unwrap()
+/// A bucket of ten, to which a cell comes every `interval`.
+fn bucket(interval: Duration, fair: bool) -> RateLimiter {
+    RateLimiter::builder()
+        .max(10)
+        .refill(1)
+        .interval(interval)
+        .fair(fair)
+        .build()
+}
+
+/// Returns the times at which ten cells and, asked for 50 ms later, `n` cells are served, one coming every 10 ms.
+async fn large_and_small(limiter: &RateLimiter, n: u32) -> (Duration, Duration) {
+    let start = Instant::now();
+    let large = async {
+        limiter.acquire(10).await;
+        start.elapsed()
+    };
+    let small = async {
+        sleep(ms(50)).await;
+        let at_once = limiter.try_acquire(1);
+        assert_eq!(
+            at_once.is_err(),
+            limiter.is_fair(),
+            "five are there, for the large request"
+        );
+        limiter.acquire(n).await;
+        start.elapsed()
+    };
+    tokio::join!(large, small)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_does_not_overtake_a_large_request() {
-    let limiter = RateLimiter::builder().max(10).refill(1).interval(ms(10)).build();
-    let start = Instant::now();
-    let large = async {
-        limiter.acquire(10).await;
-        start.elapsed()
-    };
-    let small = async {
-        sleep(ms(50)).await;
-        assert!(limiter.try_acquire(1).is_err(), "five are there, for another");
-        limiter.acquire(1).await;
-        start.elapsed()
-    };
-    assert_eq!(tokio::join!(large, small), (ms(100), ms(110)));
+    let limiter = bucket(ms(10), true);
+    assert_eq!(large_and_small(&limiter, 1).await, (ms(100), ms(110)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn unfair_acquire_may_overtake_waiters() {
-    let limiter = RateLimiter::builder()
-        .max(10)
-        .refill(1)
-        .interval(ms(10))
-        .fair(false)
-        .build();
+    let limiter = bucket(ms(10), false);
     assert!(!limiter.is_fair());
-    let start = Instant::now();
-    let large = async {
-        limiter.acquire(10).await;
-        start.elapsed()
-    };
-    let small = async {
-        sleep(ms(50)).await;
-        limiter.acquire(5).await;
-        start.elapsed()
-    };
-    assert_eq!(tokio::join!(large, small), (ms(150), ms(50)));
+    assert_eq!(large_and_small(&limiter, 4).await, (ms(150), ms(50)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,12 +68,7 @@ async fn unfair_waiters_are_served_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn unfair_newcomer_never_exceeds_the_bucket() {
-    let limiter = RateLimiter::builder()
-        .max(10)
-        .refill(1)
-        .interval(ms(1))
-        .fair(false)
-        .build();
+    let limiter = bucket(ms(1), false);
     let mut large = ByHand::new(limiter.acquire(1000));
     assert!(large.is_pending());
     sleep(ms(505)).await;

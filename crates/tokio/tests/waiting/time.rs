@@ -1,6 +1,6 @@
 //! Time that stands still, jumps, or ends.
 
-use crate::by_hand::{ByHand, ms};
+use crate::support::{ByHand, ms, quota};
 use futures_util::FutureExt;
 use ratelimit_meter::{Dual, GCRA, KeyedMeter, LeakyBucket, Quota};
 use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, RateLimiter, Source, TokioClock, Waiting};
@@ -8,10 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
-
-fn quota(text: &str) -> Quota {
-    text.parse().unwrap()
-}
 
 const YEAR: Duration = Duration::from_secs(31_557_600);
 

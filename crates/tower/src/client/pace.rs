@@ -1,7 +1,7 @@
 //! A client that keeps to a limit of its own.
 
 use super::message::{ClientError, ClientRequest};
-use crate::error::BuildError;
+use crate::error::InvalidLimit;
 use crate::meters::{self, HashedKey, Queue, Ticket};
 use crate::service::take_ready;
 use core::fmt;
@@ -38,8 +38,8 @@ impl PaceLayer {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the quota makes no meter.
-    pub fn new(quota: Quota) -> Result<Self, BuildError> {
+    /// [`InvalidLimit`] if the quota makes no meter.
+    pub fn new(quota: Quota) -> Result<Self, InvalidLimit> {
         let meter = GCRA::from_quota(quota)?;
         Ok(Self {
             queue: meters::Meters::queue(&meter).into(),
@@ -52,8 +52,8 @@ impl PaceLayer {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the quota makes no meter, or there is no table of so many.
-    pub fn per_origin(quota: Quota, origins: usize) -> Result<Self, BuildError> {
+    /// [`InvalidLimit`] if the quota makes no meter, or there is no table of so many.
+    pub fn per_origin(quota: Quota, origins: usize) -> Result<Self, InvalidLimit> {
         let table = meters::table(GCRA::from_quota(quota)?, origins)?;
         Ok(Self {
             queue: table.queue().into(),

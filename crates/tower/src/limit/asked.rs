@@ -51,7 +51,7 @@ pub enum Reason {
     TableFull,
     /// The request has no key, and [`OnNoKey::Reject`] was chosen.
     NoKey,
-    /// A store elsewhere did not answer, and `OnFailure::Closed` was chosen.
+    /// A store elsewhere did not answer, and `OnStoreFailure::Closed` was chosen.
     Store,
     /// Too many requests wait already.
     TooManyWaiting,

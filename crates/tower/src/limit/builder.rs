@@ -4,8 +4,8 @@ use super::asked::BoxLimit;
 use super::lane::{After, Lane, OnNoKey};
 use super::limiter::{ByKey, Limiter, SECOND_NAME, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};
-use crate::error::BuildError;
-use crate::head::{Head, Reply};
+use crate::error::InvalidLimit;
+use crate::head::{Head, ResponseHead};
 use crate::key::{FindAddress, Key};
 use crate::meters::Meters;
 use crate::policy::Policy;
@@ -129,7 +129,7 @@ impl<T> Limiter<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn refund_if(mut self, refunds: impl Fn(&Reply<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn refund_if(mut self, refunds: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.rules.after = Some(Arc::new(After::RefundIf(Box::new(refunds))));
         self
     }
@@ -137,7 +137,7 @@ impl<T> Limiter<T> {
     /// Only looks before the response whether the cost conforms, and charges it if the closure returns true then. Requests in flight at once
     /// may overdraw, into debt; a request that will not be charged is never denied for its siblings.
     #[must_use]
-    pub fn charge_if(mut self, charges: impl Fn(&Reply<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn charge_if(mut self, charges: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));
         self
     }
@@ -178,7 +178,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the quota makes no meter, or there are 16 tiers, or there is one of this name.
+    /// [`InvalidLimit`] if the quota makes no meter, or there are 16 tiers, or there is one of this name.
     ///
     /// ```
     /// use ratelimit_meter_tower::{BearerKey, PerKey};
@@ -191,7 +191,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///     .tier_by(|head| head.extensions().get::<Plan>().map(|plan| plan.name));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn tier(self, name: &str, quota: Quota) -> Result<Self, BuildError> {
+    pub fn tier(self, name: &str, quota: Quota) -> Result<Self, InvalidLimit> {
         self.tier_of(name, &[quota])
     }
 
@@ -200,17 +200,17 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// # Errors
     ///
     /// As [`tier`](Self::tier).
-    pub fn dual_tier(self, name: &str, quotas: DualQuota) -> Result<Self, BuildError> {
+    pub fn dual_tier(self, name: &str, quotas: DualQuota) -> Result<Self, InvalidLimit> {
         self.tier_of(name, &[quotas.first(), quotas.second()])
     }
 
-    fn tier_of(mut self, name: &str, quotas: &[Quota]) -> Result<Self, BuildError> {
+    fn tier_of(mut self, name: &str, quotas: &[Quota]) -> Result<Self, InvalidLimit> {
         let tier = name.to_owned();
         if quotas.len() != self.lanes.len() {
-            return Err(BuildError::TierOfAnotherShape { tier });
+            return Err(InvalidLimit::TierOfAnotherShape { tier });
         }
         if self.target.tiers.contains(&tier) {
-            return Err(BuildError::DuplicateTier { tier });
+            return Err(InvalidLimit::DuplicateTier { tier });
         }
         self.lanes = self.rebuilt(|lane, index| {
             let quota = quotas[index];
@@ -237,8 +237,8 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if there is no memory for it.
-    pub fn when_full(mut self, when_full: WhenFull) -> Result<Self, BuildError> {
+    /// [`InvalidLimit`] if there is no memory for it.
+    pub fn when_full(mut self, when_full: WhenFull) -> Result<Self, InvalidLimit> {
         self.lanes = self.rebuilt(|lane, _| {
             let policies = lane.policies.iter().map(|policy| policy.named(policy.name())).collect();
             Ok((lane.meters.with_policy(when_full)?, policies))
@@ -248,8 +248,8 @@ impl<K: Key> Limiter<ByKey<K>> {
 
     fn rebuilt(
         &self,
-        rebuild: impl Fn(&Lane, usize) -> Result<(Arc<dyn Meters>, Vec<Policy>), BuildError>,
-    ) -> Result<Vec<Arc<Lane>>, BuildError> {
+        rebuild: impl Fn(&Lane, usize) -> Result<(Arc<dyn Meters>, Vec<Policy>), InvalidLimit>,
+    ) -> Result<Vec<Arc<Lane>>, InvalidLimit> {
         let lanes = self.lanes.iter().enumerate();
         lanes
             .map(|(index, lane)| {

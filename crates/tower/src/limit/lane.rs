@@ -1,6 +1,6 @@
 //! The meters of a limit, and its settings.
 
-use crate::head::{Head, Reply};
+use crate::head::{Head, ResponseHead};
 use crate::meters::Meters;
 use crate::policy::Policy;
 use core::fmt;
@@ -42,7 +42,7 @@ pub(crate) enum After {
     ChargeIf(ReplyFn),
 }
 
-pub(crate) type ReplyFn = Box<dyn Fn(&Reply<'_>) -> bool + Send + Sync>;
+pub(crate) type ReplyFn = Box<dyn Fn(&ResponseHead<'_>) -> bool + Send + Sync>;
 
 /// The warnings that were given: each once.
 #[derive(Debug, Default)]

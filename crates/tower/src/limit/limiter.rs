@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Limit};
 use super::lane::{BASE_TIER, HeadFn, Lane, OnNoKey, Rules, Warned};
-use crate::error::BuildError;
+use crate::error::InvalidLimit;
 use crate::head::Head;
 use crate::key::{Key, KeyWriter, NoKey};
 use crate::meters::{HashedKey, Ticket};
@@ -173,8 +173,8 @@ impl Limiter<Everyone> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the quota makes no meter.
-    pub fn new(quota: Quota) -> Result<Self, BuildError> {
+    /// [`InvalidLimit`] if the quota makes no meter.
+    pub fn new(quota: Quota) -> Result<Self, InvalidLimit> {
         Self::of(GCRA::from_quota(quota)?)
     }
 
@@ -182,8 +182,8 @@ impl Limiter<Everyone> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a quota makes no meter.
-    pub fn dual(quotas: DualQuota) -> Result<Self, BuildError> {
+    /// [`InvalidLimit`] if a quota makes no meter.
+    pub fn dual(quotas: DualQuota) -> Result<Self, InvalidLimit> {
         let mut limiter = Self::new(quotas.first())?;
         let second = Self::new(quotas.second())?.named(SECOND_NAME);
         limiter.lanes.extend(second.lanes);
@@ -195,13 +195,13 @@ impl Limiter<Everyone> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoQuota`] if the meter was not made of a quota.
-    pub fn of<A, C>(meter: Meter<A, C>) -> Result<Self, BuildError>
+    /// [`InvalidLimit::NoQuota`] if the meter was not made of a quota.
+    pub fn of<A, C>(meter: Meter<A, C>) -> Result<Self, InvalidLimit>
     where
         A: Algorithm + 'static,
         C: Clock + 'static,
     {
-        let quota = meter.status().quota().ok_or(BuildError::NoQuota)?;
+        let quota = meter.status().quota().ok_or(InvalidLimit::NoQuota)?;
         Ok(Self::with(Everyone, vec![Lane::new(NAME, quota, Arc::new(meter))]))
     }
 }
@@ -211,8 +211,8 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the quota makes no meter, `keys` is zero, or there is no memory for so many.
-    pub fn new(key: K, quota: Quota, keys: usize) -> Result<Self, BuildError> {
+    /// [`InvalidLimit`] if the quota makes no meter, `keys` is zero, or there is no memory for so many.
+    pub fn new(key: K, quota: Quota, keys: usize) -> Result<Self, InvalidLimit> {
         Self::like(key, GCRA::from_quota(quota)?, keys)
     }
 
@@ -222,7 +222,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// # Errors
     ///
     /// As [`new`](Self::new).
-    pub fn dual(key: K, quotas: DualQuota, keys: usize) -> Result<Self, BuildError> {
+    pub fn dual(key: K, quotas: DualQuota, keys: usize) -> Result<Self, InvalidLimit> {
         let mut limiter = Self::new(key, quotas.first(), keys)?;
         let meters = crate::meters::table(GCRA::from_quota(quotas.second())?, keys)?;
         limiter.lanes.push(Lane::new(SECOND_NAME, quotas.second(), meters));
@@ -243,13 +243,13 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and [`BuildError::NoQuota`] if the meter was not made of a quota.
-    pub fn like<A, C>(key: K, meter: Meter<A, C>, keys: usize) -> Result<Self, BuildError>
+    /// As [`new`](Self::new), and [`InvalidLimit::NoQuota`] if the meter was not made of a quota.
+    pub fn like<A, C>(key: K, meter: Meter<A, C>, keys: usize) -> Result<Self, InvalidLimit>
     where
         A: Algorithm + 'static,
         C: Clock + 'static,
     {
-        let quota = meter.status().quota().ok_or(BuildError::NoQuota)?;
+        let quota = meter.status().quota().ok_or(InvalidLimit::NoQuota)?;
         let meters = crate::meters::table(meter, keys)?;
         let target = ByKey {
             key,
@@ -321,7 +321,7 @@ impl<T> Limiter<T> {
 
     /// Checks that requests can wait for it.
     #[cfg(feature = "queue")]
-    pub(crate) fn can_queue(&self) -> Result<(), BuildError> {
+    pub(crate) fn can_queue(&self) -> Result<(), InvalidLimit> {
         let why = if self.lanes.len() > 1 {
             "it has two quotas: use one layer for each"
         } else if self.rules.dry_run {
@@ -331,7 +331,7 @@ impl<T> Limiter<T> {
         } else {
             return Ok(());
         };
-        Err(BuildError::CannotQueue { why })
+        Err(InvalidLimit::CannotQueue { why })
     }
 }
 

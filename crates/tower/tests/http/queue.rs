@@ -4,7 +4,7 @@ use crate::support::{Body, field, number, request};
 use core::convert::Infallible;
 use http::{Request, Response};
 use ratelimit_meter_tokio::Patience;
-use ratelimit_meter_tower::{BuildError, ExtensionKey, PerKey, QueueLayer, Queued, RateLimitLayer, Shared};
+use ratelimit_meter_tower::{ExtensionKey, InvalidLimit, PerKey, QueueLayer, Queued, RateLimitLayer, Shared};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -107,6 +107,6 @@ fn limits_that_cannot_be_waited_for_are_errors() {
     let charging = Shared::new(quota()).unwrap().charge_if(|_| true);
     for limit in [dual, trial, charging] {
         let layer = QueueLayer::new(RateLimitLayer::new(limit), Patience::unlimited());
-        assert!(matches!(layer.unwrap_err(), BuildError::CannotQueue { .. }));
+        assert!(matches!(layer.unwrap_err(), InvalidLimit::CannotQueue { .. }));
     }
 }

@@ -3,7 +3,7 @@
 use crate::servers::{hello, serve};
 use axum::Router;
 use axum::routing::post;
-use ratelimit_meter_tower::{EXPOSED, Event, Observe, RateLimitLayer, Shared};
+use ratelimit_meter_tower::{EXPOSED, Observe, PolicyDecision, RateLimitLayer, Shared};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ async fn r22_page_sees_failure_with_cors_inside() {
 struct Denials(Arc<AtomicU32>);
 
 impl Observe for Denials {
-    fn denied(&self, _: &Event<'_>) {
+    fn denied(&self, _: &PolicyDecision<'_>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -10,9 +10,9 @@ use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tower::{
-    BearerKey, BuildError, ByKey, Charge, ClientIp, EXPOSED, Empty, Event, ExtensionKey, Head, HeaderKey, Limiter,
-    MethodKey, Observe, OnNoKey, PeerIp, PerKey, RateLimitLayer, Shared, Text, TierName, content_length, key_fn,
-    respond_fn,
+    BearerKey, ByKey, Charge, ClientIp, EXPOSED, Empty, ExtensionKey, Head, HeaderKey, InvalidLimit, Limiter,
+    MethodKey, Observe, OnNoKey, PeerIp, PerKey, PolicyDecision, RateLimitLayer, Shared, Text, TierName,
+    content_length, key_fn, respond_fn,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -266,23 +266,23 @@ fn r13_tiers_that_cannot_be_are_errors() {
     let limit = || hourly(PeerIp::new());
     assert!(matches!(
         limit().tier("default", quota("2/h")),
-        Err(BuildError::DuplicateTier { .. })
+        Err(InvalidLimit::DuplicateTier { .. })
     ));
     assert!(matches!(
         limit().dual_tier("pro", "1/s & 2/h".parse().unwrap()),
-        Err(BuildError::TierOfAnotherShape { .. })
+        Err(InvalidLimit::TierOfAnotherShape { .. })
     ));
     let many = (1..16_u32).try_fold(limit(), |limit, n| limit.tier(&n.to_string(), quota("2/h")));
     assert!(matches!(
         many.and_then(|limit| limit.tier("16", quota("2/h"))),
-        Err(BuildError::Table(_))
+        Err(InvalidLimit::Table(_))
     ));
     assert!(matches!(
         PerKey::new(PeerIp::new(), quota("2/h"), 0),
-        Err(BuildError::Table(_))
+        Err(InvalidLimit::Table(_))
     ));
     let of_tau = GCRA::with_parameters(Duration::from_secs(1), Duration::from_secs(1), None);
-    assert!(matches!(Shared::of(of_tau), Err(BuildError::NoQuota)));
+    assert!(matches!(Shared::of(of_tau), Err(InvalidLimit::NoQuota)));
     let numbered = limit()
         .tier("pro", quota("2/h"))
         .unwrap()
@@ -512,27 +512,27 @@ impl Count {
 }
 
 impl Observe for Count {
-    fn admitted(&self, event: &Event<'_>) {
+    fn admitted(&self, event: &PolicyDecision<'_>) {
         assert!(event.wait().is_none() && event.cost() > 0);
         self.add(0);
     }
 
-    fn denied(&self, event: &Event<'_>) {
+    fn denied(&self, event: &PolicyDecision<'_>) {
         assert!(event.wait().is_some() && event.remaining() < event.cost());
         self.add(1);
     }
 
-    fn would_deny(&self, event: &Event<'_>) {
+    fn would_deny(&self, event: &PolicyDecision<'_>) {
         assert_eq!(event.policy(), "trial");
         self.add(2);
     }
 
-    fn never(&self, event: &Event<'_>) {
+    fn never(&self, event: &PolicyDecision<'_>) {
         assert_eq!((event.tier(), event.wait()), ("default", None));
         self.add(3);
     }
 
-    fn table_full(&self, _: &Event<'_>) {
+    fn table_full(&self, _: &PolicyDecision<'_>) {
         self.add(4);
     }
 

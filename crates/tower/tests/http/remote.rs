@@ -6,7 +6,8 @@ use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
 use ratelimit_meter_store::{MemoryStore, SharedMeter};
 use ratelimit_meter_tower::{
-    Answer, Distributed, Head, HeaderKey, Observe, OnFailure, OnNoKey, RateLimitLayer, RemoteMeter, Shared, StoreFailed,
+    Answer, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, RateLimitLayer, RemoteMeter, Shared,
+    StoreFailed,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,10 +90,10 @@ impl Observe for Failures {
 
 #[tokio::test(start_paused = true)]
 async fn r29_dead_store_follows_the_configuration() {
-    let local = || OnFailure::Local(Shared::new("1/h".parse().unwrap()).unwrap().boxed());
+    let local = || OnStoreFailure::Local(Shared::new("1/h".parse().unwrap()).unwrap().boxed());
     for (on_failure, expected) in [
-        (OnFailure::Open, [200, 200, 200]),
-        (OnFailure::Closed, [200, 503, 503]),
+        (OnStoreFailure::Open, [200, 200, 200]),
+        (OnStoreFailure::Closed, [200, 503, 503]),
         (local(), [200, 200, 429]),
     ] {
         let failures = Failures::default();

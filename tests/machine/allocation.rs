@@ -1,15 +1,13 @@
 //! No decision allocates: neither an admission nor a denial, of one cell or many (`ratelimit_meter` 1 leaked an allocation per accepted cell).
 #![expect(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 
-mod support;
-
+use crate::support::limit::Limit;
+use crate::support::subject::{gcra, leaky_bucket};
 use ratelimit_meter::{check_all, check_all_at};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Instant;
-use support::limit::Limit;
-use support::subject::{gcra, leaky_bucket};
 
 struct Counting;
 
@@ -67,9 +65,9 @@ fn a_decision_allocates_nothing() {
 #[test]
 #[cfg(feature = "keyed")]
 fn a_keyed_decision_allocates_nothing() {
+    use crate::support::keyed::{BUCKET_SLOTS, POLICIES, buckets, builder};
     use ratelimit_meter::{KeyedMeter, clock::ManualClock};
     use std::time::Duration;
-    use support::keyed::{BUCKET_SLOTS, POLICIES, buckets, builder};
 
     let limit = Limit::per_second(100);
     for when_full in POLICIES {

@@ -1,6 +1,7 @@
 //! Helpers of several tests.
-#![allow(dead_code, reason = "no test needs all of it")]
 
+use ratelimit_meter::Quota;
+use ratelimit_meter_tokio::RateLimiter;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,15 @@ use std::time::Duration;
 
 pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+pub(crate) fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+/// Returns a limiter to which a cell comes after every `interval`.
+pub(crate) fn every(interval: Duration) -> RateLimiter {
+    RateLimiter::builder().interval(interval).build()
 }
 
 /// Returns whether it has been woken since the last call.

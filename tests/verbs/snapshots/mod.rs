@@ -3,6 +3,3 @@
 mod forms;
 mod one_meter;
 mod several;
-
-#[path = "../support/mod.rs"]
-mod support;

@@ -5,6 +5,3 @@ mod edges;
 mod model;
 mod oracle;
 mod window;
-
-#[path = "../support/mod.rs"]
-mod support;

@@ -186,6 +186,17 @@ fn a_strict_meter_admits_a_slowed_client() {
     assert!(!asked[0] && asked[250..].iter().all(|ok| *ok), "{asked:?}");
 }
 
+/// As many as conform of thirteen: the rest is denied, and counts once.
+#[test]
+fn strict_meter_counts_the_denied_rest() {
+    let ((meter, now), (apart, _)) = (strict(10, SECOND), strict(10, SECOND));
+    let admitted = meter.check_up_to_at(13, now).cells();
+    assert_eq!(admitted, 10);
+    assert!(apart.check_n_at(10, now).is_ok() && apart.check_n_at(3, now).is_err());
+    let rates = [meter.rate_at(now), apart.rate_at(now)];
+    assert!((rates[0] / rates[1] - 1.0).abs() < 1e-6, "{rates:?}");
+}
+
 #[test]
 fn a_strict_meter_counts_possible_denied_batches() {
     let (meter, now) = strict(10, SECOND);
