@@ -81,7 +81,7 @@ async fn aiolimiter_is_a_leaky_bucket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p_throttle_is_a_tick_and_strict_is_at_most() {
+async fn p_throttle_ticks_and_strict_is_at_most() {
     let ticks = meter("2/s every 1s");
     assert_eq!(singles(&ticks, 5).await, [0, 0, 1000, 1000, 2000]);
     let strict = Quota::at_most(nonzero!(2u32), Duration::from_secs(1)).unwrap();
