@@ -70,7 +70,7 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 ///
 /// So each meter never admits more than its limit (law 1 counts cells admitted less cells given back). In the short time until cells are given back,
 /// another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides two batches,
-/// one after the other.
+/// one after the other, and a denial reports the wait of the longer one alone. So list each meter once, with the sum of the cells.
 ///
 /// # Errors
 ///

@@ -184,17 +184,12 @@ pub enum NegativeMultiDecision {
 
 impl fmt::Display for NegativeMultiDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::BatchNonConforming(n, _) | Self::InsufficientCapacity(n)) = self;
+        let s = if *n == 1 { "" } else { "s" };
+        write!(f, "denied: batch of {n} cell{s} ")?;
         match self {
-            Self::BatchNonConforming(n, denial) => {
-                write!(
-                    f,
-                    "denied: batch of {n} cells conforms {}",
-                    Wait(denial.wait_time_from(time::now()))
-                )
-            }
-            Self::InsufficientCapacity(n) => {
-                write!(f, "denied: batch of {n} cells exceeds the burst and can never conform")
-            }
+            Self::BatchNonConforming(_, denial) => write!(f, "conforms {}", Wait(denial.wait_time_from(time::now()))),
+            Self::InsufficientCapacity(_) => f.write_str("exceeds the burst and can never conform"),
         }
     }
 }

@@ -39,7 +39,7 @@ fn denials_report_the_wait() {
     let denied = meter.check_at(long_ago).unwrap_err();
     assert_eq!(denied.to_string(), "denied: next cell conforms now");
     let batch = meter.check_n_at(1, long_ago).unwrap_err();
-    assert_eq!(batch.to_string(), "denied: batch of 1 cells conforms now");
+    assert_eq!(batch.to_string(), "denied: batch of 1 cell conforms now");
     assert_eq!(batch.source().unwrap().to_string(), denied.to_string());
     let never = meter.check_n(2).unwrap_err();
     assert_eq!(
