@@ -229,10 +229,7 @@ impl AllDenied {
     /// Returns the earliest instant at which all would conform if no other caller took cells; `None` if they never will.
     #[must_use]
     pub fn earliest_possible(&self) -> Option<Instant> {
-        match self.decision {
-            NegativeMultiDecision::BatchNonConforming(_, denial) => Some(denial.earliest_possible()),
-            NegativeMultiDecision::InsufficientCapacity(_) => None,
-        }
+        self.decision.earliest_possible()
     }
 }
 

@@ -182,6 +182,30 @@ pub enum NegativeMultiDecision {
     InsufficientCapacity(u32),
 }
 
+impl NegativeMultiDecision {
+    /// Returns the earliest instant at which the batch would have conformed; `None` if it never will.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?;
+    /// let now = Instant::now();
+    /// meter.check_n_at(10, now)?;
+    /// let denied = meter.check_n_at(3, now).unwrap_err();
+    /// assert_eq!(denied.earliest_possible(), Some(now + Duration::from_millis(300)));
+    /// assert_eq!(meter.check_n_at(11, now).unwrap_err().earliest_possible(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn earliest_possible(&self) -> Option<Instant> {
+        match self {
+            Self::BatchNonConforming(_, denial) => Some(denial.earliest_possible()),
+            Self::InsufficientCapacity(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for NegativeMultiDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::BatchNonConforming(n, _) | Self::InsufficientCapacity(n)) = self;
