@@ -206,6 +206,13 @@ impl NegativeMultiDecision {
     }
 }
 
+/// A single cell is a batch of one, so `?` converts the denial of `check` where `check_n` is used, too.
+impl From<NonConformance> for NegativeMultiDecision {
+    fn from(denial: NonConformance) -> Self {
+        Self::BatchNonConforming(1, denial)
+    }
+}
+
 impl fmt::Display for NegativeMultiDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::BatchNonConforming(n, _) | Self::InsufficientCapacity(n)) = self;
@@ -246,7 +253,7 @@ impl fmt::Display for Wait {
 /// The status of a meter at one time, all from one read of its word.
 ///
 /// The times are computed on request, by one division each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Status {
     pub(crate) at: Nanos,
     pub(crate) scale: Scale,
@@ -318,6 +325,17 @@ impl Status {
             Until::REACHED | Until::TABLE_FULL => self.until_next(),
             until => Duration::from_nanos(until.nanos().saturating_sub(self.at.get())),
         }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("remaining", &self.remaining)
+            .field("until_next", &self.until_next())
+            .field("until_rest", &self.until_rest())
+            .field("quota", &self.quota)
+            .finish()
     }
 }
 

@@ -50,6 +50,30 @@ fn denials_report_the_wait() {
 }
 
 #[test]
+fn question_mark_mixes_cells_and_batches() {
+    fn one_and_two(meter: &GCRA, at: Instant) -> Result<(), NegativeMultiDecision> {
+        meter.check_at(at)?;
+        meter.check_n_at(2, at)
+    }
+    let (meter, now) = (GCRA::for_capacity(3).unwrap().build(), Instant::now());
+    assert_eq!(one_and_two(&meter, now), Ok(()));
+    assert_eq!(one_and_two(&meter, now), meter.check_n_at(1, now));
+}
+
+#[test]
+fn debug_of_a_status_shows_its_numbers() {
+    let (meter, now) = (
+        GCRA::with_parameters(Duration::from_millis(1), Duration::from_millis(3), None),
+        Instant::now(),
+    );
+    meter.check_n_at(4, now).unwrap();
+    assert_eq!(
+        format!("{:?}", meter.status_at(now)),
+        "Status { remaining: 0, until_next: 1ms, until_rest: 4ms, quota: None }"
+    );
+}
+
+#[test]
 fn denials_are_equal_when_their_instants_are() {
     let now = Instant::now();
     let (one, other) = (
