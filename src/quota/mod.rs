@@ -26,9 +26,9 @@ pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 /// weight w takes w of the cells and of the burst.
 ///
 /// A quota has a text for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`. The units are
-/// `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form. Parsing also reads `30/second`, `30 / s`, `10/m` (minutes),
-/// `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can hold it. The
-/// feature `serde` (de)serialises the text.
+/// `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form. Parsing also reads `30/second`, `30 per second`, `30 / s`, `10/m`
+/// (minutes), `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can hold it.
+/// The feature `serde` (de)serialises the text.
 ///
 /// ```
 /// use ratelimit_meter::{Quota, nonzero};
