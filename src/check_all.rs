@@ -70,7 +70,7 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 ///
 /// So each meter never admits more than its limit (law 1 counts cells admitted less cells given back). In the short time until cells are given back,
 /// another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides two batches,
-/// one after the other.
+/// one after the other, and a denial reports the wait of the longer one alone. So list each meter once, with the sum of the cells.
 ///
 /// # Errors
 ///
@@ -229,10 +229,7 @@ impl AllDenied {
     /// Returns the earliest instant at which all would conform if no other caller took cells; `None` if they never will.
     #[must_use]
     pub fn earliest_possible(&self) -> Option<Instant> {
-        match self.decision {
-            NegativeMultiDecision::BatchNonConforming(_, denial) => Some(denial.earliest_possible()),
-            NegativeMultiDecision::InsufficientCapacity(_) => None,
-        }
+        self.decision.earliest_possible()
     }
 }
 

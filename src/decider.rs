@@ -83,6 +83,39 @@ pub trait MultiDecider: Send + Sync {
     }
 }
 
+/// Implements the traits for a pointer to a meter, so that generic code takes a reference, an `Arc`, or a boxed trait object.
+macro_rules! decide_through {
+    ($($pointer:ty),*) => {$(
+        impl<D: Decider + ?Sized> Decider for $pointer {
+            #[inline]
+            fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
+                (**self).check_at(at)
+            }
+
+            #[inline]
+            fn check(&self) -> Result<(), NonConformance> {
+                (**self).check()
+            }
+        }
+
+        impl<D: MultiDecider + ?Sized> MultiDecider for $pointer {
+            #[inline]
+            fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
+                (**self).check_n_at(n, at)
+            }
+
+            #[inline]
+            fn check_n(&self, n: u32) -> Result<(), NegativeMultiDecision> {
+                (**self).check_n(n)
+            }
+        }
+    )*};
+}
+
+decide_through!(&D, &mut D);
+#[cfg(feature = "alloc")]
+decide_through!(alloc::boxed::Box<D>, alloc::sync::Arc<D>);
+
 /// Admits every cell: no limit, no state, no clock. Use it for tests, and as the floor for measuring a meter.
 ///
 /// ```

@@ -88,9 +88,11 @@ pub enum InconsistentCapacity {
 }
 
 impl InconsistentCapacity {
-    pub(crate) fn rest_too_long(rest_ns: u128) -> Self {
+    #[allow(clippy::cast_possible_truncation, reason = "compared first")]
+    pub(crate) const fn rest_too_long(rest_ns: u128) -> Self {
         const SECOND: u128 = 1_000_000_000;
-        let secs = u64::try_from(rest_ns.div_ceil(SECOND)).unwrap_or(u64::MAX);
+        let secs = rest_ns.div_ceil(SECOND);
+        let secs = if secs < u64::MAX as u128 { secs as u64 } else { u64::MAX };
         Self::RestTooLong {
             rest: Duration::from_secs(secs),
         }

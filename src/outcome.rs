@@ -182,19 +182,45 @@ pub enum NegativeMultiDecision {
     InsufficientCapacity(u32),
 }
 
+impl NegativeMultiDecision {
+    /// Returns the earliest instant at which the batch would have conformed; `None` if it never will.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let meter = GCRA::from_quota("10/s".parse::<Quota>()?)?;
+    /// let now = Instant::now();
+    /// meter.check_n_at(10, now)?;
+    /// let denied = meter.check_n_at(3, now).unwrap_err();
+    /// assert_eq!(denied.earliest_possible(), Some(now + Duration::from_millis(300)));
+    /// assert_eq!(meter.check_n_at(11, now).unwrap_err().earliest_possible(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn earliest_possible(&self) -> Option<Instant> {
+        match self {
+            Self::BatchNonConforming(_, denial) => Some(denial.earliest_possible()),
+            Self::InsufficientCapacity(_) => None,
+        }
+    }
+}
+
+/// A single cell is a batch of one, so `?` converts the denial of `check` where `check_n` is used, too.
+impl From<NonConformance> for NegativeMultiDecision {
+    fn from(denial: NonConformance) -> Self {
+        Self::BatchNonConforming(1, denial)
+    }
+}
+
 impl fmt::Display for NegativeMultiDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::BatchNonConforming(n, _) | Self::InsufficientCapacity(n)) = self;
+        let s = if *n == 1 { "" } else { "s" };
+        write!(f, "denied: batch of {n} cell{s} ")?;
         match self {
-            Self::BatchNonConforming(n, denial) => {
-                write!(
-                    f,
-                    "denied: batch of {n} cells conforms {}",
-                    Wait(denial.wait_time_from(time::now()))
-                )
-            }
-            Self::InsufficientCapacity(n) => {
-                write!(f, "denied: batch of {n} cells exceeds the burst and can never conform")
-            }
+            Self::BatchNonConforming(_, denial) => write!(f, "conforms {}", Wait(denial.wait_time_from(time::now()))),
+            Self::InsufficientCapacity(_) => f.write_str("exceeds the burst and can never conform"),
         }
     }
 }
@@ -227,7 +253,7 @@ impl fmt::Display for Wait {
 /// The status of a meter at one time, all from one read of its word.
 ///
 /// The times are computed on request, by one division each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Status {
     pub(crate) at: Nanos,
     pub(crate) scale: Scale,
@@ -299,6 +325,17 @@ impl Status {
             Until::REACHED | Until::TABLE_FULL => self.until_next(),
             until => Duration::from_nanos(until.nanos().saturating_sub(self.at.get())),
         }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("remaining", &self.remaining)
+            .field("until_next", &self.until_next())
+            .field("until_rest", &self.until_rest())
+            .field("quota", &self.quota)
+            .finish()
     }
 }
 

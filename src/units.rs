@@ -297,8 +297,11 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 /// Returns `duration` in whole nanoseconds, unless that exceeds 64 bits (584 years).
-pub(crate) fn whole_nanos(duration: Duration) -> Option<u64> {
-    u64::try_from(duration.as_nanos()).ok()
+pub(crate) const fn whole_nanos(duration: Duration) -> Option<u64> {
+    match duration.as_secs().checked_mul(NANOS_PER_SEC) {
+        Some(ns) => ns.checked_add(duration.subsec_nanos() as u64),
+        None => None,
+    }
 }
 
 /// Goes `ns` from `from`. If the platform's `Instant` ends before that, goes to its last value.

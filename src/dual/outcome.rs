@@ -146,9 +146,10 @@ impl NegativeDualDecision {
 
 impl fmt::Display for NegativeDualDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let batch = |&[first, second]: &[u32; 2]| match first == second {
-            true => format!("batch of {first} cells"),
-            false => format!("batch of {first} and {second} cells"),
+        let batch = |batch: &[u32; 2]| match batch {
+            [1, 1] => "batch of 1 cell".to_owned(),
+            [first, second] if first == second => format!("batch of {first} cells"),
+            [first, second] => format!("batch of {first} and {second} cells"),
         };
         match self {
             Self::BatchNonConforming(n, denial) => {

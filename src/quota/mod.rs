@@ -26,9 +26,9 @@ pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 /// weight w takes w of the cells and of the burst.
 ///
 /// A quota has a text for configuration and logs: `50/s`, `100/min burst 20`, `400000/min weight 2`, `1/6s`, `3/s burst 10 every 1s`. The units are
-/// `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form. Parsing also reads `30/second`, `30 / s`, `10/m` (minutes),
-/// `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can hold it. The
-/// feature `serde` (de)serialises the text.
+/// `ns`, `us`, `ms`, `s`, `min`, `h` and `d`. `Display` writes one canonical form. Parsing also reads `30/second`, `30 per second`, `30 / s`, `10/m`
+/// (minutes), `1.5/s` (exactly `3/2s`) and `1k/s`. Parsing a text that `Display` wrote returns the same quota, or the reason why no meter can hold it.
+/// The feature `serde` (de)serialises the text.
 ///
 /// ```
 /// use ratelimit_meter::{Quota, nonzero};
@@ -37,6 +37,11 @@ pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 /// const API: Quota = Quota::per_minute(nonzero!(100u32)).allow_burst(nonzero!(20u32));
 /// assert_eq!(API.to_string(), "100/min burst 20");
 /// assert_eq!("100/min burst 20".parse(), Ok(API));
+/// const MAIL: Quota = match Quota::new(nonzero!(5u32), Duration::from_secs(600)) {
+///     Ok(quota) => quota,
+///     Err(_) => panic!("5 mails in 10 minutes"), // when compiled
+/// };
+/// assert_eq!(MAIL.to_string(), "5/10min");
 /// assert_eq!(Quota::new(nonzero!(1u32), Duration::from_secs(6))?.to_string(), "1/6s");
 /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
 /// ```
@@ -74,11 +79,15 @@ impl Quota {
     ///
     /// [`InconsistentCapacity::ZeroPeriod`]; [`InconsistentCapacity::TooFast`] above 2^32 cells a second;
     /// [`InconsistentCapacity::RestTooLong`] above 200 years.
-    pub fn new(cells: NonZeroU32, period: Duration) -> Result<Self, InconsistentCapacity> {
-        let period_ns = whole_nanos(period).ok_or_else(|| InconsistentCapacity::rest_too_long(period.as_nanos()))?;
+    pub const fn new(cells: NonZeroU32, period: Duration) -> Result<Self, InconsistentCapacity> {
+        let Some(period_ns) = whole_nanos(period) else {
+            return Err(InconsistentCapacity::rest_too_long(period.as_nanos()));
+        };
         let quota = Self::per(cells, period_ns);
-        quota.validate()?;
-        Ok(quota)
+        match quota.validate() {
+            Ok(()) => Ok(quota),
+            Err(invalid) => Err(invalid),
+        }
     }
 
     /// Returns a quota under which every window of length `period` admits at most `n` cells.
@@ -103,11 +112,15 @@ impl Quota {
     /// assert_eq!(asked.filter(|at| meter.check_at(*at).is_ok()).count(), 100);
     /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
     /// ```
-    pub fn at_most(n: NonZeroU32, period: Duration) -> Result<Self, InconsistentCapacity> {
-        let rate = NonZeroU32::new(n.get() / 2).ok_or(InconsistentCapacity::AtMostOne)?;
-        let burst = n.get() - rate.get();
-        // At least the rate, so never zero.
-        Ok(Self::new(rate, period)?.allow_burst(NonZeroU32::new(burst).unwrap_or(rate)))
+    pub const fn at_most(n: NonZeroU32, period: Duration) -> Result<Self, InconsistentCapacity> {
+        let Some(rate) = NonZeroU32::new(n.get() / 2) else {
+            return Err(InconsistentCapacity::AtMostOne);
+        };
+        match (Self::new(rate, period), NonZeroU32::new(n.get() - rate.get())) {
+            (Ok(quota), Some(burst)) => Ok(quota.allow_burst(burst)),
+            // The burst is at least the rate, so never zero.
+            (quota, _) => quota,
+        }
     }
 
     const fn per(cells: NonZeroU32, period_ns: u64) -> Self {
@@ -164,14 +177,14 @@ impl Quota {
     /// assert_eq!((0..100).filter(|_| meter.check().is_ok()).count(), 3);
     /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
     /// ```
-    pub fn refill_every(self, interval: Duration) -> Result<Self, InconsistentCapacity> {
-        let too_long = InconsistentCapacity::IntervalTooLong { interval };
+    pub const fn refill_every(self, interval: Duration) -> Result<Self, InconsistentCapacity> {
         match whole_nanos(interval) {
+            Some(0) => Err(InconsistentCapacity::ZeroInterval),
             Some(ns) if ns <= LONGEST_REST => Ok(Self {
-                refill_ns: Some(NonZeroU64::new(ns).ok_or(InconsistentCapacity::ZeroInterval)?),
+                refill_ns: NonZeroU64::new(ns),
                 ..self
             }),
-            _ => Err(too_long),
+            _ => Err(InconsistentCapacity::IntervalTooLong { interval }),
         }
     }
 
@@ -201,8 +214,11 @@ impl Quota {
 
     /// Returns the interval of the ticks in which cells come back; `None` if they come back one by one.
     #[must_use]
-    pub fn refill_interval(&self) -> Option<Duration> {
-        self.refill_ns.map(|ns| Duration::from_nanos(ns.get()))
+    pub const fn refill_interval(&self) -> Option<Duration> {
+        match self.refill_ns {
+            Some(ns) => Some(Duration::from_nanos(ns.get())),
+            None => None,
+        }
     }
 
     #[inline]
@@ -220,13 +236,13 @@ impl Quota {
     ///
     /// [`InconsistentCapacity`] if the period is zero or the rate above 2^32 cells a second. Also if the weight is above the burst, or a full burst
     /// takes more than 200 years to drain.
-    pub fn validate(&self) -> Result<(), InconsistentCapacity> {
+    pub const fn validate(&self) -> Result<(), InconsistentCapacity> {
         let (cells, burst, weight) = (self.cells.get(), self.burst.get(), self.weight.get());
-        let period_ns = u128::from(self.period_ns);
+        let period_ns = self.period_ns as u128;
         if period_ns == 0 {
             return Err(InconsistentCapacity::ZeroPeriod);
         }
-        if u128::from(cells) * u128::from(SECOND) > FASTEST * period_ns {
+        if cells as u128 * SECOND as u128 > FASTEST * period_ns {
             return Err(InconsistentCapacity::TooFast {
                 cells,
                 period: self.period(),
@@ -235,8 +251,8 @@ impl Quota {
         if weight > burst {
             return Err(InconsistentCapacity::WeightAboveBurst { weight, burst });
         }
-        let rest_ns = (u128::from(burst) * period_ns).div_ceil(u128::from(cells));
-        if rest_ns > u128::from(LONGEST_REST) {
+        let rest_ns = (burst as u128 * period_ns).div_ceil(cells as u128);
+        if rest_ns > LONGEST_REST as u128 {
             return Err(InconsistentCapacity::rest_too_long(rest_ns));
         }
         Ok(())

@@ -51,18 +51,19 @@ fn in_units(time_ns: u64) -> (u64, &'static str) {
 
 /// Reads the canonical text, and other common ways to write the same.
 ///
-/// Units may be spelled out (`30/second`, `10/m` for minutes), and blanks may stand around the slash (`30 / s`). Numbers may have a fraction (`1.5/s`
+/// Units may be spelled out (`30/second`, `10/m` for minutes), and blanks may stand around the slash (`30 / s`), or `per` instead of it (`5 per 2
+/// hours`). Numbers may have a fraction (`1.5/s`
 /// is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`). `burst`, `weight` and `every` may come in any order.
 impl FromStr for Quota {
     type Err = ParseQuotaError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = Tokens { text, at: 0 };
-        let Some(slash) = text.find('/') else {
+        let Some(slash) = slash(text) else {
             return Err(Problem::Slash.at(words.next()));
         };
-        let cells_span = trimmed(text, 0..slash);
-        words.at = slash + 1;
+        let cells_span = trimmed(text, 0..slash.start);
+        words.at = slash.end;
         let period_span = words.next_time();
         let (cells, periods) = decimal(text, cells_span.clone())?;
         let period_ns = time(text, period_span.clone())?
@@ -166,6 +167,13 @@ impl Tokens<'_> {
         self.at = after;
         word
     }
+}
+
+/// Returns the range of the slash, or of the word `per` if there is no slash.
+fn slash(text: &str) -> Option<Range<usize>> {
+    const PER: &str = " per ";
+    let slash = text.find('/').map(|at| at..at + 1);
+    slash.or_else(|| text.find(PER).map(|at| at..at + PER.len()))
 }
 
 /// Returns the range without the blanks at its ends.

@@ -39,7 +39,7 @@ fn denials_report_the_wait() {
     let denied = meter.check_at(long_ago).unwrap_err();
     assert_eq!(denied.to_string(), "denied: next cell conforms now");
     let batch = meter.check_n_at(1, long_ago).unwrap_err();
-    assert_eq!(batch.to_string(), "denied: batch of 1 cells conforms now");
+    assert_eq!(batch.to_string(), "denied: batch of 1 cell conforms now");
     assert_eq!(batch.source().unwrap().to_string(), denied.to_string());
     let never = meter.check_n(2).unwrap_err();
     assert_eq!(
@@ -47,6 +47,30 @@ fn denials_report_the_wait() {
         "denied: batch of 2 cells exceeds the burst and can never conform"
     );
     assert!(never.source().is_none());
+}
+
+#[test]
+fn question_mark_mixes_cells_and_batches() {
+    fn one_and_two(meter: &GCRA, at: Instant) -> Result<(), NegativeMultiDecision> {
+        meter.check_at(at)?;
+        meter.check_n_at(2, at)
+    }
+    let (meter, now) = (GCRA::for_capacity(3).unwrap().build(), Instant::now());
+    assert_eq!(one_and_two(&meter, now), Ok(()));
+    assert_eq!(one_and_two(&meter, now), meter.check_n_at(1, now));
+}
+
+#[test]
+fn debug_of_a_status_shows_its_numbers() {
+    let (meter, now) = (
+        GCRA::with_parameters(Duration::from_millis(1), Duration::from_millis(3), None),
+        Instant::now(),
+    );
+    meter.check_n_at(4, now).unwrap();
+    assert_eq!(
+        format!("{:?}", meter.status_at(now)),
+        "Status { remaining: 0, until_next: 1ms, until_rest: 4ms, quota: None }"
+    );
 }
 
 #[test]

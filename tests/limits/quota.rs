@@ -141,6 +141,8 @@ fn quotas_are_read_as_people_write_them() {
         ("3/s burst 10 every 0.5 s", "3/s burst 10 every 500ms"),
         ("5/6µs", "5/6us"),
         ("1/day", "1/d"),
+        ("10 per second", "10/s"),
+        ("1k per 2 hours burst 5", "1000/2h burst 5"),
     ] {
         let quota: Quota = text.parse().expect(text);
         assert_eq!(quota.to_string(), canonical, "{text}");
@@ -172,6 +174,12 @@ fn errors_point_at_the_bad_part() {
         ("", "", "expected cells per period, like `100/min` (at byte 0)"),
         ("100", "100", "expected cells per period, like `100/min` (bytes 0 to 3)"),
         ("/s", "", "expected a number, like `100` (at byte 0)"),
+        ("ten per s", "ten", "expected a number, like `100` (bytes 0 to 3)"),
+        (
+            "5 perhaps",
+            "5",
+            "expected cells per period, like `100/min` (bytes 0 to 1)",
+        ),
         ("ten/s", "ten", "expected a number, like `100` (bytes 0 to 3)"),
         ("+1/s", "+1", "expected a number, like `100` (bytes 0 to 2)"),
         ("-1/s", "-1", "expected a number, like `100` (bytes 0 to 2)"),

@@ -255,7 +255,7 @@ fn denials_report_meter_and_wait() {
     let (meter, other): (GCRA, GCRA) = (of("1/h"), of("2/h"));
     assert_eq!(check_all_at(&[(&meter, 1), (&other, 1)], long_ago), Ok(()));
     let denied = is_an_error(check_all_at(&[(&other, 1), (&meter, 1)], long_ago).unwrap_err());
-    assert_eq!(denied.to_string(), "meter 1: denied: batch of 1 cells conforms now");
+    assert_eq!(denied.to_string(), "meter 1: denied: batch of 1 cell conforms now");
     let never = check_all_at(&[(&meter, 2)], long_ago).unwrap_err();
     assert_eq!(
         never.to_string(),

@@ -88,6 +88,8 @@ fn denials_name_their_limit_and_instant() {
     assert_eq!(pair.check_n_at(2, long_ago), Ok(()));
     let denied = pair.check_at(long_ago).expect_err("spent");
     assert_eq!(denied.to_string(), "denied by the first limit: next cell conforms now");
+    let single = pair.check_n_at(1, long_ago).expect_err("spent").to_string();
+    assert_eq!(single, "denied by the first limit: batch of 1 cell conforms now");
     let batch = pair.check_each_at(1, 2, long_ago).expect_err("spent");
     assert_eq!(
         batch.to_string(),

@@ -9,6 +9,7 @@
 use ratelimit_meter::algorithms::{self, Builder, InconsistentCapacity};
 use ratelimit_meter::example_algorithms::Allower;
 use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, NonConformance};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,25 @@ fn deciders_are_trait_objects() {
         Err(NegativeMultiDecision::InsufficientCapacity(4))
     );
     assert_eq!(batches[1].check_n(4), Ok(()));
+}
+
+#[test]
+fn pointers_to_meters_decide_as_their_meter() {
+    fn once<D: Decider>(decider: D, at: Instant) -> bool {
+        decider.check_at(at).is_ok() && decider.check().is_err()
+    }
+    fn both<D: MultiDecider>(decider: D, at: Instant) -> bool {
+        decider.check_n_at(2, at).is_ok() && decider.check_n(2).is_err()
+    }
+    let (hour, now) = (Duration::from_secs(3600), Instant::now());
+    let bucket = |capacity| LeakyBucket::new(capacity, hour).unwrap();
+    assert!(once(&bucket(1), now));
+    assert!(once(&mut bucket(1), now));
+    assert!(once(Arc::new(bucket(1)), now));
+    assert!(once(Box::new(bucket(1)) as Box<dyn Decider>, now));
+    assert!(once(Arc::new(bucket(1)) as Arc<dyn Decider>, now));
+    assert!(both(&bucket(2), now));
+    assert!(both(Box::new(bucket(2)) as Box<dyn MultiDecider>, now));
 }
 
 #[test]

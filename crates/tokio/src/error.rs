@@ -43,12 +43,19 @@ impl NotYet {
     pub fn wait_time_from(&self, from: Instant) -> Duration {
         self.earliest.saturating_duration_since(from)
     }
+
+    /// Returns the time from now until [`earliest_possible`](Self::earliest_possible), or zero if that is past. In a runtime with paused time, now is
+    /// the paused time.
+    #[must_use]
+    pub fn wait_time(&self) -> Duration {
+        self.wait_time_from(crate::timers::now())
+    }
 }
 
 /// Writes the wait from now, rounded up to a whole unit, as the core's denials do.
 impl fmt::Display for NotYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wait = self.wait_time_from(crate::timers::now()).as_nanos();
+        let wait = self.wait_time().as_nanos();
         write!(f, "denied: {} can be acquired ", Cells(self.cells))?;
         match wait {
             0 => f.write_str("now"),

@@ -98,6 +98,40 @@ fn poll_cell<S: Source>(limiter: &Waiting<S>, wait: &mut Option<AcquireOwned<S>>
     Poll::Ready(())
 }
 
+impl<T: Stream, S: Source> PacedStream<T, S> {
+    /// Returns the stream inside.
+    pub const fn get_ref(&self) -> &T {
+        &self.stream
+    }
+
+    /// Returns the stream inside. An item that was taken ahead is no longer in it.
+    pub const fn get_mut(&mut self) -> &mut T {
+        &mut self.stream
+    }
+
+    /// Returns the stream inside, and the item that was taken ahead, if any. Its place in the queue is given back.
+    pub fn into_inner(self) -> (T, Option<T::Item>) {
+        (self.stream, self.item)
+    }
+}
+
+impl<T, S: Source> PacedSink<T, S> {
+    /// Returns the sink inside.
+    pub const fn get_ref(&self) -> &T {
+        &self.sink
+    }
+
+    /// Returns the sink inside. An item that is sent to it directly does not wait.
+    pub const fn get_mut(&mut self) -> &mut T {
+        &mut self.sink
+    }
+
+    /// Returns the sink inside. A cell that was taken for the next item is given back.
+    pub fn into_inner(self) -> T {
+        self.sink
+    }
+}
+
 impl<T: Stream, S: Source> Stream for PacedStream<T, S> {
     type Item = T::Item;
 
@@ -150,6 +184,40 @@ impl<T: Sink<I>, I, S: Source> Sink<I> for PacedSink<T, S> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
         self.project().sink.poll_close(cx)
+    }
+}
+
+/// Sends without waiting, for a stream that is also a sink, such as a web socket.
+impl<T: Stream + Sink<I>, I, S: Source> Sink<I> for PacedStream<T, S> {
+    type Error = T::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.project().stream.poll_ready(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: I) -> Result<(), T::Error> {
+        self.project().stream.start_send(item)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.project().stream.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.project().stream.poll_close(cx)
+    }
+}
+
+/// Receives without waiting, for a sink that is also a stream, such as a web socket.
+impl<T: Stream, S: Source> Stream for PacedSink<T, S> {
+    type Item = T::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T::Item>> {
+        self.project().sink.poll_next(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.sink.size_hint()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
 use crate::wait_queue::{Sleeper, Ticket, WaitQueue};
 use core::ops::{Deref, DerefMut};
+use core::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ pub(crate) struct SharedQueue<S: Source> {
     locked: Mutex<Locked<S>>,
     me: Weak<Self>,
 }
+
+/// A panic of the user's code leaves the queue valid: under the lock, a meter decides at given times, and no clock, closure or waker is called.
+impl<S: Source> RefUnwindSafe for SharedQueue<S> {}
 
 struct Locked<S: Source> {
     queue: WaitQueue<S>,

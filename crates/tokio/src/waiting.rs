@@ -1,6 +1,7 @@
 //! The handle of a limit that callers can wait for, and the futures and threads that wait.
 
 use crate::error::AcquireError;
+use crate::rate_limiter::Bucket;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
 use crate::source::{CellCount, Source, Waitable};
 use crate::timers::{CAN_BE_PAUSED, Shift, now};
@@ -359,11 +360,11 @@ where
 /// It asks for the cells when it is first polled, and holds a place in the queue from then on. Dropping it gives the place back. Forgetting it costs
 /// the cells that it waits for, and delays no other waiter. Polling it after it was ready panics.
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquire<'a, S: Source>(pub(crate) Wait<&'a SharedQueue<S>, S>);
+pub struct Acquire<'a, S: Source = Bucket>(pub(crate) Wait<&'a SharedQueue<S>, S>);
 
 /// The future of [`Waiting::acquire_owned`]: as [`Acquire`], except that it owns a handle of the limiter.
 #[must_use = "futures do nothing unless polled"]
-pub struct AcquireOwned<S: Source>(pub(crate) Wait<Arc<SharedQueue<S>>, S>);
+pub struct AcquireOwned<S: Source = Bucket>(pub(crate) Wait<Arc<SharedQueue<S>>, S>);
 
 impl<S: Source> Unpin for Acquire<'_, S> {}
 impl<S: Source> Unpin for AcquireOwned<S> {}

@@ -4,6 +4,7 @@ use crate::support::{ByHand, ms};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{InvalidRateLimiter, RateLimiter, Waiting};
 use std::num::NonZeroU32;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -184,8 +185,11 @@ async fn acquire_polled_after_it_was_ready_panics() {
 #[test]
 fn futures_and_limiters_go_anywhere() {
     const fn everywhere<T: Send + Sync + 'static>(_: &T) {}
+    const fn past_panics<T: UnwindSafe + RefUnwindSafe>(_: &T) {}
     let limiter = RateLimiter::builder().build();
     everywhere(&limiter);
+    past_panics(&limiter);
+    past_panics(&limiter.acquire(1));
     everywhere(&limiter.acquire_owned(1));
     assert!(
         size_of_val(&limiter.acquire(1)) <= 40,

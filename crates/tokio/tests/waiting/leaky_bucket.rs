@@ -1,7 +1,11 @@
 //! The examples and tests of `leaky-bucket`, in paused time.
 
 use crate::support::ms;
-use ratelimit_meter_tokio::RateLimiter;
+use ratelimit_meter_tokio::{Acquire, AcquireOwned, RateLimiter};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 const MOST: usize = 0xFFFF_FFFF;
@@ -76,4 +80,27 @@ async fn the_most_of_everything_has_its_time() {
     limiter.acquire(1).await;
     assert_eq!(start.elapsed(), ms(200));
     assert_eq!(limiter.balance(), MOST - 1);
+}
+
+/// A future of a user's own, with the names of `leaky-bucket`.
+struct Permits {
+    acquire: AcquireOwned,
+}
+
+impl Future for Permits {
+    type Output = &'static str;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<&'static str> {
+        Pin::new(&mut self.acquire).poll(cx).map(|()| "acquired")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn futures_are_named_without_a_source() {
+    let limiter = Arc::new(RateLimiter::builder().build());
+    let (start, owned) = (Instant::now(), limiter.clone().acquire_owned(2));
+    assert_eq!(Permits { acquire: owned }.await, "acquired");
+    let borrowed: Acquire<'_> = limiter.acquire(1);
+    borrowed.await;
+    assert_eq!(start.elapsed(), ms(300));
 }

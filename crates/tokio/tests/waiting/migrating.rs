@@ -9,6 +9,11 @@ fn meter(text: &str) -> Waiting<GCRA> {
     Waiting::new(GCRA::from_quota(text.parse().unwrap()).unwrap())
 }
 
+fn starting_with(cells: u32, text: &str) -> Waiting<GCRA> {
+    let meter = GCRA::from_quota(text.parse().unwrap()).unwrap();
+    Waiting::new(meter.with_available(cells).unwrap())
+}
+
 /// Takes cells one by one, and returns when each came, in milliseconds.
 async fn singles(limiter: &Waiting<GCRA>, cells: usize) -> Vec<u128> {
     let start = Instant::now();
@@ -30,7 +35,14 @@ async fn guava_order_is_one_cell_and_a_charge() {
     assert_eq!(start.elapsed(), ms(0));
     limiter.acquire_one().await.unwrap();
     assert_eq!(start.elapsed(), ms(2000));
-    assert_eq!(singles(&meter("5/s"), 7).await, [0, 0, 0, 0, 0, 200, 400]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guava_starts_empty_and_stores_a_second() {
+    let limiter = starting_with(1, "5/s burst 6");
+    assert_eq!(singles(&limiter, 3).await, [0, 200, 400]);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(singles(&limiter, 8).await, [0, 0, 0, 0, 0, 0, 200, 400]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,12 +61,12 @@ async fn resilience4j_refresh_period_is_a_tick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uber_go_slack_is_the_burst() {
-    let limiter = meter("100/s burst 10");
-    let after_idle = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20];
-    assert_eq!(singles(&limiter, 12).await, after_idle);
+async fn uber_go_slack_is_the_burst_but_one() {
+    let limiter = starting_with(1, "100/s burst 11");
+    assert_eq!(singles(&limiter, 4).await, [0, 10, 20, 30]);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(singles(&limiter, 12).await, after_idle);
+    let after_idle = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20];
+    assert_eq!(singles(&limiter, 13).await, after_idle);
     assert_eq!(singles(&meter("100/s burst 1"), 4).await, [0, 10, 20, 30]);
 }
 
@@ -69,8 +81,9 @@ async fn aiolimiter_is_a_leaky_bucket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p_throttle_strict_is_at_most() {
-    assert_eq!(singles(&meter("2/s"), 4).await, [0, 0, 500, 1000]);
+async fn p_throttle_ticks_and_strict_is_at_most() {
+    let ticks = meter("2/s every 1s");
+    assert_eq!(singles(&ticks, 5).await, [0, 0, 1000, 1000, 2000]);
     let strict = Quota::at_most(nonzero!(2u32), Duration::from_secs(1)).unwrap();
     let came = singles(&Waiting::new(GCRA::from_quota(strict).unwrap()), 20).await;
     assert!(came.windows(3).all(|three| three[2] - three[0] >= 1000), "{came:?}");

@@ -1,8 +1,13 @@
 //! Streams and sinks that wait for a cell an item.
 
 use crate::support::{ByHand, ms};
-use futures_util::{SinkExt, Stream, StreamExt, sink, stream};
+use futures_util::{Sink, SinkExt, Stream, StreamExt, sink, stream};
 use ratelimit_meter_tokio::RateLimiter;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -86,4 +91,79 @@ async fn cell_unused_by_a_sink_goes_back() {
     drop(paced);
     assert_eq!(limiter.balance(), 1);
     sleep(ms(0)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_stream_and_sink_come_back() {
+    let limiter = every(ms(100));
+    let mut paced = limiter.pace_stream(stream::iter(0..5));
+    assert_eq!((paced.next().await, paced.next().await), (Some(0), Some(1)));
+    assert!(ByHand::new(paced.next()).is_pending());
+    assert_eq!(paced.get_ref().size_hint(), (2, Some(2)));
+    assert_eq!(paced.get_mut().next().await, Some(3));
+    let (rest, ahead) = paced.into_inner();
+    assert_eq!((ahead, rest.collect().await, limiter.waiting()), (Some(2), vec![4], 0));
+
+    sleep(ms(200)).await;
+    let mut paced = limiter.pace_sink(Loopback::default());
+    paced.send(1).await.unwrap();
+    paced.get_mut().0.push_back(2);
+    assert_eq!(paced.get_ref().0, [1, 2]);
+    let balance = limiter.balance();
+    assert!(!ByHand::new(future::poll_fn(|cx| paced.poll_ready_unpin(cx))).is_pending());
+    assert_eq!(limiter.balance(), balance - 1);
+    assert_eq!(paced.into_inner().0, [1, 2]);
+    assert_eq!(limiter.balance(), balance);
+}
+
+/// A stream of its own items: sent ones come out.
+#[derive(Default)]
+struct Loopback(VecDeque<u32>);
+
+impl Stream for Loopback {
+    type Item = u32;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        Poll::Ready(self.0.pop_front())
+    }
+}
+
+impl Sink<u32> for Loopback {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: u32) -> Result<(), Infallible> {
+        self.0.push_back(item);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_direction_of_a_socket_is_paced() {
+    let start = Instant::now();
+    let sent = stream::iter((0..5).map(Ok));
+
+    let mut receives = every(ms(100)).pace_stream(Loopback::default());
+    receives.send_all(&mut sent.clone()).await.unwrap();
+    assert_eq!(start.elapsed(), ms(0));
+    assert_eq!(receives.collect::<Vec<_>>().await, [0, 1, 2, 3, 4]);
+    assert_eq!(start.elapsed(), ms(300));
+
+    let mut sends = every(ms(100)).pace_sink(Loopback::default());
+    sends.send_all(&mut sent.clone()).await.unwrap();
+    assert_eq!(start.elapsed(), ms(600));
+    assert_eq!(sends.size_hint(), (0, None));
+    assert_eq!(sends.collect::<Vec<_>>().await, [0, 1, 2, 3, 4]);
+    assert_eq!(start.elapsed(), ms(600));
 }

@@ -14,6 +14,21 @@ fn earliest(error: AcquireError, start: Instant) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wait_time_of_denial_follows_paused_time() {
+    let limiter = every(ms(100));
+    let Err(AcquireError::NotYet(denied)) = limiter.try_acquire(3) else {
+        panic!()
+    };
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        waits.push(denied.wait_time());
+        sleep(ms(120)).await;
+    }
+    assert_eq!(waits, [ms(300), ms(180), ms(60), ms(0)]);
+    limiter.try_acquire(3).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn unreachable_deadline_fails_with_the_earliest_instant() {
     let limiter = every(ms(100));
     let start = Instant::now();
