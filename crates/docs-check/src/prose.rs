@@ -62,6 +62,8 @@ pub(crate) fn of_file(path: &Path, text: &str) -> Vec<Paragraph> {
             .collect(),
         Some("lua" | "sql") => of_comments(&numbered(text), "--"),
         Some("py") => of_comments(&numbered(text), "#"),
+        Some("mjs") => of_comments(&numbered(text), "//"),
+        Some("json") => of_titles(text),
         None if is_script => of_comments(&numbered(text), "#"),
         _ => Vec::new(),
     }
@@ -265,6 +267,23 @@ fn of_names(text: &str) -> Vec<Paragraph> {
         .collect()
 }
 
+/// Reads the titles and descriptions of a dashboard.
+fn of_titles(text: &str) -> Vec<Paragraph> {
+    let value = |line: &str| {
+        let line = line.trim_start();
+        let value = ["\"title\": \"", "\"description\": \""]
+            .iter()
+            .find_map(|key| line.strip_prefix(key))?;
+        Some(value.rsplit_once('"')?.0.to_owned())
+    };
+    let values = numbered(text)
+        .into_iter()
+        .filter_map(|(number, line)| Some((number, value(line)?)));
+    values
+        .map(|(number, value)| Paragraph::new(Kind::Text).with(&value, number))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,6 +332,16 @@ mod tests {
     fn tests_made_by_macros_are_read() {
         let text = "macro_rules! each { ($($name:ident),*) => { $(#[test] fn $name() {})* }; }\neach! {\n    a_b(meter, now) {\n    }\n}\n";
         assert_eq!(read("tests/a.rs", text), [(3, Kind::TestName, "a b".to_owned())]);
+    }
+
+    #[test]
+    fn titles_of_dashboards_are_read() {
+        let text = "{\n  \"title\": \"One two\",\n  \"expr\": \"three\",\n  \"description\": \"Four.\"\n}\n";
+        let expected = [(2, "One two"), (4, "Four.")];
+        assert_eq!(
+            read("a.json", text),
+            expected.map(|(line, text)| (line, Kind::Text, text.to_owned()))
+        );
     }
 
     #[test]
