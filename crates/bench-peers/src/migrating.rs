@@ -11,9 +11,9 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-mod version_5 {
+mod ratelimit_meter_5 {
     use super::{n, secs};
-    use ratelimit_meter_5::{DirectRateLimiter, GCRA, LeakyBucket, NegativeMultiDecision, NonConformance};
+    use ::ratelimit_meter_5::{DirectRateLimiter, GCRA, LeakyBucket, NegativeMultiDecision, NonConformance};
     use std::time::{Duration, Instant};
 
     fn admitted(limiter: &mut DirectRateLimiter<GCRA>, at: Instant) -> usize {
@@ -169,7 +169,7 @@ mod leaky_bucket {
         in_paused_time(async {
             let (theirs, ours) = (Builder::default().build(), ratelimit_meter_tokio::Builder::default().build());
             let sizes = [theirs.max(), theirs.refill(), theirs.balance()];
-            assert_eq!(sizes.map(|size| size as u64), [ours.max(), ours.refill(), ours.balance()]);
+            assert_eq!(sizes, [ours.max(), ours.refill(), ours.balance()]);
             assert_eq!((theirs.interval(), theirs.is_fair()), (ours.interval(), ours.is_fair()));
         });
     }
@@ -268,10 +268,10 @@ mod quota {
 
     /// The same lines for both versions, as on the page.
     macro_rules! tests {
-        ($version:ident, $left_of_raised:literal) => {
-            mod $version {
+        ($module:ident, $version:ident, $left_of_raised:literal) => {
+            mod $module {
                 use super::*;
-                use $version::{Quota, QuotaPolicy, QuotaPool, RefillRate};
+                use ::$version::{Quota, QuotaPolicy, QuotaPool, RefillRate};
 
                 #[test]
                 fn pool_is_made_and_consumed() {
@@ -312,8 +312,8 @@ mod quota {
         };
     }
 
-    tests!(quota_02, 10);
-    tests!(quota_03, 50);
+    tests!(version_02, quota_02, 10);
+    tests!(version_03, quota_03, 50);
 
     #[test]
     fn token_takes_a_nanosecond_at_least() {
