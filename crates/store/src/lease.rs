@@ -51,7 +51,7 @@ impl LeaseSettings {
         u64::try_from(self.keep.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The largest block for some limits, in cells: the drain of `keep`. An average has none.
+    /// Returns the largest block for some limits, in cells: the drain of `keep`. An average has none.
     pub(crate) fn largest_block(&self, limits: &[Limit]) -> u32 {
         let drained = limits.iter().map(|limit| match limit {
             Limit::Bucket(units) => self.keep_us().saturating_mul(units.drain()) / units.cell(),
@@ -73,7 +73,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// One block of the cells of two, which are as old as the older.
+    /// Joins the cells of two blocks to one block, which is as old as the older.
     pub(crate) fn joined(self, other: Self) -> Self {
         Self {
             cells: self.cells.saturating_add(other.cells),

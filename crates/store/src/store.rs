@@ -71,7 +71,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply, if it has a state for each ask.
+    /// Returns the reply, if it has a state for each ask.
     pub(crate) fn for_asks(self, asks: &[Ask<'_>]) -> Result<Self, StoreError> {
         if self.states.len() == asks.len() {
             Ok(self)

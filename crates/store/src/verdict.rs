@@ -88,7 +88,7 @@ impl AdmittedPart {
         Self { cells, next, via }
     }
 
-    /// All `n` cells or none, as a verdict on all of them.
+    /// Converts a verdict on all `n` cells or none to a verdict on a number of cells.
     pub(crate) fn for_all(n: u32, verdict: Verdict) -> Self {
         match verdict.decision {
             Ok(()) => Self::of(n, None, verdict.via),
@@ -97,7 +97,7 @@ impl AdmittedPart {
         }
     }
 
-    /// The decision on all `n` cells that were asked for.
+    /// Returns the decision on all `n` cells that were asked for.
     pub(crate) const fn decision(&self, n: u32) -> Result<(), NegativeMultiDecision> {
         match self.next {
             _ if self.cells >= n => Ok(()),

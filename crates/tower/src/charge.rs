@@ -31,7 +31,7 @@ struct Item {
 }
 
 impl Charge {
-    /// The charge of a request's late limits, if there are any.
+    /// Returns the charge of a request's late limits, if there are any.
     #[inline]
     pub(crate) fn of(asks: &[Ask<'_>]) -> Option<Self> {
         asks.iter().any(|ask| ask.rules.late).then(|| Self::new(asks))

@@ -303,7 +303,7 @@ impl Settings {
         }
     }
 
-    /// The fields of the response to an admitted request.
+    /// Returns the fields of the response to an admitted request.
     #[inline]
     pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
         match asked.asks() {

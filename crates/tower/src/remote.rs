@@ -61,7 +61,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The cells were taken.
+    /// Returns the answer that the cells were taken.
     #[must_use]
     pub const fn admitted() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Answer {
         }
     }
 
-    /// The cells conform after this time.
+    /// Returns the answer that the cells conform after `wait`.
     #[must_use]
     pub fn denied(wait: Duration) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Answer {
         }
     }
 
-    /// The store decided nothing, and may be asked again after this time: a 503.
+    /// Returns the answer that the store decided nothing, and may be asked again after `wait`: a 503.
     #[must_use]
     pub fn unavailable(wait: Duration) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Answer {
         }
     }
 
-    /// The cells are more than ever conform at once.
+    /// Returns the answer that so many cells never conform at once.
     #[must_use]
     pub const fn never() -> Self {
         Self {
@@ -97,8 +97,8 @@ impl Answer {
         }
     }
 
-    /// Adds how the key stands: the cells that remain, the time until the next conforms, and until the key is idle. Without it no fields
-    /// are sent.
+    /// Adds the state of the key: the cells that remain, the time until the next one conforms, and the time until the key is idle. Without it,
+    /// no fields are sent.
     #[must_use]
     pub fn standing(mut self, remaining: u64, until_next: Duration, until_rest: Duration) -> Self {
         self.standing = Some(Standing {

@@ -104,12 +104,12 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The names of the policies for which no key was found.
+    /// Returns the names of the policies for which no key was found.
     pub(crate) fn without_key(&self) -> impl Iterator<Item = &str> {
         self.keyless.iter().map(|lane| lane.policies[0].name())
     }
 
-    /// The status of a request that is rejected because it has no key.
+    /// Returns the status of a request that is rejected because it has no key.
     #[inline]
     pub(crate) fn rejected(&self) -> Option<StatusCode> {
         self.rejected
@@ -120,7 +120,7 @@ impl<'a> Asked<'a> {
         &self.asks
     }
 
-    /// The positions of the request under the announced policies.
+    /// Returns the positions of the request under the announced policies.
     pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
         let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
         announced.map(Ask::position).collect()

@@ -134,8 +134,8 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Only looks before the response whether the cost conforms, and charges it if the closure returns true then. Requests in flight at once
-    /// may overdraw, into debt; a request that will not be charged is never denied for its siblings.
+    /// Charges the cost after the response, if the closure returns true. Before the response, the layer only checks whether the cost conforms.
+    /// So requests in flight at once may overdraw, into debt. A request that will not be charged is never denied because of them.
     #[must_use]
     pub fn charge_if(mut self, charges: impl Fn(&Reply<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));
