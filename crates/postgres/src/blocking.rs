@@ -21,7 +21,7 @@ pub struct BlockingPostgresStore {
 }
 
 impl BlockingPostgresStore {
-    /// Returns a store whose calls are those of `store`, which must not be used from another runtime.
+    /// Returns a store that makes its calls on `store`, which must not be used from another runtime.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 /// A store on a cluster of Redis or Valkey: one script call for each decision, on the shard of the key.
 ///
-/// All limits of one call must have keys of one slot, as those of one subject have. Otherwise the call is [`StoreError::NotOneSlot`], before anything
+/// All limits of one call must have keys of one slot, as the limits of one subject have. Otherwise the call is [`StoreError::NotOneSlot`], before anything
 /// is sent. The script is sent once to each shard, on its first `NOSCRIPT`.
 pub struct RedisClusterStore {
     client: ClusterClient,

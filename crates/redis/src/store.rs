@@ -120,7 +120,7 @@ impl<C> Current<C> {
 }
 
 impl<C: Clone> Shared<C> {
-    /// Returns the current connection and its generation, or a new connection in place of that of the generation `left`.
+    /// Returns the current connection and its generation, or a new connection if the current one is of the generation `left`.
     fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if left == Some(current.generation) {

@@ -378,7 +378,7 @@ impl<W> Entry<W> {
         }
     }
 
-    /// Takes cells of the block, if there are so many that are not lost.
+    /// Takes `n` cells of the block, if that many are left that are not lost.
     fn use_block(&mut self, n: u32, now: Instant) -> bool {
         self.block = self.block.filter(|block| now < block.expires);
         let Some(block) = &mut self.block else { return false };

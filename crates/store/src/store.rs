@@ -22,7 +22,7 @@ pub enum Verb {
     Charge,
     /// Gives back `n` cells, down to none owed.
     Refund,
-    /// Gives back those of `n` cells counted at `drawn` that certainly have not drained.
+    /// Gives back the part of `n` cells counted at `drawn` that certainly has not drained.
     Cancel {
         /// The clock of the reply that counted the cells.
         drawn: Micros,
@@ -32,7 +32,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Returns the name: that of the scripts and functions of the stores.
+    /// Returns the name, as the scripts and functions of the stores have it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -111,7 +111,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, StoreError>> + Send;
 }
 
-/// A store of states, called from threads that may block. The laws are those of [`Store`].
+/// A store of states, called from threads that may block. It obeys the laws of [`Store`].
 pub trait BlockingStore: Send + Sync + 'static {
     /// Decides a step.
     ///

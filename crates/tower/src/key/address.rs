@@ -142,10 +142,10 @@ impl ClientIp {
         Ok(Self::by(By::Trust { nets, chain }))
     }
 
-    /// Trusts the last `hops` machines, with any addresses: the client is the entry of `X-Forwarded-For` that many from the right, from 1.
-    /// With fewer entries, or if that one cannot be read, or for 0, it is the connection's address.
+    /// Trusts the last `hops` machines, whatever their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
+    /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address.
     ///
-    /// Only for servers that cannot be reached except through so many proxies.
+    /// Use it only for servers that every client reaches through exactly `hops` proxies.
     #[must_use]
     pub fn hops(hops: usize) -> Self {
         let chain = Chain::default();

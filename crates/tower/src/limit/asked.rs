@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Collects the cells that one request asks of its limits: a list on the stack, to which each [`Limit`](crate::Limit) adds.
 ///
 /// The layer then takes all of it, or nothing: first each meter is looked at, then charged in order, each in one atomic step. If another
-/// request takes the last cells of a later meter meanwhile, those of the earlier ones are given back.
+/// request takes the last cells of a later meter meanwhile, the cells of the earlier meters are given back.
 #[derive(Default)]
 pub struct Asked<'a> {
     asks: SmallVec<[Ask<'a>; 4]>,
@@ -224,7 +224,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Takes the cells of several meters now, or none, and then those of limits on trial.
+/// Takes the cells of several meters now, or none, and then the cells of limits on trial.
 fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
     let clock = &*asks[0].lane.meters;
     let at = clock.now();

@@ -53,7 +53,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Applies only to requests for which the closure returns true, and those of earlier calls.
+    /// Applies only to requests for which the closure returns true, and also the closures of earlier calls.
     ///
     /// ```
     /// use ratelimit_meter_tower::Shared;

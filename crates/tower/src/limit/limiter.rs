@@ -207,17 +207,17 @@ impl Limiter<Everyone> {
 }
 
 impl<K: Key> Limiter<ByKey<K>> {
-    /// Returns a limit for each key, in a table for so many keys that owe something at once; it takes about 20 bytes for each.
+    /// Returns a limit for each key, in a table for `keys` keys with debt at the same time. The table takes about 20 bytes for each.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if the quota makes no meter, `keys` is zero, or there is no memory for so many.
+    /// [`BuildError`] if the quota makes no meter, `keys` is zero, or there is too little memory.
     pub fn new(key: K, quota: Quota, keys: usize) -> Result<Self, BuildError> {
         Self::like(key, GCRA::from_quota(quota)?, keys)
     }
 
     /// Returns two limits for each key, such as `10/s & 1000/h`, all or nothing; see [`new`](Self::new). Their names are `default` and
-    /// `sustained`, or those of [`named_both`](Self::named_both).
+    /// `sustained`, or the names of [`named_both`](Self::named_both).
     ///
     /// # Errors
     ///
