@@ -130,7 +130,7 @@ impl Charge {
         })
     }
 
-    /// Returns how many requests are left at once.
+    /// Returns how many requests conform at once.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         let remaining = self.items.iter().map(|item| {
@@ -160,7 +160,7 @@ pub struct ChargeDenied {
 }
 
 impl ChargeDenied {
-    /// Returns the time until the same cells conform; `None` if they never will, since they are more than a burst.
+    /// Returns the time until the same cells conform; `None` if they exceed the burst and never will.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait

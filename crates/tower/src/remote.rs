@@ -29,7 +29,7 @@ use tower_service::Service;
 
 /// Decides for keys by asking a store elsewhere: one round trip, all or nothing.
 ///
-/// With the feature `store`, `ratelimit_meter_store::SharedMeter` is one as it is.
+/// With the feature `store`, `ratelimit_meter_store::SharedMeter` implements this trait; the example `shared` uses it.
 pub trait RemoteMeter: Send + Sync + 'static {
     /// Takes `cells` of `key` if they conform.
     ///
@@ -53,7 +53,7 @@ impl fmt::Display for StoreFailed {
 
 impl Error for StoreFailed {}
 
-/// The decision of a [`RemoteMeter`], and how the key stands after it.
+/// The decision of a [`RemoteMeter`], and the state of the key after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     denied: Option<Denied>,
@@ -118,7 +118,7 @@ pub enum OnFailure {
     Open,
     /// Denies with 503.
     Closed,
-    /// Asks a limit of this process, of a share of the quota.
+    /// Asks a limit of this process, which should allow a share of the quota.
     Local(BoxLimit),
 }
 

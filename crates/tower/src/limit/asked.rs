@@ -34,7 +34,7 @@ pub(crate) struct Ask<'a> {
 /// The denial of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// For how long, if time heals it.
+    /// The time until the request conforms, if it ever does.
     pub(crate) wait_ns: Option<u64>,
     pub(crate) reason: Reason,
 }
@@ -43,9 +43,9 @@ pub(crate) struct Denial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A quota is used up; it conforms later.
+    /// A quota is used up; the request conforms later.
     Quota,
-    /// It costs more than ever conforms at once.
+    /// The request costs more than the burst, so it can never conform.
     Never,
     /// The table of keys is full, and `WhenFull::Deny` was chosen.
     TableFull,

@@ -153,7 +153,7 @@ impl<T> Limiter<T> {
     /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds cells that are known only later: tokens,
     /// rows, bytes, messages of a WebSocket.
     ///
-    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing, and is admitted if a cell conforms: not while the key is in debt.
+    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt.
     #[must_use]
     pub fn late(mut self) -> Self {
         self.rules.late = true;
@@ -222,8 +222,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(self)
     }
 
-    /// Sets how a request's tier is found, by name or number; without one it is the first. A tier that does not exist is the first, with one
-    /// warning.
+    /// Sets how a request's tier is found, by name or number. A request without a tier is in the first. So is a request whose tier does not
+    /// exist, which gives one warning.
     #[must_use]
     pub fn tier_by<N: Into<TierName>>(mut self, tier: impl Fn(&Head<'_>) -> Option<N> + Send + Sync + 'static) -> Self {
         self.target.tier_by = Some(Box::new(move |head| tier(head).map(Into::into)));

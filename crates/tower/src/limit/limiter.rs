@@ -229,8 +229,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(limiter)
     }
 
-    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). The cells that the meter has
-    /// counted do not matter.
+    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). Cells that this meter has
+    /// counted are ignored.
     ///
     /// ```
     /// use ratelimit_meter::Exponential;
@@ -260,7 +260,7 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(Self::with(target, vec![Lane::new(NAME, quota, meters)]))
     }
 
-    /// Returns the number of requests that a key has left at once. The closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) an
+    /// Returns the number of requests of a key that conform at once. The closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) an
     /// address that is cut to its prefix, [`ExtensionKey`](crate::ExtensionKey) a value, [`HeaderKey`](crate::HeaderKey) a value of bytes.
     ///
     /// ```
