@@ -224,7 +224,7 @@ fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// Returns the paragraphs of a string of several words, with `x` for each placeholder. Indented lines, such as those of a table, are on their own.
+/// Returns the paragraphs of a string of several words, with `x` for each placeholder. Indented lines and rows of a table are on their own.
 fn message(string: &str, line: usize) -> Vec<Paragraph> {
     static FILLED: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"\{[^{}]*\}|\\n|`[^`]*`").expect("a valid expression"));
@@ -233,12 +233,14 @@ fn message(string: &str, line: usize) -> Vec<Paragraph> {
         return Vec::new();
     }
     let mut paragraphs = vec![Paragraph::new(Kind::Text)];
-    let mut continues = true;
+    let (mut continues, mut was_row) = (true, false);
     for (number, part) in (line..).zip(string.split('\n')) {
-        if !continues && (part.starts_with("  ") || part.is_empty()) {
+        let is_row = part.contains("  ");
+        if !continues && (is_row || was_row || part.is_empty()) {
             paragraphs.push(Paragraph::new(Kind::Text));
         }
         continues = part.ends_with('\\');
+        was_row = is_row && !continues;
         if let Some(paragraph) = paragraphs.last_mut() {
             paragraph.push(
                 &FILLED.replace_all(part.trim_end_matches('\\').trim_start(), "x"),
@@ -364,10 +366,10 @@ mod tests {
         };
         let text = "-- one\n-- two  three\n--      four\n-- five\n-- six  seven\n";
         assert_eq!(texts("a.lua", text), ["one", "two  three four", "five", "six  seven"]);
-        let text = "static A: &str = \"\\\none two\nthree four:\n  five six\n  seven eight\";";
+        let text = "static A: &str = \"\\\none two\nthree four:\n  five six\n  seven eight\nnine  ten\neleven\";";
         assert_eq!(
             texts("src/a.rs", text),
-            ["one two three four:", "five six", "seven eight"]
+            ["one two three four:", "five six", "seven eight", "nine  ten", "eleven"]
         );
     }
 

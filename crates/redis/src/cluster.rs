@@ -23,17 +23,17 @@ impl RedisClusterStore {
     ///
     /// # Errors
     ///
-    /// The client's, if an address is none.
+    /// The client's error, if an address is not valid.
     pub fn open<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> RedisResult<Self> {
         Self::new(ClusterClient::builder(nodes))
     }
 
-    /// Returns a store on the cluster of a client with settings. Its retries are set to none: those of the client repeat a command after
-    /// a lost connection, which would count twice.
+    /// Returns a store on the cluster of a client with settings. Its retries are set to none, because a client that repeats a command after
+    /// a lost connection would count it twice.
     ///
     /// # Errors
     ///
-    /// The client's.
+    /// The client's error, if the settings are not valid.
     pub fn new(builder: ClusterClientBuilder) -> RedisResult<Self> {
         Ok(Self {
             client: builder.retries(0).build()?,

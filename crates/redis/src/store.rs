@@ -63,7 +63,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// The client's, if the URL is wrong. If the server is down, that is an error of each call.
+    /// The client's error, if the URL is wrong. If the server is down, this call succeeds and each decision fails.
     pub fn open(url: &str) -> RedisResult<Self> {
         Ok(Self::new(Client::open(url)?))
     }

@@ -18,9 +18,9 @@ pub enum Verb {
         /// The largest block.
         at_most: u32,
     },
-    /// Counts all cells, into debt if need be, up to the largest level there is.
+    /// Counts all cells, into debt if necessary, up to the largest level.
     Charge,
-    /// Gives back `n` cells, down to none owed.
+    /// Gives back `n` cells, but no more than makes the key idle.
     Refund,
     /// Gives back the part of `n` cells counted at `drawn` that certainly has not drained.
     Cancel {

@@ -143,7 +143,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self
     }
 
-    /// Adds up to `jitter` at random to each `Retry-After`, so that clients denied at the same time do not all come back at the same time.
+    /// Adds up to `jitter` at random to each `Retry-After`, so that clients denied together do not come back together.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.settings.jitter = jitter;

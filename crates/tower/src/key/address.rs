@@ -142,7 +142,7 @@ impl ClientIp {
         Ok(Self::by(By::Trust { nets, chain }))
     }
 
-    /// Trusts the last `hops` machines, whatever their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
+    /// Trusts the last `hops` machines, without regard to their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
     /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address.
     ///
     /// Use it only for servers that every client reaches through exactly `hops` proxies.
