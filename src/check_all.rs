@@ -108,7 +108,7 @@ pub fn check_all_at(batches: &[(&dyn Checkable, u32)], at: Instant) -> Result<()
 /// Decides as [`check_all`], and also returns the status of each meter: after the admission, or at the denial.
 ///
 /// Each status is written to the place of its meter in `statuses`, from the same word as the decision. If there are fewer places than meters, the
-/// statuses of the last meters are not reported. The status of a `Dual` is that of the limit that admits later.
+/// statuses of the last meters are not reported. The status of a `Dual` describes the limit that admits later.
 ///
 /// # Errors
 ///

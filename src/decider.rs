@@ -28,7 +28,7 @@ use crate::time::{self, Instant};
 /// If cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides at the time of the latest tick. Law 1 is then
 /// B + R * (v + interval), the exact bucket of law 3 is filled only at ticks, and the instant of law 4 is a tick.
 ///
-/// (Law 6 is [`MultiDecider`]'s, and law 9 is that of the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made. After that, more
+/// (Law 6 is in [`MultiDecider`], and law 9 binds the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made. After that, more
 /// cells may be denied, never fewer. One cell admitted at a wrong instant far in the future blocks a meter until then.
 ///
 /// # Progress and ordering
@@ -57,7 +57,7 @@ pub trait Decider: Send + Sync {
 ///
 /// # Laws
 ///
-/// Those of [`Decider`], of batches instead of cells, and:
+/// The laws of [`Decider`], for batches instead of cells, and:
 ///
 /// 6. **Batches are all or nothing**, and n single cells at one instant are one batch of n. A batch of zero cells is `Ok` and changes nothing. A
 ///    batch that can never conform has an error of its own.

@@ -36,7 +36,7 @@ pub struct LeasedMeter<C = DefaultClock> {
 }
 
 impl LeasedMeter {
-    /// Returns an idle meter for `quota`, of which up to `leases` leases may hold `block` cells each.
+    /// Returns an idle meter for `quota`. Up to `leases` leases may hold `block` cells each.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@
 //! | no limit, in tests | [`Allower`](example_algorithms::Allower) |
 //!
 //! [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways. A burst of an
-//! [`Exponential`] comes back more slowly than that of the other two, and it has no burst apart from its limit.
+//! [`Exponential`] comes back more slowly than a burst of the other two. It has no burst apart from its limit.
 //!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). The calls of `ratelimit_meter` 1.x work too:
 //! [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
@@ -99,7 +99,7 @@
 //! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
 //! - `metrics` and `tracing`, off by default: `Observed`, a wrapper that counts decisions in the facade `metrics`, and emits an event of `tracing`
 //!   for each denial. A meter that is not wrapped costs the same with and without them.
-//! - `web-time`, off by default: in a browser, the times of the crate `web_time` instead of those of the standard library, which panic there.
+//! - `web-time`, off by default: in a browser, the clock of the crate `web_time` instead of the standard library's, which panics there.
 //! - `serde`, off by default: [`Quota`] and [`DualQuota`] as their texts, [`Snapshot`] as its fields.
 //!
 //! # Companions

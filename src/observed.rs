@@ -4,10 +4,10 @@
 //!
 //! | with the feature | an observed meter |
 //! |---|---|
-//! | `metrics` | counts each decision and its cells; [`Observed::record`] reports the state of tables and leases, and [`record_clock`] that of the clock |
+//! | `metrics` | counts each decision and its cells; [`Observed::record`] reports the state of tables and leases, and [`record_clock`] the state of the clock |
 //! | `tracing` | emits an event at level debug for each denial, with the limit, the cells and the wait |
 //!
-//! The names below are those of the Prometheus format. `limit` is the label that every series of a meter has.
+//! The names below are in the Prometheus format. `limit` is the label that every series of a meter has.
 //!
 //! | metric | is |
 //! |---|---|

@@ -175,13 +175,17 @@ impl fmt::Display for RestoreError {
             Self::UnknownVersion(version) => {
                 write!(
                     f,
-                    "a snapshot of version {version} is not of version {}",
+                    "the snapshot has version {version}, this crate restores version {}: start with an idle meter",
                     Snapshot::VERSION
                 )
             }
-            Self::AnotherKind { snapshot, meter } => write!(f, "a snapshot of a {snapshot} is not of a {meter}"),
-            Self::AnotherLimit { snapshot, meter } => write!(f, "a snapshot of {snapshot} is not of {meter}"),
-            Self::OwesTooMuch => f.write_str("a snapshot that owes more than a meter can record"),
+            Self::AnotherKind { snapshot, meter } => {
+                write!(f, "the snapshot is of a {snapshot}, but this meter is a {meter}")
+            }
+            Self::AnotherLimit { snapshot, meter } => {
+                write!(f, "the snapshot is of the limit {snapshot}, but this meter has {meter}")
+            }
+            Self::OwesTooMuch => f.write_str("the snapshot owes more than a meter can record"),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the start of the program, or any other time that does not move. [`at`] and [`since_epoch`] convert between both in either build, so code that uses
 //! them compiles with and without `std`.
 //!
-//! In a browser (`wasm32-unknown-unknown`) the instants of the standard library panic. With the feature `web-time` an [`Instant`] there is that of the
+//! In a browser (`wasm32-unknown-unknown`) the instants of the standard library panic. With the feature `web-time` an [`Instant`] there comes from the
 //! crate `web_time`, which has the same methods; on other targets the feature changes nothing.
 //!
 //! ```

@@ -29,7 +29,7 @@ use core::time::Duration;
 ///
 /// # Laws
 ///
-/// Those of [`Decider`](crate::Decider), with these differences:
+/// The laws of [`Decider`](crate::Decider), with these differences:
 ///
 /// - Instead of law 1, every window of length v admits at most k^-1 + L * v / p cells, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above L.
 /// - Law 3 holds for single cells.
@@ -232,7 +232,7 @@ impl ExponentialAverage {
         raised.min(self.last_word())
     }
 
-    /// Returns the word after `cells` fewer, or that of an idle meter.
+    /// Returns the word with `cells` fewer counted, or the word of an idle meter.
     fn lowered(&self, word: u64, drained: Volume, cells: f64) -> u64 {
         let left = self.level(word, drained) - cells * self.share;
         if left > 0.0 {

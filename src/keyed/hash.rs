@@ -26,7 +26,7 @@ const END: usize = PIECE - 1;
 /// Builds the hashers of one table, all with the same random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
 ///
 /// Two different keys of up to 24 bytes collide with a probability of 2^-64, over the choice of the numbers. Keys of k pieces of 32 bytes collide
-/// with a probability of k / 2^64. That holds for all keys that were chosen without knowledge of the numbers. No two keys collide for every seed. The
+/// with a probability of k / 2^64, if the keys were chosen without knowledge of the numbers. No two keys collide for every seed. The
 /// hash is not a cipher: an attacker that could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash
 /// ([`RandomState`]) as the type parameter.
 ///

@@ -96,8 +96,8 @@ pub enum WhenFull {
 ///
 /// # Two keys, one meter
 ///
-/// If two keys of one bucket agree in 48 bits of their hash, they share a meter; neither is ever admitted for free. With the default hash, the
-/// probability that a given key shares its meter with one of the 415 other keys of its bucket is 1.5e-12. That holds whichever keys a client chooses.
+/// If two keys of one bucket agree in 48 bits of their hash, they share a meter; neither is ever admitted for free. A bucket has 415 other keys. With
+/// the default hash, a given key shares its meter with one of them with a probability of 1.5e-12, whichever keys a client chooses.
 /// Among a million live keys, the probability that any two share a meter is 1 in 1.4 million.
 ///
 /// # Laws

@@ -322,7 +322,7 @@ struct Head<A> {
     schedules: Vec<Schedule<A>>,
 }
 
-/// Returns the schedule of a tier in a snapshot, in words of `bits` bits, if its algorithm is that of the table's tier.
+/// Returns the schedule of a tier in a snapshot, in words of `bits` bits, if it has the algorithm of the table's tier.
 fn schedule_of<A: Algorithm>(own: &Limits<A>, tier: u8, text: &str, bits: u64) -> Option<Schedule<A>> {
     if usize::from(tier) >= own.tiers() {
         return None;
@@ -417,7 +417,7 @@ impl<R: Read> Checksummed<R> {
         }
     }
 
-    /// Returns whether the checksum that follows is that of the bytes before it.
+    /// Returns whether the checksum that follows belongs to the bytes before it.
     fn is_whole(&mut self) -> io::Result<bool> {
         let sum = self.sum.finish();
         let mut bytes = [0; 8];

@@ -181,7 +181,7 @@ pub type Rfc2698 = TwoBuckets<Peak>;
 /// The rule of [`ExcessRate`](super::ExcessRate).
 pub type Rfc4115 = TwoBuckets<Excess>;
 
-/// Two buckets that fill independently. Each word is that of a GCRA.
+/// Two buckets that fill independently. Each word is the word of a GCRA.
 #[derive(Debug, Clone, Copy)]
 pub struct TwoBuckets<K> {
     committed: Schedule<VirtualScheduling>,

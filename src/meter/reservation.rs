@@ -11,7 +11,7 @@ use crate::units::{self, Nanos, Volume};
 use core::fmt;
 use core::time::Duration;
 
-/// Cells that were taken in advance, to be used when their time to act has come. Its verbs are those of Go's `x/time/rate`.
+/// Cells that were taken in advance, to be used when their time to act has come. It has the verbs of a reservation in Go's `x/time/rate`.
 ///
 /// Dropping a reservation does not cancel it: the cells stay taken.
 ///

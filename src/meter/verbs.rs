@@ -99,7 +99,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Returns the decision that [`check`](Self::check) would return, and changes nothing.
     ///
     /// If two threads both peek and then check, both peeks may return `Ok` while only one check is admitted. Where a limit must not be exceeded,
-    /// check. (A strict [`Exponential`](crate::Exponential) counts denials, so the instant in the denial of a check is later than in that of a peek.)
+    /// check. (A strict [`Exponential`](crate::Exponential) counts denials, so a check reports a later instant than a peek.)
     ///
     /// # Errors
     ///

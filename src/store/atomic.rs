@@ -58,7 +58,7 @@ pub struct Fixed<A, W> {
 
 /// A word, as its store reads and replaces it.
 pub trait Held {
-    /// The name of a meter with this word, if it differs from that of its algorithm.
+    /// The name of a meter with this word, if it differs from the algorithm's name.
     const NAME: Option<&'static str>;
 
     fn holding(word: u64) -> Self;

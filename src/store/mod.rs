@@ -34,7 +34,7 @@ use crate::units::{Nanos, TimeLine, Volume};
 
 /// The place of a meter's word, with the schedule that gives the word its meaning. Sealed.
 pub trait Store<A: Algorithm>: Sized {
-    /// The name of a meter on this store, if it differs from that of its algorithm.
+    /// The name of a meter on this store, if it differs from the algorithm's name.
     #[doc(hidden)]
     const NAME: Option<&'static str> = None;
 

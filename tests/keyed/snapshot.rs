@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_a_panic(bytes: Vec<u8>) {
+    fn random_bytes_never_panic(bytes: Vec<u8>) {
         prop_assert!(gcra().restore_from(&*bytes).is_err());
     }
 }

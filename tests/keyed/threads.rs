@@ -151,7 +151,7 @@ fn million_keys_pass_a_table_for_ten_thousand() {
     let end = start + Duration::from_secs(10);
     let stats = keys.stats_at(end);
     assert_eq!((keys.memory(), stats.slots), (memory, 25 * BUCKET_SLOTS));
-    // New keys only, with as many live: one in 150,000 finds no slot on average (`keyed_sizing.rs`), some of them together.
+    // New keys only, with as many live: on average one in 180,000 finds no slot (`src/keyed/table.rs`), some of them together.
     assert!(stats.forgiven <= 40, "{stats:?}");
     assert!((10_000..=10_100).contains(&stats.live), "{stats:?}");
     // The evicted key is the first to become idle, not one of the hundred.

@@ -56,7 +56,7 @@ proptest! {
 
     /// Laws 5 and 6 there: a denial and an empty batch leave no trace, and singles equal a batch.
     #[test]
-    fn denials_and_batches_are_as_ever_centuries_off(limit in limits(), questions in centuries()) {
+    fn denials_and_batches_hold_centuries_off(limit in limits(), questions in centuries()) {
         let clock = ManualClock::new();
         for (batches, singles) in Subject::each_on(&limit, &clock).into_iter().zip(Subject::each_on(&limit, &clock)) {
             for &(size, at) in &questions {

@@ -91,7 +91,7 @@ fn denials_are_equal_when_their_instants_are() {
 }
 
 #[test]
-fn errors_of_numbers_say_the_change() {
+fn errors_of_numbers_state_what_to_change() {
     let most = nonzero!(4_294_967_295u32);
     let table: [(Result<(), InconsistentCapacity>, &str); 14] = [
         (

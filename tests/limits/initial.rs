@@ -52,14 +52,14 @@ proptest! {
 
     /// Checks for every limit and algorithm that exactly the initial cells are available, as one batch and in the status.
     #[test]
-    fn exactly_so_many_are_available(limit in limits(), seed in any::<u64>(), none in any::<bool>()) {
+    fn exactly_the_initial_cells_are_available(limit in limits(), seed in any::<u64>(), none in any::<bool>()) {
         let available = if none { 0 } else { batch(seed, &limit) };
         assert_available(&gcra(&limit), available);
         assert_available(&leaky_bucket(&limit), available);
     }
 
     #[test]
-    fn exactly_so_many_are_available_of_an_average(cells in 1u64..1_000_000, period in 1_000u64..1 << 50, seed in any::<u64>(), none in any::<bool>()) {
+    fn exactly_the_initial_cells_of_averages_are_available(cells in 1u64..1_000_000, period in 1_000u64..1 << 50, seed in any::<u64>(), none in any::<bool>()) {
         let limit = Limit::new(cells, period.max(cells));
         let meter = Exponential::from_quota(quota(&limit)).unwrap();
         assert_available(&meter, if none { 0 } else { batch(seed, &limit) });

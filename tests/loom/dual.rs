@@ -82,7 +82,7 @@ fn three_threads_share_the_smaller_burst_exactly() {
 }
 
 #[test]
-fn no_look_sees_one_word_without_the_other() {
+fn reads_never_mix_two_states_of_a_pair() {
     loom::model(|| {
         let (pair, now) = (pair::<GCRA, LeakyBucket>("3/h & 3/d"), Instant::now());
         both(

@@ -1,5 +1,5 @@
 //! A meter whose quota changes: the available cells at the change, and the laws between two changes. `adjustable_threads.rs` has several
-//! threads, `loom.rs` every interleaving of a few steps.
+//! threads, `tests/loom/` every interleaving of a few steps.
 
 use crate::support::exponential::threshold;
 use ratelimit_meter::algorithms::{Algorithm, InconsistentCapacity};

@@ -330,7 +330,7 @@ fn cells_within_a_window_come_at_ticks() {
 }
 
 #[test]
-fn any_instant_will_do_and_gives_no_credit() {
+fn any_instant_is_accepted_without_credit() {
     let (pair, now) = (pair::<GCRA, Exponential>("10/s & 30/h"), Instant::now());
     let far = [earliest_instant(), now - 86_400_000 * MS, now, latest_instant()];
     for (turn, at) in far.iter().cycle().take(400).enumerate() {

@@ -162,7 +162,7 @@ fn the_reported_wait_suffices_and_is_positive() {
 
 // ratelimit 2.0, quota 0.2: a refill between two polls is lost, up to half the rate.
 #[test]
-fn polling_ever_so_often_loses_no_fraction() {
+fn frequent_polling_loses_no_fraction() {
     for poll in [1_000, 10_007, 1_428_571, 3 * MS] {
         for meter in Subject::each(&Limit::per_second(700).burst(10)) {
             let polls = (0..S).step_by(usize::try_from(poll).expect("small")).chain([S]);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 proptest! {
     /// For any limit, both algorithms agree.
     #[test]
-    fn both_algorithms_make_the_same_of_any_sequence(limit in limits(), verbs in sequences()) {
+    fn both_algorithms_agree_on_any_sequence(limit in limits(), verbs in sequences()) {
         let clock = ManualClock::new();
         let gcra = gcra(&limit).with_clock(clock.clone());
         let bucket = leaky_bucket(&limit).with_clock(clock.clone());

@@ -8,6 +8,8 @@ mod floors;
 mod http;
 mod keyed;
 mod measure;
+#[cfg(test)]
+mod migrating;
 mod random;
 mod report;
 mod run;
@@ -34,8 +36,8 @@ use tables::cases::KeyedCase;
 
 /// Measure the cost of a decision in this crate, in every peer, and on the bare hardware
 ///
-/// All take turns in one process, in an order shuffled anew each round, and each has every answer counted. Exits with 1 when an
-/// answer was wrong, never because of a time.
+/// All contenders take turns in one process, in an order shuffled anew each round, and every answer is checked. Exits with 1 if an answer
+/// was wrong, never because of a time.
 #[derive(Debug, Parser)]
 #[command(name = "compare", version)]
 struct Cli {
@@ -47,7 +49,7 @@ struct Cli {
     #[arg(long)]
     json: bool,
 
-    /// Only the cases whose name holds this, like `admit, own clock` or `two threads`
+    /// Only the cases whose names contain this text, such as `admit, own clock` or `two threads`
     #[arg(long, value_name = "FILTER", default_value = "")]
     case: String,
 
@@ -55,7 +57,7 @@ struct Cli {
     #[arg(long)]
     waiting: bool,
 
-    /// Instead of decisions here, those of a Redis server, which is started for it
+    /// Measure shared meters instead of decisions, on Redis and PostgreSQL servers that it starts
     #[arg(long)]
     stores: bool,
 
@@ -63,7 +65,7 @@ struct Cli {
     #[arg(long)]
     http: bool,
 
-    /// With --http, only makes N requests of one contender in process, for a tool that counts instructions
+    /// With --http, only make N requests of one contender in process, for a tool that counts instructions
     #[arg(long, num_args = 2, value_names = ["CONTENDER", "N"], requires = "http")]
     requests: Option<Vec<String>>,
 
@@ -75,7 +77,7 @@ struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
-    /// Meters with a key instead: String and u64 keys, one, 4096 and a million
+    /// Measure meters with a key instead: String and u64 keys; one, 4096 and a million of them
     #[arg(long)]
     keyed: bool,
 
@@ -83,7 +85,7 @@ struct Cli {
     #[arg(long)]
     memory: bool,
 
-    /// Ten million keys as well, with --keyed or --memory
+    /// With --keyed or --memory, also measure ten million keys
     #[arg(long)]
     large: bool,
 

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_below_another_are_all_of_these() {
+    fn random_numbers_cover_their_whole_range() {
         let mut random = Random::new(3);
         let mut seen = [0; 10];
         (0..1000).for_each(|_| seen[usize::try_from(random.below(10)).unwrap()] += 1);

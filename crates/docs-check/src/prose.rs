@@ -62,6 +62,8 @@ pub(crate) fn of_file(path: &Path, text: &str) -> Vec<Paragraph> {
             .collect(),
         Some("lua" | "sql") => of_comments(&numbered(text), "--"),
         Some("py") => of_comments(&numbered(text), "#"),
+        Some("mjs") => of_comments(&numbered(text), "//"),
+        Some("json") => of_titles(text),
         None if is_script => of_comments(&numbered(text), "#"),
         _ => Vec::new(),
     }
@@ -222,7 +224,7 @@ fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// Returns the paragraphs of a string of several words, with `x` for each placeholder. Indented lines, such as those of a table, are on their own.
+/// Returns the paragraphs of a string of several words, with `x` for each placeholder. Indented lines and rows of a table are on their own.
 fn message(string: &str, line: usize) -> Vec<Paragraph> {
     static FILLED: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"\{[^{}]*\}|\\n|`[^`]*`").expect("a valid expression"));
@@ -231,12 +233,14 @@ fn message(string: &str, line: usize) -> Vec<Paragraph> {
         return Vec::new();
     }
     let mut paragraphs = vec![Paragraph::new(Kind::Text)];
-    let mut continues = true;
+    let (mut continues, mut was_row) = (true, false);
     for (number, part) in (line..).zip(string.split('\n')) {
-        if !continues && (part.starts_with("  ") || part.is_empty()) {
+        let is_row = part.contains("  ");
+        if !continues && (is_row || was_row || part.is_empty()) {
             paragraphs.push(Paragraph::new(Kind::Text));
         }
         continues = part.ends_with('\\');
+        was_row = is_row && !continues;
         if let Some(paragraph) = paragraphs.last_mut() {
             paragraph.push(
                 &FILLED.replace_all(part.trim_end_matches('\\').trim_start(), "x"),
@@ -260,6 +264,23 @@ fn of_names(text: &str) -> Vec<Paragraph> {
         .into_iter()
         .filter_map(|(number, line)| Some((number, value(line)?)));
     let values = values.filter(|(_, value)| value.contains(' '));
+    values
+        .map(|(number, value)| Paragraph::new(Kind::Text).with(&value, number))
+        .collect()
+}
+
+/// Reads the titles and descriptions of a dashboard.
+fn of_titles(text: &str) -> Vec<Paragraph> {
+    let value = |line: &str| {
+        let line = line.trim_start();
+        let value = ["\"title\": \"", "\"description\": \""]
+            .iter()
+            .find_map(|key| line.strip_prefix(key))?;
+        Some(value.rsplit_once('"')?.0.to_owned())
+    };
+    let values = numbered(text)
+        .into_iter()
+        .filter_map(|(number, line)| Some((number, value(line)?)));
     values
         .map(|(number, value)| Paragraph::new(Kind::Text).with(&value, number))
         .collect()
@@ -316,6 +337,16 @@ mod tests {
     }
 
     #[test]
+    fn titles_of_dashboards_are_read() {
+        let text = "{\n  \"title\": \"One two\",\n  \"expr\": \"three\",\n  \"description\": \"Four.\"\n}\n";
+        let expected = [(2, "One two"), (4, "Four.")];
+        assert_eq!(
+            read("a.json", text),
+            expected.map(|(line, text)| (line, Kind::Text, text.to_owned()))
+        );
+    }
+
+    #[test]
     fn comments_of_manifests_are_joined() {
         let text = "# one\n# two\na = 1 # three\nname = \"four five\"\n";
         let expected = [(1, "one two"), (3, "three"), (4, "four five")];
@@ -335,10 +366,10 @@ mod tests {
         };
         let text = "-- one\n-- two  three\n--      four\n-- five\n-- six  seven\n";
         assert_eq!(texts("a.lua", text), ["one", "two  three four", "five", "six  seven"]);
-        let text = "static A: &str = \"\\\none two\nthree four:\n  five six\n  seven eight\";";
+        let text = "static A: &str = \"\\\none two\nthree four:\n  five six\n  seven eight\nnine  ten\neleven\";";
         assert_eq!(
             texts("src/a.rs", text),
-            ["one two three four:", "five six", "seven eight"]
+            ["one two three four:", "five six", "seven eight", "nine  ten", "eleven"]
         );
     }
 

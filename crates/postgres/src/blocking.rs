@@ -12,8 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// A [`PostgresStore`] for threads that may block, with the same deadline.
 ///
-/// One thread of its own drives the connections (a call of the crate `postgres` cannot be given a deadline). May be called from any
-/// thread; one of an async runtime it blocks.
+/// One thread of its own drives the connections (a call of the crate `postgres` cannot be given a deadline). It may be called from any
+/// thread, and blocks that thread, even a thread of an async runtime.
 pub struct BlockingPostgresStore {
     store: PostgresStore,
     /// `None` only while it is dropped.
@@ -21,11 +21,11 @@ pub struct BlockingPostgresStore {
 }
 
 impl BlockingPostgresStore {
-    /// Returns a store whose calls are those of `store`, which must not be used from another runtime.
+    /// Returns a store that makes its calls on `store`, which must not be used from another runtime.
     ///
     /// # Errors
     ///
-    /// The system's, if it has no thread for the connections.
+    /// The system's error, if it has no thread for the connections.
     pub fn new(store: PostgresStore) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -42,7 +42,7 @@ impl BlockingPostgresStore {
     ///
     /// # Errors
     ///
-    /// Those of [`PostgresStore::install`].
+    /// As [`PostgresStore::install`].
     pub fn install(&self) -> Result<(), StoreError> {
         let store = self.store.clone();
         self.wait_for(async move { store.install().await })
@@ -52,7 +52,7 @@ impl BlockingPostgresStore {
     ///
     /// # Errors
     ///
-    /// Those of [`PostgresStore::sweep`].
+    /// As [`PostgresStore::sweep`].
     pub fn sweep(&self, from_page: u64) -> Result<Swept, StoreError> {
         let store = self.store.clone();
         self.wait_for(async move { store.sweep(from_page).await })

@@ -210,7 +210,7 @@ fn average(limit: &StoreLimit) -> Option<&Average> {
     }
 }
 
-/// A number of a limit is below 2^53; a larger number of cells is past any burst just as well.
+/// Converts a number, at most `i64::MAX`. The numbers of a limit are below 2^53, and more cells than that exceed any burst.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -22,7 +22,7 @@ impl Failure {
     }
 }
 
-/// The meaning of an error of a statement.
+/// Returns the meaning of an error of a statement.
 pub(crate) fn of_statement(error: &Error) -> Failure {
     match error.as_db_error() {
         Some(error) => of_server(error),
@@ -59,7 +59,7 @@ fn refused(error: &DbError) -> StoreError {
     StoreError::Refused(format!("{} (SQLSTATE {})", error.message(), error.code().code()))
 }
 
-/// The meaning of a pool that gave no connection: nothing was sent.
+/// Returns the meaning of an error of the pool, which gave no connection: nothing was sent.
 pub(crate) fn of_pool(error: PoolError) -> StoreError {
     match error {
         PoolError::Timeout(TimeoutType::Wait) => StoreError::Overloaded,

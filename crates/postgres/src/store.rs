@@ -57,7 +57,7 @@ impl PostgresStore {
         Self { pool, deadline: None }
     }
 
-    /// Returns the same with a time within which a call returns, connecting included: later it is [`StoreError::TimedOut`].
+    /// Sets the time within which a call returns, connecting included; a later call fails with [`StoreError::TimedOut`].
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl PostgresStore {
 
     /// Creates the schema `meter` and the function `check_rate_limit`, or upgrades their functions; the tables keep their rows.
     ///
-    /// All of it or nothing, and from several processes at once one after the other. Not bound by the deadline. The role needs CREATE on
+    /// It does all or nothing. If several processes call it at once, they run one after the other. The deadline does not apply. The role needs CREATE on
     /// the database and on the first schema of its search path; [`SQL`](crate::SQL) is the text for a migration.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl RedisBlockingStore {
     ///
     /// # Errors
     ///
-    /// The client's, if the URL is wrong. If the server is down, that is an error of each call.
+    /// The client's error, if the URL is wrong. If the server is down, this call succeeds and each decision fails.
     pub fn open(url: &str, deadline: Duration) -> RedisResult<Self> {
         Ok(Self::new(Client::open(url)?, deadline))
     }

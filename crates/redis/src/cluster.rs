@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 /// A store on a cluster of Redis or Valkey: one script call for each decision, on the shard of the key.
 ///
-/// All limits of one call must have keys of one slot, as those of one subject have. Otherwise the call is [`StoreError::NotOneSlot`], before anything
+/// All limits of one call must have keys of one slot, as the limits of one subject have. Otherwise the call is [`StoreError::NotOneSlot`], before anything
 /// is sent. The script is sent once to each shard, on its first `NOSCRIPT`.
 pub struct RedisClusterStore {
     client: ClusterClient,
@@ -23,17 +23,17 @@ impl RedisClusterStore {
     ///
     /// # Errors
     ///
-    /// The client's, if an address is none.
+    /// The client's error, if an address is not valid.
     pub fn open<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> RedisResult<Self> {
         Self::new(ClusterClient::builder(nodes))
     }
 
-    /// Returns a store on the cluster of a client with settings. Its retries are set to none: those of the client repeat a command after
-    /// a lost connection, which would count twice.
+    /// Returns a store on the cluster of a client with settings. Its retries are set to none, because a client that repeats a command after
+    /// a lost connection would count it twice.
     ///
     /// # Errors
     ///
-    /// The client's.
+    /// The client's error, if the settings are not valid.
     pub fn new(builder: ClusterClientBuilder) -> RedisResult<Self> {
         Ok(Self {
             client: builder.retries(0).build()?,

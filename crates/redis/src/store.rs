@@ -63,7 +63,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// The client's, if the URL is wrong. If the server is down, that is an error of each call.
+    /// The client's error, if the URL is wrong. If the server is down, this call succeeds and each decision fails.
     pub fn open(url: &str) -> RedisResult<Self> {
         Ok(Self::new(Client::open(url)?))
     }
@@ -120,7 +120,7 @@ impl<C> Current<C> {
 }
 
 impl<C: Clone> Shared<C> {
-    /// Returns the current connection and its generation, or a new connection in place of that of the generation `left`.
+    /// Returns the current connection and its generation, or a new connection if the current one is of the generation `left`.
     fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if left == Some(current.generation) {

@@ -217,7 +217,7 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> Failure {
     Failure::Final(final_error)
 }
 
-/// The key that an error names, otherwise that of the first ask.
+/// Returns the key that an error names, otherwise the key of the first ask.
 fn key_in(error: &RedisError, asks: &[Ask<'_>]) -> String {
     let detail = error.detail().unwrap_or_default();
     let named = asks.iter().find(|ask| detail.ends_with(ask.key));

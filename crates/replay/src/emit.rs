@@ -198,7 +198,7 @@ fn rust(page: &mut Page, quotas: &[Quota], by: &By) {
     if is_pair {
         page.note("It needs the feature `dual`.");
     } else if *by != By::All {
-        page.note("It needs the feature `keyed`. A table of 100,000 keys takes about 3 MB.");
+        page.note("It needs the feature `keyed`. A table of 100,000 keys takes about 2 MB.");
     }
     page.line("");
     match (is_pair, by) {

@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_hold(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_have_every_property(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for (_, entry) in ENTRIES {
             entry(&bytes);
         }

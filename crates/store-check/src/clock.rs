@@ -49,7 +49,7 @@ impl FakeClock {
         fs::rename(new, self.file()).expect("a file of the clock");
     }
 
-    /// The variables by which a program runs under this clock.
+    /// Returns the variables by which a program runs under this clock.
     pub(crate) fn environment(&self) -> Environment {
         let (library, file) = (self.library.clone().into(), self.file().into());
         vec![

@@ -28,7 +28,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `STORE_STEPS` steps, 5000 unless set, from the seed `PROPTEST_RNG_SEED`, a random one unless set, which is printed.
+    /// Reads the number of steps from `STORE_STEPS` (5000 unless set) and the seed from `PROPTEST_RNG_SEED` (random unless set), and prints both.
     #[must_use]
     pub fn from_env() -> Self {
         let number = |name: &str| std::env::var(name).ok()?.parse().ok();

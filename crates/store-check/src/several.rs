@@ -19,7 +19,7 @@ struct Each {
     oracle: ExactBucket,
 }
 
-/// All limits count a batch, or none does.
+/// Checks that all limits count a batch, or none does.
 pub(crate) fn all_or_nothing(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     for quotas in SETS {
         let set = rng.u64(..);
@@ -123,7 +123,7 @@ pub(crate) fn all_or_nothing(store: &impl BlockingStore, steps: usize, rng: &mut
     }
 }
 
-/// However blocks are given back, never does more conform than if they had not been drawn.
+/// Checks that blocks that are given back, in any order, never make more cells conform than if the blocks had not been drawn.
 pub(crate) fn cancels(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     const STEPS: usize = 60;
     for trial in 0..(steps / STEPS).max(4) {

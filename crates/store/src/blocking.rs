@@ -134,7 +134,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         Ok(part)
     }
 
-    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. The status of the verdict describes the key.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             .verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
-    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be; returns how many were recorded.
+    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary; returns how many were recorded.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             .map(|(_, recorded)| recorded)
     }
 
-    /// Gives back `n` cells of `subject`, down to none owed.
+    /// Gives back `n` cells of `subject`, but no more than makes it idle.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         Ok(blocks.len())
     }
 
-    /// Returns how the local layer and the breaker stand; reads the whole layer.
+    /// Returns the statistics of the local layer and the breaker; reads the whole layer.
     #[must_use]
     pub fn stats(&self) -> LocalStats {
         let inner = &self.inner;

@@ -118,7 +118,7 @@ impl Breaker {
         }
     }
 
-    /// The instant from which a call may pass.
+    /// Returns the instant from which a call may pass.
     pub(crate) fn next_call(&self, now: Instant) -> Instant {
         self.open.map_or(now, |open| open.until.max(now))
     }

@@ -24,7 +24,7 @@ pub enum OnFailure {
     Deny,
     /// Admits.
     Allow,
-    /// Asks a meter of this process, of a share of the quota.
+    /// Asks a meter of this process, which should allow a share of the quota.
     Local(KeyedMeter<str>),
 }
 
@@ -136,7 +136,7 @@ impl SharedMeterBuilder {
         self
     }
 
-    /// Sets how long a call may take, with connecting. 50 ms unless set.
+    /// Sets how long a call may take, including the time to connect. 50 ms unless set.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -148,7 +148,7 @@ impl SharedMeterBuilder {
         self
     }
 
-    /// Sets when a store that fails is not asked for a while.
+    /// Sets when a failing store is no longer asked, and for how long.
     pub const fn breaker(mut self, settings: BreakerSettings) -> Self {
         self.breaker = settings;
         self
@@ -182,7 +182,7 @@ impl SharedMeterBuilder {
         self
     }
 
-    /// Sets how many subjects the process remembers something of: 65,536 unless set, about 200 bytes each.
+    /// Sets the number of subjects that this process remembers: 65,536 unless set, about 200 bytes each.
     pub const fn remembered_subjects(mut self, subjects: usize) -> Self {
         self.subjects = subjects;
         self

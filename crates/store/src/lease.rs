@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 /// The settings by which a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
 ///
-/// A cell is used within `keep` of when the call that drew it was sent, or is lost. So in every window of length v at most B + R * (v + keep) cells
-/// are admitted, by any number of processes that may crash or stop. If [`strict`](Self::strict), the bound is B + R * v, the window law of one meter,
-/// in exchange for R * keep cells of the burst.
+/// A cell is used within `keep` of the instant at which the call that drew it was sent, or it is lost. So in every window of length v at most
+/// B + R * (v + keep) cells are admitted, by any number of processes, even if some crash. If [`strict`](Self::strict), the bound is B + R * v, the
+/// window law of one meter, in exchange for R * keep cells of the burst.
 ///
 /// *Proof.* A cell used in [a, a + v] was drawn in [a - keep, a + v], since its draw came after its call was sent. The store admits at
 /// most B + R * (v + keep) cells in that window. Cells that were lost, by a crash or a pause, were drawn and are not used. With
@@ -34,7 +34,7 @@ impl LeaseSettings {
         }
     }
 
-    /// Sets the largest block in cells. It is R * keep anyway.
+    /// Sets the largest block in cells, R * keep unless set. It is never larger than that.
     #[must_use]
     pub const fn at_most(self, cells: u32) -> Self {
         Self { at_most: cells, ..self }
@@ -51,7 +51,7 @@ impl LeaseSettings {
         u64::try_from(self.keep.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The largest block for some limits, in cells: the drain of `keep`. An average has none.
+    /// Returns the largest block for some limits, in cells: the drain of `keep`. An average has none.
     pub(crate) fn largest_block(&self, limits: &[StoreLimit]) -> u32 {
         let drained = limits.iter().map(|limit| match limit {
             StoreLimit::Bucket(units) => self.keep_us().saturating_mul(units.drain()) / units.cell(),
@@ -73,7 +73,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// One block of the cells of two, which are as old as the older.
+    /// Joins the cells of two blocks to one block, which is as old as the older.
     pub(crate) fn joined(self, other: Self) -> Self {
         Self {
             cells: self.cells.saturating_add(other.cells),

@@ -143,7 +143,7 @@ impl<W> Local<W> {
         Ok(Arrival::Fly(waiter))
     }
 
-    /// The joined call for these waiters. `in_parts` after a lease for all of them was denied.
+    /// Makes one call for all these waiters; `in_parts` after a lease for all of them was denied.
     pub(crate) fn depart(
         &self,
         terms: &Terms,
@@ -269,7 +269,7 @@ impl<W> Local<W> {
         entry.remember(known.clone(), generation);
     }
 
-    /// The generation of a subject, for [`learn`](Self::learn).
+    /// Returns the generation of a subject, for [`learn`](Self::learn).
     pub(crate) fn generation(&self, subject: &str) -> u64 {
         let shard = self.shard(subject);
         shard
@@ -378,7 +378,7 @@ impl<W> Entry<W> {
         }
     }
 
-    /// Takes cells of the block, if there are so many that are not lost.
+    /// Takes `n` cells of the block, if that many are left that are not lost.
     fn use_block(&mut self, n: u32, now: Instant) -> bool {
         self.block = self.block.filter(|block| now < block.expires);
         let Some(block) = &mut self.block else { return false };

@@ -53,7 +53,7 @@ impl MemoryStore {
         }
     }
 
-    /// Returns the number of keys that are kept, of which some may be idle.
+    /// Returns the number of keys that are kept; some of them may be idle.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.lock().entries.len()

@@ -41,7 +41,7 @@ impl Observer {
         Self { meter: meter.into() }
     }
 
-    /// A batch was decided.
+    /// Records that a batch was decided.
     pub(crate) fn decided(&self, decision: Result<(), NegativeMultiDecision>, via: &Via) {
         #[cfg(feature = "metrics")]
         {
@@ -59,7 +59,7 @@ impl Observer {
         }
     }
 
-    /// A call of the store has ended.
+    /// Records that a call of the store has ended.
     pub(crate) fn called(&self, verb: Verb, error: Option<&StoreError>, took: Duration) {
         #[cfg(feature = "metrics")]
         {
@@ -77,7 +77,7 @@ impl Observer {
         }
     }
 
-    /// The store gave no decision.
+    /// Records that the store gave no decision.
     pub(crate) fn failed(&self, error: &StoreError) {
         #[cfg(feature = "metrics")]
         {
@@ -86,7 +86,7 @@ impl Observer {
         }
     }
 
-    /// The breaker was opened, or closed by an answer.
+    /// Records that the breaker was opened, or closed by an answer.
     pub(crate) fn breaker(&self, is_open: bool) {
         #[cfg(feature = "metrics")]
         {

@@ -98,7 +98,7 @@ impl Policy {
         }
     }
 
-    /// Returns how this and a local layer of so many subjects and leased cells stand.
+    /// Returns the statistics of this policy and of a local layer with these numbers of subjects and leased cells.
     pub(crate) fn stats(&self, (remembered_subjects, leased_cells): (usize, u64)) -> LocalStats {
         LocalStats {
             remembered_subjects,

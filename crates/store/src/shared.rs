@@ -199,7 +199,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         self.peek_n(subject, 1).await
     }
 
-    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. Its status is how the key stands.
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. The status of the verdict describes the key.
     ///
     /// # Errors
     ///
@@ -214,8 +214,8 @@ impl<S: AsyncStore> SharedMeter<S> {
         Ok(inner.terms.verdict(known, n, admitted, now(), Via::Store))
     }
 
-    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if need be. Returns the number of recorded cells, less than `n`
-    /// only at the largest level (142 years).
+    /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary. Returns the number of recorded cells, which is less
+    /// than `n` only at the largest level (142 years).
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         Ok(recorded)
     }
 
-    /// Gives back `n` cells of `subject`, down to none owed.
+    /// Gives back `n` cells of `subject`, but no more than makes it idle.
     ///
     /// # Errors
     ///
@@ -324,7 +324,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         Ok(verdict)
     }
 
-    /// Returns how the local layer and the breaker stand; reads the whole layer.
+    /// Returns the statistics of the local layer and the breaker; reads the whole layer.
     #[must_use]
     pub fn stats(&self) -> LocalStats {
         let inner = &self.inner;

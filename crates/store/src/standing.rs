@@ -29,7 +29,7 @@ impl Known {
         }
     }
 
-    /// The time from the store's decision until `n` cells conform on all limits; at most the smallest of their largest batches.
+    /// Returns the time from the store's decision until `n` cells conform on all limits; at most the smallest of their largest batches.
     pub(crate) fn until(&self, limits: &[StoreLimit], n: u32) -> Duration {
         let until = |(limit, state): (&StoreLimit, &State)| limit.until(*state, self.clock, n);
         let waits = limits.iter().zip(&*self.states).filter_map(until);
@@ -49,13 +49,13 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    /// At the instant `at`, by a reply that was received before.
+    /// Returns the standing at the instant `at`, by a reply that was received before.
     pub(crate) fn by_reply(limits: &Arc<[StoreLimit]>, known: Known, at: Instant) -> Self {
         let limits = Arc::clone(limits);
         Self::ByReply { limits, known, at }
     }
 
-    /// The status of the limit that holds back the next cell longest. By `at` the store's clock is at least as far as it was at the decision.
+    /// Returns the status of the limit that holds back the next cell longest. By `at` the store's clock is at least as far as it was at the decision.
     pub(crate) fn status(&self) -> Option<Status> {
         let (limits, known, at) = match self {
             Self::Status(status) => return Some(*status),

@@ -18,11 +18,11 @@ pub enum Verb {
         /// The largest block.
         at_most: u32,
     },
-    /// Counts all cells, into debt if need be, up to the largest level there is.
+    /// Counts all cells, into debt if necessary, up to the largest level.
     Charge,
-    /// Gives back `n` cells, down to none owed.
+    /// Gives back `n` cells, but no more than makes the key idle.
     Refund,
-    /// Gives back those of `n` cells counted at `drawn` that certainly have not drained.
+    /// Gives back the part of `n` cells counted at `drawn` that certainly has not drained.
     Cancel {
         /// The clock of the reply that counted the cells.
         drawn: Micros,
@@ -32,7 +32,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Returns the name: that of the scripts and functions of the stores.
+    /// Returns the name, as the scripts and functions of the stores have it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply, if it has a state for each ask.
+    /// Returns the reply, if it has a state for each ask.
     pub(crate) fn for_asks(self, asks: &[Ask<'_>]) -> Result<Self, StoreError> {
         if self.states.len() == asks.len() {
             Ok(self)
@@ -111,7 +111,7 @@ pub trait AsyncStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, StoreError>> + Send;
 }
 
-/// A store of states, called from threads that may block. The laws are those of [`AsyncStore`].
+/// A store of states, called from threads that may block. It obeys the laws of [`AsyncStore`].
 pub trait BlockingStore: Send + Sync + 'static {
     /// Decides a step.
     ///

@@ -51,17 +51,17 @@ impl Terms {
             .collect()
     }
 
-    /// The largest batch that conforms on all limits.
+    /// Returns the largest batch that conforms on all limits.
     pub(crate) fn max_batch(&self) -> u32 {
         self.limits.iter().map(StoreLimit::max_batch).min().unwrap_or(0)
     }
 
-    /// The time from the store's decision until `n` cells conform; at most [`max_batch`](Self::max_batch).
+    /// Returns the time from the store's decision until `n` cells conform; at most [`max_batch`](Self::max_batch).
     pub(crate) fn until(&self, known: &Known, n: u32) -> Duration {
         known.until(&self.limits, n)
     }
 
-    /// The verdict on `n` cells, `admitted` or not.
+    /// Returns the verdict on `n` cells, `admitted` or not.
     pub(crate) fn verdict(&self, known: Known, n: u32, admitted: bool, now: Instant, via: Via) -> Verdict {
         let decision = if admitted {
             Ok(())
@@ -75,7 +75,7 @@ impl Terms {
         }
     }
 
-    /// The verdict on a batch that the local layer or the store decided.
+    /// Returns the verdict on a batch that the local layer or the store decided.
     pub(crate) fn decided(&self, n: u32, decided: Decided, now: Instant) -> Verdict {
         match decided {
             Decided::Admitted(Some(known), via) => self.verdict(known, n, true, now, via),
@@ -88,7 +88,7 @@ impl Terms {
         }
     }
 
-    /// The decision of a reply that counted `cells` of a batch of `n`, all or none.
+    /// Returns the decision of a reply that counted `cells` of a batch of `n`, all or none.
     pub(crate) fn all_or_none(known: Known, n: u32, cells: u64) -> Decided {
         if cells == u64::from(n) {
             Decided::Admitted(Some(known), Via::Store)
@@ -104,12 +104,12 @@ impl Terms {
         AdmittedPart::of(cells, next, Via::Store)
     }
 
-    /// A denial until `n` cells conform for certain.
+    /// Returns a denial until `n` cells conform for certain.
     pub(crate) fn denial(&self, known: &Known, n: u32) -> NonConformance {
         NonConformance::at(later(known.received, self.until(known, n)))
     }
 
-    /// The verdict that needs no store: no cells conform always, and more than the burst never.
+    /// Returns the verdict that needs no store: zero cells always conform, and more than the burst never do.
     pub(crate) fn by_quota(&self, n: u32) -> Option<Verdict> {
         let decision = match n {
             0 => Ok(()),

@@ -106,7 +106,7 @@ impl Units {
         self.tick_us
     }
 
-    /// Returns `true` if the rate is that of the quota, `false` if it is the next lower one that fits.
+    /// Returns `true` if the rate equals the quota's, `false` if it is the next lower rate that fits.
     #[must_use]
     pub const fn is_exact(&self) -> bool {
         self.exact

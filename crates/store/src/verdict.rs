@@ -21,7 +21,7 @@ pub enum Via {
     Failure(StoreError),
 }
 
-/// A decision, how the key stood after it, and which part made it.
+/// A decision, the status of the key after it, and the part that made it.
 #[derive(Clone)]
 #[must_use = "the decision is in it"]
 pub struct Verdict {
@@ -59,7 +59,7 @@ impl Verdict {
         self.decision.is_ok()
     }
 
-    /// Returns how the key stood after the decision; `None` if that is not known, because the store gave no decision or was not asked.
+    /// Returns the status of the key after the decision; `None` if it is not known, because the store gave no decision or was not asked.
     ///
     /// If there are several limits, this is the status of the limit that holds back the next cell longest, or that leaves the fewest.
     #[must_use]
@@ -88,7 +88,7 @@ impl AdmittedPart {
         Self { cells, next, via }
     }
 
-    /// All `n` cells or none, as a verdict on all of them.
+    /// Converts a verdict on all `n` cells or none to a verdict on a number of cells.
     pub(crate) fn for_all(n: u32, verdict: Verdict) -> Self {
         match verdict.decision {
             Ok(()) => Self::of(n, None, verdict.via),
@@ -97,7 +97,7 @@ impl AdmittedPart {
         }
     }
 
-    /// The decision on all `n` cells that were asked for.
+    /// Returns the decision on all `n` cells that were asked for.
     pub(crate) const fn decision(&self, n: u32) -> Result<(), NegativeMultiDecision> {
         match self.next {
             _ if self.cells >= n => Ok(()),
@@ -112,7 +112,7 @@ impl AdmittedPart {
         self.cells
     }
 
-    /// Returns, if fewer were admitted than asked for, from when on the next cell conforms.
+    /// Returns the instant from which the next cell conforms, if fewer were admitted than asked for.
     #[must_use]
     pub const fn next(&self) -> Option<NonConformance> {
         self.next

@@ -1,4 +1,7 @@
-//! A limit for JavaScript, on its own clock: `node.mjs` beside this file calls it.
+//! A limit for JavaScript, on its own clock.
+//!
+//! `cargo build -p ratelimit_meter_targets --example node --release --target wasm32-unknown-unknown` builds the module (`rustup target add
+//! wasm32-unknown-unknown` once). `node crates/targets/examples/node.mjs target/wasm32-unknown-unknown/release/examples/node.wasm` calls it.
 
 use ratelimit_meter::{GCRA, Quota, time};
 use std::sync::LazyLock;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A rate limiter whose bucket gets cells at fixed intervals, for callers that wait in line: a drop-in replacement for the `RateLimiter` of
 /// `leaky-bucket`.
 ///
-/// The intervals count from [`build`](RateLimiterBuilder::build). Its methods are those of [`Waiting`]. Bytes can be counted directly:
+/// The intervals count from [`build`](RateLimiterBuilder::build). It has the methods of [`Waiting`]. Bytes can be counted directly:
 /// `limiter.acquire(bytes.len())`. If a request is for more cells than the bucket holds, it is served in parts, over several intervals.
 ///
 /// ```

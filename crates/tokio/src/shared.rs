@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct SharedQueue<S: Source> {
     pub(crate) source: S,
     pub(crate) fair: bool,
-    /// The shift to the source's time, which is that of the queue. Only instants that leave this file are tokio's.
+    /// The shift to the source's time, which the queue uses. Only instants that leave this file are tokio's.
     pub(crate) shift: Shift,
     /// The number of waiters, readable without the lock.
     waiting: AtomicUsize,

@@ -174,7 +174,7 @@ pub struct Part {
     pub at: Instant,
 }
 
-/// An instant that never comes.
+/// Returns an instant that never comes.
 pub(crate) fn never(from: Instant) -> Instant {
     const YEAR: u64 = 31_557_600;
     let years = |years| from.checked_add(Duration::from_secs(years * YEAR));

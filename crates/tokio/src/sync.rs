@@ -1,4 +1,4 @@
-//! The lock and the atomics of a queue: those of `parking_lot` and the standard library, or loom's in its models.
+//! The lock and the atomics of a queue, from `parking_lot` and the standard library, or from loom in its models.
 
 #[cfg(not(ratelimit_meter_loom))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};

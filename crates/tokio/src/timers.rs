@@ -7,7 +7,7 @@
 //! A timer is set, and dropped, without the queue's lock: it may go off while it is being set, and it takes locks of the runtime. Meanwhile it is
 //! missing here, and other callers leave it alone. The caller that sets it then checks whether it still goes off in time.
 //!
-//! Under test the runtimes are those of `model.rs`, in which time moves only when the test moves it.
+//! Under test the runtimes come from `model.rs`, in which time moves only when the test moves it.
 
 #[cfg(any(test, ratelimit_meter_loom))]
 mod model;
@@ -208,7 +208,7 @@ mod real {
     /// The longest time for which a timer is set, because the wheel of tokio's timers spans two years. When it goes off, it is set again.
     const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-    /// Returns the time of tokio's clock: that of this thread's runtime, or the system's.
+    /// Returns the time of tokio's clock: the clock of this thread's runtime, or the system's.
     pub(crate) fn now() -> Instant {
         tokio::time::Instant::now().into_std()
     }

@@ -368,7 +368,7 @@ impl Slab {
             .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
     }
 
-    /// Returns the slot behind that of the ticket, or the first slot if the waiter has left.
+    /// Returns the slot behind the ticket's slot, or the first slot if the waiter has left.
     fn behind(&self, ticket: Ticket) -> u32 {
         self.get(ticket).map_or(self.first, |waiter| waiter.behind)
     }

@@ -179,7 +179,7 @@ impl<S: Source> Waiting<S> {
     ///
     /// # Panics
     ///
-    /// Panics if tokio's clock is paused and does not move for two seconds. That happens in `spawn_blocking` of a runtime with paused time, which
+    /// Panics if tokio's clock is paused and does not move for two seconds. This happens in `spawn_blocking` of a runtime with paused time, which
     /// does not advance by itself while a thread blocks. Advance the time from the test, or use [`acquire`](Self::acquire).
     ///
     /// ```

@@ -192,7 +192,7 @@ impl Prefix {
         }
     }
 
-    /// The address, of IPv6 its prefix, of mapped IPv4 the address that is mapped.
+    /// Returns the prefix of an IPv6 address, the mapped address of a mapped IPv4 address, and any other IPv4 address as it is.
     #[inline]
     pub(crate) fn cut(self, address: IpAddr) -> IpAddr {
         match address.to_canonical() {

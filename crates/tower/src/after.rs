@@ -25,7 +25,7 @@ struct Item {
 }
 
 impl Pending {
-    /// The pending counts of a request; none if all is decided already.
+    /// Returns the pending counts of a request; none if all is decided already.
     #[inline]
     pub(crate) fn of(asks: &[Ask<'_>], fields: Fields, nearest: bool) -> Option<Box<Self>> {
         let counts = |ask: &Ask<'_>| ask.denied.is_none();

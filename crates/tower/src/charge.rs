@@ -31,7 +31,7 @@ struct Item {
 }
 
 impl Charge {
-    /// The charge of a request's late limits, if there are any.
+    /// Returns the charge of a request's late limits, if there are any.
     #[inline]
     pub(crate) fn of(asks: &[Ask<'_>]) -> Option<Self> {
         asks.iter().any(|ask| ask.rules.late).then(|| Self::new(asks))
@@ -130,7 +130,7 @@ impl Charge {
         })
     }
 
-    /// Returns how many requests are left at once.
+    /// Returns how many requests conform at once.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         let remaining = self.items.iter().map(|item| {
@@ -160,7 +160,7 @@ pub struct ChargeDenied {
 }
 
 impl ChargeDenied {
-    /// Returns the time until the same cells conform; `None` if they never will, since they are more than a burst.
+    /// Returns the time until the same cells conform; `None` if they exceed the burst and never will.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait

@@ -152,7 +152,7 @@ impl Announcement {
         }
     }
 
-    /// The policy that is nearest to its end, alone.
+    /// Returns the fields of the policy that is nearest to its end, alone.
     pub(crate) fn of_nearest(fields: Fields, positions: &[Position<'_>]) -> Self {
         match positions
             .iter()
@@ -198,7 +198,7 @@ impl Announcement {
     }
 }
 
-/// A number as the value of a field. One below 100, as most waits in seconds are, allocates nothing; another allocates once.
+/// Writes a number as the value of a field. Numbers below 100, as most waits in seconds are, allocate nothing; larger ones allocate once.
 pub(crate) fn integer(n: u64) -> HeaderValue {
     /// The numbers from 10 to 99.
     const TENS: &str = "101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354\

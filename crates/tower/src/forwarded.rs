@@ -23,7 +23,7 @@ pub(crate) enum Chain {
 }
 
 impl Chain {
-    /// The entries of all lines from the right, each an address or, unreadable, `None`; without empty ones, which mean nothing in a list.
+    /// Returns the entries of all lines from the right: each an address, or `None` if it is unreadable. Empty entries, which mean nothing, are left out.
     pub(crate) fn right_to_left(self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
         let name = match self {
             Self::XForwardedFor => X_FORWARDED_FOR,

@@ -143,7 +143,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self
     }
 
-    /// Adds up to `jitter` at random to each `Retry-After`, so that clients denied at once don't come back at once.
+    /// Adds up to `jitter` at random to each `Retry-After`, so that clients denied together do not come back together.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.settings.jitter = jitter;
@@ -164,7 +164,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self
     }
 
-    /// Counts preflights, which are free otherwise: a browser sends them unasked, and a page sees a denied one as a failure of the network.
+    /// Counts preflights, which are free otherwise. A browser sends preflights by itself, and to a page a denied preflight looks like a failure of the
+    /// network.
     #[must_use]
     pub fn count_preflights(mut self) -> Self {
         self.settings.count_preflights = true;
@@ -303,7 +304,7 @@ impl Settings {
         }
     }
 
-    /// The fields of the response to an admitted request.
+    /// Returns the fields of the response to an admitted request.
     #[inline]
     pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
         match asked.asks() {

@@ -76,11 +76,11 @@
 //!
 //! # Features
 //!
-//! - `axum` (default): `ConnectInfo` as an address, `MatchedPath` as a key. `tonic`: `TcpConnectInfo`.
+//! - `axum` (default): `ConnectInfo` of axum 0.8 as an address, `MatchedPath` as a key. `tonic`: `TcpConnectInfo` of tonic 0.14.
 //! - `tracing` (default): warnings, and an event of level `DEBUG` for each denial, of the target `ratelimit_meter_tower`.
 //! - `metrics`: counters for the `metrics` facade.
 //! - `queue`: `QueueLayer`, on `ratelimit_meter_tokio`.
-//! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well.
+//! - `client`: `PoliteLayer` and `PaceLayer`. `reqwest`: these for reqwest 0.13.
 //! - `store`: `SharedMeter` of `ratelimit_meter_store` as a limit of [`RateLimitLayer::remote`].
 //!
 //! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra) or [express-rate-limit](docs::from_express)?

@@ -373,7 +373,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 }
 
-/// A meter like `like` for each of so many live keys.
+/// Returns a table with a meter like `like` for each of `keys` live keys.
 pub(crate) fn table<A, C>(like: Meter<A, C>, keys: usize) -> Result<Arc<dyn Meters>, InvalidLimit>
 where
     A: Algorithm + 'static,

@@ -60,7 +60,7 @@ impl Numbers {
         }
     }
 
-    /// The effective window `t`, in seconds, in which `remaining` requests may be made.
+    /// Returns the effective window `t`, in seconds, in which `remaining` requests may be made.
     ///
     /// If none remain, `t` is the time until the next one conforms.
     pub(crate) fn effective_window(&self, remaining: u64, until_next_ns: u64) -> u64 {

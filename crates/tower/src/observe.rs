@@ -126,7 +126,7 @@ impl<'a> PolicyDecision<'a> {
         Some(Duration::from_nanos(ns))
     }
 
-    /// Returns how many requests are left at once; reads the meter.
+    /// Returns how many requests conform at once; reads the meter.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         let meters = &self.ask.lane.meters;

@@ -99,12 +99,12 @@ impl Policy {
         &self.announced().policy
     }
 
-    /// The beginning of this policy's item of `RateLimit`.
+    /// Returns the beginning of this policy's item of `RateLimit`.
     pub(crate) fn limit_item(&self) -> &str {
         &self.announced().item
     }
 
-    /// The problem of a denial by this policy alone.
+    /// Returns the problem of a denial by this policy alone.
     pub(crate) fn problem(&self) -> &Bytes {
         &self.announced().problem
     }
@@ -143,7 +143,7 @@ fn structured_string(text: &str) -> String {
     string
 }
 
-/// The problem of violated policies.
+/// Returns the problem of violated policies.
 pub(crate) fn quota_exceeded<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut json = String::from(concat!(
         r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,

@@ -29,7 +29,7 @@ use tower_service::Service;
 
 /// Decides for keys by asking a store elsewhere: one round trip, all or nothing.
 ///
-/// With the feature `store`, `ratelimit_meter_store::SharedMeter` is one as it is.
+/// With the feature `store`, `ratelimit_meter_store::SharedMeter` implements this trait; the example `shared` uses it.
 pub trait RemoteMeter: Send + Sync + 'static {
     /// Takes `cells` of `key` if they conform.
     ///
@@ -53,7 +53,7 @@ impl fmt::Display for StoreFailed {
 
 impl Error for StoreFailed {}
 
-/// The decision of a [`RemoteMeter`], and how the key stands after it.
+/// The decision of a [`RemoteMeter`], and the state of the key after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     denied: Option<Denied>,
@@ -61,7 +61,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The cells were taken.
+    /// Returns the answer that the cells were taken.
     #[must_use]
     pub const fn admitted() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Answer {
         }
     }
 
-    /// The cells conform after this time.
+    /// Returns the answer that the cells conform after `wait`.
     #[must_use]
     pub fn denied(wait: Duration) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Answer {
         }
     }
 
-    /// The store decided nothing, and may be asked again after this time: a 503.
+    /// Returns the answer that the store decided nothing, and may be asked again after `wait`: a 503.
     #[must_use]
     pub fn unavailable(wait: Duration) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Answer {
         }
     }
 
-    /// The cells are more than ever conform at once.
+    /// Returns the answer that so many cells never conform at once.
     #[must_use]
     pub const fn never() -> Self {
         Self {
@@ -97,8 +97,8 @@ impl Answer {
         }
     }
 
-    /// Adds how the key stands: the cells that remain, the time until the next conforms, and until the key is idle. Without it no fields
-    /// are sent.
+    /// Adds the state of the key: the cells that remain, the time until the next one conforms, and the time until the key is idle. Without it,
+    /// no fields are sent.
     #[must_use]
     pub fn standing(mut self, remaining: u64, until_next: Duration, until_rest: Duration) -> Self {
         self.standing = Some(Standing {
@@ -118,7 +118,7 @@ pub enum OnStoreFailure {
     Open,
     /// Denies with 503.
     Closed,
-    /// Asks a limit of this process, of a share of the quota.
+    /// Asks a limit of this process, which should allow a share of the quota.
     Local(BoxLimit),
 }
 

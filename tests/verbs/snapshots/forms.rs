@@ -22,17 +22,17 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
         (
             Snapshot { version: 2, ..snapshot },
             RestoreError::UnknownVersion(2),
-            "a snapshot of version 2 is not of version 1",
+            "the snapshot has version 2, this crate restores version 1: start with an idle meter",
         ),
         (
             LeakyBucket::from_quota(ten).expect("a limit").snapshot_at(now),
             of(Kind::LeakyBucket),
-            "a snapshot of a LeakyBucket is not of a GCRA",
+            "the snapshot is of a LeakyBucket, but this meter is a GCRA",
         ),
         (
             Exponential::from_quota(ten).expect("a limit").strict().snapshot_at(now),
             of(Kind::StrictExponential),
-            "a snapshot of a strict Exponential is not of a GCRA",
+            "the snapshot is of a strict Exponential, but this meter is a GCRA",
         ),
         (
             GCRA::from_quota(twenty).expect("a limit").snapshot_at(now),
@@ -40,7 +40,7 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
                 snapshot: SnapshotLimit::Quota(twenty),
                 meter: SnapshotLimit::Quota(ten),
             },
-            "a snapshot of 20/s is not of 10/s",
+            "the snapshot is of the limit 20/s, but this meter has 10/s",
         ),
         (
             parameters,
@@ -48,7 +48,7 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
                 snapshot: parameters.limit,
                 meter: SnapshotLimit::Quota(ten),
             },
-            "a snapshot of T 100ms tau 900ms is not of 10/s",
+            "the snapshot is of the limit T 100ms tau 900ms, but this meter has 10/s",
         ),
         (
             Snapshot {
@@ -56,7 +56,7 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
                 ..snapshot
             },
             RestoreError::OwesTooMuch,
-            "a snapshot that owes more than a meter can record",
+            "the snapshot owes more than a meter can record",
         ),
     ];
     for (other, error, text) in table {

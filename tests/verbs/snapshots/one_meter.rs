@@ -148,7 +148,7 @@ fn an_exponential_rate_decays_over_a_restart() {
 }
 
 #[test]
-fn a_debt_survives() {
+fn restored_meter_keeps_its_debt() {
     for meter in [gcra(&Limit::per_second(10)), gcra(&Limit::new(10, DAY).burst(1))] {
         let now = Instant::now();
         assert_eq!(meter.charge_at(5000, now), 0);

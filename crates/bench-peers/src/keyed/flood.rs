@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn flood_of_keys_washes_out_no_debt() {
+    fn flood_of_keys_evicts_no_debt() {
         let flooded = run(Flood {
             keys: 1_000_000,
             room: 10_000,

@@ -4,7 +4,7 @@
 //! had denied nothing. The rate is the slope of a steepest line (`hull`). Memory is per key and candidate: a level, and one or a few corners of a
 //! hull.
 //!
-//! Decisions of a meter are those of exact arithmetic up to two of its units of 2^-f cell, always in favour of the request. So a meter with the
+//! Decisions of a meter equal exact arithmetic up to two of its units of 2^-f cell, always in favour of the request. So a meter with the
 //! suggested limit denies nothing. A meter with one cell less denies at least one request, unless the missing amount drains in less than a
 //! nanosecond.
 
@@ -71,7 +71,7 @@ pub enum NoSuggestion {
 
 /// Watches the traffic of a limit, to compute the limits that would have denied nothing.
 ///
-/// For any order of the events, the burst is that of a replay in this order. The rate is only reported if no key goes back in time.
+/// For any order of the events, the burst is the smallest for a replay in this order. The rate is only reported if no key goes back in time.
 ///
 /// ```
 /// use meter_replay::event::{Event, Keys};

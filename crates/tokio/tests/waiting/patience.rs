@@ -83,7 +83,7 @@ async fn deadline_missed_by_a_charge_fails_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_so_many_wait() {
+async fn number_of_waiters_is_bounded() {
     let limiter = every(ms(100));
     let two = Patience::unlimited().max_waiters(2);
     let mut first = ByHand::new(limiter.acquire_with(1, two));

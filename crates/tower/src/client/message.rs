@@ -60,7 +60,7 @@ pub trait ClientResponse {
     /// Returns the header fields.
     fn headers(&self) -> &HeaderMap;
 
-    /// Returns the origin that answered, if it is known to be another than that of the request: after redirects.
+    /// Returns the origin that answered, if it is known to differ from the request's origin, as after redirects.
     fn origin(&self) -> Option<String> {
         None
     }

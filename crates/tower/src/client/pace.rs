@@ -48,11 +48,11 @@ impl PaceLayer {
         })
     }
 
-    /// Returns a layer with a limit for each origin, in a table for so many that are asked at once.
+    /// Returns a layer with a limit for each origin, in a table for `origins` that are asked at once.
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter, or there is no table of so many.
+    /// [`InvalidLimit`] if the quota makes no meter, or a table of that size cannot be made.
     pub fn per_origin(quota: Quota, origins: usize) -> Result<Self, InvalidLimit> {
         let table = meters::table(GCRA::from_quota(quota)?, origins)?;
         Ok(Self {

@@ -18,11 +18,11 @@ use tower_service::Service;
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
-/// A denial with `Retry-After: 0`, as limiters that round down send it, is waited for a second.
+/// After a denial with `Retry-After: 0`, which limiters that round down send, it waits a second.
 ///
 /// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again on three conditions: the server named a time, the method is safe, and the
-/// body can be sent again. A wait past the [patience](Self::patience) does not begin: the denial is returned, or, if nothing was sent, the call fails
-/// with [`ClientError::Impatient`].
+/// body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait. It returns the denial, or, if nothing was
+/// sent, fails with [`ClientError::Impatient`].
 ///
 /// ```
 /// use ratelimit_meter_tower::PoliteLayer;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// The address of the connection: axum's `ConnectInfo<SocketAddr>`, tonic's `TcpConnectInfo`, a `SocketAddr` or an `IpAddr` in the
 /// extensions.
 ///
-/// An IPv6 client is its /64, since that many addresses are one subscriber's. Behind a proxy every connection is the proxy's: see
-/// [`ClientIp`].
+/// All IPv6 addresses of a /64 are one client, because a subscriber usually has a whole /64. Behind a proxy, every connection comes from
+/// the proxy: use [`ClientIp`].
 ///
 /// ```
 /// use ratelimit_meter_tower::{PeerIp, PerKey};
@@ -129,7 +129,7 @@ impl ClientIp {
     /// Trusts the machines of these networks to append the address they were connected from to `X-Forwarded-For`.
     ///
     /// The chain is read from the right, beginning at the connection, while its addresses are trusted. The client is the first address that is
-    /// not; or the last trusted one, if there are no more, or the next cannot be read. All lines are read, 64 entries at most.
+    /// not trusted. If there is none, or the next entry cannot be read, it is the last trusted address. All lines are read, 64 entries at most.
     ///
     /// # Errors
     ///
@@ -142,10 +142,10 @@ impl ClientIp {
         Ok(Self::by(By::Trust { nets, chain }))
     }
 
-    /// Trusts the last `hops` machines, with any addresses: the client is the entry of `X-Forwarded-For` that many from the right, from 1.
-    /// With fewer entries, or if that one cannot be read, or for 0, it is the connection's address.
+    /// Trusts the last `hops` machines, without regard to their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
+    /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address.
     ///
-    /// Only for servers that cannot be reached except through so many proxies.
+    /// Use it only for servers that every client reaches through exactly `hops` proxies.
     #[must_use]
     pub fn hops(hops: usize) -> Self {
         let chain = Chain::default();

@@ -81,7 +81,7 @@ impl KeyWriter {
         }
     }
 
-    /// A writer of keys for stores elsewhere.
+    /// Returns a writer of keys for stores elsewhere.
     pub(crate) fn spelling(hashes: &KeyHashes) -> Self {
         Self {
             hasher: hashes.build_hasher(),
@@ -89,7 +89,7 @@ impl KeyWriter {
         }
     }
 
-    /// The key itself.
+    /// Returns the key itself.
     pub(crate) fn into_spelled(self) -> String {
         self.spelled.unwrap_or_default()
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Collects the cells that one request asks of its limits: a list on the stack, to which each [`Limit`](crate::Limit) adds.
 ///
 /// The layer then takes all of it, or nothing: first each meter is looked at, then charged in order, each in one atomic step. If another
-/// request takes the last cells of a later meter meanwhile, those of the earlier ones are given back.
+/// request takes the last cells of a later meter meanwhile, the cells of the earlier meters are given back.
 #[derive(Default)]
 pub struct Asked<'a> {
     asks: SmallVec<[Ask<'a>; 4]>,
@@ -34,7 +34,7 @@ pub(crate) struct Ask<'a> {
 /// The denial of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// For how long, if time heals it.
+    /// The time until the request conforms, if it ever does.
     pub(crate) wait_ns: Option<u64>,
     pub(crate) reason: Reason,
 }
@@ -43,9 +43,9 @@ pub(crate) struct Denial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A quota is used up; it conforms later.
+    /// A quota is used up; the request conforms later.
     Quota,
-    /// It costs more than ever conforms at once.
+    /// The request costs more than the burst, so it can never conform.
     Never,
     /// The table of keys is full, and `WhenFull::Deny` was chosen.
     TableFull,
@@ -104,12 +104,12 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The names of the policies for which no key was found.
+    /// Returns the names of the policies for which no key was found.
     pub(crate) fn without_key(&self) -> impl Iterator<Item = &str> {
         self.keyless.iter().map(|lane| lane.policies[0].name())
     }
 
-    /// The status of a request that is rejected because it has no key.
+    /// Returns the status of a request that is rejected because it has no key.
     #[inline]
     pub(crate) fn rejected(&self) -> Option<StatusCode> {
         self.rejected
@@ -120,7 +120,7 @@ impl<'a> Asked<'a> {
         &self.asks
     }
 
-    /// The positions of the request under the announced policies.
+    /// Returns the positions of the request under the announced policies.
     pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
         let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
         announced.map(Ask::position).collect()
@@ -224,7 +224,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Takes the cells of several meters now, or none, and then those of limits on trial.
+/// Takes the cells of several meters now, or none, and then the cells of limits on trial.
 fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
     let clock = &*asks[0].lane.meters;
     let at = clock.now();

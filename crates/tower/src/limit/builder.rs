@@ -53,7 +53,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Applies only to requests for which the closure returns true, and those of earlier calls.
+    /// Applies only to requests for which the closure returns true, and also the closures of earlier calls.
     ///
     /// ```
     /// use ratelimit_meter_tower::Shared;
@@ -134,8 +134,8 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Only looks before the response whether the cost conforms, and charges it if the closure returns true then. Requests in flight at once
-    /// may overdraw, into debt; a request that will not be charged is never denied for its siblings.
+    /// Charges the cost after the response, if the closure returns true. Before the response, the layer only checks whether the cost conforms.
+    /// So requests in flight at once may overdraw, into debt. A request that will not be charged is never denied because of them.
     #[must_use]
     pub fn charge_if(mut self, charges: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));
@@ -153,7 +153,7 @@ impl<T> Limiter<T> {
     /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds cells that are known only later: tokens,
     /// rows, bytes, messages of a WebSocket.
     ///
-    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing, and is admitted if a cell conforms: not while the key is in debt.
+    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt.
     #[must_use]
     pub fn late(mut self) -> Self {
         self.rules.late = true;
@@ -222,8 +222,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(self)
     }
 
-    /// Sets how a request's tier is found, by name or number; without one it is the first. A tier that does not exist is the first, with one
-    /// warning.
+    /// Sets how a request's tier is found, by name or number. A request without a tier is in the first. So is a request whose tier does not
+    /// exist, which gives one warning.
     #[must_use]
     pub fn tier_by<N: Into<TierName>>(mut self, tier: impl Fn(&Head<'_>) -> Option<N> + Send + Sync + 'static) -> Self {
         self.target.tier_by = Some(Box::new(move |head| tier(head).map(Into::into)));

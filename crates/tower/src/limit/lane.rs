@@ -60,9 +60,9 @@ pub enum OnNoKey {
     /// default.
     #[default]
     Share,
-    /// They are denied with this status.
+    /// Such requests are denied with this status.
     Reject(StatusCode),
-    /// This limit does not apply to them.
+    /// This limit does not apply to such requests.
     Pass,
 }
 

@@ -207,17 +207,17 @@ impl Limiter<Everyone> {
 }
 
 impl<K: Key> Limiter<ByKey<K>> {
-    /// Returns a limit for each key, in a table for so many keys that owe something at once; it takes about 20 bytes for each.
+    /// Returns a limit for each key, in a table for `keys` keys with debt at the same time. The table takes about 20 bytes for each.
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter, `keys` is zero, or there is no memory for so many.
+    /// [`InvalidLimit`] if the quota makes no meter, `keys` is zero, or there is too little memory.
     pub fn new(key: K, quota: Quota, keys: usize) -> Result<Self, InvalidLimit> {
         Self::like(key, GCRA::from_quota(quota)?, keys)
     }
 
     /// Returns two limits for each key, such as `10/s & 1000/h`, all or nothing; see [`new`](Self::new). Their names are `default` and
-    /// `sustained`, or those of [`named_both`](Self::named_both).
+    /// `sustained`, or the names of [`named_both`](Self::named_both).
     ///
     /// # Errors
     ///
@@ -229,8 +229,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(limiter)
     }
 
-    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). The cells that the meter has
-    /// counted do not matter.
+    /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). Cells that this meter has
+    /// counted are ignored.
     ///
     /// ```
     /// use ratelimit_meter::Exponential;
@@ -260,7 +260,7 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(Self::with(target, vec![Lane::new(NAME, quota, meters)]))
     }
 
-    /// Returns the number of requests that a key has left at once. The closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) an
+    /// Returns the number of requests of a key that conform at once. The closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) an
     /// address that is cut to its prefix, [`ExtensionKey`](crate::ExtensionKey) a value, [`HeaderKey`](crate::HeaderKey) a value of bytes.
     ///
     /// ```

@@ -30,7 +30,7 @@ impl<B: Default> Respond<B> for Grpc {
     }
 }
 
-/// The response, whose body is empty: its trailers are its headers.
+/// Returns the response, whose body is empty: its trailers are its headers.
 pub(super) fn response<B>(refusal: &Refusal<'_>, mut parts: Parts, body: B) -> Response<B> {
     let (code, message) = match refusal.reason() {
         Reason::Quota => (RESOURCE_EXHAUSTED, "rate limit exceeded"),

@@ -121,7 +121,7 @@ impl<B, R: Respond<B> + ?Sized> Respond<B> for Box<R> {
     }
 }
 
-/// The status of a denial, unless the layer has another for used-up quotas.
+/// Returns the status of a denial, unless the layer has another for used-up quotas.
 pub(crate) fn status(reason: Reason, counts_bytes: bool, of_quota: StatusCode) -> StatusCode {
     match reason {
         Reason::Never if counts_bytes => StatusCode::PAYLOAD_TOO_LARGE,

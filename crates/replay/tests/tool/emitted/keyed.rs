@@ -1,6 +1,6 @@
 // 100/min burst 20 for the crate ratelimit_meter
 // This is the meter that was replayed; decisions are the same.
-// It needs the feature `keyed`. A table of 100,000 keys takes about 3 MB.
+// It needs the feature `keyed`. A table of 100,000 keys takes about 2 MB.
 
 use ratelimit_meter::{KeyedMeter, Quota};
 
