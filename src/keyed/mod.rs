@@ -10,6 +10,7 @@ mod entry;
 mod hash;
 mod limits;
 mod slot;
+#[cfg(feature = "std")]
 mod snapshot;
 mod table;
 mod top;
@@ -19,6 +20,7 @@ pub use dual::KeyedDual;
 pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
 pub use limits::{ForeignTier, Tier};
+#[cfg(feature = "std")]
 pub use snapshot::RestoreKeysError;
 pub use table::{InvalidTable, KeyedBuilder, Stats};
 pub use top::Debtor;
@@ -29,9 +31,11 @@ use crate::clock::Clock;
 use crate::clock::When;
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Until};
+#[cfg(feature = "std")]
 use crate::quota::Quota;
 use crate::schedule::NotAtOnce;
 use crate::time::Instant;
+use alloc::sync::Arc;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -39,7 +43,6 @@ use core::iter;
 use core::marker::PhantomData;
 use hash::KeyHash;
 use limits::{Family, Latest, Limits};
-use std::sync::{Arc, Mutex};
 use table::Table;
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
@@ -116,7 +119,7 @@ pub enum WhenFull {
 ///
 /// # Threads
 ///
-/// Clones share the table. Decisions are lock-free on every target this crate compiles for. The source of `keyed::bucket` documents the protocol that
+/// Clones share the table. Decisions are lock-free on every target with atomics of 64 bits ([`is_lock_free`](Self::is_lock_free)). The source of `keyed::bucket` documents the protocol that
 /// inserts keys. A conforming decision orders no memory accesses except those of the meter itself.
 pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     shared: Arc<Shared<M::Algorithm>>,
@@ -156,9 +159,12 @@ struct Shared<A> {
     table: Table,
     latest: Latest<A>,
     /// Held by a thread that changes a quota; decisions do not use it.
-    changing: Mutex<()>,
+    #[cfg(feature = "std")]
+    changing: std::sync::Mutex<()>,
 }
 
+/// Tables with a [random](KeyHashes::random) hash. Without the feature `std`, begin with [`KeyedBuilder::with_hashes`].
+#[cfg(feature = "std")]
 impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     /// Returns a table for `keys` live keys, each with `quota`.
     ///
@@ -207,10 +213,11 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         self.limits.tiers()
     }
 
-    /// Returns `true`: the table consists of atomics of at most 64 bits, which are lock-free on every target that has them.
+    /// Returns whether decisions take no lock: the table consists of atomics of at most 64 bits, which all processors with `std` have. Where a
+    /// processor of a board has none, `portable-atomic` takes a lock for each access.
     #[must_use]
     pub const fn is_lock_free() -> bool {
-        true
+        cfg!(target_has_atomic = "64")
     }
 
     /// Returns the instant at which the table was made, if its decisions depend on that, for companions that wait in another time.

@@ -6,10 +6,11 @@ use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::outcome::Status;
 use crate::time::Instant;
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::cmp::Reverse;
 use core::hash::{BuildHasher, Hash};
-use std::collections::BinaryHeap;
 
 /// A key that owes cells, as [`KeyedMeter::top`] reports it.
 #[derive(Debug, Clone, Copy)]
