@@ -16,9 +16,13 @@ use crate::meter::MeterKind;
 use crate::outcome::{NegativeMultiDecision, NonConformance, Taken};
 use crate::quota::DualQuota;
 use crate::schedule::Schedule;
-use crate::snapshot::{RestoreError, Snapshot};
-use crate::time::{Instant, SystemTime};
+use crate::time::Instant;
 use crate::units::Nanos;
+#[cfg(feature = "std")]
+use crate::{
+    snapshot::{RestoreError, Snapshot},
+    time::SystemTime,
+};
 use core::cell::Cell;
 use core::fmt;
 use pair::{Cells, Limit, Pair, Refused};
@@ -449,7 +453,11 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     pub fn status_at(&self, at: Instant) -> DualStatus {
         self.status_when(When::At(at))
     }
+}
 
+/// Debts that outlive the process.
+#[cfg(feature = "std")]
+impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Returns the owed cells of both limits now, each as the snapshot of a single meter, tied to the wall clock. Changes nothing; reads both words
     /// at once.
     ///

@@ -4,7 +4,7 @@
 //! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
-#[cfg(feature = "dual")]
+#[cfg(all(feature = "std", feature = "dual"))]
 mod dual;
 mod entry;
 mod hash;
@@ -15,7 +15,7 @@ mod snapshot;
 mod table;
 mod top;
 
-#[cfg(feature = "dual")]
+#[cfg(all(feature = "std", feature = "dual"))]
 pub use dual::KeyedDual;
 pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
