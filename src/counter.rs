@@ -1,18 +1,33 @@
-//! The processor's time stamp counter: finds out whether it can be trusted, and reads it.
+//! The processor's counter of time: finds out whether it can be trusted, and reads it. On x86-64 it is the time stamp counter, and on aarch64 the
+//! virtual count.
 
 use core::sync::atomic::{AtomicBool, Ordering};
+
+/// The name by which Linux calls the counter.
+#[cfg(feature = "std")]
+const NAME: &[u8] = if cfg!(target_arch = "aarch64") {
+    b"arch_sys_counter"
+} else {
+    b"tsc"
+};
+
+/// True if the counter can be read on this target.
+pub(crate) const EXISTS: bool = cfg!(any(
+    target_arch = "x86_64",
+    all(target_os = "linux", target_arch = "aarch64")
+));
 
 static IS_TRUSTED: AtomicBool = AtomicBool::new(false);
 
 /// Finds out whether the kernel itself keeps time by the counter. Reads a file.
 #[cfg(feature = "std")]
 pub(crate) fn find_trust() -> bool {
-    let is_supported = cfg!(all(target_os = "linux", target_arch = "x86_64"));
     let is_modelled = cfg!(any(miri, ratelimit_meter_loom));
-    let is_trusted = is_supported
+    let is_trusted = EXISTS
+        && cfg!(target_os = "linux")
         && !is_modelled
         && std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-            .is_ok_and(|name| name.trim_ascii() == b"tsc");
+            .is_ok_and(|name| name.trim_ascii() == NAME);
     // ORDERING: relaxed, here and below; forms no edge. One byte that publishes nothing.
     IS_TRUSTED.store(is_trusted, Ordering::Relaxed);
     is_trusted
@@ -72,17 +87,62 @@ pub(crate) fn read_in_order() -> u64 {
     read()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+/// Reads the counter, possibly before earlier instructions are done, so a little early.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[inline]
+#[expect(unsafe_code, reason = "the register has no safe form")]
+pub(crate) fn read() -> u64 {
+    let count: u64;
+    // SAFETY: CNTVCT_EL0 is part of every ARMv8-A. Reading it touches no memory and changes nothing but the declared register. Linux lets processes
+    // read it, or reads it in their place where the processor has an erratum. A process can be denied it (PR_SET_TSC). But on a kernel that keeps time
+    // by it, `Instant::now` reads this register, too, and works only with it. Test: `.ci/targets --all` runs
+    // `real_time_reading_lies_between_two_system_readings` in qemu.
+    unsafe {
+        core::arch::asm!("mrs {count}, cntvct_el0", count = out(reg) count, options(nomem, nostack, preserves_flags));
+    }
+    count
+}
+
+/// Reads the counter after the instructions that compute two numbers, and returns it with them.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[inline]
+#[expect(unsafe_code, reason = "the register has no safe form")]
+pub(crate) fn read_after(mut first: u64, mut second: u64) -> (u64, u64, u64) {
+    let count: u64;
+    // SAFETY: as in `read`. The numbers are only named in a comment, so they stay as they are.
+    unsafe {
+        core::arch::asm!(
+            "mrs {count}, cntvct_el0",
+            "/* {first} {second} */",
+            first = inout(reg) first,
+            second = inout(reg) second,
+            count = out(reg) count,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    (count, first, second)
+}
+
+/// Reads the counter once all earlier instructions are done.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[expect(unsafe_code, reason = "the instruction has no safe form")]
+pub(crate) fn read_in_order() -> u64 {
+    // SAFETY: ISB flushes the pipeline, and touches no memory.
+    unsafe { core::arch::asm!("isb", options(nomem, nostack, preserves_flags)) };
+    read()
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_os = "linux", target_arch = "aarch64"))))]
 pub(crate) const fn read() -> u64 {
     0
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", all(target_os = "linux", target_arch = "aarch64"))))]
 pub(crate) const fn read_after(first: u64, second: u64) -> (u64, u64, u64) {
     (0, first, second)
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", all(target_os = "linux", target_arch = "aarch64"))))]
 pub(crate) const fn read_in_order() -> u64 {
     0
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClockSource {
-    /// The processor's time stamp counter, anchored to [`Instant::now`] every few microseconds.
+    /// The processor's counter (x86-64: the time stamp counter; aarch64: the virtual count), anchored to [`Instant::now`] every few microseconds.
     Counter,
     /// [`Instant::now`] itself.
     System,
@@ -19,8 +19,8 @@ pub enum ClockSource {
 
 /// Returns the source that [`DefaultClock`] reads in this process from now on.
 ///
-/// The source is the counter if the kernel itself keeps time by it (Linux on x86-64 with clock source `tsc`). If the counter is found out of step, it
-/// is given up for good. Otherwise the source is the system clock.
+/// The source is the counter if the kernel itself keeps time by it: Linux with clock source `tsc` on x86-64, or `arch_sys_counter` on aarch64. If the
+/// counter is found out of step, it is given up for good. Otherwise the source is the system clock.
 ///
 /// ```
 /// println!("meters read the {:?}", ratelimit_meter::clock::source());
@@ -167,7 +167,7 @@ impl Clock for DefaultClock {
         line.position_since_origin(nanos())
     }
 
-    const HAS_ANCHORS: bool = cfg!(target_arch = "x86_64");
+    const HAS_ANCHORS: bool = counter::EXISTS;
 
     #[inline]
     fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
