@@ -16,7 +16,7 @@ pub use atomic::{Atomic, Local};
 #[cfg(feature = "std")]
 pub use swappable::Swappable;
 
-#[cfg(any(feature = "std", feature = "dual"))]
+#[cfg(feature = "dual")]
 pub(crate) use atomic::SharedWord;
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
