@@ -227,7 +227,7 @@ impl fmt::Display for Wait {
 /// The status of a meter at one time, all from one read of its word.
 ///
 /// The times are computed on request, by one division each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Status {
     pub(crate) at: Nanos,
     pub(crate) scale: Scale,
@@ -299,6 +299,21 @@ impl Status {
             Until::REACHED | Until::TABLE_FULL => self.until_next(),
             until => Duration::from_nanos(until.nanos().saturating_sub(self.at.get())),
         }
+    }
+}
+
+/// Writes the results of the methods.
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Status");
+        if let Some(quota) = self.quota {
+            fields.field("quota", &format_args!("{quota}"));
+        }
+        fields
+            .field("remaining", &self.remaining)
+            .field("until_next", &self.until_next())
+            .field("until_rest", &self.until_rest())
+            .finish()
     }
 }
 

@@ -210,23 +210,23 @@ impl<A: MeterKind, B: MeterKind> TryFrom<DualQuota> for Dual<A, B> {
 }
 
 /// Reads the words once.
-impl<A: MeterKind, B: MeterKind, C> fmt::Debug for Dual<A, B, C> {
+impl<A: MeterKind, B: MeterKind, C: Clock> fmt::Debug for Dual<A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.words.load();
+        let (words, now) = (self.words.load(), self.position(When::Now));
         f.debug_struct("Dual")
-            .field("first", &Described(&self.pair.first, words[0]))
-            .field("second", &Described(&self.pair.second, words[1]))
+            .field("first", &Described(&self.pair.first, words[0], now))
+            .field("second", &Described(&self.pair.second, words[1], now))
             .finish_non_exhaustive()
     }
 }
 
-/// A half in the debug output of a meter: its limit and its word.
-struct Described<'a, A>(&'a Schedule<A>, u64);
+/// A half in the debug output of a pair: its limit, its word, and the time.
+struct Described<'a, A>(&'a Schedule<A>, u64, Nanos);
 
 impl<A: Algorithm> fmt::Debug for Described<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(schedule, word) = self;
-        schedule.debug(*word, &mut f.debug_struct(A::NAME))
+        let Self(schedule, word, now) = self;
+        schedule.debug(*word, *now, &mut f.debug_struct(A::NAME))
     }
 }
 

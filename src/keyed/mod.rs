@@ -498,7 +498,11 @@ impl<K: ?Sized, M: MeterKind, S: Clone> Clone for KeyedMeter<K, M, S> {
 /// Does not read the table, which is large.
 impl<K: ?Sized, M: MeterKind, S> fmt::Debug for KeyedMeter<K, M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedMeter")
+        let mut fields = f.debug_struct("KeyedMeter");
+        if let Some(quota) = self.limits.schedule(self.tier.unwrap_or(0)).quota {
+            fields.field("quota", &format_args!("{quota}"));
+        }
+        fields
             .field("capacity", &self.capacity())
             .field("tiers", &self.tiers())
             .field("when_full", &self.limits.when_full)
