@@ -5,10 +5,11 @@ use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NegativeMultiDecision, NonConformance};
 use crate::quota::Quota;
-use crate::store::SharedWord;
 use core::error::Error;
 use core::fmt;
 use core::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A meter whose cells are drawn in blocks, so that most decisions cost a decrement.
 ///
@@ -17,8 +18,8 @@ use core::num::NonZeroU32;
 /// [`Decider`](crate::Decider) holds exactly, with the quota's own B, however long a drawn cell is kept.
 ///
 /// The cost: a burst that a single thread can take is up to p * m cells smaller. An idle lease keeps its cells, up to m, from other leases until it
-/// gives them back ([`Lease::give_back`], or by being dropped). A lease that is leaked keeps its place and its cells for good. Instead of law 10, the
-/// state is the meter's word, a count of leases, and the cells that each lease holds.
+/// gives them back ([`Lease::give_back`], or by being dropped); [`cells_held`](Self::cells_held) counts them. A lease that is leaked keeps its place and
+/// its cells for good. Instead of law 10, the state is the meter's word, and the cells that each lease holds.
 ///
 /// ```
 /// use ratelimit_meter::{LeasedMeter, Quota, nonzero};
@@ -31,7 +32,7 @@ use core::num::NonZeroU32;
 #[derive(Clone)]
 pub struct LeasedMeter<C = DefaultClock> {
     meter: GCRA<C>,
-    leases: Count,
+    leases: Leases,
     block: NonZeroU32,
 }
 
@@ -57,7 +58,7 @@ impl LeasedMeter {
             })?;
         Ok(Self {
             meter: GCRA::from_quota(quota.allow_burst(shared))?,
-            leases: Count::new(leases),
+            leases: Leases::new(leases),
             block,
         })
     }
@@ -69,7 +70,7 @@ impl<C: Clock> LeasedMeter<C> {
     pub fn with_clock<D: Clock>(self, clock: D) -> LeasedMeter<D> {
         LeasedMeter {
             meter: self.meter.with_clock(clock),
-            leases: Count::new(self.leases.most),
+            leases: Leases::new(self.leases.most),
             block: self.block,
         }
     }
@@ -78,7 +79,26 @@ impl<C: Clock> LeasedMeter<C> {
     #[must_use]
     pub fn leases_taken(&self) -> u32 {
         // At most the maximum number of leases.
-        u32::try_from(self.leases.taken.load()).unwrap_or(u32::MAX)
+        u32::try_from(self.leases.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns how many cells all leases hold now: they are taken from the meter, and nobody has used them. Reads the count of each lease once, so it
+    /// is exact unless a lease decides meanwhile.
+    ///
+    /// ```
+    /// use ratelimit_meter::{LeasedMeter, nonzero};
+    ///
+    /// let meter = LeasedMeter::new("1000/s".parse()?, nonzero!(4u32), nonzero!(50u32))?;
+    /// let mut lease = meter.lease()?;
+    /// lease.check()?; // draws a block of 50, of which it uses one
+    /// assert_eq!(meter.cells_held(), 49);
+    /// lease.give_back();
+    /// assert_eq!(meter.cells_held(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cells_held(&self) -> u64 {
+        self.leases.lock().iter().map(|held| u64::from(held.get())).sum()
     }
 
     /// Returns the maximum number of cells that a lease holds.
@@ -87,18 +107,17 @@ impl<C: Clock> LeasedMeter<C> {
         self.block
     }
 
-    /// Returns a lease that holds no cells yet. Lock-free.
+    /// Returns a lease that holds no cells yet. Takes a lock, which no decision takes, as does dropping a lease.
     ///
     /// # Errors
     ///
     /// [`TooManyLeases`] if all leases are taken. A lease is free again when it is dropped.
     pub fn lease(&self) -> Result<Lease<C>, TooManyLeases> {
-        self.leases.take()?;
         Ok(Lease {
+            held: self.leases.take()?,
             meter: self.meter.clone(),
             leases: self.leases.clone(),
             block: self.block.get(),
-            held: 0,
         })
     }
 }
@@ -109,6 +128,7 @@ impl<C: Clock> fmt::Debug for LeasedMeter<C> {
             .field("meter", &self.meter)
             .field("leases", &self.leases)
             .field("block", &self.block)
+            .field("cells_held", &self.cells_held())
             .finish()
     }
 }
@@ -118,9 +138,9 @@ impl<C: Clock> fmt::Debug for LeasedMeter<C> {
 /// It may move to another thread, but only one thread uses it at a time. Dropping it gives back its cells.
 pub struct Lease<C: Clock = DefaultClock> {
     meter: GCRA<C>,
-    leases: Count,
+    leases: Leases,
     block: u32,
-    held: u32,
+    held: Arc<Held>,
 }
 
 impl<C: Clock> Lease<C> {
@@ -134,8 +154,8 @@ impl<C: Clock> Lease<C> {
     /// [`NonConformance`] if neither the lease nor the meter has a cell. It holds the instant from which the meter has one. Nothing has changed.
     #[inline]
     pub fn check(&mut self) -> Result<(), NonConformance> {
-        if let Some(left) = self.held.checked_sub(1) {
-            self.held = left;
+        if let Some(left) = self.held.get().checked_sub(1) {
+            self.held.set(left);
             return Ok(());
         }
         self.draw(1)
@@ -149,11 +169,12 @@ impl<C: Clock> Lease<C> {
     /// they can never conform.
     #[inline]
     pub fn check_n(&mut self, n: u32) -> Result<(), NegativeMultiDecision> {
-        if let Some(left) = self.held.checked_sub(n) {
-            self.held = left;
+        let held = self.held.get();
+        if let Some(left) = held.checked_sub(n) {
+            self.held.set(left);
             return Ok(());
         }
-        let missing = n - self.held;
+        let missing = n - held;
         if missing > self.meter.max_batch() {
             return Err(NegativeMultiDecision::InsufficientCapacity(n));
         }
@@ -164,13 +185,14 @@ impl<C: Clock> Lease<C> {
     /// Returns how many cells the lease holds.
     #[must_use]
     pub fn held(&self) -> u32 {
-        self.held
+        self.held.get()
     }
 
     /// Gives back the cells that the lease holds, so that other leases can draw them. Cells that have drained meanwhile are not counted twice: the
     /// meter never has more than its full burst.
     pub fn give_back(&mut self) {
-        let held = core::mem::take(&mut self.held);
+        let held = self.held.get();
+        self.held.set(0);
         if held > 0 {
             self.meter.refund(held.into());
         }
@@ -181,7 +203,7 @@ impl<C: Clock> Lease<C> {
     #[inline(never)]
     fn draw(&mut self, missing: u32) -> Result<(), NonConformance> {
         let drawn = self.meter.draw(missing, self.block)?;
-        self.held = drawn - missing;
+        self.held.set(drawn - missing);
         Ok(())
     }
 }
@@ -189,7 +211,7 @@ impl<C: Clock> Lease<C> {
 impl<C: Clock> Drop for Lease<C> {
     fn drop(&mut self) {
         self.give_back();
-        self.leases.leave();
+        self.leases.leave(&self.held);
     }
 }
 
@@ -198,49 +220,72 @@ impl<C: Clock> fmt::Debug for Lease<C> {
         f.debug_struct("Lease")
             .field("meter", &self.meter)
             .field("block", &self.block)
-            .field("held", &self.held)
+            .field("held", &self.held())
             .finish_non_exhaustive()
     }
 }
 
-/// The number of taken leases, and the maximum. The count orders nothing. A lease that takes a place holds no cells yet, and a lease that leaves has
-/// given its cells back. So at no moment more than `most` blocks are held.
+/// The cells that a lease holds, on a cache line of its own. Only its lease changes it; other threads count it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Held(AtomicU32);
+
+impl Held {
+    // ORDERING: relaxed, both; form no edge. The lease alone stores, so it loads what it has stored. Other threads only count cells.
+    #[inline]
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn set(&self, cells: u32) {
+        self.0.store(cells, Ordering::Relaxed);
+    }
+}
+
+/// The taken leases, and their maximum number. A lease that takes a place holds no cells yet, and a lease that leaves has given its cells back. So at
+/// no moment more than `most` blocks are held.
 #[derive(Clone)]
-struct Count {
-    taken: SharedWord,
+struct Leases {
+    taken: Arc<Mutex<Vec<Arc<Held>>>>,
     most: NonZeroU32,
 }
 
-impl Count {
+impl Leases {
     fn new(most: NonZeroU32) -> Self {
         Self {
-            taken: SharedWord::new(0),
+            taken: Arc::default(),
             most,
         }
     }
 
-    fn take(&self) -> Result<(), TooManyLeases> {
-        let most = self.most.get();
-        self.taken.update(|taken| {
-            if taken < u64::from(most) {
-                Ok((taken + 1, ()))
-            } else {
-                Err(TooManyLeases { most })
-            }
-        })
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Held>>> {
+        // The list is valid even if a thread panicked while it held the lock.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self) {
-        // The count is never below zero: a lease that leaves has taken a place.
-        let _ = self
-            .taken
-            .update(|taken| taken.checked_sub(1).map(|left| (left, ())).ok_or(()));
+    fn take(&self) -> Result<Arc<Held>, TooManyLeases> {
+        let (mut taken, most) = (self.lock(), self.most.get());
+        if u32::try_from(taken.len()).is_ok_and(|taken| taken < most) {
+            let held = Arc::<Held>::default();
+            taken.push(Arc::clone(&held));
+            Ok(held)
+        } else {
+            Err(TooManyLeases { most })
+        }
+    }
+
+    fn leave(&self, left: &Arc<Held>) {
+        let mut taken = self.lock();
+        if let Some(index) = taken.iter().position(|held| Arc::ptr_eq(held, left)) {
+            taken.swap_remove(index);
+        }
     }
 }
 
-impl fmt::Debug for Count {
+impl fmt::Debug for Leases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.taken.load(), self.most)
+        write!(f, "{} of {}", self.lock().len(), self.most)
     }
 }
 

@@ -16,7 +16,7 @@
 //! | `ratelimit_meter_keys_live{limit}`, `..._keys_taken`, `..._keys_slots` | the live keys of a table, its slots that hold a key, and all its slots |
 //! | `ratelimit_meter_keys_evicted_total{limit}` | the live keys that were evicted |
 //! | `ratelimit_meter_keys_no_slot_total{limit,outcome}` | the decisions on a key that found no slot |
-//! | `ratelimit_meter_leases_taken{limit}`, `..._leases_cells_stranded_max` | the leases in use, and the most cells that they may hold unused |
+//! | `ratelimit_meter_leases_taken{limit}`, `..._leases_cells_stranded` | the leases in use, and the cells that they hold unused |
 //! | `ratelimit_meter_clock_counter`, `..._clock_given_up` | 1 if the default clock reads the processor's counter, and if it has given the counter up |
 //! | `ratelimit_meter_clock_anchors_total` | the anchors of the default clock in all threads |
 
@@ -366,15 +366,15 @@ mod counters {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a gauge of fewer than 2^53 cells")]
     impl<C: Clock> Observed<LeasedMeter<C>> {
-        /// Reports the leases in use, and the most cells that they may hold unused. A lease itself is not observed, since its decisions would cost
-        /// the atomic that it saves.
+        /// Reports the leases in use, and the cells that they hold unused. A lease itself is not observed, since its decisions would cost the atomic
+        /// that it saves.
         pub fn record(&self) {
             let taken = self.meter.leases_taken();
             let labels = || vec![self.label()];
             gauge!("ratelimit_meter_leases_taken", labels()).set(f64::from(taken));
-            let stranded = f64::from(taken) * f64::from(self.meter.block().get());
-            gauge!("ratelimit_meter_leases_cells_stranded_max", labels()).set(stranded);
+            gauge!("ratelimit_meter_leases_cells_stranded", labels()).set(self.meter.cells_held() as f64);
         }
     }
 

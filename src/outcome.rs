@@ -328,13 +328,17 @@ impl Status {
     }
 }
 
+/// Writes the results of the methods.
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Status")
+        let mut fields = f.debug_struct("Status");
+        if let Some(quota) = self.quota {
+            fields.field("quota", &format_args!("{quota}"));
+        }
+        fields
             .field("remaining", &self.remaining)
             .field("until_next", &self.until_next())
             .field("until_rest", &self.until_rest())
-            .field("quota", &self.quota)
             .finish()
     }
 }

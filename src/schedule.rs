@@ -372,10 +372,14 @@ impl<A: Algorithm> Schedule<A> {
         (word <= self.algorithm.limit().last_word()).then_some(word)
     }
 
-    /// Writes the limit and the state of a meter.
-    pub(crate) fn debug(&self, word: u64, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
+    /// Writes the limit of a meter, and its state at a time.
+    pub(crate) fn debug(&self, word: u64, at: Nanos, fields: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
         self.algorithm.limit().describe(fields);
-        fields.field("idle_from", &self.idle_from(word)).finish_non_exhaustive()
+        let status = self.status(word, at);
+        fields
+            .field("remaining", &status.remaining())
+            .field("idle", &status.until_rest().is_zero())
+            .finish_non_exhaustive()
     }
 
     /// Returns the instant by which all admitted cells have drained, rounded up; `None` if no cell was ever admitted.

@@ -16,9 +16,13 @@ use crate::meter::MeterKind;
 use crate::outcome::{NegativeMultiDecision, NonConformance, Taken};
 use crate::quota::DualQuota;
 use crate::schedule::Schedule;
-use crate::snapshot::{RestoreError, Snapshot};
-use crate::time::{Instant, SystemTime};
+use crate::time::Instant;
 use crate::units::Nanos;
+#[cfg(feature = "std")]
+use crate::{
+    snapshot::{RestoreError, Snapshot},
+    time::SystemTime,
+};
 use core::cell::Cell;
 use core::fmt;
 use pair::{Cells, Pair, Quoted, Refused};
@@ -206,23 +210,23 @@ impl<A: MeterKind, B: MeterKind> TryFrom<DualQuota> for Dual<A, B> {
 }
 
 /// Reads the words once.
-impl<A: MeterKind, B: MeterKind, C> fmt::Debug for Dual<A, B, C> {
+impl<A: MeterKind, B: MeterKind, C: Clock> fmt::Debug for Dual<A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.words.load();
+        let (words, now) = (self.words.load(), self.position(When::Now));
         f.debug_struct("Dual")
-            .field("first", &Described(&self.pair.first, words[0]))
-            .field("second", &Described(&self.pair.second, words[1]))
+            .field("first", &Described(&self.pair.first, words[0], now))
+            .field("second", &Described(&self.pair.second, words[1], now))
             .finish_non_exhaustive()
     }
 }
 
-/// A half in the debug output of a meter: its limit and its word.
-struct Described<'a, A>(&'a Schedule<A>, u64);
+/// A half in the debug output of a pair: its limit, its word, and the time.
+struct Described<'a, A>(&'a Schedule<A>, u64, Nanos);
 
 impl<A: Algorithm> fmt::Debug for Described<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(schedule, word) = self;
-        schedule.debug(*word, &mut f.debug_struct(A::NAME))
+        let Self(schedule, word, now) = self;
+        schedule.debug(*word, *now, &mut f.debug_struct(A::NAME))
     }
 }
 
@@ -449,7 +453,11 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     pub fn status_at(&self, at: Instant) -> DualStatus {
         self.status_when(When::At(at))
     }
+}
 
+/// Debts that outlive the process.
+#[cfg(feature = "std")]
+impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Returns the owed cells of both limits now, each as the snapshot of a single meter, tied to the wall clock. Changes nothing; reads both words
     /// at once.
     ///

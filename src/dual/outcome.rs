@@ -1,7 +1,7 @@
 //! The results of decisions on two limits.
 
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status, Wait};
-use crate::time::Instant;
+use crate::time::{self, Instant};
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;
@@ -90,6 +90,7 @@ impl DualNonConformance {
     }
 
     /// Returns the time from `Instant::now()` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn wait_time(&self) -> Duration {
         self.later.wait_time()
@@ -103,10 +104,10 @@ impl From<DualNonConformance> for NonConformance {
     }
 }
 
-/// Writes the wait from `Instant::now()`, rounded up to a whole unit.
+/// Writes the wait from `Instant::now()`, or from the epoch in a build without `std`, rounded up to a whole unit.
 impl fmt::Display for DualNonConformance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wait = Wait(self.wait_time());
+        let wait = Wait(self.wait_time_from(time::now()));
         write!(f, "denied by {}: next cell conforms {wait}", self.by)
     }
 }
@@ -147,13 +148,13 @@ impl NegativeDualDecision {
 impl fmt::Display for NegativeDualDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let batch = |batch: &[u32; 2]| match batch {
-            [1, 1] => "batch of 1 cell".to_owned(),
-            [first, second] if first == second => format!("batch of {first} cells"),
-            [first, second] => format!("batch of {first} and {second} cells"),
+            [1, 1] => alloc::string::String::from("batch of 1 cell"),
+            [first, second] if first == second => alloc::format!("batch of {first} cells"),
+            [first, second] => alloc::format!("batch of {first} and {second} cells"),
         };
         match self {
             Self::BatchNonConforming(n, denial) => {
-                let (batch, wait) = (batch(n), Wait(denial.wait_time()));
+                let (batch, wait) = (batch(n), Wait(denial.wait_time_from(time::now())));
                 write!(f, "denied by {}: {batch} conforms {wait}", denial.by)
             }
             Self::InsufficientCapacity(n, by) => {

@@ -6,9 +6,13 @@ use crate::algorithm::{Algorithm, Decide};
 use crate::outcome::{NonConformance, Until};
 use crate::quota::Quota;
 use crate::schedule::Schedule;
-use crate::snapshot::{RestoreError, Snapshot};
-use crate::time::{Instant, SystemTime};
+use crate::time::Instant;
 use crate::units::{Nanos, TimeLine, Volume};
+#[cfg(feature = "std")]
+use crate::{
+    snapshot::{RestoreError, Snapshot},
+    time::SystemTime,
+};
 
 /// The numbers of cells of the first and of the second limit. A limit with zero cells is neither evaluated nor changed.
 pub(super) type Cells<N = u32> = [N; 2];
@@ -179,6 +183,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         }
     }
 
+    #[cfg(feature = "std")]
     pub(super) fn snapshot(&self, words: Words, at: Nanos, wall: SystemTime) -> [Snapshot; 2] {
         [
             Snapshot::of(&self.first, words[0], at, wall),
@@ -187,6 +192,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     }
 
     /// Returns the words that correspond to the snapshots.
+    #[cfg(feature = "std")]
     pub(super) fn restored(
         &self,
         snapshots: &[Snapshot; 2],

@@ -19,10 +19,10 @@
 #[cfg(ratelimit_meter_spurious)]
 use crate::store::Spurious;
 use crate::store::{SharedWord, Word};
+#[cfg(not(ratelimit_meter_loom))]
+use core::sync::atomic::Ordering;
 #[cfg(ratelimit_meter_loom)]
 use loom::sync::Mutex;
-#[cfg(not(ratelimit_meter_loom))]
-use std::sync::atomic::Ordering;
 
 /// The words of the first and of the second limit.
 pub(crate) type Words = [u64; 2];

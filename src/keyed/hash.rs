@@ -15,6 +15,7 @@ use super::slot::{LINES, WIDTH};
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash, Hasher};
+#[cfg(feature = "std")]
 use std::hash::RandomState;
 
 /// The number of words in a piece.
@@ -52,6 +53,7 @@ pub struct KeyHashes {
 
 impl KeyHashes {
     /// Returns hashes with a seed from the operating system.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn random() -> Self {
         let random = RandomState::new();
@@ -108,6 +110,7 @@ pub(super) const fn spread(hash: u64) -> u64 {
     (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+#[cfg(feature = "std")]
 impl Default for KeyHashes {
     fn default() -> Self {
         Self::random()

@@ -14,21 +14,21 @@
 //! limit is no longer known once all keys have been converted ([`Limits::forget_former`]), which is before the next change begins.
 
 use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, State};
-use super::table::InvalidTable;
-use super::{KeyedMeter, Table, WhenFull};
+use super::{KeyedMeter, WhenFull};
 use crate::algorithm::Algorithm;
-use crate::clock::Clock;
 use crate::meter::MeterKind;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
-use crate::time::Instant;
+use crate::store::AtomicU64;
 use crate::units::{Nanos, Volume};
-#[cfg(not(ratelimit_meter_loom))]
-use arc_swap::ArcSwap;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError};
+// For changes of quotas.
+#[cfg(feature = "std")]
+use {super::Table, super::table::InvalidTable, crate::clock::Clock, crate::time::Instant, std::sync::PoisonError};
 
 /// The limits have been superseded: load the latest limits and begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,11 +288,14 @@ impl<A: Algorithm> Limits<A> {
 /// The limits that hold now, shared by all handles of a table.
 #[derive(Debug)]
 pub(super) struct Latest<A> {
-    #[cfg(not(ratelimit_meter_loom))]
-    limits: ArcSwap<Limits<A>>,
+    #[cfg(all(feature = "std", not(ratelimit_meter_loom)))]
+    limits: arc_swap::ArcSwap<Limits<A>>,
     // Replaces `ArcSwap` in the loom models.
     #[cfg(ratelimit_meter_loom)]
     limits: loom::sync::Mutex<Arc<Limits<A>>>,
+    // Without `std` the limits never change.
+    #[cfg(not(feature = "std"))]
+    limits: Arc<Limits<A>>,
 }
 
 impl<A: Algorithm> Latest<A> {
@@ -300,10 +303,27 @@ impl<A: Algorithm> Latest<A> {
         Self { limits: limits.into() }
     }
 
+    /// Returns the limits that hold now.
+    pub(super) fn get(&self) -> Arc<Limits<A>> {
+        #[cfg(all(feature = "std", not(ratelimit_meter_loom)))]
+        return self.limits.load_full();
+        #[cfg(ratelimit_meter_loom)]
+        return self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        #[cfg(not(feature = "std"))]
+        self.limits.clone()
+    }
+
     /// Replaces the limits. The new limits can be loaded before the old ones are superseded, so no thread waits.
+    #[cfg(feature = "std")]
     pub(super) fn replace(&self, limits: Limits<A>) -> Arc<Limits<A>> {
         let (old, new) = (self.get(), Arc::new(limits));
-        self.set(new.clone());
+        #[cfg(not(ratelimit_meter_loom))]
+        self.limits.store(new.clone());
+        #[cfg(ratelimit_meter_loom)]
+        self.limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&new);
         // ORDERING: release. Pairs with `Limits::hold`. The exchanges of states and intents by which a change goes through the table release the
         // flag, too.
         old.superseded.store(true, Ordering::Release);
@@ -323,27 +343,6 @@ impl<A: Algorithm> Latest<A> {
     }
 }
 
-#[cfg(not(ratelimit_meter_loom))]
-impl<A> Latest<A> {
-    pub(super) fn get(&self) -> Arc<Limits<A>> {
-        self.limits.load_full()
-    }
-
-    fn set(&self, limits: Arc<Limits<A>>) {
-        self.limits.store(limits);
-    }
-}
-
-#[cfg(ratelimit_meter_loom)]
-impl<A> Latest<A> {
-    pub(super) fn get(&self) -> Arc<Limits<A>> {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, limits: Arc<Limits<A>>) {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
-    }
-}
 /// One of the quotas of a table, by which a handle decides; [`KeyedBuilder::tier`](super::KeyedBuilder::tier) returns it.
 ///
 /// A tier is valid for the tables that its builder, or a clone of it, made. [`Tier::FIRST`] is valid for all tables.
@@ -442,6 +441,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// clients.check_n("alice", 5)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[cfg(feature = "std")]
     pub fn set_quota(&self, tier: Tier, quota: Quota) -> Result<(), InvalidTable> {
         self.set_quota_at(tier, quota, self.clock.now_exactly())
     }
@@ -454,6 +454,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// # Errors
     ///
     /// As [`set_quota`](Self::set_quota).
+    #[cfg(feature = "std")]
     pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
         let number = tier.number_in(self.family)?;
         let at = self.limits.schedule(0).time_line.position(at);
@@ -471,6 +472,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     }
 }
 
+#[cfg(feature = "std")]
 impl<A: Algorithm> Table<A> {
     /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
     fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {

@@ -4,20 +4,22 @@
 //! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
-#[cfg(feature = "dual")]
+#[cfg(all(feature = "std", feature = "dual"))]
 mod dual;
 mod entry;
 mod hash;
 mod limits;
 mod slot;
+#[cfg(feature = "std")]
 mod snapshot;
 mod table;
 
-#[cfg(feature = "dual")]
+#[cfg(all(feature = "std", feature = "dual"))]
 pub use dual::KeyedDual;
 pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
 pub use limits::{ForeignTier, Tier};
+#[cfg(feature = "std")]
 pub use snapshot::RestoreKeysError;
 pub use table::{Debtor, InvalidTable, KeyedBuilder, Stats};
 
@@ -27,9 +29,12 @@ use crate::clock::Clock;
 use crate::clock::When;
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Until};
+#[cfg(feature = "std")]
 use crate::quota::Quota;
 use crate::schedule::NotAtOnce;
 use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use bucket::Bucket;
 use core::borrow::Borrow;
 use core::fmt;
@@ -39,7 +44,6 @@ use core::marker::PhantomData;
 use hash::KeyHash;
 use limits::{Family, Latest, Limits};
 use slot::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
 ///
@@ -115,7 +119,7 @@ pub enum WhenFull {
 ///
 /// # Threads
 ///
-/// Clones share the table. Decisions are lock-free on every target this crate compiles for. The source of `keyed::bucket` documents the protocol that
+/// Clones share the table. Decisions are lock-free on every target with atomics of 64 bits ([`is_lock_free`](Self::is_lock_free)). The source of `keyed::bucket` documents the protocol that
 /// inserts keys. A conforming decision orders no memory accesses except those of the meter itself.
 pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     table: Arc<Table<M::Algorithm>>,
@@ -156,7 +160,8 @@ struct Table<A> {
     tallies: Tallies,
     latest: Latest<A>,
     /// Held by a thread that changes a quota; decisions do not use it.
-    changing: Mutex<()>,
+    #[cfg(feature = "std")]
+    changing: std::sync::Mutex<()>,
 }
 
 /// The number of buckets that a second-level cache may hold: those of 1 MiB.
@@ -206,6 +211,8 @@ impl Tallies {
     }
 }
 
+/// Tables with a [random](KeyHashes::random) hash. Without the feature `std`, begin with [`KeyedBuilder::with_hashes`].
+#[cfg(feature = "std")]
 impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     /// Returns a table for `keys` live keys, each with `quota`.
     ///
@@ -242,10 +249,11 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         self.limits.tiers()
     }
 
-    /// Returns `true`: the table consists of atomics of at most 64 bits, which are lock-free on every target that has them.
+    /// Returns whether decisions take no lock: the table consists of atomics of at most 64 bits, which all processors with `std` have. Where a
+    /// processor of a board has none, `portable-atomic` takes a lock for each access.
     #[must_use]
     pub const fn is_lock_free() -> bool {
-        true
+        cfg!(target_has_atomic = "64")
     }
 
     /// Returns the instant at which the table was made, if its decisions depend on that, for companions that wait in another time.
@@ -529,7 +537,11 @@ impl<K: ?Sized, M: MeterKind, S: Clone> Clone for KeyedMeter<K, M, S> {
 /// Does not read the table, which is large.
 impl<K: ?Sized, M: MeterKind, S> fmt::Debug for KeyedMeter<K, M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedMeter")
+        let mut fields = f.debug_struct("KeyedMeter");
+        if let Some(quota) = self.limits.schedule(self.tier.unwrap_or(0)).quota {
+            fields.field("quota", &format_args!("{quota}"));
+        }
+        fields
             .field("capacity", &self.capacity())
             .field("tiers", &self.tiers())
             .field("when_full", &self.limits.when_full)

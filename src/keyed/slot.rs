@@ -51,7 +51,10 @@
 #[cfg(ratelimit_meter_loom)]
 pub(super) use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 #[cfg(not(ratelimit_meter_loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+pub(super) use {
+    crate::store::AtomicU64,
+    core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
+};
 
 use super::hash::KeyHash;
 use crate::prefetch;
@@ -438,8 +441,8 @@ impl Reach {
 
 #[cfg(ratelimit_meter_stress)]
 mod stress {
-    use std::cell::Cell;
-    use std::time::Duration;
+    use core::cell::Cell;
+    use core::time::Duration;
 
     thread_local! {
         static RANDOM: Cell<u64> = const { Cell::new(0) };

@@ -14,14 +14,16 @@ use crate::outcome::Status;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
+use alloc::sync::Arc;
+use alloc::{vec, vec::Vec};
 use core::borrow::Borrow;
 use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
-use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex};
 
 /// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
 ///
@@ -48,14 +50,38 @@ pub struct KeyedBuilder<M: MeterKind, S = KeyHashes> {
 impl<A: Algorithm, C: Clock> KeyedBuilder<Meter<A, C>> {
     /// Begins with a template for the meter of each key: its limit becomes the first tier, and all keys use its clock. The cells that it has counted
     /// do not matter.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn new(like: Meter<A, C>) -> Self {
+        Self::with_hashes(like, KeyHashes::random())
+    }
+}
+
+impl<A: Algorithm, C: Clock, S> KeyedBuilder<Meter<A, C>, S> {
+    /// Begins with a template for the meter of each key, and a hash of keys. Without the feature `std` this is the only way to begin, because
+    /// only the caller has a source of random numbers there.
+    ///
+    /// ```
+    /// use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder};
+    /// use ratelimit_meter::{GCRA, Quota, time};
+    ///
+    /// let seed = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0]; // from the board's source of entropy
+    /// let like = GCRA::from_quota("10/s".parse::<Quota>()?)?;
+    /// let sensors = KeyedBuilder::with_hashes(like, KeyHashes::with_seed(seed)).with_capacity::<[u8; 6]>(100)?;
+    /// let now = time::at(100_000_000_000_000); // of the board's clock
+    /// assert!((0..10).all(|_| sensors.check_at(&[0; 6], now).is_ok()));
+    /// assert!(sensors.check_at(&[0; 6], now).is_err());
+    /// assert!(sensors.check_at(&[1; 6], now).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_hashes(like: Meter<A, C>, hashes: S) -> Self {
         let (schedule, _, clock) = like.into_parts();
         Self {
             tiers: vec![schedule],
             clock,
             when_full: WhenFull::default(),
-            hashes: KeyHashes::random(),
+            hashes,
             is_adjustable: false,
             family: Family::new(),
         }
@@ -86,6 +112,7 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
     /// Allows [`KeyedMeter::set_quota`] to change the quotas of the tiers while the table is in use.
     ///
     /// A slot then has to distinguish one limit more, as with a further tier: see [`InvalidTable::WordTooNarrow`] for the cost.
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn adjustable(self) -> Self {
         Self {
@@ -145,7 +172,8 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
                 buckets: empty(size)?,
                 tallies: Tallies::default(),
                 latest: Latest::new(limits.clone()),
-                changing: Mutex::new(()),
+                #[cfg(feature = "std")]
+                changing: std::sync::Mutex::new(()),
             }),
             limits,
             hashes: self.hashes,

@@ -302,10 +302,16 @@ impl<R: Rule, C: Clone> Clone for Marker<R, C> {
 }
 
 /// Reads the words once.
-impl<R: Rule, C> fmt::Debug for Marker<R, C> {
+impl<R: Rule, C: Clock> fmt::Debug for Marker<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct(R::NAME);
-        self.rule.describe(self.words.load(), &mut fields);
-        fields.finish_non_exhaustive()
+        let (words, now) = (self.words.load(), self.clock.now());
+        let drained = self.rule.drained(self.rule.time_line().position(now));
+        self.rule.describe(&mut fields);
+        let is_idle = self.rule.full_from(words).is_none_or(|full| full <= now);
+        fields
+            .field("available", &self.rule.room(words, drained))
+            .field("idle", &is_idle)
+            .finish_non_exhaustive()
     }
 }

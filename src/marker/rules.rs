@@ -43,8 +43,11 @@ mod sealed {
         /// Returns how many bytes each bucket holds.
         fn room(&self, words: Words, drained: Volumes) -> [u32; 2];
 
-        /// Adds the parameters and the state to a debug output.
-        fn describe(&self, words: Words, fields: &mut fmt::DebugStruct<'_, '_>);
+        /// Returns the instant from which both buckets are full; `None` if no byte was ever taken.
+        fn full_from(&self, words: Words) -> Option<Instant>;
+
+        /// Adds the parameters to a debug output.
+        fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>);
     }
 }
 
@@ -167,11 +170,14 @@ impl Sealed for Rfc2697 {
         [self.committed.room(committed), self.excess.room(excess)]
     }
 
-    fn describe(&self, [_, both]: Words, fields: &mut fmt::DebugStruct<'_, '_>) {
+    fn full_from(&self, [_, both]: Words) -> Option<Instant> {
+        self.both.idle_from(both)
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         fields
             .field("committed", &format_args!("{}", self.quota))
-            .field("excess_burst", &self.excess.burst)
-            .field("full_from", &self.both.idle_from(both));
+            .field("excess_burst", &self.excess.burst);
     }
 }
 
@@ -312,12 +318,14 @@ impl<K: Order> Sealed for TwoBuckets<K> {
         ]
     }
 
-    fn describe(&self, words: Words, fields: &mut fmt::DebugStruct<'_, '_>) {
-        let full = [self.committed.idle_from(words[0]), self.second.idle_from(words[1])];
+    fn full_from(&self, words: Words) -> Option<Instant> {
+        self.committed.idle_from(words[0]).max(self.second.idle_from(words[1]))
+    }
+
+    fn describe(&self, fields: &mut fmt::DebugStruct<'_, '_>) {
         for (name, quota) in [("committed", self.committed.quota), (K::SECOND, self.second.quota)] {
             quota.map(|quota| fields.field(name, &format_args!("{quota}")));
         }
-        fields.field("full_from", &full.into_iter().max().flatten());
     }
 }
 

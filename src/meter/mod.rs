@@ -259,8 +259,9 @@ impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> MultiDecider for Meter<A
 impl<A: Algorithm, C: Clock, S: Store<A>> fmt::Debug for Meter<A, C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct(S::NAME.unwrap_or(A::NAME));
+        let now = self.clock.position(self.time_line());
         self.store
-            .read(Nanos::BEGINNING, |schedule, word| schedule.debug(word, &mut fields))
+            .read(now, |schedule, word| schedule.debug(word, now, &mut fields))
     }
 }
 

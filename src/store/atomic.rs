@@ -246,13 +246,13 @@ impl<W: Word> Word for Spurious<W> {
 
 /// The kind of shared word on this target.
 #[cfg(not(ratelimit_meter_loom))]
-mod shared {
+pub(crate) mod shared {
     #[cfg(feature = "alloc")]
     pub(super) use alloc::sync::Arc;
     #[cfg(target_has_atomic = "64")]
-    pub(super) use core::sync::atomic::AtomicU64;
+    pub(crate) use core::sync::atomic::AtomicU64;
     #[cfg(not(target_has_atomic = "64"))]
-    pub(super) use portable_atomic::AtomicU64;
+    pub(crate) use portable_atomic::AtomicU64;
 
     /// Without an allocator, a word lies inside its meter. Threads share a reference to the meter, which has no clones.
     #[cfg(not(feature = "alloc"))]
@@ -437,7 +437,8 @@ pub(crate) fn pause() {
         // Loom treats a hint as a yield, and models no caches.
         return;
     }
-    #[cfg(feature = "std")]
+    // Counts of other processors are of any length.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
     if counter::is_trusted() {
         let start = counter::read();
         for _ in 0..MOST_HINTS {

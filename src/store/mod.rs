@@ -16,15 +16,15 @@ pub use atomic::{Atomic, Local};
 #[cfg(feature = "std")]
 pub use swappable::Swappable;
 
-#[cfg(feature = "keyed")]
-pub(crate) use atomic::PAUSES;
-#[cfg(feature = "std")]
+#[cfg(feature = "dual")]
 pub(crate) use atomic::SharedWord;
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
 #[cfg(feature = "dual")]
 pub(crate) use atomic::Word;
 pub(crate) use atomic::pause;
+#[cfg(feature = "keyed")]
+pub(crate) use atomic::{PAUSES, shared::AtomicU64};
 
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;

@@ -47,11 +47,12 @@ fn real_time_reading_lies_between_two_system_readings() {
 }
 
 #[test]
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn real_time_counter_is_read_where_trusted() {
     let kernel = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let expected = match kernel.unwrap_or_default().trim() {
-        "tsc" => ClockSource::Counter,
+        "tsc" if cfg!(target_arch = "x86_64") => ClockSource::Counter,
+        "arch_sys_counter" if cfg!(target_arch = "aarch64") => ClockSource::Counter,
         _ => ClockSource::System,
     };
     assert_eq!(source(), expected);

@@ -83,6 +83,9 @@ proptest! {
                 }
             }
             prop_assert!(held.iter().all(|lease| lease.held() <= block));
+            let cells: u32 = held.iter().map(Lease::held).sum();
+            prop_assert_eq!(meter.cells_held(), u64::from(cells));
+            prop_assert_eq!(meter.leases_taken(), leases);
         }
         record.assert_law_1("several leases");
     }
@@ -142,6 +145,16 @@ fn an_idle_lease_holds_cells_until_returned() {
     idle.give_back();
     assert_eq!(spend(&mut busy), 19);
     assert_eq!(idle.held(), 0);
+}
+
+#[test]
+fn a_leaked_lease_stays_counted() {
+    let meter = leased(100, 2, 20);
+    let mut leaked = meter.lease().unwrap();
+    leaked.check().unwrap();
+    std::mem::forget(leaked);
+    drop(meter.lease().unwrap());
+    assert_eq!((meter.leases_taken(), meter.cells_held()), (1, 19));
 }
 
 #[test]

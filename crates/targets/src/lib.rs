@@ -1,7 +1,11 @@
-//! Checks of `ratelimit_meter` that need no `std`, no allocator and no clock, so that they run on every target.
+//! Checks of `ratelimit_meter` that need no `std` and no clock, so that they run on every target. With the features `dual` and `keyed` there are more
+//! checks, which need an allocator.
 //!
 //! Each check compares a meter with an exact bucket, on times that are numbers of nanoseconds.
 #![no_std]
+
+#[cfg(feature = "keyed")]
+mod keyed;
 
 use core::num::NonZeroU32;
 use core::time::Duration;
@@ -16,12 +20,20 @@ const START: u64 = 100_000 * SECOND;
 pub type Check = (&'static str, fn() -> bool);
 
 /// All checks.
-pub const CHECKS: [Check; 5] = [
+pub const CHECKS: &[Check] = &[
     ("decisions are those of an exact bucket", decisions_are_exact),
     ("a denial holds its exact instant", denials_are_exact),
     ("a shared meter admits its burst once", shared_meters_count_together),
     ("the quota's text is read", texts_are_read),
     ("times may come in any order", times_may_lie),
+    #[cfg(feature = "dual")]
+    ("a pair admits by both limits or by none", pairs_are_all_or_nothing),
+    #[cfg(feature = "dual")]
+    ("a marker colours by the rules of RFC 2698", colours_are_exact),
+    #[cfg(feature = "keyed")]
+    ("each key has an exact bucket", keyed::keys_are_exact),
+    #[cfg(feature = "keyed")]
+    ("a full table denies new keys, and only those", keyed::full_tables_deny),
 ];
 
 /// A quota, by which `cells` come back in a second.
@@ -147,4 +159,47 @@ fn times_may_lie() -> bool {
     let ends = [0, u64::MAX].map(time::at);
     let late = ends.map(|at| meter.check_n_at(10, at).is_ok());
     (10..=20).contains(&admitted) && late == [false, true]
+}
+
+#[cfg(feature = "dual")]
+fn pairs_are_all_or_nothing() -> bool {
+    let Ok(pair) = "10/s & 15/min"
+        .parse()
+        .map_err(|_| ())
+        .and_then(|quotas| ratelimit_meter::Dual::<GCRA>::from_quota(quotas).map_err(|_| ()))
+    else {
+        return false;
+    };
+    let admitted = |at| (0..20).filter(|_| pair.check_at(time::at(at)).is_ok()).count();
+    // The first limit admits its burst. A second later it would admit ten more, of which the second limit has five, and the next 4 s after its burst.
+    [admitted(START), admitted(START + SECOND)] == [10, 5]
+        && pair.check_at(time::at(START + 4 * SECOND - 1)).is_err()
+        && pair.check_at(time::at(START + 4 * SECOND)).is_ok()
+}
+
+#[cfg(feature = "dual")]
+fn colours_are_exact() -> bool {
+    use ratelimit_meter::marker::{Colour, TwoRate};
+    let [committed, peak] = [quota(1000, 2000), quota(2000, 3000)];
+    let Ok(marker) = TwoRate::new(committed, peak) else {
+        return false;
+    };
+    let bucket = |cells, capacity: u64| Bucket {
+        cells,
+        capacity: capacity * SECOND,
+        level: 0,
+        at: START,
+    };
+    let (mut committed, mut peak) = (bucket(1000, 2000), bucket(2000, 3000));
+    let (mut random, mut at) = (7, START);
+    (0..5000).all(|_| {
+        at += next(&mut random) % SECOND;
+        let bytes = 1 + u32::try_from(next(&mut random) % 1500).unwrap_or(0);
+        let colour = match peak.admits(bytes, at) {
+            false => Colour::Red,
+            true if committed.admits(bytes, at) => Colour::Green,
+            true => Colour::Yellow,
+        };
+        marker.mark_at(bytes, time::at(at)) == colour
+    })
 }

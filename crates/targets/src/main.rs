@@ -14,6 +14,52 @@ fn main() {
 mod board {
     use core::panic::PanicInfo;
 
+    /// Memory for the tables, never given back: the checks are few.
+    #[cfg(any(feature = "dual", feature = "keyed"))]
+    mod heap {
+        use core::alloc::{GlobalAlloc, Layout};
+        use core::cell::UnsafeCell;
+        use core::ptr;
+        use core::sync::atomic::{AtomicUsize, Ordering};
+
+        const SIZE: usize = 1 << 17;
+
+        #[repr(align(4096))]
+        struct Heap {
+            bytes: UnsafeCell<[u8; SIZE]>,
+            taken: AtomicUsize,
+        }
+
+        // SAFETY: no part of `bytes` is given out twice, because `taken` only grows, in one exchange with each part.
+        #[expect(unsafe_code, reason = "an allocator")]
+        unsafe impl Sync for Heap {}
+
+        // SAFETY: each part that is given out is within `bytes`, aligned as asked (the heap is aligned to more), and given out once.
+        #[expect(unsafe_code, reason = "an allocator")]
+        unsafe impl GlobalAlloc for Heap {
+            unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+                let mut begin = 0;
+                let part = |taken: usize| {
+                    begin = taken.checked_next_multiple_of(layout.align())?;
+                    begin.checked_add(layout.size()).filter(|&end| end <= SIZE)
+                };
+                // ORDERING: relaxed. A part is only reached through the pointer that is returned.
+                match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, part) {
+                    Ok(_) if layout.align() <= 4096 => self.bytes.get().cast::<u8>().wrapping_add(begin),
+                    _ => ptr::null_mut(),
+                }
+            }
+
+            unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+        }
+
+        #[global_allocator]
+        static HEAP: Heap = Heap {
+            bytes: UnsafeCell::new([0; SIZE]),
+            taken: AtomicUsize::new(0),
+        };
+    }
+
     #[expect(unsafe_code, reason = "the entry of a program without a runtime")]
     #[unsafe(no_mangle)]
     extern "C" fn _start() -> ! {
