@@ -19,6 +19,7 @@ use crate::algorithm::Algorithm;
 use crate::meter::MeterKind;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
+#[cfg(not(ratelimit_meter_loom))]
 use crate::store::AtomicU64;
 use crate::units::{Nanos, Volume};
 use alloc::boxed::Box;
@@ -26,6 +27,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
+#[cfg(ratelimit_meter_loom)]
+use std::sync::atomic::AtomicU64;
 // For changes of quotas.
 #[cfg(feature = "std")]
 use {super::Table, super::table::InvalidTable, crate::clock::Clock, crate::time::Instant, std::sync::PoisonError};

@@ -16,6 +16,8 @@ pub use atomic::{Atomic, Local};
 #[cfg(feature = "std")]
 pub use swappable::Swappable;
 
+#[cfg(feature = "keyed")]
+pub(crate) use atomic::PAUSES;
 #[cfg(feature = "dual")]
 pub(crate) use atomic::SharedWord;
 #[cfg(ratelimit_meter_spurious)]
@@ -23,8 +25,8 @@ pub(crate) use atomic::Spurious;
 #[cfg(feature = "dual")]
 pub(crate) use atomic::Word;
 pub(crate) use atomic::pause;
-#[cfg(feature = "keyed")]
-pub(crate) use atomic::{PAUSES, shared::AtomicU64};
+#[cfg(all(feature = "keyed", not(ratelimit_meter_loom)))]
+pub(crate) use atomic::shared::AtomicU64;
 
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;

@@ -239,9 +239,9 @@ mod leaky_bucket {
 
     #[test]
     fn nothing_per_interval_panics_when_set() {
-        assert!(catch_unwind(|| drop(RateLimiter::builder().refill(0))).is_err());
-        assert!(catch_unwind(|| drop(RateLimiter::builder().interval(Duration::ZERO))).is_err());
-        assert!(catch_unwind(|| drop(ratelimit_meter_tokio::RateLimiter::builder().refill(0u32))).is_ok());
+        assert!(catch_unwind(|| _ = RateLimiter::builder().refill(0)).is_err());
+        assert!(catch_unwind(|| _ = RateLimiter::builder().interval(Duration::ZERO)).is_err());
+        assert!(catch_unwind(|| _ = ratelimit_meter_tokio::RateLimiter::builder().refill(0u32)).is_ok());
     }
 
     #[test]
