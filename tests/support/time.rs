@@ -67,3 +67,9 @@ fn as_far_as_it_goes(step: fn(&Instant, Duration) -> Option<Instant>) -> Instant
         at
     })
 }
+
+/// Returns the same times at each call, for snapshots that are equal if the meter has not changed.
+pub(crate) fn fixed_time() -> (Instant, SystemTime) {
+    static NOW: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    (*NOW.get_or_init(Instant::now), UNIX_EPOCH)
+}

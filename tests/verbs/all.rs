@@ -1,6 +1,7 @@
 //! The verbs beside `check`, on every algorithm: `peek`, `take`, `check_up_to`, `status`, `reset`, and their forms that read the
 //! clock. `debt.rs` has `charge` and `refund`, `reserve.rs` reservations, `model.rs` all of them in any order.
 
+use crate::support::time::fixed_time;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
@@ -51,9 +52,9 @@ proptest! {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, n: u32) {
             let at = partly_used(meter, Instant::now(), seed);
             for n in [n, n % 12] {
-                let before = format!("{meter:?}");
+                let before = meter.snapshot_at(fixed_time());
                 let peeked = (meter.peek_n_at(n, at), meter.peek_at(at));
-                assert_eq!(format!("{meter:?}"), before, "a peek changed something");
+                assert_eq!(meter.snapshot_at(fixed_time()), before, "a peek changed something");
                 if peeked.0.is_ok() && n > 0 {
                     assert_eq!(meter.check_n_at(n, at), Ok(()));
                 } else {
@@ -70,7 +71,7 @@ proptest! {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, n: u32) {
             let at = partly_used(meter, Instant::now(), seed);
             for n in [n % 12, n] {
-                let before = (format!("{meter:?}"), meter.status_at(at).remaining(), meter.peek_n_at(n, at));
+                let before = (meter.snapshot_at(fixed_time()), meter.status_at(at).remaining(), meter.peek_n_at(n, at));
                 let taken = meter.take_at(n, at);
                 let remaining = taken.status().remaining();
                 assert_eq!(taken.decision(), before.2, "{meter:?}");
@@ -78,7 +79,7 @@ proptest! {
                 match taken.decision() {
                     Ok(()) => assert_eq!(remaining, before.1 - n, "{meter:?}"),
                     Err(denied) => {
-                        assert_eq!((format!("{meter:?}"), remaining), (before.0, before.1), "a denial changed something");
+                        assert_eq!((meter.snapshot_at(fixed_time()), remaining), (before.0, before.1), "a denial changed something");
                         assert!(remaining < n);
                         if let NegativeMultiDecision::BatchNonConforming(_, denied) = denied {
                             assert_eq!(meter.peek_n_at(n, denied.earliest_possible()), Ok(()));
@@ -110,9 +111,9 @@ proptest! {
             if let Some(next) = admitted.next() {
                 assert_eq!(Err(next), meter.peek_at(at));
                 assert!(meter.peek_at(next.earliest_possible() - NS).is_err());
-                let before = format!("{meter:?}");
+                let before = meter.snapshot_at(fixed_time());
                 assert_eq!(meter.check_up_to_at(n, at).cells(), 0);
-                assert_eq!(format!("{meter:?}"), before, "no cell, but a change");
+                assert_eq!(meter.snapshot_at(fixed_time()), before, "no cell, but a change");
                 assert_eq!(meter.check_up_to_at(1, next.earliest_possible()).cells(), 1);
             }
         }
@@ -123,7 +124,7 @@ proptest! {
     fn status_reports_the_exact_times(quota in 0..QUOTAS.len(), seed: u32) {
         fn check<A: Algorithm>(meter: &Meter<A>, seed: u32, quota: &str) {
             let at = partly_used(meter, Instant::now(), seed);
-            let before = format!("{meter:?}");
+            let before = meter.snapshot_at(fixed_time());
             let status = meter.status_at(at);
             assert_eq!(status.quota(), quota.parse().ok());
             let (next, rest) = (at + status.until_next(), at + status.until_rest());
@@ -137,7 +138,7 @@ proptest! {
             if rest > at {
                 assert_eq!(meter.status_at(rest - NS).until_rest(), NS);
             }
-            assert_eq!(format!("{meter:?}"), before, "a status changed something");
+            assert_eq!(meter.snapshot_at(fixed_time()), before, "a status changed something");
         }
         on_each!(QUOTAS[quota], |meter| check(&meter, seed, QUOTAS[quota]));
     }
@@ -148,7 +149,7 @@ fn zero_cells_never_change_state() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         for _ in 0..2 {
-            let before = format!("{meter:?}");
+            let before = meter.snapshot_at(fixed_time());
             assert_eq!(meter.peek_n_at(0, now), Ok(()));
             assert_eq!(meter.take_at(0, now).decision(), Ok(()));
             let admitted = meter.check_up_to_at(0, now);
@@ -158,7 +159,7 @@ fn zero_cells_never_change_state() {
             let reservation = meter.reserve_at(0, Duration::ZERO, now).expect("nothing");
             assert_eq!(reservation.time_to_act(), now);
             reservation.cancel_at(now);
-            assert_eq!(format!("{meter:?}"), before);
+            assert_eq!(meter.snapshot_at(fixed_time()), before);
             let _ = meter.check_n_at(10, now);
         }
     }
@@ -187,14 +188,14 @@ fn every_verb_reports_an_impossible_batch() {
 fn after_a_reset_a_meter_is_as_new() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
-        let new = format!("{meter:?}");
+        let new = meter.snapshot_at(fixed_time());
         meter.reset();
-        assert_eq!(format!("{meter:?}"), new);
+        assert_eq!(meter.snapshot_at(fixed_time()), new);
         let clone = meter.clone();
         for debt in [1, 10, 1000, u64::MAX] {
             let _ = clone.charge_at(debt, now + Duration::from_secs(3));
             meter.reset();
-            assert_eq!(format!("{clone:?}"), new);
+            assert_eq!(clone.snapshot_at(fixed_time()), new);
         }
         assert_eq!(singles(meter, now), 10);
     }

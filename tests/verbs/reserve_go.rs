@@ -1,5 +1,6 @@
 //! Reservations, step by step, beside those of Go's `x/time/rate`.
 
+use crate::support::time::fixed_time;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{GCRA, LeakyBucket, Meter, Quota, Reservation};
 use std::time::{Duration, Instant};
@@ -123,12 +124,12 @@ fn play(quota: &str, tables: &[&[Go]]) {
                     made.push(Some(reservation));
                 }
                 Refused(at, n, longest) => {
-                    let before = format!("{meter:?}");
+                    let before = meter.snapshot_at(fixed_time());
                     assert!(
                         meter.reserve_at(n, longest * MS, start + at * MS).is_err(),
                         "row {row} of {meter:?}"
                     );
-                    assert_eq!(format!("{meter:?}"), before);
+                    assert_eq!(meter.snapshot_at(fixed_time()), before);
                 }
                 Cancel(at, number) => made[number]
                     .take()
