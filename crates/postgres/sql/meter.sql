@@ -10,6 +10,8 @@
 --
 -- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
 --
+-- A function that calls another assigns its result, `c := meter.check(..)`: a SELECT from it would start the executor once more.
+--
 -- Contents: tables, clock, quota text, check, decide (all verbs, several limits), change, check_all, allow, averages, sweep.
 
 DO $$ BEGIN
@@ -134,10 +136,8 @@ BEGIN
   RETURN div(number.a * unit, number.b);
 END $$;
 
--- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s'. They are the units that drain in a microsecond, the units of one cell,
--- of one checked cell (with its weight) and of the burst. Further the refill interval in microseconds (0: none), and whether the rate is exact. If
--- the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
-CREATE OR REPLACE FUNCTION meter.units(quota text,
+-- Reads any quota text: `meter.units` for all that it does not read itself.
+CREATE OR REPLACE FUNCTION meter.read_quota(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -201,6 +201,31 @@ BEGIN
   drain := a; one := b; cell := b * weight; burst := b * capacity; tick := coalesce(interval_ns / 1000, 0);
 END $$;
 
+-- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s'. They are the units that drain in a microsecond, the units of one cell,
+-- of one checked cell (with its weight) and of the burst. Further the refill interval in microseconds (0: none), and whether the rate is exact. If
+-- the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
+--
+-- Reads the usual texts, '100/min' and '100/min burst 20', without captures of regular expressions and numeric: in a tenth of the time.
+CREATE OR REPLACE FUNCTION meter.units(quota text,
+  OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  words text[] := string_to_array(quota, ' ');
+  rate text[] := string_to_array(words[1], '/');
+  period bigint := CASE rate[2] WHEN 's' THEN 1000000 WHEN 'min' THEN 60000000 WHEN 'h' THEN 3600000000 WHEN 'd' THEN 86400000000 END;
+BEGIN
+  IF cardinality(rate) = 2 AND rate[1] ~ '^[1-9][0-9]{0,8}$' AND period > 0
+    AND (cardinality(words) = 1 OR cardinality(words) = 3 AND words[2] = 'burst' AND words[3] ~ '^[1-9][0-9]{0,8}$') THEN
+    drain := rate[1]; burst := coalesce(words[3], rate[1]);
+    one := period / gcd(drain, period);
+    IF burst <= 4503599627370496 / one THEN
+      drain := drain / (period / one); cell := one; burst := burst * one; tick := 0; exact := true;
+      RETURN;
+    END IF;
+  END IF;
+  SELECT * INTO drain, one, cell, burst, tick, exact FROM meter.read_quota(quota);
+END $$;
+
 ---------------------------------------------------------------------------------------------------------------------------- check
 
 -- Counts `cost` units of a bucket if the level then is at most `burst`, all or nothing. Returns the time of the decision, and the level
@@ -214,21 +239,16 @@ CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one 
   OUT admitted boolean, OUT clock bigint, OUT t bigint, OUT level bigint)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
-DECLARE
-  free bigint := burst - cost;
-  drain_then bigint; one_then bigint;
 BEGIN
-  -- Each expression that runs costs its set-up in every transaction: the usual way has few, and the update.
-  IF cost > 0 AND cost <= burst AND burst <= 4503599627370496 AND drain > 0 AND tick = 0 THEN
+  -- Each variable and expression costs its set-up in every call: the usual way has three expressions, and the update.
+  IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
       -- be later than the clock read above: `t` never goes back here. After level / drain us nothing is left, so that no product overflows.
       UPDATE meter.bucket b
-        SET t = greatest(b.t, clock),
-          level = greatest(0, b.level - least(greatest(clock - b.t, 0), b.level / drain + 1) * drain) + cost
-        WHERE b.key = key AND b.drain = drain AND b.one = one
-          AND (b.level - free + drain - 1) / drain <= greatest(clock - b.t, 0)
+        SET t = greatest(b.t, clock), level = cost + greatest(0, b.level - least(greatest(clock - b.t, 0), b.level / drain + 1) * drain)
+        WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.level - burst + cost + drain - 1) / drain <= greatest(clock - b.t, 0)
         RETURNING true, b.t, b.level INTO admitted, t, level;
       IF t <= clock THEN RETURN; END IF;
       IF admitted THEN
@@ -242,9 +262,9 @@ BEGIN
         RETURN;
       END IF;
 
-      SELECT b.t, b.level, b.drain, b.one INTO t, level, drain_then, one_then FROM meter.bucket b WHERE b.key = key;
+      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.level END INTO t, level FROM meter.bucket b WHERE b.key = key;
       IF NOT FOUND THEN
-        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain <= 4503599627370496) IS NOT TRUE;
+        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain BETWEEN 1 AND 4503599627370496) IS NOT TRUE;
         INSERT INTO meter.bucket VALUES (key, clock, cost, drain, one) ON CONFLICT DO NOTHING;
         IF FOUND THEN admitted := true; t := clock; level := cost; RETURN; END IF;
         CONTINUE; -- another call inserted the key first
@@ -252,10 +272,10 @@ BEGIN
 
       -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
       clock := meter.clock();
-      EXIT WHEN clock < t OR drain_then <> drain OR one_then IS DISTINCT FROM one;
+      EXIT WHEN clock < t OR level IS NULL; -- the clock was set back, or another quota wrote the row
       level := greatest(0, level - least(clock - t, level / drain + 1) * drain);
       t := clock;
-      IF level > free THEN admitted := false; RETURN; END IF;
+      IF level > burst - cost THEN admitted := false; RETURN; END IF;
       -- The cells conform by now: once more. Each round is another call's admission, or time that passed.
     END LOOP;
   END IF;
@@ -491,21 +511,25 @@ END $$;
 CREATE OR REPLACE FUNCTION meter.change(verb text, key text, n bigint, a bigint, drain bigint, one bigint, cell bigint, burst bigint, tick bigint DEFAULT 0,
   OUT admitted bigint, OUT clock bigint, OUT t bigint, OUT level bigint)
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  d record;
 BEGIN
-  SELECT coalesce(d.admitted, 0), d.clock, d.ts[1], d.levels[1] INTO admitted, clock, t, level
-    FROM meter.decide(verb, ARRAY[key], ARRAY[n], ARRAY[drain], ARRAY[one], ARRAY[cell], ARRAY[burst], ARRAY[tick], a) d;
+  d := meter.decide(verb, ARRAY[key], ARRAY[n], ARRAY[drain], ARRAY[one], ARRAY[cell], ARRAY[burst], ARRAY[tick], a);
+  admitted := coalesce(d.admitted, 0); clock := d.clock; t := d.ts[1]; level := d.levels[1];
 END $$;
 
 -- Counts `costs` units on several buckets, all or nothing: `meter.check` for several keys, which ascend as bytes.
 CREATE OR REPLACE FUNCTION meter.check_all(keys text[], costs bigint[], drains bigint[], ones bigint[], bursts bigint[], ticks bigint[],
   OUT admitted boolean, OUT clock bigint, OUT ts bigint[], OUT levels bigint[])
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  d record;
 BEGIN
   IF 0 = ANY (costs) THEN
     RAISE EXCEPTION 'expected costs above zero: leave a limit out that counts nothing' USING ERRCODE = '22023';
   END IF;
-  SELECT coalesce(d.admitted > 0, false), d.clock, d.ts, d.levels INTO admitted, clock, ts, levels
-    FROM meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks) d;
+  d := meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks);
+  admitted := coalesce(d.admitted > 0, false); clock := d.clock; ts := d.ts; levels := d.levels;
 END $$;
 
 ---------------------------------------------------------------------------------------------------------------------------- allow
@@ -525,9 +549,9 @@ BEGIN
     RAISE EXCEPTION 'expected a key, a quota and a number of cells, not %, %, %', quote_nullable(key), quote_nullable(quota), quote_nullable(n::text)
       USING ERRCODE = '22023';
   END IF;
-  SELECT * INTO u FROM meter.units(quota);
+  u := meter.units(quota);
   cost := least(n, u.burst / u.cell + 1) * u.cell;
-  SELECT * INTO c FROM meter.check(key, cost, u.drain, u.one, u.burst, u.tick);
+  c := meter.check(key, cost, u.drain, u.one, u.burst, u.tick);
   allowed := c.admitted;
   remaining := greatest(0, u.burst - c.level) / u.cell;
   IF allowed THEN
@@ -653,7 +677,7 @@ BEGIN
   share := CASE
     WHEN y < 0.03 THEN y - y * y / 2 * (1 - y / 3 * (1 - y / 4 * (1 - y / 5 * (1 - y / 6 * (1 - y / 7)))))
     ELSE 2 * sinh(y / 2) * exp(-y / 2) END;
-  SELECT * INTO c FROM meter.check_average(client_id, cost, p, share, strict);
+  c := meter.check_average(client_id, cost, p, share, strict);
   allowed := c.admitted;
   due := CASE
     WHEN allowed THEN c.clock

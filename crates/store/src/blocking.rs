@@ -97,7 +97,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             inner.policy.observer.decided(verdict.decision, &verdict.via);
             return Ok(verdict);
         }
-        let served = match inner.local.arrive(&inner.terms, subject, n, Instant::now(), || Ok(())) {
+        let served = match inner.local.arrive(subject, n, Instant::now(), || Ok(())) {
             Err(error) => Err(error),
             Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
             Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
@@ -108,7 +108,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             Ok(_) => inner.single(subject),
         };
         let verdict = match served {
-            Ok(decided) => inner.terms.decided(n, decided, Instant::now()),
+            Ok(decided) => Terms::decided(n, decided, Instant::now()),
             Err(error) => inner.policy.answer(subject, n, error, Instant::now())?,
         };
         inner.policy.observer.decided(verdict.decision, &verdict.via);
@@ -127,7 +127,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         }
         let generation = inner.local.generation(subject);
         let part = match inner.batch(subject, Verb::UpTo, n, generation) {
-            Ok((known, cells)) => inner.terms.part(&known, n, cells),
+            Ok((known, cells)) => Terms::part(&known, n, cells),
             Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, Instant::now())?),
         };
         inner.policy.observer.decided(part.decision(n), &part.via);
@@ -146,9 +146,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, None, n.into())?;
         let received = known.received;
-        Ok(inner
-            .terms
-            .verdict(known, n, cells == u64::from(n), received, Via::Store))
+        Ok(Terms::verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary; returns how many were recorded.
@@ -197,9 +195,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         }
         let (known, cells) = inner.ask(subject, Verb::Check, Some(at), n.into())?;
         let received = known.received;
-        Ok(inner
-            .terms
-            .verdict(known, n, cells == u64::from(n), received, Via::Store))
+        Ok(Terms::verdict(known, n, cells == u64::from(n), received, Via::Store))
     }
 
     /// Gives back the cells of all blocks that this process has drawn and not used; returns how many blocks.
@@ -250,22 +246,26 @@ impl<S: BlockingStore> Inner<S> {
             .local
             .depart(&self.terms, subject, VecDeque::from([()]), false, Instant::now());
         let result = self.call(subject, flight.verb, None, 1);
-        let (mut deliveries, _) = self.local.land(&self.terms, subject, flight, result, Instant::now());
+        let (mut deliveries, _) = self
+            .local
+            .land(&self.terms.limits, subject, flight, result, Instant::now());
         let nothing = || Err(StoreError::Protocol("a call without a result".to_owned()));
         deliveries.pop().map_or_else(nothing, |((), served)| served)
     }
 
     fn batch(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
         let (known, cells) = self.ask(subject, verb, None, n.into())?;
-        self.local
-            .learn(&self.terms, subject, &known, generation, known.received);
+        self.local.learn(subject, &known, generation, known.received);
         Ok((known, cells))
     }
 
     fn ask(&self, subject: &str, verb: Verb, at: Option<Micros>, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
         let (reply, sent) = self.call(subject, verb, at, n)?;
-        Ok((Known::of(&reply, sent, Instant::now()), reply.cells.unwrap_or(0)))
+        Ok((
+            Known::of(&self.terms.limits, &reply, sent, Instant::now()),
+            reply.cells.unwrap_or(0),
+        ))
     }
 
     fn call(&self, subject: &str, verb: Verb, at: Option<Micros>, n: u64) -> Result<(Reply, Instant), StoreError> {

@@ -223,11 +223,6 @@ impl SharedMeterBuilder {
             block: self.lease.map_or(0, |lease| lease.largest_block(&limits)),
             subjects: self.subjects,
         };
-        let terms = Terms {
-            name: self.name.clone(),
-            slot: self.slot.clone(),
-            limits: limits.into(),
-        };
-        Ok((terms, settings))
+        Ok((Terms::new(self.name.clone(), self.slot.clone(), limits), settings))
     }
 }

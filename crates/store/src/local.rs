@@ -3,15 +3,18 @@
 
 use crate::error::StoreError;
 use crate::lease::{Block, LeaseSettings, Usage};
+use crate::limit::StoreLimit;
 use crate::standing::Known;
 use crate::store::{Reply, Verb};
 use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::Via;
+use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Locks over the subjects, so that threads of different subjects seldom meet.
@@ -41,13 +44,22 @@ pub(crate) struct Local<W> {
 
 #[derive(Debug)]
 struct Shard<W> {
-    entries: HashMap<Box<str>, Entry<W>>,
+    entries: HashTable<Entry<W>>,
     /// The last generation that was given out; new entries have it.
     generation: u64,
 }
 
+/// A subject in its locked shard.
+struct Locked<'a, W> {
+    shard: MutexGuard<'a, Shard<W>>,
+    subject: &'a str,
+    hash: u64,
+}
+
 #[derive(Debug)]
 struct Entry<W> {
+    subject: Box<str>,
+    hash: u64,
     known: Option<Known>,
     /// Renewed by each call after which more may conform than by `known`: replies to calls of an earlier generation are not remembered.
     generation: u64,
@@ -99,36 +111,41 @@ impl<W> Local<W> {
         }
     }
 
-    fn shard(&self, subject: &str) -> MutexGuard<'_, Shard<W>> {
-        let hash = usize::try_from(self.hasher.hash_one(subject) % (SHARDS as u64)).unwrap_or(0);
-        self.shards[hash].lock()
+    /// Locks the shard of a subject. One hash finds the shard and, by other bits, the entry.
+    fn lock<'a>(&'a self, subject: &'a str) -> Locked<'a, W> {
+        let hash = self.hasher.hash_one(subject);
+        let shard = usize::try_from((hash >> 32) % (SHARDS as u64)).unwrap_or(0);
+        Locked {
+            shard: self.shards[shard].lock(),
+            subject,
+            hash,
+        }
     }
 
     /// Decides a batch of at least one cell here, or returns the call to send; `waiter` makes a waiter for a joined call, or fails.
     pub(crate) fn arrive(
         &self,
-        terms: &Terms,
         subject: &str,
         n: u32,
         now: Instant,
         waiter: impl FnOnce() -> Result<W, StoreError>,
     ) -> Result<Arrival<W>, StoreError> {
         let joins = n == 1 && self.settings.join;
-        let mut shard = self.shard(subject);
-        let generation = shard.generation;
-        let Some(entry) = shard.entries.get_mut(subject) else {
+        let mut locked = self.lock(subject);
+        let generation = locked.shard.generation;
+        let Some(entry) = locked.get() else {
             if !joins {
                 return Ok(Arrival::Alone(generation));
             }
             let waiter = waiter()?;
-            self.entry(terms, &mut shard, subject, now).in_flight = true;
+            locked.get_or_insert(&self.settings, now).in_flight = true;
             return Ok(Arrival::Fly(waiter));
         };
         entry.touched = now;
         if entry.use_block(n, now) {
             return Ok(Arrival::Leased(entry.known.clone()));
         }
-        if let Some(known) = entry.denies(&self.settings, terms, n, now) {
+        if let Some(known) = entry.denies(&self.settings, n, now) {
             return Ok(Arrival::Denied(known));
         }
         if !joins {
@@ -153,11 +170,11 @@ impl<W> Local<W> {
         now: Instant,
     ) -> Flight<W> {
         let waiting = u32::try_from(waiters.len()).unwrap_or(u32::MAX);
-        let mut shard = self.shard(subject);
-        let entry = self.entry(terms, &mut shard, subject, now);
+        let mut locked = self.lock(subject);
+        let entry = locked.get_or_insert(&self.settings, now);
         entry.in_flight = true;
         let extra = match self.settings.lease {
-            Some(lease) if !in_parts && waiting <= terms.max_batch() => {
+            Some(lease) if !in_parts && waiting <= terms.max_batch => {
                 let extra = entry.usage.draw(now, lease.keep, entry.round_trip);
                 extra.min(self.settings.block.saturating_sub(waiting))
             }
@@ -181,26 +198,26 @@ impl<W> Local<W> {
     /// next call, with a flag if that call goes in parts. If there are none, the subject has no call in flight any more.
     pub(crate) fn land(
         &self,
-        terms: &Terms,
+        limits: &Arc<[StoreLimit]>,
         subject: &str,
         flight: Flight<W>,
         result: Result<(Reply, Instant), StoreError>,
         now: Instant,
     ) -> (Deliveries<W>, Option<(VecDeque<W>, bool)>) {
         let mut deliveries = Vec::new();
-        let mut shard = self.shard(subject);
-        let entry = self.entry(terms, &mut shard, subject, now);
+        let mut locked = self.lock(subject);
+        let entry = locked.get_or_insert(&self.settings, now);
         entry.touched = now;
         let mut waiters = flight.waiters;
         match result {
             Err(error) => deliveries.extend(waiters.drain(..).map(|waiter| (waiter, Err(error.clone())))),
             Ok((reply, sent)) => {
-                let known = Known::of(&reply, sent, now);
+                let known = Known::of(limits, &reply, sent, now);
                 entry.round_trip = now.saturating_duration_since(sent);
                 entry.remember(known.clone(), flight.generation);
                 let cells = u32::try_from(reply.cells.unwrap_or(0)).unwrap_or(u32::MAX);
                 let leased = matches!(flight.verb, Verb::Lease { .. });
-                if cells == 0 && leased && waiters.len() > 1 && terms.until(&known, 1).is_zero() {
+                if cells == 0 && leased && waiters.len() > 1 && known.until(1).is_zero() {
                     return (deliveries, Some((waiters, true)));
                 }
                 let mut left = cells;
@@ -234,7 +251,7 @@ impl<W> Local<W> {
         while !entry.queue.is_empty() {
             let served = if entry.use_block(1, now) {
                 Ok(Decided::Admitted(entry.known.clone(), Via::Lease))
-            } else if let Some(known) = entry.denies(&self.settings, terms, 1, now) {
+            } else if let Some(known) = entry.denies(&self.settings, 1, now) {
                 Ok(Decided::Denied(known, Via::RememberedDenial))
             } else {
                 return (deliveries, Some((std::mem::take(&mut entry.queue), false)));
@@ -243,8 +260,8 @@ impl<W> Local<W> {
         }
         entry.in_flight = false;
         // The use of a subject decides the size of its next block; otherwise there is nothing to keep.
-        if self.settings.lease.is_none() && !entry.holds_something(&self.settings, terms, now) {
-            shard.entries.remove(subject);
+        if self.settings.lease.is_none() && !entry.holds_something(&self.settings, now) {
+            locked.remove();
         }
         (deliveries, None)
     }
@@ -252,38 +269,35 @@ impl<W> Local<W> {
     /// Ends the joined call of a subject that no reply will come to, and returns those that wait for the next.
     #[cfg(feature = "tokio")]
     pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
-        let mut shard = self.shard(subject);
-        shard.entries.get_mut(subject).map_or_else(VecDeque::new, |entry| {
+        self.lock(subject).get().map_or_else(VecDeque::new, |entry| {
             entry.in_flight = false;
             std::mem::take(&mut entry.queue)
         })
     }
 
     /// Remembers the reply to a call that was not joined.
-    pub(crate) fn learn(&self, terms: &Terms, subject: &str, known: &Known, generation: u64, now: Instant) {
-        if self.settings.remember.is_zero() || terms.until(known, 1).is_zero() {
+    pub(crate) fn learn(&self, subject: &str, known: &Known, generation: u64, now: Instant) {
+        if self.settings.remember.is_zero() || known.until(1).is_zero() {
             return;
         }
-        let mut shard = self.shard(subject);
-        let entry = self.entry(terms, &mut shard, subject, now);
+        let mut locked = self.lock(subject);
+        let entry = locked.get_or_insert(&self.settings, now);
         entry.remember(known.clone(), generation);
     }
 
     /// Returns the generation of a subject, for [`learn`](Self::learn).
     pub(crate) fn generation(&self, subject: &str) -> u64 {
-        let shard = self.shard(subject);
-        shard
-            .entries
-            .get(subject)
-            .map_or(shard.generation, |entry| entry.generation)
+        let mut locked = self.lock(subject);
+        let latest = locked.shard.generation;
+        locked.get().map_or(latest, |entry| entry.generation)
     }
 
     /// Forgets the reply that denies a subject, because cells are given back; its block too if `all`.
     pub(crate) fn forget(&self, subject: &str, all: bool) {
-        let mut shard = self.shard(subject);
-        shard.generation += 1;
-        let generation = shard.generation;
-        if let Some(entry) = shard.entries.get_mut(subject) {
+        let mut locked = self.lock(subject);
+        locked.shard.generation += 1;
+        let generation = locked.shard.generation;
+        if let Some(entry) = locked.get() {
             entry.generation = generation;
             entry.known = None;
             if all {
@@ -298,7 +312,7 @@ impl<W> Local<W> {
         for shard in &self.shards {
             let shard = &mut *shard.lock();
             shard.generation += 1;
-            for (subject, entry) in &mut shard.entries {
+            for entry in &mut shard.entries {
                 if let Some(block) = entry
                     .block
                     .take()
@@ -306,7 +320,7 @@ impl<W> Local<W> {
                 {
                     entry.generation = shard.generation;
                     entry.known = None;
-                    blocks.push((subject.to_string(), block.cells, block.drawn));
+                    blocks.push((entry.subject.to_string(), block.cells, block.drawn));
                 }
             }
         }
@@ -317,7 +331,7 @@ impl<W> Local<W> {
     pub(crate) fn size(&self, now: Instant) -> (usize, u64) {
         let size = |shard: &Mutex<Shard<W>>| {
             let shard = shard.lock();
-            let blocks = shard.entries.values().filter_map(|entry| entry.block);
+            let blocks = shard.entries.iter().filter_map(|entry| entry.block);
             let usable = blocks.filter(|block| now < block.expires);
             (
                 shard.entries.len(),
@@ -327,46 +341,70 @@ impl<W> Local<W> {
         let add = |sum: (usize, u64), size: (usize, u64)| (sum.0 + size.0, sum.1 + size.1);
         self.shards.iter().map(size).fold((0, 0), add)
     }
-
-    /// The entry of a subject, which is made if there is none.
-    fn entry<'a>(&self, terms: &Terms, shard: &'a mut Shard<W>, subject: &str, now: Instant) -> &'a mut Entry<W> {
-        if !shard.entries.contains_key(subject) {
-            self.make_room(terms, shard, now);
-        }
-        let generation = shard.generation;
-        let entry = shard.entries.entry(subject.into());
-        entry.or_insert_with(|| Entry::new(generation, now))
-    }
-
-    /// Removes subjects if there are too many: subjects that hold nothing any more and, if these are few, the less recently used half of the rest. A
-    /// subject with a call in flight stays.
-    fn make_room(&self, terms: &Terms, shard: &mut Shard<W>, now: Instant) {
-        let (most, entries) = ((self.settings.subjects / SHARDS).max(1), &mut shard.entries);
-        if entries.len() < most {
-            return;
-        }
-        entries.retain(|_, entry| entry.holds_something(&self.settings, terms, now));
-        if entries.len() > most / 2 {
-            let mut times: Vec<_> = entries.values().map(|entry| entry.touched).collect();
-            let middle = times.len() / 2;
-            let median = *times.select_nth_unstable(middle).1;
-            entries.retain(|_, entry| entry.in_flight || entry.touched > median);
-        }
-    }
 }
 
 impl<W> Shard<W> {
     fn new() -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashTable::new(),
             generation: 0,
+        }
+    }
+
+    /// Removes subjects if there are too many: subjects that hold nothing any more and, if these are few, the less recently used half of the rest. A
+    /// subject with a call in flight stays.
+    fn make_room(&mut self, settings: &Settings, now: Instant) {
+        let (most, entries) = ((settings.subjects / SHARDS).max(1), &mut self.entries);
+        if entries.len() < most {
+            return;
+        }
+        entries.retain(|entry| entry.holds_something(settings, now));
+        if entries.len() > most / 2 {
+            let mut times: Vec<_> = entries.iter().map(|entry| entry.touched).collect();
+            let middle = times.len() / 2;
+            let median = *times.select_nth_unstable(middle).1;
+            entries.retain(|entry| entry.in_flight || entry.touched > median);
+        }
+    }
+}
+
+impl<W> Locked<'_, W> {
+    fn get(&mut self) -> Option<&mut Entry<W>> {
+        let subject = self.subject;
+        self.shard
+            .entries
+            .find_mut(self.hash, |entry| *entry.subject == *subject)
+    }
+
+    /// The entry of the subject, which is made if there is none.
+    fn get_or_insert(&mut self, settings: &Settings, now: Instant) -> &mut Entry<W> {
+        if self.get().is_none() {
+            self.shard.make_room(settings, now);
+        }
+        let (subject, hash, shard) = (self.subject, self.hash, &mut *self.shard);
+        let entry = shard
+            .entries
+            .entry(hash, |entry| *entry.subject == *subject, |entry| entry.hash);
+        let generation = shard.generation;
+        entry
+            .or_insert_with(|| Entry::new(subject, hash, generation, now))
+            .into_mut()
+    }
+
+    fn remove(&mut self) {
+        let subject = self.subject;
+        let is_subject = |entry: &Entry<W>| *entry.subject == *subject;
+        if let Ok(entry) = self.shard.entries.find_entry(self.hash, is_subject) {
+            entry.remove();
         }
     }
 }
 
 impl<W> Entry<W> {
-    fn new(generation: u64, now: Instant) -> Self {
+    fn new(subject: &str, hash: u64, generation: u64, now: Instant) -> Self {
         Self {
+            subject: subject.into(),
+            hash,
             known: None,
             generation,
             block: None,
@@ -380,8 +418,10 @@ impl<W> Entry<W> {
 
     /// Takes `n` cells of the block, if that many are left that are not lost.
     fn use_block(&mut self, n: u32, now: Instant) -> bool {
-        self.block = self.block.filter(|block| now < block.expires);
-        let Some(block) = &mut self.block else { return false };
+        let Some(block) = self.block.as_mut().filter(|block| now < block.expires) else {
+            self.block = None;
+            return false;
+        };
         let Some(left) = block.cells.checked_sub(n) else {
             return false;
         };
@@ -392,10 +432,10 @@ impl<W> Entry<W> {
 
     /// The reply by which `n` cells do not conform at `now`: the store decided after that call was sent, so by its clock less has passed
     /// than here.
-    fn denies(&self, settings: &Settings, terms: &Terms, n: u32, now: Instant) -> Option<Known> {
+    fn denies(&self, settings: &Settings, n: u32, now: Instant) -> Option<Known> {
         let known = self.known.as_ref()?;
         let since = now.saturating_duration_since(known.sent);
-        let wait = terms.until(known, n).min(settings.remember);
+        let wait = known.until(n).min(settings.remember);
         (since < wait).then(|| known.clone())
     }
 
@@ -406,17 +446,15 @@ impl<W> Entry<W> {
         }
     }
 
-    fn holds_something(&self, settings: &Settings, terms: &Terms, now: Instant) -> bool {
-        self.in_flight
-            || self.block.is_some_and(|block| now < block.expires)
-            || self.denies(settings, terms, 1, now).is_some()
+    fn holds_something(&self, settings: &Settings, now: Instant) -> bool {
+        self.in_flight || self.block.is_some_and(|block| now < block.expires) || self.denies(settings, 1, now).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Level, State, StoreLimit};
+    use crate::limit::{Level, State};
     use crate::units::Units;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -430,11 +468,7 @@ mod tests {
             block: 0,
             subjects,
         };
-        let terms = Terms {
-            name: "api".to_owned(),
-            slot: None,
-            limits: limits.into(),
-        };
+        let terms = Terms::new("api".to_owned(), None, limits.into());
         (terms, Local::new(settings))
     }
 
@@ -453,11 +487,11 @@ mod tests {
     }
 
     fn deny(local: &Local<usize>, terms: &Terms, subject: &str, now: Instant) {
-        let Ok(Arrival::Fly(waiter)) = local.arrive(terms, subject, 1, now, || Ok(0)) else {
+        let Ok(Arrival::Fly(waiter)) = local.arrive(subject, 1, now, || Ok(0)) else {
             panic!("{subject} is known");
         };
         let flight = local.depart(terms, subject, VecDeque::from([waiter]), false, now);
-        let (deliveries, next) = local.land(terms, subject, flight, Ok((denial(), now)), now);
+        let (deliveries, next) = local.land(&terms.limits, subject, flight, Ok((denial(), now)), now);
         assert!(matches!(deliveries[..], [(0, Ok(Decided::Denied(..)))]) && next.is_none());
     }
 
@@ -474,12 +508,7 @@ mod tests {
             assert!(subjects(&local) <= 1600);
         }
         let now = begin + SECOND / 10;
-        let is_denied = |i: u32| {
-            matches!(
-                local.arrive(&terms, &i.to_string(), 1, now, || Ok(0)),
-                Ok(Arrival::Denied(_))
-            )
-        };
+        let is_denied = |i: u32| matches!(local.arrive(&i.to_string(), 1, now, || Ok(0)), Ok(Arrival::Denied(_)));
         assert!((9_900..10_000).all(is_denied), "the last hundred are remembered");
     }
 
@@ -496,7 +525,7 @@ mod tests {
         }
         let is_denied = |i: u32| {
             matches!(
-                local.arrive(&terms, &format!("new {i}"), 1, now, || Ok(0)),
+                local.arrive(&format!("new {i}"), 1, now, || Ok(0)),
                 Ok(Arrival::Denied(_))
             )
         };
@@ -507,16 +536,10 @@ mod tests {
     fn subject_with_a_call_in_flight_is_kept() {
         let (terms, local) = local(16);
         let now = Instant::now();
-        assert!(matches!(
-            local.arrive(&terms, "waits", 1, now, || Ok(1)),
-            Ok(Arrival::Fly(1))
-        ));
+        assert!(matches!(local.arrive("waits", 1, now, || Ok(1)), Ok(Arrival::Fly(1))));
         for i in 0..1000 {
             deny(&local, &terms, &i.to_string(), now);
         }
-        assert!(matches!(
-            local.arrive(&terms, "waits", 1, now, || Ok(2)),
-            Ok(Arrival::Queued)
-        ));
+        assert!(matches!(local.arrive("waits", 1, now, || Ok(2)), Ok(Arrival::Queued)));
     }
 }

@@ -136,7 +136,7 @@ impl Policy {
             }
             OnFailure::Local(meter) => {
                 let taken = meter.key(subject).take(n);
-                (taken.decision(), Some(Standing::Status(taken.status())))
+                (taken.decision(), Some(Standing::Status(Box::new(taken.status()))))
             }
         };
         Ok(Verdict {

@@ -147,7 +147,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             receiver = Some(there);
             Ok(sender)
         };
-        let served = match inner.local.arrive(&inner.terms, subject, n, now, waiter) {
+        let served = match inner.local.arrive(subject, n, now, waiter) {
             Err(error) => Err(error),
             Ok(Arrival::Leased(known)) => return Ok(inner.told(n, Decided::Admitted(known, Via::Lease), now)),
             Ok(Arrival::Denied(known)) => return Ok(inner.told(n, Decided::Denied(known, Via::RememberedDenial), now)),
@@ -183,7 +183,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         }
         let generation = inner.local.generation(subject);
         let part = match inner.alone(subject, Verb::UpTo, n, generation).await {
-            Ok((known, cells)) => inner.terms.part(&known, n, cells),
+            Ok((known, cells)) => Terms::part(&known, n, cells),
             Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, now())?),
         };
         inner.policy.observer.decided(part.decision(n), &part.via);
@@ -211,7 +211,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, n.into()).await?;
         let admitted = cells == u64::from(n);
-        Ok(inner.terms.verdict(known, n, admitted, now(), Via::Store))
+        Ok(Terms::verdict(known, n, admitted, now(), Via::Store))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary. Returns the number of recorded cells, which is less
@@ -227,7 +227,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         let inner = &self.inner;
         let generation = inner.local.generation(subject);
         let (known, recorded) = inner.ask(subject, Verb::Charge, n).await?;
-        inner.local.learn(&inner.terms, subject, &known, generation, now());
+        inner.local.learn(subject, &known, generation, now());
         Ok(recorded)
     }
 
@@ -285,10 +285,10 @@ impl<S: AsyncStore> SharedMeter<S> {
         let (reply, sent) = inner
             .call(&[(&inner.terms, subject, n.into())], Verb::Check, Some(at))
             .await?;
-        let known = Known::of(&reply, sent, now());
+        let known = Known::of(&inner.terms.limits, &reply, sent, now());
         let admitted = reply.cells == Some(n.into());
         let received = known.received;
-        Ok(inner.terms.verdict(known, n, admitted, received, Via::Store))
+        Ok(Terms::verdict(known, n, admitted, received, Via::Store))
     }
 
     /// Decides one cell of each of several subjects, of this meter and of `others` over the same store. Counts all cells if all conform, or none.
@@ -316,7 +316,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             Err(error) => Err(error),
         };
         let verdict = match result {
-            Ok((reply, sent)) => inner.verdict_of_several(&asked, &reply, sent),
+            Ok((reply, sent)) => Inner::<S>::verdict_of_several(&asked, &reply, sent),
             Err(error @ StoreError::NotOneSlot) => return Err(error),
             Err(error) => inner.policy.answer(subject, 1, error, now())?,
         };
@@ -359,7 +359,7 @@ impl<S: AsyncStore> SharedMeter<S> {
 impl<S: AsyncStore> Inner<S> {
     /// The verdict on a batch that was decided, by the time `at`.
     fn told(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
-        let verdict = self.terms.decided(n, decided, at);
+        let verdict = Terms::decided(n, decided, at);
         self.policy.observer.decided(verdict.decision, &verdict.via);
         verdict
     }
@@ -368,14 +368,16 @@ impl<S: AsyncStore> Inner<S> {
     async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
         let (reply, sent) = self.call(&[(&self.terms, subject, n)], verb, None).await?;
-        Ok((Known::of(&reply, sent, now()), reply.cells.unwrap_or(0)))
+        Ok((
+            Known::of(&self.terms.limits, &reply, sent, now()),
+            reply.cells.unwrap_or(0),
+        ))
     }
 
     /// Asks the store about a batch that joins no other call, and remembers the reply.
     async fn alone(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
         let (known, cells) = self.ask(subject, verb, n.into()).await?;
-        self.local
-            .learn(&self.terms, subject, &known, generation, known.received);
+        self.local.learn(subject, &known, generation, known.received);
         Ok((known, cells))
     }
 
@@ -402,16 +404,12 @@ impl<S: AsyncStore> Inner<S> {
     }
 
     /// The verdict of one meter of all limits, by which the longest denial is found.
-    fn verdict_of_several(&self, asked: &[(&Terms, &str, u64)], reply: &Reply, sent: Instant) -> Verdict {
+    fn verdict_of_several(asked: &[(&Terms, &str, u64)], reply: &Reply, sent: Instant) -> Verdict {
         let limits = asked.iter().flat_map(|(terms, ..)| terms.limits.iter().copied());
-        let terms = Terms {
-            limits: limits.collect(),
-            ..self.terms.clone()
-        };
-        let known = Known::of(reply, sent, now());
+        let known = Known::of(&limits.collect(), reply, sent, now());
         let admitted = reply.cells.is_some_and(|cells| cells > 0);
         let received = known.received;
-        terms.verdict(known, 1, admitted, received, Via::Store)
+        Terms::verdict(known, 1, admitted, received, Via::Store)
     }
 
     /// Waits for the decision on a cell of a joined call, until the deadline.
@@ -444,7 +442,7 @@ impl<S: AsyncStore> Inner<S> {
             } else {
                 self.call(&[(&self.terms, &subject, n)], flight.verb, None).await
             };
-            let (deliveries, more) = self.local.land(&self.terms, &subject, flight, result, now());
+            let (deliveries, more) = self.local.land(&self.terms.limits, &subject, flight, result, now());
             deliver(deliveries);
             next = more;
         }

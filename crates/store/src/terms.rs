@@ -7,7 +7,7 @@ use crate::time::later;
 use crate::verdict::{AdmittedPart, Verdict, Via};
 use ratelimit_meter::{NegativeMultiDecision, NonConformance};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A name and the limits that go with it.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct Terms {
     pub(crate) name: String,
     pub(crate) slot: Option<String>,
     pub(crate) limits: Arc<[StoreLimit]>,
+    /// The largest batch that conforms on all limits.
+    pub(crate) max_batch: u32,
 }
 
 /// A decision on a batch, with the reply that it follows from.
@@ -26,6 +28,15 @@ pub(crate) enum Decided {
 }
 
 impl Terms {
+    pub(crate) fn new(name: String, slot: Option<String>, limits: Vec<StoreLimit>) -> Self {
+        Self {
+            name,
+            slot,
+            max_batch: limits.iter().map(StoreLimit::max_batch).min().unwrap_or(0),
+            limits: limits.into(),
+        }
+    }
+
     /// Returns the keys of a subject, one for each limit.
     ///
     /// They are `name:{subject}:i`, so that a cluster keeps all limits of a subject in one slot. A subject that would end the hash tag at
@@ -51,40 +62,30 @@ impl Terms {
             .collect()
     }
 
-    /// Returns the largest batch that conforms on all limits.
-    pub(crate) fn max_batch(&self) -> u32 {
-        self.limits.iter().map(StoreLimit::max_batch).min().unwrap_or(0)
-    }
-
-    /// Returns the time from the store's decision until `n` cells conform; at most [`max_batch`](Self::max_batch).
-    pub(crate) fn until(&self, known: &Known, n: u32) -> Duration {
-        known.until(&self.limits, n)
-    }
-
-    /// Returns the verdict on `n` cells, `admitted` or not.
-    pub(crate) fn verdict(&self, known: Known, n: u32, admitted: bool, now: Instant, via: Via) -> Verdict {
+    /// The verdict on `n` cells, `admitted` or not.
+    pub(crate) fn verdict(known: Known, n: u32, admitted: bool, now: Instant, via: Via) -> Verdict {
         let decision = if admitted {
             Ok(())
         } else {
-            Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(&known, n)))
+            Err(NegativeMultiDecision::BatchNonConforming(n, Self::denial(&known, n)))
         };
         Verdict {
             decision,
-            standing: Some(Standing::by_reply(&self.limits, known, now)),
+            standing: Some(Standing::ByReply(known, now)),
             via,
         }
     }
 
-    /// Returns the verdict on a batch that the local layer or the store decided.
-    pub(crate) fn decided(&self, n: u32, decided: Decided, now: Instant) -> Verdict {
+    /// The verdict on a batch that the local layer or the store decided.
+    pub(crate) fn decided(n: u32, decided: Decided, now: Instant) -> Verdict {
         match decided {
-            Decided::Admitted(Some(known), via) => self.verdict(known, n, true, now, via),
+            Decided::Admitted(Some(known), via) => Self::verdict(known, n, true, now, via),
             Decided::Admitted(None, via) => Verdict {
                 decision: Ok(()),
                 standing: None,
                 via,
             },
-            Decided::Denied(known, via) => self.verdict(known, n, false, now, via),
+            Decided::Denied(known, via) => Self::verdict(known, n, false, now, via),
         }
     }
 
@@ -98,22 +99,22 @@ impl Terms {
     }
 
     /// Returns how many of `n` cells the store counted.
-    pub(crate) fn part(&self, known: &Known, n: u32, cells: u64) -> AdmittedPart {
+    pub(crate) fn part(known: &Known, n: u32, cells: u64) -> AdmittedPart {
         let cells = u32::try_from(cells).unwrap_or(u32::MAX);
-        let next = (cells < n).then(|| self.denial(known, 1));
+        let next = (cells < n).then(|| Self::denial(known, 1));
         AdmittedPart::of(cells, next, Via::Store)
     }
 
-    /// Returns a denial until `n` cells conform for certain.
-    pub(crate) fn denial(&self, known: &Known, n: u32) -> NonConformance {
-        NonConformance::at(later(known.received, self.until(known, n)))
+    /// A denial until `n` cells conform for certain.
+    pub(crate) fn denial(known: &Known, n: u32) -> NonConformance {
+        NonConformance::at(later(known.received, known.until(n)))
     }
 
     /// Returns the verdict that needs no store: zero cells always conform, and more than the burst never do.
     pub(crate) fn by_quota(&self, n: u32) -> Option<Verdict> {
         let decision = match n {
             0 => Ok(()),
-            _ if n > self.max_batch() => Err(NegativeMultiDecision::InsufficientCapacity(n)),
+            _ if n > self.max_batch => Err(NegativeMultiDecision::InsufficientCapacity(n)),
             _ => return None,
         };
         Some(Verdict {
@@ -132,11 +133,11 @@ mod tests {
 
     fn terms(slot: Option<&str>) -> Terms {
         let limit = |quota: &str| StoreLimit::Bucket(Units::of(quota.parse().unwrap()).unwrap());
-        Terms {
-            name: "api".to_owned(),
-            slot: slot.map(str::to_owned),
-            limits: [limit("10/s"), limit("1000/h")].into(),
-        }
+        Terms::new(
+            "api".to_owned(),
+            slot.map(str::to_owned),
+            vec![limit("10/s"), limit("1000/h")],
+        )
     }
 
     /// Returns the part of a key that a cluster hashes: between the first `{` and the first `}` after it, if that is not empty.

@@ -332,6 +332,15 @@ async fn documented_grants_suffice() {
     let (limit, share) = (bucket("10/d"), StoreLimit::Average(average("10/d")));
     assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
     assert_eq!(check(&store, "a", &share, 1).await, Ok(Some(1)));
+    // Fewer rights are an error that names them.
+    let revoke = |verb: &str, to: &str| format!("{verb} UPDATE ON meter.bucket {to} {role}");
+    client.batch_execute(&revoke("REVOKE", "FROM")).await.expect("revoked");
+    let answer = check(&store, "a", &limit, 1).await;
+    assert!(
+        matches!(&answer, Err(StoreError::Refused(message)) if message.contains("42501")),
+        "{answer:?}"
+    );
+    client.batch_execute(&revoke("GRANT", "TO")).await.expect("granted");
     let asks = ["a", "b"].map(|key| Ask {
         key,
         limit: &limit,
@@ -346,6 +355,64 @@ async fn documented_grants_suffice() {
     store.sweep(0).await.expect("allowed");
     let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
     client.batch_execute(&drop).await.expect("dropped");
+}
+
+/// Settings of a session that change what SQL means: no path to the functions' schema, a zone half an hour off, other styles of text, the strictest
+/// isolation.
+#[tokio::test]
+async fn settings_of_a_session_change_no_decision() {
+    let server = running!(Server::shared());
+    let (_, mut config) = server.store().await;
+    config.options(
+        "-c search_path= -c timezone=Asia/Kolkata -c datestyle=German -c intervalstyle=sql_standard -c extra_float_digits=0 \
+         -c default_transaction_isolation=serializable -c standard_conforming_strings=off -c bytea_output=escape",
+    );
+    let store = PostgresStore::connect(config.clone(), 1);
+    let limit = bucket("2/d");
+    for admitted in [1, 1, 0] {
+        assert_eq!(check(&store, "k", &limit, 1).await, Ok(Some(admitted)));
+    }
+    let client = connect(&config).await;
+    let call = "SELECT allowed AND retry_after = '0' OR retry_after BETWEEN '11:59:59'::interval AND '12:00:00' FROM meter.allow('a', '2/d')";
+    for _ in 0..3 {
+        assert!(client.query_one(call, &[]).await.unwrap().get::<_, bool>(0));
+    }
+    let call = "SELECT allowed, extract(epoch FROM next_allowed_time - clock_timestamp())::float8 \
+        FROM public.check_rate_limit('a', 1, 1, INTERVAL '1' DAY)";
+    for admitted in [true, false] {
+        let row = client.query_one(call, &[]).await.unwrap();
+        let wait: f64 = row.get(1);
+        assert_eq!((row.get(0), wait > 1000.0), (admitted, !admitted), "{wait}");
+    }
+}
+
+/// A dump of the schema, restored elsewhere, goes on with its states.
+#[tokio::test]
+async fn restored_dump_keeps_the_debt() {
+    let server = running!(Server::shared());
+    let (store, config) = server.store().await;
+    let limit = bucket("3/d");
+    assert_eq!(check(&store, "k", &limit, 2).await, Ok(Some(2)));
+    let other = server.database().await;
+    let program = |name: &str, database: &tokio_postgres::Config, more: &[&str]| {
+        let port = server.port().to_string();
+        let mut command = std::process::Command::new(server.programs().join(name));
+        command
+            .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port])
+            .args(more);
+        command.arg(database.get_dbname().expect("a database"));
+        let output = command.output().expect("a program of the server's");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let dump = std::env::temp_dir().join(format!("{}.sql", other.get_dbname().expect("a database")));
+    let file = dump.to_string_lossy();
+    program("pg_dump", &config, &["-f", &file]);
+    program("psql", &other, &["-Xqv", "ON_ERROR_STOP=1", "-f", &file]);
+    std::fs::remove_file(&dump).expect("the dump");
+    let restored = PostgresStore::connect(other, 1);
+    assert_eq!(check(&restored, "k", &limit, 2).await, Ok(Some(0)));
+    assert_eq!(check(&restored, "k", &limit, 1).await, Ok(Some(1)));
 }
 
 /// Installs at once, and again over live states.

@@ -1,5 +1,6 @@
 //! The Redis stores on servers that the tests start: skipped where there is no `redis-server`, a failure under `CI=true`.
 
+mod clients;
 mod clock;
 mod cluster;
 mod faults;

@@ -1,0 +1,120 @@
+//! Users, protocols, databases and keys that differ from the usual.
+
+use crate::support::runtime;
+use ratelimit_meter_redis::RedisStore;
+use ratelimit_meter_store::{SharedMeter, StoreError};
+use ratelimit_meter_store_check::server::Server;
+use std::time::Duration;
+
+fn meter(url: &str, name: &str) -> SharedMeter<RedisStore> {
+    SharedMeter::builder(name, "2/d".parse().unwrap())
+        .deadline(Duration::from_secs(10))
+        .build(RedisStore::open(url).unwrap())
+        .unwrap()
+}
+
+/// Two cells conform, the third does not, until they are given back.
+async fn holds(meter: &SharedMeter<RedisStore>, subject: &str) {
+    for admitted in [true, true, false] {
+        let verdict = meter.check(subject).await.unwrap();
+        assert_eq!(verdict.is_admitted(), admitted, "{subject:?}");
+    }
+    meter.refund(subject, 1).await.unwrap();
+    assert!(meter.check(subject).await.unwrap().is_admitted(), "{subject:?}");
+    meter.reset(subject).await.unwrap();
+    assert!(meter.check_n(subject, 2).await.unwrap().is_admitted(), "{subject:?}");
+}
+
+#[test]
+fn documented_rights_suffice_and_lesser_are_errors() {
+    let Some(server) = Server::start(&[]) else { return };
+    let user = |name: &str, rights: &[&str]| {
+        let command = [&["ACL", "SETUSER", name, "on", ">secret", "-@all"], rights].concat();
+        assert_eq!(server.command(&command).unwrap(), "+OK\r\n");
+        format!("redis://{name}:secret@127.0.0.1:{}/", server.port())
+    };
+    let documented = ["+evalsha", "+eval", "+get", "+set", "+del", "+time", "~api*"];
+    let app = user("app", &documented);
+    let reader = user("reader", &["+get", "~api*"]);
+    runtime().block_on(async {
+        let limit = meter(&app, "api");
+        holds(&limit, "alice").await;
+        let flushed = server.command(&["SCRIPT", "FLUSH"]);
+        assert_eq!(flushed.unwrap(), "+OK\r\n");
+        holds(&limit, "bob").await;
+        let average = SharedMeter::average_builder("api", "2/d".parse().unwrap()).deadline(Duration::from_secs(10));
+        let average = average.build(RedisStore::open(&app).unwrap()).unwrap();
+        assert!(average.check("average").await.unwrap().is_admitted());
+        for (url, name) in [(&app, "other"), (&reader, "api")] {
+            let answer = meter(url, name).check("alice").await;
+            let is_refused = |message: &String| message.contains("permission") || message.contains("NOPERM");
+            assert!(
+                matches!(&answer, Err(StoreError::Refused(message)) if is_refused(message)),
+                "{answer:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn resp3_gives_the_same_decisions() {
+    let Some(server) = Server::start(&[]) else { return };
+    runtime().block_on(async {
+        let url = format!("redis://127.0.0.1:{}/?protocol=resp3", server.port());
+        holds(&meter(&url, "api"), "alice").await;
+        let quota = "10/d".parse().unwrap();
+        let average = SharedMeter::strict_average_builder("average", quota).deadline(Duration::from_secs(10));
+        let average = average.build(RedisStore::open(&url).unwrap()).unwrap();
+        let mut admitted = 0;
+        while average.check("alice").await.unwrap().is_admitted() {
+            admitted += 1;
+        }
+        assert_eq!(admitted, 10);
+    });
+}
+
+#[test]
+fn databases_of_one_server_have_limits_of_their_own() {
+    let Some(server) = Server::start(&[]) else { return };
+    runtime().block_on(async {
+        for database in [0, 3] {
+            let url = format!("redis://127.0.0.1:{}/{database}", server.port());
+            holds(&meter(&url, "api"), "alice").await;
+        }
+    });
+    let keyspace = server.command(&["INFO", "keyspace"]).unwrap();
+    assert!(
+        keyspace.contains("db0:keys=1,expires=1") && keyspace.contains("db3:keys=1,expires=1"),
+        "{keyspace}"
+    );
+}
+
+#[test]
+fn subjects_of_any_bytes_have_limits_of_their_own() {
+    let Some(server) = Server::start(&[]) else { return };
+    let long = "k".repeat(1 << 20);
+    let subjects = [
+        "",
+        " ",
+        "a\0b",
+        "a\0c",
+        "a\r\nb",
+        "кошка",
+        "{",
+        "}",
+        "{}",
+        "{a}b",
+        "a{b",
+        "%s %.0f",
+        "'\"\\",
+        &long,
+    ];
+    runtime().block_on(async {
+        let limit = meter(&server.url(), "api");
+        for subject in subjects {
+            holds(&limit, subject).await;
+        }
+    });
+    let size = server.command(&["DBSIZE"]).unwrap();
+    assert_eq!(size, format!(":{}\r\n", subjects.len()));
+}
