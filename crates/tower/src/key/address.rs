@@ -86,7 +86,7 @@ fn connection(head: &Head<'_>) -> Option<IpAddr> {
 
 impl Key for PeerIp {
     #[inline]
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let address = self.address(head).ok_or(NoKey)?;
         key.address(self.prefix.cut(address));
         Ok(())
@@ -245,7 +245,7 @@ fn field(head: &Head<'_>, name: &HeaderName) -> Option<IpAddr> {
 }
 
 impl Key for ClientIp {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let address = self.address(head).ok_or(NoKey)?;
         key.address(self.peer.prefix.cut(address));
         Ok(())

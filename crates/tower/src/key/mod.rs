@@ -11,7 +11,7 @@ pub use value::{BearerKey, ExtensionKey, HeaderKey, KeyFn, MethodKey, key_fn};
 use crate::head::Head;
 use crate::meters::HashedKey;
 use core::fmt;
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::{Hash, Hasher};
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes};
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 /// struct Tenant;
 ///
 /// impl Key for Tenant {
-///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
 ///         let host = head.uri().host().ok_or(NoKey)?;
 ///         key.text(host.split('.').next().unwrap_or(host));
 ///         Ok(())
@@ -42,7 +42,7 @@ pub trait Key: Send + Sync {
     /// # Errors
     ///
     /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) then decides.
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey>;
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey>;
 
     /// Returns `true` if the key is the address of the connection, independent of forwarding fields.
     #[doc(hidden)]
@@ -66,25 +66,25 @@ impl core::error::Error for NoKey {}
 /// Receives the parts of a key. Also a [`Hasher`], to which any value that is [`Hash`] can be written.
 ///
 /// The parts of a key are kept apart: `("ab", "c")` is another key than `("a", "bc")`.
-pub struct KeyWriter {
-    hasher: KeyHasher,
+pub struct KeyWriter<'a> {
+    hasher: KeyHasher<&'a KeyHashes>,
     /// The key itself, for stores elsewhere.
     spelled: Option<String>,
 }
 
-impl KeyWriter {
+impl<'a> KeyWriter<'a> {
     #[inline]
-    pub(crate) fn new(hashes: &KeyHashes) -> Self {
+    pub(crate) fn new(hashes: &'a KeyHashes) -> Self {
         Self {
-            hasher: hashes.build_hasher(),
+            hasher: hashes.hasher(),
             spelled: None,
         }
     }
 
     /// A writer of keys for stores elsewhere.
-    pub(crate) fn spelling(hashes: &KeyHashes) -> Self {
+    pub(crate) fn spelling(hashes: &'a KeyHashes) -> Self {
         Self {
-            hasher: hashes.build_hasher(),
+            hasher: hashes.hasher(),
             spelled: Some(String::new()),
         }
     }
@@ -159,7 +159,7 @@ fn spell_hexadecimal(spelled: &mut String, bytes: &[u8]) {
 }
 
 /// Hashes short texts and bytes, such as addresses, word by word: a [`KeyHasher`] that takes only words need not be in memory.
-struct Hashing<'a>(&'a mut KeyHasher);
+struct Hashing<'a, 'b>(&'a mut KeyHasher<&'b KeyHashes>);
 
 /// The bytes that are hashed by words.
 const SHORT: usize = 32;
@@ -176,7 +176,7 @@ macro_rules! integers {
     };
 }
 
-impl Hasher for Hashing<'_> {
+impl Hasher for Hashing<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         if bytes.len() > SHORT {
@@ -212,7 +212,7 @@ macro_rules! spelled_integers {
     };
 }
 
-impl Hasher for KeyWriter {
+impl Hasher for KeyWriter<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         Hashing(&mut self.hasher).write(bytes);
@@ -227,7 +227,7 @@ impl Hasher for KeyWriter {
     }
 }
 
-impl fmt::Debug for KeyWriter {
+impl fmt::Debug for KeyWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyWriter").finish_non_exhaustive()
     }
@@ -237,7 +237,7 @@ impl fmt::Debug for KeyWriter {
 pub type BoxKey = Box<dyn Key>;
 
 impl<K: Key + ?Sized> Key for Box<K> {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         (**self).find(head, key)
     }
 
@@ -250,7 +250,7 @@ macro_rules! tuples {
     ($($key:ident $index:tt),*) => {
         /// All of them, in order.
         impl<$($key: Key),*> Key for ($($key,)*) {
-            fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+            fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
                 $(self.$index.find(head, key)?;)*
                 Ok(())
             }

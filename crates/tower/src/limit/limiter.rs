@@ -273,7 +273,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter)) -> u64 {
+    pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
         let ticket = self.ticket_of(key);
         let standing = |lane: &Arc<Lane>| {
             let meters = &lane.meters;
@@ -288,12 +288,12 @@ impl<K: Key> Limiter<ByKey<K>> {
     }
 
     /// Forgets the debt of a key, as when support lifts a block; the closure as for [`remaining`](Self::remaining).
-    pub fn reset(&self, key: impl FnOnce(&mut KeyWriter)) {
+    pub fn reset(&self, key: impl FnOnce(&mut KeyWriter<'_>)) {
         let ticket = self.ticket_of(key);
         self.lanes.iter().for_each(|lane| lane.meters.reset(ticket));
     }
 
-    fn ticket_of(&self, key: impl FnOnce(&mut KeyWriter)) -> Ticket {
+    fn ticket_of(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> Ticket {
         let mut writer = KeyWriter::new(&self.target.hashes);
         key(&mut writer);
         let key = writer.hashed();
