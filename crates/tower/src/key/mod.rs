@@ -8,11 +8,13 @@ pub use address::{ClientIp, FindAddress, PeerIp};
 pub use value::MatchedPath;
 pub use value::{BearerKey, ExtensionKey, HeaderKey, KeyFn, MethodKey, key_fn};
 
+use crate::address::Bits;
 use crate::head::Head;
 use crate::meters::HashedKey;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
@@ -98,26 +100,26 @@ impl<'a> KeyWriter<'a> {
     #[inline]
     pub fn text(&mut self, text: &str) {
         text.hash(&mut Hashing(&mut self.hasher));
-        self.spell(text);
+        spell(&mut self.spelled, || text.into());
     }
 
     /// Writes the address of a client, or the network that stands for it. (It is another key than the same address as a [`value`](Self::value).)
     #[inline]
     pub fn address(&mut self, address: IpAddr) {
+        self.network(address.into());
+    }
+
+    #[inline]
+    pub(crate) fn network(&mut self, address: Bits) {
         // No client has an IPv6 address that begins like the word of an IPv4 address: it would be a multicast one.
-        match address {
-            IpAddr::V4(v4) => self.hasher.write_u64(u64::from(v4.to_bits()) | u64::MAX << 32),
-            IpAddr::V6(v6) => {
-                let word = |half: &[u16]| half.iter().fold(0, |word, segment| word << 16 | u64::from(*segment));
-                let segments = v6.segments();
-                let (first, last) = segments.split_at(4);
-                self.hasher.write_u64(word(first));
-                self.hasher.write_u64(word(last));
-            }
+        match address.v4() {
+            Some(v4) => self.hasher.write_u64(u64::from(v4) | u64::MAX << 32),
+            None => address
+                .halves()
+                .into_iter()
+                .for_each(|half| self.hasher.write_u64(half)),
         }
-        if self.spelled.is_some() {
-            self.spell(&address.to_string());
-        }
+        spell(&mut self.spelled, || IpAddr::from(address).to_string().into());
     }
 
     /// Writes any value that implements [`Hash`]. In a store elsewhere its key is the hexadecimal form of the bytes that it hashes.
@@ -131,24 +133,32 @@ impl<'a> KeyWriter<'a> {
         HashedKey(self.hasher.finish())
     }
 
-    /// Appends a part and its end, which no part contains.
-    fn spell(&mut self, part: &str) {
-        let Some(spelled) = &mut self.spelled else { return };
-        for character in part.chars() {
-            match character {
-                '%' | '|' => spelled.push_str(if character == '%' { "%25" } else { "%7C" }),
-                _ => spelled.push(character),
-            }
-        }
-        spelled.push('|');
-    }
-
     #[inline]
     fn spell_bytes(&mut self, bytes: &[u8]) {
         if let Some(spelled) = &mut self.spelled {
             spell_hexadecimal(spelled, bytes);
         }
     }
+}
+
+/// Appends a part and its end, which no part contains.
+// Not a method: a hasher that is only passed on here would have to be in memory.
+#[inline]
+fn spell<'p>(spelled: &mut Option<String>, part: impl FnOnce() -> Cow<'p, str>) {
+    if let Some(spelled) = spelled {
+        spell_text(spelled, &part());
+    }
+}
+
+#[inline(never)]
+fn spell_text(spelled: &mut String, part: &str) {
+    for character in part.chars() {
+        match character {
+            '%' | '|' => spelled.push_str(if character == '%' { "%25" } else { "%7C" }),
+            _ => spelled.push(character),
+        }
+    }
+    spelled.push('|');
 }
 
 // Out of line, so that a key that is only hashed inlines.

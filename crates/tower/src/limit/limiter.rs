@@ -1,6 +1,6 @@
 //! The limits: one for all requests, or one per key.
 
-use super::asked::{Asked, Limit};
+use super::asked::{Asked, Limit, Plain};
 use super::lane::{BASE_TIER, HeadFn, Lane, OnNoKey, Rules, Warned};
 use crate::error::BuildError;
 use crate::head::Head;
@@ -125,6 +125,7 @@ impl From<u8> for TierName {
 impl sealed::Sealed for Everyone {}
 
 impl Target for Everyone {
+    #[inline]
     fn ticket(&self, _: &Head<'_>, _: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
         let key = HashedKey(0);
         Ok(sealed::Opaque(Ticket { key, tier: 0 }))
@@ -134,6 +135,7 @@ impl Target for Everyone {
 impl<K> sealed::Sealed for ByKey<K> {}
 
 impl<K: Key> Target for ByKey<K> {
+    #[inline]
     fn ticket(&self, head: &Head<'_>, sealed::Found(warned): sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
         let mut writer = KeyWriter::new(&self.hashes);
         self.key.find(head, &mut writer)?;
@@ -336,6 +338,17 @@ impl<T> Limiter<T> {
 }
 
 impl<T: Target> Limit for Limiter<T> {
+    #[inline]
+    fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
+        let rules = &self.rules;
+        let [lane] = &*self.lanes else { return None };
+        if !rules.are_plain() {
+            return None;
+        }
+        let sealed::Opaque(ticket) = self.target.ticket(head, sealed::Found(&rules.warned)).ok()?;
+        Some(Plain { lane, rules, ticket })
+    }
+
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         let rules = &self.rules;
         if !rules.filters.iter().all(|filter| filter(head)) {

@@ -5,7 +5,7 @@ mod builder;
 mod lane;
 mod limiter;
 
-pub(crate) use asked::{Ask, Denial};
+pub(crate) use asked::{Ask, Denial, Plain};
 pub use asked::{Asked, BoxLimit, Limit, Reason};
 pub use lane::OnNoKey;
 pub(crate) use lane::{After, HeadFn, Lane};
