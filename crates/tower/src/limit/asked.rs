@@ -169,7 +169,7 @@ impl<'a> Plain<'a> {
 
 impl<'a> Ask<'a> {
     #[inline]
-    fn new(lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) -> Self {
+    pub(super) fn new(lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) -> Self {
         Self {
             lane,
             rules,
@@ -278,7 +278,7 @@ fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
     Ok(())
 }
 
-fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
+pub(super) fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
     let enforced = |ask: &&mut Ask<'_>| !ask.rules.dry_run;
     // The first is looked at by taking it, unless another denies.
     asks.iter_mut().for_each(|ask| ask.denied = None);

@@ -4,6 +4,8 @@ mod asked;
 mod builder;
 mod lane;
 mod limiter;
+#[cfg(test)]
+mod model;
 
 pub(crate) use asked::{Ask, Denial, Plain};
 pub use asked::{Asked, BoxLimit, Limit, Reason};
