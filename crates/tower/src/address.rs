@@ -213,13 +213,13 @@ const MAPPED: u128 = 0xffff;
 impl Bits {
     #[inline]
     pub(crate) const fn halves(self) -> [u64; 2] {
-        [(self.0 >> 64) as u64, self.0 as u64]
+        [(self.0 >> 64) as u64, (self.0 & 0xffff_ffff_ffff_ffff) as u64]
     }
 
     /// Returns the bits of an IPv4 address.
     #[inline]
     pub(crate) fn v4(self) -> Option<u32> {
-        (self.0 >> 32 == MAPPED).then_some(self.0 as u32)
+        (self.0 >> 32 == MAPPED).then_some((self.0 & 0xffff_ffff) as u32)
     }
 
     #[inline]
