@@ -170,7 +170,6 @@ impl Announcement {
     }
 
     /// Writes down the position under one policy.
-    #[inline]
     pub(crate) fn of_one(fields: Fields, position: &Position<'_>) -> Self {
         match fields {
             Fields::None => Self::Nothing,

@@ -205,7 +205,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         Some(match plain.decide(self.settings.detail()) {
             (None, standing) => {
                 let ask = plain.decided(None, standing);
-                self.tell_of(&ask, *head, true);
+                self.observe.admitted(&Event::new(&ask, *head));
                 Ok(self.settings.announce_one(&ask))
             }
             (Some(denied), standing) => Err(self.refuse_plain(head, &plain, denied, standing)),

@@ -135,7 +135,8 @@ impl Target for Everyone {
 impl<K> sealed::Sealed for ByKey<K> {}
 
 impl<K: Key> Target for ByKey<K> {
-    #[inline]
+    // Always, although there are two callers: the hasher stays in registers.
+    #[inline(always)]
     fn ticket(&self, head: &Head<'_>, sealed::Found(warned): sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
         let mut writer = KeyWriter::new(&self.hashes);
         self.key.find(head, &mut writer)?;
