@@ -78,6 +78,13 @@ impl KeyHashes {
             last: coefficient(seed, 6),
         }
     }
+
+    /// Returns the hasher of one key, which borrows the random numbers. [`build_hasher`](BuildHasher::build_hasher) copies all of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn hasher(&self) -> KeyHasher<&Self> {
+        KeyHasher::new(self)
+    }
 }
 
 /// Draws a coefficient from a seed.

@@ -6,7 +6,7 @@
 use axum::{Router, routing::get};
 use ratelimit_meter::Quota;
 use ratelimit_meter_store::{MemoryStore, SharedMeter};
-use ratelimit_meter_tower::{Distributed, OnFailure, PeerIp, RateLimitLayer};
+use ratelimit_meter_tower::{Distributed, OnStoreFailure, PeerIp, RateLimitLayer};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn serve(port: u16, store: MemoryStore) -> Result<(), Error> {
     let meter = SharedMeter::builder("api", quota)
         .deadline(Duration::from_millis(50))
         .build(store)?;
-    let limit = Distributed::new(PeerIp::new(), quota, meter).on_failure(OnFailure::Closed);
+    let limit = Distributed::new(PeerIp::new(), quota, meter).on_failure(OnStoreFailure::Closed);
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .layer(RateLimitLayer::remote(limit));

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::error::Error;
 use core::fmt;
 use core::str::FromStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A network: an address and how many of its bits all members share. Written `10.0.0.0/8`; an address alone is a network of one.
 ///
@@ -192,13 +192,65 @@ impl Prefix {
         }
     }
 
-    /// Returns the prefix of an IPv6 address, the mapped address of a mapped IPv4 address, and any other IPv4 address as it is.
+    /// The address, of IPv6 its prefix.
     #[inline]
-    pub(crate) fn cut(self, address: IpAddr) -> IpAddr {
-        match address.to_canonical() {
-            v4 @ IpAddr::V4(_) => v4,
-            v6 @ IpAddr::V6(_) => masked(v6, self.0),
+    pub(crate) fn cut(self, address: Bits) -> Bits {
+        match address.v4() {
+            Some(_) => address,
+            None => Bits(address.0 & u128::MAX.checked_shl(128 - u32::from(self.0)).unwrap_or(0)),
         }
+    }
+}
+
+/// An address as 128 bits; one of IPv4 as the IPv6 address that is mapped to it, which is the same client. (An `IpAddr` has 17 bytes, which move one
+/// by one.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bits(u128);
+
+/// The prefix of mapped addresses, `::ffff:0:0/96`, without its last 32 bits.
+const MAPPED: u128 = 0xffff;
+
+impl Bits {
+    #[inline]
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        [(self.0 >> 64) as u64, (self.0 & 0xffff_ffff_ffff_ffff) as u64]
+    }
+
+    /// Returns the bits of an IPv4 address.
+    #[inline]
+    pub(crate) fn v4(self) -> Option<u32> {
+        (self.0 >> 32 == MAPPED).then_some((self.0 & 0xffff_ffff) as u32)
+    }
+
+    #[inline]
+    fn of_v4(address: Ipv4Addr) -> Self {
+        Self(MAPPED << 32 | u128::from(address.to_bits()))
+    }
+}
+
+impl From<&SocketAddr> for Bits {
+    #[inline]
+    fn from(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self::of_v4(*v4.ip()),
+            SocketAddr::V6(v6) => Self(v6.ip().to_bits()),
+        }
+    }
+}
+
+impl From<IpAddr> for Bits {
+    #[inline]
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::of_v4(v4),
+            IpAddr::V6(v6) => Self(v6.to_bits()),
+        }
+    }
+}
+
+impl From<Bits> for IpAddr {
+    fn from(bits: Bits) -> Self {
+        Ipv6Addr::from_bits(bits.0).to_canonical()
     }
 }
 

@@ -8,6 +8,36 @@ use http::Response;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// The work that is left when the response of an admitted request is there.
+pub(crate) enum Then {
+    Announce(Announcement),
+    Settle(Box<Pending>),
+}
+
+impl Then {
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Announce(Announcement::Nothing))
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::Announce(Announcement::Nothing))
+    }
+
+    /// Does the work, by the inner service's result.
+    // Out of line, so that a response without fields is passed on as it is.
+    #[inline(never)]
+    pub(crate) fn finish<C, E>(self, result: &mut Result<Response<C>, E>) {
+        match (self, result) {
+            (Self::Announce(announcement), Ok(response)) => announcement.set(response.headers_mut()),
+            (Self::Announce(_), Err(_)) => {}
+            (Self::Settle(pending), Ok(response)) => pending.settle(response).set(response.headers_mut()),
+            (Self::Settle(pending), Err(_)) => pending.keep(),
+        }
+    }
+}
+
 /// The limits of a request that is under way, with those whose count depends on the response.
 pub(crate) struct Pending {
     items: Vec<Item>,

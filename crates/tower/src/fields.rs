@@ -2,7 +2,8 @@
 
 use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::seconds;
-use crate::policy::{EFFECTIVE_WINDOW, Policy};
+use crate::policy::{Announced, EFFECTIVE_WINDOW, Policy};
+use core::num::NonZeroU64;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use smallvec::SmallVec;
 use std::time::{Duration, SystemTime};
@@ -84,16 +85,17 @@ pub(crate) struct Position<'a> {
 impl Position<'_> {
     /// The parameter `t`; none if no time will do.
     #[inline]
-    fn effective_window(&self) -> Option<u64> {
+    fn effective_window(&self) -> Option<NonZeroU64> {
         let Standing {
             remaining,
             until_next_ns,
             ..
         } = self.standing;
-        match self.denied {
-            None => Some(self.policy.numbers().effective_window(remaining, until_next_ns)),
-            Some(denied) => denied.wait_ns().map(seconds),
-        }
+        let window = match self.denied {
+            None => self.policy.numbers().effective_window(remaining, until_next_ns),
+            Some(denied) => seconds(denied.wait_ns()?),
+        };
+        NonZeroU64::new(window)
     }
 
     /// Orders by the part of the burst that remains; a denial comes first.
@@ -110,61 +112,85 @@ impl Position<'_> {
     }
 }
 
-/// The fields of one response, ready to be set.
+/// The fields of one response, ready to be set. It is small, since it is part of the future of each request.
 #[derive(Debug, Default)]
 pub(crate) enum Announcement {
     #[default]
     Nothing,
-    Lists {
-        policy: HeaderValue,
-        limit: HeaderValue,
+    /// One policy in the form of the draft, written when it is set.
+    One {
+        announced: &'static Announced,
+        remaining: u64,
+        window: Option<NonZeroU64>,
     },
+    Lists(Box<Lists>),
     Triple {
-        names: &'static [HeaderName; 3],
+        names: Triple,
         values: [u64; 3],
     },
+}
+
+/// Several policies in the form of the draft.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+/// The names of three fields with a number each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Triple {
+    Plain,
+    X,
+}
+
+impl Triple {
+    const fn names(self) -> &'static [HeaderName; 3] {
+        match self {
+            Self::Plain => &TRIPLE,
+            Self::X => &X,
+        }
+    }
 }
 
 impl Announcement {
     /// Writes down positions, in the order of the limits.
     pub(crate) fn of(fields: Fields, positions: &[Position<'_>]) -> Self {
-        let nearest = || {
-            positions
-                .iter()
-                .copied()
-                .reduce(|a, b| if b.is_nearer_than(&a) { b } else { a })
-        };
         match (fields, positions) {
             (Fields::None, _) | (_, []) => Self::Nothing,
-            (Fields::Draft11, [position]) => Self::Lists {
-                policy: position.policy.policy_item().clone(),
-                limit: value(&limit_items(positions)),
-            },
-            (Fields::Draft11, _) => Self::Lists {
-                policy: value(&policy_items(positions)),
-                limit: value(&limit_items(positions)),
-            },
-            (Fields::Triple, _) => nearest().map_or(Self::Nothing, |nearest| Self::triple(&TRIPLE, &nearest, None)),
-            (Fields::X(reset), _) => {
-                let from = (reset == Reset::Epoch).then(SystemTime::now);
-                nearest().map_or(Self::Nothing, |nearest| Self::triple(&X, &nearest, from))
+            (_, [position]) => Self::of_one(fields, position),
+            (Fields::Draft11, [first, ..]) => {
+                let policies: SmallVec<[_; 4]> = positions.iter().map(|position| position.policy.announced()).collect();
+                let policy = first.policy.announced().joined(&policies);
+                let limit = value(&limit_items(positions));
+                Self::Lists(Box::new(Lists { policy, limit }))
             }
+            (Fields::Triple | Fields::X(_), _) => Self::of_nearest(fields, positions),
         }
     }
 
-    /// Returns the fields of the policy that is nearest to its end, alone.
+    /// Writes down the position under one policy.
+    pub(crate) fn of_one(fields: Fields, position: &Position<'_>) -> Self {
+        match fields {
+            Fields::None => Self::Nothing,
+            Fields::Draft11 => Self::One {
+                announced: position.policy.announced(),
+                remaining: position.standing.remaining,
+                window: position.effective_window(),
+            },
+            Fields::Triple => Self::triple(Triple::Plain, position, None),
+            Fields::X(Reset::Delta) => Self::triple(Triple::X, position, None),
+            Fields::X(Reset::Epoch) => Self::triple(Triple::X, position, Some(SystemTime::now())),
+        }
+    }
+
+    /// Writes down the policy that is nearest to its end, alone.
     pub(crate) fn of_nearest(fields: Fields, positions: &[Position<'_>]) -> Self {
-        match positions
-            .iter()
-            .copied()
-            .reduce(|a, b| if b.is_nearer_than(&a) { b } else { a })
-        {
-            None => Self::Nothing,
-            Some(nearest) => Self::of(fields, &[nearest]),
-        }
+        let nearest = positions.iter().reduce(|a, b| if b.is_nearer_than(a) { b } else { a });
+        nearest.map_or(Self::Nothing, |nearest| Self::of_one(fields, nearest))
     }
 
-    fn triple(names: &'static [HeaderName; 3], position: &Position<'_>, from: Option<SystemTime>) -> Self {
+    fn triple(names: Triple, position: &Position<'_>, from: Option<SystemTime>) -> Self {
         let rest = Duration::from_nanos(position.standing.until_rest_ns);
         let reset = from.map_or(rest, |from| {
             rest.saturating_add(from.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
@@ -180,11 +206,22 @@ impl Announcement {
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         match self {
             Self::Nothing => {}
-            Self::Lists { policy, limit } => {
-                headers.append(RATELIMIT_POLICY, policy);
-                headers.append(RATELIMIT, limit);
+            Self::One {
+                announced,
+                remaining,
+                window,
+            } => {
+                let mut item = Buffer::new();
+                limit_item(&mut item, announced, remaining, window);
+                headers.append(RATELIMIT_POLICY, announced.policy.clone());
+                headers.append(RATELIMIT, value(&item));
+            }
+            Self::Lists(lists) => {
+                headers.append(RATELIMIT_POLICY, lists.policy);
+                headers.append(RATELIMIT, lists.limit);
             }
             Self::Triple { names, values } => {
+                let names = names.names();
                 let there = headers
                     .get(&names[1])
                     .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -211,11 +248,7 @@ pub(crate) fn integer(n: u64) -> HeaderValue {
         _ => None,
     });
     digits.map_or_else(
-        || {
-            let mut digits = Buffer::new();
-            decimal(&mut digits, n);
-            value(&digits)
-        },
+        || value(itoa::Buffer::new().format(n).as_bytes()),
         HeaderValue::from_static,
     )
 }
@@ -223,50 +256,29 @@ pub(crate) fn integer(n: u64) -> HeaderValue {
 /// Bytes of a value on their way into one allocation.
 type Buffer = SmallVec<[u8; 128]>;
 
-fn policy_items(positions: &[Position<'_>]) -> Buffer {
-    let mut list = Buffer::new();
-    for position in positions {
-        separate(&mut list);
-        list.extend_from_slice(position.policy.policy_item().as_bytes());
-    }
-    list
-}
-
 fn limit_items(positions: &[Position<'_>]) -> Buffer {
     let mut list = Buffer::new();
     for position in positions {
-        separate(&mut list);
-        list.extend_from_slice(position.policy.limit_item().as_bytes());
-        decimal(&mut list, position.standing.remaining);
-        if let Some(window) = position.effective_window() {
-            list.push(b';');
-            list.extend_from_slice(EFFECTIVE_WINDOW.as_bytes());
-            list.push(b'=');
-            decimal(&mut list, window);
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
         }
+        let (announced, remaining) = (position.policy.announced(), position.standing.remaining);
+        limit_item(&mut list, announced, remaining, position.effective_window());
     }
     list
 }
 
-fn separate(list: &mut Buffer) {
-    if !list.is_empty() {
-        list.extend_from_slice(b", ");
+/// Writes an item of `RateLimit`.
+fn limit_item(list: &mut Buffer, announced: &Announced, remaining: u64, window: Option<NonZeroU64>) {
+    list.extend_from_slice(announced.item.as_bytes());
+    let mut digits = itoa::Buffer::new();
+    list.extend_from_slice(digits.format(remaining).as_bytes());
+    if let Some(window) = window {
+        list.push(b';');
+        list.extend_from_slice(EFFECTIVE_WINDOW.as_bytes());
+        list.push(b'=');
+        list.extend_from_slice(digits.format(window.get()).as_bytes());
     }
-}
-
-fn decimal(list: &mut Buffer, mut n: u64) {
-    // From the right, as digits come.
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] += u8::try_from(n % 10).unwrap_or_default();
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    list.extend_from_slice(&digits[start..]);
 }
 
 fn value(bytes: &[u8]) -> HeaderValue {

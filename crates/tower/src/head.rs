@@ -23,6 +23,7 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// Returns the head of a request.
+    #[inline]
     #[must_use]
     pub fn of<B>(request: &'a Request<B>) -> Self {
         Self {
@@ -35,6 +36,7 @@ impl<'a> Head<'a> {
     }
 
     /// Returns the method.
+    #[inline]
     #[must_use]
     pub fn method(&self) -> &'a Method {
         self.method
@@ -53,18 +55,21 @@ impl<'a> Head<'a> {
     }
 
     /// Returns the header fields.
+    #[inline]
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
     /// Returns the extensions, in which servers and outer layers leave values.
+    #[inline]
     #[must_use]
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
 
     /// Returns whether this is a preflight of a browser (Fetch, section 4.8): `OPTIONS` with `Origin` and the method it asks for.
+    #[inline]
     #[must_use]
     pub fn is_preflight(&self) -> bool {
         self.method == Method::OPTIONS

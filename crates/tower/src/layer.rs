@@ -1,17 +1,17 @@
 //! The layer: limits, a responder and an observer.
 
+use crate::after::{Pending, Then};
+use crate::charge::Charge;
 use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS, integer};
 use crate::head::Head;
-use crate::limit::{Asked, Denial, HeadFn, Limit};
-use crate::meters::{Denied, Detail};
+use crate::limit::{Ask, Asked, Denial, HeadFn, Limit, Plain};
+use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Observe, PolicyDecision};
-use crate::policy::Policy;
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use core::fmt;
 use http::header::RETRY_AFTER;
-use http::{Response, StatusCode};
-use smallvec::SmallVec;
+use http::{Request, Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +74,9 @@ impl<L: Limit> RateLimitLayer<L> {
 
 impl<L: Limit> RateLimitLayer<L, Grpc> {
     /// Returns a layer that answers denials as gRPC servers do, with any `Content-Type` of the request.
+    ///
+    /// tonic's interceptors go outside of it as an `InterceptorLayer`, or inside with a service's `with_interceptor`: the bodies of an
+    /// `InterceptorLayer` inside cannot be made for a denial.
     #[must_use]
     pub fn grpc(limits: L) -> Self {
         Self::answering(limits, Grpc)
@@ -189,6 +192,42 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
 }
 
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
+    /// Decides a request that asks for one cell of one meter; `None` if it asks for more, or less. Returns the fields of the response, or the response
+    /// to a denied request.
+    #[inline]
+    pub(crate) fn admit_plain<B>(&self, head: &Head<'_>) -> Option<Result<Announcement, Response<B>>>
+    where
+        R: Respond<B>,
+    {
+        if self.settings.is_exempt(head) {
+            return None;
+        }
+        let plain = self.limits.plain(head)?;
+        Some(match plain.decide(self.settings.detail()) {
+            (None, standing) => {
+                let ask = plain.decided(None, standing);
+                self.observe.admitted(&PolicyDecision::new(&ask, *head));
+                Ok(self.settings.announce_one(&ask))
+            }
+            (Some(denied), standing) => Err(self.refuse_plain(head, &plain, denied, standing)),
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse_plain<B>(&self, head: &Head<'_>, plain: &Plain<'_>, denied: Denied, standing: Standing) -> Response<B>
+    where
+        R: Respond<B>,
+    {
+        let ask = plain.decided(Some(denied), standing);
+        self.tell_of(&ask, *head, false);
+        let (denial, position) = (Denial::from(denied), ask.position());
+        let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);
+        let positions = core::slice::from_ref(&position);
+        let announced = if ask.rules.is_announced() { positions } else { &[] };
+        self.answer(*head, status, denial, announced)
+    }
+
     /// Decides a request.
     // The list is filled in place: to return it would copy it.
     #[inline]
@@ -216,24 +255,27 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Reports all decisions to the observer.
     #[inline]
     pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
-        for ask in asked.asks() {
-            let event = PolicyDecision::new(ask, head);
-            match ask.denied {
-                None if admitted => self.observe.admitted(&event),
-                None => {}
-                Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
-                Some(denied) => {
-                    crate::denial_event!(
-                        policy = event.policy(),
-                        tier = event.tier(),
-                        wait = ?event.wait(),
-                        "denied"
-                    );
-                    match denied {
-                        Denied::For(_) => self.observe.denied(&event),
-                        Denied::Never => self.observe.never(&event),
-                        Denied::Full(_) => self.observe.table_full(&event),
-                    }
+        asked.asks().iter().for_each(|ask| self.tell_of(ask, head, admitted));
+    }
+
+    #[inline]
+    fn tell_of(&self, ask: &Ask<'_>, head: Head<'_>, admitted: bool) {
+        let event = PolicyDecision::new(ask, head);
+        match ask.denied {
+            None if admitted => self.observe.admitted(&event),
+            None => {}
+            Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
+            Some(denied) => {
+                crate::denial_event!(
+                    policy = event.policy(),
+                    tier = event.tier(),
+                    wait = ?event.wait(),
+                    "denied"
+                );
+                match denied {
+                    Denied::For(_) => self.observe.denied(&event),
+                    Denied::Never => self.observe.never(&event),
+                    Denied::Full(_) => self.observe.table_full(&event),
                 }
             }
         }
@@ -278,10 +320,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
             }
         }
         let wait = wait.map(Duration::from_nanos);
-        let denying = positions.iter().filter(|position| position.denied.is_some());
-        let denying: SmallVec<[&Policy; 4]> = denying.map(|position| position.policy).collect();
         self.respond
-            .respond(&Refusal::new(head, denial.reason, wait, &denying), parts)
+            .respond(&Refusal::new(head, denial.reason, wait, positions), parts)
     }
 }
 
@@ -304,13 +344,35 @@ impl Settings {
         }
     }
 
-    /// Returns the fields of the response to an admitted request.
+    /// Gives an admitted request the charge of its late limits, and returns the work that its response leaves.
+    pub(crate) fn admitted<B>(&self, asked: &Asked<'_>, request: &mut Request<B>) -> Then {
+        if let Some(charge) = Charge::of(asked.asks()) {
+            request.extensions_mut().insert(charge);
+        }
+        let (fields, nearest) = self.fields_after();
+        match Pending::of(asked.asks(), fields, nearest) {
+            Some(pending) => Then::Settle(pending),
+            None => Then::Announce(self.announce_admitted(asked)),
+        }
+    }
+
+    /// The fields of the response to an admitted request.
     #[inline]
     pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
         match asked.asks() {
             _ if self.on_refusals_only || self.fields == Fields::None => Announcement::Nothing,
-            [only] if only.rules.is_announced() => Announcement::of(self.fields, &[only.position()]),
+            [only] => self.announce_one(only),
             _ => self.announce(&asked.positions()),
+        }
+    }
+
+    /// The fields of the response to a request that one meter admitted.
+    #[inline]
+    pub(crate) fn announce_one(&self, ask: &Ask<'_>) -> Announcement {
+        match self.fields {
+            Fields::None => Announcement::Nothing,
+            _ if self.on_refusals_only || !ask.rules.is_announced() => Announcement::Nothing,
+            fields => Announcement::of_one(fields, &ask.position()),
         }
     }
 

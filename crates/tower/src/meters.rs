@@ -10,7 +10,6 @@ use core::pin::Pin;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
 use ratelimit_meter::keyed::{InvalidTable, KeyHandle, KeyedBuilder, Stats, Tier, WhenFull};
-use ratelimit_meter::store::Store;
 use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status, Taken};
 #[cfg(feature = "queue")]
 use ratelimit_meter_tokio::{AcquireError, Keyed, MeterMap, Patience, Source, Waiting};
@@ -29,6 +28,7 @@ pub(crate) struct Ticket {
 pub(crate) struct HashedKey(pub(crate) u64);
 
 impl Hash for HashedKey {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0);
     }
@@ -41,6 +41,7 @@ pub(crate) struct AsIs(u64);
 impl BuildHasher for AsIs {
     type Hasher = Self;
 
+    #[inline]
     fn build_hasher(&self) -> Self {
         Self::default()
     }
@@ -53,10 +54,12 @@ impl Hasher for AsIs {
             .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
     }
 
+    #[inline]
     fn write_u64(&mut self, n: u64) {
         self.0 = n;
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -109,7 +112,7 @@ impl Standing {
         };
         Self {
             remaining,
-            until_next_ns: ns(remaining == 0, Status::until_next),
+            until_next_ns: ns(detail > Detail::Nothing && remaining == 0, Status::until_next),
             until_rest_ns: ns(detail == Detail::Rest, Status::until_rest),
         }
     }
@@ -122,7 +125,10 @@ pub(crate) trait Meters: Send + Sync {
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
     fn now_exactly(&self, ns: u64) -> Option<Instant>;
 
-    /// Decides now, by the meter's own clock, which is the fastest way.
+    /// Decides now, by the meter's own clock, without a standing: the shortest way. Returns the reason of a denial.
+    fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied>;
+
+    /// Decides now, by the meter's own clock.
     fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing);
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
@@ -153,6 +159,18 @@ pub(crate) trait Meters: Send + Sync {
     fn queue(&self) -> Box<dyn Queue>;
 }
 
+impl dyn Meters {
+    /// Decides now, in the shortest way for that detail.
+    #[inline]
+    pub(crate) fn decide_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Option<Denied>, Standing) {
+        if detail == Detail::Nothing {
+            return (self.check_now(ticket, n), Standing::default());
+        }
+        let (decision, standing) = self.take_now(ticket, n, detail);
+        (decision.err(), standing)
+    }
+}
+
 /// The time by a meter's own clock, and by how many nanoseconds it may be behind.
 fn time<M: Checkable>(meter: &M) -> (Instant, u64) {
     meter.now()
@@ -163,6 +181,7 @@ fn exact_time<M: Checkable>(meter: &M, ns: u64) -> Option<Instant> {
     (ns <= meter.now().1).then(|| meter.now_exactly())
 }
 
+#[cold]
 fn denied(denial: NegativeMultiDecision, at: Instant) -> Denied {
     match denial {
         NegativeMultiDecision::BatchNonConforming(_, denial) => {
@@ -181,22 +200,6 @@ const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
     }
 }
 
-/// Decides now. Without a standing the decision is the meter's shortest path.
-fn taken_now<A: Algorithm, C: Clock, S: Store<A> + Send + Sync>(
-    meter: &Meter<A, C, S>,
-    n: u32,
-    detail: Detail,
-) -> (Result<(), Denied>, Standing) {
-    if detail > Detail::Nothing {
-        return taken(&meter.take(n), detail);
-    }
-    let decision = meter.check_n(n);
-    (
-        decision.map_err(|denial| denied(denial, time(meter).0)),
-        Standing::default(),
-    )
-}
-
 fn taken(taken: &Taken, detail: Detail) -> (Result<(), Denied>, Standing) {
     let decision = taken.decision().map_err(|denial| match (denial, taken.wait()) {
         (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
@@ -204,7 +207,10 @@ fn taken(taken: &Taken, detail: Detail) -> (Result<(), Denied>, Standing) {
         }
         _ => Denied::Never,
     });
-    (decision, Standing::of(&taken.status(), detail))
+    // The fields of a denial have its own wait.
+    let is_wanted = decision.is_ok() || detail == Detail::Rest;
+    let standing = Standing::of(&taken.status(), if is_wanted { detail } else { Detail::Nothing });
+    (decision, standing)
 }
 
 fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
@@ -220,8 +226,12 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
         exact_time(self, ns)
     }
 
+    fn check_now(&self, _: Ticket, n: u32) -> Option<Denied> {
+        self.check_n(n).err().map(|denial| denied(denial, time(self).0))
+    }
+
     fn take_now(&self, _: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
-        taken_now(self, n, detail)
+        taken(&Self::take(self, n), detail)
     }
 
     fn peek(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
@@ -313,8 +323,13 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
         exact_time(&self.like, ns)
     }
 
+    fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied> {
+        let denial = self.tiers[usize::from(ticket.tier)].check_n(&ticket.key, n).err()?;
+        Some(denied(denial, time(&self.like).0))
+    }
+
     fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
-        taken_now(&self.key(ticket), n, detail)
+        taken(&self.key(ticket).take(n), detail)
     }
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {

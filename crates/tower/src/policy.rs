@@ -28,18 +28,51 @@ pub(crate) struct Policy {
     unit: Option<String>,
     quota: Quota,
     numbers: Numbers,
-    announced: OnceLock<Announced>,
+    announced: OnceLock<&'static Announced>,
 }
 
-/// The parts of the fields that never change, made once.
+/// The parts of the fields that never change, made once for each policy and kept as long as the process runs, so that requests share them without
+/// counting.
 #[derive(Debug)]
-struct Announced {
-    /// An item of `RateLimit-Policy`.
-    policy: HeaderValue,
+pub(crate) struct Announced {
+    /// The item of `RateLimit-Policy`.
+    pub(crate) policy: HeaderValue,
     /// The beginning of an item of `RateLimit`, up to its number of remaining requests.
-    item: String,
+    pub(crate) item: String,
     /// The body of a denial by this policy alone.
-    problem: Bytes,
+    pub(crate) problem: Bytes,
+    /// The list of the first policies that were announced together, this one before others.
+    joined: OnceLock<Joined>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    policies: Vec<&'static Announced>,
+    list: HeaderValue,
+}
+
+impl Announced {
+    /// Returns the value of `RateLimit-Policy` for these policies, of which this one is the first.
+    pub(crate) fn joined(&self, policies: &[&'static Self]) -> HeaderValue {
+        let joined = self.joined.get_or_init(|| Joined {
+            policies: policies.to_vec(),
+            list: HeaderValue::from_static(list_of(policies).leak()),
+        });
+        let same = |(a, b): (&&Self, &&Self)| core::ptr::eq(*a, *b);
+        if joined.policies.len() == policies.len() && joined.policies.iter().zip(policies).all(same) {
+            return joined.list.clone();
+        }
+        // Items are values, and so is their list.
+        HeaderValue::try_from(list_of(policies)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+fn list_of(policies: &[&'static Announced]) -> String {
+    let items: Vec<_> = policies
+        .iter()
+        .filter_map(|policy| policy.policy.to_str().ok())
+        .collect();
+    items.join(", ")
 }
 
 impl Policy {
@@ -94,22 +127,9 @@ impl Policy {
         &self.numbers
     }
 
-    /// This policy's item of `RateLimit-Policy`. It refers to static bytes, so that requests share it without counting.
-    pub(crate) fn policy_item(&self) -> &HeaderValue {
-        &self.announced().policy
-    }
-
-    /// Returns the beginning of this policy's item of `RateLimit`.
-    pub(crate) fn limit_item(&self) -> &str {
-        &self.announced().item
-    }
-
-    /// Returns the problem of a denial by this policy alone.
-    pub(crate) fn problem(&self) -> &Bytes {
-        &self.announced().problem
-    }
-
-    fn announced(&self) -> &Announced {
+    /// Returns the parts of this policy's fields.
+    #[inline]
+    pub(crate) fn announced(&self) -> &'static Announced {
         self.announced.get_or_init(|| {
             use parameter::{QUOTA, REMAINING, UNIT, WINDOW};
             let name = structured_string(&self.name);
@@ -118,11 +138,12 @@ impl Policy {
                 let _ = write!(policy, ";{UNIT}={}", structured_string(unit));
             }
             let _ = write!(policy, ";{WINDOW}={}", self.numbers.window);
-            Announced {
+            Box::leak(Box::new(Announced {
                 policy: HeaderValue::from_static(policy.leak()),
                 item: format!("{name};{REMAINING}="),
                 problem: Bytes::from_static(quota_exceeded([&*self.name]).leak().as_bytes()),
-            }
+                joined: OnceLock::new(),
+            }))
         })
     }
 }

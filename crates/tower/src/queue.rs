@@ -8,7 +8,7 @@ use crate::meters::Queue;
 use crate::numbers::nanos;
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
-use crate::service::{pass, take_ready};
+use crate::service::{ResponseFuture, take_ready};
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -99,7 +99,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut inner = take_ready(&mut self.inner);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
@@ -111,9 +111,9 @@ where
             if let Err(denial) = waited {
                 return Ok(layer.refuse(Head::of(&request), &asked, denial));
             }
-            let response = pass(&mut inner, request, &asked, layer.settings());
+            let then = layer.settings().admitted(&asked, &mut request);
             drop(asked);
-            response.await
+            ResponseFuture::admitted(inner.call(request), then).await
         })
     }
 }

@@ -1,17 +1,15 @@
 //! The service that decides before it calls an inner one.
 
-use crate::after::Pending;
-use crate::charge::Charge;
-use crate::fields::Announcement;
+use crate::after::Then;
 use crate::head::Head;
-use crate::layer::{RateLimitLayer, Settings};
+use crate::layer::RateLimitLayer;
 use crate::limit::{Asked, Limit};
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use std::sync::Arc;
@@ -80,46 +78,42 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let head = Head::of(&request);
-        let mut asked = Asked::default();
-        match self.layer.decide(&head, &mut asked) {
-            Ok(()) => pass(&mut self.inner, request, &asked, self.layer.settings()),
-            Err(denial) => ResponseFuture::denied(self.layer.refuse(head, &asked, denial)),
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The inner service is called from one place, so that it inlines there.
+        match self.layer.admit(&mut request) {
+            Ok(then) => ResponseFuture::admitted(self.inner.call(request), then),
+            Err(response) => ResponseFuture::denied(response),
         }
     }
 }
 
-/// Calls the inner service with an admitted request.
-#[inline]
-pub(crate) fn pass<S, B, C>(
-    inner: &mut S,
-    request: Request<B>,
-    asked: &Asked<'_>,
-    settings: &Settings,
-) -> ResponseFuture<S::Future, C>
-where
-    S: Service<Request<B>, Response = Response<C>>,
-{
-    let (fields, nearest) = settings.fields_after();
-    let pending = Pending::of(asked.asks(), fields, nearest);
-    let announcement = match pending {
-        // Made when the response is known.
-        Some(_) => Announcement::Nothing,
-        None => settings.announce_admitted(asked),
-    };
-    let response = match Charge::of(asked.asks()) {
-        None => inner.call(request),
-        Some(charge) => inner.call(with(request, charge)),
-    };
-    ResponseFuture::admitted(response, announcement, pending)
-}
+impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
+    /// Decides a request. Returns the work that its response leaves, or the response to a denied request.
+    #[inline]
+    fn admit<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
+    where
+        R: Respond<C>,
+    {
+        match self.admit_plain(&Head::of(request)) {
+            Some(Ok(announcement)) => Ok(Then::Announce(announcement)),
+            Some(Err(response)) => Err(response),
+            None => self.admit_by_list(request),
+        }
+    }
 
-// Out of line, so that a request without a charge need not be moved.
-#[cold]
-fn with<B>(mut request: Request<B>, charge: Charge) -> Request<B> {
-    request.extensions_mut().insert(charge);
-    request
+    /// Decides a request that asks several meters, or has something to settle later.
+    #[inline(never)]
+    fn admit_by_list<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
+    where
+        R: Respond<C>,
+    {
+        let head = Head::of(request);
+        let mut asked = Asked::default();
+        if let Err(denial) = self.decide(&head, &mut asked) {
+            return Err(self.refuse(head, &asked, denial));
+        }
+        Ok(self.settings().admitted(&asked, request))
+    }
 }
 
 /// Takes the service that was ready, to move it into a future, and leaves its clone, which has yet to become ready.
@@ -159,8 +153,7 @@ pin_project! {
         Admitted {
             #[pin]
             inner: F,
-            announcement: Announcement,
-            pending: Option<Box<Pending>>,
+            then: Then,
         },
         Denied { response: Option<Response<B>> },
     }
@@ -168,12 +161,8 @@ pin_project! {
 
 impl<F, B> ResponseFuture<F, B> {
     #[inline]
-    fn admitted(inner: F, announcement: Announcement, pending: Option<Box<Pending>>) -> Self {
-        let state = State::Admitted {
-            inner,
-            announcement,
-            pending,
-        };
+    pub(crate) fn admitted(inner: F, then: Then) -> Self {
+        let state = State::Admitted { inner, then };
         Self { state }
     }
 
@@ -193,34 +182,19 @@ where
     /// # Panics
     ///
     /// Panics if it is polled again after it returned a denial.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             Projected::Denied { response } => {
                 let response = response.take().expect("polled after it returned");
                 Poll::Ready(Ok(response))
             }
-            Projected::Admitted {
-                inner,
-                announcement,
-                pending,
-            } => {
-                let mut result = ready!(inner.poll(cx));
-                match &mut result {
-                    Ok(response) => {
-                        if let Some(pending) = pending.take() {
-                            *announcement = pending.settle(response);
-                        }
-                        if !matches!(announcement, Announcement::Nothing) {
-                            std::mem::take(announcement).set(response.headers_mut());
-                        }
-                    }
-                    Err(_) => {
-                        if let Some(pending) = pending.take() {
-                            pending.keep();
-                        }
-                    }
+            Projected::Admitted { inner, then } => {
+                let mut poll = inner.poll(cx);
+                if let (Poll::Ready(result), false) = (&mut poll, then.is_nothing()) {
+                    then.take().finish(result);
                 }
-                Poll::Ready(result)
+                poll
             }
         }
     }

@@ -16,7 +16,7 @@ impl Effort {
     pub(crate) const QUICK: Self = Self {
         rounds: 5,
         calls: 5_000,
-        loopback_rounds: 1,
+        loopback_rounds: 7,
         loopback_requests: 5_000,
     };
     pub(crate) const FULL: Self = Self {
@@ -33,7 +33,7 @@ impl Effort {
 pub(crate) enum Case {
     /// One address, always admitted.
     OneKey,
-    /// A million addresses at random, always admitted.
+    /// A million addresses at random, always admitted. All of them are live: their cells take an hour to drain.
     ManyKeys,
     /// One address, always denied.
     Denied,

@@ -1,6 +1,7 @@
 //! The layers, each around a service that answers at once.
 
 use super::case::Case;
+use super::floors::Floor;
 use crate::contender::Package;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -22,6 +23,8 @@ pub(crate) const BARE: &str = "no layer";
 pub(crate) const SILENT: &str = "ours, no fields";
 pub(crate) const TELLING: &str = "ours";
 pub(crate) const THREE: &str = "ours, three limits";
+const FINDING: &str = "floor: finds the address";
+const DECIDING: &str = "floor: decides by hand";
 
 /// A contender as a row.
 pub(crate) struct Entry {
@@ -32,8 +35,12 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn takes(&self, case: Case) -> bool {
-        // Three limits are compared with one, where both admit.
-        self.name != THREE || case == Case::OneKey
+        match self.name {
+            // Three limits are compared with one, where both admit.
+            THREE => case == Case::OneKey,
+            FINDING | DECIDING => case != Case::Denied,
+            _ => true,
+        }
     }
 
     pub(crate) fn limits(&self) -> bool {
@@ -46,6 +53,12 @@ pub(crate) fn entries() -> Vec<Entry> {
     let entry = |name, package, call| Entry { name, package, call };
     let mut entries = vec![
         entry(BARE, None, bare),
+        entry(FINDING, None, |_| {
+            calling(Floor::finding(service_fn(inner::<Body, Body>)))
+        }),
+        entry(DECIDING, None, |case| {
+            calling(Floor::deciding(service_fn(inner::<Body, Body>), case))
+        }),
         entry(SILENT, ours, silent),
         entry(TELLING, ours, telling),
         entry(THREE, ours, three),
@@ -79,17 +92,26 @@ fn newest() -> Option<Entry> {
 /// The burst of a limit that a run never meets, and of one that the first request meets.
 pub(super) const fn burst(case: Case) -> u32 {
     match case {
-        Case::OneKey | Case::ManyKeys => 1_000_000_000,
+        Case::OneKey => 1_000_000_000,
+        Case::ManyKeys => 10_000,
         Case::Denied => 1,
     }
 }
 
-/// A cell: a nanosecond if it is never met, an hour otherwise.
+/// The time in which a cell drains: an hour where keys have to stay live.
 pub(super) const fn emission(case: Case) -> Duration {
     match case {
-        Case::OneKey | Case::ManyKeys => Duration::from_nanos(1),
-        Case::Denied => Duration::from_secs(3600),
+        Case::OneKey => Duration::from_nanos(1),
+        Case::ManyKeys | Case::Denied => Duration::from_secs(3600),
     }
+}
+
+/// The quota of each key in our own terms, and the number of keys.
+pub(super) fn quota(case: Case) -> (ratelimit_meter::Quota, usize) {
+    let quota = ratelimit_meter::Quota::new(NonZeroU32::MIN, emission(case)).expect("a sound quota");
+    let burst = NonZeroU32::new(burst(case)).expect("no limit is of nothing");
+    let keys = usize::try_from(case.keys()).unwrap_or(usize::MAX).max(1000);
+    (quota.allow_burst(burst), keys)
 }
 
 fn address(key: u32) -> IpAddr {
@@ -127,11 +149,8 @@ fn bare(_: Case) -> Call {
 }
 
 pub(super) fn per_address(case: Case) -> PerKey<PeerIp> {
-    let cells = NonZeroU32::MIN;
-    let quota = ratelimit_meter::Quota::new(cells, emission(case)).expect("a sound quota");
-    let burst = NonZeroU32::new(burst(case)).expect("no limit is of nothing");
-    let keys = usize::try_from(case.keys()).unwrap_or(usize::MAX).max(1000);
-    PerKey::new(PeerIp::new(), quota.allow_burst(burst), keys).expect("a table of a million")
+    let (quota, keys) = quota(case);
+    PerKey::new(PeerIp::new(), quota, keys).expect("a table of a million")
 }
 
 fn limited<L: Limit + 'static>(limits: L, fields: Fields) -> Call {
@@ -185,10 +204,8 @@ fn tower_governor_headers(case: Case) -> Call {
 #[cfg(ratelimit_meter_newest_peers)]
 fn axum_governor(case: Case) -> Call {
     let quota = match case {
-        Case::OneKey | Case::ManyKeys => {
-            axum_governor::Quota::requests_per_second(NonZeroU32::new(1_000_000_000).expect("above zero"))
-        }
-        Case::Denied => axum_governor::Quota::requests_per_hour(NonZeroU32::MIN),
+        Case::OneKey => axum_governor::Quota::requests_per_second(NonZeroU32::new(1_000_000_000).expect("above zero")),
+        Case::ManyKeys | Case::Denied => axum_governor::Quota::requests_per_hour(NonZeroU32::MIN),
     };
     let burst = NonZeroU32::new(burst(case)).expect("above zero");
     let config = axum_governor::GovernorConfigBuilder::default()

@@ -1,20 +1,22 @@
 //! axum on loopback: throughput and latency with a layer and without.
 
 use super::case::{Case, Effort};
-use super::contenders::{self, BARE, TELLING, governor_config, per_address};
+use super::contenders::{self, BARE, SILENT, TELLING, governor_config, per_address};
 use crate::random::Random;
 use crate::stats::{Summary, float, percentile};
 use axum::body::Body;
+use axum::response::Response;
 use axum::{Router, routing::get};
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ratelimit_meter_tower::RateLimitLayer;
+use ratelimit_meter_tower::{Fields, RateLimitLayer};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
+use tower::util::MapResponseLayer;
 
 /// The connections that send at once, a request after the other on each.
 pub(super) const CONNECTIONS: usize = 64;
@@ -63,7 +65,7 @@ impl Loaded {
 const BARE_SEAT: usize = 0;
 
 /// The servers, by name.
-fn routers() -> [(&'static str, Router); 3] {
+fn routers() -> [(&'static str, Router); 5] {
     let hello = || Router::new().route("/", get(|| async { "hello" }));
     let (period, burst) = (contenders::emission(Case::OneKey), contenders::burst(Case::OneKey));
     let mut config = governor_config();
@@ -75,12 +77,29 @@ fn routers() -> [(&'static str, Router); 3] {
         .expect("a sound quota");
     [
         (BARE, hello()),
+        (
+            "floor: two constant fields",
+            hello().layer(MapResponseLayer::new(with_constant_fields)),
+        ),
+        (
+            SILENT,
+            hello().layer(RateLimitLayer::new(per_address(Case::OneKey)).fields(Fields::None)),
+        ),
         (TELLING, hello().layer(RateLimitLayer::new(per_address(Case::OneKey)))),
         (
             "tower_governor, headers",
             hello().layer(tower_governor::GovernorLayer::new(config)),
         ),
     ]
+}
+
+/// Adds two fields as long as those of the layer: what they cost on the way and in the client alone.
+fn with_constant_fields(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let policy = HeaderValue::from_static(r#""default";q=1000000000;w=1"#);
+    headers.append("ratelimit-policy", policy);
+    headers.append("ratelimit", HeaderValue::from_static(r#""default";r=999999999;t=1"#));
+    response
 }
 
 /// Takes turns: each server is asked alone.

@@ -2,6 +2,7 @@
 
 mod case;
 mod contenders;
+mod floors;
 mod loopback;
 
 use crate::contender::Package;

@@ -1,9 +1,10 @@
 //! The address of a client as its key.
 
 use super::{Key, KeyWriter, NoKey};
-use crate::address::{InvalidNet, Net, Prefix, any_contains, nets, node, node_and_port};
+use crate::address::{Bits, InvalidNet, Net, Prefix, any_contains, nets, node, node_and_port};
 use crate::forwarded::Chain;
 use crate::head::Head;
+use http::Extensions;
 use http::header::HeaderName;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -63,32 +64,40 @@ impl PeerIp {
     }
 
     #[inline]
-    fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
-        self.read.map_or_else(|| connection(head), |read| read(head))
+    fn address(&self, head: &Head<'_>) -> Option<Bits> {
+        match self.read {
+            None => connection(head),
+            Some(read) => read(head).map(Bits::from),
+        }
     }
 }
 
 /// The address of the connection.
 #[inline]
-fn connection(head: &Head<'_>) -> Option<IpAddr> {
+fn connection(head: &Head<'_>) -> Option<Bits> {
     let extensions = head.extensions();
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(address)) = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
-        return Some(address.ip());
+        return Some(address.into());
     }
+    other_connection(extensions)
+}
+
+/// The address of the connection of another server than axum's.
+fn other_connection(extensions: &Extensions) -> Option<Bits> {
     #[cfg(feature = "tonic")]
     if let Some(info) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
-        return info.remote_addr().map(|address| address.ip());
+        return info.remote_addr().as_ref().map(Bits::from);
     }
-    let address = extensions.get::<SocketAddr>().map(SocketAddr::ip);
-    address.or_else(|| extensions.get::<IpAddr>().copied())
+    let address = extensions.get::<SocketAddr>().map(Bits::from);
+    address.or_else(|| extensions.get::<IpAddr>().copied().map(Bits::from))
 }
 
 impl Key for PeerIp {
     #[inline]
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let address = self.address(head).ok_or(NoKey)?;
-        key.address(self.prefix.cut(address));
+        key.network(self.prefix.cut(address));
         Ok(())
     }
 
@@ -205,7 +214,7 @@ impl ClientIp {
     /// Returns the whole address of the client, as an access log would want it; `None` without a connection's address.
     #[must_use]
     pub fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
-        let peer = self.peer.address(head)?.to_canonical();
+        let peer = self.peer.address(head)?.into();
         let client = match &self.by {
             By::Trust { nets, chain } => behind(peer, nets, chain.right_to_left(head.headers())),
             By::Hops { hops, chain } => {
@@ -245,9 +254,9 @@ fn field(head: &Head<'_>, name: &HeaderName) -> Option<IpAddr> {
 }
 
 impl Key for ClientIp {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let address = self.address(head).ok_or(NoKey)?;
-        key.address(self.peer.prefix.cut(address));
+        key.network(self.peer.prefix.cut(address.into()));
         Ok(())
     }
 }
@@ -260,7 +269,7 @@ pub trait FindAddress {
 
 impl FindAddress for PeerIp {
     fn find_address(&self, head: &Head<'_>) -> Option<IpAddr> {
-        self.address(head)
+        self.address(head).map(IpAddr::from)
     }
 }
 

@@ -8,11 +8,13 @@ pub use address::{ClientIp, FindAddress, PeerIp};
 pub use value::MatchedPath;
 pub use value::{BearerKey, ExtensionKey, HeaderKey, KeyFn, MethodKey, key_fn};
 
+use crate::address::Bits;
 use crate::head::Head;
 use crate::meters::HashedKey;
 use core::fmt;
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::{Hash, Hasher};
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
@@ -26,7 +28,7 @@ use std::net::IpAddr;
 /// struct Tenant;
 ///
 /// impl Key for Tenant {
-///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
 ///         let host = head.uri().host().ok_or(NoKey)?;
 ///         key.text(host.split('.').next().unwrap_or(host));
 ///         Ok(())
@@ -42,7 +44,7 @@ pub trait Key: Send + Sync {
     /// # Errors
     ///
     /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) then decides.
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey>;
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey>;
 
     /// Returns `true` if the key is the address of the connection, independent of forwarding fields.
     #[doc(hidden)]
@@ -66,25 +68,25 @@ impl core::error::Error for NoKey {}
 /// Receives the parts of a key. Also a [`Hasher`], to which any value that is [`Hash`] can be written.
 ///
 /// The parts of a key are kept apart: `("ab", "c")` is another key than `("a", "bc")`.
-pub struct KeyWriter {
-    hasher: KeyHasher,
+pub struct KeyWriter<'a> {
+    hasher: KeyHasher<&'a KeyHashes>,
     /// The key itself, for stores elsewhere.
     spelled: Option<String>,
 }
 
-impl KeyWriter {
+impl<'a> KeyWriter<'a> {
     #[inline]
-    pub(crate) fn new(hashes: &KeyHashes) -> Self {
+    pub(crate) fn new(hashes: &'a KeyHashes) -> Self {
         Self {
-            hasher: hashes.build_hasher(),
+            hasher: hashes.hasher(),
             spelled: None,
         }
     }
 
-    /// Returns a writer of keys for stores elsewhere.
-    pub(crate) fn spelling(hashes: &KeyHashes) -> Self {
+    /// A writer of keys for stores elsewhere.
+    pub(crate) fn spelling(hashes: &'a KeyHashes) -> Self {
         Self {
-            hasher: hashes.build_hasher(),
+            hasher: hashes.hasher(),
             spelled: Some(String::new()),
         }
     }
@@ -98,26 +100,26 @@ impl KeyWriter {
     #[inline]
     pub fn text(&mut self, text: &str) {
         text.hash(&mut Hashing(&mut self.hasher));
-        self.spell(text);
+        spell(&mut self.spelled, || text.into());
     }
 
     /// Writes the address of a client, or the network that stands for it. (It is another key than the same address as a [`value`](Self::value).)
     #[inline]
     pub fn address(&mut self, address: IpAddr) {
+        self.network(address.into());
+    }
+
+    #[inline]
+    pub(crate) fn network(&mut self, address: Bits) {
         // No client has an IPv6 address that begins like the word of an IPv4 address: it would be a multicast one.
-        match address {
-            IpAddr::V4(v4) => self.hasher.write_u64(u64::from(v4.to_bits()) | u64::MAX << 32),
-            IpAddr::V6(v6) => {
-                let word = |half: &[u16]| half.iter().fold(0, |word, segment| word << 16 | u64::from(*segment));
-                let segments = v6.segments();
-                let (first, last) = segments.split_at(4);
-                self.hasher.write_u64(word(first));
-                self.hasher.write_u64(word(last));
-            }
+        match address.v4() {
+            Some(v4) => self.hasher.write_u64(u64::from(v4) | u64::MAX << 32),
+            None => address
+                .halves()
+                .into_iter()
+                .for_each(|half| self.hasher.write_u64(half)),
         }
-        if self.spelled.is_some() {
-            self.spell(&address.to_string());
-        }
+        spell(&mut self.spelled, || IpAddr::from(address).to_string().into());
     }
 
     /// Writes any value that implements [`Hash`]. In a store elsewhere its key is the hexadecimal form of the bytes that it hashes.
@@ -131,24 +133,32 @@ impl KeyWriter {
         HashedKey(self.hasher.finish())
     }
 
-    /// Appends a part and its end, which no part contains.
-    fn spell(&mut self, part: &str) {
-        let Some(spelled) = &mut self.spelled else { return };
-        for character in part.chars() {
-            match character {
-                '%' | '|' => spelled.push_str(if character == '%' { "%25" } else { "%7C" }),
-                _ => spelled.push(character),
-            }
-        }
-        spelled.push('|');
-    }
-
     #[inline]
     fn spell_bytes(&mut self, bytes: &[u8]) {
         if let Some(spelled) = &mut self.spelled {
             spell_hexadecimal(spelled, bytes);
         }
     }
+}
+
+/// Appends a part and its end, which no part contains.
+// Not a method: a hasher that is only passed on here would have to be in memory.
+#[inline]
+fn spell<'p>(spelled: &mut Option<String>, part: impl FnOnce() -> Cow<'p, str>) {
+    if let Some(spelled) = spelled {
+        spell_text(spelled, &part());
+    }
+}
+
+#[inline(never)]
+fn spell_text(spelled: &mut String, part: &str) {
+    for character in part.chars() {
+        match character {
+            '%' | '|' => spelled.push_str(if character == '%' { "%25" } else { "%7C" }),
+            _ => spelled.push(character),
+        }
+    }
+    spelled.push('|');
 }
 
 // Out of line, so that a key that is only hashed inlines.
@@ -159,7 +169,7 @@ fn spell_hexadecimal(spelled: &mut String, bytes: &[u8]) {
 }
 
 /// Hashes short texts and bytes, such as addresses, word by word: a [`KeyHasher`] that takes only words need not be in memory.
-struct Hashing<'a>(&'a mut KeyHasher);
+struct Hashing<'a, 'b>(&'a mut KeyHasher<&'b KeyHashes>);
 
 /// The bytes that are hashed by words.
 const SHORT: usize = 32;
@@ -176,7 +186,7 @@ macro_rules! integers {
     };
 }
 
-impl Hasher for Hashing<'_> {
+impl Hasher for Hashing<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         if bytes.len() > SHORT {
@@ -212,7 +222,7 @@ macro_rules! spelled_integers {
     };
 }
 
-impl Hasher for KeyWriter {
+impl Hasher for KeyWriter<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         Hashing(&mut self.hasher).write(bytes);
@@ -227,7 +237,7 @@ impl Hasher for KeyWriter {
     }
 }
 
-impl fmt::Debug for KeyWriter {
+impl fmt::Debug for KeyWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyWriter").finish_non_exhaustive()
     }
@@ -237,7 +247,7 @@ impl fmt::Debug for KeyWriter {
 pub type BoxKey = Box<dyn Key>;
 
 impl<K: Key + ?Sized> Key for Box<K> {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         (**self).find(head, key)
     }
 
@@ -250,7 +260,7 @@ macro_rules! tuples {
     ($($key:ident $index:tt),*) => {
         /// All of them, in order.
         impl<$($key: Key),*> Key for ($($key,)*) {
-            fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+            fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
                 $(self.$index.find(head, key)?;)*
                 Ok(())
             }

@@ -23,7 +23,7 @@ impl HeaderKey {
 }
 
 impl Key for HeaderKey {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let value = only_value(head, &self.0)
             .filter(|value| !value.is_empty())
             .ok_or(NoKey)?;
@@ -45,7 +45,7 @@ impl BearerKey {
 }
 
 impl Key for BearerKey {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let value = only_value(head, &AUTHORIZATION).ok_or(NoKey)?;
         let (scheme, token) = value.split_at_checked(7).ok_or(NoKey)?;
         let token = token.trim_ascii();
@@ -95,7 +95,7 @@ impl<T> fmt::Debug for ExtensionKey<T> {
 }
 
 impl<T: Hash + Send + Sync + 'static> Key for ExtensionKey<T> {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         key.value(head.extensions().get::<T>().ok_or(NoKey)?);
         Ok(())
     }
@@ -114,7 +114,7 @@ impl MethodKey {
 }
 
 impl Key for MethodKey {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         key.text(head.method().as_str());
         Ok(())
     }
@@ -137,7 +137,7 @@ impl MatchedPath {
 
 #[cfg(feature = "axum")]
 impl Key for MatchedPath {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         let matched = head.extensions().get::<axum::extract::MatchedPath>().ok_or(NoKey)?;
         key.text(matched.as_str());
         Ok(())
@@ -170,7 +170,7 @@ where
     F: Fn(&Head<'_>) -> Option<T> + Send + Sync,
     T: Hash,
 {
-    fn find(&self, head: &Head<'_>, key: &mut KeyWriter) -> Result<(), NoKey> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         key.value(&(self.0)(head).ok_or(NoKey)?);
         Ok(())
     }

@@ -31,6 +31,13 @@ pub(crate) struct Ask<'a> {
     pub(crate) standing: Standing,
 }
 
+/// A request that asks one meter for one cell, with nothing to settle later; see [`Limit::plain`].
+pub struct Plain<'a> {
+    pub(super) lane: &'a Arc<Lane>,
+    pub(super) rules: &'a Rules,
+    pub(super) ticket: Ticket,
+}
+
 /// The denial of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denial {
@@ -66,6 +73,18 @@ impl Denial {
     }
 }
 
+impl From<Denied> for Denial {
+    fn from(denied: Denied) -> Self {
+        let reason = match denied {
+            Denied::For(_) => Reason::Quota,
+            Denied::Never => Reason::Never,
+            Denied::Full(_) => Reason::TableFull,
+        };
+        let wait_ns = denied.wait_ns();
+        Self { wait_ns, reason }
+    }
+}
+
 impl<'a> Asked<'a> {
     /// Notes that the first limit denies, by a decision that was made elsewhere.
     #[cfg(feature = "queue")]
@@ -87,14 +106,7 @@ impl<'a> Asked<'a> {
 
     #[inline]
     pub(super) fn push(&mut self, lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) {
-        self.asks.push(Ask {
-            lane,
-            rules,
-            ticket,
-            cost,
-            denied: None,
-            standing: Standing::default(),
-        });
+        self.asks.push(Ask::new(lane, rules, ticket, cost));
     }
 
     pub(super) fn keyless(&mut self, lane: &'a Lane, action: OnNoKey) {
@@ -137,11 +149,43 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl<'a> Plain<'a> {
+    /// Takes the cell, if it conforms.
+    #[inline]
+    pub(crate) fn decide(&self, detail: Detail) -> (Option<Denied>, Standing) {
+        self.lane.meters.decide_now(self.ticket, 1, detail)
+    }
+
+    /// The request with its decision.
+    #[inline]
+    pub(crate) fn decided(&self, denied: Option<Denied>, standing: Standing) -> Ask<'a> {
+        Ask {
+            denied,
+            standing,
+            ..Ask::new(self.lane, self.rules, self.ticket, 1)
+        }
+    }
+}
+
 impl<'a> Ask<'a> {
+    #[inline]
+    pub(super) fn new(lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) -> Self {
+        Self {
+            lane,
+            rules,
+            ticket,
+            cost,
+            denied: None,
+            standing: Standing::default(),
+        }
+    }
+
+    #[inline]
     pub(crate) fn policy(&self) -> &'a crate::policy::Policy {
         &self.lane.policies[usize::from(self.ticket.tier)]
     }
 
+    #[inline]
     pub(crate) fn position(&self) -> Position<'a> {
         Position {
             policy: self.policy(),
@@ -156,25 +200,17 @@ impl<'a> Ask<'a> {
     }
 
     fn denial(&self) -> Result<(), Denial> {
-        let Some(denied) = self.denied else { return Ok(()) };
-        let reason = match denied {
-            Denied::For(_) => Reason::Quota,
-            Denied::Never => Reason::Never,
-            Denied::Full(_) => Reason::TableFull,
-        };
-        let wait_ns = denied.wait_ns();
-        Err(Denial { wait_ns, reason })
+        self.denied.map_or(Ok(()), |denied| Err(denied.into()))
     }
 
     #[inline]
     fn take_now(&mut self, detail: Detail) -> Result<(), Denial> {
-        let meters = &*self.lane.meters;
         match u32::try_from(self.cost) {
             Ok(cells) if self.takes() => {
-                let (decision, standing) = meters.take_now(self.ticket, cells, detail);
-                (self.denied, self.standing) = (decision.err(), standing);
+                (self.denied, self.standing) = self.lane.meters.decide_now(self.ticket, cells, detail);
             }
             _ => {
+                let meters = &*self.lane.meters;
                 let at = meters.now();
                 self.take_at(at, detail);
                 let wait_ns = self.denied.and_then(Denied::wait_ns);
@@ -242,7 +278,7 @@ fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
     Ok(())
 }
 
-fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
+pub(super) fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
     let enforced = |ask: &&mut Ask<'_>| !ask.rules.dry_run;
     // The first is looked at by taking it, unless another denies.
     asks.iter_mut().for_each(|ask| ask.denied = None);
@@ -288,6 +324,12 @@ fn later(a: Denial, b: Denial) -> Denial {
     }
 }
 
+impl core::fmt::Debug for Plain<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Plain").finish_non_exhaustive()
+    }
+}
+
 impl core::fmt::Debug for Asked<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let names = self.asks.iter().map(|ask| ask.policy().name());
@@ -317,6 +359,14 @@ impl core::fmt::Debug for Asked<'_> {
 pub trait Limit: Send + Sync {
     /// Adds the cells that the request asks for.
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>);
+
+    /// Returns what the request asks for, if that is a single cell of a single meter, found and nothing to settle later. `None` otherwise; `ask`
+    /// then says. Requests take this shorter way if they can.
+    #[doc(hidden)]
+    #[inline]
+    fn plain(&self, _head: &Head<'_>) -> Option<Plain<'_>> {
+        None
+    }
 }
 
 /// A limit of any kind.
@@ -326,12 +376,20 @@ impl<L: Limit + ?Sized> Limit for Box<L> {
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         (**self).ask(head, asked);
     }
+
+    fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
+        (**self).plain(head)
+    }
 }
 
 /// One limit in several layers or lists: they share its meters.
 impl<L: Limit + ?Sized> Limit for Arc<L> {
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         (**self).ask(head, asked);
+    }
+
+    fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
+        (**self).plain(head)
     }
 }
 

@@ -79,6 +79,13 @@ impl Rules {
         !self.quiet && (!self.dry_run || self.announce)
     }
 
+    /// Returns `true` if each request takes one cell now, and nothing else.
+    #[inline]
+    pub(super) fn are_plain(&self) -> bool {
+        let decides_alone = self.filters.is_empty() && self.cost.is_none() && !self.dry_run;
+        decides_alone && self.after.is_none() && !self.refund_cancelled && !self.late
+    }
+
     #[inline]
     pub(crate) fn charges_after(&self) -> bool {
         matches!(self.after.as_deref(), Some(After::ChargeIf(_)))

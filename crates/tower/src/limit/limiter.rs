@@ -1,6 +1,6 @@
 //! The limits: one for all requests, or one per key.
 
-use super::asked::{Asked, Limit};
+use super::asked::{Asked, Limit, Plain};
 use super::lane::{BASE_TIER, HeadFn, Lane, OnNoKey, Rules, Warned};
 use crate::error::InvalidLimit;
 use crate::head::Head;
@@ -125,6 +125,7 @@ impl From<u8> for TierName {
 impl sealed::Sealed for Everyone {}
 
 impl Target for Everyone {
+    #[inline]
     fn ticket(&self, _: &Head<'_>, _: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
         let key = HashedKey(0);
         Ok(sealed::Opaque(Ticket { key, tier: 0 }))
@@ -134,6 +135,8 @@ impl Target for Everyone {
 impl<K> sealed::Sealed for ByKey<K> {}
 
 impl<K: Key> Target for ByKey<K> {
+    // Always, although there are two callers: the hasher stays in registers.
+    #[inline(always)]
     fn ticket(&self, head: &Head<'_>, sealed::Found(warned): sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
         let mut writer = KeyWriter::new(&self.hashes);
         self.key.find(head, &mut writer)?;
@@ -273,7 +276,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter)) -> u64 {
+    pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
         let ticket = self.ticket_of(key);
         let standing = |lane: &Arc<Lane>| {
             let meters = &lane.meters;
@@ -288,12 +291,12 @@ impl<K: Key> Limiter<ByKey<K>> {
     }
 
     /// Forgets the debt of a key, as when support lifts a block; the closure as for [`remaining`](Self::remaining).
-    pub fn reset(&self, key: impl FnOnce(&mut KeyWriter)) {
+    pub fn reset(&self, key: impl FnOnce(&mut KeyWriter<'_>)) {
         let ticket = self.ticket_of(key);
         self.lanes.iter().for_each(|lane| lane.meters.reset(ticket));
     }
 
-    fn ticket_of(&self, key: impl FnOnce(&mut KeyWriter)) -> Ticket {
+    fn ticket_of(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> Ticket {
         let mut writer = KeyWriter::new(&self.target.hashes);
         key(&mut writer);
         let key = writer.hashed();
@@ -336,6 +339,17 @@ impl<T> Limiter<T> {
 }
 
 impl<T: Target> Limit for Limiter<T> {
+    #[inline]
+    fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
+        let rules = &self.rules;
+        let [lane] = &*self.lanes else { return None };
+        if !rules.are_plain() {
+            return None;
+        }
+        let sealed::Opaque(ticket) = self.target.ticket(head, sealed::Found(&rules.warned)).ok()?;
+        Some(Plain { lane, rules, ticket })
+    }
+
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         let rules = &self.rules;
         if !rules.filters.iter().all(|filter| filter(head)) {

@@ -4,8 +4,10 @@ mod asked;
 mod builder;
 mod lane;
 mod limiter;
+#[cfg(test)]
+mod model;
 
-pub(crate) use asked::{Ask, Denial};
+pub(crate) use asked::{Ask, Denial, Plain};
 pub use asked::{Asked, BoxLimit, Limit, Reason};
 pub use lane::OnNoKey;
 pub(crate) use lane::{After, HeadFn, Lane};

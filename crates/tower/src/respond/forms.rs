@@ -33,10 +33,13 @@ impl<B: From<Bytes>> Respond<B> for Problem {
 
 fn problem(refusal: &Refusal<'_>) -> Bytes {
     match refusal.reason() {
-        Reason::Quota | Reason::Never => match refusal.denying() {
-            [only] => only.problem().clone(),
-            _ => quota_exceeded(refusal.violated()).into(),
-        },
+        Reason::Quota | Reason::Never => {
+            let mut denying = refusal.denying();
+            match (denying.next(), denying.next()) {
+                (Some(only), None) => only.announced().problem.clone(),
+                _ => quota_exceeded(refusal.violated()).into(),
+            }
+        }
         Reason::NoKey => Bytes::from_static(NO_KEY.as_bytes()),
         _ => Bytes::from_static(REDUCED.as_bytes()),
     }

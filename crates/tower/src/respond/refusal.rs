@@ -1,5 +1,6 @@
 //! Denied requests, and the trait of their responders.
 
+use crate::fields::Position;
 use crate::head::Head;
 use crate::limit::Reason;
 use crate::policy::Policy;
@@ -23,16 +24,16 @@ pub struct Refusal<'a> {
     head: Head<'a>,
     reason: Reason,
     wait: Option<Duration>,
-    denying: &'a [&'a Policy],
+    positions: &'a [Position<'a>],
 }
 
 impl<'a> Refusal<'a> {
-    pub(crate) fn new(head: Head<'a>, reason: Reason, wait: Option<Duration>, denying: &'a [&'a Policy]) -> Self {
+    pub(crate) fn new(head: Head<'a>, reason: Reason, wait: Option<Duration>, positions: &'a [Position<'a>]) -> Self {
         Self {
             head,
             reason,
             wait,
-            denying,
+            positions,
         }
     }
 
@@ -56,11 +57,12 @@ impl<'a> Refusal<'a> {
 
     /// Returns the names of the policies that deny it, without [quiet](crate::Limiter::quiet) ones.
     pub fn violated(&self) -> impl Iterator<Item = &'a str> {
-        self.denying.iter().map(|policy| policy.name())
+        self.denying().map(Policy::name)
     }
 
-    pub(super) fn denying(&self) -> &'a [&'a Policy] {
-        self.denying
+    pub(super) fn denying(&self) -> impl Iterator<Item = &'a Policy> + use<'a> {
+        let denied = self.positions.iter().filter(|position| position.denied.is_some());
+        denied.map(|position| position.policy)
     }
 }
 

@@ -1,16 +1,12 @@
 //! The contract of tower services: readiness, clones, and the service that may be called.
 
-use crate::support::{Body, request};
+use crate::support::{Body, request, shared};
 use core::convert::Infallible;
 use core::future::{Ready, poll_fn, ready};
 use core::task::{Context, Poll};
 use http::{Request, Response};
 use ratelimit_meter_tower::{RateLimit, RateLimitLayer, Shared};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-
-fn shared(quota: &str) -> Shared {
-    Shared::new(quota.parse().unwrap()).unwrap()
-}
 
 /// Panics if it is called without having been ready; a clone is not ready.
 #[derive(Default)]

@@ -62,7 +62,14 @@ async fn a_tonic_server_denies_with_resource_exhausted() {
     let (_, health) = tonic_health::server::health_reporter();
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = incoming.local_addr().unwrap();
-    let server = Server::builder().layer(RateLimitLayer::grpc(limit)).add_service(health);
+    // Interceptors work as a layer outside, and on the service inside.
+    let health = tonic::service::interceptor::InterceptedService::new(health, Ok::<tonic::Request<()>, tonic::Status>);
+    let server = Server::builder()
+        .layer(tonic::service::InterceptorLayer::new(
+            Ok::<tonic::Request<()>, tonic::Status>,
+        ))
+        .layer(RateLimitLayer::grpc(limit))
+        .add_service(health);
     tokio::spawn(server.serve_with_incoming(incoming));
     let channel = Channel::from_shared(format!("http://{address}"))
         .unwrap()

@@ -2,17 +2,22 @@
 
 mod support;
 
+mod announcements;
+mod charges;
 mod client;
 mod contract;
+mod denials;
 mod dropped;
 mod events;
 mod grpc;
+mod keys;
+mod limits;
 mod many;
 mod properties;
 mod queue;
 mod real_clients;
-mod regressions;
 mod remote;
 mod servers;
 mod spoofing;
+mod surroundings;
 mod traces;

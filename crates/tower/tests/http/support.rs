@@ -4,10 +4,13 @@ use bytes::Bytes;
 use core::convert::Infallible;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{GCRA, Meter, Quota, algorithms::VirtualScheduling};
-use ratelimit_meter_tower::{Limit, Observe, RateLimitLayer, Respond};
+use ratelimit_meter_tower::{Head, Key, Limit, Observe, PerKey, PolicyDecision, RateLimitLayer, Respond, Shared};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tower::{Layer, Service, service_fn};
 
@@ -85,5 +88,80 @@ pub(crate) struct TokioClock;
 impl Clock for TokioClock {
     fn now(&self) -> Instant {
         tokio::time::Instant::now().into_std()
+    }
+}
+
+pub(crate) fn quota(text: &str) -> Quota {
+    text.parse().unwrap()
+}
+
+pub(crate) fn shared(text: &str) -> Shared {
+    Shared::new(quota(text)).unwrap()
+}
+
+/// A limit of one request an hour for each address.
+pub(crate) fn hourly<K: Key>(key: K) -> PerKey<K> {
+    PerKey::new(key, quota("1/h"), 1000).unwrap()
+}
+
+pub(crate) fn from(peer: &str) -> Request<()> {
+    let mut request = request();
+    let peer: IpAddr = peer.parse().unwrap();
+    request.extensions_mut().insert(SocketAddr::new(peer, 4711));
+    request
+}
+
+pub(crate) fn with(name: &'static str, value: &str) -> Request<()> {
+    let mut request = request();
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}
+
+pub(crate) fn body(response: Response<Body>) -> String {
+    let collected = response.into_body().collect().now_or_never().unwrap().unwrap();
+    String::from_utf8(collected.to_bytes().to_vec()).unwrap()
+}
+
+#[derive(Default, Clone)]
+pub(crate) struct Count(Arc<[AtomicU64; 6]>);
+
+impl Count {
+    fn add(&self, index: usize) {
+        self.0[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn all(&self) -> [u64; 6] {
+        core::array::from_fn(|index| self.0[index].load(Ordering::Relaxed))
+    }
+}
+
+impl Observe for Count {
+    fn admitted(&self, event: &PolicyDecision<'_>) {
+        assert!(event.wait().is_none() && event.cost() > 0);
+        self.add(0);
+    }
+
+    fn denied(&self, event: &PolicyDecision<'_>) {
+        assert!(event.wait().is_some() && event.remaining() < event.cost());
+        self.add(1);
+    }
+
+    fn would_deny(&self, event: &PolicyDecision<'_>) {
+        assert_eq!(event.policy(), "trial");
+        self.add(2);
+    }
+
+    fn never(&self, event: &PolicyDecision<'_>) {
+        assert_eq!((event.tier(), event.wait()), ("default", None));
+        self.add(3);
+    }
+
+    fn table_full(&self, _: &PolicyDecision<'_>) {
+        self.add(4);
+    }
+
+    fn no_key(&self, policy: &str, _: &Head<'_>) {
+        assert_eq!(policy, "default");
+        self.add(5);
     }
 }

@@ -1,0 +1,56 @@
+//! Layers that do a part of the work, so that the rest can be told from it.
+
+use super::case::Case;
+use super::contenders::quota;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use core::task::{Context, Poll};
+use http::Request;
+use ratelimit_meter::KeyedMeter;
+use std::net::{IpAddr, SocketAddr};
+use tower::Service;
+
+/// Finds the address of a request, and decides by a table if there is one: what a layer for one service, one key and one limit would be, if it
+/// only ever admitted.
+pub(super) struct Floor<S> {
+    inner: S,
+    meters: Option<KeyedMeter<IpAddr>>,
+}
+
+impl<S> Floor<S> {
+    /// Only finds the address.
+    pub(super) fn finding(inner: S) -> Self {
+        Self { inner, meters: None }
+    }
+
+    /// Decides as well.
+    pub(super) fn deciding(inner: S, case: Case) -> Self {
+        let (quota, keys) = quota(case);
+        let meters = KeyedMeter::with_capacity(quota, keys).expect("a table of a million");
+        Self {
+            inner,
+            meters: Some(meters),
+        }
+    }
+}
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for Floor<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        let found = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let ConnectInfo(address) = found.expect("an address in each request");
+        let address = core::hint::black_box(address.ip());
+        if let Some(meters) = &self.meters {
+            meters.check(&address).expect("a request that conforms");
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,131 @@
+//! Costs that differ by request, and those known after the response. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
+
+use crate::support::{answer, answer_of, field, from, hourly, number, quota, request, shared, status, with};
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use ratelimit_meter::GCRA;
+use ratelimit_meter_tower::{Charge, PeerIp, PerKey, RateLimitLayer, Shared, content_length};
+use std::sync::{Arc, Mutex};
+
+#[test]
+fn r17_request_cost_follows_the_request() {
+    let layer = RateLimitLayer::new(shared("10/min").cost(|head| if head.method() == Method::POST { 5 } else { 1 }));
+    let send = |method: Method| status(&layer, Request::builder().method(method).body(()).unwrap());
+    assert_eq!([Method::POST, Method::POST, Method::GET].map(send), [200, 200, 429]);
+    let bytes = RateLimitLayer::new(shared("1000/min").unit("content-bytes").cost(content_length));
+    let policy = answer(&bytes, with("content-length", "600"));
+    assert_eq!(
+        field(policy.headers(), "ratelimit-policy"),
+        "\"default\";q=1000;qu=\"content-bytes\";w=60"
+    );
+    assert_eq!(status(&bytes, with("content-length", "500")), 429);
+    for never in ["1001", "99999999999", "99999999999999999999999", "-1"] {
+        let denied = answer(&bytes, with("content-length", never));
+        assert_eq!(
+            (denied.status(), denied.headers().get(RETRY_AFTER)),
+            (StatusCode::PAYLOAD_TOO_LARGE, None)
+        );
+    }
+}
+
+#[test]
+fn r17_cost_known_later_is_charged_later() {
+    let limit = hourly(PeerIp::new()).named("tokens").late();
+    let layer = RateLimitLayer::new(
+        PerKey::new(PeerIp::new(), quota("1000/h"), 100)
+            .unwrap()
+            .named("tokens")
+            .late(),
+    );
+    drop(limit);
+    let kept: Arc<Mutex<Option<Charge>>> = Arc::default();
+    let keep = Arc::clone(&kept);
+    let handler = tower::service_fn(move |request: Request<()>| {
+        *keep.lock().unwrap() = request.extensions().get::<Charge>().cloned();
+        core::future::ready(Ok::<_, core::convert::Infallible>(Response::new(
+            Full::<Bytes>::default(),
+        )))
+    });
+    let mut service = tower::Layer::layer(&layer, handler);
+    let answered = futures_util::FutureExt::now_or_never(tower::Service::call(&mut service, from("192.0.2.1")));
+    assert_eq!(answered.unwrap().unwrap().status(), 200);
+    let charge = kept.lock().unwrap().take().unwrap();
+    assert_eq!(charge.remaining(), 999);
+    charge.charge(2000); // into debt
+    assert!(!charge.conforms(1));
+    charge.refund(1001);
+    assert_eq!((charge.remaining(), charge.of_policy("tokens").remaining()), (0, 0));
+    assert_eq!(charge.of_policy("others").remaining(), u64::MAX);
+    assert_eq!(status(&layer, from("192.0.2.1")), 429);
+    assert_eq!(status(&layer, from("192.0.2.2")), 200);
+}
+
+#[test]
+fn r17_debts_deny_requests_that_cost_nothing_yet() {
+    let meter = GCRA::from_quota(quota("10/h")).unwrap();
+    let layer = RateLimitLayer::new(Shared::of(meter.clone()).unwrap().cost(|_| 0).late());
+    assert_eq!([(); 20].map(|()| status(&layer, request())), [200; 20]);
+    meter.charge(11);
+    let denied = answer(&layer, request());
+    assert_eq!(
+        (denied.status().as_u16(), number(denied.headers(), "retry-after")),
+        (429, Some(720))
+    );
+    let both = RateLimitLayer::new((shared("9/h"), Shared::of(meter).unwrap().cost(|_| 0).late()));
+    assert_eq!(status(&both, request()), 429);
+}
+
+#[test]
+fn r18_only_failed_logins_count() {
+    let answered = |layer: &RateLimitLayer<PerKey<PeerIp>>, inner: u16| {
+        let inner = Response::builder().status(inner).body(Full::default()).unwrap();
+        let response = answer_of(layer, from("192.0.2.1"), inner);
+        (response.status().as_u16(), field(response.headers(), "ratelimit"))
+    };
+    let limit = || PerKey::new(PeerIp::new(), quota("2/h"), 100).unwrap();
+    for limit in [
+        limit().refund_if(|reply| reply.status().is_success()),
+        limit().charge_if(|reply| reply.status() == 401),
+    ] {
+        let layer = RateLimitLayer::new(limit);
+        for _ in 0..5 {
+            let (status, told) = answered(&layer, 200);
+            assert_eq!((status, told.split(';').nth(1)), (200, Some("r=2")));
+        }
+        let left = [401, 401, 401, 200].map(|inner| answered(&layer, inner));
+        assert_eq!(left.clone().map(|(status, _)| status), [401, 401, 429, 429]);
+        assert_eq!(
+            left.map(|(_, told)| told.split(';').nth(1).unwrap().to_owned()),
+            ["r=1", "r=0", "r=0", "r=0"]
+        );
+    }
+}
+
+#[test]
+fn r18_leaving_early_is_no_way_around() {
+    let pending = || {
+        tower::service_fn(|_: Request<()>| {
+            core::future::pending::<Result<Response<Full<Bytes>>, core::convert::Infallible>>()
+        })
+    };
+    let limit = || PerKey::new(PeerIp::new(), quota("3/h"), 100).unwrap();
+    let left = |limit: PerKey<PeerIp>| {
+        let layer = RateLimitLayer::new(limit);
+        let mut service = tower::Layer::layer(&layer, pending());
+        drop(tower::Service::call(&mut service, from("192.0.2.1"))); // never polled
+        let mut future = Box::pin(tower::Service::call(&mut service, from("192.0.2.1")));
+        assert!(futures_util::FutureExt::now_or_never(&mut future).is_none());
+        drop(future);
+        layer
+            .limits()
+            .remaining(|key| key.address("192.0.2.1".parse().unwrap()))
+    };
+    assert_eq!(left(limit()), 1);
+    assert_eq!(left(limit().refund_if(|_| true)), 1);
+    assert_eq!(left(limit().charge_if(|_| false)), 1);
+    assert_eq!(left(limit().refund_cancelled()), 3);
+    assert_eq!(left(limit().refund_if(|_| true).refund_cancelled()), 3);
+    assert_eq!(left(limit().charge_if(|_| false).refund_cancelled()), 3);
+}
