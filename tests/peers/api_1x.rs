@@ -96,12 +96,13 @@ fn pointers_to_meters_decide_as_their_meter() {
     }
     let (hour, now) = (Duration::from_secs(3600), Instant::now());
     let bucket = |capacity| LeakyBucket::new(capacity, hour).unwrap();
-    assert!(once(&bucket(1), now));
-    assert!(once(&mut bucket(1), now));
+    let (shared, mut exclusive, batch) = (bucket(1), bucket(1), bucket(2));
+    assert!(once(&shared, now) && shared.check_at(now).is_err());
+    assert!(once(&mut exclusive, now) && exclusive.check_at(now).is_err());
     assert!(once(Arc::new(bucket(1)), now));
     assert!(once(Box::new(bucket(1)) as Box<dyn Decider>, now));
     assert!(once(Arc::new(bucket(1)) as Arc<dyn Decider>, now));
-    assert!(both(&bucket(2), now));
+    assert!(both(&batch, now) && batch.check_at(now).is_err());
     assert!(both(Box::new(bucket(2)) as Box<dyn MultiDecider>, now));
 }
 

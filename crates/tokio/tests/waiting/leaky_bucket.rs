@@ -82,6 +82,22 @@ async fn the_most_of_everything_has_its_time() {
     assert_eq!(limiter.balance(), MOST - 1);
 }
 
+/// In `leaky-bucket` 1.1.2 the second acquire is served at 2961 ms, after 44 ticks of its own.
+#[tokio::test(start_paused = true)]
+async fn large_acquires_in_line_lose_no_tick() {
+    let limiter = RateLimiter::builder().max(16).initial(7).interval(ms(47)).build();
+    let start = Instant::now();
+    let served = async |cells: u32| {
+        limiter.acquire(cells).await;
+        start.elapsed()
+    };
+    let ticks = (26 - 7, 26 - 7 + 22);
+    assert_eq!(
+        tokio::join!(served(26), served(22)),
+        (ms(47) * ticks.0, ms(47) * ticks.1)
+    );
+}
+
 /// A future of a user's own, with the names of `leaky-bucket`.
 struct Permits {
     acquire: AcquireOwned,

@@ -242,6 +242,19 @@ async fn a_pace_is_kept_for_each_origin() {
     assert_eq!(start.elapsed().as_millis(), 100);
 }
 
+/// `ServiceBuilder::rate_limit(5, second)` of tower lets requests pass at the same times.
+#[tokio::test(start_paused = true)]
+async fn pace_in_ticks_is_towers_rate_limit() {
+    let layer = PaceLayer::new("5/s every 1s".parse().unwrap()).unwrap();
+    let (client, start) = (layer.layer(service_fn(ok)), time::Instant::now());
+    let mut sent = Vec::new();
+    for _ in 0..12 {
+        client.clone().oneshot(request()).await.unwrap();
+        sent.push(start.elapsed().as_secs());
+    }
+    assert_eq!(sent, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pace_of_little_patience_sends_nothing() {
     use ratelimit_meter_tokio::Patience;
