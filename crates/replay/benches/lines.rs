@@ -16,6 +16,7 @@ use meter_replay::by::By;
 use meter_replay::input::{Collected, Options, Reader};
 use meter_replay::limit::{Algorithm, Limit};
 use meter_replay::replay::{Replay, Settings};
+use meter_replay::stream::BLOCK;
 use meter_replay::trace::Order;
 
 const LINES: u64 = 200_000;
@@ -90,9 +91,15 @@ fn replay(text: &Shared, options: &Options, limits: &[Limit]) -> (u128, u128) {
     };
     let mut replay = Replay::new(limits, settings);
     let mut reader = Reader::of(Cursor::new(text.clone()), "lines", options).expect("text in memory");
+    let mut block = Vec::new();
     while let Some(event) = reader.next(&mut collected).expect("text in memory") {
-        replay.take(&event, &collected.keys).expect("minutes");
+        block.push(event);
+        if block.len() == BLOCK {
+            replay.take(&block, &collected.keys, None).expect("minutes");
+            block.clear();
+        }
     }
+    replay.take(&block, &collected.keys, None).expect("minutes");
     assert_eq!(collected.bad.count(), 0);
     let outcome = &replay.outcomes(&collected.keys, 5)[0];
     (outcome.asked, outcome.denied)

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
-use ratelimit_meter::keyed::InvalidTable;
 
 use crate::bad::{BadLine, Quoted};
 use crate::by::By;
@@ -200,7 +199,7 @@ pub enum Error {
         other: String,
     },
     /// No line of any file gave an event.
-    #[error("no line could be read; the first of {count} is {first}; the file was taken for {format}{}", .first.advice())]
+    #[error("no line could be read; the first of {count} is {first}; the file was taken for {format}{advice}")]
     AllBad {
         /// The number of lines.
         count: u64,
@@ -208,6 +207,8 @@ pub enum Error {
         first: Quoted,
         /// The detected format of the file.
         format: String,
+        /// The options that could read it.
+        advice: String,
     },
     /// All inputs are empty.
     #[error("no requests in {names}")]
@@ -358,14 +359,6 @@ pub enum Error {
     TooManyKeys {
         /// The maximum number of keys.
         most: u32,
-    },
-    /// The meters of all keys would take more memory than there is.
-    #[error("--limit `{limit}`: {source}: replay it in parts, or make fewer keys with --by or --ipv6-prefix")]
-    NoTable {
-        /// The limit.
-        limit: Rule,
-        /// The table that could not be made.
-        source: InvalidTable,
     },
     /// The meter of one key would have to measure a longer time than a meter can.
     #[error("the traffic of `{key}` spans more than 10 years in which {limit} is never idle: replay it in parts")]
