@@ -116,7 +116,7 @@ pub enum Error {
         text: String,
     },
     /// The conditions select no request.
-    #[error("no request in {names} is selected by --only, --since and --until")]
+    #[error("no request in {names} is selected by --only, --since and --until: leave one out, or ask for other values")]
     NoneSelected {
         /// The inputs.
         names: String,
@@ -125,7 +125,7 @@ pub enum Error {
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
     /// A file cannot be opened or read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice_for(.source))]
     Read {
         /// The file.
         path: String,
@@ -149,7 +149,9 @@ pub enum Error {
         columns: String,
     },
     /// The first line of delimited text does not split into fields.
-    #[error("{path}: the first line is no header of delimited text: {reason}")]
+    #[error(
+        "{path}: the first line is no header of delimited text: {reason}; name the columns in it, or read the lines with --regex"
+    )]
     NoHeader {
         /// The file.
         path: String,
@@ -211,7 +213,7 @@ pub enum Error {
         advice: String,
     },
     /// All inputs are empty.
-    #[error("no requests in {names}")]
+    #[error("no requests in {names}: name an input with requests")]
     NoRequests {
         /// The inputs.
         names: String,
@@ -223,7 +225,7 @@ pub enum Error {
         by: By,
     },
     /// Standard input is named more than once.
-    #[error("standard input (-) can be read only once")]
+    #[error("standard input (-) can be read only once: name it once, and files for the rest")]
     StdinTwice,
     /// A file has changed since it was first read.
     #[error("{path}: the file changed while it was read; replay a copy, or say --order as-is")]
@@ -239,7 +241,7 @@ pub enum Error {
         path: String,
     },
     /// A capture is cut off.
-    #[error("{path}: the capture is cut off within {place}")]
+    #[error("{path}: the capture is cut off within {place}: copy or capture it again")]
     CutOff {
         /// The file.
         path: String,
@@ -247,7 +249,7 @@ pub enum Error {
         place: String,
     },
     /// A packet states an impossible size.
-    #[error("{path}: the capture is broken within packet {number}")]
+    #[error("{path}: the capture is broken within packet {number}: copy or capture it again")]
     BrokenPacket {
         /// The file.
         path: String,
@@ -383,13 +385,13 @@ pub enum Error {
         source: io::Error,
     },
     /// An input is named more than once, so its lines would count more than once.
-    #[error("{path} is named twice: its lines would count twice")]
+    #[error("{path} is named twice, and its lines would count twice: name it once")]
     CountedTwice {
         /// The file.
         path: String,
     },
     /// An output would overwrite an input or another output.
-    #[error("{path} is named twice: it would be overwritten")]
+    #[error("{path} is named twice, and it would be overwritten: name another output")]
     Overwritten {
         /// The file.
         path: String,
@@ -397,6 +399,19 @@ pub enum Error {
     /// The report cannot be written.
     #[error("writing the report: {0}")]
     Write(io::Error),
+}
+
+/// Returns the advice for an input that cannot be opened or read.
+fn advice_for(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => ": name a file, or - for standard input",
+        io::ErrorKind::IsADirectory => ": name its files, as in FOLDER/*.log",
+        io::ErrorKind::PermissionDenied => ": read it as a user who may, as in sudo cat FILE | meter-replay ... -",
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            ": copy it again, or unpack what is left of it to a pipe, and name -"
+        }
+        _ => "",
+    }
 }
 
 impl Error {

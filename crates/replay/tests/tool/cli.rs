@@ -290,7 +290,7 @@ fn input_without_a_good_line_is_an_error() {
     for order in ["sort", "as-is"] {
         assert_eq!(
             complaint(&["--limit", "1/s", "--order", order, &blank, &empty, &header]),
-            format!("no requests in {blank}, {empty}, {header}")
+            format!("no requests in {blank}, {empty}, {header}: name an input with requests")
         );
         let log = file("not-empty.log", log_line("192.0.2.1", 1));
         let output = meter_replay(&["--limit", "1/s", "--order", order, &empty, &log]);
