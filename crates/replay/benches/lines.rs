@@ -6,6 +6,8 @@
 
 #![allow(missing_docs, reason = "the macros of criterion make public functions")]
 
+mod support;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Cursor;
@@ -18,6 +20,7 @@ use meter_replay::limit::{Algorithm, Limit};
 use meter_replay::replay::{Replay, Settings};
 use meter_replay::stream::BLOCK;
 use meter_replay::trace::Order;
+use support::random;
 
 const LINES: u64 = 200_000;
 
@@ -29,14 +32,6 @@ impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
-}
-
-/// `SplitMix64` of Steele, Lea and Flood (2014).
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
 
 /// A client's number: the lower, the busier.

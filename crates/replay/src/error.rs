@@ -206,7 +206,7 @@ pub enum Error {
         /// The number of lines.
         count: u64,
         /// The first bad line.
-        first: Quoted,
+        first: Box<Quoted>,
         /// The detected format of the file.
         format: String,
         /// The options that could read it.

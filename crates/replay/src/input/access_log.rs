@@ -124,10 +124,9 @@ const STAMP: usize = 26;
 /// The bytes of addresses without brackets, ports and zones.
 const IN_ADDRESS: [bool; 256] = {
     let mut bytes = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let text = byte as u8;
-        bytes[byte] = text.is_ascii_hexdigit() || matches!(text, b'.' | b':');
+    let mut byte = 0_u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
         byte += 1;
     }
     bytes

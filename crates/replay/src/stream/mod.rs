@@ -374,7 +374,7 @@ impl Stream {
             (None, Some(first)) => {
                 return Err(Error::AllBad {
                     count: bad.count(),
-                    first: first.clone(),
+                    first: Box::new(first.clone()),
                     format: context
                         .read
                         .first()

@@ -227,7 +227,8 @@ impl Source {
 #[inline]
 fn checked(open: &Open, survey: &Survey, last: &mut i64, event: Event) -> Result<Event, Error> {
     let is_in_order = *last <= event.time;
-    if !survey.is_whole && !(is_in_order && event.unit >= survey.unit) {
+    let is_as_assumed = survey.is_whole || is_in_order && event.unit >= survey.unit;
+    if !is_as_assumed {
         return Err(open.not_as_assumed());
     }
     let is_first = *last == i64::MIN;
