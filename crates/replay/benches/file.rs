@@ -5,25 +5,21 @@
 //! median wall time counts, and the most memory is that of the kernel (`VmHWM`, Linux only). `awk` counts the lines of each client, as
 //! a floor. The goals on one quiet core are 1.5 million lines a second of Combined Log Format and 0.5 million of JSON.
 
+mod support;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use support::random;
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(default)
-}
-
-/// `SplitMix64` of Steele, Lea and Flood (2014).
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
 
 /// Writes a log, 2,000 lines a second of its own time, in Combined Log Format and as JSON lines.

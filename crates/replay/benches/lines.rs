@@ -6,6 +6,8 @@
 
 #![allow(missing_docs, reason = "the macros of criterion make public functions")]
 
+mod support;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Cursor;
@@ -16,7 +18,9 @@ use meter_replay::by::By;
 use meter_replay::input::{Collected, Options, Reader};
 use meter_replay::limit::{AlgorithmName, LimitSpec};
 use meter_replay::replay::{Replay, Settings};
+use meter_replay::stream::BLOCK;
 use meter_replay::trace::Order;
+use support::random;
 
 const LINES: u64 = 200_000;
 
@@ -28,14 +32,6 @@ impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
-}
-
-/// `SplitMix64` of Steele, Lea and Flood (2014).
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
 
 /// A client's number: the lower, the busier.
@@ -90,9 +86,15 @@ fn replay(text: &Shared, options: &Options, limits: &[LimitSpec]) -> (u128, u128
     };
     let mut replay = Replay::new(limits, settings);
     let mut reader = Reader::of(Cursor::new(text.clone()), "lines", options).expect("text in memory");
+    let mut block = Vec::new();
     while let Some(event) = reader.next(&mut collected).expect("text in memory") {
-        replay.take(&event, &collected.keys).expect("minutes");
+        block.push(event);
+        if block.len() == BLOCK {
+            replay.take(&block, &collected.keys, None).expect("minutes");
+            block.clear();
+        }
     }
+    replay.take(&block, &collected.keys, None).expect("minutes");
     assert_eq!(collected.bad.count(), 0);
     let outcome = &replay.outcomes(&collected.keys, 5)[0];
     (outcome.asked, outcome.denied)

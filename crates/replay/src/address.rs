@@ -36,6 +36,12 @@ pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
     bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
+/// Returns whether a name has only digits and points: nearly all keys are an IPv4 address and nothing else.
+#[inline]
+pub(crate) fn is_ipv4(name: &[u8]) -> bool {
+    name.iter().all(|&byte| byte.wrapping_sub(b'0') < 10 || byte == b'.')
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -55,14 +61,6 @@ impl Addresses {
     #[must_use]
     #[inline]
     pub(crate) fn key<'a>(&'a mut self, name: &'a [u8]) -> &'a [u8] {
-        // Nearly all keys: an IPv4 address and nothing else.
-        if name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
-            return name;
-        }
-        self.other(name)
-    }
-
-    fn other<'a>(&'a mut self, name: &'a [u8]) -> &'a [u8] {
         match parse(name) {
             Some(address) => self.network(address),
             None => name,

@@ -77,21 +77,6 @@ pub struct Quoted {
     text: Option<String>,
 }
 
-impl Quoted {
-    /// Returns the options that could read the line, if its format is not known.
-    #[must_use]
-    pub fn advice(&self) -> &'static str {
-        match self.reason {
-            BadLine::NotALogLine => {
-                "; name its format: --log-format '$remote_addr [$time_local] \"$request\"' as in the server's configuration, or \
-                 --regex '(?<time>\\S+) (?<key>\\S+)'"
-            }
-            BadLine::OtherPattern(_) => "; give another --log-format or --regex",
-            _ => "",
-        }
-    }
-}
-
 impl fmt::Display for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,97 +1,126 @@
-//! The meters of all keys of one limit, in tables of a few bytes a key.
+//! The meters of all keys of one limit, in 24 bytes a key.
 //!
-//! A table ([`KeyedMeter`](ratelimit_meter::KeyedMeter)) has room for a fixed number of keys, and measures no longer than a meter. If a key finds no
-//! room, a new table, four times as large, joins the older ones. If the newest table is ten years old, a new table of the same size joins. A key is
-//! decided by the table in which it is not idle, or by the newest table if it is idle in all. When a table joins, tables in which all keys are idle
-//! are dropped. An idle meter and a new meter make the same decisions. So each key is decided as by a meter of its own, for any number of keys and
-//! any span of time. If the time between two cells is not a whole number of nanoseconds, a table may admit up to two nanoseconds earlier: the words
-//! of its slots are shorter.
+//! Keys are numbers without gaps, so the state of a key has its place in a vector. One meter decides for all keys ([`Lend`]).
 //!
-//! Tables require that time never goes back, since a table forgets idle keys, even if an earlier time would find cells still owed. Tables also do not
-//! support a limit of two quotas. In both cases each key has a [`Lineage`](crate::lineage::Lineage) instead.
+//! A meter measures time exactly for 20 years. When the traffic is ten years past the newest meter, another one joins, and a key moves to it once the
+//! key is idle. An idle meter and a new meter make the same decisions. So each key is decided as by a meter of its own, for any span of time. The tool
+//! fails only for traffic that keeps a key busy for ten years without a break.
+//!
+//! This holds only if time never goes back. Otherwise a key that moved would have forgotten cells that an earlier time would find still owed. In that
+//! case each key keeps its first meter, which measures at least nine years before the key's first request and nine years after it.
+
+use std::hint::black_box;
 
 use crate::event::Event;
+use crate::lending::Lend;
 use crate::limit::Single;
-use crate::lineage::{HORIZON_NS, Maker};
-use crate::table::Table;
+use crate::lineage::Maker;
 use crate::verdict::{Undecided, Verdict};
 
-/// Number of live keys (keys that are not idle) that the first table has room for. The table takes 1 MiB.
-const FIRST_KEYS: usize = 1 << 15;
+/// The time of the latest admission of a key without one.
+const NEVER: i64 = i64::MIN;
 
 /// The meters of all keys of one limit.
 pub(crate) struct Crowd {
+    maker: Maker,
     like: Single,
     /// Oldest first.
-    tables: Vec<Dated>,
+    meters: Vec<Dated>,
+    /// By key.
+    seats: Vec<Seat>,
 }
 
-/// A table, its size and the time when it was made.
+/// A meter, and the time of the traffic when it was made. Its clock stands at this time.
 struct Dated {
-    table: Box<dyn Table>,
-    /// Number of live keys for which it was made.
-    keys: usize,
-    /// The time of the traffic when its meters were made. Its clock stands at this time.
+    meter: Box<dyn Lend>,
     made: i64,
+}
+
+/// The state of a key.
+struct Seat {
+    word: u64,
+    /// The time of its latest admission.
+    admitted: i64,
+    /// The index of the meter that the word is of.
+    meter: usize,
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self {
+            word: 0,
+            admitted: NEVER,
+            meter: 0,
+        }
+    }
 }
 
 impl Crowd {
     /// Creates the meters, one like `like` for each key.
-    pub(crate) fn new(like: Single) -> Self {
+    pub(crate) fn new(maker: Maker, like: Single) -> Self {
         Self {
+            maker,
             like,
-            tables: Vec::new(),
+            meters: Vec::new(),
+            seats: Vec::new(),
         }
     }
 
-    /// Decides an event, which is no earlier than the events before it.
+    /// Reads the state of each event's key, so that it is in the cache when the event is decided. The loop is short, so that the processor waits for
+    /// many keys at once.
+    pub(crate) fn load(&self, events: &[Event]) {
+        let seats = events.iter().filter_map(|event| self.seats.get(event.key.index()));
+        black_box(seats.fold(0, |sum, seat| sum ^ seat.word));
+    }
+
+    /// Decides an event, which is no earlier than the events before it, unless the maker allows that.
     #[inline]
-    pub(crate) fn check(&mut self, maker: &Maker, event: &Event) -> Result<Verdict, Undecided> {
-        let is_aged = |newest: &Dated| event.time.abs_diff(newest.made) > HORIZON_NS / 2;
-        if self.tables.last().is_none_or(is_aged) {
-            let keys = self.tables.last().map_or(FIRST_KEYS, |newest| newest.keys);
-            self.join(maker, keys, maker.limit().tick_by(event.time), event.time)?;
+    pub(crate) fn check(&mut self, event: &Event) -> Result<Verdict, Undecided> {
+        let key = event.key.index();
+        if key >= self.seats.len() {
+            self.seats.resize_with(key + 1, Seat::default);
         }
-        let Some((newest, older)) = self.tables.split_last() else {
-            return Err(Undecided::TooLong);
-        };
-        let table = older.iter().find(|table| table.is_live(maker, event)).unwrap_or(newest);
-        let verdict = table.check(maker, event)?;
-        // A denied key either has cells that have not drained yet, or has found no room.
-        if !matches!(verdict, Verdict::Denied(_)) || table.is_live(maker, event) {
-            return Ok(verdict);
+        let meter = self.meters.get(self.seats[key].meter);
+        if !meter.is_some_and(|dated| self.maker.starts_on(dated.made, event.time)) {
+            self.move_on(event);
         }
-        let (keys, made) = (table.keys.saturating_mul(4), table.made);
-        self.join(maker, keys, made, event.time)?.check(maker, event)
+        let seat = &mut self.seats[key];
+        // An idle meter and a new meter make the same decisions.
+        if !self.maker.may_go_back() && self.maker.is_idle_after(event.time.abs_diff(seat.admitted)) {
+            seat.word = 0;
+        }
+        let dated = &self.meters[seat.meter];
+        let at = self.maker.at(dated.made, event.time).ok_or(Undecided::TooLong)?;
+        let verdict = Verdict::of(event.cost, at, |n| dated.meter.check_n_at(&mut seat.word, n, at));
+        if verdict.is_admitted() {
+            seat.admitted = event.time;
+        }
+        Ok(verdict)
     }
 
-    /// Adds a table, and drops the tables in which all keys are idle.
+    /// Moves the key of an event to a meter of its time, if the key is idle there as well as here.
     #[cold]
-    fn join(&mut self, maker: &Maker, keys: usize, made: i64, now: i64) -> Result<&Dated, Undecided> {
-        self.tables.retain(|table| table.has_live(maker, now));
-        let table = self.like.table(maker.clock(), keys).map_err(Undecided::NoTable)?;
-        let newest = self.tables.len();
-        self.tables.push(Dated { table, keys, made });
-        Ok(&self.tables[newest])
-    }
-}
-
-impl Dated {
-    #[inline]
-    fn check(&self, maker: &Maker, event: &Event) -> Result<Verdict, Undecided> {
-        let at = maker.at(self.made, event.time).ok_or(Undecided::TooLong)?;
-        Ok(Verdict::of(event.cost, at, |n| self.table.check_n_at(event.key, n, at)))
-    }
-
-    /// Returns whether the key of an event is live here, even if the event is beyond the horizon.
-    fn is_live(&self, maker: &Maker, event: &Event) -> bool {
-        let at = maker.instant(self.made, event.time);
-        at.is_some_and(|at| self.table.is_live(event.key, at))
-    }
-
-    fn has_live(&self, maker: &Maker, time: i64) -> bool {
-        let at = maker.instant(self.made, time);
-        at.is_some_and(|at| self.table.has_live(at))
+    fn move_on(&mut self, event: &Event) {
+        let seat = &mut self.seats[event.key.index()];
+        let is_idle = match self.maker.may_go_back() {
+            true => seat.admitted == NEVER,
+            false => self.maker.is_idle_after(event.time.abs_diff(seat.admitted)),
+        };
+        if !is_idle {
+            return;
+        }
+        let on_time = |dated: &Dated| self.maker.starts_on(dated.made, event.time);
+        let found = self.meters.iter().rposition(on_time);
+        let at = found.unwrap_or_else(|| {
+            let meter = self.like.lend(self.maker.clock(), self.maker.now());
+            let made = self.maker.made_for(event.time);
+            self.meters.push(Dated { meter, made });
+            self.meters.len() - 1
+        });
+        *seat = Seat {
+            meter: at,
+            ..Seat::default()
+        };
     }
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use ratelimit_meter::algorithms::InconsistentCapacity;
-use ratelimit_meter::keyed::InvalidTable;
 
 use crate::bad::{BadLine, Quoted};
 use crate::by::By;
@@ -117,7 +116,7 @@ pub enum Error {
         text: String,
     },
     /// The conditions select no request.
-    #[error("no request in {names} is selected by --only, --since and --until")]
+    #[error("no request in {names} is selected by --only, --since and --until: leave one out, or ask for other values")]
     NoneSelected {
         /// The inputs.
         names: String,
@@ -126,7 +125,7 @@ pub enum Error {
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
     /// A file cannot be opened or read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice_for(.source))]
     Read {
         /// The file.
         path: String,
@@ -150,7 +149,9 @@ pub enum Error {
         columns: String,
     },
     /// The first line of delimited text does not split into fields.
-    #[error("{path}: the first line is no header of delimited text: {reason}")]
+    #[error(
+        "{path}: the first line is no header of delimited text: {reason}; name the columns in it, or read the lines with --regex"
+    )]
     NoHeader {
         /// The file.
         path: String,
@@ -200,17 +201,19 @@ pub enum Error {
         other: String,
     },
     /// No line of any file gave an event.
-    #[error("no line could be read; the first of {count} is {first}; the file was taken for {format}{}", .first.advice())]
+    #[error("no line could be read; the first of {count} is {first}; the file was taken for {format}{advice}")]
     AllBad {
         /// The number of lines.
         count: u64,
         /// The first bad line.
-        first: Quoted,
+        first: Box<Quoted>,
         /// The detected format of the file.
         format: String,
+        /// The options that could read it.
+        advice: String,
     },
     /// All inputs are empty.
-    #[error("no requests in {names}")]
+    #[error("no requests in {names}: name an input with requests")]
     NoRequests {
         /// The inputs.
         names: String,
@@ -222,7 +225,7 @@ pub enum Error {
         by: By,
     },
     /// Standard input is named more than once.
-    #[error("standard input (-) can be read only once")]
+    #[error("standard input (-) can be read only once: name it once, and files for the rest")]
     StdinTwice,
     /// A file has changed since it was first read.
     #[error("{path}: the file changed while it was read; replay a copy, or say --order as-is")]
@@ -238,7 +241,7 @@ pub enum Error {
         path: String,
     },
     /// A capture is cut off.
-    #[error("{path}: the capture is cut off within {place}")]
+    #[error("{path}: the capture is cut off within {place}: copy or capture it again")]
     CutOff {
         /// The file.
         path: String,
@@ -246,7 +249,7 @@ pub enum Error {
         place: String,
     },
     /// A packet states an impossible size.
-    #[error("{path}: the capture is broken within packet {number}")]
+    #[error("{path}: the capture is broken within packet {number}: copy or capture it again")]
     BrokenPacket {
         /// The file.
         path: String,
@@ -359,14 +362,6 @@ pub enum Error {
         /// The maximum number of keys.
         most: u32,
     },
-    /// The meters of all keys would take more memory than there is.
-    #[error("--limit `{limit}`: {source}: replay it in parts, or make fewer keys with --by or --ipv6-prefix")]
-    NoTable {
-        /// The limit.
-        limit: LimitRule,
-        /// The table that could not be made.
-        source: InvalidTable,
-    },
     /// The meter of one key would have to measure a longer time than a meter can.
     #[error("the traffic of `{key}` spans more than 10 years in which {limit} is never idle: replay it in parts")]
     SpanTooLong {
@@ -390,13 +385,13 @@ pub enum Error {
         source: io::Error,
     },
     /// An input is named more than once, so its lines would count more than once.
-    #[error("{path} is named twice: its lines would count twice")]
+    #[error("{path} is named twice, and its lines would count twice: name it once")]
     CountedTwice {
         /// The file.
         path: String,
     },
     /// An output would overwrite an input or another output.
-    #[error("{path} is named twice: it would be overwritten")]
+    #[error("{path} is named twice, and it would be overwritten: name another output")]
     Overwritten {
         /// The file.
         path: String,
@@ -404,6 +399,19 @@ pub enum Error {
     /// The report cannot be written.
     #[error("writing the report: {0}")]
     Write(io::Error),
+}
+
+/// Returns the advice for an input that cannot be opened or read.
+fn advice_for(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => ": name a file, or - for standard input",
+        io::ErrorKind::IsADirectory => ": name its files, as in FOLDER/*.log",
+        io::ErrorKind::PermissionDenied => ": read it as a user who may, as in sudo cat FILE | meter-replay ... -",
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            ": copy it again, or unpack what is left of it to a pipe, and name -"
+        }
+        _ => "",
+    }
 }
 
 impl Error {

@@ -1,8 +1,8 @@
 //! The traffic as a meter sees it: which key asked for how many cells, and when.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
-use std::rc::Rc;
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 
 use crate::Error;
 use crate::stamp::Resolution;
@@ -64,10 +64,67 @@ impl KeyId {
 /// The names of all keys, each held once. Names are bytes: logs are not always UTF-8.
 #[derive(Debug)]
 pub struct Keys {
-    ids: HashMap<Rc<[u8]>, KeyId, foldhash::fast::RandomState>,
-    names: Vec<Rc<[u8]>>,
+    ids: HashMap<Name, KeyId, foldhash::fast::RandomState>,
+    names: Vec<Name>,
     most: u32,
     secret: RandomState,
+}
+
+/// A name. An address of IPv4 is short, so that looking up its number reads nothing beyond the table's entry.
+#[derive(Debug, Clone)]
+enum Name {
+    /// The length, and the bytes followed by zeros.
+    Short(u8, [u8; Name::SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Name {
+    /// The most bytes of a short name: as many as leave it the size of a long one.
+    const SHORT: usize = 22;
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or(bytes),
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Name>() == 24);
+
+impl From<&[u8]> for Name {
+    fn from(name: &[u8]) -> Self {
+        let mut bytes = [0; Self::SHORT];
+        match (u8::try_from(name.len()), bytes.get_mut(..name.len())) {
+            (Ok(len), Some(short)) => {
+                short.copy_from_slice(name);
+                Self::Short(len, bytes)
+            }
+            _ => Self::Long(name.into()),
+        }
+    }
+}
+
+/// Names equal their bytes, and hash as these do.
+impl Borrow<[u8]> for Name {
+    #[inline]
+    fn borrow(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
 }
 
 /// Allows as many names as there are numbers.
@@ -94,16 +151,22 @@ impl Keys {
     /// # Errors
     ///
     /// [`Error::TooManyKeys`] if a new name exceeds the maximum.
+    #[inline]
     pub fn intern(&mut self, name: &[u8]) -> Result<KeyId, Error> {
-        if let Some(&id) = self.ids.get(name) {
-            return Ok(id);
+        match self.ids.get(name) {
+            Some(&id) => Ok(id),
+            None => self.add(name),
         }
+    }
+
+    #[cold]
+    fn add(&mut self, name: &[u8]) -> Result<KeyId, Error> {
         let number = u32::try_from(self.names.len())
             .ok()
             .filter(|&number| number < self.most);
         let id = KeyId(number.ok_or(Error::TooManyKeys { most: self.most })?);
-        let name: Rc<[u8]> = name.into();
-        self.names.push(Rc::clone(&name));
+        let name = Name::from(name);
+        self.names.push(name.clone());
         self.ids.insert(name, id);
         Ok(id)
     }
@@ -111,7 +174,7 @@ impl Keys {
     /// Returns the name of a number; empty for a number of other `Keys`.
     #[must_use]
     pub fn name(&self, id: KeyId) -> &[u8] {
-        self.names.get(id.index()).map_or(&[], |name| name)
+        self.names.get(id.index()).map_or(&[], Name::bytes)
     }
 
     /// Returns the numbers of all keys, in order.
@@ -127,7 +190,7 @@ impl Keys {
         self.ids.clear();
         self.names = names
             .iter()
-            .map(|name| self.pseudonym(name).into_bytes().into())
+            .map(|name| Name::from(self.pseudonym(name.bytes()).as_bytes()))
             .collect();
     }
 
@@ -157,13 +220,15 @@ mod tests {
     #[test]
     fn name_and_number_map_one_to_one() {
         let mut keys = Keys::default();
-        let ids = [&b"a"[..], b"\xff", b"a", b""].map(|name| keys.intern(name).expect("few keys").index());
-        assert_eq!(ids, [0, 1, 0, 2]);
+        let (longest_short, long) = ([b'x'; Name::SHORT], [b'x'; Name::SHORT + 1]);
+        let names = [&b"a"[..], b"\xff", b"a", b"", b"a\0", &longest_short, &long, &long];
+        let ids = names.map(|name| keys.intern(name).expect("few keys").index());
+        assert_eq!(ids, [0, 1, 0, 2, 3, 4, 5, 5]);
         assert_eq!(
             keys.ids().map(|id| keys.name(id)).collect::<Vec<_>>(),
-            [&b"a"[..], b"\xff", b""]
+            [&b"a"[..], b"\xff", b"", b"a\0", &longest_short, &long]
         );
-        assert_eq!(keys.name(KeyId(3)), b"");
+        assert_eq!(keys.name(KeyId(6)), b"");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod error;
 pub mod event;
 pub mod follow;
 pub mod input;
+mod lending;
 pub mod limit;
 mod limiter;
 mod lineage;
@@ -32,7 +33,6 @@ pub mod stamp;
 pub mod stored;
 pub mod stream;
 pub mod suggest;
-mod table;
 pub mod text;
 pub mod trace;
 mod verdict;
@@ -107,12 +107,10 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         )
     };
     let mut rows = denied.map(|path| denied_rows(cli, path)).transpose().map_err(failed)?;
-    let look = |event: &Event, replay: &Replay, keys: &Keys| {
-        let verdict = replay.verdict(chosen);
-        match rows.as_mut().zip(verdict) {
-            Some((rows, verdict)) => rows.see(event, verdict, keys).map_err(failed),
-            None => Ok(()),
-        }
+    let look = |events: &[Event], replay: &Replay, keys: &Keys| {
+        let Some(rows) = &mut rows else { return Ok(()) };
+        let mut verdicts = events.iter().zip(replay.verdicts(chosen));
+        verdicts.try_for_each(|(event, &verdict)| rows.see(event, verdict, keys).map_err(failed))
     };
     let (trace, outcomes) = if cli.asking.follow {
         // A JSON report is the only thing on its output.
@@ -248,12 +246,12 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     analyse(cli, &cli.limits()?, progress, |_, _, _| Ok(()))
 }
 
-/// Does the same, and calls `look` for each event after its decision; of two bounds, for the bound that denies more.
+/// Does the same, and calls `look` for events after their decisions; of two bounds, for the bound that denies more.
 fn analyse(
     cli: &Cli,
     limits: &[LimitSpec],
     progress: Progress,
-    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+    mut look: impl FnMut(&[Event], &Replay, &Keys) -> Result<(), Error>,
 ) -> Result<(Trace, Vec<Outcome>), Error> {
     let options = cli.options()?;
     if cli.demo {
@@ -280,7 +278,7 @@ fn decide_all(
     limits: &[LimitSpec],
     mut stream: Stream,
     has_plans: bool,
-    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+    mut look: impl FnMut(&[Event], &Replay, &Keys) -> Result<(), Error>,
 ) -> Result<(Trace, Vec<Outcome>), Error> {
     let settings = Settings {
         order: cli.order,
@@ -296,26 +294,30 @@ fn decide_all(
         Spread::None => false,
     });
     let is_even_alone = at_stamp.is_none();
-    let mut decide = |replay: &mut Replay, event: &Event, stream: &Stream, is_looked_at: bool| {
-        let plan = has_plans.then(|| (event.plan, stream.plans()));
-        replay.take_of_plan(event, stream.keys(), plan)?;
+    let mut decide = |replay: &mut Replay, events: &[Event], stream: &Stream, is_looked_at: bool| {
+        replay.take(events, stream.keys(), has_plans.then(|| stream.plans()))?;
         if is_looked_at {
-            look(event, replay, stream.keys())
+            look(events, replay, stream.keys())
         } else {
             Ok(())
         }
     };
-    let mut spreader = Spreader::default();
-    while let Some(event) = stream.next_event()? {
+    let (mut spreader, mut block, mut spaced) = (Spreader::default(), Vec::new(), Vec::new());
+    let mut is_end = false;
+    while !is_end {
+        stream.next_block(&mut block)?;
+        is_end = block.is_empty();
         if let Some(replay) = &mut at_stamp {
-            decide(replay, &event, &stream, true)?;
+            decide(replay, &block, &stream, true)?;
         }
         if let Some(replay) = &mut even {
-            spreader.push(event, |event| decide(replay, &event, &stream, is_even_alone))?;
+            spaced.clear();
+            block.iter().for_each(|event| spreader.push(*event, &mut spaced));
+            if is_end {
+                spreader.finish(&mut spaced);
+            }
+            decide(replay, &spaced, &stream, is_even_alone)?;
         }
-    }
-    if let Some(replay) = &mut even {
-        spreader.finish(|event| decide(replay, &event, &stream, is_even_alone))?;
     }
     let trace = stream.finish()?;
     let outcomes = |replay: &Replay| replay.outcomes(&trace.keys, cli.top);
@@ -333,7 +335,7 @@ fn watch(
     limits: &[LimitSpec],
     out: &mut impl Write,
     is_drawn_in_place: bool,
-    mut look: impl FnMut(&Event, &Replay, &Keys) -> Result<(), Error>,
+    mut look: impl FnMut(&[Event], &Replay, &Keys) -> Result<(), Error>,
 ) -> Result<(Trace, Vec<Outcome>), Error> {
     let [path] = &cli.files[..] else {
         return Err(Error::FollowsOne);
@@ -373,9 +375,9 @@ fn watch(
         match stream.next_event() {
             Ok(None) => break,
             Ok(Some(event)) => {
-                let plan = has_plans.then(|| (event.plan, stream.plans()));
-                replay.take_of_plan(&event, stream.keys(), plan)?;
-                look(&event, &replay, stream.keys())?;
+                let events = std::slice::from_ref(&event);
+                replay.take(events, stream.keys(), has_plans.then(|| stream.plans()))?;
+                look(events, &replay, stream.keys())?;
                 lately.see(event.time, replay.denied_by());
                 (latest, requests) = (latest.max(Some(event.time)), requests + 1);
             }

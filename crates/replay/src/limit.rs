@@ -10,7 +10,6 @@ use std::time::Instant;
 use clap::ValueEnum;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::keyed::InvalidTable;
 use ratelimit_meter::{
     Dual, DualQuota, Exponential, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, ParseQuotaError, Quota,
 };
@@ -18,10 +17,10 @@ use ratelimit_meter::{
 pub use per_key::RuleFile;
 
 use crate::Error;
+use crate::lending::{Lend, lend};
 use crate::model::Model;
 #[cfg(feature = "store")]
 use crate::stored::{RunStore, Stored};
-use crate::table::{self, Table};
 
 /// The algorithm of a meter. For equal limits the first two make the same decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -114,13 +113,13 @@ impl Single {
         })
     }
 
-    /// Creates a table for `keys` keys, each with an idle meter of this quota.
-    pub(crate) fn table(&self, clock: &ManualClock, keys: usize) -> Result<Box<dyn Table>, InvalidTable> {
+    /// Creates a meter of this quota that decides for many keys, made at the fixed time `now` of a clock.
+    pub(crate) fn lend(&self, clock: &ManualClock, now: Instant) -> Box<dyn Lend> {
         let clock = clock.clone();
         match self.clone() {
-            Self::Gcra(meter) => table::of_meters(meter.with_clock(clock), keys),
-            Self::LeakyBucket(meter) => table::of_meters(meter.with_clock(clock), keys),
-            Self::Exponential(meter) => table::of_meters(meter.with_clock(clock), keys),
+            Self::Gcra(meter) => lend(meter.with_clock(clock), now),
+            Self::LeakyBucket(meter) => lend(meter.with_clock(clock), now),
+            Self::Exponential(meter) => lend(meter.with_clock(clock), now),
         }
     }
 }

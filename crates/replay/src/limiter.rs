@@ -14,9 +14,9 @@ use crate::verdict::{Undecided, Verdict};
 
 /// Decides the events of all keys under one limit.
 pub(crate) enum Limiter {
-    /// Meters in tables of a few bytes a key.
-    Tables(Maker, Crowd),
-    /// Meters by key, where tables are not possible.
+    /// One meter for all keys, with the states of the keys.
+    Crowd(Crowd),
+    /// Meters by key.
     Lineages(Maker, Vec<Option<Lineage>>),
     /// Meters in a store.
     #[cfg(feature = "store")]
@@ -47,8 +47,15 @@ impl Limiter {
         };
         let maker = Maker::new(Metered::clone(metered), may_go_back);
         match metered.single() {
-            Some(single) if !may_go_back => Self::Tables(maker, Crowd::new(single)),
-            _ => Self::Lineages(maker, Vec::new()),
+            Some(single) => Self::Crowd(Crowd::new(maker, single)),
+            None => Self::Lineages(maker, Vec::new()),
+        }
+    }
+
+    /// Reads the state of each event's key, so that it is in the cache when the event is decided.
+    pub(crate) fn load(&self, events: &[Event]) {
+        if let Self::Crowd(crowd) = self {
+            crowd.load(events);
         }
     }
 
@@ -56,7 +63,7 @@ impl Limiter {
     pub(crate) fn check(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
         let event = request.event;
         match self {
-            Self::Tables(maker, crowd) => crowd.check(maker, event),
+            Self::Crowd(crowd) => crowd.check(event),
             Self::Lineages(maker, lineages) => {
                 let lineage = seat(lineages, event.key).get_or_insert_with(|| Lineage::new(maker, event.time));
                 let verdict = lineage.check(maker, event.time, event.cost);

@@ -1,4 +1,5 @@
-//! The meter of one key, over any span of traffic. It is used where tables of meters ([`crowd`](crate::crowd)) are not possible.
+//! The meter of one key, over any span of traffic: for limits of two quotas, and where each key has a limit of its own. All other limits have one meter
+//! for all keys ([`crowd`](crate::crowd)).
 //!
 //! The decisions of a meter are exact for 20 years after it was made. All its history is in the cells that have not yet drained, so an idle meter and
 //! a new meter make the same decisions. After half of that time, a meter is replaced by a new one as soon as it is found idle. The tool fails only
@@ -17,7 +18,8 @@ use crate::verdict::Verdict;
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
 /// Time after its creation for which the decisions of a meter are exact.
-pub(crate) const HORIZON_NS: u64 = 20 * YEAR_NS;
+const HORIZON_NS: u64 = 20 * YEAR_NS;
+/// Time before its first request from which a meter measures, if time may go back.
 const LEAD_NS: u64 = 10 * YEAR_NS;
 
 /// The values that the meters of a limit are made from.
@@ -28,6 +30,7 @@ pub(crate) struct Maker {
     now: Instant,
     /// The latest age that was converted, and its instant: many requests have one stamp.
     latest: Cell<(u64, Instant)>,
+    time_to_rest_ns: u64,
     may_go_back: bool,
 }
 
@@ -35,6 +38,7 @@ impl Maker {
     pub(crate) fn new(limit: Metered, may_go_back: bool) -> Self {
         let now = Instant::now();
         Self {
+            time_to_rest_ns: limit.time_to_rest_ns(),
             limit,
             clock: ManualClock::starting_at(now),
             now,
@@ -43,12 +47,46 @@ impl Maker {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn limit(&self) -> &Metered {
         &self.limit
     }
 
     pub(crate) fn clock(&self) -> &ManualClock {
         &self.clock
+    }
+
+    /// Returns the fixed time of the clock, at which every meter is made.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Returns whether a key is idle this long after its latest request.
+    #[inline]
+    pub(crate) fn is_idle_after(&self, ns: u64) -> bool {
+        ns >= self.time_to_rest_ns
+    }
+
+    pub(crate) fn may_go_back(&self) -> bool {
+        self.may_go_back
+    }
+
+    /// Returns the time of the traffic at which to make a meter whose first request comes at `time`.
+    pub(crate) fn made_for(&self, time: i64) -> i64 {
+        let lead = if self.may_go_back { LEAD_NS } else { 0 };
+        self.limit.tick_by(time.saturating_sub_unsigned(lead))
+    }
+
+    /// Returns whether a key may start at `time` on a meter made at `made`, so that at least nine years are left to measure: after `time`, and if time
+    /// may go back also before it.
+    #[inline]
+    pub(crate) fn starts_on(&self, made: i64, time: i64) -> bool {
+        let range = if self.may_go_back {
+            LEAD_NS - YEAR_NS..=LEAD_NS + YEAR_NS
+        } else {
+            0..=HORIZON_NS / 2
+        };
+        time >= made && range.contains(&time.abs_diff(made))
     }
 
     /// Converts `time` to the instant of a meter that was made at `made`; `None` if the instant is too early.
@@ -84,10 +122,9 @@ pub(crate) struct Lineage {
 impl Lineage {
     /// Creates the meter of a key whose first request comes at `time`.
     pub(crate) fn new(maker: &Maker, time: i64) -> Self {
-        let lead = if maker.may_go_back { LEAD_NS } else { 0 };
         Self {
             meter: maker.limit.meter(&maker.clock),
-            made: maker.limit.tick_by(time.saturating_sub_unsigned(lead)),
+            made: maker.made_for(time),
             asked: time,
         }
     }
@@ -97,7 +134,7 @@ impl Lineage {
     #[inline]
     pub(crate) fn check(&mut self, maker: &Maker, time: i64, cost: u64) -> Option<Verdict> {
         let is_aged = !maker.may_go_back && time.abs_diff(self.made) > HORIZON_NS / 2;
-        if is_aged && time.abs_diff(self.asked) >= maker.limit.time_to_rest_ns() {
+        if is_aged && maker.is_idle_after(time.abs_diff(self.asked)) {
             *self = Self::new(maker, time);
         }
         self.asked = time;

@@ -60,6 +60,17 @@ impl Proxies {
             .map(Self::Networks)
     }
 
+    /// Returns whether this is an address of one of the networks.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Hops(_) => false,
+            Self::Networks(networks) => {
+                let address = address::parse(name);
+                address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+            }
+        }
+    }
+
     /// Returns the client of a request. Reads the peer's address and then the forwarded addresses from the right. Returns the first that is no
     /// trusted proxy; if all are proxies, returns the leftmost.
     #[must_use]
@@ -70,13 +81,7 @@ impl Proxies {
         let chain: Vec<&[u8]> = listed.chain(peer).collect();
         let at = match self {
             Self::Hops(hops) => chain.len().saturating_sub(hops.saturating_add(1)),
-            Self::Networks(networks) => {
-                let is_ours = |entry: &&[u8]| {
-                    let address = address::parse(entry);
-                    address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
-                };
-                chain.iter().rposition(|entry| !is_ours(entry)).unwrap_or(0)
-            }
+            Self::Networks(_) => chain.iter().rposition(|entry| !self.has(entry)).unwrap_or(0),
         };
         chain.get(at).copied()
     }

@@ -1,4 +1,7 @@
 //! Replays all limits side by side, in one pass over the events. Each limit has a meter for every key.
+//!
+//! Events come in blocks, and each limit decides a block at a time. So the steps are short loops, in which the processor waits for the states of several
+//! keys at once: with 200,000 keys that is most of the time.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use crate::event::{Event, KeyId, Keys};
 use crate::limit::{LimitRule, LimitSpec, Quotas};
 use crate::limiter::{Limiter, Request};
-use crate::series::{Series, Timeline};
+use crate::series::{Counts, Series, Timeline};
 use crate::suggest::{NoSuggestion, Suggester, Suggestion};
 use crate::trace::Order;
 use crate::verdict::{Undecided, Verdict};
@@ -108,8 +111,6 @@ pub struct Replay {
     /// Cells asked, by key.
     asked: Vec<u128>,
     candidates: Vec<Candidate>,
-    /// The verdict of each limit on the latest event.
-    verdicts: Vec<Verdict>,
 }
 
 impl std::fmt::Debug for Replay {
@@ -130,79 +131,71 @@ impl Replay {
             settings,
             asked: Vec::new(),
             candidates: limits.iter().map(candidate).collect(),
-            verdicts: Vec::new(),
         }
     }
 
-    /// Asks all meters about an event.
+    /// Asks all meters about the next events. If the events have `plans`, limits of a file are looked up by the plan, not by the key.
     ///
     /// # Errors
     ///
-    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond the range of a meter. [`Error::NoTable`] if there is no
-    /// memory for its meters; `Error::Store` if a store gave no decision.
-    #[inline]
-    pub fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), Error> {
-        self.take_of_plan(event, keys, None)
-    }
-
-    /// Does the same for an event with a plan: limits of a file are looked up by the plan, not by the key.
-    ///
-    /// # Errors
-    ///
-    /// As [`take`](Self::take).
-    #[inline]
-    pub fn take_of_plan(&mut self, event: &Event, keys: &Keys, plan: Option<(KeyId, &Keys)>) -> Result<(), Error> {
-        let key = event.key.index();
-        if key >= self.asked.len() {
-            self.asked.resize(key + 1, 0);
+    /// [`Error::SpanTooLong`] or [`Error::TooFarApart`] if the traffic of a key is beyond the range of a meter. `Error::Store` if a store gave no
+    /// decision.
+    pub fn take(&mut self, events: &[Event], keys: &Keys, plans: Option<&Keys>) -> Result<(), Error> {
+        for event in events {
+            let key = event.key.index();
+            if key >= self.asked.len() {
+                self.asked.resize(key + 1, 0);
+            }
+            self.asked[key] += u128::from(event.cost);
         }
-        self.asked[key] += u128::from(event.cost);
-        self.verdicts.clear();
         for candidate in &mut self.candidates {
-            match candidate.take(Request { event, keys, plan }) {
-                Ok(verdict) => self.verdicts.push(verdict),
-                Err(undecided) => {
-                    let limit = candidate.limit.clone();
-                    return Err(match undecided {
-                        Undecided::TooLong => self.too_long(keys.name(event.key), limit),
-                        Undecided::NoTable(source) => Error::NoTable { limit, source },
-                        #[cfg(feature = "store")]
-                        Undecided::Store(source) => Error::Store { source: *source },
-                    });
-                }
+            if let Err((key, undecided)) = candidate.take(events, keys, plans) {
+                let limit = candidate.limit.clone();
+                return Err(match undecided {
+                    Undecided::TooLong => self.too_long(keys.name(key), limit),
+                    #[cfg(feature = "store")]
+                    Undecided::Store(source) => Error::Store { source: *source },
+                });
             }
         }
-        self.compare();
+        self.compare(events.len());
         Ok(())
     }
 
-    /// Counts the latest event for each pair of limits of which one denied it and the other admitted it.
-    #[inline]
-    fn compare(&mut self) {
-        let denials = self.verdicts.iter().filter(|verdict| !verdict.is_admitted()).count();
-        if denials == 0 || denials == self.verdicts.len() || self.verdicts.len() > MOST_COMPARED {
+    /// Counts, for each pair of limits, the latest events that one limit denied and the other admitted.
+    fn compare(&mut self, events: usize) {
+        let limits = self.candidates.len();
+        if !(2..=MOST_COMPARED).contains(&limits) {
             return;
         }
-        for (candidate, verdict) in self.candidates.iter_mut().zip(&self.verdicts) {
-            if !verdict.is_admitted() {
-                for (count, other) in candidate.admitted_by.iter_mut().zip(&self.verdicts) {
-                    *count += u64::from(other.is_admitted());
+        let mut denied = Vec::new();
+        for event in 0..events {
+            let is_admitted = |limit: &Candidate| limit.verdicts[event].is_admitted();
+            denied.clear();
+            denied.extend((0..limits).filter(|&limit| !is_admitted(&self.candidates[limit])));
+            for other in 0..limits {
+                if !denied.is_empty() && is_admitted(&self.candidates[other]) {
+                    for &limit in &denied {
+                        self.candidates[limit].admitted_by[other] += 1;
+                    }
                 }
             }
         }
     }
 
-    /// Returns the indices of the limits that denied the latest event.
+    /// Returns the indices of the limits that denied the last of the latest events.
     pub(crate) fn denied_by(&self) -> impl Iterator<Item = usize> {
-        let verdicts = self.verdicts.iter().enumerate();
-        verdicts
-            .filter(|(_, verdict)| !verdict.is_admitted())
+        let last = |candidate: &Candidate| candidate.verdicts.last().copied();
+        let denied = move |candidate: &Candidate| last(candidate).is_some_and(|verdict| !verdict.is_admitted());
+        let candidates = self.candidates.iter().enumerate();
+        candidates
+            .filter(move |(_, candidate)| denied(candidate))
             .map(|(place, _)| place)
     }
 
-    /// Returns the verdict of a limit on the latest event, by the limit's index.
-    pub(crate) fn verdict(&self, limit: usize) -> Option<Verdict> {
-        self.verdicts.get(limit).copied()
+    /// Returns the verdicts of a limit on the latest events, by the limit's index.
+    pub(crate) fn verdicts(&self, limit: usize) -> &[Verdict] {
+        self.candidates.get(limit).map_or(&[], |candidate| &candidate.verdicts)
     }
 
     #[cold]
@@ -230,6 +223,8 @@ impl Replay {
 struct Candidate {
     limit: LimitRule,
     limiter: Limiter,
+    /// The verdicts on the latest events.
+    verdicts: Vec<Verdict>,
     admitted: u128,
     delayed: u64,
     longest_delay: Duration,
@@ -266,12 +261,21 @@ struct Hit {
     longest_wait: Duration,
 }
 
+impl Hit {
+    /// Counts a denied request for `cells` cells.
+    fn count(&mut self, cells: u128) {
+        self.denied += cells;
+        self.requests += 1;
+    }
+}
+
 impl Candidate {
     fn new(limit: &LimitSpec, limits: usize, settings: Settings) -> Self {
         let may_go_back = settings.order == Order::AsIs;
         Self {
             limit: limit.rule(),
             limiter: Limiter::new(limit, may_go_back),
+            verdicts: Vec::new(),
             admitted: 0,
             delayed: 0,
             longest_delay: Duration::ZERO,
@@ -288,31 +292,50 @@ impl Candidate {
         }
     }
 
-    #[inline]
-    fn take(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
-        let event = request.event;
-        let verdict = self.limiter.check(request)?;
-        let cells = u128::from(event.cost);
-        self.series.push(event.time, event.cost, verdict.is_admitted());
+    /// Decides the next events; if one cannot be decided, returns its key and the reason.
+    fn take(&mut self, events: &[Event], keys: &Keys, plans: Option<&Keys>) -> Result<(), (KeyId, Undecided)> {
+        self.verdicts.clear();
+        self.limiter.load(events);
+        for event in events {
+            let plan = plans.map(|plans| (event.plan, plans));
+            let verdict = self.limiter.check(Request { event, keys, plan });
+            self.verdicts.push(verdict.map_err(|undecided| (event.key, undecided))?);
+        }
         if let Search::On(suggester) = &mut self.search {
-            suggester.push(event);
+            suggester.push_all(events);
         }
-        if verdict.is_admitted() {
-            self.admitted += cells;
-            if let Verdict::Delayed(delay) = verdict {
-                self.delayed += 1;
-                self.longest_delay = self.longest_delay.max(delay);
+        let mut verdicts = &self.verdicts[..];
+        for run in events.chunk_by(|one, next| one.time == next.time) {
+            let (these, rest) = verdicts.split_at(run.len());
+            verdicts = rest;
+            let mut counts = Counts::default();
+            for (event, &verdict) in run.iter().zip(these) {
+                let cells = u128::from(event.cost);
+                match verdict {
+                    Verdict::Admitted => counts.admitted += cells,
+                    Verdict::Delayed(delay) => {
+                        counts.admitted += cells;
+                        self.delayed += 1;
+                        self.longest_delay = self.longest_delay.max(delay);
+                    }
+                    Verdict::Denied(wait) => {
+                        counts.denied += cells;
+                        let hit = self.hit.entry(event.key).or_default();
+                        hit.count(cells);
+                        hit.longest_wait = hit.longest_wait.max(wait);
+                    }
+                    Verdict::Never => {
+                        counts.denied += cells;
+                        let hit = self.hit.entry(event.key).or_default();
+                        hit.count(cells);
+                        hit.never += 1;
+                    }
+                }
             }
-            return Ok(verdict);
+            self.admitted += counts.admitted;
+            self.series.add(run[0].time, counts);
         }
-        let hit = self.hit.entry(event.key).or_default();
-        hit.denied += cells;
-        hit.requests += 1;
-        match verdict {
-            Verdict::Denied(wait) => hit.longest_wait = hit.longest_wait.max(wait),
-            _ => hit.never += 1,
-        }
-        Ok(verdict)
+        Ok(())
     }
 
     fn outcome(&self, asked: &[u128], keys: &Keys, top: usize) -> Outcome {

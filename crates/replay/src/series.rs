@@ -144,6 +144,11 @@ impl Series {
                 denied: cells,
             }
         };
+        self.add(time, counts);
+    }
+
+    /// Counts requests of one time.
+    pub(crate) fn add(&mut self, time: i64, counts: Counts) {
         self.minutes.push(time, counts);
         if !self.latest.1.contains(&time) {
             let at = self.reach(time);

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use ratelimit_meter::NegativeMultiDecision;
-use ratelimit_meter::keyed::InvalidTable;
 
 /// The decision of a meter about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +42,6 @@ impl Verdict {
 pub(crate) enum Undecided {
     /// The key stayed live, with no idle time, for longer than a meter can measure.
     TooLong,
-    /// There is not enough memory for another table.
-    NoTable(InvalidTable),
     /// The store that has the meters gave no decision.
     #[cfg(feature = "store")]
     Store(Box<ratelimit_meter_store::StoreError>),

@@ -67,27 +67,38 @@ impl LogLines {
     /// [`BadLine`] with the reason.
     #[inline]
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<LogLine<'a>, BadLine> {
+        match split_exact(line) {
+            Some(fields) => log_line(&mut self.stamps, fields),
+            None => self.parse_other(line),
+        }
+    }
+
+    fn parse_other<'a>(&'a mut self, line: &'a [u8]) -> Result<LogLine<'a>, BadLine> {
         let Self { stamps, unquoted } = self;
         let fields = match split(line) {
             Some(fields) => fields,
             None => split_other(line, stamps, unquoted)?,
         };
-        let time = stamps.parse(fields.stamp)?;
-        Ok(LogLine {
-            client: fields.client,
-            forwarded: fields.forwarded,
-            host: fields.host,
-            time,
-            request: fields.request,
-            status: fields.status,
-            tail: fields.tail,
-        })
+        log_line(stamps, fields)
     }
 
     /// Returns the length of the first entry, if a crash or an interleaved write left two on one line.
     pub(super) fn entry_len(&mut self, line: &[u8]) -> usize {
         head::entry_len(line, &mut self.stamps)
     }
+}
+
+#[inline]
+fn log_line<'a>(stamps: &mut Stamps, fields: Fields<'a>) -> Result<LogLine<'a>, BadLine> {
+    Ok(LogLine {
+        client: fields.client,
+        forwarded: fields.forwarded,
+        host: fields.host,
+        time: stamps.parse(fields.stamp)?,
+        request: fields.request,
+        status: fields.status,
+        tail: fields.tail,
+    })
 }
 
 #[cold]
@@ -110,17 +121,64 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
 /// The length of `20/May/2024:00:00:18 +0000`.
 const STAMP: usize = 26;
 
+/// The bytes of addresses without brackets, ports and zones.
+const IN_ADDRESS: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+        byte += 1;
+    }
+    bytes
+};
+
+/// Splits a line that is exactly Common or Combined: an address, no names, and either no more fields or two without quotes in them.
+///
+/// Such a line is a single entry. Nearly all lines are such lines, and each of their bytes is looked at once.
+#[inline]
+fn split_exact(line: &[u8]) -> Option<Fields<'_>> {
+    let len = line.iter().position(|&byte| !IN_ADDRESS[usize::from(byte)])?;
+    let (client, rest) = line.split_at(len);
+    let rest = rest.strip_prefix(b" - - [").filter(|_| len >= 2)?;
+    let (stamp, rest) = rest.split_at_checked(STAMP)?;
+    let rest = rest.strip_prefix(b"] \"")?;
+    let (request, rest) = rest.split_at(memchr(b'"', rest)?);
+    let (status, rest) = rest.strip_prefix(b"\" ")?.split_at_checked(3)?;
+    let rest = rest.strip_prefix(b" ").filter(|_| is_number(status))?;
+    let bytes = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+    let (bytes, tail) = rest.split_at(bytes);
+    if !(is_number(bytes) || bytes == b"-") {
+        return None;
+    }
+    if !tail.is_empty() {
+        let referer = tail.strip_prefix(b" \"")?;
+        let agent = referer[memchr(b'"', referer)?..].strip_prefix(b"\" \"")?;
+        if memchr(b'"', agent)? + 1 < agent.len() {
+            return None;
+        }
+    }
+    Some(Fields {
+        client,
+        forwarded: None,
+        host: None,
+        stamp,
+        request,
+        status,
+        tail,
+    })
+}
+
+fn is_number(field: &[u8]) -> bool {
+    !field.is_empty() && field.iter().all(u8::is_ascii_digit)
+}
+
 /// Splits a line whose client is an address, with two names between the client and the stamp.
 #[inline]
 fn split(line: &[u8]) -> Option<Fields<'_>> {
     let space = memchr(b' ', line)?;
     let (client, rest) = (&line[..space], &line[space + 1..]);
     // If the client is a name, a list, or quoted, `head` has to split the line.
-    if !client
-        .iter()
-        .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
-        || client.len() < 2
-    {
+    if client.len() < 2 || !client.iter().all(|byte| IN_ADDRESS[usize::from(*byte)]) {
         return None;
     }
     let rest = match rest.strip_prefix(b"- - [") {
@@ -160,9 +218,11 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = rest.strip_prefix(b" ")?;
     let end = memchr(b' ', rest).unwrap_or(rest.len());
     let (bytes, more) = rest.split_at(end);
-    let is_number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
-    let quotes = memchr_iter(b'"', more).take(4).count();
-    let whole = is_number(status) && (is_number(bytes) || bytes == b"-") && (quotes == 4 || quotes % 2 == 0);
+    if !(is_number(status) && (is_number(bytes) || bytes == b"-")) {
+        return None;
+    }
+    let quotes = memchr_iter(b'"', more).count();
+    let whole = quotes >= 4 || quotes % 2 == 0;
     whole.then_some((status, more))
 }
 
@@ -220,7 +280,7 @@ impl AccessLines {
         for line in head.iter().take(200) {
             if let Ok(line) = lines.parse(line) {
                 all += 1;
-                timed += usize::from(took(line.tail, unit).is_some());
+                timed += usize::from(duration(line.tail, unit).is_some());
             }
         }
         let took = match options.time_is {
@@ -250,48 +310,21 @@ impl AccessLines {
         self.keying.by()
     }
 
+    /// Reads a line that may have two entries. If so, returns an error.
     #[inline]
-    pub(super) fn request<'a>(&'a mut self, text: &'a [u8]) -> Result<Request<'a>, BadLine> {
-        let line = self.lines.parse(text)?;
-        let mut time = line.time;
-        if let Some(unit) = self.took {
-            let took = took(line.tail, unit).unwrap_or(0);
-            time = started(time, took, resolution(time));
+    pub(super) fn request_of_one<'a>(&'a mut self, text: &'a [u8]) -> Result<Request<'a>, BadLine> {
+        match split_exact(text) {
+            Some(fields) => {
+                let line = log_line(&mut self.lines.stamps, fields)?;
+                request(line, self.took, &self.select, &mut self.keying)
+            }
+            None if may_be_two(text) && self.entry_len(text) < text.len() => Err(BadLine::NotALogLine),
+            None => self.request(text),
         }
-        let text_of = |part: &By| match part {
-            By::Ip | By::Column(_) => Some(line.client),
-            By::Host => Some(line.host.unwrap_or(line.client)),
-            By::Path => Some(path(line.request)),
-            By::Status => Some(line.status),
-            By::Method => Some(method(line.request)),
-            By::Xff => Some(line.forwarded.unwrap_or_else(|| forwarded(line.tail))),
-            By::All | By::Each(_) => None,
-        };
-        if !(self.select.has_time(time) && self.select.has(|_, part| text_of(part))) {
-            return Ok(Request::unselected(time));
-        }
-        let key = self.keying.key(|_, part| {
-            Some(match part {
-                By::Xff => match line.forwarded {
-                    Some(list) => Value::Forwarded(list, None),
-                    None => Value::Forwarded(forwarded(line.tail), Some(line.client)),
-                },
-                part => Value::Text(text_of(part)?),
-            })
-        })?;
-        Ok(Request {
-            time,
-            cost: 1,
-            key,
-            plan: None,
-            is_selected: true,
-        })
     }
 
-    /// Returns whether a readable line may contain a second entry.
-    #[inline]
-    pub(super) fn may_be_two(text: &[u8]) -> bool {
-        find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
+    pub(super) fn request<'a>(&'a mut self, text: &'a [u8]) -> Result<Request<'a>, BadLine> {
+        request(self.lines.parse(text)?, self.took, &self.select, &mut self.keying)
     }
 
     pub(super) fn entry_len(&mut self, line: &[u8]) -> usize {
@@ -312,6 +345,53 @@ impl AccessLines {
     }
 }
 
+/// Returns the request of a line, moved to its start by its duration in the unit `took` if that is given.
+#[inline]
+fn request<'a>(
+    line: LogLine<'a>,
+    took: Option<Option<Took>>,
+    select: &Select,
+    keying: &'a mut Keying,
+) -> Result<Request<'a>, BadLine> {
+    let mut time = line.time;
+    if let Some(unit) = took {
+        time = started(time, duration(line.tail, unit).unwrap_or(0), resolution(time));
+    }
+    let text_of = |part: &By| match part {
+        By::Ip | By::Column(_) => Some(line.client),
+        By::Host => Some(line.host.unwrap_or(line.client)),
+        By::Path => Some(path(line.request)),
+        By::Status => Some(line.status),
+        By::Method => Some(method(line.request)),
+        By::Xff => Some(line.forwarded.unwrap_or_else(|| forwarded(line.tail))),
+        By::All | By::Each(_) => None,
+    };
+    if !(select.has_time(time) && select.has(|_, part| text_of(part))) {
+        return Ok(Request::unselected(time));
+    }
+    let key = keying.key(|_, part| {
+        Some(match part {
+            By::Xff => match line.forwarded {
+                Some(list) => Value::Forwarded(list, None),
+                None => Value::Forwarded(forwarded(line.tail), Some(line.client)),
+            },
+            part => Value::Text(text_of(part)?),
+        })
+    })?;
+    Ok(Request {
+        time,
+        cost: 1,
+        key,
+        plan: None,
+        is_selected: true,
+    })
+}
+
+/// Returns whether a readable line may contain a second entry.
+fn may_be_two(text: &[u8]) -> bool {
+    find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
+}
+
 /// Returns the resolution of a log line, as far as its stamp alone shows it.
 fn resolution(time: i64) -> Resolution {
     [Resolution::Second, Resolution::Millisecond, Resolution::Microsecond]
@@ -322,7 +402,7 @@ fn resolution(time: i64) -> Resolution {
 
 /// Returns the duration of a request from the last field: in the given unit, or otherwise as nginx writes `$request_time`, in seconds with three
 /// digits after the point. If `$upstream_response_time` is beside it, the longer of the two is the request's.
-fn took(tail: &[u8], unit: Option<Took>) -> Option<i64> {
+fn duration(tail: &[u8], unit: Option<Took>) -> Option<i64> {
     let mut longest = None;
     for field in tail.rsplit(|&byte| byte == b' ').take(4) {
         let field = field.rsplit(|&byte| byte == b'=').next().unwrap_or(field);

@@ -147,9 +147,16 @@ fn last_field_may_be_the_request_duration() {
         ("", None),
     ];
     for (tail, ms) in table {
-        assert_eq!(took(tail.as_bytes(), None), ms.map(|ms: i64| ms * 1_000_000), "{tail}");
+        assert_eq!(
+            duration(tail.as_bytes(), None),
+            ms.map(|ms: i64| ms * 1_000_000),
+            "{tail}"
+        );
     }
-    assert_eq!(took(br#" "-" "curl" 1234"#, Some(Took::Microseconds)), Some(1_234_000));
+    assert_eq!(
+        duration(br#" "-" "curl" 1234"#, Some(Took::Microseconds)),
+        Some(1_234_000)
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use pcap_parser::{Block, parse_block_be, parse_block_le, parse_pcap_frame, parse
 
 use super::frame::{self, LinkType};
 use super::window::Window;
-use super::{Options, Sink};
+use super::{Events, Options, Sink};
 use crate::Error;
 use crate::address::Addresses;
 use crate::bad::BadLine;
@@ -196,32 +196,6 @@ impl CaptureReader {
         self.cost == Cost::Packets
     }
 
-    /// Returns the number of the last packet that was read.
-    pub(super) fn line(&self) -> u64 {
-        self.number
-    }
-
-    pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
-        while !self.ended {
-            let Some(packet) = self.packet(sink)? else { continue };
-            self.number += 1;
-            match packet.time.and_then(|time| Ok((time, packet.key?))) {
-                Ok((time, _)) if !self.select.has_time(time) => {}
-                Ok((time, key)) => {
-                    let key = self.key(&key);
-                    let key = sink.key(key)?;
-                    let cost = match self.cost {
-                        Cost::Bytes => u64::from(packet.wire),
-                        Cost::Packets => 1,
-                    };
-                    return Ok(Some(Event::new(time, cost, key)));
-                }
-                Err(reason) => sink.bad(&self.name, self.number, 1, reason, b""),
-            }
-        }
-        Ok(None)
-    }
-
     /// Reads the next block; `None` if it is not a packet, or there are no more.
     fn packet(&mut self, sink: &mut impl Sink) -> Result<Option<Packet>, Error> {
         let failed = |source| Error::read(&self.name, source);
@@ -298,6 +272,33 @@ impl CaptureReader {
             });
         }
         &self.written
+    }
+}
+
+impl Events for CaptureReader {
+    fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+        while !self.ended {
+            let Some(packet) = self.packet(sink)? else { continue };
+            self.number += 1;
+            match packet.time.and_then(|time| Ok((time, packet.key?))) {
+                Ok((time, _)) if !self.select.has_time(time) => {}
+                Ok((time, key)) => {
+                    let key = self.key(&key);
+                    let key = sink.key(key)?;
+                    let cost = match self.cost {
+                        Cost::Bytes => u64::from(packet.wire),
+                        Cost::Packets => 1,
+                    };
+                    return Ok(Some(Event::new(time, cost, key)));
+                }
+                Err(reason) => sink.bad(&self.name, self.number, 1, reason, b""),
+            }
+        }
+        Ok(None)
+    }
+
+    fn line(&self) -> u64 {
+        self.number
     }
 }
 

@@ -166,9 +166,15 @@ fn truncated_capture_is_read_to_its_end() {
         let told = read(&capture[..end], None);
         match end {
             24 => assert_eq!(told.expect("no packets").0.len(), 0),
-            0..24 => assert_eq!(told, Err("f: the capture is cut off within its header".to_owned())),
+            0..24 => assert_eq!(
+                told,
+                Err("f: the capture is cut off within its header: copy or capture it again".to_owned())
+            ),
             _ if end >= ends[0] => assert_eq!(told.expect("a packet").0.len(), 1),
-            _ => assert_eq!(told, Err("f: the capture is cut off within packet 1".to_owned())),
+            _ => assert_eq!(
+                told,
+                Err("f: the capture is cut off within packet 1: copy or capture it again".to_owned())
+            ),
         }
     }
     let mut collected = Collected::default();
@@ -193,7 +199,7 @@ fn captures_that_are_not_read_are_named() {
     broken.extend([0, 0, u32::MAX, 60].into_iter().flat_map(u32::to_le_bytes));
     assert_eq!(
         read(&broken, None).expect_err("a broken packet"),
-        "f: the capture is broken within packet 1"
+        "f: the capture is broken within packet 1: copy or capture it again"
     );
     let modified = [&[0x34, 0xcd, 0xb2, 0xa1][..], &[0; 60]].concat();
     let told = read(&modified, None).expect_err("the modified format");

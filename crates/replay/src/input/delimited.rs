@@ -4,7 +4,7 @@ use super::columns::{Columns, Header};
 use super::format::is_separator_line;
 use super::record::{Fed, Splitter};
 use super::window::{Line, Window};
-use super::{BYTE_ORDER_MARK, Options, Request, Sink};
+use super::{BYTE_ORDER_MARK, Events, Options, Request, Sink};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -81,12 +81,17 @@ impl DelimitedReader {
         self.columns.notices(&self.names, &self.name)
     }
 
-    /// Returns the number of the last line that was read.
-    pub(super) fn line(&self) -> u64 {
-        self.window.lines()
+    fn records(&mut self) -> Records<'_> {
+        Records {
+            name: &self.name,
+            window: &mut self.window,
+            splitter: &mut self.splitter,
+        }
     }
+}
 
-    pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+impl Events for DelimitedReader {
+    fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
         loop {
             let record = self.records().record()?;
             let number = self.window.lines() + 1;
@@ -123,11 +128,11 @@ impl DelimitedReader {
                         Ok(Request {
                             time, cost, key, plan, ..
                         }) => {
-                            let key = sink.key(key)?;
+                            let mut event = Event::new(time, cost, sink.key(key)?);
                             if let Some(plan) = plan {
-                                sink.plan(plan)?;
+                                event.plan = sink.plan(plan)?;
                             }
-                            Some(Event::new(time, cost, key))
+                            Some(event)
                         }
                         Err(_) if splitter.fields().all(|field| field.trim_ascii().is_empty()) => None,
                         Err(reason) => {
@@ -145,12 +150,8 @@ impl DelimitedReader {
         }
     }
 
-    fn records(&mut self) -> Records<'_> {
-        Records {
-            name: &self.name,
-            window: &mut self.window,
-            splitter: &mut self.splitter,
-        }
+    fn line(&self) -> u64 {
+        self.window.lines()
     }
 }
 

@@ -66,7 +66,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
 ];
 
 /// Text that has no line for each request, or lines without a time or a client.
-const TEXTS: [(&str, &str, &str); 7] = [
+const TEXTS: [(&str, &str, &str); 8] = [
     (
         r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
         "an error log of nginx, which has no line for each request",
@@ -81,6 +81,11 @@ const TEXTS: [(&str, &str, &str); 7] = [
         r"haproxy\[\d+\]: Connect from ",
         "a log of HAProxy without `option httplog` or `option tcplog`, whose lines have no full time",
         "set one of these options",
+    ),
+    (
+        r"^\d\d:\d\d:\d\d\.\d{6} (?:\S+ +(?:In|Out|[BMP]) +)?(?:IP6?|ARP)\b",
+        "text of tcpdump without dates",
+        "name the capture itself (tcpdump -w FILE), or print its text with tcpdump -tttt",
     ),
     (
         r#"^INFO: +\S+:\d+ - ""#,

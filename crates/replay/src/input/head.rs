@@ -27,7 +27,8 @@ pub(super) struct Fields<'a> {
 pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a>, BadLine> {
     let line = prefix::without(line);
     let (open, close) = stamp(line, 0, stamps)?;
-    let (client, forwarded, host) = client(&line[..open]).ok_or(BadLine::NotALogLine)?;
+    let found = client(&line[..open]).or_else(|| client_after(&line[..open], &line[close + 1..]));
+    let (client, forwarded, host) = found.ok_or(BadLine::NotALogLine)?;
     let (request, status, tail) = request(&line[close + 1..]).ok_or(BadLine::NotALogLine)?;
     Ok(Fields {
         client,
@@ -100,6 +101,13 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
         ));
     }
     Some((name, None, host))
+}
+
+/// Finds the client directly after a stamp that begins its line, as in Apache's `ssl_request_log`: an address.
+fn client_after<'a>(before: &[u8], rest: &'a [u8]) -> Option<Client<'a>> {
+    let rest = rest.trim_ascii_start();
+    let word = &rest[..rest.iter().position(u8::is_ascii_whitespace)?];
+    (before.is_empty() && address::parse(word).is_some()).then_some((word, None, None))
 }
 
 /// Returns whether this is a list of forwarded addresses.

@@ -1,4 +1,6 @@
 //! Reads JSON lines: an object for each request, from which only the required values are read.
+//!
+//! Text may stand before an object. If no field is a time, the stamp in this text is, as in the logs of Caddy for people and of Fluentd.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
 use super::columns::{Columns, Header};
-use super::{Options, Request, prefix};
+use super::{Options, Request, names, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -27,6 +29,9 @@ const WRAPPERS: [&str; 8] = [
     "_raw",
     "common_log",
 ];
+
+/// The name given to the stamp before an object.
+const STAMP: &[u8] = b"time";
 
 /// Lines of JSON.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub(super) struct Messages(Fields);
 struct Fields {
     wanted: Node,
     values: Vec<Text>,
+    /// The place of the stamp before the object, if it is read.
+    stamp: Option<usize>,
 }
 
 /// A value, if the object has it. Its memory is used again.
@@ -78,6 +85,7 @@ struct Node {
 #[derive(Debug, Default)]
 struct Survey {
     names: Vec<Vec<u8>>,
+    /// The path to each name; empty for the stamp before the object.
     paths: Vec<Vec<String>>,
     samples: Vec<Vec<Vec<u8>>>,
 }
@@ -171,20 +179,30 @@ pub(super) fn entry_len(line: &[u8]) -> usize {
 impl Survey {
     fn of(head: &[&[u8]]) -> Self {
         let mut survey = Self::default();
-        let mut objects: Vec<Value> = Vec::new();
+        let mut objects: Vec<(Value, Vec<u8>)> = Vec::new();
         for line in head.iter().take(100) {
             // There may be two on one line.
             let Some(text) = prefix::object(line) else { continue };
             let first = Deserializer::from_slice(text).into_iter().next();
             if let Some(Ok(object @ Value::Object(_))) = first {
-                objects.push(object);
+                objects.push((object, stamp_before(line, text).unwrap_or_default().to_vec()));
             }
         }
-        for object in &objects {
+        for (object, _) in &objects {
             survey.collect(object, &mut Vec::new());
         }
-        for object in &objects {
+        let has_time = names::place_of_any(&survey.names, names::TIME).is_some()
+            || names::places_by_last_part(&survey.names, names::TIME).next().is_some();
+        let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
+        if !has_time && stamped * 2 > objects.len() {
+            survey.names.push(STAMP.to_vec());
+            survey.paths.push(Vec::new());
+        }
+        for (object, stamp) in &objects {
             let value = |path: &Vec<String>| {
+                if path.is_empty() {
+                    return stamp.clone();
+                }
                 let found = path.iter().try_fold(object, |value, step| child(value, step));
                 found.map(text_of).unwrap_or_default()
             };
@@ -226,6 +244,13 @@ impl Survey {
     }
 }
 
+/// Returns the stamp in the text before the object of a line.
+fn stamp_before<'a>(line: &'a [u8], object: &[u8]) -> Option<&'a [u8]> {
+    let before = &line[..line.len().saturating_sub(object.len())];
+    let (start, end) = prefix::stamp(before)?;
+    Some(&before[start..end])
+}
+
 fn child<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
     match value {
         Value::Object(object) => object.get(step),
@@ -251,7 +276,12 @@ fn text_of(value: &Value) -> Vec<u8> {
 impl Fields {
     fn new(paths: &[Vec<String>], is_wanted: impl Fn(usize) -> bool) -> Self {
         let mut wanted = Node::default();
+        let mut stamp = None;
         for (place, path) in paths.iter().enumerate().filter(|(place, _)| is_wanted(*place)) {
+            if path.is_empty() {
+                stamp = Some(place);
+                continue;
+            }
             let mut node = &mut wanted;
             for step in path {
                 let at = node.children.iter().position(|(name, _)| name == step);
@@ -266,12 +296,18 @@ impl Fields {
         Self {
             wanted,
             values: vec![Text::default(); paths.len()],
+            stamp,
         }
     }
 
     fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
         self.values.iter_mut().for_each(|value| value.is_there = false);
         let object = prefix::object(line).ok_or(BadLine::NotJson)?;
+        if let Some(place) = self.stamp {
+            if let Some(stamp) = stamp_before(line, object) {
+                self.values[place].set(stamp);
+            }
+        }
         // The check is much faster than the search for bad bytes.
         let text = std::str::from_utf8(object).map_or_else(|_| String::from_utf8_lossy(object), Cow::Borrowed);
         let mut object = Deserializer::from_str(&text);

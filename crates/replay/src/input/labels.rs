@@ -306,16 +306,7 @@ fn bare(line: &[u8], start: usize, end: usize) -> (usize, usize) {
 /// Returns the position of a stamp like `2024-05-20T00:00:18Z` before the first label.
 fn prefix_stamp(line: &[u8], syntax: Syntax) -> Option<(usize, usize)> {
     let (_, (value, _)) = Pairs::new(line, syntax).next()?;
-    let mut at = 0;
-    for word in line[..value].split(u8::is_ascii_whitespace) {
-        let open = usize::from(word.first() == Some(&b'['));
-        let stamp = &word[open..];
-        if stamp.len() >= 19 && (stamp[4], stamp[7], stamp[10]) == (b'-', b'-', b'T') && stamp[0].is_ascii_digit() {
-            return Some((at + open, at + word.len()));
-        }
-        at += word.len() + 1;
-    }
-    None
+    prefix::stamp(&line[..value])
 }
 
 #[cfg(test)]

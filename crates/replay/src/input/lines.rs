@@ -11,12 +11,13 @@ use super::json::{self, JsonLines, Messages};
 use super::labels::{self, LabelLines};
 use super::pattern::{self, PatternLines};
 use super::window::{Line, Window};
-use super::{Options, Request, Sink};
+use super::{Events, Options, Request, Sink, advice};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
 use crate::event::Event;
 use crate::select::Condition;
+use crate::stamp::StampOptions;
 
 /// The format of the lines of a log, with its parser.
 #[derive(Debug)]
@@ -136,10 +137,13 @@ impl Lines {
         }
     }
 
-    /// Returns whether a readable line may contain two entries.
+    /// Does the same for a line that may have two entries: if that shows, returns an error.
     #[inline]
-    fn may_be_two(&self, line: &[u8]) -> bool {
-        matches!(self, Self::Access(_) | Self::Unknown(_)) && AccessLines::may_be_two(line)
+    fn request_of_one<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
+        match self {
+            Self::Access(lines) | Self::Unknown(lines) => lines.request_of_one(line).map(Some),
+            other => other.request(line),
+        }
     }
 
     /// Returns the length of the first entry, if a line has two entries, or a fragment and an entry.
@@ -182,6 +186,15 @@ impl Lines {
         }
     }
 
+    /// Returns the options that could read the lines, if none of them could be read.
+    pub(super) fn advice(&self, head: &[u8], stamps: &StampOptions) -> String {
+        match self {
+            Self::Unknown(_) => advice::regex(head, stamps),
+            Self::Pattern(_) => "; give another --log-format or --regex".to_owned(),
+            _ => advice::time_format(head, stamps),
+        }
+    }
+
     pub(super) fn notices(&self, input: &str) -> Vec<String> {
         match self {
             Self::Access(lines) => lines.notices(input),
@@ -220,13 +233,26 @@ impl LineReader {
         &self.lines
     }
 
-    /// Returns the number of the last line that was read.
-    pub(super) fn line(&self) -> u64 {
-        self.window.lines()
-    }
-
+    /// Skips bytes that no line begins with: zeros, if a log was truncated while its server kept writing, and the UTF-8 byte order mark with which
+    /// some programs begin a file.
     #[inline]
-    pub(super) fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+    fn skip_filling(&mut self) -> io::Result<()> {
+        match self.window.text(1).first() {
+            Some(0) => self.window.skip_zeros(),
+            Some(0xef) => {
+                if self.window.hold(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK) {
+                    self.window.advance(BYTE_ORDER_MARK.len(), 0);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Events for LineReader {
+    #[inline]
+    fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
         loop {
             self.skip_filling().map_err(|source| Error::read(&self.name, source))?;
             let line = self.window.line(0).map_err(|source| Error::read(&self.name, source))?;
@@ -243,19 +269,16 @@ impl LineReader {
                 }
             };
             let mut text = self.window.text(len).trim_ascii_end();
-            if self.lines.may_be_two(text) {
-                text = &text[..self.lines.entry_len(text)];
-            }
             let whole = text.len();
-            let mut read = read(&mut self.lines, text, sink)?;
+            let mut read = event(self.lines.request_of_one(text), sink)?;
             if read.is_err() && !text.is_empty() {
                 text = &text[..self.lines.entry_len(text)];
                 if text.len() < whole {
-                    read = self::read(&mut self.lines, text, sink)?;
+                    read = event(self.lines.request(text), sink)?;
                 }
             }
             // After the first of two entries, the rest of the line is read as if it were the next line.
-            let is_whole = text.len() == self.window.text(len).trim_ascii_end().len();
+            let is_whole = text.len() == whole;
             let end = if is_whole { len } else { text.len() };
             let event = match read {
                 Ok(event) => event,
@@ -280,35 +303,27 @@ impl LineReader {
         }
     }
 
-    /// Skips bytes that no line begins with: zeros, if a log was truncated while its server kept writing, and the UTF-8 byte order mark with which
-    /// some programs begin a file.
-    #[inline]
-    fn skip_filling(&mut self) -> io::Result<()> {
-        match self.window.text(1).first() {
-            Some(0) => self.window.skip_zeros(),
-            Some(0xef) => {
-                if self.window.hold(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK) {
-                    self.window.advance(BYTE_ORDER_MARK.len(), 0);
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
+    fn line(&self) -> u64 {
+        self.window.lines()
     }
 }
 
+/// Returns the event of a request, or the reason why there is none.
 #[inline]
-fn read(lines: &mut Lines, text: &[u8], sink: &mut impl Sink) -> Result<Result<Option<Event>, BadLine>, Error> {
-    Ok(match lines.request(text) {
+fn event(
+    request: Result<Option<Request<'_>>, BadLine>,
+    sink: &mut impl Sink,
+) -> Result<Result<Option<Event>, BadLine>, Error> {
+    Ok(match request {
         Ok(Some(Request { is_selected: false, .. })) => Ok(None),
         Ok(Some(Request {
             time, cost, key, plan, ..
         })) => {
-            let key = sink.key(key)?;
+            let mut event = Event::new(time, cost, sink.key(key)?);
             if let Some(plan) = plan {
-                sink.plan(plan)?;
+                event.plan = sink.plan(plan)?;
             }
-            Ok(Some(Event::new(time, cost, key)))
+            Ok(Some(event))
         }
         Ok(None) => Ok(None),
         Err(reason) => Err(reason),

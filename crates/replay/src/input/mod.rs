@@ -1,6 +1,7 @@
 //! Reads files of recorded traffic event by event.
 
 pub mod access_log;
+mod advice;
 pub mod capture;
 mod columns;
 mod compression;
@@ -187,13 +188,13 @@ pub trait Sink {
     /// [`Error::TooManyKeys`].
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error>;
 
-    /// Takes the plan of the event that is about to be returned.
+    /// Returns the number of a plan.
     ///
     /// # Errors
     ///
     /// [`Error::TooManyKeys`].
-    fn plan(&mut self, _name: &[u8]) -> Result<(), Error> {
-        Ok(())
+    fn plan(&mut self, _name: &[u8]) -> Result<KeyId, Error> {
+        Ok(KeyId::default())
     }
 
     /// Takes `lines` bad lines of `file`, starting at line `line`.
@@ -219,8 +220,6 @@ pub struct Collected {
     pub is_cut: bool,
     /// All plans.
     pub plans: Keys,
-    /// The plan of the latest event.
-    pub plan: KeyId,
 }
 
 impl Sink for Collected {
@@ -230,9 +229,8 @@ impl Sink for Collected {
     }
 
     #[inline]
-    fn plan(&mut self, name: &[u8]) -> Result<(), Error> {
-        self.plan = self.plans.intern(name)?;
-        Ok(())
+    fn plan(&mut self, name: &[u8]) -> Result<KeyId, Error> {
+        self.plans.intern(name)
     }
 
     fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
@@ -270,6 +268,89 @@ pub struct Reader {
     by: By,
     reader: Kind,
     damage: Damage,
+    /// The first lines, to advise from if no line can be read.
+    head: Vec<u8>,
+    options: StampOptions,
+}
+
+/// A reader of one kind of input.
+trait Events {
+    /// Returns the next event; `None` at the end.
+    fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error>;
+
+    /// Returns the number of the line, or packet, that was read last; the first is 1.
+    fn line(&self) -> u64;
+}
+
+/// Adds the next events to `block`, until it has `most`.
+///
+/// The numbers of their keys are looked up at the end. With 200,000 keys most of such a look-up is waiting for memory, and in a short loop the processor
+/// waits for several at once.
+fn fill(reader: &mut impl Events, most: usize, sink: &mut impl Sink, block: &mut Vec<Event>) -> Result<(), Error> {
+    let first = block.len();
+    let mut named = Named {
+        sink,
+        names: Vec::new(),
+        ends: Vec::new(),
+    };
+    while block.len() < most {
+        let Some(mut event) = reader.next(&mut named)? else {
+            break;
+        };
+        event.place.line = reader.line();
+        block.push(event);
+    }
+    let Named { sink, names, ends } = named;
+    for event in &mut block[first..] {
+        event.key = sink.key(name(&names, &ends, event.key.index()))?;
+    }
+    Ok(())
+}
+
+/// A sink that numbers the names of keys as they come, each time anew.
+struct Named<'a, S> {
+    sink: &'a mut S,
+    /// All names, one after the other, and their ends.
+    names: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl<S: Sink> Sink for Named<'_, S> {
+    #[inline]
+    fn key(&mut self, name: &[u8]) -> Result<KeyId, Error> {
+        let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        self.names.extend_from_slice(name);
+        self.ends.push(self.names.len());
+        Ok(KeyId(number))
+    }
+
+    fn plan(&mut self, name: &[u8]) -> Result<KeyId, Error> {
+        self.sink.plan(name)
+    }
+
+    fn bad(&mut self, file: &str, line: u64, lines: u64, reason: BadLine, text: &[u8]) {
+        self.sink.bad(file, line, lines, reason, text);
+    }
+
+    fn notice(&mut self, notice: String) {
+        self.sink.notice(notice);
+    }
+
+    fn cut(&mut self, notice: String) {
+        self.sink.cut(notice);
+    }
+}
+
+/// Returns the name with this number.
+#[inline]
+fn name<'a>(names: &'a [u8], ends: &[usize], number: usize) -> &'a [u8] {
+    let start = number
+        .checked_sub(1)
+        .and_then(|before| ends.get(before))
+        .map_or(0, |&end| end);
+    ends.get(number)
+        .and_then(|&end| names.get(start..end))
+        .unwrap_or_default()
 }
 
 enum Kind {
@@ -325,6 +406,7 @@ impl Reader {
             }
             format => format?,
         };
+        let head = head[..head.len().min(advice::HEAD)].to_vec();
         let reader = match format {
             Format::Empty => Kind::Empty,
             Format::Lines(lines) => Kind::Lines(lines::LineReader::new(name.clone(), window, lines, options)),
@@ -348,6 +430,8 @@ impl Reader {
             by,
             reader,
             damage,
+            head,
+            options: options.stamps.clone(),
         })
     }
 
@@ -365,6 +449,16 @@ impl Reader {
             Kind::Delimited(_) => "table".to_owned(),
             Kind::Capture(_) => "packet capture".to_owned(),
             Kind::Empty => "nothing".to_owned(),
+        }
+    }
+
+    /// Returns the options that could read this input, of which no line could be read.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match &self.reader {
+            Kind::Lines(reader) => reader.lines().advice(&self.head, &self.options),
+            Kind::Delimited(_) => advice::time_format(&self.head, &self.options),
+            Kind::Capture(_) | Kind::Empty => String::new(),
         }
     }
 
@@ -387,34 +481,33 @@ impl Reader {
         }
     }
 
-    /// Returns the number of the line, or packet, that was read last; the first is 1.
-    #[must_use]
-    pub fn line(&self) -> u64 {
-        match &self.reader {
-            Kind::Lines(reader) => reader.line(),
-            Kind::Delimited(reader) => reader.line(),
-            Kind::Capture(reader) => reader.line(),
-            Kind::Empty => 0,
-        }
-    }
-
     /// Returns the next event; `None` at the end.
     ///
     /// # Errors
     ///
     /// The input cannot be read further, or turns out not to fit the options.
-    #[inline]
     pub fn next(&mut self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
-        let event = match &mut self.reader {
-            Kind::Lines(reader) => reader.next(sink),
-            Kind::Delimited(reader) => reader.next(sink),
-            Kind::Capture(reader) => reader.next(sink),
-            Kind::Empty => Ok(None),
-        };
-        if let Ok(None) = &event {
+        let mut block = Vec::with_capacity(1);
+        self.fill(1, sink, &mut block)?;
+        Ok(block.pop())
+    }
+
+    /// Adds the next events to `block`, until it has `most`. It stays smaller only at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next). Events before the error may be in `block`.
+    pub fn fill(&mut self, most: usize, sink: &mut impl Sink, block: &mut Vec<Event>) -> Result<(), Error> {
+        match &mut self.reader {
+            Kind::Lines(reader) => fill(reader, most, sink, block),
+            Kind::Delimited(reader) => fill(&mut **reader, most, sink, block),
+            Kind::Capture(reader) => fill(&mut **reader, most, sink, block),
+            Kind::Empty => Ok(()),
+        }?;
+        if block.len() < most {
             self.end(sink);
         }
-        event
+        Ok(())
     }
 
     /// Adds the notices about an input that are known once it is read.

@@ -64,6 +64,7 @@ const IP: &[&str] = &[
     "remoteAddr",
     "remote_address",
     "remoteAddress",
+    "remoteIP",
     "remote",
     "client",
     "client-ip",

@@ -32,7 +32,7 @@ macro_rules! quoted {
 }
 
 /// The formats known by name, each distinguished from all other formats by its shape.
-pub(super) const NAMED: [Named; 10] = [
+pub(super) const NAMED: [Named; 12] = [
     Named {
         name: "alb",
         what: "AWS Application Load Balancer log",
@@ -83,6 +83,18 @@ pub(super) const NAMED: [Named; 10] = [
         what: "AWS Network Load Balancer log",
         regex: r"^tls \S+ (?<time>\d{4}-\d\d-\d\dT\S+) net/\S+ (?<listener>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) ",
         is_end: true,
+    },
+    Named {
+        name: "vpc-flow",
+        what: "AWS VPC flow log",
+        regex: r"^\d \S+ eni-\S+ (?<ip>[0-9a-fA-F.:]+) (?<host>\S+) (?<srcport>\S+) (?<dstport>\S+) (?<protocol>\S+) (?<packets>\S+) (?<bytes>\S+) (?<time>\d+) (?<end>\d+) (?<action>\S+) (?<log_status>\S+)",
+        is_end: false,
+    },
+    Named {
+        name: "tcpdump",
+        what: "text of tcpdump",
+        regex: r"^(?<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+|\d{9,10}\.\d+) (?:\S+ +(?:In|Out|[BMP]) +)?IP6? (?<ip>(?:\d{1,3}\.){3}\d{1,3}|[0-9a-fA-F]*:[0-9a-fA-F:]*)(?:\.[\w-]+)? > (?<host>\S+): ",
+        is_end: false,
     },
     Named {
         name: "nginx-proxy-manager",

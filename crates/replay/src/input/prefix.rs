@@ -26,6 +26,17 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
+/// Matches the stamp in a prefix: a date and a time of day, with or without a zone.
+static STAMP: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?").ok()
+});
+
+/// Returns the position of the first stamp like `2024-05-20T00:00:18Z` in the text before the fields of a line.
+pub(super) fn stamp(before: &[u8]) -> Option<(usize, usize)> {
+    let found = STAMP.as_ref()?.find(before)?;
+    Some((found.start(), found.end()))
+}
+
 /// Removes a collector's prefix from a line.
 pub(super) fn without(line: &[u8]) -> &[u8] {
     let mut bare = line;
@@ -86,6 +97,23 @@ mod tests {
         ] {
             let line = format!("{prefix}203.0.113.7 - -");
             assert_eq!(without(line.as_bytes()), b"203.0.113.7 - -", "{prefix}");
+        }
+    }
+
+    #[test]
+    fn stamps_are_found_in_prefixes() {
+        for (before, found) in [
+            (
+                "83 <40>1 2024-05-20T00:00:18+00:00 host heroku router - ",
+                "2024-05-20T00:00:18+00:00",
+            ),
+            ("[2024-05-20 00:00:18,123] INFO ", "2024-05-20 00:00:18,123"),
+            ("2024/05/20 00:00:18.123\tinfo\thttp\t", "2024/05/20 00:00:18.123"),
+            ("2024-05-20 00:00:18 +0200\tnginx\t", "2024-05-20 00:00:18 +0200"),
+            ("web-1 | ", ""),
+        ] {
+            let at = stamp(before.as_bytes()).map_or("", |(start, end)| &before[start..end]);
+            assert_eq!(at, found, "{before}");
         }
     }
 

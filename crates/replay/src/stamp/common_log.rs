@@ -21,6 +21,7 @@ pub struct CommonLogStamps {
 #[derive(Debug, Clone, Copy)]
 struct Last {
     text: [u8; LEN],
+    ns: i64,
     hour_ns: i64,
 }
 
@@ -33,11 +34,16 @@ impl CommonLogStamps {
     #[inline]
     pub fn parse(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
         let text: &[u8; LEN] = stamp.try_into().map_err(|_| StampError::NotCommonLog)?;
-        // Equal except for minute and second, which are at 15 and 18.
-        if let Some(last) = self.last {
+        // Equal, or equal except for minute and second, which are at 15 and 18.
+        if let Some(last) = &mut self.last {
+            if *text == last.text {
+                return Ok(last.ns);
+            }
             if text[..15] == last.text[..15] && text[17] == b':' && text[20..] == last.text[20..] {
                 if let (Some(minute), Some(second)) = (sixtieth(text[15], text[16]), sixtieth(text[18], text[19])) {
-                    return Ok(last.hour_ns + minute * MINUTE_NS + second * SECOND_NS);
+                    last.text = *text;
+                    last.ns = last.hour_ns + minute * MINUTE_NS + second * SECOND_NS;
+                    return Ok(last.ns);
                 }
             }
         }
@@ -47,7 +53,11 @@ impl CommonLogStamps {
             .map(|(minute, second)| ns - minute * MINUTE_NS - second * SECOND_NS)
             // If an hour begins before 1970, not all of its stamps are in range.
             .filter(|&hour_ns| hour_ns >= 0)
-            .map(|hour_ns| Last { text: *text, hour_ns });
+            .map(|hour_ns| Last {
+                text: *text,
+                ns,
+                hour_ns,
+            });
         Ok(ns)
     }
 }

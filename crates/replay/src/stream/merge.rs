@@ -34,6 +34,17 @@ impl<S> Merge<S> {
         Self { streams: sources, due }
     }
 
+    /// Returns the last stream that has events left, unless its next event was already read from it.
+    pub(super) fn last(&mut self) -> Option<&mut S> {
+        match (self.due.len(), self.due.peek()) {
+            (1, Some(Reverse((_, number)))) => {
+                let stream = &mut self.streams[*number];
+                stream.head.is_none().then_some(&mut stream.source)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the next event, which `read` reads from its stream.
     #[inline]
     pub(super) fn next_with(

@@ -26,6 +26,7 @@ use crate::event::{Event, Keys};
 use crate::follow::Tail;
 use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
+use crate::proxies::Proxies;
 use crate::select::Select;
 use crate::stamp::Resolution;
 use crate::trace::{Back, Order, Trace, Unit};
@@ -34,6 +35,9 @@ use source::{Context, Open, Source};
 use spool::Spool;
 pub use spread::Spreader;
 use survey::{Survey, sample, survey};
+
+/// Maximum number of events in a block. A block and its verdicts fit in the second cache.
+pub const BLOCK: usize = 1 << 10;
 
 /// The events of any number of inputs, one after the other.
 #[derive(Debug)]
@@ -44,6 +48,12 @@ pub struct Stream {
     context: Context,
     /// True if the stamps of any input are coarser than a nanosecond, as far as that is known before events are read.
     may_be_coarse: bool,
+}
+
+/// Returns whether all keys are private addresses.
+fn are_ours(keys: &Keys) -> bool {
+    let ours = Proxies::default();
+    !keys.is_empty() && keys.ids().all(|key| ours.has(keys.name(key)))
 }
 
 #[derive(Debug)]
@@ -110,6 +120,7 @@ impl Stream {
                 first: None,
                 read: Vec::new(),
                 empty: Vec::new(),
+                advice: String::new(),
             },
             may_be_coarse: order == Order::AsIs,
         };
@@ -150,6 +161,7 @@ impl Stream {
                 first: Some((by, Unit::Requests, String::new())),
                 read: Vec::new(),
                 empty: Vec::new(),
+                advice: String::new(),
             },
             may_be_coarse: false,
         }
@@ -163,7 +175,7 @@ impl Stream {
     pub fn tail(tail: Tail, input: Input, options: Options) -> Result<Self, Error> {
         let reader = Reader::of(tail, &input.name(), &options)?;
         let mut stream = Self::open(&[], Order::AsIs, options, Progress::hidden())?;
-        let open = Open::new(reader, input.name(), 0, &stream.collected);
+        let open = Open::new(reader, input.name(), 0, 1, &stream.collected);
         stream.context.inputs.push(input);
         stream.flow = Flow::AsIs(Some(Box::new(open)), Vec::new());
         Ok(stream)
@@ -280,6 +292,7 @@ impl Stream {
                         trace.back.see(event.time);
                         break Some(*event);
                     }
+                    *open = None;
                 }
                 match rest.pop() {
                     Some(input) => *open = Some(Box::new(context.open(&input, None, collected)?)),
@@ -293,6 +306,29 @@ impl Stream {
             trace.see(event);
         }
         Ok(event)
+    }
+
+    /// Replaces the events of `block` by the next ones, at most [`BLOCK`]; by none at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_event`](Self::next_event).
+    pub fn next_block(&mut self, block: &mut Vec<Event>) -> Result<(), Error> {
+        block.clear();
+        if let Flow::Sorted(merge) = &mut self.flow {
+            if let Some(source) = merge.last() {
+                source.fill(&mut self.collected, &mut self.context, block)?;
+                block.iter().for_each(|event| self.trace.see(event));
+            }
+        }
+        // One event at a time, if the next may be of another input.
+        while block.len() < BLOCK {
+            match self.next_event()? {
+                Some(event) => block.push(event),
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Returns the keys of the events so far.
@@ -338,11 +374,12 @@ impl Stream {
             (None, Some(first)) => {
                 return Err(Error::AllBad {
                     count: bad.count(),
-                    first: first.clone(),
+                    first: Box::new(first.clone()),
                     format: context
                         .read
                         .first()
                         .map_or_else(String::new, |input| input.format.clone()),
+                    advice: context.advice,
                 });
             }
             (None, None) => {
@@ -356,6 +393,11 @@ impl Stream {
         (trace.notices, trace.is_cut) = (notices, is_cut);
         if trace.order == Order::AsIs && trace.back.lines > 0 {
             let notice = "the lines are not in the order of time: denials may come from their order (--order sort replays by time)";
+            trace.notices.push(notice.to_owned());
+        }
+        if context.options.by.is_none() && trace.by == By::Ip && trace.unit == Unit::Requests && are_ours(&trace.keys) {
+            let notice = "every client has a private address, as a proxy has: if these are proxies, --by xff takes the client from the list of \
+                          forwarded addresses";
             trace.notices.push(notice.to_owned());
         }
         if context.options.anonymise {

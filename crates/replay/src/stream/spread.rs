@@ -6,7 +6,7 @@
 
 use crate::event::Event;
 
-/// Spaces events as they come, and emits them in the order of their new times.
+/// Spaces events as they come, and returns them in the order of their new times.
 #[derive(Debug, Default)]
 pub struct Spreader {
     /// Events of the latest stamp, in their order.
@@ -20,19 +20,15 @@ pub struct Spreader {
 }
 
 impl Spreader {
-    /// Takes the next event, and emits those that no later event can precede.
-    ///
-    /// # Errors
-    ///
-    /// The first error of `emit`.
+    /// Takes the next event, and adds to `spaced` the events that no later event can precede.
     #[inline]
-    pub fn push<E>(&mut self, event: Event, emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
+    pub fn push(&mut self, event: Event, spaced: &mut Vec<Event>) {
         if self.held.first().is_some_and(|first| first.time != event.time) {
             self.space();
             // If lines keep their order, time may go back: then no event waits for another stamp.
             let goes_back = self.held.first().is_some_and(|first| first.time > event.time);
             self.held.clear();
-            self.emit_before(if goes_back { i64::MAX } else { event.time }, emit)?;
+            self.release_before(if goes_back { i64::MAX } else { event.time }, spaced);
         }
         let key = event.key.index();
         if key >= self.counts.len() {
@@ -40,18 +36,13 @@ impl Spreader {
         }
         self.counts[key].0 += 1;
         self.held.push(event);
-        Ok(())
     }
 
-    /// Emits all remaining events.
-    ///
-    /// # Errors
-    ///
-    /// The first error of `emit`.
-    pub fn finish<E>(&mut self, emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
+    /// Adds all remaining events to `spaced`.
+    pub fn finish(&mut self, spaced: &mut Vec<Event>) {
         self.space();
         self.held.clear();
-        self.emit_before(i64::MAX, emit)
+        self.release_before(i64::MAX, spaced);
     }
 
     /// Adds the events of the latest stamp to those due, each at its place in the unit.
@@ -83,13 +74,13 @@ impl Spreader {
         }
     }
 
-    fn emit_before<E>(&mut self, time: i64, mut emit: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
+    fn release_before(&mut self, time: i64, spaced: &mut Vec<Event>) {
         let count = if time == i64::MAX {
             self.due.len()
         } else {
             self.due.partition_point(|event| event.time < time)
         };
-        self.due.drain(..count).try_for_each(&mut emit)
+        spaced.extend(self.due.drain(..count));
     }
 }
 
@@ -110,16 +101,12 @@ mod tests {
 
     fn spread(events: &[Event]) -> Vec<(i64, u32)> {
         let mut spreader = Spreader::default();
-        let mut spread = Vec::new();
-        let mut emit = |event: Event| {
-            spread.push((event.time, event.key.0));
-            Ok::<(), ()>(())
-        };
+        let mut spaced = Vec::new();
         for event in events {
-            spreader.push(*event, &mut emit).expect("nothing fails");
+            spreader.push(*event, &mut spaced);
         }
-        spreader.finish(&mut emit).expect("nothing fails");
-        spread
+        spreader.finish(&mut spaced);
+        spaced.iter().map(|event| (event.time, event.key.0)).collect()
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Reads a file, or its beginning, in advance to check whether it is in order.
 
+use super::BLOCK;
 use crate::Error;
 use crate::input::{Input, Options, Reader, TimesOnly};
 use crate::progress::Progress;
 use crate::stamp::{Grain, Resolution};
 
-/// Number of events from which the order and the resolution of a file are assumed.
-const SAMPLE: u64 = 1_000;
+/// Number of events from which the order and the resolution of a file are assumed: a block.
+const SAMPLE: u64 = BLOCK as u64;
 
 /// The findings about a file in order.
 #[derive(Debug, Clone, Copy)]
@@ -52,19 +53,23 @@ fn survey_of(
         span: None,
         unit: Resolution::default(),
     };
-    let mut grain = Grain::default();
-    while let Some(event) = reader.next(&mut TimesOnly)? {
-        survey.events += 1;
-        grain.see(event.time);
-        survey.span = match survey.span {
-            None => Some((event.time, event.time)),
-            Some((_, last)) if event.time < last => return Ok(None),
-            Some((first, _)) => Some((first, event.time)),
-        };
-        if survey.events == most {
-            survey.is_whole = false;
+    let (mut grain, mut block) = (Grain::default(), Vec::new());
+    while survey.is_whole {
+        block.clear();
+        reader.fill(BLOCK, &mut TimesOnly, &mut block)?;
+        if block.is_empty() {
             break;
         }
+        for event in &block {
+            survey.events += 1;
+            grain.see(event.time);
+            survey.span = match survey.span {
+                None => Some((event.time, event.time)),
+                Some((_, last)) if event.time < last => return Ok(None),
+                Some((first, _)) => Some((first, event.time)),
+            };
+        }
+        survey.is_whole = survey.events < most;
     }
     survey.unit = grain.resolution().unwrap_or_default().min(reader.coarsest());
     Ok(Some(survey))

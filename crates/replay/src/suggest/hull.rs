@@ -165,8 +165,7 @@ impl Hull {
     }
 
     /// Returns the number of corners held.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn corners(&self) -> usize {
         1 + self.rest.len()
     }
 

@@ -343,7 +343,7 @@ fn hulls_stay_small() {
             let Past::Hull(hull) = &suggester.seats[0].past else {
                 continue;
             };
-            most = most.max(hull.len());
+            most = most.max(hull.corners());
         }
         most
     };

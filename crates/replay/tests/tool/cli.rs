@@ -290,7 +290,7 @@ fn input_without_a_good_line_is_an_error() {
     for order in ["sort", "as-is"] {
         assert_eq!(
             complaint(&["--limit", "1/s", "--order", order, &blank, &empty, &header]),
-            format!("no requests in {blank}, {empty}, {header}")
+            format!("no requests in {blank}, {empty}, {header}: name an input with requests")
         );
         let log = file("not-empty.log", log_line("192.0.2.1", 1));
         let output = meter_replay(&["--limit", "1/s", "--order", order, &empty, &log]);
@@ -371,7 +371,6 @@ fn traffic_of_decades_is_measured_or_an_error() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let log = file("one.log", log_line("192.0.2.1", 1));
-    // In the order of its lines, a limit has no table of meters, so many limits take little time.
     let mut arguments = vec![&log[..], "--order", "as-is"];
     for _ in 0..1_200 {
         arguments.extend(["--limit", "1/s"]);

@@ -174,6 +174,13 @@ const FORMATS: &[Format] = &[
         &[],
     ),
     format(
+        "JSON lines with their time before the object (Caddy's console, Fluentd)",
+        "the object at the end of each line",
+        "",
+        r#"2024/05/20 00:00:0S.123	info	http.log.access	handled request	{"request":{"client_ip":"CLIENT","method":"GET","uri":"/a"},"status":200}"#,
+        &[],
+    ),
+    format(
         "LTSV",
         "its labels",
         "",
@@ -255,6 +262,27 @@ const FORMATS: &[Format] = &[
         "its lines, or `--format envoy`",
         "",
         r#"[2024-05-20T00:00:0S.310Z] "GET /a HTTP/2" 200 - 154 0 226 100 "CLIENT" "curl" "cc21d9b0-cf5c" "locations" "tcp://10.0.2.1:80""#,
+        &[],
+    ),
+    format(
+        "Apache `ssl_request_log`: the client directly after the stamp",
+        "its lines",
+        "",
+        r#"[20/May/2024:00:00:0S +0000] CLIENT TLSv1.3 TLS_AES_256_GCM_SHA384 "GET /a HTTP/1.1" 612"#,
+        &[],
+    ),
+    format(
+        "AWS VPC flow log, its default format",
+        "its lines, or `--format vpc-flow`",
+        "",
+        "2 123456789010 eni-1235b8ca123456789 CLIENT 172.31.16.21 20641 22 6 20 4249 171616320S 1716163260 ACCEPT OK",
+        &[],
+    ),
+    format(
+        "text of tcpdump with dates (`-tttt` or `-tt`)",
+        "its lines, or `--format tcpdump`",
+        "",
+        "2024-05-20 00:00:0S.123456 IP CLIENT.50000 > 10.0.0.2.80: Flags [S], seq 1, win 64240, length 0",
         &[],
     ),
     format(

@@ -347,7 +347,10 @@ fn failed_run_writes_nothing_and_inputs_stay_unwritten() {
         &["--chart", &page, "--report", &page],
     ] {
         let told = complaint(&[&["--limit", "1/s", &log], arguments].concat());
-        assert!(told.ends_with("is named twice: it would be overwritten"), "{told}");
+        assert!(
+            told.ends_with("is named twice, and it would be overwritten: name another output"),
+            "{told}"
+        );
     }
     let told = complaint(&["--limit", "1/s", "--report", "no-such-folder/page.html", &log]);
     assert!(told.starts_with("writing no-such-folder/page.html: "), "{told}");

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::has_program;
 use crate::run::{file, report};
+use crate::support::random;
 
 const LIMITS: [&str; 14] = [
     "fixed:5/s",
@@ -24,15 +25,12 @@ const LIMITS: [&str; 14] = [
     "2/s burst 20 & 60/min",
 ];
 
-/// `SplitMix64` of Steele, Lea and Flood (2014).
+/// A generator of numbers.
 struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
+        random(&mut self.0) % bound
     }
 }
 
@@ -105,7 +103,11 @@ fn limiters_and_bounds_agree_with_the_script() {
     if !has_program("python3", "--version") {
         return;
     }
-    for (seed, digits) in [(1, 9), (2, 6), (3, 3), (4, 0), (5, 0)] {
+    // `METER_REPLAY_SEEDS=100` for a longer run.
+    let seeds = std::env::var("METER_REPLAY_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    for (seed, &digits) in (1..=seeds.unwrap_or(5)).zip([9, 6, 3, 0, 0].iter().cycle()) {
         let path = file(&format!("limiters-{seed}.csv"), table(seed, digits));
         for options in [
             &["--by", "key"][..],

@@ -17,6 +17,8 @@ mod run;
 mod selection;
 #[cfg(feature = "store")]
 mod stored;
+#[path = "../../benches/support/mod.rs"]
+mod support;
 
 /// Returns whether a program can be run. If it cannot, prints a message; under `CI=true` the program must be there.
 fn has_program(program: &str, argument: &str) -> bool {

@@ -92,7 +92,10 @@ fn limits_of_a_file_go_by_key() {
     assert!(complaint(&["--limits", &bad, &log]).contains("bad-limits.csv:1: --limit `4/fortnight`"));
     assert!(complaint(&["--limits", "no-such.csv", &log]).starts_with("no-such.csv: "));
     let twice = complaint(&["--limits", &limits, "--denied", &limits, &log]);
-    assert!(twice.ends_with("is named twice: it would be overwritten"), "{twice}");
+    assert!(
+        twice.ends_with("is named twice, and it would be overwritten: name another output"),
+        "{twice}"
+    );
     assert!(complaint(&["--limits", &limits, "--emit", "nginx", &log]).contains("--emit takes one limit"));
 }
 

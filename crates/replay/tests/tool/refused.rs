@@ -47,7 +47,7 @@ fn input_named_twice_is_an_error() {
     let told = complaint(&["--limit", "1/s", &log, &roundabout]);
     assert_eq!(
         told,
-        format!("{roundabout} is named twice: its lines would count twice")
+        format!("{roundabout} is named twice, and its lines would count twice: name it once")
     );
 }
 
@@ -57,7 +57,10 @@ fn output_named_twice_is_an_error() {
     let new = log.replace("once.log", "once-new");
     let roundabout = log.replace("once.log", "./once-new");
     let told = complaint(&["--limit", "1/s", "--chart", &new, "--report", &roundabout, &log]);
-    assert!(told.ends_with("is named twice: it would be overwritten"), "{told}");
+    assert!(
+        told.ends_with("is named twice, and it would be overwritten: name another output"),
+        "{told}"
+    );
     fs::metadata(new).expect_err("nothing is written");
 }
 
@@ -181,6 +184,162 @@ fn unreadable_files_are_named_with_a_command() {
         ])
         .contains("1 of 2")
     );
+}
+
+/// Inputs that are not read, each with the options given and a part of the way out that the error must name.
+const REFUSED: &[(&str, &str, &[&str], &str)] = &[
+    ("empty.log", "", &[], "name an input with requests"),
+    ("comments.log", "# nothing\n", &[], "name"),
+    ("timeless.log", "GET /a 200 5.123 ms - 612\n", &[], "no time was found"),
+    (
+        "other.log",
+        "1716163218.123 203.0.113.7 GET /a 200\n",
+        &[],
+        "--regex '^(?<time>",
+    ),
+    (
+        "django.log",
+        "[20/May/2024 00:00:18] \"GET /a HTTP/1.1\" 200 5\n",
+        &[],
+        "--by all",
+    ),
+    (
+        "slashes.csv",
+        "time,key\n5/20/2024 12:00:01 AM,a\n",
+        &[],
+        "--time-format '%m/%d/%Y %I:%M:%S %p'",
+    ),
+    ("serial.csv", "time,key\n45432.5,a\n", &[], "--allow-old"),
+    ("names.csv", "when,client\n1,a\n", &[], "--time"),
+    ("nameless.csv", "2024-05-20T00:00:01Z,a\n", &[], "echo 'time,key'"),
+    ("keyless.json", "{\"ts\":1716163200,\"who\":\"a\"}\n", &[], "--key"),
+    ("list.json", "[{\"ts\":1716163200}]\n", &[], "jq -c '.[]'"),
+    ("pretty.json", "{\n  \"events\": [\n    {}\n  ]\n}\n", &[], "jq -c"),
+    ("labels.log", "when=1 client=a path=/a status=200\n", &[], "--time"),
+    ("fields.log", "#Fields: a b\n1 2\n", &[], "--time"),
+    (
+        "tcpdump.txt",
+        "00:00:18.123456 IP 203.0.113.7.5000 > 10.0.0.2.80: Flags [S]\n",
+        &[],
+        "tcpdump -tttt",
+    ),
+    (
+        "error.log",
+        "2024/05/20 00:00:01 [error] 8#8: *1 x\n",
+        &[],
+        "name its access log",
+    ),
+    ("page.html", "<html>\n", &[], "export the log"),
+    ("utf-16.log", "\u{0}", &[], "name"),
+    (
+        "plain.log",
+        LOG,
+        &["--cost", "bytes"],
+        "each of its lines asks for one cell",
+    ),
+    ("plain.log", LOG, &["--time", "t"], "stamp in brackets"),
+    ("plain.log", LOG, &["--key", "tenant"], "--by ip"),
+    (
+        "plain.log",
+        LOG,
+        &["--plan", "plan", "--limits", "LIMITS"],
+        "limits of keys",
+    ),
+    ("plain.log", LOG, &["--only", "tenant=a"], "say path, status"),
+    ("plain.log", LOG, &["--only", "path=/none"], "--only"),
+    ("plain.log", LOG, &["--since", "2025-01-01"], "--since"),
+    ("plain.log", LOG, &["--since", "yesterday"], "such as 2024-05-20"),
+    ("plain.log", LOG, &["--time-is", "end"], "--duration last:us"),
+    ("plain.log", LOG, &["--regex", "("], "--regex"),
+    ("plain.log", LOG, &["--regex", "(?<ip>.*)"], "(?<time>"),
+    (
+        "plain.log",
+        LOG,
+        &["--regex", "x(?<time>.*)(?<key>.)"],
+        "give another --log-format or --regex",
+    ),
+    ("plain.log", LOG, &["--log-format", "$nothing"], "--log-format"),
+    (
+        "plain.log",
+        LOG,
+        &["--by", "path", "--ipv6-prefix", "64"],
+        "say --by ip",
+    ),
+    ("plain.log", LOG, &["--chosen", "9/s"], "none of the limits: 1/s"),
+    ("plain.log", LOG, &["--limit", "ten"], "--limit `ten`"),
+    (
+        "table.csv",
+        "time,key\n1716163200,a\n",
+        &["--cost", "tokens"],
+        "the columns are",
+    ),
+    (
+        "table.csv",
+        "time,key\n1716163200,a\n",
+        &["--time-is", "end"],
+        "--duration",
+    ),
+    (
+        "table.csv",
+        "time,took\n1716163200,5\n",
+        &["--time-is", "end", "--duration", "took"],
+        "--duration took:s",
+    ),
+];
+
+const LOG: &str = "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5\n";
+
+#[test]
+fn every_refusal_names_its_reason_and_a_way_out() {
+    let limits = file("limits.txt", "*,1/s\n");
+    for (name, content, options, expected) in REFUSED {
+        let path = file(name, content);
+        let options = options
+            .iter()
+            .map(|option| if *option == "LIMITS" { &limits } else { *option });
+        let arguments: Vec<&str> = ["--limit", "1/s"]
+            .into_iter()
+            .chain(options)
+            .chain([&path[..]])
+            .collect();
+        let told = complaint(&arguments);
+        let names_it = told.contains(&path)
+            || arguments
+                .iter()
+                .any(|word| word.starts_with("--") && told.contains(word));
+        assert!(names_it, "{arguments:?}: {told}");
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+    for (path, expected) in [
+        ("no-such.log", "name a file, or -"),
+        (env!("CARGO_TARGET_TMPDIR"), "name its files"),
+    ] {
+        let told = complaint(&["--limit", "1/s", path]);
+        assert!(told.starts_with(path) && told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn advice_of_an_unknown_format_reads_it() {
+    for (name, line) in [
+        ("msec.log", "1716163218.123 203.0.113.7 GET /a 200"),
+        (
+            "behind.log",
+            "app1 203.0.113.7:5000 x [20/May/2024:00:00:18 +0000] GET /a",
+        ),
+        ("python.log", "INFO 2024-05-20 00:00:18,123 client=203.0.113.7 took 5"),
+        ("django.log", "[20/May/2024 00:00:18] \"GET /a HTTP/1.1\" 200 5"),
+        ("date.log", "Mon May 20 00:00:18 2024: login from 203.0.113.7"),
+    ] {
+        let path = file(name, format!("{line}\n").repeat(2));
+        let told = complaint(&["--limit", "1/s", &path]);
+        let (_, advice) = told.split_once("--regex '").expect("an expression");
+        let (regex, more) = advice.split_once('\'').expect("in quotes");
+        let mut arguments = vec!["--limit", "1/s", "--spread=none", "--regex", regex];
+        arguments.extend(more.split_whitespace());
+        arguments.push(&path);
+        assert!(report(&arguments).contains("2 requests, 2024-05-20 00:00:18"), "{told}");
+    }
 }
 
 #[test]

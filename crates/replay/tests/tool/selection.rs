@@ -75,7 +75,9 @@ fn requests_are_selected_alike_in_all_formats() {
         let none = complaint(&["--limit", "1/s", "--by", "ip", "--only", "status=418", input]);
         assert_eq!(
             none,
-            format!("no request in {input} is selected by --only, --since and --until")
+            format!(
+                "no request in {input} is selected by --only, --since and --until: leave one out, or ask for other values"
+            )
         );
     }
 }

@@ -1,0 +1,266 @@
+//! Advises how to read lines that were not read: options that were tried on these lines first.
+
+use regex::bytes::Regex;
+
+use crate::address;
+use crate::stamp::{StampOptions, Stamps, TimeFormat};
+
+/// Number of bytes at the beginning of an input from which the advice comes.
+pub(super) const HEAD: usize = 1 << 12;
+
+/// Maximum number of lines that are tried.
+const LINES: usize = 20;
+
+/// Maximum number of words before and in a stamp.
+const WORDS: usize = 12;
+const STAMP_WORDS: usize = 6;
+
+/// The advice if nothing better is known.
+const GENERAL: &str = "; name its format: --log-format '$remote_addr [$time_local] \"$request\"' as in the server's configuration, or \
+                       --regex '(?<time>\\S+) (?<key>\\S+)'";
+
+/// Matches an address of IPv4.
+const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
+
+/// Forms of stamps in which the month and the day cannot be told apart, or that are rare.
+const TIME_FORMATS: [&str; 12] = [
+    "%m/%d/%Y %I:%M:%S %p",
+    "%d/%m/%Y %I:%M:%S %p",
+    "%m/%d/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%y %H:%M:%S",
+    "%d/%m/%y %H:%M:%S",
+    "%m-%d-%Y %H:%M:%S",
+    "%d-%m-%Y %H:%M:%S",
+    "%d.%m.%y %H:%M:%S",
+    "%Y.%m.%d %H:%M:%S",
+];
+
+/// Returns a regular expression that finds a time, and a client if there is one, in most of the lines.
+pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
+    let lines = lines(head);
+    let mut has_time = false;
+    for line in lines.iter().take(5) {
+        for stamp in stamps_in(line, options) {
+            has_time = true;
+            for (regex, more) in [(with_client(line, &stamp), ""), (alone(&stamp), " --by all")] {
+                if regex.as_ref().is_some_and(|regex| fits(regex, &lines, options)) {
+                    return format!("; this reads it: --regex '{}'{more}", regex.unwrap_or_default());
+                }
+            }
+        }
+    }
+    if has_time {
+        GENERAL.to_owned()
+    } else {
+        "; no time was found in its lines, and a replay needs the time of each request: have it logged; if it is there, name the lines' format with \
+         --log-format, or with --regex and --time-format"
+            .to_owned()
+    }
+}
+
+/// Returns the form of the stamps of a table, if it is known but has to be chosen.
+pub(super) fn time_format(head: &[u8], options: &StampOptions) -> String {
+    let rows: Vec<&[u8]> = lines(head).into_iter().skip(1).collect();
+    let cells = |row: &[u8]| -> Vec<Vec<u8>> {
+        let cells = row.split(|byte| b",;\t|".contains(byte));
+        cells
+            .map(|cell| cell.trim_ascii())
+            .map(|cell| {
+                cell.strip_prefix(b"\"")
+                    .and_then(|bare| bare.strip_suffix(b"\""))
+                    .unwrap_or(cell)
+            })
+            .map(<[u8]>::to_vec)
+            .collect()
+    };
+    let reads = |format: &&str| {
+        let mut stamps = Stamps::new(StampOptions {
+            format: Some(TimeFormat::Strptime((*format).to_owned())),
+            ..options.clone()
+        });
+        !rows.is_empty()
+            && rows
+                .iter()
+                .all(|row| cells(row).iter().any(|cell| stamps.parse(cell).is_ok()))
+    };
+    let found: Vec<String> = TIME_FORMATS
+        .iter()
+        .filter(|format| reads(format))
+        .map(|format| format!("--time-format '{format}'"))
+        .collect();
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!("; this reads it: {}", found.join(" or "))
+    }
+}
+
+fn lines(head: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    // The last line may be cut.
+    if lines.len() > 1 {
+        lines.pop();
+    }
+    lines.retain(|line| !line.is_empty());
+    lines.truncate(LINES);
+    lines
+}
+
+/// A stamp in a line.
+struct Stamp {
+    /// Number of words before it.
+    before: usize,
+    /// The position of its first byte.
+    at: usize,
+    /// The expression that matches it, as a group.
+    group: String,
+}
+
+/// Finds the stamps in a line: first those that are no numbers, since a number may be anything.
+fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
+    let mut words = Vec::new();
+    let mut at = 0;
+    for word in line.split(u8::is_ascii_whitespace) {
+        if !word.is_empty() {
+            words.push((at, at + word.len()));
+        }
+        at += word.len() + 1;
+    }
+    let (mut dates, mut numbers) = (Vec::new(), Vec::new());
+    let mut stamps = Stamps::new(options.clone());
+    for (before, &(start, _)) in words.iter().enumerate().take(WORDS) {
+        let longest = words.len().min(before + STAMP_WORDS);
+        for (count, &(_, end)) in words[before..longest].iter().enumerate().rev() {
+            let Some((bare, group)) = group(&line[start..end], count) else {
+                continue;
+            };
+            if stamps.parse(bare).is_ok() {
+                let is_number = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+                let found = if is_number { &mut numbers } else { &mut dates };
+                found.push(Stamp {
+                    before,
+                    at: start,
+                    group,
+                });
+                break;
+            }
+        }
+    }
+    dates.append(&mut numbers);
+    dates
+}
+
+/// Returns the text between the marks around a stamp, and an expression that matches text of as many words between such marks.
+fn group(text: &[u8], blanks: usize) -> Option<(&[u8], String)> {
+    let (first, last) = (*text.first()?, *text.last()?);
+    let close = match first {
+        b'[' => Some(b']'),
+        b'(' => Some(b')'),
+        b'"' => Some(b'"'),
+        _ => None,
+    };
+    if let Some(close) = close {
+        let end = text.iter().rposition(|&byte| byte == close).filter(|&end| end > 1)?;
+        let (open, close) = (char::from(first), char::from(close));
+        return Some((&text[1..end], format!(r"\{open}(?<time>[^\{close}]+)\{close}")));
+    }
+    let blanks = r"\s+\S+".repeat(blanks);
+    if b",;|:".contains(&last) {
+        let mark = char::from(last);
+        return Some((&text[..text.len() - 1], format!(r"(?<time>\S+{blanks})\{mark}")));
+    }
+    Some((text, format!(r"(?<time>\S+{blanks})")))
+}
+
+fn words(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(r"(?:\S+\s+){{{count}}}"),
+    }
+}
+
+fn alone(stamp: &Stamp) -> Option<String> {
+    Some(format!("^{}{}", words(stamp.before), stamp.group))
+}
+
+/// Returns an expression for the stamp and the first address, if there is one.
+fn with_client(line: &[u8], stamp: &Stamp) -> Option<String> {
+    let key = format!("(?<key>{ADDRESS})");
+    let address = Regex::new(ADDRESS).ok()?.find(line)?;
+    if address.start() > stamp.at {
+        return Some(format!("{}.*?{key}", alone(stamp)?));
+    }
+    let between = line[address.end()..stamp.at].split(u8::is_ascii_whitespace);
+    let between = between.filter(|word| !word.is_empty()).count();
+    let is_attached = !line[address.end()].is_ascii_whitespace();
+    let (end, between) = if is_attached {
+        (r"\S*", between.saturating_sub(1))
+    } else {
+        ("", between)
+    };
+    Some(format!(r"^.*?{key}{end}\s+{}{}", words(between), stamp.group))
+}
+
+/// Returns whether an expression reads most of the lines.
+fn fits(regex: &str, lines: &[&[u8]], options: &StampOptions) -> bool {
+    let Ok(regex) = Regex::new(regex) else { return false };
+    let mut stamps = Stamps::new(options.clone());
+    let mut reads = |line: &[u8]| {
+        let found = regex.captures(line)?;
+        let key = found
+            .name("key")
+            .is_none_or(|key| address::parse(key.as_bytes()).is_some());
+        (key && stamps.parse(found.name("time")?.as_bytes()).is_ok()).then_some(())
+    };
+    let read = lines.iter().filter(|line| reads(line).is_some()).count();
+    read * 10 >= lines.len() * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regex_is_found_for_lines_with_a_time() {
+        for (line, expected) in [
+            (
+                "1716163218.123 203.0.113.7 GET /a 200",
+                r"; this reads it: --regex '^(?<time>\S+).*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)'",
+            ),
+            (
+                "app1 203.0.113.7:5000 x [20/May/2024:00:00:18 +0000] GET /a",
+                r"; this reads it: --regex '^.*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)\S*\s+(?:\S+\s+){1}\[(?<time>[^\]]+)\]'",
+            ),
+            (
+                "INFO 2024-05-20 00:00:18,123 client=203.0.113.7 took 5",
+                r"; this reads it: --regex '^(?:\S+\s+){1}(?<time>\S+\s+\S+).*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)'",
+            ),
+            (
+                "[20/May/2024 00:00:18] \"GET /a HTTP/1.1\" 200 5",
+                r"; this reads it: --regex '^\[(?<time>[^\]]+)\]' --by all",
+            ),
+        ] {
+            let lines = format!("{line}\n").repeat(3);
+            assert_eq!(regex(lines.as_bytes(), &StampOptions::default()), expected, "{line}");
+        }
+        let timeless = regex(b"GET /a 200 5.123 ms - 612\n", &StampOptions::default());
+        assert!(timeless.starts_with("; no time was found"), "{timeless}");
+    }
+
+    #[test]
+    fn time_formats_are_tried_on_all_rows() {
+        let form = |rows: &str| time_format(format!("time,ip\n{rows}\n").as_bytes(), &StampOptions::default());
+        assert_eq!(
+            form("5/20/2024 12:00:11 AM,203.0.113.7"),
+            "; this reads it: --time-format '%m/%d/%Y %I:%M:%S %p'"
+        );
+        assert_eq!(
+            form("5/4/2024 12:00:11,a\n6/4/2024 12:00:11,a"),
+            "; this reads it: --time-format '%m/%d/%Y %H:%M:%S' or --time-format '%d/%m/%Y %H:%M:%S'"
+        );
+        assert_eq!(form("yesterday,a"), "");
+    }
+}
