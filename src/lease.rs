@@ -1,4 +1,4 @@
-//! Leases for the hottest loops: cells drawn in blocks and handed out by one thread without clock or atomic.
+//! Leases for the hottest loops: cells drawn in blocks and handed out by one thread without clock or exchange.
 
 use crate::algorithms::GCRA;
 use crate::clock::{Clock, DefaultClock};
@@ -82,8 +82,8 @@ impl<C: Clock> LeasedMeter<C> {
         u32::try_from(self.leases.lock().len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns how many cells all leases hold now: they are taken from the meter, and nobody has used them. Reads the count of each lease once, so it
-    /// is exact unless a lease decides meanwhile.
+    /// Returns how many cells all leases hold now, taken from the meter and not yet used. Reads the count of each lease once, so the sum is exact
+    /// unless a lease decides meanwhile.
     ///
     /// ```
     /// use ratelimit_meter::{LeasedMeter, nonzero};
@@ -231,7 +231,7 @@ impl<C: Clock> fmt::Debug for Lease<C> {
 struct Held(AtomicU32);
 
 impl Held {
-    // ORDERING: relaxed, both; form no edge. The lease alone stores, so it loads what it has stored. Other threads only count cells.
+    // ORDERING: relaxed, both; form no edge. Only the lease stores, so it loads its own last store. Other threads count cells.
     #[inline]
     fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)

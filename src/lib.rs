@@ -92,11 +92,11 @@
 //!
 //! # Features
 //!
-//! - `std`, on by default. Without it the crate is `no_std`: [`GCRA`], [`LeakyBucket`] and [`LocalMeter`] decide at the times of [`time`], which are
-//!   nanoseconds since an epoch that the caller chooses. There is no clock, and none of the other types.
+//! - `std`, on by default. Without it the crate is `no_std`: meters decide at the times of [`time`], which are nanoseconds since an epoch that the
+//!   caller chooses. There is no clock, and no [`Exponential`], [`Adjustable`], [`LeasedMeter`] or snapshot.
 //! - `alloc`, part of `std`: clones of meters, and reservations.
-//! - `dual`, on by default: [`Dual`] and the three-colour markers of `marker`, on an atomic of 128 bits that `portable-atomic` provides.
-//! - `keyed`, on by default: [`KeyedMeter`], on atomics of 64 bits.
+//! - `dual`, on by default, with `alloc`: [`Dual`] and the three-colour markers of `marker`, on an atomic of 128 bits that `portable-atomic` provides.
+//! - `keyed`, on by default, with `alloc`: [`KeyedMeter`], on atomics of 64 bits.
 //! - `metrics` and `tracing`, off by default: `Observed`, a wrapper that counts decisions in the facade `metrics`, and emits an event of `tracing`
 //!   for each denial. A meter that is not wrapped costs the same with and without them.
 //! - `web-time`, off by default: in a browser, the clock of the crate `web_time` instead of the standard library's, which panics there.

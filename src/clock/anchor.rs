@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_of_long_counts_is_read_and_is_true() {
+    fn a_counter_of_long_counts_is_true() {
         for megahertz in [1.0, 19.2, 24.0, 25.0, 62.5, 100.0, 121.875, 1000.0] {
             for offset in 0..20 {
                 let mut machine = Machine::counting(megahertz / 1000.0);

@@ -303,7 +303,12 @@ pub(super) struct Latest<A> {
 
 impl<A: Algorithm> Latest<A> {
     pub(super) fn new(limits: Arc<Limits<A>>) -> Self {
-        Self { limits: limits.into() }
+        Self {
+            #[cfg(feature = "std")]
+            limits: limits.into(),
+            #[cfg(not(feature = "std"))]
+            limits,
+        }
     }
 
     /// Returns the limits that hold now.

@@ -36,7 +36,7 @@ fn assert_meter<M: Debug>(meter: M, [limit, burst]: [&str; 2], take: impl FnOnce
 }
 
 #[test]
-fn debug_output_of_meters_has_limit_level_and_idleness() {
+fn debug_output_has_limit_level_and_idleness() {
     let (hourly, clock) = (quota("10/h"), ManualClock::new());
     let limit = ["emission_interval: 360s", "burst: 10"];
     let gcra = || GCRA::from_quota(hourly).expect("a meter").with_clock(clock.clone());
