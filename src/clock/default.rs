@@ -283,3 +283,24 @@ pub(crate) mod counter {
         0
     }
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::counter;
+
+    /// Both ways to read the counter read the same one, in the order of the program.
+    #[test]
+    fn readings_of_the_counter_are_in_order() {
+        if !counter::find_trust() {
+            return;
+        }
+        let first = counter::read_in_order();
+        // The next reading waits for `first`, and `last` waits for both.
+        let _ = counter::read_in_order();
+        let (count, one, other) = counter::read_after(1, u64::MAX);
+        let last = counter::read_in_order();
+        assert!(first <= count && count <= last, "{first}, {count}, {last}");
+        assert!(last > u64::from(u32::MAX), "both halves are read");
+        assert_eq!((one, other), (1, u64::MAX));
+    }
+}
