@@ -75,9 +75,9 @@ fn a_strict_meter_counts_a_lagging_denial_once() {
     assert!((counted - 1.0).abs() < 1e-6, "{counted} cells");
 }
 
-/// An anchor tells neither ticks nor denials, so no decision on them is made by it.
+/// A decision that counts denials, or whose cells come in ticks, is not made by an anchor.
 #[test]
-fn default_clock_counts_every_denial_of_a_strict_meter() {
+fn strict_denials_count_by_the_default_clock() {
     let meter = Exponential::new(10, Duration::from_secs(3600))
         .expect("a limit")
         .strict();
