@@ -214,7 +214,7 @@ impl AllDenied {
         }
     }
 
-    /// Returns the place in the list, from 0, of the meter that denies longest.
+    /// Returns the place in the list, from 0, of the meter that denies longest; of the first such meter if several deny equally long.
     #[must_use]
     pub const fn meter(&self) -> usize {
         self.meter

@@ -144,3 +144,24 @@ pub(crate) const fn read_after(first: u64, second: u64) -> (u64, u64, u64) {
 pub(crate) const fn read_in_order() -> u64 {
     0
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::{find_trust, read_after, read_in_order};
+
+    /// Both ways to read the counter read the same one, in the order of the program.
+    #[test]
+    fn readings_of_the_counter_are_in_order() {
+        if !find_trust() {
+            return;
+        }
+        let first = read_in_order();
+        // The next reading waits for `first`, and `last` waits for both.
+        let _ = read_in_order();
+        let (count, one, other) = read_after(1, u64::MAX);
+        let last = read_in_order();
+        assert!(first <= count && count <= last, "{first}, {count}, {last}");
+        assert!(last > u64::from(u32::MAX), "both halves are read");
+        assert_eq!((one, other), (1, u64::MAX));
+    }
+}

@@ -7,7 +7,7 @@ use crate::support::time::{HORIZON, instant, since};
 use crate::support::traffic::{batch, spread, whole_limits};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::{Algorithm, ContinuousState, ExponentialAverage, VirtualScheduling};
-use ratelimit_meter::clock::{Clock, ManualClock};
+use ratelimit_meter::clock::{Clock, DefaultClock, ManualClock};
 use ratelimit_meter::{
     AllDenied, Checkable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, check_all, check_all_at,
     take_all_at,
@@ -160,6 +160,17 @@ fn impossible_batch_error_precedes_any_instant() {
         );
     }
     assert_eq!(remaining(&other, now), 10);
+}
+
+#[test]
+fn equal_denials_report_the_first_meter() {
+    let (first, now) = (of::<VirtualScheduling>("1/h"), Instant::now());
+    let second = first.fork(DefaultClock);
+    assert!(check_all_at(&[(&first, 1), (&second, 1)], now).is_ok());
+    let earliest = |meter: &GCRA| meter.peek_at(now).expect_err("spent").earliest_possible();
+    assert_eq!(earliest(&first), earliest(&second));
+    let denied = check_all_at(&[(&first, 1), (&second, 1)], now).expect_err("both deny");
+    assert_eq!(denied.meter(), 0);
 }
 
 #[test]

@@ -206,6 +206,34 @@ fn a_batch_is_all_or_nothing() {
 }
 
 #[test]
+fn meter_on_another_clock_has_its_own_leases() {
+    let meter = leased(100, 1, 20);
+    let lease = meter.lease().unwrap();
+    let other = meter.clone().with_clock(ManualClock::new());
+    assert_eq!((meter.leases_taken(), other.leases_taken()), (1, 0));
+    assert!(meter.lease().is_err() && other.lease().is_ok());
+    drop(lease);
+}
+
+#[test]
+fn batch_uses_held_cells_first() {
+    let meter = leased(100, 1, 20);
+    let mut lease = meter.lease().unwrap();
+    lease.check_n(1).unwrap();
+    assert_eq!(lease.held(), 19);
+    lease.check_n(25).unwrap();
+    assert_eq!(spend(&mut lease), 80 - 26);
+}
+
+#[test]
+fn largest_batch_is_the_shared_burst() {
+    let meter = leased(100, 1, 20);
+    let mut lease = meter.lease().unwrap();
+    assert_eq!(lease.check_n(81), Err(NegativeMultiDecision::InsufficientCapacity(81)));
+    assert_eq!(lease.check_n(80), Ok(()));
+}
+
+#[test]
 fn a_denied_lease_reports_the_instant() {
     let clock = ManualClock::new();
     let quota = Quota::per_second(nonzero!(10u32));
@@ -242,7 +270,12 @@ fn leases_that_leave_no_cell_are_an_error() {
     assert!(make(quota, u32::MAX, u32::MAX).is_err());
     let heavy = quota.cell_weight(nonzero!(30u32));
     assert_eq!(make(heavy, 1, 2), Ok(()));
-    assert!(make(heavy, 1, 3).is_err());
+    let error = InconsistentCapacity::LeasesAboveBurst {
+        leases: 1,
+        block: 3,
+        burst: 100,
+    };
+    assert_eq!(make(heavy, 1, 3), Err(error), "ten units are left, of thirty a cell");
     assert!(make(heavy.cell_weight(nonzero!(101u32)), 1, 1).is_err());
 }
 

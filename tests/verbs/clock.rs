@@ -75,6 +75,28 @@ fn a_strict_meter_counts_a_lagging_denial_once() {
     assert!((counted - 1.0).abs() < 1e-6, "{counted} cells");
 }
 
+/// A decision that counts denials, or whose cells come in ticks, is not made by an anchor.
+#[test]
+fn strict_denials_count_by_the_default_clock() {
+    let meter = Exponential::new(10, Duration::from_secs(3600))
+        .expect("a limit")
+        .strict();
+    assert_eq!(meter.check_n(10), Ok(()));
+    let before = meter.rate();
+    assert!((0..100).all(|_| meter.check().is_err()));
+    let counted = (meter.rate() / before - 1.0) * 10.0;
+    assert!((counted - 100.0).abs() < 1.0, "{counted} cells");
+}
+
+#[test]
+fn default_clock_adds_no_cells_between_ticks() {
+    // Steadily, a cell would come every microsecond.
+    let quota: Quota = "4000000000/h every 1h".parse().expect("a quota");
+    let meter = LeakyBucket::from_quota(quota).expect("a limit");
+    assert_eq!(meter.check_n(4_000_000_000), Ok(()));
+    assert!((0..1000).all(|_| meter.check().is_err()));
+}
+
 #[cfg(feature = "dual")]
 mod pairs {
     use super::{Behind, NS};

@@ -449,3 +449,68 @@ impl Slab {
         taken
     }
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::*;
+    use ratelimit_meter::{GCRA, Quota};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A meter that has no cell at `start`, and the queue of two waiters for one cell each.
+    struct Two {
+        meter: GCRA,
+        queue: WaitQueue<GCRA>,
+        start: Instant,
+        tickets: [Ticket; 2],
+    }
+
+    fn two_waiters(quota: &str) -> Two {
+        let meter = GCRA::from_quota(quota.parse::<Quota>().unwrap()).unwrap();
+        let start = Instant::now();
+        meter.check_at(start).unwrap();
+        let mut queue = WaitQueue::new(&meter, SECOND, start);
+        let tickets = [(); 2].map(|()| {
+            let due = queue.take(&meter, 1, true, start).unwrap_err();
+            queue.join(1, due, start, Sleeper::Thread(None), Waker::noop())
+        });
+        Two {
+            meter,
+            queue,
+            start,
+            tickets,
+        }
+    }
+
+    #[test]
+    fn overdue_head_keeps_its_instant_when_another_leaves() {
+        let mut two = two_waiters("10/s burst 1");
+        let (due, now) = (Duration::from_millis(100), two.start + Duration::from_millis(105));
+        two.queue.leave(&two.meter, two.tickets[1], 1, now);
+        assert_eq!(two.queue.serve_at(), Some(two.start + due));
+    }
+
+    /// A head that has waited for long is looked at less often, but not the head after it.
+    #[test]
+    fn new_head_is_looked_at_within_a_second() {
+        let now = |two: &Two| two.start + 160 * SECOND;
+        let mut left = two_waiters("1/h burst 1");
+        let at = now(&left);
+        left.queue.leave(&left.meter, left.tickets[0], 1, at);
+        left.queue.serve(&left.meter, at, &mut Vec::new());
+        assert_eq!(left.queue.serve_at(), Some(at + SECOND));
+
+        let mut served = two_waiters("1/160s burst 1");
+        let (at, mut woken) = (now(&served), Vec::new());
+        served.queue.serve(&served.meter, at, &mut woken);
+        assert_eq!((woken.len(), served.queue.serve_at()), (1, Some(at + SECOND)));
+    }
+
+    #[test]
+    fn head_that_looks_can_be_called_again() {
+        let mut two = two_waiters("1/h burst 1");
+        two.queue.head_mut().unwrap().called = true;
+        two.queue.renew(two.tickets[0], Sleeper::Thread(None), Waker::noop());
+        assert!(!two.queue.head_mut().unwrap().called);
+    }
+}
