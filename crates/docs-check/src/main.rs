@@ -145,6 +145,7 @@ fn check_words(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     }
     let (hits, words, rate) = (count.hits.len(), count.words, count.rate());
     println!("{hits} of {words} words are excluded: {rate:.1} per 10,000");
-    let problem = format!("more than {MOST_EXCLUDED} of 10,000 words are excluded: rephrase them as each line proposes");
+    let problem =
+        format!("more than {MOST_EXCLUDED} of 10,000 words are excluded: rephrase them as each line proposes");
     Ok((rate > MOST_EXCLUDED).then_some(problem).into_iter().collect())
 }
