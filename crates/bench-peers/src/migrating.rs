@@ -239,9 +239,15 @@ mod leaky_bucket {
 
     #[test]
     fn nothing_per_interval_panics_when_set() {
-        assert!(catch_unwind(|| drop(RateLimiter::builder().refill(0))).is_err());
-        assert!(catch_unwind(|| drop(RateLimiter::builder().interval(Duration::ZERO))).is_err());
-        assert!(catch_unwind(|| drop(ratelimit_meter_tokio::RateLimiter::builder().refill(0u32))).is_ok());
+        let refill = catch_unwind(|| {
+            RateLimiter::builder().refill(0);
+        });
+        let interval = catch_unwind(|| {
+            RateLimiter::builder().interval(Duration::ZERO);
+        });
+        assert!(refill.is_err() && interval.is_err());
+        let mut ours = ratelimit_meter_tokio::RateLimiter::builder();
+        assert!(ours.refill(0u32).try_build().is_err());
     }
 
     #[test]
