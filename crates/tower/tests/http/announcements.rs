@@ -58,6 +58,15 @@ fn quiet_limits_send_the_wait_only() {
     assert_eq!(number(denied.headers(), "retry-after"), Some(3600));
     assert_eq!(field(denied.headers(), "ratelimit"), "\"default\";r=8;t=3200");
     assert!(body(denied).contains(r#""violated-policies":[]"#));
+
+    let alone = RateLimitLayer::new(shared("1/h").quiet());
+    let answers = [(); 2].map(|()| answer(&alone, request()));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| field(answer.headers(), "ratelimit").is_empty())
+    );
+    assert_eq!(number(answers[1].headers(), "retry-after"), Some(3600));
 }
 
 #[test]

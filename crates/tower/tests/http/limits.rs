@@ -163,6 +163,10 @@ fn r20_trial_limit_denies_nothing_and_reports() {
     assert_eq!(field(answers[0].headers(), "ratelimit"), "\"default\";r=2;t=2400");
     // Three admitted by the limit and one by the trial; two denied by the limit, two by the trial.
     assert_eq!(count.all(), [4, 2, 2, 0, 0, 0]);
+    let alone = Count::default();
+    let layer = RateLimitLayer::new(shared("2/h")).observe(alone.clone());
+    assert_eq!([(); 3].map(|()| status(&layer, request())), [200, 200, 429]);
+    assert_eq!(alone.all(), [2, 1, 0, 0, 0, 0]);
     let announced = RateLimitLayer::new(shared("1/h").named("trial").dry_run().announce());
     assert_eq!(
         field(answer(&announced, request()).headers(), "ratelimit"),
