@@ -64,7 +64,7 @@ fn bucket_average_and_strict_differ_after_the_loop() {
         (10, 7, 0)
     );
     assert!(PAGE.contains("the first 10 of the 13 files"));
-    assert!(PAGE.contains("to the average 7 and to the strict one none"));
+    assert!(PAGE.contains("the average admits 7 and the strict average none"));
 }
 
 #[test]
