@@ -345,7 +345,10 @@ fn clones_share_the_table() {
     drop(keys);
     assert_eq!(other.stats().live, 1);
     let text = format!("{other:?}");
-    assert_eq!(text, "KeyedMeter { quota: 2/h, capacity: 415, tiers: 1, when_full: Forgive, .. }");
+    assert_eq!(
+        text,
+        "KeyedMeter { quota: 2/h, capacity: 415, tiers: 1, when_full: Forgive, .. }"
+    );
 }
 
 #[test]
