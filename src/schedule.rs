@@ -377,6 +377,7 @@ impl<A: Algorithm> Schedule<A> {
         self.algorithm.limit().describe(fields);
         let status = self.status(word, at);
         fields
+            .field("idle_from", &self.idle_from(word))
             .field("remaining", &status.remaining())
             .field("idle", &status.until_rest().is_zero())
             .finish_non_exhaustive()

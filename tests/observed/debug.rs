@@ -15,8 +15,8 @@ use std::fmt::Debug;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
-/// The longest line: two screens.
-const LONGEST: usize = 320;
+/// The longest line, of two limits with an `Instant` each.
+const LONGEST: usize = 400;
 
 #[track_caller]
 fn assert_line(value: &dyn Debug, says: &str) {
@@ -30,9 +30,10 @@ fn assert_line(value: &dyn Debug, says: &str) {
 #[track_caller]
 fn assert_meter<M: Debug>(meter: M, [limit, burst]: [&str; 2], take: impl FnOnce(&M)) {
     assert_line(&meter, limit);
-    assert_line(&meter, &format!("{burst}, remaining: 10, idle: true"));
+    assert_line(&meter, burst);
+    assert_line(&meter, "remaining: 10, idle: true");
     take(&meter);
-    assert_line(&meter, &format!("{burst}, remaining: 7, idle: false"));
+    assert_line(&meter, "remaining: 7, idle: false");
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn debug_output_has_limit_level_and_idleness() {
     let dual = Dual::<GCRA>::from_quota("10/h & 100/d".parse().expect("a quota")).expect("a pair");
     let dual = dual.with_clock(clock.clone());
     assert_meter(&dual, limit, |dual| dual.check_n(3).expect("cells"));
-    assert_line(&dual, "burst: 100, remaining: 97, idle: false");
+    assert_line(&dual, "remaining: 97, idle: false");
 
     let table = KeyedBuilder::new(gcra()).with_capacity::<str>(1000).expect("a table");
     assert_line(&table, "quota: 10/h, capacity: ");
@@ -70,10 +71,10 @@ fn debug_output_has_limit_level_and_idleness() {
 
     let leased = LeasedMeter::new(quota("30/h"), nonzero!(2u32), nonzero!(10u32)).expect("a meter");
     let leased = leased.with_clock(clock.clone());
-    assert_line(&leased, "burst: 10, remaining: 10, idle: true");
+    assert_line(&leased, "remaining: 10, idle: true");
     let mut lease = leased.lease().expect("a lease");
     lease.check().expect("a cell");
-    assert_line(&lease, "burst: 10, remaining: 5, idle: false");
+    assert_line(&lease, "remaining: 5, idle: false");
     assert_line(&lease, "held: 4");
     assert_line(&leased, "leases: 1 of 2, block: 10, cells_held: 4");
 

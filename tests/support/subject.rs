@@ -21,6 +21,12 @@ pub(crate) struct Subject {
     pub(crate) meter: Box<dyn Both>,
 }
 
+/// Returns the debug output of a meter up to the fields that depend on the time of its clock: its name, limit and state.
+pub(crate) fn timeless(meter: &impl Debug) -> String {
+    let text = format!("{meter:?}");
+    text.split(", remaining").next().unwrap_or(&text).to_owned()
+}
+
 /// Converts the limit to the crate's own type.
 pub(crate) fn quota(limit: &Limit) -> Quota {
     let number = |n: u64| u32::try_from(n).ok().and_then(NonZeroU32::new).expect("a non-zero u32");
@@ -144,7 +150,8 @@ impl Subject {
         (0..limit).take_while(|_| self.single(at) == Verdict::Conforms).count() as u64
     }
 
+    /// Returns the debug output, as `timeless`.
     pub(crate) fn debug(&self) -> String {
-        format!("{:?}", self.meter)
+        timeless(&self.meter)
     }
 }
