@@ -406,9 +406,9 @@ fn advice_for(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::NotFound => ": name a file, or - for standard input",
         io::ErrorKind::IsADirectory => ": name its files, as in FOLDER/*.log",
-        io::ErrorKind::PermissionDenied => ": read it as a user who may, as in sudo cat FILE | meter-replay ... -",
+        io::ErrorKind::PermissionDenied => ": read it with the rights for it, as in sudo cat FILE | meter-replay ... -",
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            ": copy it again, or unpack what is left of it to a pipe, and name -"
+            ": copy it again, or unpack its readable part to a pipe, and name -"
         }
         _ => "",
     }

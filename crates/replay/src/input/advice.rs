@@ -22,7 +22,7 @@ const GENERAL: &str = "; name its format: --log-format '$remote_addr [$time_loca
 /// Matches an address of IPv4.
 const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 
-/// Forms of stamps in which the month and the day cannot be told apart, or that are rare.
+/// Forms of stamps that are rare, or in which the month and the day look alike.
 const TIME_FORMATS: [&str; 12] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",

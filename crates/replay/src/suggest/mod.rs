@@ -152,8 +152,8 @@ impl Suggester {
 
     /// Reads the state of each event's key, so that it is in the cache when the event is taken.
     ///
-    /// The state of a key is a chain of three places in memory. Short loops without branches on what is read let the processor wait for many keys at once
-    /// (with 200,000 keys, this halves the time of a suggester).
+    /// The state of a key is a chain of three places in memory. In short loops without branches on loaded values, the processor waits for many keys at
+    /// once. With 200,000 keys, this halves the time of a suggester.
     fn load(&self, events: &[Event]) {
         let seats = || events.iter().filter_map(|event| self.seats.get(event.key.index()));
         let levels = seats().fold(0, |sum: i128, seat| sum ^ seat.mark);

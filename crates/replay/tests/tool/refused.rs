@@ -290,7 +290,7 @@ const REFUSED: &[(&str, &str, &[&str], &str)] = &[
 const LOG: &str = "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5\n";
 
 #[test]
-fn every_refusal_names_its_reason_and_a_way_out() {
+fn every_error_names_its_way_out() {
     let limits = file("limits.txt", "*,1/s\n");
     for (name, content, options, expected) in REFUSED {
         let path = file(name, content);
