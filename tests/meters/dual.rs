@@ -188,7 +188,10 @@ fn clones_share_both_limits() {
     let (pair, now) = (pair::<GCRA, LeakyBucket>("5/s & 4/h"), Instant::now());
     assert_eq!(pair.clone().check_n_at(3, now), Ok(()));
     assert_eq!(left(&pair, now), [2, 1]);
-    assert_eq!(format!("{pair:?}"), format!("{:?}", pair.clone()));
+    assert_eq!(
+        crate::support::subject::timeless(&pair),
+        crate::support::subject::timeless(&pair.clone())
+    );
     pair.reset();
     assert_eq!(left(&pair.clone(), now), [5, 4]);
 }
@@ -232,7 +235,11 @@ fn verbs_without_a_time_read_the_clock() {
         }
         let statuses = [by_clock.status(), told.status_at(now)].map(|status| format!("{status:?}"));
         assert_eq!(statuses[0], statuses[1], "turn {turn}");
-        assert_eq!(format!("{by_clock:?}"), format!("{told:?}"), "turn {turn}");
+        assert_eq!(
+            crate::support::subject::timeless(&by_clock),
+            crate::support::subject::timeless(&told),
+            "turn {turn}"
+        );
     }
 }
 
