@@ -82,10 +82,10 @@ fn an_unrecordable_charge_is_returned() {
         let start = limit.at_once().into();
         let _ = meter.charge_at(start, now);
         let returned = meter.charge_at(u64::MAX, now);
-        let (recorded, full) = (u64::MAX - returned, format!("{meter:?}"));
+        let (recorded, full) = (u64::MAX - returned, crate::support::subject::timeless(&meter));
         assert!(returned > 0, "{limit:?}");
         assert_eq!(meter.charge_at(u64::MAX, now), u64::MAX, "{limit:?}: there is no more");
-        assert_eq!(format!("{meter:?}"), full);
+        assert_eq!(crate::support::subject::timeless(&meter), full);
         // A year's worth of cells and a burst before the end of the time line.
         let owed = i128::from(recorded) * limit.cost(1) - limit.drained(36 * i128::from(YEAR));
         assert!(owed > -limit.cost(1) - limit.capacity(), "{limit:?}: {recorded}");
@@ -93,7 +93,7 @@ fn an_unrecordable_charge_is_returned() {
         meter.reset();
         let _ = meter.charge_at(start, now);
         assert_eq!(meter.charge_at(recorded, now), 0, "{limit:?}: {recorded} were recorded");
-        assert_eq!(format!("{meter:?}"), full);
+        assert_eq!(crate::support::subject::timeless(&meter), full);
         assert_eq!(meter.charge_at(1, now), 1, "{limit:?}: one more was not");
         meter.refund_at(recorded, now);
         assert_eq!(
@@ -138,11 +138,11 @@ fn an_unrecordable_exponential_charge_is_returned() {
     let now = Instant::now();
     let (mut recorded, mut last) = (0.0, 0);
     for _ in 0..200 {
-        let before = format!("{meter:?}");
+        let before = crate::support::subject::timeless(&meter);
         last = meter.charge_at(u64::MAX, now);
         recorded += float((u64::MAX - last).into());
         if last == u64::MAX {
-            assert_eq!(format!("{meter:?}"), before);
+            assert_eq!(crate::support::subject::timeless(&meter), before);
         }
         let level = meter.rate_at(now) / f64::from(limit) * threshold(limit);
         assert!((level / recorded - 1.0).abs() < 1e-6, "{level} of {recorded}");

@@ -123,12 +123,12 @@ fn play(quota: &str, tables: &[&[Go]]) {
                     made.push(Some(reservation));
                 }
                 Refused(at, n, longest) => {
-                    let before = format!("{meter:?}");
+                    let before = crate::support::subject::timeless(&meter);
                     assert!(
                         meter.reserve_at(n, longest * MS, start + at * MS).is_err(),
                         "row {row} of {meter:?}"
                     );
-                    assert_eq!(format!("{meter:?}"), before);
+                    assert_eq!(crate::support::subject::timeless(&meter), before);
                 }
                 Cancel(at, number) => made[number]
                     .take()
