@@ -21,10 +21,14 @@ pub(crate) struct Subject {
     pub(crate) meter: Box<dyn Both>,
 }
 
-/// Returns the debug output of a meter up to the fields that depend on the time of its clock: its name, limit and state.
+/// Returns the debug output of a meter without the fields that depend on the time of its clock: its name, limit and state.
 pub(crate) fn timeless(meter: &impl Debug) -> String {
-    let text = format!("{meter:?}");
-    text.split(", remaining").next().unwrap_or(&text).to_owned()
+    let mut text = format!("{meter:?}");
+    while let Some(begin) = text.find(", remaining: ") {
+        let end = text[begin..].find(", ..").map_or(text.len(), |end| begin + end);
+        text.replace_range(begin..end, "");
+    }
+    text
 }
 
 /// Converts the limit to the crate's own type.
