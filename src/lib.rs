@@ -54,8 +54,9 @@
 //!
 //! # Which verb
 //!
-//! Each verb is one atomic step or one read, now or `_at` an `Instant`. Every meter type and every key of a table has all of them, with two exceptions:
-//! only a plain [`Meter`] reserves, and a [`Dual`] takes a number of cells for each of its limits.
+//! Each verb is one atomic step or one read, now or `_at` an `Instant`. Every [`Meter`] on any store, and every key of a [`KeyedMeter`], has all of
+//! them, except that only a plain meter reserves. A [`Dual`] takes a number of cells for each of its limits, and has no `check_up_to`. A
+//! [`LeasedMeter`], a [`Budget`] and a `KeyedDual` have a few of them.
 //!
 //! | to | call |
 //! |---|---|
@@ -93,7 +94,7 @@
 //! # Features
 //!
 //! - `std`, on by default. Without it the crate is `no_std`: meters decide at the times of [`time`], which are nanoseconds since an epoch that the
-//!   caller chooses. There is no clock, and no [`Exponential`], [`Adjustable`], [`LeasedMeter`] or snapshot.
+//!   caller chooses. There is no clock, and no [`Exponential`], [`Adjustable`], [`LeasedMeter`], `KeyedDual` or snapshot.
 //! - `alloc`, part of `std`: clones of meters, and reservations.
 //! - `dual`, on by default, with `alloc`: [`Dual`] and the three-colour markers of `marker`, on an atomic of 128 bits that `portable-atomic` provides.
 //! - `keyed`, on by default, with `alloc`: [`KeyedMeter`], on atomics of 64 bits.

@@ -15,10 +15,10 @@
 //! |---|---|---|
 //! | vacant to claimed | a claimant: exchanges the state, then stores the id | `keyed::two_new_keys_one_slot_*` |
 //! | resident to claimed | a claimant, in the same way | `keyed::a_charge_during_eviction_*` |
-//! | claimed to vacant | only the claimant, before it publishes: stores the state | `keyed::two_threads_and_one_cell_*` |
-//! | claimed to resident | any thread, once the intent names the claim | `keyed::three_threads_and_two_cells_*` |
+//! | claimed to vacant | only the claimant, before it publishes: stores the state | `keyed::two_threads_on_a_new_key_one_wins` |
+//! | claimed to resident | any thread, once the intent names the claim | `keyed::three_threads_on_a_new_key_two_win` |
 //! | resident to resident, the word grows | any thread that charges the key | `keyed::a_stalled_thread_*` |
-//! | resident to resident, in the next version | any thread that lowers the word, or changes its limit | `keyed::split::a_charge_*` |
+//! | resident to resident, in the next version | any thread that lowers the word, or changes its limit | `keyed::split::charge_*` |
 //!
 //! # Inserting a key
 //!
@@ -67,15 +67,15 @@
 //!
 //! | interleaving | invariant | test |
 //! |---|---|---|
-//! | two threads, one new key | 4 | loom `keyed::two_threads_and_one_cell_*`, `three_threads_*`; stress |
+//! | two threads, one new key | 4 | loom `keyed::two_threads_on_a_new_key_one_wins`, `three_threads_*`; stress |
 //! | two new keys, one slot | 1, 6 | loom `keyed::two_new_keys_one_slot_*`; stress |
 //! | a charge beside a claim | 8 | loom `keyed::a_charge_during_eviction_*`; stress |
-//! | a slot changes owners and back | 8 | loom `keyed::a_stalled_thread_*`, `keyed::split::a_charge_before_*`; stress |
-//! | a denial beside an eviction | 8 | loom `keyed::split::no_key_is_denied_*` |
+//! | a slot changes owners and back | 8 | loom `keyed::a_stalled_thread_*`, `keyed::split::charge_before_*`; stress |
+//! | a denial beside an eviction | 8 | loom `keyed::split::evicted_key*` |
 //! | a key moves in while its reach is lowered | 5 | loom `keyed::reach::*` |
 //! | two clocks | 7 | loom `keyed::a_reused_slot_*` |
 //! | a change of tier | 7 | loom `keyed::no_hour_is_credited_by_two_tiers`; stress |
-//! | a change of quota | 9 | loom `keyed::split::*_of_quota_*`; stress |
+//! | a change of quota | 9 | loom `keyed::split::*_quota_change*`; stress |
 //!
 //! Two interleavings are too long for the models. In one a helper stalls until the next claim of the slot (2). In the other the reach is raised
 //! between the load and the exchange of a thread that lowers it (5). The unit tests of this file take their steps one by one.

@@ -181,7 +181,7 @@ impl<A: Algorithm> Limits<A> {
     /// Returns the former limit if it has that number and keys may still have it. Any other number belongs to later limits.
     fn former_with(&self, number: u8) -> Result<&Former<A>, Superseded> {
         // ORDERING: acquire. Pairs with `forget_former`, so that a thread that finds the flag set then reads converted states, and does not retry in
-        // vain. Weaker breaks `keyed::split::a_charge_beside_*` in `tests/loom`. (The thread finds the flag set in time without this order: it
+        // vain. Weaker breaks `keyed::split::charge_beside_*` in `tests/loom`. (The thread finds the flag set in time without this order: it
         // acquired a state of the next change, before which the flag was set.)
         let is_known = !self.converted.load(Ordering::Acquire);
         let former = self

@@ -339,7 +339,7 @@ fn simultaneous_keys_fill_every_slot() {
 }
 
 #[test]
-fn waiter_without_a_slot_is_decided_by_the_policy() {
+fn policy_decides_waiter_without_a_slot() {
     let limit = Limit::per_second(10).burst(5);
     for when_full in POLICIES {
         let clock = ManualClock::new();

@@ -48,8 +48,10 @@ impl<S> Clone for BlockingMeter<S> {
 
 impl<S> fmt::Debug for BlockingMeter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let terms = &self.inner.terms;
         f.debug_struct("BlockingMeter")
-            .field("name", &self.inner.terms.name)
+            .field("name", &terms.name)
+            .field("quotas", &terms.quotas())
             .finish_non_exhaustive()
     }
 }

@@ -67,10 +67,9 @@ impl<S> Clone for SharedMeter<S> {
 impl<S> fmt::Debug for SharedMeter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let terms = &self.inner.terms;
-        let quotas: Vec<_> = terms.limits.iter().map(|limit| limit.quota().to_string()).collect();
         f.debug_struct("SharedMeter")
             .field("name", &terms.name)
-            .field("quotas", &quotas)
+            .field("quotas", &terms.quotas())
             .finish_non_exhaustive()
     }
 }

@@ -75,7 +75,7 @@ impl Told {
 /// The status of a subject after a decision. That of a reply is computed if a caller asks for it: it takes longer than to use a cell of a block.
 #[derive(Debug, Clone)]
 pub(crate) enum Standing {
-    /// Boxed, because the other is what each cell of a block moves.
+    /// Boxed, because each cell of a block moves the other variant.
     Status(Box<Status>),
     /// At an instant, by a reply that was received before.
     ByReply(Known, Instant),

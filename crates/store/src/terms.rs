@@ -28,6 +28,11 @@ pub(crate) enum Decided {
 }
 
 impl Terms {
+    /// Returns the text of each quota, for Debug.
+    pub(crate) fn quotas(&self) -> Vec<String> {
+        self.limits.iter().map(|limit| limit.quota().to_string()).collect()
+    }
+
     pub(crate) fn new(name: String, slot: Option<String>, limits: Vec<StoreLimit>) -> Self {
         Self {
             name,

@@ -221,18 +221,20 @@ impl<T: Stream, S: Source> Stream for PacedSink<T, S> {
     }
 }
 
-impl<T: Stream + fmt::Debug, S: Source> fmt::Debug for PacedStream<T, S> {
+impl<T: Stream + fmt::Debug, S: Source + fmt::Debug> fmt::Debug for PacedStream<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PacedStream")
             .field("stream", &self.stream)
+            .field("limiter", &self.limiter)
             .finish_non_exhaustive()
     }
 }
 
-impl<T: fmt::Debug, S: Source> fmt::Debug for PacedSink<T, S> {
+impl<T: fmt::Debug, S: Source + fmt::Debug> fmt::Debug for PacedSink<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PacedSink")
             .field("sink", &self.sink)
+            .field("limiter", &self.limiter)
             .finish_non_exhaustive()
     }
 }

@@ -31,8 +31,7 @@ pub(crate) struct Policy {
     announced: OnceLock<&'static Announced>,
 }
 
-/// The parts of the fields that never change, made once for each policy and kept as long as the process runs, so that requests share them without
-/// counting.
+/// The parts of the fields that never change. Each policy makes them once and keeps them as long as the process runs, so requests share them without counting.
 #[derive(Debug)]
 pub(crate) struct Announced {
     /// The item of `RateLimit-Policy`.
@@ -41,7 +40,7 @@ pub(crate) struct Announced {
     pub(crate) item: String,
     /// The body of a denial by this policy alone.
     pub(crate) problem: Bytes,
-    /// The list of the first policies that were announced together, this one before others.
+    /// The list of the first policies that were announced together, beginning with this one.
     joined: OnceLock<Joined>,
 }
 
@@ -113,6 +112,10 @@ impl Policy {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
     }
 
     pub(crate) fn tier(&self) -> &str {

@@ -17,7 +17,7 @@ struct Counting;
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: passes every call on to the system's allocator.
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);

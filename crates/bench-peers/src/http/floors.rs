@@ -1,4 +1,4 @@
-//! Layers that do a part of the work, so that the rest can be told from it.
+//! Layers that do a part of the work, so that the cost of the rest is the difference.
 
 use super::case::Case;
 use super::contenders::quota;
@@ -10,8 +10,7 @@ use ratelimit_meter::KeyedMeter;
 use std::net::{IpAddr, SocketAddr};
 use tower::Service;
 
-/// Finds the address of a request, and decides by a table if there is one: what a layer for one service, one key and one limit would be, if it
-/// only ever admitted.
+/// Finds the address of a request, and decides by a table if there is one. It is a layer by hand for one service, one key and one limit, without denials.
 pub(super) struct Floor<S> {
     inner: S,
     meters: Option<KeyedMeter<IpAddr>>,

@@ -93,7 +93,7 @@ fn routers() -> [(&'static str, Router); 5] {
     ]
 }
 
-/// Adds two fields as long as those of the layer: what they cost on the way and in the client alone.
+/// Adds two fields as long as those of the layer, to find the cost of the bytes alone.
 fn with_constant_fields(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let policy = HeaderValue::from_static(r#""default";q=1000000000;w=1"#);

@@ -357,7 +357,7 @@ async fn documented_grants_suffice() {
     client.batch_execute(&drop).await.expect("dropped");
 }
 
-/// Settings of a session that change what SQL means: no path to the functions' schema, a zone half an hour off, other styles of text, the strictest
+/// Settings of a session that change the meaning of SQL: no path to the functions' schema, a zone half an hour off, other styles of text, the strictest
 /// isolation.
 #[tokio::test]
 async fn settings_of_a_session_change_no_decision() {

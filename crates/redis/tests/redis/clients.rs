@@ -74,7 +74,7 @@ fn resp3_gives_the_same_decisions() {
 }
 
 #[test]
-fn databases_of_one_server_have_limits_of_their_own() {
+fn databases_of_one_server_have_separate_limits() {
     let Some(server) = Server::start(&[]) else { return };
     runtime().block_on(async {
         for database in [0, 3] {
@@ -90,7 +90,7 @@ fn databases_of_one_server_have_limits_of_their_own() {
 }
 
 #[test]
-fn subjects_of_any_bytes_have_limits_of_their_own() {
+fn subjects_of_any_bytes_have_separate_limits() {
     let Some(server) = Server::start(&[]) else { return };
     let long = "k".repeat(1 << 20);
     let subjects = [

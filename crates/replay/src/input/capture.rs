@@ -210,6 +210,9 @@ impl CaptureReader {
                 parse_pcap_frame(held).map(|(rest, packet)| (rest, Kind::Classic(packet)))
             }
             Dialect::Classic { .. } => parse_pcap_frame_be(held).map(|(rest, packet)| (rest, Kind::Classic(packet))),
+            Dialect::NextGeneration { big_endian } if is_too_short(held, big_endian) => {
+                Err(nom::Err::Error(pcap_parser::PcapError::HeaderNotRecognized))
+            }
             Dialect::NextGeneration { big_endian: false } => {
                 parse_block_le(held).map(|(rest, block)| (rest, Kind::Block(block)))
             }
@@ -305,6 +308,21 @@ impl Events for CaptureReader {
 enum Kind<'a> {
     Classic(pcap_parser::LegacyPcapBlock<'a>),
     Block(Block<'a>),
+}
+
+/// Returns whether a block states fewer bytes than its type and its two lengths take. (The parser subtracts them without a check. Only a section header
+/// is checked there; its length may have the other byte order.)
+fn is_too_short(block: &[u8], big_endian: bool) -> bool {
+    const SECTION_HEADER: &[u8; 4] = b"\x0a\x0d\x0d\x0a";
+    let Some((kind, [a, b, c, d, ..])) = block.split_first_chunk::<4>() else {
+        return false;
+    };
+    let number = if big_endian {
+        u32::from_be_bytes
+    } else {
+        u32::from_le_bytes
+    };
+    kind != SECTION_HEADER && number([*a, *b, *c, *d]) < 12
 }
 
 /// Returns the packet in a block, if the block has one. A block that describes an interface or a section is recorded.

@@ -268,3 +268,25 @@ fn pcapng_of_several_interfaces_is_read() {
     );
     assert_eq!(bad, ["f:4: the packet is of an interface that is not described"]);
 }
+
+/// Found by the fuzzer: the length 7 made the parser subtract below zero.
+#[test]
+fn block_shorter_than_its_lengths_ends_the_capture() {
+    let section = block(
+        0x0a0d_0d0a,
+        &[&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat(),
+    );
+    let start = [
+        section,
+        interface(1, 6),
+        enhanced(0, 7_000_001, &frame(&[], 0x0800, &ipv4(1, 2))),
+    ]
+    .concat();
+    for length in 0_u32..12 {
+        for kind in [0x8000_0001_u32, 1, 6] {
+            let block = [kind.to_le_bytes(), length.to_le_bytes(), length.to_le_bytes()].concat();
+            let (packets, bad) = read(&[&start[..], &block, &[0; 64]].concat(), None).expect("a capture");
+            assert_eq!((packets.len(), bad.len()), (1, 0), "length {length}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The limiters of other software, as models: pure functions of a key's state, a time and a cost.
 //!
 //! Each model is exact in integers and is compared with an independent script (`tests/check.py`). The model of nginx is also compared with a running
-//! nginx (`tests/nginx.rs`). A denied request changes no state. Zero cells are admitted and change no state, except under nginx, which counts
+//! nginx (`tests/tool/nginx.rs`). A denied request changes no state. Zero cells are admitted and change no state, except under nginx, which counts
 //! requests and not cells.
 
 mod nginx;

@@ -108,3 +108,11 @@ fn failures_are_answered_and_open_the_breaker() {
     assert!(store.calls.load(Ordering::Relaxed) < 20);
     assert!(meter.charge("a", 1).is_err());
 }
+
+#[test]
+fn debug_of_a_meter_shows_name_and_quotas() {
+    let builder = SharedMeterBuilder::new("api", "10/d burst 5".parse().unwrap());
+    let blocking = builder.build_blocking(Counted::new(false)).unwrap();
+    let line = format!("{blocking:?}");
+    assert_eq!(line, r#"BlockingMeter { name: "api", quotas: ["10/d burst 5"], .. }"#);
+}

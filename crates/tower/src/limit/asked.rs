@@ -360,8 +360,8 @@ pub trait Limit: Send + Sync {
     /// Adds the cells that the request asks for.
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>);
 
-    /// Returns what the request asks for, if that is a single cell of a single meter, found and nothing to settle later. `None` otherwise; `ask`
-    /// then says. Requests take this shorter way if they can.
+    /// Returns the meter and the key if the request asks for a single cell of a single meter, and nothing is to be settled later. Returns `None`
+    /// otherwise, and `ask` decides. Requests take this shorter way if they can.
     #[doc(hidden)]
     #[inline]
     fn plain(&self, _head: &Head<'_>) -> Option<Plain<'_>> {

@@ -386,7 +386,7 @@ impl<T> fmt::Debug for Limiter<T> {
             .field(
                 "policies",
                 &policies
-                    .map(|policy| (policy.name(), policy.tier()))
+                    .map(|policy| (policy.name(), policy.tier(), policy.quota().to_string()))
                     .collect::<Vec<_>>(),
             )
             .field("dry_run", &self.rules.dry_run)

@@ -16,7 +16,7 @@ use std::time::Instant;
 const STEPS: u32 = 7;
 
 thread_local! {
-    /// Whether this thread's request is the second.
+    /// True if this thread's request is the second.
     static IS_SECOND: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -162,7 +162,7 @@ fn outcomes(bursts: [u32; 3], orders: [[usize; 3]; 2]) -> [u32; 3] {
             request(false) + other.join().unwrap()
         });
         outcomes[usize::try_from(admitted).unwrap()] += 1;
-        // Alone again, each meter has counted what was admitted, and nothing else.
+        // After both requests, each meter has counted the admitted cells, and nothing else.
         turns.begin(0);
         turns.end();
         IS_SECOND.set(true);

@@ -1,4 +1,4 @@
-//! Clients: what tells one from another. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
+//! Clients: the keys that distinguish them. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
 use crate::events::warnings_of;
 use crate::support::{answer, from, hourly, quota, request, status, with};

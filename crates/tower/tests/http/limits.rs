@@ -1,4 +1,4 @@
-//! Limits: to whom and to which requests they apply. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
+//! Limits: the clients and requests that they apply to. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
 use crate::events::warnings_of;
 use crate::support::{Count, answer, field, from, hourly, quota, request, shared, status};

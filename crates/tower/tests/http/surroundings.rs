@@ -116,7 +116,7 @@ async fn upgrades_carry_the_fields() {
 }
 
 #[tokio::test]
-async fn reset_streams_count_once_and_leave_others_alone() {
+async fn reset_stream_counts_once_and_affects_no_other() {
     let (started, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (starting, waiting) = (Arc::clone(&started), Arc::clone(&go));
     let slow = get(move || {
@@ -150,7 +150,7 @@ async fn reset_streams_count_once_and_leave_others_alone() {
 }
 
 #[tokio::test]
-async fn layer_counts_what_route_layer_leaves_out() {
+async fn layer_counts_requests_that_match_no_route() {
     let routes = || Router::new().route("/", get(|| async { "hello" }));
     let layer = routes().layer(RateLimitLayer::new(hourly(2)));
     assert_eq!(statuses(&layer, &["/nowhere", "/", "/"]).await, [404, 200, 429]);
