@@ -140,7 +140,7 @@ pub struct Lease<C: Clock = DefaultClock> {
     meter: GCRA<C>,
     leases: Leases,
     block: u32,
-    held: Arc<Held>,
+    held: Arc<HeldCells>,
 }
 
 impl<C: Clock> Lease<C> {
@@ -228,9 +228,9 @@ impl<C: Clock> fmt::Debug for Lease<C> {
 /// The cells that a lease holds, on a cache line of its own. Only its lease changes it; other threads count it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Held(AtomicU32);
+struct HeldCells(AtomicU32);
 
-impl Held {
+impl HeldCells {
     // ORDERING: relaxed, both; form no edge. Only the lease stores, so it loads its own last store. Other threads count cells.
     #[inline]
     fn get(&self) -> u32 {
@@ -247,7 +247,7 @@ impl Held {
 /// no moment more than `most` blocks are held.
 #[derive(Clone)]
 struct Leases {
-    taken: Arc<Mutex<Vec<Arc<Held>>>>,
+    taken: Arc<Mutex<Vec<Arc<HeldCells>>>>,
     most: NonZeroU32,
 }
 
@@ -259,15 +259,15 @@ impl Leases {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Held>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<HeldCells>>> {
         // The list is valid even if a thread panicked while it held the lock.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Result<Arc<Held>, TooManyLeases> {
+    fn take(&self) -> Result<Arc<HeldCells>, TooManyLeases> {
         let (mut taken, most) = (self.lock(), self.most.get());
         if u32::try_from(taken.len()).is_ok_and(|taken| taken < most) {
-            let held = Arc::<Held>::default();
+            let held = Arc::<HeldCells>::default();
             taken.push(Arc::clone(&held));
             Ok(held)
         } else {
@@ -275,7 +275,7 @@ impl Leases {
         }
     }
 
-    fn leave(&self, left: &Arc<Held>) {
+    fn leave(&self, left: &Arc<HeldCells>) {
         let mut taken = self.lock();
         if let Some(index) = taken.iter().position(|held| Arc::ptr_eq(held, left)) {
             taken.swap_remove(index);

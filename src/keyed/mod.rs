@@ -119,8 +119,8 @@ pub enum WhenFull {
 ///
 /// # Threads
 ///
-/// Clones share the table. Decisions are lock-free on every target with atomics of 64 bits ([`is_lock_free`](Self::is_lock_free)). The source of `keyed::bucket` documents the protocol that
-/// inserts keys. A conforming decision orders no memory accesses except those of the meter itself.
+/// Clones share the table. Decisions are lock-free on every target with atomics of 64 bits ([`is_lock_free`](Self::is_lock_free)). The source of
+/// `keyed::bucket` documents the protocol that inserts keys. A conforming decision orders no memory accesses except those of the meter itself.
 pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     table: Arc<Table<M::Algorithm>>,
     /// The latest limits when this handle was made.
@@ -248,8 +248,8 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         self.limits.tiers()
     }
 
-    /// Returns whether decisions take no lock: the table consists of atomics of at most 64 bits, which all processors with `std` have. Where a
-    /// processor of a board has none, `portable-atomic` takes a lock for each access.
+    /// Returns whether decisions take no lock: the table consists of atomics of at most 64 bits. On targets
+    /// without those, `portable-atomic` takes a lock for each access.
     #[must_use]
     pub const fn is_lock_free() -> bool {
         cfg!(target_has_atomic = "64")
@@ -537,7 +537,8 @@ impl<K: ?Sized, M: MeterKind, S: Clone> Clone for KeyedMeter<K, M, S> {
 impl<K: ?Sized, M: MeterKind, S> fmt::Debug for KeyedMeter<K, M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("KeyedMeter");
-        if let Some(quota) = self.limits.schedule(self.tier.unwrap_or(0)).quota {
+        let limits = self.table.latest.get();
+        if let Some(quota) = limits.schedule(self.tier.unwrap_or(0)).quota {
             fields.field("quota", &format_args!("{quota}"));
         }
         fields

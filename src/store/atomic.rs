@@ -438,8 +438,8 @@ pub(crate) fn pause() {
         return;
     }
     // Counts of other processors are of any length.
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    if counter::is_trusted() {
+    #[cfg(feature = "std")]
+    if cfg!(target_arch = "x86_64") && counter::is_trusted() {
         let start = counter::read();
         for _ in 0..MOST_HINTS {
             spin_loop();

@@ -42,6 +42,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 
 #[test]
 fn a_decision_allocates_nothing() {
+    let _alone = crate::alone();
     let limit = Limit::per_second(100);
     let (gcra, bucket) = (gcra(&limit), leaky_bucket(&limit));
     let at = Instant::now();
@@ -65,6 +66,7 @@ fn a_decision_allocates_nothing() {
 #[test]
 #[cfg(feature = "keyed")]
 fn a_keyed_decision_allocates_nothing() {
+    let _alone = crate::alone();
     use crate::support::keyed::{BUCKET_SLOTS, POLICIES, buckets, builder};
     use ratelimit_meter::{KeyedMeter, clock::ManualClock};
     use std::time::Duration;
@@ -105,6 +107,7 @@ fn a_keyed_decision_allocates_nothing() {
 #[test]
 #[cfg(feature = "dual")]
 fn a_decision_of_two_limits_allocates_nothing() {
+    let _alone = crate::alone();
     let pair = ratelimit_meter::Dual::new(gcra(&Limit::per_second(100)), leaky_bucket(&Limit::per_second(70)));
     let at = Instant::now();
     let made = allocations(|| {
@@ -119,6 +122,7 @@ fn a_decision_of_two_limits_allocates_nothing() {
 
 #[test]
 fn a_decision_by_several_allocates_nothing() {
+    let _alone = crate::alone();
     let limit = Limit::per_second(100);
     let (gcra, bucket) = (gcra(&limit), leaky_bucket(&limit));
     let at = Instant::now();
@@ -137,6 +141,7 @@ fn a_decision_by_several_allocates_nothing() {
 
 #[test]
 fn clones_and_dropped_meters_leave_nothing_behind() {
+    let _alone = crate::alone();
     let meter = gcra(&Limit::per_second(100));
     assert_eq!(allocations(|| drop(black_box(meter.clone()))), 0, "a clone is a handle");
     assert!(

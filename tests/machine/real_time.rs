@@ -3,12 +3,8 @@
 
 use ratelimit_meter::clock::{Clock, ClockSource, DefaultClock, SystemClock, source};
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// One at a time: these tests want the processor for themselves.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// The largest lag of the default clock behind `Instant::now()`.
 const BOUND: Duration = Duration::from_micros(5);
@@ -37,7 +33,7 @@ fn watch(span: Duration) -> u64 {
 
 #[test]
 fn real_time_reading_lies_between_two_system_readings() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::alone();
     let before = source();
     let threads = [(); 2].map(|()| thread::spawn(|| watch(Duration::from_millis(300))));
     for thread in threads {
@@ -60,7 +56,7 @@ fn real_time_counter_is_read_where_trusted() {
 
 #[test]
 fn real_time_waiting_to_the_instant_is_enough() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::alone();
     let quota = Quota::per_second(nonzero!(20_000u32)).allow_burst(nonzero!(1u32));
     let (gcra, bucket) = (
         GCRA::from_quota(quota).unwrap(),

@@ -68,8 +68,13 @@ fn write_item(listing: &mut String, address: &str, page: &str) {
         let start = part.get(0).map_or(0, |part| part.start());
         let (indent, line) = if let Some(item) = part.name("item") {
             let item = text(item.as_str());
-            // The items of a trait follow one by one.
-            let body = item.find(" {").filter(|_| kind == "trait").unwrap_or(item.len());
+            // The items of a trait follow one by one. The text of a constant is no part of the surface.
+            let body = match kind {
+                "trait" => item.find(" {"),
+                "constant" => item.find(" = \""),
+                _ => None,
+            };
+            let body = body.unwrap_or(item.len());
             (4, item[..body].to_owned())
         } else if let Some(header) = part.name("header") {
             let header = text(header.as_str());

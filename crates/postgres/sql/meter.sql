@@ -10,7 +10,7 @@
 --
 -- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
 --
--- A function that calls another assigns its result, `c := meter.check(..)`: a SELECT from it would start the executor once more.
+-- On the usual way a function that calls another assigns its result, `c := meter.check(..)`: a SELECT from it would start the executor once more.
 --
 -- Contents: tables, clock, quota text, check, decide (all verbs, several limits), change, check_all, allow, averages, sweep.
 
@@ -150,7 +150,11 @@ DECLARE
   value record;
   cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
 BEGIN
-  IF strpos(quota, '/') = 0 THEN
+  IF strpos(quota, '/') = 0 AND strpos(quota, ' per ') > 0 THEN
+    SELECT * INTO drain, one, cell, burst, tick, exact
+      FROM meter.read_quota(overlay(quota PLACING '/' FROM strpos(quota, ' per ') FOR 5));
+    RETURN;
+  ELSIF strpos(quota, '/') = 0 THEN
     RAISE EXCEPTION 'expected cells per period like 100/min, not %', quote_literal(quota) USING ERRCODE = '22023';
   END IF;
   SELECT * INTO value FROM meter.read_number(btrim(split_part(quota, '/', 1), blanks), true);

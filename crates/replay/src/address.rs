@@ -38,7 +38,7 @@ pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
 
 /// Returns whether a name has only digits and points: nearly all keys are an IPv4 address and nothing else.
 #[inline]
-pub(crate) fn is_ipv4(name: &[u8]) -> bool {
+pub(crate) fn is_digits_and_points(name: &[u8]) -> bool {
     name.iter().all(|&byte| byte.wrapping_sub(b'0') < 10 || byte == b'.')
 }
 

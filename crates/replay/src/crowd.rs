@@ -86,7 +86,7 @@ impl Crowd {
         }
         let seat = &mut self.seats[key];
         // An idle meter and a new meter make the same decisions.
-        if !self.maker.may_go_back() && self.maker.is_idle_after(event.time.abs_diff(seat.admitted)) {
+        if is_idle(&self.maker, seat, event.time) {
             seat.word = 0;
         }
         let dated = &self.meters[seat.meter];
@@ -102,18 +102,15 @@ impl Crowd {
     #[cold]
     fn move_on(&mut self, event: &Event) {
         let seat = &mut self.seats[event.key.index()];
-        let is_idle = match self.maker.may_go_back() {
-            true => seat.admitted == NEVER,
-            false => self.maker.is_idle_after(event.time.abs_diff(seat.admitted)),
-        };
-        if !is_idle {
+        if !is_idle(&self.maker, seat, event.time) {
             return;
         }
-        let on_time = |dated: &Dated| self.maker.starts_on(dated.made, event.time);
+        // A meter begins at a tick, which may be long before its first event.
+        let made = self.maker.made_for(event.time);
+        let on_time = |dated: &Dated| dated.made == made || self.maker.starts_on(dated.made, event.time);
         let found = self.meters.iter().rposition(on_time);
         let at = found.unwrap_or_else(|| {
             let meter = self.like.lend(self.maker.clock(), self.maker.now());
-            let made = self.maker.made_for(event.time);
             self.meters.push(Dated { meter, made });
             self.meters.len() - 1
         });
@@ -122,6 +119,12 @@ impl Crowd {
             ..Seat::default()
         };
     }
+}
+
+/// Returns whether a key is idle at `time` and remains so: if time may go back, only a key without an admission is.
+#[inline]
+fn is_idle(maker: &Maker, seat: &Seat, time: i64) -> bool {
+    seat.admitted == NEVER || !maker.may_go_back() && maker.is_idle_after(time.abs_diff(seat.admitted))
 }
 
 #[cfg(test)]

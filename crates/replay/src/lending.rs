@@ -10,7 +10,7 @@ use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::{LocalMeter, Meter, NegativeMultiDecision, Snapshot};
 
-/// A meter of any algorithm that decides for any key whose word it is given.
+/// A meter that decides for any key whose word it is given, by any algorithm that counts no denials.
 pub(crate) trait Lend {
     /// As [`Meter::check_n_at`], for the key with this word. The word of a key that has not asked yet is 0.
     fn check_n_at(&self, word: &mut u64, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;

@@ -199,9 +199,6 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     where
         R: Respond<B>,
     {
-        if self.settings.is_exempt(head) {
-            return None;
-        }
         let plain = self.limits.plain(head)?;
         Some(match plain.decide(self.settings.detail()) {
             (None, standing) => {
@@ -228,7 +225,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         self.answer(*head, status, denial, announced)
     }
 
-    /// Decides a request.
+    /// Decides a request that is not exempt.
     // The list is filled in place: to return it would copy it.
     #[inline]
     pub(crate) fn decide<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) -> Result<(), Denial> {
@@ -241,12 +238,10 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         decided
     }
 
-    /// Collects the cells that a request asks for: none, if it is exempt.
+    /// Collects the cells that a request asks for if it is not exempt.
     #[inline]
     pub(crate) fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
-        if !self.settings.is_exempt(head) {
-            self.limits.ask(head, asked);
-        }
+        self.limits.ask(head, asked);
         for policy in asked.without_key() {
             self.observe.no_key(policy, head);
         }

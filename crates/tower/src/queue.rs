@@ -105,7 +105,12 @@ where
         Box::pin(async move {
             let layer = &shared.layer;
             let mut asked = Asked::default();
-            layer.ask(&Head::of(&request), &mut asked);
+            {
+                let head = Head::of(&request);
+                if !layer.settings().is_exempt(&head) {
+                    layer.ask(&head, &mut asked);
+                }
+            }
             let waited = shared.wait(&mut asked).await;
             layer.tell(&asked, Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {

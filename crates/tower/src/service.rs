@@ -1,6 +1,7 @@
 //! The service that decides before it calls an inner one.
 
 use crate::after::Then;
+use crate::fields::Announcement;
 use crate::head::Head;
 use crate::layer::RateLimitLayer;
 use crate::limit::{Asked, Limit};
@@ -94,7 +95,12 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     where
         R: Respond<C>,
     {
-        match self.admit_plain(&Head::of(request)) {
+        let head = Head::of(request);
+        // Asked once: the answer may be the user's code.
+        if self.settings().is_exempt(&head) {
+            return Ok(Then::Announce(Announcement::Nothing));
+        }
+        match self.admit_plain(&head) {
             Some(Ok(announcement)) => Ok(Then::Announce(announcement)),
             Some(Err(response)) => Err(response),
             None => self.admit_by_list(request),

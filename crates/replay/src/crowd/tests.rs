@@ -88,3 +88,28 @@ fn decreasing_times_are_measured_within_nine_years() {
     }
     assert_eq!(crowd.meters.len(), 2, "keys that start within a year share a meter");
 }
+
+#[test]
+fn first_request_under_a_long_average_is_admitted() {
+    // An average counts as idle after 40 periods: more years than the time from `NEVER` to today.
+    for may_go_back in [false, true] {
+        let mut crowd = crowd("1000/4000d", AlgorithmName::Exponential, may_go_back);
+        assert_eq!(crowd.check(&event(55 * YEAR, 0, 1)), Ok(Verdict::Admitted));
+    }
+}
+
+#[test]
+fn tick_beyond_the_measured_time_is_an_error() {
+    let mut crowd = crowd("1/70000d every 73000d", AlgorithmName::Gcra, false);
+    assert_eq!(crowd.check(&event(55 * YEAR, 0, 1)), Err(Undecided::TooLong));
+}
+
+#[test]
+fn keys_of_one_long_tick_share_a_meter() {
+    let mut crowd = crowd("1/d every 4000d", AlgorithmName::Gcra, false);
+    for key in 0..100 {
+        let time = 55 * YEAR + i64::from(key) * S;
+        assert_eq!(crowd.check(&event(time, key, 1)), Ok(Verdict::Admitted), "{key}");
+    }
+    assert!(crowd.meters.len() <= 2, "{}", crowd.meters.len());
+}

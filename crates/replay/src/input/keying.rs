@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::Options;
-use crate::address::{Addresses, is_ipv4};
+use crate::address::{Addresses, is_digits_and_points};
 use crate::bad::BadLine;
 use crate::by::By;
 use crate::proxies::{self, Proxies};
@@ -104,7 +104,7 @@ fn text_of<'a>(
         (_, Value::Forwarded(list, peer)) => addresses.key(proxies.client(list, peer)?),
         (By::Path, Value::Text(path)) => path_depth.map_or(path, |depth| shallow(path, depth)),
         (By::Status | By::Method, Value::Text(text)) => text,
-        (_, Value::Text(address)) if is_ipv4(address) => address,
+        (_, Value::Text(address)) if is_digits_and_points(address) => address,
         // Of a list of forwarded addresses, the leftmost is the client.
         (By::Ip, Value::Text(list)) if memchr(b',', list).is_some() => {
             addresses.key(proxies::leftmost(list).unwrap_or(list))

@@ -204,6 +204,11 @@ impl Source {
         if open.at == open.block.len() {
             open.fill(collected, context)?;
         }
+        if open.block.is_empty() {
+            open.is_as_surveyed(survey)?;
+            *self = Self::Done;
+            return Ok(());
+        }
         for &event in &open.block[open.at..] {
             block.push(checked(open, survey, last, event)?);
         }

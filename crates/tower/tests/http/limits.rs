@@ -8,10 +8,11 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use ratelimit_meter::GCRA;
 use ratelimit_meter_tower::{
-    ByKey, Empty, ExtensionKey, Head, InvalidLimit, Limiter, MethodKey, PeerIp, PerKey, RateLimitLayer, Shared,
+    ByKey, Empty, ExtensionKey, Head, InvalidLimit, Limit, Limiter, MethodKey, PeerIp, PerKey, RateLimitLayer, Shared,
     TierName, key_fn,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,6 +150,28 @@ fn r19_allowed_networks_and_probes_are_free() {
     *probe.uri_mut() = "/health".parse().unwrap();
     assert_eq!(status(&layer, probe), 200);
     assert!(hourly(PeerIp::new()).allow(["10.0.0.1/8"]).is_err());
+}
+
+#[test]
+fn exemption_is_asked_once_a_request() {
+    fn assert_once<L: Limit + 'static>(limit: L, exempt: bool) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let layer = RateLimitLayer::new(limit).skip_if(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            exempt
+        });
+        for turn in 1..=3 {
+            status(&layer, from("192.0.2.1"));
+            assert_eq!(asked.load(Ordering::Relaxed), turn);
+        }
+    }
+    for exempt in [false, true] {
+        assert_once(shared("1/h"), exempt);
+        assert_once((shared("1/h"), shared("2/h")), exempt);
+        assert_once(hourly(PeerIp::new()), exempt);
+        assert_once(hourly(ExtensionKey::<u8>::new()), exempt);
+    }
 }
 
 #[test]
