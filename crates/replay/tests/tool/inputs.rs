@@ -384,7 +384,7 @@ fn chart_is_dated_by_requests_not_its_axis() {
 #[test]
 fn input_that_fills_its_blocks_counts_once() {
     for events in [1023, 1024, 1025, 2048] {
-        let path = file("blocks.log", &log((0..events).map(|_| 7)));
+        let path = file("blocks.log", log((0..events).map(|_| 7)));
         let told = report(&["--limit", "1/s", "--format", "json", &path]);
         let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
         assert_eq!(told["inputs"].as_array().map(Vec::len), Some(1), "{events} events");
