@@ -5,12 +5,12 @@
 
 mod anchor;
 #[cfg(feature = "std")]
-pub(crate) mod counter;
-#[cfg(feature = "std")]
 mod default;
 #[cfg(feature = "std")]
 mod manual;
 
+#[cfg(feature = "std")]
+pub(crate) use default::counter;
 #[cfg(feature = "std")]
 pub use default::{ClockSource, DefaultClock, source};
 #[cfg(feature = "metrics")]
