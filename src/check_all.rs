@@ -5,8 +5,7 @@ use crate::clock::{Clock, act_now};
 use crate::meter::Meter;
 use crate::outcome::{NegativeMultiDecision, Status, Taken};
 use crate::store::Store;
-use crate::time::Instant;
-use crate::units;
+use crate::time::{self, Instant};
 use core::error::Error;
 use core::fmt;
 
@@ -135,7 +134,7 @@ pub fn take_all(batches: &[(&dyn Checkable, u32)], statuses: &mut [Option<Status
         || first.now_exactly(),
         |at| take_all_by(batches, &mut statuses.borrow_mut(), at, || first.now_exactly()),
         |denied| {
-            let soon = units::after(now, lag_ns);
+            let soon = time::after(now, lag_ns);
             denied.earliest_possible().is_some_and(|earliest| earliest <= soon)
         },
     )

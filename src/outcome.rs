@@ -2,7 +2,7 @@
 
 use crate::quota::Quota;
 use crate::time::{self, Instant};
-use crate::units::{self, Nanos, Scale, Volume};
+use crate::units::{Nanos, Scale, Volume};
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;
@@ -98,7 +98,7 @@ impl NonConformance {
 
     /// Returns the denial of a key that has no slot in a table until `until`.
     pub(crate) fn table_full(beginning: Instant, until: Until) -> Self {
-        Self::new(units::after(beginning, until.nanos()), Until::TABLE_FULL)
+        Self::new(time::after(beginning, until.nanos()), Until::TABLE_FULL)
     }
 
     /// Returns true if a `KeyedMeter` denied for lack of a slot (`WhenFull::Deny`), not because the key is over its limit. Every slot that the key
@@ -113,7 +113,7 @@ impl NonConformance {
     /// Costs one 128-bit division. If the platform's `Instant` ends before that, returns the platform's last.
     #[must_use]
     pub fn earliest_possible(&self) -> Instant {
-        units::after(self.beginning, self.until.nanos())
+        time::after(self.beginning, self.until.nanos())
     }
 
     /// Returns the time from `from` until [`earliest_possible`](Self::earliest_possible), zero once that is past.
@@ -284,8 +284,8 @@ impl Status {
             at: Nanos::BEGINNING,
             scale: Scale::UNIT_PER_NANO,
             remaining,
-            next: Volume(units::nanos(until_next)),
-            idle: Volume(units::nanos(until_rest)),
+            next: Volume(time::nanos(until_next)),
+            idle: Volume(time::nanos(until_rest)),
             quota,
         }
     }

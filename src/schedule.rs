@@ -5,8 +5,8 @@ use crate::clock::{Clock, LAG_NS};
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
-use crate::time::Instant;
-use crate::units::{self, Nanos, Scale, TimeLine, Volume};
+use crate::time::{self, Instant};
+use crate::units::{Nanos, Scale, TimeLine, Volume};
 use core::fmt;
 use core::num::NonZeroU64;
 
@@ -324,7 +324,7 @@ impl<A: Algorithm> Schedule<A> {
         let made = self.time_line.made();
         let drained = self.drained(made);
         let is_as_made = word > 0 && word == self.algorithm.leaving(self.algorithm.room(word, drained), drained);
-        let began = units::after(self.time_line.beginning(), made.get());
+        let began = time::after(self.time_line.beginning(), made.get());
         (self.interval.is_some() || is_as_made).then_some(began)
     }
 

@@ -36,6 +36,10 @@ use std::time as system;
 #[cfg(all(feature = "web-time", target_family = "wasm", target_os = "unknown"))]
 use web_time as system;
 
+use core::time::Duration;
+
+pub(crate) const NANOS_PER_SEC: u64 = 1_000_000_000;
+
 /// Returns the time of a caller that has no clock of its own.
 pub(crate) fn now() -> Instant {
     #[cfg(feature = "std")]
@@ -44,18 +48,70 @@ pub(crate) fn now() -> Instant {
     Instant::EPOCH
 }
 
+/// Returns the caller's epoch.
+#[cfg(not(feature = "std"))]
+pub(crate) const fn epoch() -> Instant {
+    Instant::EPOCH
+}
+
+/// Returns the epoch of the process: an instant a day before the first call.
+#[cfg(feature = "std")]
+pub(crate) fn epoch() -> Instant {
+    static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *EPOCH.get_or_init(|| before(Instant::now(), 86_400 * NANOS_PER_SEC))
+}
+
 /// Returns the instant `ns` nanoseconds after the epoch, or the platform's last.
 ///
 /// With `std` the epoch is an instant that the process chooses once, a day before it is first asked for.
 #[must_use]
 pub fn at(ns: u64) -> Instant {
-    crate::units::at_origin_and(ns)
+    after(epoch(), ns)
 }
 
 /// Returns the nanoseconds from the epoch to `at`, at most 2^64 - 1; 0 if `at` is earlier.
 #[must_use]
 pub fn since_epoch(at: Instant) -> u64 {
-    crate::units::since_origin(at)
+    nanos(at.saturating_duration_since(epoch()))
+}
+
+/// Returns the instant `ns` after `from`, or the platform's last.
+pub(crate) fn after(from: Instant, ns: u64) -> Instant {
+    as_far_as_possible(from, ns, Instant::checked_add)
+}
+
+/// Returns the instant `ns` before `from`, or the platform's first.
+pub(crate) fn before(from: Instant, ns: u64) -> Instant {
+    as_far_as_possible(from, ns, Instant::checked_sub)
+}
+
+/// Goes `ns` from `from`. If the platform's `Instant` ends before that, goes to its last value.
+fn as_far_as_possible(from: Instant, ns: u64, step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
+    if let Some(there) = step(&from, Duration::from_nanos(ns)) {
+        return there;
+    }
+    // Binary descent over the distance: at each bit it takes the longest step that is still possible.
+    (0..u64::BITS).rev().fold(from, |reached, bit| {
+        step(&reached, Duration::from_nanos(1 << bit)).unwrap_or(reached)
+    })
+}
+
+/// Returns `duration` in whole nanoseconds, at most the largest number of 64 bits (584 years).
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    if duration.as_secs() < u64::MAX / NANOS_PER_SEC {
+        duration.as_secs() * NANOS_PER_SEC + u64::from(duration.subsec_nanos())
+    } else {
+        whole_nanos(duration).unwrap_or(u64::MAX)
+    }
+}
+
+/// Returns `duration` in whole nanoseconds, unless that exceeds 64 bits (584 years).
+pub(crate) const fn whole_nanos(duration: Duration) -> Option<u64> {
+    match duration.as_secs().checked_mul(NANOS_PER_SEC) {
+        Some(ns) => ns.checked_add(duration.subsec_nanos() as u64),
+        None => None,
+    }
 }
 
 #[cfg(not(feature = "std"))]
@@ -120,5 +176,25 @@ mod bare {
         fn sub(self, by: Duration) -> Self {
             self.checked_sub(by).unwrap_or(Self::EPOCH)
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns the earliest (or latest) `Instant` of this platform.
+    pub(crate) fn edge(step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
+        let coarse = (0..63).rev().fold(Instant::now(), |reached, bit| {
+            step(&reached, Duration::from_secs(1 << bit)).unwrap_or(reached)
+        });
+        as_far_as_possible(coarse, u64::MAX, step)
+    }
+
+    #[test]
+    fn instant_past_the_platforms_last_is_clamped() {
+        let latest = edge(Instant::checked_add);
+        assert_eq!(latest.checked_add(Duration::from_nanos(1)), None);
+        assert_eq!(after(latest, u64::MAX), latest);
     }
 }

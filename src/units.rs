@@ -14,14 +14,9 @@
 //!
 //! - V(b) - V(a) < r * (b - a) + 1 for a <= b: a window is at most one unit too wide, and one more for the tolerance's unit;
 //! - V(t) >= floor(r * t) - 1: the tolerance's one unit makes up for the loss of M, so that a cell on its instant is admitted.
-//!
-//! All conversions to and from `Duration` and `Instant` are in this file.
 
-use crate::time::Instant;
+use crate::time::{self, Instant, NANOS_PER_SEC, nanos};
 use core::num::NonZeroU64;
-use core::time::Duration;
-
-const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// The time from the beginning of a time line to the making of its meter, so that an `Instant` taken just before building is exact.
 const LEAD: u64 = 86_400 * NANOS_PER_SEC;
@@ -68,8 +63,8 @@ impl Nanos {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLine {
     beginning: Instant,
-    /// The time from the beginning to the process's origin, negative numbers wrapped.
-    origin: u64,
+    /// The time from the beginning to the [epoch](time::epoch), negative numbers wrapped.
+    epoch: u64,
     /// The time at which the meter was made, from which its ticks count.
     made: Nanos,
 }
@@ -77,17 +72,17 @@ pub struct TimeLine {
 impl TimeLine {
     /// Makes the time line of a meter made at `made`: it begins a day earlier, or as early as the platform's `Instant` allows.
     pub(crate) fn of_meter_made(made: Instant) -> Self {
-        /// Farther from the origin than this, every time that a process sees is off the line.
+        /// Farther from the epoch than this, every time that a process sees is off the line.
         const FARTHEST: u64 = 1 << 62;
-        let beginning = as_far_as_possible(made, LEAD, Instant::checked_sub);
-        let origin = process_origin();
-        let origin = match origin.checked_duration_since(beginning) {
+        let beginning = time::before(made, LEAD);
+        let epoch = time::epoch();
+        let epoch = match epoch.checked_duration_since(beginning) {
             Some(after) => nanos(after).min(FARTHEST),
-            None => nanos(beginning.duration_since(origin)).min(FARTHEST).wrapping_neg(),
+            None => nanos(beginning.duration_since(epoch)).min(FARTHEST).wrapping_neg(),
         };
         Self {
             beginning,
-            origin,
+            epoch,
             made: Nanos::clamped(nanos(made.duration_since(beginning))),
         }
     }
@@ -137,9 +132,9 @@ impl TimeLine {
         }
     }
 
-    /// Returns the position of the time `ns` after the process's origin, on a line that begins within 146 years of it.
+    /// Returns the position of the time `ns` after the epoch, on a line that begins within 146 years of it.
     #[inline]
-    pub(crate) fn position_since_origin(self, ns: u64) -> Nanos {
+    pub(crate) fn position_since_epoch(self, ns: u64) -> Nanos {
         // The branch is never taken, so that the position does not wait for it.
         self.position_before(Nanos::END, ns)
             .unwrap_or_else(|| self.off_line(ns))
@@ -148,14 +143,14 @@ impl TimeLine {
     /// Returns the same, if it is before `end`.
     #[inline]
     pub(crate) fn position_before(self, end: Nanos, ns: u64) -> Option<Nanos> {
-        let after = self.origin.wrapping_add(ns);
+        let after = self.epoch.wrapping_add(ns);
         (after < end.0).then_some(Nanos(after))
     }
 
     #[cold]
     const fn off_line(self, ns: u64) -> Nanos {
         // A time before the beginning has wrapped to the upper half.
-        if self.origin.wrapping_add(ns) >> 63 == 0 {
+        if self.epoch.wrapping_add(ns) >> 63 == 0 {
             Nanos::END
         } else {
             Nanos::BEGINNING
@@ -258,77 +253,13 @@ impl Scale {
     }
 }
 
-/// Returns the instant `ns` after `beginning`, or the platform's last one.
-pub(crate) fn after(beginning: Instant, ns: u64) -> Instant {
-    as_far_as_possible(beginning, ns, Instant::checked_add)
-}
-
-/// Returns the caller's epoch, from which a clock counts.
-#[cfg(not(feature = "std"))]
-const fn process_origin() -> Instant {
-    Instant::EPOCH
-}
-
-/// Returns the process's origin: an instant a day before the first call, from which a clock can count.
-#[cfg(feature = "std")]
-fn process_origin() -> Instant {
-    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    *ORIGIN.get_or_init(|| as_far_as_possible(Instant::now(), LEAD, Instant::checked_sub))
-}
-
-/// Returns the time from the process's origin to `at`, zero if `at` is earlier.
-pub(crate) fn since_origin(at: Instant) -> u64 {
-    nanos(at.saturating_duration_since(process_origin()))
-}
-
-/// Returns the instant `ns` after the process's origin.
-pub(crate) fn at_origin_and(ns: u64) -> Instant {
-    after(process_origin(), ns)
-}
-
-/// Returns `duration` in whole nanoseconds, at most the largest number of 64 bits (584 years).
-#[inline]
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    if duration.as_secs() < u64::MAX / NANOS_PER_SEC {
-        duration.as_secs() * NANOS_PER_SEC + u64::from(duration.subsec_nanos())
-    } else {
-        whole_nanos(duration).unwrap_or(u64::MAX)
-    }
-}
-
-/// Returns `duration` in whole nanoseconds, unless that exceeds 64 bits (584 years).
-pub(crate) const fn whole_nanos(duration: Duration) -> Option<u64> {
-    match duration.as_secs().checked_mul(NANOS_PER_SEC) {
-        Some(ns) => ns.checked_add(duration.subsec_nanos() as u64),
-        None => None,
-    }
-}
-
-/// Goes `ns` from `from`. If the platform's `Instant` ends before that, goes to its last value.
-fn as_far_as_possible(from: Instant, ns: u64, step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
-    if let Some(there) = step(&from, Duration::from_nanos(ns)) {
-        return there;
-    }
-    // Binary descent over the distance: at each bit it takes the longest step that is still possible.
-    (0..u64::BITS).rev().fold(from, |reached, bit| {
-        step(&reached, Duration::from_nanos(1 << bit)).unwrap_or(reached)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
     use proptest::prelude::*;
 
     const DAY: Duration = Duration::from_nanos(LEAD);
-
-    /// Returns the earliest (or latest) `Instant` of this platform.
-    fn edge(step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
-        let coarse = (0..63).rev().fold(Instant::now(), |reached, bit| {
-            step(&reached, Duration::from_secs(1 << bit)).unwrap_or(reached)
-        });
-        as_far_as_possible(coarse, u64::MAX, step)
-    }
 
     #[test]
     fn time_line_begins_a_day_before_its_meter() {
@@ -341,7 +272,7 @@ mod tests {
 
     #[test]
     fn time_line_begins_as_early_as_platform_allows() {
-        let earliest = edge(Instant::checked_sub);
+        let earliest = time::tests::edge(Instant::checked_sub);
         assert_eq!(earliest.checked_sub(Duration::from_nanos(1)), None);
         assert_eq!(TimeLine::of_meter_made(earliest).position(earliest), Nanos(0));
         let hour = Duration::from_secs(3600);
@@ -353,10 +284,10 @@ mod tests {
     fn positions_and_instants_are_inverse() {
         let line = TimeLine::of_meter_made(Instant::now());
         for ns in [0, 1, NANOS_PER_SEC - 1, NANOS_PER_SEC, (1 << 60) - 2, (1 << 60) - 1] {
-            assert_eq!(line.position(after(line.beginning, ns)), Nanos(ns));
+            assert_eq!(line.position(time::after(line.beginning, ns)), Nanos(ns));
         }
         for late in [1 << 60, (1 << 60) + NANOS_PER_SEC, u64::MAX] {
-            assert_eq!(line.position(after(line.beginning, late)), Nanos::END);
+            assert_eq!(line.position(time::after(line.beginning, late)), Nanos::END);
         }
     }
 
@@ -384,22 +315,15 @@ mod tests {
     }
 
     #[test]
-    fn time_since_origin_matches_its_instant() {
+    fn time_since_epoch_matches_its_instant() {
         let now = Instant::now();
         for made in [now, now - DAY * 1000, now + DAY * 1000] {
             let line = TimeLine::of_meter_made(made);
             for at in [now, made, made + DAY, now + DAY * 2000] {
-                let ns = since_origin(at);
-                assert_eq!(line.position_since_origin(ns), line.position(at_origin_and(ns)));
+                let ns = time::since_epoch(at);
+                assert_eq!(line.position_since_epoch(ns), line.position(time::at(ns)));
             }
         }
-    }
-
-    #[test]
-    fn instant_past_the_platforms_last_is_clamped() {
-        let latest = edge(Instant::checked_add);
-        assert_eq!(latest.checked_add(Duration::from_nanos(1)), None);
-        assert_eq!(after(latest, u64::MAX), latest);
     }
 
     #[test]

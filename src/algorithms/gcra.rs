@@ -9,7 +9,8 @@ use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::time::Instant;
-use crate::units::{Nanos, Volume, whole_nanos};
+use crate::time::whole_nanos;
+use crate::units::{Nanos, Volume};
 use core::num::NonZeroU32;
 use core::time::Duration;
 

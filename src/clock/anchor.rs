@@ -33,7 +33,7 @@ const JUDGED: u64 = 64;
 /// The number of times in a row that a counter is out of step before it counts as broken. A pause of the whole machine also puts it out of step.
 const STRIKES: u32 = 3;
 
-/// A time that is on no time line that begins within 146 years of the process's origin.
+/// A time that is on no time line that begins within 146 years of the epoch.
 pub(super) const NEVER: u64 = 1 << 63;
 
 /// Nanoseconds per count, times 2^32; zero if not known yet.
@@ -73,7 +73,7 @@ pub(super) struct Anchor {
     window: Cell<u32>,
     /// The counts from the anchor to the latest reading.
     latest: Cell<u32>,
-    /// The time of the anchor, in nanoseconds since the process's origin.
+    /// The time of the anchor, in nanoseconds since the epoch.
     ns: Cell<u64>,
     /// The time of the anchor while the anchor holds, otherwise [`NEVER`].
     from: Cell<u64>,
@@ -276,7 +276,7 @@ mod tests {
 
     /// A machine with a counter and a system clock, both functions of the true time.
     struct Machine {
-        /// The true time in nanoseconds; the origin was long ago.
+        /// The true time in nanoseconds; the epoch was long ago.
         now: u64,
         count: f64,
         /// The number of counts in a true nanosecond.

@@ -2,8 +2,8 @@
 
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
-use crate::time::Instant;
-use crate::units::{Nanos, Scale, TimeLine, Volume, since_origin};
+use crate::time::{self, Instant};
+use crate::units::{Nanos, Scale, TimeLine, Volume};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The source that [`DefaultClock`] reads.
@@ -92,22 +92,16 @@ fn state() -> u8 {
 pub struct DefaultClock;
 
 impl DefaultClock {
-    /// Returns the nanoseconds from an instant that the process chose once until now, for companions that count in them.
+    /// Returns the nanoseconds from the [epoch](time::since_epoch) until now, for companions that count in them.
     #[doc(hidden)]
     #[inline]
     #[must_use]
-    pub fn since_origin(self) -> u64 {
+    pub fn since_epoch(self) -> u64 {
         nanos()
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub fn from_origin_until(self, at: Instant) -> u64 {
-        since_origin(at)
     }
 }
 
-/// Returns the time in nanoseconds since the process's origin.
+/// Returns the time in nanoseconds since the epoch.
 #[inline]
 fn nanos() -> u64 {
     // A thread has an anchor only if the counter is trusted. Before it sets the next anchor, it asks whether the counter is still trusted.
@@ -125,7 +119,7 @@ fn sighted() -> u64 {
             ANCHORS.fetch_add(1, Ordering::Relaxed);
             let sighting = Sighting {
                 before: counter::read_in_order(),
-                ns: since_origin(Instant::now()),
+                ns: time::since_epoch(Instant::now()),
                 after: counter::read_in_order(),
             };
             // ORDERING: relaxed, both; forms no edge. The frequency is a number that publishes nothing, and every thread that stored it measured it
@@ -147,9 +141,9 @@ fn sighted() -> u64 {
         }
         GIVEN_UP => {
             anchor.weigh();
-            since_origin(Instant::now()).max(anchor.latest())
+            time::since_epoch(Instant::now()).max(anchor.latest())
         }
-        _ => since_origin(Instant::now()),
+        _ => time::since_epoch(Instant::now()),
     })
 }
 
@@ -158,12 +152,12 @@ impl Clock for DefaultClock {
 
     #[inline]
     fn now(&self) -> Instant {
-        crate::units::at_origin_and(nanos())
+        time::at(nanos())
     }
 
     #[inline]
     fn position(&self, line: &TimeLine) -> Nanos {
-        line.position_since_origin(nanos())
+        line.position_since_epoch(nanos())
     }
 
     const HAS_ANCHORS: bool = counter::EXISTS;

@@ -80,9 +80,9 @@
 //! Two interleavings are too long for the models. In one a helper stalls until the next claim of the slot (2). In the other the reach is raised
 //! between the load and the exchange of a thread that lowers it (5). The unit tests of this file take their steps one by one.
 
-use super::hash::KeyHash;
+use super::hash::{KeyHash, LINES, WIDTH};
 use super::limits::{Limits, Superseded};
-use super::slot::{AtomicU64, LINES, Line, Ordering, Reach, Slot, State, StateKind, WIDTH, may_stop};
+use super::slot::{AtomicU64, Line, Ordering, Reach, Slot, State, StateKind, may_stop};
 use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 

@@ -8,8 +8,7 @@ use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
 use crate::quota::DualQuota;
-use crate::time::Instant;
-use crate::units;
+use crate::time::{self, Instant};
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -126,7 +125,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
             now,
             exactly_now,
             |at| single(at, self.decide(key, [1, 1], at, exactly_now)),
-            |denied| denied.earliest_possible() <= units::after(now, <M::Clock as Clock>::LAG_NS),
+            |denied| denied.earliest_possible() <= time::after(now, <M::Clock as Clock>::LAG_NS),
         )
     }
 

@@ -11,7 +11,6 @@
 //! A linear hash preserves the steps between keys (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table
 //! applies [`spread`] after any hash; with it, such keys did not crowd for any of 600 seeds.
 
-use super::slot::{LINES, WIDTH};
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash, Hasher};
@@ -327,6 +326,16 @@ impl<H: Borrow<KeyHashes> + Clone> Hasher for KeyHasher<H> {
         )
     }
 }
+
+/// The number of slots in a line: four states of eight bytes, four ids of six, and a reach of four make 64 bytes.
+pub(super) const WIDTH: usize = if cfg!(ratelimit_meter_loom) { 1 } else { 4 };
+
+/// The number of lines in a bucket: with its header, 8 KiB. Models and the stress test have few lines, so that slots change owners all the time.
+pub(super) const LINES: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_meter_stress)) {
+    2
+} else {
+    127
+};
 
 /// The hash by which a table knows a key: 64 bits, nearly random.
 ///

@@ -17,7 +17,6 @@ use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, State};
 use super::{KeyedMeter, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::meter::MeterKind;
-use crate::quota::Quota;
 use crate::schedule::Schedule;
 #[cfg(not(ratelimit_meter_loom))]
 use crate::store::AtomicU64;
@@ -28,10 +27,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 #[cfg(ratelimit_meter_loom)]
+use std::sync::PoisonError;
+#[cfg(ratelimit_meter_loom)]
 use std::sync::atomic::AtomicU64;
-// For changes of quotas.
-#[cfg(feature = "std")]
-use {super::Table, super::table::InvalidTable, crate::clock::Clock, crate::time::Instant, std::sync::PoisonError};
 
 /// The limits have been superseded: load the latest limits and begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -423,88 +421,6 @@ impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
     }
 }
 
-impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    /// Sets the quota of a tier now, for all handles at once.
-    ///
-    /// Each key keeps its available cells and its debt, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate. The
-    /// change gives no key a burst, not even a key without a slot, which counts as idle by the former quota. A debt that would reach past the end of
-    /// the table's time line is cut to the end. Setting the quota that is already set changes nothing.
-    ///
-    /// No decision waits for a change. Changes wait for each other, and each goes through the whole table: about 10 ms for a million keys. A handle
-    /// that was made before a change takes some 10 ns longer for each decision after it; a clone of that handle does not.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::KeyedBuilder::adjustable), the quota makes no meter, or
-    /// the tier belongs to another table.
-    ///
-    /// ```
-    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
-    ///
-    /// let like = GCRA::from_quota("100/h burst 20".parse::<Quota>()?)?;
-    /// let clients = KeyedBuilder::new(like).adjustable().with_capacity::<str>(10_000)?;
-    /// clients.check_n("alice", 15)?;
-    /// clients.set_quota(Tier::FIRST, "600/h burst 50".parse()?)?;
-    /// assert!(clients.check_n("alice", 6).is_err(), "what is available stays: five, not 35");
-    /// clients.check_n("alice", 5)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "std")]
-    pub fn set_quota(&self, tier: Tier, quota: Quota) -> Result<(), InvalidTable> {
-        self.set_quota_at(tier, quota, self.clock.now_exactly())
-    }
-
-    /// Sets the quota of a tier at `at`; see [`set_quota`](Self::set_quota).
-    ///
-    /// All decisions after the call use the new quota. Time until `at` is credited at the old rate. If `at` is before the last change of the table,
-    /// the time of that change counts instead.
-    ///
-    /// # Errors
-    ///
-    /// As [`set_quota`](Self::set_quota).
-    #[cfg(feature = "std")]
-    pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
-        let number = tier.number_in(self.family)?;
-        let at = self.limits.schedule(0).time_line.position(at);
-        self.table.set_quota(number, quota, at)
-    }
-
-    /// Returns the quota of a tier; `None` if its meter was made from T and tau, and no quota was set since.
-    ///
-    /// # Errors
-    ///
-    /// [`ForeignTier`] if the tier belongs to another table.
-    pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
-        let number = tier.number_in(self.family)?;
-        Ok(self.table.latest.get().schedule(number).quota)
-    }
-}
-
-#[cfg(feature = "std")]
-impl<A: Algorithm> Table<A> {
-    /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
-    fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
-        // A panic while the lock was held would have left valid limits.
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.latest.get();
-        let schedule: &Schedule<A> = current.schedule(tier);
-        if schedule.quota == Some(quota) {
-            return Ok(());
-        }
-        let (form, tiers) = (current.form(), current.tiers());
-        let bits = form.bits();
-        let schedule = schedule.with_quota(quota)?.below(form.end());
-        let schedule = schedule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
-        let next = current.changed(tier, schedule, at).ok_or(InvalidTable::NotAdjustable)?;
-        let next = self.latest.replace(next);
-        for bucket in &self.buckets {
-            bucket.convert(&next);
-        }
-        next.forget_former();
-        Ok(())
-    }
-}
-
 /// The tier belongs to a table that another builder made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignTier;
@@ -522,6 +438,7 @@ mod tests {
     use super::*;
     use crate::GCRA;
     use crate::keyed::KeyedBuilder;
+    use crate::quota::Quota;
 
     /// The next change uses the number again, and other threads may store it before these limits are superseded.
     #[test]

@@ -56,20 +56,10 @@ pub(super) use {
     core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
 };
 
-use super::hash::KeyHash;
+use super::hash::{KeyHash, WIDTH};
 use crate::prefetch;
 use core::fmt;
 use core::hint::black_box;
-
-/// The number of slots in a line: four states of eight bytes, four ids of six, and a reach of four make 64 bytes.
-pub(super) const WIDTH: usize = if cfg!(ratelimit_meter_loom) { 1 } else { 4 };
-
-/// The number of lines in a bucket: with its header, 8 KiB. Models and the stress test have few lines, so that slots change owners all the time.
-pub(super) const LINES: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_meter_stress)) {
-    2
-} else {
-    127
-};
 
 const VERSION_BITS: u32 = 2;
 const VERSIONS: u64 = (1 << VERSION_BITS) - 1;

@@ -1,4 +1,4 @@
-//! Builds a table, and reports on all its keys: the statistics, and the keys that owe most.
+//! A table as a whole: builds it, changes its quotas, and reports on all its keys (the statistics, and the keys that owe most).
 
 use super::bucket::Bucket;
 use super::hash::KeyHash;
@@ -24,6 +24,8 @@ use core::error::Error;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
+#[cfg(feature = "std")]
+use {crate::units::Nanos, std::sync::PoisonError};
 
 /// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
 ///
@@ -254,6 +256,88 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of_val(&*self.table.buckets)
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    /// Sets the quota of a tier now, for all handles at once.
+    ///
+    /// Each key keeps its available cells and its debt, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate. The
+    /// change gives no key a burst, not even a key without a slot, which counts as idle by the former quota. A debt that would reach past the end of
+    /// the table's time line is cut to the end. Setting the quota that is already set changes nothing.
+    ///
+    /// No decision waits for a change. Changes wait for each other, and each goes through the whole table: about 10 ms for a million keys. A handle
+    /// that was made before a change takes some 10 ns longer for each decision after it; a clone of that handle does not.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](KeyedBuilder::adjustable), the quota makes no meter, or
+    /// the tier belongs to another table.
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
+    ///
+    /// let like = GCRA::from_quota("100/h burst 20".parse::<Quota>()?)?;
+    /// let clients = KeyedBuilder::new(like).adjustable().with_capacity::<str>(10_000)?;
+    /// clients.check_n("alice", 15)?;
+    /// clients.set_quota(Tier::FIRST, "600/h burst 50".parse()?)?;
+    /// assert!(clients.check_n("alice", 6).is_err(), "what is available stays: five, not 35");
+    /// clients.check_n("alice", 5)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn set_quota(&self, tier: Tier, quota: Quota) -> Result<(), InvalidTable> {
+        self.set_quota_at(tier, quota, self.clock.now_exactly())
+    }
+
+    /// Sets the quota of a tier at `at`; see [`set_quota`](Self::set_quota).
+    ///
+    /// All decisions after the call use the new quota. Time until `at` is credited at the old rate. If `at` is before the last change of the table,
+    /// the time of that change counts instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_quota`](Self::set_quota).
+    #[cfg(feature = "std")]
+    pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
+        let number = tier.number_in(self.family)?;
+        let at = self.limits.schedule(0).time_line.position(at);
+        self.table.set_quota(number, quota, at)
+    }
+
+    /// Returns the quota of a tier; `None` if its meter was made from T and tau, and no quota was set since.
+    ///
+    /// # Errors
+    ///
+    /// [`ForeignTier`] if the tier belongs to another table.
+    pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
+        let number = tier.number_in(self.family)?;
+        Ok(self.table.latest.get().schedule(number).quota)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<A: Algorithm> Table<A> {
+    /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
+    fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
+        // A panic while the lock was held would have left valid limits.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.latest.get();
+        let schedule: &Schedule<A> = current.schedule(tier);
+        if schedule.quota == Some(quota) {
+            return Ok(());
+        }
+        let (form, tiers) = (current.form(), current.tiers());
+        let bits = form.bits();
+        let schedule = schedule.with_quota(quota)?.below(form.end());
+        let schedule = schedule.ok_or(InvalidTable::WordTooNarrow { bits, tiers })?;
+        let next = current.changed(tier, schedule, at).ok_or(InvalidTable::NotAdjustable)?;
+        let next = self.latest.replace(next);
+        for bucket in &self.buckets {
+            bucket.convert(&next);
+        }
+        next.forget_former();
+        Ok(())
     }
 }
 

@@ -6,8 +6,8 @@ use crate::clock::{Clock, DefaultClock, When};
 use crate::outcome::NegativeMultiDecision;
 use crate::schedule::NotStored;
 use crate::store::Store;
-use crate::time::Instant;
-use crate::units::{self, Nanos, Volume};
+use crate::time::{self, Instant};
+use crate::units::{Nanos, Volume};
 use core::fmt;
 use core::time::Duration;
 
@@ -72,12 +72,12 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         longest_wait: Duration,
         at: Nanos,
     ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
-        let by = at.later(units::nanos(longest_wait));
+        let by = at.later(time::nanos(longest_wait));
         let mut reservation = Reservation {
             meter: self.clone(),
             cells: n,
             at: self.drained(at),
-            acts: units::after(self.time_line().beginning(), at.get()),
+            acts: time::after(self.time_line().beginning(), at.get()),
             word: 0,
         };
         if n == 0 {

@@ -7,7 +7,7 @@ pub use text::ParseQuotaError;
 pub(crate) use text::deserialize;
 
 use crate::error::InconsistentCapacity;
-use crate::units::whole_nanos;
+use crate::time::whole_nanos;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 

@@ -20,6 +20,7 @@ pub(crate) use model::{Id, Timer, current, now, try_current};
 pub(crate) use real::{Id, Timer, current, now, try_current};
 
 use ratelimit_meter::clock::{Clock, DefaultClock};
+use ratelimit_meter::time;
 use std::time::Instant;
 
 /// The clock of tokio, which tests may pause, for meters with waiters.
@@ -119,14 +120,14 @@ fn moved(at: Instant, from: Instant, to: Instant) -> Instant {
 pub(crate) struct Beginning {
     pub(crate) at: Instant,
     /// The same instant by the core's default clock.
-    since_origin: u64,
+    since_epoch: u64,
 }
 
 impl Beginning {
     pub(crate) fn now() -> Self {
         let at = now();
-        let since_origin = DefaultClock.from_origin_until(at);
-        Self { at, since_origin }
+        let since_epoch = time::since_epoch(at);
+        Self { at, since_epoch }
     }
 
     /// Returns the time from the beginning until `at`, or zero if `at` is earlier.
@@ -141,7 +142,7 @@ impl Beginning {
         if CAN_BE_PAUSED || cfg!(ratelimit_meter_loom) {
             self.until(now())
         } else {
-            DefaultClock.since_origin().saturating_sub(self.since_origin)
+            DefaultClock.since_epoch().saturating_sub(self.since_epoch)
         }
     }
 }
