@@ -9,7 +9,7 @@
 //! with a probability of at most k / 2^64.
 //!
 //! A linear hash preserves the steps between keys (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table
-//! applies [`spread`] after any hash; with it, such keys did not crowd for any of 600 seeds.
+//! applies [`KeyHash::spread`] after any hash; with it, such keys did not crowd for any of 600 seeds.
 
 use core::borrow::Borrow;
 use core::fmt;
@@ -107,13 +107,6 @@ const fn avalanche(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ number >> 31
-}
-
-/// Spreads the differences of hashes over the upper bits, which choose the bucket. It is a bijection, so hashes are equal only if they were equal
-/// before, for any hasher.
-#[inline]
-pub(super) const fn spread(hash: u64) -> u64 {
-    (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(feature = "std")]
@@ -347,6 +340,13 @@ pub(super) struct KeyHash(pub(super) u64);
 impl KeyHash {
     /// The number of bits of a key that a slot holds.
     pub(super) const ID_BITS: u32 = 48;
+
+    /// Spreads the differences of hashes over the upper bits, which choose the bucket. It is a bijection, so keys agree only if their hashes do, for
+    /// any hasher.
+    #[inline]
+    pub(super) const fn spread(hash: u64) -> Self {
+        Self((hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
 
     /// Returns the key that has the lower bits of `id` as its id and belongs to bucket `bucket` of `buckets`; `None` if there is none.
     pub(super) fn with_id(id: u64, bucket: u64, buckets: usize) -> Option<Self> {

@@ -11,7 +11,7 @@
 
 use super::KeyedMeter;
 use super::bucket::Bucket;
-use super::hash::{KeyHash, KeyHasher, KeyHashes, spread};
+use super::hash::{KeyHash, KeyHasher, KeyHashes};
 use super::limits::{Limits, Superseded};
 use super::slot::{Form, MOST_LIMITS};
 use crate::algorithm::{Algorithm, Decide};
@@ -89,7 +89,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         out.put(&at.get().to_le_bytes())?;
         out.put(&wall_ns(wall).to_le_bytes())?;
         out.put(&(table.slots() as u64).to_le_bytes())?;
-        out.put(&spread(self.hashes.hash_one(PROBE)).to_le_bytes())?;
+        out.put(&KeyHash::spread(self.hashes.hash_one(PROBE)).0.to_le_bytes())?;
         out.put_length(limits.tiers())?;
         out.put(&u64::from(limits.form().bits()).to_le_bytes())?;
         for limit in limit_texts(&limits) {
@@ -301,7 +301,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         let is_alike = limits.len() == texts.len();
         let schedules = schedules.filter(|_| is_alike);
         let schedules = schedules.ok_or(RestoreKeysError::AnotherLimit { snapshot, table })?;
-        if probe != spread(self.hashes.hash_one(PROBE)) {
+        if probe != KeyHash::spread(self.hashes.hash_one(PROBE)).0 {
             return Err(RestoreKeysError::AnotherHash);
         }
         Ok(Head {
