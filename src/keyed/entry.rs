@@ -115,7 +115,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         })
     }
 
-    /// Returns the end of the time in which the key is denied for lack of a slot, whatever the number of cells.
+    /// Returns the end of the time in which the key is denied for lack of a slot, for any number of cells.
     fn denied_until(&self, limits: &Limits<A>, at: Nanos) -> Result<Option<Until>, Superseded> {
         if limits.when_full != WhenFull::Deny {
             return Ok(None);

@@ -435,8 +435,8 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::KeyedBuilder::adjustable), the quota is invalid for
-    /// the meter, or the tier belongs to another table.
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](super::KeyedBuilder::adjustable), the quota is invalid, or
+    /// the tier belongs to another table.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, Tier}};
