@@ -109,7 +109,7 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
 
     /// Converts `word` to the limit `next`, keeping the number of available cells, capped at the new burst. Also returns the part of a debt
     /// that no word of `next` can record, in the quota's cells, rounded up. `next_drained` is the volume that `next` has drained. A meter that is
-    /// not idle owes `part` of 2^60 parts of a unit more than its word.
+    /// not idle owes `part` / 2^60 of a unit more than its word.
     fn carry(&self, word: u64, drained: Volume, part: u64, next: &Self, next_drained: Volume) -> (u64, u64);
 
     /// Converts `word` to the limit `next`, keeping the number of owed cells, at most the last word of `next`.

@@ -6,8 +6,7 @@ use core::time::Duration;
 
 /// The reason why a limit could not be made from the numbers given.
 ///
-/// Every limit is checked once, when it is made. No meter exists with numbers that it cannot honour, and no number is rounded to "unlimited" or
-/// clamped. Each variant's text names the number to change.
+/// Every limit is checked once, when it is made. No number is rounded to "unlimited" or clamped. Each variant's text names the number to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InconsistentCapacity {
@@ -17,7 +16,7 @@ pub enum InconsistentCapacity {
     ZeroPeriod,
     /// A cell weight of zero: every cell would conform.
     ZeroWeight,
-    /// A cell that is heavier than the burst, so no cell could ever conform.
+    /// A weight above the burst: no cell could ever conform.
     WeightAboveBurst {
         /// The weight of one cell.
         weight: u32,
@@ -129,16 +128,19 @@ impl fmt::Display for InconsistentCapacity {
                 write!(f, "an exponential limit has no refill every {interval:?}")
             }
             Self::AvailableAboveBurst { cells, burst } => {
-                write!(f, "{cells} cells cannot be available of a burst of {burst}")
+                write!(f, "{cells} available cells exceed a burst of {burst}")
             }
             Self::BurstNotCells { cells, burst } => {
-                write!(f, "an exponential limit of {cells} cells has no burst of {burst} apart")
+                write!(
+                    f,
+                    "an exponential limit of {cells} cells cannot have a burst of {burst}"
+                )
             }
             Self::AtMostOne => f.write_str(
                 "no rate admits at most 1 cell in every window of a period: use one cell per period, like `1/min`",
             ),
             Self::BurstsTooLarge { committed, excess } => {
-                write!(f, "bursts of {committed} and {excess} are above 4294967295 together")
+                write!(f, "bursts of {committed} and {excess} add up to more than 4294967295")
             }
             Self::PeakBelowCommitted => f.write_str("the peak rate is below the committed rate"),
             Self::TatTooLate => {

@@ -75,14 +75,14 @@ impl<C: Clock> LeasedMeter<C> {
         }
     }
 
-    /// Returns how many leases are taken now.
+    /// Returns the number of leases that are taken now.
     #[must_use]
     pub fn leases_taken(&self) -> u32 {
         // At most the maximum number of leases.
         u32::try_from(self.leases.lock().len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns how many cells all leases hold now, taken from the meter and not yet used. Reads the count of each lease once, so the sum is exact
+    /// Returns the number of cells that all leases hold now, taken from the meter and not yet used. Reads the count of each lease once, so the sum is exact
     /// unless a lease decides meanwhile.
     ///
     /// ```
@@ -182,7 +182,7 @@ impl<C: Clock> Lease<C> {
             .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial))
     }
 
-    /// Returns how many cells the lease holds.
+    /// Returns the number of cells that the lease holds.
     #[must_use]
     pub fn held(&self) -> u32 {
         self.held.get()

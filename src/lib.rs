@@ -16,7 +16,7 @@
 //!
 //! # Guarantees
 //!
-//! [`Decider`] and [`MultiDecider`] state ten laws. Property tests hold each of them against an exact rational oracle. In short:
+//! [`Decider`] and [`MultiDecider`] state ten laws. Property tests compare each law with an exact rational oracle. In short:
 //!
 //! - no window of time admits more than burst + rate * window;
 //! - an idle meter admits exactly its burst;
@@ -31,12 +31,12 @@
 //! | for | take |
 //! |---|---|
 //! | one limit | [`GCRA`] |
-//! | the same, to ask for its level | [`LeakyBucket`] |
+//! | one limit, with a level to read | [`LeakyBucket`] |
 //! | an exponentially weighted average rate, reported as a number | [`Exponential`] |
 //! | a limit for each client, address or tenant, in fixed memory | [`KeyedMeter`] |
-//! | two limits on one subject, as 10 a second and 1000 an hour, or packets and bytes | [`Dual`] |
+//! | two limits on one subject, such as 10 a second and 1000 an hour, or packets and bytes | [`Dual`] |
 //! | a limit that changes while it is in use | [`Adjustable`] |
-//! | a limit that one thread has to itself | [`LocalMeter`] |
+//! | a limit that only one thread uses | [`LocalMeter`] |
 //! | cells that never come back | [`Budget`] |
 //! | loops for which one atomic is too much | [`LeasedMeter`] |
 //! | no limit, in tests | [`Allower`](example_algorithms::Allower) |
@@ -86,8 +86,8 @@
 //!
 //! # Errors
 //!
-//! A denial is a [`NonConformance`], and the denial of a batch a [`NegativeMultiDecision`]: small, `Copy`, errors. Numbers that make no meter are an
-//! [`InconsistentCapacity`](algorithms::InconsistentCapacity). A text that makes no quota is a [`ParseQuotaError`], which points at the bad part.
+//! A denial is a [`NonConformance`], and the denial of a batch a [`NegativeMultiDecision`]: small, `Copy`, errors. Numbers that no meter can have are an
+//! [`InconsistentCapacity`](algorithms::InconsistentCapacity). A text that is not a quota is a [`ParseQuotaError`], which points at the bad part.
 //! Nothing panics except the four constructors that 1.x had as infallible ([`Builder::build`](algorithms::Builder::build), `From<Builder>`,
 //! [`GCRA::with_parameters`], `From` of its tuple), each beside a `try_` twin.
 //!

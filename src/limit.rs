@@ -7,7 +7,7 @@ use crate::units::{Nanos, Scale, Volume};
 use core::fmt;
 use core::time::Duration;
 
-/// The number of parts of a unit in which a change of quota counts.
+/// The number of parts into which a change of quota divides a unit.
 const PARTS: u128 = 1 << 60;
 
 /// The numbers of one limit.
@@ -162,8 +162,8 @@ impl Limit {
     /// Converts a level of this limit to a word of the limit `next`, keeping the number of available cells, capped at the new burst. Also
     /// returns the part of a debt that no word of `next` can record, in the quota's cells, rounded up.
     ///
-    /// The level is `level` units and, unless it is zero, `part` of 2^60 parts of a unit more. `drained` is the volume that `next` has drained. The available cells are
-    /// rounded down, by less than one unit.
+    /// The level is zero if `level` is zero, and otherwise `level` units and `part` / 2^60 of a unit. `drained` is the volume that `next` has drained.
+    /// The available cells are rounded down, by less than one unit.
     pub(crate) fn carry(self, level: u64, part: u64, next: &Self, Volume(drained): Volume) -> (u64, u64) {
         let [one, next_one] = [self.one, next.one].map(u128::from);
         let part = if level > 0 { part } else { 0 };

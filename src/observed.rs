@@ -1,4 +1,4 @@
-//! Meters whose decisions are seen from outside: counters of the `metrics` facade, and events of `tracing`.
+//! Reports the decisions of meters: as counters of the `metrics` facade, and as events of `tracing`.
 //!
 //! Wrap a meter in [`Observed`]. A meter that is not wrapped has no hook, so its decisions cost the same with and without the features.
 //!
@@ -9,7 +9,7 @@
 //!
 //! The names below are in the Prometheus format. `limit` is the label that every series of a meter has.
 //!
-//! | metric | is |
+//! | metric | meaning |
 //! |---|---|
 //! | `ratelimit_meter_decisions_total{limit,outcome}` | the decisions; `outcome` is `admitted` or `denied` |
 //! | `ratelimit_meter_cells_total{limit,outcome}` | the cells of these decisions |
@@ -55,7 +55,7 @@ pub struct Observed<M> {
 }
 
 impl<M> Observed<M> {
-    /// Observes `meter` under the name `limit`.
+    /// Returns an observed meter, which reports under the name `limit`.
     #[must_use]
     pub fn new(limit: impl Into<Cow<'static, str>>, meter: M) -> Self {
         let limit = limit.into();
@@ -235,7 +235,7 @@ mod keyed {
     use core::borrow::Borrow;
     use core::hash::{BuildHasher, Hash};
 
-    /// The decisions on a key. All keys of a table count under one name, since each key would be a series of its own.
+    /// The decisions on a key. All keys of a table count under one name: a name for each key would be a series for each key.
     impl<K: ?Sized, M: MeterKind, S: BuildHasher> Observed<KeyedMeter<K, M, S>> {
         /// Decides one cell of `key` now; see [`KeyedMeter::check`].
         ///

@@ -12,8 +12,8 @@ use core::time::Duration;
 /// A meter's owed cells at one wall-clock time, as plain data. [`Meter::snapshot`](crate::Meter::snapshot) makes it, and
 /// [`Meter::restore`](crate::Meter::restore) reads it.
 ///
-/// With the feature `serde` it is (de)serialised as its fields. Both large numbers are decimal text, which no format rounds. Nothing is checked until
-/// the snapshot is restored; data that is not a snapshot of such a meter is then a [`RestoreError`].
+/// With the feature `serde` it is (de)serialised as its fields. `wall_ns` and `owed` are decimal text, so that no format rounds them. Nothing is
+/// checked until the snapshot is restored; data that does not fit the meter is then a [`RestoreError`].
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -157,15 +157,15 @@ pub enum RestoreError {
         /// The algorithm of the meter.
         meter: Kind,
     },
-    /// The snapshot is of a meter with another limit, as after a change of the configuration, so its cells have another meaning here. Restore it to a
-    /// meter of the old limit, which as an [`Adjustable`](crate::Adjustable) then takes the new limit; or start idle.
+    /// The snapshot is of a meter with another limit, as after a change of the configuration. Restore it to an [`Adjustable`](crate::Adjustable) with
+    /// the old limit, and then set the new limit; or start idle.
     AnotherLimit {
         /// The limit of the snapshot.
         snapshot: SnapshotLimit,
         /// The limit of the meter.
         meter: SnapshotLimit,
     },
-    /// The snapshot owes more than the meter can record, a full burst at the end of its time line. No meter has made it.
+    /// The snapshot owes more than the meter can record (a full burst at the end of its time line), so no meter made it.
     OwesTooMuch,
 }
 

@@ -1,11 +1,11 @@
 //! The instants that decisions take.
 //!
 //! With the feature `std`, an [`Instant`] is `std::time::Instant`. Without `std` it is a number of nanoseconds since an epoch that the caller chooses:
-//! the start of the program, or any other time that does not move. [`at`] and [`since_epoch`] convert between both in either build, so code that uses
-//! them compiles with and without `std`.
+//! the start of the program, or any other time that does not move. [`at`] and [`since_epoch`] convert between nanoseconds and instants in either build,
+//! so code that uses them compiles with and without `std`.
 //!
-//! In a browser (`wasm32-unknown-unknown`) the instants of the standard library panic. With the feature `web-time` an [`Instant`] there comes from the
-//! crate `web_time`, which has the same methods; on other targets the feature changes nothing.
+//! In a browser (`wasm32-unknown-unknown`), `std::time::Instant::now` panics. With the feature `web-time`, an [`Instant`] there comes from the crate
+//! `web_time`, which has the same methods; on other targets the feature changes nothing.
 //!
 //! ```
 //! use ratelimit_meter::{LocalMeter, Quota, nonzero, time};
@@ -63,7 +63,7 @@ pub(crate) fn epoch() -> Instant {
 
 /// Returns the instant `ns` nanoseconds after the epoch, or the platform's last.
 ///
-/// With `std` the epoch is an instant that the process chooses once, a day before it is first asked for.
+/// With `std`, the epoch is a day before the first use of the epoch in this process.
 #[must_use]
 pub fn at(ns: u64) -> Instant {
     after(epoch(), ns)
@@ -121,7 +121,7 @@ mod bare {
 
     /// A number of nanoseconds since the caller's epoch, with the methods of `std::time::Instant`.
     ///
-    /// It ends 584 years after the epoch. Sums and differences past an end stay there.
+    /// The last instant is 584 years after the epoch. A sum past the last instant is the last; a difference before the epoch is the epoch.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Instant(u64);
 
@@ -129,7 +129,7 @@ mod bare {
         /// The epoch.
         pub const EPOCH: Self = Self(0);
 
-        /// Returns the instant `by` later; `None` past the end.
+        /// Returns the instant `by` later; `None` past the last instant.
         #[must_use]
         pub fn checked_add(&self, by: Duration) -> Option<Self> {
             let by = u64::try_from(by.as_nanos()).ok()?;
@@ -143,19 +143,19 @@ mod bare {
             self.0.checked_sub(by).map(Self)
         }
 
-        /// Returns the time from `earlier`; `None` if it is later.
+        /// Returns the time from `earlier` to this instant; `None` if `earlier` is later.
         #[must_use]
         pub fn checked_duration_since(&self, earlier: Self) -> Option<Duration> {
             self.0.checked_sub(earlier.0).map(Duration::from_nanos)
         }
 
-        /// Returns the time from `earlier`; zero if it is later.
+        /// Returns the time from `earlier` to this instant; zero if `earlier` is later.
         #[must_use]
         pub fn saturating_duration_since(&self, earlier: Self) -> Duration {
             self.checked_duration_since(earlier).unwrap_or_default()
         }
 
-        /// Returns the time from `earlier`; zero if it is later.
+        /// Returns the time from `earlier` to this instant; zero if `earlier` is later.
         #[must_use]
         pub fn duration_since(&self, earlier: Self) -> Duration {
             self.saturating_duration_since(earlier)

@@ -140,7 +140,7 @@ impl TimeLine {
             .unwrap_or_else(|| self.off_line(ns))
     }
 
-    /// Returns the same, if it is before `end`.
+    /// Returns the same position, if it is before `end`.
     #[inline]
     pub(crate) fn position_before(self, end: Nanos, ns: u64) -> Option<Nanos> {
         let after = self.epoch.wrapping_add(ns);

@@ -35,12 +35,12 @@ use core::time::Duration;
 /// - Instead of law 1, every window of length v admits at most k^-1 + L * v / p cells, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above L.
 /// - Law 3 holds for single cells.
 ///
-/// A decision is exact up to one unit of its word, to the strict side. Where periods are below weeks, a nanosecond has 12 to 16 units; for longer
-/// periods it has fewer, because a period has 2^57 at most. As in law 1, two units may be added to a window in all.
+/// A decision is exact up to one unit of its word, to the strict side. For periods below weeks, a nanosecond has 12 to 16 units; for longer periods it
+/// has fewer, because a period has at most 2^57 units. As in law 1, two units may be added to a window in all.
 ///
 /// An idle meter admits exactly L single cells, and n single cells are one batch, while L * L is below the units of a period. (For periods below
-/// weeks, that holds for L * L / p below 1e10 a second.) If the meter is not idle, the last of n single cells may wait a unit for each, n / 12 ns.
-/// One batch of n conforms. A client that always asks gets 0.999 of the rate up to L / p = 1e7 a second.
+/// weeks, that holds for L * L / p below 1e10 a second.) On a meter that is not idle, each of n single cells may wait one unit longer than in one
+/// batch of n: n / 12 ns for the last cell. A client that always asks gets at least 0.999 of the rate, for rates up to L / p = 1e7 a second.
 ///
 /// # Batches
 ///
@@ -107,7 +107,7 @@ impl Exponential {
 impl<C: Clock> Exponential<C> {
     /// Returns a new idle meter with the same limit and clock that also counts denied cells. So a client has to slow down to be admitted at all.
     ///
-    /// Law 5 does not hold for it: a denial writes, and moves the instant that the denial holds. So a client that keeps asking is never admitted, and
+    /// Law 5 does not hold for it: a denial writes, and the next denial holds a later instant. So a client that keeps asking is never admitted, and
     /// a denial costs as much as an admission. Batches that can never conform are not counted.
     ///
     /// ```

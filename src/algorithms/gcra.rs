@@ -123,7 +123,7 @@ impl From<&mut Builder> for GCRA {
 
 /// Returns the standard's parameters and state. T and the theoretical arrival time are rounded up to whole nanoseconds, and tau is rounded down.
 ///
-/// A meter made of them again is never faster than this one, and has the same debt. (Ticks are not among the parameters. If there are ticks, the
+/// A meter made from these values is never faster than this meter, and has the same debt. (Ticks are not among the parameters. If there are ticks, the
 /// theoretical arrival time is the tick by which all has drained. So a meter made again without ticks is not faster either.)
 ///
 /// ```

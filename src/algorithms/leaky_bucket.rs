@@ -70,7 +70,7 @@ impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
 
 /// The continuous-state leaky bucket algorithm, by which ITU-T I.371 defines the GCRA a second time.
 ///
-/// The word is the mark up to which the bucket was filled, in units of volume since the beginning of time. The level is the mark less the volume
+/// The word is the mark up to which the bucket was filled, in units of volume since the beginning of the time line. The level is the mark less the volume
 /// drained by now, and at least zero. A batch of cost c conforms when level + c <= capacity; then the mark is set to the drained volume plus the new
 /// level.
 #[derive(Debug, Clone, Copy)]

@@ -130,7 +130,7 @@ impl<C: Clock> Clock for &C {
     }
 }
 
-/// The clock of a meter that was given none, in a build without `std`: it stands still at the epoch.
+/// The default clock in a build without `std`: it stands still at the epoch.
 ///
 /// Use the forms of the verbs that end in `_at`, or give the meter a clock of the board with [`Meter::with_clock`](crate::Meter::with_clock).
 /// On this clock a meter admits its burst and nothing after it.

@@ -62,16 +62,16 @@ use words::{SharedWords, Words};
 /// If a request asks for no cells of a limit, that limit is neither evaluated nor changed.
 ///
 /// A strict half ([`Exponential::strict`](crate::Exponential::strict)) counts the cells that are asked of it, whichever limit denies them, as a
-/// strict meter alone would. So such a denial writes and moves the instant that it holds. A half that is not strict stays unchanged. Cells that can
+/// strict meter alone would. So such a denial writes, and the next denial holds a later instant. A half that is not strict stays unchanged. Cells that can
 /// never conform are not counted.
 ///
 /// # Progress and ordering
 ///
-/// Lock-free if [`is_lock_free`](Dual::is_lock_free) returns true: on x86-64 (except the first of them), on aarch64, and on more. It is found out at
-/// run time. Elsewhere decisions take a lock of the process for a moment.
+/// Lock-free if [`is_lock_free`](Dual::is_lock_free) returns true, which is detected at run time: on x86-64 (except the first processors), on aarch64,
+/// and on a few more targets. Elsewhere each decision takes a lock of the process for a moment.
 ///
 /// A denial stores nothing. It reads both words at once, on x86-64 with AVX by a plain load. Without AVX (before 2011) the load is an exchange of the
-/// words for themselves, so that denials contend as admissions do. A conforming decision orders nothing but the pair itself.
+/// words with themselves, so that denials contend as admissions do. A conforming decision orders nothing but the pair itself.
 pub struct Dual<A: MeterKind = GCRA, B: MeterKind = A, C = DefaultClock> {
     pair: Pair<A::Algorithm, B::Algorithm>,
     words: SharedWords,
@@ -114,7 +114,7 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if one of the quotas cannot make a meter of its half.
+    /// [`InconsistentCapacity`] if a quota is invalid for the meter of its half.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, DualQuota, GCRA, Quota, nonzero};
@@ -179,7 +179,7 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
 }
 
 impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
-    /// Returns the instant at which the pair was made, if its decisions depend on that, for companions that wait in another time.
+    /// Returns the instant at which the pair was made, if its decisions depend on that, for companions that wait on another clock.
     #[doc(hidden)]
     #[must_use]
     pub fn began(&self) -> Option<Instant> {
@@ -424,7 +424,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         self.refund_when([first, second], When::At(at));
     }
 
-    /// Makes both limits idle, with any debt. Law 1 counts from here.
+    /// Makes both limits idle, and cancels any debt. Law 1 counts from here.
     pub fn reset(&self) {
         self.replace(|_| [0, 0]);
     }

@@ -12,7 +12,7 @@
 //! # Where it is one instruction
 //!
 //! The load is one plain `vmovdqa` on x86-64 with AVX, which shares the line with other readers as a load of 64 bits does. On aarch64 with LSE2 it is
-//! `ldp`. Without those (x86-64 before 2011, aarch64 before ARMv8.4) the load is an exchange of the words for themselves, which takes the line from
+//! `ldp`. Without those (x86-64 before 2011, aarch64 before ARMv8.4) the load is an exchange of the words with themselves, which takes the line from
 //! other threads. The exchange is `cmpxchg16b`, or `casp` or `ldxp` and `stxp`. Where there is no such instruction, or it was not found at run time,
 //! both are done under a lock of the process.
 

@@ -86,7 +86,7 @@ use super::slot::{AtomicU64, Line, Ordering, Reach, Slot, State, StateKind, may_
 use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 
-/// The number of further searches of a claimant if claims are in the way and there is no other room. Then it treats the bucket as full.
+/// The number of times that a claimant searches again if only claims are in its way. After that it treats the bucket as full.
 const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 2 } else { 4 };
 
 /// The outcome of an attempt to insert a key.
@@ -288,7 +288,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Makes the claim that was published a resident; returns whether this call did it.
+    /// Turns the published claim into a resident. Returns whether this call did so.
     fn settle(&self, intent: Intent, key: KeyHash, claim: State, resident: State) -> bool {
         let distance = key.distance(intent.index() / WIDTH);
         if distance > 0 && !self.raise_reach(key, distance, intent) {

@@ -42,8 +42,8 @@ use core::hash::{BuildHasher, Hash};
 /// *Invariant*: giving back never makes the first limit admit more than it allows. *Proof*: the cells given back were not admitted, and no drained
 /// part of them is given back (see [`cancel`](crate::Reservation::cancel)).
 ///
-/// In the moment between, the first limit may deny other threads for cells that come back. (A decision at a time that the caller gives also gives
-/// back at that time.)
+/// Until the cells are given back, the first limit may deny other threads for lack of them. (If the caller gives the time of the decision, the cells
+/// are given back at that time.)
 ///
 /// With [`WhenFull::Forgive`] and [`WhenFull::Admit`], a key may be evicted from one table and not from the other.
 pub struct KeyedDual<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
@@ -145,8 +145,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`NegativeDualDecision`], which holds the limit that denied and the instant from which both would admit, or reports that one limit never
-    /// would.
+    /// [`NegativeDualDecision`]. It holds the limit that denied and the instant from which both would admit, or reports that the cells exceed a burst.
     pub fn check_each_at<Q: Hash + ?Sized>(&self, key: &Q, n: [u32; 2], at: Instant) -> Result<(), NegativeDualDecision>
     where
         K: Borrow<Q>,

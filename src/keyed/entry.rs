@@ -115,7 +115,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         })
     }
 
-    /// Returns until when the key is denied for lack of a slot, for any number of cells.
+    /// Returns the end of the time in which the key is denied for lack of a slot, for any number of cells.
     fn denied_until(&self, limits: &Limits<A>, at: Nanos) -> Result<Option<Until>, Superseded> {
         if limits.when_full != WhenFull::Deny {
             return Ok(None);
@@ -124,7 +124,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         nearest.map(|nearest| self.until_idle(limits, nearest)).transpose()
     }
 
-    /// Returns until when the slot belongs to another key: the slot becomes free as soon as that key is idle.
+    /// Returns the time at which the slot of another key becomes free: as soon as that key is idle.
     fn until_idle(&self, limits: &Limits<A>, nearest: State) -> Result<Until, Superseded> {
         let (tier, word) = limits.read(nearest)?;
         Ok(limits.schedule(tier).until(Volume(word)))

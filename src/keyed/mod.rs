@@ -57,7 +57,7 @@ pub enum WhenFull {
     /// that nothing remains. Such a key has no debt: [`NonConformance::is_table_full`](crate::NonConformance::is_table_full) distinguishes it from a
     /// key over its limit.
     Deny,
-    /// Admits the request and does not count it. No key suffers for another.
+    /// Admits the request without counting it. No other key is affected.
     Admit,
 }
 
@@ -89,8 +89,8 @@ pub enum WhenFull {
 /// [`WhenFull`] applies.
 ///
 /// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
-/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB, which fits a core's own cache, has room for 1.5
-/// times the keys that it was asked for: more of them are then in the slot where their search begins.
+/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB fits a core's own cache. It is built
+/// with room for 1.5 times the keys that were asked for, so that more keys are in the slot where their search begins.
 ///
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
 ///
@@ -170,8 +170,8 @@ const LARGE: usize = 128;
 impl<A> Table<A> {
     /// Begins to fetch the home of the key with this hash, if the table is too large for the second-level cache of most processors.
     ///
-    /// Call it before the clock is read. A load would be delayed by the exchange of the last decision, and would delay the reading of the clock. A
-    /// prefetch is not, and does not. On an Intel processor a key among a million takes 125 ns instead of 190.
+    /// Call it before the clock is read. A load would wait for the exchange of the last decision, and would delay the reading of the clock. A prefetch
+    /// does neither. On an Intel processor, a key among a million takes 125 ns instead of 190.
     #[inline]
     fn fetch(&self, hash: u64) {
         if self.buckets.len() > LARGE {
@@ -219,7 +219,7 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `keys` is zero, there is too little memory, or the quota makes no meter.
+    /// [`InvalidTable`] if `keys` is zero, there is too little memory, or the quota is invalid for the meter.
     pub fn with_capacity(quota: Quota, keys: usize) -> Result<Self, InvalidTable> {
         KeyedBuilder::new(Meter::from_quota(quota)?).with_capacity(keys)
     }
@@ -228,7 +228,7 @@ impl<K: ?Sized, A: Algorithm> KeyedMeter<K, Meter<A>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if `bytes` is less than 8 KiB or cannot be allocated, or the quota makes no meter.
+    /// [`InvalidTable`] if `bytes` is less than 8 KiB or cannot be allocated, or the quota is invalid for the meter.
     ///
     /// ```
     /// use ratelimit_meter::{KeyedMeter, LeakyBucket, Quota};
@@ -257,7 +257,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         cfg!(target_has_atomic = "64")
     }
 
-    /// Returns the instant at which the table was made, if its decisions depend on that, for companions that wait in another time.
+    /// Returns the instant at which the table was made, if its decisions depend on that, for companions that wait on another clock.
     #[doc(hidden)]
     #[must_use]
     pub fn began(&self) -> Option<Instant> {
@@ -353,7 +353,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`NonConformance`], and nothing has changed, if the cell does not conform. The error holds the instant from which it would.
+    /// [`NonConformance`], and nothing has changed, if the cell does not conform. The error holds the instant from which the cell would conform.
     #[inline]
     pub fn check<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), NonConformance>
     where
@@ -383,7 +383,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform now, or if they never would.
+    /// [`NegativeMultiDecision`], and nothing has changed, if not all cells conform now, or if the batch exceeds the burst and never will.
     #[inline]
     pub fn check_n<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<(), NegativeMultiDecision>
     where
@@ -411,7 +411,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.key(key).check_n_at(n, at)
     }
 
-    /// Decides `n` cells of `key` now, at least 1, if that is possible without the exact time.
+    /// Decides `n` cells of `key` now, with `n` at least 1, if that needs no exact time.
     #[inline(always)]
     fn decide_at_once<Q: Hash + ?Sized>(&self, key: &Q, n: u32) -> Result<Result<(), Until>, NotAtOnce>
     where

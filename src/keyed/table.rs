@@ -27,7 +27,7 @@ use core::marker::PhantomData;
 #[cfg(feature = "std")]
 use {crate::units::Nanos, std::sync::PoisonError};
 
-/// Builds a [`KeyedMeter`] from more than a quota: a meter's clock and algorithm, tiers, another hash, another policy.
+/// Builds a [`KeyedMeter`] with a chosen algorithm, clock, tiers, hash, or policy for a full bucket.
 ///
 /// ```
 /// use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
@@ -95,7 +95,7 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if there are 16 tiers already, or the quota makes no meter.
+    /// [`InvalidTable`] if there are 16 tiers already, or the quota is invalid for the meter.
     pub fn tier(mut self, quota: Quota) -> Result<(Self, Tier), InvalidTable> {
         let number = u8::try_from(self.tiers.len()).ok();
         let number = number.filter(|number| usize::from(*number) < MOST_LIMITS);
@@ -113,7 +113,7 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
 
     /// Allows [`KeyedMeter::set_quota`] to change the quotas of the tiers while the table is in use.
     ///
-    /// A slot then has to distinguish one limit more, as with a further tier: see [`InvalidTable::WordTooNarrow`] for the cost.
+    /// Costs as much of a slot's word as one more tier: see [`InvalidTable::WordTooNarrow`].
     #[cfg(feature = "std")]
     #[must_use]
     pub fn adjustable(self) -> Self {
@@ -197,7 +197,7 @@ impl<M: MeterKind, S> fmt::Debug for KeyedBuilder<M, S> {
 }
 
 /// The number of live keys that a bucket is meant for. Keys fall on buckets at random. With this many on average in 508 slots, a new key finds 508
-/// other keys in its bucket once in 180,000 times: P(X >= 508) for X after Poisson, 5.6e-6. (With 420 on average it is once in 58,000.)
+/// other keys in its bucket once in 180,000 times: P(X >= 508) = 5.6e-6 for a Poisson variable X. (With 420 on average it is once in 58,000.)
 const KEYS_A_BUCKET: usize = if cfg!(ratelimit_meter_loom) {
     1
 } else if cfg!(ratelimit_meter_stress) {
@@ -207,7 +207,7 @@ const KEYS_A_BUCKET: usize = if cfg!(ratelimit_meter_loom) {
 };
 
 /// Up to this number of buckets, 192 KiB, a table has room for half as many keys again: it fits the second-level cache of any processor. More searches
-/// then end at their first slot, as predicted: among 4096 `u64` keys a decision took 38 ns instead of 48.
+/// then end at their first slot, where the branch predictor expects it: among 4096 `u64` keys a decision took 38 ns instead of 48.
 const ROOMY_BUCKETS: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_meter_stress)) {
     0
 } else {
@@ -271,7 +271,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](KeyedBuilder::adjustable), the quota makes no meter, or
+    /// [`InvalidTable`], and nothing has changed, if the table was not built [adjustable](KeyedBuilder::adjustable), the quota is invalid, or
     /// the tier belongs to another table.
     ///
     /// ```
@@ -562,7 +562,7 @@ pub enum InvalidTable {
     NotAdjustable,
     /// A tier of another table.
     ForeignTier(ForeignTier),
-    /// A quota that makes no meter.
+    /// A quota that is invalid for the meter.
     Quota(InconsistentCapacity),
 }
 

@@ -54,7 +54,7 @@ impl fmt::Display for Colour {
 /// use ratelimit_meter::marker::{Colour, SingleRate};
 /// use std::time::{Duration, Instant};
 ///
-/// // 1 MB/s, 3000 bytes of it at once, and 1500 bytes more after a rest.
+/// // 1 MB/s, with 3000 bytes at once, and 1500 bytes more when idle.
 /// let marker = SingleRate::new("1000000/s burst 3000".parse()?, 1500)?;
 /// let now = Instant::now();
 /// let colours = [1500, 1500, 1500, 1500].map(|bytes| marker.mark_at(bytes, now));
@@ -125,7 +125,7 @@ impl SingleRate {
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if the quota makes no meter, or if both bursts together exceed 2^32 - 1 or take more than 200 years to fill.
+    /// [`InconsistentCapacity`] if the quota is invalid for a meter, or if both bursts together exceed 2^32 - 1 or take more than 200 years to fill.
     pub fn new(committed: Quota, excess_burst: u32) -> Result<Self, InconsistentCapacity> {
         Ok(Self::full(Rfc2697::new(DefaultClock.now(), committed, excess_burst)?))
     }
@@ -136,7 +136,7 @@ impl TwoRate {
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if one of the quotas makes no meter, or if the peak rate is below the committed rate.
+    /// [`InconsistentCapacity`] if a quota is invalid for a meter, or if the peak rate is below the committed rate.
     pub fn new(committed: Quota, peak: Quota) -> Result<Self, InconsistentCapacity> {
         Ok(Self::full(Rfc2698::new(DefaultClock.now(), committed, peak)?))
     }
@@ -147,7 +147,7 @@ impl ExcessRate {
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`] if one of the quotas makes no meter.
+    /// [`InconsistentCapacity`] if a quota is invalid for a meter.
     pub fn new(committed: Quota, excess: Quota) -> Result<Self, InconsistentCapacity> {
         Ok(Self::full(Rfc4115::new(DefaultClock.now(), committed, excess)?))
     }
@@ -164,7 +164,7 @@ impl<R: Rule> Marker<R> {
 }
 
 impl<R: Rule, C> Marker<R, C> {
-    /// Returns a new marker with full buckets that has the same parameters and reads its time from `clock`. It shares nothing with this one.
+    /// Returns a new marker with full buckets and the same parameters that reads its time from `clock`. It shares nothing with this marker.
     ///
     /// ```
     /// use ratelimit_meter::{clock::ManualClock, marker::{Colour, SingleRate}};

@@ -187,7 +187,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         Meter::holding(schedule, word, clock)
     }
 
-    /// Returns the instant at which the meter was made, if its decisions depend on that, for companions that wait in another time.
+    /// Returns the instant at which the meter was made, if its decisions depend on that, for companions that wait on another clock.
     #[doc(hidden)]
     #[must_use]
     pub fn began(&self) -> Option<Instant> {

@@ -19,7 +19,7 @@ const FASTEST: u128 = 1 << 32;
 /// The longest time in which a full burst may drain: 200 years of 365.25 days.
 pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 
-/// A limit in the form in which people state it: cells per period, a burst, the weight of a cell, and whether cells come one by one or in ticks.
+/// A limit as people state it: cells per period, a burst, the weight of a cell, and whether cells come one by one or in ticks.
 ///
 /// The burst is the number of cells that may come at once to an idle meter. Unless set otherwise, it is the number of cells of one period. So a meter
 /// of 100 a minute may admit 200 in its first minute: 100 at once, and 100 more as they drain. If that is too much, set a smaller burst. A cell of
@@ -133,20 +133,20 @@ impl Quota {
         }
     }
 
-    /// Sets how many cells may come at once to an idle meter, in the unit of the cells. A meter's constructor checks that a full burst drains within
+    /// Sets the number of cells that may come at once to an idle meter, in the unit of the cells. A meter's constructor checks that a full burst drains within
     /// 200 years.
     #[must_use]
     pub const fn allow_burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
     }
 
-    /// Sets how many of the cells and of the burst one checked cell takes. A meter's constructor checks that the burst holds at least one cell.
+    /// Sets the number of units of the cells and of the burst that one checked cell takes. A meter's constructor checks that the burst holds at least one cell.
     #[must_use]
     pub const fn cell_weight(self, weight: NonZeroU32) -> Self {
         Self { weight, ..self }
     }
 
-    /// Sets that cells come back in ticks instead of one by one. A tick is at each whole `interval` after the meter was made. At a tick, all cells
+    /// Makes cells come back in ticks instead of one by one. A tick is at each whole `interval` after the meter was made. At a tick, all cells
     /// come that have drained since the tick before. The interval is 1 ns to 200 years.
     ///
     /// The rate stays the same. If the cells of a tick are not a whole number, the fraction is kept. However often the meter is asked, no cell is
@@ -200,13 +200,13 @@ impl Quota {
         Duration::from_nanos(self.period_ns)
     }
 
-    /// Returns the burst: how many cells may come at once to an idle meter.
+    /// Returns the burst: the number of cells that may come at once to an idle meter.
     #[must_use]
     pub const fn burst(&self) -> NonZeroU32 {
         self.burst
     }
 
-    /// Returns the weight: how many of the cells one checked cell takes.
+    /// Returns the weight: the number of units that one checked cell takes.
     #[must_use]
     pub const fn weight(&self) -> NonZeroU32 {
         self.weight

@@ -155,7 +155,7 @@ fn errors_of_numbers_state_what_to_change() {
             LeakyBucket::per_second(9)
                 .and_then(|bucket| bucket.with_available(10))
                 .map(drop),
-            "10 cells cannot be available of a burst of 9",
+            "10 available cells exceed a burst of 9",
         ),
     ];
     for (result, text) in table {

@@ -164,7 +164,7 @@ fn parameters_are_checked() {
     let large = SingleRate::new(rate, u32::MAX - 2047).unwrap_err();
     assert_eq!(
         large.to_string(),
-        "bursts of 2048 and 4294965248 are above 4294967295 together"
+        "bursts of 2048 and 4294965248 add up to more than 4294967295"
     );
     let weight = rate.cell_weight(nonzero!(2049u32));
     assert!(SingleRate::new(weight, 4096).is_err() && TwoRate::new(rate, weight).is_err());

@@ -1,4 +1,4 @@
-//! The errors: denials of cells, and numbers that make no limiter.
+//! The errors: denials of cells, and invalid numbers of a limiter.
 
 use core::convert::Infallible;
 use core::error::Error;
@@ -114,7 +114,7 @@ impl InsufficientCapacity {
         self.cells
     }
 
-    /// Returns whether the cells would have come, except for the end of the meter's time line.
+    /// Returns whether the cells never come only because the meter's time line ends first.
     #[must_use]
     pub const fn is_after_the_end(&self) -> bool {
         self.is_after_the_end
@@ -229,7 +229,7 @@ impl fmt::Display for InvalidRateLimiter {
                 write!(f, "an interval of {} s is more than 200 years", interval.as_secs())
             }
             Self::InitialAboveMax { initial, max } => {
-                write!(f, "{initial} cells to begin with overflow a bucket of {max}")
+                write!(f, "{initial} initial cells exceed a bucket of {max}")
             }
         }
     }

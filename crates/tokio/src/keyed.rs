@@ -62,7 +62,7 @@ where
 
 /// Adds waiting to the meters of keys: first come, first served, for each key.
 ///
-/// A key has a queue here only while a caller waits for its cells. (If a caller forgets its future, the queue stays.)
+/// A key has a queue only while a caller waits for its cells. (The queue of a forgotten future stays.)
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};

@@ -28,8 +28,8 @@
 //! - **Nothing is lost.** If a future is dropped, its place is given back at once, or its cells if they had come and no poll returned them. The
 //!   waiters behind it move up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
 //! - **No coordinator.** There is no background task, and no waiting future drives another. If a future is forgotten, or never polled again, it
-//!   costs its own cells and delays no other waiter. The waiters behind it are served at the instants that were theirs when they came. If a waiter
-//!   leaves outside the forgotten future's runtime, the waiters behind may move up a timer late.
+//!   costs its own cells and delays no other waiter. The waiters behind it are served at the instants computed when they joined. If a waiter
+//!   leaves outside the forgotten future's runtime, the waiters behind may move up only when a timer that is already set goes off.
 //! - **No more than the limit**, in any window: the laws of [`ratelimit_meter::Decider`], or those of [`Bucket`]. They hold for the instants of
 //!   charges. Wake-ups may be late by the grain of a timer, and after a stall by no more than [`set_catch_up`](Waiting::set_catch_up) allows.
 //!

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout_at};
 
-/// The longest wait of a caller, the number of waiters that it accepts, and its jitter.
+/// Bounds the wait of a call: its duration, the number of waiters ahead, and the jitter after it.
 ///
 /// If a bound cannot be kept with the present queue, the call is denied at once, before a place is taken, with the true wait. Bounds belong to the
 /// caller: one limiter may have patient and impatient callers.
@@ -36,7 +36,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits as long as it takes.
+    /// Returns bounds that accept any wait.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self {

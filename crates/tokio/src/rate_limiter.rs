@@ -177,8 +177,7 @@ impl Default for RateLimiterBuilder {
 ///
 /// # Law
 ///
-/// In every window the cells taken are at most the sum of two numbers. They are the cells that come at the ticks in the window, and the larger of max
-/// and refill. While a caller waits, no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`].
+/// In every window, the cells taken are at most those that come at the ticks in the window, plus the larger of max and refill. While a caller waits, no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`].
 #[derive(Debug)]
 pub struct Bucket {
     max: u64,

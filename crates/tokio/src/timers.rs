@@ -26,14 +26,14 @@ use std::time::Instant;
 /// The clock of tokio, which tests may pause, for meters with waiters.
 ///
 /// The waiting types decide at tokio's time, with any clock of the meter. Tokio's time is enough for most meters. But ticks and
-/// [`with_available`](ratelimit_meter::Meter::with_available) count from the time at which the meter was made, by its own clock. In paused time that
-/// is another time than tokio's.
+/// [`with_available`](ratelimit_meter::Meter::with_available) count from the time at which the meter was made, by its own clock. In paused time, that
+/// differs from tokio's time.
 ///
 /// - A meter with this clock counts from tokio's time. So do its own methods: `meter.check()` follows `sleep` and `advance`.
 /// - A meter with the default clock counts as made when its limiter is made ([`Waiting::new`](crate::Waiting::new),
 ///   [`Keyed::of_table`](crate::Keyed::of_table)), if that happens in paused time. For `with_available`, that holds only if no cell was taken before.
 ///   Its own methods go on by the system's clock.
-/// - A meter that the function of [`Keyed::new`](crate::Keyed::new) returns, or with another clock, counts from that clock's time.
+/// - A meter with any other clock, and a meter that the function of [`Keyed::new`](crate::Keyed::new) returns, count from their own clock's time.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};

@@ -113,13 +113,12 @@ impl<S: Source> Waiting<S> {
         }
     }
 
-    /// Sets the longest lateness that a serve makes up for, [`DEFAULT_CATCH_UP`](Self::DEFAULT_CATCH_UP) at first.
+    /// Sets the maximum lateness of wake-ups that the queue makes up for, [`DEFAULT_CATCH_UP`](Self::DEFAULT_CATCH_UP) at first.
     ///
-    /// A waiter is charged at its due instant, even if its wake-up is late, so that the lateness of timers costs no throughput. If a task has blocked
-    /// the runtime for two seconds, the cells of two seconds would come in one burst. So the charge is earlier than the serve by at most this bound.
-    /// Then, in every window of length w, the waiters that are woken have at most burst + rate * (w + bound) cells. A task goes on when its runtime
-    /// polls it. Tasks may be woken just before their runtime is blocked, or by another thread meanwhile. They go on together when that runtime runs
-    /// again.
+    /// A waiter is charged at its due instant, even if its wake-up is late, so that late timers cost no throughput. Without a bound, a task that blocks
+    /// the runtime for two seconds would release the cells of two seconds in one burst. So a waiter is charged at most this bound before it is woken.
+    /// Then, in every window of length w, the waiters that are woken have at most burst + rate * (w + bound) cells. The bound is on wake-ups, not on
+    /// polls. Tasks that are woken just before their runtime is blocked, or by another thread meanwhile, resume together when that runtime runs again.
     ///
     /// The default of 10 ms is ten times the grain of tokio's timers. It covers the lateness of a healthy runtime; a longer stall is not made up for.
     /// [`Duration::MAX`] makes up for any stall. Zero bounds wake-ups by burst + rate * w, and costs throughput if the burst does not cover a

@@ -9,7 +9,7 @@ use ratelimit_meter::keyed::InvalidTable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidLimit {
-    /// The quota makes no meter.
+    /// The quota is invalid for a meter.
     Quota(InconsistentCapacity),
     /// The table of keys cannot be built.
     Table(InvalidTable),

@@ -204,7 +204,7 @@ fn separate_burst_is_an_error() {
     assert_eq!(error, InconsistentCapacity::BurstNotCells { cells: 10, burst: 3 });
     assert_eq!(
         error.to_string(),
-        "an exponential limit of 10 cells has no burst of 3 apart"
+        "an exponential limit of 10 cells cannot have a burst of 3"
     );
     assert!(Exponential::from_quota(quota.allow_burst(number(10))).is_ok());
     assert_eq!(

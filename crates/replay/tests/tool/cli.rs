@@ -49,7 +49,7 @@ fn exponential_average_has_no_burst_and_no_minimum() {
     assert!(!demo.contains("Smallest limits without denials"), "{demo}");
     assert_eq!(
         complaint(&["--demo", "--algorithm", "exponential", "--limit", "9/s burst 5"]),
-        "--limit `9/s burst 5`: an exponential limit of 9 cells has no burst of 5 apart"
+        "--limit `9/s burst 5`: an exponential limit of 9 cells cannot have a burst of 5"
     );
 }
 

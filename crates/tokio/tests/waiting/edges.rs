@@ -122,7 +122,7 @@ fn invalid_limiter_parameters_are_errors() {
         ),
         (
             RateLimiter::builder().max(5).initial(6).try_build(),
-            "6 cells to begin with overflow a bucket of 5",
+            "6 initial cells exceed a bucket of 5",
         ),
     ];
     for (built, text) in table {

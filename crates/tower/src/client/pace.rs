@@ -38,7 +38,7 @@ impl PaceLayer {
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter.
+    /// [`InvalidLimit`] if the quota is invalid for a meter.
     pub fn new(quota: Quota) -> Result<Self, InvalidLimit> {
         let meter = GCRA::from_quota(quota)?;
         Ok(Self {
@@ -52,7 +52,7 @@ impl PaceLayer {
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter, or a table of that size cannot be made.
+    /// [`InvalidLimit`] if the quota is invalid for a meter, or a table of that size cannot be made.
     pub fn per_origin(quota: Quota, origins: usize) -> Result<Self, InvalidLimit> {
         let table = meters::table(GCRA::from_quota(quota)?, origins)?;
         Ok(Self {

@@ -178,7 +178,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter, or there are 16 tiers, or there is one of this name.
+    /// [`InvalidLimit`] if the quota is invalid for a meter, or there are 16 tiers, or there is one of this name.
     ///
     /// ```
     /// use ratelimit_meter_tower::{BearerKey, PerKey};

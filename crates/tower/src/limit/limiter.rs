@@ -176,7 +176,7 @@ impl Limiter<Everyone> {
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter.
+    /// [`InvalidLimit`] if the quota is invalid for a meter.
     pub fn new(quota: Quota) -> Result<Self, InvalidLimit> {
         Self::of(GCRA::from_quota(quota)?)
     }
@@ -185,7 +185,7 @@ impl Limiter<Everyone> {
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if a quota makes no meter.
+    /// [`InvalidLimit`] if a quota is invalid for a meter.
     pub fn dual(quotas: DualQuota) -> Result<Self, InvalidLimit> {
         let mut limiter = Self::new(quotas.first())?;
         let second = Self::new(quotas.second())?.named(SECOND_NAME);
@@ -214,7 +214,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidLimit`] if the quota makes no meter, `keys` is zero, or there is too little memory.
+    /// [`InvalidLimit`] if the quota is invalid for a meter, `keys` is zero, or there is too little memory.
     pub fn new(key: K, quota: Quota, keys: usize) -> Result<Self, InvalidLimit> {
         Self::like(key, GCRA::from_quota(quota)?, keys)
     }
