@@ -45,7 +45,7 @@ pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
 /// assert_eq!(Quota::new(nonzero!(1u32), Duration::from_secs(6))?.to_string(), "1/6s");
 /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quota {
     cells: NonZeroU32,
     period_ns: u64,
@@ -273,7 +273,7 @@ impl Quota {
 /// assert_eq!(pair.to_string(), "10/s & 1000/h");
 /// # Ok::<(), ratelimit_meter::ParseQuotaError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DualQuota {
     first: Quota,
     second: Quota,

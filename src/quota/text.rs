@@ -21,6 +21,13 @@ const UNITS: [(u64, &[&str]); 7] = [
 ];
 
 /// Writes the canonical text: times in the largest unit that divides them. Burst, weight and ticks are written only if they differ from the default.
+/// The text of [`Display`](fmt::Display).
+impl fmt::Debug for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.cells)?;
@@ -113,6 +120,13 @@ impl FromStr for Quota {
 }
 
 /// Writes the canonical texts of both.
+/// The text of [`Display`](fmt::Display).
+impl fmt::Debug for DualQuota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for DualQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} & {}", self.first, self.second)

@@ -2,6 +2,7 @@
 
 use crate::page::text;
 use regex::Regex;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -102,6 +103,47 @@ pub(crate) fn functions(listing: &str) -> usize {
     listing.lines().filter(is_function).count()
 }
 
+/// Types that callers only name, as parameters of other types: no public function returns a value of them.
+const PARAMETERS: [&str; 11] = [
+    "ContinuousState",
+    "Entry",
+    "Excess",
+    "ExponentialAverage",
+    "KeyOf",
+    "Peak",
+    "Rfc2697",
+    "Swappable",
+    "TableKeys",
+    "TwoBuckets",
+    "VirtualScheduling",
+];
+
+/// Imports and comments: a type is not tested where they name it.
+static UNTESTED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?ms)^\s*use .*?;|//[^\n]*").expect("a valid expression"));
+
+/// Returns the public types of a listing that have no Debug output, or no test of it: `tests` does not name them.
+pub(crate) fn without_debug_test(listing: &str, tests: &str) -> Vec<String> {
+    let tests = UNTESTED.replace_all(tests, "");
+    let words: HashSet<_> = tests.split(|c: char| c != '_' && !c.is_alphanumeric()).collect();
+    let mut untested = Vec::new();
+    let mut lines = listing.lines().peekable();
+    while let Some(line) = lines.next() {
+        let mut has_debug = false;
+        while let Some(part) = lines.next_if(|part| part.starts_with(' ')) {
+            has_debug |= part.trim_start().starts_with("impl") && part.contains("Debug for ");
+        }
+        let Some(path) = line.strip_prefix("struct ").or_else(|| line.strip_prefix("enum ")) else {
+            continue;
+        };
+        let name = path.rsplit("::").next().unwrap_or(path);
+        if !has_debug || !(words.contains(name) || PARAMETERS.contains(&name)) {
+            untested.push(path.to_owned());
+        }
+    }
+    untested
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +166,15 @@ mod tests {
             listing,
             "struct keyed::S\n    pub struct S { .. }\n    impl S\n        pub fn f(&self)\n    impl Clone for S\n    impl Send for S\n"
         );
+    }
+
+    #[test]
+    fn type_without_debug_or_its_test_is_found() {
+        let shown = "enum m::A\n    pub enum A { B }\n    impl Debug for A\nfn f\n    pub fn f()\n";
+        let hidden = "struct C\n    pub struct C;\n    impl Clone for C\ntrait T\n    impl Debug for dyn T\n";
+        let listing = format!("{shown}{hidden}");
+        assert_eq!(without_debug_test(&listing, "show(A); show(C);"), ["C"]);
+        let imported = "use m::{\n A, C};\nuse A; // A\nshow(AB)";
+        assert_eq!(without_debug_test(&listing, imported), ["m::A", "C"]);
     }
 }

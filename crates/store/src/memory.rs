@@ -120,9 +120,12 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore")
-            .field("keys", &self.len())
-            .finish_non_exhaustive()
+        let mut fields = f.debug_struct("MemoryStore");
+        match self.keys.try_lock() {
+            Some(keys) => fields.field("keys", &keys.entries.len()),
+            None => fields.field("keys", &format_args!("<locked>")),
+        };
+        fields.finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::timers::Shift;
 use crate::waiting::{Acquire, Wait, Waiting};
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
+use core::marker::PhantomData;
 use parking_lot::Mutex;
 use ratelimit_meter::{KeyedMeter, MeterKind};
 use std::collections::HashMap;
@@ -26,6 +27,15 @@ pub trait MeterMap<K>: Send + Sync {
 
     /// Returns the meter of `key`.
     fn meter(&self, key: &K) -> Self::Meter;
+
+    /// Writes the limits of all keys, for Debug output of a [`Keyed`]; by default the name of this type.
+    ///
+    /// # Errors
+    ///
+    /// Those of the formatter.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::any::type_name::<Self>())
+    }
 }
 
 impl<K, S, F> MeterMap<K> for F
@@ -41,7 +51,6 @@ where
 }
 
 /// A map from a key to its meter in a table; see [`Keyed::of_table`].
-#[derive(Debug)]
 pub struct TableKeys<K, M: MeterKind, H>(KeyedMeter<K, M, H>);
 
 impl<K, M, H> MeterMap<K> for TableKeys<K, M, H>
@@ -57,6 +66,16 @@ where
             table: self.0.clone(),
             key: key.clone(),
         }
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<K, M: MeterKind, H> fmt::Debug for TableKeys<K, M, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TableKeys").field(&self.0).finish()
     }
 }
 
@@ -333,9 +352,24 @@ impl<K: Eq + Hash, P: MeterMap<K>> Drop for Member<'_, K, P> {
     }
 }
 
+/// Debug output of a map of meters.
+struct Described<'a, K, P>(&'a P, PhantomData<fn(&K)>);
+
+impl<K, P: MeterMap<K>> fmt::Debug for Described<'_, K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.describe(f)
+    }
+}
+
 impl<K, P: MeterMap<K>> fmt::Debug for Keyed<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed").finish_non_exhaustive()
+        let mut fields = f.debug_struct("Keyed");
+        fields.field("meters", &Described(&self.meters, PhantomData));
+        match self.queues.try_lock() {
+            Some(queues) => fields.field("waited_for", &queues.len()),
+            None => fields.field("waited_for", &format_args!("<locked>")),
+        };
+        fields.finish_non_exhaustive()
     }
 }
 

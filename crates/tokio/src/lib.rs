@@ -81,6 +81,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod error;
 mod keyed;
 #[cfg(all(test, ratelimit_meter_loom))]
@@ -97,11 +98,12 @@ mod timers;
 mod wait_queue;
 mod waiting;
 
+pub use bucket::Bucket;
 pub use error::{AcquireError, InsufficientCapacity, InvalidRateLimiter, NotYet};
 pub use keyed::{Keyed, MeterMap, TableKeys};
 pub use options::Patience;
 pub use paced::{PacedSink, PacedStream};
-pub use rate_limiter::{Bucket, RateLimiter, RateLimiterBuilder};
+pub use rate_limiter::{RateLimiter, RateLimiterBuilder};
 pub use source::{CellCount, KeyOf, Source, Waitable};
 pub use timers::TokioClock;
 pub use waiting::{Acquire, AcquireOwned, Waiting};

@@ -6,8 +6,9 @@
 //! the driver alone: each caller that still waits must be served and woken by the timers that are set. Cells could also be taken twice, or before a
 //! caller that waits, if some are taken without the lock. The last models count the cells.
 
+use crate::bucket::Bucket;
 use crate::error::AcquireError;
-use crate::rate_limiter::{Bucket, RateLimiter};
+use crate::rate_limiter::RateLimiter;
 use crate::timers::{Id, driver};
 use crate::waiting::{AcquireOwned, Wait};
 use loom::thread;

@@ -3,6 +3,7 @@
 use crate::error::{AcquireError, InsufficientCapacity};
 use crate::timers::{CAN_BE_PAUSED, Shift, TokioClock};
 use core::any::TypeId;
+use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, DefaultClock};
@@ -311,10 +312,18 @@ impl_waitable!(
 );
 
 /// A key, and the table that has its meter.
-#[derive(Debug)]
 pub struct KeyOf<K, M: MeterKind, H> {
     pub(crate) table: KeyedMeter<K, M, H>,
     pub(crate) key: K,
+}
+
+impl<K: Hash + fmt::Debug, M: MeterKind, H: BuildHasher> fmt::Debug for KeyOf<K, M, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyOf")
+            .field("key", &self.key)
+            .field("meter", &self.table.key(&self.key))
+            .finish()
+    }
 }
 
 impl<A, B, C> Waitable for Dual<A, B, C>

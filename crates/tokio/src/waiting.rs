@@ -1,7 +1,7 @@
 //! The handle of a limit that callers can wait for, and the futures and threads that wait.
 
+use crate::bucket::Bucket;
 use crate::error::AcquireError;
-use crate::rate_limiter::Bucket;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
 use crate::source::{CellCount, Source, Waitable};
 use crate::timers::{CAN_BE_PAUSED, Shift, now};

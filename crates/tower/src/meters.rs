@@ -2,6 +2,7 @@
 
 use crate::error::InvalidLimit;
 use crate::numbers::nanos;
+use core::fmt;
 #[cfg(feature = "queue")]
 use core::future::Future;
 use core::hash::{BuildHasher, Hash, Hasher};
@@ -119,7 +120,7 @@ impl Standing {
 }
 
 /// Meters of one quota per tier, found by ticket.
-pub(crate) trait Meters: Send + Sync {
+pub(crate) trait Meters: fmt::Debug + Send + Sync {
     fn now(&self) -> Instant;
 
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
@@ -388,6 +389,12 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 }
 
+impl<A: Algorithm, C: Clock> fmt::Debug for Table<A, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.tiers).finish()
+    }
+}
+
 /// Returns a table with a meter like `like` for each of `keys` live keys.
 pub(crate) fn table<A, C>(like: Meter<A, C>, keys: usize) -> Result<Arc<dyn Meters>, InvalidLimit>
 where
@@ -409,12 +416,12 @@ pub(crate) type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<(), AcquireEr
 
 /// A queue in front of meters.
 #[cfg(feature = "queue")]
-pub(crate) trait Queue: Send + Sync {
+pub(crate) trait Queue: fmt::Debug + Send + Sync {
     fn acquire(&self, ticket: Ticket, n: u32, patience: Patience) -> Acquiring<'_>;
 }
 
 #[cfg(feature = "queue")]
-impl<S: Source> Queue for Waiting<S> {
+impl<S: Source + fmt::Debug> Queue for Waiting<S> {
     fn acquire(&self, _: Ticket, n: u32, patience: Patience) -> Acquiring<'_> {
         Box::pin(self.acquire_with(n, patience))
     }

@@ -159,6 +159,7 @@ impl<T, R, H> fmt::Debug for QueueLayer<T, R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueLayer")
             .field("layer", &self.shared.layer)
+            .field("patience", &self.shared.patience)
             .finish_non_exhaustive()
     }
 }
@@ -167,6 +168,7 @@ impl<S: fmt::Debug, T, R, H> fmt::Debug for Queued<S, T, R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queued")
             .field("inner", &self.inner)
+            .field("layer", &self.shared.layer)
             .finish_non_exhaustive()
     }
 }

@@ -111,7 +111,7 @@ impl Answer {
 }
 
 /// The decision of the layer if the store gives none.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub enum OnStoreFailure {
     /// Admits, and announces nothing.
     #[default]
@@ -120,16 +120,6 @@ pub enum OnStoreFailure {
     Closed,
     /// Asks a limit of this process, which should allow a share of the quota.
     Local(BoxLimit),
-}
-
-impl fmt::Debug for OnStoreFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "Open",
-            Self::Closed => "Closed",
-            Self::Local(_) => "Local",
-        })
-    }
 }
 
 /// A limit for each key that a store elsewhere keeps; [`RateLimitLayer::remote`] takes it.
@@ -377,6 +367,7 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
         f.debug_struct("Distributed")
             .field("key", &self.key)
             .field("policy", &self.policy.name())
+            .field("quota", &format_args!("{}", self.policy.quota()))
             .field("on_failure", &self.on_failure)
             .finish_non_exhaustive()
     }

@@ -135,10 +135,11 @@ impl<S: Clone, L, R, H> Clone for RateLimit<S, L, R, H> {
     }
 }
 
-impl<S: fmt::Debug, L, R, H> fmt::Debug for RateLimit<S, L, R, H> {
+impl<S: fmt::Debug, L: fmt::Debug, R, H> fmt::Debug for RateLimit<S, L, R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("inner", &self.inner)
+            .field("layer", &self.layer)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 mod clients;
 mod clock;
 mod cluster;
+mod debug;
 mod faults;
 mod many;
 mod regressions;

@@ -1,6 +1,7 @@
 //! Shared meters over the reference store and stores that fail, on paused time.
 
 mod blocking;
+mod debug;
 mod failure;
 mod joined;
 mod leases;

@@ -1,6 +1,7 @@
 //! Waiting, in paused time or by hand.
 
 mod changes;
+mod debug;
 mod edges;
 #[cfg(feature = "tracing")]
 mod events;

@@ -72,6 +72,7 @@ impl PaceLayer {
 impl fmt::Debug for PaceLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PaceLayer")
+            .field("queue", &self.queue)
             .field("patience", &self.patience)
             .finish_non_exhaustive()
     }

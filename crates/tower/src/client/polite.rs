@@ -105,9 +105,13 @@ impl Default for PoliteLayer {
 
 impl fmt::Debug for PoliteLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoliteLayer")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        let mut fields = f.debug_struct("PoliteLayer");
+        fields.field("settings", &self.settings);
+        match self.origins.try_lock() {
+            Ok(origins) => fields.field("origins", &origins.gates.len()),
+            Err(_) => fields.field("origins", &format_args!("<locked>")),
+        };
+        fields.finish()
     }
 }
 

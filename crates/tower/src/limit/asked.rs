@@ -4,6 +4,7 @@ use super::lane::{Lane, OnNoKey, Rules};
 use crate::fields::Position;
 use crate::head::Head;
 use crate::meters::{Denied, Detail, Standing, Ticket};
+use core::fmt;
 use http::StatusCode;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -324,14 +325,14 @@ fn later(a: Denial, b: Denial) -> Denial {
     }
 }
 
-impl core::fmt::Debug for Plain<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plain").finish_non_exhaustive()
     }
 }
 
-impl core::fmt::Debug for Asked<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.asks.iter().map(|ask| ask.policy().name());
         f.debug_list().entries(names).finish()
     }
@@ -360,6 +361,15 @@ pub trait Limit: Send + Sync {
     /// Adds the cells that the request asks for.
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>);
 
+    /// Writes the limit for Debug output of a [`BoxLimit`]; by default the name of this type.
+    ///
+    /// # Errors
+    ///
+    /// Those of the formatter.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::any::type_name::<Self>())
+    }
+
     /// Returns the meter and the key if the request asks for a single cell of a single meter, and nothing is to be settled later. Returns `None`
     /// otherwise, and `ask` decides. Requests take this shorter way if they can.
     #[doc(hidden)]
@@ -372,9 +382,28 @@ pub trait Limit: Send + Sync {
 /// A limit of any kind.
 pub type BoxLimit = Box<dyn Limit>;
 
+impl fmt::Debug for dyn Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe(f)
+    }
+}
+
+/// Debug output of a limit of any type.
+struct Described<'a, L: ?Sized>(&'a L);
+
+impl<L: Limit + ?Sized> fmt::Debug for Described<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.describe(f)
+    }
+}
+
 impl<L: Limit + ?Sized> Limit for Box<L> {
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         (**self).ask(head, asked);
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).describe(f)
     }
 
     fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
@@ -388,6 +417,10 @@ impl<L: Limit + ?Sized> Limit for Arc<L> {
         (**self).ask(head, asked);
     }
 
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).describe(f)
+    }
+
     fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
         (**self).plain(head)
     }
@@ -398,12 +431,20 @@ impl<L: Limit> Limit for Option<L> {
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         self.iter().for_each(|limit| limit.ask(head, asked));
     }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(Described)).finish()
+    }
 }
 
 /// All of them, or none.
 impl<L: Limit> Limit for Vec<L> {
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         self.iter().for_each(|limit| limit.ask(head, asked));
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(Described)).finish()
     }
 }
 
@@ -413,6 +454,10 @@ macro_rules! tuples {
         impl<$($limit: Limit),*> Limit for ($($limit,)*) {
             fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
                 $(self.$index.ask(head, asked);)*
+            }
+
+            fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_list()$(.entry(&Described(&self.$index)))*.finish()
             }
         }
     };

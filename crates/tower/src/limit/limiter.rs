@@ -350,6 +350,10 @@ impl<T: Target> Limit for Limiter<T> {
         Some(Plain { lane, rules, ticket })
     }
 
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         let rules = &self.rules;
         if !rules.filters.iter().all(|filter| filter(head)) {
@@ -388,6 +392,10 @@ impl<T> fmt::Debug for Limiter<T> {
                 &policies
                     .map(|policy| (policy.name(), policy.tier(), policy.quota().to_string()))
                     .collect::<Vec<_>>(),
+            )
+            .field(
+                "meters",
+                &self.lanes.iter().map(|lane| &lane.meters).collect::<Vec<_>>(),
             )
             .field("dry_run", &self.rules.dry_run)
             .finish_non_exhaustive()

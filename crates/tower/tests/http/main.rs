@@ -6,6 +6,7 @@ mod announcements;
 mod charges;
 mod client;
 mod contract;
+mod debug;
 mod denials;
 mod dropped;
 mod events;
