@@ -374,7 +374,7 @@ impl Cli {
             anonymise: self.anonymise,
             places: self.asking.denied.is_some(),
             plan: self.asking.plan.clone(),
-            select: self.asking.select(&stamps.zone)?,
+            select: self.asking.select(stamps.zone.as_ref())?,
             stamps,
             ..Options::default()
         })

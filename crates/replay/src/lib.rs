@@ -24,6 +24,7 @@ pub mod model;
 pub mod output;
 pub mod progress;
 pub mod proxies;
+mod quotas;
 pub mod replay;
 pub mod report;
 pub mod select;

@@ -13,7 +13,7 @@ use ratelimit_meter_redis::RedisBlockingStore;
 use ratelimit_meter_store::{Ask, Average, BlockingStore, InvalidQuota, Micros, StoreError, StoreLimit, Units, Verb};
 
 use crate::event::Event;
-use crate::limit::{AlgorithmName, Quotas};
+use crate::quotas::{AlgorithmName, Quotas};
 use crate::verdict::Verdict;
 
 /// Longest time for the server to connect, and to answer.

@@ -85,7 +85,7 @@ impl Asking {
     /// # Errors
     ///
     /// [`Error::BadTime`].
-    pub fn select(&self, zone: &TimeZone) -> Result<Select, Error> {
+    pub fn select(&self, zone: Option<&TimeZone>) -> Result<Select, Error> {
         Ok(Select {
             since: time("--since", self.since.as_deref(), zone)?,
             until: time("--until", self.until.as_deref(), zone)?,
@@ -94,12 +94,12 @@ impl Asking {
     }
 }
 
-fn time(option: &'static str, text: Option<&str>, zone: &TimeZone) -> Result<Option<i64>, Error> {
+fn time(option: &'static str, text: Option<&str>, zone: Option<&TimeZone>) -> Result<Option<i64>, Error> {
     let Some(text) = text.map(str::trim) else {
         return Ok(None);
     };
     let mut stamps = Stamps::new(StampOptions {
-        zone: zone.clone(),
+        zone: zone.cloned(),
         format: None,
         allow_old: true,
     });

@@ -114,7 +114,7 @@ impl Reading {
     #[must_use]
     pub fn stamps(&self) -> StampOptions {
         StampOptions {
-            zone: self.tz.clone().unwrap_or(TimeZone::UTC),
+            zone: self.tz.clone(),
             format: self.time_format.as_deref().map(TimeFormat::parse),
             allow_old: self.allow_old,
         }

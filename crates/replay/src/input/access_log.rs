@@ -338,6 +338,9 @@ impl AccessLines {
                 "{input}: requests are moved back to their start by the duration at the end of each line (--time-is start leaves them)"
             ));
         }
+        if self.lines.stamps.has_assumed_utc() {
+            notices.push(super::ZONE_NOTICE.to_owned());
+        }
         if self.keying.has_assumed_networks() {
             notices.push(super::IPV6_NOTICE.to_owned());
         }

@@ -52,6 +52,9 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
             }
         }
     }
+    if let Some(advice) = without_year(&lines, options) {
+        return advice;
+    }
     if has_time {
         GENERAL.to_owned()
     } else {
@@ -59,6 +62,36 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
          --log-format, or with --regex and --time-format"
             .to_owned()
     }
+}
+
+/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, and their forms.
+const YEARLESS: [(&str, &str); 2] = [
+    // Syslog, RFC 3164.
+    (r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+", "%Y %b %d %H:%M:%S"),
+    // Snort.
+    (r"\S+ \d\d/\d\d-[0-9:.]+", "%Y %m/%d-%H:%M:%S%.f"),
+];
+
+/// Returns the command that reads lines whose stamps have no year.
+pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
+    let dated: Vec<Vec<u8>> = lines.iter().map(|line| [b"2024 ", *line].concat()).collect();
+    let dated: Vec<&[u8]> = dated.iter().map(Vec::as_slice).collect();
+    for (stamp, format) in YEARLESS {
+        let options = StampOptions {
+            format: Some(TimeFormat::Strptime(format.to_owned())),
+            ..options.clone()
+        };
+        for (client, more) in [(format!(".*?(?<key>{ADDRESS})"), ""), (String::new(), " --by all")] {
+            let regex = format!("^(?<time>{stamp}){client}");
+            if fits(&regex, &dated, &options) {
+                return Some(format!(
+                    "; its stamps have no year; this puts one before them and reads the file: sed \"s/^/$(date +%Y) /\" FILE | meter-replay \
+                     --regex '{regex}' --time-format '{format}'{more} ... -"
+                ));
+            }
+        }
+    }
+    None
 }
 
 /// Returns the form of the stamps of a table, if it is known but has to be chosen.

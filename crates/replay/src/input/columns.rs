@@ -1,5 +1,7 @@
 //! Reads requests from named values: the columns of a table, the fields of a JSON object, the groups of a pattern.
 
+use memchr::memmem;
+
 use super::duration::{Took, started};
 use super::keying::{Keying, Value};
 use super::names;
@@ -33,6 +35,8 @@ enum Part {
 pub(super) struct Columns {
     /// The place of the time; or the places of the date and of the time of day.
     time: (usize, Option<usize>),
+    /// True if the name of the time is unusual, and its values were the only times.
+    is_time_by_values: bool,
     parts: Vec<Part>,
     cost: Option<usize>,
     plan: Option<usize>,
@@ -92,6 +96,13 @@ impl Columns {
                 columns: header.list(options),
             })?,
         };
+        let is_usual = || {
+            header.has_time()
+                || names::DATE_AND_TIME
+                    .iter()
+                    .all(|name| names::place(header.names, name).is_some())
+        };
+        let is_time_by_values = options.time.is_none() && !is_usual();
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
             By::All => Ok(Part::All),
@@ -114,6 +125,7 @@ impl Columns {
         };
         Ok(Self {
             time,
+            is_time_by_values,
             parts: by.parts().iter().map(part).collect::<Result<_, _>>()?,
             cost: options.cost.as_deref().map(named).transpose()?,
             plan: options.plan.as_deref().map(named).transpose()?,
@@ -205,16 +217,34 @@ impl Columns {
         if let Some(unit) = self.stamps.unix_unit() {
             notices.push(format!("{input}: `{}` is read as Unix {unit}", name(self.time.0)));
         }
+        if self.is_time_by_values {
+            let name = name(self.time.0);
+            notices.push(format!(
+                "{input}: `{name}` is taken for the time, as its values are the only times (--time names another)"
+            ));
+        }
         if let Some((at, _)) = self.duration {
             notices.push(format!(
                 "{input}: requests are moved back by `{}` to their start",
                 name(at)
             ));
         }
+        if self.stamps.has_assumed_utc() && !self.is_named_utc(names) {
+            notices.push(super::ZONE_NOTICE.to_owned());
+        }
         if self.keying.has_assumed_networks() {
             notices.push(super::IPV6_NOTICE.to_owned());
         }
         notices
+    }
+
+    /// Returns whether the name of the stamps says that they are in UTC: `StartUTC`, `TimeGenerated [UTC]`.
+    fn is_named_utc(&self, names: &[Vec<u8>]) -> bool {
+        let name = names
+            .get(self.time.1.unwrap_or(self.time.0))
+            .map_or(&[][..], |name| name);
+        let is_utc = |part: &[u8]| part.eq_ignore_ascii_case(b"utc") || part.eq_ignore_ascii_case(b"gmt");
+        name.windows(3).any(is_utc)
     }
 }
 
@@ -259,8 +289,25 @@ impl Header<'_> {
             (Some(date), Some(clock)) if self.samples.is_empty() || are_times(date, Some(clock)) => {
                 Some((date, Some(clock)))
             }
-            _ => first,
+            _ => first.or_else(|| self.time_by_values(options).map(|at| (at, None))),
         }
+    }
+
+    /// Returns the only place whose values are dates with a time of day. Numbers do not count, since a number may be anything.
+    /// There is none if objects are in a list, since the records of a document are in a list.
+    fn time_by_values(&self, options: &Options) -> Option<usize> {
+        if self.names.iter().any(|name| memmem::find(name, b".0.").is_some()) {
+            return None;
+        }
+        let mut stamps = Stamps::new(options.stamps.clone());
+        let mut is_time = |value: &[u8]| value.iter().any(|byte| b":-/".contains(byte)) && stamps.parse(value).is_ok();
+        let mut are_times = |at: usize| {
+            let values = self.samples.iter().filter_map(|record| record.get(at));
+            let times = values.filter(|value| is_time(value)).count();
+            times * 10 > self.samples.len() * 9
+        };
+        let mut places = (0..self.names.len()).filter(|&at| are_times(at));
+        places.next().filter(|_| places.next().is_none())
     }
 
     /// Returns whether the names include a usual name of the time.

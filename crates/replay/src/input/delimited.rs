@@ -30,6 +30,8 @@ pub(super) struct DelimitedReader {
     splitter: Splitter,
     names: Vec<Vec<u8>>,
     columns: Columns,
+    /// True if all rows share one key by default, though they name their clients.
+    ignores_clients: bool,
 }
 
 impl DelimitedReader {
@@ -64,12 +66,14 @@ impl DelimitedReader {
             default: &By::All,
         };
         let columns = Columns::find(&header, options)?;
+        let ignores_clients = options.by.is_none() && header.has(&By::Ip);
         Ok(Self {
             name,
             window,
             splitter,
             names,
             columns,
+            ignores_clients,
         })
     }
 
@@ -78,7 +82,14 @@ impl DelimitedReader {
     }
 
     pub(super) fn notices(&self) -> Vec<String> {
-        self.columns.notices(&self.names, &self.name)
+        let mut notices = self.columns.notices(&self.names, &self.name);
+        if self.ignores_clients {
+            notices.push(format!(
+                "{}: all rows share one key (--by ip gives each client a key)",
+                self.name
+            ));
+        }
+        notices
     }
 
     fn records(&mut self) -> Records<'_> {

@@ -1,6 +1,7 @@
 //! Reads logs that name their fields in a comment line: the W3C Extended Log File Format of IIS and `CloudFront` (`#Fields:`), and Zeek's
 //! (`#fields`).
 
+use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
 use super::columns::{Columns, Header};
@@ -37,6 +38,9 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     let Some(names) = head.iter().take(50).find_map(|line| names(line)) else {
         return Ok(None);
     };
+    // Both formats define their times as UTC.
+    let mut options = options.clone();
+    options.stamps.zone.get_or_insert(TimeZone::UTC);
     let mut samples = Vec::new();
     let lines = head.iter().skip_while(|line| self::names(line).is_none());
     for line in lines.filter(|line| !line.starts_with(b"#")) {
@@ -44,10 +48,10 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         split(line, &mut ends);
         samples.push(ends.iter().map(|&(start, end)| line[start..end].to_vec()).collect());
     }
-    let columns = find(input, &names, &samples, options)?;
+    let columns = find(input, &names, &samples, &options)?;
     Ok(Some(FieldLines {
         input: input.to_owned(),
-        options: options.clone(),
+        options,
         names,
         columns,
         ends: Vec::new(),

@@ -66,7 +66,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
 ];
 
 /// Text that has no line for each request, or lines without a time or a client.
-const TEXTS: [(&str, &str, &str); 8] = [
+const TEXTS: [(&str, &str, &str); 9] = [
     (
         r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
         "an error log of nginx, which has no line for each request",
@@ -93,9 +93,14 @@ const TEXTS: [(&str, &str, &str); 8] = [
         "give `uvicorn.access` a formatter with %(asctime)s, and read it with --regex '^(?<time>\\S+ \\S+).*? (?<key>[0-9.]+):\\d+ -'",
     ),
     (
-        r#"^Started [A-Z]+ "\S+" for "#,
+        r#"^(?:[A-Z], \[[^\]]*\] +[A-Z]+ -- : (?:\[[^\]]*\] )*)?Started [A-Z]+ "\S+" for "#,
         "a log of Rails, with several lines for each request",
-        "grep ^Started FILE | meter-replay --regex 'for (?<key>\\S+) at (?<time>.+)$' ... -",
+        "grep 'Started ' FILE | meter-replay --regex 'for (?<key>\\S+) at (?<time>.+)$' ... -",
+    ),
+    (
+        r"^[0-9a-fA-F.:]+, [^,]*, \d{1,2}/\d{1,2}/\d{2,4}, \d{1,2}:\d\d:\d\d, ",
+        "a log in the own format of IIS, whose dates have the order of the server's country",
+        "add --regex '^(?<key>[^,]+), [^,]*, (?<time>[^,]+, [^,]+),' --time-format '%m/%d/%Y, %H:%M:%S', or %d/%m/%Y",
     ),
     (
         r"^(?i-u:<!doctype|<html|<\?xml)",

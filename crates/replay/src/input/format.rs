@@ -158,9 +158,30 @@ fn is_plain_log(lines: &[&[u8]]) -> bool {
 fn is_nameless(lines: &[&[u8]], options: &Options) -> bool {
     let mut stamps = Stamps::new(options.stamps.clone());
     DELIMITERS.into_iter().any(|delimiter| {
+        if delimiter == b',' && has_comma_in_stamp(lines[0]) {
+            return false;
+        }
         let fields: Vec<&[u8]> = lines[0].split(|&byte| byte == delimiter).collect();
         fields.len() > 1 && fields.iter().any(|field| stamps.parse(field.trim_ascii()).is_ok())
     })
+}
+
+/// Returns whether a comma stands before the milliseconds of a stamp, as Python's `logging` writes it: `10:00:00,123 `.
+fn has_comma_in_stamp(line: &[u8]) -> bool {
+    let is_digit = |pattern: u8, byte: u8| {
+        if pattern == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            pattern == byte
+        }
+    };
+    let is_stamp = |text: &[u8]| {
+        text.iter()
+            .zip(b":00,000")
+            .all(|(&byte, &pattern)| is_digit(pattern, byte))
+    };
+    line.windows(8)
+        .any(|text| is_stamp(&text[..7]) && !text[7].is_ascii_digit() && text[7] != b',')
 }
 
 /// Returns the delimiter of a table, if the first line is the header of one.
@@ -202,7 +223,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
             && name[0].is_ascii_alphabetic()
             && name
                 .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b" _-.@()/".contains(byte))
+                .all(|byte| byte.is_ascii_alphanumeric() || b" _-.@()[]/".contains(byte))
     };
     with_time.or_else(|| {
         DELIMITERS.into_iter().find(|&delimiter| {

@@ -6,7 +6,7 @@ use memchr::{memchr, memchr2};
 
 use super::columns::{Columns, Header};
 use super::names;
-use super::{BYTE_ORDER_MARK, Options, Request, prefix};
+use super::{BYTE_ORDER_MARK, Options, Request, advice, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -97,7 +97,11 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         samples: &samples,
         default: &By::Ip,
     };
-    let columns = Columns::find(&header, options)?;
+    let columns = match Columns::find(&header, options) {
+        // The advice for lines of no known format is better.
+        Err(Error::NoTimeColumn { .. }) if advice::without_year(&lines, &options.stamps).is_some() => return Ok(None),
+        found => found?,
+    };
     let wanted = names
         .iter()
         .cloned()

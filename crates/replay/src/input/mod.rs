@@ -52,6 +52,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const IPV6_NOTICE: &str =
     "IPv6 clients are one key for each /64, as a subscriber has at least that (--ipv6-prefix 128 keeps them apart)";
 
+/// The notice that stamps without a zone were read as UTC.
+const ZONE_NOTICE: &str = "stamps without a zone are read as UTC (--tz Europe/Berlin or --tz local reads them as that zone's, --tz UTC confirms it)";
+
 /// Returns the log formats that `--log-format` knows by name.
 pub fn log_format_names() -> impl Iterator<Item = &'static str> {
     log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))

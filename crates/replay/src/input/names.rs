@@ -36,6 +36,9 @@ pub(super) const TIME: &[&str] = &[
     "logtime",
     "asctime",
     "@t",
+    "instant.epochSecond",
+    "frame.time_epoch",
+    "frame.time",
 ];
 
 /// A date and a time of day in columns of their own.
@@ -60,11 +63,13 @@ const IP: &[&str] = &[
     "sourceIPAddress",
     "source.ip",
     "client.ip",
+    "client.addr",
     "clientIp",
     "remoteAddr",
     "remote_address",
     "remoteAddress",
     "remoteIP",
+    "remotehost",
     "remote",
     "client",
     "client-ip",
@@ -75,6 +80,7 @@ const IP: &[&str] = &[
     "srcip",
     "srcaddr",
     "src",
+    "ip.src",
     "cliIP",
     "_remote_addr",
     "real_ip",

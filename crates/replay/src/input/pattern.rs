@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use jiff::tz::TimeZone;
 use regex::bytes::{CaptureLocations, Regex};
 
 use super::columns::{Columns, Header};
@@ -22,6 +23,8 @@ pub(super) struct Named {
     regex: &'static str,
     /// True if the time is the end of a request.
     is_end: bool,
+    /// True if stamps without a zone are in UTC by the definition of the format.
+    is_utc: bool,
 }
 
 /// A quoted field: the text between quotes, in which quotes are escaped.
@@ -42,6 +45,7 @@ pub(super) const NAMED: [Named; 12] = [
             r#"(?: "(?:[^"\\]|\\.)*" \S+ \S+ \S+ "[^"]*" "(?<host>[^"]*)" "[^"]*" \S+ (?<time>\S+))?"#
         ),
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "elb",
@@ -51,6 +55,7 @@ pub(super) const NAMED: [Named; 12] = [
             quoted!("request")
         ),
         is_end: true,
+        is_utc: false,
     },
     Named {
         name: "s3",
@@ -61,6 +66,7 @@ pub(super) const NAMED: [Named; 12] = [
             r") (?<status>\S+)"
         ),
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "haproxy",
@@ -71,30 +77,35 @@ pub(super) const NAMED: [Named; 12] = [
             r")?| \+?\d+ \S+ \S+ \S+)"
         ),
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "squid",
         what: "Squid access log",
         regex: r"^(?<time>\d+\.\d{3}) +(?<duration_ms>\d+) (?<ip>\S+) (?<result>[A-Z_]+)/(?<status>\d{3}) (?<bytes>\d+) (?<method>\S+) (?<url>\S+) ",
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "nlb",
         what: "AWS Network Load Balancer log",
         regex: r"^tls \S+ (?<time>\d{4}-\d\d-\d\dT\S+) net/\S+ (?<listener>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) ",
         is_end: true,
+        is_utc: true,
     },
     Named {
         name: "vpc-flow",
         what: "AWS VPC flow log",
         regex: r"^\d \S+ eni-\S+ (?<ip>[0-9a-fA-F.:]+) (?<host>\S+) (?<srcport>\S+) (?<dstport>\S+) (?<protocol>\S+) (?<packets>\S+) (?<bytes>\S+) (?<time>\d+) (?<end>\d+) (?<action>\S+) (?<log_status>\S+)",
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "tcpdump",
         what: "text of tcpdump",
         regex: r"^(?<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+|\d{9,10}\.\d+) (?:\S+ +(?:In|Out|[BMP]) +)?IP6? (?<ip>(?:\d{1,3}\.){3}\d{1,3}|[0-9a-fA-F]*:[0-9a-fA-F:]*)(?:\.[\w-]+)? > (?<host>\S+): ",
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "nginx-proxy-manager",
@@ -105,12 +116,14 @@ pub(super) const NAMED: [Named; 12] = [
             r" \[Client (?<ip>[^\]]+)\]"
         ),
         is_end: true,
+        is_utc: false,
     },
     Named {
         name: "gin",
         what: "Gin log",
         regex: r#"^\[GIN\] (?<time>\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) \| *(?<status>\d{3}) \| *(?<duration>\S+) \| *(?<ip>\S+) \| *(?<method>\S+) +"(?<path>[^"]*)""#,
         is_end: true,
+        is_utc: false,
     },
     Named {
         name: "istio",
@@ -121,6 +134,7 @@ pub(super) const NAMED: [Named; 12] = [
             r#" (?<status>\d{1,3}) (?<flags>\S+) (?<details>\S+) (?<termination>\S+) (?:"[^"]*"|-) (?<received_bytes>\S+) (?<sent_bytes>\S+) (?<duration_ms>\S+) (?<service_time>\S+) "(?<xff>[^"]*)" "[^"]*" "[^"]*" "(?<host>[^"]*)" "[^"]*" \S+ \S+ \S+ (?<ip>\S+) \S+ \S+"#
         ),
         is_end: false,
+        is_utc: false,
     },
     Named {
         name: "envoy",
@@ -131,6 +145,7 @@ pub(super) const NAMED: [Named; 12] = [
             r#" (?<status>\d{1,3}) (?<flags>\S+) (?<received_bytes>\d+) (?<sent_bytes>\d+) (?<duration_ms>\S+) (?<service_time>\S+) "(?<ip>[^"]*)" "(?<agent>(?:[^"\\]|\\.)*)" "(?<request_id>[^"]*)" "(?<host>[^"]*)" "(?<upstream>[^"]*)""#
         ),
         is_end: false,
+        is_utc: false,
     },
 ];
 
@@ -213,7 +228,11 @@ impl PatternLines {
         if named.is_end && !has_duration && options.time_is == TimeIs::End && options.duration.is_none() {
             return Err(Error::NoDuration { path: input.to_owned() });
         }
-        Self::new(pattern, input, head, options)
+        let mut options = options.clone();
+        if named.is_utc {
+            options.stamps.zone.get_or_insert(TimeZone::UTC);
+        }
+        Self::new(pattern, input, head, &options)
     }
 
     fn new(pattern: Pattern, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {

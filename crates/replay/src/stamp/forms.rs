@@ -3,12 +3,12 @@
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::fmt::temporal::Pieces;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::Offset;
 
-use super::{StampError, at_offset};
+use super::{OwnZone, StampError, at_offset};
 
 /// The known forms in addition to RFC 3339 and its variants, without their zones. Everything after the form is the zone.
-const FORMS: [&str; 15] = [
+const FORMS: [&str; 17] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // `date`, git, C's asctime; the year is after the zone or before it.
@@ -32,6 +32,9 @@ const FORMS: [&str; 15] = [
     "%d.%m.%Y, %H:%M:%S%.f",
     // GNU `date` in the United States.
     "%a %b %e %I:%M:%S%.f %p %Y",
+    // Wireshark, and Kibana's exports.
+    "%b %e, %Y %H:%M:%S%.f",
+    "%b %e, %Y @ %H:%M:%S%.f",
     // RFC 850.
     "%A, %d-%b-%y %H:%M:%S%.f",
     // Digits without separators.
@@ -42,9 +45,14 @@ const FORMS: [&str; 15] = [
 const DIGITS: &str = "%Y%m%d%H%M%S";
 
 /// Reads a stamp of any known form; `hint` is the form of the last one.
-pub(super) fn parse(stamp: &[u8], zone: &TimeZone, hint: &mut usize) -> Result<i128, StampError> {
+pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, hint: &mut usize) -> Result<i128, StampError> {
     if !stamp.first().is_some_and(u8::is_ascii_alphanumeric) || stamp.len() > 64 {
         return Err(StampError::UnknownForm);
+    }
+    // A date and a time of day from two columns of a text.
+    if stamp.contains(&b'\t') {
+        let words: Vec<&[u8]> = stamp.split(u8::is_ascii_whitespace).collect();
+        return parse(&words.join(&b' '), zone, hint);
     }
     if is_iso(stamp) {
         return iso(stamp, zone);
@@ -71,7 +79,7 @@ pub(super) fn parse(stamp: &[u8], zone: &TimeZone, hint: &mut usize) -> Result<i
 }
 
 /// Reads a stamp by a format of `strptime`.
-pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
+pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
     let parsed = BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?;
     if parsed.offset().is_some() || parsed.iana_time_zone().is_some() {
         return parsed
@@ -98,7 +106,7 @@ fn is_iso(stamp: &[u8]) -> bool {
         && matches!(stamp[10], b'T' | b't' | b' ')
 }
 
-fn iso(stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
+fn iso(stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
     let leap = stamp[17..19] == *b"60";
     let is_strict = stamp.len() == 19 || matches!(stamp.last(), Some(b'Z' | b'z')) || !stamp[19..].contains(&b' ');
     if is_strict && !stamp[19..].contains(&b',') {
@@ -110,7 +118,7 @@ fn iso(stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::NoSuchTime)?;
     let (text, east) = split_zone(text);
     let text = text.replace(',', ".");
-    match pieces(text.as_bytes(), &TimeZone::UTC, leap) {
+    match pieces(text.as_bytes(), &mut OwnZone::default(), leap) {
         Some(Ok(_)) => {}
         Some(Err(reason)) => return Err(reason),
         None => return Err(StampError::NoSuchTime),
@@ -121,7 +129,7 @@ fn iso(stamp: &[u8], zone: &TimeZone) -> Result<i128, StampError> {
 }
 
 /// Reads a stamp that is one word, with its zone; `None` if it is not such a stamp.
-fn pieces(stamp: &[u8], zone: &TimeZone, leap: bool) -> Option<Result<i128, StampError>> {
+fn pieces(stamp: &[u8], zone: &mut OwnZone, leap: bool) -> Option<Result<i128, StampError>> {
     let pieces = Pieces::parse(stamp).ok()?;
     let local = pieces.date().to_datetime(pieces.time()?);
     if pieces.time_zone_annotation().is_some() {
@@ -143,11 +151,14 @@ fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
     Ok((local, leap))
 }
 
-fn instant(local: DateTime, east: Option<Offset>, zone: &TimeZone, leap: bool) -> Result<i128, StampError> {
+fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool) -> Result<i128, StampError> {
     if let Some(east) = east {
         return at_offset(local, east, leap);
     }
-    let timestamp = zone.to_timestamp(local).map_err(|_| StampError::OutOfRange)?;
+    let timestamp = zone
+        .of_stamp()
+        .to_timestamp(local)
+        .map_err(|_| StampError::OutOfRange)?;
     if leap && timestamp.as_second().rem_euclid(86_400) != 86_399 {
         return Err(StampError::NoSuchTime);
     }

@@ -48,10 +48,10 @@ pub enum StampError {
 }
 
 /// Options for reading stamps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StampOptions {
-    /// The zone of stamps without one.
-    pub zone: TimeZone,
+    /// The zone of stamps without one, if given; otherwise UTC is assumed.
+    pub zone: Option<TimeZone>,
     /// The form of all stamps, if given.
     pub format: Option<TimeFormat>,
     /// True if times outside of 1990 to 2100 are allowed.
@@ -75,13 +75,28 @@ impl TimeFormat {
     }
 }
 
-impl Default for StampOptions {
+/// The zone of stamps without one, and whether any stamp needed it.
+#[derive(Debug, Clone)]
+struct OwnZone {
+    zone: TimeZone,
+    is_used: bool,
+}
+
+impl OwnZone {
+    fn new(zone: TimeZone) -> Self {
+        Self { zone, is_used: false }
+    }
+
+    /// Returns the zone for a stamp without one.
+    fn of_stamp(&mut self) -> &TimeZone {
+        self.is_used = true;
+        &self.zone
+    }
+}
+
+impl Default for OwnZone {
     fn default() -> Self {
-        Self {
-            zone: TimeZone::UTC,
-            format: None,
-            allow_old: false,
-        }
+        Self::new(TimeZone::UTC)
     }
 }
 
@@ -90,6 +105,7 @@ impl Default for StampOptions {
 pub struct Stamps {
     options: StampOptions,
     common: CommonLogStamps,
+    zone: OwnZone,
     /// The known form of the last stamp: the next one usually has the same.
     form: usize,
     unix: Option<UnixUnit>,
@@ -100,6 +116,7 @@ impl Stamps {
     #[must_use]
     pub fn new(options: StampOptions) -> Self {
         Self {
+            zone: OwnZone::new(options.zone.clone().unwrap_or(TimeZone::UTC)),
             options,
             ..Self::default()
         }
@@ -124,7 +141,7 @@ impl Stamps {
     }
 
     fn parse_other(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
-        let zone = &self.options.zone;
+        let zone = &mut self.zone;
         let ns = match &self.options.format {
             Some(TimeFormat::Unix(unit)) => unix::parse(stamp, Some(*unit))?.0,
             Some(TimeFormat::Strptime(format)) => forms::parse_as(format, stamp, zone)?,
@@ -149,6 +166,12 @@ impl Stamps {
     #[must_use]
     pub fn unix_unit(&self) -> Option<UnixUnit> {
         self.unix
+    }
+
+    /// Returns whether a stamp had no zone, and none is given, so that it was read as UTC.
+    #[must_use]
+    pub fn has_assumed_utc(&self) -> bool {
+        self.zone.is_used && self.options.zone.is_none()
     }
 
     #[inline]

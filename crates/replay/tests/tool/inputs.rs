@@ -273,6 +273,118 @@ fn unlikely_years_are_bad_lines_without_an_option() {
 }
 
 #[test]
+fn stamps_without_a_zone_are_said_to_be_read_as_utc() {
+    const NOTICE: &str = "note: stamps without a zone are read as UTC";
+    let iis = "#Fields: date time c-ip\n2024-05-20 00:00:18 203.0.113.7\n";
+    let nlb = "tls 2.0 2024-05-20T00:00:18 net/web/c6e7 g3d4 203.0.113.7:51341 10.0.0.1:443 5 2 98 246\n";
+    for (name, text, is_assumed) in [
+        ("table.csv", "time,ip\n2024-05-20 00:00:18,203.0.113.7\n", true),
+        ("named.csv", "time [UTC],ip\n2024-05-20 00:00:18,203.0.113.7\n", false),
+        ("offset.csv", "time,ip\n2024-05-20 02:00:18 +0200,203.0.113.7\n", false),
+        ("unix.csv", "time,ip\n1716163218,203.0.113.7\n", false),
+        (
+            "lines.json",
+            "{\"time\":\"2024-05-20 00:00:18,250\",\"ip\":\"203.0.113.7\"}\n",
+            true,
+        ),
+        (
+            "zulu.json",
+            "{\"time\":\"2024-05-20T00:00:18Z\",\"ip\":\"203.0.113.7\"}\n",
+            false,
+        ),
+        (
+            "tomcat.log",
+            "203.0.113.7 - - [20/May/2024:00:00:18] \"GET /a HTTP/1.1\" 200 5\n",
+            true,
+        ),
+        ("access.log", &log([18]), false),
+        (
+            "gin.log",
+            "[GIN] 2024/05/20 - 00:00:18 | 200 | 15.2ms | 203.0.113.7 | GET \"/a\"\n",
+            true,
+        ),
+        // These formats define their times as UTC.
+        ("iis.log", iis, false),
+        ("nlb.log", nlb, false),
+    ] {
+        let path = file(name, text);
+        assert_eq!(
+            report(&["--limit", "1/s", &path]).contains(NOTICE),
+            is_assumed,
+            "{name}"
+        );
+        assert!(
+            !report(&["--limit", "1/s", "--tz", "UTC", &path]).contains(NOTICE),
+            "{name}"
+        );
+    }
+}
+
+/// A report with single blanks instead of the breaks of its lines.
+fn unwrapped(arguments: &[&str]) -> String {
+    report(arguments).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn only_times_of_an_input_are_its_time() {
+    for (name, text, time) in [
+        (
+            "german.csv",
+            "Zeitstempel;IP\n20.05.2024 00:00:18;203.0.113.7\n",
+            "Zeitstempel",
+        ),
+        ("hour.csv", "hour,id\n2024-05-20 00:00,1716163218\n", "hour"),
+        (
+            "mongo.json",
+            "{\"t\":{\"$date\":\"2024-05-20T00:00:18Z\"},\"attr\":{\"remote\":\"203.0.113.7:4123\"}}\n",
+            "t.$date",
+        ),
+    ] {
+        let report = unwrapped(&["--limit", "1/s", &file(name, text)]);
+        let notice = format!("`{time}` is taken for the time, as its values are the only times");
+        assert!(
+            report.contains(&notice) && report.contains("1 request, 2024-05-20 00:00"),
+            "{report}"
+        );
+    }
+    for (name, text) in [
+        (
+            "wireshark.csv",
+            "frame.time,ip.src\n\"May 20, 2024 00:00:18.5 UTC\",203.0.113.7\n",
+        ),
+        (
+            "kibana.csv",
+            "@timestamp,client.ip\n\"May 20, 2024 @ 00:00:18.500\",203.0.113.7\n",
+        ),
+        (
+            "linkerd.json",
+            "{\"client.addr\":\"203.0.113.7:51234\",\"timestamp\":\"2024-05-20T00:00:18.5Z\"}\n",
+        ),
+        (
+            "log4j.json",
+            "{\"instant\":{\"epochSecond\":1716163218},\"ip\":\"203.0.113.7\"}\n",
+        ),
+    ] {
+        let report = report(&["--limit", "1/s", "--by", "ip", &file(name, text)]);
+        assert!(
+            report.contains("1 request, 2024-05-20 00:00:18") && report.contains("by ip"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_name_clients_but_share_a_key_are_reported() {
+    let named = file("named.csv", "time,ip\n1716163218,203.0.113.7\n1716163218,203.0.113.8\n");
+    let notice = "all rows share one key (--by ip gives each client a key)";
+    assert!(unwrapped(&["--limit", "1/s", &named]).contains(notice));
+    assert!(!unwrapped(&["--limit", "1/s", "--by", "ip", &named]).contains(notice));
+    assert!(!unwrapped(&["--limit", "1/s", "--by", "all", &named]).contains(notice));
+    let nameless = file("nameless.csv", "time,tokens\n1716163218,5\n");
+    assert!(!unwrapped(&["--limit", "1/s", &nameless]).contains(notice));
+}
+
+#[test]
 fn anonymous_output_shows_no_input_text() {
     let mut content = log_line("198.51.100.7", 1).repeat(3);
     content += "198.51.100.8 is not a log line\n";

@@ -76,7 +76,7 @@ fn unknown_format_error_names_a_tool_for_it() {
         ("names.csv", "when,client\n1,a\n", "name one with --time"),
         (
             "names.json",
-            "{\"when\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
+            "{\"when\":\"2024-05-20T00:00:00Z\",\"until\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
             "name one with --time",
         ),
         (
@@ -100,7 +100,7 @@ fn unknown_format_error_names_a_tool_for_it() {
     }
     let json = file(
         "names.json",
-        "{\"when\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
+        "{\"when\":\"2024-05-20T00:00:00Z\",\"until\":\"2024-05-20T00:00:00Z\",\"ip\":\"192.0.2.1\"}\n",
     );
     assert!(report(&["--limit", "1/s", "--time", "when", &json]).contains("0 of 1"));
     let json = file("keyless.json", "{\"ts\":1716163200,\"who\":\"a\"}\n");
@@ -330,6 +330,11 @@ fn advice_of_an_unknown_format_reads_it() {
         ("python.log", "INFO 2024-05-20 00:00:18,123 client=203.0.113.7 took 5"),
         ("django.log", "[20/May/2024 00:00:18] \"GET /a HTTP/1.1\" 200 5"),
         ("date.log", "Mon May 20 00:00:18 2024: login from 203.0.113.7"),
+        (
+            "comma.log",
+            "2024-05-20 00:00:18,123 INFO:     203.0.113.7:53122 - \"GET / HTTP/1.1\" 200",
+        ),
+        ("two-columns.tsv", "2024-05-20\t00:00:18\t203.0.113.7\tGET\t/a\t200"),
     ] {
         let path = file(name, format!("{line}\n").repeat(2));
         let told = complaint(&["--limit", "1/s", &path]);
@@ -340,6 +345,63 @@ fn advice_of_an_unknown_format_reads_it() {
         arguments.push(&path);
         assert!(report(&arguments).contains("2 requests, 2024-05-20 00:00:18"), "{told}");
     }
+}
+
+#[test]
+fn advice_for_stamps_without_a_year_reads_them() {
+    for (name, line, clients) in [
+        (
+            "sshd.log",
+            "May  1 10:00:00 host sshd[12345]: Failed password for root from 203.0.113.7 port 41234 ssh2",
+            "by ip",
+        ),
+        (
+            "kernel.log",
+            "May 11 10:00:00 host kernel: [1.5] [UFW BLOCK] IN=eth0 SRC=203.0.113.7 DST=10.0.0.1 LEN=40 TTL=244 ID=5 SPT=41234 DPT=23",
+            "",
+        ),
+        (
+            "snort.log",
+            "05/01-10:00:00.123456  [**] [1:1:1] ICMP test [**] {ICMP} 203.0.113.7 -> 10.0.0.1",
+            "",
+        ),
+        ("boot.log", "May  1 10:00:00 host systemd[1]: Started Session 3.", "all"),
+    ] {
+        let told = complaint(&["--limit", "1/s", &file(name, format!("{line}\n").repeat(2))]);
+        assert!(told.contains("sed \"s/^/$(date +%Y) /\" FILE"), "{told}");
+        let (_, advice) = told.split_once("--regex '").expect("an expression");
+        let (regex, advice) = advice.split_once("' --time-format '").expect("in quotes");
+        let (format, more) = advice.split_once('\'').expect("in quotes");
+        assert_eq!(more.contains("--by all"), clients == "all", "{told}");
+        let dated = file(&format!("dated-{name}"), format!("2024 {line}\n").repeat(2));
+        let mut arguments = vec![
+            "--limit",
+            "1/s",
+            "--spread=none",
+            "--regex",
+            regex,
+            "--time-format",
+            format,
+        ];
+        arguments.extend(
+            more.split_whitespace()
+                .filter(|word| word.starts_with("--by") || *word == "all"),
+        );
+        arguments.push(&dated);
+        let report = report(&arguments);
+        assert!(
+            report.contains("2 requests, 2024-05-") && report.contains("10:00:00"),
+            "{report}"
+        );
+    }
+    let iis = "203.0.113.7, -, 5/13/2024, 10:00:00, W3SVC1, WEB1, 10.0.0.1, 15, 300, 1200, 200, 0, GET, /x, -,\n";
+    let iis = file("iis.log", iis.repeat(2));
+    let told = complaint(&["--limit", "1/s", &iis]);
+    let (_, advice) = told.split_once("--regex '").expect("an expression");
+    let (regex, advice) = advice.split_once("' --time-format '").expect("in quotes");
+    let (format, _) = advice.split_once('\'').expect("in quotes");
+    let report = report(&["--limit", "1/s", "--regex", regex, "--time-format", format, &iis]);
+    assert!(report.contains("2 requests, 2024-05-13 10:00:00"), "{report}");
 }
 
 #[test]
