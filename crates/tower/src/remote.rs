@@ -359,7 +359,9 @@ where
                     let answer = layer.limits().ask(&key, cost).await;
                     layer.conclude(&Head::of(&request), answer)
                 }
-                (Err(status), _) => Outcome::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[])),
+                (Err(status), _) => {
+                    Outcome::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
+                }
             };
             let announcement = match outcome {
                 Outcome::Denied(response) => return Ok(response),

@@ -186,7 +186,7 @@ where
             Projected::Admitted { inner, then } => {
                 let mut poll = inner.poll(cx);
                 if let (Poll::Ready(result), false) = (&mut poll, then.is_nothing()) {
-                    then.take().finish(result);
+                    then.finish(result);
                 }
                 poll
             }

@@ -28,7 +28,12 @@ pub struct Refusal<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    pub(crate) fn new(head: &'a Head<'a>, reason: Reason, wait: Option<Duration>, positions: &'a [Position<'a>]) -> Self {
+    pub(crate) fn new(
+        head: &'a Head<'a>,
+        reason: Reason,
+        wait: Option<Duration>,
+        positions: &'a [Position<'a>],
+    ) -> Self {
         Self {
             head,
             reason,
