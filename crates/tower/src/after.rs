@@ -20,15 +20,10 @@ impl Then {
         matches!(self, Self::Announce(Announcement::Nothing))
     }
 
-    #[inline]
-    pub(crate) fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::Announce(Announcement::Nothing))
-    }
-
     /// Does the work, by the inner service's result.
     // Out of line, so that a response without fields is passed on as it is.
     #[inline(never)]
-    pub(crate) fn finish<C, E>(self, result: &mut Result<Response<C>, E>) {
+    pub(crate) fn finish<C, E>(&mut self, result: &mut Result<Response<C>, E>) {
         match (self, result) {
             (Self::Announce(announcement), Ok(response)) => announcement.set(response.headers_mut()),
             (Self::Announce(_), Err(_)) => {}
@@ -85,7 +80,7 @@ impl Pending {
     }
 
     /// Counts by the response, and returns the fields as they are after that.
-    pub(crate) fn settle<B>(mut self, response: &Response<B>) -> Announcement {
+    pub(crate) fn settle<B>(&mut self, response: &Response<B>) -> Announcement {
         let reply = ResponseHead::of(response);
         let mut items = std::mem::take(&mut self.items);
         for item in &mut items {
@@ -105,7 +100,7 @@ impl Pending {
     }
 
     /// Leaves everything counted as it is: the inner service failed.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(&mut self) {
         self.items.clear();
     }
 }

@@ -3,9 +3,9 @@
 use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::seconds;
 use crate::policy::{Announced, EFFECTIVE_WINDOW, Policy};
+use bytes::Bytes;
 use core::num::NonZeroU64;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use smallvec::SmallVec;
 use std::time::{Duration, SystemTime};
 
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -112,29 +112,27 @@ impl Position<'_> {
     }
 }
 
-/// The fields of one response, ready to be set. It is small, since it is part of the future of each request.
+/// The fields of one response, written when they are set. It is small, since it is part of the future of each request.
 #[derive(Debug, Default)]
 pub(crate) enum Announcement {
     #[default]
     Nothing,
-    /// One policy in the form of the draft, written when it is set.
-    One {
-        announced: &'static Announced,
-        remaining: u64,
-        window: Option<NonZeroU64>,
-    },
-    Lists(Box<Lists>),
+    /// One policy in the form of the draft.
+    One(Item),
+    /// Several policies in the form of the draft.
+    Several(Box<[Item]>),
     Triple {
         names: Triple,
         values: [u64; 3],
     },
 }
 
-/// Several policies in the form of the draft.
-#[derive(Debug)]
-pub(crate) struct Lists {
-    policy: HeaderValue,
-    limit: HeaderValue,
+/// An item of `RateLimit`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item {
+    announced: &'static Announced,
+    remaining: u64,
+    window: Option<NonZeroU64>,
 }
 
 /// The names of three fields with a number each.
@@ -159,25 +157,17 @@ impl Announcement {
         match (fields, positions) {
             (Fields::None, _) | (_, []) => Self::Nothing,
             (_, [position]) => Self::of_one(fields, position),
-            (Fields::Draft11, [first, ..]) => {
-                let policies: SmallVec<[_; 4]> = positions.iter().map(|position| position.policy.announced()).collect();
-                let policy = first.policy.announced().joined(&policies);
-                let limit = value(&limit_items(positions));
-                Self::Lists(Box::new(Lists { policy, limit }))
-            }
+            (Fields::Draft11, _) => Self::Several(positions.iter().map(Item::of).collect()),
             (Fields::Triple | Fields::X(_), _) => Self::of_nearest(fields, positions),
         }
     }
 
     /// Writes down the position under one policy.
+    #[inline]
     pub(crate) fn of_one(fields: Fields, position: &Position<'_>) -> Self {
         match fields {
             Fields::None => Self::Nothing,
-            Fields::Draft11 => Self::One {
-                announced: position.policy.announced(),
-                remaining: position.standing.remaining,
-                window: position.effective_window(),
-            },
+            Fields::Draft11 => Self::One(Item::of(position)),
             Fields::Triple => Self::triple(Triple::Plain, position, None),
             Fields::X(Reset::Delta) => Self::triple(Triple::X, position, None),
             Fields::X(Reset::Epoch) => Self::triple(Triple::X, position, Some(SystemTime::now())),
@@ -203,22 +193,19 @@ impl Announcement {
     }
 
     /// Adds the fields to those that an inner layer has set. Lists are appended; of two triples the one with fewer remaining is kept.
-    pub(crate) fn set(self, headers: &mut HeaderMap) {
+    pub(crate) fn set(&self, headers: &mut HeaderMap) {
         match self {
             Self::Nothing => {}
-            Self::One {
-                announced,
-                remaining,
-                window,
-            } => {
-                let mut item = Buffer::new();
-                limit_item(&mut item, announced, remaining, window);
-                headers.append(RATELIMIT_POLICY, announced.policy.clone());
-                headers.append(RATELIMIT, value(&item));
+            Self::One(item) => {
+                headers.append(RATELIMIT_POLICY, item.announced.policy.clone());
+                headers.append(RATELIMIT, Item::list(core::slice::from_ref(item)));
             }
-            Self::Lists(lists) => {
-                headers.append(RATELIMIT_POLICY, lists.policy);
-                headers.append(RATELIMIT, lists.limit);
+            Self::Several(items) => {
+                headers.append(
+                    RATELIMIT_POLICY,
+                    Announced::joined(items.iter().map(|item| item.announced)),
+                );
+                headers.append(RATELIMIT, Item::list(items));
             }
             Self::Triple { names, values } => {
                 let names = names.names();
@@ -227,7 +214,7 @@ impl Announcement {
                     .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
                 if there.is_none_or(|remaining| values[1] < remaining) {
                     for (name, value) in names.iter().zip(values) {
-                        headers.insert(name, integer(value));
+                        headers.insert(name, integer(*value));
                     }
                 }
             }
@@ -253,32 +240,55 @@ pub(crate) fn integer(n: u64) -> HeaderValue {
     )
 }
 
-/// Bytes of a value on their way into one allocation.
-type Buffer = SmallVec<[u8; 128]>;
-
-fn limit_items(positions: &[Position<'_>]) -> Buffer {
-    let mut list = Buffer::new();
-    for position in positions {
-        if !list.is_empty() {
-            list.extend_from_slice(b", ");
+impl Item {
+    #[inline]
+    fn of(position: &Position<'_>) -> Self {
+        Self {
+            announced: position.policy.announced(),
+            remaining: position.standing.remaining,
+            window: position.effective_window(),
         }
-        let (announced, remaining) = (position.policy.announced(), position.standing.remaining);
-        limit_item(&mut list, announced, remaining, position.effective_window());
     }
-    list
+
+    /// Returns the value of `RateLimit`, in one allocation.
+    fn list(items: &[Self]) -> HeaderValue {
+        const SEPARATOR: &[u8] = b", ";
+        let bytes: usize = items.iter().map(|item| SEPARATOR.len() + item.len()).sum();
+        let mut list = Vec::with_capacity(bytes.saturating_sub(SEPARATOR.len()));
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                list.extend_from_slice(SEPARATOR);
+            }
+            item.write(&mut list);
+        }
+        // A vector that is full becomes `Bytes` as it is.
+        HeaderValue::from_maybe_shared(Bytes::from(list)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    /// Returns the number of bytes that `write` appends.
+    fn len(&self) -> usize {
+        let window = self
+            .window
+            .map_or(0, |window| 2 + EFFECTIVE_WINDOW.len() + digits(window.get()));
+        self.announced.item.len() + digits(self.remaining) + window
+    }
+
+    fn write(&self, list: &mut Vec<u8>) {
+        list.extend_from_slice(self.announced.item.as_bytes());
+        let mut digits = itoa::Buffer::new();
+        list.extend_from_slice(digits.format(self.remaining).as_bytes());
+        if let Some(window) = self.window {
+            list.push(b';');
+            list.extend_from_slice(EFFECTIVE_WINDOW.as_bytes());
+            list.push(b'=');
+            list.extend_from_slice(digits.format(window.get()).as_bytes());
+        }
+    }
 }
 
-/// Writes an item of `RateLimit`.
-fn limit_item(list: &mut Buffer, announced: &Announced, remaining: u64, window: Option<NonZeroU64>) {
-    list.extend_from_slice(announced.item.as_bytes());
-    let mut digits = itoa::Buffer::new();
-    list.extend_from_slice(digits.format(remaining).as_bytes());
-    if let Some(window) = window {
-        list.push(b';');
-        list.extend_from_slice(EFFECTIVE_WINDOW.as_bytes());
-        list.push(b'=');
-        list.extend_from_slice(digits.format(window.get()).as_bytes());
-    }
+/// Returns the number of decimal digits.
+fn digits(n: u64) -> usize {
+    1 + n.checked_ilog10().unwrap_or(0) as usize
 }
 
 fn value(bytes: &[u8]) -> HeaderValue {

@@ -4,8 +4,8 @@ use crate::after::{Pending, Then};
 use crate::charge::Charge;
 use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS, integer};
 use crate::head::Head;
-use crate::limit::{Ask, Asked, Denial, HeadFn, Limit, Plain};
-use crate::meters::{Denied, Detail, Standing};
+use crate::limit::{Ask, Asked, Denial, HeadFn, Limit};
+use crate::meters::{Denied, Detail};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Observe, PolicyDecision};
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
@@ -192,37 +192,35 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
 }
 
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
-    /// Decides a request that asks for one cell of one meter; `None` if it asks for more, or less. Returns the fields of the response, or the response
-    /// to a denied request.
+    /// Decides a request that is exempt or asks for one cell of one meter; `None` if it asks for more. Returns the fields of the response, or the
+    /// denied cell.
     #[inline]
-    pub(crate) fn admit_plain<B>(&self, head: &Head<'_>) -> Option<Result<Announcement, Response<B>>>
-    where
-        R: Respond<B>,
-    {
-        let plain = self.limits.plain(head)?;
-        Some(match plain.decide(self.settings.detail()) {
-            (None, standing) => {
-                let ask = plain.decided(None, standing);
-                self.observe.admitted(&PolicyDecision::new(&ask, *head));
-                Ok(self.settings.announce_one(&ask))
-            }
-            (Some(denied), standing) => Err(self.refuse_plain(head, &plain, denied, standing)),
-        })
+    pub(crate) fn decide_plain<'a>(&'a self, head: &Head<'_>) -> Option<Result<Announcement, (Ask<'a>, Denied)>> {
+        // Asked once: the answer may be the user's code.
+        if self.settings.is_exempt(head) {
+            return Some(Ok(Announcement::Nothing));
+        }
+        let ask = self.limits.plain(head)?.decide(self.settings.detail());
+        if let Some(denied) = ask.denied {
+            return Some(Err((ask, denied)));
+        }
+        self.observe.admitted(&PolicyDecision::new(&ask, head));
+        Some(Ok(self.settings.announce_one(&ask)))
     }
 
+    /// Answers a request that one meter denied.
     #[cold]
     #[inline(never)]
-    fn refuse_plain<B>(&self, head: &Head<'_>, plain: &Plain<'_>, denied: Denied, standing: Standing) -> Response<B>
+    pub(crate) fn refuse_plain<B>(&self, head: &Head<'_>, (ask, denied): &(Ask<'_>, Denied)) -> Response<B>
     where
         R: Respond<B>,
     {
-        let ask = plain.decided(Some(denied), standing);
-        self.tell_of(&ask, *head, false);
-        let (denial, position) = (Denial::from(denied), ask.position());
+        self.tell_of(ask, head, false);
+        let (denial, position) = (Denial::from(*denied), ask.position());
         let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);
         let positions = core::slice::from_ref(&position);
         let announced = if ask.rules.is_announced() { positions } else { &[] };
-        self.answer(*head, status, denial, announced)
+        self.answer(head, status, denial, announced)
     }
 
     /// Decides a request that is not exempt.
@@ -234,7 +232,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
             Some(_) => Err(Denial::of_no_key()),
             None => asked.decide(self.settings.detail()),
         };
-        self.tell(asked, *head, decided.is_ok());
+        self.tell(asked, head, decided.is_ok());
         decided
     }
 
@@ -249,12 +247,12 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
 
     /// Reports all decisions to the observer.
     #[inline]
-    pub(crate) fn tell(&self, asked: &Asked<'_>, head: Head<'_>, admitted: bool) {
+    pub(crate) fn tell(&self, asked: &Asked<'_>, head: &Head<'_>, admitted: bool) {
         asked.asks().iter().for_each(|ask| self.tell_of(ask, head, admitted));
     }
 
     #[inline]
-    fn tell_of(&self, ask: &Ask<'_>, head: Head<'_>, admitted: bool) {
+    fn tell_of(&self, ask: &Ask<'_>, head: &Head<'_>, admitted: bool) {
         let event = PolicyDecision::new(ask, head);
         match ask.denied {
             None if admitted => self.observe.admitted(&event),
@@ -279,7 +277,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
 
 impl<L, R, H> RateLimitLayer<L, R, H> {
     /// Answers a denied request.
-    pub(crate) fn refuse<B>(&self, head: Head<'_>, asked: &Asked<'_>, denial: Denial) -> Response<B>
+    pub(crate) fn refuse<B>(&self, head: &Head<'_>, asked: &Asked<'_>, denial: Denial) -> Response<B>
     where
         R: Respond<B>,
     {
@@ -296,7 +294,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     /// Answers a denied request with a status, which stands so with the policies that are announced.
     pub(crate) fn answer<B>(
         &self,
-        head: Head<'_>,
+        head: &Head<'_>,
         status: StatusCode,
         denial: Denial,
         positions: &[Position<'_>],

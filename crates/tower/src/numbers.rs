@@ -63,6 +63,7 @@ impl Numbers {
     /// Returns the effective window `t`, in seconds, in which `remaining` requests may be made.
     ///
     /// If none remain, `t` is the time until the next one conforms.
+    #[inline]
     pub(crate) fn effective_window(&self, remaining: u64, until_next_ns: u64) -> u64 {
         match remaining {
             0 => seconds(until_next_ns),
@@ -85,6 +86,7 @@ impl Fraction {
     }
 
     /// Multiplies and rounds up. The product of a burst and T is at most 200 years.
+    #[inline]
     fn times(self, factor: u64) -> u64 {
         let product = self.numerator * u128::from(factor);
         match (u64::try_from(product), u64::try_from(self.denominator)) {
@@ -96,6 +98,7 @@ impl Fraction {
 }
 
 /// Converts a wait to the seconds of `Retry-After`: rounded up, and never 0, which clients take for an invitation.
+#[inline]
 pub(crate) fn seconds(ns: u64) -> u64 {
     ns.div_ceil(SECOND_NS).max(1)
 }

@@ -93,11 +93,12 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
 #[derive(Clone, Copy)]
 pub struct PolicyDecision<'a> {
     ask: &'a Ask<'a>,
-    head: Head<'a>,
+    head: &'a Head<'a>,
 }
 
 impl<'a> PolicyDecision<'a> {
-    pub(crate) fn new(ask: &'a Ask<'a>, head: Head<'a>) -> Self {
+    #[inline]
+    pub(crate) fn new(ask: &'a Ask<'a>, head: &'a Head<'a>) -> Self {
         Self { ask, head }
     }
 
@@ -142,7 +143,7 @@ impl<'a> PolicyDecision<'a> {
     /// Returns the head of the request.
     #[must_use]
     pub fn head(&self) -> Head<'a> {
-        self.head
+        *self.head
     }
 }
 

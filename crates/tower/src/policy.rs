@@ -51,26 +51,26 @@ struct Joined {
 }
 
 impl Announced {
-    /// Returns the value of `RateLimit-Policy` for these policies, of which this one is the first.
-    pub(crate) fn joined(&self, policies: &[&'static Self]) -> HeaderValue {
-        let joined = self.joined.get_or_init(|| Joined {
-            policies: policies.to_vec(),
-            list: HeaderValue::from_static(list_of(policies).leak()),
+    /// Returns the value of `RateLimit-Policy` for these policies.
+    pub(crate) fn joined(mut policies: impl ExactSizeIterator<Item = &'static Self> + Clone) -> HeaderValue {
+        let (all, Some(first)) = (policies.clone(), policies.next()) else {
+            return HeaderValue::from_static("");
+        };
+        let joined = first.joined.get_or_init(|| Joined {
+            policies: all.clone().collect(),
+            list: HeaderValue::from_static(list_of(all.clone()).leak()),
         });
-        let same = |(a, b): (&&Self, &&Self)| core::ptr::eq(*a, *b);
-        if joined.policies.len() == policies.len() && joined.policies.iter().zip(policies).all(same) {
+        let same = |(a, b): (&&Self, &Self)| core::ptr::eq(*a, b);
+        if joined.policies.len() == all.len() && joined.policies.iter().zip(all.clone()).all(same) {
             return joined.list.clone();
         }
         // Items are values, and so is their list.
-        HeaderValue::try_from(list_of(policies)).unwrap_or_else(|_| HeaderValue::from_static(""))
+        HeaderValue::try_from(list_of(all)).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-fn list_of(policies: &[&'static Announced]) -> String {
-    let items: Vec<_> = policies
-        .iter()
-        .filter_map(|policy| policy.policy.to_str().ok())
-        .collect();
+fn list_of(policies: impl Iterator<Item = &'static Announced>) -> String {
+    let items: Vec<_> = policies.filter_map(|policy| policy.policy.to_str().ok()).collect();
     items.join(", ")
 }
 

@@ -112,9 +112,9 @@ where
                 }
             }
             let waited = shared.wait(&mut asked).await;
-            layer.tell(&asked, Head::of(&request), waited.is_ok());
+            layer.tell(&asked, &Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {
-                return Ok(layer.refuse(Head::of(&request), &asked, denial));
+                return Ok(layer.refuse(&Head::of(&request), &asked, denial));
             }
             let then = layer.settings().admitted(&asked, &mut request);
             drop(asked);

@@ -265,7 +265,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         (found, limit.cost.as_ref().map_or(1, |cost| cost(head)))
     }
 
-    fn conclude<C>(&self, head: Head<'_>, answer: Result<Answer, StoreFailed>) -> Outcome<C>
+    fn conclude<C>(&self, head: &Head<'_>, answer: Result<Answer, StoreFailed>) -> Outcome<C>
     where
         R: Respond<C>,
     {
@@ -293,12 +293,12 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         Outcome::Denied(self.answer(head, status, Denial { wait_ns, reason }, positions))
     }
 
-    fn without_store<C>(&self, head: Head<'_>) -> Outcome<C>
+    fn without_store<C>(&self, head: &Head<'_>) -> Outcome<C>
     where
         R: Respond<C>,
     {
         let limit = self.limits();
-        self.observer().store_failed(limit.policy.name(), &head);
+        self.observer().store_failed(limit.policy.name(), head);
         match &limit.on_failure {
             OnStoreFailure::Open => Outcome::Admitted(Announcement::Nothing),
             OnStoreFailure::Closed => {
@@ -310,7 +310,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             }
             OnStoreFailure::Local(local) => {
                 let mut asked = crate::limit::Asked::default();
-                local.ask(&head, &mut asked);
+                local.ask(head, &mut asked);
                 match asked.decide(Detail::Next) {
                     Ok(()) => Outcome::Admitted(self.settings().announce_admitted(&asked)),
                     Err(denial) => Outcome::Denied(self.refuse(head, &asked, denial)),
@@ -347,9 +347,11 @@ where
                 (Ok(None), _) => Outcome::Admitted(Announcement::Nothing),
                 (Ok(Some(key)), cost) => {
                     let answer = layer.limits().ask(&key, cost).await;
-                    layer.conclude(Head::of(&request), answer)
+                    layer.conclude(&Head::of(&request), answer)
                 }
-                (Err(status), _) => Outcome::Denied(layer.answer(Head::of(&request), status, Denial::of_no_key(), &[])),
+                (Err(status), _) => {
+                    Outcome::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
+                }
             };
             let announcement = match outcome {
                 Outcome::Denied(response) => return Ok(response),

@@ -1,7 +1,6 @@
 //! The service that decides before it calls an inner one.
 
 use crate::after::Then;
-use crate::fields::Announcement;
 use crate::head::Head;
 use crate::layer::RateLimitLayer;
 use crate::limit::{Asked, Limit};
@@ -79,46 +78,35 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The inner service is called from one place, so that it inlines there.
-        match self.layer.admit(&mut request) {
-            Ok(then) => ResponseFuture::admitted(self.inner.call(request), then),
-            Err(response) => ResponseFuture::denied(response),
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let head = Head::of(&request);
+        match self.layer.decide_plain(&head) {
+            Some(Ok(announcement)) => {
+                let then = Then::Announce(announcement);
+                ResponseFuture::admitted(self.inner.call(request), then)
+            }
+            Some(Err(denied)) => ResponseFuture::denied(self.layer.refuse_plain(&head, &denied)),
+            None => self.call_by_list(request),
         }
     }
 }
 
-impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
-    /// Decides a request. Returns the work that its response leaves, or the response to a denied request.
-    #[inline]
-    fn admit<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
-    where
-        R: Respond<C>,
-    {
-        let head = Head::of(request);
-        // Asked once: the answer may be the user's code.
-        if self.settings().is_exempt(&head) {
-            return Ok(Then::Announce(Announcement::Nothing));
-        }
-        match self.admit_plain(&head) {
-            Some(Ok(announcement)) => Ok(Then::Announce(announcement)),
-            Some(Err(response)) => Err(response),
-            None => self.admit_by_list(request),
-        }
-    }
-
+impl<S, L: Limit, R, H: Observe> RateLimit<S, L, R, H> {
     /// Decides a request that asks several meters, or has something to settle later.
+    // Out of line, and with a call of its own: a request that is not changed is moved once less.
     #[inline(never)]
-    fn admit_by_list<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
+    fn call_by_list<B, C>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future, C>
     where
+        S: Service<Request<B>, Response = Response<C>>,
         R: Respond<C>,
     {
-        let head = Head::of(request);
+        let head = Head::of(&request);
         let mut asked = Asked::default();
-        if let Err(denial) = self.decide(&head, &mut asked) {
-            return Err(self.refuse(head, &asked, denial));
+        if let Err(denial) = self.layer.decide(&head, &mut asked) {
+            return ResponseFuture::denied(self.layer.refuse(&head, &asked, denial));
         }
-        Ok(self.settings().admitted(&asked, request))
+        let then = self.layer.settings().admitted(&asked, &mut request);
+        ResponseFuture::admitted(self.inner.call(request), then)
     }
 }
 
@@ -199,7 +187,7 @@ where
             Projected::Admitted { inner, then } => {
                 let mut poll = inner.poll(cx);
                 if let (Poll::Ready(result), false) = (&mut poll, then.is_nothing()) {
-                    then.take().finish(result);
+                    then.finish(result);
                 }
                 poll
             }

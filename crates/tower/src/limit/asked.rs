@@ -153,13 +153,8 @@ impl<'a> Asked<'a> {
 impl<'a> Plain<'a> {
     /// Takes the cell, if it conforms.
     #[inline]
-    pub(crate) fn decide(&self, detail: Detail) -> (Option<Denied>, Standing) {
-        self.lane.meters.decide_now(self.ticket, 1, detail)
-    }
-
-    /// The request with its decision.
-    #[inline]
-    pub(crate) fn decided(&self, denied: Option<Denied>, standing: Standing) -> Ask<'a> {
+    pub(crate) fn decide(&self, detail: Detail) -> Ask<'a> {
+        let (denied, standing) = self.lane.meters.decide_now(self.ticket, 1, detail);
         Ask {
             denied,
             standing,

@@ -7,7 +7,7 @@ mod limiter;
 #[cfg(test)]
 mod model;
 
-pub(crate) use asked::{Ask, Denial, Plain};
+pub(crate) use asked::{Ask, Denial};
 pub use asked::{Asked, BoxLimit, Limit, Reason};
 pub use lane::OnNoKey;
 pub(crate) use lane::{After, HeadFn, Lane};

@@ -21,14 +21,19 @@ pub trait Respond<B>: Send + Sync {
 /// A denied request, and why.
 #[derive(Clone, Copy)]
 pub struct Refusal<'a> {
-    head: Head<'a>,
+    head: &'a Head<'a>,
     reason: Reason,
     wait: Option<Duration>,
     positions: &'a [Position<'a>],
 }
 
 impl<'a> Refusal<'a> {
-    pub(crate) fn new(head: Head<'a>, reason: Reason, wait: Option<Duration>, positions: &'a [Position<'a>]) -> Self {
+    pub(crate) fn new(
+        head: &'a Head<'a>,
+        reason: Reason,
+        wait: Option<Duration>,
+        positions: &'a [Position<'a>],
+    ) -> Self {
         Self {
             head,
             reason,
@@ -40,7 +45,7 @@ impl<'a> Refusal<'a> {
     /// Returns the head of the request.
     #[must_use]
     pub fn head(&self) -> Head<'a> {
-        self.head
+        *self.head
     }
 
     /// Returns the reason of the denial.
