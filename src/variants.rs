@@ -73,11 +73,11 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 ///
 /// # Cost
 ///
-/// A decision is lock-free, as with a plain meter. A handle keeps the limit that held when the handle was made. While that limit holds, a decision
-/// takes as long as a plain meter's (11 ns; 17 ns for batches of 32).
+/// A decision is lock-free, as with a plain meter. A handle keeps the limit that held when the handle was made. While that limit holds, an admission
+/// by [`check`](Meter::check) takes 39 ns on an Intel Xeon, where a plain meter's takes 25, and a denial takes 36 ns instead of 12.
 ///
-/// After the quota was set, an older handle detects the change on each decision and reads the current limit through a shared pointer: 14 ns more. A
-/// new clone holds the current limit again. So a thread to which this matters may now and then replace its handle by a clone of it. See
+/// After the quota was set, an older handle detects the change on each decision and reads the current limit through a shared pointer: 14 to 18 ns more.
+/// A new clone holds the current limit again. So a thread to which this matters may now and then replace its handle by a clone of it. See
 /// [benchmarks](crate::docs::benchmarks).
 ///
 /// # State across a change of quota
@@ -133,7 +133,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     ///
     /// # Errors
     ///
-    /// [`InconsistentCapacity`], and nothing has changed, if `quota` cannot make a meter.
+    /// [`InconsistentCapacity`], and nothing has changed, if `quota` is invalid for the meter.
     pub fn set_quota(&self, quota: Quota) -> Result<u64, InconsistentCapacity> {
         self.set_quota_when(quota, When::Now)
     }

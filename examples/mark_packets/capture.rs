@@ -17,7 +17,7 @@ pub(crate) fn read(path: &str) -> io::Result<Vec<Packet>> {
     let file = std::fs::read(path)?;
     let capture = PcapCapture::from_file(&file).map_err(|error: PcapError<&[u8]>| {
         let kind = io::ErrorKind::InvalidData;
-        io::Error::new(kind, format!("{path} is no classic capture: {error:?}"))
+        io::Error::new(kind, format!("{path} is not a classic capture: {error:?}"))
     })?;
     let stamp = |block: &LegacyPcapBlock<'_>| Duration::new(block.ts_sec.into(), block.ts_usec * 1000);
     let first = capture.blocks.first().map_or(Duration::ZERO, stamp);

@@ -4,22 +4,22 @@ use core::fmt;
 use core::num::NonZeroU32;
 use std::time::Duration;
 
-/// Reading the clock, and an exchange: the least of an admission.
+/// Reads the clock, and exchanges a word: the minimum for an admission.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const CLOCK_AND_EXCHANGE: &str = "rdtsc + CAS loop";
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const CLOCK_AND_EXCHANGE: &str = "Instant + CAS loop";
 
-/// Reading the clock and the word: the least of a denial.
+/// Reads the clock and the word: the minimum for a denial.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const CLOCK_AND_LOAD: &str = "rdtsc + shared load";
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const CLOCK_AND_LOAD: &str = "Instant + shared load";
 
-/// The least of an admission at the caller's time.
+/// The minimum for an admission at the caller's time.
 pub(crate) const EXCHANGE: &str = "CAS loop";
 
-/// The least of a denial at the caller's time.
+/// The minimum for a denial at the caller's time.
 pub(crate) const LOAD: &str = "shared load";
 
 /// The cells of a batch.
@@ -33,14 +33,14 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Never met: 10^9 cells a second, the fastest that all contenders can hold, and as many at once. No loop asks for half as many.
+    /// Never reached: 10^9 cells a second, the highest rate that all contenders support, and as many at once. No loop asks for half as many.
     pub(crate) const AMPLE: Self = Self {
         interval: Duration::from_nanos(1),
         burst: NonZeroU32::new(1_000_000_000).unwrap(),
     };
 
-    /// Met for as long as a run takes once its burst is spent: one cell an hour. The burst holds batches, and blocks for leases, so
-    /// that they are denied for now and not for good.
+    /// Exceeded for a whole run once its burst is spent: one cell an hour. The burst holds batches, and blocks for leases, so
+    /// that no denial is permanent.
     pub(crate) const SCARCE: Self = Self {
         interval: Duration::from_secs(3600),
         burst: NonZeroU32::new(1024).unwrap(),
@@ -116,7 +116,7 @@ impl Case {
         }
     }
 
-    /// The name of the least that this takes on this hardware: reading a clock, if there is one to read, and the word, which an
+    /// The name of the minimum that the case takes on this hardware: reading a clock, if there is one to read, and the word, which an
     /// admission exchanges.
     pub(crate) fn floor(self) -> &'static str {
         match (self.time, self.answer) {

@@ -21,16 +21,16 @@ pub(crate) enum Kind {
 /// A crate: its name and the beginning of its version, as the lock file has them.
 pub(crate) type Package = (&'static str, &'static str);
 
-/// Decides batches of so many cells.
+/// Decides a batch of this many cells.
 pub(crate) type CheckN<H> = fn(&mut H, NonZeroU32) -> bool;
 /// Decides a cell at an instant.
 pub(crate) type CheckAt<H> = fn(&mut H, Instant) -> bool;
 /// Decides a batch at an instant.
 pub(crate) type CheckNAt<H> = fn(&mut H, NonZeroU32, Instant) -> bool;
 
-/// A meter in the ring, by the fastest way that its documentation shows, with its default clock and configuration.
+/// A meter under test, called in the fastest way that its documentation shows, with its default clock and configuration.
 ///
-/// All calls say whether the cells conform. They are compiled into the timed loop; a call that a contender does not offer is `None`.
+/// Each call returns whether the cells conform, and is compiled into the timed loop. A call that a contender does not offer is `None`.
 pub(crate) trait Contender {
     /// The name in the tables.
     const NAME: &'static str;
@@ -41,7 +41,7 @@ pub(crate) trait Contender {
     /// A thread's handle of a meter.
     type Handle: Send;
 
-    /// Returns handles of one new meter, full of credit, for so many threads.
+    /// Returns handles of one new idle meter, for this many threads.
     fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle>;
 
     /// Decides a cell by the meter's own clock.

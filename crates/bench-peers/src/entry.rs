@@ -13,9 +13,9 @@ pub(crate) struct Entry {
     pub(crate) package: Option<Package>,
     /// Returns whether the contender supports the case.
     pub(crate) takes: fn(Case) -> bool,
-    /// Asks it for so long, and times the whole.
+    /// Calls the contender for this long, and times the whole loop.
     pub(crate) measure: fn(Case, Length) -> Measured,
-    /// Asks it so often on each thread, and times each call.
+    /// Calls the contender this often on each thread, and times each call.
     pub(crate) percentiles: fn(Case, Length) -> Percentiles,
 }
 

@@ -8,7 +8,7 @@ use core::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many cells are never asked of a meter in one turn, which [`Limit::AMPLE`](crate::cases::Limit::AMPLE) holds twice.
+/// More cells than any meter is asked for in one turn. [`Limit::AMPLE`](crate::cases::Limit::AMPLE) holds twice as many.
 const MOST_CELLS: u64 = 500_000_000;
 
 /// The longest turn.
@@ -117,7 +117,7 @@ fn on_fresh<C: Contender, T: Timing>(
     on_threads(handles, expected, timing, call)
 }
 
-/// Asks until the answer is no, if it ever is: some admit a cell more than their burst, and a meter that never denies has all its answers
+/// Asks until a denial, because some contenders admit a cell more than their burst. If a meter never denies, all its answers are
 /// counted as wrong.
 pub(crate) fn spend(limit: Limit, mut check: impl FnMut() -> bool) {
     let _ = (0..2 * limit.burst.get()).all(|_| check());

@@ -1,4 +1,4 @@
-//! Numbers that look random, and can be had again.
+//! Pseudorandom numbers from a seed.
 
 /// A seeded generator (SplitMix64, by Steele, Lea and Flood).
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Which versions were compiled in: the workspace's lock file knows.
+//! Finds the versions that were compiled in, from the workspace's lock file.
 
 use crate::contender::Package;
 

@@ -16,7 +16,7 @@ pub enum BadLine {
     #[error("not a line of {0}")]
     OtherPattern(&'static str),
     /// Not a JSON object.
-    #[error("not an object of JSON")]
+    #[error("not a JSON object")]
     NotJson,
     /// A JSON object without the field that holds a line in the other objects.
     #[error("no log line in this object")]
@@ -34,10 +34,10 @@ pub enum BadLine {
     #[error("the time is missing")]
     NoTime,
     /// The duration of the request is not a number.
-    #[error("the duration is no number of less than 100 days")]
+    #[error("the duration is not a number, or above 100 days")]
     Duration,
     /// A packet of an interface that the capture does not describe.
-    #[error("the packet is of an interface that is not described")]
+    #[error("the capture does not describe the interface of the packet")]
     NoInterface,
     /// Only the time cannot be read.
     #[error("{0}")]
@@ -59,11 +59,11 @@ pub enum BadLine {
     /// A quote opens a field and is not closed within the limit; only its own line is lost.
     #[error("a quote is not closed within the next 100 lines or 64 KiB")]
     OpenQuote,
-    /// A quoted field goes on after its closing quote; only the line with the opening quote is lost.
-    #[error("a quoted field goes on behind its closing quote")]
+    /// A quoted field continues after its closing quote; only the line with the opening quote is lost.
+    #[error("a quoted field continues after its closing quote")]
     BehindQuote,
     /// The captured part of a packet is too short to contain its addresses.
-    #[error("too little of the packet was captured to have its addresses")]
+    #[error("too few bytes of the packet were captured to contain its addresses")]
     CutPacket,
 }
 

@@ -56,10 +56,10 @@ impl Format {
 #[derive(Debug, Parser)]
 #[command(name = "meter-replay", version, verbatim_doc_comment, after_long_help = EXAMPLES, after_help = "Examples: see --help")]
 pub struct Cli {
-    /// A limit to try, like `10/s` or `100/min burst 20`; more than one are compared
+    /// A limit to try, like `10/s` or `100/min burst 20`; several limits are compared
     ///
-    /// As CELLS/PERIOD, then `burst N` and `weight N` if they are not the cells and 1. A period is a unit
-    /// (ns, us, ms, s, min, h, d), or some of it: `1/6s`. With `every PERIOD` cells come in ticks.
+    /// CELLS/PERIOD, then optionally `burst N` (default: CELLS) and `weight N` (default: 1). A period is a unit
+    /// (ns, us, ms, s, min, h, d) or a number of units: `1/6s`. With `every PERIOD` cells come in ticks.
     /// Two with an & between, like `10/s & 1000/h`, are decided as one: a request that either
     /// denies counts in neither.
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]
@@ -69,18 +69,18 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub algorithm: AlgorithmName,
 
-    /// The owner of a meter: each ip, xff, host, path, method or status, all together, or each value of a column
+    /// The key that has a meter of its own: each ip, xff, host, path, method, status or column value, or `all`
     #[arg(long, value_name = "ip|xff|host|path|method|status|all|COLUMN", long_help = BY)]
     pub by: Option<String>,
 
-    /// Each value of this column has a meter, even where it is named `all`
+    /// Give each value of this column a meter, even if the column is named like a word of --by
     #[arg(long, value_name = "COLUMN", conflicts_with = "by")]
     pub key: Option<String>,
 
     /// IPv6 addresses that begin with the same N bits are one key, as 2001:db8:1:2::/64
     ///
-    /// A subscriber has all addresses of a /64, or more, to ask from. Applies to every key that is an
-    /// address. If not given, 64, and in captures, where neighbours share a network, 128.
+    /// A subscriber can use all addresses of a /64 or more. Applies to every key that is an address.
+    /// If not given: 64, but 128 in captures, where neighbours share a network.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=128), verbatim_doc_comment)]
     pub ipv6_prefix: Option<u8>,
 
@@ -92,7 +92,7 @@ pub struct Cli {
     #[arg(long, value_name = "COLUMN", verbatim_doc_comment)]
     pub time: Option<String>,
 
-    /// The column of the cells that a request asks for; if not given, one (packets: `bytes`, or `packets` for one)
+    /// The column of the cells of a request; if not given, one cell (captures: `bytes`, or `packets` for one cell)
     #[arg(long, value_name = "COLUMN")]
     pub cost: Option<String>,
 
@@ -102,7 +102,7 @@ pub struct Cli {
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..), verbatim_doc_comment)]
     pub keys: u32,
 
-    /// In which order the lines of all files are replayed
+    /// The order in which the lines of all files are replayed
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,
 
@@ -114,9 +114,10 @@ pub struct Cli {
     #[arg(long)]
     pub no_suggest: bool,
 
-    /// Print `table`s to read (the default) or `json` for programs; or read the log format of this name
+    /// Print a `table` (the default) or `json`; or read inputs in the log format of this name
     ///
-    /// May be given for either. A log format is one that --log-format knows by name; most are known without.
+    /// May be given once for each of the two. The log formats are those that --log-format knows by name;
+    /// most are detected without this option.
     #[arg(long = "format", value_name = "table|json|NAME", value_parser = Format::parse, verbatim_doc_comment)]
     pub formats: Vec<Format>,
 
@@ -162,7 +163,7 @@ pub struct Cli {
 }
 
 const BY: &str = "\
-The owner of a meter: each ip, xff, host, path, method or status, all together, or each value of a column
+The key that has a meter of its own: each ip, xff, host, path, method, status or column value, or `all`
 
           access log                      capture       table, JSON, named fields
   ip      the client                      the sender    a field named ip, client_ip, remote_addr, ...
@@ -182,7 +183,7 @@ Examples:
       meter-replay --demo
   Ten requests a second for each client, in a log and its rotated file
       meter-replay --limit 10/s access.log.1 access.log.2.gz
-  Which of three? A burst lets people open pages, the rate holds crawlers
+  Compare three limits: the burst lets people open pages, the rate slows crawlers
       meter-replay --limit 2/s --limit \"2/s burst 20\" --limit \"10/s burst 200\" access.log
   Ten a second, and no more than a thousand an hour
       meter-replay --limit \"10/s & 1000/h\" access.log
@@ -195,13 +196,13 @@ Examples:
       meter-replay --limit 100000/min --key tenant --cost tokens requests.csv
   Bytes a second for each receiver, of a capture
       meter-replay --limit \"1000000/s burst 3000000\" --by host lan.pcap
-  To look at, and to show around
+  Write a page to share, without the names of keys
       meter-replay --limit 10/s --report limits.html --anonymise access.log
   From a pipe
       ssh www cat /var/log/nginx/access.log | meter-replay --limit 10/s -
 
-Exit codes: 0 when it has reported. 3 when it has, but more lines were bad than --max-bad allows, or part of an
-input could not be read. 2 and one line on stderr when it could not.
+Exit codes: 0 after a report. 3 after a report if more lines were bad than --max-bad allows, or part of an input
+could not be read. 2 without a report: the reason is one line on stderr.
 ";
 
 /// Returns a man page in which indented lines, tables and examples stay as they are.

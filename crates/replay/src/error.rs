@@ -69,7 +69,7 @@ pub enum Error {
         /// The limit.
         limit: String,
     },
-    /// A store keeps meters of this library, and no limiter of other software or file of limits.
+    /// A store keeps meters of this library only, not a limiter of other software or a file of limits.
     #[cfg(feature = "store")]
     #[error("--store takes limits like 10/s, not `{limit}`")]
     NotStored {
@@ -85,7 +85,7 @@ pub enum Error {
         /// The error of the quota.
         source: ratelimit_meter_store::InvalidQuota,
     },
-    /// The URL of a store is no URL, or of no store that is known.
+    /// The URL of a store is not a URL, or its scheme is unknown.
     #[cfg(feature = "store")]
     #[error("--store: {reason}; expected a URL like redis://127.0.0.1:6379/")]
     BadStore {
@@ -108,7 +108,7 @@ pub enum Error {
         limits: String,
     },
     /// The value of an option is not a time.
-    #[error("{option} `{text}` is no time: expected one such as 2024-05-20, 2024-05-20T12:00:00Z or Unix seconds")]
+    #[error("{option} `{text}` is not a time: expected one such as 2024-05-20, 2024-05-20T12:00:00Z or Unix seconds")]
     BadTime {
         /// The option.
         option: &'static str,
@@ -150,7 +150,7 @@ pub enum Error {
     },
     /// The first line of delimited text does not split into fields.
     #[error(
-        "{path}: the first line is no header of delimited text: {reason}; name the columns in it, or read the lines with --regex"
+        "{path}: the first line is not a header of delimited text: {reason}; name the columns in it, or read the lines with --regex"
     )]
     NoHeader {
         /// The file.
@@ -291,7 +291,7 @@ pub enum Error {
         instead: &'static str,
     },
     /// The file is neither text nor a known binary format.
-    #[error("{path} is no text and has no known binary format: name a log, a table or a capture")]
+    #[error("{path} is neither text nor a known binary format: name a log, a table or a capture")]
     Noise {
         /// The file.
         path: String,
@@ -338,7 +338,7 @@ pub enum Error {
     },
     /// Requests of an access log are to be moved to their start, and its lines do not end with their duration.
     #[error(
-        "{path} is an access log whose lines do not end with how long requests took, which --time-is end needs: if that is no number of seconds like 0.005, say its unit with --duration last:us (s, ms, us or ns)"
+        "{path} is an access log whose lines do not end with how long requests took, which --time-is end needs: if the last field is not in seconds, like 0.005, say its unit with --duration last:us (s, ms, us or ns)"
     )]
     NoLastDuration {
         /// The file.
@@ -354,7 +354,7 @@ pub enum Error {
     },
     /// There are more keys than allowed.
     #[error(
-        "met {} keys, and --keys allows {}: raise that, or make fewer with a coarser --by or, of IPv6 addresses, with --ipv6-prefix",
+        "met {} keys, and --keys allows {}: raise --keys, or group keys by a coarser --by or, for IPv6 addresses, by --ipv6-prefix",
         text::grouped(u64::from(*.most) + 1),
         text::grouped(.most)
     )]
@@ -385,7 +385,7 @@ pub enum Error {
         source: io::Error,
     },
     /// An input is named more than once, so its lines would count more than once.
-    #[error("{path} is named twice, and its lines would count twice: name it once")]
+    #[error("{path} is named twice, so its lines would count twice: name it once")]
     CountedTwice {
         /// The file.
         path: String,

@@ -247,7 +247,7 @@ pub fn measure(cli: &Cli, progress: Progress) -> Result<(Trace, Vec<Outcome>), E
     analyse(cli, &cli.limits()?, progress, |_, _, _| Ok(()))
 }
 
-/// Does the same, and calls `look` for events after their decisions; of two bounds, for the bound that denies more.
+/// Replays as [`measure`], and calls `look` with each block of events after its decisions. Of two bounds, `look` sees the bound that denies more.
 fn analyse(
     cli: &Cli,
     limits: &[LimitSpec],

@@ -53,7 +53,7 @@ pub struct Condition {
 /// The reason why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no condition: expected NAME=VALUE, NAME!=VALUE or NAME=VALUE|VALUE, such as path=/api/, status=5xx or method=POST"
+    "`{text}` is not a condition: expected NAME=VALUE, NAME!=VALUE or NAME=VALUE|VALUE, such as path=/api/, status=5xx or method=POST"
 )]
 pub struct BadCondition {
     text: String,

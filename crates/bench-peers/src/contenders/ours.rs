@@ -18,7 +18,7 @@ pub(super) fn quota(limit: Limit) -> Quota {
         .allow_burst(limit.burst)
 }
 
-/// An average has no burst of its own: the same rate over as long as it takes the burst.
+/// An average has no burst of its own: it gets the same rate, over the time in which the burst drains.
 fn average(limit: Limit) -> Quota {
     Quota::new(limit.burst, limit.interval * limit.burst.get()).expect("both limits are within a quota's")
 }

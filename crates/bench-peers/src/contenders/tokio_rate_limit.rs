@@ -39,7 +39,7 @@ impl Contender for RateLimiter {
         Some(|limiter, n| is_permitted(limiter.check_with_cost(KEY, n.get().into())));
 }
 
-/// It knows whole requests a second only, of which one could come back while a denial is timed. A bucket without refill is otherwise the default
+/// It supports whole requests a second only, so one could come back while a denial is timed. A bucket without refill is otherwise the default
 /// bucket, and never admits again.
 fn limiter(limit: Limit) -> tokio_rate_limit::RateLimiter {
     let bucket = TokenBucket::new(limit.burst.get().into(), limit.whole_rate());

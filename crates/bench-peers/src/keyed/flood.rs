@@ -158,7 +158,7 @@ pub(crate) fn progress() -> ProgressBar {
 }
 
 impl Flooded {
-    /// A line for each thing that must not be.
+    /// Returns a line for each condition that the flood violated.
     pub(crate) fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.denied > 0 {

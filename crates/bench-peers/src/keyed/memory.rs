@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::process::Command;
 use std::{env, fs, io};
 
-/// The most bytes that a live key of ours is to take, in whole bytes.
+/// The aim for the memory of a live key of ours, in whole bytes.
 const TARGET: f64 = 20.0;
 
 /// One number of keys of one kind.

@@ -30,7 +30,7 @@ impl Hashes for ahash::RandomState {
     const HASHER: Hasher = Hasher::AHash;
 }
 
-/// A table of meters in the ring, asked by reference from all threads.
+/// A table of meters under test, called by reference from all threads.
 pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
     /// The name in the tables.
     const NAME: &'static str;

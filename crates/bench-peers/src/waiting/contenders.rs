@@ -45,7 +45,7 @@ const fn per_millisecond() -> u64 {
     RATE / 1000
 }
 
-/// A GCRA that is waited for.
+/// A GCRA with waiting.
 struct Metered(Waiting<GCRA>);
 
 impl Metered {

@@ -1,4 +1,4 @@
-//! A limiter that takes part.
+//! The adapter trait of a limiter that waits.
 
 use crate::contender::{Kind, Package};
 use std::future::Future;
@@ -15,13 +15,13 @@ pub(super) trait Waiter: Send + Sync + 'static {
     const KIND: Kind;
     const PACKAGE: Package;
 
-    /// A limit that is never met.
+    /// Returns a limiter that never denies.
     fn ample() -> Self;
 
-    /// [`RATE`] cells a second, [`BURST`] at once.
+    /// Returns a limiter of [`RATE`] cells a second, [`BURST`] at once.
     fn crowded() -> Self;
 
-    /// A cell in an hour, and that is gone.
+    /// Returns a limiter of one cell an hour, already spent.
     fn scarce() -> Self;
 
     /// Waits for a cell.

@@ -44,7 +44,7 @@ pub struct Reading {
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub tz: Option<TimeZone>,
 
-    /// Which end of a request its stamp is of; with `end`, requests are moved back by their duration
+    /// The end of a request that its stamp marks; with `end`, requests are moved back by their duration
     ///
     /// A limit acts when a request starts. nginx, IIS, Caddy and CloudFront stamp its end; Apache, HAProxy,
     /// Envoy and Traefik its start. If not given, only the requests of an access log whose lines end with
@@ -60,15 +60,15 @@ pub struct Reading {
     )]
     pub time_is: TimeIs,
 
-    /// The column of how long a request took, and its unit, like `took:ms`; in an access log `last:us`
+    /// The column of the duration of a request, and its unit, like `took:ms`; in an access log `last:us`
     #[arg(long, value_name = "COLUMN[:UNIT]")]
     pub duration: Option<String>,
 
-    /// Take stamps outside of 1990 to 2100 for times, and not for durations or serial numbers
+    /// Accept stamps outside of 1990 to 2100, which are otherwise taken for durations or serial numbers
     #[arg(long)]
     pub allow_old: bool,
 
-    /// With --by xff: our own proxies, by their networks, or how many there are
+    /// With --by xff: our own proxies, by their networks or their number
     ///
     /// The client is the first address from the right that belongs to no proxy. If not given, our own proxies are
     /// those with private addresses.

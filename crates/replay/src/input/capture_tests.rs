@@ -145,7 +145,7 @@ fn packets_without_key_or_time_are_bad() {
     capture.extend(LITTLE.packet([4, 0], 60, &frame(&[], 0x0800, &ipv4(1, 2))));
     let (packets, bad) = read(&capture, None).expect("a capture");
     assert_eq!(packets, [(4_000_000_000, 60, "192.0.2.1".to_owned())]);
-    let cut = "too little of the packet was captured to have its addresses";
+    let cut = "too few bytes of the packet were captured to contain its addresses";
     let time = "the stamp is malformed or names a time that does not exist";
     assert_eq!(
         bad,
@@ -266,7 +266,7 @@ fn pcapng_of_several_interfaces_is_read() {
             packet(10_001_000_000, "192.0.2.5"),
         ]
     );
-    assert_eq!(bad, ["f:4: the packet is of an interface that is not described"]);
+    assert_eq!(bad, ["f:4: the capture does not describe the interface of the packet"]);
 }
 
 /// Found by the fuzzer: the length 7 made the parser subtract below zero.

@@ -87,7 +87,10 @@ fn unclosed_quote_costs_its_own_line_only() {
     for (line, told) in [
         ("2,\"b", open.to_owned()),
         ("\"2,b", open.to_owned()),
-        ("2,\"b\"c", "a quoted field goes on behind its closing quote".to_owned()),
+        (
+            "2,\"b\"c",
+            "a quoted field continues after its closing quote".to_owned(),
+        ),
     ] {
         let text = format!("time,key\n1,a\n{line}\n{many}");
         let (events, bad, quoted) = read_text(&text, &old()).expect("good lines");

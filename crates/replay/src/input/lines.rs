@@ -137,7 +137,7 @@ impl Lines {
         }
     }
 
-    /// Does the same for a line that may have two entries: if that shows, returns an error.
+    /// Reads a line that may have two entries. If it has, returns an error.
     #[inline]
     fn request_of_one<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         match self {

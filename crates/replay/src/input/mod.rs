@@ -137,7 +137,7 @@ pub struct Options {
     pub regex: Option<String>,
     /// A log format of a server's configuration, or its name, that splits lines.
     pub log_format: Option<String>,
-    /// The number of bits of an IPv6 address make a key; without it 64 in logs, and all in captures.
+    /// The number of bits of an IPv6 address that make a key; without it, 64 in logs and 128 in captures.
     pub ipv6_prefix: Option<u8>,
     /// The number of path segments that make a key; without it, all.
     pub path_depth: Option<usize>,
@@ -182,7 +182,7 @@ impl Request<'_> {
     }
 }
 
-/// Receives the findings of readers beside the numbers of an event.
+/// Receives the names, the bad lines and the notices that readers find beside events.
 pub trait Sink {
     /// Returns the number of a key.
     ///

@@ -28,7 +28,7 @@ pub struct Parameters {
     pub inputs: Vec<String>,
     /// The algorithm of the meters.
     pub algorithm: AlgorithmName,
-    /// The key, as `--by` takes it; `None` if one meter is for all.
+    /// The key, as `--by` takes it; `None` if all requests share one meter.
     pub by: Option<String>,
     /// The column of stamps, if one was named.
     pub time: Option<String>,

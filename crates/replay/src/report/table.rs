@@ -14,7 +14,7 @@ const KEY_WIDTH: usize = 36;
 /// Width of a terminal.
 const WIDTH: usize = 100;
 
-const TOO_LARGE: &str = "  (too large: requests for more cells than the burst has, which no wait makes conform)\n";
+const TOO_LARGE: &str = "  (too large: requests for more cells than the burst, which never conform)\n";
 
 /// Writes the effect of each limit on the traffic: a row for each limit, the limits that would have denied nothing, and the most denied keys
 /// of each.

@@ -380,7 +380,7 @@ pub(super) fn verdict(report: &Report<'_>, outcome: &Outcome) -> String {
         percent(denied, outcome.asked)
     });
     match &report.parameters.by {
-        _ if outcome.denied == 0 && spread.is_none_or(|spread| spread.denied == 0) => "nobody denied".to_owned(),
+        _ if outcome.denied == 0 && spread.is_none_or(|spread| spread.denied == 0) => "no cell denied".to_owned(),
         None => format!("{denied} denied"),
         Some(_) => {
             let hit = range(outcome.keys_denied, spread.map(|spread| spread.keys_denied), |hit| {

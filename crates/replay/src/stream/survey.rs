@@ -33,7 +33,7 @@ pub(super) fn survey(
     survey_of(u64::MAX, input, bytes, options, progress)
 }
 
-/// Does the same for the first few events of a file.
+/// Reads only the times of the first few events of a file.
 pub(super) fn sample(input: &Input, bytes: u64, options: &Options) -> Result<Option<Survey>, Error> {
     survey_of(SAMPLE, input, bytes, options, &Progress::hidden())
 }

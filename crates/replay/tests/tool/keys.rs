@@ -32,7 +32,7 @@ fn one_key_above_the_maximum_is_an_error() {
         assert!(report(&asked("5")).contains("0 of 5"));
         assert_eq!(
             complaint(&asked("4")),
-            "met 5 keys, and --keys allows 4: raise that, or make fewer with a coarser --by or, of IPv6 addresses, with \
+            "met 5 keys, and --keys allows 4: raise --keys, or group keys by a coarser --by or, for IPv6 addresses, by \
              --ipv6-prefix"
         );
     }

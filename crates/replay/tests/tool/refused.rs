@@ -47,7 +47,7 @@ fn input_named_twice_is_an_error() {
     let told = complaint(&["--limit", "1/s", &log, &roundabout]);
     assert_eq!(
         told,
-        format!("{roundabout} is named twice, and its lines would count twice: name it once")
+        format!("{roundabout} is named twice, so its lines would count twice: name it once")
     );
 }
 
@@ -130,7 +130,7 @@ fn unreadable_files_are_named_with_a_command() {
         (
             "noise.bin",
             (0..=255).collect(),
-            "is no text and has no known binary format",
+            "is neither text nor a known binary format",
         ),
         (
             "error.log",
