@@ -85,7 +85,7 @@ impl Scratch {
     /// Takes over the dependencies that the workspace has built, of tests and of models, unless this copy has built some. Those with other features are
     /// built again.
     pub(crate) fn begin_with_workspace(&self, workspace: &Path) -> io::Result<()> {
-        for (from, to) in [("debug", "plain/debug"), ("loom/loom", "loom/loom")] {
+        for (from, to) in [("debug", "plain/debug"), ("loom/release", "loom/release")] {
             let (from, to) = (workspace.join("target").join(from), self.root.join("target").join(to));
             for part in [".fingerprint", "build", "deps"] {
                 if from.join(part).exists() && !to.join(part).exists() {
@@ -142,7 +142,7 @@ impl Scratch {
         let is_model = target.cfg.as_deref() == Some("loom");
         // Models of all interleavings take long without optimization.
         if is_model {
-            cargo.args(["--features", "__loom", "--profile", "loom"]);
+            cargo.args(["--features", "__loom", "--release"]);
         }
         match target.binary.as_str() {
             "lib" => cargo.arg("--lib"),

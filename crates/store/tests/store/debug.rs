@@ -24,7 +24,7 @@ fn quota(text: &str) -> Quota {
 }
 
 #[tokio::test]
-async fn debug_output_of_shared_meters_has_name_and_limits() {
+async fn debug_of_shared_meters_has_name_and_limits() {
     let builder = SharedMeterBuilder::new("api", quota("30/s burst 5")).and(quota("100/min"));
     assert_line(&builder, "SharedMeterBuilder { name: \"api\"");
     assert_line(&builder, "quota: 30/s burst 5");
@@ -47,7 +47,7 @@ async fn debug_output_of_shared_meters_has_name_and_limits() {
 }
 
 #[test]
-fn debug_output_of_a_store_in_use_is_not_delayed() {
+fn debug_of_a_locked_store_returns() {
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let slot = std::sync::Arc::new(std::sync::OnceLock::<MemoryStore>::new());
     let itself = slot.clone();

@@ -26,7 +26,7 @@ fn ten_an_hour() -> Quota {
 }
 
 #[tokio::test(start_paused = true)]
-async fn debug_output_has_limit_level_and_waiters() {
+async fn debug_has_limit_level_and_waiters() {
     let meter = GCRA::from_quota(ten_an_hour()).expect("a meter").with_clock(TokioClock);
     let limiter = Waiting::new(meter);
     assert_line(&limiter, "Waiting { source: GCRA {");
@@ -50,7 +50,7 @@ async fn debug_output_has_limit_level_and_waiters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn debug_output_of_a_bucket_has_its_balance() {
+async fn debug_of_a_bucket_has_its_balance() {
     let limiter = RateLimiter::builder()
         .max(10)
         .initial(10)
@@ -76,7 +76,7 @@ async fn debug_output_of_a_bucket_has_its_balance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn debug_output_of_keyed_limiters_has_the_limit() {
+async fn debug_of_keyed_limiters_has_the_limit() {
     let table = KeyedMeter::<u32>::with_capacity(ten_an_hour(), 1000).expect("a table");
     let limiter = Keyed::of_table(table);
     assert_line(&limiter, "Keyed { meters: KeyedMeter { quota: 10/h, capacity: ");
@@ -111,12 +111,12 @@ impl MeterMap<u32> for Named {
 }
 
 #[test]
-fn debug_output_of_a_map_of_meters_is_its_description() {
+fn debug_of_a_map_is_its_description() {
     assert_line(&Keyed::new(Named), "Keyed { meters: Named(10/h), waited_for: 0");
 }
 
 #[tokio::test(start_paused = true)]
-async fn debug_output_of_other_types_is_one_line() {
+async fn debug_of_other_types_is_one_line() {
     let limiter = Waiting::new(GCRA::from_quota(ten_an_hour()).expect("a meter").with_clock(TokioClock));
     let stream = limiter.pace_stream(futures_util::stream::iter([1, 2]));
     assert_line(&stream, "PacedStream { stream: ");

@@ -46,7 +46,7 @@ async fn ok<Q>(_: Q) -> Result<Response<Body>, Infallible> {
 }
 
 #[test]
-fn debug_output_of_a_limit_has_quota_level_and_idleness() {
+fn debug_of_a_limit_has_quota_and_level() {
     let layer = RateLimitLayer::new(shared());
     let policies =
         "RateLimitLayer { limits: Limiter { policies: [(\"default\", \"default\", \"10/h burst 5\")], meters: [GCRA {";
@@ -78,7 +78,7 @@ impl Limit for Mine {
 }
 
 #[test]
-fn debug_output_of_boxed_limits_has_each_of_them() {
+fn debug_of_boxed_limits_has_each() {
     let policies = "Limiter { policies: [(\"default\", \"default\", \"10/h burst 5\")]";
     let all: Vec<BoxLimit> = vec![
         shared().boxed(),
@@ -97,7 +97,7 @@ fn debug_output_of_boxed_limits_has_each_of_them() {
 }
 
 #[tokio::test]
-async fn debug_output_of_waiting_layers_has_limit_and_patience() {
+async fn debug_of_waiting_layers_has_the_limit() {
     let patience = Patience::unlimited().max_waiters(7);
     let layer = QueueLayer::new(RateLimitLayer::new(per_key()), patience).expect("a layer");
     assert_line(
@@ -143,7 +143,7 @@ impl RemoteMeter for Away {
 }
 
 #[test]
-fn debug_output_of_a_distributed_limit_has_its_quota() {
+fn debug_of_a_distributed_limit_has_its_quota() {
     let limit = Distributed::new(PeerIp::new(), quota("10/h burst 5"), Away).named("api");
     assert_line(&limit, "Distributed { key: PeerIp");
     assert_line(&limit, "policy: \"api\", quota: 10/h burst 5, on_failure: Open");
@@ -179,7 +179,7 @@ impl Key for Lines {
 }
 
 #[test]
-fn debug_output_of_events_is_one_line() {
+fn debug_of_events_is_one_line() {
     let lines = Lines::default();
     let (seen, charges) = (lines.clone(), lines.clone());
     let limit = PerKey::new(lines.clone(), quota("1/h"), 100).expect("a limit").late();
@@ -220,7 +220,7 @@ fn debug_output_of_events_is_one_line() {
 }
 
 #[test]
-fn debug_output_of_other_types_is_one_line() {
+fn debug_of_other_types_is_one_line() {
     assert_line(&PeerIp::new(), "PeerIp");
     assert_line(&ClientIp::hops(1), "ClientIp");
     assert_line(&BearerKey::new(), "BearerKey");
