@@ -290,10 +290,10 @@ pub enum Error {
         /// A command that makes the file readable, or another file to name.
         instead: &'static str,
     },
-    /// The packed data of an input is damaged, and the part before the damage is refused.
+    /// The packed data of an input is damaged, and the part before the damage cannot be used.
     #[error("{error}; {damage}")]
     Damaged {
-        /// The reason why the undamaged part is refused.
+        /// The reason why the undamaged part cannot be used.
         error: Box<Error>,
         /// The damage.
         damage: String,

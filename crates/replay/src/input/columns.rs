@@ -238,7 +238,7 @@ impl Columns {
         notices
     }
 
-    /// Returns whether the name of the stamps says that they are in UTC: `StartUTC`, `TimeGenerated [UTC]`.
+    /// Returns whether the name of the stamps contains UTC or GMT: `StartUTC`, `TimeGenerated [UTC]`.
     fn is_named_utc(&self, names: &[Vec<u8>]) -> bool {
         let name = names
             .get(self.time.1.unwrap_or(self.time.0))

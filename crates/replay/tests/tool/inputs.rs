@@ -255,7 +255,7 @@ fn truncated_input_is_read_to_its_end() {
 }
 
 #[test]
-fn refusal_of_damaged_data_names_the_damage() {
+fn damage_is_named_beside_an_unreadable_format() {
     let document = gzip("{\n  \"events\": [\n    {}\n  ]\n}\n");
     let mut broken = document.clone();
     let checksum = broken.len() - 6;
@@ -287,7 +287,7 @@ fn unlikely_years_are_bad_lines_without_an_option() {
 }
 
 #[test]
-fn stamps_without_a_zone_are_said_to_be_read_as_utc() {
+fn zoneless_stamps_are_reported_as_utc() {
     const NOTICE: &str = "note: stamps without a zone are read as UTC";
     let iis = "#Fields: date time c-ip\n2024-05-20 00:00:18 203.0.113.7\n";
     let nlb = "tls 2.0 2024-05-20T00:00:18 net/web/c6e7 g3d4 203.0.113.7:51341 10.0.0.1:443 5 2 98 246\n";
@@ -388,7 +388,7 @@ fn only_times_of_an_input_are_its_time() {
 }
 
 #[test]
-fn rows_that_name_clients_but_share_a_key_are_reported() {
+fn shared_key_of_named_clients_is_reported() {
     let named = file("named.csv", "time,ip\n1716163218,203.0.113.7\n1716163218,203.0.113.8\n");
     let notice = "all rows share one key (--by ip gives each client a key)";
     assert!(unwrapped(&["--limit", "1/s", &named]).contains(notice));
