@@ -54,7 +54,7 @@ fn main() {
     for (number, thread) in threads.into_iter().enumerate() {
         let Ok(seen) = thread.join() else { continue };
         println!(
-            "thread {number}: {} readings ({} put aside), ahead by {} ns, behind by {} ns, back by {} ns at most",
+            "thread {number}: {} readings ({} not counted), ahead by {} ns, behind by {} ns, back by {} ns at most",
             seen.readings, seen.uncounted, seen.ahead_ns, seen.behind_ns, seen.back_ns
         );
     }

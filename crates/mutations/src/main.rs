@@ -143,6 +143,7 @@ fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, 
     let root = workspace.join("target/mutations");
     fs::create_dir_all(&root)?;
     let first = Scratch::set_up(workspace, &root.join("0"))?;
+    first.begin_with_workspace(workspace)?;
     for target in queue.distinct_dependencies() {
         first.build_dependencies(&target)?;
     }

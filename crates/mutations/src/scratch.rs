@@ -4,6 +4,7 @@ use crate::list::{self, Mutation, Target};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File};
 use std::io;
@@ -81,6 +82,20 @@ impl Scratch {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// Takes over the dependencies that the workspace has built, of tests and of models, unless this copy has built some. Those with other features are
+    /// built again.
+    pub(crate) fn begin_with_workspace(&self, workspace: &Path) -> io::Result<()> {
+        for (from, to) in [("debug", "plain/debug"), ("loom/loom", "loom/loom")] {
+            let (from, to) = (workspace.join("target").join(from), self.root.join("target").join(to));
+            for part in [".fingerprint", "build", "deps"] {
+                if from.join(part).exists() && !to.join(part).exists() {
+                    copy_tree(&from.join(part), &to.join(part))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, file: &Path) -> PathBuf {
         self.root.join("workspace").join(file)
     }
@@ -127,7 +142,7 @@ impl Scratch {
         let is_model = target.cfg.as_deref() == Some("loom");
         // Models of all interleavings take long without optimization.
         if is_model {
-            cargo.args(["--features", "__loom", "--release"]);
+            cargo.args(["--features", "__loom", "--profile", "loom"]);
         }
         match target.binary.as_str() {
             "lib" => cargo.arg("--lib"),
@@ -198,15 +213,17 @@ impl Scratch {
     }
 }
 
-/// Copies a folder with all in it, and the times of its files, by which Cargo knows that they are up to date.
+/// Copies a folder with all in it, and the times of its files, by which Cargo knows that they are up to date. Libraries, which are most of the bytes,
+/// become links: the compiler replaces them and never changes one.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let extension = from.extension().and_then(OsStr::to_str);
         if entry.file_type()?.is_dir() {
             copy_tree(&from, &to)?;
-        } else {
+        } else if !(matches!(extension, Some("rlib" | "rmeta" | "so")) && fs::hard_link(&from, &to).is_ok()) {
             fs::copy(&from, &to)?;
             File::options()
                 .write(true)

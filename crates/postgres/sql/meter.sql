@@ -240,53 +240,67 @@ END $$;
 -- A batch above the burst is denied (for ever), one of 0 conforms and changes nothing.
 --
 -- An admission is one update. A denial reads twice; it locks and writes nothing.
-CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one bigint, burst bigint, tick bigint DEFAULT 0,
-  OUT admitted boolean, OUT clock bigint, OUT t bigint, OUT level bigint)
+DO $$ BEGIN
+  IF to_regtype('meter.decision') IS NULL THEN
+    CREATE TYPE meter.decision AS (admitted boolean, clock bigint, t bigint, level bigint);
+  END IF;
+  -- Earlier files had output parameters, a type that cannot be replaced.
+  IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('meter.check(text, bigint, bigint, bigint, bigint, bigint)')
+    AND prorettype = 'record'::regtype) THEN
+    DROP FUNCTION meter.check(text, bigint, bigint, bigint, bigint, bigint);
+  END IF;
+END $$;
+CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one bigint, burst bigint, tick bigint DEFAULT 0) RETURNS meter.decision
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
+DECLARE
+  clock bigint;
+  d meter.decision;
 BEGIN
-  -- Each variable and expression costs its set-up in every call: the usual way has three expressions, and the update.
+  -- Each operator costs its set-up in every call (and once more if the row is contended), each output column too: the usual way has few.
   IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here. After level / drain us nothing is left, so that no product overflows.
+      -- be later than the clock read above: `t` never goes back here. No product overflows (and no
+      -- plan divides by a wrong argument: `b.drain` is at least 1).
       UPDATE meter.bucket b
-        SET t = greatest(b.t, clock), level = cost + greatest(0, b.level - least(greatest(clock - b.t, 0), b.level / drain + 1) * drain)
-        WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.level - burst + cost + drain - 1) / drain <= greatest(clock - b.t, 0)
-        RETURNING true, b.t, b.level INTO admitted, t, level;
-      IF t <= clock THEN RETURN; END IF;
-      IF admitted THEN
-        IF meter.clock() >= t THEN
-          clock := t; -- another call was faster
+        SET t = greatest(b.t, clock), level = cost + greatest(0, b.level - least(greatest(clock - b.t, 0), 9223372036854775807 / b.drain) * drain)
+        WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.level - burst + cost + drain - 1) / drain <= clock - b.t
+        RETURNING true, clock, b.t, b.level INTO d;
+      IF d.t <= clock THEN RETURN d; END IF;
+      IF d.admitted THEN
+        IF meter.clock() >= d.t THEN
+          d.clock := d.t; -- another call was faster
         ELSE
           -- The clock was set back: no time has passed, and the state moves to the time of now.
           UPDATE meter.bucket b SET t = clock WHERE b.key = key;
-          t := clock;
+          d.t := clock;
         END IF;
-        RETURN;
+        RETURN d;
       END IF;
 
-      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.level END INTO t, level FROM meter.bucket b WHERE b.key = key;
+      SELECT false, NULL, b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.level END INTO d FROM meter.bucket b WHERE b.key = key;
       IF NOT FOUND THEN
         EXIT WHEN (key IS NOT NULL AND one > 0 AND drain BETWEEN 1 AND 4503599627370496) IS NOT TRUE;
         INSERT INTO meter.bucket VALUES (key, clock, cost, drain, one) ON CONFLICT DO NOTHING;
-        IF FOUND THEN admitted := true; t := clock; level := cost; RETURN; END IF;
+        IF FOUND THEN RETURN (true, clock, clock, cost)::meter.decision; END IF;
         CONTINUE; -- another call inserted the key first
       END IF;
 
       -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
       clock := meter.clock();
-      EXIT WHEN clock < t OR level IS NULL; -- the clock was set back, or another quota wrote the row
-      level := greatest(0, level - least(clock - t, level / drain + 1) * drain);
-      t := clock;
-      IF level > burst - cost THEN admitted := false; RETURN; END IF;
+      EXIT WHEN clock < d.t OR d.level IS NULL; -- the clock was set back, or another quota wrote the row
+      d.level := greatest(0, d.level - least(clock - d.t, d.level / drain + 1) * drain);
+      d.clock := clock; d.t := clock;
+      IF d.level > burst - cost THEN RETURN d; END IF;
       -- The cells conform by now: once more. Each round is another call's admission, or time that passed.
     END LOOP;
   END IF;
   -- Another quota wrote the row, the clock was set back, the level drains in ticks, or the numbers are unusual.
-  SELECT coalesce(d.admitted = cost, false), d.clock, d.ts[1], d.levels[1] INTO admitted, clock, t, level
-    FROM meter.decide('check', ARRAY[key], ARRAY[cost], ARRAY[drain], ARRAY[one], ARRAY[1::bigint], ARRAY[burst], ARRAY[tick]) d;
+  SELECT coalesce(r.admitted = cost, false), r.clock, r.ts[1], r.levels[1] INTO d
+    FROM meter.decide('check', ARRAY[key], ARRAY[cost], ARRAY[drain], ARRAY[one], ARRAY[1::bigint], ARRAY[burst], ARRAY[tick]) r;
+  RETURN d;
 END $$;
 
 --------------------------------------------------------------------------------------------------------------------------- decide

@@ -5,11 +5,13 @@
 -- Reply    1 (admitted) or 0, this clock, the level after the step
 --          false, and nothing was done, if another quota or a later clock wrote the key: ask meter.lua
 local value, time = redis.call('GET', KEYS[1]), redis.call('TIME')
-local now, limit, drain, level = time[1] * 1000000 + time[2], ARGV[1], ARGV[2], 0
+local now, limit, drain, level = time[1] * 1000000 + time[2], ARGV[1], ARGV[2] - 0, 0
 if value then
   local written, units, by = string.match(value, '^(%d+) (%d+) (.+)$')
-  if by ~= limit or now < written - 0 then return false end
-  level = units - (now - written) * drain
+  if by ~= limit then return false end
+  local passed = now - written
+  if passed < 0 then return false end
+  level = units - passed * drain
   if level < 0 then level = 0 end
 end
 local filled = level + ARGV[4]

@@ -43,8 +43,8 @@ const MUTATIONS: [(&str, &str); 28] = [
     ("byte(limit) == 69", "false"),
     // fast.lua.
     ("filled > ARGV[3] - 0", "filled >= ARGV[3] - 0"),
-    ("if by ~= limit or", "if"),
-    ("or now < written - 0 then", "then"),
+    ("  if by ~= limit then return false end\n", ""),
+    ("  if passed < 0 then return false end\n", ""),
     ("if level < 0 then level = 0 end", ""),
     ("filled / drain / 1000 + 1.5", "filled / drain / 2000"),
 ];

@@ -290,6 +290,14 @@ pub enum Error {
         /// A command that makes the file readable, or another file to name.
         instead: &'static str,
     },
+    /// The packed data of an input is damaged, and the part before the damage is refused.
+    #[error("{error}; {damage}")]
+    Damaged {
+        /// The reason why the undamaged part is refused.
+        error: Box<Error>,
+        /// The damage.
+        damage: String,
+    },
     /// The file is neither text nor a known binary format.
     #[error("{path} is neither text nor a known binary format: name a log, a table or a capture")]
     Noise {

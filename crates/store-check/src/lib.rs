@@ -62,8 +62,12 @@ pub fn check(store: &impl BlockingStore, plan: Plan) {
 /// The first time of a trace: in 2001, so that callers' times are not near any clock.
 const START: u64 = 1_000_000_000_000_000;
 
-/// Prints that a test is skipped because `program` is not installed; fails instead if `CI` is `true`.
-fn skipped(program: &str) {
+/// Prints that a test is skipped because `program` is not installed.
+///
+/// # Panics
+///
+/// If `CI` is `true`.
+pub fn skipped(program: &str) {
     println!("skipped: no {program}");
     let is_ci = std::env::var("CI").as_deref() == Ok("true");
     assert!(!is_ci, "no {program}, but CI=true");

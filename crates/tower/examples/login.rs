@@ -43,11 +43,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .extension(SocketAddr::from(([192, 0, 2, 1], 4711)))
             .body(password)?;
         let response = service.clone().oneshot(request).await?;
-        println!(
-            "{password}: {}, retry after {:?} s",
-            response.status(),
-            response.headers().get("retry-after")
-        );
+        let wait = response.headers().get("retry-after").map(|wait| wait.to_str());
+        let wait = wait
+            .transpose()?
+            .map_or_else(String::new, |wait| format!(", retry after {wait} s"));
+        println!("{password}: {}{wait}", response.status());
     }
     Ok(())
 }

@@ -56,13 +56,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .extension(user.clone())
             .body(())?;
         let response = service.clone().oneshot(request).await?;
-        let fields = ["ratelimit", "retry-after"].map(|name| response.headers().get(name).cloned());
-        println!(
-            "user {} ({}), {method}: {} {fields:?}",
-            user.id,
-            user.plan,
-            response.status()
-        );
+        println!("user {} ({}), {method}: {}", user.id, user.plan, response.status());
+        for name in ["ratelimit", "retry-after"] {
+            if let Some(value) = response.headers().get(name) {
+                println!("  {name}: {}", value.to_str()?);
+            }
+        }
     }
     Ok(())
 }

@@ -93,10 +93,7 @@ impl Pending {
         }
         let positions: SmallVec<[Position<'_>; 4]> =
             items.iter().filter(|item| item.announced).map(Item::position).collect();
-        match self.nearest {
-            true => Announcement::of_nearest(self.fields, &positions),
-            false => Announcement::of(self.fields, &positions),
-        }
+        Announcement::of(self.fields, self.nearest, &positions)
     }
 
     /// Leaves everything counted as it is: the inner service failed.

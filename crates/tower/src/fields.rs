@@ -152,13 +152,15 @@ impl Triple {
 }
 
 impl Announcement {
-    /// Writes down positions, in the order of the limits.
-    pub(crate) fn of(fields: Fields, positions: &[Position<'_>]) -> Self {
+    /// Writes down positions, in the order of the limits; if `nearest` is set, or the form has room for one, that of the policy nearest to its end.
+    pub(crate) fn of(fields: Fields, nearest: bool, positions: &[Position<'_>]) -> Self {
         match (fields, positions) {
             (Fields::None, _) | (_, []) => Self::Nothing,
-            (_, [position]) => Self::of_one(fields, position),
-            (Fields::Draft11, _) => Self::Several(positions.iter().map(Item::of).collect()),
-            (Fields::Triple | Fields::X(_), _) => Self::of_nearest(fields, positions),
+            (Fields::Draft11, [_, _, ..]) if !nearest => Self::Several(positions.iter().map(Item::of).collect()),
+            (_, [first, rest @ ..]) => {
+                let position = rest.iter().fold(first, |a, b| if b.is_nearer_than(a) { b } else { a });
+                Self::of_one(fields, position)
+            }
         }
     }
 
@@ -172,12 +174,6 @@ impl Announcement {
             Fields::X(Reset::Delta) => Self::triple(Triple::X, position, None),
             Fields::X(Reset::Epoch) => Self::triple(Triple::X, position, Some(SystemTime::now())),
         }
-    }
-
-    /// Writes down the policy that is nearest to its end, alone.
-    pub(crate) fn of_nearest(fields: Fields, positions: &[Position<'_>]) -> Self {
-        let nearest = positions.iter().reduce(|a, b| if b.is_nearer_than(a) { b } else { a });
-        nearest.map_or(Self::Nothing, |nearest| Self::of_one(fields, nearest))
     }
 
     fn triple(names: Triple, position: &Position<'_>, from: Option<SystemTime>) -> Self {

@@ -331,10 +331,7 @@ impl Settings {
 
     /// The fields of a response.
     fn announce(&self, positions: &[Position<'_>]) -> Announcement {
-        match self.nearest {
-            true => Announcement::of_nearest(self.fields, positions),
-            false => Announcement::of(self.fields, positions),
-        }
+        Announcement::of(self.fields, self.nearest, positions)
     }
 
     /// Gives an admitted request the charge of its late limits, and returns the work that its response leaves.

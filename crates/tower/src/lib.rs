@@ -80,8 +80,8 @@
 //! - `tracing` (default): warnings, and an event of level `DEBUG` for each denial, of the target `ratelimit_meter_tower`.
 //! - `metrics`: counters for the `metrics` facade.
 //! - `queue`: `QueueLayer`, on `ratelimit_meter_tokio`.
-//! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well. `reqwest::Client` is a tower service. The `ClientWithMiddleware` of
-//!   reqwest-middleware becomes one with `tower::service_fn`, around its `execute`.
+//! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well. `reqwest::Client` is a tower service. A client of
+//!   reqwest-middleware becomes one with `tower::service_fn`, as `PoliteLayer` shows.
 //! - `store`: `SharedMeter` of `ratelimit_meter_store` as a limit of [`RateLimitLayer::remote`].
 //!
 //! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra) or [express-rate-limit](docs::from_express)?

@@ -280,8 +280,8 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         });
         let positions = position.as_slice();
         let Some(denied) = answer.denied else {
-            let (fields, _) = self.settings().fields_after();
-            return Outcome::Admitted(Announcement::of(fields, positions));
+            let (fields, nearest) = self.settings().fields_after();
+            return Outcome::Admitted(Announcement::of(fields, nearest, positions));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,

@@ -1,6 +1,9 @@
 //! The requests to a layer, and their number.
 
 use core::fmt;
+use core::num::NonZeroU32;
+use core::time::Duration;
+use ratelimit_meter::Quota;
 use serde::Serialize;
 
 /// The amount of work.
@@ -16,7 +19,7 @@ impl Effort {
     pub(crate) const QUICK: Self = Self {
         rounds: 5,
         calls: 5_000,
-        loopback_rounds: 7,
+        loopback_rounds: 11,
         loopback_requests: 5_000,
     };
     pub(crate) const FULL: Self = Self {
@@ -54,6 +57,39 @@ impl Case {
             Self::OneKey | Self::ManyKeys => 200,
             Self::Denied => 429,
         }
+    }
+
+    /// The calls of a contender in a round. A denial by tower_governor takes a hundred times as long as one of the others.
+    pub(super) const fn calls(self, effort: Effort) -> u32 {
+        match self {
+            Self::OneKey | Self::ManyKeys => effort.calls,
+            Self::Denied => effort.calls / 10,
+        }
+    }
+
+    /// The burst of a limit that a run never meets, or of one that the first request meets.
+    pub(super) const fn burst(self) -> u32 {
+        match self {
+            Self::OneKey => 1_000_000_000,
+            Self::ManyKeys => 10_000,
+            Self::Denied => 1,
+        }
+    }
+
+    /// The time in which a cell drains: an hour where keys have to stay live.
+    pub(super) const fn emission(self) -> Duration {
+        match self {
+            Self::OneKey => Duration::from_nanos(1),
+            Self::ManyKeys | Self::Denied => Duration::from_secs(3600),
+        }
+    }
+
+    /// The quota of each key in our own terms, and the number of keys.
+    pub(super) fn quota(self) -> (Quota, usize) {
+        let quota = Quota::new(NonZeroU32::MIN, self.emission()).expect("a sound quota");
+        let burst = NonZeroU32::new(self.burst()).expect("no limit is of nothing");
+        let keys = usize::try_from(self.keys()).unwrap_or(usize::MAX).max(1000);
+        (quota.allow_burst(burst), keys)
     }
 }
 

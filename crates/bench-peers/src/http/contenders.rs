@@ -10,11 +10,15 @@ use core::future::{Future, Ready, ready};
 use core::num::{NonZeroU32, NonZeroU64};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
+use governor::clock::QuantaInstant;
+use governor::middleware::NoOpMiddleware;
 use http::{Request, Response};
 use ratelimit_meter_tower::{Fields, Limit, PeerIp, PerKey, RateLimitLayer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 use tower::{Layer, Service, service_fn};
+use tower_governor::GovernorLayer;
+use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::key_extractor::PeerIpKeyExtractor;
 
 /// A request from the address of a number, and the status of its answer.
 pub(crate) type Call = Box<dyn FnMut(u32) -> u16>;
@@ -22,6 +26,8 @@ pub(crate) type Call = Box<dyn FnMut(u32) -> u16>;
 pub(crate) const BARE: &str = "no layer";
 pub(crate) const SILENT: &str = "ours, no fields";
 pub(crate) const TELLING: &str = "ours";
+pub(crate) const GOVERNOR: &str = "tower_governor";
+pub(crate) const GOVERNOR_HEADERS: &str = "tower_governor, headers";
 pub(crate) const THREE: &str = "ours, three limits";
 const FINDING: &str = "floor: finds the address";
 const DECIDING: &str = "floor: decides by hand";
@@ -49,7 +55,7 @@ impl Entry {
 }
 
 pub(crate) fn entries() -> Vec<Entry> {
-    let ours = Some(("ratelimit_meter_tower", "0.1"));
+    let (ours, governor) = (Some(("ratelimit_meter_tower", "0.1")), Some(("tower_governor", "0.8")));
     let entry = |name, package, call| Entry { name, package, call };
     let mut entries = vec![
         entry(BARE, None, bare),
@@ -62,12 +68,8 @@ pub(crate) fn entries() -> Vec<Entry> {
         entry(SILENT, ours, silent),
         entry(TELLING, ours, telling),
         entry(THREE, ours, three),
-        entry("tower_governor", Some(("tower_governor", "0.8")), tower_governor),
-        entry(
-            "tower_governor, headers",
-            Some(("tower_governor", "0.8")),
-            tower_governor_headers,
-        ),
+        entry(GOVERNOR, governor, tower_governor),
+        entry(GOVERNOR_HEADERS, governor, tower_governor_headers),
         entry("axum_gcra", Some(("axum_gcra", "0.1")), axum_gcra),
     ];
     entries.extend(newest());
@@ -87,31 +89,6 @@ fn newest() -> Option<Entry> {
 #[cfg(not(ratelimit_meter_newest_peers))]
 fn newest() -> Option<Entry> {
     None
-}
-
-/// The burst of a limit that a run never meets, and of one that the first request meets.
-pub(super) const fn burst(case: Case) -> u32 {
-    match case {
-        Case::OneKey => 1_000_000_000,
-        Case::ManyKeys => 10_000,
-        Case::Denied => 1,
-    }
-}
-
-/// The time in which a cell drains: an hour where keys have to stay live.
-pub(super) const fn emission(case: Case) -> Duration {
-    match case {
-        Case::OneKey => Duration::from_nanos(1),
-        Case::ManyKeys | Case::Denied => Duration::from_secs(3600),
-    }
-}
-
-/// The quota of each key in our own terms, and the number of keys.
-pub(super) fn quota(case: Case) -> (ratelimit_meter::Quota, usize) {
-    let quota = ratelimit_meter::Quota::new(NonZeroU32::MIN, emission(case)).expect("a sound quota");
-    let burst = NonZeroU32::new(burst(case)).expect("no limit is of nothing");
-    let keys = usize::try_from(case.keys()).unwrap_or(usize::MAX).max(1000);
-    (quota.allow_burst(burst), keys)
 }
 
 fn address(key: u32) -> IpAddr {
@@ -149,7 +126,7 @@ fn bare(_: Case) -> Call {
 }
 
 pub(super) fn per_address(case: Case) -> PerKey<PeerIp> {
-    let (quota, keys) = quota(case);
+    let (quota, keys) = case.quota();
     PerKey::new(PeerIp::new(), quota, keys).expect("a table of a million")
 }
 
@@ -174,31 +151,20 @@ fn three(case: Case) -> Call {
     limited(Vec::from(limits), Fields::Draft11)
 }
 
-pub(super) fn governor_config() -> tower_governor::governor::GovernorConfigBuilder<
-    tower_governor::key_extractor::PeerIpKeyExtractor,
-    governor::middleware::NoOpMiddleware<governor::clock::QuantaInstant>,
-> {
-    tower_governor::governor::GovernorConfigBuilder::default()
+pub(super) fn governor_config(case: Case) -> GovernorConfigBuilder<PeerIpKeyExtractor, NoOpMiddleware<QuantaInstant>> {
+    let mut config = GovernorConfigBuilder::default();
+    config.period(case.emission()).burst_size(case.burst());
+    config
 }
 
 fn tower_governor(case: Case) -> Call {
-    let config = governor_config()
-        .period(emission(case))
-        .burst_size(burst(case))
-        .finish()
-        .expect("a sound quota");
-    calling(tower_governor::GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
+    let config = governor_config(case).finish().expect("a sound quota");
+    calling(GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
 }
 
 fn tower_governor_headers(case: Case) -> Call {
-    let mut config = governor_config();
-    let config = config
-        .period(emission(case))
-        .burst_size(burst(case))
-        .use_headers()
-        .finish()
-        .expect("a sound quota");
-    calling(tower_governor::GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
+    let config = governor_config(case).use_headers().finish().expect("a sound quota");
+    calling(GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
 }
 
 #[cfg(ratelimit_meter_newest_peers)]
@@ -207,7 +173,7 @@ fn axum_governor(case: Case) -> Call {
         Case::OneKey => axum_governor::Quota::requests_per_second(NonZeroU32::new(1_000_000_000).expect("above zero")),
         Case::ManyKeys | Case::Denied => axum_governor::Quota::requests_per_hour(NonZeroU32::MIN),
     };
-    let burst = NonZeroU32::new(burst(case)).expect("above zero");
+    let burst = NonZeroU32::new(case.burst()).expect("above zero");
     let config = axum_governor::GovernorConfigBuilder::default()
         .with_extractor(axum_governor::PeerIp::default())
         .expect_connect_info()
@@ -243,9 +209,9 @@ impl axum_07::extract::FromRequestParts<()> for Peer {
 }
 
 fn axum_gcra(case: Case) -> Call {
-    let burst = NonZeroU64::from(NonZeroU32::new(burst(case)).expect("above zero"));
+    let burst = NonZeroU64::from(NonZeroU32::new(case.burst()).expect("above zero"));
     // A key there is admitted once more than its burst.
-    let quota = axum_gcra::gcra::Quota::new(emission(case), burst);
+    let quota = axum_gcra::gcra::Quota::new(case.emission(), burst);
     let layer = axum_gcra::RateLimitLayer::<Peer>::builder()
         .with_default_quota(quota)
         .default_handle_error();

@@ -1,7 +1,6 @@
 //! Layers that do a part of the work, so that the cost of the rest is the difference.
 
 use super::case::Case;
-use super::contenders::quota;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use core::task::{Context, Poll};
@@ -24,7 +23,7 @@ impl<S> Floor<S> {
 
     /// Decides as well.
     pub(super) fn deciding(inner: S, case: Case) -> Self {
-        let (quota, keys) = quota(case);
+        let (quota, keys) = case.quota();
         let meters = KeyedMeter::with_capacity(quota, keys).expect("a table of a million");
         Self {
             inner,

@@ -17,6 +17,7 @@ use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tower::util::MapResponseLayer;
+use tower_governor::GovernorLayer;
 
 /// The connections that send at once, a request after the other on each.
 pub(super) const CONNECTIONS: usize = 64;
@@ -61,35 +62,26 @@ impl Loaded {
     }
 }
 
+/// The floor that is no contender in process.
+pub(super) const CONSTANT: &str = "floor: two constant fields";
+
 /// The place of no layer among the servers.
 const BARE_SEAT: usize = 0;
 
 /// The servers, by name.
 fn routers() -> [(&'static str, Router); 5] {
     let hello = || Router::new().route("/", get(|| async { "hello" }));
-    let (period, burst) = (contenders::emission(Case::OneKey), contenders::burst(Case::OneKey));
-    let mut config = governor_config();
-    let config = config
-        .period(period)
-        .burst_size(burst)
-        .use_headers()
-        .finish()
-        .expect("a sound quota");
+    let governor = governor_config(Case::OneKey).use_headers().finish();
+    let governor = GovernorLayer::new(governor.expect("a sound quota"));
     [
         (BARE, hello()),
-        (
-            "floor: two constant fields",
-            hello().layer(MapResponseLayer::new(with_constant_fields)),
-        ),
+        (CONSTANT, hello().layer(MapResponseLayer::new(with_constant_fields))),
         (
             SILENT,
             hello().layer(RateLimitLayer::new(per_address(Case::OneKey)).fields(Fields::None)),
         ),
         (TELLING, hello().layer(RateLimitLayer::new(per_address(Case::OneKey)))),
-        (
-            "tower_governor, headers",
-            hello().layer(tower_governor::GovernorLayer::new(config)),
-        ),
+        (contenders::GOVERNOR_HEADERS, hello().layer(governor)),
     ]
 }
 

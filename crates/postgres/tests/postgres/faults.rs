@@ -390,6 +390,9 @@ async fn settings_of_a_session_change_no_decision() {
 #[tokio::test]
 async fn restored_dump_keeps_the_debt() {
     let server = running!(Server::shared());
+    if !server.programs().join("pg_dump").exists() {
+        return ratelimit_meter_store_check::skipped("pg_dump beside the server");
+    }
     let (store, config) = server.store().await;
     let limit = bucket("3/d");
     assert_eq!(check(&store, "k", &limit, 2).await, Ok(Some(2)));
@@ -430,6 +433,30 @@ async fn installs_at_once_and_again_keep_the_states() {
     assert_eq!(check(&store, "a", &limit, 10).await, Ok(Some(10)));
     store.install().await.expect("installed again");
     assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(0)));
+}
+
+/// `meter.check` of an earlier file returned output parameters, which a new file cannot merely replace.
+#[tokio::test]
+async fn newer_file_replaces_an_earlier_one_with_states() {
+    let server = running!(Server::shared());
+    let (store, config) = server.store().await;
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 9).await, Ok(Some(9)));
+    let client = connect(&config).await;
+    let earlier = "DROP FUNCTION meter.check;
+        CREATE FUNCTION meter.check(key text, cost bigint, drain bigint, one bigint, burst bigint, tick bigint DEFAULT 0,
+          OUT admitted boolean, OUT clock bigint, OUT t bigint, OUT level bigint)
+        LANGUAGE sql AS 'SELECT false, 1::bigint, 1::bigint, 0::bigint'";
+    client.batch_execute(earlier).await.expect("the earlier function");
+    // This session has planned a call of the earlier function.
+    let prepared = client.prepare("SELECT admitted FROM meter.check('a', 8640000000, 1, 8640000000, 86400000000)");
+    let prepared = prepared.await.expect("a statement");
+    let admitted = |rows: Vec<tokio_postgres::Row>| rows[0].get::<_, bool>(0);
+    assert!(!admitted(client.query(&prepared, &[]).await.expect("a row")));
+    store.install().await.expect("upgraded");
+    assert_eq!(check(&store, "a", &limit, 2).await, Ok(Some(0)));
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    assert!(!admitted(client.query(&prepared, &[]).await.expect("a row")));
 }
 
 /// From a plain thread, and from a thread of an async runtime, where it blocks and does not panic.

@@ -118,3 +118,81 @@ fn subjects_of_any_bytes_have_separate_limits() {
     let size = server.command(&["DBSIZE"]).unwrap();
     assert_eq!(size, format!(":{}\r\n", subjects.len()));
 }
+
+/// Runs `openssl` in a folder; `None` where there is no such program.
+#[cfg(feature = "tls")]
+fn openssl(folder: &std::path::Path, words: &str) -> Option<()> {
+    let mut command = std::process::Command::new("openssl");
+    let output = command.args(words.split(' ')).current_dir(folder).output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(())
+}
+
+/// Makes the certificate of an authority, and one of 127.0.0.1 that the authority signed.
+#[cfg(feature = "tls")]
+fn certificates(folder: &std::path::Path) -> Option<()> {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
+    openssl(
+        folder,
+        &format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=ca"),
+    )?;
+    openssl(
+        folder,
+        &format!("req {key} -keyout key.pem -out request.pem -subj /CN=server"),
+    )?;
+    openssl(
+        folder,
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
+    )
+}
+
+/// Without a provider of cryptography the client panics at its first connection.
+#[cfg(feature = "tls")]
+#[test]
+fn tls_decides_and_rejects_an_unknown_certificate() {
+    if std::env::var_os("METER_TEST_REDIS").is_some() {
+        return println!("skipped: the named server may lack TLS");
+    }
+    let folder = std::env::temp_dir().join(format!("ratelimit-meter-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    if certificates(&folder).is_none() {
+        return ratelimit_meter_store_check::skipped("openssl");
+    }
+    let port = ratelimit_meter_store_check::server::free_port();
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let Some(_server) = Server::start(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &path("server.pem"),
+        "--tls-key-file",
+        &path("key.pem"),
+        "--tls-ca-cert-file",
+        &path("ca.pem"),
+        "--tls-auth-clients",
+        "no",
+    ]) else {
+        return;
+    };
+    let url = format!("rediss://127.0.0.1:{port}/");
+    let root_cert = Some(std::fs::read(folder.join("ca.pem")).expect("a certificate"));
+    let certificates = redis::TlsCertificates {
+        client_tls: None,
+        root_cert,
+    };
+    let client = redis::Client::build_with_tls(url.as_str(), certificates).unwrap();
+    let known = SharedMeter::builder("api", "2/d".parse().unwrap()).deadline(Duration::from_secs(10));
+    let known = known.build(RedisStore::new(client)).unwrap();
+    runtime().block_on(async {
+        holds(&known, "alice").await;
+        // The system's authorities did not sign this certificate.
+        let answer = meter(&url, "api").check("alice").await;
+        let is_of_certificate = |message: &String| message.contains("certificate");
+        assert!(
+            matches!(&answer, Err(StoreError::Disconnected(message)) if is_of_certificate(message)),
+            "{answer:?}"
+        );
+    });
+    std::fs::remove_dir_all(&folder).expect("the folder");
+}

@@ -363,6 +363,25 @@ enum Kind {
     Empty,
 }
 
+impl Kind {
+    /// Creates the reader of a format.
+    fn of(format: Format, window: Window, name: &str, options: &Options) -> Result<Self, Error> {
+        let name = name.to_owned();
+        Ok(match format {
+            Format::Empty => Self::Empty,
+            Format::Lines(lines) => Self::Lines(lines::LineReader::new(name, window, lines, options)),
+            Format::Delimited(delimiter) => {
+                let reader = delimited::DelimitedReader::new(name, window, delimiter, options)?;
+                Self::Delimited(Box::new(reader))
+            }
+            Format::Capture(dialect) => {
+                let reader = capture::CaptureReader::new(name, window, dialect, options)?;
+                Self::Capture(Box::new(reader))
+            }
+        })
+    }
+}
+
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader").field("by", &self.by).finish_non_exhaustive()
@@ -399,29 +418,20 @@ impl Reader {
             window.hold(HEAD)
         };
         let head = head.map_err(|source| Error::read(&name, source))?;
-        let format = match Format::of(&head[..head.len().min(HEAD)], &name, options) {
-            // Before it finds the damage, a decoder may return wrong text.
-            Err(Error::Noise { path }) => {
-                return Err(match damage.take() {
-                    Some(damage) => Error::read(&path, io::Error::new(io::ErrorKind::InvalidData, damage)),
-                    None => Error::Noise { path },
-                });
-            }
-            format => format?,
-        };
+        let format = Format::of(&head[..head.len().min(HEAD)], &name, options);
         let head = head[..head.len().min(advice::HEAD)].to_vec();
-        let reader = match format {
-            Format::Empty => Kind::Empty,
-            Format::Lines(lines) => Kind::Lines(lines::LineReader::new(name.clone(), window, lines, options)),
-            Format::Delimited(delimiter) => {
-                let reader = delimited::DelimitedReader::new(name.clone(), window, delimiter, options)?;
-                Kind::Delimited(Box::new(reader))
+        let reader = format.and_then(|format| Kind::of(format, window, &name, options));
+        // Before it finds the damage, a decoder may return wrong text.
+        let reader = reader.map_err(|error| match (error, damage.take()) {
+            (Error::Noise { path }, Some(damage)) => {
+                Error::read(&path, io::Error::new(io::ErrorKind::InvalidData, damage))
             }
-            Format::Capture(dialect) => {
-                let reader = capture::CaptureReader::new(name.clone(), window, dialect, options)?;
-                Kind::Capture(Box::new(reader))
-            }
-        };
+            (error, Some(damage)) => Error::Damaged {
+                error: Box::new(error),
+                damage,
+            },
+            (error, None) => error,
+        })?;
         let by = match &reader {
             Kind::Lines(reader) => reader.lines().by().clone(),
             Kind::Delimited(reader) => reader.by().clone(),

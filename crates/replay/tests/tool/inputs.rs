@@ -255,6 +255,20 @@ fn truncated_input_is_read_to_its_end() {
 }
 
 #[test]
+fn refusal_of_damaged_data_names_the_damage() {
+    let document = gzip("{\n  \"events\": [\n    {}\n  ]\n}\n");
+    let mut broken = document.clone();
+    let checksum = broken.len() - 6;
+    broken[checksum] ^= 1;
+    let path = file("broken.json.gz", broken);
+    let told = complaint(&["--limit", "1/s", &path]);
+    let expected = "jq -c '.events[]' FILE | meter-replay ... -; the gzip data is broken: ";
+    assert!(told.contains(expected), "{told}");
+    let whole = complaint(&["--limit", "1/s", &file("whole.json.gz", document)]);
+    assert!(whole.ends_with("FILE | meter-replay ... -"), "{whole}");
+}
+
+#[test]
 fn unlikely_years_are_bad_lines_without_an_option() {
     let years = [1969, 1970, 1989, 1990, 2099, 2100, 2200, 2201];
     let lines = years.map(|year| log_line("192.0.2.1", 7).replace("2024", &year.to_string()));

@@ -30,6 +30,25 @@ use tower_service::Service;
 ///
 /// let layer = PoliteLayer::new().patience(Duration::from_secs(30)).retries(3);
 /// ```
+///
+/// A client of reqwest-middleware is a service by its `execute`:
+///
+#[cfg_attr(feature = "reqwest", doc = "```")]
+#[cfg_attr(not(feature = "reqwest"), doc = "```ignore")]
+/// use ratelimit_meter_tower::PoliteLayer;
+/// use tower::{Layer, Service, ServiceExt, service_fn};
+///
+/// let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).build();
+/// let client = service_fn(move |request| {
+///     let client = client.clone();
+///     async move { client.execute(request).await }
+/// });
+/// let mut polite = PoliteLayer::new().layer(client);
+/// # async {
+/// let request = reqwest::Request::new(reqwest::Method::GET, "https://example.com".parse()?);
+/// let response = polite.ready().await?.call(request).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) };
+/// ```
 #[derive(Clone)]
 pub struct PoliteLayer {
     settings: Settings,

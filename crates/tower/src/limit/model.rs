@@ -21,13 +21,13 @@ thread_local! {
 }
 
 /// Lets one request take a step at a time, in the order of a schedule: a bit for each step, the number of its request.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Turns {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     schedule: u32,
     is_done: [bool; 2],
@@ -61,6 +61,7 @@ impl Turns {
 }
 
 /// A meter whose steps wait for their turn.
+#[derive(Debug)]
 struct Stepped {
     meter: Arc<dyn Meters>,
     turns: Arc<Turns>,

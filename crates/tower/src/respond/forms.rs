@@ -22,13 +22,23 @@ const REDUCED: &str = concat!(
 const NO_KEY: &str = r#"{"type":"about:blank","title":"Request does not identify its client"}"#;
 
 impl<B: From<Bytes>> Respond<B> for Problem {
-    fn respond(&self, refusal: &Refusal<'_>, mut parts: Parts) -> Response<B> {
-        if refusal.head().is_grpc() {
-            return grpc::response(refusal, parts, Bytes::new().into());
-        }
-        parts.headers.insert(CONTENT_TYPE, PROBLEM_JSON);
-        Response::from_parts(parts, problem(refusal).into())
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
+        response(refusal, parts, PROBLEM_JSON, || problem(refusal))
     }
+}
+
+/// Returns the response of this body, or the form of gRPC for its requests.
+fn response<B: From<Bytes>>(
+    refusal: &Refusal<'_>,
+    mut parts: Parts,
+    content_type: HeaderValue,
+    body: impl FnOnce() -> Bytes,
+) -> Response<B> {
+    if refusal.head().is_grpc() {
+        return grpc::response(refusal, parts, Bytes::new().into());
+    }
+    parts.headers.insert(CONTENT_TYPE, content_type);
+    Response::from_parts(parts, body().into())
 }
 
 fn problem(refusal: &Refusal<'_>) -> Bytes {
@@ -71,12 +81,8 @@ impl Text {
 }
 
 impl<B: From<Bytes>> Respond<B> for Text {
-    fn respond(&self, refusal: &Refusal<'_>, mut parts: Parts) -> Response<B> {
-        if refusal.head().is_grpc() {
-            return grpc::response(refusal, parts, Bytes::new().into());
-        }
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        parts.headers.insert(CONTENT_TYPE, plain);
-        Response::from_parts(parts, self.0.clone().into())
+        response(refusal, parts, plain, || self.0.clone())
     }
 }

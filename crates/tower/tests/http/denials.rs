@@ -11,19 +11,21 @@ use std::time::Duration;
 
 #[test]
 fn r1_retry_after_is_positive_and_then_admitted() {
-    let clock = ManualClock::new();
-    let layer = RateLimitLayer::new(Shared::of(meter("1000/s burst 1", &clock)).unwrap()).retry_after_ms();
-    assert_eq!(status(&layer, request()), 200);
-    let denied = answer(&layer, request());
-    assert_eq!(
-        (
-            number(denied.headers(), "retry-after"),
-            number(denied.headers(), "retry-after-ms")
-        ),
-        (Some(1), Some(1))
-    );
-    clock.advance(Duration::from_secs(1)).unwrap();
-    assert_eq!(status(&layer, request()), 200);
+    // Waits of 1 ms, 1 s and 1.5 s.
+    for (quota, seconds, ms) in [
+        ("1000/s burst 1", 1, 1),
+        ("1/s burst 1", 1, 1000),
+        ("2/3s burst 1", 2, 1500),
+    ] {
+        let clock = ManualClock::new();
+        let layer = RateLimitLayer::new(Shared::of(meter(quota, &clock)).unwrap()).retry_after_ms();
+        assert_eq!(status(&layer, request()), 200);
+        let denied = answer(&layer, request());
+        let waits = ["retry-after", "retry-after-ms"].map(|name| number(denied.headers(), name));
+        assert_eq!(waits, [Some(seconds), Some(ms)], "{quota}");
+        clock.advance(Duration::from_secs(seconds)).unwrap();
+        assert_eq!(status(&layer, request()), 200, "{quota}");
+    }
 }
 
 #[test]

@@ -191,6 +191,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 )
@@ -199,6 +200,7 @@ func main() {
 	client := retryablehttp.NewClient()
 	client.Logger = nil
 	client.RetryMax = 1
+	client.RetryWaitMin = time.Millisecond // without Retry-After
 	for i := 0; i < 3; i++ {
 		response, err := client.Get(os.Getenv("URL"))
 		if err != nil {
