@@ -79,7 +79,7 @@ fn r13_plan_has_its_own_quota() {
 }
 
 #[test]
-fn a_tier_for_all_changes_the_quota_and_keeps_debts() {
+fn tier_for_all_changes_quota_and_keeps_debts() {
     let in_force = Arc::new(AtomicU8::new(0));
     let reads = Arc::clone(&in_force);
     let limit = PerKey::new(PeerIp::new(), quota("5/h"), 1000)
