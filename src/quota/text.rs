@@ -20,7 +20,9 @@ const UNITS: [(u64, &[&str]); 7] = [
     (1, &["ns", "nanosecond", "nanoseconds"]),
 ];
 
-/// Writes the canonical text: times in the largest unit that divides them. Burst, weight and ticks are written only if they differ from the default.
+/// The unit that the parser reads in addition. `Display` writes it as days.
+const WEEK: (u64, &[&str]) = (604_800_000_000_000, &["w", "week", "weeks"]);
+
 /// The text of [`Display`](fmt::Display).
 impl fmt::Debug for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,6 +30,7 @@ impl fmt::Debug for Quota {
     }
 }
 
+/// Writes the canonical text: times in the largest unit that divides them. Burst, weight and ticks are written only if they differ from the default.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.cells)?;
@@ -59,7 +62,7 @@ fn in_units(time_ns: u64) -> (u64, &'static str) {
 /// Reads the canonical text, and other common ways to write the same.
 ///
 /// Units may be spelled out (`30/second`) or short (`10/m` for minutes). Blanks may surround the slash (`30 / s`), and `per` may replace the slash
-/// (`5 per 2 hours`). Numbers may have a fraction (`1.5/s` is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`).
+/// (`5 per 2 hours`). A week is seven days (`500/week`); months and years, whose lengths differ, are no units. Numbers may have a fraction (`1.5/s` is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`).
 /// `burst`, `weight` and `every` may come in any order.
 impl FromStr for Quota {
     type Err = ParseQuotaError;
@@ -183,11 +186,15 @@ impl Tokens<'_> {
     }
 }
 
-/// Returns the range of the slash, or of the word `per` if there is no slash.
+/// Returns the range of the slash, or of the word `per`, in upper or lower case, if there is no slash.
 fn slash(text: &str) -> Option<Range<usize>> {
-    const PER: &str = " per ";
+    const PER: &[u8] = b" per ";
     let slash = text.find('/').map(|at| at..at + 1);
-    slash.or_else(|| text.find(PER).map(|at| at..at + PER.len()))
+    let mut words = text.as_bytes().windows(PER.len());
+    slash.or_else(|| {
+        let at = words.position(|word| word.eq_ignore_ascii_case(PER))?;
+        Some(at..at + PER.len())
+    })
 }
 
 /// Returns the range without the blanks at its ends.
@@ -201,6 +208,7 @@ fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
 fn nanos_of(unit: &str) -> Option<u64> {
     let named = UNITS
         .into_iter()
+        .chain([WEEK])
         .find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(unit)));
     named.map(|(ns, _)| ns)
 }
@@ -343,7 +351,7 @@ impl fmt::Display for ParseQuotaError {
             Problem::Number => f.write_str("expected a number, like `100`")?,
             Problem::Whole => f.write_str("expected a whole number, like `100`")?,
             Problem::NumberRange => f.write_str("expected a number from 1 to 4294967295, like `100`")?,
-            Problem::Unit => f.write_str("expected a unit of time, ns, us, ms, s, min, h or d, like `100/min`")?,
+            Problem::Unit => f.write_str("expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min`")?,
             Problem::PeriodRange => f.write_str("expected a period of at most 200 years, like `100/365d`")?,
             Problem::WholeNanos => f.write_str("expected a whole number of nanoseconds, like `1500ms`")?,
             Problem::Word => {

@@ -40,12 +40,12 @@ fn a_parse_error_of_pairs_names_its_place() {
         (
             "10/s & 1000/y",
             12..13,
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 12 to 13)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (bytes 12 to 13)",
         ),
         (
             "10/x & 1000/y",
             3..4,
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 3 to 4)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (bytes 3 to 4)",
         ),
         (
             "10/s brust 5 & 1/h",

@@ -141,6 +141,8 @@ fn quotas_are_read_as_people_write_them() {
         ("3/s burst 10 every 0.5 s", "3/s burst 10 every 500ms"),
         ("5/6µs", "5/6us"),
         ("1/day", "1/d"),
+        ("500/week", "500/7d"),
+        ("1 PER 2 Weeks burst 3", "1/14d burst 3"),
         ("10 per second", "10/s"),
         ("1k per 2 hours burst 5", "1000/2h burst 5"),
     ] {
@@ -197,22 +199,22 @@ fn errors_point_at_the_bad_part() {
         (
             "5/",
             "",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 2)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (at byte 2)",
         ),
         (
             "5/6",
             "",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 3)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (at byte 3)",
         ),
         (
             "5/moment",
             "moment",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 2 to 8)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (bytes 2 to 8)",
         ),
         (
             "5/6µm",
             "µm",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 3 to 6)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (bytes 3 to 6)",
         ),
         (
             "5/0s",
@@ -273,17 +275,17 @@ fn errors_point_at_the_bad_part() {
         (
             "5/s every",
             "",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 9)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (at byte 9)",
         ),
         (
             "5/s every 2",
             "",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (at byte 11)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (at byte 11)",
         ),
         (
             "5/s every 2fortnights",
             "fortnights",
-            "expected a unit of time, ns, us, ms, s, min, h or d, like `100/min` (bytes 11 to 21)",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (bytes 11 to 21)",
         ),
         (
             "5/s every 0s",

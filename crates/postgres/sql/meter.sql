@@ -113,6 +113,7 @@ CREATE OR REPLACE FUNCTION meter.read_time(word text) RETURNS numeric LANGUAGE p
 DECLARE
   parts text[] := regexp_match(word, '^([0-9._]*)(.*)$');
   unit numeric := CASE
+    WHEN lower(parts[2] COLLATE "C") IN ('w', 'week', 'weeks') THEN 604800000000000
     WHEN lower(parts[2] COLLATE "C") IN ('d', 'day', 'days') THEN 86400000000000
     WHEN lower(parts[2] COLLATE "C") IN ('h', 'hr', 'hrs', 'hour', 'hours') THEN 3600000000000
     WHEN lower(parts[2] COLLATE "C") IN ('min', 'm', 'mins', 'minute', 'minutes') THEN 60000000000
@@ -125,7 +126,7 @@ DECLARE
   number record;
 BEGIN
   IF unit IS NULL THEN
-    RAISE EXCEPTION 'expected a unit of time, ns, us, ms, s, min, h or d, in %', quote_literal(word) USING ERRCODE = '22023';
+    RAISE EXCEPTION 'expected a unit of time, ns, us, ms, s, min, h, d or w, in %', quote_literal(word) USING ERRCODE = '22023';
   ELSIF parts[1] = '' THEN
     RETURN unit;
   END IF;
@@ -150,9 +151,9 @@ DECLARE
   value record;
   cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
 BEGIN
-  IF strpos(quota, '/') = 0 AND strpos(quota, ' per ') > 0 THEN
+  IF strpos(quota, '/') = 0 AND strpos(lower(quota COLLATE "C"), ' per ') > 0 THEN
     SELECT * INTO drain, one, cell, burst, tick, exact
-      FROM meter.read_quota(overlay(quota PLACING '/' FROM strpos(quota, ' per ') FOR 5));
+      FROM meter.read_quota(overlay(quota PLACING '/' FROM strpos(lower(quota COLLATE "C"), ' per ') FOR 5));
     RETURN;
   ELSIF strpos(quota, '/') = 0 THEN
     RAISE EXCEPTION 'expected cells per period like 100/min, not %', quote_literal(quota) USING ERRCODE = '22023';

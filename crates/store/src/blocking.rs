@@ -7,6 +7,7 @@ use crate::observe::LocalStats;
 use crate::policy::Policy;
 use crate::standing::Known;
 use crate::store::{BlockingStore, Reply, Verb};
+use crate::subject::stored;
 use crate::terms::{Decided, Terms};
 use crate::time::Micros;
 use crate::verdict::{AdmittedPart, Verdict, Via};
@@ -94,6 +95,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// As [`check`](Self::check).
     pub fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
             inner.policy.observer.decided(verdict.decision, &verdict.via);
@@ -123,6 +125,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// As [`check`](Self::check). If the store gave no decision, all `n` cells are admitted or none.
     pub fn check_up_to(&self, subject: &str, n: u32) -> Result<AdmittedPart, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if n == 0 {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
@@ -142,6 +145,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// [`StoreError`], with any setting for failures.
     pub fn peek_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
@@ -157,6 +161,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// As [`peek_n`](Self::peek_n).
     pub fn charge(&self, subject: &str, n: u64) -> Result<u64, StoreError> {
+        let subject = &*stored(subject);
         if n == 0 {
             return Ok(0);
         }
@@ -191,6 +196,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// As [`peek_n`](Self::peek_n).
     pub fn check_n_at(&self, subject: &str, n: u32, at: Micros) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
@@ -230,6 +236,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     }
 
     fn give(&self, subject: &str, verb: Verb, n: u64) -> Result<(), StoreError> {
+        let subject = &*stored(subject);
         if n == 0 {
             return Ok(());
         }

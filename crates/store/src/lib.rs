@@ -29,6 +29,7 @@ mod shared;
 mod standing;
 mod step;
 mod store;
+mod subject;
 mod terms;
 mod time;
 mod units;

@@ -8,6 +8,7 @@ use crate::observe::LocalStats;
 use crate::policy::Policy;
 use crate::standing::Known;
 use crate::store::{AsyncStore, Reply, Verb};
+use crate::subject::stored;
 use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
 use crate::verdict::{AdmittedPart, Verdict, Via};
@@ -132,6 +133,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     ///
     /// As [`check`](Self::check).
     pub async fn check_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
             inner.policy.observer.decided(verdict.decision, &verdict.via);
@@ -176,6 +178,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     ///
     /// As [`check`](Self::check). If the store gave no decision, all `n` cells are admitted or none.
     pub async fn check_up_to(&self, subject: &str, n: u32) -> Result<AdmittedPart, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if n == 0 {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
@@ -204,6 +207,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     ///
     /// As [`peek`](Self::peek).
     pub async fn peek_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
@@ -220,6 +224,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     ///
     /// As [`peek`](Self::peek).
     pub async fn charge(&self, subject: &str, n: u64) -> Result<u64, StoreError> {
+        let subject = &*stored(subject);
         if n == 0 {
             return Ok(0);
         }
@@ -276,6 +281,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     ///
     /// As [`peek`](Self::peek).
     pub async fn check_n_at(&self, subject: &str, n: u32, at: Micros) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
@@ -299,10 +305,12 @@ impl<S: AsyncStore> SharedMeter<S> {
     ///
     /// As [`check`](Self::check), by this meter's settings; [`StoreError::NotOneSlot`].
     pub async fn check_with(&self, subject: &str, others: &[(&Self, &str)]) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         // A subject that is named twice decides one batch of both cells.
         let mut asked: Vec<(&Terms, &str, u64)> = vec![(&inner.terms, subject, 1)];
-        for (meter, subject) in others {
+        let others: Vec<_> = others.iter().map(|(meter, subject)| (meter, stored(subject))).collect();
+        for (meter, subject) in &others {
             let terms = &meter.inner.terms;
             let is_same = |asked: &(&Terms, &str, u64)| asked.0.keys(asked.1) == terms.keys(subject);
             match asked.iter_mut().find(|asked| is_same(asked)) {
@@ -344,6 +352,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     }
 
     async fn give(&self, subject: &str, verb: Verb, n: u64) -> Result<(), StoreError> {
+        let subject = &*stored(subject);
         let inner = &self.inner;
         if n == 0 {
             return Ok(());

@@ -115,7 +115,7 @@ mod service;
 pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
-pub use client::{ClientError, ClientRequest, ClientResponse, Pace, PaceLayer, Polite, PoliteLayer};
+pub use client::{ClientError, ClientRequest, ClientResponse, FindOrigin, Pace, PaceLayer, Polite, PoliteLayer};
 pub use error::InvalidLimit;
 pub use fields::{EXPOSED, Fields, Reset};
 pub use head::{Head, ResponseHead};

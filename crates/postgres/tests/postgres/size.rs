@@ -2,7 +2,7 @@
 
 use crate::laws::{Clock, average, bucket};
 use crate::server::{Server, connect};
-use ratelimit_meter_store::{Ask, AsyncStore, StoreLimit, Verb};
+use ratelimit_meter_store::{Ask, AsyncStore, SharedMeter, StoreLimit, Verb};
 use tokio_postgres::Client;
 
 async fn number(client: &Client, expression: &str) -> i64 {
@@ -41,6 +41,22 @@ async fn denials_neither_write_nor_lock() {
         assert_eq!(number(&client, &format!("SELECT count(*) FROM meter.{table}")).await, 1);
         assert_eq!(decide(Verb::Refund, 1).await, Some(0));
         assert_ne!(version(&client, table).await, before);
+    }
+}
+
+/// An index has no entries above 2,704 bytes, and a text has no zero byte.
+#[tokio::test]
+async fn long_subjects_have_limits_of_their_own() {
+    let server = running!(Server::shared());
+    let (store, _) = server.store().await;
+    let quota = "1/h".parse().expect("a quota");
+    let meter = SharedMeter::builder("api", quota).build(store).expect("a meter");
+    let long: String = (0..20_000).map(|i| format!("{i:x}")).collect();
+    for subject in [format!("{long}a"), format!("{long}b"), "a\0b".to_owned()] {
+        for expected in [true, false] {
+            let verdict = meter.check(&subject).await.expect("a decision");
+            assert_eq!(verdict.is_admitted(), expected);
+        }
     }
 }
 

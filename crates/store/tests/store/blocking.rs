@@ -10,6 +10,7 @@ use std::time::Duration;
 struct Counted {
     memory: MemoryStore,
     calls: Arc<AtomicUsize>,
+    longest_key: Arc<AtomicUsize>,
     fail: bool,
 }
 
@@ -20,6 +21,7 @@ impl Counted {
         Self {
             memory: MemoryStore::with_clock(move || Micros::new(time.load(Ordering::Relaxed))),
             calls: Arc::default(),
+            longest_key: Arc::default(),
             fail,
         }
     }
@@ -28,6 +30,9 @@ impl Counted {
 impl BlockingStore for Counted {
     fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        for ask in asks {
+            self.longest_key.fetch_max(ask.key.len(), Ordering::Relaxed);
+        }
         if self.fail {
             Err(StoreError::TimedOut)
         } else {
@@ -115,4 +120,27 @@ fn debug_of_a_meter_shows_name_and_quotas() {
     let blocking = builder.build_blocking(Counted::new(false)).unwrap();
     let line = format!("{blocking:?}");
     assert_eq!(line, r#"BlockingMeter { name: "api", quotas: ["10/d burst 5"], .. }"#);
+}
+
+#[test]
+fn long_subjects_have_limits_of_their_own() {
+    let store = Counted::new(false);
+    let meter = SharedMeterBuilder::new("api", "1/h".parse().unwrap())
+        .build_blocking(store.clone())
+        .unwrap();
+    let long = "k".repeat(100_000);
+    for subject in [format!("{long}a"), format!("{long}b")] {
+        assert!(meter.check(&subject).unwrap().is_admitted());
+        assert!(!meter.peek_n(&subject, 1).unwrap().is_admitted());
+        meter.reset(&subject).unwrap();
+        assert_eq!(meter.check_up_to(&subject, 1).unwrap().cells(), 1);
+        assert_eq!(meter.charge(&subject, 1).unwrap(), 1);
+        assert!(
+            !meter
+                .check_n_at(&subject, 1, Micros::new(0).unwrap())
+                .unwrap()
+                .is_admitted()
+        );
+    }
+    assert!(store.longest_key.load(Ordering::Relaxed) <= 600);
 }

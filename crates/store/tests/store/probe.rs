@@ -32,6 +32,7 @@ pub(crate) struct Probe {
 struct Shared {
     network: Network,
     calls: Vec<(Verb, u64)>,
+    longest_key: usize,
 }
 
 impl Probe {
@@ -63,6 +64,11 @@ impl Probe {
         std::mem::take(&mut self.shared.lock().expect("no panic").calls)
     }
 
+    /// The number of bytes of the longest key so far.
+    pub(crate) fn longest_key(&self) -> usize {
+        self.shared.lock().expect("no panic").longest_key
+    }
+
     async fn reference(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         AsyncStore::decide(&self.memory, verb, at, asks).await
     }
@@ -73,6 +79,8 @@ impl AsyncStore for Probe {
         let network = {
             let mut shared = self.shared.lock().expect("no panic");
             shared.calls.push((verb, asks[0].n));
+            let keys = asks.iter().map(|ask| ask.key.len());
+            shared.longest_key = keys.fold(shared.longest_key, usize::max);
             shared.network.clone()
         };
         let way = |longest: Duration| longest.mul_f64(fastrand::f64());

@@ -272,3 +272,40 @@ async fn wrong_calls_are_typed_errors() {
     assert!(!average.is_breaker_open());
     assert_eq!(probe.take_calls(), [(Verb::Check, 1), (Verb::Check, 1)]);
 }
+
+/// As a header field of a client: an error would let the client choose that `OnFailure` decides.
+#[tokio::test(start_paused = true)]
+async fn long_subjects_have_limits_of_their_own() {
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", quota("1/h")).build(probe.clone()).unwrap();
+    let long = "k".repeat(100_000);
+    let subjects = [
+        format!("{long}a"),
+        format!("{long}b"),
+        "a\0b".to_owned(),
+        "a\0c".to_owned(),
+    ];
+    for subject in &subjects {
+        assert!(meter.check(subject).await.unwrap().is_admitted());
+        assert!(!meter.check(subject).await.unwrap().is_admitted());
+        assert!(!meter.peek(subject).await.unwrap().is_admitted());
+    }
+    assert!(probe.longest_key() <= 600);
+    meter.refund(&subjects[0], 1).await.unwrap();
+    assert!(
+        meter
+            .check_with("a", &[(&meter, &subjects[0])])
+            .await
+            .unwrap()
+            .is_admitted()
+    );
+    assert!(
+        !meter
+            .check_with("b", &[(&meter, &subjects[0])])
+            .await
+            .unwrap()
+            .is_admitted()
+    );
+    meter.reset(&subjects[1]).await.unwrap();
+    assert!(meter.check(&subjects[1]).await.unwrap().is_admitted());
+}

@@ -40,11 +40,14 @@ impl<E: Error + 'static> Error for ClientError<E> {
     }
 }
 
-/// A request that a client sends: `http::Request` with a body that can be cloned, or `reqwest::Request`.
-pub trait ClientRequest: Sized {
+/// A request whose destination is known: `http::Request` with any body, or `reqwest::Request`.
+pub trait FindOrigin {
     /// Returns scheme, host and port, the port only if it is not the scheme's; `None` if the request names no host.
     fn origin(&self) -> Option<String>;
+}
 
+/// A request that a client may send again: `http::Request` with a body that can be cloned, or `reqwest::Request`.
+pub trait ClientRequest: FindOrigin + Sized {
     /// Returns the method.
     fn method(&self) -> &Method;
 
@@ -66,7 +69,7 @@ pub trait ClientResponse {
     }
 }
 
-impl<B: Clone> ClientRequest for Request<B> {
+impl<B> FindOrigin for Request<B> {
     fn origin(&self) -> Option<String> {
         let authority = match self.uri().authority() {
             Some(authority) => authority.clone(),
@@ -80,7 +83,9 @@ impl<B: Clone> ClientRequest for Request<B> {
             None => Some(format!("{scheme}://{host}")),
         }
     }
+}
 
+impl<B: Clone> ClientRequest for Request<B> {
     fn method(&self) -> &Method {
         Self::method(self)
     }
@@ -101,11 +106,14 @@ impl<B> ClientResponse for Response<B> {
 }
 
 #[cfg(feature = "reqwest")]
-impl ClientRequest for reqwest::Request {
+impl FindOrigin for reqwest::Request {
     fn origin(&self) -> Option<String> {
         Some(self.url().origin().ascii_serialization())
     }
+}
 
+#[cfg(feature = "reqwest")]
+impl ClientRequest for reqwest::Request {
     fn method(&self) -> &Method {
         Self::method(self)
     }

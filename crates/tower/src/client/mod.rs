@@ -5,6 +5,6 @@ mod message;
 mod pace;
 mod polite;
 
-pub use message::{ClientError, ClientRequest, ClientResponse};
+pub use message::{ClientError, ClientRequest, ClientResponse, FindOrigin};
 pub use pace::{Pace, PaceLayer};
 pub use polite::{Polite, PoliteLayer};

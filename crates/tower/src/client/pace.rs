@@ -1,6 +1,6 @@
 //! A client that keeps to a limit of its own.
 
-use super::message::{ClientError, ClientRequest};
+use super::message::{ClientError, FindOrigin};
 use crate::error::InvalidLimit;
 use crate::meters::{self, HashedKey, Queue, Ticket};
 use crate::service::take_ready;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Makes a client keep to a limit of its own: requests wait for their turn, first come, first served.
+/// Makes a client keep to a limit of its own: requests wait for their turn, first come, first served. Their bodies need not be `Clone`.
 ///
 /// ```
 /// use ratelimit_meter_tower::PaceLayer;
@@ -97,7 +97,7 @@ pub struct Pace<S> {
 impl<S, Q> Service<Q> for Pace<S>
 where
     S: Service<Q, Response: Send, Error: Send, Future: Send> + Clone + Send + 'static,
-    Q: ClientRequest + Send + 'static,
+    Q: FindOrigin + Send + 'static,
 {
     type Response = S::Response;
     type Error = ClientError<S::Error>;

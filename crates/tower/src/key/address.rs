@@ -4,12 +4,14 @@ use super::{Key, KeyWriter, NoKey};
 use crate::address::{Bits, InvalidNet, Net, Prefix, any_contains, nets, node, node_and_port};
 use crate::forwarded::Chain;
 use crate::head::Head;
+#[cfg(feature = "axum")]
+use axum::extract::connect_info::MockConnectInfo;
 use http::Extensions;
 use http::header::HeaderName;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// The address of the connection: axum's `ConnectInfo<SocketAddr>`, tonic's `TcpConnectInfo`, a `SocketAddr` or an `IpAddr` in the
+/// The address of the connection: axum's `ConnectInfo<SocketAddr>` or, in tests, its `MockConnectInfo<SocketAddr>`, tonic's `TcpConnectInfo`, a `SocketAddr` or an `IpAddr` in the
 /// extensions.
 ///
 /// All IPv6 addresses of a /64 are one client, because a subscriber usually has a whole /64. Behind a proxy, every connection comes from
@@ -83,8 +85,12 @@ fn connection(head: &Head<'_>) -> Option<Bits> {
     other_connection(extensions)
 }
 
-/// The address of the connection of another server than axum's.
+/// The address of a connection that axum's server did not accept.
 fn other_connection(extensions: &Extensions) -> Option<Bits> {
+    #[cfg(feature = "axum")]
+    if let Some(MockConnectInfo(address)) = extensions.get::<MockConnectInfo<SocketAddr>>() {
+        return Some(address.into());
+    }
     #[cfg(feature = "tonic")]
     if let Some(info) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
         return info.remote_addr().as_ref().map(Bits::from);

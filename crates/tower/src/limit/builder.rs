@@ -151,7 +151,7 @@ impl<T> Limiter<T> {
     }
 
     /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds cells that are known only later: tokens,
-    /// rows, bytes, messages of a WebSocket.
+    /// rows, bytes, messages of a WebSocket. The fields of the response report the limit as it was when the request was admitted, before these charges.
     ///
     /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt.
     #[must_use]
@@ -224,6 +224,22 @@ impl<K: Key> Limiter<ByKey<K>> {
 
     /// Sets how a request's tier is found, by name or number. A request without a tier is in the first. So is a request whose tier does not
     /// exist, which gives one warning.
+    ///
+    /// The quotas of a limit are fixed. To change them while it serves, declare each as a tier, and let the closure read which one holds now. Each
+    /// key keeps its debt, and the fields report the new quota.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::{PeerIp, PerKey};
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU8, Ordering};
+    ///
+    /// let in_force = Arc::new(AtomicU8::new(0)); // an operator sets it to 1
+    /// let reads = Arc::clone(&in_force);
+    /// let clients = PerKey::new(PeerIp::new(), "100/min".parse()?, 100_000)?
+    ///     .tier("incident", "10/min".parse()?)?
+    ///     .tier_by(move |_| Some(reads.load(Ordering::Relaxed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn tier_by<N: Into<TierName>>(mut self, tier: impl Fn(&Head<'_>) -> Option<N> + Send + Sync + 'static) -> Self {
         self.target.tier_by = Some(Box::new(move |head| tier(head).map(Into::into)));

@@ -255,6 +255,20 @@ async fn pace_in_ticks_is_towers_rate_limit() {
     assert_eq!(sent, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]);
 }
 
+/// As axum's, hyper's and most streaming bodies.
+#[tokio::test(start_paused = true)]
+async fn a_paced_body_need_not_be_clone() {
+    struct Unclonable;
+    let layer = PaceLayer::per_origin("10/s burst 1".parse().unwrap(), 100).unwrap();
+    let answer = |_: Request<Unclonable>| core::future::ready(Ok::<_, Infallible>(()));
+    let (client, start) = (layer.layer(service_fn(answer)), time::Instant::now());
+    for uri in ["http://a/", "http://b/", "http://a/"] {
+        let request = Request::get(uri).body(Unclonable).unwrap();
+        client.clone().oneshot(request).await.unwrap();
+    }
+    assert_eq!(start.elapsed().as_millis(), 100);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pace_of_little_patience_sends_nothing() {
     use ratelimit_meter_tokio::Patience;

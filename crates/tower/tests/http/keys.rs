@@ -63,6 +63,20 @@ fn r10_mapped_addresses_are_ipv4() {
     assert_eq!(statuses, [200, 200, 429]);
 }
 
+/// axum's own stand-in for the connection, in tests of a router.
+#[test]
+fn mocked_connections_have_addresses() {
+    use axum::extract::connect_info::MockConnectInfo;
+    let layer = RateLimitLayer::new(hourly(PeerIp::new()));
+    let statuses = ["192.0.2.1", "192.0.2.2", "192.0.2.1"].map(|peer| {
+        let mut request = request();
+        let address = std::net::SocketAddr::new(peer.parse().expect("an address"), 1);
+        request.extensions_mut().insert(MockConnectInfo(address));
+        status(&layer, request)
+    });
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
 #[test]
 fn r11_keyless_requests_share_limit_and_warning() {
     let warnings = warnings_of(|| {

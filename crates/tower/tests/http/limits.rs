@@ -12,7 +12,7 @@ use ratelimit_meter_tower::{
     TierName, key_fn,
 };
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +76,30 @@ fn r13_plan_has_its_own_quota() {
     assert_eq!(policy, "\"default\";q=3;w=3600");
     let warnings = warnings_of(|| drop(answer(&layer, by(User(4, "gold")))));
     assert!(warnings[0].contains("gold"), "{warnings:?}");
+}
+
+#[test]
+fn tier_for_all_changes_quota_and_keeps_debts() {
+    let in_force = Arc::new(AtomicU8::new(0));
+    let reads = Arc::clone(&in_force);
+    let limit = PerKey::new(PeerIp::new(), quota("5/h"), 1000)
+        .unwrap()
+        .tier("incident", quota("2/h"))
+        .unwrap()
+        .tier_by(move |_| Some(reads.load(Ordering::Relaxed)));
+    let layer = RateLimitLayer::new(limit);
+    let (busy, new) = (
+        || status(&layer, from("192.0.2.1")),
+        || status(&layer, from("192.0.2.2")),
+    );
+    assert_eq!([busy(), busy(), busy()], [200; 3]);
+    in_force.store(1, Ordering::Relaxed);
+    assert_eq!(busy(), 429);
+    assert_eq!([new(), new(), new()], [200, 200, 429]);
+    let policy = field(answer(&layer, from("192.0.2.3")).headers(), "ratelimit-policy");
+    assert_eq!(policy, "\"default\";q=2;w=3600");
+    in_force.store(0, Ordering::Relaxed);
+    assert_eq!([busy(), busy(), busy()], [200, 200, 429]);
 }
 
 #[test]
