@@ -285,7 +285,9 @@ impl Leases {
 
 impl fmt::Debug for Leases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.lock().len(), self.most)
+        // The lock is not held while the caller's writer runs.
+        let taken = self.lock().len();
+        write!(f, "{taken} of {}", self.most)
     }
 }
 

@@ -62,7 +62,8 @@ fn in_units(time_ns: u64) -> (u64, &'static str) {
 /// Reads the canonical text, and other common ways to write the same.
 ///
 /// Units may be spelled out (`30/second`) or short (`10/m` for minutes). Blanks may surround the slash (`30 / s`), and `per` may replace the slash
-/// (`5 per 2 hours`). A week is seven days (`500/week`); months and years, whose lengths differ, are no units. Numbers may have a fraction (`1.5/s` is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`).
+/// (`5 per 2 hours`). A week is seven days (`500/week`); months and years, whose lengths differ, are no units. Numbers may have a fraction (`1.5/s`
+/// is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`).
 /// `burst`, `weight` and `every` may come in any order.
 impl FromStr for Quota {
     type Err = ParseQuotaError;

@@ -3,7 +3,8 @@
 --   SELECT * FROM meter.allow('alice', '100/min burst 20');                    -- a bucket: allowed, remaining, retry_after, rest_after
 --   SELECT * FROM check_rate_limit('alice', 1.0, 10.0, INTERVAL '1 minute');   -- an average: allowed, next_allowed_time, rate
 --
--- Install: psql -1 -f meter.sql. Running the file again upgrades the functions and keeps the tables.
+-- Install: psql -1 -f meter.sql. Running the file again upgrades the functions and keeps the tables. If the result of a function has another type
+-- than before, the function is dropped and made anew. Then its grants are lost, and a call in flight at the commit may fail once.
 --
 -- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
 -- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again.
@@ -262,8 +263,8 @@ BEGIN
     LOOP
       clock := meter.clock();
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here. No product overflows (and no
-      -- plan divides by a wrong argument: `b.drain` is at least 1).
+      -- be later than the clock read above: `t` never goes back here. No product overflows.
+      -- A plan must not divide by the argument, which may be zero; `b.drain` is at least 1.
       UPDATE meter.bucket b
         SET t = greatest(b.t, clock), level = cost + greatest(0, b.level - least(greatest(clock - b.t, 0), 9223372036854775807 / b.drain) * drain)
         WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.level - burst + cost + drain - 1) / drain <= clock - b.t

@@ -59,7 +59,7 @@ pub struct Cli {
     /// A limit to try, like `10/s` or `100/min burst 20`; several limits are compared
     ///
     /// CELLS/PERIOD, then optionally `burst N` (default: CELLS) and `weight N` (default: 1). A period is a unit
-    /// (ns, us, ms, s, min, h, d) or a number of units: `1/6s`. With `every PERIOD` cells come in ticks.
+    /// (ns, us, ms, s, min, h, d, w) or a number of units: `1/6s`. With `every PERIOD` cells come in ticks.
     /// Two with an & between, like `10/s & 1000/h`, are decided as one: a request that either
     /// denies counts in neither.
     #[arg(long = "limit", value_name = "LIMIT", verbatim_doc_comment)]

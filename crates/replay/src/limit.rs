@@ -88,8 +88,14 @@ enum Prototype {
 }
 
 /// A limit to try.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LimitSpec(Kind);
+
+impl fmt::Debug for LimitSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LimitSpec({})", self.rule())
+    }
+}
 
 /// The kinds of limits.
 #[derive(Debug, Clone)]

@@ -115,7 +115,9 @@ pub struct Replay {
 
 impl std::fmt::Debug for Replay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let limits: Vec<_> = self.candidates.iter().map(|candidate| &candidate.limit).collect();
         f.debug_struct("Replay")
+            .field("limits", &format_args!("{limits:?}"))
             .field("settings", &self.settings)
             .field("keys", &self.asked.len())
             .finish_non_exhaustive()

@@ -120,9 +120,11 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The lock is not held while the caller's writer runs.
+        let keys = self.keys.try_lock().map(|keys| keys.entries.len());
         let mut fields = f.debug_struct("MemoryStore");
-        match self.keys.try_lock() {
-            Some(keys) => fields.field("keys", &keys.entries.len()),
+        match keys {
+            Some(keys) => fields.field("keys", &keys),
             None => fields.field("keys", &format_args!("<locked>")),
         };
         fields.finish_non_exhaustive()

@@ -1,7 +1,7 @@
-//! The subjects that stores get: short, whatever a client sends.
+//! Shortens subjects before a store gets them.
 //!
 //! A subject is often a client's choice, such as the value of a header field. PostgreSQL indexes no text above 2,704 bytes and stores none with a
-//! zero byte. If such a subject was an error, a client could choose one to be decided by `OnFailure`, and open the breaker for all others. Long
+//! zero byte. If such a subject were an error, a client could choose one so that `OnFailure` decides, and could open the breaker for all clients. Long
 //! subjects would also fill the memory of the store and of the local layer.
 
 use sha2::{Digest, Sha256};

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Law
 ///
-/// In every window, the cells taken are at most those that come at the ticks in the window, plus the larger of max and refill. While a caller waits, no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`](crate::Waiting::set_catch_up).
+/// In every window, the cells taken are at most those that come at the ticks in the window, plus the larger of max and refill. While a caller waits,
+/// no cells are lost, unless a serve is later than the bound of [`Waiting::set_catch_up`](crate::Waiting::set_catch_up).
 pub struct Bucket {
     max: u64,
     refill: u64,

@@ -363,10 +363,12 @@ impl<K, P: MeterMap<K>> fmt::Debug for Described<'_, K, P> {
 
 impl<K, P: MeterMap<K>> fmt::Debug for Keyed<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The lock is not held while the caller's writer runs.
+        let waited_for = self.queues.try_lock().map(|queues| queues.len());
         let mut fields = f.debug_struct("Keyed");
         fields.field("meters", &Described(&self.meters, PhantomData));
-        match self.queues.try_lock() {
-            Some(queues) => fields.field("waited_for", &queues.len()),
+        match waited_for {
+            Some(keys) => fields.field("waited_for", &keys),
             None => fields.field("waited_for", &format_args!("<locked>")),
         };
         fields.finish_non_exhaustive()

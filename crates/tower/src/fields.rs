@@ -152,7 +152,8 @@ impl Triple {
 }
 
 impl Announcement {
-    /// Writes down positions, in the order of the limits; if `nearest` is set, or the form has room for one, that of the policy nearest to its end.
+    /// Writes down positions, in the order of the limits. If `nearest` is set, or the form has room for one, writes only the position of the policy
+    /// nearest to its end.
     pub(crate) fn of(fields: Fields, nearest: bool, positions: &[Position<'_>]) -> Self {
         match (fields, positions) {
             (Fields::None, _) | (_, []) => Self::Nothing,

@@ -59,7 +59,7 @@ impl Case {
         }
     }
 
-    /// The calls of a contender in a round. A denial by tower_governor takes a hundred times as long as one of the others.
+    /// The calls of a contender in a round. A denial by tower_governor takes a hundred times as long as any other.
     pub(super) const fn calls(self, effort: Effort) -> u32 {
         match self {
             Self::OneKey | Self::ManyKeys => effort.calls,

@@ -238,13 +238,14 @@ impl Columns {
         notices
     }
 
-    /// Returns whether the name of the stamps contains UTC or GMT: `StartUTC`, `TimeGenerated [UTC]`.
+    /// Returns whether the name of the stamps contains the word UTC or GMT: `StartUTC`, `TimeGenerated [UTC]`, `time_utc`, but not `outcome_time`.
     fn is_named_utc(&self, names: &[Vec<u8>]) -> bool {
         let name = names
             .get(self.time.1.unwrap_or(self.time.0))
             .map_or(&[][..], |name| name);
-        let is_utc = |part: &[u8]| part.eq_ignore_ascii_case(b"utc") || part.eq_ignore_ascii_case(b"gmt");
-        name.windows(3).any(is_utc)
+        let has = |zone: &[u8; 3]| name.windows(3).any(|part| part == zone);
+        let mut words = name.split(|byte| !byte.is_ascii_alphabetic());
+        [b"UTC", b"Utc", b"GMT", b"Gmt"].into_iter().any(has) || words.any(|word| word == b"utc" || word == b"gmt")
     }
 }
 

@@ -21,12 +21,22 @@ const OTHERS: &str = "*";
 const UNLIMITED: &str = "unlimited";
 
 /// The rules of a file, with each distinct limit once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RuleFile {
     name: String,
     limits: Vec<LimitSpec>,
     rows: HashMap<Vec<u8>, Option<usize>>,
     others: Option<usize>,
+}
+
+impl fmt::Debug for RuleFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleFile")
+            .field("name", &self.name)
+            .field("limits", &self.limits)
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Two files are equal if their names are.

@@ -332,6 +332,8 @@ fn zoneless_stamps_are_reported_as_utc() {
             "{name}"
         );
     }
+    let dutch = file("dutch.csv", "dutch_time,ip\n2024-05-20 00:00:18,203.0.113.7\n");
+    assert!(report(&["--limit", "1/s", "--time", "dutch_time", &dutch]).contains(NOTICE));
 }
 
 /// A report with single blanks instead of the breaks of its lines.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod cli;
+mod debug;
 mod follow;
 mod formats;
 mod inputs;

@@ -124,11 +124,13 @@ impl Default for PoliteLayer {
 
 impl fmt::Debug for PoliteLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The lock is not held while the caller's writer runs.
+        let origins = self.origins.try_lock().ok().map(|origins| origins.gates.len());
         let mut fields = f.debug_struct("PoliteLayer");
         fields.field("settings", &self.settings);
-        match self.origins.try_lock() {
-            Ok(origins) => fields.field("origins", &origins.gates.len()),
-            Err(_) => fields.field("origins", &format_args!("<locked>")),
+        match origins {
+            Some(origins) => fields.field("origins", &origins),
+            None => fields.field("origins", &format_args!("<locked>")),
         };
         fields.finish()
     }

@@ -11,8 +11,8 @@ use http::header::HeaderName;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// The address of the connection: axum's `ConnectInfo<SocketAddr>` or, in tests, its `MockConnectInfo<SocketAddr>`, tonic's `TcpConnectInfo`, a `SocketAddr` or an `IpAddr` in the
-/// extensions.
+/// The address of the connection: axum's `ConnectInfo<SocketAddr>` or, in tests, its `MockConnectInfo<SocketAddr>`, tonic's `TcpConnectInfo`, a
+/// `SocketAddr` or an `IpAddr` in the extensions.
 ///
 /// All IPv6 addresses of a /64 are one client, because a subscriber usually has a whole /64. Behind a proxy, every connection comes from
 /// the proxy: use [`ClientIp`].
