@@ -2,7 +2,8 @@
 //!
 //! nginx decides on a monotonic clock of milliseconds and logs a wall clock of milliseconds. So an interval between two requests may differ by a
 //! millisecond between the two, which moves a decision near the limit to another request. But the number of admitted requests differs by at most one
-//! for each flood of a key, because a flood begins with an idle key.
+//! for each flood of a key, because a flood begins with an idle key. It differs by one more for each pause in a flood, after which the key has a cell
+//! again by both clocks: the decision that moved has no other request to go to. A busy machine pauses.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,6 +26,9 @@ const LIMITS: [&str; 5] = [
 
 /// Floods of each key, far enough apart for the key to become idle.
 const FLOODS: u64 = 2;
+
+/// The shortest pause in a flood that may cost a request.
+const PAUSE_MS: u64 = 5;
 
 /// A running nginx, ended with the test.
 struct Nginx {
@@ -201,6 +205,17 @@ fn most_apart(seen: &[Seen], admitted: &[bool]) -> u64 {
     most
 }
 
+/// The number of times that a key was not asked for a while; those between floods count, too.
+fn pauses(seen: &[Seen]) -> u64 {
+    let mut last = std::collections::HashMap::new();
+    let mut pauses = 0;
+    for seen in seen {
+        let before = last.insert(seen.key.as_str(), seen.start_ms);
+        pauses += u64::from(before.is_some_and(|before| seen.start_ms >= before + PAUSE_MS));
+    }
+    pauses
+}
+
 #[test]
 fn real_time_nginx_decides_as_its_model() {
     if !has_program("nginx", "-v") {
@@ -233,11 +248,9 @@ fn real_time_nginx_decides_as_its_model() {
             "{limit}: {passed} of {} passed",
             seen.len()
         );
-        assert!(
-            most_apart(&seen, &admitted) <= FLOODS,
-            "{limit}: {}",
-            most_apart(&seen, &admitted)
-        );
+        let bound = FLOODS + pauses(&seen);
+        let apart = most_apart(&seen, &admitted);
+        assert!(apart <= bound, "{limit}: {apart} apart, of at most {bound}");
         let held: Vec<u64> = seen
             .iter()
             .filter(|seen| seen.status == "DELAYED")
@@ -245,7 +258,7 @@ fn real_time_nginx_decides_as_its_model() {
             .collect();
         let count = u64::try_from(held.len()).expect("a few");
         assert!(
-            count.abs_diff(delayed) <= 2 * FLOODS,
+            count.abs_diff(delayed) <= 2 * bound,
             "{limit}: {count} were delayed, {delayed} by the model"
         );
         assert_eq!(count > 0, !limit.ends_with("nodelay"), "{limit}");
