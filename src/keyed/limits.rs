@@ -150,8 +150,8 @@ impl<A: Algorithm> Limits<A> {
     /// Fails if the limits are superseded. Call it after states were read and before anything is done about them.
     #[inline]
     pub(super) fn hold(&self) -> Result<(), Superseded> {
-        // ORDERING: acquire. Pairs with `Latest::replace`, so that a thread that finds the flag set also loads the later limits, and does not retry
-        // in vain. (The thread finds the flag set in time without this order: it acquired the states that it read before.)
+        // ORDERING: acquire. Pairs with `LatestLimits::replace`, so that a thread that finds the flag set also loads the later limits, and does not
+        // retry in vain. (The thread finds the flag set in time without this order: it acquired the states that it read before.)
         if self.superseded.load(Ordering::Acquire) {
             Err(Superseded)
         } else {
@@ -288,7 +288,7 @@ impl<A: Algorithm> Limits<A> {
 
 /// The limits that hold now, shared by all handles of a table.
 #[derive(Debug)]
-pub(super) struct Latest<A> {
+pub(super) struct LatestLimits<A> {
     #[cfg(all(feature = "std", not(ratelimit_meter_loom)))]
     limits: arc_swap::ArcSwap<Limits<A>>,
     // Replaces `ArcSwap` in the loom models.
@@ -299,7 +299,7 @@ pub(super) struct Latest<A> {
     limits: Arc<Limits<A>>,
 }
 
-impl<A: Algorithm> Latest<A> {
+impl<A: Algorithm> LatestLimits<A> {
     pub(super) fn new(limits: Arc<Limits<A>>) -> Self {
         Self {
             #[cfg(feature = "std")]

@@ -42,7 +42,7 @@ use core::hash::{BuildHasher, Hash};
 use core::iter;
 use core::marker::PhantomData;
 use hash::KeyHash;
-use limits::{Family, Latest, Limits};
+use limits::{Family, LatestLimits, Limits};
 use slot::{AtomicU64, Ordering};
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
@@ -158,7 +158,7 @@ impl fmt::Debug for Ticket {
 struct Table<A> {
     buckets: Box<[Bucket]>,
     tallies: Tallies,
-    latest: Latest<A>,
+    latest: LatestLimits<A>,
     /// Held by a thread that changes a quota; decisions do not use it.
     #[cfg(feature = "std")]
     changing: std::sync::Mutex<()>,

@@ -2,7 +2,7 @@
 
 use super::bucket::Bucket;
 use super::hash::KeyHash;
-use super::limits::{Family, ForeignTier, Latest, Limits, Tier};
+use super::limits::{Family, ForeignTier, LatestLimits, Limits, Tier};
 use super::slot::{Form, MOST_LIMITS, Ordering};
 use super::{KeyHashes, KeyedMeter, Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
@@ -173,7 +173,7 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
             table: Arc::new(Table {
                 buckets: empty(size)?,
                 tallies: Tallies::default(),
-                latest: Latest::new(limits.clone()),
+                latest: LatestLimits::new(limits.clone()),
                 #[cfg(feature = "std")]
                 changing: std::sync::Mutex::new(()),
             }),

@@ -117,7 +117,7 @@ struct KeyQueue<S: Source> {
 }
 
 /// A caller that waits for cells of a key.
-struct Member<'a, K: Eq + Hash, P: MeterMap<K>> {
+struct Membership<'a, K: Eq + Hash, P: MeterMap<K>> {
     keyed: &'a Keyed<K, P>,
     key: &'a K,
     queue: Arc<SharedQueue<P::Meter>>,
@@ -257,7 +257,7 @@ where
     }
 
     /// Takes `n` cells, if no caller waits for the key; otherwise joins the callers that wait.
-    async fn join<'a>(&'a self, key: &'a K, n: u64) -> Option<Member<'a, K, P>> {
+    async fn join<'a>(&'a self, key: &'a K, n: u64) -> Option<Membership<'a, K, P>> {
         // A task that always finds cells has to let other tasks run, too. No cells are taken before that.
         poll_fn(|cx| {
             let coop = ready!(poll_proceed(cx));
@@ -270,7 +270,7 @@ where
         .await
     }
 
-    fn take_or_join<'a>(&'a self, key: &'a K, n: u64) -> Option<Member<'a, K, P>> {
+    fn take_or_join<'a>(&'a self, key: &'a K, n: u64) -> Option<Membership<'a, K, P>> {
         if let Some(member) = self.member_of(key) {
             return Some(member);
         }
@@ -298,15 +298,15 @@ where
         SharedQueue::new(meter, true, self.catch_up, self.shift)
     }
 
-    fn member_of<'a>(&'a self, key: &'a K) -> Option<Member<'a, K, P>> {
+    fn member_of<'a>(&'a self, key: &'a K) -> Option<Membership<'a, K, P>> {
         let mut queues = self.queues.lock();
         let entry = queues.get_mut(key)?;
         Some(self.member(key, entry))
     }
 
-    fn member<'a>(&'a self, key: &'a K, entry: &mut KeyQueue<P::Meter>) -> Member<'a, K, P> {
+    fn member<'a>(&'a self, key: &'a K, entry: &mut KeyQueue<P::Meter>) -> Membership<'a, K, P> {
         entry.members += 1;
-        Member {
+        Membership {
             keyed: self,
             key,
             queue: Arc::clone(&entry.queue),
@@ -332,7 +332,7 @@ where
 const LARGE: usize = 64;
 
 /// Removes the queue when the last caller leaves.
-impl<K: Eq + Hash, P: MeterMap<K>> Drop for Member<'_, K, P> {
+impl<K: Eq + Hash, P: MeterMap<K>> Drop for Membership<'_, K, P> {
     fn drop(&mut self) {
         let mut queues = self.keyed.queues.lock();
         let Some(entry) = queues.get_mut(self.key) else {
