@@ -149,7 +149,8 @@ async fn cyclic_orders_of_several_limits_never_deadlock() {
     }
 }
 
-/// A call that waits for another call's row decides on the row that the other call wrote, not on its own earlier read.
+/// A call that waits for another call's row decides on the row that the other call wrote, not on its own earlier read. So does a first call of a key
+/// that waits for another first call.
 #[tokio::test]
 async fn waiting_call_decides_on_the_awaited_row() {
     let server = running!(Server::shared());
@@ -157,24 +158,33 @@ async fn waiting_call_decides_on_the_awaited_row() {
     let (bucket, share) = (bucket("10/d"), StoreLimit::Average(average("10/d")));
     let holder = connect(&config).await;
     let watcher = connect(&config).await;
-    for (first, keys, limit) in [
-        ("meter.allow('a', '10/d', 6)", &["a"][..], bucket),
-        ("check_rate_limit('a', 6, 10, INTERVAL '1 day')", &["a"], share),
+    for (first, keys, limit, has_rows) in [
+        ("meter.allow('a', '10/d', 6)", &["a"][..], bucket, true),
+        ("check_rate_limit('a', 6, 10, INTERVAL '1 day')", &["a"], share, true),
         (
             "meter.allow('c', '10/d', 6) c, meter.allow('b', '10/d', 6) b",
             &["b", "c"],
             bucket,
+            true,
         ),
-        ("check_rate_limit('b', 6, 10, INTERVAL '1 day')", &["b", "c"], share),
+        (
+            "check_rate_limit('b', 6, 10, INTERVAL '1 day')",
+            &["b", "c"],
+            share,
+            true,
+        ),
+        ("meter.allow('d', '10/d', 6)", &["d"], bucket, false),
+        ("check_rate_limit('d', 6, 10, INTERVAL '1 day')", &["d"], share, false),
     ] {
         let before = keys.iter().map(|key| Ask {
             key,
             limit: &limit,
             n: 1,
         });
-        // So that there is a row to wait for.
-        let asks: Vec<_> = before.collect();
-        store.decide(Verb::Check, None, &asks).await.expect("a decision");
+        if has_rows {
+            let asks: Vec<_> = before.collect();
+            store.decide(Verb::Check, None, &asks).await.expect("a decision");
+        }
         let hold = format!("BEGIN; SELECT * FROM {first}");
         holder
             .batch_execute(&hold)
