@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 
 use crate::Error;
@@ -62,12 +63,21 @@ impl KeyId {
 }
 
 /// The names of all keys, each held once. Names are bytes: logs are not always UTF-8.
-#[derive(Debug)]
 pub struct Keys {
     ids: HashMap<Name, KeyId, foldhash::fast::RandomState>,
     names: Vec<Name>,
     most: u32,
     secret: RandomState,
+}
+
+/// Omits the names, which may be many, and the secret.
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("keys", &self.names.len())
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A name. An address of IPv4 is short, so that looking up its number reads nothing beyond the table's entry.

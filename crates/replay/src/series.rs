@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 
 const MS: i64 = 1_000_000;
@@ -65,7 +66,7 @@ impl Counts {
 }
 
 /// The cells admitted and denied in consecutive parts of equal length.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Timeline {
     /// The start of the first bucket, in nanoseconds since the Unix epoch; a multiple of the width.
     pub start: i64,
@@ -75,6 +76,18 @@ pub struct Timeline {
     pub buckets: Vec<Counts>,
     /// The minute of the clock (UTC) with the most cells denied, the earliest if several are equal; `None` if no cell was denied.
     pub worst_minute: Option<Minute>,
+}
+
+/// Omits the counts of the buckets, which are some hundreds.
+impl fmt::Debug for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeline")
+            .field("start", &self.start)
+            .field("width", &self.width)
+            .field("buckets", &self.buckets.len())
+            .field("worst_minute", &self.worst_minute)
+            .finish()
+    }
 }
 
 /// A minute of the clock.
@@ -101,7 +114,6 @@ pub struct Minute {
 /// assert_eq!((timeline.buckets[0].admitted, timeline.buckets[0].denied), (270, 30));
 /// assert_eq!(timeline.worst_minute.map(|minute| minute.counts.denied), Some(6));
 /// ```
-#[derive(Debug)]
 pub struct Series {
     /// The index of the width in [`WIDTHS`].
     width: usize,
@@ -111,6 +123,15 @@ pub struct Series {
     /// The index of the latest bucket, and the times that it holds: most events need no division.
     latest: (usize, Range<i64>),
     minutes: Minutes,
+}
+
+/// Omits the counts of the buckets, which are some hundreds.
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series")
+            .field("buckets", &self.buckets.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Series {

@@ -11,6 +11,7 @@
 mod hull;
 mod least;
 
+use std::fmt;
 use std::hint::black_box;
 
 use ratelimit_meter::Quota;
@@ -89,7 +90,6 @@ pub enum NoSuggestion {
 /// assert!(matches!(suggestion.rate, SuggestedLimit::None(_)), "12 came at once");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Suggester {
     quota: Quota,
     period_ns: u64,
@@ -99,6 +99,16 @@ pub struct Suggester {
     level: Result<u128, NoSuggestion>,
     steepest: Result<Slope, NoSuggestion>,
     seats: Vec<Seat>,
+}
+
+/// Omits the states of the keys, which may be many.
+impl fmt::Debug for Suggester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suggester")
+            .field("quota", &format_args!("{}", self.quota))
+            .field("keys", &self.seats.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The state of a key, in one cache line.

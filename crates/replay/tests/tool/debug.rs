@@ -1,7 +1,10 @@
 //! The Debug output of what holds a limit: one line, with the limit's text.
 
+use meter_replay::event::Keys;
 use meter_replay::limit::{AlgorithmName, LimitRule, LimitSpec, RuleFile};
 use meter_replay::replay::{Replay, Settings};
+use meter_replay::series::Series;
+use meter_replay::suggest::Suggester;
 use meter_replay::trace::Order;
 
 #[test]
@@ -21,8 +24,18 @@ fn debug_output_shows_limits() {
         anonymise: false,
     };
     let replay = Replay::new(&[limit("1/s"), limit("5/s & 10/min")], settings);
+    let mut keys = Keys::default();
+    keys.intern(b"alice").expect("room");
+    let mut series = Series::new(false);
+    series.push(0, 1, false);
+    let suggester = Suggester::new("10/s burst 20".parse().expect("a quota"));
+    assert!(!format!("{keys:?}").contains("alice"));
     for (shown, limits) in [
         (format!("{rule:?}"), &["1/s"][..]),
+        (format!("{keys:?}"), &["keys: 1"]),
+        (format!("{series:?}"), &["buckets: 1"]),
+        (format!("{:?}", series.finish()), &["buckets: 1", "worst_minute"]),
+        (format!("{suggester:?}"), &["10/s burst 20", "keys: 0"]),
         (format!("{replay:?}"), &["1/s", "5/s & 10/min", "keys: 0"]),
     ] {
         assert!(!shown.contains('\n'), "{shown}");
