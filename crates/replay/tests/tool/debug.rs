@@ -1,4 +1,4 @@
-//! The Debug output of what holds a limit: one line, with the limit's text.
+//! Checks the Debug output of types that hold a limit: one line, with the limit's text.
 
 use meter_replay::event::Keys;
 use meter_replay::limit::{AlgorithmName, LimitRule, LimitSpec, RuleFile};
