@@ -18,7 +18,7 @@ pub enum InconsistentCapacity {
     ZeroWeight,
     /// A weight above the burst: no cell could ever conform.
     WeightAboveBurst {
-        /// The weight of one cell.
+        /// The weight of one cell, in units.
         weight: u32,
         /// The burst, in units.
         burst: u32,

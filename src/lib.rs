@@ -42,7 +42,7 @@
 //! | no limit, in tests | [`Allower`](example_algorithms::Allower) |
 //!
 //! [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways. A burst of an
-//! [`Exponential`] comes back more slowly than a burst of the other two. It has no burst apart from its limit.
+//! [`Exponential`] comes back more slowly than a burst of the other two. An [`Exponential`] has no burst apart from its limit.
 //!
 //! A limit is a [`Quota`], which has a text for configuration files (`100/min burst 20`). The calls of `ratelimit_meter` 1.x work too:
 //! [`GCRA::for_capacity`], [`LeakyBucket::per_second`].
@@ -81,8 +81,8 @@
 //!
 //! # Threads
 //!
-//! Clone a meter into each thread; clones share one atomic word. A denial only reads the word, an admission is one compare-and-swap. A conforming
-//! decision orders nothing but the meter itself: it is no lock and publishes no data.
+//! Clone a meter into each thread; clones share one atomic word. A denial only reads the word, an admission is one compare-and-swap. A decision
+//! is no memory barrier: data that one thread writes before its decision need not be visible to a thread that decides later.
 //!
 //! # Errors
 //!

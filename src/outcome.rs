@@ -206,7 +206,7 @@ impl NegativeMultiDecision {
     }
 }
 
-/// A single cell is a batch of one, so `?` converts the denial of `check` where `check_n` is used, too.
+/// A single cell is a batch of one, so in a function that returns the error of `check_n`, `?` also converts the denial of `check`.
 impl From<NonConformance> for NegativeMultiDecision {
     fn from(denial: NonConformance) -> Self {
         Self::BatchNonConforming(1, denial)

@@ -18,7 +18,7 @@ use core::time::Duration;
 /// # Law
 ///
 /// The time to act is a whole nanosecond, rounded up, while cells are counted exactly. So in every window of length v, the cells whose time to act
-/// lies in the window are at most B + R (v + 1 ns). At 2^32 cells a second, that is up to five cells in one nanosecond.
+/// lies in the window are at most B + R (v + 1 ns), for burst B and rate R. At 2^32 cells a second, that is up to five cells in one nanosecond.
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
@@ -114,8 +114,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>()?)?;
     /// let then = Instant::now();
     /// let now = then + Duration::from_millis(250);
-    /// assert!((0..3).all(|_| meter.check_n_within(1, then, now).is_ok())); // of 0, 100 and 200 ms
-    /// assert!(meter.check_n_within(1, then, now).is_err()); // but for 300
+    /// assert!((0..3).all(|_| meter.check_n_within(1, then, now).is_ok())); // the cells of 0, 100 and 200 ms
+    /// assert!(meter.check_n_within(1, then, now).is_err()); // the next cell comes at 300 ms
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check_n_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), NegativeMultiDecision> {
@@ -182,9 +182,10 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     /// never counted the cells. When they are counted, its word is lower by their cost. The difference shrinks only while the other meter is idle,
     /// and by no more than the drained volume.
     ///
-    /// The other meter is not idle before the time to act: Its word was at least the volume drained by then, because no batch costs more than the
-    /// tolerance. Until then only cells behind are given back, which does not lower it further. So the part of the cost that is left is at most the
-    /// difference. After the cancel the word is at least that of the other meter, and the next cancel compares with that meter. ∎
+    /// The other meter is not idle before the time to act: its word was at least the volume drained by then, because no batch costs more than the
+    /// tolerance. Until then only cells that were reserved later are given back, which does not lower that word below its earlier value. So the
+    /// part of the cost that is left is at most the difference. After the cancel the word is at least that of the other meter, and the next cancel
+    /// compares with that meter. ∎
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};

@@ -231,8 +231,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Gives back `n` cells now, but no more than makes the meter idle: cells that have already drained are not given back twice.
     ///
-    /// Law 1 then holds for the cells admitted less those given back in the window, as long as timestamps do not go back across the refund. Cells
-    /// that are given back at an earlier time make room for a later window too.
+    /// Law 1 of [`Decider`](crate::Decider) then holds for the cells admitted less those given back in the window, as long as timestamps do not go
+    /// back across the refund. Cells that are given back at an earlier time make room for a later window too.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};
@@ -254,7 +254,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.refund_when(n, When::At(at));
     }
 
-    /// Makes the meter idle, with any debt. Law 1 counts from here.
+    /// Makes the meter idle, and cancels any debt. Law 1 of [`Decider`](crate::Decider) then holds for the cells admitted after the reset.
     ///
     /// ```
     /// use ratelimit_meter::{LeakyBucket, Quota};
@@ -334,8 +334,9 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Restores the owed cells of a snapshot, less those that have drained since by the wall clock, in this meter and all its clones.
     ///
     /// The meter forgets the cells that it has admitted itself, so restore before the first cell. The meter then has the debt that the meter of the
-    /// snapshot would have now, or one unit more. (A unit is 2^-f cell, which drains in less than a nanosecond.) So law 1 may add one more unit to a
-    /// window that holds a restart. If cells come in ticks, which count from the creation of this meter, law 1 may add one more interval.
+    /// snapshot would have now, or one unit more. (A unit is the fraction of a cell that the meter counts in, and drains in less than a nanosecond.)
+    /// So law 1 of [`Decider`](crate::Decider) may add one more unit to a window that holds a restart. If cells come in ticks, which count from the
+    /// creation of this meter, law 1 may add one more interval.
     ///
     /// If the wall clock went back, no time has passed. If the wall clock was set forward, the difference counts as time, as for every reader of that
     /// clock. One atomic step; takes constant time.
