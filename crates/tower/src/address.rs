@@ -192,7 +192,7 @@ impl Prefix {
         }
     }
 
-    /// The address, of IPv6 its prefix.
+    /// Returns an IPv4 address as it is, and the prefix of an IPv6 address.
     #[inline]
     pub(crate) fn cut(self, address: Bits) -> Bits {
         match address.v4() {
@@ -202,8 +202,8 @@ impl Prefix {
     }
 }
 
-/// An address as 128 bits; one of IPv4 as the IPv6 address that is mapped to it, which is the same client. (An `IpAddr` has 17 bytes, which move one
-/// by one.)
+/// An address as 128 bits. An IPv4 address is held as the IPv6 address that is mapped to it, which is the same client. (An `IpAddr` has 17 bytes,
+/// which move one by one.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bits(u128);
 

@@ -113,7 +113,7 @@ impl Item {
     }
 }
 
-/// Dropped before its response, a request has counted; unless the limit refunds those.
+/// A request that is dropped before its response has counted, unless its limit refunds cancelled requests.
 impl Drop for Pending {
     fn drop(&mut self) {
         for item in &self.items {

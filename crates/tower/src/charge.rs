@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Charges the limits of a request after it was admitted. The handler of a [`late`](crate::Limiter::late) limit finds it in the request's extensions.
 ///
-/// It owns nothing of the request. Keep it as long as there is something to charge: for each message of a WebSocket, each token of a stream.
+/// A `Charge` borrows nothing from the request. Keep it as long as there is something to charge: for each message of a WebSocket, each token of a
+/// stream.
 ///
 /// ```
 /// use ratelimit_meter_tower::Charge;
@@ -47,7 +48,7 @@ impl Charge {
         Self { items: items.collect() }
     }
 
-    /// Returns the charge of the policy of this name alone, of those that are late.
+    /// Returns the charge of the late limit of this name alone. If there is none, the result charges nothing and its checks succeed.
     #[must_use]
     pub fn of_policy(&self, name: &str) -> Self {
         let items = self.items.iter().filter(|item| item.policy() == name);
@@ -58,7 +59,7 @@ impl Charge {
         Self { items: items.collect() }
     }
 
-    /// Counts `cells`, whether they conform or not: into debt, which later requests wait for.
+    /// Counts `cells`, whether they conform or not. Cells that do not conform become a debt, and later requests are denied until it has drained.
     pub fn charge(&self, cells: u64) {
         for item in &*self.items {
             item.lane.meters.charge(item.ticket, cells);
@@ -121,7 +122,7 @@ impl Charge {
         }
     }
 
-    /// Returns `true` if a request of this cost would conform now. Changes nothing.
+    /// Returns `true` if so many cells would conform now to every late limit. Changes nothing.
     #[must_use]
     pub fn conforms(&self, cells: u32) -> bool {
         self.items.iter().all(|item| {
@@ -130,7 +131,7 @@ impl Charge {
         })
     }
 
-    /// Returns how many requests conform at once.
+    /// Returns how many cells conform at once to every late limit; `u64::MAX` if there is no late limit of this [name](Self::of_policy).
     #[must_use]
     pub fn remaining(&self) -> u64 {
         let remaining = self.items.iter().map(|item| {

@@ -46,12 +46,12 @@ pub enum Fields {
     /// draft-ietf-httpapi-ratelimit-headers: the form of the working group, which is not final.
     #[default]
     Draft11,
-    /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`, as in drafts 00 to 06; of the limit with the smallest part left.
+    /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`, as in drafts 00 to 06; of the limit with the smallest share of its burst left.
     Triple,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which are in no standard; of the limit with the smallest part
-    /// left.
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which are in no standard; of the limit with the smallest share
+    /// of its burst left.
     X(Reset),
-    /// None.
+    /// Sends no fields about the quota.
     None,
 }
 

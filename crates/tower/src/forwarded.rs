@@ -1,7 +1,7 @@
 //! The chain of addresses in `X-Forwarded-For` and `Forwarded`, read from the right.
 //!
-//! Each proxy appends the address it was connected from, so the rightmost entry is the last proxy's word and the leftmost the
-//! client's own invention. A reader therefore begins at the right and stops at the first entry that it cannot trust or read.
+//! Each proxy appends the address it was connected from. So the last proxy wrote the rightmost entry, and the client may have invented the
+//! leftmost. A reader therefore begins at the right and stops at the first entry that it cannot trust or read.
 
 use crate::address::node;
 use http::HeaderMap;

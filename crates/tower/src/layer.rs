@@ -75,8 +75,8 @@ impl<L: Limit> RateLimitLayer<L> {
 impl<L: Limit> RateLimitLayer<L, Grpc> {
     /// Returns a layer that answers denials as gRPC servers do, with any `Content-Type` of the request.
     ///
-    /// tonic's interceptors go outside of it as an `InterceptorLayer`, or inside with a service's `with_interceptor`: the bodies of an
-    /// `InterceptorLayer` inside cannot be made for a denial.
+    /// Put tonic's interceptors outside of this layer as an `InterceptorLayer`, or inside by a service's `with_interceptor`. An `InterceptorLayer`
+    /// cannot be inside, because this layer cannot make a body of its type for a denial.
     #[must_use]
     pub fn grpc(limits: L) -> Self {
         Self::answering(limits, Grpc)
@@ -132,7 +132,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self
     }
 
-    /// Sends the fields of the policy that is nearest to its end only.
+    /// Sends the fields of one policy only: of the policy that denies longest, or if none denies, of that with the smallest share of its burst left.
     #[must_use]
     pub fn nearest_only(mut self) -> Self {
         self.settings.nearest = true;
@@ -291,7 +291,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self.answer(head, status, denial, &asked.positions())
     }
 
-    /// Answers a denied request with a status, which stands so with the policies that are announced.
+    /// Answers a denied request with a status, and with the fields of its positions under the announced policies.
     pub(crate) fn answer<B>(
         &self,
         head: &Head<'_>,

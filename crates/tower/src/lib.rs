@@ -25,16 +25,16 @@
 //!   costs nothing. If two requests race for the last cells, the cells of the loser are given back.
 //! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): about 20 bytes for each key
 //!   it is meant for, no task in the background, no key stored.
-//! - **A client cannot choose its key.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
+//! - **A client cannot choose its address.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
 //! - **The contract of tower.** The service is ready when the inner service is, and calls that same inner service. Clones share meters. Futures have
-//!   nameable types, and nothing is boxed or allocated except the value of `RateLimit`.
+//!   nameable types. An admission by one limit, without charges by the response or the handler, allocates only the value of `RateLimit`.
 //!
 //! # Limits
 //!
-//! A limit is [`Shared`] by all requests or [`PerKey`], of one quota, or two (`dual`), with [tiers](Limiter::tier) for plans. On each:
+//! A limit is [`Shared`] by all requests or [`PerKey`], of one quota, or two (`dual`), with [tiers](Limiter::tier) for plans. Its settings are
 //! [`named`](Limiter::named), [`cost`](Limiter::cost), [`only`](Limiter::only), [`methods`](Limiter::methods), [`allow`](Limiter::allow),
 //! [`refund_if`](Limiter::refund_if) and [`charge_if`](Limiter::charge_if) by the response, [`late`](Limiter::late) [charges](Charge) by the handler,
-//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several are a tuple or a `Vec`:
+//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several limits are a tuple or a `Vec`:
 //!
 //! ```
 //! use http::Method;
@@ -77,7 +77,7 @@
 //! # Features
 //!
 //! - `axum` (default): `ConnectInfo` of axum 0.8 as an address, `MatchedPath` as a key. `tonic`: `TcpConnectInfo` of tonic 0.14.
-//! - `tracing` (default): warnings, and an event of level `DEBUG` for each denial, of the target `ratelimit_meter_tower`.
+//! - `tracing` (default): warnings, and an event of level `DEBUG` for each denial, with the target `ratelimit_meter_tower`.
 //! - `metrics`: counters for the `metrics` facade.
 //! - `queue`: `QueueLayer`, on `ratelimit_meter_tokio`.
 //! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well. `reqwest::Client` is a tower service. A client of

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Receives each decision, by policy: for counters, logs, bans. All methods do nothing by default.
 ///
-/// They are called on the thread of the request, before its response. Keys are only seen as a hash under random numbers of the process.
+/// The methods are called on the thread of the request, before its response. A key is only reported as a hash under random numbers of the process.
 ///
 /// ```
 /// use ratelimit_meter_tower::{PolicyDecision, Observe, RateLimitLayer, Shared};
@@ -127,7 +127,7 @@ impl<'a> PolicyDecision<'a> {
         Some(Duration::from_nanos(ns))
     }
 
-    /// Returns how many requests conform at once; reads the meter.
+    /// Returns how many cells conform at once; reads the meter.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         let meters = &self.ask.lane.meters;

@@ -124,7 +124,7 @@ pub enum OnStoreFailure {
 
 /// A limit for each key that a store elsewhere keeps; [`RateLimitLayer::remote`] takes it.
 ///
-/// The service it is in must be `Clone`: the ready service waits in the future for the store's answer.
+/// The inner service must be `Clone`: the service that was ready moves into the future, which waits for the store's answer.
 ///
 /// ```
 /// use ratelimit_meter_tower::{Answer, Distributed, OnStoreFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 /// The waits that a response asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Advice {
-    /// Nothing is to be sent for so long.
+    /// The time for which nothing is to be sent.
     pub(super) stay_away: Option<Duration>,
-    /// The time between requests that lasts until more quota comes; of the slowest policy.
+    /// The time between requests at which the remaining quota lasts until more comes; the longest of all policies.
     pub(super) gap: Option<Duration>,
     /// Set if the request was denied for now.
     pub(super) denied: bool,
@@ -31,7 +31,7 @@ impl Advice {
         let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
         let denied = exhausted || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let told = denied.then(|| retry_after(headers, now)).flatten();
-        // "At once" beside a denial is the word of a limiter that rounds down: some part of a second is left.
+        // A denial with a wait of 0 comes from a limiter that rounds down: a part of a second is left.
         let told = told.map(|wait| if wait.is_zero() { Duration::from_secs(1) } else { wait });
         // The fields of a cached response are of another time, and perhaps of another client.
         let cached = headers.get(AGE).is_some_and(|age| age.as_bytes() != b"0");

@@ -48,7 +48,7 @@ impl PaceLayer {
         })
     }
 
-    /// Returns a layer with a limit for each origin, in a table for `origins` that are asked at once.
+    /// Returns a layer with a limit for each origin, in a table for `origins` origins with debt at the same time.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl PaceLayer {
         })
     }
 
-    /// Sets how long, and behind how many, a request waits; without bounds by default.
+    /// Sets how long a request may wait, and how many may wait at once; no bounds by default.
     #[must_use]
     pub fn patience(self, patience: Patience) -> Self {
         Self { patience, ..self }

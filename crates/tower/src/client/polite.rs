@@ -80,21 +80,21 @@ impl PoliteLayer {
         }
     }
 
-    /// Sets how long a call waits at most, in all.
+    /// Sets the time after its start within which a call sends its request, retries included; a minute by default. Jitter comes on top.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
     }
 
-    /// Sets how often a denied request is sent again.
+    /// Sets how often a denied request is sent again, twice by default.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.settings.retries = retries;
         self
     }
 
-    /// Sets how much is added to each wait at most, at random.
+    /// Sets how much is added to each wait at most, at random; 100 ms by default.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.settings.jitter = jitter;
@@ -200,7 +200,7 @@ impl Origins {
         self.drop_open_ones(now);
     }
 
-    /// Removes open gates whenever the number of origins has doubled, which takes a constant time for each.
+    /// Removes open gates whenever the number of origins has doubled: constant time for each origin, amortised.
     fn drop_open_ones(&mut self, now: Instant) {
         if self.gates.len() > 2 * self.kept.max(64) {
             self.gates.retain(|_, gate| gate.opens > now);

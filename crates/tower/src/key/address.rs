@@ -112,7 +112,7 @@ impl Key for PeerIp {
     }
 }
 
-/// The address of the client, also behind proxies, which it cannot choose.
+/// The address of the client, also behind proxies. A client cannot choose this address.
 ///
 /// A header field counts as far as a trusted machine wrote it. [`trusting`](Self::trusting) is the default choice. [`hops`](Self::hops) is for
 /// platforms that publish no networks, and [`header`](Self::header) for platforms that write a field of their own.

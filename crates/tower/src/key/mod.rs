@@ -19,8 +19,8 @@ use std::net::IpAddr;
 
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
 ///
-/// A key is not returned but written, so that nothing is allocated: a table keeps a hash of it, under random numbers of its own.
-/// A tuple of keys is all of them: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` is per user and route.
+/// A key is not returned but written, so that nothing is allocated: a table keeps a hash of the key, under random numbers of its own.
+/// A tuple of keys is one key with all their parts: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` limits each user on each route.
 ///
 /// ```
 /// use ratelimit_meter_tower::{Head, Key, KeyWriter, NoKey, PerKey};
@@ -103,7 +103,7 @@ impl<'a> KeyWriter<'a> {
         spell(&mut self.spelled, || text.into());
     }
 
-    /// Writes the address of a client, or the network that stands for it. (It is another key than the same address as a [`value`](Self::value).)
+    /// Writes the address of a client, or the network that stands for it. (The same address written as a [`value`](Self::value) is another key.)
     #[inline]
     pub fn address(&mut self, address: IpAddr) {
         self.network(address.into());
@@ -122,7 +122,7 @@ impl<'a> KeyWriter<'a> {
         spell(&mut self.spelled, || IpAddr::from(address).to_string().into());
     }
 
-    /// Writes any value that implements [`Hash`]. In a store elsewhere its key is the hexadecimal form of the bytes that it hashes.
+    /// Writes any value that implements [`Hash`]. A store elsewhere gets the bytes that the value hashes, in hexadecimal form.
     #[inline]
     pub fn value<T: Hash + ?Sized>(&mut self, value: &T) {
         value.hash(self);

@@ -7,10 +7,11 @@ use core::hash::Hash;
 use core::marker::PhantomData;
 use http::header::{AUTHORIZATION, HeaderName};
 
-/// The value of a header field, such as an API key. A field that is absent, empty or there twice is no key.
+/// The value of a header field, such as an API key. A request in which the field is absent, empty or repeated has no key.
 ///
-/// The bytes are hashed under random numbers of the table. So no value that a client sends is stored, and a client cannot make two values collide on
-/// purpose. A client chooses the value it sends, so put the limit behind authentication, or beside a limit by address.
+/// The bytes are hashed under random numbers of the table. So a table stores no value that a client sends, and a client cannot make two values
+/// collide on purpose. (A store elsewhere gets the value itself, in hexadecimal form.) A client chooses the value it sends, so put the limit
+/// behind authentication, or beside a limit by address.
 #[derive(Debug, Clone)]
 pub struct HeaderKey(HeaderName);
 

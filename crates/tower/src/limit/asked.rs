@@ -421,7 +421,7 @@ impl<L: Limit + ?Sized> Limit for Arc<L> {
     }
 }
 
-/// None of them, or all.
+/// No limit, or the limit that is there.
 impl<L: Limit> Limit for Option<L> {
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         self.iter().for_each(|limit| limit.ask(head, asked));

@@ -53,7 +53,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Applies only to requests for which the closure returns true, and also the closures of earlier calls.
+    /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
     ///
     /// ```
     /// use ratelimit_meter_tower::Shared;
@@ -162,7 +162,7 @@ impl<T> Limiter<T> {
 }
 
 impl<T: Target + 'static> Limiter<T> {
-    /// Returns the limit as one of any kind.
+    /// Boxes the limit, so that limits with different types of keys have one type.
     #[must_use]
     pub fn boxed(self) -> BoxLimit {
         Box::new(self)
@@ -174,7 +174,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// Adds a tier: another quota in the same table, for the keys that [`tier_by`](Self::tier_by) puts there. Up to 16 in all. A key that
     /// changes tiers keeps its debts.
     ///
-    /// Builds the table anew, so add tiers first.
+    /// Builds the table anew, with all keys idle, so add tiers before the limit counts requests.
     ///
     /// # Errors
     ///
@@ -249,7 +249,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// Sets the treatment of a key for which the table has no slot, [`WhenFull::Forgive`] by default. A request that `WhenFull::Deny`
     /// denies is a 503.
     ///
-    /// Builds the table anew.
+    /// Builds the table anew, with all keys idle.
     ///
     /// # Errors
     ///

@@ -263,8 +263,9 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(Self::with(target, vec![Lane::new(NAME, quota, meters)]))
     }
 
-    /// Returns the number of requests of a key that conform at once. The closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) an
-    /// address that is cut to its prefix, [`ExtensionKey`](crate::ExtensionKey) a value, [`HeaderKey`](crate::HeaderKey) a value of bytes.
+    /// Returns the number of cells of a key that conform at once, by the quota of the first tier. The closure writes the key as its [`Key`] does:
+    /// [`PeerIp`](crate::PeerIp) an address that is cut to its prefix, [`ExtensionKey`](crate::ExtensionKey) a value,
+    /// [`HeaderKey`](crate::HeaderKey) a value of bytes.
     ///
     /// ```
     /// use ratelimit_meter_tower::{PeerIp, PerKey};

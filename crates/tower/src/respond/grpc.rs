@@ -19,7 +19,7 @@ const RESOURCE_EXHAUSTED: u8 = 8;
 const UNAVAILABLE: u8 = 14;
 const UNAUTHENTICATED: u8 = 16;
 
-/// Answers as a gRPC server: HTTP 200 and `grpc-status: 8` (`RESOURCE_EXHAUSTED`), which clients would otherwise take for `UNAVAILABLE`, with
+/// Answers as a gRPC server: HTTP 200 and `grpc-status: 8` (`RESOURCE_EXHAUSTED`), because gRPC clients take HTTP 429 for `UNAVAILABLE`. Adds
 /// `google.rpc.RetryInfo` to the nanosecond and `grpc-retry-pushback-ms`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Grpc;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Makes the response to a denied request: [`Problem`](crate::Problem) by default.
 ///
-/// Status, `Retry-After` and the fields are in `parts` before it is called, so that none is forgotten; it may replace them. [`respond_fn`] makes
-/// one of a closure.
+/// When a responder is called, `parts` already holds the status, `Retry-After` and the fields, so that none is forgotten. The responder may
+/// replace them. [`respond_fn`] makes a responder of a closure.
 pub trait Respond<B>: Send + Sync {
     /// Returns the response.
     fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B>;
