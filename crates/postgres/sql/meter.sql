@@ -138,7 +138,7 @@ BEGIN
   RETURN div(number.a * unit, number.b);
 END $$;
 
--- Reads any quota text: `meter.units` for all that it does not read itself.
+-- Reads any quota text. `meter.units` reads the usual texts itself, and calls this function for all others.
 CREATE OR REPLACE FUNCTION meter.read_quota(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -211,7 +211,7 @@ END $$;
 -- of one checked cell (with its weight) and of the burst. Further the refill interval in microseconds (0: none), and whether the rate is exact. If
 -- the exact numbers are too large, the rate is the next lower one that fits, short by less than burst / 2^52 of it.
 --
--- Reads the usual texts, '100/min' and '100/min burst 20', without captures of regular expressions and numeric: in a tenth of the time.
+-- Reads the usual texts, '100/min' and '100/min burst 20', in a tenth of the time: without regular expression captures and without `numeric`.
 CREATE OR REPLACE FUNCTION meter.units(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -258,7 +258,7 @@ DECLARE
   clock bigint;
   d meter.decision;
 BEGIN
-  -- Each operator costs its set-up in every call (and once more if the row is contended), each output column too: the usual way has few.
+  -- Each operator and each output column costs its set-up in every call (and once more if the row is contended), so the usual way has few.
   IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();
@@ -295,7 +295,7 @@ BEGIN
       d.level := greatest(0, d.level - least(clock - d.t, d.level / drain + 1) * drain);
       d.clock := clock; d.t := clock;
       IF d.level > burst - cost THEN RETURN d; END IF;
-      -- The cells conform by now: once more. Each round is another call's admission, or time that passed.
+      -- The cells conform by now, so try again. Each round is another call's admission, or time that passed.
     END LOOP;
   END IF;
   -- Another quota wrote the row, the clock was set back, the level drains in ticks, or the numbers are unusual.
@@ -666,8 +666,8 @@ BEGIN
 END $$;
 
 -- Exponential rate limiting after Tony Finch: https://dotat.at/@/2024-09-02-ewma.html. A client that always asks gets `limit_value` per `period`, and
--- when idle about as many at once. Denied cost counts too if `strict`. Returns the time from which the same cost is allowed: it is then, and is not a
--- microsecond before, unless other calls took some of it. `infinity` if it never is. `rate` is the average after the call, in cost per period.
+-- after an idle time about as many at once. If `strict`, denied cost counts too. Returns the time from which the same cost is allowed, exact to a
+-- microsecond if no other call counts in between; `infinity` if it never is. `rate` is the average after the call, in cost per period.
 --
 -- Decides as the Rust crate's `Exponential` does.
 DO $$ BEGIN

@@ -12,8 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// A [`PostgresStore`] for threads that may block, with the same deadline.
 ///
-/// One thread of its own drives the connections (a call of the crate `postgres` cannot be given a deadline). It may be called from any
-/// thread, and blocks that thread, even a thread of an async runtime.
+/// The store has a thread that drives its connections (a call of the crate `postgres` cannot be given a deadline). The store may be called
+/// from any thread, and blocks that thread, even a thread of an async runtime.
 pub struct BlockingPostgresStore {
     store: PostgresStore,
     /// `None` only while it is dropped.

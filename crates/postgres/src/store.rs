@@ -57,7 +57,7 @@ impl PostgresStore {
         Self { pool, deadline: None }
     }
 
-    /// Sets the time within which a call returns, connecting included; a later call fails with [`StoreError::TimedOut`].
+    /// Sets the time within which a call returns, connecting included; a call that takes longer fails with [`StoreError::TimedOut`].
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self {
@@ -74,8 +74,8 @@ impl PostgresStore {
 
     /// Creates the schema `meter` and the function `check_rate_limit`, or upgrades their functions; the tables keep their rows.
     ///
-    /// It does all or nothing. If several processes call it at once, they run one after the other. The deadline does not apply. The role needs CREATE on
-    /// the database and on the first schema of its search path; [`SQL`](crate::SQL) is the text for a migration.
+    /// The upgrade is all or nothing. If several processes call it at once, they run one after the other. The deadline does not apply. The role needs
+    /// CREATE on the database and on the first schema of its search path; [`SQL`](crate::SQL) is the text for a migration.
     ///
     /// # Errors
     ///

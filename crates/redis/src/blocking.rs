@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 3;
 
 /// A store on Redis 6.2 or later, or Valkey, for threads that may block.
 ///
-/// Each call takes an idle connection or makes one, and gives it back; one that failed is closed. A clone shares the connections.
+/// Each call takes an idle connection or makes one, and gives it back; a connection that failed is closed. A clone shares the connections.
 #[derive(Clone)]
 pub struct RedisBlockingStore {
     shared: Arc<Shared>,
@@ -28,8 +28,8 @@ struct Shared {
 }
 
 impl RedisBlockingStore {
-    /// Returns a store on the server of `client`. A call that waits for the server longer than `deadline`, at connecting, writing or reading,
-    /// fails.
+    /// Returns a store on the server of `client`. `deadline` bounds each step by itself: connecting, each write and each read. A step that takes
+    /// longer fails its call, but a call of several steps may take longer in all.
     #[must_use]
     pub fn new(client: Client, deadline: Duration) -> Self {
         let shared = Shared {
