@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Variables of a server's process.
 pub(crate) type Environment = Vec<(&'static str, OsString)>;
 
-/// The real clock plus a number of seconds, for a whole server process and its children. The monotonic clock, by which servers time out, is left.
+/// The real clock plus a number of seconds, for a whole server process and its children. The monotonic clock, by which servers time out, stays right.
 #[derive(Debug)]
 pub struct FakeClock {
     library: PathBuf,

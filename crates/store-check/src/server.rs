@@ -71,7 +71,8 @@ impl Server {
         Some(Self::spawn(&binary, args, Environment::new()))
     }
 
-    /// Starts a server whose clock is `clock`: one built without jemalloc, which would read that clock before it can. Valkey's wheel is.
+    /// Starts a server whose clock is `clock`. The server must be built without jemalloc, as Valkey's wheel is: jemalloc would read `clock` before
+    /// its library is ready.
     ///
     /// # Panics
     ///
@@ -216,8 +217,8 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port on 127.0.0.1 that was free just now, another one each time, and so was the one 10,000 higher on which a cluster talks. Both are below those that
-/// systems give to outgoing connections, so that a server that is started again finds them free.
+/// Returns a port on 127.0.0.1 that was free just now, another one each time. The port 10,000 higher, on which a cluster talks, was free too. Both
+/// are below the ports that systems give to outgoing connections, so that a server that is started again finds them free.
 #[must_use]
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());

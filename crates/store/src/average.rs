@@ -29,7 +29,7 @@ impl Average {
     ///
     /// # Errors
     ///
-    /// [`InvalidQuota`], if no [`Exponential`] can hold the quota: one with a burst apart or with ticks cannot.
+    /// [`InvalidQuota`], if no [`Exponential`] can hold the quota, such as a quota with a burst other than its cells, or with ticks.
     pub fn of(quota: Quota) -> Result<Self, InvalidQuota> {
         Exponential::from_quota(quota).map_err(InvalidQuota::Inconsistent)?;
         let [limit, weight] = [quota.cells(), quota.weight()].map(|n| f64::from(n.get()));

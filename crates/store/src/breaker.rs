@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 /// The conditions under which a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// The failures in a row after which it opens; 0 for never. 5 unless set.
+    /// The failures in a row after which the breaker opens; 0 for never. 5 unless set.
     pub failures: u32,
-    /// The time for which it is open at first; each probe that fails doubles it. 100 ms unless set.
+    /// The time for which the breaker is open at first; each probe that fails doubles that time. 100 ms unless set.
     pub pause: Duration,
-    /// The longest time for which it is open. 5 s unless set.
+    /// The longest time for which the breaker is open before the next probe. 5 s unless set.
     pub longest_pause: Duration,
 }
 

@@ -55,7 +55,7 @@ pub enum InvalidSharedMeter {
     Name,
     /// An average cannot be leased.
     LeaseOfAverage,
-    /// A strict lease takes as much off the burst as drains in `keep`, and less than a cell is left: keep cells for a shorter time.
+    /// A strict lease takes as much off the burst as drains in `keep`, and leaves less than a cell: use a shorter `keep`.
     LeaseAboveBurst,
 }
 
@@ -88,7 +88,8 @@ impl From<InvalidQuota> for InvalidSharedMeter {
 }
 
 impl SharedMeterBuilder {
-    /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name and quota share their limits.
+    /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name share the debts of their subjects. If their
+    /// quotas differ, each converts the debts that the other wrote, so give each limit a name of its own.
     pub fn new(name: &str, quota: Quota) -> Self {
         Self::named(name).and(quota)
     }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 /// The settings by which a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
 ///
 /// A cell is used within `keep` of the instant at which the call that drew it was sent, or it is lost. So in every window of length v at most
-/// B + R * (v + keep) cells are admitted, by any number of processes, even if some crash. If [`strict`](Self::strict), the bound is B + R * v, the
-/// window law of one meter, in exchange for R * keep cells of the burst.
+/// B + R * (v + keep) cells are admitted, for burst B and rate R, by any number of processes, even if some crash. If the lease is
+/// [`strict`](Self::strict), the bound is B + R * v, the window law of one meter. In exchange, R * keep cells are taken off the burst.
 ///
 /// *Proof.* A cell used in [a, a + v] was drawn in [a - keep, a + v], since its draw came after its call was sent. The store admits at
 /// most B + R * (v + keep) cells in that window. Cells that were lost, by a crash or a pause, were drawn and are not used. With
 /// B - R * keep in place of B, `keep` cancels.
 ///
-/// The size of a block follows the recent use of the key in four round trips. A key that is asked once in `keep` draws no
-/// block, and loses nothing.
+/// A block has about as many cells as the key lately used in four round trips. A key whose calls come `keep` or more apart draws no block,
+/// and loses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseSettings {
     pub(crate) keep: Duration,
@@ -24,7 +24,7 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
-    /// Returns a lease whose cells are used within `keep`; some round trips to the store, such as 20 ms.
+    /// Returns a lease whose cells are used within `keep`. Choose the time of a few round trips to the store, such as 20 ms.
     #[must_use]
     pub const fn kept_for(keep: Duration) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl LeaseSettings {
         }
     }
 
-    /// Sets the largest block in cells, R * keep unless set. It is never larger than that.
+    /// Sets the largest block in cells. A block never exceeds R * keep cells, which is also the default.
     #[must_use]
     pub const fn at_most(self, cells: u32) -> Self {
         Self { at_most: cells, ..self }

@@ -10,7 +10,7 @@
 //!
 //! - `tokio`: `SharedMeter`, on by default. [`BlockingMeter`] needs no feature.
 //! - `metrics`: counters of decisions and failures, a histogram of round trips and gauges, for any recorder of the `metrics` facade.
-//! - `tracing`: an event for each call of the store (`DEBUG`), and for a breaker that opens (`WARN`) or closes (`INFO`), of the target
+//! - `tracing`: an event for each call of the store (`DEBUG`), and for a breaker that opens (`WARN`) or closes (`INFO`), with the target
 //!   `ratelimit_meter_store`.
 
 mod average;

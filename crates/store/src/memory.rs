@@ -15,8 +15,8 @@ const CALLERS_MARGIN_US: u64 = 3_600_000_000;
 
 /// A store in the memory of this process: for tests of code that uses a store, and the reference of the other stores.
 ///
-/// Clones share their states. A key costs its text and about 100 bytes until a while after it is idle: each time the number of keys has doubled, idle
-/// keys are removed. A limit for one process alone is better kept by `ratelimit_meter::KeyedMeter`.
+/// Clones share their states. A key costs its text and about 100 bytes. Idle keys are removed each time the number of keys has doubled. A limit for
+/// one process alone is better kept by `ratelimit_meter::KeyedMeter`.
 #[derive(Clone)]
 pub struct MemoryStore {
     keys: Arc<Mutex<Keys>>,

@@ -76,7 +76,8 @@ impl<S> fmt::Debug for SharedMeter<S> {
 }
 
 impl SharedMeter {
-    /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name and quota share their limits.
+    /// Returns the settings of a meter named `name`, whose first limit is `quota`. Meters of one name share the debts of their subjects. If their
+    /// quotas differ, each converts the debts that the other wrote, so give each limit a name of its own.
     pub fn builder(name: &str, quota: Quota) -> SharedMeterBuilder {
         SharedMeterBuilder::new(name, quota)
     }

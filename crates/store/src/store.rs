@@ -62,7 +62,7 @@ pub struct Ask<'a> {
 /// The result of a step: from it and the limits a caller computes the remaining cells and the time of the next ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// The cells that were counted, the smallest number of all asks (for `Peek`, that would be); `None` if a batch can never conform.
+    /// The cells that were counted (for `Peek`, that would be counted), the smallest number of all asks; `None` if a batch can never conform.
     pub cells: Option<u64>,
     /// The time of the decision.
     pub clock: Micros,
