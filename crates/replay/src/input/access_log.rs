@@ -310,7 +310,7 @@ impl AccessLines {
         self.keying.by()
     }
 
-    /// Reads a line that may have two entries. If so, returns an error.
+    /// Reads a line, and returns an error if it has two entries.
     #[inline]
     pub(super) fn request_of_one<'a>(&'a mut self, text: &'a [u8]) -> Result<Request<'a>, BadLine> {
         match split_exact(text) {

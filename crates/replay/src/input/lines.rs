@@ -137,7 +137,7 @@ impl Lines {
         }
     }
 
-    /// Reads a line that may have two entries. If it has, returns an error.
+    /// Reads a line, and returns an error if it has two entries.
     #[inline]
     fn request_of_one<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         match self {

@@ -121,11 +121,11 @@ pub enum TimeIs {
 /// The options for reading inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The key; without it, logs and captures go by ip, and all rows of a table are one key.
+    /// The key. Without it, the key of logs and captures is the IP address, and all rows of a table share one key.
     pub by: Option<By>,
     /// The column of the stamps; `DATE+TIME` for two columns.
     pub time: Option<String>,
-    /// The column of the cells asked; without it each request asks for one.
+    /// The column of the cells that a request asks for; without it, each request asks for one cell.
     pub cost: Option<String>,
     /// The moment that a stamp marks: the start or the end of its request.
     pub time_is: TimeIs,
@@ -143,7 +143,7 @@ pub struct Options {
     pub path_depth: Option<usize>,
     /// The addresses of our own proxies; without it, private ones.
     pub proxies: Option<Proxies>,
-    /// The maximum number of keys; without it, as many as there are numbers.
+    /// The maximum number of keys; without it, as many as [`KeyId`] can number.
     pub most_keys: Option<u32>,
     /// True if no text of the input may be shown.
     pub anonymise: bool,
@@ -182,7 +182,7 @@ impl Request<'_> {
     }
 }
 
-/// Receives the names, the bad lines and the notices that readers find beside events.
+/// Receives the names, the bad lines and the notices that readers find in addition to events.
 pub trait Sink {
     /// Returns the number of a key.
     ///

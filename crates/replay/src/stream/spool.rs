@@ -1,7 +1,7 @@
 //! Stores events out of order, compactly, and returns them in order.
 //!
 //! The events are sorted in runs of a quarter of a million and packed: the time since the event before, the key and the cost, each in as many bytes
-//! as it needs. An event of a busy log takes 4 to 8 bytes, and its line took 200. The runs are merged by `merge`, as files are.
+//! as it needs. An event of a busy log takes 4 to 8 bytes, where its line took about 200. The runs are merged by `merge`, as files are.
 
 use crate::event::{Event, KeyId, Place};
 use crate::stamp::Resolution;

@@ -1,6 +1,6 @@
 //! The part of a key's past that can still determine the least rate.
 //!
-//! A burst B and a rate R deny nothing exactly under one condition: every run of requests, from time t to time u, asks for at most B + R * (u - t).
+//! A burst B and a rate R deny nothing if and only if every run of requests, from time t to time u, asks for at most B + R * (u - t).
 //! So the least rate is the slope of the steepest line between two points: (t, units asked before t) and a later (u, units asked up to u, less B).
 //! For each later point, lay a line against the earlier points from below right: the steepest line goes through the touched point.
 //!
@@ -11,10 +11,10 @@
 //! The rate is the same for all keys, and only rises. A key below the rate has one point or two. The remaining points of any other key lie within B
 //! of the steepest line so far. Each edge is steeper than the edge before it.
 //!
-//! Measured corners a key, in days of access logs: one to three on average by client, and at most 15 with all requests in one key. In tokens against
-//! a burst of billions there are 35, in three million requests at random times against a burst of a million 40. Only traffic that accelerates
+//! Measured corners a key, in days of access logs: one to three on average by client, and at most 15 with all requests in one key. A log of tokens
+//! has 35 against a burst of billions. Three million requests at random times have 40 against a burst of a million. Only traffic that accelerates
 //! continuously by a tiny amount has many. If each of three million gaps is 3 ns less than the one before it, there are 8,000 against a burst of 10,
-//! and 82,000 against 1,000. Against a burst of a million there are nearly all, 16 bytes each. A request takes 10 to 50 ns.
+//! and 82,000 against 1,000. Against a burst of a million, nearly all points are corners, of 16 bytes each. A request takes 10 to 50 ns.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

@@ -4,7 +4,7 @@
 //! had denied nothing. The rate is the slope of a steepest line (`hull`). Memory is per key and candidate: a level, and one or a few corners of a
 //! hull.
 //!
-//! Decisions of a meter equal exact arithmetic up to two of its units of 2^-f cell, always in favour of the request. So a meter with the
+//! Decisions of a meter equal exact arithmetic up to two of its units (fractions of a cell), always in favour of the request. So a meter with the
 //! suggested limit denies nothing. A meter with one cell less denies at least one request, unless the missing amount drains in less than a
 //! nanosecond.
 
