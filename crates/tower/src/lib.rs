@@ -27,7 +27,7 @@
 //!   it is meant for, no task in the background, no key stored.
 //! - **A client cannot choose its address.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
 //! - **The contract of tower.** The service is ready when the inner service is, and calls that same inner service. Clones share meters. Futures have
-//!   nameable types. An admission by one limit, without charges by the response or the handler, allocates only the value of `RateLimit`.
+//!   nameable types. An admission by one quota, without charges by the response or the handler, allocates only the value of `RateLimit`.
 //!
 //! # Limits
 //!
