@@ -577,7 +577,7 @@ impl fmt::Display for InvalidTable {
             Self::TooManyTiers => f.write_str("a table has at most 16 tiers, and an adjustable one 15"),
             Self::WordTooNarrow { bits, tiers } => write!(
                 f,
-                "the quota has too many cells a second for the {bits} bits of a slot's word beside {tiers} tiers: use larger cells or fewer tiers"
+                "the quota has too many cells a second for the {bits} bits of a slot's word (tiers: {tiers}): use larger cells or fewer tiers"
             ),
             Self::NotAdjustable => {
                 f.write_str("the table's quotas cannot be changed: build it with KeyedBuilder::adjustable()")

@@ -94,7 +94,7 @@ fn invalid_quota_change_is_an_error_without_effect() {
     assert_eq!(keys.set_quota(Tier::FIRST, fast), Err(narrow));
     assert_eq!(
         narrow.to_string(),
-        "the quota has too many cells a second for the 61 bits of a slot's word beside 1 tiers: use larger cells or fewer tiers"
+        "the quota has too many cells a second for the 61 bits of a slot's word (tiers: 1): use larger cells or fewer tiers"
     );
     assert_eq!(keys.quota(Tier::FIRST).unwrap().unwrap().to_string(), "10/s");
     let fixed = KeyedMeter::<str>::with_capacity("10/s".parse().unwrap(), 10).unwrap();

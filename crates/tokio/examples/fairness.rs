@@ -1,5 +1,7 @@
 //! Prints the waits of a thousand tasks for a cell each, at a hundred every 100 ms, with a fair limiter and an unfair one.
 //!
+//! Both serve waiters in the order in which they came. From the unfair one, a caller that finds cells may take them before waiters; here all wait.
+//!
 //! Run with `cargo run --release -p ratelimit_meter_tokio --example fairness`.
 
 use ratelimit_meter_tokio::RateLimiter;
