@@ -6,7 +6,7 @@ use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
 use crate::time::{self, Instant};
-use crate::units::{Nanos, Scale, TimeLine, Volume};
+use crate::units::{Nanos, TimeLine, UnitScale, Volume};
 use core::fmt;
 use core::num::NonZeroU64;
 
@@ -156,7 +156,7 @@ impl<A: Algorithm> Schedule<A> {
     fn until_tick(&self, due: Volume, interval: NonZeroU64) -> Until {
         let tick = self.time_line.tick_from(self.algorithm.scale().nanos_at(due), interval);
         Until {
-            scale: Scale::UNIT_PER_NANO,
+            scale: UnitScale::UNIT_PER_NANO,
             due: Volume(tick),
         }
     }
@@ -167,7 +167,7 @@ impl<A: Algorithm> Schedule<A> {
         match self.interval {
             None => self.algorithm.scale().volume_while(until.scale, until.due),
             Some(interval) => {
-                let Volume(ns) = Scale::UNIT_PER_NANO.volume_while(until.scale, until.due);
+                let Volume(ns) = UnitScale::UNIT_PER_NANO.volume_while(until.scale, until.due);
                 self.drained_by_tick(Nanos::clamped(ns), interval)
             }
         }

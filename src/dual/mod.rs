@@ -214,16 +214,16 @@ impl<A: MeterKind, B: MeterKind, C: Clock> fmt::Debug for Dual<A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (words, now) = (self.words.load(), self.position(When::Now));
         f.debug_struct("Dual")
-            .field("first", &Described(&self.pair.first, words[0], now))
-            .field("second", &Described(&self.pair.second, words[1], now))
+            .field("first", &HalfDebug(&self.pair.first, words[0], now))
+            .field("second", &HalfDebug(&self.pair.second, words[1], now))
             .finish_non_exhaustive()
     }
 }
 
 /// A half in the debug output of a pair: its limit, its word, and the time.
-struct Described<'a, A>(&'a Schedule<A>, u64, Nanos);
+struct HalfDebug<'a, A>(&'a Schedule<A>, u64, Nanos);
 
-impl<A: Algorithm> fmt::Debug for Described<'_, A> {
+impl<A: Algorithm> fmt::Debug for HalfDebug<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(schedule, word, now) = self;
         schedule.debug(*word, *now, &mut f.debug_struct(A::NAME))
