@@ -123,7 +123,6 @@ impl FromStr for Quota {
     }
 }
 
-/// Writes the canonical texts of both.
 /// The text of [`Display`](fmt::Display).
 impl fmt::Debug for DualQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,6 +130,7 @@ impl fmt::Debug for DualQuota {
     }
 }
 
+/// Writes the canonical texts of both.
 impl fmt::Display for DualQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} & {}", self.first, self.second)

@@ -50,10 +50,21 @@ pub type Atomic<A> = Fixed<A, SharedWord>;
 pub type Local<A> = Fixed<A, Cell<u64>>;
 
 /// A schedule that never changes, and a word of type `W`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Fixed<A, W> {
     schedule: Schedule<A>,
     word: W,
+}
+
+// Only for a shared word: a copy of a thread's own word would count the same cells twice.
+#[cfg(feature = "alloc")]
+impl<A: Clone> Clone for Fixed<A, SharedWord> {
+    fn clone(&self) -> Self {
+        Self {
+            schedule: self.schedule.clone(),
+            word: self.word.clone(),
+        }
+    }
 }
 
 /// A word, as its store reads and replaces it.
