@@ -1,7 +1,7 @@
 //! Reads each input by itself, and compares it to the rest.
 
 use super::BLOCK;
-use super::spool::Run;
+use super::spool::SortedRun;
 use super::survey::Survey;
 use crate::Error;
 use crate::by::By;
@@ -53,7 +53,7 @@ pub(super) enum EventSource {
     Due(Input, Survey),
     /// A file in order that is being read, with the time of its last event.
     Open(Box<OpenInput>, Survey, i64),
-    Run(Run),
+    Run(SortedRun),
     /// A file that was read to its end and closed.
     Done,
 }
