@@ -25,7 +25,7 @@ use crate::{
 };
 use core::cell::Cell;
 use core::fmt;
-use pair::{Cells, Pair, Quoted, Refused};
+use pair::{Cells, Pair, Refused, WithQuota};
 use words::{SharedWords, Words};
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
@@ -137,7 +137,7 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
 
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Makes an idle pair at the time of its clock.
-    fn at_rest(first: Quoted<A::Algorithm>, second: Quoted<B::Algorithm>, clock: C) -> Self {
+    fn at_rest(first: WithQuota<A::Algorithm>, second: WithQuota<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
             words: SharedWords::new([0, 0]),

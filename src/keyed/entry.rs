@@ -8,7 +8,7 @@ use super::{Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
-use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::store::{PAUSES, Store, pause};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
@@ -183,7 +183,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         &self,
         limits: &Limits<A>,
         at: Nanos,
-        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<Result<T, NotStored>, Superseded> {
         let mut pauses = PAUSES;
         loop {
@@ -223,7 +223,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         &self,
         limits: &Limits<A>,
         at: Nanos,
-        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tier = self.first_tier();
         let schedule = limits.schedule(tier);
@@ -307,7 +307,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored> {
         self.by_limits(|limits| self.step_by(limits, at, &step))
     }

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 #[cfg(feature = "std")]
 use crate::clock::counter;
 use crate::outcome::Until;
-use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::cell::Cell;
 use core::convert::Infallible;
@@ -77,7 +77,7 @@ pub trait WordCell {
     /// Replaces the word if it is still `seen`, in one atomic step.
     fn replace(&self, seen: u64, new: u64) -> Result<(), NotAtOnce>;
     /// Replaces the word by the word that `step` returns, in one atomic step. If `step` returns an error, the word stays as it is.
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D>;
+    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D>;
 }
 
 impl WordCell for SharedWord {
@@ -105,7 +105,7 @@ impl WordCell for SharedWord {
     }
 
     #[inline]
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D> {
+    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D> {
         self.update(step)
     }
 }
@@ -129,7 +129,7 @@ impl WordCell for Cell<u64> {
     }
 
     #[inline]
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D> {
+    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D> {
         let (word, made) = step(self.get())?;
         self.set(word);
         Ok(made)
@@ -158,7 +158,7 @@ impl<A: Algorithm, W: WordCell> Store<A> for Fixed<A, W> {
     fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored> {
         let drained = self.schedule.drained(at);
         self.word.update(|word| step(&self.schedule, word, drained))

@@ -36,7 +36,7 @@ pub(crate) struct LocalSettings {
 
 /// The local layer of one meter; `W` waits for a joined call.
 #[derive(Debug)]
-pub(crate) struct Local<W> {
+pub(crate) struct LocalLayer<W> {
     settings: LocalSettings,
     hasher: RandomState,
     shards: Vec<Mutex<Shard<W>>>,
@@ -102,7 +102,7 @@ pub(crate) struct Flight<W> {
 /// Waiters with the end of their cells.
 pub(crate) type Deliveries<W> = Vec<(W, Served)>;
 
-impl<W> Local<W> {
+impl<W> LocalLayer<W> {
     pub(crate) fn new(settings: LocalSettings) -> Self {
         Self {
             settings,
@@ -459,7 +459,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn local(subjects: usize) -> (Terms, Local<usize>) {
+    fn local(subjects: usize) -> (Terms, LocalLayer<usize>) {
         let limits = [StoreLimit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
         let settings = LocalSettings {
             remember: SECOND,
@@ -469,7 +469,7 @@ mod tests {
             subjects,
         };
         let terms = Terms::new("api".to_owned(), None, limits.into());
-        (terms, Local::new(settings))
+        (terms, LocalLayer::new(settings))
     }
 
     /// A denial for a day.
@@ -486,7 +486,7 @@ mod tests {
         }
     }
 
-    fn deny(local: &Local<usize>, terms: &Terms, subject: &str, now: Instant) {
+    fn deny(local: &LocalLayer<usize>, terms: &Terms, subject: &str, now: Instant) {
         let Ok(Arrival::Fly(waiter)) = local.arrive(subject, 1, now, || Ok(0)) else {
             panic!("{subject} is known");
         };
@@ -495,7 +495,7 @@ mod tests {
         assert!(matches!(deliveries[..], [(0, Ok(Decided::Denied(..)))]) && next.is_none());
     }
 
-    fn subjects(local: &Local<usize>) -> usize {
+    fn subjects(local: &LocalLayer<usize>) -> usize {
         local.shards.iter().map(|shard| shard.lock().entries.len()).sum()
     }
 

@@ -4,7 +4,7 @@ use crate::breaker::{Breaker, CallEnd, Permit};
 use crate::builder::{InvalidSharedMeter, OnFailure, SharedMeterBuilder};
 use crate::error::StoreError;
 use crate::known::LazyStatus;
-use crate::local::{Local, LocalSettings};
+use crate::local::{LocalLayer, LocalSettings};
 use crate::observe::{LocalStats, Observer};
 use crate::store::Verb;
 use crate::terms::Terms;
@@ -20,7 +20,7 @@ pub(crate) struct Inner<S, W> {
     pub(crate) store: S,
     pub(crate) terms: Terms,
     pub(crate) policy: CallPolicy,
-    pub(crate) local: Local<W>,
+    pub(crate) local: LocalLayer<W>,
 }
 
 impl<S, W> Inner<S, W> {
@@ -35,7 +35,7 @@ impl<S, W> Inner<S, W> {
             store,
             terms,
             policy: CallPolicy::of(builder),
-            local: Local::new(settings),
+            local: LocalLayer::new(settings),
         })
     }
 }

@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::{Options, Request};
 use crate::Error;
 use crate::bad::BadLine;
@@ -59,7 +59,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
 }
 
 fn find(input: &str, names: &[Vec<u8>], samples: &[Vec<Vec<u8>>], options: &Options) -> Result<Columns, Error> {
-    let header = Header {
+    let header = HeaderSample {
         input,
         called: "field",
         format: "a log of named fields (W3C Extended or Zeek)",
