@@ -96,13 +96,9 @@ impl Columns {
                 columns: header.list(options),
             })?,
         };
-        let is_usual = || {
-            header.has_time()
-                || names::DATE_AND_TIME
-                    .iter()
-                    .all(|name| names::place(header.names, name).is_some())
-        };
-        let is_time_by_values = options.time.is_none() && !is_usual();
+        let is_of = |name: &&str| names::place(header.names, name) == Some(time.0);
+        let is_usual = names::TIME.iter().chain(&names::DATE_AND_TIME).any(is_of);
+        let is_time_by_values = options.time.is_none() && !is_usual;
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
             By::All => Ok(KeyPart::All),
@@ -290,7 +286,7 @@ impl HeaderSample<'_> {
             (Some(date), Some(clock)) if self.samples.is_empty() || are_times(date, Some(clock)) => {
                 Some((date, Some(clock)))
             }
-            _ => first.or_else(|| self.time_by_values(options).map(|at| (at, None))),
+            _ => self.time_by_values(options).map(|at| (at, None)).or(first),
         }
     }
 
@@ -316,7 +312,7 @@ impl HeaderSample<'_> {
         names::place_of_any(self.names, names::TIME).is_some()
     }
 
-    /// Returns the place of the value for this part of a key. Prefers the usual names, then paths whose last part is a usual name.
+    /// Returns the place of the value for this part of a key. Prefers the usual names, then paths that end with a usual name.
     fn usual(&self, part: &By) -> Option<usize> {
         let wanted = names::of(part);
         names::place_of_any(self.names, wanted).or_else(|| {
@@ -324,7 +320,7 @@ impl HeaderSample<'_> {
                 let mut values = self.samples.iter().filter_map(|record| record.get(*at));
                 values.any(|value| address::parse(value).is_some())
             };
-            let mut places = names::places_by_last_part(self.names, wanted);
+            let mut places = names::places_by_end(self.names, wanted);
             match part {
                 By::Ip => places.find(is_address).or_else(|| {
                     let shared = names::IP_IF_ADDRESS

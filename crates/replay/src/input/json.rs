@@ -16,6 +16,7 @@ use super::{Options, Request, names, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
+use crate::stamp::{StampOptions, Stamps};
 
 /// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud,
 /// Splunk, Caddy.
@@ -96,7 +97,7 @@ struct FieldSurvey {
 ///
 /// A name that is asked for is not among the names of the fields.
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<JsonLines>, Error> {
-    let survey = FieldSurvey::of(head);
+    let survey = FieldSurvey::of(head, &options.stamps);
     if survey.samples.is_empty() {
         return Ok(None);
     }
@@ -118,7 +119,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
 
 /// Returns the fields of these objects that may hold lines of another format, each with these lines.
 pub(super) fn messages(head: &[&[u8]]) -> Vec<(Messages, Vec<Vec<u8>>)> {
-    let survey = FieldSurvey::of(head);
+    let survey = FieldSurvey::of(head, &StampOptions::default());
     let mut found = Vec::new();
     for name in WRAPPERS {
         let Some(at) = survey.names.iter().position(|known| known == name.as_bytes()) else {
@@ -177,7 +178,7 @@ pub(super) fn entry_len(line: &[u8]) -> usize {
 }
 
 impl FieldSurvey {
-    fn of(head: &[&[u8]]) -> Self {
+    fn of(head: &[&[u8]], stamps: &StampOptions) -> Self {
         let mut survey = Self::default();
         let mut objects: Vec<(Value, Vec<u8>)> = Vec::new();
         for line in head.iter().take(100) {
@@ -191,22 +192,24 @@ impl FieldSurvey {
         for (object, _) in &objects {
             survey.collect(object, &mut Vec::new());
         }
-        let has_time = names::place_of_any(&survey.names, names::TIME).is_some()
-            || names::places_by_last_part(&survey.names, names::TIME).next().is_some();
-        let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
-        if !has_time && stamped * 2 > objects.len() {
-            survey.names.push(STAMP.to_vec());
-            survey.paths.push(Vec::new());
-        }
-        for (object, stamp) in &objects {
+        for (object, _) in &objects {
             let value = |path: &Vec<String>| {
-                if path.is_empty() {
-                    return stamp.clone();
-                }
                 let found = path.iter().try_fold(object, |value, step| child(value, step));
                 found.map(text_of).unwrap_or_default()
             };
             survey.samples.push(survey.paths.iter().map(value).collect());
+        }
+        let mut stamps = Stamps::new(stamps.clone());
+        let is_time = |at: usize| survey.samples.iter().any(|values| stamps.parse(&values[at]).is_ok());
+        let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
+        let usual = names::places_by_end(&survey.names, names::TIME).chain(names::place(&survey.names, "t"));
+        let has_time = usual.into_iter().any(is_time);
+        if stamped * 2 > objects.len() && !has_time {
+            survey.names.push(STAMP.to_vec());
+            survey.paths.push(Vec::new());
+            for (values, (_, stamp)) in survey.samples.iter_mut().zip(objects) {
+                values.push(stamp);
+            }
         }
         survey
     }

@@ -108,7 +108,7 @@ impl Lines {
             Self::Access(lines) => lines.request(line).map(Some),
             Self::Fields(lines) => lines.request(line),
             Self::Json(lines) => lines.request(line).map(Some),
-            Self::Pattern(lines) => lines.request(line).map(Some),
+            Self::Pattern(lines) => lines.request(line),
             Self::Labels(lines) => lines.request(line).map(Some),
             Self::Wrapped(wrapped) => {
                 let (messages, inner) = &mut **wrapped;
@@ -173,7 +173,7 @@ impl Lines {
     pub(super) fn format(&self) -> String {
         match self {
             Self::Access(_) => "access log (Common or Combined Log Format)".to_owned(),
-            Self::Fields(_) => "log of named fields (W3C Extended or Zeek)".to_owned(),
+            Self::Fields(_) => "log of named fields (W3C Extended, Zeek or VPC flow)".to_owned(),
             Self::Json(_) => "JSON lines".to_owned(),
             Self::Pattern(lines) => match lines.what() {
                 option if option.starts_with("--") => format!("lines of {option}"),

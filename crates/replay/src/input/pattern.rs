@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use regex::bytes::{CaptureLocations, Regex};
 
 use super::columns::{Columns, HeaderSample};
+use super::fields::is_no_traffic;
 use super::log_format::{self, Pattern};
 use super::{Options, Request, TimeIs, prefix};
 use crate::Error;
@@ -33,6 +34,9 @@ macro_rules! quoted {
         concat!(r#""(?<"#, $name, r#">(?:[^"\\]|\\.)*)""#)
     };
 }
+
+/// The kind of a flow log for people.
+const FLOWS: &str = "AWS VPC flow log";
 
 /// The formats known by name, each distinguished from all other formats by its shape.
 pub(super) const NAMED: [NamedFormat; 12] = [
@@ -95,7 +99,7 @@ pub(super) const NAMED: [NamedFormat; 12] = [
     },
     NamedFormat {
         name: "vpc-flow",
-        what: "AWS VPC flow log",
+        what: FLOWS,
         regex: r"^\d \S+ eni-\S+ (?<ip>[0-9a-fA-F.:]+) (?<host>\S+) (?<srcport>\S+) (?<dstport>\S+) (?<protocol>\S+) (?<packets>\S+) (?<bytes>\S+) (?<time>\d+) (?<end>\d+) (?<action>\S+) (?<log_status>\S+)",
         is_end: false,
         is_utc: false,
@@ -307,7 +311,8 @@ impl PatternLines {
         self.what
     }
 
-    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Request<'a>, BadLine> {
+    /// Reads a line; `None` if it records no traffic.
+    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         let Self {
             regex,
             columns,
@@ -319,13 +324,22 @@ impl PatternLines {
         let mut line = line;
         if regex.captures_read(found, line).is_none() {
             line = prefix::without(line);
-            regex.captures_read(found, line).ok_or(BadLine::OtherPattern(what))?;
+            if regex.captures_read(found, line).is_none() {
+                let has_status = || line.rsplit(|&byte| byte == b' ').next().is_some_and(is_no_traffic);
+                let is_empty = *what == FLOWS && has_status();
+                return if is_empty {
+                    Ok(None)
+                } else {
+                    Err(BadLine::OtherPattern(what))
+                };
+            }
         }
         let value = |at: usize| found.get(at).map(|(start, end)| &line[start..end]);
-        columns.request(|at| match *other_time {
+        let request = columns.request(|at| match *other_time {
             Some((time, other)) if at == time => value(time).or_else(|| value(other)),
             _ => value(at),
-        })
+        });
+        request.map(Some)
     }
 
     pub(super) fn notices(&self, input: &str) -> Vec<String> {
