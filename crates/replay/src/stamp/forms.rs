@@ -165,7 +165,7 @@ fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool
     Ok(timestamp.as_nanosecond())
 }
 
-/// Removes the zone from a stamp (`+0200`, `+02:00`, `Z`, `UTC`, `GMT`), and returns both. Also removes what Go appends: the name of the zone after its
+/// Removes the zone from a stamp (`+0200`, `+02:00`, `Z`, `UTC`, `GMT`), and returns both. Also removes the parts that Go appends: the name of the zone after its
 /// offset, and the reading of its monotonic clock.
 fn split_zone(text: &str) -> (String, Option<Offset>) {
     let mut east = None;

@@ -254,7 +254,7 @@ fn stamps_without_a_zone_use_the_given_zone() {
 }
 
 #[test]
-fn given_form_excludes_all_others() {
+fn given_form_excludes_known_forms() {
     let given = |format: &str| {
         Stamps::new(StampOptions {
             format: Some(TimeFormat::parse(format)),

@@ -99,7 +99,7 @@ pub(super) fn without_exponent(stamp: &[u8]) -> Option<String> {
     Some(format!("{whole}{moved}{zeros}.{rest}0"))
 }
 
-/// Converts a number, with or without a fraction, to nanoseconds. Returns also its unit: the given one, or without it the one of its magnitude.
+/// Converts a number, with or without a fraction, to nanoseconds. Returns the unit, too: the given unit, or otherwise the unit of its magnitude.
 pub(super) fn parse(stamp: &[u8], unit: Option<UnixUnit>) -> Result<(i128, UnixUnit), StampError> {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     let text = std::str::from_utf8(unsigned).map_err(|_| StampError::UnknownForm)?;
