@@ -124,6 +124,9 @@ pub enum Error {
     /// `--follow` needs exactly one input.
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
+    /// `--follow` with `--spread`, which needs the next stamp of each key.
+    #[error("--follow decides each request at its stamp: leave --spread out, or replay the file without --follow")]
+    FollowsAtStamps,
     /// A file cannot be opened or read.
     #[error("{path}: {source}{}", advice_for(.source))]
     Read {

@@ -341,6 +341,9 @@ fn watch(
     let [path] = &cli.files[..] else {
         return Err(Error::FollowsOne);
     };
+    if cli.reading.spread == Spread::Even {
+        return Err(Error::FollowsAtStamps);
+    }
     let stop = Stop::default();
     let on_signal = stop.clone();
     // A second signal ends the process at once. Without a handler the first signal does.

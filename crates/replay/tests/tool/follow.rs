@@ -150,4 +150,6 @@ fn one_input_is_followed_and_no_more() {
     }
     assert!(complaint(&["--follow", "--limit", "1/s", "no-such.log"]).starts_with("no-such.log: "));
     assert!(complaint(&["--follow", "--limit", "1/s", "--order", "sort", &path]).contains("--order"));
+    let spread = complaint(&["--follow", "--limit", "1/s", "--spread", &path]);
+    assert!(spread.contains("leave --spread out"), "{spread}");
 }
