@@ -401,8 +401,7 @@ fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Err
     Ok((at, unit))
 }
 
-/// Parses a number of cells: a whole number, possibly with a fraction of zeros. A number above 64 bits counts as the largest 64-bit number; no limit
-/// admits that many cells either.
+/// Parses a number of cells: a whole number of at most 64 bits, possibly with a fraction of zeros.
 pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
     let field = field.trim_ascii();
     // pandas writes whole numbers as 374.0 in a column that has a gap.
@@ -414,7 +413,7 @@ pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
         return Err(BadLine::Cost);
     }
     let cell = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    Ok(digits.iter().try_fold(0, cell).unwrap_or(u64::MAX))
+    digits.iter().try_fold(0, cell).ok_or(BadLine::Cost)
 }
 
 #[cfg(test)]
@@ -433,9 +432,9 @@ mod tests {
         ] {
             assert_eq!(parse_cost(text.as_bytes()), Ok(cost), "{text}");
         }
-        for text in ["", "374.5", ".0", "-1", "1e3", "x"] {
+        for text in ["", "374.5", ".0", "-1", "1e3", "x", "18446744073709551616"] {
             assert_eq!(parse_cost(text.as_bytes()), Err(BadLine::Cost), "{text}");
         }
-        assert_eq!(parse_cost(b"99999999999999999999"), Ok(u64::MAX));
+        assert_eq!(parse_cost(b"18446744073709551615"), Ok(u64::MAX));
     }
 }
