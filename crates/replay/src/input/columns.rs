@@ -180,8 +180,14 @@ impl Columns {
             };
             time = started(time, took, self.grain.resolution().unwrap_or_default());
         }
-        let compared = &self.compared;
-        let is_selected = self.select.has_time(time) && self.select.has(|at, _| text_of(compared.get(at)?, &value));
+        let (compared, keying) = (&self.compared, &self.keying);
+        let is_selected = self.select.has_time(time)
+            && self.select.has(|at, _| match compared.get(at)? {
+                Part::Forwarded(list, peer) => {
+                    keying.client(list.and_then(&value).unwrap_or_default(), peer.and_then(&value))
+                }
+                part => text_of(part, &value),
+            });
         if !is_selected {
             return Ok(Request::unselected(time));
         }
@@ -245,16 +251,15 @@ impl Columns {
     }
 }
 
-/// Returns the text of a part; for forwarded addresses, the list as it is.
+/// Returns the text of a part, unless it is chosen from forwarded addresses.
 #[inline]
 fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
-        Part::All => None,
+        Part::All | Part::Forwarded(..) => None,
         Part::Value(at) => value(*at),
         Part::Path(at) => value(*at).map(request_line::target_path),
         Part::PathOf(at) => value(*at).map(request_line::path),
         Part::MethodOf(at) => value(*at).map(request_line::method),
-        Part::Forwarded(list, peer) => list.and_then(&value).or_else(|| peer.and_then(&value)),
     }
 }
 
