@@ -15,7 +15,7 @@ use crate::{Error, address, text};
 
 /// The place of a part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum KeyPart {
     /// No place: all requests share it.
     All,
     /// The value at this place.
@@ -37,7 +37,7 @@ pub(super) struct Columns {
     time: (usize, Option<usize>),
     /// True if the name of the time is unusual, and its values were the only times.
     is_time_by_values: bool,
-    parts: Vec<Part>,
+    parts: Vec<KeyPart>,
     cost: Option<usize>,
     plan: Option<usize>,
     duration: Option<(usize, Took)>,
@@ -46,13 +46,13 @@ pub(super) struct Columns {
     keying: Keying,
     select: Select,
     /// The parts that the conditions of `select` compare.
-    compared: Vec<Part>,
+    compared: Vec<KeyPart>,
     joined: Vec<u8>,
 }
 
 /// The names of an input, and a few records, from which the places are chosen.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header<'a> {
+pub(super) struct HeaderSample<'a> {
     /// The name of the input in messages.
     pub(super) input: &'a str,
     /// The kind of the names: `column`.
@@ -71,7 +71,7 @@ impl Columns {
     /// # Errors
     ///
     /// [`Error::NoColumn`] or [`Error::NoTimeColumn`], with the names in the header.
-    pub(super) fn find(header: &Header<'_>, options: &Options) -> Result<Self, Error> {
+    pub(super) fn find(header: &HeaderSample<'_>, options: &Options) -> Result<Self, Error> {
         let named = |wanted: &str| {
             names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
@@ -101,8 +101,8 @@ impl Columns {
         let is_time_by_values = options.time.is_none() && !is_usual;
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
-            By::All => Ok(Part::All),
-            By::Column(name) => named(name).map(Part::Value),
+            By::All => Ok(KeyPart::All),
+            By::Column(name) => named(name).map(KeyPart::Value),
             part => header.part(part).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
                 called: header.called,
@@ -142,10 +142,10 @@ impl Columns {
 
     /// Returns whether the value at this place is read.
     pub(super) fn uses(&self, place: usize) -> bool {
-        let is_of = |part: &Part| match part {
-            Part::All => false,
-            Part::Value(at) | Part::Path(at) | Part::PathOf(at) | Part::MethodOf(at) => *at == place,
-            Part::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
+        let is_of = |part: &KeyPart| match part {
+            KeyPart::All => false,
+            KeyPart::Value(at) | KeyPart::Path(at) | KeyPart::PathOf(at) | KeyPart::MethodOf(at) => *at == place,
+            KeyPart::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
         };
         self.time.0 == place
             || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
@@ -183,7 +183,7 @@ impl Columns {
         let (compared, keying) = (&self.compared, &self.keying);
         let is_selected = self.select.has_time(time)
             && self.select.has(|at, _| match compared.get(at)? {
-                Part::Forwarded(list, peer) => {
+                KeyPart::Forwarded(list, peer) => {
                     keying.client(list.and_then(&value).unwrap_or_default(), peer.and_then(&value))
                 }
                 part => text_of(part, &value),
@@ -197,7 +197,7 @@ impl Columns {
         };
         let parts = &self.parts;
         let key = self.keying.key(|at, _| match parts.get(at)? {
-            Part::Forwarded(list, peer) => {
+            KeyPart::Forwarded(list, peer) => {
                 let list = list.and_then(&value).unwrap_or_default();
                 Some(Value::Forwarded(list, peer.and_then(&value)))
             }
@@ -253,17 +253,17 @@ impl Columns {
 
 /// Returns the text of a part, unless it is chosen from forwarded addresses.
 #[inline]
-fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
+fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
-        Part::All | Part::Forwarded(..) => None,
-        Part::Value(at) => value(*at),
-        Part::Path(at) => value(*at).map(request_line::target_path),
-        Part::PathOf(at) => value(*at).map(request_line::path),
-        Part::MethodOf(at) => value(*at).map(request_line::method),
+        KeyPart::All | KeyPart::Forwarded(..) => None,
+        KeyPart::Value(at) => value(*at),
+        KeyPart::Path(at) => value(*at).map(request_line::target_path),
+        KeyPart::PathOf(at) => value(*at).map(request_line::path),
+        KeyPart::MethodOf(at) => value(*at).map(request_line::method),
     }
 }
 
-impl Header<'_> {
+impl HeaderSample<'_> {
     /// Returns the column of stamps: of the columns with a usual name, the first whose values are times, since a column `time` may hold durations.
     fn time(&self, options: &Options) -> Option<(usize, Option<usize>)> {
         let places = names::TIME.iter().filter_map(|usual| names::place(self.names, usual));
@@ -338,17 +338,21 @@ impl Header<'_> {
         })
     }
 
-    fn part(&self, part: &By) -> Option<Part> {
+    fn part(&self, part: &By) -> Option<KeyPart> {
         let usual = |part: &By| self.usual(part);
         let request = || names::place_of_any(self.names, names::REQUEST);
         match part {
-            By::Path => usual(part).map(Part::Path).or_else(|| request().map(Part::PathOf)),
-            By::Method => usual(part).map(Part::Value).or_else(|| request().map(Part::MethodOf)),
+            By::Path => usual(part)
+                .map(KeyPart::Path)
+                .or_else(|| request().map(KeyPart::PathOf)),
+            By::Method => usual(part)
+                .map(KeyPart::Value)
+                .or_else(|| request().map(KeyPart::MethodOf)),
             By::Xff => {
                 let (list, peer) = (usual(&By::Xff), usual(&By::Ip));
-                list.or(peer).map(|_| Part::Forwarded(list, peer))
+                list.or(peer).map(|_| KeyPart::Forwarded(list, peer))
             }
-            part => usual(part).map(Part::Value),
+            part => usual(part).map(KeyPart::Value),
         }
     }
 

@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::{Options, Request};
 use crate::Error;
 use crate::bad::BadLine;
@@ -90,7 +90,7 @@ fn log_status(names: &[Vec<u8>]) -> Option<usize> {
 }
 
 fn find(input: &str, names: &[Vec<u8>], samples: &[Vec<Vec<u8>>], options: &Options) -> Result<Columns, Error> {
-    let header = Header {
+    let header = HeaderSample {
         input,
         called: "field",
         format: "a log of named fields (W3C Extended, Zeek or VPC flow)",

@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::capture::Dialect;
-use super::columns::Header;
+use super::columns::HeaderSample;
 use super::lines::Lines;
 use super::record::{Fed, Splitter};
 use super::{BYTE_ORDER_MARK, Options, access_log, fields, foreign, labels, names, pattern, prefix};
@@ -13,7 +13,7 @@ use crate::by::By;
 use crate::stamp::Stamps;
 
 /// The format of a file.
-pub(super) enum Format {
+pub(super) enum InputFormat {
     /// No bytes.
     Empty,
     /// One request a line.
@@ -27,7 +27,7 @@ pub(super) enum Format {
 /// The delimiters of tables, the rarest in ordinary text first.
 const DELIMITERS: [u8; 4] = [b'\t', b';', b',', b'|'];
 
-impl Format {
+impl InputFormat {
     /// Returns the format of the file that begins with `head`.
     ///
     /// Captures and JSON objects are detected by their first bytes, logs of named fields by the line that names the fields. Logs of load balancers
@@ -230,7 +230,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
     };
     let has_time = |names: &[Vec<u8>]| match &options.time {
         Some(wanted) => wanted.split('+').all(|wanted| names::place(names, wanted).is_some()),
-        None => Header {
+        None => HeaderSample {
             input,
             called: "column",
             format: "a table",

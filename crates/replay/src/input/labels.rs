@@ -4,7 +4,7 @@
 
 use memchr::{memchr, memchr2, memrchr};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::names;
 use super::{BYTE_ORDER_MARK, Options, Request, advice, prefix};
 use crate::bad::BadLine;
@@ -96,7 +96,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         values
     };
     let samples: Vec<Vec<Vec<u8>>> = lines.iter().map(sample).collect();
-    let header = Header {
+    let header = HeaderSample {
         input,
         called: "label",
         format: syntax.name(),

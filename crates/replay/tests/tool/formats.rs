@@ -11,7 +11,7 @@ use meter_replay::input::{Collected, Options, Reader};
 use serde_json::Value;
 
 /// A format, and one line of it for `CLIENT` at second `SS` of 2024-05-20 00:00.
-struct Format {
+struct FormatSample {
     /// As the README calls it.
     input: &'static str,
     /// The mark of the format, or the option that it needs.
@@ -28,8 +28,8 @@ const fn format(
     head: &'static str,
     line: &'static str,
     arguments: &'static [&'static str],
-) -> Format {
-    Format {
+) -> FormatSample {
+    FormatSample {
         input,
         known_by,
         head,
@@ -39,7 +39,7 @@ const fn format(
 }
 
 /// Unix seconds of 2024-05-20 00:00:SS, without the last digit of `SS`.
-const FORMATS: &[Format] = &[
+const FORMATS: &[FormatSample] = &[
     format(
         "Common Log Format",
         "its lines",

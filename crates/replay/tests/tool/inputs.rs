@@ -281,7 +281,7 @@ fn unlikely_years_are_bad_lines_without_an_option() {
     }
     let told = text(&meter_replay(&["--limit", "1/d", &log]).stderr);
     assert!(
-        told.contains("outside of the years 1990 to 2100") && told.contains("--allow-old"),
+        told.contains("outside of the years 1990 to 2099") && told.contains("--allow-old"),
         "{told}"
     );
 }
