@@ -124,9 +124,6 @@ pub enum Error {
     /// `--follow` needs exactly one input.
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
-    /// `--follow` with `--spread`, which needs the next stamp of each key.
-    #[error("--follow decides each request at its stamp: leave --spread out, or replay the file without --follow")]
-    FollowsAtStamps,
     /// A file cannot be opened or read.
     #[error("{path}: {source}{}", advice_for(.source))]
     Read {
@@ -388,7 +385,7 @@ pub enum Error {
         key: String,
     },
     /// A file cannot be written.
-    #[error("writing {path}: {source}")]
+    #[error("writing {path}: {source}{}", advice_for_output(.source))]
     WriteFile {
         /// The file.
         path: String,
@@ -421,6 +418,19 @@ fn advice_for(source: &io::Error) -> &'static str {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             ": copy it again, or unpack its readable part to a pipe, and name -"
         }
+        _ => "",
+    }
+}
+
+/// Returns the advice for an output that cannot be written.
+fn advice_for_output(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => ": create its folder, or name a file in another",
+        io::ErrorKind::IsADirectory => ": name a file in it",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ": name a file in a folder where you may write"
+        }
+        io::ErrorKind::InvalidInput => ": name a file; /dev/stdout is standard output",
         _ => "",
     }
 }

@@ -185,13 +185,17 @@ impl Replay {
         }
     }
 
-    /// Returns the indices of the limits that denied the last of the latest events.
-    pub(crate) fn denied_by(&self) -> impl Iterator<Item = usize> {
-        let last = |candidate: &Candidate| candidate.verdicts.last().copied();
-        let denied = move |candidate: &Candidate| last(candidate).is_some_and(|verdict| !verdict.is_admitted());
+    /// Returns the indices of the limits that denied one of the latest events, by the event's index.
+    pub(crate) fn denied_by(&self, event: usize) -> impl Iterator<Item = usize> {
         let candidates = self.candidates.iter().enumerate();
+        let is_denied = move |candidate: &Candidate| {
+            candidate
+                .verdicts
+                .get(event)
+                .is_some_and(|verdict| !verdict.is_admitted())
+        };
         candidates
-            .filter(move |(_, candidate)| denied(candidate))
+            .filter(move |(_, candidate)| is_denied(candidate))
             .map(|(place, _)| place)
     }
 

@@ -3,10 +3,10 @@
 //! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. All other lines go to `head`, which
 //! accepts any order of fields that servers are known to write.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use super::duration::{Took, started};
-use super::head::{self, SplitLine, find};
+use super::head::{self, SplitLine};
 use super::keying::{Keying, Value};
 use super::request_line::method;
 pub use super::request_line::path;
@@ -194,7 +194,7 @@ fn split(line: &[u8]) -> Option<SplitLine<'_>> {
     // Nearly all stamps have this length.
     let end = match rest.get(STAMP..STAMP + 3) {
         Some(b"] \"") => STAMP,
-        _ => find(rest, b"] \"")?,
+        _ => memmem::find(rest, b"] \"")?,
     };
     let (stamp, rest) = (&rest[..end], &rest[end + 3..]);
     // Old servers do not escape quotes within a request: any quote before a status may end the request.
@@ -366,18 +366,28 @@ fn request<'a>(
         By::Path => Some(path(line.request)),
         By::Status => Some(line.status),
         By::Method => Some(method(line.request)),
-        By::Xff => Some(line.forwarded.unwrap_or_else(|| forwarded(line.tail))),
-        By::All | By::Each(_) => None,
+        By::Xff | By::All | By::Each(_) => None,
     };
-    if !(select.has_time(time) && select.has(|_, part| text_of(part))) {
+    let list_and_peer = || match line.forwarded {
+        Some(list) => (list, None),
+        None => (forwarded(line.tail), Some(line.client)),
+    };
+    let compared = |part: &By| match part {
+        By::Xff => {
+            let (list, peer) = list_and_peer();
+            keying.client(list, peer)
+        }
+        part => text_of(part),
+    };
+    if !(select.has_time(time) && select.has(|_, part| compared(part))) {
         return Ok(Request::unselected(time));
     }
     let key = keying.key(|_, part| {
         Some(match part {
-            By::Xff => match line.forwarded {
-                Some(list) => Value::Forwarded(list, None),
-                None => Value::Forwarded(forwarded(line.tail), Some(line.client)),
-            },
+            By::Xff => {
+                let (list, peer) = list_and_peer();
+                Value::Forwarded(list, peer)
+            }
             part => Value::Text(text_of(part)?),
         })
     })?;
@@ -392,7 +402,7 @@ fn request<'a>(
 
 /// Returns whether a readable line may contain a second entry.
 fn may_be_two(text: &[u8]) -> bool {
-    find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
+    memmem::find(text, b"] \"").is_some_and(|at| memmem::find(&text[at + 3..], b"] \"").is_some())
 }
 
 /// Returns the resolution of a log line, as far as its stamp alone shows it.

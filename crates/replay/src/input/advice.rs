@@ -126,19 +126,28 @@ fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
     ))
 }
 
-/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, and their forms.
-const YEARLESS: [(&str, &str); 2] = [
+/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, their forms, and the month and day of a
+/// line for `awk`.
+const YEARLESS: [(&str, &str, &str); 2] = [
     // Syslog, RFC 3164.
-    (r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+", "%Y %b %d %H:%M:%S"),
+    (
+        r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+",
+        "%Y %b %d %H:%M:%S",
+        r#"sprintf("%02d%02d", (index("JanFebMarAprMayJunJulAugSepOctNovDec", $1) + 2) / 3, $2)"#,
+    ),
     // Snort.
-    (r"\S+ \d\d/\d\d-[0-9:.]+", "%Y %m/%d-%H:%M:%S%.f"),
+    (
+        r"\S+ \d\d/\d\d-[0-9:.]+",
+        "%Y %m/%d-%H:%M:%S%.f",
+        "substr($0, 1, 2) substr($0, 4, 2)",
+    ),
 ];
 
 /// Returns the command that reads lines whose stamps have no year.
 pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
     let dated: Vec<Vec<u8>> = lines.iter().map(|line| [b"2024 ", *line].concat()).collect();
     let dated: Vec<&[u8]> = dated.iter().map(Vec::as_slice).collect();
-    for (stamp, format) in YEARLESS {
+    for (stamp, format, day) in YEARLESS {
         let options = StampOptions {
             format: Some(TimeFormat::Strptime(format.to_owned())),
             ..options.clone()
@@ -147,8 +156,9 @@ pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<St
             let regex = format!("^(?<time>{stamp}){client}");
             if fits(&regex, &dated, &options) {
                 return Some(format!(
-                    "; its stamps have no year; this puts one before them and reads the file: sed \"s/^/$(date +%Y) /\" FILE | meter-replay \
-                     --regex '{regex}' --time-format '{format}'{more} ... -"
+                    "; its stamps have no year; this puts the latest possible one before them and reads the file: \
+                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" '{{d = {day}; print y - (d > now), $0}}' FILE | \
+                     meter-replay --regex '{regex}' --time-format '{format}'{more} ... -"
                 ));
             }
         }

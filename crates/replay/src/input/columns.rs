@@ -180,8 +180,14 @@ impl Columns {
             };
             time = started(time, took, self.grain.resolution().unwrap_or_default());
         }
-        let compared = &self.compared;
-        let is_selected = self.select.has_time(time) && self.select.has(|at, _| text_of(compared.get(at)?, &value));
+        let (compared, keying) = (&self.compared, &self.keying);
+        let is_selected = self.select.has_time(time)
+            && self.select.has(|at, _| match compared.get(at)? {
+                KeyPart::Forwarded(list, peer) => {
+                    keying.client(list.and_then(&value).unwrap_or_default(), peer.and_then(&value))
+                }
+                part => text_of(part, &value),
+            });
         if !is_selected {
             return Ok(Request::unselected(time));
         }
@@ -245,16 +251,15 @@ impl Columns {
     }
 }
 
-/// Returns the text of a part; for forwarded addresses, the list as it is.
+/// Returns the text of a part, unless it is chosen from forwarded addresses.
 #[inline]
 fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
-        KeyPart::All => None,
+        KeyPart::All | KeyPart::Forwarded(..) => None,
         KeyPart::Value(at) => value(*at),
         KeyPart::Path(at) => value(*at).map(request_line::target_path),
         KeyPart::PathOf(at) => value(*at).map(request_line::path),
         KeyPart::MethodOf(at) => value(*at).map(request_line::method),
-        KeyPart::Forwarded(list, peer) => list.and_then(&value).or_else(|| peer.and_then(&value)),
     }
 }
 
@@ -405,8 +410,7 @@ fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Err
     Ok((at, unit))
 }
 
-/// Parses a number of cells: a whole number, possibly with a fraction of zeros. A number above 64 bits counts as the largest 64-bit number; no limit
-/// admits that many cells either.
+/// Parses a number of cells: a whole number of at most 64 bits, possibly with a fraction of zeros.
 pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
     let field = field.trim_ascii();
     // pandas writes whole numbers as 374.0 in a column that has a gap.
@@ -418,7 +422,7 @@ pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
         return Err(BadLine::Cost);
     }
     let cell = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    Ok(digits.iter().try_fold(0, cell).unwrap_or(u64::MAX))
+    digits.iter().try_fold(0, cell).ok_or(BadLine::Cost)
 }
 
 #[cfg(test)]
@@ -437,9 +441,9 @@ mod tests {
         ] {
             assert_eq!(parse_cost(text.as_bytes()), Ok(cost), "{text}");
         }
-        for text in ["", "374.5", ".0", "-1", "1e3", "x"] {
+        for text in ["", "374.5", ".0", "-1", "1e3", "x", "18446744073709551616"] {
             assert_eq!(parse_cost(text.as_bytes()), Err(BadLine::Cost), "{text}");
         }
-        assert_eq!(parse_cost(b"99999999999999999999"), Ok(u64::MAX));
+        assert_eq!(parse_cost(b"18446744073709551615"), Ok(u64::MAX));
     }
 }

@@ -481,7 +481,16 @@ fn failed_run_writes_nothing_and_inputs_stay_unwritten() {
         );
     }
     let told = complaint(&["--limit", "1/s", "--report", "no-such-folder/page.html", &log]);
-    assert!(told.starts_with("writing no-such-folder/page.html: "), "{told}");
+    assert!(
+        told.starts_with("writing no-such-folder/page.html: ")
+            && told.ends_with(": create its folder, or name a file in another"),
+        "{told}"
+    );
+    let told = complaint(&["--limit", "1/s", "--denied", "-", &log]);
+    assert!(
+        told.contains("`-` is not a file: name a file; /dev/stdout is standard output"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -391,6 +391,35 @@ fn advice_of_an_unknown_format_reads_it() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn stamps_without_a_year_are_read_across_new_year() {
+    for (name, days) in [
+        (
+            "sshd.log",
+            ["Dec 31 23:59:58 host sshd[8]: x", "Jan  1 00:00:01 host sshd[8]: x"],
+        ),
+        ("snort.log", ["12/31-23:59:58.5  [**] x", "01/01-00:00:01.5  [**] x"]),
+    ] {
+        let path = file(name, days.map(|day| format!("{day} 203.0.113.7\n")).concat());
+        let told = complaint(&["--limit", "1/s", &path]);
+        let (_, command) = told.split_once("reads the file: ").expect("a command");
+        let command = command
+            .replace("meter-replay", concat!("'", env!("CARGO_BIN_EXE_meter-replay"), "'"))
+            .replace("FILE", &path)
+            .replace("$(date +%Y)", "2025")
+            .replace("$(date +%m%d)", "0115")
+            .replace("... -", "--limit 1/s -");
+        let output = Command::new("sh").args(["-c", &command]).output().expect("a shell");
+        let report = text(&output.stdout);
+        assert!(
+            report.contains("2 requests, 2024-12-31 23:59:58") && report.contains("no line goes back in time"),
+            "{command}: {report}{}",
+            text(&output.stderr)
+        );
+    }
+}
+
 #[test]
 fn advice_for_stamps_without_a_year_reads_them() {
     for (name, line, clients) in [
@@ -412,7 +441,7 @@ fn advice_for_stamps_without_a_year_reads_them() {
         ("boot.log", "May  1 10:00:00 host systemd[1]: Started Session 3.", "all"),
     ] {
         let told = complaint(&["--limit", "1/s", &file(name, format!("{line}\n").repeat(2))]);
-        assert!(told.contains("sed \"s/^/$(date +%Y) /\" FILE"), "{told}");
+        assert!(told.contains("awk -v y=\"$(date +%Y)\""), "{told}");
         let (_, advice) = told.split_once("--regex '").expect("an expression");
         let (regex, advice) = advice.split_once("' --time-format '").expect("in quotes");
         let (format, more) = advice.split_once('\'').expect("in quotes");
