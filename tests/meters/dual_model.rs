@@ -34,7 +34,7 @@ fn average(limit: u32, period: u64) -> Exponential {
     Exponential::new(limit, Duration::from_nanos(period)).expect("a limit")
 }
 
-/// The answer to a request: admitted, denied by these until an instant, or never admitted by these.
+/// The answer to a request: admitted, denied by these limits until an instant, or above the burst of these limits.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Yes,

@@ -138,7 +138,7 @@ BEGIN
   RETURN div(number.a * unit, number.b);
 END $$;
 
--- Reads any quota text. `meter.units` reads the usual texts itself, and calls this function for all others.
+-- Reads any quota text. `meter.units` reads the usual texts itself, and calls this function for all other texts.
 CREATE OR REPLACE FUNCTION meter.read_quota(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -469,7 +469,7 @@ BEGIN
           ELSE 0 END;
         after := CASE verb
           WHEN 'refund' THEN greatest(0, level - least(n, level / cells[i] + 1) * cells[i])
-          -- As if these cells had been the first to drain: then no more conforms than if they had never been counted.
+          -- The cancelled cells count as the first that drained, so no more conforms than if they had never been counted.
           WHEN 'cancel' THEN greatest(0, level - greatest(0, least(top, least(n, top / cells[i] + 1) * cells[i])
             - least(greatest(0, tick_at[i] - CASE WHEN ticks[i] > 0 THEN a - a % ticks[i] ELSE a END), top / drains[i] + 1) * drains[i]))
           WHEN 'reset' THEN 0

@@ -43,7 +43,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     ]
 }
 
-/// Those with a meter for each key of that kind.
+/// The contenders that have a meter for each key of that kind.
 pub(crate) fn keyed(kind: KeyKind) -> Vec<KeyedEntry> {
     match kind {
         KeyKind::Text => {

@@ -36,7 +36,7 @@ pub(crate) struct KeyedCase {
     pub(crate) keys: u64,
     pub(crate) answer: Answer,
     pub(crate) threads: u32,
-    /// The one hasher for all, or `None`: each has its default one.
+    /// The hasher of all tables; with `None`, each table has its default hasher.
     pub(crate) hasher: Option<Hasher>,
 }
 

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_they_come() {
+    fn lines_do_not_depend_on_pieces_read() {
         let text = b"one\n\ntwo\r\nthe end";
         for mut window in [
             window(&text[..]),

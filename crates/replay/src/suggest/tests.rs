@@ -161,7 +161,7 @@ fn quota(cells: u32, period_ns: u64, burst: u32, weight: u32) -> Option<Quota> {
 
 proptest! {
     #[test]
-    fn in_seconds_one_less_is_too_little(
+    fn one_less_denies_traffic_of_whole_seconds(
         cells in 1_u32..200,
         period in prop::sample::select(vec![1_u64, 6, 13, 60, 3_600, 86_400]),
         burst in 1_u32..200,
@@ -170,7 +170,7 @@ proptest! {
     ) {
         let Some(quota) = quota(cells, period * SECOND, burst.max(weight), weight) else { return Ok(()) };
         check(quota, &traffic);
-        // If times are in seconds, that little is never overlooked.
+        // If times are whole seconds, one cell less always shows.
         if let SuggestedLimit::Quota(enough) = suggest(quota, &traffic).burst {
             prop_assert!(one_less_burst(enough).is_none_or(|less| denies(less, &traffic)));
         }
