@@ -143,7 +143,7 @@ for i = 1, keys do
   if bucket then
     units = units + count * cell
   else
-    -- Cells of a time before the state's have decayed by then; an admission leaves the average at its threshold at most.
+    -- Cells at a time before the state's time have decayed by then. An admission leaves the average at its threshold or below.
     local decayed = exp((tick[i] - t) / drain)
     if count > 0 then
       units = units + count * cell * decayed

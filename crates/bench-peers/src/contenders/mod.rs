@@ -19,7 +19,7 @@ use ratelimit_meter::keyed::KeyHashes;
 use ratelimit_meter::{GCRA, KeyedMeter};
 use std::hash::RandomState;
 
-/// All of them, this project's first.
+/// All contenders, this project's first.
 pub(crate) fn entries() -> Vec<Entry> {
     vec![
         Entry::of::<ours::Gcra>(),

@@ -11,7 +11,7 @@ pub(crate) const MANY: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Hasher {
-    /// This project's.
+    /// A contender of this project.
     Polynomial,
     /// The standard library's.
     SipHash,

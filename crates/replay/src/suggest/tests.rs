@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn in_milliseconds_one_less_is_too_little(
+    fn one_less_denies_traffic_of_whole_milliseconds(
         cells in 1_u32..2_000,
         period in prop::sample::select(vec![1_u64, 7, 1_000, 60_000]),
         burst in 5_u32..5_000,
@@ -325,7 +325,7 @@ fn edges() {
 }
 
 #[test]
-fn keys_do_not_add_up() {
+fn requests_of_different_keys_are_not_summed() {
     let traffic = (0..60)
         .map(|step: i64| (step * 500_000_000, 1, u8::try_from(step % 2).expect("0 or 1")))
         .collect();
