@@ -268,7 +268,7 @@ mod tests {
     )]
 
     use super::{Anchor, Broken, NEVER, Rate, Sighting, WINDOW_NS};
-    use crate::units::{Nanos, Scale, Volume};
+    use crate::units::{Nanos, UnitScale, Volume};
 
     /// The time of a plain reading, and of a sighting.
     const READ_NS: u64 = 10;
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn volume_by_counts_never_exceeds_the_reading() {
-        let scale = Scale::draining(7, 2).unwrap();
+        let scale = UnitScale::draining(7, 2).unwrap();
         for frequency in [1.0, 1.7, 2.5, 5.0] {
             let mut machine = Machine::counting(frequency);
             machine.works(5 * MS);
@@ -473,7 +473,7 @@ mod tests {
                     continue;
                 };
                 let Volume(volume) = scale.volume_at(Nanos::clamped(anchor.from()));
-                let volume = volume + Scale::in_counts(counts, scale.per_count(anchor.rate()));
+                let volume = volume + UnitScale::in_counts(counts, scale.per_count(anchor.rate()));
                 let [least, most] = [reading, reading + 1].map(|ns| scale.volume_at(Nanos::clamped(ns)).0);
                 assert!(least - 3 <= volume && volume <= most, "{volume}, not {least} to {most}");
                 told += 1;

@@ -48,6 +48,8 @@ pub struct KeyHashes {
     before: u128,
     /// The coefficient of a byte that comes last, such as the one after a text.
     last: u128,
+    /// The coefficient of a byte that came last in the piece before. (With the coefficient of `last`, two bytes at the end would be a sum.)
+    last_before: u128,
 }
 
 impl KeyHashes {
@@ -75,6 +77,7 @@ impl KeyHashes {
             ],
             before: coefficient(seed, 5),
             last: coefficient(seed, 6),
+            last_before: coefficient(seed, 7),
         }
     }
 
@@ -198,7 +201,7 @@ impl<H: Borrow<KeyHashes>> KeyHasher<H> {
         self.sum = self.hashes.borrow().begin;
         self.last = 0;
         self.add(self.hashes.borrow().before, before);
-        self.add(self.hashes.borrow().last, last);
+        self.add(self.hashes.borrow().last_before, last);
     }
 
     #[inline(always)]

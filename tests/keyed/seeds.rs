@@ -4,7 +4,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use std::collections::HashSet;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Seeds as they stand in configuration files.
@@ -69,6 +69,46 @@ fn typed_seeds_keep_common_keys_apart() {
         assert_apart(seed, "pairs of words", |n| (u64::from(n / 64), u64::from(n % 64)));
         assert_apart(seed, "a tenant and a name", |n| (n % 7, format!("user{n}")));
         assert_apart(seed, "byte strings", |n| n.to_be_bytes());
+        assert_apart(seed, "pairs of bytes", |n| {
+            let [_, _, upper, lower] = n.to_be_bytes();
+            (upper, lower)
+        });
+        assert_apart(seed, "a name and bytes", |n| {
+            let [_, _, upper, lower] = n.to_be_bytes();
+            ("user", upper, lower, true)
+        });
+    }
+}
+
+/// Parts of a key, in the ways in which implementations of `Hash` write them.
+const PARTS: [fn(&mut dyn Hasher); 9] = [
+    |hasher| hasher.write_u8(0),
+    |hasher| hasher.write_u8(1),
+    |hasher| hasher.write_u64(1),
+    |hasher| hasher.write_u64(2),
+    |hasher| hasher.write(b""),
+    |hasher| hasher.write(b"a"),
+    |hasher| hasher.write(b"b"),
+    |hasher| hasher.write(&[1; 32]),
+    |hasher| hasher.write(&[1; 40]),
+];
+
+#[test]
+fn keys_of_different_parts_differ() {
+    for seed in SEEDS {
+        let hashes = KeyHashes::with_seed(seed);
+        let mut distinct = HashSet::new();
+        let keys = (0..=4).flat_map(|parts| (0..PARTS.len().pow(parts)).map(move |number| (parts, number)));
+        for (parts, number) in keys {
+            let mut hasher = hashes.build_hasher();
+            for place in 0..parts {
+                PARTS[number / PARTS.len().pow(place) % PARTS.len()](&mut hasher);
+            }
+            assert!(
+                distinct.insert(hasher.finish()),
+                "key {number} of {parts} parts by {seed:?}"
+            );
+        }
     }
 }
 

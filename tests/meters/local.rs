@@ -10,7 +10,8 @@ use crate::support::verb::{
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::{Budget, Exponential, GCRA, LeakyBucket, LocalMeter, Meter, OverBudget, Quota};
+use ratelimit_meter::{Adjustable, Budget, Exponential, GCRA, LeakyBucket, LocalMeter, Meter, OverBudget, Quota};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 fn is_send<T: Send>() {}
@@ -156,6 +157,31 @@ fn single_thread_meters_are_send() {
     is_send::<LocalMeter<GCRA>>();
     is_send::<LocalMeter<Exponential<ManualClock>>>();
     is_send::<Budget>();
+}
+
+/// Shows whether `T` has clones. The constant of `Probe` comes before that of the trait, if `T` has them.
+trait Uncloned {
+    const HAS_CLONES: bool = false;
+}
+
+struct Probe<T>(PhantomData<T>);
+
+impl<T> Uncloned for Probe<T> {}
+
+impl<T: Clone> Probe<T> {
+    const HAS_CLONES: bool = true;
+}
+
+/// A clone of a plain number would admit the same cells once more.
+#[test]
+fn single_thread_meters_have_no_clones() {
+    let shared = [Probe::<GCRA>::HAS_CLONES, Probe::<Adjustable>::HAS_CLONES];
+    let of_one_thread = [
+        Probe::<LocalMeter<GCRA>>::HAS_CLONES,
+        Probe::<LocalMeter<Exponential<ManualClock>>>::HAS_CLONES,
+        Probe::<Budget>::HAS_CLONES,
+    ];
+    assert_eq!((shared, of_one_thread), ([true; 2], [false; 3]));
 }
 
 #[test]

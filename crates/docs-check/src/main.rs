@@ -17,11 +17,11 @@ use std::{fs, io};
 #[command(name = "docs-check")]
 struct Arguments {
     #[command(subcommand)]
-    check: Check,
+    check: DocsCheck,
 }
 
 #[derive(Subcommand, Debug)]
-enum Check {
+enum DocsCheck {
     /// Compare the public API of each published crate with its snapshot, and find types whose Debug output no test shows
     Api {
         /// Record the API as it is
@@ -40,9 +40,9 @@ enum Check {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().check {
-        Check::Api { update } => check_api(update),
-        Check::Links => check_links(),
-        Check::Words { root } => check_words(root.as_deref().unwrap_or(workspace())),
+        DocsCheck::Api { update } => check_api(update),
+        DocsCheck::Links => check_links(),
+        DocsCheck::Words { root } => check_words(root.as_deref().unwrap_or(workspace())),
     };
     match result {
         Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,

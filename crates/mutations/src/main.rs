@@ -7,8 +7,8 @@ mod scratch;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use list::Mutation;
-use queue::{Job, Queue};
-use scratch::{Outcome, Scratch};
+use queue::{Job, MutationQueue};
+use scratch::{Scratch, TestOutcome};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -107,9 +107,9 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> R
         ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left: {msg}").expect("a valid template"),
     );
     bar.set_message("building the shared dependencies");
-    let queue = Queue::new(mutations);
+    let queue = MutationQueue::new(mutations);
     let copies = copies(workspace, jobs, &queue)?;
-    let report = Report {
+    let report = RunReport {
         bar,
         caught: AtomicUsize::new(0),
         problems: Mutex::default(),
@@ -139,7 +139,7 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> R
 }
 
 /// Sets up `jobs` copies of the workspace. The first copy builds the dependencies; the rest begin with its results.
-fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, Box<dyn Error>> {
+fn copies(workspace: &Path, jobs: usize, queue: &MutationQueue) -> Result<Vec<Scratch>, Box<dyn Error>> {
     let root = workspace.join("target/mutations");
     fs::create_dir_all(&root)?;
     let first = Scratch::set_up(workspace, &root.join("0"))?;
@@ -157,22 +157,22 @@ fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, 
 }
 
 /// Results as they come, and the problems to be explained at the end.
-struct Report {
+struct RunReport {
     bar: ProgressBar,
     caught: AtomicUsize,
     problems: Mutex<Vec<String>>,
 }
 
-impl Report {
+impl RunReport {
     /// Reports a mutation and the outcome of its test.
-    fn applied(&self, mutation: &Mutation, outcome: &Outcome, took: Duration) {
+    fn applied(&self, mutation: &Mutation, outcome: &TestOutcome, took: Duration) {
         let verdict = match outcome {
-            Outcome::Fails(_) => "caught",
-            Outcome::Passes => "SURVIVES",
+            TestOutcome::Fails(_) => "caught",
+            TestOutcome::Passes => "SURVIVES",
             _ => "INVALID",
         };
         self.line(&format!("{verdict:<8} {mutation} ({:.1} s)", took.as_secs_f64()));
-        if matches!(outcome, Outcome::Fails(_)) {
+        if matches!(outcome, TestOutcome::Fails(_)) {
             self.caught.fetch_add(1, Ordering::Relaxed);
         } else {
             self.problem(format!(
@@ -183,8 +183,8 @@ impl Report {
     }
 
     /// Reports a mutation that is not applied, because its test does not pass without it.
-    fn not_applied(&self, mutation: &Mutation, outcome: &Outcome) {
-        if let Outcome::Skips(reason) = outcome {
+    fn not_applied(&self, mutation: &Mutation, outcome: &TestOutcome) {
+        if let TestOutcome::Skips(reason) = outcome {
             return self.line(&format!("{:<8} {mutation} ({reason})", "skipped"));
         }
         self.line(&format!("{:<8} {mutation}", "INVALID"));
@@ -206,7 +206,7 @@ impl Report {
 }
 
 /// Does jobs of the queue until none is left.
-fn work(copy: &Scratch, queue: &Queue, timeout: Duration, report: &Report) -> io::Result<()> {
+fn work(copy: &Scratch, queue: &MutationQueue, timeout: Duration, report: &RunReport) -> io::Result<()> {
     let mut target = None;
     while let Some(job) = queue.next(target.as_ref()) {
         match job {
@@ -214,7 +214,7 @@ fn work(copy: &Scratch, queue: &Queue, timeout: Duration, report: &Report) -> io
                 report.bar.set_message(next.to_string());
                 for test in tests {
                     let outcome = copy.run(&next, &test, timeout)?;
-                    if matches!(outcome, Outcome::Passes) {
+                    if matches!(outcome, TestOutcome::Passes) {
                         continue;
                     }
                     for mutation in queue.remove(&next, &test) {

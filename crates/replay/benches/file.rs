@@ -94,7 +94,11 @@ fn main() -> io::Result<()> {
     let limit = ["--limit", "10/s burst 20"];
     println!("{lines} lines, {clients} clients; million lines a second, MiB");
     for (name, program, arguments) in [
-        ("combined, all results, both bounds", tool, [&limit[..], &[log]].concat()),
+        (
+            "combined, all results, both bounds",
+            tool,
+            [&limit[..], &[log]].concat(),
+        ),
         (
             "combined, one bound",
             tool,

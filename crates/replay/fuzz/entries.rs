@@ -230,7 +230,7 @@ fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
     let told = read(Cursor::new(data.to_vec()), options);
     let dropped = read(Drops(Cursor::new(data.to_vec())), options);
     // How much is read of broken packed data depends on the pieces it comes in.
-    let is_damaged = |told: &Told| told.4 || told.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
+    let is_damaged = |told: &ReadEvents| told.4 || told.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
     if !is_damaged(&told) || !is_damaged(&dropped) {
         assert_eq!(dropped, told);
     }
@@ -239,9 +239,9 @@ fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
 }
 
 /// Events, the number of bad lines, their texts, the final error, and a flag for lost data.
-type Told = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>, bool);
+type ReadEvents = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>, bool);
 
-fn read(source: impl Read + 'static, options: &Options) -> Told {
+fn read(source: impl Read + 'static, options: &Options) -> ReadEvents {
     let mut collected = Collected::default();
     let mut events = Vec::new();
     let mut failure = None;

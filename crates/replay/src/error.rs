@@ -308,12 +308,12 @@ pub enum Error {
         path: String,
     },
     /// The file is a table whose first line has values, not names.
-    #[error(
-        "{path} is a table without a header: (echo 'time,key'; cat FILE) | meter-replay --key key ... -, with a name for each column"
-    )]
+    #[error("{path} is a table without a header: ({header}; cat FILE) | meter-replay --key key ... -")]
     NoNames {
         /// The file.
         path: String,
+        /// The command that prints a header.
+        header: String,
     },
     /// The file is a JSON document, not JSON lines.
     #[error("{path} is a JSON document, not one JSON object a line: jq -c '{filter}' FILE | meter-replay ... -")]

@@ -6,7 +6,7 @@ use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
-use crate::wait_queue::{Sleeper, Ticket, WaitQueue};
+use crate::wait_queue::{QueueTicket, Sleeper, WaitQueue};
 use core::ops::{Deref, DerefMut};
 use core::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
@@ -196,7 +196,7 @@ impl<S: Source> SharedQueue<S> {
         n: u64,
         caller: Caller<'_>,
         may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
-    ) -> Result<Option<Ticket>, E>
+    ) -> Result<Option<QueueTicket>, E>
     where
         S::Never: Into<E>,
     {
@@ -230,7 +230,7 @@ impl<S: Source> SharedQueue<S> {
         now: Instant,
         caller: Caller<'_>,
         may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
-    ) -> Result<Option<(Ticket, Sleeper)>, E>
+    ) -> Result<Option<(QueueTicket, Sleeper)>, E>
     where
         S::Never: Into<E>,
     {
@@ -267,7 +267,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     /// Returns whether the place has been served. If not, renews the waiter's waker.
-    pub(crate) fn poll(&self, ticket: Ticket, n: u64, caller: Caller<'_>) -> Look<S::Never> {
+    pub(crate) fn poll(&self, ticket: QueueTicket, n: u64, caller: Caller<'_>) -> Look<S::Never> {
         // Dropping a waker may run any code, so it happens after the lock is released, here and below.
         let _replaced;
         let mut locked = self.lock();
@@ -297,7 +297,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     /// Gives back the place of a waiter for `n` cells, or the cells.
-    pub(crate) fn leave(&self, ticket: Ticket, n: u64) {
+    pub(crate) fn leave(&self, ticket: QueueTicket, n: u64) {
         crate::trace!(cells = n, "gives up");
         self.change(|queue, source, now| queue.leave(source, ticket, n, now));
     }

@@ -138,13 +138,13 @@ pin_project! {
     /// If it is dropped before the inner response, the request has counted, unless its limit [refunds it](crate::Limiter::refund_cancelled).
     pub struct ResponseFuture<F, B> {
         #[pin]
-        state: State<F, B>,
+        state: FutureState<F, B>,
     }
 }
 
 pin_project! {
     #[project = Projected]
-    enum State<F, B> {
+    enum FutureState<F, B> {
         Admitted {
             #[pin]
             inner: F,
@@ -157,13 +157,13 @@ pin_project! {
 impl<F, B> ResponseFuture<F, B> {
     #[inline]
     pub(crate) fn admitted(inner: F, then: Then) -> Self {
-        let state = State::Admitted { inner, then };
+        let state = FutureState::Admitted { inner, then };
         Self { state }
     }
 
     fn denied(response: Response<B>) -> Self {
         let response = Some(response);
-        let state = State::Denied { response };
+        let state = FutureState::Denied { response };
         Self { state }
     }
 }

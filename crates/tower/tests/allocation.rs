@@ -40,10 +40,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-type Answer = Ready<Result<Response<Full<Bytes>>, Infallible>>;
+type ReadyResponse = Ready<Result<Response<Full<Bytes>>, Infallible>>;
 
 /// A response whose header map has room already, so that growth of the map is not counted.
-fn roomy(_: Request<()>) -> Answer {
+fn roomy(_: Request<()>) -> ReadyResponse {
     let mut response = Response::new(Full::default());
     response.headers_mut().reserve(8);
     ready(Ok(response))

@@ -6,7 +6,7 @@
 use memchr::{memchr, memchr_iter, memchr2};
 
 use super::duration::{Took, started};
-use super::head::{self, Fields, find};
+use super::head::{self, SplitLine, find};
 use super::keying::{Keying, Value};
 use super::request_line::method;
 pub use super::request_line::path;
@@ -89,7 +89,7 @@ impl LogLines {
 }
 
 #[inline]
-fn log_line<'a>(stamps: &mut Stamps, fields: Fields<'a>) -> Result<LogLine<'a>, BadLine> {
+fn log_line<'a>(stamps: &mut Stamps, fields: SplitLine<'a>) -> Result<LogLine<'a>, BadLine> {
     Ok(LogLine {
         client: fields.client,
         forwarded: fields.forwarded,
@@ -102,7 +102,7 @@ fn log_line<'a>(stamps: &mut Stamps, fields: Fields<'a>) -> Result<LogLine<'a>, 
 }
 
 #[cold]
-fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<Fields<'a>, BadLine> {
+fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<SplitLine<'a>, BadLine> {
     // The whole line is quoted if the first quote is closed only after the bracket of the stamp.
     let is_quoted =
         line.first() == Some(&b'"') && memchr2(b'"', b'[', &line[1..]).is_none_or(|at| line[1 + at] == b'[');
@@ -136,7 +136,7 @@ const IN_ADDRESS: [bool; 256] = {
 ///
 /// Such a line is a single entry. Nearly all lines are such lines, and each of their bytes is looked at once.
 #[inline]
-fn split_exact(line: &[u8]) -> Option<Fields<'_>> {
+fn split_exact(line: &[u8]) -> Option<SplitLine<'_>> {
     let len = line.iter().position(|&byte| !IN_ADDRESS[usize::from(byte)])?;
     let (client, rest) = line.split_at(len);
     let rest = rest.strip_prefix(b" - - [").filter(|_| len >= 2)?;
@@ -157,7 +157,7 @@ fn split_exact(line: &[u8]) -> Option<Fields<'_>> {
             return None;
         }
     }
-    Some(Fields {
+    Some(SplitLine {
         client,
         forwarded: None,
         host: None,
@@ -174,7 +174,7 @@ fn is_number(field: &[u8]) -> bool {
 
 /// Splits a line whose client is an address, with two names between the client and the stamp.
 #[inline]
-fn split(line: &[u8]) -> Option<Fields<'_>> {
+fn split(line: &[u8]) -> Option<SplitLine<'_>> {
     let space = memchr(b' ', line)?;
     let (client, rest) = (&line[..space], &line[space + 1..]);
     // If the client is a name, a list, or quoted, `head` has to split the line.
@@ -200,7 +200,7 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     // Old servers do not escape quotes within a request: any quote before a status may end the request.
     memchr_iter(b'"', rest).find_map(|quote| {
         let (status, tail) = status(rest.get(quote + 1..)?.strip_prefix(b" ")?)?;
-        Some(Fields {
+        Some(SplitLine {
             client,
             forwarded: None,
             host: None,
@@ -233,7 +233,7 @@ fn is_doubled(text: &[u8]) -> bool {
 }
 
 /// Splits a line that is quoted as a whole. Tries each way of unquoting, and prefers a plain log line.
-fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
+fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<SplitLine<'a>> {
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_line = |text: &[u8], is_plain: bool, stamps: &mut Stamps| match is_plain {
         true => split(text).is_some(),

@@ -5,9 +5,9 @@ use super::*;
 use crate::stamp::StampOptions;
 
 /// Times in seconds and costs, the number of bad lines, and the text of those lines as shown.
-type Contents = (Vec<(i64, u64)>, u64, Vec<String>);
+type TableContents = (Vec<(i64, u64)>, u64, Vec<String>);
 
-fn read_text(text: &str, options: &Options) -> Result<Contents, String> {
+fn read_text(text: &str, options: &Options) -> Result<TableContents, String> {
     let mut collected = Collected::default();
     let mut reader = Reader::of(Cursor::new(text.to_owned()), "f", options).map_err(|error| error.to_string())?;
     let mut events = Vec::new();

@@ -12,7 +12,7 @@ const BRACKETS: usize = 8;
 
 /// A line split into fields, with its stamp unparsed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct SplitLine<'a> {
     pub(super) client: &'a [u8],
     pub(super) forwarded: Option<&'a [u8]>,
     pub(super) host: Option<&'a [u8]>,
@@ -24,13 +24,13 @@ pub(super) struct Fields<'a> {
 
 /// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before the stamp, and a request in quotes
 /// after it.
-pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a>, BadLine> {
+pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<SplitLine<'a>, BadLine> {
     let line = prefix::without(line);
     let (open, close) = stamp(line, 0, stamps)?;
     let found = client(&line[..open]).or_else(|| client_after(&line[..open], &line[close + 1..]));
     let (client, forwarded, host) = found.ok_or(BadLine::NotALogLine)?;
     let (request, status, tail) = request(&line[close + 1..]).ok_or(BadLine::NotALogLine)?;
-    Ok(Fields {
+    Ok(SplitLine {
         client,
         forwarded,
         host,

@@ -1,6 +1,6 @@
 //! Answers to denied requests. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
-use crate::support::{Count, answer, body, field, from, meter, number, quota, request, shared, status};
+use crate::support::{EventCounts, answer, body, field, from, meter, number, quota, request, shared, status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -82,7 +82,7 @@ fn r14_r15_free_denial_names_its_limit() {
 
 #[test]
 fn r28_full_table_without_evictable_key_is_unavailable() {
-    let count = Count::default();
+    let count = EventCounts::default();
     let limit = PerKey::new(PeerIp::new(), quota("1/h"), 1)
         .unwrap()
         .when_full(WhenFull::Deny)
