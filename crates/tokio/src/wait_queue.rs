@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn head_that_looks_can_be_called_again() {
+    fn renewed_head_can_be_called_again() {
         let mut two = two_waiters("1/h burst 1");
         two.queue.head_mut().unwrap().called = true;
         two.queue.renew(two.tickets[0], Sleeper::Thread(None), Waker::noop());

@@ -478,7 +478,7 @@ fn advice_for_stamps_without_a_year_reads_them() {
 }
 
 #[test]
-fn networks_are_nothing_to_a_table_without_keys() {
+fn ipv6_prefix_without_keys_is_an_error() {
     let table = file(
         "networks.csv",
         "time,ip\n1716163201,2001:db8::1\n1716163201,2001:db8::2\n",
