@@ -401,7 +401,9 @@ impl<S: AsyncStore> Inner<S, ServedSender> {
 
     /// The verdict of one meter of all limits, by which the longest denial is found.
     fn verdict_of_several(asked: &[(&Terms, &str, u64)], reply: &Reply, sent: Instant) -> Verdict {
-        let limits = asked.iter().flat_map(|(terms, _, n)| terms.limits.iter().map(|limit| (*limit, *n)));
+        let limits = asked
+            .iter()
+            .flat_map(|(terms, _, n)| terms.limits.iter().map(|limit| (*limit, *n)));
         let (limits, ns): (Vec<_>, Vec<_>) = limits.unzip();
         let known = Known::of(&limits.into(), reply, sent, now());
         let admitted = reply.cells.is_some_and(|cells| cells > 0);
