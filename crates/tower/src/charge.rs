@@ -50,7 +50,7 @@ impl Charge {
             dry_run: ask.rules.dry_run,
         });
         let mut items: Vec<_> = items.collect();
-        // Trials come last: they count what the others admit.
+        // Trials come last: they count the cells that the enforced limits admit.
         items.sort_by_key(|item| item.dry_run);
         Self { items: items.into() }
     }
@@ -110,7 +110,7 @@ impl Charge {
     }
 
     fn check_at(&self, cells: u32, at: Instant) -> Result<(), Denied> {
-        // The longest denial is told: until its end the cells do not conform to all.
+        // Returns the longest denial: before its end the cells do not conform to all limits.
         let denials = self
             .enforced()
             .filter_map(|item| item.lane.meters.peek(item.ticket, cells, at).err());
