@@ -105,6 +105,7 @@ pub(crate) enum Detail {
 }
 
 impl Standing {
+    #[inline]
     fn of(status: &Status, detail: Detail) -> Self {
         let remaining = u64::from(status.remaining());
         let ns = |wanted: bool, time: fn(&Status) -> Duration| match wanted {
@@ -121,6 +122,9 @@ impl Standing {
 
 /// Meters of one quota per tier, found by ticket.
 pub(crate) trait Meters: fmt::Debug + Send + Sync {
+    /// Begins to fetch the state of a key, so that the states of several meters arrive together.
+    fn fetch(&self, _: Ticket) {}
+
     fn now(&self) -> Instant;
 
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
@@ -201,6 +205,7 @@ const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
     }
 }
 
+#[inline]
 fn taken(taken: &Taken, detail: Detail) -> (Result<(), Denied>, Standing) {
     let decision = taken.decision().map_err(|denial| match (denial, taken.wait()) {
         (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
@@ -320,6 +325,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> TieredTable<A, C> {
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
+    fn fetch(&self, ticket: Ticket) {
+        // The core fetches when a key is named.
+        let _ = self.key(ticket);
+    }
+
     fn now(&self) -> Instant {
         time(&self.like).0
     }

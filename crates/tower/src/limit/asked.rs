@@ -134,9 +134,10 @@ impl<'a> Asked<'a> {
     }
 
     /// Returns the positions of the request under the announced policies.
-    pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
+    #[inline]
+    pub(crate) fn positions(&self) -> impl Iterator<Item = Position<'a>> {
         let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
-        announced.map(LaneAsk::position).collect()
+        announced.map(LaneAsk::position)
     }
 
     /// Takes everything, or nothing.
@@ -258,6 +259,7 @@ impl<'a> LaneAsk<'a> {
 
 /// Takes the cells of several meters now, or none, and then the cells of limits on trial.
 fn take_several(asks: &mut [LaneAsk<'_>], detail: Detail) -> Result<(), Denial> {
+    asks.iter().for_each(|ask| ask.lane.meters.fetch(ask.ticket));
     let clock = &*asks[0].lane.meters;
     let at = clock.now();
     let decided = take_all(asks, at, detail);
