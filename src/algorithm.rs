@@ -2,7 +2,7 @@
 
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
-use crate::units::{Scale, Volume};
+use crate::units::{UnitScale, Volume};
 use core::fmt::{self, Debug};
 
 /// A metering algorithm, which decides for a [`Meter`](crate::Meter).
@@ -14,7 +14,7 @@ pub trait Algorithm: Decide {}
 /// The numbers of a limit that an algorithm does not change.
 pub trait Numbers {
     /// Returns how fast the limit drains.
-    fn scale(&self) -> Scale;
+    fn scale(&self) -> UnitScale;
 
     /// Returns the largest word.
     fn last_word(&self) -> u64;
@@ -60,7 +60,7 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
 
     /// Returns how fast the limit drains.
     #[inline]
-    fn scale(&self) -> Scale {
+    fn scale(&self) -> UnitScale {
         self.limit().scale()
     }
 

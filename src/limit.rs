@@ -3,7 +3,7 @@
 use crate::algorithm::Numbers;
 use crate::error::InconsistentCapacity;
 use crate::quota::{LONGEST_REST, Quota};
-use crate::units::{Nanos, Scale, Volume};
+use crate::units::{Nanos, UnitScale, Volume};
 use core::fmt;
 use core::time::Duration;
 
@@ -15,9 +15,9 @@ const PARTS: u128 = 1 << 60;
 /// *Invariant*: none of them can overflow a word. At the end of the time line, with a full burst outstanding, the word is at most `volume_at(END) +
 /// tolerance`. The largest number, which marks closed words, is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct UnitLimit {
     /// The rate at which the limit drains.
-    pub(crate) scale: Scale,
+    pub(crate) scale: UnitScale,
     /// The units of one of the quota's cells, exact.
     one: u64,
     /// The units of one checked cell, exact: `one` times its weight. The product with a number of cells up to `max_batch` is exact too.
@@ -35,7 +35,7 @@ pub struct Limit {
     pub(crate) tau_ns: u64,
 }
 
-impl Limit {
+impl UnitLimit {
     /// Makes the limit of a quota, in units of 2^-f of the quota's unit, with f as large as the word and the scale allow.
     pub(crate) fn of_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
         quota.validate()?;
@@ -44,7 +44,7 @@ impl Limit {
         let (scale, f) = (0..u64::BITS)
             .rev()
             .find_map(|f| {
-                let scale = Scale::draining(u128::from(cells) << f, period_ns)?;
+                let scale = UnitScale::draining(u128::from(cells) << f, period_ns)?;
                 let full = (u128::from(burst) << f) + 1;
                 (u128::from(scale.volume_at(Nanos::END).0) + full < u128::from(u64::MAX)).then_some((scale, f))
             })
@@ -56,7 +56,7 @@ impl Limit {
     }
 
     /// Makes the limit of a valid quota, in units of which the quota's unit is `one`. If time is rounded, `slack` is added to the burst.
-    fn of_units(quota: Quota, scale: Scale, one: u64, slack: u64) -> Self {
+    fn of_units(quota: Quota, scale: UnitScale, one: u64, slack: u64) -> Self {
         let (cells, burst) = (quota.cells().get(), quota.burst().get());
         let (weight, period_ns) = (quota.weight().get(), quota.period_ns());
         let interval_of = |units: u32| u128::from(units) * u128::from(period_ns);
@@ -85,12 +85,12 @@ impl Limit {
         // Counts in units of which a cell is `least` and `rate` drain in a nanosecond, or in a multiple of both, as large as fits.
         let (rate, least) = (cells / divisor, period / divisor);
         let times = u128::from(end - 1) / (rate * line + burst * least);
-        let exact = (times > 0).then(|| Scale::draining(rate * times, 1)).flatten();
+        let exact = (times > 0).then(|| UnitScale::draining(rate * times, 1)).flatten();
         if let Some((scale, one)) = exact.zip(u64::try_from(least * times).ok()).filter(|(_, one)| *one > 1) {
             return Some(Self::of_units(quota, scale, one, 0));
         }
         let one = u128::from(end - 2) * period / (cells * line + burst * period);
-        let scale = Scale::draining(cells * one, quota.period_ns())?;
+        let scale = UnitScale::draining(cells * one, quota.period_ns())?;
         let one = u64::try_from(one).ok().filter(|one| *one > 1)?;
         Some(Self::of_units(quota, scale, one, 1))
     }
@@ -113,7 +113,7 @@ impl Limit {
         let (scale, k) = (0..=3)
             .rev()
             .find_map(|k| {
-                let scale = Scale::draining(1 << k, 1)?;
+                let scale = UnitScale::draining(1 << k, 1)?;
                 let full = u128::from(rest_ns) << k;
                 (u128::from(scale.volume_at(Nanos::END).0) + full < u128::from(end)).then_some((scale, k))
             })
@@ -139,7 +139,7 @@ impl Limit {
         }
     }
 
-    /// Returns the level at which exactly `n` cells are available; `n` is at most [`Limit::max_batch`].
+    /// Returns the level at which exactly `n` cells are available; `n` is at most [`UnitLimit::max_batch`].
     pub(crate) const fn level_leaving(self, n: u32) -> u64 {
         self.burst - self.cell * n as u64
     }
@@ -196,7 +196,7 @@ impl Limit {
         whole((u128::from(drained) + next_level).min(next.last_word().into()))
     }
 
-    /// Returns the whole cells in `units`, at most [`Limit::max_batch`].
+    /// Returns the whole cells in `units`, at most [`UnitLimit::max_batch`].
     pub(crate) fn cells_in(self, units: u64) -> u32 {
         let cells = u32::try_from(units / self.cell).unwrap_or(u32::MAX);
         cells.min(self.max_batch)
@@ -208,9 +208,9 @@ impl Limit {
     }
 }
 
-impl Numbers for Limit {
+impl Numbers for UnitLimit {
     #[inline]
-    fn scale(&self) -> Scale {
+    fn scale(&self) -> UnitScale {
         self.scale
     }
 
@@ -278,7 +278,7 @@ mod tests {
 
         #[test]
         fn limit_in_shorter_words_counts_the_same(quota in quota(), bits in 58_u32..=62) {
-            let (limit, end) = (Limit::of_quota(quota).unwrap(), (1 << bits) - (1 << 52));
+            let (limit, end) = (UnitLimit::of_quota(quota).unwrap(), (1 << bits) - (1 << 52));
             let Some(short) = limit.below(Some(quota), end) else {
                 // Possible only if a nanosecond drains a large part of a cell.
                 prop_assert!(u128::from(quota.cells().get()) << (63 - bits) > u128::from(quota.period_ns()));
@@ -289,7 +289,7 @@ mod tests {
             prop_assert_eq!([short.max_batch, limit.max_batch], [short.cells_in(short.tolerance), limit.cells_in(limit.tolerance)]);
             // The volume drained in a year is the same, to a unit of either limit.
             let year = Nanos::clamped(31_557_600_000_000_000);
-            let drained = |limit: Limit, other: Limit| u128::from(limit.scale.volume_at(year).0) * u128::from(other.one);
+            let drained = |limit: UnitLimit, other: UnitLimit| u128::from(limit.scale.volume_at(year).0) * u128::from(other.one);
             let (one, other) = (drained(limit, short), drained(short, limit));
             prop_assert!(one.abs_diff(other) <= 2 * u128::from(limit.one.max(short.one)), "{} and {}", one, other);
         }
@@ -297,7 +297,7 @@ mod tests {
         #[test]
         fn whole_emission_interval_is_exact_in_any_word(t in 2_u64..1_000_000_000_000, cells in 1_u32..1_000_000, bits in 61_u32..=62) {
             let quota = Quota::new(NonZeroU32::new(cells).unwrap(), Duration::from_nanos(t * u64::from(cells))).unwrap();
-            let short = Limit::of_quota(quota).unwrap().below(Some(quota), (1 << bits) - (1 << 52)).unwrap();
+            let short = UnitLimit::of_quota(quota).unwrap().below(Some(quota), (1 << bits) - (1 << 52)).unwrap();
             prop_assert_eq!(short.tolerance, short.burst);
             prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t)).0, short.one);
             prop_assert_eq!(short.scale.volume_at(Nanos::clamped(t - 1)).0, short.one - short.one / t);
@@ -305,7 +305,7 @@ mod tests {
 
         #[test]
         fn every_quota_has_a_sufficiently_fine_scale(quota in quota()) {
-            let limit = Limit::of_quota(quota).unwrap();
+            let limit = UnitLimit::of_quota(quota).unwrap();
             prop_assert!(limit.one.is_power_of_two() && limit.one >= 2, "a cell is {} units", limit.one);
             prop_assert_eq!(limit.cell, limit.one * u64::from(quota.weight().get()));
             prop_assert!(limit.scale.nanos_at(Volume(1)) == 1, "a unit takes longer than a nanosecond");
@@ -314,18 +314,18 @@ mod tests {
 
         #[test]
         fn no_word_overflows(quota in quota()) {
-            let limit = Limit::of_quota(quota).unwrap();
+            let limit = UnitLimit::of_quota(quota).unwrap();
             let Volume(end) = limit.scale.volume_at(Nanos::END);
             prop_assert!(end.checked_add(limit.tolerance).is_some_and(|last| last < u64::MAX));
         }
 
         #[test]
         fn carried_volume_loses_less_than_a_unit(old in quota(), new in quota(), level in any::<u64>(), now in any::<u64>()) {
-            let [old, new] = [old, new].map(|quota| Limit::of_quota(quota).unwrap());
+            let [old, new] = [old, new].map(|quota| UnitLimit::of_quota(quota).unwrap());
             let (level, now) = (level % (old.last_word() + 1), now % (new.scale.volume_at(Nanos::END).0 + 1));
             let (word, unrecorded) = old.carry(level, 0, &new, Volume(now));
             // The available cells, times the units that a cell has in both limits. The product may exceed the type.
-            let available = |limit: Limit, level: u64, other: u64| {
+            let available = |limit: UnitLimit, level: u64, other: u64| {
                 i128::from(limit.burst).checked_sub(level.into())?.checked_mul(other.into())
             };
             let Some(exact) = available(old, level, new.one) else { return Ok(()) };
@@ -344,7 +344,7 @@ mod tests {
 
         #[test]
         fn a_whole_interval_is_exact(t in magnitude(LONGEST_REST / 2), tau in magnitude(LONGEST_REST / 2)) {
-            let limit = Limit::of_interval(t, tau).unwrap();
+            let limit = UnitLimit::of_interval(t, tau).unwrap();
             let per_ns = limit.cell / t;
             prop_assert!((2..=8).contains(&per_ns), "{per_ns} units a nanosecond");
             prop_assert_eq!(limit.scale.volume_at(Nanos::clamped(12_345)), Volume(12_345 * per_ns));
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_fastest_cells_are_two_units() {
-        let limit = Limit::of_quota(Quota::per_second(NonZeroU32::MAX)).unwrap();
+        let limit = UnitLimit::of_quota(Quota::per_second(NonZeroU32::MAX)).unwrap();
         assert_eq!(limit.cell, 2);
         assert_eq!(limit.tolerance, 2 * u64::from(u32::MAX) + 1);
     }

@@ -305,13 +305,13 @@ mod counters {
     /// The counters of a meter.
     #[derive(Clone)]
     pub(super) struct Counters {
-        pub(super) admitted: Outcome,
-        pub(super) denied: Outcome,
+        pub(super) admitted: OutcomeCounters,
+        pub(super) denied: OutcomeCounters,
     }
 
     /// The counters of one outcome.
     #[derive(Clone)]
-    pub(super) struct Outcome {
+    pub(super) struct OutcomeCounters {
         decisions: Counter,
         cells: Counter,
     }
@@ -321,7 +321,7 @@ mod counters {
             let limit = Label::new("limit", limit);
             let outcome = |outcome| {
                 let labels = || [limit.clone(), Label::from_static_parts("outcome", outcome)].into_iter();
-                Outcome {
+                OutcomeCounters {
                     decisions: counter!("ratelimit_meter_decisions_total", labels().collect::<Vec<_>>()),
                     cells: counter!("ratelimit_meter_cells_total", labels().collect::<Vec<_>>()),
                 }
@@ -333,7 +333,7 @@ mod counters {
         }
     }
 
-    impl Outcome {
+    impl OutcomeCounters {
         #[inline]
         pub(super) fn count(&self, cells: u32) {
             self.decisions.increment(1);

@@ -2,7 +2,7 @@
 
 use crate::quota::Quota;
 use crate::time::{self, Instant};
-use crate::units::{Nanos, Scale, Volume};
+use crate::units::{Nanos, UnitScale, Volume};
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;
@@ -41,26 +41,26 @@ pub struct NonConformance {
 /// The time until which a meter denies, as the volume that has to drain: two registers on the path of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Until {
-    pub(crate) scale: Scale,
+    pub(crate) scale: UnitScale,
     pub(crate) due: Volume,
 }
 
 impl Until {
     /// The beginning of the time line: nothing has to drain.
     const REACHED: Self = Self {
-        scale: Scale::UNIT_PER_NANO,
+        scale: UnitScale::UNIT_PER_NANO,
         due: Volume(0),
     };
 
     /// The beginning of the time line, for a key that had no slot in a table. No limit has this scale.
     const TABLE_FULL: Self = Self {
-        scale: Scale::SLOWEST,
+        scale: UnitScale::SLOWEST,
         due: Volume(0),
     };
 
     /// A time that is on no time line.
     pub(crate) const NEVER: Self = Self {
-        scale: Scale::UNIT_PER_NANO,
+        scale: UnitScale::UNIT_PER_NANO,
         due: Volume(u64::MAX),
     };
 
@@ -164,7 +164,7 @@ impl fmt::Display for NonConformance {
         write!(
             f,
             "denied: next cell conforms {}",
-            Wait(self.wait_time_from(time::now()))
+            ReadableWait(self.wait_time_from(time::now()))
         )
     }
 }
@@ -219,7 +219,9 @@ impl fmt::Display for NegativeMultiDecision {
         let s = if *n == 1 { "" } else { "s" };
         write!(f, "denied: batch of {n} cell{s} ")?;
         match self {
-            Self::BatchNonConforming(_, denial) => write!(f, "conforms {}", Wait(denial.wait_time_from(time::now()))),
+            Self::BatchNonConforming(_, denial) => {
+                write!(f, "conforms {}", ReadableWait(denial.wait_time_from(time::now())))
+            }
             Self::InsufficientCapacity(_) => f.write_str("exceeds the burst and can never conform"),
         }
     }
@@ -235,9 +237,9 @@ impl Error for NegativeMultiDecision {
 }
 
 /// A wait for people to read. It is rounded up, so that a caller that waits for this time has waited long enough.
-pub(crate) struct Wait(pub(crate) Duration);
+pub(crate) struct ReadableWait(pub(crate) Duration);
 
-impl fmt::Display for Wait {
+impl fmt::Display for ReadableWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ns = self.0.as_nanos();
         match ns {
@@ -256,7 +258,7 @@ impl fmt::Display for Wait {
 #[derive(Clone, Copy)]
 pub struct Status {
     pub(crate) at: Nanos,
-    pub(crate) scale: Scale,
+    pub(crate) scale: UnitScale,
     pub(crate) remaining: u32,
     pub(crate) next: Volume,
     pub(crate) idle: Volume,
@@ -282,7 +284,7 @@ impl Status {
     pub fn from_parts(remaining: u32, until_next: Duration, until_rest: Duration, quota: Option<Quota>) -> Self {
         Self {
             at: Nanos::BEGINNING,
-            scale: Scale::UNIT_PER_NANO,
+            scale: UnitScale::UNIT_PER_NANO,
             remaining,
             next: Volume(time::nanos(until_next)),
             idle: Volume(time::nanos(until_rest)),
@@ -436,7 +438,7 @@ mod tests {
             (90_000_000_001, "in 91 s"),
         ];
         for (ns, text) in table {
-            assert_eq!(Wait(Duration::from_nanos(ns)).to_string(), text);
+            assert_eq!(ReadableWait(Duration::from_nanos(ns)).to_string(), text);
         }
     }
 }

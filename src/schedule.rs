@@ -6,7 +6,7 @@ use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
 use crate::time::{self, Instant};
-use crate::units::{Nanos, Scale, TimeLine, Volume};
+use crate::units::{Nanos, TimeLine, UnitScale, Volume};
 use core::fmt;
 use core::num::NonZeroU64;
 
@@ -26,7 +26,7 @@ pub struct Schedule<A> {
 }
 
 /// A step of a word: the new word, and a result.
-pub(crate) type Step<T> = (u64, T);
+pub(crate) type WordStep<T> = (u64, T);
 
 /// The reason why a step was not stored.
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +156,7 @@ impl<A: Algorithm> Schedule<A> {
     fn until_tick(&self, due: Volume, interval: NonZeroU64) -> Until {
         let tick = self.time_line.tick_from(self.algorithm.scale().nanos_at(due), interval);
         Until {
-            scale: Scale::UNIT_PER_NANO,
+            scale: UnitScale::UNIT_PER_NANO,
             due: Volume(tick),
         }
     }
@@ -167,7 +167,7 @@ impl<A: Algorithm> Schedule<A> {
         match self.interval {
             None => self.algorithm.scale().volume_while(until.scale, until.due),
             Some(interval) => {
-                let Volume(ns) = Scale::UNIT_PER_NANO.volume_while(until.scale, until.due);
+                let Volume(ns) = UnitScale::UNIT_PER_NANO.volume_while(until.scale, until.due);
                 self.drained_by_tick(Nanos::clamped(ns), interval)
             }
         }
@@ -245,7 +245,7 @@ impl<A: Algorithm> Schedule<A> {
 
     /// Decides `n` cells. A denial that counts, of a strict algorithm, is returned with the word that counts it.
     #[inline]
-    pub(crate) fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<Step<Option<Until>>, NotStored> {
+    pub(crate) fn decide(&self, word: u64, drained: Volume, n: u32) -> Result<WordStep<Option<Until>>, NotStored> {
         // One cell always fits.
         if n > 1 && n > self.algorithm.max_batch() {
             return Err(NotStored::Never);
@@ -279,7 +279,7 @@ impl<A: Algorithm> Schedule<A> {
         word: u64,
         drained: Volume,
         n: u32,
-    ) -> Result<Step<(u32, Option<Until>)>, NotStored> {
+    ) -> Result<WordStep<(u32, Option<Until>)>, NotStored> {
         let cells = self.algorithm.room(word, drained).min(n);
         let admitted = match cells {
             0 => word,
@@ -302,7 +302,13 @@ impl<A: Algorithm> Schedule<A> {
 
     /// Takes `n` cells, at least 1, at the first time from `from` on at which they conform, if that is at `by` or before. Returns that time
     /// as the volume drained by then.
-    pub(crate) fn take_within(&self, word: u64, from: Volume, by: Volume, n: u32) -> Result<Step<Volume>, NotStored> {
+    pub(crate) fn take_within(
+        &self,
+        word: u64,
+        from: Volume,
+        by: Volume,
+        n: u32,
+    ) -> Result<WordStep<Volume>, NotStored> {
         if n > self.algorithm.max_batch() {
             return Err(NotStored::Never);
         }
@@ -335,6 +341,7 @@ impl<A: Algorithm> Schedule<A> {
             .owing(word, self.drained(at), &next.algorithm, next.drained(at))
     }
 
+    #[inline]
     pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
         // Both have one scale.
         let [next, idle] = [self.algorithm.due(word, 1), self.algorithm.idle(word)].map(|due| self.until(due));

@@ -1,9 +1,9 @@
 //! The number format: instants, positions on a time line, and the volume that a limit drains.
 //!
 //! ```text
-//!   Instant ──TimeLine::position──▶ Nanos ──Scale::volume_at──▶ Volume ◀──compared with── word
-//!   (any, in any order)             (0 to 2^60 ns since         (units drained since       (the same units,
-//!                                    the line's beginning)       the line's beginning)      one per meter)
+//!   Instant ──TimeLine::position──▶ Nanos ──UnitScale::volume_at──▶ Volume ◀──compared with── word
+//!   (any, in any order)             (0 to 2^60 ns since             (units drained since       (the same units,
+//!                                    the line's beginning)           the line's beginning)      one per meter)
 //! ```
 //!
 //! A meter counts in *units* of 2^-f cell, with f chosen per limit ([`crate::limit`]). The *drained volume* at a time t is the volume that the limit
@@ -170,9 +170,9 @@ pub struct Volume(pub(crate) u64);
 
 /// Units drained per nanosecond, times 2^60; never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scale(u64);
+pub struct UnitScale(u64);
 
-impl Scale {
+impl UnitScale {
     /// One unit in 2^60 ns: slower than the scale of any limit.
     pub(crate) const SLOWEST: Self = Self(1);
 
@@ -328,17 +328,17 @@ mod tests {
 
     #[test]
     fn a_scale_must_fit_a_word() {
-        assert_eq!(Scale::draining(16, 1), None);
-        assert_eq!(Scale::draining(u128::MAX, 1), None);
-        assert_eq!(Scale::draining(1, u64::MAX), None);
-        assert_eq!(Scale::draining((1 << 64) - 1, 1 << 60), Some(Scale(u64::MAX)));
+        assert_eq!(UnitScale::draining(16, 1), None);
+        assert_eq!(UnitScale::draining(u128::MAX, 1), None);
+        assert_eq!(UnitScale::draining(1, u64::MAX), None);
+        assert_eq!(UnitScale::draining((1 << 64) - 1, 1 << 60), Some(UnitScale(u64::MAX)));
     }
 
     proptest! {
         #[test]
-        fn the_first_nanosecond_is_the_first(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, share in 0.0..1.0_f64) {
+        fn volume_drains_at_its_first_nanosecond_only(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, share in 0.0..1.0_f64) {
             prop_assume!(units < u128::from(ns) * 16 && units * 2 > u128::from(ns));
-            let scale = Scale::draining(units, ns).unwrap();
+            let scale = UnitScale::draining(units, ns).unwrap();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "any volume will do")]
             let volume = Volume((scale.volume_at(Nanos::END).0 as f64 * share) as u64);
             let first = scale.nanos_at(volume);
@@ -352,8 +352,8 @@ mod tests {
         ) {
             prop_assume!(units < u128::from(ns) * 16);
             let counts = u32::try_from((5_000 * share) / u128::from(rate)).unwrap();
-            let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
-            let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + Scale::in_counts(counts, scale.per_count(rate)));
+            let Some(scale) = UnitScale::draining(units, ns) else { return Ok(()) };
+            let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + UnitScale::in_counts(counts, scale.per_count(rate)));
             // In 2^-32 ns. Below 2^92 * 2^40 / 2^5, so it is split to make the product fit.
             let now = (u128::from(from) << 32) + u128::from(counts) * u128::from(rate);
             let (whole, part) = (now >> 32, now & 0xffff_ffff);
@@ -364,7 +364,7 @@ mod tests {
         #[test]
         fn volume_loses_less_than_two_units(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, t in 0_u64..1 << 60) {
             prop_assume!(units < u128::from(ns) * 16);
-            let Some(scale) = Scale::draining(units, ns) else { return Ok(()) };
+            let Some(scale) = UnitScale::draining(units, ns) else { return Ok(()) };
             let exact = units * u128::from(t) / u128::from(ns);
             let volume = u128::from(scale.volume_at(Nanos::clamped(t)).0);
             prop_assert!(volume <= exact && exact <= volume + 1, "{volume} for {exact}");

@@ -1,7 +1,7 @@
 //! Draws two averages on one subject. They admit the bursts of an occasional client, but not those of a client that never stops.
 
 use crate::Picture;
-use crate::drawing::{self, Key, PANEL_HEAD, Panel, Scale, number};
+use crate::drawing::{self, HeightScale, PANEL_HEAD, Panel, Symbol, number};
 use crate::plots;
 use crate::run::counts;
 use maud::{Markup, html};
@@ -14,15 +14,15 @@ const MINUTES: u32 = 120;
 const MINUTE_MS: u32 = 60_000;
 
 /// The number of requests admitted and denied in each minute.
-pub(crate) type Minutes = Vec<[u32; 2]>;
+pub(crate) type PerMinute = Vec<[u32; 2]>;
 
 pub(crate) struct Runs {
     /// 50 requests at once every six minutes, through both limits, and through only the long-run rate of a minute.
-    pub(crate) bursts: Minutes,
-    pub(crate) bursts_by_rate: Minutes,
+    pub(crate) bursts: PerMinute,
+    pub(crate) bursts_by_rate: PerMinute,
     /// Ten requests a second without end, through both limits and through only the first.
-    pub(crate) endless: Minutes,
-    pub(crate) endless_by_first: Minutes,
+    pub(crate) endless: PerMinute,
+    pub(crate) endless_by_first: PerMinute,
 }
 
 impl Runs {
@@ -44,14 +44,14 @@ pub(crate) fn endless() -> impl Iterator<Item = u32> {
     (0..MINUTES * MINUTE_MS).step_by(100)
 }
 
-fn both(requests: impl Iterator<Item = u32>) -> Result<Minutes, Box<dyn Error>> {
+fn both(requests: impl Iterator<Item = u32>) -> Result<PerMinute, Box<dyn Error>> {
     let clock = ManualClock::new();
     let pair = Dual::<Exponential>::from_quota(PAIR.parse()?)?.with_clock(clock.clone());
     Ok(counts(&pair, clock.now(), requests, MINUTE_MS))
 }
 
 /// Returns the decisions of one average on the requests.
-pub(crate) fn alone(quota: &str, requests: impl Iterator<Item = u32>) -> Result<Minutes, Box<dyn Error>> {
+pub(crate) fn alone(quota: &str, requests: impl Iterator<Item = u32>) -> Result<PerMinute, Box<dyn Error>> {
     let clock = ManualClock::new();
     let meter = Exponential::from_quota(quota.parse()?)?.with_clock(clock.clone());
     Ok(counts(&meter, clock.now(), requests, MINUTE_MS))
@@ -72,12 +72,12 @@ pub(crate) fn picture(runs: &Runs) -> Picture {
             after ten minutes or so. With 60 a minute alone it would get 60 a minute for good.",
         "two hours of two clients, in cells a minute",
         &[
-            (16, Key::Square("admitted"), "admitted"),
-            (160, Key::Square("denied"), "denied"),
-            (280, Key::Line("other"), "admitted by 60/min alone"),
+            (16, Symbol::Square("admitted"), "admitted"),
+            (160, Symbol::Square("denied"), "denied"),
+            (280, Symbol::Line("other"), "admitted by 60/min alone"),
         ],
         &[
-            panel(&Client {
+            panel(&ClientRun {
                 limit: format!("Dual {PAIR}"),
                 asks: "50 at once every 6 minutes",
                 minutes: &runs.bursts,
@@ -85,7 +85,7 @@ pub(crate) fn picture(runs: &Runs) -> Picture {
                 ticks: &[0, 25, 50],
                 by_first: None,
             }),
-            panel(&Client {
+            panel(&ClientRun {
                 limit: "Exponential 10/min".into(),
                 asks: "the same 50 at once every 6 minutes",
                 minutes: &runs.bursts_by_rate,
@@ -93,7 +93,7 @@ pub(crate) fn picture(runs: &Runs) -> Picture {
                 ticks: &[0, 25, 50],
                 by_first: None,
             }),
-            panel(&Client {
+            panel(&ClientRun {
                 limit: format!("Dual {PAIR}"),
                 asks: "10 a second without end; the strip: any denied",
                 minutes: &runs.endless,
@@ -108,27 +108,27 @@ pub(crate) fn picture(runs: &Runs) -> Picture {
 }
 
 /// The requests of one client, and how many are admitted.
-struct Client<'a> {
+struct ClientRun<'a> {
     limit: String,
     asks: &'static str,
     minutes: &'a [[u32; 2]],
-    scale: Scale,
+    scale: HeightScale,
     ticks: &'static [u32],
     /// The requests that the first limit alone admits, drawn as a line.
     by_first: Option<&'a [[u32; 2]]>,
 }
 
-fn plot(most: u32) -> Scale {
-    Scale {
+fn plot(most: u32) -> HeightScale {
+    HeightScale {
         top: PANEL_HEAD,
         bottom: PANEL_HEAD + 100,
         most: most.into(),
     }
 }
 
-fn panel(client: &Client<'_>) -> Panel {
-    let Client { minutes, scale, .. } = client;
-    let strip = Scale {
+fn panel(client: &ClientRun<'_>) -> Panel {
+    let ClientRun { minutes, scale, .. } = client;
+    let strip = HeightScale {
         top: scale.bottom + 4,
         bottom: scale.bottom + 10,
         most: 1.0,
@@ -162,7 +162,7 @@ fn panel(client: &Client<'_>) -> Panel {
 }
 
 /// Draws steps, one a minute.
-fn outline(minutes: &[[u32; 2]], scale: Scale) -> Markup {
+fn outline(minutes: &[[u32; 2]], scale: HeightScale) -> Markup {
     let steps = (0..)
         .zip(minutes)
         .flat_map(|(minute, [admitted, _])| [minute, minute + 1].map(|at| (at, f64::from(*admitted))));

@@ -1,7 +1,7 @@
 //! Draws the same eight seconds of bursty requests through each kind of limit.
 
 use crate::Picture;
-use crate::drawing::{self, Key, LEFT, PANEL_HEAD, PLOT_WIDTH, Panel, Scale, px};
+use crate::drawing::{self, HeightScale, LEFT, PANEL_HEAD, PLOT_WIDTH, Panel, Symbol, px};
 use crate::plots::{self, SQUARES_HEIGHT};
 use crate::run::{Run, run};
 use crate::traffic::{SPAN_MS, requests};
@@ -74,8 +74,8 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
     let asked = requests().count();
     let shown = format!("{asked} requests in 8 s: singles, bursts, a loop, bursts");
     let decided = [
-        (16, Key::Square("admitted"), "admitted"),
-        (160, Key::Square("denied"), "denied"),
+        (16, Symbol::Square("admitted"), "admitted"),
+        (160, Symbol::Square("denied"), "denied"),
     ];
     let (all, spaced) = (runs.gcra.admitted(), runs.spaced.admitted());
     let burst = drawing::picture(
@@ -91,7 +91,7 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
             panel(format!("GCRA {SPACED}"), &runs.spaced, None),
         ],
     );
-    let level = State {
+    let level = StatePlot {
         name: "level of the bucket, in cells (dotted: full)",
         most: 12,
         ticks: &[0, 5, 10],
@@ -105,10 +105,10 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
             runs.bucket.admitted()
         ),
         &shown,
-        &with(&decided, (280, Key::Line("curve"), "level")),
+        &with(&decided, (280, Symbol::Line("curve"), "level")),
         &[panel(format!("LeakyBucket {RATE}"), &runs.bucket, Some(&level))],
     );
-    let rate = State {
+    let rate = StatePlot {
         name: "measured rate, a second (dotted: the limit)",
         most: 45,
         ticks: &[0, 10, 20, 30, 40],
@@ -124,13 +124,13 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
             runs.strict.admitted()
         ),
         &shown,
-        &with(&decided, (280, Key::Line("curve"), "measured rate")),
+        &with(&decided, (280, Symbol::Line("curve"), "measured rate")),
         &[
             panel(format!("Exponential {RATE}"), &runs.average, Some(&rate)),
             panel(format!("Exponential {RATE}, strict"), &runs.strict, Some(&rate)),
         ],
     );
-    let taken = State {
+    let taken = StatePlot {
         name: "taken of each burst, in percent (dotted: all)",
         most: 115,
         ticks: &[0, 50, 100],
@@ -147,8 +147,8 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
         &[
             decided[0],
             decided[1],
-            (280, Key::Line("curve"), "of 10/s"),
-            (410, Key::Line("other"), "of 40/min"),
+            (280, Symbol::Line("curve"), "of 10/s"),
+            (410, Symbol::Line("other"), "of 40/min"),
         ],
         &[panel(format!("Dual {DUAL}"), &runs.dual, Some(&taken))],
     );
@@ -161,14 +161,14 @@ pub(crate) fn pictures(runs: &Runs) -> Vec<Picture> {
     named.map(|(name, svg)| Picture { name, svg }).into()
 }
 
-type Entry = (u32, Key, &'static str);
+type LegendEntry = (u32, Symbol, &'static str);
 
-fn with(decided: &[Entry; 2], third: Entry) -> [Entry; 3] {
+fn with(decided: &[LegendEntry; 2], third: LegendEntry) -> [LegendEntry; 3] {
     [decided[0], decided[1], third]
 }
 
 /// The way in which a limit's state is drawn.
-struct State {
+struct StatePlot {
     name: &'static str,
     most: u32,
     ticks: &'static [u32],
@@ -178,8 +178,8 @@ struct State {
 
 const STATE_HEIGHT: u32 = 88;
 
-fn panel<const N: usize>(name: String, run: &Run<N>, state: Option<&State>) -> Panel {
-    let scale = Scale {
+fn panel<const N: usize>(name: String, run: &Run<N>, state: Option<&StatePlot>) -> Panel {
+    let scale = HeightScale {
         top: PANEL_HEAD,
         bottom: PANEL_HEAD + SQUARES_HEIGHT,
         most: plots::HIGHEST.into(),
@@ -191,7 +191,7 @@ fn panel<const N: usize>(name: String, run: &Run<N>, state: Option<&State>) -> P
         (scale.ticks(&[0, 5, 10]))
         path class="admitted" d=(admitted) {}
         path class="denied" d=(denied) {}
-        @if let Some(state) = state { (course(run, state, Scale { top: bottom - STATE_HEIGHT, bottom, most: state.most.into() })) }
+        @if let Some(state) = state { (course(run, state, HeightScale { top: bottom - STATE_HEIGHT, bottom, most: state.most.into() })) }
         (drawing::times(bottom, 0..=SPAN_MS / 1000, SPAN_MS / 1000, "s"))
     };
     let verdict = format!("{} of {} admitted", run.admitted(), run.decisions.len());
@@ -203,7 +203,7 @@ fn panel<const N: usize>(name: String, run: &Run<N>, state: Option<&State>) -> P
     }
 }
 
-fn course<const N: usize>(run: &Run<N>, state: &State, scale: Scale) -> Markup {
+fn course<const N: usize>(run: &Run<N>, state: &StatePlot, scale: HeightScale) -> Markup {
     html! {
         text class="soft" x=(drawing::MARGIN) y=(scale.top - 14) { (state.name) }
         (scale.ticks(state.ticks))

@@ -19,7 +19,7 @@ const HEAD: u32 = 92;
 
 /// The symbol of an entry in the legend.
 #[derive(Clone, Copy)]
-pub(crate) enum Key {
+pub(crate) enum Symbol {
     Square(&'static str),
     Line(&'static str),
 }
@@ -41,7 +41,7 @@ pub(crate) fn picture(
     title: &str,
     description: &str,
     shown: &str,
-    legend: &[(u32, Key, &str)],
+    legend: &[(u32, Symbol, &str)],
     panels: &[Panel],
 ) -> String {
     let height = HEAD + panels.iter().map(|panel| panel.height).sum::<u32>() + MARGIN;
@@ -71,11 +71,11 @@ pub(crate) fn picture(
     picture.into_string() + "\n"
 }
 
-fn entry(x: u32, key: Key, words: &str) -> Markup {
+fn entry(x: u32, key: Symbol, words: &str) -> Markup {
     html! {
         @match key {
-            Key::Square(class) => rect class=(class) x=(x) y="73" width="14" height="14" {},
-            Key::Line(class) => path class=(class) d={ "M" (x) ",80h18" } {},
+            Symbol::Square(class) => rect class=(class) x=(x) y="73" width="14" height="14" {},
+            Symbol::Line(class) => path class=(class) d={ "M" (x) ",80h18" } {},
         }
         text x=(x + 24) y="86" { (words) }
     }
@@ -83,13 +83,13 @@ fn entry(x: u32, key: Key, words: &str) -> Markup {
 
 /// A scale of heights, from 0 to `most`, in a plot between two heights of the panel.
 #[derive(Clone, Copy)]
-pub(crate) struct Scale {
+pub(crate) struct HeightScale {
     pub(crate) top: u32,
     pub(crate) bottom: u32,
     pub(crate) most: f64,
 }
 
-impl Scale {
+impl HeightScale {
     pub(crate) fn y(&self, value: f64) -> f64 {
         let (top, bottom) = (f64::from(self.top), f64::from(self.bottom));
         bottom - (bottom - top) * value.min(self.most) / self.most

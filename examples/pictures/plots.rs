@@ -1,6 +1,6 @@
 //! Draws the plots: requests as squares, a measured state as a curve, counts as bars.
 
-use crate::drawing::{PLOT_WIDTH, Scale, px, x};
+use crate::drawing::{HeightScale, PLOT_WIDTH, px, x};
 use std::fmt::Write as _;
 
 /// Requests within this many milliseconds share one column, with a square each.
@@ -36,7 +36,7 @@ pub(crate) fn squares(decisions: &[(u32, bool)], bottom: u32) -> [String; 2] {
 }
 
 /// Draws a line through all points.
-pub(crate) fn curve(points: impl Iterator<Item = (u32, f64)>, scale: Scale, span: u32) -> String {
+pub(crate) fn curve(points: impl Iterator<Item = (u32, f64)>, scale: HeightScale, span: u32) -> String {
     let mut path = String::new();
     let mut last = None;
     for (time, value) in points {
@@ -50,7 +50,7 @@ pub(crate) fn curve(points: impl Iterator<Item = (u32, f64)>, scale: Scale, span
 }
 
 /// Draws bars side by side, each from one height to another; `room` is the number of bars that the plot has room for.
-pub(crate) fn bars(heights: impl Iterator<Item = (u32, u32)>, room: u32, scale: Scale) -> String {
+pub(crate) fn bars(heights: impl Iterator<Item = (u32, u32)>, room: u32, scale: HeightScale) -> String {
     let width = px(f64::from(PLOT_WIDTH) / f64::from(room) - 0.7);
     let mut path = String::new();
     for (bar, (from, to)) in (0_u32..).zip(heights).filter(|(_, (from, to))| to > from) {

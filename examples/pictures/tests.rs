@@ -103,7 +103,7 @@ fn page_describes_bursts_and_runs_of_two_averages() {
     assert_eq!(averages::admitted(&runs.bursts), [1000, 1000]);
     assert_eq!(averages::admitted(&runs.bursts_by_rate), [200, 1000]);
     assert_eq!(averages::admitted(&runs.endless), [1756, 72_000]);
-    let first_minute = |minutes: &averages::Minutes| minutes[0][0];
+    let first_minute = |minutes: &averages::PerMinute| minutes[0][0];
     assert_eq!(first_minute(&runs.endless), first_minute(&runs.endless_by_first));
     let by_second = averages::alone("600/h", averages::endless()).expect("a limit");
     assert_eq!(first_minute(&by_second), 600);

@@ -7,7 +7,7 @@ use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::store::Store;
 use crate::time::{Instant, whole_nanos};
-use crate::units::{Nanos, Scale, Volume};
+use crate::units::{Nanos, UnitScale, Volume};
 use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
@@ -170,7 +170,7 @@ const LEAST: f64 = 2e-14;
 /// is not denied because of the sum of its roundings.
 #[derive(Debug, Clone, Copy)]
 pub struct ExponentialAverage {
-    scale: Scale,
+    scale: UnitScale,
     /// The units of one period.
     period: u64,
     /// The units of p/L, exact.
@@ -282,7 +282,7 @@ impl ExponentialAverage {
             cells: limit,
             period: quota.period(),
         };
-        let scale = Scale::draining(period, quota.period_ns()).ok_or(too_fast)?;
+        let scale = UnitScale::draining(period, quota.period_ns()).ok_or(too_fast)?;
         let period = u64::try_from(period).map_err(|_| too_fast)?;
         let share = -(-(f64::from(weight) / f64::from(limit))).exp_m1();
         #[expect(
@@ -309,7 +309,7 @@ impl ExponentialAverage {
 }
 
 impl Numbers for ExponentialAverage {
-    fn scale(&self) -> Scale {
+    fn scale(&self) -> UnitScale {
         self.scale
     }
 
@@ -426,7 +426,7 @@ impl Decide for ExponentialAverage {
     }
 
     fn has_cells_ahead(&self, _word: u64, _drained: Volume) -> bool {
-        // The rates of cells add up. So the rate without some of them is known, whichever were counted before.
+        // The rates of cells add up. So `cancel` can subtract the rate of its cells, in any order of counting.
         false
     }
 

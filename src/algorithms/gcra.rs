@@ -3,7 +3,7 @@
 use crate::algorithm::{Algorithm, Decide, Kind, Numbers};
 use crate::clock::{Clock, DefaultClock};
 use crate::error::InconsistentCapacity;
-use crate::limit::Limit;
+use crate::limit::UnitLimit;
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
@@ -32,7 +32,7 @@ use core::time::Duration;
 pub type GCRA<C = DefaultClock> = Meter<VirtualScheduling, C>;
 
 /// The standard's parameters and state: T, tau and the theoretical arrival time, `None` for an idle meter.
-type Parameters = (Duration, Duration, Option<Instant>);
+type StandardParameters = (Duration, Duration, Option<Instant>);
 
 impl GCRA {
     /// Returns a builder for a meter of `capacity` units a second, all of which may come at once.
@@ -81,7 +81,7 @@ impl GCRA {
         let (Some(t_ns), Some(tau_ns)) = (whole_nanos(t), whole_nanos(tau)) else {
             return Err(InconsistentCapacity::rest_too_long(t.as_nanos() + tau.as_nanos()));
         };
-        let limit = Limit::of_interval(t_ns, tau_ns)?;
+        let limit = UnitLimit::of_interval(t_ns, tau_ns)?;
         let clock = DefaultClock;
         let schedule = Schedule::made_at(clock.now(), VirtualScheduling::new(limit), None);
         let word = match tat.into() {
@@ -139,7 +139,7 @@ impl From<&mut Builder> for GCRA {
 /// assert!(again.check_at(now).is_err());
 /// # Ok::<(), ratelimit_meter::algorithms::InconsistentCapacity>(())
 /// ```
-impl<C: Clock> From<&GCRA<C>> for Parameters {
+impl<C: Clock> From<&GCRA<C>> for StandardParameters {
     fn from(meter: &GCRA<C>) -> Self {
         meter.store().read(Nanos::BEGINNING, |schedule, word| {
             let (t_ns, tau_ns) = schedule.algorithm.limit.parameters();
@@ -154,8 +154,8 @@ impl<C: Clock> From<&GCRA<C>> for Parameters {
 /// # Panics
 ///
 /// Panics where [`GCRA::with_parameters`] does: this is 1.x's infallible form.
-impl From<Parameters> for GCRA {
-    fn from((t, tau, tat): Parameters) -> Self {
+impl From<StandardParameters> for GCRA {
+    fn from((t, tau, tat): StandardParameters) -> Self {
         Self::with_parameters(t, tau, tat)
     }
 }
@@ -250,11 +250,11 @@ impl Builder {
 /// TAT <= now + tau, where tau = D - c and D is the burst; then TAT becomes max(TAT, now) + c.
 #[derive(Debug, Clone, Copy)]
 pub struct VirtualScheduling {
-    limit: Limit,
+    limit: UnitLimit,
 }
 
 impl VirtualScheduling {
-    pub(crate) const fn new(limit: Limit) -> Self {
+    pub(crate) const fn new(limit: UnitLimit) -> Self {
         Self { limit }
     }
 }
@@ -264,15 +264,15 @@ impl Algorithm for VirtualScheduling {}
 impl Decide for VirtualScheduling {
     const NAME: &'static str = "GCRA";
 
-    type Limit = Limit;
+    type Limit = UnitLimit;
 
     #[inline]
-    fn limit(&self) -> &Limit {
+    fn limit(&self) -> &UnitLimit {
         &self.limit
     }
 
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
-        Limit::of_quota(quota).map(Self::new)
+        UnitLimit::of_quota(quota).map(Self::new)
     }
 
     fn kind(&self) -> Kind {
@@ -303,6 +303,7 @@ impl Decide for VirtualScheduling {
         Volume(tat)
     }
 
+    #[inline]
     fn room(&self, tat: u64, Volume(drained): Volume) -> u32 {
         let room = (drained + self.limit.tolerance).saturating_sub(tat.max(drained));
         self.limit.cells_in(room)

@@ -3,7 +3,7 @@
 use crate::algorithm::{Algorithm, Decide, Kind};
 use crate::clock::{Clock, DefaultClock, When};
 use crate::error::InconsistentCapacity;
-use crate::limit::Limit;
+use crate::limit::UnitLimit;
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::store::Store;
@@ -75,7 +75,7 @@ impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
 /// level.
 #[derive(Debug, Clone, Copy)]
 pub struct ContinuousState {
-    limit: Limit,
+    limit: UnitLimit,
 }
 
 impl ContinuousState {
@@ -90,15 +90,15 @@ impl Algorithm for ContinuousState {}
 impl Decide for ContinuousState {
     const NAME: &'static str = "LeakyBucket";
 
-    type Limit = Limit;
+    type Limit = UnitLimit;
 
     #[inline]
-    fn limit(&self) -> &Limit {
+    fn limit(&self) -> &UnitLimit {
         &self.limit
     }
 
     fn from_quota(quota: Quota) -> Result<Self, InconsistentCapacity> {
-        let limit = Limit::of_quota(quota)?;
+        let limit = UnitLimit::of_quota(quota)?;
         Ok(Self { limit })
     }
 
@@ -132,6 +132,7 @@ impl Decide for ContinuousState {
         Volume(mark)
     }
 
+    #[inline]
     fn room(&self, mark: u64, Volume(drained): Volume) -> u32 {
         let level = mark.saturating_sub(drained);
         self.limit.cells_in(self.limit.tolerance.saturating_sub(level))

@@ -268,7 +268,7 @@ mod tests {
     )]
 
     use super::{Anchor, Broken, NEVER, Rate, Sighting, WINDOW_NS};
-    use crate::units::{Nanos, Scale, Volume};
+    use crate::units::{Nanos, UnitScale, Volume};
 
     /// The time of a plain reading, and of a sighting.
     const READ_NS: u64 = 10;
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_of_long_counts_is_true() {
+    fn slow_counters_read_true_time() {
         for megahertz in [1.0, 19.2, 24.0, 25.0, 62.5, 100.0, 121.875, 1000.0] {
             for offset in 0..20 {
                 let mut machine = Machine::counting(megahertz / 1000.0);
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn volume_by_counts_never_exceeds_the_reading() {
-        let scale = Scale::draining(7, 2).unwrap();
+        let scale = UnitScale::draining(7, 2).unwrap();
         for frequency in [1.0, 1.7, 2.5, 5.0] {
             let mut machine = Machine::counting(frequency);
             machine.works(5 * MS);
@@ -473,7 +473,7 @@ mod tests {
                     continue;
                 };
                 let Volume(volume) = scale.volume_at(Nanos::clamped(anchor.from()));
-                let volume = volume + Scale::in_counts(counts, scale.per_count(anchor.rate()));
+                let volume = volume + UnitScale::in_counts(counts, scale.per_count(anchor.rate()));
                 let [least, most] = [reading, reading + 1].map(|ns| scale.volume_at(Nanos::clamped(ns)).0);
                 assert!(least - 3 <= volume && volume <= most, "{volume}, not {least} to {most}");
                 told += 1;
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sighting_that_was_interrupted_anchors_nothing() {
+    fn interrupted_sighting_makes_no_anchor() {
         let mut machine = Machine::counting(2.5);
         machine.works(5 * MS);
         machine.passes(2 * WINDOW_NS);
@@ -624,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn thread_idle_for_days_is_true_immediately() {
+    fn thread_reads_true_time_after_idle_days() {
         let mut machine = Machine::counting(2.5);
         for rest in [1, 1_000, 100_000, 86_400_000] {
             machine.works(2 * MS);

@@ -3,7 +3,7 @@
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
 use crate::time::{self, Instant};
-use crate::units::{Nanos, Scale, TimeLine, Volume};
+use crate::units::{Nanos, TimeLine, UnitScale, Volume};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The source that [`DefaultClock`] reads.
@@ -163,7 +163,7 @@ impl Clock for DefaultClock {
     const HAS_ANCHORS: bool = counter::EXISTS;
 
     #[inline]
-    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
         let at = line.position_before(end, ANCHOR.with(Anchor::from))?;
         Some(scale.volume_at(at))
     }
@@ -177,11 +177,11 @@ impl Clock for DefaultClock {
     /// The volume of one count is known before the counter is read, so one product follows the reading instead of two: one for the
     /// nanoseconds, and one for their volume.
     #[inline]
-    fn drained_since_anchor(&self, anchored: Volume, scale: Scale) -> Option<Volume> {
+    fn drained_since_anchor(&self, anchored: Volume, scale: UnitScale) -> Option<Volume> {
         let per_count = scale.per_count(ANCHOR.with(Anchor::rate));
         let (count, anchored, per_count) = counter::read_after(anchored.0, per_count);
         let counts = ANCHOR.with(|anchor| anchor.counts(count))?;
-        Some(Volume(anchored + Scale::in_counts(counts, per_count)))
+        Some(Volume(anchored + UnitScale::in_counts(counts, per_count)))
     }
 
     fn now_exactly(&self) -> Instant {

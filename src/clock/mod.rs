@@ -21,7 +21,7 @@ pub use manual::{ManualClock, OutOfRange};
 pub(crate) use anchor::WINDOW_NS as LAG_NS;
 
 use crate::time::Instant;
-use crate::units::{Nanos, Scale, TimeLine, Volume};
+use crate::units::{Nanos, TimeLine, UnitScale, Volume};
 
 /// A source of `Instant`s.
 ///
@@ -68,7 +68,7 @@ pub trait Clock: Clone + Send + Sync {
     /// Returns the volume drained at the last anchor, if an anchor holds and is before `end`.
     #[doc(hidden)]
     #[inline]
-    fn drained_at_anchor(&self, _line: &TimeLine, _end: Nanos, _scale: Scale) -> Option<Volume> {
+    fn drained_at_anchor(&self, _line: &TimeLine, _end: Nanos, _scale: UnitScale) -> Option<Volume> {
         None
     }
 
@@ -82,7 +82,7 @@ pub trait Clock: Clone + Send + Sync {
     /// Returns the volume drained now, from the volume drained at the last anchor; `None` if the anchor no longer holds.
     #[doc(hidden)]
     #[inline]
-    fn drained_since_anchor(&self, _anchored: Volume, _scale: Scale) -> Option<Volume> {
+    fn drained_since_anchor(&self, _anchored: Volume, _scale: UnitScale) -> Option<Volume> {
         None
     }
 
@@ -115,7 +115,7 @@ impl<C: Clock> Clock for &C {
     const HAS_ANCHORS: bool = C::HAS_ANCHORS;
 
     #[inline]
-    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
         C::drained_at_anchor(self, line, end, scale)
     }
 
@@ -125,7 +125,7 @@ impl<C: Clock> Clock for &C {
     }
 
     #[inline]
-    fn drained_since_anchor(&self, anchored: Volume, scale: Scale) -> Option<Volume> {
+    fn drained_since_anchor(&self, anchored: Volume, scale: UnitScale) -> Option<Volume> {
         C::drained_since_anchor(self, anchored, scale)
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 use core::cell::Cell;
 use core::fmt;
-use pair::{Cells, Pair, Quoted, Refused};
+use pair::{Cells, Pair, Refused, WithQuota};
 use words::{SharedWords, Words};
 
 /// Two limits on one subject, decided together: both admit and both count, or neither counts.
@@ -137,7 +137,7 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
 
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Makes an idle pair at the time of its clock.
-    fn at_rest(first: Quoted<A::Algorithm>, second: Quoted<B::Algorithm>, clock: C) -> Self {
+    fn at_rest(first: WithQuota<A::Algorithm>, second: WithQuota<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
             words: SharedWords::new([0, 0]),
@@ -214,16 +214,16 @@ impl<A: MeterKind, B: MeterKind, C: Clock> fmt::Debug for Dual<A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (words, now) = (self.words.load(), self.position(When::Now));
         f.debug_struct("Dual")
-            .field("first", &Described(&self.pair.first, words[0], now))
-            .field("second", &Described(&self.pair.second, words[1], now))
+            .field("first", &HalfDebug(&self.pair.first, words[0], now))
+            .field("second", &HalfDebug(&self.pair.second, words[1], now))
             .finish_non_exhaustive()
     }
 }
 
 /// A half in the debug output of a pair: its limit, its word, and the time.
-struct Described<'a, A>(&'a Schedule<A>, u64, Nanos);
+struct HalfDebug<'a, A>(&'a Schedule<A>, u64, Nanos);
 
-impl<A: Algorithm> fmt::Debug for Described<'_, A> {
+impl<A: Algorithm> fmt::Debug for HalfDebug<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(schedule, word, now) = self;
         schedule.debug(*word, *now, &mut f.debug_struct(A::NAME))

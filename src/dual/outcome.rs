@@ -1,6 +1,6 @@
 //! The results of decisions on two limits.
 
-use crate::outcome::{NegativeMultiDecision, NonConformance, Status, Wait};
+use crate::outcome::{NegativeMultiDecision, NonConformance, ReadableWait, Status};
 use crate::time::{self, Instant};
 use core::error::Error;
 use core::fmt;
@@ -107,7 +107,7 @@ impl From<DualNonConformance> for NonConformance {
 /// Writes the wait from `Instant::now()`, or from the epoch in a build without `std`, rounded up to a whole unit.
 impl fmt::Display for DualNonConformance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wait = Wait(self.wait_time_from(time::now()));
+        let wait = ReadableWait(self.wait_time_from(time::now()));
         write!(f, "denied by {}: next cell conforms {wait}", self.by)
     }
 }
@@ -154,7 +154,7 @@ impl fmt::Display for NegativeDualDecision {
         };
         match self {
             Self::BatchNonConforming(n, denial) => {
-                let (batch, wait) = (batch(n), Wait(denial.wait_time_from(time::now())));
+                let (batch, wait) = (batch(n), ReadableWait(denial.wait_time_from(time::now())));
                 write!(f, "denied by {}: {batch} conforms {wait}", denial.by)
             }
             Self::InsufficientCapacity(n, by) => {

@@ -21,7 +21,7 @@ pub(super) type Cells<N = u32> = [N; 2];
 pub(super) type Volumes = [Volume; 2];
 
 /// An algorithm, and the quota if the algorithm was made of one.
-pub(super) type Quoted<A> = (A, Option<Quota>);
+pub(super) type WithQuota<A> = (A, Option<Quota>);
 
 /// A denial: the limit that denies, and the volumes that have to drain until both limits conform.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) struct Pair<A, B> {
 
 impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     /// Makes a pair whose time line begins a day before `made`.
-    pub(super) fn made_at(made: Instant, first: Quoted<A>, second: Quoted<B>) -> Self {
+    pub(super) fn made_at(made: Instant, first: WithQuota<A>, second: WithQuota<B>) -> Self {
         Self {
             first: Schedule::made_at(made, first.0, first.1),
             second: Schedule::made_at(made, second.0, second.1),

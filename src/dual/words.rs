@@ -27,14 +27,14 @@ use loom::sync::Mutex;
 /// The words of the first and of the second limit.
 pub(crate) type Words = [u64; 2];
 
-pub(crate) type SharedWords = SharedWord<State>;
+pub(crate) type SharedWords = SharedWord<PairState>;
 
 #[cfg(ratelimit_meter_loom)]
-type State = Mutex<Words>;
+type PairState = Mutex<Words>;
 #[cfg(ratelimit_meter_spurious)]
-type State = Spurious<portable_atomic::AtomicU128>;
+type PairState = Spurious<portable_atomic::AtomicU128>;
 #[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_spurious)))]
-type State = portable_atomic::AtomicU128;
+type PairState = portable_atomic::AtomicU128;
 
 /// Returns whether loads and exchanges take no lock on this machine.
 pub(super) fn is_lock_free() -> bool {

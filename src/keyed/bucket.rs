@@ -82,7 +82,7 @@
 
 use super::hash::{KeyHash, LINES, WIDTH};
 use super::limits::{Limits, Superseded};
-use super::slot::{AtomicU64, Line, Ordering, Reach, Slot, State, StateKind, may_stop};
+use super::slot::{AtomicU64, Line, Ordering, Reach, Slot, SlotState, StateKind, may_stop};
 use crate::algorithm::Algorithm;
 use crate::units::Nanos;
 
@@ -97,26 +97,26 @@ pub(super) enum Moved<T> {
     /// The key has a slot, and was charged.
     Charged(T),
     /// All slots have live owners. `nearest` is the owner that becomes idle first.
-    Full { nearest: State },
+    Full { nearest: SlotState },
 }
 
 /// The result of a search for a key.
 enum Search {
     Present,
-    Room(usize, State),
-    Full(usize, State),
+    Room(usize, SlotState),
+    Full(usize, SlotState),
     /// Only claims and live owners; holds the live owner that becomes idle first, if there is one.
-    Claims(Option<(usize, State)>),
+    Claims(Option<(usize, SlotState)>),
 }
 
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(super) struct Bucket {
+pub(super) struct HashBucket {
     header: Header,
     lines: [Line; LINES],
 }
 
-impl Default for Bucket {
+impl Default for HashBucket {
     fn default() -> Self {
         Self {
             header: Header::default(),
@@ -148,10 +148,10 @@ impl Default for Header {
 }
 
 #[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_stress)))]
-const _: () = assert!(size_of::<Bucket>() == 8 << 10, "a bucket is two pages");
+const _: () = assert!(size_of::<HashBucket>() == 8 << 10, "a bucket is two pages");
 
 // A distance fits a reach, and an index fits an intent.
-const _: () = assert!(LINES <= 1 << Reach::BITS && Bucket::SLOTS < (1 << Intent::INDEX_BITS) - 1);
+const _: () = assert!(LINES <= 1 << Reach::BITS && HashBucket::SLOTS < (1 << Intent::INDEX_BITS) - 1);
 
 /// The ticket of a claim, and the place of its slot while the claim is to be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,7 @@ struct Intent(u64);
 impl Intent {
     const INDEX_BITS: u32 = 12;
 
-    const fn naming(claim: State, index: usize) -> Self {
+    const fn naming(claim: SlotState, index: usize) -> Self {
         Self(claim.ticket() << Self::INDEX_BITS | (index as u64 + 1))
     }
 
@@ -182,13 +182,13 @@ impl Intent {
     }
 }
 
-impl Bucket {
+impl HashBucket {
     /// The number of slots in a bucket.
     pub(super) const SLOTS: usize = LINES * WIDTH;
 
     /// Returns the slot of a resident and its state.
     #[inline]
-    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
+    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, SlotState)> {
         self.home(key).find(key).or_else(|| self.find_beyond(key))
     }
 
@@ -199,7 +199,7 @@ impl Bucket {
     }
 
     #[inline(never)]
-    fn find_beyond(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
+    fn find_beyond(&self, key: KeyHash) -> Option<(Slot<'_>, SlotState)> {
         let reach = Reach::load(&self.lines[key.home()].reach).lines();
         let mut beyond = key.lines().skip(1).take(reach);
         beyond.find_map(|line| self.lines[line].find(key))
@@ -210,7 +210,7 @@ impl Bucket {
         &self,
         key: KeyHash,
         limits: &Limits<A>,
-    ) -> Result<Option<(Slot<'_>, State)>, Superseded> {
+    ) -> Result<Option<(Slot<'_>, SlotState)>, Superseded> {
         loop {
             let idle = self.idle(limits)?;
             let found = self.find(key);
@@ -289,7 +289,7 @@ impl Bucket {
     }
 
     /// Turns the published claim into a resident. Returns whether this call did so.
-    fn settle(&self, intent: Intent, key: KeyHash, claim: State, resident: State) -> bool {
+    fn settle(&self, intent: Intent, key: KeyHash, claim: SlotState, resident: SlotState) -> bool {
         let distance = key.distance(intent.index() / WIDTH);
         if distance > 0 && !self.raise_reach(key, distance, intent) {
             return false;
@@ -322,7 +322,7 @@ impl Bucket {
         limits: &Limits<A>,
         charged: impl Fn(u64) -> Option<(u64, T)>,
     ) -> Result<Moved<T>, Superseded> {
-        let mut held: Option<(usize, State)> = None;
+        let mut held: Option<(usize, SlotState)> = None;
         let mut patience = PATIENCE;
         loop {
             let found = self.idle(limits).and_then(|idle| {
@@ -393,12 +393,12 @@ impl Bucket {
     fn claim<A: Algorithm>(
         &self,
         index: usize,
-        seen: State,
+        seen: SlotState,
         key: KeyHash,
         tier: u8,
         now: Nanos,
         limits: &Limits<A>,
-    ) -> Result<Option<State>, Superseded> {
+    ) -> Result<Option<SlotState>, Superseded> {
         let (mut steps, mut is_live) = (false, false);
         if seen.is_resident() {
             self.raise_watermark(now);
@@ -421,7 +421,7 @@ impl Bucket {
     }
 
     /// Gives up a claimed slot. Only its claimant may do so, and only while no intent has named the claim.
-    fn vacate(&self, index: usize, claim: State) {
+    fn vacate(&self, index: usize, claim: SlotState) {
         self.slot(index).store(claim.vacated());
     }
 
@@ -431,7 +431,7 @@ impl Bucket {
         key: KeyHash,
         at: Nanos,
         limits: &Limits<A>,
-    ) -> Result<Option<State>, Superseded> {
+    ) -> Result<Option<SlotState>, Superseded> {
         let idle = self.idle(limits)?;
         Ok(match self.search(key, idle, at.max(self.watermark()), false, limits)? {
             Search::Full(_, nearest) | Search::Claims(Some((_, nearest))) => Some(nearest),
@@ -440,7 +440,7 @@ impl Bucket {
     }
 
     /// Returns the ids and states of all residents.
-    pub(super) fn residents(&self) -> impl Iterator<Item = (u64, State)> {
+    pub(super) fn residents(&self) -> impl Iterator<Item = (u64, SlotState)> {
         self.slots().filter_map(|slot| {
             loop {
                 let state = slot.load();
@@ -471,9 +471,9 @@ impl Bucket {
         has_room: bool,
         limits: &Limits<A>,
     ) -> Result<Search, Superseded> {
-        let mut room: Option<(usize, State)> = None;
+        let mut room: Option<(usize, SlotState)> = None;
         let mut has_claims = false;
-        let mut nearest: Option<(usize, State, Nanos)> = None;
+        let mut nearest: Option<(usize, SlotState, Nanos)> = None;
         let reach = Reach::load(&self.lines[key.home()].reach);
         let mut farthest = 0;
         for (distance, line) in key.lines().enumerate() {
@@ -620,7 +620,7 @@ mod tests {
         let schedule = like.into_parts().0.below(form.end()).unwrap();
         let limits = Limits::new(&[schedule], form, WhenFull::Deny).unwrap();
         // In the home line of both keys, so that no reach is raised.
-        let (bucket, index) = (Bucket::default(), 1);
+        let (bucket, index) = (HashBucket::default(), 1);
         let claimed_for = |key, at| {
             let (slot, key) = (bucket.slot(index), KeyHash(key));
             let claim = bucket.claim(index, slot.load(), key, 0, at, &limits);
@@ -640,10 +640,10 @@ mod tests {
     /// The interleaving of invariant 5, step by step: a searching thread has read the reach, and a claimant raises it to its present value.
     #[test]
     fn reach_raised_since_its_load_is_not_lowered() {
-        let (bucket, key) = (Bucket::default(), KeyHash(0));
+        let (bucket, key) = (HashBucket::default(), KeyHash(0));
         let reach = &bucket.lines[key.home()].reach;
         let raise_for = |ticket| {
-            let intent = Intent::naming(State::UNTAKEN.claimed(false, 0, ticket), WIDTH);
+            let intent = Intent::naming(SlotState::UNTAKEN.claimed(false, 0, ticket), WIDTH);
             assert!(bucket.exchange_intent(bucket.intent(), intent));
             assert!(bucket.raise_reach(key, 1, intent));
         };
@@ -656,9 +656,9 @@ mod tests {
 
     #[test]
     fn an_intent_names_every_slot_and_ticket() {
-        for index in [0, 1, Bucket::SLOTS - 1] {
+        for index in [0, 1, HashBucket::SLOTS - 1] {
             for ticket in [0, 1, (1 << 44) - 1] {
-                let claim = State::UNTAKEN.claimed(false, 3, ticket);
+                let claim = SlotState::UNTAKEN.claimed(false, 3, ticket);
                 let intent = Intent::naming(claim, index);
                 assert!(!intent.is_idle() && Intent::idle(ticket).is_idle());
                 assert_eq!((intent.index(), intent.ticket()), (index, ticket));

@@ -1,14 +1,14 @@
 //! One key of a table, as the store of a meter.
 
-use super::bucket::{Bucket, Moved};
+use super::bucket::{HashBucket, Moved};
 use super::hash::KeyHash;
 use super::limits::{Limits, Superseded, TierLimit};
-use super::slot::State;
+use super::slot::SlotState;
 use super::{Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
-use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::store::{PAUSES, Store, pause};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
@@ -18,7 +18,7 @@ pub struct Entry<'a, A> {
     table: &'a Table<A>,
     /// The latest limits when the table's handle was made; see [`limits`](super::limits).
     limits: &'a Limits<A>,
-    bucket: &'a Bucket,
+    bucket: &'a HashBucket,
     key: KeyHash,
     /// The tier that decides; the key's own tier if `None`.
     tier: Option<u8>,
@@ -63,7 +63,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     fn reading<'l>(
         &self,
         limits: &'l Limits<A>,
-        state: State,
+        state: SlotState,
         at: Nanos,
     ) -> Result<(u8, u8, &'l Schedule<A>, u64), Superseded> {
         let (was, word) = limits.read(state)?;
@@ -97,9 +97,15 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     }
 
     /// Returns the state of the key, if it has a slot. At one moment of the read, the key was in that slot with that state.
-    fn state_of(&self, limits: &Limits<A>) -> Result<Option<State>, Superseded> {
+    #[inline]
+    fn state_of(&self, limits: &Limits<A>) -> Result<Option<SlotState>, Superseded> {
         loop {
-            match self.bucket.find_or_know(self.key, limits)? {
+            // A key that is found needs no second look, unlike a key that may be absent.
+            let found = match self.bucket.find(self.key) {
+                None => self.bucket.find_or_know(self.key, limits)?,
+                found => found,
+            };
+            match found {
                 None => return limits.hold().map(|()| None),
                 Some((slot, state)) if slot.load() == state => return Ok(Some(state)),
                 Some(_) => {}
@@ -125,7 +131,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     }
 
     /// Returns the time at which the slot of another key becomes free: as soon as that key is idle.
-    fn until_idle(&self, limits: &Limits<A>, nearest: State) -> Result<Until, Superseded> {
+    fn until_idle(&self, limits: &Limits<A>, nearest: SlotState) -> Result<Until, Superseded> {
         let (tier, word) = limits.read(nearest)?;
         Ok(limits.schedule(tier).until(Volume(word)))
     }
@@ -165,7 +171,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         self.limits.hold().map_err(|Superseded| NotAtOnce::Uncertain)?;
         match schedule.decide_by_anchor(word, drained, n)? {
             // The word grows by the same limit, so the version stays.
-            Ok(new) if slot.exchange(state, State(state.0 + (new - word))) => Ok(Ok(())),
+            Ok(new) if slot.exchange(state, SlotState(state.0 + (new - word))) => Ok(Ok(())),
             Ok(_) => Err(NotAtOnce::LostRace),
             Err(until) => {
                 // A key that is denied at an earlier time may conform at the watermark. (If volume drained in ticks, nothing would be decided here.)
@@ -183,7 +189,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         &self,
         limits: &Limits<A>,
         at: Nanos,
-        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<Result<T, NotStored>, Superseded> {
         let mut pauses = PAUSES;
         loop {
@@ -223,7 +229,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         &self,
         limits: &Limits<A>,
         at: Nanos,
-        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tier = self.first_tier();
         let schedule = limits.schedule(tier);
@@ -252,7 +258,11 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     }
 
     /// Applies the policy for a key that finds no slot.
-    fn without_room<T>(&self, limits: &Limits<A>, nearest: State) -> Result<Option<Result<T, NotStored>>, Superseded> {
+    fn without_room<T>(
+        &self,
+        limits: &Limits<A>,
+        nearest: SlotState,
+    ) -> Result<Option<Result<T, NotStored>>, Superseded> {
         let tallies = &self.table.tallies;
         Ok(match limits.when_full {
             // Another thread was faster, so begin again.
@@ -303,7 +313,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored> {
         self.by_limits(|limits| self.step_by(limits, at, &step))
     }
@@ -322,6 +332,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         }
     }
 
+    #[inline]
     fn look(
         &self,
         at: Nanos,

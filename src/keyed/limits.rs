@@ -13,7 +13,7 @@
 //! The next change takes the number of the former limit, and other threads may use that number before these limits are superseded. So the former
 //! limit is no longer known once all keys have been converted ([`Limits::forget_former`]), which is before the next change begins.
 
-use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, State};
+use super::slot::{AtomicBool, Form, LimitStates, MOST_LIMITS, Ordering, SlotState};
 use super::{KeyedMeter, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::meter::MeterKind;
@@ -161,7 +161,7 @@ impl<A: Algorithm> Limits<A> {
 
     /// Returns the tier of a resident, and its word by the limit that the tier has now.
     #[inline]
-    pub(super) fn read(&self, state: State) -> Result<(u8, u64), Superseded> {
+    pub(super) fn read(&self, state: SlotState) -> Result<(u8, u64), Superseded> {
         self.hold()?;
         let number = self.form.limit(state);
         match self.tiers[usize::from(number)] {
@@ -171,7 +171,7 @@ impl<A: Algorithm> Limits<A> {
     }
 
     #[cold]
-    fn read_former(&self, state: State) -> Result<(u8, u64), Superseded> {
+    fn read_former(&self, state: SlotState) -> Result<(u8, u64), Superseded> {
         let former = self.former_with(self.form.limit(state))?;
         Ok((former.tier, self.carried(former, self.form.word(state))))
     }
@@ -222,21 +222,21 @@ impl<A: Algorithm> Limits<A> {
     }
 
     /// Returns whether a resident has a debt; if not, its slot may be taken.
-    pub(super) fn is_live(&self, state: State, at: Nanos) -> Result<bool, Superseded> {
+    pub(super) fn is_live(&self, state: SlotState, at: Nanos) -> Result<bool, Superseded> {
         let (tier, word) = self.read(state)?;
         Ok(word > self.idle_word(tier, at))
     }
 
     /// Returns whether a key that takes the resident's slot at `at` begins at a larger word by any limit: if the resident was idle before `at`, by a
     /// limit that holds.
-    pub(super) fn was_idle(&self, state: State, at: Nanos) -> Result<bool, Superseded> {
+    pub(super) fn was_idle(&self, state: SlotState, at: Nanos) -> Result<bool, Superseded> {
         let (tier, word) = self.read(state)?;
         let holds = self.tiers[usize::from(self.form.limit(state))].is_some();
         Ok(holds && word < self.idle_word(tier, at))
     }
 
     /// Returns the time from which a resident is idle.
-    pub(super) fn idle_from(&self, state: State) -> Result<Nanos, Superseded> {
+    pub(super) fn idle_from(&self, state: SlotState) -> Result<Nanos, Superseded> {
         let (tier, word) = self.read(state)?;
         Ok(Nanos::clamped(self.schedule(tier).until(Volume(word)).nanos()))
     }

@@ -35,7 +35,7 @@ use crate::schedule::NotAtOnce;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use bucket::Bucket;
+use bucket::HashBucket;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -156,7 +156,7 @@ impl fmt::Debug for Ticket {
 /// A table, which all its handles share.
 #[derive(Debug)]
 struct Table<A> {
-    buckets: Box<[Bucket]>,
+    buckets: Box<[HashBucket]>,
     tallies: Tallies,
     latest: LatestLimits<A>,
     /// Held by a thread that changes a quota; decisions do not use it.
@@ -182,12 +182,12 @@ impl<A> Table<A> {
 
     /// Returns the bucket of a key.
     #[inline]
-    fn bucket(&self, key: KeyHash) -> &Bucket {
+    fn bucket(&self, key: KeyHash) -> &HashBucket {
         &self.buckets[key.bucket_of(self.buckets.len())]
     }
 
     fn slots(&self) -> usize {
-        self.buckets.len() * Bucket::SLOTS
+        self.buckets.len() * HashBucket::SLOTS
     }
 }
 

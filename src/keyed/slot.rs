@@ -1,6 +1,6 @@
 //! The slot: a 64-bit state and the id of a key, four slots to a cache line. [`bucket`](super::bucket) documents the protocol.
 //!
-//! The state has a kind, and for a resident the word of its meter. All functions of [`State`] and [`Form`] are pure.
+//! The state has a kind, and for a resident the word of its meter. All functions of [`SlotState`] and [`Form`] are pure.
 //!
 //! ```text
 //!             63      62 61          ..                       0
@@ -23,7 +23,7 @@
 //!
 //! - An exchange of a resident's state keeps the version only if the limit stays and the word grows. Otherwise it steps the version ([`Form::next`]).
 //! - A claim keeps the version only if the owner was idle at the watermark, by a limit that still holds. Otherwise it steps the version
-//!   ([`State::claimed`]).
+//!   ([`SlotState::claimed`]).
 //!
 //! *Invariant* (N): among the states of a slot with equal version and limit, and with no step in between, words strictly increase, over any number of
 //! owners.
@@ -76,7 +76,7 @@ pub(super) const MOST_LIMITS: usize = 16;
 
 /// The content of a slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct State(pub(super) u64);
+pub(super) struct SlotState(pub(super) u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StateKind {
@@ -122,14 +122,14 @@ impl Form {
     }
 
     #[inline]
-    pub(super) const fn word(self, state: State) -> u64 {
+    pub(super) const fn word(self, state: SlotState) -> u64 {
         state.0 & ((1 << self.bits) - 1)
     }
 
     /// Returns the limit by which a resident's word is read.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most four bits")]
-    pub(super) const fn limit(self, state: State) -> u8 {
+    pub(super) const fn limit(self, state: SlotState) -> u8 {
         (state.0 << VERSION_BITS >> VERSION_BITS >> self.bits) as u8
     }
 
@@ -141,11 +141,11 @@ impl Form {
         }
     }
 
-    /// Returns the next state of a resident. Invariant (N) rests on this function and on [`State::claimed`].
+    /// Returns the next state of a resident. Invariant (N) rests on this function and on [`SlotState::claimed`].
     #[inline]
-    pub(super) fn next(self, state: State, limit: u8, word: u64) -> State {
+    pub(super) fn next(self, state: SlotState, limit: u8, word: u64) -> SlotState {
         if word > self.word(state) && limit == self.limit(state) {
-            State(state.0 - self.word(state) + word)
+            SlotState(state.0 - self.word(state) + word)
         } else {
             self.stepped(state, limit, word)
         }
@@ -153,12 +153,12 @@ impl Form {
 
     /// Returns the next state of a resident, with the version stepped so that no state of this version comes back.
     #[cold]
-    pub(super) const fn stepped(self, state: State, limit: u8, word: u64) -> State {
+    pub(super) const fn stepped(self, state: SlotState, limit: u8, word: u64) -> SlotState {
         self.resident(state.version() + 1, limit, word)
     }
 
-    pub(super) const fn resident(self, version: u64, limit: u8, word: u64) -> State {
-        State((version & VERSIONS) << (u64::BITS - VERSION_BITS) | (limit as u64) << self.bits | word)
+    pub(super) const fn resident(self, version: u64, limit: u8, word: u64) -> SlotState {
+        SlotState((version & VERSIONS) << (u64::BITS - VERSION_BITS) | (limit as u64) << self.bits | word)
     }
 }
 
@@ -177,13 +177,13 @@ impl LimitStates {
     /// One comparison separates them: in the state of another limit, a bit above the word differs from this limit's. In a mark, the upper bits of the
     /// word are ones, so the word is not below the end.
     #[inline]
-    pub(super) const fn word(self, state: State) -> Option<u64> {
+    pub(super) const fn word(self, state: SlotState) -> Option<u64> {
         let word = (state.0 ^ self.limit) << VERSION_BITS >> VERSION_BITS;
         if word < self.end { Some(word) } else { None }
     }
 }
 
-impl State {
+impl SlotState {
     /// The state of a slot that never had a key.
     pub(super) const UNTAKEN: Self = Self(!0);
 
@@ -237,7 +237,7 @@ impl State {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for SlotState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}({:#018x})", self.kind(), self.0)
     }
@@ -260,7 +260,7 @@ const _: () = assert!(size_of::<Line>() == 64, "a line of slots is one cache lin
 impl Default for Line {
     fn default() -> Self {
         Self {
-            states: core::array::from_fn(|_| AtomicU64::new(State::UNTAKEN.0)),
+            states: core::array::from_fn(|_| AtomicU64::new(SlotState::UNTAKEN.0)),
             lower: core::array::from_fn(|_| AtomicU32::new(0)),
             upper: core::array::from_fn(|_| AtomicU16::new(0)),
             reach: AtomicU32::new(0),
@@ -276,7 +276,7 @@ impl Line {
 
     /// Returns the slot of a resident and its state.
     #[inline]
-    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, State)> {
+    pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, SlotState)> {
         let mut matches: u32 = 0;
         for (index, lower) in self.lower.iter().enumerate() {
             // ORDERING: relaxed. A hint: `Slot::is_of` looks again.
@@ -298,7 +298,7 @@ impl Line {
     /// Looks first at the slot where the key's search begins. If the key is there, as a hot key is, the decision need not wait for the comparison of
     /// the other slots. A hot key costs 5 ns less.
     #[inline(always)]
-    pub(super) fn find_decided_by(&self, key: KeyHash, limit: LimitStates) -> Option<(Slot<'_>, State, u64)> {
+    pub(super) fn find_decided_by(&self, key: KeyHash, limit: LimitStates) -> Option<(Slot<'_>, SlotState, u64)> {
         let slot = self.slot(key.first());
         let state = slot.load();
         match limit.word(state) {
@@ -331,17 +331,17 @@ pub(super) struct Slot<'a> {
 
 impl Slot<'_> {
     #[inline]
-    pub(super) fn load(self) -> State {
+    pub(super) fn load(self) -> SlotState {
         may_stop();
         // ORDERING: acquire. Pairs with `exchange`, so that the id read next is the owner's or a later owner's (see above). A thread that finds a
         // slot taken from an idle key also sees the watermark raised before. Weaker breaks `keyed::a_reused_slot_never_doubles_the_last_cell` in
         // `tests/loom`.
-        State(self.line.states[self.index].load(Ordering::Acquire))
+        SlotState(self.line.states[self.index].load(Ordering::Acquire))
     }
 
     /// Stores `new` if the state is still `seen`.
     #[inline]
-    pub(super) fn exchange(self, seen: State, new: State) -> bool {
+    pub(super) fn exchange(self, seen: SlotState, new: SlotState) -> bool {
         may_stop();
         // ORDERING: release, for the id, the reach and the watermark written before. Acquire, so that an id which is stored next comes after the last
         // one in its modification order. Strong, because a claim does not retry the same slot in a loop.
@@ -351,7 +351,7 @@ impl Slot<'_> {
     }
 
     /// Stores the state. Only the claimant of the slot may call it; no other thread can change the state first.
-    pub(super) fn store(self, state: State) {
+    pub(super) fn store(self, state: SlotState) {
         may_stop();
         // ORDERING: release. Continues the release sequence of the claim's exchange, for the thread that claims the slot next.
         self.line.states[self.index].store(state.0, Ordering::Release);
@@ -478,7 +478,7 @@ mod tests {
         for (limits, bits) in bits {
             assert_eq!(Form::telling_apart(limits).bits(), bits, "{limits} limits");
         }
-        assert_eq!(State::UNTAKEN.kind(), StateKind::Vacant);
+        assert_eq!(SlotState::UNTAKEN.kind(), StateKind::Vacant);
     }
 
     proptest! {
@@ -496,7 +496,7 @@ mod tests {
 
         #[test]
         fn claim_settles_as_claimed((form, limit) in forms(), seen: u64, steps: bool, ticket: u64, word: u64) {
-            let seen = State(seen);
+            let seen = SlotState(seen);
             let claim = seen.claimed(steps, limit, ticket);
             prop_assert_eq!(claim.kind(), StateKind::Claimed);
             prop_assert!(!claim.is_resident() && !claim.vacated().is_resident());
@@ -512,7 +512,7 @@ mod tests {
         fn state_keeps_version_only_if_word_grows(
             (form, limit) in forms(), (_, next_limit) in forms(), version in 0_u64..4, word: u64, next: u64, near: bool,
         ) {
-            let (word, next_limit) = (1 + word % (form.end() - 2), next_limit.min(limit + 1).min(form.limit(State(u64::MAX))));
+            let (word, next_limit) = (1 + word % (form.end() - 2), next_limit.min(limit + 1).min(form.limit(SlotState(u64::MAX))));
             let next = if near { word - 1 + next % 3 } else { next % form.end() };
             let state = form.resident(version, limit, word);
             let new = form.next(state, next_limit, next);
@@ -523,7 +523,7 @@ mod tests {
         }
     }
 
-    impl PartialOrd for State {
+    impl PartialOrd for SlotState {
         fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
             self.0.partial_cmp(&other.0)
         }

@@ -10,7 +10,7 @@
 //! Each of these is followed by a checksum of all bytes so far.
 
 use super::KeyedMeter;
-use super::bucket::Bucket;
+use super::bucket::HashBucket;
 use super::hash::{KeyHash, KeyHasher, KeyHashes};
 use super::limits::{Limits, Superseded};
 use super::slot::{Form, MOST_LIMITS};
@@ -211,7 +211,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         let (mut restored, mut left_out) = (0, 0);
         loop {
             let damaged = |error| RestoreKeysError::at_key(error, restored);
-            let keys = input.get_length_to(Bucket::SLOTS).map_err(damaged)?;
+            let keys = input.get_length_to(HashBucket::SLOTS).map_err(damaged)?;
             let bucket = if keys > 0 { input.get_u64().map_err(damaged)? } else { 0 };
             let pairs: Result<Vec<(u64, u64)>, io::Error> =
                 (0..keys).map(|_| Ok((input.get_u64()?, input.get_u64()?))).collect();
@@ -262,7 +262,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         own: &Limits<M::Algorithm>,
         wall: SystemTime,
         allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
-    ) -> Result<Head<M::Algorithm>, RestoreKeysError> {
+    ) -> Result<SnapshotHead<M::Algorithm>, RestoreKeysError> {
         let table = &*self.table;
         if input.get::<8>()? != MAGIC {
             return Err(RestoreKeysError::NotKeys);
@@ -304,7 +304,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         if probe != KeyHash::spread(self.hashes.hash_one(PROBE)).0 {
             return Err(RestoreKeysError::AnotherHash);
         }
-        Ok(Head {
+        Ok(SnapshotHead {
             at: was_at,
             elapsed_ns: elapsed(was_wall_ns, wall),
             schedules,
@@ -313,7 +313,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
 }
 
 /// The meaning of the words in a snapshot.
-struct Head<A> {
+struct SnapshotHead<A> {
     /// The time of the snapshot, on the time line of its table.
     at: Nanos,
     /// The time since then, by the wall clock.

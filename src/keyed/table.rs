@@ -1,6 +1,6 @@
 //! A table as a whole: builds it, changes its quotas, and reports on all its keys (the statistics, and the keys that owe most).
 
-use super::bucket::Bucket;
+use super::bucket::HashBucket;
 use super::hash::KeyHash;
 use super::limits::{Family, ForeignTier, LatestLimits, Limits, Tier};
 use super::slot::{Form, MOST_LIMITS, Ordering};
@@ -222,26 +222,26 @@ enum Size {
 }
 
 /// Allocates the buckets of an empty table.
-fn empty(size: Size) -> Result<Box<[Bucket]>, InvalidTable> {
+fn empty(size: Size) -> Result<Box<[HashBucket]>, InvalidTable> {
     let buckets = match size {
         Size::Keys(0) => return Err(InvalidTable::NoCapacity),
         Size::Keys(keys) => {
             let roomy = keys.saturating_add(keys / 2).div_ceil(KEYS_A_BUCKET);
             keys.div_ceil(KEYS_A_BUCKET).max(roomy.min(ROOMY_BUCKETS))
         }
-        Size::Bytes(bytes) if bytes < size_of::<Bucket>() => {
+        Size::Bytes(bytes) if bytes < size_of::<HashBucket>() => {
             return Err(InvalidTable::TooLittleMemory {
                 bytes,
-                least: size_of::<Bucket>(),
+                least: size_of::<HashBucket>(),
             });
         }
-        Size::Bytes(bytes) => bytes / size_of::<Bucket>(),
+        Size::Bytes(bytes) => bytes / size_of::<HashBucket>(),
     };
     let mut table = Vec::new();
     table
         .try_reserve_exact(buckets)
         .map_err(|_| InvalidTable::TooMuchMemory { buckets })?;
-    table.resize_with(buckets, Bucket::default);
+    table.resize_with(buckets, HashBucket::default);
     Ok(table.into_boxed_slice())
 }
 
@@ -400,7 +400,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         let at = when.position(&self.clock, &self.limits.schedule(0).time_line);
         let count = |limits: &Limits<M::Algorithm>| {
             let (mut live, mut taken) = (0, 0);
-            for (_, state) in table.buckets.iter().flat_map(Bucket::residents) {
+            for (_, state) in table.buckets.iter().flat_map(HashBucket::residents) {
                 taken += 1;
                 live += usize::from(limits.is_live(state, at)?);
             }
@@ -410,7 +410,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         // ORDERING: relaxed. Counts of events, which order nothing.
         let [denied, admitted] =
             [&table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
-        let forgiven = table.buckets.iter().map(Bucket::forgiven).sum();
+        let forgiven = table.buckets.iter().map(HashBucket::forgiven).sum();
         Stats {
             live,
             taken,
@@ -494,7 +494,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
             // The smallest of the largest is on top.
             let mut longest = BinaryHeap::new();
             for (index, bucket) in buckets.iter().enumerate() {
-                for (id, state) in Bucket::residents(bucket) {
+                for (id, state) in HashBucket::residents(bucket) {
                     if limits.is_live(state, position)? {
                         longest.push(Reverse((limits.idle_from(state)?, lowest(id, index, buckets.len()))));
                     }

@@ -5,7 +5,7 @@ use crate::algorithm::Decide;
 use crate::algorithms::VirtualScheduling;
 use crate::dual::words::Words;
 use crate::error::InconsistentCapacity;
-use crate::limit::Limit;
+use crate::limit::UnitLimit;
 use crate::quota::Quota;
 use crate::schedule::Schedule;
 use crate::time::Instant;
@@ -117,7 +117,7 @@ impl Rfc2697 {
         };
         let together = burst.checked_add(excess_burst).and_then(NonZeroU32::new);
         let both = committed.allow_burst(together.ok_or(too_large)?);
-        let byte = Limit::of_quota(both)?.cell;
+        let byte = UnitLimit::of_quota(both)?.cell;
         Ok(Self {
             quota: committed,
             both: schedule(made, both)?,
@@ -234,7 +234,7 @@ impl Rfc4115 {
 }
 
 /// The order in which a packet is tried on two buckets.
-pub trait Order: Copy + Send + Sync + 'static {
+pub trait TrialOrder: Copy + Send + Sync + 'static {
     /// The name of the marker.
     const NAME: &'static str;
 
@@ -245,7 +245,7 @@ pub trait Order: Copy + Send + Sync + 'static {
     fn colour(words: Words, taken: [Option<u64>; 2]) -> Option<(Words, Colour)>;
 }
 
-impl Order for Peak {
+impl TrialOrder for Peak {
     const NAME: &'static str = "TwoRate";
     const SECOND: &'static str = "peak";
 
@@ -259,7 +259,7 @@ impl Order for Peak {
     }
 }
 
-impl Order for Excess {
+impl TrialOrder for Excess {
     const NAME: &'static str = "ExcessRate";
     const SECOND: &'static str = "excess";
 
@@ -273,9 +273,9 @@ impl Order for Excess {
     }
 }
 
-impl<K: Order> Rule for TwoBuckets<K> {}
+impl<K: TrialOrder> Rule for TwoBuckets<K> {}
 
-impl<K: Order> Sealed for TwoBuckets<K> {
+impl<K: TrialOrder> Sealed for TwoBuckets<K> {
     const NAME: &'static str = K::NAME;
 
     fn made_at(self, made: Instant) -> Self {

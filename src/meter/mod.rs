@@ -271,7 +271,7 @@ mod tests {
 
     use crate::clock::{Clock, ManualClock};
     use crate::time::Instant;
-    use crate::units::{Nanos, Scale, TimeLine, Volume};
+    use crate::units::{Nanos, TimeLine, UnitScale, Volume};
     use crate::{GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
     use core::time::Duration;
     use std::sync::Arc;
@@ -311,7 +311,7 @@ mod tests {
             self.time.now() - self.by
         }
 
-        fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: Scale) -> Option<Volume> {
+        fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
             let at = line.position(self.time.now() - self.by);
             (ANCHORED && at < end).then(|| scale.volume_at(at))
         }
@@ -320,7 +320,7 @@ mod tests {
             true
         }
 
-        fn drained_since_anchor(&self, anchored: Volume, _scale: Scale) -> Option<Volume> {
+        fn drained_since_anchor(&self, anchored: Volume, _scale: UnitScale) -> Option<Volume> {
             Some(anchored)
         }
 

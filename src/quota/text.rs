@@ -71,7 +71,7 @@ impl FromStr for Quota {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = Tokens { text, at: 0 };
         let Some(slash) = slash(text) else {
-            return Err(Problem::Slash.at(words.next()));
+            return Err(TextProblem::Slash.at(words.next()));
         };
         let cells_span = trimmed(text, 0..slash.start);
         words.at = slash.end;
@@ -79,7 +79,7 @@ impl FromStr for Quota {
         let (cells, periods) = decimal(text, cells_span.clone())?;
         let period_ns = time(text, period_span.clone())?
             .checked_mul(periods)
-            .ok_or(Problem::PeriodRange.at(cells_span.start..period_span.end))?;
+            .ok_or(TextProblem::PeriodRange.at(cells_span.start..period_span.end))?;
         let mut quota = Self::per(in_range(cells, cells_span.clone())?, period_ns);
         let (mut burst_span, mut weight_span, mut every_span) = (None, None, None);
         loop {
@@ -101,13 +101,13 @@ impl FromStr for Quota {
                     let interval = Duration::from_nanos(time(text, value.clone())?);
                     quota = quota
                         .refill_every(interval)
-                        .map_err(|error| Problem::Inconsistent(error).at(value.clone()))?;
+                        .map_err(|error| TextProblem::Inconsistent(error).at(value.clone()))?;
                     (&mut every_span, value)
                 }
-                _ => return Err(Problem::Word.at(word)),
+                _ => return Err(TextProblem::Word.at(word)),
             };
             if seen.replace(value).is_some() {
-                return Err(Problem::Twice.at(word));
+                return Err(TextProblem::Twice.at(word));
             }
         }
         quota.validate().map_err(|error| {
@@ -117,7 +117,7 @@ impl FromStr for Quota {
                 InconsistentCapacity::ZeroPeriod => Some(period_span.clone()),
                 _ => None,
             };
-            Problem::Inconsistent(error).at(span.unwrap_or(cells_span.start..period_span.end))
+            TextProblem::Inconsistent(error).at(span.unwrap_or(cells_span.start..period_span.end))
         })?;
         Ok(quota)
     }
@@ -143,9 +143,9 @@ impl FromStr for DualQuota {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut ands = text.match_indices('&').map(|(at, _)| at);
-        let and = ands.next().ok_or(Problem::And.at(text.len()..text.len()))?;
+        let and = ands.next().ok_or(TextProblem::And.at(text.len()..text.len()))?;
         if let Some(third) = ands.next() {
-            return Err(Problem::Third.at(third..third + 1));
+            return Err(TextProblem::Third.at(third..third + 1));
         }
         let (first, after) = (text[..and].parse()?, and + 1);
         let second = text[after..].parse();
@@ -220,12 +220,12 @@ fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError>
     let (mut numerator, mut denominator, mut is_fraction) = (0_u128, 1_u64, false);
     let is_plain = number.starts_with(|c: char| c.is_ascii_digit()) && number.ends_with(|c: char| c.is_ascii_digit());
     if !is_plain {
-        return Err(Problem::Number.at(span));
+        return Err(TextProblem::Number.at(span));
     }
     for byte in number.bytes() {
         match byte {
             b'0'..=b'9' => {
-                let too_long = || Problem::NumberRange.at(span.clone());
+                let too_long = || TextProblem::NumberRange.at(span.clone());
                 let next = numerator
                     .checked_mul(10)
                     .and_then(|n| n.checked_add(u128::from(byte - b'0')));
@@ -236,7 +236,7 @@ fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError>
             }
             b'_' => {}
             b'.' if !is_fraction => is_fraction = true,
-            _ => return Err(Problem::Number.at(span)),
+            _ => return Err(TextProblem::Number.at(span)),
         }
     }
     let common = gcd(numerator, denominator.into());
@@ -265,7 +265,7 @@ fn decimal(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaErro
         end: span.end,
         ..error
     })?;
-    let numerator = numerator.checked_mul(factor).ok_or(Problem::NumberRange.at(span))?;
+    let numerator = numerator.checked_mul(factor).ok_or(TextProblem::NumberRange.at(span))?;
     let common = gcd(numerator, denominator.into());
     let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
     Ok((numerator / common, denominator))
@@ -273,14 +273,14 @@ fn decimal(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaErro
 
 fn in_range(number: u128, span: Range<usize>) -> Result<NonZeroU32, ParseQuotaError> {
     let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
-    number.ok_or(Problem::NumberRange.at(span))
+    number.ok_or(TextProblem::NumberRange.at(span))
 }
 
 /// Reads a whole number, with or without a suffix.
 fn whole(text: &str, span: Range<usize>) -> Result<NonZeroU32, ParseQuotaError> {
     match decimal(text, span.clone())? {
         (number, 1) => in_range(number, span),
-        _ => Err(Problem::Whole.at(span)),
+        _ => Err(TextProblem::Whole.at(span)),
     }
 }
 
@@ -292,21 +292,21 @@ fn time(text: &str, span: Range<usize>) -> Result<u64, ParseQuotaError> {
         .take_while(|byte| byte.is_ascii_digit() || b"._".contains(byte))
         .count();
     let unit_span = trimmed(text, span.start + digits..span.end);
-    let ns = nanos_of(&text[unit_span.clone()]).ok_or(Problem::Unit.at(unit_span))?;
+    let ns = nanos_of(&text[unit_span.clone()]).ok_or(TextProblem::Unit.at(unit_span))?;
     if digits == 0 {
         return Ok(ns);
     }
     let (numerator, denominator) =
         ratio(text, span.start..span.start + digits).map_err(|error| match error.problem {
-            Problem::NumberRange => Problem::PeriodRange.at(span.clone()),
+            TextProblem::NumberRange => TextProblem::PeriodRange.at(span.clone()),
             _ => error,
         })?;
     let scaled = numerator.checked_mul(ns.into());
-    let scaled = scaled.ok_or(Problem::PeriodRange.at(span.clone()))?;
+    let scaled = scaled.ok_or(TextProblem::PeriodRange.at(span.clone()))?;
     if scaled % u128::from(denominator) != 0 {
-        return Err(Problem::WholeNanos.at(span));
+        return Err(TextProblem::WholeNanos.at(span));
     }
-    u64::try_from(scaled / u128::from(denominator)).map_err(|_| Problem::PeriodRange.at(span))
+    u64::try_from(scaled / u128::from(denominator)).map_err(|_| TextProblem::PeriodRange.at(span))
 }
 
 /// The reason why a text is not a quota, and the part of the text at fault.
@@ -323,7 +323,7 @@ fn time(text: &str, span: Range<usize>) -> Result<u64, ParseQuotaError> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseQuotaError {
-    problem: Problem,
+    problem: TextProblem,
     start: usize,
     end: usize,
 }
@@ -348,20 +348,22 @@ impl ParseQuotaError {
 impl fmt::Display for ParseQuotaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problem {
-            Problem::Slash => f.write_str("expected cells per period, like `100/min`")?,
-            Problem::Number => f.write_str("expected a number, like `100`")?,
-            Problem::Whole => f.write_str("expected a whole number, like `100`")?,
-            Problem::NumberRange => f.write_str("expected a number from 1 to 4294967295, like `100`")?,
-            Problem::Unit => f.write_str("expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min`")?,
-            Problem::PeriodRange => f.write_str("expected a period of at most 200 years, like `100/365d`")?,
-            Problem::WholeNanos => f.write_str("expected a whole number of nanoseconds, like `1500ms`")?,
-            Problem::Word => {
+            TextProblem::Slash => f.write_str("expected cells per period, like `100/min`")?,
+            TextProblem::Number => f.write_str("expected a number, like `100`")?,
+            TextProblem::Whole => f.write_str("expected a whole number, like `100`")?,
+            TextProblem::NumberRange => f.write_str("expected a number from 1 to 4294967295, like `100`")?,
+            TextProblem::Unit => {
+                f.write_str("expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min`")?
+            }
+            TextProblem::PeriodRange => f.write_str("expected a period of at most 200 years, like `100/365d`")?,
+            TextProblem::WholeNanos => f.write_str("expected a whole number of nanoseconds, like `1500ms`")?,
+            TextProblem::Word => {
                 f.write_str("expected `burst`, `weight` or `every` and a value, like `100/min burst 20`")?
             }
-            Problem::Twice => f.write_str("given twice, expected once, like `100/min burst 20`")?,
-            Problem::And => f.write_str("expected `&` and a second quota, like `10/s & 1000/h`")?,
-            Problem::Third => f.write_str("expected two quotas and no third, like `10/s & 1000/h`")?,
-            Problem::Inconsistent(error) => error.fmt(f)?,
+            TextProblem::Twice => f.write_str("given twice, expected once, like `100/min burst 20`")?,
+            TextProblem::And => f.write_str("expected `&` and a second quota, like `10/s & 1000/h`")?,
+            TextProblem::Third => f.write_str("expected two quotas and no third, like `10/s & 1000/h`")?,
+            TextProblem::Inconsistent(error) => error.fmt(f)?,
         }
         if self.start == self.end {
             write!(f, " (at byte {})", self.start)
@@ -374,14 +376,14 @@ impl fmt::Display for ParseQuotaError {
 impl Error for ParseQuotaError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.problem {
-            Problem::Inconsistent(error) => Some(error),
+            TextProblem::Inconsistent(error) => Some(error),
             _ => None,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum TextProblem {
     Slash,
     Number,
     Whole,
@@ -396,7 +398,7 @@ pub(super) enum Problem {
     Inconsistent(InconsistentCapacity),
 }
 
-impl Problem {
+impl TextProblem {
     pub(super) const fn at(self, span: Range<usize>) -> ParseQuotaError {
         ParseQuotaError {
             problem: self,
@@ -425,13 +427,13 @@ mod as_text {
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
     {
-        deserializer.deserialize_str(Text(expected, PhantomData))
+        deserializer.deserialize_str(TextVisitor(expected, PhantomData))
     }
 
     /// The description of the expected text, and the type as which it is read.
-    struct Text<T>(&'static str, PhantomData<T>);
+    struct TextVisitor<T>(&'static str, PhantomData<T>);
 
-    impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {
+    impl<T: FromStr<Err: Display>> Visitor<'_> for TextVisitor<T> {
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

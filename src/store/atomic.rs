@@ -22,7 +22,7 @@ use crate::clock::Clock;
 #[cfg(feature = "std")]
 use crate::clock::counter;
 use crate::outcome::Until;
-use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::cell::Cell;
 use core::convert::Infallible;
@@ -39,9 +39,9 @@ use {
 };
 
 #[cfg(not(ratelimit_meter_spurious))]
-type State = AtomicU64;
+type AtomicWord = AtomicU64;
 #[cfg(ratelimit_meter_spurious)]
-type State = Spurious<AtomicU64>;
+type AtomicWord = Spurious<AtomicU64>;
 
 /// The store of a [`Meter`](crate::Meter): a schedule, and one atomic word that clones share.
 pub type Atomic<A> = Fixed<A, SharedWord>;
@@ -68,7 +68,7 @@ impl<A: Clone> Clone for Fixed<A, SharedWord> {
 }
 
 /// A word, as its store reads and replaces it.
-pub trait Held {
+pub trait WordCell {
     /// The name of a meter with this word, if it differs from the algorithm's name.
     const NAME: Option<&'static str>;
 
@@ -77,10 +77,10 @@ pub trait Held {
     /// Replaces the word if it is still `seen`, in one atomic step.
     fn replace(&self, seen: u64, new: u64) -> Result<(), NotAtOnce>;
     /// Replaces the word by the word that `step` returns, in one atomic step. If `step` returns an error, the word stays as it is.
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D>;
+    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D>;
 }
 
-impl Held for SharedWord {
+impl WordCell for SharedWord {
     const NAME: Option<&'static str> = None;
 
     fn holding(word: u64) -> Self {
@@ -105,12 +105,12 @@ impl Held for SharedWord {
     }
 
     #[inline]
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D> {
+    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D> {
         self.update(step)
     }
 }
 
-impl Held for Cell<u64> {
+impl WordCell for Cell<u64> {
     const NAME: Option<&'static str> = Some("LocalMeter");
 
     fn holding(word: u64) -> Self {
@@ -129,14 +129,14 @@ impl Held for Cell<u64> {
     }
 
     #[inline]
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<Step<T>, D>) -> Result<T, D> {
+    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D> {
         let (word, made) = step(self.get())?;
         self.set(word);
         Ok(made)
     }
 }
 
-impl<A: Algorithm, W: Held> Store<A> for Fixed<A, W> {
+impl<A: Algorithm, W: WordCell> Store<A> for Fixed<A, W> {
     const NAME: Option<&'static str> = W::NAME;
 
     #[inline]
@@ -158,7 +158,7 @@ impl<A: Algorithm, W: Held> Store<A> for Fixed<A, W> {
     fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored> {
         let drained = self.schedule.drained(at);
         self.word.update(|word| step(&self.schedule, word, drained))
@@ -172,7 +172,7 @@ impl<A: Algorithm, W: Held> Store<A> for Fixed<A, W> {
     }
 }
 
-impl<A: Algorithm, W: Held> OwnedStore<A> for Fixed<A, W> {
+impl<A: Algorithm, W: WordCell> OwnedStore<A> for Fixed<A, W> {
     fn new(schedule: Schedule<A>, word: u64) -> Self {
         Self {
             schedule,
@@ -289,7 +289,7 @@ pub(crate) mod shared {
 
 /// A shared word; its clones are handles of the same word.
 #[derive(Debug)]
-pub struct SharedWord<W = State>(Arc<PaddedWord<W>>);
+pub struct SharedWord<W = AtomicWord>(Arc<PaddedWord<W>>);
 
 #[cfg(feature = "alloc")]
 impl<W> Clone for SharedWord<W> {
@@ -302,7 +302,7 @@ impl<W> Clone for SharedWord<W> {
 /// the count of handles take the line away.
 #[derive(Debug)]
 #[cfg_attr(feature = "alloc", repr(align(128)))]
-pub(crate) struct PaddedWord<W = State>(W);
+pub(crate) struct PaddedWord<W = AtomicWord>(W);
 
 /// The value of a closed word. The last word of every limit is smaller.
 const CLOSED: u64 = u64::MAX;
@@ -477,7 +477,7 @@ mod tests {
 
     /// Counts the loads and the exchanges, successful or not.
     #[derive(Default)]
-    struct Counting {
+    struct CountingWord {
         word: Counter<u64>,
         loads: Counter<u32>,
         exchanges: Counter<u32>,
@@ -485,7 +485,7 @@ mod tests {
         interference: Counter<Option<u64>>,
     }
 
-    impl Word for Counting {
+    impl Word for CountingWord {
         type Value = u64;
 
         fn holding(word: u64) -> Self {
@@ -514,7 +514,7 @@ mod tests {
         }
     }
 
-    fn check(word: &Counting, algorithm: &impl Decide, now: u64, n: u32) -> bool {
+    fn check(word: &CountingWord, algorithm: &impl Decide, now: u64, n: u32) -> bool {
         update(word, |w| algorithm.decide(w, Volume(now), n).map(|new| (new, ()))).is_ok()
     }
 
@@ -524,7 +524,7 @@ mod tests {
 
     fn a_denial_loads_once_and_stores_nothing<A: Decide>() {
         let algorithm: A = three_a_second();
-        let word = Counting::holding(0);
+        let word = CountingWord::holding(0);
         let now = 5_000_000_000;
         for _ in 0..3 {
             assert!(check(&word, &algorithm, now, 1));
@@ -551,7 +551,7 @@ mod tests {
     #[test]
     fn an_admission_is_one_load_and_one_exchange() {
         let algorithm: VirtualScheduling = three_a_second();
-        let word = Counting::holding(0);
+        let word = CountingWord::holding(0);
         assert!(check(&word, &algorithm, 0, 1));
         assert_eq!((word.loads.get(), word.exchanges.get()), (1, 1));
     }
@@ -563,12 +563,12 @@ mod tests {
         let two = algorithm.decide(0, Volume(now), 2).unwrap();
         let full = algorithm.decide(0, Volume(now), 3).unwrap();
 
-        let word = Counting::holding(0);
+        let word = CountingWord::holding(0);
         word.interference.set(Some(two));
         assert!(check(&word, &algorithm, now, 1));
         assert_eq!((word.word.get(), word.exchanges.get()), (full, 2));
 
-        let word = Counting::holding(0);
+        let word = CountingWord::holding(0);
         word.interference.set(Some(full));
         assert!(!check(&word, &algorithm, now, 1));
         assert_eq!((word.word.get(), word.exchanges.get()), (full, 1));

@@ -31,7 +31,7 @@ pub(crate) use atomic::shared::AtomicU64;
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
-use crate::schedule::{NotAtOnce, NotStored, Schedule, Step};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 
 /// The place of a meter's word, with the schedule that gives the word its meaning. Sealed.
@@ -58,7 +58,7 @@ pub trait Store<A: Algorithm>: Sized {
     fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored>;
 
     /// Decides `n` cells now, at least 1, if that is possible without the exact time.

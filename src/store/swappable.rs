@@ -14,7 +14,7 @@ use super::{OwnedStore, Store};
 use crate::algorithm::Algorithm;
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
-use crate::schedule::{NotStored, Schedule, Step};
+use crate::schedule::{NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 #[cfg(ratelimit_meter_loom)]
@@ -71,7 +71,7 @@ impl<A: Algorithm> Store<A> for Swappable<A> {
     fn update<T>(
         &self,
         at: Nanos,
-        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<Step<T>, NotStored>,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored> {
         self.on_open(|node| {
             let drained = node.schedule.drained(at);

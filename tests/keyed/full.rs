@@ -3,12 +3,12 @@
 
 use crate::support::keyed::{BALLAST, BUCKET_SLOTS, POLICIES, Poor, SLOTS, builder, few_slots};
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
 use crate::support::time::{HORIZON, SECOND, instant, since};
 use crate::support::traffic::{limits, spread, whole_limits};
 use crate::support::verb::{Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Verb, Wait};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
@@ -33,12 +33,12 @@ struct Play<A: Algorithm> {
     keys: KeyedMeter<u64, Meter<A, ManualClock>>,
     when_full: WhenFull,
     origin: Instant,
-    exact: Vec<Bucket>,
+    exact: Vec<ExactBucket>,
 }
 
 /// The outcome of a verb.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum VerbOutcome {
     Verdict(Verdict),
     Cells(u32, Option<Verdict>),
     Unrecorded(u64),
@@ -52,7 +52,7 @@ impl<A: Algorithm> Play<A> {
             keys: few_slots(builder(like, &clock, when_full)),
             when_full,
             origin: clock.now(),
-            exact: (0..KEYS).map(|_| Bucket::new(limit)).collect(),
+            exact: (0..KEYS).map(|_| ExactBucket::new(limit)).collect(),
         }
     }
 
@@ -66,57 +66,59 @@ impl<A: Algorithm> Play<A> {
         }
     }
 
-    fn tell(&self, verb: Verb, key: u64, n: u32, now: i128) -> Told {
+    fn tell(&self, verb: Verb, key: u64, n: u32, now: i128) -> VerbOutcome {
         let (keys, at) = (&self.keys, instant(self.origin, now));
         match verb {
             Check if n == 1 => {
                 let decision = keys.check_at(&key, at);
-                Told::Verdict(self.verdict(decision.map_err(|d| NegativeMultiDecision::BatchNonConforming(1, d))))
+                VerbOutcome::Verdict(
+                    self.verdict(decision.map_err(|d| NegativeMultiDecision::BatchNonConforming(1, d))),
+                )
             }
-            Take => Told::Verdict(self.verdict(keys.key(&key).take_at(n, at).decision())),
+            Take => VerbOutcome::Verdict(self.verdict(keys.key(&key).take_at(n, at).decision())),
             UpTo | Reserve => {
                 let admitted = keys.key(&key).check_up_to_at(n, at);
                 let next = admitted
                     .next()
                     .map(|d| Verdict::From(since(self.origin, d.earliest_possible())));
-                Told::Cells(admitted.cells(), next)
+                VerbOutcome::Cells(admitted.cells(), next)
             }
-            Charge => Told::Unrecorded(keys.key(&key).charge_at(n.into(), at)),
+            Charge => VerbOutcome::Unrecorded(keys.key(&key).charge_at(n.into(), at)),
             Refund | Cancel => {
                 keys.key(&key).refund_at(n.into(), at);
-                Told::Unrecorded(0)
+                VerbOutcome::Unrecorded(0)
             }
             Reset => {
                 keys.key(&key).reset();
-                Told::Unrecorded(0)
+                VerbOutcome::Unrecorded(0)
             }
-            _ => Told::Verdict(self.verdict(keys.check_n_at(&key, n, at))),
+            _ => VerbOutcome::Verdict(self.verdict(keys.check_n_at(&key, n, at))),
         }
     }
 
     /// Takes the step and returns the right answer, if there is a slot.
-    fn tell_exactly(&mut self, verb: Verb, key: u64, n: u32, now: i128) -> Told {
+    fn tell_exactly(&mut self, verb: Verb, key: u64, n: u32, now: i128) -> VerbOutcome {
         let most = self.limit.at_once();
         let bucket = &mut self.exact[usize::try_from(key).expect("some")];
         match verb {
             UpTo | Reserve => {
                 let cells = n.min(bucket.room(now)).min(most);
                 bucket.take(cells, now);
-                Told::Cells(cells, (cells < n).then(|| bucket.judge(1, now)))
+                VerbOutcome::Cells(cells, (cells < n).then(|| bucket.judge(1, now)))
             }
             Charge => {
                 bucket.charge(n.into(), now);
-                Told::Unrecorded(0)
+                VerbOutcome::Unrecorded(0)
             }
             Refund | Cancel => {
                 bucket.refund(n.into(), now);
-                Told::Unrecorded(0)
+                VerbOutcome::Unrecorded(0)
             }
             Reset => {
-                *bucket = Bucket::new(self.limit);
-                Told::Unrecorded(0)
+                *bucket = ExactBucket::new(self.limit);
+                VerbOutcome::Unrecorded(0)
             }
-            _ => Told::Verdict(bucket.decide(n, now)),
+            _ => VerbOutcome::Verdict(bucket.decide(n, now)),
         }
     }
 
@@ -150,8 +152,9 @@ impl<A: Algorithm> Play<A> {
                 assert_eq!(self.counts(), [forgiven, denied + 1, admitted]);
                 self.exact[index] = before;
                 let earliest = match told {
-                    Told::Verdict(Verdict::From(earliest)) | Told::Cells(0, Some(Verdict::From(earliest))) => earliest,
-                    Told::Unrecorded(unrecorded) => {
+                    VerbOutcome::Verdict(Verdict::From(earliest))
+                    | VerbOutcome::Cells(0, Some(Verdict::From(earliest))) => earliest,
+                    VerbOutcome::Unrecorded(unrecorded) => {
                         assert_eq!(unrecorded, u64::from(n));
                         return;
                     }
@@ -178,7 +181,7 @@ impl<A: Algorithm> Play<A> {
                 assert_eq!(self.counts(), [forgiven, denied, admitted + 1]);
                 self.exact[index] = before;
                 match told {
-                    Told::Unrecorded(unrecorded) => {
+                    VerbOutcome::Unrecorded(unrecorded) => {
                         assert_eq!(unrecorded, u64::from(n), "a charge that is lost is told")
                     }
                     told => assert_eq!(told, exactly),
@@ -208,7 +211,7 @@ impl<A: Algorithm> Play<A> {
                 .filter(|level| *level > 0)
                 .min();
             assert_eq!(Some(self.exact[key].level(now)), least);
-            self.exact[key] = Bucket::new(self.limit);
+            self.exact[key] = ExactBucket::new(self.limit);
         }
     }
 
@@ -283,7 +286,7 @@ proptest! {
             now += i128::from(spread(wait, 1, (rest / 16).max(1)));
             let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
             if now < HORIZON && keys.check_n_at(&key, n, instant(clock.now(), now)).is_ok() {
-                let record = records.entry(key).or_insert_with(|| Record::new(limit));
+                let record = records.entry(key).or_insert_with(|| Admissions::new(limit));
                 record.note(n, now, Verdict::Conforms);
             }
         }
@@ -300,13 +303,13 @@ proptest! {
         let (clock, like) = (ManualClock::new(), gcra(&limit));
         let keys: KeyedMeter<u64, _, Poor> =
             builder(like, &clock, WhenFull::Deny).hashes(Poor(classes)).with_capacity(1).expect("some memory");
-        let mut exact: HashMap<u64, Bucket> = HashMap::new();
+        let mut exact: HashMap<u64, ExactBucket> = HashMap::new();
         let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 200)).expect("some years");
         let mut now = 0;
         for (key, size, wait) in calls {
             now += i128::from(spread(wait, 1, (rest / 8).max(1)));
             let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
-            let exact = exact.entry(key % classes).or_insert_with(|| Bucket::new(limit));
+            let exact = exact.entry(key % classes).or_insert_with(|| ExactBucket::new(limit));
             let conforms = keys.check_n_at(&key, n, instant(clock.now(), now)).is_ok();
             prop_assert_eq!(conforms, exact.decide(n, now) == Verdict::Conforms);
         }

@@ -2,7 +2,7 @@
 
 use crate::support::keyed::{buckets, builder};
 use crate::support::limit::Limit;
-use crate::support::oracle::Bucket;
+use crate::support::oracle::ExactBucket;
 use crate::support::subject::{gcra, leaky_bucket, quota};
 use crate::support::time::{HORIZON, SECOND, instant, since};
 use crate::support::traffic::spread;
@@ -77,7 +77,7 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
             Err(NegativeMultiDecision::BatchNonConforming(_, denied)) => {
                 prop_assert!(room < error, "{n} cells of {limit:?} with {rest} owed");
                 let earliest = since(clock.now(), denied.earliest_possible());
-                let least = Bucket::filled(*limit, rest, now).excess(n, now);
+                let least = ExactBucket::filled(*limit, rest, now).excess(n, now);
                 prop_assert!(earliest >= now + limit.time_to_drain(least - error));
                 prop_assert!(earliest <= now + limit.time_to_drain(least + error) + 1);
                 prop_assert_eq!(
@@ -191,7 +191,7 @@ fn sixteen_tiers_are_independent() {
         let NegativeMultiDecision::BatchNonConforming(10, denied) = denied else {
             panic!("{denied}");
         };
-        let own = Bucket::filled(limit(tier), limit(tier).capacity(), 0);
+        let own = ExactBucket::filled(limit(tier), limit(tier).capacity(), 0);
         let earliest = since(clock.now(), denied.earliest_possible());
         // With sixteen limits a unit is 4 ns.
         let exact = limit(tier).time_to_drain(own.excess(10, 0));

@@ -2,10 +2,10 @@
 
 use crate::support::keyed::{BUCKET, BUCKET_SLOTS, builder, few_slots, hashes};
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
 use crate::support::time::{SECOND, instant, since};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::KeyedMeter;
 use ratelimit_meter::algorithms::Algorithm;
@@ -22,10 +22,10 @@ const REUSE: i128 = 3 * SECOND as i128;
 fn reused_once<A: Algorithm>(
     like: Meter<A>,
     clock: &ManualClock,
-) -> (KeyedMeter<u64, Meter<A, ManualClock>>, Vec<Bucket>, u64) {
+) -> (KeyedMeter<u64, Meter<A, ManualClock>>, Vec<ExactBucket>, u64) {
     let limit = limit();
     let keys: KeyedMeter<u64, Meter<A, ManualClock>> = few_slots(builder(like, clock, WhenFull::Deny));
-    let mut exact: Vec<Bucket> = (0..=60).map(|_| Bucket::new(limit)).collect();
+    let mut exact: Vec<ExactBucket> = (0..=60).map(|_| ExactBucket::new(limit)).collect();
     let at = |ns| instant(clock.now(), ns);
     for (key, exact) in (0..60).zip(&mut exact) {
         let n = 1 + u32::try_from(key % 20).unwrap();
@@ -60,7 +60,7 @@ fn verdict(origin: &ManualClock, told: Result<(), NegativeMultiDecision>) -> Ver
 }
 
 /// At its own time or, if that is denied and earlier, at the time of the reuse.
-fn decide(exact: &mut Bucket, n: u32, at: i128) -> Verdict {
+fn decide(exact: &mut ExactBucket, n: u32, at: i128) -> Verdict {
     match exact.decide(n, at) {
         Verdict::From(_) if at < REUSE => exact.decide(n, REUSE),
         own => own,
@@ -85,7 +85,7 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
     }
     // The key without a slot is idle at the reuse, and takes another key's slot at that time.
     let (keys, _, lost) = reused_once(like, &clock);
-    let mut exact = Bucket::filled(limit(), 0, REUSE);
+    let mut exact = ExactBucket::filled(limit(), 0, REUSE);
     for &(_, n, at) in calls {
         let at = at.min(REUSE);
         prop_assert_eq!(
@@ -135,7 +135,7 @@ fn evicted_key_gains_no_second_cell() {
     let (clock, limit) = (ManualClock::new(), limit());
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
     let second = i128::from(SECOND);
-    let (mut record, mut new) = (Record::new(limit), 100);
+    let (mut record, mut new) = (Admissions::new(limit), 100);
     for turn in 0..60 {
         let late = turn * second / 4;
         let at = |ns| instant(clock.now(), ns);
@@ -166,9 +166,9 @@ fn skewed_thread_clocks_hold_law_1_per_key() {
     let second = i128::from(SECOND);
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
     let barrier = Barrier::new(2);
-    let both: Vec<_> = (0..KEYS).map(|_| Mutex::new(Record::new(limit))).collect();
+    let both: Vec<_> = (0..KEYS).map(|_| Mutex::new(Admissions::new(limit))).collect();
     let run = |behind: i128| {
-        let mut own: Vec<_> = (0..KEYS).map(|_| Record::new(limit)).collect();
+        let mut own: Vec<_> = (0..KEYS).map(|_| Admissions::new(limit)).collect();
         for turn in 0..if behind == 0 { TOGETHER } else { TOGETHER + 80 } {
             if turn < TOGETHER {
                 barrier.wait();
@@ -196,7 +196,7 @@ fn skewed_thread_clocks_hold_law_1_per_key() {
         let worst = record.lock().unwrap().worst_window();
         assert!(worst <= limit.drained(second) + limit.resolution(), "{worst}");
     }
-    let cells = |records: &[Record]| records.iter().map(Record::cells).sum::<u64>();
+    let cells = |records: &[Admissions]| records.iter().map(Admissions::cells).sum::<u64>();
     let served = [cells(&ahead), cells(&behind)];
     assert!(served.iter().all(|cells| *cells > 100), "both were served: {served:?}");
 }

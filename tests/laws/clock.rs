@@ -5,7 +5,7 @@ use crate::support::oracle::Verdict;
 use crate::support::subject::{Subject, gcra, leaky_bucket};
 use crate::support::time::{SECOND, YEAR, earliest_instant, instant, since, try_instant};
 use crate::support::traffic::{limits, play, steps};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ proptest! {
     fn clock_that_starts_at_zero_works(limit in limits(), steps in steps()) {
         let clock = ManualClock::starting_at(earliest_instant());
         for meter in Subject::each_on(&limit, &clock) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             play(&limit, &steps, |n, at, exact| record.note(n, at, meter.ask_no_less(n, at, exact)));
             record.assert_law_1(meter.name);
         }

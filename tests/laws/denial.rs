@@ -1,7 +1,7 @@
 //! Law 4: a denial is exact to the nanosecond. Law 5: a denial changes nothing.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{Subject, gcra, leaky_bucket};
 use crate::support::time::{HORIZON, SECOND, YEAR};
 use crate::support::traffic::{EXTREMES, limits, play, steps};
@@ -32,7 +32,7 @@ fn assert_exact(meter: &Subject, n: u32, at: i128, earliest: i128, limit: &Limit
 
 /// Asserts that `earliest` is within a nanosecond, or a billionth of the wait, of when the exact bucket has room.
 #[track_caller]
-fn assert_near(exact: &Bucket, n: u32, at: i128, earliest: i128, limit: &Limit) {
+fn assert_near(exact: &ExactBucket, n: u32, at: i128, earliest: i128, limit: &Limit) {
     let Verdict::From(right) = exact.judge(n, at) else {
         panic!("{n} cells at {at} ns were denied for nothing: {limit:?}");
     };
@@ -55,7 +55,7 @@ proptest! {
     fn a_denial_is_exact_to_the_nanosecond(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
             // The traffic of a caller that was denied and returned at the reported instants.
-            let mut exact = Bucket::new(limit);
+            let mut exact = ExactBucket::new(limit);
             let mut now = 0;
             play(&limit, &steps, |n, at, _| {
                 if at < now {
@@ -116,7 +116,7 @@ fn denials_are_exact_at_the_extremes() {
     ];
     for limit in EXTREMES.iter().chain(&few_units) {
         for meter in Subject::each(limit) {
-            let (mut at, mut exact) = (0, Bucket::new(*limit));
+            let (mut at, mut exact) = (0, ExactBucket::new(*limit));
             assert_eq!(meter.batch(limit.at_once(), at), Verdict::Conforms);
             exact.take(limit.at_once(), at);
             for n in (1..=limit.at_once()).cycle().take(300) {

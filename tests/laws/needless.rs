@@ -2,7 +2,7 @@
 //! is the limit's.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::Subject;
 use crate::support::time::{DAY, HORIZON, SECOND, YEAR, earliest_instant, instant};
 use crate::support::traffic::{limits, play, steps};
@@ -22,7 +22,7 @@ proptest! {
     #[test]
     fn every_denial_of_the_standards_gcra_is_necessary(t in 1u64..2000, tau in 0u64..9000, waits in prop::collection::vec(0i128..4000, 1..80)) {
         let meter = Subject::standard(t, tau);
-        let mut exact = Bucket::new(Limit::standard(t, tau));
+        let mut exact = ExactBucket::new(Limit::standard(t, tau));
         let mut now = 0;
         for wait in waits {
             now += wait;
@@ -83,7 +83,7 @@ fn saturate(meter: &Subject, limit: &Limit, start: i128, n: u32, batches: u32) {
             "{who}: {taken} by {at} ns is too fast: {limit:?}"
         );
     }
-    // Instants are whole: a bucket that does not hold a batch and a nanosecond's worth runs empty before the batch may come.
+    // Instants are whole nanoseconds. If a bucket cannot hold a batch and the drain of a nanosecond, it is empty before the batch conforms.
     if limit.capacity() >= limit.cost(n) + limit.drained(1) {
         assert!(
             taken + limit.cost(n) > limit.drained(at - start),
@@ -137,7 +137,7 @@ fn cell_exactly_at_its_instant_conforms() {
 /// A whole burst at `start`, and then each cell in the first whole nanosecond at which it is due.
 #[track_caller]
 fn assert_conform_at_their_instants(meter: &Subject, limit: &Limit, start: i128) {
-    let mut exact = Bucket::new(*limit);
+    let mut exact = ExactBucket::new(*limit);
     let who = meter.name;
     assert_eq!(meter.batch(limit.at_once(), start), Verdict::Conforms);
     exact.take(limit.at_once(), start);

@@ -1,7 +1,7 @@
 //! Histories that must be equal: of the two algorithms, of a meter and its lock-based twin, of a meter and the exact bucket.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::Subject;
 use crate::support::traffic::{limits, play, scattered, spread, steps, whole_limits};
 use crate::support::twin::Twin;
@@ -88,7 +88,7 @@ fn exact_bucket_and_twin_match_the_textbook() {
     assert_eq!(twin.check_n_at(3, 1000), Verdict::Never);
     assert_eq!(Twin::expecting(10, 15, 100).check_at(80), Verdict::From(85));
 
-    let mut thirds = Bucket::new(Limit::new(3, 1000).burst(2));
+    let mut thirds = ExactBucket::new(Limit::new(3, 1000).burst(2));
     assert_eq!(thirds.decide(3, 0), Verdict::Never);
     assert_eq!(thirds.decide(2, 0), Verdict::Conforms);
     assert_eq!(thirds.decide(1, 0), Verdict::From(334));

@@ -6,7 +6,7 @@ use crate::support::oracle::Verdict;
 use crate::support::subject::Subject;
 use crate::support::time::SECOND;
 use crate::support::twin::Twin;
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider};
 use std::fmt::Debug;
@@ -165,7 +165,7 @@ fn threads_with_separate_clocks_hold_every_window() {
         let interval = limit.emission(1);
         for meter in Subject::each(&limit) {
             let records = in_threads(|thread| {
-                let mut record = Record::new(limit);
+                let mut record = Admissions::new(limit);
                 let thread = i128::from(thread);
                 for turn in 0..20_000 {
                     // Ahead or behind by some intervals, with a jump back now and then.
@@ -175,7 +175,7 @@ fn threads_with_separate_clocks_hold_every_window() {
                 }
                 record
             });
-            let mut all = Record::new(limit);
+            let mut all = Admissions::new(limit);
             records.into_iter().for_each(|record| all.merge(record));
             all.assert_law_1(meter.name);
             assert!(

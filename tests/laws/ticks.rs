@@ -1,11 +1,11 @@
 //! Meters whose cells come in ticks: law 1 with an interval more, laws 2 to 8 as they are. `verbs/ticks.rs` has the verbs.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::ticking::Ticking;
 use crate::support::time::{HORIZON, SECOND};
 use crate::support::traffic::{batch, limits, scattered, spread, whole_limits};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::{Clock, ManualClock};
@@ -35,9 +35,9 @@ fn moves() -> impl Strategy<Value = Vec<(Move, u64, i128)>> {
 
 /// Plays the moves in the order of time. The exact bucket that `ask` sees, and that takes the admitted cells, is at the time of the tick. `n` is
 /// about as many cells as it has room for, or any batch.
-fn play(ticking: &Ticking, moves: &[(Move, u64, i128)], mut ask: impl FnMut(u32, i128, &Bucket) -> Verdict) {
+fn play(ticking: &Ticking, moves: &[(Move, u64, i128)], mut ask: impl FnMut(u32, i128, &ExactBucket) -> Verdict) {
     let limit = ticking.limit;
-    let (mut exact, mut now, mut told) = (Bucket::new(limit), 0, 0);
+    let (mut exact, mut now, mut told) = (ExactBucket::new(limit), 0, 0);
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 50)).expect("some months");
     for &(to, size, more) in moves {
         let at = match to {
@@ -68,7 +68,7 @@ fn play(ticking: &Ticking, moves: &[(Move, u64, i128)], mut ask: impl FnMut(u32,
 
 /// Law 1 with ticks.
 #[track_caller]
-fn assert_window(record: &Record, ticking: &Ticking, who: &str) {
+fn assert_window(record: &Admissions, ticking: &Ticking, who: &str) {
     let (worst, allowed) = (
         record.worst_window(),
         ticking.limit.drained(ticking.interval.into()) + ticking.limit.resolution(),
@@ -84,7 +84,7 @@ proptest! {
     #[test]
     fn ticks_keep_windows_and_exact_denials(ticking in Ticking::any(limits()), moves in moves()) {
         for meter in ticking.subjects() {
-            let mut record = Record::new(ticking.limit);
+            let mut record = Admissions::new(ticking.limit);
             play(&ticking, &moves, |n, at, exact| {
                 let verdict = meter.ask(n, at);
                 let tick = ticking.tick_by(at);
@@ -123,7 +123,7 @@ proptest! {
         let longest = u64::try_from(limit.time_to_rest().min(HORIZON)).expect("some years");
         let ticking = Ticking { limit, interval: spread(seed, 1, longest.max(1)) };
         for meter in ticking.subjects() {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             for &(n, at) in &questions {
                 record.note(n, at, meter.ask(n, at));
             }
@@ -137,7 +137,7 @@ proptest! {
         let limit = ticking.limit;
         for meter in ticking.subjects() {
             prop_assert_eq!(meter.batch(limit.at_once(), 0), Verdict::Conforms);
-            let mut exact = Bucket::new(limit);
+            let mut exact = ExactBucket::new(limit);
             exact.take(limit.at_once(), 0);
             let tick = ticks * i128::from(ticking.interval);
             let fresh = exact.room(tick);
@@ -153,7 +153,7 @@ proptest! {
 }
 
 /// The expected answer of a meter at a tick, if the exact bucket has taken the same cells. The bucket errs to the strict side of the meter.
-fn peeks(ticking: &Ticking, exact: &Bucket, n: u32, tick: i128) -> Verdict {
+fn peeks(ticking: &Ticking, exact: &ExactBucket, n: u32, tick: i128) -> Verdict {
     match exact.judge(n, tick) {
         // The tolerance of two units of 2^-f.
         Verdict::From(due) if exact.excess(n, tick) <= ticking.limit.resolution() => {

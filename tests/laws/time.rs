@@ -5,7 +5,7 @@ use crate::support::oracle::Verdict;
 use crate::support::subject::Subject;
 use crate::support::time::{DAY, SECOND, YEAR, earliest_instant, instant, latest_instant, try_instant};
 use crate::support::traffic::{EXTREMES, batch, limits, play, spread, steps};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::clock::ManualClock;
 use std::time::Instant;
@@ -28,7 +28,7 @@ proptest! {
     #[test]
     fn instants_centuries_off_in_no_order_gain_nothing(limit in limits(), questions in centuries()) {
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             for &(size, at) in &questions {
                 let n = batch(size, &limit);
                 record.note(n, at, meter.ask(n, at));

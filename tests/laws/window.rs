@@ -6,14 +6,14 @@ use crate::support::oracle::Verdict;
 use crate::support::subject::Subject;
 use crate::support::time::{HORIZON, SECOND, YEAR};
 use crate::support::traffic::{EXTREMES, limits, play, scattered, steps};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 
 proptest! {
     #[test]
     fn no_window_admits_more_than_burst_and_rate(limit in limits(), steps in steps()) {
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             play(&limit, &steps, |n, at, _| record.note(n, at, meter.ask(n, at)));
             record.assert_law_1(meter.name);
         }
@@ -22,7 +22,7 @@ proptest! {
     #[test]
     fn timestamps_in_no_order_at_all_gain_nothing((limit, questions) in scattered()) {
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             for &(n, at) in &questions {
                 record.note(n, at, meter.ask(n, at));
             }
@@ -35,7 +35,7 @@ proptest! {
     fn callers_with_different_clocks_share_one_limit(limit in limits(), skew in 0u32..8, waits in prop::collection::vec(1i128..6, 1..40)) {
         let interval = limit.emission(1).min(HORIZON / 500);
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             let mut now = 0;
             for (turn, wait) in waits.iter().enumerate() {
                 let mine = if turn % 2 == 0 { now } else { now - interval * i128::from(skew) };
@@ -64,7 +64,7 @@ fn polling_every_nanosecond_gains_at_most_two_units() {
     ];
     for limit in fast {
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             for at in 0..1500 {
                 // Until denied; twenty are more than there can be.
                 let _ = (0..20).all(|_| record.note(1, at, meter.single(at)) == Verdict::Conforms);
@@ -84,7 +84,7 @@ fn over_twenty_years_nothing_accumulates() {
         for meter_made in 0..40 {
             for meter in Subject::each(&limit) {
                 let start = 7 * meter_made + 1;
-                let mut record = Record::new(limit);
+                let mut record = Admissions::new(limit);
                 record.note(limit.at_once(), start, meter.batch(limit.at_once(), start));
                 let drained = limit.drained(HORIZON - start) / limit.cost(1);
                 let n = u32::try_from(drained).expect("a part of the burst");
@@ -103,7 +103,7 @@ fn over_twenty_years_nothing_accumulates() {
 fn idle_time_is_not_saved_up() {
     for &limit in EXTREMES.iter().filter(|limit| 20 * limit.time_to_rest() < HORIZON) {
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             for at in [0, 3, 10].map(|rests| rests * limit.time_to_rest()) {
                 for n in [limit.at_once(), limit.at_once(), 1, 1] {
                     record.note(n, at, meter.ask(n, at));
@@ -119,7 +119,7 @@ fn idle_time_is_not_saved_up() {
 fn checker_finds_one_excess_cell_in_any_order() {
     let limit = Limit::new(10, SECOND).burst(3);
     let tenth = i128::from(SECOND) / 10;
-    let mut record = Record::new(limit);
+    let mut record = Admissions::new(limit);
     for (n, at) in [(1, 5 * tenth), (1, 0), (2, 0), (1, 2 * tenth), (1, tenth)] {
         record.note(n, at, Verdict::Conforms);
     }

@@ -1,7 +1,7 @@
 //! Meters that begin with less than their burst.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket, quota};
 use crate::support::time::{HORIZON, instant, since};
 use crate::support::traffic::{batch, limits, spread, whole_limits};
@@ -19,7 +19,7 @@ fn play<A: Algorithm>(meter: Meter<A>, limit: &Limit, available: u32, questions:
         .with_clock(clock)
         .with_available(available)
         .expect("at most the burst");
-    let mut exact = Bucket::filled(*limit, limit.capacity() - limit.cost(available), 0);
+    let mut exact = ExactBucket::filled(*limit, limit.capacity() - limit.cost(available), 0);
     let mut now = 0;
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 100)).expect("positive");
     for &(size, wait) in questions {

@@ -1,8 +1,8 @@
 //! A quota that changes, as properties: against the exact bucket, the lock-based twin and the sum of impulses.
 
-use crate::support::exponential::Average;
+use crate::support::exponential::ExactAverage;
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::quota;
 use crate::support::time::{HORIZON, SECOND, fixed_time, instant, since};
 use crate::support::traffic::spread;
@@ -46,7 +46,7 @@ proptest! {
     fn an_adjustable_is_an_exact_bucket_that_changes(period in any::<u64>(), turns in turns()) {
         fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>, mut limit: Limit, turns: &[Turn]) {
             let origin = Instant::now();
-            let (mut exact, mut now) = (Bucket::new(limit), 0);
+            let (mut exact, mut now) = (ExactBucket::new(limit), 0);
             let (mut short, mut over) = (0, 0);
             for &(turn, size, wait) in turns {
                 let (n, at) = (cells(size, &limit), instant(origin, now));
@@ -138,7 +138,7 @@ proptest! {
     fn adjustable_average_is_a_sum_of_impulses(limit in 1_u32..300, period in SECOND..3600 * SECOND, turns in turns()) {
         let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit").into_adjustable();
         let origin = Instant::now();
-        let (mut sum, mut now, mut limit, mut period) = (Average::new(limit, period), 0, limit, period);
+        let (mut sum, mut now, mut limit, mut period) = (ExactAverage::new(limit, period), 0, limit, period);
         for (turn, size, wait) in turns {
             let n = u32::try_from(spread(size, 1, limit.into())).expect("at most the limit");
             let (at, room) = (instant(origin, now), sum.room(now));

@@ -4,7 +4,7 @@ use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
 use crate::support::subject::quota;
 use crate::support::time::{SECOND, instant};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, Meter, Quota};
 use std::sync::Barrier;
@@ -115,7 +115,7 @@ fn rising_rate_keeps_windows_below_the_highest() {
         let highest = Limit::per_second(u64::from(1000 + RATES)).burst(50);
         let records = while_setting(
             || {
-                let mut record = Record::new(highest);
+                let mut record = Admissions::new(highest);
                 for turn in 0..60_000 {
                     let at = time.fetch_add(10_000, Ordering::Relaxed).into();
                     let n = 1 + turn % 3;
@@ -132,7 +132,7 @@ fn rising_rate_keeps_windows_below_the_highest() {
                 assert_eq!(meter.set_quota_at(quota(&limit(turn)), at), Ok(0));
             },
         );
-        let mut all = Record::new(highest);
+        let mut all = Admissions::new(highest);
         records.into_iter().for_each(|record| all.merge(record));
         all.assert_law_1("adjustable");
         // 1.8 seconds.

@@ -1,7 +1,7 @@
 //! Several meters, all or nothing: each decides as if alone, and none counts a request that another denies.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
 use crate::support::time::{HORIZON, instant, since};
 use crate::support::traffic::{batch, spread, whole_limits};
@@ -32,7 +32,7 @@ proptest! {
     ) {
         let origin = Instant::now();
         let meters = (gcra(&limits[0]), leaky_bucket(&limits[1]), gcra(&limits[2]));
-        let mut buckets = limits.map(Bucket::new);
+        let mut buckets = limits.map(ExactBucket::new);
         let rest = limits.iter().map(Limit::time_to_rest).min().expect("three");
         let rest = u64::try_from(rest.clamp(1, HORIZON / 60)).expect("some years");
         let mut now = 0;
@@ -246,7 +246,7 @@ fn a_lagging_clock_admits_at_the_reported_instant() {
 }
 
 #[test]
-fn the_time_is_the_first_meters() {
+fn check_all_reads_the_first_meters_clock() {
     let [early, late] = [ManualClock::new(), ManualClock::new()];
     let (one, other): (GCRA, GCRA) = (of("1/h"), of("1/h"));
     let (one, other) = (one.with_clock(early.clone()), other.with_clock(late.clone()));

@@ -2,12 +2,12 @@
 #![cfg(feature = "dual")]
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::quota;
 use crate::support::time::{HORIZON, instant, since};
 use crate::support::traffic::{batch, limits, spread, whole_limits};
 use crate::support::twin::TwinPair;
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::{Dual, DualQuota, GCRA, LeakyBucket, MeterKind, NegativeDualDecision, RefusedBy};
 use std::time::Instant;
@@ -114,7 +114,7 @@ proptest! {
     ) {
         let (limits, origin) = ([first, second], Instant::now());
         let pair = pair::<GCRA, LeakyBucket>(limits);
-        let mut records = limits.map(Record::new);
+        let mut records = limits.map(Admissions::new);
         let rest = limits[0].time_to_rest().min(limits[1].time_to_rest());
         let span = u64::try_from((3 * rest).clamp(1, HORIZON)).expect("some years");
         for ([one, other, at], is_early) in questions {
@@ -149,7 +149,7 @@ proptest! {
 }
 
 fn verbs_are_the_buckets<A: MeterKind, B: MeterKind>(pair: &Dual<A, B>, limits: [Limit; 2], verbs: &[(i32, [u64; 3])]) {
-    let (origin, mut buckets, mut now) = (Instant::now(), limits.map(Bucket::new), 0);
+    let (origin, mut buckets, mut now) = (Instant::now(), limits.map(ExactBucket::new), 0);
     for &(verb, [one, other, wait]) in verbs {
         let (n, at) = (sizes([one, other], &limits), instant(origin, now));
         let judged = [buckets[0].judge(n[0], now), buckets[1].judge(n[1], now)];
@@ -200,7 +200,7 @@ fn verbs_are_the_buckets<A: MeterKind, B: MeterKind>(pair: &Dual<A, B>, limits: 
             7 => assert_status(pair.status_at(at), &buckets, &limits, now),
             8 if wait % 8 == 0 => {
                 pair.reset();
-                buckets = limits.map(Bucket::new);
+                buckets = limits.map(ExactBucket::new);
             }
             _ => now += pause(wait, &limits),
         }
@@ -210,7 +210,7 @@ fn verbs_are_the_buckets<A: MeterKind, B: MeterKind>(pair: &Dual<A, B>, limits: 
     }
 }
 
-fn assert_status(status: ratelimit_meter::DualStatus, buckets: &[Bucket; 2], limits: &[Limit; 2], now: i128) {
+fn assert_status(status: ratelimit_meter::DualStatus, buckets: &[ExactBucket; 2], limits: &[Limit; 2], now: i128) {
     let room = |half: usize| buckets[half].room(now).min(limits[half].at_once());
     assert_eq!(
         [status.first().remaining(), status.second().remaining()],

@@ -4,11 +4,11 @@
 
 use crate::support::exponential::Seeded;
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::quota;
 use crate::support::time::{SECOND, instant};
 use crate::support::twin::TwinPair;
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use ratelimit_meter::{Dual, DualQuota, GCRA, LeakyBucket};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +85,7 @@ fn verbs_in_threads_keep_every_cell_exact() {
     ];
     let (pair, origin, barrier) = (pair(limits), Instant::now(), Barrier::new(4));
     let done = in_threads(|thread| {
-        let (mut chance, mut records) = (Seeded(thread), limits.map(Record::new));
+        let (mut chance, mut records) = (Seeded(thread), limits.map(Admissions::new));
         let mut admitted = Vec::new();
         for round in 0..40 {
             let now = round * 777_777;
@@ -111,7 +111,8 @@ fn verbs_in_threads_keep_every_cell_exact() {
         }
         (records, admitted)
     });
-    let (mut records, mut buckets, mut admitted) = (limits.map(Record::new), limits.map(Bucket::new), Vec::new());
+    let (mut records, mut buckets, mut admitted) =
+        (limits.map(Admissions::new), limits.map(ExactBucket::new), Vec::new());
     for ([first, second], of_thread) in done {
         records[0].merge(first);
         records[1].merge(second);

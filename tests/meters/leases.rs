@@ -4,7 +4,7 @@ use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
 use crate::support::subject::quota;
 use crate::support::traffic::spread;
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
@@ -56,7 +56,7 @@ proptest! {
             .with_clock(clock.clone());
         let mut held: Vec<Lease<ManualClock>> = (0..leases).map(|_| meter.lease().unwrap()).collect();
         prop_assert!(meter.lease().is_err());
-        let mut record = Record::new(limit);
+        let mut record = Admissions::new(limit);
         let mut now = 0_i128;
         for step in steps {
             match step {

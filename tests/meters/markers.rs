@@ -96,7 +96,7 @@ fn rfc_4115_charges_green_bytes_to_committed_bucket() {
     );
 }
 
-/// Marks a packet, colour-blind or that came with a colour, after a second of rest.
+/// Marks a packet after an idle second: colour-blind, or with the colour that the packet came with.
 type Rested = Box<dyn Fn(u32, Option<Colour>) -> Colour>;
 
 /// The cases of DPDK's `app/test/test_meter.c`: a marker that was idle for a second, packets of one byte below and above each burst.
@@ -188,7 +188,7 @@ fn a_weight_counts_in_every_bucket() {
 
 /// The token buckets of the RFCs in exact numbers: `1 / period` of a byte.
 #[derive(Clone, Copy)]
-struct Model {
+struct MarkerModel {
     rule: &'static str,
     rates: [i128; 2],
     bursts: [i128; 2],
@@ -198,7 +198,7 @@ struct Model {
 
 const PERIOD: i128 = 1_000_000_000;
 
-impl Model {
+impl MarkerModel {
     fn new(rule: &'static str, rates: [u32; 2], bursts: [u32; 2]) -> Self {
         let bursts = bursts.map(|bytes| i128::from(bytes) * PERIOD);
         Self {
@@ -246,7 +246,7 @@ impl Model {
 }
 
 /// Plays random packets. A colour may be better than the model's by the word's resolution, two units of 1/8 ns, and is never worse.
-fn follows_model<R: Rule>(marker: Marker<R>, mut model: Model, seed: u64, exact: bool) -> [u32; 3] {
+fn follows_model<R: Rule>(marker: Marker<R>, mut model: MarkerModel, seed: u64, exact: bool) -> [u32; 3] {
     let clock = ManualClock::new();
     let marker = marker.with_clock(clock.clone());
     let made = clock.now();
@@ -305,12 +305,12 @@ fn colours_are_those_of_exact_token_buckets() {
             [1 + random.below(3000), 1 + random.below(6000)].map(|burst| u32::try_from(burst).expect("a burst"));
         let [committed, second] = [0, 1].map(|bucket| per_second(rates[bucket], bursts[bucket]));
         let single = SingleRate::new(committed, bursts[1]).expect("a marker");
-        let model = Model::new("SingleRate", [rates[0]; 2], bursts);
+        let model = MarkerModel::new("SingleRate", [rates[0]; 2], bursts);
         let single = follows_model(single, model, seed, exact);
         let two = TwoRate::new(committed, second).expect("a marker");
-        let two = follows_model(two, Model::new("TwoRate", rates, bursts), seed, exact);
+        let two = follows_model(two, MarkerModel::new("TwoRate", rates, bursts), seed, exact);
         let excess = ExcessRate::new(committed, second).expect("a marker");
-        let excess = follows_model(excess, Model::new("ExcessRate", rates, bursts), seed, exact);
+        let excess = follows_model(excess, MarkerModel::new("ExcessRate", rates, bursts), seed, exact);
         for (total, colours) in totals.iter_mut().zip([single, two, excess]) {
             total.iter_mut().zip(colours).for_each(|(total, count)| *total += count);
         }

@@ -226,9 +226,9 @@ fn the_dashboard_asks_for_existing_metrics() {
 #[derive(Clone, Default)]
 struct Gathered(Arc<Mutex<Vec<(Level, String)>>>);
 
-struct Fields(String);
+struct FieldText(String);
 
-impl Visit for Fields {
+impl Visit for FieldText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         write!(self.0, "{field}={value:?} ").expect("a string");
     }
@@ -248,7 +248,7 @@ impl Subscriber for Gathered {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(String::new());
+        let mut fields = FieldText(String::new());
         event.record(&mut fields);
         let seen = (*event.metadata().level(), fields.0);
         self.0.lock().expect("no panic").push(seen);

@@ -4,7 +4,7 @@ use crate::support::limit::Limit;
 use crate::support::oracle::Verdict::{Conforms, From};
 use crate::support::subject::Subject;
 use crate::support::time::{SECOND, YEAR, earliest_instant};
-use crate::support::window::Record;
+use crate::support::window::Admissions;
 use ratelimit_meter::GCRA;
 use ratelimit_meter::algorithms::InconsistentCapacity;
 use ratelimit_meter::clock::ManualClock;
@@ -49,7 +49,7 @@ fn packets_of_64_bytes_keep_10_gigabit_pace() {
     for bytes in [1_250_000_000, 3_125_000_000] {
         let limit = Limit::per_second(bytes).weight(64).burst(128);
         for meter in Subject::each(&limit) {
-            let mut record = Record::new(limit);
+            let mut record = Admissions::new(limit);
             let mut at = 0;
             for _ in 0..2000 {
                 if let From(earliest) = record.note(1, at, meter.single(at)) {
@@ -214,7 +214,7 @@ fn young_clock_has_the_whole_burst() {
 fn callers_whose_times_interleave_are_one_caller() {
     let limit = Limit::per_second(1000).burst(1);
     for meter in Subject::each(&limit) {
-        let mut record = Record::new(limit);
+        let mut record = Admissions::new(limit);
         for turn in 0..20_000 {
             let at = turn * MS / 20 - (turn % 7) * 3 * MS;
             record.note(1, at, meter.single(at));

@@ -21,7 +21,7 @@ const UNITS: [Duration; 4] = [
     Duration::from_secs(1),
 ];
 
-type Parameters = (Duration, Duration, Option<Instant>);
+type StandardParameters = (Duration, Duration, Option<Instant>);
 
 /// Plays the trace in every unit. Each meter has its TAT read back after every cell.
 #[track_caller]
@@ -30,7 +30,7 @@ fn assert_trace(t: u32, tau: u32, trace: &[(u32, Comes)]) {
         let start = Instant::now();
         let meter = GCRA::with_parameters(t * unit, tau * unit, None);
         assert_eq!(
-            Parameters::from(&meter),
+            StandardParameters::from(&meter),
             (t * unit, tau * unit, None),
             "a meter at rest, unit {unit:?}"
         );
@@ -57,7 +57,7 @@ fn assert_trace(t: u32, tau: u32, trace: &[(u32, Comes)]) {
                 }
             }
             assert_eq!(
-                Parameters::from(&meter),
+                StandardParameters::from(&meter),
                 (t * unit, tau * unit, tat),
                 "after the cell at {at}, unit {unit:?}"
             );
@@ -178,14 +178,14 @@ fn a_rebuilt_meter_continues_a_trace() {
         for at in [0, 12, 18] {
             assert!(first.check_at(start + at * unit).is_ok());
         }
-        let second = GCRA::from(Parameters::from(&first));
-        assert_eq!(Parameters::from(&second), Parameters::from(&first));
+        let second = GCRA::from(StandardParameters::from(&first));
+        assert_eq!(StandardParameters::from(&second), StandardParameters::from(&first));
         assert!(second.check_at(start + 20 * unit).is_ok());
         let denied = second.check_at(start + 25 * unit).expect_err("does not conform");
         assert_eq!(denied.earliest_possible(), start + 27 * unit);
-        assert_eq!(Parameters::from(&second).2, Some(start + 42 * unit));
+        assert_eq!(StandardParameters::from(&second).2, Some(start + 42 * unit));
         assert_eq!(
-            Parameters::from(&first).2,
+            StandardParameters::from(&first).2,
             Some(start + 32 * unit),
             "they share nothing"
         );

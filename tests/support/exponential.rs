@@ -56,16 +56,16 @@ impl Finch {
 
 /// The sum of the cells, each decayed since it came; at most the threshold just after an admission.
 #[derive(Clone, Debug)]
-pub(crate) struct Average {
+pub(crate) struct ExactAverage {
     period: f64,
     threshold: f64,
     level: f64,
     at: i128,
 }
 
-impl Average {
-    pub(crate) fn new(limit: u32, period: u64) -> Average {
-        Average {
+impl ExactAverage {
+    pub(crate) fn new(limit: u32, period: u64) -> ExactAverage {
+        ExactAverage {
             period: float(period.into()),
             threshold: threshold(limit),
             level: 0.0,
@@ -83,8 +83,8 @@ impl Average {
     }
 
     /// Returns the average for another limit that has as much room at `at`, capped at its whole room.
-    pub(crate) fn changed(&self, limit: u32, period: u64, at: i128) -> Average {
-        let mut average = Average::new(limit, period);
+    pub(crate) fn changed(&self, limit: u32, period: u64, at: i128) -> ExactAverage {
+        let mut average = ExactAverage::new(limit, period);
         average.count((average.threshold - self.room(at)).max(0.0), at);
         average
     }

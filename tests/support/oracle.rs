@@ -13,20 +13,20 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct ExactBucket {
     limit: Limit,
     /// The time when cells last went in, and the level just after. Before that, the bucket has always been empty.
     last: Option<(i128, i128)>,
 }
 
-impl Bucket {
-    pub(crate) fn new(limit: Limit) -> Bucket {
-        Bucket { limit, last: None }
+impl ExactBucket {
+    pub(crate) fn new(limit: Limit) -> ExactBucket {
+        ExactBucket { limit, last: None }
     }
 
     /// Creates a bucket found at `level` (in 1/period of a unit) at instant `at`.
-    pub(crate) fn filled(limit: Limit, level: i128, at: i128) -> Bucket {
-        Bucket {
+    pub(crate) fn filled(limit: Limit, level: i128, at: i128) -> ExactBucket {
+        ExactBucket {
             limit,
             last: Some((at, level)),
         }
@@ -34,10 +34,10 @@ impl Bucket {
 
     /// Returns the bucket of another limit with as much available at `at`, capped at its capacity. The periods must be the same, so that nothing is
     /// rounded.
-    pub(crate) fn changed(&self, limit: Limit, at: i128) -> Bucket {
+    pub(crate) fn changed(&self, limit: Limit, at: i128) -> ExactBucket {
         assert_eq!(limit.period, self.limit.period);
         let available = self.limit.capacity() - self.level(at);
-        Bucket::filled(limit, limit.capacity() - available.min(limit.capacity()), at)
+        ExactBucket::filled(limit, limit.capacity() - available.min(limit.capacity()), at)
     }
 
     /// Returns the level at `at`. An instant before the last cells has a higher level, by the volume that had not yet drained.

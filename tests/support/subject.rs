@@ -1,7 +1,7 @@
 //! The meters under test, behind one interface: every law runs over every algorithm.
 
 use super::limit::Limit;
-use super::oracle::{Bucket, Verdict};
+use super::oracle::{ExactBucket, Verdict};
 use super::time::{instant, since};
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, Quota};
@@ -127,7 +127,7 @@ impl Subject {
     /// Asks for one cell or a batch. Checks law 3 with the exact bucket that has taken the same cells as the meter: if the bucket has room, the meter
     /// does not deny.
     #[track_caller]
-    pub(crate) fn ask_no_less(&self, n: u32, at: i128, exact: &Bucket) -> Verdict {
+    pub(crate) fn ask_no_less(&self, n: u32, at: i128, exact: &ExactBucket) -> Verdict {
         let verdict = self.ask(n, at);
         let needless = verdict != Verdict::Conforms && exact.judge(n, at) == Verdict::Conforms;
         assert!(!needless, "{}: {n} cells at {at} ns were denied: {exact:?}", self.name);

@@ -1,7 +1,7 @@
 //! Limits of every magnitude, and traffic that hits the edges of each.
 
 use super::limit::Limit;
-use super::oracle::{Bucket, Verdict};
+use super::oracle::{ExactBucket, Verdict};
 use super::time::{HORIZON, SECOND, YEAR};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -119,8 +119,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Plays the steps in the order of time from the origin to the horizon. Passes each question to `ask` with the exact bucket as it is before the
 /// question; the bucket takes the cells that `ask` admits.
-pub(crate) fn play(limit: &Limit, steps: &[Step], mut ask: impl FnMut(u32, i128, &Bucket) -> Verdict) {
-    let mut exact = Bucket::new(*limit);
+pub(crate) fn play(limit: &Limit, steps: &[Step], mut ask: impl FnMut(u32, i128, &ExactBucket) -> Verdict) {
+    let mut exact = ExactBucket::new(*limit);
     let mut now = 0;
     let mut denied = (1, 0);
     let rest = u64::try_from(limit.time_to_rest().min(HORIZON))

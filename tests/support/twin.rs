@@ -1,25 +1,25 @@
 //! The meter written in the obvious way: a level and a lock.
 
 use super::limit::Limit;
-use super::oracle::{Bucket, Verdict};
+use super::oracle::{ExactBucket, Verdict};
 use parking_lot::Mutex;
 
 #[derive(Debug)]
 pub(crate) struct Twin {
-    bucket: Mutex<Bucket>,
+    bucket: Mutex<ExactBucket>,
 }
 
 impl Twin {
     pub(crate) fn new(limit: Limit) -> Twin {
         Twin {
-            bucket: Mutex::new(Bucket::new(limit)),
+            bucket: Mutex::new(ExactBucket::new(limit)),
         }
     }
 
     /// Creates GCRA(T, tau) whose theoretical arrival time is `tat`: the bucket holds the volume that drains until then.
     pub(crate) fn expecting(t: u64, tau: u64, tat: i128) -> Twin {
         Twin {
-            bucket: Mutex::new(Bucket::filled(Limit::standard(t, tau), 0, tat)),
+            bucket: Mutex::new(ExactBucket::filled(Limit::standard(t, tau), 0, tat)),
         }
     }
 
@@ -40,13 +40,13 @@ impl Twin {
 /// Two limits held together in the obvious way: two levels and one lock.
 #[derive(Debug)]
 pub(crate) struct TwinPair {
-    buckets: Mutex<[Bucket; 2]>,
+    buckets: Mutex<[ExactBucket; 2]>,
 }
 
 impl TwinPair {
     pub(crate) fn new(limits: [Limit; 2]) -> TwinPair {
         TwinPair {
-            buckets: Mutex::new(limits.map(Bucket::new)),
+            buckets: Mutex::new(limits.map(ExactBucket::new)),
         }
     }
 

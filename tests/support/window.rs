@@ -5,14 +5,14 @@ use super::oracle::Verdict;
 
 /// The admissions, with their times.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct Admissions {
     limit: Limit,
     admitted: Vec<(i128, u32)>,
 }
 
-impl Record {
-    pub(crate) fn new(limit: Limit) -> Record {
-        Record {
+impl Admissions {
+    pub(crate) fn new(limit: Limit) -> Admissions {
+        Admissions {
             limit,
             admitted: Vec::new(),
         }
@@ -26,7 +26,7 @@ impl Record {
         verdict
     }
 
-    pub(crate) fn merge(&mut self, other: Record) {
+    pub(crate) fn merge(&mut self, other: Admissions) {
         self.admitted.extend(other.admitted);
     }
 
@@ -68,7 +68,7 @@ impl Record {
 }
 
 /// A record for the law of windows: the time, the cost of the cells put in (negative if taken out), and whether they were admitted.
-pub(crate) type Net = Vec<(i128, i128, bool)>;
+pub(crate) type NetAdmissions = Vec<(i128, i128, bool)>;
 
 /// Returns by how much the worst window that ends with an admission is above B + R*v. A charge may go into debt, but no cell is admitted while there
 /// is debt.

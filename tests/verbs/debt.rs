@@ -1,8 +1,8 @@
 //! `charge`, into debt and to the end of time, and `refund`, never above rest.
 
-use crate::support::exponential::{Average, float, threshold};
+use crate::support::exponential::{ExactAverage, float, threshold};
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket, quota};
 use crate::support::time::{HORIZON, SECOND, YEAR, fixed_time, instant, since};
 use crate::support::traffic::{EXTREMES, limits, spread};
@@ -24,7 +24,7 @@ fn singles<A: Algorithm>(meter: &Meter<A>, at: Instant) -> u32 {
 }
 
 /// When a cell conforms by the meter, and by the exact bucket.
-fn next<A: Algorithm>(meter: &Meter<A>, exact: &Bucket, origin: Instant, at: i128) -> (i128, i128) {
+fn next<A: Algorithm>(meter: &Meter<A>, exact: &ExactBucket, origin: Instant, at: i128) -> (i128, i128) {
     let told = match meter.peek_at(instant(origin, at)) {
         Ok(()) => at,
         Err(denied) => since(origin, denied.earliest_possible()),
@@ -41,7 +41,7 @@ proptest! {
     fn debt_lasts_exactly_its_drain_time(limit in limits(), sizes in prop::collection::vec(any::<u64>(), 1..10)) {
         fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit, sizes: &[u64]) {
             let origin = Instant::now();
-            let mut exact = Bucket::new(*limit);
+            let mut exact = ExactBucket::new(*limit);
             let mut at = 0;
             for &size in sizes {
                 // Debts of any magnitude that drain before the horizon.
@@ -112,7 +112,7 @@ fn an_exponential_debt_lasts_until_it_has_decayed() {
     for (limit, period) in [(10, SECOND), (1000, 3600 * SECOND)] {
         for n in [1, 5, 100, 1_000_000_000, u64::MAX] {
             let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit");
-            let (now, mut sum) = (Instant::now(), Average::new(limit, period));
+            let (now, mut sum) = (Instant::now(), ExactAverage::new(limit, period));
             assert_eq!(meter.charge_at(n, now), 0);
             sum.count(float(n.into()), 0);
             let (told, exact) = (

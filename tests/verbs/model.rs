@@ -2,23 +2,23 @@
 //! refunds. `exponential/model.rs` has the third algorithm, `threads.rs` several threads.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
 use crate::support::time::{HORIZON, instant, since};
 use crate::support::traffic::{spread, whole_limits};
 use crate::support::verb::{
     Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Verb, Wait, sequences,
 };
-use crate::support::window::{Net, worst_net_window};
+use crate::support::window::{NetAdmissions, worst_net_window};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{Meter, NegativeMultiDecision, Reservation};
 use std::time::{Duration, Instant};
 
 /// Plays the verbs in the order of time, each compared with the exact bucket.
-fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)]) -> Net {
+fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)]) -> NetAdmissions {
     let origin = Instant::now();
-    let (mut bucket, mut now, mut net) = (Bucket::new(*limit), 0, Net::new());
+    let (mut bucket, mut now, mut net) = (ExactBucket::new(*limit), 0, NetAdmissions::new());
     let mut reserved: Option<(Reservation<A>, u32, [i128; 2])> = None;
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 200)).expect("positive");
     for &(verb, size, wait) in verbs {
@@ -99,16 +99,24 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
                     let others_wait = limit.drained(now) + bucket.level(now) != last && bucket.excess(0, now) > 0;
                     let undrained = if others_wait { 0 } else { (limit.cost(n) - since).max(0) };
                     let level = (bucket.level(now) - undrained).max(0);
-                    bucket = Bucket::filled(*limit, level, now);
+                    bucket = ExactBucket::filled(*limit, level, now);
                     net.push((now, -undrained, false));
+                    if since > 0 && undrained > 0 {
+                        // The meter rounds the part of a unit that has drained, so every later time may be a nanosecond late. Begins anew.
+                        let late = until_rest(meter, at) - limit.time_to_drain(level);
+                        assert!((0..=1).contains(&late), "{late} ns late: {limit:?}");
+                        assert!(worst_net_window(limit, &net) <= 0, "{limit:?}");
+                        meter.reset();
+                        bucket = ExactBucket::new(*limit);
+                        net.clear();
+                    }
                 }
             }
             Status => {
                 let status = meter.status_at(at);
                 assert_eq!(status.remaining(), room);
-                let rest = limit.time_to_drain(bucket.level(now));
                 // It has no unit of tolerance.
-                let late = i128::try_from(status.until_rest().as_nanos()).expect("some years") - rest;
+                let late = until_rest(meter, at) - limit.time_to_drain(bucket.level(now));
                 assert!((0..=1).contains(&late), "{late} ns late: {limit:?}");
                 let next = match bucket.judge(1, now) {
                     Verdict::From(then) => then - now,
@@ -118,7 +126,7 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
             }
             Reset => {
                 meter.reset();
-                (bucket, reserved) = (Bucket::new(*limit), None);
+                (bucket, reserved) = (ExactBucket::new(*limit), None);
                 net.clear();
             }
             Wait => now += i128::from(spread(wait, 1, rest)),
@@ -134,6 +142,12 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
         }
     }
     net
+}
+
+/// Returns the nanoseconds until the meter is idle.
+fn until_rest<A: Algorithm>(meter: &Meter<A>, at: Instant) -> i128 {
+    let rest = meter.status_at(at).until_rest();
+    i128::try_from(rest.as_nanos()).expect("some years")
 }
 
 proptest! {

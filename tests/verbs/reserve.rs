@@ -1,6 +1,6 @@
 //! `reserve` and `cancel`.
 
-use crate::support::exponential::Average;
+use crate::support::exponential::ExactAverage;
 use crate::support::time::{SECOND, YEAR, fixed_time};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
@@ -232,7 +232,7 @@ fn a_dropped_reservation_keeps_its_cells() {
 fn cancelled_exponential_reservation_returns_its_remainder() {
     for (at, n) in [(0, 10), (30, 10), (200, 5), (1000, 5), (5000, 1)] {
         let (meter, now) = exponential(10, Duration::from_secs(1));
-        let mut sum = Average::new(10, SECOND);
+        let mut sum = ExactAverage::new(10, SECOND);
         let first = meter.reserve_at(6, Duration::ZERO, now).expect("at rest");
         sum.count(6.0, 0);
         let second = meter.reserve_at(n, HOUR, now).expect("within an hour");

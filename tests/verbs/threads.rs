@@ -2,14 +2,14 @@
 
 use crate::support::exponential::{Seeded, threshold};
 use crate::support::limit::Limit;
-use crate::support::oracle::Bucket;
+use crate::support::oracle::ExactBucket;
 use crate::support::subject::{gcra, leaky_bucket};
 use crate::support::time::{DAY, SECOND, instant, since};
 use crate::support::traffic::{limits, spread};
 use crate::support::verb::{
     Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Verb, Wait, sequences,
 };
-use crate::support::window::{Net, worst_net_window};
+use crate::support::window::{NetAdmissions, worst_net_window};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
@@ -73,7 +73,7 @@ fn all_verbs_in_threads_keep_cells_exact() {
     fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit) {
         let (origin, barrier) = (Instant::now(), Barrier::new(4));
         let work = |thread: u64| {
-            let (mut chance, mut net) = (Seeded(thread), Net::new());
+            let (mut chance, mut net) = (Seeded(thread), NetAdmissions::new());
             for round in 0..40 {
                 let (now, at) = (
                     i128::from(round) * 777_777,
@@ -114,7 +114,7 @@ fn all_verbs_in_threads_keep_cells_exact() {
             "{}",
             worst_net_window(limit, &net)
         );
-        let mut exact = Bucket::new(*limit);
+        let mut exact = ExactBucket::new(*limit);
         for (at, cost, _) in net {
             exact.take(u32::try_from(cost / limit.cost(1)).expect("small"), at);
         }

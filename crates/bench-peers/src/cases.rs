@@ -27,20 +27,20 @@ pub(crate) const BATCH: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
 /// The limit of a meter: one cell each `interval`, and up to `burst` at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limit {
+pub(crate) struct MeterLimit {
     pub(crate) interval: Duration,
     pub(crate) burst: NonZeroU32,
 }
 
-impl Limit {
-    /// Never reached: 10^9 cells a second, the highest rate that all contenders support, and as many at once. No loop asks for half as many.
+impl MeterLimit {
+    /// 10^9 cells a second, the highest rate that all contenders support, and as many at once. No loop asks for half as many, so none is denied.
     pub(crate) const AMPLE: Self = Self {
         interval: Duration::from_nanos(1),
         burst: NonZeroU32::new(1_000_000_000).unwrap(),
     };
 
-    /// Exceeded for a whole run once its burst is spent: one cell an hour. The burst holds batches, and blocks for leases, so
-    /// that no denial is permanent.
+    /// One cell an hour, so that every call of a run is denied once the burst is spent. The burst holds batches, and blocks for
+    /// leases, so that no denial is permanent.
     pub(crate) const SCARCE: Self = Self {
         interval: Duration::from_secs(3600),
         burst: NonZeroU32::new(1024).unwrap(),
@@ -72,7 +72,7 @@ impl Limit {
 
 /// The expected answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Expected {
     Admit,
     Deny,
 }
@@ -89,7 +89,7 @@ pub(crate) enum Time {
 /// One question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
-    pub(crate) answer: Answer,
+    pub(crate) answer: Expected,
     pub(crate) time: Time,
     /// True if each call asks for [`BATCH`] cells instead of one.
     pub(crate) batch: bool,
@@ -103,16 +103,16 @@ impl Case {
         (0..16).map(|bits| Self {
             time: if bits & 8 == 0 { Time::OwnClock } else { Time::Callers },
             batch: bits & 4 != 0,
-            answer: if bits & 2 == 0 { Answer::Admit } else { Answer::Deny },
+            answer: if bits & 2 == 0 { Expected::Admit } else { Expected::Deny },
             threads: 1 + (bits & 1),
         })
     }
 
     /// The limit of the meter that is asked.
-    pub(crate) fn limit(self) -> Limit {
+    pub(crate) fn limit(self) -> MeterLimit {
         match self.answer {
-            Answer::Admit => Limit::AMPLE,
-            Answer::Deny => Limit::SCARCE,
+            Expected::Admit => MeterLimit::AMPLE,
+            Expected::Deny => MeterLimit::SCARCE,
         }
     }
 
@@ -120,10 +120,10 @@ impl Case {
     /// admission exchanges.
     pub(crate) fn floor(self) -> &'static str {
         match (self.time, self.answer) {
-            (Time::OwnClock, Answer::Admit) => CLOCK_AND_EXCHANGE,
-            (Time::OwnClock, Answer::Deny) => CLOCK_AND_LOAD,
-            (Time::Callers, Answer::Admit) => EXCHANGE,
-            (Time::Callers, Answer::Deny) => LOAD,
+            (Time::OwnClock, Expected::Admit) => CLOCK_AND_EXCHANGE,
+            (Time::OwnClock, Expected::Deny) => CLOCK_AND_LOAD,
+            (Time::Callers, Expected::Admit) => EXCHANGE,
+            (Time::Callers, Expected::Deny) => LOAD,
         }
     }
 }
@@ -131,8 +131,8 @@ impl Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.answer {
-            Answer::Admit => "admit",
-            Answer::Deny => "deny",
+            Expected::Admit => "admit",
+            Expected::Deny => "deny",
         })?;
         f.write_str(match self.time {
             Time::OwnClock => ", own clock",

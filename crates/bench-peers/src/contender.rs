@@ -1,14 +1,14 @@
 //! The adapter trait of a peer.
 
-use crate::cases::Limit;
+use crate::cases::MeterLimit;
 use core::num::NonZeroU32;
 use std::time::Instant;
 
 /// The kind of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    /// This project's.
+pub(crate) enum ContenderKind {
+    /// A contender of this project.
     Ours,
     /// A peer's meter.
     Peer,
@@ -34,15 +34,15 @@ pub(crate) type CheckNAt<H> = fn(&mut H, NonZeroU32, Instant) -> bool;
 pub(crate) trait Contender {
     /// The name in the tables.
     const NAME: &'static str;
-    const KIND: Kind;
-    /// The crate it comes from.
+    const KIND: ContenderKind;
+    /// The crate of the contender.
     const PACKAGE: Option<Package>;
 
     /// A thread's handle of a meter.
     type Handle: Send;
 
     /// Returns handles of one new idle meter, for this many threads.
-    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle>;
+    fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle>;
 
     /// Decides a cell by the meter's own clock.
     fn check(handle: &mut Self::Handle) -> bool;

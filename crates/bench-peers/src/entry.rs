@@ -1,15 +1,15 @@
 //! A contender as a row of the tables.
 
 use crate::cases::{Case, Time};
-use crate::contender::{Contender, Kind, Package};
+use crate::contender::{Contender, ContenderKind, Package};
 use crate::measure::{Measured, Percentiles, measure, percentiles};
 use crate::timing::Length;
 
 /// A contender as a row: dynamic from one turn to the next, never within.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
+pub(crate) struct MeterEntry {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ContenderKind,
     pub(crate) package: Option<Package>,
     /// Returns whether the contender supports the case.
     pub(crate) takes: fn(Case) -> bool,
@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) percentiles: fn(Case, Length) -> Percentiles,
 }
 
-impl Entry {
+impl MeterEntry {
     pub(crate) fn of<C: Contender>() -> Self {
         Self {
             name: C::NAME,

@@ -2,34 +2,34 @@
 //!
 //! They run in the same loop as the contenders and always admit.
 
-use crate::cases::{CLOCK_AND_EXCHANGE, CLOCK_AND_LOAD, EXCHANGE, LOAD, Limit};
-use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
-use crate::entry::Entry;
+use crate::cases::{CLOCK_AND_EXCHANGE, CLOCK_AND_LOAD, EXCHANGE, LOAD, MeterLimit};
+use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, ContenderKind, Package};
+use crate::entry::MeterEntry;
 use crate::ticks;
 use core::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-pub(crate) fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<MeterEntry> {
     vec![
-        Entry::of::<Floor<Empty>>(),
-        Entry::of::<Floor<Ticks>>(),
-        Entry::of::<Floor<Now>>(),
-        Entry::of::<Floor<Load>>(),
-        Entry::of::<Floor<Add>>(),
-        Entry::of::<Floor<Exchange>>(),
-        Entry::of::<Floor<TicksLoad>>(),
-        Entry::of::<Floor<TicksExchange>>(),
+        MeterEntry::of::<Floor<Empty>>(),
+        MeterEntry::of::<Floor<Ticks>>(),
+        MeterEntry::of::<Floor<Now>>(),
+        MeterEntry::of::<Floor<Load>>(),
+        MeterEntry::of::<Floor<Add>>(),
+        MeterEntry::of::<Floor<Exchange>>(),
+        MeterEntry::of::<Floor<TicksLoad>>(),
+        MeterEntry::of::<Floor<TicksExchange>>(),
     ]
 }
 
 /// A word with its lines to itself.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Word(AtomicU64);
+pub(crate) struct FloorWord(AtomicU64);
 
-impl Word {
+impl FloorWord {
     #[inline]
     fn load(&self) -> u64 {
         // ORDERING: relaxed, here and below, as in the meters these are the floor of; the word publishes nothing.
@@ -49,21 +49,21 @@ impl Word {
 }
 
 /// A part of a decision.
-trait Part {
+trait FloorPart {
     const NAME: &'static str;
-    fn work(word: &Word);
+    fn work(word: &FloorWord);
 }
 
 struct Floor<P>(P);
 
-impl<P: Part> Contender for Floor<P> {
+impl<P: FloorPart> Contender for Floor<P> {
     const NAME: &'static str = P::NAME;
-    const KIND: Kind = Kind::Floor;
+    const KIND: ContenderKind = ContenderKind::Floor;
     const PACKAGE: Option<Package> = None;
-    type Handle = Arc<Word>;
+    type Handle = Arc<FloorWord>;
 
-    fn handles(_: Limit, threads: usize) -> Vec<Self::Handle> {
-        let word = Arc::new(Word(AtomicU64::new(0)));
+    fn handles(_: MeterLimit, threads: usize) -> Vec<Self::Handle> {
+        let word = Arc::new(FloorWord(AtomicU64::new(0)));
         vec![word; threads]
     }
 
@@ -82,12 +82,12 @@ macro_rules! parts {
     ($($part:ident $name:expr, $work:expr;)*) => {$(
         struct $part;
 
-        impl Part for $part {
+        impl FloorPart for $part {
             const NAME: &'static str = $name;
 
             #[inline]
-            fn work(word: &Word) {
-                let work: fn(&Word) = $work;
+            fn work(word: &FloorWord) {
+                let work: fn(&FloorWord) = $work;
                 work(word);
             }
         }
@@ -100,7 +100,7 @@ parts! {
     Now "Instant::now", |_| { black_box(Instant::now()); };
     Load LOAD, |word| { black_box(word.load()); };
     Add "fetch_add", |word| { black_box(word.0.fetch_add(1, Ordering::Relaxed)); };
-    Exchange EXCHANGE, Word::exchange;
+    Exchange EXCHANGE, FloorWord::exchange;
     TicksLoad CLOCK_AND_LOAD, |word| { black_box(ticks::read()); black_box(word.load()); };
     TicksExchange CLOCK_AND_EXCHANGE, |word| { black_box(ticks::read()); word.exchange(); };
 }

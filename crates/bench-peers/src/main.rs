@@ -27,7 +27,7 @@ use core::fmt::Display;
 use keyed::flood::Flood;
 use keyed::memory::Filling;
 use keyed::report::KeyedReport;
-use report::Report;
+use report::MeterReport;
 use report::heading::Heading;
 use run::Effort;
 use std::error::Error;
@@ -73,7 +73,7 @@ struct Cli {
     #[arg(long, value_name = "CONTENDER", hide = true)]
     memory_of: Option<String>,
 
-    /// Rounds, instead of 101, or 25 if quick
+    /// Number of rounds (101 unless set, or 25 with --quick)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
@@ -122,7 +122,7 @@ fn main() -> ExitCode {
         single(&cli)
     };
     match done {
-        Ok(Done { text, wrong }) => {
+        Ok(Printed { text, wrong }) => {
             println!("{text}");
             wrong.iter().for_each(|line| eprintln!("compare: {line}"));
             if wrong.is_empty() {
@@ -139,23 +139,23 @@ fn main() -> ExitCode {
 }
 
 /// The printed text, and the problems found.
-struct Done {
+struct Printed {
     text: String,
     wrong: Vec<String>,
 }
 
 /// One meter.
-fn single(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+fn single(cli: &Cli) -> Result<Printed, Box<dyn Error>> {
     let cases = cli.named(Case::all())?;
     let effort = cli.effort();
-    let report = Report::of(&run::rounds(&cases, effort, cli.seed), effort, cli.seed);
+    let report = MeterReport::of(&run::rounds(&cases, effort, cli.seed), effort, cli.seed);
     let text = if cli.json { report.json()? } else { report.tables() };
     let wrong = report.wrong();
-    Ok(Done { text, wrong })
+    Ok(Printed { text, wrong })
 }
 
 /// A meter for each key.
-fn keyed(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+fn keyed(cli: &Cli) -> Result<Printed, Box<dyn Error>> {
     let effort = cli.effort();
     let outcomes = if cli.keyed {
         let cases = cli.named(KeyedCase::all(cli.large).into_iter())?;
@@ -171,22 +171,22 @@ fn keyed(cli: &Cli) -> Result<Done, Box<dyn Error>> {
     let report = KeyedReport::of(&outcomes, memory, Heading::now(effort, cli.seed));
     let text = if cli.json { report.json()? } else { report.tables() };
     let wrong = report.wrong();
-    Ok(Done { text, wrong })
+    Ok(Printed { text, wrong })
 }
 
-fn flood() -> Done {
+fn flood() -> Printed {
     let flooded = Flood::WHOLE.run(&keyed::flood::progress());
-    Done {
+    Printed {
         text: flooded.to_string(),
         wrong: flooded.wrong(),
     }
 }
 
 /// Runs a child process of `--memory`.
-fn fill(arguments: &[String]) -> Result<Done, Box<dyn Error>> {
+fn fill(arguments: &[String]) -> Result<Printed, Box<dyn Error>> {
     let filling = Filling::of(arguments).ok_or("no contender of that name takes such keys")?;
     let bytes = filling.bytes().ok_or("this system does not report resident memory")?;
-    Ok(Done {
+    Ok(Printed {
         text: bytes.to_string(),
         wrong: Vec::new(),
     })
@@ -213,61 +213,61 @@ impl Cli {
 }
 
 /// Measures decisions of a store. A time never fails the run: aims that were missed are printed.
-fn stores(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+fn stores(cli: &Cli) -> Result<Printed, Box<dyn Error>> {
     let effort = if cli.quick {
-        stores::Effort::QUICK
+        stores::StoresEffort::QUICK
     } else {
-        stores::Effort::FULL
+        stores::StoresEffort::FULL
     };
     let report = stores::run(effort)?;
     report.missed().for_each(|aim| eprintln!("compare: {aim}"));
     let text = if cli.json { report.json()? } else { report.to_string() };
-    Ok(Done {
+    Ok(Printed {
         text,
         wrong: Vec::new(),
     })
 }
 
 /// Measures the cost of layers.
-fn http(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+fn http(cli: &Cli) -> Result<Printed, Box<dyn Error>> {
     if let Some([contender, n]) = cli.requests.as_deref() {
         let text = http::requests(contender, n.parse()?).ok_or("no layer of that name")?;
-        return Ok(Done {
+        return Ok(Printed {
             text,
             wrong: Vec::new(),
         });
     }
     let mut effort = if cli.quick {
-        http::Effort::QUICK
+        http::HttpEffort::QUICK
     } else {
-        http::Effort::FULL
+        http::HttpEffort::FULL
     };
     effort.rounds = cli.rounds.unwrap_or(effort.rounds);
     let report = http::run(effort, cli.seed);
     let text = if cli.json { report.json()? } else { report.to_string() };
     let wrong = report.wrong().to_vec();
-    Ok(Done { text, wrong })
+    Ok(Printed { text, wrong })
 }
 
 /// Measures the cost of waiting.
-fn waiting(cli: &Cli) -> Result<Done, Box<dyn Error>> {
+fn waiting(cli: &Cli) -> Result<Printed, Box<dyn Error>> {
     let effort = if cli.quick {
-        waiting::Effort::QUICK
+        waiting::WaitingEffort::QUICK
     } else {
-        waiting::Effort::FULL
+        waiting::WaitingEffort::FULL
     };
     let report = waiting::run(effort);
     let text = if cli.json { report.json()? } else { report.to_string() };
-    Ok(Done {
+    Ok(Printed {
         text,
         wrong: Vec::new(),
     })
 }
 
 /// Runs a child process of `--waiting`.
-fn bytes_of_waiting(name: &str) -> Result<Done, Box<dyn Error>> {
+fn bytes_of_waiting(name: &str) -> Result<Printed, Box<dyn Error>> {
     let text = waiting::bytes_here(name).ok_or("no contender of that name waits")?;
-    Ok(Done {
+    Ok(Printed {
         text,
         wrong: Vec::new(),
     })

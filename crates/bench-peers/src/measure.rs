@@ -1,14 +1,14 @@
 //! One turn of one contender.
 
-use crate::cases::{Answer, BATCH, Case, Limit, Time};
-use crate::contender::{Contender, Kind};
+use crate::cases::{BATCH, Case, Expected, MeterLimit, Time};
+use crate::contender::{Contender, ContenderKind};
 use crate::stats::{float, percentile};
 use crate::timing::{Done, Each, Length, Loop, Over, Timing};
 use core::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More cells than any meter is asked for in one turn. [`Limit::AMPLE`](crate::cases::Limit::AMPLE) holds twice as many.
+/// More cells than any meter is asked for in one turn. [`MeterLimit::AMPLE`](crate::cases::MeterLimit::AMPLE) holds twice as many.
 const MOST_CELLS: u64 = 500_000_000;
 
 /// The longest turn.
@@ -110,7 +110,7 @@ fn on_fresh<C: Contender, T: Timing>(
     call: impl Fn(&mut C::Handle, Instant) -> bool + Copy + Send + Sync,
 ) -> Vec<(T::Outcome, Answers)> {
     let mut handles = C::handles(case.limit(), usize::try_from(case.threads).unwrap_or(1));
-    let expected = case.answer == Answer::Admit || C::KIND == Kind::Floor;
+    let expected = case.answer == Expected::Admit || C::KIND == ContenderKind::Floor;
     if !expected {
         spend(case.limit(), || handles.first_mut().is_some_and(C::check));
     }
@@ -119,7 +119,7 @@ fn on_fresh<C: Contender, T: Timing>(
 
 /// Asks until a denial, because some contenders admit a cell more than their burst. If a meter never denies, all its answers are
 /// counted as wrong.
-pub(crate) fn spend(limit: Limit, mut check: impl FnMut() -> bool) {
+pub(crate) fn spend(limit: MeterLimit, mut check: impl FnMut() -> bool) {
     let _ = (0..2 * limit.burst.get()).all(|_| check());
 }
 

@@ -4,36 +4,36 @@ pub(crate) mod heading;
 mod tables;
 
 use crate::cases::Case;
-use crate::contender::Kind;
-use crate::run::{Effort, Outcome};
+use crate::contender::ContenderKind;
+use crate::run::{CaseOutcome, Effort};
 use crate::stats::Summary;
 use heading::Heading;
 use serde::Serialize;
 
 /// A whole run.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct MeterReport {
     heading: Heading,
-    cases: Vec<Table>,
+    cases: Vec<MeterTable>,
 }
 
 /// One case.
 #[derive(Debug, Serialize)]
-struct Table {
+struct MeterTable {
     case: String,
     /// The name of the row that is the floor of this case.
     floor: &'static str,
     /// The name of the fastest row of a peer.
     best_peer: Option<&'static str>,
     /// Fastest first, floors last.
-    rows: Vec<Row>,
+    rows: Vec<MeterRow>,
 }
 
 /// One contender at one case.
 #[derive(Debug, Serialize)]
-struct Row {
+struct MeterRow {
     contender: &'static str,
-    kind: Kind,
+    kind: ContenderKind,
     /// Nanoseconds per call and thread, over rounds.
     ns: Summary,
     /// The median as a multiple of the best peer's.
@@ -48,13 +48,13 @@ struct Row {
     wrong_answers: u64,
 }
 
-impl Report {
-    pub(crate) fn of(outcomes: &[Outcome], effort: Effort, seed: u64) -> Self {
+impl MeterReport {
+    pub(crate) fn of(outcomes: &[CaseOutcome], effort: Effort, seed: u64) -> Self {
         let mut cases: Vec<Case> = outcomes.iter().map(|outcome| outcome.case).collect();
         cases.dedup();
         Self {
             heading: Heading::now(effort, seed),
-            cases: cases.into_iter().map(|case| Table::of(case, outcomes)).collect(),
+            cases: cases.into_iter().map(|case| MeterTable::of(case, outcomes)).collect(),
         }
     }
 
@@ -77,18 +77,18 @@ impl Report {
     }
 }
 
-impl Table {
-    fn of(case: Case, outcomes: &[Outcome]) -> Self {
-        let mut rows: Vec<Row> = outcomes
+impl MeterTable {
+    fn of(case: Case, outcomes: &[CaseOutcome]) -> Self {
+        let mut rows: Vec<MeterRow> = outcomes
             .iter()
             .filter(|outcome| outcome.case == case)
-            .filter_map(Row::of)
+            .filter_map(MeterRow::of)
             .collect();
         rows.sort_by(|a, b| {
-            let key = |row: &Row| (row.kind == Kind::Floor, row.ns.median);
+            let key = |row: &MeterRow| (row.kind == ContenderKind::Floor, row.ns.median);
             key(a).partial_cmp(&key(b)).unwrap_or(core::cmp::Ordering::Equal)
         });
-        let is_peer = |row: &&Row| matches!(row.kind, Kind::Peer | Kind::KeyedPeer);
+        let is_peer = |row: &&MeterRow| matches!(row.kind, ContenderKind::Peer | ContenderKind::KeyedPeer);
         let best = rows.iter().find(is_peer).map(|row| (row.contender, row.ns.median));
         let floor = rows.iter().find(|row| row.contender == case.floor());
         let floor = floor.map(|row| row.ns.median);
@@ -105,8 +105,8 @@ impl Table {
     }
 }
 
-impl Row {
-    fn of(outcome: &Outcome) -> Option<Self> {
+impl MeterRow {
+    fn of(outcome: &CaseOutcome) -> Option<Self> {
         Some(Self {
             contender: outcome.entry.name,
             kind: outcome.entry.kind,

@@ -1,7 +1,7 @@
 //! Rounds: every contender has a turn at every case, in an order shuffled anew each time.
 
 use crate::cases::Case;
-use crate::entry::Entry;
+use crate::entry::MeterEntry;
 use crate::measure::{Answers, Measured, longest};
 use crate::random::Random;
 use crate::timing::Length;
@@ -33,9 +33,9 @@ impl Effort {
 
 /// The results of all rounds of one contender at one case.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome {
+pub(crate) struct CaseOutcome {
     pub(crate) case: Case,
-    pub(crate) entry: Entry,
+    pub(crate) entry: MeterEntry,
     length: Length,
     /// Per call and thread, one value a round.
     pub(crate) ns: Vec<f64>,
@@ -47,13 +47,13 @@ pub(crate) struct Outcome {
 }
 
 /// All contenders and floors.
-pub(crate) fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<MeterEntry> {
     [contenders::entries(), floors::entries()].concat()
 }
 
 /// Runs all rounds of these cases.
-pub(crate) fn rounds(cases: &[Case], effort: Effort, seed: u64) -> Vec<Outcome> {
-    let mut outcomes: Vec<Outcome> = cases.iter().flat_map(|&case| seats(case, effort)).collect();
+pub(crate) fn rounds(cases: &[Case], effort: Effort, seed: u64) -> Vec<CaseOutcome> {
+    let mut outcomes: Vec<CaseOutcome> = cases.iter().flat_map(|&case| seats(case, effort)).collect();
     let mut order: Vec<usize> = (0..outcomes.len()).collect();
     let mut random = Random::new(seed);
     for _ in 0..effort.rounds {
@@ -66,9 +66,9 @@ pub(crate) fn rounds(cases: &[Case], effort: Effort, seed: u64) -> Vec<Outcome> 
 }
 
 /// The contenders that support the case.
-fn seats(case: Case, effort: Effort) -> impl Iterator<Item = Outcome> {
+fn seats(case: Case, effort: Effort) -> impl Iterator<Item = CaseOutcome> {
     let able = entries().into_iter().filter(move |entry| (entry.takes)(case));
-    able.map(move |entry| Outcome {
+    able.map(move |entry| CaseOutcome {
         case,
         entry,
         length: length(effort.turn, longest(case), |length| (entry.measure)(case, length)),
@@ -102,7 +102,7 @@ fn length_ns(ns_per_call: f64) -> u64 {
     (ns_per_call as u64).max(1)
 }
 
-impl Outcome {
+impl CaseOutcome {
     fn turn(&mut self, effort: Effort) {
         let measured = (self.entry.measure)(self.case, self.length);
         self.ns.push(measured.ns_per_call);
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn every_case_has_a_floor_and_a_contender() {
         for case in Case::all() {
-            let able: Vec<Entry> = entries().into_iter().filter(|entry| (entry.takes)(case)).collect();
+            let able: Vec<MeterEntry> = entries().into_iter().filter(|entry| (entry.takes)(case)).collect();
             assert!(able.iter().any(|entry| entry.name == case.floor()), "{case}");
             assert!(able.len() > floors::entries().len(), "{case}");
         }

@@ -99,17 +99,17 @@ fn slug(heading: &str) -> String {
 
 static LINK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"<a [^>]*?href="([^"]+)""#).expect("a valid expression"));
 static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#" id="?([^" >]+)"#).expect("a valid expression"));
-/// Signatures, whose links rustdoc makes: also to hidden traits, which have no page.
+/// Signatures. Rustdoc makes their links, also to hidden traits, which have no page.
 static SIGNATURE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"(?s)<(h3|h4) class="code-header">.*?</(h3|h4)>"#).expect("a valid expression"));
 
 /// A page of rustdoc: where its links lead, and its anchors.
-struct Page {
+struct RustdocPage {
     links: BTreeSet<String>,
     ids: BTreeSet<String>,
 }
 
-impl Page {
+impl RustdocPage {
     fn read(path: &Path) -> Option<Self> {
         let html = fs::read_to_string(path).ok()?;
         // Blanket implementations come with the docs of another crate.
@@ -130,12 +130,12 @@ impl Page {
 pub(crate) fn dead_in_pages(docs: &Path, name: &str) -> Result<Vec<String>, String> {
     let folder = docs.join(name);
     let first = folder.join("index.html");
-    let mut pages: BTreeMap<PathBuf, Option<Page>> = BTreeMap::new();
+    let mut pages: BTreeMap<PathBuf, Option<RustdocPage>> = BTreeMap::new();
     let mut queue = vec![first.clone()];
     let mut dead = Vec::new();
     while let Some(path) = queue.pop() {
         if let Entry::Vacant(entry) = pages.entry(path.clone()) {
-            let page = Page::read(&path);
+            let page = RustdocPage::read(&path);
             if let (Some(page), true) = (&page, path.starts_with(&folder)) {
                 queue.extend(
                     page.links

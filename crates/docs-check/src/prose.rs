@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 /// Text without markup, and the lines of the file that it comes from.
 #[derive(Debug)]
 pub(crate) struct Paragraph {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ParagraphKind,
     pub(crate) text: String,
     /// Offsets in `text`, each with the number of the line that starts there.
     lines: Vec<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ParagraphKind {
     Text,
     /// The first paragraph of a doc comment.
     Summary,
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 impl Paragraph {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: ParagraphKind) -> Self {
         let (text, lines) = (String::new(), Vec::new());
         Self { kind, text, lines }
     }
@@ -54,7 +54,7 @@ fn line_of(lines: &[(usize, usize)], offset: usize) -> usize {
 pub(crate) fn of_file(path: &Path, text: &str) -> Vec<Paragraph> {
     let is_script = path.starts_with(".ci");
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("md") => of_markdown(Kind::Text, &numbered(text)),
+        Some("md") => of_markdown(ParagraphKind::Text, &numbered(text)),
         Some("rs") => of_rust(text, is_program(path)),
         Some("toml") => of_comments(&numbered(text), "#")
             .into_iter()
@@ -80,7 +80,7 @@ fn numbered(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Reads lines of Markdown, which may be apart in the file. Code and HTML are left out; inline code counts as one word.
-fn of_markdown(first: Kind, lines: &[(usize, &str)]) -> Vec<Paragraph> {
+fn of_markdown(first: ParagraphKind, lines: &[(usize, &str)]) -> Vec<Paragraph> {
     let (mut source, mut starts) = (String::new(), Vec::new());
     for (number, line) in lines {
         starts.push((source.len(), *number));
@@ -101,7 +101,7 @@ fn of_markdown(first: Kind, lines: &[(usize, &str)]) -> Vec<Paragraph> {
             Event::Start(_) | Event::End(_) => {
                 is_code = matches!(event, Event::Start(Tag::CodeBlock(_)));
                 if !paragraph.text.trim().is_empty() {
-                    paragraphs.push(std::mem::replace(&mut paragraph, Paragraph::new(Kind::Text)));
+                    paragraphs.push(std::mem::replace(&mut paragraph, Paragraph::new(ParagraphKind::Text)));
                 }
             }
             _ => {}
@@ -154,9 +154,9 @@ impl<'a> Comments<'a> {
 
     fn end(&mut self) {
         let kind = if matches!(&*self.mark, "///" | "//!") {
-            Kind::Summary
+            ParagraphKind::Summary
         } else {
-            Kind::Text
+            ParagraphKind::Text
         };
         self.paragraphs.extend(of_markdown(kind, &self.lines));
         self.lines.clear();
@@ -206,7 +206,7 @@ fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
             let is_alone = text[starts[number - 1].0..at].trim().is_empty();
             comments.add(number, if is_alone { mark } else { "" }, &line[mark.len()..]);
         } else if let Some(block) = token.name("block") {
-            messages.push(Paragraph::new(Kind::Text).with(block.as_str(), number));
+            messages.push(Paragraph::new(ParagraphKind::Text).with(block.as_str(), number));
         } else if let Some(string) = token.name("string").filter(|_| is_program && at < tests) {
             messages.extend(message(string.as_str(), number));
         }
@@ -216,7 +216,7 @@ fn of_rust(text: &str, is_program: bool) -> Vec<Paragraph> {
     let names = tests.filter_map(|test| test.get(1));
     let names = names.map(|name| {
         let words = name.as_str().replace('_', " ");
-        Paragraph::new(Kind::TestName).with(&words, line_of(&starts, name.start()))
+        Paragraph::new(ParagraphKind::TestName).with(&words, line_of(&starts, name.start()))
     });
     let mut paragraphs = comments.finish();
     paragraphs.extend(messages);
@@ -232,12 +232,12 @@ fn message(string: &str, line: usize) -> Vec<Paragraph> {
     if string.split_whitespace().filter(is_word).count() < 3 {
         return Vec::new();
     }
-    let mut paragraphs = vec![Paragraph::new(Kind::Text)];
+    let mut paragraphs = vec![Paragraph::new(ParagraphKind::Text)];
     let (mut continues, mut was_row) = (true, false);
     for (number, part) in (line..).zip(string.split('\n')) {
         let is_row = part.contains("  ");
         if !continues && (is_row || was_row || part.is_empty()) {
-            paragraphs.push(Paragraph::new(Kind::Text));
+            paragraphs.push(Paragraph::new(ParagraphKind::Text));
         }
         continues = part.ends_with('\\');
         was_row = is_row && !continues;
@@ -265,7 +265,7 @@ fn of_names(text: &str) -> Vec<Paragraph> {
         .filter_map(|(number, line)| Some((number, value(line)?)));
     let values = values.filter(|(_, value)| value.contains(' '));
     values
-        .map(|(number, value)| Paragraph::new(Kind::Text).with(&value, number))
+        .map(|(number, value)| Paragraph::new(ParagraphKind::Text).with(&value, number))
         .collect()
 }
 
@@ -282,7 +282,7 @@ fn of_titles(text: &str) -> Vec<Paragraph> {
         .into_iter()
         .filter_map(|(number, line)| Some((number, value(line)?)));
     values
-        .map(|(number, value)| Paragraph::new(Kind::Text).with(&value, number))
+        .map(|(number, value)| Paragraph::new(ParagraphKind::Text).with(&value, number))
         .collect()
 }
 
@@ -290,7 +290,7 @@ fn of_titles(text: &str) -> Vec<Paragraph> {
 mod tests {
     use super::*;
 
-    fn read(path: &str, text: &str) -> Vec<(usize, Kind, String)> {
+    fn read(path: &str, text: &str) -> Vec<(usize, ParagraphKind, String)> {
         let paragraphs = of_file(Path::new(path), text);
         paragraphs
             .into_iter()
@@ -310,7 +310,7 @@ mod tests {
             (13, "c"),
             (13, "d"),
         ];
-        let expected = expected.map(|(line, text)| (line, Kind::Text, text.to_owned()));
+        let expected = expected.map(|(line, text)| (line, ParagraphKind::Text, text.to_owned()));
         assert_eq!(read("a.md", text), expected);
     }
 
@@ -318,12 +318,12 @@ mod tests {
     fn rust_is_read_without_code() {
         let text = "/// One.\n///\n/// Two.\nfn f() -> &'static str { // three\n    \"four words are enough // {x}\"\n}\n#[test]\nfn a_b() { '\"'; r\"five\"; }\n// six\n";
         let expected = [
-            (1, Kind::Summary, "One."),
-            (3, Kind::Text, "Two."),
-            (4, Kind::Text, "three"),
-            (9, Kind::Text, "six"),
-            (5, Kind::Text, "four words are enough // x"),
-            (8, Kind::TestName, "a b"),
+            (1, ParagraphKind::Summary, "One."),
+            (3, ParagraphKind::Text, "Two."),
+            (4, ParagraphKind::Text, "three"),
+            (9, ParagraphKind::Text, "six"),
+            (5, ParagraphKind::Text, "four words are enough // x"),
+            (8, ParagraphKind::TestName, "a b"),
         ];
         let expected = expected.map(|(line, kind, text)| (line, kind, text.to_owned()));
         assert_eq!(read("src/a.rs", text), expected);
@@ -333,7 +333,10 @@ mod tests {
     #[test]
     fn tests_made_by_macros_are_read() {
         let text = "macro_rules! each { ($($name:ident),*) => { $(#[test] fn $name() {})* }; }\neach! {\n    a_b(meter, now) {\n    }\n}\n";
-        assert_eq!(read("tests/a.rs", text), [(3, Kind::TestName, "a b".to_owned())]);
+        assert_eq!(
+            read("tests/a.rs", text),
+            [(3, ParagraphKind::TestName, "a b".to_owned())]
+        );
     }
 
     #[test]
@@ -342,7 +345,7 @@ mod tests {
         let expected = [(2, "One two"), (4, "Four.")];
         assert_eq!(
             read("a.json", text),
-            expected.map(|(line, text)| (line, Kind::Text, text.to_owned()))
+            expected.map(|(line, text)| (line, ParagraphKind::Text, text.to_owned()))
         );
     }
 
@@ -352,12 +355,12 @@ mod tests {
         let expected = [(1, "one two"), (3, "three"), (4, "four five")];
         assert_eq!(
             read("a.toml", text),
-            expected.map(|(line, text)| (line, Kind::Text, text.to_owned()))
+            expected.map(|(line, text)| (line, ParagraphKind::Text, text.to_owned()))
         );
     }
 
     #[test]
-    fn rows_of_tables_are_apart() {
+    fn rows_of_tables_are_separate_sentences() {
         let texts = |path, text| {
             read(path, text)
                 .into_iter()

@@ -1,6 +1,6 @@
 //! Words and shapes of sentences that this project does not use, counted over everything that people read.
 
-use crate::prose::{self, Kind, Paragraph};
+use crate::prose::{self, Paragraph, ParagraphKind};
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -9,7 +9,7 @@ use std::{fs, io};
 use walkdir::WalkDir;
 
 /// A word or shape that is excluded, and its replacement.
-struct Rule {
+struct WordRule {
     name: &'static str,
     pattern: &'static str,
     /// Texts in which the pattern is no hit.
@@ -17,8 +17,8 @@ struct Rule {
     instead: &'static str,
 }
 
-const fn rule(name: &'static str, pattern: &'static str, except: &'static str, instead: &'static str) -> Rule {
-    Rule {
+const fn rule(name: &'static str, pattern: &'static str, except: &'static str, instead: &'static str) -> WordRule {
+    WordRule {
         name,
         pattern,
         except,
@@ -29,7 +29,7 @@ const fn rule(name: &'static str, pattern: &'static str, except: &'static str, i
 const NEVER: &str = r"\z.";
 
 /// The rules for all text.
-const RULES: &[Rule] = &[
+const RULES: &[WordRule] = &[
     rule("who", r"\b(who|whom|whoever)\b", NEVER, "name the actor"),
     rule("somebody", r"\b(some|any|no|every)body\b", NEVER, "name the actor"),
     rule(
@@ -121,7 +121,7 @@ const RULES: &[Rule] = &[
 const RULES_FILE: &str = "crates/docs-check/src/words.rs";
 
 /// The rule for the first words of a doc comment.
-const SUMMARY: Rule = rule(
+const SUMMARY: WordRule = rule(
     "summary",
     r"\A(What|How|Why|Whether|Of|To be|Who)\b",
     NEVER,
@@ -129,7 +129,7 @@ const SUMMARY: Rule = rule(
 );
 
 /// The rule for the first words of a test's name.
-const TEST_NAME: Rule = rule(
+const TEST_NAME: WordRule = rule(
     "test name",
     r"\A(what|who|of|it|none) ",
     NEVER,
@@ -143,7 +143,7 @@ const TEST_WORDS: usize = 8;
 const SENTENCE_WORDS: usize = 25;
 
 /// One excluded word or shape.
-pub(crate) struct Hit {
+pub(crate) struct Finding {
     file: PathBuf,
     line: usize,
     rule: &'static str,
@@ -151,7 +151,7 @@ pub(crate) struct Hit {
     instead: &'static str,
 }
 
-impl Display for Hit {
+impl Display for Finding {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             file,
@@ -168,7 +168,7 @@ impl Display for Hit {
 #[derive(Default)]
 pub(crate) struct Count {
     pub(crate) words: usize,
-    pub(crate) hits: Vec<Hit>,
+    pub(crate) hits: Vec<Finding>,
 }
 
 impl Count {
@@ -190,7 +190,7 @@ impl Count {
 
 /// Counts the words of all files below a folder, except of build outputs.
 pub(crate) fn count(root: &Path) -> io::Result<Count> {
-    let rules = Rules::new();
+    let rules = CompiledRules::new();
     let mut count = Count::default();
     let is_source = |name: &str| name != "target" && (!name.starts_with('.') || name == ".ci");
     let entries = WalkDir::new(root).sort_by_file_name().into_iter();
@@ -222,19 +222,19 @@ fn words(text: &str) -> usize {
 }
 
 struct Compiled {
-    rule: &'static Rule,
+    rule: &'static WordRule,
     pattern: Regex,
     except: Regex,
 }
 
-struct Rules {
+struct CompiledRules {
     all: Vec<Compiled>,
     summary: Compiled,
     test_name: Compiled,
     sentence: Regex,
 }
 
-impl Rules {
+impl CompiledRules {
     fn new() -> Self {
         let insensitive = |pattern: &str| {
             RegexBuilder::new(pattern)
@@ -242,7 +242,7 @@ impl Rules {
                 .build()
                 .expect("a valid expression")
         };
-        let compiled = |rule: &'static Rule| Compiled {
+        let compiled = |rule: &'static WordRule| Compiled {
             rule,
             pattern: insensitive(rule.pattern),
             except: Regex::new(rule.except).expect("a valid expression"),
@@ -255,8 +255,8 @@ impl Rules {
         }
     }
 
-    fn find(&self, paragraph: &Paragraph, file: &Path, hits: &mut Vec<Hit>) {
-        let hit = |rule: &'static str, instead: &'static str, range: std::ops::Range<usize>| Hit {
+    fn find(&self, paragraph: &Paragraph, file: &Path, hits: &mut Vec<Finding>) {
+        let hit = |rule: &'static str, instead: &'static str, range: std::ops::Range<usize>| Finding {
             file: file.to_owned(),
             line: paragraph.line(range.start),
             rule,
@@ -264,9 +264,9 @@ impl Rules {
             instead,
         };
         let special = match paragraph.kind {
-            Kind::Text => None,
-            Kind::Summary => Some(&self.summary),
-            Kind::TestName => Some(&self.test_name),
+            ParagraphKind::Text => None,
+            ParagraphKind::Summary => Some(&self.summary),
+            ParagraphKind::TestName => Some(&self.test_name),
         };
         for Compiled { rule, pattern, except } in self.all.iter().chain(special) {
             for found in pattern.find_iter(&paragraph.text) {
@@ -277,7 +277,7 @@ impl Rules {
                 }
             }
         }
-        if paragraph.kind == Kind::TestName {
+        if paragraph.kind == ParagraphKind::TestName {
             if words(&paragraph.text) > TEST_WORDS {
                 hits.push(hit("long test name", "eight words at most", 0..0));
             }
@@ -309,7 +309,7 @@ mod tests {
     use std::sync::LazyLock;
 
     fn hits(name: &str, text: &str) -> Vec<(usize, &'static str)> {
-        static ALL: LazyLock<Rules> = LazyLock::new(Rules::new);
+        static ALL: LazyLock<CompiledRules> = LazyLock::new(CompiledRules::new);
         let mut hits = Vec::new();
         for paragraph in prose::of_file(Path::new(name), text) {
             ALL.find(&paragraph, Path::new(name), &mut hits);

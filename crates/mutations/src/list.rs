@@ -18,12 +18,12 @@ struct List {
     /// The package whose tests catch the mutations of this list.
     package: String,
     #[serde(rename = "mutation")]
-    mutations: Vec<Entry>,
+    mutations: Vec<ListEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct ListEntry {
     name: String,
     file: String,
     from: String,
@@ -45,14 +45,14 @@ pub(crate) struct Mutation {
     pub(crate) file: PathBuf,
     from: String,
     to: String,
-    pub(crate) target: Target,
+    pub(crate) target: TestTarget,
     /// The test that catches it, with its modules.
     pub(crate) test: String,
 }
 
 /// A test binary.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Target {
+pub(crate) struct TestTarget {
     pub(crate) package: String,
     /// `--cfg ratelimit_meter_CFG`, if any.
     pub(crate) cfg: Option<String>,
@@ -67,7 +67,7 @@ impl Display for Mutation {
     }
 }
 
-impl Display for Target {
+impl Display for TestTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.package, self.binary)
     }
@@ -116,7 +116,7 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Mutation>, Box<dyn Error>> {
             file: entry.file.into(),
             from: entry.from,
             to: entry.to,
-            target: Target {
+            target: TestTarget {
                 package: list.package.clone(),
                 cfg: entry.cfg,
                 features: entry.features,

@@ -7,8 +7,8 @@ mod scratch;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use list::Mutation;
-use queue::{Job, Queue};
-use scratch::{Outcome, Scratch};
+use queue::{Job, MutationQueue};
+use scratch::{Scratch, TestOutcome};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use std::{fs, io, thread};
 /// Applies each known mutation to a copy of the workspace and expects the named test to fail there
 #[derive(Parser, Debug)]
 #[command(name = "mutations")]
-struct Arguments {
+struct Cli {
     /// Only mutations whose list, name, file, binary or test contains one of these texts
     filters: Vec<String>,
     /// Print the mutations with the tests that catch them, and apply none
@@ -41,7 +41,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,21 +52,19 @@ fn main() -> ExitCode {
 }
 
 /// Returns `true` if every selected mutation is as it should be.
-fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+fn run(cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let (workspace, lists) = (workspace(), lists());
-    if arguments.reanchor {
+    if cli.reanchor {
         for line in list::reanchor(&workspace, &lists)? {
             println!("{line}");
         }
     }
     let mut mutations = list::read(&lists)?;
-    mutations.retain(|mutation| {
-        arguments.filters.is_empty() || arguments.filters.iter().any(|filter| mutation.contains(filter))
-    });
+    mutations.retain(|mutation| cli.filters.is_empty() || cli.filters.iter().any(|filter| mutation.contains(filter)));
     if mutations.is_empty() {
         return Err("no mutation contains any of these texts; `--list` prints them all".into());
     }
-    if arguments.list {
+    if cli.list {
         for mutation in &mutations {
             println!("{mutation}\n    caught by {}: {}", mutation.target, mutation.test);
         }
@@ -76,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     for error in &misplaced {
         eprintln!("error: {error}");
     }
-    if arguments.check || arguments.reanchor || !misplaced.is_empty() {
+    if cli.check || cli.reanchor || !misplaced.is_empty() {
         println!(
             "{} of {} mutations have their place in the source",
             mutations.len() - misplaced.len(),
@@ -84,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         );
         return Ok(misplaced.is_empty());
     }
-    apply(&workspace, mutations, arguments)
+    apply(&workspace, mutations, cli)
 }
 
 /// The root of the workspace that this tool was built in.
@@ -98,23 +96,23 @@ fn lists() -> PathBuf {
 }
 
 /// Applies each mutation, prints each result, and returns `true` if all are caught.
-fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+fn apply(workspace: &Path, mutations: Vec<Mutation>, cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let start = Instant::now();
     let total = mutations.len();
     let processors = thread::available_parallelism().map_or(1, |processors| processors.get().min(4));
-    let jobs = arguments.jobs.unwrap_or(processors).clamp(1, total);
+    let jobs = cli.jobs.unwrap_or(processors).clamp(1, total);
     let bar = ProgressBar::new(total as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left: {msg}").expect("a valid template"),
     );
     bar.set_message("building the shared dependencies");
-    let queue = Queue::new(mutations);
+    let queue = MutationQueue::new(mutations);
     let copies = copies(workspace, jobs, &queue)?;
-    let report = Report {
+    let report = RunReport {
         bar,
         caught: AtomicUsize::new(0),
         problems: Mutex::default(),
     };
-    let timeout = Duration::from_secs(arguments.timeout);
+    let timeout = Duration::from_secs(cli.timeout);
     thread::scope(|scope| {
         let workers: Vec<_> = copies
             .iter()
@@ -139,7 +137,7 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> R
 }
 
 /// Sets up `jobs` copies of the workspace. The first copy builds the dependencies; the rest begin with its results.
-fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, Box<dyn Error>> {
+fn copies(workspace: &Path, jobs: usize, queue: &MutationQueue) -> Result<Vec<Scratch>, Box<dyn Error>> {
     let root = workspace.join("target/mutations");
     fs::create_dir_all(&root)?;
     let first = Scratch::set_up(workspace, &root.join("0"))?;
@@ -157,22 +155,22 @@ fn copies(workspace: &Path, jobs: usize, queue: &Queue) -> Result<Vec<Scratch>, 
 }
 
 /// Results as they come, and the problems to be explained at the end.
-struct Report {
+struct RunReport {
     bar: ProgressBar,
     caught: AtomicUsize,
     problems: Mutex<Vec<String>>,
 }
 
-impl Report {
+impl RunReport {
     /// Reports a mutation and the outcome of its test.
-    fn applied(&self, mutation: &Mutation, outcome: &Outcome, took: Duration) {
+    fn applied(&self, mutation: &Mutation, outcome: &TestOutcome, took: Duration) {
         let verdict = match outcome {
-            Outcome::Fails(_) => "caught",
-            Outcome::Passes => "SURVIVES",
+            TestOutcome::Fails(_) => "caught",
+            TestOutcome::Passes => "SURVIVES",
             _ => "INVALID",
         };
         self.line(&format!("{verdict:<8} {mutation} ({:.1} s)", took.as_secs_f64()));
-        if matches!(outcome, Outcome::Fails(_)) {
+        if matches!(outcome, TestOutcome::Fails(_)) {
             self.caught.fetch_add(1, Ordering::Relaxed);
         } else {
             self.problem(format!(
@@ -183,8 +181,8 @@ impl Report {
     }
 
     /// Reports a mutation that is not applied, because its test does not pass without it.
-    fn not_applied(&self, mutation: &Mutation, outcome: &Outcome) {
-        if let Outcome::Skips(reason) = outcome {
+    fn not_applied(&self, mutation: &Mutation, outcome: &TestOutcome) {
+        if let TestOutcome::Skips(reason) = outcome {
             return self.line(&format!("{:<8} {mutation} ({reason})", "skipped"));
         }
         self.line(&format!("{:<8} {mutation}", "INVALID"));
@@ -206,7 +204,7 @@ impl Report {
 }
 
 /// Does jobs of the queue until none is left.
-fn work(copy: &Scratch, queue: &Queue, timeout: Duration, report: &Report) -> io::Result<()> {
+fn work(copy: &Scratch, queue: &MutationQueue, timeout: Duration, report: &RunReport) -> io::Result<()> {
     let mut target = None;
     while let Some(job) = queue.next(target.as_ref()) {
         match job {
@@ -214,7 +212,7 @@ fn work(copy: &Scratch, queue: &Queue, timeout: Duration, report: &Report) -> io
                 report.bar.set_message(next.to_string());
                 for test in tests {
                     let outcome = copy.run(&next, &test, timeout)?;
-                    if matches!(outcome, Outcome::Passes) {
+                    if matches!(outcome, TestOutcome::Passes) {
                         continue;
                     }
                     for mutation in queue.remove(&next, &test) {
@@ -256,6 +254,6 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         use clap::CommandFactory;
-        Arguments::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -1,12 +1,12 @@
 //! The order of work among the copies. A target stays with one copy, since its first build costs most. A copy without work takes from the target with
 //! the most work left.
 
-use crate::list::{Mutation, Target};
+use crate::list::{Mutation, TestTarget};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 #[derive(Debug)]
-pub(crate) struct Queue(Mutex<BTreeMap<Target, Group>>);
+pub(crate) struct MutationQueue(Mutex<BTreeMap<TestTarget, Group>>);
 
 /// The mutations that tests of one binary catch.
 #[derive(Debug, Default)]
@@ -22,15 +22,15 @@ struct Group {
 pub(crate) enum Job {
     /// These tests must pass as long as nothing is mutated.
     Unmutated {
-        target: Target,
+        target: TestTarget,
         tests: BTreeSet<String>,
     },
     Mutated(Mutation),
 }
 
-impl Queue {
+impl MutationQueue {
     pub(crate) fn new(mutations: Vec<Mutation>) -> Self {
-        let mut groups: BTreeMap<Target, Group> = BTreeMap::new();
+        let mut groups: BTreeMap<TestTarget, Group> = BTreeMap::new();
         for mutation in mutations {
             let group = groups.entry(mutation.target.clone()).or_default();
             group.unproven.insert(mutation.test.clone());
@@ -39,21 +39,21 @@ impl Queue {
         Self(Mutex::new(groups))
     }
 
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<Target, Group>> {
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<TestTarget, Group>> {
         self.0.lock().expect("no thread panics while it holds the lock")
     }
 
     /// One target of each set of dependencies.
-    pub(crate) fn distinct_dependencies(&self) -> Vec<Target> {
+    pub(crate) fn distinct_dependencies(&self) -> Vec<TestTarget> {
         let mut targets: Vec<_> = self.groups().keys().cloned().collect();
         targets.dedup_by(|a, b| (&a.package, &a.cfg, &a.features) == (&b.package, &b.cfg, &b.features));
         targets
     }
 
     /// Returns the next job of a copy whose last one was of target `last`.
-    pub(crate) fn next(&self, last: Option<&Target>) -> Option<Job> {
+    pub(crate) fn next(&self, last: Option<&TestTarget>) -> Option<Job> {
         let mut groups = self.groups();
-        let is_last = |target: &Target| last == Some(target);
+        let is_last = |target: &TestTarget| last == Some(target);
         let (target, group) = groups
             .iter_mut()
             .filter(|(_, group)| !group.left.is_empty())
@@ -71,7 +71,7 @@ impl Queue {
     }
 
     /// Removes and returns the mutations that this test would have to catch.
-    pub(crate) fn remove(&self, target: &Target, test: &str) -> Vec<Mutation> {
+    pub(crate) fn remove(&self, target: &TestTarget, test: &str) -> Vec<Mutation> {
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(target) else {
             return Vec::new();

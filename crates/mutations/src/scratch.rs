@@ -1,6 +1,6 @@
 //! A copy of the workspace, in which one mutation at a time is applied, built and tested.
 
-use crate::list::{self, Mutation, Target};
+use crate::list::{self, Mutation, TestTarget};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::env;
@@ -23,7 +23,7 @@ pub(crate) struct Scratch {
 
 /// The result of one test. Only a test that fails catches a mutation; a build that fails shows nothing.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum TestOutcome {
     Passes,
     /// With its output.
     Fails(String),
@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
     DoesNotEnd(Duration),
 }
 
-impl Display for Outcome {
+impl Display for TestOutcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passes => f.write_str("passes"),
@@ -107,8 +107,8 @@ impl Scratch {
     }
 
     /// Builds the dependencies of the target's package, those of its tests included.
-    pub(crate) fn build_dependencies(&self, target: &Target) -> Result<(), String> {
-        let library = Target {
+    pub(crate) fn build_dependencies(&self, target: &TestTarget) -> Result<(), String> {
+        let library = TestTarget {
             binary: "lib".to_owned(),
             ..target.clone()
         };
@@ -116,15 +116,15 @@ impl Scratch {
     }
 
     /// Runs a test without a mutation.
-    pub(crate) fn run(&self, target: &Target, test: &str, timeout: Duration) -> io::Result<Outcome> {
+    pub(crate) fn run(&self, target: &TestTarget, test: &str, timeout: Duration) -> io::Result<TestOutcome> {
         match self.build(target) {
             Ok(binary) => self.test(&binary, test, timeout),
-            Err(errors) => Ok(Outcome::DoesNotBuild(errors)),
+            Err(errors) => Ok(TestOutcome::DoesNotBuild(errors)),
         }
     }
 
     /// Runs the test of a mutation with the mutation in its place, and takes the mutation back.
-    pub(crate) fn run_mutated(&self, mutation: &Mutation, timeout: Duration) -> io::Result<Outcome> {
+    pub(crate) fn run_mutated(&self, mutation: &Mutation, timeout: Duration) -> io::Result<TestOutcome> {
         let path = self.path(&mutation.file);
         let source = fs::read_to_string(&path)?;
         fs::write(&path, mutation.apply(&source).map_err(io::Error::other)?)?;
@@ -134,7 +134,7 @@ impl Scratch {
     }
 
     /// Builds the test binary, or returns the compiler's errors.
-    fn build(&self, target: &Target) -> Result<Binary, String> {
+    fn build(&self, target: &TestTarget) -> Result<Binary, String> {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(self.root.join("workspace"));
         cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
@@ -175,7 +175,7 @@ impl Scratch {
     }
 
     /// Runs one test of a binary.
-    fn test(&self, binary: &Binary, test: &str, timeout: Duration) -> io::Result<Outcome> {
+    fn test(&self, binary: &Binary, test: &str, timeout: Duration) -> io::Result<TestOutcome> {
         let printed = self.root.join("output");
         let file = File::create(&printed)?;
         let mut child = Command::new(&binary.executable)
@@ -198,17 +198,17 @@ impl Scratch {
             if Instant::now() > end {
                 child.kill()?;
                 child.wait()?;
-                return Ok(Outcome::DoesNotEnd(timeout));
+                return Ok(TestOutcome::DoesNotEnd(timeout));
             }
             thread::sleep(POLL);
         };
         let printed = String::from_utf8_lossy(&fs::read(&printed)?).into_owned();
         let skipped = printed.lines().find_map(|line| Some(&line[line.find("skipped: ")?..]));
         Ok(match (status.success(), skipped) {
-            (false, _) => Outcome::Fails(printed),
-            (true, Some(reason)) => Outcome::Skips(reason.to_owned()),
-            (true, None) if printed.contains("test result: ok. 1 passed") => Outcome::Passes,
-            (true, None) => Outcome::Missing,
+            (false, _) => TestOutcome::Fails(printed),
+            (true, Some(reason)) => TestOutcome::Skips(reason.to_owned()),
+            (true, None) if printed.contains("test result: ok. 1 passed") => TestOutcome::Passes,
+            (true, None) => TestOutcome::Missing,
         })
     }
 }
@@ -224,7 +224,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&from, &to)?;
         } else if extension.is_none() && from.parent().is_some_and(|folder| folder.ends_with("deps")) {
-            // A linked program, which is large; cargo links those anew that it needs.
+            // Linked programs are large, and cargo links the needed ones again.
         } else if !(matches!(extension, Some("rlib" | "rmeta" | "so")) && fs::hard_link(&from, &to).is_ok()) {
             fs::copy(&from, &to)?;
             File::options()

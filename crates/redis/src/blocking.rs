@@ -1,6 +1,6 @@
 //! The blocking store over a pool of connections.
 
-use crate::wire::{self, Call, Failure};
+use crate::wire::{self, ScriptCall, ScriptFailure};
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, Verb};
@@ -18,10 +18,10 @@ const ATTEMPTS: u32 = 3;
 /// Each call takes an idle connection or makes one, and gives it back; a connection that failed is closed. A clone shares the connections.
 #[derive(Clone)]
 pub struct RedisBlockingStore {
-    shared: Arc<Shared>,
+    shared: Arc<ConnectionPool>,
 }
 
-struct Shared {
+struct ConnectionPool {
     client: Client,
     deadline: Duration,
     idle: Mutex<Vec<Connection>>,
@@ -32,7 +32,7 @@ impl RedisBlockingStore {
     /// longer fails its call, but a call of several steps may take longer in all.
     #[must_use]
     pub fn new(client: Client, deadline: Duration) -> Self {
-        let shared = Shared {
+        let shared = ConnectionPool {
             client,
             deadline,
             idle: Mutex::default(),
@@ -66,7 +66,7 @@ impl RedisBlockingStore {
     }
 
     /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
-    fn exchange(connection: &mut Connection, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
+    fn exchange(connection: &mut Connection, call: &ScriptCall, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
         let mut send = |cmd: Cmd| connection.req_command(&cmd).and_then(Value::extract_error);
         let mut result = send(call.by_hash());
         for _ in 1..ATTEMPTS {
@@ -75,22 +75,22 @@ impl RedisBlockingStore {
                 Err(error) => error,
             };
             result = match wire::failure(error, asks) {
-                Failure::NoScript => send(call.with_text()),
-                Failure::Elsewhere(error) | Failure::Later(error) => return Err(wire::exhausted(&error)),
-                Failure::Final(error) => return Err(error),
+                ScriptFailure::NoScript => send(call.with_text()),
+                ScriptFailure::Elsewhere(error) | ScriptFailure::Later(error) => return Err(wire::exhausted(&error)),
+                ScriptFailure::Final(error) => return Err(error),
             };
         }
         result.map_err(|error| StoreError::Unreachable(error.to_string()))
     }
 
     fn ask(connection: &mut Connection, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
-        if let Some(fast) = Call::fast(verb, at, asks) {
+        if let Some(fast) = ScriptCall::fast(verb, at, asks) {
             let value = Self::exchange(connection, &fast, asks)?;
             if let Some(reply) = wire::fast_reply(&value, &asks[0])? {
                 return Ok(reply);
             }
         }
-        let value = Self::exchange(connection, &Call::general(verb, at, asks), asks)?;
+        let value = Self::exchange(connection, &ScriptCall::general(verb, at, asks), asks)?;
         wire::reply(&value, asks)
     }
 }

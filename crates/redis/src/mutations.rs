@@ -1,6 +1,6 @@
 //! Each way to break a script is noticed by a check. The scripts are sent with their text, changed in one place.
 
-use crate::wire::{self, Call, FAST, METER, failure};
+use crate::wire::{self, FAST, METER, ScriptCall, failure};
 use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, StoreLimit, Units, Verb};
 use ratelimit_meter_store_check::server::Server;
 use ratelimit_meter_store_check::{Plan, check};
@@ -70,14 +70,14 @@ impl Mutant {
         }
     }
 
-    fn send(&self, call: &Call, script: &str, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
+    fn send(&self, call: &ScriptCall, script: &str, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
         let cmd = call.command("EVAL", script);
         let mut connection = self
             .connection
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         cmd.query(&mut *connection).map_err(|error| match failure(error, asks) {
-            wire::Failure::Final(error) => error,
+            wire::ScriptFailure::Final(error) => error,
             other => panic!("{other:?}"),
         })
     }
@@ -86,12 +86,12 @@ impl Mutant {
 impl BlockingStore for Mutant {
     fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         let [fast, meter] = &self.scripts;
-        if let Some(call) = Call::fast(verb, at, asks) {
+        if let Some(call) = ScriptCall::fast(verb, at, asks) {
             if let Some(reply) = wire::fast_reply(&self.send(&call, fast, asks)?, &asks[0])? {
                 return Ok(reply);
             }
         }
-        wire::reply(&self.send(&Call::general(verb, at, asks), meter, asks)?, asks)
+        wire::reply(&self.send(&ScriptCall::general(verb, at, asks), meter, asks)?, asks)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The async store over one connection that many tasks share.
 
-use crate::wire::{self, Call, Failure};
+use crate::wire::{self, ScriptCall, ScriptFailure};
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
@@ -21,16 +21,16 @@ const ATTEMPTS: u32 = 5;
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
 /// failover, the connection is made anew.
 pub struct RedisStore<C = ConnectionManager> {
-    shared: Arc<Shared<C>>,
+    shared: Arc<Connector<C>>,
 }
 
-struct Shared<C> {
-    current: Mutex<Current<C>>,
+struct Connector<C> {
+    current: Mutex<CurrentConnection<C>>,
     /// Makes a connection, without waiting for it.
     anew: Option<Box<dyn Fn() -> RedisResult<C> + Send + Sync>>,
 }
 
-struct Current<C> {
+struct CurrentConnection<C> {
     /// `None` until the first call, because a connection is made in the runtime of its caller.
     connection: Option<C>,
     /// The number of connections that were left.
@@ -50,8 +50,8 @@ impl RedisStore {
                 .set_response_timeout(None);
             client.get_connection_manager_lazy(config)
         };
-        let shared = Shared {
-            current: Mutex::new(Current::of(None)),
+        let shared = Connector {
+            current: Mutex::new(CurrentConnection::of(None)),
             anew: Some(Box::new(anew)),
         };
         Self {
@@ -76,8 +76,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// store of this crate; `ClusterConnection` repeats commands after a lost connection.
     #[must_use]
     pub fn over(connection: C) -> Self {
-        let shared = Shared {
-            current: Mutex::new(Current::of(Some(connection))),
+        let shared = Connector {
+            current: Mutex::new(CurrentConnection::of(Some(connection))),
             anew: None,
         };
         Self {
@@ -110,7 +110,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncStore for RedisStor
     }
 }
 
-impl<C> Current<C> {
+impl<C> CurrentConnection<C> {
     const fn of(connection: Option<C>) -> Self {
         Self {
             connection,
@@ -119,12 +119,12 @@ impl<C> Current<C> {
     }
 }
 
-impl<C: Clone> Shared<C> {
+impl<C: Clone> Connector<C> {
     /// Returns the current connection and its generation, or a new connection if the current one is of the generation `left`.
     fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if left == Some(current.generation) {
-            *current = Current {
+            *current = CurrentConnection {
                 connection: None,
                 generation: current.generation + 1,
             };
@@ -140,7 +140,7 @@ impl<C: Clone> Shared<C> {
 
 /// The attempts of one call, which know the generation of the connection that the last took.
 struct Attempts<'a, C> {
-    shared: &'a Shared<C>,
+    shared: &'a Connector<C>,
     generation: AtomicU64,
 }
 
@@ -183,18 +183,18 @@ pub(crate) async fn decide(
     at: Option<Micros>,
     asks: &[Ask<'_>],
 ) -> Result<Reply, StoreError> {
-    if let Some(fast) = Call::fast(verb, at, asks) {
+    if let Some(fast) = ScriptCall::fast(verb, at, asks) {
         let value = exchange(connection, &fast, asks).await?;
         if let Some(reply) = wire::fast_reply(&value, &asks[0])? {
             return Ok(reply);
         }
     }
-    let value = exchange(connection, &Call::general(verb, at, asks), asks).await?;
+    let value = exchange(connection, &ScriptCall::general(verb, at, asks), asks).await?;
     wire::reply(&value, asks)
 }
 
 /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
-async fn exchange(connection: &impl SendOnce, call: &Call, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
+async fn exchange(connection: &impl SendOnce, call: &ScriptCall, asks: &[Ask<'_>]) -> Result<Value, StoreError> {
     let mut cmd = call.by_hash();
     let mut result = connection.send(&cmd).await;
     let mut pause = PAUSE;
@@ -204,22 +204,22 @@ async fn exchange(connection: &impl SendOnce, call: &Call, asks: &[Ask<'_>]) -> 
             Err(error) => error,
         };
         result = match wire::failure(error, asks) {
-            Failure::NoScript => {
+            ScriptFailure::NoScript => {
                 cmd = call.with_text();
                 connection.send(&cmd).await
             }
-            Failure::Elsewhere(error) => connection.send_elsewhere(&cmd, error).await,
-            Failure::Later(_) => {
+            ScriptFailure::Elsewhere(error) => connection.send_elsewhere(&cmd, error).await,
+            ScriptFailure::Later(_) => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 connection.send(&cmd).await
             }
-            Failure::Final(error) => return Err(error),
+            ScriptFailure::Final(error) => return Err(error),
         };
     }
     result.map_err(|error| match wire::failure(error, asks) {
-        Failure::Elsewhere(error) | Failure::Later(error) => wire::exhausted(&error),
-        Failure::Final(error) => error,
-        Failure::NoScript => StoreError::Protocol("EVAL was answered by NOSCRIPT".to_owned()),
+        ScriptFailure::Elsewhere(error) | ScriptFailure::Later(error) => wire::exhausted(&error),
+        ScriptFailure::Final(error) => error,
+        ScriptFailure::NoScript => StoreError::Protocol("EVAL was answered by NOSCRIPT".to_owned()),
     })
 }

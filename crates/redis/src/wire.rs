@@ -24,13 +24,13 @@ impl Code {
 }
 
 /// One call of a script that is ready to be sent, by hash or with its text.
-pub(crate) struct Call {
+pub(crate) struct ScriptCall {
     code: &'static Code,
     keys: Vec<String>,
     args: Vec<String>,
 }
 
-impl Call {
+impl ScriptCall {
     /// Returns the call of fast.lua that decides this, if that script can.
     pub(crate) fn fast(verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Option<Self> {
         let ([ask], Verb::Check, None) = (asks, verb, at) else {
@@ -177,7 +177,7 @@ fn unexpected(value: &Value) -> StoreError {
 
 /// The next thing to do after an error of a call.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum ScriptFailure {
     /// The server does not know the script: send its text.
     NoScript,
     /// Nothing ran, and the same may run on another server: the slot has moved, or this one is a replica now.
@@ -189,23 +189,23 @@ pub(crate) enum Failure {
 }
 
 /// Sorts an error by whether the script may have run.
-pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> Failure {
+pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
     use ServerErrorKind as Server;
     let message = error.to_string();
     let final_error = match error.kind() {
-        ErrorKind::Server(Server::NoScript) => return Failure::NoScript,
-        ErrorKind::Server(Server::Moved | Server::Ask | Server::ReadOnly) => return Failure::Elsewhere(error),
+        ErrorKind::Server(Server::NoScript) => return ScriptFailure::NoScript,
+        ErrorKind::Server(Server::Moved | Server::Ask | Server::ReadOnly) => return ScriptFailure::Elsewhere(error),
         ErrorKind::Server(Server::TryAgain | Server::ClusterDown | Server::MasterDown | Server::BusyLoading) => {
-            return Failure::Later(error);
+            return ScriptFailure::Later(error);
         }
         ErrorKind::Server(Server::CrossSlot) => StoreError::NotOneSlot,
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
-            Some("BUSY") => return Failure::Later(error),
+            Some("BUSY") => return ScriptFailure::Later(error),
             Some("WRONGTIME") => StoreError::WrongTime,
             Some("WRONGSTATE") => StoreError::WrongState(key_in(&error, asks)),
             // Redis before 7 puts the error of a command inside a script's own error.
             _ if message.contains("WRONGTYPE") => StoreError::WrongState(key_in(&error, asks)),
-            _ if message.contains("READONLY") => return Failure::Elsewhere(error),
+            _ if message.contains("READONLY") => return ScriptFailure::Elsewhere(error),
             _ => StoreError::Refused(message),
         },
         ErrorKind::Io if error.is_timeout() => StoreError::TimedOut,
@@ -214,7 +214,7 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> Failure {
         ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
         _ => StoreError::Unreachable(message),
     };
-    Failure::Final(final_error)
+    ScriptFailure::Final(final_error)
 }
 
 /// Returns the key that an error names, otherwise the key of the first ask.

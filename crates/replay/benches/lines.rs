@@ -26,9 +26,9 @@ const LINES: u64 = 200_000;
 
 /// Bytes that many readers share.
 #[derive(Clone)]
-struct Shared(Arc<Vec<u8>>);
+struct SharedBytes(Arc<Vec<u8>>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
@@ -40,7 +40,7 @@ fn client(state: &mut u64) -> u64 {
     random(state) % most
 }
 
-fn combined() -> Shared {
+fn combined() -> SharedBytes {
     let mut text = String::new();
     let mut state = 1;
     for line in 0..LINES {
@@ -58,10 +58,10 @@ fn combined() -> Shared {
             random(&mut state) % 100_000,
         );
     }
-    Shared(Arc::new(text.into_bytes()))
+    SharedBytes(Arc::new(text.into_bytes()))
 }
 
-fn table() -> Shared {
+fn table() -> SharedBytes {
     let mut text = String::from("time,client,cost\n");
     let mut state = 2;
     for line in 0..LINES {
@@ -73,11 +73,11 @@ fn table() -> Shared {
             line % 2_000 * 500
         );
     }
-    Shared(Arc::new(text.into_bytes()))
+    SharedBytes(Arc::new(text.into_bytes()))
 }
 
 /// Replays all of it, and returns how many cells were asked and denied.
-fn replay(text: &Shared, options: &Options, limits: &[LimitSpec]) -> (u128, u128) {
+fn replay(text: &SharedBytes, options: &Options, limits: &[LimitSpec]) -> (u128, u128) {
     let mut collected = Collected::default();
     let settings = Settings {
         order: Order::AsIs,

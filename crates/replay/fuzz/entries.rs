@@ -28,7 +28,7 @@ pub(crate) fn access_log(data: &[u8]) {
         // The remains of an earlier line make no difference.
         let mut fresh = LogLines::default();
         assert_eq!(fresh.parse(line), Ok(read));
-        // A quote before the stamp may be of the client.
+        // A quote before the stamp may belong to the client.
         let is_bare = line.iter().find(|byte| matches!(byte, b'"' | b'[')) == Some(&b'[');
         // Of a line that only the tolerant reader takes there may be more than one way to double its quotes.
         let mut words = line[..line.len() - read.tail.len()].rsplit(|&byte| byte == b' ');
@@ -230,7 +230,7 @@ fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
     let told = read(Cursor::new(data.to_vec()), options);
     let dropped = read(Drops(Cursor::new(data.to_vec())), options);
     // How much is read of broken packed data depends on the pieces it comes in.
-    let is_damaged = |told: &Told| told.4 || told.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
+    let is_damaged = |told: &ReadEvents| told.4 || told.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
     if !is_damaged(&told) || !is_damaged(&dropped) {
         assert_eq!(dropped, told);
     }
@@ -239,9 +239,9 @@ fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
 }
 
 /// Events, the number of bad lines, their texts, the final error, and a flag for lost data.
-type Told = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>, bool);
+type ReadEvents = (Vec<(i64, u64, Vec<u8>)>, u64, Vec<String>, Option<String>, bool);
 
-fn read(source: impl Read + 'static, options: &Options) -> Told {
+fn read(source: impl Read + 'static, options: &Options) -> ReadEvents {
     let mut collected = Collected::default();
     let mut events = Vec::new();
     let mut failure = None;

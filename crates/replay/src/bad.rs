@@ -50,8 +50,8 @@ pub enum BadLine {
         /// The number of fields in the header.
         expected: usize,
     },
-    /// The cost is not a number, or is negative.
-    #[error("the cost is not a whole number")]
+    /// The cost is not a number, is negative, or does not fit in 64 bits.
+    #[error("the cost is not a whole number of at most 64 bits")]
     Cost,
     /// Too long for a line of text.
     #[error("the line is longer than 1 MiB")]

@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::lending::Lend;
 use crate::limit::Single;
 use crate::lineage::Maker;
-use crate::verdict::{Undecided, Verdict};
+use crate::verdict::{EventVerdict, Undecided};
 
 /// The time of the latest admission of a key without one.
 const NEVER: i64 = i64::MIN;
@@ -75,7 +75,7 @@ impl Crowd {
 
     /// Decides an event, which is no earlier than the events before it, unless the maker allows that.
     #[inline]
-    pub(crate) fn check(&mut self, event: &Event) -> Result<Verdict, Undecided> {
+    pub(crate) fn check(&mut self, event: &Event) -> Result<EventVerdict, Undecided> {
         let key = event.key.index();
         if key >= self.seats.len() {
             self.seats.resize_with(key + 1, Seat::default);
@@ -91,7 +91,7 @@ impl Crowd {
         }
         let dated = &self.meters[seat.meter];
         let at = self.maker.at(dated.made, event.time).ok_or(Undecided::TooLong)?;
-        let verdict = Verdict::of(event.cost, at, |n| dated.meter.check_n_at(&mut seat.word, n, at));
+        let verdict = EventVerdict::of(event.cost, at, |n| dated.meter.check_n_at(&mut seat.word, n, at));
         if verdict.is_admitted() {
             seat.admitted = event.time;
         }

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 
 use crate::event::{Event, Keys};
 use crate::report::rfc3339;
-use crate::verdict::Verdict;
+use crate::verdict::EventVerdict;
 
 const HEADER: &str = "input,line,time,key,cells,wait_s\n";
 
@@ -37,11 +37,13 @@ impl<W: Write> DeniedRows<W> {
 
     /// Writes the row of an event, if the event was denied.
     #[inline]
-    pub(crate) fn see(&mut self, event: &Event, verdict: Verdict, keys: &Keys) -> io::Result<()> {
+    pub(crate) fn see(&mut self, event: &Event, verdict: EventVerdict, keys: &Keys) -> io::Result<()> {
         match verdict {
-            Verdict::Admitted | Verdict::Delayed(_) => Ok(()),
-            Verdict::Denied(wait) => self.row(event, keys, &format!("{}.{:09}", wait.as_secs(), wait.subsec_nanos())),
-            Verdict::Never => self.row(event, keys, "never"),
+            EventVerdict::Admitted | EventVerdict::Delayed(_) => Ok(()),
+            EventVerdict::Denied(wait) => {
+                self.row(event, keys, &format!("{}.{:09}", wait.as_secs(), wait.subsec_nanos()))
+            }
+            EventVerdict::Never => self.row(event, keys, "never"),
         }
     }
 
@@ -109,10 +111,10 @@ mod tests {
             let mut rows =
                 DeniedRows::new(Vec::new(), vec!["a".to_owned(), "b,c".to_owned()], anonymise).expect("memory");
             for verdict in [
-                Verdict::Admitted,
-                Verdict::Denied(Duration::from_nanos(1_000_000_001)),
-                Verdict::Delayed(Duration::from_secs(1)),
-                Verdict::Never,
+                EventVerdict::Admitted,
+                EventVerdict::Denied(Duration::from_nanos(1_000_000_001)),
+                EventVerdict::Delayed(Duration::from_secs(1)),
+                EventVerdict::Never,
             ] {
                 rows.see(&event, verdict, &keys).expect("memory");
             }

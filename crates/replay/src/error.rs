@@ -305,12 +305,12 @@ pub enum Error {
         path: String,
     },
     /// The file is a table whose first line has values, not names.
-    #[error(
-        "{path} is a table without a header: (echo 'time,key'; cat FILE) | meter-replay --key key ... -, with a name for each column"
-    )]
+    #[error("{path} is a table without a header: ({header}; cat FILE) | meter-replay --key key ... -")]
     NoNames {
         /// The file.
         path: String,
+        /// The command that prints a header.
+        header: String,
     },
     /// The file is a JSON document, not JSON lines.
     #[error("{path} is a JSON document, not one JSON object a line: jq -c '{filter}' FILE | meter-replay ... -")]
@@ -385,7 +385,7 @@ pub enum Error {
         key: String,
     },
     /// A file cannot be written.
-    #[error("writing {path}: {source}")]
+    #[error("writing {path}: {source}{}", advice_for_output(.source))]
     WriteFile {
         /// The file.
         path: String,
@@ -418,6 +418,19 @@ fn advice_for(source: &io::Error) -> &'static str {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             ": copy it again, or unpack its readable part to a pipe, and name -"
         }
+        _ => "",
+    }
+}
+
+/// Returns the advice for an output that cannot be written.
+fn advice_for_output(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => ": create its folder, or name a file in another",
+        io::ErrorKind::IsADirectory => ": name a file in it",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ": name a file in a folder where you may write"
+        }
+        io::ErrorKind::InvalidInput => ": name a file; /dev/stdout is standard output",
         _ => "",
     }
 }

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod bad;
+mod bounds;
 pub mod by;
 pub mod cli;
 mod crowd;
@@ -44,9 +45,9 @@ use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant};
 
+use bounds::Bounds;
 use by::By;
 use cli::Cli;
-use cli::reading::Spread;
 use denied::DeniedRows;
 pub use error::Error;
 use event::{Event, Keys};
@@ -58,8 +59,7 @@ use progress::Progress;
 use replay::{Outcome, Replay, Settings};
 use report::live::Lately;
 use report::{Parameters, Report};
-use stream::{Spreader, Stream};
-use suggest::{NoSuggestion, SuggestedLimit, Suggestion};
+use stream::Stream;
 use trace::{Order, Trace, Unit};
 
 /// Minimum time between two drawings of a live table.
@@ -286,47 +286,18 @@ fn decide_all(
         suggest: cli.suggests(),
         anonymise: cli.anonymise,
     };
-    let replay = |is_asked: bool| is_asked.then(|| Replay::new(limits, settings));
-    let mut at_stamp = replay(cli.reading.spread != Spread::Even);
-    // Fine stamps have only one bound.
-    let mut even = replay(match cli.reading.spread {
-        Spread::Both => stream.may_be_coarse(),
-        Spread::Even => true,
-        Spread::None => false,
-    });
-    let is_even_alone = at_stamp.is_none();
-    let mut decide = |replay: &mut Replay, events: &[Event], stream: &Stream, is_looked_at: bool| {
-        replay.take(events, stream.keys(), has_plans.then(|| stream.plans()))?;
-        if is_looked_at {
-            look(events, replay, stream.keys())
-        } else {
-            Ok(())
-        }
-    };
-    let (mut spreader, mut block, mut spaced) = (Spreader::default(), Vec::new(), Vec::new());
-    let mut is_end = false;
-    while !is_end {
+    let mut bounds = Bounds::new(cli.reading.spread, stream.may_be_coarse(), limits, settings);
+    let mut block = Vec::new();
+    loop {
         stream.next_block(&mut block)?;
-        is_end = block.is_empty();
-        if let Some(replay) = &mut at_stamp {
-            decide(replay, &block, &stream, true)?;
-        }
-        if let Some(replay) = &mut even {
-            spaced.clear();
-            block.iter().for_each(|event| spreader.push(*event, &mut spaced));
-            if is_end {
-                spreader.finish(&mut spaced);
-            }
-            decide(replay, &spaced, &stream, is_even_alone)?;
+        let plans = has_plans.then(|| stream.plans());
+        bounds.take(&block, stream.keys(), plans, &mut look)?;
+        if block.is_empty() {
+            break;
         }
     }
     let trace = stream.finish()?;
-    let outcomes = |replay: &Replay| replay.outcomes(&trace.keys, cli.top);
-    let even = even.as_ref().map(outcomes).unwrap_or_default();
-    let outcomes = match at_stamp.as_ref().map(outcomes) {
-        Some(outcomes) => with_bounds(outcomes, &even),
-        None => even,
-    };
+    let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
 }
 
@@ -362,24 +333,29 @@ fn watch(
         anonymise: cli.anonymise,
     };
     let mut stream = Stream::tail(tail, input, options)?;
-    let mut replay = Replay::new(limits, settings);
+    let mut bounds = Bounds::new(cli.reading.spread, stream.may_be_coarse(), limits, settings);
     let mut lately = Lately::new(limits.len());
     let mut latest = None;
     let (mut requests, mut drawn, mut due) = (0, 0, Instant::now());
-    let mut draw = |replay: &Replay, lately: &Lately, latest, requests, keys: &Keys| {
-        let table = report::live::render(lately, latest, requests, keys, &replay.outcomes(keys, 1), cli.anonymise);
+    let mut draw = |bounds: &Bounds, lately: &Lately, latest, requests, keys: &Keys| {
+        let table = report::live::render(lately, latest, requests, keys, &bounds.outcomes(keys, 1), cli.anonymise);
         let clear = if is_drawn_in_place { "\u{1b}[H\u{1b}[2J" } else { "" };
         write(out, format!("{clear}{table}\n").as_bytes())
     };
-    loop {
+    let mut is_end = false;
+    while !is_end {
         let mut is_pause = false;
         match stream.next_event() {
-            Ok(None) => break,
-            Ok(Some(event)) => {
-                let events = std::slice::from_ref(&event);
-                replay.take(events, stream.keys(), has_plans.then(|| stream.plans()))?;
-                look(events, &replay, stream.keys())?;
-                lately.see(event.time, replay.denied_by());
+            Ok(event) => {
+                is_end = event.is_none();
+                let plans = has_plans.then(|| stream.plans());
+                bounds.take(event.as_slice(), stream.keys(), plans, &mut |events, replay, keys| {
+                    for (at, event) in events.iter().enumerate() {
+                        lately.see(event.time, replay.denied_by(at));
+                    }
+                    look(events, replay, keys)
+                })?;
+                let Some(event) = event else { continue };
                 (latest, requests) = (latest.max(Some(event.time)), requests + 1);
             }
             Err(error) if error.is_pause() => is_pause = true,
@@ -387,7 +363,7 @@ fn watch(
         }
         // Reading the clock costs about as much as a request, and the requests of a flood come in thousands.
         if requests > drawn && (is_pause || requests % 64 == 0) && Instant::now() >= due {
-            draw(&replay, &lately, latest, requests, stream.keys())?;
+            draw(&bounds, &lately, latest, requests, stream.keys())?;
             (drawn, due) = (requests, Instant::now() + REDRAW);
         }
     }
@@ -395,24 +371,8 @@ fn watch(
         write(out, b"\x1b[H\x1b[2J")?;
     }
     let trace = stream.finish()?;
-    let outcomes = replay.outcomes(&trace.keys, cli.top);
+    let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
-}
-
-/// Adds the bound of evenly spaced requests to each outcome that differs from it.
-fn with_bounds(mut outcomes: Vec<Outcome>, even: &[Outcome]) -> Vec<Outcome> {
-    for (outcome, even) in outcomes.iter_mut().zip(even) {
-        let bound = even.as_spread();
-        outcome.spread = (bound != outcome.as_spread()).then_some(bound);
-        // If so, that many cells at one instant are a property of the stamps, and not necessarily of the traffic.
-        let found = |suggestion: Option<Suggestion>| suggestion.map(|suggestion| suggestion.rate);
-        if let (Some(suggestion), Some(SuggestedLimit::Quota(_))) = (&mut outcome.suggestion, found(bound.suggestion)) {
-            if let SuggestedLimit::None(NoSuggestion::AtOnce(units)) = suggestion.rate {
-                suggestion.rate = SuggestedLimit::None(NoSuggestion::InOneStamp(units));
-            }
-        }
-    }
-    outcomes
 }
 
 /// Quotes the first few bad lines, and names empty inputs. If nothing reads `err`, the report still counts them.

@@ -18,7 +18,7 @@ use crate::Error;
 use crate::lending::{Lend, lend};
 use crate::model::Model;
 #[cfg(feature = "store")]
-use crate::stored::{RunStore, Stored};
+use crate::stored::{RunStore, StoredLimit};
 
 /// A meter of one quota.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ enum Prototype {
 
 /// A limit to try.
 #[derive(Clone)]
-pub struct LimitSpec(Kind);
+pub struct LimitSpec(LimitKind);
 
 impl fmt::Debug for LimitSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,10 +99,10 @@ impl fmt::Debug for LimitSpec {
 
 /// The kinds of limits.
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub(crate) enum LimitKind {
     Metered(Box<Metered>),
     #[cfg(feature = "store")]
-    Stored(Box<Metered>, Stored),
+    Stored(Box<Metered>, StoredLimit),
     Model(Model),
     PerKey(Rc<RuleFile>),
 }
@@ -127,7 +127,7 @@ impl LimitSpec {
                 text: text.to_owned(),
                 source,
             })?;
-            return Ok(Self(Kind::Model(model)));
+            return Ok(Self(LimitKind::Model(model)));
         }
         let quotas = text.parse::<Quotas>().map_err(|reason| {
             let span = reason.span();
@@ -163,7 +163,7 @@ impl LimitSpec {
             (Quotas::Two(quotas), AlgorithmName::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
             (Quotas::Two(quotas), AlgorithmName::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
         };
-        Ok(Self(Kind::Metered(Box::new(Metered {
+        Ok(Self(LimitKind::Metered(Box::new(Metered {
             quotas,
             algorithm,
             prototype,
@@ -173,7 +173,7 @@ impl LimitSpec {
     /// Creates the limit of a file that has a limit for each key.
     #[must_use]
     pub fn per_key(rows: RuleFile) -> Self {
-        Self(Kind::PerKey(Rc::new(rows)))
+        Self(LimitKind::PerKey(Rc::new(rows)))
     }
 
     /// Moves the meters of the limit into a store.
@@ -184,15 +184,15 @@ impl LimitSpec {
     #[cfg(feature = "store")]
     pub fn in_store(self, store: &RunStore) -> Result<Self, Error> {
         let rule = self.rule();
-        let Kind::Metered(metered) = self.0 else {
+        let LimitKind::Metered(metered) = self.0 else {
             return Err(Error::NotStored { limit: rule });
         };
-        let stored = Stored::new(store, metered.quotas, metered.algorithm);
+        let stored = StoredLimit::new(store, metered.quotas, metered.algorithm);
         let stored = stored.map_err(|source| Error::TooFineForStore { limit: rule, source })?;
-        Ok(Self(Kind::Stored(metered, stored)))
+        Ok(Self(LimitKind::Stored(metered, stored)))
     }
 
-    pub(crate) fn kind(&self) -> &Kind {
+    pub(crate) fn kind(&self) -> &LimitKind {
         &self.0
     }
 
@@ -200,11 +200,11 @@ impl LimitSpec {
     #[must_use]
     pub fn rule(&self) -> LimitRule {
         match &self.0 {
-            Kind::Metered(metered) => LimitRule::Meter(metered.quotas),
+            LimitKind::Metered(metered) => LimitRule::Meter(metered.quotas),
             #[cfg(feature = "store")]
-            Kind::Stored(metered, _) => LimitRule::Meter(metered.quotas),
-            Kind::Model(model) => LimitRule::Model(*model),
-            Kind::PerKey(rows) => LimitRule::PerKey(Rc::clone(rows)),
+            LimitKind::Stored(metered, _) => LimitRule::Meter(metered.quotas),
+            LimitKind::Model(model) => LimitRule::Model(*model),
+            LimitKind::PerKey(rows) => LimitRule::PerKey(Rc::clone(rows)),
         }
     }
 }
@@ -214,7 +214,7 @@ impl Metered {
     #[cfg(test)]
     pub(crate) fn parse(text: &str, algorithm: AlgorithmName) -> Self {
         match LimitSpec::parse(text, algorithm).expect("a good limit").0 {
-            Kind::Metered(metered) => *metered,
+            LimitKind::Metered(metered) => *metered,
             other => panic!("{other:?} is no meter's"),
         }
     }
@@ -228,14 +228,14 @@ impl Metered {
     }
 
     /// Creates an idle meter.
-    pub(crate) fn meter(&self, clock: &ManualClock) -> Meter {
+    pub(crate) fn meter(&self, clock: &ManualClock) -> AnyMeter {
         match self.prototype.clone() {
-            Prototype::One(Single::Gcra(meter)) => Meter::Gcra(meter.with_clock(clock.clone())),
-            Prototype::One(Single::LeakyBucket(meter)) => Meter::LeakyBucket(meter.with_clock(clock.clone())),
-            Prototype::One(Single::Exponential(meter)) => Meter::Exponential(meter.with_clock(clock.clone())),
-            Prototype::TwoGcra(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
-            Prototype::TwoLeakyBuckets(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
-            Prototype::TwoExponentials(pair) => Meter::Two(Box::new(pair.with_clock(clock.clone()))),
+            Prototype::One(Single::Gcra(meter)) => AnyMeter::Gcra(meter.with_clock(clock.clone())),
+            Prototype::One(Single::LeakyBucket(meter)) => AnyMeter::LeakyBucket(meter.with_clock(clock.clone())),
+            Prototype::One(Single::Exponential(meter)) => AnyMeter::Exponential(meter.with_clock(clock.clone())),
+            Prototype::TwoGcra(pair) => AnyMeter::Two(Box::new(pair.with_clock(clock.clone()))),
+            Prototype::TwoLeakyBuckets(pair) => AnyMeter::Two(Box::new(pair.with_clock(clock.clone()))),
+            Prototype::TwoExponentials(pair) => AnyMeter::Two(Box::new(pair.with_clock(clock.clone()))),
         }
     }
 
@@ -286,7 +286,7 @@ fn common_multiple(one: u128, other: u128) -> u128 {
 }
 
 /// A meter of any algorithm.
-pub(crate) enum Meter {
+pub(crate) enum AnyMeter {
     Gcra(GCRA<ManualClock>),
     LeakyBucket(LeakyBucket<ManualClock>),
     Exponential(Exponential<ManualClock>),
@@ -294,7 +294,7 @@ pub(crate) enum Meter {
     Two(Box<dyn MultiDecider>),
 }
 
-impl Meter {
+impl AnyMeter {
     #[inline]
     pub(crate) fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
         match self {

@@ -5,45 +5,45 @@ use std::rc::Rc;
 use crate::crowd::Crowd;
 use crate::event::{Event, KeyId, Keys};
 use crate::limit::RuleFile;
-use crate::limit::{Kind, LimitSpec, Metered};
+use crate::limit::{LimitKind, LimitSpec, Metered};
 use crate::lineage::{Lineage, Maker};
-use crate::model::{Model, State};
+use crate::model::{Model, ModelState};
 #[cfg(feature = "store")]
-use crate::stored::Meters;
-use crate::verdict::{Undecided, Verdict};
+use crate::stored::StoredMeters;
+use crate::verdict::{EventVerdict, Undecided};
 
 /// Decides the events of all keys under one limit.
-pub(crate) enum Limiter {
+pub(crate) enum EventLimiter {
     /// One meter for all keys, with the states of the keys.
     Crowd(Crowd),
     /// Meters by key.
     Lineages(Maker, Vec<Option<Lineage>>),
     /// Meters in a store.
     #[cfg(feature = "store")]
-    Stored(Meters),
+    Stored(StoredMeters),
     /// States of a model, by key.
-    Model(Model, Vec<State>),
+    Model(Model, Vec<ModelState>),
     /// A limit for each key.
     PerKey(Rows),
 }
 
 /// An event, and the name that selects its row in a file of limits.
 #[derive(Clone, Copy)]
-pub(crate) struct Request<'a> {
+pub(crate) struct NamedEvent<'a> {
     pub(crate) event: &'a Event,
     pub(crate) keys: &'a Keys,
     /// The plan of the event, if limits are looked up by plan and not by key.
     pub(crate) plan: Option<(KeyId, &'a Keys)>,
 }
 
-impl Limiter {
+impl EventLimiter {
     pub(crate) fn new(limit: &LimitSpec, may_go_back: bool) -> Self {
         let metered = match limit.kind() {
-            Kind::Metered(metered) => metered,
+            LimitKind::Metered(metered) => metered,
             #[cfg(feature = "store")]
-            Kind::Stored(_, stored) => return Self::Stored(stored.meters()),
-            Kind::Model(model) => return Self::Model(*model, Vec::new()),
-            Kind::PerKey(rows) => return Self::PerKey(Rows::new(rows, may_go_back)),
+            LimitKind::Stored(_, stored) => return Self::Stored(stored.meters()),
+            LimitKind::Model(model) => return Self::Model(*model, Vec::new()),
+            LimitKind::PerKey(rows) => return Self::PerKey(Rows::new(rows, may_go_back)),
         };
         let maker = Maker::new(Metered::clone(metered), may_go_back);
         match metered.single() {
@@ -60,7 +60,7 @@ impl Limiter {
     }
 
     #[inline]
-    pub(crate) fn check(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
+    pub(crate) fn check(&mut self, request: NamedEvent<'_>) -> Result<EventVerdict, Undecided> {
         let event = request.event;
         match self {
             Self::Crowd(crowd) => crowd.check(event),
@@ -71,7 +71,7 @@ impl Limiter {
             }
             #[cfg(feature = "store")]
             Self::Stored(meters) => meters.check(event).map_err(|error| Undecided::Store(Box::new(error))),
-            Self::Model(model, _) if is_exempt(model, request) => Ok(Verdict::Admitted),
+            Self::Model(model, _) if is_exempt(model, request) => Ok(EventVerdict::Admitted),
             Self::Model(model, states) => Ok(model.check(seat(states, event.key), event.time, event.cost)),
             Self::PerKey(rows) => rows.check(request),
         }
@@ -79,7 +79,7 @@ impl Limiter {
 }
 
 /// Returns whether a request is exempt: nginx does not limit requests with an empty key.
-fn is_exempt(model: &Model, request: Request<'_>) -> bool {
+fn is_exempt(model: &Model, request: NamedEvent<'_>) -> bool {
     matches!(model, Model::Nginx(_)) && request.keys.name(request.event.key).is_empty()
 }
 
@@ -99,8 +99,8 @@ pub(crate) struct Rows {
     /// The distinct limits of the file.
     limits: Vec<RowLimit>,
     /// The limit found for each name, by the number of the key or the plan.
-    found: Vec<Option<Found>>,
-    seats: Vec<Seat>,
+    found: Vec<Option<FoundRow>>,
+    seats: Vec<RowSeat>,
 }
 
 enum RowLimit {
@@ -110,29 +110,29 @@ enum RowLimit {
 
 /// The index of the limit; `None` if there is no limit.
 #[derive(Clone, Copy)]
-struct Found(Option<usize>);
+struct FoundRow(Option<usize>);
 
 /// The state of a key. If the plan of a key changes, the state starts afresh.
 #[derive(Default)]
-enum Seat {
+enum RowSeat {
     #[default]
     New,
     Meter(usize, Lineage),
-    Model(usize, State),
+    Model(usize, ModelState),
 }
 
 impl Rows {
     fn new(rows: &Rc<RuleFile>, may_go_back: bool) -> Self {
         let limit = |limit: &LimitSpec| match limit.kind() {
-            Kind::Metered(metered) => Some(RowLimit::Meter(Box::new(Maker::new(
+            LimitKind::Metered(metered) => Some(RowLimit::Meter(Box::new(Maker::new(
                 Metered::clone(metered),
                 may_go_back,
             )))),
-            Kind::Model(model) => Some(RowLimit::Model(*model)),
-            // A row cannot be a file, and is not stored.
-            Kind::PerKey(_) => None,
+            LimitKind::Model(model) => Some(RowLimit::Model(*model)),
+            // The parser of files accepts neither of these as the limit of a row.
+            LimitKind::PerKey(_) => None,
             #[cfg(feature = "store")]
-            Kind::Stored(..) => None,
+            LimitKind::Stored(..) => None,
         };
         Self {
             rows: Rc::clone(rows),
@@ -142,32 +142,32 @@ impl Rows {
         }
     }
 
-    fn check(&mut self, request: Request<'_>) -> Result<Verdict, Undecided> {
+    fn check(&mut self, request: NamedEvent<'_>) -> Result<EventVerdict, Undecided> {
         let event = request.event;
         let (id, names) = request.plan.unwrap_or((event.key, request.keys));
         let rows = &self.rows;
-        let found = seat(&mut self.found, id).get_or_insert_with(|| Found(rows.of(names.name(id))));
+        let found = seat(&mut self.found, id).get_or_insert_with(|| FoundRow(rows.of(names.name(id))));
         let Some(row) = found.0 else {
-            return Ok(Verdict::Admitted);
+            return Ok(EventVerdict::Admitted);
         };
         let seat = seat(&mut self.seats, event.key);
         match &self.limits[row] {
-            RowLimit::Model(model) if is_exempt(model, request) => Ok(Verdict::Admitted),
+            RowLimit::Model(model) if is_exempt(model, request) => Ok(EventVerdict::Admitted),
             RowLimit::Model(model) => {
-                if !matches!(seat, Seat::Model(last, _) if *last == row) {
-                    *seat = Seat::Model(row, State::New);
+                if !matches!(seat, RowSeat::Model(last, _) if *last == row) {
+                    *seat = RowSeat::Model(row, ModelState::New);
                 }
-                let Seat::Model(_, state) = seat else {
-                    return Ok(Verdict::Admitted);
+                let RowSeat::Model(_, state) = seat else {
+                    return Ok(EventVerdict::Admitted);
                 };
                 Ok(model.check(state, event.time, event.cost))
             }
             RowLimit::Meter(maker) => {
-                if !matches!(seat, Seat::Meter(last, _) if *last == row) {
-                    *seat = Seat::Meter(row, Lineage::new(maker, event.time));
+                if !matches!(seat, RowSeat::Meter(last, _) if *last == row) {
+                    *seat = RowSeat::Meter(row, Lineage::new(maker, event.time));
                 }
-                let Seat::Meter(_, lineage) = seat else {
-                    return Ok(Verdict::Admitted);
+                let RowSeat::Meter(_, lineage) = seat else {
+                    return Ok(EventVerdict::Admitted);
                 };
                 lineage.check(maker, event.time, event.cost).ok_or(Undecided::TooLong)
             }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use ratelimit_meter::clock::ManualClock;
 
-use crate::limit::{Meter, Metered};
-use crate::verdict::Verdict;
+use crate::limit::{AnyMeter, Metered};
+use crate::verdict::EventVerdict;
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
 /// Time after its creation for which the decisions of a meter are exact.
@@ -112,7 +112,7 @@ impl Maker {
 
 /// A meter and the meters that replace it.
 pub(crate) struct Lineage {
-    meter: Meter,
+    meter: AnyMeter,
     /// The time of the traffic when the meter was made. Its clock stands at this time.
     made: i64,
     /// The time of the latest request.
@@ -132,14 +132,14 @@ impl Lineage {
     /// Asks for `cost` cells at `time`, which is no earlier than any before it unless the maker allows that. Returns `None` if `time` is so far from
     /// the making of the meter that its decisions are not exact.
     #[inline]
-    pub(crate) fn check(&mut self, maker: &Maker, time: i64, cost: u64) -> Option<Verdict> {
+    pub(crate) fn check(&mut self, maker: &Maker, time: i64, cost: u64) -> Option<EventVerdict> {
         let is_aged = !maker.may_go_back && time.abs_diff(self.made) > HORIZON_NS / 2;
         if is_aged && maker.is_idle_after(time.abs_diff(self.asked)) {
             *self = Self::new(maker, time);
         }
         self.asked = time;
         let at = maker.at(self.made, time)?;
-        Some(Verdict::of(cost, at, |n| self.meter.check_n_at(n, at)))
+        Some(EventVerdict::of(cost, at, |n| self.meter.check_n_at(n, at)))
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
 
     const YEAR: i64 = 31_557_600_000_000_000;
 
-    fn verdicts(limit: &str, may_go_back: bool, times: &[i64]) -> Vec<Option<Verdict>> {
+    fn verdicts(limit: &str, may_go_back: bool, times: &[i64]) -> Vec<Option<EventVerdict>> {
         let maker = Maker::new(Metered::parse(limit, AlgorithmName::Gcra), may_go_back);
         let mut lineage = Lineage::new(&maker, times[0]);
         times.iter().map(|&time| lineage.check(&maker, time, 1)).collect()
@@ -164,9 +164,9 @@ mod tests {
             .collect();
         for (at, verdict) in verdicts("1/d", false, &times).into_iter().enumerate() {
             let expected = if at % 2 == 0 {
-                Verdict::Admitted
+                EventVerdict::Admitted
             } else {
-                Verdict::Denied(Duration::from_secs(86_400) - Duration::from_nanos(1))
+                EventVerdict::Denied(Duration::from_secs(86_400) - Duration::from_nanos(1))
             };
             assert_eq!(verdict, Some(expected), "event {at}");
         }
@@ -177,8 +177,8 @@ mod tests {
         const S: i64 = 1_000_000_000;
         for may_go_back in [false, true] {
             let times = [S / 2, S - 1, S, S + 1, 2 * S];
-            let admitted = Some(Verdict::Admitted);
-            let until = |ns: i64| Some(Verdict::Denied(Duration::from_nanos(ns.unsigned_abs())));
+            let admitted = Some(EventVerdict::Admitted);
+            let until = |ns: i64| Some(EventVerdict::Denied(Duration::from_nanos(ns.unsigned_abs())));
             assert_eq!(
                 verdicts("1/s every 1s", may_go_back, &times),
                 [admitted, until(1), admitted, until(S - 1), admitted]
@@ -192,8 +192,8 @@ mod tests {
             assert_eq!(
                 pair,
                 [
-                    Some(Verdict::Admitted),
-                    Some(Verdict::Denied(Duration::from_millis(500)))
+                    Some(EventVerdict::Admitted),
+                    Some(EventVerdict::Denied(Duration::from_millis(500)))
                 ]
             );
         }
@@ -203,10 +203,10 @@ mod tests {
     fn indebted_meter_is_kept() {
         // 1 in 15 years: at 11, the meter is old enough to give way, but the first cell has not drained.
         let verdicts = verdicts("1/5475d", false, &[0, 11 * YEAR, 16 * YEAR, 30 * YEAR]);
-        assert!(matches!(verdicts[1], Some(Verdict::Denied(_))), "{verdicts:?}");
+        assert!(matches!(verdicts[1], Some(EventVerdict::Denied(_))), "{verdicts:?}");
         assert_eq!(
             [verdicts[0], verdicts[2], verdicts[3]],
-            [Some(Verdict::Admitted), Some(Verdict::Admitted), None]
+            [Some(EventVerdict::Admitted), Some(EventVerdict::Admitted), None]
         );
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let verdicts = verdicts("1/s & 1/5475d", false, &[0, 11 * YEAR, 16 * YEAR, 19 * YEAR]);
         let denied = verdicts
             .iter()
-            .map(|verdict| matches!(verdict, Some(Verdict::Denied(_))));
+            .map(|verdict| matches!(verdict, Some(EventVerdict::Denied(_))));
         assert_eq!(denied.collect::<Vec<_>>(), [false, true, false, true], "{verdicts:?}");
     }
 
@@ -232,15 +232,15 @@ mod tests {
         // An hour and a day back, cells admitted later are still owed.
         let told = verdicts("2/s", true, &[YEAR, YEAR, YEAR - hour, YEAR - 24 * hour, YEAR + hour]);
         let wait = |hours: u64| {
-            Some(Verdict::Denied(
+            Some(EventVerdict::Denied(
                 Duration::from_secs(hours * 3_600) + Duration::from_millis(500),
             ))
         };
-        let admitted = Some(Verdict::Admitted);
+        let admitted = Some(EventVerdict::Admitted);
         assert_eq!(told, [admitted, admitted, wait(1), wait(24), admitted]);
         let told = verdicts("1/s", true, &[0, 10 * YEAR, 10 * YEAR + 1, -10 * YEAR, -10 * YEAR - 1]);
         assert_eq!(told[1], admitted);
-        assert!(matches!(told[3], Some(Verdict::Denied(_))), "{told:?}");
+        assert!(matches!(told[3], Some(EventVerdict::Denied(_))), "{told:?}");
         assert_eq!([told[2], told[4]], [None, None]);
     }
 }

@@ -13,8 +13,11 @@ use tempfile::{Builder, NamedTempFile};
 ///
 /// # Errors
 ///
-/// The path is a folder, or its folder does not exist.
+/// The path is a folder, its folder does not exist, or it is `-`, which is no file.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if path == Path::new("-") {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "`-` is not a file"));
+    }
     if let Ok(there) = fs::canonicalize(path) {
         return if there.is_dir() {
             Err(io::ErrorKind::IsADirectory.into())

@@ -42,8 +42,8 @@ impl Progress {
     }
 
     /// Wraps `source` to count the bytes read from it.
-    pub(crate) fn counting<R: Read>(&self, source: R) -> Counting<R> {
-        Counting {
+    pub(crate) fn counting<R: Read>(&self, source: R) -> CountingReader<R> {
+        CountingReader {
             source,
             bar: self.0.clone(),
         }
@@ -52,12 +52,12 @@ impl Progress {
 
 /// A reader that counts its bytes.
 #[derive(Debug)]
-pub(crate) struct Counting<R> {
+pub(crate) struct CountingReader<R> {
     source: R,
     bar: ProgressBar,
 }
 
-impl<R: Read> Read for Counting<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
         if read > 0 {

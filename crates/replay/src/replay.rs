@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::event::{Event, KeyId, Keys};
 use crate::limit::{LimitRule, LimitSpec, Quotas};
-use crate::limiter::{Limiter, Request};
+use crate::limiter::{EventLimiter, NamedEvent};
 use crate::series::{Counts, Series, Timeline};
 use crate::suggest::{NoSuggestion, Suggester, Suggestion};
 use crate::trace::Order;
-use crate::verdict::{Undecided, Verdict};
+use crate::verdict::{EventVerdict, Undecided};
 use crate::{Error, text};
 
 /// The outcome of a limit for the traffic. Counts are of cells unless stated otherwise.
@@ -185,18 +185,22 @@ impl Replay {
         }
     }
 
-    /// Returns the indices of the limits that denied the last of the latest events.
-    pub(crate) fn denied_by(&self) -> impl Iterator<Item = usize> {
-        let last = |candidate: &Candidate| candidate.verdicts.last().copied();
-        let denied = move |candidate: &Candidate| last(candidate).is_some_and(|verdict| !verdict.is_admitted());
+    /// Returns the indices of the limits that denied one of the latest events, by the event's index.
+    pub(crate) fn denied_by(&self, event: usize) -> impl Iterator<Item = usize> {
         let candidates = self.candidates.iter().enumerate();
+        let is_denied = move |candidate: &Candidate| {
+            candidate
+                .verdicts
+                .get(event)
+                .is_some_and(|verdict| !verdict.is_admitted())
+        };
         candidates
-            .filter(move |(_, candidate)| denied(candidate))
+            .filter(move |(_, candidate)| is_denied(candidate))
             .map(|(place, _)| place)
     }
 
     /// Returns the verdicts of a limit on the latest events, by the limit's index.
-    pub(crate) fn verdicts(&self, limit: usize) -> &[Verdict] {
+    pub(crate) fn verdicts(&self, limit: usize) -> &[EventVerdict] {
         self.candidates.get(limit).map_or(&[], |candidate| &candidate.verdicts)
     }
 
@@ -224,27 +228,27 @@ impl Replay {
 /// A limit, and the state and results of each key under it.
 struct Candidate {
     limit: LimitRule,
-    limiter: Limiter,
+    limiter: EventLimiter,
     /// The verdicts on the latest events.
-    verdicts: Vec<Verdict>,
+    verdicts: Vec<EventVerdict>,
     admitted: u128,
     delayed: u64,
     longest_delay: Duration,
     admitted_by: Vec<u64>,
     /// The keys that were denied.
     hit: HashMap<KeyId, Hit, foldhash::fast::RandomState>,
-    search: Search,
+    search: SuggestionSearch,
     series: Series,
 }
 
 /// The computation of the limits that would have denied nothing.
-enum Search {
+enum SuggestionSearch {
     NotAsked,
     Vain(NoSuggestion),
     On(Suggester),
 }
 
-impl Search {
+impl SuggestionSearch {
     fn found(&self) -> Option<Suggestion> {
         match self {
             Self::NotAsked => None,
@@ -276,7 +280,7 @@ impl Candidate {
         let may_go_back = settings.order == Order::AsIs;
         Self {
             limit: limit.rule(),
-            limiter: Limiter::new(limit, may_go_back),
+            limiter: EventLimiter::new(limit, may_go_back),
             verdicts: Vec::new(),
             admitted: 0,
             delayed: 0,
@@ -284,11 +288,11 @@ impl Candidate {
             admitted_by: vec![0; if limits > MOST_COMPARED { 0 } else { limits }],
             hit: HashMap::default(),
             search: match limit.rule() {
-                _ if !settings.suggest => Search::NotAsked,
-                LimitRule::Meter(Quotas::One(quota)) => Search::On(Suggester::new(quota)),
-                LimitRule::Meter(Quotas::Two(_)) => Search::Vain(NoSuggestion::TwoLimits),
-                LimitRule::Model(_) => Search::Vain(NoSuggestion::OtherLimiter),
-                LimitRule::PerKey(_) => Search::Vain(NoSuggestion::PerKey),
+                _ if !settings.suggest => SuggestionSearch::NotAsked,
+                LimitRule::Meter(Quotas::One(quota)) => SuggestionSearch::On(Suggester::new(quota)),
+                LimitRule::Meter(Quotas::Two(_)) => SuggestionSearch::Vain(NoSuggestion::TwoLimits),
+                LimitRule::Model(_) => SuggestionSearch::Vain(NoSuggestion::OtherLimiter),
+                LimitRule::PerKey(_) => SuggestionSearch::Vain(NoSuggestion::PerKey),
             },
             series: Series::new(may_go_back),
         }
@@ -300,10 +304,10 @@ impl Candidate {
         self.limiter.load(events);
         for event in events {
             let plan = plans.map(|plans| (event.plan, plans));
-            let verdict = self.limiter.check(Request { event, keys, plan });
+            let verdict = self.limiter.check(NamedEvent { event, keys, plan });
             self.verdicts.push(verdict.map_err(|undecided| (event.key, undecided))?);
         }
-        if let Search::On(suggester) = &mut self.search {
+        if let SuggestionSearch::On(suggester) = &mut self.search {
             suggester.push_all(events);
         }
         let mut verdicts = &self.verdicts[..];
@@ -314,19 +318,19 @@ impl Candidate {
             for (event, &verdict) in run.iter().zip(these) {
                 let cells = u128::from(event.cost);
                 match verdict {
-                    Verdict::Admitted => counts.admitted += cells,
-                    Verdict::Delayed(delay) => {
+                    EventVerdict::Admitted => counts.admitted += cells,
+                    EventVerdict::Delayed(delay) => {
                         counts.admitted += cells;
                         self.delayed += 1;
                         self.longest_delay = self.longest_delay.max(delay);
                     }
-                    Verdict::Denied(wait) => {
+                    EventVerdict::Denied(wait) => {
                         counts.denied += cells;
                         let hit = self.hit.entry(event.key).or_default();
                         hit.count(cells);
                         hit.longest_wait = hit.longest_wait.max(wait);
                     }
-                    Verdict::Never => {
+                    EventVerdict::Never => {
                         counts.denied += cells;
                         let hit = self.hit.entry(event.key).or_default();
                         hit.count(cells);

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+use memchr::memchr;
+
 use crate::by::By;
+use crate::{address, proxies};
 
 /// The requests to replay; all of them by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +51,25 @@ impl Select {
 pub struct Condition {
     subject: By,
     is_negated: bool,
-    values: Vec<String>,
+    values: Vec<Wanted>,
+}
+
+/// A value that a condition compares with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    text: String,
+    /// The network, or the single address, that the text is.
+    network: Option<IpNet>,
+}
+
+impl Wanted {
+    fn of(text: &str) -> Self {
+        let address = || address::parse(text.as_bytes()).map(IpNet::from);
+        Self {
+            text: text.to_owned(),
+            network: text.parse().ok().or_else(address),
+        }
+    }
 }
 
 /// The reason why a text is not a condition.
@@ -82,14 +104,21 @@ impl Condition {
     }
 
     /// Returns whether the condition holds for this value. A path is compared by its prefix; `x` in a status matches any digit; the case of methods
-    /// is ignored. A missing value is empty.
+    /// is ignored. An address is equal in each of its spellings, and a network matches its addresses. A missing value is empty.
     #[must_use]
     pub fn holds(&self, value: &[u8]) -> bool {
         let value = value.trim_ascii();
-        self.values.iter().any(|wanted| self.is_met(wanted.as_bytes(), value)) != self.is_negated
+        self.values.iter().any(|wanted| self.is_met(wanted, value)) != self.is_negated
     }
 
-    fn is_met(&self, wanted: &[u8], value: &[u8]) -> bool {
+    fn is_met(&self, wanted: &Wanted, value: &[u8]) -> bool {
+        let has = |network: IpNet| {
+            // Of a list of forwarded addresses, the leftmost is the client.
+            let is_list = self.subject == By::Ip && memchr(b',', value).is_some();
+            let client = is_list.then(|| proxies::leftmost(value)).flatten();
+            address::parse(client.unwrap_or(value)).is_some_and(|address| network.contains(&address))
+        };
+        let (network, wanted) = (wanted.network, wanted.text.as_bytes());
         let is_digit = |(wanted, digit): (&u8, &u8)| match wanted {
             b'x' | b'X' => digit.is_ascii_digit(),
             wanted => wanted == digit,
@@ -98,7 +127,7 @@ impl Condition {
             By::Path => value.starts_with(wanted),
             By::Status => wanted.len() == value.len() && wanted.iter().zip(value).all(is_digit),
             By::Method => wanted.eq_ignore_ascii_case(value),
-            _ => wanted == value,
+            _ => wanted == value || network.is_some_and(has),
         }
     }
 }
@@ -121,7 +150,7 @@ impl FromStr for Condition {
         Ok(Self {
             subject,
             is_negated,
-            values: values.split('|').map(|value| value.trim().to_owned()).collect(),
+            values: values.split('|').map(|value| Wanted::of(value.trim())).collect(),
         })
     }
 }
@@ -130,7 +159,8 @@ impl FromStr for Condition {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not = if self.is_negated { "!" } else { "" };
-        write!(f, "{}{not}={}", self.subject, self.values.join("|"))
+        let values: Vec<&str> = self.values.iter().map(|wanted| &wanted.text[..]).collect();
+        write!(f, "{}{not}={}", self.subject, values.join("|"))
     }
 }
 
@@ -152,7 +182,23 @@ mod tests {
             ("tenant = a=b", &["a=b"], &["a", "A=B"]),
             ("tenant=", &["", " "], &["a"]),
             ("tenant!=", &["a"], &[""]),
-            ("ip=192.0.2.1", &["192.0.2.1"], &["192.0.2.10"]),
+            (
+                "ip=192.0.2.1",
+                &[
+                    "192.0.2.1",
+                    "192.0.2.1:5000",
+                    "\"192.0.2.1\"",
+                    "::ffff:192.0.2.1",
+                    "192.0.2.1, 10.0.0.1",
+                ],
+                &["192.0.2.10", "-", "10.0.0.1, 192.0.2.1"],
+            ),
+            (
+                "ip!=10.0.0.0/8|2001:db8::/64",
+                &["192.0.2.1", "2001:db8:0:1::1"],
+                &["10.1.2.3:80", "[2001:db8::1]:443"],
+            ),
+            ("client=2001:DB8::1", &["2001:db8:0::1"], &["2001:db8::2", ""]),
         ] {
             let condition: Condition = text.parse().expect("a condition");
             for value in holds {

@@ -14,7 +14,7 @@ use ratelimit_meter_store::{Ask, Average, BlockingStore, InvalidQuota, Micros, S
 
 use crate::event::Event;
 use crate::quotas::{AlgorithmName, Quotas};
-use crate::verdict::Verdict;
+use crate::verdict::EventVerdict;
 
 /// Longest time for the server to connect, and to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -62,12 +62,12 @@ impl RunStore {
 
 /// A limit whose meters are in a store.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored {
+pub(crate) struct StoredLimit {
     store: RunStore,
     limits: Vec<StoreLimit>,
 }
 
-impl Stored {
+impl StoredLimit {
     pub(crate) fn new(store: &RunStore, quotas: Quotas, algorithm: AlgorithmName) -> Result<Self, InvalidQuota> {
         let quotas = match quotas {
             Quotas::One(quota) => vec![quota],
@@ -84,10 +84,10 @@ impl Stored {
     }
 
     /// Returns idle meters for all keys.
-    pub(crate) fn meters(&self) -> Meters {
+    pub(crate) fn meters(&self) -> StoredMeters {
         let number = self.store.limits.get();
         self.store.limits.set(number + 1);
-        Meters {
+        StoredMeters {
             store: Rc::clone(&self.store.store),
             limits: self.limits.clone(),
             prefix: format!("{}:{number}", self.store.prefix),
@@ -96,16 +96,16 @@ impl Stored {
 }
 
 /// The meters of all keys.
-pub(crate) struct Meters {
+pub(crate) struct StoredMeters {
     store: Rc<dyn BlockingStore>,
     limits: Vec<StoreLimit>,
     prefix: String,
 }
 
-impl Meters {
-    pub(crate) fn check(&self, event: &Event) -> Result<Verdict, StoreError> {
+impl StoredMeters {
+    pub(crate) fn check(&self, event: &Event) -> Result<EventVerdict, StoreError> {
         if event.cost == 0 {
-            return Ok(Verdict::Admitted);
+            return Ok(EventVerdict::Admitted);
         }
         let at = u64::try_from(event.time).ok().and_then(|ns| Micros::new(ns / 1000));
         let at = at.ok_or(StoreError::WrongTime)?;
@@ -122,13 +122,13 @@ impl Meters {
         let reply = self.store.decide(Verb::Check, Some(at), &asks)?;
         let n = u32::try_from(event.cost).unwrap_or(u32::MAX);
         Ok(match reply.cells {
-            None => Verdict::Never,
+            None => EventVerdict::Never,
             Some(0) => {
                 let states = self.limits.iter().zip(&reply.states);
                 let waits = states.filter_map(|(limit, state)| limit.until(*state, reply.clock, n));
-                Verdict::Denied(waits.max().unwrap_or_default())
+                EventVerdict::Denied(waits.max().unwrap_or_default())
             }
-            Some(_) => Verdict::Admitted,
+            Some(_) => EventVerdict::Admitted,
         })
     }
 }

@@ -6,7 +6,7 @@ use ratelimit_meter::NegativeMultiDecision;
 
 /// The decision of a meter about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum EventVerdict {
     Admitted,
     /// Admitted, and delayed by this much. Only the model of nginx returns this.
     Delayed(Duration),
@@ -16,7 +16,7 @@ pub(crate) enum Verdict {
     Never,
 }
 
-impl Verdict {
+impl EventVerdict {
     /// Returns whether the request passes, at once or later.
     #[inline]
     pub(crate) fn is_admitted(self) -> bool {

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 /// The functions that fuzz targets call.
-type Entry = fn(&[u8]);
+type FuzzEntry = fn(&[u8]);
 
-const ENTRIES: [(&str, Entry); 12] = [
+const ENTRIES: [(&str, FuzzEntry); 12] = [
     ("access_log", entries::access_log),
     ("stamps", entries::stamps),
     ("delimited", entries::delimited),

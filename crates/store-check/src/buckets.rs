@@ -37,12 +37,12 @@ const QUOTAS: [&str; 25] = [
 pub(crate) fn traces(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     for quota in QUOTAS {
         for ordered in [true, false] {
-            Trace::new(quota, rng).run(store, steps / QUOTAS.len() / 2, ordered, rng);
+            RandomTrace::new(quota, rng).run(store, steps / QUOTAS.len() / 2, ordered, rng);
         }
     }
 }
 
-struct Trace<'a> {
+struct RandomTrace<'a> {
     quota: &'a str,
     key: String,
     limit: StoreLimit,
@@ -53,7 +53,7 @@ struct Trace<'a> {
     due: Option<u64>,
 }
 
-impl<'a> Trace<'a> {
+impl<'a> RandomTrace<'a> {
     fn new(quota: &'a str, rng: &mut Rng) -> Self {
         let (limit, units) = bucket(quota);
         Self {

@@ -23,7 +23,7 @@ const READY: &str = "database system is ready to accept connections";
 #[derive(Debug)]
 pub struct Postgres {
     programs: PathBuf,
-    user: User,
+    user: ServerUser,
     folder: PathBuf,
     port: u16,
     environment: Environment,
@@ -54,7 +54,7 @@ impl Postgres {
     }
 
     fn start_in(environment: Environment) -> Option<Self> {
-        let (Some(programs), Some(user)) = (programs(), User::of_servers()) else {
+        let (Some(programs), Some(user)) = (programs(), ServerUser::of_servers()) else {
             crate::skipped("postgres");
             return None;
         };
@@ -203,13 +203,13 @@ impl Drop for PgBouncer {
 
 /// The user that runs the servers: not root, which PostgreSQL forbids.
 #[derive(Debug, Clone, Copy)]
-struct User {
+struct ServerUser {
     uid: u32,
     gid: u32,
     is_other: bool,
 }
 
-impl User {
+impl ServerUser {
     /// The user of this process, or `postgres`, or `nobody`, if that is root.
     fn of_servers() -> Option<Self> {
         let own = fs::metadata("/proc/self").ok()?;
@@ -259,7 +259,7 @@ impl User {
     }
 }
 
-fn run(programs: &Path, user: User, folder: &Path, port: u16, environment: &Environment) -> Child {
+fn run(programs: &Path, user: ServerUser, folder: &Path, port: u16, environment: &Environment) -> Child {
     let settings = [
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",

@@ -25,19 +25,19 @@ pub enum Replies {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    state: Arc<State>,
+    state: Arc<ProxyState>,
 }
 
 /// The settings of the test, and its counts.
 #[derive(Debug)]
-struct State {
+struct ProxyState {
     server: AtomicU16,
     replies: AtomicU8,
     lost: AtomicUsize,
     held: AtomicUsize,
 }
 
-impl State {
+impl ProxyState {
     /// Decides the fate of a reply, or of a part of one, for this client.
     fn passes(&self, client: &TcpStream) -> bool {
         // ORDERING: relaxed here and below. No data goes with the fate or the counts.
@@ -70,7 +70,7 @@ impl Proxy {
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let state = Arc::new(State {
+        let state = Arc::new(ProxyState {
             server: AtomicU16::new(server),
             replies: AtomicU8::new(Replies::Pass as u8),
             lost: AtomicUsize::new(0),

@@ -12,7 +12,7 @@ const SETS: [&[&str]; 3] = [
     &["100/min burst 20 weight 3", "5/s burst 40 every 250ms"],
 ];
 
-struct Each {
+struct LimitedKey {
     key: String,
     limit: StoreLimit,
     units: Units,
@@ -30,7 +30,7 @@ pub(crate) fn all_or_nothing(store: &impl BlockingStore, steps: usize, rng: &mut
                 let (limit, units) = bucket(quota);
                 let oracle = ExactBucket::of(units.quota(), &units);
                 let key = format!("several:{{{set}}}:{i}");
-                Each {
+                LimitedKey {
                     key,
                     limit,
                     units,
@@ -95,7 +95,7 @@ pub(crate) fn all_or_nothing(store: &impl BlockingStore, steps: usize, rng: &mut
             } else {
                 assert_eq!(reply.cells, Some(0), "{context}");
                 let last = pairs().map(|(each, &n)| each.oracle.due(n)).max();
-                let until = |((each, state), &n): ((&Each, _), _)| {
+                let until = |((each, state), &n): ((&LimitedKey, _), _)| {
                     each.limit
                         .until(state, micros(now), u32::try_from(n).expect("small"))
                         .expect("one day")

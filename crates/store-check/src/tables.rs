@@ -4,16 +4,16 @@ use crate::{START, bucket, micros, one};
 use ratelimit_meter_store::{BlockingStore, Verb};
 
 /// A time, and for a denied cell the time from which it conforms.
-type Step = (u64, Option<u64>);
+type TableStep = (u64, Option<u64>);
 
-struct Table {
+struct StepTable {
     quota: &'static str,
-    steps: &'static [Step],
+    steps: &'static [TableStep],
 }
 
 /// T = 10, tau = 15 is two units a cell, of five that drain one in 5: Perros. T = 100, tau = 500: Le Boudec. Seconds.
-const TABLES: [Table; 5] = [
-    Table {
+const TABLES: [StepTable; 5] = [
+    StepTable {
         quota: "1/5s burst 5 weight 2",
         steps: &[
             (0, None),
@@ -25,7 +25,7 @@ const TABLES: [Table; 5] = [
             (27, None),
         ],
     },
-    Table {
+    StepTable {
         quota: "1/100s burst 6",
         steps: &[
             (0, None),
@@ -42,7 +42,7 @@ const TABLES: [Table; 5] = [
             (1010, None),
         ],
     },
-    Table {
+    StepTable {
         quota: "1/100s burst 6",
         steps: &[
             (0, None),
@@ -58,7 +58,7 @@ const TABLES: [Table; 5] = [
             (1030, None),
         ],
     },
-    Table {
+    StepTable {
         quota: "2/10s burst 2",
         steps: &[
             (0, None),
@@ -72,7 +72,7 @@ const TABLES: [Table; 5] = [
             (100, Some(105)),
         ],
     },
-    Table {
+    StepTable {
         quota: "3/s burst 10 every 1s",
         steps: &[
             (0, None),

@@ -2,10 +2,10 @@
 
 use crate::builder::{InvalidSharedMeter, SharedMeterBuilder};
 use crate::error::StoreError;
-use crate::local::{Arrival, Local, Served, Settings};
+use crate::known::Known;
+use crate::local::{Arrival, Served};
 use crate::observe::LocalStats;
-use crate::policy::Policy;
-use crate::standing::Known;
+use crate::policy::Inner;
 use crate::store::{BlockingStore, Reply, Verb};
 use crate::subject::stored;
 use crate::terms::{Decided, Terms};
@@ -29,14 +29,7 @@ use std::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct BlockingMeter<S> {
-    inner: Arc<Inner<S>>,
-}
-
-struct Inner<S> {
-    store: S,
-    terms: Terms,
-    policy: Policy,
-    local: Local<()>,
+    inner: Arc<Inner<S, ()>>,
 }
 
 impl<S> Clone for BlockingMeter<S> {
@@ -64,17 +57,7 @@ impl SharedMeterBuilder {
     ///
     /// [`InvalidSharedMeter`].
     pub fn build_blocking<S: BlockingStore>(&self, store: S) -> Result<BlockingMeter<S>, InvalidSharedMeter> {
-        let (terms, settings) = self.terms()?;
-        let settings = Settings {
-            join: false,
-            ..settings
-        };
-        let inner = Inner {
-            store,
-            terms,
-            policy: Policy::of(self),
-            local: Local::new(settings),
-        };
+        let inner = Inner::new(self, store, false)?;
         Ok(BlockingMeter { inner: Arc::new(inner) })
     }
 }
@@ -247,7 +230,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     }
 }
 
-impl<S: BlockingStore> Inner<S> {
+impl<S: BlockingStore> Inner<S, ()> {
     /// Asks about one cell as a joined call with one waiter, which may draw a block.
     fn single(&self, subject: &str) -> Served {
         let _place = self.policy.place()?;

@@ -51,7 +51,7 @@ pub(crate) enum Permit {
 
 /// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallEnd {
     /// The server answered, perhaps with an error.
     Answered,
     Failed,
@@ -59,7 +59,7 @@ pub(crate) enum Outcome {
     Abandoned,
 }
 
-impl Outcome {
+impl CallEnd {
     pub(crate) const fn of<T>(result: &Result<T, StoreError>) -> Self {
         match result {
             Err(
@@ -94,23 +94,23 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn record(&mut self, permit: Permit, outcome: Outcome, now: Instant) {
+    pub(crate) fn record(&mut self, permit: Permit, outcome: CallEnd, now: Instant) {
         match (permit, outcome) {
-            (_, Outcome::Answered) => (self.failures, self.open) = (0, None),
-            (Permit::Normal, Outcome::Failed) => {
+            (_, CallEnd::Answered) => (self.failures, self.open) = (0, None),
+            (Permit::Normal, CallEnd::Failed) => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures == self.settings.failures {
                     self.open_for(self.settings.pause, now);
                 }
             }
-            (Permit::Probe, Outcome::Failed) => {
+            (Permit::Probe, CallEnd::Failed) => {
                 let pause = self
                     .open
                     .map_or(self.settings.pause, |open| open.pause.saturating_mul(2));
                 self.open_for(pause.min(self.settings.longest_pause), now);
             }
-            (Permit::Normal, Outcome::Abandoned) => {}
-            (Permit::Probe, Outcome::Abandoned) => {
+            (Permit::Normal, CallEnd::Abandoned) => {}
+            (Permit::Probe, CallEnd::Abandoned) => {
                 if let Some(open) = &mut self.open {
                     open.probing = false;
                 }
@@ -146,7 +146,7 @@ mod tests {
         let mut breaker = Breaker::new(BreakerSettings::default());
         for _ in 0..5 {
             assert_eq!(breaker.permit(now), Ok(Permit::Normal));
-            breaker.record(Permit::Normal, Outcome::Failed, now);
+            breaker.record(Permit::Normal, CallEnd::Failed, now);
         }
         breaker
     }
@@ -164,8 +164,8 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::new(BreakerSettings::default());
         for _ in 0..20 {
-            (0..4).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now));
-            breaker.record(Permit::Normal, Outcome::Answered, now);
+            (0..4).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now));
+            breaker.record(Permit::Normal, CallEnd::Answered, now);
         }
         assert!(!breaker.is_open());
     }
@@ -177,9 +177,9 @@ mod tests {
         let later = now + 100 * MS;
         assert_eq!(breaker.permit(later), Ok(Permit::Probe));
         assert_eq!(breaker.permit(later), Err(later));
-        breaker.record(Permit::Probe, Outcome::Abandoned, later);
+        breaker.record(Permit::Probe, CallEnd::Abandoned, later);
         assert_eq!(breaker.permit(later), Ok(Permit::Probe));
-        breaker.record(Permit::Probe, Outcome::Answered, later);
+        breaker.record(Permit::Probe, CallEnd::Answered, later);
         assert_eq!(breaker.permit(later), Ok(Permit::Normal));
     }
 
@@ -191,7 +191,7 @@ mod tests {
             assert_eq!(breaker.permit(now), Err(now + pause * MS));
             now += pause * MS;
             assert_eq!(breaker.permit(now), Ok(Permit::Probe));
-            breaker.record(Permit::Probe, Outcome::Failed, now);
+            breaker.record(Permit::Probe, CallEnd::Failed, now);
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn late_failures_of_earlier_calls_prolong_no_pause() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        (0..100).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now + 50 * MS));
+        (0..100).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now + 50 * MS));
         assert_eq!(breaker.permit(now + 100 * MS), Ok(Permit::Probe));
     }
 
@@ -210,7 +210,7 @@ mod tests {
             ..BreakerSettings::default()
         };
         let (mut breaker, now) = (Breaker::new(settings), Instant::now());
-        (0..100).for_each(|_| breaker.record(Permit::Normal, Outcome::Failed, now));
+        (0..100).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now));
         assert!(!breaker.is_open());
     }
 }

@@ -5,7 +5,7 @@ use crate::breaker::BreakerSettings;
 use crate::error::InvalidQuota;
 use crate::lease::LeaseSettings;
 use crate::limit::StoreLimit;
-use crate::local::Settings;
+use crate::local::LocalSettings;
 use crate::terms::Terms;
 use crate::units::Units;
 use core::error::Error;
@@ -198,7 +198,7 @@ impl SharedMeterBuilder {
     }
 
     /// Returns the terms of the meter and the settings of its local layer.
-    pub(crate) fn terms(&self) -> Result<(Terms, Settings), InvalidSharedMeter> {
+    pub(crate) fn terms(&self) -> Result<(Terms, LocalSettings), InvalidSharedMeter> {
         let valid = |name: &str| !name.is_empty() && !name.contains(['{', '}']);
         if !valid(&self.name) || !self.slot.as_deref().is_none_or(valid) {
             return Err(InvalidSharedMeter::Name);
@@ -217,7 +217,7 @@ impl SharedMeterBuilder {
         }
         // Each denial of a strict average alone counts, so each is asked for.
         let counts_denials = matches!(limits[..], [StoreLimit::Average(average)] if average.is_strict());
-        let settings = Settings {
+        let settings = LocalSettings {
             remember: if counts_denials { Duration::ZERO } else { self.remember },
             join: self.join || self.lease.is_some(),
             lease: self.lease,

@@ -18,6 +18,7 @@ mod blocking;
 mod breaker;
 mod builder;
 mod error;
+mod known;
 mod lease;
 mod limit;
 mod local;
@@ -26,7 +27,6 @@ mod observe;
 mod policy;
 #[cfg(feature = "tokio")]
 mod shared;
-mod standing;
 mod step;
 mod store;
 mod subject;

@@ -2,9 +2,9 @@
 //! store: the shells bring them.
 
 use crate::error::StoreError;
+use crate::known::Known;
 use crate::lease::{Block, LeaseSettings, Usage};
 use crate::limit::StoreLimit;
-use crate::standing::Known;
 use crate::store::{Reply, Verb};
 use crate::terms::{Decided, Terms};
 use crate::time::{Micros, later};
@@ -22,7 +22,7 @@ const SHARDS: usize = 16;
 
 /// The parts that are on, and how much they keep.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
+pub(crate) struct LocalSettings {
     /// The longest time for which a reply denies later calls; zero for never.
     pub(crate) remember: Duration,
     /// `true` if single cells of one subject share calls.
@@ -36,28 +36,28 @@ pub(crate) struct Settings {
 
 /// The local layer of one meter; `W` waits for a joined call.
 #[derive(Debug)]
-pub(crate) struct Local<W> {
-    settings: Settings,
+pub(crate) struct LocalLayer<W> {
+    settings: LocalSettings,
     hasher: RandomState,
     shards: Vec<Mutex<Shard<W>>>,
 }
 
 #[derive(Debug)]
 struct Shard<W> {
-    entries: HashTable<Entry<W>>,
+    entries: HashTable<SubjectEntry<W>>,
     /// The last generation that was given out; new entries have it.
     generation: u64,
 }
 
 /// A subject in its locked shard.
-struct Locked<'a, W> {
+struct LockedSubject<'a, W> {
     shard: MutexGuard<'a, Shard<W>>,
     subject: &'a str,
     hash: u64,
 }
 
 #[derive(Debug)]
-struct Entry<W> {
+struct SubjectEntry<W> {
     subject: Box<str>,
     hash: u64,
     known: Option<Known>,
@@ -102,8 +102,8 @@ pub(crate) struct Flight<W> {
 /// Waiters with the end of their cells.
 pub(crate) type Deliveries<W> = Vec<(W, Served)>;
 
-impl<W> Local<W> {
-    pub(crate) fn new(settings: Settings) -> Self {
+impl<W> LocalLayer<W> {
+    pub(crate) fn new(settings: LocalSettings) -> Self {
         Self {
             settings,
             hasher: RandomState::new(),
@@ -112,10 +112,10 @@ impl<W> Local<W> {
     }
 
     /// Locks the shard of a subject. One hash finds the shard and, by other bits, the entry.
-    fn lock<'a>(&'a self, subject: &'a str) -> Locked<'a, W> {
+    fn lock<'a>(&'a self, subject: &'a str) -> LockedSubject<'a, W> {
         let hash = self.hasher.hash_one(subject);
         let shard = usize::try_from((hash >> 32) % (SHARDS as u64)).unwrap_or(0);
-        Locked {
+        LockedSubject {
             shard: self.shards[shard].lock(),
             subject,
             hash,
@@ -353,7 +353,7 @@ impl<W> Shard<W> {
 
     /// Removes subjects if there are too many: subjects that hold nothing any more and, if these are few, the less recently used half of the rest. A
     /// subject with a call in flight stays.
-    fn make_room(&mut self, settings: &Settings, now: Instant) {
+    fn make_room(&mut self, settings: &LocalSettings, now: Instant) {
         let (most, entries) = ((settings.subjects / SHARDS).max(1), &mut self.entries);
         if entries.len() < most {
             return;
@@ -368,8 +368,8 @@ impl<W> Shard<W> {
     }
 }
 
-impl<W> Locked<'_, W> {
-    fn get(&mut self) -> Option<&mut Entry<W>> {
+impl<W> LockedSubject<'_, W> {
+    fn get(&mut self) -> Option<&mut SubjectEntry<W>> {
         let subject = self.subject;
         self.shard
             .entries
@@ -377,7 +377,7 @@ impl<W> Locked<'_, W> {
     }
 
     /// The entry of the subject, which is made if there is none.
-    fn get_or_insert(&mut self, settings: &Settings, now: Instant) -> &mut Entry<W> {
+    fn get_or_insert(&mut self, settings: &LocalSettings, now: Instant) -> &mut SubjectEntry<W> {
         if self.get().is_none() {
             self.shard.make_room(settings, now);
         }
@@ -387,20 +387,20 @@ impl<W> Locked<'_, W> {
             .entry(hash, |entry| *entry.subject == *subject, |entry| entry.hash);
         let generation = shard.generation;
         entry
-            .or_insert_with(|| Entry::new(subject, hash, generation, now))
+            .or_insert_with(|| SubjectEntry::new(subject, hash, generation, now))
             .into_mut()
     }
 
     fn remove(&mut self) {
         let subject = self.subject;
-        let is_subject = |entry: &Entry<W>| *entry.subject == *subject;
+        let is_subject = |entry: &SubjectEntry<W>| *entry.subject == *subject;
         if let Ok(entry) = self.shard.entries.find_entry(self.hash, is_subject) {
             entry.remove();
         }
     }
 }
 
-impl<W> Entry<W> {
+impl<W> SubjectEntry<W> {
     fn new(subject: &str, hash: u64, generation: u64, now: Instant) -> Self {
         Self {
             subject: subject.into(),
@@ -432,7 +432,7 @@ impl<W> Entry<W> {
 
     /// The reply by which `n` cells do not conform at `now`: the store decided after that call was sent, so by its clock less has passed
     /// than here.
-    fn denies(&self, settings: &Settings, n: u32, now: Instant) -> Option<Known> {
+    fn denies(&self, settings: &LocalSettings, n: u32, now: Instant) -> Option<Known> {
         let known = self.known.as_ref()?;
         let since = now.saturating_duration_since(known.sent);
         let wait = known.until(n).min(settings.remember);
@@ -446,7 +446,7 @@ impl<W> Entry<W> {
         }
     }
 
-    fn holds_something(&self, settings: &Settings, now: Instant) -> bool {
+    fn holds_something(&self, settings: &LocalSettings, now: Instant) -> bool {
         self.in_flight || self.block.is_some_and(|block| now < block.expires) || self.denies(settings, 1, now).is_some()
     }
 }
@@ -459,9 +459,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn local(subjects: usize) -> (Terms, Local<usize>) {
+    fn local(subjects: usize) -> (Terms, LocalLayer<usize>) {
         let limits = [StoreLimit::Bucket(Units::of("1/d".parse().unwrap()).unwrap())];
-        let settings = Settings {
+        let settings = LocalSettings {
             remember: SECOND,
             join: true,
             lease: None,
@@ -469,7 +469,7 @@ mod tests {
             subjects,
         };
         let terms = Terms::new("api".to_owned(), None, limits.into());
-        (terms, Local::new(settings))
+        (terms, LocalLayer::new(settings))
     }
 
     /// A denial for a day.
@@ -486,7 +486,7 @@ mod tests {
         }
     }
 
-    fn deny(local: &Local<usize>, terms: &Terms, subject: &str, now: Instant) {
+    fn deny(local: &LocalLayer<usize>, terms: &Terms, subject: &str, now: Instant) {
         let Ok(Arrival::Fly(waiter)) = local.arrive(subject, 1, now, || Ok(0)) else {
             panic!("{subject} is known");
         };
@@ -495,7 +495,7 @@ mod tests {
         assert!(matches!(deliveries[..], [(0, Ok(Decided::Denied(..)))]) && next.is_none());
     }
 
-    fn subjects(local: &Local<usize>) -> usize {
+    fn subjects(local: &LocalLayer<usize>) -> usize {
         local.shards.iter().map(|shard| shard.lock().entries.len()).sum()
     }
 

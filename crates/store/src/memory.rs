@@ -1,7 +1,7 @@
 //! The reference store: a map in this process, with the integers of the other stores.
 
 use crate::error::StoreError;
-use crate::step::{self, Source, Stored, Write};
+use crate::step::{self, Stored, TimeSource, Write};
 use crate::store::{Ask, AsyncStore, BlockingStore, Reply, Verb};
 use crate::time::Micros;
 use core::fmt;
@@ -19,19 +19,19 @@ const CALLERS_MARGIN_US: u64 = 3_600_000_000;
 /// one process alone is better kept by `ratelimit_meter::KeyedMeter`.
 #[derive(Clone)]
 pub struct MemoryStore {
-    keys: Arc<Mutex<Keys>>,
+    keys: Arc<Mutex<KeyMap>>,
     clock: Arc<dyn Fn() -> Option<Micros> + Send + Sync>,
 }
 
 #[derive(Debug, Default)]
-struct Keys {
-    entries: HashMap<Box<str>, Entry>,
+struct KeyMap {
+    entries: HashMap<Box<str>, ExpiringState>,
     /// The number of keys above which idle keys are removed.
     sweep_above: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct ExpiringState {
     stored: Stored,
     /// The time, by the clock of the store, from which the key is idle.
     expires_us: u64,
@@ -70,17 +70,21 @@ impl MemoryStore {
         let mut keys = self.keys.lock();
         let clock = (self.clock)().ok_or(StoreError::WrongTime)?;
         let (source, now) = match at {
-            Some(at) => (Source::Caller, at),
-            None => (Source::Store, clock),
+            Some(at) => (TimeSource::Caller, at),
+            None => (TimeSource::Store, clock),
         };
         let stored: Vec<_> = asks.iter().map(|ask| keys.get(ask.key, clock)).collect();
         let (reply, writes) = step::decide(verb, source, now, asks, &stored)?;
         for (ask, write) in asks.iter().zip(writes) {
             match write {
                 Some(Write::Set(stored, rest_us)) => {
-                    let margin_us = if source == Source::Caller { CALLERS_MARGIN_US } else { 0 };
+                    let margin_us = if source == TimeSource::Caller {
+                        CALLERS_MARGIN_US
+                    } else {
+                        0
+                    };
                     let expires_us = clock.get().saturating_add(rest_us).saturating_add(margin_us);
-                    keys.set(ask.key, Entry { stored, expires_us }, clock);
+                    keys.set(ask.key, ExpiringState { stored, expires_us }, clock);
                 }
                 Some(Write::Delete) => {
                     keys.entries.remove(ask.key);
@@ -92,13 +96,13 @@ impl MemoryStore {
     }
 }
 
-impl Keys {
+impl KeyMap {
     fn get(&self, key: &str, clock: Micros) -> Option<Stored> {
         let entry = self.entries.get(key)?;
         (clock.get() < entry.expires_us).then_some(entry.stored)
     }
 
-    fn set(&mut self, key: &str, entry: Entry, clock: Micros) {
+    fn set(&mut self, key: &str, entry: ExpiringState, clock: Micros) {
         match self.entries.get_mut(key) {
             Some(known) => *known = entry,
             None => {

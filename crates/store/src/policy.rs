@@ -1,11 +1,13 @@
-//! The frame of each call: the bound on calls in flight, the breaker, and the answer when there is no decision.
+//! The parts of a meter over a store, and the frame of each call: its bound on calls in flight, its breaker, and its answer without a decision.
 
-use crate::breaker::{Breaker, Outcome, Permit};
-use crate::builder::{OnFailure, SharedMeterBuilder};
+use crate::breaker::{Breaker, CallEnd, Permit};
+use crate::builder::{InvalidSharedMeter, OnFailure, SharedMeterBuilder};
 use crate::error::StoreError;
+use crate::known::LazyStatus;
+use crate::local::{LocalLayer, LocalSettings};
 use crate::observe::{LocalStats, Observer};
-use crate::standing::Standing;
 use crate::store::Verb;
+use crate::terms::Terms;
 use crate::time::later;
 use crate::verdict::{Verdict, Via};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +15,33 @@ use parking_lot::Mutex;
 use ratelimit_meter::{NegativeMultiDecision, NonConformance};
 use std::time::{Duration, Instant};
 
+/// The parts of a meter over `S`, which its handles share; `W` waits for a joined call.
+pub(crate) struct Inner<S, W> {
+    pub(crate) store: S,
+    pub(crate) terms: Terms,
+    pub(crate) policy: CallPolicy,
+    pub(crate) local: LocalLayer<W>,
+}
+
+impl<S, W> Inner<S, W> {
+    /// Returns the parts by the settings of `builder`, where calls join only if `can_join`.
+    pub(crate) fn new(builder: &SharedMeterBuilder, store: S, can_join: bool) -> Result<Self, InvalidSharedMeter> {
+        let (terms, settings) = builder.terms()?;
+        let settings = LocalSettings {
+            join: settings.join && can_join,
+            ..settings
+        };
+        Ok(Self {
+            store,
+            terms,
+            policy: CallPolicy::of(builder),
+            local: LocalLayer::new(settings),
+        })
+    }
+}
+
 #[derive(Debug)]
-pub(crate) struct Policy {
+pub(crate) struct CallPolicy {
     pub(crate) observer: Observer,
     pub(crate) deadline: Duration,
     on_failure: OnFailure,
@@ -25,9 +52,9 @@ pub(crate) struct Policy {
 
 /// A place among the calls in flight.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(&'a AtomicUsize);
+pub(crate) struct InFlight<'a>(&'a AtomicUsize);
 
-impl Drop for Place<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         // ORDERING: relaxed, a count that orders nothing else.
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -37,7 +64,7 @@ impl Drop for Place<'_> {
 /// Leave for one call, which reports the end of the call to the breaker; dropped before, that the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Leave<'a> {
-    policy: &'a Policy,
+    policy: &'a CallPolicy,
     permit: Option<Permit>,
     sent: Instant,
 }
@@ -54,7 +81,7 @@ impl Leave<'_> {
         if let Some(permit) = self.permit.take() {
             let mut breaker = policy.breaker.lock();
             let was_open = breaker.is_open();
-            breaker.record(permit, Outcome::of(result), now);
+            breaker.record(permit, CallEnd::of(result), now);
             let is_open = breaker.is_open();
             drop(breaker);
             if is_open != was_open {
@@ -68,12 +95,12 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit {
             let mut breaker = self.policy.breaker.lock();
-            breaker.record(permit, Outcome::Abandoned, Instant::now());
+            breaker.record(permit, CallEnd::Abandoned, Instant::now());
         }
     }
 }
 
-impl Policy {
+impl CallPolicy {
     pub(crate) fn of(builder: &SharedMeterBuilder) -> Self {
         Self {
             observer: Observer::of(&builder.name),
@@ -86,10 +113,10 @@ impl Policy {
     }
 
     /// Takes a place among the calls that wait.
-    pub(crate) fn place(&self) -> Result<Place<'_>, StoreError> {
-        // ORDERING: relaxed, as in `Place::drop`. Too high a count for a moment denies a place that would be free the next moment.
+    pub(crate) fn place(&self) -> Result<InFlight<'_>, StoreError> {
+        // ORDERING: relaxed, as in `InFlight::drop`. Too high a count for a moment denies a place that would be free the next moment.
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = Place(&self.in_flight);
+        let place = InFlight(&self.in_flight);
         if before < self.max_in_flight {
             Ok(place)
         } else {
@@ -103,7 +130,7 @@ impl Policy {
         LocalStats {
             remembered_subjects,
             leased_cells,
-            // ORDERING: relaxed, as in `Place::drop`.
+            // ORDERING: relaxed, as in `InFlight::drop`.
             calls_in_flight: self.in_flight.load(Ordering::Relaxed),
             is_breaker_open: self.is_open(),
         }
@@ -125,7 +152,7 @@ impl Policy {
 
     /// Answers for the store.
     pub(crate) fn answer(&self, subject: &str, n: u32, error: StoreError, now: Instant) -> Result<Verdict, StoreError> {
-        let (decision, standing) = match &self.on_failure {
+        let (decision, status) = match &self.on_failure {
             OnFailure::Error => return Err(error),
             OnFailure::Allow => (Ok(()), None),
             OnFailure::Deny => {
@@ -136,12 +163,12 @@ impl Policy {
             }
             OnFailure::Local(meter) => {
                 let taken = meter.key(subject).take(n);
-                (taken.decision(), Some(Standing::Status(Box::new(taken.status()))))
+                (taken.decision(), Some(LazyStatus::Status(Box::new(taken.status()))))
             }
         };
         Ok(Verdict {
             decision,
-            standing,
+            status,
             via: Via::Failure(error),
         })
     }

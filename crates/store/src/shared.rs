@@ -2,11 +2,11 @@
 
 use crate::builder::{InvalidSharedMeter, SharedMeterBuilder};
 use crate::error::StoreError;
-use crate::local::{Arrival, Deliveries, Local, Served};
+use crate::known::Known;
+use crate::local::{Arrival, Deliveries, Served};
 use crate::memory::MemoryStore;
 use crate::observe::LocalStats;
-use crate::policy::Policy;
-use crate::standing::Known;
+use crate::policy::Inner;
 use crate::store::{AsyncStore, Reply, Verb};
 use crate::subject::stored;
 use crate::terms::{Decided, Terms};
@@ -45,17 +45,10 @@ use tokio::time::{timeout, timeout_at};
 /// # }
 /// ```
 pub struct SharedMeter<S = MemoryStore> {
-    inner: Arc<Inner<S>>,
+    inner: Arc<Inner<S, ServedSender>>,
 }
 
-struct Inner<S> {
-    store: S,
-    terms: Terms,
-    policy: Policy,
-    local: Local<Waiter>,
-}
-
-type Waiter = oneshot::Sender<Served>;
+type ServedSender = oneshot::Sender<Served>;
 
 impl<S> Clone for SharedMeter<S> {
     fn clone(&self) -> Self {
@@ -105,13 +98,7 @@ impl SharedMeterBuilder {
     ///
     /// [`InvalidSharedMeter`].
     pub fn build<S: AsyncStore>(&self, store: S) -> Result<SharedMeter<S>, InvalidSharedMeter> {
-        let (terms, settings) = self.terms()?;
-        let inner = Inner {
-            store,
-            terms,
-            policy: Policy::of(self),
-            local: Local::new(settings),
-        };
+        let inner = Inner::new(self, store, true)?;
         Ok(SharedMeter { inner: Arc::new(inner) })
     }
 }
@@ -324,7 +311,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             Err(error) => Err(error),
         };
         let verdict = match result {
-            Ok((reply, sent)) => Inner::<S>::verdict_of_several(&asked, &reply, sent),
+            Ok((reply, sent)) => Inner::<S, ServedSender>::verdict_of_several(&asked, &reply, sent),
             Err(error @ StoreError::NotOneSlot) => return Err(error),
             Err(error) => inner.policy.answer(subject, 1, error, now())?,
         };
@@ -365,7 +352,7 @@ impl<S: AsyncStore> SharedMeter<S> {
     }
 }
 
-impl<S: AsyncStore> Inner<S> {
+impl<S: AsyncStore> Inner<S, ServedSender> {
     /// The verdict on a batch that was decided, by the time `at`.
     fn told(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
         let verdict = Terms::decided(n, decided, at);
@@ -435,7 +422,7 @@ impl<S: AsyncStore> Inner<S> {
     }
 
     /// Carries the joined calls of a subject, one after the other, until none waits.
-    async fn fly(self: Arc<Self>, subject: String, first: Waiter) {
+    async fn fly(self: Arc<Self>, subject: String, first: ServedSender) {
         let crash = Crash {
             inner: &self,
             subject: &subject,
@@ -459,7 +446,7 @@ impl<S: AsyncStore> Inner<S> {
     }
 }
 
-fn deliver(deliveries: Deliveries<Waiter>) {
+fn deliver(deliveries: Deliveries<ServedSender>) {
     for (waiter, served) in deliveries {
         // A caller that has left does not care.
         let _ = waiter.send(served);
@@ -468,7 +455,7 @@ fn deliver(deliveries: Deliveries<Waiter>) {
 
 /// Lets the callers of a subject go on if the task that carried their call is dropped.
 struct Crash<'a, S> {
-    inner: &'a Inner<S>,
+    inner: &'a Inner<S, ServedSender>,
     subject: &'a str,
 }
 

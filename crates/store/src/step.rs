@@ -16,7 +16,7 @@ pub(crate) struct Stored {
 
 /// The clock that a step is decided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum TimeSource {
     /// The store's: a state of a later time shows that the clock was set back.
     Store,
     /// The caller's: times come in any order, and each step is decided at its own time.
@@ -47,7 +47,7 @@ struct Found {
 /// Decides `verb` on `asks`, whose states are `stored`, at the time `now`; one write for each ask, `None` where nothing changes.
 pub(crate) fn decide(
     verb: Verb,
-    source: Source,
+    source: TimeSource,
     now: Micros,
     asks: &[Ask<'_>],
     stored: &[Option<Stored>],
@@ -88,7 +88,7 @@ pub(crate) fn decide(
             level: after,
         };
         let write = (changed || found.stale && verb != Verb::Peek).then(|| match to_rest(ask.limit, state, now) {
-            0 if source == Source::Store || verb == Verb::Reset => Write::Delete,
+            0 if source == TimeSource::Store || verb == Verb::Reset => Write::Delete,
             rest => Write::Set(
                 Stored {
                     state,
@@ -114,7 +114,7 @@ pub(crate) fn decide(
 }
 
 /// The state at the time of the step: drained until then, by the limit that wrote it and then by this one.
-fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> Result<Found, StoreError> {
+fn find(ask: &Ask<'_>, stored: Option<Stored>, source: TimeSource, now: Micros) -> Result<Found, StoreError> {
     let wrong = || StoreError::WrongState(ask.key.to_owned());
     let at = match ask.limit {
         StoreLimit::Bucket(units) => Micros::new(now.tick(units.tick_us())).ok_or(StoreError::WrongTime)?,
@@ -133,7 +133,7 @@ fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> R
         state = carry(state, scale, ask.limit, at).ok_or_else(wrong)?;
     }
     let back = at < state.time;
-    let time = if back && source == Source::Caller {
+    let time = if back && source == TimeSource::Caller {
         state.time
     } else {
         at
@@ -148,7 +148,7 @@ fn find(ask: &Ask<'_>, stored: Option<Stored>, source: Source, now: Micros) -> R
         at,
         time,
         level,
-        stale: back && source == Source::Store,
+        stale: back && source == TimeSource::Store,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The terms of a shared meter: its name, its limits, and the meaning of a reply to a caller.
 
+use crate::known::{Known, LazyStatus};
 use crate::limit::StoreLimit;
-use crate::standing::{Known, Standing};
 use crate::store::Ask;
 use crate::time::later;
 use crate::verdict::{AdmittedPart, Verdict, Via};
@@ -76,7 +76,7 @@ impl Terms {
         };
         Verdict {
             decision,
-            standing: Some(Standing::ByReply(known, now)),
+            status: Some(LazyStatus::ByReply(known, now)),
             via,
         }
     }
@@ -87,7 +87,7 @@ impl Terms {
             Decided::Admitted(Some(known), via) => Self::verdict(known, n, true, now, via),
             Decided::Admitted(None, via) => Verdict {
                 decision: Ok(()),
-                standing: None,
+                status: None,
                 via,
             },
             Decided::Denied(known, via) => Self::verdict(known, n, false, now, via),
@@ -124,7 +124,7 @@ impl Terms {
         };
         Some(Verdict {
             decision,
-            standing: None,
+            status: None,
             via: Via::Quota,
         })
     }

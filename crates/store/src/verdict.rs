@@ -1,7 +1,7 @@
 //! The answer to a caller, and by which part of the system it was made.
 
 use crate::error::StoreError;
-use crate::standing::Standing;
+use crate::known::LazyStatus;
 use core::fmt;
 use ratelimit_meter::{NegativeMultiDecision, NonConformance, Status};
 
@@ -26,7 +26,7 @@ pub enum Via {
 #[must_use = "the decision is in it"]
 pub struct Verdict {
     pub(crate) decision: Result<(), NegativeMultiDecision>,
-    pub(crate) standing: Option<Standing>,
+    pub(crate) status: Option<LazyStatus>,
     pub(crate) via: Via,
 }
 
@@ -64,7 +64,7 @@ impl Verdict {
     /// If there are several limits, this is the status of the limit that holds back the next cell longest, or that leaves the fewest.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        self.standing.as_ref()?.status()
+        self.status.as_ref()?.status()
     }
 
     /// Returns which part of the system decided.

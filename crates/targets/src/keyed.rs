@@ -1,6 +1,6 @@
 //! Checks of the table of keys, which needs an allocator and a seed of the caller.
 
-use super::{Bucket, SECOND, START, next, quota};
+use super::{ExactBucket, SECOND, START, next, quota};
 use core::array;
 use ratelimit_meter::keyed::{Debtor, KeyHashes, KeyedBuilder, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, time};
@@ -19,7 +19,7 @@ pub(super) fn keys_are_exact() -> bool {
     let Some(keys) = table(WhenFull::default()) else {
         return false;
     };
-    let mut exact: [Bucket; 50] = array::from_fn(|_| Bucket {
+    let mut exact: [ExactBucket; 50] = array::from_fn(|_| ExactBucket {
         cells: 8,
         capacity: 20 * SECOND,
         level: 0,

@@ -43,14 +43,14 @@ fn quota(cells: u32, burst: u32) -> Quota {
 }
 
 /// A bucket in billionths of a cell, of which `cells` drain each nanosecond. Nothing is rounded.
-struct Bucket {
+struct ExactBucket {
     cells: u64,
     capacity: u64,
     level: u64,
     at: u64,
 }
 
-impl Bucket {
+impl ExactBucket {
     fn admits(&mut self, n: u32, at: u64) -> bool {
         self.level = self.level.saturating_sub((at - self.at) * self.cells);
         self.at = at;
@@ -81,7 +81,7 @@ fn decisions_are_exact() -> bool {
             return false;
         };
         let cells = u64::from(cells);
-        let mut exact = Bucket {
+        let mut exact = ExactBucket {
             cells,
             capacity: u64::from(burst) * SECOND,
             level: 0,
@@ -154,7 +154,7 @@ fn times_may_lie() -> bool {
         let at = START + next(&mut random) % SECOND;
         meter.check_at(time::at(at)).is_ok()
     });
-    // The burst, and those that drain in a second.
+    // The burst, and the cells that drain in a second.
     let admitted = admitted.count();
     let ends = [0, u64::MAX].map(time::at);
     let late = ends.map(|at| meter.check_n_at(10, at).is_ok());
@@ -184,7 +184,7 @@ fn colours_are_exact() -> bool {
     let Ok(marker) = TwoRate::new(committed, peak) else {
         return false;
     };
-    let bucket = |cells, capacity: u64| Bucket {
+    let bucket = |cells, capacity: u64| ExactBucket {
         cells,
         capacity: capacity * SECOND,
         level: 0,

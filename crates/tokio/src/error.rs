@@ -56,7 +56,7 @@ impl NotYet {
 impl fmt::Display for NotYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wait = self.wait_time().as_nanos();
-        write!(f, "denied: {} can be acquired ", Cells(self.cells))?;
+        write!(f, "denied: {} can be acquired ", ReadableCells(self.cells))?;
         match wait {
             0 => f.write_str("now"),
             1..10_000 => write!(f, "in {wait} ns"),
@@ -70,9 +70,9 @@ impl fmt::Display for NotYet {
 impl Error for NotYet {}
 
 /// A number of cells, formatted for people.
-struct Cells(u64);
+struct ReadableCells(u64);
 
-impl fmt::Display for Cells {
+impl fmt::Display for ReadableCells {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             1 => f.write_str("1 cell"),
@@ -123,7 +123,7 @@ impl InsufficientCapacity {
 
 impl fmt::Display for InsufficientCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cells = Cells(self.cells);
+        let cells = ReadableCells(self.cells);
         if self.is_after_the_end {
             write!(
                 f,

@@ -32,7 +32,7 @@ pub trait MeterMap<K>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of the formatter.
+    /// The errors of the formatter.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(core::any::type_name::<Self>())
     }
@@ -353,9 +353,9 @@ impl<K: Eq + Hash, P: MeterMap<K>> Drop for Membership<'_, K, P> {
 }
 
 /// Debug output of a map of meters.
-struct Described<'a, K, P>(&'a P, PhantomData<fn(&K)>);
+struct MapDebug<'a, K, P>(&'a P, PhantomData<fn(&K)>);
 
-impl<K, P: MeterMap<K>> fmt::Debug for Described<'_, K, P> {
+impl<K, P: MeterMap<K>> fmt::Debug for MapDebug<'_, K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.describe(f)
     }
@@ -366,7 +366,7 @@ impl<K, P: MeterMap<K>> fmt::Debug for Keyed<K, P> {
         // The lock is not held while the caller's writer runs.
         let waited_for = self.queues.try_lock().map(|queues| queues.len());
         let mut fields = f.debug_struct("Keyed");
-        fields.field("meters", &Described(&self.meters, PhantomData));
+        fields.field("meters", &MapDebug(&self.meters, PhantomData));
         match waited_for {
             Some(keys) => fields.field("waited_for", &keys),
             None => fields.field("waited_for", &format_args!("<locked>")),

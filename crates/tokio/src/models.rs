@@ -15,29 +15,18 @@ use loom::thread;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// A flag that is set when the waiter is woken.
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// A waiter that is polled only if it was woken, or never was polled.
-struct Waiter {
+struct PolledWaiter {
     acquire: AcquireOwned<Bucket>,
-    flag: Arc<Flag>,
+    flag: Arc<driver::WakeFlag>,
     runtime: Id,
     is_over: bool,
 }
 
-impl Waiter {
+impl PolledWaiter {
     fn new(limiter: &RateLimiter, n: usize) -> Self {
         Self {
             acquire: limiter.acquire_owned(n),
@@ -75,7 +64,7 @@ impl Waiter {
         for time in 0..=ms {
             driver::set_time(Duration::from_millis(time));
             driver::turn(self.runtime);
-            if !self.is_over && self.flag.0.load(Ordering::SeqCst) {
+            if !self.is_over && self.flag.is_set() {
                 self.poll();
             }
         }
@@ -117,8 +106,8 @@ fn drive_one(runtime: Id, ms: u64) -> thread::JoinHandle<()> {
 #[test]
 fn new_waker_is_woken_or_finds_its_cells() {
     model(|limiter| {
-        let first = Waiter::polled(&limiter, 1);
-        let mut second = Waiter::polled(&limiter, 1);
+        let first = PolledWaiter::polled(&limiter, 1);
+        let mut second = PolledWaiter::polled(&limiter, 1);
         let driver = drive(2);
         second.poll();
         driver.join().unwrap();
@@ -130,9 +119,9 @@ fn new_waker_is_woken_or_finds_its_cells() {
 #[test]
 fn joining_behind_the_last_served_sets_a_timer() {
     model(|limiter| {
-        let mut first = Waiter::polled(&limiter, 1);
+        let mut first = PolledWaiter::polled(&limiter, 1);
         let driver = drive(1);
-        let mut second = Waiter::polled(&limiter, 1);
+        let mut second = PolledWaiter::polled(&limiter, 1);
         driver.join().unwrap();
         assert!(first.is_over_by(1) && second.is_over_by(2));
     });
@@ -143,8 +132,8 @@ fn timer_that_fires_while_set_is_set_again() {
     model(|limiter| {
         let driver = drive(1);
         let other = limiter.clone();
-        let second = thread::spawn(move || Waiter::polled(&other, 1));
-        let mut first = Waiter::polled(&limiter, 1);
+        let second = thread::spawn(move || PolledWaiter::polled(&other, 1));
+        let mut first = PolledWaiter::polled(&limiter, 1);
         driver.join().unwrap();
         let mut second = second.join().unwrap();
         assert!(first.is_over_by(2) && second.is_over_by(2));
@@ -155,8 +144,8 @@ fn timer_that_fires_while_set_is_set_again() {
 fn two_join_at_once_and_both_are_served() {
     model(|limiter| {
         let other = limiter.clone();
-        let first = thread::spawn(move || Waiter::polled(&other, 1));
-        let mut second = Waiter::polled(&limiter, 1);
+        let first = thread::spawn(move || PolledWaiter::polled(&other, 1));
+        let mut second = PolledWaiter::polled(&limiter, 1);
         let mut first = first.join().unwrap();
         assert!(second.is_over_by(2) && first.is_over_by(2));
     });
@@ -165,8 +154,8 @@ fn two_join_at_once_and_both_are_served() {
 #[test]
 fn waiters_behind_a_leaver_are_served_when_due() {
     model(|limiter| {
-        let first = Waiter::polled(&limiter, 3);
-        let mut second = Waiter::polled(&limiter, 1);
+        let first = PolledWaiter::polled(&limiter, 3);
+        let mut second = PolledWaiter::polled(&limiter, 1);
         let driver = drive(1);
         drop(first);
         driver.join().unwrap();
@@ -179,9 +168,9 @@ fn waiters_behind_a_leaver_are_served_when_due() {
 #[test]
 fn cross_runtime_serve_wakes_the_next_waiter() {
     model(|limiter| {
-        let large = Waiter::polled_in(0, &limiter, 5);
-        let mut between = Waiter::polled_in(1, &limiter, 1);
-        let mut behind = Waiter::polled_in(2, &limiter, 1);
+        let large = PolledWaiter::polled_in(0, &limiter, 5);
+        let mut between = PolledWaiter::polled_in(1, &limiter, 1);
+        let mut behind = PolledWaiter::polled_in(2, &limiter, 1);
         let driver = drive_one(1, 1);
         driver::enter(None);
         drop(large);
@@ -194,8 +183,8 @@ fn cross_runtime_serve_wakes_the_next_waiter() {
 #[test]
 fn cells_of_a_leaver_go_to_the_next() {
     model(|limiter| {
-        let first = Waiter::polled(&limiter, 1);
-        let mut second = Waiter::polled(&limiter, 1);
+        let first = PolledWaiter::polled(&limiter, 1);
+        let mut second = PolledWaiter::polled(&limiter, 1);
         let driver = drive(1);
         drop(first);
         driver.join().unwrap();
@@ -206,7 +195,7 @@ fn cells_of_a_leaver_go_to_the_next() {
 #[test]
 fn try_never_overtakes_waiters() {
     model(|limiter| {
-        let mut first = Waiter::polled(&limiter, 2);
+        let mut first = PolledWaiter::polled(&limiter, 2);
         let driver = drive(2);
         let taken = limiter.try_acquire(1).is_ok();
         driver.join().unwrap();
@@ -219,8 +208,8 @@ fn try_never_overtakes_waiters() {
 fn available_cells_go_once_with_or_without_lock() {
     model_with(1, |limiter| {
         let other = limiter.clone();
-        let first = thread::spawn(move || Waiter::polled(&other, 1));
-        let mut second = Waiter::polled(&limiter, 1);
+        let first = thread::spawn(move || PolledWaiter::polled(&other, 1));
+        let mut second = PolledWaiter::polled(&limiter, 1);
         let mut first = first.join().unwrap();
         assert_ne!(first.is_over, second.is_over, "one is there");
         assert!(first.is_over_by(1) && second.is_over_by(1));
@@ -254,9 +243,9 @@ fn cells_left_after_the_last_waiter_are_available() {
     model_with(1, |limiter| {
         let other = limiter.clone();
         let newcomer = thread::spawn(move || other.try_acquire(1).is_ok());
-        drop(Waiter::polled(&limiter, 2));
+        drop(PolledWaiter::polled(&limiter, 2));
         let taken = newcomer.join().unwrap();
         assert_eq!(limiter.balance(), usize::from(!taken));
-        assert_eq!(Waiter::polled(&limiter, 1).is_over, !taken);
+        assert_eq!(PolledWaiter::polled(&limiter, 1).is_over, !taken);
     });
 }

@@ -6,7 +6,7 @@ use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
-use crate::wait_queue::{Place, Sleeper, Ticket, WaitQueue};
+use crate::wait_queue::{Place, QueueTicket, Sleeper, WaitQueue};
 use core::ops::{Deref, DerefMut};
 use core::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
@@ -197,7 +197,7 @@ impl<S: Source> SharedQueue<S> {
         n: u64,
         caller: Caller<'_>,
         may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
-    ) -> Result<Option<Ticket>, E>
+    ) -> Result<Option<QueueTicket>, E>
     where
         S::Never: Into<E>,
     {
@@ -231,7 +231,7 @@ impl<S: Source> SharedQueue<S> {
         now: Instant,
         caller: Caller<'_>,
         may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
-    ) -> Result<Option<(Ticket, Sleeper)>, E>
+    ) -> Result<Option<(QueueTicket, Sleeper)>, E>
     where
         S::Never: Into<E>,
     {
@@ -268,7 +268,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     /// Returns whether the place has been served. If not, renews the waiter's waker.
-    pub(crate) fn poll(&self, ticket: Ticket, n: u64, caller: Caller<'_>) -> Look<S::Never> {
+    pub(crate) fn poll(&self, ticket: QueueTicket, n: u64, caller: Caller<'_>) -> Look<S::Never> {
         // Dropping a waker may run any code, so it happens after the lock is released, here and below.
         let _replaced;
         let mut locked = self.lock();
@@ -298,7 +298,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     /// Forgets a refused waiter for `n` cells, and returns the denial.
-    fn refused(&self, mut locked: Guard<'_, S>, ticket: Ticket, n: u64) -> Look<S::Never> {
+    fn refused(&self, mut locked: Guard<'_, S>, ticket: QueueTicket, n: u64) -> Look<S::Never> {
         locked.queue.forget(ticket);
         self.release(locked);
         match self.source.over(n, self.shift.now()) {
@@ -309,7 +309,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     /// Gives back the place of a waiter for `n` cells, or the cells.
-    pub(crate) fn leave(&self, ticket: Ticket, n: u64) {
+    pub(crate) fn leave(&self, ticket: QueueTicket, n: u64) {
         crate::trace!(cells = n, "gives up");
         self.change(|queue, source, now| queue.leave(source, ticket, n, now));
     }

@@ -5,33 +5,23 @@ use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};
 use crate::source::Source;
 use crate::timers::{Id, driver, now};
-use crate::wait_queue::{Place, Sleeper, Ticket};
+use crate::wait_queue::{Place, QueueTicket, Sleeper};
 use crate::waiting::Waiting;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 use ratelimit_meter::{Exponential, GCRA, Quota};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 const RUNTIMES: Id = 3;
 
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// A caller that waits: a task of a runtime, or a thread until it wakes.
 struct Member {
-    ticket: Ticket,
+    ticket: QueueTicket,
     n: u64,
     runtime: Option<Id>,
     until: Option<Instant>,
-    flag: Arc<Flag>,
+    flag: Arc<driver::WakeFlag>,
     waker: Waker,
 }
 
@@ -45,7 +35,7 @@ impl Member {
 
     /// Returns whether the task has been woken, or the thread's sleep is over.
     fn is_awake(&self) -> bool {
-        self.flag.0.load(Ordering::SeqCst) || self.until.is_some_and(|until| until <= now())
+        self.flag.is_set() || self.until.is_some_and(|until| until <= now())
     }
 }
 
@@ -116,7 +106,7 @@ impl<S: Source> Simulation<S> {
 
     fn join(&mut self, runtime: Option<Id>) {
         let n = self.cells();
-        let flag = Arc::<Flag>::default();
+        let flag = Arc::<driver::WakeFlag>::default();
         let waker = Waker::from(Arc::clone(&flag));
         let caller = if runtime.is_some() {
             Caller::Task(&waker)
@@ -283,7 +273,7 @@ impl<S: Source> SharedQueue<S> {
         })
     }
 
-    fn is_waiting(&self, ticket: Ticket) -> bool {
+    fn is_waiting(&self, ticket: QueueTicket) -> bool {
         self.with_queue(|queue| queue.place(ticket) == Place::Waits)
     }
 }

@@ -200,14 +200,14 @@ pub trait Waitable: Send + Sync + 'static {
     fn decide_now(&self, n: u32, shift: Shift) -> bool;
 
     #[doc(hidden)]
-    fn decide(&self, n: u32, at: Instant) -> Result<(), Denied>;
+    fn decide(&self, n: u32, at: Instant) -> Result<(), DenialReason>;
 
     /// Takes cells that conform at some time from `from` until `by`, at the exact position at which they conform.
     #[doc(hidden)]
-    fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), Denied>;
+    fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), DenialReason>;
 
     #[doc(hidden)]
-    fn look(&self, n: u32, at: Instant) -> Result<(), Denied>;
+    fn look(&self, n: u32, at: Instant) -> Result<(), DenialReason>;
 
     #[doc(hidden)]
     fn decide_up_to(&self, n: u32, at: Instant) -> u32;
@@ -226,12 +226,12 @@ pub trait Waitable: Send + Sync + 'static {
 /// The reason of a denial.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-pub enum Denied {
+pub enum DenialReason {
     Until(Instant),
     Never,
 }
 
-impl From<NegativeMultiDecision> for Denied {
+impl From<NegativeMultiDecision> for DenialReason {
     fn from(denied: NegativeMultiDecision) -> Self {
         match denied {
             NegativeMultiDecision::BatchNonConforming(_, denied) => Self::Until(denied.earliest_possible()),
@@ -240,7 +240,7 @@ impl From<NegativeMultiDecision> for Denied {
     }
 }
 
-impl From<NegativeDualDecision> for Denied {
+impl From<NegativeDualDecision> for DenialReason {
     fn from(denied: NegativeDualDecision) -> Self {
         match denied {
             NegativeDualDecision::BatchNonConforming(_, denied) => Self::Until(denied.earliest_possible()),
@@ -268,15 +268,15 @@ macro_rules! impl_waitable {
                 }
             }
 
-            fn decide(&$self, n: u32, at: Instant) -> Result<(), Denied> {
+            fn decide(&$self, n: u32, at: Instant) -> Result<(), DenialReason> {
                 Ok($meter.check_n_at(n, at)?)
             }
 
-            fn decide_within(&$self, n: u32, from: Instant, by: Instant) -> Result<(), Denied> {
+            fn decide_within(&$self, n: u32, from: Instant, by: Instant) -> Result<(), DenialReason> {
                 Ok($meter.check_n_within(n, from, by)?)
             }
 
-            fn look(&$self, n: u32, at: Instant) -> Result<(), Denied> {
+            fn look(&$self, n: u32, at: Instant) -> Result<(), DenialReason> {
                 Ok($meter.peek_n_at(n, at)?)
             }
 
@@ -347,15 +347,15 @@ where
         }
     }
 
-    fn decide(&self, n: u32, at: Instant) -> Result<(), Denied> {
+    fn decide(&self, n: u32, at: Instant) -> Result<(), DenialReason> {
         Ok(self.check_n_at(n, at)?)
     }
 
-    fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), Denied> {
+    fn decide_within(&self, n: u32, from: Instant, by: Instant) -> Result<(), DenialReason> {
         Ok(self.check_n_within(n, from, by)?)
     }
 
-    fn look(&self, n: u32, at: Instant) -> Result<(), Denied> {
+    fn look(&self, n: u32, at: Instant) -> Result<(), DenialReason> {
         Ok(self.peek_each_at(n, n, at)?)
     }
 
@@ -392,11 +392,11 @@ fn narrow(n: u64) -> u32 {
 }
 
 /// Returns the instant from which a decision conforms, `at` or later.
-fn earliest(decision: Result<(), Denied>, at: Instant) -> Instant {
+fn earliest(decision: Result<(), DenialReason>, at: Instant) -> Instant {
     match decision {
         Ok(()) => at,
-        Err(Denied::Until(due)) => due.max(at),
-        Err(Denied::Never) => never(at),
+        Err(DenialReason::Until(due)) => due.max(at),
+        Err(DenialReason::Never) => never(at),
     }
 }
 
@@ -447,7 +447,7 @@ impl<M: Waitable> Source for M {
     fn at_once(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
         match self.look(narrow(n), at) {
             _ if n > u32::MAX.into() => Err(InsufficientCapacity::above_burst(n)),
-            Err(Denied::Never) => Err(InsufficientCapacity::above_burst(n)),
+            Err(DenialReason::Never) => Err(InsufficientCapacity::above_burst(n)),
             _ => Ok(()),
         }
     }
@@ -480,7 +480,7 @@ impl<M: Waitable> Source for M {
 
     fn recheck(&self, missing: u64, now: Instant) -> Option<Instant> {
         match self.look(narrow(missing), now) {
-            Err(Denied::Never) => None,
+            Err(DenialReason::Never) => None,
             decision => Some(earliest(decision, now)),
         }
     }

@@ -164,21 +164,22 @@ pub(crate) const CAN_BE_PAUSED: bool = {
     // Shadows the function above, if tokio has this function.
     #[allow(unused_imports, reason = "not in a build without it")]
     use tokio::time::*;
-    const fn answer<A: Answer>(_: &fn() -> A) -> bool {
-        A::CAN_BE_PAUSED
+    const fn can_be_paused<R: PauseResult>(_: &fn() -> R) -> bool {
+        R::CAN_BE_PAUSED
     }
-    answer(&(pause as fn() -> _))
+    can_be_paused(&(pause as fn() -> _))
 };
 
-trait Answer {
+/// A result of `pause`, which shows whose function it is.
+trait PauseResult {
     const CAN_BE_PAUSED: bool;
 }
 
-impl Answer for CannotBePaused {
+impl PauseResult for CannotBePaused {
     const CAN_BE_PAUSED: bool = false;
 }
 
-impl Answer for () {
+impl PauseResult for () {
     const CAN_BE_PAUSED: bool = true;
 }
 

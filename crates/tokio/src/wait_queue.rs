@@ -36,14 +36,14 @@ pub(crate) struct WaitQueue<S: Source> {
     head_since: Instant,
     /// The maximum time by which a charge may precede the serve.
     pub(crate) catch_up: Duration,
-    plan: Option<Plan<S>>,
+    plan: Option<ServePlan<S>>,
     tickets: u64,
 }
 
 /// The source after the waiters up to `last` have been served, each at its `planned` instant.
-struct Plan<S: Source> {
+struct ServePlan<S: Source> {
     ahead: S::Ahead,
-    last: Ticket,
+    last: QueueTicket,
     /// The instant at which `last` is served.
     latest: Instant,
 }
@@ -77,7 +77,7 @@ impl<S: Source> WaitQueue<S> {
         self.due.map(|due| self.look_at.map_or(due, |look_at| due.min(look_at)))
     }
 
-    pub(crate) fn place(&self, ticket: Ticket) -> Place {
+    pub(crate) fn place(&self, ticket: QueueTicket) -> Place {
         match self.waiters.get(ticket) {
             None => Place::Served,
             Some(waiter) if waiter.is_refused => Place::Refused,
@@ -197,7 +197,7 @@ impl<S: Source> WaitQueue<S> {
     }
 
     /// Adds a waiter at the end. If no caller waits, its cells are due at `due`.
-    pub(crate) fn join(&mut self, n: u64, due: Instant, now: Instant, sleeper: Sleeper, waker: &Waker) -> Ticket {
+    pub(crate) fn join(&mut self, n: u64, due: Instant, now: Instant, sleeper: Sleeper, waker: &Waker) -> QueueTicket {
         if self.waiters.len == 0 {
             self.due = Some(due);
             self.from = now;
@@ -209,7 +209,7 @@ impl<S: Source> WaitQueue<S> {
     }
 
     /// Records that a waiter is awake and looks. Renews its waker, and returns the old one if that was different.
-    pub(crate) fn renew(&mut self, ticket: Ticket, sleeper: Sleeper, waker: &Waker) -> Option<Waker> {
+    pub(crate) fn renew(&mut self, ticket: QueueTicket, sleeper: Sleeper, waker: &Waker) -> Option<Waker> {
         let waiter = self.waiters.get_mut(ticket)?;
         waiter.sleeper = sleeper;
         waiter.called = false;
@@ -220,7 +220,7 @@ impl<S: Source> WaitQueue<S> {
     }
 
     /// Returns the instant until which the thread of a waiter sleeps, and records it.
-    pub(crate) fn sleep(&mut self, source: &S, ticket: Ticket) -> Option<Instant> {
+    pub(crate) fn sleep(&mut self, source: &S, ticket: QueueTicket) -> Option<Instant> {
         let until = if self.waiters.is_head(ticket) {
             self.serve_at()
         } else {
@@ -234,7 +234,7 @@ impl<S: Source> WaitQueue<S> {
     }
 
     /// Gives back the place of a waiter for `n` cells and its cells so far, which are all cells if it has been served. Returns its waker.
-    pub(crate) fn leave(&mut self, source: &S, ticket: Ticket, n: u64, now: Instant) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, source: &S, ticket: QueueTicket, n: u64, now: Instant) -> Option<Waker> {
         let was_head = self.waiters.is_head(ticket);
         let (missing, waker) = self.waiters.remove(ticket).unwrap_or((0, None));
         if was_head {
@@ -252,7 +252,7 @@ impl<S: Source> WaitQueue<S> {
     }
 
     /// Removes a waiter that was refused.
-    pub(crate) fn forget(&mut self, ticket: Ticket) {
+    pub(crate) fn forget(&mut self, ticket: QueueTicket) {
         self.waiters.remove(ticket);
     }
 
@@ -303,7 +303,7 @@ impl<S: Source> WaitQueue<S> {
             next = waiter.behind;
         }
         let last = self.waiters.last_ticket();
-        self.plan = last.map(|last| Plan { ahead, last, latest });
+        self.plan = last.map(|last| ServePlan { ahead, last, latest });
     }
 }
 
@@ -315,7 +315,7 @@ const KEPT: usize = 64;
 
 /// A future's reference to its waiter. It can outlive the waiter. If another waiter has the slot then, that waiter has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct QueueTicket {
     slot: u32,
     number: u64,
 }
@@ -392,34 +392,34 @@ impl Slab {
         self.slots.get_mut(usize::try_from(slot).ok()?)
     }
 
-    fn is_head(&self, ticket: Ticket) -> bool {
+    fn is_head(&self, ticket: QueueTicket) -> bool {
         self.first == ticket.slot && self.get(ticket).is_some()
     }
 
     /// Returns the waiter of the ticket, unless it has left.
-    fn get(&self, ticket: Ticket) -> Option<&Waiter> {
+    fn get(&self, ticket: QueueTicket) -> Option<&Waiter> {
         self.slot(ticket.slot)
             .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
     }
 
     /// Returns the waiter of the ticket, unless it has left.
-    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
+    fn get_mut(&mut self, ticket: QueueTicket) -> Option<&mut Waiter> {
         self.slot_mut(ticket.slot)
             .filter(|waiter| waiter.missing > 0 && waiter.number == ticket.number)
     }
 
     /// Returns the slot behind the ticket's slot, or the first slot if the waiter has left.
-    fn behind(&self, ticket: Ticket) -> u32 {
+    fn behind(&self, ticket: QueueTicket) -> u32 {
         self.get(ticket).map_or(self.first, |waiter| waiter.behind)
     }
 
-    fn last_ticket(&self) -> Option<Ticket> {
+    fn last_ticket(&self) -> Option<QueueTicket> {
         let (slot, number) = (self.last, self.slot(self.last)?.number);
-        Some(Ticket { slot, number })
+        Some(QueueTicket { slot, number })
     }
 
     /// Adds a waiter at the end.
-    fn push(&mut self, number: u64, missing: u64, sleeper: Sleeper, waker: Waker) -> Ticket {
+    fn push(&mut self, number: u64, missing: u64, sleeper: Sleeper, waker: Waker) -> QueueTicket {
         let waiter = Waiter {
             number,
             missing,
@@ -449,7 +449,7 @@ impl Slab {
         }
         self.last = slot;
         self.len += 1;
-        Ticket { slot, number }
+        QueueTicket { slot, number }
     }
 
     /// Removes the head, and returns its waker.
@@ -468,7 +468,7 @@ impl Slab {
     }
 
     /// Removes a waiter. Returns the number of its missing cells and its waker, unless it has left.
-    fn remove(&mut self, ticket: Ticket) -> Option<(u64, Option<Waker>)> {
+    fn remove(&mut self, ticket: QueueTicket) -> Option<(u64, Option<Waker>)> {
         self.get(ticket)?;
         Some(self.take(ticket.slot))
     }
@@ -525,7 +525,7 @@ mod tests {
         meter: GCRA,
         queue: WaitQueue<GCRA>,
         start: Instant,
-        tickets: [Ticket; 2],
+        tickets: [QueueTicket; 2],
     }
 
     fn two_waiters(quota: &str) -> Two {
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn head_that_looks_can_be_called_again() {
+    fn renewed_head_can_be_called_again() {
         let mut two = two_waiters("1/h burst 1");
         two.queue.head_mut().unwrap().called = true;
         two.queue.renew(two.tickets[0], Sleeper::Thread(None), Waker::noop());

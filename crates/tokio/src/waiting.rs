@@ -5,7 +5,7 @@ use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
 use crate::source::{CellCount, Source, Waitable};
 use crate::timers::{CAN_BE_PAUSED, Shift, now};
-use crate::wait_queue::Ticket;
+use crate::wait_queue::QueueTicket;
 use core::fmt;
 use core::ops::Deref;
 use std::future::Future;
@@ -282,7 +282,7 @@ enum Stage {
     /// Not polled yet.
     Idle,
     /// In the queue; or served, and not polled since.
-    Queued(Ticket),
+    Queued(QueueTicket),
     /// Ready.
     Done,
 }

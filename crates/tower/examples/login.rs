@@ -10,7 +10,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 /// The name that a form was sent with, which an outer layer has read.
 #[derive(Clone)]
-struct Name(&'static str);
+struct LoginName(&'static str);
 
 async fn log_in(request: Request<&'static str>) -> Result<Response<Vec<u8>>, Infallible> {
     let status = match *request.body() {
@@ -25,7 +25,7 @@ async fn log_in(request: Request<&'static str>) -> Result<Response<Vec<u8>>, Inf
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The quota of a name would reveal attempts of other people, so it is quiet.
     let names = PerKey::new(
-        key_fn(|head| head.extensions().get::<Name>().map(|name| name.0)),
+        key_fn(|head| head.extensions().get::<LoginName>().map(|name| name.0)),
         "5/h".parse()?,
         100_000,
     )?
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let passwords = ["xyzzy", "1234", "love", "god", "sex", "secret", "xyzzy"];
     for password in passwords {
         let request = Request::post("/login")
-            .extension(Name("alice"))
+            .extension(LoginName("alice"))
             .extension(SocketAddr::from(([192, 0, 2, 1], 4711)))
             .body(password)?;
         let response = service.clone().oneshot(request).await?;

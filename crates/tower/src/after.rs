@@ -2,10 +2,9 @@
 
 use crate::fields::{Announcement, Fields, Position};
 use crate::head::ResponseHead;
-use crate::limit::{After, Ask, Lane};
+use crate::limit::{After, Lane, LaneAsk};
 use crate::meters::{Denied, Ticket};
 use http::Response;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The work that is left when the response of an admitted request is there.
@@ -35,12 +34,12 @@ impl Then {
 
 /// The limits of a request that is under way, with those whose count depends on the response.
 pub(crate) struct Pending {
-    items: Vec<Item>,
+    items: Vec<PendingLimit>,
     fields: Fields,
     nearest: bool,
 }
 
-struct Item {
+struct PendingLimit {
     lane: Arc<Lane>,
     ticket: Ticket,
     cost: u64,
@@ -52,9 +51,9 @@ struct Item {
 impl Pending {
     /// Returns the pending counts of a request; none if all is decided already.
     #[inline]
-    pub(crate) fn of(asks: &[Ask<'_>], fields: Fields, nearest: bool) -> Option<Box<Self>> {
-        let counts = |ask: &Ask<'_>| ask.denied.is_none();
-        let depends = |ask: &Ask<'_>| ask.rules.after.is_some() || ask.rules.refund_cancelled;
+    pub(crate) fn of(asks: &[LaneAsk<'_>], fields: Fields, nearest: bool) -> Option<Box<Self>> {
+        let counts = |ask: &LaneAsk<'_>| ask.denied.is_none();
+        let depends = |ask: &LaneAsk<'_>| ask.rules.after.is_some() || ask.rules.refund_cancelled;
         if !asks.iter().any(|ask| counts(ask) && depends(ask)) {
             return None;
         }
@@ -62,9 +61,9 @@ impl Pending {
     }
 
     #[cold]
-    fn new(asks: &[Ask<'_>], fields: Fields, nearest: bool) -> Box<Self> {
-        let counts = |ask: &Ask<'_>| ask.denied.is_none();
-        let items = asks.iter().map(|ask| Item {
+    fn new(asks: &[LaneAsk<'_>], fields: Fields, nearest: bool) -> Box<Self> {
+        let counts = |ask: &LaneAsk<'_>| ask.denied.is_none();
+        let items = asks.iter().map(|ask| PendingLimit {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
             cost: ask.cost,
@@ -91,9 +90,8 @@ impl Pending {
                 _ => {}
             }
         }
-        let positions: SmallVec<[Position<'_>; 4]> =
-            items.iter().filter(|item| item.announced).map(Item::position).collect();
-        Announcement::of(self.fields, self.nearest, &positions)
+        let announced = items.iter().filter(|item| item.announced);
+        Announcement::of(self.fields, self.nearest, announced.map(PendingLimit::position))
     }
 
     /// Leaves everything counted as it is: the inner service failed.
@@ -102,7 +100,7 @@ impl Pending {
     }
 }
 
-impl Item {
+impl PendingLimit {
     fn position(&self) -> Position<'_> {
         let meters = &self.lane.meters;
         Position {

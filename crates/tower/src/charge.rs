@@ -1,6 +1,6 @@
 //! Charges that are known only later.
 
-use crate::limit::{Ask, Lane};
+use crate::limit::{Lane, LaneAsk};
 use crate::meters::{Denied, Detail, Ticket};
 use core::error::Error;
 use core::fmt;
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Clone)]
 pub struct Charge {
-    items: Arc<[Item]>,
+    items: Arc<[LateLimit]>,
 }
 
-struct Item {
+struct LateLimit {
     lane: Arc<Lane>,
     ticket: Ticket,
 }
@@ -34,14 +34,14 @@ struct Item {
 impl Charge {
     /// Returns the charge of a request's late limits, if there are any.
     #[inline]
-    pub(crate) fn of(asks: &[Ask<'_>]) -> Option<Self> {
+    pub(crate) fn of(asks: &[LaneAsk<'_>]) -> Option<Self> {
         asks.iter().any(|ask| ask.rules.late).then(|| Self::new(asks))
     }
 
     #[cold]
-    fn new(asks: &[Ask<'_>]) -> Self {
+    fn new(asks: &[LaneAsk<'_>]) -> Self {
         let late = asks.iter().filter(|ask| ask.rules.late);
-        let items = late.map(|ask| Item {
+        let items = late.map(|ask| LateLimit {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
         });
@@ -52,7 +52,7 @@ impl Charge {
     #[must_use]
     pub fn of_policy(&self, name: &str) -> Self {
         let items = self.items.iter().filter(|item| item.policy() == name);
-        let items = items.map(|item| Item {
+        let items = items.map(|item| LateLimit {
             lane: Arc::clone(&item.lane),
             ticket: item.ticket,
         });
@@ -142,7 +142,7 @@ impl Charge {
     }
 }
 
-impl Item {
+impl LateLimit {
     fn policy(&self) -> &str {
         self.lane.policies[usize::from(self.ticket.tier)].name()
     }
@@ -150,7 +150,9 @@ impl Item {
 
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.items.iter().map(Item::policy)).finish()
+        f.debug_list()
+            .entries(self.items.iter().map(LateLimit::policy))
+            .finish()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::after::{Pending, Then};
 use crate::charge::Charge;
 use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS, integer};
 use crate::head::Head;
-use crate::limit::{Ask, Asked, Denial, HeadFn, Limit};
+use crate::limit::{Asked, Denial, HeadFn, LaneAsk, Limit};
 use crate::meters::{Denied, Detail};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Observe, PolicyDecision};
@@ -12,6 +12,7 @@ use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use core::fmt;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +34,12 @@ pub struct RateLimitLayer<L, R = Problem, H = ()> {
     limits: Arc<L>,
     respond: Arc<R>,
     observe: Arc<H>,
-    settings: Settings,
+    settings: LayerSettings,
 }
 
 /// The settings that do not depend on type parameters.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct LayerSettings {
     fields: Fields,
     on_refusals_only: bool,
     nearest: bool,
@@ -49,7 +50,7 @@ pub(crate) struct Settings {
     count_preflights: bool,
 }
 
-impl Default for Settings {
+impl Default for LayerSettings {
     fn default() -> Self {
         Self {
             fields: Fields::default(),
@@ -90,7 +91,7 @@ impl<L, R> RateLimitLayer<L, R> {
             limits: Arc::new(limits),
             respond: Arc::new(respond),
             observe: Arc::new(()),
-            settings: Settings::default(),
+            settings: LayerSettings::default(),
         }
     }
 }
@@ -182,7 +183,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     }
 
     #[inline]
-    pub(crate) const fn settings(&self) -> &Settings {
+    pub(crate) const fn settings(&self) -> &LayerSettings {
         &self.settings
     }
 
@@ -195,7 +196,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Decides a request that is exempt or asks for one cell of one meter; `None` if it asks for more. Returns the fields of the response, or the
     /// denied cell.
     #[inline]
-    pub(crate) fn decide_plain<'a>(&'a self, head: &Head<'_>) -> Option<Result<Announcement, (Ask<'a>, Denied)>> {
+    pub(crate) fn decide_plain<'a>(&'a self, head: &Head<'_>) -> Option<Result<Announcement, (LaneAsk<'a>, Denied)>> {
         // Asked once: the answer may be the user's code.
         if self.settings.is_exempt(head) {
             return Some(Ok(Announcement::Nothing));
@@ -211,7 +212,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Answers a request that one meter denied.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refuse_plain<B>(&self, head: &Head<'_>, (ask, denied): &(Ask<'_>, Denied)) -> Response<B>
+    pub(crate) fn refuse_plain<B>(&self, head: &Head<'_>, (ask, denied): &(LaneAsk<'_>, Denied)) -> Response<B>
     where
         R: Respond<B>,
     {
@@ -252,7 +253,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     }
 
     #[inline]
-    fn tell_of(&self, ask: &Ask<'_>, head: &Head<'_>, admitted: bool) {
+    fn tell_of(&self, ask: &LaneAsk<'_>, head: &Head<'_>, admitted: bool) {
         let event = PolicyDecision::new(ask, head);
         match ask.denied {
             None if admitted => self.observe.admitted(&event),
@@ -288,7 +289,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         let status = asked
             .rejected()
             .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
-        self.answer(head, status, denial, &asked.positions())
+        let positions: SmallVec<[_; 4]> = asked.positions().collect();
+        self.answer(head, status, denial, &positions)
     }
 
     /// Answers a denied request with a status, and with the fields of its positions under the announced policies.
@@ -304,7 +306,9 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
-        self.settings.announce(positions).set(&mut parts.headers);
+        self.settings
+            .announce(positions.iter().copied())
+            .set(&mut parts.headers);
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
         if let Some(ns) = wait {
             parts.headers.insert(RETRY_AFTER, integer(seconds(ns)));
@@ -318,7 +322,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     }
 }
 
-impl Settings {
+impl LayerSettings {
     #[inline]
     pub(crate) fn is_exempt(&self, head: &Head<'_>) -> bool {
         self.skip.as_ref().is_some_and(|skip| skip(head)) || !self.count_preflights && head.is_preflight()
@@ -330,7 +334,7 @@ impl Settings {
     }
 
     /// The fields of a response.
-    fn announce(&self, positions: &[Position<'_>]) -> Announcement {
+    fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
@@ -352,13 +356,13 @@ impl Settings {
         match asked.asks() {
             _ if self.on_refusals_only || self.fields == Fields::None => Announcement::Nothing,
             [only] => self.announce_one(only),
-            _ => self.announce(&asked.positions()),
+            _ => self.announce(asked.positions()),
         }
     }
 
     /// The fields of the response to a request that one meter admitted.
     #[inline]
-    pub(crate) fn announce_one(&self, ask: &Ask<'_>) -> Announcement {
+    pub(crate) fn announce_one(&self, ask: &LaneAsk<'_>) -> Announcement {
         match self.fields {
             Fields::None => Announcement::Nothing,
             _ if self.on_refusals_only || !ask.rules.is_announced() => Announcement::Nothing,
@@ -381,10 +385,11 @@ impl Settings {
     }
 
     fn with_jitter(&self, ns: u64) -> u64 {
-        match nanos(self.jitter.as_nanos()) {
-            0 => ns,
-            most => ns.saturating_add(fastrand::u64(..=most)),
+        if self.jitter.is_zero() {
+            return ns;
         }
+        let most = nanos(self.jitter.as_nanos());
+        ns.saturating_add(fastrand::u64(..=most))
     }
 }
 

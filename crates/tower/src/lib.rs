@@ -21,8 +21,8 @@
 //!
 //! - **`Retry-After` is never early and never 0.** The same request, that many seconds later, is admitted if no other request took
 //!   cells meanwhile. [`docs::fields`] has the promises of the other numbers, which properties check against exact arithmetic.
-//! - **Several limits are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one of them denies
-//!   costs nothing. If two requests race for the last cells, the cells of the loser are given back.
+//! - **Several limits of one layer are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one of them
+//!   denies costs nothing. If two requests race for the last cells, the cells of the loser are given back. (Two layers decide one after the other.)
 //! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): about 20 bytes for each key
 //!   it is meant for, no task in the background, no key stored.
 //! - **A client cannot choose its address.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.

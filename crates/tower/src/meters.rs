@@ -105,6 +105,7 @@ pub(crate) enum Detail {
 }
 
 impl Standing {
+    #[inline]
     fn of(status: &Status, detail: Detail) -> Self {
         let remaining = u64::from(status.remaining());
         let ns = |wanted: bool, time: fn(&Status) -> Duration| match wanted {
@@ -121,6 +122,9 @@ impl Standing {
 
 /// Meters of one quota per tier, found by ticket.
 pub(crate) trait Meters: fmt::Debug + Send + Sync {
+    /// Begins to fetch the state of a key, so that the states of several meters arrive together.
+    fn fetch(&self, _: Ticket) {}
+
     fn now(&self) -> Instant;
 
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
@@ -201,6 +205,7 @@ const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
     }
 }
 
+#[inline]
 fn taken(taken: &Taken, detail: Detail) -> (Result<(), Denied>, Standing) {
     let decision = taken.decision().map_err(|denial| match (denial, taken.wait()) {
         (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
@@ -285,29 +290,33 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
 type Handle<A, C> = KeyedMeter<HashedKey, Meter<A, C>, AsIs>;
 
 /// A meter per key: one handle of the table for each tier.
-struct Table<A: Algorithm, C: Clock> {
+struct TieredTable<A: Algorithm, C: Clock> {
     tiers: Box<[Handle<A, C>]>,
     /// The meter that each key has one like, for its clock.
     like: Meter<A, C>,
-    plan: Plan<A, C>,
+    parts: TableParts<A, C>,
 }
 
 /// The parts that a table is built of, again for each tier that is added.
 #[derive(Clone)]
-struct Plan<A: Algorithm, C: Clock> {
+struct TableParts<A: Algorithm, C: Clock> {
     builder: KeyedBuilder<Meter<A, C>>,
     tiers: Vec<Tier>,
     keys: usize,
     when_full: WhenFull,
 }
 
-impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
-    fn new(like: Meter<A, C>, plan: Plan<A, C>) -> Result<Self, InvalidLimit> {
-        let hashed = plan.builder.clone().when_full(plan.when_full).hashes(AsIs::default());
-        let table = hashed.with_capacity(plan.keys)?;
+impl<A: Algorithm + 'static, C: Clock + 'static> TieredTable<A, C> {
+    fn new(like: Meter<A, C>, parts: TableParts<A, C>) -> Result<Self, InvalidLimit> {
+        let hashed = parts.builder.clone().when_full(parts.when_full).hashes(AsIs::default());
+        let table = hashed.with_capacity(parts.keys)?;
         // The tiers are the builder's own.
-        let tiers = plan.tiers.iter().filter_map(|tier| table.in_tier(*tier).ok()).collect();
-        Ok(Self { tiers, like, plan })
+        let tiers = parts
+            .tiers
+            .iter()
+            .filter_map(|tier| table.in_tier(*tier).ok())
+            .collect();
+        Ok(Self { tiers, like, parts })
     }
 
     fn key(&self, ticket: Ticket) -> KeyHandle<'_, Meter<A, C>> {
@@ -315,7 +324,12 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Table<A, C> {
     }
 }
 
-impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
+impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
+    fn fetch(&self, ticket: Ticket) {
+        // The core fetches when a key is named.
+        let _ = self.key(ticket);
+    }
+
     fn now(&self) -> Instant {
         time(&self.like).0
     }
@@ -367,19 +381,19 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 
     fn with_tier(&self, quota: Quota) -> Result<Arc<dyn Meters>, InvalidLimit> {
-        let mut plan = self.plan.clone();
-        let (builder, tier) = plan.builder.tier(quota)?;
-        plan.builder = builder;
-        plan.tiers.push(tier);
-        Ok(Arc::new(Self::new(self.like.clone(), plan)?))
+        let mut parts = self.parts.clone();
+        let (builder, tier) = parts.builder.tier(quota)?;
+        parts.builder = builder;
+        parts.tiers.push(tier);
+        Ok(Arc::new(Self::new(self.like.clone(), parts)?))
     }
 
     fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, InvalidLimit> {
-        let plan = Plan {
+        let parts = TableParts {
             when_full,
-            ..self.plan.clone()
+            ..self.parts.clone()
         };
-        Ok(Arc::new(Self::new(self.like.clone(), plan)?))
+        Ok(Arc::new(Self::new(self.like.clone(), parts)?))
     }
 
     #[cfg(feature = "queue")]
@@ -389,7 +403,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Table<A, C> {
     }
 }
 
-impl<A: Algorithm, C: Clock> fmt::Debug for Table<A, C> {
+impl<A: Algorithm, C: Clock> fmt::Debug for TieredTable<A, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.tiers).finish()
     }
@@ -401,13 +415,13 @@ where
     A: Algorithm + 'static,
     C: Clock + 'static,
 {
-    let plan = Plan {
+    let parts = TableParts {
         builder: KeyedBuilder::new(like.clone()),
         tiers: vec![Tier::FIRST],
         keys,
         when_full: WhenFull::default(),
     };
-    Ok(Arc::new(Table::new(like, plan)?))
+    Ok(Arc::new(TieredTable::new(like, parts)?))
 }
 
 /// The answer of a queue, sooner or later.

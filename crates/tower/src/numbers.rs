@@ -14,7 +14,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 ///
 /// T is the time in which one request's share of the quota drains: weight * period / cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numbers {
+pub(crate) struct FieldNumbers {
     /// The announced quota `q`, and its window `w` in seconds. Invariant: q / w is at most the rate.
     pub(crate) quota: u64,
     pub(crate) window: u64,
@@ -32,7 +32,7 @@ struct Fraction {
     denominator: u128,
 }
 
-impl Numbers {
+impl FieldNumbers {
     pub(crate) fn of(quota: Quota) -> Self {
         let (cells, weight) = (u128::from(quota.cells().get()), u128::from(quota.weight().get()));
         let burst = u128::from(quota.burst().get()) / weight;
@@ -108,7 +108,7 @@ pub(crate) fn millis(ns: u64) -> u64 {
     ns.div_ceil(1_000_000)
 }
 
-/// Narrows a time to 64 bits; a longer one, past 584 years, is the longest.
+/// Narrows a time to 64 bits. A time past 584 years becomes the longest.
 pub(crate) fn nanos(ns: u128) -> u64 {
     u64::try_from(ns).unwrap_or(u64::MAX)
 }

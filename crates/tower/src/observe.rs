@@ -1,7 +1,7 @@
 //! Reports of decisions as they are made.
 
 use crate::head::Head;
-use crate::limit::Ask;
+use crate::limit::LaneAsk;
 use crate::meters::Detail;
 use core::fmt;
 use std::time::Duration;
@@ -92,13 +92,13 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
 /// The decision of one policy about one request.
 #[derive(Clone, Copy)]
 pub struct PolicyDecision<'a> {
-    ask: &'a Ask<'a>,
+    ask: &'a LaneAsk<'a>,
     head: &'a Head<'a>,
 }
 
 impl<'a> PolicyDecision<'a> {
     #[inline]
-    pub(crate) fn new(ask: &'a Ask<'a>, head: &'a Head<'a>) -> Self {
+    pub(crate) fn new(ask: &'a LaneAsk<'a>, head: &'a Head<'a>) -> Self {
         Self { ask, head }
     }
 

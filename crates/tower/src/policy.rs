@@ -1,6 +1,6 @@
 //! The limit of one name and quota, as it is announced.
 
-use crate::numbers::Numbers;
+use crate::numbers::FieldNumbers;
 use bytes::Bytes;
 use http::HeaderValue;
 use ratelimit_meter::Quota;
@@ -13,7 +13,8 @@ mod parameter {
     pub(super) const UNIT: &str = "qu";
     pub(super) const WINDOW: &str = "w";
     pub(super) const REMAINING: &str = "r";
-    pub(crate) const EFFECTIVE_WINDOW: &str = "t";
+    /// With its separators, since it always follows the remaining requests.
+    pub(crate) const EFFECTIVE_WINDOW: &str = ";t=";
 }
 pub(crate) use parameter::EFFECTIVE_WINDOW;
 
@@ -27,7 +28,7 @@ pub(crate) struct Policy {
     tier: String,
     unit: Option<String>,
     quota: Quota,
-    numbers: Numbers,
+    numbers: FieldNumbers,
     announced: OnceLock<&'static Announced>,
 }
 
@@ -81,7 +82,7 @@ impl Policy {
             tier: tier.to_owned(),
             unit: None,
             quota,
-            numbers: Numbers::of(quota),
+            numbers: FieldNumbers::of(quota),
             announced: OnceLock::new(),
         }
     }
@@ -126,7 +127,7 @@ impl Policy {
         self.unit.as_deref() == Some(BYTES)
     }
 
-    pub(crate) fn numbers(&self) -> &Numbers {
+    pub(crate) fn numbers(&self) -> &FieldNumbers {
         &self.numbers
     }
 

@@ -34,10 +34,10 @@ use tower_service::Service;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct QueueLayer<T, R = Problem, H = ()> {
-    shared: Arc<Shared<T, R, H>>,
+    shared: Arc<QueuedLimit<T, R, H>>,
 }
 
-struct Shared<T, R, H> {
+struct QueuedLimit<T, R, H> {
     layer: RateLimitLayer<Limiter<T>, R, H>,
     queue: Box<dyn Queue>,
     patience: Patience,
@@ -52,7 +52,7 @@ impl<T: Target, R, H> QueueLayer<T, R, H> {
     pub fn new(layer: RateLimitLayer<Limiter<T>, R, H>, patience: Patience) -> Result<Self, InvalidLimit> {
         layer.limits().can_queue()?;
         let queue = layer.limits().lane().meters.queue();
-        let shared = Shared { layer, queue, patience };
+        let shared = QueuedLimit { layer, queue, patience };
         Ok(Self {
             shared: Arc::new(shared),
         })
@@ -78,7 +78,7 @@ impl<S, T, R, H> Layer<S> for QueueLayer<T, R, H> {
 /// Calls an inner service when it is a request's turn; made by [`QueueLayer`].
 pub struct Queued<S, T, R = Problem, H = ()> {
     inner: S,
-    shared: Arc<Shared<T, R, H>>,
+    shared: Arc<QueuedLimit<T, R, H>>,
 }
 
 impl<S, T, R, H, B, C> Service<Request<B>> for Queued<S, T, R, H>
@@ -123,7 +123,7 @@ where
     }
 }
 
-impl<T: Target, R, H: Observe> Shared<T, R, H> {
+impl<T: Target, R, H: Observe> QueuedLimit<T, R, H> {
     async fn wait(&self, asked: &mut Asked<'_>) -> Result<(), Denial> {
         if asked.rejected().is_some() {
             return Err(Denial::of_no_key());

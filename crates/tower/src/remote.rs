@@ -227,9 +227,10 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
 
     /// The key of a request; `None` if the limit does not apply to it.
     fn key_of(&self, head: &Head<'_>) -> Result<Option<String>, StatusCode> {
-        let mut writer = KeyWriter::spelling(&self.hashes);
+        let mut spelled = String::new();
+        let mut writer = KeyWriter::spelling(&self.hashes, &mut spelled);
         match (self.key.find(head, &mut writer), self.on_no_key) {
-            (Ok(()), _) => Ok(Some(writer.into_spelled())),
+            (Ok(()), _) => Ok(Some(spelled)),
             (Err(NoKey), OnNoKey::Share) => Ok(Some("no key".to_owned())),
             (Err(NoKey), OnNoKey::Pass) => Ok(None),
             (Err(NoKey), OnNoKey::Reject(status)) => Err(status),
@@ -246,7 +247,7 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
 }
 
 /// The result for one request.
-enum Outcome<B> {
+enum Conclusion<B> {
     Admitted(Announcement),
     Denied(Response<B>),
 }
@@ -265,7 +266,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         (found, limit.cost.as_ref().map_or(1, |cost| cost(head)))
     }
 
-    fn conclude<C>(&self, head: &Head<'_>, answer: Result<Answer, StoreFailed>) -> Outcome<C>
+    fn conclude<C>(&self, head: &Head<'_>, answer: Result<Answer, StoreFailed>) -> Conclusion<C>
     where
         R: Respond<C>,
     {
@@ -278,10 +279,9 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             standing,
             denied: answer.denied,
         });
-        let positions = position.as_slice();
         let Some(denied) = answer.denied else {
             let (fields, nearest) = self.settings().fields_after();
-            return Outcome::Admitted(Announcement::of(fields, nearest, positions));
+            return Conclusion::Admitted(Announcement::of(fields, nearest, position.into_iter()));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
@@ -290,30 +290,30 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         };
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
-        Outcome::Denied(self.answer(head, status, Denial { wait_ns, reason }, positions))
+        Conclusion::Denied(self.answer(head, status, Denial { wait_ns, reason }, position.as_slice()))
     }
 
-    fn without_store<C>(&self, head: &Head<'_>) -> Outcome<C>
+    fn without_store<C>(&self, head: &Head<'_>) -> Conclusion<C>
     where
         R: Respond<C>,
     {
         let limit = self.limits();
         self.observer().store_failed(limit.policy.name(), head);
         match &limit.on_failure {
-            OnStoreFailure::Open => Outcome::Admitted(Announcement::Nothing),
+            OnStoreFailure::Open => Conclusion::Admitted(Announcement::Nothing),
             OnStoreFailure::Closed => {
                 let denial = Denial {
                     wait_ns: None,
                     reason: Reason::Store,
                 };
-                Outcome::Denied(self.answer(head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
+                Conclusion::Denied(self.answer(head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
             }
             OnStoreFailure::Local(local) => {
                 let mut asked = crate::limit::Asked::default();
                 local.ask(head, &mut asked);
                 match asked.decide(Detail::Next) {
-                    Ok(()) => Outcome::Admitted(self.settings().announce_admitted(&asked)),
-                    Err(denial) => Outcome::Denied(self.refuse(head, &asked, denial)),
+                    Ok(()) => Conclusion::Admitted(self.settings().announce_admitted(&asked)),
+                    Err(denial) => Conclusion::Denied(self.refuse(head, &asked, denial)),
                 }
             }
         }
@@ -344,18 +344,18 @@ where
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
-                (Ok(None), _) => Outcome::Admitted(Announcement::Nothing),
+                (Ok(None), _) => Conclusion::Admitted(Announcement::Nothing),
                 (Ok(Some(key)), cost) => {
                     let answer = layer.limits().ask(&key, cost).await;
                     layer.conclude(&Head::of(&request), answer)
                 }
                 (Err(status), _) => {
-                    Outcome::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
+                    Conclusion::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
                 }
             };
             let announcement = match outcome {
-                Outcome::Denied(response) => return Ok(response),
-                Outcome::Admitted(announcement) => announcement,
+                Conclusion::Denied(response) => return Ok(response),
+                Conclusion::Admitted(announcement) => announcement,
             };
             let mut response = inner.call(request).await?;
             announcement.set(response.headers_mut());

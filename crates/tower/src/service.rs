@@ -138,13 +138,13 @@ pin_project! {
     /// If it is dropped before the inner response, the request has counted, unless its limit [refunds it](crate::Limiter::refund_cancelled).
     pub struct ResponseFuture<F, B> {
         #[pin]
-        state: State<F, B>,
+        state: FutureState<F, B>,
     }
 }
 
 pin_project! {
     #[project = Projected]
-    enum State<F, B> {
+    enum FutureState<F, B> {
         Admitted {
             #[pin]
             inner: F,
@@ -157,13 +157,13 @@ pin_project! {
 impl<F, B> ResponseFuture<F, B> {
     #[inline]
     pub(crate) fn admitted(inner: F, then: Then) -> Self {
-        let state = State::Admitted { inner, then };
+        let state = FutureState::Admitted { inner, then };
         Self { state }
     }
 
     fn denied(response: Response<B>) -> Self {
         let response = Some(response);
-        let state = State::Denied { response };
+        let state = FutureState::Denied { response };
         Self { state }
     }
 }
@@ -185,11 +185,15 @@ where
                 Poll::Ready(Ok(response))
             }
             Projected::Admitted { inner, then } => {
-                let mut poll = inner.poll(cx);
-                if let (Poll::Ready(result), false) = (&mut poll, then.is_nothing()) {
-                    then.finish(result);
+                let poll = inner.poll(cx);
+                // Apart, so that a response without fields is not moved for the call.
+                if then.is_nothing() {
+                    return poll;
                 }
-                poll
+                poll.map(|mut result| {
+                    then.finish(&mut result);
+                    result
+                })
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `Exponential`: its capacity, its recovery, its law of windows, its instants, and the cost of batches.
 
-use crate::support::exponential::{Average, exponential_limits, float};
+use crate::support::exponential::{ExactAverage, exponential_limits, float};
 use crate::support::time::{DAY, HORIZON, SECOND, YEAR, instant, since};
 use crate::support::traffic::spread;
 use proptest::prelude::*;
@@ -174,7 +174,7 @@ proptest! {
         questions in prop::collection::vec((any::<u64>(), any::<u64>()), 1..100),
     ) {
         let (meter, origin) = exponential(limit, period);
-        let mut sum = Average::new(limit, period);
+        let mut sum = ExactAverage::new(limit, period);
         let mut now = 0;
         for (n, step) in questions {
             let n = u32::try_from(spread(n, 1, u64::from(limit))).expect("at most the limit");

@@ -1,6 +1,6 @@
 //! Random sequences of all verbs on `Exponential`, against the sum of its impulses in floating point.
 
-use crate::support::exponential::{Average, float, threshold};
+use crate::support::exponential::{ExactAverage, float, threshold};
 use crate::support::time::{SECOND, instant};
 use crate::support::traffic::spread;
 use crate::support::verb::{Cancel, Charge, Check, Peek, Refund, Reserve, Reset, Status, Take, UpTo, Wait, sequences};
@@ -13,14 +13,14 @@ proptest! {
     fn verb_sequences_match_the_sum_of_impulses(limit in 1_u32..300, period in SECOND..3600 * SECOND, verbs in sequences()) {
         let meter = Exponential::new(limit, Duration::from_nanos(period)).expect("a limit");
         let origin = Instant::now();
-        let (mut sum, mut now) = (Average::new(limit, period), 0);
+        let (mut sum, mut now) = (ExactAverage::new(limit, period), 0);
         for (verb, size, wait) in verbs {
             let n = u32::try_from(spread(size, 1, limit.into())).expect("at most the limit");
             let (at, room) = (instant(origin, now), sum.room(now));
             // At an edge either answer will do.
             let near = |n: u32| (room - f64::from(n)).abs() < 1e-5;
             let conforms = |said: bool| near(n) || said == (room > f64::from(n));
-            let count = |sum: &mut Average, cells: f64| sum.count(cells, now);
+            let count = |sum: &mut ExactAverage, cells: f64| sum.count(cells, now);
             match verb {
                 Check | Take | Peek => {
                     let ok = match verb {
@@ -63,7 +63,7 @@ proptest! {
                 }
                 Reset => {
                     meter.reset();
-                    sum = Average::new(limit, period);
+                    sum = ExactAverage::new(limit, period);
                 }
                 Wait => now += i128::from(spread(wait, 1, 2 * period)),
             }

@@ -1,6 +1,6 @@
 //! `Exponential` against the form that was published for it, which keeps two numbers (Finch, Exim).
 
-use crate::support::exponential::{Average, Finch, Seeded, float, threshold};
+use crate::support::exponential::{ExactAverage, Finch, Seeded, float, threshold};
 use crate::support::time::{DAY, SECOND, instant};
 use ratelimit_meter::Exponential;
 use ratelimit_meter::clock::{Clock, ManualClock};
@@ -171,7 +171,7 @@ fn level_exceeds_published_rate_by_under_one_cell() {
     for limit in [1, 3, 10, 100] {
         for (stream, events) in streams(limit, MINUTE, 1.5, 200) {
             let (meter, origin) = exponential(limit, MINUTE);
-            let (mut finch, mut sum) = (Finch::new(limit, MINUTE), Average::new(limit, MINUTE));
+            let (mut finch, mut sum) = (Finch::new(limit, MINUTE), ExactAverage::new(limit, MINUTE));
             for &at in &events {
                 if meter.check_at(instant(origin, at)).is_err() {
                     continue;

@@ -1,7 +1,7 @@
 //! The debt of a meter over a restart equals its debt without the restart.
 
 use crate::support::limit::Limit;
-use crate::support::oracle::{Bucket, Verdict};
+use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket, quota};
 use crate::support::time::{DAY, HORIZON, SECOND, YEAR, earliest_instant, instant, latest_instant, since, wall};
 use crate::support::traffic::{limits, spread, whole_limits};
@@ -17,7 +17,7 @@ fn another<A: Algorithm, C: Clock>(meter: &Meter<A, C>) -> (Meter<A, ManualClock
     (meter.clone().with_clock(clock.clone()), clock.now())
 }
 
-/// `meter` after a restart that took it from `at` to `elapsed` later, and its origin, which is that later time.
+/// Restores the snapshot that `meter` made at `at`, `elapsed` nanoseconds later. Returns the restored meter and that later time on its clock.
 fn restarted<A: Algorithm>(meter: &Meter<A>, at: Instant, elapsed: i128) -> (Meter<A, ManualClock>, Instant) {
     let snapshot = meter.snapshot_at((at, wall(0)));
     let (restored, origin) = another(meter);
@@ -38,7 +38,7 @@ fn exponential(limit: &Limit) -> Exponential {
 fn assert_as_the_bucket<A: Algorithm>(meter: &Meter<A>, limit: &Limit, [charged, before, elapsed, size]: [u64; 4]) {
     let origin = Instant::now();
     let rest = u64::try_from(limit.time_to_rest().clamp(1, HORIZON / 8)).expect("some years");
-    let mut bucket = Bucket::new(*limit);
+    let mut bucket = ExactBucket::new(*limit);
     // As much as drains before the horizon.
     let most = u64::try_from(limit.drained(HORIZON) / limit.cost(1)).unwrap_or(u64::MAX);
     let charged = spread(charged, 1, most.min(u64::from(limit.at_once()).saturating_mul(4)));

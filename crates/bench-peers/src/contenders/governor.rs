@@ -1,10 +1,10 @@
 //! governor: a direct limiter behind an `Arc`, and keyed ones in a `DashMap`, on its default clock (quanta).
 
-use crate::cases::Limit;
-use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckN, Contender, ContenderKind, Package};
 use crate::tables::cases::Hasher;
 use crate::tables::contender::{Hashes, KeyedContender};
-use crate::tables::keys::Key;
+use crate::tables::keys::NumberedKey;
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -14,11 +14,11 @@ pub(super) struct Governor;
 
 impl Contender for Governor {
     const NAME: &'static str = "governor";
-    const KIND: Kind = Kind::Peer;
+    const KIND: ContenderKind = ContenderKind::Peer;
     const PACKAGE: Option<Package> = Some(("governor", "0.10"));
     type Handle = Arc<DefaultDirectRateLimiter>;
 
-    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+    fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
         let limiter = Arc::new(RateLimiter::direct(quota(limit)));
         vec![limiter; threads]
     }
@@ -31,17 +31,17 @@ impl Contender for Governor {
     const CHECK_N: Option<CheckN<Self::Handle>> = Some(|limiter, n| matches!(limiter.check_n(n), Ok(Ok(()))));
 }
 
-fn quota(limit: Limit) -> Quota {
+fn quota(limit: MeterLimit) -> Quota {
     let quota = Quota::with_period(limit.interval).expect("no interval is zero");
     quota.allow_burst(limit.burst)
 }
 
-impl<K: Key, S: Hashes> KeyedContender<K> for RateLimiter<K, DashMapStateStore<K, S>, DefaultClock> {
+impl<K: NumberedKey, S: Hashes> KeyedContender<K> for RateLimiter<K, DashMapStateStore<K, S>, DefaultClock> {
     const NAME: &'static str = Governor::NAME;
-    const KIND: Kind = Kind::Peer;
+    const KIND: ContenderKind = ContenderKind::Peer;
     const HASHER: Option<Hasher> = Some(S::HASHER);
 
-    fn with_room(limit: Limit, keys: usize) -> Self {
+    fn with_room(limit: MeterLimit, keys: usize) -> Self {
         let store = DashMapStateStore::with_capacity_and_hasher(keys, S::default());
         Self::new(quota(limit), store, DefaultClock::default())
     }

@@ -1,23 +1,23 @@
 //! This project's leased meter: a lease in each thread.
 
 use super::ours::{PACKAGE, quota};
-use crate::cases::Limit;
-use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckN, Contender, ContenderKind, Package};
 use core::num::NonZeroU32;
 use ratelimit_meter::LeasedMeter;
 
 /// The cells that a lease draws at once.
 const BLOCK: NonZeroU32 = NonZeroU32::new(256).unwrap();
 
-pub(super) struct Lease;
+pub(super) struct OurLease;
 
-impl Contender for Lease {
+impl Contender for OurLease {
     const NAME: &'static str = "lease, m = 256";
-    const KIND: Kind = Kind::Ours;
+    const KIND: ContenderKind = ContenderKind::Ours;
     const PACKAGE: Option<Package> = PACKAGE;
     type Handle = ratelimit_meter::Lease;
 
-    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+    fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
         let leases = u32::try_from(threads)
             .ok()
             .and_then(NonZeroU32::new)

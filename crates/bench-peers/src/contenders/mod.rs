@@ -10,40 +10,40 @@ mod ratelimit;
 mod ratelimit_meter_5;
 mod tokio_rate_limit;
 
-use crate::entry::Entry;
+use crate::entry::MeterEntry;
 use crate::tables::contender::{KeyAlone, KeyedEntry};
-use crate::tables::keys::{Key, KeyKind};
+use crate::tables::keys::{KeyKind, NumberedKey};
 use ::governor::clock::DefaultClock;
 use ::governor::state::keyed::DashMapStateStore;
 use ratelimit_meter::keyed::KeyHashes;
 use ratelimit_meter::{GCRA, KeyedMeter};
 use std::hash::RandomState;
 
-/// All of them, this project's first.
-pub(crate) fn entries() -> Vec<Entry> {
+/// All contenders, this project's first.
+pub(crate) fn entries() -> Vec<MeterEntry> {
     vec![
-        Entry::of::<ours::Gcra>(),
-        Entry::of::<ours::Bucket>(),
-        Entry::of::<ours::Average>(),
-        Entry::of::<ours::AdjustableGcra>(),
-        Entry::of::<ours::Adjusted>(),
-        Entry::of::<ours::Peek>(),
-        Entry::of::<ours::Take>(),
-        Entry::of::<ours::Pair>(),
-        Entry::of::<lease::Lease>(),
-        Entry::of::<governor::Governor>(),
-        Entry::of::<quota::Pool03>(),
-        Entry::of::<quota::Pool02>(),
-        Entry::of::<ratelimit::Ratelimiter>(),
-        Entry::of::<leaky_bucket::RateLimiter>(),
-        Entry::of::<ratelimit_meter_5::Gcra>(),
-        Entry::of::<ratelimit_meter_5::LeakyBucket>(),
-        Entry::of::<flux_limiter::FluxLimiter>(),
-        Entry::of::<tokio_rate_limit::RateLimiter>(),
+        MeterEntry::of::<ours::Gcra>(),
+        MeterEntry::of::<ours::Bucket>(),
+        MeterEntry::of::<ours::Average>(),
+        MeterEntry::of::<ours::AdjustableGcra>(),
+        MeterEntry::of::<ours::Adjusted>(),
+        MeterEntry::of::<ours::Peek>(),
+        MeterEntry::of::<ours::Take>(),
+        MeterEntry::of::<ours::Pair>(),
+        MeterEntry::of::<lease::OurLease>(),
+        MeterEntry::of::<governor::Governor>(),
+        MeterEntry::of::<quota::Pool03>(),
+        MeterEntry::of::<quota::Pool02>(),
+        MeterEntry::of::<ratelimit::Ratelimiter>(),
+        MeterEntry::of::<leaky_bucket::LeakyBucketPeer>(),
+        MeterEntry::of::<ratelimit_meter_5::Gcra>(),
+        MeterEntry::of::<ratelimit_meter_5::LeakyBucket>(),
+        MeterEntry::of::<flux_limiter::FluxLimiter>(),
+        MeterEntry::of::<tokio_rate_limit::TokioRateLimitPeer>(),
     ]
 }
 
-/// Those with a meter for each key of that kind.
+/// The contenders that have a meter for each key of that kind.
 pub(crate) fn keyed(kind: KeyKind) -> Vec<KeyedEntry> {
     match kind {
         KeyKind::Text => {
@@ -54,7 +54,7 @@ pub(crate) fn keyed(kind: KeyKind) -> Vec<KeyedEntry> {
     }
 }
 
-fn any_keyed<K: Key>() -> Vec<KeyedEntry> {
+fn any_keyed<K: NumberedKey>() -> Vec<KeyedEntry> {
     vec![
         KeyedEntry::of::<K, KeyedMeter<K, GCRA, KeyHashes>>(),
         KeyedEntry::of::<K, KeyedMeter<K, GCRA, RandomState>>().by_choice(),

@@ -1,10 +1,10 @@
 //! This project's meters: a clone in each thread.
 
-use crate::cases::Limit;
-use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, ContenderKind, Package};
 use crate::tables::cases::Hasher;
 use crate::tables::contender::{Hashes, KeyedContender};
-use crate::tables::keys::Key;
+use crate::tables::keys::NumberedKey;
 use core::num::NonZeroU32;
 use ratelimit_meter::keyed::KeyedBuilder;
 use ratelimit_meter::{Adjustable, Dual, DualQuota, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
@@ -12,19 +12,19 @@ use std::time::Duration;
 
 pub(super) const PACKAGE: Option<Package> = Some(("ratelimit_meter", "6"));
 
-pub(super) fn quota(limit: Limit) -> Quota {
+pub(super) fn quota(limit: MeterLimit) -> Quota {
     Quota::new(NonZeroU32::MIN, limit.interval)
         .expect("an interval of an hour or less is a quota")
         .allow_burst(limit.burst)
 }
 
 /// An average has no burst of its own: it gets the same rate, over the time in which the burst drains.
-fn average(limit: Limit) -> Quota {
+fn average(limit: MeterLimit) -> Quota {
     Quota::new(limit.burst, limit.interval * limit.burst.get()).expect("both limits are within a quota's")
 }
 
 /// The same limit twice, so that both halves have to be looked at for either answer.
-fn twice(limit: Limit) -> DualQuota {
+fn twice(limit: MeterLimit) -> DualQuota {
     DualQuota::new(quota(limit), quota(limit))
 }
 
@@ -34,11 +34,11 @@ macro_rules! meter {
 
         impl Contender for $contender {
             const NAME: &'static str = $name;
-            const KIND: Kind = Kind::Ours;
+            const KIND: ContenderKind = ContenderKind::Ours;
             const PACKAGE: Option<Package> = PACKAGE;
             type Handle = $meter;
 
-            fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+            fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
                 let meter = <$meter>::from_quota($quota(limit)).expect("both limits are within a meter's");
                 vec![meter; threads]
             }
@@ -76,12 +76,12 @@ pub(super) struct Adjusted;
 
 impl Contender for Adjusted {
     const NAME: &'static str = "GCRA, adjusted";
-    const KIND: Kind = Kind::Ours;
+    const KIND: ContenderKind = ContenderKind::Ours;
     const PACKAGE: Option<Package> = PACKAGE;
     type Handle = Adjustable<GCRA>;
 
-    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
-        let slower = Limit {
+    fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
+        let slower = MeterLimit {
             interval: limit.interval * 2,
             ..limit
         };
@@ -110,11 +110,11 @@ macro_rules! verb {
 
         impl Contender for $contender {
             const NAME: &'static str = $name;
-            const KIND: Kind = Kind::Ours;
+            const KIND: ContenderKind = ContenderKind::Ours;
             const PACKAGE: Option<Package> = PACKAGE;
             type Handle = GCRA;
 
-            fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+            fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
                 let meters = Gcra::handles(limit, threads);
                 // A contender that only looks spends nothing, so the burst is spent from the start if the case needs that.
                 if limit.interval >= Duration::from_secs(1) {
@@ -134,12 +134,12 @@ macro_rules! verb {
 verb!(Peek, "GCRA, peek", |meter: &GCRA| meter.peek().is_ok());
 verb!(Take, "GCRA, take", |meter: &GCRA| meter.take(1).decision().is_ok());
 
-impl<K: Key, S: Hashes> KeyedContender<K> for KeyedMeter<K, GCRA, S> {
+impl<K: NumberedKey, S: Hashes> KeyedContender<K> for KeyedMeter<K, GCRA, S> {
     const NAME: &'static str = "KeyedMeter";
-    const KIND: Kind = Kind::Ours;
+    const KIND: ContenderKind = ContenderKind::Ours;
     const HASHER: Option<Hasher> = Some(S::HASHER);
 
-    fn with_room(limit: Limit, keys: usize) -> Self {
+    fn with_room(limit: MeterLimit, keys: usize) -> Self {
         let like = GCRA::from_quota(quota(limit)).expect("all limits are within a meter's");
         let built = KeyedBuilder::new(like).hashes(S::default()).with_capacity(keys);
         built.expect("as much memory as the peers need")

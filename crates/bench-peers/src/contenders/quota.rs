@@ -2,11 +2,11 @@
 //!
 //! Both recommend compact keys of the user's own type.
 
-use crate::cases::Limit;
-use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckN, Contender, ContenderKind, Package};
 use crate::tables::cases::Hasher;
 use crate::tables::contender::KeyedContender;
-use crate::tables::keys::Key;
+use crate::tables::keys::NumberedKey;
 use core::hash::Hash;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ macro_rules! version {
         pub(super) struct $pool;
 
         impl $pool {
-            fn pool<K: Hash + Eq + Clone>(limit: Limit, keys: usize) -> $quota::QuotaPool<K> {
+            fn pool<K: Hash + Eq + Clone>(limit: MeterLimit, keys: usize) -> $quota::QuotaPool<K> {
                 let policy = $quota::QuotaPolicy::new()
                     .set_capacity(f64::from(limit.burst.get()))
                     .set_refill_rate($quota::RefillRate::per_sec(limit.rate()));
@@ -28,11 +28,11 @@ macro_rules! version {
 
         impl Contender for $pool {
             const NAME: &'static str = $name;
-            const KIND: Kind = Kind::KeyedPeer;
+            const KIND: ContenderKind = ContenderKind::KeyedPeer;
             const PACKAGE: Option<Package> = Some(("quota", $version));
             type Handle = Arc<$quota::QuotaPool<u64>>;
 
-            fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+            fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
                 let pool = Self::pool(limit, 1);
                 pool.insert_key(&KEY);
                 let pool = Arc::new(pool);
@@ -47,12 +47,12 @@ macro_rules! version {
             const CHECK_N: Option<CheckN<Self::Handle>> = Some(|pool, n| $check(&**pool, &KEY, n.get().into()));
         }
 
-        impl<K: Key> KeyedContender<K> for $quota::QuotaPool<K> {
+        impl<K: NumberedKey> KeyedContender<K> for $quota::QuotaPool<K> {
             const NAME: &'static str = $name;
-            const KIND: Kind = Kind::Peer;
+            const KIND: ContenderKind = ContenderKind::Peer;
             const HASHER: Option<Hasher> = Some($hasher);
 
-            fn with_room(limit: Limit, keys: usize) -> Self {
+            fn with_room(limit: MeterLimit, keys: usize) -> Self {
                 $pool::pool(limit, keys)
             }
 

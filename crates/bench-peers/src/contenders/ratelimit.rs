@@ -1,18 +1,18 @@
 //! ratelimit: a token bucket behind an `Arc`, on its default clock (`Instant`).
 
-use crate::cases::Limit;
-use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckN, Contender, ContenderKind, Package};
 use std::sync::Arc;
 
 pub(super) struct Ratelimiter;
 
 impl Contender for Ratelimiter {
     const NAME: &'static str = "ratelimit";
-    const KIND: Kind = Kind::Peer;
+    const KIND: ContenderKind = ContenderKind::Peer;
     const PACKAGE: Option<Package> = Some(("ratelimit", "2"));
     type Handle = Arc<ratelimit::Ratelimiter>;
 
-    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+    fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
         let limiter = ratelimit::Ratelimiter::builder(1)
             .period(limit.interval)
             .max_tokens(limit.burst.get().into())

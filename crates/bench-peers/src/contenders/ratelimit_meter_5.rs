@@ -1,7 +1,7 @@
 //! ratelimit_meter 5, the last release before this one: a clone in each thread, around one lock.
 
-use crate::cases::Limit;
-use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckAt, CheckN, CheckNAt, Contender, ContenderKind, Package};
 use ratelimit_meter_5::{DirectRateLimiter, GCRA};
 
 const PACKAGE: Option<Package> = Some(("ratelimit_meter", "5"));
@@ -12,11 +12,11 @@ macro_rules! meter {
 
         impl Contender for $contender {
             const NAME: &'static str = $name;
-            const KIND: Kind = Kind::Peer;
+            const KIND: ContenderKind = ContenderKind::Peer;
             const PACKAGE: Option<Package> = PACKAGE;
             type Handle = DirectRateLimiter<$algorithm>;
 
-            fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+            fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
                 vec![DirectRateLimiter::new(limit.burst, limit.rest()); threads]
             }
 

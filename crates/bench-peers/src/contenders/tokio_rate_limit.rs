@@ -1,8 +1,8 @@
 //! tokio-rate-limit: one key, asked for once beforehand. Its calls are `async` and never wait; here they are polled without a
 //! runtime, which is the least an `.await` can cost.
 
-use crate::cases::Limit;
-use crate::contender::{CheckN, Contender, Kind, Package};
+use crate::cases::MeterLimit;
+use crate::contender::{CheckN, Contender, ContenderKind, Package};
 use crate::tables::cases::Hasher;
 use crate::tables::contender::KeyedContender;
 use core::pin::pin;
@@ -13,15 +13,15 @@ use tokio_rate_limit::{RateLimitDecision, Result};
 
 const KEY: &str = "7";
 
-pub(super) struct RateLimiter;
+pub(super) struct TokioRateLimitPeer;
 
-impl Contender for RateLimiter {
+impl Contender for TokioRateLimitPeer {
     const NAME: &'static str = "tokio-rate-limit";
-    const KIND: Kind = Kind::KeyedPeer;
+    const KIND: ContenderKind = ContenderKind::KeyedPeer;
     const PACKAGE: Option<Package> = Some(("tokio-rate-limit", "0.8"));
     type Handle = Arc<tokio_rate_limit::RateLimiter>;
 
-    fn handles(limit: Limit, threads: usize) -> Vec<Self::Handle> {
+    fn handles(limit: MeterLimit, threads: usize) -> Vec<Self::Handle> {
         let limiter = Arc::new(limiter(limit));
         let mut handles = vec![limiter; threads];
         handles.iter_mut().take(1).for_each(|handle| {
@@ -41,18 +41,18 @@ impl Contender for RateLimiter {
 
 /// It supports whole requests a second only, so one could come back while a denial is timed. A bucket without refill is otherwise the default
 /// bucket, and never admits again.
-fn limiter(limit: Limit) -> tokio_rate_limit::RateLimiter {
+fn limiter(limit: MeterLimit) -> tokio_rate_limit::RateLimiter {
     let bucket = TokenBucket::new(limit.burst.get().into(), limit.whole_rate());
     tokio_rate_limit::RateLimiter::from_algorithm(bucket)
 }
 
-/// Its keys are text, and cannot be made room for beforehand.
+/// Its keys are text, and it has no way to reserve room for them.
 impl KeyedContender<String> for tokio_rate_limit::RateLimiter {
-    const NAME: &'static str = RateLimiter::NAME;
-    const KIND: Kind = Kind::Peer;
+    const NAME: &'static str = TokioRateLimitPeer::NAME;
+    const KIND: ContenderKind = ContenderKind::Peer;
     const HASHER: Option<Hasher> = Some(Hasher::AHash);
 
-    fn with_room(limit: Limit, _: usize) -> Self {
+    fn with_room(limit: MeterLimit, _: usize) -> Self {
         limiter(limit)
     }
 

@@ -8,14 +8,14 @@ use serde::Serialize;
 
 /// The amount of work.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
+pub(crate) struct HttpEffort {
     pub(crate) rounds: u32,
     pub(crate) calls: u32,
     pub(crate) loopback_rounds: u32,
     pub(crate) loopback_requests: usize,
 }
 
-impl Effort {
+impl HttpEffort {
     pub(crate) const QUICK: Self = Self {
         rounds: 5,
         calls: 5_000,
@@ -33,7 +33,7 @@ impl Effort {
 /// The keys that come, and their outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Case {
+pub(crate) enum HttpCase {
     /// One address, always admitted.
     OneKey,
     /// A million addresses at random, always admitted. All of them are live: their cells take an hour to drain.
@@ -42,7 +42,7 @@ pub(crate) enum Case {
     Denied,
 }
 
-impl Case {
+impl HttpCase {
     pub(super) const ALL: [Self; 3] = [Self::OneKey, Self::ManyKeys, Self::Denied];
 
     pub(crate) const fn keys(self) -> u32 {
@@ -60,7 +60,7 @@ impl Case {
     }
 
     /// The calls of a contender in a round. A denial by tower_governor takes a hundred times as long as any other.
-    pub(super) const fn calls(self, effort: Effort) -> u32 {
+    pub(super) const fn calls(self, effort: HttpEffort) -> u32 {
         match self {
             Self::OneKey | Self::ManyKeys => effort.calls,
             Self::Denied => effort.calls / 10,
@@ -93,7 +93,7 @@ impl Case {
     }
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for HttpCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OneKey => "one address, admitted",

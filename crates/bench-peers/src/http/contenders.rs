@@ -1,7 +1,7 @@
 //! The layers, each around a service that answers at once.
 
-use super::case::Case;
-use super::floors::Floor;
+use super::case::HttpCase;
+use super::floors::HttpFloor;
 use crate::contender::Package;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -21,7 +21,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::PeerIpKeyExtractor;
 
 /// A request from the address of a number, and the status of its answer.
-pub(crate) type Call = Box<dyn FnMut(u32) -> u16>;
+pub(crate) type HttpCall = Box<dyn FnMut(u32) -> u16>;
 
 pub(crate) const BARE: &str = "no layer";
 pub(crate) const SILENT: &str = "ours, no fields";
@@ -33,18 +33,18 @@ const FINDING: &str = "floor: finds the address";
 const DECIDING: &str = "floor: decides by hand";
 
 /// A contender as a row.
-pub(crate) struct Entry {
+pub(crate) struct HttpEntry {
     pub(crate) name: &'static str,
     pub(crate) package: Option<Package>,
-    pub(crate) call: fn(Case) -> Call,
+    pub(crate) call: fn(HttpCase) -> HttpCall,
 }
 
-impl Entry {
-    pub(crate) fn takes(&self, case: Case) -> bool {
+impl HttpEntry {
+    pub(crate) fn takes(&self, case: HttpCase) -> bool {
         match self.name {
             // Three limits are compared with one, where both admit.
-            THREE => case == Case::OneKey,
-            FINDING | DECIDING => case != Case::Denied,
+            THREE => case == HttpCase::OneKey,
+            FINDING | DECIDING => case != HttpCase::Denied,
             _ => true,
         }
     }
@@ -54,16 +54,16 @@ impl Entry {
     }
 }
 
-pub(crate) fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<HttpEntry> {
     let (ours, governor) = (Some(("ratelimit_meter_tower", "0.1")), Some(("tower_governor", "0.8")));
-    let entry = |name, package, call| Entry { name, package, call };
+    let entry = |name, package, call| HttpEntry { name, package, call };
     let mut entries = vec![
         entry(BARE, None, bare),
         entry(FINDING, None, |_| {
-            calling(Floor::finding(service_fn(inner::<Body, Body>)))
+            calling(HttpFloor::finding(service_fn(inner::<Body, Body>)))
         }),
         entry(DECIDING, None, |case| {
-            calling(Floor::deciding(service_fn(inner::<Body, Body>), case))
+            calling(HttpFloor::deciding(service_fn(inner::<Body, Body>), case))
         }),
         entry(SILENT, ours, silent),
         entry(TELLING, ours, telling),
@@ -78,8 +78,8 @@ pub(crate) fn entries() -> Vec<Entry> {
 
 /// The peers that need a newer Rust than 1.85.
 #[cfg(ratelimit_meter_newest_peers)]
-fn newest() -> Option<Entry> {
-    Some(Entry {
+fn newest() -> Option<HttpEntry> {
+    Some(HttpEntry {
         name: "axum-governor",
         package: Some(("axum-governor", "2")),
         call: axum_governor,
@@ -87,7 +87,7 @@ fn newest() -> Option<Entry> {
 }
 
 #[cfg(not(ratelimit_meter_newest_peers))]
-fn newest() -> Option<Entry> {
+fn newest() -> Option<HttpEntry> {
     None
 }
 
@@ -108,7 +108,7 @@ fn now<F: Future>(future: F) -> F::Output {
 }
 
 /// Calls a service as a server does: with the address of the connection as an extension.
-fn calling<S, C>(mut service: S) -> Call
+fn calling<S, C>(mut service: S) -> HttpCall
 where
     S: Service<Request<Body>, Response = Response<C>, Error: core::fmt::Debug> + 'static,
 {
@@ -121,16 +121,16 @@ where
     })
 }
 
-fn bare(_: Case) -> Call {
+fn bare(_: HttpCase) -> HttpCall {
     calling(service_fn(inner::<Body, Body>))
 }
 
-pub(super) fn per_address(case: Case) -> PerKey<PeerIp> {
+pub(super) fn per_address(case: HttpCase) -> PerKey<PeerIp> {
     let (quota, keys) = case.quota();
     PerKey::new(PeerIp::new(), quota, keys).expect("a table of a million")
 }
 
-fn limited<L: Limit + 'static>(limits: L, fields: Fields) -> Call {
+fn limited<L: Limit + 'static>(limits: L, fields: Fields) -> HttpCall {
     calling(
         RateLimitLayer::new(limits)
             .fields(fields)
@@ -138,40 +138,44 @@ fn limited<L: Limit + 'static>(limits: L, fields: Fields) -> Call {
     )
 }
 
-fn silent(case: Case) -> Call {
+fn silent(case: HttpCase) -> HttpCall {
     limited(per_address(case), Fields::None)
 }
 
-fn telling(case: Case) -> Call {
+fn telling(case: HttpCase) -> HttpCall {
     limited(per_address(case), Fields::Draft11)
 }
 
-fn three(case: Case) -> Call {
+fn three(case: HttpCase) -> HttpCall {
     let limits = ["a", "b", "c"].map(|name| per_address(case).named(name));
     limited(Vec::from(limits), Fields::Draft11)
 }
 
-pub(super) fn governor_config(case: Case) -> GovernorConfigBuilder<PeerIpKeyExtractor, NoOpMiddleware<QuantaInstant>> {
+pub(super) fn governor_config(
+    case: HttpCase,
+) -> GovernorConfigBuilder<PeerIpKeyExtractor, NoOpMiddleware<QuantaInstant>> {
     let mut config = GovernorConfigBuilder::default();
     config.period(case.emission()).burst_size(case.burst());
     config
 }
 
-fn tower_governor(case: Case) -> Call {
+fn tower_governor(case: HttpCase) -> HttpCall {
     let config = governor_config(case).finish().expect("a sound quota");
     calling(GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
 }
 
-fn tower_governor_headers(case: Case) -> Call {
+fn tower_governor_headers(case: HttpCase) -> HttpCall {
     let config = governor_config(case).use_headers().finish().expect("a sound quota");
     calling(GovernorLayer::new(config).layer(service_fn(inner::<Body, Body>)))
 }
 
 #[cfg(ratelimit_meter_newest_peers)]
-fn axum_governor(case: Case) -> Call {
+fn axum_governor(case: HttpCase) -> HttpCall {
     let quota = match case {
-        Case::OneKey => axum_governor::Quota::requests_per_second(NonZeroU32::new(1_000_000_000).expect("above zero")),
-        Case::ManyKeys | Case::Denied => axum_governor::Quota::requests_per_hour(NonZeroU32::MIN),
+        HttpCase::OneKey => {
+            axum_governor::Quota::requests_per_second(NonZeroU32::new(1_000_000_000).expect("above zero"))
+        }
+        HttpCase::ManyKeys | HttpCase::Denied => axum_governor::Quota::requests_per_hour(NonZeroU32::MIN),
     };
     let burst = NonZeroU32::new(case.burst()).expect("above zero");
     let config = axum_governor::GovernorConfigBuilder::default()
@@ -208,7 +212,7 @@ impl axum_07::extract::FromRequestParts<()> for Peer {
     }
 }
 
-fn axum_gcra(case: Case) -> Call {
+fn axum_gcra(case: HttpCase) -> HttpCall {
     let burst = NonZeroU64::from(NonZeroU32::new(case.burst()).expect("above zero"));
     // A key there is admitted once more than its burst.
     let quota = axum_gcra::gcra::Quota::new(case.emission(), burst);

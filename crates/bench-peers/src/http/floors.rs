@@ -1,6 +1,6 @@
 //! Layers that do a part of the work, so that the cost of the rest is the difference.
 
-use super::case::Case;
+use super::case::HttpCase;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use core::task::{Context, Poll};
@@ -10,19 +10,19 @@ use std::net::{IpAddr, SocketAddr};
 use tower::Service;
 
 /// Finds the address of a request, and decides by a table if there is one. It is a layer by hand for one service, one key and one limit, without denials.
-pub(super) struct Floor<S> {
+pub(super) struct HttpFloor<S> {
     inner: S,
     meters: Option<KeyedMeter<IpAddr>>,
 }
 
-impl<S> Floor<S> {
+impl<S> HttpFloor<S> {
     /// Only finds the address.
     pub(super) fn finding(inner: S) -> Self {
         Self { inner, meters: None }
     }
 
     /// Decides as well.
-    pub(super) fn deciding(inner: S, case: Case) -> Self {
+    pub(super) fn deciding(inner: S, case: HttpCase) -> Self {
         let (quota, keys) = case.quota();
         let meters = KeyedMeter::with_capacity(quota, keys).expect("a table of a million");
         Self {
@@ -32,7 +32,7 @@ impl<S> Floor<S> {
     }
 }
 
-impl<S: Service<Request<Body>>> Service<Request<Body>> for Floor<S> {
+impl<S: Service<Request<Body>>> Service<Request<Body>> for HttpFloor<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

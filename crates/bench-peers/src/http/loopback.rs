@@ -1,6 +1,6 @@
 //! axum on loopback: throughput and latency with a layer and without.
 
-use super::case::{Case, Effort};
+use super::case::{HttpCase, HttpEffort};
 use super::contenders::{self, BARE, SILENT, TELLING, governor_config, per_address};
 use crate::random::Random;
 use crate::stats::{Summary, float, percentile};
@@ -19,12 +19,12 @@ use tokio::runtime::Builder;
 use tower::util::MapResponseLayer;
 use tower_governor::GovernorLayer;
 
-/// The connections that send at once, a request after the other on each.
+/// The number of connections that send at the same time, each one request after the other.
 pub(super) const CONNECTIONS: usize = 64;
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy)]
-struct Load {
+struct LoopbackRun {
     per_second: f64,
     p99_ns: u64,
 }
@@ -43,14 +43,14 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// The loads of one contender, round by round, and those of no layer.
-    fn of(http: &'static str, contender: &'static str, loads: &[Load], bare: &[Load]) -> Option<Self> {
-        let summary = |figure: fn(&Load) -> f64| Summary::of(&loads.iter().map(figure).collect::<Vec<_>>());
-        let of_bare = |figure: fn(&Load) -> f64| {
+    fn of(http: &'static str, contender: &'static str, loads: &[LoopbackRun], bare: &[LoopbackRun]) -> Option<Self> {
+        let summary = |figure: fn(&LoopbackRun) -> f64| Summary::of(&loads.iter().map(figure).collect::<Vec<_>>());
+        let of_bare = |figure: fn(&LoopbackRun) -> f64| {
             let ratios = loads.iter().zip(bare).map(|(load, bare)| figure(load) / figure(bare));
             Summary::of(&ratios.collect::<Vec<_>>())
         };
-        let rate = |load: &Load| load.per_second;
-        let p99 = |load: &Load| float(load.p99_ns) / 1e3;
+        let rate = |load: &LoopbackRun| load.per_second;
+        let p99 = |load: &LoopbackRun| float(load.p99_ns) / 1e3;
         Some(Self {
             http,
             contender,
@@ -71,16 +71,19 @@ const BARE_SEAT: usize = 0;
 /// The servers, by name.
 fn routers() -> [(&'static str, Router); 5] {
     let hello = || Router::new().route("/", get(|| async { "hello" }));
-    let governor = governor_config(Case::OneKey).use_headers().finish();
+    let governor = governor_config(HttpCase::OneKey).use_headers().finish();
     let governor = GovernorLayer::new(governor.expect("a sound quota"));
     [
         (BARE, hello()),
         (CONSTANT, hello().layer(MapResponseLayer::new(with_constant_fields))),
         (
             SILENT,
-            hello().layer(RateLimitLayer::new(per_address(Case::OneKey)).fields(Fields::None)),
+            hello().layer(RateLimitLayer::new(per_address(HttpCase::OneKey)).fields(Fields::None)),
         ),
-        (TELLING, hello().layer(RateLimitLayer::new(per_address(Case::OneKey)))),
+        (
+            TELLING,
+            hello().layer(RateLimitLayer::new(per_address(HttpCase::OneKey))),
+        ),
         (contenders::GOVERNOR_HEADERS, hello().layer(governor)),
     ]
 }
@@ -95,7 +98,7 @@ fn with_constant_fields(mut response: Response) -> Response {
 }
 
 /// Takes turns: each server is asked alone.
-pub(super) fn run(effort: Effort, random: &mut Random) -> Vec<Loaded> {
+pub(super) fn run(effort: HttpEffort, random: &mut Random) -> Vec<Loaded> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -169,7 +172,7 @@ impl Sender {
     }
 }
 
-async fn load(address: SocketAddr, http: &'static str, requests: usize) -> Load {
+async fn load(address: SocketAddr, http: &'static str, requests: usize) -> LoopbackRun {
     let mut senders = Vec::new();
     for _ in 0..CONNECTIONS {
         senders.push(Sender::connect(address, http).await);
@@ -201,7 +204,7 @@ async fn load(address: SocketAddr, http: &'static str, requests: usize) -> Load 
     }
     let seconds = start.elapsed().as_secs_f64();
     times.sort_unstable();
-    Load {
+    LoopbackRun {
         per_second: float(times.len() as u64) / seconds,
         p99_ns: percentile(&times, 99, 100).unwrap_or(0),
     }

@@ -9,52 +9,52 @@ use crate::contender::Package;
 use crate::random::Random;
 use crate::stats::Summary;
 use crate::versions;
-use case::Case;
-use contenders::Call;
+use case::HttpCase;
+use contenders::HttpCall;
 use core::fmt;
 use loopback::Loaded;
 use serde::Serialize;
 use std::time::Instant;
 
-pub(crate) use case::Effort;
+pub(crate) use case::HttpEffort;
 
 /// The results of all rounds.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    in_process: Vec<Row>,
+pub(crate) struct HttpReport {
+    in_process: Vec<HttpRow>,
     loopback: Vec<Loaded>,
     wrong: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
-    case: Case,
+struct HttpRow {
+    case: HttpCase,
     contender: &'static str,
     version: &'static str,
     ns: Summary,
 }
 
 /// Takes turns, in an order that is shuffled anew each round.
-pub(crate) fn run(effort: Effort, seed: u64) -> Report {
+pub(crate) fn run(effort: HttpEffort, seed: u64) -> HttpReport {
     let mut random = Random::new(seed);
     let mut wrong = Vec::new();
-    let in_process = Case::ALL
+    let in_process = HttpCase::ALL
         .into_iter()
         .flat_map(|case| in_process(case, effort, &mut random, &mut wrong))
         .collect();
-    Report {
+    HttpReport {
         in_process,
         loopback: loopback::run(effort, &mut random),
         wrong,
     }
 }
 
-fn in_process(case: Case, effort: Effort, random: &mut Random, wrong: &mut Vec<String>) -> Vec<Row> {
+fn in_process(case: HttpCase, effort: HttpEffort, random: &mut Random, wrong: &mut Vec<String>) -> Vec<HttpRow> {
     let entries: Vec<_> = contenders::entries()
         .into_iter()
         .filter(|entry| entry.takes(case))
         .collect();
-    let mut calls: Vec<Call> = entries.iter().map(|entry| (entry.call)(case)).collect();
+    let mut calls: Vec<HttpCall> = entries.iter().map(|entry| (entry.call)(case)).collect();
     // Before the clock starts, every key is live, and all lazy parts are made.
     for (call, entry) in calls.iter_mut().zip(&entries) {
         for key in 0..case.keys().max(2) {
@@ -84,7 +84,7 @@ fn in_process(case: Case, effort: Effort, random: &mut Random, wrong: &mut Vec<S
         }
     }
     let rows = entries.iter().zip(&times).filter_map(|(entry, times)| {
-        Some(Row {
+        Some(HttpRow {
             case,
             contender: entry.name,
             version: entry
@@ -96,20 +96,20 @@ fn in_process(case: Case, effort: Effort, random: &mut Random, wrong: &mut Vec<S
     rows.collect()
 }
 
-/// The least part of the throughput of no layer, and the largest multiple of its 99th percentile.
+/// The aims: the smallest share of the throughput without a layer, and the largest multiple of its 99th percentile.
 const LOOPBACK_AIMS: [f64; 2] = [0.97, 1.05];
 
 /// An aim: a part of a contender's time.
-const AIMS: [(Case, &str, &str, f64); 6] = [
-    (Case::OneKey, contenders::SILENT, contenders::GOVERNOR, 0.6),
-    (Case::OneKey, contenders::TELLING, contenders::GOVERNOR_HEADERS, 0.8),
-    (Case::OneKey, contenders::SILENT, "axum_gcra", 0.5),
-    (Case::ManyKeys, contenders::SILENT, contenders::GOVERNOR, 0.35),
-    (Case::OneKey, contenders::THREE, contenders::TELLING, 2.0),
-    (Case::Denied, contenders::TELLING, contenders::TELLING, 1.2),
+const AIMS: [(HttpCase, &str, &str, f64); 6] = [
+    (HttpCase::OneKey, contenders::SILENT, contenders::GOVERNOR, 0.6),
+    (HttpCase::OneKey, contenders::TELLING, contenders::GOVERNOR_HEADERS, 0.8),
+    (HttpCase::OneKey, contenders::SILENT, "axum_gcra", 0.5),
+    (HttpCase::ManyKeys, contenders::SILENT, contenders::GOVERNOR, 0.35),
+    (HttpCase::OneKey, contenders::THREE, contenders::TELLING, 2.0),
+    (HttpCase::Denied, contenders::TELLING, contenders::TELLING, 1.2),
 ];
 
-impl Report {
+impl HttpReport {
     pub(crate) fn json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
@@ -119,7 +119,7 @@ impl Report {
         &self.wrong
     }
 
-    fn median(&self, case: Case, contender: &str) -> Option<f64> {
+    fn median(&self, case: HttpCase, contender: &str) -> Option<f64> {
         let row = self
             .in_process
             .iter()
@@ -128,7 +128,7 @@ impl Report {
     }
 
     /// The time over that of the inner service alone.
-    fn over_bare(&self, case: Case, contender: &str) -> Option<f64> {
+    fn over_bare(&self, case: HttpCase, contender: &str) -> Option<f64> {
         Some(self.median(case, contender)? - self.median(case, contenders::BARE)?)
     }
 
@@ -136,7 +136,11 @@ impl Report {
         writeln!(f, "| aim: time over bare | at most | is | |\n|---|---|---|---|")?;
         for (case, ours, other, most) in AIMS {
             // A denial is compared with an admission.
-            let of = if case == Case::Denied { Case::OneKey } else { case };
+            let of = if case == HttpCase::Denied {
+                HttpCase::OneKey
+            } else {
+                case
+            };
             let (Some(mine), Some(other_ns)) = (self.over_bare(case, ours), self.over_bare(of, other)) else {
                 continue;
             };
@@ -170,11 +174,11 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for HttpReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## http\n")?;
         self.aims(f)?;
-        for case in Case::ALL {
+        for case in HttpCase::ALL {
             writeln!(
                 f,
                 "\n### {case}\n\n| contender | ns | quartiles | over bare |\n|---|---|---|---|"
@@ -234,7 +238,7 @@ pub(crate) fn requests(contender: &str, requests: u32) -> Option<String> {
     let entry = contenders::entries()
         .into_iter()
         .find(|entry| entry.name == contender)?;
-    let mut call = (entry.call)(Case::OneKey);
+    let mut call = (entry.call)(HttpCase::OneKey);
     let ok = (0..requests).filter(|_| call(0) == 200).count();
     Some(format!("{contender}: {ok} of {requests} admitted"))
 }
@@ -245,13 +249,13 @@ mod tests {
 
     #[test]
     fn every_layer_answers_as_the_case_expects() {
-        let effort = Effort {
+        let effort = HttpEffort {
             rounds: 1,
             calls: 10,
-            ..Effort::QUICK
+            ..HttpEffort::QUICK
         };
         let mut wrong = Vec::new();
-        for case in [Case::OneKey, Case::Denied] {
+        for case in [HttpCase::OneKey, HttpCase::Denied] {
             let rows = in_process(case, effort, &mut Random::new(1), &mut wrong);
             assert!(rows.len() >= 6, "{} contenders", rows.len());
         }

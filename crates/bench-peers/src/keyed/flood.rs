@@ -4,7 +4,7 @@ use super::memory::met;
 use super::memory::resident;
 use crate::random::Random;
 use crate::stats::{Summary, float};
-use crate::tables::keys::Key;
+use crate::tables::keys::NumberedKey;
 use core::fmt;
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};

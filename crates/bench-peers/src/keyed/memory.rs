@@ -1,6 +1,6 @@
 //! The memory of a live key: each table in a process of its own, whose resident set is read before and after.
 
-use crate::contender::Kind;
+use crate::contender::ContenderKind;
 use crate::contenders;
 use crate::stats::float;
 use crate::tables::cases::MANY;
@@ -25,7 +25,7 @@ pub(crate) struct MemoryTable {
 #[derive(Debug, Serialize)]
 struct MemoryRow {
     contender: &'static str,
-    kind: Kind,
+    kind: ContenderKind,
     bytes_per_key: f64,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn tables(large: bool) -> io::Result<Vec<MemoryTable>> {
 
 fn by_default(kind: KeyKind) -> impl Iterator<Item = KeyedEntry> {
     let entries = contenders::keyed(kind).into_iter();
-    entries.filter(|entry| entry.takes(None) && entry.kind != Kind::Floor)
+    entries.filter(|entry| entry.takes(None) && entry.kind != ContenderKind::Floor)
 }
 
 fn bytes_in_child(entry: &KeyedEntry, kind: KeyKind, keys: u64) -> io::Result<u64> {
@@ -107,11 +107,11 @@ impl fmt::Display for MemoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## {}\n", self.case)?;
         writeln!(f, "| contender | bytes a key | x peer | aim | |\n|---|---|---|---|---|")?;
-        let best = self.rows.iter().find(|row| row.kind == Kind::Peer);
+        let best = self.rows.iter().find(|row| row.kind == ContenderKind::Peer);
         for row in &self.rows {
             let ratio = best.map_or(f64::NAN, |best| row.bytes_per_key / best.bytes_per_key);
             write!(f, "| {} | {:.1} | {ratio:.2} |", row.contender, row.bytes_per_key)?;
-            if row.kind == Kind::Ours {
+            if row.kind == ContenderKind::Ours {
                 write!(f, " {TARGET} bytes | {} |", met(row.bytes_per_key.round() <= TARGET))?;
             } else {
                 write!(f, " | |")?;

@@ -2,7 +2,7 @@
 
 use super::memory::{MemoryTable, met};
 use super::run::KeyedOutcome;
-use crate::contender::Kind;
+use crate::contender::ContenderKind;
 use crate::report::heading::Heading;
 use crate::stats::Summary;
 use crate::tables::cases::{Hasher, KeyedCase};
@@ -13,13 +13,13 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub(crate) struct KeyedReport {
     heading: Heading,
-    cases: Vec<Table>,
+    cases: Vec<KeyedTable>,
     memory: Vec<MemoryTable>,
 }
 
 /// One case.
 #[derive(Debug, Serialize)]
-struct Table {
+struct KeyedTable {
     case: String,
     /// The time to make the key, by which all results were reduced; the median of rounds.
     key_ns: f64,
@@ -28,14 +28,14 @@ struct Table {
     /// The largest part of the best peer's time, if there is such an aim; it is for default hashers.
     target: Option<f64>,
     /// Fastest first, the key alone last.
-    rows: Vec<Row>,
+    rows: Vec<KeyedRow>,
 }
 
 /// One contender at one case.
 #[derive(Debug, Serialize)]
-struct Row {
+struct KeyedRow {
     contender: &'static str,
-    kind: Kind,
+    kind: ContenderKind,
     hasher: Option<Hasher>,
     /// Nanoseconds per call and thread, over rounds, with the making of the key.
     ns: Summary,
@@ -51,7 +51,7 @@ impl KeyedReport {
     pub(crate) fn of(outcomes: &[KeyedOutcome], memory: Vec<MemoryTable>, heading: Heading) -> Self {
         let mut cases: Vec<KeyedCase> = outcomes.iter().map(|outcome| outcome.case).collect();
         cases.dedup();
-        let cases = cases.into_iter().map(|case| Table::of(case, outcomes));
+        let cases = cases.into_iter().map(|case| KeyedTable::of(case, outcomes));
         Self {
             heading,
             cases: cases.collect(),
@@ -100,20 +100,20 @@ impl KeyedReport {
     }
 }
 
-impl Table {
+impl KeyedTable {
     fn of(case: KeyedCase, outcomes: &[KeyedOutcome]) -> Self {
         let of_case = outcomes.iter().filter(|outcome| outcome.case == case);
-        let mut rows: Vec<Row> = of_case.filter_map(Row::of).collect();
+        let mut rows: Vec<KeyedRow> = of_case.filter_map(KeyedRow::of).collect();
         rows.sort_by(|a, b| {
-            let key = |row: &Row| (row.kind == Kind::Floor, row.ns.median);
+            let key = |row: &KeyedRow| (row.kind == ContenderKind::Floor, row.ns.median);
             key(a).partial_cmp(&key(b)).unwrap_or(core::cmp::Ordering::Equal)
         });
-        let key = rows.iter().find(|row| row.kind == Kind::Floor);
+        let key = rows.iter().find(|row| row.kind == ContenderKind::Floor);
         let key_ns = key.map_or(0.0, |row| row.ns.median);
         rows.iter_mut().for_each(|row| row.net_ns -= key_ns);
-        let best = rows.iter().find(|row| row.kind == Kind::Peer);
+        let best = rows.iter().find(|row| row.kind == ContenderKind::Peer);
         let best = best.map(|row| (row.contender, row.net_ns));
-        for row in rows.iter_mut().filter(|row| row.kind != Kind::Floor) {
+        for row in rows.iter_mut().filter(|row| row.kind != ContenderKind::Floor) {
             row.to_best_peer = best.map(|(_, best)| row.net_ns / best);
         }
         Self {
@@ -127,8 +127,8 @@ impl Table {
 
     /// A line of the table of aims, if there is one.
     fn aim(&self, text: &mut String) -> fmt::Result {
-        let ours = self.rows.iter().find(|row| row.kind == Kind::Ours);
-        let peer = self.rows.iter().find(|row| row.kind == Kind::Peer);
+        let ours = self.rows.iter().find(|row| row.kind == ContenderKind::Ours);
+        let peer = self.rows.iter().find(|row| row.kind == ContenderKind::Peer);
         let (Some(ours), Some(peer), Some(target)) = (ours, peer, self.target) else {
             return Ok(());
         };
@@ -145,7 +145,7 @@ impl Table {
     }
 }
 
-impl Row {
+impl KeyedRow {
     fn of(outcome: &KeyedOutcome) -> Option<Self> {
         let ns = Summary::of(&outcome.ns)?;
         Some(Self {
@@ -161,7 +161,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for KeyedTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## {}\n", self.case)?;
         let peer = self.best_peer.unwrap_or("none");
@@ -179,12 +179,12 @@ impl fmt::Display for Table {
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for KeyedRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Ours => write!(f, "| **{}**", self.contender)?,
-            Kind::Peer | Kind::KeyedPeer => write!(f, "| {}", self.contender)?,
-            Kind::Floor => write!(f, "| _{}_", self.contender)?,
+            ContenderKind::Ours => write!(f, "| **{}**", self.contender)?,
+            ContenderKind::Peer | ContenderKind::KeyedPeer => write!(f, "| {}", self.contender)?,
+            ContenderKind::Floor => write!(f, "| _{}_", self.contender)?,
         }
         if self.wrong_answers > 0 {
             write!(f, " **{} WRONG ANSWERS**", self.wrong_answers)?;

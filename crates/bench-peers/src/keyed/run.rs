@@ -5,7 +5,7 @@ use crate::measure::Answers;
 use crate::random::Random;
 use crate::run::{Effort, length};
 use crate::tables::cases::{KeyedCase, MANY};
-use crate::tables::contender::{Asked, KeyedEntry};
+use crate::tables::contender::{KeyedEntry, TakesTurns};
 use crate::timing::Length;
 
 /// The results of all rounds of one contender at one case.
@@ -18,13 +18,13 @@ pub(crate) struct KeyedOutcome {
     pub(crate) answers: Answers,
 }
 
-/// The longest turn; a key of [`Limit::HELD`](crate::cases::Limit::HELD) is asked far less often than it admits.
+/// The longest turn; a key of [`MeterLimit::HELD`](crate::cases::MeterLimit::HELD) is asked far less often than it admits.
 const LONGEST: Length = 100_000_000;
 
 /// The factor by which turns are longer, and fewer, with many keys: each begins with the other contenders' lines in the caches.
 const STRETCH: u32 = 10;
 
-/// Runs all rounds of these cases, one after the other: a table of many keys is there only as long as its case.
+/// Runs all rounds of these cases, one case after the other, so that only the large tables of one case are in memory.
 pub(crate) fn rounds(cases: &[KeyedCase], effort: Effort, seed: u64) -> Vec<KeyedOutcome> {
     cases.iter().flat_map(|&case| case_rounds(case, effort, seed)).collect()
 }
@@ -33,10 +33,10 @@ fn case_rounds(case: KeyedCase, effort: Effort, seed: u64) -> Vec<KeyedOutcome> 
     let stretch = if case.keys < MANY { 1 } else { STRETCH };
     let turn = effort.turn * stretch;
     let entries = contenders::keyed(case.kind).into_iter();
-    let mut seats: Vec<Seat> = entries
+    let mut runs: Vec<TableRun> = entries
         .filter(|entry| entry.takes(case.hasher))
         .map(|entry| {
-            let mut table = (entry.seat)(case);
+            let mut table = (entry.table)(case);
             let length = length(turn, LONGEST, |length| table.turn(length));
             let outcome = KeyedOutcome {
                 case,
@@ -44,25 +44,25 @@ fn case_rounds(case: KeyedCase, effort: Effort, seed: u64) -> Vec<KeyedOutcome> 
                 ns: Vec::new(),
                 answers: Answers::default(),
             };
-            Seat { table, length, outcome }
+            TableRun { table, length, outcome }
         })
         .collect();
-    let mut order: Vec<usize> = (0..seats.len()).collect();
+    let mut order: Vec<usize> = (0..runs.len()).collect();
     let mut random = Random::new(seed);
     for _ in 0..effort.rounds.div_ceil(stretch) {
         random.shuffle(&mut order);
-        order.iter().for_each(|&seat| seats[seat].turn());
+        order.iter().for_each(|&run| runs[run].turn());
     }
-    seats.into_iter().map(|seat| seat.outcome).collect()
+    runs.into_iter().map(|run| run.outcome).collect()
 }
 
-struct Seat {
-    table: Box<dyn Asked>,
+struct TableRun {
+    table: Box<dyn TakesTurns>,
     length: Length,
     outcome: KeyedOutcome,
 }
 
-impl Seat {
+impl TableRun {
     fn turn(&mut self) {
         let measured = self.table.turn(self.length);
         self.outcome.ns.push(measured.ns_per_call);
@@ -73,7 +73,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::Kind;
+    use crate::contender::ContenderKind;
     use std::time::Duration;
 
     #[test]
@@ -99,10 +99,14 @@ mod tests {
                 .into_iter()
                 .filter(|entry| entry.takes(case.hasher))
                 .map(|entry| entry.kind);
-            let kinds: Vec<Kind> = kinds.collect();
+            let kinds: Vec<ContenderKind> = kinds.collect();
             let count = |kind| kinds.iter().filter(|&&other| other == kind).count();
-            assert_eq!((count(Kind::Ours), count(Kind::Floor)), (1, 1), "{case}");
-            assert!(count(Kind::Peer) > 1, "{case}");
+            assert_eq!(
+                (count(ContenderKind::Ours), count(ContenderKind::Floor)),
+                (1, 1),
+                "{case}"
+            );
+            assert!(count(ContenderKind::Peer) > 1, "{case}");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The report as Markdown.
 
-use super::{Report, Row, Table};
-use crate::contender::Kind;
+use super::{MeterReport, MeterRow, MeterTable};
+use crate::contender::ContenderKind;
 use core::fmt::{self, Write as _};
 
 /// A floor whose quartiles lie farther apart than this was measured on a machine that did something else as well.
 const CALM: f64 = 1.1;
 
-impl Report {
+impl MeterReport {
     pub(crate) fn tables(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
@@ -19,7 +19,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for MeterTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## {}\n", self.case)?;
         let peer = self.best_peer.unwrap_or("none");
@@ -33,13 +33,13 @@ impl fmt::Display for Table {
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for MeterRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Ours => write!(f, "| **{}**", self.contender)?,
-            Kind::Peer => write!(f, "| {}", self.contender)?,
-            Kind::KeyedPeer => write!(f, "| {} (keyed)", self.contender)?,
-            Kind::Floor => write!(f, "| _{}_", self.contender)?,
+            ContenderKind::Ours => write!(f, "| **{}**", self.contender)?,
+            ContenderKind::Peer => write!(f, "| {}", self.contender)?,
+            ContenderKind::KeyedPeer => write!(f, "| {} (keyed)", self.contender)?,
+            ContenderKind::Floor => write!(f, "| _{}_", self.contender)?,
         }
         if self.wrong_answers > 0 {
             write!(f, " **{} WRONG ANSWERS**", self.wrong_answers)?;
@@ -50,8 +50,8 @@ impl fmt::Display for Row {
             " | {:.1} | {:.1}..{:.1}",
             ns.median, ns.lower_quartile, ns.upper_quartile
         )?;
-        write!(f, " | {:.1}..{:.1} | {}", ns.min, ns.max, Times(self.to_best_peer))?;
-        write!(f, " | {} |", Times(self.to_floor))?;
+        write!(f, " | {:.1}..{:.1} | {}", ns.min, ns.max, Ratio(self.to_best_peer))?;
+        write!(f, " | {} |", Ratio(self.to_floor))?;
         if let (Some(half), Some(most)) = (self.p50_ns, self.p99_9_ns) {
             write!(f, " {:.0} | {:.0} |", half.median, most.median)?;
         }
@@ -60,16 +60,16 @@ impl fmt::Display for Row {
 }
 
 /// A ratio to another value.
-struct Times(Option<f64>);
+struct Ratio(Option<f64>);
 
-impl fmt::Display for Times {
+impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |times| write!(f, "{times:.2}"))
     }
 }
 
 /// A word of warning if the floor of the case was not calm.
-struct Noise<'a>(&'a Table);
+struct Noise<'a>(&'a MeterTable);
 
 impl fmt::Display for Noise<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

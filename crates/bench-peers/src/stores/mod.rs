@@ -13,7 +13,7 @@ use std::error::Error;
 
 /// The rounds of each part, the calls of each script in a round, and the checks of a throughput. A round of PostgreSQL takes half a minute.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
+pub(crate) struct StoresEffort {
     pub(crate) rounds: u32,
     pub(crate) calls: u32,
     pub(crate) throughput_rounds: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Effort {
     pub(crate) postgres_rounds: u32,
 }
 
-impl Effort {
+impl StoresEffort {
     /// About a minute and a half.
     pub(crate) const QUICK: Self = Self {
         rounds: 25,
@@ -82,12 +82,12 @@ impl fmt::Display for Aim {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct StoresReport {
     server: String,
     scripts: Vec<ScriptRow>,
     throughput: Vec<ThroughputRow>,
-    /// Nothing where PostgreSQL is not installed.
-    postgres: Option<postgres::Report>,
+    /// Empty if PostgreSQL is not installed.
+    postgres: Option<postgres::PostgresReport>,
     aims: Vec<Aim>,
 }
 
@@ -113,11 +113,11 @@ struct ThroughputRow {
 }
 
 /// Runs all, each script in turn in each round; an error where there is no `redis-server`.
-pub(crate) fn run(effort: Effort) -> Result<Report, Box<dyn Error>> {
+pub(crate) fn run(effort: StoresEffort) -> Result<StoresReport, Box<dyn Error>> {
     let server = Server::start(&[]).ok_or("no redis-server: install it, or name one by METER_TEST_REDIS")?;
     let info = server.command(&["INFO", "server"])?;
     let version = |name: &str| info.lines().find_map(|line| line.strip_prefix(name).map(str::trim));
-    let mut report = Report {
+    let mut report = StoresReport {
         server: version("valkey_version:")
             .or(version("redis_version:"))
             .unwrap_or("unknown")
@@ -131,7 +131,7 @@ pub(crate) fn run(effort: Effort) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-impl Report {
+impl StoresReport {
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
@@ -157,7 +157,7 @@ impl Report {
                 aims.push(Aim::new(aim, row.calls_per_check, Bound::AtMost(0.001)));
             }
         }
-        aims.extend(self.postgres.iter().flat_map(postgres::Report::judge));
+        aims.extend(self.postgres.iter().flat_map(postgres::PostgresReport::judge));
         aims
     }
 
@@ -167,7 +167,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for StoresReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -1,6 +1,6 @@
 //! Decisions a second of a PostgreSQL server, by its own `pgbench`: 8 clients, prepared statements, each decision a transaction.
 
-use super::{Aim, Bound, Effort};
+use super::{Aim, Bound, StoresEffort};
 use crate::stats::Summary;
 use core::fmt;
 use ratelimit_meter_store_check::postgres::Postgres;
@@ -16,66 +16,66 @@ const FOR_UPDATE: &str = "SELECT FOR UPDATE in a function";
 /// A limit that is never met on one key or on 100,000 keys, or a limit that is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Load {
+enum Workload {
     HotKey,
     ManyKeys,
     Denied,
 }
 
-const LOADS: [Load; 3] = [Load::HotKey, Load::ManyKeys, Load::Denied];
+const LOADS: [Workload; 3] = [Workload::HotKey, Workload::ManyKeys, Workload::Denied];
 
 /// A decision in SQL, where `KEY` stands for the key.
-struct Contender {
+struct SqlContender {
     name: &'static str,
     admitted: &'static str,
     /// Nothing for contenders that do not decide.
     denied: Option<&'static str>,
 }
 
-const CONTENDERS: [Contender; 11] = [
-    Contender {
+const CONTENDERS: [SqlContender; 11] = [
+    SqlContender {
         name: "SELECT 1",
         admitted: "SELECT 1;",
         denied: None,
     },
-    Contender {
+    SqlContender {
         name: OURS,
         admitted: "SELECT * FROM meter.check(KEY, 1, 1, 1, 1000000);",
         denied: Some("SELECT * FROM meter.check(KEY, 86400000000, 1, 86400000000, 864000000000);"),
     },
-    Contender {
+    SqlContender {
         name: FOR_UPDATE,
         admitted: "SELECT * FROM by_lock(KEY, 1, 1, 1000000);",
         denied: Some("SELECT * FROM by_lock(KEY, 1, 86400000000, 864000000000);"),
     },
-    Contender {
+    SqlContender {
         name: "SELECT FOR UPDATE, four statements",
         admitted: "BEGIN;\nSELECT t, level FROM bucket WHERE key = KEY FOR UPDATE;\n\
             UPDATE bucket SET t = t + 1, level = level WHERE key = KEY;\nCOMMIT;",
         denied: None,
     },
-    Contender {
+    SqlContender {
         name: "advisory lock in a function",
         admitted: "SELECT * FROM by_advisory_lock(KEY, 1, 1, 1000000);",
         denied: Some("SELECT * FROM by_advisory_lock(KEY, 1, 86400000000, 864000000000);"),
     },
-    Contender {
+    SqlContender {
         name: "upsert that always writes",
         admitted: "SELECT * FROM by_upsert(KEY, 1, 1, 1000000);",
         denied: Some("SELECT * FROM by_upsert(KEY, 1, 86400000000, 864000000000);"),
     },
-    Contender {
+    SqlContender {
         name: "window counter",
         admitted: "INSERT INTO windows AS w VALUES (KEY, (extract(epoch FROM clock_timestamp()) / 60)::bigint, 1) \
             ON CONFLICT (key, start) DO UPDATE SET count = w.count + 1 RETURNING count;",
         denied: None,
     },
-    Contender {
+    SqlContender {
         name: "ours, meter.allow",
         admitted: "SELECT * FROM meter.allow(KEY, '1000000/s');",
         denied: Some("SELECT * FROM meter.allow(KEY, '10/d');"),
     },
-    Contender {
+    SqlContender {
         name: "ours, two limits",
         admitted: "SELECT * FROM meter.check_all(ARRAY[KEY || 'a', KEY || 'b'], '{1,1}', '{1,1}', '{1,1}', '{1000000,1000000}', '{0,0}');",
         denied: Some(
@@ -83,56 +83,56 @@ const CONTENDERS: [Contender; 11] = [
             '{864000000000,1000000}', '{0,0}');",
         ),
     },
-    Contender {
+    SqlContender {
         name: "ours, check_rate_limit",
         admitted: "SELECT * FROM check_rate_limit(KEY, 1, 1000000, INTERVAL '1 second');",
         denied: Some("SELECT * FROM check_rate_limit(KEY, 1, 10, INTERVAL '1 day');"),
     },
-    Contender {
+    SqlContender {
         name: "check_rate_limit as posted, repaired (races)",
         admitted: "SELECT * FROM posted(KEY, 1, 1000000, INTERVAL '1 second');",
         denied: Some("SELECT * FROM posted(KEY, 1, 10, INTERVAL '1 day');"),
     },
 ];
 
-impl Contender {
+impl SqlContender {
     /// Returns the script of `pgbench` for a load.
-    fn script(&self, load: Load) -> Option<String> {
+    fn script(&self, load: Workload) -> Option<String> {
         Some(match load {
-            Load::HotKey => self.admitted.replace("KEY", "'hot'"),
-            Load::ManyKeys => format!(
+            Workload::HotKey => self.admitted.replace("KEY", "'hot'"),
+            Workload::ManyKeys => format!(
                 "\\set i random(1, 100000)\n{}",
                 self.admitted.replace("KEY", "('k' || :i)")
             ),
-            Load::Denied => self.denied?.replace("KEY", "'denied'"),
+            Workload::Denied => self.denied?.replace("KEY", "'denied'"),
         })
     }
 }
 
 /// Decisions a second.
 #[derive(Debug, Serialize)]
-struct Row {
+struct PostgresRow {
     contender: &'static str,
-    load: Load,
+    load: Workload,
     per_second: Summary,
     /// The median over rounds of the multiple of `SELECT FOR UPDATE` in a function.
     of_for_update: f64,
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct PostgresReport {
     server: String,
-    rows: Vec<Row>,
+    rows: Vec<PostgresRow>,
     /// Returns whether a round of this crate's denials left the row unchanged.
     denials_write_nothing: bool,
 }
 
 /// Runs all, each contender in turn in each round; `None` where PostgreSQL is not installed.
-pub(crate) fn measure(effort: Effort) -> Result<Option<Report>, Box<dyn Error>> {
+pub(crate) fn measure(effort: StoresEffort) -> Result<Option<PostgresReport>, Box<dyn Error>> {
     let Some(server) = Postgres::start() else {
         return Ok(None);
     };
-    let client = Client::of(&server)?;
+    let client = ServerPrograms::of(&server)?;
     client.psql("-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../postgres/sql/meter.sql"))?;
     client.psql("-c", include_str!("sql/contenders.sql"))?;
     client.psql("-c", "VACUUM ANALYZE")?;
@@ -148,12 +148,12 @@ pub(crate) fn measure(effort: Effort) -> Result<Option<Report>, Box<dyn Error>> 
         }
     }
     let base = |load| {
-        let is_base = |cell: &(&str, Load, String)| (cell.0, cell.1) == (FOR_UPDATE, load);
+        let is_base = |cell: &(&str, Workload, String)| (cell.0, cell.1) == (FOR_UPDATE, load);
         cells.iter().position(is_base).map(|at| &rates[at])
     };
-    let row = |(&(contender, load, _), rates): (&(&'static str, Load, String), &Vec<f64>)| {
+    let row = |(&(contender, load, _), rates): (&(&'static str, Workload, String), &Vec<f64>)| {
         let multiples: Vec<_> = rates.iter().zip(base(load)?).map(|(rate, base)| rate / base).collect();
-        Some(Row {
+        Some(PostgresRow {
             contender,
             load,
             per_second: Summary::of(rates)?,
@@ -161,14 +161,14 @@ pub(crate) fn measure(effort: Effort) -> Result<Option<Report>, Box<dyn Error>> 
         })
     };
     let rows: Option<Vec<_>> = cells.iter().zip(&rates).map(row).collect();
-    let denied = cells.iter().find(|cell| (cell.0, cell.1) == (OURS, Load::Denied));
+    let denied = cells.iter().find(|cell| (cell.0, cell.1) == (OURS, Workload::Denied));
     let (_, _, denied) = denied.ok_or("no denials of ours")?;
     let version = || client.psql("-c", "SELECT xmin, xmax, ctid FROM meter.bucket WHERE key = 'denied'");
     // The first calls are admitted.
     client.per_second(denied)?;
     let before = version()?;
     client.per_second(denied)?;
-    Ok(Some(Report {
+    Ok(Some(PostgresReport {
         server: client.psql("-c", "SHOW server_version")?.trim().to_owned(),
         rows: rows.ok_or("no rounds")?,
         denials_write_nothing: version()? == before,
@@ -176,12 +176,12 @@ pub(crate) fn measure(effort: Effort) -> Result<Option<Report>, Box<dyn Error>> 
 }
 
 /// The programs of a server's own version, and a folder for scripts.
-struct Client<'a> {
+struct ServerPrograms<'a> {
     server: &'a Postgres,
     folder: PathBuf,
 }
 
-impl<'a> Client<'a> {
+impl<'a> ServerPrograms<'a> {
     fn of(server: &'a Postgres) -> Result<Self, Box<dyn Error>> {
         let folder = std::env::temp_dir().join(format!("ratelimit-meter-pgbench-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
@@ -232,15 +232,15 @@ impl<'a> Client<'a> {
     }
 }
 
-impl Drop for Client<'_> {
+impl Drop for ServerPrograms<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-impl Report {
+impl PostgresReport {
     pub(super) fn judge(&self) -> Vec<Aim> {
-        let is_hot = |row: &&Row| row.contender == OURS && row.load == Load::HotKey;
+        let is_hot = |row: &&PostgresRow| row.contender == OURS && row.load == Workload::HotKey;
         let hot = self.rows.iter().find(is_hot).map(|row| {
             let aim = "PostgreSQL decisions a second of a hot key, of SELECT FOR UPDATE in a function";
             Aim::new(aim, row.of_for_update, Bound::AtLeast(1.5))
@@ -255,7 +255,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for PostgresReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -1,6 +1,6 @@
 //! The time of the server for one call of each script, by its own count.
 
-use super::{Effort, ScriptRow};
+use super::{ScriptRow, StoresEffort};
 use crate::stats::Summary;
 use ratelimit_meter_store_check::server::Server;
 use redis::{Client, Cmd, Connection, Script};
@@ -10,7 +10,7 @@ pub(crate) const FAST: &str = "ours, fast.lua";
 const FLOAT: &str = "float GCRA (redis_rate's steps)";
 
 /// A script with the arguments of a limit that is never met, and of one that is spent.
-struct Contender {
+struct ScriptContender {
     name: &'static str,
     text: &'static str,
     keys: usize,
@@ -19,7 +19,7 @@ struct Contender {
 }
 
 /// 1,000,000/s and 1/d burst 10, in each script's own terms.
-fn contenders() -> [Contender; 8] {
+fn contenders() -> [ScriptContender; 8] {
     let meter = include_str!("../../../redis/lua/meter.lua");
     let (second, day) = (
         ["b1 1", "1", "1", "1000000", "0", "1"],
@@ -27,56 +27,56 @@ fn contenders() -> [Contender; 8] {
     );
     let general = |limit: [&'static str; 6]| [&["check", "", ""][..], &limit].concat();
     [
-        Contender {
+        ScriptContender {
             name: "no-op script",
             text: include_str!("lua/noop.lua"),
             keys: 1,
             admitted: Vec::new(),
             denied: Vec::new(),
         },
-        Contender {
+        ScriptContender {
             name: "fixed window",
             text: include_str!("lua/fixed_window.lua"),
             keys: 1,
             admitted: vec!["86400000", "1"],
             denied: vec!["86400000", "1"],
         },
-        Contender {
+        ScriptContender {
             name: FAST,
             text: include_str!("../../../redis/lua/fast.lua"),
             keys: 1,
             admitted: vec!["b1 1", "1", "1000000", "1"],
             denied: vec!["b1 86400000000", "1", "864000000000", "86400000000"],
         },
-        Contender {
+        ScriptContender {
             name: FLOAT,
             text: include_str!("lua/float_gcra.lua"),
             keys: 1,
             admitted: vec!["1000000", "1000000", "1", "1"],
             denied: vec!["10", "1", "86400", "1"],
         },
-        Contender {
+        ScriptContender {
             name: "token hash",
             text: include_str!("lua/token_hash.lua"),
             keys: 1,
             admitted: vec!["1000000", "1000000", "1"],
             denied: vec!["0.0000115", "10", "1"],
         },
-        Contender {
+        ScriptContender {
             name: "sliding log",
             text: include_str!("lua/sliding_log.lua"),
             keys: 1,
             admitted: vec!["20", "1000000000"],
             denied: vec!["86400000", "10"],
         },
-        Contender {
+        ScriptContender {
             name: "ours, meter.lua",
             text: meter,
             keys: 1,
             admitted: general(second),
             denied: general(day),
         },
-        Contender {
+        ScriptContender {
             name: "ours, two limits",
             text: meter,
             keys: 2,
@@ -86,7 +86,7 @@ fn contenders() -> [Contender; 8] {
     ]
 }
 
-pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ScriptRow>, Box<dyn Error>> {
+pub(crate) fn measure(server: &Server, effort: StoresEffort) -> Result<Vec<ScriptRow>, Box<dyn Error>> {
     let mut connection = Client::open(server.url())?.get_connection()?;
     let contenders = contenders();
     let mut times = contenders.each_ref().map(|_| [Vec::new(), Vec::new()]);
@@ -121,7 +121,7 @@ pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ScriptRow>,
 /// The mean time of the server for a call, by `INFO commandstats`.
 fn microseconds(
     connection: &mut Connection,
-    contender: &Contender,
+    contender: &ScriptContender,
     args: &[&str],
     calls: u32,
 ) -> Result<f64, Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! The checks of one key that a process makes, with parts of the local layer on or off.
 
-use super::{Effort, ThroughputRow};
+use super::{StoresEffort, ThroughputRow};
 use crate::stats::{Summary, float};
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{LeaseSettings, SharedMeter, SharedMeterBuilder};
@@ -13,7 +13,7 @@ pub(crate) const DENIED: &str = "denied, remembered";
 
 const TASKS: u32 = 64;
 
-pub(crate) fn measure(server: &Server, effort: Effort) -> Result<Vec<ThroughputRow>, Box<dyn Error>> {
+pub(crate) fn measure(server: &Server, effort: StoresEffort) -> Result<Vec<ThroughputRow>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ample = || -> Result<SharedMeterBuilder, Box<dyn Error>> {
         Ok(SharedMeterBuilder::new("ample", "1000000000/s".parse()?))

@@ -1,7 +1,7 @@
 //! The questions asked of meters with keys, and the aims as parts of the best peer's time.
 
 use super::keys::KeyKind;
-use crate::cases::{Answer, Limit};
+use crate::cases::{Expected, MeterLimit};
 use core::fmt;
 
 /// From this number of keys on, a table is larger than the caches of a processor.
@@ -11,7 +11,7 @@ pub(crate) const MANY: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Hasher {
-    /// This project's.
+    /// A contender of this project.
     Polynomial,
     /// The standard library's.
     SipHash,
@@ -34,16 +34,16 @@ pub(crate) struct KeyedCase {
     pub(crate) kind: KeyKind,
     /// The number of keys; each call asks about one of them at random.
     pub(crate) keys: u64,
-    pub(crate) answer: Answer,
+    pub(crate) answer: Expected,
     pub(crate) threads: u32,
-    /// The one hasher for all, or `None`: each has its default one.
+    /// The hasher of all tables; with `None`, each table has its default hasher.
     pub(crate) hasher: Option<Hasher>,
 }
 
 impl KeyedCase {
     /// Every case; those of ten million keys only if `large`.
     pub(crate) fn all(large: bool) -> Vec<Self> {
-        use Answer::{Admit, Deny};
+        use Expected::{Admit, Deny};
         let questions = [
             (1, Admit, 1),
             (1, Admit, 2),
@@ -73,11 +73,11 @@ impl KeyedCase {
     }
 
     /// The limit of each key's meter. One of many keys is to be live however seldom it is asked about.
-    pub(crate) fn limit(self) -> Limit {
+    pub(crate) fn limit(self) -> MeterLimit {
         match self.answer {
-            Answer::Deny => Limit::SCARCE,
-            Answer::Admit if self.keys == 1 => Limit::AMPLE,
-            Answer::Admit => Limit::HELD,
+            Expected::Deny => MeterLimit::SCARCE,
+            Expected::Admit if self.keys == 1 => MeterLimit::AMPLE,
+            Expected::Admit => MeterLimit::HELD,
         }
     }
 
@@ -85,11 +85,11 @@ impl KeyedCase {
     pub(crate) fn target(self) -> f64 {
         use KeyKind::{Number, Text};
         match (self.keys, self.answer, self.threads, self.kind) {
-            (1, Answer::Deny, ..) => 1.1,
-            (1, Answer::Admit, 2, Text) => 1.0,
-            (1, Answer::Admit, 2, Number) => 1.1,
-            (1, Answer::Admit, _, Text) => 0.95,
-            (1, Answer::Admit, _, Number) => 1.05,
+            (1, Expected::Deny, ..) => 1.1,
+            (1, Expected::Admit, 2, Text) => 1.0,
+            (1, Expected::Admit, 2, Number) => 1.1,
+            (1, Expected::Admit, _, Text) => 0.95,
+            (1, Expected::Admit, _, Number) => 1.05,
             (..MANY, .., Text) => 0.7,
             (..MANY, .., Number) => 0.95,
             (MANY, .., Text) => 0.37,
@@ -109,8 +109,8 @@ impl fmt::Display for KeyedCase {
             _ => write!(f, "{} million keys", self.keys / MANY)?,
         }
         f.write_str(match self.answer {
-            Answer::Admit => ", admit",
-            Answer::Deny => ", deny",
+            Expected::Admit => ", admit",
+            Expected::Deny => ", deny",
         })?;
         f.write_str(if self.threads == 1 {
             ", one thread"

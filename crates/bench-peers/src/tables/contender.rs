@@ -1,9 +1,9 @@
 //! The adapter trait of a table of meters.
 
 use super::cases::{Hasher, KeyedCase};
-use super::keys::Key;
-use crate::cases::{Answer, Limit};
-use crate::contender::Kind;
+use super::keys::NumberedKey;
+use crate::cases::{Expected, MeterLimit};
+use crate::contender::ContenderKind;
 use crate::measure::{Measured, on_threads, spend};
 use crate::random::Random;
 use crate::timing::{Length, Loop};
@@ -34,12 +34,12 @@ impl Hashes for ahash::RandomState {
 pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
     /// The name in the tables.
     const NAME: &'static str;
-    const KIND: Kind;
-    /// `None` if it hashes nothing.
+    const KIND: ContenderKind;
+    /// `None` if the contender hashes nothing.
     const HASHER: Option<Hasher>;
 
     /// Makes a table, with room for so many keys from the start if it has such a parameter.
-    fn with_room(limit: Limit, keys: usize) -> Self;
+    fn with_room(limit: MeterLimit, keys: usize) -> Self;
 
     /// Decides a cell of a key by the table's own clock.
     fn check(&self, key: &K) -> bool;
@@ -48,12 +48,12 @@ pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
 /// No table: the time to make the key, which is subtracted from each contender's time. Always answers yes.
 pub(crate) struct KeyAlone;
 
-impl<K: Key> KeyedContender<K> for KeyAlone {
+impl<K: NumberedKey> KeyedContender<K> for KeyAlone {
     const NAME: &'static str = "key alone";
-    const KIND: Kind = Kind::Floor;
+    const KIND: ContenderKind = ContenderKind::Floor;
     const HASHER: Option<Hasher> = None;
 
-    fn with_room(_: Limit, _: usize) -> Self {
+    fn with_room(_: MeterLimit, _: usize) -> Self {
         Self
     }
 
@@ -68,25 +68,25 @@ impl<K: Key> KeyedContender<K> for KeyAlone {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyedEntry {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ContenderKind,
     pub(crate) hasher: Option<Hasher>,
     is_default: bool,
     /// Makes a table of the case's keys, all live.
-    pub(crate) seat: fn(KeyedCase) -> Box<dyn Asked>,
+    pub(crate) table: fn(KeyedCase) -> Box<dyn TakesTurns>,
     /// Makes a table of the first so many keys, all live, and calls back while it is there.
     pub(crate) fill: fn(u64, &mut dyn FnMut()),
 }
 
 impl KeyedEntry {
-    pub(crate) fn of<K: Key, C: KeyedContender<K>>() -> Self {
+    pub(crate) fn of<K: NumberedKey, C: KeyedContender<K>>() -> Self {
         Self {
             name: C::NAME,
             kind: C::KIND,
             hasher: C::HASHER,
             is_default: true,
-            seat: |case| Box::new(Asking::<K, C>::new(case)),
+            table: |case| Box::new(AskedTable::<K, C>::new(case)),
             fill: |keys, filled| {
-                let table = filled_table::<K, C>(Limit::HELD, keys);
+                let table = filled_table::<K, C>(MeterLimit::HELD, keys);
                 filled();
                 drop(black_box(table));
             },
@@ -108,17 +108,17 @@ impl KeyedEntry {
 }
 
 /// A table with its keys, to be asked for a turn now and then.
-pub(crate) trait Asked {
+pub(crate) trait TakesTurns {
     fn turn(&mut self, length: Length) -> Measured;
 }
 
-impl fmt::Debug for dyn Asked {
+impl fmt::Debug for dyn TakesTurns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Asked")
+        f.write_str("TakesTurns")
     }
 }
 
-struct Asking<K, C> {
+struct AskedTable<K, C> {
     case: KeyedCase,
     table: C,
     askers: Vec<Asker<K>>,
@@ -131,10 +131,10 @@ struct Asker<K> {
     random: Random,
 }
 
-impl<K: Key, C: KeyedContender<K>> Asking<K, C> {
+impl<K: NumberedKey, C: KeyedContender<K>> AskedTable<K, C> {
     fn new(case: KeyedCase) -> Self {
         let table = filled_table::<K, C>(case.limit(), case.keys);
-        if case.answer == Answer::Deny && C::KIND != Kind::Floor {
+        if case.answer == Expected::Deny && C::KIND != ContenderKind::Floor {
             for key in 0..case.keys {
                 let key = K::numbered(key);
                 spend(case.limit(), || table.check(&key));
@@ -149,7 +149,7 @@ impl<K: Key, C: KeyedContender<K>> Asking<K, C> {
     }
 }
 
-fn filled_table<K: Key, C: KeyedContender<K>>(limit: Limit, keys: u64) -> C {
+fn filled_table<K: NumberedKey, C: KeyedContender<K>>(limit: MeterLimit, keys: u64) -> C {
     let table = C::with_room(limit, usize::try_from(keys).unwrap_or(usize::MAX));
     let mut key = K::numbered(0);
     for number in 0..keys {
@@ -159,10 +159,10 @@ fn filled_table<K: Key, C: KeyedContender<K>>(limit: Limit, keys: u64) -> C {
     table
 }
 
-impl<K: Key, C: KeyedContender<K>> Asked for Asking<K, C> {
+impl<K: NumberedKey, C: KeyedContender<K>> TakesTurns for AskedTable<K, C> {
     fn turn(&mut self, length: Length) -> Measured {
         let (table, keys) = (&self.table, self.case.keys);
-        let expected = self.case.answer == Answer::Admit || C::KIND == Kind::Floor;
+        let expected = self.case.answer == Expected::Admit || C::KIND == ContenderKind::Floor;
         let askers: Vec<_> = self.askers.iter_mut().collect();
         let outcomes = on_threads(askers, expected, Loop { length }, |asker, _| {
             asker.key.renumber(asker.random.below(keys));

@@ -22,14 +22,14 @@ impl fmt::Display for KeyKind {
 }
 
 /// A key; below 2^32, each number makes another.
-pub(crate) trait Key: Hash + Eq + Clone + Send + Sync + 'static {
+pub(crate) trait NumberedKey: Hash + Eq + Clone + Send + Sync + 'static {
     fn numbered(number: u64) -> Self;
 
     /// Becomes another key, without allocating.
     fn renumber(&mut self, number: u64);
 }
 
-impl Key for u64 {
+impl NumberedKey for u64 {
     fn numbered(number: u64) -> Self {
         mixed(number)
     }
@@ -40,7 +40,7 @@ impl Key for u64 {
     }
 }
 
-impl Key for String {
+impl NumberedKey for String {
     fn numbered(number: u64) -> Self {
         // Those of two threads must not share a line.
         let mut key = Self::with_capacity(256);

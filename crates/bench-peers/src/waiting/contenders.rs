@@ -1,17 +1,17 @@
 //! The contenders that wait, each by the fastest way in its documentation, with defaults.
 
-use super::Entry;
+use super::WaitingEntry;
+use super::contender::{BURST, RATE, WaitingContender};
 use super::measure;
-use super::waiter::{BURST, RATE, Waiter};
-use crate::contender::{Kind, Package};
+use crate::contender::{ContenderKind, Package};
 use core::num::NonZeroU32;
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::Waiting;
 use std::future::Future;
 use std::time::Duration;
 
-impl Entry {
-    const fn of<W: Waiter>() -> Self {
+impl WaitingEntry {
+    const fn of<W: WaitingContender>() -> Self {
         Self {
             name: W::NAME,
             kind: W::KIND,
@@ -23,12 +23,12 @@ impl Entry {
     }
 }
 
-pub(super) fn entries() -> Vec<Entry> {
+pub(super) fn entries() -> Vec<WaitingEntry> {
     vec![
-        Entry::of::<Metered>(),
-        Entry::of::<ratelimit_meter_tokio::RateLimiter>(),
-        Entry::of::<leaky_bucket::RateLimiter>(),
-        Entry::of::<governor::DefaultDirectRateLimiter>(),
+        WaitingEntry::of::<WaitingGcra>(),
+        WaitingEntry::of::<ratelimit_meter_tokio::RateLimiter>(),
+        WaitingEntry::of::<leaky_bucket::RateLimiter>(),
+        WaitingEntry::of::<governor::DefaultDirectRateLimiter>(),
     ]
 }
 
@@ -46,17 +46,17 @@ const fn per_millisecond() -> u64 {
 }
 
 /// A GCRA with waiting.
-struct Metered(Waiting<GCRA>);
+struct WaitingGcra(Waiting<GCRA>);
 
-impl Metered {
+impl WaitingGcra {
     fn of(quota: Quota) -> Self {
         Self(Waiting::new(GCRA::from_quota(quota).expect("a sound quota")))
     }
 }
 
-impl Waiter for Metered {
+impl WaitingContender for WaitingGcra {
     const NAME: &'static str = "ours: Waiting<GCRA>";
-    const KIND: Kind = Kind::Ours;
+    const KIND: ContenderKind = ContenderKind::Ours;
     const PACKAGE: Package = ("ratelimit_meter_tokio", "0");
 
     fn ample() -> Self {
@@ -79,9 +79,9 @@ impl Waiter for Metered {
     }
 }
 
-impl Waiter for ratelimit_meter_tokio::RateLimiter {
+impl WaitingContender for ratelimit_meter_tokio::RateLimiter {
     const NAME: &'static str = "ours: RateLimiter";
-    const KIND: Kind = Kind::Ours;
+    const KIND: ContenderKind = ContenderKind::Ours;
     const PACKAGE: Package = ("ratelimit_meter_tokio", "0");
 
     fn ample() -> Self {
@@ -103,9 +103,9 @@ impl Waiter for ratelimit_meter_tokio::RateLimiter {
     }
 }
 
-impl Waiter for leaky_bucket::RateLimiter {
+impl WaitingContender for leaky_bucket::RateLimiter {
     const NAME: &'static str = "leaky-bucket";
-    const KIND: Kind = Kind::Peer;
+    const KIND: ContenderKind = ContenderKind::Peer;
     const PACKAGE: Package = ("leaky-bucket", "1");
 
     fn ample() -> Self {
@@ -128,9 +128,9 @@ impl Waiter for leaky_bucket::RateLimiter {
     }
 }
 
-impl Waiter for governor::DefaultDirectRateLimiter {
+impl WaitingContender for governor::DefaultDirectRateLimiter {
     const NAME: &'static str = "governor: until_ready";
-    const KIND: Kind = Kind::Peer;
+    const KIND: ContenderKind = ContenderKind::Peer;
     const PACKAGE: Package = ("governor", "0.10");
 
     fn ample() -> Self {

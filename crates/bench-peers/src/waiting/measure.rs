@@ -1,6 +1,6 @@
 //! One turn of one contender.
 
-use super::waiter::{RATE, Waiter};
+use super::contender::{RATE, WaitingContender};
 use crate::stats::float;
 use core::hint::black_box;
 use cpu_time::ProcessTime;
@@ -33,7 +33,7 @@ fn runtime() -> Runtime {
 }
 
 /// Nanoseconds of an acquire that need not wait.
-pub(super) fn ready_ns<W: Waiter>() -> f64 {
+pub(super) fn ready_ns<W: WaitingContender>() -> f64 {
     runtime().block_on(async {
         let limiter = W::ample();
         for _ in 0..READY / 10 {
@@ -49,14 +49,14 @@ pub(super) fn ready_ns<W: Waiter>() -> f64 {
 
 /// The result of a crowd.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Crowd {
+pub(super) struct CrowdResult {
     pub(super) cpu_ns_per_cell: f64,
     /// The cells a second, as a part of the limit.
     pub(super) share: f64,
 }
 
 /// A thousand tasks that take turns at a cell each, until a second's cells are taken.
-pub(super) fn crowd<W: Waiter>() -> Crowd {
+pub(super) fn crowd<W: WaitingContender>() -> CrowdResult {
     let runtime = runtime();
     let limiter = Arc::new(W::crowded());
     let had = Arc::new(AtomicU64::new(0));
@@ -79,14 +79,14 @@ pub(super) fn crowd<W: Waiter>() -> Crowd {
     });
     let (cpu, wall) = (cpu.elapsed().as_secs_f64(), start.elapsed().as_secs_f64());
     let cells = float(CELLS);
-    Crowd {
+    CrowdResult {
         cpu_ns_per_cell: cpu * 1e9 / cells,
         share: cells / float(RATE) / wall,
     }
 }
 
 /// Bytes of memory for each boxed future that waits, by the pages that the process has come to hold.
-pub(super) fn bytes<W: Waiter>() -> f64 {
+pub(super) fn bytes<W: WaitingContender>() -> f64 {
     let runtime = runtime();
     let limiter = W::scarce();
     let _context = runtime.enter();

@@ -1,10 +1,10 @@
 //! The cost of waiting: crates that add `acquire().await` to a meter, side by side.
 
+mod contender;
 mod contenders;
 mod measure;
-mod waiter;
 
-use crate::contender::{Kind, Package};
+use crate::contender::{ContenderKind, Package};
 use crate::stats::{Summary, float};
 use crate::versions;
 use core::fmt;
@@ -14,12 +14,12 @@ use std::process::Command;
 
 /// The number of timings of a ready acquire, and of a crowd.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
+pub(crate) struct WaitingEffort {
     pub(crate) ready_rounds: u32,
     pub(crate) crowd_rounds: u32,
 }
 
-impl Effort {
+impl WaitingEffort {
     pub(crate) const QUICK: Self = Self {
         ready_rounds: 25,
         crowd_rounds: 3,
@@ -32,25 +32,25 @@ impl Effort {
 
 /// A contender as a row.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct WaitingEntry {
     name: &'static str,
-    kind: Kind,
+    kind: ContenderKind,
     package: Package,
     ready_ns: fn() -> f64,
-    crowd: fn() -> measure::Crowd,
+    crowd: fn() -> measure::CrowdResult,
     bytes: fn() -> f64,
 }
 
 /// The results of all rounds.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    rows: Vec<Row>,
+pub(crate) struct WaitingReport {
+    rows: Vec<WaitingRow>,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct WaitingRow {
     contender: &'static str,
-    kind: Kind,
+    kind: ContenderKind,
     version: &'static str,
     /// Nanoseconds of an acquire that need not wait.
     ready_ns: Summary,
@@ -63,7 +63,7 @@ struct Row {
 }
 
 /// Takes turns.
-pub(crate) fn run(effort: Effort) -> Report {
+pub(crate) fn run(effort: WaitingEffort) -> WaitingReport {
     let entries = contenders::entries();
     let mut ready = vec![Vec::new(); entries.len()];
     let mut crowds = vec![Vec::new(); entries.len()];
@@ -82,7 +82,7 @@ pub(crate) fn run(effort: Effort) -> Report {
         }
     }
     let rows = entries.iter().enumerate().filter_map(|(seat, entry)| {
-        Some(Row {
+        Some(WaitingRow {
             contender: entry.name,
             kind: entry.kind,
             version: versions::of(entry.package).unwrap_or("this"),
@@ -92,7 +92,7 @@ pub(crate) fn run(effort: Effort) -> Report {
             bytes: bytes(entry.name)?,
         })
     });
-    Report { rows: rows.collect() }
+    WaitingReport { rows: rows.collect() }
 }
 
 /// The memory of one waiter, measured by a process of its own, whose pages are otherwise untouched.
@@ -110,18 +110,18 @@ pub(crate) fn bytes_here(name: &str) -> Option<String> {
     Some((entry.bytes)().to_string())
 }
 
-impl Report {
+impl WaitingReport {
     pub(crate) fn json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
 
-    fn best(&self, of: impl Fn(&Row) -> f64) -> f64 {
-        let peers = self.rows.iter().filter(|row| row.kind == Kind::Peer).map(of);
+    fn best(&self, of: impl Fn(&WaitingRow) -> f64) -> f64 {
+        let peers = self.rows.iter().filter(|row| row.kind == ContenderKind::Peer).map(of);
         peers.fold(f64::INFINITY, f64::min)
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for WaitingReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ready, crowd, bytes) = (
             self.best(|row| row.ready_ns.median),
@@ -129,7 +129,7 @@ impl fmt::Display for Report {
             self.best(|row| row.bytes),
         );
         writeln!(f, "## waiting\n")?;
-        let (tasks, rate) = (measure::TASKS, float(waiter::RATE));
+        let (tasks, rate) = (measure::TASKS, float(contender::RATE));
         writeln!(
             f,
             "Ready: an acquire that need not wait. Crowd: {tasks} tasks through {rate:e} cells a second, processor time per cell"
@@ -144,7 +144,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|---|")?;
         for row in &self.rows {
-            let bold = if row.kind == Kind::Ours { "**" } else { "" };
+            let bold = if row.kind == ContenderKind::Ours { "**" } else { "" };
             write!(f, "| {bold}{}{bold} {}", row.contender, row.version)?;
             for (summary, best) in [(row.ready_ns, ready), (row.crowd_cpu_ns, crowd)] {
                 let (low, median, high) = (summary.lower_quartile, summary.median, summary.upper_quartile);

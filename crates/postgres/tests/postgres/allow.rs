@@ -1,6 +1,6 @@
 //! `meter.units` and `meter.allow`: the functions for callers without a client of this project.
 
-use crate::laws::Clock;
+use crate::laws::ClockedDatabase;
 use crate::server::{Server, connect};
 use fastrand::Rng;
 use ratelimit_meter::Quota;
@@ -206,7 +206,7 @@ fn random_quota(rng: &mut Rng) -> String {
             text += &format!(" {word} {value}");
         }
     }
-    // Once in a while a slip of the keyboard.
+    // A few texts have a typing error.
     if rng.u8(..8) == 0 {
         let at = rng.usize(..=text.chars().count());
         let mut letters: Vec<char> = text.chars().collect();
@@ -238,7 +238,7 @@ async fn allow(client: &Client, arguments: &str) -> Allowed {
 async fn allow_returns_remaining_cells_and_exact_waits() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     let start = 1_000_000_000_250_000;
     const NEVER: Option<i64> = None;
@@ -293,7 +293,7 @@ async fn allow_returns_remaining_cells_and_exact_waits() {
 async fn clock_set_back_denies_while_debt_remains() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     clock.set(5_000_000_000_000).await;
     assert_eq!(allow(&client, "'a', '10/s', 10").await, (true, 0, Some(0), 1_000_000));

@@ -22,12 +22,12 @@ fn postgres_store_decides_like_the_exact_oracles() {
 }
 
 /// A database whose clock the test sets.
-pub(crate) struct Clock {
+pub(crate) struct ClockedDatabase {
     client: Client,
     shared: Arc<AtomicU64>,
 }
 
-impl Clock {
+impl ClockedDatabase {
     /// Replaces the function that reads the clock; a sequence, since every connection sees it at once.
     pub(crate) async fn replace(config: &Config) -> Self {
         let client = connect(config).await;
@@ -76,7 +76,7 @@ fn some_time(rng: &mut Rng, typical_us: f64) -> u64 {
 async fn replies_by_the_servers_clock_equal_the_reference() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let memory = clock.memory();
     let plan = Plan::from_env();
     let mut rng = Rng::with_seed(plan.seed);

@@ -11,10 +11,10 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 /// A reply: the time of the decision, whether the cells were counted, and when they conform if not.
-type Decided = (u64, bool, u64);
+type DecidedReply = (u64, bool, u64);
 
 /// Decides `calls` batches of `n` on `key` and returns the replies.
-async fn decide(store: PostgresStore, key: Arc<str>, limit: StoreLimit, n: u64, calls: usize) -> Vec<Decided> {
+async fn decide(store: PostgresStore, key: Arc<str>, limit: StoreLimit, n: u64, calls: usize) -> Vec<DecidedReply> {
     let mut log = Vec::with_capacity(calls);
     for _ in 0..calls {
         let asks = [Ask {
@@ -52,7 +52,7 @@ async fn concurrent_replies_replay_through_the_exact_bucket() {
             let store = PostgresStore::connect(config.clone(), 1);
             clients.spawn(decide(store, quota.into(), limit, n, calls));
         }
-        let mut log: Vec<Decided> = clients.join_all().await.into_iter().flatten().collect();
+        let mut log: Vec<DecidedReply> = clients.join_all().await.into_iter().flatten().collect();
         // At one microsecond the admissions came first.
         log.sort_by_key(|&(clock, admitted, _)| (clock, !admitted));
         let StoreLimit::Bucket(units) = limit else {
@@ -94,7 +94,7 @@ async fn first_calls_of_a_key_all_count() {
                     decide(store, key, limit, 1, 2).await
                 });
             }
-            let log: Vec<Decided> = clients.join_all().await.into_iter().flatten().collect();
+            let log: Vec<DecidedReply> = clients.join_all().await.into_iter().flatten().collect();
             let admitted = log.iter().filter(|(_, admitted, _)| *admitted).count();
             assert_eq!(admitted, at_most, "round {round} of {:?}", limit.quota());
         }
@@ -223,6 +223,6 @@ async fn four_hundred_tasks_on_one_key_get_answers() {
     for _ in 0..400 {
         tasks.spawn(decide(store.clone(), "hot".into(), limit, 1, 1));
     }
-    let log: Vec<Decided> = tasks.join_all().await.into_iter().flatten().collect();
+    let log: Vec<DecidedReply> = tasks.join_all().await.into_iter().flatten().collect();
     assert_eq!(log.iter().filter(|(_, admitted, _)| *admitted).count(), 100);
 }

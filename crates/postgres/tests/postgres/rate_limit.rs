@@ -1,6 +1,6 @@
 //! `check_rate_limit`: the faults of the function that was posted in a discussion of exponential rate limiting, as regressions.
 
-use crate::laws::{Clock, average};
+use crate::laws::{ClockedDatabase, average};
 use crate::server::{Server, connect};
 use ratelimit_meter_postgres::PostgresStore;
 use tokio::task::JoinSet;
@@ -11,20 +11,20 @@ const START: u64 = 1_000_000_000_000_000;
 
 /// The result of one call; the time in microseconds, `None` for infinity.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Answer {
+struct RateLimitRow {
     allowed: bool,
     next_us: Option<u64>,
     rate: f64,
 }
 
-async fn ask(client: &Client, arguments: &str) -> Answer {
+async fn ask(client: &Client, arguments: &str) -> RateLimitRow {
     let call = format!(
         "SELECT allowed, CASE WHEN isfinite(next_allowed_time) THEN (extract(epoch FROM next_allowed_time) * 1000000)::bigint END, rate
          FROM check_rate_limit({arguments})"
     );
     let row = client.query_one(&call, &[]).await.expect("an answer");
     let next: Option<i64> = row.get(1);
-    Answer {
+    RateLimitRow {
         allowed: row.get(0),
         next_us: next.map(|us| u64::try_from(us).expect("after 1970")),
         rate: row.get(2),
@@ -78,7 +78,7 @@ async fn eight_clients_get_no_more_than_one_would() {
 async fn retry_is_allowed_at_next_allowed_time_only() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     for (name, cost, limit, period) in [
         ("a", 1.0, 10.0, "1 minute"),
@@ -122,7 +122,7 @@ async fn retry_is_allowed_at_next_allowed_time_only() {
 async fn constant_client_gets_the_limit_per_period() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     clock.set(START).await;
     let arguments = "'a', 1.0, 10.0, INTERVAL '1 minute'";
@@ -153,7 +153,7 @@ async fn constant_client_gets_the_limit_per_period() {
 async fn admission_leaves_an_average_at_its_threshold() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     clock.set(START).await;
     for _ in 0..18 {
@@ -188,7 +188,7 @@ async fn time_passes_within_a_transaction() {
 async fn strict_counts_denials_and_leaky_writes_nothing() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     clock.set(START).await;
     let mut waits = Vec::new();
@@ -292,7 +292,7 @@ async fn impossible_arguments_are_errors() {
 async fn extreme_levels_are_no_errors() {
     let server = running!(Server::shared());
     let (_, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     let arguments = |cost: &str, strict: bool| format!("'a', {cost}, 1e15, INTERVAL '1 microsecond', {strict}");
     let mut now = START;

@@ -1,6 +1,6 @@
 //! The writes of decisions, the size of the tables, and the effect of a sweep.
 
-use crate::laws::{Clock, average, bucket};
+use crate::laws::{ClockedDatabase, average, bucket};
 use crate::server::{Server, connect};
 use ratelimit_meter_store::{Ask, AsyncStore, SharedMeter, StoreLimit, Verb};
 use tokio_postgres::Client;
@@ -113,7 +113,7 @@ async fn sweep_all(store: &ratelimit_meter_postgres::PostgresStore) -> u64 {
 async fn sweep_removes_exactly_the_idle_keys() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     clock.set(START).await;
     let fill = "SELECT count((meter.allow('key' || i, '1/min burst 10')).allowed) FROM generate_series(1, 5000) i";
@@ -167,7 +167,7 @@ async fn sweep_removes_exactly_the_idle_keys() {
 async fn sweep_keeps_keys_of_earlier_callers_times() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     clock.set(START).await;
     let limit = bucket("10/s");
     let asks = [Ask {
@@ -196,7 +196,7 @@ async fn sweep_keeps_keys_of_earlier_callers_times() {
 async fn sweep_of_partitions_removes_idle_keys() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
-    let clock = Clock::replace(&config).await;
+    let clock = ClockedDatabase::replace(&config).await;
     let client = connect(&config).await;
     let partition = "ALTER TABLE meter.bucket RENAME TO whole;
         CREATE TABLE meter.bucket (LIKE meter.whole INCLUDING DEFAULTS, PRIMARY KEY (key)) PARTITION BY HASH (key);

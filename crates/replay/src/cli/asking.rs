@@ -66,8 +66,9 @@ pub struct Asking {
 
     /// Follow a growing file or standard input, show a live table, and end with the report
     ///
-    /// It takes one input, in the order of its lines. Ctrl-C, or the end of standard input, ends it. On a terminal
-    /// the table is drawn in place; elsewhere each is printed below the one before.
+    /// It takes one input, in the order of its lines. The table has all requests at their stamps, unless --spread is
+    /// given. Ctrl-C, or the end of standard input, ends it. On a terminal the table is drawn in place; elsewhere
+    /// each is printed below the one before.
     #[arg(long, conflicts_with_all = ["order", "demo"], verbatim_doc_comment)]
     pub follow: bool,
 }

@@ -58,15 +58,21 @@ proptest! {
 fn indebted_key_keeps_its_meter_for_twenty_years() {
     // 27 years.
     let mut crowd = crowd("1/10000d", AlgorithmName::Gcra, false);
-    assert_eq!(crowd.check(&event(0, 0, 1)), Ok(Verdict::Admitted));
-    assert_eq!(crowd.check(&event(12 * YEAR, 1, 1)), Ok(Verdict::Admitted));
+    assert_eq!(crowd.check(&event(0, 0, 1)), Ok(EventVerdict::Admitted));
+    assert_eq!(crowd.check(&event(12 * YEAR, 1, 1)), Ok(EventVerdict::Admitted));
     assert_eq!(crowd.meters.len(), 2);
-    assert!(matches!(crowd.check(&event(20 * YEAR, 0, 1)), Ok(Verdict::Denied(_))));
+    assert!(matches!(
+        crowd.check(&event(20 * YEAR, 0, 1)),
+        Ok(EventVerdict::Denied(_))
+    ));
     assert_eq!(crowd.check(&event(21 * YEAR, 0, 1)), Err(Undecided::TooLong));
-    assert!(matches!(crowd.check(&event(21 * YEAR, 1, 1)), Ok(Verdict::Denied(_))));
+    assert!(matches!(
+        crowd.check(&event(21 * YEAR, 1, 1)),
+        Ok(EventVerdict::Denied(_))
+    ));
     assert_eq!(
         crowd.check(&event(50 * YEAR, 0, 1)),
-        Ok(Verdict::Admitted),
+        Ok(EventVerdict::Admitted),
         "it has drained"
     );
 }
@@ -74,12 +80,12 @@ fn indebted_key_keeps_its_meter_for_twenty_years() {
 #[test]
 fn decreasing_times_are_measured_within_nine_years() {
     let mut crowd = crowd("1/s", AlgorithmName::Gcra, true);
-    let admitted = Ok(Verdict::Admitted);
+    let admitted = Ok(EventVerdict::Admitted);
     for (key, first) in [(0, 0), (1, YEAR), (2, -YEAR), (3, 30 * YEAR)] {
         assert_eq!(crowd.check(&event(first, key, 1)), admitted, "{key}");
         assert_eq!(crowd.check(&event(first + 9 * YEAR, key, 1)), admitted, "{key}");
         let back = crowd.check(&event(first - 9 * YEAR, key, 1));
-        assert!(matches!(back, Ok(Verdict::Denied(_))), "{key}: {back:?}");
+        assert!(matches!(back, Ok(EventVerdict::Denied(_))), "{key}: {back:?}");
         assert_eq!(
             crowd.check(&event(first - 12 * YEAR, key, 1)),
             Err(Undecided::TooLong),
@@ -94,7 +100,7 @@ fn first_request_under_a_long_average_is_admitted() {
     // An average counts as idle after 40 periods: more years than the time from `NEVER` to today.
     for may_go_back in [false, true] {
         let mut crowd = crowd("1000/4000d", AlgorithmName::Exponential, may_go_back);
-        assert_eq!(crowd.check(&event(55 * YEAR, 0, 1)), Ok(Verdict::Admitted));
+        assert_eq!(crowd.check(&event(55 * YEAR, 0, 1)), Ok(EventVerdict::Admitted));
     }
 }
 
@@ -109,7 +115,7 @@ fn keys_of_one_long_tick_share_a_meter() {
     let mut crowd = crowd("1/d every 4000d", AlgorithmName::Gcra, false);
     for key in 0..100 {
         let time = 55 * YEAR + i64::from(key) * S;
-        assert_eq!(crowd.check(&event(time, key, 1)), Ok(Verdict::Admitted), "{key}");
+        assert_eq!(crowd.check(&event(time, key, 1)), Ok(EventVerdict::Admitted), "{key}");
     }
     assert!(crowd.meters.len() <= 2, "{}", crowd.meters.len());
 }

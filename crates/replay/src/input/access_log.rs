@@ -3,10 +3,10 @@
 //! Nearly all lines are `client ident user [stamp] "request" status bytes ...`, and are split in one pass. All other lines go to `head`, which
 //! accepts any order of fields that servers are known to write.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use super::duration::{Took, started};
-use super::head::{self, Fields, find};
+use super::head::{self, SplitLine};
 use super::keying::{Keying, Value};
 use super::request_line::method;
 pub use super::request_line::path;
@@ -89,7 +89,7 @@ impl LogLines {
 }
 
 #[inline]
-fn log_line<'a>(stamps: &mut Stamps, fields: Fields<'a>) -> Result<LogLine<'a>, BadLine> {
+fn log_line<'a>(stamps: &mut Stamps, fields: SplitLine<'a>) -> Result<LogLine<'a>, BadLine> {
     Ok(LogLine {
         client: fields.client,
         forwarded: fields.forwarded,
@@ -102,7 +102,7 @@ fn log_line<'a>(stamps: &mut Stamps, fields: Fields<'a>) -> Result<LogLine<'a>, 
 }
 
 #[cold]
-fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<Fields<'a>, BadLine> {
+fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<SplitLine<'a>, BadLine> {
     // The whole line is quoted if the first quote is closed only after the bracket of the stamp.
     let is_quoted =
         line.first() == Some(&b'"') && memchr2(b'"', b'[', &line[1..]).is_none_or(|at| line[1 + at] == b'[');
@@ -136,7 +136,7 @@ const IN_ADDRESS: [bool; 256] = {
 ///
 /// Such a line is a single entry. Nearly all lines are such lines, and each of their bytes is looked at once.
 #[inline]
-fn split_exact(line: &[u8]) -> Option<Fields<'_>> {
+fn split_exact(line: &[u8]) -> Option<SplitLine<'_>> {
     let len = line.iter().position(|&byte| !IN_ADDRESS[usize::from(byte)])?;
     let (client, rest) = line.split_at(len);
     let rest = rest.strip_prefix(b" - - [").filter(|_| len >= 2)?;
@@ -157,7 +157,7 @@ fn split_exact(line: &[u8]) -> Option<Fields<'_>> {
             return None;
         }
     }
-    Some(Fields {
+    Some(SplitLine {
         client,
         forwarded: None,
         host: None,
@@ -174,7 +174,7 @@ fn is_number(field: &[u8]) -> bool {
 
 /// Splits a line whose client is an address, with two names between the client and the stamp.
 #[inline]
-fn split(line: &[u8]) -> Option<Fields<'_>> {
+fn split(line: &[u8]) -> Option<SplitLine<'_>> {
     let space = memchr(b' ', line)?;
     let (client, rest) = (&line[..space], &line[space + 1..]);
     // If the client is a name, a list, or quoted, `head` has to split the line.
@@ -194,13 +194,13 @@ fn split(line: &[u8]) -> Option<Fields<'_>> {
     // Nearly all stamps have this length.
     let end = match rest.get(STAMP..STAMP + 3) {
         Some(b"] \"") => STAMP,
-        _ => find(rest, b"] \"")?,
+        _ => memmem::find(rest, b"] \"")?,
     };
     let (stamp, rest) = (&rest[..end], &rest[end + 3..]);
     // Old servers do not escape quotes within a request: any quote before a status may end the request.
     memchr_iter(b'"', rest).find_map(|quote| {
         let (status, tail) = status(rest.get(quote + 1..)?.strip_prefix(b" ")?)?;
-        Some(Fields {
+        Some(SplitLine {
             client,
             forwarded: None,
             host: None,
@@ -233,7 +233,7 @@ fn is_doubled(text: &[u8]) -> bool {
 }
 
 /// Splits a line that is quoted as a whole. Tries each way of unquoting, and prefers a plain log line.
-fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<Fields<'a>> {
+fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Option<SplitLine<'a>> {
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_line = |text: &[u8], is_plain: bool, stamps: &mut Stamps| match is_plain {
         true => split(text).is_some(),
@@ -366,18 +366,28 @@ fn request<'a>(
         By::Path => Some(path(line.request)),
         By::Status => Some(line.status),
         By::Method => Some(method(line.request)),
-        By::Xff => Some(line.forwarded.unwrap_or_else(|| forwarded(line.tail))),
-        By::All | By::Each(_) => None,
+        By::Xff | By::All | By::Each(_) => None,
     };
-    if !(select.has_time(time) && select.has(|_, part| text_of(part))) {
+    let list_and_peer = || match line.forwarded {
+        Some(list) => (list, None),
+        None => (forwarded(line.tail), Some(line.client)),
+    };
+    let compared = |part: &By| match part {
+        By::Xff => {
+            let (list, peer) = list_and_peer();
+            keying.client(list, peer)
+        }
+        part => text_of(part),
+    };
+    if !(select.has_time(time) && select.has(|_, part| compared(part))) {
         return Ok(Request::unselected(time));
     }
     let key = keying.key(|_, part| {
         Some(match part {
-            By::Xff => match line.forwarded {
-                Some(list) => Value::Forwarded(list, None),
-                None => Value::Forwarded(forwarded(line.tail), Some(line.client)),
-            },
+            By::Xff => {
+                let (list, peer) = list_and_peer();
+                Value::Forwarded(list, peer)
+            }
             part => Value::Text(text_of(part)?),
         })
     })?;
@@ -392,7 +402,7 @@ fn request<'a>(
 
 /// Returns whether a readable line may contain a second entry.
 fn may_be_two(text: &[u8]) -> bool {
-    find(text, b"] \"").is_some_and(|at| find(&text[at + 3..], b"] \"").is_some())
+    memmem::find(text, b"] \"").is_some_and(|at| memmem::find(&text[at + 3..], b"] \"").is_some())
 }
 
 /// Returns the resolution of a log line, as far as its stamp alone shows it.

@@ -22,8 +22,11 @@ const GENERAL: &str = "; name its format: --log-format '$remote_addr [$time_loca
 /// Matches an address of IPv4.
 const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 
+/// Matches an address of either kind. A time of day has too few colons.
+const EITHER_ADDRESS: &str = r"(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7})";
+
 /// Forms of stamps that are rare, or in which the month and the day look alike.
-const TIME_FORMATS: [&str; 12] = [
+const TIME_FORMATS: [&str; 15] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -36,6 +39,10 @@ const TIME_FORMATS: [&str; 12] = [
     "%d-%m-%Y %H:%M:%S",
     "%d.%m.%y %H:%M:%S",
     "%Y.%m.%d %H:%M:%S",
+    // Suricata, a firewall of Cisco, MikroTik.
+    "%m/%d/%Y-%H:%M:%S%.f",
+    "%b %d %Y %H:%M:%S",
+    "%b/%d/%Y %H:%M:%S",
 ];
 
 /// Returns a regular expression that finds a time, and a client if there is one, in most of the lines.
@@ -45,14 +52,12 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
     for line in lines.iter().take(5) {
         for stamp in stamps_in(line, options) {
             has_time = true;
-            for (regex, more) in [(with_client(line, &stamp), ""), (alone(&stamp), " --by all")] {
-                if regex.as_ref().is_some_and(|regex| fits(regex, &lines, options)) {
-                    return format!("; this reads it: --regex '{}'{more}", regex.unwrap_or_default());
-                }
+            if let Some((regex, more)) = regex_of(&stamp, line, &lines, options) {
+                return format!("; this reads it: --regex '{regex}'{more}");
             }
         }
     }
-    if let Some(advice) = without_year(&lines, options) {
+    if let Some(advice) = without_year(&lines, options).or_else(|| with_rare_stamps(&lines, options)) {
         return advice;
     }
     if has_time {
@@ -64,19 +69,85 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
     }
 }
 
-/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, and their forms.
-const YEARLESS: [(&str, &str); 2] = [
+/// Returns whether an expression finds a time and a client in most of the lines.
+pub(super) fn finds_clients(lines: &[&[u8]], options: &StampOptions) -> bool {
+    let has_client =
+        |line: &&[u8], stamp: Stamp| regex_of(&stamp, line, lines, options).is_some_and(|(_, more)| more.is_empty());
+    lines.iter().take(5).any(|line| {
+        stamps_in(line, options)
+            .into_iter()
+            .any(|stamp| has_client(line, stamp))
+    })
+}
+
+/// Returns an expression for a stamp of `line` that fits most of the lines, and the option for lines without a client.
+fn regex_of(stamp: &Stamp, line: &[u8], lines: &[&[u8]], options: &StampOptions) -> Option<(String, &'static str)> {
+    let of_address = addresses_of(lines)
+        .iter()
+        .filter_map(|address| with_client(line, stamp, address));
+    let mut all = of_address.map(|regex| (regex, "")).chain([(alone(stamp), " --by all")]);
+    all.find(|(regex, _)| fits(regex, lines, options))
+}
+
+/// Returns the expressions for addresses, the best first: that of both kinds only if one of the lines has an address of IPv6.
+fn addresses_of(lines: &[&[u8]]) -> &'static [&'static str] {
+    let has_ipv6 = Regex::new(EITHER_ADDRESS).is_ok_and(|either| {
+        let mut found = lines.iter().flat_map(|line| either.find_iter(line));
+        found.any(|found| found.as_bytes().contains(&b':') && address::parse(found.as_bytes()).is_some())
+    });
+    if has_ipv6 {
+        &[EITHER_ADDRESS, ADDRESS]
+    } else {
+        &[ADDRESS]
+    }
+}
+
+/// Returns the options that read lines whose stamps have one of [`TIME_FORMATS`], with each form that fits.
+fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
+    let with = |format: &str| StampOptions {
+        format: Some(TimeFormat::Strptime(format.to_owned())),
+        ..options.clone()
+    };
+    let mut found = TIME_FORMATS.iter().flat_map(|format| {
+        let of_line = |line| {
+            stamps_in(line, &with(format))
+                .into_iter()
+                .map(move |stamp| (line, stamp))
+        };
+        let stamps = lines.iter().take(5).copied().flat_map(of_line);
+        stamps.filter_map(|(line, stamp)| regex_of(&stamp, line, lines, &with(format)))
+    });
+    let (regex, more) = found.next()?;
+    let formats = TIME_FORMATS.iter().filter(|format| fits(&regex, lines, &with(format)));
+    let formats: Vec<String> = formats.map(|format| format!("--time-format '{format}'")).collect();
+    Some(format!(
+        "; this reads it: --regex '{regex}'{more} {}",
+        formats.join(" or ")
+    ))
+}
+
+/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, their forms, and the month and day of a
+/// line for `awk`.
+const YEARLESS: [(&str, &str, &str); 2] = [
     // Syslog, RFC 3164.
-    (r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+", "%Y %b %d %H:%M:%S"),
+    (
+        r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+",
+        "%Y %b %d %H:%M:%S",
+        r#"sprintf("%02d%02d", (index("JanFebMarAprMayJunJulAugSepOctNovDec", $1) + 2) / 3, $2)"#,
+    ),
     // Snort.
-    (r"\S+ \d\d/\d\d-[0-9:.]+", "%Y %m/%d-%H:%M:%S%.f"),
+    (
+        r"\S+ \d\d/\d\d-[0-9:.]+",
+        "%Y %m/%d-%H:%M:%S%.f",
+        "substr($0, 1, 2) substr($0, 4, 2)",
+    ),
 ];
 
 /// Returns the command that reads lines whose stamps have no year.
 pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
     let dated: Vec<Vec<u8>> = lines.iter().map(|line| [b"2024 ", *line].concat()).collect();
     let dated: Vec<&[u8]> = dated.iter().map(Vec::as_slice).collect();
-    for (stamp, format) in YEARLESS {
+    for (stamp, format, day) in YEARLESS {
         let options = StampOptions {
             format: Some(TimeFormat::Strptime(format.to_owned())),
             ..options.clone()
@@ -85,8 +156,9 @@ pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<St
             let regex = format!("^(?<time>{stamp}){client}");
             if fits(&regex, &dated, &options) {
                 return Some(format!(
-                    "; its stamps have no year; this puts one before them and reads the file: sed \"s/^/$(date +%Y) /\" FILE | meter-replay \
-                     --regex '{regex}' --time-format '{format}'{more} ... -"
+                    "; its stamps have no year; this puts the latest possible one before them and reads the file: \
+                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" '{{d = {day}; print y - (d > now), $0}}' FILE | \
+                     meter-replay --regex '{regex}' --time-format '{format}'{more} ... -"
                 ));
             }
         }
@@ -195,12 +267,16 @@ fn group(text: &[u8], blanks: usize) -> Option<(&[u8], String)> {
         b'"' => Some(b'"'),
         _ => None,
     };
+    let blanks = r"\s+\S+".repeat(blanks);
     if let Some(close) = close {
-        let end = text.iter().rposition(|&byte| byte == close).filter(|&end| end > 1)?;
-        let (open, close) = (char::from(first), char::from(close));
+        let (open, close_at) = (char::from(first), text.iter().rposition(|&byte| byte == close));
+        let Some(end) = close_at.filter(|&end| end > 0) else {
+            // More words follow before the closing mark.
+            return Some((&text[1..], format!(r"\{open}(?<time>\S+{blanks})")));
+        };
+        let close = char::from(close);
         return Some((&text[1..end], format!(r"\{open}(?<time>[^\{close}]+)\{close}")));
     }
-    let blanks = r"\s+\S+".repeat(blanks);
     if b",;|:".contains(&last) {
         let mark = char::from(last);
         return Some((&text[..text.len() - 1], format!(r"(?<time>\S+{blanks})\{mark}")));
@@ -215,16 +291,16 @@ fn words(count: usize) -> String {
     }
 }
 
-fn alone(stamp: &Stamp) -> Option<String> {
-    Some(format!("^{}{}", words(stamp.before), stamp.group))
+fn alone(stamp: &Stamp) -> String {
+    format!("^{}{}", words(stamp.before), stamp.group)
 }
 
-/// Returns an expression for the stamp and the first address, if there is one.
-fn with_client(line: &[u8], stamp: &Stamp) -> Option<String> {
-    let key = format!("(?<key>{ADDRESS})");
-    let address = Regex::new(ADDRESS).ok()?.find(line)?;
+/// Returns an expression for the stamp and the first text that matches `address`, if there is one.
+fn with_client(line: &[u8], stamp: &Stamp, address: &str) -> Option<String> {
+    let key = format!("(?<key>{address})");
+    let address = Regex::new(address).ok()?.find(line)?;
     if address.start() > stamp.at {
-        return Some(format!("{}.*?{key}", alone(stamp)?));
+        return Some(format!("{}.*?{key}", alone(stamp)));
     }
     let between = line[address.end()..stamp.at].split(u8::is_ascii_whitespace);
     let between = between.filter(|word| !word.is_empty()).count();
@@ -281,6 +357,11 @@ mod tests {
         }
         let timeless = regex(b"GET /a 200 5.123 ms - 612\n", &StampOptions::default());
         assert!(timeless.starts_with("; no time was found"), "{timeless}");
+        let lines = b"2024-05-20 00:00:18 203.0.113.7 a\n2024-05-20 00:00:18 2001:db8::1 a\n";
+        assert_eq!(
+            regex(lines, &StampOptions::default()),
+            format!(r"; this reads it: --regex '^(?<time>\S+\s+\S+).*?(?<key>{EITHER_ADDRESS})'")
+        );
     }
 
     #[test]

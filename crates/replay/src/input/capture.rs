@@ -9,7 +9,7 @@ use pcap_parser::nom;
 use pcap_parser::{Block, parse_block_be, parse_block_le, parse_pcap_frame, parse_pcap_frame_be};
 
 use super::frame::{self, LinkType};
-use super::window::Window;
+use super::window::InputWindow;
 use super::{Events, Options, Sink};
 use crate::Error;
 use crate::address::Addresses;
@@ -86,7 +86,7 @@ struct Interface {
 /// A capture.
 pub(super) struct CaptureReader {
     name: String,
-    window: Window,
+    window: InputWindow,
     dialect: Dialect,
     interfaces: Vec<Interface>,
     by: By,
@@ -108,7 +108,12 @@ struct Packet {
 }
 
 impl CaptureReader {
-    pub(super) fn new(name: String, mut window: Window, dialect: Dialect, options: &Options) -> Result<Self, Error> {
+    pub(super) fn new(
+        name: String,
+        mut window: InputWindow,
+        dialect: Dialect,
+        options: &Options,
+    ) -> Result<Self, Error> {
         let not_for = |option, instead| Error::NotFor {
             path: name.clone(),
             what: "a packet capture",
@@ -207,16 +212,20 @@ impl CaptureReader {
         let is_all = held.len() < self.wanted;
         let block = match self.dialect {
             Dialect::Classic { big_endian: false, .. } => {
-                parse_pcap_frame(held).map(|(rest, packet)| (rest, Kind::Classic(packet)))
+                parse_pcap_frame(held).map(|(rest, packet)| (rest, CaptureBlock::Classic(packet)))
             }
-            Dialect::Classic { .. } => parse_pcap_frame_be(held).map(|(rest, packet)| (rest, Kind::Classic(packet))),
+            Dialect::Classic { .. } => {
+                parse_pcap_frame_be(held).map(|(rest, packet)| (rest, CaptureBlock::Classic(packet)))
+            }
             Dialect::NextGeneration { big_endian } if is_too_short(held, big_endian) => {
                 Err(nom::Err::Error(pcap_parser::PcapError::HeaderNotRecognized))
             }
             Dialect::NextGeneration { big_endian: false } => {
-                parse_block_le(held).map(|(rest, block)| (rest, Kind::Block(block)))
+                parse_block_le(held).map(|(rest, block)| (rest, CaptureBlock::Block(block)))
             }
-            Dialect::NextGeneration { .. } => parse_block_be(held).map(|(rest, block)| (rest, Kind::Block(block))),
+            Dialect::NextGeneration { .. } => {
+                parse_block_be(held).map(|(rest, block)| (rest, CaptureBlock::Block(block)))
+            }
         };
         let problem = match block {
             Ok((rest, kind)) => {
@@ -305,7 +314,7 @@ impl Events for CaptureReader {
     }
 }
 
-enum Kind<'a> {
+enum CaptureBlock<'a> {
     Classic(pcap_parser::LegacyPcapBlock<'a>),
     Block(Block<'a>),
 }
@@ -327,7 +336,7 @@ fn is_too_short(block: &[u8], big_endian: bool) -> bool {
 
 /// Returns the packet in a block, if the block has one. A block that describes an interface or a section is recorded.
 fn take(
-    kind: Kind<'_>,
+    kind: CaptureBlock<'_>,
     interfaces: &mut Vec<Interface>,
     dialect: &mut Dialect,
     by: &By,
@@ -341,7 +350,7 @@ fn take(
             .and_then(|interface| key(interface.link, frame, by)),
     };
     Ok(match kind {
-        Kind::Classic(classic) => {
+        CaptureBlock::Classic(classic) => {
             let interface = interfaces.first();
             let per_second = interface
                 .and_then(|interface| interface.per_second)
@@ -355,14 +364,14 @@ fn take(
             };
             Some(packet(interface, time, classic.origlen, classic.data))
         }
-        Kind::Block(Block::SectionHeader(section)) => {
+        CaptureBlock::Block(Block::SectionHeader(section)) => {
             interfaces.clear();
             *dialect = Dialect::NextGeneration {
                 big_endian: section.big_endian(),
             };
             None
         }
-        Kind::Block(Block::InterfaceDescription(described)) => {
+        CaptureBlock::Block(Block::InterfaceDescription(described)) => {
             let resolution = u32::from(described.if_tsresol & 0x7f);
             let base: u64 = if described.if_tsresol & 0x80 == 0 { 10 } else { 2 };
             interfaces.push(Interface {
@@ -372,7 +381,7 @@ fn take(
             });
             None
         }
-        Kind::Block(Block::EnhancedPacket(enhanced)) => {
+        CaptureBlock::Block(Block::EnhancedPacket(enhanced)) => {
             let interface = usize::try_from(enhanced.if_id).ok().and_then(|id| interfaces.get(id));
             let ticks = u64::from(enhanced.ts_high) << 32 | u64::from(enhanced.ts_low);
             let time = interface
@@ -383,13 +392,13 @@ fn take(
                 .min(enhanced.data.len());
             Some(packet(interface, time, enhanced.origlen, &enhanced.data[..captured]))
         }
-        Kind::Block(Block::SimplePacket(simple)) => Some(packet(
+        CaptureBlock::Block(Block::SimplePacket(simple)) => Some(packet(
             interfaces.first(),
             Err(BadLine::NoTime),
             simple.origlen,
             simple.data,
         )),
-        Kind::Block(_) => None,
+        CaptureBlock::Block(_) => None,
     })
 }
 

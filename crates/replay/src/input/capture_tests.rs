@@ -58,9 +58,9 @@ fn ipv6(from: u8, to: u8) -> Vec<u8> {
 }
 
 /// Time, cost and key of each packet, and the bad packets as they are shown.
-type Contents = (Vec<(i64, u64, String)>, Vec<String>);
+type CaptureContents = (Vec<(i64, u64, String)>, Vec<String>);
 
-fn read(capture: &[u8], by: Option<By>) -> Result<Contents, String> {
+fn read(capture: &[u8], by: Option<By>) -> Result<CaptureContents, String> {
     let options = Options {
         by,
         ..Options::default()

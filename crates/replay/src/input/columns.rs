@@ -15,7 +15,7 @@ use crate::{Error, address, text};
 
 /// The place of a part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum KeyPart {
     /// No place: all requests share it.
     All,
     /// The value at this place.
@@ -37,7 +37,7 @@ pub(super) struct Columns {
     time: (usize, Option<usize>),
     /// True if the name of the time is unusual, and its values were the only times.
     is_time_by_values: bool,
-    parts: Vec<Part>,
+    parts: Vec<KeyPart>,
     cost: Option<usize>,
     plan: Option<usize>,
     duration: Option<(usize, Took)>,
@@ -46,13 +46,13 @@ pub(super) struct Columns {
     keying: Keying,
     select: Select,
     /// The parts that the conditions of `select` compare.
-    compared: Vec<Part>,
+    compared: Vec<KeyPart>,
     joined: Vec<u8>,
 }
 
 /// The names of an input, and a few records, from which the places are chosen.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header<'a> {
+pub(super) struct HeaderSample<'a> {
     /// The name of the input in messages.
     pub(super) input: &'a str,
     /// The kind of the names: `column`.
@@ -71,7 +71,7 @@ impl Columns {
     /// # Errors
     ///
     /// [`Error::NoColumn`] or [`Error::NoTimeColumn`], with the names in the header.
-    pub(super) fn find(header: &Header<'_>, options: &Options) -> Result<Self, Error> {
+    pub(super) fn find(header: &HeaderSample<'_>, options: &Options) -> Result<Self, Error> {
         let named = |wanted: &str| {
             names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
@@ -96,17 +96,13 @@ impl Columns {
                 columns: header.list(options),
             })?,
         };
-        let is_usual = || {
-            header.has_time()
-                || names::DATE_AND_TIME
-                    .iter()
-                    .all(|name| names::place(header.names, name).is_some())
-        };
-        let is_time_by_values = options.time.is_none() && !is_usual();
+        let is_of = |name: &&str| names::place(header.names, name) == Some(time.0);
+        let is_usual = names::TIME.iter().chain(&names::DATE_AND_TIME).any(is_of);
+        let is_time_by_values = options.time.is_none() && !is_usual;
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
-            By::All => Ok(Part::All),
-            By::Column(name) => named(name).map(Part::Value),
+            By::All => Ok(KeyPart::All),
+            By::Column(name) => named(name).map(KeyPart::Value),
             part => header.part(part).ok_or_else(|| Error::NoColumn {
                 path: header.input.to_owned(),
                 called: header.called,
@@ -146,10 +142,10 @@ impl Columns {
 
     /// Returns whether the value at this place is read.
     pub(super) fn uses(&self, place: usize) -> bool {
-        let is_of = |part: &Part| match part {
-            Part::All => false,
-            Part::Value(at) | Part::Path(at) | Part::PathOf(at) | Part::MethodOf(at) => *at == place,
-            Part::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
+        let is_of = |part: &KeyPart| match part {
+            KeyPart::All => false,
+            KeyPart::Value(at) | KeyPart::Path(at) | KeyPart::PathOf(at) | KeyPart::MethodOf(at) => *at == place,
+            KeyPart::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
         };
         self.time.0 == place
             || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
@@ -184,8 +180,14 @@ impl Columns {
             };
             time = started(time, took, self.grain.resolution().unwrap_or_default());
         }
-        let compared = &self.compared;
-        let is_selected = self.select.has_time(time) && self.select.has(|at, _| text_of(compared.get(at)?, &value));
+        let (compared, keying) = (&self.compared, &self.keying);
+        let is_selected = self.select.has_time(time)
+            && self.select.has(|at, _| match compared.get(at)? {
+                KeyPart::Forwarded(list, peer) => {
+                    keying.client(list.and_then(&value).unwrap_or_default(), peer.and_then(&value))
+                }
+                part => text_of(part, &value),
+            });
         if !is_selected {
             return Ok(Request::unselected(time));
         }
@@ -195,7 +197,7 @@ impl Columns {
         };
         let parts = &self.parts;
         let key = self.keying.key(|at, _| match parts.get(at)? {
-            Part::Forwarded(list, peer) => {
+            KeyPart::Forwarded(list, peer) => {
                 let list = list.and_then(&value).unwrap_or_default();
                 Some(Value::Forwarded(list, peer.and_then(&value)))
             }
@@ -249,20 +251,19 @@ impl Columns {
     }
 }
 
-/// Returns the text of a part; for forwarded addresses, the list as it is.
+/// Returns the text of a part, unless it is chosen from forwarded addresses.
 #[inline]
-fn text_of<'a>(part: &Part, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
+fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
-        Part::All => None,
-        Part::Value(at) => value(*at),
-        Part::Path(at) => value(*at).map(request_line::target_path),
-        Part::PathOf(at) => value(*at).map(request_line::path),
-        Part::MethodOf(at) => value(*at).map(request_line::method),
-        Part::Forwarded(list, peer) => list.and_then(&value).or_else(|| peer.and_then(&value)),
+        KeyPart::All | KeyPart::Forwarded(..) => None,
+        KeyPart::Value(at) => value(*at),
+        KeyPart::Path(at) => value(*at).map(request_line::target_path),
+        KeyPart::PathOf(at) => value(*at).map(request_line::path),
+        KeyPart::MethodOf(at) => value(*at).map(request_line::method),
     }
 }
 
-impl Header<'_> {
+impl HeaderSample<'_> {
     /// Returns the column of stamps: of the columns with a usual name, the first whose values are times, since a column `time` may hold durations.
     fn time(&self, options: &Options) -> Option<(usize, Option<usize>)> {
         let places = names::TIME.iter().filter_map(|usual| names::place(self.names, usual));
@@ -290,7 +291,7 @@ impl Header<'_> {
             (Some(date), Some(clock)) if self.samples.is_empty() || are_times(date, Some(clock)) => {
                 Some((date, Some(clock)))
             }
-            _ => first.or_else(|| self.time_by_values(options).map(|at| (at, None))),
+            _ => self.time_by_values(options).map(|at| (at, None)).or(first),
         }
     }
 
@@ -316,7 +317,7 @@ impl Header<'_> {
         names::place_of_any(self.names, names::TIME).is_some()
     }
 
-    /// Returns the place of the value for this part of a key. Prefers the usual names, then paths whose last part is a usual name.
+    /// Returns the place of the value for this part of a key. Prefers the usual names, then paths that end with a usual name.
     fn usual(&self, part: &By) -> Option<usize> {
         let wanted = names::of(part);
         names::place_of_any(self.names, wanted).or_else(|| {
@@ -324,7 +325,7 @@ impl Header<'_> {
                 let mut values = self.samples.iter().filter_map(|record| record.get(*at));
                 values.any(|value| address::parse(value).is_some())
             };
-            let mut places = names::places_by_last_part(self.names, wanted);
+            let mut places = names::places_by_end(self.names, wanted);
             match part {
                 By::Ip => places.find(is_address).or_else(|| {
                     let shared = names::IP_IF_ADDRESS
@@ -337,17 +338,21 @@ impl Header<'_> {
         })
     }
 
-    fn part(&self, part: &By) -> Option<Part> {
+    fn part(&self, part: &By) -> Option<KeyPart> {
         let usual = |part: &By| self.usual(part);
         let request = || names::place_of_any(self.names, names::REQUEST);
         match part {
-            By::Path => usual(part).map(Part::Path).or_else(|| request().map(Part::PathOf)),
-            By::Method => usual(part).map(Part::Value).or_else(|| request().map(Part::MethodOf)),
+            By::Path => usual(part)
+                .map(KeyPart::Path)
+                .or_else(|| request().map(KeyPart::PathOf)),
+            By::Method => usual(part)
+                .map(KeyPart::Value)
+                .or_else(|| request().map(KeyPart::MethodOf)),
             By::Xff => {
                 let (list, peer) = (usual(&By::Xff), usual(&By::Ip));
-                list.or(peer).map(|_| Part::Forwarded(list, peer))
+                list.or(peer).map(|_| KeyPart::Forwarded(list, peer))
             }
-            part => usual(part).map(Part::Value),
+            part => usual(part).map(KeyPart::Value),
         }
     }
 
@@ -405,8 +410,7 @@ fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Err
     Ok((at, unit))
 }
 
-/// Parses a number of cells: a whole number, possibly with a fraction of zeros. A number above 64 bits counts as the largest 64-bit number; no limit
-/// admits that many cells either.
+/// Parses a number of cells: a whole number of at most 64 bits, possibly with a fraction of zeros.
 pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
     let field = field.trim_ascii();
     // pandas writes whole numbers as 374.0 in a column that has a gap.
@@ -418,7 +422,7 @@ pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
         return Err(BadLine::Cost);
     }
     let cell = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    Ok(digits.iter().try_fold(0, cell).unwrap_or(u64::MAX))
+    digits.iter().try_fold(0, cell).ok_or(BadLine::Cost)
 }
 
 #[cfg(test)]
@@ -426,7 +430,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_are_whole_numbers_however_they_are_written() {
+    fn costs_with_zero_fractions_are_whole_numbers() {
         for (text, cost) in [
             ("374", 374),
             ("374.0", 374),
@@ -437,9 +441,9 @@ mod tests {
         ] {
             assert_eq!(parse_cost(text.as_bytes()), Ok(cost), "{text}");
         }
-        for text in ["", "374.5", ".0", "-1", "1e3", "x"] {
+        for text in ["", "374.5", ".0", "-1", "1e3", "x", "18446744073709551616"] {
             assert_eq!(parse_cost(text.as_bytes()), Err(BadLine::Cost), "{text}");
         }
-        assert_eq!(parse_cost(b"99999999999999999999"), Ok(u64::MAX));
+        assert_eq!(parse_cost(b"18446744073709551615"), Ok(u64::MAX));
     }
 }

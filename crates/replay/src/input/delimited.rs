@@ -1,9 +1,9 @@
 //! Reads delimited text: a header that names the columns, then one record for each request.
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::format::is_separator_line;
 use super::record::{Fed, Splitter};
-use super::window::{Line, Window};
+use super::window::{InputWindow, NextLine};
 use super::{BYTE_ORDER_MARK, Events, Options, Request, Sink};
 use crate::Error;
 use crate::bad::BadLine;
@@ -26,7 +26,7 @@ enum Record {
 /// Delimited text. If the delimiter is a tab, a quote is an ordinary letter.
 pub(super) struct DelimitedReader {
     name: String,
-    window: Window,
+    window: InputWindow,
     splitter: Splitter,
     names: Vec<Vec<u8>>,
     columns: Columns,
@@ -35,7 +35,7 @@ pub(super) struct DelimitedReader {
 }
 
 impl DelimitedReader {
-    pub(super) fn new(name: String, mut window: Window, delimiter: u8, options: &Options) -> Result<Self, Error> {
+    pub(super) fn new(name: String, mut window: InputWindow, delimiter: u8, options: &Options) -> Result<Self, Error> {
         if options.by.is_none() && options.ipv6_prefix.is_some() {
             return Err(Error::NotFor {
                 path: name,
@@ -57,7 +57,7 @@ impl DelimitedReader {
         records.header()?;
         let names: Vec<Vec<u8>> = splitter.fields().map(<[u8]>::to_vec).collect();
         let samples = samples(window.text(super::HEAD), &mut splitter);
-        let header = Header {
+        let header = HeaderSample {
             input: &name,
             called: "column",
             format: "a table",
@@ -169,7 +169,7 @@ impl Events for DelimitedReader {
 /// The records, one after the other.
 struct Records<'a> {
     name: &'a str,
-    window: &'a mut Window,
+    window: &'a mut InputWindow,
     splitter: &'a mut Splitter,
 }
 
@@ -204,9 +204,9 @@ impl Records<'_> {
     fn record(&mut self) -> Result<Record, Error> {
         let failed = |source| Error::read(self.name, source);
         let mut len = match self.window.line(0).map_err(failed)? {
-            Line::Nothing => return Ok(Record::End),
-            Line::TooLong => return Ok(Record::Bad(None, BadLine::TooLong)),
-            Line::End(len) => len,
+            NextLine::Nothing => return Ok(Record::End),
+            NextLine::TooLong => return Ok(Record::Bad(None, BadLine::TooLong)),
+            NextLine::End(len) => len,
         };
         let first = Some(len);
         let mut begin = 0;
@@ -219,7 +219,7 @@ impl Records<'_> {
                 Err(reason) => return Ok(Record::Bad(first, reason)),
             }
             match self.window.line(len).map_err(failed)? {
-                Line::End(next) if next <= MOST_BYTES => (begin, len) = (len, next),
+                NextLine::End(next) if next <= MOST_BYTES => (begin, len) = (len, next),
                 _ => break,
             }
         }

@@ -1,10 +1,10 @@
-//! Reads logs that name their fields in a comment line: the W3C Extended Log File Format of IIS and `CloudFront` (`#Fields:`), and Zeek's
-//! (`#fields`).
+//! Reads logs that name their fields in a line: the W3C Extended Log File Format of IIS, `CloudFront` and Exchange (`#Fields:`), and Zeek's (`#fields`).
+//! Also reads VPC flow logs, whose first line is the names alone.
 
 use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::{Options, Request};
 use crate::Error;
 use crate::bad::BadLine;
@@ -17,16 +17,38 @@ pub(super) struct FieldLines {
     options: Options,
     names: Vec<Vec<u8>>,
     columns: Columns,
+    /// The place of the status of a flow record, which may say that there was no traffic.
+    log_status: Option<usize>,
+    /// True if commas separate the fields.
+    is_csv: bool,
     ends: Vec<(usize, usize)>,
 }
 
 /// Returns the names in the line that begins a log of named fields, or a new part of one.
 fn names(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let list = line
-        .strip_prefix(b"#Fields:")
-        .or_else(|| line.strip_prefix(b"#fields"))?;
-    let names = list.split(u8::is_ascii_whitespace).filter(|name| !name.is_empty());
-    Some(names.map(<[u8]>::to_vec).collect())
+    let marked = || line.strip_prefix(b"#Fields:").or_else(|| line.strip_prefix(b"#fields"));
+    let list = if is_of_flows(line) { line } else { marked()? }.trim_ascii();
+    let is_csv = is_csv(list);
+    let names = list.split(|byte| byte.is_ascii_whitespace() || is_csv && *byte == b',');
+    Some(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// Returns whether commas separate these names.
+fn is_csv(list: &[u8]) -> bool {
+    memchr(b',', list).is_some() && !list.iter().any(u8::is_ascii_whitespace)
+}
+
+/// Returns whether these are the names of the fields of a VPC flow log.
+fn is_of_flows(line: &[u8]) -> bool {
+    let mut words = line.split(|&byte| byte == b' ');
+    let is_name = |word: &[u8]| {
+        word.iter()
+            .all(|byte| byte.is_ascii_lowercase() || b"-123".contains(byte))
+    };
+    line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+        && words.clone().all(is_name)
+        && words.clone().any(|word| word == b"start")
+        && words.any(|word| word.ends_with(b"srcaddr"))
 }
 
 /// Detects lines with named fields; `None` if their fields have no names.
@@ -43,26 +65,35 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     options.stamps.zone.get_or_insert(TimeZone::UTC);
     let mut samples = Vec::new();
     let lines = head.iter().skip_while(|line| self::names(line).is_none());
-    for line in lines.filter(|line| !line.starts_with(b"#")) {
+    let is_csv = head
+        .iter()
+        .any(|line| line.starts_with(b"#Fields:") && is_csv(line[8..].trim_ascii()));
+    for line in lines.filter(|line| !line.starts_with(b"#") && !is_of_flows(line)) {
         let mut ends = Vec::new();
-        split(line, &mut ends);
+        split(line, is_csv, &mut ends);
         samples.push(ends.iter().map(|&(start, end)| line[start..end].to_vec()).collect());
     }
     let columns = find(input, &names, &samples, &options)?;
     Ok(Some(FieldLines {
         input: input.to_owned(),
         options,
+        log_status: log_status(&names),
         names,
         columns,
+        is_csv,
         ends: Vec::new(),
     }))
 }
 
+fn log_status(names: &[Vec<u8>]) -> Option<usize> {
+    names.iter().position(|name| name == b"log-status")
+}
+
 fn find(input: &str, names: &[Vec<u8>], samples: &[Vec<Vec<u8>>], options: &Options) -> Result<Columns, Error> {
-    let header = Header {
+    let header = HeaderSample {
         input,
         called: "field",
-        format: "a log of named fields (W3C Extended or Zeek)",
+        format: "a log of named fields (W3C Extended, Zeek or VPC flow)",
         names,
         samples,
         default: &By::Ip,
@@ -76,15 +107,18 @@ impl FieldLines {
     }
 
     pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
-        if line.first() == Some(&b'#') {
+        if line.first() == Some(&b'#')
+            || self.names.first().is_some_and(|name| line.starts_with(name)) && is_of_flows(line)
+        {
             // A restarted server may log other fields.
             if let Some(names) = names(line).filter(|names| *names != self.names) {
                 self.columns = find(&self.input, &names, &[], &self.options).map_err(|_| BadLine::OtherFields)?;
+                self.log_status = log_status(&names);
                 self.names = names;
             }
             return Ok(None);
         }
-        split(line, &mut self.ends);
+        split(line, self.is_csv, &mut self.ends);
         if self.ends.len() != self.names.len() {
             return Err(BadLine::Fields {
                 found: self.ends.len(),
@@ -93,6 +127,9 @@ impl FieldLines {
         }
         let ends = &self.ends;
         let value = |at: usize| ends.get(at).map(|&(start, end)| &line[start..end]);
+        if self.log_status.and_then(value).is_some_and(is_no_traffic) {
+            return Ok(None);
+        }
         self.columns.request(value).map(Some)
     }
 
@@ -101,10 +138,31 @@ impl FieldLines {
     }
 }
 
-/// Finds the fields of a line, separated by tabs or otherwise by blanks. In the second case, quotes may hold a field together.
-fn split(line: &[u8], ends: &mut Vec<(usize, usize)>) {
+/// Returns whether a flow record has a status without traffic: there was none, or none was recorded.
+pub(super) fn is_no_traffic(log_status: &[u8]) -> bool {
+    matches!(log_status, b"NODATA" | b"SKIPDATA")
+}
+
+/// Finds the fields of a line, separated by commas if `is_csv`, otherwise by tabs or by blanks. Quotes may hold a field together, except between tabs.
+fn split(line: &[u8], is_csv: bool, ends: &mut Vec<(usize, usize)>) {
     ends.clear();
     let mut start = 0;
+    if is_csv {
+        let mut is_quoted = false;
+        for end in 0..=line.len() {
+            match line.get(end) {
+                Some(b'"') => is_quoted = !is_quoted,
+                Some(b',') | None if !is_quoted || end == line.len() => {
+                    let field = &line[start..end];
+                    let quotes = usize::from(field.len() > 1 && field.starts_with(b"\"") && field.ends_with(b"\""));
+                    ends.push((start + quotes, end - quotes));
+                    start = end + 1;
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
     if memchr(b'\t', line).is_some() {
         for end in memchr_iter(b'\t', line).chain([line.len()]) {
             ends.push((start, end));
@@ -135,8 +193,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_split_by_tabs_or_blanks() {
+    fn fields_are_split_by_commas_tabs_or_blanks() {
         let table: &[(&str, &[&str])] = &[
+            ("a,\"b, c\",,d", &["a", "b, c", "", "d"]),
             ("a b  c", &["a", "b", "c"]),
             ("a\tb c\t\td", &["a", "b c", "", "d"]),
             ("a \"b c\" d", &["a", "b c", "d"]),
@@ -146,7 +205,7 @@ mod tests {
         ];
         for &(line, fields) in table {
             let mut ends = Vec::new();
-            split(line.as_bytes(), &mut ends);
+            split(line.as_bytes(), line.contains(','), &mut ends);
             let found: Vec<&str> = ends.iter().map(|&(start, end)| &line[start..end]).collect();
             assert_eq!(found, fields, "{line}");
         }

@@ -66,7 +66,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
 ];
 
 /// Text that has no line for each request, or lines without a time or a client.
-const TEXTS: [(&str, &str, &str); 9] = [
+const TEXTS: [(&str, &str, &str); 10] = [
     (
         r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
         "an error log of nginx, which has no line for each request",
@@ -90,7 +90,7 @@ const TEXTS: [(&str, &str, &str); 9] = [
     (
         r#"^INFO: +\S+:\d+ - ""#,
         "a log of Uvicorn, whose lines have no time",
-        "give `uvicorn.access` a formatter with %(asctime)s, and read it with --regex '^(?<time>\\S+ \\S+).*? (?<key>[0-9.]+):\\d+ -'",
+        "give `uvicorn.access` a formatter with %(asctime)s, and read it with --regex '^(?<time>\\S+ \\S+).*? (?<key>\\S+):\\d+ -'",
     ),
     (
         r#"^(?:[A-Z], \[[^\]]*\] +[A-Z]+ -- : (?:\[[^\]]*\] )*)?Started [A-Z]+ "\S+" for "#,
@@ -101,6 +101,11 @@ const TEXTS: [(&str, &str, &str); 9] = [
         r"^[0-9a-fA-F.:]+, [^,]*, \d{1,2}/\d{1,2}/\d{2,4}, \d{1,2}:\d\d:\d\d, ",
         "a log in the own format of IIS, whose dates have the order of the server's country",
         "add --regex '^(?<key>[^,]+), [^,]*, (?<time>[^,]+, [^,]+),' --time-format '%m/%d/%Y, %H:%M:%S', or %d/%m/%Y",
+    ),
+    (
+        r"^# (?:Time|User@Host|Query_time): ",
+        "a slow query log of MySQL, with several lines for each query",
+        "awk '/^# Time:/ {time = $3} /^# User@Host:/ {print time, $0}' FILE | meter-replay --regex '^(?<time>\\S+).*\\[(?<key>[^\\]]+)\\]' ... -",
     ),
     (
         r"^(?i-u:<!doctype|<html|<\?xml)",
@@ -155,6 +160,16 @@ pub(super) fn jq(head: &[u8]) -> String {
     // A response of Loki's HTTP interface: pairs of a time and a line.
     if memmem::find(head, b"\"resultType\"").is_some() && memmem::find(head, b"\"values\"").is_some() {
         return ".data.result[].values[] | {time: .[0], line: .[1]}".to_owned();
+    }
+    // The files of OpenTelemetry's collector.
+    for (head_name, inner, record, time) in [
+        ("resourceLogs", "scopeLogs", "logRecords", "timeUnixNano"),
+        ("resourceSpans", "scopeSpans", "spans", "startTimeUnixNano"),
+    ] {
+        if memmem::find(head, head_name.as_bytes()).is_some() {
+            let attributes = "(.attributes | map({(.key): (.value | to_entries[0].value)}) | add)";
+            return format!(".{head_name}[].{inner}[].{record}[] | {attributes} + {{time: .{time}}}");
+        }
     }
     let list = LIST
         .as_ref()

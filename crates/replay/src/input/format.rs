@@ -3,16 +3,17 @@
 use memchr::memmem;
 
 use super::capture::Dialect;
-use super::columns::Header;
+use super::columns::HeaderSample;
 use super::lines::Lines;
 use super::record::{Fed, Splitter};
 use super::{BYTE_ORDER_MARK, Options, access_log, fields, foreign, labels, names, pattern, prefix};
 use crate::Error;
+use crate::address;
 use crate::by::By;
 use crate::stamp::Stamps;
 
 /// The format of a file.
-pub(super) enum Format {
+pub(super) enum InputFormat {
     /// No bytes.
     Empty,
     /// One request a line.
@@ -26,7 +27,7 @@ pub(super) enum Format {
 /// The delimiters of tables, the rarest in ordinary text first.
 const DELIMITERS: [u8; 4] = [b'\t', b';', b',', b'|'];
 
-impl Format {
+impl InputFormat {
     /// Returns the format of the file that begins with `head`.
     ///
     /// Captures and JSON objects are detected by their first bytes, logs of named fields by the line that names the fields. Logs of load balancers
@@ -78,8 +79,11 @@ impl Format {
         if foreign::is_noise(head) {
             return Err(Error::Noise { path: input.to_owned() });
         }
-        if is_nameless(&lines, options) {
-            return Err(Error::NoNames { path: input.to_owned() });
+        if let Some(header) = missing_header(&lines, options) {
+            return Err(Error::NoNames {
+                path: input.to_owned(),
+                header,
+            });
         }
         // All lines are bad, and the first of them is quoted in the error.
         Ok(Self::Lines(Lines::unknown(options)))
@@ -103,7 +107,10 @@ impl Format {
             return match Lines::json(input, lines, options) {
                 Ok(None) => Err(not_json()),
                 // The records of a document are in a list.
-                Err(Error::NoTimeColumn { .. }) if lines.len() == 1 && memmem::find(lines[0], b"[{").is_some() => {
+                Err(Error::NoTimeColumn { .. })
+                    if memmem::find(lines[0], b"[{").is_some()
+                        && (lines.len() == 1 || lines[0].starts_with(b"{\"resource")) =>
+                {
                     Err(not_json())
                 }
                 read => read,
@@ -154,15 +161,33 @@ fn is_plain_log(lines: &[&[u8]]) -> bool {
     plain * 2 > first.len()
 }
 
-/// Returns whether the first line is a row of a table: several fields, one of them a time.
-fn is_nameless(lines: &[&[u8]], options: &Options) -> bool {
+/// Returns a header for a table that begins with a row: several fields, one of them a time. The first field with an address is `key`.
+fn missing_header(lines: &[&[u8]], options: &Options) -> Option<String> {
     let mut stamps = Stamps::new(options.stamps.clone());
-    DELIMITERS.into_iter().any(|delimiter| {
+    DELIMITERS.into_iter().find_map(|delimiter| {
         if delimiter == b',' && has_comma_in_stamp(lines[0]) {
-            return false;
+            return None;
         }
-        let fields: Vec<&[u8]> = lines[0].split(|&byte| byte == delimiter).collect();
-        fields.len() > 1 && fields.iter().any(|field| stamps.parse(field.trim_ascii()).is_ok())
+        let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
+        splitter.begin();
+        if splitter.feed(&[lines[0], b"\n"].concat()) != Ok(Fed::Whole) || splitter.len() < 2 {
+            return None;
+        }
+        let fields: Vec<&[u8]> = splitter.fields().map(<[u8]>::trim_ascii).collect();
+        let is_number = |field: &[u8]| field.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        let times = (0..fields.len()).filter(|&at| stamps.parse(fields[at]).is_ok());
+        let time = times.min_by_key(|&at| is_number(fields[at]))?;
+        let key = fields.iter().position(|field| address::parse(field).is_some());
+        let name = |at: usize| match at {
+            at if at == time => "time".to_owned(),
+            at if Some(at) == key || key.is_none() && at == usize::from(time == 0) => "key".to_owned(),
+            at => format!("c{}", at + 1),
+        };
+        let names: Vec<String> = (0..fields.len()).map(name).collect();
+        Some(match delimiter {
+            b'\t' => format!("printf '{}\\n'", names.join("\\t")),
+            delimiter => format!("echo '{}'", names.join(&char::from(delimiter).to_string())),
+        })
     })
 }
 
@@ -205,7 +230,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
     };
     let has_time = |names: &[Vec<u8>]| match &options.time {
         Some(wanted) => wanted.split('+').all(|wanted| names::place(names, wanted).is_some()),
-        None => Header {
+        None => HeaderSample {
             input,
             called: "column",
             format: "a table",

@@ -1,6 +1,6 @@
 //! Parses log lines that are not plain Common or Combined: the text before the stamp, and other orders of the fields.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::prefix;
 use crate::address;
@@ -12,7 +12,7 @@ const BRACKETS: usize = 8;
 
 /// A line split into fields, with its stamp unparsed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct SplitLine<'a> {
     pub(super) client: &'a [u8],
     pub(super) forwarded: Option<&'a [u8]>,
     pub(super) host: Option<&'a [u8]>,
@@ -24,13 +24,13 @@ pub(super) struct Fields<'a> {
 
 /// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before the stamp, and a request in quotes
 /// after it.
-pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<Fields<'a>, BadLine> {
+pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<SplitLine<'a>, BadLine> {
     let line = prefix::without(line);
     let (open, close) = stamp(line, 0, stamps)?;
     let found = client(&line[..open]).or_else(|| client_after(&line[..open], &line[close + 1..]));
     let (client, forwarded, host) = found.ok_or(BadLine::NotALogLine)?;
     let (request, status, tail) = request(&line[close + 1..]).ok_or(BadLine::NotALogLine)?;
-    Ok(Fields {
+    Ok(SplitLine {
         client,
         forwarded,
         host,
@@ -254,7 +254,7 @@ pub(super) fn entry_len(line: &[u8], stamps: &mut Stamps) -> usize {
     while let Ok((open, close)) = stamp(line, from, stamps) {
         let start = start_of_entry(line, open);
         let is_piece = |text: &[u8]| memchr(b'[', text).is_some() || memchr(b'"', text).is_some();
-        if start > 0 && is_piece(&line[..start]) && find(&line[close..], b"] \"").is_some() {
+        if start > 0 && is_piece(&line[..start]) && memmem::find(&line[close..], b"] \"").is_some() {
             return start;
         }
         from = close + 1;
@@ -285,12 +285,6 @@ fn start_of_entry(line: &[u8], open: usize) -> usize {
 
 fn is_client_from(word: &[u8], at: usize) -> bool {
     matches!(word[at], b'0'..=b'9' | b'[' | b':' | b'a'..=b'f' | b'A'..=b'F') && address::parse(&word[at..]).is_some()
-}
-
-/// Finds the first place of a text in another.
-pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let (first, _) = wanted.split_first()?;
-    memchr_iter(*first, text).find(|&at| text[at..].starts_with(wanted))
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::{Options, Request, names, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
+use crate::stamp::{StampOptions, Stamps};
 
 /// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud,
 /// Splunk, Caddy.
@@ -38,30 +39,30 @@ const STAMP: &[u8] = b"time";
 pub(super) struct JsonLines {
     columns: Columns,
     names: Vec<Vec<u8>>,
-    fields: Fields,
+    fields: FieldValues,
 }
 
 /// Lines of another format, each in a field of a JSON object.
 #[derive(Debug)]
-pub(super) struct Messages(Fields);
+pub(super) struct Messages(FieldValues);
 
 /// The values of a few fields of an object.
 #[derive(Debug, Default)]
-struct Fields {
-    wanted: Node,
-    values: Vec<Text>,
+struct FieldValues {
+    wanted: PathTree,
+    values: Vec<FieldValue>,
     /// The place of the stamp before the object, if it is read.
     stamp: Option<usize>,
 }
 
 /// A value, if the object has it. Its memory is used again.
 #[derive(Debug, Clone, Default)]
-struct Text {
+struct FieldValue {
     bytes: Vec<u8>,
     is_there: bool,
 }
 
-impl Text {
+impl FieldValue {
     fn get(&self) -> Option<&[u8]> {
         self.is_there.then_some(&self.bytes)
     }
@@ -75,15 +76,15 @@ impl Text {
 
 /// The paths to the required fields, as a tree.
 #[derive(Debug, Default)]
-struct Node {
-    children: Vec<(String, Node)>,
+struct PathTree {
+    children: Vec<(String, PathTree)>,
     /// The place for the value of this path.
     place: Option<usize>,
 }
 
 /// The paths and values found in the first lines.
 #[derive(Debug, Default)]
-struct Survey {
+struct FieldSurvey {
     names: Vec<Vec<u8>>,
     /// The path to each name; empty for the stamp before the object.
     paths: Vec<Vec<String>>,
@@ -96,11 +97,11 @@ struct Survey {
 ///
 /// A name that is asked for is not among the names of the fields.
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<JsonLines>, Error> {
-    let survey = Survey::of(head);
+    let survey = FieldSurvey::of(head, &options.stamps);
     if survey.samples.is_empty() {
         return Ok(None);
     }
-    let header = Header {
+    let header = HeaderSample {
         input,
         called: "field",
         format: "JSON lines",
@@ -110,7 +111,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     };
     let columns = Columns::find(&header, options)?;
     Ok(Some(JsonLines {
-        fields: Fields::new(&survey.paths, |place| columns.uses(place)),
+        fields: FieldValues::new(&survey.paths, |place| columns.uses(place)),
         columns,
         names: survey.names,
     }))
@@ -118,13 +119,13 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
 
 /// Returns the fields of these objects that may hold lines of another format, each with these lines.
 pub(super) fn messages(head: &[&[u8]]) -> Vec<(Messages, Vec<Vec<u8>>)> {
-    let survey = Survey::of(head);
+    let survey = FieldSurvey::of(head, &StampOptions::default());
     let mut found = Vec::new();
     for name in WRAPPERS {
         let Some(at) = survey.names.iter().position(|known| known == name.as_bytes()) else {
             continue;
         };
-        let mut messages = Messages(Fields::new(&survey.paths[at..=at], |_| true));
+        let mut messages = Messages(FieldValues::new(&survey.paths[at..=at], |_| true));
         let lines = head
             .iter()
             .filter_map(|line| messages.read(line).ok().map(<[u8]>::to_vec));
@@ -154,7 +155,7 @@ impl Messages {
     /// Returns the line of another format in this line.
     pub(super) fn read(&mut self, line: &[u8]) -> Result<&[u8], BadLine> {
         self.0.read(line)?;
-        let message = self.0.values.first().and_then(Text::get);
+        let message = self.0.values.first().and_then(FieldValue::get);
         Ok(message.ok_or(BadLine::NoMessage)?.trim_ascii())
     }
 }
@@ -176,8 +177,8 @@ pub(super) fn entry_len(line: &[u8]) -> usize {
     starts.into_iter().find(is_object).unwrap_or(line.len())
 }
 
-impl Survey {
-    fn of(head: &[&[u8]]) -> Self {
+impl FieldSurvey {
+    fn of(head: &[&[u8]], stamps: &StampOptions) -> Self {
         let mut survey = Self::default();
         let mut objects: Vec<(Value, Vec<u8>)> = Vec::new();
         for line in head.iter().take(100) {
@@ -191,22 +192,24 @@ impl Survey {
         for (object, _) in &objects {
             survey.collect(object, &mut Vec::new());
         }
-        let has_time = names::place_of_any(&survey.names, names::TIME).is_some()
-            || names::places_by_last_part(&survey.names, names::TIME).next().is_some();
-        let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
-        if !has_time && stamped * 2 > objects.len() {
-            survey.names.push(STAMP.to_vec());
-            survey.paths.push(Vec::new());
-        }
-        for (object, stamp) in &objects {
+        for (object, _) in &objects {
             let value = |path: &Vec<String>| {
-                if path.is_empty() {
-                    return stamp.clone();
-                }
                 let found = path.iter().try_fold(object, |value, step| child(value, step));
                 found.map(text_of).unwrap_or_default()
             };
             survey.samples.push(survey.paths.iter().map(value).collect());
+        }
+        let mut stamps = Stamps::new(stamps.clone());
+        let is_time = |at: usize| survey.samples.iter().any(|values| stamps.parse(&values[at]).is_ok());
+        let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
+        let usual = names::places_by_end(&survey.names, names::TIME).chain(names::place(&survey.names, "t"));
+        let has_time = usual.into_iter().any(is_time);
+        if stamped * 2 > objects.len() && !has_time {
+            survey.names.push(STAMP.to_vec());
+            survey.paths.push(Vec::new());
+            for (values, (_, stamp)) in survey.samples.iter_mut().zip(objects) {
+                values.push(stamp);
+            }
         }
         survey
     }
@@ -273,9 +276,9 @@ fn text_of(value: &Value) -> Vec<u8> {
     }
 }
 
-impl Fields {
+impl FieldValues {
     fn new(paths: &[Vec<String>], is_wanted: impl Fn(usize) -> bool) -> Self {
-        let mut wanted = Node::default();
+        let mut wanted = PathTree::default();
         let mut stamp = None;
         for (place, path) in paths.iter().enumerate().filter(|(place, _)| is_wanted(*place)) {
             if path.is_empty() {
@@ -286,7 +289,7 @@ impl Fields {
             for step in path {
                 let at = node.children.iter().position(|(name, _)| name == step);
                 let at = at.unwrap_or_else(|| {
-                    node.children.push((step.clone(), Node::default()));
+                    node.children.push((step.clone(), PathTree::default()));
                     node.children.len() - 1
                 });
                 node = &mut node.children[at].1;
@@ -295,7 +298,7 @@ impl Fields {
         }
         Self {
             wanted,
-            values: vec![Text::default(); paths.len()],
+            values: vec![FieldValue::default(); paths.len()],
             stamp,
         }
     }
@@ -322,8 +325,8 @@ impl Fields {
 
 /// Reads the values of a node and its descendants, and skips all other values.
 struct Wanted<'a> {
-    node: &'a Node,
-    values: &'a mut [Text],
+    node: &'a PathTree,
+    values: &'a mut [FieldValue],
 }
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {
@@ -353,7 +356,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(child) = map.next_key_seed(Name(self.node))? {
+        while let Some(child) = map.next_key_seed(ChildSeed(self.node))? {
             match child {
                 Some(node) => map.next_value_seed(Wanted {
                     node,
@@ -403,18 +406,18 @@ impl<'de> Visitor<'de> for Wanted<'_> {
 }
 
 /// Finds the child with the name that is read, without copying the name.
-struct Name<'a>(&'a Node);
+struct ChildSeed<'a>(&'a PathTree);
 
-impl<'a, 'de> DeserializeSeed<'de> for Name<'a> {
-    type Value = Option<&'a Node>;
+impl<'a, 'de> DeserializeSeed<'de> for ChildSeed<'a> {
+    type Value = Option<&'a PathTree>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<'a> Visitor<'_> for Name<'a> {
-    type Value = Option<&'a Node>;
+impl<'a> Visitor<'_> for ChildSeed<'a> {
+    type Value = Option<&'a PathTree>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
@@ -484,7 +487,7 @@ mod tests {
             "n",
         ]
         .map(path);
-        let mut fields = Fields::new(&paths, |_| true);
+        let mut fields = FieldValues::new(&paths, |_| true);
         let line = r#"{"a":[1,{"ts":2}],"ts":1716163200.123456789,"request":{"remote_ip":"203.0.113.7","x":null,
             "headers":{"X-Forwarded-For":["198.51.100.9, 10.0.0.1","b"]}},"id|orig_h":"a\"b","n":1.5e3}"#;
         fields.read(line.as_bytes()).expect("JSON");

@@ -53,6 +53,11 @@ impl Keying {
         self.is_default_network && self.addresses.has_networks()
     }
 
+    /// Returns the client behind our proxies, by the list of forwarded addresses and the address of the peer.
+    pub(super) fn client<'a>(&self, forwarded: &'a [u8], peer: Option<&'a [u8]>) -> Option<&'a [u8]> {
+        self.proxies.client(forwarded, peer)
+    }
+
     /// Returns the key whose parts have these values, by their index.
     #[inline]
     pub(super) fn key<'a>(

@@ -2,14 +2,15 @@
 //!
 //! Both may stand behind a collector's prefix. If no label of a logfmt line is a time, the stamp in the prefix is, as in Heroku's router log.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memrchr};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
 use super::names;
 use super::{BYTE_ORDER_MARK, Options, Request, advice, prefix};
-use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
+use crate::stamp::Stamps;
+use crate::{Error, address};
 
 /// The way in which values are labelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,13 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
             names.push(label.to_vec());
         }
     }
-    let has_time = names::place_of_any(&names, names::TIME).is_some();
+    let mut stamps = Stamps::new(options.stamps.clone());
+    let mut is_time = |label: &[u8], value: &[u8]| {
+        names::place_of_any(&[label], names::TIME).is_some() && stamps.parse(value).is_ok()
+    };
+    let has_time = lines
+        .iter()
+        .any(|line| Pairs::new(line, syntax).any(|(label, (start, end))| is_time(label, &line[start..end])));
     let is_stamped = !has_time && lines.iter().any(|line| prefix_stamp(line, syntax).is_some());
     let stamp = is_stamped.then_some(names.len());
     if is_stamped {
@@ -89,7 +96,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         values
     };
     let samples: Vec<Vec<Vec<u8>>> = lines.iter().map(sample).collect();
-    let header = Header {
+    let header = HeaderSample {
         input,
         called: "label",
         format: syntax.name(),
@@ -100,6 +107,11 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     let columns = match Columns::find(&header, options) {
         // The advice for lines of no known format is better.
         Err(Error::NoTimeColumn { .. }) if advice::without_year(&lines, &options.stamps).is_some() => return Ok(None),
+        Err(Error::NoColumn { .. })
+            if options.by.is_none() && !has_address(&samples) && advice::finds_clients(&lines, &options.stamps) =>
+        {
+            return Ok(None);
+        }
         found => found?,
     };
     let wanted = names
@@ -115,6 +127,11 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         names,
         columns,
     }))
+}
+
+/// Returns whether the value of any label is an address.
+fn has_address(samples: &[Vec<Vec<u8>>]) -> bool {
+    samples.iter().flatten().any(|value| address::parse(value).is_some())
 }
 
 /// Returns whether a line consists mostly of labels.
@@ -227,13 +244,22 @@ impl<'a> Pairs<'a> {
                 self.at += BYTE_ORDER_MARK.len();
                 continue;
             }
-            let start = self.at;
+            let mut start = self.at;
+            let mut word = self.line[start..]
+                .iter()
+                .position(u8::is_ascii_whitespace)
+                .unwrap_or(self.line.len() - start);
+            // The header of CEF ends with a bar.
+            if self.first.is_none() {
+                let equals = memchr(b'=', &self.line[start..start + word]).unwrap_or(0);
+                let header = memrchr(b'|', &self.line[start..start + equals]).map_or(0, |bar| bar + 1);
+                (start, word) = (start + header, word - header);
+            }
             let rest = &self.line[start..];
-            let word = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
             let equals = memchr(b'=', &rest[..word]).filter(|&len| is_label(&rest[..len]));
             let Some(equals) = equals else {
                 self.others += usize::from(self.first.is_some());
-                self.at += word;
+                self.at = start + word;
                 continue;
             };
             self.first.get_or_insert(start);
@@ -360,6 +386,9 @@ mod tests {
             pairs("t=[20/May/2024:00:00:18 +0000] a=\"\\", Syntax::Logfmt)[0].1,
             "20/May/2024:00:00:18 +0000"
         );
+        let cef = "CEF:0|V|WAF|1|1|a b|3|src=203.0.113.7 rt=1716163218000 spt=5";
+        let expected = [("src", "203.0.113.7"), ("rt", "1716163218000"), ("spt", "5")];
+        assert_eq!(pairs(cef, Syntax::Logfmt), expected);
         for other in [
             "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 rt=0.1 uct=0.2 urt=0.3",
             "GET /?a=b&c=d",

@@ -10,7 +10,7 @@ use super::fields::FieldLines;
 use super::json::{self, JsonLines, Messages};
 use super::labels::{self, LabelLines};
 use super::pattern::{self, PatternLines};
-use super::window::{Line, Window};
+use super::window::{InputWindow, NextLine};
 use super::{Events, Options, Request, Sink, advice};
 use crate::Error;
 use crate::bad::BadLine;
@@ -43,7 +43,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// A name that is asked for is not in the lines.
+    /// The lines do not have a name that an option gives.
     pub(super) fn within(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         if let Some(pattern) = pattern::given(input, head, options)? {
             return Ok(Some(Self::Pattern(Box::new(pattern))));
@@ -64,7 +64,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// A name that is asked for is not in the lines.
+    /// The lines do not have a name that an option gives.
     pub(super) fn json(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         if options.time.is_none() && options.regex.is_none() {
             for (messages, lines) in json::messages(head) {
@@ -82,7 +82,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// A name that is asked for is not in the lines.
+    /// The lines do not have a name that an option gives.
     pub(super) fn exported(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         let messages: Vec<&[u8]> = head.iter().filter_map(|line| line.strip_prefix(MESSAGE)).collect();
         let inner = Self::within(input, &messages, options)?;
@@ -108,7 +108,7 @@ impl Lines {
             Self::Access(lines) => lines.request(line).map(Some),
             Self::Fields(lines) => lines.request(line),
             Self::Json(lines) => lines.request(line).map(Some),
-            Self::Pattern(lines) => lines.request(line).map(Some),
+            Self::Pattern(lines) => lines.request(line),
             Self::Labels(lines) => lines.request(line).map(Some),
             Self::Wrapped(wrapped) => {
                 let (messages, inner) = &mut **wrapped;
@@ -173,7 +173,7 @@ impl Lines {
     pub(super) fn format(&self) -> String {
         match self {
             Self::Access(_) => "access log (Common or Combined Log Format)".to_owned(),
-            Self::Fields(_) => "log of named fields (W3C Extended or Zeek)".to_owned(),
+            Self::Fields(_) => "log of named fields (W3C Extended, Zeek or VPC flow)".to_owned(),
             Self::Json(_) => "JSON lines".to_owned(),
             Self::Pattern(lines) => match lines.what() {
                 option if option.starts_with("--") => format!("lines of {option}"),
@@ -212,14 +212,14 @@ impl Lines {
 /// A log of one request a line.
 pub(super) struct LineReader {
     name: String,
-    window: Window,
+    window: InputWindow,
     lines: Lines,
     /// An option that such a log does not support, with advice.
     rejected: Option<(&'static str, &'static str)>,
 }
 
 impl LineReader {
-    pub(super) fn new(name: String, window: Window, lines: Lines, options: &Options) -> Self {
+    pub(super) fn new(name: String, window: InputWindow, lines: Lines, options: &Options) -> Self {
         let rejected = lines.is_access().then(|| rejected(options)).flatten();
         Self {
             name,
@@ -258,9 +258,9 @@ impl Events for LineReader {
             let line = self.window.line(0).map_err(|source| Error::read(&self.name, source))?;
             let number = self.window.lines() + 1;
             let len = match line {
-                Line::Nothing => return Ok(None),
-                Line::End(len) => len,
-                Line::TooLong => {
+                NextLine::Nothing => return Ok(None),
+                NextLine::End(len) => len,
+                NextLine::TooLong => {
                     sink.bad(&self.name, number, 1, BadLine::TooLong, self.window.text(100));
                     self.window
                         .skip_line()

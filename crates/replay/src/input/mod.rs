@@ -39,8 +39,8 @@ use crate::select::Select;
 use crate::stamp::{Resolution, StampOptions};
 use crate::trace::Unit;
 use compression::Damage;
-use format::Format;
-use window::Window;
+use format::InputFormat;
+use window::InputWindow;
 
 /// Number of bytes from which the format of a file is detected: a few hundred lines, since a log may begin with bad lines.
 const HEAD: usize = 1 << 16;
@@ -269,7 +269,7 @@ impl Sink for TimesOnly {
 pub struct Reader {
     name: String,
     by: By,
-    reader: Kind,
+    reader: FormatReader,
     damage: Damage,
     /// The first lines, to advise from if no line can be read.
     head: Vec<u8>,
@@ -291,7 +291,7 @@ trait Events {
 /// waits for several at once.
 fn fill(reader: &mut impl Events, most: usize, sink: &mut impl Sink, block: &mut Vec<Event>) -> Result<(), Error> {
     let first = block.len();
-    let mut named = Named {
+    let mut named = NamingSink {
         sink,
         names: Vec::new(),
         ends: Vec::new(),
@@ -303,7 +303,7 @@ fn fill(reader: &mut impl Events, most: usize, sink: &mut impl Sink, block: &mut
         event.place.line = reader.line();
         block.push(event);
     }
-    let Named { sink, names, ends } = named;
+    let NamingSink { sink, names, ends } = named;
     for event in &mut block[first..] {
         event.key = sink.key(name(&names, &ends, event.key.index()))?;
     }
@@ -311,14 +311,14 @@ fn fill(reader: &mut impl Events, most: usize, sink: &mut impl Sink, block: &mut
 }
 
 /// A sink that numbers the names of keys as they come, each time anew.
-struct Named<'a, S> {
+struct NamingSink<'a, S> {
     sink: &'a mut S,
     /// All names, one after the other, and their ends.
     names: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl<S: Sink> Sink for Named<'_, S> {
+impl<S: Sink> Sink for NamingSink<'_, S> {
     #[inline]
     fn key(&mut self, name: &[u8]) -> Result<KeyId, Error> {
         let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
@@ -356,25 +356,25 @@ fn name<'a>(names: &'a [u8], ends: &[usize], number: usize) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-enum Kind {
+enum FormatReader {
     Lines(lines::LineReader),
     Delimited(Box<delimited::DelimitedReader>),
     Capture(Box<capture::CaptureReader>),
     Empty,
 }
 
-impl Kind {
+impl FormatReader {
     /// Creates the reader of a format.
-    fn of(format: Format, window: Window, name: &str, options: &Options) -> Result<Self, Error> {
+    fn of(format: InputFormat, window: InputWindow, name: &str, options: &Options) -> Result<Self, Error> {
         let name = name.to_owned();
         Ok(match format {
-            Format::Empty => Self::Empty,
-            Format::Lines(lines) => Self::Lines(lines::LineReader::new(name, window, lines, options)),
-            Format::Delimited(delimiter) => {
+            InputFormat::Empty => Self::Empty,
+            InputFormat::Lines(lines) => Self::Lines(lines::LineReader::new(name, window, lines, options)),
+            InputFormat::Delimited(delimiter) => {
                 let reader = delimited::DelimitedReader::new(name, window, delimiter, options)?;
                 Self::Delimited(Box::new(reader))
             }
-            Format::Capture(dialect) => {
+            InputFormat::Capture(dialect) => {
                 let reader = capture::CaptureReader::new(name, window, dialect, options)?;
                 Self::Capture(Box::new(reader))
             }
@@ -411,16 +411,16 @@ impl Reader {
     }
 
     fn of_plain(source: Box<dyn Read>, damage: Damage, name: String, options: &Options) -> Result<Self, Error> {
-        let mut window = Window::new(source);
+        let mut window = InputWindow::new(source);
         let head = if options.is_growing {
             window.hold_line()
         } else {
             window.hold(HEAD)
         };
         let head = head.map_err(|source| Error::read(&name, source))?;
-        let format = Format::of(&head[..head.len().min(HEAD)], &name, options);
+        let format = InputFormat::of(&head[..head.len().min(HEAD)], &name, options);
         let head = head[..head.len().min(advice::HEAD)].to_vec();
-        let reader = format.and_then(|format| Kind::of(format, window, &name, options));
+        let reader = format.and_then(|format| FormatReader::of(format, window, &name, options));
         // Before it finds the damage, a decoder may return wrong text.
         let reader = reader.map_err(|error| match (error, damage.take()) {
             (Error::Noise { path }, Some(damage)) => {
@@ -433,10 +433,10 @@ impl Reader {
             (error, None) => error,
         })?;
         let by = match &reader {
-            Kind::Lines(reader) => reader.lines().by().clone(),
-            Kind::Delimited(reader) => reader.by().clone(),
-            Kind::Capture(reader) => reader.by().clone(),
-            Kind::Empty => By::All,
+            FormatReader::Lines(reader) => reader.lines().by().clone(),
+            FormatReader::Delimited(reader) => reader.by().clone(),
+            FormatReader::Capture(reader) => reader.by().clone(),
+            FormatReader::Empty => By::All,
         };
         Ok(Self {
             name,
@@ -458,10 +458,10 @@ impl Reader {
     #[must_use]
     pub fn format(&self) -> String {
         match &self.reader {
-            Kind::Lines(reader) => reader.lines().format(),
-            Kind::Delimited(_) => "table".to_owned(),
-            Kind::Capture(_) => "packet capture".to_owned(),
-            Kind::Empty => "nothing".to_owned(),
+            FormatReader::Lines(reader) => reader.lines().format(),
+            FormatReader::Delimited(_) => "table".to_owned(),
+            FormatReader::Capture(_) => "packet capture".to_owned(),
+            FormatReader::Empty => "nothing".to_owned(),
         }
     }
 
@@ -469,9 +469,9 @@ impl Reader {
     #[must_use]
     pub fn advice(&self) -> String {
         match &self.reader {
-            Kind::Lines(reader) => reader.lines().advice(&self.head, &self.options),
-            Kind::Delimited(_) => advice::time_format(&self.head, &self.options),
-            Kind::Capture(_) | Kind::Empty => String::new(),
+            FormatReader::Lines(reader) => reader.lines().advice(&self.head, &self.options),
+            FormatReader::Delimited(_) => advice::time_format(&self.head, &self.options),
+            FormatReader::Capture(_) | FormatReader::Empty => String::new(),
         }
     }
 
@@ -479,7 +479,7 @@ impl Reader {
     #[must_use]
     pub fn coarsest(&self) -> Resolution {
         match &self.reader {
-            Kind::Capture(_) => Resolution::Microsecond,
+            FormatReader::Capture(_) => Resolution::Microsecond,
             _ => Resolution::Minute,
         }
     }
@@ -488,8 +488,8 @@ impl Reader {
     #[must_use]
     pub fn unit(&self) -> Unit {
         match &self.reader {
-            Kind::Capture(reader) if !reader.counts_packets() => Unit::Packets,
-            Kind::Capture(_) => Unit::CountedPackets,
+            FormatReader::Capture(reader) if !reader.counts_packets() => Unit::Packets,
+            FormatReader::Capture(_) => Unit::CountedPackets,
             _ => Unit::Requests,
         }
     }
@@ -512,10 +512,10 @@ impl Reader {
     /// As [`next`](Self::next). Events before the error may be in `block`.
     pub fn fill(&mut self, most: usize, sink: &mut impl Sink, block: &mut Vec<Event>) -> Result<(), Error> {
         match &mut self.reader {
-            Kind::Lines(reader) => fill(reader, most, sink, block),
-            Kind::Delimited(reader) => fill(&mut **reader, most, sink, block),
-            Kind::Capture(reader) => fill(&mut **reader, most, sink, block),
-            Kind::Empty => Ok(()),
+            FormatReader::Lines(reader) => fill(reader, most, sink, block),
+            FormatReader::Delimited(reader) => fill(&mut **reader, most, sink, block),
+            FormatReader::Capture(reader) => fill(&mut **reader, most, sink, block),
+            FormatReader::Empty => Ok(()),
         }?;
         if block.len() < most {
             self.end(sink);
@@ -527,8 +527,8 @@ impl Reader {
     #[cold]
     fn end(&mut self, sink: &mut impl Sink) {
         let notices = match &self.reader {
-            Kind::Lines(reader) => reader.lines().notices(&self.name),
-            Kind::Delimited(reader) => reader.notices(),
+            FormatReader::Lines(reader) => reader.lines().notices(&self.name),
+            FormatReader::Delimited(reader) => reader.notices(),
             _ => Vec::new(),
         };
         notices.into_iter().for_each(|notice| sink.notice(notice));

@@ -39,6 +39,14 @@ pub(super) const TIME: &[&str] = &[
     "instant.epochSecond",
     "frame.time_epoch",
     "frame.time",
+    "time_start",
+    "timestamp(ms)",
+    "client_received_start_timestamp",
+    "requestContext.timeEpoch",
+    "timereported",
+    "published",
+    "start",
+    "rt",
 ];
 
 /// A date and a time of day in columns of their own.
@@ -86,6 +94,15 @@ const IP: &[&str] = &[
     "real_ip",
     "user_ip",
     "sourceIPs.0",
+    "fastly_client_ip",
+    "client.address",
+    "client.ipAddress",
+    "peer.address",
+    "requester_ip_address",
+    "actor_ip",
+    "remote-endpoint",
+    "sourceIp",
+    "fromhost-ip",
     "fwd",
     "key",
     "h",
@@ -212,14 +229,16 @@ pub(super) fn of(part: &By) -> &'static [&'static str] {
     }
 }
 
-/// Returns the place of `wanted` among names: the exact name, or otherwise the first that differs only in case.
+/// Returns the place of `wanted` among names: the exact name, or otherwise the first that differs only in case. A single letter is the name of a
+/// directive, whose case matters.
 pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
     let at = |same: fn(&[u8], &[u8]) -> bool| {
         names
             .iter()
             .position(|name| same(name.as_ref().trim_ascii(), wanted.as_bytes()))
     };
-    at(|name, wanted| name == wanted).or_else(|| at(<[u8]>::eq_ignore_ascii_case))
+    let any_case = || (wanted.len() > 1).then(|| at(<[u8]>::eq_ignore_ascii_case)).flatten();
+    at(|name, wanted| name == wanted).or_else(any_case)
 }
 
 /// Returns the place of the first of several names that exists.
@@ -227,16 +246,18 @@ pub(super) fn place_of_any<T: AsRef<[u8]>>(names: &[T], wanted: &[&str]) -> Opti
     wanted.iter().find_map(|wanted| place(names, wanted))
 }
 
-/// Returns the places of names whose last part is one of those wanted, the likeliest first: `properties.clientIp`.
-pub(super) fn places_by_last_part<'a, T: AsRef<[u8]>>(
+/// Returns the places of names that end with one of those wanted, the likeliest first: `properties.clientIp`.
+pub(super) fn places_by_end<'a, T: AsRef<[u8]>>(
     names: &'a [T],
     wanted: &'a [&str],
 ) -> impl Iterator<Item = usize> + 'a {
-    let last = |name: &'a T| name.as_ref().rsplit(|&byte| byte == b'.').next().unwrap_or_default();
     // A single letter is the name of a directive, not part of a path.
-    let wanted = wanted.iter().filter(|wanted| wanted.len() > 1 && !wanted.contains('.'));
+    let wanted = wanted.iter().filter(|wanted| wanted.len() > 1);
     wanted.flat_map(move |wanted| {
-        let is_wanted = move |(_, name): &(usize, &'a T)| last(name).eq_ignore_ascii_case(wanted.as_bytes());
+        let is_wanted = move |(_, name): &(usize, &'a T)| {
+            let (path, last) = name.as_ref().split_at(name.as_ref().len().saturating_sub(wanted.len()));
+            last.eq_ignore_ascii_case(wanted.as_bytes()) && path.last().is_none_or(|&byte| byte == b'.')
+        };
         names.iter().enumerate().filter(is_wanted).map(|(at, _)| at)
     })
 }

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use jiff::tz::TimeZone;
 use regex::bytes::{CaptureLocations, Regex};
 
-use super::columns::{Columns, Header};
+use super::columns::{Columns, HeaderSample};
+use super::fields::is_no_traffic;
 use super::log_format::{self, Pattern};
 use super::{Options, Request, TimeIs, prefix};
 use crate::Error;
@@ -15,7 +16,7 @@ use crate::stamp::TimeFormat;
 
 /// A format with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct NamedFormat {
     /// The name, as `--format` takes it.
     pub(super) name: &'static str,
     /// The name for people.
@@ -34,9 +35,12 @@ macro_rules! quoted {
     };
 }
 
+/// The kind of a flow log for people.
+const FLOWS: &str = "AWS VPC flow log";
+
 /// The formats known by name, each distinguished from all other formats by its shape.
-pub(super) const NAMED: [Named; 12] = [
-    Named {
+pub(super) const NAMED: [NamedFormat; 12] = [
+    NamedFormat {
         name: "alb",
         what: "AWS Application Load Balancer log",
         regex: concat!(
@@ -47,7 +51,7 @@ pub(super) const NAMED: [Named; 12] = [
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "elb",
         what: "AWS Classic Load Balancer log",
         regex: concat!(
@@ -57,7 +61,7 @@ pub(super) const NAMED: [Named; 12] = [
         is_end: true,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "s3",
         what: "Amazon S3 server access log",
         regex: concat!(
@@ -68,7 +72,7 @@ pub(super) const NAMED: [Named; 12] = [
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "haproxy",
         what: "HAProxy log",
         regex: concat!(
@@ -79,35 +83,35 @@ pub(super) const NAMED: [Named; 12] = [
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "squid",
         what: "Squid access log",
         regex: r"^(?<time>\d+\.\d{3}) +(?<duration_ms>\d+) (?<ip>\S+) (?<result>[A-Z_]+)/(?<status>\d{3}) (?<bytes>\d+) (?<method>\S+) (?<url>\S+) ",
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "nlb",
         what: "AWS Network Load Balancer log",
         regex: r"^tls \S+ (?<time>\d{4}-\d\d-\d\dT\S+) net/\S+ (?<listener>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) ",
         is_end: true,
         is_utc: true,
     },
-    Named {
+    NamedFormat {
         name: "vpc-flow",
-        what: "AWS VPC flow log",
+        what: FLOWS,
         regex: r"^\d \S+ eni-\S+ (?<ip>[0-9a-fA-F.:]+) (?<host>\S+) (?<srcport>\S+) (?<dstport>\S+) (?<protocol>\S+) (?<packets>\S+) (?<bytes>\S+) (?<time>\d+) (?<end>\d+) (?<action>\S+) (?<log_status>\S+)",
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "tcpdump",
         what: "text of tcpdump",
         regex: r"^(?<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+|\d{9,10}\.\d+) (?:\S+ +(?:In|Out|[BMP]) +)?IP6? (?<ip>(?:\d{1,3}\.){3}\d{1,3}|[0-9a-fA-F]*:[0-9a-fA-F:]*)(?:\.[\w-]+)? > (?<host>\S+): ",
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "nginx-proxy-manager",
         what: "Nginx Proxy Manager log",
         regex: concat!(
@@ -118,14 +122,14 @@ pub(super) const NAMED: [Named; 12] = [
         is_end: true,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "gin",
         what: "Gin log",
         regex: r#"^\[GIN\] (?<time>\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) \| *(?<status>\d{3}) \| *(?<duration>\S+) \| *(?<ip>\S+) \| *(?<method>\S+) +"(?<path>[^"]*)""#,
         is_end: true,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "istio",
         what: "Istio access log",
         regex: concat!(
@@ -136,7 +140,7 @@ pub(super) const NAMED: [Named; 12] = [
         is_end: false,
         is_utc: false,
     },
-    Named {
+    NamedFormat {
         name: "envoy",
         what: "Envoy access log",
         regex: concat!(
@@ -153,7 +157,7 @@ pub(super) const NAMED: [Named; 12] = [
 static SHAPES: LazyLock<Vec<Option<Regex>>> =
     LazyLock::new(|| NAMED.iter().map(|named| Regex::new(named.regex).ok()).collect());
 
-impl Named {
+impl NamedFormat {
     /// Returns the format of this name.
     fn of(name: &str) -> Option<Self> {
         NAMED.into_iter().find(|named| named.name == name)
@@ -185,7 +189,7 @@ pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Op
             time: None,
         }
     } else if let Some(format) = &options.log_format {
-        if let Some(named) = Named::of(format) {
+        if let Some(named) = NamedFormat::of(format) {
             return PatternLines::named(named, input, head, options).map(Some);
         }
         log_format::compile(format).map_err(|reason| Error::BadPattern {
@@ -218,7 +222,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
 }
 
 impl PatternLines {
-    fn named(named: Named, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
+    fn named(named: NamedFormat, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
         let pattern = Pattern {
             what: named.what,
             regex: named.regex.to_owned(),
@@ -271,7 +275,7 @@ impl PatternLines {
         } else {
             By::Ip
         };
-        let header = Header {
+        let header = HeaderSample {
             input,
             called: "group",
             format: pattern.what,
@@ -307,7 +311,8 @@ impl PatternLines {
         self.what
     }
 
-    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Request<'a>, BadLine> {
+    /// Reads a line; `None` if it records no traffic.
+    pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         let Self {
             regex,
             columns,
@@ -319,13 +324,22 @@ impl PatternLines {
         let mut line = line;
         if regex.captures_read(found, line).is_none() {
             line = prefix::without(line);
-            regex.captures_read(found, line).ok_or(BadLine::OtherPattern(what))?;
+            if regex.captures_read(found, line).is_none() {
+                let has_status = || line.rsplit(|&byte| byte == b' ').next().is_some_and(is_no_traffic);
+                let is_empty = *what == FLOWS && has_status();
+                return if is_empty {
+                    Ok(None)
+                } else {
+                    Err(BadLine::OtherPattern(what))
+                };
+            }
         }
         let value = |at: usize| found.get(at).map(|(start, end)| &line[start..end]);
-        columns.request(|at| match *other_time {
+        let request = columns.request(|at| match *other_time {
             Some((time, other)) if at == time => value(time).or_else(|| value(other)),
             _ => value(at),
-        })
+        });
+        request.map(Some)
     }
 
     pub(super) fn notices(&self, input: &str) -> Vec<String> {

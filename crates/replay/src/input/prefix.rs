@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use crate::address;
 
 /// Matches the prefix of Docker Compose, Swarm and PM2, of `kubectl --prefix`, and of syslog (RFC 5424 and 3164). Also the journal in each of its
-/// short forms, Python's `logging`, and the stamps of containers, Heroku, Loki and CloudWatch.
+/// short forms, Python's `logging`, Gunicorn and Hypercorn, and the stamps of containers, Heroku, Loki and CloudWatch.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?x)^(?:
@@ -19,6 +19,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | (?: (?: [A-Z][a-z]{2} \s \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [A-Z]{2,5} | \d{9,10}\.\d{6} | \[ \s* \d+\.\d{6} \] )
               \s \S+ \s [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
           | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
+          | (?: \[ \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [+-]\d{4} \] \s (?: \[\d+\] \s )? \[[A-Z]+\] \s+ )
           | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
               | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ )? )
         )"#,
@@ -93,6 +94,7 @@ mod tests {
             "0|web  | ",
             "[pod/web-6d4b/nginx] ",
             "INFO:werkzeug:",
+            "[2024-05-20 00:00:18 +0000] [812] [INFO] ",
             "",
         ] {
             let line = format!("{prefix}203.0.113.7 - -");

@@ -19,13 +19,13 @@ pub(super) struct Splitter {
     delimiter: u8,
     /// True if a quote at the beginning of a field quotes the field; otherwise it is an ordinary letter.
     quoting: bool,
-    state: State,
+    state: FieldState,
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FieldState {
     /// At the beginning of a field.
     Begin,
     Plain,
@@ -39,7 +39,7 @@ impl Splitter {
         Self {
             delimiter,
             quoting,
-            state: State::Begin,
+            state: FieldState::Begin,
             text: Vec::new(),
             ends: Vec::new(),
         }
@@ -47,7 +47,7 @@ impl Splitter {
 
     /// Begins a record.
     pub(super) fn begin(&mut self) {
-        self.state = State::Begin;
+        self.state = FieldState::Begin;
         self.text.clear();
         self.ends.clear();
     }
@@ -57,7 +57,7 @@ impl Splitter {
         let bare = line
             .strip_suffix(b"\n")
             .map_or(line, |bare| bare.strip_suffix(b"\r").unwrap_or(bare));
-        if self.state == State::Begin && !(self.quoting && memchr(b'"', bare).is_some()) {
+        if self.state == FieldState::Begin && !(self.quoting && memchr(b'"', bare).is_some()) {
             self.text.extend_from_slice(bare);
             self.ends.extend(memchr_iter(self.delimiter, bare));
             self.ends.push(bare.len());
@@ -67,29 +67,29 @@ impl Splitter {
         for &byte in line {
             let is_end = byte == self.delimiter;
             self.state = match self.state {
-                State::Begin if byte == b'"' => State::Quoted,
-                State::Begin | State::Plain | State::Quote if is_end => {
+                FieldState::Begin if byte == b'"' => FieldState::Quoted,
+                FieldState::Begin | FieldState::Plain | FieldState::Quote if is_end => {
                     self.text.push(byte);
                     self.ends.push(self.text.len() - 1);
-                    State::Begin
+                    FieldState::Begin
                 }
-                State::Quoted if byte == b'"' => State::Quote,
-                State::Quote if matches!(byte, b'\r' | b'\n') => State::Quote,
-                State::Quote if byte != b'"' => return Err(BadLine::BehindQuote),
+                FieldState::Quoted if byte == b'"' => FieldState::Quote,
+                FieldState::Quote if matches!(byte, b'\r' | b'\n') => FieldState::Quote,
+                FieldState::Quote if byte != b'"' => return Err(BadLine::BehindQuote),
                 state => {
                     self.text.push(byte);
-                    if matches!(state, State::Quoted | State::Quote) {
-                        State::Quoted
+                    if matches!(state, FieldState::Quoted | FieldState::Quote) {
+                        FieldState::Quoted
                     } else {
-                        State::Plain
+                        FieldState::Plain
                     }
                 }
             };
         }
-        if self.state == State::Quoted {
+        if self.state == FieldState::Quoted {
             return Ok(Fed::Open);
         }
-        if self.state == State::Plain || self.state == State::Begin {
+        if self.state == FieldState::Plain || self.state == FieldState::Begin {
             self.trim_line_end();
         }
         self.ends.push(self.text.len());

@@ -15,7 +15,7 @@ pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
 /// The next part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum NextLine {
     /// A line that ends this many bytes after the start of the window, with its line feed.
     End(usize),
     /// A line of more than [`LONGEST_LINE`].
@@ -25,7 +25,7 @@ pub(crate) enum Line {
 }
 
 /// The part of a stream that is held, from the current position on.
-pub(crate) struct Window {
+pub(crate) struct InputWindow {
     source: Box<dyn Read>,
     buffer: Vec<u8>,
     start: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Window {
     lines: u64,
 }
 
-impl Window {
+impl InputWindow {
     pub(crate) fn new(source: Box<dyn Read>) -> Self {
         Self {
             source,
@@ -78,19 +78,19 @@ impl Window {
 
     /// Finds the end of the line that begins `from` bytes after the start of the window.
     #[inline]
-    pub(crate) fn line(&mut self, from: usize) -> io::Result<Line> {
+    pub(crate) fn line(&mut self, from: usize) -> io::Result<NextLine> {
         let mut scanned = from;
         loop {
             if let Some(at) = self.held().get(scanned..).and_then(|fresh| memchr(b'\n', fresh)) {
-                return Ok(Line::End(scanned + at + 1));
+                return Ok(NextLine::End(scanned + at + 1));
             }
             scanned = self.end - self.start;
             if scanned > from.saturating_add(LONGEST_LINE) {
-                return Ok(Line::TooLong);
+                return Ok(NextLine::TooLong);
             }
             if !self.fill()? {
-                let line = Line::End(scanned);
-                return Ok(if scanned > from { line } else { Line::Nothing });
+                let line = NextLine::End(scanned);
+                return Ok(if scanned > from { line } else { NextLine::Nothing });
             }
         }
     }
@@ -166,8 +166,8 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    fn window(text: impl Into<Vec<u8>>) -> Window {
-        Window::new(Box::new(Cursor::new(text.into())))
+    fn window(text: impl Into<Vec<u8>>) -> InputWindow {
+        InputWindow::new(Box::new(Cursor::new(text.into())))
     }
 
     /// Returns one byte at a time, as a slow pipe may.
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_they_come() {
+    fn lines_do_not_depend_on_pieces_read() {
         let text = b"one\n\ntwo\r\nthe end";
         for mut window in [
             window(&text[..]),
-            Window::new(Box::new(Drops(Cursor::new(text.to_vec())))),
+            InputWindow::new(Box::new(Drops(Cursor::new(text.to_vec())))),
         ] {
             let mut lines = Vec::new();
-            while let Line::End(len) = window.line(0).expect("no device") {
+            while let NextLine::End(len) = window.line(0).expect("no device") {
                 lines.push(window.text(len).to_vec());
                 window.advance(len, 1);
             }
@@ -202,21 +202,21 @@ mod tests {
         let mut text = vec![b'x'; 5 * LONGEST_LINE];
         text.extend_from_slice(b"\nshort\n");
         let mut window = window(text);
-        assert_eq!(window.line(0).expect("no device"), Line::TooLong);
+        assert_eq!(window.line(0).expect("no device"), NextLine::TooLong);
         window.skip_line().expect("no device");
-        assert_eq!(window.line(0).expect("no device"), Line::End(6));
+        assert_eq!(window.line(0).expect("no device"), NextLine::End(6));
         assert!(window.buffer.len() < 2 * LONGEST_LINE, "{}", window.buffer.len());
     }
 
     #[test]
-    fn zeros_are_skipped_however_many_they_are() {
+    fn any_number_of_zeros_is_skipped() {
         let mut text = vec![0; 3 * CHUNK + 7];
         text.extend_from_slice(b"line\n\0\0");
         let mut window = window(text);
         window.skip_zeros().expect("no device");
-        assert_eq!(window.line(0).expect("no device"), Line::End(5));
+        assert_eq!(window.line(0).expect("no device"), NextLine::End(5));
         window.advance(5, 1);
         window.skip_zeros().expect("no device");
-        assert_eq!(window.line(0).expect("no device"), Line::Nothing);
+        assert_eq!(window.line(0).expect("no device"), NextLine::Nothing);
     }
 }

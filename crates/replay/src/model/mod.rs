@@ -14,7 +14,7 @@ use ratelimit_meter::Quota;
 pub use nginx::Nginx;
 pub use window::{Window, WindowKind};
 
-use crate::verdict::Verdict;
+use crate::verdict::EventVerdict;
 
 /// A limiter of other software.
 ///
@@ -74,13 +74,13 @@ pub enum BadModel {
 
 /// State of one key under a [`Model`].
 #[derive(Debug, Default)]
-pub(crate) enum State {
+pub(crate) enum ModelState {
     /// The key has not asked yet.
     #[default]
     New,
     Counted(window::Counted),
     Logged(window::Logged),
-    Nginx(nginx::Node),
+    Nginx(nginx::NginxNode),
 }
 
 impl Model {
@@ -98,7 +98,7 @@ impl Model {
 
     /// Decides a request of `cost` cells at `time`, in nanoseconds since the Unix epoch. A time before the key's latest counts as the latest, except
     /// under nginx, which has a rule of its own.
-    pub(crate) fn check(&self, state: &mut State, time: i64, cost: u64) -> Verdict {
+    pub(crate) fn check(&self, state: &mut ModelState, time: i64, cost: u64) -> EventVerdict {
         match self {
             Self::Window(window) => window.check(state, time, cost),
             Self::Nginx(nginx) => nginx.check(state, time),

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use ratelimit_meter::Quota;
 
-use super::{BadModel, State};
-use crate::verdict::Verdict;
+use super::{BadModel, ModelState};
+use crate::verdict::EventVerdict;
 
 const MS: i64 = 1_000_000;
 
@@ -37,7 +37,7 @@ enum Per {
 /// The part of the burst that is delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delay {
-    /// `nodelay`: none.
+    /// `nodelay`: no request is delayed.
     None,
     /// `delay=N`: requests beyond the first N of the burst. Without the parameter all of them, which is `delay=0`.
     Above(u32),
@@ -45,7 +45,7 @@ enum Delay {
 
 /// The state of a key.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Node {
+pub(crate) struct NginxNode {
     /// In thousandths of a request.
     excess: i128,
     last_ms: i64,
@@ -67,12 +67,6 @@ impl Nginx {
         u64::from(self.burst) + 1
     }
 
-    /// Returns whether any request is delayed.
-    #[must_use]
-    pub fn delays(&self) -> bool {
-        matches!(self.delay, Delay::Above(delay) if delay < self.burst)
-    }
-
     pub(super) fn closest_quota(&self) -> Option<Quota> {
         let period = Duration::from_secs(match self.per {
             Per::Second => 1,
@@ -82,14 +76,14 @@ impl Nginx {
         Some(Quota::new(self.requests, period).ok()?.allow_burst(burst))
     }
 
-    pub(super) fn check(&self, state: &mut State, time: i64) -> Verdict {
+    pub(super) fn check(&self, state: &mut ModelState, time: i64) -> EventVerdict {
         let now = time.div_euclid(MS);
-        let State::Nginx(node) = state else {
-            *state = State::Nginx(Node {
+        let ModelState::Nginx(node) = state else {
+            *state = ModelState::Nginx(NginxNode {
                 excess: 0,
                 last_ms: now,
             });
-            return Verdict::Admitted;
+            return EventVerdict::Admitted;
         };
         let passed = match now - node.last_ms {
             ..-60_000 => 1,
@@ -103,19 +97,19 @@ impl Nginx {
             let passed = (missing + self.rate() - 1) / self.rate();
             let earliest = (i128::from(node.last_ms) + passed) * i128::from(MS);
             let wait = u64::try_from(earliest - i128::from(time)).unwrap_or(u64::MAX);
-            return Verdict::Denied(Duration::from_nanos(wait));
+            return EventVerdict::Denied(Duration::from_nanos(wait));
         }
         node.excess = excess;
         if passed != 0 {
             node.last_ms = now;
         }
         let Delay::Above(delay) = self.delay else {
-            return Verdict::Admitted;
+            return EventVerdict::Admitted;
         };
         let held = (excess - i128::from(delay) * 1_000) * 1_000 / self.rate();
         match u64::try_from(held) {
-            Ok(0) | Err(_) => Verdict::Admitted,
-            Ok(ms) => Verdict::Delayed(Duration::from_millis(ms)),
+            Ok(0) | Err(_) => EventVerdict::Admitted,
+            Ok(ms) => EventVerdict::Delayed(Duration::from_millis(ms)),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use ratelimit_meter::{ParseQuotaError, Quota};
 
-use super::{BadModel, State};
-use crate::verdict::Verdict;
+use super::{BadModel, ModelState};
+use crate::verdict::EventVerdict;
 
 /// The way in which cells are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,20 +101,20 @@ impl Window {
         self.quota
     }
 
-    pub(super) fn check(&self, state: &mut State, time: i64, cost: u64) -> Verdict {
+    pub(super) fn check(&self, state: &mut ModelState, time: i64, cost: u64) -> EventVerdict {
         if cost == 0 {
-            return Verdict::Admitted;
+            return EventVerdict::Admitted;
         }
         if cost > self.cells {
-            return Verdict::Never;
+            return EventVerdict::Never;
         }
-        if matches!(state, State::New) {
+        if matches!(state, ModelState::New) {
             *state = match self.kind {
-                WindowKind::SlidingLog => State::Logged(Logged {
+                WindowKind::SlidingLog => ModelState::Logged(Logged {
                     latest: i64::MIN,
                     ..Logged::default()
                 }),
-                WindowKind::Fixed | WindowKind::SlidingWindow => State::Counted(Counted {
+                WindowKind::Fixed | WindowKind::SlidingWindow => ModelState::Counted(Counted {
                     window: i64::MIN,
                     latest: i64::MIN,
                     ..Counted::default()
@@ -122,7 +122,7 @@ impl Window {
             };
         }
         match state {
-            State::Counted(counted) => {
+            ModelState::Counted(counted) => {
                 let elapsed = counted.advance(time, self.period_ns);
                 let wait = if self.kind == WindowKind::Fixed {
                     self.wait_fixed(counted, elapsed, cost)
@@ -134,7 +134,7 @@ impl Window {
                 }
                 verdict(wait, time, counted.latest)
             }
-            State::Logged(logged) => {
+            ModelState::Logged(logged) => {
                 let now = logged.advance(time, self.period_ns);
                 let wait = self.wait_logged(logged, now, cost);
                 if wait == 0 {
@@ -142,7 +142,7 @@ impl Window {
                 }
                 verdict(wait, time, now)
             }
-            State::New | State::Nginx(_) => Verdict::Never,
+            ModelState::New | ModelState::Nginx(_) => EventVerdict::Never,
         }
     }
 
@@ -223,10 +223,10 @@ impl Logged {
 }
 
 /// Returns the verdict for a wait. `wait` is counted from `now`, the latest time of the key; the verdict counts from `time`.
-fn verdict(wait: u64, time: i64, now: i64) -> Verdict {
+fn verdict(wait: u64, time: i64, now: i64) -> EventVerdict {
     match wait {
-        0 => Verdict::Admitted,
-        wait => Verdict::Denied(Duration::from_nanos(wait.saturating_add(now.abs_diff(time)))),
+        0 => EventVerdict::Admitted,
+        wait => EventVerdict::Denied(Duration::from_nanos(wait.saturating_add(now.abs_diff(time)))),
     }
 }
 

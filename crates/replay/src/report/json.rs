@@ -31,15 +31,15 @@ struct Document<'a> {
     tool: Tool,
     headline: String,
     notices: &'a [String],
-    parameters: Parameters<'a>,
-    inputs: Vec<Input<'a>>,
-    traffic: Traffic,
-    limits: Vec<Candidate>,
+    parameters: ParametersObject<'a>,
+    inputs: Vec<InputObject<'a>>,
+    traffic: TrafficObject,
+    limits: Vec<CandidateObject>,
     configuration: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Input<'a> {
+struct InputObject<'a> {
     name: &'a str,
     format: &'a str,
     resolution_ns: Option<i64>,
@@ -52,7 +52,7 @@ struct Tool {
 }
 
 #[derive(Serialize)]
-struct Parameters<'a> {
+struct ParametersObject<'a> {
     command: &'a str,
     inputs: &'a [String],
     algorithm: &'static str,
@@ -69,7 +69,7 @@ struct Parameters<'a> {
 }
 
 #[derive(Serialize)]
-struct Traffic {
+struct TrafficObject {
     unit: &'static str,
     requests: u64,
     cells: u128,
@@ -83,8 +83,8 @@ struct Traffic {
 }
 
 #[derive(Serialize)]
-struct Candidate {
-    limit: Limit,
+struct CandidateObject {
+    limit: LimitObject,
     asked: u128,
     admitted: u128,
     denied: u128,
@@ -94,16 +94,16 @@ struct Candidate {
     longest_delay_ns: u128,
     too_large: u64,
     keys_denied: usize,
-    spread: Option<Spread>,
+    spread: Option<SpreadObject>,
     least_burst: Option<Least>,
     least_rate: Option<Least>,
     worst_minute: Option<Worst>,
-    hardest_hit: Vec<Hit>,
-    series: Series,
+    hardest_hit: Vec<HitObject>,
+    series: SeriesObject,
 }
 
 #[derive(Serialize)]
-struct Spread {
+struct SpreadObject {
     admitted: u128,
     denied: u128,
     keys_denied: usize,
@@ -112,7 +112,7 @@ struct Spread {
 }
 
 #[derive(Serialize)]
-struct Limit {
+struct LimitObject {
     text: String,
     kind: &'static str,
     cells: Option<u32>,
@@ -121,12 +121,12 @@ struct Limit {
     weight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refill_interval_ns: Option<u128>,
-    each: Option<Vec<Limit>>,
+    each: Option<Vec<LimitObject>>,
 }
 
 #[derive(Serialize)]
 struct Least {
-    limit: Option<Limit>,
+    limit: Option<LimitObject>,
     reason: Option<&'static str>,
     at_once: Option<u64>,
 }
@@ -139,7 +139,7 @@ struct Worst {
 }
 
 #[derive(Serialize)]
-struct Hit {
+struct HitObject {
     key: String,
     asked: u128,
     denied: u128,
@@ -148,7 +148,7 @@ struct Hit {
 }
 
 #[derive(Serialize)]
-struct Series {
+struct SeriesObject {
     start: Option<String>,
     width_ns: i64,
     admitted: Vec<u128>,
@@ -167,7 +167,7 @@ impl<'a> Document<'a> {
             },
             headline: words::headline(report),
             notices: report.notices,
-            parameters: Parameters {
+            parameters: ParametersObject {
                 command: &parameters.command,
                 inputs: &parameters.inputs,
                 algorithm: parameters.algorithm.name(),
@@ -187,7 +187,7 @@ impl<'a> Document<'a> {
                 anonymise: parameters.anonymise,
             },
             inputs: report.inputs.iter().map(input).collect(),
-            traffic: Traffic {
+            traffic: TrafficObject {
                 unit: words::things(traffic.unit),
                 requests: traffic.requests,
                 cells: report.outcomes.first().map_or(0, |outcome| outcome.asked),
@@ -209,17 +209,17 @@ impl<'a> Document<'a> {
     }
 }
 
-fn input(input: &InputFacts) -> Input<'_> {
-    Input {
+fn input(input: &InputFacts) -> InputObject<'_> {
+    InputObject {
         name: &input.name,
         format: &input.format,
         resolution_ns: input.resolution.map(Resolution::unit_ns),
     }
 }
 
-fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
+fn candidate(report: &Report<'_>, outcome: &Outcome) -> CandidateObject {
     let suggestion = outcome.suggestion;
-    Candidate {
+    CandidateObject {
         limit: limits(&outcome.limit),
         asked: outcome.asked,
         admitted: outcome.admitted,
@@ -230,7 +230,7 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
         longest_delay_ns: outcome.longest_delay.as_nanos(),
         too_large: outcome.never,
         keys_denied: outcome.keys_denied,
-        spread: outcome.spread.map(|spread| Spread {
+        spread: outcome.spread.map(|spread| SpreadObject {
             admitted: spread.admitted,
             denied: spread.denied,
             keys_denied: spread.keys_denied,
@@ -245,17 +245,17 @@ fn candidate(report: &Report<'_>, outcome: &Outcome) -> Candidate {
     }
 }
 
-fn limits(rule: &LimitRule) -> Limit {
+fn limits(rule: &LimitRule) -> LimitObject {
     let kind = match rule {
         LimitRule::Meter(Quotas::One(quota)) => return limit(*quota),
         LimitRule::Meter(Quotas::Two(pair)) => {
-            return Limit {
+            return LimitObject {
                 each: Some(vec![limit(pair.first()), limit(pair.second())]),
-                ..Limit::of_text(pair, "meter")
+                ..LimitObject::of_text(pair, "meter")
             };
         }
         LimitRule::Model(Model::Window(window)) => {
-            return Limit {
+            return LimitObject {
                 text: window.to_string(),
                 kind: window.kind().name(),
                 ..limit(window.quota())
@@ -264,10 +264,10 @@ fn limits(rule: &LimitRule) -> Limit {
         LimitRule::Model(Model::Nginx(_)) => "nginx",
         LimitRule::PerKey(_) => "per-key",
     };
-    Limit::of_text(rule, kind)
+    LimitObject::of_text(rule, kind)
 }
 
-impl Limit {
+impl LimitObject {
     /// Creates a limit without numbers of its own.
     fn of_text(text: &impl ToString, kind: &'static str) -> Self {
         Self {
@@ -283,8 +283,8 @@ impl Limit {
     }
 }
 
-fn limit(quota: Quota) -> Limit {
-    Limit {
+fn limit(quota: Quota) -> LimitObject {
+    LimitObject {
         text: quota.to_string(),
         kind: "meter",
         cells: Some(quota.cells().get()),
@@ -330,8 +330,8 @@ fn worst(minute: Minute) -> Worst {
     }
 }
 
-fn hit(report: &Report<'_>, key: &KeyOutcome) -> Hit {
-    Hit {
+fn hit(report: &Report<'_>, key: &KeyOutcome) -> HitObject {
+    HitObject {
         key: String::from_utf8_lossy(report.keys.name(key.key)).into_owned(),
         asked: key.asked,
         denied: key.denied,
@@ -340,8 +340,8 @@ fn hit(report: &Report<'_>, key: &KeyOutcome) -> Hit {
     }
 }
 
-fn series(timeline: &Timeline) -> Series {
-    Series {
+fn series(timeline: &Timeline) -> SeriesObject {
+    SeriesObject {
         start: (!timeline.buckets.is_empty()).then(|| rfc3339(timeline.start)),
         width_ns: timeline.width,
         admitted: timeline.buckets.iter().map(|bucket| bucket.admitted).collect(),

@@ -207,7 +207,7 @@ No key is hit by 7/min burst 20.
     assert!(text.ends_with(expected), "{text}");
     let head = "\
 600 requests, 2024-05-20 12:00:00 to 2024-05-20 12:09:59 UTC (10 min)
-gcra, a meter for each of 1 key (by ip, IPv6 by /64)
+gcra, a meter for the only key (by ip, IPv6 by /64)
 order: sort, 1 line goes back in time, by up to 2 s; lines skipped as bad: 3
 command: meter-replay --limit '10/s & 5/h' access.log
 ";

@@ -11,7 +11,7 @@ use crate::limit::AlgorithmName;
 use crate::replay::{Outcome, SpreadOutcome};
 use crate::stamp::Resolution;
 use crate::suggest::{NoSuggestion, SuggestedLimit, Suggestion};
-use crate::text::{counted, duration, grouped, percent, printable};
+use crate::text::{duration, grouped, percent, printable};
 use crate::trace::Unit;
 
 /// Number of characters shown of a column's name.
@@ -108,7 +108,8 @@ fn throttled(report: &Report<'_>, outcome: &Outcome) -> String {
         }
     }
     text.push('.');
-    if spread(outcome).is_some() {
+    // Bounds that look the same are not a range.
+    if spread(outcome).is_some() && text.contains(" to ") {
         text += &format!(" The range is left open by {}.", grains(report));
     }
     text
@@ -228,10 +229,15 @@ fn share(report: &Report<'_>, outcome: &Outcome) -> String {
 
 /// Returns a number, or the range between it and the lower bound if that differs.
 pub(super) fn range<T: PartialOrd + Copy>(upper: T, lower: Option<T>, text: impl Fn(T) -> String) -> String {
-    match lower {
-        Some(lower) if lower < upper => format!("{} to {}", text(lower), text(upper)),
-        Some(lower) if lower > upper => format!("{} to {}", text(upper), text(lower)),
-        _ => text(upper),
+    let (least, most) = match lower {
+        Some(lower) if lower > upper => (upper, lower),
+        lower => (lower.unwrap_or(upper), upper),
+    };
+    let (least, most) = (text(least), text(most));
+    if least == most {
+        most
+    } else {
+        format!("{least} to {most}")
     }
 }
 
@@ -274,7 +280,6 @@ pub(super) fn meters(report: &Report<'_>) -> String {
     let Some(by) = &parameters.by else {
         return "one meter for all".to_owned();
     };
-    let keys = counted(report.keys.len(), "key");
     let mut by = foreign(by.as_bytes(), COLUMN_WIDTH);
     if let Some(bits) = parameters.ipv6_prefix {
         by += &format!(", IPv6 by /{bits}");
@@ -282,7 +287,10 @@ pub(super) fn meters(report: &Report<'_>) -> String {
     if parameters.anonymise {
         by += ", hashed";
     }
-    format!("a meter for each of {keys} (by {by})")
+    match report.keys.len() {
+        1 => format!("a meter for the only key (by {by})"),
+        keys => format!("a meter for each of {} keys (by {by})", grouped(keys)),
+    }
 }
 
 /// Returns the order in which the requests were replayed, and the lines that were out of order.

@@ -2,9 +2,9 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Events = Vec<(i64, u64, bool)>;
+type DecidedEvents = Vec<(i64, u64, bool)>;
 
-fn timeline(may_go_back: bool, events: &Events) -> Timeline {
+fn timeline(may_go_back: bool, events: &DecidedEvents) -> Timeline {
     let mut series = Series::new(may_go_back);
     for &(time, cells, admitted) in events {
         series.push(time, cells, admitted);
@@ -13,7 +13,7 @@ fn timeline(may_go_back: bool, events: &Events) -> Timeline {
 }
 
 /// All of it again, from all events at once.
-fn check(may_go_back: bool, events: &Events) {
+fn check(may_go_back: bool, events: &DecidedEvents) {
     let timeline = timeline(may_go_back, events);
     assert!(timeline.buckets.len() <= MOST);
     assert!(WIDTHS.contains(&timeline.width));
@@ -61,7 +61,7 @@ proptest! {
 }
 
 #[test]
-fn all_the_time_there_is_fits() {
+fn series_spans_the_whole_range_of_times() {
     check(
         true,
         &vec![

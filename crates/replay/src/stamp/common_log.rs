@@ -11,8 +11,8 @@ const LEN: usize = 26;
 const MINUTE_NS: i64 = 60_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Reads stamps of Common Log Format, and remembers the last one. The next stamp usually has the same hour, and then needs no calendar. (This halves
-/// the time to read a line.)
+/// Reads stamps of Common Log Format, and remembers the last one. A stamp in the same hour is computed from it, without the calendar. (This halves the
+/// time to read a line.)
 #[derive(Debug, Clone, Default)]
 pub struct CommonLogStamps {
     last: Option<Last>,
@@ -30,11 +30,11 @@ impl CommonLogStamps {
     ///
     /// # Errors
     ///
-    /// [`StampError`], which distinguishes a wrong form from a time that does not exist.
+    /// [`StampError`]: the stamp has a wrong form, or names a time that does not exist.
     #[inline]
     pub fn parse(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
         let text: &[u8; LEN] = stamp.try_into().map_err(|_| StampError::NotCommonLog)?;
-        // Equal, or equal except for minute and second, which are at 15 and 18.
+        // The stamp equals the last one, or differs only in its minute (at byte 15) and second (at byte 18).
         if let Some(last) = &mut self.last {
             if *text == last.text {
                 return Ok(last.ns);
@@ -51,7 +51,7 @@ impl CommonLogStamps {
         self.last = sixtieth(text[15], text[16])
             .zip(sixtieth(text[18], text[19]))
             .map(|(minute, second)| ns - minute * MINUTE_NS - second * SECOND_NS)
-            // If an hour begins before 1970, not all of its stamps are in range.
+            // An hour that begins before 1970 is not remembered: not all of its stamps are in range.
             .filter(|&hour_ns| hour_ns >= 0)
             .map(|hour_ns| Last {
                 text: *text,
@@ -62,7 +62,7 @@ impl CommonLogStamps {
     }
 }
 
-/// Returns the value of two digits below sixty.
+/// Returns the number that two digits form, if it is below sixty.
 fn sixtieth(tens: u8, ones: u8) -> Option<i64> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens < 6 && ones < 10).then(|| i64::from(tens) * 10 + i64::from(ones))

@@ -1,4 +1,4 @@
-//! Reads stamps that are written with a calendar, as people, servers and languages print times.
+//! Reads stamps that hold a calendar date, in the forms that people, servers and languages print.
 
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
@@ -7,11 +7,11 @@ use jiff::tz::Offset;
 
 use super::{OwnZone, StampError, at_offset};
 
-/// The known forms in addition to RFC 3339 and its variants, without their zones. Everything after the form is the zone.
+/// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
 const FORMS: [&str; 17] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
-    // `date`, git, C's asctime; the year is after the zone or before it.
+    // `date`, git and C's `asctime`. The year is before or after the zone.
     "%a %b %e %H:%M:%S%.f %Y",
     // RFC 2822 and cookies.
     "%a, %d %b %Y %H:%M:%S%.f",
@@ -21,13 +21,13 @@ const FORMS: [&str; 17] = [
     "%Y/%m/%d %H:%M:%S%.f",
     // ISO 8601, basic.
     "%Y%m%dT%H%M%S%.f",
-    // Without seconds.
+    // A time of day without seconds.
     "%Y-%m-%d %H:%M",
     // Python's `http.server`.
     "%d/%b/%Y %H:%M:%S%.f",
     // Gin.
     "%Y/%m/%d - %H:%M:%S%.f",
-    // With dots the day is first; with slashes it may be the month.
+    // With dots, the day is first. (With slashes, the first number may be the month, so that form is not known.)
     "%d.%m.%Y %H:%M:%S%.f",
     "%d.%m.%Y, %H:%M:%S%.f",
     // GNU `date` in the United States.
@@ -44,12 +44,12 @@ const FORMS: [&str; 17] = [
 /// The form of a stamp of 14 digits.
 const DIGITS: &str = "%Y%m%d%H%M%S";
 
-/// Reads a stamp of any known form; `hint` is the form of the last one.
+/// Reads a stamp of any known form. `hint` is the index of the last stamp's form in [`FORMS`], which is tried first.
 pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, hint: &mut usize) -> Result<i128, StampError> {
     if !stamp.first().is_some_and(u8::is_ascii_alphanumeric) || stamp.len() > 64 {
         return Err(StampError::UnknownForm);
     }
-    // A date and a time of day from two columns of a text.
+    // The date and the time of day come from two columns of a text.
     if stamp.contains(&b'\t') {
         let words: Vec<&[u8]> = stamp.split(u8::is_ascii_whitespace).collect();
         return parse(&words.join(&b' '), zone, hint);
@@ -97,7 +97,7 @@ pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &mut OwnZone) -> Result
     instant(local, None, zone, false)
 }
 
-/// Returns whether this begins like RFC 3339 or `YYYY-MM-DD HH:MM:SS`.
+/// Returns whether a stamp begins like RFC 3339 or `YYYY-MM-DD HH:MM:SS`.
 fn is_iso(stamp: &[u8]) -> bool {
     let digits = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
     stamp.len() >= 19
@@ -114,7 +114,7 @@ fn iso(stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
             return read;
         }
     }
-    // With a space before the zone (Ruby, Go, git), or a comma before the fraction (Python).
+    // A space precedes the zone (Ruby, Go, git), or a comma precedes the fraction (Python).
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::NoSuchTime)?;
     let (text, east) = split_zone(text);
     let text = text.replace(',', ".");
@@ -128,7 +128,7 @@ fn iso(stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
     instant(pieces.date().to_datetime(time), east, zone, leap)
 }
 
-/// Reads a stamp that is one word, with its zone; `None` if it is not such a stamp.
+/// Reads a stamp as RFC 3339 or 9557 writes it, with or without a zone. Returns `None` if it has another form.
 fn pieces(stamp: &[u8], zone: &mut OwnZone, leap: bool) -> Option<Result<i128, StampError>> {
     let pieces = Pieces::parse(stamp).ok()?;
     let local = pieces.date().to_datetime(pieces.time()?);
@@ -165,7 +165,7 @@ fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool
     Ok(timestamp.as_nanosecond())
 }
 
-/// Removes the zone from a stamp, wherever it is: `+0200`, `+02:00`, `Z`, `UTC`, `GMT`. Also removes Go's additions: the name of the zone after its
+/// Removes the zone from a stamp (`+0200`, `+02:00`, `Z`, `UTC`, `GMT`), and returns both. Also removes the parts that Go appends: the name of the zone after its
 /// offset, and the reading of its monotonic clock.
 fn split_zone(text: &str) -> (String, Option<Offset>) {
     let mut east = None;
@@ -180,7 +180,7 @@ fn split_zone(text: &str) -> (String, Option<Offset>) {
             _ => kept.push(word),
         }
     }
-    // `00:00:18Z`, `00:00:18+0200`: the zone of a basic ISO stamp.
+    // The zone follows the time of day without a space, as in a basic ISO stamp: `000018Z`, `000018+0200`.
     if let (None, Some(last)) = (east, kept.last_mut()) {
         let at = last
             .rfind(['+', 'Z'])

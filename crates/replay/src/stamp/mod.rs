@@ -1,8 +1,10 @@
 //! Reads stamps of recorded traffic, as nanoseconds since the Unix epoch.
 //!
-//! A number outside of 1990 to 2100 is usually no time. It is a duration, the serial number of a spreadsheet, or from a clock that was never set.
-//! Such a stamp is bad unless the user allows it. A leap second (`:60`, only where UTC can have one) counts as the second before it, as the Unix
-//! clock has no number for it. Fractions finer than a nanosecond are truncated.
+//! A stamp outside of the years 1990 to 2099 is usually not the time of a request. It is a duration, the serial number of a date in a spreadsheet, or
+//! the time of a clock that was never set. Such a stamp is an error unless the user allows it.
+//!
+//! A leap second (`:60`) counts as the second before it, because Unix time has no number for it. It is an error at times when UTC has no leap seconds.
+//! Fractions finer than a nanosecond are truncated.
 
 mod common_log;
 mod forms;
@@ -16,9 +18,9 @@ pub use unix::UnixUnit;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-/// The beginning of the year 2201. A stamp at this time or later, or before 1970, is never of traffic.
+/// The beginning of the year 2201. Stamps at this time or later, and stamps before 1970, are always errors.
 const END_NS: i64 = 7_289_654_400_000_000_000;
-/// The usual years of recorded traffic, unless the user allows all.
+/// The years 1990 to 2099. Stamps of other years are errors unless the user allows them.
 const USUAL_NS: std::ops::Range<i64> = 631_152_000_000_000_000..4_102_444_800_000_000_000;
 
 /// The reason why a stamp could not be read.
@@ -34,15 +36,15 @@ pub enum StampError {
     /// The stamp does not have the given form.
     #[error("the stamp does not match --time-format")]
     OtherForm,
-    /// The stamp begins correctly but ends otherwise, or the calendar or the clock has no such time.
+    /// The stamp begins in a known form but does not end in it, or its date or time of day does not exist.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
-    /// A time before 1970 or after 2200.
+    /// The time is before 1970 or after 2200.
     #[error("the stamp is outside of the years 1970 to 2200")]
     OutOfRange,
-    /// An unlikely time of traffic, probably a duration or a serial number.
+    /// The time is unlikely for traffic: the stamp is probably a duration or a serial number.
     #[error(
-        "the stamp is outside of the years 1990 to 2100: a duration or a serial number? If it is a time, say --allow-old"
+        "the stamp is outside of the years 1990 to 2099: a duration or a serial number? If it is a time, say --allow-old"
     )]
     Unlikely,
 }
@@ -50,11 +52,11 @@ pub enum StampError {
 /// Options for reading stamps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StampOptions {
-    /// The zone of stamps without one, if given; otherwise UTC is assumed.
+    /// The zone of stamps that name none. Without it, UTC is assumed.
     pub zone: Option<TimeZone>,
-    /// The form of all stamps, if given.
+    /// The only form that is accepted. Without it, all known forms are.
     pub format: Option<TimeFormat>,
-    /// True if times outside of 1990 to 2100 are allowed.
+    /// True if all years from 1970 to 2200 are allowed, not only 1990 to 2099.
     pub allow_old: bool,
 }
 
@@ -68,14 +70,14 @@ pub enum TimeFormat {
 }
 
 impl TimeFormat {
-    /// Returns the unit `s`, `ms`, `us` or `ns`, or otherwise a format of `strptime`.
+    /// Reads `s`, `ms`, `us` and `ns` as units, and any other text as a format of `strptime`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         UnixUnit::named(text).map_or_else(|| Self::Strptime(text.to_owned()), Self::Unix)
     }
 }
 
-/// The zone of stamps without one, and whether any stamp needed it.
+/// The zone for stamps that name none, and whether a stamp has needed it.
 #[derive(Debug, Clone)]
 struct OwnZone {
     zone: TimeZone,
@@ -87,7 +89,7 @@ impl OwnZone {
         Self { zone, is_used: false }
     }
 
-    /// Returns the zone for a stamp without one.
+    /// Returns the zone for a stamp that names none, and remembers that it was needed.
     fn of_stamp(&mut self) -> &TimeZone {
         self.is_used = true;
         &self.zone
@@ -106,7 +108,7 @@ pub struct Stamps {
     options: StampOptions,
     common: CommonLogStamps,
     zone: OwnZone,
-    /// The known form of the last stamp: the next one usually has the same.
+    /// The index of the last stamp's form among the known forms. The next stamp usually has the same form.
     form: usize,
     unix: Option<UnixUnit>,
 }
@@ -127,7 +129,7 @@ impl Stamps {
     ///
     /// # Errors
     ///
-    /// [`StampError`], which distinguishes a wrong form from a time that does not exist.
+    /// [`StampError`]: the stamp has a wrong form, or names a time that does not exist or is unlikely.
     #[inline]
     pub fn parse(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
         if self.options.format.is_none() {
@@ -162,13 +164,13 @@ impl Stamps {
         self.check(ns)
     }
 
-    /// Returns the unit of the Unix stamps that were read, if any.
+    /// Returns the unit of the last Unix stamp; `None` if none was read.
     #[must_use]
     pub fn unix_unit(&self) -> Option<UnixUnit> {
         self.unix
     }
 
-    /// Returns whether a stamp had no zone, and none is given, so that it was read as UTC.
+    /// Returns whether a stamp was read as UTC because neither the stamp nor the options name a zone.
     #[must_use]
     pub fn has_assumed_utc(&self) -> bool {
         self.zone.is_used && self.options.zone.is_none()
@@ -184,7 +186,7 @@ impl Stamps {
     }
 }
 
-/// Returns a time, if its year is allowed for traffic.
+/// Returns a time if its year is 1970 to 2200.
 fn in_range(ns: i128) -> Result<i64, StampError> {
     i64::try_from(ns)
         .ok()

@@ -5,7 +5,7 @@ use std::fmt;
 /// The resolution of the stamps of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Resolution {
-    /// One nanosecond: stamps that are not known to be coarser.
+    /// One nanosecond, also for stamps of unknown resolution.
     #[default]
     Nanosecond,
     /// One microsecond.
@@ -66,10 +66,10 @@ pub struct Grain {
 }
 
 impl Grain {
-    /// Number of distinct whole minutes that is evidence of stamps without seconds.
+    /// Number of distinct stamps at which whole minutes count as stamps without seconds, and not as chance.
     const MINUTES: u32 = 8;
 
-    /// Takes the next stamp, in nanoseconds since the Unix epoch.
+    /// Includes the next stamp, in nanoseconds since the Unix epoch.
     #[inline]
     pub fn see(&mut self, time: i64) {
         let mut coarsest = self.coarsest.unwrap_or(Resolution::Minute);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_minutes_count_only_when_there_are_many() {
+    fn minute_resolution_needs_eight_distinct_stamps() {
         let minutes = |count| (0..count).map(|minute| minute * 60_000_000_000);
         assert_eq!(resolution(minutes(7)), Some(Resolution::Second));
         assert_eq!(resolution(minutes(8)), Some(Resolution::Minute));

@@ -184,7 +184,7 @@ fn invalid_record_stamps_have_distinct_errors() {
 }
 
 #[test]
-fn remembered_stamps_change_no_answer() {
+fn remembered_stamp_changes_no_result() {
     let stamps = [
         "01/Jan/1970:00:30:00 +0030",
         "01/Jan/1970:00:29:59 +0030",
@@ -254,7 +254,7 @@ fn stamps_without_a_zone_use_the_given_zone() {
 }
 
 #[test]
-fn a_form_given_is_the_only_one() {
+fn given_form_excludes_known_forms() {
     let given = |format: &str| {
         Stamps::new(StampOptions {
             format: Some(TimeFormat::parse(format)),

@@ -18,7 +18,7 @@ pub enum UnixUnit {
 }
 
 impl UnixUnit {
-    /// Returns the unit that `--time-format` takes by this name: `s`, `ms`, `us`, `ns`.
+    /// Returns the unit of this name, as in `--time-format`: `s`, `ms`, `us` or `ns`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -30,7 +30,7 @@ impl UnixUnit {
         })
     }
 
-    /// Returns the unit in which a number of this magnitude is a time of 1973 to 5138. The ranges do not overlap.
+    /// Returns the unit of a number by its magnitude. Seconds are the times from 1970 to 5138; in each other unit they begin in 1973.
     fn of_magnitude(number: u64) -> Self {
         match number {
             0..100_000_000_000 => Self::Seconds,
@@ -61,20 +61,20 @@ impl fmt::Display for UnixUnit {
     }
 }
 
-/// Returns whether a stamp is written as a number, so that it can only be Unix time.
+/// Returns whether a stamp has only digits and points, perhaps after a minus sign.
 pub(super) fn is_number(stamp: &[u8]) -> bool {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     !unsigned.is_empty() && unsigned.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// Returns whether a number is a date and a time of day in digits: as Unix time it would be of the year 2600 or later.
+/// Returns whether a number is a date and a time of day in 14 digits. As Unix time it would be in the year 2572 or later.
 pub(super) fn is_date(stamp: &[u8]) -> bool {
     stamp.len() == 14 && matches!(stamp[..2], [b'1', b'9'] | [b'2', b'0']) && stamp.iter().all(u8::is_ascii_digit)
 }
 
-/// Returns the whole number that a stamp with an exponent states: `1.716163201e9`.
+/// Writes a number without its exponent: `1.716163201e9` becomes `1716163201.0`. Returns `None` if the stamp is no such number.
 pub(super) fn without_exponent(stamp: &[u8]) -> Option<String> {
-    // Nearly all other stamps have a separator at the fifth place or sooner.
+    // Nearly all other stamps have a separator among the first five bytes.
     if !stamp
         .iter()
         .take(5)
@@ -99,7 +99,7 @@ pub(super) fn without_exponent(stamp: &[u8]) -> Option<String> {
     Some(format!("{whole}{moved}{zeros}.{rest}0"))
 }
 
-/// Converts a number, with or without a fraction, to nanoseconds, and returns its unit: the given one, or otherwise by its magnitude.
+/// Converts a number, with or without a fraction, to nanoseconds. Returns the unit, too: the given unit, or otherwise the unit of its magnitude.
 pub(super) fn parse(stamp: &[u8], unit: Option<UnixUnit>) -> Result<(i128, UnixUnit), StampError> {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     let text = std::str::from_utf8(unsigned).map_err(|_| StampError::UnknownForm)?;

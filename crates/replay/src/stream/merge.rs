@@ -9,7 +9,7 @@ use crate::event::Event;
 
 /// A stream that is not opened before its first event is due. Of a year of rotated logs, only one or two are open at a time.
 #[derive(Debug)]
-struct Stream<S> {
+struct LazyStream<S> {
     source: S,
     head: Option<Event>,
 }
@@ -17,7 +17,7 @@ struct Stream<S> {
 /// Merges ordered streams by time; of equal stamps, the stream that was given first goes first.
 #[derive(Debug)]
 pub(super) struct Merge<S> {
-    streams: Vec<Stream<S>>,
+    streams: Vec<LazyStream<S>>,
     /// The time of the next event of each stream that has one, and the stream's number.
     due: BinaryHeap<Reverse<(i64, usize)>>,
 }
@@ -29,7 +29,7 @@ impl<S> Merge<S> {
         let mut sources = Vec::new();
         for (number, (time, source)) in streams.into_iter().enumerate() {
             due.push(Reverse((time, number)));
-            sources.push(Stream { source, head: None });
+            sources.push(LazyStream { source, head: None });
         }
         Self { streams: sources, due }
     }

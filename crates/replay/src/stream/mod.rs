@@ -31,7 +31,7 @@ use crate::select::Select;
 use crate::stamp::Resolution;
 use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
-use source::{Context, Open, Source};
+use source::{Context, EventSource, OpenInput};
 use spool::Spool;
 pub use spread::Spreader;
 use survey::{Survey, sample, survey};
@@ -59,13 +59,13 @@ fn are_ours(keys: &Keys) -> bool {
 #[derive(Debug)]
 enum Flow {
     /// The input being read, and the inputs after it in reverse order.
-    AsIs(Option<Box<Open>>, Vec<Input>),
-    Sorted(Merge<Source>),
+    AsIs(Option<Box<OpenInput>>, Vec<Input>),
+    Sorted(Merge<EventSource>),
     Made(std::vec::IntoIter<Event>),
 }
 
 /// The span of an input, and the sources of its events, each with the time of its first event.
-type File = ((i64, i64), Vec<(i64, Source)>);
+type File = ((i64, i64), Vec<(i64, EventSource)>);
 
 impl Stream {
     /// Opens all inputs, and with [`Order::Sort`] reads each once in advance.
@@ -175,7 +175,7 @@ impl Stream {
     pub fn tail(tail: Tail, input: Input, options: Options) -> Result<Self, Error> {
         let reader = Reader::of(tail, &input.name(), &options)?;
         let mut stream = Self::open(&[], Order::AsIs, options, Progress::hidden())?;
-        let open = Open::new(reader, input.name(), 0, 1, &stream.collected);
+        let open = OpenInput::new(reader, input.name(), 0, 1, &stream.collected);
         stream.context.inputs.push(input);
         stream.flow = Flow::AsIs(Some(Box::new(open)), Vec::new());
         Ok(stream)
@@ -187,7 +187,7 @@ impl Stream {
         self.may_be_coarse
     }
 
-    fn sort(&mut self, inputs: &[(Input, Option<u64>)], assumes: bool) -> Result<Merge<Source>, Error> {
+    fn sort(&mut self, inputs: &[(Input, Option<u64>)], assumes: bool) -> Result<Merge<EventSource>, Error> {
         let surveys = self.surveys(inputs, assumes)?;
         let mut files = Vec::new();
         for ((input, _), surveyed) in inputs.iter().zip(surveys) {
@@ -196,7 +196,7 @@ impl Stream {
                 Some(survey) => {
                     self.may_be_coarse |= survey.unit > Resolution::Nanosecond;
                     let span = survey.span.unwrap_or_default();
-                    (span, vec![(span.0, Source::Due(input.clone(), survey))])
+                    (span, vec![(span.0, EventSource::Due(input.clone(), survey))])
                 }
                 None => self.spool(input)?,
             });
@@ -265,7 +265,7 @@ impl Stream {
         let runs = spool
             .into_runs(open.resolution())
             .into_iter()
-            .map(|(first, run)| (first, Source::Run(run)))
+            .map(|(first, run)| (first, EventSource::Run(run)))
             .collect();
         Ok((span.unwrap_or_default(), runs))
     }

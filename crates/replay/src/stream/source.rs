@@ -1,7 +1,7 @@
 //! Reads each input by itself, and compares it to the rest.
 
 use super::BLOCK;
-use super::spool::Run;
+use super::spool::SortedRun;
 use super::survey::Survey;
 use crate::Error;
 use crate::by::By;
@@ -30,7 +30,7 @@ pub(super) struct Context {
 
 /// An input that is being read.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct OpenInput {
     name: String,
     /// The number of the input, in the order in which inputs were named.
     pub(super) number: u32,
@@ -48,26 +48,26 @@ pub(super) struct Open {
 
 /// Events in order.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum EventSource {
     /// A file in order that is not yet due.
     Due(Input, Survey),
     /// A file in order that is being read, with the time of its last event.
-    Open(Box<Open>, Survey, i64),
-    Run(Run),
+    Open(Box<OpenInput>, Survey, i64),
+    Run(SortedRun),
     /// A file that was read to its end and closed.
     Done,
 }
 
 impl Context {
-    pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<Open, Error> {
+    pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<OpenInput, Error> {
         let number = self.inputs.iter().position(|other| other == input).unwrap_or_default();
         let reader = Reader::open(input, limit, &self.options, &self.progress)?;
-        Ok(Open::new(reader, input.name(), number, BLOCK, collected))
+        Ok(OpenInput::new(reader, input.name(), number, BLOCK, collected))
     }
 
     /// Checks that the events of all inputs are of the same kind.
     #[cold]
-    fn compare(&mut self, open: &Open) -> Result<(), Error> {
+    fn compare(&mut self, open: &OpenInput) -> Result<(), Error> {
         let (by, unit) = (open.reader.by(), open.reader.unit());
         match &self.first {
             None => self.first = Some((by.clone(), unit, open.name.clone())),
@@ -85,7 +85,7 @@ impl Context {
     }
 }
 
-impl Open {
+impl OpenInput {
     pub(super) fn new(reader: Reader, name: String, number: usize, most: usize, collected: &Collected) -> Self {
         Self {
             name,
@@ -171,7 +171,7 @@ impl Open {
     }
 }
 
-impl Source {
+impl EventSource {
     #[inline]
     pub(super) fn next(&mut self, collected: &mut Collected, context: &mut Context) -> Result<Option<Event>, Error> {
         self.open(collected, context)?;
@@ -230,7 +230,7 @@ impl Source {
 /// Checks the next event of a file that was surveyed, and returns it with the resolution of the whole file. The merge relies on the first reading of
 /// the file, so the file must not have changed.
 #[inline]
-fn checked(open: &Open, survey: &Survey, last: &mut i64, event: Event) -> Result<Event, Error> {
+fn checked(open: &OpenInput, survey: &Survey, last: &mut i64, event: Event) -> Result<Event, Error> {
     let is_in_order = *last <= event.time;
     let is_as_assumed = survey.is_whole || is_in_order && event.unit >= survey.unit;
     if !is_as_assumed {

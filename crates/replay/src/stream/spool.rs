@@ -13,7 +13,7 @@ const RUN: usize = 1 << 18;
 #[derive(Debug, Default)]
 pub(super) struct Spool {
     unsorted: Vec<Event>,
-    runs: Vec<(i64, Run)>,
+    runs: Vec<(i64, SortedRun)>,
     /// The input of all events, if their plans and places are also kept.
     input: Option<u32>,
 }
@@ -35,7 +35,7 @@ impl Spool {
     }
 
     /// Returns the events, all stamped in `unit`s, in ordered runs, each with its first time. Of equal stamps, those of the earlier run came first.
-    pub(super) fn into_runs(mut self, unit: Resolution) -> Vec<(i64, Run)> {
+    pub(super) fn into_runs(mut self, unit: Resolution) -> Vec<(i64, SortedRun)> {
         self.pack();
         for (_, run) in &mut self.runs {
             run.unit = unit;
@@ -61,7 +61,7 @@ impl Spool {
         }
         bytes.shrink_to_fit();
         if let Some(first) = self.unsorted.first() {
-            let run = Run {
+            let run = SortedRun {
                 bytes,
                 at: 0,
                 last: 0,
@@ -77,7 +77,7 @@ impl Spool {
 
 /// Packed events in order, none of them before 1970.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct SortedRun {
     bytes: Vec<u8>,
     at: usize,
     last: i64,
@@ -86,7 +86,7 @@ pub(super) struct Run {
     unit: Resolution,
 }
 
-impl Iterator for Run {
+impl Iterator for SortedRun {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {

@@ -118,7 +118,7 @@ impl Corners {
 
 /// The reason why no rate is enough, or none can be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum NoRate {
     /// The time is before that of the latest request.
     BackInTime,
     /// Units asked at one instant, more than the burst.
@@ -138,21 +138,21 @@ impl Hull {
     }
 
     /// Takes a request for `units`, and raises `steepest` to the rate that the request needs.
-    pub(super) fn push(&mut self, time: i64, units: u64, burst: u64, steepest: &mut Slope) -> Result<(), Stop> {
+    pub(super) fn push(&mut self, time: i64, units: u64, burst: u64, steepest: &mut Slope) -> Result<(), NoRate> {
         let last = self.last();
         if time < last.time {
-            return Err(Stop::BackInTime);
+            return Err(NoRate::BackInTime);
         }
         if time > last.time {
             self.add(time, *steepest);
         }
         if units > burst {
-            return Err(Stop::AtOnce(units));
+            return Err(NoRate::AtOnce(units));
         }
         self.ask(units)?;
         let (_, at_once) = self.latest();
         if at_once > burst {
-            return Err(Stop::AtOnce(at_once));
+            return Err(NoRate::AtOnce(at_once));
         }
         self.touch(time, burst, steepest);
         Ok(())
@@ -173,7 +173,7 @@ impl Hull {
         self.rest.back().unwrap_or(self.first)
     }
 
-    fn ask(&mut self, units: u64) -> Result<(), Stop> {
+    fn ask(&mut self, units: u64) -> Result<(), NoRate> {
         if self.asked.checked_add(units).is_none() {
             let base = self.first.before;
             self.asked -= base;
@@ -184,7 +184,7 @@ impl Hull {
                 .flat_map(|queue| queue.iter_mut())
                 .for_each(|point| point.before -= base);
         }
-        self.asked = self.asked.checked_add(units).ok_or(Stop::TooFast)?;
+        self.asked = self.asked.checked_add(units).ok_or(NoRate::TooFast)?;
         Ok(())
     }
 

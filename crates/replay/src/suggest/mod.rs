@@ -17,7 +17,7 @@ use std::hint::black_box;
 use ratelimit_meter::Quota;
 
 use crate::event::Event;
-use hull::{Hull, Slope, Stop};
+use hull::{Hull, NoRate, Slope};
 
 /// The limits that would have denied nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub struct Suggester {
     /// The highest level, in units times the period in nanoseconds; or why no burst is enough.
     level: Result<u128, NoSuggestion>,
     steepest: Result<Slope, NoSuggestion>,
-    seats: Vec<Seat>,
+    histories: Vec<KeyHistory>,
 }
 
 /// Omits the states of the keys, which may be many.
@@ -106,7 +106,7 @@ impl fmt::Debug for Suggester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Suggester")
             .field("quota", &format_args!("{}", self.quota))
-            .field("keys", &self.seats.len())
+            .field("keys", &self.histories.len())
             .finish_non_exhaustive()
     }
 }
@@ -114,7 +114,7 @@ impl fmt::Debug for Suggester {
 /// The state of a key, in one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Seat {
+struct KeyHistory {
     /// The drained volume at which the key's bucket is empty, in the scale of levels: its level plus the volume that had drained by then.
     mark: i128,
     past: Past,
@@ -130,7 +130,7 @@ enum Past {
     Instant(i64, u64),
 }
 
-impl Default for Seat {
+impl Default for KeyHistory {
     fn default() -> Self {
         Self {
             mark: i128::MIN,
@@ -150,7 +150,7 @@ impl Suggester {
             origin: 0,
             level: ticks.map_or(Ok(0), Err),
             steepest: ticks.map_or(Ok(Slope::ZERO), Err),
-            seats: Vec::new(),
+            histories: Vec::new(),
         }
     }
 
@@ -165,10 +165,10 @@ impl Suggester {
     /// The state of a key is a chain of three places in memory. In short loops without branches on loaded values, the processor waits for many keys at
     /// once. With 200,000 keys, this halves the time of a suggester.
     fn load(&self, events: &[Event]) {
-        let seats = || events.iter().filter_map(|event| self.seats.get(event.key.index()));
-        let levels = seats().fold(0, |sum: i128, seat| sum ^ seat.mark);
+        let histories = || events.iter().filter_map(|event| self.histories.get(event.key.index()));
+        let levels = histories().fold(0, |sum: i128, history| sum ^ history.mark);
         let hulls = || {
-            seats().filter_map(|seat| match &seat.past {
+            histories().filter_map(|history| match &history.past {
                 Past::Hull(hull) => Some(hull),
                 _ => None,
             })
@@ -184,12 +184,12 @@ impl Suggester {
             // Zero cells conform at any time and change nothing.
             return;
         }
-        if self.seats.is_empty() {
+        if self.histories.is_empty() {
             self.origin = event.time;
         }
         let index = event.key.index();
-        if index >= self.seats.len() {
-            self.seats.resize_with(index + 1, Seat::default);
+        if index >= self.histories.len() {
+            self.histories.resize_with(index + 1, KeyHistory::default);
         }
         let units = u128::from(event.cost) * u128::from(self.quota.weight().get());
         self.fill(index, event.time, units);
@@ -213,7 +213,7 @@ impl Suggester {
         let most = u128::from(u32::MAX) * u128::from(self.period_ns);
         // At most 2^32 * 2^64.
         let drained = (i128::from(time) - i128::from(self.origin)) * i128::from(self.quota.cells().get());
-        let mark = &mut self.seats[index].mark;
+        let mark = &mut self.histories[index].mark;
         let before = (*mark).max(drained);
         let level = units
             .checked_mul(u128::from(self.period_ns))
@@ -230,39 +230,39 @@ impl Suggester {
 
     /// Raises the rate to the rate that a key needs.
     fn touch(&mut self, index: usize, time: i64, units: u128) {
-        let seat = &mut self.seats[index];
+        let history = &mut self.histories[index];
         let units = u64::try_from(units).unwrap_or(u64::MAX);
         let steepest = match &mut self.steepest {
             Ok(steepest) => steepest,
             Err(NoSuggestion::AtOnce(most)) => {
-                *most = seat.at_once(time, units).max(*most);
+                *most = history.at_once(time, units).max(*most);
                 return;
             }
             Err(_) => return,
         };
-        if let Past::Nothing = seat.past {
-            seat.past = Past::Hull(Hull::new(time));
+        if let Past::Nothing = history.past {
+            history.past = Past::Hull(Hull::new(time));
         }
-        let Past::Hull(hull) = &mut seat.past else { return };
+        let Past::Hull(hull) = &mut history.past else { return };
         let burst = u64::from(self.quota.burst().get());
         let Err(stop) = hull.push(time, units, burst, steepest) else {
             return;
         };
         self.steepest = Err(match stop {
-            Stop::AtOnce(at_once) => NoSuggestion::AtOnce(at_once),
-            Stop::TooFast => NoSuggestion::TooLarge,
-            Stop::BackInTime => NoSuggestion::BackInTime,
+            NoRate::AtOnce(at_once) => NoSuggestion::AtOnce(at_once),
+            NoRate::TooFast => NoSuggestion::TooLarge,
+            NoRate::BackInTime => NoSuggestion::BackInTime,
         });
-        for seat in &mut self.seats {
-            if let Past::Hull(hull) = &seat.past {
+        for history in &mut self.histories {
+            if let Past::Hull(hull) = &history.past {
                 let (time, asked) = hull.latest();
-                seat.past = Past::Instant(time, asked);
+                history.past = Past::Instant(time, asked);
             }
         }
     }
 }
 
-impl Seat {
+impl KeyHistory {
     /// Adds `units` to the units asked at this instant, and returns the sum.
     fn at_once(&mut self, time: i64, units: u64) -> u64 {
         let asked = match self.past {
@@ -274,7 +274,7 @@ impl Seat {
     }
 }
 
-const _: () = assert!(size_of::<Seat>() == 64);
+const _: () = assert!(size_of::<KeyHistory>() == 64);
 
 #[cfg(test)]
 mod tests;

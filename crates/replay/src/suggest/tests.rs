@@ -8,9 +8,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Time in nanoseconds, cells, key.
-type Traffic = Vec<(i64, u64, u8)>;
+type Arrivals = Vec<(i64, u64, u8)>;
 
-fn events(traffic: &Traffic) -> Vec<Event> {
+fn events(traffic: &Arrivals) -> Vec<Event> {
     let mut keys = Keys::default();
     let mut event = |&(time, cost, key): &(i64, u64, u8)| {
         let key = keys.intern(&[key]).expect("a few keys");
@@ -19,14 +19,14 @@ fn events(traffic: &Traffic) -> Vec<Event> {
     traffic.iter().map(&mut event).collect()
 }
 
-fn suggest(quota: Quota, traffic: &Traffic) -> Suggestion {
+fn suggest(quota: Quota, traffic: &Arrivals) -> Suggestion {
     let mut suggester = Suggester::new(quota);
     events(traffic).iter().for_each(|event| suggester.push(event));
     suggester.finish()
 }
 
 /// Returns whether the meters deny anything, for GCRA and leaky bucket alike.
-fn denies(quota: Quota, traffic: &Traffic) -> bool {
+fn denies(quota: Quota, traffic: &Arrivals) -> bool {
     let clock = ManualClock::new();
     let first = traffic.iter().map(|event| event.0).min().unwrap_or(0);
     let decide = |meter: &dyn Fn() -> Box<dyn MultiDecider>| {
@@ -74,7 +74,7 @@ fn runs(quota: Quota, traffic: &[(i64, u64, u8)]) -> impl Iterator<Item = (u128,
 }
 
 /// Returns the steepest run, by trying all of them; `None` for more than the burst at once.
-fn steepest_run(quota: Quota, traffic: &Traffic) -> Option<(u128, u128)> {
+fn steepest_run(quota: Quota, traffic: &Arrivals) -> Option<(u128, u128)> {
     let mut all = (0..traffic.len()).flat_map(|from| runs(quota, &traffic[from..]));
     all.try_fold((0, 1), |steepest: (u128, u128), (units, ns)| {
         if units > 0 && ns == 0 {
@@ -88,14 +88,14 @@ fn steepest_run(quota: Quota, traffic: &Traffic) -> Option<(u128, u128)> {
 }
 
 /// Returns whether all runs are within the limit, or would be a nanosecond later: a meter may overlook that little.
-fn is_within_a_nanosecond(quota: Quota, traffic: &Traffic) -> bool {
+fn is_within_a_nanosecond(quota: Quota, traffic: &Arrivals) -> bool {
     let mut all = (0..traffic.len()).flat_map(|from| runs(quota, &traffic[from..]));
     let (period, cells) = (quota.period().as_nanos(), u128::from(quota.cells().get()));
     all.all(|(units, ns)| units * period <= cells * (ns + 1))
 }
 
 /// Checks that the answers are the least possible, by replaying with them and with one less.
-fn check(quota: Quota, traffic: &Traffic) {
+fn check(quota: Quota, traffic: &Arrivals) {
     let suggestion = suggest(quota, traffic);
     match suggestion.burst {
         SuggestedLimit::Quota(enough) => {
@@ -139,7 +139,7 @@ fn check(quota: Quota, traffic: &Traffic) {
 }
 
 /// Returns traffic by steps in time, in order; times in whole steps of `grain` nanoseconds.
-fn traffic(grain: i64, longest: i64, most: u64) -> impl Strategy<Value = Traffic> {
+fn traffic(grain: i64, longest: i64, most: u64) -> impl Strategy<Value = Arrivals> {
     let step = prop_oneof![3 => Just(0), 4 => 0..longest.min(5), 3 => 0..longest];
     prop::collection::vec((step, 0..=most, 0..3_u8), 1..80).prop_map(move |steps| {
         let mut time = 1_716_206_400_000_000_000;
@@ -161,7 +161,7 @@ fn quota(cells: u32, period_ns: u64, burst: u32, weight: u32) -> Option<Quota> {
 
 proptest! {
     #[test]
-    fn in_seconds_one_less_is_too_little(
+    fn one_less_denies_traffic_of_whole_seconds(
         cells in 1_u32..200,
         period in prop::sample::select(vec![1_u64, 6, 13, 60, 3_600, 86_400]),
         burst in 1_u32..200,
@@ -170,7 +170,7 @@ proptest! {
     ) {
         let Some(quota) = quota(cells, period * SECOND, burst.max(weight), weight) else { return Ok(()) };
         check(quota, &traffic);
-        // If times are in seconds, that little is never overlooked.
+        // If times are whole seconds, one cell less always shows.
         if let SuggestedLimit::Quota(enough) = suggest(quota, &traffic).burst {
             prop_assert!(one_less_burst(enough).is_none_or(|less| denies(less, &traffic)));
         }
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn in_milliseconds_one_less_is_too_little(
+    fn one_less_denies_traffic_of_whole_milliseconds(
         cells in 1_u32..2_000,
         period in prop::sample::select(vec![1_u64, 7, 1_000, 60_000]),
         burst in 5_u32..5_000,
@@ -197,7 +197,7 @@ proptest! {
         period in prop::sample::select(vec![1_u64, 60, 86_400]),
     ) {
         let mut time = 0;
-        let traffic: Traffic = gaps.iter().map(|gap| { time += gap * 100_000_000; (time, 1, 0) }).collect();
+        let traffic: Arrivals = gaps.iter().map(|gap| { time += gap * 100_000_000; (time, 1, 0) }).collect();
         let quota = quota(1, period * SECOND, burst, 1).expect("a good quota");
         prop_assert!(matches!(suggest(quota, &traffic).rate, SuggestedLimit::Quota(_)));
         check(quota, &traffic);
@@ -256,7 +256,7 @@ proptest! {
     }
 }
 
-fn texts(quota: &str, traffic: &Traffic) -> [String; 2] {
+fn texts(quota: &str, traffic: &Arrivals) -> [String; 2] {
     let suggestion = suggest(quota.parse().expect("a good quota"), traffic);
     [suggestion.burst, suggestion.rate].map(|answer| match answer {
         SuggestedLimit::Quota(quota) => quota.to_string(),
@@ -268,7 +268,7 @@ fn texts(quota: &str, traffic: &Traffic) -> [String; 2] {
 fn edges() {
     const S: i64 = 1_000_000_000;
     let year = 31_557_600 * S;
-    let table: [(&str, Traffic, [&str; 2]); 15] = [
+    let table: [(&str, Arrivals, [&str; 2]); 15] = [
         // Nothing is asked: the least limits that exist.
         ("10/s", vec![], ["10/s burst 1", "1/d burst 10"]),
         (
@@ -325,7 +325,7 @@ fn edges() {
 }
 
 #[test]
-fn keys_do_not_add_up() {
+fn requests_of_different_keys_are_not_summed() {
     let traffic = (0..60)
         .map(|step: i64| (step * 500_000_000, 1, u8::try_from(step % 2).expect("0 or 1")))
         .collect();
@@ -340,7 +340,7 @@ fn hulls_stay_small() {
         let mut most = 0;
         for time in times {
             suggester.push(&Event::new(time, 1, key));
-            let Past::Hull(hull) = &suggester.seats[0].past else {
+            let Past::Hull(hull) = &suggester.histories[0].past else {
                 continue;
             };
             most = most.max(hull.corners());

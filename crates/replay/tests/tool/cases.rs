@@ -4,7 +4,7 @@ use crate::run::{meter_replay, text};
 use serde_json::Value;
 
 /// An input, its command line, and the expected report.
-struct Case {
+struct ReportCase {
     /// The folder and file in `tests/cases`.
     input: &'static str,
     arguments: &'static [&'static str],
@@ -21,8 +21,8 @@ const fn case(
     input: &'static str,
     arguments: &'static [&'static str],
     [requests, bad, keys, denied]: [u64; 4],
-) -> Case {
-    Case {
+) -> ReportCase {
+    ReportCase {
         input,
         arguments,
         requests,
@@ -33,7 +33,7 @@ const fn case(
 }
 
 /// Input, arguments, and then requests, bad lines, keys and denied cells.
-const CASES: [Case; 25] = [
+const CASES: [ReportCase; 25] = [
     case("b01a-quoted-first-field/access.log", ONE, [3, 0, 1, 2]),
     case("b01b-quoted-first-field-and-xff/access.log", ONE, [3, 0, 1, 2]),
     case("b02-forwarded-list-first/access.log", ONE, [3, 0, 1, 2]),

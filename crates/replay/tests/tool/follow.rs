@@ -78,7 +78,7 @@ fn followed_file_shows_a_live_table_and_report() {
         "{rest}"
     );
     assert!(
-        rest.contains("order: as-is") && rest.contains("  2/s             11         7       4"),
+        rest.contains("order: as-is") && rest.contains("  2/s                       11         7       4"),
         "{rest}"
     );
     assert_eq!(
@@ -114,6 +114,27 @@ fn standard_input_is_followed_to_its_end() {
             .collect::<Vec<_>>()
     };
     assert_eq!(table(&rest), table(&at_once));
+}
+
+#[test]
+fn followed_stamps_have_both_bounds() {
+    let log = [lines(1, 3), lines(2, 2), lines(4, 1)].concat();
+    let path = file("bounds.log", &log);
+    for spread in ["--spread=both", "--spread=even", "--spread=none"] {
+        let options = ["--limit", "2/s burst 1", "--format", "json", spread];
+        let options = if spread == "--spread=both" {
+            &options[..4]
+        } else {
+            &options[..]
+        };
+        let mut following = Following::new(&[&["--follow", "-"], options].concat());
+        let mut stdin = following.child.stdin.take().expect("a pipe");
+        stdin.write_all(log.as_bytes()).expect("it is read");
+        drop(stdin);
+        let limits = |report: &str| serde_json::from_str::<serde_json::Value>(report).expect("JSON")["limits"].take();
+        let at_once = report(&[options, &["--order", "as-is", &path]].concat());
+        assert_eq!(limits(&following.rest()), limits(&at_once), "{spread}");
+    }
 }
 
 #[test]

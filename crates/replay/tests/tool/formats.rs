@@ -11,7 +11,7 @@ use meter_replay::input::{Collected, Options, Reader};
 use serde_json::Value;
 
 /// A format, and one line of it for `CLIENT` at second `SS` of 2024-05-20 00:00.
-struct Format {
+struct FormatSample {
     /// As the README calls it.
     input: &'static str,
     /// The mark of the format, or the option that it needs.
@@ -28,8 +28,8 @@ const fn format(
     head: &'static str,
     line: &'static str,
     arguments: &'static [&'static str],
-) -> Format {
-    Format {
+) -> FormatSample {
+    FormatSample {
         input,
         known_by,
         head,
@@ -39,7 +39,7 @@ const fn format(
 }
 
 /// Unix seconds of 2024-05-20 00:00:SS, without the last digit of `SS`.
-const FORMATS: &[Format] = &[
+const FORMATS: &[FormatSample] = &[
     format(
         "Common Log Format",
         "its lines",
@@ -216,6 +216,13 @@ const FORMATS: &[Format] = &[
         &[],
     ),
     format(
+        "W3C Extended: Exchange, with commas",
+        "`#Fields:`",
+        "#Software: Microsoft Exchange Server\n#Fields: date-time,connector-id,remote-endpoint,data\n",
+        "2024-05-20T00:00:0S.123Z,in,CLIENT:50000,\"250 a, b\"",
+        &[],
+    ),
+    format(
         "Zeek",
         "`#fields`",
         "#separator \\x09\n#path\thttp\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tmethod\thost\turi\tstatus_code\n#types\ttime\tstring\taddr\tport\taddr\tstring\tstring\tstring\tcount\n",
@@ -276,6 +283,20 @@ const FORMATS: &[Format] = &[
         "its lines, or `--format vpc-flow`",
         "",
         "2 123456789010 eni-1235b8ca123456789 CLIENT 172.31.16.21 20641 22 6 20 4249 171616320S 1716163260 ACCEPT OK",
+        &[],
+    ),
+    format(
+        "AWS VPC flow log, of any fields",
+        "the names of its fields in the first line",
+        "version vpc-id srcaddr dstaddr packets bytes start end action log-status\n5 vpc-1 - - - - 1716163200 1716163260 - NODATA\n",
+        "5 vpc-1 CLIENT 172.31.16.21 20 4249 171616320S 1716163260 ACCEPT OK",
+        &[],
+    ),
+    format(
+        "CEF (web application firewalls)",
+        "its labels",
+        "",
+        "CEF:0|V|WAF|1|1|a rule|3|src=CLIENT rt=171616320S000 requestMethod=GET request=/a",
         &[],
     ),
     format(
@@ -525,6 +546,17 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"@timestamp":"2024-05-20T00:00:18Z","source":{"ip":"203.0.113.7"},"url":{"path":"/a"}}"#,
         r#"{"start_time":"2024-05-20T00:00:18.000Z","downstream_remote_address":"203.0.113.7:50000","x-forwarded-for":"198.51.100.9"}"#,
         r#"{"ts":1716163218.0,"id.orig_h":"203.0.113.7","id.orig_p":50000}"#,
+        r#"{"timestamp(ms)":"1716163218000","c-ip":"203.0.113.7","cs-method":"GET"}"#,
+        r#"{"time_start":"2024-05-20T00:00:18Z","fastly_client_ip":"203.0.113.7"}"#,
+        r#"{"start":"1716163218.0","message":{"cliIP":"203.0.113.7","reqPath":"/a"}}"#,
+        r#"{"client_received_start_timestamp":"1716163218000","client_ip":"203.0.113.7"}"#,
+        r#"{"requestContext":{"http":{"sourceIp":"203.0.113.7"},"timeEpoch":1716163218000}}"#,
+        r#"{"timereported":"2024-05-20T00:00:18+00:00","fromhost-ip":"203.0.113.7"}"#,
+        r#"{"published":"2024-05-20T00:00:18.000Z","client":{"ipAddress":"203.0.113.7"}}"#,
+        r#"{"@timestamp":1716163218000,"actor_ip":"203.0.113.7","action":"git.clone"}"#,
+        r#"{"Timestamp":"1716163218000000000","Attributes":{"client.address":"203.0.113.7"}}"#,
+        r#"{"ts":1716163218.0,"grpc.method":"C","peer.address":"203.0.113.7:50000"}"#,
+        r#"2024-05-20T00:00:18Z INFO x {"request":{"start":0.25},"ip":"203.0.113.7"}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(

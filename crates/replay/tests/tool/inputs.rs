@@ -281,7 +281,7 @@ fn unlikely_years_are_bad_lines_without_an_option() {
     }
     let told = text(&meter_replay(&["--limit", "1/d", &log]).stderr);
     assert!(
-        told.contains("outside of the years 1990 to 2100") && told.contains("--allow-old"),
+        told.contains("outside of the years 1990 to 2099") && told.contains("--allow-old"),
         "{told}"
     );
 }
@@ -342,7 +342,7 @@ fn unwrapped(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn only_times_of_an_input_are_its_time() {
+fn sole_column_of_times_is_the_time() {
     for (name, text, time) in [
         (
             "german.csv",
@@ -481,7 +481,16 @@ fn failed_run_writes_nothing_and_inputs_stay_unwritten() {
         );
     }
     let told = complaint(&["--limit", "1/s", "--report", "no-such-folder/page.html", &log]);
-    assert!(told.starts_with("writing no-such-folder/page.html: "), "{told}");
+    assert!(
+        told.starts_with("writing no-such-folder/page.html: ")
+            && told.ends_with(": create its folder, or name a file in another"),
+        "{told}"
+    );
+    let told = complaint(&["--limit", "1/s", "--denied", "-", &log]);
+    assert!(
+        told.contains("`-` is not a file: name a file; /dev/stdout is standard output"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -31,13 +31,13 @@ const FLOODS: u64 = 2;
 const PAUSE_MS: u64 = 5;
 
 /// A running nginx, ended with the test.
-struct Nginx {
+struct RunningNginx {
     child: Child,
     folder: tempfile::TempDir,
     port: u16,
 }
 
-impl Drop for Nginx {
+impl Drop for RunningNginx {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -46,7 +46,7 @@ impl Drop for Nginx {
 
 /// One line of the access log.
 #[derive(Clone)]
-struct Seen {
+struct LoggedRequest {
     start_ms: u64,
     took_ms: u64,
     key: String,
@@ -75,7 +75,7 @@ fn configuration(folder: &Path, port: u16) -> String {
     )
 }
 
-impl Nginx {
+impl RunningNginx {
     fn start() -> Self {
         // Another process may take the port before nginx does; then the next one is tried.
         for _ in 0..10 {
@@ -113,9 +113,9 @@ impl Nginx {
     }
 
     /// The log lines of a limit, in the order of the beginnings.
-    fn seen(&self, number: usize) -> Vec<Seen> {
+    fn seen(&self, number: usize) -> Vec<LoggedRequest> {
         let log = fs::read_to_string(self.folder.path().join(format!("{number}.log"))).expect("a log");
-        let mut seen: Vec<Seen> = log.lines().map(seen).collect();
+        let mut seen: Vec<LoggedRequest> = log.lines().map(seen).collect();
         // A request that is held back is logged later than one rejected after it. Of one millisecond, those that pass came first.
         seen.sort_by_key(|seen| (seen.start_ms, seen.status == "REJECTED", seen.took_ms));
         seen
@@ -127,10 +127,10 @@ fn milliseconds(text: &str) -> u64 {
     seconds.parse::<u64>().expect("seconds") * 1_000 + fraction.parse::<u64>().expect("milliseconds")
 }
 
-fn seen(line: &str) -> Seen {
+fn seen(line: &str) -> LoggedRequest {
     let words: Vec<&str> = line.split(' ').collect();
     let (end_ms, took_ms) = (milliseconds(words[0]), milliseconds(words[1]));
-    Seen {
+    LoggedRequest {
         start_ms: end_ms - took_ms,
         took_ms,
         key: words[2].to_owned(),
@@ -161,7 +161,7 @@ fn answer(connection: &mut BufReader<TcpStream>) {
 }
 
 /// The decisions of the tool for the logged requests, and the number of requests that it holds back.
-fn replayed(number: usize, limit: &str, seen: &[Seen]) -> (Vec<bool>, u64) {
+fn replayed(number: usize, limit: &str, seen: &[LoggedRequest]) -> (Vec<bool>, u64) {
     let rows: String = seen
         .iter()
         .map(|seen| format!("{}.{:03},{}\n", seen.start_ms / 1_000, seen.start_ms % 1_000, seen.key))
@@ -194,7 +194,7 @@ fn replayed(number: usize, limit: &str, seen: &[Seen]) -> (Vec<bool>, u64) {
 }
 
 /// The most by which the requests admitted so far ever differ, for any key.
-fn most_apart(seen: &[Seen], admitted: &[bool]) -> u64 {
+fn most_apart(seen: &[LoggedRequest], admitted: &[bool]) -> u64 {
     let mut balances = std::collections::HashMap::new();
     let mut most = 0;
     for (seen, &admitted) in seen.iter().zip(admitted) {
@@ -206,7 +206,7 @@ fn most_apart(seen: &[Seen], admitted: &[bool]) -> u64 {
 }
 
 /// The number of times that a key was not asked for a while; those between floods count, too.
-fn pauses(seen: &[Seen]) -> u64 {
+fn pauses(seen: &[LoggedRequest]) -> u64 {
     let mut last = std::collections::HashMap::new();
     let mut pauses = 0;
     for seen in seen {
@@ -221,7 +221,7 @@ fn real_time_nginx_decides_as_its_model() {
     if !has_program("nginx", "-v") {
         return;
     }
-    let nginx = Nginx::start();
+    let nginx = RunningNginx::start();
     let mut single = nginx.connect();
     let mut many: Vec<_> = (0..60).map(|_| nginx.connect()).collect();
     for flood in 0..FLOODS {

@@ -155,7 +155,27 @@ fn unreadable_files_are_named_with_a_command() {
         (
             "nameless.csv",
             b"2024-05-20T00:00:01Z,192.0.2.1\n".to_vec(),
-            "a table without a header: (echo 'time,key'",
+            "a table without a header: (echo 'time,key'; cat FILE)",
+        ),
+        (
+            "bars.log",
+            b"HIT|200|1716163218125|412|203.0.113.7|https://e.example/a\n".to_vec(),
+            "(echo 'c1|c2|time|c4|key|c6'; cat FILE) | meter-replay --key key ... -",
+        ),
+        (
+            "tabs.tsv",
+            b"1716163218.125\t203.0.113.7\t0.002\n".to_vec(),
+            "(printf 'time\\tkey\\tc3\\n'; cat FILE)",
+        ),
+        (
+            "otlp.json",
+            b"{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[]}]}]}\n".repeat(2),
+            "jq -c '.resourceLogs[].scopeLogs[].logRecords[] | ",
+        ),
+        (
+            "slow.log",
+            b"# Time: 2024-05-20T00:00:18Z\n# User@Host: u[u] @  [203.0.113.7]  Id: 5\nSELECT 1;\n".to_vec(),
+            "awk '/^# Time:/ {time = $3}",
         ),
         (
             "slashes.csv",
@@ -331,6 +351,27 @@ fn advice_of_an_unknown_format_reads_it() {
         ("django.log", "[20/May/2024 00:00:18] \"GET /a HTTP/1.1\" 200 5"),
         ("date.log", "Mon May 20 00:00:18 2024: login from 203.0.113.7"),
         (
+            "env_logger.log",
+            "[2024-05-20T00:00:18Z INFO  actix_web::middleware::logger] 203.0.113.7 \"GET /a HTTP/1.1\" 200",
+        ),
+        ("six.log", "2024-05-20 00:00:18 [info] 2001:db8::7 GET /a"),
+        (
+            "exim.log",
+            "2024-05-20 00:00:18 1abcde-000abc-Xx <= a@b.example H=mail.example [203.0.113.7] P=esmtps S=1234",
+        ),
+        (
+            "fast.log",
+            "05/20/2024-00:00:18.123456  [**] [1:2:3] X [**] {TCP} 203.0.113.7:50000 -> 10.0.0.1:80",
+        ),
+        (
+            "asa.log",
+            "May 20 2024 00:00:18 fw : %ASA-6-302013: Built outside:203.0.113.7/5000",
+        ),
+        (
+            "routeros.log",
+            "may/20/2024 00:00:18 firewall,info input: 203.0.113.7:50000->10.0.0.1:22",
+        ),
+        (
             "comma.log",
             "2024-05-20 00:00:18,123 INFO:     203.0.113.7:53122 - \"GET / HTTP/1.1\" 200",
         ),
@@ -341,9 +382,41 @@ fn advice_of_an_unknown_format_reads_it() {
         let (_, advice) = told.split_once("--regex '").expect("an expression");
         let (regex, more) = advice.split_once('\'').expect("in quotes");
         let mut arguments = vec!["--limit", "1/s", "--spread=none", "--regex", regex];
-        arguments.extend(more.split_whitespace());
+        match more.split_once("--time-format '") {
+            Some((_, format)) => arguments.extend(["--time-format", format.trim_end_matches('\'')]),
+            None => arguments.extend(more.split_whitespace()),
+        }
         arguments.push(&path);
         assert!(report(&arguments).contains("2 requests, 2024-05-20 00:00:18"), "{told}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn stamps_without_a_year_are_read_across_new_year() {
+    for (name, days) in [
+        (
+            "sshd.log",
+            ["Dec 31 23:59:58 host sshd[8]: x", "Jan  1 00:00:01 host sshd[8]: x"],
+        ),
+        ("snort.log", ["12/31-23:59:58.5  [**] x", "01/01-00:00:01.5  [**] x"]),
+    ] {
+        let path = file(name, days.map(|day| format!("{day} 203.0.113.7\n")).concat());
+        let told = complaint(&["--limit", "1/s", &path]);
+        let (_, command) = told.split_once("reads the file: ").expect("a command");
+        let command = command
+            .replace("meter-replay", concat!("'", env!("CARGO_BIN_EXE_meter-replay"), "'"))
+            .replace("FILE", &path)
+            .replace("$(date +%Y)", "2025")
+            .replace("$(date +%m%d)", "0115")
+            .replace("... -", "--limit 1/s -");
+        let output = Command::new("sh").args(["-c", &command]).output().expect("a shell");
+        let report = text(&output.stdout);
+        assert!(
+            report.contains("2 requests, 2024-12-31 23:59:58") && report.contains("no line goes back in time"),
+            "{command}: {report}{}",
+            text(&output.stderr)
+        );
     }
 }
 
@@ -368,7 +441,7 @@ fn advice_for_stamps_without_a_year_reads_them() {
         ("boot.log", "May  1 10:00:00 host systemd[1]: Started Session 3.", "all"),
     ] {
         let told = complaint(&["--limit", "1/s", &file(name, format!("{line}\n").repeat(2))]);
-        assert!(told.contains("sed \"s/^/$(date +%Y) /\" FILE"), "{told}");
+        assert!(told.contains("awk -v y=\"$(date +%Y)\""), "{told}");
         let (_, advice) = told.split_once("--regex '").expect("an expression");
         let (regex, advice) = advice.split_once("' --time-format '").expect("in quotes");
         let (format, more) = advice.split_once('\'').expect("in quotes");
@@ -405,7 +478,7 @@ fn advice_for_stamps_without_a_year_reads_them() {
 }
 
 #[test]
-fn networks_are_nothing_to_a_table_without_keys() {
+fn ipv6_prefix_without_keys_is_an_error() {
     let table = file(
         "networks.csv",
         "time,ip\n1716163201,2001:db8::1\n1716163201,2001:db8::2\n",

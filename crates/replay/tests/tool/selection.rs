@@ -159,3 +159,47 @@ fn plans_are_looked_up_by_their_column() {
         (&1.into(), &7.into())
     );
 }
+
+#[test]
+fn addresses_are_selected_in_any_spelling() {
+    let line = |client: &str| {
+        format!(
+            "{client} - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"-\" \"198.51.100.9, 10.0.0.1\"\n"
+        )
+    };
+    let clients = [
+        "203.0.113.7:5000",
+        "\"203.0.113.7\"",
+        "203.0.113.7, 10.0.0.1",
+        "203.0.113.70",
+        "[2001:db8::1]:443",
+    ];
+    let log = file("spellings.log", clients.map(line).concat());
+    let json = file(
+        "spellings.json",
+        "{\"time\":1716163218,\"ip\":\"203.0.113.7:5000\",\"xff\":\"198.51.100.9, 10.0.0.1\"}\n".repeat(2),
+    );
+    for (path, condition, selected) in [
+        (&log, "ip=203.0.113.7", 3),
+        (&log, "ip!=203.0.113.7", 2),
+        (&log, "ip=203.0.113.0/24", 4),
+        (&log, "ip=2001:db8::/64", 1),
+        (&log, "xff=203.0.113.7", 3),
+        (&json, "ip=203.0.113.7", 2),
+        (&json, "xff=198.51.100.9|10.0.0.1", 0),
+        (&json, "xff=203.0.113.0/24", 2),
+    ] {
+        let arguments = ["--limit", "1/s", "--spread=none", "--only", condition, path];
+        if selected == 0 {
+            assert!(complaint(&arguments).contains("no request"), "{condition}");
+        } else {
+            let requests = if selected == 1 {
+                "1 request, ".to_owned()
+            } else {
+                format!("{selected} requests, ")
+            };
+            let report = report(&arguments);
+            assert!(report.contains(&requests), "{condition}: {report}");
+        }
+    }
+}

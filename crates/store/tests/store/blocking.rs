@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[derive(Clone)]
-struct Counted {
+struct CountedStore {
     memory: MemoryStore,
     calls: Arc<AtomicUsize>,
     longest_key: Arc<AtomicUsize>,
     fail: bool,
 }
 
-impl Counted {
+impl CountedStore {
     /// A store whose clock stands still.
     fn new(fail: bool) -> Self {
         let time = AtomicU64::new(1_700_000_000_000_000);
@@ -27,7 +27,7 @@ impl Counted {
     }
 }
 
-impl BlockingStore for Counted {
+impl BlockingStore for CountedStore {
     fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         for ask in asks {
@@ -43,7 +43,7 @@ impl BlockingStore for Counted {
 
 #[test]
 fn blocking_verbs_equal_the_async_ones() {
-    let store = Counted::new(false);
+    let store = CountedStore::new(false);
     let meter = SharedMeterBuilder::new("api", "10/d burst 5".parse().unwrap())
         .build_blocking(store.clone())
         .unwrap();
@@ -64,7 +64,7 @@ fn blocking_verbs_equal_the_async_ones() {
 #[test]
 fn threads_share_an_exact_total() {
     let meter = SharedMeterBuilder::new("api", "500/d".parse().unwrap())
-        .build_blocking(Counted::new(false))
+        .build_blocking(CountedStore::new(false))
         .unwrap();
     let admitted = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -84,7 +84,7 @@ fn leases_total_no_more_than_the_burst() {
     let lease = LeaseSettings::kept_for(Duration::from_secs(3600));
     let meter = SharedMeterBuilder::new("api", "10000/d burst 500".parse().unwrap())
         .lease(lease)
-        .build_blocking(Counted::new(false))
+        .build_blocking(CountedStore::new(false))
         .unwrap();
     let admitted = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ fn leases_total_no_more_than_the_burst() {
 
 #[test]
 fn failures_are_answered_and_open_the_breaker() {
-    let store = Counted::new(true);
+    let store = CountedStore::new(true);
     let meter = SharedMeterBuilder::new("api", "10/s".parse().unwrap())
         .on_failure(OnFailure::Deny)
         .build_blocking(store.clone())
@@ -117,14 +117,14 @@ fn failures_are_answered_and_open_the_breaker() {
 #[test]
 fn debug_of_a_meter_shows_name_and_quotas() {
     let builder = SharedMeterBuilder::new("api", "10/d burst 5".parse().unwrap());
-    let blocking = builder.build_blocking(Counted::new(false)).unwrap();
+    let blocking = builder.build_blocking(CountedStore::new(false)).unwrap();
     let line = format!("{blocking:?}");
     assert_eq!(line, r#"BlockingMeter { name: "api", quotas: ["10/d burst 5"], .. }"#);
 }
 
 #[test]
 fn long_subjects_have_limits_of_their_own() {
-    let store = Counted::new(false);
+    let store = CountedStore::new(false);
     let meter = SharedMeterBuilder::new("api", "1/h".parse().unwrap())
         .build_blocking(store.clone())
         .unwrap();

@@ -169,9 +169,9 @@ fn stats_report_the_local_layer() {
 
 /// The messages of events, with their levels.
 #[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<String>>>);
+struct EventLog(Arc<Mutex<Vec<String>>>);
 
-impl Visit for Events {
+impl Visit for EventLog {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
             *self.0.lock().unwrap().last_mut().unwrap() += &format!(" {value:?}");
@@ -179,7 +179,7 @@ impl Visit for Events {
     }
 }
 
-impl tracing::Subscriber for Events {
+impl tracing::Subscriber for EventLog {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         metadata.target() == "ratelimit_meter_store"
     }
@@ -198,7 +198,7 @@ impl tracing::Subscriber for Events {
 
 #[test]
 fn breaker_and_calls_are_events() {
-    let events = Events::default();
+    let events = EventLog::default();
     // With a single dispatcher, an event asks the thread that meets it first, which may be that of another test.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     tracing::subscriber::with_default(events.clone(), || {

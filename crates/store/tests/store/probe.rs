@@ -25,11 +25,11 @@ pub(crate) enum Network {
 #[derive(Clone)]
 pub(crate) struct Probe {
     memory: MemoryStore,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<ProbeState>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct ProbeState {
     network: Network,
     calls: Vec<(Verb, u64)>,
     longest_key: usize,

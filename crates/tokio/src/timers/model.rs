@@ -16,12 +16,12 @@ pub(crate) type Id = u8;
 struct World {
     /// The nanoseconds that have passed. Not a modelled atomic, because the models do not check the clock.
     now: AtomicU64,
-    timers: Mutex<Vec<Slot>>,
+    timers: Mutex<Vec<ModelTimer>>,
 }
 
 /// A timer: its runtime, unless it was dropped, the instant at which it goes off, and the waker that it calls then.
 #[derive(Default)]
-struct Slot {
+struct ModelTimer {
     runtime: Option<Id>,
     set: Option<(Instant, Waker)>,
 }
@@ -95,10 +95,10 @@ impl Timer {
         let runtime = current();
         let index = world(|world| {
             let mut timers = world.timers.lock();
-            let free = timers.iter().position(|slot| slot.runtime.is_none());
+            let free = timers.iter().position(|timer| timer.runtime.is_none());
             let index = free.unwrap_or(timers.len());
             if free.is_none() {
-                timers.push(Slot::default());
+                timers.push(ModelTimer::default());
             }
             timers[index].runtime = Some(runtime);
             index
@@ -127,7 +127,26 @@ impl Drop for Timer {
 pub(crate) mod driver {
     #[cfg(not(ratelimit_meter_loom))]
     use super::Instant;
-    use super::{CURRENT, Duration, Id, Ordering, Slot, now, world};
+    use super::{CURRENT, Duration, Id, ModelTimer, Ordering, now, world};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    /// A flag that is set when its waker is called.
+    #[derive(Default)]
+    pub(crate) struct WakeFlag(AtomicBool);
+
+    impl WakeFlag {
+        pub(crate) fn is_set(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    impl Wake for WakeFlag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 
     /// Sets the time since the beginning.
     pub(crate) fn set_time(passed: Duration) {
@@ -144,10 +163,10 @@ pub(crate) mod driver {
     pub(crate) fn turn(runtime: Id) {
         enter(Some(runtime));
         let mut due = Vec::new();
-        let is_of = |slot: &&mut Slot| slot.runtime == Some(runtime);
+        let is_of = |timer: &&mut ModelTimer| timer.runtime == Some(runtime);
         world(|world| {
-            for slot in world.timers.lock().iter_mut().filter(is_of) {
-                due.extend(slot.set.take_if(|(at, _)| *at <= now()));
+            for timer in world.timers.lock().iter_mut().filter(is_of) {
+                due.extend(timer.set.take_if(|(at, _)| *at <= now()));
             }
         });
         due.into_iter().for_each(|(_, waker)| waker.wake());
@@ -158,7 +177,7 @@ pub(crate) mod driver {
     pub(crate) fn next_timer() -> Option<Instant> {
         world(|world| {
             let timers = world.timers.lock();
-            timers.iter().filter_map(|slot| Some(slot.set.as_ref()?.0)).min()
+            timers.iter().filter_map(|timer| Some(timer.set.as_ref()?.0)).min()
         })
     }
 
@@ -167,8 +186,8 @@ pub(crate) mod driver {
     pub(crate) fn next_timer_of(runtime: Id) -> Option<Instant> {
         world(|world| {
             let timers = world.timers.lock();
-            let of_it = timers.iter().filter(|slot| slot.runtime == Some(runtime));
-            of_it.filter_map(|slot| Some(slot.set.as_ref()?.0)).min()
+            let of_it = timers.iter().filter(|timer| timer.runtime == Some(runtime));
+            of_it.filter_map(|timer| Some(timer.set.as_ref()?.0)).min()
         })
     }
 }

@@ -21,9 +21,9 @@ impl Collector {
     }
 }
 
-struct Line(String);
+struct EventLine(String);
 
-impl Visit for Line {
+impl Visit for EventLine {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         write!(self.0, " {field}={value:?}").unwrap();
     }
@@ -36,7 +36,7 @@ impl Subscriber for Collector {
 
     fn event(&self, event: &Event<'_>) {
         assert_eq!(*event.metadata().level(), Level::TRACE);
-        let mut line = Line(String::new());
+        let mut line = EventLine(String::new());
         event.record(&mut line);
         self.0.lock().unwrap().push(line.0);
     }

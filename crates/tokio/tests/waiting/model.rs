@@ -30,7 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// A limit, counted in milliseconds since it was made.
-trait Limit {
+trait TickedLimit {
     /// Adds the cells that come at `now`, which is the next millisecond.
     fn tick(&mut self, now: u64);
     /// Returns the missing cells that a waiter gets at `now`.
@@ -45,14 +45,14 @@ trait Limit {
 
 /// A bucket, as `leaky-bucket` has it.
 #[derive(Debug, Clone)]
-struct Ticks {
+struct TickedBucket {
     max: u32,
     refill: u32,
     interval: u64,
     level: u32,
 }
 
-impl Limit for Ticks {
+impl TickedLimit for TickedBucket {
     fn tick(&mut self, now: u64) {
         if now % self.interval == 0 {
             self.level += self.refill;
@@ -97,7 +97,7 @@ impl Drain {
     }
 }
 
-impl Limit for Drain {
+impl TickedLimit for Drain {
     fn tick(&mut self, _: u64) {}
 
     fn part(&mut self, missing: u32, now: u64) -> u32 {
@@ -119,7 +119,7 @@ impl Limit for Drain {
 
 /// The queue: each waiter's missing cells, first come first.
 #[derive(Clone)]
-struct Model<L> {
+struct QueueModel<L> {
     limit: L,
     fair: bool,
     now: u64,
@@ -128,7 +128,7 @@ struct Model<L> {
     served: Vec<usize>,
 }
 
-impl<L: Limit + Clone> Model<L> {
+impl<L: TickedLimit + Clone> QueueModel<L> {
     fn serve(&mut self) {
         while let Some((id, missing)) = self.line.first_mut() {
             let part = self.limit.part(*missing, self.now);
@@ -194,14 +194,14 @@ fn run<S, L>(
 ) -> Result<(), TestCaseError>
 where
     S: Source,
-    L: Limit + Clone,
+    L: TickedLimit + Clone,
 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    let mut model = Model {
+    let mut model = QueueModel {
         limit,
         fair,
         now: 0,
@@ -287,7 +287,7 @@ proptest! {
             let mut builder = RateLimiter::builder();
             builder.max(max).initial(initial).refill(refill).interval(ms(interval)).fair(fair).build()
         };
-        let limit = Ticks { max, refill, interval, level: initial };
+        let limit = TickedBucket { max, refill, interval, level: initial };
         run(build, (limit, fair), u32::MAX, &steps)?;
     }
 

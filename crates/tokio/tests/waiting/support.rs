@@ -22,17 +22,18 @@ pub(crate) fn every(interval: Duration) -> RateLimiter {
     RateLimiter::builder().interval(interval).build()
 }
 
-/// Returns whether it has been woken since the last call.
+/// A flag that is set when its waker is called.
 #[derive(Default)]
-pub(crate) struct Flag(AtomicBool);
+pub(crate) struct WakeFlag(AtomicBool);
 
-impl Flag {
+impl WakeFlag {
+    /// Returns whether the flag has been set since the last call.
     pub(crate) fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
 }
 
-impl Wake for Flag {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -41,7 +42,7 @@ impl Wake for Flag {
 /// A future that is polled by hand.
 pub(crate) struct ByHand<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
-    pub(crate) flag: Arc<Flag>,
+    pub(crate) flag: Arc<WakeFlag>,
 }
 
 impl<'a, T> ByHand<'a, T> {

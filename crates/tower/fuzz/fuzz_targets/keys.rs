@@ -4,7 +4,9 @@
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
-use ratelimit_meter_tower::{BearerKey, ClientIp, Head, HeaderKey, Net, OnNoKey, PRIVATE, PeerIp, PerKey, content_length};
+use ratelimit_meter_tower::{
+    BearerKey, BoxLimit, ClientIp, Head, HeaderKey, Net, OnNoKey, PRIVATE, PeerIp, PerKey, content_length,
+};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
@@ -19,9 +21,7 @@ const NAMES: [HeaderName; 8] = [
     HeaderName::from_static("x-api-key"),
 ];
 
-type Limit = ratelimit_meter_tower::BoxLimit;
-
-static LIMITS: LazyLock<Vec<Limit>> = LazyLock::new(|| {
+static LIMITS: LazyLock<Vec<BoxLimit>> = LazyLock::new(|| {
     let quota = || "1000000/s".parse().expect("a quota");
     let field = |name| ClientIp::header(HeaderName::from_static(name), PRIVATE).expect("networks");
     let (bearer, api_key) = (BearerKey::new(), HeaderKey::new(HeaderName::from_static("x-api-key")));

@@ -51,12 +51,12 @@ use tower_service::Service;
 /// ```
 #[derive(Clone)]
 pub struct PoliteLayer {
-    settings: Settings,
+    settings: PoliteSettings,
     origins: Arc<Mutex<Origins>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Settings {
+struct PoliteSettings {
     patience: Duration,
     retries: u32,
     jitter: Duration,
@@ -69,7 +69,7 @@ impl PoliteLayer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            settings: Settings {
+            settings: PoliteSettings {
                 patience: Duration::from_secs(60),
                 retries: 2,
                 jitter: Duration::from_millis(100),
@@ -148,13 +148,13 @@ impl<S> Layer<S> for PoliteLayer {
 /// The times at which origins may be asked again.
 #[derive(Default)]
 struct Origins {
-    gates: HashMap<String, Gate>,
+    gates: HashMap<String, OriginGate>,
     /// The number of gates after the last removal of open ones.
     kept: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Gate {
+struct OriginGate {
     opens: Instant,
     /// The time between requests, until then.
     gap: Duration,
@@ -185,7 +185,7 @@ impl Origins {
         if opens.is_none() && gap.is_zero() {
             return;
         }
-        let shut = Gate {
+        let shut = OriginGate {
             opens: now,
             gap: Duration::ZERO,
             gap_ends: now,
@@ -242,7 +242,7 @@ impl PoliteLayer {
         S: Service<Q, Response: ClientResponse>,
         Q: ClientRequest,
     {
-        let Settings {
+        let PoliteSettings {
             patience,
             retries,
             smooth,

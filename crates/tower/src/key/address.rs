@@ -127,11 +127,11 @@ impl Key for PeerIp {
 #[derive(Debug, Clone)]
 pub struct ClientIp {
     peer: PeerIp,
-    by: By,
+    by: FoundBy,
 }
 
 #[derive(Debug, Clone)]
-enum By {
+enum FoundBy {
     Trust { nets: Arc<[Net]>, chain: Chain },
     Hops { hops: usize, chain: Chain },
     Field { name: HeaderName, nets: Arc<[Net]> },
@@ -154,7 +154,7 @@ impl ClientIp {
         I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
     {
         let (nets, chain) = (nets(trusted)?.into(), Chain::default());
-        Ok(Self::by(By::Trust { nets, chain }))
+        Ok(Self::by(FoundBy::Trust { nets, chain }))
     }
 
     /// Trusts the last `hops` machines, without regard to their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
@@ -164,7 +164,7 @@ impl ClientIp {
     #[must_use]
     pub fn hops(hops: usize) -> Self {
         let chain = Chain::default();
-        Self::by(By::Hops { hops, chain })
+        Self::by(FoundBy::Hops { hops, chain })
     }
 
     /// Trusts a field that the machines of these networks overwrite, such as `CF-Connecting-IP`, `True-Client-IP`, `Fly-Client-IP`,
@@ -180,10 +180,10 @@ impl ClientIp {
         I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
     {
         let nets = nets(trusted)?.into();
-        Ok(Self::by(By::Field { name, nets }))
+        Ok(Self::by(FoundBy::Field { name, nets }))
     }
 
-    fn by(by: By) -> Self {
+    fn by(by: FoundBy) -> Self {
         let peer = PeerIp::new();
         Self { peer, by }
     }
@@ -191,7 +191,7 @@ impl ClientIp {
     /// Reads `Forwarded` (RFC 7239) instead of `X-Forwarded-For`.
     #[must_use]
     pub fn forwarded(mut self) -> Self {
-        if let By::Trust { chain, .. } | By::Hops { chain, .. } = &mut self.by {
+        if let FoundBy::Trust { chain, .. } | FoundBy::Hops { chain, .. } = &mut self.by {
             *chain = Chain::Forwarded;
         }
         self
@@ -222,15 +222,15 @@ impl ClientIp {
     pub fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
         let peer = self.peer.address(head)?.into();
         let client = match &self.by {
-            By::Trust { nets, chain } => behind(peer, nets, chain.right_to_left(head.headers())),
-            By::Hops { hops, chain } => {
+            FoundBy::Trust { nets, chain } => behind(peer, nets, chain.right_to_left(head.headers())),
+            FoundBy::Hops { hops, chain } => {
                 let nth = hops
                     .checked_sub(1)
                     .and_then(|n| chain.right_to_left(head.headers()).nth(n));
                 nth.flatten().unwrap_or(peer)
             }
-            By::Field { name, nets } if any_contains(nets, peer) => field(head, name).unwrap_or(peer),
-            By::Field { .. } => peer,
+            FoundBy::Field { name, nets } if any_contains(nets, peer) => field(head, name).unwrap_or(peer),
+            FoundBy::Field { .. } => peer,
         };
         Some(client)
     }

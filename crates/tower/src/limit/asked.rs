@@ -16,14 +16,14 @@ use std::time::Instant;
 /// request takes the last cells of a later meter meanwhile, the cells of the earlier meters are given back.
 #[derive(Default)]
 pub struct Asked<'a> {
-    asks: SmallVec<[Ask<'a>; 4]>,
+    asks: SmallVec<[LaneAsk<'a>; 4]>,
     keyless: SmallVec<[&'a Lane; 1]>,
     rejected: Option<StatusCode>,
 }
 
 /// Cells of one meter.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct LaneAsk<'a> {
     pub(crate) lane: &'a Arc<Lane>,
     pub(crate) rules: &'a Rules,
     pub(crate) ticket: Ticket,
@@ -107,7 +107,7 @@ impl<'a> Asked<'a> {
 
     #[inline]
     pub(super) fn push(&mut self, lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) {
-        self.asks.push(Ask::new(lane, rules, ticket, cost));
+        self.asks.push(LaneAsk::new(lane, rules, ticket, cost));
     }
 
     pub(super) fn keyless(&mut self, lane: &'a Lane, action: OnNoKey) {
@@ -129,14 +129,15 @@ impl<'a> Asked<'a> {
     }
 
     #[inline]
-    pub(crate) fn asks(&self) -> &[Ask<'a>] {
+    pub(crate) fn asks(&self) -> &[LaneAsk<'a>] {
         &self.asks
     }
 
     /// Returns the positions of the request under the announced policies.
-    pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
+    #[inline]
+    pub(crate) fn positions(&self) -> impl Iterator<Item = Position<'a>> {
         let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
-        announced.map(Ask::position).collect()
+        announced.map(LaneAsk::position)
     }
 
     /// Takes everything, or nothing.
@@ -153,17 +154,17 @@ impl<'a> Asked<'a> {
 impl<'a> Plain<'a> {
     /// Takes the cell, if it conforms.
     #[inline]
-    pub(crate) fn decide(&self, detail: Detail) -> Ask<'a> {
+    pub(crate) fn decide(&self, detail: Detail) -> LaneAsk<'a> {
         let (denied, standing) = self.lane.meters.decide_now(self.ticket, 1, detail);
-        Ask {
+        LaneAsk {
             denied,
             standing,
-            ..Ask::new(self.lane, self.rules, self.ticket, 1)
+            ..LaneAsk::new(self.lane, self.rules, self.ticket, 1)
         }
     }
 }
 
-impl<'a> Ask<'a> {
+impl<'a> LaneAsk<'a> {
     #[inline]
     pub(super) fn new(lane: &'a Arc<Lane>, rules: &'a Rules, ticket: Ticket, cost: u64) -> Self {
         Self {
@@ -257,7 +258,8 @@ impl<'a> Ask<'a> {
 }
 
 /// Takes the cells of several meters now, or none, and then the cells of limits on trial.
-fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
+fn take_several(asks: &mut [LaneAsk<'_>], detail: Detail) -> Result<(), Denial> {
+    asks.iter().for_each(|ask| ask.lane.meters.fetch(ask.ticket));
     let clock = &*asks[0].lane.meters;
     let at = clock.now();
     let decided = take_all(asks, at, detail);
@@ -274,8 +276,8 @@ fn take_several(asks: &mut [Ask<'_>], detail: Detail) -> Result<(), Denial> {
     Ok(())
 }
 
-pub(super) fn take_all(asks: &mut [Ask<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
-    let enforced = |ask: &&mut Ask<'_>| !ask.rules.dry_run;
+pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
+    let enforced = |ask: &&mut LaneAsk<'_>| !ask.rules.dry_run;
     // The first is looked at by taking it, unless another denies.
     asks.iter_mut().for_each(|ask| ask.denied = None);
     asks.iter_mut().filter(enforced).skip(1).for_each(|ask| ask.look_at(at));
@@ -360,7 +362,7 @@ pub trait Limit: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of the formatter.
+    /// The errors of the formatter.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(core::any::type_name::<Self>())
     }
@@ -384,9 +386,9 @@ impl fmt::Debug for dyn Limit {
 }
 
 /// Debug output of a limit of any type.
-struct Described<'a, L: ?Sized>(&'a L);
+struct LimitDebug<'a, L: ?Sized>(&'a L);
 
-impl<L: Limit + ?Sized> fmt::Debug for Described<'_, L> {
+impl<L: Limit + ?Sized> fmt::Debug for LimitDebug<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.describe(f)
     }
@@ -428,7 +430,7 @@ impl<L: Limit> Limit for Option<L> {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(Described)).finish()
+        f.debug_list().entries(self.iter().map(LimitDebug)).finish()
     }
 }
 
@@ -439,7 +441,7 @@ impl<L: Limit> Limit for Vec<L> {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(Described)).finish()
+        f.debug_list().entries(self.iter().map(LimitDebug)).finish()
     }
 }
 
@@ -452,7 +454,7 @@ macro_rules! tuples {
             }
 
             fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_list()$(.entry(&Described(&self.$index)))*.finish()
+                f.debug_list()$(.entry(&LimitDebug(&self.$index)))*.finish()
             }
         }
     };

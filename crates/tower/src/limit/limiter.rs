@@ -66,7 +66,7 @@ pub fn content_length(head: &Head<'_>) -> u64 {
 /// Finds the meter of a request: one for all, or one per key.
 pub trait Target: Send + Sync + sealed::Sealed {
     #[doc(hidden)]
-    fn ticket(&self, head: &Head<'_>, found: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey>;
+    fn ticket(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey>;
 }
 
 mod sealed {
@@ -80,7 +80,7 @@ mod sealed {
 
     /// The warnings that a target may give.
     #[derive(Debug)]
-    pub struct Found<'a>(pub(in crate::limit) &'a crate::limit::lane::Warned);
+    pub struct Warnings<'a>(pub(in crate::limit) &'a crate::limit::lane::Warned);
 }
 
 /// All requests, as the [`Target`] of [`Shared`].
@@ -126,7 +126,7 @@ impl sealed::Sealed for Everyone {}
 
 impl Target for Everyone {
     #[inline]
-    fn ticket(&self, _: &Head<'_>, _: sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
+    fn ticket(&self, _: &Head<'_>, _: sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey> {
         let key = HashedKey(0);
         Ok(sealed::Opaque(Ticket { key, tier: 0 }))
     }
@@ -137,7 +137,7 @@ impl<K> sealed::Sealed for ByKey<K> {}
 impl<K: Key> Target for ByKey<K> {
     // Always, although there are two callers: the hasher stays in registers.
     #[inline(always)]
-    fn ticket(&self, head: &Head<'_>, sealed::Found(warned): sealed::Found<'_>) -> Result<sealed::Opaque, NoKey> {
+    fn ticket(&self, head: &Head<'_>, sealed::Warnings(warned): sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey> {
         let mut writer = KeyWriter::new(&self.hashes);
         self.key.find(head, &mut writer)?;
         if self.key.ignores_forwarding() {
@@ -347,7 +347,7 @@ impl<T: Target> Limit for Limiter<T> {
         if !rules.are_plain() {
             return None;
         }
-        let sealed::Opaque(ticket) = self.target.ticket(head, sealed::Found(&rules.warned)).ok()?;
+        let sealed::Opaque(ticket) = self.target.ticket(head, sealed::Warnings(&rules.warned)).ok()?;
         Some(Plain { lane, rules, ticket })
     }
 
@@ -360,7 +360,7 @@ impl<T: Target> Limit for Limiter<T> {
         if !rules.filters.iter().all(|filter| filter(head)) {
             return;
         }
-        let ticket = match self.target.ticket(head, sealed::Found(&rules.warned)) {
+        let ticket = match self.target.ticket(head, sealed::Warnings(&rules.warned)) {
             Ok(sealed::Opaque(ticket)) => ticket,
             Err(NoKey) => {
                 rules.warned.of_no_key(rules.on_no_key);

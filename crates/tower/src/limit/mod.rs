@@ -7,8 +7,8 @@ mod limiter;
 #[cfg(test)]
 mod model;
 
-pub(crate) use asked::{Ask, Denial};
 pub use asked::{Asked, BoxLimit, Limit, Reason};
+pub(crate) use asked::{Denial, LaneAsk};
 pub use lane::OnNoKey;
 pub(crate) use lane::{After, HeadFn, Lane};
 pub use limiter::{ByKey, Everyone, Limiter, PerKey, Shared, Target, TierName, content_length};

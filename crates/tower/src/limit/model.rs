@@ -1,6 +1,6 @@
 //! Every interleaving of two requests to three meters: all or nothing.
 
-use super::asked::{Ask, take_all};
+use super::asked::{LaneAsk, take_all};
 use super::lane::{Lane, Rules};
 use crate::error::InvalidLimit;
 use crate::meters::{Denied, Detail, HashedKey, Meters, Standing, Ticket};
@@ -23,12 +23,12 @@ thread_local! {
 /// Lets one request take a step at a time, in the order of a schedule: a bit for each step, the number of its request.
 #[derive(Debug, Default)]
 struct Turns {
-    state: Mutex<State>,
+    state: Mutex<TurnState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnState {
     schedule: u32,
     is_done: [bool; 2],
 }
@@ -36,7 +36,7 @@ struct State {
 impl Turns {
     fn begin(&self, schedule: u32) {
         let is_done = [false; 2];
-        *self.state.lock().unwrap() = State { schedule, is_done };
+        *self.state.lock().unwrap() = TurnState { schedule, is_done };
     }
 
     fn step<T>(&self, step: impl FnOnce() -> T) -> T {
@@ -150,7 +150,7 @@ fn outcomes(bursts: [u32; 3], orders: [[usize; 3]; 2]) -> [u32; 3] {
     });
     let request = |is_second: bool| {
         IS_SECOND.set(is_second);
-        let mut asks = orders[usize::from(is_second)].map(|lane| Ask::new(&lanes[lane], &rules, TICKET, 1));
+        let mut asks = orders[usize::from(is_second)].map(|lane| LaneAsk::new(&lanes[lane], &rules, TICKET, 1));
         let decided = take_all(&mut asks, lanes[0].meters.now(), Detail::Nothing);
         turns.end();
         u32::from(decided.is_ok())

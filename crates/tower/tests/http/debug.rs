@@ -155,21 +155,21 @@ fn debug_of_a_distributed_limit_has_its_quota() {
 
 /// Collects the Debug output of events.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct DebugLines(Arc<Mutex<Vec<String>>>);
 
-impl Lines {
+impl DebugLines {
     fn add(&self, value: &dyn Debug) {
         self.0.lock().expect("no panic").push(format!("{value:?}"));
     }
 }
 
-impl Observe for Lines {
+impl Observe for DebugLines {
     fn denied(&self, event: &PolicyDecision<'_>) {
         self.add(event);
     }
 }
 
-impl Key for Lines {
+impl Key for DebugLines {
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         self.add(head);
         key.text("alice");
@@ -180,7 +180,7 @@ impl Key for Lines {
 
 #[test]
 fn debug_of_events_is_one_line() {
-    let lines = Lines::default();
+    let lines = DebugLines::default();
     let (seen, charges) = (lines.clone(), lines.clone());
     let limit = PerKey::new(lines.clone(), quota("1/h"), 100).expect("a limit").late();
     let responder = respond_fn(move |refusal, parts| {

@@ -1,6 +1,6 @@
 //! Answers to denied requests. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
-use crate::support::{Count, answer, body, field, from, meter, number, quota, request, shared, status};
+use crate::support::{EventCounts, answer, body, field, from, meter, number, quota, request, shared, status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -29,7 +29,7 @@ fn r1_retry_after_is_positive_and_then_admitted() {
 }
 
 #[test]
-fn r2_responders_of_ones_own_lose_nothing() {
+fn r2_custom_responders_keep_every_field() {
     let limit = || shared("1/h");
     let check = |answer: &dyn Fn() -> Response<Full<Bytes>>, expected: &str| {
         assert_eq!(answer().status(), 200);
@@ -82,7 +82,7 @@ fn r14_r15_free_denial_names_its_limit() {
 
 #[test]
 fn r28_full_table_without_evictable_key_is_unavailable() {
-    let count = Count::default();
+    let count = EventCounts::default();
     let limit = PerKey::new(PeerIp::new(), quota("1/h"), 1)
         .unwrap()
         .when_full(WhenFull::Deny)
@@ -114,7 +114,7 @@ fn jitter_is_only_added() {
 }
 
 #[test]
-fn statuses_are_ones_choice() {
+fn status_of_a_denial_can_be_chosen() {
     let layer = RateLimitLayer::new(shared("1/h")).status(StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!([(); 2].map(|()| status(&layer, request())), [200, 503]);
 }

@@ -30,9 +30,9 @@ fn metrics_are_counted_by_policy_and_tier() {
     use std::collections::BTreeMap;
 
     #[derive(Default)]
-    struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+    struct CounterMap(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 
-    impl Recorder for Counters {
+    impl Recorder for CounterMap {
         fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -49,7 +49,7 @@ fn metrics_are_counted_by_policy_and_tier() {
         }
     }
 
-    let counters = Counters::default();
+    let counters = CounterMap::default();
     metrics::with_local_recorder(&counters, || {
         let limit = PerKey::new(PeerIp::new(), "2/h".parse().unwrap(), 100)
             .unwrap()
@@ -92,9 +92,9 @@ pub(crate) fn events_of(level: tracing::Level, act: impl FnOnce()) -> Vec<String
     use tracing::span::{Attributes, Id, Record};
 
     #[derive(Clone)]
-    struct Events(Arc<Mutex<Vec<String>>>, tracing::Level);
+    struct EventLog(Arc<Mutex<Vec<String>>>, tracing::Level);
 
-    impl Visit for Events {
+    impl Visit for EventLog {
         fn record_debug(&mut self, field: &Field, value: &dyn core::fmt::Debug) {
             if field.name() == "message" {
                 self.0.lock().unwrap().push(format!("{value:?}"));
@@ -102,7 +102,7 @@ pub(crate) fn events_of(level: tracing::Level, act: impl FnOnce()) -> Vec<String
         }
     }
 
-    impl tracing::Subscriber for Events {
+    impl tracing::Subscriber for EventLog {
         fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
             *metadata.level() == self.1 && metadata.target() == "ratelimit_meter_tower"
         }
@@ -118,7 +118,7 @@ pub(crate) fn events_of(level: tracing::Level, act: impl FnOnce()) -> Vec<String
         fn exit(&self, _: &Id) {}
     }
 
-    let events = Events(Arc::default(), level);
+    let events = EventLog(Arc::default(), level);
     // With a single dispatcher, an event asks the thread that meets it first, which may be that of another test.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     tracing::subscriber::with_default(events.clone(), act);

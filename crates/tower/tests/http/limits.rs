@@ -1,7 +1,7 @@
 //! Limits: the clients and requests that they apply to. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
 use crate::events::warnings_of;
-use crate::support::{Count, answer, field, from, hourly, quota, request, shared, status};
+use crate::support::{EventCounts, answer, field, from, hourly, quota, request, shared, status};
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderValue, Method, Request, Response};
@@ -200,7 +200,7 @@ fn exemption_is_asked_once_a_request() {
 
 #[test]
 fn r20_trial_limit_denies_nothing_and_reports() {
-    let count = Count::default();
+    let count = EventCounts::default();
     let layer = RateLimitLayer::new((shared("3/h"), shared("1/h").named("trial").dry_run())).observe(count.clone());
     let answers = [(); 5].map(|()| answer(&layer, request()));
     assert_eq!(
@@ -210,7 +210,7 @@ fn r20_trial_limit_denies_nothing_and_reports() {
     assert_eq!(field(answers[0].headers(), "ratelimit"), "\"default\";r=2;t=2400");
     // Three admitted by the limit and one by the trial; two denied by the limit, two by the trial.
     assert_eq!(count.all(), [4, 2, 2, 0, 0, 0]);
-    let alone = Count::default();
+    let alone = EventCounts::default();
     let layer = RateLimitLayer::new(shared("2/h")).observe(alone.clone());
     assert_eq!([(); 3].map(|()| status(&layer, request())), [200, 200, 429]);
     assert_eq!(alone.all(), [2, 1, 0, 0, 0, 0]);
@@ -245,7 +245,7 @@ fn r21_preflights_are_free() {
 #[test]
 fn types_can_be_named_boxed_and_shared() {
     use ratelimit_meter_tower::{BoxKey, BoxLimit, BoxRespond, Grpc, Limit};
-    struct Fields {
+    struct NameableTypes {
         _named: RateLimitLayer<PerKey<PeerIp>>,
         _service: ratelimit_meter_tower::RateLimit<(), Shared>,
         _grpc: RateLimitLayer<Shared, Grpc>,
@@ -257,7 +257,7 @@ fn types_can_be_named_boxed_and_shared() {
     let all = Arc::new(shared("1/h"));
     let layers = [(); 2].map(|()| RateLimitLayer::new(Arc::clone(&all)));
     assert_eq!(layers.map(|layer| status(&layer, request())), [200, 429]);
-    let fields = Fields {
+    let fields = NameableTypes {
         _named: RateLimitLayer::new(hourly(PeerIp::new())),
         _service: tower::Layer::layer(&RateLimitLayer::new(shared("1/h")), ()),
         _grpc: RateLimitLayer::grpc(shared("1/h")),

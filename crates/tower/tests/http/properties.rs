@@ -66,13 +66,13 @@ fn steps() -> impl Strategy<Value = Vec<(u16, u16)>> {
 
 /// An exact bucket: levels are units times the period in nanoseconds, so that they are whole numbers.
 #[derive(Clone, Copy)]
-struct Bucket {
+struct ExactBucket {
     quota: Quota,
     level: u128,
     at: Duration,
 }
 
-impl Bucket {
+impl ExactBucket {
     fn at(mut self, at: Duration) -> Self {
         let drained = (at - self.at).as_nanos() * u128::from(self.quota.cells().get());
         self.level = self.level.saturating_sub(drained);
@@ -89,7 +89,7 @@ impl Bucket {
 
 /// The announcements of a response.
 #[derive(Debug, Clone, Copy)]
-struct Announced {
+struct AnnouncedValues {
     q: u64,
     w: u64,
     r: u64,
@@ -117,13 +117,13 @@ fn only_item(list: &str) -> Item {
     item.clone()
 }
 
-fn ask<A: Algorithm + 'static>(meter: &Meter<A, ManualClock>, cost: u64) -> Announced {
+fn ask<A: Algorithm + 'static>(meter: &Meter<A, ManualClock>, cost: u64) -> AnnouncedValues {
     let layer = RateLimitLayer::new(Shared::of(meter.clone()).unwrap().cost(move |_| cost));
     let response = answer(&layer, request());
     let headers = response.headers();
     let policy = only_item(&field(headers, "ratelimit-policy"));
     let limit = only_item(&field(headers, "ratelimit"));
-    Announced {
+    AnnouncedValues {
         q: parameter(&policy, "q").unwrap(),
         w: parameter(&policy, "w").unwrap(),
         r: parameter(&limit, "r").unwrap(),
@@ -202,7 +202,7 @@ proptest! {
         let start = Instant::now();
         let clock = ManualClock::starting_at(start);
         let meter = GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
-        let mut bucket = Bucket { quota, level: 0, at: Duration::ZERO };
+        let mut bucket = ExactBucket { quota, level: 0, at: Duration::ZERO };
         splits.sort_unstable();
         for (part, cost) in steps {
             advanced(&clock, quota, part);

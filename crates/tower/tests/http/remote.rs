@@ -121,9 +121,9 @@ async fn request_that_leaves_during_store_call_is_dropped() {
 
 /// Takes down the keys it is asked for.
 #[derive(Clone, Default)]
-struct Keys(Arc<std::sync::Mutex<Vec<String>>>);
+struct KeyLog(Arc<std::sync::Mutex<Vec<String>>>);
 
-impl RemoteMeter for Keys {
+impl RemoteMeter for KeyLog {
     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
         self.0.lock().unwrap().push(format!("{key} {cells}"));
         Ok(Answer::unavailable(Duration::from_millis(1500)))
@@ -135,7 +135,7 @@ async fn keys_are_spelled_the_same_on_every_machine() {
     use ratelimit_meter_tower::{MethodKey, PeerIp};
     use std::net::SocketAddr;
 
-    let keys = Keys::default();
+    let keys = KeyLog::default();
     let layer = || {
         RateLimitLayer::remote(
             Distributed::new((PeerIp::new(), MethodKey::new()), "2/h".parse().unwrap(), keys.clone()).cost(|_| 3),

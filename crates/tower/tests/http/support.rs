@@ -123,9 +123,9 @@ pub(crate) fn body(response: Response<Body>) -> String {
 }
 
 #[derive(Default, Clone)]
-pub(crate) struct Count(Arc<[AtomicU64; 6]>);
+pub(crate) struct EventCounts(Arc<[AtomicU64; 6]>);
 
-impl Count {
+impl EventCounts {
     fn add(&self, index: usize) {
         self.0[index].fetch_add(1, Ordering::Relaxed);
     }
@@ -135,7 +135,7 @@ impl Count {
     }
 }
 
-impl Observe for Count {
+impl Observe for EventCounts {
     fn admitted(&self, event: &PolicyDecision<'_>) {
         assert!(event.wait().is_none() && event.cost() > 0);
         self.add(0);

@@ -1,6 +1,6 @@
 //! The adapter trait of a limiter that waits.
 
-use crate::contender::{Kind, Package};
+use crate::contender::{ContenderKind, Package};
 use std::future::Future;
 
 /// The cells a second that they wait for.
@@ -10,9 +10,9 @@ pub(super) const RATE: u64 = 1_000_000;
 pub(super) const BURST: u32 = 1000;
 
 /// A limiter with an asynchronous `acquire`.
-pub(super) trait Waiter: Send + Sync + 'static {
+pub(super) trait WaitingContender: Send + Sync + 'static {
     const NAME: &'static str;
-    const KIND: Kind;
+    const KIND: ContenderKind;
     const PACKAGE: Package;
 
     /// Returns a limiter that never denies.

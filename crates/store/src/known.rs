@@ -74,14 +74,14 @@ impl Told {
 
 /// The status of a subject after a decision. That of a reply is computed if a caller asks for it: it takes longer than to use a cell of a block.
 #[derive(Debug, Clone)]
-pub(crate) enum Standing {
+pub(crate) enum LazyStatus {
     /// Boxed, because each cell of a block moves the other variant.
     Status(Box<Status>),
     /// At an instant, by a reply that was received before.
     ByReply(Known, Instant),
 }
 
-impl Standing {
+impl LazyStatus {
     pub(crate) fn status(&self) -> Option<Status> {
         match self {
             Self::Status(status) => Some(**status),
