@@ -1,4 +1,4 @@
-//! The meaning of an error of the client or the server for a call, and advice for whoever reads it.
+//! The meaning of an error of the client or the server for a call, and advice for the user.
 
 use ratelimit_meter_store::{Ask, StoreError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -102,7 +102,7 @@ const ADVICE: [(&str, &str); 12] = [
     ("OOM", "raise maxmemory, or choose a maxmemory-policy that evicts keys"),
     (
         "MISCONF",
-        "the server cannot save its data, so it takes no writes: its log says why",
+        "the server cannot save its data, so it takes no writes: see its log",
     ),
     ("NOREPLICAS", "connect more replicas, or lower min-replicas-to-write"),
     ("READONLY", "connect to the primary"),
