@@ -8,7 +8,7 @@ use crate::run::{complaint, file, log_line, meter_replay, report, text};
 #[test]
 fn invalid_command_line_fails_in_one_line() {
     let table: &[(&[&str], &str)] = &[
-        (&["--frob"], "unexpected argument '--frob' found"),
+        (&["--frob"], "unexpected argument '--frob' found; see --help"),
         (
             &["--demo", "--order", "x"],
             "invalid value 'x' for '--order <ORDER>', [possible values: sort, as-is]; see --help",
