@@ -336,7 +336,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_nanosecond_is_the_first(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, share in 0.0..1.0_f64) {
+        fn volume_drains_at_its_first_nanosecond_only(units in 1_u128..1 << 40, ns in 1_u64..1 << 40, share in 0.0..1.0_f64) {
             prop_assume!(units < u128::from(ns) * 16 && units * 2 > u128::from(ns));
             let scale = UnitScale::draining(units, ns).unwrap();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "any volume will do")]

@@ -426,7 +426,7 @@ impl Decide for ExponentialAverage {
     }
 
     fn has_cells_ahead(&self, _word: u64, _drained: Volume) -> bool {
-        // The rates of cells add up. So the rate without some of them is known, whichever were counted before.
+        // The rates of cells add up. So `cancel` can subtract the rate of its cells, in any order of counting.
         false
     }
 

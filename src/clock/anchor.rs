@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_of_long_counts_is_true() {
+    fn slow_counters_read_true_time() {
         for megahertz in [1.0, 19.2, 24.0, 25.0, 62.5, 100.0, 121.875, 1000.0] {
             for offset in 0..20 {
                 let mut machine = Machine::counting(megahertz / 1000.0);
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sighting_that_was_interrupted_anchors_nothing() {
+    fn interrupted_sighting_makes_no_anchor() {
         let mut machine = Machine::counting(2.5);
         machine.works(5 * MS);
         machine.passes(2 * WINDOW_NS);
@@ -624,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn thread_idle_for_days_is_true_immediately() {
+    fn thread_reads_true_time_after_idle_days() {
         let mut machine = Machine::counting(2.5);
         for rest in [1, 1_000, 100_000, 86_400_000] {
             machine.works(2 * MS);

@@ -166,7 +166,7 @@ fn verbs() -> impl Strategy<Value = Vec<(u64, (Verb, u64, u64))>> {
     (keys, sequences()).prop_map(|(keys, verbs)| keys.into_iter().zip(verbs).collect())
 }
 
-/// Instants in order, up to the time to drain a burst apart.
+/// Instants in order, at distances up to the time that a burst takes to drain.
 fn in_order(rest: u64) -> impl FnMut(u64) -> i128 {
     let mut now = 0;
     move |step| {

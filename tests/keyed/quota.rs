@@ -156,7 +156,7 @@ proptest! {
             let n = u32::try_from(spread(size, 1, 10)).unwrap();
             let slot = keys.key(&key);
             let (one, other) = (slot.status_at(at), meter.status_at(at));
-            // Rounded by a unit of either at each change.
+            // Each change rounds by one unit of the table or of the meter.
             prop_assert!(one.remaining().abs_diff(other.remaining()) <= 1, "{} and {}", one.remaining(), other.remaining());
             if one.remaining() != other.remaining() {
                 return Ok(());

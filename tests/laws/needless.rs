@@ -83,7 +83,7 @@ fn saturate(meter: &Subject, limit: &Limit, start: i128, n: u32, batches: u32) {
             "{who}: {taken} by {at} ns is too fast: {limit:?}"
         );
     }
-    // Instants are whole: a bucket that does not hold a batch and a nanosecond's worth runs empty before the batch may come.
+    // Instants are whole nanoseconds. If a bucket cannot hold a batch and the drain of a nanosecond, it is empty before the batch conforms.
     if limit.capacity() >= limit.cost(n) + limit.drained(1) {
         assert!(
             taken + limit.cost(n) > limit.drained(at - start),

@@ -9,7 +9,7 @@ const SECOND: Quota = Quota::per_second(nonzero!(10u32));
 const HOUR: Quota = Quota::per_hour(nonzero!(1000u32)).allow_burst(nonzero!(20u32));
 
 #[test]
-fn the_canonical_text_of_a_pair() {
+fn pair_formats_as_canonical_text() {
     const PAIR: DualQuota = DualQuota::new(SECOND, HOUR);
     assert_eq!(PAIR.to_string(), "10/s & 1000/h burst 20");
     for text in [

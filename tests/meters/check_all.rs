@@ -246,7 +246,7 @@ fn a_lagging_clock_admits_at_the_reported_instant() {
 }
 
 #[test]
-fn the_time_is_the_first_meters() {
+fn check_all_reads_the_first_meters_clock() {
     let [early, late] = [ManualClock::new(), ManualClock::new()];
     let (one, other): (GCRA, GCRA) = (of("1/h"), of("1/h"));
     let (one, other) = (one.with_clock(early.clone()), other.with_clock(late.clone()));

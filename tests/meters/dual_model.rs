@@ -34,7 +34,7 @@ fn average(limit: u32, period: u64) -> Exponential {
     Exponential::new(limit, Duration::from_nanos(period)).expect("a limit")
 }
 
-/// The answer to a request: admitted, denied by these until an instant, or never admitted by these.
+/// The answer to a request: admitted, denied by these limits until an instant, or above the burst of these limits.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Yes,
@@ -278,7 +278,7 @@ fn with_second<A: Algorithm>(first: Meter<A>, strict: bool, second: Made, steps:
 proptest! {
     /// The pair admits exactly if both limits would, and otherwise changes neither. The reported instant is the later of the two, and exact.
     #[test]
-    fn a_pair_is_two_meters_asked_at_once(first in halves(), second in halves(), steps in steps()) {
+    fn pair_decides_like_two_meters_together(first in halves(), second in halves(), steps in steps()) {
         with_first(first, second, &steps);
     }
 }

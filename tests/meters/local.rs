@@ -79,13 +79,13 @@ fn twins<A: Algorithm>(meter: Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
 
 proptest! {
     #[test]
-    fn a_meter_without_an_atomic_is_the_meter(limit in limits(), verbs in sequences()) {
+    fn local_meter_decides_like_the_shared_meter(limit in limits(), verbs in sequences()) {
         twins(gcra(&limit), &limit, &verbs);
         twins(leaky_bucket(&limit), &limit, &verbs);
     }
 
     #[test]
-    fn an_average_without_an_atomic_is_the_average(cells in 1u64..1000, period in 1_000u64..1 << 50, verbs in sequences()) {
+    fn local_average_decides_like_the_shared_average(cells in 1u64..1000, period in 1_000u64..1 << 50, verbs in sequences()) {
         let limit = Limit::new(cells, period);
         twins(Exponential::from_quota(quota(&limit)).unwrap(), &limit, &verbs);
     }
@@ -159,7 +159,7 @@ fn single_thread_meters_are_send() {
     is_send::<Budget>();
 }
 
-/// Whether `T` has clones. The constant of `Probe` comes before that of the trait, if `T` has them.
+/// Shows whether `T` has clones. The constant of `Probe` comes before that of the trait, if `T` has them.
 trait Uncloned {
     const HAS_CLONES: bool = false;
 }

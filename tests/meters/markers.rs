@@ -96,7 +96,7 @@ fn rfc_4115_charges_green_bytes_to_committed_bucket() {
     );
 }
 
-/// Marks a packet, colour-blind or that came with a colour, after a second of rest.
+/// Marks a packet after an idle second: colour-blind, or with the colour that the packet came with.
 type Rested = Box<dyn Fn(u32, Option<Colour>) -> Colour>;
 
 /// The cases of DPDK's `app/test/test_meter.c`: a marker that was idle for a second, packets of one byte below and above each burst.

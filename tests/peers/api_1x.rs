@@ -137,7 +137,7 @@ fn a_batch_is_denied_with_its_size() {
 }
 
 #[test]
-fn parameters_come_out_and_go_back_in() {
+fn parameters_round_trip() {
     let now = Instant::now();
     let mut gcra = GCRA::for_capacity(10).unwrap().build();
     let fresh: (Duration, Duration, Option<Instant>) = (&gcra).into();

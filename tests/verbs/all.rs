@@ -185,7 +185,7 @@ fn every_verb_reports_an_impossible_batch() {
 }
 
 #[test]
-fn after_a_reset_a_meter_is_as_new() {
+fn reset_meter_is_like_a_new_one() {
     fn check<A: Algorithm>(meter: &Meter<A>) {
         let now = Instant::now();
         let new = meter.snapshot_at(fixed_time());

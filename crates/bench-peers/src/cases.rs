@@ -33,14 +33,14 @@ pub(crate) struct MeterLimit {
 }
 
 impl MeterLimit {
-    /// Never reached: 10^9 cells a second, the highest rate that all contenders support, and as many at once. No loop asks for half as many.
+    /// 10^9 cells a second, the highest rate that all contenders support, and as many at once. No loop asks for half as many, so none is denied.
     pub(crate) const AMPLE: Self = Self {
         interval: Duration::from_nanos(1),
         burst: NonZeroU32::new(1_000_000_000).unwrap(),
     };
 
-    /// Exceeded for a whole run once its burst is spent: one cell an hour. The burst holds batches, and blocks for leases, so
-    /// that no denial is permanent.
+    /// One cell an hour, so that every call of a run is denied once the burst is spent. The burst holds batches, and blocks for
+    /// leases, so that no denial is permanent.
     pub(crate) const SCARCE: Self = Self {
         interval: Duration::from_secs(3600),
         burst: NonZeroU32::new(1024).unwrap(),

@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ContenderKind {
-    /// This project's.
+    /// A contender of this project.
     Ours,
     /// A peer's meter.
     Peer,
@@ -35,7 +35,7 @@ pub(crate) trait Contender {
     /// The name in the tables.
     const NAME: &'static str;
     const KIND: ContenderKind;
-    /// The crate it comes from.
+    /// The crate of the contender.
     const PACKAGE: Option<Package>;
 
     /// A thread's handle of a meter.

@@ -73,7 +73,7 @@ struct Cli {
     #[arg(long, value_name = "CONTENDER", hide = true)]
     memory_of: Option<String>,
 
-    /// Rounds, instead of 101, or 25 if quick
+    /// Number of rounds (101 unless set, or 25 with --quick)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 

@@ -135,7 +135,7 @@ mod governor {
 
     #[test]
     fn batch_above_the_burst_may_overflow() {
-        // A cell of 2^40 ns, and a batch of 2^24 of them and one more.
+        // A cell takes 2^40 ns, and the batch has 2^24 + 1 cells.
         let result = catch_unwind(|| {
             let quota = Quota::with_period(Duration::from_nanos(1 << 40)).expect("not zero");
             RateLimiter::direct(quota).check_n(n((1 << 24) + 1)).is_err()
@@ -238,7 +238,7 @@ mod leaky_bucket {
     }
 
     #[test]
-    fn nothing_per_interval_panics_when_set() {
+    fn zero_refill_panics_when_set() {
         let refill = catch_unwind(|| {
             RateLimiter::builder().refill(0);
         });

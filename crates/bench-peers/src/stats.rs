@@ -34,7 +34,7 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-/// The least of sorted values that `part` of `whole` of them do not exceed (nearest rank).
+/// The smallest of the sorted values that at least `part / whole` of the values do not exceed (nearest rank).
 pub(crate) fn percentile<T: Copy>(sorted: &[T], part: usize, whole: usize) -> Option<T> {
     let rank = (sorted.len() * part).div_ceil(whole).max(1);
     sorted.get(rank - 1).copied()

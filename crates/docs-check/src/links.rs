@@ -99,7 +99,7 @@ fn slug(heading: &str) -> String {
 
 static LINK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"<a [^>]*?href="([^"]+)""#).expect("a valid expression"));
 static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#" id="?([^" >]+)"#).expect("a valid expression"));
-/// Signatures, whose links rustdoc makes: also to hidden traits, which have no page.
+/// Signatures. Rustdoc makes their links, also to hidden traits, which have no page.
 static SIGNATURE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"(?s)<(h3|h4) class="code-header">.*?</(h3|h4)>"#).expect("a valid expression"));
 

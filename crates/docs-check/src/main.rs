@@ -1,7 +1,8 @@
-//! Checks the public API against its snapshot, the links of the documentation, and the words of all text.
+//! Checks the public API against its snapshot, the links of the documentation, the words of all text, and the names of types.
 
 mod api;
 mod links;
+mod names;
 mod page;
 mod prose;
 mod words;
@@ -15,7 +16,7 @@ use std::{fs, io};
 /// Check the documentation; build it first with `cargo doc --workspace --no-deps --all-features`
 #[derive(Parser, Debug)]
 #[command(name = "docs-check")]
-struct Arguments {
+struct Cli {
     #[command(subcommand)]
     check: DocsCheck,
 }
@@ -36,13 +37,16 @@ enum DocsCheck {
         #[arg(long, value_name = "FOLDER")]
         root: Option<PathBuf>,
     },
+    /// Find types of one name with different meanings
+    Names,
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().check {
+    let result = match Cli::parse().check {
         DocsCheck::Api { update } => check_api(update),
         DocsCheck::Links => check_links(),
         DocsCheck::Words { root } => check_words(root.as_deref().unwrap_or(workspace())),
+        DocsCheck::Names => check_names(),
     };
     match result {
         Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
@@ -144,6 +148,14 @@ fn check_links() -> Result<Vec<String>, Box<dyn Error>> {
     }
     if problems.is_empty() {
         println!("no dead links");
+    }
+    Ok(problems)
+}
+
+fn check_names() -> Result<Vec<String>, Box<dyn Error>> {
+    let problems = names::repeated(workspace())?;
+    if problems.is_empty() {
+        println!("each name of a type has one meaning");
     }
     Ok(problems)
 }

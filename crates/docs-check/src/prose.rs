@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_tables_are_apart() {
+    fn rows_of_tables_are_separate_sentences() {
         let texts = |path, text| {
             read(path, text)
                 .into_iter()

@@ -20,7 +20,7 @@ use std::{fs, io, thread};
 /// Applies each known mutation to a copy of the workspace and expects the named test to fail there
 #[derive(Parser, Debug)]
 #[command(name = "mutations")]
-struct Arguments {
+struct Cli {
     /// Only mutations whose list, name, file, binary or test contains one of these texts
     filters: Vec<String>,
     /// Print the mutations with the tests that catch them, and apply none
@@ -41,7 +41,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,21 +52,19 @@ fn main() -> ExitCode {
 }
 
 /// Returns `true` if every selected mutation is as it should be.
-fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+fn run(cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let (workspace, lists) = (workspace(), lists());
-    if arguments.reanchor {
+    if cli.reanchor {
         for line in list::reanchor(&workspace, &lists)? {
             println!("{line}");
         }
     }
     let mut mutations = list::read(&lists)?;
-    mutations.retain(|mutation| {
-        arguments.filters.is_empty() || arguments.filters.iter().any(|filter| mutation.contains(filter))
-    });
+    mutations.retain(|mutation| cli.filters.is_empty() || cli.filters.iter().any(|filter| mutation.contains(filter)));
     if mutations.is_empty() {
         return Err("no mutation contains any of these texts; `--list` prints them all".into());
     }
-    if arguments.list {
+    if cli.list {
         for mutation in &mutations {
             println!("{mutation}\n    caught by {}: {}", mutation.target, mutation.test);
         }
@@ -76,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     for error in &misplaced {
         eprintln!("error: {error}");
     }
-    if arguments.check || arguments.reanchor || !misplaced.is_empty() {
+    if cli.check || cli.reanchor || !misplaced.is_empty() {
         println!(
             "{} of {} mutations have their place in the source",
             mutations.len() - misplaced.len(),
@@ -84,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         );
         return Ok(misplaced.is_empty());
     }
-    apply(&workspace, mutations, arguments)
+    apply(&workspace, mutations, cli)
 }
 
 /// The root of the workspace that this tool was built in.
@@ -98,11 +96,11 @@ fn lists() -> PathBuf {
 }
 
 /// Applies each mutation, prints each result, and returns `true` if all are caught.
-fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+fn apply(workspace: &Path, mutations: Vec<Mutation>, cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let start = Instant::now();
     let total = mutations.len();
     let processors = thread::available_parallelism().map_or(1, |processors| processors.get().min(4));
-    let jobs = arguments.jobs.unwrap_or(processors).clamp(1, total);
+    let jobs = cli.jobs.unwrap_or(processors).clamp(1, total);
     let bar = ProgressBar::new(total as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left: {msg}").expect("a valid template"),
     );
@@ -114,7 +112,7 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, arguments: &Arguments) -> R
         caught: AtomicUsize::new(0),
         problems: Mutex::default(),
     };
-    let timeout = Duration::from_secs(arguments.timeout);
+    let timeout = Duration::from_secs(cli.timeout);
     thread::scope(|scope| {
         let workers: Vec<_> = copies
             .iter()
@@ -256,6 +254,6 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         use clap::CommandFactory;
-        Arguments::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

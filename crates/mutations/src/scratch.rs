@@ -224,7 +224,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&from, &to)?;
         } else if extension.is_none() && from.parent().is_some_and(|folder| folder.ends_with("deps")) {
-            // A linked program, which is large; cargo links those anew that it needs.
+            // Linked programs are large, and cargo links the needed ones again.
         } else if !(matches!(extension, Some("rlib" | "rmeta" | "so")) && fs::hard_link(&from, &to).is_ok()) {
             fs::copy(&from, &to)?;
             File::options()

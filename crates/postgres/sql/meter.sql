@@ -11,7 +11,7 @@
 --
 -- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
 --
--- On the usual way a function that calls another assigns its result, `c := meter.check(..)`: a SELECT from it would start the executor once more.
+-- On the usual path, a function assigns the result of a call, `c := meter.check(..)`: a SELECT from the call would start the executor once more.
 --
 -- Contents: tables, clock, quota text, check, decide (all verbs, several limits), change, check_all, allow, averages, sweep.
 
@@ -138,7 +138,7 @@ BEGIN
   RETURN div(number.a * unit, number.b);
 END $$;
 
--- Reads any quota text. `meter.units` reads the usual texts itself, and calls this function for all others.
+-- Reads any quota text. `meter.units` reads the usual texts itself, and calls this function for all other texts.
 CREATE OR REPLACE FUNCTION meter.read_quota(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -409,7 +409,7 @@ BEGIN
               + CASE WHEN level % b.one > 0 THEN div((level % b.one)::numeric * ones[i] + b.one - 1, b.one) + 1 ELSE 0 END);
           END IF;
           IF t - tick_at[i] BETWEEN 1 AND ticks[i] - 1 THEN
-            -- The row is of a time after this tick: as much more is owed at the tick as drains until then.
+            -- The row was written after this tick. At the tick, the volume that drains in between is also owed.
             level := least(top, level + (t - tick_at[i])::numeric * drains[i]); t := tick_at[i];
           ELSIF t > tick_at[i] AND at IS NULL THEN
             -- The server's clock was set back: no time has passed.
@@ -469,7 +469,7 @@ BEGIN
           ELSE 0 END;
         after := CASE verb
           WHEN 'refund' THEN greatest(0, level - least(n, level / cells[i] + 1) * cells[i])
-          -- As if these cells had been the first to drain: then no more conforms than if they had never been counted.
+          -- The cancelled cells count as the first that drained, so no more conforms than if they had never been counted.
           WHEN 'cancel' THEN greatest(0, level - greatest(0, least(top, least(n, top / cells[i] + 1) * cells[i])
             - least(greatest(0, tick_at[i] - CASE WHEN ticks[i] > 0 THEN a - a % ticks[i] ELSE a END), top / drains[i] + 1) * drains[i]))
           WHEN 'reset' THEN 0

@@ -66,7 +66,7 @@ for i = 1, keys do
         local part = owed - cells * one0
         owed = cells * one + (part > 0 and ceil(part / one0 * one) + 1 or 0)
         if written - t < interval then
-          -- Between two ticks: as much more at the tick before as drains until then.
+          -- The state was written between two ticks. It moves back to the tick, where the volume that drains in between is also owed.
           owed, written = owed + (written - t) * drain, t
         end
         owed = min(TOP, owed, (TOP - written) * drain)
@@ -143,7 +143,7 @@ for i = 1, keys do
   if bucket then
     units = units + count * cell
   else
-    -- Cells of a time before the state's have decayed by then; an admission leaves the average at its threshold at most.
+    -- Cells at a time before the state's time have decayed by then. An admission leaves the average at its threshold or below.
     local decayed = exp((tick[i] - t) / drain)
     if count > 0 then
       units = units + count * cell * decayed

@@ -94,7 +94,11 @@ fn main() -> io::Result<()> {
     let limit = ["--limit", "10/s burst 20"];
     println!("{lines} lines, {clients} clients; million lines a second, MiB");
     for (name, program, arguments) in [
-        ("combined, all there is to tell", tool, [&limit[..], &[log]].concat()),
+        (
+            "combined, all results, both bounds",
+            tool,
+            [&limit[..], &[log]].concat(),
+        ),
         (
             "combined, one bound",
             tool,
@@ -106,7 +110,7 @@ fn main() -> io::Result<()> {
             [&limit[..], &["--spread=none", "--no-suggest", "--order", "as-is", log]].concat(),
         ),
         (
-            "JSON lines, all there is to tell",
+            "JSON lines, all results, both bounds",
             tool,
             [&limit[..], &["--by", "ip", json]].concat(),
         ),

@@ -28,7 +28,7 @@ pub(crate) fn access_log(data: &[u8]) {
         // The remains of an earlier line make no difference.
         let mut fresh = LogLines::default();
         assert_eq!(fresh.parse(line), Ok(read));
-        // A quote before the stamp may be of the client.
+        // A quote before the stamp may belong to the client.
         let is_bare = line.iter().find(|byte| matches!(byte, b'"' | b'[')) == Some(&b'[');
         // Of a line that only the tolerant reader takes there may be more than one way to double its quotes.
         let mut words = line[..line.len() - read.tail.len()].rsplit(|&byte| byte == b' ');

@@ -129,7 +129,7 @@ impl Rows {
                 may_go_back,
             )))),
             LimitKind::Model(model) => Some(RowLimit::Model(*model)),
-            // A row cannot be a file, and is not stored.
+            // The parser of files accepts neither of these as the limit of a row.
             LimitKind::PerKey(_) => None,
             #[cfg(feature = "store")]
             LimitKind::Stored(..) => None,

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated_by_commas() {
         for (number, text) in [
             (0, "0"),
             (999, "999"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_is_tamed() {
+    fn control_characters_of_foreign_text_are_escaped() {
         assert_eq!(printable(b"plain", 5), "plain");
         assert_eq!(printable(b"\x1b[31mred\t\xff", 40), "\\u{1b}[31mred\\t\u{fffd}");
         assert_eq!(printable(b"abcdefghijkl", 10), "abcdef…jkl");

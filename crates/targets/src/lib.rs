@@ -154,7 +154,7 @@ fn times_may_lie() -> bool {
         let at = START + next(&mut random) % SECOND;
         meter.check_at(time::at(at)).is_ok()
     });
-    // The burst, and those that drain in a second.
+    // The burst, and the cells that drain in a second.
     let admitted = admitted.count();
     let ends = [0, u64::MAX].map(time::at);
     let late = ends.map(|at| meter.check_n_at(10, at).is_ok());

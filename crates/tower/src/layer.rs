@@ -12,6 +12,7 @@ use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use core::fmt;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -288,7 +289,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         let status = asked
             .rejected()
             .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
-        self.answer(head, status, denial, &asked.positions())
+        let positions: SmallVec<[_; 4]> = asked.positions().collect();
+        self.answer(head, status, denial, &positions)
     }
 
     /// Answers a denied request with a status, and with the fields of its positions under the announced policies.
@@ -304,7 +306,9 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
-        self.settings.announce(positions).set(&mut parts.headers);
+        self.settings
+            .announce(positions.iter().copied())
+            .set(&mut parts.headers);
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
         if let Some(ns) = wait {
             parts.headers.insert(RETRY_AFTER, integer(seconds(ns)));
@@ -330,7 +334,7 @@ impl LayerSettings {
     }
 
     /// The fields of a response.
-    fn announce(&self, positions: &[Position<'_>]) -> Announcement {
+    fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
@@ -352,7 +356,7 @@ impl LayerSettings {
         match asked.asks() {
             _ if self.on_refusals_only || self.fields == Fields::None => Announcement::Nothing,
             [only] => self.announce_one(only),
-            _ => self.announce(&asked.positions()),
+            _ => self.announce(asked.positions()),
         }
     }
 
@@ -381,10 +385,11 @@ impl LayerSettings {
     }
 
     fn with_jitter(&self, ns: u64) -> u64 {
-        match nanos(self.jitter.as_nanos()) {
-            0 => ns,
-            most => ns.saturating_add(fastrand::u64(..=most)),
+        if self.jitter.is_zero() {
+            return ns;
         }
+        let most = nanos(self.jitter.as_nanos());
+        ns.saturating_add(fastrand::u64(..=most))
     }
 }
 

@@ -108,7 +108,7 @@ pub(crate) fn millis(ns: u64) -> u64 {
     ns.div_ceil(1_000_000)
 }
 
-/// Narrows a time to 64 bits; a longer one, past 584 years, is the longest.
+/// Narrows a time to 64 bits. A time past 584 years becomes the longest.
 pub(crate) fn nanos(ns: u128) -> u64 {
     u64::try_from(ns).unwrap_or(u64::MAX)
 }

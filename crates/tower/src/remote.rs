@@ -227,9 +227,10 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
 
     /// The key of a request; `None` if the limit does not apply to it.
     fn key_of(&self, head: &Head<'_>) -> Result<Option<String>, StatusCode> {
-        let mut writer = KeyWriter::spelling(&self.hashes);
+        let mut spelled = String::new();
+        let mut writer = KeyWriter::spelling(&self.hashes, &mut spelled);
         match (self.key.find(head, &mut writer), self.on_no_key) {
-            (Ok(()), _) => Ok(Some(writer.into_spelled())),
+            (Ok(()), _) => Ok(Some(spelled)),
             (Err(NoKey), OnNoKey::Share) => Ok(Some("no key".to_owned())),
             (Err(NoKey), OnNoKey::Pass) => Ok(None),
             (Err(NoKey), OnNoKey::Reject(status)) => Err(status),
@@ -278,10 +279,9 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             standing,
             denied: answer.denied,
         });
-        let positions = position.as_slice();
         let Some(denied) = answer.denied else {
             let (fields, nearest) = self.settings().fields_after();
-            return Conclusion::Admitted(Announcement::of(fields, nearest, positions));
+            return Conclusion::Admitted(Announcement::of(fields, nearest, position.into_iter()));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
@@ -290,7 +290,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         };
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
-        Conclusion::Denied(self.answer(head, status, Denial { wait_ns, reason }, positions))
+        Conclusion::Denied(self.answer(head, status, Denial { wait_ns, reason }, position.as_slice()))
     }
 
     fn without_store<C>(&self, head: &Head<'_>) -> Conclusion<C>

@@ -17,7 +17,7 @@ fn another<A: Algorithm, C: Clock>(meter: &Meter<A, C>) -> (Meter<A, ManualClock
     (meter.clone().with_clock(clock.clone()), clock.now())
 }
 
-/// `meter` after a restart that took it from `at` to `elapsed` later, and its origin, which is that later time.
+/// Restores the snapshot that `meter` made at `at`, `elapsed` nanoseconds later. Returns the restored meter and that later time on its clock.
 fn restarted<A: Algorithm>(meter: &Meter<A>, at: Instant, elapsed: i128) -> (Meter<A, ManualClock>, Instant) {
     let snapshot = meter.snapshot_at((at, wall(0)));
     let (restored, origin) = another(meter);

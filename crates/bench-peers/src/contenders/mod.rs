@@ -19,7 +19,7 @@ use ratelimit_meter::keyed::KeyHashes;
 use ratelimit_meter::{GCRA, KeyedMeter};
 use std::hash::RandomState;
 
-/// All of them, this project's first.
+/// All contenders, this project's first.
 pub(crate) fn entries() -> Vec<MeterEntry> {
     vec![
         MeterEntry::of::<ours::Gcra>(),
@@ -43,7 +43,7 @@ pub(crate) fn entries() -> Vec<MeterEntry> {
     ]
 }
 
-/// Those with a meter for each key of that kind.
+/// The contenders that have a meter for each key of that kind.
 pub(crate) fn keyed(kind: KeyKind) -> Vec<KeyedEntry> {
     match kind {
         KeyKind::Text => {

@@ -46,7 +46,7 @@ fn limiter(limit: MeterLimit) -> tokio_rate_limit::RateLimiter {
     tokio_rate_limit::RateLimiter::from_algorithm(bucket)
 }
 
-/// Its keys are text, and cannot be made room for beforehand.
+/// Its keys are text, and it has no way to reserve room for them.
 impl KeyedContender<String> for tokio_rate_limit::RateLimiter {
     const NAME: &'static str = TokioRateLimitPeer::NAME;
     const KIND: ContenderKind = ContenderKind::Peer;

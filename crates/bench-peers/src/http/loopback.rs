@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 use tower::util::MapResponseLayer;
 use tower_governor::GovernorLayer;
 
-/// The connections that send at once, a request after the other on each.
+/// The number of connections that send at the same time, each one request after the other.
 pub(super) const CONNECTIONS: usize = 64;
 
 /// The result of a run.

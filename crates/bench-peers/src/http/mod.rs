@@ -96,7 +96,7 @@ fn in_process(case: HttpCase, effort: HttpEffort, random: &mut Random, wrong: &m
     rows.collect()
 }
 
-/// The least part of the throughput of no layer, and the largest multiple of its 99th percentile.
+/// The aims: the smallest share of the throughput without a layer, and the largest multiple of its 99th percentile.
 const LOOPBACK_AIMS: [f64; 2] = [0.97, 1.05];
 
 /// An aim: a part of a contender's time.

@@ -24,7 +24,7 @@ const LONGEST: Length = 100_000_000;
 /// The factor by which turns are longer, and fewer, with many keys: each begins with the other contenders' lines in the caches.
 const STRETCH: u32 = 10;
 
-/// Runs all rounds of these cases, one after the other: a table of many keys is there only as long as its case.
+/// Runs all rounds of these cases, one case after the other, so that only the large tables of one case are in memory.
 pub(crate) fn rounds(cases: &[KeyedCase], effort: Effort, seed: u64) -> Vec<KeyedOutcome> {
     cases.iter().flat_map(|&case| case_rounds(case, effort, seed)).collect()
 }

@@ -86,7 +86,7 @@ pub(crate) struct StoresReport {
     server: String,
     scripts: Vec<ScriptRow>,
     throughput: Vec<ThroughputRow>,
-    /// Nothing where PostgreSQL is not installed.
+    /// Empty if PostgreSQL is not installed.
     postgres: Option<postgres::PostgresReport>,
     aims: Vec<Aim>,
 }

@@ -11,7 +11,7 @@ pub(crate) const MANY: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Hasher {
-    /// This project's.
+    /// A contender of this project.
     Polynomial,
     /// The standard library's.
     SipHash,
@@ -36,7 +36,7 @@ pub(crate) struct KeyedCase {
     pub(crate) keys: u64,
     pub(crate) answer: Expected,
     pub(crate) threads: u32,
-    /// The one hasher for all, or `None`: each has its default one.
+    /// The hasher of all tables; with `None`, each table has its default hasher.
     pub(crate) hasher: Option<Hasher>,
 }
 

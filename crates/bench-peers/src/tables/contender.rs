@@ -35,7 +35,7 @@ pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
     /// The name in the tables.
     const NAME: &'static str;
     const KIND: ContenderKind;
-    /// `None` if it hashes nothing.
+    /// `None` if the contender hashes nothing.
     const HASHER: Option<Hasher>;
 
     /// Makes a table, with room for so many keys from the start if it has such a parameter.

@@ -206,7 +206,7 @@ fn random_quota(rng: &mut Rng) -> String {
             text += &format!(" {word} {value}");
         }
     }
-    // Once in a while a slip of the keyboard.
+    // A few texts have a typing error.
     if rng.u8(..8) == 0 {
         let at = rng.usize(..=text.chars().count());
         let mut letters: Vec<char> = text.chars().collect();

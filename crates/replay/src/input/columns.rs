@@ -430,7 +430,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_are_whole_numbers_however_they_are_written() {
+    fn costs_with_zero_fractions_are_whole_numbers() {
         for (text, cost) in [
             ("374", 374),
             ("374.0", 374),

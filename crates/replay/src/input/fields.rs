@@ -1,5 +1,5 @@
-//! Reads logs that name their fields in a line: the W3C Extended Log File Format of IIS, `CloudFront` and Exchange (`#Fields:`), Zeek's (`#fields`), and
-//! VPC flow logs, whose names stand before their values without a mark.
+//! Reads logs that name their fields in a line: the W3C Extended Log File Format of IIS, `CloudFront` and Exchange (`#Fields:`), and Zeek's (`#fields`).
+//! Also reads VPC flow logs, whose first line is the names alone.
 
 use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
@@ -142,7 +142,7 @@ impl FieldLines {
     }
 }
 
-/// Returns whether a flow record with this status says that there was no traffic, or that none was recorded.
+/// Returns whether a flow record has a status without traffic: there was none, or none was recorded.
 pub(super) fn is_no_traffic(log_status: &[u8]) -> bool {
     matches!(log_status, b"NODATA" | b"SKIPDATA")
 }

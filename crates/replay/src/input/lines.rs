@@ -43,7 +43,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// A name that is asked for is not in the lines.
+    /// The lines do not have a name that an option gives.
     pub(super) fn within(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         if let Some(pattern) = pattern::given(input, head, options)? {
             return Ok(Some(Self::Pattern(Box::new(pattern))));
@@ -64,7 +64,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// A name that is asked for is not in the lines.
+    /// The lines do not have a name that an option gives.
     pub(super) fn json(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         if options.time.is_none() && options.regex.is_none() {
             for (messages, lines) in json::messages(head) {
@@ -82,7 +82,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// A name that is asked for is not in the lines.
+    /// The lines do not have a name that an option gives.
     pub(super) fn exported(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         let messages: Vec<&[u8]> = head.iter().filter_map(|line| line.strip_prefix(MESSAGE)).collect();
         let inner = Self::within(input, &messages, options)?;

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_they_come() {
+    fn lines_do_not_depend_on_pieces_read() {
         let text = b"one\n\ntwo\r\nthe end";
         for mut window in [
             window(&text[..]),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_skipped_however_many_they_are() {
+    fn any_number_of_zeros_is_skipped() {
         let mut text = vec![0; 3 * CHUNK + 7];
         text.extend_from_slice(b"line\n\0\0");
         let mut window = window(text);

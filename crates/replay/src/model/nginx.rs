@@ -37,7 +37,7 @@ enum Per {
 /// The part of the burst that is delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delay {
-    /// `nodelay`: none.
+    /// `nodelay`: no request is delayed.
     None,
     /// `delay=N`: requests beyond the first N of the burst. Without the parameter all of them, which is `delay=0`.
     Above(u32),

@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_are_few_and_within(start in any::<i64>(), span in 1..i64::MAX) {
+        fn axis_has_few_times_within_its_range(start in any::<i64>(), span in 1..i64::MAX) {
             let end = start.saturating_add(span);
             let (times, _) = times(start, span);
             let times: Vec<i64> = times.collect();

@@ -61,7 +61,7 @@ proptest! {
 }
 
 #[test]
-fn all_the_time_there_is_fits() {
+fn series_spans_the_whole_range_of_times() {
     check(
         true,
         &vec![

@@ -161,7 +161,7 @@ fn quota(cells: u32, period_ns: u64, burst: u32, weight: u32) -> Option<Quota> {
 
 proptest! {
     #[test]
-    fn in_seconds_one_less_is_too_little(
+    fn one_less_denies_traffic_of_whole_seconds(
         cells in 1_u32..200,
         period in prop::sample::select(vec![1_u64, 6, 13, 60, 3_600, 86_400]),
         burst in 1_u32..200,
@@ -170,7 +170,7 @@ proptest! {
     ) {
         let Some(quota) = quota(cells, period * SECOND, burst.max(weight), weight) else { return Ok(()) };
         check(quota, &traffic);
-        // If times are in seconds, that little is never overlooked.
+        // If times are whole seconds, one cell less always shows.
         if let SuggestedLimit::Quota(enough) = suggest(quota, &traffic).burst {
             prop_assert!(one_less_burst(enough).is_none_or(|less| denies(less, &traffic)));
         }
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn in_milliseconds_one_less_is_too_little(
+    fn one_less_denies_traffic_of_whole_milliseconds(
         cells in 1_u32..2_000,
         period in prop::sample::select(vec![1_u64, 7, 1_000, 60_000]),
         burst in 5_u32..5_000,
@@ -325,7 +325,7 @@ fn edges() {
 }
 
 #[test]
-fn keys_do_not_add_up() {
+fn requests_of_different_keys_are_not_summed() {
     let traffic = (0..60)
         .map(|step: i64| (step * 500_000_000, 1, u8::try_from(step % 2).expect("0 or 1")))
         .collect();

@@ -342,7 +342,7 @@ fn unwrapped(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn only_times_of_an_input_are_its_time() {
+fn sole_column_of_times_is_the_time() {
     for (name, text, time) in [
         (
             "german.csv",

@@ -78,7 +78,7 @@ fn nothing_is_written_when_there_are_too_many() {
 }
 
 #[test]
-fn bound_is_a_number_that_help_states() {
+fn maximum_of_keys_is_a_positive_number() {
     for bound in ["0", "-1", "4294967296", "many"] {
         let output = meter_replay(&["--limit", "1/s", "--keys", bound, "-"]);
         assert_eq!(output.status.code(), Some(2), "{bound}: {}", text(&output.stderr));

@@ -72,7 +72,7 @@ fn spread_denials_have_their_new_times() {
 }
 
 #[test]
-fn limits_of_a_file_go_by_key() {
+fn limits_of_a_file_apply_by_key() {
     let log = file("per-key.log", log());
     let limits = file("limits.csv", "key,limit\n192.0.2.1,fixed:4/s\n*,unlimited\n");
     let told = report(&["--limits", &limits, "--limit", "10/s", "--format", "json", &log]);

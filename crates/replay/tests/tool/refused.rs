@@ -414,7 +414,7 @@ fn advice_of_an_unknown_format_reads_it() {
 
 #[cfg(unix)]
 #[test]
-fn stamps_without_a_year_are_read_across_new_year() {
+fn yearless_stamps_are_read_across_new_year() {
     for (name, days) in [
         (
             "sshd.log",
@@ -499,7 +499,7 @@ fn advice_for_stamps_without_a_year_reads_them() {
 }
 
 #[test]
-fn networks_are_nothing_to_a_table_without_keys() {
+fn ipv6_prefix_without_keys_is_an_error() {
     let table = file(
         "networks.csv",
         "time,ip\n1716163201,2001:db8::1\n1716163201,2001:db8::2\n",

@@ -31,7 +31,7 @@ async fn hot_key_is_served_from_blocks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn seldom_asked_key_draws_single_cells() {
+async fn rarely_asked_key_draws_single_cells() {
     let probe = Probe::new();
     let meter = SharedMeter::builder("api", "1000/s".parse().unwrap())
         .lease(LeaseSettings::kept_for(20 * MS))

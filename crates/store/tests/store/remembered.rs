@@ -138,7 +138,7 @@ async fn remembered_denials_are_those_of_the_exact_bucket() {
             let n = fastrand::u32(1..=units.max_batch());
             let verdict = meters[fastrand::usize(..3)].check_n("a", n).await.unwrap();
             if verdict.is_admitted() {
-                // Decided at most one way ago.
+                // The store decided at most one transit of the reply ago.
                 oracle.add(n.into(), clock().saturating_sub(5000));
             } else if verdict.via() == &Via::RememberedDenial {
                 remembered += 1;

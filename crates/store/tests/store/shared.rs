@@ -273,7 +273,7 @@ async fn wrong_calls_are_typed_errors() {
     assert_eq!(probe.take_calls(), [(Verb::Check, 1), (Verb::Check, 1)]);
 }
 
-/// As a header field of a client: an error would let the client choose that `OnFailure` decides.
+/// Such a subject can be the header field of a client. If it were an error, the client could choose that `OnFailure` decides.
 #[tokio::test(start_paused = true)]
 async fn long_subjects_have_limits_of_their_own() {
     let probe = Probe::new();

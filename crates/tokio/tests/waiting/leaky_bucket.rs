@@ -31,7 +31,7 @@ async fn ten_initial_cells_come_first_three_at_300_ms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_after_another_takes_an_interval_each() {
+async fn consecutive_acquires_take_an_interval_each() {
     for (interval, cells) in [(ms(100), 10), (ms(2000), 2)] {
         let limiter = RateLimiter::builder().interval(interval).build();
         let start = Instant::now();
@@ -71,7 +71,7 @@ async fn hundred_tasks_reach_a_thousand_in_two_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_most_of_everything_has_its_time() {
+async fn largest_counts_wait_whole_intervals() {
     let limiter = RateLimiter::builder().refill(MOST).max(MOST).build();
     assert_eq!((limiter.max(), limiter.balance()), (MOST, 0));
     let start = Instant::now();

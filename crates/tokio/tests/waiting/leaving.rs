@@ -80,7 +80,7 @@ async fn half_of_ten_thousand_leave_at_meter_instants() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_behind_move_up_when_one_is_dropped() {
+async fn dropped_waiter_moves_later_waiters_up() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let large = async {

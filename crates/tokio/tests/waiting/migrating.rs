@@ -61,7 +61,7 @@ async fn resilience4j_refresh_period_is_a_tick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uber_go_slack_is_the_burst_but_one() {
+async fn uber_go_slack_is_burst_minus_one() {
     let limiter = starting_with(1, "100/s burst 11");
     assert_eq!(singles(&limiter, 4).await, [0, 10, 20, 30]);
     sleep(Duration::from_secs(1)).await;

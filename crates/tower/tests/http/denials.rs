@@ -29,7 +29,7 @@ fn r1_retry_after_is_positive_and_then_admitted() {
 }
 
 #[test]
-fn r2_responders_of_ones_own_lose_nothing() {
+fn r2_custom_responders_keep_every_field() {
     let limit = || shared("1/h");
     let check = |answer: &dyn Fn() -> Response<Full<Bytes>>, expected: &str| {
         assert_eq!(answer().status(), 200);
@@ -114,7 +114,7 @@ fn jitter_is_only_added() {
 }
 
 #[test]
-fn statuses_are_ones_choice() {
+fn status_of_a_denial_can_be_chosen() {
     let layer = RateLimitLayer::new(shared("1/h")).status(StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!([(); 2].map(|()| status(&layer, request())), [200, 503]);
 }

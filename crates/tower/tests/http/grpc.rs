@@ -62,7 +62,7 @@ async fn a_tonic_server_denies_with_resource_exhausted() {
     let (_, health) = tonic_health::server::health_reporter();
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = incoming.local_addr().unwrap();
-    // Interceptors work as a layer outside, and on the service inside.
+    // One interceptor is a layer outside of the limit, and one wraps the service inside.
     let health = tonic::service::interceptor::InterceptedService::new(health, Ok::<tonic::Request<()>, tonic::Status>);
     let server = Server::builder()
         .layer(tonic::service::InterceptorLayer::new(

@@ -229,7 +229,7 @@ fn clients_cannot_choose_their_address() {
 }
 
 #[test]
-fn bytes_that_are_no_text_end_the_walk() {
+fn non_text_bytes_end_the_walk() {
     for trust in [Nets, Forwarded] {
         assert_eq!(
             client(trust, "10.0.0.1", &[b"1.1.1.1, \xff\xfe"]).to_string(),

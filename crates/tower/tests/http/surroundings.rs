@@ -217,7 +217,7 @@ async fn state_is_inferred_past_the_layer() {
 }
 
 #[tokio::test]
-async fn middleware_outside_provides_the_key() {
+async fn outer_middleware_provides_the_key() {
     #[derive(Clone, PartialEq, Eq, Hash)]
     struct User(String);
     async fn authenticate(mut request: Request, next: Next) -> Response {
