@@ -5,6 +5,8 @@ mod blocking;
 #[cfg(feature = "tokio")]
 mod call;
 #[cfg(feature = "tokio")]
+mod connecting;
+#[cfg(feature = "tokio")]
 mod error;
 #[cfg(feature = "tokio")]
 mod store;

@@ -1,6 +1,7 @@
 //! The async store over a pool of connections.
 
 use crate::call::{Call, Statement};
+use crate::connecting;
 use crate::error::{self, Failure};
 use core::fmt;
 use core::pin::Pin;
@@ -20,7 +21,8 @@ const ATTEMPTS: u32 = 5;
 /// through pgbouncer in transaction mode. A clone shares the pool.
 ///
 /// A call is tried again only if it lost a race and was rolled back (SQLSTATE 40001 and 40P01). It is never tried again after a timeout or a lost
-/// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted.
+/// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted. If it is
+/// dropped while it connects, a task connects for the next call.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool,
@@ -143,7 +145,7 @@ impl PostgresStore {
     }
 
     async fn once(&self, statement: &Statement) -> Result<tokio_postgres::Row, Failure> {
-        let got = self.pool.get().await;
+        let got = connecting::connection(&self.pool).await;
         let mut connection = Lent {
             object: Some(got.map_err(|error| Failure::Final(error::of_pool(error)))?),
             cancel: &self.cancel,

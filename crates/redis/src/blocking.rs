@@ -117,11 +117,14 @@ impl BlockingStore for RedisBlockingStore {
                 !error.is_indeterminate() && !matches!(error, StoreError::Unreachable(_)) && connection.is_open()
             }
         };
-        if usable {
-            let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < IDLE {
-                idle.push(connection);
-            }
+        let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !usable {
+            // The idle connections are probably lost too, as after a restart of the server. Otherwise each would fail a call of its own.
+            let lost = core::mem::take(&mut *idle);
+            drop(idle);
+            drop(lost);
+        } else if idle.len() < IDLE {
+            idle.push(connection);
         }
         result
     }

@@ -8,6 +8,7 @@ use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind, Value};
+use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 /// A store on a cluster of Redis or Valkey: one script call for each decision, on the shard of the key.
@@ -16,7 +17,7 @@ use tokio::sync::OnceCell;
 /// is sent. The script is sent once to each shard, on its first `NOSCRIPT`.
 pub struct RedisClusterStore {
     client: ClusterClient,
-    connection: OnceCell<ClusterConnection>,
+    connection: Arc<OnceCell<ClusterConnection>>,
 }
 
 impl RedisClusterStore {
@@ -38,8 +39,28 @@ impl RedisClusterStore {
     pub fn new(builder: ClusterClientBuilder) -> RedisResult<Self> {
         Ok(Self {
             client: builder.retries(0).build()?,
-            connection: OnceCell::new(),
+            connection: Arc::default(),
         })
+    }
+
+    /// Returns the connection, or makes it in a task of its own, which goes on if the caller leaves. Without it, no call would be answered where
+    /// connecting takes longer than the deadline of a call.
+    async fn connection(&self) -> RedisResult<ClusterConnection> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(connection.clone());
+        }
+        let (client, connection) = (self.client.clone(), Arc::clone(&self.connection));
+        let connecting = tokio::spawn(async move {
+            let connection = connection.get_or_try_init(|| client.get_async_connection()).await;
+            connection.cloned()
+        });
+        let ended = |_| {
+            RedisError::from((
+                ErrorKind::Client,
+                "the runtime ended while the cluster was connected to",
+            ))
+        };
+        connecting.await.map_err(ended)?
     }
 }
 
@@ -55,12 +76,9 @@ impl AsyncStore for RedisClusterStore {
         if slots.clone().zip(slots.skip(1)).any(|(a, b)| a != b) {
             return Err(StoreError::NotOneSlot);
         }
-        let connection = self
-            .connection
-            .get_or_try_init(|| self.client.get_async_connection())
-            .await;
+        let connection = self.connection().await;
         let connection = connection.map_err(|error| failure::connecting(&error))?;
-        decide(&Cluster(connection.clone()), verb, at, asks).await
+        decide(&Cluster(connection), verb, at, asks).await
     }
 }
 
@@ -115,7 +133,36 @@ fn slot(key: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::slot;
+    use super::*;
+    use ratelimit_meter_store_check::proxy::{Proxy, Replies};
+    use ratelimit_meter_store_check::server::{Server, wait_for};
+    use std::time::Duration;
+
+    #[test]
+    fn connecting_goes_on_after_the_caller_left() {
+        let Some(node) = Server::start(&["--cluster-enabled", "yes"]) else {
+            return;
+        };
+        let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
+        let words: Vec<_> = ["CLUSTER", "ADDSLOTS"]
+            .into_iter()
+            .chain(slots.iter().map(String::as_str))
+            .collect();
+        assert_eq!(node.command(&words).unwrap(), "+OK\r\n");
+        let proxy = Proxy::to(node.port());
+        let store = RedisClusterStore::open([proxy.url()]).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        proxy.set(Replies::Hold);
+        runtime.block_on(async {
+            let call = tokio::time::timeout(Duration::from_millis(50), store.connection());
+            assert!(call.await.is_err());
+        });
+        proxy.set(Replies::Pass);
+        assert!(wait_for(|| store.connection.get().is_some()));
+    }
 
     /// `CLUSTER KEYSLOT` of Redis.
     #[test]

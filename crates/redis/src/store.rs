@@ -8,7 +8,8 @@ use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, RedisError, RedisResult, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The time to wait before a call is sent again that the server did not run: then twice as long, and so on.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -16,11 +17,16 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 5;
 
+/// The time without any answer after which a connection is left. A server that vanished without a word, as with its machine, would otherwise be waited
+/// for until the system gives up, 15 minutes or more.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
-/// failover, the connection is made anew.
+/// failover, the connection is made anew. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
+/// answered in between.
 pub struct RedisStore<C = ConnectionManager> {
     shared: Arc<Connector<C>>,
 }
@@ -36,6 +42,8 @@ struct CurrentConnection<C> {
     connection: Option<C>,
     /// The number of connections that were left.
     generation: u64,
+    /// When the first call was sent that was left without an answer, if none was answered since.
+    silent_since: Option<Instant>,
 }
 
 impl RedisStore {
@@ -116,6 +124,45 @@ impl<C> CurrentConnection<C> {
         Self {
             connection,
             generation: 0,
+            silent_since: None,
+        }
+    }
+
+    /// Leaves the connection: the next call makes another.
+    fn leave(&mut self) {
+        *self = Self {
+            generation: self.generation + 1,
+            ..Self::of(None)
+        };
+    }
+}
+
+impl<C> Connector<C> {
+    fn current(&self) -> MutexGuard<'_, CurrentConnection<C>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that was sent. If it is dropped before its answer, the connection may be dead.
+struct SentCall<'a, C> {
+    shared: &'a Connector<C>,
+    generation: u64,
+    sent: Instant,
+    is_answered: bool,
+}
+
+impl<C> Drop for SentCall<'_, C> {
+    fn drop(&mut self) {
+        let mut current = self.shared.current();
+        if current.generation != self.generation {
+            return;
+        }
+        match current.silent_since {
+            _ if self.is_answered => current.silent_since = None,
+            None => current.silent_since = Some(self.sent),
+            Some(since) if self.sent.saturating_duration_since(since) < SILENCE => {}
+            Some(_) if self.shared.anew.is_some() => current.leave(),
+            Some(_) => {}
         }
     }
 }
@@ -123,12 +170,9 @@ impl<C> CurrentConnection<C> {
 impl<C: Clone> Connector<C> {
     /// Returns the current connection and its generation, or a new connection if the current one is of the generation `left`.
     fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current();
         if left == Some(current.generation) {
-            *current = CurrentConnection {
-                connection: None,
-                generation: current.generation + 1,
-            };
+            current.leave();
         }
         let connection = match (&current.connection, &self.anew) {
             (Some(connection), _) => connection.clone(),
@@ -150,7 +194,15 @@ impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
         let (mut connection, generation) = self.shared.connection(left)?;
         // ORDERING: relaxed, of one task after the other.
         self.generation.store(generation, Ordering::Relaxed);
-        connection.req_packed_command(cmd).await?.extract_error()
+        let mut call = SentCall {
+            shared: self.shared,
+            generation,
+            sent: Instant::now(),
+            is_answered: false,
+        };
+        let answer = connection.req_packed_command(cmd).await;
+        call.is_answered = true;
+        answer?.extract_error()
     }
 }
 

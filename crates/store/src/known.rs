@@ -54,6 +54,20 @@ impl Told {
         waits.max().unwrap_or_default()
     }
 
+    /// The longest time from the store's decision until a limit admits its number of cells, with that number; no time if they never conform.
+    pub(crate) fn longest(&self, ns: &[u64]) -> (Option<Duration>, u32) {
+        let mut longest = (Some(Duration::ZERO), 1);
+        for ((limit, state), n) in self.limits.iter().zip(&*self.states).zip(ns) {
+            let n = u32::try_from(*n).unwrap_or(u32::MAX);
+            match limit.until(*state, self.clock, n) {
+                None => return (None, n),
+                Some(wait) if longest.0.is_some_and(|most| wait > most) => longest = (Some(wait), n),
+                Some(_) => {}
+            }
+        }
+        longest
+    }
+
     /// The status of the limit that holds back the next cell longest. By `at` the store's clock is at least as far as it was at the decision.
     fn status(&self, at: Instant) -> Option<Status> {
         let passed = at.saturating_duration_since(self.received);

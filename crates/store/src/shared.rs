@@ -145,7 +145,7 @@ impl<S: AsyncStore> SharedMeter<S> {
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
             Ok(Arrival::Fly(first)) => {
-                tokio::spawn(Arc::clone(inner).fly(subject.to_owned(), first));
+                tokio::spawn(Carrier::new(inner, subject).carry(first));
                 inner.served(receiver, now).await
             }
             Ok(Arrival::Queued) => inner.served(receiver, now).await,
@@ -401,11 +401,18 @@ impl<S: AsyncStore> Inner<S, ServedSender> {
 
     /// The verdict of one meter of all limits, by which the longest denial is found.
     fn verdict_of_several(asked: &[(&Terms, &str, u64)], reply: &Reply, sent: Instant) -> Verdict {
-        let limits = asked.iter().flat_map(|(terms, ..)| terms.limits.iter().copied());
-        let known = Known::of(&limits.collect(), reply, sent, now());
+        let limits = asked
+            .iter()
+            .flat_map(|(terms, _, n)| terms.limits.iter().map(|limit| (*limit, *n)));
+        let (limits, ns): (Vec<_>, Vec<_>) = limits.unzip();
+        let known = Known::of(&limits.into(), reply, sent, now());
         let admitted = reply.cells.is_some_and(|cells| cells > 0);
         let received = known.received;
-        Terms::verdict(known, 1, admitted, received, Via::Store)
+        let mut verdict = Terms::verdict(known.clone(), 1, admitted, received, Via::Store);
+        if !admitted {
+            verdict.decision = Err(Terms::denial_of_several(&known, &ns));
+        }
+        verdict
     }
 
     /// Waits for the decision on a cell of a joined call, until the deadline.
@@ -420,30 +427,6 @@ impl<S: AsyncStore> Inner<S, ServedSender> {
             Err(_) => Err(StoreError::TimedOut),
         }
     }
-
-    /// Carries the joined calls of a subject, one after the other, until none waits.
-    async fn fly(self: Arc<Self>, subject: String, first: ServedSender) {
-        let crash = Crash {
-            inner: &self,
-            subject: &subject,
-        };
-        let mut next = Some((VecDeque::from([first]), false));
-        while let Some((mut waiters, in_parts)) = next {
-            // Callers that have left are not asked for.
-            waiters.retain(|waiter| !waiter.is_closed());
-            let n = waiters.len() as u64;
-            let flight = self.local.depart(&self.terms, &subject, waiters, in_parts, now());
-            let result = if n == 0 {
-                Err(StoreError::TimedOut)
-            } else {
-                self.call(&[(&self.terms, &subject, n)], flight.verb, None).await
-            };
-            let (deliveries, more) = self.local.land(&self.terms.limits, &subject, flight, result, now());
-            deliver(deliveries);
-            next = more;
-        }
-        core::mem::forget(crash);
-    }
 }
 
 fn deliver(deliveries: Deliveries<ServedSender>) {
@@ -453,15 +436,54 @@ fn deliver(deliveries: Deliveries<ServedSender>) {
     }
 }
 
-/// Lets the callers of a subject go on if the task that carried their call is dropped.
-struct Crash<'a, S> {
-    inner: &'a Inner<S, ServedSender>,
-    subject: &'a str,
+/// Carries the joined calls of a subject.
+///
+/// If it is dropped before their end, the callers of the subject can go on. Its task may be dropped with its runtime, even before it is first
+/// polled, or there may be no runtime to spawn it.
+struct Carrier<S> {
+    inner: Arc<Inner<S, ServedSender>>,
+    subject: String,
+    has_ended: bool,
 }
 
-impl<S> Drop for Crash<'_, S> {
+impl<S> Carrier<S> {
+    fn new(inner: &Arc<Inner<S, ServedSender>>, subject: &str) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            subject: subject.to_owned(),
+            has_ended: false,
+        }
+    }
+}
+
+impl<S: AsyncStore> Carrier<S> {
+    /// Makes the calls one after the other, until none waits.
+    async fn carry(mut self, first: ServedSender) {
+        let (inner, subject) = (&self.inner, &*self.subject);
+        let mut next = Some((VecDeque::from([first]), false));
+        while let Some((mut waiters, in_parts)) = next {
+            // Callers that have left are not asked for.
+            waiters.retain(|waiter| !waiter.is_closed());
+            let n = waiters.len() as u64;
+            let flight = inner.local.depart(&inner.terms, subject, waiters, in_parts, now());
+            let result = if n == 0 {
+                Err(StoreError::TimedOut)
+            } else {
+                inner.call(&[(&inner.terms, subject, n)], flight.verb, None).await
+            };
+            let (deliveries, more) = inner.local.land(&inner.terms.limits, subject, flight, result, now());
+            deliver(deliveries);
+            next = more;
+        }
+        self.has_ended = true;
+    }
+}
+
+impl<S> Drop for Carrier<S> {
     fn drop(&mut self) {
-        drop(self.inner.local.crash(self.subject));
+        if !self.has_ended {
+            drop(self.inner.local.crash(&self.subject));
+        }
     }
 }
 

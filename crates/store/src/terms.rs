@@ -115,6 +115,15 @@ impl Terms {
         NonConformance::at(later(known.received, known.until(n)))
     }
 
+    /// A denial until each limit admits its own number of cells for certain, or for ever.
+    pub(crate) fn denial_of_several(known: &Known, ns: &[u64]) -> NegativeMultiDecision {
+        let (wait, n) = known.longest(ns);
+        match wait {
+            Some(wait) => NegativeMultiDecision::BatchNonConforming(n, NonConformance::at(later(known.received, wait))),
+            None => NegativeMultiDecision::InsufficientCapacity(n),
+        }
+    }
+
     /// Returns the verdict that needs no store: zero cells always conform, and more than the burst never do.
     pub(crate) fn by_quota(&self, n: u32) -> Option<Verdict> {
         let decision = match n {

@@ -27,7 +27,7 @@ impl Then {
             (Self::Announce(announcement), Ok(response)) => announcement.set(response.headers_mut()),
             (Self::Announce(_), Err(_)) => {}
             (Self::Settle(pending), Ok(response)) => pending.settle(response).set(response.headers_mut()),
-            (Self::Settle(pending), Err(_)) => pending.keep(),
+            (Self::Settle(pending), Err(_)) => pending.fail(),
         }
     }
 }
@@ -94,13 +94,20 @@ impl Pending {
         Announcement::of(self.fields, self.nearest, announced.map(PendingLimit::position))
     }
 
-    /// Leaves everything counted as it is: the inner service failed.
-    pub(crate) fn keep(&mut self) {
-        self.items.clear();
+    /// Counts the request: the inner service failed, and there is no response to count by.
+    pub(crate) fn fail(&mut self) {
+        for item in self.items.drain(..).filter(|item| !item.is_taken()) {
+            item.lane.meters.charge(item.ticket, item.cost);
+        }
     }
 }
 
 impl PendingLimit {
+    /// Returns `true` if the cost was taken before the response.
+    fn is_taken(&self) -> bool {
+        !matches!(self.after.as_deref(), Some(After::ChargeIf(_)))
+    }
+
     fn position(&self) -> Position<'_> {
         let meters = &self.lane.meters;
         Position {
@@ -115,10 +122,9 @@ impl PendingLimit {
 impl Drop for Pending {
     fn drop(&mut self) {
         for item in &self.items {
-            let taken = !matches!(item.after.as_deref(), Some(After::ChargeIf(_)));
-            match item.refund_cancelled {
-                true if taken => item.lane.meters.refund(item.ticket, item.cost),
-                false if !taken => item.lane.meters.charge(item.ticket, item.cost),
+            match (item.refund_cancelled, item.is_taken()) {
+                (true, true) => item.lane.meters.refund(item.ticket, item.cost),
+                (false, false) => item.lane.meters.charge(item.ticket, item.cost),
                 _ => {}
             }
         }

@@ -26,9 +26,12 @@ pub struct Charge {
     items: Arc<[LateLimit]>,
 }
 
+#[derive(Clone)]
 struct LateLimit {
     lane: Arc<Lane>,
     ticket: Ticket,
+    /// On trial: it counts, and denies nothing.
+    dry_run: bool,
 }
 
 impl Charge {
@@ -44,19 +47,26 @@ impl Charge {
         let items = late.map(|ask| LateLimit {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
+            dry_run: ask.rules.dry_run,
         });
-        Self { items: items.collect() }
+        let mut items: Vec<_> = items.collect();
+        // Trials come last: they count what the others admit.
+        items.sort_by_key(|item| item.dry_run);
+        Self { items: items.into() }
+    }
+
+    /// The limits that deny.
+    fn enforced(&self) -> impl Iterator<Item = &LateLimit> {
+        self.items.iter().filter(|item| !item.dry_run)
     }
 
     /// Returns the charge of the late limit of this name alone. If there is none, the result charges nothing and its checks succeed.
     #[must_use]
     pub fn of_policy(&self, name: &str) -> Self {
         let items = self.items.iter().filter(|item| item.policy() == name);
-        let items = items.map(|item| LateLimit {
-            lane: Arc::clone(&item.lane),
-            ticket: item.ticket,
-        });
-        Self { items: items.collect() }
+        Self {
+            items: items.cloned().collect(),
+        }
     }
 
     /// Counts `cells`, whether they conform or not. Cells that do not conform become a debt, and later requests are denied until it has drained.
@@ -66,7 +76,8 @@ impl Charge {
         }
     }
 
-    /// Counts `cells` if they conform to every late limit, all or nothing: the decision about one message of a WebSocket.
+    /// Counts `cells` if they conform to every late limit, all or nothing: the decision about one message of a WebSocket. A
+    /// [`dry_run`](crate::Limiter::dry_run) limit denies nothing here either, and counts if the cells conform to it too.
     ///
     /// ```
     /// use ratelimit_meter_tower::Charge;
@@ -99,12 +110,18 @@ impl Charge {
     }
 
     fn check_at(&self, cells: u32, at: Instant) -> Result<(), Denied> {
-        for item in &*self.items {
-            item.lane.meters.peek(item.ticket, cells, at)?;
-        }
+        // Returns the longest denial: until its end the cells do not conform to all.
+        let denials = self
+            .enforced()
+            .filter_map(|item| item.lane.meters.peek(item.ticket, cells, at).err());
+        let longest = denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX));
+        longest.map_or(Ok(()), Err)?;
         for (index, item) in self.items.iter().enumerate() {
             let (meters, standing) = (&item.lane.meters, &mut Standing::default());
             if let Some(denied) = meters.take(item.ticket, cells, at, Detail::Nothing, standing) {
+                if item.dry_run {
+                    continue;
+                }
                 let before = &self.items[..index];
                 before
                     .iter()
@@ -125,7 +142,7 @@ impl Charge {
     /// Returns `true` if so many cells would conform now to every late limit. Changes nothing.
     #[must_use]
     pub fn conforms(&self, cells: u32) -> bool {
-        self.items.iter().all(|item| {
+        self.enforced().all(|item| {
             let meters = &item.lane.meters;
             meters.peek(item.ticket, cells, meters.now()).is_ok()
         })
@@ -134,7 +151,7 @@ impl Charge {
     /// Returns how many cells conform at once to every late limit; `u64::MAX` if there is no late limit of this [name](Self::of_policy).
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        let remaining = self.items.iter().map(|item| {
+        let remaining = self.enforced().map(|item| {
             let meters = &item.lane.meters;
             meters.standing(item.ticket, meters.now(), Detail::Next).remaining
         });

@@ -228,7 +228,20 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     // The list is filled in place: to return it would copy it.
     #[inline]
     pub(crate) fn decide<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) -> Result<(), Denial> {
-        self.ask(head, asked);
+        self.decide_by(&*self.limits, head, asked)
+    }
+}
+
+impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
+    /// Decides a request by these limits.
+    #[inline]
+    pub(crate) fn decide_by<'a, M: Limit + ?Sized>(
+        &self,
+        limits: &'a M,
+        head: &Head<'_>,
+        asked: &mut Asked<'a>,
+    ) -> Result<(), Denial> {
+        self.ask_of(limits, head, asked);
         let decided = match asked.rejected() {
             Some(_) => Err(Denial::of_no_key()),
             None => asked.decide(self.settings.detail()),
@@ -237,10 +250,10 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         decided
     }
 
-    /// Collects the cells that a request asks for if it is not exempt.
+    /// Collects the cells that a request asks of these limits.
     #[inline]
-    pub(crate) fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
-        self.limits.ask(head, asked);
+    pub(crate) fn ask_of<'a, M: Limit + ?Sized>(&self, limits: &'a M, head: &Head<'_>, asked: &mut Asked<'a>) {
+        limits.ask(head, asked);
         for policy in asked.without_key() {
             self.observe.no_key(policy, head);
         }
@@ -309,7 +322,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self.settings
             .announce(positions.iter().copied())
             .set(&mut parts.headers);
-        let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns));
+        // Never 0, which clients take for an invitation.
+        let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns.max(1)));
         if let Some(ns) = wait {
             parts.headers.insert(RETRY_AFTER, integer(seconds(ns)));
             if self.settings.retry_after_ms {

@@ -108,7 +108,7 @@ where
             {
                 let head = Head::of(&request);
                 if !layer.settings().is_exempt(&head) {
-                    layer.ask(&head, &mut asked);
+                    layer.ask_of(layer.limits(), &head, &mut asked);
                 }
             }
             let waited = shared.wait(&mut asked).await;
@@ -128,12 +128,18 @@ impl<T: Target, R, H: Observe> QueuedLimit<T, R, H> {
         if asked.rejected().is_some() {
             return Err(Denial::of_no_key());
         }
-        let Some(ask) = asked.asks().first() else { return Ok(()) };
-        let acquired = match u32::try_from(ask.cost) {
+        let Some(&ask) = asked.asks().first() else {
+            return Ok(());
+        };
+        // A late limit of no cost is waited for until a cell conforms, which is not taken.
+        let acquired = match u32::try_from(if ask.takes() { ask.cost } else { 1 }) {
             Ok(cells) => self.queue.acquire(ask.ticket, cells, self.patience).await,
             Err(_) => return Err(asked.deny_first(None, Reason::Never)),
         };
         let now = tokio::time::Instant::now().into_std();
+        if acquired.is_ok() && !ask.takes() {
+            ask.lane.meters.give_back(ask.ticket, 1, now);
+        }
         asked.stand_at(now, self.layer.settings().detail());
         let (wait_ns, reason) = match acquired {
             Ok(()) => return Ok(()),

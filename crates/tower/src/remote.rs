@@ -1,16 +1,17 @@
 //! Limits that a store elsewhere keeps, for many machines.
 
+use crate::after::Then;
 use crate::fields::{Announcement, Position};
 use crate::head::Head;
-use crate::key::{Key, KeyWriter, NoKey};
+use crate::key::{Key, KeyWriter};
 use crate::layer::RateLimitLayer;
-use crate::limit::{BoxLimit, Denial, HeadFn, OnNoKey, Reason};
-use crate::meters::{Denied, Detail, Standing};
+use crate::limit::{Asked, BoxLimit, Denial, HeadFn, OnNoKey, Reason};
+use crate::meters::{Denied, Standing};
 use crate::numbers::nanos;
 use crate::observe::Observe;
 use crate::policy::Policy;
 use crate::respond::{Problem, Respond, status};
-use crate::service::{RateLimit, take_ready};
+use crate::service::{RateLimit, ResponseFuture, take_ready};
 use core::error::Error;
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -226,14 +227,17 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     }
 
     /// The key of a request; `None` if the limit does not apply to it.
-    fn key_of(&self, head: &Head<'_>) -> Result<Option<String>, StatusCode> {
+    fn key_of(&self, head: &Head<'_>, no_key: impl FnOnce()) -> Result<Option<String>, StatusCode> {
         let mut spelled = String::new();
         let mut writer = KeyWriter::spelling(&self.hashes, &mut spelled);
-        match (self.key.find(head, &mut writer), self.on_no_key) {
-            (Ok(()), _) => Ok(Some(spelled)),
-            (Err(NoKey), OnNoKey::Share) => Ok(Some("no key".to_owned())),
-            (Err(NoKey), OnNoKey::Pass) => Ok(None),
-            (Err(NoKey), OnNoKey::Reject(status)) => Err(status),
+        if let Ok(()) = self.key.find(head, &mut writer) {
+            return Ok(Some(spelled));
+        }
+        no_key();
+        match self.on_no_key {
+            OnNoKey::Share => Ok(Some("no key".to_owned())),
+            OnNoKey::Pass => Ok(None),
+            OnNoKey::Reject(status) => Err(status),
         }
     }
 }
@@ -246,9 +250,12 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
     }
 }
 
+/// The response of the inner service is passed on as it is.
+const NOTHING: Then = Then::Announce(Announcement::Nothing);
+
 /// The result for one request.
 enum Conclusion<B> {
-    Admitted(Announcement),
+    Admitted(Then),
     Denied(Response<B>),
 }
 
@@ -259,19 +266,16 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         if self.settings().is_exempt(head) {
             return (Ok(None), 0);
         }
-        let found = limit.key_of(head);
-        if found.is_err() {
-            self.observer().no_key(limit.policy.name(), head);
-        }
+        let found = limit.key_of(head, || self.observer().no_key(limit.policy.name(), head));
         (found, limit.cost.as_ref().map_or(1, |cost| cost(head)))
     }
 
-    fn conclude<C>(&self, head: &Head<'_>, answer: Result<Answer, StoreFailed>) -> Conclusion<C>
+    fn conclude<B, C>(&self, request: &mut Request<B>, answer: Result<Answer, StoreFailed>) -> Conclusion<C>
     where
         R: Respond<C>,
     {
         let Ok(answer) = answer else {
-            return self.without_store(head);
+            return self.without_store(request);
         };
         let policy = &self.limits().policy;
         let position = answer.standing.map(|standing| Position {
@@ -281,7 +285,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         });
         let Some(denied) = answer.denied else {
             let (fields, nearest) = self.settings().fields_after();
-            return Conclusion::Admitted(Announcement::of(fields, nearest, position.into_iter()));
+            return Conclusion::Admitted(Then::Announce(Announcement::of(fields, nearest, position.into_iter())));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
@@ -290,30 +294,30 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         };
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
-        Conclusion::Denied(self.answer(head, status, Denial { wait_ns, reason }, position.as_slice()))
+        let denial = Denial { wait_ns, reason };
+        Conclusion::Denied(self.answer(&Head::of(request), status, denial, position.as_slice()))
     }
 
-    fn without_store<C>(&self, head: &Head<'_>) -> Conclusion<C>
+    fn without_store<B, C>(&self, request: &mut Request<B>) -> Conclusion<C>
     where
         R: Respond<C>,
     {
-        let limit = self.limits();
-        self.observer().store_failed(limit.policy.name(), head);
+        let (limit, head) = (self.limits(), Head::of(request));
+        self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
-            OnStoreFailure::Open => Conclusion::Admitted(Announcement::Nothing),
+            OnStoreFailure::Open => Conclusion::Admitted(NOTHING),
             OnStoreFailure::Closed => {
                 let denial = Denial {
                     wait_ns: None,
                     reason: Reason::Store,
                 };
-                Conclusion::Denied(self.answer(head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
+                Conclusion::Denied(self.answer(&head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
             }
             OnStoreFailure::Local(local) => {
-                let mut asked = crate::limit::Asked::default();
-                local.ask(head, &mut asked);
-                match asked.decide(Detail::Next) {
-                    Ok(()) => Conclusion::Admitted(self.settings().announce_admitted(&asked)),
-                    Err(denial) => Conclusion::Denied(self.refuse(head, &asked, denial)),
+                let mut asked = Asked::default();
+                match self.decide_by(&**local, &head, &mut asked) {
+                    Ok(()) => Conclusion::Admitted(self.settings().admitted(&asked, request)),
+                    Err(denial) => Conclusion::Denied(self.refuse(&head, &asked, denial)),
                 }
             }
         }
@@ -339,27 +343,24 @@ where
         self.get_mut().poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut inner = take_ready(self.get_mut());
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
-                (Ok(None), _) => Conclusion::Admitted(Announcement::Nothing),
+                (Ok(None), _) => Conclusion::Admitted(NOTHING),
                 (Ok(Some(key)), cost) => {
                     let answer = layer.limits().ask(&key, cost).await;
-                    layer.conclude(&Head::of(&request), answer)
+                    layer.conclude(&mut request, answer)
                 }
                 (Err(status), _) => {
                     Conclusion::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
                 }
             };
-            let announcement = match outcome {
-                Conclusion::Denied(response) => return Ok(response),
-                Conclusion::Admitted(announcement) => announcement,
-            };
-            let mut response = inner.call(request).await?;
-            announcement.set(response.headers_mut());
-            Ok(response)
+            match outcome {
+                Conclusion::Denied(response) => Ok(response),
+                Conclusion::Admitted(then) => ResponseFuture::admitted(inner.call(request), then).await,
+            }
         })
     }
 }

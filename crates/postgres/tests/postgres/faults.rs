@@ -7,6 +7,7 @@ use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Reply, StoreError, S
 use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::postgres::PgBouncer;
 use ratelimit_meter_store_check::proxy::{Proxy, Replies};
+use ratelimit_meter_store_check::server::wait_for;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -147,6 +148,23 @@ async fn lost_reply_counts_once() {
     }
     assert_eq!(check(&direct, "a", &limit, 7).await, Ok(Some(0)));
     assert_eq!(check(&direct, "a", &limit, 6).await, Ok(Some(6)));
+}
+
+/// A connection that takes longer than a call's deadline is there for the next call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connecting_goes_on_after_the_deadline() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let proxy = Proxy::to(config.get_ports()[0]);
+    let store = PostgresStore::connect(through(&config, proxy.port()), 1);
+    let hurried = store.clone().with_deadline(Duration::from_millis(50));
+    let limit = bucket("10/d");
+    proxy.set(Replies::Hold);
+    assert_eq!(check(&hurried, "a", &limit, 1).await, Err(StoreError::TimedOut));
+    proxy.set(Replies::Pass);
+    let is_connected = || store.pool().status().available == 1;
+    assert!(tokio::task::block_in_place(|| wait_for(is_connected)));
+    assert_eq!(check(&store, "a", &limit, 10).await, Ok(Some(10)));
 }
 
 #[tokio::test]

@@ -226,6 +226,51 @@ fn late_reply_never_answers_the_next_call() {
     assert_eq!(answer, Ok(900));
 }
 
+/// A server that vanishes keeps its connections open, and its name moves to another server: the store follows, although no connection was lost.
+#[test]
+fn vanished_server_is_left_for_the_next_of_its_name() {
+    let (Some(vanishing), Some(next)) = (Server::start(&[]), Server::start(&[])) else {
+        return;
+    };
+    let proxy = Proxy::to(vanishing.port());
+    let through = OnRuntime::new(&proxy.url());
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(50));
+    let meter = builder.build(through.store.clone()).unwrap();
+    let ask = || through.runtime.block_on(meter.check("k"));
+    assert!(wait_for(|| ask().is_ok()));
+    vanishing.signal("-STOP");
+    proxy.move_to(next.port());
+    assert!(ask().unwrap_err().is_indeterminate());
+    assert!(wait_for(|| ask().is_ok()));
+    vanishing.signal("-CONT");
+}
+
+/// After a restart the blocking store drops all connections that were idle, so their loss fails one call.
+#[test]
+fn restart_fails_one_call_of_the_blocking_store() {
+    const CONNECTIONS: usize = 8;
+    let Some(mut server) = Server::start(&[]) else { return };
+    let proxy = Proxy::to(server.port());
+    let store = RedisBlockingStore::open(&proxy.url(), PATIENT).unwrap();
+    let (limit, _) = bucket("1000/d");
+    proxy.set(Replies::Hold);
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| check(&store, "k", &limit, 1).unwrap());
+        }
+        assert!(wait_for(|| proxy.held() == CONNECTIONS));
+        proxy.set(Replies::Pass);
+    });
+    server.restart();
+    assert!(matches!(
+        check(&store, "k", &limit, 1),
+        Err(StoreError::Disconnected(_))
+    ));
+    for _ in 0..CONNECTIONS {
+        assert_eq!(check(&store, "k", &limit, 1), Ok(1));
+    }
+}
+
 /// Regression 24: a full server. With `noeviction` admissions fail and denials are answered; `volatile-ttl` first evicts the keys that become idle
 /// first.
 #[test]

@@ -2,6 +2,9 @@
 
 use crate::probe::{Network, Probe};
 use ratelimit_meter_store::{LeaseSettings, MemoryStore, SharedMeter, StoreError, Verb};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -113,6 +116,29 @@ fn call_ended_with_its_runtime_blocks_no_caller() {
     drop(first);
     probe.set(Network::Instant);
     assert!(second.block_on(meter.check("a")).unwrap().is_admitted());
+}
+
+#[test]
+fn call_whose_task_never_ran_blocks_no_caller() {
+    let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+        .build(Probe::with(Network::Instant))
+        .unwrap();
+    let poll_once = || {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(meter.check("a")).poll(&mut context).is_pending()
+    };
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    };
+    // The runtime ends before it polls the task of the call.
+    assert!(runtime().block_on(async { poll_once() }));
+    assert!(runtime().block_on(meter.check("a")).unwrap().is_admitted());
+    // There is no runtime to spawn the task.
+    catch_unwind(AssertUnwindSafe(poll_once)).unwrap_err();
+    assert!(runtime().block_on(meter.check("a")).unwrap().is_admitted());
 }
 
 /// Every verb that admits, from several threads, with and without blocks: each admitted cell is counted in the store, and each counted cell is

@@ -143,8 +143,18 @@ async fn subject_named_twice_decides_one_batch() {
         .unwrap();
     assert!(meter.check_with("a", &[(&meter, "a")]).await.unwrap().is_admitted());
     assert_eq!(meter.peek("a").await.unwrap().status().unwrap().remaining(), 1);
-    assert!(!meter.check_with("a", &[(&meter, "a")]).await.unwrap().is_admitted());
+    let denied = meter.check_with("a", &[(&meter, "a")]).await.unwrap();
+    let Err(NegativeMultiDecision::BatchNonConforming(2, next)) = denied.decision() else {
+        panic!("{denied:?}");
+    };
+    let now = tokio::time::Instant::now().into_std();
+    assert_eq!(next.wait_time_from(now), Duration::from_secs(8 * 3600), "both cells");
     assert_eq!(meter.peek("a").await.unwrap().status().unwrap().remaining(), 1);
+    let single = SharedMeter::builder("single", quota("1/d"))
+        .build(Probe::new())
+        .unwrap();
+    let never = single.check_with("a", &[(&single, "a")]).await.unwrap();
+    assert_eq!(never.decision(), Err(NegativeMultiDecision::InsufficientCapacity(2)));
 }
 
 #[tokio::test(start_paused = true)]

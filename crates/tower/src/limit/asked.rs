@@ -189,7 +189,7 @@ impl<'a> LaneAsk<'a> {
     }
 
     /// Returns `true` if cells are taken now. Otherwise the meter is only looked at, and the response or the handler decides the charge.
-    fn takes(&self) -> bool {
+    pub(crate) fn takes(&self) -> bool {
         !(self.rules.charges_after() || self.rules.late && self.cost == 0)
     }
 

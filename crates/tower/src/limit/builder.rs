@@ -97,7 +97,7 @@ impl<T> Limiter<T> {
     }
 
     /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
-    /// all other limits admit, and is not announced.
+    /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`] would deny it.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.rules.dry_run = true;
@@ -135,7 +135,8 @@ impl<T> Limiter<T> {
     }
 
     /// Charges the cost after the response, if the closure returns true. Before the response, the layer only checks whether the cost conforms.
-    /// So requests in flight at once may overdraw, into debt. A request that will not be charged is never denied because of them.
+    /// So requests in flight at once may overdraw, into debt. A request that will not be charged is never denied because of them. If the inner service
+    /// fails, the cost is charged, as there is no response.
     #[must_use]
     pub fn charge_if(mut self, charges: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));

@@ -86,6 +86,14 @@ impl Rules {
         decides_alone && self.after.is_none() && !self.refund_cancelled && !self.late
     }
 
+    /// Returns the treatment of a request that has no key. A trial denies nothing.
+    pub(super) fn without_key(&self) -> OnNoKey {
+        match self.on_no_key {
+            OnNoKey::Reject(_) if self.dry_run => OnNoKey::Pass,
+            action => action,
+        }
+    }
+
     #[inline]
     pub(crate) fn charges_after(&self) -> bool {
         matches!(self.after.as_deref(), Some(After::ChargeIf(_)))

@@ -363,9 +363,10 @@ impl<T: Target> Limit for Limiter<T> {
         let ticket = match self.target.ticket(head, sealed::Warnings(&rules.warned)) {
             Ok(sealed::Opaque(ticket)) => ticket,
             Err(NoKey) => {
-                rules.warned.of_no_key(rules.on_no_key);
-                asked.keyless(&self.lanes[0], rules.on_no_key);
-                if rules.on_no_key != OnNoKey::Share {
+                let action = rules.without_key();
+                rules.warned.of_no_key(action);
+                asked.keyless(&self.lanes[0], action);
+                if action != OnNoKey::Share {
                     return;
                 }
                 KEYLESS

@@ -1,13 +1,15 @@
 //! Costs that differ by request, and those known after the response. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
-use crate::support::{answer, answer_of, field, from, hourly, number, quota, request, shared, status, with};
+use crate::support::{answer, answer_of, field, from, hourly, meter, number, quota, request, shared, status, with};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use ratelimit_meter::GCRA;
-use ratelimit_meter_tower::{Charge, PeerIp, PerKey, RateLimitLayer, Shared, content_length};
+use ratelimit_meter::clock::ManualClock;
+use ratelimit_meter_tower::{Charge, Limit, PeerIp, PerKey, RateLimitLayer, Shared, content_length};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[test]
 fn r17_request_cost_follows_the_request() {
@@ -30,6 +32,22 @@ fn r17_request_cost_follows_the_request() {
     }
 }
 
+/// The charge that the handler of an admitted request finds.
+fn charge_of<L: Limit>(layer: &RateLimitLayer<L>) -> Charge {
+    let kept: Arc<Mutex<Option<Charge>>> = Arc::default();
+    let keep = Arc::clone(&kept);
+    let handler = tower::service_fn(move |request: Request<()>| {
+        *keep.lock().unwrap() = request.extensions().get::<Charge>().cloned();
+        core::future::ready(Ok::<_, core::convert::Infallible>(Response::new(
+            Full::<Bytes>::default(),
+        )))
+    });
+    let mut service = tower::Layer::layer(layer, handler);
+    let answered = futures_util::FutureExt::now_or_never(tower::Service::call(&mut service, from("192.0.2.1")));
+    assert_eq!(answered.unwrap().unwrap().status(), 200);
+    kept.lock().unwrap().take().unwrap()
+}
+
 #[test]
 fn r17_cost_known_later_is_charged_later() {
     let limit = hourly(PeerIp::new()).named("tokens").late();
@@ -40,18 +58,7 @@ fn r17_cost_known_later_is_charged_later() {
             .late(),
     );
     drop(limit);
-    let kept: Arc<Mutex<Option<Charge>>> = Arc::default();
-    let keep = Arc::clone(&kept);
-    let handler = tower::service_fn(move |request: Request<()>| {
-        *keep.lock().unwrap() = request.extensions().get::<Charge>().cloned();
-        core::future::ready(Ok::<_, core::convert::Infallible>(Response::new(
-            Full::<Bytes>::default(),
-        )))
-    });
-    let mut service = tower::Layer::layer(&layer, handler);
-    let answered = futures_util::FutureExt::now_or_never(tower::Service::call(&mut service, from("192.0.2.1")));
-    assert_eq!(answered.unwrap().unwrap().status(), 200);
-    let charge = kept.lock().unwrap().take().unwrap();
+    let charge = charge_of(&layer);
     assert_eq!(charge.remaining(), 999);
     charge.charge(2000); // into debt
     assert!(!charge.conforms(1));
@@ -75,6 +82,35 @@ fn r17_debts_deny_requests_that_cost_nothing_yet() {
     );
     let both = RateLimitLayer::new((shared("9/h"), Shared::of(meter).unwrap().cost(|_| 0).late()));
     assert_eq!(status(&both, request()), 429);
+}
+
+#[test]
+fn denied_messages_are_told_the_longest_wait() {
+    let clock = ManualClock::new();
+    let late = |quota: &str| Shared::of(meter(quota, &clock)).unwrap().late();
+    for limits in [[late("2/s"), late("2/h")], [late("2/h"), late("2/s")]] {
+        let charge = charge_of(&RateLimitLayer::new(Vec::from(limits)));
+        charge.check(1).unwrap();
+        assert_eq!(charge.check(1).unwrap_err().wait(), Some(Duration::from_secs(1800)));
+        assert_eq!(charge.check(3).unwrap_err().wait(), None);
+        clock.advance(Duration::from_secs(1800)).unwrap();
+        charge.check(1).unwrap();
+    }
+}
+
+#[test]
+fn trials_deny_no_message_and_count_the_admitted_ones() {
+    let trial = GCRA::from_quota(quota("3/h")).unwrap();
+    let limit = Shared::of(trial.clone()).unwrap().named("trial").late().dry_run();
+    let charge = charge_of(&RateLimitLayer::new((limit, shared("6/h").late())));
+    assert_eq!((charge.remaining(), trial.status().remaining()), (5, 2));
+    charge.check(2).unwrap();
+    assert_eq!((charge.remaining(), trial.status().remaining()), (3, 0));
+    charge.check(2).unwrap(); // the trial would deny
+    assert!(charge.conforms(1));
+    charge.check(2).unwrap_err();
+    assert_eq!((charge.remaining(), trial.status().remaining()), (1, 0));
+    assert!(charge.of_policy("trial").check(1).is_ok());
 }
 
 #[test]

@@ -166,14 +166,15 @@ async fn denials_outside_a_concurrency_limit_hold_no_permit() {
 #[tokio::test]
 async fn inner_service_error_passes_and_counts() {
     let failing = tower::service_fn(|_: Request<()>| ready(Err::<Response<Body>, _>("broken")));
-    let layer = RateLimitLayer::new(shared("1/h").refund_if(|_| true));
-    let mut service = layer.layer(failing);
-    assert_eq!(
-        service.ready().await.unwrap().call(request()).await.unwrap_err(),
-        "broken"
-    );
-    assert_eq!(
-        service.ready().await.unwrap().call(request()).await.unwrap().status(),
-        429
-    );
+    for limit in [shared("1/h").refund_if(|_| true), shared("1/h").charge_if(|_| false)] {
+        let mut service = RateLimitLayer::new(limit).layer(failing);
+        assert_eq!(
+            service.ready().await.unwrap().call(request()).await.unwrap_err(),
+            "broken"
+        );
+        assert_eq!(
+            service.ready().await.unwrap().call(request()).await.unwrap().status(),
+            429
+        );
+    }
 }

@@ -4,12 +4,12 @@ use crate::events::warnings_of;
 use crate::support::{EventCounts, answer, field, from, hourly, quota, request, shared, status};
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use ratelimit_meter::GCRA;
 use ratelimit_meter_tower::{
-    ByKey, Empty, ExtensionKey, Head, InvalidLimit, Limit, Limiter, MethodKey, PeerIp, PerKey, RateLimitLayer, Shared,
-    TierName, key_fn,
+    BearerKey, ByKey, Empty, ExtensionKey, Head, InvalidLimit, Limit, Limiter, MethodKey, OnNoKey, PeerIp, PerKey,
+    RateLimitLayer, Shared, TierName, key_fn,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -214,6 +214,12 @@ fn r20_trial_limit_denies_nothing_and_reports() {
     let layer = RateLimitLayer::new(shared("2/h")).observe(alone.clone());
     assert_eq!([(); 3].map(|()| status(&layer, request())), [200, 200, 429]);
     assert_eq!(alone.all(), [2, 1, 0, 0, 0, 0]);
+    let keyless = RateLimitLayer::new(
+        hourly(BearerKey::new())
+            .on_no_key(OnNoKey::Reject(StatusCode::UNAUTHORIZED))
+            .dry_run(),
+    );
+    assert_eq!(status(&keyless, request()), 200);
     let announced = RateLimitLayer::new(shared("1/h").named("trial").dry_run().announce());
     assert_eq!(
         field(answer(&announced, request()).headers(), "ratelimit"),

@@ -1,8 +1,9 @@
 //! Requests that wait, in tokio's paused time.
 
-use crate::support::{Body, field, number, request};
+use crate::support::{Body, TokioClock, field, number, request};
 use core::convert::Infallible;
 use http::{Request, Response};
+use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::Patience;
 use ratelimit_meter_tower::{ExtensionKey, InvalidLimit, PerKey, QueueLayer, Queued, RateLimitLayer, Shared};
 use std::time::Duration;
@@ -97,6 +98,30 @@ async fn a_dropped_request_gives_its_place_back() {
     drop(first);
     second.await.unwrap().unwrap();
     assert_eq!(start.elapsed().as_millis(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_no_cost_wait_out_a_debt() {
+    let quota: Quota = "10/s burst 2".parse().unwrap();
+    let meter = GCRA::from_quota(quota).unwrap().with_clock(TokioClock);
+    let limit = Shared::of(meter.clone()).unwrap().cost(|_| 0).late();
+    let service = QueueLayer::new(RateLimitLayer::new(limit), Patience::unlimited())
+        .unwrap()
+        .layer(service_fn(ok));
+    let start = Instant::now();
+    let ask = async || {
+        let response = service.clone().oneshot(request()).await.unwrap();
+        let told = field(response.headers(), "ratelimit");
+        (
+            response.status().as_u16(),
+            start.elapsed().as_millis(),
+            told.split(';').nth(1).unwrap().to_owned(),
+        )
+    };
+    assert_eq!(ask().await, (200, 0, "r=2".to_owned()));
+    meter.charge(7);
+    assert_eq!(ask().await, (200, 600, "r=1".to_owned()));
+    assert_eq!(ask().await, (200, 600, "r=1".to_owned()));
 }
 
 #[test]

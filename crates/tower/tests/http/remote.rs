@@ -6,8 +6,8 @@ use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
 use ratelimit_meter_store::{MemoryStore, SharedMeter};
 use ratelimit_meter_tower::{
-    Answer, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, RateLimitLayer, RemoteMeter, Shared,
-    StoreFailed,
+    Answer, Charge, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, PerKey, RateLimitLayer,
+    RemoteMeter, Shared, StoreFailed,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -109,6 +109,69 @@ async fn r29_dead_store_follows_the_configuration() {
         assert_eq!(start.elapsed().as_millis(), 50);
         assert_eq!(failures.0.load(Ordering::Relaxed), 2);
     }
+}
+
+/// The limit of this process counts by the response, rejects and charges later as it would alone.
+#[tokio::test]
+async fn r29_local_limit_keeps_its_settings() {
+    let shared = || Shared::new("2/h".parse().unwrap()).unwrap();
+    let keyed = || {
+        let key = HeaderKey::new(HeaderName::from_static("x-tenant"));
+        PerKey::new(key, "1/h".parse().unwrap(), 10).unwrap()
+    };
+    let reject = OnNoKey::Reject(http::StatusCode::UNAUTHORIZED);
+    let locals = [
+        (shared().charge_if(|_| true).boxed(), [200, 200, 429]),
+        (shared().refund_if(|_| true).boxed(), [200, 200, 200]),
+        (keyed().on_no_key(reject).boxed(), [401, 401, 401]),
+    ];
+    for (local, expected) in locals {
+        let limit = by_user(Failing).on_failure(OnStoreFailure::Local(local));
+        let layer = RateLimitLayer::remote(limit);
+        for expected in expected {
+            assert_eq!(ask(&layer, of("alice")).await.status(), expected);
+        }
+    }
+    let limit = by_user(Failing).on_failure(OnStoreFailure::Local(shared().late().boxed()));
+    let spends = service_fn(|request: Request<()>| async move {
+        let charge = request.extensions().get::<Charge>().expect("the limit is late");
+        charge.charge(1);
+        ok(request).await
+    });
+    let service = RateLimitLayer::remote(limit).layer(spends);
+    for expected in [200, 429] {
+        assert_eq!(service.clone().oneshot(of("alice")).await.unwrap().status(), expected);
+    }
+}
+
+struct Failing;
+
+impl RemoteMeter for Failing {
+    async fn take(&self, _: &str, _: u32) -> Result<Answer, StoreFailed> {
+        Err(StoreFailed)
+    }
+}
+
+/// Denies for no time at all.
+struct Hasty;
+
+impl RemoteMeter for Hasty {
+    async fn take(&self, _: &str, _: u32) -> Result<Answer, StoreFailed> {
+        Ok(Answer::denied(Duration::ZERO))
+    }
+}
+
+#[tokio::test]
+async fn no_form_of_the_wait_is_ever_zero() {
+    let layer = RateLimitLayer::remote(by_user(Hasty)).retry_after_ms();
+    let denied = ask(&layer, of("alice")).await;
+    let told = ["retry-after", "retry-after-ms"].map(|name| number(denied.headers(), name));
+    assert_eq!(told, [Some(1), Some(1)]);
+    let mut grpc = of("alice");
+    grpc.headers_mut()
+        .insert("content-type", "application/grpc".parse().unwrap());
+    let denied = ask(&layer, grpc).await;
+    assert_eq!(number(denied.headers(), "grpc-retry-pushback-ms"), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
