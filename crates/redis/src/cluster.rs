@@ -1,5 +1,6 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
+use crate::failure;
 use crate::store::{SendOnce, decide};
 use core::fmt;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
@@ -58,7 +59,7 @@ impl AsyncStore for RedisClusterStore {
             .connection
             .get_or_try_init(|| self.client.get_async_connection())
             .await;
-        let connection = connection.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let connection = connection.map_err(|error| failure::connecting(&error))?;
         decide(&Cluster(connection.clone()), verb, at, asks).await
     }
 }

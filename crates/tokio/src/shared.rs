@@ -6,7 +6,7 @@ use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
-use crate::wait_queue::{Place, QueueTicket, Sleeper, WaitQueue};
+use crate::wait_queue::{QueueTicket, Sleeper, WaitQueue, WaiterState};
 use core::ops::{Deref, DerefMut};
 use core::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
@@ -272,21 +272,21 @@ impl<S: Source> SharedQueue<S> {
         // Dropping a waker may run any code, so it happens after the lock is released, here and below.
         let _replaced;
         let mut locked = self.lock();
-        match locked.queue.place(ticket) {
-            Place::Waits => {}
-            Place::Served => return Look::Served,
-            Place::Refused => return self.refused(locked, ticket, n),
+        match locked.queue.state(ticket) {
+            WaiterState::Waits => {}
+            WaiterState::Served => return Look::Served,
+            WaiterState::Denied => return self.denied(locked, ticket, n),
         }
         let sleeper = caller.sleeper();
         _replaced = locked.queue.renew(ticket, sleeper, caller.waker());
         let mut locked = self.served(locked, self.shift.now());
-        match locked.queue.place(ticket) {
-            Place::Waits => {}
-            Place::Served => {
+        match locked.queue.state(ticket) {
+            WaiterState::Waits => {}
+            WaiterState::Served => {
                 self.release(locked);
                 return Look::Served;
             }
-            Place::Refused => return self.refused(locked, ticket, n),
+            WaiterState::Denied => return self.denied(locked, ticket, n),
         }
         let mut until = None;
         match sleeper {
@@ -297,13 +297,13 @@ impl<S: Source> SharedQueue<S> {
         Look::Waits(until.map(|until| self.shift.to_tokio(until)))
     }
 
-    /// Forgets a refused waiter for `n` cells, and returns the denial.
-    fn refused(&self, mut locked: Guard<'_, S>, ticket: QueueTicket, n: u64) -> Look<S::Never> {
+    /// Forgets a denied waiter for `n` cells, and returns the denial.
+    fn denied(&self, mut locked: Guard<'_, S>, ticket: QueueTicket, n: u64) -> Look<S::Never> {
         locked.queue.forget(ticket);
         self.release(locked);
         match self.source.over(n, self.shift.now()) {
             Err(never) => Look::Over(never),
-            // A source that never denies never refuses.
+            // A source that denies no cells has no denied waiter.
             Ok(()) => Look::Served,
         }
     }

@@ -424,7 +424,7 @@ impl<M: Waitable> Source for M {
     }
 
     fn over(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
-        // The quota may have been raised since the cells were refused.
+        // The quota may have been raised since the cells were denied.
         let is_after_the_end = self.at_once(n, at).is_ok() && !reaches(self, n, at);
         Err(if is_after_the_end {
             InsufficientCapacity::after_the_end(n)

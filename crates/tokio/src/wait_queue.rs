@@ -67,7 +67,7 @@ impl<S: Source> WaitQueue<S> {
         self.waiters.len
     }
 
-    /// Returns whether the head's cells never come, so that a serve would refuse them.
+    /// Returns whether the head's cells never come, so that a serve would deny them.
     pub(crate) const fn head_never_comes(&self) -> bool {
         self.waiters.len > 0 && self.due.is_none()
     }
@@ -77,11 +77,11 @@ impl<S: Source> WaitQueue<S> {
         self.due.map(|due| self.look_at.map_or(due, |look_at| due.min(look_at)))
     }
 
-    pub(crate) fn place(&self, ticket: QueueTicket) -> Place {
+    pub(crate) fn state(&self, ticket: QueueTicket) -> WaiterState {
         match self.waiters.get(ticket) {
-            None => Place::Served,
-            Some(waiter) if waiter.is_refused => Place::Refused,
-            Some(_) => Place::Waits,
+            None => WaiterState::Served,
+            Some(waiter) if waiter.is_denied => WaiterState::Denied,
+            Some(_) => WaiterState::Waits,
         }
     }
 
@@ -89,7 +89,7 @@ impl<S: Source> WaitQueue<S> {
         self.waiters.slot_mut(self.waiters.first)
     }
 
-    /// Serves the waiters that are due by `now`, in order, and refuses a head whose cells never come. Appends the wakers of waiters that must be woken
+    /// Serves the waiters that are due by `now`, in order, and denies a head whose cells never come. Appends the wakers of waiters that must be woken
     /// to `woken`. Returns whether more waiters may be due.
     pub(crate) fn serve(&mut self, source: &S, now: Instant, woken: &mut Vec<Waker>) -> bool {
         let floor = now.checked_sub(self.catch_up);
@@ -98,7 +98,7 @@ impl<S: Source> WaitQueue<S> {
                 return true;
             }
             let Some(due) = self.due else {
-                woken.extend(self.waiters.refuse_head());
+                woken.extend(self.waiters.deny_head());
                 self.head_left(now);
                 self.refresh(source, now);
                 continue;
@@ -251,7 +251,7 @@ impl<S: Source> WaitQueue<S> {
         self.head_since = now;
     }
 
-    /// Removes a waiter that was refused.
+    /// Removes a waiter that was denied.
     pub(crate) fn forget(&mut self, ticket: QueueTicket) {
         self.waiters.remove(ticket);
     }
@@ -267,8 +267,8 @@ impl<S: Source> WaitQueue<S> {
         self.due = self.due.map(|due| before.map_or(due, |before| due.min(before)));
     }
 
-    /// Returns the instant at which `n` cells behind all waiters will have come, if all of them stay that are not refused; `None` if they never come.
-    /// `due` is that instant if no caller waits.
+    /// Returns the instant at which `n` cells behind all waiters will have come, if no waiter leaves but those denied. Returns `None` if they never
+    /// come, and `due` if no caller waits.
     pub(crate) fn earliest(&mut self, source: &S, n: u64, due: Instant) -> Option<Instant> {
         if self.waiters.len == 0 {
             return Some(due);
@@ -294,7 +294,7 @@ impl<S: Source> WaitQueue<S> {
         };
         while let Some(waiter) = self.waiters.slot_mut(next) {
             waiter.planned = source.due_ahead(&ahead, waiter.missing, self.from);
-            // A waiter whose cells never come will be refused as the head.
+            // A waiter whose cells never come will be denied as the head.
             if let Some(planned) = waiter.planned.as_mut() {
                 source.take_ahead(&mut ahead, waiter.missing, self.from, *planned);
                 latest = latest.max(*planned);
@@ -320,15 +320,15 @@ pub(crate) struct QueueTicket {
     number: u64,
 }
 
-/// The state of a waiter's place.
+/// The state of a waiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum WaiterState {
     /// The waiter is in the queue.
     Waits,
     /// The waiter has its cells.
     Served,
     /// The waiter's cells never come. It has left the queue, and is to be [forgotten](WaitQueue::forget).
-    Refused,
+    Denied,
 }
 
 /// The way in which a waiter wakes when it is due.
@@ -353,7 +353,7 @@ pub(crate) struct Waiter {
     /// True if the waiter has been woken to look at its due instant, and has not looked yet.
     pub(crate) called: bool,
     /// True if the waiter's cells never come. It then has a slot, but no place in the order.
-    is_refused: bool,
+    is_denied: bool,
     /// The instant at which the waiter is served, by the latest plan.
     planned: Option<Instant>,
     pub(crate) waker: Option<Waker>,
@@ -368,8 +368,8 @@ struct Slab {
     last: u32,
     /// The number of waiters in the order.
     len: usize,
-    /// The number of refused waiters.
-    refused: usize,
+    /// The number of denied waiters.
+    denied: usize,
 }
 
 impl Slab {
@@ -380,7 +380,7 @@ impl Slab {
             first: NONE,
             last: NONE,
             len: 0,
-            refused: 0,
+            denied: 0,
         }
     }
 
@@ -427,7 +427,7 @@ impl Slab {
             behind: NONE,
             sleeper,
             called: false,
-            is_refused: false,
+            is_denied: false,
             planned: None,
             waker: Some(waker),
         };
@@ -458,12 +458,12 @@ impl Slab {
     }
 
     /// Takes the head out of the order, keeps its slot, and returns its waker.
-    fn refuse_head(&mut self) -> Option<Waker> {
+    fn deny_head(&mut self) -> Option<Waker> {
         let head = self.first;
         self.unlink(head);
-        self.refused += 1;
+        self.denied += 1;
         let waiter = self.slot_mut(head)?;
-        waiter.is_refused = true;
+        waiter.is_denied = true;
         waiter.waker.take()
     }
 
@@ -475,8 +475,8 @@ impl Slab {
 
     /// Removes the waiter in a slot that is not free.
     fn take(&mut self, slot: u32) -> (u64, Option<Waker>) {
-        if self.slot(slot).is_some_and(|waiter| waiter.is_refused) {
-            self.refused -= 1;
+        if self.slot(slot).is_some_and(|waiter| waiter.is_denied) {
+            self.denied -= 1;
         } else {
             self.unlink(slot);
         }
@@ -488,7 +488,7 @@ impl Slab {
         waiter.missing = 0;
         waiter.behind = free;
         self.free = slot;
-        if self.len == 0 && self.refused == 0 {
+        if self.len == 0 && self.denied == 0 {
             self.slots.clear();
             self.slots.shrink_to(KEPT);
             self.free = NONE;
@@ -568,11 +568,11 @@ mod tests {
         served.queue.serve(&served.meter, at, &mut woken);
         assert_eq!((woken.len(), served.queue.serve_at()), (1, Some(at + SECOND)));
 
-        let mut refused = two_waiters("1/h burst 1");
-        let (at, mut woken) = (now(&refused), Vec::new());
-        refused.queue.due = None;
-        refused.queue.serve(&refused.meter, at, &mut woken);
-        assert_eq!((woken.len(), refused.queue.serve_at()), (1, Some(at + SECOND)));
+        let mut denied = two_waiters("1/h burst 1");
+        let (at, mut woken) = (now(&denied), Vec::new());
+        denied.queue.due = None;
+        denied.queue.serve(&denied.meter, at, &mut woken);
+        assert_eq!((woken.len(), denied.queue.serve_at()), (1, Some(at + SECOND)));
     }
 
     #[test]

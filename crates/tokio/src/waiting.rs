@@ -42,7 +42,7 @@ use tokio::task::coop::poll_proceed;
 /// waiters that can be served. A change through a plain clone of the meter is noticed within one poll interval: a second, or a sixteenth of the time
 /// that the head has waited if that is longer. A caller that acquires or tries meanwhile notices the change, too.
 ///
-/// If a burst is lowered below the cells of a waiter, that waiter is refused when it becomes the head: its acquire returns
+/// If a burst is lowered below the cells of a waiter, that waiter is denied when it becomes the head: its acquire returns
 /// [`InsufficientCapacity`](crate::InsufficientCapacity), and the waiters behind it move up.
 pub struct Waiting<S: Source> {
     pub(crate) queue: Arc<SharedQueue<S>>,

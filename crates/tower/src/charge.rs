@@ -1,7 +1,7 @@
 //! Charges that are known only later.
 
 use crate::limit::{Lane, LaneAsk};
-use crate::meters::{Denied, Detail, Ticket};
+use crate::meters::{Denied, Detail, Standing, Ticket};
 use core::error::Error;
 use core::fmt;
 use std::sync::Arc;
@@ -103,8 +103,8 @@ impl Charge {
             item.lane.meters.peek(item.ticket, cells, at)?;
         }
         for (index, item) in self.items.iter().enumerate() {
-            let (taken, _) = item.lane.meters.take(item.ticket, cells, at, Detail::Nothing);
-            if let Err(denied) = taken {
+            let (meters, standing) = (&item.lane.meters, &mut Standing::default());
+            if let Some(denied) = meters.take(item.ticket, cells, at, Detail::Nothing, standing) {
                 let before = &self.items[..index];
                 before
                     .iter()

@@ -267,7 +267,7 @@ pub(crate) fn integer(n: u64) -> HeaderValue {
 impl Item {
     /// The bytes of a list that is written on the stack, as nearly all are.
     const SHORT_LIST: usize = 256;
-    /// The most bytes of an item besides its name: two numbers and what separates them.
+    /// The most bytes of an item besides its name: two numbers and their separators.
     const NUMBERS: usize = 48;
 
     #[inline]

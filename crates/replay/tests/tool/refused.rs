@@ -393,7 +393,7 @@ fn advice_of_an_unknown_format_reads_it() {
 
 #[cfg(unix)]
 #[test]
-fn stamps_without_a_year_are_read_across_new_year() {
+fn yearless_stamps_are_read_across_new_year() {
     for (name, days) in [
         (
             "sshd.log",

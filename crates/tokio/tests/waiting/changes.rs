@@ -98,7 +98,7 @@ fn lower(limiter: &Waiting<Adjustable<GCRA<TokioClock>>>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiter_above_a_lowered_burst_is_refused_alone() {
+async fn waiter_above_a_lowered_burst_is_denied_alone() {
     let limiter = &spent();
     let start = Instant::now();
     let acquire = async |n: u32| {
@@ -118,25 +118,25 @@ async fn waiter_above_a_lowered_burst_is_refused_alone() {
     };
     let ((two, eight, three, nine), one) = tokio::join!(waits, lowers);
     assert_eq!([two, three, one], [200, 500, 600].map(|at| (Ok(()), ms(at))));
-    // Each is refused when it becomes the head.
-    let refused = |cells: u32| Err(format!("denied: {cells} cells can never be acquired at once"));
-    assert_eq!([eight, nine], [(refused(8), ms(200)), (refused(9), ms(500))]);
+    // Each is denied when it becomes the head.
+    let denied = |cells: u32| Err(format!("denied: {cells} cells can never be acquired at once"));
+    assert_eq!([eight, nine], [(denied(8), ms(200)), (denied(9), ms(500))]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn burst_lowered_elsewhere_refuses_within_poll_interval() {
+async fn burst_lowered_elsewhere_denies_within_poll_interval() {
     let limiter = spent();
     let start = Instant::now();
     let lowers = async { limiter.meter().set_quota(quota("10/s burst 5")).unwrap() };
     let waits = async { tokio::join!(limiter.acquire(10), limiter.acquire(2), lowers) };
-    let (ten, two, _) = timeout(10 * SECOND, waits).await.expect("refused and served");
+    let (ten, two, _) = timeout(10 * SECOND, waits).await.expect("denied and served");
     assert!(ten.is_err_and(|denied| !denied.is_after_the_end()));
     assert_eq!((two, start.elapsed() <= SECOND), (Ok(()), true));
 }
 
-/// The refused waiter may have been forgotten.
+/// The denied waiter may have been forgotten.
 #[tokio::test(start_paused = true)]
-async fn refused_waiter_that_never_looks_stops_no_other() {
+async fn denied_waiter_that_never_looks_stops_no_other() {
     let limiter = spent();
     let start = Instant::now();
     let (mut ten, mut two) = (ByHand::new(limiter.acquire(10)), ByHand::new(limiter.acquire(2)));
@@ -161,7 +161,7 @@ async fn refused_waiter_that_never_looks_stops_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_that_a_lowered_burst_ends_has_the_true_reason() {
+async fn lowered_burst_ends_a_wait_with_its_reason() {
     let limiter = spent();
     let waits = limiter.acquire_timeout(10, 2 * SECOND);
     let lowers = async {
@@ -169,19 +169,19 @@ async fn wait_that_a_lowered_burst_ends_has_the_true_reason() {
         // The reason stays, although ten would be possible again.
         limiter.change(|meter| meter.set_quota(quota("10/s burst 10"))).unwrap();
     };
-    let (refused, ()) = tokio::join!(waits, lowers);
+    let (denied, ()) = tokio::join!(waits, lowers);
     assert_eq!(
-        refused.unwrap_err().to_string(),
+        denied.unwrap_err().to_string(),
         "denied: 10 cells can never be acquired at once"
     );
-    // A waiter behind the head is refused at its deadline.
+    // A waiter behind the head is denied at its deadline.
     let limiter = spent();
     let mut head = ByHand::new(limiter.acquire(2));
     assert!(head.is_pending());
     let slower = async { limiter.change(|meter| meter.set_quota(quota("10/h burst 5"))).unwrap() };
-    let (refused, _) = tokio::join!(limiter.acquire_timeout(8, SECOND), slower);
+    let (denied, _) = tokio::join!(limiter.acquire_timeout(8, SECOND), slower);
     assert_eq!(
-        refused.unwrap_err().to_string(),
+        denied.unwrap_err().to_string(),
         "denied: 8 cells can never be acquired at once"
     );
 }

@@ -112,7 +112,7 @@ fn default_clock_meter_counts_real_time_since_creation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiter_pushed_past_the_time_line_is_refused() {
+async fn waiter_pushed_past_the_time_line_is_denied() {
     let eighteen_years = YEAR * 18;
     let slow = Quota::new(nonzero!(1_u32), eighteen_years)
         .unwrap()
