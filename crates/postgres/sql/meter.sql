@@ -258,7 +258,7 @@ DECLARE
   clock bigint;
   d meter.decision;
 BEGIN
-  -- Each operator and each output column costs its set-up in every call (and once more if the row is contended), so the usual way has few.
+  -- Each operator and each output column is set up in every call, and once more if the row is contended, so the usual way has few.
   IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();

@@ -77,7 +77,7 @@ fn server_errors_are_typed_and_advise() {
         (
             "MISCONF Redis is configured to save RDB snapshots, but it cannot",
             "refused",
-            "its log says why",
+            "see its log",
         ),
         (
             "OOM command not allowed when used memory > 'maxmemory'.",
