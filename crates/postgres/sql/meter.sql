@@ -145,9 +145,10 @@ LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
   most CONSTANT numeric := 4503599627370496;
   blanks CONSTANT text := E' \t\n\r\f\v';
-  -- The words after the slash: the period first. A number and its unit are one word there and after `every`, though blanks may part them.
+  -- The words after the slash: the period first. A number and its unit are one word there and after `every`,
+  -- though blanks may part them. A string with backslashes is an E'', because a setting of the session changes the meaning of others.
   words text[] := regexp_split_to_array(
-    regexp_replace(btrim(substr(quota, strpos(quota, '/') + 1), blanks), '(^|\severy\s+)([0-9._]+)\s+(?!(?:burst|weight|every)\M)(?=[^0-9._\s])', '\1\2', 'gi'), '\s+');
+    regexp_replace(btrim(substr(quota, strpos(quota, '/') + 1), blanks), E'(^|\\severy\\s+)([0-9._]+)\\s+(?!(?:burst|weight|every)\\M)(?=[^0-9._\\s])', E'\\1\\2', 'gi'), E'\\s+');
   seen text[] := '{}';
   value record;
   cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
