@@ -64,7 +64,7 @@ const ADVICE: [(SqlState, &str); 7] = [
     (SqlState::INVALID_PASSWORD, "check the user and the password"),
     (
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        "check the user and the server's pg_hba.conf; if that file asks for TLS, pass a pool with TLS to PostgresStore::over",
+        "check the user and the server's pg_hba.conf; if that file asks for TLS, use PostgresStore::connect_with_tls",
     ),
     (SqlState::INVALID_CATALOG_NAME, "create the database, or name another"),
     (

@@ -85,7 +85,7 @@ const ADVICE: [(&str, &str); 12] = [
     ),
     (
         "AuthenticationFailed",
-        "check the user and the password in the URL: redis://user:password@host",
+        "check the user and the password (percent-encoded) in the URL: redis://user:password@host",
     ),
     (
         "NOPERM",
@@ -123,7 +123,7 @@ fn advised(error: &RedisError) -> String {
     let code = error.code().unwrap_or_default();
     let advice = ADVICE.iter().find(|(part, _)| code == *part || message.contains(part));
     match advice {
-        Some((_, advice)) => format!("{message}; {advice}"),
+        Some((_, advice)) => format!("{}; {advice}", message.trim_end_matches('.')),
         None => message,
     }
 }

@@ -114,7 +114,7 @@ async fn tls_decides_cancels_and_rejects_an_unknown_certificate() {
 
     fails(&store(&config, tls(None)), "unreachable", "invalid peer certificate").await;
     config.ssl_mode(SslMode::Prefer);
-    fails(&PostgresStore::connect(config, 1), "refused", "PostgresStore::over").await;
+    fails(&PostgresStore::connect(config, 1), "refused", "connect_with_tls").await;
     app.ssl_mode(SslMode::Require);
     fails(&PostgresStore::connect(app, 1), "unreachable", "TLS").await;
 }
