@@ -95,7 +95,7 @@ async fn tls_decides_cancels_and_rejects_an_unknown_certificate() {
     holder.batch_execute("ROLLBACK").await.expect("released");
 
     // Another user has a password, which is bound to the channel.
-    let create = "CREATE ROLE app LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA meter TO app; \
+    let create = "SET password_encryption = 'scram-sha-256'; CREATE ROLE app LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA meter TO app; \
         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA meter TO app";
     holder.batch_execute(create).await.expect("a role");
     let mut app = config.clone();
