@@ -567,6 +567,12 @@ mod tests {
         let (at, mut woken) = (now(&served), Vec::new());
         served.queue.serve(&served.meter, at, &mut woken);
         assert_eq!((woken.len(), served.queue.serve_at()), (1, Some(at + SECOND)));
+
+        let mut refused = two_waiters("1/h burst 1");
+        let (at, mut woken) = (now(&refused), Vec::new());
+        refused.queue.due = None;
+        refused.queue.serve(&refused.meter, at, &mut woken);
+        assert_eq!((woken.len(), refused.queue.serve_at()), (1, Some(at + SECOND)));
     }
 
     #[test]

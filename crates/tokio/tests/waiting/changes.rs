@@ -174,6 +174,16 @@ async fn lowered_burst_ends_a_wait_with_its_reason() {
         denied.unwrap_err().to_string(),
         "denied: 10 cells can never be acquired at once"
     );
+    // A waiter behind the head is refused at its deadline.
+    let limiter = spent();
+    let mut head = ByHand::new(limiter.acquire(2));
+    assert!(head.is_pending());
+    let slower = async { limiter.change(|meter| meter.set_quota(quota("10/h burst 5"))).unwrap() };
+    let (refused, _) = tokio::join!(limiter.acquire_timeout(8, SECOND), slower);
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "denied: 8 cells can never be acquired at once"
+    );
 }
 
 #[tokio::test(start_paused = true)]
