@@ -72,7 +72,8 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     };
     let mut csv = head.iter().any(has_commas).then(|| Splitter::new(b',', true));
     let mut ends = Vec::new();
-    for line in lines.filter(|line| !line.starts_with(b"#") && !is_of_flows(line)) {
+    let is_record = |line: &&&[u8]| !line.starts_with(b"#") && !is_of_flows(line);
+    for line in lines.filter(is_record).take(100) {
         let Ok(count) = split(line, &mut csv, &mut ends) else {
             continue;
         };
