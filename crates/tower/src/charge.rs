@@ -50,7 +50,7 @@ impl Charge {
             dry_run: ask.rules.dry_run,
         });
         let mut items: Vec<_> = items.collect();
-        // Trials come last: they count what the others admit.
+        // Trials come last, because they count the messages that the enforced limits admit.
         items.sort_by_key(|item| item.dry_run);
         Self { items: items.into() }
     }
