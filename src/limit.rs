@@ -197,6 +197,7 @@ impl UnitLimit {
     }
 
     /// Returns the whole cells in `units`, at most [`UnitLimit::max_batch`].
+    #[inline]
     pub(crate) fn cells_in(self, units: u64) -> u32 {
         let cells = u32::try_from(units / self.cell).unwrap_or(u32::MAX);
         cells.min(self.max_batch)

@@ -341,6 +341,7 @@ impl<A: Algorithm> Schedule<A> {
             .owing(word, self.drained(at), &next.algorithm, next.drained(at))
     }
 
+    #[inline]
     pub(crate) fn status(&self, word: u64, at: Nanos) -> Status {
         // Both have one scale.
         let [next, idle] = [self.algorithm.due(word, 1), self.algorithm.idle(word)].map(|due| self.until(due));

@@ -303,6 +303,7 @@ impl Decide for VirtualScheduling {
         Volume(tat)
     }
 
+    #[inline]
     fn room(&self, tat: u64, Volume(drained): Volume) -> u32 {
         let room = (drained + self.limit.tolerance).saturating_sub(tat.max(drained));
         self.limit.cells_in(room)

@@ -132,6 +132,7 @@ impl Decide for ContinuousState {
         Volume(mark)
     }
 
+    #[inline]
     fn room(&self, mark: u64, Volume(drained): Volume) -> u32 {
         let level = mark.saturating_sub(drained);
         self.limit.cells_in(self.limit.tolerance.saturating_sub(level))

@@ -97,9 +97,15 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     }
 
     /// Returns the state of the key, if it has a slot. At one moment of the read, the key was in that slot with that state.
+    #[inline]
     fn state_of(&self, limits: &Limits<A>) -> Result<Option<SlotState>, Superseded> {
         loop {
-            match self.bucket.find_or_know(self.key, limits)? {
+            // A key that is found needs no second look, unlike a key that may be absent.
+            let found = match self.bucket.find(self.key) {
+                None => self.bucket.find_or_know(self.key, limits)?,
+                found => found,
+            };
+            match found {
                 None => return limits.hold().map(|()| None),
                 Some((slot, state)) if slot.load() == state => return Ok(Some(state)),
                 Some(_) => {}
@@ -326,6 +332,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         }
     }
 
+    #[inline]
     fn look(
         &self,
         at: Nanos,

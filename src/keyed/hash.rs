@@ -5,8 +5,8 @@
 //! *Universal hashing and k-wise independent random variables via integer arithmetic without primes*, STACS 1996. It is "multilinear" in Lemire and
 //! Kaser, *Strongly universal string hashing is fast*, 2014. The hash takes two multiplications a word, none of which waits for another.
 //!
-//! Longer keys are hashed in pieces of four words. Each piece has the hash of the pieces before it as one word more. So a key of k pieces collides
-//! with a probability of at most k / 2^64.
+//! Longer keys are hashed in pieces of four words, and each part of a key begins a piece. Each piece has the hash of the pieces before it as one word
+//! more. So a key of k pieces collides with a probability of at most k / 2^64.
 //!
 //! A linear hash preserves the steps between keys (1, 256, 2^16), and with 1.3 % of all coefficients such keys crowd into few buckets. So a table
 //! applies [`KeyHash::spread`] after any hash; with it, such keys did not crowd for any of 600 seeds.
@@ -26,9 +26,9 @@ const END: usize = PIECE - 1;
 /// Builds the hashers of one table, all with the same random numbers; the default of [`KeyedMeter`](crate::KeyedMeter).
 ///
 /// Two different keys of up to 24 bytes collide with a probability of 2^-64, over the choice of the numbers. Keys of k pieces of 32 bytes collide
-/// with a probability of k / 2^64, if the keys were chosen without knowledge of the numbers. No two keys collide for every seed. The
-/// hash is not a cipher: an attacker that could watch which keys share a slot could solve for the numbers. If that is possible, use SipHash
-/// ([`RandomState`]) as the type parameter.
+/// with a probability of k / 2^64, if the keys were chosen without knowledge of the numbers. Each part of a key, such as a field of a tuple, begins
+/// a piece. No two keys collide for every seed. The hash is not a cipher: an attacker that could watch which keys share a slot could solve for the
+/// numbers. If that is possible, use SipHash ([`RandomState`]) as the type parameter.
 ///
 /// ```
 /// use core::hash::BuildHasher;

@@ -173,8 +173,8 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     /// - If a reservation still waits for its time to act, only the reservation that was counted last gives back, all of its cells. Reservations
     ///   behind another one keep their times, so the place of the other one stays empty.
     /// - Otherwise the cells count as the first to drain from the time to act on. So n cells give back n less the cells that drain in between,
-    ///   whereas `x/time/rate` gives back nothing after the time to act. So cancel only cells that were not used. The part that has drained is
-    ///   rounded up, by less than a unit of the word, so a later cell may conform a nanosecond after its exact time, and never before it.
+    ///   whereas `x/time/rate` gives back nothing after the time to act. So cancel only cells that were not used. The part that has
+    ///   drained is rounded up to a unit of the word. So a later cell may conform a nanosecond after its exact time.
     ///
     /// The cells of each reservation of an [`Exponential`](crate::Exponential) decay separately, so a reservation gives back its remainder.
     ///

@@ -152,6 +152,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// # Errors
     ///
     /// As [`peek_n`](Self::peek_n).
+    #[inline]
     pub fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
         self.peek_n_when(n, When::At(at))
     }
@@ -171,11 +172,13 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// assert_eq!(taken.status().remaining(), 6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn take(&self, n: u32) -> Taken {
         self.take_when(n, When::Now)
     }
 
     /// Decides a batch of `n` cells at `at`, and also returns the meter's status; see [`take`](Self::take).
+    #[inline]
     pub fn take_at(&self, n: u32, at: Instant) -> Taken {
         self.take_when(n, When::At(at))
     }
@@ -493,6 +496,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         looked.or_else(|not_stored| self.single(not_stored))
     }
 
+    #[inline]
     fn peek_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
         if n == 0 {
             return Ok(());
@@ -504,6 +508,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         looked.or_else(|not_stored| self.batch(n, not_stored))
     }
 
+    #[inline]
     fn take_when(&self, n: u32, when: When) -> Taken {
         // The status is of the word on which the last decision was made.
         let status = Cell::new(None);
@@ -538,6 +543,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Joins a decision on `n` cells and the status that was seen with it.
+    #[inline]
     fn taken(&self, n: u32, when: When, decided: Result<Option<Until>, NotStored>, seen: Option<Status>) -> Taken {
         let status = match (decided, seen) {
             // A key without a slot has no word, so its status is that of the table.

@@ -145,9 +145,11 @@ LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
   most CONSTANT numeric := 4503599627370496;
   blanks CONSTANT text := E' \t\n\r\f\v';
-  -- The words after the slash: the period first. A number and its unit are one word there and after `every`, though blanks may part them.
+  -- The words after the slash: the period first. A number and its unit are one word there and after `every`,
+  -- though blanks may part them. Strings with backslashes are E'': a setting of the session
+  -- changes the meaning of plain ones.
   words text[] := regexp_split_to_array(
-    regexp_replace(btrim(substr(quota, strpos(quota, '/') + 1), blanks), '(^|\severy\s+)([0-9._]+)\s+(?!(?:burst|weight|every)\M)(?=[^0-9._\s])', '\1\2', 'gi'), '\s+');
+    regexp_replace(btrim(substr(quota, strpos(quota, '/') + 1), blanks), E'(^|\\severy\\s+)([0-9._]+)\\s+(?!(?:burst|weight|every)\\M)(?=[^0-9._\\s])', E'\\1\\2', 'gi'), E'\\s+');
   seen text[] := '{}';
   value record;
   cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
@@ -258,7 +260,7 @@ DECLARE
   clock bigint;
   d meter.decision;
 BEGIN
-  -- Each operator and each output column costs its set-up in every call (and once more if the row is contended), so the usual way has few.
+  -- PostgreSQL sets up each operator and each output column in every call, and once more if the row is contended. So the usual way has few.
   IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();

@@ -9,21 +9,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Returns an idle connection of the pool, or makes one. If the caller leaves meanwhile, a task makes one for the calls to come. Without it, no call would
 /// be answered while connecting takes longer than the deadline of a call.
 pub(crate) async fn connection(pool: &Pool) -> Result<Object, PoolError> {
-    let mut caller = Caller { pool, has_left: true };
+    let mut connecting = Connecting { pool, is_dropped: true };
     let got = pool.get().await;
-    caller.has_left = false;
+    connecting.is_dropped = false;
     got
 }
 
-struct Caller<'a> {
+struct Connecting<'a> {
     pool: &'a Pool,
-    has_left: bool,
+    is_dropped: bool,
 }
 
-impl Drop for Caller<'_> {
+impl Drop for Connecting<'_> {
     fn drop(&mut self) {
         let status = self.pool.status();
-        if !self.has_left || status.size == status.max_size {
+        if !self.is_dropped || status.size == status.max_size {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -56,16 +56,57 @@ fn of_server(error: &DbError) -> Failure {
 }
 
 fn refused(error: &DbError) -> StoreError {
-    StoreError::Refused(format!("{} (SQLSTATE {})", error.message(), error.code().code()))
+    StoreError::Refused(described(error))
+}
+
+/// Codes of errors that a caller can mend, and advice.
+const ADVICE: [(SqlState, &str); 7] = [
+    (SqlState::INVALID_PASSWORD, "check the user and the password"),
+    (
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        "check the user and the server's pg_hba.conf; if that file asks for TLS, use PostgresStore::connect_with_tls",
+    ),
+    (SqlState::INVALID_CATALOG_NAME, "create the database, or name another"),
+    (
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "the user needs USAGE on schema meter, and SELECT, INSERT and UPDATE (to sweep also DELETE) on its tables",
+    ),
+    (
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        "connect to the primary, in sessions that may write",
+    ),
+    // Of a replica, which has no unlogged tables.
+    (SqlState::FEATURE_NOT_SUPPORTED, "connect to the primary"),
+    (
+        SqlState::TOO_MANY_CONNECTIONS,
+        "lower the connections of the stores, or raise max_connections",
+    ),
+];
+
+/// The message of an error of the server with its code, and advice if there is any.
+fn described(error: &DbError) -> String {
+    let (message, code) = (error.message(), error.code());
+    let advice = ADVICE.iter().find(|(of, _)| of == code);
+    let advice = advice.map_or_else(String::new, |(_, advice)| format!("; {advice}"));
+    format!("{message} (SQLSTATE {}){advice}", code.code())
 }
 
 /// Returns the meaning of an error of the pool, which gave no connection: nothing was sent.
 pub(crate) fn of_pool(error: PoolError) -> StoreError {
     match error {
         PoolError::Timeout(TimeoutType::Wait) => StoreError::Overloaded,
-        PoolError::Backend(error) => StoreError::Unreachable(text(&error)),
+        PoolError::Backend(error) => match error.as_db_error() {
+            Some(error) if is_of_the_settings(error.code()) => refused(error),
+            Some(error) => StoreError::Unreachable(described(error)),
+            None => StoreError::Unreachable(text(&error)),
+        },
         error => StoreError::Unreachable(error.to_string()),
     }
+}
+
+/// Returns `true` if other settings of the connection are needed: another user, password or database, or TLS.
+fn is_of_the_settings(code: &SqlState) -> bool {
+    code.code().starts_with("28") || *code == SqlState::INVALID_CATALOG_NAME
 }
 
 /// The message of an error and of its cause.

@@ -4,10 +4,13 @@ use crate::call::{Call, Statement};
 use crate::connecting;
 use crate::error::{self, Failure};
 use core::fmt;
+use core::pin::Pin;
 use core::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
-use tokio_postgres::NoTls;
+use std::sync::Arc;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{CancelToken, NoTls, Socket};
 
 /// The number of tries of a transaction that lost a race.
 const ATTEMPTS: u32 = 5;
@@ -24,7 +27,11 @@ const ATTEMPTS: u32 = 5;
 pub struct PostgresStore {
     pool: Pool,
     deadline: Option<Duration>,
+    cancel: Cancel,
 }
+
+/// Sends a cancel request.
+type Cancel = Arc<dyn Fn(CancelToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl PostgresStore {
     /// Returns a store over at most `connections` connections without TLS, each made when it is first needed. Calls have no deadline
@@ -38,25 +45,50 @@ impl PostgresStore {
     /// If `connections` is 0.
     #[must_use]
     pub fn connect(config: tokio_postgres::Config, connections: usize) -> Self {
+        Self::connect_with_tls(config, NoTls, connections)
+    }
+
+    /// Returns the same with a TLS connector, for instance one of the crates `tokio-postgres-rustls` or `postgres-native-tls`. Without
+    /// `sslmode=require` in `config`, a server that has no TLS is connected to without it.
+    ///
+    /// # Panics
+    ///
+    /// If `connections` is 0.
+    #[must_use]
+    pub fn connect_with_tls<T>(config: tokio_postgres::Config, tls: T, connections: usize) -> Self
+    where
+        T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
+        T::Stream: Sync + Send,
+        T::TlsConnect: Sync + Send,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
         assert!(connections > 0, "a store needs at least one connection");
         let recycle = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(config, NoTls, recycle);
+        let manager = Manager::from_config(config, tls.clone(), recycle);
         let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
             .build();
-        Self::over(pool.expect("a pool with a runtime is complete"))
+        Self {
+            pool: pool.expect("a pool with a runtime is complete"),
+            deadline: None,
+            cancel: cancel_over(tls),
+        }
     }
 
-    /// Returns a store over a pool that was made elsewhere, such as one with TLS.
+    /// Returns a store over a pool that was made elsewhere.
     ///
-    /// Cancel requests are sent without TLS. Where TLS is required, the statement of a dropped call ends by itself or by the
-    /// `statement_timeout` of its session.
+    /// Cancel requests are sent without TLS. If the pool's configuration requires TLS, none is sent: the statement of a dropped call ends by itself, or
+    /// by the `statement_timeout` of its session.
     #[must_use]
-    pub const fn over(pool: Pool) -> Self {
-        Self { pool, deadline: None }
+    pub fn over(pool: Pool) -> Self {
+        Self {
+            pool,
+            deadline: None,
+            cancel: cancel_over(NoTls),
+        }
     }
 
     /// Sets the time within which a call returns, connecting included; a call that takes longer fails with [`StoreError::TimedOut`].
@@ -114,13 +146,16 @@ impl PostgresStore {
 
     async fn once(&self, statement: &Statement) -> Result<tokio_postgres::Row, Failure> {
         let got = connecting::connection(&self.pool).await;
-        let mut connection = Lent(Some(got.map_err(|error| Failure::Final(error::of_pool(error)))?));
-        let rows = match &connection.0 {
+        let mut connection = Lent {
+            object: Some(got.map_err(|error| Failure::Final(error::of_pool(error)))?),
+            cancel: &self.cancel,
+        };
+        let rows = match &connection.object {
             Some(object) => object.query_typed(statement.sql, &statement.params()).await,
             None => unreachable!("lent until the reply"),
         };
         // The reply is here: the connection goes back to the pool.
-        drop(connection.0.take());
+        drop(connection.object.take());
         let rows = rows.map_err(|error| error::of_statement(&error))?;
         rows.into_iter()
             .next()
@@ -130,21 +165,40 @@ impl PostgresStore {
 
 /// A connection that waits for its reply. If it is dropped before, the statement is cancelled, and the connection is closed rather than
 /// given to a call that would wait behind it.
-struct Lent(Option<Object>);
+struct Lent<'a> {
+    object: Option<Object>,
+    cancel: &'a Cancel,
+}
 
-impl Drop for Lent {
+impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let Some(object) = self.0.take() else { return };
-        let cancel = object.cancel_token();
+        let Some(object) = self.object.take() else { return };
+        let cancel = (self.cancel)(object.cancel_token());
         // Out of the pool: the connection ends when its last statement does.
         drop(Object::take(object));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // Best effort: the server ends the statement anyway when it writes to a closed connection.
-                let _ = tokio::time::timeout(Duration::from_secs(5), cancel.cancel_query(NoTls)).await;
+                let _ = tokio::time::timeout(Duration::from_secs(5), cancel).await;
             });
         }
     }
+}
+
+/// Best effort: a request that fails is not repeated.
+fn cancel_over<T>(tls: T) -> Cancel
+where
+    T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
+    T::Stream: Send,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    Arc::new(move |token| {
+        let tls = tls.clone();
+        Box::pin(async move {
+            let _ = token.cancel_query(tls).await;
+        })
+    })
 }
 
 impl fmt::Debug for PostgresStore {

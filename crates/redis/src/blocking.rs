@@ -1,6 +1,7 @@
 //! The blocking store over a pool of connections.
 
-use crate::wire::{self, ScriptCall, ScriptFailure};
+use crate::failure::{self, ScriptFailure};
+use crate::wire::{self, ScriptCall};
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, Verb};
@@ -62,7 +63,7 @@ impl RedisBlockingStore {
             connection.set_write_timeout(Some(self.shared.deadline))?;
             Ok(connection)
         };
-        connect().map_err(|error| StoreError::Unreachable(error.to_string()))
+        connect().map_err(|error| failure::connecting(&error))
     }
 
     /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
@@ -74,13 +75,15 @@ impl RedisBlockingStore {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            result = match wire::failure(error, asks) {
+            result = match failure::failure(error, asks) {
                 ScriptFailure::NoScript => send(call.with_text()),
-                ScriptFailure::Elsewhere(error) | ScriptFailure::Later(error) => return Err(wire::exhausted(&error)),
+                ScriptFailure::Elsewhere(error) | ScriptFailure::Later(error) => {
+                    return Err(failure::exhausted(&error));
+                }
                 ScriptFailure::Final(error) => return Err(error),
             };
         }
-        result.map_err(|error| StoreError::Unreachable(error.to_string()))
+        result.map_err(|error| failure::exhausted(&error))
     }
 
     fn ask(connection: &mut Connection, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {

@@ -1,5 +1,6 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
+use crate::failure;
 use crate::store::{SendOnce, decide};
 use core::fmt;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
@@ -76,7 +77,7 @@ impl AsyncStore for RedisClusterStore {
             return Err(StoreError::NotOneSlot);
         }
         let connection = self.connection().await;
-        let connection = connection.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let connection = connection.map_err(|error| failure::connecting(&error))?;
         decide(&Cluster(connection), verb, at, asks).await
     }
 }

@@ -4,6 +4,8 @@
 mod blocking;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod failure;
 #[cfg(all(test, feature = "blocking"))]
 mod mutations;
 #[cfg(feature = "tokio")]

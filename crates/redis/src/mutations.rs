@@ -1,6 +1,7 @@
 //! Each way to break a script is noticed by a check. The scripts are sent with their text, changed in one place.
 
-use crate::wire::{self, FAST, METER, ScriptCall, failure};
+use crate::failure::{ScriptFailure, failure};
+use crate::wire::{self, FAST, METER, ScriptCall};
 use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, StoreLimit, Units, Verb};
 use ratelimit_meter_store_check::server::Server;
 use ratelimit_meter_store_check::{Plan, check};
@@ -77,7 +78,7 @@ impl Mutant {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         cmd.query(&mut *connection).map_err(|error| match failure(error, asks) {
-            wire::ScriptFailure::Final(error) => error,
+            ScriptFailure::Final(error) => error,
             other => panic!("{other:?}"),
         })
     }

@@ -1,6 +1,7 @@
 //! The async store over one connection that many tasks share.
 
-use crate::wire::{self, ScriptCall, ScriptFailure};
+use crate::failure::{self, ScriptFailure};
+use crate::wire::{self, ScriptCall};
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
@@ -255,7 +256,7 @@ async fn exchange(connection: &impl SendOnce, call: &ScriptCall, asks: &[Ask<'_>
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        result = match wire::failure(error, asks) {
+        result = match failure::failure(error, asks) {
             ScriptFailure::NoScript => {
                 cmd = call.with_text();
                 connection.send(&cmd).await
@@ -269,8 +270,8 @@ async fn exchange(connection: &impl SendOnce, call: &ScriptCall, asks: &[Ask<'_>
             ScriptFailure::Final(error) => return Err(error),
         };
     }
-    result.map_err(|error| match wire::failure(error, asks) {
-        ScriptFailure::Elsewhere(error) | ScriptFailure::Later(error) => wire::exhausted(&error),
+    result.map_err(|error| match failure::failure(error, asks) {
+        ScriptFailure::Elsewhere(error) | ScriptFailure::Later(error) => failure::exhausted(&error),
         ScriptFailure::Final(error) => error,
         ScriptFailure::NoScript => StoreError::Protocol("EVAL was answered by NOSCRIPT".to_owned()),
     })

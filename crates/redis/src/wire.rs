@@ -1,7 +1,7 @@
 //! The scripts' arguments and replies.
 
 use ratelimit_meter_store::{Ask, Level, Micros, Reply, State, StoreError, StoreLimit, Verb};
-use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
+use redis::{Cmd, Script, Value};
 use std::sync::LazyLock;
 
 /// The largest number of cells that is sent: beyond it doubles skip whole numbers.
@@ -173,60 +173,4 @@ fn level(value: &Value, limit: &StoreLimit) -> Result<Level, StoreError> {
 
 fn unexpected(value: &Value) -> StoreError {
     StoreError::Protocol(format!("{value:?}"))
-}
-
-/// The next thing to do after an error of a call.
-#[derive(Debug)]
-pub(crate) enum ScriptFailure {
-    /// The server does not know the script: send its text.
-    NoScript,
-    /// Nothing ran, and the same may run on another server: the slot has moved, or this one is a replica now.
-    Elsewhere(RedisError),
-    /// Nothing ran, and the same may run a moment later.
-    Later(RedisError),
-    /// Final.
-    Final(StoreError),
-}
-
-/// Sorts an error by whether the script may have run.
-pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
-    use ServerErrorKind as Server;
-    let message = error.to_string();
-    let final_error = match error.kind() {
-        ErrorKind::Server(Server::NoScript) => return ScriptFailure::NoScript,
-        ErrorKind::Server(Server::Moved | Server::Ask | Server::ReadOnly) => return ScriptFailure::Elsewhere(error),
-        ErrorKind::Server(Server::TryAgain | Server::ClusterDown | Server::MasterDown | Server::BusyLoading) => {
-            return ScriptFailure::Later(error);
-        }
-        ErrorKind::Server(Server::CrossSlot) => StoreError::NotOneSlot,
-        ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
-            Some("BUSY") => return ScriptFailure::Later(error),
-            Some("WRONGTIME") => StoreError::WrongTime,
-            Some("WRONGSTATE") => StoreError::WrongState(key_in(&error, asks)),
-            // Redis before 7 puts the error of a command inside a script's own error.
-            _ if message.contains("WRONGTYPE") => StoreError::WrongState(key_in(&error, asks)),
-            _ if message.contains("READONLY") => return ScriptFailure::Elsewhere(error),
-            _ => StoreError::Refused(message),
-        },
-        ErrorKind::Io if error.is_timeout() => StoreError::TimedOut,
-        ErrorKind::Io if error.is_connection_refusal() => StoreError::Unreachable(message),
-        ErrorKind::Io | ErrorKind::Parse => StoreError::Disconnected(message),
-        ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
-        _ => StoreError::Unreachable(message),
-    };
-    ScriptFailure::Final(final_error)
-}
-
-/// Returns the key that an error names, otherwise the key of the first ask.
-fn key_in(error: &RedisError, asks: &[Ask<'_>]) -> String {
-    let detail = error.detail().unwrap_or_default();
-    let named = asks.iter().find(|ask| detail.ends_with(ask.key));
-    named
-        .or(asks.first())
-        .map_or_else(String::new, |ask| ask.key.to_owned())
-}
-
-/// Returns an error that may have been worth another attempt.
-pub(crate) fn exhausted(error: &RedisError) -> StoreError {
-    StoreError::Unreachable(error.to_string())
 }

@@ -243,8 +243,11 @@ pub fn complaint(error: &clap::Error) -> String {
     let told = error.to_string();
     let told = told.strip_prefix("error: ").unwrap_or(&told);
     let is_usage = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+    // No input has a name that begins with a dash.
+    let is_wrong = |line: &&str| line.starts_with("tip: to pass");
     let mut complaint = String::new();
-    for line in told.lines().map(str::trim).take_while(|line| !is_usage(line)) {
+    let lines = told.lines().map(str::trim).take_while(|line| !is_usage(line));
+    for line in lines.filter(|line| !is_wrong(line)) {
         if !(line.is_empty() || complaint.is_empty()) {
             complaint += if complaint.ends_with(':') { " " } else { ", " };
         }

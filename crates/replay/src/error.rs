@@ -305,12 +305,12 @@ pub enum Error {
         path: String,
     },
     /// The file is a table whose first line has values, not names.
-    #[error("{path} is a table without a header: ({header}; cat FILE) | meter-replay --key key ... -")]
+    #[error("{path} is a table without a header: {command}")]
     NoNames {
         /// The file.
         path: String,
-        /// The command that prints a header.
-        header: String,
+        /// The command that puts a header before it, and reads it.
+        command: String,
     },
     /// The file is a JSON document, not JSON lines.
     #[error("{path} is a JSON document, not one JSON object a line: jq -c '{filter}' FILE | meter-replay ... -")]

@@ -51,18 +51,18 @@ impl Select {
 pub struct Condition {
     subject: By,
     is_negated: bool,
-    values: Vec<Wanted>,
+    values: Vec<WantedValue>,
 }
 
 /// A value that a condition compares with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
+struct WantedValue {
     text: String,
     /// The network, or the single address, that the text is.
     network: Option<IpNet>,
 }
 
-impl Wanted {
+impl WantedValue {
     fn of(text: &str) -> Self {
         let address = || address::parse(text.as_bytes()).map(IpNet::from);
         Self {
@@ -111,7 +111,7 @@ impl Condition {
         self.values.iter().any(|wanted| self.is_met(wanted, value)) != self.is_negated
     }
 
-    fn is_met(&self, wanted: &Wanted, value: &[u8]) -> bool {
+    fn is_met(&self, wanted: &WantedValue, value: &[u8]) -> bool {
         let has = |network: IpNet| {
             // Of a list of forwarded addresses, the leftmost is the client.
             let is_list = self.subject == By::Ip && memchr(b',', value).is_some();
@@ -150,7 +150,7 @@ impl FromStr for Condition {
         Ok(Self {
             subject,
             is_negated,
-            values: values.split('|').map(|value| Wanted::of(value.trim())).collect(),
+            values: values.split('|').map(|value| WantedValue::of(value.trim())).collect(),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod averages;
 mod buckets;
+pub mod certificates;
 pub mod clock;
 mod core;
 mod oracle;

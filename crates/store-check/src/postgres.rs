@@ -1,10 +1,11 @@
 //! PostgreSQL and pgbouncer servers as children of a test: on free loopback ports, in folders of their own, ended on drop.
 
+use crate::certificates::Certificates;
 use crate::clock::{Environment, FakeClock};
 use crate::server::free_port;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,7 +41,7 @@ impl Postgres {
     /// If none is installed and `CI` is `true`, or if the server does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::start_in(Environment::new())
+        Self::start_in(Environment::new(), None)
     }
 
     /// Starts a server whose clock is `clock`.
@@ -50,10 +51,20 @@ impl Postgres {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_at(clock: &FakeClock) -> Option<Self> {
-        Self::start_in(clock.environment())
+        Self::start_in(clock.environment(), None)
     }
 
-    fn start_in(environment: Environment) -> Option<Self> {
+    /// Starts a server that takes sessions with TLS only. All users but `postgres` need a password.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_with_tls(certificates: &Certificates) -> Option<Self> {
+        Self::start_in(Environment::new(), Some(certificates))
+    }
+
+    fn start_in(environment: Environment, certificates: Option<&Certificates>) -> Option<Self> {
         let (Some(programs), Some(user)) = (programs(), ServerUser::of_servers()) else {
             crate::skipped("postgres");
             return None;
@@ -63,6 +74,9 @@ impl Postgres {
         initdb.args(["-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8"]);
         let made = initdb.args(["--locale=C", "--no-sync"]).status().expect("initdb runs");
         assert!(made.success(), "{}", log(&folder));
+        if let Some(certificates) = certificates {
+            user.require_tls(&folder.join("data"), certificates);
+        }
         let port = free_port();
         let child = Mutex::new(run(&programs, user, &folder, port, &environment));
         let server = Self {
@@ -244,6 +258,21 @@ impl ServerUser {
         fs::create_dir(&folder).expect("a new folder");
         chown(&folder, Some(self.uid), Some(self.gid)).expect("the user's folder");
         folder
+    }
+
+    /// Configures the server to take sessions with TLS only, and all but those of `postgres` with a password.
+    fn require_tls(self, data: &Path, certificates: &Certificates) {
+        for (name, from) in [("server.crt", "server.pem"), ("server.key", "key.pem")] {
+            let file = data.join(name);
+            fs::copy(certificates.path(from), &file).expect("a copy");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a private file");
+            chown(&file, Some(self.uid), Some(self.gid)).expect("the user's file");
+        }
+        let rules = "hostssl all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), rules).expect("a file");
+        let settings = data.join("postgresql.conf");
+        let before = fs::read_to_string(&settings).expect("a file");
+        fs::write(settings, before + "ssl = on\n").expect("a file");
     }
 
     /// A command of this user, which writes to a new log.

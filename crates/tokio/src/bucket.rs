@@ -115,7 +115,7 @@ impl Source for Bucket {
         let Ok(()) = result;
     }
 
-    fn over(_: u64) -> Result<(), Infallible> {
+    fn over(&self, _: u64, _: Instant) -> Result<(), Infallible> {
         // The bucket's ticks never end.
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
-use crate::wait_queue::{QueueTicket, Sleeper, WaitQueue};
+use crate::wait_queue::{QueueTicket, Sleeper, WaitQueue, WaiterState};
 use core::ops::{Deref, DerefMut};
 use core::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
@@ -134,22 +134,23 @@ impl<S: Source> SharedQueue<S> {
     ///
     /// Every operation ends here, because after any of them the head may be another waiter, or due earlier.
     fn release(&self, mut locked: Guard<'_, S>) {
+        if locked.queue.head_never_comes() {
+            locked = self.served(locked, self.shift.now());
+        }
         let Locked { queue, timers } = &mut *locked;
         let serve_at = queue.serve_at();
-        let Some(head) = queue.head_mut() else {
+        let (Some(head), Some(serve_at)) = (queue.head_mut(), serve_at) else {
             return;
         };
-        let wakes = match (head.sleeper, serve_at) {
-            // The head's cells never come; it has to wake to report that.
-            (_, None) => false,
-            (Sleeper::Task(runtime), Some(serve_at)) => timers.rings_by(runtime, serve_at),
-            (Sleeper::Thread(until), Some(serve_at)) => until.is_none_or(|until| until <= serve_at),
+        let wakes = match head.sleeper {
+            Sleeper::Task(runtime) => timers.rings_by(runtime, serve_at),
+            Sleeper::Thread(until) => until.is_none_or(|until| until <= serve_at),
         };
         if wakes {
             return;
         }
         match head.sleeper {
-            Sleeper::Task(runtime) if serve_at.is_some() && timers.has(runtime) && try_current() == Some(runtime) => {
+            Sleeper::Task(runtime) if timers.has(runtime) && try_current() == Some(runtime) => {
                 self.set_timer(locked, runtime);
             }
             _ if head.called => {}
@@ -239,8 +240,8 @@ impl<S: Source> SharedQueue<S> {
         let Err(due) = queue.take(source, n, self.fair, now) else {
             return Ok(None);
         };
-        if queue.is_over() || queue.waiting() == 0 && !source.reaches(n, due) {
-            S::over(n).map_err(Into::into)?;
+        if queue.waiting() == 0 && !source.reaches(n, due) {
+            source.over(n, now).map_err(Into::into)?;
         }
         let shift = self.shift;
         may_wait(&mut Outlook {
@@ -271,21 +272,21 @@ impl<S: Source> SharedQueue<S> {
         // Dropping a waker may run any code, so it happens after the lock is released, here and below.
         let _replaced;
         let mut locked = self.lock();
-        if !locked.queue.is_waiting(ticket) {
-            return Look::Served;
+        match locked.queue.state(ticket) {
+            WaiterState::Waits => {}
+            WaiterState::Served => return Look::Served,
+            WaiterState::Denied => return self.denied(locked, ticket, n),
         }
         let sleeper = caller.sleeper();
         _replaced = locked.queue.renew(ticket, sleeper, caller.waker());
-        let now = self.shift.now();
-        let mut locked = self.served(locked, now);
-        if !locked.queue.is_waiting(ticket) {
-            self.release(locked);
-            return Look::Served;
-        }
-        if let Err(never) = if locked.queue.is_over() { S::over(n) } else { Ok(()) } {
-            let _gone = locked.queue.leave(&self.source, ticket, n, now);
-            self.release(locked);
-            return Look::Over(never);
+        let mut locked = self.served(locked, self.shift.now());
+        match locked.queue.state(ticket) {
+            WaiterState::Waits => {}
+            WaiterState::Served => {
+                self.release(locked);
+                return Look::Served;
+            }
+            WaiterState::Denied => return self.denied(locked, ticket, n),
         }
         let mut until = None;
         match sleeper {
@@ -294,6 +295,17 @@ impl<S: Source> SharedQueue<S> {
         }
         self.see_to(locked, sleeper);
         Look::Waits(until.map(|until| self.shift.to_tokio(until)))
+    }
+
+    /// Forgets a denied waiter for `n` cells, and returns the denial.
+    fn denied(&self, mut locked: Guard<'_, S>, ticket: QueueTicket, n: u64) -> Look<S::Never> {
+        locked.queue.forget(ticket);
+        self.release(locked);
+        match self.source.over(n, self.shift.now()) {
+            Err(never) => Look::Over(never),
+            // A source that denies no cells has no denied waiter.
+            Ok(()) => Look::Served,
+        }
     }
 
     /// Gives back the place of a waiter for `n` cells, or the cells.
@@ -342,6 +354,9 @@ impl<S: Source> SharedQueue<S> {
     /// Returns the denial of `n` cells to a caller that waited for them until now.
     pub(crate) fn not_yet(&self, n: u64) -> AcquireError {
         self.look(|queue, source, now| {
+            if let Err(never) = source.queueable(n, now) {
+                return never.into();
+            }
             let due = source.due(&queue.state, n, now);
             self.not_before(n, due.and_then(|due| queue.earliest(source, n, due)))
         })

@@ -5,7 +5,7 @@ use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};
 use crate::source::Source;
 use crate::timers::{Id, driver, now};
-use crate::wait_queue::{QueueTicket, Sleeper};
+use crate::wait_queue::{QueueTicket, Sleeper, WaiterState};
 use crate::waiting::Waiting;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 use ratelimit_meter::{Exponential, GCRA, Quota};
@@ -274,6 +274,6 @@ impl<S: Source> SharedQueue<S> {
     }
 
     fn is_waiting(&self, ticket: QueueTicket) -> bool {
-        self.with_queue(|queue| queue.is_waiting(ticket))
+        self.with_queue(|queue| queue.state(ticket) == WaiterState::Waits)
     }
 }

@@ -37,9 +37,9 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn outcome(result: Result<(), Self::Never>) -> Self::Outcome;
 
-    /// Denies cells that would come after the end of the time line.
+    /// Denies cells that never come: they are more than can ever come at once, or would come after the end of the time line.
     #[doc(hidden)]
-    fn over(n: u64) -> Result<(), Self::Never>;
+    fn over(&self, n: u64, at: Instant) -> Result<(), Self::Never>;
 
     /// Returns the instant by the system's clock from which the cells count, if the source has not counted in tokio's time so far.
     #[doc(hidden)]
@@ -86,10 +86,11 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn reaches(&self, missing: u64, due: Instant) -> bool;
 
-    /// Returns the instant at which the missing cells are due, if the source may have been changed without the queue.
+    /// Returns the instant at which the missing cells are due, `now` or later; `None` if they are more than can ever come at once. Called only if the
+    /// source can be changed without the queue.
     #[doc(hidden)]
-    fn recheck(&self, _missing: u64, _now: Instant) -> Option<Instant> {
-        None
+    fn recheck(&self, _missing: u64, now: Instant) -> Option<Instant> {
+        Some(now)
     }
 
     /// Takes the part of the head's cells that is due, at its instant; or returns the instant at which it is due.
@@ -422,8 +423,14 @@ impl<M: Waitable> Source for M {
         result
     }
 
-    fn over(n: u64) -> Result<(), InsufficientCapacity> {
-        Err(InsufficientCapacity::after_the_end(n))
+    fn over(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
+        // The quota may have been raised since the cells were denied.
+        let is_after_the_end = self.at_once(n, at).is_ok() && !reaches(self, n, at);
+        Err(if is_after_the_end {
+            InsufficientCapacity::after_the_end(n)
+        } else {
+            InsufficientCapacity::above_burst(n)
+        })
     }
 
     fn began(&self) -> Option<Instant> {
@@ -472,7 +479,10 @@ impl<M: Waitable> Source for M {
     }
 
     fn recheck(&self, missing: u64, now: Instant) -> Option<Instant> {
-        Some(earliest(self.look(narrow(missing), now), now))
+        match self.look(narrow(missing), now) {
+            Err(DenialReason::Never) => None,
+            decision => Some(earliest(decision, now)),
+        }
     }
 
     fn serve(&self, (): &mut (), missing: u64, times: Times) -> Result<Part, Instant> {

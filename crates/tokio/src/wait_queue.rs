@@ -67,8 +67,8 @@ impl<S: Source> WaitQueue<S> {
         self.waiters.len
     }
 
-    /// Returns whether waiters are left whose cells will never come.
-    pub(crate) const fn is_over(&self) -> bool {
+    /// Returns whether the head's cells never come, so that a serve would deny them.
+    pub(crate) const fn head_never_comes(&self) -> bool {
         self.waiters.len > 0 && self.due.is_none()
     }
 
@@ -77,33 +77,48 @@ impl<S: Source> WaitQueue<S> {
         self.due.map(|due| self.look_at.map_or(due, |look_at| due.min(look_at)))
     }
 
-    pub(crate) fn is_waiting(&self, ticket: QueueTicket) -> bool {
-        self.waiters.get(ticket).is_some()
+    pub(crate) fn state(&self, ticket: QueueTicket) -> WaiterState {
+        match self.waiters.get(ticket) {
+            None => WaiterState::Served,
+            Some(waiter) if waiter.is_denied => WaiterState::Denied,
+            Some(_) => WaiterState::Waits,
+        }
     }
 
     pub(crate) fn head_mut(&mut self) -> Option<&mut Waiter> {
         self.waiters.slot_mut(self.waiters.first)
     }
 
-    /// Serves the waiters that are due by `now`, in order. Appends the wakers of waiters that must be woken to `woken`. Returns whether more waiters
-    /// may be due.
+    /// Serves the waiters that are due by `now`, in order, and denies a head whose cells never come. Appends the wakers of waiters that must be woken
+    /// to `woken`. Returns whether more waiters may be due.
     pub(crate) fn serve(&mut self, source: &S, now: Instant, woken: &mut Vec<Waker>) -> bool {
         let floor = now.checked_sub(self.catch_up);
-        while let (Some(head), Some(due)) = (self.waiters.slot_mut(self.waiters.first), self.due) {
+        while let Some(head) = self.waiters.slot_mut(self.waiters.first) {
             if woken.len() >= BATCH {
                 return true;
             }
+            let Some(due) = self.due else {
+                woken.extend(self.waiters.deny_head());
+                self.head_left(now);
+                self.refresh(source, now);
+                continue;
+            };
             if due > now {
-                let sooner = source.recheck(head.missing, now).filter(|sooner| *sooner < due);
-                let Some(sooner) = sooner else {
-                    break;
-                };
-                self.due = Some(sooner);
-                self.plan = None;
-                if sooner > now {
+                if !S::CHANGES_ELSEWHERE {
                     break;
                 }
-                self.from = now;
+                match source.recheck(head.missing, now) {
+                    Some(sooner) if sooner >= due => break,
+                    Some(sooner) => {
+                        self.due = Some(sooner);
+                        self.plan = None;
+                        if sooner > now {
+                            break;
+                        }
+                        self.from = now;
+                    }
+                    None => self.due = None,
+                }
                 continue;
             }
             // A nanosecond before the due instant the cells do not conform yet, so they are charged at the exact position at which they conform.
@@ -223,13 +238,22 @@ impl<S: Source> WaitQueue<S> {
         let was_head = self.waiters.is_head(ticket);
         let (missing, waker) = self.waiters.remove(ticket).unwrap_or((0, None));
         if was_head {
-            // The waiters behind move up now, not before.
-            self.due = None;
-            self.from = now;
-            self.head_since = now;
+            self.head_left(now);
         }
         self.give_back(source, n - missing, now);
         waker
+    }
+
+    /// Records that the head has left unserved. The waiters behind move up now, not before.
+    fn head_left(&mut self, now: Instant) {
+        self.due = None;
+        self.from = now;
+        self.head_since = now;
+    }
+
+    /// Removes a waiter that was denied.
+    pub(crate) fn forget(&mut self, ticket: QueueTicket) {
+        self.waiters.remove(ticket);
     }
 
     /// Gives back cells that were taken and not used.
@@ -243,8 +267,8 @@ impl<S: Source> WaitQueue<S> {
         self.due = self.due.map(|due| before.map_or(due, |before| due.min(before)));
     }
 
-    /// Returns the instant at which `n` cells behind all waiters will have come, if all of them stay; `None` if they never come. `due` is that
-    /// instant if no caller waits.
+    /// Returns the instant at which `n` cells behind all waiters will have come, if no waiter leaves but those denied. Returns `None` if they never
+    /// come, and `due` if no caller waits.
     pub(crate) fn earliest(&mut self, source: &S, n: u64, due: Instant) -> Option<Instant> {
         if self.waiters.len == 0 {
             return Some(due);
@@ -270,13 +294,12 @@ impl<S: Source> WaitQueue<S> {
         };
         while let Some(waiter) = self.waiters.slot_mut(next) {
             waiter.planned = source.due_ahead(&ahead, waiter.missing, self.from);
-            let Some(planned) = waiter.planned.as_mut() else {
-                // Neither this waiter nor those behind it are ever served.
-                return;
-            };
-            source.take_ahead(&mut ahead, waiter.missing, self.from, *planned);
-            latest = latest.max(*planned);
-            *planned = latest;
+            // A waiter whose cells never come will be denied as the head.
+            if let Some(planned) = waiter.planned.as_mut() {
+                source.take_ahead(&mut ahead, waiter.missing, self.from, *planned);
+                latest = latest.max(*planned);
+                *planned = latest;
+            }
             next = waiter.behind;
         }
         let last = self.waiters.last_ticket();
@@ -295,6 +318,17 @@ const KEPT: usize = 64;
 pub(crate) struct QueueTicket {
     slot: u32,
     number: u64,
+}
+
+/// The state of a waiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaiterState {
+    /// The waiter is in the queue.
+    Waits,
+    /// The waiter has its cells.
+    Served,
+    /// The waiter's cells never come. It has left the queue, and is to be [forgotten](WaitQueue::forget).
+    Denied,
 }
 
 /// The way in which a waiter wakes when it is due.
@@ -318,6 +352,8 @@ pub(crate) struct Waiter {
     pub(crate) sleeper: Sleeper,
     /// True if the waiter has been woken to look at its due instant, and has not looked yet.
     pub(crate) called: bool,
+    /// True if the waiter's cells never come. It then has a slot, but no place in the order.
+    is_denied: bool,
     /// The instant at which the waiter is served, by the latest plan.
     planned: Option<Instant>,
     pub(crate) waker: Option<Waker>,
@@ -330,7 +366,10 @@ struct Slab {
     free: u32,
     first: u32,
     last: u32,
+    /// The number of waiters in the order.
     len: usize,
+    /// The number of denied waiters.
+    denied: usize,
 }
 
 impl Slab {
@@ -341,6 +380,7 @@ impl Slab {
             first: NONE,
             last: NONE,
             len: 0,
+            denied: 0,
         }
     }
 
@@ -387,6 +427,7 @@ impl Slab {
             behind: NONE,
             sleeper,
             called: false,
+            is_denied: false,
             planned: None,
             waker: Some(waker),
         };
@@ -416,22 +457,50 @@ impl Slab {
         self.take(self.first).1
     }
 
+    /// Takes the head out of the order, keeps its slot, and returns its waker.
+    fn deny_head(&mut self) -> Option<Waker> {
+        let head = self.first;
+        self.unlink(head);
+        self.denied += 1;
+        let waiter = self.slot_mut(head)?;
+        waiter.is_denied = true;
+        waiter.waker.take()
+    }
+
     /// Removes a waiter. Returns the number of its missing cells and its waker, unless it has left.
     fn remove(&mut self, ticket: QueueTicket) -> Option<(u64, Option<Waker>)> {
         self.get(ticket)?;
         Some(self.take(ticket.slot))
     }
 
+    /// Removes the waiter in a slot that is not free.
     fn take(&mut self, slot: u32) -> (u64, Option<Waker>) {
+        if self.slot(slot).is_some_and(|waiter| waiter.is_denied) {
+            self.denied -= 1;
+        } else {
+            self.unlink(slot);
+        }
         let free = self.free;
         let Some(waiter) = self.slot_mut(slot) else {
             return (0, None);
         };
-        let (before, behind) = (waiter.before, waiter.behind);
         let taken = (waiter.missing, waiter.waker.take());
         waiter.missing = 0;
         waiter.behind = free;
         self.free = slot;
+        if self.len == 0 && self.denied == 0 {
+            self.slots.clear();
+            self.slots.shrink_to(KEPT);
+            self.free = NONE;
+        }
+        taken
+    }
+
+    /// Takes a waiter out of the order.
+    fn unlink(&mut self, slot: u32) {
+        let Some(&Waiter { before, behind, .. }) = self.slot(slot) else {
+            return;
+        };
         match self.slot_mut(before) {
             Some(before) => before.behind = behind,
             None => self.first = behind,
@@ -441,12 +510,6 @@ impl Slab {
             None => self.last = before,
         }
         self.len -= 1;
-        if self.len == 0 {
-            self.slots.clear();
-            self.slots.shrink_to(KEPT);
-            self.free = NONE;
-        }
-        taken
     }
 }
 
@@ -504,6 +567,12 @@ mod tests {
         let (at, mut woken) = (now(&served), Vec::new());
         served.queue.serve(&served.meter, at, &mut woken);
         assert_eq!((woken.len(), served.queue.serve_at()), (1, Some(at + SECOND)));
+
+        let mut denied = two_waiters("1/h burst 1");
+        let (at, mut woken) = (now(&denied), Vec::new());
+        denied.queue.due = None;
+        denied.queue.serve(&denied.meter, at, &mut woken);
+        assert_eq!((woken.len(), denied.queue.serve_at()), (1, Some(at + SECOND)));
     }
 
     #[test]

@@ -41,6 +41,9 @@ use tokio::task::coop::poll_proceed;
 /// If a [`refund`](Self::refund), a [`reset`](Self::reset) or another [`change`](Self::change) is made through this handle, it at once wakes the
 /// waiters that can be served. A change through a plain clone of the meter is noticed within one poll interval: a second, or a sixteenth of the time
 /// that the head has waited if that is longer. A caller that acquires or tries meanwhile notices the change, too.
+///
+/// If a burst is lowered below the cells of a waiter, that waiter is denied when it becomes the head: its acquire returns
+/// [`InsufficientCapacity`](crate::InsufficientCapacity), and the waiters behind it move up.
 pub struct Waiting<S: Source> {
     pub(crate) queue: Arc<SharedQueue<S>>,
 }
@@ -138,7 +141,7 @@ impl<S: Source> Waiting<S> {
     /// # Errors
     ///
     /// For a meter, [`InsufficientCapacity`](crate::InsufficientCapacity) if `n` is above its burst, or its time line of 36.5 years ends before the
-    /// cells come.
+    /// cells come. So too if a change of the meter makes this so during the wait.
     ///
     /// # Panics
     ///

@@ -5,7 +5,6 @@ use crate::head::ResponseHead;
 use crate::limit::{After, Lane, LaneAsk};
 use crate::meters::{Denied, Ticket};
 use http::Response;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The work that is left when the response of an admitted request is there.
@@ -91,12 +90,8 @@ impl Pending {
                 _ => {}
             }
         }
-        let positions: SmallVec<[Position<'_>; 4]> = items
-            .iter()
-            .filter(|item| item.announced)
-            .map(PendingLimit::position)
-            .collect();
-        Announcement::of(self.fields, self.nearest, &positions)
+        let announced = items.iter().filter(|item| item.announced);
+        Announcement::of(self.fields, self.nearest, announced.map(PendingLimit::position))
     }
 
     /// Counts the request: the inner service failed, and there is no response to count by.

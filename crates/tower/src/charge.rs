@@ -1,7 +1,7 @@
 //! Charges that are known only later.
 
 use crate::limit::{Lane, LaneAsk};
-use crate::meters::{Denied, Detail, Ticket};
+use crate::meters::{Denied, Detail, Standing, Ticket};
 use core::error::Error;
 use core::fmt;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Charge {
             dry_run: ask.rules.dry_run,
         });
         let mut items: Vec<_> = items.collect();
-        // Trials come last: they count the cells that the enforced limits admit.
+        // Trials come last, because they count the messages that the enforced limits admit.
         items.sort_by_key(|item| item.dry_run);
         Self { items: items.into() }
     }
@@ -110,15 +110,15 @@ impl Charge {
     }
 
     fn check_at(&self, cells: u32, at: Instant) -> Result<(), Denied> {
-        // Returns the longest denial: before its end the cells do not conform to all limits.
+        // Returns the longest denial: until its end the cells do not conform to all.
         let denials = self
             .enforced()
             .filter_map(|item| item.lane.meters.peek(item.ticket, cells, at).err());
         let longest = denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX));
         longest.map_or(Ok(()), Err)?;
         for (index, item) in self.items.iter().enumerate() {
-            let (taken, _) = item.lane.meters.take(item.ticket, cells, at, Detail::Nothing);
-            if let Err(denied) = taken {
+            let (meters, standing) = (&item.lane.meters, &mut Standing::default());
+            if let Some(denied) = meters.take(item.ticket, cells, at, Detail::Nothing, standing) {
                 if item.dry_run {
                     continue;
                 }

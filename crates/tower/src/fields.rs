@@ -3,7 +3,6 @@
 use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::seconds;
 use crate::policy::{Announced, EFFECTIVE_WINDOW, Policy};
-use bytes::Bytes;
 use core::num::NonZeroU64;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
@@ -120,7 +119,7 @@ pub(crate) enum Announcement {
     /// One policy in the form of the draft.
     One(Item),
     /// Several policies in the form of the draft.
-    Several(Box<[Item]>),
+    Several(Vec<Item>),
     Triple {
         names: Triple,
         values: [u64; 3],
@@ -154,13 +153,26 @@ impl Triple {
 impl Announcement {
     /// Writes down positions, in the order of the limits. If `nearest` is set, or the form has room for one, writes only the position of the policy
     /// nearest to its end.
-    pub(crate) fn of(fields: Fields, nearest: bool, positions: &[Position<'_>]) -> Self {
-        match (fields, positions) {
-            (Fields::None, _) | (_, []) => Self::Nothing,
-            (Fields::Draft11, [_, _, ..]) if !nearest => Self::Several(positions.iter().map(Item::of).collect()),
-            (_, [first, rest @ ..]) => {
-                let position = rest.iter().fold(first, |a, b| if b.is_nearer_than(a) { b } else { a });
-                Self::of_one(fields, position)
+    #[inline]
+    pub(crate) fn of<'p>(fields: Fields, nearest: bool, mut positions: impl Iterator<Item = Position<'p>>) -> Self {
+        match (fields, positions.next()) {
+            (Fields::None, _) | (_, None) => Self::Nothing,
+            (Fields::Draft11, Some(first)) if !nearest => match positions.next() {
+                None => Self::of_one(fields, &first),
+                Some(second) => {
+                    let (_, more) = positions.size_hint();
+                    let mut items = Vec::with_capacity(2 + more.unwrap_or(0));
+                    items.push(Item::of(&first));
+                    items.push(Item::of(&second));
+                    for position in positions {
+                        items.push(Item::of(&position));
+                    }
+                    Self::Several(items)
+                }
+            },
+            (_, Some(first)) => {
+                let position = positions.fold(first, |a, b| if b.is_nearer_than(&a) { b } else { a });
+                Self::of_one(fields, &position)
             }
         }
     }
@@ -219,25 +231,45 @@ impl Announcement {
     }
 }
 
-/// Writes a number as the value of a field. Numbers below 100, as most waits in seconds are, allocate nothing; larger ones allocate once.
+/// The largest number whose digits are ready made: the seconds of an hour.
+const READY_MADE: usize = 3600;
+
+/// The numbers up to [`READY_MADE`], each with four digits.
+static DIGITS: &str = {
+    const BYTES: [u8; 4 * (READY_MADE + 1)] = {
+        let mut digits = [0; 4 * (READY_MADE + 1)];
+        let mut place = 0;
+        while place < digits.len() {
+            let power = [1000, 100, 10, 1][place % 4];
+            digits[place] = b"0123456789"[place / 4 / power % 10];
+            place += 1;
+        }
+        digits
+    };
+    match core::str::from_utf8(&BYTES) {
+        Ok(digits) => digits,
+        Err(_) => "",
+    }
+};
+
+/// Writes a number as the value of a field. Numbers up to 3600, as most waits in seconds are, allocate nothing; larger ones allocate once.
 pub(crate) fn integer(n: u64) -> HeaderValue {
-    /// The numbers from 10 to 99.
-    const TENS: &str = "101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354\
-        555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-    /// The numbers below 10.
-    const ONES: &str = "0123456789";
-    let digits = usize::try_from(n).ok().and_then(|n| match n {
-        0..=9 => ONES.get(n..=n),
-        10..=99 => TENS.get(2 * (n - 10)..2 * (n - 10) + 2),
-        _ => None,
+    let ready_made = usize::try_from(n).ok().filter(|n| *n <= READY_MADE).and_then(|n| {
+        let leading_zeros = 3_usize.saturating_sub(n.checked_ilog10().unwrap_or(0) as usize);
+        DIGITS.get(4 * n + leading_zeros..4 * n + 4)
     });
-    digits.map_or_else(
+    ready_made.map_or_else(
         || value(itoa::Buffer::new().format(n).as_bytes()),
         HeaderValue::from_static,
     )
 }
 
 impl Item {
+    /// The bytes of a list that is written on the stack, as nearly all are.
+    const SHORT_LIST: usize = 256;
+    /// The most bytes of an item besides its name: two numbers and their separators.
+    const NUMBERS: usize = 48;
+
     #[inline]
     fn of(position: &Position<'_>) -> Self {
         Self {
@@ -249,43 +281,38 @@ impl Item {
 
     /// Returns the value of `RateLimit`, in one allocation.
     fn list(items: &[Self]) -> HeaderValue {
-        const SEPARATOR: &[u8] = b", ";
-        let bytes: usize = items.iter().map(|item| SEPARATOR.len() + item.len()).sum();
-        let mut list = Vec::with_capacity(bytes.saturating_sub(SEPARATOR.len()));
+        let most = items.iter().map(|item| item.announced.item.len() + Self::NUMBERS).sum();
+        let (mut short, mut long) = ([0; Self::SHORT_LIST], Vec::new());
+        let list = match short.get_mut(..most) {
+            Some(short) => short,
+            None => {
+                long.resize(most, 0);
+                &mut long
+            }
+        };
+        let (mut digits, mut room) = (itoa::Buffer::new(), &mut *list);
         for (index, item) in items.iter().enumerate() {
             if index > 0 {
-                list.extend_from_slice(SEPARATOR);
+                room = write(room, ", ");
             }
-            item.write(&mut list);
+            room = write(room, &item.announced.item);
+            room = write(room, digits.format(item.remaining));
+            if let Some(window) = item.window {
+                room = write(room, EFFECTIVE_WINDOW);
+                room = write(room, digits.format(window.get()));
+            }
         }
-        // A vector that is full becomes `Bytes` as it is.
-        HeaderValue::from_maybe_shared(Bytes::from(list)).unwrap_or_else(|_| HeaderValue::from_static(""))
-    }
-
-    /// Returns the number of bytes that `write` appends.
-    fn len(&self) -> usize {
-        let window = self
-            .window
-            .map_or(0, |window| 2 + EFFECTIVE_WINDOW.len() + digits(window.get()));
-        self.announced.item.len() + digits(self.remaining) + window
-    }
-
-    fn write(&self, list: &mut Vec<u8>) {
-        list.extend_from_slice(self.announced.item.as_bytes());
-        let mut digits = itoa::Buffer::new();
-        list.extend_from_slice(digits.format(self.remaining).as_bytes());
-        if let Some(window) = self.window {
-            list.push(b';');
-            list.extend_from_slice(EFFECTIVE_WINDOW.as_bytes());
-            list.push(b'=');
-            list.extend_from_slice(digits.format(window.get()).as_bytes());
-        }
+        let length = most - room.len();
+        value(&list[..length])
     }
 }
 
-/// Returns the number of decimal digits.
-fn digits(n: u64) -> usize {
-    1 + n.checked_ilog10().unwrap_or(0) as usize
+/// Writes a text, and returns the room that is left after it.
+#[inline]
+fn write<'a>(room: &'a mut [u8], text: &str) -> &'a mut [u8] {
+    let (place, room) = room.split_at_mut(text.len());
+    place.copy_from_slice(text.as_bytes());
+    room
 }
 
 fn value(bytes: &[u8]) -> HeaderValue {
@@ -299,8 +326,31 @@ mod tests {
 
     #[test]
     fn integers_are_decimal() {
-        for n in (0..=1000).chain([u64::MAX]) {
+        for n in (0..=5000).chain([u64::MAX]) {
             assert_eq!(integer(n), n.to_string());
+        }
+    }
+
+    #[test]
+    fn list_of_long_names_is_whole() {
+        let quota = "100/min".parse().unwrap();
+        for count in [1, 3, 20] {
+            let name = |index: usize| format!("{}{index}", "a-name".repeat(index));
+            let policies: Vec<_> = (0..count)
+                .map(|index| Policy::new(&name(index), "default", quota))
+                .collect();
+            let position = |policy| Position {
+                policy,
+                standing: Standing {
+                    remaining: u64::MAX,
+                    ..Standing::default()
+                },
+                denied: Some(Denied::For(u64::MAX)),
+            };
+            let items: Vec<_> = policies.iter().map(|policy| Item::of(&position(policy))).collect();
+            let item = |index| format!("\"{}\";r={};t=18446744074", name(index), u64::MAX);
+            let expected: Vec<_> = (0..count).map(item).collect();
+            assert_eq!(Item::list(&items), expected.join(", "));
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use core::fmt;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,7 +302,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         let status = asked
             .rejected()
             .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
-        self.answer(head, status, denial, &asked.positions())
+        let positions: SmallVec<[_; 4]> = asked.positions().collect();
+        self.answer(head, status, denial, &positions)
     }
 
     /// Answers a denied request with a status, and with the fields of its positions under the announced policies.
@@ -317,7 +319,9 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
-        self.settings.announce(positions).set(&mut parts.headers);
+        self.settings
+            .announce(positions.iter().copied())
+            .set(&mut parts.headers);
         // Never 0, which clients take for an invitation.
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns.max(1)));
         if let Some(ns) = wait {
@@ -344,7 +348,7 @@ impl LayerSettings {
     }
 
     /// The fields of a response.
-    fn announce(&self, positions: &[Position<'_>]) -> Announcement {
+    fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
@@ -366,7 +370,7 @@ impl LayerSettings {
         match asked.asks() {
             _ if self.on_refusals_only || self.fields == Fields::None => Announcement::Nothing,
             [only] => self.announce_one(only),
-            _ => self.announce(&asked.positions()),
+            _ => self.announce(asked.positions()),
         }
     }
 
@@ -395,10 +399,11 @@ impl LayerSettings {
     }
 
     fn with_jitter(&self, ns: u64) -> u64 {
-        match nanos(self.jitter.as_nanos()) {
-            0 => ns,
-            most => ns.saturating_add(fastrand::u64(..=most)),
+        if self.jitter.is_zero() {
+            return ns;
         }
+        let most = nanos(self.jitter.as_nanos());
+        ns.saturating_add(fastrand::u64(..=most))
     }
 }
 

@@ -105,6 +105,7 @@ pub(crate) enum Detail {
 }
 
 impl Standing {
+    #[inline]
     fn of(status: &Status, detail: Detail) -> Self {
         let remaining = u64::from(status.remaining());
         let ns = |wanted: bool, time: fn(&Status) -> Duration| match wanted {
@@ -121,6 +122,9 @@ impl Standing {
 
 /// Meters of one quota per tier, found by ticket.
 pub(crate) trait Meters: fmt::Debug + Send + Sync {
+    /// Begins to fetch the state of a key, so that the states of several meters arrive together.
+    fn fetch(&self, _: Ticket) {}
+
     fn now(&self) -> Instant;
 
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
@@ -129,12 +133,14 @@ pub(crate) trait Meters: fmt::Debug + Send + Sync {
     /// Decides now, by the meter's own clock, without a standing: the shortest way. Returns the reason of a denial.
     fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied>;
 
-    /// Decides now, by the meter's own clock.
-    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing);
+    /// Decides now, by the meter's own clock, and writes the standing. Returns the reason of a denial.
+    // In place: to return the standing would copy it before its parts have reached memory.
+    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied>;
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
 
-    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing);
+    /// Decides at `at`, and writes the standing. Returns the reason of a denial.
+    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied>;
 
     fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing;
 
@@ -163,12 +169,11 @@ pub(crate) trait Meters: fmt::Debug + Send + Sync {
 impl dyn Meters {
     /// Decides now, in the shortest way for that detail.
     #[inline]
-    pub(crate) fn decide_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Option<Denied>, Standing) {
-        if detail == Detail::Nothing {
-            return (self.check_now(ticket, n), Standing::default());
+    pub(crate) fn decide_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        match detail {
+            Detail::Nothing => self.check_now(ticket, n),
+            _ => self.take_now(ticket, n, detail, standing),
         }
-        let (decision, standing) = self.take_now(ticket, n, detail);
-        (decision.err(), standing)
     }
 }
 
@@ -201,17 +206,18 @@ const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
     }
 }
 
-fn taken(taken: &Taken, detail: Detail) -> (Result<(), Denied>, Standing) {
-    let decision = taken.decision().map_err(|denial| match (denial, taken.wait()) {
+#[inline]
+fn taken(taken: &Taken, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+    let denied = taken.decision().err().map(|denial| match (denial, taken.wait()) {
         (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
             denied_for(nanos(wait.as_nanos()), denial.is_table_full())
         }
         _ => Denied::Never,
     });
     // The fields of a denial have its own wait.
-    let is_wanted = decision.is_ok() || detail == Detail::Rest;
-    let standing = Standing::of(&taken.status(), if is_wanted { detail } else { Detail::Nothing });
-    (decision, standing)
+    let is_wanted = denied.is_none() || detail == Detail::Rest;
+    *standing = Standing::of(&taken.status(), if is_wanted { detail } else { Detail::Nothing });
+    denied
 }
 
 fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
@@ -231,16 +237,19 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
         self.check_n(n).err().map(|denial| denied(denial, time(self).0))
     }
 
-    fn take_now(&self, _: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
-        taken(&Self::take(self, n), detail)
+    fn take_now(&self, _: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        taken(&Self::take(self, n), detail, standing)
     }
 
     fn peek(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
         self.peek_n_at(n, at).map_err(|denial| denied(denial, at))
     }
 
-    fn take(&self, _: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
-        taken(&self.take_at(n, at), detail)
+    fn take(&self, _: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        match detail {
+            Detail::Nothing => self.check_n_at(n, at).err().map(|denial| denied(denial, at)),
+            _ => taken(&self.take_at(n, at), detail, standing),
+        }
     }
 
     fn standing(&self, _: Ticket, at: Instant, detail: Detail) -> Standing {
@@ -320,6 +329,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> TieredTable<A, C> {
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
+    fn fetch(&self, ticket: Ticket) {
+        // The core fetches when a key is named.
+        let _ = self.key(ticket);
+    }
+
     fn now(&self) -> Instant {
         time(&self.like).0
     }
@@ -333,8 +347,8 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
         Some(denied(denial, time(&self.like).0))
     }
 
-    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
-        taken(&self.key(ticket).take(n), detail)
+    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        taken(&self.key(ticket).take(n), detail, standing)
     }
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
@@ -342,8 +356,12 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
         decision.map_err(|denial| denied(denial, at))
     }
 
-    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
-        taken(&self.key(ticket).take_at(n, at), detail)
+    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        let key = self.key(ticket);
+        match detail {
+            Detail::Nothing => key.check_n_at(n, at).err().map(|denial| denied(denial, at)),
+            _ => taken(&key.take_at(n, at), detail, standing),
+        }
     }
 
     fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {

@@ -13,7 +13,8 @@ mod parameter {
     pub(super) const UNIT: &str = "qu";
     pub(super) const WINDOW: &str = "w";
     pub(super) const REMAINING: &str = "r";
-    pub(crate) const EFFECTIVE_WINDOW: &str = "t";
+    /// With its separators, since it always follows the remaining requests.
+    pub(crate) const EFFECTIVE_WINDOW: &str = ";t=";
 }
 pub(crate) use parameter::EFFECTIVE_WINDOW;
 

@@ -228,9 +228,10 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
 
     /// The key of a request; `None` if the limit does not apply to it.
     fn key_of(&self, head: &Head<'_>, no_key: impl FnOnce()) -> Result<Option<String>, StatusCode> {
-        let mut writer = KeyWriter::spelling(&self.hashes);
+        let mut spelled = String::new();
+        let mut writer = KeyWriter::spelling(&self.hashes, &mut spelled);
         if let Ok(()) = self.key.find(head, &mut writer) {
-            return Ok(Some(writer.into_spelled()));
+            return Ok(Some(spelled));
         }
         no_key();
         match self.on_no_key {
@@ -282,10 +283,9 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             standing,
             denied: answer.denied,
         });
-        let positions = position.as_slice();
         let Some(denied) = answer.denied else {
             let (fields, nearest) = self.settings().fields_after();
-            return Conclusion::Admitted(Then::Announce(Announcement::of(fields, nearest, positions)));
+            return Conclusion::Admitted(Then::Announce(Announcement::of(fields, nearest, position.into_iter())));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
@@ -295,7 +295,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
         let denial = Denial { wait_ns, reason };
-        Conclusion::Denied(self.answer(&Head::of(request), status, denial, positions))
+        Conclusion::Denied(self.answer(&Head::of(request), status, denial, position.as_slice()))
     }
 
     fn without_store<B, C>(&self, request: &mut Request<B>) -> Conclusion<C>

@@ -185,11 +185,15 @@ where
                 Poll::Ready(Ok(response))
             }
             Projected::Admitted { inner, then } => {
-                let mut poll = inner.poll(cx);
-                if let (Poll::Ready(result), false) = (&mut poll, then.is_nothing()) {
-                    then.finish(result);
+                let poll = inner.poll(cx);
+                // Apart, so that a response without fields is not moved for the call.
+                if then.is_nothing() {
+                    return poll;
                 }
-                poll
+                poll.map(|mut result| {
+                    then.finish(&mut result);
+                    result
+                })
             }
         }
     }

@@ -395,6 +395,8 @@ async fn settings_of_a_session_change_no_decision() {
     for _ in 0..3 {
         assert!(client.query_one(call, &[]).await.unwrap().get::<_, bool>(0));
     }
+    let call = "SELECT drain = 1 AND one = 1200000 AND burst = 24000000 AND tick = 1000000 FROM meter.units('1.5k / 30 min burst 20 every 1 s')";
+    assert!(client.query_one(call, &[]).await.unwrap().get::<_, bool>(0));
     let call = "SELECT allowed, extract(epoch FROM next_allowed_time - clock_timestamp())::float8 \
         FROM public.check_rate_limit('a', 1, 1, INTERVAL '1' DAY)";
     for admitted in [true, false] {

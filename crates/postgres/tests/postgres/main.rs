@@ -11,6 +11,7 @@ macro_rules! running {
 }
 
 mod allow;
+mod connections;
 mod debug;
 mod faults;
 mod laws;

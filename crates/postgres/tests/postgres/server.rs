@@ -2,6 +2,7 @@
 
 use core::ops::Deref;
 use ratelimit_meter_postgres::PostgresStore;
+use ratelimit_meter_store_check::certificates::Certificates;
 use ratelimit_meter_store_check::clock::FakeClock;
 use ratelimit_meter_store_check::postgres::Postgres;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,6 +36,11 @@ impl Server {
         Postgres::start_at(clock).map(Self)
     }
 
+    /// The same, with TLS.
+    pub(crate) fn start_with_tls(certificates: &Certificates) -> Option<Self> {
+        Postgres::start_with_tls(certificates).map(Self)
+    }
+
     /// A new database.
     pub(crate) async fn database(&self) -> Config {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -65,7 +71,7 @@ impl Deref for Server {
     }
 }
 
-fn at(database: &str, port: u16) -> Config {
+pub(crate) fn at(database: &str, port: u16) -> Config {
     let mut config = Config::new();
     config.host("127.0.0.1").port(port).user("postgres").dbname(database);
     config.connect_timeout(Duration::from_secs(30));

@@ -3,6 +3,8 @@
 use crate::support::runtime;
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{SharedMeter, StoreError};
+#[cfg(feature = "tls")]
+use ratelimit_meter_store_check::certificates::Certificates;
 use ratelimit_meter_store_check::server::Server;
 use std::time::Duration;
 
@@ -119,34 +121,6 @@ fn subjects_of_any_bytes_have_separate_limits() {
     assert_eq!(size, format!(":{}\r\n", subjects.len()));
 }
 
-/// Runs `openssl` in a folder; `None` where there is no such program.
-#[cfg(feature = "tls")]
-fn openssl(folder: &std::path::Path, words: &str) -> Option<()> {
-    let mut command = std::process::Command::new("openssl");
-    let output = command.args(words.split(' ')).current_dir(folder).output().ok()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(())
-}
-
-/// Makes the certificate of an authority, and one of 127.0.0.1 that the authority signed.
-#[cfg(feature = "tls")]
-fn certificates(folder: &std::path::Path) -> Option<()> {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
-    openssl(
-        folder,
-        &format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=ca"),
-    )?;
-    openssl(
-        folder,
-        &format!("req {key} -keyout key.pem -out request.pem -subj /CN=server"),
-    )?;
-    openssl(
-        folder,
-        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
-    )
-}
-
 /// Without a provider of cryptography the client panics at its first connection.
 #[cfg(feature = "tls")]
 #[test]
@@ -161,13 +135,11 @@ fn tls_decides_and_rejects_an_unknown_certificate() {
     if probe.is_ok_and(|probe| String::from_utf8_lossy(&probe.stderr).contains("Bad directive")) {
         return ratelimit_meter_store_check::skipped("redis-server with TLS");
     }
-    let folder = std::env::temp_dir().join(format!("ratelimit-meter-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    if certificates(&folder).is_none() {
-        return ratelimit_meter_store_check::skipped("openssl");
-    }
+    let Some(certificates) = Certificates::new() else {
+        return;
+    };
     let port = ratelimit_meter_store_check::server::free_port();
-    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let path = |name: &str| certificates.path(name).to_string_lossy().into_owned();
     let Some(_server) = Server::start(&[
         "--tls-port",
         &port.to_string(),
@@ -183,12 +155,12 @@ fn tls_decides_and_rejects_an_unknown_certificate() {
         return;
     };
     let url = format!("rediss://127.0.0.1:{port}/");
-    let root_cert = Some(std::fs::read(folder.join("ca.pem")).expect("a certificate"));
-    let certificates = redis::TlsCertificates {
+    let root_cert = Some(std::fs::read(certificates.path("ca.pem")).expect("a certificate"));
+    let authority = redis::TlsCertificates {
         client_tls: None,
         root_cert,
     };
-    let client = redis::Client::build_with_tls(url.as_str(), certificates).unwrap();
+    let client = redis::Client::build_with_tls(url.as_str(), authority).unwrap();
     let known = SharedMeter::builder("api", "2/d".parse().unwrap()).deadline(Duration::from_secs(10));
     let known = known.build(RedisStore::new(client)).unwrap();
     runtime().block_on(async {
@@ -201,5 +173,4 @@ fn tls_decides_and_rejects_an_unknown_certificate() {
             "{answer:?}"
         );
     });
-    std::fs::remove_dir_all(&folder).expect("the folder");
 }

@@ -228,7 +228,7 @@ fn late_reply_never_answers_the_next_call() {
 
 /// A server that vanishes keeps its connections open, and its name moves to another server: the store follows, although no connection was lost.
 #[test]
-fn vanished_server_is_left_for_the_next() {
+fn store_follows_its_name_from_a_vanished_server() {
     let (Some(vanishing), Some(next)) = (Server::start(&[]), Server::start(&[])) else {
         return;
     };

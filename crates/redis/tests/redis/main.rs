@@ -6,6 +6,7 @@ mod cluster;
 mod debug;
 mod faults;
 mod many;
+mod refusals;
 mod regressions;
 mod replicas;
 mod support;

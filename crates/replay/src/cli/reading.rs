@@ -64,7 +64,7 @@ pub struct Reading {
     #[arg(long, value_name = "COLUMN[:UNIT]")]
     pub duration: Option<String>,
 
-    /// Accept stamps outside of 1990 to 2099 (from 1970 to 2200), which are otherwise taken for durations or serial numbers
+    /// Accept stamps of 1970 to 2200; otherwise those outside of 1990 to 2099 are taken for other numbers
     #[arg(long)]
     pub allow_old: bool,
 

@@ -2,6 +2,7 @@
 
 use regex::bytes::Regex;
 
+use super::prefix;
 use crate::address;
 use crate::stamp::{StampOptions, Stamps, TimeFormat};
 
@@ -26,7 +27,7 @@ const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 const EITHER_ADDRESS: &str = r"(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7})";
 
 /// Forms of stamps that are rare, or in which the month and the day look alike.
-const TIME_FORMATS: [&str; 15] = [
+const TIME_FORMATS: [&str; 18] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -39,7 +40,10 @@ const TIME_FORMATS: [&str; 15] = [
     "%d-%m-%Y %H:%M:%S",
     "%d.%m.%y %H:%M:%S",
     "%Y.%m.%d %H:%M:%S",
-    // Suricata, a firewall of Cisco, MikroTik.
+    "%m/%d/%Y, %I:%M:%S %p",
+    "%m/%d/%y %H:%M:%S%.f",
+    // cPanel, Suricata, a firewall of Cisco, MikroTik.
+    "%m/%d/%Y:%H:%M:%S %z",
     "%m/%d/%Y-%H:%M:%S%.f",
     "%b %d %Y %H:%M:%S",
     "%b/%d/%Y %H:%M:%S",
@@ -254,6 +258,13 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
             }
         }
     }
+    // A stamp that no blank separates from other text.
+    let glued = prefix::stamp(line).filter(|&(start, end)| stamps.parse(&line[start..end]).is_ok());
+    dates.extend(glued.map(|(at, _)| Stamp {
+        before: 0,
+        at,
+        group: format!(".*?(?<time>{})", prefix::STAMP),
+    }));
     dates.append(&mut numbers);
     dates
 }

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
 use super::columns::{Columns, HeaderSample};
+use super::record::{Fed, Splitter};
 use super::{Options, Request};
 use crate::Error;
 use crate::bad::BadLine;
@@ -19,8 +20,8 @@ pub(super) struct FieldLines {
     columns: Columns,
     /// The place of the status of a flow record, which may say that there was no traffic.
     log_status: Option<usize>,
-    /// True if commas separate the fields.
-    is_csv: bool,
+    /// Splits the lines if commas separate the fields.
+    csv: Option<Splitter>,
     ends: Vec<(usize, usize)>,
 }
 
@@ -65,13 +66,19 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     options.stamps.zone.get_or_insert(TimeZone::UTC);
     let mut samples = Vec::new();
     let lines = head.iter().skip_while(|line| self::names(line).is_none());
-    let is_csv = head
-        .iter()
-        .any(|line| line.starts_with(b"#Fields:") && is_csv(line[8..].trim_ascii()));
-    for line in lines.filter(|line| !line.starts_with(b"#") && !is_of_flows(line)) {
-        let mut ends = Vec::new();
-        split(line, is_csv, &mut ends);
-        samples.push(ends.iter().map(|&(start, end)| line[start..end].to_vec()).collect());
+    let has_commas = |line: &&[u8]| {
+        line.strip_prefix(b"#Fields:")
+            .is_some_and(|list| is_csv(list.trim_ascii()))
+    };
+    let mut csv = head.iter().any(has_commas).then(|| Splitter::new(b',', true));
+    let mut ends = Vec::new();
+    let is_record = |line: &&&[u8]| !line.starts_with(b"#") && !is_of_flows(line);
+    for line in lines.filter(is_record).take(100) {
+        let Ok(count) = split(line, &mut csv, &mut ends) else {
+            continue;
+        };
+        let value = |at: usize| field(line, at, csv.as_ref(), &ends).to_vec();
+        samples.push((0..count).map(value).collect());
     }
     let columns = find(input, &names, &samples, &options)?;
     Ok(Some(FieldLines {
@@ -80,8 +87,8 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         log_status: log_status(&names),
         names,
         columns,
-        is_csv,
-        ends: Vec::new(),
+        csv,
+        ends,
     }))
 }
 
@@ -118,15 +125,13 @@ impl FieldLines {
             }
             return Ok(None);
         }
-        split(line, self.is_csv, &mut self.ends);
-        if self.ends.len() != self.names.len() {
-            return Err(BadLine::Fields {
-                found: self.ends.len(),
-                expected: self.names.len(),
-            });
+        let found = split(line, &mut self.csv, &mut self.ends)?;
+        let expected = self.names.len();
+        if found != expected {
+            return Err(BadLine::Fields { found, expected });
         }
-        let ends = &self.ends;
-        let value = |at: usize| ends.get(at).map(|&(start, end)| &line[start..end]);
+        let (csv, ends) = (self.csv.as_ref(), &self.ends);
+        let value = |at: usize| (at < found).then(|| field(line, at, csv, ends));
         if self.log_status.and_then(value).is_some_and(is_no_traffic) {
             return Ok(None);
         }
@@ -143,26 +148,31 @@ pub(super) fn is_no_traffic(log_status: &[u8]) -> bool {
     matches!(log_status, b"NODATA" | b"SKIPDATA")
 }
 
-/// Finds the fields of a line, separated by commas if `is_csv`, otherwise by tabs or by blanks. Quotes may hold a field together, except between tabs.
-fn split(line: &[u8], is_csv: bool, ends: &mut Vec<(usize, usize)>) {
+/// Finds the fields of a line, separated by commas if there is a splitter, otherwise by tabs or by blanks. Returns their number.
+fn split(line: &[u8], csv: &mut Option<Splitter>, ends: &mut Vec<(usize, usize)>) -> Result<usize, BadLine> {
+    if let Some(csv) = csv {
+        csv.begin();
+        return match csv.feed(line)? {
+            Fed::Whole => Ok(csv.len()),
+            Fed::Open => Err(BadLine::OpenQuote),
+        };
+    }
+    split_blanks(line, ends);
+    Ok(ends.len())
+}
+
+/// Returns a field of the line that was split last.
+fn field<'a>(line: &'a [u8], at: usize, csv: Option<&'a Splitter>, ends: &[(usize, usize)]) -> &'a [u8] {
+    match csv {
+        Some(csv) => csv.field(at),
+        None => ends.get(at).map_or(&[], |&(start, end)| &line[start..end]),
+    }
+}
+
+/// Finds the fields of a line, separated by tabs or otherwise by blanks. In the second case, quotes may hold a field together.
+fn split_blanks(line: &[u8], ends: &mut Vec<(usize, usize)>) {
     ends.clear();
     let mut start = 0;
-    if is_csv {
-        let mut is_quoted = false;
-        for end in 0..=line.len() {
-            match line.get(end) {
-                Some(b'"') => is_quoted = !is_quoted,
-                Some(b',') | None if !is_quoted || end == line.len() => {
-                    let field = &line[start..end];
-                    let quotes = usize::from(field.len() > 1 && field.starts_with(b"\"") && field.ends_with(b"\""));
-                    ends.push((start + quotes, end - quotes));
-                    start = end + 1;
-                }
-                _ => {}
-            }
-        }
-        return;
-    }
     if memchr(b'\t', line).is_some() {
         for end in memchr_iter(b'\t', line).chain([line.len()]) {
             ends.push((start, end));
@@ -193,9 +203,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_split_by_commas_tabs_or_blanks() {
+    fn fields_are_split_by_tabs_or_blanks() {
         let table: &[(&str, &[&str])] = &[
-            ("a,\"b, c\",,d", &["a", "b, c", "", "d"]),
             ("a b  c", &["a", "b", "c"]),
             ("a\tb c\t\td", &["a", "b c", "", "d"]),
             ("a \"b c\" d", &["a", "b c", "d"]),
@@ -205,7 +214,7 @@ mod tests {
         ];
         for &(line, fields) in table {
             let mut ends = Vec::new();
-            split(line.as_bytes(), line.contains(','), &mut ends);
+            split_blanks(line.as_bytes(), &mut ends);
             let found: Vec<&str> = ends.iter().map(|&(start, end)| &line[start..end]).collect();
             assert_eq!(found, fields, "{line}");
         }

@@ -6,7 +6,7 @@ use super::capture::Dialect;
 use super::columns::HeaderSample;
 use super::lines::Lines;
 use super::record::{Fed, Splitter};
-use super::{BYTE_ORDER_MARK, Options, access_log, fields, foreign, labels, names, pattern, prefix};
+use super::{BYTE_ORDER_MARK, Options, access_log, advice, fields, foreign, labels, names, pattern, prefix};
 use crate::Error;
 use crate::address;
 use crate::by::By;
@@ -79,10 +79,10 @@ impl InputFormat {
         if foreign::is_noise(head) {
             return Err(Error::Noise { path: input.to_owned() });
         }
-        if let Some(header) = missing_header(&lines, options) {
+        if let Some(command) = with_header(&lines, options) {
             return Err(Error::NoNames {
                 path: input.to_owned(),
-                header,
+                command,
             });
         }
         // All lines are bad, and the first of them is quoted in the error.
@@ -161,8 +161,9 @@ fn is_plain_log(lines: &[&[u8]]) -> bool {
     plain * 2 > first.len()
 }
 
-/// Returns a header for a table that begins with a row: several fields, one of them a time. The first field with an address is `key`.
-fn missing_header(lines: &[&[u8]], options: &Options) -> Option<String> {
+/// Returns the command that puts a header before a table that begins with a row: several fields, one of them a time. The first field with an address
+/// is the key.
+fn with_header(lines: &[&[u8]], options: &Options) -> Option<String> {
     let mut stamps = Stamps::new(options.stamps.clone());
     DELIMITERS.into_iter().find_map(|delimiter| {
         if delimiter == b',' && has_comma_in_stamp(lines[0]) {
@@ -177,17 +178,27 @@ fn missing_header(lines: &[&[u8]], options: &Options) -> Option<String> {
         let is_number = |field: &[u8]| field.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
         let times = (0..fields.len()).filter(|&at| stamps.parse(fields[at]).is_ok());
         let time = times.min_by_key(|&at| is_number(fields[at]))?;
+        // A number is the time only if the line has no other.
+        let has_stamp =
+            || prefix::stamp(lines[0]).is_some() || advice::without_year(&lines[..1], &options.stamps).is_some();
+        if is_number(fields[time]) && has_stamp() {
+            return None;
+        }
         let key = fields.iter().position(|field| address::parse(field).is_some());
+        // Of two fields, the other is the key.
+        let key = key.or_else(|| (fields.len() == 2).then_some(1 - time));
         let name = |at: usize| match at {
             at if at == time => "time".to_owned(),
-            at if Some(at) == key || key.is_none() && at == usize::from(time == 0) => "key".to_owned(),
+            at if Some(at) == key => "key".to_owned(),
             at => format!("c{}", at + 1),
         };
         let names: Vec<String> = (0..fields.len()).map(name).collect();
-        Some(match delimiter {
+        let header = match delimiter {
             b'\t' => format!("printf '{}\\n'", names.join("\\t")),
             delimiter => format!("echo '{}'", names.join(&char::from(delimiter).to_string())),
-        })
+        };
+        let key = if key.is_some() { " --key key" } else { "" };
+        Some(format!("({header}; cat FILE) | meter-replay{key} ... -"))
     })
 }
 
@@ -212,7 +223,8 @@ fn has_comma_in_stamp(line: &[u8]) -> bool {
 /// Returns the delimiter of a table, if the first line is the header of one.
 fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
     let first = lines[0];
-    if first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+    let is_prefixed = prefix::without(first).len() < first.len();
+    if is_prefixed || first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return None;
     }
     let names = |delimiter: u8| {

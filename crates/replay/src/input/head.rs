@@ -79,8 +79,8 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
     };
     let host = (at == 1).then_some(first);
     let name = unquoted(names.get(at)?);
-    // Text that a program puts before a copied line, such as a date or a label, is not the name of a client.
-    let is_name = |name: &[u8]| !name.is_empty() && !name.ends_with(b"=") && !name.ends_with(b":");
+    // Text that a program puts before a copied line, such as a date, a label or a tag, is not the name of a client.
+    let is_name = |name: &[u8]| !name.is_empty() && !name.ends_with(b"=") && !name.ends_with(b":") && !is_tag(name);
     let is_date = |name: &[u8]| {
         name.len() > 7
             && name
@@ -103,11 +103,17 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
     Some((name, None, host))
 }
 
-/// Finds the client directly after a stamp that begins its line, as in Apache's `ssl_request_log`: an address.
+/// Returns whether a name is a tag in brackets, such as `[BACKEND]`, and no address.
+fn is_tag(name: &[u8]) -> bool {
+    name.starts_with(b"[") && name.ends_with(b"]") && address::parse(name).is_none()
+}
+
+/// Finds the client directly after a stamp that begins its line, or that only tags precede, as in Apache's `ssl_request_log`: an address.
 fn client_after<'a>(before: &[u8], rest: &'a [u8]) -> Option<Client<'a>> {
     let rest = rest.trim_ascii_start();
     let word = &rest[..rest.iter().position(u8::is_ascii_whitespace)?];
-    (before.is_empty() && address::parse(word).is_some()).then_some((word, None, None))
+    let mut before = before.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    (before.all(is_tag) && address::parse(word).is_some()).then_some((word, None, None))
 }
 
 /// Returns whether this is a list of forwarded addresses.

@@ -27,14 +27,14 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// Matches the stamp in a prefix: a date and a time of day, with or without a zone.
-static STAMP: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?").ok()
-});
+/// Matches a stamp: a date and a time of day, with or without a zone.
+pub(super) const STAMP: &str = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?";
+
+static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(STAMP).ok());
 
 /// Returns the position of the first stamp like `2024-05-20T00:00:18Z` in the text before the fields of a line.
 pub(super) fn stamp(before: &[u8]) -> Option<(usize, usize)> {
-    let found = STAMP.as_ref()?.find(before)?;
+    let found = STAMPS.as_ref()?.find(before)?;
     Some((found.start(), found.end()))
 }
 

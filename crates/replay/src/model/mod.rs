@@ -52,6 +52,14 @@ pub enum BadModel {
         /// The name of the model.
         kind: &'static str,
     },
+    /// No limiter has this name.
+    #[error(
+        "`{found}` is no limiter: expected fixed, sliding-log, sliding-window or nginx, or a limit without a name, like 10/s"
+    )]
+    Name {
+        /// The name.
+        found: String,
+    },
     /// The rate of nginx is missing or malformed.
     #[error("`{found}` is not a rate of nginx: expected one like 10r/s or 100r/m")]
     NginxRate {
@@ -85,15 +93,17 @@ pub(crate) enum ModelState {
 
 impl Model {
     /// Parses `fixed:100/min`, `sliding-log:100/min`, `sliding-window:100/min` or `nginx:10r/s burst=20 nodelay`. Returns `None` if the text does not
-    /// begin with the name of a model.
+    /// begin with a name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Result<Self, BadModel>> {
         let (name, rest) = text.trim().split_once(':')?;
         if name == "nginx" {
             return Some(rest.parse().map(Self::Nginx));
         }
-        let kind = WindowKind::ALL.into_iter().find(|kind| kind.name() == name)?;
-        Some(Window::parse(kind, rest).map(Self::Window))
+        let found = name.to_owned();
+        let kind = WindowKind::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = kind.ok_or(BadModel::Name { found });
+        Some(kind.and_then(|kind| Window::parse(kind, rest).map(Self::Window)))
     }
 
     /// Decides a request of `cost` cells at `time`, in nanoseconds since the Unix epoch. A time before the key's latest counts as the latest, except

@@ -519,6 +519,7 @@ fn relatives_of_common_log_format_have_a_client() {
         "203.0.113.7 - - [20/May/2024:00:00:18 UTC] \"GET /a HTTP/1.1\" 200 5",
         "203.0.113.7 - - [20/May/2024:00:00:18] \"GET /a HTTP/1.1\" 200 5",
         "203.0.113.7:50000 - 0a1b-2c - - [2024/05/20 00:00:18] example.org GET - \"/a\" HTTP/1.1 \"curl\" 200 5 0.001",
+        " [BACKEND][2024-05-20 00:00:18] 203.0.113.7:0 - \"GET /a HTTP/1.1\" 200",
         "203.0.113.7 - [203.0.113.7] - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/2.0\" 200 5 \"-\" \"curl\" 86 0.000 [x] [] - - - - 0a",
         "time=[20/May/2024:00:00:18 +0000] remote_addr=203.0.113.7 request=\"GET /a HTTP/1.1\" status=200",
     ] {
@@ -555,6 +556,8 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"published":"2024-05-20T00:00:18.000Z","client":{"ipAddress":"203.0.113.7"}}"#,
         r#"{"@timestamp":1716163218000,"actor_ip":"203.0.113.7","action":"git.clone"}"#,
         r#"{"Timestamp":"1716163218000000000","Attributes":{"client.address":"203.0.113.7"}}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","visitor_ip":"203.0.113.7","http_path":"/a"}"#,
+        r#"{"timestamp":1716163218000,"request_ip":"203.0.113.7"}"#,
         r#"{"ts":1716163218.0,"grpc.method":"C","peer.address":"203.0.113.7:50000"}"#,
         r#"2024-05-20T00:00:18Z INFO x {"request":{"start":0.25},"ip":"203.0.113.7"}"#,
     ] {

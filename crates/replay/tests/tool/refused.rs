@@ -8,7 +8,7 @@ use crate::run::{complaint, file, log_line, meter_replay, report, text};
 #[test]
 fn invalid_command_line_fails_in_one_line() {
     let table: &[(&[&str], &str)] = &[
-        (&["--frob"], "unexpected argument '--frob' found"),
+        (&["--frob"], "unexpected argument '--frob' found; see --help"),
         (
             &["--demo", "--order", "x"],
             "invalid value 'x' for '--order <ORDER>', [possible values: sort, as-is]; see --help",
@@ -161,6 +161,11 @@ fn unreadable_files_are_named_with_a_command() {
             "bars.log",
             b"HIT|200|1716163218125|412|203.0.113.7|https://e.example/a\n".to_vec(),
             "(echo 'c1|c2|time|c4|key|c6'; cat FILE) | meter-replay --key key ... -",
+        ),
+        (
+            "levels.log",
+            b"2024-05-20 00:00:18.5|INFO|Auth|denied 203.0.113.7\n".to_vec(),
+            "(echo 'time|c2|c3|c4'; cat FILE) | meter-replay ... -",
         ),
         (
             "tabs.tsv",
@@ -368,6 +373,22 @@ fn advice_of_an_unknown_format_reads_it() {
             "May 20 2024 00:00:18 fw : %ASA-6-302013: Built outside:203.0.113.7/5000",
         ),
         (
+            "vaultwarden.log",
+            "[2024-05-20 00:00:18.219][vaultwarden::api][ERROR] Login denied. IP: 203.0.113.7.",
+        ),
+        (
+            "nest.log",
+            "[Nest] 7  - 05/20/2024, 12:00:18 AM    WARN [Auth] Failed login from 203.0.113.7",
+        ),
+        (
+            "cpanel.log",
+            "203.0.113.7 - - [05/20/2024:00:00:18 -0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"-\"",
+        ),
+        (
+            "pfsense.log",
+            "<134>1 2024-05-20T00:00:18.868451+00:00 fw filterlog 9 - - 7,,,1000000102,tcp,60,203.0.113.7,10.0.0.1;S;TS;nop",
+        ),
+        (
             "routeros.log",
             "may/20/2024 00:00:18 firewall,info input: 203.0.113.7:50000->10.0.0.1:22",
         ),
@@ -393,7 +414,7 @@ fn advice_of_an_unknown_format_reads_it() {
 
 #[cfg(unix)]
 #[test]
-fn stamps_without_a_year_are_read_across_new_year() {
+fn yearless_stamps_are_read_across_new_year() {
     for (name, days) in [
         (
             "sshd.log",

@@ -2,8 +2,9 @@
 
 use crate::support::{ByHand, ms, quota};
 use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter};
-use ratelimit_meter_tokio::{Keyed, RateLimiter, TokioClock, Waiting};
-use tokio::time::{Duration, Instant, sleep};
+use ratelimit_meter_tokio::{AcquireError, Keyed, RateLimiter, TokioClock, Waiting};
+use std::task::Poll;
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 /// A meter whose quota changes at tokio's time.
 fn adjustable(text: &str) -> Adjustable<GCRA<TokioClock>> {
@@ -82,6 +83,107 @@ async fn lowered_quota_makes_waiters_wait_longer() {
     sleep(ms(101)).await;
     assert!(!wait.is_pending());
     assert_eq!(start.elapsed(), ms(1001));
+}
+
+/// Returns a limiter without cells, whose burst is 10.
+fn spent() -> Waiting<Adjustable<GCRA<TokioClock>>> {
+    let meter = adjustable("10/s burst 10");
+    meter.check_n(10).unwrap();
+    Waiting::new(meter)
+}
+
+fn lower(limiter: &Waiting<Adjustable<GCRA<TokioClock>>>) {
+    let lowered = quota("10/s burst 5");
+    limiter.change(|meter| meter.set_quota(lowered)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiter_above_a_lowered_burst_is_denied_alone() {
+    let limiter = &spent();
+    let start = Instant::now();
+    let acquire = async |n: u32| {
+        (
+            limiter.acquire(n).await.map_err(|denied| denied.to_string()),
+            start.elapsed(),
+        )
+    };
+    let waits = async { tokio::join!(acquire(2), acquire(8), acquire(3), acquire(9)) };
+    let lowers = async {
+        lower(limiter);
+        let Err(AcquireError::NotYet(denied)) = limiter.try_acquire(1) else {
+            panic!("two and three cells come before");
+        };
+        assert_eq!(denied.wait_time(), ms(600));
+        acquire(1).await
+    };
+    let ((two, eight, three, nine), one) = tokio::join!(waits, lowers);
+    assert_eq!([two, three, one], [200, 500, 600].map(|at| (Ok(()), ms(at))));
+    // Each is denied when it becomes the head.
+    let denied = |cells: u32| Err(format!("denied: {cells} cells can never be acquired at once"));
+    assert_eq!([eight, nine], [(denied(8), ms(200)), (denied(9), ms(500))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn burst_lowered_elsewhere_denies_within_poll_interval() {
+    let limiter = spent();
+    let start = Instant::now();
+    let lowers = async { limiter.meter().set_quota(quota("10/s burst 5")).unwrap() };
+    let waits = async { tokio::join!(limiter.acquire(10), limiter.acquire(2), lowers) };
+    let (ten, two, _) = timeout(10 * SECOND, waits).await.expect("denied and served");
+    assert!(ten.is_err_and(|denied| !denied.is_after_the_end()));
+    assert_eq!((two, start.elapsed() <= SECOND), (Ok(()), true));
+}
+
+/// The denied waiter may have been forgotten.
+#[tokio::test(start_paused = true)]
+async fn denied_waiter_that_never_looks_stops_no_other() {
+    let limiter = spent();
+    let start = Instant::now();
+    let (mut ten, mut two) = (ByHand::new(limiter.acquire(10)), ByHand::new(limiter.acquire(2)));
+    assert!(ten.is_pending() && two.is_pending());
+    lower(&limiter);
+    assert!(ten.flag.take());
+    assert_eq!(limiter.waiting(), 1);
+    let Err(AcquireError::NotYet(denied)) = limiter.acquire_timeout(1, ms(250)).await else {
+        panic!("two cells come before");
+    };
+    assert_eq!(denied.wait_time(), ms(300));
+    limiter.acquire(1).await.unwrap();
+    assert_eq!((start.elapsed(), two.poll()), (ms(300), Poll::Ready(Ok(()))));
+    // It left no cells and no place behind, and its slot is not another waiter's.
+    let mut next = ByHand::new(limiter.acquire(1));
+    assert!(next.is_pending());
+    assert!(matches!(ten.poll(), Poll::Ready(Err(denied)) if denied.cells() == 10));
+    drop(ten);
+    assert!(next.is_pending());
+    sleep(ms(100)).await;
+    assert!(next.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lowered_burst_ends_a_wait_with_its_reason() {
+    let limiter = spent();
+    let waits = limiter.acquire_timeout(10, 2 * SECOND);
+    let lowers = async {
+        lower(&limiter);
+        // The reason stays, although ten would be possible again.
+        limiter.change(|meter| meter.set_quota(quota("10/s burst 10"))).unwrap();
+    };
+    let (denied, ()) = tokio::join!(waits, lowers);
+    assert_eq!(
+        denied.unwrap_err().to_string(),
+        "denied: 10 cells can never be acquired at once"
+    );
+    // A waiter behind the head is denied at its deadline.
+    let limiter = spent();
+    let mut head = ByHand::new(limiter.acquire(2));
+    assert!(head.is_pending());
+    let slower = async { limiter.change(|meter| meter.set_quota(quota("10/h burst 5"))).unwrap() };
+    let (denied, _) = tokio::join!(limiter.acquire_timeout(8, SECOND), slower);
+    assert_eq!(
+        denied.unwrap_err().to_string(),
+        "denied: 8 cells can never be acquired at once"
+    );
 }
 
 #[tokio::test(start_paused = true)]

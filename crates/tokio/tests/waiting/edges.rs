@@ -161,8 +161,8 @@ async fn acquire_polled_after_it_was_ready_panics() {
     let meter = Waiting::new(meter);
     let mut first = ByHand::new(limiter.acquire_owned(1));
     let mut owned = meter.acquire_owned(1);
-    let mut refused = meter.acquire_owned(2);
-    assert!((&mut owned).await.is_ok() && (&mut refused).await.is_err());
+    let mut denied = meter.acquire_owned(2);
+    assert!((&mut owned).await.is_ok() && (&mut denied).await.is_err());
     assert!(first.poll().is_ready());
     let panics = |mut wait: ByHand<'_, ()>| {
         let again = std::panic::AssertUnwindSafe(|| wait.poll());
@@ -172,7 +172,7 @@ async fn acquire_polled_after_it_was_ready_panics() {
     for wait in [
         first,
         ByHand::new(async move { owned.await.unwrap() }),
-        ByHand::new(async move { refused.await.unwrap() }),
+        ByHand::new(async move { denied.await.unwrap() }),
     ] {
         assert_eq!(
             panics(wait),

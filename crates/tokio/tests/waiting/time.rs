@@ -2,12 +2,13 @@
 
 use crate::support::{ByHand, ms, quota};
 use futures_util::FutureExt;
-use ratelimit_meter::{Dual, GCRA, KeyedMeter, LeakyBucket, Quota};
+use ratelimit_meter::{Dual, GCRA, KeyedMeter, LeakyBucket, Quota, nonzero};
 use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, RateLimiter, Source, TokioClock, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
@@ -108,6 +109,24 @@ fn default_clock_meter_counts_real_time_since_creation() {
         panic!("a cell was there");
     };
     assert_eq!(denied.earliest_possible(), due);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiter_pushed_past_the_time_line_is_denied() {
+    let eighteen_years = YEAR * 18;
+    let slow = Quota::new(nonzero!(1_u32), eighteen_years)
+        .unwrap()
+        .allow_burst(nonzero!(2_u32));
+    let meter = GCRA::from_quota(slow).unwrap().with_clock(TokioClock);
+    let limiter = Waiting::unfair(meter);
+    limiter.acquire(2).await.unwrap();
+    let mut head = ByHand::new(limiter.acquire(2));
+    assert!(head.is_pending());
+    sleep(eighteen_years).await;
+    head.flag.take();
+    limiter.try_acquire(1).unwrap();
+    assert!(head.flag.take());
+    assert!(matches!(head.poll(), Poll::Ready(Err(denied)) if denied.is_after_the_end()));
 }
 
 #[tokio::test(start_paused = true)]

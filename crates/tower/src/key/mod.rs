@@ -71,7 +71,8 @@ impl core::error::Error for NoKey {}
 pub struct KeyWriter<'a> {
     hasher: KeyHasher<&'a KeyHashes>,
     /// The key itself, for stores elsewhere.
-    spelled: Option<String>,
+    // A reference: a `String` here would keep the writer, and so the hasher, in memory.
+    spelled: Option<&'a mut String>,
 }
 
 impl<'a> KeyWriter<'a> {
@@ -83,24 +84,19 @@ impl<'a> KeyWriter<'a> {
         }
     }
 
-    /// A writer of keys for stores elsewhere.
-    pub(crate) fn spelling(hashes: &'a KeyHashes) -> Self {
+    /// A writer that appends the key to `spelled`, for stores elsewhere.
+    pub(crate) fn spelling(hashes: &'a KeyHashes, spelled: &'a mut String) -> Self {
         Self {
             hasher: hashes.hasher(),
-            spelled: Some(String::new()),
+            spelled: Some(spelled),
         }
-    }
-
-    /// Returns the key itself.
-    pub(crate) fn into_spelled(self) -> String {
-        self.spelled.unwrap_or_default()
     }
 
     /// Writes a text.
     #[inline]
     pub fn text(&mut self, text: &str) {
         text.hash(&mut Hashing(&mut self.hasher));
-        spell(&mut self.spelled, || text.into());
+        spell(self.spelled.as_deref_mut(), || text.into());
     }
 
     /// Writes the address of a client, or the network that stands for it. (The same address written as a [`value`](Self::value) is another key.)
@@ -119,7 +115,7 @@ impl<'a> KeyWriter<'a> {
                 .into_iter()
                 .for_each(|half| self.hasher.write_u64(half)),
         }
-        spell(&mut self.spelled, || IpAddr::from(address).to_string().into());
+        spell(self.spelled.as_deref_mut(), || IpAddr::from(address).to_string().into());
     }
 
     /// Writes any value that implements [`Hash`]. A store elsewhere gets the bytes that the value hashes, in hexadecimal form.
@@ -144,7 +140,7 @@ impl<'a> KeyWriter<'a> {
 /// Appends a part and its end, which no part contains.
 // Not a method: a hasher that is only passed on here would have to be in memory.
 #[inline]
-fn spell<'p>(spelled: &mut Option<String>, part: impl FnOnce() -> Cow<'p, str>) {
+fn spell<'p>(spelled: Option<&mut String>, part: impl FnOnce() -> Cow<'p, str>) {
     if let Some(spelled) = spelled {
         spell_text(spelled, &part());
     }

@@ -134,9 +134,10 @@ impl<'a> Asked<'a> {
     }
 
     /// Returns the positions of the request under the announced policies.
-    pub(crate) fn positions(&self) -> SmallVec<[Position<'a>; 4]> {
+    #[inline]
+    pub(crate) fn positions(&self) -> impl Iterator<Item = Position<'a>> {
         let announced = self.asks.iter().filter(|ask| ask.rules.is_announced());
-        announced.map(LaneAsk::position).collect()
+        announced.map(LaneAsk::position)
     }
 
     /// Takes everything, or nothing.
@@ -154,12 +155,9 @@ impl<'a> Plain<'a> {
     /// Takes the cell, if it conforms.
     #[inline]
     pub(crate) fn decide(&self, detail: Detail) -> LaneAsk<'a> {
-        let (denied, standing) = self.lane.meters.decide_now(self.ticket, 1, detail);
-        LaneAsk {
-            denied,
-            standing,
-            ..LaneAsk::new(self.lane, self.rules, self.ticket, 1)
-        }
+        let mut ask = LaneAsk::new(self.lane, self.rules, self.ticket, 1);
+        ask.denied = self.lane.meters.decide_now(self.ticket, 1, detail, &mut ask.standing);
+        ask
     }
 }
 
@@ -203,7 +201,8 @@ impl<'a> LaneAsk<'a> {
     fn take_now(&mut self, detail: Detail) -> Result<(), Denial> {
         match u32::try_from(self.cost) {
             Ok(cells) if self.takes() => {
-                (self.denied, self.standing) = self.lane.meters.decide_now(self.ticket, cells, detail);
+                let meters = &*self.lane.meters;
+                self.denied = meters.decide_now(self.ticket, cells, detail, &mut self.standing);
             }
             _ => {
                 let meters = &*self.lane.meters;
@@ -229,8 +228,7 @@ impl<'a> LaneAsk<'a> {
             self.denied = meters.peek(self.ticket, cells.max(1), at).err();
             self.stand_at(at, detail);
         } else {
-            let (decision, standing) = meters.take(self.ticket, cells, at, detail);
-            (self.denied, self.standing) = (decision.err(), standing);
+            self.denied = meters.take(self.ticket, cells, at, detail, &mut self.standing);
         }
     }
 
@@ -258,6 +256,7 @@ impl<'a> LaneAsk<'a> {
 
 /// Takes the cells of several meters now, or none, and then the cells of limits on trial.
 fn take_several(asks: &mut [LaneAsk<'_>], detail: Detail) -> Result<(), Denial> {
+    asks.iter().for_each(|ask| ask.lane.meters.fetch(ask.ticket));
     let clock = &*asks[0].lane.meters;
     let at = clock.now();
     let decided = take_all(asks, at, detail);

@@ -80,16 +80,16 @@ impl Meters for Stepped {
         self.turns.step(|| self.meter.check_now(ticket, n))
     }
 
-    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail) -> (Result<(), Denied>, Standing) {
-        self.turns.step(|| self.meter.take_now(ticket, n, detail))
+    fn take_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        self.turns.step(|| self.meter.take_now(ticket, n, detail, standing))
     }
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
         self.turns.step(|| self.meter.peek(ticket, n, at))
     }
 
-    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail) -> (Result<(), Denied>, Standing) {
-        self.turns.step(|| self.meter.take(ticket, n, at, detail))
+    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        self.turns.step(|| self.meter.take(ticket, n, at, detail, standing))
     }
 
     fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {

@@ -85,7 +85,7 @@ fn r17_debts_deny_requests_that_cost_nothing_yet() {
 }
 
 #[test]
-fn denied_messages_report_the_longest_wait() {
+fn denial_of_a_message_has_the_longest_wait() {
     let clock = ManualClock::new();
     let late = |quota: &str| Shared::of(meter(quota, &clock)).unwrap().late();
     for limits in [[late("2/s"), late("2/h")], [late("2/h"), late("2/s")]] {
@@ -99,7 +99,7 @@ fn denied_messages_report_the_longest_wait() {
 }
 
 #[test]
-fn trials_deny_no_message_and_count_admitted_ones() {
+fn trials_deny_nothing_and_count_admitted_messages() {
     let trial = GCRA::from_quota(quota("3/h")).unwrap();
     let limit = Shared::of(trial.clone()).unwrap().named("trial").late().dry_run();
     let charge = charge_of(&RateLimitLayer::new((limit, shared("6/h").late())));

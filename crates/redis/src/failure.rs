@@ -1,0 +1,129 @@
+//! The meaning of an error of the client or the server for a call, and advice for the user.
+
+use ratelimit_meter_store::{Ask, StoreError};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// The next thing to do after an error of a call.
+#[derive(Debug)]
+pub(crate) enum ScriptFailure {
+    /// The server does not know the script: send its text.
+    NoScript,
+    /// Nothing ran, and the same may run on another server: the slot has moved, or this one is a replica now.
+    Elsewhere(RedisError),
+    /// Nothing ran, and the same may run a moment later.
+    Later(RedisError),
+    /// Final.
+    Final(StoreError),
+}
+
+/// Sorts an error by whether the script may have run.
+pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
+    use ServerErrorKind as Server;
+    let message = advised(&error);
+    let final_error = match error.kind() {
+        ErrorKind::Server(Server::NoScript) => return ScriptFailure::NoScript,
+        ErrorKind::Server(Server::Moved | Server::Ask | Server::ReadOnly) => return ScriptFailure::Elsewhere(error),
+        ErrorKind::Server(Server::TryAgain | Server::ClusterDown | Server::MasterDown | Server::BusyLoading) => {
+            return ScriptFailure::Later(error);
+        }
+        ErrorKind::Server(Server::CrossSlot) => StoreError::NotOneSlot,
+        ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
+            Some("BUSY") => return ScriptFailure::Later(error),
+            Some("WRONGTIME") => StoreError::WrongTime,
+            Some("WRONGSTATE") => StoreError::WrongState(key_in(&error, asks)),
+            // Redis before 7 puts the error of a command inside a script's own error.
+            _ if message.contains("WRONGTYPE") => StoreError::WrongState(key_in(&error, asks)),
+            _ if message.contains("READONLY") => return ScriptFailure::Elsewhere(error),
+            _ => StoreError::Refused(message),
+        },
+        ErrorKind::AuthenticationFailed => StoreError::Refused(message),
+        ErrorKind::Io if error.is_timeout() => StoreError::TimedOut,
+        // The standard library's text is the only mark of a name without an address.
+        ErrorKind::Io if error.is_connection_refusal() || message.contains("failed to lookup address") => {
+            StoreError::Unreachable(message)
+        }
+        ErrorKind::Io | ErrorKind::Parse => StoreError::Disconnected(message),
+        ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
+        _ => StoreError::Unreachable(message),
+    };
+    ScriptFailure::Final(final_error)
+}
+
+/// Returns the key that an error names, otherwise the key of the first ask.
+fn key_in(error: &RedisError, asks: &[Ask<'_>]) -> String {
+    let detail = error.detail().unwrap_or_default();
+    let named = asks.iter().find(|ask| detail.ends_with(ask.key));
+    named
+        .or(asks.first())
+        .map_or_else(String::new, |ask| ask.key.to_owned())
+}
+
+/// Returns an error that may have been worth another attempt.
+pub(crate) fn exhausted(error: &RedisError) -> StoreError {
+    StoreError::Unreachable(advised(error))
+}
+
+/// Returns the meaning of an error while a connection is made: no script was sent.
+#[cfg(any(feature = "blocking", feature = "cluster"))]
+pub(crate) fn connecting(error: &RedisError) -> StoreError {
+    match error.kind() {
+        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
+            StoreError::Refused(advised(error))
+        }
+        _ if error.is_timeout() => StoreError::Unreachable(format!(
+            "{error}: no answer while connecting; expected a Redis or Valkey server, with TLS if the URL begins with rediss://"
+        )),
+        _ => StoreError::Unreachable(error.to_string()),
+    }
+}
+
+/// A part of a server's message, and advice.
+const ADVICE: [(&str, &str); 12] = [
+    (
+        "NOAUTH",
+        "put the password into the URL: redis://:password@host or redis://user:password@host",
+    ),
+    (
+        "AuthenticationFailed",
+        "check the user and the password (percent-encoded) in the URL: redis://user:password@host",
+    ),
+    (
+        "NOPERM",
+        "grant the user +evalsha +eval +get +set +del +time and the keys ~name*",
+    ),
+    (
+        "can't run this command",
+        "grant the user +evalsha +eval +get +set +del +time",
+    ),
+    (
+        "ACL failure",
+        "grant the user +evalsha +eval +get +set +del +time and the keys ~name*",
+    ),
+    ("OOM", "raise maxmemory, or choose a maxmemory-policy that evicts keys"),
+    (
+        "MISCONF",
+        "the server cannot save its data, so it takes no writes: see its log",
+    ),
+    ("NOREPLICAS", "connect more replicas, or lower min-replicas-to-write"),
+    ("READONLY", "connect to the primary"),
+    ("DB index", "choose a database that the server has, such as 0"),
+    (
+        "unknown command",
+        "expected Redis 6.2 or later or Valkey with scripts, not a Sentinel",
+    ),
+    (
+        "DENIED",
+        "set a password on the server, or let it listen on a loopback address",
+    ),
+];
+
+/// Returns the message of an error, with advice if there is any.
+fn advised(error: &RedisError) -> String {
+    let message = error.to_string();
+    let code = error.code().unwrap_or_default();
+    let advice = ADVICE.iter().find(|(part, _)| code == *part || message.contains(part));
+    match advice {
+        Some((_, advice)) => format!("{}; {advice}", message.trim_end_matches('.')),
+        None => message,
+    }
+}

@@ -1,0 +1,168 @@
+//! Errors of servers that answer, but do not decide: each kind, with advice.
+
+use crate::support::{OnRuntime, bucket};
+use ratelimit_meter_redis::RedisBlockingStore;
+use ratelimit_meter_store::{Ask, BlockingStore, Reply, StoreError, Verb};
+use ratelimit_meter_store_check::server::Server;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+/// The answers of the async and of the blocking store to one check.
+fn check(url: &str) -> [Result<Reply, StoreError>; 2] {
+    let (limit, _) = bucket("10/d");
+    let asks = [Ask {
+        key: "api:{alice}:0",
+        limit: &limit,
+        n: 1,
+    }];
+    let blocking = RedisBlockingStore::open(url, Duration::from_secs(10)).expect("a URL");
+    [
+        OnRuntime::new(url).decide(Verb::Check, None, &asks),
+        blocking.decide(Verb::Check, None, &asks),
+    ]
+}
+
+/// Checks that both stores fail with an error of this name, whose text contains `advice`. No cell was counted.
+fn fails(url: &str, name: &str, advice: &str) {
+    for answer in check(url) {
+        let error = answer.expect_err(url);
+        assert_eq!(error.name(), name, "{error}");
+        assert!(error.to_string().contains(advice), "{error}");
+        assert!(!error.is_indeterminate(), "{error}");
+    }
+}
+
+/// Starts a server that answers each command with `line`, and returns its URL.
+fn answering(line: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    // The thread ends with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || {
+                let (Ok(mut stream), mut read) = (stream, [0; 65536]) else {
+                    return;
+                };
+                while let Ok(length @ 1..) = stream.read(&mut read) {
+                    let commands = read[..length]
+                        .split(|&byte| byte == b'\n')
+                        .filter(|line| line.starts_with(b"*"));
+                    let replies = format!("-{line}\r\n").repeat(commands.count());
+                    if stream.write_all(replies.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    format!("redis://127.0.0.1:{port}/")
+}
+
+#[test]
+fn server_errors_are_typed_and_advise() {
+    let table = [
+        ("NOAUTH Authentication required.", "refused", "redis://:password@host"),
+        (
+            "NOPERM this user has no permissions to run the 'evalsha' command",
+            "refused",
+            "+evalsha",
+        ),
+        (
+            "ERR ACL failure in script: User app has no permissions to run the 'get' command",
+            "refused",
+            "+get",
+        ),
+        (
+            "MISCONF Redis is configured to save RDB snapshots, but it cannot",
+            "refused",
+            "see its log",
+        ),
+        (
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "refused",
+            "raise maxmemory",
+        ),
+        (
+            "NOREPLICAS Not enough good replicas to write.",
+            "refused",
+            "min-replicas-to-write",
+        ),
+        (
+            "ERR unknown command 'EVALSHA', with args beginning with: ",
+            "refused",
+            "Sentinel",
+        ),
+        ("DENIED Redis is running in protected mode", "refused", "set a password"),
+        (
+            "READONLY You can't write against a read only replica.",
+            "unreachable",
+            "connect to the primary",
+        ),
+        (
+            "LOADING Redis is loading the dataset in memory",
+            "unreachable",
+            "loading the dataset",
+        ),
+        ("MASTERDOWN Link with MASTER is down", "unreachable", "MASTER is down"),
+        ("CLUSTERDOWN The cluster is down", "unreachable", "cluster is down"),
+        // Of Redis before 7, in which scripts have the error of a command in their own.
+        (
+            "ERR Error running script (call to f_0): @user_script:19: -OOM command not allowed when used memory > 'maxmemory'.",
+            "refused",
+            "raise maxmemory",
+        ),
+    ];
+    for (line, name, advice) in table {
+        fails(&answering(line), name, advice);
+    }
+}
+
+#[test]
+fn passwords_rights_and_databases_are_asked_for() {
+    let Some(server) = Server::start(&[]) else { return };
+    let url = server.url();
+    let with = |user: &str| url.replace("redis://", &format!("redis://{user}@"));
+    for rights in [
+        ["noscripts", "~*", "-@scripting"],
+        ["nokeys", "~other*", "+@all"],
+        ["noget", "~*", "-get"],
+    ] {
+        let [name, keys, commands] = rights;
+        let command = ["ACL", "SETUSER", name, "on", ">secret", keys, "+@all", commands];
+        assert_eq!(server.command(&command).unwrap(), "+OK\r\n");
+    }
+    fails(&with("noscripts:secret"), "refused", "+evalsha");
+    fails(&with("nokeys:secret"), "refused", "the keys ~name*");
+    fails(&with("noget:secret"), "refused", "+get");
+    fails(&with("noget:wrong"), "refused", "check the user and the password");
+    fails(&with("stranger:secret"), "refused", "check the user and the password");
+    fails(&format!("{url}99"), "refused", "choose a database");
+    server.command(&["CONFIG", "SET", "requirepass", "p@ss:/?#"]).unwrap();
+    fails(&url, "refused", "redis://:password@host");
+    fails(&with(":wrong"), "refused", "check the user and the password");
+    for answer in check(&with(":p%40ss%3A%2F%3F%23")) {
+        assert_eq!(answer.map(|reply| reply.cells), Ok(Some(1)));
+    }
+}
+
+#[test]
+fn other_servers_are_no_decision() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    for answer in check(&format!("redis://127.0.0.1:{port}/")) {
+        let error = answer.expect_err("HTTP");
+        assert!(
+            matches!(error, StoreError::Disconnected(_) | StoreError::Unreachable(_)),
+            "{error}"
+        );
+    }
+    fails("redis://name.invalid/", "unreachable", "lookup");
+}
