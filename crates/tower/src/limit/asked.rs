@@ -266,11 +266,26 @@ fn take_several(asks: &mut [LaneAsk<'_>], detail: Detail) -> Result<(), Denial> 
         Some(exactly) => take_all(asks, exactly, detail)?,
         None => decided?,
     }
-    for trial in asks.iter_mut().filter(|ask| ask.rules.dry_run) {
-        // The decision of a trial is its observer's.
-        let _ = trial.take_now(detail);
+    for limit in asks.chunk_by_mut(|a, b| core::ptr::eq(a.rules, b.rules)) {
+        if limit[0].rules.dry_run {
+            try_out(limit, at, detail);
+        }
     }
     Ok(())
+}
+
+/// Takes the cells of one limit on trial, all or none of its quotas. Its decision is for the observer alone.
+fn try_out(trial: &mut [LaneAsk<'_>], at: Instant, detail: Detail) {
+    if trial.len() > 1 {
+        trial.iter_mut().for_each(|ask| ask.look_at(at));
+        if trial.iter().any(|ask| ask.denied.is_some()) {
+            trial.iter_mut().for_each(|ask| ask.stand_at(at, detail));
+            return;
+        }
+    }
+    for ask in trial {
+        let _ = ask.take_now(detail);
+    }
 }
 
 pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {

@@ -214,6 +214,14 @@ fn r20_trial_limit_denies_nothing_and_reports() {
     let layer = RateLimitLayer::new(shared("2/h")).observe(alone.clone());
     assert_eq!([(); 3].map(|()| status(&layer, request())), [200, 200, 429]);
     assert_eq!(alone.all(), [2, 1, 0, 0, 0, 0]);
+    let dual = Shared::dual("10/h & 1/h".parse().unwrap()).unwrap();
+    let dual = RateLimitLayer::new(dual.named("trial").dry_run().announce());
+    let answers = [(); 3].map(|()| answer(&dual, request()));
+    assert_eq!(
+        field(answers[2].headers(), "ratelimit"),
+        "\"trial\";r=9;t=3240, \"trial-sustained\";r=0;t=3600",
+        "both quotas count one request, as they would alone"
+    );
     let keyless = RateLimitLayer::new(
         hourly(BearerKey::new())
             .on_no_key(OnNoKey::Reject(StatusCode::UNAUTHORIZED))
