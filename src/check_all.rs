@@ -22,6 +22,9 @@ pub trait Checked {
     /// Returns the exact time now.
     fn now_exactly(&self) -> Instant;
 
+    /// Returns whether a denial changes the meter.
+    fn counts_denials(&self) -> bool;
+
     /// Evaluates a decision on `n` cells, and changes nothing.
     fn look(&self, n: u32, at: Instant) -> Taken;
 
@@ -39,6 +42,10 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
 
     fn now_exactly(&self) -> Instant {
         self.clock().now_exactly()
+    }
+
+    fn counts_denials(&self) -> bool {
+        self.store().counts_denials()
     }
 
     fn look(&self, n: u32, at: Instant) -> Taken {
@@ -127,6 +134,10 @@ pub fn take_all(batches: &[(&dyn Checkable, u32)], statuses: &mut [Option<Status
     let Some((first, _)) = batches.first() else {
         return Ok(());
     };
+    // A denial that counts must not be tried twice.
+    if batches.iter().any(|(meter, _)| meter.counts_denials()) {
+        return take_all_by(batches, statuses, first.now_exactly(), || first.now_exactly());
+    }
     let (now, lag_ns) = first.now();
     let statuses = core::cell::RefCell::new(statuses);
     act_now(
@@ -267,6 +278,10 @@ mod tests {
 
         fn now_exactly(&self) -> Instant {
             Checked::now_exactly(self.0)
+        }
+
+        fn counts_denials(&self) -> bool {
+            Checked::counts_denials(self.0)
         }
 
         fn look(&self, n: u32, at: Instant) -> Taken {

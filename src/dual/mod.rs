@@ -674,6 +674,10 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
         self.clock.now_exactly()
     }
 
+    fn counts_denials(&self) -> bool {
+        self.pair.counts_denials()
+    }
+
     fn look(&self, n: u32, at: Instant) -> Taken {
         let (position, words) = (self.pair.time_line().position(at), self.words.load());
         let decision = self.foregone([n, n]).unwrap_or_else(|| {

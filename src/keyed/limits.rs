@@ -351,39 +351,26 @@ impl<A: Algorithm> LatestLimits<A> {
 
 /// One of the quotas of a table, by which a handle decides; [`KeyedBuilder::tier`](super::KeyedBuilder::tier) returns it.
 ///
-/// A tier is valid for the tables that its builder, or a clone of it, made. [`Tier::FIRST`] is valid for all tables.
+/// A tier is valid for the tables of the builder to which it was added, and of later clones of that builder. [`Tier::FIRST`] is valid for all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tier {
-    number: u8,
-    family: Family,
-}
+pub struct Tier(u64);
 
-/// Identifies the builder that a tier belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Family(u64);
+impl Tier {
+    /// The tier of the meter with which the builder began. It is the only tier if none was added.
+    pub const FIRST: Self = Self(0);
 
-impl Family {
+    /// Returns a tier that differs from all other tiers, of any builder.
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // ORDERING: relaxed. Only has to return each number once.
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) const fn tier(self, number: u8) -> Tier {
-        Tier { number, family: self }
-    }
-}
-
-impl Tier {
-    /// The tier of the meter with which the builder began. It is the only tier if none was added.
-    pub const FIRST: Self = Family(0).tier(0);
-
-    pub(super) fn number_in(self, family: Family) -> Result<u8, ForeignTier> {
-        if self.family == family || self == Self::FIRST {
-            Ok(self.number)
-        } else {
-            Err(ForeignTier)
-        }
+    /// Returns the number of this tier among the tiers of a table.
+    pub(super) fn number_in(self, tiers: &[Self]) -> Result<u8, ForeignTier> {
+        let mut numbered = (0..).zip(tiers);
+        let found = numbered.find(|(_, tier)| **tier == self);
+        found.map(|(number, _)| number).ok_or(ForeignTier)
     }
 }
 
@@ -413,7 +400,7 @@ impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn in_tier(&self, tier: Tier) -> Result<Self, ForeignTier> {
-        let number = tier.number_in(self.family)?;
+        let number = tier.number_in(&self.table.tiers)?;
         Ok(Self {
             tier: Some(number),
             ..self.clone()

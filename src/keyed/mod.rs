@@ -42,7 +42,7 @@ use core::hash::{BuildHasher, Hash};
 use core::iter;
 use core::marker::PhantomData;
 use hash::KeyHash;
-use limits::{Family, LatestLimits, Limits};
+use limits::{LatestLimits, Limits};
 use slot::{AtomicU64, Ordering};
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
@@ -129,7 +129,6 @@ pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     clock: M::Clock,
     /// The tier in which this handle decides; each key's own tier if `None`.
     tier: Option<u8>,
-    family: Family,
     key: PhantomData<fn(&K)>,
 }
 
@@ -158,6 +157,8 @@ impl fmt::Debug for Ticket {
 struct Table<A> {
     buckets: Box<[HashBucket]>,
     tallies: Tallies,
+    /// The tiers, in the order of their numbers.
+    tiers: Box<[Tier]>,
     latest: LatestLimits<A>,
     /// Held by a thread that changes a quota; decisions do not use it.
     #[cfg(feature = "std")]
@@ -531,7 +532,6 @@ impl<K: ?Sized, M: MeterKind, S: Clone> Clone for KeyedMeter<K, M, S> {
             hashes: self.hashes.clone(),
             clock: self.clock.clone(),
             tier: self.tier,
-            family: self.family,
             key: PhantomData,
         }
     }

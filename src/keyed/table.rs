@@ -2,7 +2,7 @@
 
 use super::bucket::HashBucket;
 use super::hash::KeyHash;
-use super::limits::{Family, ForeignTier, LatestLimits, Limits, Tier};
+use super::limits::{ForeignTier, LatestLimits, Limits, Tier};
 use super::slot::{Form, MOST_LIMITS, Ordering};
 use super::{KeyHashes, KeyedMeter, Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
@@ -41,12 +41,13 @@ use {crate::units::Nanos, std::sync::PoisonError};
 /// ```
 #[derive(Clone)]
 pub struct KeyedBuilder<M: MeterKind, S = KeyHashes> {
-    tiers: Vec<Schedule<M::Algorithm>>,
+    schedules: Vec<Schedule<M::Algorithm>>,
+    /// The tier of each schedule.
+    tiers: Vec<Tier>,
     clock: M::Clock,
     when_full: WhenFull,
     hashes: S,
     is_adjustable: bool,
-    family: Family,
 }
 
 impl<A: Algorithm, C: Clock> KeyedBuilder<Meter<A, C>> {
@@ -80,12 +81,12 @@ impl<A: Algorithm, C: Clock, S> KeyedBuilder<Meter<A, C>, S> {
     pub fn with_hashes(like: Meter<A, C>, hashes: S) -> Self {
         let (schedule, _, clock) = like.into_parts();
         Self {
-            tiers: vec![schedule],
+            schedules: vec![schedule],
+            tiers: vec![Tier::FIRST],
             clock,
             when_full: WhenFull::default(),
             hashes,
             is_adjustable: false,
-            family: Family::new(),
         }
     }
 }
@@ -97,11 +98,12 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
     ///
     /// [`InvalidTable`] if there are 16 tiers already, or the quota is invalid for the meter.
     pub fn tier(mut self, quota: Quota) -> Result<(Self, Tier), InvalidTable> {
-        let number = u8::try_from(self.tiers.len()).ok();
-        let number = number.filter(|number| usize::from(*number) < MOST_LIMITS);
-        let number = number.ok_or(InvalidTable::TooManyTiers)?;
-        self.tiers.push(self.tiers[0].with_quota(quota)?);
-        let tier = self.family.tier(number);
+        if self.tiers.len() == MOST_LIMITS {
+            return Err(InvalidTable::TooManyTiers);
+        }
+        let tier = Tier::new();
+        self.schedules.push(self.schedules[0].with_quota(quota)?);
+        self.tiers.push(tier);
         Ok((self, tier))
     }
 
@@ -127,12 +129,12 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
     #[must_use]
     pub fn hashes<T>(self, hashes: T) -> KeyedBuilder<M, T> {
         KeyedBuilder {
+            schedules: self.schedules,
             tiers: self.tiers,
             clock: self.clock,
             when_full: self.when_full,
             hashes,
             is_adjustable: self.is_adjustable,
-            family: self.family,
         }
     }
 
@@ -166,13 +168,18 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
             bits: form.bits(),
             tiers,
         };
-        let schedules: Option<Vec<_>> = self.tiers.iter().map(|schedule| schedule.below(form.end())).collect();
+        let schedules: Option<Vec<_>> = self
+            .schedules
+            .iter()
+            .map(|schedule| schedule.below(form.end()))
+            .collect();
         let limits = schedules.and_then(|schedules| Limits::new(&schedules, form, self.when_full));
         let limits = Arc::new(limits.ok_or(too_wide)?);
         Ok(KeyedMeter {
             table: Arc::new(Table {
                 buckets: empty(size)?,
                 tallies: Tallies::default(),
+                tiers: self.tiers.into_boxed_slice(),
                 latest: LatestLimits::new(limits.clone()),
                 #[cfg(feature = "std")]
                 changing: std::sync::Mutex::new(()),
@@ -181,7 +188,6 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
             hashes: self.hashes,
             clock: self.clock,
             tier: None,
-            family: self.family,
             key: PhantomData,
         })
     }
@@ -300,7 +306,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// As [`set_quota`](Self::set_quota).
     #[cfg(feature = "std")]
     pub fn set_quota_at(&self, tier: Tier, quota: Quota, at: Instant) -> Result<(), InvalidTable> {
-        let number = tier.number_in(self.family)?;
+        let number = tier.number_in(&self.table.tiers)?;
         let at = self.limits.schedule(0).time_line.position(at);
         self.table.set_quota(number, quota, at)
     }
@@ -311,7 +317,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     ///
     /// [`ForeignTier`] if the tier belongs to another table.
     pub fn quota(&self, tier: Tier) -> Result<Option<Quota>, ForeignTier> {
-        let number = tier.number_in(self.family)?;
+        let number = tier.number_in(&self.table.tiers)?;
         Ok(self.table.latest.get().schedule(number).quota)
     }
 }

@@ -97,8 +97,11 @@ impl PartBucket {
     /// Returns the units of `bytes`, if they conform at `level`.
     #[inline]
     fn take(self, bytes: u32, level: u64) -> Option<u64> {
+        if bytes > self.burst {
+            return None;
+        }
         let cost = u64::from(bytes) * self.byte;
-        (bytes <= self.burst && level <= self.tolerance - cost).then_some(cost)
+        (level <= self.tolerance - cost).then_some(cost)
     }
 
     fn room(self, level: u64) -> u32 {

@@ -331,3 +331,22 @@ fn denial_with_ticks_is_exact_in_narrow_words() {
         }
     }
 }
+
+#[test]
+fn tiers_of_cloned_builders_differ() {
+    let quota = |text: &str| text.parse::<Quota>().expect("a quota");
+    let builder = KeyedBuilder::new(GCRA::from_quota(quota("1/h")).expect("a limit"));
+    let (with_tier, tier) = builder.clone().tier(quota("1000/min")).expect("at most 16");
+    let (with_other, other) = builder.clone().tier(quota("2/h")).expect("at most 16");
+    let table = |builder: KeyedBuilder<GCRA>| builder.with_capacity::<u32>(1).expect("a table");
+    assert!(table(builder).in_tier(tier).is_err(), "the tier was added to a clone");
+    assert!(
+        table(with_other).quota(tier).is_err(),
+        "another tier of the same number"
+    );
+    for table in [table(with_tier.clone()), table(with_tier)] {
+        assert_eq!(table.quota(tier).expect("its tier"), Some(quota("1000/min")));
+        assert!(table.in_tier(tier).expect("its tier").check_n(&1, 1000).is_ok());
+        assert!(table.in_tier(other).is_err());
+    }
+}

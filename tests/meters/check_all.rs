@@ -245,6 +245,22 @@ fn a_lagging_clock_admits_at_the_reported_instant() {
     }
 }
 
+/// A million a second: by the clock, the second batch is denied until a time within the clock's lag. Decided again, both batches would conform, and
+/// the denial would count as a third cell.
+#[test]
+fn strict_average_counts_no_denial_of_the_lag() {
+    let clock = Behind {
+        time: ManualClock::new(),
+        by: Duration::from_nanos(4000),
+    };
+    let strict: Exponential = of("1000000/s");
+    let strict = strict.strict().with_clock(clock.clone());
+    assert!(strict.check_n_at(999_999, clock.now()).is_ok());
+    let before = remaining(&strict, clock.now_exactly());
+    assert_eq!(check_all(&[(&strict, 1), (&strict, 1)]), Ok(()));
+    assert_eq!(remaining(&strict, clock.now_exactly()), before - 2);
+}
+
 #[test]
 fn check_all_reads_the_first_meters_clock() {
     let [early, late] = [ManualClock::new(), ManualClock::new()];

@@ -150,6 +150,15 @@ fn rested<R: Rule>(marker: Marker<R>, bytes: u32, came: Option<Colour>) -> Colou
 }
 
 #[test]
+fn packet_above_both_bursts_is_red() {
+    for (rate, bytes) in [("1/s burst 10", u32::MAX), ("1/h", 1 << 20), ("1/min", 1 << 27)] {
+        let marker = SingleRate::new(quota(rate), 0).expect("a marker");
+        assert_eq!(marker.mark(bytes), Red, "{bytes} bytes at {rate}");
+        assert_eq!(marker.mark(1), Green, "{rate}");
+    }
+}
+
+#[test]
 fn parameters_are_checked() {
     let rate = quota("46000000/s burst 2048");
     let below = TwoRate::new(rate, quota("45999999/s burst 4096")).unwrap_err();
