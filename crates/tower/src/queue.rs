@@ -22,7 +22,8 @@ use tower_service::Service;
 /// Makes requests wait until they conform, first come, first served, within the bounds of a `Patience`.
 ///
 /// A request that would wait longer than its deadline gets a 429 at once, with the true wait. If too many requests wait already, a request gets a
-/// 503. If the future of a request is dropped, the request gives its place back. Times are tokio's.
+/// 503. After the `deadline` of the `Patience`, each request gets a 503. If the future of a request is dropped, the request gives its place back.
+/// Times are tokio's.
 ///
 /// ```
 /// use ratelimit_meter_tokio::Patience;
@@ -147,7 +148,7 @@ impl<T: Target, R, H: Observe> QueuedLimit<T, R, H> {
                 let wait = denied.wait_time_from(now);
                 (Some(nanos(wait.as_nanos())), Reason::Quota)
             }
-            Err(AcquireError::TooManyWaiting { .. }) => (None, Reason::TooManyWaiting),
+            Err(AcquireError::TooManyWaiting { .. } | AcquireError::DeadlinePassed) => (None, Reason::TooManyWaiting),
             Err(_) => (None, Reason::Never),
         };
         Err(asked.deny_first(wait_ns, reason))

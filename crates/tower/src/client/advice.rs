@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Advice {
     /// The time for which nothing is to be sent.
     pub(super) stay_away: Option<Duration>,
-    /// The time between requests at which the remaining quota lasts until more comes; the longest of all policies.
+    /// The time between requests at which the remaining quota lasts until more comes; the longest of all policies. Zero if the response has no
+    /// fields, and none if it is cached.
     pub(super) gap: Option<Duration>,
     /// Set if the request was denied for now.
     pub(super) denied: bool,
@@ -31,8 +32,6 @@ impl Advice {
         let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
         let denied = exhausted || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let told = denied.then(|| retry_after(headers, now)).flatten();
-        // A denial with a wait of 0 comes from a limiter that rounds down: a part of a second is left.
-        let told = told.map(|wait| if wait.is_zero() { Duration::from_secs(1) } else { wait });
         // The fields of a cached response are of another time, and perhaps of another client.
         let cached = headers.get(AGE).is_some_and(|age| age.as_bytes() != b"0");
         let left = if cached { Vec::new() } else { left(headers) };
@@ -45,10 +44,15 @@ impl Advice {
             .iter()
             .map(|left| seconds(left.window) / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
             .max();
+        // Retry-After takes precedence.
+        let stay_away = match told.or(spent.map(seconds)) {
+            // A denial with a wait of 0 comes from a limiter that rounds down: a part of a second is left.
+            Some(Duration::ZERO) if denied => Some(Duration::from_secs(1)),
+            stay_away => stay_away,
+        };
         Self {
-            // Retry-After takes precedence.
-            stay_away: told.or(spent.map(seconds)),
-            gap,
+            stay_away,
+            gap: (!cached).then_some(gap.unwrap_or_default()),
             denied,
         }
     }
@@ -187,6 +191,13 @@ mod tests {
                 Some(1_000),
             ),
             (429, &[("retry-after", "0")], Some(1_000)),
+            (429, &[("ratelimit", "\"a\";r=0;t=0")], Some(1_000)),
+            (
+                429,
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "0")],
+                Some(1_000),
+            ),
+            (200, &[("ratelimit", "\"a\";r=0;t=0")], Some(0)),
             (429, &[("retry-after", "-7")], None),
             (429, &[("retry-after", "soon")], None),
             (429, &[("retry-after", "99999999999999999999999")], Some(LONGEST * 1000)),
@@ -238,6 +249,8 @@ mod tests {
     fn gaps_are_of_the_slowest_policy() {
         let gap = advice(200, &[("ratelimit", "\"a\";r=10;t=1, \"b\";r=4;t=10")]).gap;
         assert_eq!(gap, Some(Duration::from_millis(2500)));
+        assert_eq!(advice(200, &[]).gap, Some(Duration::ZERO));
+        assert_eq!(advice(200, &[("age", "3"), ("ratelimit", "\"a\";r=10;t=1")]).gap, None);
     }
 
     proptest::proptest! {

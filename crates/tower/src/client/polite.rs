@@ -18,7 +18,7 @@ use tower_service::Service;
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
-/// After a denial with `Retry-After: 0`, which limiters that round down send, it waits a second.
+/// After a denial with a wait of 0, which limiters that round down send, it waits a second.
 ///
 /// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again on three conditions: the server named a time, the method is safe, and the
 /// body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait. It returns the denial, or, if nothing was
@@ -155,47 +155,60 @@ struct Origins {
 
 #[derive(Debug, Clone, Copy)]
 struct OriginGate {
+    /// The time before which nothing is sent.
     opens: Instant,
-    /// The time between requests, until then.
+    /// The time between requests after that, as the last response announced it.
     gap: Duration,
-    gap_ends: Instant,
+    /// The slot that was taken last: the next one is a gap later.
+    taken: Instant,
+}
+
+impl OriginGate {
+    /// Returns the time at which the next request may be sent.
+    fn next(&self) -> Instant {
+        if self.gap.is_zero() {
+            self.opens
+        } else {
+            self.opens.max(self.taken + self.gap)
+        }
+    }
 }
 
 impl Origins {
-    /// Returns the time at which a request to the origin may be sent, and moves the next one behind it by a gap.
-    fn pass(&mut self, origin: &str, by: Instant) -> Result<Instant, Instant> {
+    /// Returns the time at which a request that passes both origins may be sent, and takes a slot of each. The origins may be the same.
+    fn pass(&mut self, origins: [&str; 2], by: Instant) -> Result<Instant, Instant> {
         let now = Instant::now();
-        let Some(gate) = self.gates.get_mut(origin) else {
-            return Ok(now);
-        };
-        let opens = gate.opens.max(now);
-        if opens > by {
-            return Err(opens);
+        let slots = origins.map(|origin| self.gates.get(origin).map_or(now, |gate| gate.next().max(now)));
+        let at = slots[0].max(slots[1]);
+        if at > by {
+            return Err(at);
         }
-        if opens < gate.gap_ends {
-            gate.opens = opens + gate.gap;
+        for (origin, slot) in origins.into_iter().zip(slots) {
+            if let Some(gate) = self.gates.get_mut(origin) {
+                gate.taken = slot;
+            }
         }
-        Ok(opens)
+        Ok(at)
+    }
+
+    /// Returns whether a request whose slots have come may be sent.
+    fn are_open(&self, origins: [&str; 2]) -> bool {
+        let now = Instant::now();
+        let mut gates = origins.into_iter().filter_map(|origin| self.gates.get(origin));
+        gates.all(|gate| gate.opens <= now)
     }
 
     fn note(&mut self, origin: String, advice: Advice, smooth: bool) {
         let now = Instant::now();
-        let opens = advice.stay_away.map(|wait| now + wait);
-        let gap = advice.gap.filter(|_| smooth).unwrap_or_default();
-        if opens.is_none() && gap.is_zero() {
-            return;
-        }
-        let shut = OriginGate {
+        let open = OriginGate {
             opens: now,
             gap: Duration::ZERO,
-            gap_ends: now,
+            taken: now,
         };
-        let gate = self.gates.entry(origin).or_insert(shut);
-        gate.opens = gate.opens.max(opens.unwrap_or(now));
-        if !gap.is_zero() {
-            // The next response replaces the gap, long before this many requests.
-            gate.opens = gate.opens.max(now + gap);
-            (gate.gap, gate.gap_ends) = (gap, now + gap * 1000);
+        let gate = self.gates.entry(origin).or_insert(open);
+        gate.opens = gate.opens.max(now + advice.stay_away.unwrap_or_default());
+        if let Some(gap) = advice.gap.filter(|_| smooth) {
+            (gate.gap, gate.taken) = (gap, gate.taken.max(now));
         }
         self.drop_open_ones(now);
     }
@@ -203,7 +216,7 @@ impl Origins {
     /// Removes open gates whenever the number of origins has doubled: constant time for each origin, amortised.
     fn drop_open_ones(&mut self, now: Instant) {
         if self.gates.len() > 2 * self.kept.max(64) {
-            self.gates.retain(|_, gate| gate.opens > now);
+            self.gates.retain(|_, gate| gate.next() > now);
             self.kept = self.gates.len();
         }
     }
@@ -251,10 +264,10 @@ impl PoliteLayer {
         } = self.settings;
         let origin = request.origin().unwrap_or_default();
         let by = after(patience);
-        let at = self.pass(&origin, by).map_err(|opens| ClientError::Impatient {
+        let passed = self.pass([&origin, &origin], by).await;
+        passed.map_err(|opens| ClientError::Impatient {
             wait: opens.saturating_duration_since(Instant::now()),
         })?;
-        self.wait_until(at).await;
         for retry in 0.. {
             let again = request
                 .try_clone()
@@ -262,13 +275,13 @@ impl PoliteLayer {
             let response = inner.call(request).await.map_err(ClientError::Inner)?;
             let advice = Advice::of(response.status(), response.headers(), SystemTime::now());
             let answered = response.origin().unwrap_or_else(|| origin.clone());
-            self.origins().note(answered, advice, smooth);
+            self.origins().note(answered.clone(), advice, smooth);
             let (true, Some(_), Some(again), true) = (advice.denied, advice.stay_away, again, retry < retries) else {
                 return Ok(response);
             };
-            match self.pass(&origin, by) {
-                Ok(at) => self.wait_until(at).await,
-                Err(_) => return Ok(response),
+            // After a redirect, the origin that answered has shut its gate, and the request passes its own origin first.
+            if self.pass([&origin, &answered], by).await.is_err() {
+                return Ok(response);
             }
             core::future::poll_fn(|cx| inner.poll_ready(cx))
                 .await
@@ -278,8 +291,19 @@ impl PoliteLayer {
         unreachable!("the number of retries is finite")
     }
 
-    fn pass(&self, origin: &str, by: Instant) -> Result<Instant, Instant> {
-        self.origins().pass(origin, by)
+    /// Waits until a request may be sent. If it may not be sent by `by`, returns the time at which it might.
+    async fn pass(&self, origins: [&str; 2], by: Instant) -> Result<(), Instant> {
+        loop {
+            let at = self.origins().pass(origins, by)?;
+            if at <= Instant::now() {
+                return Ok(());
+            }
+            self.wait_until(at).await;
+            // A response that came meanwhile may have shut a gate, for longer than the slot that was taken.
+            if self.origins().are_open(origins) {
+                return Ok(());
+            }
+        }
     }
 
     fn origins(&self) -> std::sync::MutexGuard<'_, Origins> {
@@ -288,9 +312,6 @@ impl PoliteLayer {
     }
 
     async fn wait_until(&self, at: Instant) {
-        if at <= Instant::now() {
-            return;
-        }
         let most = u64::try_from(self.settings.jitter.as_nanos()).unwrap_or(u64::MAX);
         sleep_until(at + Duration::from_nanos(fastrand::u64(..=most))).await;
     }

@@ -61,7 +61,7 @@ pub enum Reason {
     NoKey,
     /// A store elsewhere did not answer, and `OnStoreFailure::Closed` was chosen.
     Store,
-    /// Too many requests wait already.
+    /// The queue denies: too many requests wait already, or its deadline is over.
     TooManyWaiting,
 }
 

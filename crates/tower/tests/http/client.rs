@@ -2,9 +2,9 @@
 
 use crate::support::{Body, TokioClock, request};
 use core::convert::Infallible;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tower::{ClientError, PaceLayer, PoliteLayer, RateLimit, RateLimitLayer, Shared};
+use ratelimit_meter_tower::{ClientError, ClientResponse, PaceLayer, PoliteLayer, RateLimit, RateLimitLayer, Shared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -106,9 +106,12 @@ async fn r30_hundred_clients_do_not_return_together() {
     assert!(back.len() > 50, "{} different milliseconds", back.len());
 }
 
+/// The status and the fields of an answer.
+type Scripted = (u16, &'static [(&'static str, &'static str)]);
+
 /// A server that answers with a script of heads, then with 200.
 fn scripted(
-    heads: &'static [(u16, &'static [(&'static str, &'static str)])],
+    heads: &'static [Scripted],
 ) -> (
     impl Service<Request<()>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
     Arc<AtomicU32>,
@@ -138,7 +141,7 @@ async fn denied_requests_are_resent_at_the_servers_time() {
 
 #[tokio::test(start_paused = true)]
 async fn unrepeatable_request_is_passed_through() {
-    const DENIED: (u16, &[(&str, &str)]) = (429, &[("retry-after", "3")]);
+    const DENIED: Scripted = (429, &[("retry-after", "3")]);
     let denied = &[DENIED; 9];
     let (service, count) = scripted(denied);
     let post = Request::post("http://a.example/").body(()).unwrap();
@@ -194,6 +197,129 @@ async fn patience_without_end_is_no_overflow() {
     let call = endless.layer(service).oneshot(request());
     // Waits for a year, which is the longest time that is believed, and for the jitter.
     assert!(time::timeout(Duration::from_secs(3600), call).await.is_err());
+}
+
+/// A response of `http://b.example`, to which all requests are redirected.
+struct Redirected(HeaderMap);
+
+impl ClientResponse for Redirected {
+    fn status(&self) -> StatusCode {
+        StatusCode::TOO_MANY_REQUESTS
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.0
+    }
+
+    fn origin(&self) -> Option<String> {
+        Some("http://b.example".to_owned())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirected_denials_are_resent_at_the_servers_time() {
+    let start = time::Instant::now();
+    let (sent, mut times) = tokio::sync::mpsc::unbounded_channel();
+    let service = service_fn(move |_: Request<()>| {
+        sent.send(start.elapsed().as_secs()).unwrap();
+        let fields = HeaderMap::from_iter([(http::header::RETRY_AFTER, "30".parse().unwrap())]);
+        core::future::ready(Ok::<_, Infallible>(Redirected(fields)))
+    });
+    let mut client = exact().layer(service);
+    client.ready().await.unwrap().call(request()).await.unwrap();
+    let mut next = async || times.recv().await.unwrap();
+    assert_eq!([next().await, next().await, next().await], [0, 30, 60]);
+    // The origin that redirects has not denied.
+    client.ready().await.unwrap().call(request()).await.unwrap();
+    assert_eq!(next().await, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn denial_during_a_wait_prolongs_it() {
+    for (patience, expected) in [(60, (200, 30_500)), (10, (0, 1_000))] {
+        let (script, _) = scripted(&[(429, &[("retry-after", "1")]), (429, &[("retry-after", "30")])]);
+        // The path is the time in milliseconds that the answer takes.
+        let service = service_fn(move |request: Request<()>| {
+            let ms = request.uri().path()[1..].parse().unwrap();
+            let answer = script.clone().oneshot(request);
+            async move {
+                time::sleep(Duration::from_millis(ms)).await;
+                answer.await
+            }
+        });
+        let client = exact()
+            .retries(0)
+            .patience(Duration::from_secs(patience))
+            .layer(service);
+        let call = |ms: u64| {
+            let request = Request::get(format!("http://a.example/{ms}")).body(()).unwrap();
+            client.clone().oneshot(request)
+        };
+        let start = time::Instant::now();
+        let waits = async {
+            // After the first denial: this call waits until one second.
+            time::sleep(Duration::from_millis(1)).await;
+            let answer = call(0).await;
+            (
+                answer.map_or(0, |response| response.status().as_u16()),
+                start.elapsed().as_millis(),
+            )
+        };
+        let (_, _, waited) = tokio::join!(call(500), call(0), waits);
+        assert_eq!(waited, expected);
+    }
+}
+
+/// Returns the milliseconds at which each of four requests is sent, one after the other, to a server that answers with the heads.
+async fn smooth_times(heads: &'static [Scripted]) -> [u128; 4] {
+    let mut client = exact().smooth().layer(scripted(heads).0);
+    let start = time::Instant::now();
+    let mut times = [0; 4];
+    for time in &mut times {
+        client.ready().await.unwrap().call(request()).await.unwrap();
+        *time = start.elapsed().as_millis();
+    }
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_response_replaces_the_gap() {
+    const NOTHING: Scripted = (200, &[("ratelimit", "\"a\";r=0;t=30")]);
+    const PLENTY: Scripted = (200, &[("ratelimit", "\"a\";r=99;t=30")]);
+    const SILENT: Scripted = (200, &[]);
+    const CACHED: Scripted = (200, &[("age", "3"), ("ratelimit", "\"a\";r=99;t=30")]);
+    // Times of the timer are whole milliseconds, rounded up.
+    assert_eq!(
+        smooth_times(&[NOTHING, PLENTY, PLENTY]).await,
+        [0, 30_000, 30_304, 30_608]
+    );
+    assert_eq!(
+        smooth_times(&[NOTHING, SILENT, SILENT]).await,
+        [0, 30_000, 30_000, 30_000]
+    );
+    assert_eq!(
+        smooth_times(&[NOTHING, CACHED, CACHED]).await,
+        [0, 30_000, 60_000, 90_000]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_calls_take_one_slot_each() {
+    const SECOND: Scripted = (200, &[("ratelimit", "\"a\";r=10;t=10")]);
+    const SPENT: Scripted = (429, &[("retry-after", "5"), SECOND.1[0]]);
+    const SLOTS: (&[Scripted], [u128; 3]) = (&[SECOND; 4], [1000, 2000, 3000]);
+    const SHUT: (&[Scripted], [u128; 3]) = (&[SECOND, SPENT, SECOND, SECOND], [1000, 6000, 7000]);
+    // In the second script the first waiting call is denied, and the calls behind it wait on.
+    for (heads, expected) in [SLOTS, SHUT] {
+        let client = exact().smooth().retries(0).layer(scripted(heads).0);
+        let start = time::Instant::now();
+        client.clone().oneshot(request()).await.unwrap();
+        let calls = [(); 3].map(|()| async {
+            client.clone().oneshot(request()).await.unwrap();
+            start.elapsed().as_millis()
+        });
+        assert_eq!(futures_util::future::join_all(calls).await, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,6 +85,25 @@ async fn unreachable_deadlines_are_denied_immediately() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_past_the_deadline_get_503() {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let limit = Shared::new("10/s".parse().unwrap()).unwrap().unit("content-bytes");
+    let layer = QueueLayer::new(
+        RateLimitLayer::new(limit),
+        Patience::unlimited().deadline(deadline.into_std()),
+    );
+    let service = layer.unwrap().layer(service_fn(ok));
+    let ask = async || service.clone().oneshot(request()).await.unwrap();
+    assert_eq!(ask().await.status(), 200);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let late = ask().await;
+    assert_eq!(
+        (late.status().as_u16(), number(late.headers(), "retry-after")),
+        (503, None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_request_gives_its_place_back() {
     let service = per_user(Patience::unlimited()).layer(service_fn(ok));
     let start = Instant::now();
