@@ -44,6 +44,19 @@ fn nginx_gets_burst_minus_one_without_delay() {
         each.contains("limit_req_zone $binary_remote_addr$request_method$uri zone"),
         "{each}"
     );
+    for (by, key) in [
+        ("all", "\"all\""),
+        ("all,all", "\"all\""),
+        ("ip,all", "$binary_remote_addr"),
+    ] {
+        // A variable such as $server_name may be empty, and differs between servers.
+        let text = bare("10/s", &By::parse(by), Software::Nginx);
+        assert!(
+            text.starts_with(&format!("limit_req_zone {key} zone=meter:10m ")),
+            "{text}"
+        );
+        assert_eq!(text.contains('$'), key.contains('$'), "{text}");
+    }
     assert!(emitted("10/s", &By::parse("ip,tenant"), Software::Nginx).contains("limit_req_zone $limit_key zone"));
     let both = emitted("10/s & 1000/h", &By::Ip, Software::Nginx);
     assert!(
