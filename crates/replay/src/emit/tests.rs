@@ -110,6 +110,42 @@ fn token_buckets_get_rate_and_burst() {
 }
 
 #[test]
+fn envoy_keeps_rate_and_never_exceeds_it() {
+    let text = emitted("99/s burst 10", &By::All, Software::Envoy);
+    assert!(
+        text.contains("tokens_per_fill: 9\n") && text.contains("fill_interval: 0.091s"),
+        "{text}"
+    );
+    assert!(text.replace("\n# ", " ").contains("9 in 0.091 s at most"), "{text}");
+    for cells in [1_u32, 3, 7, 10, 99, 101, 999, 1_000, 12_345, 999_983, 4_000_000_000] {
+        for period in ["1s", "7s", "13s", "60s", "3607s", "1d", "1ms"] {
+            for burst in [1_u32, 2, 5, 9, 10, 20, 97, 100, 1_000, 50_000, 4_000_000_000] {
+                let text = format!("{cells}/{period} burst {burst}");
+                // Some rates are above what a meter can measure, and some bursts.
+                let Ok(LimitRule::Meter(Quotas::One(quota))) = text.parse() else {
+                    continue;
+                };
+                let requests = Requests::of(quota);
+                let (tokens, interval_ms) = proxies::fill(requests);
+                assert!(interval_ms >= 50 && (1..=requests.at_once).contains(&tokens), "{text}");
+                let (kept, rate) = (tokens * requests.period_ns, requests.count * interval_ms * 1_000_000);
+                assert!(kept <= rate, "{text}: {tokens} in {interval_ms} ms is too fast");
+                // An interval is rounded up by less than a millisecond.
+                let lost_per_mille = match requests.span_ns() {
+                    100_000_000.. => 10,
+                    50_000_000.. => 20,
+                    _ => continue,
+                };
+                assert!(
+                    (rate - kept) * 1_000 <= rate * lost_per_mille,
+                    "{text}: {tokens} in {interval_ms} ms is too slow"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_target_has_comments_and_no_long_line() {
     let column = By::Column("a \"b\"\n".to_owned());
     for limit in [
