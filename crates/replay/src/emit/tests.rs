@@ -1,8 +1,12 @@
 use super::*;
 
 fn emitted(limit: &str, by: &By, target: Software) -> String {
-    let rule: LimitRule = limit.parse().expect("a good limit");
-    render(&rule, Some(by), target).expect("one limit")
+    emitted_as(limit, AlgorithmName::Gcra, by, target)
+}
+
+fn emitted_as(limit: &str, algorithm: AlgorithmName, by: &By, target: Software) -> String {
+    let limit = LimitSpec::parse(limit, algorithm).expect("a good limit");
+    render(&limit, Some(by), target).expect("one limit")
 }
 
 /// Returns the lines that are not comments.
@@ -146,6 +150,60 @@ fn envoy_keeps_rate_and_never_exceeds_it() {
 }
 
 #[test]
+fn rust_notes_sameness_only_for_meters() {
+    let is_same = |limit: &str| emitted(limit, &By::Ip, Software::Rust).contains("decisions are the same");
+    assert!(is_same("10/s burst 20") && is_same("10/s & 1000/h"));
+    for limit in [
+        "nginx:100r/m burst=5 delay=2",
+        "nginx:10r/s nodelay",
+        "fixed:100/min",
+        "sliding-log:9/h",
+    ] {
+        assert!(!is_same(limit), "{limit}");
+    }
+    let note = |limit: &str, target| {
+        emitted(limit, &By::Ip, target)
+            .replace("\n# ", " ")
+            .replace("\n// ", " ")
+    };
+    for target in [Software::Rust, Software::Envoy] {
+        let delayed = note("nginx:100r/m burst=5 delay=2", target);
+        assert!(
+            delayed.contains("rounds its rate down") && delayed.contains("delays a part"),
+            "{delayed}"
+        );
+        assert!(!note("nginx:100r/m burst=5 nodelay", target).contains("delays a part"));
+    }
+    assert!(!note("nginx:100r/m burst=5 delay=2", Software::Nginx).contains("replayed nginx"));
+}
+
+#[test]
+fn rust_has_the_algorithm_that_was_replayed() {
+    for (algorithm, name, keyed) in [
+        (AlgorithmName::Gcra, "GCRA", "KeyedMeter<String>"),
+        (
+            AlgorithmName::LeakyBucket,
+            "LeakyBucket",
+            "KeyedMeter<String, LeakyBucket>",
+        ),
+        (
+            AlgorithmName::Exponential,
+            "Exponential",
+            "KeyedMeter<String, Exponential>",
+        ),
+    ] {
+        let text = |limit: &str, by: &By| emitted_as(limit, algorithm, by, Software::Rust);
+        let one = text("10/s", &By::All);
+        assert!(one.contains(&format!("Ok({name}::from_quota(")), "{one}");
+        assert!(text("10/s", &By::Ip).contains(&format!("Result<{keyed}, ")));
+        let both = text("10/s & 1000/h", &By::All);
+        assert!(both.contains(&format!("Result<Dual<{name}>, ")), "{both}");
+        let proxy = emitted_as("10/s", algorithm, &By::Ip, Software::Haproxy);
+        assert_eq!(proxy.contains("exponential average"), name == "Exponential", "{proxy}");
+    }
+}
+
+#[test]
 fn every_target_has_comments_and_no_long_line() {
     let column = By::Column("a \"b\"\n".to_owned());
     for limit in [
@@ -185,6 +243,6 @@ fn every_target_has_comments_and_no_long_line() {
 #[test]
 fn limits_of_a_file_are_not_emitted() {
     let rows = crate::limit::RuleFile::parse("plans.csv", "a,1/s", crate::limit::AlgorithmName::Gcra).expect("a row");
-    let told = render(&crate::limit::LimitSpec::per_key(rows).rule(), None, Software::Nginx).expect_err("many limits");
+    let told = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
     assert!(told.to_string().contains("--chosen"), "{told}");
 }
