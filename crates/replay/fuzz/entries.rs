@@ -8,7 +8,7 @@ use meter_replay::emit::{self, Software};
 use meter_replay::input::access_log::{self, LogLines};
 use meter_replay::input::{Collected, Options, Reader};
 use meter_replay::limit::RuleFile;
-use meter_replay::limit::{AlgorithmName, LimitRule};
+use meter_replay::limit::{AlgorithmName, LimitRule, LimitSpec};
 use meter_replay::select::Condition;
 use meter_replay::stamp::{CommonLogStamps, StampOptions, Stamps};
 
@@ -272,11 +272,12 @@ fn read(source: impl Read + 'static, options: &Options) -> ReadEvents {
 pub(crate) fn options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {
-        if let Ok(rule) = line.parse::<LimitRule>() {
+        if let Ok(limit) = LimitSpec::parse(line, AlgorithmName::Gcra) {
+            let rule = limit.rule();
             // As it is written, it is read again.
-            assert_eq!(rule.to_string().parse::<LimitRule>().ok(), Some(rule.clone()), "{line}");
+            assert_eq!(rule.to_string().parse::<LimitRule>().ok(), Some(rule), "{line}");
             for target in Software::value_variants() {
-                assert!(emit::render(&rule, None, *target).is_ok(), "{line}");
+                assert!(emit::render(&limit, None, *target).is_ok(), "{line}");
             }
         }
         if let Ok(conditions) = Condition::parse_all(line) {

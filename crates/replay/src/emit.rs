@@ -14,7 +14,7 @@ use ratelimit_meter::Quota;
 
 use crate::Error;
 use crate::by::By;
-use crate::limit::{LimitRule, Quotas};
+use crate::limit::{AlgorithmName, LimitRule, LimitSpec, Quotas};
 use crate::model::{Model, WindowKind};
 use crate::text::wrapped;
 
@@ -106,27 +106,33 @@ impl Page {
 /// # Errors
 ///
 /// [`Error::NotEmitted`] for a file of limits, since it has many.
-pub fn render(rule: &LimitRule, by: Option<&By>, target: Software) -> Result<String, Error> {
+pub fn render(limit: &LimitSpec, by: Option<&By>, target: Software) -> Result<String, Error> {
+    let (rule, algorithm) = (limit.rule(), limit.algorithm());
     let by = by.unwrap_or(&By::Ip);
     let mut page = Page {
         comment: if target == Software::Rust { "//" } else { "#" },
         notes: Vec::new(),
         text: String::new(),
     };
-    let quotas = quotas(rule, &mut page)?;
+    let quotas = quotas(&rule, target, &mut page)?;
     if quotas.len() > 1 && !matches!(target, Software::Nginx | Software::Rust) {
         page.note("A request that one of the two limits denies may count under the other; under the replayed limit it counts in neither.");
     }
     if quotas.iter().any(|quota| quota.refill_interval().is_some()) && target != Software::Rust {
         page.note("The replayed limit gives its cells in ticks; here they come one by one.");
     }
-    match (target, rule) {
+    if algorithm == Some(AlgorithmName::Exponential) && target != Software::Rust {
+        page.note(
+            "The replayed limit is an exponential average: after a burst its cells come back more slowly than here.",
+        );
+    }
+    match (target, &rule) {
         (Software::Nginx, LimitRule::Model(Model::Nginx(model))) => nginx::same(&mut page, *model, by),
         (Software::Nginx, _) => nginx::write(&mut page, &quotas, by),
         (Software::Haproxy, _) => haproxy::write(&mut page, &quotas, by),
         (Software::Envoy, _) => proxies::envoy(&mut page, &quotas, by),
         (Software::Traefik, _) => proxies::traefik(&mut page, &quotas, by),
-        (Software::Rust, _) => rust(&mut page, &quotas, by),
+        (Software::Rust, _) => rust(&mut page, &quotas, algorithm, by),
     }
     let mut text = format!("{} {rule} for {}\n", page.comment, target.name());
     for note in &page.notes {
@@ -138,7 +144,7 @@ pub fn render(rule: &LimitRule, by: Option<&By>, target: Software) -> Result<Str
 }
 
 /// Returns the one or two quotas of a limit, or the quotas closest to it.
-fn quotas(rule: &LimitRule, page: &mut Page) -> Result<Vec<Quota>, Error> {
+fn quotas(rule: &LimitRule, target: Software, page: &mut Page) -> Result<Vec<Quota>, Error> {
     let not_emitted = || Error::NotEmitted {
         limit: rule.to_string(),
     };
@@ -147,18 +153,30 @@ fn quotas(rule: &LimitRule, page: &mut Page) -> Result<Vec<Quota>, Error> {
         LimitRule::Meter(Quotas::Two(pair)) => Ok(vec![pair.first(), pair.second()]),
         LimitRule::Model(model) => {
             let quota = model.closest_quota().ok_or_else(not_emitted)?;
-            if let Model::Window(window) = model {
-                let cells = window.quota().cells();
-                page.note(match window.kind() {
-                    WindowKind::Fixed => format!(
-                        "The replayed fixed window lets {cells} pass at its end and {cells} at the start of the next. This limit lets {cells} \
-                         pass at once and the rest at an even rate."
-                    ),
-                    WindowKind::SlidingLog | WindowKind::SlidingWindow => format!(
-                        "The replayed window keeps any {cells} requests out for a whole period after them. This limit gives them back at an \
-                         even rate, so it admits up to twice {cells} in one period."
-                    ),
-                });
+            match model {
+                Model::Window(window) => {
+                    let cells = window.quota().cells();
+                    page.note(match window.kind() {
+                        WindowKind::Fixed => format!(
+                            "The replayed fixed window lets {cells} pass at its end and {cells} at the start of the next. This limit lets \
+                             {cells} pass at once and the rest at an even rate."
+                        ),
+                        WindowKind::SlidingLog | WindowKind::SlidingWindow => format!(
+                            "The replayed window keeps any {cells} requests out for a whole period after them. This limit gives them back at \
+                             an even rate, so it admits up to twice {cells} in one period."
+                        ),
+                    });
+                }
+                Model::Nginx(model) if target != Software::Nginx => {
+                    page.note(
+                        "The replayed nginx has a clock of milliseconds, and rounds its rate down to thousandths of a request a second. This \
+                         limit does not.",
+                    );
+                    if model.delays() {
+                        page.note("The replayed nginx delays a part of its burst. This limit lets the whole burst pass at once.");
+                    }
+                }
+                Model::Nginx(_) => {}
             }
             Ok(vec![quota])
         }
@@ -188,44 +206,62 @@ fn header(column: &str) -> String {
     }
 }
 
-fn rust(page: &mut Page, quotas: &[Quota], by: &By) {
+/// Writes the meter that was replayed, or a GCRA if the limit has no meter.
+fn rust(page: &mut Page, quotas: &[Quota], algorithm: Option<AlgorithmName>, by: &By) {
     let limit = match quotas {
         [first, second] => format!("{first} & {second}"),
         _ => quotas.iter().map(ToString::to_string).collect(),
     };
     let is_pair = quotas.len() > 1;
-    page.note("This is the meter that was replayed; decisions are the same.");
+    if algorithm.is_some() {
+        page.note("This is the meter that was replayed; decisions are the same.");
+    }
+    let meter = match algorithm.unwrap_or_default() {
+        AlgorithmName::Gcra => "GCRA",
+        AlgorithmName::LeakyBucket => "LeakyBucket",
+        AlgorithmName::Exponential => "Exponential",
+    };
     if is_pair {
         page.note("It needs the feature `dual`.");
     } else if *by != By::All {
         page.note("It needs the feature `keyed`. A table of 100,000 keys takes about 2 MB.");
     }
-    page.line("");
-    match (is_pair, by) {
-        (false, By::All) => {
-            page.line("use ratelimit_meter::{GCRA, Quota};");
-            page.line("");
-            page.line("pub fn limit() -> Result<GCRA, Box<dyn std::error::Error>> {");
-            page.line(format!("    Ok(GCRA::from_quota({limit:?}.parse::<Quota>()?)?)"));
-        }
+    let (mut names, function, expression) = match (is_pair, by) {
+        (false, By::All) => (
+            vec!["Quota", meter],
+            format!("limit() -> Result<{meter}, "),
+            format!("{meter}::from_quota({limit:?}.parse::<Quota>()?)?"),
+        ),
         (false, _) => {
-            page.line("use ratelimit_meter::{KeyedMeter, Quota};");
-            page.line("");
-            page.line("pub fn limits() -> Result<KeyedMeter<String>, Box<dyn std::error::Error>> {");
-            page.line(format!(
-                "    Ok(KeyedMeter::with_capacity({limit:?}.parse::<Quota>()?, 100_000)?)"
-            ));
+            // A table has GCRA meters unless it names another type.
+            let (other, arguments) = if meter == "GCRA" {
+                (None, "String".to_owned())
+            } else {
+                (Some(meter), format!("String, {meter}"))
+            };
+            (
+                ["KeyedMeter", "Quota"].into_iter().chain(other).collect(),
+                format!("limits() -> Result<KeyedMeter<{arguments}>, "),
+                format!("KeyedMeter::with_capacity({limit:?}.parse::<Quota>()?, 100_000)?"),
+            )
         }
         (true, _) => {
             if *by != By::All {
                 page.note("It is one meter; keep one for each key.");
             }
-            page.line("use ratelimit_meter::{Dual, DualQuota, GCRA};");
-            page.line("");
-            page.line("pub fn limit() -> Result<Dual<GCRA>, Box<dyn std::error::Error>> {");
-            page.line(format!("    Ok(Dual::from_quota({limit:?}.parse::<DualQuota>()?)?)"));
+            (
+                vec!["Dual", "DualQuota", meter],
+                format!("limit() -> Result<Dual<{meter}>, "),
+                format!("Dual::from_quota({limit:?}.parse::<DualQuota>()?)?"),
+            )
         }
-    }
+    };
+    names.sort_unstable();
+    page.line("");
+    page.line(format!("use ratelimit_meter::{{{}}};", names.join(", ")));
+    page.line("");
+    page.line(format!("pub fn {function}Box<dyn std::error::Error>> {{"));
+    page.line(format!("    Ok({expression})"));
     page.line("}");
 }
 

@@ -90,7 +90,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     let emitted = |by: Option<&By>| {
         let target = cli.asking.emit;
         target
-            .map(|target| emit::render(&limits[chosen].rule(), by, target))
+            .map(|target| emit::render(&limits[chosen], by, target))
             .transpose()
     };
     if cli.files.is_empty() && !cli.demo {

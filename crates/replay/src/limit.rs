@@ -176,6 +176,16 @@ impl LimitSpec {
         Self(LimitKind::PerKey(Rc::new(rows)))
     }
 
+    /// Returns the algorithm of the limit's meters; `None` if the limit has none of its own.
+    pub(crate) fn algorithm(&self) -> Option<AlgorithmName> {
+        match &self.0 {
+            LimitKind::Metered(metered) => Some(metered.algorithm),
+            #[cfg(feature = "store")]
+            LimitKind::Stored(metered, _) => Some(metered.algorithm),
+            LimitKind::Model(_) | LimitKind::PerKey(_) => None,
+        }
+    }
+
     /// Moves the meters of the limit into a store.
     ///
     /// # Errors

@@ -70,6 +70,8 @@ fn burst(page: &mut Page, requests: Requests) -> String {
 fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     page.note("A zone of 10m holds about 80,000 keys; when it is full, nginx evicts the keys that asked longest ago.");
     let parts: Option<String> = by.parts().iter().map(variable).collect();
+    // nginx does not limit an empty key.
+    let parts = parts.map(|key| if key.is_empty() { "\"all\"".to_owned() } else { key });
     let key = parts.unwrap_or_else(|| {
         page.note(format!(
             "Set $limit_key to the value of `{by}` in the replay, such as a header: nginx does not know it by that name."
@@ -91,14 +93,14 @@ fn finish(page: &mut Page, directives: &[(&str, String, String)], by: &By) {
     }
 }
 
-/// Returns the variable that holds a part of a key, if nginx has one.
+/// Returns the variable that holds a part of a key, if nginx has one. The part `all` is the same for all requests, so it needs none.
 fn variable(part: &By) -> Option<&'static str> {
     match part {
         By::Ip | By::Xff => Some("$binary_remote_addr"),
         By::Host => Some("$host"),
         By::Path => Some("$uri"),
         By::Method => Some("$request_method"),
-        By::All => Some("$server_name"),
+        By::All => Some(""),
         By::Status | By::Column(_) | By::Each(_) => None,
     }
 }

@@ -5,8 +5,11 @@ use ratelimit_meter::Quota;
 use super::{Page, Requests, header, seconds};
 use crate::by::By;
 
-/// The shortest interval that Envoy accepts.
-const SHORTEST_FILL_NS: u128 = 50_000_000;
+const MS: u128 = 1_000_000;
+/// The shortest interval that Envoy accepts, in milliseconds.
+const SHORTEST_FILL_MS: u128 = 50;
+/// Number of intervals to choose from.
+const FILLS: usize = 100;
 
 pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {
     page.note(
@@ -21,14 +24,13 @@ pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {
     page.line("");
     for (quota, at) in quotas.iter().zip(1..) {
         let requests = Requests::of(*quota);
-        let times = SHORTEST_FILL_NS.div_ceil(requests.period_ns).max(1);
-        let (tokens, interval_ns) = (requests.count * times, requests.period_ns * times);
-        if tokens > requests.at_once {
+        let (tokens, interval_ms) = fill(requests);
+        let interval = seconds(interval_ms * MS);
+        if requests.per(interval_ms * MS) != (tokens, true) {
             page.note(format!(
-                "The bucket holds {} tokens and {tokens} come at an interval, so the rate is {} in {} s at most.",
+                "Envoy's intervals are whole milliseconds, and a bucket gets at most its {} tokens in one, so the rate is {tokens} in \
+                 {interval} s at most.",
                 requests.at_once,
-                requests.at_once,
-                seconds(interval_ns)
             ));
         }
         let name = if at == 1 {
@@ -44,8 +46,8 @@ pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {
             format!("    stat_prefix: {name}"),
             "    token_bucket:".to_owned(),
             format!("      max_tokens: {}", requests.at_once),
-            format!("      tokens_per_fill: {}", tokens.min(requests.at_once)),
-            format!("      fill_interval: {}s", seconds(interval_ns)),
+            format!("      tokens_per_fill: {tokens}"),
+            format!("      fill_interval: {interval}s"),
             "    filter_enabled:".to_owned(),
             format!("      runtime_key: {name}_enabled"),
             "      default_value: { numerator: 100, denominator: HUNDRED }".to_owned(),
@@ -56,6 +58,20 @@ pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {
             page.line(line);
         }
     }
+}
+
+/// Returns the tokens of an interval, and the interval in milliseconds: the fastest that is not above the rate, and the shortest of those.
+///
+/// Envoy drops the fraction of a millisecond of an interval, which would raise the rate.
+pub(super) fn fill(requests: Requests) -> (u128, u128) {
+    let least = (SHORTEST_FILL_MS * MS * requests.count).div_ceil(requests.period_ns);
+    let fills = (least..=requests.at_once).take(FILLS).map(|tokens| {
+        let interval_ms = (tokens * requests.period_ns).div_ceil(requests.count * MS);
+        let (tokens, _) = requests.per(interval_ms * MS);
+        (tokens.min(requests.at_once), interval_ms)
+    });
+    let faster = |best: (u128, u128), next: (u128, u128)| if next.0 * best.1 > best.0 * next.1 { next } else { best };
+    fills.reduce(faster).unwrap_or((requests.at_once, SHORTEST_FILL_MS))
 }
 
 pub(super) fn traefik(page: &mut Page, quotas: &[Quota], by: &By) {

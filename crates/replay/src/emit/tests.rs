@@ -1,8 +1,12 @@
 use super::*;
 
 fn emitted(limit: &str, by: &By, target: Software) -> String {
-    let rule: LimitRule = limit.parse().expect("a good limit");
-    render(&rule, Some(by), target).expect("one limit")
+    emitted_as(limit, AlgorithmName::Gcra, by, target)
+}
+
+fn emitted_as(limit: &str, algorithm: AlgorithmName, by: &By, target: Software) -> String {
+    let limit = LimitSpec::parse(limit, algorithm).expect("a good limit");
+    render(&limit, Some(by), target).expect("one limit")
 }
 
 /// Returns the lines that are not comments.
@@ -44,6 +48,19 @@ fn nginx_gets_burst_minus_one_without_delay() {
         each.contains("limit_req_zone $binary_remote_addr$request_method$uri zone"),
         "{each}"
     );
+    for (by, key) in [
+        ("all", "\"all\""),
+        ("all,all", "\"all\""),
+        ("ip,all", "$binary_remote_addr"),
+    ] {
+        // A variable such as $server_name may be empty, and differs between servers.
+        let text = bare("10/s", &By::parse(by), Software::Nginx);
+        assert!(
+            text.starts_with(&format!("limit_req_zone {key} zone=meter:10m ")),
+            "{text}"
+        );
+        assert_eq!(text.contains('$'), key.contains('$'), "{text}");
+    }
     assert!(emitted("10/s", &By::parse("ip,tenant"), Software::Nginx).contains("limit_req_zone $limit_key zone"));
     let both = emitted("10/s & 1000/h", &By::Ip, Software::Nginx);
     assert!(
@@ -97,6 +114,96 @@ fn token_buckets_get_rate_and_burst() {
 }
 
 #[test]
+fn envoy_keeps_rate_and_never_exceeds_it() {
+    let text = emitted("99/s burst 10", &By::All, Software::Envoy);
+    assert!(
+        text.contains("tokens_per_fill: 9\n") && text.contains("fill_interval: 0.091s"),
+        "{text}"
+    );
+    assert!(text.replace("\n# ", " ").contains("9 in 0.091 s at most"), "{text}");
+    for cells in [1_u32, 3, 7, 10, 99, 101, 999, 1_000, 12_345, 999_983, 4_000_000_000] {
+        for period in ["1s", "7s", "13s", "60s", "3607s", "1d", "1ms"] {
+            for burst in [1_u32, 2, 5, 9, 10, 20, 97, 100, 1_000, 50_000, 4_000_000_000] {
+                let text = format!("{cells}/{period} burst {burst}");
+                // Some rates are above what a meter can measure, and some bursts.
+                let Ok(LimitRule::Meter(Quotas::One(quota))) = text.parse() else {
+                    continue;
+                };
+                let requests = Requests::of(quota);
+                let (tokens, interval_ms) = proxies::fill(requests);
+                assert!(interval_ms >= 50 && (1..=requests.at_once).contains(&tokens), "{text}");
+                let (kept, rate) = (tokens * requests.period_ns, requests.count * interval_ms * 1_000_000);
+                assert!(kept <= rate, "{text}: {tokens} in {interval_ms} ms is too fast");
+                // An interval is rounded up by less than a millisecond.
+                let lost_per_mille = match requests.span_ns() {
+                    100_000_000.. => 10,
+                    50_000_000.. => 20,
+                    _ => continue,
+                };
+                assert!(
+                    (rate - kept) * 1_000 <= rate * lost_per_mille,
+                    "{text}: {tokens} in {interval_ms} ms is too slow"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn rust_notes_sameness_only_for_meters() {
+    let is_same = |limit: &str| emitted(limit, &By::Ip, Software::Rust).contains("decisions are the same");
+    assert!(is_same("10/s burst 20") && is_same("10/s & 1000/h"));
+    for limit in [
+        "nginx:100r/m burst=5 delay=2",
+        "nginx:10r/s nodelay",
+        "fixed:100/min",
+        "sliding-log:9/h",
+    ] {
+        assert!(!is_same(limit), "{limit}");
+    }
+    let note = |limit: &str, target| {
+        emitted(limit, &By::Ip, target)
+            .replace("\n# ", " ")
+            .replace("\n// ", " ")
+    };
+    for target in [Software::Rust, Software::Envoy] {
+        let delayed = note("nginx:100r/m burst=5 delay=2", target);
+        assert!(
+            delayed.contains("rounds its rate down") && delayed.contains("delays a part"),
+            "{delayed}"
+        );
+        assert!(!note("nginx:100r/m burst=5 nodelay", target).contains("delays a part"));
+    }
+    assert!(!note("nginx:100r/m burst=5 delay=2", Software::Nginx).contains("replayed nginx"));
+}
+
+#[test]
+fn rust_has_the_algorithm_that_was_replayed() {
+    for (algorithm, name, keyed) in [
+        (AlgorithmName::Gcra, "GCRA", "KeyedMeter<String>"),
+        (
+            AlgorithmName::LeakyBucket,
+            "LeakyBucket",
+            "KeyedMeter<String, LeakyBucket>",
+        ),
+        (
+            AlgorithmName::Exponential,
+            "Exponential",
+            "KeyedMeter<String, Exponential>",
+        ),
+    ] {
+        let text = |limit: &str, by: &By| emitted_as(limit, algorithm, by, Software::Rust);
+        let one = text("10/s", &By::All);
+        assert!(one.contains(&format!("Ok({name}::from_quota(")), "{one}");
+        assert!(text("10/s", &By::Ip).contains(&format!("Result<{keyed}, ")));
+        let both = text("10/s & 1000/h", &By::All);
+        assert!(both.contains(&format!("Result<Dual<{name}>, ")), "{both}");
+        let proxy = emitted_as("10/s", algorithm, &By::Ip, Software::Haproxy);
+        assert_eq!(proxy.contains("exponential average"), name == "Exponential", "{proxy}");
+    }
+}
+
+#[test]
 fn every_target_has_comments_and_no_long_line() {
     let column = By::Column("a \"b\"\n".to_owned());
     for limit in [
@@ -136,6 +243,6 @@ fn every_target_has_comments_and_no_long_line() {
 #[test]
 fn limits_of_a_file_are_not_emitted() {
     let rows = crate::limit::RuleFile::parse("plans.csv", "a,1/s", crate::limit::AlgorithmName::Gcra).expect("a row");
-    let told = render(&crate::limit::LimitSpec::per_key(rows).rule(), None, Software::Nginx).expect_err("many limits");
+    let told = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
     assert!(told.to_string().contains("--chosen"), "{told}");
 }

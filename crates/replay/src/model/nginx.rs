@@ -67,6 +67,11 @@ impl Nginx {
         u64::from(self.burst) + 1
     }
 
+    /// Returns whether some requests are delayed.
+    pub(crate) fn delays(&self) -> bool {
+        matches!(self.delay, Delay::Above(delay) if delay < self.burst)
+    }
+
     pub(super) fn closest_quota(&self) -> Option<Quota> {
         let period = Duration::from_secs(match self.per {
             Per::Second => 1,

@@ -146,14 +146,16 @@ impl Hull {
         if time > last.time {
             self.add(time, *steepest);
         }
-        if units > burst {
-            return Err(NoRate::AtOnce(units));
-        }
-        self.ask(units)?;
-        let (_, at_once) = self.latest();
+        let at_once = self.latest().1.saturating_add(units);
         if at_once > burst {
+            // No rate is enough, so nothing before this instant matters any more.
+            *self = Self {
+                asked: at_once,
+                ..Self::new(time)
+            };
             return Err(NoRate::AtOnce(at_once));
         }
+        self.ask(units)?;
         self.touch(time, burst, steepest);
         Ok(())
     }

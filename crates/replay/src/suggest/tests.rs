@@ -268,7 +268,7 @@ fn texts(quota: &str, traffic: &Arrivals) -> [String; 2] {
 fn edges() {
     const S: i64 = 1_000_000_000;
     let year = 31_557_600 * S;
-    let table: [(&str, Arrivals, [&str; 2]); 15] = [
+    let table: [(&str, Arrivals, [&str; 2]); 18] = [
         // Nothing is asked: the least limits that exist.
         ("10/s", vec![], ["10/s burst 1", "1/d burst 10"]),
         (
@@ -282,6 +282,18 @@ fn edges() {
             "10/s",
             vec![(0, 6, 0), (0, 5, 1), (0, 5, 0)],
             ["10/s burst 11", "AtOnce(11)"],
+        ),
+        // A single request over the burst adds to its instant, too.
+        ("10/s", vec![(0, 8, 0), (0, 12, 0)], ["10/s burst 20", "AtOnce(20)"]),
+        (
+            "10/s",
+            vec![(0, 12, 0), (0, 12, 0), (0, 12, 0)],
+            ["10/s burst 36", "AtOnce(36)"],
+        ),
+        (
+            "10/s",
+            vec![(0, 8, 0), (S, u64::MAX, 0)],
+            ["TooLarge", "AtOnce(18446744073709551615)"],
         ),
         // The most at one instant is reported, even if it is of a later key, and part of it came before the first excess.
         (

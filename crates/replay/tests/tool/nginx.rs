@@ -278,15 +278,18 @@ fn nginx_accepts_emitted_configuration() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    for limit in [
+    for (limit, by) in [
         "10/s burst 20",
         "100/min",
         "1/h",
         "10/s & 1000/h",
         "nginx:7r/m burst=3 delay=2",
         "4000000000/s",
-    ] {
-        let emitted = report(&["--limit", limit, "--emit", "nginx"]);
+    ]
+    .into_iter()
+    .flat_map(|limit| ["ip", "all", "ip,path"].map(|by| (limit, by)))
+    {
+        let emitted = report(&["--limit", limit, "--by", by, "--emit", "nginx"]);
         let (zones, limits): (Vec<&str>, Vec<&str>) =
             emitted.lines().partition(|line| !line.starts_with("limit_req zone="));
         let path = folder.path().join("nginx.conf");

@@ -135,6 +135,12 @@ mod emitted {
     mod single {
         include!("emitted/single.rs");
     }
+    mod keyed_average {
+        include!("emitted/keyed_average.rs");
+    }
+    mod two_buckets {
+        include!("emitted/two_buckets.rs");
+    }
 
     #[test]
     fn rust_of_emit_compiles_and_decides() {
@@ -142,9 +148,24 @@ mod emitted {
         assert_eq!(out, include_str!("emitted/keyed.rs"));
         let out = crate::run::report(&["--limit", "10/s", "--by", "all", "--emit", "rust"]);
         assert_eq!(out, include_str!("emitted/single.rs"));
+        let average = ["--limit", "100/min", "--algorithm", "exponential", "--emit", "rust"];
+        assert_eq!(crate::run::report(&average), include_str!("emitted/keyed_average.rs"));
+        let buckets = [
+            "--limit",
+            "10/s & 1000/h",
+            "--algorithm",
+            "leaky-bucket",
+            "--by",
+            "all",
+            "--emit",
+            "rust",
+        ];
+        assert_eq!(crate::run::report(&buckets), include_str!("emitted/two_buckets.rs"));
         let keyed = keyed::limits().expect("a table");
         assert!(keyed.check("a").is_ok());
         assert!(single::limit().expect("a meter").check().is_ok());
+        assert!(keyed_average::limits().expect("a table").check("a").is_ok());
+        assert!(two_buckets::limit().expect("two meters").check().is_ok());
     }
 }
 
