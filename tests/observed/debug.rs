@@ -176,7 +176,7 @@ fn debug_output_of_other_types_is_one_line() {
     assert_line(&table.stats() as &Stats, "live: 1, taken: 1");
     assert_line(&table.ticket(&1) as &Ticket, "tier: None");
     assert_line(&InvalidTable::NoCapacity, "NoCapacity");
-    assert_line(&Tier::FIRST, "number: 0");
+    assert_line(&Tier::FIRST, "Tier(0)");
     assert_line(&ForeignTier, "ForeignTier");
     assert_line(&WhenFull::Deny, "Deny");
     assert_line(&KeyHashes::random(), "KeyHashes");
