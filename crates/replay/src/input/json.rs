@@ -160,19 +160,21 @@ impl Messages {
     }
 }
 
-/// Returns the length of the first object, if a line has two objects, or a fragment and an object.
+/// Returns the length of the first object, if a line has two objects, or a fragment and an object. The text of a prefix belongs to the object after it.
 pub(super) fn entry_len(line: &[u8]) -> usize {
-    let mut objects = Deserializer::from_slice(line).into_iter::<IgnoredAny>();
+    let text = prefix::object(line).unwrap_or(line);
+    let start = line.len() - text.len();
+    let mut objects = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     if let Some(Ok(_)) = objects.next() {
         let end = objects.byte_offset();
-        return if line[end..].trim_ascii().is_empty() {
+        return if text[end..].trim_ascii().is_empty() {
             line.len()
         } else {
-            end
+            start + end
         };
     }
     // A fragment: the next object begins where the whole rest is one object.
-    let starts = memmem::find_iter(line, b"{\"").filter(|&at| at > 0).take(64);
+    let starts = memmem::find_iter(line, b"{\"").filter(|&at| at > start).take(64);
     let is_object = |at: &usize| serde_json::from_slice::<IgnoredAny>(&line[*at..]).is_ok();
     starts.into_iter().find(is_object).unwrap_or(line.len())
 }
@@ -518,6 +520,10 @@ mod tests {
             ("{\"a\":1} ", 8),
             ("{\"a\":1}{\"b\":2}", 7),
             ("{\"a\":1, \"b{\"a\":1}", 10),
+            ("web-1  | {\"a\":1}", 16),
+            ("web-1  | {\"a\":1}{\"b\":2}", 16),
+            ("web-1  | {\"a\":1, \"b{\"a\":1}", 19),
+            ("2024-05-20 INFO x {\"a\":1}", 25),
             ("nonsense", 8),
             ("", 0),
         ];
