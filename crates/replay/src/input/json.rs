@@ -160,6 +160,14 @@ impl Messages {
     }
 }
 
+/// Returns a line without the comma or the bracket that follows an object in a list.
+fn in_list(line: &[u8]) -> &[u8] {
+    match line.split_last() {
+        Some((b',' | b']', object)) if object.ends_with(b"}") => object,
+        _ => line,
+    }
+}
+
 /// Returns the length of the first object, if a line has two objects, or a fragment and an object. The text of a prefix belongs to the object after it.
 pub(super) fn entry_len(line: &[u8]) -> usize {
     let text = prefix::object(line).unwrap_or(line);
@@ -167,7 +175,7 @@ pub(super) fn entry_len(line: &[u8]) -> usize {
     let mut objects = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     if let Some(Ok(_)) = objects.next() {
         let end = objects.byte_offset();
-        return if text[end..].trim_ascii().is_empty() {
+        return if matches!(text[end..].trim_ascii(), b"" | b"," | b"]") {
             line.len()
         } else {
             start + end
@@ -307,6 +315,7 @@ impl FieldValues {
 
     fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
         self.values.iter_mut().for_each(|value| value.is_there = false);
+        let line = in_list(line);
         let object = prefix::object(line).ok_or(BadLine::NotJson)?;
         if let Some(place) = self.stamp {
             if let Some(stamp) = stamp_before(line, object) {
@@ -506,7 +515,7 @@ mod tests {
             "1500.000000",
         ];
         assert_eq!(values, expected.map(|text| Some(Cow::Borrowed(text))));
-        fields.read(br#"{"request":"GET /","ts":null}"#).expect("JSON");
+        fields.read(br#"{"request":"GET /","ts":null},"#).expect("JSON");
         assert!(fields.values.iter().all(|value| value.get().is_none()));
         for line in ["", "[]", "{", "{\"ts\":1}{\"ts\":2}", "1", "nonsense"] {
             assert_eq!(fields.read(line.as_bytes()), Err(BadLine::NotJson), "{line}");
@@ -518,6 +527,7 @@ mod tests {
         let table = [
             ("{\"a\":1}", 7),
             ("{\"a\":1} ", 8),
+            ("{\"a\":1},", 8),
             ("{\"a\":1}{\"b\":2}", 7),
             ("{\"a\":1, \"b{\"a\":1}", 10),
             ("web-1  | {\"a\":1}", 16),
