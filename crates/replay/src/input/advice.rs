@@ -161,7 +161,7 @@ pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<St
             if fits(&regex, &dated, &options) {
                 return Some(format!(
                     "; its stamps have no year; this puts the latest possible one before them and reads the file: \
-                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" '{{d = {day}; print y - (d > now), $0}}' FILE | \
+                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" 'NF {{d = {day}; print y - (d > now), $0}}' FILE | \
                      meter-replay --regex '{regex}' --time-format '{format}'{more} ... -"
                 ));
             }

@@ -97,7 +97,7 @@ impl Columns {
             })?,
         };
         let is_of = |name: &&str| names::place(header.names, name) == Some(time.0);
-        let is_usual = names::TIME.iter().chain(&names::DATE_AND_TIME).any(is_of);
+        let is_usual = names::TIME.iter().chain(names::DATE_AND_TIME.as_flattened()).any(is_of);
         let is_time_by_values = options.time.is_none() && !is_usual;
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
@@ -256,8 +256,8 @@ impl Columns {
 fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
         KeyPart::All | KeyPart::Forwarded(..) => None,
-        KeyPart::Value(at) => value(*at),
-        KeyPart::Path(at) => value(*at).map(request_line::target_path),
+        KeyPart::Value(at) => value(*at).map(<[u8]>::trim_ascii),
+        KeyPart::Path(at) => value(*at).map(|target| request_line::target_path(target.trim_ascii())),
         KeyPart::PathOf(at) => value(*at).map(request_line::path),
         KeyPart::MethodOf(at) => value(*at).map(request_line::method),
     }
@@ -286,13 +286,14 @@ impl HeaderSample<'_> {
                 return Some((at, None));
             }
         }
-        let [date, clock] = names::DATE_AND_TIME.map(|name| names::place(self.names, name));
-        match (date, clock) {
-            (Some(date), Some(clock)) if self.samples.is_empty() || are_times(date, Some(clock)) => {
-                Some((date, Some(clock)))
-            }
-            _ => self.time_by_values(options).map(|at| (at, None)).or(first),
-        }
+        let mut pairs = names::DATE_AND_TIME.iter().filter_map(|[date, clock]| {
+            let (date, clock) = (names::place(self.names, date)?, names::place(self.names, clock)?);
+            (self.samples.is_empty() || are_times(date, Some(clock))).then_some((date, Some(clock)))
+        });
+        pairs
+            .next()
+            .or_else(|| self.time_by_values(options).map(|at| (at, None)))
+            .or(first)
     }
 
     /// Returns the only place whose values are dates with a time of day. Numbers do not count, since a number may be anything.
@@ -320,11 +321,27 @@ impl HeaderSample<'_> {
     /// Returns the place of the value for this part of a key. Prefers the usual names, then paths that end with a usual name.
     fn usual(&self, part: &By) -> Option<usize> {
         let wanted = names::of(part);
-        names::place_of_any(self.names, wanted).or_else(|| {
-            let is_address = |at: &usize| {
-                let mut values = self.samples.iter().filter_map(|record| record.get(*at));
-                values.any(|value| address::parse(value).is_some())
-            };
+        let is_address = |at: &usize| {
+            let mut values = self.samples.iter().filter_map(|record| record.get(*at));
+            values.any(|value| address::parse(value).is_some())
+        };
+        let of_address = || {
+            let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
+            places.find(is_address)
+        };
+        let is_client = |at: &usize| {
+            let is_shared = |name: &&str| names::place(self.names, name) == Some(*at);
+            !names::NOT_ONLY_CLIENTS.iter().any(is_shared)
+        };
+        let first = match part {
+            // Only the groups of a pattern are named for this tool.
+            By::Ip if self.called != "group" => {
+                let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
+                of_address().or_else(|| places.find(is_client))
+            }
+            _ => names::place_of_any(self.names, wanted),
+        };
+        first.or_else(|| {
             let mut places = names::places_by_end(self.names, wanted);
             match part {
                 By::Ip => places.find(is_address).or_else(|| {

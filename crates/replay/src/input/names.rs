@@ -44,13 +44,17 @@ pub(super) const TIME: &[&str] = &[
     "client_received_start_timestamp",
     "requestContext.timeEpoch",
     "timereported",
+    "timeUnixNano",
+    "EventTimestampMs",
+    "x-timestamp",
     "published",
     "start",
     "rt",
 ];
 
-/// A date and a time of day in columns of their own.
-pub(super) const DATE_AND_TIME: [&str; 2] = ["date", "time"];
+/// A date and a time of day in columns of their own. The second and third pair are those of IIS Advanced Logging.
+pub(super) const DATE_AND_TIME: [[&str; 2]; 3] =
+    [["date", "time"], ["date-UTC", "time-UTC"], ["date-local", "time-local"]];
 
 const IP: &[&str] = &[
     "ip",
@@ -114,6 +118,9 @@ const IP: &[&str] = &[
     "a",
 ];
 
+/// The names of a client that often belong to other things, such as a program: only if a value is an address.
+pub(super) const NOT_ONLY_CLIENTS: [&str; 4] = ["key", "client", "remote", "src"];
+
 /// The usual names of a client that are also those of a server: only if the values are addresses.
 pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];
 
@@ -158,6 +165,7 @@ const PATH: &[&str] = &[
     "request_path",
     "url",
     "requestUrl",
+    "request_url",
     "httpRequest.requestUrl",
     "ClientRequestURI",
     "url.path",
@@ -179,6 +187,8 @@ const STATUS: &[&str] = &[
     "httpRequest.status",
     "EdgeResponseStatus",
     "http.response.status_code",
+    "httpStatus",
+    "httpStatusCode",
     "response_status",
     "statuscode",
     "response",
@@ -198,6 +208,7 @@ const METHOD: &[&str] = &[
     "http_method",
     "httpMethod",
     "reqMethod",
+    "request_verb",
     "verb",
     "m",
 ];
