@@ -196,7 +196,7 @@ fn a_weight_counts_in_every_bucket() {
 }
 
 #[test]
-fn rest_of_a_burst_counts_towards_the_next_packet() {
+fn rest_of_a_burst_counts_towards_next_packet() {
     let committed = quota("1000/s burst 1005 weight 10");
     let ms = Duration::from_millis(1);
     let start = Instant::now();
@@ -207,10 +207,20 @@ fn rest_of_a_burst_counts_towards_the_next_packet() {
 
     let excess = SingleRate::new(committed, 505).expect("a marker");
     let yellow = |n, at| excess.remark_at(n, Yellow, at);
-    assert_eq!([yellow(50, start), yellow(1, start + 5 * ms - NS), yellow(1, start + 5 * ms)], [Yellow, Red, Yellow]);
+    assert_eq!(
+        [
+            yellow(50, start),
+            yellow(1, start + 5 * ms - NS),
+            yellow(1, start + 5 * ms)
+        ],
+        [Yellow, Red, Yellow]
+    );
 
     let two = TwoRate::new(committed, committed).expect("a marker");
-    assert_eq!([(100, 0), (1, 4), (1, 5)].map(|(n, at)| two.mark_at(n, start + at * ms)), [Green, Red, Green]);
+    assert_eq!(
+        [(100, 0), (1, 4), (1, 5)].map(|(n, at)| two.mark_at(n, start + at * ms)),
+        [Green, Red, Green]
+    );
 }
 
 /// The token buckets of the RFCs in exact numbers: `1 / period` of a byte.

@@ -24,8 +24,8 @@
 //! - **Fair**, unless built otherwise: strictly first come, first served. Small requests do not starve a large one, and no caller takes cells while
 //!   another waits. An unfair limiter lets a caller take cells that are there; its waiters are still served in order.
 //! - **Exact plans.** The instant of [`NotYet`](AcquireError::NotYet) is computed on a copy of the meter, with its ticks, weights and averages. A
-//!   [`Patience`] that cannot be kept is denied at once. One that is accepted is kept, as long as no caller takes cells past the queue, and no stall is
-//!   longer than [`set_catch_up`](Waiting::set_catch_up) makes up for.
+//!   [`Patience`] that cannot be kept is denied at once. One that is accepted is kept, unless a caller takes cells past the queue, or a stall is longer
+//!   than the bound of [`set_catch_up`](Waiting::set_catch_up).
 //! - **Nothing is lost.** If a future is dropped, its place is given back at once, or its cells if they had come and no poll returned them. The
 //!   waiters behind it move up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
 //! - **No coordinator.** There is no background task, and no waiting future drives another. If a future is forgotten, or never polled again, it

@@ -68,8 +68,14 @@ async fn platforms_last_instant_is_a_deadline() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let later = |from: std::time::Instant, by| from.checked_add(by).unwrap_or(from);
-    let coarse = (0..63).rev().map(|bit| Duration::from_secs(1 << bit)).fold(start.into_std(), later);
-    let last = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit)).fold(coarse, later);
+    let coarse = (0..63)
+        .rev()
+        .map(|bit| Duration::from_secs(1 << bit))
+        .fold(start.into_std(), later);
+    let last = (0..30)
+        .rev()
+        .map(|bit| Duration::from_nanos(1 << bit))
+        .fold(coarse, later);
     assert_eq!(last.checked_add(Duration::from_nanos(1)), None);
     for (deadline, due) in [(last, ms(100)), (last - ms(1), ms(200)), (last - ms(2), ms(300))] {
         limiter.acquire_before(1, deadline).await.unwrap();
