@@ -47,7 +47,8 @@
 //!
 //! *Progress.* While a caller of a runtime waits, the queue has a timer in that runtime. (There is one for each runtime, so that a runtime that is
 //! not driven holds up only itself.) The timer belongs to no future. It wakes the queue, which serves every due place and sets the timer again.
-//! Threads ([`Waiting::acquire_blocking`]) sleep by themselves.
+//! Threads ([`Waiting::acquire_blocking`]) sleep by themselves. One of them also wakes half of the catch-up bound after d(1). So the
+//! tasks ahead of it are charged in time even if their runtimes are not driven.
 //!
 //! *Invariant*: after each operation, one of three holds. The head's runtime has a timer at d(1) or before, the head's thread wakes by then, or the
 //! woken head is about to look. Each operation checks that when it releases the lock (`shared.rs`, `release`).
