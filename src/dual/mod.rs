@@ -189,6 +189,14 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
             .began(words[0])
             .or_else(|| self.pair.second.began(words[1]))
     }
+
+    /// Returns whether a denial changes the pair, for companions that must not ask twice.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn counts_denials(&self) -> bool {
+        self.pair.counts_denials()
+    }
 }
 
 impl<A: MeterKind, B: MeterKind, C: Clone> Clone for Dual<A, B, C> {
@@ -675,7 +683,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
     }
 
     fn counts_denials(&self) -> bool {
-        self.pair.counts_denials()
+        self.counts_denials()
     }
 
     fn look(&self, n: u32, at: Instant) -> Taken {

@@ -73,7 +73,7 @@
 //! - A meter's own methods do not queue. If a caller uses them on a clone, it takes cells before the waiters, whose instants are then later.
 //! - A change through such a clone (a refund, a reset, a raised quota) is noticed within one poll interval, see
 //!   [`Waiting`](Waiting#changes-to-the-meter).
-//! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
+//! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that finds neither its cells nor another waiter as a denial, once.
 //! - If a future is dropped long after its cells came, the meter gets them back then, as by [`Waiting::refund`]. So another caller may use them at
 //!   that instant, in addition to the cells that have come since. Poll such futures, or drop them soon.
 //!
