@@ -134,13 +134,13 @@ fn sighted() -> u64 {
                 }
                 Err(Broken) => {
                     STATE.store(GIVEN_UP, Ordering::Relaxed);
-                    anchor.weigh();
+                    anchor.distrust();
                     sighting.ns.max(anchor.latest())
                 }
             }
         }
         GIVEN_UP => {
-            anchor.weigh();
+            anchor.distrust();
             time::since_epoch(Instant::now()).max(anchor.latest())
         }
         _ => time::since_epoch(Instant::now()),

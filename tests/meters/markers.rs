@@ -196,7 +196,7 @@ fn a_weight_counts_in_every_bucket() {
 }
 
 #[test]
-fn rest_of_a_burst_counts_towards_the_next_packet() {
+fn rest_of_a_burst_counts_towards_next_packet() {
     let committed = quota("1000/s burst 1005 weight 10");
     let ms = Duration::from_millis(1);
     let start = Instant::now();

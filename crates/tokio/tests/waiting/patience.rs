@@ -197,7 +197,10 @@ async fn errors_read_well() {
     assert_eq!(error.to_string(), "denied: 2 cells can be acquired in 200 ms");
     assert!(std::error::Error::source(&error).is_some());
     let error = limiter.try_acquire(11).unwrap_err();
-    assert_eq!(error.to_string(), "denied: 11 cells can never be acquired at once");
+    assert_eq!(
+        error.to_string(),
+        "denied: 11 cells can never be acquired at once; ask for fewer"
+    );
     let error = limiter.try_acquire(1).unwrap_err();
     assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 100 ms");
     let slow = every(Duration::from_nanos(6_311_519_999_999_974_435));
@@ -205,5 +208,13 @@ async fn errors_read_well() {
     assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 6311520000 s");
     let error = AcquireError::TooManyWaiting { waiting: 1 };
     assert_eq!(error.to_string(), "denied: 1 caller is waiting already");
+    let error = slow
+        .acquire_with(1, Patience::unlimited().max_waiters(0))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "denied: the cells come later, and no caller may wait"
+    );
     assert!(size_of::<AcquireError>() <= 32, "{}", size_of::<AcquireError>());
 }
