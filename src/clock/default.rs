@@ -163,9 +163,8 @@ impl Clock for DefaultClock {
     const HAS_ANCHORS: bool = counter::EXISTS;
 
     #[inline]
-    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
-        let at = line.position_before(end, ANCHOR.with(Anchor::from))?;
-        Some(scale.volume_at(at))
+    fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
+        line.position_before(end, ANCHOR.with(Anchor::from))
     }
 
     #[inline]

@@ -319,9 +319,9 @@ mod tests {
             self.time.now() - self.by
         }
 
-        fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
+        fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
             let at = line.position(self.time.now() - self.by);
-            (ANCHORED && at < end).then(|| scale.volume_at(at))
+            (ANCHORED && at < end).then_some(at)
         }
 
         fn anchor_holds(&self) -> bool {
