@@ -28,7 +28,7 @@ const NEIGHBOURS: u16 = 16;
 ///
 /// If callers left two calls of neighbouring slots without an answer that were sent a second or more apart, and nothing was answered there in between, a
 /// task connects to the cluster anew: a node may have vanished without a word, as with its machine. So it does if a node is a replica (`READONLY`), as
-/// after a planned failover. Calls go over the earlier connection meanwhile.
+/// after a planned failover, or if a connection was lost, perhaps with the runtime of the first call. Calls go over the earlier connection meanwhile.
 pub struct RedisClusterStore {
     client: ClusterClient,
     shared: Arc<Mutex<CurrentCluster>>,
@@ -193,7 +193,7 @@ impl Cluster<'_> {
         newer.unwrap_or_else(|| self.connection.clone())
     }
 
-    async fn answer<T>(&self, answer: impl Future<Output = T>) -> T {
+    async fn answer<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let mut command = SentCommand {
             cluster: self,
             sent: Instant::now(),
@@ -201,6 +201,10 @@ impl Cluster<'_> {
         };
         let answer = answer.await;
         command.is_answered = true;
+        if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
+            // The client connects to a lost node again, unless its own task has ended, with its runtime.
+            self.store.renew(self.store.current());
+        }
         answer
     }
 }

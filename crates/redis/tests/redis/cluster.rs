@@ -298,3 +298,15 @@ fn store_follows_a_planned_failover() {
         assert!(runtime.block_on(meter.check("k")).unwrap().is_admitted());
     }
 }
+
+/// A connection ends with the runtime of its first call; calls of the next runtime make another.
+#[test]
+fn store_outlives_the_runtime_of_its_first_call() {
+    let Some(nodes) = start() else { return };
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(100));
+    let meter = builder.build(store(&nodes)).unwrap();
+    for _ in 0..3 {
+        let runtime = runtime();
+        assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+    }
+}
