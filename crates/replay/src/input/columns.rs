@@ -35,6 +35,8 @@ enum KeyPart {
 pub(super) struct Columns {
     /// The place of the time; or the places of the date and of the time of day.
     time: (usize, Option<usize>),
+    /// The place of the offset of the time from UTC.
+    offset: Option<usize>,
     /// True if the name of the time is unusual, and its values were the only times.
     is_time_by_values: bool,
     parts: Vec<KeyPart>,
@@ -96,6 +98,11 @@ impl Columns {
                 columns: header.list(options),
             })?,
         };
+        let offset = if options.time.is_none() {
+            header.offset(time, options)
+        } else {
+            None
+        };
         let is_of = |name: &&str| names::place(header.names, name) == Some(time.0);
         let is_usual = names::TIME.iter().chain(names::DATE_AND_TIME.as_flattened()).any(is_of);
         let is_time_by_values = options.time.is_none() && !is_usual;
@@ -121,6 +128,7 @@ impl Columns {
         };
         Ok(Self {
             time,
+            offset,
             is_time_by_values,
             parts: by.parts().iter().map(part).collect::<Result<_, _>>()?,
             cost: options.cost.as_deref().map(named).transpose()?,
@@ -148,7 +156,14 @@ impl Columns {
             KeyPart::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
         };
         self.time.0 == place
-            || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
+            || [
+                self.time.1,
+                self.offset,
+                self.cost,
+                self.plan,
+                self.duration.map(|(at, _)| at),
+            ]
+            .contains(&Some(place))
             || self.parts.iter().chain(&self.compared).any(is_of)
     }
 
@@ -160,14 +175,20 @@ impl Columns {
     #[inline]
     pub(super) fn request<'a>(&'a mut self, value: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Request<'a>, BadLine> {
         let stamp = value(self.time.0).ok_or(BadLine::NoTime)?;
-        let mut time = match self.time.1 {
-            None => self.stamps.parse(stamp)?,
-            Some(clock) => {
+        let mut time = match (self.time.1, self.offset) {
+            (None, None) => self.stamps.parse(stamp)?,
+            (clock, offset) => {
                 self.joined.clear();
                 self.joined.extend_from_slice(stamp.trim_ascii());
-                self.joined.push(b' ');
-                self.joined
-                    .extend_from_slice(value(clock).ok_or(BadLine::NoTime)?.trim_ascii());
+                if let Some(clock) = clock {
+                    self.joined.push(b' ');
+                    self.joined
+                        .extend_from_slice(value(clock).ok_or(BadLine::NoTime)?.trim_ascii());
+                }
+                if let Some(offset) = offset.and_then(&value) {
+                    self.joined.push(b' ');
+                    self.joined.extend_from_slice(offset.trim_ascii());
+                }
                 self.stamps.parse(&self.joined)?
             }
         };
@@ -294,6 +315,26 @@ impl HeaderSample<'_> {
             .next()
             .or_else(|| self.time_by_values(options).map(|at| (at, None)))
             .or(first)
+    }
+
+    /// Returns the place of the offset from UTC, if the times with it are times, and without it have no zone.
+    fn offset(&self, (date, clock): (usize, Option<usize>), options: &Options) -> Option<usize> {
+        let offset = names::place_of_any(self.names, &names::OFFSET)?;
+        let mut stamps = Stamps::new(options.stamps.clone());
+        let mut is_whole = |record: &Vec<Vec<u8>>| {
+            let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
+            let stamp: Vec<&[u8]> = [Some(date), clock].into_iter().flatten().map(value).collect();
+            let is_offset = matches!(value(offset).first(), Some(b'+' | b'-'));
+            let mut bare = Stamps::default();
+            let has_none = bare.parse(&stamp.join(&b' ')).is_ok() && bare.has_assumed_utc();
+            is_offset
+                && has_none
+                && stamps
+                    .parse(&[&stamp[..], &[value(offset)]].concat().join(&b' '))
+                    .is_ok()
+        };
+        let whole = self.samples.iter().filter(|record| is_whole(record)).count();
+        (whole > 0 && whole * 2 > self.samples.len()).then_some(offset)
     }
 
     /// Returns the only place whose values are dates with a time of day. Numbers do not count, since a number may be anything.

@@ -564,6 +564,9 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"2024-05-20T00:00:18Z INFO x {"request":{"start":0.25},"ip":"203.0.113.7"}"#,
         r#"{"timeUnixNano":"1716163218000000000","attributes":{"client.address":"203.0.113.7"}}"#,
         r#"{"Event":{"RayID":"1"},"EventTimestampMs":1716163218000,"ClientIP":"203.0.113.7"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","callerIpAddress":"203.0.113.7:50000"}"#,
+        r#"{"timestamp":"2024-05-20T00:00:18Z","ip_source":"203.0.113.7"}"#,
+        r#"2024-05-20_00:00:18.00000 {"msg":"a","remote_ip":"203.0.113.7"}"#,
         r#"{"ts":1716163218,"key":3,"client":"ios","remote":"origin","src":"203.0.113.7"}"#,
         r#"{"ts":1716163218,"ip":"-","client":{"ip":"a"},"client_ip":"203.0.113.7"}"#,
     ] {
@@ -587,6 +590,20 @@ fn json_fields_have_the_names_of_real_programs() {
         read(&line),
         Ok((vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0))
     );
+}
+
+#[test]
+fn offset_of_a_time_may_have_a_label_of_its_own() {
+    let expected = Ok((vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0));
+    for line in [
+        r#"date=2024-05-19 time=19:00:18 devname="a" tz="-0500" srcip=203.0.113.7"#,
+        r#"id=firewall time="2024-05-20 02:00:18" tz=+0200 pri=5 src=203.0.113.7"#,
+        r#"time="2024-05-20T00:00:18Z" tz=+0200 pri=5 src=203.0.113.7"#,
+        r#"time=1716163218 tz=+0200 pri=5 src=203.0.113.7"#,
+        r#"time="2024-05-20 00:00:18" tz=CET pri=5 src=203.0.113.7"#,
+    ] {
+        assert_eq!(read(&format!("{line}\n")), expected, "{line}");
+    }
 }
 
 #[test]

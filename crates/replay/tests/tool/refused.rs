@@ -181,7 +181,7 @@ fn unreadable_files_are_named_with_a_command() {
         (
             "levels.log",
             b"2024-05-20 00:00:18.5|INFO|Auth|denied 203.0.113.7\n".to_vec(),
-            r"this reads it: --regex '^.*?(?<time>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?).*?(?<key>",
+            r"this reads it: --regex '^.*?(?<time>\d{4}[-/]\d\d[-/]\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?).*?(?<key>",
         ),
         (
             "tabs.tsv",
