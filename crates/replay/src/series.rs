@@ -78,7 +78,7 @@ pub struct Timeline {
     pub worst_minute: Option<Minute>,
 }
 
-/// Omits the counts of the buckets, which are some hundreds.
+/// Omits the counts of the buckets, which are several hundred.
 impl fmt::Debug for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeline")
@@ -125,7 +125,7 @@ pub struct Series {
     minutes: Minutes,
 }
 
-/// Omits the counts of the buckets, which are some hundreds.
+/// Omits the counts of the buckets, which are several hundred.
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Series")
