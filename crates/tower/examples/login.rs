@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .named("ip")
         .refund_if(|reply| reply.status().is_success());
     let service = RateLimitLayer::new((names, addresses)).layer(service_fn(log_in));
-    let passwords = ["xyzzy", "1234", "love", "god", "sex", "secret", "xyzzy"];
+    let passwords = ["xyzzy", "1234", "letmein", "qwerty", "dragon", "secret", "xyzzy"];
     for password in passwords {
         let request = Request::post("/login")
             .extension(LoginName("alice"))
