@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_2_pow_32_counts_old_is_not_believed() {
+    fn anchor_older_than_32_bits_is_not_believed() {
         let mut machine = Machine::counting(2.0);
         machine.works(20 * MS);
         for _ in 0..10 {

@@ -48,7 +48,7 @@ fn a_refill_interval_is_read_and_replaced() {
 }
 
 #[test]
-fn the_canonical_text() {
+fn quotas_have_one_canonical_text() {
     let table = [
         (Quota::per_second(nonzero!(50u32)), "50/s"),
         (

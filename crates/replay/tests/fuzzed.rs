@@ -57,7 +57,7 @@ fn mangled(seed: &[u8], edits: &[(usize, u8, u8)], end: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_corpus_holds() {
+fn every_input_of_the_corpus_holds() {
     for (target, entry) in ENTRIES {
         let corpus = corpus(target);
         assert!(corpus.len() >= 3, "{target}");

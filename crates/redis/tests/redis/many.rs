@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The process of [`processes_decide_exactly_while_scripts_are_flushed`]: prints `clock cells wait` for each call.
 #[test]
 #[ignore = "is run as a child by the test of all of them"]
-fn child() {
+fn child_process_prints_its_decisions() {
     let (Ok(url), Ok(quota), Ok(n)) = (std::env::var("URL"), std::env::var("QUOTA"), std::env::var("CELLS")) else {
         return;
     };
@@ -60,7 +60,7 @@ fn processes_decide_exactly_while_scripts_are_flushed() {
         let children: Vec<_> = (0..PROCESSES)
             .map(|_| {
                 Command::new(std::env::current_exe().unwrap())
-                    .args(["--exact", "many::child", "--ignored", "--nocapture", "--test-threads=1"])
+                    .args(["--exact", "many::child_process_prints_its_decisions", "--ignored", "--nocapture", "--test-threads=1"])
                     .envs([
                         ("URL", server.url()),
                         ("QUOTA", quota.to_owned()),

@@ -54,7 +54,7 @@ fn records_are_read_by_column_names() {
 }
 
 #[test]
-fn a_cost_is_any_whole_number_of_64_bits() {
+fn cost_is_any_whole_number_of_64_bits() {
     let text = "time,cost\n1,4294967295\n2,4294967296\n3,18446744073709551615\n4,18446744073709551616\n4,-1\n5,1.5\n6,\n7,+1\n";
     let (events, bad, _) = read_text(text, &cost()).expect("three good lines");
     assert_eq!(events, [(1, 4_294_967_295), (2, 4_294_967_296), (3, u64::MAX)]);

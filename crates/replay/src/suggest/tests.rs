@@ -265,7 +265,7 @@ fn texts(quota: &str, traffic: &Arrivals) -> [String; 2] {
 }
 
 #[test]
-fn edges() {
+fn suggestions_are_exact_at_the_extremes() {
     const S: i64 = 1_000_000_000;
     let year = 31_557_600 * S;
     let table: [(&str, Arrivals, [&str; 2]); 18] = [

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const MOST: usize = 0xFFFF_FFFF;
 
 #[tokio::test(start_paused = true)]
-async fn twenty_cells_at_five_per_100_ms_take_400_ms() {
+async fn twenty_cells_take_four_intervals_of_five() {
     for max in [0, 10] {
         let limiter = RateLimiter::builder().max(max).initial(0).refill(5).build();
         let start = Instant::now();
@@ -21,7 +21,7 @@ async fn twenty_cells_at_five_per_100_ms_take_400_ms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_initial_cells_come_first_three_at_300_ms() {
+async fn three_cells_beyond_the_initial_take_three_intervals() {
     let limiter = RateLimiter::builder().initial(10).interval(ms(100)).build();
     let start = Instant::now();
     limiter.acquire(10).await;

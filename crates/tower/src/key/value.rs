@@ -151,6 +151,9 @@ pub struct KeyFn<F>(F);
 
 /// Returns a key that a closure finds.
 ///
+/// The closure returns an owned value, such as a number or a `String`, because its result cannot borrow from the head. To use a part of the head
+/// without an allocation, implement [`Key`].
+///
 /// ```
 /// use ratelimit_meter_tower::{PerKey, key_fn};
 ///
