@@ -102,7 +102,7 @@ fn lease(c: &mut Criterion) {
     group.finish();
 }
 
-/// The time of 32 keys at random, of so many that memory decides: one by one, and in one call.
+/// The time of 32 random keys of ten million, where memory is the bound: one by one, and in one call.
 fn many_keys(c: &mut Criterion) {
     // `cargo test` runs each routine once and does not pass this argument.
     let is_measured = std::env::args().any(|argument| argument == "--bench");

@@ -10,7 +10,7 @@
 //! has drained since the beginning of the time line. It is V(t) = floor(t * M / 2^60) with M = floor(units per nanosecond * 2^60): one 64 x 64 bit
 //! multiplication. V is the only rounded quantity, and it is a function of the absolute time, so no error accumulates. M is short of the exact rate
 //! by less than 2^-60 units per nanosecond. Over the 2^60 ns of a time line that is less than one unit. The floor takes less than another unit.
-//! Hence, with r the exact units per nanosecond:
+//! So, with r the exact units per nanosecond:
 //!
 //! - V(b) - V(a) < r * (b - a) + 1 for a <= b: a window is at most one unit too wide, and one more for the tolerance's unit;
 //! - V(t) >= floor(r * t) - 1: the tolerance's one unit makes up for the loss of M, so that a cell on its instant is admitted.

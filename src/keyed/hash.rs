@@ -34,7 +34,7 @@ const END: usize = PIECE - 1;
 /// use core::hash::BuildHasher;
 /// use ratelimit_meter::keyed::KeyHashes;
 ///
-/// let seed = [2024, 11, 28]; // any seed will do; keep it with the snapshots it goes with
+/// let seed = [2024, 11, 28]; // any numbers; keep the seed with its snapshots
 /// assert_eq!(KeyHashes::with_seed(seed).hash_one("key"), KeyHashes::with_seed(seed).hash_one("key"));
 /// assert_ne!(KeyHashes::random().hash_one("key"), KeyHashes::random().hash_one("key"));
 /// ```

@@ -12,7 +12,7 @@ use ratelimit_meter::{GCRA, LeakyBucket};
 use std::hash::Hash;
 use std::time::Duration;
 
-/// Fills tables for `n` keys with `n` live keys and decides on each, under so many seeds: how many of the decisions were denied for want
+/// Fills tables for `n` keys with `n` live keys and decides on each, under `seeds` seeds: how many of the decisions were denied for lack
 /// of a slot, and how many there were.
 fn filled<K: Hash>(n: u64, seeds: u64, key: impl Fn(u64, u64) -> K) -> (u64, u64) {
     let clock = ManualClock::new();

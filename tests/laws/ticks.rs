@@ -185,7 +185,7 @@ fn ticks_count_from_when_the_meter_was_made() {
             );
             assert_eq!(meter.singles_at(tick * second, 100), 3, "{}", meter.name);
         }
-        // Nothing is lost by asking seldom, nothing is won by asking often, and there is never more than the burst.
+        // Rare checks lose nothing, frequent checks gain nothing, and there is never more than the burst.
         assert_eq!(meter.singles_at(22 * second + 1, 100), 9, "{}", meter.name);
         assert_eq!(meter.singles_at(40 * second, 100), 10, "{}", meter.name);
     }

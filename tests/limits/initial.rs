@@ -11,7 +11,7 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, Quota};
 use std::time::Duration;
 
-/// Plays batches in the order of time on a meter that begins with so many cells, and on the exact bucket that is as full.
+/// Plays batches in the order of time on a meter that begins with `available` cells, and on an exact bucket of the same level.
 fn play<A: Algorithm>(meter: Meter<A>, limit: &Limit, available: u32, questions: &[(u64, u64)]) {
     let clock = ManualClock::new();
     let origin = clock.now();

@@ -23,7 +23,7 @@ fn cells(seed: u64, limit: &Limit) -> u32 {
     u32::try_from(spread(seed, 1, u64::from(limit.at_once()))).expect("at most what conforms at once")
 }
 
-/// The limit of the same period with so many cells, and a burst and a weight of any size.
+/// The limit of the same period with another number of cells, and a burst and a weight of any size.
 fn changed(limit: &Limit, seed: u64, cells: u64) -> Limit {
     let burst = spread(seed.rotate_left(20), 1, 1 << 20);
     let weight = if seed % 2 == 0 {

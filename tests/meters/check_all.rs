@@ -326,7 +326,7 @@ fn threads_lose_and_win_no_cell() {
     }
 }
 
-/// Every kind of meter beside every other: whichever denies, none is charged.
+/// Every kind of meter beside every other: if any of them denies, no meter is charged.
 #[test]
 #[cfg(all(feature = "dual", feature = "keyed"))]
 fn meters_of_all_kinds_decide_together() {

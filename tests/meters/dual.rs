@@ -67,7 +67,7 @@ fn limit_with_zero_cost_is_never_consulted() {
 
 #[test]
 fn a_denial_reports_the_later_instant_exactly() {
-    // A second hence the second limit would do, a minute hence the first.
+    // The second limit would admit it after a second, the first after a minute.
     let (pair, now) = (pair::<GCRA, GCRA>("1/min & 1/s"), Instant::now());
     assert_eq!(pair.check_at(now), Ok(()));
     let denied = pair.check_at(now).expect_err("spent");

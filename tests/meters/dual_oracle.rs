@@ -53,7 +53,7 @@ fn together(each: [Verdict; 2]) -> Said {
     )
 }
 
-/// So many cells of either limit, now and then none or one too many.
+/// Numbers of cells of both limits; sometimes none, or one too many.
 fn sizes(seeds: [u64; 2], limits: &[Limit; 2]) -> [u32; 2] {
     let size = |seed: u64, limit: &Limit| match seed % 8 {
         0 => 0,

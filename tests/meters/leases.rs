@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A move of one of several threads, or of time.
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many single cells, each until one is denied.
+    /// Takes up to this number of single cells, until one is denied.
     Singles(usize, u32),
     Batch(usize, u32),
     GiveBack(usize),

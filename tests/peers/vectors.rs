@@ -110,7 +110,7 @@ fn le_boudec_burst_is_cut_off_then_readmitted() {
     assert_trace(100, 500, &trace);
 }
 
-/// The second sequence: one cell every 30, seldom enough.
+/// The second sequence: one cell every 30, which is below the rate.
 #[test]
 fn le_boudec_steady_overload_within_tolerance_conforms() {
     let early = [

@@ -89,7 +89,7 @@ fn an_unrecordable_charge_is_returned() {
         // A year's worth of cells and a burst before the end of the time line.
         let owed = i128::from(recorded) * limit.cost(1) - limit.drained(36 * i128::from(YEAR));
         assert!(owed > -limit.cost(1) - limit.capacity(), "{limit:?}: {recorded}");
-        // The same by hand: so many have room, and not one more.
+        // The same by hand: exactly this number has room.
         meter.reset();
         let _ = meter.charge_at(start, now);
         assert_eq!(meter.charge_at(recorded, now), 0, "{limit:?}: {recorded} were recorded");

@@ -102,7 +102,7 @@ fn play<A: Algorithm>(meter: &Meter<A>, limit: &Limit, verbs: &[(Verb, u64, u64)
                     bucket = ExactBucket::filled(*limit, level, now);
                     net.push((now, -undrained, false));
                     if since > 0 && undrained > 0 {
-                        // The meter rounds the part of a unit that has drained, so every later time may be a nanosecond late. Begins anew.
+                        // The meter rounds the part of a unit that has drained, so every later time may be a nanosecond late. So the model starts again.
                         let late = until_rest(meter, at) - limit.time_to_drain(level);
                         assert!((0..=1).contains(&late), "{late} ns late: {limit:?}");
                         assert!(worst_net_window(limit, &net) <= 0, "{limit:?}");

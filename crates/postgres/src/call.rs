@@ -39,9 +39,9 @@ pub(crate) struct Call {
 
 /// The columns of the row that answers.
 enum Shape {
-    /// `admitted boolean, clock, t, level bigint`, for so many cells.
+    /// `admitted boolean, clock, t, level bigint`, for this number of cells.
     Check { n: u64 },
-    /// `admitted boolean, clock, t bigint, level double precision`, for so many cells.
+    /// `admitted boolean, clock, t bigint, level double precision`, for this number of cells.
     CheckAverage { n: u64 },
     /// `admitted, clock bigint, ts, levels bigint[], loads double precision[]`; the asks were sorted into this order.
     Decide { order: Vec<usize> },

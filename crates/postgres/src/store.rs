@@ -80,7 +80,7 @@ impl PostgresStore {
 
     /// Returns a store over a pool that was made elsewhere.
     ///
-    /// Cancel requests are sent without TLS. If the pool's configuration requires TLS, none is sent: the statement of a dropped call ends by itself, or
+    /// Cancel requests are sent without TLS. If the pool's configuration requires TLS, no cancel request is sent: the statement of a dropped call ends by itself, or
     /// by the `statement_timeout` of its session.
     #[must_use]
     pub fn over(pool: Pool) -> Self {

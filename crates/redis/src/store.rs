@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 ///
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
-/// failover, the connection is made anew. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
+/// failover, the connection is made again. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
 /// answered in between.
 pub struct RedisStore<C = ConnectionManager> {
     shared: Arc<Connector<C>>,

@@ -37,7 +37,7 @@ impl FakeClock {
         Some(clock)
     }
 
-    /// Sets the clock to so many seconds from the right time, for running servers too.
+    /// Sets the clock to this number of seconds from the right time, for running servers too.
     ///
     /// # Panics
     ///

@@ -50,17 +50,17 @@ impl ExactBucket {
         u64::try_from((self.burst - self.owed(now)).max(0) / self.cell).expect("less than 2^32")
     }
 
-    /// Returns `true` if so many cells may conform one day.
+    /// Returns `true` if this number of cells can ever conform.
     pub fn ever(&self, n: u64) -> bool {
         i128::from(n) * self.cell <= self.burst
     }
 
-    /// Returns `true` if so many cells conform at a time.
+    /// Returns `true` if this number of cells conforms at a time.
     pub fn conforms(&self, n: u64, now: u64) -> bool {
         self.owed(now) + i128::from(n) * self.cell <= self.burst
     }
 
-    /// Returns the first microsecond at which so many cells conform.
+    /// Returns the first microsecond at which this number of cells conforms.
     pub fn due(&self, n: u64) -> u64 {
         self.when(self.burst - i128::from(n) * self.cell)
     }

@@ -19,7 +19,7 @@ struct LimitedKey {
     oracle: ExactBucket,
 }
 
-/// Checks that all limits count a batch, or none does.
+/// Checks that all limits count a batch, or no limit counts it.
 pub(crate) fn all_or_nothing(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     for quotas in SETS {
         let set = rng.u64(..);

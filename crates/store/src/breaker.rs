@@ -27,7 +27,7 @@ impl Default for BreakerSettings {
 
 /// A state machine without a clock or a lock.
 ///
-/// Closed: calls pass. Open until an instant: none does. After it, half open: one call at a time passes, as a probe.
+/// Closed: calls pass. Open until an instant: no call passes. Half open after that instant: one call at a time passes, as a probe.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     settings: BreakerSettings,
@@ -42,7 +42,7 @@ struct Open {
     probing: bool,
 }
 
-/// Leave for one call.
+/// The permission for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
     Normal,

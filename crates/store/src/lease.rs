@@ -68,7 +68,7 @@ pub(crate) struct Block {
     pub(crate) cells: u32,
     /// The store's time of the draw.
     pub(crate) drawn: Micros,
-    /// From when on the cells are lost.
+    /// The time from which the cells are lost.
     pub(crate) expires: Instant,
 }
 
@@ -97,7 +97,7 @@ impl Usage {
         self.cells = self.cells.saturating_add(cells);
     }
 
-    /// Begins to count anew, and returns the cells to draw beyond those that wait: as many as four round trips lately used.
+    /// Restarts the count, and returns the cells to draw beyond those that wait: as many as four round trips lately used.
     pub(crate) fn draw(&mut self, now: Instant, keep: Duration, round_trip: Duration) -> u32 {
         let lately = self.since.map(|since| now.saturating_duration_since(since));
         let extra = match lately {

@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Locks over the subjects, so that threads of different subjects seldom meet.
+/// Locks over the subjects, so that threads of different subjects rarely wait for each other.
 const SHARDS: usize = 16;
 
 /// The parts that are on, and how much they keep.
@@ -266,7 +266,7 @@ impl<W> LocalLayer<W> {
         (deliveries, None)
     }
 
-    /// Ends the joined call of a subject that no reply will come to, and returns those that wait for the next.
+    /// Ends the joined call of a subject if its reply can no longer come, and returns the callers that wait for the next call.
     #[cfg(feature = "tokio")]
     pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
         self.lock(subject).get().map_or_else(VecDeque::new, |entry| {

@@ -61,7 +61,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Leave for one call, which reports the end of the call to the breaker; dropped before, that the call was abandoned.
+/// The permission for one call, which reports the end of the call to the breaker. If it is dropped before, it reports an abandoned call.
 #[derive(Debug)]
 pub(crate) struct Leave<'a> {
     policy: &'a CallPolicy,

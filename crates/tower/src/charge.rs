@@ -139,7 +139,7 @@ impl Charge {
         }
     }
 
-    /// Returns `true` if so many cells would conform now to every late limit. Changes nothing.
+    /// Returns `true` if this number of cells would conform now to every late limit. Changes nothing.
     #[must_use]
     pub fn conforms(&self, cells: u32) -> bool {
         self.enforced().all(|item| {

@@ -82,7 +82,7 @@ pub(crate) struct Position<'a> {
 }
 
 impl Position<'_> {
-    /// The parameter `t`; none if no time will do.
+    /// The parameter `t`; `None` if the request never conforms.
     #[inline]
     fn effective_window(&self) -> Option<NonZeroU64> {
         let Standing {

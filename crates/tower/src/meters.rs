@@ -69,11 +69,11 @@ impl Hasher for AsIs {
 /// The reasons for which cells do not conform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// Not for so many nanoseconds.
+    /// Not for this number of nanoseconds.
     For(u64),
     /// More was asked for than ever conforms at once.
     Never,
-    /// The table has no slot for the key, for so many nanoseconds.
+    /// The table has no slot for the key, for this number of nanoseconds.
     Full(u64),
 }
 

@@ -89,7 +89,7 @@ impl Answer {
         }
     }
 
-    /// Returns the answer that so many cells never conform at once.
+    /// Returns the answer that this number of cells never conforms at once.
     #[must_use]
     pub const fn never() -> Self {
         Self {

@@ -186,7 +186,7 @@ where
             }
             Projected::Admitted { inner, then } => {
                 let poll = inner.poll(cx);
-                // Apart, so that a response without fields is not moved for the call.
+                // In a function of its own, so that a response without fields is not moved for the call.
                 if then.is_nothing() {
                     return poll;
                 }

@@ -17,7 +17,7 @@ proptest! {
         for (verb, size, wait) in verbs {
             let n = u32::try_from(spread(size, 1, limit.into())).expect("at most the limit");
             let (at, room) = (instant(origin, now), sum.room(now));
-            // At an edge either answer will do.
+            // At an edge both answers are right.
             let near = |n: u32| (room - f64::from(n)).abs() < 1e-5;
             let conforms = |said: bool| near(n) || said == (room > f64::from(n));
             let count = |sum: &mut ExactAverage, cells: f64| sum.count(cells, now);

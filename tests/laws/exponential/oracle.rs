@@ -18,7 +18,7 @@ fn exponential(limit: u32, period: u64) -> (Exponential, Instant) {
     (meter, origin)
 }
 
-/// When events come, over so many nanoseconds.
+/// The times of events, over this number of nanoseconds.
 fn until(end: i128, mut gap: impl FnMut() -> i128) -> Vec<i128> {
     let mut at = 0;
     std::iter::from_fn(|| {
@@ -28,7 +28,7 @@ fn until(end: i128, mut gap: impl FnMut() -> i128) -> Vec<i128> {
     .collect()
 }
 
-/// Steady, Poisson and bursty streams of so many times the limit, over so many periods.
+/// Steady, Poisson and bursty streams at a multiple of the limit, over a number of periods.
 fn streams(limit: u32, period: u64, overload: f64, periods: i128) -> [(&'static str, Vec<i128>); 3] {
     let interval = float(period.into()) / f64::from(limit) / overload;
     let end = periods * i128::from(period);

@@ -1,4 +1,4 @@
-//! flux-limiter: one key, asked for once beforehand, on its default clock (`SystemTime`). Any hashable key will do; it takes them
+//! flux-limiter: one key, asked for once beforehand, on its default clock (`SystemTime`). It accepts any hashable key; it takes them
 //! by value, and a number costs nothing to copy. It decides single requests only.
 
 use crate::cases::MeterLimit;

@@ -72,7 +72,7 @@ impl KeyedCase {
         cases
     }
 
-    /// The limit of each key's meter. One of many keys is to be live however seldom it is asked about.
+    /// The limit of each key's meter. A key of many has to stay live, even if it is rarely asked about.
     pub(crate) fn limit(self) -> MeterLimit {
         match self.answer {
             Expected::Deny => MeterLimit::SCARCE,

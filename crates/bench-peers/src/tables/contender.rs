@@ -38,7 +38,7 @@ pub(crate) trait KeyedContender<K>: Send + Sync + 'static {
     /// `None` if the contender hashes nothing.
     const HASHER: Option<Hasher>;
 
-    /// Makes a table, with room for so many keys from the start if it has such a parameter.
+    /// Makes a table, with room for `keys` keys from the start if it has such a parameter.
     fn with_room(limit: MeterLimit, keys: usize) -> Self;
 
     /// Decides a cell of a key by the table's own clock.
@@ -73,7 +73,7 @@ pub(crate) struct KeyedEntry {
     is_default: bool,
     /// Makes a table of the case's keys, all live.
     pub(crate) table: fn(KeyedCase) -> Box<dyn TakesTurns>,
-    /// Makes a table of the first so many keys, all live, and calls back while it is there.
+    /// Makes a table of the first keys, all live, and calls back while the table exists.
     pub(crate) fill: fn(u64, &mut dyn FnMut()),
 }
 

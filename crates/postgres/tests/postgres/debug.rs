@@ -17,7 +17,7 @@ fn assert_line(value: &dyn Debug, says: &str) {
 
 #[tokio::test]
 async fn debug_output_is_one_line() {
-    // No server is there, and none is asked.
+    // There is no server, and no server is asked.
     let config = "postgres://meter:secret@127.0.0.1:1/limits"
         .parse()
         .expect("an address");

@@ -17,7 +17,7 @@
 //! | 13 | redis_rate 110: a limit of zero is a script error | `r13` |
 //! | 14 | redisson 3025: state that a script cannot unpack | `faults::foreign_values_are_errors_and_stay` |
 //! | 15 | redis-cell 54, gubernator 37: a raised limit does not reach live keys | `r15` |
-//! | 16 | redis-cell PR 31, 53: replicas decide anew | `replicas::failover_to_a_replica_loses_lagging_writes` |
+//! | 16 | redis-cell PR 31, 53: replicas decide again | `replicas::failover_to_a_replica_loses_lagging_writes` |
 //! | 17 | bucket4j 404: 400 callers of one key time out | `faults::four_hundred_tasks_share_the_exact_burst` |
 //! | 18 | bucket4j 501, 8: batches over-consume | `r18`, and `leases` of the store crate |
 //! | 19 | limitador PR 288: cells counted during a partition are charged later | `r19` |

@@ -16,7 +16,7 @@ fn follow(replica: &Server, port: u16) {
         .is_ok_and(|info| info.contains("master_link_status:up"))));
 }
 
-/// A replica that takes over lacks the admissions of its lag: at most so many cells are admitted again.
+/// A replica that takes over lacks the admissions of its lag: at most these cells are admitted again.
 #[test]
 fn failover_to_a_replica_loses_lagging_writes() {
     const KNOWN: u32 = 200;
@@ -64,7 +64,7 @@ fn failover_to_a_replica_loses_lagging_writes() {
     assert!((owed..owed + 5).contains(&left), "{left} remain, not {owed}");
 }
 
-/// The name of the primary moves to the replica, and the old primary lives on as one: the store connects anew.
+/// The name of the primary moves to the replica, and the old primary becomes a replica: the store connects again.
 #[test]
 fn demoted_primary_is_left() {
     let Some(old) = Server::start(&[]) else { return };

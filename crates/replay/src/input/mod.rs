@@ -310,7 +310,7 @@ fn fill(reader: &mut impl Events, most: usize, sink: &mut impl Sink, block: &mut
     Ok(())
 }
 
-/// A sink that numbers the names of keys as they come, each time anew.
+/// A sink that numbers the names of keys as they come, from 0 for each reading.
 struct NamingSink<'a, S> {
     sink: &'a mut S,
     /// All names, one after the other, and their ends.

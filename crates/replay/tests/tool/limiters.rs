@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// A table of a few keys that come in floods and pauses, stamped with so many digits of a second.
+/// A table of a few keys that come in floods and pauses, stamped with `digits` digits of a second.
 fn table(seed: u64, digits: usize) -> String {
     let mut random = Random(seed);
     let mut text = "time,key,cost\n".to_owned();

@@ -124,7 +124,7 @@ fn plans_are_looked_up_by_their_column() {
         &table,
     ];
     let json: serde_json::Value = serde_json::from_str(&report(&arguments)).expect("JSON");
-    // A key that changes its plan begins anew.
+    // A key that changes its plan starts without debt.
     assert_eq!(
         (&json["limits"][0]["denied"], &json["limits"][0]["keys_denied"]),
         (&1.into(), &1.into())

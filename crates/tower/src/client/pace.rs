@@ -127,7 +127,7 @@ where
     }
 }
 
-/// The wait as the queue stands; none is known if too many wait.
+/// The wait by the present queue; `None` if too many requests wait.
 fn wait(error: AcquireError) -> Duration {
     match error {
         AcquireError::NotYet(denied) => denied.wait_time_from(tokio::time::Instant::now().into_std()),

@@ -175,7 +175,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// Adds a tier: another quota in the same table, for the keys that [`tier_by`](Self::tier_by) puts there. Up to 16 in all. A key that
     /// changes tiers keeps its debts.
     ///
-    /// Builds the table anew, with all keys idle, so add tiers before the limit counts requests.
+    /// Builds a new table, with all keys idle, so add tiers before the limit counts requests.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// Sets the treatment of a key for which the table has no slot, [`WhenFull::Forgive`] by default. A request that `WhenFull::Deny`
     /// denies is a 503.
     ///
-    /// Builds the table anew, with all keys idle.
+    /// Builds a new table, with all keys idle.
     ///
     /// # Errors
     ///
