@@ -60,7 +60,13 @@ fn processes_decide_exactly_while_scripts_are_flushed() {
         let children: Vec<_> = (0..PROCESSES)
             .map(|_| {
                 Command::new(std::env::current_exe().unwrap())
-                    .args(["--exact", "many::child_process_prints_its_decisions", "--ignored", "--nocapture", "--test-threads=1"])
+                    .args([
+                        "--exact",
+                        "many::child_process_prints_its_decisions",
+                        "--ignored",
+                        "--nocapture",
+                        "--test-threads=1",
+                    ])
                     .envs([
                         ("URL", server.url()),
                         ("QUOTA", quota.to_owned()),
