@@ -222,7 +222,7 @@ impl<A: Algorithm> Schedule<A> {
     #[cfg(feature = "keyed")]
     #[inline]
     pub(crate) fn drained_now(&self, clock: &impl Clock) -> Option<Volume> {
-        // The models have no counter, so there every clock is accepted.
+        // The models have no counter, so there every clock will do.
         if cfg!(ratelimit_meter_loom) && self.at_once_until > Nanos::BEGINNING {
             return Some(self.drained(clock.position(&self.time_line)));
         }
