@@ -514,8 +514,8 @@ mod tests {
         }
     }
 
-    fn check(word: &CountingWord, algorithm: &impl Decide, now: u64, n: u32) -> bool {
-        update(word, |w| algorithm.decide(w, Volume(now), n).map(|new| (new, ()))).is_ok()
+    fn check(word: &CountingWord, algorithm: &impl Decide, drained: Volume, n: u32) -> bool {
+        update(word, |w| algorithm.decide(w, drained, n).map(|new| (new, ()))).is_ok()
     }
 
     fn three_a_second<A: Decide>() -> A {
@@ -525,14 +525,14 @@ mod tests {
     fn a_denial_loads_once_and_stores_nothing<A: Decide>() {
         let algorithm: A = three_a_second();
         let word = CountingWord::holding(0);
-        let now = 5_000_000_000;
+        let drained = Volume(5_000_000_000);
         for _ in 0..3 {
-            assert!(check(&word, &algorithm, now, 1));
+            assert!(check(&word, &algorithm, drained, 1));
         }
         let (loads, exchanges, full) = (word.loads.get(), word.exchanges.get(), word.word.get());
         for denied in 1..=1000 {
-            assert!(!check(&word, &algorithm, now, 1));
-            assert!(!check(&word, &algorithm, now, 3));
+            assert!(!check(&word, &algorithm, drained, 1));
+            assert!(!check(&word, &algorithm, drained, 3));
             assert_eq!(word.loads.get(), loads + 2 * denied);
         }
         assert_eq!((word.exchanges.get(), word.word.get()), (exchanges, full));
@@ -552,25 +552,25 @@ mod tests {
     fn an_admission_is_one_load_and_one_exchange() {
         let algorithm: VirtualScheduling = three_a_second();
         let word = CountingWord::holding(0);
-        assert!(check(&word, &algorithm, 0, 1));
+        assert!(check(&word, &algorithm, Volume(0), 1));
         assert_eq!((word.loads.get(), word.exchanges.get()), (1, 1));
     }
 
     #[test]
     fn lost_race_decides_again_on_the_winners_word() {
         let algorithm: VirtualScheduling = three_a_second();
-        let now = 5_000_000_000;
-        let two = algorithm.decide(0, Volume(now), 2).unwrap();
-        let full = algorithm.decide(0, Volume(now), 3).unwrap();
+        let drained = Volume(5_000_000_000);
+        let two = algorithm.decide(0, drained, 2).unwrap();
+        let full = algorithm.decide(0, drained, 3).unwrap();
 
         let word = CountingWord::holding(0);
         word.interference.set(Some(two));
-        assert!(check(&word, &algorithm, now, 1));
+        assert!(check(&word, &algorithm, drained, 1));
         assert_eq!((word.word.get(), word.exchanges.get()), (full, 2));
 
         let word = CountingWord::holding(0);
         word.interference.set(Some(full));
-        assert!(!check(&word, &algorithm, now, 1));
+        assert!(!check(&word, &algorithm, drained, 1));
         assert_eq!((word.word.get(), word.exchanges.get()), (full, 1));
     }
 }
