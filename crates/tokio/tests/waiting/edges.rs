@@ -257,7 +257,8 @@ async fn strict_average_counts_a_denied_call_once() {
         )
     });
     let now = Instant::now().into_std();
-    [&pair, &twin].map(|pair| pair.check_at(now).unwrap());
+    pair.check_at(now).unwrap();
+    twin.check_at(now).unwrap();
     twin.check_at(now).unwrap_err();
     Waiting::new(pair.clone()).try_acquire(1).unwrap_err();
     let until_rest = |pair: &Dual<GCRA, Exponential>| pair.status_at(now).until_rest();
