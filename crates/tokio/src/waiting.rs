@@ -173,7 +173,8 @@ impl<S: Source> Waiting<S> {
 
     /// Waits for `n` cells on this thread, in the same queue as all other callers. Do not call it in async code, because it blocks the thread.
     ///
-    /// The thread sleeps until its instant, as exactly as the platform's sleep allows, and serves the waiters that are due by then.
+    /// The thread sleeps until its instant, as exactly as the platform's sleep allows, and serves the waiters that are due by then. Behind tasks, one of
+    /// the waiting threads also wakes in between, in case the tasks' runtimes are not driven.
     ///
     /// # Errors
     ///
