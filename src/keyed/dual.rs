@@ -1,7 +1,7 @@
 //! Two limits for each key, all or nothing.
 
 use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, WhenFull};
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Decide as _};
 use crate::algorithms::GCRA;
 use crate::clock::{Clock, act_now};
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
@@ -120,6 +120,11 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         K: Borrow<Q>,
     {
         let exactly_now = || self.first.clock.now_exactly();
+        // A denial that counts must not be tried twice: another thread may take the last cells between the look and the charge.
+        if [&self.first, &self.second].into_iter().any(KeyedMeter::counts_denials) {
+            let now = exactly_now();
+            return single(now, self.decide(key, [1, 1], now, exactly_now));
+        }
         let now = self.first.clock.now();
         act_now(
             now,
@@ -195,6 +200,12 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     {
         let ticket = self.first.ticket(key);
         [&self.first, &self.second].map(|table| table.redeem(ticket).status_at(at))
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    fn counts_denials(&self) -> bool {
+        self.limits.schedule(0).algorithm.counts_denials()
     }
 }
 
