@@ -80,17 +80,57 @@ impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
         when_full: WhenFull,
         keys: usize,
     ) -> Result<Self, InvalidTable> {
-        let (second, clock) = (second, first.clock().clone());
-        let hashes = KeyHashes::random();
-        let table = |like| {
-            KeyedBuilder::new(like)
-                .hashes(hashes.clone())
+        Self::with_hashes(first, second, KeyHashes::random(), when_full, keys)
+    }
+}
+
+impl<K: ?Sized, A: Algorithm, C: Clock, S: Clone> KeyedDual<K, Meter<A, C>, S> {
+    /// Returns two tables for `keys` live keys, with meters like these and a hash of keys; both use the clock of `first`.
+    ///
+    /// With the same seed in the next process, the debts outlive a restart: each table has its own snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyedMeter::with_capacity`].
+    ///
+    /// ```
+    /// use ratelimit_meter::keyed::{KeyHashes, KeyedDual, WhenFull};
+    /// use ratelimit_meter::{DualQuota, GCRA};
+    ///
+    /// let tables = || -> Result<KeyedDual<str>, Box<dyn std::error::Error>> {
+    ///     let quotas: DualQuota = "10/s & 3/h".parse()?;
+    ///     let [first, second] = [GCRA::from_quota(quotas.first())?, GCRA::from_quota(quotas.second())?];
+    ///     let hashes = KeyHashes::with_seed([2024, 11, 28]); // from the configuration
+    ///     Ok(KeyedDual::with_hashes(first, second, hashes, WhenFull::Forgive, 1000)?)
+    /// };
+    /// let before = tables()?;
+    /// assert!((0..3).all(|_| before.check("alice").is_ok()));
+    /// let mut files = [Vec::new(), Vec::new()];
+    /// before.first().snapshot_to(&mut files[0])?;
+    /// before.second().snapshot_to(&mut files[1])?;
+    ///
+    /// let after = tables()?; // in the next process
+    /// after.first().restore_from(&files[0][..])?;
+    /// after.second().restore_from(&files[1][..])?;
+    /// assert!(after.check("alice").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_hashes(
+        first: Meter<A, C>,
+        second: Meter<A, C>,
+        hashes: S,
+        when_full: WhenFull,
+        keys: usize,
+    ) -> Result<Self, InvalidTable> {
+        let second = second.with_clock(first.clock().clone());
+        let table = |like, hashes| {
+            KeyedBuilder::with_hashes(like, hashes)
                 .when_full(when_full)
                 .with_capacity(keys)
         };
         Ok(Self {
-            first: table(first)?,
-            second: table(second.with_clock(clock))?,
+            first: table(first, hashes.clone())?,
+            second: table(second, hashes)?,
         })
     }
 }
