@@ -1,7 +1,7 @@
 //! Two limits for each key, all or nothing.
 
 use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, WhenFull};
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Decide as _};
 use crate::algorithms::GCRA;
 use crate::clock::{Clock, act_now};
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
@@ -80,17 +80,57 @@ impl<K: ?Sized, A: Algorithm, C: Clock> KeyedDual<K, Meter<A, C>> {
         when_full: WhenFull,
         keys: usize,
     ) -> Result<Self, InvalidTable> {
-        let (second, clock) = (second, first.clock().clone());
-        let hashes = KeyHashes::random();
-        let table = |like| {
-            KeyedBuilder::new(like)
-                .hashes(hashes.clone())
+        Self::with_hashes(first, second, KeyHashes::random(), when_full, keys)
+    }
+}
+
+impl<K: ?Sized, A: Algorithm, C: Clock, S: Clone> KeyedDual<K, Meter<A, C>, S> {
+    /// Returns two tables for `keys` live keys, with meters like these and a hash of keys; both use the clock of `first`.
+    ///
+    /// With the same seed in the next process, the debts outlive a restart: each table has its own snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyedMeter::with_capacity`].
+    ///
+    /// ```
+    /// use ratelimit_meter::keyed::{KeyHashes, KeyedDual, WhenFull};
+    /// use ratelimit_meter::{DualQuota, GCRA};
+    ///
+    /// let tables = || -> Result<KeyedDual<str>, Box<dyn std::error::Error>> {
+    ///     let quotas: DualQuota = "10/s & 3/h".parse()?;
+    ///     let [first, second] = [GCRA::from_quota(quotas.first())?, GCRA::from_quota(quotas.second())?];
+    ///     let hashes = KeyHashes::with_seed([2024, 11, 28]); // from the configuration
+    ///     Ok(KeyedDual::with_hashes(first, second, hashes, WhenFull::Forgive, 1000)?)
+    /// };
+    /// let before = tables()?;
+    /// assert!((0..3).all(|_| before.check("alice").is_ok()));
+    /// let mut files = [Vec::new(), Vec::new()];
+    /// before.first().snapshot_to(&mut files[0])?;
+    /// before.second().snapshot_to(&mut files[1])?;
+    ///
+    /// let after = tables()?; // in the next process
+    /// after.first().restore_from(&files[0][..])?;
+    /// after.second().restore_from(&files[1][..])?;
+    /// assert!(after.check("alice").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_hashes(
+        first: Meter<A, C>,
+        second: Meter<A, C>,
+        hashes: S,
+        when_full: WhenFull,
+        keys: usize,
+    ) -> Result<Self, InvalidTable> {
+        let second = second.with_clock(first.clock().clone());
+        let table = |like, hashes| {
+            KeyedBuilder::with_hashes(like, hashes)
                 .when_full(when_full)
                 .with_capacity(keys)
         };
         Ok(Self {
-            first: table(first)?,
-            second: table(second.with_clock(clock))?,
+            first: table(first, hashes.clone())?,
+            second: table(second, hashes)?,
         })
     }
 }
@@ -120,6 +160,11 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         K: Borrow<Q>,
     {
         let exactly_now = || self.first.clock.now_exactly();
+        // A denial that counts must not be tried twice: another thread may take the last cells between the look and the charge.
+        if [&self.first, &self.second].into_iter().any(KeyedMeter::counts_denials) {
+            let now = exactly_now();
+            return single(now, self.decide(key, [1, 1], now, exactly_now));
+        }
         let now = self.first.clock.now();
         act_now(
             now,
@@ -195,6 +240,12 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     {
         let ticket = self.first.ticket(key);
         [&self.first, &self.second].map(|table| table.redeem(ticket).status_at(at))
+    }
+}
+
+impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
+    fn counts_denials(&self) -> bool {
+        self.limits.schedule(0).algorithm.counts_denials()
     }
 }
 

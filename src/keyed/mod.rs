@@ -159,6 +159,8 @@ struct Table<A> {
     tallies: Tallies,
     /// The tiers, in the order of their numbers.
     tiers: Box<[Tier]>,
+    #[cfg(feature = "std")]
+    is_adjustable: bool,
     latest: LatestLimits<A>,
     /// Held by a thread that changes a quota; decisions do not use it.
     #[cfg(feature = "std")]

@@ -180,6 +180,8 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
                 buckets: empty(size)?,
                 tallies: Tallies::default(),
                 tiers: self.tiers.into_boxed_slice(),
+                #[cfg(feature = "std")]
+                is_adjustable: self.is_adjustable,
                 latest: LatestLimits::new(limits.clone()),
                 #[cfg(feature = "std")]
                 changing: std::sync::Mutex::new(()),
@@ -326,6 +328,10 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
 impl<A: Algorithm> Table<A> {
     /// Sets the quota of a tier: publishes the new limits, which readers use at once, then converts each bucket.
     fn set_quota(&self, tier: u8, quota: Quota, at: Nanos) -> Result<(), InvalidTable> {
+        // A number may be free in any table: three tiers take four.
+        if !self.is_adjustable {
+            return Err(InvalidTable::NotAdjustable);
+        }
         // A panic while the lock was held would have left valid limits.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.latest.get();

@@ -5,7 +5,8 @@ use crate::support::traffic::spread;
 use proptest::prelude::*;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{KeyedDual, WhenFull};
-use ratelimit_meter::{Dual, DualQuota, GCRA, LeakyBucket, NegativeDualDecision, RefusedBy};
+use ratelimit_meter::{Dual, DualQuota, Exponential, GCRA, LeakyBucket, NegativeDualDecision, RefusedBy};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -92,5 +93,48 @@ fn admissions_in_threads_count_in_both_limits() {
         let [first, second] = keys.status_at(&7, now);
         assert_eq!(admitted.into_inner(), 50);
         assert_eq!([first.remaining(), second.remaining()], [950, 0]);
+    }
+}
+
+/// A clock that counts its readings, and its exact readings.
+#[derive(Clone)]
+struct Read(ManualClock, Arc<[AtomicU32; 2]>);
+
+impl Clock for Read {
+    fn now(&self) -> Instant {
+        self.1[0].fetch_add(1, Ordering::Relaxed);
+        self.0.now()
+    }
+
+    fn now_exactly(&self) -> Instant {
+        self.1[1].fetch_add(1, Ordering::Relaxed);
+        self.0.now()
+    }
+}
+
+/// If the race for the last cells is lost, the denial counts. At the exact time it is final, so it is never decided again.
+#[test]
+fn strict_averages_decide_once_at_the_exact_time() {
+    let clock = Read(ManualClock::new(), Arc::default());
+    let average = |text: &str| {
+        Exponential::from_quota(text.parse().unwrap())
+            .unwrap()
+            .with_clock(clock.clone())
+    };
+    for [first, second] in [[true, true], [true, false], [false, true]] {
+        let like = |is_strict, text| {
+            if is_strict {
+                average(text).strict()
+            } else {
+                average(text)
+            }
+        };
+        let keys: KeyedDual<u8, Exponential<Read>> =
+            KeyedDual::new(like(first, "9/s"), like(second, "5/s"), WhenFull::Deny, 1).unwrap();
+        clock.1.iter().for_each(|read| read.store(0, Ordering::Relaxed));
+        let admitted = (0..20).filter(|_| keys.check(&1).is_ok()).count();
+        assert!((1..20).contains(&admitted));
+        let read = clock.1.each_ref().map(|read| read.load(Ordering::Relaxed));
+        assert_eq!(read, [0, 20], "strict: {first}, {second}");
     }
 }

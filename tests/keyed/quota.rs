@@ -104,6 +104,19 @@ fn invalid_quota_change_is_an_error_without_effect() {
         refused.to_string(),
         "the table's quotas cannot be changed: build it with KeyedBuilder::adjustable()"
     );
+    let mut builder = KeyedBuilder::new(GCRA::from_quota("10/s".parse().unwrap()).unwrap());
+    for tiers in 1..=16 {
+        let fixed = builder.clone().with_capacity::<u64>(1).unwrap();
+        for quota in ["10/s", "11/s"] {
+            let refused = fixed.set_quota(Tier::FIRST, quota.parse().unwrap());
+            assert_eq!(refused, Err(InvalidTable::NotAdjustable), "{tiers} tiers, {quota}");
+        }
+        builder = if tiers < 16 {
+            builder.tier("10/s".parse().unwrap()).unwrap().0
+        } else {
+            builder
+        };
+    }
     let sixteen = (1..16).fold(
         KeyedBuilder::new(GCRA::from_quota("1/s".parse().unwrap()).unwrap()),
         |builder, _| builder.tier("2/s".parse().unwrap()).unwrap().0,
