@@ -250,9 +250,6 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
     }
 }
 
-/// The response of the inner service is passed on as it is.
-const NOTHING: Then = Then::Announce(Announcement::Nothing);
-
 /// The result for one request.
 enum Conclusion<B> {
     Admitted(Then),
@@ -305,7 +302,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let (limit, head) = (self.limits(), Head::of(request));
         self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
-            OnStoreFailure::Open => Conclusion::Admitted(NOTHING),
+            OnStoreFailure::Open => Conclusion::Admitted(Then::NOTHING),
             OnStoreFailure::Closed => {
                 let denial = Denial {
                     wait_ns: None,
@@ -348,7 +345,7 @@ where
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
-                (Ok(None), _) => Conclusion::Admitted(NOTHING),
+                (Ok(None), _) => Conclusion::Admitted(Then::NOTHING),
                 (Ok(Some(key)), cost) => {
                     let answer = layer.limits().ask(&key, cost).await;
                     layer.conclude(&mut request, answer)

@@ -152,12 +152,20 @@ impl<'a> Asked<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// Takes the cell, if it conforms.
+    /// Takes the cell if it conforms, and writes the standing. Returns the reason of a denial.
     #[inline]
-    pub(crate) fn decide(&self, detail: Detail) -> LaneAsk<'a> {
-        let mut ask = LaneAsk::new(self.lane, self.rules, self.ticket, 1);
-        ask.denied = self.lane.meters.decide_now(self.ticket, 1, detail, &mut ask.standing);
-        ask
+    pub(crate) fn decide(&self, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        self.lane.meters.decide_now(self.ticket, 1, detail, standing)
+    }
+
+    /// Returns the cell as it was decided.
+    #[inline]
+    pub(crate) fn ask(&self, denied: Option<Denied>, standing: Standing) -> LaneAsk<'a> {
+        LaneAsk {
+            denied,
+            standing,
+            ..LaneAsk::new(self.lane, self.rules, self.ticket, 1)
+        }
     }
 }
 
