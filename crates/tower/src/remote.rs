@@ -374,19 +374,21 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
 }
 
 /// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) applies first: `Deny` gives
-/// a 503, `Allow` admits without fields, and an `Error` is left to the layer's [`OnStoreFailure`].
+/// a 503, `Allow` admits, `Local` decides by its own meter, and an `Error` is left to the layer's [`OnStoreFailure`]. None of them sends fields.
 #[cfg(feature = "store")]
 impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
         let verdict = self.check_n(key, cells).await.map_err(|_| StoreFailed)?;
         let failed = matches!(verdict.via(), Via::Failure(_));
+        // Only a meter of this process has a status when the store has failed.
+        let is_local = failed && verdict.status().is_some();
         let answer = match verdict.decision() {
             Ok(()) => Answer::admitted(),
             Err(NegativeMultiDecision::InsufficientCapacity(_)) => Answer::never(),
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed => {
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed && !is_local => {
                 Answer::unavailable(denial.wait_time())
             }
-            // The store counts time in its own units: a denial that is over by now is so for less than one of them.
+            // A store counts time in its own units: a denial that is over by now is so for less than one of them.
             Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => {
                 Answer::denied(denial.wait_time().max(Duration::from_nanos(1)))
             }

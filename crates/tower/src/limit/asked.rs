@@ -298,9 +298,13 @@ fn try_out(trial: &mut [LaneAsk<'_>], at: Instant, detail: Detail) {
 
 pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
     let enforced = |ask: &&mut LaneAsk<'_>| !ask.rules.dry_run;
-    // The first is looked at by taking it, unless another denies.
     asks.iter_mut().for_each(|ask| ask.denied = None);
-    asks.iter_mut().filter(enforced).skip(1).for_each(|ask| ask.look_at(at));
+    for (index, ask) in asks.iter_mut().filter(enforced).enumerate() {
+        // The first is looked at by taking it, unless another denies, or unless its denial would count.
+        if index > 0 || ask.lane.meters.counts_denials() {
+            ask.look_at(at);
+        }
+    }
     let rest_conforms = asks.iter().all(|ask| ask.denied.is_none());
     let mut charged = 0;
     if !rest_conforms {
