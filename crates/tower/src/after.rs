@@ -14,6 +14,9 @@ pub(crate) enum Then {
 }
 
 impl Then {
+    /// The response of the inner service is passed on as it is.
+    pub(crate) const NOTHING: Self = Self::Announce(Announcement::Nothing);
+
     #[inline]
     pub(crate) fn is_nothing(&self) -> bool {
         matches!(self, Self::Announce(Announcement::Nothing))

@@ -178,7 +178,7 @@ impl Announcement {
     }
 
     /// Writes down the position under one policy.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_one(fields: Fields, position: &Position<'_>) -> Self {
         match fields {
             Fields::None => Self::Nothing,
@@ -189,6 +189,7 @@ impl Announcement {
         }
     }
 
+    #[inline(never)]
     fn triple(names: Triple, position: &Position<'_>, from: Option<SystemTime>) -> Self {
         let rest = Duration::from_nanos(position.standing.until_rest_ns);
         let reset = from.map_or(rest, |from| {

@@ -4,14 +4,14 @@ use crate::after::{Pending, Then};
 use crate::charge::Charge;
 use crate::fields::{Announcement, Fields, Position, RETRY_AFTER_MS, integer};
 use crate::head::Head;
-use crate::limit::{Asked, Denial, HeadFn, LaneAsk, Limit};
-use crate::meters::{Denied, Detail};
+use crate::limit::{Asked, Denial, HeadFn, LaneAsk, Limit, Plain};
+use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::{millis, nanos, seconds};
 use crate::observe::{Observe, PolicyDecision};
 use crate::respond::{Grpc, Problem, Refusal, Respond, status};
 use core::fmt;
 use http::header::RETRY_AFTER;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,31 +193,43 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
 }
 
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
-    /// Decides a request that is exempt or asks for one cell of one meter; `None` if it asks for more. Returns the fields of the response, or the
-    /// denied cell.
+    /// Returns the cell of a request that asks for one cell of one meter, and needs nothing else; `None` if it may need more.
     #[inline]
-    pub(crate) fn decide_plain<'a>(&'a self, head: &Head<'_>) -> Option<Result<Announcement, (LaneAsk<'a>, Denied)>> {
-        // Asked once: the answer may be the user's code.
-        if self.settings.is_exempt(head) {
-            return Some(Ok(Announcement::Nothing));
+    pub(crate) fn plain<'a>(&'a self, head: &Head<'_>) -> Option<Plain<'a>> {
+        if self.settings.may_exempt(head) {
+            return None;
         }
-        let ask = self.limits.plain(head)?.decide(self.settings.detail());
-        if let Some(denied) = ask.denied {
-            return Some(Err((ask, denied)));
-        }
-        self.observe.admitted(&PolicyDecision::new(&ask, head));
-        Some(Ok(self.settings.announce_one(&ask)))
+        self.limits.plain(head)
+    }
+
+    /// Takes a plain cell if it conforms, and writes the standing. Returns the reason of a denial.
+    #[inline]
+    pub(crate) fn decide_plain(&self, plain: &Plain<'_>, standing: &mut Standing) -> Option<Denied> {
+        plain.decide(self.settings.detail(), standing)
+    }
+
+    /// Reports an admission to the observer.
+    #[inline]
+    pub(crate) fn tell_admitted(&self, ask: &LaneAsk<'_>, head: &Head<'_>) {
+        self.observe.admitted(&PolicyDecision::new(ask, head));
+    }
+
+    /// Returns the fields of the response to a plain request.
+    #[inline(always)]
+    pub(crate) fn announce_plain(&self, plain: &Plain<'_>, standing: Standing) -> Announcement {
+        self.settings.announce_one(&plain.ask(None, standing))
     }
 
     /// Answers a request that one meter denied.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refuse_plain<B>(&self, head: &Head<'_>, (ask, denied): &(LaneAsk<'_>, Denied)) -> Response<B>
+    pub(crate) fn deny_plain<B, C>(&self, request: Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
     where
-        R: Respond<B>,
+        R: Respond<C>,
     {
+        let head = &Head::of(&request);
         self.tell_of(ask, head, false);
-        let (denial, position) = (Denial::from(*denied), ask.position());
+        let (denial, position) = (Denial::from(denied), ask.position());
         let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);
         let positions = core::slice::from_ref(&position);
         let announced = if ask.rules.is_announced() { positions } else { &[] };
@@ -342,6 +354,12 @@ impl LayerSettings {
         self.skip.as_ref().is_some_and(|skip| skip(head)) || !self.count_preflights && head.is_preflight()
     }
 
+    /// Returns `true` if [`is_exempt`](Self::is_exempt) has to be asked.
+    #[inline]
+    fn may_exempt(&self, head: &Head<'_>) -> bool {
+        self.skip.is_some() || *head.method() == Method::OPTIONS
+    }
+
     #[inline]
     pub(crate) fn detail(&self) -> Detail {
         self.fields.detail()
@@ -375,7 +393,7 @@ impl LayerSettings {
     }
 
     /// The fields of the response to a request that one meter admitted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn announce_one(&self, ask: &LaneAsk<'_>) -> Announcement {
         match self.fields {
             Fields::None => Announcement::Nothing,

@@ -130,6 +130,9 @@ pub(crate) trait Meters: fmt::Debug + Send + Sync {
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
     fn now_exactly(&self, ns: u64) -> Option<Instant>;
 
+    /// Returns whether a denial changes a meter.
+    fn counts_denials(&self) -> bool;
+
     /// Decides now, by the meter's own clock, without a standing: the shortest way. Returns the reason of a denial.
     fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied>;
 
@@ -220,6 +223,10 @@ fn taken(taken: &Taken, detail: Detail, standing: &mut Standing) -> Option<Denie
     denied
 }
 
+fn counts_denials<M: Checkable>(meter: &M) -> bool {
+    meter.counts_denials()
+}
+
 fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
     meter.give_back(n, taken, meter.now_exactly());
 }
@@ -231,6 +238,10 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
 
     fn now_exactly(&self, ns: u64) -> Option<Instant> {
         exact_time(self, ns)
+    }
+
+    fn counts_denials(&self) -> bool {
+        counts_denials(self)
     }
 
     fn check_now(&self, _: Ticket, n: u32) -> Option<Denied> {
@@ -340,6 +351,10 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
 
     fn now_exactly(&self, ns: u64) -> Option<Instant> {
         exact_time(&self.like, ns)
+    }
+
+    fn counts_denials(&self) -> bool {
+        counts_denials(&self.like)
     }
 
     fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied> {

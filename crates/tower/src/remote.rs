@@ -250,9 +250,6 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
     }
 }
 
-/// The response of the inner service is passed on as it is.
-const NOTHING: Then = Then::Announce(Announcement::Nothing);
-
 /// The result for one request.
 enum Conclusion<B> {
     Admitted(Then),
@@ -305,7 +302,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let (limit, head) = (self.limits(), Head::of(request));
         self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
-            OnStoreFailure::Open => Conclusion::Admitted(NOTHING),
+            OnStoreFailure::Open => Conclusion::Admitted(Then::NOTHING),
             OnStoreFailure::Closed => {
                 let denial = Denial {
                     wait_ns: None,
@@ -348,7 +345,7 @@ where
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
-                (Ok(None), _) => Conclusion::Admitted(NOTHING),
+                (Ok(None), _) => Conclusion::Admitted(Then::NOTHING),
                 (Ok(Some(key)), cost) => {
                     let answer = layer.limits().ask(&key, cost).await;
                     layer.conclude(&mut request, answer)
@@ -377,19 +374,21 @@ impl<K: fmt::Debug, M> fmt::Debug for Distributed<K, M> {
 }
 
 /// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) applies first: `Deny` gives
-/// a 503, `Allow` admits without fields, and an `Error` is left to the layer's [`OnStoreFailure`].
+/// a 503, `Allow` admits, `Local` decides by its own meter, and an `Error` is left to the layer's [`OnStoreFailure`]. None of them sends fields.
 #[cfg(feature = "store")]
 impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
         let verdict = self.check_n(key, cells).await.map_err(|_| StoreFailed)?;
         let failed = matches!(verdict.via(), Via::Failure(_));
+        // Only a meter of this process has a status when the store has failed.
+        let is_local = failed && verdict.status().is_some();
         let answer = match verdict.decision() {
             Ok(()) => Answer::admitted(),
             Err(NegativeMultiDecision::InsufficientCapacity(_)) => Answer::never(),
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed => {
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed && !is_local => {
                 Answer::unavailable(denial.wait_time())
             }
-            // The store counts time in its own units: a denial that is over by now is so for less than one of them.
+            // A store counts time in its own units: a denial that is over by now is so for less than one of them.
             Err(NegativeMultiDecision::BatchNonConforming(_, denial)) => {
                 Answer::denied(denial.wait_time().max(Duration::from_nanos(1)))
             }

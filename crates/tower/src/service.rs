@@ -4,6 +4,7 @@ use crate::after::Then;
 use crate::head::Head;
 use crate::layer::RateLimitLayer;
 use crate::limit::{Asked, Limit};
+use crate::meters::Standing;
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
 use core::fmt;
@@ -77,23 +78,25 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // No reference to the request leaves this function, so the inner service gets the request where it is: a copy costs 10 ns.
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let head = Head::of(&request);
-        match self.layer.decide_plain(&head) {
-            Some(Ok(announcement)) => {
-                let then = Then::Announce(announcement);
-                ResponseFuture::admitted(self.inner.call(request), then)
-            }
-            Some(Err(denied)) => ResponseFuture::denied(self.layer.refuse_plain(&head, &denied)),
-            None => self.call_by_list(request),
+        let layer = &*self.layer;
+        let Some(plain) = layer.plain(&Head::of(&request)) else {
+            return self.call_by_list(request);
+        };
+        let mut standing = Standing::default();
+        if let Some(denied) = layer.decide_plain(&plain, &mut standing) {
+            return ResponseFuture::denied(layer.deny_plain(request, &plain.ask(Some(denied), standing), denied));
         }
+        layer.tell_admitted(&plain.ask(None, standing), &Head::of(&request));
+        let then = Then::Announce(layer.announce_plain(&plain, standing));
+        ResponseFuture::admitted(self.inner.call(request), then)
     }
 }
 
 impl<S, L: Limit, R, H: Observe> RateLimit<S, L, R, H> {
-    /// Decides a request that asks several meters, or has something to settle later.
-    // Out of line, and with a call of its own: a request that is not changed is moved once less.
+    /// Decides a request that asks several meters, or needs other code: exemptions, filters, tiers, work after the response.
     #[inline(never)]
     fn call_by_list<B, C>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future, C>
     where
@@ -101,6 +104,9 @@ impl<S, L: Limit, R, H: Observe> RateLimit<S, L, R, H> {
         R: Respond<C>,
     {
         let head = Head::of(&request);
+        if self.layer.settings().is_exempt(&head) {
+            return ResponseFuture::admitted(self.inner.call(request), Then::NOTHING);
+        }
         let mut asked = Asked::default();
         if let Err(denial) = self.layer.decide(&head, &mut asked) {
             return ResponseFuture::denied(self.layer.refuse(&head, &asked, denial));

@@ -13,7 +13,7 @@ pub(super) struct Advice {
     /// The time between requests at which the remaining quota lasts until more comes; the longest of all policies. Zero if the response has no
     /// fields, and none if it is cached.
     pub(super) gap: Option<Duration>,
-    /// Set if the request was denied for now.
+    /// Set if the request was denied for now, and may be sent again.
     pub(super) denied: bool,
 }
 
@@ -23,6 +23,8 @@ struct Left {
     remaining: u64,
     window: u64,
 }
+
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
 const LONGEST: u64 = 366 * 24 * 3600;
@@ -50,10 +52,12 @@ impl Advice {
             Some(Duration::ZERO) if denied => Some(Duration::from_secs(1)),
             stay_away => stay_away,
         };
+        // A pushback that is no number, such as -1, asks the client not to try again (gRFC A6).
+        let forbids = headers.get(PUSHBACK).is_some_and(|pushback| digits(pushback).is_none());
         Self {
             stay_away,
             gap: (!cached).then_some(gap.unwrap_or_default()),
-            denied,
+            denied: denied && !forbids,
         }
     }
 }
@@ -65,8 +69,7 @@ fn seconds(seconds: u64) -> Duration {
 /// The time to stay away: the more exact form, if there are two.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let most_ms = LONGEST * 1000;
-    let pushback = HeaderName::from_static("grpc-retry-pushback-ms");
-    let exact = integer(headers, &RETRY_AFTER_MS).or_else(|| integer(headers, &pushback));
+    let exact = integer(headers, &RETRY_AFTER_MS).or_else(|| integer(headers, &PUSHBACK));
     if let Some(ms) = exact {
         return Some(Duration::from_millis(ms.min(most_ms)));
     }
@@ -243,6 +246,21 @@ mod tests {
             let stay_away = advice(*status, fields).stay_away;
             assert_eq!(stay_away, expected.map(Duration::from_millis), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn pushback_that_is_no_number_forbids_a_retry() {
+        let denied = |pushback: &str| {
+            let fields = [
+                ("grpc-status", "8"),
+                ("ratelimit", "\"a\";r=0;t=3"),
+                ("grpc-retry-pushback-ms", pushback),
+            ];
+            let advice = advice(200, &fields);
+            assert!(advice.stay_away.is_some());
+            advice.denied
+        };
+        assert_eq!(["250", "-1", "soon"].map(denied), [true, false, false]);
     }
 
     #[test]

@@ -175,12 +175,13 @@ impl OriginGate {
 }
 
 impl Origins {
-    /// Returns the time at which a request that passes both origins may be sent, and takes a slot of each. The origins may be the same.
+    /// Returns the time at which a request that passes both origins may be sent, and takes a slot of each. The origins may be the same. A
+    /// request that need not wait passes even after `by`.
     fn pass(&mut self, origins: [&str; 2], by: Instant) -> Result<Instant, Instant> {
         let now = Instant::now();
         let slots = origins.map(|origin| self.gates.get(origin).map_or(now, |gate| gate.next().max(now)));
         let at = slots[0].max(slots[1]);
-        if at > by {
+        if at > by.max(now) {
             return Err(at);
         }
         for (origin, slot) in origins.into_iter().zip(slots) {

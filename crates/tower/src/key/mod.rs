@@ -46,6 +46,13 @@ pub trait Key: Send + Sync {
     /// [`NoKey`] if the request has none; the limit's [`OnNoKey`](crate::OnNoKey) then decides.
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey>;
 
+    /// Does the work of [`find`](Self::find) if all of it inlines; otherwise returns `None`, and `find` is asked.
+    #[doc(hidden)]
+    #[inline]
+    fn find_at_once(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Option<Result<(), NoKey>> {
+        Some(self.find(head, key))
+    }
+
     /// Returns `true` if the key is the address of the connection, independent of forwarding fields.
     #[doc(hidden)]
     fn ignores_forwarding(&self) -> bool {
@@ -105,7 +112,7 @@ impl<'a> KeyWriter<'a> {
         self.network(address.into());
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn network(&mut self, address: Bits) {
         // No client has an IPv6 address that begins like the word of an IPv4 address: it would be a multicast one.
         match address.v4() {

@@ -152,12 +152,20 @@ impl<'a> Asked<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// Takes the cell, if it conforms.
+    /// Takes the cell if it conforms, and writes the standing. Returns the reason of a denial.
     #[inline]
-    pub(crate) fn decide(&self, detail: Detail) -> LaneAsk<'a> {
-        let mut ask = LaneAsk::new(self.lane, self.rules, self.ticket, 1);
-        ask.denied = self.lane.meters.decide_now(self.ticket, 1, detail, &mut ask.standing);
-        ask
+    pub(crate) fn decide(&self, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        self.lane.meters.decide_now(self.ticket, 1, detail, standing)
+    }
+
+    /// Returns the cell as it was decided.
+    #[inline]
+    pub(crate) fn ask(&self, denied: Option<Denied>, standing: Standing) -> LaneAsk<'a> {
+        LaneAsk {
+            denied,
+            standing,
+            ..LaneAsk::new(self.lane, self.rules, self.ticket, 1)
+        }
     }
 }
 
@@ -290,9 +298,13 @@ fn try_out(trial: &mut [LaneAsk<'_>], at: Instant, detail: Detail) {
 
 pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
     let enforced = |ask: &&mut LaneAsk<'_>| !ask.rules.dry_run;
-    // The first is looked at by taking it, unless another denies.
     asks.iter_mut().for_each(|ask| ask.denied = None);
-    asks.iter_mut().filter(enforced).skip(1).for_each(|ask| ask.look_at(at));
+    for (index, ask) in asks.iter_mut().filter(enforced).enumerate() {
+        // The first is looked at by taking it, unless another denies, or unless its denial would count.
+        if index > 0 || ask.lane.meters.counts_denials() {
+            ask.look_at(at);
+        }
+    }
     let rest_conforms = asks.iter().all(|ask| ask.denied.is_none());
     let mut charged = 0;
     if !rest_conforms {

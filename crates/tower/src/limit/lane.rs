@@ -110,10 +110,15 @@ impl Warned {
         }
     }
 
+    /// Returns `true` while forwarding fields are looked for.
     #[inline]
-    pub(super) fn of_forwarding(&self, head: &Head<'_>) {
+    pub(super) fn looks_for_forwarding(&self) -> bool {
         // ORDERING: relaxed; the number of looks, which publishes nothing.
-        if self.forwarding.load(Ordering::Relaxed) < LOOKS {
+        self.forwarding.load(Ordering::Relaxed) < LOOKS
+    }
+
+    pub(super) fn of_forwarding(&self, head: &Head<'_>) {
+        if self.looks_for_forwarding() {
             self.look_for_forwarding(head);
         }
     }

@@ -67,6 +67,10 @@ pub fn content_length(head: &Head<'_>) -> u64 {
 pub trait Target: Send + Sync + sealed::Sealed {
     #[doc(hidden)]
     fn ticket(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey>;
+
+    /// Does the work of `ticket` if no tier is to be found and no warning to be given; otherwise returns `None`, and `ticket` is asked.
+    #[doc(hidden)]
+    fn ticket_at_once(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Option<Result<sealed::Opaque, NoKey>>;
 }
 
 mod sealed {
@@ -130,13 +134,16 @@ impl Target for Everyone {
         let key = HashedKey(0);
         Ok(sealed::Opaque(Ticket { key, tier: 0 }))
     }
+
+    #[inline]
+    fn ticket_at_once(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Option<Result<sealed::Opaque, NoKey>> {
+        Some(self.ticket(head, warnings))
+    }
 }
 
 impl<K> sealed::Sealed for ByKey<K> {}
 
 impl<K: Key> Target for ByKey<K> {
-    // Always, although there are two callers: the hasher stays in registers.
-    #[inline(always)]
     fn ticket(&self, head: &Head<'_>, sealed::Warnings(warned): sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey> {
         let mut writer = KeyWriter::new(&self.hashes);
         self.key.find(head, &mut writer)?;
@@ -147,6 +154,22 @@ impl<K: Key> Target for ByKey<K> {
         let tier = tier.map_or(0, |name| self.tier(&name, warned));
         let key = writer.hashed();
         Ok(sealed::Opaque(Ticket { key, tier }))
+    }
+
+    // Always: the hasher stays in registers.
+    #[inline(always)]
+    fn ticket_at_once(
+        &self,
+        head: &Head<'_>,
+        sealed::Warnings(warned): sealed::Warnings<'_>,
+    ) -> Option<Result<sealed::Opaque, NoKey>> {
+        if self.tier_by.is_some() || self.key.ignores_forwarding() && warned.looks_for_forwarding() {
+            return None;
+        }
+        let mut writer = KeyWriter::new(&self.hashes);
+        let found = self.key.find_at_once(head, &mut writer)?;
+        let key = writer.hashed();
+        Some(found.map(|()| sealed::Opaque(Ticket { key, tier: 0 })))
     }
 }
 
@@ -347,7 +370,8 @@ impl<T: Target> Limit for Limiter<T> {
         if !rules.are_plain() {
             return None;
         }
-        let sealed::Opaque(ticket) = self.target.ticket(head, sealed::Warnings(&rules.warned)).ok()?;
+        let found = self.target.ticket_at_once(head, sealed::Warnings(&rules.warned))?;
+        let sealed::Opaque(ticket) = found.ok()?;
         Some(Plain { lane, rules, ticket })
     }
 
@@ -360,7 +384,9 @@ impl<T: Target> Limit for Limiter<T> {
         if !rules.filters.iter().all(|filter| filter(head)) {
             return;
         }
-        let ticket = match self.target.ticket(head, sealed::Warnings(&rules.warned)) {
+        let warnings = || sealed::Warnings(&rules.warned);
+        let at_once = self.target.ticket_at_once(head, warnings());
+        let ticket = match at_once.unwrap_or_else(|| self.target.ticket(head, warnings())) {
             Ok(sealed::Opaque(ticket)) => ticket,
             Err(NoKey) => {
                 let action = rules.without_key();

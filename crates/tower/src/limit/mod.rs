@@ -8,7 +8,7 @@ mod limiter;
 mod model;
 
 pub use asked::{Asked, BoxLimit, Limit, Reason};
-pub(crate) use asked::{Denial, LaneAsk};
+pub(crate) use asked::{Denial, LaneAsk, Plain};
 pub use lane::OnNoKey;
 pub(crate) use lane::{After, HeadFn, Lane};
 pub use limiter::{ByKey, Everyone, Limiter, PerKey, Shared, Target, TierName, content_length};

@@ -76,6 +76,10 @@ impl Meters for Stepped {
         self.meter.now_exactly(ns)
     }
 
+    fn counts_denials(&self) -> bool {
+        self.meter.counts_denials()
+    }
+
     fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied> {
         self.turns.step(|| self.meter.check_now(ticket, n))
     }

@@ -411,3 +411,22 @@ async fn a_pace_of_little_patience_sends_nothing() {
         }
     );
 }
+
+/// The clock runs: time passes between the start of a call and the look at its gate.
+#[tokio::test]
+async fn no_patience_sends_if_nothing_waits() {
+    let layer = PoliteLayer::new().patience(Duration::ZERO).jitter(Duration::ZERO);
+    let denies = service_fn(|_: Request<()>| async {
+        let response = Response::builder().status(429).header("retry-after", "9");
+        Ok::<_, Infallible>(response.body(()).unwrap())
+    });
+    let client = layer.layer(denies);
+    let send = |host: &str| {
+        let request = Request::get(format!("http://{host}/")).body(()).unwrap();
+        client.clone().oneshot(request)
+    };
+    for host in ["a.test", "b.test"] {
+        assert_eq!(send(host).await.unwrap().status(), 429);
+        assert!(matches!(send(host).await, Err(ClientError::Impatient { wait }) if wait > Duration::from_secs(8)));
+    }
+}

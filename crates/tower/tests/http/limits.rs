@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use ratelimit_meter::GCRA;
+use ratelimit_meter::clock::ManualClock;
+use ratelimit_meter::{Exponential, GCRA};
 use ratelimit_meter_tower::{
     BearerKey, ByKey, Empty, ExtensionKey, Head, InvalidLimit, Limit, Limiter, MethodKey, OnNoKey, PeerIp, PerKey,
     RateLimitLayer, Shared, TierName, key_fn,
@@ -135,6 +136,37 @@ fn r13_tiers_that_cannot_be_are_errors() {
         ),
         "\"default\";r=1;t=1800"
     );
+}
+
+#[test]
+fn r14_strict_average_among_limits_counts_no_denial() {
+    let clock = ManualClock::new();
+    let average = || {
+        let average = Exponential::from_quota(quota("2/h")).unwrap();
+        average.strict().with_clock(clock.clone())
+    };
+    let wide = || Shared::of(GCRA::from_quota(quota("1000/h")).unwrap().with_clock(clock.clone())).unwrap();
+    for strict_first in [true, false] {
+        let average = average();
+        let mut limits = vec![Shared::of(average.clone()).unwrap(), wide()];
+        if !strict_first {
+            limits.reverse();
+        }
+        let layer = RateLimitLayer::new(limits);
+        let denied = (0..10).position(|_| status(&layer, request()) == 429);
+        assert!(denied.is_some_and(|admitted| admitted > 0));
+        let wait = average.status().until_next();
+        for _ in 0..5 {
+            assert_eq!(status(&layer, request()), 429);
+        }
+        assert_eq!(average.status().until_next(), wait);
+    }
+    let alone = average();
+    let layer = RateLimitLayer::new(Shared::of(alone.clone()).unwrap());
+    while status(&layer, request()) == 200 {}
+    let wait = alone.status().until_next();
+    assert_eq!(status(&layer, request()), 429);
+    assert!(alone.status().until_next() > wait);
 }
 
 #[test]

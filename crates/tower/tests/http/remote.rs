@@ -4,7 +4,8 @@ use crate::support::{Body, field, number, request};
 use core::convert::Infallible;
 use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use ratelimit_meter_store::{MemoryStore, SharedMeter};
+use ratelimit_meter::{KeyedMeter, Quota};
+use ratelimit_meter_store::{Ask, AsyncStore, MemoryStore, Micros, OnFailure, Reply, SharedMeter, StoreError, Verb};
 use ratelimit_meter_tower::{
     Answer, Charge, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, PerKey, RateLimitLayer,
     RemoteMeter, Shared, StoreFailed,
@@ -141,6 +142,41 @@ async fn r29_local_limit_keeps_its_settings() {
     let service = RateLimitLayer::remote(limit).layer(spends);
     for expected in [200, 429] {
         assert_eq!(service.clone().oneshot(of("alice")).await.unwrap().status(), expected);
+    }
+}
+
+/// The meter that a shared meter has for this case decides: a denial by it is one by a quota.
+#[tokio::test]
+async fn r29_local_meter_of_shared_meter_decides() {
+    let share = KeyedMeter::with_capacity("1/h".parse::<Quota>().unwrap(), 10).unwrap();
+    for (on_failure, expected) in [
+        (OnFailure::Local(share), [(200, false), (429, true)]),
+        (OnFailure::Deny, [(503, true), (503, true)]),
+        (OnFailure::Allow, [(200, false), (200, false)]),
+    ] {
+        let meter = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap())
+            .on_failure(on_failure)
+            .build(Gone)
+            .unwrap();
+        let layer = RateLimitLayer::remote(by_user(meter));
+        for expected in expected {
+            let response = ask(&layer, of("alice")).await;
+            let headers = response.headers();
+            assert_eq!(
+                (response.status().as_u16(), headers.contains_key("retry-after")),
+                expected
+            );
+            assert!(!headers.contains_key("ratelimit"));
+        }
+    }
+}
+
+/// A store that is not there.
+struct Gone;
+
+impl AsyncStore for Gone {
+    async fn decide(&self, _: Verb, _: Option<Micros>, _: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        Err(StoreError::TimedOut)
     }
 }
 
