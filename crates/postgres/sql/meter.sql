@@ -272,7 +272,7 @@ CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one 
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
-  clock bigint; drained bigint; t bigint; mark bigint; level bigint;
+  clock bigint; drained bigint; room bigint; t bigint; mark bigint; level bigint;
   d meter.decision;
 BEGIN
   -- PostgreSQL sets up each operator and each output column in every call, and once more if the row is contended. So the usual way has few.
@@ -283,8 +283,9 @@ BEGIN
       -- be later than the clock read above: `t` never goes back here, and what drains counts from that time then.
       IF drain < 2000 THEN
         drained := clock * drain;
+        room := drained + burst - cost;
         UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)
-          WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= drained + burst - cost
+          WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= room
           RETURNING b.t, b.mark INTO t, mark;
       ELSE
         -- The mark is the level. No product overflows. A plan must not divide by the argument, which may be zero; `b.drain` is at least 1.
