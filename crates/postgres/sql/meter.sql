@@ -272,32 +272,42 @@ CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one 
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
-  clock bigint; drained bigint; t bigint; mark bigint;
+  clock bigint; drained bigint; room bigint; t bigint; mark bigint; level bigint;
   d meter.decision;
 BEGIN
   -- PostgreSQL sets up each operator and each output column in every call, and once more if the row is contended. So the usual way has few.
-  IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 AND drain < 2000 THEN
+  IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();
-      drained := clock * drain;
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates the expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here, and `mark` counts from that time then.
-      UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)
-        WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= drained + burst - cost
-        RETURNING b.t, b.mark INTO t, mark;
+      -- be later than the clock read above: `t` never goes back here, and what drains counts from that time then.
+      IF drain < 2000 THEN
+        drained := clock * drain;
+        room := drained + burst - cost;
+        UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)
+          WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= room
+          RETURNING b.t, b.mark INTO t, mark;
+      ELSE
+        -- The mark is the level. No product overflows. A plan must not divide by the argument, which may be zero; `b.drain` is at least 1.
+        drained := 0;
+        UPDATE meter.bucket b
+          SET t = greatest(b.t, clock), mark = cost + greatest(0, b.mark - least(greatest(clock - b.t, 0), 9223372036854775807 / b.drain) * drain)
+          WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.mark - burst + cost + drain - 1) / drain <= clock - b.t
+          RETURNING b.t, b.mark INTO t, mark;
+      END IF;
       IF t <= clock THEN RETURN (true, clock, clock, mark - drained)::meter.decision; END IF;
       IF FOUND THEN
+        level := mark - meter.drained(t, drain);
         -- Another call was faster, unless the clock was set back.
-        IF meter.clock() >= t THEN RETURN (true, t, t, mark - t * drain)::meter.decision; END IF;
+        IF meter.clock() >= t THEN RETURN (true, t, t, level)::meter.decision; END IF;
         -- No time has passed, and the state moves to the time of now.
-        mark := mark - t * drain + drained;
-        UPDATE meter.bucket b SET t = clock, mark = mark WHERE b.key = key;
-        RETURN (true, clock, clock, mark - drained)::meter.decision;
+        UPDATE meter.bucket b SET t = clock, mark = level + drained WHERE b.key = key;
+        RETURN (true, clock, clock, level)::meter.decision;
       END IF;
 
-      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.mark END INTO t, mark FROM meter.bucket b WHERE b.key = key;
+      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.mark - meter.drained(b.t, drain) END INTO t, level FROM meter.bucket b WHERE b.key = key;
       IF NOT FOUND THEN
-        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain > 0) IS NOT TRUE;
+        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain BETWEEN 1 AND 4503599627370496) IS NOT TRUE;
         INSERT INTO meter.bucket VALUES (key, clock, drained + cost, drain, one) ON CONFLICT DO NOTHING;
         IF FOUND THEN RETURN (true, clock, clock, cost)::meter.decision; END IF;
         CONTINUE; -- another call inserted the key first
@@ -305,9 +315,9 @@ BEGIN
 
       -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
       clock := meter.clock();
-      EXIT WHEN clock < t OR mark IS NULL; -- the clock was set back, or another quota wrote the row
-      drained := clock * drain;
-      IF mark > drained + burst - cost THEN RETURN (false, clock, clock, greatest(0, mark - drained))::meter.decision; END IF;
+      EXIT WHEN clock < t OR level IS NULL; -- the clock was set back, or another quota wrote the row
+      level := greatest(0, level - least(clock - t, level / drain + 1) * drain);
+      IF level > burst - cost THEN RETURN (false, clock, clock, level)::meter.decision; END IF;
       -- The cells conform by now, so try again. Each round is another call's admission, or time that passed.
     END LOOP;
   END IF;
