@@ -62,6 +62,9 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
     if let Some(advice) = without_year(&lines, options).or_else(|| with_rare_stamps(&lines, options)) {
         return advice;
     }
+    if let Some((regex, more)) = regex_of_part(&lines, options) {
+        return format!("; this reads its lines with a time: --regex '{regex}'{more} --max-bad 100%");
+    }
     if has_time {
         GENERAL.to_owned()
     } else {
@@ -89,6 +92,30 @@ fn regex_of(stamp: &Stamp, line: &[u8], lines: &[&[u8]], options: &StampOptions)
         .filter_map(|address| with_client(line, stamp, address));
     let mut all = of_address.map(|regex| (regex, "")).chain([(alone(stamp), " --by all")]);
     all.find(|(regex, _)| fits(regex, lines, options))
+}
+
+/// Returns an expression for the lines that begin entries of several lines, such as traces, and the option for lines without a client. At least a fifth
+/// of the lines begin an entry.
+fn regex_of_part(lines: &[&[u8]], options: &StampOptions) -> Option<(String, &'static str)> {
+    let begins = |stamp: &Stamp| {
+        let stamped: Vec<&[u8]> = lines
+            .iter()
+            .copied()
+            .filter(|line| fits(&alone(stamp), &[line], options))
+            .collect();
+        stamped
+    };
+    let of_line = |line| {
+        let found = stamps_in(line, options).into_iter().filter_map(move |stamp| {
+            let part = begins(&stamp);
+            let read = regex_of(&stamp, line, &part, options)?;
+            (part.len() * 5 >= lines.len()).then_some((part.len(), read))
+        });
+        found.collect::<Vec<_>>()
+    };
+    // Of equally good expressions, the first.
+    let found = lines.iter().take(5).copied().flat_map(of_line).rev();
+    found.max_by_key(|(count, _)| *count).map(|(_, read)| read)
 }
 
 /// Returns the expressions for addresses, the best first: that of both kinds only if one of the lines has an address of IPv6.

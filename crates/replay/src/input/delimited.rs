@@ -126,7 +126,10 @@ impl Events for DelimitedReader {
                 }
                 Record::Whole(len, lines) => {
                     let splitter = &self.splitter;
-                    let request = if splitter.len() == self.names.len() {
+                    // A delimiter may end each row.
+                    let has_end =
+                        || splitter.len() == self.names.len() + 1 && splitter.field(self.names.len()).is_empty();
+                    let request = if splitter.len() == self.names.len() || has_end() {
                         self.columns.request(|at| Some(splitter.field(at)))
                     } else {
                         Err(BadLine::Fields {

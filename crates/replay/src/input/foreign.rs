@@ -31,6 +31,13 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
         "lz4 -dc FILE | meter-replay ... -",
     ),
     (0, b"\x1f\x9d", "packed with compress", "zcat FILE | meter-replay ... -"),
+    // The first packing is already undone.
+    (
+        0,
+        b"\x1f\x8b",
+        "packed with gzip twice",
+        "zcat FILE | meter-replay ... -",
+    ),
     (
         0,
         b"\x5d\x00\x00",

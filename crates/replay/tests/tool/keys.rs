@@ -13,6 +13,20 @@ fn log(name: &str) -> String {
 }
 
 #[test]
+fn rows_may_end_with_a_delimiter() {
+    let table = file(
+        "ends.csv",
+        "time,ip\n1716163218,203.0.113.7,\n1716163218,203.0.113.7,\n",
+    );
+    assert!(report(&["--limit", "1/s", "--by", "ip", &table]).contains("1 of 1"));
+    let other = file(
+        "more.csv",
+        "time,ip\n1716163218,203.0.113.7,a\n1716163218,203.0.113.7,\n",
+    );
+    assert!(text(&meter_replay(&["--limit", "1/s", "--by", "ip", &other]).stderr).contains("this has 3"));
+}
+
+#[test]
 fn blanks_around_a_value_are_no_part_of_the_key() {
     let table = file(
         "blanks.csv",

@@ -42,6 +42,15 @@ fn names_of_other_things_are_no_clients() {
     );
     let told = complaint(&["--limit", "1/s", &fields]);
     assert!(told.contains("(echo 'key;c2;time;c4;c5;c6'; cat FILE)"), "{told}");
+    let trace = "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: 5\n";
+    let traces = format!("2024-05-20 00:00:18 203.0.113.7 GET /a\n{trace}").repeat(3);
+    let told = complaint(&["--limit", "1/s", &file("trace.log", traces)]);
+    assert!(
+        told.ends_with(
+            r"this reads its lines with a time: --regex '^(?<time>\S+\s+\S+).*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)' --max-bad 100%"
+        ),
+        "{told}"
+    );
     let text = "2024-05-20 00:00:18.2|Warn|Auth|failed ip 203.0.113.7 user a\n";
     let told = complaint(&["--limit", "1/s", &file("b.log", text)]);
     assert!(told.contains("this reads it: --regex"), "{told}");
