@@ -45,7 +45,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
     }
 
     fn counts_denials(&self) -> bool {
-        self.store().counts_denials()
+        self.counts_denials()
     }
 
     fn look(&self, n: u32, at: Instant) -> Taken {

@@ -55,7 +55,7 @@
 //! # Which verb
 //!
 //! Each verb is one atomic step or one read, now or `_at` an `Instant`. Every [`Meter`] on any store, and every key of a [`KeyedMeter`], has all of
-//! them, except that only a plain meter reserves. A [`Dual`] takes a number of cells for each of its limits, and has no `check_up_to`. A
+//! them, except that a [`LocalMeter`] and a key reserve nothing. A [`Dual`] takes a number of cells for each of its limits, and has no `check_up_to`. A
 //! [`LeasedMeter`], a [`Budget`] and a `KeyedDual` have a few of them.
 //!
 //! | to | call |

@@ -25,6 +25,18 @@ pub struct Schedule<A> {
     lag: u64,
 }
 
+/// The present time by a clock's anchor, which holds.
+#[cfg(feature = "keyed")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnchoredTime {
+    /// The time of the anchor, or an earlier time.
+    pub(crate) anchor: Nanos,
+    /// The volume drained at the anchor.
+    pub(crate) anchored: Volume,
+    /// The volume drained now.
+    pub(crate) drained: Volume,
+}
+
 /// A step of a word: the new word, and a result.
 pub(crate) type WordStep<T> = (u64, T);
 
@@ -198,8 +210,8 @@ impl<A: Algorithm> Schedule<A> {
         if n > 1 && n > self.algorithm.max_batch() {
             return Err(NotAtOnce::Uncertain);
         }
-        let anchored = clock.drained_at_anchor(&self.time_line, self.at_once_until, scale);
-        let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
+        let anchor = clock.anchor_position(&self.time_line, self.at_once_until);
+        let anchored = scale.volume_at(anchor.ok_or(NotAtOnce::Uncertain)?);
         let due = self.algorithm.due(load(), n);
         if due.0.saturating_sub(2 * self.lag) > anchored.0 {
             return if clock.anchor_holds() {
@@ -218,17 +230,39 @@ impl<A: Algorithm> Schedule<A> {
         }
     }
 
-    /// Returns the volume drained now, if `clock` has an anchor by which a decision may be made at once.
+    /// Returns the present time, if `clock` has an anchor by which a decision may be made at once.
     #[cfg(feature = "keyed")]
     #[inline]
-    pub(crate) fn drained_now(&self, clock: &impl Clock) -> Option<Volume> {
-        // The models have no counter, so there every clock will do.
+    pub(crate) fn anchored_time(&self, clock: &impl Clock) -> Option<AnchoredTime> {
+        // The models have no counter, so there every clock is accepted.
         if cfg!(ratelimit_meter_loom) && self.at_once_until > Nanos::BEGINNING {
-            return Some(self.drained(clock.position(&self.time_line)));
+            let anchor = clock.position(&self.time_line);
+            let [anchored, drained] = [self.drained(anchor); 2];
+            return Some(AnchoredTime {
+                anchor,
+                anchored,
+                drained,
+            });
         }
         let scale = self.algorithm.scale();
-        let anchored = clock.drained_at_anchor(&self.time_line, self.at_once_until, scale)?;
-        clock.drained_since_anchor(anchored, scale)
+        let anchor = clock.anchor_position(&self.time_line, self.at_once_until)?;
+        let anchored = scale.volume_at(anchor);
+        let drained = clock.drained_since_anchor(anchored, scale)?;
+        Some(AnchoredTime {
+            anchor,
+            anchored,
+            drained,
+        })
+    }
+
+    /// Returns how far a word must lie ahead of the volume drained at a clock's anchor for one cell to be denied while the anchor holds: by more than
+    /// this.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn certain_denial(&self) -> u64 {
+        // Until the anchor is given up, at most two windows drain. A cell's due volume lies equally far behind every word.
+        let last = self.algorithm.limit().last_word();
+        let Volume(due) = self.algorithm.due(last, 1);
+        last - due + 2 * self.lag
     }
 
     /// Decides `n` cells, at least 1, by a clock that may lag behind. Returns the new word, or the time until which the cells are denied. A denial is

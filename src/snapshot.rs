@@ -180,12 +180,20 @@ impl fmt::Display for RestoreError {
                 )
             }
             Self::AnotherKind { snapshot, meter } => {
-                write!(f, "the snapshot is of a {snapshot}, but this meter is a {meter}")
+                write!(
+                    f,
+                    "the snapshot is of a {snapshot}, but this meter is a {meter}: restore it to its own kind, or start with an idle meter"
+                )
             }
             Self::AnotherLimit { snapshot, meter } => {
-                write!(f, "the snapshot is of the limit {snapshot}, but this meter has {meter}")
+                write!(
+                    f,
+                    "the snapshot is of the limit {snapshot}, but this meter has {meter}: restore it to that limit, or start with an idle meter"
+                )
             }
-            Self::OwesTooMuch => f.write_str("the snapshot owes more than a meter can record"),
+            Self::OwesTooMuch => {
+                f.write_str("the snapshot owes more than a meter can record: start with an idle meter")
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 /// A meter whose quota can be set while it is in use, for all clones at once: `Adjustable<GCRA>`, `Adjustable<LeakyBucket>` or
 /// `Adjustable<Exponential>`.
 ///
-/// It has the methods of a [`Meter`], except reservations. Between two changes it obeys the same laws of [`Decider`](crate::Decider) as the meter,
+/// It has the methods of a [`Meter`]. Between two changes it obeys the same laws of [`Decider`](crate::Decider) as the meter,
 /// except law 10: its state is a pointer to the current quota's word, and that word.
 ///
 /// # Cost
@@ -90,6 +90,8 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 /// - A debt stays the debt of the same number of cells, and drains at the new rate.
 /// - Time before the change was credited at the old rate, and time after it is credited at the new one. So from a change at time a to a time b, at
 ///   most the available cells and R (b - a) cells are admitted. R is the new rate.
+///
+/// A [`Reservation`](crate::Reservation) keeps its time to act, and is not given back once the quota has been set since.
 ///
 /// For an [`Exponential`](crate::Exponential) with k and weight w, the burst is w/k (half a cell above the limit). At a rate of r of the limit L, w/k
 /// (1 - r/L) is available; at a rate above the limit, that is a debt.

@@ -149,7 +149,7 @@ impl Anchor {
     }
 
     /// Stops trusting the counter.
-    pub(super) fn weigh(&self) {
+    pub(super) fn distrust(&self) {
         self.window.set(0);
         self.from.set(NEVER);
     }
@@ -496,12 +496,12 @@ mod tests {
     }
 
     #[test]
-    fn a_weighed_anchor_is_not_believed() {
+    fn distrusted_anchor_is_not_believed() {
         let mut machine = Machine::counting(2.5);
         machine.works(5 * MS);
         machine.read();
         assert_ne!(machine.anchor.from(), NEVER);
-        machine.anchor.weigh();
+        machine.anchor.distrust();
         assert_eq!(machine.anchor.from(), NEVER);
         assert_eq!(machine.anchor.read(|| unreachable!("nothing is read")), None);
     }

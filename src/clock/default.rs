@@ -134,13 +134,13 @@ fn sighted() -> u64 {
                 }
                 Err(Broken) => {
                     STATE.store(GIVEN_UP, Ordering::Relaxed);
-                    anchor.weigh();
+                    anchor.distrust();
                     sighting.ns.max(anchor.latest())
                 }
             }
         }
         GIVEN_UP => {
-            anchor.weigh();
+            anchor.distrust();
             time::since_epoch(Instant::now()).max(anchor.latest())
         }
         _ => time::since_epoch(Instant::now()),
@@ -163,9 +163,8 @@ impl Clock for DefaultClock {
     const HAS_ANCHORS: bool = counter::EXISTS;
 
     #[inline]
-    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
-        let at = line.position_before(end, ANCHOR.with(Anchor::from))?;
-        Some(scale.volume_at(at))
+    fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
+        line.position_before(end, ANCHOR.with(Anchor::from))
     }
 
     #[inline]

@@ -65,10 +65,10 @@ pub trait Clock: Clone + Send + Sync {
     #[doc(hidden)]
     const HAS_ANCHORS: bool = false;
 
-    /// Returns the volume drained at the last anchor, if an anchor holds and is before `end`.
+    /// Returns the position of the last anchor, if an anchor holds and is before `end`.
     #[doc(hidden)]
     #[inline]
-    fn drained_at_anchor(&self, _line: &TimeLine, _end: Nanos, _scale: UnitScale) -> Option<Volume> {
+    fn anchor_position(&self, _line: &TimeLine, _end: Nanos) -> Option<Nanos> {
         None
     }
 
@@ -115,8 +115,8 @@ impl<C: Clock> Clock for &C {
     const HAS_ANCHORS: bool = C::HAS_ANCHORS;
 
     #[inline]
-    fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
-        C::drained_at_anchor(self, line, end, scale)
+    fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
+        C::anchor_position(self, line, end)
     }
 
     #[inline]

@@ -107,7 +107,7 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
     /// ```
     #[must_use]
     pub fn new(first: A, second: B) -> Self {
-        Self::at_rest(first.into_limit(), second.into_limit(), DefaultClock)
+        Self::idle(first.into_limit(), second.into_limit(), DefaultClock)
     }
 
     /// Returns an idle pair for two quotas.
@@ -131,13 +131,13 @@ impl<A: MeterKind, B: MeterKind> Dual<A, B> {
             (A::Algorithm::from_quota(first)?, Some(first)),
             (B::Algorithm::from_quota(second)?, Some(second)),
         );
-        Ok(Self::at_rest(limits.0, limits.1, DefaultClock))
+        Ok(Self::idle(limits.0, limits.1, DefaultClock))
     }
 }
 
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Makes an idle pair at the time of its clock.
-    fn at_rest(first: WithQuota<A::Algorithm>, second: WithQuota<B::Algorithm>, clock: C) -> Self {
+    fn idle(first: WithQuota<A::Algorithm>, second: WithQuota<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
             words: SharedWords::new([0, 0]),
@@ -161,7 +161,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> Dual<A, B, D> {
         let Pair { first, second } = self.pair;
-        Dual::at_rest((first.algorithm, first.quota), (second.algorithm, second.quota), clock)
+        Dual::idle((first.algorithm, first.quota), (second.algorithm, second.quota), clock)
     }
 }
 
@@ -188,6 +188,14 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
             .first
             .began(words[0])
             .or_else(|| self.pair.second.began(words[1]))
+    }
+
+    /// Returns whether a denial changes the pair, for companions that must not ask twice.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn counts_denials(&self) -> bool {
+        self.pair.counts_denials()
     }
 }
 
@@ -675,7 +683,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
     }
 
     fn counts_denials(&self) -> bool {
-        self.pair.counts_denials()
+        self.counts_denials()
     }
 
     fn look(&self, n: u32, at: Instant) -> Taken {

@@ -84,7 +84,7 @@ use super::hash::{KeyHash, LINES, WIDTH};
 use super::limits::{Limits, Superseded};
 use super::slot::{AtomicU64, Line, Ordering, Reach, Slot, SlotState, StateKind, may_stop};
 use crate::algorithm::Algorithm;
-use crate::units::Nanos;
+use crate::units::{Nanos, UnitScale, Volume};
 
 /// The number of times that a claimant searches again if only claims are in its way. After that it treats the bucket as full.
 const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 2 } else { 4 };
@@ -226,6 +226,21 @@ impl HashBucket {
         // ORDERING: relaxed. A thread that acts on a slot that was taken has acquired the slot, and with it the watermark raised before; other
         // threads need nothing. Weaker breaks `keyed::a_reused_slot_never_doubles_the_last_cell` in `tests/loom`.
         Nanos::clamped(self.header.watermark.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether `due` has drained by the watermark, of which only the part after `at` matters: `due` has not drained by `at`.
+    #[inline]
+    pub(super) fn has_drained_by_watermark(&self, due: Volume, at: Nanos, scale: UnitScale) -> bool {
+        // ORDERING: relaxed, as in `watermark`.
+        let is_after = self.header.watermark.load(Ordering::Relaxed) > at.get();
+        is_after && self.drained_by_watermark(scale) >= due
+    }
+
+    // Out of line: the watermark is rarely so late.
+    #[cold]
+    #[inline(never)]
+    fn drained_by_watermark(&self, scale: UnitScale) -> Volume {
+        scale.volume_at(self.watermark())
     }
 
     /// Raises the watermark to `at`. Call it before an exchange made at `at`, after which no exchange may be made at an earlier time.

@@ -8,7 +8,7 @@ use super::{Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
-use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
+use crate::schedule::{AnchoredTime, NotAtOnce, NotStored, Schedule, WordStep};
 use crate::store::{PAUSES, Store, pause};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
@@ -150,15 +150,15 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         }
     }
 
-    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile. `drained` is the volume
-    /// drained now, by a clock that may lag.
+    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile. `now` is the time by a
+    /// clock that may lag.
     ///
     /// Nearly every call takes this path: one look, one decision and one exchange.
     #[inline(always)]
     pub(super) fn decide_by(
         &self,
         limit: &TierLimit<A>,
-        drained: Volume,
+        now: AnchoredTime,
         n: u32,
     ) -> Result<Result<(), Until>, NotAtOnce> {
         let schedule = &limit.schedule;
@@ -169,19 +169,19 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         let found = self.bucket.home(self.key).find_decided_by(self.key, limit.states);
         let (slot, state, word) = found.ok_or(NotAtOnce::Uncertain)?;
         self.limits.hold().map_err(|Superseded| NotAtOnce::Uncertain)?;
-        match schedule.decide_by_anchor(word, drained, n)? {
+        if n > 1 || !limit.denies_while_anchored(word, now.anchored) {
             // The word grows by the same limit, so the version stays.
-            Ok(new) if slot.exchange(state, SlotState(state.0 + (new - word))) => Ok(Ok(())),
-            Ok(_) => Err(NotAtOnce::LostRace),
-            Err(until) => {
-                // A key that is denied at an earlier time may conform at the watermark. (If volume drained in ticks, nothing would be decided here.)
-                let is_over = until.due <= schedule.algorithm.scale().volume_at(self.bucket.watermark());
-                if is_over || slot.load() != state {
-                    return Err(NotAtOnce::Uncertain);
-                }
-                Ok(Err(until))
+            if let Ok(new) = schedule.decide_by_anchor(word, now.drained, n)? {
+                let grown = SlotState(state.0 + (new - word));
+                return slot.exchange(state, grown).then_some(Ok(())).ok_or(NotAtOnce::LostRace);
             }
         }
+        let (scale, due) = (schedule.algorithm.scale(), schedule.algorithm.due(word, n));
+        // A key that is denied at an earlier time may conform at the watermark. (If volume drained in ticks, nothing would be decided here.)
+        if self.bucket.has_drained_by_watermark(due, now.anchor, scale) || slot.load() != state {
+            return Err(NotAtOnce::Uncertain);
+        }
+        Ok(Err(Until { scale, due }))
     }
 
     #[inline]
@@ -321,8 +321,8 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     #[inline]
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
         let limit = self.limits.of_tier(self.first_tier());
-        let drained = limit.schedule.drained_now(clock).ok_or(NotAtOnce::Uncertain)?;
-        self.decide_by(limit, drained, n)
+        let now = limit.schedule.anchored_time(clock).ok_or(NotAtOnce::Uncertain)?;
+        self.decide_by(limit, now, n)
     }
 
     #[inline]
@@ -359,5 +359,126 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
             Ok(until.map(|until| limits.schedule(self.first_tier()).status_without_slot(until, at)))
         });
         without_slot.unwrap_or_else(|| self.read(at, |schedule, word| self.status_of(schedule, word, at)))
+    }
+}
+
+#[cfg(all(test, not(any(ratelimit_meter_loom, ratelimit_meter_stress))))]
+mod tests {
+    //! Decisions at once, by a clock with an anchor.
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::keyed::{KeyedBuilder, KeyedMeter, Tier};
+    use crate::meter::Meter;
+    use crate::quota::Quota;
+    use crate::time::Instant;
+    use crate::units::UnitScale;
+    use crate::{Exponential, GCRA, LeakyBucket};
+    use core::time::Duration;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const WINDOW: Duration = Duration::from_micros(5);
+    const NANO: Duration = Duration::from_nanos(1);
+
+    /// A clock as far behind as the default clock ever is: a window, and its anchor another window.
+    #[derive(Clone)]
+    struct Late {
+        time: ManualClock,
+        /// The number of readings other than by the anchor.
+        read: Arc<AtomicU32>,
+    }
+
+    impl Clock for Late {
+        const LAG_NS: u64 = 5_000;
+        const HAS_ANCHORS: bool = true;
+
+        fn now(&self) -> Instant {
+            self.read.fetch_add(1, Ordering::Relaxed);
+            self.time.now() - WINDOW
+        }
+
+        fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
+            let at = line.position(self.time.now() - 2 * WINDOW);
+            (at < end).then_some(at)
+        }
+
+        fn drained_since_anchor(&self, anchored: Volume, scale: UnitScale) -> Option<Volume> {
+            Some(Volume(anchored.0 + scale.volume_at(Nanos::clamped(Self::LAG_NS)).0))
+        }
+
+        fn now_exactly(&self) -> Instant {
+            self.read.fetch_add(1, Ordering::Relaxed);
+            self.time.now()
+        }
+    }
+
+    fn late(time: &ManualClock) -> Late {
+        Late {
+            time: time.clone(),
+            read: Arc::default(),
+        }
+    }
+
+    fn quota(text: &str) -> Quota {
+        text.parse().unwrap()
+    }
+
+    fn denies_until_its_instant<B: Algorithm>(like: Meter<B>) {
+        let time = ManualClock::new();
+        let clock = late(&time);
+        let keys: KeyedMeter<u64, Meter<B, Late>> = KeyedBuilder::new(like.with_clock(clock.clone()))
+            .with_capacity(1)
+            .unwrap();
+        while keys.check(&1).is_ok() {}
+        let denial = keys.check(&1).unwrap_err();
+        let earliest = denial.earliest_possible();
+        clock.read.store(0, Ordering::Relaxed);
+        // The clock's reading is a window behind, and its anchor two.
+        for before in [3 * WINDOW, 2 * WINDOW + 8 * NANO, WINDOW + 8 * NANO] {
+            time.set(earliest - before);
+            assert_eq!(keys.check(&1), Err(denial), "{before:?} early");
+        }
+        assert_eq!(clock.read.load(Ordering::Relaxed), 0, "decided at once");
+        for before in [WINDOW, 2 * NANO, NANO] {
+            time.set(earliest - before);
+            assert_eq!(keys.check(&1), Err(denial), "{before:?} early");
+        }
+        time.set(earliest);
+        assert_eq!(keys.check(&1), Ok(()));
+    }
+
+    #[test]
+    fn denial_at_once_ends_at_its_instant() {
+        for text in ["10/s burst 3", "7/h burst 1", "100000/s burst 9", "1/2000h burst 1"] {
+            denies_until_its_instant(GCRA::from_quota(quota(text)).unwrap());
+            denies_until_its_instant(LeakyBucket::from_quota(quota(text)).unwrap());
+        }
+        denies_until_its_instant(Exponential::from_quota(quota("50/s")).unwrap());
+    }
+
+    /// A key that is denied now conforms if it does at the watermark, the time of a later reuse or change of tier in its bucket.
+    #[test]
+    fn denial_at_once_regards_a_watermark_after_the_anchor() {
+        let time = ManualClock::new();
+        let like = GCRA::from_quota(quota("1/s burst 1")).unwrap().with_clock(late(&time));
+        let (builder, other) = KeyedBuilder::new(like).tier(quota("1/h burst 1")).unwrap();
+        let keys: KeyedMeter<u64, GCRA<Late>> = builder.with_capacity(1).unwrap();
+        let start = time.now();
+        assert!(keys.check(&1).is_ok() && keys.check(&2).is_ok());
+        assert!(keys.check(&1).is_err());
+        let later = start + Duration::from_millis(500);
+        keys.in_tier(other).unwrap().key(&2).charge_at(1, later);
+        let denial = keys.check(&1).unwrap_err();
+        assert_eq!(
+            denial,
+            keys.key(&1).check_at(start).unwrap_err(),
+            "not due by the watermark"
+        );
+        keys.in_tier(Tier::FIRST)
+            .unwrap()
+            .key(&2)
+            .charge_at(1, start + Duration::from_secs(2));
+        assert_eq!(keys.check(&1), Ok(()), "due by the watermark");
     }
 }

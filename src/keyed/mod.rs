@@ -424,9 +424,9 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         // takes 28.5 and 28.4, and with the hash after the clock 31.6 and 26.5.
         let hash = self.hashes.hash_one(key);
         self.table.fetch(hash);
-        let drained = limit.schedule.drained_now(&self.clock).ok_or(NotAtOnce::Uncertain)?;
+        let now = limit.schedule.anchored_time(&self.clock).ok_or(NotAtOnce::Uncertain)?;
         let key = KeyHash::spread(hash);
-        self.entry(key, self.tier).decide_by(limit, drained, n)
+        self.entry(key, self.tier).decide_by(limit, now, n)
     }
 
     fn denial(&self, until: Until) -> NonConformance {

@@ -78,7 +78,10 @@ pub struct Rfc2697 {
 /// A bucket in units that another bucket shares.
 #[derive(Debug, Clone, Copy)]
 struct PartBucket {
+    /// The burst, in the quota's unit.
     burst: u32,
+    /// The most bytes that conform at once.
+    most: u32,
     /// The units of one byte.
     byte: u64,
     /// The burst in units, plus one unit because time is rounded.
@@ -86,18 +89,20 @@ struct PartBucket {
 }
 
 impl PartBucket {
-    fn new(bytes: u32, byte: u64) -> Self {
+    /// Makes a bucket of `burst` in the quota's unit, where a byte of `weight` such units is `byte` units of the word.
+    fn new(burst: u32, weight: u32, byte: u64) -> Self {
         Self {
-            burst: bytes,
+            burst,
+            most: burst / weight,
             byte,
-            tolerance: u64::from(bytes) * byte + 1,
+            tolerance: u64::from(burst) * (byte / u64::from(weight)) + 1,
         }
     }
 
     /// Returns the units of `bytes`, if they conform at `level`.
     #[inline]
     fn take(self, bytes: u32, level: u64) -> Option<u64> {
-        if bytes > self.burst {
+        if bytes > self.most {
             return None;
         }
         let cost = u64::from(bytes) * self.byte;
@@ -106,7 +111,7 @@ impl PartBucket {
 
     fn room(self, level: u64) -> u32 {
         let bytes = self.tolerance.saturating_sub(level) / self.byte;
-        u32::try_from(bytes).map_or(self.burst, |bytes| bytes.min(self.burst))
+        u32::try_from(bytes).map_or(self.most, |bytes| bytes.min(self.most))
     }
 }
 
@@ -124,8 +129,8 @@ impl Rfc2697 {
         Ok(Self {
             quota: committed,
             both: schedule(made, both)?,
-            committed: PartBucket::new(burst / weight, byte),
-            excess: PartBucket::new(excess_burst / weight, byte),
+            committed: PartBucket::new(burst, weight, byte),
+            excess: PartBucket::new(excess_burst, weight, byte),
         })
     }
 

@@ -194,6 +194,14 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.store.read(Nanos::BEGINNING, |schedule, word| schedule.began(word))
     }
 
+    /// Returns whether a denial changes the meter, for companions that must not ask twice.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn counts_denials(&self) -> bool {
+        self.store.counts_denials()
+    }
+
     /// Makes a meter on an existing store.
     #[inline]
     pub(crate) const fn on(store: S, clock: C) -> Self {
@@ -311,9 +319,9 @@ mod tests {
             self.time.now() - self.by
         }
 
-        fn drained_at_anchor(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Volume> {
+        fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
             let at = line.position(self.time.now() - self.by);
-            (ANCHORED && at < end).then(|| scale.volume_at(at))
+            (ANCHORED && at < end).then_some(at)
         }
 
         fn anchor_holds(&self) -> bool {

@@ -5,7 +5,7 @@ use crate::algorithm::Algorithm;
 use crate::clock::{Clock, DefaultClock, When};
 use crate::outcome::NegativeMultiDecision;
 use crate::schedule::NotStored;
-use crate::store::Store;
+use crate::store::{Atomic, OwnedStore, Store};
 use crate::time::{self, Instant};
 use crate::units::{Nanos, Volume};
 use core::fmt;
@@ -20,6 +20,9 @@ use core::time::Duration;
 /// The time to act is a whole nanosecond, rounded up, while cells are counted exactly. So in every window of length v, the cells whose time to act
 /// lies in the window are at most B + R (v + 1 ns), for burst B and rate R. At 2^32 cells a second, that is up to five cells in one nanosecond.
 ///
+/// If the quota of an [`Adjustable`](crate::Adjustable) is set, earlier reservations keep their times, as in Go, and their cells drain at the new rate.
+/// So a window after the change may also have the cells of the reservations that were made before the change and act in the window.
+///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
 /// use std::time::{Duration, Instant};
@@ -32,8 +35,9 @@ use core::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "the cells are taken; use them from `time_to_act` on, or cancel"]
-pub struct Reservation<A, C = DefaultClock> {
-    meter: Meter<A, C>,
+pub struct Reservation<A, C = DefaultClock, S = Atomic<A>> {
+    /// A handle made before the cells were counted, and not before the last change of the quota.
+    meter: Meter<A, C, S>,
     cells: u32,
     /// The volume drained by the time to act, and the time to act.
     at: Volume,
@@ -42,13 +46,14 @@ pub struct Reservation<A, C = DefaultClock> {
     word: u64,
 }
 
-impl<A: Algorithm, C: Clock> Meter<A, C> {
+/// Reservations, by a meter with clones.
+impl<A: Algorithm, C: Clock, S: OwnedStore<A> + Clone> Meter<A, C, S> {
     /// Takes `n` cells that conform now or within `longest_wait`, all or nothing, and returns a reservation that holds their time to act.
     ///
     /// # Errors
     ///
     /// [`NegativeMultiDecision`], and nothing has changed, if the cells conform only later, or never.
-    pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C>, NegativeMultiDecision> {
+    pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
         self.reserve_as_at(n, longest_wait, self.exact_position(When::Now))
     }
 
@@ -62,7 +67,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         n: u32,
         longest_wait: Duration,
         at: Instant,
-    ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
+    ) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
         self.reserve_as_at(n, longest_wait, self.exact_position(When::At(at)))
     }
 
@@ -71,31 +76,35 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
         n: u32,
         longest_wait: Duration,
         at: Nanos,
-    ) -> Result<Reservation<A, C>, NegativeMultiDecision> {
+    ) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
         let by = at.later(time::nanos(longest_wait));
-        let mut reservation = Reservation {
-            meter: self.clone(),
-            cells: n,
-            at: self.drained(at),
-            acts: time::after(self.time_line().beginning(), at.get()),
-            word: 0,
-        };
-        if n == 0 {
-            return Ok(reservation);
+        loop {
+            let mut reservation = Reservation {
+                meter: self.clone(),
+                cells: n,
+                at: Volume(0),
+                acts: time::after(self.time_line().beginning(), at.get()),
+                word: 0,
+            };
+            if n == 0 {
+                return Ok(reservation);
+            }
+            let taken = reservation.meter.store.update_unchanged(at, |schedule, word, from| {
+                let (word, at) = schedule.take_within(word, from, schedule.drained(by), n)?;
+                Ok((word, (word, at, (at > from).then(|| schedule.denial(at)))))
+            });
+            match taken {
+                Some(Ok((word, at, later))) => {
+                    (reservation.word, reservation.at) = (word, at);
+                    reservation.acts = later.map_or(reservation.acts, |later| later.earliest_possible());
+                    return Ok(reservation);
+                }
+                // (Only a table takes cells without counting them, and no reservation is of a table.)
+                Some(Err(not_stored)) => return self.batch(n, not_stored).map(|()| reservation),
+                // The quota was changed just now: makes a handle of the new quota.
+                None => {}
+            }
         }
-        let (taken_at, word) = match self.take_within(n, at, by) {
-            Ok(taken) => taken,
-            // (Only a table takes cells without counting them, and no reservation is of a table.)
-            Err(not_stored) => return self.batch(n, not_stored).map(|()| reservation),
-        };
-        reservation.word = word;
-        if taken_at > reservation.at {
-            reservation.at = taken_at;
-            reservation.acts = self
-                .store
-                .read(at, |schedule, _| schedule.denial(taken_at).earliest_possible());
-        }
-        Ok(reservation)
     }
 }
 
@@ -123,26 +132,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let position = |at| self.time_line().position(at);
-        match self.take_within(n, position(from), position(by)) {
-            Ok(_) => Ok(()),
-            Err(not_stored) => self.batch(n, not_stored),
-        }
-    }
-
-    /// Takes at least one cell. Returns the volume drained when the cells conform, and the word that counts them.
-    fn take_within(&self, n: u32, from: Nanos, by: Nanos) -> Result<(Volume, u64), NotStored> {
-        self.store.update(from, |schedule, word, from| {
-            let (word, at) = schedule.take_within(word, from, schedule.drained(by), n)?;
-            Ok((word, (at, word)))
-        })
-    }
-
-    fn drained(&self, at: Nanos) -> Volume {
-        self.store.read(at, |schedule, _| schedule.drained(at))
+        let by = position(by);
+        let taken = self.store.update(position(from), |schedule, word, from| {
+            schedule.take_within(word, from, schedule.drained(by), n)
+        });
+        taken.map(drop).or_else(|not_stored| self.batch(n, not_stored))
     }
 }
 
-impl<A: Algorithm, C: Clock> Reservation<A, C> {
+impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
     /// Returns how many cells are reserved.
     #[must_use]
     pub const fn cells(&self) -> u32 {
@@ -175,6 +173,9 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     /// - Otherwise the cells count as the first to drain from the time to act on. So n cells give back n less the cells that drain in between,
     ///   whereas `x/time/rate` gives back nothing after the time to act. So cancel only cells that were not used. The part that has
     ///   drained is rounded up to a unit of the word. So a later cell may conform a nanosecond after its exact time.
+    ///
+    /// - If the quota was set since the cells were reserved, they stay counted: available cells that the reservation had pushed out of a smaller
+    ///   burst must not come back.
     ///
     /// The cells of each reservation of an [`Exponential`](crate::Exponential) decay separately, so a reservation gives back its remainder.
     ///
@@ -209,18 +210,24 @@ impl<A: Algorithm, C: Clock> Reservation<A, C> {
     }
 
     fn give_back(&self, when: When) {
-        if self.cells > 0 {
-            self.meter.lower(when, |schedule, word, drained| {
-                if word != self.word && schedule.algorithm.has_cells_ahead(word, drained) {
-                    return word;
-                }
-                schedule.algorithm.cancel(word, drained, self.cells, self.at)
-            });
+        if self.cells == 0 {
+            return;
         }
+        let at = when.position(self.meter.clock(), self.meter.time_line());
+        // If nothing is stored, there was nothing to give back, or the quota has been changed.
+        let _ = self.meter.store.update_unchanged(at, |schedule, word, drained| {
+            if word != self.word && schedule.algorithm.has_cells_ahead(word, drained) {
+                return Err(NotStored::Unchanged);
+            }
+            match schedule.algorithm.cancel(word, drained, self.cells, self.at) {
+                same if same == word => Err(NotStored::Unchanged),
+                lower => Ok((lower, ())),
+            }
+        });
     }
 }
 
-impl<A: Algorithm, C: Clock> fmt::Debug for Reservation<A, C> {
+impl<A: Algorithm, C: Clock, S: Store<A>> fmt::Debug for Reservation<A, C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
             .field("meter", &self.meter)

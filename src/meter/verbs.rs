@@ -596,7 +596,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     /// Stores a lower word, unless it is the same.
-    pub(super) fn lower(&self, when: When, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
+    fn lower(&self, when: When, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
         let step = self.store.update(self.position(when), |schedule, word, drained| {
             match lowered(schedule, word, drained) {
                 same if same == word => Err(NotStored::Unchanged),

@@ -64,7 +64,7 @@ fn in_units(time_ns: u64) -> (u64, &'static str) {
 /// Units may be spelled out (`30/second`) or short (`10/m` for minutes). Blanks may surround the slash (`30 / s`), and `per` may replace the slash
 /// (`5 per 2 hours`). A week is seven days (`500/week`); months and years, whose lengths differ, are no units. Numbers may have a fraction (`1.5/s`
 /// is `3/2s` exactly), separators (`1_000/s`) and the suffixes `k`, `M` and `G` (`1k/s`).
-/// `burst`, `weight` and `every` may come in any order.
+/// `burst`, `weight` and `every` may come in any order, and in capitals.
 impl FromStr for Quota {
     type Err = ParseQuotaError;
 
@@ -86,17 +86,17 @@ impl FromStr for Quota {
             let word = words.next();
             let (seen, value) = match &text[word.clone()] {
                 "" => break,
-                "burst" => {
+                name if name.eq_ignore_ascii_case("burst") => {
                     let value = words.next();
                     quota = quota.allow_burst(whole(text, value.clone())?);
                     (&mut burst_span, value)
                 }
-                "weight" => {
+                name if name.eq_ignore_ascii_case("weight") => {
                     let value = words.next();
                     quota = quota.cell_weight(whole(text, value.clone())?);
                     (&mut weight_span, value)
                 }
-                "every" => {
+                name if name.eq_ignore_ascii_case("every") => {
                     let value = words.next_time();
                     let interval = Duration::from_nanos(time(text, value.clone())?);
                     quota = quota

@@ -61,6 +61,16 @@ pub trait Store<A: Algorithm>: Sized {
         step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
     ) -> Result<T, NotStored>;
 
+    /// Works as [`update`](Self::update), unless the limit has been changed since this handle was made. Returns `None` if it has.
+    #[doc(hidden)]
+    fn update_unchanged<T>(
+        &self,
+        at: Nanos,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
+    ) -> Option<Result<T, NotStored>> {
+        Some(self.update(at, step))
+    }
+
     /// Decides `n` cells now, at least 1, if that is possible without the exact time.
     #[doc(hidden)]
     #[inline]

@@ -78,6 +78,16 @@ impl<A: Algorithm> Store<A> for Swappable<A> {
             node.word.update(|word| step(&node.schedule, word, drained))
         })
     }
+
+    fn update_unchanged<T>(
+        &self,
+        at: Nanos,
+        step: impl Fn(&Schedule<A>, u64, Volume) -> Result<WordStep<T>, NotStored>,
+    ) -> Option<Result<T, NotStored>> {
+        let schedule = &self.node.schedule;
+        let drained = schedule.drained(at);
+        self.node.word.update(|word| step(schedule, word, drained)).ok()
+    }
 }
 
 impl<A: Algorithm> OwnedStore<A> for Swappable<A> {
@@ -95,8 +105,11 @@ impl<A: Algorithm> OwnedStore<A> for Swappable<A> {
 /// Returns a clone with the current quota, so that the clone is as fast as a plain meter until the next change.
 impl<A> Clone for Swappable<A> {
     fn clone(&self) -> Self {
+        let node = self.latest.node.get();
+        // During a change, the next node is current a moment before `Latest` points to it.
+        let next = node.word.load().err().and_then(|Closed| node.next.get());
         Self {
-            node: self.latest.node.get(),
+            node: next.unwrap_or(node),
             latest: self.latest.clone(),
         }
     }

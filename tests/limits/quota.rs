@@ -145,6 +145,7 @@ fn quotas_are_read_as_people_write_them() {
         ("1 PER 2 Weeks burst 3", "1/14d burst 3"),
         ("10 per second", "10/s"),
         ("1k per 2 hours burst 5", "1000/2h burst 5"),
+        ("10/S BURST 20 Weight 2 EVERY 1S", "10/s burst 20 weight 2 every 1s"),
     ] {
         let quota: Quota = text.parse().expect(text);
         assert_eq!(quota.to_string(), canonical, "{text}");

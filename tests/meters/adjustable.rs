@@ -280,3 +280,53 @@ fn a_change_now_reads_the_clock() {
     clock.advance(Duration::from_secs(1)).expect("some time");
     assert!(meter.check().is_ok() && meter.check().is_err());
 }
+
+#[test]
+fn reserved_cells_keep_their_times_across_a_change() {
+    fn check<A: Algorithm>(meter: &Adjustable<Meter<A>>) {
+        let (now, old) = (Instant::now(), meter.clone());
+        let delays = |n| {
+            let reserve = |_| meter.reserve_at(1, Duration::MAX, now).expect("a time");
+            let reserved: Vec<_> = (0..n).map(reserve).collect();
+            reserved
+                .iter()
+                .map(|cell| cell.delay_from(now).as_millis())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(delays(3), [0, 100, 200]);
+        let last = old.reserve_at(1, Duration::MAX, now).expect("a time");
+        set(meter, "1/s burst 1", now);
+        assert_eq!(last.delay_from(now), Duration::from_millis(300), "its time stays");
+        assert_eq!(delays(2), [4000, 5000], "four cells at the new rate");
+        set(meter, "100/s burst 1", now);
+        assert_eq!(delays(2), [60, 70]);
+        let denied = old.reserve_at(1, Duration::from_millis(79), now).unwrap_err();
+        assert_eq!(denied.earliest_possible(), Some(now + Duration::from_millis(80)));
+    }
+    check(&Adjustable::<GCRA>::from_quota(parsed("10/s burst 1")).expect("a limit"));
+    check(&Adjustable::<LeakyBucket>::from_quota(parsed("10/s burst 1")).expect("a limit"));
+}
+
+#[test]
+fn cancel_gives_back_only_before_a_change() {
+    fn check<A: Algorithm>(meter: Adjustable<Meter<A>>) {
+        let (now, old) = (Instant::now(), meter.clone());
+        let reserve = |handle: &Adjustable<Meter<A>>| handle.reserve_at(5, Duration::ZERO, now).expect("five cells");
+        let remaining = || meter.status_at(now).remaining();
+        for handle in [&meter, &old] {
+            reserve(handle).cancel_at(now);
+            assert_eq!(remaining(), 10);
+            let reserved = reserve(handle);
+            set(&meter, "5/s", now);
+            set(&meter, "10/s", now);
+            reserved.cancel_at(now);
+            assert_eq!(
+                remaining(),
+                5,
+                "as many as the change would have left without the reservation"
+            );
+            meter.reset();
+        }
+    }
+    on_each!("10/s", check);
+}

@@ -9,7 +9,7 @@ use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::{Adjustable, Exponential, GCRA, LeakyBucket, Meter, Quota};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const CHECKERS: usize = 3;
 
@@ -52,6 +52,11 @@ fn quota_changes_admit_one_burst_per_instant() {
                     match turn % 7 {
                         6 if meter.check_n_at(5, now).is_ok() => meter.refund_at(5, now),
                         5 => admitted += u64::from(meter.check_up_to_at(3, now).cells()),
+                        4 => {
+                            admitted += meter
+                                .reserve_at(2, Duration::ZERO, now)
+                                .map_or(0, |reserved| u64::from(reserved.cells()))
+                        }
                         _ if meter.check_at(now).is_ok() => admitted += 1,
                         _ => denied += 1,
                     }

@@ -195,6 +195,34 @@ fn a_weight_counts_in_every_bucket() {
     assert_eq!(marker.mark_at(1, now), Red);
 }
 
+#[test]
+fn rest_of_a_burst_counts_towards_next_packet() {
+    let committed = quota("1000/s burst 1005 weight 10");
+    let ms = Duration::from_millis(1);
+    let start = Instant::now();
+    let marker = SingleRate::new(committed, 505).expect("a marker");
+    assert_eq!(marker.mark_at(100, start), Green);
+    assert_eq!(marker.mark_at(1, start + 5 * ms - NS), Yellow);
+    assert_eq!(marker.mark_at(1, start + 5 * ms), Green);
+
+    let excess = SingleRate::new(committed, 505).expect("a marker");
+    let yellow = |n, at| excess.remark_at(n, Yellow, at);
+    assert_eq!(
+        [
+            yellow(50, start),
+            yellow(1, start + 5 * ms - NS),
+            yellow(1, start + 5 * ms)
+        ],
+        [Yellow, Red, Yellow]
+    );
+
+    let two = TwoRate::new(committed, committed).expect("a marker");
+    assert_eq!(
+        [(100, 0), (1, 4), (1, 5)].map(|(n, at)| two.mark_at(n, start + at * ms)),
+        [Green, Red, Green]
+    );
+}
+
 /// The token buckets of the RFCs in exact numbers: `1 / period` of a byte.
 #[derive(Clone, Copy)]
 struct MarkerModel {

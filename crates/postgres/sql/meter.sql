@@ -27,8 +27,9 @@ CREATE SCHEMA IF NOT EXISTS meter;
 
 --------------------------------------------------------------------------------------------------------------------------- tables
 
--- The state of each key of a bucket: `level` units are owed at time `t`, in microseconds since 1970. `drain` units drain in a
--- microsecond, and `one` unit count is one cell of the quota. An idle key needs no row.
+-- The state of each key of a bucket: the time `t` of its last step, in microseconds since 1970, and the mark up to which the bucket was filled.
+-- `drain` units drain in a microsecond, and `one` unit count is one cell of the quota. The mark is the level at `t` plus `meter.drained(t, drain)`,
+-- so while time passes it stays as it is. An idle key needs no row.
 -- `keep`: how many microseconds `meter.sweep` keeps a row that owes nothing; the longest tick of its quotas, and more if callers gave
 -- the time.
 --
@@ -37,11 +38,25 @@ CREATE SCHEMA IF NOT EXISTS meter;
 CREATE UNLOGGED TABLE IF NOT EXISTS meter.bucket (
   key text COLLATE "C" PRIMARY KEY,
   t bigint NOT NULL,
-  level bigint NOT NULL,
+  mark bigint NOT NULL,
   drain bigint NOT NULL,
   one bigint NOT NULL,
   keep bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+-- Returns the units that drain from 1970 to the time `t`. Beyond 2000 units a microsecond their number would not fit, and is left out: the mark of such
+-- a bucket is its level.
+CREATE OR REPLACE FUNCTION meter.drained(t bigint, drain bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE WHEN drain < 2000 THEN t * drain ELSE 0 END
+$$;
+
+-- Earlier files kept the level instead of the mark.
+DO $$ BEGIN
+  IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'meter.bucket'::regclass AND attname = 'level' AND NOT attisdropped) THEN
+    ALTER TABLE meter.bucket RENAME level TO mark;
+    UPDATE meter.bucket SET mark = mark + meter.drained(t, drain) WHERE drain < 2000;
+  END IF;
+END $$;
 
 -- The state of each key of an average: `level` at time `t` as a share of the threshold. The limit that wrote the row is its period in microseconds
 -- and the share that one cell adds.
@@ -257,46 +272,42 @@ CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one 
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
-  clock bigint;
+  clock bigint; drained bigint; t bigint; mark bigint;
   d meter.decision;
 BEGIN
   -- PostgreSQL sets up each operator and each output column in every call, and once more if the row is contended. So the usual way has few.
-  IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
+  IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 AND drain < 2000 THEN
     LOOP
       clock := meter.clock();
-      -- If another call holds the row, this one waits for it, and PostgreSQL evaluates both expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here. No product overflows.
-      -- A plan must not divide by the argument, which may be zero; `b.drain` is at least 1.
-      UPDATE meter.bucket b
-        SET t = greatest(b.t, clock), level = cost + greatest(0, b.level - least(greatest(clock - b.t, 0), 9223372036854775807 / b.drain) * drain)
-        WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.level - burst + cost + drain - 1) / drain <= clock - b.t
-        RETURNING true, clock, b.t, b.level INTO d;
-      IF d.t <= clock THEN RETURN d; END IF;
-      IF d.admitted THEN
-        IF meter.clock() >= d.t THEN
-          d.clock := d.t; -- another call was faster
-        ELSE
-          -- The clock was set back: no time has passed, and the state moves to the time of now.
-          UPDATE meter.bucket b SET t = clock WHERE b.key = key;
-          d.t := clock;
-        END IF;
-        RETURN d;
+      drained := clock * drain;
+      -- If another call holds the row, this one waits for it, and PostgreSQL evaluates the expressions again on the new row. Its time may
+      -- be later than the clock read above: `t` never goes back here, and `mark` counts from that time then.
+      UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)
+        WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= drained + burst - cost
+        RETURNING b.t, b.mark INTO t, mark;
+      IF t <= clock THEN RETURN (true, clock, clock, mark - drained)::meter.decision; END IF;
+      IF FOUND THEN
+        -- Another call was faster, unless the clock was set back.
+        IF meter.clock() >= t THEN RETURN (true, t, t, mark - t * drain)::meter.decision; END IF;
+        -- No time has passed, and the state moves to the time of now.
+        mark := mark - t * drain + drained;
+        UPDATE meter.bucket b SET t = clock, mark = mark WHERE b.key = key;
+        RETURN (true, clock, clock, mark - drained)::meter.decision;
       END IF;
 
-      SELECT false, NULL, b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.level END INTO d FROM meter.bucket b WHERE b.key = key;
+      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.mark END INTO t, mark FROM meter.bucket b WHERE b.key = key;
       IF NOT FOUND THEN
-        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain BETWEEN 1 AND 4503599627370496) IS NOT TRUE;
-        INSERT INTO meter.bucket VALUES (key, clock, cost, drain, one) ON CONFLICT DO NOTHING;
+        EXIT WHEN (key IS NOT NULL AND one > 0 AND drain > 0) IS NOT TRUE;
+        INSERT INTO meter.bucket VALUES (key, clock, drained + cost, drain, one) ON CONFLICT DO NOTHING;
         IF FOUND THEN RETURN (true, clock, clock, cost)::meter.decision; END IF;
         CONTINUE; -- another call inserted the key first
       END IF;
 
       -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
       clock := meter.clock();
-      EXIT WHEN clock < d.t OR d.level IS NULL; -- the clock was set back, or another quota wrote the row
-      d.level := greatest(0, d.level - least(clock - d.t, d.level / drain + 1) * drain);
-      d.clock := clock; d.t := clock;
-      IF d.level > burst - cost THEN RETURN d; END IF;
+      EXIT WHEN clock < t OR mark IS NULL; -- the clock was set back, or another quota wrote the row
+      drained := clock * drain;
+      IF mark > drained + burst - cost THEN RETURN (false, clock, clock, greatest(0, mark - drained))::meter.decision; END IF;
       -- The cells conform by now, so try again. Each round is another call's admission, or time that passed.
     END LOOP;
   END IF;
@@ -401,7 +412,7 @@ BEGIN
         IF ticks[i] > 0 THEN tick_at[i] := clock - clock % ticks[i]; END IF;
         b := buckets[i]; t := tick_at[i]; level := 0;
         IF b.key IS NOT NULL THEN
-          t := b.t; level := b.level;
+          t := b.t; level := b.mark - meter.drained(b.t, b.drain);
           IF tick_at[i] > t THEN
             level := greatest(0, level - least(tick_at[i] - t, level / b.drain + 1) * b.drain); t := tick_at[i];
           END IF;
@@ -477,7 +488,7 @@ BEGIN
           WHEN 'reset' THEN 0
           ELSE level + count * cells[i] END;
         b := buckets[i];
-        changed[i] := after <> level OR stale[i] OR verb = 'reset' AND coalesce(b.level > 0 OR b.t > 0, false);
+        changed[i] := after <> level OR stale[i] OR verb = 'reset' AND coalesce(b.mark > 0 OR b.t > 0, false);
         levels[i] := after;
       ELSE
         load := loads[i];
@@ -522,7 +533,8 @@ BEGIN
     -- After a reset a row counts as absent, for callers' earlier times too.
     t := CASE WHEN verb = 'reset' THEN 0 ELSE ts[i] END;
     IF periods[i] IS NULL THEN
-      UPDATE meter.bucket r SET t = t, level = levels[i], drain = drains[i], one = ones[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i];
+      UPDATE meter.bucket r SET t = t, mark = levels[i] + meter.drained(t, drains[i]), drain = drains[i], one = ones[i], keep = greatest(r.keep, keep)
+        WHERE r.key = keys[i];
     ELSE
       UPDATE meter.average r SET t = t, level = loads[i], period = periods[i], share = shares[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i];
     END IF;
@@ -734,7 +746,7 @@ BEGIN
   IF from_page >= size THEN RETURN; END IF;
   first := format('(%s,0)', from_page)::tid; last := format('(%s,0)', least(from_page + pages, 4294967295))::tid;
   DELETE FROM meter.bucket WHERE key = ANY (ARRAY(
-    SELECT b.key FROM meter.bucket b WHERE b.ctid >= first AND b.ctid < last AND b.t + b.level / b.drain + 1 + b.keep < before
+    SELECT b.key FROM meter.bucket b WHERE b.ctid >= first AND b.ctid < last AND b.t + (b.mark - meter.drained(b.t, b.drain)) / b.drain + 1 + b.keep < before
       FOR UPDATE SKIP LOCKED));
   GET DIAGNOSTICS forgotten = ROW_COUNT;
   -- Of an average, when the rest of it is worth less than a microsecond.

@@ -30,6 +30,12 @@ pub(crate) fn of_statement(error: &Error) -> Failure {
     }
 }
 
+/// Returns `true` if the server is a replica, or read-only for another reason. A replica has no unlogged tables.
+pub(crate) fn takes_no_writes(error: &Error) -> bool {
+    let codes = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::FEATURE_NOT_SUPPORTED];
+    error.code().is_some_and(|code| codes.contains(code))
+}
+
 fn of_server(error: &DbError) -> Failure {
     let code = error.code();
     let again = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];

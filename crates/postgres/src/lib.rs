@@ -9,6 +9,8 @@ mod connecting;
 #[cfg(feature = "tokio")]
 mod error;
 #[cfg(feature = "tokio")]
+mod silence;
+#[cfg(feature = "tokio")]
 mod store;
 #[cfg(feature = "tokio")]
 mod sweep;

@@ -3,12 +3,14 @@
 use crate::call::{Call, Statement};
 use crate::connecting;
 use crate::error::{self, Failure};
+use crate::silence::{SILENCE, Silence};
 use core::fmt;
 use core::pin::Pin;
 use core::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{CancelToken, NoTls, Socket};
 
@@ -23,11 +25,15 @@ const ATTEMPTS: u32 = 5;
 /// A call is tried again only if it lost a race and was rolled back (SQLSTATE 40001 and 40P01). It is never tried again after a timeout or a lost
 /// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted. If it is
 /// dropped while it connects, a task connects for the next call.
+///
+/// Idle connections are closed if callers left two calls without an answer that were sent a second or more apart, and nothing was answered in between.
+/// So are those older than a second if the server answers that it takes no writes. The next call connects anew: the server's name may have moved to another.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool,
     deadline: Option<Duration>,
     cancel: Cancel,
+    silence: Arc<Silence>,
 }
 
 /// Sends a cancel request.
@@ -75,6 +81,7 @@ impl PostgresStore {
             pool: pool.expect("a pool with a runtime is complete"),
             deadline: None,
             cancel: cancel_over(tls),
+            silence: Arc::default(),
         }
     }
 
@@ -88,6 +95,7 @@ impl PostgresStore {
             pool,
             deadline: None,
             cancel: cancel_over(NoTls),
+            silence: Arc::default(),
         }
     }
 
@@ -148,7 +156,8 @@ impl PostgresStore {
         let got = connecting::connection(&self.pool).await;
         let mut connection = Lent {
             object: Some(got.map_err(|error| Failure::Final(error::of_pool(error)))?),
-            cancel: &self.cancel,
+            store: self,
+            sent: Instant::now(),
         };
         let rows = match &connection.object {
             Some(object) => object.query_typed(statement.sql, &statement.params()).await,
@@ -156,6 +165,11 @@ impl PostgresStore {
         };
         // The reply is here: the connection goes back to the pool.
         drop(connection.object.take());
+        self.silence.end();
+        if rows.as_ref().is_err_and(error::takes_no_writes) {
+            // It may be a replica now. A server that takes no writes is connected to once a second for each connection.
+            self.pool.retain(|_, metrics| metrics.age() < SILENCE);
+        }
         let rows = rows.map_err(|error| error::of_statement(&error))?;
         rows.into_iter()
             .next()
@@ -167,15 +181,19 @@ impl PostgresStore {
 /// given to a call that would wait behind it.
 struct Lent<'a> {
     object: Option<Object>,
-    cancel: &'a Cancel,
+    store: &'a PostgresStore,
+    sent: Instant,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let cancel = (self.cancel)(object.cancel_token());
+        let cancel = (self.store.cancel)(object.cancel_token());
         // Out of the pool: the connection ends when its last statement does.
         drop(Object::take(object));
+        if self.store.silence.has_lasted(self.sent) {
+            self.store.pool.retain(|_, _| false);
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // Best effort: the server ends the statement anyway when it writes to a closed connection.

@@ -1,23 +1,54 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
 use crate::failure;
-use crate::store::{SendOnce, decide};
+use crate::store::{PAUSE, SILENCE, SendOnce, decide};
 use core::fmt;
+use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind, Value};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+
+/// The time for which the cluster is connected to at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of neighbouring slots whose silence is noticed together; a shard usually has them all.
+const NEIGHBOURS: u16 = 16;
 
 /// A store on a cluster of Redis or Valkey: one script call for each decision, on the shard of the key.
 ///
 /// All limits of one call must have keys of one slot, as the limits of one subject have. Otherwise the call is [`StoreError::NotOneSlot`], before anything
 /// is sent. The script is sent once to each shard, on its first `NOSCRIPT`.
+///
+/// If callers left two calls of neighbouring slots without an answer that were sent a second or more apart, and nothing was answered there in between, a
+/// task connects to the cluster anew: a node may have vanished without a word, as with its machine. So it does if a node is a replica (`READONLY`), as
+/// after a planned failover, or if a connection was lost, perhaps with the runtime of the first call. Calls go over the earlier connection meanwhile.
 pub struct RedisClusterStore {
     client: ClusterClient,
+    shared: Arc<Mutex<CurrentCluster>>,
+}
+
+#[derive(Default)]
+struct CurrentCluster {
     connection: Arc<OnceCell<ClusterConnection>>,
+    /// By the ranges of neighbouring slots: when the first call was sent that was left without an answer, if none was answered since.
+    silent_since: HashMap<u16, Instant>,
+    /// Connects to the cluster anew.
+    renewal: Option<JoinHandle<()>>,
+    /// The end of the last renewal.
+    renewed: Option<Instant>,
+}
+
+impl CurrentCluster {
+    fn is_renewing(&self) -> bool {
+        self.renewal.as_ref().is_some_and(|task| !task.is_finished())
+    }
 }
 
 impl RedisClusterStore {
@@ -39,21 +70,23 @@ impl RedisClusterStore {
     pub fn new(builder: ClusterClientBuilder) -> RedisResult<Self> {
         Ok(Self {
             client: builder.retries(0).build()?,
-            connection: Arc::default(),
+            shared: Arc::default(),
         })
+    }
+
+    fn current(&self) -> MutexGuard<'_, CurrentCluster> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the connection, or makes it in a task of its own, which goes on if the caller leaves. Without it, no call would be answered where
     /// connecting takes longer than the deadline of a call.
     async fn connection(&self) -> RedisResult<ClusterConnection> {
-        if let Some(connection) = self.connection.get() {
+        let connection = Arc::clone(&self.current().connection);
+        if let Some(connection) = connection.get() {
             return Ok(connection.clone());
         }
-        let (client, connection) = (self.client.clone(), Arc::clone(&self.connection));
-        let connecting = tokio::spawn(async move {
-            let connection = connection.get_or_try_init(|| client.get_async_connection()).await;
-            connection.cloned()
-        });
+        let client = self.client.clone();
+        let connecting = tokio::spawn(async move { connection.get_or_try_init(|| connect(&client)).await.cloned() });
         let ended = |_| {
             RedisError::from((
                 ErrorKind::Client,
@@ -62,6 +95,47 @@ impl RedisClusterStore {
         };
         connecting.await.map_err(ended)?
     }
+
+    /// Notes that a call of a range of slots was answered.
+    fn answered(&self, range: u16) {
+        self.current().silent_since.remove(&range);
+    }
+
+    /// Notes a call of a range of slots that was left without an answer, and connects anew if none there was answered for long.
+    fn unanswered(&self, range: u16, sent: Instant) {
+        let mut current = self.current();
+        let first = *current.silent_since.entry(range).or_insert(sent);
+        if sent.saturating_duration_since(first) >= SILENCE {
+            self.renew(current);
+        }
+    }
+
+    /// Connects to the cluster anew in a task, at most once in [`SILENCE`].
+    fn renew(&self, mut current: MutexGuard<'_, CurrentCluster>) {
+        let is_new = current.renewed.is_some_and(|renewed| renewed.elapsed() < SILENCE);
+        if current.is_renewing() || is_new {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+            current.renewal = Some(runtime.spawn(async move {
+                let made = connect(&client).await;
+                let mut current = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                current.silent_since.clear();
+                current.renewed = Some(Instant::now());
+                if let Ok(connection) = made {
+                    current.connection = Arc::new(OnceCell::new_with(Some(connection)));
+                }
+            }));
+        }
+    }
+}
+
+async fn connect(client: &ClusterClient) -> RedisResult<ClusterConnection> {
+    let timed_out = |_| RedisError::from((ErrorKind::Io, "the cluster was not connected to in time"));
+    tokio::time::timeout(PATIENCE, client.get_async_connection())
+        .await
+        .map_err(timed_out)?
 }
 
 impl fmt::Debug for RedisClusterStore {
@@ -76,22 +150,80 @@ impl AsyncStore for RedisClusterStore {
         if slots.clone().zip(slots.skip(1)).any(|(a, b)| a != b) {
             return Err(StoreError::NotOneSlot);
         }
+        let range = asks.first().map_or(0, |ask| slot(ask.key.as_bytes())) / NEIGHBOURS;
         let connection = self.connection().await;
         let connection = connection.map_err(|error| failure::connecting(&error))?;
-        decide(&Cluster(connection), verb, at, asks).await
+        let cluster = Cluster {
+            store: self,
+            connection,
+            range,
+        };
+        decide(&cluster, verb, at, asks).await
     }
 }
 
-struct Cluster(ClusterConnection);
+/// The connection of a call, unless there is a newer one, and the range of its slot.
+struct Cluster<'a> {
+    store: &'a RedisClusterStore,
+    connection: ClusterConnection,
+    range: u16,
+}
 
-impl SendOnce for Cluster {
-    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        let value = redis::aio::ConnectionLike::req_packed_command(&mut self.0.clone(), cmd).await?;
-        value.extract_error()
+/// A command that was sent. If it is dropped before its answer, its node may have vanished.
+struct SentCommand<'a> {
+    cluster: &'a Cluster<'a>,
+    sent: Instant,
+    is_answered: bool,
+}
+
+impl Drop for SentCommand<'_> {
+    fn drop(&mut self) {
+        let Cluster { store, range, .. } = self.cluster;
+        if self.is_answered {
+            store.answered(*range);
+        } else {
+            store.unanswered(*range, self.sent);
+        }
+    }
+}
+
+impl Cluster<'_> {
+    fn connection(&self) -> ClusterConnection {
+        let newer = self.store.current().connection.get().cloned();
+        newer.unwrap_or_else(|| self.connection.clone())
     }
 
-    /// To where the slot is now. The client, which saw the error, has begun to read the slots again.
+    async fn answer<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        let mut command = SentCommand {
+            cluster: self,
+            sent: Instant::now(),
+            is_answered: false,
+        };
+        let answer = answer.await;
+        command.is_answered = true;
+        if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
+            // The client connects to a lost node again, unless its own task has ended, with its runtime.
+            self.store.renew(self.store.current());
+        }
+        answer
+    }
+}
+
+impl SendOnce for Cluster<'_> {
+    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
+        let mut connection = self.connection();
+        let answer = redis::aio::ConnectionLike::req_packed_command(&mut connection, cmd);
+        self.answer(answer).await?.extract_error()
+    }
+
+    /// To where the slot is now. The client, which saw the error, has begun to read the slots again, but for `READONLY`.
     async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
+        if error.redirect_node().is_none() {
+            self.store.renew(self.store.current());
+            while self.store.current().is_renewing() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
         let Some((host, port)) = error.redirect_node().and_then(|(address, _)| address.rsplit_once(':')) else {
             return self.send(cmd).await;
         };
@@ -102,16 +234,14 @@ impl SendOnce for Cluster {
             host: host.to_owned(),
             port,
         };
-        let mut connection = self.0.clone();
+        let mut connection = self.connection();
         if error.kind() != ErrorKind::Server(ServerErrorKind::Ask) {
-            let value = connection
-                .route_command(cmd.clone(), RoutingInfo::SingleNode(node))
-                .await?;
-            return value.extract_error();
+            let answer = connection.route_command(cmd.clone(), RoutingInfo::SingleNode(node));
+            return self.answer(answer).await?.extract_error();
         }
         let mut both = redis::Pipeline::with_capacity(2);
         both.add_command(redis::cmd("ASKING")).add_command(cmd.clone());
-        let mut values = connection.route_pipeline(both, 1, 1, node).await?;
+        let mut values = self.answer(connection.route_pipeline(both, 1, 1, node)).await?;
         values.pop().unwrap_or(Value::Nil).extract_error()
     }
 }
@@ -161,7 +291,7 @@ mod tests {
             assert!(call.await.is_err());
         });
         proxy.set(Replies::Pass);
-        assert!(wait_for(|| store.connection.get().is_some()));
+        assert!(wait_for(|| store.current().connection.get().is_some()));
     }
 
     /// `CLUSTER KEYSLOT` of Redis.

@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The time to wait before a call is sent again that the server did not run: then twice as long, and so on.
-const PAUSE: Duration = Duration::from_millis(2);
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 5;
 
 /// The time without any answer after which a connection is left. A server that vanished without a word, as with its machine, would otherwise be waited
 /// for until the system gives up, 15 minutes or more.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///

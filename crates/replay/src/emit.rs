@@ -105,7 +105,7 @@ impl Page {
 ///
 /// # Errors
 ///
-/// [`Error::NotEmitted`] for a file of limits, since it has many.
+/// [`Error::NotEmitted`] for a file of limits, since it has many, and for a burst of nginx that no other software can have.
 pub fn render(limit: &LimitSpec, by: Option<&By>, target: Software) -> Result<String, Error> {
     let (rule, algorithm) = (limit.rule(), limit.algorithm());
     let by = by.unwrap_or(&By::Ip);
@@ -145,14 +145,19 @@ pub fn render(limit: &LimitSpec, by: Option<&By>, target: Software) -> Result<St
 
 /// Returns the one or two quotas of a limit, or the quotas closest to it.
 fn quotas(rule: &LimitRule, target: Software, page: &mut Page) -> Result<Vec<Quota>, Error> {
-    let not_emitted = || Error::NotEmitted {
+    let not_emitted = |reason| Error::NotEmitted {
         limit: rule.to_string(),
+        reason,
     };
     match rule {
         LimitRule::Meter(Quotas::One(quota)) => Ok(vec![*quota]),
         LimitRule::Meter(Quotas::Two(pair)) => Ok(vec![pair.first(), pair.second()]),
+        // nginx is written as it was replayed.
+        LimitRule::Model(Model::Nginx(_)) if target == Software::Nginx => Ok(Vec::new()),
         LimitRule::Model(model) => {
-            let quota = model.closest_quota().ok_or_else(not_emitted)?;
+            let quota = model.closest_quota();
+            let quota =
+                quota.ok_or_else(|| not_emitted("its burst is too large for other software: say --emit nginx"))?;
             match model {
                 Model::Window(window) => {
                     let cells = window.quota().cells();
@@ -167,7 +172,7 @@ fn quotas(rule: &LimitRule, target: Software, page: &mut Page) -> Result<Vec<Quo
                         ),
                     });
                 }
-                Model::Nginx(model) if target != Software::Nginx => {
+                Model::Nginx(model) => {
                     page.note(
                         "The replayed nginx has a clock of milliseconds, and rounds its rate down to thousandths of a request a second. This \
                          limit does not.",
@@ -176,11 +181,12 @@ fn quotas(rule: &LimitRule, target: Software, page: &mut Page) -> Result<Vec<Quo
                         page.note("The replayed nginx delays a part of its burst. This limit lets the whole burst pass at once.");
                     }
                 }
-                Model::Nginx(_) => {}
             }
             Ok(vec![quota])
         }
-        LimitRule::PerKey(_) => Err(not_emitted()),
+        LimitRule::PerKey(_) => Err(not_emitted(
+            "it has a limit for each key: name one of --limit with --chosen",
+        )),
     }
 }
 

@@ -63,11 +63,13 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// A file has many limits, and configuration is written for one.
-    #[error("--emit takes one limit, and `{limit}` is many: name one of --limit with --chosen")]
+    /// A file has many limits, and configuration is written for one. Or no other software can have the burst of a limit of nginx.
+    #[error("--emit cannot write `{limit}`: {reason}")]
     NotEmitted {
         /// The limit.
         limit: String,
+        /// The reason, and what to do.
+        reason: &'static str,
     },
     /// A store keeps meters of this library only, not a limiter of other software or a file of limits.
     #[cfg(feature = "store")]

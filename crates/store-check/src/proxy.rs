@@ -35,11 +35,18 @@ struct ProxyState {
     replies: AtomicU8,
     lost: AtomicUsize,
     held: AtomicUsize,
+    /// The number of clients so far.
+    clients: AtomicUsize,
+    /// The number of the first client that gets replies.
+    first: AtomicUsize,
 }
 
 impl ProxyState {
     /// Decides the fate of a reply, or of a part of one, for this client.
-    fn passes(&self, client: &TcpStream) -> bool {
+    fn passes(&self, number: usize, client: &TcpStream) -> bool {
+        if number < self.first.load(Ordering::Relaxed) {
+            return false;
+        }
         // ORDERING: relaxed here and below. No data goes with the fate or the counts.
         let fate = || self.replies.load(Ordering::Relaxed);
         if fate() == Replies::Hold as u8 {
@@ -75,6 +82,8 @@ impl Proxy {
             replies: AtomicU8::new(Replies::Pass as u8),
             lost: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+            first: AtomicUsize::new(0),
         });
         let proxy = Self {
             port,
@@ -91,7 +100,8 @@ impl Proxy {
                 };
                 thread::spawn(move || pass(client_too, server_too, |_| true));
                 let state = Arc::clone(&state);
-                thread::spawn(move || pass(server, client, |client| state.passes(client)));
+                let number = state.clients.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || pass(server, client, |client| state.passes(number, client)));
             }
         });
         proxy
@@ -112,6 +122,12 @@ impl Proxy {
     /// Connects new clients to another port of 127.0.0.1, as a name that moves.
     pub fn move_to(&self, server: u16) {
         self.state.server.store(server, Ordering::Relaxed);
+    }
+
+    /// Drops all further replies to the present clients, which stay connected: to them the server has vanished, with its machine.
+    pub fn vanish(&self) {
+        let clients = self.state.clients.load(Ordering::Relaxed);
+        self.state.first.store(clients, Ordering::Relaxed);
     }
 
     /// Sets the fate of replies from now on.

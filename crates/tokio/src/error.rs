@@ -130,7 +130,7 @@ impl fmt::Display for InsufficientCapacity {
                 "denied: {cells} would come after the end of the meter's time line; make a new meter"
             )
         } else {
-            write!(f, "denied: {cells} can never be acquired at once")
+            write!(f, "denied: {cells} can never be acquired at once; ask for fewer")
         }
     }
 }
@@ -169,6 +169,7 @@ impl fmt::Display for AcquireError {
         match self {
             Self::NotYet(denied) => denied.fmt(f),
             Self::DeadlinePassed => f.write_str("denied: the deadline has passed"),
+            Self::TooManyWaiting { waiting: 0 } => f.write_str("denied: the cells come later, and no caller may wait"),
             Self::TooManyWaiting { waiting: 1 } => f.write_str("denied: 1 caller is waiting already"),
             Self::TooManyWaiting { waiting } => write!(f, "denied: {waiting} callers are waiting already"),
             Self::InsufficientCapacity(denied) => denied.fmt(f),

@@ -290,7 +290,11 @@ where
     fn with_queue(&self, key: &K, f: impl FnOnce(&SharedQueue<P::Meter>)) {
         match self.member_of(key) {
             Some(member) => f(&member.queue),
-            None => f(&self.queue_for(self.meters.meter(key))),
+            None => {
+                f(&self.queue_for(self.meters.meter(key)));
+                // A caller that joined in between decided on the meter before the change. A later caller finds the changed meter.
+                self.refresh_key(key);
+            }
         }
     }
 

@@ -24,7 +24,8 @@
 //! - **Fair**, unless built otherwise: strictly first come, first served. Small requests do not starve a large one, and no caller takes cells while
 //!   another waits. An unfair limiter lets a caller take cells that are there; its waiters are still served in order.
 //! - **Exact plans.** The instant of [`NotYet`](AcquireError::NotYet) is computed on a copy of the meter, with its ticks, weights and averages. A
-//!   [`Patience`] that cannot be kept is denied at once. One that is accepted is kept, as long as no caller takes cells past the queue.
+//!   [`Patience`] that cannot be kept is denied at once. One that is accepted is kept, unless a caller takes cells past the queue, or a stall is longer
+//!   than the bound of [`set_catch_up`](Waiting::set_catch_up).
 //! - **Nothing is lost.** If a future is dropped, its place is given back at once, or its cells if they had come and no poll returned them. The
 //!   waiters behind it move up. That holds for `select!`, timeouts, aborted tasks and runtimes that shut down.
 //! - **No coordinator.** There is no background task, and no waiting future drives another. If a future is forgotten, or never polled again, it
@@ -46,7 +47,8 @@
 //!
 //! *Progress.* While a caller of a runtime waits, the queue has a timer in that runtime. (There is one for each runtime, so that a runtime that is
 //! not driven holds up only itself.) The timer belongs to no future. It wakes the queue, which serves every due place and sets the timer again.
-//! Threads ([`Waiting::acquire_blocking`]) sleep by themselves.
+//! Threads ([`Waiting::acquire_blocking`]) sleep by themselves. One of them also wakes half of the catch-up bound after d(1). So the
+//! tasks ahead of it are charged in time even if their runtimes are not driven.
 //!
 //! *Invariant*: after each operation, one of three holds. The head's runtime has a timer at d(1) or before, the head's thread wakes by then, or the
 //! woken head is about to look. Each operation checks that when it releases the lock (`shared.rs`, `release`).
@@ -71,7 +73,9 @@
 //! - A meter's own methods do not queue. If a caller uses them on a clone, it takes cells before the waiters, whose instants are then later.
 //! - A change through such a clone (a refund, a reset, a raised quota) is noticed within one poll interval, see
 //!   [`Waiting`](Waiting#changes-to-the-meter).
-//! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that has to wait as a denial.
+//! - A strict [`Exponential`](ratelimit_meter::Exponential) counts an acquire that finds neither its cells nor another waiter as a denial, once.
+//! - If a future is dropped long after its cells came, the meter gets them back then, as by [`Waiting::refund`]. So another caller may use them at
+//!   that instant, in addition to the cells that have come since. Poll such futures, or drop them soon.
 //!
 //! # Features
 //!

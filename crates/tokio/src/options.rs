@@ -84,9 +84,12 @@ impl Patience {
         self.deadline.is_some_and(|deadline| deadline < now())
     }
 
+    /// Returns the instant at which a call that is made now ends; `None` if it never does.
     fn until(&self, now: Instant) -> Option<Instant> {
         let timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
-        self.deadline.into_iter().chain(timeout).min()
+        let until = self.deadline.into_iter().chain(timeout).min();
+        // Tokio rounds a timer up to a millisecond, and panics if the platform's `Instant` ends before that.
+        until.filter(|until| until.checked_add(Duration::from_millis(1)).is_some())
     }
 
     fn permits<S: Source>(

@@ -81,7 +81,10 @@ impl<S: Source> Simulation<S> {
         let context = self.any_runtime();
         driver::enter(context);
         match self.below(8) {
-            0..4 if self.members.len() < 30 => self.join(context),
+            0..4 if self.members.len() < 30 => {
+                let n = self.cells();
+                self.join(context, n);
+            }
             0..6 if !self.members.is_empty() => {
                 let index = usize::try_from(self.below(self.members.len() as u64)).unwrap();
                 let member = self.members.swap_remove(index);
@@ -104,8 +107,7 @@ impl<S: Source> Simulation<S> {
         }
     }
 
-    fn join(&mut self, runtime: Option<Id>) {
-        let n = self.cells();
+    fn join(&mut self, runtime: Option<Id>, n: u64) {
         let flag = Arc::<driver::WakeFlag>::default();
         let waker = Waker::from(Arc::clone(&flag));
         let caller = if runtime.is_some() {
@@ -257,6 +259,45 @@ fn average_serves_every_place_at_its_instant() {
     simulate(40, || {
         Waiting::new(Exponential::from_quota(quota("100/100ms")).unwrap())
     });
+}
+
+/// A runtime that is not driven holds up no thread: the tasks ahead are charged in time, although no timer of theirs goes off.
+#[test]
+fn threads_behind_idle_tasks_are_served_in_time() {
+    let at = Duration::from_millis;
+    driver::set_time(Duration::ZERO);
+    let start = now();
+    let limiter = Waiting::new(GCRA::from_quota(quota("100/s burst 1")).unwrap());
+    limiter.try_acquire(1).unwrap();
+    let mut simulation = Simulation::new(&limiter, 1, TestRunner::new(Config::default()).new_rng());
+    for (runtime, waiters) in [(Some(0), 50), (None, 2), (Some(1), 50), (None, 1)] {
+        driver::enter(runtime);
+        (0..waiters).for_each(|_| simulation.join(runtime, 1));
+    }
+
+    let (mut served, mut looks) = (Vec::new(), 0);
+    while simulation.members.iter().any(|member| member.runtime.is_none()) {
+        let threads = || simulation.members.iter().filter(|member| member.runtime.is_none());
+        let next = threads().map(|thread| {
+            if thread.flag.is_set() {
+                Some(now())
+            } else {
+                thread.until
+            }
+        });
+        driver::set_time(next.flatten().min().unwrap().max(now()) - start);
+        let is_awake = |member: &Member| member.runtime.is_none() && member.is_awake();
+        while let Some(thread) = simulation.members.iter().position(is_awake) {
+            let before = simulation.served;
+            simulation.look(thread);
+            looks += 1;
+            if simulation.served > before {
+                served.push(now() - start);
+            }
+        }
+    }
+    assert_eq!(served, [at(510), at(520), at(1030)]);
+    assert!(looks < 120, "{looks} looks");
 }
 
 /// Access to a queue as it is, which serves and wakes no waiter.

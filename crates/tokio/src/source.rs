@@ -195,6 +195,10 @@ pub trait Waitable: Send + Sync + 'static {
     #[doc(hidden)]
     fn began(&self) -> Option<Instant>;
 
+    /// Returns whether a denial changes the meter.
+    #[doc(hidden)]
+    fn counts_denials(&self) -> bool;
+
     /// Decides now, by the meter's own clock if that has tokio's time and is cheaper.
     #[doc(hidden)]
     fn decide_now(&self, n: u32, shift: Shift) -> bool;
@@ -257,6 +261,11 @@ macro_rules! impl_waitable {
 
             fn began(&$self) -> Option<Instant> {
                 $meter.began().filter(|_| has_default_clock::<$clock>())
+            }
+
+            #[inline]
+            fn counts_denials(&$self) -> bool {
+                $meter.counts_denials()
             }
 
             #[inline]
@@ -337,6 +346,10 @@ where
 
     fn began(&self) -> Option<Instant> {
         Self::began(self).filter(|_| has_default_clock::<C>())
+    }
+
+    fn counts_denials(&self) -> bool {
+        Self::counts_denials(self)
     }
 
     fn decide_now(&self, n: u32, shift: Shift) -> bool {
@@ -454,7 +467,8 @@ impl<M: Waitable> Source for M {
 
     #[inline]
     fn take_unlocked(&self, n: u64, shift: Shift) -> bool {
-        u32::try_from(n).is_ok_and(|n| self.decide_now(n, shift))
+        // A denial is followed by a decision with the lock, so one that counts would count twice.
+        u32::try_from(n).is_ok_and(|n| !self.counts_denials() && self.decide_now(n, shift))
     }
 
     fn take(&self, (): &mut (), n: u64, at: Instant, _: bool) -> Result<(), Instant> {

@@ -37,6 +37,8 @@ pub(crate) struct WaitQueue<S: Source> {
     /// The maximum time by which a charge may precede the serve.
     pub(crate) catch_up: Duration,
     plan: Option<ServePlan<S>>,
+    /// A thread that also wakes soon after the head is due, and serves tasks ahead of it whose runtimes are not driven.
+    lookout: Option<QueueTicket>,
     tickets: u64,
 }
 
@@ -59,6 +61,7 @@ impl<S: Source> WaitQueue<S> {
             head_since: now,
             catch_up,
             plan: None,
+            lookout: None,
             tickets: 0,
         }
     }
@@ -156,6 +159,7 @@ impl<S: Source> WaitQueue<S> {
             self.due = None;
             self.plan = None;
         }
+        self.appoint_lookout(woken);
         self.look_at = S::CHANGES_ELSEWHERE.then(|| {
             let waited = now.saturating_duration_since(self.head_since);
             now + POLL_INTERVAL.max(waited / POLL_PART)
@@ -226,11 +230,39 @@ impl<S: Source> WaitQueue<S> {
         } else {
             self.plan_all(source);
             // If its cells never come, the waiter is woken when it becomes the head.
-            let planned = self.waiters.get(ticket)?.planned;
-            planned.or_else(|| Some(never(self.from)))
+            let planned = self.waiters.get(ticket)?.planned.unwrap_or_else(|| never(self.from));
+            let lookout = self.lookout.filter(|lookout| self.waiters.is_in_order(*lookout));
+            let is_lookout = *self.lookout.insert(lookout.unwrap_or(ticket)) == ticket;
+            // Half of the bound is left for the lateness of the wake-up itself, so that the head is charged at its due instant.
+            let looks = self.serve_at().filter(|_| is_lookout);
+            let looks = looks.and_then(|due| due.checked_add(self.catch_up / 2));
+            Some(looks.map_or(planned, |looks| looks.min(planned)))
         };
         self.waiters.get_mut(ticket)?.sleeper = Sleeper::Thread(until);
         until
+    }
+
+    /// If the lookout has left and the head is a task, makes the first thread the lookout, and appends its waker to `woken`. (A thread that is the
+    /// head wakes by itself.)
+    ///
+    /// No thread is before a lookout that was served, so each waiter is passed over once in all.
+    fn appoint_lookout(&mut self, woken: &mut Vec<Waker>) {
+        let is_thread = |waiter: &Waiter| matches!(waiter.sleeper, Sleeper::Thread(_));
+        let has_left = self.lookout.is_some_and(|lookout| !self.waiters.is_in_order(lookout));
+        let mut next = self.waiters.first;
+        if !has_left || self.waiters.slot(next).is_some_and(is_thread) {
+            return;
+        }
+        self.lookout = None;
+        while let Some(waiter) = self.waiters.slot(next) {
+            if is_thread(waiter) {
+                let (slot, number) = (next, waiter.number);
+                self.lookout = Some(QueueTicket { slot, number });
+                woken.extend(waiter.waker.clone());
+                break;
+            }
+            next = waiter.behind;
+        }
     }
 
     /// Gives back the place of a waiter for `n` cells and its cells so far, which are all cells if it has been served. Returns its waker.
@@ -394,6 +426,11 @@ impl Slab {
 
     fn is_head(&self, ticket: QueueTicket) -> bool {
         self.first == ticket.slot && self.get(ticket).is_some()
+    }
+
+    /// Returns whether the waiter has a place in the order.
+    fn is_in_order(&self, ticket: QueueTicket) -> bool {
+        self.get(ticket).is_some_and(|waiter| !waiter.is_denied)
     }
 
     /// Returns the waiter of the ticket, unless it has left.

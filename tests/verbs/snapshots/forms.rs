@@ -27,12 +27,12 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
         (
             LeakyBucket::from_quota(ten).expect("a limit").snapshot_at(now),
             of(Kind::LeakyBucket),
-            "the snapshot is of a LeakyBucket, but this meter is a GCRA",
+            "the snapshot is of a LeakyBucket, but this meter is a GCRA: restore it to its own kind, or start with an idle meter",
         ),
         (
             Exponential::from_quota(ten).expect("a limit").strict().snapshot_at(now),
             of(Kind::StrictExponential),
-            "the snapshot is of a strict Exponential, but this meter is a GCRA",
+            "the snapshot is of a strict Exponential, but this meter is a GCRA: restore it to its own kind, or start with an idle meter",
         ),
         (
             GCRA::from_quota(twenty).expect("a limit").snapshot_at(now),
@@ -40,7 +40,7 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
                 snapshot: SnapshotLimit::Quota(twenty),
                 meter: SnapshotLimit::Quota(ten),
             },
-            "the snapshot is of the limit 20/s, but this meter has 10/s",
+            "the snapshot is of the limit 20/s, but this meter has 10/s: restore it to that limit, or start with an idle meter",
         ),
         (
             parameters,
@@ -48,7 +48,7 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
                 snapshot: parameters.limit,
                 meter: SnapshotLimit::Quota(ten),
             },
-            "the snapshot is of the limit T 100ms tau 900ms, but this meter has 10/s",
+            "the snapshot is of the limit T 100ms tau 900ms, but this meter has 10/s: restore it to that limit, or start with an idle meter",
         ),
         (
             Snapshot {
@@ -56,7 +56,7 @@ fn a_foreign_snapshot_is_rejected_without_effect() {
                 ..snapshot
             },
             RestoreError::OwesTooMuch,
-            "the snapshot owes more than a meter can record",
+            "the snapshot owes more than a meter can record: start with an idle meter",
         ),
     ];
     for (other, error, text) in table {

@@ -25,8 +25,8 @@ impl HttpEffort {
     pub(crate) const FULL: Self = Self {
         rounds: 31,
         calls: 100_000,
-        loopback_rounds: 15,
-        loopback_requests: 40_000,
+        loopback_rounds: 75,
+        loopback_requests: 8_000,
     };
 }
 

@@ -73,7 +73,7 @@ const CONTENDERS: [SqlContender; 11] = [
     SqlContender {
         name: "ours, meter.allow",
         admitted: "SELECT * FROM meter.allow(KEY, '1000000/s');",
-        denied: Some("SELECT * FROM meter.allow(KEY, '10/d');"),
+        denied: Some("SELECT * FROM meter.allow(KEY, '1/d burst 10');"),
     },
     SqlContender {
         name: "ours, two limits",

@@ -1,10 +1,11 @@
 //! Connections with TLS and with passwords, and the errors of a server that does not take a connection or a call.
 
 use crate::laws::bucket;
-use crate::server::{Server, at, connect};
+use crate::server::{Server, at, connect, through};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, StoreError, Verb};
 use ratelimit_meter_store_check::certificates::Certificates;
+use ratelimit_meter_store_check::proxy::Proxy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -152,4 +153,48 @@ async fn server_errors_are_typed_and_advise() {
     );
     client.batch_execute(&limit).await.expect("a limit");
     fails(&of(lesser), "unreachable", "lower the connections").await;
+}
+
+#[tokio::test]
+async fn server_that_takes_no_writes_is_left() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let client = connect(&config).await;
+    let database = config.get_dbname().expect("a database");
+    let read_only = format!("ALTER DATABASE {database} SET default_transaction_read_only = on");
+    client.batch_execute(&read_only).await.expect("read-only");
+    let one = PostgresStore::connect(config.clone(), 1);
+    fails(&one, "refused", "connect to the primary").await;
+    // Of the sessions to come, as after a failover.
+    let writes = format!("ALTER DATABASE {database} RESET default_transaction_read_only");
+    client.batch_execute(&writes).await.expect("not read-only");
+    let answer = tokio::time::timeout(Duration::from_secs(60), async {
+        while check(&one, "a").await.is_err() {}
+    });
+    answer.await.expect("another session");
+}
+
+/// Idle connections to a server that vanished are closed together, not each after a deadline of its own.
+#[tokio::test]
+async fn vanished_server_fails_few_calls() {
+    const CONNECTIONS: usize = 16;
+    const DEADLINE: Duration = Duration::from_millis(400);
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let proxy = Proxy::to(server.port());
+    let store = PostgresStore::connect(through(&config, proxy.port()), CONNECTIONS);
+    let mut lent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        lent.push(store.pool().get().await.expect("a connection"));
+    }
+    drop(lent);
+    assert_eq!(store.pool().status().available, CONNECTIONS);
+    proxy.vanish();
+    let hurried = store.clone().with_deadline(DEADLINE);
+    let mut failed = 0;
+    while let Err(error) = check(&hurried, "a").await {
+        assert_eq!(error, StoreError::TimedOut);
+        failed += 1;
+        assert!(failed < CONNECTIONS / 2, "each idle connection costs a deadline");
+    }
 }

@@ -461,9 +461,14 @@ async fn newer_file_replaces_an_earlier_one_with_states() {
     let server = running!(Server::shared());
     let (store, config) = server.store().await;
     let limit = bucket("10/d");
+    // Of a rate whose drained units do not fit, so that its rows keep the level.
+    let fine = bucket("10007/365d burst 10");
     assert_eq!(check(&store, "a", &limit, 9).await, Ok(Some(9)));
+    assert_eq!(check(&store, "b", &fine, 9).await, Ok(Some(9)));
     let client = connect(&config).await;
-    let earlier = "DROP FUNCTION meter.check;
+    let earlier = "ALTER TABLE meter.bucket RENAME mark TO level;
+        UPDATE meter.bucket SET level = level - t * drain WHERE key = 'a';
+        DROP FUNCTION meter.check;
         CREATE FUNCTION meter.check(key text, cost bigint, drain bigint, one bigint, burst bigint, tick bigint DEFAULT 0,
           OUT admitted boolean, OUT clock bigint, OUT t bigint, OUT level bigint)
         LANGUAGE sql AS 'SELECT false, 1::bigint, 1::bigint, 0::bigint'";
@@ -474,8 +479,10 @@ async fn newer_file_replaces_an_earlier_one_with_states() {
     let admitted = |rows: Vec<tokio_postgres::Row>| rows[0].get::<_, bool>(0);
     assert!(!admitted(client.query(&prepared, &[]).await.expect("a row")));
     store.install().await.expect("upgraded");
-    assert_eq!(check(&store, "a", &limit, 2).await, Ok(Some(0)));
-    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    for (key, limit) in [("a", &limit), ("b", &fine)] {
+        assert_eq!(check(&store, key, limit, 2).await, Ok(Some(0)));
+        assert_eq!(check(&store, key, limit, 1).await, Ok(Some(1)));
+    }
     assert!(!admitted(client.query(&prepared, &[]).await.expect("a row")));
 }
 

@@ -6,21 +6,25 @@ use ratelimit_meter_store::{Ask, AsyncStore, SharedMeter, StoreError, Verb};
 use ratelimit_meter_store_check::server::{Server, wait_for};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 const SLOTS: u16 = 16384;
+
+/// The settings of a node.
+const NODE: [&str; 6] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "2000",
+    "--cluster-require-full-coverage",
+    "no",
+];
 
 /// Three masters, a third of the slots each.
 fn start() -> Option<Vec<Server>> {
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        nodes.push(Server::start(&[
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            "2000",
-            "--cluster-require-full-coverage",
-            "no",
-        ])?);
+        nodes.push(Server::start(&NODE)?);
     }
     for (i, node) in (0..).zip(&nodes) {
         let slots: Vec<_> = (0..SLOTS)
@@ -41,6 +45,12 @@ fn start() -> Option<Vec<Server>> {
     };
     assert!(wait_for(|| nodes.iter().all(whole)), "the cluster forms");
     Some(nodes)
+}
+
+/// The name by which the nodes of a cluster know a node.
+fn id(node: &Server) -> String {
+    let reply = node.command(&["CLUSTER", "MYID"]).unwrap();
+    reply.lines().nth(1).unwrap().to_owned()
 }
 
 fn store(nodes: &[Server]) -> RedisClusterStore {
@@ -177,14 +187,6 @@ fn slot_that_moves_keeps_its_limits() {
             .trim_start_matches(':')
             .trim()
             .to_owned();
-        let id = |node: &Server| {
-            node.command(&["CLUSTER", "MYID"])
-                .unwrap()
-                .lines()
-                .nth(1)
-                .unwrap()
-                .to_owned()
-        };
         let from = nodes
             .iter()
             .position(|node| node.command(&["EXISTS", moved]).unwrap() == ":1\r\n")
@@ -234,4 +236,77 @@ fn dead_shard_fails_its_own_subjects_only() {
         }
         assert!(well >= 10 && failed >= 1, "{well} admitted, {failed} failed");
     });
+}
+
+/// A store, its runtime, the master that has the key of its subject, and a replica of that master.
+fn replicated<'a>(
+    nodes: &'a [Server],
+    quota: &str,
+) -> Option<(SharedMeter<RedisClusterStore>, Runtime, &'a Server, Server)> {
+    let replica = Server::start(&NODE)?;
+    let meter = SharedMeter::builder("api", quota.parse().unwrap()).deadline(Duration::from_millis(100));
+    let meter = meter.build(store(nodes)).unwrap();
+    let runtime = runtime();
+    assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+    let holds_the_key = |node: &&Server| node.command(&["EXISTS", "api:{k}:0"]).unwrap() == ":1\r\n";
+    let master = nodes.iter().find(holds_the_key).unwrap();
+    let port = master.port().to_string();
+    replica.command(&["CLUSTER", "MEET", "127.0.0.1", &port]).unwrap();
+    let id = id(master);
+    assert!(wait_for(
+        || replica.command(&["CLUSTER", "REPLICATE", &id]).unwrap() == "+OK\r\n"
+    ));
+    let is_up = || {
+        let info = replica.command(&["INFO", "replication"]).unwrap();
+        info.contains("master_link_status:up")
+    };
+    assert!(wait_for(is_up));
+    Some((meter, runtime, master, replica))
+}
+
+/// A node that vanishes keeps its connections open, and its replica takes over: the store follows, although no connection was lost.
+#[test]
+fn store_follows_a_slot_from_a_vanished_node() {
+    let Some(nodes) = start() else { return };
+    let Some((meter, runtime, vanishing, replica)) = replicated(&nodes, "10/d") else {
+        return;
+    };
+    let ask = || runtime.block_on(meter.check("k"));
+    vanishing.signal("-STOP");
+    assert!(ask().unwrap_err().is_indeterminate());
+    replica.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]).unwrap();
+    assert!(wait_for(|| ask().is_ok()));
+    vanishing.signal("-CONT");
+}
+
+/// After a planned failover the earlier master answers reads, as a replica, over the same connection.
+#[test]
+fn store_follows_a_planned_failover() {
+    let Some(nodes) = start() else { return };
+    let Some((meter, runtime, master, replica)) = replicated(&nodes, "1000/d") else {
+        return;
+    };
+    assert!(wait_for(
+        || replica.command(&["CLUSTER", "FAILOVER"]).unwrap() == "+OK\r\n"
+    ));
+    assert!(wait_for(|| {
+        let info = master.command(&["INFO", "replication"]).unwrap();
+        info.contains("role:slave")
+    }));
+    assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+    for _ in 0..20 {
+        assert!(runtime.block_on(meter.check("k")).unwrap().is_admitted());
+    }
+}
+
+/// A connection ends with the runtime of its first call; calls of the next runtime make another.
+#[test]
+fn store_outlives_the_runtime_of_its_first_call() {
+    let Some(nodes) = start() else { return };
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(100));
+    let meter = builder.build(store(&nodes)).unwrap();
+    for _ in 0..3 {
+        let runtime = runtime();
+        assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+    }
 }

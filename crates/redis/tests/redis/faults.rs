@@ -245,6 +245,18 @@ fn store_follows_its_name_from_a_vanished_server() {
     vanishing.signal("-CONT");
 }
 
+/// A connection ends with the runtime of its first call; calls of the next runtime make another.
+#[test]
+fn store_outlives_the_runtime_of_its_first_call() {
+    let Some(server) = Server::start(&[]) else { return };
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(100));
+    let meter = builder.build(RedisStore::open(&server.url()).unwrap()).unwrap();
+    for _ in 0..3 {
+        let runtime = runtime();
+        assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+    }
+}
+
 /// After a restart the blocking store drops all connections that were idle, so their loss fails one call.
 #[test]
 fn restart_fails_one_call_of_the_blocking_store() {

@@ -17,6 +17,20 @@ fn bare(limit: &str, by: &By, target: Software) -> String {
 }
 
 #[test]
+fn burst_of_nginx_alone_is_written_for_nginx_alone() {
+    const LIMIT: &str = "nginx:10r/s burst=4294967295";
+    assert!(emitted(LIMIT, &By::Ip, Software::Nginx).contains(" burst=4294967295;"));
+    let limit = LimitSpec::parse(LIMIT, AlgorithmName::Gcra).expect("a good limit");
+    for target in [Software::Haproxy, Software::Envoy, Software::Traefik, Software::Rust] {
+        let error = render(&limit, Some(&By::Ip), target).expect_err("no other software has such a burst");
+        assert_eq!(
+            error.to_string(),
+            "--emit cannot write `nginx:10r/s burst=4294967295`: its burst is too large for other software: say --emit nginx"
+        );
+    }
+}
+
+#[test]
 fn nginx_gets_burst_minus_one_without_delay() {
     assert_eq!(
         bare("10/s burst 20", &By::Ip, Software::Nginx),

@@ -27,7 +27,7 @@ const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 const EITHER_ADDRESS: &str = r"(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7})";
 
 /// Forms of stamps that are rare, or in which the month and the day look alike.
-const TIME_FORMATS: [&str; 18] = [
+const TIME_FORMATS: [&str; 16] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -39,13 +39,11 @@ const TIME_FORMATS: [&str; 18] = [
     "%m-%d-%Y %H:%M:%S",
     "%d-%m-%Y %H:%M:%S",
     "%d.%m.%y %H:%M:%S",
-    "%Y.%m.%d %H:%M:%S",
     "%m/%d/%Y, %I:%M:%S %p",
     "%m/%d/%y %H:%M:%S%.f",
     // cPanel, Suricata, a firewall of Cisco, MikroTik.
     "%m/%d/%Y:%H:%M:%S %z",
     "%m/%d/%Y-%H:%M:%S%.f",
-    "%b %d %Y %H:%M:%S",
     "%b/%d/%Y %H:%M:%S",
 ];
 
@@ -161,7 +159,7 @@ pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<St
             if fits(&regex, &dated, &options) {
                 return Some(format!(
                     "; its stamps have no year; this puts the latest possible one before them and reads the file: \
-                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" '{{d = {day}; print y - (d > now), $0}}' FILE | \
+                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" 'NF {{d = {day}; print y - (d > now), $0}}' FILE | \
                      meter-replay --regex '{regex}' --time-format '{format}'{more} ... -"
                 ));
             }

@@ -35,6 +35,8 @@ enum KeyPart {
 pub(super) struct Columns {
     /// The place of the time; or the places of the date and of the time of day.
     time: (usize, Option<usize>),
+    /// The place of the offset of the time from UTC.
+    offset: Option<usize>,
     /// True if the name of the time is unusual, and its values were the only times.
     is_time_by_values: bool,
     parts: Vec<KeyPart>,
@@ -96,8 +98,13 @@ impl Columns {
                 columns: header.list(options),
             })?,
         };
+        let offset = if options.time.is_none() {
+            header.offset(time, options)
+        } else {
+            None
+        };
         let is_of = |name: &&str| names::place(header.names, name) == Some(time.0);
-        let is_usual = names::TIME.iter().chain(&names::DATE_AND_TIME).any(is_of);
+        let is_usual = names::TIME.iter().chain(names::DATE_AND_TIME.as_flattened()).any(is_of);
         let is_time_by_values = options.time.is_none() && !is_usual;
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
@@ -121,6 +128,7 @@ impl Columns {
         };
         Ok(Self {
             time,
+            offset,
             is_time_by_values,
             parts: by.parts().iter().map(part).collect::<Result<_, _>>()?,
             cost: options.cost.as_deref().map(named).transpose()?,
@@ -148,7 +156,14 @@ impl Columns {
             KeyPart::Forwarded(list, peer) => [*list, *peer].contains(&Some(place)),
         };
         self.time.0 == place
-            || [self.time.1, self.cost, self.plan, self.duration.map(|(at, _)| at)].contains(&Some(place))
+            || [
+                self.time.1,
+                self.offset,
+                self.cost,
+                self.plan,
+                self.duration.map(|(at, _)| at),
+            ]
+            .contains(&Some(place))
             || self.parts.iter().chain(&self.compared).any(is_of)
     }
 
@@ -160,14 +175,20 @@ impl Columns {
     #[inline]
     pub(super) fn request<'a>(&'a mut self, value: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Request<'a>, BadLine> {
         let stamp = value(self.time.0).ok_or(BadLine::NoTime)?;
-        let mut time = match self.time.1 {
-            None => self.stamps.parse(stamp)?,
-            Some(clock) => {
+        let mut time = match (self.time.1, self.offset) {
+            (None, None) => self.stamps.parse(stamp)?,
+            (clock, offset) => {
                 self.joined.clear();
                 self.joined.extend_from_slice(stamp.trim_ascii());
-                self.joined.push(b' ');
-                self.joined
-                    .extend_from_slice(value(clock).ok_or(BadLine::NoTime)?.trim_ascii());
+                if let Some(clock) = clock {
+                    self.joined.push(b' ');
+                    self.joined
+                        .extend_from_slice(value(clock).ok_or(BadLine::NoTime)?.trim_ascii());
+                }
+                if let Some(offset) = offset.and_then(&value) {
+                    self.joined.push(b' ');
+                    self.joined.extend_from_slice(offset.trim_ascii());
+                }
                 self.stamps.parse(&self.joined)?
             }
         };
@@ -256,8 +277,8 @@ impl Columns {
 fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     match part {
         KeyPart::All | KeyPart::Forwarded(..) => None,
-        KeyPart::Value(at) => value(*at),
-        KeyPart::Path(at) => value(*at).map(request_line::target_path),
+        KeyPart::Value(at) => value(*at).map(<[u8]>::trim_ascii),
+        KeyPart::Path(at) => value(*at).map(|target| request_line::target_path(target.trim_ascii())),
         KeyPart::PathOf(at) => value(*at).map(request_line::path),
         KeyPart::MethodOf(at) => value(*at).map(request_line::method),
     }
@@ -286,13 +307,34 @@ impl HeaderSample<'_> {
                 return Some((at, None));
             }
         }
-        let [date, clock] = names::DATE_AND_TIME.map(|name| names::place(self.names, name));
-        match (date, clock) {
-            (Some(date), Some(clock)) if self.samples.is_empty() || are_times(date, Some(clock)) => {
-                Some((date, Some(clock)))
-            }
-            _ => self.time_by_values(options).map(|at| (at, None)).or(first),
-        }
+        let mut pairs = names::DATE_AND_TIME.iter().filter_map(|[date, clock]| {
+            let (date, clock) = (names::place(self.names, date)?, names::place(self.names, clock)?);
+            (self.samples.is_empty() || are_times(date, Some(clock))).then_some((date, Some(clock)))
+        });
+        pairs
+            .next()
+            .or_else(|| self.time_by_values(options).map(|at| (at, None)))
+            .or(first)
+    }
+
+    /// Returns the place of the offset from UTC, if the times with it are times, and without it have no zone.
+    fn offset(&self, (date, clock): (usize, Option<usize>), options: &Options) -> Option<usize> {
+        let offset = names::place_of_any(self.names, &names::OFFSET)?;
+        let mut stamps = Stamps::new(options.stamps.clone());
+        let mut is_whole = |record: &Vec<Vec<u8>>| {
+            let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
+            let stamp: Vec<&[u8]> = [Some(date), clock].into_iter().flatten().map(value).collect();
+            let is_offset = matches!(value(offset).first(), Some(b'+' | b'-'));
+            let mut bare = Stamps::default();
+            let has_none = bare.parse(&stamp.join(&b' ')).is_ok() && bare.has_assumed_utc();
+            is_offset
+                && has_none
+                && stamps
+                    .parse(&[&stamp[..], &[value(offset)]].concat().join(&b' '))
+                    .is_ok()
+        };
+        let whole = self.samples.iter().filter(|record| is_whole(record)).count();
+        (whole > 0 && whole * 2 > self.samples.len()).then_some(offset)
     }
 
     /// Returns the only place whose values are dates with a time of day. Numbers do not count, since a number may be anything.
@@ -320,11 +362,27 @@ impl HeaderSample<'_> {
     /// Returns the place of the value for this part of a key. Prefers the usual names, then paths that end with a usual name.
     fn usual(&self, part: &By) -> Option<usize> {
         let wanted = names::of(part);
-        names::place_of_any(self.names, wanted).or_else(|| {
-            let is_address = |at: &usize| {
-                let mut values = self.samples.iter().filter_map(|record| record.get(*at));
-                values.any(|value| address::parse(value).is_some())
-            };
+        let is_address = |at: &usize| {
+            let mut values = self.samples.iter().filter_map(|record| record.get(*at));
+            values.any(|value| address::parse(value).is_some())
+        };
+        let of_address = || {
+            let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
+            places.find(is_address)
+        };
+        let is_client = |at: &usize| {
+            let is_shared = |name: &&str| names::place(self.names, name) == Some(*at);
+            !names::NOT_ONLY_CLIENTS.iter().any(is_shared)
+        };
+        let first = match part {
+            // Only the groups of a pattern are named for this tool.
+            By::Ip if self.called != "group" => {
+                let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
+                of_address().or_else(|| places.find(is_client))
+            }
+            _ => names::place_of_any(self.names, wanted),
+        };
+        first.or_else(|| {
             let mut places = names::places_by_end(self.names, wanted);
             match part {
                 By::Ip => places.find(is_address).or_else(|| {

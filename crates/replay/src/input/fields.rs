@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::columns::{Columns, HeaderSample};
 use super::record::{Fed, Splitter};
-use super::{Options, Request};
+use super::{Options, Request, names};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -17,6 +17,9 @@ pub(super) struct FieldLines {
     input: String,
     options: Options,
     names: Vec<Vec<u8>>,
+    /// The number of fields of a record. If its time of day has no date, one more name is that of the date in the last `#Date:`.
+    count: usize,
+    date: Option<Vec<u8>>,
     columns: Columns,
     /// The place of the status of a flow record, which may say that there was no traffic.
     log_status: Option<usize>,
@@ -26,12 +29,27 @@ pub(super) struct FieldLines {
 }
 
 /// Returns the names in the line that begins a log of named fields, or a new part of one.
-fn names(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn names_in(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let marked = || line.strip_prefix(b"#Fields:").or_else(|| line.strip_prefix(b"#fields"));
     let list = if is_of_flows(line) { line } else { marked()? }.trim_ascii();
     let is_csv = is_csv(list);
     let names = list.split(|byte| byte.is_ascii_whitespace() || is_csv && *byte == b',');
     Some(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// Returns the date in the line `#Date: 2024-05-20 00:00:00`.
+fn date(line: &[u8]) -> Option<Vec<u8>> {
+    let date = line.strip_prefix(b"#Date:")?.trim_ascii();
+    Some(date.split(u8::is_ascii_whitespace).next()?.to_vec())
+}
+
+/// Adds a name for the date of `#Date:`, if the records of a log have a time of day but no date.
+fn with_date(mut names: Vec<Vec<u8>>, date: Option<&Vec<u8>>) -> Vec<Vec<u8>> {
+    let has = |wanted: &[u8]| names.iter().any(|name| name == wanted);
+    if date.is_some() && has(b"time") && !has(b"date") {
+        names.push(b"date".to_vec());
+    }
+    names
 }
 
 /// Returns whether commas separate these names.
@@ -58,14 +76,19 @@ fn is_of_flows(line: &[u8]) -> bool {
 ///
 /// A name that is asked for is not among the names of the fields.
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<FieldLines>, Error> {
-    let Some(names) = head.iter().take(50).find_map(|line| names(line)) else {
+    let Some(names) = head.iter().take(50).find_map(|line| names_in(line)) else {
         return Ok(None);
     };
-    // Both formats define their times as UTC.
+    let count = names.len();
+    let date = head.iter().find_map(|line| date(line));
+    let names = with_date(names, date.as_ref());
+    // Both formats define their times as UTC, except those that IIS calls local.
     let mut options = options.clone();
-    options.stamps.zone.get_or_insert(TimeZone::UTC);
+    if names::place(&names, "date-local").is_none() || names::place(&names, "date-UTC").is_some() {
+        options.stamps.zone.get_or_insert(TimeZone::UTC);
+    }
     let mut samples = Vec::new();
-    let lines = head.iter().skip_while(|line| self::names(line).is_none());
+    let lines = head.iter().skip_while(|line| names_in(line).is_none());
     let has_commas = |line: &&[u8]| {
         line.strip_prefix(b"#Fields:")
             .is_some_and(|list| is_csv(list.trim_ascii()))
@@ -78,7 +101,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
             continue;
         };
         let value = |at: usize| field(line, at, csv.as_ref(), &ends).to_vec();
-        samples.push((0..count).map(value).collect());
+        samples.push((0..count).map(value).chain(date.clone()).take(names.len()).collect());
     }
     let columns = find(input, &names, &samples, &options)?;
     Ok(Some(FieldLines {
@@ -86,6 +109,8 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         options,
         log_status: log_status(&names),
         names,
+        count,
+        date,
         columns,
         csv,
         ends,
@@ -117,8 +142,11 @@ impl FieldLines {
         if line.first() == Some(&b'#')
             || self.names.first().is_some_and(|name| line.starts_with(name)) && is_of_flows(line)
         {
+            self.date = date(line).or(self.date.take());
             // A restarted server may log other fields.
-            if let Some(names) = names(line).filter(|names| *names != self.names) {
+            if let Some(names) = names_in(line).filter(|names| *names != self.names[..self.count]) {
+                self.count = names.len();
+                let names = with_date(names, self.date.as_ref());
                 self.columns = find(&self.input, &names, &[], &self.options).map_err(|_| BadLine::OtherFields)?;
                 self.log_status = log_status(&names);
                 self.names = names;
@@ -126,12 +154,15 @@ impl FieldLines {
             return Ok(None);
         }
         let found = split(line, &mut self.csv, &mut self.ends)?;
-        let expected = self.names.len();
+        let expected = self.count;
         if found != expected {
             return Err(BadLine::Fields { found, expected });
         }
-        let (csv, ends) = (self.csv.as_ref(), &self.ends);
-        let value = |at: usize| (at < found).then(|| field(line, at, csv, ends));
+        let (csv, ends, date) = (self.csv.as_ref(), &self.ends, self.date.as_deref());
+        let value = |at: usize| match at {
+            at if at < found => Some(field(line, at, csv, ends)),
+            _ => date,
+        };
         if self.log_status.and_then(value).is_some_and(is_no_traffic) {
             return Ok(None);
         }

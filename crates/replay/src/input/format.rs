@@ -103,7 +103,8 @@ impl InputFormat {
             filter: foreign::jq(head),
         };
         let is_json = |line: &&&[u8]| prefix::object(line).is_some();
-        if lines.iter().take(20).filter(is_json).count() * 2 > lines.len().min(20) {
+        let in_list = lines.iter().filter(|line| !matches!(**line, b"[" | b"]")).take(20);
+        if in_list.clone().filter(is_json).count() * 2 > in_list.count() {
             return match Lines::json(input, lines, options) {
                 Ok(None) => Err(not_json()),
                 // The records of a document are in a list.
@@ -187,6 +188,10 @@ fn with_header(lines: &[&[u8]], options: &Options) -> Option<String> {
         let key = fields.iter().position(|field| address::parse(field).is_some());
         // Of two fields, the other is the key.
         let key = key.or_else(|| (fields.len() == 2).then_some(1 - time));
+        // A client within a field: an expression finds it.
+        if key.is_none() && advice::finds_clients(lines, &options.stamps) {
+            return None;
+        }
         let name = |at: usize| match at {
             at if at == time => "time".to_owned(),
             at if Some(at) == key => "key".to_owned(),

@@ -80,7 +80,14 @@ fn client(head: &[u8]) -> Option<Client<'_>> {
     let host = (at == 1).then_some(first);
     let name = unquoted(names.get(at)?);
     // Text that a program puts before a copied line, such as a date, a label or a tag, is not the name of a client.
-    let is_name = |name: &[u8]| !name.is_empty() && !name.ends_with(b"=") && !name.ends_with(b":") && !is_tag(name);
+    // Nor are several fields of a table. nginx writes `unix:` for a client of a socket.
+    let is_name = |name: &[u8]| {
+        !name.is_empty()
+            && (!name.ends_with(b":") || name == b"unix:")
+            && !name.ends_with(b"=")
+            && !name.iter().any(|byte| b";|".contains(byte))
+            && !is_tag(name)
+    };
     let is_date = |name: &[u8]| {
         name.len() > 7
             && name
@@ -108,12 +115,26 @@ fn is_tag(name: &[u8]) -> bool {
     name.starts_with(b"[") && name.ends_with(b"]") && address::parse(name).is_none()
 }
 
-/// Finds the client directly after a stamp that begins its line, or that only tags precede, as in Apache's `ssl_request_log`: an address.
+/// Finds the client after a stamp that begins its line, or that only tags precede: an address, directly after the stamp as in Apache's
+/// `ssl_request_log`, or after the virtual host.
 fn client_after<'a>(before: &[u8], rest: &'a [u8]) -> Option<Client<'a>> {
-    let rest = rest.trim_ascii_start();
-    let word = &rest[..rest.iter().position(u8::is_ascii_whitespace)?];
-    let mut before = before.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    (before.all(is_tag) && address::parse(word).is_some()).then_some((word, None, None))
+    let words = |text: &'a [u8]| text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut after = words(rest);
+    let (first, second) = (after.next()?, after.next());
+    let is_address = |word: &&[u8]| address::parse(word).is_some();
+    if !before
+        .split(u8::is_ascii_whitespace)
+        .all(|word| word.is_empty() || is_tag(word))
+    {
+        return None;
+    }
+    if is_address(&first) {
+        return Some((first, None, None));
+    }
+    let is_host = first
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(byte));
+    Some((second.filter(is_address).filter(|_| is_host)?, None, Some(first)))
 }
 
 /// Returns whether this is a list of forwarded addresses.
@@ -342,6 +363,7 @@ mod tests {
             ("203.0.113.7 - www.example.org www.example.org -", "203.0.113.7", ""),
             ("203.0.113.7 - [203.0.113.7] - -", "203.0.113.7", ""),
             ("203.0.113.7", "203.0.113.7", ""),
+            ("unix: - -", "unix:", ""),
             ("May 20 00:00:18 web1 nginx: 203.0.113.7 - -", "203.0.113.7", ""),
             (
                 "May  2 00:00:18 10.0.0.5 nginx[812]: 203.0.113.7 - -",
@@ -446,6 +468,9 @@ mod tests {
             "May 20 00:00:18 web1 sshd[1]: Failed password for root from 203.0.113.7 port 22",
             "203.0.113.7 - - [20/May/2024:00:00:18 +0000]",
             "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a",
+            "203.0.113.7;-;[20/May/2024:00:00:18 +0000];\"GET /a HTTP/1.1\";200;5",
+            "203.0.113.7|[20/May/2024:00:00:18 +0000]|\"GET /a HTTP/1.1\"|200",
+            "[20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 203.0.113.7 200 5",
         ] {
             assert_eq!(parts(line), None, "{line}");
         }

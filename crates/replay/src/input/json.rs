@@ -160,19 +160,29 @@ impl Messages {
     }
 }
 
-/// Returns the length of the first object, if a line has two objects, or a fragment and an object.
+/// Returns a line without the comma or the bracket that follows an object in a list.
+fn in_list(line: &[u8]) -> &[u8] {
+    match line.split_last() {
+        Some((b',' | b']', object)) if object.ends_with(b"}") => object,
+        _ => line,
+    }
+}
+
+/// Returns the length of the first object, if a line has two objects, or a fragment and an object. The text of a prefix belongs to the object after it.
 pub(super) fn entry_len(line: &[u8]) -> usize {
-    let mut objects = Deserializer::from_slice(line).into_iter::<IgnoredAny>();
+    let text = prefix::object(line).unwrap_or(line);
+    let start = line.len() - text.len();
+    let mut objects = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     if let Some(Ok(_)) = objects.next() {
         let end = objects.byte_offset();
-        return if line[end..].trim_ascii().is_empty() {
+        return if matches!(text[end..].trim_ascii(), b"" | b"," | b"]") {
             line.len()
         } else {
-            end
+            start + end
         };
     }
     // A fragment: the next object begins where the whole rest is one object.
-    let starts = memmem::find_iter(line, b"{\"").filter(|&at| at > 0).take(64);
+    let starts = memmem::find_iter(line, b"{\"").filter(|&at| at > start).take(64);
     let is_object = |at: &usize| serde_json::from_slice::<IgnoredAny>(&line[*at..]).is_ok();
     starts.into_iter().find(is_object).unwrap_or(line.len())
 }
@@ -305,6 +315,7 @@ impl FieldValues {
 
     fn read(&mut self, line: &[u8]) -> Result<(), BadLine> {
         self.values.iter_mut().for_each(|value| value.is_there = false);
+        let line = in_list(line);
         let object = prefix::object(line).ok_or(BadLine::NotJson)?;
         if let Some(place) = self.stamp {
             if let Some(stamp) = stamp_before(line, object) {
@@ -504,7 +515,7 @@ mod tests {
             "1500.000000",
         ];
         assert_eq!(values, expected.map(|text| Some(Cow::Borrowed(text))));
-        fields.read(br#"{"request":"GET /","ts":null}"#).expect("JSON");
+        fields.read(br#"{"request":"GET /","ts":null},"#).expect("JSON");
         assert!(fields.values.iter().all(|value| value.get().is_none()));
         for line in ["", "[]", "{", "{\"ts\":1}{\"ts\":2}", "1", "nonsense"] {
             assert_eq!(fields.read(line.as_bytes()), Err(BadLine::NotJson), "{line}");
@@ -516,8 +527,13 @@ mod tests {
         let table = [
             ("{\"a\":1}", 7),
             ("{\"a\":1} ", 8),
+            ("{\"a\":1},", 8),
             ("{\"a\":1}{\"b\":2}", 7),
             ("{\"a\":1, \"b{\"a\":1}", 10),
+            ("web-1  | {\"a\":1}", 16),
+            ("web-1  | {\"a\":1}{\"b\":2}", 16),
+            ("web-1  | {\"a\":1, \"b{\"a\":1}", 19),
+            ("2024-05-20 INFO x {\"a\":1}", 25),
             ("nonsense", 8),
             ("", 0),
         ];

@@ -106,7 +106,12 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     };
     let columns = match Columns::find(&header, options) {
         // The advice for lines of no known format is better.
-        Err(Error::NoTimeColumn { .. }) if advice::without_year(&lines, &options.stamps).is_some() => return Ok(None),
+        Err(Error::NoTimeColumn { .. })
+            if advice::without_year(&lines, &options.stamps).is_some()
+                || advice::finds_clients(&lines, &options.stamps) =>
+        {
+            return Ok(None);
+        }
         Err(Error::NoColumn { .. })
             if options.by.is_none() && !has_address(&samples) && advice::finds_clients(&lines, &options.stamps) =>
         {

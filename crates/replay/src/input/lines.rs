@@ -107,7 +107,11 @@ impl Lines {
         match self {
             Self::Access(lines) => lines.request(line).map(Some),
             Self::Fields(lines) => lines.request(line),
-            Self::Json(lines) => lines.request(line).map(Some),
+            Self::Json(lines) => match lines.request(line) {
+                // The brackets of a list, with an object in each line.
+                Err(BadLine::NotJson) if matches!(line, b"[" | b"]") => Ok(None),
+                read => read.map(Some),
+            },
             Self::Pattern(lines) => lines.request(line),
             Self::Labels(lines) => lines.request(line).map(Some),
             Self::Wrapped(wrapped) => {

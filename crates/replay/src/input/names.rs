@@ -44,13 +44,43 @@ pub(super) const TIME: &[&str] = &[
     "client_received_start_timestamp",
     "requestContext.timeEpoch",
     "timereported",
+    "timeUnixNano",
+    "EventTimestampMs",
+    "x-timestamp",
     "published",
     "start",
     "rt",
+    "devTime",
+    "createdAt",
+    "created",
+    "CreationTime",
+    "createdDateTime",
+    "activityDateTime",
+    "eventTimestamp",
+    "event_timestamp",
+    "occurred_at",
+    "received_at",
+    "TimeGenerated",
+    "TimeCreated",
+    "UtcTime",
+    "timestamp_ms",
+    "timestampMs",
+    "ts_ms",
+    "time_ms",
+    "start_timestamp",
+    "startTimestamp",
+    "request_timestamp",
+    "unixtime",
+    "unix_time",
+    "epoch",
 ];
 
-/// A date and a time of day in columns of their own.
-pub(super) const DATE_AND_TIME: [&str; 2] = ["date", "time"];
+/// The offset of a time from UTC, such as `+0200`, in a column of its own.
+pub(super) const OFFSET: [&str; 3] = ["tz", "timezone", "time_zone"];
+
+/// A date and a time of day in columns of their own. The second and third pair are those of IIS Advanced Logging.
+pub(super) const DATE_AND_TIME: [[&str; 2]; 3] =
+    [["date", "time"], ["date-UTC", "time-UTC"], ["date-local", "time-local"]];
 
 const IP: &[&str] = &[
     "ip",
@@ -109,10 +139,35 @@ const IP: &[&str] = &[
     "sourceIp",
     "fromhost-ip",
     "fwd",
+    "source_ip",
+    "source_address",
+    "sourceAddress",
+    "src_addr",
+    "ip_source",
+    "ip_address",
+    "ip_addr",
+    "ipaddr",
+    "client_ip_address",
+    "clientIpAddress",
+    "remote_ip_address",
+    "RemoteIpAddress",
+    "callerIpAddress",
+    "callerIp",
+    "ActorIpAddress",
+    "ActorIP",
+    "userIp",
+    "x_real_ip",
+    "x-real-ip",
+    "http_x_real_ip",
+    "peer_ip",
+    "peer_addr",
     "key",
     "h",
     "a",
 ];
+
+/// The names of a client that often belong to other things, such as a program: only if a value is an address.
+pub(super) const NOT_ONLY_CLIENTS: [&str; 4] = ["key", "client", "remote", "src"];
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
 pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];
@@ -158,6 +213,7 @@ const PATH: &[&str] = &[
     "request_path",
     "url",
     "requestUrl",
+    "request_url",
     "httpRequest.requestUrl",
     "ClientRequestURI",
     "url.path",
@@ -179,6 +235,8 @@ const STATUS: &[&str] = &[
     "httpRequest.status",
     "EdgeResponseStatus",
     "http.response.status_code",
+    "httpStatus",
+    "httpStatusCode",
     "response_status",
     "statuscode",
     "response",
@@ -198,6 +256,7 @@ const METHOD: &[&str] = &[
     "http_method",
     "httpMethod",
     "reqMethod",
+    "request_verb",
     "verb",
     "m",
 ];

@@ -115,7 +115,7 @@ pub(super) const NAMED: [NamedFormat; 12] = [
         name: "nginx-proxy-manager",
         what: "Nginx Proxy Manager log",
         regex: concat!(
-            r"^\[(?<time>[^\]]+)\] \S+ (?:\S+ )?(?<status>\d{3}|-) - (?<method>\S+) \S+ (?<host>\S+) ",
+            r"^\[(?<time>[^\]]+)\] (?:\S+ ){0,2}(?<status>\d{3}|-) - (?<method>\S+) \S+ (?<host>\S+) ",
             quoted!("path"),
             r" \[Client (?<ip>[^\]]+)\]"
         ),

@@ -20,7 +20,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
               \s \S+ \s [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
           | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
           | (?: \[ \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [+-]\d{4} \] \s (?: \[\d+\] \s )? \[[A-Z]+\] \s+ )
-          | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
+          | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20_]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
               | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ )? )
         )"#,
     )
@@ -28,7 +28,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Matches a stamp: a date and a time of day, with or without a zone.
-pub(super) const STAMP: &str = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?";
+pub(super) const STAMP: &str = r"\d{4}[-/]\d\d[-/]\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?";
 
 static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(STAMP).ok());
 
@@ -85,6 +85,7 @@ mod tests {
             "2024-05-20T00:00:18.123456+00:00 web1 nginx[812]: ",
             "2024-05-20T00:00:18.123456+00:00 app[web.1]: ",
             "2024-05-20T00:00:18.1Z stdout F ",
+            "2024-05-20_00:00:18.12345 ",
             "2024-05-20T00:00:18Z {app=\"web\", job=\"x\"} ",
             "Mon 2024-05-20 00:00:18 UTC web1 nginx[812]: ",
             "1716163218.123456 web1 nginx[812]: ",

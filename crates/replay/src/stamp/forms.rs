@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 use super::{OwnZone, StampError, at_offset};
 
 /// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
-const FORMS: [&str; 17] = [
+const FORMS: [&str; 25] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // `date`, git and C's `asctime`. The year is before or after the zone.
@@ -23,6 +23,14 @@ const FORMS: [&str; 17] = [
     "%Y%m%dT%H%M%S%.f",
     // A time of day without seconds.
     "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    // MariaDB, whose hours have no zero before them.
+    "%Y-%m-%d %k:%M:%S%.f",
+    // runit's `svlogd`, as in GitLab's packages.
+    "%Y-%m-%d_%H:%M:%S%.f",
+    "%Y.%m.%d %H:%M:%S%.f",
+    // Cisco's NX-OS, and syslog with a year before it.
+    "%Y %b %e %H:%M:%S%.f",
     // Python's `http.server`.
     "%d/%b/%Y %H:%M:%S%.f",
     // Gin.
@@ -35,6 +43,10 @@ const FORMS: [&str; 17] = [
     // Wireshark, and Kibana's exports.
     "%b %e, %Y %H:%M:%S%.f",
     "%b %e, %Y @ %H:%M:%S%.f",
+    // Java's `java.util.logging`, and browsers in the United States.
+    "%b %e, %Y %I:%M:%S%.f %p",
+    "%b %e, %Y, %I:%M:%S%.f %p",
+    "%b %d %Y %H:%M:%S%.f",
     // RFC 850.
     "%A, %d-%b-%y %H:%M:%S%.f",
     // Digits without separators.

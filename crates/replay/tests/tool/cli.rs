@@ -407,3 +407,18 @@ fn help_completions_and_manual_agree() {
     let man = report(&["--man"]);
     assert!(man.contains(".TH meter-replay 1") && man.contains("ipv6"), "{man}");
 }
+
+#[test]
+fn bad_object_behind_a_prefix_is_one_bad_line() {
+    let good = r#"web-1  | {"ts":1716163218,"remote_ip":"203.0.113.7"}"#;
+    let bad = r#"web-1  | {"ts":1716163218,"msg":"started"}"#;
+    let log = file("compose.log", format!("{good}\n{bad}\n{good}\n{bad}{good}\n"));
+    let output = meter_replay(&["--limit", "1/s", &log]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = text(&output.stderr);
+    assert!(
+        told.ends_with("skipped 2 of 5 lines as bad; the first few are above\n"),
+        "{told}"
+    );
+    assert!(told.contains(":2: the key is missing: `web-1  | {"), "{told}");
+}

@@ -522,6 +522,8 @@ fn relatives_of_common_log_format_have_a_client() {
         " [BACKEND][2024-05-20 00:00:18] 203.0.113.7:0 - \"GET /a HTTP/1.1\" 200",
         "203.0.113.7 - [203.0.113.7] - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/2.0\" 200 5 \"-\" \"curl\" 86 0.000 [x] [] - - - - 0a",
         "time=[20/May/2024:00:00:18 +0000] remote_addr=203.0.113.7 request=\"GET /a HTTP/1.1\" status=200",
+        "[20/May/2024:00:00:18 +0000] www.example.org 203.0.113.7 0.227 \"GET /a HTTP/2.0\" 200 125 440 - curl",
+        "[20/May/2024:00:00:18 +0000] 200 - GET https example.org \"/a\" [Client 203.0.113.7] [Length 5] [Gzip -] \"curl\" \"-\"",
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(
@@ -560,6 +562,13 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"timestamp":1716163218000,"request_ip":"203.0.113.7"}"#,
         r#"{"ts":1716163218.0,"grpc.method":"C","peer.address":"203.0.113.7:50000"}"#,
         r#"2024-05-20T00:00:18Z INFO x {"request":{"start":0.25},"ip":"203.0.113.7"}"#,
+        r#"{"timeUnixNano":"1716163218000000000","attributes":{"client.address":"203.0.113.7"}}"#,
+        r#"{"Event":{"RayID":"1"},"EventTimestampMs":1716163218000,"ClientIP":"203.0.113.7"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","callerIpAddress":"203.0.113.7:50000"}"#,
+        r#"{"timestamp":"2024-05-20T00:00:18Z","ip_source":"203.0.113.7"}"#,
+        r#"2024-05-20_00:00:18.00000 {"msg":"a","remote_ip":"203.0.113.7"}"#,
+        r#"{"ts":1716163218,"key":3,"client":"ios","remote":"origin","src":"203.0.113.7"}"#,
+        r#"{"ts":1716163218,"ip":"-","client":{"ip":"a"},"client_ip":"203.0.113.7"}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(
@@ -581,6 +590,55 @@ fn json_fields_have_the_names_of_real_programs() {
         read(&line),
         Ok((vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0))
     );
+}
+
+#[test]
+fn offset_of_a_time_may_have_a_label_of_its_own() {
+    let expected = Ok((vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0));
+    for line in [
+        r#"date=2024-05-19 time=19:00:18 devname="a" tz="-0500" srcip=203.0.113.7"#,
+        r#"id=firewall time="2024-05-20 02:00:18" tz=+0200 pri=5 src=203.0.113.7"#,
+        r#"time="2024-05-20T00:00:18Z" tz=+0200 pri=5 src=203.0.113.7"#,
+        r#"time=1716163218 tz=+0200 pri=5 src=203.0.113.7"#,
+        r#"time="2024-05-20 00:00:18" tz=CET pri=5 src=203.0.113.7"#,
+    ] {
+        assert_eq!(read(&format!("{line}\n")), expected, "{line}");
+    }
+}
+
+#[test]
+fn objects_of_a_list_are_read_without_its_commas() {
+    let object = r#"{"ts":1716163218,"remote_ip":"203.0.113.7"}"#;
+    let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned()); 2], 0);
+    for list in [
+        format!("{object},\n{object}\n"),
+        format!("[\n{object},\n{object}\n]\n"),
+        format!("[\n  {object},\n  {object}]\n"),
+    ] {
+        assert_eq!(read(&list), Ok(expected.clone()), "{list}");
+    }
+}
+
+#[test]
+fn logs_of_named_fields_have_times_in_two_fields() {
+    let expected = |day: i64, clients: &[&str]| {
+        let time = (1_716_163_218 + day * 86_400) * 1_000_000_000;
+        clients
+            .iter()
+            .map(|client| (time, (*client).to_owned()))
+            .collect::<Vec<_>>()
+    };
+    // Older servers of Microsoft write the date above the records.
+    let dated = "#Date: 2024-05-20 00:00:01\n#Fields: time c-ip cs-method\n00:00:18 203.0.113.7 GET\n\
+                 #Date: 2024-05-21 00:00:01\n#Fields: time c-ip cs-method\n00:00:18 203.0.113.8 GET\n\
+                 #Date: 2024-05-22 00:00:01\n#Fields: date time c-ip\n2024-05-22 00:00:18 203.0.113.9\n";
+    let all = [("203.0.113.7", 0), ("203.0.113.8", 1), ("203.0.113.9", 2)];
+    let all = all.iter().flat_map(|&(client, day)| expected(day, &[client]));
+    assert_eq!(read(dated), Ok((all.collect(), 0)));
+    for zone in ["local", "UTC"] {
+        let advanced = format!("#Fields: date-{zone} time-{zone} c-ip\n2024-05-20 00:00:18.000 203.0.113.7\n");
+        assert_eq!(read(&advanced), Ok((expected(0, &["203.0.113.7"]), 0)), "{zone}");
+    }
 }
 
 #[test]

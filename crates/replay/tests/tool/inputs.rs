@@ -195,7 +195,11 @@ fn broken_or_missing_input_fails_in_one_line() {
             "unzip -p FILE | meter-replay",
         ),
         ("wide.log", b"\xff\xfe1\x009\x002\0".to_vec(), "iconv -f UTF-16"),
-        ("list.json", b"[\n  {\"time\": 1}\n]\n".to_vec(), "jq -c '.[]'"),
+        (
+            "list.json",
+            b"[\n  {\n    \"time\": 1\n  }\n]\n".to_vec(),
+            "jq -c '.[]'",
+        ),
         ("pretty.json", b"{\n  \"time\": 1\n}\n".to_vec(), "jq -c '.'"),
     ];
     for (name, content, expected) in table {

@@ -13,6 +13,16 @@ fn log(name: &str) -> String {
 }
 
 #[test]
+fn blanks_around_a_value_are_no_part_of_the_key() {
+    let table = file(
+        "blanks.csv",
+        "time, path\n1716163218, /a\n1716163218,/a \n1716163218,/a\n",
+    );
+    assert!(report(&["--limit", "1/s", "--by", "path", &table]).contains("1 of 1"));
+    assert!(report(&["--limit", "1/s", "--key", "path", &table]).contains("1 of 1"));
+}
+
+#[test]
 fn one_key_above_the_maximum_is_an_error() {
     let log = log("keys.log");
     for order in ["sort", "as-is"] {

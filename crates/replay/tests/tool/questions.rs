@@ -96,7 +96,7 @@ fn limits_of_a_file_apply_by_key() {
         twice.ends_with("is named twice, and it would be overwritten: name another output"),
         "{twice}"
     );
-    assert!(complaint(&["--limits", &limits, "--emit", "nginx", &log]).contains("--emit takes one limit"));
+    assert!(complaint(&["--limits", &limits, "--emit", "nginx", &log]).contains("it has a limit for each key"));
 }
 
 #[test]

@@ -32,6 +32,22 @@ fn invalid_command_line_fails_in_one_line() {
 
 #[cfg(unix)]
 #[test]
+fn names_of_other_things_are_no_clients() {
+    let log = file("key.json", "{\"ts\":1716163218,\"key\":3,\"client\":\"ios\"}\n");
+    let told = complaint(&["--limit", "1/s", &log]);
+    assert!(told.contains("there is no field `ip`"), "{told}");
+    let fields = file(
+        "a.log",
+        "203.0.113.7;-;[20/May/2024:00:00:18 +0000];\"GET /a HTTP/1.1\";200;5\n",
+    );
+    let told = complaint(&["--limit", "1/s", &fields]);
+    assert!(told.contains("(echo 'key;c2;time;c4;c5;c6'; cat FILE)"), "{told}");
+    let text = "2024-05-20 00:00:18.2|Warn|Auth|failed ip 203.0.113.7 user a\n";
+    let told = complaint(&["--limit", "1/s", &file("b.log", text)]);
+    assert!(told.contains("this reads it: --regex"), "{told}");
+}
+
+#[test]
 fn name_with_a_line_feed_fits_one_line() {
     let log = file("line\nfeed\u{1b}.log", "what\n");
     let told = complaint(&["--limit", "1/s", &log]);
@@ -165,7 +181,7 @@ fn unreadable_files_are_named_with_a_command() {
         (
             "levels.log",
             b"2024-05-20 00:00:18.5|INFO|Auth|denied 203.0.113.7\n".to_vec(),
-            "(echo 'time|c2|c3|c4'; cat FILE) | meter-replay ... -",
+            r"this reads it: --regex '^.*?(?<time>\d{4}[-/]\d\d[-/]\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?).*?(?<key>",
         ),
         (
             "tabs.tsv",

@@ -119,7 +119,11 @@ async fn waiter_above_a_lowered_burst_is_denied_alone() {
     let ((two, eight, three, nine), one) = tokio::join!(waits, lowers);
     assert_eq!([two, three, one], [200, 500, 600].map(|at| (Ok(()), ms(at))));
     // Each is denied when it becomes the head.
-    let denied = |cells: u32| Err(format!("denied: {cells} cells can never be acquired at once"));
+    let denied = |cells: u32| {
+        Err(format!(
+            "denied: {cells} cells can never be acquired at once; ask for fewer"
+        ))
+    };
     assert_eq!([eight, nine], [(denied(8), ms(200)), (denied(9), ms(500))]);
 }
 
@@ -172,7 +176,7 @@ async fn lowered_burst_ends_a_wait_with_its_reason() {
     let (denied, ()) = tokio::join!(waits, lowers);
     assert_eq!(
         denied.unwrap_err().to_string(),
-        "denied: 10 cells can never be acquired at once"
+        "denied: 10 cells can never be acquired at once; ask for fewer"
     );
     // A waiter behind the head is denied at its deadline.
     let limiter = spent();
@@ -182,7 +186,7 @@ async fn lowered_burst_ends_a_wait_with_its_reason() {
     let (denied, _) = tokio::join!(limiter.acquire_timeout(8, SECOND), slower);
     assert_eq!(
         denied.unwrap_err().to_string(),
-        "denied: 8 cells can never be acquired at once"
+        "denied: 8 cells can never be acquired at once; ask for fewer"
     );
 }
 

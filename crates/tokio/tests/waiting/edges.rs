@@ -1,8 +1,8 @@
 //! From a nanosecond to centuries, from none to all, and invalid parameters.
 
 use crate::support::{ByHand, ms};
-use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{InvalidRateLimiter, RateLimiter, Waiting};
+use ratelimit_meter::{Dual, Exponential, GCRA, Quota};
+use ratelimit_meter_tokio::{InvalidRateLimiter, Keyed, RateLimiter, Waiting};
 use std::num::NonZeroU32;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
@@ -215,4 +215,53 @@ async fn overflow_is_kept_for_its_waiter() {
     assert_eq!(limiter.balance(), 2);
     sleep(ms(100)).await;
     assert_eq!(limiter.balance(), 5);
+}
+
+/// In each call, the meter is asked with the lock after it was asked without.
+#[tokio::test(start_paused = true)]
+async fn strict_average_counts_a_denied_call_once() {
+    let strict = || {
+        let average = Exponential::new(10, Duration::from_secs(100)).unwrap().strict();
+        average.check_n_at(10, Instant::now().into_std()).unwrap();
+        average
+    };
+    let rate = |meter: &Exponential| meter.rate_at(Instant::now().into_std());
+    let once = strict();
+    once.check_at(Instant::now().into_std()).unwrap_err();
+
+    let (tried, upto, timed, waits) = (strict(), strict(), strict(), strict());
+    Waiting::new(tried.clone()).try_acquire(1).unwrap_err();
+    assert_eq!(Waiting::new(upto.clone()).try_acquire_up_to(1), 0);
+    Waiting::new(timed.clone()).acquire_timeout(1, ms(0)).await.unwrap_err();
+    let limiter = Waiting::new(waits.clone());
+    let mut waiters = [(); 3].map(|()| ByHand::new(limiter.acquire(1)));
+    assert!(
+        waiters.iter_mut().all(ByHand::is_pending),
+        "the second and third stand behind the first"
+    );
+    assert_eq!([tried, upto, timed, waits].each_ref().map(rate), [rate(&once); 4]);
+
+    let (tried, timed) = (strict(), strict());
+    let meters = [tried.clone(), timed.clone()];
+    let keyed = Keyed::new(move |key: &usize| meters[*key].clone());
+    keyed.try_acquire_key(&0, 1).unwrap_err();
+    let mut waiter = ByHand::new(keyed.acquire_key(&1, 1));
+    assert!(waiter.is_pending());
+    assert_eq!([tried, timed].each_ref().map(rate), [rate(&once); 2]);
+
+    let halves = || GCRA::from_quota("10/s".parse().unwrap()).unwrap();
+    let [pair, twin] = [(); 2].map(|()| {
+        Dual::new(
+            halves(),
+            Exponential::new(1, Duration::from_secs(100)).unwrap().strict(),
+        )
+    });
+    let now = Instant::now().into_std();
+    for fresh in [&pair, &twin] {
+        fresh.check_at(now).unwrap();
+    }
+    twin.check_at(now).unwrap_err();
+    Waiting::new(pair.clone()).try_acquire(1).unwrap_err();
+    let until_rest = |pair: &Dual<GCRA, Exponential>| pair.status_at(now).until_rest();
+    assert_eq!(until_rest(&pair), until_rest(&twin));
 }

@@ -5,7 +5,7 @@ use ratelimit_meter::keyed::{self, WhenFull};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::{Keyed, MeterMap, Patience, TokioClock};
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::time::{Instant, sleep};
 
 /// A meter for each key, made when it is first asked for.
@@ -94,4 +94,37 @@ async fn key_stays_until_its_last_waiter_left() {
     assert!(limiter.try_acquire_key(&7, 1).is_err());
     assert!(limiter.acquire_key(&7, 2).await.is_err());
     assert_eq!(limiter.waited_for(), 0);
+}
+
+/// Keys that all have one meter, which a function returns.
+type OfFunction = Keyed<u32, Box<dyn Fn(&u32) -> GCRA + Send + Sync>>;
+
+/// Returns whether a caller is woken by `change` if it joins while `change` asks for the meter.
+fn wakes_a_caller_that_joins_meanwhile(change: fn(&OfFunction)) -> bool {
+    let meter = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
+    let waiter = Arc::new(Mutex::new(None::<ByHand<'static, bool>>));
+    let (joining, joined) = (Arc::clone(&waiter), Arc::new(Mutex::new(None)));
+    let limiter: Arc<OfFunction> = Arc::new(Keyed::new(Box::new({
+        let joined = Arc::clone(&joined);
+        move |_| {
+            let waiter = joining.lock().unwrap().take();
+            if let Some(mut waiter) = waiter {
+                assert!(waiter.is_pending());
+                *joined.lock().unwrap() = Some(waiter);
+            }
+            meter.clone()
+        }
+    })));
+    limiter.try_acquire_key(&1, 1).unwrap();
+    let joins = Arc::clone(&limiter);
+    *waiter.lock().unwrap() = Some(ByHand::new(async move { joins.acquire_key(&1, 1).await.is_ok() }));
+    change(&limiter);
+    let waiter = joined.lock().unwrap().take().expect("a waiter");
+    waiter.flag.take()
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_of_a_key_wakes_a_concurrent_caller() {
+    assert!(wakes_a_caller_that_joins_meanwhile(|limiter| limiter.refund_key(&1, 1)));
+    assert!(wakes_a_caller_that_joins_meanwhile(|limiter| limiter.reset_key(&1)));
 }

@@ -64,6 +64,42 @@ async fn past_deadline_is_denied_even_with_cells() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn platforms_last_instant_is_a_deadline() {
+    let limiter = every(ms(100));
+    let start = Instant::now();
+    let later = |from: std::time::Instant, by| from.checked_add(by).unwrap_or(from);
+    let coarse = (0..63)
+        .rev()
+        .map(|bit| Duration::from_secs(1 << bit))
+        .fold(start.into_std(), later);
+    let last = (0..30)
+        .rev()
+        .map(|bit| Duration::from_nanos(1 << bit))
+        .fold(coarse, later);
+    assert_eq!(last.checked_add(Duration::from_nanos(1)), None);
+    for (deadline, due) in [(last, ms(100)), (last - ms(1), ms(200)), (last - ms(2), ms(300))] {
+        limiter.acquire_before(1, deadline).await.unwrap();
+        assert_eq!(start.elapsed(), due);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stall_beyond_catch_up_breaks_an_accepted_timeout() {
+    for (bound, kept) in [(Waiting::<GCRA>::DEFAULT_CATCH_UP, false), (ms(2000), true)] {
+        let limiter = Waiting::new(GCRA::from_quota("10/s burst 1".parse::<Quota>().unwrap()).unwrap());
+        limiter.set_catch_up(bound);
+        limiter.acquire(1).await.unwrap();
+        let stall = tokio::time::advance(ms(2000));
+        let (first, second, ()) = tokio::join!(
+            limiter.acquire_timeout(1, ms(150)),
+            limiter.acquire_timeout(1, ms(250)),
+            stall
+        );
+        assert_eq!((first.is_ok(), second.is_ok()), (true, kept));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn deadline_missed_by_a_charge_fails_then() {
     let meter = GCRA::from_quota("10/s burst 1".parse::<Quota>().unwrap()).unwrap();
     let limiter = Waiting::new(meter.clone());
@@ -161,7 +197,10 @@ async fn errors_read_well() {
     assert_eq!(error.to_string(), "denied: 2 cells can be acquired in 200 ms");
     assert!(std::error::Error::source(&error).is_some());
     let error = limiter.try_acquire(11).unwrap_err();
-    assert_eq!(error.to_string(), "denied: 11 cells can never be acquired at once");
+    assert_eq!(
+        error.to_string(),
+        "denied: 11 cells can never be acquired at once; ask for fewer"
+    );
     let error = limiter.try_acquire(1).unwrap_err();
     assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 100 ms");
     let slow = every(Duration::from_nanos(6_311_519_999_999_974_435));
@@ -169,5 +208,13 @@ async fn errors_read_well() {
     assert_eq!(error.to_string(), "denied: 1 cell can be acquired in 6311520000 s");
     let error = AcquireError::TooManyWaiting { waiting: 1 };
     assert_eq!(error.to_string(), "denied: 1 caller is waiting already");
+    let error = slow
+        .acquire_with(1, Patience::unlimited().max_waiters(0))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "denied: the cells come later, and no caller may wait"
+    );
     assert!(size_of::<AcquireError>() <= 32, "{}", size_of::<AcquireError>());
 }

@@ -204,7 +204,7 @@ async fn request_above_the_burst_is_an_error() {
     let denied = limiter.acquire(11).await.unwrap_err();
     assert_eq!(
         (denied.cells(), denied.to_string().as_str()),
-        (11, "denied: 11 cells can never be acquired at once")
+        (11, "denied: 11 cells can never be acquired at once; ask for fewer")
     );
     assert_eq!(
         limiter.try_acquire(u32::MAX),
