@@ -13,7 +13,7 @@ fn log(name: &str) -> String {
 }
 
 #[test]
-fn blanks_around_a_value_leave_the_key_unchanged() {
+fn blanks_around_a_value_are_no_part_of_the_key() {
     let table = file(
         "blanks.csv",
         "time, path\n1716163218, /a\n1716163218,/a \n1716163218,/a\n",
