@@ -1,4 +1,6 @@
 //! Compares the default clock with `Instant::now` for ten minutes (or as many seconds as given) in two threads, and prints the largest differences.
+//!
+//! `cargo run --release --example clock_soak -- 10` takes ten seconds.
 
 use ratelimit_meter::clock::{Clock, DefaultClock, source};
 use std::thread;

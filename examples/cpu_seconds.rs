@@ -1,6 +1,8 @@
 //! Meters the processor seconds per second that a worker takes, and sheds load above half a processor.
 //!
 //! The cost of a request is known only when the request is done. So the worker peeks before the request, and charges after it.
+//!
+//! `cargo run --example cpu_seconds` prints the processor time and the denials every 200 ms.
 
 use cpu_time::ThreadTime;
 use ratelimit_meter::{Exponential, Quota};

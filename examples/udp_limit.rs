@@ -2,6 +2,8 @@
 //!
 //! Sources are distinguished by address and port here, since both clients are on one host. A server on the Internet would use `IpAddr` as the key. Of
 //! an IPv6 address it would use the first 64 bits, since each subscriber has many addresses in its /64.
+//!
+//! `cargo run --example udp_limit` prints the replies that each client gets.
 
 use ratelimit_meter::{KeyedMeter, Quota};
 use std::collections::BTreeMap;

@@ -58,7 +58,7 @@ pub enum InconsistentCapacity {
     },
     /// More cells available at first than the burst.
     AvailableAboveBurst {
-        /// The cells that were to be available at first.
+        /// The requested number of cells available at first.
         cells: u32,
         /// The burst, in cells.
         burst: u32,

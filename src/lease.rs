@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// The cost: a burst that a single thread can take is up to p * m cells smaller. An idle lease keeps its cells, up to m, from other leases until it
 /// gives them back ([`Lease::give_back`], or by being dropped); [`cells_held`](Self::cells_held) counts them. A lease that is leaked keeps its place and
-/// its cells for good. Instead of law 10, the state is the meter's word, and the cells that each lease holds.
+/// its cells until the process ends. Instead of law 10, the state is the meter's word, and the cells that each lease holds.
 ///
 /// ```
 /// use ratelimit_meter::{LeasedMeter, Quota, nonzero};

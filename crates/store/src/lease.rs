@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// The settings by which a shared meter draws cells in blocks, so that a hot key is served without a round trip for each cell.
 ///
 /// A cell is used within `keep` of the instant at which the call that drew it was sent, or it is lost. So in every window of length v at most
-/// B + R * (v + keep) cells are admitted, for burst B and rate R, by any number of processes, even if some crash. If the lease is
+/// B + R * (v + keep) cells are admitted, for burst B and rate R. That holds for any number of processes, even if some crash. If the lease is
 /// [`strict`](Self::strict), the bound is B + R * v, the window law of one meter. In exchange, R * keep cells are taken off the burst.
 ///
 /// *Proof.* A cell used in [a, a + v] was drawn in [a - keep, a + v], since its draw came after its call was sent. The store admits at

@@ -195,7 +195,7 @@ impl<W> LocalLayer<W> {
     }
 
     /// Shares the reply to a joined call among its waiters and those that came meanwhile. Returns them with their decisions, and the waiters of the
-    /// next call, with a flag if that call goes in parts. If there are none, the subject has no call in flight any more.
+    /// next call, with a flag if that call goes in parts. If there are none, the subject has no call in flight after that.
     pub(crate) fn land(
         &self,
         limits: &Arc<[StoreLimit]>,
@@ -351,7 +351,7 @@ impl<W> Shard<W> {
         }
     }
 
-    /// Removes subjects if there are too many: subjects that hold nothing any more and, if these are few, the less recently used half of the rest. A
+    /// Removes subjects if there are too many: subjects that hold nothing and, if these are few, the less recently used half of the rest. A
     /// subject with a call in flight stays.
     fn make_room(&mut self, settings: &LocalSettings, now: Instant) {
         let (most, entries) = ((settings.subjects / SHARDS).max(1), &mut self.entries);

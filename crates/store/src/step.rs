@@ -28,7 +28,7 @@ pub(crate) enum TimeSource {
 pub(crate) enum Write {
     /// The new state, and the microseconds from the time of the step until the key is idle.
     Set(Stored, u64),
-    /// Nothing is owed any more.
+    /// Nothing is owed.
     Delete,
 }
 

@@ -17,7 +17,7 @@ fn bare(limit: &str, by: &By, target: Software) -> String {
 }
 
 #[test]
-fn burst_of_nginx_alone_is_written_for_nginx_alone() {
+fn nginx_only_burst_is_written_for_nginx_only() {
     const LIMIT: &str = "nginx:10r/s burst=4294967295";
     assert!(emitted(LIMIT, &By::Ip, Software::Nginx).contains(" burst=4294967295;"));
     let limit = LimitSpec::parse(LIMIT, AlgorithmName::Gcra).expect("a good limit");
@@ -139,7 +139,7 @@ fn envoy_keeps_rate_and_never_exceeds_it() {
         for period in ["1s", "7s", "13s", "60s", "3607s", "1d", "1ms"] {
             for burst in [1_u32, 2, 5, 9, 10, 20, 97, 100, 1_000, 50_000, 4_000_000_000] {
                 let text = format!("{cells}/{period} burst {burst}");
-                // Some rates are above what a meter can measure, and some bursts.
+                // Some rates and bursts are above the largest that a meter can have.
                 let Ok(LimitRule::Meter(Quotas::One(quota))) = text.parse() else {
                     continue;
                 };
