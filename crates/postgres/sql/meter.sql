@@ -165,7 +165,7 @@ DECLARE
   -- changes the meaning of plain ones.
   words text[] := regexp_split_to_array(
     regexp_replace(btrim(substr(quota, strpos(quota, '/') + 1), blanks), E'(^|\\severy\\s+)([0-9._]+)\\s+(?!(?:burst|weight|every)\\M)(?=[^0-9._\\s])', E'\\1\\2', 'gi'), E'\\s+');
-  seen text[] := '{}';
+  seen text[] := '{}'; name text;
   value record;
   cells numeric; period numeric; capacity numeric; weight numeric := 1; interval_ns numeric; divisor numeric; a numeric; b numeric;
 BEGIN
@@ -180,17 +180,18 @@ BEGIN
   cells := value.a; -- 1.5/s is 3/2s
   period := meter.read_time(words[1]) * value.b;
   FOR i IN 2 .. cardinality(words) BY 2 LOOP
-    IF words[i] = ANY (seen) THEN
+    name := lower(words[i] COLLATE "C");
+    IF name = ANY (seen) THEN
       RAISE EXCEPTION '% is given twice in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
     END IF;
-    seen := seen || words[i];
-    IF words[i] IN ('burst', 'weight') AND i < cardinality(words) THEN
+    seen := seen || name;
+    IF name IN ('burst', 'weight') AND i < cardinality(words) THEN
       SELECT * INTO value FROM meter.read_number(words[i + 1], true);
       IF value.b <> 1 THEN
         RAISE EXCEPTION 'expected a whole number, not % in %', words[i + 1], quote_literal(quota) USING ERRCODE = '22023';
       END IF;
-      IF words[i] = 'burst' THEN capacity := value.a; ELSE weight := value.a; END IF;
-    ELSIF words[i] = 'every' AND i < cardinality(words) THEN
+      IF name = 'burst' THEN capacity := value.a; ELSE weight := value.a; END IF;
+    ELSIF name = 'every' AND i < cardinality(words) THEN
       interval_ns := meter.read_time(words[i + 1]);
     ELSE
       RAISE EXCEPTION 'expected burst, weight or every and a value, not % in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
