@@ -45,7 +45,7 @@ pub fn render(report: &Report<'_>) -> String {
                     p class="headline" { (words::headline(report)) }
                     p { (words::requests(report)) }
                     p class="soft" {
-                        (words::algorithm(report.parameters.algorithm)) ", " (words::meters(report)) br; (words::order(report))
+                        (words::algorithm_and_meters(report)) br; (words::order(report))
                     }
                     @for input in words::inputs(report) { p class="soft" { "Read: " bdi { (input) } } }
                     @for notice in words::notices(report) { p { "Note: " (notice) } }

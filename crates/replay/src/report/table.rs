@@ -24,10 +24,9 @@ pub fn render(report: &Report<'_>) -> String {
     paragraph(&mut text, "", &words::headline(report));
     let _ = write!(
         text,
-        "\n{}\n{}, {}\n{}\n",
+        "\n{}\n{}\n{}\n",
         words::requests(report),
-        words::algorithm(report.parameters.algorithm),
-        words::meters(report),
+        words::algorithm_and_meters(report),
         words::order(report)
     );
     for input in words::inputs(report) {

@@ -122,6 +122,20 @@ fn all(report: &Report<'_>) -> [String; 4] {
 }
 
 #[test]
+fn models_alone_have_no_algorithm() {
+    let (keys, ids) = keys(&[b"192.0.2.1"]);
+    let models = ["fixed:10/s", "nginx:rate=10r/s"].map(|limit| outcome(limit, &ids));
+    let with_quota = ["fixed:10/s", "10/s"].map(|limit| outcome(limit, &ids));
+    for (outcomes, is_named) in [(models, false), (with_quota, true)] {
+        let report = report(&keys, &outcomes);
+        for text in [table::render(&report), html::render(&report)] {
+            assert!(text.contains("a meter for the only key (by ip"), "{text}");
+            assert_eq!(text.contains("gcra, a meter"), is_named, "{text}");
+        }
+    }
+}
+
+#[test]
 fn json_report_matches_its_schema() {
     let (keys, ids) = keys(&[b"192.0.2.1", b"<b>\xff"]);
     let mut outcomes = [outcome("10/s", &ids), outcome("100/min burst 20 weight 2", &[])];

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Report;
 use crate::cli::reading::Spread;
 use crate::event::KeyId;
-use crate::limit::AlgorithmName;
+use crate::limit::{AlgorithmName, LimitRule};
 use crate::replay::{Outcome, SpreadOutcome};
 use crate::stamp::Resolution;
 use crate::suggest::{NoSuggestion, SuggestedLimit, Suggestion};
@@ -23,13 +23,18 @@ const INPUT_WIDTH: usize = 40;
 /// Number of characters shown of a limit in a sentence.
 const LIMIT_WIDTH: usize = 60;
 
-/// Returns `gcra`, `leaky bucket` or `exponential`.
-pub(super) fn algorithm(algorithm: AlgorithmName) -> &'static str {
-    match algorithm {
+/// Returns the algorithm of the limits, unless all are limiters of other software, and which keys have meters.
+pub(super) fn algorithm_and_meters(report: &Report<'_>) -> String {
+    let is_model = |outcome: &Outcome| matches!(outcome.limit, LimitRule::Model(_));
+    if report.outcomes.iter().all(is_model) {
+        return meters(report);
+    }
+    let algorithm = match report.parameters.algorithm {
         AlgorithmName::Gcra => "gcra",
         AlgorithmName::LeakyBucket => "leaky bucket",
         AlgorithmName::Exponential => "exponential",
-    }
+    };
+    format!("{algorithm}, {}", meters(report))
 }
 
 /// Returns the number of requests, and their time span.
