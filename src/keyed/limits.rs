@@ -79,7 +79,8 @@ pub(super) struct Limits<A> {
 impl<A: Algorithm> TierLimit<A> {
     /// Returns whether a cell is denied at all times at which an anchor holds, where `anchored` had drained at the anchor.
     ///
-    /// Then neither the exact time nor the volume drained since the anchor matters. In a loop of its own, a hot `u64` is denied in 25.7 ns instead of 27.6.
+    /// Then neither the exact time nor the volume drained since the anchor matters. Inlined in a loop, a hot
+    /// `u64` is denied in 25.7 ns instead of 27.6.
     #[inline]
     pub(super) fn denies_while_anchored(&self, word: u64, Volume(anchored): Volume) -> bool {
         word > anchored + self.certain_denial
