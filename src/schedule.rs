@@ -255,8 +255,7 @@ impl<A: Algorithm> Schedule<A> {
         })
     }
 
-    /// Returns a distance: if a word lies further than that ahead of the volume drained at a clock's anchor, one cell is denied while the anchor
-    /// holds.
+    /// Returns the lead of a word over the volume drained at a clock's anchor above which one cell is denied while the anchor holds.
     #[cfg(feature = "keyed")]
     pub(crate) fn certain_denial(&self) -> u64 {
         // Until the anchor is given up, at most two windows drain. A cell's due volume lies equally far behind every word.

@@ -457,9 +457,9 @@ mod tests {
         denies_until_its_instant(Exponential::from_quota(quota("50/s")).unwrap());
     }
 
-    /// A key that is denied now conforms if it conforms at its bucket's watermark, the time of a later reuse or change of tier.
+    /// A key that is denied now conforms if it conforms at the watermark, the latest time of a reuse or change of tier.
     #[test]
-    fn denial_at_once_regards_a_later_watermark() {
+    fn denial_at_once_ends_at_a_later_watermark() {
         let time = ManualClock::new();
         let like = GCRA::from_quota(quota("1/s burst 1")).unwrap().with_clock(late(&time));
         let (builder, other) = KeyedBuilder::new(like).tier(quota("1/h burst 1")).unwrap();

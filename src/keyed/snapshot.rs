@@ -49,7 +49,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// The errors of `out`.
+    /// The errors of `out`. Also an error of kind [`Other`](io::ErrorKind::Other) if a quota of the table is changed meanwhile: write the snapshot again.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota, keyed::{KeyedBuilder, KeyHashes}};
@@ -79,7 +79,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// # Errors
     ///
-    /// The errors of `out`.
+    /// As [`snapshot_to`](Self::snapshot_to).
     pub fn snapshot_to_at(&self, out: impl Write, (at, wall): (Instant, SystemTime)) -> io::Result<u64> {
         let (table, limits) = (&*self.table, self.table.latest.get());
         let at = limits.schedule(0).time_line.position(at);
@@ -513,13 +513,13 @@ impl fmt::Display for RestoreKeysError {
             Self::AnotherShape { snapshot, table } => {
                 write!(
                     f,
-                    "the snapshot is of a table of {snapshot} slots, and this one has {table}"
+                    "the snapshot is of a table of {snapshot} slots, and this one has {table}: build it for as many keys"
                 )
             }
             Self::AnotherLimit { snapshot, table } => {
                 write!(
                     f,
-                    "the snapshot is of a table for {snapshot}, and this one is for {table}"
+                    "the snapshot is of a table for {snapshot}, and this one is for {table}: restore_changed_from takes other quotas, in as many tiers of the same algorithm"
                 )
             }
             Self::AnotherHash => {
@@ -535,7 +535,7 @@ impl fmt::Display for RestoreKeysError {
             Self::LeftOut { restored, left_out } => {
                 write!(
                     f,
-                    "{left_out} keys of the snapshot found no room, {restored} were restored"
+                    "{left_out} keys of the snapshot found no slot or owe more than a word can record, {restored} were restored"
                 )
             }
         }
