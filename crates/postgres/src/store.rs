@@ -26,8 +26,9 @@ const ATTEMPTS: u32 = 5;
 /// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted. If it is
 /// dropped while it connects, a task connects for the next call.
 ///
-/// Idle connections are closed if callers left two calls without an answer that were sent a second or more apart, and nothing was answered in between.
-/// So are those older than a second if the server answers that it takes no writes. The next call connects anew: the server's name may have moved to another.
+/// A server may vanish without a word, as with its machine, and its name move to another. If callers left two calls without an answer, sent a second or more
+/// apart, and none was answered in between, idle connections are closed. If the server answers that it takes no writes, those older than a second
+/// are closed. The next call connects anew.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool,

@@ -26,9 +26,12 @@ const NEIGHBOURS: u16 = 16;
 /// All limits of one call must have keys of one slot, as the limits of one subject have. Otherwise the call is [`StoreError::NotOneSlot`], before anything
 /// is sent. The script is sent once to each shard, on its first `NOSCRIPT`.
 ///
-/// If callers left two calls of neighbouring slots without an answer that were sent a second or more apart, and nothing was answered there in between, a
-/// task connects to the cluster anew: a node may have vanished without a word, as with its machine. So it does if a node is a replica (`READONLY`), as
-/// after a planned failover, or if a connection was lost, perhaps with the runtime of the first call. Calls go over the earlier connection meanwhile.
+/// A task connects to the cluster anew, at most once a second, in three cases. Calls go over the earlier connection meanwhile.
+///
+/// - A node has vanished without a word, as with its machine: callers left two calls of neighbouring slots without an answer, sent a second or more apart,
+///   and none there was answered in between.
+/// - A node is a replica (`READONLY`), as after a planned failover.
+/// - A connection was lost, perhaps with the runtime of the first call.
 pub struct RedisClusterStore {
     client: ClusterClient,
     shared: Arc<Mutex<CurrentCluster>>,
@@ -216,7 +219,7 @@ impl SendOnce for Cluster<'_> {
         self.answer(answer).await?.extract_error()
     }
 
-    /// To where the slot is now. The client, which saw the error, has begun to read the slots again, but for `READONLY`.
+    /// To where the slot is now. The client, which saw the error, has begun to read the slots again, except after `READONLY`.
     async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
         if error.redirect_node().is_none() {
             self.store.renew(self.store.current());
