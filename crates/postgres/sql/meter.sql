@@ -281,7 +281,7 @@ BEGIN
     LOOP
       clock := meter.clock();
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates the expressions again on the new row. Its time may
-      -- be later than the clock read above: `t` never goes back here, and what drains counts from that time then.
+      -- be later than the clock read above: `t` never goes back here, and no volume drains before that time.
       IF drain < 2000 THEN
         drained := clock * drain;
         room := drained + burst - cost;
