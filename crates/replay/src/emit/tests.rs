@@ -17,7 +17,7 @@ fn bare(limit: &str, by: &By, target: Software) -> String {
 }
 
 #[test]
-fn nginx_only_burst_is_written_for_nginx_only() {
+fn huge_burst_is_written_for_nginx_only() {
     const LIMIT: &str = "nginx:10r/s burst=4294967295";
     assert!(emitted(LIMIT, &By::Ip, Software::Nginx).contains(" burst=4294967295;"));
     let limit = LimitSpec::parse(LIMIT, AlgorithmName::Gcra).expect("a good limit");

@@ -167,7 +167,7 @@ const IP: &[&str] = &[
 ];
 
 /// The names of a client that often belong to other things, such as a program: only if a value is an address.
-pub(super) const NOT_ONLY_CLIENTS: [&str; 4] = ["key", "client", "remote", "src"];
+pub(super) const NOT_ONLY_CLIENTS: [&str; 3] = ["key", "remote", "src"];
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
 pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];

@@ -26,7 +26,7 @@ const LIMIT_WIDTH: usize = 60;
 /// Returns the algorithm of the limits, unless all are limiters of other software, and which keys have meters.
 pub(super) fn algorithm_and_meters(report: &Report<'_>) -> String {
     let is_model = |outcome: &Outcome| matches!(outcome.limit, LimitRule::Model(_));
-    if report.outcomes.iter().all(is_model) {
+    if !report.outcomes.is_empty() && report.outcomes.iter().all(is_model) {
         return meters(report);
     }
     let algorithm = match report.parameters.algorithm {

@@ -409,7 +409,7 @@ fn help_completions_and_manual_agree() {
 }
 
 #[test]
-fn bad_object_after_prefix_is_one_bad_line() {
+fn bad_object_behind_prefix_counts_once() {
     let good = r#"web-1  | {"ts":1716163218,"remote_ip":"203.0.113.7"}"#;
     let bad = r#"web-1  | {"ts":1716163218,"msg":"started"}"#;
     let log = file("compose.log", format!("{good}\n{bad}\n{good}\n{bad}{good}\n"));

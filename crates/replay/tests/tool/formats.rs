@@ -593,7 +593,7 @@ fn json_fields_have_the_names_of_real_programs() {
 }
 
 #[test]
-fn time_offset_may_have_its_own_label() {
+fn offset_may_have_its_own_label() {
     let expected = Ok((vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0));
     for line in [
         r#"date=2024-05-19 time=19:00:18 devname="a" tz="-0500" srcip=203.0.113.7"#,
@@ -607,7 +607,7 @@ fn time_offset_may_have_its_own_label() {
 }
 
 #[test]
-fn listed_objects_are_read_without_commas() {
+fn objects_in_lists_are_read() {
     let object = r#"{"ts":1716163218,"remote_ip":"203.0.113.7"}"#;
     let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned()); 2], 0);
     for list in [
@@ -620,7 +620,7 @@ fn listed_objects_are_read_without_commas() {
 }
 
 #[test]
-fn named_fields_may_hold_date_and_time_apart() {
+fn date_and_time_may_be_apart() {
     let expected = |day: i64, clients: &[&str]| {
         let time = (1_716_163_218 + day * 86_400) * 1_000_000_000;
         clients

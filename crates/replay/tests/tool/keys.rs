@@ -27,7 +27,7 @@ fn rows_may_end_with_a_delimiter() {
 }
 
 #[test]
-fn blanks_around_a_value_are_no_part_of_the_key() {
+fn keys_have_no_surrounding_blanks() {
     let table = file(
         "blanks.csv",
         "time, path\n1716163218, /a\n1716163218,/a \n1716163218,/a\n",

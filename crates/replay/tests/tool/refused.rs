@@ -33,7 +33,7 @@ fn invalid_command_line_fails_in_one_line() {
 #[cfg(unix)]
 #[test]
 fn names_of_other_things_are_no_clients() {
-    let log = file("key.json", "{\"ts\":1716163218,\"key\":3,\"client\":\"ios\"}\n");
+    let log = file("key.json", "{\"ts\":1716163218,\"key\":3,\"src\":\"a.go:5\"}\n");
     let told = complaint(&["--limit", "1/s", &log]);
     assert!(told.contains("there is no field `ip`"), "{told}");
     let fields = file(
