@@ -73,15 +73,15 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     if let Some(ms) = exact {
         return Some(Duration::from_millis(ms.min(most_ms)));
     }
-    let value = headers.get(RETRY_AFTER)?;
-    if let Some(delay) = digits(value) {
-        return Some(seconds(delay));
-    }
     // A date is compared with the server's own, so that clocks need not agree.
     let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
     let sent = headers.get(DATE).and_then(date).unwrap_or(now);
-    let delay = date(value)?.duration_since(sent).unwrap_or_default();
-    Some(delay.min(seconds(LONGEST)))
+    let delays = headers.get_all(RETRY_AFTER).iter().filter_map(|value| {
+        let until = || Some(date(value)?.duration_since(sent).unwrap_or_default());
+        digits(value).map(seconds).or_else(until)
+    });
+    // There should be one line. Of several, as limiters behind each other may leave, the longest holds for all.
+    Some(delays.max()?.min(seconds(LONGEST)))
 }
 
 fn integer(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
@@ -194,6 +194,8 @@ mod tests {
                 Some(1_000),
             ),
             (429, &[("retry-after", "0")], Some(1_000)),
+            (429, &[("retry-after", "1"), ("retry-after", "7")], Some(7_000)),
+            (429, &[("retry-after", "soon"), ("retry-after", "7")], Some(7_000)),
             (429, &[("ratelimit", "\"a\";r=0;t=0")], Some(1_000)),
             (
                 429,
