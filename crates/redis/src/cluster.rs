@@ -221,7 +221,7 @@ impl SendOnce for Cluster<'_> {
         self.answer(answer).await?.extract_error()
     }
 
-    /// Sends the command to the node that has the slot now. After an error other than `READONLY` the client reads the slots again by itself.
+    /// Sends the command to the node that has the slot now. After `MOVED` and `ASK` the client reads the slots again by itself.
     async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
         if error.redirect_node().is_none() {
             self.store.renew(self.store.current());

@@ -33,7 +33,10 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
             Some("WRONGSTATE") => StoreError::WrongState(key_in(&error, asks)),
             // Redis before 7 puts the error of a command inside a script's own error.
             _ if message.contains("WRONGTYPE") => StoreError::WrongState(key_in(&error, asks)),
-            _ if message.contains("READONLY") => return ScriptFailure::Elsewhere(error),
+            // A replica of Valkey ends a script so, at its first write: nothing was written.
+            _ if message.contains("READONLY") || message.contains("non local key") => {
+                return ScriptFailure::Elsewhere(error);
+            }
             _ => StoreError::Refused(message),
         },
         ErrorKind::AuthenticationFailed => StoreError::Refused(message),
