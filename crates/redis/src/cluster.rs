@@ -166,7 +166,7 @@ impl RedisClusterStore {
 }
 
 async fn connect(client: &ClusterClient) -> RedisResult<ClusterConnection> {
-    let timed_out = |_| RedisError::from((ErrorKind::Io, "the cluster was not connected to in time"));
+    let timed_out = |_| RedisError::from((ErrorKind::Io, "connecting to the cluster timed out"));
     tokio::time::timeout(PATIENCE, client.get_async_connection())
         .await
         .map_err(timed_out)?
@@ -352,6 +352,18 @@ mod tests {
         }
         let tasks = runtime.metrics().num_alive_tasks();
         assert!(tasks < CALLS / 2, "{tasks} tasks");
+    }
+
+    #[test]
+    fn silence_while_connecting_is_an_error_with_advice() {
+        let Some((_node, proxy, _)) = held_store() else { return };
+        let builder = ClusterClient::builder([proxy.url()]).connection_timeout(Duration::from_millis(20));
+        let store = RedisClusterStore::new(builder).unwrap();
+        let error = runtime().block_on(store.decide(Verb::Check, None, &[])).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unreachable(text) if text.contains("with TLS if")),
+            "{error}"
+        );
     }
 
     /// As in a runtime of one thread that has left it.

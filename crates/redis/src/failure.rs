@@ -70,7 +70,8 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
         ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
             StoreError::Refused(advised(error))
         }
-        _ if error.is_timeout() => StoreError::Unreachable(format!(
+        // A cluster's client keeps only the text of what its nodes met.
+        _ if error.is_timeout() || error.to_string().contains("timed out") => StoreError::Unreachable(format!(
             "{error}: no answer while connecting; expected a Redis or Valkey server, with TLS if the URL begins with rediss://"
         )),
         _ => StoreError::Unreachable(error.to_string()),
