@@ -366,6 +366,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn wrong_settings_are_errors_with_advice() {
+        let Some((node, proxy, _)) = held_store() else { return };
+        proxy.set(Replies::Pass);
+        let password = ["CONFIG", "SET", "requirepass", "secret"];
+        assert_eq!(node.command(&password).unwrap(), "+OK\r\n");
+        let Some(single) = Server::start(&[]) else { return };
+        let table = [
+            (node.url(), "put the password into the URL"),
+            (
+                node.url().replace("redis://", "redis://:wrong@"),
+                "check the user and the password",
+            ),
+            (single.url(), "use RedisStore"),
+        ];
+        for (url, advice) in table {
+            let store = RedisClusterStore::open([url]).unwrap();
+            let error = runtime().block_on(store.decide(Verb::Check, None, &[])).unwrap_err();
+            assert!(
+                matches!(&error, StoreError::Refused(text) if text.contains(advice)),
+                "{error}"
+            );
+        }
+    }
+
     /// As in a runtime of one thread that has left it.
     #[test]
     fn task_that_nothing_runs_is_replaced() {

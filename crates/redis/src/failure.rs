@@ -71,6 +71,7 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
             StoreError::Refused(advised(error))
         }
         // A cluster's client keeps only the text of what its nodes met.
+        _ if error.to_string().contains("AuthenticationFailed") => StoreError::Refused(advised(error)),
         _ if error.is_timeout() || error.to_string().contains("timed out") => StoreError::Unreachable(format!(
             "{error}: no answer while connecting; expected a Redis or Valkey server, with TLS if the URL begins with rediss://"
         )),
@@ -79,7 +80,7 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
 }
 
 /// A part of a server's message, and advice.
-const ADVICE: [(&str, &str); 12] = [
+const ADVICE: [(&str, &str); 13] = [
     (
         "NOAUTH",
         "put the password into the URL: redis://:password@host or redis://user:password@host",
@@ -107,6 +108,7 @@ const ADVICE: [(&str, &str); 12] = [
     ),
     ("NOREPLICAS", "connect more replicas, or lower min-replicas-to-write"),
     ("READONLY", "connect to the primary"),
+    ("cluster support disabled", "the server is no cluster: use RedisStore"),
     ("DB index", "choose a database that the server has, such as 0"),
     (
         "unknown command",
