@@ -45,24 +45,24 @@ struct CurrentCluster {
     connection: Option<ClusterConnection>,
     /// By the ranges of neighbouring slots: when the first call was sent that was left without an answer, if none was answered since.
     silent_since: HashMap<u16, Instant>,
-    connecting: Option<Connecting>,
+    connecting: Option<ConnectingTask>,
     /// The last time at which a task connected again, or failed to.
     renewed: Option<Instant>,
 }
 
 /// A task that connects to the cluster.
-struct Connecting {
+struct ConnectingTask {
     began: Instant,
-    outcome: Outcome,
+    outcome: ConnectingResult,
 }
 
 /// The result of a task that connects. It is closed if the runtime of that task ended before.
-type Outcome = watch::Receiver<Option<RedisResult<ClusterConnection>>>;
+type ConnectingResult = watch::Receiver<Option<RedisResult<ClusterConnection>>>;
 
 impl CurrentCluster {
     /// Returns the outcome to come. A task that outlived its time is forgotten: no thread runs its runtime.
-    fn outcome(&self) -> Option<Outcome> {
-        let Connecting { began, outcome } = self.connecting.as_ref()?;
+    fn outcome(&self) -> Option<ConnectingResult> {
+        let ConnectingTask { began, outcome } = self.connecting.as_ref()?;
         let is_on = began.elapsed() < 2 * PATIENCE && outcome.has_changed().is_ok();
         is_on.then(|| outcome.clone())
     }
@@ -116,13 +116,13 @@ impl RedisClusterStore {
     }
 
     /// Connects to the cluster in a task, unless one is at it, and returns the outcome to come.
-    fn begin(&self, current: &mut CurrentCluster, runtime: &Handle) -> Outcome {
+    fn begin(&self, current: &mut CurrentCluster, runtime: &Handle) -> ConnectingResult {
         if let Some(outcome) = current.outcome() {
             return outcome;
         }
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
         let (sender, outcome) = watch::channel(None);
-        current.connecting = Some(Connecting {
+        current.connecting = Some(ConnectingTask {
             began: Instant::now(),
             outcome: outcome.clone(),
         });
@@ -154,7 +154,7 @@ impl RedisClusterStore {
     }
 
     /// Connects to the cluster again in a task, at most once in [`SILENCE`], and returns the outcome to come.
-    fn renew(&self) -> Option<Outcome> {
+    fn renew(&self) -> Option<ConnectingResult> {
         let mut current = self.current();
         let is_new = current.renewed.is_some_and(|renewed| renewed.elapsed() < SILENCE);
         if is_new {
@@ -323,7 +323,7 @@ mod tests {
         builder.enable_all().build().unwrap()
     }
 
-    /// Whether a call gets the connection within a short deadline.
+    /// Returns `true` if a call gets the connection within a short deadline.
     async fn is_connected(store: &RedisClusterStore) -> bool {
         let call = tokio::time::timeout(Duration::from_millis(20), store.connection());
         call.await.is_ok_and(|made| made.is_ok())
@@ -396,7 +396,7 @@ mod tests {
     fn task_that_nothing_runs_is_replaced() {
         let (_sender, outcome) = watch::channel(None);
         let since = |elapsed| CurrentCluster {
-            connecting: Some(Connecting {
+            connecting: Some(ConnectingTask {
                 began: Instant::now().checked_sub(elapsed).unwrap(),
                 outcome: outcome.clone(),
             }),

@@ -70,7 +70,7 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
         ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
             StoreError::Refused(advised(error))
         }
-        // A cluster's client keeps only the text of what its nodes met.
+        // Of an error of a node, a cluster's client keeps only the text.
         _ if error.to_string().contains("AuthenticationFailed") => StoreError::Refused(advised(error)),
         _ if error.is_timeout() || error.to_string().contains("timed out") => StoreError::Unreachable(format!(
             "{error}: no answer while connecting; expected a Redis or Valkey server, with TLS if the URL begins with rediss://"
