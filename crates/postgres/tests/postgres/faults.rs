@@ -515,6 +515,13 @@ async fn upgrade_fails_no_call_in_flight() {
     let upgrade = format!("{}; COMMIT", ratelimit_meter_postgres::SQL);
     client.batch_execute(&upgrade).await.expect("upgraded");
     assert_eq!(in_flight.await.expect("no panic"), Ok(Some(1)));
+
+    // The functions of the earlier file over the tables of the newer one.
+    let create = &earlier[earlier.find("CREATE").expect("a function")..];
+    client.batch_execute(create).await.expect("the earlier function");
+    let error = check(&store, "a", &limit, 1).await.expect_err("no column");
+    assert_eq!(error.name(), "refused", "{error}");
+    assert!(error.to_string().contains("install the newest"), "{error}");
 }
 
 /// From a plain thread, and from a thread of an async runtime, where it blocks and does not panic.
