@@ -4,7 +4,8 @@
 --   SELECT * FROM check_rate_limit('alice', 1.0, 10.0, INTERVAL '1 minute');   -- an average: allowed, next_allowed_time, rate
 --
 -- Install: psql -1 -f meter.sql. Running the file again upgrades the functions and keeps the tables. If the result of a function has another type
--- than before, the function is dropped and made anew. Then its grants are lost, and a call in flight at the commit may fail once.
+-- than before, the function is dropped and made anew. Then its grants are lost, and a call in flight at the commit may fail once. If a column has another
+-- meaning, all rows are rewritten: calls wait for the commit, and each call that waits fails once (error 42703, nothing is counted).
 --
 -- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
 -- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again.
@@ -44,17 +45,17 @@ CREATE UNLOGGED TABLE IF NOT EXISTS meter.bucket (
   keep bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
--- Returns the units that drain from 1970 to the time `t`. Beyond 2000 units a microsecond their number would not fit, and is left out: the mark of such
--- a bucket is its level.
+-- Returns the units that drain from 1970 to the time `t`, which fit until the year 2262. From 1000 units a microsecond on, their number is left out, since
+-- it would not fit: the mark of such a bucket is its level.
 CREATE OR REPLACE FUNCTION meter.drained(t bigint, drain bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT CASE WHEN drain < 2000 THEN t * drain ELSE 0 END
+  SELECT CASE WHEN drain < 1000 THEN t * drain ELSE 0 END
 $$;
 
 -- Earlier files kept the level instead of the mark.
 DO $$ BEGIN
   IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'meter.bucket'::regclass AND attname = 'level' AND NOT attisdropped) THEN
     ALTER TABLE meter.bucket RENAME level TO mark;
-    UPDATE meter.bucket SET mark = mark + meter.drained(t, drain) WHERE drain < 2000;
+    UPDATE meter.bucket SET mark = mark + meter.drained(t, drain) WHERE drain < 1000;
   END IF;
 END $$;
 
@@ -282,7 +283,7 @@ BEGIN
       clock := meter.clock();
       -- If another call holds the row, this one waits for it, and PostgreSQL evaluates the expressions again on the new row. Its time may
       -- be later than the clock read above: `t` never goes back here, and no volume drains before that time.
-      IF drain < 2000 THEN
+      IF drain < 1000 THEN
         drained := clock * drain;
         room := drained + burst - cost;
         UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)

@@ -8,7 +8,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 /// The reason why a statement gave no row.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The transaction lost a race and was rolled back: it may be tried again.
+    /// The transaction lost a race, with another or with an upgrade, and was rolled back: it may be tried again.
     Again(StoreError),
     /// The call fails.
     Final(StoreError),
@@ -38,7 +38,12 @@ pub(crate) fn takes_no_writes(error: &Error) -> bool {
 
 fn of_server(error: &DbError) -> Failure {
     let code = error.code();
-    let again = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    let again = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        // An upgrade renamed a column while the call waited for it: the next try calls the new function.
+        SqlState::UNDEFINED_COLUMN,
+    ];
     if again.contains(code) {
         return Failure::Again(refused(error));
     }
@@ -66,13 +71,17 @@ fn refused(error: &DbError) -> StoreError {
 }
 
 /// Codes of errors that a caller can mend, and advice.
-const ADVICE: [(SqlState, &str); 7] = [
+const ADVICE: [(SqlState, &str); 8] = [
     (SqlState::INVALID_PASSWORD, "check the user and the password"),
     (
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
         "check the user and the server's pg_hba.conf; if that file asks for TLS, use PostgresStore::connect_with_tls",
     ),
     (SqlState::INVALID_CATALOG_NAME, "create the database, or name another"),
+    (
+        SqlState::UNDEFINED_COLUMN,
+        "the functions are of an earlier sql/meter.sql than the tables: install the newest, for instance by PostgresStore::install",
+    ),
     (
         SqlState::INSUFFICIENT_PRIVILEGE,
         "the user needs USAGE on schema meter, and SELECT, INSERT and UPDATE (to sweep also DELETE) on its tables",

@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 5;
 /// The functions must be [installed](Self::install) in the database. Statements have no name and no session state, so connections may go
 /// through pgbouncer in transaction mode. A clone shares the pool.
 ///
-/// A call is tried again only if it lost a race and was rolled back (SQLSTATE 40001 and 40P01). It is never tried again after a timeout or a lost
+/// A call is tried again only if it was rolled back, because it lost a race (SQLSTATE 40001 and 40P01) or met an upgrade (42703). It is never tried again after a timeout or a lost
 /// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted. If it is
 /// dropped while it connects, a task connects for the next call.
 ///
@@ -166,7 +166,7 @@ impl PostgresStore {
         };
         // The reply is here: the connection goes back to the pool.
         drop(connection.object.take());
-        self.silence.end();
+        self.silence.end(Instant::now());
         if rows.as_ref().is_err_and(error::takes_no_writes) {
             // It may be a replica now. A server that takes no writes is connected to once a second for each connection.
             self.pool.retain(|_, metrics| metrics.age() < SILENCE);

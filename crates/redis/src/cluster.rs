@@ -1,7 +1,7 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
 use crate::failure;
-use crate::store::{PAUSE, SILENCE, SendOnce, decide};
+use crate::store::{SILENCE, SendOnce, decide};
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
@@ -12,8 +12,8 @@ use redis::{Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerE
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::OnceCell;
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// The time for which the cluster is connected to at most.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,18 +41,30 @@ pub struct RedisClusterStore {
 
 #[derive(Default)]
 struct CurrentCluster {
-    connection: Arc<OnceCell<ClusterConnection>>,
+    /// `None` until the cluster was connected to once.
+    connection: Option<ClusterConnection>,
     /// By the ranges of neighbouring slots: when the first call was sent that was left without an answer, if none was answered since.
     silent_since: HashMap<u16, Instant>,
-    /// Connects to the cluster anew.
-    renewal: Option<JoinHandle<()>>,
-    /// The end of the last renewal.
+    connecting: Option<ConnectingTask>,
+    /// The last time at which a task connected again, or failed to.
     renewed: Option<Instant>,
 }
 
+/// A task that connects to the cluster.
+struct ConnectingTask {
+    began: Instant,
+    outcome: ConnectingResult,
+}
+
+/// The result of a task that connects. It is closed if the runtime of that task ended before.
+type ConnectingResult = watch::Receiver<Option<RedisResult<ClusterConnection>>>;
+
 impl CurrentCluster {
-    fn is_renewing(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|task| !task.is_finished())
+    /// Returns the outcome to come. A task that outlived its time is forgotten: no thread runs its runtime.
+    fn outcome(&self) -> Option<ConnectingResult> {
+        let ConnectingTask { began, outcome } = self.connecting.as_ref()?;
+        let is_on = began.elapsed() < 2 * PATIENCE && outcome.has_changed().is_ok();
+        is_on.then(|| outcome.clone())
     }
 }
 
@@ -83,22 +95,49 @@ impl RedisClusterStore {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection, or makes it in a task of its own, which goes on if the caller leaves. Without it, no call would be answered where
+    /// Returns the connection, or that of the task which makes it and goes on if its callers leave. Without the task, no call would be answered where
     /// connecting takes longer than the deadline of a call.
     async fn connection(&self) -> RedisResult<ClusterConnection> {
-        let connection = Arc::clone(&self.current().connection);
-        if let Some(connection) = connection.get() {
-            return Ok(connection.clone());
-        }
-        let client = self.client.clone();
-        let connecting = tokio::spawn(async move { connection.get_or_try_init(|| connect(&client)).await.cloned() });
-        let ended = |_| {
+        let mut outcome = {
+            let mut current = self.current();
+            if let Some(connection) = &current.connection {
+                return Ok(connection.clone());
+            }
+            self.begin(&mut current, &Handle::current())
+        };
+        let ended = || {
             RedisError::from((
                 ErrorKind::Client,
                 "the runtime ended while the cluster was connected to",
             ))
         };
-        connecting.await.map_err(ended)?
+        let made = outcome.wait_for(Option::is_some).await;
+        made.map_or(None, |made| made.clone()).unwrap_or_else(|| Err(ended()))
+    }
+
+    /// Connects to the cluster in a task, unless one is at it, and returns the outcome to come.
+    fn begin(&self, current: &mut CurrentCluster, runtime: &Handle) -> ConnectingResult {
+        if let Some(outcome) = current.outcome() {
+            return outcome;
+        }
+        let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+        let (sender, outcome) = watch::channel(None);
+        current.connecting = Some(ConnectingTask {
+            began: Instant::now(),
+            outcome: outcome.clone(),
+        });
+        runtime.spawn(async move {
+            let made = connect(&client).await;
+            let mut current = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            current.silent_since.clear();
+            current.connecting = None;
+            current.renewed = current.connection.as_ref().map(|_| Instant::now());
+            if let Ok(connection) = &made {
+                current.connection = Some(connection.clone());
+            }
+            sender.send_replace(Some(made));
+        });
+        outcome
     }
 
     /// Notes that a call of a range of slots was answered.
@@ -106,38 +145,28 @@ impl RedisClusterStore {
         self.current().silent_since.remove(&range);
     }
 
-    /// Notes a call of a range of slots that was left without an answer, and connects anew if none there was answered for long.
+    /// Notes a call of a range of slots that was left without an answer, and connects again if no call there was answered for long.
     fn unanswered(&self, range: u16, sent: Instant) {
-        let mut current = self.current();
-        let first = *current.silent_since.entry(range).or_insert(sent);
+        let first = *self.current().silent_since.entry(range).or_insert(sent);
         if sent.saturating_duration_since(first) >= SILENCE {
-            self.renew(current);
+            self.renew();
         }
     }
 
-    /// Connects to the cluster anew in a task, at most once in [`SILENCE`].
-    fn renew(&self, mut current: MutexGuard<'_, CurrentCluster>) {
+    /// Connects to the cluster again in a task, at most once in [`SILENCE`], and returns the outcome to come.
+    fn renew(&self) -> Option<ConnectingResult> {
+        let mut current = self.current();
         let is_new = current.renewed.is_some_and(|renewed| renewed.elapsed() < SILENCE);
-        if current.is_renewing() || is_new {
-            return;
+        if is_new {
+            return current.outcome();
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
-            current.renewal = Some(runtime.spawn(async move {
-                let made = connect(&client).await;
-                let mut current = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                current.silent_since.clear();
-                current.renewed = Some(Instant::now());
-                if let Ok(connection) = made {
-                    current.connection = Arc::new(OnceCell::new_with(Some(connection)));
-                }
-            }));
-        }
+        let runtime = Handle::try_current().ok()?;
+        Some(self.begin(&mut current, &runtime))
     }
 }
 
 async fn connect(client: &ClusterClient) -> RedisResult<ClusterConnection> {
-    let timed_out = |_| RedisError::from((ErrorKind::Io, "the cluster was not connected to in time"));
+    let timed_out = |_| RedisError::from((ErrorKind::Io, "connecting to the cluster timed out"));
     tokio::time::timeout(PATIENCE, client.get_async_connection())
         .await
         .map_err(timed_out)?
@@ -194,7 +223,7 @@ impl Drop for SentCommand<'_> {
 
 impl Cluster<'_> {
     fn connection(&self) -> ClusterConnection {
-        let newer = self.store.current().connection.get().cloned();
+        let newer = self.store.current().connection.clone();
         newer.unwrap_or_else(|| self.connection.clone())
     }
 
@@ -208,7 +237,7 @@ impl Cluster<'_> {
         command.is_answered = true;
         if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
             // The client connects to a lost node again, unless its own task has ended, with its runtime.
-            self.store.renew(self.store.current());
+            self.store.renew();
         }
         answer
     }
@@ -224,9 +253,9 @@ impl SendOnce for Cluster<'_> {
     /// Sends the command to the node that has the slot now. After `MOVED` and `ASK` the client reads the slots again by itself.
     async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
         if error.redirect_node().is_none() {
-            self.store.renew(self.store.current());
-            while self.store.current().is_renewing() {
-                tokio::time::sleep(PAUSE).await;
+            if let Some(mut outcome) = self.store.renew() {
+                // If it fails, so does the call, by the answer to its next try.
+                let _ = tokio::time::timeout(PATIENCE, outcome.wait_for(Option::is_some)).await;
             }
         }
         let Some((host, port)) = error.redirect_node().and_then(|(address, _)| address.rsplit_once(':')) else {
@@ -272,12 +301,11 @@ mod tests {
     use ratelimit_meter_store_check::proxy::{Proxy, Replies};
     use ratelimit_meter_store_check::server::{Server, wait_for};
     use std::time::Duration;
+    use tokio::runtime::Runtime;
 
-    #[test]
-    fn connecting_goes_on_after_the_caller_left() {
-        let Some(node) = Server::start(&["--cluster-enabled", "yes"]) else {
-            return;
-        };
+    /// A store on a cluster of one node, by a proxy that holds replies back; `None` where there is no server.
+    fn held_store() -> Option<(Server, Proxy, RedisClusterStore)> {
+        let node = Server::start(&["--cluster-enabled", "yes"])?;
         let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
         let words: Vec<_> = ["CLUSTER", "ADDSLOTS"]
             .into_iter()
@@ -285,18 +313,97 @@ mod tests {
             .collect();
         assert_eq!(node.command(&words).unwrap(), "+OK\r\n");
         let proxy = Proxy::to(node.port());
-        let store = RedisClusterStore::open([proxy.url()]).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         proxy.set(Replies::Hold);
-        runtime.block_on(async {
-            let call = tokio::time::timeout(Duration::from_millis(50), store.connection());
-            assert!(call.await.is_err());
-        });
+        let store = RedisClusterStore::open([proxy.url()]).unwrap();
+        Some((node, proxy, store))
+    }
+
+    fn runtime() -> Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().build().unwrap()
+    }
+
+    /// Returns `true` if a call gets the connection within a short deadline.
+    async fn is_connected(store: &RedisClusterStore) -> bool {
+        let call = tokio::time::timeout(Duration::from_millis(20), store.connection());
+        call.await.is_ok_and(|made| made.is_ok())
+    }
+
+    #[test]
+    fn connecting_goes_on_after_the_caller_left() {
+        let Some((_node, proxy, store)) = held_store() else {
+            return;
+        };
+        let runtime = runtime();
+        assert!(!runtime.block_on(is_connected(&store)));
         proxy.set(Replies::Pass);
-        assert!(wait_for(|| store.current().connection.get().is_some()));
+        assert!(wait_for(|| store.current().connection.is_some()));
+    }
+
+    #[test]
+    fn callers_that_left_share_one_task() {
+        const CALLS: usize = 30;
+        let Some((_node, _proxy, store)) = held_store() else {
+            return;
+        };
+        let runtime = runtime();
+        for _ in 0..CALLS {
+            assert!(!runtime.block_on(is_connected(&store)));
+        }
+        let tasks = runtime.metrics().num_alive_tasks();
+        assert!(tasks < CALLS / 2, "{tasks} tasks");
+    }
+
+    #[test]
+    fn silence_while_connecting_is_an_error_with_advice() {
+        let Some((_node, proxy, _)) = held_store() else { return };
+        let builder = ClusterClient::builder([proxy.url()]).connection_timeout(Duration::from_millis(20));
+        let store = RedisClusterStore::new(builder).unwrap();
+        let error = runtime().block_on(store.decide(Verb::Check, None, &[])).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unreachable(text) if text.contains("with TLS if")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn wrong_settings_are_errors_with_advice() {
+        let Some((node, proxy, _)) = held_store() else { return };
+        proxy.set(Replies::Pass);
+        let password = ["CONFIG", "SET", "requirepass", "secret"];
+        assert_eq!(node.command(&password).unwrap(), "+OK\r\n");
+        let Some(single) = Server::start(&[]) else { return };
+        let table = [
+            (node.url(), "put the password into the URL"),
+            (
+                node.url().replace("redis://", "redis://:wrong@"),
+                "check the user and the password",
+            ),
+            (single.url(), "use RedisStore"),
+        ];
+        for (url, advice) in table {
+            let store = RedisClusterStore::open([url]).unwrap();
+            let error = runtime().block_on(store.decide(Verb::Check, None, &[])).unwrap_err();
+            assert!(
+                matches!(&error, StoreError::Refused(text) if text.contains(advice)),
+                "{error}"
+            );
+        }
+    }
+
+    /// As in a runtime of one thread that has left it.
+    #[test]
+    fn task_that_nothing_runs_is_replaced() {
+        let (_sender, outcome) = watch::channel(None);
+        let since = |elapsed| CurrentCluster {
+            connecting: Some(ConnectingTask {
+                began: Instant::now().checked_sub(elapsed).unwrap(),
+                outcome: outcome.clone(),
+            }),
+            ..CurrentCluster::default()
+        };
+        assert!(since(Duration::ZERO).outcome().is_some());
+        assert!(since(2 * PATIENCE).outcome().is_none());
     }
 
     /// `CLUSTER KEYSLOT` of Redis.

@@ -73,7 +73,9 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
         ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
             StoreError::Refused(advised(error))
         }
-        _ if error.is_timeout() => StoreError::Unreachable(format!(
+        // Of an error of a node, a cluster's client keeps only the text.
+        _ if error.to_string().contains("AuthenticationFailed") => StoreError::Refused(advised(error)),
+        _ if error.is_timeout() || error.to_string().contains("timed out") => StoreError::Unreachable(format!(
             "{error}: no answer while connecting; expected a Redis or Valkey server, with TLS if the URL begins with rediss://"
         )),
         _ => StoreError::Unreachable(error.to_string()),
@@ -81,7 +83,7 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
 }
 
 /// A part of a server's message, and advice.
-const ADVICE: [(&str, &str); 12] = [
+const ADVICE: [(&str, &str); 13] = [
     (
         "NOAUTH",
         "put the password into the URL: redis://:password@host or redis://user:password@host",
@@ -109,6 +111,7 @@ const ADVICE: [(&str, &str); 12] = [
     ),
     ("NOREPLICAS", "connect more replicas, or lower min-replicas-to-write"),
     ("READONLY", "connect to the primary"),
+    ("cluster support disabled", "the server is no cluster: use RedisStore"),
     ("DB index", "choose a database that the server has, such as 0"),
     (
         "unknown command",

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The time to wait before a call is sent again that the server did not run: then twice as long, and so on.
-pub(crate) const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 5;

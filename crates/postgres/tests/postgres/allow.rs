@@ -288,6 +288,35 @@ async fn allow_returns_remaining_cells_and_exact_waits() {
     }
 }
 
+/// In the year 2200, up to which no number of a bucket overflows.
+#[tokio::test]
+async fn clock_set_far_ahead_keeps_the_burst() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let clock = ClockedDatabase::replace(&config).await;
+    let client = connect(&config).await;
+    clock.set(7_258_118_400_000_000).await;
+    for quota in ["10/s", "999/999999999us", "1999/s", "1000003/s", "1999/s every 1s"] {
+        let burst = quota.split('/').next().expect("a burst");
+        let (allowed, remaining, ..) = allow(&client, &format!("'{quota}', '{quota}', {burst}")).await;
+        assert_eq!((allowed, remaining), (true, 0), "{quota}");
+        assert!(
+            !allow(&client, &format!("'{quota}', '{quota}', {burst}")).await.0,
+            "{quota}"
+        );
+    }
+    // And back: each key keeps its debt and no more.
+    clock.set(1_000_000_000_000_000).await;
+    assert_eq!(
+        allow(&client, "'1999/s', '1999/s'").await,
+        (false, 0, Some(501), 1_000_000)
+    );
+    assert_eq!(
+        allow(&client, "'10/s', '10/s'").await,
+        (false, 0, Some(100_000), 1_000_000)
+    );
+}
+
 /// A theoretical arrival time would deny for an hour if the clock was set back an hour.
 #[tokio::test]
 async fn clock_set_back_denies_while_debt_remains() {

@@ -486,6 +486,44 @@ async fn newer_file_replaces_an_earlier_one_with_states() {
     assert!(!admitted(client.query(&prepared, &[]).await.expect("a row")));
 }
 
+/// A call of an earlier file's function waits for the upgrade, finds a column renamed, and is decided by the new function.
+#[tokio::test]
+async fn upgrade_fails_no_call_in_flight() {
+    let server = running!(Server::shared());
+    let (store, config) = server.store().await;
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 9).await, Ok(Some(9)));
+    let client = connect(&config).await;
+    let earlier = "ALTER TABLE meter.bucket RENAME mark TO level;
+        UPDATE meter.bucket SET level = level - t * drain;
+        CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one bigint, burst bigint, tick bigint DEFAULT 0)
+        RETURNS meter.decision LANGUAGE plpgsql AS
+        'BEGIN UPDATE meter.bucket b SET level = b.level; RETURN (false, 1, 1, 0)::meter.decision; END'";
+    client.batch_execute(earlier).await.expect("the earlier function");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(0)));
+    let begin = "BEGIN; LOCK TABLE meter.bucket";
+    client.batch_execute(begin).await.expect("locked");
+    let in_flight = tokio::spawn({
+        let store = store.clone();
+        async move { check(&store, "a", &bucket("10/d"), 1).await }
+    });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while client.query_one(waiting, &[]).await.expect("a count").get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let upgrade = format!("{}; COMMIT", ratelimit_meter_postgres::SQL);
+    client.batch_execute(&upgrade).await.expect("upgraded");
+    assert_eq!(in_flight.await.expect("no panic"), Ok(Some(1)));
+
+    // The functions of the earlier file over the tables of the newer one.
+    let create = &earlier[earlier.find("CREATE").expect("a function")..];
+    client.batch_execute(create).await.expect("the earlier function");
+    let error = check(&store, "a", &limit, 1).await.expect_err("no column");
+    assert_eq!(error.name(), "refused", "{error}");
+    assert!(error.to_string().contains("install the newest"), "{error}");
+}
+
 /// From a plain thread, and from a thread of an async runtime, where it blocks and does not panic.
 #[tokio::test]
 async fn blocking_store_answers_from_any_thread() {
