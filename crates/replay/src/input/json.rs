@@ -163,7 +163,7 @@ impl Messages {
 /// Returns a line without the comma or the bracket that follows an object in a list.
 fn in_list(line: &[u8]) -> &[u8] {
     match line.split_last() {
-        Some((b',' | b']', object)) if object.ends_with(b"}") => object,
+        Some((b',' | b']', object)) if object.trim_ascii_end().ends_with(b"}") => object,
         _ => line,
     }
 }
