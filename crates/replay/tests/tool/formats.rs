@@ -570,6 +570,7 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"ts":1716163218,"key":3,"client":"ios","remote":"origin","src":"203.0.113.7"}"#,
         r#"{"ts":1716163218,"ip":"-","client":{"ip":"a"},"client_ip":"203.0.113.7"}"#,
         r#"{"when":"2024-05-20T00:00:18Z","created":1577836800,"ip":"203.0.113.7"}"#,
+        r#"2024-05-20T00:00:18Z INFO x {"user":{"unixtime":1577836800},"ip":"203.0.113.7"}"#,
         r#"{"date":"2024-05-20","time":"00:00:18","createdAt":"2020-01-01T00:00:00Z","ip":"203.0.113.7"}"#,
         r#"{"CreationTime":"2024-05-20T00:00:18","ClientIP":"203.0.113.7"}"#,
     ] {
