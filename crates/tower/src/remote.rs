@@ -385,7 +385,10 @@ impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
         let answer = match verdict.decision() {
             Ok(()) => Answer::admitted(),
             Err(NegativeMultiDecision::InsufficientCapacity(_)) => Answer::never(),
-            Err(NegativeMultiDecision::BatchNonConforming(_, denial)) if failed && !is_local => {
+            // Its table may be full, too.
+            Err(NegativeMultiDecision::BatchNonConforming(_, denial))
+                if failed && (!is_local || denial.is_table_full()) =>
+            {
                 Answer::unavailable(denial.wait_time())
             }
             // A store counts time in its own units: a denial that is over by now is so for less than one of them.

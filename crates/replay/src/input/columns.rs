@@ -104,7 +104,8 @@ impl Columns {
             None
         };
         let is_of = |name: &&str| names::place(header.names, name) == Some(time.0);
-        let is_usual = names::TIME.iter().chain(names::DATE_AND_TIME.as_flattened()).any(is_of);
+        let of_request = names::TIME.iter().chain(names::DATE_AND_TIME.as_flattened());
+        let is_usual = of_request.chain(&names::TIME_OF_RECORD).any(is_of);
         let is_time_by_values = options.time.is_none() && !is_usual;
         let by = options.by.clone().unwrap_or_else(|| header.default.clone());
         let part = |part: &By| match part {
@@ -311,30 +312,34 @@ impl HeaderSample<'_> {
             let (date, clock) = (names::place(self.names, date)?, names::place(self.names, clock)?);
             (self.samples.is_empty() || are_times(date, Some(clock))).then_some((date, Some(clock)))
         });
-        pairs
-            .next()
-            .or_else(|| self.time_by_values(options).map(|at| (at, None)))
-            .or(first)
+        let pair = pairs.next();
+        let of_record = || {
+            let mut places = names::TIME_OF_RECORD
+                .iter()
+                .filter_map(|name| names::place(self.names, name));
+            places.find(|&at| are_times(at, None))
+        };
+        let other = || self.time_by_values(options).or_else(of_record).map(|at| (at, None));
+        pair.or_else(other).or(first)
     }
 
-    /// Returns the place of the offset from UTC, if the times with it are times, and without it have no zone.
+    /// Returns the place of the offset from UTC, if the times with it are times, and without it have no zone. If only the times without it are in
+    /// order, it is the offset of the clients.
     fn offset(&self, (date, clock): (usize, Option<usize>), options: &Options) -> Option<usize> {
         let offset = names::place_of_any(self.names, &names::OFFSET)?;
         let mut stamps = Stamps::new(options.stamps.clone());
-        let mut is_whole = |record: &Vec<Vec<u8>>| {
+        let mut times = |record: &Vec<Vec<u8>>| {
             let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
             let stamp: Vec<&[u8]> = [Some(date), clock].into_iter().flatten().map(value).collect();
             let is_offset = matches!(value(offset).first(), Some(b'+' | b'-'));
             let mut bare = Stamps::default();
-            let has_none = bare.parse(&stamp.join(&b' ')).is_ok() && bare.has_assumed_utc();
-            is_offset
-                && has_none
-                && stamps
-                    .parse(&[&stamp[..], &[value(offset)]].concat().join(&b' '))
-                    .is_ok()
+            let time = bare.parse(&stamp.join(&b' ')).ok()?;
+            let whole = stamps.parse(&[&stamp[..], &[value(offset)]].concat().join(&b' '));
+            (is_offset && bare.has_assumed_utc()).then_some((time, whole.ok()?))
         };
-        let whole = self.samples.iter().filter(|record| is_whole(record)).count();
-        (whole > 0 && whole * 2 > self.samples.len()).then_some(offset)
+        let (bare, whole): (Vec<i64>, Vec<i64>) = self.samples.iter().filter_map(&mut times).unzip();
+        let is_of_clients = bare.is_sorted() && !whole.is_sorted();
+        (!is_of_clients && whole.len() * 2 > self.samples.len()).then_some(offset)
     }
 
     /// Returns the only place whose values are dates with a time of day. Numbers do not count, since a number may be anything.
@@ -366,9 +371,18 @@ impl HeaderSample<'_> {
             let mut values = self.samples.iter().filter_map(|record| record.get(*at));
             values.any(|value| address::parse(value).is_some())
         };
+        // Values under the name of an address may be masked or hashed: `203.0.113.xxx`.
+        let is_masked = |at: &usize| {
+            let name = self.names[*at].to_ascii_lowercase();
+            let is_of_address = [&b"ip"[..], b"addr"]
+                .iter()
+                .any(|part| memmem::find(&name, part).is_some());
+            let mut values = self.samples.iter().filter_map(|record| record.get(*at));
+            is_of_address && values.any(|value| value.len() > 6 && value.iter().any(u8::is_ascii_digit))
+        };
         let of_address = || {
             let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
-            places.find(is_address)
+            places.find(|at| is_address(at) || is_masked(at))
         };
         let is_client = |at: &usize| {
             let is_shared = |name: &&str| names::place(self.names, name) == Some(*at);

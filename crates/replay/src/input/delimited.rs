@@ -29,6 +29,8 @@ pub(super) struct DelimitedReader {
     window: InputWindow,
     splitter: Splitter,
     names: Vec<Vec<u8>>,
+    /// True if a delimiter ends each row, but not the header.
+    rows_end_with_delimiter: bool,
     columns: Columns,
     /// True if all rows share one key by default, though they name their clients.
     ignores_clients: bool,
@@ -66,12 +68,15 @@ impl DelimitedReader {
             default: &By::All,
         };
         let columns = Columns::find(&header, options)?;
+        let has_end = |row: &Vec<Vec<u8>>| row.len() == names.len() + 1 && row[names.len()].trim_ascii().is_empty();
+        let rows_end_with_delimiter = !samples.is_empty() && samples.iter().all(has_end);
         let ignores_clients = options.by.is_none() && header.has(&By::Ip);
         Ok(Self {
             name,
             window,
             splitter,
             names,
+            rows_end_with_delimiter,
             columns,
             ignores_clients,
         })
@@ -126,9 +131,10 @@ impl Events for DelimitedReader {
                 }
                 Record::Whole(len, lines) => {
                     let splitter = &self.splitter;
-                    // A delimiter may end each row.
-                    let has_end =
-                        || splitter.len() == self.names.len() + 1 && splitter.field(self.names.len()).is_empty();
+                    let has_end = || {
+                        let count = self.names.len();
+                        self.rows_end_with_delimiter && splitter.len() == count + 1 && splitter.field(count).is_empty()
+                    };
                     let request = if splitter.len() == self.names.len() || has_end() {
                         self.columns.request(|at| Some(splitter.field(at)))
                     } else {

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use memchr::{memchr, memchr_iter};
 
 use super::columns::{Columns, HeaderSample};
+use super::day::Day;
 use super::record::{Fed, Splitter};
 use super::{Options, Request, names};
 use crate::Error;
@@ -19,7 +20,7 @@ pub(super) struct FieldLines {
     names: Vec<Vec<u8>>,
     /// The number of fields of a record. If its time of day has no date, one more name is that of the date in the last `#Date:`.
     count: usize,
-    date: Option<Vec<u8>>,
+    day: Option<Day>,
     columns: Columns,
     /// The place of the status of a flow record, which may say that there was no traffic.
     log_status: Option<usize>,
@@ -37,16 +38,10 @@ fn names_in(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
-/// Returns the date in the line `#Date: 2024-05-20 00:00:00`.
-fn date(line: &[u8]) -> Option<Vec<u8>> {
-    let date = line.strip_prefix(b"#Date:")?.trim_ascii();
-    Some(date.split(u8::is_ascii_whitespace).next()?.to_vec())
-}
-
 /// Adds a name for the date of `#Date:`, if the records of a log have a time of day but no date.
-fn with_date(mut names: Vec<Vec<u8>>, date: Option<&Vec<u8>>) -> Vec<Vec<u8>> {
+fn with_date(mut names: Vec<Vec<u8>>, day: Option<&Day>) -> Vec<Vec<u8>> {
     let has = |wanted: &[u8]| names.iter().any(|name| name == wanted);
-    if date.is_some() && has(b"time") && !has(b"date") {
+    if day.is_some() && has(b"time") && !has(b"date") {
         names.push(b"date".to_vec());
     }
     names
@@ -80,8 +75,8 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         return Ok(None);
     };
     let count = names.len();
-    let date = head.iter().find_map(|line| date(line));
-    let names = with_date(names, date.as_ref());
+    let day = head.iter().find_map(|line| Day::of_line(line));
+    let names = with_date(names, day.as_ref());
     // Both formats define their times as UTC, except those that IIS calls local.
     let mut options = options.clone();
     if names::place(&names, "date-local").is_none() || names::place(&names, "date-UTC").is_some() {
@@ -101,7 +96,8 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
             continue;
         };
         let value = |at: usize| field(line, at, csv.as_ref(), &ends).to_vec();
-        samples.push((0..count).map(value).chain(date.clone()).take(names.len()).collect());
+        let date = day.as_ref().map(|day| day.today().to_vec());
+        samples.push((0..count).map(value).chain(date).take(names.len()).collect());
     }
     let columns = find(input, &names, &samples, &options)?;
     Ok(Some(FieldLines {
@@ -110,7 +106,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
         log_status: log_status(&names),
         names,
         count,
-        date,
+        day,
         columns,
         csv,
         ends,
@@ -142,11 +138,11 @@ impl FieldLines {
         if line.first() == Some(&b'#')
             || self.names.first().is_some_and(|name| line.starts_with(name)) && is_of_flows(line)
         {
-            self.date = date(line).or(self.date.take());
+            self.day = Day::of_line(line).or(self.day.take());
             // A restarted server may log other fields.
             if let Some(names) = names_in(line).filter(|names| *names != self.names[..self.count]) {
                 self.count = names.len();
-                let names = with_date(names, self.date.as_ref());
+                let names = with_date(names, self.day.as_ref());
                 self.columns = find(&self.input, &names, &[], &self.options).map_err(|_| BadLine::OtherFields)?;
                 self.log_status = log_status(&names);
                 self.names = names;
@@ -158,7 +154,14 @@ impl FieldLines {
         if found != expected {
             return Err(BadLine::Fields { found, expected });
         }
-        let (csv, ends, date) = (self.csv.as_ref(), &self.ends, self.date.as_deref());
+        let (csv, ends) = (self.csv.as_ref(), &self.ends);
+        let date = match &mut self.day {
+            Some(day) if self.names.len() > found => {
+                let clock = names::place(&self.names, "time").unwrap_or(found);
+                Some(day.date_at(field(line, clock, csv, ends)))
+            }
+            _ => None,
+        };
         let value = |at: usize| match at {
             at if at < found => Some(field(line, at, csv, ends)),
             _ => date,

@@ -131,9 +131,12 @@ fn client_after<'a>(before: &[u8], rest: &'a [u8]) -> Option<Client<'a>> {
     if is_address(&first) {
         return Some((first, None, None));
     }
-    let is_host = first
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(byte));
+    // A status or another word may stand before the address of an upstream server.
+    let is_domain = || {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:".contains(byte);
+        first.contains(&b'.') && first.iter().all(is_part) && first.iter().any(u8::is_ascii_alphabetic)
+    };
+    let is_host = matches!(first, b"-" | b"_") || first.starts_with(b"localhost") || is_domain();
     Some((second.filter(is_address).filter(|_| is_host)?, None, Some(first)))
 }
 
@@ -471,6 +474,9 @@ mod tests {
             "203.0.113.7;-;[20/May/2024:00:00:18 +0000];\"GET /a HTTP/1.1\";200;5",
             "203.0.113.7|[20/May/2024:00:00:18 +0000]|\"GET /a HTTP/1.1\"|200",
             "[20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 203.0.113.7 200 5",
+            "[20/May/2024:00:00:18 +0000] 200 10.0.0.5:8080 203.0.113.7 \"GET /a HTTP/1.1\" 5",
+            "[20/May/2024:00:00:18 +0000] upstream 10.0.0.5 \"GET /a HTTP/1.1\" 200 5",
+            "[20/May/2024:00:00:18 +0000] 0.002 10.0.0.5 \"GET /a HTTP/1.1\" 200 5",
         ] {
             assert_eq!(parts(line), None, "{line}");
         }

@@ -163,7 +163,7 @@ impl Messages {
 /// Returns a line without the comma or the bracket that follows an object in a list.
 fn in_list(line: &[u8]) -> &[u8] {
     match line.split_last() {
-        Some((b',' | b']', object)) if object.ends_with(b"}") => object,
+        Some((b',' | b']', object)) if object.trim_ascii_end().ends_with(b"}") => object,
         _ => line,
     }
 }
@@ -210,10 +210,16 @@ impl FieldSurvey {
             survey.samples.push(survey.paths.iter().map(value).collect());
         }
         let mut stamps = Stamps::new(stamps.clone());
-        let is_time = |at: usize| survey.samples.iter().any(|values| stamps.parse(&values[at]).is_ok());
+        let mut are_times = |at: usize, is_date: fn(&[u8]) -> bool| {
+            let mut values = survey.samples.iter().map(|values| &values[at]);
+            values.any(|value| is_date(value) && stamps.parse(value).is_ok())
+        };
         let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
-        let usual = names::places_by_end(&survey.names, names::TIME).chain(names::place(&survey.names, "t"));
-        let has_time = usual.into_iter().any(is_time);
+        // A number deep in an object is no time, as it is found only by a whole name.
+        let has_date = |value: &[u8]| value.iter().any(|byte| b":-/".contains(byte));
+        let mut usual = names::TIME.iter().filter_map(|name| names::place(&survey.names, name));
+        let has_time = usual.any(|at| are_times(at, |_| true))
+            || names::places_by_end(&survey.names, names::TIME).any(|at| are_times(at, has_date));
         if stamped * 2 > objects.len() && !has_time {
             survey.names.push(STAMP.to_vec());
             survey.paths.push(Vec::new());

@@ -108,8 +108,8 @@ impl Lines {
             Self::Access(lines) => lines.request(line).map(Some),
             Self::Fields(lines) => lines.request(line),
             Self::Json(lines) => match lines.request(line) {
-                // The brackets of a list, with an object in each line.
-                Err(BadLine::NotJson) if matches!(line, b"[" | b"]") => Ok(None),
+                // The brackets and commas of a list, with an object in each line.
+                Err(BadLine::NotJson) if matches!(line, b"[" | b"]" | b",") => Ok(None),
                 read => read.map(Some),
             },
             Self::Pattern(lines) => lines.request(line),

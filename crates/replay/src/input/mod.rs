@@ -5,6 +5,7 @@ mod advice;
 pub mod capture;
 mod columns;
 mod compression;
+mod day;
 mod delimited;
 mod duration;
 mod fields;

@@ -51,10 +51,6 @@ pub(super) const TIME: &[&str] = &[
     "start",
     "rt",
     "devTime",
-    "createdAt",
-    "created",
-    "CreationTime",
-    "createdDateTime",
     "activityDateTime",
     "eventTimestamp",
     "event_timestamp",
@@ -74,6 +70,9 @@ pub(super) const TIME: &[&str] = &[
     "unix_time",
     "epoch",
 ];
+
+/// Names of the time that are often those of an older record, such as the client's account: only if no other time is there.
+pub(super) const TIME_OF_RECORD: [&str; 4] = ["createdAt", "created", "CreationTime", "createdDateTime"];
 
 /// The offset of a time from UTC, such as `+0200`, in a column of its own.
 pub(super) const OFFSET: [&str; 3] = ["tz", "timezone", "time_zone"];

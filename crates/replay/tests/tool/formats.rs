@@ -569,6 +569,10 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"2024-05-20_00:00:18.00000 {"msg":"a","remote_ip":"203.0.113.7"}"#,
         r#"{"ts":1716163218,"key":3,"client":"ios","remote":"origin","src":"203.0.113.7"}"#,
         r#"{"ts":1716163218,"ip":"-","client":{"ip":"a"},"client_ip":"203.0.113.7"}"#,
+        r#"{"when":"2024-05-20T00:00:18Z","created":1577836800,"ip":"203.0.113.7"}"#,
+        r#"2024-05-20T00:00:18Z INFO x {"user":{"unixtime":1577836800},"ip":"203.0.113.7"}"#,
+        r#"{"date":"2024-05-20","time":"00:00:18","createdAt":"2020-01-01T00:00:00Z","ip":"203.0.113.7"}"#,
+        r#"{"CreationTime":"2024-05-20T00:00:18","ClientIP":"203.0.113.7"}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(
@@ -607,11 +611,40 @@ fn offset_may_have_its_own_label() {
 }
 
 #[test]
+fn offset_of_clients_is_no_part_of_time() {
+    let line = |second: u32, zone: &str| {
+        format!("{{\"time\":\"2024-05-20 00:00:{second}\",\"ip\":\"203.0.113.7\",\"timezone\":\"{zone}\"}}\n")
+    };
+    let expected = |times: [i64; 2]| {
+        Ok((
+            times
+                .map(|time| (time * 1_000_000_000, "203.0.113.7".to_owned()))
+                .to_vec(),
+            0,
+        ))
+    };
+    let of_clients = line(18, "-0500") + &line(19, "+0200");
+    assert_eq!(read(&of_clients), expected([1_716_163_218, 1_716_163_219]));
+    let of_server = line(18, "-0500") + &line(19, "-0500");
+    assert_eq!(read(&of_server), expected([1_716_181_218, 1_716_181_219]));
+}
+
+#[test]
+fn masked_addresses_are_clients() {
+    for ip in ["203.0.113.xxx", "2001:db8::*", "f7c3bc1d808e"] {
+        let line = format!("{{\"ts\":1716163218,\"ip\":\"{ip}\",\"remote_addr\":\"127.0.0.1\"}}\n");
+        assert_eq!(read(&line), Ok((vec![(1_716_163_218_000_000_000, ip.to_owned())], 0)));
+    }
+}
+
+#[test]
 fn objects_in_lists_are_read() {
     let object = r#"{"ts":1716163218,"remote_ip":"203.0.113.7"}"#;
     let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned()); 2], 0);
     for list in [
         format!("{object},\n{object}\n"),
+        format!("{object} ,\n{object}\n"),
+        format!("[\n{object}\n,\n{object}\n]\n"),
         format!("[\n{object},\n{object}\n]\n"),
         format!("[\n  {object},\n  {object}]\n"),
     ] {
@@ -635,6 +668,12 @@ fn date_and_time_may_be_apart() {
     let all = [("203.0.113.7", 0), ("203.0.113.8", 1), ("203.0.113.9", 2)];
     let all = all.iter().flat_map(|&(client, day)| expected(day, &[client]));
     assert_eq!(read(dated), Ok((all.collect(), 0)));
+    let nights = "#Date: 20-May-2024 00:00:00\n#Fields: time c-ip\n00:00:18 203.0.113.7\n23:59:59 203.0.113.7\n00:00:18 203.0.113.8\n";
+    let (requests, bad) = read(nights).expect("a log of two days");
+    assert_eq!(
+        (requests[2].clone(), bad),
+        (expected(1, &["203.0.113.8"])[0].clone(), 0)
+    );
     for zone in ["local", "UTC"] {
         let advanced = format!("#Fields: date-{zone} time-{zone} c-ip\n2024-05-20 00:00:18.000 203.0.113.7\n");
         assert_eq!(read(&advanced), Ok((expected(0, &["203.0.113.7"]), 0)), "{zone}");

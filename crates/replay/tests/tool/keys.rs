@@ -24,6 +24,12 @@ fn rows_may_end_with_a_delimiter() {
         "time,ip\n1716163218,203.0.113.7,a\n1716163218,203.0.113.7,\n",
     );
     assert!(text(&meter_replay(&["--limit", "1/s", "--by", "ip", &other]).stderr).contains("this has 3"));
+    // A comma within the path moves the other fields.
+    let moved = file(
+        "moved.csv",
+        "time,path,ip,note\n1716163218,/a,203.0.113.7,x\n1716163218,/a,b,203.0.113.7,\n",
+    );
+    assert!(text(&meter_replay(&["--limit", "1/s", "--by", "ip", &moved]).stderr).contains("this has 5"));
 }
 
 #[test]

@@ -30,7 +30,6 @@ fn invalid_command_line_fails_in_one_line() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn names_of_other_things_are_no_clients() {
     let log = file("key.json", "{\"ts\":1716163218,\"key\":3,\"src\":\"a.go:5\"}\n");
@@ -56,6 +55,7 @@ fn names_of_other_things_are_no_clients() {
     assert!(told.contains("this reads it: --regex"), "{told}");
 }
 
+#[cfg(unix)]
 #[test]
 fn name_with_a_line_feed_fits_one_line() {
     let log = file("line\nfeed\u{1b}.log", "what\n");

@@ -267,12 +267,21 @@ fn take_several(asks: &mut [LaneAsk<'_>], detail: Detail) -> Result<(), Denial> 
     asks.iter().for_each(|ask| ask.lane.meters.fetch(ask.ticket));
     let clock = &*asks[0].lane.meters;
     let at = clock.now();
-    let decided = take_all(asks, at, detail);
-    let again = decided.err().and_then(|denial| clock.now_exactly(denial.wait_ns?));
-    match again {
-        // A clock that is behind must not deny a request that comes at the announced time.
-        Some(exactly) => take_all(asks, exactly, detail)?,
-        None => decided?,
+    let mut enforced = asks.iter_mut().filter(|ask| !ask.rules.dry_run);
+    let decided = match (enforced.next(), enforced.next()) {
+        // Trials beside it must not change the decision.
+        (Some(only), None) => only.take_now(detail),
+        _ => {
+            let decided = take_all(asks, at, detail);
+            let again = decided.err().and_then(|denial| clock.now_exactly(denial.wait_ns?));
+            // A clock that is behind must not deny a request that comes at the announced time.
+            again.map_or(decided, |exactly| take_all(asks, exactly, detail))
+        }
+    };
+    if decided.is_err() {
+        let trials = asks.iter_mut().filter(|ask| ask.rules.dry_run);
+        trials.for_each(|ask| ask.stand_at(at, detail));
+        return decided;
     }
     for limit in asks.chunk_by_mut(|a, b| core::ptr::eq(a.rules, b.rules)) {
         if limit[0].rules.dry_run {

@@ -161,12 +161,19 @@ fn r14_strict_average_among_limits_counts_no_denial() {
         }
         assert_eq!(average.status().until_next(), wait);
     }
-    let alone = average();
-    let layer = RateLimitLayer::new(Shared::of(alone.clone()).unwrap());
-    while status(&layer, request()) == 200 {}
-    let wait = alone.status().until_next();
-    assert_eq!(status(&layer, request()), 429);
-    assert!(alone.status().until_next() > wait);
+    // A trial beside a limit changes nothing.
+    for trial_beside in [false, true] {
+        let alone = average();
+        let mut limits = vec![Shared::of(alone.clone()).unwrap()];
+        if trial_beside {
+            limits.push(wide().dry_run());
+        }
+        let layer = RateLimitLayer::new(limits);
+        while status(&layer, request()) == 200 {}
+        let wait = alone.status().until_next();
+        assert_eq!(status(&layer, request()), 429);
+        assert!(alone.status().until_next() > wait, "{trial_beside}");
+    }
 }
 
 #[test]

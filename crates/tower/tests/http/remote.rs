@@ -4,7 +4,8 @@ use crate::support::{Body, field, number, request};
 use core::convert::Infallible;
 use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use ratelimit_meter::{KeyedMeter, Quota};
+use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
+use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use ratelimit_meter_store::{Ask, AsyncStore, MemoryStore, Micros, OnFailure, Reply, SharedMeter, StoreError, Verb};
 use ratelimit_meter_tower::{
     Answer, Charge, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, PerKey, RateLimitLayer,
@@ -169,6 +170,25 @@ async fn r29_local_meter_of_shared_meter_decides() {
             assert!(!headers.contains_key("ratelimit"));
         }
     }
+}
+
+#[tokio::test]
+async fn r29_full_local_table_is_unavailable() {
+    let quota: Quota = "1/h".parse().unwrap();
+    let builder = KeyedBuilder::new(GCRA::from_quota(quota).unwrap()).when_full(WhenFull::Deny);
+    let meter = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap())
+        .on_failure(OnFailure::Local(builder.with_capacity(1).unwrap()))
+        .build(Gone)
+        .unwrap();
+    let layer = RateLimitLayer::remote(by_user(meter));
+    let mut statuses = Vec::new();
+    for user in 0..1000 {
+        let response = ask(&layer, of(&user.to_string())).await;
+        let is_denied = response.status() != 200;
+        assert_eq!(response.headers().contains_key("retry-after"), is_denied);
+        statuses.push(response.status().as_u16());
+    }
+    assert!(statuses.contains(&503) && !statuses.contains(&429), "{statuses:?}");
 }
 
 /// A store that is not there.
