@@ -178,6 +178,32 @@ impl<S: Source> Simulation<S> {
         );
     }
 
+    /// Lets time pass until all threads are served, without driving a runtime. Returns the times at which they were, and the number of their looks.
+    fn serve_threads(&mut self, start: Instant) -> (Vec<Duration>, u32) {
+        let (mut served, mut looks) = (Vec::new(), 0);
+        let next = |thread: &Member| {
+            if thread.flag.is_set() {
+                Some(now())
+            } else {
+                thread.until
+            }
+        };
+        let is_thread = |member: &&Member| member.runtime.is_none();
+        while let Some(thread) = self.members.iter().filter(is_thread).min_by_key(|thread| next(thread)) {
+            driver::set_time(next(thread).unwrap().max(now()) - start);
+            let is_awake = |member: &Member| is_thread(&member) && member.is_awake();
+            while let Some(thread) = self.members.iter().position(is_awake) {
+                let before = self.served;
+                self.look(thread);
+                looks += 1;
+                if self.served > before {
+                    served.push(now() - start);
+                }
+            }
+        }
+        (served, looks)
+    }
+
     fn run(mut self, steps: u32) -> u64 {
         let mut passed = Duration::ZERO;
         let start = now();
@@ -275,29 +301,26 @@ fn threads_behind_idle_tasks_are_served_in_time() {
         (0..waiters).for_each(|_| simulation.join(runtime, 1));
     }
 
-    let (mut served, mut looks) = (Vec::new(), 0);
-    while simulation.members.iter().any(|member| member.runtime.is_none()) {
-        let threads = || simulation.members.iter().filter(|member| member.runtime.is_none());
-        let next = threads().map(|thread| {
-            if thread.flag.is_set() {
-                Some(now())
-            } else {
-                thread.until
-            }
-        });
-        driver::set_time(next.flatten().min().unwrap().max(now()) - start);
-        let is_awake = |member: &Member| member.runtime.is_none() && member.is_awake();
-        while let Some(thread) = simulation.members.iter().position(is_awake) {
-            let before = simulation.served;
-            simulation.look(thread);
-            looks += 1;
-            if simulation.served > before {
-                served.push(now() - start);
-            }
-        }
-    }
+    let (served, looks) = simulation.serve_threads(start);
     assert_eq!(served, [at(510), at(520), at(1030)]);
     assert!(looks < 120, "{looks} looks");
+}
+
+/// A thread that sleeps until the former instant of a task ahead would charge that task too late.
+#[test]
+fn refund_wakes_a_thread_behind_an_idle_task() {
+    driver::set_time(Duration::ZERO);
+    let start = now();
+    let limiter = Waiting::new(GCRA::from_quota(quota("10/s burst 2")).unwrap());
+    limiter.try_acquire(2).unwrap();
+    let mut simulation = Simulation::new(&limiter, 2, TestRunner::new(Config::default()).new_rng());
+    for (runtime, n) in [(Some(0), 2), (None, 1)] {
+        driver::enter(runtime);
+        simulation.join(runtime, n);
+    }
+    simulation.look(1);
+    limiter.refund(1);
+    assert_eq!(simulation.serve_threads(start).0, [Duration::from_millis(200)]);
 }
 
 /// Access to a queue as it is, which serves and wakes no waiter.

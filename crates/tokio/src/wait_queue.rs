@@ -159,11 +159,11 @@ impl<S: Source> WaitQueue<S> {
             self.due = None;
             self.plan = None;
         }
-        self.appoint_lookout(woken);
         self.look_at = S::CHANGES_ELSEWHERE.then(|| {
             let waited = now.saturating_duration_since(self.head_since);
             now + POLL_INTERVAL.max(waited / POLL_PART)
         });
+        self.wake_lookout(woken);
         false
     }
 
@@ -233,35 +233,36 @@ impl<S: Source> WaitQueue<S> {
             let planned = self.waiters.get(ticket)?.planned.unwrap_or_else(|| never(self.from));
             let lookout = self.lookout.filter(|lookout| self.waiters.is_in_order(*lookout));
             let is_lookout = *self.lookout.insert(lookout.unwrap_or(ticket)) == ticket;
-            // Half of the bound is left for the lateness of the wake-up itself, so that the head is charged at its due instant.
-            let looks = self.serve_at().filter(|_| is_lookout);
-            let looks = looks.and_then(|due| due.checked_add(self.catch_up / 2));
+            let looks = self.lookout_at().filter(|_| is_lookout);
             Some(looks.map_or(planned, |looks| looks.min(planned)))
         };
         self.waiters.get_mut(ticket)?.sleeper = Sleeper::Thread(until);
         until
     }
 
-    /// If the lookout has left and the head is a task, makes the first thread the lookout, and appends its waker to `woken`. (A thread that is the
-    /// head wakes by itself.)
+    /// Returns the instant at which the lookout looks at the head. Half of the bound is left for the lateness of the wake-up itself, so that the head
+    /// is charged at its due instant.
+    fn lookout_at(&self) -> Option<Instant> {
+        self.serve_at()?.checked_add(self.catch_up / 2)
+    }
+
+    /// Appends the waker of the lookout to `woken` if it sleeps for longer than it may now: the head is due earlier, or the first thread has become the
+    /// lookout because the former one has left.
     ///
     /// No thread is before a lookout that was served, so each waiter is passed over once in all.
-    fn appoint_lookout(&mut self, woken: &mut Vec<Waker>) {
-        let is_thread = |waiter: &Waiter| matches!(waiter.sleeper, Sleeper::Thread(_));
-        let has_left = self.lookout.is_some_and(|lookout| !self.waiters.is_in_order(lookout));
-        let mut next = self.waiters.first;
-        if !has_left || self.waiters.slot(next).is_some_and(is_thread) {
-            return;
+    fn wake_lookout(&mut self, woken: &mut Vec<Waker>) {
+        let Some(lookout) = self.lookout else { return };
+        if !self.waiters.is_in_order(lookout) {
+            self.lookout = self.waiters.first_thread();
         }
-        self.lookout = None;
-        while let Some(waiter) = self.waiters.slot(next) {
-            if is_thread(waiter) {
-                let (slot, number) = (next, waiter.number);
-                self.lookout = Some(QueueTicket { slot, number });
-                woken.extend(waiter.waker.clone());
-                break;
-            }
-            next = waiter.behind;
+        let looks = self.lookout_at();
+        let Some(lookout) = self.lookout.and_then(|lookout| self.waiters.get_mut(lookout)) else {
+            return;
+        };
+        let is_late = |until| looks.is_some_and(|looks| looks < until);
+        if matches!(lookout.sleeper, Sleeper::Thread(Some(until)) if is_late(until)) {
+            lookout.sleeper = Sleeper::Thread(None);
+            woken.extend(lookout.waker.clone());
         }
     }
 
@@ -448,6 +449,23 @@ impl Slab {
     /// Returns the slot behind the ticket's slot, or the first slot if the waiter has left.
     fn behind(&self, ticket: QueueTicket) -> u32 {
         self.get(ticket).map_or(self.first, |waiter| waiter.behind)
+    }
+
+    /// Returns the first waiter that is a thread.
+    fn first_thread(&self) -> Option<QueueTicket> {
+        let mut slot = self.first;
+        loop {
+            let &Waiter {
+                number,
+                behind,
+                sleeper,
+                ..
+            } = self.slot(slot)?;
+            if let Sleeper::Thread(_) = sleeper {
+                return Some(QueueTicket { slot, number });
+            }
+            slot = behind;
+        }
     }
 
     fn last_ticket(&self) -> Option<QueueTicket> {
