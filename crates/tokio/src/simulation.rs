@@ -1,5 +1,5 @@
 //! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. In every case, no waiter
-//! is served later than its instant.
+//! is served later than its instant, and one of the waiting threads looks at the head soon after it is due.
 
 use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};
@@ -175,6 +175,13 @@ impl<S: Source> Simulation<S> {
         assert!(
             wakes.is_some_and(|wakes| wakes <= due),
             "{sleeper:?} wakes at {wakes:?}, due at {due:?}"
+        );
+        // Behind it, one of the threads must look in time.
+        let mut threads = self.members.iter().filter(|member| member.runtime.is_none()).peekable();
+        let looks_by = due + Waiting::<S>::DEFAULT_CATCH_UP / 2;
+        assert!(
+            threads.peek().is_none() || threads.any(|thread| thread.until.is_some_and(|until| until <= looks_by)),
+            "no thread looks at a head due at {due:?}"
         );
     }
 
