@@ -228,16 +228,25 @@ impl<S: Source> WaitQueue<S> {
         let until = if self.waiters.is_head(ticket) {
             self.serve_at()
         } else {
-            self.plan_all(source);
-            // If its cells never come, the waiter is woken when it becomes the head.
-            let planned = self.waiters.get(ticket)?.planned.unwrap_or_else(|| never(self.from));
-            let lookout = self.lookout.filter(|lookout| self.waiters.is_in_order(*lookout));
-            let is_lookout = *self.lookout.insert(lookout.unwrap_or(ticket)) == ticket;
-            let looks = self.lookout_at().filter(|_| is_lookout);
-            Some(looks.map_or(planned, |looks| looks.min(planned)))
+            Some(self.behind_until(source, ticket)?)
         };
         self.waiters.get_mut(ticket)?.sleeper = Sleeper::Thread(until);
         until
+    }
+
+    /// Returns the instant until which the thread of a waiter behind the head sleeps. Makes the thread the lookout if there is none.
+    fn behind_until(&mut self, source: &S, ticket: QueueTicket) -> Option<Instant> {
+        let lookout = self.lookout.filter(|lookout| self.waiters.is_in_order(*lookout));
+        let is_lookout = *self.lookout.insert(lookout.unwrap_or(ticket)) == ticket;
+        let looks = self.lookout_at().filter(|_| is_lookout);
+        // No waiter is served before the head is due, so a lookout that wakes by then needs no plan.
+        if looks.is_some() && looks <= self.due {
+            return looks;
+        }
+        self.plan_all(source);
+        // If its cells never come, the waiter is woken when it becomes the head.
+        let planned = self.waiters.get(ticket)?.planned.unwrap_or_else(|| never(self.from));
+        Some(looks.map_or(planned, |looks| looks.min(planned)))
     }
 
     /// Returns the instant at which the lookout looks at the head. Half of the bound is left for the lateness of the wake-up itself, so that the head
@@ -628,6 +637,21 @@ mod tests {
         denied.queue.due = None;
         denied.queue.serve(&denied.meter, at, &mut woken);
         assert_eq!((woken.len(), denied.queue.serve_at()), (1, Some(at + SECOND)));
+    }
+
+    /// A plan visits all waiters, which is too much for a thread that wakes for each head.
+    #[test]
+    fn lookout_that_wakes_with_the_head_makes_no_plan() {
+        let mut two = two_waiters("10/s burst 1");
+        let start = two.start;
+        let mut sleep = |bound| {
+            two.queue.catch_up = bound;
+            let until = two.queue.sleep(&two.meter, two.tickets[1]);
+            (until.map(|until| until - start), two.queue.plan.is_some())
+        };
+        let at = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(sleep(Duration::ZERO), (at(100), false));
+        assert_eq!(sleep(SECOND), (at(200), true));
     }
 
     #[test]
