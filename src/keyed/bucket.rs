@@ -228,7 +228,7 @@ impl HashBucket {
         Nanos::clamped(self.header.watermark.load(Ordering::Relaxed))
     }
 
-    /// Returns whether `due` has drained by the watermark, of which only the part after `at` matters: `due` has not drained by `at`.
+    /// Returns whether `due`, which has not drained by `at`, has drained by the watermark.
     #[inline]
     pub(super) fn has_drained_by_watermark(&self, due: Volume, at: Nanos, scale: UnitScale) -> bool {
         // ORDERING: relaxed, as in `watermark`.

@@ -1,7 +1,7 @@
 //! Two limits for each key, all or nothing.
 
 use super::{InvalidTable, KeyHashes, KeyedBuilder, KeyedMeter, WhenFull};
-use crate::algorithm::{Algorithm, Decide as _};
+use crate::algorithm::Algorithm;
 use crate::algorithms::GCRA;
 use crate::clock::{Clock, act_now};
 use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
@@ -37,7 +37,8 @@ use core::hash::{BuildHasher, Hash};
 ///
 /// Each limit admits no more than its own law allows, under any interleaving. A decision looks at both limits first, so a denial counts nothing. If
 /// both have room, the first limit counts the cells and then the second. Another thread may take the second limit's last cells between the look and
-/// the charge. Then the first limit gets its cells back, as with [`Reservation::cancel`](crate::Reservation::cancel).
+/// the charge. Then the first limit gets its cells back, as with [`Reservation::cancel`](crate::Reservation::cancel). That holds for strict averages
+/// too: of them, only the one that lost the cells to another thread counts a denial.
 ///
 /// *Invariant*: giving back never makes the first limit admit more than it allows. *Proof*: the cells given back were not admitted, and no drained
 /// part of them is given back (see [`cancel`](crate::Reservation::cancel)).
@@ -160,18 +161,15 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         K: Borrow<Q>,
     {
         let exactly_now = || self.first.clock.now_exactly();
+        let decide = |at| single(at, self.decide(key, [1, 1], at, exactly_now));
         // A denial that counts must not be tried twice: another thread may take the last cells between the look and the charge.
-        if [&self.first, &self.second].into_iter().any(KeyedMeter::counts_denials) {
-            let now = exactly_now();
-            return single(now, self.decide(key, [1, 1], now, exactly_now));
+        if self.first.counts_denials() || self.second.counts_denials() {
+            return decide(exactly_now());
         }
         let now = self.first.clock.now();
-        act_now(
-            now,
-            exactly_now,
-            |at| single(at, self.decide(key, [1, 1], at, exactly_now)),
-            |denied| denied.earliest_possible() <= time::after(now, <M::Clock as Clock>::LAG_NS),
-        )
+        act_now(now, exactly_now, decide, |denied| {
+            denied.earliest_possible() <= time::after(now, <M::Clock as Clock>::LAG_NS)
+        })
     }
 
     /// Decides one cell of `key` at `at`; see [`check`](Self::check).
@@ -240,12 +238,6 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     {
         let ticket = self.first.ticket(key);
         [&self.first, &self.second].map(|table| table.redeem(ticket).status_at(at))
-    }
-}
-
-impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
-    fn counts_denials(&self) -> bool {
-        self.limits.schedule(0).algorithm.counts_denials()
     }
 }
 

@@ -23,7 +23,7 @@ pub use limits::{ForeignTier, Tier};
 pub use snapshot::RestoreKeysError;
 pub use table::{Debtor, InvalidTable, KeyedBuilder, Stats};
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Decide as _};
 use crate::algorithms::GCRA;
 use crate::clock::Clock;
 use crate::clock::When;
@@ -266,6 +266,14 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     pub fn began(&self) -> Option<Instant> {
         let mut tiers = (0..=u8::MAX).take(self.tiers());
         tiers.find_map(|tier| self.limits.schedule(tier).began(0))
+    }
+
+    /// Returns whether a denial changes its key, for callers that must not ask twice. All tiers have one algorithm.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn counts_denials(&self) -> bool {
+        self.limits.schedule(0).algorithm.counts_denials()
     }
 }
 

@@ -173,7 +173,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
     /// - Otherwise the cells count as the first to drain from the time to act on. So n cells give back n less the cells that drain in between,
     ///   whereas `x/time/rate` gives back nothing after the time to act. So cancel only cells that were not used. The part that has
     ///   drained is rounded up to a unit of the word. So a later cell may conform a nanosecond after its exact time.
-    ///
     /// - If the quota was set since the cells were reserved, they stay counted: available cells that the reservation had pushed out of a smaller
     ///   burst must not come back.
     ///

@@ -223,10 +223,11 @@ fn rest_of_a_burst_counts_towards_next_packet() {
     );
 }
 
-/// The token buckets of the RFCs in exact numbers: `1 / period` of a byte.
+/// The token buckets of the RFCs in exact numbers: `1 / period` of a unit. A byte takes `weight` units.
 #[derive(Clone, Copy)]
 struct MarkerModel {
     rule: &'static str,
+    weight: u32,
     rates: [i128; 2],
     bursts: [i128; 2],
     tokens: [i128; 2],
@@ -236,15 +237,20 @@ struct MarkerModel {
 const PERIOD: i128 = 1_000_000_000;
 
 impl MarkerModel {
-    fn new(rule: &'static str, rates: [u32; 2], bursts: [u32; 2]) -> Self {
-        let bursts = bursts.map(|bytes| i128::from(bytes) * PERIOD);
+    fn new(rule: &'static str, rates: [u32; 2], bursts: [u32; 2], weight: u32) -> Self {
+        let bursts = bursts.map(|units| i128::from(units) * PERIOD);
         Self {
             rule,
+            weight,
             rates: rates.map(i128::from),
             bursts,
             tokens: bursts,
             at: 0,
         }
+    }
+
+    fn cost(&self, bytes: u32) -> i128 {
+        i128::from(bytes) * i128::from(self.weight) * PERIOD
     }
 
     fn fill(&mut self, at: i128) {
@@ -260,7 +266,7 @@ impl MarkerModel {
 
     /// Returns the colour of a packet, if a bucket that lacks at most `slack` is taken for one that has the bytes.
     fn colour(&self, bytes: u32, came: Colour, slack: [i128; 2]) -> Colour {
-        let cost = i128::from(bytes) * PERIOD;
+        let cost = self.cost(bytes);
         let has = |bucket: usize| self.tokens[bucket] + slack[bucket] >= cost && cost <= self.bursts[bucket];
         match (self.rule, came) {
             (_, Red) => Red,
@@ -272,7 +278,7 @@ impl MarkerModel {
     }
 
     fn take(&mut self, bytes: u32, colour: Colour) {
-        let cost = i128::from(bytes) * PERIOD;
+        let cost = self.cost(bytes);
         match (self.rule, colour) {
             (_, Red) => {}
             ("TwoRate", Green) => self.tokens = self.tokens.map(|tokens| tokens - cost),
@@ -289,9 +295,9 @@ fn follows_model<R: Rule>(marker: Marker<R>, mut model: MarkerModel, seed: u64, 
     let made = clock.now();
     let mut random = Seeded(seed);
     let mut colours = [0; 3];
-    let largest = model.bursts.into_iter().max().unwrap_or_default() / PERIOD;
+    let largest = model.bursts.into_iter().max().unwrap_or_default() / model.cost(1);
     // As much comes as both buckets fill together, so that every colour occurs.
-    let packet_time = largest * PERIOD / (4 * model.rates.into_iter().max().unwrap_or(1));
+    let packet_time = largest * model.cost(1) / (4 * model.rates.into_iter().max().unwrap_or(1));
     let slack = if exact {
         [0, 0]
     } else {
@@ -340,14 +346,17 @@ fn colours_are_those_of_exact_token_buckets() {
         let rates = [low.min(high), low.max(high)];
         let bursts =
             [1 + random.below(3000), 1 + random.below(6000)].map(|burst| u32::try_from(burst).expect("a burst"));
-        let [committed, second] = [0, 1].map(|bucket| per_second(rates[bucket], bursts[bucket]));
+        let most = bursts[0].min(bursts[1]).min(20);
+        let weight = 1 + u32::try_from(random.below(most.into())).expect("a weight");
+        let weighted = NonZeroU32::new(weight).expect("a weight");
+        let [committed, second] = [0, 1].map(|bucket| per_second(rates[bucket], bursts[bucket]).cell_weight(weighted));
         let single = SingleRate::new(committed, bursts[1]).expect("a marker");
-        let model = MarkerModel::new("SingleRate", [rates[0]; 2], bursts);
-        let single = follows_model(single, model, seed, exact);
+        let model = |rule, rates| MarkerModel::new(rule, rates, bursts, weight);
+        let single = follows_model(single, model("SingleRate", [rates[0]; 2]), seed, exact);
         let two = TwoRate::new(committed, second).expect("a marker");
-        let two = follows_model(two, MarkerModel::new("TwoRate", rates, bursts), seed, exact);
+        let two = follows_model(two, model("TwoRate", rates), seed, exact);
         let excess = ExcessRate::new(committed, second).expect("a marker");
-        let excess = follows_model(excess, MarkerModel::new("ExcessRate", rates, bursts), seed, exact);
+        let excess = follows_model(excess, model("ExcessRate", rates), seed, exact);
         for (total, colours) in totals.iter_mut().zip([single, two, excess]) {
             total.iter_mut().zip(colours).for_each(|(total, count)| *total += count);
         }

@@ -1,5 +1,5 @@
 //! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. In every case, no waiter
-//! is served later than its instant.
+//! is served later than its instant, and one of the waiting threads looks at the head soon after it is due.
 
 use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};
@@ -176,6 +176,39 @@ impl<S: Source> Simulation<S> {
             wakes.is_some_and(|wakes| wakes <= due),
             "{sleeper:?} wakes at {wakes:?}, due at {due:?}"
         );
+        // Behind it, one of the threads must look in time.
+        let mut threads = self.members.iter().filter(|member| member.runtime.is_none()).peekable();
+        let looks_by = due + Waiting::<S>::DEFAULT_CATCH_UP / 2;
+        assert!(
+            threads.peek().is_none() || threads.any(|thread| thread.until.is_some_and(|until| until <= looks_by)),
+            "no thread looks at a head due at {due:?}"
+        );
+    }
+
+    /// Lets time pass until all threads are served, without driving a runtime. Returns the times at which they were, and the number of their looks.
+    fn serve_threads(&mut self, start: Instant) -> (Vec<Duration>, u32) {
+        let (mut served, mut looks) = (Vec::new(), 0);
+        let next = |thread: &Member| {
+            if thread.flag.is_set() {
+                Some(now())
+            } else {
+                thread.until
+            }
+        };
+        let is_thread = |member: &&Member| member.runtime.is_none();
+        while let Some(thread) = self.members.iter().filter(is_thread).min_by_key(|thread| next(thread)) {
+            driver::set_time(next(thread).unwrap().max(now()) - start);
+            let is_awake = |member: &Member| is_thread(&member) && member.is_awake();
+            while let Some(thread) = self.members.iter().position(is_awake) {
+                let before = self.served;
+                self.look(thread);
+                looks += 1;
+                if self.served > before {
+                    served.push(now() - start);
+                }
+            }
+        }
+        (served, looks)
     }
 
     fn run(mut self, steps: u32) -> u64 {
@@ -275,29 +308,26 @@ fn threads_behind_idle_tasks_are_served_in_time() {
         (0..waiters).for_each(|_| simulation.join(runtime, 1));
     }
 
-    let (mut served, mut looks) = (Vec::new(), 0);
-    while simulation.members.iter().any(|member| member.runtime.is_none()) {
-        let threads = || simulation.members.iter().filter(|member| member.runtime.is_none());
-        let next = threads().map(|thread| {
-            if thread.flag.is_set() {
-                Some(now())
-            } else {
-                thread.until
-            }
-        });
-        driver::set_time(next.flatten().min().unwrap().max(now()) - start);
-        let is_awake = |member: &Member| member.runtime.is_none() && member.is_awake();
-        while let Some(thread) = simulation.members.iter().position(is_awake) {
-            let before = simulation.served;
-            simulation.look(thread);
-            looks += 1;
-            if simulation.served > before {
-                served.push(now() - start);
-            }
-        }
-    }
+    let (served, looks) = simulation.serve_threads(start);
     assert_eq!(served, [at(510), at(520), at(1030)]);
     assert!(looks < 120, "{looks} looks");
+}
+
+/// A thread that sleeps until the former instant of a task ahead would charge that task too late.
+#[test]
+fn refund_wakes_a_thread_behind_an_idle_task() {
+    driver::set_time(Duration::ZERO);
+    let start = now();
+    let limiter = Waiting::new(GCRA::from_quota(quota("10/s burst 2")).unwrap());
+    limiter.try_acquire(2).unwrap();
+    let mut simulation = Simulation::new(&limiter, 2, TestRunner::new(Config::default()).new_rng());
+    for (runtime, n) in [(Some(0), 2), (None, 1)] {
+        driver::enter(runtime);
+        simulation.join(runtime, n);
+    }
+    simulation.look(1);
+    limiter.refund(1);
+    assert_eq!(simulation.serve_threads(start).0, [Duration::from_millis(200)]);
 }
 
 /// Access to a queue as it is, which serves and wakes no waiter.

@@ -253,9 +253,9 @@ impl From<NegativeDualDecision> for DenialReason {
     }
 }
 
-/// Implements waiting for the meter that `$meter` evaluates to.
+/// Implements waiting for the meter that `$meter` evaluates to. `$limited` is the meter or its table: it knows the limit without a key.
 macro_rules! impl_waitable {
-    (impl [$($generics:tt)*] $waitable:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr) => {
+    (impl [$($generics:tt)*] $waitable:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr, limited $limited:expr) => {
         impl<$($generics)*> Waitable for $waitable {
             type Fork = Meter<$algorithm, TokioClock>;
 
@@ -265,7 +265,7 @@ macro_rules! impl_waitable {
 
             #[inline]
             fn counts_denials(&$self) -> bool {
-                $meter.counts_denials()
+                $limited.counts_denials()
             }
 
             #[inline]
@@ -310,7 +310,7 @@ macro_rules! impl_waitable {
 
 impl_waitable!(
     impl [A: Algorithm + 'static, C: Clock + 'static, S: Store<A> + Send + Sync + 'static] Meter<A, C, S>,
-    meter (A, C), |self| self
+    meter (A, C), |self| self, limited self
 );
 impl_waitable!(
     impl [
@@ -318,7 +318,7 @@ impl_waitable!(
         M: MeterKind<Clock: 'static, Algorithm: 'static> + 'static,
         H: BuildHasher + Send + Sync + 'static
     ] KeyOf<K, M, H>,
-    meter (M::Algorithm, M::Clock), |self| self.table.key(&self.key)
+    meter (M::Algorithm, M::Clock), |self| self.table.key(&self.key), limited self.table
 );
 
 /// A key, and the table that has its meter.

@@ -159,11 +159,11 @@ impl<S: Source> WaitQueue<S> {
             self.due = None;
             self.plan = None;
         }
-        self.appoint_lookout(woken);
         self.look_at = S::CHANGES_ELSEWHERE.then(|| {
             let waited = now.saturating_duration_since(self.head_since);
             now + POLL_INTERVAL.max(waited / POLL_PART)
         });
+        self.wake_lookout(woken);
         false
     }
 
@@ -228,40 +228,50 @@ impl<S: Source> WaitQueue<S> {
         let until = if self.waiters.is_head(ticket) {
             self.serve_at()
         } else {
-            self.plan_all(source);
-            // If its cells never come, the waiter is woken when it becomes the head.
-            let planned = self.waiters.get(ticket)?.planned.unwrap_or_else(|| never(self.from));
-            let lookout = self.lookout.filter(|lookout| self.waiters.is_in_order(*lookout));
-            let is_lookout = *self.lookout.insert(lookout.unwrap_or(ticket)) == ticket;
-            // Half of the bound is left for the lateness of the wake-up itself, so that the head is charged at its due instant.
-            let looks = self.serve_at().filter(|_| is_lookout);
-            let looks = looks.and_then(|due| due.checked_add(self.catch_up / 2));
-            Some(looks.map_or(planned, |looks| looks.min(planned)))
+            Some(self.behind_until(source, ticket)?)
         };
         self.waiters.get_mut(ticket)?.sleeper = Sleeper::Thread(until);
         until
     }
 
-    /// If the lookout has left and the head is a task, makes the first thread the lookout, and appends its waker to `woken`. (A thread that is the
-    /// head wakes by itself.)
+    /// Returns the instant until which the thread of a waiter behind the head sleeps. Makes the thread the lookout if there is none.
+    fn behind_until(&mut self, source: &S, ticket: QueueTicket) -> Option<Instant> {
+        let lookout = self.lookout.filter(|lookout| self.waiters.is_in_order(*lookout));
+        let is_lookout = *self.lookout.insert(lookout.unwrap_or(ticket)) == ticket;
+        let looks = self.lookout_at().filter(|_| is_lookout);
+        // No waiter is served before the head is due, so a lookout that wakes by then needs no plan.
+        if looks.is_some() && looks <= self.due {
+            return looks;
+        }
+        self.plan_all(source);
+        // If its cells never come, the waiter is woken when it becomes the head.
+        let planned = self.waiters.get(ticket)?.planned.unwrap_or_else(|| never(self.from));
+        Some(looks.map_or(planned, |looks| looks.min(planned)))
+    }
+
+    /// Returns the instant at which the lookout looks at the head. Half of the bound is left for the lateness of the wake-up itself, so that the head
+    /// is charged at its due instant.
+    fn lookout_at(&self) -> Option<Instant> {
+        self.serve_at()?.checked_add(self.catch_up / 2)
+    }
+
+    /// Appends the waker of the lookout to `woken` if it sleeps for longer than it may now: the head is due earlier, or the first thread has become the
+    /// lookout because the former one has left.
     ///
     /// No thread is before a lookout that was served, so each waiter is passed over once in all.
-    fn appoint_lookout(&mut self, woken: &mut Vec<Waker>) {
-        let is_thread = |waiter: &Waiter| matches!(waiter.sleeper, Sleeper::Thread(_));
-        let has_left = self.lookout.is_some_and(|lookout| !self.waiters.is_in_order(lookout));
-        let mut next = self.waiters.first;
-        if !has_left || self.waiters.slot(next).is_some_and(is_thread) {
-            return;
+    fn wake_lookout(&mut self, woken: &mut Vec<Waker>) {
+        let Some(lookout) = self.lookout else { return };
+        if !self.waiters.is_in_order(lookout) {
+            self.lookout = self.waiters.first_thread();
         }
-        self.lookout = None;
-        while let Some(waiter) = self.waiters.slot(next) {
-            if is_thread(waiter) {
-                let (slot, number) = (next, waiter.number);
-                self.lookout = Some(QueueTicket { slot, number });
-                woken.extend(waiter.waker.clone());
-                break;
-            }
-            next = waiter.behind;
+        let looks = self.lookout_at();
+        let Some(lookout) = self.lookout.and_then(|lookout| self.waiters.get_mut(lookout)) else {
+            return;
+        };
+        let is_late = |until| looks.is_some_and(|looks| looks < until);
+        if matches!(lookout.sleeper, Sleeper::Thread(Some(until)) if is_late(until)) {
+            lookout.sleeper = Sleeper::Thread(None);
+            woken.extend(lookout.waker.clone());
         }
     }
 
@@ -450,6 +460,23 @@ impl Slab {
         self.get(ticket).map_or(self.first, |waiter| waiter.behind)
     }
 
+    /// Returns the first waiter that is a thread.
+    fn first_thread(&self) -> Option<QueueTicket> {
+        let mut slot = self.first;
+        loop {
+            let &Waiter {
+                number,
+                behind,
+                sleeper,
+                ..
+            } = self.slot(slot)?;
+            if let Sleeper::Thread(_) = sleeper {
+                return Some(QueueTicket { slot, number });
+            }
+            slot = behind;
+        }
+    }
+
     fn last_ticket(&self) -> Option<QueueTicket> {
         let (slot, number) = (self.last, self.slot(self.last)?.number);
         Some(QueueTicket { slot, number })
@@ -610,6 +637,21 @@ mod tests {
         denied.queue.due = None;
         denied.queue.serve(&denied.meter, at, &mut woken);
         assert_eq!((woken.len(), denied.queue.serve_at()), (1, Some(at + SECOND)));
+    }
+
+    /// A plan visits all waiters, which is too much for a thread that wakes for each head.
+    #[test]
+    fn lookout_that_wakes_with_the_head_makes_no_plan() {
+        let mut two = two_waiters("10/s burst 1");
+        let start = two.start;
+        let mut sleep = |bound| {
+            two.queue.catch_up = bound;
+            let until = two.queue.sleep(&two.meter, two.tickets[1]);
+            (until.map(|until| until - start), two.queue.plan.is_some())
+        };
+        let at = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(sleep(Duration::ZERO), (at(100), false));
+        assert_eq!(sleep(SECOND), (at(200), true));
     }
 
     #[test]

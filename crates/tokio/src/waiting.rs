@@ -135,8 +135,8 @@ impl<S: Source> Waiting<S> {
     /// `n = 0` returns at once. If `n` is more than the limiter can hold, a [`RateLimiter`](crate::RateLimiter) serves it in parts, over several
     /// intervals; a meter denies it.
     ///
-    /// Lock-free if there are cells and no caller waits; otherwise constant time under the lock. A loop of acquires that are ready yields to the
-    /// runtime when the task has used up its cooperative budget.
+    /// Lock-free if there are cells and no caller waits, except for a strict average; otherwise constant time under the lock. A loop of acquires that
+    /// are ready yields to the runtime when the task has used up its cooperative budget.
     ///
     /// # Errors
     ///
