@@ -641,7 +641,7 @@ mod tests {
 
     /// A plan visits all waiters, which is too much for a thread that wakes for each head.
     #[test]
-    fn lookout_that_wakes_with_the_head_makes_no_plan() {
+    fn lookout_waking_with_the_head_makes_no_plan() {
         let mut two = two_waiters("10/s burst 1");
         let start = two.start;
         let mut sleep = |bound| {
