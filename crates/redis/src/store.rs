@@ -21,12 +21,18 @@ const ATTEMPTS: u32 = 5;
 /// for until the system gives up, 15 minutes or more.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
+/// The longest time for a decision. A caller's deadline is shorter; a caller without one would wait for ever where a client loses a call, as it may if
+/// the connection ends while the call is sent.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
 /// failover, the connection is made again. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
 /// answered in between.
+///
+/// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then.
 pub struct RedisStore<C = ConnectionManager> {
     shared: Arc<Connector<C>>,
 }
@@ -230,7 +236,18 @@ pub(crate) trait SendOnce: Send + Sync {
     fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> impl Future<Output = RedisResult<Value>> + Send;
 }
 
+/// Decides within [`LONGEST`].
 pub(crate) async fn decide(
+    connection: &impl SendOnce,
+    verb: Verb,
+    at: Option<Micros>,
+    asks: &[Ask<'_>],
+) -> Result<Reply, StoreError> {
+    let decided = tokio::time::timeout(LONGEST, decide_by_scripts(connection, verb, at, asks)).await;
+    decided.unwrap_or(Err(StoreError::TimedOut))
+}
+
+async fn decide_by_scripts(
     connection: &impl SendOnce,
     verb: Verb,
     at: Option<Micros>,

@@ -174,6 +174,31 @@ fn lost_replies_count_once() {
     assert_eq!(remaining(&direct, "m:{k}:0", &limit), 999, "counted once");
 }
 
+/// A reply that never comes ends a call without a deadline too: the runtime's clock is paused and goes to the end of each wait.
+#[test]
+fn lost_reply_ends_a_call_without_a_deadline() {
+    let Some(server) = Server::start(&[]) else { return };
+    let proxy = Proxy::to(server.port());
+    let (limit, _) = bucket("10/d");
+    let asks = [Ask {
+        key: "k",
+        limit: &limit,
+        n: 1,
+    }];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = RedisStore::open(&proxy.url()).unwrap();
+        assert_eq!(store.decide(Verb::Check, None, &asks).await.unwrap().cells, Some(1));
+        proxy.set(Replies::Lose);
+        tokio::time::pause();
+        let ended = tokio::time::timeout(Duration::from_secs(60), store.decide(Verb::Check, None, &asks)).await;
+        assert_eq!(ended.expect("an end").unwrap_err(), StoreError::TimedOut);
+    });
+}
+
 /// A reply that comes late is not that of the next call over the same connection; within the deadline it is the store's.
 #[test]
 fn delayed_reply_counts_once_for_its_own_call() {
