@@ -394,8 +394,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         match (restored, error.get()) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(error)) => Err(error),
-            // The key has no slot to restore.
-            (Err(_), None) => Err(RestoreError::OwesTooMuch),
+            (Err(_), None) => Err(RestoreError::NoSlot),
         }
     }
 }

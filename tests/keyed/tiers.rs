@@ -9,7 +9,7 @@ use crate::support::traffic::spread;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{KeyedBuilder, Tier, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, Meter, NegativeMultiDecision, Quota};
 use std::time::Duration;
 
@@ -349,4 +349,50 @@ fn tiers_of_cloned_builders_differ() {
         assert!(table.in_tier(tier).expect("its tier").check_n(&1, 1000).is_ok());
         assert!(table.in_tier(other).is_err());
     }
+}
+
+/// T and tau, which a table with few tiers counts in units of a nanosecond or less.
+#[test]
+fn parameters_fit_a_table_of_any_number_of_tiers() {
+    let [ns, year] = [1, 31_557_600_000_000_000].map(Duration::from_nanos);
+    let parameters = [
+        (30 * ns, Duration::ZERO),
+        (7_000_003 * ns, Duration::new(20, 9)),
+        (year, 30 * year),
+        (3 * year, 190 * year),
+    ];
+    for ((t, tau), more) in parameters
+        .into_iter()
+        .flat_map(|both| (0..16).map(move |more| (both, more)))
+    {
+        let clock = ManualClock::new();
+        let meter = GCRA::with_parameters(t, tau, None).with_clock(clock.clone());
+        let mut builder = KeyedBuilder::new(meter.clone());
+        for _ in 0..more {
+            builder = builder.tier("2/s".parse().expect("a quota")).expect("at most 16").0;
+        }
+        let keys = builder.with_capacity::<u64>(100).expect("a table");
+        let cells = u32::try_from(1 + tau.as_nanos() / t.as_nanos()).expect("some cells");
+        assert_eq!(keys.key(&1).status().remaining(), cells);
+        assert_eq!([keys.check_n(&1, cells), meter.check_n(cells)], [Ok(()); 2]);
+        let [denied, exact] =
+            [keys.check(&1), meter.check()].map(|denied| denied.expect_err("none left").earliest_possible());
+        let apart = denied.max(exact).duration_since(denied.min(exact));
+        // Units are coarser if a word has to count more than the time line.
+        let lines = u32::try_from(1 + (t + tau).as_secs() / (36 * year).as_secs()).expect("a few");
+        assert!(apart <= lines * 9 * ns, "{apart:?}: {t:?} {tau:?}, {more} more tiers");
+        assert!(keys.key(&1).peek_at(denied - ns).is_err());
+        assert_eq!(keys.key(&1).peek_at(denied), Ok(()));
+    }
+    let mut builder = KeyedBuilder::new(GCRA::with_parameters(ns, ns, None));
+    assert!(builder.clone().with_capacity::<u64>(1).is_ok());
+    for _ in 0..2 {
+        builder = builder.tier("2/s".parse().expect("a quota")).expect("at most 16").0;
+    }
+    let narrow = InvalidTable::WordTooNarrow { bits: 60, tiers: 3 };
+    assert_eq!(
+        builder.with_capacity::<u64>(1).map(drop),
+        Err(narrow),
+        "a billion a second"
+    );
 }
