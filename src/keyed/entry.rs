@@ -136,20 +136,6 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         Ok(limits.schedule(tier).until(Volume(word)))
     }
 
-    /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
-    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
-        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
-        if at >= watermark {
-            return status;
-        }
-        let later = schedule.status(word, watermark);
-        Status {
-            remaining: status.remaining.max(later.remaining),
-            next: if later.remaining > 0 { Volume(0) } else { status.next },
-            ..status
-        }
-    }
-
     /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile. `now` is the time by a
     /// clock that may lag.
     ///
@@ -351,6 +337,29 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
             let until = self.denied_until(limits, at)?;
             Ok(until.map_or(Ok(()), |until| Err(NotStored::NoSlot(until))))
         })
+    }
+
+    fn counts_missing_slots(&self) -> bool {
+        self.limits.when_full == WhenFull::Deny
+    }
+
+    fn count_missing_slot(&self) {
+        Tallies::count(&self.table.tallies.denied);
+    }
+
+    /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
+    #[inline]
+    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
+        if at >= watermark {
+            return status;
+        }
+        let later = schedule.status(word, watermark);
+        Status {
+            remaining: status.remaining.max(later.remaining),
+            next: if later.remaining > 0 { Volume(0) } else { status.next },
+            ..status
+        }
     }
 
     fn status(&self, at: Nanos) -> Status {
