@@ -78,8 +78,10 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
                 prop_assert!(room < error, "{n} cells of {limit:?} with {rest} owed");
                 let earliest = since(clock.now(), denied.earliest_possible());
                 let least = ExactBucket::filled(*limit, rest, now).excess(n, now);
-                prop_assert!(earliest >= now + limit.time_to_drain(least - error));
-                prop_assert!(earliest <= now + limit.time_to_drain(least + error) + 1);
+                // A denial moves no key, so the debt drains at the rate of the key's own tier.
+                let (own, error) = (&tiers[tier], error + unit(&tiers[tier]));
+                prop_assert!(earliest >= now + own.time_to_drain(least - error));
+                prop_assert!(earliest <= now + own.time_to_drain(least + error) + 1);
                 prop_assert_eq!(
                     keys.key(&0).status_at(at).quota(),
                     Some(quota(&tiers[tier])),
@@ -138,6 +140,42 @@ proptest! {
         prop_assert!(admitted <= burst + drained + error, "{admitted} of {burst} and {drained}");
     }
 
+    /// A denial moves no key, so the debt drains at the rate of the key's own tier until the instant of the denial.
+    #[test]
+    fn denial_by_another_tier_is_exact(
+        tiers in tiers(), from in 0_usize..16, to in 0_usize..16, charged: u64, sizes: [u64; 2], late: u64,
+    ) {
+        fn check<A: Algorithm>(like: Meter<A>, tiers: &[Limit], [from, to]: [usize; 2], seeds: [u64; 4]) -> Result<(), TestCaseError> {
+            let clock = ManualClock::new();
+            let (keys, handles) = with_tiers(like, &clock, &tiers[1..]);
+            let [from, to] = [from, to].map(|tier| keys.in_tier(handles[tier % tiers.len()]).unwrap());
+            let ns = Duration::from_nanos(1);
+            let _ = from.key(&0).charge(spread(seeds[0], 1, 1 << 34));
+            let at = clock.now() + Duration::from_nanos(spread(seeds[1], 1, 1 << 50));
+            for seed in [1, seeds[2], seeds[3]] {
+                let n = u32::try_from(spread(seed, 1, u64::from(u32::MAX))).unwrap();
+                let [peeked, checked] = [to.key(&0).peek_n_at(n, at), to.check_n_at(&0, n, at)];
+                prop_assert_eq!(peeked, checked);
+                let Some(earliest) = checked.err().and_then(|denied| denied.earliest_possible()) else { continue };
+                prop_assert!(earliest > at);
+                // Until then it owes more than conforms, by whatever rate.
+                if since(clock.now(), earliest) < HORIZON {
+                    prop_assert!(to.key(&0).peek_n_at(n, earliest - ns).is_err());
+                    prop_assert_eq!(to.key(&0).peek_n_at(n, earliest), Ok(()));
+                    prop_assert_eq!(to.key(&0).take_at(n, at).wait(), Some(earliest - at));
+                }
+            }
+            Ok(())
+        }
+        let seeds = [charged, late, sizes[0], sizes[1]];
+        check(gcra(&tiers[0]), &tiers, [from, to], seeds)?;
+        check(leaky_bucket(&tiers[0]), &tiers, [from, to], seeds)?;
+        let averages: Vec<_> = tiers.iter().map(|limit| Limit { burst: limit.cells, weight: 1, ..*limit }).collect();
+        if let Ok(like) = Exponential::from_quota(quota(&averages[0])) {
+            check(like, &averages, [from, to], seeds)?;
+        }
+    }
+
     #[test]
     fn idle_key_is_idle_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
         let clock = ManualClock::new();
@@ -151,6 +189,25 @@ proptest! {
         prop_assert_eq!(other.key(&0).status_at(rested).remaining(), tiers[to].at_once());
         prop_assert_eq!(other.check_n_at(&0, tiers[to].at_once(), rested), Ok(()));
     }
+}
+
+/// A client that paid for more after it had used up all, and that waits as long as it is told.
+#[test]
+fn key_denied_by_a_faster_tier_is_admitted_at_the_instant() {
+    let clock = ManualClock::new();
+    let free = GCRA::from_quota("10/min".parse().unwrap()).unwrap();
+    let (builder, paying) = builder(free, &clock, WhenFull::Deny)
+        .tier("1000/min burst 10".parse().unwrap())
+        .unwrap();
+    let keys: Table<_> = buckets(builder, 1);
+    assert_eq!(keys.check_n(&0, 10), Ok(()));
+    let paying = keys.in_tier(paying).unwrap();
+    let denied = paying.check(&0).unwrap_err();
+    assert_eq!(denied.wait_time_from(clock.now()), Duration::from_secs(6));
+    clock.set(denied.earliest_possible());
+    assert_eq!(paying.check(&0), Ok(()));
+    let denied = paying.check(&0).unwrap_err();
+    assert_eq!(denied.wait_time_from(clock.now()), Duration::from_millis(60));
 }
 
 /// The share of the period that a debt takes to drain, by an average: e-fold in each.
