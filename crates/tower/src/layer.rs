@@ -223,11 +223,11 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Answers a request that one meter denied.
     #[cold]
     #[inline(never)]
-    pub(crate) fn deny_plain<B, C>(&self, request: Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
+    pub(crate) fn deny_plain<B, C>(&self, request: &Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
     where
         R: Respond<C>,
     {
-        let head = &Head::of(&request);
+        let head = &Head::of(request);
         self.tell_of(ask, head, false);
         let (denial, position) = (Denial::from(denied), ask.position());
         let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);
