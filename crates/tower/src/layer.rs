@@ -284,19 +284,22 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
             None if admitted => self.observe.admitted(&event),
             None => {}
             Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
-            Some(denied) => {
-                crate::denial_event!(
-                    policy = event.policy(),
-                    tier = event.tier(),
-                    wait = ?event.wait(),
-                    "denied"
-                );
-                match denied {
-                    Denied::For(_) => self.observe.denied(&event),
-                    Denied::Never => self.observe.never(&event),
-                    Denied::Full(_) => self.observe.table_full(&event),
-                }
-            }
+            Some(denied) => self.tell_denied(&event, denied),
+        }
+    }
+
+    /// Reports a denial to the observer, and as an event.
+    pub(crate) fn tell_denied(&self, event: &PolicyDecision<'_>, denied: Denied) {
+        crate::denial_event!(
+            policy = event.policy(),
+            tier = event.tier(),
+            wait = ?event.wait(),
+            "denied"
+        );
+        match denied {
+            Denied::For(_) => self.observe.denied(event),
+            Denied::Never => self.observe.never(event),
+            Denied::Full(_) => self.observe.table_full(event),
         }
     }
 }
