@@ -464,7 +464,7 @@ async fn a_pace_of_little_patience_sends_nothing() {
 async fn no_patience_sends_if_nothing_waits() {
     let layer = PoliteLayer::new().patience(Duration::ZERO).jitter(Duration::ZERO);
     let denies = service_fn(|_: Request<()>| async {
-        let response = Response::builder().status(429).header("retry-after", "9");
+        let response = Response::builder().status(429).header("retry-after", "3600");
         Ok::<_, Infallible>(response.body(()).unwrap())
     });
     let client = layer.layer(denies);
@@ -474,7 +474,7 @@ async fn no_patience_sends_if_nothing_waits() {
     };
     for host in ["a.test", "b.test"] {
         assert_eq!(send(host).await.unwrap().status(), 429);
-        assert!(matches!(send(host).await, Err(ClientError::Impatient { wait }) if wait > Duration::from_secs(8)));
+        assert!(matches!(send(host).await, Err(ClientError::Impatient { wait }) if wait > Duration::from_secs(1800)));
     }
 }
 
