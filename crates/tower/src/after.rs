@@ -55,9 +55,8 @@ impl Pending {
     /// Returns the pending counts of a request; none if all is decided already.
     #[inline]
     pub(crate) fn of(asks: &[LaneAsk<'_>], fields: Fields, nearest: bool) -> Option<Box<Self>> {
-        let counts = |ask: &LaneAsk<'_>| ask.denied.is_none();
         let depends = |ask: &LaneAsk<'_>| ask.rules.after.is_some() || ask.rules.refund_cancelled;
-        if !asks.iter().any(|ask| counts(ask) && depends(ask)) {
+        if !asks.iter().any(|ask| depends(ask) && counts(asks, ask)) {
             return None;
         }
         Some(Self::new(asks, fields, nearest))
@@ -65,13 +64,12 @@ impl Pending {
 
     #[cold]
     fn new(asks: &[LaneAsk<'_>], fields: Fields, nearest: bool) -> Box<Self> {
-        let counts = |ask: &LaneAsk<'_>| ask.denied.is_none();
         let items = asks.iter().map(|ask| PendingLimit {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
             cost: ask.cost,
-            after: ask.rules.after.clone().filter(|_| counts(ask)),
-            refund_cancelled: ask.rules.refund_cancelled && counts(ask),
+            after: ask.rules.after.clone().filter(|_| counts(asks, ask)),
+            refund_cancelled: ask.rules.refund_cancelled && counts(asks, ask),
             announced: ask.rules.is_announced(),
         });
         Box::new(Self {
@@ -103,6 +101,12 @@ impl Pending {
             item.lane.meters.charge(item.ticket, item.cost);
         }
     }
+}
+
+/// Returns whether a limit counts the request: a trial counts by all its quotas, or by none.
+fn counts(asks: &[LaneAsk<'_>], ask: &LaneAsk<'_>) -> bool {
+    let is_of_limit = |other: &&LaneAsk<'_>| core::ptr::eq(ask.rules, other.rules);
+    asks.iter().filter(is_of_limit).all(|other| other.denied.is_none())
 }
 
 impl PendingLimit {

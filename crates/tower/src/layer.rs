@@ -223,11 +223,11 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     /// Answers a request that one meter denied.
     #[cold]
     #[inline(never)]
-    pub(crate) fn deny_plain<B, C>(&self, request: Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
+    pub(crate) fn deny_plain<B, C>(&self, request: &Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
     where
         R: Respond<C>,
     {
-        let head = &Head::of(&request);
+        let head = &Head::of(request);
         self.tell_of(ask, head, false);
         let (denial, position) = (Denial::from(denied), ask.position());
         let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);
@@ -284,19 +284,22 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
             None if admitted => self.observe.admitted(&event),
             None => {}
             Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
-            Some(denied) => {
-                crate::denial_event!(
-                    policy = event.policy(),
-                    tier = event.tier(),
-                    wait = ?event.wait(),
-                    "denied"
-                );
-                match denied {
-                    Denied::For(_) => self.observe.denied(&event),
-                    Denied::Never => self.observe.never(&event),
-                    Denied::Full(_) => self.observe.table_full(&event),
-                }
-            }
+            Some(denied) => self.tell_denied(&event, denied),
+        }
+    }
+
+    /// Reports a denial to the observer, and as an event.
+    pub(crate) fn tell_denied(&self, event: &PolicyDecision<'_>, denied: Denied) {
+        crate::denial_event!(
+            policy = event.policy(),
+            tier = event.tier(),
+            wait = ?event.wait(),
+            "denied"
+        );
+        match denied {
+            Denied::For(_) => self.observe.denied(event),
+            Denied::Never => self.observe.never(event),
+            Denied::Full(_) => self.observe.table_full(event),
         }
     }
 }

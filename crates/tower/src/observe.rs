@@ -2,7 +2,8 @@
 
 use crate::head::Head;
 use crate::limit::LaneAsk;
-use crate::meters::Detail;
+use crate::meters::{Denied, Detail, HashedKey};
+use crate::policy::Policy;
 use core::fmt;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub trait Observe: Send + Sync {
     /// A request had no key for the policy.
     fn no_key(&self, _policy: &str, _head: &Head<'_>) {}
 
-    /// The store of the policy did not answer.
+    /// The store of the policy gave no decision.
     fn store_failed(&self, _policy: &str, _head: &Head<'_>) {}
 }
 
@@ -92,52 +93,95 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
 /// The decision of one policy about one request.
 #[derive(Clone, Copy)]
 pub struct PolicyDecision<'a> {
-    ask: &'a LaneAsk<'a>,
+    policy: &'a Policy,
+    key: HashedKey,
+    cost: u64,
+    denied: Option<Denied>,
+    remaining: Remaining<'a>,
     head: &'a Head<'a>,
+}
+
+/// The cells that conform at once.
+#[derive(Clone, Copy)]
+enum Remaining<'a> {
+    /// As the meter has it.
+    InMeter(&'a LaneAsk<'a>),
+    /// As a store elsewhere reported it.
+    Reported(u64),
 }
 
 impl<'a> PolicyDecision<'a> {
     #[inline]
     pub(crate) fn new(ask: &'a LaneAsk<'a>, head: &'a Head<'a>) -> Self {
-        Self { ask, head }
+        Self {
+            policy: ask.policy(),
+            key: ask.ticket.key,
+            cost: ask.cost,
+            denied: ask.denied,
+            remaining: Remaining::InMeter(ask),
+            head,
+        }
+    }
+
+    /// The decision of a store elsewhere.
+    pub(crate) fn of_store(
+        policy: &'a Policy,
+        (key, cost): (HashedKey, u64),
+        denied: Option<Denied>,
+        remaining: u64,
+        head: &'a Head<'a>,
+    ) -> Self {
+        Self {
+            policy,
+            key,
+            cost,
+            denied,
+            remaining: Remaining::Reported(remaining),
+            head,
+        }
     }
 
     /// Returns the name of the policy.
     #[must_use]
     pub fn policy(&self) -> &'a str {
-        self.ask.policy().name()
+        self.policy.name()
     }
 
     /// Returns the name of the tier, `default` if there is one.
     #[must_use]
     pub fn tier(&self) -> &'a str {
-        self.ask.policy().tier()
+        self.policy.tier()
     }
 
     /// Returns how many cells the request costs.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        self.ask.cost
+        self.cost
     }
 
     /// Returns the time until the request conforms to this policy; `None` if it was not denied, or never conforms.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
-        let ns = self.ask.denied?.wait_ns()?;
+        let ns = self.denied?.wait_ns()?;
         Some(Duration::from_nanos(ns))
     }
 
-    /// Returns how many cells conform at once; reads the meter.
+    /// Returns how many cells conform at once; reads the meter. For a store elsewhere, the number that its answer reported, or 0 if it reported none.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        let meters = &self.ask.lane.meters;
-        meters.standing(self.ask.ticket, meters.now(), Detail::Next).remaining
+        match self.remaining {
+            Remaining::InMeter(ask) => {
+                let meters = &ask.lane.meters;
+                meters.standing(ask.ticket, meters.now(), Detail::Next).remaining
+            }
+            Remaining::Reported(remaining) => remaining,
+        }
     }
 
     /// Returns a hash of the key. It is the same for one key as long as the process runs, and does not reveal the key.
     #[must_use]
     pub fn key_hash(&self) -> u64 {
-        self.ask.ticket.key.0
+        self.key.0
     }
 
     /// Returns the head of the request.

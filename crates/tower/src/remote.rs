@@ -5,10 +5,10 @@ use crate::fields::{Announcement, Position};
 use crate::head::Head;
 use crate::key::{Key, KeyWriter};
 use crate::layer::RateLimitLayer;
-use crate::limit::{Asked, BoxLimit, Denial, HeadFn, OnNoKey, Reason};
-use crate::meters::{Denied, Standing};
+use crate::limit::{Asked, BoxLimit, Denial, HeadFn, KEYLESS, OnNoKey, Reason, Warned};
+use crate::meters::{Denied, HashedKey, Standing};
 use crate::numbers::nanos;
-use crate::observe::Observe;
+use crate::observe::{Observe, PolicyDecision};
 use crate::policy::Policy;
 use crate::respond::{Problem, Respond, status};
 use crate::service::{RateLimit, ResponseFuture, take_ready};
@@ -152,6 +152,7 @@ pub struct Distributed<K, M> {
     on_no_key: OnNoKey,
     on_failure: OnStoreFailure,
     deadline: Option<Sleep>,
+    warned: Warned,
 }
 
 /// Makes a future that ends when a call has taken too long.
@@ -170,6 +171,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             on_no_key: OnNoKey::default(),
             on_failure: OnStoreFailure::default(),
             deadline: None,
+            warned: Warned::default(),
         }
     }
 
@@ -227,15 +229,23 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     }
 
     /// The key of a request; `None` if the limit does not apply to it.
-    fn key_of(&self, head: &Head<'_>, no_key: impl FnOnce()) -> Result<Option<String>, StatusCode> {
+    fn key_of(&self, head: &Head<'_>, no_key: impl FnOnce()) -> Result<Option<StoreKey>, StatusCode> {
         let mut spelled = String::new();
         let mut writer = KeyWriter::spelling(&self.hashes, &mut spelled);
         if let Ok(()) = self.key.find(head, &mut writer) {
-            return Ok(Some(spelled));
+            if self.key.ignores_forwarding() {
+                self.warned.of_forwarding(head);
+            }
+            let hash = writer.hashed();
+            return Ok(Some(StoreKey { spelled, hash }));
         }
+        self.warned.of_no_key(self.on_no_key);
         no_key();
         match self.on_no_key {
-            OnNoKey::Share => Ok(Some("no key".to_owned())),
+            OnNoKey::Share => Ok(Some(StoreKey {
+                spelled: "no key".to_owned(),
+                hash: KEYLESS,
+            })),
             OnNoKey::Pass => Ok(None),
             OnNoKey::Reject(status) => Err(status),
         }
@@ -250,6 +260,12 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
     }
 }
 
+/// A key as the store gets it, and its hash for observers.
+struct StoreKey {
+    spelled: String,
+    hash: HashedKey,
+}
+
 /// The result for one request.
 enum Conclusion<B> {
     Admitted(Then),
@@ -258,7 +274,7 @@ enum Conclusion<B> {
 
 impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
     /// Returns the key of a request and its cost; no key if the limit does not apply, or the status of a rejection.
-    fn plan(&self, head: &Head<'_>) -> (Result<Option<String>, StatusCode>, u64) {
+    fn plan(&self, head: &Head<'_>) -> (Result<Option<StoreKey>, StatusCode>, u64) {
         let limit = self.limits();
         if self.settings().is_exempt(head) {
             return (Ok(None), 0);
@@ -267,7 +283,12 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         (found, limit.cost.as_ref().map_or(1, |cost| cost(head)))
     }
 
-    fn conclude<B, C>(&self, request: &mut Request<B>, answer: Result<Answer, StoreFailed>) -> Conclusion<C>
+    fn conclude<B, C>(
+        &self,
+        request: &mut Request<B>,
+        asked: (HashedKey, u64),
+        answer: Result<Answer, StoreFailed>,
+    ) -> Conclusion<C>
     where
         R: Respond<C>,
     {
@@ -280,7 +301,11 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             standing,
             denied: answer.denied,
         });
+        let head = Head::of(request);
+        let remaining = answer.standing.map_or(0, |standing| standing.remaining);
+        let event = PolicyDecision::of_store(policy, asked, answer.denied, remaining, &head);
         let Some(denied) = answer.denied else {
+            self.observer().admitted(&event);
             let (fields, nearest) = self.settings().fields_after();
             return Conclusion::Admitted(Then::Announce(Announcement::of(fields, nearest, position.into_iter())));
         };
@@ -289,10 +314,15 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             Denied::Never => Reason::Never,
             Denied::Full(_) => Reason::Store,
         };
+        if reason == Reason::Store {
+            self.observer().store_failed(policy.name(), &head);
+        } else {
+            self.tell_denied(&event, denied);
+        }
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
         let denial = Denial { wait_ns, reason };
-        Conclusion::Denied(self.answer(&Head::of(request), status, denial, position.as_slice()))
+        Conclusion::Denied(self.answer(&head, status, denial, position.as_slice()))
     }
 
     fn without_store<B, C>(&self, request: &mut Request<B>) -> Conclusion<C>
@@ -347,8 +377,8 @@ where
             let outcome = match layer.plan(&Head::of(&request)) {
                 (Ok(None), _) => Conclusion::Admitted(Then::NOTHING),
                 (Ok(Some(key)), cost) => {
-                    let answer = layer.limits().ask(&key, cost).await;
-                    layer.conclude(&mut request, answer)
+                    let answer = layer.limits().ask(&key.spelled, cost).await;
+                    layer.conclude(&mut request, (key.hash, cost), answer)
                 }
                 (Err(status), _) => {
                     Conclusion::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub enum ClientError<E> {
     /// The wait would be longer than the layer's patience; nothing was sent.
     Impatient {
-        /// The wait, as it stands now.
+        /// The wait, as it stands now. [`Duration::MAX`] if too many requests wait already, or the deadline of a `Patience` has passed.
         wait: Duration,
     },
     /// The inner service failed.
@@ -22,6 +22,9 @@ pub enum ClientError<E> {
 impl<E: fmt::Display> fmt::Display for ClientError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Impatient { wait: Duration::MAX } => {
+                f.write_str("not sent: too many requests wait already, or the deadline has passed")
+            }
             Self::Impatient { wait } => write!(
                 f,
                 "not sent: the server is to be asked again in {wait:?} only, which is past the patience"

@@ -127,7 +127,7 @@ where
     }
 }
 
-/// The wait by the present queue; `None` if too many requests wait.
+/// Returns the wait with the queue as it is; the longest if the queue denies for another reason.
 fn wait(error: AcquireError) -> Duration {
     match error {
         AcquireError::NotYet(denied) => denied.wait_time_from(tokio::time::Instant::now().into_std()),

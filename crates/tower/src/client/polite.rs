@@ -7,7 +7,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
@@ -101,7 +101,8 @@ impl PoliteLayer {
         self
     }
 
-    /// Spreads the remaining requests over their window, one each `t / r`. Otherwise they are sent at once.
+    /// Spreads the remaining requests over their window, one each `t / r`. Otherwise they are sent at once. A call that is dropped while it waits
+    /// gives its place back.
     #[must_use]
     pub fn smooth(mut self) -> Self {
         self.settings.smooth = true;
@@ -153,31 +154,77 @@ struct Origins {
     kept: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct OriginGate {
     /// The time before which nothing is sent.
     opens: Instant,
     /// The time between requests after that, as the last response announced it.
     gap: Duration,
-    /// The slot that was taken last: the next one is a gap later.
-    taken: Instant,
+    /// The latest slot of a request that was sent, or the time of the last response.
+    used: Instant,
+    /// The slots for which requests wait, and the number of requests for each.
+    awaited: BTreeMap<Instant, usize>,
 }
 
 impl OriginGate {
-    /// Returns the time at which the next request may be sent.
+    /// Returns the time at which the next request may be sent: a gap after the last slot that is used or awaited.
     fn next(&self) -> Instant {
         if self.gap.is_zero() {
-            self.opens
-        } else {
-            self.opens.max(self.taken + self.gap)
+            return self.opens;
+        }
+        let awaited = self.awaited.last_key_value().map(|(slot, _)| *slot);
+        let last = awaited.map_or(self.used, |slot| slot.max(self.used));
+        self.opens.max(last + self.gap)
+    }
+
+    /// Ends the wait for a slot, which is used or free again.
+    fn leave(&mut self, slot: Instant, is_used: bool) {
+        if let Some(waiting) = self.awaited.get_mut(&slot) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.awaited.remove(&slot);
+            }
+        }
+        if is_used {
+            self.used = self.used.max(slot);
+        }
+    }
+}
+
+/// The slots of a request that waits. If the request is not sent, they are free again.
+struct HeldSlots<'a> {
+    layer: &'a PoliteLayer,
+    origins: [&'a str; 2],
+    slots: [Instant; 2],
+    is_used: bool,
+}
+
+impl HeldSlots<'_> {
+    /// Returns the time at which both slots have come.
+    fn at(&self) -> Instant {
+        self.slots[0].max(self.slots[1])
+    }
+
+    fn use_up(mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for HeldSlots<'_> {
+    fn drop(&mut self) {
+        let mut origins = self.layer.origins();
+        for (origin, slot) in self.origins.into_iter().zip(self.slots) {
+            if let Some(gate) = origins.gates.get_mut(origin) {
+                gate.leave(slot, self.is_used);
+            }
         }
     }
 }
 
 impl Origins {
-    /// Returns the time at which a request that passes both origins may be sent, and takes a slot of each. The origins may be the same. A
-    /// request that need not wait passes even after `by`.
-    fn pass(&mut self, origins: [&str; 2], by: Instant) -> Result<Instant, Instant> {
+    /// Takes a slot of each origin for a request that passes both, or returns the time at which the request might be sent. The origins may be the
+    /// same. A request that need not wait passes even after `by`.
+    fn pass(&mut self, origins: [&str; 2], by: Instant) -> Result<[Instant; 2], Instant> {
         let now = Instant::now();
         let slots = origins.map(|origin| self.gates.get(origin).map_or(now, |gate| gate.next().max(now)));
         let at = slots[0].max(slots[1]);
@@ -186,10 +233,10 @@ impl Origins {
         }
         for (origin, slot) in origins.into_iter().zip(slots) {
             if let Some(gate) = self.gates.get_mut(origin) {
-                gate.taken = slot;
+                *gate.awaited.entry(slot).or_default() += 1;
             }
         }
-        Ok(at)
+        Ok(slots)
     }
 
     /// Returns whether a request whose slots have come may be sent.
@@ -204,12 +251,13 @@ impl Origins {
         let open = OriginGate {
             opens: now,
             gap: Duration::ZERO,
-            taken: now,
+            used: now,
+            awaited: BTreeMap::new(),
         };
         let gate = self.gates.entry(origin).or_insert(open);
         gate.opens = gate.opens.max(now + advice.stay_away.unwrap_or_default());
         if let Some(gap) = advice.gap.filter(|_| smooth) {
-            (gate.gap, gate.taken) = (gap, gate.taken.max(now));
+            (gate.gap, gate.used) = (gap, gate.used.max(now));
         }
         self.drop_open_ones(now);
     }
@@ -270,14 +318,14 @@ impl PoliteLayer {
             wait: opens.saturating_duration_since(Instant::now()),
         })?;
         for retry in 0.. {
-            let again = request
-                .try_clone()
-                .filter(|again| any_method || again.method().is_safe());
+            // Copied only if it may be needed, because a body can be large.
+            let may_retry = retry < retries && (any_method || request.method().is_safe());
+            let again = may_retry.then(|| request.try_clone()).flatten();
             let response = inner.call(request).await.map_err(ClientError::Inner)?;
             let advice = Advice::of(response.status(), response.headers(), SystemTime::now());
             let answered = response.origin().unwrap_or_else(|| origin.clone());
             self.origins().note(answered.clone(), advice, smooth);
-            let (true, Some(_), Some(again), true) = (advice.denied, advice.stay_away, again, retry < retries) else {
+            let (true, Some(_), Some(again)) = (advice.denied, advice.stay_away, again) else {
                 return Ok(response);
             };
             // After a redirect, the origin that answered has shut its gate, and the request passes its own origin first.
@@ -295,13 +343,20 @@ impl PoliteLayer {
     /// Waits until a request may be sent. If it may not be sent by `by`, returns the time at which it might.
     async fn pass(&self, origins: [&str; 2], by: Instant) -> Result<(), Instant> {
         loop {
-            let at = self.origins().pass(origins, by)?;
-            if at <= Instant::now() {
-                return Ok(());
-            }
-            self.wait_until(at).await;
-            // A response that came meanwhile may have shut a gate, for longer than the slot that was taken.
-            if self.origins().are_open(origins) {
+            let slots = self.origins().pass(origins, by)?;
+            let held = HeldSlots {
+                layer: self,
+                origins,
+                slots,
+                is_used: false,
+            };
+            let is_open = held.at() <= Instant::now() || {
+                self.wait_until(held.at()).await;
+                // A response that came meanwhile may have shut a gate, for longer than the slot that was taken.
+                self.origins().are_open(origins)
+            };
+            if is_open {
+                held.use_up();
                 return Ok(());
             }
         }

@@ -149,13 +149,14 @@ impl<'a> KeyWriter<'a> {
 #[inline]
 fn spell<'p>(spelled: Option<&mut String>, part: impl FnOnce() -> Cow<'p, str>) {
     if let Some(spelled) = spelled {
-        spell_text(spelled, &part());
+        spell_part(spelled, part);
     }
 }
 
+// Out of line, so that a key that is only hashed inlines; as below.
 #[inline(never)]
-fn spell_text(spelled: &mut String, part: &str) {
-    for character in part.chars() {
+fn spell_part<'p>(spelled: &mut String, part: impl FnOnce() -> Cow<'p, str>) {
+    for character in part().chars() {
         match character {
             '%' | '|' => spelled.push_str(if character == '%' { "%25" } else { "%7C" }),
             _ => spelled.push(character),
@@ -164,7 +165,6 @@ fn spell_text(spelled: &mut String, part: &str) {
     spelled.push('|');
 }
 
-// Out of line, so that a key that is only hashed inlines.
 #[inline(never)]
 fn spell_hexadecimal(spelled: &mut String, bytes: &[u8]) {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);

@@ -46,7 +46,7 @@ pub(crate) type ReplyFn = Box<dyn Fn(&ResponseHead<'_>) -> bool + Send + Sync>;
 
 /// The warnings that were given: each once.
 #[derive(Debug, Default)]
-pub(super) struct Warned {
+pub(crate) struct Warned {
     no_key: AtomicBool,
     /// The requests in which forwarding fields were looked for; [`LOOKS`] once there is nothing more to warn of.
     forwarding: AtomicU32,
@@ -101,7 +101,7 @@ impl Rules {
 }
 
 impl Warned {
-    pub(super) fn of_no_key(&self, action: OnNoKey) {
+    pub(crate) fn of_no_key(&self, action: OnNoKey) {
         if action == OnNoKey::Share && first(&self.no_key) {
             crate::warning!(
                 "a request has no key, so all of its kind share one limit: is ConnectInfo missing \
@@ -117,7 +117,7 @@ impl Warned {
         self.forwarding.load(Ordering::Relaxed) < LOOKS
     }
 
-    pub(super) fn of_forwarding(&self, head: &Head<'_>) {
+    pub(crate) fn of_forwarding(&self, head: &Head<'_>) {
         if self.looks_for_forwarding() {
             self.look_for_forwarding(head);
         }

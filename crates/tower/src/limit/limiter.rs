@@ -395,7 +395,7 @@ impl<T: Target> Limit for Limiter<T> {
                 if action != OnNoKey::Share {
                     return;
                 }
-                KEYLESS
+                Ticket { key: KEYLESS, tier: 0 }
             }
         };
         let cost = rules.cost.as_ref().map_or(1, |cost| cost(head));
@@ -405,11 +405,8 @@ impl<T: Target> Limit for Limiter<T> {
     }
 }
 
-/// The ticket that requests without a key share. A key has this hash only by chance.
-const KEYLESS: Ticket = Ticket {
-    key: HashedKey(u64::MAX),
-    tier: 0,
-};
+/// The hash that requests without a key share. A key has this hash only by chance.
+pub(crate) const KEYLESS: HashedKey = HashedKey(u64::MAX);
 
 impl<T> fmt::Debug for Limiter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

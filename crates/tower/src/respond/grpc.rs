@@ -20,7 +20,7 @@ const UNAVAILABLE: u8 = 14;
 const UNAUTHENTICATED: u8 = 16;
 
 /// Answers as a gRPC server: HTTP 200 and `grpc-status: 8` (`RESOURCE_EXHAUSTED`), because gRPC clients take HTTP 429 for `UNAVAILABLE`. Adds
-/// `google.rpc.RetryInfo` to the nanosecond and `grpc-retry-pushback-ms`.
+/// `google.rpc.RetryInfo` to the nanosecond and `grpc-retry-pushback-ms`, which forbids retries of a request that can never conform.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Grpc;
 
@@ -43,6 +43,10 @@ pub(super) fn response<B>(refusal: &Refusal<'_>, mut parts: Parts, body: B) -> R
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(refusal.head())));
     headers.insert(GRPC_STATUS, u64::from(code).into());
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
+    if refusal.reason() == Reason::Never {
+        // A negative pushback asks the client not to retry (gRFC A6).
+        headers.insert(GRPC_PUSHBACK, HeaderValue::from_static("-1"));
+    }
     if let Some(wait) = refusal.wait() {
         headers.insert(GRPC_PUSHBACK, crate::numbers::millis(nanos(wait.as_nanos())).into());
         if let Ok(details) = HeaderValue::from_str(&base64(&status(code, message, wait))) {

@@ -54,7 +54,8 @@ impl<'a> Refusal<'a> {
         self.reason
     }
 
-    /// Returns the time until the same request conforms, exact to the nanosecond; `None` if it never will.
+    /// Returns the time until the same request conforms, exact to the nanosecond, plus the layer's [jitter](crate::RateLimitLayer::jitter) if there is
+    /// any; `None` if it never will.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait

@@ -165,3 +165,24 @@ fn r18_leaving_early_is_no_way_around() {
     assert_eq!(left(limit().refund_if(|_| true).refund_cancelled()), 3);
     assert_eq!(left(limit().charge_if(|_| false).refund_cancelled()), 3);
 }
+
+#[test]
+fn trial_of_two_quotas_counts_by_both_or_none() {
+    let trial = || Shared::dual("5/h & 1/d".parse().unwrap()).unwrap();
+    let trial = || trial().named_both("hour", "day").dry_run().announce();
+    let limits = [
+        (trial().refund_if(|reply| reply.status() == 200), [500, 200]),
+        (trial().charge_if(|_| true), [200, 200]),
+        (trial().charge_if(|_| true), [500, 500]),
+    ];
+    for (limit, inner) in limits {
+        let layer = RateLimitLayer::new(limit);
+        let left = inner.map(|status| {
+            let inner = Response::builder().status(status).body(Full::default()).unwrap();
+            let told = field(answer_of(&layer, request(), inner).headers(), "ratelimit");
+            told.split(';').nth(1).unwrap().to_owned()
+        });
+        // The day denies the second request, so the hour does not count it.
+        assert_eq!(left, ["r=4", "r=4"]);
+    }
+}

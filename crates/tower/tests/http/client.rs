@@ -323,6 +323,53 @@ async fn waiting_calls_take_one_slot_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dropped_calls_free_their_slots() {
+    const TENTH: Scripted = (200, &[("ratelimit", "\"a\";r=1;t=10")]);
+    let client = exact().smooth().layer(scripted(&[TENTH; 2]).0);
+    let start = time::Instant::now();
+    client.clone().oneshot(request()).await.unwrap();
+    for _ in 0..3 {
+        let calls = [(); 5].map(|()| time::timeout(Duration::from_secs(1), client.clone().oneshot(request())));
+        let ended = futures_util::future::join_all(calls).await;
+        assert!(ended.iter().all(Result::is_err));
+    }
+    client.clone().oneshot(request()).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 10);
+    // The call in the middle leaves, and those beside it keep their slots.
+    let calls = [60, 1, 60].map(|seconds| {
+        let call = time::timeout(Duration::from_secs(seconds), client.clone().oneshot(request()));
+        async move { (call.await.is_ok(), start.elapsed().as_secs()) }
+    });
+    let ended = futures_util::future::join_all(calls).await;
+    assert_eq!(ended, [(true, 20), (false, 11), (true, 40)]);
+}
+
+/// A body that counts its copies.
+struct Counted(Arc<AtomicU32>);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_are_copied_only_for_a_retry() {
+    for (method, expected) in [(Method::GET, 2), (Method::PUT, 0), (Method::POST, 0)] {
+        let denies = service_fn(|_: Request<Counted>| {
+            let denied = Response::builder().status(429).header("retry-after", "1");
+            core::future::ready(Ok::<_, Infallible>(denied.body(()).unwrap()))
+        });
+        let copies = Arc::default();
+        let request = Request::builder().method(method).body(Counted(Arc::clone(&copies)));
+        let client = exact().retries(2).layer(denies);
+        assert_eq!(client.oneshot(request.unwrap()).await.unwrap().status(), 429);
+        assert_eq!(copies.load(Ordering::Relaxed), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn dates_are_compared_with_the_servers_clock() {
     // The server's clock is a day ahead.
     let server_now = SystemTime::now() + Duration::from_secs(86_400);
@@ -417,7 +464,7 @@ async fn a_pace_of_little_patience_sends_nothing() {
 async fn no_patience_sends_if_nothing_waits() {
     let layer = PoliteLayer::new().patience(Duration::ZERO).jitter(Duration::ZERO);
     let denies = service_fn(|_: Request<()>| async {
-        let response = Response::builder().status(429).header("retry-after", "9");
+        let response = Response::builder().status(429).header("retry-after", "3600");
         Ok::<_, Infallible>(response.body(()).unwrap())
     });
     let client = layer.layer(denies);
@@ -427,6 +474,23 @@ async fn no_patience_sends_if_nothing_waits() {
     };
     for host in ["a.test", "b.test"] {
         assert_eq!(send(host).await.unwrap().status(), 429);
-        assert!(matches!(send(host).await, Err(ClientError::Impatient { wait }) if wait > Duration::from_secs(8)));
+        assert!(matches!(send(host).await, Err(ClientError::Impatient { wait }) if wait > Duration::from_secs(1800)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pace_with_a_full_queue_says_so() {
+    use ratelimit_meter_tokio::Patience;
+    let layer = PaceLayer::new("1/min".parse().unwrap()).unwrap();
+    let client = layer
+        .patience(Patience::unlimited().max_waiters(0))
+        .layer(service_fn(ok));
+    client.clone().oneshot(request()).await.unwrap();
+    let error = client.oneshot(request()).await.unwrap_err();
+    assert_eq!(error, ClientError::Impatient { wait: Duration::MAX });
+    let text = error.to_string();
+    assert_eq!(
+        text,
+        "not sent: too many requests wait already, or the deadline has passed"
+    );
 }

@@ -1,6 +1,6 @@
 //! Denials as gRPC has them, decoded by tonic.
 
-use crate::support::{answer, field, meter, number, request};
+use crate::support::{answer, field, meter, number, request, soon};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request};
 use ratelimit_meter::clock::ManualClock;
@@ -45,6 +45,14 @@ fn r24_grpc_requests_are_answered_in_kind() {
 }
 
 #[test]
+fn request_above_the_burst_forbids_retries() {
+    let layer = RateLimitLayer::grpc(Shared::new("2/h".parse().unwrap()).unwrap().cost(|_| 3));
+    let denied = answer(&layer, grpc_request());
+    assert_eq!(number(denied.headers(), "grpc-status"), Some(8));
+    assert_eq!(field(denied.headers(), "grpc-retry-pushback-ms"), "-1");
+}
+
+#[test]
 fn waits_of_every_length_are_encoded() {
     for (quota, seconds) in [("1/s", 1), ("1/h", 3600), ("1/365d", 31_536_000)] {
         let clock = ManualClock::new();
@@ -58,42 +66,46 @@ fn waits_of_every_length_are_encoded() {
 
 #[tokio::test]
 async fn a_tonic_server_denies_with_resource_exhausted() {
-    let limit = PerKey::new(PeerIp::new(), "3/h".parse().unwrap(), 100).unwrap();
-    let (_, health) = tonic_health::server::health_reporter();
-    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = incoming.local_addr().unwrap();
-    // One interceptor is a layer outside of the limit, and one wraps the service inside.
-    let health = tonic::service::interceptor::InterceptedService::new(health, Ok::<tonic::Request<()>, tonic::Status>);
-    let server = Server::builder()
-        .layer(tonic::service::InterceptorLayer::new(
-            Ok::<tonic::Request<()>, tonic::Status>,
-        ))
-        .layer(RateLimitLayer::grpc(limit))
-        .add_service(health);
-    tokio::spawn(server.serve_with_incoming(incoming));
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut client = HealthClient::new(channel);
-    let ask = HealthCheckRequest::default();
-    for _ in 0..2 {
-        client.check(ask.clone()).await.unwrap();
-    }
-    // A stream costs one, when it is opened.
-    let mut stream = client.watch(ask.clone()).await.unwrap().into_inner();
-    assert!(stream.message().await.unwrap().is_some());
-    let denials = [
-        client.check(ask.clone()).await.unwrap_err(),
-        client.watch(ask).await.unwrap_err(),
-    ];
-    for denied in denials {
-        assert_eq!(denied.code(), tonic::Code::ResourceExhausted);
-        let delay = denied.get_details_retry_info().unwrap().retry_delay.unwrap();
-        assert!(
-            delay > Duration::from_secs(1100) && delay <= Duration::from_secs(1200),
-            "{delay:?}"
-        );
-    }
+    soon(async {
+        let limit = PerKey::new(PeerIp::new(), "3/h".parse().unwrap(), 100).unwrap();
+        let (_, health) = tonic_health::server::health_reporter();
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        // One interceptor is a layer outside of the limit, and one wraps the service inside.
+        let health =
+            tonic::service::interceptor::InterceptedService::new(health, Ok::<tonic::Request<()>, tonic::Status>);
+        let server = Server::builder()
+            .layer(tonic::service::InterceptorLayer::new(
+                Ok::<tonic::Request<()>, tonic::Status>,
+            ))
+            .layer(RateLimitLayer::grpc(limit))
+            .add_service(health);
+        tokio::spawn(server.serve_with_incoming(incoming));
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let mut client = HealthClient::new(channel);
+        let ask = HealthCheckRequest::default();
+        for _ in 0..2 {
+            client.check(ask.clone()).await.unwrap();
+        }
+        // A stream costs one, when it is opened.
+        let mut stream = client.watch(ask.clone()).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().is_some());
+        let denials = [
+            client.check(ask.clone()).await.unwrap_err(),
+            client.watch(ask).await.unwrap_err(),
+        ];
+        for denied in denials {
+            assert_eq!(denied.code(), tonic::Code::ResourceExhausted);
+            let delay = denied.get_details_retry_info().unwrap().retry_delay.unwrap();
+            assert!(
+                delay > Duration::from_secs(1100) && delay <= Duration::from_secs(1200),
+                "{delay:?}"
+            );
+        }
+    })
+    .await
 }

@@ -1,11 +1,13 @@
 //! Clients of other projects: curl, a browser, Python's urllib3 and Go's retryablehttp, against servers on loopback.
 
 use crate::servers::{hello, serve};
+use crate::support::soon;
 use axum::Router;
 use axum::routing::post;
 use ratelimit_meter_tower::{EXPOSED, Observe, PolicyDecision, RateLimitLayer, Shared};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::process::Command;
@@ -17,6 +19,11 @@ fn skip(missing: &str, is_installed_in_ci: bool) {
         "no {missing}"
     );
     println!("skipped: no {missing}");
+}
+
+/// Runs a command to its end, which comes in time, and returns its output.
+async fn output(command: &mut Command) -> Output {
+    soon(command.kill_on_drop(true).output()).await.unwrap()
 }
 
 /// A command, if it is there.
@@ -33,7 +40,7 @@ async fn curl_reads_the_fields() {
     let Some(mut curl) = command("curl").await else { return };
     let address = serve(hello(Shared::new("1/h".parse().unwrap()).unwrap())).await;
     let url = format!("http://{address}/");
-    let output = curl.args(["-s", "-i", "-w", "\n", &url, &url]).output().await.unwrap();
+    let output = output(curl.args(["-s", "-i", "-w", "\n", &url, &url])).await;
     let text = String::from_utf8(output.stdout).unwrap();
     let line = |start: &str| {
         text.lines()
@@ -75,16 +82,14 @@ async fn seen_by_a_page(app: Router) -> Option<String> {
         "--disable-dev-shm-usage",
         "--dump-dom",
     ];
-    let output = chromium
+    let command = chromium
         .args(flags)
         .args(["--timeout=60000", "--virtual-time-budget=20000"])
         .args([
             format!("--user-data-dir={}", profile.display()),
             format!("http://{site}/"),
-        ])
-        .output()
-        .await
-        .unwrap();
+        ]);
+    let output = output(command).await;
     let _ = std::fs::remove_dir_all(&profile);
     let dom = String::from_utf8_lossy(&output.stdout).into_owned();
     let seen = dom.split_once("seen: ").and_then(|(_, after)| after.split_once(" end"));
@@ -151,7 +156,7 @@ async fn one_a_second() -> (SocketAddr, Denials) {
 /// Runs a client that sends three requests, and checks that all succeed and that each denial was obeyed: it comes back once for each.
 async fn obeys(client: &mut Command) {
     let (address, denials) = one_a_second().await;
-    let output = client.env("URL", format!("http://{address}/")).output().await.unwrap();
+    let output = output(client.env("URL", format!("http://{address}/"))).await;
     let (text, errors) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

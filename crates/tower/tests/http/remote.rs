@@ -1,7 +1,9 @@
 //! Limits that a store elsewhere keeps: shared, hanging and failing ones.
 
-use crate::support::{Body, field, number, request};
+use crate::events::warnings_of;
+use crate::support::{Body, EventCounts, field, number, request};
 use core::convert::Infallible;
+use futures_util::FutureExt;
 use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
 use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
@@ -189,6 +191,51 @@ async fn r29_full_local_table_is_unavailable() {
         statuses.push(response.status().as_u16());
     }
     assert!(statuses.contains(&503) && !statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn decisions_of_a_store_are_observed() {
+    let events = EventCounts::default();
+    let meter = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap())
+        .build(MemoryStore::new())
+        .unwrap();
+    let cost = |head: &Head<'_>| if head.uri().path() == "/never" { 3 } else { 1 };
+    let layer = RateLimitLayer::remote(by_user(meter).cost(cost)).observe(events.clone());
+    for expected in [200, 200, 429] {
+        assert_eq!(ask(&layer, of("alice")).await.status(), expected);
+    }
+    let mut never = of("alice");
+    *never.uri_mut() = "/never".parse().unwrap();
+    assert_eq!(ask(&layer, never).await.status(), 429);
+    // Admitted, denied, on trial, never, table full, without a key.
+    assert_eq!(events.all(), [2, 1, 0, 1, 0, 0]);
+    let failures = Failures::default();
+    let layer = RateLimitLayer::remote(by_user(KeyLog::default())).observe(failures.clone());
+    assert_eq!(ask(&layer, of("alice")).await.status(), 503);
+    assert_eq!(failures.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn r11_missing_keys_and_unread_proxies_give_a_warning() {
+    use ratelimit_meter_tower::PeerIp;
+    let decide = |request: Request<()>, times: usize| {
+        let limit = Distributed::new(PeerIp::new(), "2/h".parse().unwrap(), Failing);
+        let service = RateLimitLayer::remote(limit).layer(service_fn(ok));
+        let warnings = warnings_of(|| {
+            for _ in 0..times {
+                let answer = service.clone().oneshot(request.clone());
+                answer.now_or_never().expect("no wait").unwrap();
+            }
+        });
+        warnings.iter().map(|text| text[..20].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(decide(request(), 2), ["a request has no key"]);
+    let mut proxied = crate::support::from("192.0.2.1");
+    proxied
+        .headers_mut()
+        .insert("x-forwarded-for", "198.51.100.1".parse().unwrap());
+    assert_eq!(decide(proxied, 2), ["requests come with X"]);
+    assert!(decide(crate::support::from("192.0.2.1"), 2).is_empty());
 }
 
 /// A store that is not there.

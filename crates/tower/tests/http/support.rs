@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use core::convert::Infallible;
+use core::future::Future;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -11,10 +12,16 @@ use ratelimit_meter_tower::{Head, Key, Limit, Observe, PerKey, PolicyDecision, R
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tower::{Layer, Service, service_fn};
 
 pub(crate) type Body = Full<Bytes>;
+
+/// Ends a wait that would hang the whole run. The bound is far longer than any machine takes.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    let answer = tokio::time::timeout(Duration::from_secs(300), future).await;
+    answer.expect("an answer within five minutes")
+}
 
 /// A request without a body.
 pub(crate) fn request() -> Request<()> {

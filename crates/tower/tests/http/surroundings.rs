@@ -1,6 +1,7 @@
 //! The layer among other layers and routes, and in front of clients of every method and version of HTTP.
 
 use crate::servers::{hello, serve};
+use crate::support::soon;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
@@ -41,11 +42,14 @@ async fn statuses(app: &Router, paths: &[&str]) -> Vec<u16> {
 
 /// Sends bytes over a connection of its own, and returns all that comes back until the server closes it.
 async fn raw(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8(answer).unwrap().to_ascii_lowercase()
+    soon(async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap().to_ascii_lowercase()
+    })
+    .await
 }
 
 #[tokio::test]
@@ -117,36 +121,39 @@ async fn upgrades_carry_the_fields() {
 
 #[tokio::test]
 async fn reset_stream_counts_once_and_affects_no_other() {
-    let (started, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (starting, waiting) = (Arc::clone(&started), Arc::clone(&go));
-    let slow = get(move || {
-        let (started, go) = (Arc::clone(&starting), Arc::clone(&waiting));
-        async move {
-            started.notify_one();
-            go.notified().await;
-            "slow"
+    soon(async {
+        let (started, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (starting, waiting) = (Arc::clone(&started), Arc::clone(&go));
+        let slow = get(move || {
+            let (started, go) = (Arc::clone(&starting), Arc::clone(&waiting));
+            async move {
+                started.notify_one();
+                go.notified().await;
+                "slow"
+            }
+        });
+        let limit = PerKey::new(PeerIp::new(), "3/h".parse().unwrap(), 100).unwrap();
+        let app = Router::new().route("/slow", slow).route("/", get(|| async { "fast" }));
+        let address = serve(app.layer(RateLimitLayer::new(limit))).await;
+        let stream = TcpStream::connect(address).await.unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        let request = |path: &str| {
+            let request = http::Request::get(format!("http://{address}{path}"));
+            request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap()
+        };
+        let reset = tokio::spawn(sender.send_request(request("/slow")));
+        started.notified().await;
+        reset.abort(); // resets the stream
+        assert!(reset.await.unwrap_err().is_cancelled());
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            answers.push(sender.send_request(request("/")).await.unwrap().status().as_u16());
         }
-    });
-    let limit = PerKey::new(PeerIp::new(), "3/h".parse().unwrap(), 100).unwrap();
-    let app = Router::new().route("/slow", slow).route("/", get(|| async { "fast" }));
-    let address = serve(app.layer(RateLimitLayer::new(limit))).await;
-    let stream = TcpStream::connect(address).await.unwrap();
-    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
-    let request = |path: &str| {
-        let request = http::Request::get(format!("http://{address}{path}"));
-        request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap()
-    };
-    let reset = tokio::spawn(sender.send_request(request("/slow")));
-    started.notified().await;
-    reset.abort(); // resets the stream
-    assert!(reset.await.unwrap_err().is_cancelled());
-    let mut answers = Vec::new();
-    for _ in 0..3 {
-        answers.push(sender.send_request(request("/")).await.unwrap().status().as_u16());
-    }
-    assert_eq!(answers, [200, 200, 429]);
+        assert_eq!(answers, [200, 200, 429]);
+    })
+    .await
 }
 
 #[tokio::test]
