@@ -27,7 +27,7 @@ const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 const EITHER_ADDRESS: &str = r"(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7})";
 
 /// Forms of stamps that are rare, or in which the month and the day look alike.
-const TIME_FORMATS: [&str; 16] = [
+const TIME_FORMATS: [&str; 19] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -45,23 +45,31 @@ const TIME_FORMATS: [&str; 16] = [
     "%m/%d/%Y:%H:%M:%S %z",
     "%m/%d/%Y-%H:%M:%S%.f",
     "%b/%d/%Y %H:%M:%S",
+    // Spark, the servers of Source games, ASSP.
+    "%y/%m/%d %H:%M:%S",
+    "%m/%d/%Y - %H:%M:%S",
+    "%b-%d-%y %H:%M:%S",
 ];
 
 /// Returns a regular expression that finds a time, and a client if there is one, in most of the lines.
 pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
     let lines = lines(head);
-    let mut has_time = false;
-    for line in lines.iter().take(5) {
-        for stamp in stamps_in(line, options) {
-            has_time = true;
-            if let Some((regex, more)) = regex_of(&stamp, line, &lines, options) {
-                return format!("; this reads it: --regex '{regex}'{more}");
-            }
-        }
-    }
-    if let Some(advice) = without_year(&lines, options).or_else(|| with_rare_stamps(&lines, options)) {
+    let found: Vec<(&[u8], Stamp)> = lines
+        .iter()
+        .take(5)
+        .flat_map(|line| stamps_in(line, options).into_iter().map(|stamp| (*line, stamp)))
+        .collect();
+    let reading = |is_number: bool| {
+        let mut found = found.iter().filter(|(_, stamp)| stamp.is_number == is_number);
+        let (regex, more) = found.find_map(|(line, stamp)| regex_of(stamp, line, &lines, options))?;
+        Some(format!("; this reads it: --regex '{regex}'{more}"))
+    };
+    // A number may be anything, so even a rare date comes before it.
+    let with_date = reading(false).or_else(|| with_rare_stamps(&lines, options));
+    if let Some(advice) = with_date.or_else(|| reading(true)) {
         return advice;
     }
+    let has_time = !found.is_empty();
     if let Some((regex, more)) = regex_of_part(&lines, options) {
         return format!("; this reads its lines with a time: --regex '{regex}'{more} --max-bad 100%");
     }
@@ -155,46 +163,6 @@ fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
     ))
 }
 
-/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, their forms, and the month and day of a
-/// line for `awk`.
-const YEARLESS: [(&str, &str, &str); 2] = [
-    // Syslog, RFC 3164.
-    (
-        r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+",
-        "%Y %b %d %H:%M:%S",
-        r#"sprintf("%02d%02d", (index("JanFebMarAprMayJunJulAugSepOctNovDec", $1) + 2) / 3, $2)"#,
-    ),
-    // Snort.
-    (
-        r"\S+ \d\d/\d\d-[0-9:.]+",
-        "%Y %m/%d-%H:%M:%S%.f",
-        "substr($0, 1, 2) substr($0, 4, 2)",
-    ),
-];
-
-/// Returns the command that reads lines whose stamps have no year.
-pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
-    let dated: Vec<Vec<u8>> = lines.iter().map(|line| [b"2024 ", *line].concat()).collect();
-    let dated: Vec<&[u8]> = dated.iter().map(Vec::as_slice).collect();
-    for (stamp, format, day) in YEARLESS {
-        let options = StampOptions {
-            format: Some(TimeFormat::Strptime(format.to_owned())),
-            ..options.clone()
-        };
-        for (client, more) in [(format!(".*?(?<key>{ADDRESS})"), ""), (String::new(), " --by all")] {
-            let regex = format!("^(?<time>{stamp}){client}");
-            if fits(&regex, &dated, &options) {
-                return Some(format!(
-                    "; its stamps have no year; this puts the latest possible one before them and reads the file: \
-                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" 'NF {{d = {day}; print y - (d > now), $0}}' FILE | \
-                     meter-replay --regex '{regex}' --time-format '{format}'{more} ... -"
-                ));
-            }
-        }
-    }
-    None
-}
-
 /// Returns the form of the stamps of a table, if it is known but has to be chosen.
 pub(super) fn time_format(head: &[u8], options: &StampOptions) -> String {
     let rows: Vec<&[u8]> = lines(head).into_iter().skip(1).collect();
@@ -251,6 +219,7 @@ struct Stamp {
     at: usize,
     /// The expression that matches it, as a group.
     group: String,
+    is_number: bool,
 }
 
 /// Finds the stamps in a line: first those that are no numbers, since a number may be anything.
@@ -278,17 +247,19 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
                     before,
                     at: start,
                     group,
+                    is_number,
                 });
                 break;
             }
         }
     }
     // A stamp that no blank separates from other text.
-    let glued = prefix::stamp(line).filter(|&(start, end)| stamps.parse(&line[start..end]).is_ok());
+    let glued = prefix::dated_stamp(line).filter(|&(start, end)| stamps.parse(&line[start..end]).is_ok());
     dates.extend(glued.map(|(at, _)| Stamp {
         before: 0,
         at,
         group: format!(".*?(?<time>{})", prefix::STAMP),
+        is_number: false,
     }));
     dates.append(&mut numbers);
     dates
@@ -391,6 +362,13 @@ mod tests {
             let lines = format!("{line}\n").repeat(3);
             assert_eq!(regex(lines.as_bytes(), &StampOptions::default()), expected, "{line}");
         }
+        assert_eq!(
+            regex(
+                b"17/06/09 20:10:40 INFO x\n17/06/10 20:10:40 INFO y\n",
+                &StampOptions::default()
+            ),
+            r"; this reads it: --regex '^(?<time>\S+\s+\S+)' --by all --time-format '%d/%m/%y %H:%M:%S' or --time-format '%y/%m/%d %H:%M:%S'"
+        );
         let timeless = regex(b"GET /a 200 5.123 ms - 612\n", &StampOptions::default());
         assert!(timeless.starts_with("; no time was found"), "{timeless}");
         let lines = b"2024-05-20 00:00:18 203.0.113.7 a\n2024-05-20 00:00:18 2001:db8::1 a\n";

@@ -532,3 +532,50 @@ fn input_that_fills_its_blocks_counts_once() {
         assert_eq!(told["traffic"]["requests"], events, "{told}");
     }
 }
+
+#[test]
+fn comments_around_a_table_are_skipped() {
+    for (name, table) in [
+        (
+            "before.csv",
+            "# made by \"x\n\n#\ntime,ip\n1716163201,203.0.113.7\n# a note, of two\n1716163202,203.0.113.8\n#\n",
+        ),
+        (
+            "header.csv",
+            "# made by x\n# time,ip\n1716163201,203.0.113.7\n1716163202,203.0.113.8\n",
+        ),
+        (
+            "tabs.tsv",
+            "#time\tip\n1716163201\t203.0.113.7\n1716163202\t203.0.113.8\n",
+        ),
+        // A name that begins with a hash is a row, as it has all fields.
+        (
+            "channel.csv",
+            "#\nip,time\n#general,1716163201\n203.0.113.8,1716163202\n",
+        ),
+    ] {
+        let report = report(&["--limit", "1/s", "--by", "ip", &file(name, table)]);
+        assert!(report.contains("2 requests, 2024-05-20 00:00:01"), "{name}: {report}");
+        assert!(report.contains("a meter for each of 2 keys"), "{name}: {report}");
+    }
+    let bare = file(
+        "bare.csv",
+        "# no header\n2024-05-20 00:00:18,203.0.113.7\n2024-05-20 00:00:19,203.0.113.8\n",
+    );
+    let told = complaint(&["--limit", "1/s", &bare]);
+    assert!(
+        told.contains("a table without a header: (echo 'time,key'; cat FILE)"),
+        "{told}"
+    );
+    let comments = file("comments.csv", "# a\n# b\n");
+    assert!(complaint(&["--limit", "1/s", &comments]).contains("no line could be read"));
+    let lost = file(
+        "lost.csv",
+        "time,ip\n1716163201,203.0.113.7\n# a note\n1716163202,203.0.113.8\n",
+    );
+    let output = meter_replay(&["--limit", "1/s", &lost]);
+    assert!(
+        text(&output.stderr).contains("lost.csv:3:"),
+        "without comments at its beginning, the line is bad"
+    );
+}
