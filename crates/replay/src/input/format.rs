@@ -60,9 +60,6 @@ impl InputFormat {
         if let Some(foreign) = foreign::binary(head) {
             return Err(refused(foreign));
         }
-        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
-            return Err(Error::Utf16 { path: input.to_owned() });
-        }
         let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
         let lines: Vec<&[u8]> = head
             .split(|&byte| byte == b'\n')

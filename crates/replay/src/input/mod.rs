@@ -24,6 +24,7 @@ mod pattern;
 mod prefix;
 mod record;
 mod request_line;
+mod utf16;
 mod window;
 
 use std::fs::{self, File};
@@ -430,6 +431,7 @@ impl Reader {
     }
 
     fn of_plain(source: Box<dyn Read>, damage: Damage, name: String, options: &Options) -> Result<Self, Error> {
+        let source = utf16::decode(source).map_err(|source| Error::read(&name, source))?;
         let mut window = InputWindow::new(source);
         let head = if options.is_growing {
             window.hold_line()

@@ -183,7 +183,7 @@ fn broken_or_missing_input_fails_in_one_line() {
     let mut other_link = packets.clone();
     other_link[20] = 105;
     let modified = [&[0x34, 0xcd, 0xb2, 0xa1][..], &[0; 60]].concat();
-    let table: [(&str, Vec<u8>, &str); 9] = [
+    let table: [(&str, Vec<u8>, &str); 8] = [
         ("cut-header.gz", whole[..5].to_vec(), "the gzip data is cut off"),
         ("cut-header.pcap", packets[..20].to_vec(), "cut off within its header"),
         ("cut.pcap.gz", gzip(&packets[..50]), "cut off within packet 1"),
@@ -194,7 +194,6 @@ fn broken_or_missing_input_fails_in_one_line() {
             b"PK\x03\x04 and so on".to_vec(),
             "unzip -p FILE | meter-replay",
         ),
-        ("wide.log", b"\xff\xfe1\x009\x002\0".to_vec(), "iconv -f UTF-16"),
         (
             "list.json",
             b"[\n  {\n    \"time\": 1\n  }\n]\n".to_vec(),
@@ -578,4 +577,34 @@ fn comments_around_a_table_are_skipped() {
         text(&output.stderr).contains("lost.csv:3:"),
         "without comments at its beginning, the line is bad"
     );
+}
+
+#[test]
+fn utf16_reads_as_utf8() {
+    let table = "time,ip,path\r\n1716163201,203.0.113.7,/\u{e9}\u{1f980}\r\n1716163202,203.0.113.8,/b\r\n";
+    let units: Vec<u16> = format!("\u{feff}{table}").encode_utf16().collect();
+    let little: Vec<u8> = units.iter().copied().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = units.iter().copied().flat_map(u16::to_be_bytes).collect();
+    for (name, bytes) in [
+        ("little.csv", little.clone()),
+        ("big.csv", big),
+        ("packed.csv.gz", gzip(&little)),
+    ] {
+        let path = file(name, bytes);
+        let told = report(&["--limit", "1/d", "--by", "path", "--spread=none", &path]);
+        assert!(told.contains("2 requests, 2024-05-20 00:00:01"), "{told}");
+        assert!(told.contains("a meter for each of 2 keys"), "{told}");
+        let told = report(&[
+            "--limit",
+            "1/d",
+            "--by",
+            "all",
+            "--only",
+            "path=/\u{e9}\u{1f980}",
+            &path,
+        ]);
+        assert!(told.contains("1 request, 2024-05-20 00:00:01"), "{told}");
+    }
+    let output = piped(&["--limit", "1/d", "--by", "path", "-"], &little);
+    assert!(text(&output.stdout).contains("2 requests"), "{}", text(&output.stderr));
 }
