@@ -1,5 +1,6 @@
 //! Advises how to read lines that were not read: options that were tried on these lines first.
 
+use memchr::memchr;
 use regex::bytes::Regex;
 
 use super::prefix;
@@ -10,7 +11,7 @@ use crate::stamp::{StampOptions, Stamps, TimeFormat};
 pub(super) const HEAD: usize = 1 << 12;
 
 /// Maximum number of lines that are tried.
-const LINES: usize = 20;
+const LINES: usize = 40;
 
 /// Maximum number of words before and in a stamp.
 const WORDS: usize = 12;
@@ -59,19 +60,23 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
         .take(5)
         .flat_map(|line| stamps_in(line, options).into_iter().map(|stamp| (*line, stamp)))
         .collect();
-    let reading = |is_number: bool| {
+    let advised = |is_number: bool| {
         let mut found = found.iter().filter(|(_, stamp)| stamp.is_number == is_number);
         let (regex, more) = found.find_map(|(line, stamp)| regex_of(stamp, line, &lines, options))?;
         Some(format!("; this reads it: --regex '{regex}'{more}"))
     };
     // A number may be anything, so even a rare date comes before it.
-    let with_date = reading(false).or_else(|| with_rare_stamps(&lines, options));
-    if let Some(advice) = with_date.or_else(|| reading(true)) {
+    let with_date = advised(false).or_else(|| with_rare_stamps(&lines, options));
+    if let Some(advice) = with_date.or_else(|| advised(true)) {
         return advice;
     }
     let has_time = !found.is_empty();
-    if let Some((regex, more)) = regex_of_part(&lines, options) {
+    let part = regex_of_part(&lines, options).map(|(regex, more)| (regex, more.to_owned()));
+    if let Some((regex, more)) = part.or_else(|| rare_regex_of_part(&lines, options)) {
         return format!("; this reads its lines with a time: --regex '{regex}'{more} --max-bad 100%");
+    }
+    if let Some(advice) = without_date(&lines) {
+        return advice;
     }
     if has_time {
         GENERAL.to_owned()
@@ -80,6 +85,17 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
          --log-format, or with --regex and --time-format"
             .to_owned()
     }
+}
+
+/// Returns the command that puts a date before lines with a time of day only.
+fn without_date(lines: &[&[u8]]) -> Option<String> {
+    let clock = Regex::new(r"^[^0-9]{0,9}[0-9]{2}:[0-9]{2}:[0-9]{2}").ok()?;
+    let count = lines.iter().filter(|line| clock.is_match(line)).count();
+    (count * 2 > lines.len()).then(|| {
+        "; its lines have a time of day but no date; this puts one before the time, and the tool then advises how to read it: sed -E \
+         's/^([^0-9]{0,9})([0-9]{2}:)/\\12024-05-20 \\2/' FILE | meter-replay ... -"
+            .to_owned()
+    })
 }
 
 /// Returns whether an expression finds a time and a client in most of the lines.
@@ -105,25 +121,30 @@ fn regex_of(stamp: &Stamp, line: &[u8], lines: &[&[u8]], options: &StampOptions)
 /// Returns an expression for the lines that begin entries of several lines, such as traces, and the option for lines without a client. At least a fifth
 /// of the lines begin an entry.
 fn regex_of_part(lines: &[&[u8]], options: &StampOptions) -> Option<(String, &'static str)> {
-    let begins = |stamp: &Stamp| {
-        let stamped: Vec<&[u8]> = lines
-            .iter()
-            .copied()
-            .filter(|line| fits(&alone(stamp), &[line], options))
-            .collect();
-        stamped
-    };
     let of_line = |line| {
         let found = stamps_in(line, options).into_iter().filter_map(move |stamp| {
-            let part = begins(&stamp);
+            let mut reads = reading(&alone(&stamp), options)?;
+            let part: Vec<&[u8]> = lines.iter().copied().filter(|line| reads(line)).collect();
             let read = regex_of(&stamp, line, &part, options)?;
             (part.len() * 5 >= lines.len()).then_some((part.len(), read))
         });
         found.collect::<Vec<_>>()
     };
     // Of equally good expressions, the first.
-    let found = lines.iter().take(5).copied().flat_map(of_line).rev();
-    found.max_by_key(|(count, _)| *count).map(|(_, read)| read)
+    let found: Vec<_> = lines.iter().copied().flat_map(of_line).collect();
+    found
+        .into_iter()
+        .rev()
+        .max_by_key(|(count, _)| *count)
+        .map(|(_, read)| read)
+}
+
+/// Returns [`regex_of_part`] and its option for stamps of the first of [`TIME_FORMATS`] that at least a fifth of the lines have.
+fn rare_regex_of_part(lines: &[&[u8]], options: &StampOptions) -> Option<(String, String)> {
+    TIME_FORMATS.iter().find_map(|format| {
+        let (regex, more) = regex_of_part(lines, &with_format(format, options))?;
+        Some((regex, format!("{more} --time-format '{format}'")))
+    })
 }
 
 /// Returns the expressions for addresses, the best first: that of both kinds only if one of the lines has an address of IPv6.
@@ -139,12 +160,16 @@ fn addresses_of(lines: &[&[u8]]) -> &'static [&'static str] {
     }
 }
 
-/// Returns the options that read lines whose stamps have one of [`TIME_FORMATS`], with each form that fits.
-fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
-    let with = |format: &str| StampOptions {
+fn with_format(format: &str, options: &StampOptions) -> StampOptions {
+    StampOptions {
         format: Some(TimeFormat::Strptime(format.to_owned())),
         ..options.clone()
-    };
+    }
+}
+
+/// Returns the options that read lines whose stamps have one of [`TIME_FORMATS`], with each form that fits.
+fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
+    let with = |format: &str| with_format(format, options);
     let mut found = TIME_FORMATS.iter().flat_map(|format| {
         let of_line = |line| {
             stamps_in(line, &with(format))
@@ -232,6 +257,10 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
         }
         at += word.len() + 1;
     }
+    let mark = mark(line);
+    if let Some((start, _)) = words.first_mut() {
+        *start += mark.map_or(0, |(len, _)| len);
+    }
     let (mut dates, mut numbers) = (Vec::new(), Vec::new());
     let mut stamps = Stamps::new(options.clone());
     for (before, &(start, _)) in words.iter().enumerate().take(WORDS) {
@@ -241,6 +270,10 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
                 continue;
             };
             if stamps.parse(bare).is_ok() {
+                let group = mark
+                    .filter(|_| before == 0)
+                    .map_or_else(String::new, |(_, mark)| mark.to_owned())
+                    + &group;
                 let is_number = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
                 let found = if is_number { &mut numbers } else { &mut dates };
                 found.push(Stamp {
@@ -263,6 +296,19 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
     }));
     dates.append(&mut numbers);
     dates
+}
+
+/// Returns the length of the mark that a line begins with, and an expression for it: the priority of syslog, or a mark of Cisco for an unset clock.
+fn mark(line: &[u8]) -> Option<(usize, &'static str)> {
+    let priority = line
+        .strip_prefix(b"<")
+        .and_then(|rest| memchr(b'>', rest))
+        .filter(|len| (1..=3).contains(len));
+    let is_unset = || line.len() > 1 && matches!(line[0], b'*' | b'.') && line[1].is_ascii_alphanumeric();
+    let priority = priority.filter(|len| line[1..=*len].iter().all(u8::is_ascii_digit));
+    priority
+        .map(|len| (len + 2, r"<\d+>"))
+        .or_else(|| is_unset().then_some((1, r"[*.]?")))
 }
 
 /// Returns the text between the marks around a stamp, and an expression that matches text of as many words between such marks.
@@ -322,17 +368,25 @@ fn with_client(line: &[u8], stamp: &Stamp, address: &str) -> Option<String> {
 
 /// Returns whether an expression reads most of the lines.
 fn fits(regex: &str, lines: &[&[u8]], options: &StampOptions) -> bool {
-    let Ok(regex) = Regex::new(regex) else { return false };
-    let mut stamps = Stamps::new(options.clone());
-    let mut reads = |line: &[u8]| {
-        let found = regex.captures(line)?;
-        let key = found
-            .name("key")
-            .is_none_or(|key| address::parse(key.as_bytes()).is_some());
-        (key && stamps.parse(found.name("time")?.as_bytes()).is_ok()).then_some(())
+    let Some(mut reads) = reading(regex, options) else {
+        return false;
     };
-    let read = lines.iter().filter(|line| reads(line).is_some()).count();
+    let read = lines.iter().filter(|line| reads(line)).count();
     read * 10 >= lines.len() * 8
+}
+
+/// Returns a function that reports whether an expression reads a line.
+fn reading(regex: &str, options: &StampOptions) -> Option<impl FnMut(&[u8]) -> bool + use<>> {
+    let regex = Regex::new(regex).ok()?;
+    let mut stamps = Stamps::new(options.clone());
+    Some(move |line: &[u8]| {
+        let Some(found) = regex.captures(line) else {
+            return false;
+        };
+        let is_address = |key: regex::bytes::Match<'_>| address::parse(key.as_bytes()).is_some();
+        let time = found.name("time").map_or(&[][..], |time| time.as_bytes());
+        found.name("key").is_none_or(is_address) && stamps.parse(time).is_ok()
+    })
 }
 
 #[cfg(test)]

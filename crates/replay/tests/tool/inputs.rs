@@ -608,3 +608,27 @@ fn utf16_reads_as_utf8() {
     let output = piped(&["--limit", "1/d", "--by", "path", "-"], &little);
     assert!(text(&output.stdout).contains("2 requests"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn firewall_of_windows_has_local_times() {
+    let log = |form: &str| {
+        let head = format!("#Version: 1.5\r\n#Software: Microsoft Windows Firewall\r\n#Time Format: {form}\r\n");
+        let fields = "#Fields: date time action protocol src-ip dst-ip src-port dst-port size\r\n\r\n";
+        let lines = "2024-05-20 00:00:18 ALLOW TCP 203.0.113.7 10.0.0.1 50000 80 60\r\n\
+                     2024-05-20 00:00:19 DROP UDP 203.0.113.8 10.0.0.1 50000 53 60\r\n";
+        file(&format!("pfirewall-{form}.log"), format!("{head}{fields}{lines}"))
+    };
+    let note = "stamps without a zone are read as UTC";
+    let local = report(&["--limit", "1/s", &log("Local")]);
+    assert!(
+        local.contains("2 requests, 2024-05-20 00:00:18") && local.contains("2 keys (by ip)"),
+        "{local}"
+    );
+    assert!(local.contains(note), "{local}");
+    let berlin = report(&["--limit", "1/s", "--tz", "Europe/Berlin", &log("Local")]);
+    assert!(
+        berlin.contains("2 requests, 2024-05-19 22:00:18") && !berlin.contains(note),
+        "{berlin}"
+    );
+    assert!(!report(&["--limit", "1/s", &log("UTC")]).contains(note));
+}

@@ -435,6 +435,14 @@ fn advice_of_an_unknown_format_reads_it() {
             "mysql.log",
             "240520  0:00:18 [Warning] Access denied for user 'a'@'203.0.113.7'",
         ),
+        (
+            "asa.log",
+            "<166>May 20 2024 00:00:18 fw : %ASA-6-302013: Built inbound TCP connection 812 for outside:203.0.113.7/50000",
+        ),
+        (
+            "ios.log",
+            "*May 20 2024 00:00:18: %SEC-6-IPACCESSLOGP: list 101 denied tcp 203.0.113.7(50000) -> 10.0.0.1(22)",
+        ),
         ("assp.log", "May-20-24 00:00:18 [SSL-out] 203.0.113.7 info: greeting"),
     ] {
         let path = file(name, format!("{line}\n").repeat(2));
@@ -449,6 +457,69 @@ fn advice_of_an_unknown_format_reads_it() {
         arguments.push(&path);
         assert!(report(&arguments).contains("2 requests, 2024-05-20 00:00:18"), "{told}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn advised_commands_read_what_they_were_given_for() {
+    let dhcp = "\t\tMicrosoft DHCP Service Activity Log\r\n\r\nEvent ID  Meaning\r\n10\tA new IP address was leased to a client.\r\n\r\n\
+                ID,Date,Time,Description,IP Address,Host Name,MAC Address\r\n\
+                11,05/20/24,00:00:18,Renew,203.0.113.7,h1,AABBCCDDEEFF\r\n10,05/20/24,00:00:19,Assign,203.0.113.8,h2,AABBCCDDEE00\r\n";
+    let game = "[00:00:18] [Server thread/INFO]: Steve[/203.0.113.7:50000] logged in\n\
+                [00:00:19] [Server thread/INFO]: Alex[/203.0.113.8:50000] logged in\n";
+    for (name, content, command) in [("dhcp.log", dhcp, "sed -n"), ("game.log", game, "sed -E")] {
+        let path = file(name, content);
+        let told = complaint(&["--limit", "1/s", &path]);
+        let (_, advised) = told.split_once(command).expect("a command");
+        let tool = concat!("'", env!("CARGO_BIN_EXE_meter-replay"), "'");
+        let advised = advised.replace("meter-replay", tool).replace("FILE", &path);
+        let run = |more: &str| {
+            let advised = advised.replace("... -", more);
+            let output = Command::new("sh").args(["-c", &format!("{command}{advised}")]).output();
+            let output = output.expect("a shell");
+            text(&output.stdout) + &text(&output.stderr)
+        };
+        let mut report = run("--limit 1/s -");
+        // The second advice is for the lines with a date.
+        if let Some((_, advice)) = report.split_once("this reads it: ") {
+            report = run(&format!("--limit 1/s {} -", advice.trim_end()));
+        }
+        assert!(
+            report.contains("2 requests, 2024-05-20 00:00:18") && report.contains("2 keys"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn advice_skips_the_text_before_a_log() {
+    let before = "DNS Server log file creation at 5/20/2024 12:00:10 AM\r\nLog file wrap at 5/20/2024 12:00:10 AM\r\n\r\n\
+                  Message logging key (for packets):\r\n\tField #  Information\r\n";
+    let lines: String = (0..9)
+        .map(|at| format!("5/20/2024 12:00:1{at} AM 0F1C PACKET  000001D3 UDP Rcv 203.0.113.{at}     5c2f   Q A (7)example(3)org(0)\r\n"))
+        .collect();
+    let log = file("dns.log", format!("{before}{lines}"));
+    let told = complaint(&["--limit", "1/s", &log]);
+    let (_, advice) = told.split_once("--regex '").expect("an expression");
+    let (regex, advice) = advice.split_once("' --time-format '").expect("a form");
+    let (form, more) = advice.split_once('\'').expect("in quotes");
+    assert_eq!(more, " --max-bad 100%", "{told}");
+    let arguments = [
+        "--limit",
+        "1/s",
+        "--regex",
+        regex,
+        "--time-format",
+        form,
+        "--max-bad",
+        "100%",
+        &log,
+    ];
+    let report = report(&arguments);
+    assert!(
+        report.contains("9 requests, 2024-05-20 00:00:10") && report.contains("9 keys"),
+        "{report}"
+    );
 }
 
 #[test]
