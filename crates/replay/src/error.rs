@@ -276,12 +276,6 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// The text is in UTF-16.
-    #[error("{path} is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8 OLD > NEW")]
-    Utf16 {
-        /// The file.
-        path: String,
-    },
     /// The file has a format that is not read.
     #[error("{path} is not read, since it is {what}: {instead}")]
     Foreign {

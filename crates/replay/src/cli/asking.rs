@@ -103,6 +103,7 @@ fn time(option: &'static str, text: Option<&str>, zone: Option<&TimeZone>) -> Re
         zone: zone.cloned(),
         format: None,
         allow_old: true,
+        year: None,
     });
     let midnight = format!("{text} 00:00:00");
     let found = stamps.parse(text.as_bytes());

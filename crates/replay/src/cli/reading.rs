@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::input::TimeIs;
 use crate::proxies::Proxies;
-use crate::stamp::{StampOptions, TimeFormat};
+use crate::stamp::{FirstYear, StampOptions, TimeFormat};
 
 /// The placement of requests with one coarse stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -43,6 +43,13 @@ pub struct Reading {
     /// The zone of stamps that have none, such as Europe/Berlin, or `local`; if not given, UTC
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub tz: Option<TimeZone>,
+
+    /// The year of the first line of each file, if stamps have none; if not given, it follows from the file's date
+    ///
+    /// Stamps of syslog have no year. If not given, the year is the latest in which the first line is not after the
+    /// time at which the file was last written. Later lines begin the next year where January follows December.
+    #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1970..=2200), verbatim_doc_comment)]
+    pub year: Option<i16>,
 
     /// The end of a request that its stamp marks; with `end`, requests are moved back by their duration
     ///
@@ -117,6 +124,7 @@ impl Reading {
             zone: self.tz.clone(),
             format: self.time_format.as_deref().map(TimeFormat::parse),
             allow_old: self.allow_old,
+            year: self.year.map(FirstYear::Given),
         }
     }
 }

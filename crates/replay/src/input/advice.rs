@@ -1,5 +1,6 @@
 //! Advises how to read lines that were not read: options that were tried on these lines first.
 
+use memchr::memchr;
 use regex::bytes::Regex;
 
 use super::prefix;
@@ -10,7 +11,7 @@ use crate::stamp::{StampOptions, Stamps, TimeFormat};
 pub(super) const HEAD: usize = 1 << 12;
 
 /// Maximum number of lines that are tried.
-const LINES: usize = 20;
+const LINES: usize = 40;
 
 /// Maximum number of words before and in a stamp.
 const WORDS: usize = 12;
@@ -27,7 +28,7 @@ const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 const EITHER_ADDRESS: &str = r"(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7})";
 
 /// Forms of stamps that are rare, or in which the month and the day look alike.
-const TIME_FORMATS: [&str; 16] = [
+const TIME_FORMATS: [&str; 19] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -45,25 +46,37 @@ const TIME_FORMATS: [&str; 16] = [
     "%m/%d/%Y:%H:%M:%S %z",
     "%m/%d/%Y-%H:%M:%S%.f",
     "%b/%d/%Y %H:%M:%S",
+    // Spark, the servers of Source games, ASSP.
+    "%y/%m/%d %H:%M:%S",
+    "%m/%d/%Y - %H:%M:%S",
+    "%b-%d-%y %H:%M:%S",
 ];
 
 /// Returns a regular expression that finds a time, and a client if there is one, in most of the lines.
 pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
     let lines = lines(head);
-    let mut has_time = false;
-    for line in lines.iter().take(5) {
-        for stamp in stamps_in(line, options) {
-            has_time = true;
-            if let Some((regex, more)) = regex_of(&stamp, line, &lines, options) {
-                return format!("; this reads it: --regex '{regex}'{more}");
-            }
-        }
-    }
-    if let Some(advice) = without_year(&lines, options).or_else(|| with_rare_stamps(&lines, options)) {
+    let found: Vec<(&[u8], Stamp)> = lines
+        .iter()
+        .take(5)
+        .flat_map(|line| stamps_in(line, options).into_iter().map(|stamp| (*line, stamp)))
+        .collect();
+    let advised = |is_number: bool| {
+        let mut found = found.iter().filter(|(_, stamp)| stamp.is_number == is_number);
+        let (regex, more) = found.find_map(|(line, stamp)| regex_of(stamp, line, &lines, options))?;
+        Some(format!("; this reads it: --regex '{regex}'{more}"))
+    };
+    // A number may be anything, so even a rare date comes before it.
+    let with_date = advised(false).or_else(|| with_rare_stamps(&lines, options));
+    if let Some(advice) = with_date.or_else(|| advised(true)) {
         return advice;
     }
-    if let Some((regex, more)) = regex_of_part(&lines, options) {
+    let has_time = !found.is_empty();
+    let part = regex_of_part(&lines, options).map(|(regex, more)| (regex, more.to_owned()));
+    if let Some((regex, more)) = part.or_else(|| rare_regex_of_part(&lines, options)) {
         return format!("; this reads its lines with a time: --regex '{regex}'{more} --max-bad 100%");
+    }
+    if let Some(advice) = without_date(&lines) {
+        return advice;
     }
     if has_time {
         GENERAL.to_owned()
@@ -72,6 +85,17 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
          --log-format, or with --regex and --time-format"
             .to_owned()
     }
+}
+
+/// Returns the command that puts a date before lines with a time of day only.
+fn without_date(lines: &[&[u8]]) -> Option<String> {
+    let clock = Regex::new(r"^[^0-9]{0,9}[0-9]{2}:[0-9]{2}:[0-9]{2}").ok()?;
+    let count = lines.iter().filter(|line| clock.is_match(line)).count();
+    (count * 2 > lines.len()).then(|| {
+        "; its lines have a time of day but no date; this puts one before the time, and the tool then advises how to read it: sed -E \
+         's/^([^0-9]{0,9})([0-9]{2}:)/\\12024-05-20 \\2/' FILE | meter-replay ... -"
+            .to_owned()
+    })
 }
 
 /// Returns whether an expression finds a time and a client in most of the lines.
@@ -97,25 +121,30 @@ fn regex_of(stamp: &Stamp, line: &[u8], lines: &[&[u8]], options: &StampOptions)
 /// Returns an expression for the lines that begin entries of several lines, such as traces, and the option for lines without a client. At least a fifth
 /// of the lines begin an entry.
 fn regex_of_part(lines: &[&[u8]], options: &StampOptions) -> Option<(String, &'static str)> {
-    let begins = |stamp: &Stamp| {
-        let stamped: Vec<&[u8]> = lines
-            .iter()
-            .copied()
-            .filter(|line| fits(&alone(stamp), &[line], options))
-            .collect();
-        stamped
-    };
     let of_line = |line| {
         let found = stamps_in(line, options).into_iter().filter_map(move |stamp| {
-            let part = begins(&stamp);
+            let mut reads = reading(&alone(&stamp), options)?;
+            let part: Vec<&[u8]> = lines.iter().copied().filter(|line| reads(line)).collect();
             let read = regex_of(&stamp, line, &part, options)?;
             (part.len() * 5 >= lines.len()).then_some((part.len(), read))
         });
         found.collect::<Vec<_>>()
     };
     // Of equally good expressions, the first.
-    let found = lines.iter().take(5).copied().flat_map(of_line).rev();
-    found.max_by_key(|(count, _)| *count).map(|(_, read)| read)
+    let found: Vec<_> = lines.iter().copied().flat_map(of_line).collect();
+    found
+        .into_iter()
+        .rev()
+        .max_by_key(|(count, _)| *count)
+        .map(|(_, read)| read)
+}
+
+/// Returns [`regex_of_part`] and its option for stamps of the first of [`TIME_FORMATS`] that at least a fifth of the lines have.
+fn rare_regex_of_part(lines: &[&[u8]], options: &StampOptions) -> Option<(String, String)> {
+    TIME_FORMATS.iter().find_map(|format| {
+        let (regex, more) = regex_of_part(lines, &with_format(format, options))?;
+        Some((regex, format!("{more} --time-format '{format}'")))
+    })
 }
 
 /// Returns the expressions for addresses, the best first: that of both kinds only if one of the lines has an address of IPv6.
@@ -131,12 +160,16 @@ fn addresses_of(lines: &[&[u8]]) -> &'static [&'static str] {
     }
 }
 
-/// Returns the options that read lines whose stamps have one of [`TIME_FORMATS`], with each form that fits.
-fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
-    let with = |format: &str| StampOptions {
+fn with_format(format: &str, options: &StampOptions) -> StampOptions {
+    StampOptions {
         format: Some(TimeFormat::Strptime(format.to_owned())),
         ..options.clone()
-    };
+    }
+}
+
+/// Returns the options that read lines whose stamps have one of [`TIME_FORMATS`], with each form that fits.
+fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
+    let with = |format: &str| with_format(format, options);
     let mut found = TIME_FORMATS.iter().flat_map(|format| {
         let of_line = |line| {
             stamps_in(line, &with(format))
@@ -153,46 +186,6 @@ fn with_rare_stamps(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
         "; this reads it: --regex '{regex}'{more} {}",
         formats.join(" or ")
     ))
-}
-
-/// Stamps without a year, at the beginning of a line: expressions that match them once the year is before them, their forms, and the month and day of a
-/// line for `awk`.
-const YEARLESS: [(&str, &str, &str); 2] = [
-    // Syslog, RFC 3164.
-    (
-        r"\S+ [A-Z][a-z]{2} +\d+ [0-9:]+",
-        "%Y %b %d %H:%M:%S",
-        r#"sprintf("%02d%02d", (index("JanFebMarAprMayJunJulAugSepOctNovDec", $1) + 2) / 3, $2)"#,
-    ),
-    // Snort.
-    (
-        r"\S+ \d\d/\d\d-[0-9:.]+",
-        "%Y %m/%d-%H:%M:%S%.f",
-        "substr($0, 1, 2) substr($0, 4, 2)",
-    ),
-];
-
-/// Returns the command that reads lines whose stamps have no year.
-pub(super) fn without_year(lines: &[&[u8]], options: &StampOptions) -> Option<String> {
-    let dated: Vec<Vec<u8>> = lines.iter().map(|line| [b"2024 ", *line].concat()).collect();
-    let dated: Vec<&[u8]> = dated.iter().map(Vec::as_slice).collect();
-    for (stamp, format, day) in YEARLESS {
-        let options = StampOptions {
-            format: Some(TimeFormat::Strptime(format.to_owned())),
-            ..options.clone()
-        };
-        for (client, more) in [(format!(".*?(?<key>{ADDRESS})"), ""), (String::new(), " --by all")] {
-            let regex = format!("^(?<time>{stamp}){client}");
-            if fits(&regex, &dated, &options) {
-                return Some(format!(
-                    "; its stamps have no year; this puts the latest possible one before them and reads the file: \
-                     awk -v y=\"$(date +%Y)\" -v now=\"$(date +%m%d)\" 'NF {{d = {day}; print y - (d > now), $0}}' FILE | \
-                     meter-replay --regex '{regex}' --time-format '{format}'{more} ... -"
-                ));
-            }
-        }
-    }
-    None
 }
 
 /// Returns the form of the stamps of a table, if it is known but has to be chosen.
@@ -251,6 +244,7 @@ struct Stamp {
     at: usize,
     /// The expression that matches it, as a group.
     group: String,
+    is_number: bool,
 }
 
 /// Finds the stamps in a line: first those that are no numbers, since a number may be anything.
@@ -263,6 +257,10 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
         }
         at += word.len() + 1;
     }
+    let mark = mark(line);
+    if let Some((start, _)) = words.first_mut() {
+        *start += mark.map_or(0, |(len, _)| len);
+    }
     let (mut dates, mut numbers) = (Vec::new(), Vec::new());
     let mut stamps = Stamps::new(options.clone());
     for (before, &(start, _)) in words.iter().enumerate().take(WORDS) {
@@ -272,26 +270,45 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
                 continue;
             };
             if stamps.parse(bare).is_ok() {
+                let group = mark
+                    .filter(|_| before == 0)
+                    .map_or_else(String::new, |(_, mark)| mark.to_owned())
+                    + &group;
                 let is_number = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
                 let found = if is_number { &mut numbers } else { &mut dates };
                 found.push(Stamp {
                     before,
                     at: start,
                     group,
+                    is_number,
                 });
                 break;
             }
         }
     }
     // A stamp that no blank separates from other text.
-    let glued = prefix::stamp(line).filter(|&(start, end)| stamps.parse(&line[start..end]).is_ok());
+    let glued = prefix::dated_stamp(line).filter(|&(start, end)| stamps.parse(&line[start..end]).is_ok());
     dates.extend(glued.map(|(at, _)| Stamp {
         before: 0,
         at,
         group: format!(".*?(?<time>{})", prefix::STAMP),
+        is_number: false,
     }));
     dates.append(&mut numbers);
     dates
+}
+
+/// Returns the length of the mark that a line begins with, and an expression for it: the priority of syslog, or a mark of Cisco for an unset clock.
+fn mark(line: &[u8]) -> Option<(usize, &'static str)> {
+    let priority = line
+        .strip_prefix(b"<")
+        .and_then(|rest| memchr(b'>', rest))
+        .filter(|len| (1..=3).contains(len));
+    let is_unset = || line.len() > 1 && matches!(line[0], b'*' | b'.') && line[1].is_ascii_alphanumeric();
+    let priority = priority.filter(|len| line[1..=*len].iter().all(u8::is_ascii_digit));
+    priority
+        .map(|len| (len + 2, r"<\d+>"))
+        .or_else(|| is_unset().then_some((1, r"[*.]?")))
 }
 
 /// Returns the text between the marks around a stamp, and an expression that matches text of as many words between such marks.
@@ -351,17 +368,25 @@ fn with_client(line: &[u8], stamp: &Stamp, address: &str) -> Option<String> {
 
 /// Returns whether an expression reads most of the lines.
 fn fits(regex: &str, lines: &[&[u8]], options: &StampOptions) -> bool {
-    let Ok(regex) = Regex::new(regex) else { return false };
-    let mut stamps = Stamps::new(options.clone());
-    let mut reads = |line: &[u8]| {
-        let found = regex.captures(line)?;
-        let key = found
-            .name("key")
-            .is_none_or(|key| address::parse(key.as_bytes()).is_some());
-        (key && stamps.parse(found.name("time")?.as_bytes()).is_ok()).then_some(())
+    let Some(mut reads) = reading(regex, options) else {
+        return false;
     };
-    let read = lines.iter().filter(|line| reads(line).is_some()).count();
+    let read = lines.iter().filter(|line| reads(line)).count();
     read * 10 >= lines.len() * 8
+}
+
+/// Returns a function that reports whether an expression reads a line.
+fn reading(regex: &str, options: &StampOptions) -> Option<impl FnMut(&[u8]) -> bool + use<>> {
+    let regex = Regex::new(regex).ok()?;
+    let mut stamps = Stamps::new(options.clone());
+    Some(move |line: &[u8]| {
+        let Some(found) = regex.captures(line) else {
+            return false;
+        };
+        let is_address = |key: regex::bytes::Match<'_>| address::parse(key.as_bytes()).is_some();
+        let time = found.name("time").map_or(&[][..], |time| time.as_bytes());
+        found.name("key").is_none_or(is_address) && stamps.parse(time).is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -391,6 +416,13 @@ mod tests {
             let lines = format!("{line}\n").repeat(3);
             assert_eq!(regex(lines.as_bytes(), &StampOptions::default()), expected, "{line}");
         }
+        assert_eq!(
+            regex(
+                b"17/06/09 20:10:40 INFO x\n17/06/10 20:10:40 INFO y\n",
+                &StampOptions::default()
+            ),
+            r"; this reads it: --regex '^(?<time>\S+\s+\S+)' --by all --time-format '%d/%m/%y %H:%M:%S' or --time-format '%y/%m/%d %H:%M:%S'"
+        );
         let timeless = regex(b"GET /a 200 5.123 ms - 612\n", &StampOptions::default());
         assert!(timeless.starts_with("; no time was found"), "{timeless}");
         let lines = b"2024-05-20 00:00:18 203.0.113.7 a\n2024-05-20 00:00:18 2001:db8::1 a\n";

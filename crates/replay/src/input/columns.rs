@@ -256,6 +256,9 @@ impl Columns {
         if self.stamps.has_assumed_utc() && !self.is_named_utc(names) {
             notices.push(super::ZONE_NOTICE.to_owned());
         }
+        if self.stamps.has_assumed_year() {
+            notices.push(super::YEAR_NOTICE.to_owned());
+        }
         if self.keying.has_assumed_networks() {
             notices.push(super::IPV6_NOTICE.to_owned());
         }

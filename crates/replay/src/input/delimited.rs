@@ -1,7 +1,7 @@
 //! Reads delimited text: a header that names the columns, then one record for each request.
 
 use super::columns::{Columns, HeaderSample};
-use super::format::is_separator_line;
+use super::format::{Table, is_separator_line, without_hash};
 use super::record::{Fed, Splitter};
 use super::window::{InputWindow, NextLine};
 use super::{BYTE_ORDER_MARK, Events, Options, Request, Sink};
@@ -29,6 +29,8 @@ pub(super) struct DelimitedReader {
     window: InputWindow,
     splitter: Splitter,
     names: Vec<Vec<u8>>,
+    /// True if lines that begin with `#`, and are no rows, are comments.
+    has_comments: bool,
     /// True if a delimiter ends each row, but not the header.
     rows_end_with_delimiter: bool,
     columns: Columns,
@@ -37,7 +39,7 @@ pub(super) struct DelimitedReader {
 }
 
 impl DelimitedReader {
-    pub(super) fn new(name: String, mut window: InputWindow, delimiter: u8, options: &Options) -> Result<Self, Error> {
+    pub(super) fn new(name: String, mut window: InputWindow, table: Table, options: &Options) -> Result<Self, Error> {
         if options.by.is_none() && options.ipv6_prefix.is_some() {
             return Err(Error::NotFor {
                 path: name,
@@ -47,7 +49,7 @@ impl DelimitedReader {
             });
         }
         // If the delimiter is a tab, a quote is an ordinary letter.
-        let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
+        let mut splitter = Splitter::new(table.delimiter, table.delimiter != b'\t');
         if window.text(3) == BYTE_ORDER_MARK {
             window.advance(3, 0);
         }
@@ -56,8 +58,12 @@ impl DelimitedReader {
             window: &mut window,
             splitter: &mut splitter,
         };
+        records.skip_comments(table.comments)?;
         records.header()?;
-        let names: Vec<Vec<u8>> = splitter.fields().map(<[u8]>::to_vec).collect();
+        let mut names: Vec<Vec<u8>> = splitter.fields().map(<[u8]>::to_vec).collect();
+        if let Some(first) = names.first_mut().filter(|_| table.is_header_comment) {
+            *first = without_hash(first).to_vec();
+        }
         let samples = samples(window.text(super::HEAD), &mut splitter);
         let header = HeaderSample {
             input: &name,
@@ -76,6 +82,7 @@ impl DelimitedReader {
             window,
             splitter,
             names,
+            has_comments: table.comments > 0 || table.is_header_comment,
             rows_end_with_delimiter,
             columns,
             ignores_clients,
@@ -155,6 +162,7 @@ impl Events for DelimitedReader {
                             Some(event)
                         }
                         Err(_) if splitter.fields().all(|field| field.trim_ascii().is_empty()) => None,
+                        Err(_) if self.has_comments && self.window.text(1) == b"#" => None,
                         Err(reason) => {
                             let text = self.window.text(len).trim_ascii_end();
                             sink.bad(&self.name, number, lines, reason, text);
@@ -183,6 +191,18 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
+    /// Skips this number of comments, and other lines between them.
+    fn skip_comments(&mut self, count: usize) -> Result<(), Error> {
+        let mut left = count;
+        while left > 0 {
+            let line = self.window.line(0).map_err(|source| Error::read(self.name, source))?;
+            let NextLine::End(len) = line else { break };
+            left -= usize::from(self.window.text(1) == b"#");
+            self.window.advance(len, 1);
+        }
+        Ok(())
+    }
+
     /// Reads the header, the first line that is not blank.
     fn header(&mut self) -> Result<(), Error> {
         loop {

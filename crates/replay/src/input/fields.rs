@@ -77,9 +77,11 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     let count = names.len();
     let day = head.iter().find_map(|line| Day::of_line(line));
     let names = with_date(names, day.as_ref());
-    // Both formats define their times as UTC, except those that IIS calls local.
+    // Both formats define their times as UTC, except those that IIS or the firewall of Windows calls local.
     let mut options = options.clone();
-    if names::place(&names, "date-local").is_none() || names::place(&names, "date-UTC").is_some() {
+    let is_local = names::place(&names, "date-local").is_some() && names::place(&names, "date-UTC").is_none()
+        || head.contains(&&b"#Time Format: Local"[..]);
+    if !is_local {
         options.stamps.zone.get_or_insert(TimeZone::UTC);
     }
     let mut samples = Vec::new();

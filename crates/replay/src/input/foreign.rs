@@ -73,7 +73,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
 ];
 
 /// Text that has no line for each request, or lines without a time or a client.
-const TEXTS: [(&str, &str, &str); 10] = [
+const TEXTS: [(&str, &str, &str); 11] = [
     (
         r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
         "an error log of nginx, which has no line for each request",
@@ -108,6 +108,11 @@ const TEXTS: [(&str, &str, &str); 10] = [
         r"^[0-9a-fA-F.:]+, [^,]*, \d{1,2}/\d{1,2}/\d{2,4}, \d{1,2}:\d\d:\d\d, ",
         "a log in the own format of IIS, whose dates have the order of the server's country",
         "add --regex '^(?<key>[^,]+), [^,]*, (?<time>[^,]+, [^,]+),' --time-format '%m/%d/%Y, %H:%M:%S', or %d/%m/%Y",
+    ),
+    (
+        r"^\s*Microsoft DHCP(?:v6)? Service Activity Log",
+        "a log of the DHCP server of Windows, with text before its table",
+        "sed -n '/^ID,/,$p' FILE | meter-replay --time Date+Time --time-format '%m/%d/%y %H:%M:%S' --key 'IP Address' ... -",
     ),
     (
         r"^# (?:Time|User@Host|Query_time): ",

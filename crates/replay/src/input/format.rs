@@ -18,10 +18,21 @@ pub(super) enum InputFormat {
     Empty,
     /// One request a line.
     Lines(Lines),
-    /// Text with a header line, its fields delimited by this byte.
-    Delimited(u8),
+    /// Text with a header line.
+    Delimited(Table),
     /// A packet capture.
     Capture(Dialect),
+}
+
+/// The form of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Table {
+    /// The byte between two fields.
+    pub(super) delimiter: u8,
+    /// Number of lines before the header that begin with `#`.
+    pub(super) comments: usize,
+    /// True if the header begins with `#`, too.
+    pub(super) is_header_comment: bool,
 }
 
 /// The delimiters of tables, the rarest in ordinary text first.
@@ -49,9 +60,6 @@ impl InputFormat {
         if let Some(foreign) = foreign::binary(head) {
             return Err(refused(foreign));
         }
-        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
-            return Err(Error::Utf16 { path: input.to_owned() });
-        }
         let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
         let lines: Vec<&[u8]> = head
             .split(|&byte| byte == b'\n')
@@ -70,8 +78,8 @@ impl InputFormat {
         if let Some(lines) = Self::of_lines(head, &lines, input, options)? {
             return Ok(Self::Lines(lines));
         }
-        if let Some(delimiter) = delimiter(&lines, input, options) {
-            return Ok(Self::Delimited(delimiter));
+        if let Some(table) = table(&lines, input, options) {
+            return Ok(Self::Delimited(table));
         }
         if let Some(foreign) = foreign::text(&lines) {
             return Err(refused(foreign));
@@ -79,7 +87,8 @@ impl InputFormat {
         if foreign::is_noise(head) {
             return Err(Error::Noise { path: input.to_owned() });
         }
-        if let Some(command) = with_header(&lines, options) {
+        let comments = lines.iter().take_while(|line| line.starts_with(b"#")).count();
+        if let Some(command) = with_header(&lines[comments..], options) {
             return Err(Error::NoNames {
                 path: input.to_owned(),
                 command,
@@ -165,14 +174,15 @@ fn is_plain_log(lines: &[&[u8]]) -> bool {
 /// Returns the command that puts a header before a table that begins with a row: several fields, one of them a time. The first field with an address
 /// is the key.
 fn with_header(lines: &[&[u8]], options: &Options) -> Option<String> {
+    let first = *lines.first()?;
     let mut stamps = Stamps::new(options.stamps.clone());
     DELIMITERS.into_iter().find_map(|delimiter| {
-        if delimiter == b',' && has_comma_in_stamp(lines[0]) {
+        if delimiter == b',' && has_comma_in_stamp(first) {
             return None;
         }
         let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
         splitter.begin();
-        if splitter.feed(&[lines[0], b"\n"].concat()) != Ok(Fed::Whole) || splitter.len() < 2 {
+        if splitter.feed(&[first, b"\n"].concat()) != Ok(Fed::Whole) || splitter.len() < 2 {
             return None;
         }
         let fields: Vec<&[u8]> = splitter.fields().map(<[u8]>::trim_ascii).collect();
@@ -180,9 +190,7 @@ fn with_header(lines: &[&[u8]], options: &Options) -> Option<String> {
         let times = (0..fields.len()).filter(|&at| stamps.parse(fields[at]).is_ok());
         let time = times.min_by_key(|&at| is_number(fields[at]))?;
         // A number is the time only if the line has no other.
-        let has_stamp =
-            || prefix::stamp(lines[0]).is_some() || advice::without_year(&lines[..1], &options.stamps).is_some();
-        if is_number(fields[time]) && has_stamp() {
+        if is_number(fields[time]) && prefix::stamp(first).is_some() {
             return None;
         }
         let key = fields.iter().position(|field| address::parse(field).is_some());
@@ -222,7 +230,35 @@ fn has_comma_in_stamp(line: &[u8]) -> bool {
             .all(|(&byte, &pattern)| is_digit(pattern, byte))
     };
     line.windows(8)
-        .any(|text| is_stamp(&text[..7]) && !text[7].is_ascii_digit() && text[7] != b',')
+        .any(|text| is_stamp(&text[..7]) && !text[7].is_ascii_digit() && !b",.".contains(&text[7]))
+}
+
+/// Returns the form of a table, if these are lines of one. Comments may stand before its header, and the header may be the last comment.
+fn table(lines: &[&[u8]], input: &str, options: &Options) -> Option<Table> {
+    let comments = lines.iter().take_while(|line| line.starts_with(b"#")).count();
+    let rows = &lines[comments..];
+    let first = rows.first()?;
+    if let Some(delimiter) = delimiter(rows, input, options) {
+        return Some(Table {
+            delimiter,
+            comments,
+            is_header_comment: false,
+        });
+    }
+    let header = without_hash(lines[..comments].last()?);
+    let delimiter = delimiter(&[&[header], rows].concat(), input, options)?;
+    let count = |line: &[u8]| line.iter().filter(|byte| **byte == delimiter).count();
+    (count(header) == count(first)).then_some(Table {
+        delimiter,
+        comments: comments - 1,
+        is_header_comment: true,
+    })
+}
+
+/// Returns the text of a comment.
+pub(super) fn without_hash(line: &[u8]) -> &[u8] {
+    let text = line.iter().position(|byte| *byte != b'#').unwrap_or(line.len());
+    line[text..].trim_ascii_start()
 }
 
 /// Returns the delimiter of a table, if the first line is the header of one.

@@ -106,12 +106,7 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     };
     let columns = match Columns::find(&header, options) {
         // The advice for lines of no known format is better.
-        Err(Error::NoTimeColumn { .. })
-            if advice::without_year(&lines, &options.stamps).is_some()
-                || advice::finds_clients(&lines, &options.stamps) =>
-        {
-            return Ok(None);
-        }
+        Err(Error::NoTimeColumn { .. }) if advice::finds_clients(&lines, &options.stamps) => return Ok(None),
         Err(Error::NoColumn { .. })
             if options.by.is_none() && !has_address(&samples) && advice::finds_clients(&lines, &options.stamps) =>
         {
@@ -418,7 +413,7 @@ mod tests {
                 "I, [2024-05-20T00:00:18.123456 #812]  INFO -- : method=GET",
                 Some("2024-05-20T00:00:18.123456"),
             ),
-            ("May 20 00:00:18 web1 kernel: SRC=203.0.113.7", None),
+            ("May 20 00:00:18 web1 kernel: SRC=203.0.113.7", Some("May 20 00:00:18")),
             ("at=2024-05-20T00:00:18Z", None),
         ] {
             let found = prefix_stamp(line.as_bytes(), Syntax::Logfmt).map(|(start, end)| &line[start..end]);

@@ -24,11 +24,13 @@ mod pattern;
 mod prefix;
 mod record;
 mod request_line;
+mod utf16;
 mod window;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Error;
 use crate::bad::{BadLine, BadLines};
@@ -37,7 +39,7 @@ use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
 use crate::proxies::Proxies;
 use crate::select::Select;
-use crate::stamp::{Resolution, StampOptions};
+use crate::stamp::{FirstYear, Resolution, StampOptions};
 use crate::trace::Unit;
 use compression::Damage;
 use format::InputFormat;
@@ -55,6 +57,9 @@ const IPV6_NOTICE: &str =
 
 /// The notice that stamps without a zone were read as UTC.
 const ZONE_NOTICE: &str = "stamps without a zone are read as UTC (--tz Europe/Berlin or --tz local reads them as that zone's, --tz UTC confirms it)";
+
+/// The notice that the years of stamps were chosen by the dates of files.
+const YEAR_NOTICE: &str = "stamps without a year are in the year in which their file was last written, or in the year before it (--year 2024 names that of its first line)";
 
 /// Returns the log formats that `--log-format` knows by name.
 pub fn log_format_names() -> impl Iterator<Item = &'static str> {
@@ -95,6 +100,17 @@ impl Input {
         let Self::Path(path) = self else { return Ok(None) };
         let metadata = fs::metadata(path)?;
         Ok(metadata.is_file().then_some(metadata.len()))
+    }
+
+    /// Returns the time at which it was last written, in nanoseconds since the Unix epoch; of anything but a file, the time now.
+    fn last_written(&self) -> i64 {
+        let of_file = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file)?.modified().ok();
+        let time = match self {
+            Self::Path(path) => of_file(path),
+            Self::Stdin => None,
+        };
+        let since = time.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 
     /// Opens the source. Of a growing file, at most the first `limit` bytes are read.
@@ -371,8 +387,8 @@ impl FormatReader {
         Ok(match format {
             InputFormat::Empty => Self::Empty,
             InputFormat::Lines(lines) => Self::Lines(lines::LineReader::new(name, window, lines, options)),
-            InputFormat::Delimited(delimiter) => {
-                let reader = delimited::DelimitedReader::new(name, window, delimiter, options)?;
+            InputFormat::Delimited(table) => {
+                let reader = delimited::DelimitedReader::new(name, window, table, options)?;
                 Self::Delimited(Box::new(reader))
             }
             InputFormat::Capture(dialect) => {
@@ -398,7 +414,10 @@ impl Reader {
     pub fn open(input: &Input, limit: Option<u64>, options: &Options, progress: &Progress) -> Result<Self, Error> {
         let source = input.open(limit, progress);
         let (source, damage) = source.map_err(|source| Error::read(&input.name(), source))?;
-        Self::of_plain(source, damage, input.name(), options)
+        let mut options = options.clone();
+        let year = &mut options.stamps.year;
+        year.get_or_insert_with(|| FirstYear::Until(input.last_written()));
+        Self::of_plain(source, damage, input.name(), &options)
     }
 
     /// Reads bytes that may be packed; messages call them `name`.
@@ -412,6 +431,7 @@ impl Reader {
     }
 
     fn of_plain(source: Box<dyn Read>, damage: Damage, name: String, options: &Options) -> Result<Self, Error> {
+        let source = utf16::decode(source).map_err(|source| Error::read(&name, source))?;
         let mut window = InputWindow::new(source);
         let head = if options.is_growing {
             window.hold_line()

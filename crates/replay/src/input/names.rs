@@ -115,6 +115,7 @@ const IP: &[&str] = &[
     "c_ip",
     "src_ip",
     "srcip",
+    "src-ip",
     "srcaddr",
     "src",
     "ip.src",

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 use regex::bytes::Regex;
 
 use crate::address;
@@ -32,9 +32,23 @@ pub(super) const STAMP: &str = r"\d{4}[-/]\d\d[-/]\d\d[T _]\d\d:\d\d:\d\d(?:[.,]
 
 static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(STAMP).ok());
 
-/// Returns the position of the first stamp like `2024-05-20T00:00:18Z` in the text before the fields of a line.
+/// Matches the stamp of syslog (RFC 3164), or of Sophos, at the beginning of a line.
+static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(?:<\d{1,3}>)?(?<stamp>(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?)\b")
+        .ok()
+});
+
+/// Returns the position of the stamp in the text before the fields of a line: the first like `2024-05-20T00:00:18Z`, or otherwise that of syslog or Sophos.
 pub(super) fn stamp(before: &[u8]) -> Option<(usize, usize)> {
-    let found = STAMPS.as_ref()?.find(before)?;
+    dated_stamp(before).or_else(|| {
+        let found = OTHER.as_ref()?.captures(before)?.name("stamp")?;
+        Some((found.start(), found.end()))
+    })
+}
+
+/// Returns the position of the first stamp like `2024-05-20T00:00:18Z`.
+pub(super) fn dated_stamp(text: &[u8]) -> Option<(usize, usize)> {
+    let found = STAMPS.as_ref()?.find(text)?;
     Some((found.start(), found.end()))
 }
 
@@ -64,10 +78,7 @@ pub(super) fn object(line: &[u8]) -> Option<&[u8]> {
         return Some(line);
     }
     let line = without(line);
-    let at = [&b"{\""[..], b"{ \""]
-        .iter()
-        .filter_map(|open| memmem::find(line, open))
-        .min()?;
+    let at = memchr_iter(b'{', line).find(|at| line[at + 1..].trim_ascii_start().first() == Some(&b'"'))?;
     (line.last() == Some(&b'}') && memchr(b'"', &line[..at]).is_none()).then_some(&line[at..])
 }
 
@@ -113,6 +124,10 @@ mod tests {
             ("[2024-05-20 00:00:18,123] INFO ", "2024-05-20 00:00:18,123"),
             ("2024/05/20 00:00:18.123\tinfo\thttp\t", "2024/05/20 00:00:18.123"),
             ("2024-05-20 00:00:18 +0200\tnginx\t", "2024-05-20 00:00:18 +0200"),
+            ("<190>May  2 00:00:18 web1 kernel: ", "May  2 00:00:18"),
+            ("May 20 00:00:18 web1 app: 2024-05-20 00:00:17 ", "2024-05-20 00:00:17"),
+            ("2024:05:20-00:00:18 fw httpproxy[812]: ", "2024:05:20-00:00:18"),
+            ("web-1 | May 20 00:00:18 ", ""),
             ("web-1 | ", ""),
         ] {
             let at = stamp(before.as_bytes()).map_or("", |(start, end)| &before[start..end]);
@@ -127,6 +142,7 @@ mod tests {
             (" {", Some("{")),
             ("web-1  | {\"a\":\"{\\\"\"}", Some("{\"a\":\"{\\\"\"}")),
             ("2024-05-20 INFO x { \"a\": 1 }", Some("{ \"a\": 1 }")),
+            ("2024-05-20 {x} {   \"a\": 1 }", Some("{   \"a\": 1 }")),
             ("203.0.113.7 \"GET /\" {\"a\":1}", None),
             ("x {\"a\":1} y", None),
             ("x", None),

@@ -5,10 +5,11 @@ use jiff::fmt::strtime::BrokenDownTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 
+use super::years::Years;
 use super::{OwnZone, StampError, at_offset};
 
 /// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
-const FORMS: [&str; 25] = [
+const FORMS: [&str; 27] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // `date`, git and C's `asctime`. The year is before or after the zone.
@@ -47,24 +48,43 @@ const FORMS: [&str; 25] = [
     "%b %e, %Y %I:%M:%S%.f %p",
     "%b %e, %Y, %I:%M:%S%.f %p",
     "%b %d %Y %H:%M:%S%.f",
+    // MySQL before 5.7.
+    "%y%m%d %k:%M:%S",
+    // Firewalls of Sophos.
+    "%Y:%m:%d-%H:%M:%S%.f",
     // RFC 850.
     "%A, %d-%b-%y %H:%M:%S%.f",
     // Digits without separators.
     DIGITS,
 ];
 
+/// The known forms without a year.
+const YEARLESS: [&str; 4] = [
+    // Syslog, RFC 3164.
+    "%b %e %H:%M:%S%.f",
+    // Snort.
+    "%m/%d-%H:%M:%S%.f",
+    // Android.
+    "%m-%d %H:%M:%S%.f",
+    // Old versions of Redis.
+    "%d %b %H:%M:%S%.f",
+];
+
 /// The form of a stamp of 14 digits.
 const DIGITS: &str = "%Y%m%d%H%M%S";
 
-/// Reads a stamp of any known form. `hint` is the index of the last stamp's form in [`FORMS`], which is tried first.
-pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, hint: &mut usize) -> Result<i128, StampError> {
+/// Reads a stamp of any known form. `hint` is the index of the last stamp's form in [`FORMS`] and [`YEARLESS`], which is tried first.
+pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, years: &mut Years, hint: &mut usize) -> Result<i128, StampError> {
+    if let Some(label) = stamp.strip_prefix(b"@") {
+        return tai64n(label).ok_or(StampError::UnknownForm);
+    }
     if !stamp.first().is_some_and(u8::is_ascii_alphanumeric) || stamp.len() > 64 {
         return Err(StampError::UnknownForm);
     }
     // The date and the time of day come from two columns of a text.
     if stamp.contains(&b'\t') {
         let words: Vec<&[u8]> = stamp.split(u8::is_ascii_whitespace).collect();
-        return parse(&words.join(&b' '), zone, hint);
+        return parse(&words.join(&b' '), zone, years, hint);
     }
     if is_iso(stamp) {
         return iso(stamp, zone);
@@ -77,22 +97,34 @@ pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, hint: &mut usize) -> Resul
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
     let (text, east) = split_zone(text);
     let mut reason = StampError::UnknownForm;
-    for at in std::iter::once(*hint).chain(0..FORMS.len()) {
-        match FORMS.get(at).map(|form| civil(form, &text)) {
-            Some(Ok((local, leap))) => {
+    let count = FORMS.len() + if years.is_known() { YEARLESS.len() } else { 0 };
+    for at in std::iter::once(*hint).chain(0..count) {
+        let read = match FORMS.get(at) {
+            Some(form) => civil(form, &text),
+            None => without_year(YEARLESS[at - FORMS.len()], &text, years),
+        };
+        match read {
+            Ok((local, leap)) => {
                 *hint = at;
                 return instant(local, east, zone, leap);
             }
-            Some(Err(StampError::NoSuchTime)) => reason = StampError::NoSuchTime,
-            _ => {}
+            Err(StampError::UnknownForm) => {}
+            Err(wrong) => reason = wrong,
         }
     }
     Err(reason)
 }
 
 /// Reads a stamp by a format of `strptime`.
-pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
-    let parsed = BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?;
+pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &mut OwnZone, years: &mut Years) -> Result<i128, StampError> {
+    let mut parsed = BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?;
+    // A format with a month but no year, that is not of an instant (`%s`).
+    if parsed.year().is_none() && parsed.month().is_some() && parsed.to_timestamp().is_err() && years.is_known() {
+        let local = years.complete(BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?)?;
+        parsed
+            .set_year(Some(local.year()))
+            .map_err(|_| StampError::OutOfRange)?;
+    }
     if parsed.offset().is_some() || parsed.iana_time_zone().is_some() {
         return parsed
             .to_zoned()
@@ -107,6 +139,20 @@ pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &mut OwnZone) -> Result
     }
     let local = parsed.to_datetime().map_err(|_| StampError::NoSuchTime)?;
     instant(local, None, zone, false)
+}
+
+/// Reads a label of TAI64N, as `multilog` of daemontools writes it: 16 hexadecimal digits for the second, and 8 for the nanosecond.
+///
+/// As `tai64nlocal` does, it takes TAI to be 10 s ahead of UTC: daemontools adds this offset in all years.
+fn tai64n(label: &[u8]) -> Option<i128> {
+    const EPOCH: u64 = (1 << 62) + 10;
+    let digits = label.len() == 24 && label.iter().all(u8::is_ascii_hexdigit);
+    let (second, nanosecond) = std::str::from_utf8(label).ok().filter(|_| digits)?.split_at(16);
+    let second = u64::from_str_radix(second, 16).ok()?.checked_sub(EPOCH)?;
+    let nanosecond = u32::from_str_radix(nanosecond, 16)
+        .ok()
+        .filter(|ns| *ns < 1_000_000_000)?;
+    Some(i128::from(second) * 1_000_000_000 + i128::from(nanosecond))
 }
 
 /// Returns whether a stamp begins like RFC 3339 or `YYYY-MM-DD HH:MM:SS`.
@@ -161,6 +207,12 @@ fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
     let leap = text.contains(":60");
     let local = parsed.to_datetime().map_err(|_| StampError::NoSuchTime)?;
     Ok((local, leap))
+}
+
+/// Reads a date and a time of day by a form without a year.
+fn without_year(form: &str, text: &str, years: &mut Years) -> Result<(DateTime, bool), StampError> {
+    let parsed = BrokenDownTime::parse(form, text).map_err(|_| StampError::UnknownForm)?;
+    Ok((years.complete(parsed)?, text.contains(":60")))
 }
 
 fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool) -> Result<i128, StampError> {

@@ -10,13 +10,16 @@ mod common_log;
 mod forms;
 mod resolution;
 mod unix;
+mod years;
 
 pub use common_log::CommonLogStamps;
 pub use resolution::{Grain, Resolution};
 pub use unix::UnixUnit;
+pub use years::FirstYear;
 
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
+use years::Years;
 
 /// The beginning of the year 2201. Stamps at this time or later, and stamps before 1970, are always errors.
 const END_NS: i64 = 7_289_654_400_000_000_000;
@@ -39,6 +42,11 @@ pub enum StampError {
     /// The stamp begins in a known form but does not end in it, or its date or time of day does not exist.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
+    /// The stamp has no year, and the year that it was given has no February 29.
+    #[error(
+        "the stamp has no year, and the year of the lines before it is no leap year: give the year of the first line with --year"
+    )]
+    OtherYear,
     /// The time is before 1970 or after 2200.
     #[error("the stamp is outside of the years 1970 to 2200")]
     OutOfRange,
@@ -58,6 +66,8 @@ pub struct StampOptions {
     pub format: Option<TimeFormat>,
     /// True if all years from 1970 to 2200 are allowed, not only 1990 to 2099.
     pub allow_old: bool,
+    /// The year of stamps that have none. Without it, such stamps are errors.
+    pub year: Option<FirstYear>,
 }
 
 /// A form of stamps, given by the user.
@@ -108,6 +118,7 @@ pub struct Stamps {
     options: StampOptions,
     common: CommonLogStamps,
     zone: OwnZone,
+    years: Years,
     /// The index of the last stamp's form among the known forms. The next stamp usually has the same form.
     form: usize,
     unix: Option<UnixUnit>,
@@ -117,15 +128,18 @@ impl Stamps {
     /// Creates a reader of stamps of any known form, or of the given one.
     #[must_use]
     pub fn new(options: StampOptions) -> Self {
+        let zone = OwnZone::new(options.zone.clone().unwrap_or(TimeZone::UTC));
         Self {
-            zone: OwnZone::new(options.zone.clone().unwrap_or(TimeZone::UTC)),
+            years: Years::new(options.year, &zone.zone),
+            zone,
             options,
             ..Self::default()
         }
     }
 
     /// Reads a stamp. Accepts Unix seconds, milliseconds, microseconds or nanoseconds by their magnitude, RFC 3339, `YYYY-MM-DD HH:MM:SS`, Common Log
-    /// Format and RFC 2822. Also accepts the forms in which Go, Ruby, git and `date` print times.
+    /// Format and RFC 2822. Also accepts the forms in which Go, Ruby, git and `date` print times. If the options have a
+    /// rule for the year, stamps of syslog are accepted, too.
     ///
     /// # Errors
     ///
@@ -146,7 +160,7 @@ impl Stamps {
         let zone = &mut self.zone;
         let ns = match &self.options.format {
             Some(TimeFormat::Unix(unit)) => unix::parse(stamp, Some(*unit))?.0,
-            Some(TimeFormat::Strptime(format)) => forms::parse_as(format, stamp, zone)?,
+            Some(TimeFormat::Strptime(format)) => forms::parse_as(format, stamp, zone, &mut self.years)?,
             None if unix::is_number(stamp) && !unix::is_date(stamp) => {
                 let (ns, unit) = unix::parse(stamp, None)?;
                 self.unix = Some(unit);
@@ -158,7 +172,7 @@ impl Stamps {
                     self.unix = Some(unit);
                     ns
                 }
-                None => forms::parse(stamp, zone, &mut self.form)?,
+                None => forms::parse(stamp, zone, &mut self.years, &mut self.form)?,
             },
         };
         self.check(ns)
@@ -174,6 +188,12 @@ impl Stamps {
     #[must_use]
     pub fn has_assumed_utc(&self) -> bool {
         self.zone.is_used && self.options.zone.is_none()
+    }
+
+    /// Returns whether the year of a stamp was chosen by the date of the input, because neither the stamp nor the options name a year.
+    #[must_use]
+    pub fn has_assumed_year(&self) -> bool {
+        self.years.is_assumed()
     }
 
     #[inline]

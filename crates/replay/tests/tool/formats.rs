@@ -371,6 +371,13 @@ const FORMATS: &[FormatSample] = &[
         &["--key", "client", "--cost", "tokens"],
     ),
     format(
+        "tables below comments",
+        "`#` before each comment; the last may be the header",
+        "# made by x\n# time;client;tokens\n",
+        "171616320S;CLIENT;374.0",
+        &["--key", "client", "--cost", "tokens"],
+    ),
+    format(
         "tables with the date and the time of day apart",
         "columns `date` and `time`, or `--time DATE+TIME`",
         "date,time,client\n",

@@ -183,7 +183,7 @@ fn broken_or_missing_input_fails_in_one_line() {
     let mut other_link = packets.clone();
     other_link[20] = 105;
     let modified = [&[0x34, 0xcd, 0xb2, 0xa1][..], &[0; 60]].concat();
-    let table: [(&str, Vec<u8>, &str); 9] = [
+    let table: [(&str, Vec<u8>, &str); 8] = [
         ("cut-header.gz", whole[..5].to_vec(), "the gzip data is cut off"),
         ("cut-header.pcap", packets[..20].to_vec(), "cut off within its header"),
         ("cut.pcap.gz", gzip(&packets[..50]), "cut off within packet 1"),
@@ -194,7 +194,6 @@ fn broken_or_missing_input_fails_in_one_line() {
             b"PK\x03\x04 and so on".to_vec(),
             "unzip -p FILE | meter-replay",
         ),
-        ("wide.log", b"\xff\xfe1\x009\x002\0".to_vec(), "iconv -f UTF-16"),
         (
             "list.json",
             b"[\n  {\n    \"time\": 1\n  }\n]\n".to_vec(),
@@ -531,4 +530,105 @@ fn input_that_fills_its_blocks_counts_once() {
         assert_eq!(told["inputs"].as_array().map(Vec::len), Some(1), "{events} events");
         assert_eq!(told["traffic"]["requests"], events, "{told}");
     }
+}
+
+#[test]
+fn comments_around_a_table_are_skipped() {
+    for (name, table) in [
+        (
+            "before.csv",
+            "# made by \"x\n\n#\ntime,ip\n1716163201,203.0.113.7\n# a note, of two\n1716163202,203.0.113.8\n#\n",
+        ),
+        (
+            "header.csv",
+            "# made by x\n# time,ip\n1716163201,203.0.113.7\n1716163202,203.0.113.8\n",
+        ),
+        (
+            "tabs.tsv",
+            "#time\tip\n1716163201\t203.0.113.7\n1716163202\t203.0.113.8\n",
+        ),
+        // A name that begins with a hash is a row, as it has all fields.
+        (
+            "channel.csv",
+            "#\nip,time\n#general,1716163201\n203.0.113.8,1716163202\n",
+        ),
+    ] {
+        let report = report(&["--limit", "1/s", "--by", "ip", &file(name, table)]);
+        assert!(report.contains("2 requests, 2024-05-20 00:00:01"), "{name}: {report}");
+        assert!(report.contains("a meter for each of 2 keys"), "{name}: {report}");
+    }
+    let bare = file(
+        "bare.csv",
+        "# no header\n2024-05-20 00:00:18,203.0.113.7\n2024-05-20 00:00:19,203.0.113.8\n",
+    );
+    let told = complaint(&["--limit", "1/s", &bare]);
+    assert!(
+        told.contains("a table without a header: (echo 'time,key'; cat FILE)"),
+        "{told}"
+    );
+    let comments = file("comments.csv", "# a\n# b\n");
+    assert!(complaint(&["--limit", "1/s", &comments]).contains("no line could be read"));
+    let lost = file(
+        "lost.csv",
+        "time,ip\n1716163201,203.0.113.7\n# a note\n1716163202,203.0.113.8\n",
+    );
+    let output = meter_replay(&["--limit", "1/s", &lost]);
+    assert!(
+        text(&output.stderr).contains("lost.csv:3:"),
+        "without comments at its beginning, the line is bad"
+    );
+}
+
+#[test]
+fn utf16_reads_as_utf8() {
+    let table = "time,ip,path\r\n1716163201,203.0.113.7,/\u{e9}\u{1f980}\r\n1716163202,203.0.113.8,/b\r\n";
+    let units: Vec<u16> = format!("\u{feff}{table}").encode_utf16().collect();
+    let little: Vec<u8> = units.iter().copied().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = units.iter().copied().flat_map(u16::to_be_bytes).collect();
+    for (name, bytes) in [
+        ("little.csv", little.clone()),
+        ("big.csv", big),
+        ("packed.csv.gz", gzip(&little)),
+    ] {
+        let path = file(name, bytes);
+        let told = report(&["--limit", "1/d", "--by", "path", "--spread=none", &path]);
+        assert!(told.contains("2 requests, 2024-05-20 00:00:01"), "{told}");
+        assert!(told.contains("a meter for each of 2 keys"), "{told}");
+        let told = report(&[
+            "--limit",
+            "1/d",
+            "--by",
+            "all",
+            "--only",
+            "path=/\u{e9}\u{1f980}",
+            &path,
+        ]);
+        assert!(told.contains("1 request, 2024-05-20 00:00:01"), "{told}");
+    }
+    let output = piped(&["--limit", "1/d", "--by", "path", "-"], &little);
+    assert!(text(&output.stdout).contains("2 requests"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn firewall_of_windows_has_local_times() {
+    let log = |form: &str| {
+        let head = format!("#Version: 1.5\r\n#Software: Microsoft Windows Firewall\r\n#Time Format: {form}\r\n");
+        let fields = "#Fields: date time action protocol src-ip dst-ip src-port dst-port size\r\n\r\n";
+        let lines = "2024-05-20 00:00:18 ALLOW TCP 203.0.113.7 10.0.0.1 50000 80 60\r\n\
+                     2024-05-20 00:00:19 DROP UDP 203.0.113.8 10.0.0.1 50000 53 60\r\n";
+        file(&format!("pfirewall-{form}.log"), format!("{head}{fields}{lines}"))
+    };
+    let note = "stamps without a zone are read as UTC";
+    let local = report(&["--limit", "1/s", &log("Local")]);
+    assert!(
+        local.contains("2 requests, 2024-05-20 00:00:18") && local.contains("2 keys (by ip)"),
+        "{local}"
+    );
+    assert!(local.contains(note), "{local}");
+    let berlin = report(&["--limit", "1/s", "--tz", "Europe/Berlin", &log("Local")]);
+    assert!(
+        berlin.contains("2 requests, 2024-05-19 22:00:18") && !berlin.contains(note),
+        "{berlin}"
+    );
+    assert!(!report(&["--limit", "1/s", &log("UTC")]).contains(note));
 }

@@ -20,6 +20,7 @@ mod selection;
 mod stored;
 #[path = "../../benches/support/mod.rs"]
 mod support;
+mod years;
 
 /// Returns whether a program can be run. If it cannot, prints a message; under `CI=true` the program must be there.
 fn has_program(program: &str, argument: &str) -> bool {
