@@ -140,6 +140,27 @@ async fn denied_requests_are_resent_at_the_servers_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn instants_of_older_fields_are_obeyed() {
+    const DATE: (&str, &str) = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
+    const SPENT: (&str, &str) = ("x-ratelimit-remaining", "0");
+    let (service, count) = scripted(&[
+        (403, &[DATE, SPENT, ("x-ratelimit-reset", "1795845630")]),
+        (200, &[DATE, SPENT, ("x-ratelimit-reset", "1795845612.5")]),
+        (403, &[]),
+    ]);
+    let mut client = exact().layer(service);
+    let start = time::Instant::now();
+    let mut answer = async || {
+        let answer = client.ready().await.unwrap().call(request()).await.unwrap();
+        (answer.status().as_u16(), start.elapsed().as_millis())
+    };
+    assert_eq!(answer().await, (200, 30_000));
+    assert_eq!(answer().await, (403, 42_500));
+    assert_eq!(answer().await, (200, 42_500));
+    assert_eq!(count.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unrepeatable_request_is_passed_through() {
     const DENIED: Scripted = (429, &[("retry-after", "3")]);
     let denied = &[DENIED; 9];
