@@ -1,5 +1,6 @@
 //! The waits that a response asks for.
 
+use super::retry_info::retry_delay;
 use crate::fields::RETRY_AFTER_MS;
 use http::header::{AGE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
@@ -25,6 +26,7 @@ struct Left {
 }
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
 const LONGEST: u64 = 366 * 24 * 3600;
@@ -44,7 +46,8 @@ impl Advice {
             .iter()
             .map(|left| left.window / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
             .max();
-        let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
+        // RESOURCE_EXHAUSTED, or UNAVAILABLE, which stands for 503.
+        let exhausted = matches!(integer(headers, &HeaderName::from_static("grpc-status")), Some(8 | 14));
         let denied = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
             // GitHub denies with 403; without a time, a 403 is no denial of a limiter.
@@ -87,6 +90,12 @@ fn retry_after(headers: &HeaderMap, sent: SystemTime) -> Option<Duration> {
     let exact = integer(headers, &RETRY_AFTER_MS).or_else(|| integer(headers, &PUSHBACK));
     if let Some(ms) = exact {
         return Some(Duration::from_millis(ms.min(most_ms)));
+    }
+    let retry_info = headers
+        .get(GRPC_DETAILS)
+        .and_then(|details| retry_delay(details.as_bytes()));
+    if let Some(delay) = retry_info {
+        return Some(delay.min(seconds(LONGEST)));
     }
     let delays = headers.get_all(RETRY_AFTER).iter().filter_map(|value| {
         let until = || Some(date(value)?.duration_since(sent).unwrap_or_default());
@@ -212,6 +221,10 @@ mod tests {
     fn every_form_is_read() {
         type Row = (u16, &'static [(&'static str, &'static str)], Option<u64>);
         const DATE: (&str, &str) = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
+        const RETRY_INFO: (&str, &str) = (
+            "grpc-status-details-bin",
+            "CAgSCXNsb3cgZG93bho2Cih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgoKCAgBEIDKte4B",
+        );
         let table: &[Row] = &[
             (429, &[("retry-after", "7")], Some(7_000)),
             (503, &[("retry-after", "7")], Some(7_000)),
@@ -259,6 +272,27 @@ mod tests {
                 Some(250),
             ),
             (200, &[("grpc-status", "5"), ("grpc-retry-pushback-ms", "250")], None),
+            (
+                200,
+                &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "250")],
+                Some(250),
+            ),
+            (200, &[("grpc-status", "8"), RETRY_INFO], Some(1_500)),
+            (200, &[("grpc-status", "5"), RETRY_INFO], None),
+            (
+                200,
+                &[("grpc-status", "8"), RETRY_INFO, ("grpc-retry-pushback-ms", "1501")],
+                Some(1_501),
+            ),
+            (
+                200,
+                &[
+                    ("grpc-status", "8"),
+                    ("grpc-status-details-bin", "!"),
+                    ("retry-after", "3"),
+                ],
+                Some(3_000),
+            ),
             (200, &[("ratelimit", "\"a\";r=0;t=12")], Some(12_000)),
             (200, &[("ratelimit", "\"a\";r=3;t=12, \"b;r=0\";r=0;t=4")], Some(4_000)),
             (
