@@ -26,6 +26,8 @@ struct Left {
 }
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// Azure's; some of its services send no other.
+const X_MS_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
@@ -87,8 +89,8 @@ fn sent(headers: &HeaderMap, now: SystemTime) -> SystemTime {
 /// The time to stay away: the more exact form, if there are two.
 fn retry_after(headers: &HeaderMap, sent: SystemTime) -> Option<Duration> {
     let most_ms = LONGEST * 1000;
-    let exact = integer(headers, &RETRY_AFTER_MS).or_else(|| integer(headers, &PUSHBACK));
-    if let Some(ms) = exact {
+    let exact = [RETRY_AFTER_MS, X_MS_RETRY_AFTER_MS, PUSHBACK];
+    if let Some(ms) = exact.iter().find_map(|name| integer(headers, name)) {
         return Some(Duration::from_millis(ms.min(most_ms)));
     }
     let retry_info = headers
@@ -230,6 +232,7 @@ mod tests {
             (503, &[("retry-after", "7")], Some(7_000)),
             (200, &[("retry-after", "7")], None),
             (429, &[("retry-after", "7"), ("retry-after-ms", "6400")], Some(6_400)),
+            (429, &[("x-ms-retry-after-ms", "6400")], Some(6_400)),
             // A date against the server's own clock, which is years ahead of ours.
             (
                 429,
