@@ -337,7 +337,7 @@ fn key_equals_its_borrowed_form() {
 }
 
 #[test]
-fn borrowed_parts_of_a_key_need_not_be_static() {
+fn parts_of_a_key_may_be_borrowed() {
     struct Service {
         limits: KeyedMeter<(&'static str, u8)>,
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 /// Reads the delay from the base64 of a `google.rpc.Status`; `None` if no detail of it is a `RetryInfo`, or its delay is negative or malformed.
 pub(super) fn retry_delay(details: &[u8]) -> Option<Duration> {
     let status = base64(details)?;
-    let mut details = Message(&status).filter_map(|field| field.bytes(3));
+    let mut details = WireMessage(&status).filter_map(|field| field.bytes(3));
     let retry_info = details.find_map(retry_info)?;
-    let delay = Message(retry_info).find_map(|field| field.bytes(1)).unwrap_or_default();
+    let delay = WireMessage(retry_info)
+        .find_map(|field| field.bytes(1))
+        .unwrap_or_default();
     let number = |number| {
-        Message(delay)
+        WireMessage(delay)
             .find_map(|field| field.integer(number))
             .unwrap_or_default()
     };
@@ -20,43 +22,43 @@ pub(super) fn retry_delay(details: &[u8]) -> Option<Duration> {
 
 /// Returns the value of a `google.protobuf.Any` if it is a `RetryInfo`.
 fn retry_info(any: &[u8]) -> Option<&[u8]> {
-    let url = Message(any).find_map(|field| field.bytes(1))?;
-    let value = Message(any).find_map(|field| field.bytes(2)).unwrap_or_default();
+    let url = WireMessage(any).find_map(|field| field.bytes(1))?;
+    let value = WireMessage(any).find_map(|field| field.bytes(2)).unwrap_or_default();
     url.ends_with(b"/google.rpc.RetryInfo").then_some(value)
 }
 
 /// The fields of a message in protobuf's encoding. They end where the message breaks off.
-struct Message<'a>(&'a [u8]);
+struct WireMessage<'a>(&'a [u8]);
 
-struct Field<'a> {
+struct WireField<'a> {
     number: u64,
-    value: Value<'a>,
+    value: WireValue<'a>,
 }
 
-enum Value<'a> {
+enum WireValue<'a> {
     Integer(u64),
     Bytes(&'a [u8]),
     /// A number of fixed width, which no field that is read here has.
     Fixed,
 }
 
-impl<'a> Field<'a> {
+impl<'a> WireField<'a> {
     fn bytes(&self, number: u64) -> Option<&'a [u8]> {
         match self.value {
-            Value::Bytes(bytes) if self.number == number => Some(bytes),
+            WireValue::Bytes(bytes) if self.number == number => Some(bytes),
             _ => None,
         }
     }
 
     fn integer(&self, number: u64) -> Option<u64> {
         match self.value {
-            Value::Integer(integer) if self.number == number => Some(integer),
+            WireValue::Integer(integer) if self.number == number => Some(integer),
             _ => None,
         }
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> WireMessage<'a> {
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -76,23 +78,23 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> Iterator for Message<'a> {
-    type Item = Field<'a>;
+impl<'a> Iterator for WireMessage<'a> {
+    type Item = WireField<'a>;
 
-    fn next(&mut self) -> Option<Field<'a>> {
+    fn next(&mut self) -> Option<WireField<'a>> {
         let tag = self.varint()?;
         let value = match tag & 7 {
-            0 => Value::Integer(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            0 => WireValue::Integer(self.varint()?),
+            1 => self.take(8).map(|_| WireValue::Fixed)?,
             2 => {
                 let length = usize::try_from(self.varint()?).ok()?;
-                Value::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => self.take(4).map(|_| WireValue::Fixed)?,
             _ => return None,
         };
         let number = tag >> 3;
-        Some(Field { number, value })
+        Some(WireField { number, value })
     }
 }
 
@@ -196,7 +198,7 @@ mod tests {
         fn no_details_panic(details in "[A-Za-z0-9+/]{0,80}=?", bytes: Vec<u8>) {
             retry_delay(details.as_bytes());
             retry_delay(&bytes);
-            Message(&bytes).for_each(drop);
+            WireMessage(&bytes).for_each(drop);
         }
     }
 }
