@@ -65,8 +65,9 @@ pub enum WhenFull {
 /// and there is no background task.
 ///
 /// A slot takes 14 bytes: the 64-bit word of a meter, and 48 bits of a keyed hash. Keys are not stored, so any key type that implements `Hash` will
-/// do, and so will its borrowed form (`&str` for `String`). The slot of an idle key is reused. So the table has to hold only the keys with a debt,
-/// not all keys ever seen. A client that invents keys cannot exhaust memory.
+/// do, and so will its borrowed form (`&str` for `String`). A key of several parts may borrow them: a `KeyedMeter<(&'static str, IpAddr)>` takes `&str` of
+/// any lifetime. The slot of an idle key is reused. So the table has to hold only the keys with a debt, not all keys ever seen. A client that invents
+/// keys cannot exhaust memory.
 ///
 /// ```
 /// use ratelimit_meter::{KeyedMeter, Quota};
@@ -129,7 +130,8 @@ pub struct KeyedMeter<K: ?Sized, M: MeterKind = GCRA, S = KeyHashes> {
     clock: M::Clock,
     /// The tier in which this handle decides; each key's own tier if `None`.
     tier: Option<u8>,
-    key: PhantomData<fn(&K)>,
+    /// Covariant: keys are not stored, so a key of borrowed parts may have any lifetime.
+    key: PhantomData<fn() -> *const K>,
 }
 
 /// The meter of one key of a table, which [`KeyedMeter::key`] returns.

@@ -337,6 +337,26 @@ fn key_equals_its_borrowed_form() {
 }
 
 #[test]
+fn parts_of_a_key_may_be_borrowed() {
+    struct Service {
+        limits: KeyedMeter<(&'static str, u8)>,
+    }
+
+    impl Service {
+        fn admits(&self, user: &str, route: u8) -> bool {
+            self.limits.check(&(user, route)).is_ok() && self.limits.key(&(user, route)).is_live()
+        }
+    }
+
+    let service = Service {
+        limits: KeyedMeter::with_capacity(Quota::per_hour(nonzero!(1u32)), 100).unwrap(),
+    };
+    let user = String::from("alice");
+    assert!(service.admits(&user, 1) && service.admits(&user, 2));
+    assert!(!service.admits(&user.clone(), 1));
+}
+
+#[test]
 fn clones_share_the_table() {
     let keys = KeyedMeter::<str>::with_capacity("2/h".parse::<Quota>().unwrap(), 100).unwrap();
     let other = keys.clone();

@@ -122,11 +122,20 @@ impl<S: BlockingStore> BlockingMeter<S> {
         Ok(part)
     }
 
-    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. The status of the verdict describes the key.
+    /// Decides like [`check`](Self::check) and changes nothing, in the store and here.
     ///
     /// # Errors
     ///
     /// [`StoreError`], with any setting for failures.
+    pub fn peek(&self, subject: &str) -> Result<Verdict, StoreError> {
+        self.peek_n(subject, 1)
+    }
+
+    /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. The status of the verdict describes the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
     pub fn peek_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
         let subject = &*stored(subject);
         let inner = &self.inner;
@@ -142,7 +151,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// # Errors
     ///
-    /// As [`peek_n`](Self::peek_n).
+    /// As [`peek`](Self::peek).
     pub fn charge(&self, subject: &str, n: u64) -> Result<u64, StoreError> {
         let subject = &*stored(subject);
         if n == 0 {
@@ -157,7 +166,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// # Errors
     ///
-    /// As [`peek_n`](Self::peek_n).
+    /// As [`peek`](Self::peek).
     pub fn refund(&self, subject: &str, n: u64) -> Result<(), StoreError> {
         self.give(subject, Verb::Refund, n)
     }
@@ -166,7 +175,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// # Errors
     ///
-    /// As [`peek_n`](Self::peek_n).
+    /// As [`peek`](Self::peek).
     pub fn reset(&self, subject: &str) -> Result<(), StoreError> {
         self.give(subject, Verb::Reset, 1)
     }
@@ -177,7 +186,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
     ///
     /// # Errors
     ///
-    /// As [`peek_n`](Self::peek_n).
+    /// As [`peek`](Self::peek).
     pub fn check_n_at(&self, subject: &str, n: u32, at: Micros) -> Result<Verdict, StoreError> {
         let subject = &*stored(subject);
         let inner = &self.inner;

@@ -127,6 +127,9 @@ pub enum OnStoreFailure {
 ///
 /// The inner service must be `Clone`: the service that was ready moves into the future, which waits for the store's answer.
 ///
+/// Such a limit has no tiers. For plans, make a layer for each plan. Its key is none for the requests of other plans, which pass by
+/// [`OnNoKey::Pass`].
+///
 /// ```
 /// use ratelimit_meter_tower::{Answer, Distributed, OnStoreFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};
 /// use std::time::Duration;

@@ -49,6 +49,7 @@ fn blocking_verbs_equal_the_async_ones() {
         .unwrap();
     assert_eq!(meter.check_n("a", 3).unwrap().status().unwrap().remaining(), 2);
     assert!(!meter.peek_n("a", 3).unwrap().is_admitted());
+    assert!(meter.peek("a").unwrap().is_admitted());
     assert_eq!(meter.check_up_to("a", 9).unwrap().cells(), 2);
     let calls = store.calls.load(Ordering::Relaxed);
     assert_eq!(meter.check("a").unwrap().via(), &Via::RememberedDenial);

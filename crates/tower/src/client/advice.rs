@@ -1,5 +1,6 @@
 //! The waits that a response asks for.
 
+use super::retry_info::retry_delay;
 use crate::fields::RETRY_AFTER_MS;
 use http::header::{AGE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
@@ -21,22 +22,23 @@ pub(super) struct Advice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Left {
     remaining: u64,
-    window: u64,
+    window: Duration,
 }
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// Azure's; some of its services send no other.
+const X_MS_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
 const LONGEST: u64 = 366 * 24 * 3600;
 
 impl Advice {
     pub(super) fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
-        let exhausted = integer(headers, &HeaderName::from_static("grpc-status")) == Some(8);
-        let denied = exhausted || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        let told = denied.then(|| retry_after(headers, now)).flatten();
+        let sent = sent(headers, now);
         // The fields of a cached response are of another time, and perhaps of another client.
         let cached = headers.get(AGE).is_some_and(|age| age.as_bytes() != b"0");
-        let left = if cached { Vec::new() } else { left(headers) };
+        let left = if cached { Vec::new() } else { left(headers, sent) };
         let spent = left
             .iter()
             .filter(|left| left.remaining == 0)
@@ -44,10 +46,19 @@ impl Advice {
             .max();
         let gap = left
             .iter()
-            .map(|left| seconds(left.window) / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
+            .map(|left| left.window / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
             .max();
+        // RESOURCE_EXHAUSTED, or UNAVAILABLE, which stands for 503.
+        let exhausted = matches!(integer(headers, &HeaderName::from_static("grpc-status")), Some(8 | 14));
+        let denied = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+            // GitHub denies with 403; without a time, a 403 is no denial of a limiter.
+            StatusCode::FORBIDDEN if spent.is_some() || headers.contains_key(RETRY_AFTER) => true,
+            _ => exhausted,
+        };
+        let told = denied.then(|| retry_after(headers, sent)).flatten();
         // Retry-After takes precedence.
-        let stay_away = match told.or(spent.map(seconds)) {
+        let stay_away = match told.or(spent) {
             // A denial with a wait of 0 comes from a limiter that rounds down: a part of a second is left.
             Some(Duration::ZERO) if denied => Some(Duration::from_secs(1)),
             stay_away => stay_away,
@@ -66,19 +77,31 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(LONGEST))
 }
 
+fn date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+/// The time of the response by the server's own clock, so that clocks need not agree.
+fn sent(headers: &HeaderMap, now: SystemTime) -> SystemTime {
+    headers.get(DATE).and_then(date).unwrap_or(now)
+}
+
 /// The time to stay away: the more exact form, if there are two.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, sent: SystemTime) -> Option<Duration> {
     let most_ms = LONGEST * 1000;
-    let exact = integer(headers, &RETRY_AFTER_MS).or_else(|| integer(headers, &PUSHBACK));
-    if let Some(ms) = exact {
+    let exact = [RETRY_AFTER_MS, X_MS_RETRY_AFTER_MS, PUSHBACK];
+    if let Some(ms) = exact.iter().find_map(|name| integer(headers, name)) {
         return Some(Duration::from_millis(ms.min(most_ms)));
     }
-    // A date is compared with the server's own, so that clocks need not agree.
-    let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
-    let sent = headers.get(DATE).and_then(date).unwrap_or(now);
+    let retry_info = headers
+        .get(GRPC_DETAILS)
+        .and_then(|details| retry_delay(details.as_bytes()));
+    if let Some(delay) = retry_info {
+        return Some(delay.min(seconds(LONGEST)));
+    }
     let delays = headers.get_all(RETRY_AFTER).iter().filter_map(|value| {
         let until = || Some(date(value)?.duration_since(sent).unwrap_or_default());
-        digits(value).map(seconds).or_else(until)
+        decimal(value).or_else(until)
     });
     // There should be one line. Of several, as limiters behind each other may leave, the longest holds for all.
     Some(delays.max()?.min(seconds(LONGEST)))
@@ -97,8 +120,24 @@ fn digits(value: &HeaderValue) -> Option<u64> {
     all.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
+/// Seconds that may have a fraction, as Discord and Reddit send them; the fraction is rounded up to nanoseconds.
+fn decimal(value: &HeaderValue) -> Option<Duration> {
+    let Some((whole, fraction)) = value.to_str().ok()?.trim_ascii().split_once('.') else {
+        return digits(value).map(Duration::from_secs);
+    };
+    let all = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !all(whole) || !all(fraction) {
+        return None;
+    }
+    let nanos = fraction.bytes().chain(core::iter::repeat(b'0')).take(9);
+    let nanos = nanos.fold(0, |nanos, digit| nanos * 10 + u64::from(digit - b'0'));
+    let rest = fraction.bytes().skip(9).any(|digit| digit != b'0');
+    let fraction = Duration::from_nanos(nanos + u64::from(rest));
+    Some(Duration::from_secs(whole.parse().unwrap_or(u64::MAX)).saturating_add(fraction))
+}
+
 /// Reads the fields of any form, by policy.
-fn left(headers: &HeaderMap) -> Vec<Left> {
+fn left(headers: &HeaderMap, sent: SystemTime) -> Vec<Left> {
     let lists = headers
         .get_all("ratelimit")
         .iter()
@@ -108,10 +147,17 @@ fn left(headers: &HeaderMap) -> Vec<Left> {
         return left;
     }
     let triple = |prefix: &str| {
-        let read = |name: &str| headers.get(format!("{prefix}{name}")).and_then(digits);
-        let (remaining, window) = (read("ratelimit-remaining")?, read("ratelimit-reset")?);
-        // A reset past the longest is an instant, in seconds since 1970, not a delay.
-        (window <= LONGEST).then_some(Left { remaining, window })
+        let read = |name: &str| headers.get(format!("{prefix}{name}")).and_then(decimal);
+        let (remaining, reset) = (read("ratelimit-remaining")?.as_secs(), read("ratelimit-reset")?);
+        let longest = seconds(LONGEST);
+        let window = if reset <= longest {
+            reset
+        } else {
+            // A reset past the longest is an instant, in seconds since 1970.
+            let at = SystemTime::UNIX_EPOCH.checked_add(reset)?;
+            at.duration_since(sent).unwrap_or_default()
+        };
+        (window <= longest).then_some(Left { remaining, window })
     };
     triple("").or_else(|| triple("x-")).into_iter().collect()
 }
@@ -135,11 +181,11 @@ fn items(list: &str) -> Vec<Left> {
             r = value(parameter, "r").or(r);
             t = value(parameter, "t").or(t);
         }
-        if let (Some(remaining), Some(window)) = (r, t) {
+        if let (Some(remaining), Some(window)) = (r, t.map(seconds)) {
             left.push(Left { remaining, window });
         }
     }
-    if let (Some(remaining), Some(window)) = (remaining, reset) {
+    if let (Some(remaining), Some(window)) = (remaining, reset.map(seconds)) {
         left.push(Left { remaining, window });
     }
     left
@@ -177,11 +223,16 @@ mod tests {
     fn every_form_is_read() {
         type Row = (u16, &'static [(&'static str, &'static str)], Option<u64>);
         const DATE: (&str, &str) = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
+        const RETRY_INFO: (&str, &str) = (
+            "grpc-status-details-bin",
+            "CAgSCXNsb3cgZG93bho2Cih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgoKCAgBEIDKte4B",
+        );
         let table: &[Row] = &[
             (429, &[("retry-after", "7")], Some(7_000)),
             (503, &[("retry-after", "7")], Some(7_000)),
             (200, &[("retry-after", "7")], None),
             (429, &[("retry-after", "7"), ("retry-after-ms", "6400")], Some(6_400)),
+            (429, &[("x-ms-retry-after-ms", "6400")], Some(6_400)),
             // A date against the server's own clock, which is years ahead of ours.
             (
                 429,
@@ -206,12 +257,45 @@ mod tests {
             (429, &[("retry-after", "-7")], None),
             (429, &[("retry-after", "soon")], None),
             (429, &[("retry-after", "99999999999999999999999")], Some(LONGEST * 1000)),
+            (429, &[("retry-after", "64.57")], Some(64_570)),
+            (429, &[("retry-after", "0.0")], Some(1_000)),
+            (429, &[("retry-after", "1.")], None),
+            (429, &[("retry-after", ".5")], None),
+            (429, &[("retry-after", "1.5.5")], None),
+            (
+                429,
+                &[("retry-after", "99999999999999999999999.9")],
+                Some(LONGEST * 1000),
+            ),
+            (403, &[("retry-after", "7")], Some(7_000)),
+            (403, &[], None),
             (
                 200,
                 &[("grpc-status", "8"), ("grpc-retry-pushback-ms", "250")],
                 Some(250),
             ),
             (200, &[("grpc-status", "5"), ("grpc-retry-pushback-ms", "250")], None),
+            (
+                200,
+                &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "250")],
+                Some(250),
+            ),
+            (200, &[("grpc-status", "8"), RETRY_INFO], Some(1_500)),
+            (200, &[("grpc-status", "5"), RETRY_INFO], None),
+            (
+                200,
+                &[("grpc-status", "8"), RETRY_INFO, ("grpc-retry-pushback-ms", "1501")],
+                Some(1_501),
+            ),
+            (
+                200,
+                &[
+                    ("grpc-status", "8"),
+                    ("grpc-status-details-bin", "!"),
+                    ("retry-after", "3"),
+                ],
+                Some(3_000),
+            ),
             (200, &[("ratelimit", "\"a\";r=0;t=12")], Some(12_000)),
             (200, &[("ratelimit", "\"a\";r=3;t=12, \"b;r=0\";r=0;t=4")], Some(4_000)),
             (
@@ -232,10 +316,62 @@ mod tests {
                 &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "20")],
                 Some(20_000),
             ),
+            // An instant: by the server's own clock.
+            (
+                200,
+                &[
+                    DATE,
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1795845630"),
+                ],
+                Some(30_000),
+            ),
+            (
+                429,
+                &[
+                    DATE,
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1795845601.25"),
+                ],
+                Some(1_250),
+            ),
+            (
+                429,
+                &[
+                    DATE,
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1795845500"),
+                ],
+                Some(1_000),
+            ),
+            (
+                200,
+                &[
+                    DATE,
+                    ("x-ratelimit-remaining", "7"),
+                    ("x-ratelimit-reset", "1795845630"),
+                ],
+                None,
+            ),
+            // Milliseconds since 1970 are not read, and no wait is past the longest.
+            (
+                200,
+                &[
+                    DATE,
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1795845630000"),
+                ],
+                None,
+            ),
             (
                 200,
                 &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795000000")],
                 None,
+            ),
+            (
+                200,
+                &[("x-ratelimit-remaining", "0.0"), ("x-ratelimit-reset", "412.0")],
+                Some(412_000),
             ),
             (200, &[("age", "3"), ("ratelimit", "\"a\";r=0;t=12")], None),
             (

@@ -4,6 +4,7 @@ mod advice;
 mod message;
 mod pace;
 mod polite;
+mod retry_info;
 
 pub use message::{ClientError, ClientRequest, ClientResponse, FindOrigin};
 pub use pace::{Pace, PaceLayer};

@@ -14,13 +14,15 @@ use tokio::time::{Instant, sleep_until};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Makes a client obey `Retry-After`, `retry-after-ms`, gRPC's pushback and the fields of rate limits, in all forms of the draft.
+/// Makes a client obey `Retry-After`, `retry-after-ms`, gRPC's pushback and `RetryInfo`, and the fields of rate limits, in all forms of the draft.
+///
+/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too. A `-Reset` above a year is an instant, as GitHub sends it. Seconds may have a fraction.
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
 /// After a denial with a wait of 0, which limiters that round down send, it waits a second.
 ///
-/// A denied request (429, 503 or gRPC's `RESOURCE_EXHAUSTED`) is sent again on three conditions: the server named a time, the method is safe, and the
+/// A denied request (429, 503, gRPC's `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, or a 403 that names a time) is sent again on three conditions: the server named a time, the method is safe, and the
 /// body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait. It returns the denial, or, if nothing was
 /// sent, fails with [`ClientError::Impatient`].
 ///

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time;
+use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service, ServiceExt, service_fn, util::ServiceFn};
 
 type Ok = core::future::Ready<Result<Response<Body>, Infallible>>;
@@ -137,6 +138,45 @@ async fn denied_requests_are_resent_at_the_servers_time() {
     let response = exact().layer(service).oneshot(request()).await.unwrap();
     assert_eq!((response.status().as_u16(), start.elapsed().as_millis()), (200, 4500));
     assert_eq!(count.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn instants_of_older_fields_are_obeyed() {
+    const DATE: (&str, &str) = ("date", "Sat, 28 Nov 2026 06:00:00 GMT");
+    const SPENT: (&str, &str) = ("x-ratelimit-remaining", "0");
+    let (service, count) = scripted(&[
+        (403, &[DATE, SPENT, ("x-ratelimit-reset", "1795845630")]),
+        (200, &[DATE, SPENT, ("x-ratelimit-reset", "1795845612.5")]),
+        (403, &[]),
+    ]);
+    let mut client = exact().layer(service);
+    let start = time::Instant::now();
+    let mut answer = async || {
+        let answer = client.ready().await.unwrap().call(request()).await.unwrap();
+        (answer.status().as_u16(), start.elapsed().as_millis())
+    };
+    assert_eq!(answer().await, (200, 30_000));
+    assert_eq!(answer().await, (403, 42_500));
+    assert_eq!(answer().await, (200, 42_500));
+    assert_eq!(count.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delay_of_retry_info_is_obeyed() {
+    let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(2_500)));
+    let denied = tonic::Status::with_error_details(tonic::Code::ResourceExhausted, "slow down", details);
+    let calls = Arc::new(AtomicU32::new(0));
+    let service = service_fn(move |_: Request<()>| {
+        let mut response = Response::new(Body::default());
+        if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            denied.add_header(response.headers_mut()).unwrap();
+        }
+        core::future::ready(Ok::<_, Infallible>(response))
+    });
+    let start = time::Instant::now();
+    let response = exact().layer(service).oneshot(request()).await.unwrap();
+    assert!(response.headers().get("grpc-status").is_none());
+    assert_eq!(start.elapsed().as_millis(), 2_500);
 }
 
 #[tokio::test(start_paused = true)]
