@@ -227,8 +227,11 @@ fn counts_denials<M: Checkable>(meter: &M) -> bool {
     meter.counts_denials()
 }
 
+/// Gives cells back by the quota that holds now, because a change of quota keeps the available cells of a key.
 fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
-    meter.give_back(n, taken, meter.now_exactly());
+    let now = meter.now_exactly();
+    let quota = meter.look(0, now).status().quota();
+    meter.give_back(n, quota, taken, now);
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
