@@ -193,7 +193,7 @@ proptest! {
 
 /// A client that paid for more after it had used up all, and that waits as long as it is told.
 #[test]
-fn key_denied_by_a_faster_tier_is_admitted_at_the_instant() {
+fn key_waits_at_the_rate_of_its_tier() {
     let clock = ManualClock::new();
     let free = GCRA::from_quota("10/min".parse().unwrap()).unwrap();
     let (builder, paying) = builder(free, &clock, WhenFull::Deny)
