@@ -195,8 +195,8 @@ fn take_all_by(
     take_from(0, batches, at, now, &mut report).map_err(|(denied, _)| denied)
 }
 
-/// Takes the cells of the meters from `index` on. If a race is lost, gives back those that were taken, from the last meter to the first, and also
-/// returns the time at which they are given back.
+/// Takes the cells of the meters from `index` on. If a race is lost, gives back the taken cells, from the last meter to the first, and also returns the
+/// time at which that is done.
 ///
 /// Recursive, so that each meter's quota is at hand without an allocation.
 fn take_from(
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(last.status_at(now).remaining(), 10);
     }
 
-    /// Of 10 units, 6 are taken before. A cell taken at weight 1 is not a cell of weight 2, and drains at another rate by another quota.
+    /// Takes 6 of 10 units before. A cell taken at weight 1 is not a cell of weight 2, and drains at another rate by another quota.
     #[test]
     #[cfg(feature = "std")]
     fn cells_stay_counted_if_their_quota_changes() {
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     #[cfg(all(feature = "std", feature = "keyed"))]
-    fn cells_stay_counted_if_their_key_changes_its_tier() {
+    fn cells_stay_counted_if_their_key_moves() {
         use crate::keyed::{KeyedBuilder, KeyedMeter};
 
         let (builder, heavy) = KeyedBuilder::new(gcra("10/h")).tier(quota("10/h weight 2")).unwrap();
