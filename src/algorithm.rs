@@ -19,6 +19,9 @@ pub trait Numbers {
     /// Returns the largest word.
     fn last_word(&self) -> u64;
 
+    /// Returns the units of one checked cell: of an average, the units that drain between two cells at the limit.
+    fn cell(&self) -> u64;
+
     /// Returns the most cells that can conform at once.
     fn max_batch(&self) -> u32;
 

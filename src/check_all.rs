@@ -4,6 +4,7 @@ use crate::algorithm::Algorithm;
 use crate::clock::{Clock, act_now};
 use crate::meter::Meter;
 use crate::outcome::{NegativeMultiDecision, Status, Taken};
+use crate::quota::Quota;
 use crate::store::Store;
 use crate::time::{self, Instant};
 use core::error::Error;
@@ -22,17 +23,18 @@ pub trait Checked {
     /// Returns the exact time now.
     fn now_exactly(&self) -> Instant;
 
-    /// Returns whether a denial changes the meter.
+    /// Returns whether a denial counts, in the meter or in the statistics of its table.
     fn counts_denials(&self) -> bool;
 
-    /// Evaluates a decision on `n` cells, and changes nothing.
+    /// Evaluates a decision on `n` cells, and changes no meter.
     fn look(&self, n: u32, at: Instant) -> Taken;
 
     /// Takes `n` cells if they conform.
     fn take(&self, n: u32, at: Instant) -> Taken;
 
-    /// Gives back `n` cells that were taken at `taken`, less the cells that may have drained by `now`.
-    fn give_back(&self, n: u32, taken: Instant, now: Instant);
+    /// Gives back `n` cells that were taken at `taken` by `quota`, less the cells that may have drained by `now`. If another quota holds by now, they
+    /// stay counted.
+    fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant);
 }
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
@@ -45,7 +47,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
     }
 
     fn counts_denials(&self) -> bool {
-        self.counts_denials()
+        self.counts_denials() || self.store().counts_missing_slots()
     }
 
     fn look(&self, n: u32, at: Instant) -> Taken {
@@ -56,8 +58,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
         self.take_at(n, at)
     }
 
-    fn give_back(&self, n: u32, taken: Instant, now: Instant) {
-        self.give_back(n, taken, now);
+    fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant) {
+        self.give_back(n, quota, taken, now);
     }
 }
 
@@ -72,7 +74,8 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 /// 1. Each meter is evaluated, without a change. If a meter denies, nothing is written. That holds even for a strict
 ///    [`Exponential`](crate::Exponential), which otherwise counts denials.
 /// 2. Each meter is charged, in order. If another thread took the last cells of a meter since step 1, the cells of the meters before it are given
-///    back. Cells that may have drained since are not, as with [`Reservation::cancel`](crate::Reservation::cancel).
+///    back. Cells that may have drained since are not, as with [`Reservation::cancel`](crate::Reservation::cancel). If the quota of a meter was
+///    changed in between, its cells stay counted.
 ///
 /// So each meter never admits more than its limit (law 1 counts cells admitted less cells given back). In the short time until cells are given back,
 /// another thread may be denied because of them. List the meter that is likeliest to deny first. A meter that is listed twice decides two batches,
@@ -114,7 +117,8 @@ pub fn check_all_at(batches: &[(&dyn Checkable, u32)], at: Instant) -> Result<()
 /// Decides as [`check_all`], and also returns the status of each meter: after the admission, or at the denial.
 ///
 /// Each status is written to the place of its meter in `statuses`, from the same word as the decision. If there are fewer places than meters, the
-/// statuses of the last meters are not reported. The status of a `Dual` describes the limit that admits later.
+/// statuses of the last meters are not reported. The status of a `Dual` describes the limit that admits later, or, if both admit now, the limit with
+/// fewer cells.
 ///
 /// # Errors
 ///
@@ -188,23 +192,49 @@ fn take_all_by(
     if let Some(denied) = denied {
         return Err(denied);
     }
-    for (index, &(meter, n)) in batches.iter().enumerate() {
+    take_from(0, batches, at, now, &mut report).map_err(|(denied, _)| denied)
+}
+
+/// The number of meters whose quotas are kept while they are charged. A longer list recurses, so that no list needs an allocation.
+const TOGETHER: usize = 8;
+
+/// Takes the cells of the meters from `first` on. If a race is lost, gives back the taken cells, from the last meter to the first. Also returns the time
+/// at which that is done.
+fn take_from(
+    first: usize,
+    batches: &[Batch<'_>],
+    at: Instant,
+    now: impl FnOnce() -> Instant,
+    report: &mut impl FnMut(usize, Status),
+) -> Result<(), (AllDenied, Instant)> {
+    let mut quotas = [None; TOGETHER];
+    let mut charged = 0;
+    let mut lost = None;
+    for (index, &(meter, n)) in (first..).zip(batches[first..].iter().take(TOGETHER)) {
         let taken = meter.take(n, at);
         report(index, taken.status());
         if let Err(decision) = taken.decision() {
-            give_back(&batches[..index], at, now(), &mut report);
-            return Err(AllDenied { meter: index, decision });
+            lost = Some(AllDenied { meter: index, decision });
+            break;
         }
+        quotas[charged] = taken.status().quota();
+        charged += 1;
     }
-    Ok(())
-}
-
-/// Gives back the cells taken from these meters, from the last meter to the first.
-fn give_back(taken: &[Batch<'_>], at: Instant, now: Instant, report: &mut impl FnMut(usize, Status)) {
-    for (index, &(meter, n)) in taken.iter().enumerate().rev() {
-        meter.give_back(n, at, now);
-        report(index, meter.look(n, at).status());
+    let next = first + charged;
+    let (denied, now) = match lost {
+        Some(denied) => (denied, now()),
+        None if next == batches.len() => return Ok(()),
+        None => match take_from(next, batches, at, now, report) {
+            Ok(()) => return Ok(()),
+            Err(lost) => lost,
+        },
+    };
+    for (index, quota) in (first..next).zip(quotas).rev() {
+        let (meter, n) = batches[index];
+        meter.give_back(n, quota, at, now);
+        report(index, meter.look(0, at).status());
     }
+    Err((denied, now))
 }
 
 /// A denial by several meters: the meter that denies longest, and its decision.
@@ -267,7 +297,7 @@ mod tests {
     use core::time::Duration;
 
     /// A meter, and an action that runs between the evaluation and the charge.
-    struct Raced<'a>(&'a GCRA, &'a (dyn Fn() + Sync));
+    struct Raced<'a>(&'a dyn Checkable, &'a (dyn Fn() + Sync));
 
     impl Checkable for Raced<'_> {}
 
@@ -293,8 +323,8 @@ mod tests {
             Checked::take(self.0, n, at)
         }
 
-        fn give_back(&self, n: u32, taken: Instant, now: Instant) {
-            Checked::give_back(self.0, n, taken, now);
+        fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant) {
+            Checked::give_back(self.0, n, quota, taken, now);
         }
     }
 
@@ -333,6 +363,31 @@ mod tests {
     }
 
     #[test]
+    fn lost_race_gives_back_to_many_meters() {
+        let (meters, last, now) = ([(); 100].map(|()| gcra("10/h")), gcra("10/h"), Instant::now());
+        let steal = || assert!(last.check_n_at(10, now).is_ok());
+        let raced = Raced(&last, &steal);
+        for length in [1, 7, 8, 9, 16, 100] {
+            let mut batches: Vec<(&dyn Checkable, u32)> =
+                meters[..length].iter().map(|meter| (meter as _, 3)).collect();
+            batches.push((&raced, 1));
+            let mut statuses = [None; 101];
+            let denied = take_all_at(&batches, &mut statuses, now).unwrap_err();
+            assert_eq!((denied.meter(), statuses[length].unwrap().remaining()), (length, 0));
+            for (meter, status) in meters.iter().zip(&statuses[..length]) {
+                assert_eq!(
+                    [meter.status_at(now), status.unwrap()].map(|status| status.remaining()),
+                    [10; 2]
+                );
+            }
+            last.reset();
+        }
+        let batches: Vec<(&dyn Checkable, u32)> = meters.iter().map(|meter| (meter as _, 3)).collect();
+        assert_eq!(check_all_at(&batches, now), Ok(()));
+        assert!(meters.iter().all(|meter| meter.status_at(now).remaining() == 7));
+    }
+
+    #[test]
     fn all_conform_at_the_instant_reported_after_race() {
         let (slow, fast, now) = (gcra("1/h"), gcra("10/s"), Instant::now());
         let steal = || assert!(fast.check_n_at(10, now).is_ok());
@@ -350,6 +405,51 @@ mod tests {
         let denied = check_all_at(&[(&Raced(&first, &steal), 1), (&last, 1)], now).unwrap_err();
         assert_eq!(denied.meter(), 0);
         assert_eq!(last.status_at(now).remaining(), 10);
+    }
+
+    /// Takes 6 of 10 units before. A cell taken at weight 1 is not a cell of weight 2, and drains at another rate by another quota.
+    #[test]
+    #[cfg(feature = "std")]
+    fn cells_stay_counted_if_their_quota_changes() {
+        for (changed, remaining) in [
+            ("10/h", 4),
+            ("10/h weight 2", 1),
+            ("20/h burst 10", 2),
+            ("10/h burst 3", 2),
+        ] {
+            let (first, last, now) = (gcra("10/h").into_adjustable(), gcra("1/h"), Instant::now());
+            first.check_n_at(6, now).unwrap();
+            let steal = || {
+                first.set_quota_at(quota(changed), now).unwrap();
+                last.check_at(now).unwrap();
+            };
+            let mut statuses = [None; 2];
+            let denied = take_all_at(&[(&first, 2), (&Raced(&last, &steal), 1)], &mut statuses, now).unwrap_err();
+            assert_eq!(denied.meter(), 1);
+            assert_eq!(first.status_at(now).remaining(), remaining, "{changed}");
+            assert_eq!(statuses[0].unwrap().remaining(), remaining, "{changed}");
+        }
+    }
+
+    #[test]
+    #[cfg(all(feature = "std", feature = "keyed"))]
+    fn cells_stay_counted_if_their_key_moves() {
+        use crate::keyed::{KeyedBuilder, KeyedMeter};
+
+        let (builder, heavy) = KeyedBuilder::new(gcra("10/h")).tier(quota("10/h weight 2")).unwrap();
+        let (keys, last, now): (KeyedMeter<u8>, _, _) =
+            (builder.with_capacity(1).unwrap(), gcra("1/h"), Instant::now());
+        keys.check_n_at(&1, 4, now).unwrap();
+        let steal = || {
+            keys.in_tier(heavy).unwrap().check_at(&1, now).unwrap();
+            last.check_at(now).unwrap();
+        };
+        assert!(check_all_at(&[(&keys.key(&1), 2), (&Raced(&last, &steal), 1)], now).is_err());
+        assert_eq!(
+            keys.key(&1).status_at(now).remaining(),
+            1,
+            "of the 10 units, 4 and 2 and 2 are taken"
+        );
     }
 
     #[test]

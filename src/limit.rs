@@ -135,8 +135,30 @@ impl UnitLimit {
     pub(crate) fn below(self, quota: Option<Quota>, end: u64) -> Option<Self> {
         match quota {
             Some(quota) => Self::of_quota_below(quota, end),
-            None => Self::of_interval_below(self.emission_interval_ns, self.tau_ns, end).ok(),
+            None => {
+                let (t_ns, tau_ns) = (self.emission_interval_ns, self.tau_ns);
+                let exact = Self::of_interval_below(t_ns, tau_ns, end).ok();
+                exact.or_else(|| self.of_part_of_nanos_below(end))
+            }
         }
+    }
+
+    /// Makes the limit of the same T and tau in units that drain more slowly than one a nanosecond, as small as fits below `end`. Returns `None` if T
+    /// would be less than two units.
+    fn of_part_of_nanos_below(self, end: u64) -> Option<Self> {
+        let (t, tau) = (u128::from(self.emission_interval_ns), u128::from(self.tau_ns));
+        let one = u128::from(end - 2) * t / (u128::from(Nanos::END.get()) + t + tau);
+        let scale = UnitScale::draining(one, self.emission_interval_ns)?;
+        let cell = u64::try_from(one).ok().filter(|one| *one > 1)?;
+        let burst = whole((t + tau) * one / t);
+        Some(Self {
+            scale,
+            one: cell,
+            cell,
+            burst,
+            tolerance: burst + 1,
+            ..self
+        })
     }
 
     /// Returns the level at which exactly `n` cells are available; `n` is at most [`UnitLimit::max_batch`].
@@ -218,6 +240,10 @@ impl Numbers for UnitLimit {
     /// Returns the largest word: a full burst at the end of the time line.
     fn last_word(&self) -> u64 {
         self.scale.volume_at(Nanos::END).0 + self.tolerance
+    }
+
+    fn cell(&self) -> u64 {
+        self.cell
     }
 
     #[inline]

@@ -64,6 +64,15 @@ impl Until {
         due: Volume(u64::MAX),
     };
 
+    /// Returns the time `at`.
+    #[cfg(feature = "keyed")]
+    pub(crate) const fn at(at: Nanos) -> Self {
+        Self {
+            scale: UnitScale::UNIT_PER_NANO,
+            due: Volume(at.get()),
+        }
+    }
+
     /// Returns whether the denial is over at a time.
     #[inline]
     pub(crate) fn is_over_at(self, at: Nanos) -> bool {

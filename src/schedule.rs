@@ -109,6 +109,17 @@ impl<A: Algorithm> Schedule<A> {
         Some(Self::on(self.time_line, algorithm, self.quota))
     }
 
+    /// Returns the schedule of a meter of its own with this limit, whose words are longer than those of a table.
+    #[cfg(feature = "std")]
+    pub(crate) fn of_meter(&self) -> Self {
+        let algorithm = match self.quota {
+            Some(quota) => self.algorithm.with_quota(quota).ok(),
+            None => self.algorithm.below(None, u64::MAX),
+        };
+        // The limit is valid in shorter words, so it is valid in longer ones.
+        Self::on(self.time_line, algorithm.unwrap_or(self.algorithm), self.quota)
+    }
+
     /// Returns the volume drained by `at`: by the latest tick, if there are ticks.
     #[inline]
     pub(crate) fn drained(&self, at: Nanos) -> Volume {

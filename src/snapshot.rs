@@ -42,7 +42,8 @@ pub struct Snapshot {
     #[cfg_attr(feature = "serde", serde(with = "decimal"))]
     pub wall_ns: i128,
     /// The distance of the meter's word ahead of the drained volume, negative if it lay behind. It is in the limit's units, of which a
-    /// nanosecond drains one to sixteen. A negative number is no debt: it is the past of an idle meter, or of an average.
+    /// nanosecond drains one to sixteen. A negative number is no debt: it is the past of an idle meter, or of an average. A key of a table has the
+    /// units of a meter with the same limit, so either restores the snapshot of the other.
     #[cfg_attr(feature = "serde", serde(with = "decimal"))]
     pub owed: i128,
 }
@@ -83,20 +84,24 @@ impl Snapshot {
     pub const VERSION: u32 = 1;
 
     /// Makes a snapshot of a word at time `at` of its time line, which was `wall` by the wall clock.
-    pub(crate) fn of(schedule: &Schedule<impl Algorithm>, word: u64, at: Nanos, wall: SystemTime) -> Self {
+    pub(crate) fn of<A: Algorithm>(schedule: &Schedule<A>, word: u64, at: Nanos, wall: SystemTime) -> Self {
         Self {
             version: Self::VERSION,
             kind: schedule.algorithm.kind(),
             limit: limit_of(schedule),
             wall_ns: wall_ns(wall),
-            owed: schedule.offset(word, schedule.drained(at)),
+            owed: in_units_of(
+                &schedule.of_meter(),
+                schedule,
+                schedule.offset(word, schedule.drained(at)),
+            ),
         }
     }
 
     /// Returns the word of the same debt on another time line when the wall clock reads `wall`, less the volume drained meanwhile.
-    pub(crate) fn word(
+    pub(crate) fn word<A: Algorithm>(
         &self,
-        schedule: &Schedule<impl Algorithm>,
+        schedule: &Schedule<A>,
         drained: Volume,
         wall: SystemTime,
     ) -> Result<u64, RestoreError> {
@@ -112,9 +117,22 @@ impl Snapshot {
             let snapshot = self.limit;
             return Err(RestoreError::AnotherLimit { snapshot, meter: limit });
         }
-        let owed = still_owed(schedule, self.owed, elapsed(self.wall_ns, wall));
-        schedule.word_at(owed, drained).ok_or(RestoreError::OwesTooMuch)
+        let meter = schedule.of_meter();
+        let owed = still_owed(&meter, self.owed, elapsed(self.wall_ns, wall));
+        let word = schedule.word_at(in_units_of(schedule, &meter, owed), drained);
+        word.ok_or(RestoreError::OwesTooMuch)
     }
+}
+
+/// Converts a volume in units of `from` to units of `to`, rounded up. Both have the same limit, in words of different lengths.
+fn in_units_of<A: Algorithm>(to: &Schedule<A>, from: &Schedule<A>, owed: i128) -> i128 {
+    let [to, from] = [to, from].map(|schedule| i128::from(schedule.algorithm.limit().cell()));
+    if to == from {
+        return owed;
+    }
+    // A volume whose product does not fit exceeds every word.
+    let scaled = owed.saturating_mul(to);
+    scaled.div_euclid(from) + i128::from(scaled.rem_euclid(from) > 0)
 }
 
 /// Returns the time that has passed since a wall-clock time. If the clock went back, no time has passed.
@@ -167,6 +185,9 @@ pub enum RestoreError {
     },
     /// The snapshot owes more than the meter can record (a full burst at the end of its time line), so no meter made it.
     OwesTooMuch,
+    /// The meter is that of a key, and its table has no slot for the key: all slots belong to other live keys, and `WhenFull` is not `Forgive`.
+    /// Restore the key later, or build a larger table.
+    NoSlot,
 }
 
 impl fmt::Display for RestoreError {
@@ -194,6 +215,7 @@ impl fmt::Display for RestoreError {
             Self::OwesTooMuch => {
                 f.write_str("the snapshot owes more than a meter can record: start with an idle meter")
             }
+            Self::NoSlot => f.write_str("the table has no slot for the key: restore it later, or build a larger table"),
         }
     }
 }

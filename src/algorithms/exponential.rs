@@ -317,6 +317,10 @@ impl Numbers for ExponentialAverage {
         self.as_word(self.scale.volume_at(Nanos::END)) + DEBT * self.period
     }
 
+    fn cell(&self) -> u64 {
+        self.interval
+    }
+
     fn max_batch(&self) -> u32 {
         self.max_batch
     }

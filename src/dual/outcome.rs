@@ -2,6 +2,7 @@
 
 use crate::outcome::{NegativeMultiDecision, NonConformance, ReadableWait, Status};
 use crate::time::{self, Instant};
+use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;
@@ -198,9 +199,10 @@ impl DualStatus {
         self.second
     }
 
-    /// Returns the status of the limit that admits later, the first if both admit at the same time.
+    /// Returns the status of the limit that admits later. If both admit at the same time, returns that of the limit with fewer cells, or of the first.
     pub(crate) fn later(&self) -> Status {
-        if self.second.until_next() > self.first.until_next() {
+        let order = |status: &Status| (status.until_next(), Reverse(status.remaining()));
+        if order(&self.second) > order(&self.first) {
             self.second
         } else {
             self.first

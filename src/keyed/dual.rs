@@ -8,6 +8,7 @@ use crate::dual::{DualNonConformance, NegativeDualDecision, RefusedBy};
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Status};
 use crate::quota::DualQuota;
+use crate::store::Store as _;
 use crate::time::{self, Instant};
 use core::borrow::Borrow;
 use core::fmt;
@@ -38,7 +39,7 @@ use core::hash::{BuildHasher, Hash};
 /// Each limit admits no more than its own law allows, under any interleaving. A decision looks at both limits first, so a denial counts nothing. If
 /// both have room, the first limit counts the cells and then the second. Another thread may take the second limit's last cells between the look and
 /// the charge. Then the first limit gets its cells back, as with [`Reservation::cancel`](crate::Reservation::cancel). A strict
-/// average whose cells another thread took counts that denial; the other limit counts none.
+/// average whose cells another thread took counts that denial; its companion counts none.
 ///
 /// *Invariant*: giving back never makes the first limit admit more than it allows. *Proof*: the cells given back were not admitted, and no drained
 /// part of them is given back (see [`cancel`](crate::Reservation::cancel)).
@@ -162,8 +163,10 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     {
         let exactly_now = || self.first.clock.now_exactly();
         let decide = |at| single(at, self.decide(key, [1, 1], at, exactly_now));
-        // A denial that counts must not be tried twice: another thread may take the last cells between the look and the charge.
-        if self.first.counts_denials() || self.second.counts_denials() {
+        // A denial that counts must not be tried twice: another thread may take the last cells between the look and the charge. Denials for lack of a
+        // slot count in the statistics.
+        let counts_missing_slots = self.first.limits.when_full == WhenFull::Deny;
+        if counts_missing_slots || self.first.counts_denials() || self.second.counts_denials() {
             return decide(exactly_now());
         }
         let now = self.first.clock.now();
@@ -209,16 +212,26 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
     {
         let ticket = self.first.ticket(key);
         let meters = [self.first.redeem(ticket), self.second.redeem(ticket)];
+        let look = |index: usize| {
+            let looked = meters[index].peek_n_at(n[index], at);
+            if let Err(NegativeMultiDecision::BatchNonConforming(_, denial)) = looked {
+                if denial.is_table_full() {
+                    meters[index].store().count_missing_slot();
+                }
+            }
+            looked
+        };
         let denied = |[first, second]: [Result<(), NegativeMultiDecision>; 2]| both(n, first, second);
-        denied([meters[0].peek_n_at(n[0], at), meters[1].peek_n_at(n[1], at)])?;
+        denied([look(0), look(1)])?;
         if let Err(lost) = meters[0].check_n_at(n[0], at) {
-            return denied([Err(lost), meters[1].peek_n_at(n[1], at)]);
+            return denied([Err(lost), look(1)]);
         }
         let Err(lost) = meters[1].check_n_at(n[1], at) else {
             return Ok(());
         };
-        meters[0].give_back(n[0], at, now());
-        denied([meters[0].peek_n_at(n[0], at), Err(lost)])
+        let quota = self.first.limits.schedule(0).quota;
+        meters[0].give_back(n[0], quota, at, now());
+        denied([look(0), Err(lost)])
     }
 
     /// Returns the key's status by each limit now.

@@ -125,6 +125,57 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         })
     }
 
+    /// Returns the denial of a key by a tier that is not the key's own. Until the key moves, its debt drains at the rate of its own tier. So the denial
+    /// ends at the first time at which the rest of the debt, converted at that time, conforms.
+    #[cold]
+    #[inline(never)]
+    fn denied_before_move<T>(
+        &self,
+        limits: &Limits<A>,
+        state: SlotState,
+        at: Nanos,
+        step: &impl Fn(&Schedule<A>, u64, Volume) -> Result<T, NotStored>,
+        denied: NotStored,
+    ) -> Result<NotStored, Superseded> {
+        if !matches!(denied, NotStored::Denied(_)) {
+            return Ok(denied);
+        }
+        let (was, word) = limits.read(state)?;
+        let [own, other] = [was, self.first_tier()].map(|tier| limits.schedule(tier));
+        let is_denied = |ns| {
+            let at = Nanos::clamped(ns);
+            let decided = step(other, own.owing(word, at, other), other.drained(at));
+            matches!(decided, Err(NotStored::Denied(_)))
+        };
+        let (now, idle) = (
+            at.max(self.bucket.watermark()).get(),
+            own.until(own.algorithm.idle(word)),
+        );
+        // An average is idle before it owes nothing.
+        let ends = [idle.nanos().min(Nanos::END.get()), Nanos::END.get()];
+        let until = match ends.into_iter().find(|&end| end > now && !is_denied(end)) {
+            Some(mut end) => {
+                let mut before = now;
+                // Denied at `before` and admitted at `end`: at most 60 steps.
+                while end - before > 1 {
+                    let middle = before + (end - before) / 2;
+                    if is_denied(middle) {
+                        before = middle;
+                    } else {
+                        end = middle;
+                    }
+                }
+                Until::at(Nanos::clamped(end))
+            }
+            None if idle.nanos() > Nanos::END.get() => idle,
+            // A waiter that does not wait so long.
+            None => return Ok(denied),
+        };
+        // Last, because a step may report the status that it saw.
+        is_denied(now);
+        Ok(NotStored::Denied(until))
+    }
+
     /// Returns the state of the key, if it has a slot. At one moment of the read, the key was in that slot with that state.
     #[inline]
     fn state_of(&self, limits: &Limits<A>) -> Result<Option<SlotState>, Superseded> {
@@ -163,20 +214,6 @@ impl<'a, A: Algorithm> Entry<'a, A> {
     fn until_idle(&self, limits: &Limits<A>, nearest: SlotState) -> Result<Until, Superseded> {
         let (tier, word) = limits.read(nearest)?;
         Ok(limits.schedule(tier).until(Volume(word)))
-    }
-
-    /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
-    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
-        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
-        if at >= watermark {
-            return status;
-        }
-        let later = schedule.status(word, watermark);
-        Status {
-            remaining: status.remaining.max(later.remaining),
-            next: if later.remaining > 0 { Volume(0) } else { status.next },
-            ..status
-        }
     }
 
     /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile.
@@ -238,7 +275,14 @@ impl<'a, A: Algorithm> Entry<'a, A> {
             let (was, tier, schedule, word) = self.reading(limits, state, at)?;
             match self.decided(schedule, word, at, step) {
                 // The state and the id belonged together if the state has not changed.
-                Err(denied) if slot.load() == state => return Ok(Err(denied)),
+                Err(denied) if slot.load() == state => {
+                    let moves = tier != was;
+                    return if moves {
+                        self.denied_before_move(limits, state, at, step, denied).map(Err)
+                    } else {
+                        Ok(Err(denied))
+                    };
+                }
                 Err(_) => {}
                 Ok((new, made)) => {
                     if tier != was {
@@ -376,8 +420,14 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     ) -> Result<(), NotStored> {
         self.by_limits(|limits| {
             if let Some(state) = self.state_of(limits)? {
-                let (_, _, schedule, word) = self.reading(limits, state, at)?;
-                return Ok(self.decided(schedule, word, at, &look));
+                let (was, tier, schedule, word) = self.reading(limits, state, at)?;
+                return match self.decided(schedule, word, at, &look) {
+                    Err(denied) if tier != was => {
+                        let denied = self.denied_before_move(limits, state, at, &look, denied);
+                        denied.map(Err)
+                    }
+                    decided => Ok(decided),
+                };
             }
             let tier = self.first_tier();
             let idle = limits.idle_word(tier, self.bucket.watermark());
@@ -387,6 +437,29 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
             let until = self.denied_until(limits, at)?;
             Ok(until.map_or(Ok(()), |until| Err(NotStored::NoSlot(until))))
         })
+    }
+
+    fn counts_missing_slots(&self) -> bool {
+        self.limits.when_full == WhenFull::Deny
+    }
+
+    fn count_missing_slot(&self) {
+        Tallies::count(&self.table.tallies.denied);
+    }
+
+    /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
+    #[inline]
+    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
+        if at >= watermark {
+            return status;
+        }
+        let later = schedule.status(word, watermark);
+        Status {
+            remaining: status.remaining.max(later.remaining),
+            next: if later.remaining > 0 { Volume(0) } else { status.next },
+            ..status
+        }
     }
 
     fn status(&self, at: Nanos) -> Status {

@@ -301,7 +301,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// Sets the quota of a tier at `at`; see [`set_quota`](Self::set_quota).
     ///
     /// All decisions after the call use the new quota. Time until `at` is credited at the old rate. If `at` is before the last change of the table,
-    /// the time of that change counts instead.
+    /// the time of that change counts instead. So after one wrong `at` years ahead, each key is denied until then once its burst is spent.
     ///
     /// # Errors
     ///

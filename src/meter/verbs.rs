@@ -6,6 +6,7 @@ use super::Meter;
 use crate::algorithm::Algorithm;
 use crate::clock::{Clock, When, act_now};
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
+use crate::quota::Quota;
 use crate::schedule::{NotAtOnce, NotStored, Schedule};
 #[cfg(feature = "std")]
 use crate::snapshot::{RestoreError, Snapshot};
@@ -394,8 +395,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         match (restored, error.get()) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(error)) => Err(error),
-            // The key has no slot to restore.
-            (Err(_), None) => Err(RestoreError::OwesTooMuch),
+            (Err(_), None) => Err(RestoreError::NoSlot),
         }
     }
 }
@@ -519,26 +519,29 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                     _ => schedule.decide(word, drained, n),
                 };
                 let after = decided.map_or(word, |(word, _)| word);
-                status.set(Some(schedule.status(after, at)));
+                status.set(Some(self.store.status_of(schedule, after, at)));
                 decided
             })
         });
         self.taken(n, when, taken, status.get())
     }
 
-    /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.
+    /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word. A denial for lack of a slot is counted.
     pub(crate) fn evaluate(&self, n: u32, at: Instant) -> Taken {
         let when = When::At(at);
+        if n == 0 {
+            return Taken::new(Ok(()), self.status_when(when));
+        }
         let status = Cell::new(None);
         let looked = self.act(when, |at| {
             self.store.look(at, |schedule, word, drained| {
-                status.set(Some(schedule.status(word, at)));
-                match n {
-                    0 => Ok(()),
-                    _ => schedule.look(word, drained, n),
-                }
+                status.set(Some(self.store.status_of(schedule, word, at)));
+                schedule.look(word, drained, n)
             })
         });
+        if let Err(NotStored::NoSlot(_)) = looked {
+            self.store.count_missing_slot();
+        }
         self.taken(n, when, looked.map(|()| None), status.get())
     }
 
@@ -607,11 +610,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         step.unwrap_or(());
     }
 
-    /// Gives back `n` cells that were counted at `taken`, less the cells that may have drained by `now`.
-    pub(crate) fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+    /// Gives back `n` cells that were counted at `taken` by `quota`, less the cells that may have drained by `now`. If another quota holds by now,
+    /// they stay counted: it may have another weight, and the cells have drained at another rate.
+    pub(crate) fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant) {
         if n > 0 {
             let taken = self.time_line().position(taken);
             self.lower(When::At(now), |schedule, word, drained| {
+                if schedule.quota != quota {
+                    return word;
+                }
                 schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
             });
         }

@@ -94,10 +94,27 @@ pub trait Store<A: Algorithm>: Sized {
     #[inline]
     fn decided_again(&self, _denied: &NotStored) {}
 
+    /// Returns whether a request that is denied for lack of a slot is counted, so that it must not be tried twice.
+    #[doc(hidden)]
+    fn counts_missing_slots(&self) -> bool {
+        false
+    }
+
+    /// Counts a request that was denied for lack of a slot before its step was tried.
+    #[doc(hidden)]
+    fn count_missing_slot(&self) {}
+
+    /// Returns the status of a word of this meter.
+    #[doc(hidden)]
+    #[inline]
+    fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        schedule.status(word, at)
+    }
+
     /// Returns the status of the meter.
     #[doc(hidden)]
     fn status(&self, at: Nanos) -> Status {
-        self.read(at, |schedule, word| schedule.status(word, at))
+        self.read(at, |schedule, word| self.status_of(schedule, word, at))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::support::window::Admissions;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::WhenFull;
-use ratelimit_meter::{GCRA, KeyedMeter, Meter, NegativeMultiDecision};
+use ratelimit_meter::keyed::{KeyedBuilder, KeyedDual, WhenFull};
+use ratelimit_meter::{GCRA, KeyedMeter, Meter, NegativeMultiDecision, NonConformance, check_all};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -449,7 +449,7 @@ fn a_denial_without_a_slot_is_counted_once() {
     let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
     let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
     let like = like.with_clock(Behind(clock.clone()));
-    let keys: KeyedMeter<u64, GCRA<Behind>> = ratelimit_meter::keyed::KeyedBuilder::new(like)
+    let keys: KeyedMeter<u64, GCRA<Behind>> = KeyedBuilder::new(like)
         .when_full(WhenFull::Deny)
         .with_capacity(1)
         .unwrap();
@@ -463,4 +463,44 @@ fn a_denial_without_a_slot_is_counted_once() {
     clock.advance(Duration::from_micros(2)).unwrap();
     assert!(keys.check(&1000).is_ok(), "a slot idle exactly now is free");
     assert_eq!(keys.stats().denied, 9);
+}
+
+/// A decision on several meters looks at each first, so a key without a slot is denied before its own decision. And zero cells need no slot.
+#[test]
+fn joint_denials_without_a_slot_are_counted_once() {
+    let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
+    let like = |text: &str| {
+        let meter = GCRA::from_quota(text.parse().unwrap()).unwrap();
+        meter.with_clock(Behind(clock.clone()))
+    };
+    let (service, start) = (like("1000/s"), clock.now());
+    let keys = KeyedBuilder::new(like("1/h")).when_full(WhenFull::Deny);
+    let keys = keys.with_capacity::<u64>(1).unwrap();
+    let pairs: KeyedDual<u64, GCRA<Behind>> = KeyedDual::new(like("2/h"), like("1/h"), WhenFull::Deny, 1).unwrap();
+    for key in 0..BUCKET_SLOTS as u64 {
+        assert!(keys.check_at(&key, start).is_ok() && pairs.check_at(&key, start).is_ok());
+    }
+    let denied = || [&keys, pairs.first(), pairs.second()].map(|table| table.stats().denied);
+    // By the clock's lag, a denial at its time is decided again.
+    for (ms, first) in [(0, 9), (1_800_000, 9), (3_600_000, 0)] {
+        clock.set(start + Duration::from_millis(ms) - Duration::from_micros(2));
+        let before = denied();
+        for count in 1..10 {
+            let all = check_all(&[(&service, 1), (&keys.key(&1000), 1)]).unwrap_err();
+            assert_eq!(all.meter(), 1);
+            let pair = pairs.check(&1000).unwrap_err();
+            assert!(NonConformance::from(pair).is_table_full());
+            assert_eq!(
+                denied(),
+                [before[0] + count, before[1] + count.min(first), before[2] + count]
+            );
+        }
+        assert_eq!(check_all(&[(&service, 1), (&keys.key(&1000), 0)]), Ok(()));
+        assert_eq!(denied()[0], before[0] + 9, "zero cells");
+    }
+    clock.set(start + hour);
+    assert_eq!(check_all(&[(&service, 1), (&keys.key(&1000), 1)]), Ok(()));
+    assert_eq!(pairs.check(&1000), Ok(()));
+    let left = service.status_at(clock.now()).remaining();
+    assert_eq!(left, 998, "with the last zero cells");
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes, KeyedBuilder, RestoreKeysError, Tier, WhenFull};
-use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
+use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota, RestoreError};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
@@ -70,6 +70,47 @@ proptest! {
         check(|| GCRA::from_quota(quota("10/s")).unwrap(), &charges, elapsed, moved);
         check(|| LeakyBucket::from_quota(quota("7/s burst 20")).unwrap(), &charges, elapsed, moved);
         check(|| Exponential::from_quota(quota("10/s")).unwrap(), &charges, elapsed, moved);
+    }
+
+    /// Words of a table are shorter than those of a meter, but the units of a snapshot are the same.
+    #[test]
+    fn snapshots_move_between_keys_and_meters(
+        text in prop::sample::select(&["10/s", "7/h burst 20", "100/min burst 3 weight 2", "3/d", "1000000/s burst 5"][..]),
+        more_tiers in 0_u32..15,
+        cells in 0_u64..300,
+        [early, elapsed] in [0_u64..100_000_000_000, 0_u64..100_000_000_000],
+    ) {
+        fn check<A: Algorithm>(like: Meter<A>, more_tiers: u32, cells: u64, early: Duration, elapsed: Duration) {
+            let mut builder = KeyedBuilder::new(like.clone());
+            for _ in 0..more_tiers {
+                builder = builder.tier(quota("50/min")).expect("at most 16").0;
+            }
+            let keys = builder.with_capacity::<u32>(1).expect("a table");
+            let (now, wall) = (Instant::now(), SystemTime::now());
+            let (before, after) = (now - early, (now, wall + elapsed));
+            assert_eq!([keys.key(&1).charge_at(cells, before), like.charge_at(cells, before)], [0; 2]);
+            let snapshots = [keys.key(&1).snapshot_at((now, wall)), like.snapshot_at((now, wall))];
+            let went_on = like.status_at(now + elapsed);
+            like.reset();
+            for snapshot in snapshots {
+                assert_eq!(like.restore_at(&snapshot, after), Ok(()));
+                assert_eq!(keys.key(&2).restore_at(&snapshot, after), Ok(()));
+                // A table of 16 tiers drains a unit in at most 9 ns, and is early by less than a unit. Each conversion adds at most a unit.
+                let units = Duration::from_nanos(20);
+                for restored in [like.status_at(now), keys.key(&2).status_at(now)] {
+                    let (was, is) = (went_on.until_rest(), restored.until_rest());
+                    assert!(was.abs_diff(is) <= units, "{was:?} {is:?}");
+                    let (was, is) = (went_on.until_next(), restored.until_next());
+                    assert!(was.abs_diff(is) <= units, "{was:?} {is:?}");
+                }
+            }
+        }
+        let [early, elapsed] = [early, elapsed].map(Duration::from_nanos);
+        check(GCRA::from_quota(quota(text)).unwrap(), more_tiers, cells, early, elapsed);
+        check(LeakyBucket::from_quota(quota(text)).unwrap(), more_tiers, cells, early, elapsed);
+        check(Exponential::from_quota(quota("10/s")).unwrap(), more_tiers, cells, early, elapsed);
+        let [t, tau] = [7_000_003, 20_000_000_009].map(Duration::from_nanos);
+        check(GCRA::with_parameters(t, tau, None), more_tiers, cells, early, elapsed);
     }
 
     #[test]
@@ -464,6 +505,23 @@ fn a_failed_read_reports_keys_restored_so_far() {
         assert_eq!(
             refused.to_string(),
             format!("the snapshot could not be read after {restored} keys, which were restored: no route")
+        );
+    }
+}
+
+#[test]
+fn restoring_a_key_without_slot_is_an_error() {
+    let time = (Instant::now(), SystemTime::now());
+    for when_full in [WhenFull::Deny, WhenFull::Admit] {
+        let builder = KeyedBuilder::new(GCRA::from_quota(quota("2/h")).unwrap()).when_full(when_full);
+        let keys = builder.with_memory::<u32>(8192).expect("one bucket");
+        assert!((0..508).all(|key| keys.check_at(&key, time.0).is_ok()));
+        let snapshot = keys.key(&1).snapshot_at(time);
+        let refused = keys.key(&999).restore_at(&snapshot, time).unwrap_err();
+        assert_eq!(refused, RestoreError::NoSlot);
+        assert_eq!(
+            refused.to_string(),
+            "the table has no slot for the key: restore it later, or build a larger table"
         );
     }
 }

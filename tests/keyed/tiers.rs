@@ -9,7 +9,7 @@ use crate::support::traffic::spread;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{KeyedBuilder, Tier, WhenFull};
+use ratelimit_meter::keyed::{InvalidTable, KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, Meter, NegativeMultiDecision, Quota};
 use std::time::Duration;
 
@@ -78,8 +78,10 @@ fn play<A: Algorithm>(like: Meter<A>, tiers: &[Limit], steps: &[(usize, u64, u64
                 prop_assert!(room < error, "{n} cells of {limit:?} with {rest} owed");
                 let earliest = since(clock.now(), denied.earliest_possible());
                 let least = ExactBucket::filled(*limit, rest, now).excess(n, now);
-                prop_assert!(earliest >= now + limit.time_to_drain(least - error));
-                prop_assert!(earliest <= now + limit.time_to_drain(least + error) + 1);
+                // A denial moves no key, so the debt drains at the rate of the key's own tier.
+                let (own, error) = (&tiers[tier], error + unit(&tiers[tier]));
+                prop_assert!(earliest >= now + own.time_to_drain(least - error));
+                prop_assert!(earliest <= now + own.time_to_drain(least + error) + 1);
                 prop_assert_eq!(
                     keys.key(&0).status_at(at).quota(),
                     Some(quota(&tiers[tier])),
@@ -138,6 +140,41 @@ proptest! {
         prop_assert!(admitted <= burst + drained + error, "{admitted} of {burst} and {drained}");
     }
 
+    /// A denial moves no key, so the debt drains at the rate of the key's own tier until the instant of the denial.
+    #[test]
+    fn denial_by_another_tier_is_exact(
+        tiers in tiers(), from in 0_usize..16, to in 0_usize..16, charged: u64, sizes: [u64; 2], late: u64,
+    ) {
+        fn check<A: Algorithm>(like: Meter<A>, tiers: &[Limit], [from, to]: [usize; 2], seeds: [u64; 4]) -> Result<(), TestCaseError> {
+            let clock = ManualClock::new();
+            let (keys, handles) = with_tiers(like, &clock, &tiers[1..]);
+            let [from, to] = [from, to].map(|tier| keys.in_tier(handles[tier % tiers.len()]).unwrap());
+            let ns = Duration::from_nanos(1);
+            let _ = from.key(&0).charge(spread(seeds[0], 1, 1 << 34));
+            let at = clock.now() + Duration::from_nanos(spread(seeds[1], 1, 1 << 50));
+            for seed in [1, seeds[2], seeds[3]] {
+                let n = u32::try_from(spread(seed, 1, u64::from(u32::MAX))).unwrap();
+                let [peeked, checked] = [to.key(&0).peek_n_at(n, at), to.check_n_at(&0, n, at)];
+                prop_assert_eq!(peeked, checked);
+                let Some(earliest) = checked.err().and_then(|denied| denied.earliest_possible()) else { continue };
+                prop_assert!(earliest > at);
+                if since(clock.now(), earliest) < HORIZON {
+                    prop_assert!(to.key(&0).peek_n_at(n, earliest - ns).is_err());
+                    prop_assert_eq!(to.key(&0).peek_n_at(n, earliest), Ok(()));
+                    prop_assert_eq!(to.key(&0).take_at(n, at).wait(), Some(earliest - at));
+                }
+            }
+            Ok(())
+        }
+        let seeds = [charged, late, sizes[0], sizes[1]];
+        check(gcra(&tiers[0]), &tiers, [from, to], seeds)?;
+        check(leaky_bucket(&tiers[0]), &tiers, [from, to], seeds)?;
+        let averages: Vec<_> = tiers.iter().map(|limit| Limit { burst: limit.cells, weight: 1, ..*limit }).collect();
+        if let Ok(like) = Exponential::from_quota(quota(&averages[0])) {
+            check(like, &averages, [from, to], seeds)?;
+        }
+    }
+
     #[test]
     fn idle_key_is_idle_in_each_tier(tiers in tiers(), from in 0_usize..16, to in 0_usize..16) {
         let clock = ManualClock::new();
@@ -151,6 +188,25 @@ proptest! {
         prop_assert_eq!(other.key(&0).status_at(rested).remaining(), tiers[to].at_once());
         prop_assert_eq!(other.check_n_at(&0, tiers[to].at_once(), rested), Ok(()));
     }
+}
+
+/// A client that has used up its cells, then pays for more, and waits for the instant of the denial.
+#[test]
+fn key_waits_at_the_rate_of_its_tier() {
+    let clock = ManualClock::new();
+    let free = GCRA::from_quota("10/min".parse().unwrap()).unwrap();
+    let (builder, paying) = builder(free, &clock, WhenFull::Deny)
+        .tier("1000/min burst 10".parse().unwrap())
+        .unwrap();
+    let keys: Table<_> = buckets(builder, 1);
+    assert_eq!(keys.check_n(&0, 10), Ok(()));
+    let paying = keys.in_tier(paying).unwrap();
+    let denied = paying.check(&0).unwrap_err();
+    assert_eq!(denied.wait_time_from(clock.now()), Duration::from_secs(6));
+    clock.set(denied.earliest_possible());
+    assert_eq!(paying.check(&0), Ok(()));
+    let denied = paying.check(&0).unwrap_err();
+    assert_eq!(denied.wait_time_from(clock.now()), Duration::from_millis(60));
 }
 
 /// The share of the period that a debt takes to drain, by an average: e-fold in each.
@@ -349,4 +405,50 @@ fn tiers_of_cloned_builders_differ() {
         assert!(table.in_tier(tier).expect("its tier").check_n(&1, 1000).is_ok());
         assert!(table.in_tier(other).is_err());
     }
+}
+
+/// T and tau, which a table with few tiers counts in units of a nanosecond or less.
+#[test]
+fn parameters_fit_tables_of_all_numbers_of_tiers() {
+    let [ns, year] = [1, 31_557_600_000_000_000].map(Duration::from_nanos);
+    let parameters = [
+        (30 * ns, Duration::ZERO),
+        (7_000_003 * ns, Duration::new(20, 9)),
+        (year, 30 * year),
+        (3 * year, 190 * year),
+    ];
+    for ((t, tau), more) in parameters
+        .into_iter()
+        .flat_map(|both| (0..16).map(move |more| (both, more)))
+    {
+        let clock = ManualClock::new();
+        let meter = GCRA::with_parameters(t, tau, None).with_clock(clock.clone());
+        let mut builder = KeyedBuilder::new(meter.clone());
+        for _ in 0..more {
+            builder = builder.tier("2/s".parse().expect("a quota")).expect("at most 16").0;
+        }
+        let keys = builder.with_capacity::<u64>(100).expect("a table");
+        let cells = u32::try_from(1 + tau.as_nanos() / t.as_nanos()).expect("some cells");
+        assert_eq!(keys.key(&1).status().remaining(), cells);
+        assert_eq!([keys.check_n(&1, cells), meter.check_n(cells)], [Ok(()); 2]);
+        let [denied, exact] =
+            [keys.check(&1), meter.check()].map(|denied| denied.expect_err("none left").earliest_possible());
+        let apart = denied.max(exact).duration_since(denied.min(exact));
+        // Units are coarser if a word has to count more than the time line.
+        let lines = u32::try_from(1 + (t + tau).as_secs() / (36 * year).as_secs()).expect("a few");
+        assert!(apart <= lines * 9 * ns, "{apart:?}: {t:?} {tau:?}, {more} more tiers");
+        assert!(keys.key(&1).peek_at(denied - ns).is_err());
+        assert_eq!(keys.key(&1).peek_at(denied), Ok(()));
+    }
+    let mut builder = KeyedBuilder::new(GCRA::with_parameters(ns, ns, None));
+    assert!(builder.clone().with_capacity::<u64>(1).is_ok());
+    for _ in 0..2 {
+        builder = builder.tier("2/s".parse().expect("a quota")).expect("at most 16").0;
+    }
+    let narrow = InvalidTable::WordTooNarrow { bits: 60, tiers: 3 };
+    assert_eq!(
+        builder.with_capacity::<u64>(1).map(drop),
+        Err(narrow),
+        "a billion a second"
+    );
 }

@@ -11,7 +11,7 @@ use ratelimit_meter::KeyedMeter;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
-use ratelimit_meter::{GCRA, Meter, NegativeMultiDecision, Quota};
+use ratelimit_meter::{GCRA, Meter, NegativeMultiDecision, Quota, take_all_at};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,53 @@ fn check_that_conforms_at_the_watermark_is_admitted() {
     assert_eq!(keys.in_tier(tier).unwrap().check_at(&0, ahead), Ok(()));
     (1..=KEYS).for_each(|key| assert_eq!(keys.check(&key), Ok(())));
     (1..=KEYS).for_each(|key| assert!(keys.check(&key).unwrap_err().earliest_possible() > ahead));
+}
+
+/// A new key begins at the watermark, which may be a little ahead of the clock of the thread that asks.
+#[test]
+fn take_reports_the_cells_left_at_the_watermark() {
+    let clock = ManualClock::new();
+    let (keys, _, _) = reused_once(gcra(&limit()), &clock);
+    for early in [1, 2000, REUSE] {
+        let (at, key) = (
+            instant(clock.now(), REUSE - early),
+            1000 + u64::try_from(early).unwrap(),
+        );
+        let key = keys.key(&key);
+        let taken = key.take_at(3, at);
+        assert!(taken.decision().is_ok());
+        let mut statuses = [None];
+        assert_eq!(take_all_at(&[(&key, 2)], &mut statuses, at), Ok(()));
+        for (status, left) in [(taken.status(), 3), (statuses[0].unwrap(), 5), (key.status_at(at), 5)] {
+            assert_eq!(status.remaining(), BURST - left, "{early} ns early");
+            assert!(status.until_next().is_zero());
+        }
+        let denied = take_all_at(&[(&key, BURST)], &mut statuses, at).unwrap_err();
+        assert_eq!((denied.meter(), statuses[0].unwrap().remaining()), (0, BURST - 5));
+    }
+}
+
+/// A wrong far future of one key, as docs/limitations.md describes it: the other keys of its bucket gain a burst, and are denied from then on.
+#[test]
+fn wrong_far_future_blocks_a_whole_bucket() {
+    let (clock, limit) = (ManualClock::new(), Limit::per_second(10));
+    let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
+    assert!((0..60).all(|key| keys.check(&key).is_ok()));
+    let far = clock.now() + Duration::from_secs(30 * 365 * 86_400);
+    assert_eq!(keys.check_at(&99, far), Ok(()));
+    clock.advance(Duration::from_secs(60)).unwrap();
+    let admitted = |key| (0..100).filter(|_| keys.check(&key).is_ok()).count();
+    let [present, new] = [
+        (0..60).find(|key| keys.key(key).status().remaining() == 10).unwrap(),
+        100,
+    ];
+    assert_eq!([admitted(present), admitted(new)], [20, 10]);
+    clock.advance(Duration::from_secs(3600)).unwrap();
+    for key in [present, new] {
+        assert!(keys.check(&key).unwrap_err().earliest_possible() > far);
+        keys.key(&key).reset();
+        assert_eq!(keys.check_n(&key, 10), Ok(()), "until it loses its slot");
+    }
 }
 
 /// A key that is evicted whenever it is idle by one clock, and asks by the other clock, which is a second behind.

@@ -365,3 +365,22 @@ fn meters_of_all_kinds_decide_together() {
     );
     assert_eq!(check_all_at(&[(&bob, 1), (&keys.key("carol"), 1)], at), Ok(()));
 }
+
+#[test]
+#[cfg(feature = "dual")]
+fn pair_status_is_of_the_scarcer_limit() {
+    use ratelimit_meter::{Dual, GCRA};
+
+    let at = Instant::now();
+    for (quotas, cells, remaining) in [
+        ("10/s & 5/h", 1, 4),
+        ("5/h & 10/s", 1, 4),
+        ("4/s & 9/h", 4, 0),
+        ("9/h & 4/s", 4, 0),
+    ] {
+        let pair = Dual::<GCRA>::from_quota(quotas.parse().expect("two quotas")).expect("limits");
+        let mut statuses = [None];
+        assert_eq!(take_all_at(&[(&pair, cells)], &mut statuses, at), Ok(()));
+        assert_eq!(statuses[0].expect("reported").remaining(), remaining, "{quotas}");
+    }
+}
