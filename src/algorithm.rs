@@ -61,12 +61,6 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     /// not possible.
     fn below(&self, quota: Option<Quota>, end: u64) -> Option<Self>;
 
-    /// Returns how fast the limit drains.
-    #[inline]
-    fn scale(&self) -> UnitScale {
-        self.limit().scale()
-    }
-
     /// Returns the most cells that can conform at once.
     #[inline]
     fn max_batch(&self) -> u32 {

@@ -195,30 +195,46 @@ fn take_all_by(
     take_from(0, batches, at, now, &mut report).map_err(|(denied, _)| denied)
 }
 
-/// Takes the cells of the meters from `index` on. If a race is lost, gives back those that were taken, from the last meter to the first, and also
-/// returns the time at which they are given back.
-///
-/// Recursive, so that each meter's quota is at hand without an allocation.
+/// The number of meters whose quotas are kept while they are charged. A longer list recurses, so that no list needs an allocation.
+const TOGETHER: usize = 8;
+
+/// Takes the cells of the meters from `first` on. If a race is lost, gives back the taken cells, from the last meter to the first. Also returns the time
+/// at which that is done.
 fn take_from(
-    index: usize,
+    first: usize,
     batches: &[Batch<'_>],
     at: Instant,
     now: impl FnOnce() -> Instant,
     report: &mut impl FnMut(usize, Status),
 ) -> Result<(), (AllDenied, Instant)> {
-    let Some(&(meter, n)) = batches.get(index) else {
-        return Ok(());
-    };
-    let taken = meter.take(n, at);
-    report(index, taken.status());
-    if let Err(decision) = taken.decision() {
-        return Err((AllDenied { meter: index, decision }, now()));
+    let mut quotas = [None; TOGETHER];
+    let mut charged = 0;
+    let mut lost = None;
+    for (index, &(meter, n)) in (first..).zip(batches[first..].iter().take(TOGETHER)) {
+        let taken = meter.take(n, at);
+        report(index, taken.status());
+        if let Err(decision) = taken.decision() {
+            lost = Some(AllDenied { meter: index, decision });
+            break;
+        }
+        quotas[charged] = taken.status().quota();
+        charged += 1;
     }
-    let quota = taken.status().quota();
-    take_from(index + 1, batches, at, now, report).inspect_err(|&(_, now)| {
+    let next = first + charged;
+    let (denied, now) = match lost {
+        Some(denied) => (denied, now()),
+        None if next == batches.len() => return Ok(()),
+        None => match take_from(next, batches, at, now, report) {
+            Ok(()) => return Ok(()),
+            Err(lost) => lost,
+        },
+    };
+    for (index, quota) in (first..next).zip(quotas).rev() {
+        let (meter, n) = batches[index];
         meter.give_back(n, quota, at, now);
         report(index, meter.look(0, at).status());
-    })
+    }
+    Err((denied, now))
 }
 
 /// A denial by several meters: the meter that denies longest, and its decision.
@@ -347,6 +363,31 @@ mod tests {
     }
 
     #[test]
+    fn lost_race_gives_back_to_many_meters() {
+        let (meters, last, now) = ([(); 100].map(|()| gcra("10/h")), gcra("10/h"), Instant::now());
+        let steal = || assert!(last.check_n_at(10, now).is_ok());
+        let raced = Raced(&last, &steal);
+        for length in [1, 7, 8, 9, 16, 100] {
+            let mut batches: Vec<(&dyn Checkable, u32)> =
+                meters[..length].iter().map(|meter| (meter as _, 3)).collect();
+            batches.push((&raced, 1));
+            let mut statuses = [None; 101];
+            let denied = take_all_at(&batches, &mut statuses, now).unwrap_err();
+            assert_eq!((denied.meter(), statuses[length].unwrap().remaining()), (length, 0));
+            for (meter, status) in meters.iter().zip(&statuses[..length]) {
+                assert_eq!(
+                    [meter.status_at(now), status.unwrap()].map(|status| status.remaining()),
+                    [10; 2]
+                );
+            }
+            last.reset();
+        }
+        let batches: Vec<(&dyn Checkable, u32)> = meters.iter().map(|meter| (meter as _, 3)).collect();
+        assert_eq!(check_all_at(&batches, now), Ok(()));
+        assert!(meters.iter().all(|meter| meter.status_at(now).remaining() == 7));
+    }
+
+    #[test]
     fn all_conform_at_the_instant_reported_after_race() {
         let (slow, fast, now) = (gcra("1/h"), gcra("10/s"), Instant::now());
         let steal = || assert!(fast.check_n_at(10, now).is_ok());
@@ -366,7 +407,7 @@ mod tests {
         assert_eq!(last.status_at(now).remaining(), 10);
     }
 
-    /// Of 10 units, 6 are taken before. A cell taken at weight 1 is not a cell of weight 2, and drains at another rate by another quota.
+    /// Takes 6 of 10 units before. A cell taken at weight 1 is not a cell of weight 2, and drains at another rate by another quota.
     #[test]
     #[cfg(feature = "std")]
     fn cells_stay_counted_if_their_quota_changes() {
@@ -392,7 +433,7 @@ mod tests {
 
     #[test]
     #[cfg(all(feature = "std", feature = "keyed"))]
-    fn cells_stay_counted_if_their_key_changes_its_tier() {
+    fn cells_stay_counted_if_their_key_moves() {
         use crate::keyed::{KeyedBuilder, KeyedMeter};
 
         let (builder, heavy) = KeyedBuilder::new(gcra("10/h")).tier(quota("10/h weight 2")).unwrap();

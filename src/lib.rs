@@ -149,8 +149,6 @@ mod meter;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub mod observed;
 mod outcome;
-#[cfg(feature = "keyed")]
-mod prefetch;
 mod quota;
 mod schedule;
 #[cfg(feature = "std")]

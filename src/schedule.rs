@@ -1,7 +1,7 @@
 //! An algorithm on a time line: converts times to drained volumes, and decides on words. Everything here is pure.
 
 use crate::algorithm::{Algorithm, Numbers};
-use crate::clock::{Clock, LAG_NS};
+use crate::clock::LAG_NS;
 use crate::error::InconsistentCapacity;
 use crate::outcome::{NonConformance, Status, Until};
 use crate::quota::Quota;
@@ -15,26 +15,18 @@ use core::num::NonZeroU64;
 pub struct Schedule<A> {
     pub(crate) algorithm: A,
     pub(crate) time_line: TimeLine,
+    /// The rate at which the algorithm's limit drains.
+    pub(crate) scale: UnitScale,
     /// The quota of the algorithm; `None` if it was made of T and tau.
     pub(crate) quota: Option<Quota>,
     /// The time between two ticks in which volume drains; `None` if it drains steadily.
     interval: Option<NonZeroU64>,
     /// The end of the times at which a decision may be made at once, by a clock's anchor. If volume drains in ticks or denials count, no decision is.
-    at_once_until: Nanos,
+    pub(crate) at_once_until: Nanos,
+    /// The largest lead of a word over the volume drained at a clock's anchor with which a cell may conform while the anchor holds.
+    pub(crate) denied_lead: u64,
     /// The largest volume that drains while such a clock lags, plus the three units by which its volume may be short.
     lag: u64,
-}
-
-/// The present time by a clock's anchor, which holds.
-#[cfg(feature = "keyed")]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AnchoredTime {
-    /// The time of the anchor, or an earlier time.
-    pub(crate) anchor: Nanos,
-    /// The volume drained at the anchor.
-    pub(crate) anchored: Volume,
-    /// The volume drained now.
-    pub(crate) drained: Volume,
 }
 
 /// A step of a word: the new word, and a result.
@@ -83,9 +75,15 @@ impl<A: Algorithm> Schedule<A> {
 
     fn on(time_line: TimeLine, algorithm: A, quota: Option<Quota>) -> Self {
         let interval = quota.and_then(|quota| quota.refill_ns());
+        let scale = algorithm.limit().scale();
+        let lag = scale.most_in(LAG_NS) + 3;
+        // One cell is due equally far behind every word, and more cells are due later.
+        let last = algorithm.limit().last_word();
+        let Volume(due) = algorithm.due(last, 1);
         Self {
             algorithm,
             time_line,
+            scale,
             quota,
             interval,
             at_once_until: if interval.is_none() && !algorithm.counts_denials() {
@@ -93,7 +91,9 @@ impl<A: Algorithm> Schedule<A> {
             } else {
                 Nanos::BEGINNING
             },
-            lag: algorithm.scale().most_in(LAG_NS) + 3,
+            // Until an anchor is given up, at most two windows drain.
+            denied_lead: last - due + 2 * lag,
+            lag,
         }
     }
 
@@ -124,7 +124,7 @@ impl<A: Algorithm> Schedule<A> {
     #[inline]
     pub(crate) fn drained(&self, at: Nanos) -> Volume {
         match self.interval {
-            None => self.algorithm.scale().volume_at(at),
+            None => self.scale.volume_at(at),
             Some(interval) => self.drained_by_tick(at, interval),
         }
     }
@@ -132,7 +132,7 @@ impl<A: Algorithm> Schedule<A> {
     #[cold]
     fn drained_by_tick(&self, at: Nanos, interval: NonZeroU64) -> Volume {
         let tick = self.time_line.tick_by(at, interval);
-        self.algorithm.scale().volume_at(tick)
+        self.scale.volume_at(tick)
     }
 
     /// Returns the part of a unit, in 2^-60 units, that was credited too much between two times because the volume at each is rounded down.
@@ -141,7 +141,7 @@ impl<A: Algorithm> Schedule<A> {
             let at = self
                 .interval
                 .map_or(at, |interval| self.time_line.tick_by(at, interval));
-            self.algorithm.scale().fraction_at(at)
+            self.scale.fraction_at(at)
         });
         from.saturating_sub(to)
     }
@@ -157,7 +157,7 @@ impl<A: Algorithm> Schedule<A> {
 
     #[cold]
     fn at_next_tick(&self, due: Volume, interval: NonZeroU64) -> Volume {
-        let scale = self.algorithm.scale();
+        let scale = self.scale;
         let tick = self.time_line.tick_from(scale.nanos_at(due), interval);
         scale.volume_of(tick.into()).unwrap_or(Volume(u64::MAX))
     }
@@ -166,10 +166,7 @@ impl<A: Algorithm> Schedule<A> {
     #[inline]
     pub(crate) fn until(&self, due: Volume) -> Until {
         match self.interval {
-            None => Until {
-                scale: self.algorithm.scale(),
-                due,
-            },
+            None => Until { scale: self.scale, due },
             Some(interval) => self.until_tick(due, interval),
         }
     }
@@ -177,7 +174,7 @@ impl<A: Algorithm> Schedule<A> {
     /// Returns the first tick by which `due` has drained, as a time: the words of a table may drain less than a unit in a nanosecond.
     #[cold]
     fn until_tick(&self, due: Volume, interval: NonZeroU64) -> Until {
-        let tick = self.time_line.tick_from(self.algorithm.scale().nanos_at(due), interval);
+        let tick = self.time_line.tick_from(self.scale.nanos_at(due), interval);
         Until {
             scale: UnitScale::UNIT_PER_NANO,
             due: Volume(tick),
@@ -188,7 +185,7 @@ impl<A: Algorithm> Schedule<A> {
     #[cfg(feature = "dual")]
     pub(crate) fn drained_by(&self, until: Until) -> Volume {
         match self.interval {
-            None => self.algorithm.scale().volume_while(until.scale, until.due),
+            None => self.scale.volume_while(until.scale, until.due),
             Some(interval) => {
                 let Volume(ns) = UnitScale::UNIT_PER_NANO.volume_while(until.scale, until.due);
                 self.drained_by_tick(Nanos::clamped(ns), interval)
@@ -200,91 +197,10 @@ impl<A: Algorithm> Schedule<A> {
         NonConformance::new(self.time_line.beginning(), self.until(due))
     }
 
-    /// Decides `n` cells now, at least 1, if `clock` has an anchor and the decision is certain by it. `load` reads the word, `replace`
-    /// exchanges it.
-    ///
-    /// 1. The volume drained at the anchor is known before the counter is read. If the cells are due more than two windows after it, they are
-    ///    denied while the anchor holds: the exact time does not matter.
-    /// 2. Otherwise the volume drained since the anchor is one product.
-    /// 3. A denial is certain if the cells are due more than the clock's lag from now. Otherwise it has to be decided at the exact time.
+    /// Returns whether a denial by a clock that lags is certain: whether the cells are due more than the lag from now.
     #[inline]
-    pub(crate) fn decide_at_once(
-        &self,
-        n: u32,
-        clock: &impl Clock,
-        load: impl Fn() -> u64,
-        replace: impl Fn(u64, u64) -> Result<(), NotAtOnce>,
-    ) -> Result<Result<(), Until>, NotAtOnce> {
-        let scale = self.algorithm.scale();
-        let denied = |due| Ok(Err(Until { scale, due }));
-        // One cell always fits.
-        if n > 1 && n > self.algorithm.max_batch() {
-            return Err(NotAtOnce::Uncertain);
-        }
-        let anchor = clock.anchor_position(&self.time_line, self.at_once_until);
-        let anchored = scale.volume_at(anchor.ok_or(NotAtOnce::Uncertain)?);
-        let due = self.algorithm.due(load(), n);
-        if due.0.saturating_sub(2 * self.lag) > anchored.0 {
-            return if clock.anchor_holds() {
-                denied(due)
-            } else {
-                Err(NotAtOnce::Uncertain)
-            };
-        }
-        let drained = clock
-            .drained_since_anchor(anchored, scale)
-            .ok_or(NotAtOnce::Uncertain)?;
-        let word = load();
-        match self.decide_by_anchor(word, drained, n)? {
-            Ok(new) => replace(word, new).map(Ok),
-            Err(until) => Ok(Err(until)),
-        }
-    }
-
-    /// Returns the present time, if `clock` has an anchor by which a decision may be made at once.
-    #[cfg(feature = "keyed")]
-    #[inline]
-    pub(crate) fn anchored_time(&self, clock: &impl Clock) -> Option<AnchoredTime> {
-        // The models have no counter, so there every clock is accepted.
-        if cfg!(ratelimit_meter_loom) && self.at_once_until > Nanos::BEGINNING {
-            let anchor = clock.position(&self.time_line);
-            let [anchored, drained] = [self.drained(anchor); 2];
-            return Some(AnchoredTime {
-                anchor,
-                anchored,
-                drained,
-            });
-        }
-        let scale = self.algorithm.scale();
-        let anchor = clock.anchor_position(&self.time_line, self.at_once_until)?;
-        let anchored = scale.volume_at(anchor);
-        let drained = clock.drained_since_anchor(anchored, scale)?;
-        Some(AnchoredTime {
-            anchor,
-            anchored,
-            drained,
-        })
-    }
-
-    /// Returns the lead of a word over the volume drained at a clock's anchor above which one cell is denied while the anchor holds.
-    #[cfg(feature = "keyed")]
-    pub(crate) fn certain_denial(&self) -> u64 {
-        // Until the anchor is given up, at most two windows drain. A cell's due volume lies equally far behind every word.
-        let last = self.algorithm.limit().last_word();
-        let Volume(due) = self.algorithm.due(last, 1);
-        last - due + 2 * self.lag
-    }
-
-    /// Decides `n` cells, at least 1, by a clock that may lag behind. Returns the new word, or the time until which the cells are denied. A denial is
-    /// certain if the cells are due more than the lag from now.
-    #[inline]
-    pub(crate) fn decide_by_anchor(&self, word: u64, drained: Volume, n: u32) -> Result<Result<u64, Until>, NotAtOnce> {
-        let scale = self.algorithm.scale();
-        match self.algorithm.decide(word, drained, n) {
-            Ok(new) => Ok(Ok(new)),
-            Err(due) if due.0 - drained.0 > self.lag => Ok(Err(Until { scale, due })),
-            Err(_) => Err(NotAtOnce::Uncertain),
-        }
+    pub(crate) const fn is_certain(&self, due: Volume, drained: Volume) -> bool {
+        due.0 - drained.0 > self.lag
     }
 
     /// Decides `n` cells. A denial that counts, of a strict algorithm, is returned with the word that counts it.

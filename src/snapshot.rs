@@ -143,7 +143,7 @@ pub(crate) fn elapsed(since_ns: i128, wall: SystemTime) -> u128 {
 /// Returns the part of `owed` that has not drained yet.
 pub(crate) fn still_owed(schedule: &Schedule<impl Algorithm>, owed: i128, elapsed_ns: u128) -> i128 {
     // If more has drained than a word holds, more has drained than can be owed.
-    let drained = schedule.algorithm.scale().volume_of(elapsed_ns);
+    let drained = schedule.scale.volume_of(elapsed_ns);
     owed.saturating_sub(drained.map_or(u64::MAX, |volume| volume.0).into())
 }
 

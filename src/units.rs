@@ -6,6 +6,8 @@
 //!                                    the line's beginning)           the line's beginning)      one per meter)
 //! ```
 //!
+//! Where a counter can be trusted, its counts become volume directly: [`Anchored`].
+//!
 //! A meter counts in *units* of 2^-f cell, with f chosen per limit ([`crate::limit`]). The *drained volume* at a time t is the volume that the limit
 //! has drained since the beginning of the time line. It is V(t) = floor(t * M / 2^60) with M = floor(units per nanosecond * 2^60): one 64 x 64 bit
 //! multiplication. V is the only rounded quantity, and it is a function of the absolute time, so no error accumulates. M is short of the exact rate
@@ -135,16 +137,13 @@ impl TimeLine {
     /// Returns the position of the time `ns` after the epoch, on a line that begins within 146 years of it.
     #[inline]
     pub(crate) fn position_since_epoch(self, ns: u64) -> Nanos {
-        // The branch is never taken, so that the position does not wait for it.
-        self.position_before(Nanos::END, ns)
-            .unwrap_or_else(|| self.off_line(ns))
-    }
-
-    /// Returns the same position, if it is before `end`.
-    #[inline]
-    pub(crate) fn position_before(self, end: Nanos, ns: u64) -> Option<Nanos> {
         let after = self.epoch.wrapping_add(ns);
-        (after < end.0).then_some(Nanos(after))
+        // The branch is never taken, so that the position does not wait for it.
+        if after < Nanos::END.0 {
+            Nanos(after)
+        } else {
+            self.off_line(ns)
+        }
     }
 
     #[cold]
@@ -182,9 +181,6 @@ impl UnitScale {
     /// The fractional bits of the multiplier: as many as the bits of a time, which bounds the error at the end of the line by one unit.
     pub(crate) const FRACTION: u32 = Nanos::BITS;
 
-    /// The fractional bits of the volume of one count.
-    const COUNT_FRACTION: u32 = u32::BITS + Self::FRACTION - u64::BITS;
-
     /// Returns the scale of `units` drained in `ns`, rounded down. Returns `None` from 16 units a nanosecond on, where the scale exceeds a word, and
     /// below 2^-60.
     pub(crate) fn draining(units: u128, ns: u64) -> Option<Self> {
@@ -196,7 +192,7 @@ impl UnitScale {
     #[inline]
     pub(crate) fn volume_at(self, at: Nanos) -> Volume {
         // Times have 60 bits: shifted up by four, the quotient by 2^60 is the high word of the product.
-        let product = u128::from(at.get() << (u64::BITS - Nanos::BITS)) * u128::from(self.0);
+        let product = u128::from(at.0 << (u64::BITS - Nanos::BITS)) * u128::from(self.0);
         Volume((product >> u64::BITS) as u64)
     }
 
@@ -210,19 +206,6 @@ impl UnitScale {
     /// Returns the maximum difference between the volumes drained at two times `ns` apart.
     pub(crate) fn most_in(self, ns: u64) -> u64 {
         self.volume_at(Nanos::clamped(ns)).0 + 1
-    }
-
-    /// Returns the volume drained during one count of a counter, times 2^28, rounded down. `rate` is the nanoseconds of a count, times 2^32.
-    #[inline]
-    pub(crate) fn per_count(self, rate: u64) -> u64 {
-        // The product is scaled by 2^(32 + 60); its high word by 2^28.
-        ((u128::from(rate) * u128::from(self.0)) >> u64::BITS) as u64
-    }
-
-    /// Returns the volume drained during this many counts, rounded down. Exact in 64 bits for 2^28 ns of less than 16 units each.
-    #[inline]
-    pub(crate) fn in_counts(counts: u32, per_count: u64) -> u64 {
-        (u64::from(counts) * per_count) >> Self::COUNT_FRACTION
     }
 
     /// Returns the volume drained in `ns`, rounded down, where `ns` may exceed a time line. Returns `None` if the volume exceeds a word.
@@ -250,6 +233,50 @@ impl UnitScale {
     #[inline]
     pub(crate) fn takes_longer(self, volume: Volume, other: Self, other_volume: Volume) -> bool {
         u128::from(volume.0) * u128::from(other.0) > u128::from(other_volume.0) * u128::from(self.0)
+    }
+}
+
+/// A limit's drained volume by a counter: the volume at an anchor, and the volume of each count since.
+///
+/// Both are known before the counter is read, so that one product follows the reading instead of two: one for the nanoseconds, and one for
+/// their volume.
+#[derive(Debug, Clone, Copy)]
+pub struct Anchored {
+    /// The position of the anchor.
+    #[cfg_attr(
+        not(any(feature = "keyed", test)),
+        expect(dead_code, reason = "only a table compares it")
+    )]
+    pub(crate) at: Nanos,
+    /// The volume drained by then.
+    pub(crate) volume: Volume,
+    /// The volume drained during one count, times 2^28, rounded down.
+    pub(crate) per_count: u64,
+}
+
+impl Anchored {
+    /// The fractional bits of the volume of one count: of 32 + 60 bits, its product with the scale loses the lower 64.
+    pub(crate) const FRACTION: u32 = u32::BITS + UnitScale::FRACTION - u64::BITS;
+
+    /// Returns the volumes at an anchor `ns` after the epoch, of counts of `rate` / 2^32 nanoseconds; `None` unless the anchor is before `end`.
+    #[inline]
+    pub(crate) fn new(line: &TimeLine, end: Nanos, scale: UnitScale, ns: u64, rate: u64) -> Option<Self> {
+        let at = Nanos(line.epoch.wrapping_add(ns));
+        if at.0 >= end.0 {
+            return None;
+        }
+        Some(Self {
+            at,
+            volume: scale.volume_at(at),
+            per_count: ((u128::from(rate) * u128::from(scale.0)) >> u64::BITS) as u64,
+        })
+    }
+
+    /// Returns the volume drained this many counts after the anchor, short by less than three units. Exact in 64 bits for 2^28 ns of less than 16 units
+    /// each.
+    #[inline]
+    pub(crate) fn after(self, counts: u32) -> Volume {
+        Volume(self.volume.0 + ((u64::from(counts) * self.per_count) >> Self::FRACTION))
     }
 }
 
@@ -353,7 +380,10 @@ mod tests {
             prop_assume!(units < u128::from(ns) * 16);
             let counts = u32::try_from((5_000 * share) / u128::from(rate)).unwrap();
             let Some(scale) = UnitScale::draining(units, ns) else { return Ok(()) };
-            let volume = u128::from(scale.volume_at(Nanos::clamped(from)).0 + UnitScale::in_counts(counts, scale.per_count(rate)));
+            let line = TimeLine { epoch: 0, ..TimeLine::of_meter_made(Instant::now()) };
+            let anchored = Anchored::new(&line, Nanos::END, scale, from, rate).unwrap();
+            prop_assert_eq!((anchored.at, anchored.volume), (Nanos(from), scale.volume_at(Nanos(from))));
+            let volume = u128::from(anchored.after(counts).0);
             // In 2^-32 ns. Below 2^92 * 2^40 / 2^5, so it is split to make the product fit.
             let now = (u128::from(from) << 32) + u128::from(counts) * u128::from(rate);
             let (whole, part) = (now >> 32, now & 0xffff_ffff);

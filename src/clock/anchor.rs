@@ -75,9 +75,10 @@ pub(super) struct Anchor {
     latest: Cell<u32>,
     /// The time of the anchor, in nanoseconds since the epoch.
     ns: Cell<u64>,
-    /// The time of the anchor while the anchor holds, otherwise [`NEVER`].
-    from: Cell<u64>,
-    rate: Cell<Rate>,
+    /// The time of the anchor, from which counts are trusted; [`NEVER`] while no anchor holds.
+    pub(super) from: Cell<u64>,
+    /// The frequency that was found, zero if none was found yet.
+    pub(super) rate: Cell<Rate>,
     /// The latest time that a sighting returned.
     floor: Cell<u64>,
     /// The beginning of the stretch of time that measures the frequency.
@@ -118,16 +119,11 @@ impl Anchor {
         Some(self.ns.get() + ((u64::from(since) * self.rate.get()) >> 32))
     }
 
-    /// Returns the time of the last anchor, from which counts are trusted; [`NEVER`] while no anchor holds.
-    #[inline]
-    pub(super) fn from(&self) -> u64 {
-        self.from.get()
-    }
-
     /// Returns the counts from the last anchor to `count`; `None` if they are not trusted.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub(super) fn counts(&self, count: u64) -> Option<u32> {
-        let (low, high) = halves(count);
+        let (low, high) = (count as u32, (count >> 32) as u32);
         // Two branches instead of one on both halves: neither is ever taken, so neither delays the time.
         if high != self.high.get() {
             return None;
@@ -156,6 +152,7 @@ impl Anchor {
 
     /// Sets an anchor at a sighting, and returns the time there, never before an earlier reading. `known` is the frequency that other threads have
     /// found.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub(super) fn renew(&self, sighting: Sighting, known: Rate) -> Result<u64, Broken> {
         let latest = self.latest();
         self.judge(sighting)?;
@@ -170,20 +167,13 @@ impl Anchor {
         // The window is shorter for a counter so fast that a window exceeds half a count.
         let window = if is_sound { (WINDOW_NS << 32) / rate } else { 0 };
         self.window.set(u32::try_from(window).unwrap_or(u32::MAX));
-        let (low, high) = halves(after);
-        self.low.set(low);
-        self.high.set(high);
+        self.low.set(after as u32);
+        self.high.set((after >> 32) as u32);
         self.ns.set(ns);
         self.from.set(if window == 0 { NEVER } else { ns });
         self.latest.set(0);
         self.floor.set(ns.max(latest));
         Ok(ns.max(latest))
-    }
-
-    /// Returns the frequency that was found, zero if none was found yet.
-    #[inline]
-    pub(super) fn rate(&self) -> Rate {
-        self.rate.get()
     }
 
     /// Checks that the counter kept step since the last anchor, if the anchor is recent enough to compare.
@@ -244,12 +234,6 @@ impl Anchor {
     }
 }
 
-/// Splits a count into its low and its high half.
-#[expect(clippy::cast_possible_truncation, reason = "each half has 32 bits")]
-const fn halves(count: u64) -> (u32, u32) {
-    (count as u32, (count >> 32) as u32)
-}
-
 /// Converts any number of counts to nanoseconds.
 fn to_ns(counts: u64, rate: Rate) -> u64 {
     u64::try_from((u128::from(counts) * u128::from(rate)) >> 32).unwrap_or(u64::MAX)
@@ -268,7 +252,8 @@ mod tests {
     )]
 
     use super::{Anchor, Broken, NEVER, Rate, Sighting, WINDOW_NS};
-    use crate::units::{Nanos, UnitScale, Volume};
+    use crate::time::Instant;
+    use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
 
     /// The time of a plain reading, and of a sighting.
     const READ_NS: u64 = 10;
@@ -412,7 +397,7 @@ mod tests {
             let mut machine = Machine::counting(frequency);
             machine.works(20 * MS);
             machine.assert_true();
-            assert!(machine.anchor.rate() != 0);
+            assert!(machine.anchor.rate.get() != 0);
             // In a row of readings, it takes no sighting except one per window.
             let start = machine.now;
             for _ in 0..10_000 {
@@ -436,9 +421,9 @@ mod tests {
                 machine.passes(offset * 7);
                 machine.works(20 * MS);
                 machine.assert_true();
-                assert!(machine.anchor.rate() != 0);
+                assert!(machine.anchor.rate.get() != 0);
                 let exact = 2_f64.powi(32) * 1000.0 / megahertz;
-                let slowness = 1.0 - machine.anchor.rate() as f64 / exact;
+                let slowness = 1.0 - machine.anchor.rate.get() as f64 / exact;
                 assert!(
                     (0.001..0.003).contains(&slowness),
                     "{megahertz} MHz: slow by {slowness}"
@@ -460,6 +445,7 @@ mod tests {
     #[test]
     fn volume_by_counts_never_exceeds_the_reading() {
         let scale = UnitScale::draining(7, 2).unwrap();
+        let line = TimeLine::of_meter_made(Instant::now());
         for frequency in [1.0, 1.7, 2.5, 5.0] {
             let mut machine = Machine::counting(frequency);
             machine.works(5 * MS);
@@ -472,9 +458,9 @@ mod tests {
                 let Some(counts) = anchor.counts(count).filter(|_| anchor.read(|| count) == Some(reading)) else {
                     continue;
                 };
-                let Volume(volume) = scale.volume_at(Nanos::clamped(anchor.from()));
-                let volume = volume + UnitScale::in_counts(counts, scale.per_count(anchor.rate()));
-                let [least, most] = [reading, reading + 1].map(|ns| scale.volume_at(Nanos::clamped(ns)).0);
+                let anchored = Anchored::new(&line, Nanos::END, scale, anchor.from.get(), anchor.rate.get());
+                let Volume(volume) = anchored.unwrap().after(counts);
+                let [least, most] = [reading, reading + 1].map(|ns| scale.volume_at(line.position_since_epoch(ns)).0);
                 assert!(least - 3 <= volume && volume <= most, "{volume}, not {least} to {most}");
                 told += 1;
             }
@@ -500,9 +486,9 @@ mod tests {
         let mut machine = Machine::counting(2.5);
         machine.works(5 * MS);
         machine.read();
-        assert_ne!(machine.anchor.from(), NEVER);
+        assert_ne!(machine.anchor.from.get(), NEVER);
         machine.anchor.distrust();
-        assert_eq!(machine.anchor.from(), NEVER);
+        assert_eq!(machine.anchor.from.get(), NEVER);
         assert_eq!(machine.anchor.read(|| unreachable!("nothing is read")), None);
     }
 
@@ -619,7 +605,7 @@ mod tests {
                 assert!(!machine.given_up, "given up");
                 assert!(machine.ahead <= 0, "ahead by {} ns", machine.ahead);
             }
-            assert!(machine.anchor.rate() != 0);
+            assert!(machine.anchor.rate.get() != 0);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
 use crate::time::{self, Instant};
-use crate::units::{Nanos, TimeLine, UnitScale, Volume};
+use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The source that [`DefaultClock`] reads.
@@ -127,8 +127,8 @@ fn sighted() -> u64 {
             let known = RATE.load(Ordering::Relaxed);
             match anchor.renew(sighting, known) {
                 Ok(ns) => {
-                    if known == 0 && anchor.rate() != 0 {
-                        RATE.store(anchor.rate(), Ordering::Relaxed);
+                    if known == 0 && anchor.rate.get() != 0 {
+                        RATE.store(anchor.rate.get(), Ordering::Relaxed);
                     }
                     ns
                 }
@@ -163,8 +163,8 @@ impl Clock for DefaultClock {
     const HAS_ANCHORS: bool = counter::EXISTS;
 
     #[inline]
-    fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
-        line.position_before(end, ANCHOR.with(Anchor::from))
+    fn anchored(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Anchored> {
+        ANCHOR.with(|anchor| Anchored::new(line, end, scale, anchor.from.get(), anchor.rate.get()))
     }
 
     #[inline]
@@ -173,14 +173,19 @@ impl Clock for DefaultClock {
         ANCHOR.with(|anchor| anchor.counts(count)).is_some()
     }
 
-    /// The volume of one count is known before the counter is read, so one product follows the reading instead of two: one for the
-    /// nanoseconds, and one for their volume.
     #[inline]
-    fn drained_since_anchor(&self, anchored: Volume, scale: UnitScale) -> Option<Volume> {
-        let per_count = scale.per_count(ANCHOR.with(Anchor::rate));
-        let (count, anchored, per_count) = counter::read_after(anchored.0, per_count);
+    fn drained(&self, anchored: Anchored) -> Option<Volume> {
+        let (count, volume, per_count) = counter::read_after(anchored.volume.0, anchored.per_count);
         let counts = ANCHOR.with(|anchor| anchor.counts(count))?;
-        Some(Volume(anchored + UnitScale::in_counts(counts, per_count)))
+        let volume = Volume(volume);
+        Some(
+            Anchored {
+                volume,
+                per_count,
+                ..anchored
+            }
+            .after(counts),
+        )
     }
 
     fn now_exactly(&self) -> Instant {

@@ -21,7 +21,7 @@ pub use manual::{ManualClock, OutOfRange};
 pub(crate) use anchor::WINDOW_NS as LAG_NS;
 
 use crate::time::Instant;
-use crate::units::{Nanos, TimeLine, UnitScale, Volume};
+use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
 
 /// A source of `Instant`s.
 ///
@@ -65,10 +65,10 @@ pub trait Clock: Clone + Send + Sync {
     #[doc(hidden)]
     const HAS_ANCHORS: bool = false;
 
-    /// Returns the position of the last anchor, if an anchor holds and is before `end`.
+    /// Returns the volumes of a limit of this scale at the last anchor, if there is an anchor and it is before `end`.
     #[doc(hidden)]
     #[inline]
-    fn anchor_position(&self, _line: &TimeLine, _end: Nanos) -> Option<Nanos> {
+    fn anchored(&self, _line: &TimeLine, _end: Nanos, _scale: UnitScale) -> Option<Anchored> {
         None
     }
 
@@ -79,10 +79,10 @@ pub trait Clock: Clone + Send + Sync {
         false
     }
 
-    /// Returns the volume drained now, from the volume drained at the last anchor; `None` if the anchor no longer holds.
+    /// Returns the volume drained now; `None` if the anchor no longer holds.
     #[doc(hidden)]
     #[inline]
-    fn drained_since_anchor(&self, _anchored: Volume, _scale: UnitScale) -> Option<Volume> {
+    fn drained(&self, _anchored: Anchored) -> Option<Volume> {
         None
     }
 
@@ -115,8 +115,8 @@ impl<C: Clock> Clock for &C {
     const HAS_ANCHORS: bool = C::HAS_ANCHORS;
 
     #[inline]
-    fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
-        C::anchor_position(self, line, end)
+    fn anchored(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Anchored> {
+        C::anchored(self, line, end, scale)
     }
 
     #[inline]
@@ -125,8 +125,8 @@ impl<C: Clock> Clock for &C {
     }
 
     #[inline]
-    fn drained_since_anchor(&self, anchored: Volume, scale: UnitScale) -> Option<Volume> {
-        C::drained_since_anchor(self, anchored, scale)
+    fn drained(&self, anchored: Anchored) -> Option<Volume> {
+        C::drained(self, anchored)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::meter::MeterKind;
 use crate::outcome::{NegativeMultiDecision, NonConformance, Taken};
 use crate::quota::{DualQuota, Quota};
 use crate::schedule::Schedule;
+use crate::store::Word;
 use crate::time::Instant;
 use crate::units::Nanos;
 #[cfg(feature = "std")]
@@ -140,7 +141,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     fn idle(first: WithQuota<A::Algorithm>, second: WithQuota<B::Algorithm>, clock: C) -> Self {
         Self {
             pair: Pair::made_at(clock.now(), first, second),
-            words: SharedWords::new([0, 0]),
+            words: SharedWords::new(Word::holding([0, 0])),
             clock,
         }
     }
@@ -172,7 +173,7 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
     pub fn fork<D: Clock>(&self, clock: D) -> Dual<A, B, D> {
         Dual {
             pair: self.pair,
-            words: SharedWords::new(self.words.load()),
+            words: SharedWords::new(Word::holding(self.words.load())),
             clock,
         }
     }

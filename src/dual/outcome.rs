@@ -199,7 +199,7 @@ impl DualStatus {
         self.second
     }
 
-    /// Returns the status of the limit that admits later; if both admit at the same time, of the limit with fewer cells, or else of the first.
+    /// Returns the status of the limit that admits later. If both admit at the same time, returns that of the limit with fewer cells, or of the first.
     pub(crate) fn later(&self) -> Status {
         let order = |status: &Status| (status.until_next(), Reverse(status.remaining()));
         if order(&self.second) > order(&self.first) {

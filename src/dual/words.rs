@@ -32,9 +32,15 @@ pub(crate) type SharedWords = SharedWord<PairState>;
 #[cfg(ratelimit_meter_loom)]
 type PairState = Mutex<Words>;
 #[cfg(ratelimit_meter_spurious)]
-type PairState = Spurious<portable_atomic::AtomicU128>;
+type PairState = Spurious<PaddedWords>;
 #[cfg(not(any(ratelimit_meter_loom, ratelimit_meter_spurious)))]
-type PairState = portable_atomic::AtomicU128;
+type PairState = PaddedWords;
+
+/// Both words, alone on their cache lines as one word is.
+#[cfg(not(ratelimit_meter_loom))]
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct PaddedWords(portable_atomic::AtomicU128);
 
 /// Returns whether loads and exchanges take no lock on this machine.
 pub(super) fn is_lock_free() -> bool {
@@ -42,24 +48,25 @@ pub(super) fn is_lock_free() -> bool {
 }
 
 #[cfg(not(ratelimit_meter_loom))]
-impl Word for portable_atomic::AtomicU128 {
+impl Word for PaddedWords {
     type Value = Words;
 
     fn holding(words: Words) -> Self {
-        Self::new(joined(words))
+        Self(portable_atomic::AtomicU128::new(joined(words)))
     }
 
     #[inline]
     fn load(&self) -> Words {
         // ORDERING: relaxed, as for one word; forms no edge. Tests: `tests/loom/dual.rs` for the loop, `tests/meters/dual_threads.rs` for this load.
-        parted(self.load(Ordering::Relaxed))
+        parted(self.0.load(Ordering::Relaxed))
     }
 
     #[inline]
     fn compare_exchange_weak(&self, seen: Words, new: Words) -> Result<(), Words> {
         // ORDERING: relaxed on both outcomes, weak in a loop, as for one word; forms no edge. Tests: `tests/loom/dual.rs` for the loop,
         // `tests/meters/dual_threads.rs` for this exchange.
-        self.compare_exchange_weak(joined(seen), joined(new), Ordering::Relaxed, Ordering::Relaxed)
+        self.0
+            .compare_exchange_weak(joined(seen), joined(new), Ordering::Relaxed, Ordering::Relaxed)
             .map(drop)
             .map_err(parted)
     }
@@ -114,12 +121,12 @@ mod tests {
 
     #[test]
     fn an_exchange_compares_and_stores_both_words() {
-        let cell: portable_atomic::AtomicU128 = Word::holding([1, u64::MAX]);
+        let cell = PaddedWords::holding([1, u64::MAX]);
         for seen in [[0, u64::MAX], [1, 0], [u64::MAX, 1]] {
-            assert_eq!(Word::compare_exchange_weak(&cell, seen, [2, 3]), Err([1, u64::MAX]));
+            assert_eq!(cell.compare_exchange_weak(seen, [2, 3]), Err([1, u64::MAX]));
         }
         // The exchange may fail spuriously.
-        while Word::compare_exchange_weak(&cell, [1, u64::MAX], [2, 3]).is_err() {}
-        assert_eq!(Word::load(&cell), [2, 3]);
+        while cell.compare_exchange_weak([1, u64::MAX], [2, 3]).is_err() {}
+        assert_eq!(cell.load(), [2, 3]);
     }
 }

@@ -113,7 +113,7 @@ enum Search {
 #[repr(C, align(64))]
 pub(super) struct HashBucket {
     header: Header,
-    lines: [Line; LINES],
+    pub(super) lines: [Line; LINES],
 }
 
 impl Default for HashBucket {
@@ -189,13 +189,7 @@ impl HashBucket {
     /// Returns the slot of a resident and its state.
     #[inline]
     pub(super) fn find(&self, key: KeyHash) -> Option<(Slot<'_>, SlotState)> {
-        self.home(key).find(key).or_else(|| self.find_beyond(key))
-    }
-
-    /// Returns the home line of a key.
-    #[inline]
-    pub(super) fn home(&self, key: KeyHash) -> &Line {
-        &self.lines[key.home()]
+        self.lines[key.home()].find(key).or_else(|| self.find_beyond(key))
     }
 
     #[inline(never)]

@@ -39,7 +39,7 @@ use core::hash::{BuildHasher, Hash};
 /// Each limit admits no more than its own law allows, under any interleaving. A decision looks at both limits first, so a denial counts nothing. If
 /// both have room, the first limit counts the cells and then the second. Another thread may take the second limit's last cells between the look and
 /// the charge. Then the first limit gets its cells back, as with [`Reservation::cancel`](crate::Reservation::cancel). A strict
-/// average whose cells another thread took counts that denial; the other limit counts none.
+/// average whose cells another thread took counts that denial; its companion counts none.
 ///
 /// *Invariant*: giving back never makes the first limit admit more than it allows. *Proof*: the cells given back were not admitted, and no drained
 /// part of them is given back (see [`cancel`](crate::Reservation::cancel)).

@@ -8,9 +8,9 @@ use super::{Table, Tallies, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
-use crate::schedule::{AnchoredTime, NotAtOnce, NotStored, Schedule, WordStep};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::store::{PAUSES, Store, pause};
-use crate::units::{Nanos, TimeLine, Volume};
+use crate::units::{Anchored, Nanos, TimeLine, Volume};
 use core::fmt;
 
 /// The store of the meter of one key, which [`KeyedMeter::key`](crate::KeyedMeter::key) returns.
@@ -22,6 +22,35 @@ pub struct Entry<'a, A> {
     key: KeyHash,
     /// The tier that decides; the key's own tier if `None`.
     tier: Option<u8>,
+}
+
+/// The time by a clock that may lag, as the volumes of one limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnchoredTime {
+    anchored: Anchored,
+    /// The volume drained now.
+    drained: Volume,
+}
+
+impl AnchoredTime {
+    /// Returns the present time, if `clock` has an anchor by which a decision may be made at once.
+    #[inline]
+    pub(super) fn read<A: Algorithm>(schedule: &Schedule<A>, clock: &impl Clock) -> Option<Self> {
+        // The models have no counter, so there every clock is accepted.
+        if cfg!(ratelimit_meter_loom) && schedule.at_once_until > Nanos::BEGINNING {
+            let at = clock.position(&schedule.time_line);
+            let drained = schedule.drained(at);
+            let anchored = Anchored {
+                at,
+                volume: drained,
+                per_count: 0,
+            };
+            return Some(Self { anchored, drained });
+        }
+        let anchored = clock.anchored(&schedule.time_line, schedule.at_once_until, schedule.scale)?;
+        let drained = clock.drained(anchored)?;
+        Some(Self { anchored, drained })
+    }
 }
 
 /// Omits the key, of which only a hash is known.
@@ -187,8 +216,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         Ok(limits.schedule(tier).until(Volume(word)))
     }
 
-    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile. `now` is the time by a
-    /// clock that may lag.
+    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile.
     ///
     /// Nearly every call takes this path: one look, one decision and one exchange.
     #[inline(always)]
@@ -203,19 +231,27 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         if n > 1 && n > schedule.algorithm.max_batch() {
             return Err(NotAtOnce::Uncertain);
         }
-        let found = self.bucket.home(self.key).find_decided_by(self.key, limit.states);
-        let (slot, state, word) = found.ok_or(NotAtOnce::Uncertain)?;
+        let home = &self.bucket.lines[self.key.home()];
+        let (slot, state, word) = home
+            .find_decided_by(self.key, limit.states)
+            .ok_or(NotAtOnce::Uncertain)?;
         self.limits.hold().map_err(|Superseded| NotAtOnce::Uncertain)?;
-        if n > 1 || !limit.denies_while_anchored(word, now.anchored) {
-            // The word grows by the same limit, so the version stays.
-            if let Ok(new) = schedule.decide_by_anchor(word, now.drained, n)? {
-                let grown = SlotState(state.0 + (new - word));
-                return slot.exchange(state, grown).then_some(Ok(())).ok_or(NotAtOnce::LostRace);
+        // A word so far ahead is denied at all times at which the anchor holds, so the volume drained since does not matter. Inlined in a loop, a
+        // hot `u64` is denied in 25.7 ns instead of 27.6.
+        if n > 1 || word <= now.anchored.volume.0 + schedule.denied_lead {
+            match schedule.algorithm.decide(word, now.drained, n) {
+                Ok(new) => {
+                    // The word grows by the same limit, so the version stays.
+                    let grown = SlotState(state.0 + (new - word));
+                    return slot.exchange(state, grown).then_some(Ok(())).ok_or(NotAtOnce::LostRace);
+                }
+                Err(due) if schedule.is_certain(due, now.drained) => {}
+                Err(_) => return Err(NotAtOnce::Uncertain),
             }
         }
-        let (scale, due) = (schedule.algorithm.scale(), schedule.algorithm.due(word, n));
+        let (scale, due) = (schedule.scale, schedule.algorithm.due(word, n));
         // A key that is denied at an earlier time may conform at the watermark. (If volume drained in ticks, nothing would be decided here.)
-        if self.bucket.has_drained_by_watermark(due, now.anchor, scale) || slot.load() != state {
+        if self.bucket.has_drained_by_watermark(due, now.anchored.at, scale) || slot.load() != state {
             return Err(NotAtOnce::Uncertain);
         }
         Ok(Err(Until { scale, due }))
@@ -365,7 +401,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     #[inline]
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
         let limit = self.limits.of_tier(self.first_tier());
-        let now = limit.schedule.anchored_time(clock).ok_or(NotAtOnce::Uncertain)?;
+        let now = AnchoredTime::read(&limit.schedule, clock).ok_or(NotAtOnce::Uncertain)?;
         self.decide_by(limit, now, n)
     }
 
@@ -471,13 +507,18 @@ mod tests {
             self.time.now() - WINDOW
         }
 
-        fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
+        fn anchored(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Anchored> {
             let at = line.position(self.time.now() - 2 * WINDOW);
-            (at < end).then_some(at)
+            // A count is a window.
+            (at < end).then(|| Anchored {
+                at,
+                volume: scale.volume_at(at),
+                per_count: scale.volume_at(Nanos::clamped(Self::LAG_NS)).0 << Anchored::FRACTION,
+            })
         }
 
-        fn drained_since_anchor(&self, anchored: Volume, scale: UnitScale) -> Option<Volume> {
-            Some(Volume(anchored.0 + scale.volume_at(Nanos::clamped(Self::LAG_NS)).0))
+        fn drained(&self, anchored: Anchored) -> Option<Volume> {
+            Some(anchored.after(1))
         }
 
         fn now_exactly(&self) -> Instant {

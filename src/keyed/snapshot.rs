@@ -241,7 +241,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
                 let step = self.entry(key, Some(tier)).update(at, |schedule, _, drained| {
                     let was_drained = was.drained(at);
                     let word = was.word_at(owed, was_drained).ok_or(NotStored::Never)?;
-                    if was.quota == schedule.quota && was.algorithm.scale() == schedule.algorithm.scale() {
+                    if was.quota == schedule.quota && was.scale == schedule.scale {
                         return Ok((word, ()));
                     }
                     let next = &schedule.algorithm;

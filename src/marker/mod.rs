@@ -20,6 +20,7 @@ use crate::clock::{Clock, DefaultClock, When, act_now};
 use crate::dual::words::{SharedWords, Words};
 use crate::error::InconsistentCapacity;
 use crate::quota::Quota;
+use crate::store::Word;
 use crate::time::Instant;
 use crate::units::Nanos;
 use core::fmt;
@@ -157,7 +158,7 @@ impl<R: Rule> Marker<R> {
     fn full(rule: R) -> Self {
         Self {
             rule,
-            words: SharedWords::new([0, 0]),
+            words: SharedWords::new(Word::holding([0, 0])),
             clock: DefaultClock,
         }
     }
@@ -181,7 +182,7 @@ impl<R: Rule, C> Marker<R, C> {
     pub fn with_clock<D: Clock>(self, clock: D) -> Marker<R, D> {
         Marker {
             rule: self.rule.made_at(clock.now()),
-            words: SharedWords::new([0, 0]),
+            words: SharedWords::new(Word::holding([0, 0])),
             clock,
         }
     }

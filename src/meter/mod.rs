@@ -279,7 +279,7 @@ mod tests {
 
     use crate::clock::{Clock, ManualClock};
     use crate::time::Instant;
-    use crate::units::{Nanos, TimeLine, UnitScale, Volume};
+    use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
     use crate::{GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
     use core::time::Duration;
     use std::sync::Arc;
@@ -319,17 +319,21 @@ mod tests {
             self.time.now() - self.by
         }
 
-        fn anchor_position(&self, line: &TimeLine, end: Nanos) -> Option<Nanos> {
+        fn anchored(&self, line: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Anchored> {
             let at = line.position(self.time.now() - self.by);
-            (ANCHORED && at < end).then_some(at)
+            (ANCHORED && at < end).then(|| Anchored {
+                at,
+                volume: scale.volume_at(at),
+                per_count: 0,
+            })
         }
 
         fn anchor_holds(&self) -> bool {
             true
         }
 
-        fn drained_since_anchor(&self, anchored: Volume, _scale: UnitScale) -> Option<Volume> {
-            Some(anchored)
+        fn drained(&self, anchored: Anchored) -> Option<Volume> {
+            Some(anchored.volume)
         }
 
         fn now_exactly(&self) -> Instant {

@@ -27,6 +27,7 @@ use crate::units::{Nanos, TimeLine, Volume};
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::hint::spin_loop;
+use core::ops::Deref;
 #[cfg(ratelimit_meter_loom)]
 use loom::sync::{
     Arc,
@@ -39,104 +40,46 @@ use {
 };
 
 #[cfg(not(ratelimit_meter_spurious))]
-type AtomicWord = AtomicU64;
+type AtomicWord = PaddedWord;
 #[cfg(ratelimit_meter_spurious)]
-type AtomicWord = Spurious<AtomicU64>;
+type AtomicWord = Spurious<PaddedWord>;
+
+/// The place of a word that clones share.
+pub(crate) type SharedWord<W = AtomicWord> = Arc<W>;
 
 /// The store of a [`Meter`](crate::Meter): a schedule, and one atomic word that clones share.
 pub type Atomic<A> = Fixed<A, SharedWord>;
 
 /// The store of a [`LocalMeter`](crate::LocalMeter): a schedule, and a plain number.
-pub type Local<A> = Fixed<A, Cell<u64>>;
+pub type Local<A> = Fixed<A, Inline<Cell<u64>>>;
 
-/// A schedule that never changes, and a word of type `W`.
-#[derive(Debug)]
-pub struct Fixed<A, W> {
+/// A schedule that never changes, and the place of a word.
+#[derive(Debug, Clone)]
+pub struct Fixed<A, P> {
     schedule: Schedule<A>,
-    word: W,
+    word: P,
 }
 
-// Only for a shared word: a copy of a thread's own word would count the same cells twice.
-#[cfg(feature = "alloc")]
-impl<A: Clone> Clone for Fixed<A, SharedWord> {
-    fn clone(&self) -> Self {
-        Self {
-            schedule: self.schedule.clone(),
-            word: self.word.clone(),
-        }
-    }
-}
+/// The place of a word that lies inside its meter. It has no clones, because a copy would count the same cells twice.
+#[derive(Debug)]
+pub struct Inline<W>(W);
 
-/// A word, as its store reads and replaces it.
-pub trait WordCell {
-    /// The name of a meter with this word, if it differs from the algorithm's name.
-    const NAME: Option<&'static str>;
-
-    fn holding(word: u64) -> Self;
-    fn load(&self) -> u64;
-    /// Replaces the word if it is still `seen`, in one atomic step.
-    fn replace(&self, seen: u64, new: u64) -> Result<(), NotAtOnce>;
-    /// Replaces the word by the word that `step` returns, in one atomic step. If `step` returns an error, the word stays as it is.
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D>;
-}
-
-impl WordCell for SharedWord {
-    const NAME: Option<&'static str> = None;
-
-    fn holding(word: u64) -> Self {
-        Self::new(word)
-    }
-
-    #[inline]
-    fn load(&self) -> u64 {
-        self.load()
-    }
-
-    #[inline]
-    fn replace(&self, seen: u64, new: u64) -> Result<(), NotAtOnce> {
-        Word::compare_exchange_weak(&self.0.0, seen, new).map_err(|current| {
-            // A spurious failure is not a race.
-            if current == seen {
-                NotAtOnce::Uncertain
-            } else {
-                NotAtOnce::LostRace
-            }
-        })
-    }
-
-    #[inline]
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D> {
-        self.update(step)
+impl<W> From<W> for Inline<W> {
+    fn from(word: W) -> Self {
+        Self(word)
     }
 }
 
-impl WordCell for Cell<u64> {
-    const NAME: Option<&'static str> = Some("LocalMeter");
-
-    fn holding(word: u64) -> Self {
-        Self::new(word)
-    }
+impl<W> Deref for Inline<W> {
+    type Target = W;
 
     #[inline]
-    fn load(&self) -> u64 {
-        self.get()
-    }
-
-    #[inline]
-    fn replace(&self, _seen: u64, new: u64) -> Result<(), NotAtOnce> {
-        self.set(new);
-        Ok(())
-    }
-
-    #[inline]
-    fn update<T, D>(&self, step: impl Fn(u64) -> Result<WordStep<T>, D>) -> Result<T, D> {
-        let (word, made) = step(self.get())?;
-        self.set(word);
-        Ok(made)
+    fn deref(&self) -> &W {
+        &self.0
     }
 }
 
-impl<A: Algorithm, W: WordCell> Store<A> for Fixed<A, W> {
+impl<A: Algorithm, P: Deref<Target = W>, W: Word<Value = u64>> Store<A> for Fixed<A, P> {
     const NAME: Option<&'static str> = W::NAME;
 
     #[inline]
@@ -164,20 +107,49 @@ impl<A: Algorithm, W: WordCell> Store<A> for Fixed<A, W> {
         self.word.update(|word| step(&self.schedule, word, drained))
     }
 
+    /// 1. The volume drained at the clock's anchor is known before the counter is read. If the word's lead over that volume denies the cells as long as
+    ///    the anchor holds, the exact time does not matter.
+    /// 2. Otherwise the volume drained since the anchor is one product.
+    /// 3. A denial is certain if the cells are due more than the clock's lag from now. Otherwise it has to be decided at the exact time.
     #[inline]
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
-        let load = || self.word.load();
-        self.schedule
-            .decide_at_once(n, clock, load, |seen, new| self.word.replace(seen, new))
+        let schedule = &self.schedule;
+        let (algorithm, scale) = (&schedule.algorithm, schedule.scale);
+        let denied = |due| Ok(Err(Until { scale, due }));
+        // One cell always fits.
+        if n > 1 && n > algorithm.max_batch() {
+            return Err(NotAtOnce::Uncertain);
+        }
+        let anchored = clock.anchored(&schedule.time_line, schedule.at_once_until, scale);
+        let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
+        let word = self.word.load();
+        // Subtracts from the word, because the sum may exceed 64 bits at the end of the time line.
+        if word.saturating_sub(schedule.denied_lead) > anchored.volume.0 {
+            return if clock.anchor_holds() {
+                denied(algorithm.due(word, n))
+            } else {
+                Err(NotAtOnce::Uncertain)
+            };
+        }
+        let drained = clock.drained(anchored).ok_or(NotAtOnce::Uncertain)?;
+        let word = self.word.load();
+        match algorithm.decide(word, drained, n) {
+            Ok(new) => match self.word.compare_exchange_weak(word, new) {
+                Ok(()) => Ok(Ok(())),
+                // A spurious failure is not a race.
+                Err(current) if current == word => Err(NotAtOnce::Uncertain),
+                Err(_) => Err(NotAtOnce::LostRace),
+            },
+            Err(due) if schedule.is_certain(due, drained) => denied(due),
+            Err(_) => Err(NotAtOnce::Uncertain),
+        }
     }
 }
 
-impl<A: Algorithm, W: WordCell> OwnedStore<A> for Fixed<A, W> {
+impl<A: Algorithm, P: Deref<Target = W> + From<W>, W: Word<Value = u64>> OwnedStore<A> for Fixed<A, P> {
     fn new(schedule: Schedule<A>, word: u64) -> Self {
-        Self {
-            schedule,
-            word: W::holding(word),
-        }
+        let word = W::holding(word).into();
+        Self { schedule, word }
     }
 
     fn into_parts(self) -> (Schedule<A>, u64) {
@@ -185,22 +157,46 @@ impl<A: Algorithm, W: WordCell> OwnedStore<A> for Fixed<A, W> {
     }
 }
 
-/// A word that can be read and exchanged, as the retry loop needs it.
-pub trait Word {
+/// A word that can be read and exchanged.
+pub trait Word: Sized {
     /// The type of the word's value.
     type Value: Copy + PartialEq;
 
+    /// The name of a meter with this word, if it differs from the algorithm's name.
+    const NAME: Option<&'static str> = None;
+
     fn holding(value: Self::Value) -> Self;
+
+    /// Reads the word once.
     fn load(&self) -> Self::Value;
+
     /// Stores `new` if the word is still `seen`. Otherwise, or spuriously, returns the word's value.
     fn compare_exchange_weak(&self, seen: Self::Value, new: Self::Value) -> Result<(), Self::Value>;
+
+    /// Replaces the word by the word that `decide` returns, in one atomic step, and returns the rest of its result. If `decide` returns an
+    /// error, the word stays as it is.
+    #[inline]
+    fn update<T, D>(&self, decide: impl Fn(Self::Value) -> Result<(Self::Value, T), D>) -> Result<T, D> {
+        let seen = self.load();
+        let (new, made) = decide(seen)?;
+        match self.compare_exchange_weak(seen, new) {
+            Ok(()) => Ok(made),
+            Err(current) => retry(self, seen, current, decide),
+        }
+    }
 }
 
-impl Word for AtomicU64 {
+/// A word alone on its cache line and on the neighbour line that adjacent-line prefetchers fetch with it. So neither another meter's admissions nor
+/// the count of handles take the line away.
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", repr(align(128)))]
+pub struct PaddedWord(AtomicU64);
+
+impl Word for PaddedWord {
     type Value = u64;
 
     fn holding(word: u64) -> Self {
-        Self::new(word)
+        Self(AtomicU64::new(word))
     }
 
     #[inline]
@@ -208,7 +204,7 @@ impl Word for AtomicU64 {
         // ORDERING: relaxed; forms no edge. A stale value can only be one that the word held earlier. An admission on a stale value fails at the
         // exchange. A denial on it takes its place in the modification order before the admissions it has not seen. A stronger ordering would not
         // make the value fresher. Test: `tests/loom/`, one winner for one cell.
-        self.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -216,8 +212,31 @@ impl Word for AtomicU64 {
         // ORDERING: relaxed on both outcomes; forms no edge. Only its place in the modification order is needed, and the value that it returns on
         // failure is only passed to the next decision. Weak, because it is in a loop, and a strong exchange would hide a second loop inside it on
         // LL/SC machines. Test: `tests/loom/`; spurious failure: `--cfg ratelimit_meter_spurious`.
-        self.compare_exchange_weak(seen, new, Ordering::Relaxed, Ordering::Relaxed)
+        self.0
+            .compare_exchange_weak(seen, new, Ordering::Relaxed, Ordering::Relaxed)
             .map(drop)
+    }
+}
+
+/// A thread's own word, which no other thread changes.
+impl Word for Cell<u64> {
+    type Value = u64;
+
+    const NAME: Option<&'static str> = Some("LocalMeter");
+
+    fn holding(word: u64) -> Self {
+        Self::new(word)
+    }
+
+    #[inline]
+    fn load(&self) -> u64 {
+        self.get()
+    }
+
+    #[inline]
+    fn compare_exchange_weak(&self, _seen: u64, new: u64) -> Result<(), u64> {
+        self.set(new);
+        Ok(())
     }
 }
 
@@ -258,51 +277,16 @@ impl<W: Word> Word for Spurious<W> {
 /// The kind of shared word on this target.
 #[cfg(not(ratelimit_meter_loom))]
 pub(crate) mod shared {
+    /// Without an allocator, a word lies inside its meter. Threads share a reference to the meter, which has no clones.
+    #[cfg(not(feature = "alloc"))]
+    pub(super) use super::Inline as Arc;
     #[cfg(feature = "alloc")]
     pub(super) use alloc::sync::Arc;
     #[cfg(target_has_atomic = "64")]
     pub(crate) use core::sync::atomic::AtomicU64;
     #[cfg(not(target_has_atomic = "64"))]
     pub(crate) use portable_atomic::AtomicU64;
-
-    /// Without an allocator, a word lies inside its meter. Threads share a reference to the meter, which has no clones.
-    #[cfg(not(feature = "alloc"))]
-    #[derive(Debug)]
-    pub(super) struct Arc<T>(T);
-
-    #[cfg(not(feature = "alloc"))]
-    impl<T> Arc<T> {
-        pub(super) const fn new(word: T) -> Self {
-            Self(word)
-        }
-    }
-
-    #[cfg(not(feature = "alloc"))]
-    impl<T> core::ops::Deref for Arc<T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            &self.0
-        }
-    }
 }
-
-/// A shared word; its clones are handles of the same word.
-#[derive(Debug)]
-pub struct SharedWord<W = AtomicWord>(Arc<PaddedWord<W>>);
-
-#[cfg(feature = "alloc")]
-impl<W> Clone for SharedWord<W> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-/// A word alone on its cache line and on the neighbour line that adjacent-line prefetchers fetch with it. So neither another meter's admissions nor
-/// the count of handles take the line away.
-#[derive(Debug)]
-#[cfg_attr(feature = "alloc", repr(align(128)))]
-pub(crate) struct PaddedWord<W = AtomicWord>(W);
 
 /// The value of a closed word. The last word of every limit is smaller.
 const CLOSED: u64 = u64::MAX;
@@ -311,27 +295,10 @@ const CLOSED: u64 = u64::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-impl<W: Word> SharedWord<W> {
-    /// Makes a new word that no other handle shares.
-    pub(crate) fn new(value: W::Value) -> Self {
-        Self(Arc::new(PaddedWord(Word::holding(value))))
-    }
+/// A word that can be closed.
+pub(crate) struct ClosableWord(AtomicWord);
 
-    /// Reads the word once.
-    #[inline]
-    pub(crate) fn load(&self) -> W::Value {
-        Word::load(&self.0.0)
-    }
-
-    /// Replaces the word by the word that `decide` returns, in one atomic step, and returns the rest of its result. If `decide` returns an
-    /// error, the word stays as it is.
-    #[inline]
-    pub(crate) fn update<T, D>(&self, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
-        update(&self.0.0, decide)
-    }
-}
-
-impl PaddedWord {
+impl ClosableWord {
     pub(crate) fn new(word: u64) -> Self {
         Self(Word::holding(word))
     }
@@ -339,13 +306,13 @@ impl PaddedWord {
     /// Reads the word once.
     #[inline]
     pub(crate) fn load(&self) -> Result<u64, Closed> {
-        open(Word::load(&self.0))
+        open(self.0.load())
     }
 
-    /// Works as [`SharedWord::update`], on a word that may have been closed.
+    /// Works as [`Word::update`], on a word that may have been closed.
     #[inline]
     pub(crate) fn update<T, D>(&self, decide: impl Fn(u64) -> Result<(u64, T), D>) -> Result<Result<T, D>, Closed> {
-        let updated = update(&self.0, |word| {
+        let updated = self.0.update(|word| {
             let word = open(word).map_err(Err)?;
             decide(word).map_err(Ok)
         });
@@ -358,7 +325,7 @@ impl PaddedWord {
 
     /// Stores `word` in a word that is not closed.
     pub(crate) fn set(&self, word: u64) {
-        let set: Result<(), Infallible> = update(&self.0, |_| Ok((word, ())));
+        let set: Result<(), Infallible> = self.0.update(|_| Ok((word, ())));
         set.unwrap_or_else(|never| match never {});
     }
 
@@ -366,14 +333,14 @@ impl PaddedWord {
     ///
     /// Only one thread may close a word. Lock-free: `hand_over` is called again only if an admission succeeded in between.
     pub(crate) fn close<T>(&self, hand_over: impl Fn(u64) -> T) -> T {
-        let mut seen = Word::load(&self.0);
+        let mut seen = self.0.load();
         loop {
             let handed_over = hand_over(seen);
             // ORDERING: release. Pairs with the fence in `open`, so that a thread which finds the word closed sees all that `hand_over`
             // wrote. Acquire is not needed: nothing is read through the word. Weaker breaks the loom test
             // `adjustable::gcra::cells_admitted_around_a_change_stay_counted`.
             fence(Ordering::Release);
-            match Word::compare_exchange_weak(&self.0, seen, CLOSED) {
+            match self.0.compare_exchange_weak(seen, CLOSED) {
                 Ok(()) => return handed_over,
                 Err(current) => seen = current,
             }
@@ -387,20 +354,10 @@ fn open(word: u64) -> Result<u64, Closed> {
     if word != CLOSED {
         return Ok(word);
     }
-    // ORDERING: acquire. Pairs with the release fence in `PaddedWord::close`, after which the loaded value was stored, so that the successor
+    // ORDERING: acquire. Pairs with the release fence in `ClosableWord::close`, after which the loaded value was stored, so that the successor
     // is visible from here on. A fence, so that loads of open words stay relaxed. Weaker breaks the same test.
     fence(Ordering::Acquire);
     Err(Closed)
-}
-
-#[inline]
-fn update<W: Word, T, D>(word: &W, decide: impl Fn(W::Value) -> Result<(W::Value, T), D>) -> Result<T, D> {
-    let seen = word.load();
-    let (new, made) = decide(seen)?;
-    match word.compare_exchange_weak(seen, new) {
-        Ok(()) => Ok(made),
-        Err(current) => retry(word, seen, current, decide),
-    }
 }
 
 /// The number of pauses in one try of a decision after lost races.
@@ -467,7 +424,7 @@ pub(crate) fn pause() {
 mod tests {
     //! The retry loop, over words that observe or disturb it.
 
-    use super::{Word, update};
+    use super::Word;
     use crate::algorithm::Decide;
     use crate::algorithms::{ContinuousState, VirtualScheduling};
     use crate::quota::Quota;
@@ -515,7 +472,8 @@ mod tests {
     }
 
     fn check(word: &CountingWord, algorithm: &impl Decide, drained: Volume, n: u32) -> bool {
-        update(word, |w| algorithm.decide(w, drained, n).map(|new| (new, ()))).is_ok()
+        word.update(|w| algorithm.decide(w, drained, n).map(|new| (new, ())))
+            .is_ok()
     }
 
     fn three_a_second<A: Decide>() -> A {

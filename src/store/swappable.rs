@@ -9,7 +9,7 @@
 //! moves `Latest` on. The exchange is the instant of the change. A decision on the old word either came before it and is in the converted word, or
 //! finds the word closed. In that case it decides again on the next node.
 
-use super::atomic::{Closed, PaddedWord};
+use super::atomic::{ClosableWord, Closed};
 use super::{OwnedStore, Store};
 use crate::algorithm::Algorithm;
 use crate::error::InconsistentCapacity;
@@ -124,7 +124,7 @@ impl<A> fmt::Debug for Swappable<A> {
 /// A quota and its word.
 struct Node<A> {
     schedule: Schedule<A>,
-    word: PaddedWord,
+    word: ClosableWord,
     /// The time at which the quota was set.
     since: Nanos,
     /// The next node, set before the word is closed and until `Latest` points to that node.
@@ -135,7 +135,7 @@ impl<A: Algorithm> Node<A> {
     fn new(schedule: Schedule<A>, since: Nanos, word: u64) -> Self {
         Self {
             schedule,
-            word: PaddedWord::new(word),
+            word: ClosableWord::new(word),
             since,
             next: Next::none(),
         }

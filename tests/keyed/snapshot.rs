@@ -74,7 +74,7 @@ proptest! {
 
     /// Words of a table are shorter than those of a meter, but the units of a snapshot are the same.
     #[test]
-    fn key_and_meter_restore_each_others_snapshot(
+    fn snapshots_move_between_keys_and_meters(
         text in prop::sample::select(&["10/s", "7/h burst 20", "100/min burst 3 weight 2", "3/d", "1000000/s burst 5"][..]),
         more_tiers in 0_u32..15,
         cells in 0_u64..300,
@@ -510,7 +510,7 @@ fn a_failed_read_reports_keys_restored_so_far() {
 }
 
 #[test]
-fn restoring_a_key_without_a_slot_is_an_error() {
+fn restoring_a_key_without_slot_is_an_error() {
     let time = (Instant::now(), SystemTime::now());
     for when_full in [WhenFull::Deny, WhenFull::Admit] {
         let builder = KeyedBuilder::new(GCRA::from_quota(quota("2/h")).unwrap()).when_full(when_full);

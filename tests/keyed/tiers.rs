@@ -158,7 +158,6 @@ proptest! {
                 prop_assert_eq!(peeked, checked);
                 let Some(earliest) = checked.err().and_then(|denied| denied.earliest_possible()) else { continue };
                 prop_assert!(earliest > at);
-                // Until then it owes more than conforms, by whatever rate.
                 if since(clock.now(), earliest) < HORIZON {
                     prop_assert!(to.key(&0).peek_n_at(n, earliest - ns).is_err());
                     prop_assert_eq!(to.key(&0).peek_n_at(n, earliest), Ok(()));
@@ -191,9 +190,9 @@ proptest! {
     }
 }
 
-/// A client that paid for more after it had used up all, and that waits as long as it is told.
+/// A client that has used up its cells, then pays for more, and waits for the instant of the denial.
 #[test]
-fn key_denied_by_a_faster_tier_is_admitted_at_the_instant() {
+fn key_waits_at_the_rate_of_its_tier() {
     let clock = ManualClock::new();
     let free = GCRA::from_quota("10/min".parse().unwrap()).unwrap();
     let (builder, paying) = builder(free, &clock, WhenFull::Deny)
@@ -410,7 +409,7 @@ fn tiers_of_cloned_builders_differ() {
 
 /// T and tau, which a table with few tiers counts in units of a nanosecond or less.
 #[test]
-fn parameters_fit_a_table_of_any_number_of_tiers() {
+fn parameters_fit_tables_of_all_numbers_of_tiers() {
     let [ns, year] = [1, 31_557_600_000_000_000].map(Duration::from_nanos);
     let parameters = [
         (30 * ns, Duration::ZERO),

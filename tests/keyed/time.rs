@@ -155,7 +155,7 @@ fn take_reports_the_cells_left_at_the_watermark() {
 
 /// A wrong far future of one key, as docs/limitations.md describes it: the other keys of its bucket gain a burst, and are denied from then on.
 #[test]
-fn wrong_far_future_blocks_its_bucket_after_a_burst() {
+fn wrong_far_future_blocks_a_whole_bucket() {
     let (clock, limit) = (ManualClock::new(), Limit::per_second(10));
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, WhenFull::Deny));
     assert!((0..60).all(|key| keys.check(&key).is_ok()));

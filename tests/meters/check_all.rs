@@ -368,7 +368,7 @@ fn meters_of_all_kinds_decide_together() {
 
 #[test]
 #[cfg(feature = "dual")]
-fn status_of_a_pair_is_that_of_the_limit_with_fewer_cells() {
+fn pair_status_is_of_the_scarcer_limit() {
     use ratelimit_meter::{Dual, GCRA};
 
     let at = Instant::now();
