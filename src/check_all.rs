@@ -23,18 +23,30 @@ pub trait Checked {
     /// Returns the exact time now.
     fn now_exactly(&self) -> Instant;
 
-    /// Returns whether a denial counts, in the meter or in the statistics of its table.
+    /// Returns whether a denial changes the meter.
     fn counts_denials(&self) -> bool;
 
-    /// Evaluates a decision on `n` cells, and changes no meter.
+    /// Returns whether a denial for lack of a slot is counted.
+    fn counts_missing_slots(&self) -> bool {
+        false
+    }
+
+    /// Counts a denial for lack of a slot that was only evaluated.
+    fn count_missing_slot(&self) {}
+
+    /// Evaluates a decision on `n` cells, and changes nothing.
     fn look(&self, n: u32, at: Instant) -> Taken;
 
     /// Takes `n` cells if they conform.
     fn take(&self, n: u32, at: Instant) -> Taken;
 
-    /// Gives back `n` cells that were taken at `taken` by `quota`, less the cells that may have drained by `now`. If another quota holds by now, they
-    /// stay counted.
-    fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant);
+    /// Gives back `n` cells that were taken at `taken`, less the cells that may have drained by `now`.
+    fn give_back(&self, n: u32, taken: Instant, now: Instant);
+
+    /// Gives back `n` cells that were taken at `taken` by `quota`, unless another quota holds by now.
+    fn give_back_by(&self, _quota: Option<Quota>, n: u32, taken: Instant, now: Instant) {
+        self.give_back(n, taken, now);
+    }
 }
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
@@ -47,7 +59,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
     }
 
     fn counts_denials(&self) -> bool {
-        self.counts_denials() || self.store().counts_missing_slots()
+        self.counts_denials()
+    }
+
+    fn counts_missing_slots(&self) -> bool {
+        self.store().counts_missing_slots()
+    }
+
+    fn count_missing_slot(&self) {
+        self.store().count_missing_slot();
     }
 
     fn look(&self, n: u32, at: Instant) -> Taken {
@@ -58,8 +78,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
         self.take_at(n, at)
     }
 
-    fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant) {
-        self.give_back(n, quota, taken, now);
+    fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+        self.give_back(n, taken, now);
+    }
+
+    fn give_back_by(&self, quota: Option<Quota>, n: u32, taken: Instant, now: Instant) {
+        self.give_back_by(quota, n, taken, now);
     }
 }
 
@@ -139,7 +163,8 @@ pub fn take_all(batches: &[(&dyn Checkable, u32)], statuses: &mut [Option<Status
         return Ok(());
     };
     // A denial that counts must not be tried twice.
-    if batches.iter().any(|(meter, _)| meter.counts_denials()) {
+    let counts = |(meter, _): &Batch<'_>| meter.counts_denials() || meter.counts_missing_slots();
+    if batches.iter().any(counts) {
         return take_all_by(batches, statuses, first.now_exactly(), || first.now_exactly());
     }
     let (now, lag_ns) = first.now();
@@ -185,6 +210,9 @@ fn take_all_by(
         let looked = meter.look(n, at);
         report(index, looked.status());
         if let Err(decision) = looked.decision() {
+            if matches!(decision, NegativeMultiDecision::BatchNonConforming(_, denial) if denial.is_table_full()) {
+                meter.count_missing_slot();
+            }
             let this = AllDenied { meter: index, decision };
             denied = Some(denied.map_or(this, |other| other.later(this)));
         }
@@ -231,7 +259,7 @@ fn take_from(
     };
     for (index, quota) in (first..next).zip(quotas).rev() {
         let (meter, n) = batches[index];
-        meter.give_back(n, quota, at, now);
+        meter.give_back_by(quota, n, at, now);
         report(index, meter.look(0, at).status());
     }
     Err((denied, now))
@@ -323,8 +351,8 @@ mod tests {
             Checked::take(self.0, n, at)
         }
 
-        fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant) {
-            Checked::give_back(self.0, n, quota, taken, now);
+        fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+            Checked::give_back(self.0, n, taken, now);
         }
     }
 

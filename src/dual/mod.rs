@@ -14,7 +14,7 @@ use crate::decider::{Decider, MultiDecider};
 use crate::error::InconsistentCapacity;
 use crate::meter::MeterKind;
 use crate::outcome::{NegativeMultiDecision, NonConformance, Taken};
-use crate::quota::{DualQuota, Quota};
+use crate::quota::DualQuota;
 use crate::schedule::Schedule;
 use crate::store::Word;
 use crate::time::Instant;
@@ -705,7 +705,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
         )
     }
 
-    fn give_back(&self, n: u32, _: Option<Quota>, taken: Instant, now: Instant) {
+    fn give_back(&self, n: u32, taken: Instant, now: Instant) {
         let [taken, now] = [taken, now].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
         self.replace(|words| self.pair.cancel(words, now, [n, n], taken));
     }

@@ -229,8 +229,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedDual<K, M, S> {
         let Err(lost) = meters[1].check_n_at(n[1], at) else {
             return Ok(());
         };
-        let quota = self.first.limits.schedule(0).quota;
-        meters[0].give_back(n[0], quota, at, now());
+        meters[0].give_back(n[0], at, now());
         denied([look(0), Err(lost)])
     }
 

@@ -526,7 +526,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         self.taken(n, when, taken, status.get())
     }
 
-    /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word. A denial for lack of a slot is counted.
+    /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.
     pub(crate) fn evaluate(&self, n: u32, at: Instant) -> Taken {
         let when = When::At(at);
         if n == 0 {
@@ -539,9 +539,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 schedule.look(word, drained, n)
             })
         });
-        if let Err(NotStored::NoSlot(_)) = looked {
-            self.store.count_missing_slot();
-        }
         self.taken(n, when, looked.map(|()| None), status.get())
     }
 
@@ -610,16 +607,26 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         step.unwrap_or(());
     }
 
+    /// Gives back `n` cells that were counted at `taken`, less the cells that may have drained by `now`.
+    pub(crate) fn give_back(&self, n: u32, taken: Instant, now: Instant) {
+        self.give_back_if(|_| true, n, taken, now);
+    }
+
     /// Gives back `n` cells that were counted at `taken` by `quota`, less the cells that may have drained by `now`. If another quota holds by now,
     /// they stay counted: it may have another weight, and the cells have drained at another rate.
-    pub(crate) fn give_back(&self, n: u32, quota: Option<Quota>, taken: Instant, now: Instant) {
+    pub(crate) fn give_back_by(&self, quota: Option<Quota>, n: u32, taken: Instant, now: Instant) {
+        self.give_back_if(|holds| holds == quota, n, taken, now);
+    }
+
+    fn give_back_if(&self, is_theirs: impl Fn(Option<Quota>) -> bool, n: u32, taken: Instant, now: Instant) {
         if n > 0 {
             let taken = self.time_line().position(taken);
             self.lower(When::At(now), |schedule, word, drained| {
-                if schedule.quota != quota {
-                    return word;
+                if is_theirs(schedule.quota) {
+                    schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
+                } else {
+                    word
                 }
-                schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
             });
         }
     }
