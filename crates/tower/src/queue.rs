@@ -115,6 +115,9 @@ where
             let waited = shared.wait(&mut asked).await;
             layer.tell(&asked, &Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {
+                if denial.reason == Reason::TooManyWaiting {
+                    layer.tell_queue_denied(&asked, &Head::of(&request));
+                }
                 return Ok(layer.refuse(&Head::of(&request), &asked, denial));
             }
             let then = layer.settings().admitted(&asked, &mut request);
