@@ -1,5 +1,5 @@
-//! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. In every case, no waiter
-//! is served later than its instant, and one of the waiting threads looks at the head soon after it is due.
+//! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. No waiter is
+//! ever served later than its instant. One of the waiting threads looks at the head soon after it is due.
 
 use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};

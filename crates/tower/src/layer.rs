@@ -288,14 +288,19 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
         }
     }
 
+    /// Reports a denial by the queue to the observer, and as an event.
+    #[cfg(feature = "queue")]
+    pub(crate) fn tell_queue_denied(&self, asked: &Asked<'_>, head: &Head<'_>) {
+        for ask in asked.asks() {
+            let event = PolicyDecision::new(ask, head);
+            emit(&event);
+            self.observe.queue_denied(&event);
+        }
+    }
+
     /// Reports a denial to the observer, and as an event.
     pub(crate) fn tell_denied(&self, event: &PolicyDecision<'_>, denied: Denied) {
-        crate::denial_event!(
-            policy = event.policy(),
-            tier = event.tier(),
-            wait = ?event.wait(),
-            "denied"
-        );
+        emit(event);
         match denied {
             Denied::For(_) => self.observe.denied(event),
             Denied::Never => self.observe.never(event),
@@ -349,6 +354,17 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         self.respond
             .respond(&Refusal::new(head, denial.reason, wait, positions), parts)
     }
+}
+
+/// Emits the event of a denial.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "there are no events"))]
+fn emit(denial: &PolicyDecision<'_>) {
+    crate::denial_event!(
+        policy = denial.policy(),
+        tier = denial.tier(),
+        wait = ?denial.wait(),
+        "denied"
+    );
 }
 
 impl LayerSettings {

@@ -24,7 +24,8 @@
 //! - **Several limits of one layer are all or nothing.** A tuple of limits looks at all meters before it charges any. A request that one of them
 //!   denies costs nothing. If two requests race for the last cells, the cells of the loser are given back. (Two layers decide one after the other.)
 //! - **Memory is constant.** A limit per key is a table of fixed size ([`KeyedMeter`](ratelimit_meter::KeyedMeter)): about 20 bytes for each key
-//!   it is meant for, no task in the background, no key stored.
+//!   it is meant for, no task in the background, no key stored. (The texts of a policy's fields stay as long as the process runs. So build limits
+//!   once, and change their quotas by [tiers](Limiter::tier_by).)
 //! - **A client cannot choose its address.** [`ClientIp`] reads forwarding headers from the right, as far as trusted machines wrote them.
 //! - **The contract of tower.** The service is ready when the inner service is, and calls that same inner service. Clones share meters. Futures have
 //!   nameable types. An admission by one quota, without charges by the response or the handler, allocates only the value of `RateLimit`.

@@ -8,7 +8,7 @@ use ratelimit_meter::keyed::Stats;
 ///
 /// | counter | labels |
 /// |---|---|
-/// | `ratelimit_admitted_total`, `ratelimit_denied_total`, `ratelimit_would_deny_total`, `ratelimit_never_total`, `ratelimit_table_full_total` | `policy`, `tier` |
+/// | `ratelimit_admitted_total`, `ratelimit_denied_total`, `ratelimit_would_deny_total`, `ratelimit_never_total`, `ratelimit_table_full_total`, `ratelimit_queue_denied_total` | `policy`, `tier` |
 /// | `ratelimit_no_key_total`, `ratelimit_store_failed_total` | `policy` |
 ///
 /// ```
@@ -62,6 +62,10 @@ impl Observe for Metrics {
 
     fn table_full(&self, event: &PolicyDecision<'_>) {
         count!("ratelimit_table_full_total", event);
+    }
+
+    fn queue_denied(&self, event: &PolicyDecision<'_>) {
+        count!("ratelimit_queue_denied_total", event);
     }
 
     fn no_key(&self, policy: &str, _: &Head<'_>) {

@@ -42,6 +42,9 @@ pub trait Observe: Send + Sync {
     /// The table of the policy was full and `WhenFull::Deny` was chosen.
     fn table_full(&self, _event: &PolicyDecision<'_>) {}
 
+    /// The queue of a `QueueLayer` denied a request: too many requests wait already, or the deadline of its `Patience` has passed.
+    fn queue_denied(&self, _event: &PolicyDecision<'_>) {}
+
     /// A request had no key for the policy.
     fn no_key(&self, _policy: &str, _head: &Head<'_>) {}
 
@@ -77,6 +80,11 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
     fn table_full(&self, event: &PolicyDecision<'_>) {
         self.0.table_full(event);
         self.1.table_full(event);
+    }
+
+    fn queue_denied(&self, event: &PolicyDecision<'_>) {
+        self.0.queue_denied(event);
+        self.1.queue_denied(event);
     }
 
     fn no_key(&self, policy: &str, head: &Head<'_>) {

@@ -8,7 +8,7 @@ use crate::meters::Queue;
 use crate::numbers::nanos;
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
-use crate::service::{ResponseFuture, take_ready};
+use crate::service::{Reserved, ResponseFuture};
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -24,6 +24,9 @@ use tower_service::Service;
 /// A request that would wait longer than its deadline gets a 429 at once, with the true wait. If too many requests wait already, a request gets a
 /// 503. After the `deadline` of the `Patience`, each request gets a 503. If the future of a request is dropped, the request gives its place back.
 /// Times are tokio's.
+///
+/// A request that waits holds no permit of the inner service, such as one of a `ConcurrencyLimit`: when its turn has come, it waits until the inner
+/// service is ready.
 ///
 /// ```
 /// use ratelimit_meter_tokio::Patience;
@@ -101,7 +104,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut inner = take_ready(&mut self.inner);
+        let mut inner = Reserved::take(&mut self.inner);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let layer = &shared.layer;
@@ -112,9 +115,12 @@ where
                     layer.ask_of(layer.limits(), &head, &mut asked);
                 }
             }
-            let waited = shared.wait(&mut asked).await;
+            let waited = inner.wait(shared.wait(&mut asked)).await;
             layer.tell(&asked, &Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {
+                if denial.reason == Reason::TooManyWaiting {
+                    layer.tell_queue_denied(&asked, &Head::of(&request));
+                }
                 return Ok(layer.refuse(&Head::of(&request), &asked, denial));
             }
             let then = layer.settings().admitted(&asked, &mut request);

@@ -11,7 +11,7 @@ use crate::numbers::nanos;
 use crate::observe::{Observe, PolicyDecision};
 use crate::policy::Policy;
 use crate::respond::{Problem, Respond, status};
-use crate::service::{RateLimit, ResponseFuture, take_ready};
+use crate::service::{RateLimit, Reserved, ResponseFuture};
 use core::error::Error;
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -125,7 +125,8 @@ pub enum OnStoreFailure {
 
 /// A limit for each key that a store elsewhere keeps; [`RateLimitLayer::remote`] takes it.
 ///
-/// The inner service must be `Clone`: the service that was ready moves into the future, which waits for the store's answer.
+/// The inner service must be `Clone`, because the future of a request calls it after the store's answer. While a request waits for the answer, it holds
+/// no permit of the inner service.
 ///
 /// Such a limit has no tiers. For plans, make a layer for each plan. Its key is none for the requests of other plans, which pass by
 /// [`OnNoKey::Pass`].
@@ -374,13 +375,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut inner = take_ready(self.get_mut());
+        let mut inner = Reserved::take(self.get_mut());
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
             let outcome = match layer.plan(&Head::of(&request)) {
                 (Ok(None), _) => Conclusion::Admitted(Then::NOTHING),
                 (Ok(Some(key)), cost) => {
-                    let answer = layer.limits().ask(&key.spelled, cost).await;
+                    let answer = inner.wait(layer.limits().ask(&key.spelled, cost)).await;
                     layer.conclude(&mut request, (key.hash, cost), answer)
                 }
                 (Err(status), _) => {

@@ -8,8 +8,8 @@ use crate::meters::Standing;
 use crate::observe::Observe;
 use crate::respond::{Problem, Respond};
 use core::fmt;
-use core::future::Future;
-use core::pin::Pin;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
@@ -123,10 +123,45 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     }
 }
 
-/// Takes the service that was ready, to move it into a future, and leaves its clone, which has yet to become ready.
-pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
-    let clone = service.clone();
-    core::mem::replace(service, clone)
+/// A service that was ready, in a future that may wait before it calls the service.
+pub(crate) struct Reserved<S> {
+    service: S,
+    is_ready: bool,
+}
+
+impl<S: Clone> Reserved<S> {
+    /// Takes the service that was ready, and leaves its clone, which has yet to become ready.
+    pub(crate) fn take(service: &mut S) -> Self {
+        let clone = service.clone();
+        Self {
+            service: core::mem::replace(service, clone),
+            is_ready: true,
+        }
+    }
+
+    /// Waits for `future`. If it is pending, drops the service that was ready, so that a request that waits holds no permit of a concurrency limit.
+    pub(crate) async fn wait<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let poll = future.as_mut().poll(cx);
+            if poll.is_pending() && core::mem::take(&mut self.is_ready) {
+                self.service = self.service.clone();
+            }
+            poll
+        })
+        .await
+    }
+
+    /// Calls the service, as soon as it is ready.
+    pub(crate) async fn call<Q>(&mut self, request: Q) -> Result<S::Response, S::Error>
+    where
+        S: Service<Q>,
+    {
+        if !core::mem::take(&mut self.is_ready) {
+            poll_fn(|cx| self.service.poll_ready(cx)).await?;
+        }
+        self.service.call(request).await
+    }
 }
 
 impl<S: Clone, L, R, H> Clone for RateLimit<S, L, R, H> {

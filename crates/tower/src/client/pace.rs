@@ -3,7 +3,7 @@
 use super::message::{ClientError, FindOrigin};
 use crate::error::InvalidLimit;
 use crate::meters::{self, HashedKey, Queue, Ticket};
-use crate::service::take_ready;
+use crate::service::Reserved;
 use core::fmt;
 use core::future::Future;
 use core::hash::BuildHasher;
@@ -108,7 +108,7 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        let mut inner = take_ready(&mut self.inner);
+        let mut inner = Reserved::take(&mut self.inner);
         let PaceLayer {
             queue,
             hashes,
@@ -120,7 +120,7 @@ where
             tier: 0,
         };
         Box::pin(async move {
-            let acquired = queue.acquire(ticket, 1, patience).await;
+            let acquired = inner.wait(queue.acquire(ticket, 1, patience)).await;
             acquired.map_err(|error| ClientError::Impatient { wait: wait(error) })?;
             inner.call(request).await.map_err(ClientError::Inner)
         })

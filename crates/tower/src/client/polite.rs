@@ -2,7 +2,7 @@
 
 use super::advice::Advice;
 use super::message::{ClientError, ClientRequest, ClientResponse};
-use crate::service::take_ready;
+use crate::service::Reserved;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -294,16 +294,16 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
-        let inner = take_ready(&mut self.inner);
+        let inner = Reserved::take(&mut self.inner);
         let layer = self.layer.clone();
         Box::pin(layer.send(inner, request))
     }
 }
 
 impl PoliteLayer {
-    async fn send<S, Q>(self, mut inner: S, mut request: Q) -> Result<S::Response, ClientError<S::Error>>
+    async fn send<S, Q>(self, mut inner: Reserved<S>, mut request: Q) -> Result<S::Response, ClientError<S::Error>>
     where
-        S: Service<Q, Response: ClientResponse>,
+        S: Service<Q, Response: ClientResponse> + Clone,
         Q: ClientRequest,
     {
         let PoliteSettings {
@@ -315,7 +315,7 @@ impl PoliteLayer {
         } = self.settings;
         let origin = request.origin().unwrap_or_default();
         let by = after(patience);
-        let passed = self.pass([&origin, &origin], by).await;
+        let passed = inner.wait(self.pass([&origin, &origin], by)).await;
         passed.map_err(|opens| ClientError::Impatient {
             wait: opens.saturating_duration_since(Instant::now()),
         })?;
@@ -334,9 +334,6 @@ impl PoliteLayer {
             if self.pass([&origin, &answered], by).await.is_err() {
                 return Ok(response);
             }
-            core::future::poll_fn(|cx| inner.poll_ready(cx))
-                .await
-                .map_err(ClientError::Inner)?;
             request = again;
         }
         unreachable!("the number of retries is finite")

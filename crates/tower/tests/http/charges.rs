@@ -167,7 +167,7 @@ fn r18_leaving_early_is_no_way_around() {
 }
 
 #[test]
-fn trial_of_two_quotas_counts_by_both_or_none() {
+fn trial_of_two_quotas_counts_by_both() {
     let trial = || Shared::dual("5/h & 1/d".parse().unwrap()).unwrap();
     let trial = || trial().named_both("hour", "day").dry_run().announce();
     let limits = [

@@ -519,7 +519,7 @@ async fn no_patience_sends_if_nothing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pace_with_a_full_queue_says_so() {
+async fn a_pace_reports_a_full_queue() {
     use ratelimit_meter_tokio::Patience;
     let layer = PaceLayer::new("1/min".parse().unwrap()).unwrap();
     let client = layer

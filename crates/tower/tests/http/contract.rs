@@ -6,7 +6,8 @@ use core::future::{Ready, poll_fn, ready};
 use core::task::{Context, Poll};
 use http::{Request, Response};
 use ratelimit_meter_tower::{RateLimit, RateLimitLayer, Shared};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::limit::ConcurrencyLimit;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 /// Panics if it is called without having been ready; a clone is not ready.
 #[derive(Default)]
@@ -177,4 +178,70 @@ async fn inner_service_error_passes_and_counts() {
             429
         );
     }
+}
+
+/// With a permit for one request, a request that waits for its turn keeps no other request from it.
+#[tokio::test(start_paused = true)]
+async fn waiting_requests_hold_no_permit() {
+    use ratelimit_meter_tokio::Patience;
+    use ratelimit_meter_tower::{
+        Answer, Distributed, ExtensionKey, PaceLayer, PerKey, PoliteLayer, QueueLayer, RemoteMeter, StoreFailed,
+    };
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep, timeout};
+
+    struct Slow;
+
+    impl RemoteMeter for Slow {
+        async fn take(&self, key: &str, _: u32) -> Result<Answer, StoreFailed> {
+            sleep(Duration::from_secs(if key.ends_with('1') { 60 } else { 0 })).await;
+            Ok(Answer::admitted())
+        }
+    }
+
+    /// Sends two requests of the first key, and then one of the second.
+    async fn second_is_served<L>(layer: L)
+    where
+        L: Layer<ConcurrencyLimit<Brief>, Service: Service<Request<()>, Response = Response<Body>> + Clone>,
+    {
+        let service = layer.layer(ConcurrencyLimit::new(
+            service_fn(brief as fn(Request<()>) -> Ready<_>),
+            1,
+        ));
+        let call = |key: u8| {
+            let mut request = Request::get(format!("http://{key}.test/")).body(()).unwrap();
+            request.extensions_mut().insert(key);
+            service.clone().oneshot(request)
+        };
+        let start = Instant::now();
+        let first = async { futures_util::join!(call(1), call(1)) };
+        let second = async {
+            sleep(Duration::from_secs(1)).await;
+            let answer = timeout(Duration::from_secs(30), call(2)).await;
+            assert!(answer.is_ok_and(|answer| answer.is_ok()), "waits for a permit");
+        };
+        let ((one, two), ()) = futures_util::join!(first, second);
+        assert!(one.is_ok() && two.is_ok());
+        assert!(start.elapsed() >= Duration::from_secs(59));
+    }
+
+    let limit = PerKey::new(ExtensionKey::<u8>::new(), "1/min".parse().unwrap(), 100).unwrap();
+    second_is_served(QueueLayer::new(RateLimitLayer::new(limit), Patience::unlimited()).unwrap()).await;
+    let remote = Distributed::new(ExtensionKey::<u8>::new(), "1/min".parse().unwrap(), Slow);
+    second_is_served(RateLimitLayer::remote(remote)).await;
+    second_is_served(PaceLayer::per_origin("1/min".parse().unwrap(), 100).unwrap()).await;
+    second_is_served(PoliteLayer::new().patience(Duration::from_secs(100))).await;
+}
+
+type Brief = tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Response<Body>, Infallible>>>;
+
+/// Leaves nothing to the first host for a minute.
+fn brief(request: Request<()>) -> Ready<Result<Response<Body>, Infallible>> {
+    let mut response = Response::new(Body::default());
+    if request.uri().host() == Some("1.test") {
+        response
+            .headers_mut()
+            .insert("ratelimit", "\"a\";r=0;t=60".parse().unwrap());
+    }
+    ready(Ok(response))
 }

@@ -5,7 +5,11 @@ use core::convert::Infallible;
 use http::{Request, Response};
 use ratelimit_meter::{GCRA, Quota};
 use ratelimit_meter_tokio::Patience;
-use ratelimit_meter_tower::{ExtensionKey, InvalidLimit, PerKey, QueueLayer, Queued, RateLimitLayer, Shared};
+use ratelimit_meter_tower::{
+    ExtensionKey, InvalidLimit, Observe, PerKey, PolicyDecision, QueueLayer, Queued, RateLimitLayer, Shared,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -82,6 +86,32 @@ async fn unreachable_deadlines_are_denied_immediately() {
         (429, Some(3600))
     );
     assert_eq!(field(late.headers(), "ratelimit"), "\"default\";r=0;t=3600");
+}
+
+#[derive(Clone, Default)]
+struct QueueDenials(Arc<AtomicU32>);
+
+impl Observe for QueueDenials {
+    fn denied(&self, event: &PolicyDecision<'_>) {
+        panic!("{event:?}: the limit denies nothing that may wait")
+    }
+
+    fn queue_denied(&self, event: &PolicyDecision<'_>) {
+        assert_eq!((event.policy(), event.cost(), event.wait()), ("default", 1, None));
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn denials_of_a_full_queue_are_observed() {
+    let denials = QueueDenials::default();
+    let limit = RateLimitLayer::new(Shared::new("1/h".parse().unwrap()).unwrap()).observe(denials.clone());
+    let layer = QueueLayer::new(limit, Patience::unlimited().max_waiters(0)).unwrap();
+    let service = layer.layer(service_fn(ok));
+    for expected in [200, 503, 503] {
+        assert_eq!(service.clone().oneshot(request()).await.unwrap().status(), expected);
+    }
+    assert_eq!(denials.0.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]

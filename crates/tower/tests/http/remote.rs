@@ -216,7 +216,7 @@ async fn decisions_of_a_store_are_observed() {
 }
 
 #[test]
-fn r11_missing_keys_and_unread_proxies_give_a_warning() {
+fn r11_missing_keys_and_unread_proxies_warn() {
     use ratelimit_meter_tower::PeerIp;
     let decide = |request: Request<()>, times: usize| {
         let limit = Distributed::new(PeerIp::new(), "2/h".parse().unwrap(), Failing);
