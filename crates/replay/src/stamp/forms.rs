@@ -219,10 +219,7 @@ fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool
     if let Some(east) = east {
         return at_offset(local, east, leap);
     }
-    let timestamp = zone
-        .of_stamp()
-        .to_timestamp(local)
-        .map_err(|_| StampError::OutOfRange)?;
+    let timestamp = zone.time_of(local)?;
     if leap && timestamp.as_second().rem_euclid(86_400) != 86_399 {
         return Err(StampError::NoSuchTime);
     }
