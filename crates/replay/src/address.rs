@@ -24,11 +24,11 @@ pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
     let bare = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
-            let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
-            is_port.then_some(address)?
+            let is_end = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+            is_end.then_some(address)?
         }
         None => match text.split_once(':') {
-            Some((address, port)) if address.contains('.') && is_number(port) => address,
+            Some((address, rest)) if address.contains('.') && is_port(rest) => address,
             _ => text,
         },
     };
@@ -40,6 +40,20 @@ pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
 #[inline]
 pub(crate) fn is_digits_and_points(name: &[u8]) -> bool {
     name.iter().all(|&byte| byte.wrapping_sub(b'0') < 10 || byte == b'.')
+}
+
+/// Returns whether this is a port, perhaps with an interface after it, as firewalls of SonicWall write it: `50000:X0`.
+fn is_port(text: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    };
+    match text.split_once(':') {
+        Some((port, interface)) => (port.is_empty() || is_number(port)) && is_name(interface),
+        None => is_number(text),
+    }
 }
 
 fn is_number(text: &str) -> bool {
@@ -127,6 +141,8 @@ mod tests {
             ("[fe80::1%eth0]:443", "fe80::1"),
             ("2001:DB8::1", "2001:db8::1"),
             ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
+            ("192.0.2.1:50000:X0", "192.0.2.1"),
+            ("192.0.2.1::X1-V20:www.example.org", "192.0.2.1"),
         ];
         for (name, key) in table {
             assert_eq!(Addresses::new(128).key(name.as_bytes()), key.as_bytes(), "{name}");
@@ -142,6 +158,9 @@ mod tests {
             "",
             "-",
             "192.0.2.1:",
+            "192.0.2.1:80:",
+            "192.0.2.1:80:90",
+            "192.0.2.1:x:X0",
             "00:11:22:33:44:55",
             "a:1",
             "unix:",

@@ -23,6 +23,7 @@ pub(super) const TIME: &[&str] = &[
     "EdgeStartTimestamp",
     "requestTime",
     "created_at",
+    "date_create",
     "started_at",
     "t",
     "__REALTIME_TIMESTAMP",
@@ -111,6 +112,7 @@ const IP: &[&str] = &[
     "client",
     "client-ip",
     "client_addr",
+    "clientAddr",
     "client_address",
     "c_ip",
     "src_ip",
@@ -137,10 +139,12 @@ const IP: &[&str] = &[
     "remip",
     "rhost",
     "sourceIp",
+    "origin.address",
     "fromhost-ip",
     "fwd",
     "source_ip",
     "source_address",
+    "source-address",
     "sourceAddress",
     "src_addr",
     "ip_source",
@@ -161,13 +165,14 @@ const IP: &[&str] = &[
     "http_x_real_ip",
     "peer_ip",
     "peer_addr",
+    "origin",
     "key",
     "h",
     "a",
 ];
 
 /// The names of a client that often belong to other things, such as a program: only if a value is an address.
-pub(super) const NOT_ONLY_CLIENTS: [&str; 3] = ["key", "remote", "src"];
+pub(super) const NOT_ONLY_CLIENTS: [&str; 4] = ["key", "remote", "src", "origin"];
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
 pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];

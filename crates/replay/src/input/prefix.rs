@@ -34,7 +34,7 @@ static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(STAMP).ok()
 
 /// Matches the stamp of syslog (RFC 3164), or of Sophos, at the beginning of a line.
 static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:<\d{1,3}>)?(?<stamp>(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?)\b")
+    Regex::new(r"^(?:<\d{1,3}>)?(?<stamp>(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?(?: [AP]M)?)\b")
         .ok()
 });
 
@@ -49,7 +49,11 @@ pub(super) fn stamp(before: &[u8]) -> Option<(usize, usize)> {
 /// Returns the position of the first stamp like `2024-05-20T00:00:18Z`.
 pub(super) fn dated_stamp(text: &[u8]) -> Option<(usize, usize)> {
     let found = STAMPS.as_ref()?.find(text)?;
-    Some((found.start(), found.end()))
+    // With a half of the day it is another time.
+    let is_half = [&b" AM"[..], b" PM"]
+        .iter()
+        .any(|half| text[found.end()..].starts_with(half));
+    (!is_half).then_some((found.start(), found.end()))
 }
 
 /// Removes a collector's prefix from a line.
@@ -127,6 +131,8 @@ mod tests {
             ("<190>May  2 00:00:18 web1 kernel: ", "May  2 00:00:18"),
             ("May 20 00:00:18 web1 app: 2024-05-20 00:00:17 ", "2024-05-20 00:00:17"),
             ("2024:05:20-00:00:18 fw httpproxy[812]: ", "2024:05:20-00:00:18"),
+            ("May 20 01:00:18 PM  [GET]200 ", "May 20 01:00:18 PM"),
+            ("2024-05-20 01:00:18 PM  [GET]200 ", ""),
             ("web-1 | May 20 00:00:18 ", ""),
             ("web-1 | ", ""),
         ] {

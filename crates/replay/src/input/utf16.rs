@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 /// Number of bytes converted at once.
 const CHUNK: usize = 1 << 16;
 
-/// Returns the bytes of `source`, as UTF-8 if they begin with the byte order mark of UTF-16.
+/// Returns the bytes of `source`, as UTF-8 if they begin with the byte order mark of UTF-16, or with two letters of it: the end of a file has no mark.
 pub(super) fn decode(mut source: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut head = Vec::with_capacity(4);
     source.by_ref().take(4).read_to_end(&mut head)?;
@@ -14,6 +14,8 @@ pub(super) fn decode(mut source: impl Read + 'static) -> io::Result<Box<dyn Read
         [0xff, 0xfe, 0, 0] => None,
         [0xff, 0xfe, ..] => Some(false),
         [0xfe, 0xff, ..] => Some(true),
+        [first, 0, second, 0] if is_letter(first) && is_letter(second) => Some(false),
+        [0, first, 0, second] if is_letter(first) && is_letter(second) => Some(true),
         _ => None,
     };
     let whole = Cursor::new(head).chain(source);
@@ -27,6 +29,11 @@ pub(super) fn decode(mut source: impl Read + 'static) -> io::Result<Box<dyn Read
         }),
         None => Box::new(whole),
     })
+}
+
+/// Returns whether a byte stands for a letter of text.
+fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte.is_ascii_whitespace()
 }
 
 /// Text that is converted while it is read. Unpaired surrogates become replacement characters.
@@ -118,6 +125,8 @@ mod tests {
         let big: Vec<u8> = units.iter().copied().flat_map(u16::to_be_bytes).collect();
         assert_eq!(decoded(little.clone()), text);
         assert_eq!(decoded(big), text);
+        assert_eq!(decoded(b"1\x007\0".to_vec()), "17");
+        assert_eq!(decoded(b"\0\r\0\n\x20\xac".to_vec()), "\r\n\u{20ac}");
         let cut = decoded(little[..little.len() - 1].to_vec());
         assert_eq!(cut, format!("{}\u{fffd}", text.trim_end()));
         let unpaired = decoded(b"\xff\xfe\x3c\xd8\x0a\0\x3c\xd8".to_vec());

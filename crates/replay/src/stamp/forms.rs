@@ -59,7 +59,7 @@ const FORMS: [&str; 27] = [
 ];
 
 /// The known forms without a year.
-const YEARLESS: [&str; 4] = [
+const YEARLESS: [&str; 6] = [
     // Syslog, RFC 3164.
     "%b %e %H:%M:%S%.f",
     // Snort.
@@ -68,10 +68,14 @@ const YEARLESS: [&str; 4] = [
     "%m-%d %H:%M:%S%.f",
     // Old versions of Redis.
     "%d %b %H:%M:%S%.f",
+    // Render.
+    "%b %e %I:%M:%S%.f %p",
+    // Old versions of RouterOS.
+    "%b/%e %H:%M:%S%.f",
 ];
 
-/// The form of a stamp of 14 digits.
-const DIGITS: &str = "%Y%m%d%H%M%S";
+/// The form of a stamp of 14 digits, perhaps with a fraction.
+const DIGITS: &str = "%Y%m%d%H%M%S%.f";
 
 /// Reads a stamp of any known form. `hint` is the index of the last stamp's form in [`FORMS`] and [`YEARLESS`], which is tried first.
 pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, years: &mut Years, hint: &mut usize) -> Result<i128, StampError> {
@@ -89,7 +93,7 @@ pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, years: &mut Years, hint: &
     if is_iso(stamp) {
         return iso(stamp, zone);
     }
-    if stamp.iter().all(u8::is_ascii_digit) {
+    if stamp.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
         let (local, leap) = civil(DIGITS, text)?;
         return instant(local, None, zone, leap);
@@ -219,10 +223,7 @@ fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool
     if let Some(east) = east {
         return at_offset(local, east, leap);
     }
-    let timestamp = zone
-        .of_stamp()
-        .to_timestamp(local)
-        .map_err(|_| StampError::OutOfRange)?;
+    let timestamp = zone.time_of(local)?;
     if leap && timestamp.as_second().rem_euclid(86_400) != 86_399 {
         return Err(StampError::NoSuchTime);
     }

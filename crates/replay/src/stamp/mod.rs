@@ -18,13 +18,17 @@ pub use unix::UnixUnit;
 pub use years::FirstYear;
 
 use jiff::civil::DateTime;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use years::Years;
 
 /// The beginning of the year 2201. Stamps at this time or later, and stamps before 1970, are always errors.
 const END_NS: i64 = 7_289_654_400_000_000_000;
 /// The years 1990 to 2099. Stamps of other years are errors unless the user allows them.
 const USUAL_NS: std::ops::Range<i64> = 631_152_000_000_000_000..4_102_444_800_000_000_000;
+
+/// The time by which a line may be late.
+const LATE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The reason why a stamp could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,22 +91,35 @@ impl TimeFormat {
     }
 }
 
-/// The zone for stamps that name none, and whether a stamp has needed it.
+/// The zone for stamps that name none, and the time of the last stamp that has needed it.
 #[derive(Debug, Clone)]
 struct OwnZone {
     zone: TimeZone,
-    is_used: bool,
+    last: Option<Timestamp>,
 }
 
 impl OwnZone {
     fn new(zone: TimeZone) -> Self {
-        Self { zone, is_used: false }
+        Self { zone, last: None }
     }
 
-    /// Returns the zone for a stamp that names none, and remembers that it was needed.
-    fn of_stamp(&mut self) -> &TimeZone {
-        self.is_used = true;
-        &self.zone
+    /// Returns the time of a stamp that names no zone.
+    ///
+    /// If clocks are set back, an hour comes twice. The first is meant, unless the stamp would then be more than [`LATE`] before the last one. If clocks
+    /// are set forward, an hour that does not exist is read with the offset before it.
+    fn time_of(&mut self, local: DateTime) -> Result<Timestamp, StampError> {
+        let times = self.zone.to_ambiguous_timestamp(local);
+        let is_twice = matches!(times.offset(), AmbiguousOffset::Fold { .. });
+        let time = match self.last.filter(|_| is_twice) {
+            None => times.compatible(),
+            Some(last) => times.earlier().and_then(|earlier| {
+                let is_past = last.duration_since(earlier) > LATE;
+                if is_past { times.later() } else { Ok(earlier) }
+            }),
+        };
+        let time = time.map_err(|_| StampError::OutOfRange)?;
+        self.last = Some(time);
+        Ok(time)
     }
 }
 
@@ -187,7 +204,7 @@ impl Stamps {
     /// Returns whether a stamp was read as UTC because neither the stamp nor the options name a zone.
     #[must_use]
     pub fn has_assumed_utc(&self) -> bool {
-        self.zone.is_used && self.options.zone.is_none()
+        self.zone.last.is_some() && self.options.zone.is_none()
     }
 
     /// Returns whether the year of a stamp was chosen by the date of the input, because neither the stamp nor the options name a year.

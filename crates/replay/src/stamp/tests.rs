@@ -115,6 +115,7 @@ fn stamps_of_records_are_read_to_the_nanosecond() {
         ("2024-05-20T02:00:18+02", 1_716_163_218 * SECOND),
         ("2024-05-20 02:00:18[Europe/Berlin]", 1_716_163_218 * SECOND),
         ("@40000000664a929c1cc9fec0", 1_716_163_218_483_000_000),
+        ("20240520000018.123", 1_716_163_218_123_000_000),
         ("2024:05:20-00:00:18", 1_716_163_218 * SECOND),
         ("240506  0:00:18", 1_714_953_618 * SECOND),
         ("Mon May 20 02:00:18 2024 +0200", 1_716_163_218 * SECOND),
@@ -296,4 +297,40 @@ fn unit_of_unix_time_follows_its_magnitude() {
         stamps.parse(stamp.as_bytes()).expect(stamp);
         assert_eq!(stamps.unix_unit(), Some(unit));
     }
+}
+
+#[test]
+fn repeated_hour_continues_the_stamps_before_it() {
+    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+    let read = |stamps: &[&str]| -> Vec<i64> {
+        let mut reader = Stamps::new(StampOptions {
+            zone: Some(zone.clone()),
+            ..StampOptions::default()
+        });
+        // Seconds after 2024-10-27 02:00 in summer.
+        let since = |ns: i64| ns / SECOND - 1_729_987_200;
+        stamps
+            .iter()
+            .map(|stamp| since(reader.parse(stamp.as_bytes()).expect("a time")))
+            .collect()
+    };
+    let through = [
+        "2024-10-27 01:59:59",
+        "2024-10-27 02:00:00",
+        "2024-10-27 02:59:58",
+        "2024-10-27 02:00:03",
+        // A late line.
+        "2024-10-27 02:59:59",
+        "2024-10-27 02:00:04",
+        "2024-10-27 02:59:59",
+        "2024-10-27 02:30:00",
+        "2024-10-27 02:20:00",
+        "2024-10-27 03:00:00",
+    ];
+    assert_eq!(
+        read(&through),
+        [-1, 0, 3_598, 3_603, 3_599, 3_604, 3_599, 5_400, 4_800, 7_200]
+    );
+    assert_eq!(read(&["2024-10-27 02:30:00"]), [1_800], "the first stamp is in summer");
+    assert_eq!(read(&["2024-10-27 03:00:00", "2024-10-27 02:59:59"]), [7_200, 7_199]);
 }

@@ -67,9 +67,10 @@ pub(super) fn is_number(stamp: &[u8]) -> bool {
     !unsigned.is_empty() && unsigned.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// Returns whether a number is a date and a time of day in 14 digits. As Unix time it would be in the year 2572 or later.
+/// Returns whether a number is a date and a time of day in 14 digits, perhaps with a fraction. As Unix time it would be in the year 2572 or later.
 pub(super) fn is_date(stamp: &[u8]) -> bool {
-    stamp.len() == 14 && matches!(stamp[..2], [b'1', b'9'] | [b'2', b'0']) && stamp.iter().all(u8::is_ascii_digit)
+    let digits = stamp.split(|byte| *byte == b'.').next().unwrap_or_default();
+    digits.len() == 14 && matches!(digits[..2], [b'1', b'9'] | [b'2', b'0']) && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Writes a number without its exponent: `1.716163201e9` becomes `1716163201.0`. Returns `None` if the stamp is no such number.

@@ -1,14 +1,20 @@
 //! `--follow`: a live table while the input grows, and the report when it ends.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+use std::{iter, mem, thread};
 
 use crate::run::{complaint, file, log_line, report};
 
+/// Longest time that the tool may write nothing: a test that waits longer has failed, and must not hang.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 struct Following {
     child: Child,
-    out: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Following {
@@ -20,28 +26,44 @@ impl Following {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the tool runs");
-        let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, out }
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while out.read_line(&mut line).is_ok_and(|read| read > 0) && sender.send(mem::take(&mut line)).is_ok() {}
+        });
+        Self { child, lines }
     }
 
-    /// Reads on to a line that begins with this.
-    fn until(&mut self, text: &str) -> String {
-        loop {
-            let mut line = String::new();
-            let read = self.out.read_line(&mut line).expect("UTF-8");
-            assert!(read > 0, "it ended before `{text}`");
-            if line.contains(text) {
-                return line;
-            }
+    /// The next line of the output; `None` at its end.
+    fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it wrote nothing for {PATIENCE:?}"),
         }
+    }
+
+    /// Reads on to a line that contains this.
+    fn until(&self, text: &str) -> String {
+        let mut lines = iter::from_fn(|| self.line());
+        let found = lines.find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("it ended before `{text}`"))
     }
 
     /// The remaining output, once it has ended well.
     fn rest(mut self) -> String {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).expect("UTF-8");
+        let rest: String = iter::from_fn(|| self.line()).collect();
         assert!(self.child.wait().expect("a child").success(), "{rest}");
         rest
+    }
+}
+
+impl Drop for Following {
+    /// Ends the tool if a test fails before it has ended.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -53,7 +75,7 @@ fn lines(second: u32, count: usize) -> String {
 fn followed_file_shows_a_live_table_and_report() {
     let path = file("growing.log", lines(1, 3));
     let denied = file("growing.csv", "");
-    let mut following = Following::new(&["--follow", "--limit", "2/s", "--denied", &denied, &path]);
+    let following = Following::new(&["--follow", "--limit", "2/s", "--denied", &denied, &path]);
     following.until("3 requests of 1 key");
     following.until("2/s");
     let mut log = File::options().append(true).open(&path).expect("a file");

@@ -580,6 +580,10 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"2024-05-20T00:00:18Z INFO x {"user":{"unixtime":1577836800},"ip":"203.0.113.7"}"#,
         r#"{"date":"2024-05-20","time":"00:00:18","createdAt":"2020-01-01T00:00:00Z","ip":"203.0.113.7"}"#,
         r#"{"CreationTime":"2024-05-20T00:00:18","ClientIP":"203.0.113.7"}"#,
+        r#"{"timestamp":"2024-05-20T00:00:18,000+0000","origin.type":"rest","origin.address":"203.0.113.7:50000"}"#,
+        r#"{"date_create":1716163218,"action":"user_login","context":{"ip_address":"203.0.113.7"}}"#,
+        r#"{"data":{"clientAddr":"203.0.113.7:50000"},"time":"2024-05-20T00:00:18Z"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","level":"info","origin":"203.0.113.7","path":"/a"}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(

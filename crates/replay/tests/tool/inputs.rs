@@ -632,3 +632,31 @@ fn firewall_of_windows_has_local_times() {
     );
     assert!(!report(&["--limit", "1/s", &log("UTC")]).contains(note));
 }
+
+#[test]
+fn clients_of_firewalls_are_addresses() {
+    for (name, line) in [
+        (
+            "sonicwall.log",
+            "<134>  id=firewall sn=00 time=\"2024-05-20 00:00:18\" fw=1.2.3.4 pri=6 m=98 src=203.0.113.7:50000:X0 dst=10.0.0.1:80:X1",
+        ),
+        (
+            "juniper.log",
+            "<14>1 2024-05-20T00:00:18.123Z srx RT_FLOW - RT_FLOW_SESSION_CREATE [junos@2636.1 source-address=\"203.0.113.7\" \
+             source-port=\"50000\" destination-address=\"10.0.0.1\"]",
+        ),
+    ] {
+        let more = line.replace(":50000", ":50001").replace("\"50000\"", "\"50001\"");
+        let told = report(&[
+            "--limit",
+            "1/d",
+            "--spread=none",
+            &file(name, format!("{line}\n{more}\n")),
+        ]);
+        assert!(told.contains("2 requests, 2024-05-20 00:00:18"), "{told}");
+        assert!(
+            told.contains("a meter for the only key (by ip)") && told.contains("203.0.113.7 "),
+            "{told}"
+        );
+    }
+}

@@ -11,6 +11,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::has_program;
 use crate::run::{file, report};
@@ -29,6 +30,9 @@ const FLOODS: u64 = 2;
 
 /// The shortest pause in a flood that may cost a request.
 const PAUSE_MS: u64 = 5;
+
+/// Longest time that nginx may take to answer.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running nginx, ended with the test.
 struct RunningNginx {
@@ -109,6 +113,8 @@ impl RunningNginx {
     fn connect(&self) -> BufReader<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("nginx listens");
         stream.set_nodelay(true).expect("a socket");
+        // A server that does not answer, such as another one on this port, fails the test instead of hanging it.
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         BufReader::new(stream)
     }
 

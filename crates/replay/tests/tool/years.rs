@@ -55,6 +55,14 @@ fn advised_expressions_read_stamps_without_a_year() {
             "2024-12-31 23:59:58 to 2025-01-01 00:00:01",
         ),
         (
+            "routeros.log",
+            [
+                "dec/31 23:59:58 firewall,info input: in:ether1, 203.0.113.7:50000->10.0.0.1:22",
+                "jan/01 00:00:01 firewall,info input: in:ether1, 203.0.113.8:50000->10.0.0.1:22",
+            ],
+            "2024-12-31 23:59:58 to 2025-01-01 00:00:01",
+        ),
+        (
             "logcat.log",
             [
                 "12-31 23:59:58.500  1702  2395 D net: connect 203.0.113.7",
@@ -88,6 +96,10 @@ fn labels_and_objects_behind_syslog_have_its_time() {
         (
             "json.log",
             "<190>May 11 10:00:00 host app[8]: {\"ip\":\"203.0.113.7\",\"path\":\"/a\"}",
+        ),
+        (
+            "render.log",
+            "May 11 10:00:00 AM  [GET]200 example.org/a clientIP=\"203.0.113.7\" requestID=\"x\" responseTimeMS=5",
         ),
         (
             "sophos.log",
