@@ -85,7 +85,8 @@
 //!   reqwest-middleware becomes one with `tower::service_fn`, as `PoliteLayer` shows.
 //! - `store`: `SharedMeter` of `ratelimit_meter_store` as a limit of [`RateLimitLayer::remote`].
 //!
-//! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra) or [express-rate-limit](docs::from_express)?
+//! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra), [axum-governor](docs::from_axum_governor) or
+//! [express-rate-limit](docs::from_express)?
 
 #![forbid(unsafe_code)]
 
@@ -149,6 +150,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/from_axum_gcra.md")]
     pub mod from_axum_gcra {}
+
+    #[doc = include_str!("../docs/from_axum_governor.md")]
+    pub mod from_axum_governor {}
 
     #[doc = include_str!("../docs/from_express.md")]
     pub mod from_express {}

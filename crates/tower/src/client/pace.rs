@@ -25,6 +25,9 @@ use tower_service::Service;
 /// let layer = PaceLayer::per_origin("10/s burst 1".parse()?, 1_000)?; // not faster than 10 a second to one origin
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Unlike tower's own `rate_limit`, it needs to know the type of the requests: `http::Request` or `reqwest::Request`. For a request type of your own,
+/// implement [`FindOrigin`], which may return `None`.
 #[derive(Clone)]
 pub struct PaceLayer {
     queue: Arc<dyn Queue>,
