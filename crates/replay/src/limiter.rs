@@ -15,9 +15,9 @@ use crate::verdict::{EventVerdict, Undecided};
 /// Decides the events of all keys under one limit.
 pub(crate) enum EventLimiter {
     /// One meter for all keys, with the states of the keys.
-    Crowd(Crowd),
+    Crowd(Box<Crowd>),
     /// Meters by key.
-    Lineages(Maker, Vec<Option<Lineage>>),
+    Lineages(Box<Maker>, Vec<Option<Lineage>>),
     /// Meters in a store.
     #[cfg(feature = "store")]
     Stored(StoredMeters),
@@ -47,8 +47,8 @@ impl EventLimiter {
         };
         let maker = Maker::new(Metered::clone(metered), may_go_back);
         match metered.single() {
-            Some(single) => Self::Crowd(Crowd::new(maker, single)),
-            None => Self::Lineages(maker, Vec::new()),
+            Some(single) => Self::Crowd(Box::new(Crowd::new(maker, single))),
+            None => Self::Lineages(Box::new(maker), Vec::new()),
         }
     }
 

@@ -229,9 +229,7 @@ fn counts_denials<M: Checkable>(meter: &M) -> bool {
 
 /// Gives cells back by the quota that holds now, because a change of quota keeps the available cells of a key.
 fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
-    let now = meter.now_exactly();
-    let quota = meter.look(0, now).status().quota();
-    meter.give_back(n, quota, taken, now);
+    meter.give_back(n, taken, meter.now_exactly());
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
