@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn first_year_is_the_latest_before_the_date_of_the_log() {
+    fn first_year_is_the_latest_possible() {
         for (written, stamp, year) in [
             ("2024-05-20T00:00:18Z", "May 20 00:00:18", 2024),
             // The stamp may be in a zone east of Greenwich.
