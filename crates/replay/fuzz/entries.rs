@@ -69,7 +69,12 @@ pub(crate) fn stamps(data: &[u8]) {
         }
     }
     // Years follow each other, so the same stamps have the same years.
-    for year in [FirstYear::Given(2024), FirstYear::Until(1_716_163_218_000_000_000)] {
+    const WRITTEN: i64 = 1_716_163_218_000_000_000;
+    for year in [
+        FirstYear::Given(2024),
+        FirstYear::Until(WRITTEN),
+        FirstYear::Growing(WRITTEN),
+    ] {
         let [mut one, mut other] = [0, 1].map(|_| {
             Stamps::new(StampOptions {
                 year: Some(year),

@@ -42,8 +42,8 @@ pub struct Tail {
     piece: Vec<u8>,
     at: usize,
     stop: Stop,
-    /// True if a read waits for the first piece: the format of a log is detected before anything else.
-    is_new: bool,
+    /// True if a read waits for bytes.
+    waits: Arc<AtomicBool>,
 }
 
 impl Tail {
@@ -66,8 +66,14 @@ impl Tail {
             piece: Vec::new(),
             at: 0,
             stop,
-            is_new: true,
+            waits: Arc::new(AtomicBool::new(true)),
         })
+    }
+
+    /// Returns the switch of a new tail, whose reads wait for bytes: the format of a log is detected before anything else. Without it, a read fails
+    /// with [`ErrorKind::WouldBlock`] instead.
+    pub(crate) fn waits(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.waits)
     }
 }
 
@@ -75,10 +81,11 @@ impl Read for Tail {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
             match self.pieces.recv_timeout(PAUSE) {
-                Ok(piece) => (self.piece, self.at, self.is_new) = (piece?, 0, false),
+                Ok(piece) => (self.piece, self.at) = (piece?, 0),
                 Err(RecvTimeoutError::Disconnected) => return Ok(0),
                 Err(RecvTimeoutError::Timeout) if self.stop.is_stopped() => return Ok(0),
-                Err(RecvTimeoutError::Timeout) if self.is_new => {}
+                // ORDERING: relaxed. The flag carries no other data.
+                Err(RecvTimeoutError::Timeout) if self.waits.load(Ordering::Relaxed) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(ErrorKind::WouldBlock.into()),
             }
         }

@@ -102,15 +102,19 @@ impl Input {
         Ok(metadata.is_file().then_some(metadata.len()))
     }
 
-    /// Returns the time at which it was last written, in nanoseconds since the Unix epoch; of anything but a file, the time now.
-    fn last_written(&self) -> i64 {
-        let of_file = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file)?.modified().ok();
-        let time = match self {
-            Self::Path(path) => of_file(path),
+    /// Returns the rule for the year of its first stamp: by the time at which a file was last written, and of anything else by the time now.
+    pub(crate) fn first_year(&self, is_growing: bool) -> FirstYear {
+        let written = match self {
+            Self::Path(path) => fs::metadata(path).ok().filter(fs::Metadata::is_file),
             Self::Stdin => None,
         };
-        let since = time.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+        let written = written.and_then(|metadata| metadata.modified().ok());
+        let since = written.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
+        let ns = since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        match written {
+            Some(_) if !is_growing => FirstYear::Until(ns),
+            _ => FirstYear::Growing(ns),
+        }
     }
 
     /// Opens the source. Of a growing file, at most the first `limit` bytes are read.
@@ -415,8 +419,7 @@ impl Reader {
         let source = input.open(limit, progress);
         let (source, damage) = source.map_err(|source| Error::read(&input.name(), source))?;
         let mut options = options.clone();
-        let year = &mut options.stamps.year;
-        year.get_or_insert_with(|| FirstYear::Until(input.last_written()));
+        options.stamps.year.get_or_insert_with(|| input.first_year(false));
         Self::of_plain(source, damage, input.name(), &options)
     }
 

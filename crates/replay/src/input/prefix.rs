@@ -38,7 +38,8 @@ static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
         .ok()
 });
 
-/// Returns the position of the stamp in the text before the fields of a line: the first like `2024-05-20T00:00:18Z`, or otherwise that of syslog or Sophos.
+/// Returns the position of the stamp in the text before the fields of a line: the first like `2024-05-20T00:00:18Z`, or otherwise that of syslog or
+/// Sophos.
 pub(super) fn stamp(before: &[u8]) -> Option<(usize, usize)> {
     dated_stamp(before).or_else(|| {
         let found = OTHER.as_ref()?.captures(before)?.name("stamp")?;

@@ -124,10 +124,7 @@ pub(super) fn parse_as(format: &str, stamp: &[u8], zone: &mut OwnZone, years: &m
     let mut parsed = BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?;
     // A format with a month but no year, that is not of an instant (`%s`).
     if parsed.year().is_none() && parsed.month().is_some() && parsed.to_timestamp().is_err() && years.is_known() {
-        let local = years.complete(BrokenDownTime::parse(format, stamp).map_err(|_| StampError::OtherForm)?)?;
-        parsed
-            .set_year(Some(local.year()))
-            .map_err(|_| StampError::OutOfRange)?;
+        years.complete(&mut parsed)?;
     }
     if parsed.offset().is_some() || parsed.iana_time_zone().is_some() {
         return parsed
@@ -215,8 +212,8 @@ fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
 
 /// Reads a date and a time of day by a form without a year.
 fn without_year(form: &str, text: &str, years: &mut Years) -> Result<(DateTime, bool), StampError> {
-    let parsed = BrokenDownTime::parse(form, text).map_err(|_| StampError::UnknownForm)?;
-    Ok((years.complete(parsed)?, text.contains(":60")))
+    let mut parsed = BrokenDownTime::parse(form, text).map_err(|_| StampError::UnknownForm)?;
+    Ok((years.complete(&mut parsed)?, text.contains(":60")))
 }
 
 fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool) -> Result<i128, StampError> {

@@ -46,9 +46,9 @@ pub enum StampError {
     /// The stamp begins in a known form but does not end in it, or its date or time of day does not exist.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
-    /// The stamp has no year, and the year that it was given has no February 29.
+    /// The stamp has no year, and in the year of the stamps before it, it would not exist or be after the date of the file.
     #[error(
-        "the stamp has no year, and the year of the lines before it is no leap year: give the year of the first line with --year"
+        "the stamp has no year, and does not fit the year of the lines before it: give the year of the first line with --year"
     )]
     OtherYear,
     /// The time is before 1970 or after 2200.

@@ -14,6 +14,8 @@ pub enum FirstYear {
     Given(i16),
     /// The latest year in which no stamp is more than a day after this time: nanoseconds since the Unix epoch. (A stamp without a year has no zone.)
     Until(i64),
+    /// The same for the first stamp of an input that grows: later stamps may be after this time.
+    Growing(i64),
 }
 
 /// Number of days within which a stamp of the next year follows.
@@ -38,7 +40,7 @@ pub(super) struct Years {
 impl Years {
     pub(super) fn new(first: Option<FirstYear>, zone: &TimeZone) -> Self {
         let latest = match first {
-            Some(FirstYear::Until(ns)) => Timestamp::from_nanosecond(ns.into()).ok(),
+            Some(FirstYear::Until(ns) | FirstYear::Growing(ns)) => Timestamp::from_nanosecond(ns.into()).ok(),
             _ => None,
         };
         let latest = latest.and_then(|latest| zone.to_datetime(latest).checked_add(Span::new().days(1)).ok());
@@ -56,45 +58,62 @@ impl Years {
 
     /// Returns whether a year was chosen by the date of the input.
     pub(super) fn is_assumed(&self) -> bool {
-        self.last.is_some() && matches!(self.first, Some(FirstYear::Until(_)))
+        self.last.is_some() && !matches!(self.first, Some(FirstYear::Given(_)))
     }
 
-    /// Returns a date and a time of day in the year that suits them.
+    /// Gives a date and a time of day the year that suits them, and returns them.
     ///
     /// # Errors
     ///
     /// There is no such date in any suitable year, or no year is known.
-    pub(super) fn complete(&mut self, mut parsed: BrokenDownTime) -> Result<DateTime, StampError> {
+    pub(super) fn complete(&mut self, parsed: &mut BrokenDownTime) -> Result<DateTime, StampError> {
+        let first = self.first.ok_or(StampError::UnknownForm)?;
         let latest = self.latest;
+        let is_possible = |local: &DateTime| latest.is_none_or(|latest| *local <= latest);
         let mut is_date = false;
         let mut of = |year: i16| {
             parsed.set_year(Some(year)).ok()?;
-            let local = parsed.to_datetime().ok()?;
-            is_date = true;
-            latest.is_none_or(|latest| local <= latest).then_some(local)
+            let local = parsed.to_datetime().ok();
+            is_date |= local.is_some();
+            local
         };
-        let chosen = match (self.last, self.first.ok_or(StampError::UnknownForm)?) {
+        let chosen = match (self.last, first) {
             (Some(last), _) => {
                 let year = last.year();
-                let follows = |local: &DateTime| last.duration_until(*local).as_hours() <= AHEAD * 24;
-                let most = if latest.is_some() { LATE } else { AHEAD };
-                let is_late = |local: &DateTime| local.duration_until(last).as_hours() <= most * 24;
-                let next = of(year + 1).filter(follows);
-                let before = next.or_else(|| of(year - 1).filter(is_late));
-                before.or_else(|| of(year)).or_else(|| of(year - 1))
+                let is_within =
+                    |days: i64, from: DateTime, to: DateTime| from.duration_until(to).as_hours() <= days * 24;
+                let late = if latest.is_some() { LATE } else { AHEAD };
+                let next = of(year + 1)
+                    .filter(is_possible)
+                    .filter(|next| is_within(AHEAD, last, *next));
+                let chosen = next
+                    .or_else(|| of(year - 1).filter(|before| is_within(late, *before, last)))
+                    .or_else(|| of(year).filter(is_possible));
+                // If it does not go back by little from the latest time, the stamps before it have a year that is too late.
+                chosen.or_else(|| of(year - 1).filter(|before| is_within(AHEAD, *before, last)))
             }
             (None, FirstYear::Given(year)) => of(year),
-            (None, FirstYear::Until(_)) => {
+            (None, FirstYear::Until(_) | FirstYear::Growing(_)) => {
                 let year = latest.map_or(0, DateTime::year);
-                (0..=LEAP).find_map(|years| of(year - years))
+                (0..=LEAP).find_map(|years| of(year - years).filter(is_possible))
             }
         };
-        self.last = chosen.or(self.last);
-        chosen.ok_or_else(|| match (parsed.month(), parsed.day()) {
-            (Some(2), Some(29)) => StampError::OtherYear,
-            _ if is_date => StampError::OutOfRange,
-            _ => StampError::NoSuchTime,
-        })
+        let Some(chosen) = chosen else {
+            let is_leap_day = (parsed.month(), parsed.day()) == (Some(2), Some(29));
+            return Err(if is_date || is_leap_day {
+                StampError::OtherYear
+            } else {
+                StampError::NoSuchTime
+            });
+        };
+        if matches!(first, FirstYear::Growing(_)) {
+            self.latest = None;
+        }
+        self.last = Some(chosen);
+        parsed
+            .set_year(Some(chosen.year()))
+            .map_err(|_| StampError::OutOfRange)?;
+        Ok(chosen)
     }
 }
 
@@ -105,8 +124,8 @@ mod tests {
     fn years(first: FirstYear, stamps: &[&str]) -> Vec<Result<i16, StampError>> {
         let mut years = Years::new(Some(first), &TimeZone::UTC);
         let read = |stamp: &&str| {
-            let parsed = BrokenDownTime::parse("%b %e %H:%M:%S", stamp.as_bytes()).expect("a date");
-            years.complete(parsed).map(DateTime::year)
+            let mut parsed = BrokenDownTime::parse("%b %e %H:%M:%S", stamp.as_bytes()).expect("a date");
+            years.complete(&mut parsed).map(DateTime::year)
         };
         stamps.iter().map(read).collect()
     }
@@ -218,6 +237,39 @@ mod tests {
     }
 
     #[test]
+    fn stamps_past_the_date_of_the_log_are_errors() {
+        // The log is of 15 months, so its first stamps are of 2023.
+        let stamps = [
+            "Mar 31 00:00:00",
+            "May 31 00:00:00",
+            "Jul  1 00:00:00",
+            "Sep 28 00:00:00",
+        ];
+        let wrong = Err(StampError::OtherYear);
+        let read = years(until("2024-06-01T00:00:00Z"), &stamps);
+        assert_eq!(read, [Ok(2024), Ok(2024), wrong, wrong]);
+        assert_eq!(years(FirstYear::Given(2023), &stamps), [Ok(2023); 4]);
+    }
+
+    #[test]
+    fn growing_log_has_stamps_past_its_first_date() {
+        let FirstYear::Until(opened) = until("2024-12-30T00:00:00Z") else {
+            unreachable!()
+        };
+        let stamps = [
+            "Dec 29 00:00:00",
+            "Dec 31 12:00:00",
+            "Jan  1 00:00:00",
+            "Apr 30 00:00:00",
+            "Jun  1 00:00:00",
+        ];
+        let read = years(FirstYear::Growing(opened), &stamps);
+        assert_eq!(read, [2024, 2024, 2025, 2025, 2025].map(Ok));
+        let read = years(FirstYear::Growing(opened), &["Jan  1 00:00:00"]);
+        assert_eq!(read, [Ok(2024)], "the first stamp is not after the date");
+    }
+
+    #[test]
     fn leap_day_of_another_year_is_an_error() {
         let read = years(
             FirstYear::Given(2023),
@@ -229,7 +281,7 @@ mod tests {
             [Err(StampError::NoSuchTime)]
         );
         let mut unknown = Years::default();
-        let parsed = BrokenDownTime::parse("%b %e %H:%M:%S", b"May 20 00:00:18").expect("a date");
-        assert_eq!(unknown.complete(parsed), Err(StampError::UnknownForm));
+        let mut parsed = BrokenDownTime::parse("%b %e %H:%M:%S", b"May 20 00:00:18").expect("a date");
+        assert_eq!(unknown.complete(&mut parsed), Err(StampError::UnknownForm));
     }
 }

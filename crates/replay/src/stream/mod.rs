@@ -18,6 +18,7 @@ mod survey;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use crate::Error;
 use crate::bad::BadLines;
@@ -172,8 +173,12 @@ impl Stream {
     /// # Errors
     ///
     /// The input does not fit the options.
-    pub fn tail(tail: Tail, input: Input, options: Options) -> Result<Self, Error> {
+    pub fn tail(tail: Tail, input: Input, mut options: Options) -> Result<Self, Error> {
+        options.stamps.year.get_or_insert_with(|| input.first_year(true));
+        let waits = tail.waits();
         let reader = Reader::of(tail, &input.name(), &options)?;
+        // ORDERING: relaxed. The flag carries no other data.
+        waits.store(false, Ordering::Relaxed);
         let mut stream = Self::open(&[], Order::AsIs, options, Progress::hidden())?;
         let open = OpenInput::new(reader, input.name(), 0, 1, &stream.collected);
         stream.context.inputs.push(input);

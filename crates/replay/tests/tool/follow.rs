@@ -194,3 +194,26 @@ fn one_input_is_followed_and_no_more() {
     assert!(complaint(&["--follow", "--limit", "1/s", "no-such.log"]).starts_with("no-such.log: "));
     assert!(complaint(&["--follow", "--limit", "1/s", "--order", "sort", &path]).contains("--order"));
 }
+
+#[test]
+fn real_time_first_line_may_come_in_pieces() {
+    let mut following = Following::new(&["--follow", "--limit", "2/s", "-"]);
+    let mut stdin = following.child.stdin.take().expect("a pipe");
+    // Without a year, and so few bytes that they might begin UTF-16.
+    for piece in [
+        "Ma",
+        "y 20 00:00:18 host kernel: SRC=203.0.113.7",
+        " DST=10.0.0.1 LEN=40\n",
+    ] {
+        stdin.write_all(piece.as_bytes()).expect("it is read");
+        // The tool reads on after a tenth of a second without bytes.
+        thread::sleep(Duration::from_millis(300));
+    }
+    following.until(" of 1 key");
+    drop(stdin);
+    let rest = following.rest();
+    assert!(
+        rest.contains("\n1 request, ") && rest.contains("stamps without a year"),
+        "{rest}"
+    );
+}
