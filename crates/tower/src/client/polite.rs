@@ -16,14 +16,15 @@ use tower_service::Service;
 
 /// Makes a client obey `Retry-After`, `retry-after-ms`, gRPC's pushback and `RetryInfo`, and the fields of rate limits, in all forms of the draft.
 ///
-/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too. A `-Reset` above a year is an instant, as GitHub sends it. Seconds may have a fraction.
+/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too. A `-Reset` above a year is an instant, as GitHub sends it. Seconds may have a
+/// fraction.
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.
 /// After a denial with a wait of 0, which limiters that round down send, it waits a second.
 ///
-/// A denied request (429, 503, gRPC's `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, or a 403 that names a time) is sent again on three conditions: the server named a time, the method is safe, and the
-/// body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait. It returns the denial, or, if nothing was
+/// A denied request (429, 503, gRPC's `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, or a 403 that names a time) is sent again on three conditions: the server
+/// named a time, the method is safe, and the body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait. It returns the denial, or, if nothing was
 /// sent, fails with [`ClientError::Impatient`].
 ///
 /// ```
@@ -169,14 +170,21 @@ struct OriginGate {
 }
 
 impl OriginGate {
-    /// Returns the time at which the next request may be sent: a gap after the last slot that is used or awaited.
-    fn next(&self) -> Instant {
+    /// Returns the time from `now` on at which the next request may be sent: the first that is a gap away from each slot that is used or awaited.
+    fn next(&self, now: Instant) -> Instant {
+        let opens = self.opens.max(now);
         if self.gap.is_zero() {
-            return self.opens;
+            return opens;
         }
-        let awaited = self.awaited.last_key_value().map(|(slot, _)| *slot);
-        let last = awaited.map_or(self.used, |slot| slot.max(self.used));
-        self.opens.max(last + self.gap)
+        let mut next = opens.max(self.used + self.gap);
+        for slot in self.awaited.keys() {
+            // A dropped call has left a slot before this one.
+            if *slot >= next + self.gap {
+                break;
+            }
+            next = next.max(*slot + self.gap);
+        }
+        next
     }
 
     /// Ends the wait for a slot, which is used or free again.
@@ -228,7 +236,7 @@ impl Origins {
     /// same. A request that need not wait passes even after `by`.
     fn pass(&mut self, origins: [&str; 2], by: Instant) -> Result<[Instant; 2], Instant> {
         let now = Instant::now();
-        let slots = origins.map(|origin| self.gates.get(origin).map_or(now, |gate| gate.next().max(now)));
+        let slots = origins.map(|origin| self.gates.get(origin).map_or(now, |gate| gate.next(now)));
         let at = slots[0].max(slots[1]);
         if at > by.max(now) {
             return Err(at);
@@ -267,7 +275,8 @@ impl Origins {
     /// Removes open gates whenever the number of origins has doubled: constant time for each origin, amortised.
     fn drop_open_ones(&mut self, now: Instant) {
         if self.gates.len() > 2 * self.kept.max(64) {
-            self.gates.retain(|_, gate| gate.next() > now);
+            self.gates
+                .retain(|_, gate| !gate.awaited.is_empty() || gate.next(now) > now);
             self.kept = self.gates.len();
         }
     }

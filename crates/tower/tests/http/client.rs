@@ -375,13 +375,17 @@ async fn dropped_calls_free_their_slots() {
     }
     client.clone().oneshot(request()).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 10);
-    // The call in the middle leaves, and those beside it keep their slots.
-    let calls = [60, 1, 60].map(|seconds| {
-        let call = time::timeout(Duration::from_secs(seconds), client.clone().oneshot(request()));
-        async move { (call.await.is_ok(), start.elapsed().as_secs()) }
+    // The second call leaves, and those beside it keep their slots. A later call takes the free slot, and the next one goes last.
+    let calls = [(0, 60), (0, 1), (0, 60), (2, 60), (2, 60)].map(|(begin, patience)| {
+        let call = client.clone().oneshot(request());
+        async move {
+            time::sleep(Duration::from_secs(begin)).await;
+            let ended = time::timeout(Duration::from_secs(patience), call).await;
+            (ended.is_ok(), start.elapsed().as_secs())
+        }
     });
     let ended = futures_util::future::join_all(calls).await;
-    assert_eq!(ended, [(true, 20), (false, 11), (true, 40)]);
+    assert_eq!(ended, [(true, 20), (false, 11), (true, 40), (true, 30), (true, 50)]);
 }
 
 /// A body that counts its copies.
