@@ -10,7 +10,7 @@ use meter_replay::input::{Collected, Options, Reader};
 use meter_replay::limit::RuleFile;
 use meter_replay::limit::{AlgorithmName, LimitRule, LimitSpec};
 use meter_replay::select::Condition;
-use meter_replay::stamp::{CommonLogStamps, StampOptions, Stamps};
+use meter_replay::stamp::{CommonLogStamps, FirstYear, StampOptions, Stamps};
 
 /// The beginning of the year 2201.
 const END_NS: i64 = 7_289_654_400_000_000_000;
@@ -66,6 +66,23 @@ pub(crate) fn stamps(data: &[u8]) {
         assert_eq!(stamps.parse(text), fresh);
         for time in [alone, fresh].into_iter().flatten() {
             assert!((0..END_NS).contains(&time));
+        }
+    }
+    // Years follow each other, so the same stamps have the same years.
+    for year in [FirstYear::Given(2024), FirstYear::Until(1_716_163_218_000_000_000)] {
+        let [mut one, mut other] = [0, 1].map(|_| {
+            Stamps::new(StampOptions {
+                year: Some(year),
+                ..old()
+            })
+        });
+        for text in data.split(|&byte| byte == b'\n') {
+            let read = one.parse(text);
+            assert_eq!(other.parse(text), read);
+            assert!(read.is_err() || read.is_ok_and(|time| (0..END_NS).contains(&time)));
+            if Stamps::new(old()).parse(text).is_ok() {
+                assert_eq!(read, Stamps::new(old()).parse(text), "a stamp with a year keeps it");
+            }
         }
     }
 }

@@ -402,12 +402,14 @@ impl HeaderSample<'_> {
         first.or_else(|| {
             let mut places = names::places_by_end(self.names, wanted);
             match part {
-                By::Ip => places.find(is_address).or_else(|| {
-                    let shared = names::IP_IF_ADDRESS
-                        .iter()
-                        .filter_map(|name| names::place(self.names, name));
-                    shared.into_iter().find(is_address)
-                }),
+                By::Ip => places
+                    .find(|at| is_address(at) && !names::is_of_server(&self.names[*at]))
+                    .or_else(|| {
+                        let shared = names::IP_IF_ADDRESS
+                            .iter()
+                            .filter_map(|name| names::place(self.names, name));
+                        shared.into_iter().find(is_address)
+                    }),
                 _ => places.next(),
             }
         })

@@ -1,7 +1,7 @@
 //! Reads delimited text: a header that names the columns, then one record for each request.
 
 use super::columns::{Columns, HeaderSample};
-use super::format::{Table, is_separator_line, without_hash};
+use super::format::{TableForm, is_separator_line, without_hash};
 use super::record::{Fed, Splitter};
 use super::window::{InputWindow, NextLine};
 use super::{BYTE_ORDER_MARK, Events, Options, Request, Sink};
@@ -39,7 +39,12 @@ pub(super) struct DelimitedReader {
 }
 
 impl DelimitedReader {
-    pub(super) fn new(name: String, mut window: InputWindow, table: Table, options: &Options) -> Result<Self, Error> {
+    pub(super) fn new(
+        name: String,
+        mut window: InputWindow,
+        table: TableForm,
+        options: &Options,
+    ) -> Result<Self, Error> {
         if options.by.is_none() && options.ipv6_prefix.is_some() {
             return Err(Error::NotFor {
                 path: name,

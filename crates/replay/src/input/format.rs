@@ -19,14 +19,14 @@ pub(super) enum InputFormat {
     /// One request a line.
     Lines(Lines),
     /// Text with a header line.
-    Delimited(Table),
+    Delimited(TableForm),
     /// A packet capture.
     Capture(Dialect),
 }
 
 /// The form of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct TableForm {
     /// The byte between two fields.
     pub(super) delimiter: u8,
     /// Number of lines before the header that begin with `#`.
@@ -234,12 +234,12 @@ fn has_comma_in_stamp(line: &[u8]) -> bool {
 }
 
 /// Returns the form of a table, if these are lines of one. Comments may stand before its header, and the header may be the last comment.
-fn table(lines: &[&[u8]], input: &str, options: &Options) -> Option<Table> {
+fn table(lines: &[&[u8]], input: &str, options: &Options) -> Option<TableForm> {
     let comments = lines.iter().take_while(|line| line.starts_with(b"#")).count();
     let rows = &lines[comments..];
     let first = rows.first()?;
     if let Some(delimiter) = delimiter(rows, input, options) {
-        return Some(Table {
+        return Some(TableForm {
             delimiter,
             comments,
             is_header_comment: false,
@@ -248,7 +248,7 @@ fn table(lines: &[&[u8]], input: &str, options: &Options) -> Option<Table> {
     let header = without_hash(lines[..comments].last()?);
     let delimiter = delimiter(&[&[header], rows].concat(), input, options)?;
     let count = |line: &[u8]| line.iter().filter(|byte| **byte == delimiter).count();
-    (count(header) == count(first)).then_some(Table {
+    (count(header) == count(first)).then_some(TableForm {
         delimiter,
         comments: comments - 1,
         is_header_comment: true,

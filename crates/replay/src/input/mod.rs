@@ -59,7 +59,7 @@ const IPV6_NOTICE: &str =
 const ZONE_NOTICE: &str = "stamps without a zone are read as UTC (--tz Europe/Berlin or --tz local reads them as that zone's, --tz UTC confirms it)";
 
 /// The notice that the years of stamps were chosen by the dates of files.
-const YEAR_NOTICE: &str = "stamps without a year are in the year in which their file was last written, or in the year before it (--year 2024 names that of its first line)";
+const YEAR_NOTICE: &str = "stamps without a year have the year of their file's date, or the year before (--year 2024 names the year of the first line)";
 
 /// Returns the log formats that `--log-format` knows by name.
 pub fn log_format_names() -> impl Iterator<Item = &'static str> {

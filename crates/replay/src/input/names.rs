@@ -43,6 +43,7 @@ pub(super) const TIME: &[&str] = &[
     "time_start",
     "timestamp(ms)",
     "client_received_start_timestamp",
+    "httpMessage.start",
     "requestContext.timeEpoch",
     "timereported",
     "timeUnixNano",
@@ -100,6 +101,9 @@ const IP: &[&str] = &[
     "requestContext.identity.sourceIp",
     "sourceIPAddress",
     "source.ip",
+    "source.address",
+    "src_endpoint.ip",
+    "principal.ip.0",
     "client.ip",
     "client.addr",
     "clientIp",
@@ -123,6 +127,9 @@ const IP: &[&str] = &[
     "ip.src",
     "cliIP",
     "_remote_addr",
+    "_remote_ip",
+    "_client_ip",
+    "_src_ip",
     "real_ip",
     "user_ip",
     "sourceIPs.0",
@@ -140,6 +147,7 @@ const IP: &[&str] = &[
     "rhost",
     "sourceIp",
     "origin.address",
+    "origin_address",
     "fromhost-ip",
     "fwd",
     "source_ip",
@@ -176,6 +184,32 @@ pub(super) const NOT_ONLY_CLIENTS: [&str; 4] = ["key", "remote", "src", "origin"
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
 pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];
+
+/// The parts of a path whose address is that of a server.
+const SERVERS: [&str; 12] = [
+    "dst",
+    "dest",
+    "destination",
+    "dst_endpoint",
+    "server",
+    "host",
+    "target",
+    "upstream",
+    "backend",
+    "proxy",
+    "observer",
+    "agent",
+];
+
+/// Returns whether the address at this path is that of a server, such as `destination.ip`.
+pub(super) fn is_of_server(path: &[u8]) -> bool {
+    let is_server = |part: &[u8]| {
+        SERVERS
+            .iter()
+            .any(|server| part.eq_ignore_ascii_case(server.as_bytes()))
+    };
+    path.split(|byte| *byte == b'.').any(is_server)
+}
 
 const XFF: &[&str] = &[
     "xff",

@@ -19,7 +19,8 @@ pub enum FirstYear {
 /// Number of days within which a stamp of the next year follows.
 const AHEAD: i64 = 120;
 
-/// Number of days within which a stamp of the year before is late.
+/// Number of days within which a stamp of the year before is late. If no latest time is known, it is as large as [`AHEAD`], so that two logs that
+/// alternate do not begin a year with each line.
 const LATE: i64 = 1;
 
 /// Largest number of years between two leap years.
@@ -76,7 +77,8 @@ impl Years {
             (Some(last), _) => {
                 let year = last.year();
                 let follows = |local: &DateTime| last.duration_until(*local).as_hours() <= AHEAD * 24;
-                let is_late = |local: &DateTime| local.duration_until(last).as_hours() <= LATE * 24;
+                let most = if latest.is_some() { LATE } else { AHEAD };
+                let is_late = |local: &DateTime| local.duration_until(last).as_hours() <= most * 24;
                 let next = of(year + 1).filter(follows);
                 let before = next.or_else(|| of(year - 1).filter(is_late));
                 before.or_else(|| of(year)).or_else(|| of(year - 1))
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn first_year_is_the_latest_before_the_date_of_the_log() {
+    fn first_year_is_the_latest_possible() {
         for (written, stamp, year) in [
             ("2024-05-20T00:00:18Z", "May 20 00:00:18", 2024),
             // The stamp may be in a zone east of Greenwich.
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn years_follow_the_stamps() {
-        let table: [(FirstYear, &[&str], &[i16]); 7] = [
+        let table: [(FirstYear, &[&str], &[i16]); 8] = [
             // A log of two years.
             (
                 FirstYear::Given(2023),
@@ -166,6 +168,17 @@ mod tests {
                     "Jan  1 00:00:00",
                     "Dec 31 23:59:59",
                     "Jan  1 00:00:00",
+                ],
+                &[2023, 2024, 2023, 2024],
+            ),
+            // Two logs that alternate.
+            (
+                FirstYear::Given(2023),
+                &[
+                    "Nov 30 00:00:00",
+                    "Jan  5 00:00:00",
+                    "Nov 30 00:00:00",
+                    "Jan  5 00:00:00",
                 ],
                 &[2023, 2024, 2023, 2024],
             ),

@@ -461,7 +461,7 @@ fn advice_of_an_unknown_format_reads_it() {
 
 #[cfg(unix)]
 #[test]
-fn advised_commands_read_what_they_were_given_for() {
+fn advised_commands_read_their_files() {
     let dhcp = "\t\tMicrosoft DHCP Service Activity Log\r\n\r\nEvent ID  Meaning\r\n10\tA new IP address was leased to a client.\r\n\r\n\
                 ID,Date,Time,Description,IP Address,Host Name,MAC Address\r\n\
                 11,05/20/24,00:00:18,Renew,203.0.113.7,h1,AABBCCDDEEFF\r\n10,05/20/24,00:00:19,Assign,203.0.113.8,h2,AABBCCDDEE00\r\n";
@@ -523,7 +523,7 @@ fn advice_skips_the_text_before_a_log() {
 }
 
 #[test]
-fn advice_for_the_own_format_of_iis_reads_it() {
+fn advice_for_iis_reads_its_own_format() {
     let iis = "203.0.113.7, -, 5/13/2024, 10:00:00, W3SVC1, WEB1, 10.0.0.1, 15, 300, 1200, 200, 0, GET, /x, -,\n";
     let iis = file("iis.log", iis.repeat(2));
     let told = complaint(&["--limit", "1/s", &iis]);

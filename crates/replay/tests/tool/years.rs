@@ -17,7 +17,7 @@ fn dated(name: &str, content: &str) -> String {
     path
 }
 
-const NOTE: &str = "stamps without a year are in the year in which their file was last written";
+const NOTE: &str = "stamps without a year have the year of their file's date";
 
 #[test]
 fn advised_expressions_read_stamps_without_a_year() {
