@@ -55,7 +55,7 @@ pub(crate) enum CallEnd {
     /// The server answered, perhaps with an error.
     Answered,
     Failed,
-    /// The caller left before the end, or the store sent nothing: the call says nothing about the server.
+    /// The caller left before the end, or the store sent nothing. Such a call shows nothing of the server.
     Abandoned,
 }
 
@@ -186,7 +186,7 @@ mod tests {
 
     /// As with a pool whose connections all wait for a silent server.
     #[test]
-    fn calls_that_sent_nothing_neither_close_nor_open_it() {
+    fn call_that_was_not_sent_changes_nothing() {
         let now = Instant::now();
         let mut breaker = opened(now);
         for error in [StoreError::Overloaded, StoreError::NotOneSlot] {

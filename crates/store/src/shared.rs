@@ -354,8 +354,8 @@ impl<S: AsyncStore> SharedMeter<S> {
     }
 }
 
-/// Forgets what the local layer knows of a subject at the end of a call that gives cells back; also after an error, and if its caller leaves before the
-/// reply: the cells may have been given back.
+/// Forgets the local state of a subject at the end of a call that gives cells back. It does so after an error too, and if the caller leaves before the
+/// reply, because the cells may have been given back.
 struct ForgottenOnDrop<'a> {
     local: &'a LocalLayer<ServedSender>,
     subject: &'a str,
