@@ -174,18 +174,11 @@ impl Clock for DefaultClock {
     }
 
     #[inline]
-    fn drained(&self, anchored: Anchored) -> Option<Volume> {
-        let (count, volume, per_count) = counter::read_after(anchored.volume.0, anchored.per_count);
+    fn drained(&self, mut anchored: Anchored) -> Option<Volume> {
+        let count;
+        (count, anchored.volume.0, anchored.per_count) = counter::read_after(anchored.volume.0, anchored.per_count);
         let counts = ANCHOR.with(|anchor| anchor.counts(count))?;
-        let volume = Volume(volume);
-        Some(
-            Anchored {
-                volume,
-                per_count,
-                ..anchored
-            }
-            .after(counts),
-        )
+        Some(anchored.after(counts))
     }
 
     fn now_exactly(&self) -> Instant {

@@ -376,9 +376,9 @@ impl Tier {
 
 impl<K: ?Sized, M: MeterKind, S: Clone> KeyedMeter<K, M, S> {
     /// Returns a handle of the same table that decides in `tier`. When the handle counts cells of a key, the key moves to that tier and keeps its
-    /// debt. (A denial changes nothing, so it does not move the key. Until the key moves, its debt drains at the rate of its own tier, and the denial
-    /// holds the instant by that rate, which takes some microseconds to find. A status by the handle's tier counts as if the key had moved. To move a
-    /// key at once, `charge` it.)
+    /// debt. (A denial changes nothing, so it does not move the key. Until the key moves, its debt drains at the rate of its own tier. The denial holds
+    /// the instant by that rate, which takes some microseconds to find. A status by the handle's tier counts as if the key had moved. To move a key at
+    /// once, `charge` it.)
     ///
     /// A handle without a tier decides each key in the tier that the key has, and a new key in the first tier. An idle key may lose its tier together
     /// with its slot. So if there are several tiers, name the key's tier with each decision.

@@ -126,7 +126,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// Restores the debts of all keys of a snapshot, less the volume drained since by the wall clock, and returns the number of those keys. Keys that
     /// are not in the snapshot do not change.
     ///
-    /// Use a buffered reader.
+    /// Use a buffered reader. A change of quota waits until the snapshot is restored; no decision does.
     ///
     /// # Errors
     ///

@@ -274,10 +274,11 @@ CREATE OR REPLACE FUNCTION meter.check(key text, cost bigint, drain bigint, one 
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
-  clock bigint; drained bigint; room bigint; t bigint; mark bigint; level bigint;
+  clock bigint; drained bigint; room bigint; t bigint; level bigint;
   d meter.decision;
 BEGIN
-  -- PostgreSQL sets up each operator and each output column in every call, and once more if the row is contended. So the usual way has few.
+  -- PostgreSQL sets up each operator and each output column in every call, and once more if the row is contended. So the usual way has few. After the
+  -- update the row is locked until the commit: the update returns the whole decision, and no more than one comparison follows.
   IF cost > 0 AND tick = 0 AND cost <= burst AND burst <= 4503599627370496 THEN
     LOOP
       clock := meter.clock();
@@ -288,20 +289,20 @@ BEGIN
         room := drained + burst - cost;
         UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)
           WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= room
-          RETURNING b.t, b.mark INTO t, mark;
+          RETURNING true, b.t, b.t, b.mark - drained INTO d;
       ELSE
         -- The mark is the level. No product overflows. A plan must not divide by the argument, which may be zero; `b.drain` is at least 1.
         drained := 0;
         UPDATE meter.bucket b
           SET t = greatest(b.t, clock), mark = cost + greatest(0, b.mark - least(greatest(clock - b.t, 0), 9223372036854775807 / b.drain) * drain)
           WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.mark - burst + cost + drain - 1) / drain <= clock - b.t
-          RETURNING b.t, b.mark INTO t, mark;
+          RETURNING true, b.t, b.t, b.mark INTO d;
       END IF;
-      IF t <= clock THEN RETURN (true, clock, clock, mark - drained)::meter.decision; END IF;
+      IF d.t <= clock THEN RETURN d; END IF;
       IF FOUND THEN
-        level := mark - meter.drained(t, drain);
+        level := d.level + drained - meter.drained(d.t, drain);
         -- Another call was faster, unless the clock was set back.
-        IF meter.clock() >= t THEN RETURN (true, t, t, level)::meter.decision; END IF;
+        IF meter.clock() >= d.t THEN RETURN (true, d.t, d.t, level)::meter.decision; END IF;
         -- No time has passed, and the state moves to the time of now.
         UPDATE meter.bucket b SET t = clock, mark = level + drained WHERE b.key = key;
         RETURN (true, clock, clock, level)::meter.decision;

@@ -17,6 +17,9 @@ use tokio_postgres::{CancelToken, NoTls, Socket};
 /// The number of tries of a transaction that lost a race.
 const ATTEMPTS: u32 = 5;
 
+/// The longest time of a sweep, and of a decision whose caller set no deadline. A server that is stopped, not gone, would be waited for without end.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// A store on PostgreSQL 13 or later: one statement for each decision, by the server's clock.
 ///
 /// The functions must be [installed](Self::install) in the database. Statements have no name and no session state, so connections may go
@@ -32,7 +35,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool,
-    deadline: Option<Duration>,
+    deadline: Duration,
     cancel: Cancel,
     silence: Arc<Silence>,
 }
@@ -41,8 +44,8 @@ pub struct PostgresStore {
 type Cancel = Arc<dyn Fn(CancelToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl PostgresStore {
-    /// Returns a store over at most `connections` connections without TLS, each made when it is first needed. Calls have no deadline
-    /// unless [one is set](Self::with_deadline).
+    /// Returns a store over at most `connections` connections without TLS, each made when it is first needed. A decision takes
+    /// 10 seconds at most unless [another deadline is set](Self::with_deadline).
     ///
     /// `config` is for instance the result of `str::parse` for `postgres://meter@127.0.0.1/limits`. Where sessions keep their settings (no pooler
     /// between), `options=-c lock_timeout=50ms -c statement_timeout=50ms` in it ends calls at the server as well.
@@ -80,7 +83,7 @@ impl PostgresStore {
             .build();
         Self {
             pool: pool.expect("a pool with a runtime is complete"),
-            deadline: None,
+            deadline: LONGEST,
             cancel: cancel_over(tls),
             silence: Arc::default(),
         }
@@ -94,19 +97,17 @@ impl PostgresStore {
     pub fn over(pool: Pool) -> Self {
         Self {
             pool,
-            deadline: None,
+            deadline: LONGEST,
             cancel: cancel_over(NoTls),
             silence: Arc::default(),
         }
     }
 
-    /// Sets the time within which a call returns, connecting included; a call that takes longer fails with [`StoreError::TimedOut`].
+    /// Sets the time within which a decision returns, connecting included; one that takes longer fails with [`StoreError::TimedOut`]. Without it the
+    /// time is 10 seconds.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
-        Self {
-            deadline: Some(deadline),
-            ..self
-        }
+        Self { deadline, ..self }
     }
 
     /// Returns the pool.
@@ -129,9 +130,27 @@ impl PostgresStore {
         installed.map_err(|error| error::of_statement(&error).into_error())
     }
 
-    /// Runs a statement to its row, again while it loses races, within the deadline.
+    /// Runs a statement to its row, again while it loses races, within the deadline of a decision.
     pub(crate) async fn run<T>(
         &self,
+        statement: &Statement,
+        read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.run_within(self.deadline, statement, read).await
+    }
+
+    /// Runs the statement of a sweep, which takes longer than a decision: it reads 256 pages.
+    pub(crate) async fn run_sweep<T>(
+        &self,
+        statement: &Statement,
+        read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.run_within(LONGEST, statement, read).await
+    }
+
+    async fn run_within<T>(
+        &self,
+        deadline: Duration,
         statement: &Statement,
         read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -145,12 +164,8 @@ impl PostgresStore {
                 }
             }
         };
-        match self.deadline {
-            None => attempts.await,
-            Some(deadline) => tokio::time::timeout(deadline, attempts)
-                .await
-                .unwrap_or(Err(StoreError::TimedOut)),
-        }
+        let run = tokio::time::timeout(deadline, attempts).await;
+        run.unwrap_or(Err(StoreError::TimedOut))
     }
 
     async fn once(&self, statement: &Statement) -> Result<tokio_postgres::Row, Failure> {

@@ -28,7 +28,8 @@ impl Drop for Sweeper {
 }
 
 impl PostgresStore {
-    /// Forgets keys that have owed nothing for a minute, in 256 pages (2 MiB) of the tables from `from_page` on. Waits for no lock.
+    /// Forgets keys that have owed nothing for a minute, in 256 pages (2 MiB) of the tables from `from_page` on. Waits for no lock, and
+    /// takes 10 seconds at most: the deadline of decisions does not apply.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ impl PostgresStore {
                 forgotten: whole(get(row, 1)?)?,
             })
         };
-        self.run(&statement, read).await
+        self.run_sweep(&statement, read).await
     }
 
     /// Starts a task that sweeps 256 pages every `interval`, from page to page and round again; a second suits most loads.

@@ -34,6 +34,9 @@ const NEIGHBOURS: u16 = 16;
 /// - A connection was lost, perhaps with the runtime of the first call.
 ///
 /// Calls go over the earlier connection meanwhile.
+///
+/// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then. The first calls wait for the connection as long as that
+/// before, and are [`StoreError::Unreachable`] then.
 pub struct RedisClusterStore {
     client: ClusterClient,
     shared: Arc<Mutex<CurrentCluster>>,
@@ -105,14 +108,15 @@ impl RedisClusterStore {
             }
             self.begin(&mut current, &Handle::current())
         };
-        let ended = || {
-            RedisError::from((
-                ErrorKind::Client,
-                "the runtime ended while the cluster was connected to",
-            ))
-        };
-        let made = outcome.wait_for(Option::is_some).await;
-        made.map_or(None, |made| made.clone()).unwrap_or_else(|| Err(ended()))
+        let error = |text| Err(RedisError::from((ErrorKind::Client, text)));
+        match tokio::time::timeout(2 * PATIENCE, outcome.wait_for(Option::is_some)).await {
+            Ok(Ok(made)) => made
+                .clone()
+                .unwrap_or_else(|| error("the cluster was not connected to")),
+            Ok(Err(_)) => error("the runtime ended while the cluster was connected to"),
+            // The task is of another call.
+            Err(_) => error("the runtime that connects to the cluster does not run"),
+        }
     }
 
     /// Connects to the cluster in a task, unless one is at it, and returns the outcome to come.
@@ -404,6 +408,22 @@ mod tests {
         };
         assert!(since(Duration::ZERO).outcome().is_some());
         assert!(since(2 * PATIENCE).outcome().is_none());
+    }
+
+    /// A call waits for the task of another runtime, which no thread runs any more, for a while only.
+    #[test]
+    fn wait_for_a_runtime_that_stands_still_ends() {
+        let Some((_node, _proxy, store)) = held_store() else {
+            return;
+        };
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let left = builder.enable_all().build().unwrap();
+        assert!(!left.block_on(is_connected(&store)));
+        // The clock of this runtime goes forward while its calls wait.
+        let other = builder.start_paused(true).build().unwrap();
+        let call = async { tokio::time::timeout(Duration::from_secs(60), store.connection()).await };
+        let error = other.block_on(call).expect("an answer").err().expect("an error");
+        assert!(error.to_string().contains("does not run"), "{error}");
     }
 
     /// `CLUSTER KEYSLOT` of Redis.

@@ -55,7 +55,7 @@ pub(crate) enum CallEnd {
     /// The server answered, perhaps with an error.
     Answered,
     Failed,
-    /// The caller left before the end.
+    /// The caller left before the end, or the store sent nothing. Such a call shows nothing of the server.
     Abandoned,
 }
 
@@ -68,6 +68,7 @@ impl CallEnd {
                 | StoreError::TimedOut
                 | StoreError::Protocol(_),
             ) => Self::Failed,
+            Err(StoreError::Overloaded | StoreError::NotOneSlot) => Self::Abandoned,
             _ => Self::Answered,
         }
     }
@@ -181,6 +182,27 @@ mod tests {
         assert_eq!(breaker.permit(later), Ok(Permit::Probe));
         breaker.record(Permit::Probe, CallEnd::Answered, later);
         assert_eq!(breaker.permit(later), Ok(Permit::Normal));
+    }
+
+    /// As with a pool whose connections all wait for a silent server.
+    #[test]
+    fn call_that_was_not_sent_changes_nothing() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        for error in [StoreError::Overloaded, StoreError::NotOneSlot] {
+            let end = CallEnd::of(&Err::<(), _>(error));
+            assert_eq!(breaker.permit(now + 100 * MS), Ok(Permit::Probe));
+            breaker.record(Permit::Probe, end, now + 100 * MS);
+            assert!(breaker.is_open());
+            let mut closed = Breaker::new(BreakerSettings::default());
+            for _ in 0..4 {
+                closed.record(Permit::Normal, CallEnd::Failed, now);
+                closed.record(Permit::Normal, end, now);
+            }
+            assert!(!closed.is_open());
+            closed.record(Permit::Normal, CallEnd::Failed, now);
+            assert!(closed.is_open(), "five failures, with no answer between them");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::builder::{InvalidSharedMeter, SharedMeterBuilder};
 use crate::error::StoreError;
 use crate::known::Known;
-use crate::local::{Arrival, Deliveries, Served};
+use crate::local::{Arrival, Deliveries, LocalLayer, Served};
 use crate::memory::MemoryStore;
 use crate::observe::LocalStats;
 use crate::policy::Inner;
@@ -345,10 +345,26 @@ impl<S: AsyncStore> SharedMeter<S> {
         if n == 0 {
             return Ok(());
         }
-        let result = inner.ask(subject, verb, n).await;
-        // Also after an error: it may have been done.
-        inner.local.forget(subject, verb == Verb::Reset);
-        result.map(|_| ())
+        let _forgotten = ForgottenOnDrop {
+            local: &inner.local,
+            subject,
+            all: verb == Verb::Reset,
+        };
+        inner.ask(subject, verb, n).await.map(|_| ())
+    }
+}
+
+/// Forgets the local state of a subject at the end of a call that gives cells back. It does so after an error too, and if the caller leaves before the
+/// reply, because the cells may have been given back.
+struct ForgottenOnDrop<'a> {
+    local: &'a LocalLayer<ServedSender>,
+    subject: &'a str,
+    all: bool,
+}
+
+impl Drop for ForgottenOnDrop<'_> {
+    fn drop(&mut self) {
+        self.local.forget(self.subject, self.all);
     }
 }
 

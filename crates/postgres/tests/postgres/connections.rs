@@ -1,7 +1,7 @@
 //! Connections with TLS and with passwords, and the errors of a server that does not take a connection or a call.
 
 use crate::laws::bucket;
-use crate::server::{Server, at, connect, through};
+use crate::server::{Server, at, connect, through, until_a_session_waits};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, StoreError, Verb};
 use ratelimit_meter_store_check::certificates::Certificates;
@@ -88,11 +88,7 @@ async fn tls_decides_cancels_and_rejects_an_unknown_certificate() {
     holder.batch_execute(hold).await.expect("held");
     let hurried = known.clone().with_deadline(Duration::from_millis(50));
     assert_eq!(check(&hurried, "held").await, Err(StoreError::TimedOut));
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    let ended = async { while holder.query_one(waiting, &[]).await.expect("a count").get::<_, i64>(0) > 0 {} };
-    tokio::time::timeout(Duration::from_secs(60), ended)
-        .await
-        .expect("cancelled");
+    until_a_session_waits(&holder, false).await;
     holder.batch_execute("ROLLBACK").await.expect("released");
 
     // Another user has a password, which is bound to the channel.

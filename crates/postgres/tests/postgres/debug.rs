@@ -22,8 +22,7 @@ async fn debug_output_is_one_line() {
         .parse()
         .expect("an address");
     let store = PostgresStore::connect(config, 5).with_deadline(Duration::from_millis(50));
-    let line =
-        "PostgresStore { pool: Status { max_size: 5, size: 0, available: 0, waiting: 0 }, deadline: Some(50ms) }";
+    let line = "PostgresStore { pool: Status { max_size: 5, size: 0, available: 0, waiting: 0 }, deadline: 50ms }";
     assert_line(&store, line);
     let sweeper: Sweeper = store.sweep_every(Duration::from_secs(3600));
     assert_line(&sweeper, "Sweeper(");

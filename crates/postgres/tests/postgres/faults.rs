@@ -1,7 +1,7 @@
 //! Decisions during faults.
 
 use crate::laws::{average, bucket};
-use crate::server::{Server, connect, through};
+use crate::server::{Server, connect, through, until_a_session_waits};
 use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Reply, StoreError, StoreLimit, Verb};
 use ratelimit_meter_store_check::clock::FakeClock;
@@ -208,6 +208,22 @@ async fn lock_timeout_is_a_timeout_and_counts_nothing() {
     assert_eq!(check(&bounded, "a", &limit, 9).await, Ok(Some(9)));
 }
 
+/// A call whose caller set no deadline waits for a silent server, but not for ever.
+#[tokio::test]
+async fn decision_without_a_deadline_ends() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let proxy = Proxy::to(server.port());
+    let store = PostgresStore::connect(through(&config, proxy.port()), 1);
+    let limit = bucket("10/d");
+    assert_eq!(check(&store, "a", &limit, 1).await, Ok(Some(1)));
+    proxy.set(Replies::Lose);
+    // The clock of the runtime goes forward while the call waits.
+    tokio::time::pause();
+    let answer = tokio::time::timeout(AMPLE, check(&store, "a", &limit, 1)).await;
+    assert_eq!(answer.expect("an answer"), Err(StoreError::TimedOut));
+}
+
 /// A call that is dropped while it waits for a lock is cancelled, and its connection serves no other call.
 #[tokio::test]
 async fn dropped_call_is_cancelled_at_the_server() {
@@ -224,18 +240,7 @@ async fn dropped_call_is_cancelled_at_the_server() {
     // The only connection of the pool is free at once, though the row is still held.
     assert_eq!(check(&store, "b", &limit, 1).await, Ok(Some(1)));
     // And the statement ends before it gets the lock.
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while connect(&config)
-        .await
-        .query_one(waiting, &[])
-        .await
-        .expect("a count")
-        .get::<_, i64>(0)
-        > 0
-    {
-        tokio::task::yield_now().await;
-    }
+    until_a_session_waits(&connect(&config).await, false).await;
     holder.batch_execute("ROLLBACK").await.expect("released");
     assert_eq!(check(&store, "a", &limit, 9).await, Ok(Some(9)));
 }
@@ -507,11 +512,7 @@ async fn upgrade_fails_no_call_in_flight() {
         let store = store.clone();
         async move { check(&store, "a", &bucket("10/d"), 1).await }
     });
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while client.query_one(waiting, &[]).await.expect("a count").get::<_, i64>(0) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until_a_session_waits(&client, true).await;
     let upgrade = format!("{}; COMMIT", ratelimit_meter_postgres::SQL);
     client.batch_execute(&upgrade).await.expect("upgraded");
     assert_eq!(in_flight.await.expect("no panic"), Ok(Some(1)));

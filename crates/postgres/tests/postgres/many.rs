@@ -1,7 +1,7 @@
 //! Many clients at once: every reply replayed through the exact bucket.
 
 use crate::laws::{average, bucket};
-use crate::server::{Server, connect};
+use crate::server::{Server, connect, until_a_session_waits};
 use ratelimit_meter_postgres::PostgresStore;
 use ratelimit_meter_store::{Ask, AsyncStore, StoreLimit, Verb};
 use ratelimit_meter_store_check::ExactBucket;
@@ -202,11 +202,7 @@ async fn waiting_call_decides_on_the_awaited_row() {
                 .collect();
             store.decide(Verb::Check, None, &asks).await.expect("a decision").cells
         });
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while watcher.query_one(waits, &[]).await.expect("a count").get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
+        until_a_session_waits(&watcher, true).await;
         holder.batch_execute("COMMIT").await.expect("committed");
         assert_eq!(waiting.await.expect("no panic"), Some(0), "{first}");
     }

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
+/// The longest time for a step of a test, on a loaded machine too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server that hands out databases.
 pub(crate) struct Server(Postgres);
 
@@ -48,16 +51,15 @@ impl Server {
         let client = connect(&at("postgres", self.port())).await;
         let create = format!("CREATE DATABASE {name}");
         // Fails while another test copies the template.
-        while client.batch_execute(&create).await.is_err() {
-            tokio::task::yield_now().await;
-        }
+        let created = async { while client.batch_execute(&create).await.is_err() {} };
+        tokio::time::timeout(PATIENCE, created).await.expect("a new database");
         at(&name, self.port())
     }
 
     /// A store over a new database with the functions installed, and the database.
     pub(crate) async fn store(&self) -> (PostgresStore, Config) {
         let config = self.database().await;
-        let store = PostgresStore::connect(config.clone(), 16);
+        let store = PostgresStore::connect(config.clone(), 16).with_deadline(PATIENCE);
         store.install().await.expect("installed");
         (store, config)
     }
@@ -88,4 +90,12 @@ pub(crate) async fn connect(config: &Config) -> Client {
     let (client, connection) = config.connect(NoTls).await.expect("a connection");
     tokio::spawn(connection);
     client
+}
+
+/// Waits until a session of the client's database waits for a lock, or until none does.
+pub(crate) async fn until_a_session_waits(client: &Client, is_waiting: bool) {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waits = async || client.query_one(count, &[]).await.expect("a count").get::<_, i64>(0) > 0;
+    let until = async { while waits().await != is_waiting {} };
+    tokio::time::timeout(PATIENCE, until).await.expect("a change");
 }

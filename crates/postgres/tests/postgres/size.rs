@@ -1,8 +1,9 @@
 //! The writes of decisions, the size of the tables, and the effect of a sweep.
 
 use crate::laws::{ClockedDatabase, average, bucket};
-use crate::server::{Server, connect};
+use crate::server::{PATIENCE, Server, connect};
 use ratelimit_meter_store::{Ask, AsyncStore, SharedMeter, StoreLimit, Verb};
+use std::time::Duration;
 use tokio_postgres::Client;
 
 async fn number(client: &Client, expression: &str) -> i64 {
@@ -231,7 +232,10 @@ async fn sweeper_sweeps_until_it_is_dropped() {
     let client = connect(&config).await;
     let idle = "INSERT INTO meter.bucket SELECT 'key' || i, 0, 0, 1, 1 FROM generate_series(1, 100) i";
     client.batch_execute(idle).await.expect("filled");
-    let sweeper = store.sweep_every(std::time::Duration::from_millis(1));
-    while number(&client, "SELECT count(*) FROM meter.bucket").await > 0 {}
+    // A sweep takes longer than a decision may.
+    let hurried = store.with_deadline(Duration::from_nanos(1));
+    let sweeper = hurried.sweep_every(Duration::from_millis(1));
+    let swept = async { while number(&client, "SELECT count(*) FROM meter.bucket").await > 0 {} };
+    tokio::time::timeout(PATIENCE, swept).await.expect("an empty table");
     drop(sweeper);
 }

@@ -242,9 +242,10 @@ fn dead_shard_fails_its_own_subjects_only() {
 fn replicated<'a>(
     nodes: &'a [Server],
     quota: &str,
+    deadline: Duration,
 ) -> Option<(SharedMeter<RedisClusterStore>, Runtime, &'a Server, Server)> {
     let replica = Server::start(&NODE)?;
-    let meter = SharedMeter::builder("api", quota.parse().unwrap()).deadline(Duration::from_millis(100));
+    let meter = SharedMeter::builder("api", quota.parse().unwrap()).deadline(deadline);
     let meter = meter.build(store(nodes)).unwrap();
     let runtime = runtime();
     assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
@@ -268,7 +269,7 @@ fn replicated<'a>(
 #[test]
 fn store_follows_a_slot_from_a_vanished_node() {
     let Some(nodes) = start() else { return };
-    let Some((meter, runtime, vanishing, replica)) = replicated(&nodes, "10/d") else {
+    let Some((meter, runtime, vanishing, replica)) = replicated(&nodes, "10/d", Duration::from_millis(100)) else {
         return;
     };
     let ask = || runtime.block_on(meter.check("k"));
@@ -283,7 +284,7 @@ fn store_follows_a_slot_from_a_vanished_node() {
 #[test]
 fn store_follows_a_planned_failover() {
     let Some(nodes) = start() else { return };
-    let Some((meter, runtime, master, replica)) = replicated(&nodes, "1000/d") else {
+    let Some((meter, runtime, master, replica)) = replicated(&nodes, "1000/d", Duration::from_secs(10)) else {
         return;
     };
     assert!(wait_for(

@@ -4,7 +4,7 @@ use crate::probe::{Network, Probe};
 use ratelimit_meter_store::{SharedMeter, Units, Verb, Via};
 use ratelimit_meter_store_check::ExactBucket;
 use std::time::Duration;
-use tokio::time::{Instant, advance, sleep, sleep_until};
+use tokio::time::{Instant, advance, sleep, sleep_until, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -59,6 +59,21 @@ async fn refund_and_reset_end_a_remembered_denial() {
     assert!(meter.check("a").await.unwrap().is_admitted());
     assert!(!meter.check("a").await.unwrap().is_admitted());
     meter.reset("a").await.unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+}
+
+/// The caller of the refund leaves after the store has counted it, and before the reply.
+#[tokio::test(start_paused = true)]
+async fn abandoned_refund_ends_a_remembered_denial() {
+    let probe = Probe::new();
+    let meter = SharedMeter::builder("api", "1/h".parse().unwrap())
+        .build(probe.clone())
+        .unwrap();
+    assert!(meter.check("a").await.unwrap().is_admitted());
+    assert_eq!(meter.check("a").await.unwrap().via(), &Via::RememberedDenial);
+    probe.set(Network::Delay(20 * MS));
+    assert!(timeout(15 * MS, meter.refund("a", 1)).await.is_err());
+    probe.set(Network::Instant);
     assert!(meter.check("a").await.unwrap().is_admitted());
 }
 
