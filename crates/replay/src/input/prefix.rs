@@ -32,9 +32,9 @@ pub(super) const STAMP: &str = r"\d{4}[-/]\d\d[-/]\d\d[T _]\d\d:\d\d:\d\d(?:[.,]
 
 static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(STAMP).ok());
 
-/// Matches the stamp of syslog (RFC 3164), or of Sophos, at the beginning of a line.
+/// Matches the stamp of syslog (RFC 3164), perhaps with a zone and a year behind it, or of Sophos, at the beginning of a line.
 static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:<\d{1,3}>)?(?<stamp>(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?(?: [AP]M)?)\b")
+    Regex::new(r"^(?:<\d{1,3}>)?(?<stamp>(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?(?: [AP]M)?(?:(?: [A-Z]{3,4})? (?:19|20)\d\d)?)\b")
         .ok()
 });
 
@@ -133,6 +133,9 @@ mod tests {
             ("May 20 00:00:18 web1 app: 2024-05-20 00:00:17 ", "2024-05-20 00:00:17"),
             ("2024:05:20-00:00:18 fw httpproxy[812]: ", "2024:05:20-00:00:18"),
             ("May 20 01:00:18 PM  [GET]200 ", "May 20 01:00:18 PM"),
+            ("May 20 00:00:18 2024 fw kernel: ", "May 20 00:00:18 2024"),
+            ("May 20 00:00:18 CEST 2024 fw kernel: ", "May 20 00:00:18 CEST 2024"),
+            ("May 20 00:00:18 2024x kernel: ", "May 20 00:00:18"),
             ("2024-05-20 01:00:18 PM  [GET]200 ", ""),
             ("web-1 | May 20 00:00:18 ", ""),
             ("web-1 | ", ""),

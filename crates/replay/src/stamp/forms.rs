@@ -9,7 +9,7 @@ use super::years::Years;
 use super::{OwnZone, StampError, at_offset};
 
 /// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
-const FORMS: [&str; 27] = [
+const FORMS: [&str; 28] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // `date`, git and C's `asctime`. The year is before or after the zone.
@@ -48,6 +48,8 @@ const FORMS: [&str; 27] = [
     "%b %e, %Y %I:%M:%S%.f %p",
     "%b %e, %Y, %I:%M:%S%.f %p",
     "%b %d %Y %H:%M:%S%.f",
+    // Syslog with a year behind it.
+    "%b %e %H:%M:%S%.f %Y",
     // MySQL before 5.7.
     "%y%m%d %k:%M:%S",
     // Firewalls of Sophos.

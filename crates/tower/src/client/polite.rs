@@ -24,8 +24,8 @@ use tower_service::Service;
 /// After a denial with a wait of 0, which limiters that round down send, it waits a second.
 ///
 /// A denied request (429, 503, gRPC's `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, or a 403 that names a time) is sent again on three conditions: the server
-/// named a time, the method is safe, and the body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait. It returns the denial, or, if nothing was
-/// sent, fails with [`ClientError::Impatient`].
+/// named a time, the method is safe, and the body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait.
+/// It returns the denial, or, if nothing was sent, fails with [`ClientError::Impatient`].
 ///
 /// ```
 /// use ratelimit_meter_tower::PoliteLayer;
