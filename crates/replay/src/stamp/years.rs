@@ -21,8 +21,8 @@ pub enum FirstYear {
 /// Number of days within which a stamp of the next year follows.
 const AHEAD: i64 = 120;
 
-/// Number of days within which a stamp of the year before is late. If no latest time is known, it is as large as [`AHEAD`], so that two logs that
-/// alternate do not begin a year with each line.
+/// Number of days within which a stamp of the year before is late. If no latest time is known, [`AHEAD`] is used instead: otherwise two logs that
+/// alternate would begin a year with each line.
 const LATE: i64 = 1;
 
 /// Largest number of years between two leap years.
