@@ -102,19 +102,15 @@ impl Input {
         Ok(metadata.is_file().then_some(metadata.len()))
     }
 
-    /// Returns the rule for the year of its first stamp: by the time at which a file was last written, and of anything else by the time now.
-    pub(crate) fn first_year(&self, is_growing: bool) -> FirstYear {
-        let written = match self {
-            Self::Path(path) => fs::metadata(path).ok().filter(fs::Metadata::is_file),
+    /// Returns the time at which it was last written, in nanoseconds since the Unix epoch; of anything but a file, the time now.
+    pub(crate) fn last_written(&self) -> i64 {
+        let of_file = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file)?.modified().ok();
+        let time = match self {
+            Self::Path(path) => of_file(path),
             Self::Stdin => None,
         };
-        let written = written.and_then(|metadata| metadata.modified().ok());
-        let since = written.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
-        let ns = since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
-        match written {
-            Some(_) if !is_growing => FirstYear::Until(ns),
-            _ => FirstYear::Growing(ns),
-        }
+        let since = time.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 
     /// Opens the source. Of a growing file, at most the first `limit` bytes are read.
@@ -419,7 +415,8 @@ impl Reader {
         let source = input.open(limit, progress);
         let (source, damage) = source.map_err(|source| Error::read(&input.name(), source))?;
         let mut options = options.clone();
-        options.stamps.year.get_or_insert_with(|| input.first_year(false));
+        let year = &mut options.stamps.year;
+        year.get_or_insert_with(|| FirstYear::Until(input.last_written()));
         Self::of_plain(source, damage, input.name(), &options)
     }
 

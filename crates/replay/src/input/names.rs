@@ -201,14 +201,16 @@ const SERVERS: [&str; 12] = [
     "agent",
 ];
 
-/// Returns whether the address at this path is that of a server, such as `destination.ip`.
+/// Returns whether the address at this path is that of a server, such as `destination.ip`. The address at `proxy.client_ip` is that of a client.
 pub(super) fn is_of_server(path: &[u8]) -> bool {
     let is_server = |part: &[u8]| {
         SERVERS
             .iter()
             .any(|server| part.eq_ignore_ascii_case(server.as_bytes()))
     };
-    path.split(|byte| *byte == b'.').any(is_server)
+    let mut parts = path.rsplit(|byte| *byte == b'.');
+    let last = parts.next().unwrap_or_default().to_ascii_lowercase();
+    (last.starts_with(b"ip") || last.starts_with(b"addr")) && parts.any(is_server)
 }
 
 const XFF: &[&str] = &[

@@ -29,7 +29,7 @@ use crate::input::{Collected, Input, Options, Reader};
 use crate::progress::Progress;
 use crate::proxies::Proxies;
 use crate::select::Select;
-use crate::stamp::Resolution;
+use crate::stamp::{FirstYear, Resolution};
 use crate::trace::{Back, Order, Trace, Unit};
 use merge::Merge;
 use source::{Context, EventSource, OpenInput};
@@ -174,7 +174,10 @@ impl Stream {
     ///
     /// The input does not fit the options.
     pub fn tail(tail: Tail, input: Input, mut options: Options) -> Result<Self, Error> {
-        options.stamps.year.get_or_insert_with(|| input.first_year(true));
+        options
+            .stamps
+            .year
+            .get_or_insert_with(|| FirstYear::Growing(input.last_written()));
         let waits = tail.waits();
         let reader = Reader::of(tail, &input.name(), &options)?;
         // ORDERING: relaxed. The flag carries no other data.

@@ -584,6 +584,7 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"time":1716163218000,"dst_endpoint":{"ip":"10.0.0.1"},"device":{"ip":"10.0.0.9"},"src_endpoint":{"ip":"203.0.113.7"}}"#,
         r#"{"@timestamp":"2024-05-20T00:00:18Z","destination":{"address":"10.0.0.1"},"source":{"address":"203.0.113.7"}}"#,
         r#"{"time":"2024-05-20T00:00:18Z","server":{"ip":"10.0.0.1"},"Host":{"ip":"10.0.0.2"},"user":{"ip":"203.0.113.7"}}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","server":{"ip":"10.0.0.1"},"proxy":{"client_ip":"203.0.113.7"}}"#,
         r#"{"attackData":{"clientIP":"203.0.113.7"},"httpMessage":{"method":"GET","start":"1716163218"}}"#,
         r#"{"version":"1.1","host":"web1","timestamp":1716163218,"_src_ip":"203.0.113.7"}"#,
         r#"{"date_create":1716163218,"action":"user_login","context":{"ip_address":"203.0.113.7"}}"#,
