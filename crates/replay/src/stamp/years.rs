@@ -83,14 +83,12 @@ impl Years {
                 let is_within =
                     |days: i64, from: DateTime, to: DateTime| from.duration_until(to).as_hours() <= days * 24;
                 let late = if latest.is_some() { LATE } else { AHEAD };
-                let next = of(year + 1)
-                    .filter(is_possible)
-                    .filter(|next| is_within(AHEAD, last, *next));
-                let chosen = next
+                let next = of(year + 1).filter(is_possible);
+                next.filter(|next| is_within(AHEAD, last, *next))
                     .or_else(|| of(year - 1).filter(|before| is_within(late, *before, last)))
-                    .or_else(|| of(year).filter(is_possible));
-                // If it does not go back by little from the latest time, the stamps before it have a year that is too late.
-                chosen.or_else(|| of(year - 1).filter(|before| is_within(AHEAD, *before, last)))
+                    .or_else(|| of(year).filter(is_possible))
+                    // The latest time excludes this year. If the year before is not near, the stamps before this one have a wrong year.
+                    .or_else(|| of(year - 1).filter(|before| is_within(AHEAD, *before, last)))
             }
             (None, FirstYear::Given(year)) => of(year),
             (None, FirstYear::Until(_) | FirstYear::Growing(_)) => {
