@@ -643,13 +643,16 @@ mod tests {
                 (1_u64 << 60) - 20_000..=1 << 60,
             ],
             counts in prop_oneof![8 => (0_u32..=5_000).prop_map(Some), 1 => Just(None)],
-            behind in 0_u64..=LAG_NS,
+            behind in prop_oneof![0_u64..=LAG_NS, Just(LAG_NS)],
             lead_ns in prop_oneof![-20_000_i64..=20_000, any::<i64>().prop_map(|ns| ns >> 3)],
+            is_due_now in any::<bool>(),
             n in prop_oneof![Just(1), any::<u32>()],
         ) {
             let [cells, burst] = [cells, burst].map(|n| NonZeroU32::new(n).unwrap());
             let Ok(quota) = Quota::new(cells, Duration::from_nanos(period)) else { return Ok(()) };
             let clock = Counting { anchor: Nanos::clamped(anchor), counts };
+            let now = i64::from(counts.unwrap_or(0)) + i64::try_from(behind).unwrap();
+            let lead_ns = if is_due_now { now + lead_ns % 4 } else { lead_ns };
             #[cfg(feature = "std")]
             if quota.validate().is_ok() {
                 decision_at_once_is_exact_or_uncertain::<ExponentialAverage>(quota, (&clock, behind), lead_ns, n)?;
