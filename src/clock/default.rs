@@ -178,14 +178,12 @@ impl Clock for DefaultClock {
         let (count, volume, per_count) = counter::read_after(anchored.volume.0, anchored.per_count);
         let counts = ANCHOR.with(|anchor| anchor.counts(count))?;
         let volume = Volume(volume);
-        Some(
-            Anchored {
-                volume,
-                per_count,
-                ..anchored
-            }
-            .after(counts),
-        )
+        let anchored = Anchored {
+            volume,
+            per_count,
+            ..anchored
+        };
+        Some(anchored.after(counts))
     }
 
     fn now_exactly(&self) -> Instant {

@@ -107,6 +107,8 @@ impl<A: Algorithm, P: Deref<Target = W>, W: Word<Value = u64>> Store<A> for Fixe
         self.word.update(|word| step(&self.schedule, word, drained))
     }
 
+    /// Decides by the volume drained at the clock's anchor, and by the counts since.
+    ///
     /// 1. The volume drained at the clock's anchor is known before the counter is read. If the word's lead over that volume denies the cells as long as
     ///    the anchor holds, the exact time does not matter.
     /// 2. Otherwise the volume drained since the anchor is one product.
