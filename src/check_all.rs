@@ -93,7 +93,7 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 /// Decides a batch of cells on each of several meters now: counts all of them if all conform, and none otherwise.
 ///
 /// Reads the time once, from the clock of the first meter; list meters whose clocks agree. Takes constant time for each meter,
-/// and allocates nothing.
+/// and allocates nothing. Uses the stack for each meter: 400 bytes in an optimized build, and up to 2 KiB in others.
 ///
 /// 1. Each meter is evaluated, without a change. If a meter denies, nothing is written. That holds even for a strict
 ///    [`Exponential`](crate::Exponential), which otherwise counts denials.
@@ -223,46 +223,31 @@ fn take_all_by(
     take_from(0, batches, at, now, &mut report).map_err(|(denied, _)| denied)
 }
 
-/// The number of meters whose quotas are kept while they are charged. A longer list recurses, so that no list needs an allocation.
-const TOGETHER: usize = 8;
-
-/// Takes the cells of the meters from `first` on. If a race is lost, gives back the taken cells, from the last meter to the first. Also returns the time
-/// at which that is done.
+/// Takes the cells of the meters from `index` on, one after the other. If a race is lost, gives back the taken cells, from the last meter to the first.
+/// Also returns the time at which that is done.
+///
+/// Recursive, so that the quota of each meter is kept without an allocation.
 fn take_from(
-    first: usize,
+    index: usize,
     batches: &[Batch<'_>],
     at: Instant,
     now: impl FnOnce() -> Instant,
     report: &mut impl FnMut(usize, Status),
 ) -> Result<(), (AllDenied, Instant)> {
-    let mut quotas = [None; TOGETHER];
-    let mut charged = 0;
-    let mut lost = None;
-    for (index, &(meter, n)) in (first..).zip(batches[first..].iter().take(TOGETHER)) {
-        let taken = meter.take(n, at);
-        report(index, taken.status());
-        if let Err(decision) = taken.decision() {
-            lost = Some(AllDenied { meter: index, decision });
-            break;
-        }
-        quotas[charged] = taken.status().quota();
-        charged += 1;
-    }
-    let next = first + charged;
-    let (denied, now) = match lost {
-        Some(denied) => (denied, now()),
-        None if next == batches.len() => return Ok(()),
-        None => match take_from(next, batches, at, now, report) {
-            Ok(()) => return Ok(()),
-            Err(lost) => lost,
-        },
+    let Some(&(meter, n)) = batches.get(index) else {
+        return Ok(());
     };
-    for (index, quota) in (first..next).zip(quotas).rev() {
-        let (meter, n) = batches[index];
-        meter.give_back_by(quota, n, at, now);
+    let taken = meter.take(n, at);
+    report(index, taken.status());
+    if let Err(decision) = taken.decision() {
+        return Err((AllDenied { meter: index, decision }, now()));
+    }
+    let lost = take_from(index + 1, batches, at, now, report);
+    if let Err((_, now)) = lost {
+        meter.give_back_by(taken.status().quota(), n, at, now);
         report(index, meter.look(0, at).status());
     }
-    Err((denied, now))
+    lost
 }
 
 /// A denial by several meters: the meter that denies longest, and its decision.
@@ -395,7 +380,7 @@ mod tests {
         let (meters, last, now) = ([(); 100].map(|()| gcra("10/h")), gcra("10/h"), Instant::now());
         let steal = || assert!(last.check_n_at(10, now).is_ok());
         let raced = Raced(&last, &steal);
-        for length in [1, 7, 8, 9, 16, 100] {
+        for length in [1, 2, 10, 100] {
             let mut batches: Vec<(&dyn Checkable, u32)> =
                 meters[..length].iter().map(|meter| (meter as _, 3)).collect();
             batches.push((&raced, 1));

@@ -107,6 +107,8 @@ impl<A: Algorithm, P: Deref<Target = W>, W: Word<Value = u64>> Store<A> for Fixe
         self.word.update(|word| step(&self.schedule, word, drained))
     }
 
+    /// Decides by the volume drained at the clock's anchor, and by the counts since.
+    ///
     /// 1. The volume drained at the clock's anchor is known before the counter is read. If the word's lead over that volume denies the cells as long as
     ///    the anchor holds, the exact time does not matter.
     /// 2. Otherwise the volume drained since the anchor is one product.
@@ -422,15 +424,23 @@ pub(crate) fn pause() {
 
 #[cfg(all(test, not(ratelimit_meter_loom)))]
 mod tests {
-    //! The retry loop, over words that observe or disturb it.
+    //! The retry loop and the decision at once, over words that observe or disturb them.
 
-    use super::Word;
-    use crate::algorithm::Decide;
+    use super::{Fixed, Inline, Local, Word};
+    use crate::algorithm::{Algorithm, Decide, Numbers};
+    #[cfg(feature = "std")]
+    use crate::algorithms::ExponentialAverage;
     use crate::algorithms::{ContinuousState, VirtualScheduling};
+    use crate::clock::{Clock, LAG_NS};
     use crate::quota::Quota;
-    use crate::units::Volume;
+    use crate::schedule::{NotAtOnce, Schedule};
+    use crate::store::{OwnedStore, Store};
+    use crate::time::Instant;
+    use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
     use core::cell::Cell as Counter;
     use core::num::NonZeroU32;
+    use core::time::Duration;
+    use proptest::prelude::*;
 
     /// Counts the loads and the exchanges, successful or not.
     #[derive(Default)]
@@ -440,6 +450,8 @@ mod tests {
         exchanges: Counter<u32>,
         /// The value that another thread stores just before the next exchange.
         interference: Counter<Option<u64>>,
+        /// True if the next exchange fails spuriously.
+        is_spurious: Counter<bool>,
     }
 
     impl Word for CountingWord {
@@ -462,7 +474,7 @@ mod tests {
             if let Some(other) = self.interference.take() {
                 self.word.set(other);
             }
-            if self.word.get() == seen {
+            if self.word.get() == seen && !self.is_spurious.take() {
                 self.word.set(new);
                 Ok(())
             } else {
@@ -530,5 +542,144 @@ mod tests {
         word.interference.set(Some(full));
         assert!(!check(&word, &algorithm, drained, 1));
         assert_eq!((word.word.get(), word.exchanges.get()), (full, 1));
+    }
+
+    /// A clock with an anchor, and a counter that counts nanoseconds.
+    #[derive(Debug, Clone)]
+    struct Counting {
+        anchor: Nanos,
+        /// The counts since the anchor; `None` if the anchor no longer holds.
+        counts: Option<u32>,
+    }
+
+    impl Clock for Counting {
+        const HAS_ANCHORS: bool = true;
+
+        fn now(&self) -> Instant {
+            unreachable!("a decision at once reads no time")
+        }
+
+        fn anchored(&self, _: &TimeLine, end: Nanos, scale: UnitScale) -> Option<Anchored> {
+            (self.anchor < end).then(|| Anchored {
+                at: self.anchor,
+                volume: scale.volume_at(self.anchor),
+                per_count: scale.volume_of(1 << Anchored::FRACTION).unwrap().0,
+            })
+        }
+
+        fn anchor_holds(&self) -> bool {
+            self.counts.is_some()
+        }
+
+        fn drained(&self, anchored: Anchored) -> Option<Volume> {
+            self.counts.map(|counts| anchored.after(counts))
+        }
+    }
+
+    fn schedule_of<A: Algorithm>(quota: Quota) -> Schedule<A> {
+        Schedule::made_at(Instant::now(), A::from_quota(quota).unwrap(), Some(quota))
+    }
+
+    /// Decides at once at a time up to the lag after the reading of the clock, and compares the decision with the decision at that time.
+    fn decision_at_once_is_exact_or_uncertain<A: Algorithm>(
+        quota: Quota,
+        (clock, behind): (&Counting, u64),
+        lead_ns: i64,
+        n: u32,
+    ) -> Result<(), TestCaseError> {
+        let schedule: Schedule<A> = schedule_of(quota);
+        let algorithm = schedule.algorithm;
+        let n = n % (algorithm.max_batch().min(7) + 2);
+        let n = n.max(1);
+        let reading = clock.anchor.later(clock.counts.unwrap_or(0).into());
+        let (now, last) = (schedule.drained(reading.later(behind)), algorithm.limit().last_word());
+        // A word with which a cell is due about `lead_ns` after the anchor.
+        let beyond = i128::from(last) - i128::from(algorithm.due(last, 1).0);
+        let per_ns = i128::from(schedule.scale.volume_of(1 << 20).unwrap().0);
+        let word = i128::from(schedule.drained(clock.anchor).0) + beyond + ((i128::from(lead_ns) * per_ns) >> 20);
+        let word = u64::try_from(word.clamp(0, last.into())).unwrap();
+
+        let store: Local<A> = OwnedStore::new(schedule, word);
+        let decided = store.decide_at_once(n, clock);
+        let (_, after) = store.into_parts();
+        if n > algorithm.max_batch() || clock.anchor >= schedule.at_once_until {
+            prop_assert!(matches!(decided, Err(NotAtOnce::Uncertain)));
+            prop_assert_eq!(after, word);
+            return Ok(());
+        }
+        let exact = algorithm.decide(word, now, n);
+        match decided {
+            Ok(Ok(())) => {
+                prop_assert!(exact.is_ok_and(|exact| word < after && after <= exact));
+                prop_assert!(clock.counts.is_some());
+            }
+            Ok(Err(until)) => {
+                prop_assert_eq!(exact, Err(until.due));
+                prop_assert_eq!(after, word);
+                prop_assert!(clock.counts.is_some());
+            }
+            Err(not_at_once) => {
+                prop_assert!(matches!(not_at_once, NotAtOnce::Uncertain));
+                prop_assert_eq!(after, word);
+                // The decision depends on the time, so it is a denial by the reading that may be over.
+                let by_reading = algorithm.decide(word, schedule.drained(reading), n);
+                let lag = schedule.scale.most_in(LAG_NS) + 6;
+                prop_assert!(
+                    clock.counts.is_none()
+                        || by_reading.is_err_and(|due| due.0 - schedule.drained(reading).0 <= lag)
+                        || by_reading.is_ok_and(|_| algorithm.due(word, n).0 + 3 >= schedule.drained(reading).0)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn decision_at_once_agrees_with_the_exact_time(
+            (cells, burst) in (1_u32..=1 << 20, 1_u32..=1 << 20),
+            period in prop_oneof![1_000_u64..=1 << 30, 1_u64 << 30..=1 << 60],
+            anchor in prop_oneof![
+                0_u64..20_000,
+                0_u64..1 << 60,
+                (1_u64 << 60) - 20_000..=1 << 60,
+            ],
+            counts in prop_oneof![8 => (0_u32..=5_000).prop_map(Some), 1 => Just(None)],
+            behind in prop_oneof![0_u64..=LAG_NS, Just(LAG_NS)],
+            lead_ns in prop_oneof![-20_000_i64..=20_000, any::<i64>().prop_map(|ns| ns >> 3)],
+            is_due_now in any::<bool>(),
+            n in prop_oneof![Just(1), any::<u32>()],
+        ) {
+            let [cells, burst] = [cells, burst].map(|n| NonZeroU32::new(n).unwrap());
+            let Ok(quota) = Quota::new(cells, Duration::from_nanos(period)) else { return Ok(()) };
+            let clock = Counting { anchor: Nanos::clamped(anchor), counts };
+            let now = i64::from(counts.unwrap_or(0)) + i64::try_from(behind).unwrap();
+            let lead_ns = if is_due_now { now + lead_ns % 4 } else { lead_ns };
+            #[cfg(feature = "std")]
+            if quota.validate().is_ok() {
+                decision_at_once_is_exact_or_uncertain::<ExponentialAverage>(quota, (&clock, behind), lead_ns, n)?;
+            }
+            let quota = quota.allow_burst(burst);
+            if quota.validate().is_ok() {
+                decision_at_once_is_exact_or_uncertain::<VirtualScheduling>(quota, (&clock, behind), lead_ns, n)?;
+                decision_at_once_is_exact_or_uncertain::<ContinuousState>(quota, (&clock, behind), lead_ns, n)?;
+            }
+        }
+    }
+
+    #[test]
+    fn race_lost_at_once_is_not_a_spurious_failure() {
+        let schedule: Schedule<VirtualScheduling> = schedule_of(Quota::per_second(NonZeroU32::new(3).unwrap()));
+        let clock = Counting {
+            anchor: schedule.time_line.made(),
+            counts: Some(1_000),
+        };
+        let store: Fixed<_, Inline<CountingWord>> = OwnedStore::new(schedule, 7);
+        store.word.interference.set(Some(8));
+        assert!(matches!(store.decide_at_once(1, &clock), Err(NotAtOnce::LostRace)));
+        assert_eq!((store.word.word.get(), store.word.exchanges.get()), (8, 1));
+        store.word.is_spurious.set(true);
+        assert!(matches!(store.decide_at_once(1, &clock), Err(NotAtOnce::Uncertain)));
+        assert_eq!((store.word.word.get(), store.word.exchanges.get()), (8, 2));
     }
 }
