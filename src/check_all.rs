@@ -93,7 +93,7 @@ type Batch<'a> = (&'a dyn Checkable, u32);
 /// Decides a batch of cells on each of several meters now: counts all of them if all conform, and none otherwise.
 ///
 /// Reads the time once, from the clock of the first meter; list meters whose clocks agree. Takes constant time for each meter,
-/// and allocates nothing. Uses the stack for each meter: 400 bytes in an optimized build, and up to 2 KiB in others.
+/// and allocates nothing. Uses the stack for each meter: 400 bytes in an optimized build, up to 2 KiB otherwise.
 ///
 /// 1. Each meter is evaluated, without a change. If a meter denies, nothing is written. That holds even for a strict
 ///    [`Exponential`](crate::Exponential), which otherwise counts denials.

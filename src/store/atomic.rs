@@ -580,7 +580,7 @@ mod tests {
         Schedule::made_at(Instant::now(), A::from_quota(quota).unwrap(), Some(quota))
     }
 
-    /// Decides at once at a time up to the lag after the reading of the clock, and compares the decision with the decision at that time.
+    /// Decides at once, up to the lag after the reading of the clock. Compares the decision with the decision at that time.
     fn decision_at_once_is_exact_or_uncertain<A: Algorithm>(
         quota: Quota,
         (clock, behind): (&Counting, u64),
@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn race_lost_at_once_is_not_a_spurious_failure() {
+    fn race_lost_at_once_is_not_spurious() {
         let schedule: Schedule<VirtualScheduling> = schedule_of(Quota::per_second(NonZeroU32::new(3).unwrap()));
         let clock = Counting {
             anchor: schedule.time_line.made(),

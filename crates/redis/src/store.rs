@@ -21,8 +21,8 @@ const ATTEMPTS: u32 = 5;
 /// for until the system gives up, 15 minutes or more.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
-/// The longest time for a decision. The client may lose a call if the connection ends while the call is sent, and a caller without a deadline would then
-/// wait for ever.
+/// The longest time for a decision. The client may lose a call if the connection ends while the call is sent. A caller without a deadline would then wait
+/// for ever.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.

@@ -46,7 +46,7 @@ pub enum StampError {
     /// The stamp begins in a known form but does not end in it, or its date or time of day does not exist.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
-    /// The stamp has no year, and in the year of the stamps before it, it would not exist or be after the date of the file.
+    /// The stamp has no year. In the year of the stamps before it, it would not exist, or be after the date of the file.
     #[error(
         "the stamp has no year, and does not fit the year of the lines before it: give the year of the first line with --year"
     )]

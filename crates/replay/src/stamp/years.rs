@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_past_the_date_of_the_log_are_errors() {
+    fn stamps_past_the_logs_date_are_errors() {
         // The log is of 15 months, so its first stamps are of 2023.
         let stamps = [
             "Mar 31 00:00:00",
