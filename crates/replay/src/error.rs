@@ -7,7 +7,6 @@ use ratelimit_meter::algorithms::InconsistentCapacity;
 
 use crate::bad::{BadLine, Quoted};
 use crate::by::By;
-use crate::limit::LimitRule;
 use crate::model::BadModel;
 use crate::text;
 
@@ -76,14 +75,14 @@ pub enum Error {
     #[error("--store takes limits like 10/s, not `{limit}`")]
     NotStored {
         /// The limit.
-        limit: LimitRule,
+        limit: String,
     },
     /// A store cannot keep the numbers of a limit.
     #[cfg(feature = "store")]
     #[error("--store cannot keep `{limit}`: {source}")]
     TooFineForStore {
         /// The limit.
-        limit: LimitRule,
+        limit: String,
         /// The error of the quota.
         source: ratelimit_meter_store::InvalidQuota,
     },
@@ -372,7 +371,7 @@ pub enum Error {
         /// The key.
         key: String,
         /// The limit.
-        limit: LimitRule,
+        limit: String,
     },
     /// In the given order, the times of one key are farther apart than a meter can measure.
     #[error("the traffic of `{key}` reaches more than 10 years before or after its first request: say --order sort")]

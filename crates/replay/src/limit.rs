@@ -193,12 +193,12 @@ impl LimitSpec {
     /// [`Error::NotStored`] for a limit of other software, and for a file of limits; [`Error::TooFineForStore`] if the store cannot keep its numbers.
     #[cfg(feature = "store")]
     pub fn in_store(self, store: &RunStore) -> Result<Self, Error> {
-        let rule = self.rule();
+        let limit = self.rule().to_string();
         let LimitKind::Metered(metered) = self.0 else {
-            return Err(Error::NotStored { limit: rule });
+            return Err(Error::NotStored { limit });
         };
         let stored = StoredLimit::new(store, metered.quotas, metered.algorithm);
-        let stored = stored.map_err(|source| Error::TooFineForStore { limit: rule, source })?;
+        let stored = stored.map_err(|source| Error::TooFineForStore { limit, source })?;
         Ok(Self(LimitKind::Stored(metered, stored)))
     }
 

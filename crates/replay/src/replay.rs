@@ -154,7 +154,7 @@ impl Replay {
             if let Err((key, undecided)) = candidate.take(events, keys, plans) {
                 let limit = candidate.limit.clone();
                 return Err(match undecided {
-                    Undecided::TooLong => self.too_long(keys.name(key), limit),
+                    Undecided::TooLong => self.too_long(keys.name(key), &limit),
                     #[cfg(feature = "store")]
                     Undecided::Store(source) => Error::Store { source: *source },
                 });
@@ -205,14 +205,17 @@ impl Replay {
     }
 
     #[cold]
-    fn too_long(&self, name: &[u8], limit: LimitRule) -> Error {
+    fn too_long(&self, name: &[u8], limit: &LimitRule) -> Error {
         let key = if self.settings.anonymise {
             "one key".to_owned()
         } else {
             text::printable(name, 40)
         };
         match self.settings.order {
-            Order::Sort => Error::SpanTooLong { key, limit },
+            Order::Sort => Error::SpanTooLong {
+                key,
+                limit: limit.to_string(),
+            },
             Order::AsIs => Error::TooFarApart { key },
         }
     }
