@@ -235,7 +235,8 @@ async fn dropped_call_is_cancelled_at_the_server() {
     let holder = connect(&config).await;
     let hold = "BEGIN; SELECT FROM meter.bucket WHERE key = 'a' FOR UPDATE";
     holder.batch_execute(hold).await.expect("held");
-    let hurried = store.clone().with_deadline(Duration::from_millis(50));
+    // Long enough for the statement to reach the lock: a server ignores the cancellation of a statement that it has not begun.
+    let hurried = store.clone().with_deadline(Duration::from_secs(1));
     assert_eq!(check(&hurried, "a", &limit, 1).await, Err(StoreError::TimedOut));
     // The only connection of the pool is free at once, though the row is still held.
     assert_eq!(check(&store, "b", &limit, 1).await, Ok(Some(1)));
@@ -512,7 +513,7 @@ async fn upgrade_fails_no_call_in_flight() {
         let store = store.clone();
         async move { check(&store, "a", &bucket("10/d"), 1).await }
     });
-    until_a_session_waits(&client, true).await;
+    until_a_session_waits(&connect(&config).await, true).await;
     let upgrade = format!("{}; COMMIT", ratelimit_meter_postgres::SQL);
     client.batch_execute(&upgrade).await.expect("upgraded");
     assert_eq!(in_flight.await.expect("no panic"), Ok(Some(1)));

@@ -92,7 +92,8 @@ pub(crate) async fn connect(config: &Config) -> Client {
     client
 }
 
-/// Waits until a session of the client's database waits for a lock, or until none does.
+/// Waits until a session of the client's database waits for a lock, or until none does. The client must be outside of a transaction, in which it would
+/// see the same sessions throughout.
 pub(crate) async fn until_a_session_waits(client: &Client, is_waiting: bool) {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let waits = async || client.query_one(count, &[]).await.expect("a count").get::<_, i64>(0) > 0;
