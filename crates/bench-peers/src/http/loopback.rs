@@ -62,19 +62,24 @@ impl Loaded {
     }
 }
 
-/// The floor that is no contender in process.
+/// The floors that are no contenders in process.
+pub(super) const EMPTY: &str = "floor: a layer that does nothing";
 pub(super) const CONSTANT: &str = "floor: two constant fields";
 
 /// The place of no layer among the servers.
 const BARE_SEAT: usize = 0;
 
 /// The servers, by name.
-fn routers() -> [(&'static str, Router); 5] {
+fn routers() -> [(&'static str, Router); 6] {
     let hello = || Router::new().route("/", get(|| async { "hello" }));
     let governor = governor_config(HttpCase::OneKey).use_headers().finish();
     let governor = GovernorLayer::new(governor.expect("a sound quota"));
     [
         (BARE, hello()),
+        (
+            EMPTY,
+            hello().layer(MapResponseLayer::new(|response: Response| response)),
+        ),
         (CONSTANT, hello().layer(MapResponseLayer::new(with_constant_fields))),
         (
             SILENT,
