@@ -325,10 +325,7 @@ where
 {
     /// Makes the meter of `key` idle, and serves the waiters that can be served then.
     pub fn reset_key(&self, key: &K) {
-        self.with_queue(key, |queue| {
-            queue.source.make_idle();
-            queue.refresh();
-        });
+        self.with_queue(key, |queue| queue.change_source(Waitable::make_idle));
     }
 }
 

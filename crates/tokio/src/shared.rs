@@ -319,6 +319,14 @@ impl<S: Source> SharedQueue<S> {
         self.change(|queue, source, now| queue.give_back(source, n, now));
     }
 
+    /// Changes the source between two serves: waiters that were due before the change get their cells from the unchanged source.
+    pub(crate) fn change_source<T>(&self, change: impl FnOnce(&S) -> T) -> T {
+        self.look(|_, _, _| ());
+        let changed = change(&self.source);
+        self.refresh();
+        changed
+    }
+
     /// Serves the waiters that are due after a change of the source, and makes sure that the head wakes.
     pub(crate) fn refresh(&self) {
         self.change(|queue, source, now| queue.refresh(source, now));

@@ -70,7 +70,8 @@ impl<M: Waitable> Waiting<M> {
         &self.queue.source
     }
 
-    /// Changes the meter, serves the waiters that can be served then, and wakes the head if it is due earlier.
+    /// Changes the meter, serves the waiters that can be served then, and wakes the head if it is due earlier. Waiters that were due before the change
+    /// are served first.
     ///
     /// ```
     /// use ratelimit_meter::{Adjustable, GCRA};
@@ -94,9 +95,7 @@ impl<M: Waitable> Waiting<M> {
     /// # }
     /// ```
     pub fn change<T>(&self, change: impl FnOnce(&M) -> T) -> T {
-        let changed = change(&self.queue.source);
-        self.queue.refresh();
-        changed
+        self.queue.change_source(change)
     }
 
     /// Makes the meter idle, and serves the waiters that can be served then.

@@ -4,7 +4,7 @@ use crate::support::{ByHand, ms, quota};
 use ratelimit_meter::{Adjustable, Dual, GCRA, KeyedMeter};
 use ratelimit_meter_tokio::{AcquireError, Keyed, RateLimiter, TokioClock, Waiting};
 use std::task::Poll;
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, advance, sleep, timeout};
 
 /// A meter whose quota changes at tokio's time.
 fn adjustable(text: &str) -> Adjustable<GCRA<TokioClock>> {
@@ -68,6 +68,46 @@ async fn change_by_a_clone_serves_within_poll_interval() {
     limiter.meter().reset();
     sleep(Duration::from_secs(101)).await;
     assert!(waits.flag.take() && !waits.is_pending(), "a sixteenth of 1600 s");
+}
+
+/// A timer goes off at the end of the millisecond, here 400 us after the waiter is due.
+#[tokio::test(start_paused = true)]
+async fn waiter_due_before_a_change_is_served() {
+    let lower: fn(&Waiting<Adjustable<GCRA<TokioClock>>>) = |limiter| {
+        limiter.change(|meter| meter.set_quota(quota("1/h")).unwrap());
+    };
+    let charge: fn(&Waiting<Adjustable<GCRA<TokioClock>>>) = |limiter| {
+        limiter.change(|meter| meter.charge(9));
+    };
+    for change in [lower, charge] {
+        let limiter = Waiting::new(adjustable("1/600us"));
+        limiter.acquire(1).await.unwrap();
+        let mut waits = ByHand::new(limiter.acquire_timeout(1, Duration::from_micros(600)));
+        assert!(waits.is_pending());
+        advance(Duration::from_micros(700)).await;
+        change(&limiter);
+        assert!(waits.flag.take());
+        assert_eq!(waits.poll(), Poll::Ready(Ok(())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reset_cancels_debt_of_waiters_due_before() {
+    let table = KeyedMeter::<u8>::with_capacity(quota("1/600us"), 1).unwrap();
+    let (limiter, keyed) = (Waiting::new(adjustable("1/600us")), Keyed::of_table(table.clone()));
+    limiter.acquire(1).await.unwrap();
+    keyed.acquire_key(&1, 1).await.unwrap();
+    let mut waits = [
+        ByHand::new(async { limiter.acquire(1).await.unwrap() }),
+        ByHand::new(async { keyed.acquire_key(&1, 1).await.unwrap() }),
+    ];
+    assert!(waits.iter_mut().all(ByHand::is_pending));
+    advance(Duration::from_micros(700)).await;
+    limiter.reset();
+    keyed.reset_key(&1);
+    assert!(waits.iter_mut().all(|waits| waits.poll().is_ready()));
+    assert_eq!(limiter.try_acquire(1), Ok(()));
+    assert_eq!(keyed.try_acquire_key(&1, 1), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
