@@ -68,6 +68,11 @@
 //! In axum, `.layer` calls further down wrap those above them, and `route_layer` lets requests that match no route go uncounted. `ServiceBuilder` reads
 //! from the top. The layer belongs outside of `ConcurrencyLimit` and `Buffer`.
 //!
+//! A denial has the type of body of the inner service. Some layers, such as tower-http's `RequestBodyLimitLayer`, `CompressionLayer` and `TraceLayer`, have
+//! a type of body of their own. Inside of a limit in one `ServiceBuilder`, they fail to compile: "the trait bound `ResponseBody<..>: From<Bytes>` is not
+//! satisfied". Between the limit and such a layer, put `.map_response(|response: Response<_>| response.map(Body::new))` with axum's `Body`, or in axum
+//! give each its own `.layer`. Without axum, see [`Respond`].
+//!
 //! A shared cache in front may hand one client's `RateLimit` to another, unless responses are private; this crate leaves `Cache-Control` alone.
 //!
 //! # Without a key
