@@ -87,7 +87,7 @@
 //! - `metrics`: counters for the `metrics` facade.
 //! - `queue`: `QueueLayer`, on `ratelimit_meter_tokio`.
 //! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well. `reqwest::Client` is a tower service. A client of
-//!   reqwest-middleware becomes one with `tower::service_fn`, as `PoliteLayer` shows.
+//!   reqwest-middleware becomes one with `tower::service_fn`, as `PoliteLayer` shows. For channels of tonic, see `Once`.
 //! - `store`: `SharedMeter` of `ratelimit_meter_store` as a limit of [`RateLimitLayer::remote`].
 //!
 //! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra), [axum-governor](docs::from_axum_governor) or
@@ -122,7 +122,7 @@ mod service;
 pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
-pub use client::{ClientError, ClientRequest, ClientResponse, FindOrigin, Pace, PaceLayer, Polite, PoliteLayer};
+pub use client::{ClientError, ClientRequest, ClientResponse, FindOrigin, Once, Pace, PaceLayer, Polite, PoliteLayer};
 pub use error::InvalidLimit;
 pub use fields::{EXPOSED, Fields, Reset};
 pub use head::{Head, ResponseHead};
