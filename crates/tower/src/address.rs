@@ -113,6 +113,15 @@ impl TryFrom<String> for Net {
     }
 }
 
+/// As from a list of texts in a configuration.
+impl TryFrom<&String> for Net {
+    type Error = InvalidNet;
+
+    fn try_from(text: &String) -> Result<Self, InvalidNet> {
+        text.parse()
+    }
+}
+
 /// The error of a text, or an address and a prefix, that is no network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidNet(Fault);

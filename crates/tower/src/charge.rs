@@ -4,10 +4,14 @@ use crate::limit::{Lane, LaneAsk};
 use crate::meters::{Denied, Detail, Standing, Ticket};
 use core::error::Error;
 use core::fmt;
+use http::Request;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Charges the limits of a request after it was admitted. The handler of a [`late`](crate::Limiter::late) limit finds it in the request's extensions.
+///
+/// If several layers with late limits are around a handler, the handler finds one `Charge` for all of them. A request to which no late limit applies,
+/// such as one of an [allowed](crate::Limiter::allow) network, has a `Charge` that charges nothing.
 ///
 /// A `Charge` borrows nothing from the request. Keep it as long as there is something to charge: for each message of a WebSocket, each token of a
 /// stream.
@@ -37,7 +41,7 @@ struct LateLimit {
 impl Charge {
     /// Returns the charge of a request's late limits, if there are any.
     #[inline]
-    pub(crate) fn of(asks: &[LaneAsk<'_>]) -> Option<Self> {
+    fn of(asks: &[LaneAsk<'_>]) -> Option<Self> {
         asks.iter().any(|ask| ask.rules.late).then(|| Self::new(asks))
     }
 
@@ -49,10 +53,43 @@ impl Charge {
             ticket: ask.ticket,
             dry_run: ask.rules.dry_run,
         });
-        let mut items: Vec<_> = items.collect();
+        Self::of_items(items.collect())
+    }
+
+    fn of_items(mut items: Vec<LateLimit>) -> Self {
         // Trials come last, because they count the messages that the enforced limits admit.
         items.sort_by_key(|item| item.dry_run);
         Self { items: items.into() }
+    }
+
+    /// Returns the charge that charges nothing.
+    #[cold]
+    fn nothing() -> Self {
+        Self::of_items(Vec::new())
+    }
+
+    /// Adds the limits of an inner layer. A limit that both layers have is charged once.
+    #[cold]
+    fn and(self, inner: Self) -> Self {
+        let added = inner
+            .items
+            .iter()
+            .filter(|item| !self.items.iter().any(|other| other.is_same(item)));
+        Self::of_items(self.items.iter().chain(added).cloned().collect())
+    }
+
+    /// Puts the charge of a request's late limits into its extensions, beside those of outer layers. If `always` is set, there is one even if no late
+    /// limit applies to the request: a handler need not know the exemptions.
+    #[inline]
+    pub(crate) fn lend<B>(asks: &[LaneAsk<'_>], always: bool, request: &mut Request<B>) {
+        if let Some(charge) = Self::of(asks).or_else(|| always.then(Self::nothing)) {
+            let extensions = request.extensions_mut();
+            let charge = match extensions.remove::<Self>() {
+                Some(outer) => outer.and(charge),
+                None => charge,
+            };
+            extensions.insert(charge);
+        }
     }
 
     /// The limits that deny.
@@ -160,6 +197,10 @@ impl Charge {
 }
 
 impl LateLimit {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lane, &other.lane) && self.ticket == other.ticket
+    }
+
     fn policy(&self) -> &str {
         self.lane.policies[usize::from(self.ticket.tier)].name()
     }

@@ -48,6 +48,8 @@ pub(crate) struct LayerSettings {
     status: StatusCode,
     skip: Option<Arc<HeadFn<bool>>>,
     count_preflights: bool,
+    /// Set if a limit is late: then each request gets a [`Charge`].
+    lends: bool,
 }
 
 impl Default for LayerSettings {
@@ -61,6 +63,7 @@ impl Default for LayerSettings {
             status: StatusCode::TOO_MANY_REQUESTS,
             skip: None,
             count_preflights: false,
+            lends: false,
         }
     }
 }
@@ -69,7 +72,7 @@ impl<L: Limit> RateLimitLayer<L> {
     /// Returns a layer that answers denials with [`Problem`].
     #[must_use]
     pub fn new(limits: L) -> Self {
-        Self::answering(limits, Problem)
+        Self::deciding(limits, Problem)
     }
 }
 
@@ -80,7 +83,16 @@ impl<L: Limit> RateLimitLayer<L, Grpc> {
     /// cannot be inside, because this layer cannot make a body of its type for a denial.
     #[must_use]
     pub fn grpc(limits: L) -> Self {
-        Self::answering(limits, Grpc)
+        Self::deciding(limits, Grpc)
+    }
+}
+
+impl<L: Limit, R> RateLimitLayer<L, R> {
+    fn deciding(limits: L, respond: R) -> Self {
+        let lends = limits.is_late();
+        let mut layer = Self::answering(limits, respond);
+        layer.settings.lends = lends;
+        layer
     }
 }
 
@@ -389,11 +401,16 @@ impl LayerSettings {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
+    /// Gives an exempt request a charge, if others get one.
+    #[inline]
+    pub(crate) fn exempt<B>(&self, request: &mut Request<B>) -> Then {
+        Charge::lend(&[], self.lends, request);
+        Then::NOTHING
+    }
+
     /// Gives an admitted request the charge of its late limits, and returns the work that its response leaves.
     pub(crate) fn admitted<B>(&self, asked: &Asked<'_>, request: &mut Request<B>) -> Then {
-        if let Some(charge) = Charge::of(asked.asks()) {
-            request.extensions_mut().insert(charge);
-        }
+        Charge::lend(asked.asks(), self.lends, request);
         let (fields, nearest) = self.fields_after();
         match Pending::of(asked.asks(), fields, nearest) {
             Some(pending) => Then::Settle(pending),

@@ -68,6 +68,11 @@
 //! In axum, `.layer` calls further down wrap those above them, and `route_layer` lets requests that match no route go uncounted. `ServiceBuilder` reads
 //! from the top. The layer belongs outside of `ConcurrencyLimit` and `Buffer`.
 //!
+//! A denial has the type of body of the inner service. Some layers, such as tower-http's `RequestBodyLimitLayer`, `CompressionLayer` and `TraceLayer`, have
+//! a type of body of their own. Inside of a limit in one `ServiceBuilder`, they fail to compile: "the trait bound `ResponseBody<..>: From<Bytes>` is not
+//! satisfied". Between the limit and such a layer, put `.map_response(|response: Response<_>| response.map(Body::new))` with axum's `Body`, or in axum
+//! give each its own `.layer`. Without axum, see [`Respond`].
+//!
 //! A shared cache in front may hand one client's `RateLimit` to another, unless responses are private; this crate leaves `Cache-Control` alone.
 //!
 //! # Without a key
@@ -82,7 +87,7 @@
 //! - `metrics`: counters for the `metrics` facade.
 //! - `queue`: `QueueLayer`, on `ratelimit_meter_tokio`.
 //! - `client`: `PoliteLayer` and `PaceLayer`; `reqwest` for its requests as well. `reqwest::Client` is a tower service. A client of
-//!   reqwest-middleware becomes one with `tower::service_fn`, as `PoliteLayer` shows.
+//!   reqwest-middleware becomes one with `tower::service_fn`, as `PoliteLayer` shows. For channels of tonic, see `Once`.
 //! - `store`: `SharedMeter` of `ratelimit_meter_store` as a limit of [`RateLimitLayer::remote`].
 //!
 //! Coming from [tower_governor](docs::from_tower_governor), [axum_gcra](docs::from_axum_gcra), [axum-governor](docs::from_axum_governor) or
@@ -117,7 +122,7 @@ mod service;
 pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
-pub use client::{ClientError, ClientRequest, ClientResponse, FindOrigin, Pace, PaceLayer, Polite, PoliteLayer};
+pub use client::{ClientError, ClientRequest, ClientResponse, FindOrigin, Once, Pace, PaceLayer, Polite, PoliteLayer};
 pub use error::InvalidLimit;
 pub use fields::{EXPOSED, Fields, Reset};
 pub use head::{Head, ResponseHead};

@@ -113,7 +113,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     {
         let head = Head::of(request);
         if self.settings().is_exempt(&head) {
-            return Ok(Then::NOTHING);
+            return Ok(self.settings().exempt(request));
         }
         let mut asked = Asked::default();
         if let Err(denial) = self.decide(&head, &mut asked) {

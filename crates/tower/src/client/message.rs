@@ -49,13 +49,52 @@ pub trait FindOrigin {
     fn origin(&self) -> Option<String>;
 }
 
-/// A request that a client may send again: `http::Request` with a body that can be cloned, or `reqwest::Request`.
+/// A request that a client may send again: `http::Request` with a body that can be cloned, or `reqwest::Request`. For other bodies, see [`Once`].
 pub trait ClientRequest: FindOrigin + Sized {
     /// Returns the method.
     fn method(&self) -> &Method;
 
     /// Returns a request to be sent again, if its body can be.
     fn try_clone(&self) -> Option<Self>;
+}
+
+/// A request with a body that cannot be cloned, such as a stream or the body of tonic. A [`PoliteLayer`](crate::PoliteLayer) makes it wait for its server,
+/// and sends it once, so the caller gets a denial as it is.
+///
+/// ```
+/// use ratelimit_meter_tower::{Once, PoliteLayer};
+/// use tonic_health::pb::health_client::HealthClient;
+/// use tower::ServiceBuilder;
+///
+/// # async {
+/// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect().await?;
+/// let channel = ServiceBuilder::new()
+///     .map_request(Once)
+///     .layer(PoliteLayer::new())
+///     .map_request(|Once(request)| request)
+///     .service(channel);
+/// let client = HealthClient::new(channel);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) };
+/// ```
+///
+/// The requests of tonic name no host, so make a `PoliteLayer` for each of its channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Once<Q>(pub Q);
+
+impl<Q: FindOrigin> FindOrigin for Once<Q> {
+    fn origin(&self) -> Option<String> {
+        self.0.origin()
+    }
+}
+
+impl<B> ClientRequest for Once<Request<B>> {
+    fn method(&self) -> &Method {
+        self.0.method()
+    }
+
+    fn try_clone(&self) -> Option<Self> {
+        None
+    }
 }
 
 /// A response that a client gets.

@@ -6,6 +6,6 @@ mod pace;
 mod polite;
 mod retry_info;
 
-pub use message::{ClientError, ClientRequest, ClientResponse, FindOrigin};
+pub use message::{ClientError, ClientRequest, ClientResponse, FindOrigin, Once};
 pub use pace::{Pace, PaceLayer};
 pub use polite::{Polite, PoliteLayer};

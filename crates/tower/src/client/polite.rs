@@ -34,6 +34,8 @@ use tower_service::Service;
 /// let layer = PoliteLayer::new().patience(Duration::from_secs(30)).retries(3);
 /// ```
 ///
+/// If the body of the requests is not `Clone`, as that of tonic, wrap them in [`Once`](crate::Once).
+///
 /// A client of reqwest-middleware is a service by its `execute`:
 ///
 #[cfg_attr(feature = "reqwest", doc = "```")]

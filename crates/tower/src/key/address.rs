@@ -134,6 +134,17 @@ impl Key for PeerIp {
 /// let of_ours = PerKey::new(ClientIp::trusting(["10.0.0.0/8", "2001:db8::/32"])?, "100/min".parse()?, 100_000)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A connection of a Unix socket has no address. If the last proxy connects by one, name an address for it, and trust that:
+///
+/// ```
+/// use ratelimit_meter_tower::{ClientIp, PeerIp};
+/// use std::net::{IpAddr, Ipv4Addr};
+///
+/// let proxy = PeerIp::from_fn(|_| Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+/// let key = ClientIp::trusting(["127.0.0.1"])?.peer(proxy);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ClientIp {
     peer: PeerIp,
@@ -168,7 +179,8 @@ impl ClientIp {
     }
 
     /// Trusts the last `hops` machines, without regard to their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
-    /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address.
+    /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address. So the proxy may connect by a
+    /// Unix socket, which has none.
     ///
     /// Use it only for servers that every client reaches through exactly `hops` proxies.
     #[must_use]
@@ -227,22 +239,22 @@ impl ClientIp {
         Self { peer, ..self }
     }
 
-    /// Returns the whole address of the client, as an access log would want it; `None` without a connection's address.
+    /// Returns the whole address of the client, as an access log would want it. `None` if the connection has no address, unless
+    /// [`hops`](Self::hops) finds one in the field.
     #[must_use]
     pub fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
-        let peer = self.peer.address(head)?.into();
-        let client = match &self.by {
-            FoundBy::Trust { nets, chain } => behind(peer, nets, chain.right_to_left(head.headers())),
+        let peer = self.peer.address(head).map(IpAddr::from);
+        match &self.by {
             FoundBy::Hops { hops, chain } => {
                 let nth = hops
                     .checked_sub(1)
                     .and_then(|n| chain.right_to_left(head.headers()).nth(n));
-                nth.flatten().unwrap_or(peer)
+                nth.flatten().or(peer)
             }
-            FoundBy::Field { name, nets } if any_contains(nets, peer) => field(head, name).unwrap_or(peer),
+            FoundBy::Trust { nets, chain } => Some(behind(peer?, nets, chain.right_to_left(head.headers()))),
+            FoundBy::Field { name, nets } if any_contains(nets, peer?) => field(head, name).or(peer),
             FoundBy::Field { .. } => peer,
-        };
-        Some(client)
+        }
     }
 }
 

@@ -20,17 +20,24 @@ use std::net::IpAddr;
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
 ///
 /// A key is not returned but written, so that nothing is allocated: a table keeps a hash of the key, under random numbers of its own.
+/// A key should be something that a client cannot choose. In particular, `head.uri().host()` is sent by the client, and only HTTP/2 has it there: in
+/// HTTP/1.1 it is the `Host` field.
+///
 /// A tuple of keys is one key with all their parts: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` limits each user on each route.
 ///
 /// ```
 /// use ratelimit_meter_tower::{Head, Key, KeyWriter, NoKey, PerKey};
 ///
+/// #[derive(Clone)]
+/// struct Login { name: String } // such as `alice@example.com`, which an outer layer has found
+///
 /// struct Tenant;
 ///
 /// impl Key for Tenant {
 ///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
-///         let host = head.uri().host().ok_or(NoKey)?;
-///         key.text(host.split('.').next().unwrap_or(host));
+///         let login = head.extensions().get::<Login>().ok_or(NoKey)?;
+///         let (_, tenant) = login.name.split_once('@').ok_or(NoKey)?;
+///         key.text(tenant);
 ///         Ok(())
 ///     }
 /// }
@@ -260,16 +267,24 @@ impl<K: Key + ?Sized> Key for Box<K> {
 }
 
 macro_rules! tuples {
-    ($($key:ident $index:tt),*) => {
+    ($first:ident 0 $(, $key:ident $index:tt)*) => {
         /// All of them, in order.
-        impl<$($key: Key),*> Key for ($($key,)*) {
+        impl<$first: Key, $($key: Key),*> Key for ($first, $($key,)*) {
             fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
+                self.0.find(head, key)?;
                 $(self.$index.find(head, key)?;)*
                 Ok(())
             }
 
             fn ignores_forwarding(&self) -> bool {
-                false $(|| self.$index.ignores_forwarding())*
+                self.0.ignores_forwarding() $(|| self.$index.ignores_forwarding())*
+            }
+        }
+
+        /// The address that comes first.
+        impl<$first: FindAddress, $($key),*> FindAddress for ($first, $($key,)*) {
+            fn find_address(&self, head: &Head<'_>) -> Option<IpAddr> {
+                self.0.find_address(head)
             }
         }
     };

@@ -157,8 +157,11 @@ pub struct KeyFn<F>(F);
 /// ```
 /// use ratelimit_meter_tower::{PerKey, key_fn};
 ///
-/// let by_host = key_fn(|head| head.uri().host().map(str::to_owned));
-/// let limit = PerKey::new(by_host, "100/min".parse()?, 10_000)?;
+/// #[derive(Clone)]
+/// struct Session { account: u64 } // which an outer layer has found
+///
+/// let by_account = key_fn(|head| head.extensions().get::<Session>().map(|session| session.account));
+/// let limit = PerKey::new(by_account, "100/min".parse()?, 10_000)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn key_fn<F, T>(find: F) -> KeyFn<F>

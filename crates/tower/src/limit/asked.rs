@@ -407,6 +407,12 @@ pub trait Limit: Send + Sync {
     fn plain(&self, _head: &Head<'_>) -> Option<Plain<'_>> {
         None
     }
+
+    /// Returns `true` if it may give requests a [`Charge`](crate::Charge).
+    #[doc(hidden)]
+    fn is_late(&self) -> bool {
+        false
+    }
 }
 
 /// A limit of any kind.
@@ -439,6 +445,10 @@ impl<L: Limit + ?Sized> Limit for Box<L> {
     fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
         (**self).plain(head)
     }
+
+    fn is_late(&self) -> bool {
+        (**self).is_late()
+    }
 }
 
 /// One limit in several layers or lists: they share its meters.
@@ -454,6 +464,10 @@ impl<L: Limit + ?Sized> Limit for Arc<L> {
     fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
         (**self).plain(head)
     }
+
+    fn is_late(&self) -> bool {
+        (**self).is_late()
+    }
 }
 
 /// No limit, or the limit that is there.
@@ -465,6 +479,10 @@ impl<L: Limit> Limit for Option<L> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(LimitDebug)).finish()
     }
+
+    fn is_late(&self) -> bool {
+        self.iter().any(Limit::is_late)
+    }
 }
 
 /// All of them, or none.
@@ -475,6 +493,10 @@ impl<L: Limit> Limit for Vec<L> {
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(LimitDebug)).finish()
+    }
+
+    fn is_late(&self) -> bool {
+        self.iter().any(Limit::is_late)
     }
 }
 
@@ -488,6 +510,10 @@ macro_rules! tuples {
 
             fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_list()$(.entry(&LimitDebug(&self.$index)))*.finish()
+            }
+
+            fn is_late(&self) -> bool {
+                $(self.$index.is_late())||*
             }
         }
     };

@@ -55,6 +55,10 @@ impl<T> Limiter<T> {
 
     /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
     ///
+    /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer: a layer of
+    /// the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path of [`Head::uri`] lacks
+    /// the prefix; `OriginalUri` in the extensions has all of it.
+    ///
     /// ```
     /// use ratelimit_meter_tower::Shared;
     ///
@@ -67,7 +71,7 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Applies only to requests of these methods.
+    /// Applies only to requests of these methods. Name `HEAD` beside `GET`: axum answers it by the handler of `GET`.
     #[must_use]
     pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
         let methods: Vec<_> = methods.into_iter().collect();
@@ -278,7 +282,7 @@ impl<K: Key> Limiter<ByKey<K>> {
 }
 
 impl<K: Key + FindAddress + Clone + 'static> Limiter<ByKey<K>> {
-    /// Does not apply to clients of these networks, such as your own probes.
+    /// Does not apply to clients of these networks, such as your own probes. The key is an address, or a tuple that begins with one.
     ///
     /// # Errors
     ///

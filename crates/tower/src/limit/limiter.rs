@@ -379,6 +379,10 @@ impl<T: Target> Limit for Limiter<T> {
         fmt::Debug::fmt(self, f)
     }
 
+    fn is_late(&self) -> bool {
+        self.rules.late
+    }
+
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         let rules = &self.rules;
         if !rules.filters.iter().all(|filter| filter(head)) {

@@ -13,6 +13,22 @@ use std::time::Duration;
 ///
 /// When a responder is called, `parts` already holds the status, `Retry-After` and the fields, so that none is forgotten. The responder may
 /// replace them. [`respond_fn`] makes a responder of a closure.
+///
+/// The ready-made responders make bodies that are `From<Bytes>`, as axum's, tonic's and `http_body_util::Full` are. For a body that is not, convert one:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::{BodyExt, Full, combinators::BoxBody};
+/// use ratelimit_meter_tower::{Problem, RateLimitLayer, Respond, Shared, respond_fn};
+/// use std::convert::Infallible;
+///
+/// let limit = Shared::new("10/s".parse()?)?;
+/// let layer = RateLimitLayer::new(limit).respond(respond_fn(|refusal, parts| {
+///     let response = Problem.respond(refusal, parts);
+///     response.map(|body: Full<Bytes>| -> BoxBody<Bytes, Infallible> { body.boxed() })
+/// }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Respond<B>: Send + Sync {
     /// Returns the response.
     fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B>;

@@ -7,7 +7,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use ratelimit_meter::GCRA;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter_tower::{Charge, Limit, PeerIp, PerKey, RateLimitLayer, Shared, content_length};
+use ratelimit_meter_tower::{Charge, Limit, OnNoKey, PeerIp, PerKey, RateLimitLayer, Shared, content_length};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,6 +82,69 @@ fn r17_debts_deny_requests_that_cost_nothing_yet() {
     );
     let both = RateLimitLayer::new((shared("9/h"), Shared::of(meter).unwrap().cost(|_| 0).late()));
     assert_eq!(status(&both, request()), 429);
+}
+
+/// Calls a handler inside of an inner layer, which is inside of an outer one. The handler charges 3 cells.
+fn charge_inside<L: Limit, M: Limit>(outer: &RateLimitLayer<L>, inner: &RateLimitLayer<M>, request: Request<()>) {
+    let handler = tower::service_fn(|request: Request<()>| {
+        let charge = request.extensions().get::<Charge>().expect("an inner limit is late");
+        charge.charge(3);
+        core::future::ready(Ok::<_, core::convert::Infallible>(Response::new(
+            Full::<Bytes>::default(),
+        )))
+    });
+    let mut service = tower::Layer::layer(outer, tower::Layer::layer(inner, handler));
+    let answered = futures_util::FutureExt::now_or_never(tower::Service::call(&mut service, request));
+    assert_eq!(answered.unwrap().unwrap().status(), 200);
+}
+
+#[test]
+fn r16_nested_layers_share_one_charge() {
+    let meters = [(); 2].map(|()| GCRA::from_quota(quota("10/h")).unwrap());
+    let left = || meters.each_ref().map(|meter| meter.status().remaining());
+    let layers = meters
+        .each_ref()
+        .map(|meter| RateLimitLayer::new(Shared::of(meter.clone()).unwrap().cost(|_| 0).late()));
+    charge_inside(&layers[0], &layers[1], request());
+    assert_eq!(left(), [7, 7]);
+    // A limit that both layers have is charged once.
+    charge_inside(&layers[0], &layers[0], request());
+    assert_eq!(left(), [4, 7]);
+    // An inner layer without late limits leaves the charge alone.
+    charge_inside(&layers[0], &RateLimitLayer::new(shared("10/h")), request());
+    assert_eq!(left(), [1, 7]);
+}
+
+#[test]
+fn r19_exempt_requests_have_an_empty_charge() {
+    let meter = GCRA::from_quota(quota("10/h")).unwrap();
+    let limit = || Shared::of(meter.clone()).unwrap().late();
+    let by_address = || PerKey::new(PeerIp::new(), quota("1/h"), 10).unwrap().late();
+    let any = RateLimitLayer::new(Option::<Shared>::None);
+    let allowed = from("192.0.2.1");
+    charge_inside(
+        &any,
+        &RateLimitLayer::new(by_address().allow(["192.0.2.0/24"]).unwrap()),
+        allowed,
+    );
+    charge_inside(&any, &RateLimitLayer::new(limit().only(|_| false).boxed()), request());
+    charge_inside(&any, &RateLimitLayer::new(limit()).skip_if(|_| true), request());
+    charge_inside(
+        &any,
+        &RateLimitLayer::new((shared("9/h"), Some(limit()))).skip_if(|_| true),
+        request(),
+    );
+    charge_inside(
+        &any,
+        &RateLimitLayer::new(vec![std::sync::Arc::new(limit())]).skip_if(|_| true),
+        request(),
+    );
+    charge_inside(
+        &any,
+        &RateLimitLayer::new(by_address().on_no_key(OnNoKey::Pass)),
+        request(),
+    );
+    assert_eq!(meter.status().remaining(), 10);
 }
 
 #[test]

@@ -4,12 +4,14 @@ use crate::support::{answer, field, meter, number, request, soon};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request};
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer, Shared};
-use std::time::Duration;
+use ratelimit_meter_tower::{Fields, Grpc, Once, PeerIp, PerKey, PoliteLayer, RateLimitLayer, Shared};
+use std::time::{Duration, Instant};
+use tonic::Code;
 use tonic::transport::{Channel, Server, server::TcpIncoming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
+use tower::ServiceBuilder;
 
 fn grpc_request() -> Request<()> {
     let mut request = request();
@@ -108,4 +110,39 @@ async fn a_tonic_server_denies_with_resource_exhausted() {
         }
     })
     .await
+}
+
+/// The body of tonic's requests cannot be cloned (grpc-rust#733), so they are sent once; but they wait.
+#[tokio::test]
+async fn r30_polite_channel_waits_for_its_server() {
+    let codes_of = |server: RateLimitLayer<Shared, Grpc>| async move {
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let (_, health) = tonic_health::server::health_reporter();
+        let server = Server::builder().layer(server).add_service(health);
+        tokio::spawn(server.serve_with_incoming(incoming));
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+        let channel = ServiceBuilder::new()
+            .map_request(Once)
+            .layer(PoliteLayer::new())
+            .map_request(|Once(request)| request)
+            .service(channel.connect().await.unwrap());
+        let mut client = HealthClient::new(channel);
+        let mut codes = Vec::new();
+        for _ in 0..3 {
+            let answer = client.check(HealthCheckRequest::default()).await;
+            codes.push(answer.map_or_else(|status| status.code(), |_| Code::Ok));
+        }
+        codes
+    };
+    soon(async {
+        let limit = |quota: &str| RateLimitLayer::grpc(Shared::new(quota.parse().unwrap()).unwrap());
+        let start = Instant::now();
+        assert_eq!(codes_of(limit("2/s burst 1")).await, [Code::Ok; 3]);
+        assert!(start.elapsed() >= Duration::from_secs(2));
+        // Without fields, the second is denied, and the third is not sent.
+        let codes = [Code::Ok, Code::ResourceExhausted, Code::Unknown];
+        assert_eq!(codes_of(limit("1/h").fields(Fields::None)).await, codes);
+    })
+    .await;
 }

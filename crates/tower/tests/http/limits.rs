@@ -213,6 +213,12 @@ fn r19_allowed_networks_and_probes_are_free() {
     *probe.uri_mut() = "/health".parse().unwrap();
     assert_eq!(status(&layer, probe), 200);
     assert!(hourly(PeerIp::new()).allow(["10.0.0.1/8"]).is_err());
+    // Networks of a configuration, and a key that begins with an address.
+    let networks = vec!["10.0.0.0/8".to_owned()];
+    let limit = hourly((PeerIp::new(), MethodKey::new())).allow(&networks).unwrap();
+    let layer = RateLimitLayer::new(limit);
+    assert_eq!([(); 2].map(|()| status(&layer, from("10.1.2.3"))), [200; 2]);
+    assert_eq!([(); 2].map(|()| status(&layer, from("192.0.2.1"))), [200, 429]);
 }
 
 #[test]

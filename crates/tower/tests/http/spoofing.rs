@@ -252,17 +252,6 @@ fn ten_thousand_entries_cost_like_sixty_four() {
     );
 }
 
-#[test]
-fn requests_without_a_connection_have_no_address() {
-    let mut request = Request::new(());
-    request
-        .headers_mut()
-        .append("x-forwarded-for", "203.0.113.7".parse().unwrap());
-    for key in [ClientIp::trusting(PRIVATE).unwrap(), ClientIp::hops(1)] {
-        assert_eq!(key.address(&Head::of(&request)), None);
-    }
-}
-
 /// Header lines of proxies and attackers.
 fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let piece = prop_oneof![
@@ -311,4 +300,19 @@ proptest! {
             client(trust, "10.0.0.1", &lines);
         }
     }
+}
+
+#[test]
+fn hops_need_no_address_of_the_connection() {
+    let mut request = Request::new(());
+    let client =
+        |key: ClientIp, request: &Request<()>| key.address(&Head::of(request)).map(|client| client.to_string());
+    assert_eq!(client(ClientIp::hops(1), &request), None);
+    let chain = "1.1.1.1, 203.0.113.7".parse().unwrap();
+    request.headers_mut().insert("x-forwarded-for", chain);
+    assert_eq!(client(ClientIp::hops(1), &request).as_deref(), Some("203.0.113.7"));
+    assert_eq!(client(ClientIp::hops(3), &request), None);
+    assert_eq!(client(ClientIp::hops(0), &request), None);
+    assert_eq!(client(ClientIp::trusting(PRIVATE).unwrap(), &request), None);
+    assert_eq!(client(Field("x-forwarded-for").key(), &request), None);
 }

@@ -272,3 +272,16 @@ async fn panicking_handler_counts_and_harms_no_other() {
     let app = Router::new().route("/", get(|| async { "hello" })).layer(layer);
     assert_eq!(statuses(&app, &["/", "/"]).await, [200, 429]);
 }
+
+/// In one `ServiceBuilder`, a layer of another type of body stands inside of a limit.
+#[tokio::test]
+async fn wrapped_bodies_are_converted_before_the_limit() {
+    type Wrapped = http_body_util::Limited<axum::body::Body>;
+    let wrap = |response: Response| response.map(|body| Wrapped::new(body, 1000));
+    let layers = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(hourly(1)))
+        .map_response(|response: http::Response<Wrapped>| response.map(axum::body::Body::new))
+        .map_response(wrap);
+    let app = Router::new().route("/", get(|| async { "hello" })).layer(layers);
+    assert_eq!(statuses(&app, &["/", "/"]).await, [200, 429]);
+}
