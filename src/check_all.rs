@@ -293,11 +293,7 @@ impl fmt::Display for AllDenied {
     }
 }
 
-impl Error for AllDenied {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.decision)
-    }
-}
+impl Error for AllDenied {}
 
 #[cfg(all(test, not(ratelimit_meter_loom)))]
 mod tests {

@@ -236,14 +236,7 @@ impl fmt::Display for NegativeMultiDecision {
     }
 }
 
-impl Error for NegativeMultiDecision {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::BatchNonConforming(_, denial) => Some(denial),
-            Self::InsufficientCapacity(_) => None,
-        }
-    }
-}
+impl Error for NegativeMultiDecision {}
 
 /// A wait for people to read. It is rounded up, so that a caller that waits for this time has waited long enough.
 pub(crate) struct ReadableWait(pub(crate) Duration);

@@ -166,14 +166,7 @@ impl fmt::Display for NegativeDualDecision {
     }
 }
 
-impl Error for NegativeDualDecision {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::BatchNonConforming(_, denial) => Some(denial),
-            Self::InsufficientCapacity(..) => None,
-        }
-    }
-}
+impl Error for NegativeDualDecision {}
 
 /// The status of both limits of a [`Dual`](crate::Dual) at one time, all from one read of its words.
 #[derive(Debug, Clone, Copy)]

@@ -545,7 +545,7 @@ impl fmt::Display for RestoreKeysError {
 impl Error for RestoreKeysError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io { error, .. } => Some(error),
+            Self::Io { error, .. } => error.source(),
             _ => None,
         }
     }

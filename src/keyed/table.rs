@@ -600,15 +600,7 @@ impl fmt::Display for InvalidTable {
     }
 }
 
-impl Error for InvalidTable {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Quota(error) => Some(error),
-            Self::ForeignTier(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for InvalidTable {}
 
 impl From<InconsistentCapacity> for InvalidTable {
     fn from(error: InconsistentCapacity) -> Self {

@@ -373,14 +373,7 @@ impl fmt::Display for ParseQuotaError {
     }
 }
 
-impl Error for ParseQuotaError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.problem {
-            TextProblem::Inconsistent(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for ParseQuotaError {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextProblem {

@@ -434,7 +434,7 @@ fn invalid_tables_are_exact_errors() {
     let inconsistent = InconsistentCapacity::WeightAboveBurst { weight: 11, burst: 10 };
     assert_eq!(why(1, bad), InvalidTable::Quota(inconsistent));
     assert_eq!(why(1, bad).to_string(), inconsistent.to_string());
-    assert_eq!(why(1, bad).source().unwrap().to_string(), inconsistent.to_string());
+    assert!(why(1, bad).source().is_none(), "its text is that of the cause");
     let tiers = (1..16).try_fold(KeyedBuilder::new(per_hour(1)), |builder, _| {
         builder.tier(quota).map(|(builder, _)| builder)
     });

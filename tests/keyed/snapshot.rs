@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes, KeyedBuilder, RestoreKeysError, Tier, WhenFull};
 use ratelimit_meter::{Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota, RestoreError};
+use std::error::Error;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
@@ -506,6 +507,7 @@ fn a_failed_read_reports_keys_restored_so_far() {
             refused.to_string(),
             format!("the snapshot could not be read after {restored} keys, which were restored: no route")
         );
+        assert!(refused.source().is_none(), "its text is that of the cause");
     }
 }
 

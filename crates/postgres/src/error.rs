@@ -30,6 +30,19 @@ pub(crate) fn of_statement(error: &Error) -> Failure {
     }
 }
 
+/// Returns the meaning of an error while the functions are installed, which takes more rights than a call.
+pub(crate) fn of_install(error: &Error) -> StoreError {
+    let codes = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::INVALID_SCHEMA_NAME];
+    match error.as_db_error() {
+        Some(error) if codes.contains(error.code()) => StoreError::Refused(format!(
+            "{} (SQLSTATE {}); to install takes CREATE on the database and on the first schema of the search path; the owner of schema meter upgrades it",
+            error.message(),
+            error.code().code()
+        )),
+        _ => of_statement(error).into_error(),
+    }
+}
+
 /// Returns `true` if the server is a replica, or read-only for another reason. A replica has no unlogged tables.
 pub(crate) fn takes_no_writes(error: &Error) -> bool {
     let codes = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::FEATURE_NOT_SUPPORTED];

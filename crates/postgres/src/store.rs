@@ -127,7 +127,7 @@ impl PostgresStore {
     pub async fn install(&self) -> Result<(), StoreError> {
         let connection = self.pool.get().await.map_err(error::of_pool)?;
         let installed = connection.batch_execute(crate::SQL).await;
-        installed.map_err(|error| error::of_statement(&error).into_error())
+        installed.map_err(|error| error::of_install(&error))
     }
 
     /// Runs a statement to its row, again while it loses races, within the deadline of a decision.

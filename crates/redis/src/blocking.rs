@@ -3,20 +3,33 @@
 use crate::failure::{self, ScriptFailure};
 use crate::wire::{self, ScriptCall};
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, Verb};
-use redis::{Client, Cmd, Connection, ConnectionLike, RedisResult, Value};
-use std::sync::{Arc, Mutex, PoisonError};
+use redis::{Client, Cmd, Connection, ConnectionLike, ErrorKind, RedisResult, Value};
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, SendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
 
-/// The idle connections that are kept.
-const IDLE: usize = 64;
+/// The idle connections that are kept, and the threads that connect at most.
+const MOST: usize = 64;
+
+/// The time without use after which an idle connection is tried before a script is sent over it. Servers (`timeout`), proxies and firewalls close idle
+/// connections, and a script is never sent twice.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The longest time of each step while connecting, after the caller has left.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The number of times a call is sent that the server does not run.
 const ATTEMPTS: u32 = 3;
 
 /// A store on Redis 6.2 or later, or Valkey, for threads that may block.
 ///
-/// Each call takes an idle connection or makes one, and gives it back; a connection that failed is closed. A clone shares the connections.
+/// Each call takes an idle connection or makes one, and gives it back; a connection that failed is closed. A connection that was idle for 5 seconds is
+/// tried by `TIME` first, because the server may have closed it. A clone shares the connections.
 #[derive(Clone)]
 pub struct RedisBlockingStore {
     shared: Arc<ConnectionPool>,
@@ -25,18 +38,24 @@ pub struct RedisBlockingStore {
 struct ConnectionPool {
     client: Client,
     deadline: Duration,
-    idle: Mutex<Vec<Connection>>,
+    /// Connections with the time of their last use.
+    idle: Mutex<Vec<(Connection, Instant)>>,
+    /// The threads that connect.
+    connecting: AtomicUsize,
 }
 
 impl RedisBlockingStore {
     /// Returns a store on the server of `client`. `deadline` bounds each step by itself: connecting, each write and each read. A step that takes
     /// longer fails its call, but a call of several steps may take longer in all.
+    ///
+    /// A thread connects, and looks up the server's name. If that takes longer than `deadline`, a later call has the connection.
     #[must_use]
     pub fn new(client: Client, deadline: Duration) -> Self {
         let shared = ConnectionPool {
             client,
             deadline,
             idle: Mutex::default(),
+            connecting: AtomicUsize::new(0),
         };
         Self {
             shared: Arc::new(shared),
@@ -53,17 +72,14 @@ impl RedisBlockingStore {
     }
 
     fn connection(&self) -> Result<Connection, StoreError> {
-        let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(connection) = idle {
-            return Ok(connection);
+        let idle = self.shared.idle().pop();
+        if let Some((mut connection, used)) = idle {
+            if used.elapsed() < IDLE || connection.req_command(&redis::cmd("TIME")).is_ok() {
+                return Ok(connection);
+            }
+            self.shared.close_idle();
         }
-        let connect = || -> RedisResult<Connection> {
-            let connection = self.shared.client.get_connection_with_timeout(self.shared.deadline)?;
-            connection.set_read_timeout(Some(self.shared.deadline))?;
-            connection.set_write_timeout(Some(self.shared.deadline))?;
-            Ok(connection)
-        };
-        connect().map_err(|error| failure::connecting(&error))
+        self.shared.connect()
     }
 
     /// Sends a call by hash, and with its text if the server does not know it; again only if nothing ran.
@@ -98,6 +114,74 @@ impl RedisBlockingStore {
     }
 }
 
+impl ConnectionPool {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle();
+        if idle.len() < MOST {
+            idle.push((connection, Instant::now()));
+        }
+    }
+
+    /// Closes all idle connections after one was lost. They are probably lost too, as after a restart of the server. Otherwise each would fail a call of
+    /// its own.
+    fn close_idle(&self) {
+        let lost = core::mem::take(&mut *self.idle());
+        drop(lost);
+    }
+
+    /// Connects in a thread, because no name lookup can be given a deadline. If the caller has left, the connection is kept for a later call.
+    fn connect(self: &Arc<Self>) -> Result<Connection, StoreError> {
+        let connecting = Connecting::of(self).ok_or(StoreError::Overloaded)?;
+        let (sender, made) = sync_channel(0);
+        let thread = thread::Builder::new().name("ratelimit-meter-redis".to_owned());
+        let spawned = thread.spawn(move || {
+            if let Err(SendError(Ok(connection))) = sender.send(connecting.0.made()) {
+                connecting.0.keep(connection);
+            }
+        });
+        let connected = match spawned.map(|_| made.recv_timeout(self.deadline)) {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(RecvTimeoutError::Timeout)) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            Ok(Err(RecvTimeoutError::Disconnected)) => {
+                Err((ErrorKind::Client, "the thread that connects has panicked").into())
+            }
+            Err(error) => Err(error.into()),
+        };
+        connected.map_err(|error| failure::connecting(&error))
+    }
+
+    fn made(&self) -> RedisResult<Connection> {
+        let connection = self.client.get_connection_with_timeout(self.deadline.max(PATIENCE))?;
+        connection.set_read_timeout(Some(self.deadline))?;
+        connection.set_write_timeout(Some(self.deadline))?;
+        Ok(connection)
+    }
+}
+
+/// A place among the threads that connect.
+struct Connecting(Arc<ConnectionPool>);
+
+impl Connecting {
+    /// Returns a place, if there is one.
+    fn of(pool: &Arc<ConnectionPool>) -> Option<Self> {
+        // ORDERING: relaxed, a count that orders nothing else. Too high a count for a moment denies a place that would be free the next moment.
+        let before = pool.connecting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(Arc::clone(pool));
+        (before < MOST).then_some(place)
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        // ORDERING: relaxed, as in `of`.
+        self.0.connecting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for RedisBlockingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBlockingStore")
@@ -117,15 +201,75 @@ impl BlockingStore for RedisBlockingStore {
                 !error.is_indeterminate() && !matches!(error, StoreError::Unreachable(_)) && connection.is_open()
             }
         };
-        let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !usable {
-            // The idle connections are probably lost too, as after a restart of the server. Otherwise each would fail a call of its own.
-            let lost = core::mem::take(&mut *idle);
-            drop(idle);
-            drop(lost);
-        } else if idle.len() < IDLE {
-            idle.push(connection);
+        if usable {
+            self.shared.keep(connection);
+        } else {
+            self.shared.close_idle();
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratelimit_meter_store::{StoreLimit, Units};
+    use ratelimit_meter_store_check::proxy::{Proxy, Replies};
+    use ratelimit_meter_store_check::server::{Server, wait_for};
+
+    fn check(store: &RedisBlockingStore) -> Result<Option<u64>, StoreError> {
+        let limit = StoreLimit::Bucket(Units::of("1000/d".parse().unwrap()).unwrap());
+        let asks = [Ask {
+            key: "k",
+            limit: &limit,
+            n: 1,
+        }];
+        store.decide(Verb::Check, None, &asks).map(|reply| reply.cells)
+    }
+
+    /// As with the setting `timeout` of the server, or with the idle timeout of a proxy.
+    #[test]
+    fn connection_closed_while_idle_fails_no_call() {
+        let Some(server) = Server::start(&[]) else { return };
+        let store = RedisBlockingStore::open(&server.url(), Duration::from_secs(10)).unwrap();
+        for _ in 0..3 {
+            assert_eq!(check(&store), Ok(Some(1)));
+            assert!(server.command(&["CLIENT", "KILL", "TYPE", "normal"]).is_ok());
+            for (_, used) in store.shared.idle().iter_mut() {
+                *used = used.checked_sub(IDLE).unwrap();
+            }
+        }
+    }
+
+    /// A server may take longer to connect to than a call may take, as after a name that is slowly looked up.
+    #[test]
+    fn connecting_goes_on_after_the_deadline() {
+        let Some(server) = Server::start(&[]) else { return };
+        assert!(server.command(&["CONFIG", "SET", "requirepass", "secret"]).is_ok());
+        let proxy = Proxy::to(server.port());
+        proxy.set(Replies::Hold);
+        let url = proxy.url().replace("redis://", "redis://:secret@");
+        let deadline = Duration::from_millis(200);
+        let store = RedisBlockingStore::open(&url, deadline).unwrap();
+        let begin = Instant::now();
+        let error = check(&store).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unreachable(text) if text.contains("no answer while connecting")),
+            "{error}"
+        );
+        assert!(begin.elapsed() < 3 * deadline, "steps of connecting have one deadline");
+        proxy.set(Replies::Pass);
+        assert!(wait_for(|| store.shared.idle().len() == 1));
+        assert_eq!(check(&store), Ok(Some(1)));
+    }
+
+    #[test]
+    fn threads_that_connect_are_bounded() {
+        let store = RedisBlockingStore::open("redis://127.0.0.1:1/", Duration::from_secs(1)).unwrap();
+        let places: Vec<_> = (0..MOST).map(|_| Connecting::of(&store.shared).unwrap()).collect();
+        assert_eq!(check(&store), Err(StoreError::Overloaded));
+        drop(places);
+        assert!(matches!(check(&store), Err(StoreError::Unreachable(_))));
+        assert!(wait_for(|| store.shared.connecting.load(Ordering::Relaxed) == 0));
     }
 }

@@ -1,13 +1,13 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
 use crate::failure;
-use crate::store::{SILENCE, SendOnce, decide};
+use crate::store::{SILENCE, SendOnce, decide, is_idle};
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,9 @@ use tokio::sync::watch;
 
 /// The time for which the cluster is connected to at most.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest time between two times at which the cluster is connected to again while a shard stays dead: a second at first, then twice as long each time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// The number of neighbouring slots whose silence is noticed together; a shard usually has them all.
 const NEIGHBOURS: u16 = 16;
@@ -51,6 +54,10 @@ struct CurrentCluster {
     connecting: Option<ConnectingTask>,
     /// The last time at which a task connected again, or failed to.
     renewed: Option<Instant>,
+    /// The time after `renewed` in which no task connects again.
+    pause: Duration,
+    /// The time of the last answer of any node.
+    answered: Option<Instant>,
 }
 
 /// A task that connects to the cluster.
@@ -146,7 +153,9 @@ impl RedisClusterStore {
 
     /// Notes that a call of a range of slots was answered.
     fn answered(&self, range: u16) {
-        self.current().silent_since.remove(&range);
+        let mut current = self.current();
+        current.silent_since.remove(&range);
+        current.answered = Some(Instant::now());
     }
 
     /// Notes a call of a range of slots that was left without an answer, and connects again if no call there was answered for long.
@@ -157,15 +166,25 @@ impl RedisClusterStore {
         }
     }
 
-    /// Connects to the cluster again in a task, at most once in [`SILENCE`], and returns the outcome to come.
+    /// Connects to the cluster again in a task, at most once in a [`pause`], and returns the outcome to come.
     fn renew(&self) -> Option<ConnectingResult> {
         let mut current = self.current();
-        let is_new = current.renewed.is_some_and(|renewed| renewed.elapsed() < SILENCE);
-        if is_new {
+        let since = current.renewed.map(|renewed| renewed.elapsed());
+        let Some(pause) = pause(since, current.pause) else {
             return current.outcome();
-        }
+        };
+        current.pause = pause;
         let runtime = Handle::try_current().ok()?;
         Some(self.begin(&mut current, &runtime))
+    }
+}
+
+/// Returns the pause that begins if the cluster is connected to again, so long `since` the last time and its `pause`; `None` if that pause is not over.
+fn pause(since: Option<Duration>, pause: Duration) -> Option<Duration> {
+    match since {
+        Some(since) if since < pause => None,
+        Some(since) if since < 2 * LONGEST_PAUSE => Some((2 * pause).min(LONGEST_PAUSE)),
+        _ => Some(SILENCE),
     }
 }
 
@@ -188,23 +207,23 @@ impl AsyncStore for RedisClusterStore {
         if slots.clone().zip(slots.skip(1)).any(|(a, b)| a != b) {
             return Err(StoreError::NotOneSlot);
         }
-        let range = asks.first().map_or(0, |ask| slot(ask.key.as_bytes())) / NEIGHBOURS;
+        let slot = asks.first().map_or(0, |ask| slot(ask.key.as_bytes()));
         let connection = self.connection().await;
         let connection = connection.map_err(|error| failure::connecting(&error))?;
         let cluster = Cluster {
             store: self,
             connection,
-            range,
+            slot,
         };
         decide(&cluster, verb, at, asks).await
     }
 }
 
-/// The connection of a call, unless there is a newer one, and the range of its slot.
+/// The connection of a call, unless there is a newer one, and its slot.
 struct Cluster<'a> {
     store: &'a RedisClusterStore,
     connection: ClusterConnection,
-    range: u16,
+    slot: u16,
 }
 
 /// A command that was sent. If it is dropped before its answer, its node may have vanished.
@@ -216,11 +235,11 @@ struct SentCommand<'a> {
 
 impl Drop for SentCommand<'_> {
     fn drop(&mut self) {
-        let Cluster { store, range, .. } = self.cluster;
+        let Cluster { store, slot, .. } = self.cluster;
         if self.is_answered {
-            store.answered(*range);
+            store.answered(slot / NEIGHBOURS);
         } else {
-            store.unanswered(*range, self.sent);
+            store.unanswered(slot / NEIGHBOURS, self.sent);
         }
     }
 }
@@ -248,6 +267,23 @@ impl Cluster<'_> {
 }
 
 impl SendOnce for Cluster<'_> {
+    /// Tries the node of the slot and, in a task, all others. The client connects again to each that fails.
+    async fn try_if_idle(&self) {
+        let is_idle = is_idle(self.store.current().answered);
+        if !is_idle {
+            return;
+        }
+        let (time, mut connection) = (redis::cmd("TIME"), self.connection());
+        let (mut others, command) = (connection.clone(), time.clone());
+        tokio::spawn(async move {
+            let nodes = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+            let _ = tokio::time::timeout(PATIENCE, others.route_command(command, nodes)).await;
+        });
+        let node = SingleNodeRoutingInfo::SpecificNode(Route::new(self.slot, SlotAddr::Master));
+        let answer = connection.route_command(time, RoutingInfo::SingleNode(node));
+        let _ = self.answer(answer).await;
+    }
+
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
         let mut connection = self.connection();
         let answer = redis::aio::ConnectionLike::req_packed_command(&mut connection, cmd);
@@ -302,6 +338,8 @@ fn slot(key: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::IDLE;
+    use ratelimit_meter_store::{StoreLimit, Units};
     use ratelimit_meter_store_check::proxy::{Proxy, Replies};
     use ratelimit_meter_store_check::server::{Server, wait_for};
     use std::time::Duration;
@@ -356,6 +394,42 @@ mod tests {
         }
         let tasks = runtime.metrics().num_alive_tasks();
         assert!(tasks < CALLS / 2, "{tasks} tasks");
+    }
+
+    /// As with the setting `timeout` of the server, or with the idle timeout of a proxy.
+    #[test]
+    fn connection_closed_while_idle_fails_no_call() {
+        let Some((node, proxy, store)) = held_store() else {
+            return;
+        };
+        proxy.set(Replies::Pass);
+        let limit = StoreLimit::Bucket(Units::of("10/d".parse().unwrap()).unwrap());
+        let asks = [Ask {
+            key: "k",
+            limit: &limit,
+            n: 1,
+        }];
+        let runtime = runtime();
+        let check = || runtime.block_on(store.decide(Verb::Check, None, &asks));
+        assert!(wait_for(|| check().is_ok()), "the cluster is up");
+        for _ in 0..3 {
+            assert!(node.command(&["CLIENT", "KILL", "TYPE", "normal"]).is_ok());
+            let idle = Instant::now().checked_sub(IDLE);
+            store.current().answered = idle;
+            assert_eq!(check().unwrap().cells, Some(1));
+        }
+    }
+
+    #[test]
+    fn pauses_double_while_a_shard_stays_dead() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(None, Duration::ZERO), Some(second));
+        for (ended, next) in [(1, 2), (2, 4), (4, 4)] {
+            let ended = ended * second;
+            assert_eq!(pause(Some(ended - Duration::from_millis(1)), ended), None);
+            assert_eq!(pause(Some(ended), ended), Some(next * second));
+        }
+        assert_eq!(pause(Some(8 * second), 4 * second), Some(second));
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
 }
 
 /// A part of a server's message, and advice.
-const ADVICE: [(&str, &str); 13] = [
+const ADVICE: [(&str, &str); 14] = [
     (
         "NOAUTH",
         "put the password into the URL: redis://:password@host or redis://user:password@host",
@@ -113,6 +113,10 @@ const ADVICE: [(&str, &str); 13] = [
     ("READONLY", "connect to the primary"),
     ("cluster support disabled", "the server is no cluster: use RedisStore"),
     ("DB index", "choose a database that the server has, such as 0"),
+    (
+        "command called from",
+        "the server has renamed or removed GET, SET, DEL or TIME, which the scripts call",
+    ),
     (
         "unknown command",
         "expected Redis 6.2 or later or Valkey with scripts, not a Sentinel",

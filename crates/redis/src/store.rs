@@ -21,6 +21,10 @@ const ATTEMPTS: u32 = 5;
 /// for until the system gives up, 15 minutes or more.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
+/// The time without any answer after which a connection is tried before a script is sent over it. Servers (`timeout`), proxies and firewalls close idle
+/// connections. The client notices at its next command and connects again, but a script is never sent twice.
+pub(crate) const IDLE: Duration = Duration::from_secs(5);
+
 /// The longest time for a decision. The client may lose a call if the connection ends while the call is sent. A caller without a deadline would then wait
 /// for ever.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -30,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
 /// failover, the connection is made again. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
-/// answered in between.
+/// answered in between. A connection that was idle for 5 seconds is tried by `TIME` first, because the server may have closed it.
 ///
 /// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then.
 pub struct RedisStore<C = ConnectionManager> {
@@ -50,6 +54,8 @@ struct CurrentConnection<C> {
     generation: u64,
     /// When the first call was sent that was left without an answer, if none was answered since.
     silent_since: Option<Instant>,
+    /// The time of the last answer.
+    answered: Option<Instant>,
 }
 
 impl RedisStore {
@@ -131,6 +137,7 @@ impl<C> CurrentConnection<C> {
             connection,
             generation: 0,
             silent_since: None,
+            answered: None,
         }
     }
 
@@ -164,7 +171,10 @@ impl<C> Drop for SentCall<'_, C> {
             return;
         }
         match current.silent_since {
-            _ if self.is_answered => current.silent_since = None,
+            _ if self.is_answered => {
+                current.silent_since = None;
+                current.answered = Some(Instant::now());
+            }
             None => current.silent_since = Some(self.sent),
             Some(since) if self.sent.saturating_duration_since(since) < SILENCE => {}
             Some(_) if self.shared.anew.is_some() => current.leave(),
@@ -213,6 +223,13 @@ impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
+    async fn try_if_idle(&self) {
+        if is_idle(self.shared.current().answered) {
+            // If it fails, the client connects again.
+            let _ = self.send(&redis::cmd("TIME")).await;
+        }
+    }
+
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
         self.send_over(cmd, None).await
     }
@@ -230,10 +247,18 @@ impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
 
 /// A way to send one command, once.
 pub(crate) trait SendOnce: Send + Sync {
+    /// Sends a command that changes nothing, if the connection was [`IDLE`].
+    fn try_if_idle(&self) -> impl Future<Output = ()> + Send;
+
     fn send(&self, cmd: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
 
     /// Sends a command to where `error`, the answer of a server that did not run it, points.
     fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> impl Future<Output = RedisResult<Value>> + Send;
+}
+
+/// Returns `true` if the last answer came [`IDLE`] or longer ago.
+pub(crate) fn is_idle(answered: Option<Instant>) -> bool {
+    answered.is_some_and(|answered| answered.elapsed() >= IDLE)
 }
 
 /// Decides within [`LONGEST`].
@@ -253,6 +278,7 @@ async fn decide_by_scripts(
     at: Option<Micros>,
     asks: &[Ask<'_>],
 ) -> Result<Reply, StoreError> {
+    connection.try_if_idle().await;
     if let Some(fast) = ScriptCall::fast(verb, at, asks) {
         let value = exchange(connection, &fast, asks).await?;
         if let Some(reply) = wire::fast_reply(&value, &asks[0])? {
@@ -292,4 +318,34 @@ async fn exchange(connection: &impl SendOnce, call: &ScriptCall, asks: &[Ask<'_>
         ScriptFailure::Final(error) => error,
         ScriptFailure::NoScript => StoreError::Protocol("EVAL was answered by NOSCRIPT".to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratelimit_meter_store::{StoreLimit, Units};
+    use ratelimit_meter_store_check::server::Server;
+
+    /// As with the setting `timeout` of the server, or with the idle timeout of a proxy.
+    #[test]
+    fn connection_closed_while_idle_fails_no_call() {
+        let Some(server) = Server::start(&[]) else { return };
+        let store = RedisStore::open(&server.url()).unwrap();
+        let limit = StoreLimit::Bucket(Units::of("10/d".parse().unwrap()).unwrap());
+        let asks = [Ask {
+            key: "k",
+            limit: &limit,
+            n: 1,
+        }];
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.enable_all().build().unwrap();
+        let check = || runtime.block_on(store.decide(Verb::Check, None, &asks));
+        for left in (6..10).rev() {
+            let reply = check().unwrap();
+            assert_eq!(limit.remaining(reply.states[0], reply.clock), left);
+            assert!(server.command(&["CLIENT", "KILL", "TYPE", "normal"]).is_ok());
+            let mut current = store.shared.current();
+            current.answered = current.answered.and_then(|answered| answered.checked_sub(IDLE));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::error::InvalidQuota;
 use crate::lease::LeaseSettings;
 use crate::limit::StoreLimit;
 use crate::local::LocalSettings;
+use crate::subject::LONGEST;
 use crate::terms::Terms;
 use crate::units::Units;
 use core::error::Error;
@@ -24,7 +25,8 @@ pub enum OnFailure {
     Deny,
     /// Admits.
     Allow,
-    /// Asks a meter of this process, which should allow a share of the quota.
+    /// Asks a meter of this process, which should allow a share of the quota. A batch above the burst of that meter is denied as by
+    /// [`Deny`](Self::Deny).
     Local(KeyedMeter<str>),
 }
 
@@ -51,7 +53,8 @@ pub struct SharedMeterBuilder {
 pub enum InvalidSharedMeter {
     /// A store cannot keep a quota.
     Quota(InvalidQuota),
-    /// The name, or the slot, is empty or has a brace in it: braces mark the part of a key that chooses its slot in a cluster.
+    /// The name, or the slot, is empty, longer than 512 bytes, or has a brace or a zero byte in it. Braces mark the part of a key that chooses its slot in
+    /// a cluster. PostgreSQL stores no zero byte and indexes no longer key.
     Name,
     /// An average cannot be leased.
     LeaseOfAverage,
@@ -63,7 +66,9 @@ impl fmt::Display for InvalidSharedMeter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Quota(error) => error.fmt(f),
-            Self::Name => f.write_str("a name or slot is empty or has a brace in it"),
+            Self::Name => {
+                f.write_str("a name or slot is empty, longer than 512 bytes, or has a brace or a zero byte in it")
+            }
             Self::LeaseOfAverage => f.write_str("cells of an average cannot be leased"),
             Self::LeaseAboveBurst => {
                 f.write_str("a strict lease leaves less than a cell of the burst; keep its cells for a shorter time")
@@ -72,14 +77,7 @@ impl fmt::Display for InvalidSharedMeter {
     }
 }
 
-impl Error for InvalidSharedMeter {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Quota(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for InvalidSharedMeter {}
 
 impl From<InvalidQuota> for InvalidSharedMeter {
     fn from(error: InvalidQuota) -> Self {
@@ -199,7 +197,7 @@ impl SharedMeterBuilder {
 
     /// Returns the terms of the meter and the settings of its local layer.
     pub(crate) fn terms(&self) -> Result<(Terms, LocalSettings), InvalidSharedMeter> {
-        let valid = |name: &str| !name.is_empty() && !name.contains(['{', '}']);
+        let valid = |name: &str| (1..=LONGEST).contains(&name.len()) && !name.contains(['{', '}', '\0']);
         if !valid(&self.name) || !self.slot.as_deref().is_none_or(valid) {
             return Err(InvalidSharedMeter::Name);
         }

@@ -33,14 +33,7 @@ impl fmt::Display for InvalidQuota {
     }
 }
 
-impl Error for InvalidQuota {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Inconsistent(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for InvalidQuota {}
 
 /// Reports why a store gave no decision.
 ///

@@ -155,15 +155,14 @@ impl CallPolicy {
         let (decision, status) = match &self.on_failure {
             OnFailure::Error => return Err(error),
             OnFailure::Allow => (Ok(()), None),
-            OnFailure::Deny => {
-                // From when on a call may be sent; the next one may find the store well.
-                let next = self.breaker.lock().next_call(now).max(later(now, self.deadline));
-                let denial = NonConformance::at(next);
-                (Err(NegativeMultiDecision::BatchNonConforming(n, denial)), None)
-            }
+            OnFailure::Deny => (Err(self.denial(n, now)), None),
             OnFailure::Local(meter) => {
                 let taken = meter.key(subject).take(n);
-                (taken.decision(), Some(LazyStatus::Status(Box::new(taken.status()))))
+                match taken.decision() {
+                    // More than the burst of the share: the store may admit it.
+                    Err(NegativeMultiDecision::InsufficientCapacity(_)) => (Err(self.denial(n, now)), None),
+                    decision => (decision, Some(LazyStatus::Status(Box::new(taken.status())))),
+                }
             }
         };
         Ok(Verdict {
@@ -171,5 +170,11 @@ impl CallPolicy {
             status,
             via: Via::Failure(error),
         })
+    }
+
+    /// Returns a denial until a call may be sent: the next one may find the store well.
+    fn denial(&self, n: u32, now: Instant) -> NegativeMultiDecision {
+        let next = self.breaker.lock().next_call(now).max(later(now, self.deadline));
+        NegativeMultiDecision::BatchNonConforming(n, NonConformance::at(next))
     }
 }

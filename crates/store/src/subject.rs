@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The longest subject that is kept as it is, in bytes.
-const LONGEST: usize = 512;
+pub(crate) const LONGEST: usize = 512;
 
 /// The beginning of every digest, and of no other subject.
 const DIGEST: &str = "sha256:";

@@ -177,15 +177,7 @@ impl fmt::Display for AcquireError {
     }
 }
 
-impl Error for AcquireError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NotYet(denied) => Some(denied),
-            Self::DeadlinePassed | Self::TooManyWaiting { .. } => None,
-            Self::InsufficientCapacity(denied) => Some(denied),
-        }
-    }
-}
+impl Error for AcquireError {}
 
 impl From<InsufficientCapacity> for AcquireError {
     fn from(denied: InsufficientCapacity) -> Self {

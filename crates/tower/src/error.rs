@@ -50,15 +50,7 @@ impl fmt::Display for InvalidLimit {
     }
 }
 
-impl Error for InvalidLimit {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Quota(error) => Some(error),
-            Self::Table(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for InvalidLimit {}
 
 impl From<InconsistentCapacity> for InvalidLimit {
     fn from(error: InconsistentCapacity) -> Self {

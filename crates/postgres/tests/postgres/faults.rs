@@ -377,6 +377,13 @@ async fn documented_grants_suffice() {
     let grant = format!("GRANT DELETE ON ALL TABLES IN SCHEMA meter TO {role}");
     client.batch_execute(&grant).await.expect("granted");
     store.sweep(0).await.expect("allowed");
+    // To install takes other rights, and a schema in the search path.
+    let mut without_schema = config.clone();
+    without_schema.options("-c search_path=nowhere");
+    for store in [&store, &PostgresStore::connect(without_schema, 1)] {
+        let error = store.install().await.expect_err("no rights, or no schema");
+        assert!(error.to_string().contains("CREATE on the database"), "{error}");
+    }
     let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
     client.batch_execute(&drop).await.expect("dropped");
 }

@@ -94,6 +94,11 @@ fn server_errors_are_typed_and_advise() {
             "refused",
             "Sentinel",
         ),
+        (
+            "ERR Unknown Redis command called from script script: 0, on @user_script:7.",
+            "refused",
+            "TIME",
+        ),
         ("DENIED Redis is running in protected mode", "refused", "set a password"),
         (
             "READONLY You can't write against a read only replica.",

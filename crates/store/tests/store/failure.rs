@@ -1,7 +1,7 @@
 //! Stores that do not answer: bounded waits, a breaker, and an answer that names the side that made it.
 
 use crate::probe::{Network, Probe};
-use ratelimit_meter::{KeyedMeter, Quota};
+use ratelimit_meter::{KeyedMeter, NegativeMultiDecision, Quota};
 use ratelimit_meter_store::{BreakerSettings, OnFailure, SharedMeter, SharedMeterBuilder, StoreError, Via};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -60,6 +60,24 @@ async fn each_answer_names_its_source() {
             "what changes state is never answered for the store"
         );
     }
+}
+
+/// The store, which may be well a moment later, admits a batch that the share of one process never does.
+#[tokio::test(start_paused = true)]
+async fn batch_above_the_local_burst_waits() {
+    let share = KeyedMeter::<str>::with_capacity("2/s".parse::<Quota>().unwrap(), 100).unwrap();
+    let probe = Probe::with(Network::Fail(down()));
+    let meter = api().on_failure(OnFailure::Local(share)).build(probe.clone()).unwrap();
+    let denied = meter.check_n("a", 3).await.unwrap();
+    let Err(NegativeMultiDecision::BatchNonConforming(3, denial)) = denied.decision() else {
+        panic!("{denied:?}");
+    };
+    assert_eq!(denial.wait_time_from(Instant::now().into_std()), 50 * MS);
+    assert!(denied.status().is_none(), "{denied:?}");
+    let part = meter.check_up_to("a", 3).await.unwrap();
+    assert!(part.cells() == 0 && part.next().is_some(), "{part:?}");
+    probe.set(Network::Instant);
+    assert!(meter.check_n("a", 3).await.unwrap().is_admitted());
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +178,7 @@ async fn denial_for_failed_store_waits_for_next_probe() {
         .unwrap();
     for _ in 0..6 {
         let verdict = meter.check("a").await.unwrap();
-        let Err(ratelimit_meter::NegativeMultiDecision::BatchNonConforming(1, denial)) = verdict.decision() else {
+        let Err(NegativeMultiDecision::BatchNonConforming(1, denial)) = verdict.decision() else {
             panic!("{verdict:?}");
         };
         let wait = denial.wait_time_from(Instant::now().into_std());

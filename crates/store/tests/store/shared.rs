@@ -239,11 +239,13 @@ async fn endless_settings_are_possible() {
 }
 
 #[test]
-fn names_with_braces_are_errors() {
+fn names_that_make_no_key_are_errors() {
     let build = |name: &str| SharedMeter::builder(name, quota("1/s")).build(ratelimit_meter_store::MemoryStore::new());
-    for name in ["", "a{", "}"] {
+    let long = "n".repeat(513);
+    for name in ["", "a{", "}", "a\0b", &long] {
         assert_eq!(build(name).unwrap_err(), InvalidSharedMeter::Name);
     }
+    assert!(build(&long[1..]).is_ok());
     let slot = SharedMeter::builder("api", quota("1/s")).in_slot("{x}");
     assert_eq!(
         slot.build(ratelimit_meter_store::MemoryStore::new()).unwrap_err(),

@@ -19,7 +19,8 @@ pub enum ClientError<E> {
     Inner(E),
 }
 
-impl<E: fmt::Display> fmt::Display for ClientError<E> {
+/// Writes no text of the inner service's error, which is the [`source`](Error::source).
+impl<E> fmt::Display for ClientError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Impatient { wait: Duration::MAX } => {
@@ -29,7 +30,7 @@ impl<E: fmt::Display> fmt::Display for ClientError<E> {
                 f,
                 "not sent: the server is to be asked again in {wait:?} only, which is past the patience"
             ),
-            Self::Inner(error) => error.fmt(f),
+            Self::Inner(_) => f.write_str("the inner service failed"),
         }
     }
 }

@@ -230,6 +230,17 @@ async fn patience_ends_with_response_or_before_sending() {
     assert_eq!(client.ready().await.unwrap().call(other).await.unwrap().status(), 200);
 }
 
+/// A report of the chain prints the cause once, and finds its type.
+#[test]
+fn error_of_the_inner_service_is_the_source() {
+    use std::error::Error;
+    let error = ClientError::Inner(std::io::Error::other("no route"));
+    assert_eq!(error.to_string(), "the inner service failed");
+    let source = error.source().unwrap();
+    assert_eq!(source.to_string(), "no route");
+    assert!(source.is::<std::io::Error>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn patience_without_end_is_no_overflow() {
     let (service, _) = scripted(&[(429, &[("retry-after", "99999999999999999999")])]);
