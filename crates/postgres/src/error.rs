@@ -49,6 +49,15 @@ pub(crate) fn takes_no_writes(error: &Error) -> bool {
     error.code().is_some_and(|code| codes.contains(code))
 }
 
+/// Returns `true` if the session has lost the statement, or if the statement's result has another type than when it was prepared. The statement did not run.
+pub(crate) fn must_prepare_again(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        let is_of_the_plan = || error.routine() == Some("RevalidateCachedQuery");
+        *error.code() == SqlState::UNDEFINED_PSTATEMENT
+            || *error.code() == SqlState::FEATURE_NOT_SUPPORTED && is_of_the_plan()
+    })
+}
+
 fn of_server(error: &DbError) -> Failure {
     let code = error.code();
     let again = [
@@ -83,6 +92,10 @@ fn refused(error: &DbError) -> StoreError {
     StoreError::Refused(described(error))
 }
 
+/// Advice for a statement whose name the session does not have, or has for another statement.
+const NO_NAMES: &str = "a pooler mixed up prepared statements: set max_prepared_statements of pgbouncer (1.21 or later), or do not call \
+    PostgresStore::with_prepared_statements";
+
 /// Codes of errors that a caller can mend, and advice.
 const ADVICE: [(SqlState, &str); 8] = [
     (SqlState::INVALID_PASSWORD, "check the user and the password"),
@@ -114,8 +127,11 @@ const ADVICE: [(SqlState, &str); 8] = [
 /// The message of an error of the server with its code, and advice if there is any.
 fn described(error: &DbError) -> String {
     let (message, code) = (error.message(), error.code());
-    let advice = ADVICE.iter().find(|(of, _)| of == code);
-    let advice = advice.map_or_else(String::new, |(_, advice)| format!("; {advice}"));
+    let is_of_a_name = [SqlState::UNDEFINED_PSTATEMENT, SqlState::DUPLICATE_PSTATEMENT].contains(code)
+        || error.routine() == Some("exec_bind_message"); // other parameters
+    let advice = ADVICE.iter().find(|(of, _)| of == code).map(|(_, advice)| *advice);
+    let advice = advice.or(is_of_a_name.then_some(NO_NAMES));
+    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
     format!("{message} (SQLSTATE {}){advice}", code.code())
 }
 

@@ -12,7 +12,7 @@ use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{CancelToken, NoTls, Socket};
+use tokio_postgres::{CancelToken, NoTls, Row, Socket};
 
 /// The number of tries of a transaction that lost a race.
 const ATTEMPTS: u32 = 5;
@@ -23,7 +23,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A store on PostgreSQL 13 or later: one statement for each decision, by the server's clock.
 ///
 /// The functions must be [installed](Self::install) in the database. Statements have no name and no session state, so connections may go
-/// through pgbouncer in transaction mode. A clone shares the pool.
+/// through pgbouncer in transaction mode. [`with_prepared_statements`](Self::with_prepared_statements) gives them names, for direct connections. A clone
+/// shares the pool.
 ///
 /// A call is tried again only if it was rolled back, because it lost a race (SQLSTATE 40001 and 40P01) or met an upgrade (42703). It is never tried again after a timeout or a lost
 /// connection. If a call is dropped before its reply, the server cancels it and its connection is closed: the cells may have been counted. If it is
@@ -36,6 +37,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub struct PostgresStore {
     pool: Pool,
     deadline: Duration,
+    is_prepared: bool,
     cancel: Cancel,
     silence: Arc<Silence>,
 }
@@ -84,6 +86,7 @@ impl PostgresStore {
         Self {
             pool: pool.expect("a pool with a runtime is complete"),
             deadline: LONGEST,
+            is_prepared: false,
             cancel: cancel_over(tls),
             silence: Arc::default(),
         }
@@ -98,6 +101,7 @@ impl PostgresStore {
         Self {
             pool,
             deadline: LONGEST,
+            is_prepared: false,
             cancel: cancel_over(NoTls),
             silence: Arc::default(),
         }
@@ -108,6 +112,21 @@ impl PostgresStore {
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// Prepares each statement once for each connection, so that the server does not parse and plan it in each call. Without this setting it does.
+    ///
+    /// The first call on a connection takes two round trips. If the session has lost its statements (`DISCARD ALL`, `DEALLOCATE ALL`), or an upgrade changed
+    /// the result of a function, the statement is prepared again, once, and run again: the server had not begun to run it.
+    ///
+    /// **Not through pgbouncer** in transaction or statement mode, unless it is of version 1.21 or later and its `max_prepared_statements` is above 0.
+    /// The same holds for any pooler that gives a session to several clients. There, another client's statement of the same name may run instead.
+    #[must_use]
+    pub fn with_prepared_statements(self) -> Self {
+        Self {
+            is_prepared: true,
+            ..self
+        }
     }
 
     /// Returns the pool.
@@ -134,7 +153,7 @@ impl PostgresStore {
     pub(crate) async fn run<T>(
         &self,
         statement: &Statement,
-        read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.run_within(self.deadline, statement, read).await
     }
@@ -143,7 +162,7 @@ impl PostgresStore {
     pub(crate) async fn run_sweep<T>(
         &self,
         statement: &Statement,
-        read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.run_within(LONGEST, statement, read).await
     }
@@ -152,7 +171,7 @@ impl PostgresStore {
         &self,
         deadline: Duration,
         statement: &Statement,
-        read: impl Fn(&tokio_postgres::Row) -> Result<T, StoreError>,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let attempts = async {
             let mut tried = 1;
@@ -168,7 +187,7 @@ impl PostgresStore {
         run.unwrap_or(Err(StoreError::TimedOut))
     }
 
-    async fn once(&self, statement: &Statement) -> Result<tokio_postgres::Row, Failure> {
+    async fn once(&self, statement: &Statement) -> Result<Row, Failure> {
         let got = connecting::connection(&self.pool).await;
         let mut connection = Lent {
             object: Some(got.map_err(|error| Failure::Final(error::of_pool(error)))?),
@@ -176,7 +195,7 @@ impl PostgresStore {
             sent: Instant::now(),
         };
         let rows = match &connection.object {
-            Some(object) => object.query_typed(statement.sql, &statement.params()).await,
+            Some(object) => self.rows(object, statement).await,
             None => unreachable!("lent until the reply"),
         };
         // The reply is here: the connection goes back to the pool.
@@ -190,6 +209,23 @@ impl PostgresStore {
         rows.into_iter()
             .next()
             .ok_or_else(|| Failure::Final(StoreError::Protocol("a reply without a row".into())))
+    }
+
+    async fn rows(&self, connection: &Object, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let params = statement.params();
+        if !self.is_prepared {
+            return connection.query_typed(statement.sql, &params).await;
+        }
+        let (values, types): (Vec<_>, Vec<_>) = params.into_iter().unzip();
+        let prepared = connection.prepare_typed_cached(statement.sql, &types).await?;
+        match connection.query(&prepared, &values).await {
+            Err(error) if error::must_prepare_again(&error) => {
+                connection.statement_cache.remove(statement.sql, &types);
+                let prepared = connection.prepare_typed_cached(statement.sql, &types).await?;
+                connection.query(&prepared, &values).await
+            }
+            rows => rows,
+        }
     }
 }
 

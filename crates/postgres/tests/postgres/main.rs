@@ -16,6 +16,7 @@ mod debug;
 mod faults;
 mod laws;
 mod many;
+mod prepared;
 mod rate_limit;
 mod server;
 mod size;
