@@ -16,6 +16,10 @@ pub(crate) struct Addresses {
 /// Returns the address that `name` consists of: alone, or with a port, brackets, quotes or a zone.
 #[must_use]
 pub(crate) fn parse(name: &[u8]) -> Option<IpAddr> {
+    parse_with(name, is_port)
+}
+
+fn parse_with(name: &[u8], is_port: fn(&str) -> bool) -> Option<IpAddr> {
     // The longest is an IPv6 address with brackets, a zone and a port, in quotes.
     if name.len() > 96 {
         return None;
@@ -78,6 +82,15 @@ impl Addresses {
         match parse(name) {
             Some(address) => self.network(address),
             None => name,
+        }
+    }
+
+    /// Returns the same for a value that need not be a client. With a name after its port, such as `192.0.2.1:443:x`, it is no address.
+    #[must_use]
+    pub(crate) fn key_of_text<'a>(&'a mut self, text: &'a [u8]) -> &'a [u8] {
+        match parse_with(text, is_number) {
+            Some(address) => self.network(address),
+            None => text,
         }
     }
 
@@ -146,6 +159,22 @@ mod tests {
         ];
         for (name, key) in table {
             assert_eq!(Addresses::new(128).key(name.as_bytes()), key.as_bytes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn name_behind_a_port_is_part_of_a_text() {
+        for (text, key) in [
+            ("192.0.2.1:443", "192.0.2.1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("192.0.2.1:443:tenant", "192.0.2.1:443:tenant"),
+            ("192.0.2.1:443:9", "192.0.2.1:443:9"),
+        ] {
+            assert_eq!(
+                Addresses::new(128).key_of_text(text.as_bytes()),
+                key.as_bytes(),
+                "{text}"
+            );
         }
     }
 

@@ -161,7 +161,7 @@ pub enum Error {
     },
     /// The header has no column with a usual name for the time.
     #[error(
-        "{path}, read as {format}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time"
+        "{path}, read as {format}: no {called} has a usual name for the time; the {called}s are {columns}: name one with --time, or two as DATE+TIME"
     )]
     NoTimeColumn {
         /// The file.

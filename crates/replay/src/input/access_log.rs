@@ -40,6 +40,8 @@ pub struct LogLine<'a> {
 pub struct LogLines {
     stamps: Stamps,
     unquoted: Vec<u8>,
+    /// True if lines begin with the virtual host. Then the host may be an address without a port, as clients that scan networks send it.
+    has_hosts: bool,
 }
 
 impl LogLines {
@@ -49,6 +51,7 @@ impl LogLines {
         Self {
             stamps: Stamps::new(stamps),
             unquoted: Vec::new(),
+            has_hosts: false,
         }
     }
 
@@ -74,10 +77,14 @@ impl LogLines {
     }
 
     fn parse_other<'a>(&'a mut self, line: &'a [u8]) -> Result<LogLine<'a>, BadLine> {
-        let Self { stamps, unquoted } = self;
-        let fields = match split(line) {
+        let Self {
+            stamps,
+            unquoted,
+            has_hosts,
+        } = self;
+        let fields = match split(line).filter(|_| !*has_hosts) {
             Some(fields) => fields,
-            None => split_other(line, stamps, unquoted)?,
+            None => split_other(line, stamps, unquoted, *has_hosts)?,
         };
         log_line(stamps, fields)
     }
@@ -102,14 +109,19 @@ fn log_line<'a>(stamps: &mut Stamps, fields: SplitLine<'a>) -> Result<LogLine<'a
 }
 
 #[cold]
-fn split_other<'a>(line: &'a [u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> Result<SplitLine<'a>, BadLine> {
+fn split_other<'a>(
+    line: &'a [u8],
+    stamps: &mut Stamps,
+    unquoted: &'a mut Vec<u8>,
+    has_hosts: bool,
+) -> Result<SplitLine<'a>, BadLine> {
     // The whole line is quoted if the first quote is closed only after the bracket of the stamp.
     let is_quoted =
         line.first() == Some(&b'"') && memchr2(b'"', b'[', &line[1..]).is_none_or(|at| line[1 + at] == b'[');
     if is_quoted {
         unquote(line, stamps, unquoted).ok_or(BadLine::NotALogLine)
     } else {
-        head::split(line, stamps)
+        head::split(line, stamps, has_hosts)
     }
 }
 
@@ -237,7 +249,7 @@ fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> O
     let inner = line.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_line = |text: &[u8], is_plain: bool, stamps: &mut Stamps| match is_plain {
         true => split(text).is_some(),
-        false => head::split(text, stamps).is_ok(),
+        false => head::split(text, stamps, false).is_ok(),
     };
     let all = [Some(b'"'), Some(b'\\'), None];
     // If all quotes come in pairs, each stands for one.
@@ -256,7 +268,7 @@ fn unquote<'a>(line: &[u8], stamps: &mut Stamps, unquoted: &'a mut Vec<u8>) -> O
             break;
         }
     }
-    split(unquoted).or_else(|| head::split(unquoted, stamps).ok())
+    split(unquoted).or_else(|| head::split(unquoted, stamps, false).ok())
 }
 
 /// Reads requests of an access log.
@@ -276,13 +288,15 @@ impl AccessLines {
         let mut lines = LogLines::new(options.stamps.clone());
         let unit = options.duration.as_deref().and_then(|text| text.rsplit_once(':'));
         let unit = unit.and_then(|(_, unit)| Took::named(unit));
-        let (mut all, mut timed) = (0, 0);
+        let (mut all, mut timed, mut hosted) = (0, 0, 0);
         for line in head.iter().take(200) {
             if let Ok(line) = lines.parse(line) {
                 all += 1;
                 timed += usize::from(duration(line.tail, unit).is_some());
+                hosted += usize::from(line.host.is_some_and(|host| host.iter().any(u8::is_ascii_alphabetic)));
             }
         }
+        lines.has_hosts = hosted * 2 > all;
         let took = match options.time_is {
             TimeIs::Start => None,
             TimeIs::End => Some(unit),

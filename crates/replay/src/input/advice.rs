@@ -28,7 +28,7 @@ const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b";
 const EITHER_ADDRESS: &str = r"(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7})";
 
 /// Forms of stamps that are rare, or in which the month and the day look alike.
-const TIME_FORMATS: [&str; 19] = [
+const TIME_FORMATS: [&str; 20] = [
     "%m/%d/%Y %I:%M:%S %p",
     "%d/%m/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -50,6 +50,7 @@ const TIME_FORMATS: [&str; 19] = [
     "%y/%m/%d %H:%M:%S",
     "%m/%d/%Y - %H:%M:%S",
     "%b-%d-%y %H:%M:%S",
+    "%m/%d/%y %I:%M:%S %p",
 ];
 
 /// Returns a regular expression that finds a time, and a client if there is one, in most of the lines.
@@ -298,17 +299,24 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
     dates
 }
 
-/// Returns the length of the mark that a line begins with, and an expression for it: the priority of syslog, or a mark of Cisco for an unset clock.
+/// Returns the length of the mark that a line begins with, and an expression for it: the priority of syslog, a level, or a mark of Cisco for an unset
+/// clock.
 fn mark(line: &[u8]) -> Option<(usize, &'static str)> {
     let priority = line
         .strip_prefix(b"<")
         .and_then(|rest| memchr(b'>', rest))
         .filter(|len| (1..=3).contains(len));
+    // The level before the stamp, as programs of Google and Kubernetes write it: `I0520 00:00:18.123456`.
+    let is_level = || {
+        let digits = line.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+        b"DIWEF".contains(&line[0]) && matches!(digits, 4 | 8)
+    };
     let is_unset = || line.len() > 1 && matches!(line[0], b'*' | b'.') && line[1].is_ascii_alphanumeric();
     let priority = priority.filter(|len| line[1..=*len].iter().all(u8::is_ascii_digit));
     priority
         .map(|len| (len + 2, r"<\d+>"))
         .or_else(|| is_unset().then_some((1, r"[*.]?")))
+        .or_else(|| (!line.is_empty() && is_level()).then_some((1, "[A-Z]")))
 }
 
 /// Returns the text between the marks around a stamp, and an expression that matches text of as many words between such marks.
@@ -331,6 +339,10 @@ fn group(text: &[u8], blanks: usize) -> Option<(&[u8], String)> {
         return Some((&text[1..end], format!(r"\{open}(?<time>[^\{close}]+)\{close}")));
     }
     if b",;|:".contains(&last) {
+        // A mark that stands alone is no part of the stamp.
+        if text.len() < 2 || text[text.len() - 2].is_ascii_whitespace() {
+            return None;
+        }
         let mark = char::from(last);
         return Some((&text[..text.len() - 1], format!(r"(?<time>\S+{blanks})\{mark}")));
     }
@@ -351,10 +363,20 @@ fn alone(stamp: &Stamp) -> String {
 /// Returns an expression for the stamp and the first text that matches `address`, if there is one.
 fn with_client(line: &[u8], stamp: &Stamp, address: &str) -> Option<String> {
     let key = format!("(?<key>{address})");
-    let address = Regex::new(address).ok()?.find(line)?;
-    if address.start() > stamp.at {
-        return Some(format!("{}.*?{key}", alone(stamp)));
+    let finder = Regex::new(address).ok()?;
+    let first = finder.find(line)?;
+    if first.start() > stamp.at {
+        // An address in a collector's prefix is that of a host.
+        let prefix = line.len() - prefix::without(line).len();
+        let is_host = first.start() < prefix && finder.is_match_at(line, prefix);
+        let host = if is_host {
+            format!(".*?{address}")
+        } else {
+            String::new()
+        };
+        return Some(format!("{}{host}.*?{key}", alone(stamp)));
     }
+    let address = first;
     let between = line[address.end()..stamp.at].split(u8::is_ascii_whitespace);
     let between = between.filter(|word| !word.is_empty()).count();
     let is_attached = !line[address.end()].is_ascii_whitespace();

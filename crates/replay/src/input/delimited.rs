@@ -53,8 +53,7 @@ impl DelimitedReader {
                 instead: "it has one meter for all, unless --by or --key names a column",
             });
         }
-        // If the delimiter is a tab, a quote is an ordinary letter.
-        let mut splitter = Splitter::new(table.delimiter, table.delimiter != b'\t');
+        let mut splitter = Splitter::new(table.delimiter, table.has_quotes);
         if window.text(3) == BYTE_ORDER_MARK {
             window.advance(3, 0);
         }

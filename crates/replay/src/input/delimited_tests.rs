@@ -132,7 +132,9 @@ fn missing_column_error_lists_the_columns() {
     let columns = "the columns are `when`, `user`";
     assert_eq!(
         error("when,user\n1,a\n", &old()),
-        format!("f, read as a table: no column has a usual name for the time; {columns}: name one with --time")
+        format!(
+            "f, read as a table: no column has a usual name for the time; {columns}: name one with --time, or two as DATE+TIME"
+        )
     );
     let mut options = Options {
         time: Some("when".to_owned()),

@@ -33,6 +33,8 @@ pub(super) struct TableForm {
     pub(super) comments: usize,
     /// True if the header begins with `#`, too.
     pub(super) is_header_comment: bool,
+    /// True if fields may be quoted. Between tabs, a quote is an ordinary letter, unless the header begins with one.
+    pub(super) has_quotes: bool,
 }
 
 /// The delimiters of tables, the rarest in ordinary text first.
@@ -243,6 +245,7 @@ fn table(lines: &[&[u8]], input: &str, options: &Options) -> Option<TableForm> {
             delimiter,
             comments,
             is_header_comment: false,
+            has_quotes: has_quotes(delimiter, first),
         });
     }
     let header = without_hash(lines[..comments].last()?);
@@ -252,7 +255,12 @@ fn table(lines: &[&[u8]], input: &str, options: &Options) -> Option<TableForm> {
         delimiter,
         comments: comments - 1,
         is_header_comment: true,
+        has_quotes: has_quotes(delimiter, header),
     })
+}
+
+fn has_quotes(delimiter: u8, header: &[u8]) -> bool {
+    delimiter != b'\t' || header.starts_with(b"\"")
 }
 
 /// Returns the text of a comment.
@@ -269,7 +277,7 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
         return None;
     }
     let names = |delimiter: u8| {
-        let mut splitter = Splitter::new(delimiter, delimiter != b'\t');
+        let mut splitter = Splitter::new(delimiter, has_quotes(delimiter, first));
         splitter.begin();
         // A quoted name may continue on the next line.
         for line in lines.iter().take(10) {

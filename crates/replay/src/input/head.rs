@@ -23,11 +23,11 @@ pub(super) struct SplitLine<'a> {
 }
 
 /// Splits a line in any order that servers are known to write: an entry has a stamp in brackets, a client before the stamp, and a request in quotes
-/// after it.
-pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps) -> Result<SplitLine<'a>, BadLine> {
+/// after it. If the log has virtual hosts, the first of two addresses is such a host.
+pub(super) fn split<'a>(line: &'a [u8], stamps: &mut Stamps, has_hosts: bool) -> Result<SplitLine<'a>, BadLine> {
     let line = prefix::without(line);
     let (open, close) = stamp(line, 0, stamps)?;
-    let found = client(&line[..open]).or_else(|| client_after(&line[..open], &line[close + 1..]));
+    let found = client(&line[..open], has_hosts).or_else(|| client_after(&line[..open], &line[close + 1..]));
     let (client, forwarded, host) = found.ok_or(BadLine::NotALogLine)?;
     let (request, status, tail) = request(&line[close + 1..]).ok_or(BadLine::NotALogLine)?;
     Ok(SplitLine {
@@ -64,14 +64,14 @@ fn stamp(line: &[u8], from: usize, stamps: &mut Stamps) -> Result<(usize, usize)
 type Client<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>);
 
 /// Finds the client among the names before the stamp: the first address, or otherwise the first name that is no virtual host.
-fn client(head: &[u8]) -> Option<Client<'_>> {
+fn client(head: &[u8], has_hosts: bool) -> Option<Client<'_>> {
     let names = Names::of(head);
     let names = names.all();
     let first = *names.first()?;
     let is_client = |name: &&[u8]| address::parse(name).is_some() || is_list(name);
     let at = match names.iter().position(is_client) {
         // The virtual host may itself be an address: then it has a port that servers listen on.
-        Some(0) if is_served(first) && names.get(1).is_some_and(is_client) => 1,
+        Some(0) if (has_hosts || is_served(first)) && names.get(1).is_some_and(is_client) => 1,
         Some(at) => at,
         // No address: clients are names, and a virtual host with a port is not a client.
         None if names.len() > 1 && has_port(first) => 1,
@@ -281,10 +281,12 @@ fn status(tail: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Returns the length of the first entry, if a line has two entries, or a fragment and an entry. Otherwise returns the length of the line.
 pub(super) fn entry_len(line: &[u8], stamps: &mut Stamps) -> usize {
     let mut from = 0;
+    let prefix = line.len() - prefix::without(line).len();
     while let Ok((open, close)) = stamp(line, from, stamps) {
         let start = start_of_entry(line, open);
-        let is_piece = |text: &[u8]| memchr(b'[', text).is_some() || memchr(b'"', text).is_some();
-        if start > 0 && is_piece(&line[..start]) && memmem::find(&line[close..], b"] \"").is_some() {
+        // The quote before a client is a part of its entry.
+        let is_piece = |text: &[u8]| text != b"\"" && (memchr(b'[', text).is_some() || memchr(b'"', text).is_some());
+        if start > prefix && is_piece(&line[prefix..start]) && memmem::find(&line[close..], b"] \"").is_some() {
             return start;
         }
         from = close + 1;
@@ -322,7 +324,7 @@ mod tests {
     use super::*;
 
     fn parts(line: &str) -> Option<[String; 4]> {
-        let fields = split(line.as_bytes(), &mut Stamps::default()).ok()?;
+        let fields = split(line.as_bytes(), &mut Stamps::default(), false).ok()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some([
             text(fields.client),

@@ -91,10 +91,25 @@ impl Keying {
             }
             let value = value(at, part).ok_or(BadLine::NoKey)?;
             let text = text_of(part, value, addresses, *path_depth, proxies);
-            written.extend_from_slice(text.ok_or(BadLine::NoKey)?);
+            write_part(written, text.ok_or(BadLine::NoKey)?);
         }
         Ok(written)
     }
+}
+
+/// Writes one of several parts of a key. A part with blanks is quoted, so that the parts of two keys never look alike.
+fn write_part(written: &mut Vec<u8>, text: &[u8]) {
+    if memchr(b' ', text).is_none() && text.first() != Some(&b'"') {
+        return written.extend_from_slice(text);
+    }
+    written.push(b'"');
+    for &byte in text {
+        written.push(byte);
+        if byte == b'"' {
+            written.push(byte);
+        }
+    }
+    written.push(b'"');
 }
 
 #[inline]
@@ -114,7 +129,10 @@ fn text_of<'a>(
         (By::Ip, Value::Text(list)) if memchr(b',', list).is_some() => {
             addresses.key(proxies::leftmost(list).unwrap_or(list))
         }
-        (_, Value::Text(text)) => addresses.key(text),
+        (By::Ip | By::Host, Value::Text(text)) => addresses.key(text),
+        // Firewalls of SonicWall call their fields so.
+        (By::Column(name), Value::Text(text)) if matches!(name.as_str(), "src" | "dst") => addresses.key(text),
+        (_, Value::Text(text)) => addresses.key_of_text(text),
     })
 }
 
@@ -149,6 +167,25 @@ mod tests {
         assert!(keying.has_assumed_networks());
         assert_eq!(keying.key(|_, _| None), Err(BadLine::NoKey));
         assert_eq!(Keying::new(By::All, &options).key(|_, _| None), Ok(&b"all"[..]));
+    }
+
+    #[test]
+    fn different_parts_make_different_keys() {
+        let mut keying = Keying::new(By::parse("a,b"), &Options::default());
+        let mut key = |parts: [&'static str; 2]| {
+            let key = keying.key(|at, _| Some(Value::Text(parts[at].as_bytes())));
+            String::from_utf8(key.expect("a key").to_vec()).expect("text")
+        };
+        for (parts, expected) in [
+            (["x y", "z"], "\"x y\" z"),
+            (["x", "y z"], "x \"y z\""),
+            (["", "x"], " x"),
+            (["x", ""], "x "),
+            (["\"x", "y\""], "\"\"\"x\" y\""),
+            (["a \"b\"", "c"], "\"a \"\"b\"\"\" c"),
+        ] {
+            assert_eq!(key(parts), expected);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Both may stand behind a collector's prefix. If no label of a logfmt line is a time, the stamp in the prefix is, as in Heroku's router log.
 
-use memchr::{memchr, memchr2, memrchr};
+use memchr::{memchr, memchr2, memmem, memrchr};
 
 use super::columns::{Columns, HeaderSample};
 use super::names;
@@ -201,6 +201,8 @@ struct Pairs<'a> {
     first: Option<usize>,
     /// Number of words without a label after the first label; a quoted value is one word.
     others: usize,
+    /// True for CEF and LEEF, in which values have blanks: each value ends before the next label.
+    has_blanks: bool,
 }
 
 impl<'a> Pairs<'a> {
@@ -211,6 +213,7 @@ impl<'a> Pairs<'a> {
             syntax,
             first: None,
             others: 0,
+            has_blanks: syntax == Syntax::Logfmt && has_event_header(line),
         }
     }
 
@@ -264,8 +267,9 @@ impl<'a> Pairs<'a> {
             };
             self.first.get_or_insert(start);
             let value = start + equals + 1;
-            let len = quoted_len(&self.line[value..]);
-            self.at = value + len.unwrap_or(word - equals - 1);
+            let quoted = quoted_len(&self.line[value..]);
+            let to_label = || self.has_blanks.then(|| len_to_label(&self.line[value..]));
+            self.at = value + quoted.or_else(to_label).unwrap_or(word - equals - 1);
             return Some((&rest[..equals], bare(self.line, value, self.at)));
         }
     }
@@ -280,6 +284,28 @@ impl<'a> Iterator for Pairs<'a> {
             Syntax::Logfmt => self.next_logfmt(),
         }
     }
+}
+
+/// Returns whether a line has the header of CEF or LEEF: `CEF:0|`, `LEEF:1.0|`.
+fn has_event_header(line: &[u8]) -> bool {
+    memmem::find(line, b"EF:").is_some_and(|at| {
+        let version = line[at + 3..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit() || **byte == b'.');
+        line.get(at + 3 + version.count()) == Some(&b'|')
+    })
+}
+
+/// Returns the length of a value that ends before the next label.
+fn len_to_label(text: &[u8]) -> usize {
+    let mut end = 0;
+    for word in text.split(u8::is_ascii_whitespace) {
+        if end > 0 && memchr(b'=', word).is_some_and(|equals| is_label(&word[..equals])) {
+            break;
+        }
+        end += word.len() + 1;
+    }
+    text[..(end.max(1) - 1).min(text.len())].trim_ascii_end().len()
 }
 
 fn is_label(text: &[u8]) -> bool {
@@ -386,9 +412,22 @@ mod tests {
             pairs("t=[20/May/2024:00:00:18 +0000] a=\"\\", Syntax::Logfmt)[0].1,
             "20/May/2024:00:00:18 +0000"
         );
-        let cef = "CEF:0|V|WAF|1|1|a b|3|src=203.0.113.7 rt=1716163218000 spt=5";
-        let expected = [("src", "203.0.113.7"), ("rt", "1716163218000"), ("spt", "5")];
-        assert_eq!(pairs(cef, Syntax::Logfmt), expected);
+        let values = "src=203.0.113.7 rt=May 20 2024 00:00:18 msg= request=/a?b=c";
+        let expected = [
+            ("src", "203.0.113.7"),
+            ("rt", "May 20 2024 00:00:18"),
+            ("msg", ""),
+            ("request", "/a?b=c"),
+        ];
+        for header in [
+            "CEF:0|V|WAF|1|1|a b|3|",
+            "LEEF:1.0|V|P|1|a b|",
+            "May 20 00:00:18 fw CEF:1|V|W|1|1|a|3|",
+        ] {
+            let event = format!("{header}{values}");
+            assert_eq!(pairs(&event, Syntax::Logfmt), expected, "{event}");
+            assert!(is_labelled(event.as_bytes(), Syntax::Logfmt), "{event}");
+        }
         for other in [
             "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 rt=0.1 uct=0.2 urt=0.3",
             "GET /?a=b&c=d",

@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use crate::address;
 
 /// Matches the prefix of Docker Compose, Swarm and PM2, of `kubectl --prefix`, and of syslog (RFC 5424 and 3164). Also the journal in each of its
-/// short forms, Python's `logging`, Gunicorn and Hypercorn, and the stamps of containers, Heroku, Loki and CloudWatch.
+/// short forms, Python's `logging`, Gunicorn, Hypercorn and Twisted, and the stamps of containers, Heroku, Loki and CloudWatch.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?x)^(?:
@@ -21,7 +21,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
           | (?: \[ \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [+-]\d{4} \] \s (?: \[\d+\] \s )? \[[A-Z]+\] \s+ )
           | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20_]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
-              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ )? )
+              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ | \[ [\w.\#-]+ \] \s+ )? )
         )"#,
     )
     .ok()
@@ -30,7 +30,10 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Matches a stamp: a date and a time of day, with or without a zone.
 pub(super) const STAMP: &str = r"\d{4}[-/]\d\d[-/]\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d)\b)?";
 
-static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(STAMP).ok());
+/// Matches the letters of a zone after a stamp.
+const LETTERS: &str = r"(?: (?:UTC|GMT|MSK|JST|[ECMP][SD]T|[WCE]ES?T)\b)?";
+
+static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("{STAMP}{LETTERS}")).ok());
 
 /// Matches the stamp of syslog (RFC 3164), perhaps with a zone and a year behind it, or of Sophos, at the beginning of a line.
 static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -112,6 +115,7 @@ mod tests {
             "[pod/web-6d4b/nginx] ",
             "INFO:werkzeug:",
             "[2024-05-20 00:00:18 +0000] [812] [INFO] ",
+            "2024-05-20T00:00:18+0000 [twisted.python.log#info] ",
             "",
         ] {
             let line = format!("{prefix}203.0.113.7 - -");
@@ -129,6 +133,7 @@ mod tests {
             ("[2024-05-20 00:00:18,123] INFO ", "2024-05-20 00:00:18,123"),
             ("2024/05/20 00:00:18.123\tinfo\thttp\t", "2024/05/20 00:00:18.123"),
             ("2024-05-20 00:00:18 +0200\tnginx\t", "2024-05-20 00:00:18 +0200"),
+            ("2024-05-20 02:00:18 CEST INFO x ", "2024-05-20 02:00:18 CEST"),
             ("<190>May  2 00:00:18 web1 kernel: ", "May  2 00:00:18"),
             ("May 20 00:00:18 web1 app: 2024-05-20 00:00:17 ", "2024-05-20 00:00:17"),
             ("2024:05:20-00:00:18 fw httpproxy[812]: ", "2024:05:20-00:00:18"),

@@ -9,7 +9,7 @@ use super::years::Years;
 use super::{OwnZone, StampError, at_offset};
 
 /// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
-const FORMS: [&str; 28] = [
+const FORMS: [&str; 34] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // `date`, git and C's `asctime`. The year is before or after the zone.
@@ -22,6 +22,7 @@ const FORMS: [&str; 28] = [
     "%Y/%m/%d %H:%M:%S%.f",
     // ISO 8601, basic.
     "%Y%m%dT%H%M%S%.f",
+    "%Y%m%d %H:%M:%S%.f",
     // A time of day without seconds.
     "%Y-%m-%d %H:%M",
     "%Y-%m-%dT%H:%M",
@@ -39,8 +40,14 @@ const FORMS: [&str; 28] = [
     // With dots, the day is first. (With slashes, the first number may be the month, so that form is not known.)
     "%d.%m.%Y %H:%M:%S%.f",
     "%d.%m.%Y, %H:%M:%S%.f",
-    // GNU `date` in the United States.
+    // GNU `date` in the United States, and in other countries.
     "%a %b %e %I:%M:%S%.f %p %Y",
+    "%a %d %b %Y %H:%M:%S%.f",
+    "%a %d %b %Y %I:%M:%S%.f %p",
+    "%a %d %b %H:%M:%S%.f %Y",
+    // JavaScript's `Date`.
+    "%a %b %d %Y %H:%M:%S%.f",
+    HALVES,
     // Wireshark, and Kibana's exports.
     "%b %e, %Y %H:%M:%S%.f",
     "%b %e, %Y @ %H:%M:%S%.f",
@@ -61,7 +68,7 @@ const FORMS: [&str; 28] = [
 ];
 
 /// The known forms without a year.
-const YEARLESS: [&str; 6] = [
+const YEARLESS: [&str; 7] = [
     // Syslog, RFC 3164.
     "%b %e %H:%M:%S%.f",
     // Snort.
@@ -72,9 +79,14 @@ const YEARLESS: [&str; 6] = [
     "%d %b %H:%M:%S%.f",
     // Render.
     "%b %e %I:%M:%S%.f %p",
+    // Kubernetes.
+    "%m%d %H:%M:%S%.f",
     // Old versions of RouterOS.
     "%b/%e %H:%M:%S%.f",
 ];
+
+/// The form of SQL Server and of spreadsheets.
+const HALVES: &str = "%Y-%m-%d %I:%M:%S%.f %p";
 
 /// The form of a stamp of 14 digits, perhaps with a fraction.
 const DIGITS: &str = "%Y%m%d%H%M%S%.f";
@@ -101,7 +113,7 @@ pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, years: &mut Years, hint: &
         return instant(local, None, zone, leap);
     }
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
-    let (text, east) = split_zone(text);
+    let (text, named) = split_zone(text);
     let mut reason = StampError::UnknownForm;
     let count = FORMS.len() + if years.is_known() { YEARLESS.len() } else { 0 };
     for at in std::iter::once(*hint).chain(0..count) {
@@ -112,7 +124,7 @@ pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, years: &mut Years, hint: &
         match read {
             Ok((local, leap)) => {
                 *hint = at;
-                return instant(local, east, zone, leap);
+                return instant(local, named, zone, leap);
             }
             Err(StampError::UnknownForm) => {}
             Err(wrong) => reason = wrong,
@@ -177,7 +189,11 @@ fn iso(stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
     }
     // A space precedes the zone (Ruby, Go, git), or a comma precedes the fraction (Python).
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::NoSuchTime)?;
-    let (text, east) = split_zone(text);
+    let (text, named) = split_zone(text);
+    if text.ends_with(['M', 'm']) {
+        let (local, leap) = civil(HALVES, &text)?;
+        return instant(local, named, zone, leap);
+    }
     let text = text.replace(',', ".");
     match pieces(text.as_bytes(), &mut OwnZone::default(), leap) {
         Some(Ok(_)) => {}
@@ -186,7 +202,7 @@ fn iso(stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
     }
     let pieces = Pieces::parse(text.as_bytes()).map_err(|_| StampError::NoSuchTime)?;
     let time = pieces.time().ok_or(StampError::NoSuchTime)?;
-    instant(pieces.date().to_datetime(time), east, zone, leap)
+    instant(pieces.date().to_datetime(time), named, zone, leap)
 }
 
 /// Reads a stamp as RFC 3339 or 9557 writes it, with or without a zone. Returns `None` if it has another form.
@@ -201,7 +217,8 @@ fn pieces(stamp: &[u8], zone: &mut OwnZone, leap: bool) -> Option<Result<i128, S
                 .map_err(|_| StampError::NoSuchTime),
         );
     }
-    Some(instant(local, pieces.to_numeric_offset(), zone, leap))
+    let named = pieces.to_numeric_offset().map(NamedZone::Offset);
+    Some(instant(local, named, zone, leap))
 }
 
 fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
@@ -218,50 +235,75 @@ fn without_year(form: &str, text: &str, years: &mut Years) -> Result<(DateTime, 
     Ok((years.complete(&mut parsed)?, text.contains(":60")))
 }
 
-fn instant(local: DateTime, east: Option<Offset>, zone: &mut OwnZone, leap: bool) -> Result<i128, StampError> {
-    if let Some(east) = east {
-        return at_offset(local, east, leap);
-    }
-    let timestamp = zone.time_of(local)?;
+/// The zone that a stamp names.
+enum NamedZone<'a> {
+    Offset(Offset),
+    /// Letters, such as `CEST`.
+    Letters(&'a str),
+}
+
+fn instant(local: DateTime, named: Option<NamedZone<'_>>, zone: &mut OwnZone, leap: bool) -> Result<i128, StampError> {
+    let timestamp = match named {
+        Some(NamedZone::Offset(east)) => return at_offset(local, east, leap),
+        Some(NamedZone::Letters(letters)) => zone.time_in(local, letters)?,
+        None => zone.time_of(local)?,
+    };
     if leap && timestamp.as_second().rem_euclid(86_400) != 86_399 {
         return Err(StampError::NoSuchTime);
     }
     Ok(timestamp.as_nanosecond())
 }
 
-/// Removes the zone from a stamp (`+0200`, `+02:00`, `Z`, `UTC`, `GMT`), and returns both. Also removes the parts that Go appends: the name of the zone after its
-/// offset, and the reading of its monotonic clock.
-fn split_zone(text: &str) -> (String, Option<Offset>) {
-    let mut east = None;
+/// Removes the zone from a stamp (`+0200`, `+02:00`, `GMT+0200`, `Z`, `UTC`, `CEST`), and returns both. Also removes the parts that Go, mails and
+/// JavaScript append: the name of the zone after its offset, and the reading of Go's monotonic clock.
+fn split_zone(text: &str) -> (String, Option<NamedZone<'_>>) {
+    let mut named = None;
     let mut kept: Vec<&str> = Vec::new();
+    let text = match text.find(" (") {
+        Some(at) if text.ends_with(')') => &text[..at],
+        _ => text,
+    };
     for word in text.split_ascii_whitespace() {
         let is_second = !kept.is_empty();
         match offset(word) {
-            Some(offset) if is_second && east.is_none() => east = Some(offset),
+            Some(offset) if is_second && named.is_none() => named = Some(NamedZone::Offset(offset)),
             // The name of a zone after its offset: `+0200 CEST`, `+0000 UTC`.
-            _ if east.is_some() && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {}
+            _ if named.is_some() && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {}
             _ if is_second && word.starts_with("m=") => {}
+            _ if is_second && is_zone(word) => named = Some(NamedZone::Letters(word)),
             _ => kept.push(word),
         }
     }
     // The zone follows the time of day without a space, as in a basic ISO stamp: `000018Z`, `000018+0200`.
-    if let (None, Some(last)) = (east, kept.last_mut()) {
+    if let (None, Some(last)) = (&named, kept.last_mut()) {
         let at = last
             .rfind(['+', 'Z'])
             .or_else(|| last.rfind('-').filter(|_| last.contains('T')));
         if let Some((bare, zone)) = at.and_then(|at| last.split_at_checked(at)) {
             if let Some(offset) = offset(zone).filter(|_| bare.ends_with(|end: char| end.is_ascii_digit())) {
-                (*last, east) = (bare, Some(offset));
+                (*last, named) = (bare, Some(NamedZone::Offset(offset)));
             }
         }
     }
-    (kept.join(" "), east)
+    (kept.join(" "), named)
+}
+
+/// Returns whether a word may be the letters of a zone. A name of a month or a day is not.
+fn is_zone(word: &str) -> bool {
+    let is_part_of_date = |form: &str| BrokenDownTime::parse(form, word).is_ok();
+    (3..=5).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_uppercase())
+        && !["%b", "%a"].into_iter().any(is_part_of_date)
 }
 
 fn offset(word: &str) -> Option<Offset> {
     if matches!(word, "Z" | "UTC" | "GMT") {
         return Some(Offset::UTC);
     }
+    let word = word
+        .strip_prefix("GMT")
+        .or_else(|| word.strip_prefix("UTC"))
+        .unwrap_or(word);
     let (sign, digits) = match word.split_at_checked(1)? {
         ("+", digits) => (1, digits),
         ("-", digits) => (-1, digits),

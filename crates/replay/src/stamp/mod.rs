@@ -27,8 +27,8 @@ const END_NS: i64 = 7_289_654_400_000_000_000;
 /// The years 1990 to 2099. Stamps of other years are errors unless the user allows them.
 const USUAL_NS: std::ops::Range<i64> = 631_152_000_000_000_000..4_102_444_800_000_000_000;
 
-/// The time by which a line may be late.
-const LATE: SignedDuration = SignedDuration::from_secs(60);
+/// The time by which a line of a repeated hour may be late. By this much, both times of its stamp are equally near to the last stamp.
+const LATE: SignedDuration = SignedDuration::from_mins(30);
 
 /// The reason why a stamp could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,9 @@ pub enum StampError {
     /// The stamp begins in a known form but does not end in it, or its date or time of day does not exist.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
+    /// The stamp names its zone by letters that no given zone explains.
+    #[error("the stamp names its zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST")]
+    ZoneLetters,
     /// The stamp has no year. In the year of the stamps before it, it would not exist, or be after the date of the file.
     #[error(
         "the stamp has no year, and does not fit the year of the lines before it: give the year of the first line with --year"
@@ -105,8 +108,8 @@ impl OwnZone {
 
     /// Returns the time of a stamp that names no zone.
     ///
-    /// If clocks are set back, an hour comes twice. The first is meant, unless the stamp would then be more than [`LATE`] before the last one. If clocks
-    /// are set forward, an hour that does not exist is read with the offset before it.
+    /// If clocks are set back, an hour comes twice. The first is meant, unless the stamp would then be more than [`LATE`] before the last one. A late
+    /// stamp does not become the last one. If clocks are set forward, an hour that does not exist is read with the offset before it.
     fn time_of(&mut self, local: DateTime) -> Result<Timestamp, StampError> {
         let times = self.zone.to_ambiguous_timestamp(local);
         let is_twice = matches!(times.offset(), AmbiguousOffset::Fold { .. });
@@ -118,9 +121,45 @@ impl OwnZone {
             }),
         };
         let time = time.map_err(|_| StampError::OutOfRange)?;
-        self.last = Some(time);
+        let is_late = |last: Timestamp| last > time && last.duration_since(time) <= LATE;
+        if !self.last.is_some_and(is_late) {
+            self.last = Some(time);
+        }
         Ok(time)
     }
+
+    /// Returns the time of a stamp that names its zone by letters, such as `CEST`: those of this zone, or letters with one usual meaning.
+    fn time_in(&self, local: DateTime, letters: &str) -> Result<Timestamp, StampError> {
+        let (first, second) = match self.zone.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => (offset, offset),
+            AmbiguousOffset::Gap { before, after } | AmbiguousOffset::Fold { before, after } => (before, after),
+        };
+        let is_named = |east: &Offset| {
+            let time = east.to_timestamp(local);
+            time.is_ok_and(|time| self.zone.to_offset_info(time).abbreviation() == letters)
+        };
+        let own = [first, second].into_iter().find(is_named);
+        let east = own.or_else(|| usual_offset(letters)).ok_or(StampError::ZoneLetters)?;
+        east.to_timestamp(local).map_err(|_| StampError::OutOfRange)
+    }
+}
+
+/// Returns the offset of a zone that is named by letters, if they have one usual meaning. `CST` is both American and Chinese, so it has none.
+fn usual_offset(letters: &str) -> Option<Offset> {
+    let hours = match letters {
+        "PST" => -8,
+        "PDT" | "MST" => -7,
+        "MDT" => -6,
+        "EST" | "CDT" => -5,
+        "EDT" => -4,
+        "WET" => 0,
+        "CET" | "WEST" => 1,
+        "CEST" | "EET" => 2,
+        "EEST" | "MSK" => 3,
+        "JST" => 9,
+        _ => return None,
+    };
+    Some(Offset::constant(hours))
 }
 
 impl Default for OwnZone {

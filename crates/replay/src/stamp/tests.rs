@@ -1,4 +1,4 @@
-use super::StampError::{NoSuchTime, NotCommonLog, OtherForm, OutOfRange, UnknownForm, Unlikely};
+use super::StampError::{NoSuchTime, NotCommonLog, OtherForm, OutOfRange, UnknownForm, Unlikely, ZoneLetters};
 use super::*;
 
 /// Reads a stamp of any year.
@@ -111,6 +111,23 @@ fn stamps_of_records_are_read_to_the_nanosecond() {
             "2024-05-20 00:00:18.125 +0000 UTC m=+0.012345",
             1_716_163_218_125_000_000,
         ),
+        ("2024-05-20 02:00:18.125 CEST", 1_716_163_218_125_000_000),
+        ("20/May/2024:02:00:18 CEST", 1_716_163_218 * SECOND),
+        ("Mon May 20 02:00:18 CEST 2024", 1_716_163_218 * SECOND),
+        ("Sun, 19 May 2024 17:00:18 PDT", 1_716_163_218 * SECOND),
+        ("Mon, 20 May 2024 02:00:18 +0200 (CEST)", 1_716_163_218 * SECOND),
+        (
+            "Mon May 20 2024 02:00:18 GMT+0200 (Central European Summer Time)",
+            1_716_163_218 * SECOND,
+        ),
+        ("2024-05-20 12:00:18 AM", 1_716_163_218 * SECOND),
+        ("2024-05-20 1:00:18.125 am", 1_716_166_818_125_000_000),
+        ("Mon 20 May 2024 02:00:18 +0200", 1_716_163_218 * SECOND),
+        ("Mon 20 May 2024 12:00:18 AM UTC", 1_716_163_218 * SECOND),
+        ("Mon 20 May 00:00:18 UTC 2024", 1_716_163_218 * SECOND),
+        ("20 MAY 2024 00:00:18", 1_716_163_218 * SECOND),
+        ("20240520 00:00:18.125", 1_716_163_218_125_000_000),
+        ("1716163218,125", 1_716_163_218_125_000_000),
         ("2024-05-20T02:00:18+0200", 1_716_163_218 * SECOND),
         ("2024-05-20T02:00:18+02", 1_716_163_218 * SECOND),
         ("2024-05-20 02:00:18[Europe/Berlin]", 1_716_163_218 * SECOND),
@@ -173,7 +190,8 @@ fn invalid_record_stamps_have_distinct_errors() {
         ("yesterday", UnknownForm),
         ("2024-05-20", UnknownForm),
         ("2024-05-20 00:00:18[Europe/Nowhere]", NoSuchTime),
-        ("2024-05-20 00:00:18 CEST", NoSuchTime),
+        ("2024-05-20 00:00:18 CST", ZoneLetters),
+        ("Mon May 20 00:00:18 CST 2024", ZoneLetters),
         ("2024-05-20 00:00:18 and more", NoSuchTime),
         ("2024-04-31 00:00:00", NoSuchTime),
         ("2023-02-29T00:00:00Z", NoSuchTime),
@@ -301,21 +319,63 @@ fn unit_of_unix_time_follows_its_magnitude() {
     }
 }
 
+/// Seconds after 2024-10-27 02:00 in summer, of stamps in Berlin.
+fn read_in_berlin(stamps: &[&str]) -> Vec<i64> {
+    let mut reader = Stamps::new(StampOptions {
+        zone: TimeZone::get("Europe/Berlin").ok(),
+        ..StampOptions::default()
+    });
+    let since = |ns: i64| ns / SECOND - 1_729_987_200;
+    stamps
+        .iter()
+        .map(|stamp| since(reader.parse(stamp.as_bytes()).expect("a time")))
+        .collect()
+}
+
 #[test]
-fn repeated_hour_continues_the_stamps_before_it() {
-    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
-    let read = |stamps: &[&str]| -> Vec<i64> {
+fn letters_of_a_zone_decide_a_repeated_hour() {
+    let stamps = [
+        "2024-10-27 02:30:00 CET",
+        "2024-10-27 02:30:00 CEST",
+        "27/Oct/2024:02:30:00 CET",
+        "Sun Oct 27 02:30:00 CEST 2024",
+        "2024-10-27 01:30:00 WEST",
+    ];
+    assert_eq!(read_in_berlin(&stamps), [5_400, 1_800, 5_400, 1_800, 1_800]);
+    for (zone, stamp) in [
+        ("Asia/Shanghai", "2024-05-20 08:00:18 CST"),
+        ("America/Chicago", "Sun May 19 19:00:18 CDT 2024"),
+        ("Asia/Kolkata", "20/May/2024:05:30:18 IST"),
+        ("Europe/London", "Mon, 20 May 2024 01:00:18 BST"),
+    ] {
+        let zone = TimeZone::get(zone).ok();
         let mut reader = Stamps::new(StampOptions {
-            zone: Some(zone.clone()),
+            zone,
             ..StampOptions::default()
         });
-        // Seconds after 2024-10-27 02:00 in summer.
-        let since = |ns: i64| ns / SECOND - 1_729_987_200;
-        stamps
-            .iter()
-            .map(|stamp| since(reader.parse(stamp.as_bytes()).expect("a time")))
-            .collect()
-    };
+        assert_eq!(reader.parse(stamp.as_bytes()), Ok(1_716_163_218 * SECOND), "{stamp}");
+    }
+}
+
+#[test]
+fn late_line_stays_in_its_repeated_hour() {
+    let late = [
+        "2024-10-27 02:50:00",
+        "2024-10-27 02:25:00",
+        "2024-10-27 02:51:00",
+        "2024-10-27 02:00:10",
+        "2024-10-27 02:51:00",
+        "2024-10-27 02:01:00",
+    ];
+    assert_eq!(read_in_berlin(&late), [3_000, 1_500, 3_060, 3_610, 3_060, 3_660]);
+    // A second log begins in the same night.
+    let two = ["2024-10-27 03:10:00", "2024-10-27 01:59:00", "2024-10-27 02:01:00"];
+    assert_eq!(read_in_berlin(&two), [7_800, -60, 60]);
+}
+
+#[test]
+fn repeated_hour_continues_the_stamps_before_it() {
+    let read = read_in_berlin;
     let through = [
         "2024-10-27 01:59:59",
         "2024-10-27 02:00:00",

@@ -61,10 +61,13 @@ impl fmt::Display for UnixUnit {
     }
 }
 
-/// Returns whether a stamp has only digits and points, perhaps after a minus sign.
+/// Returns whether a stamp has only digits, points and commas, perhaps after a minus sign. Spreadsheets of many countries write a comma for the point.
 pub(super) fn is_number(stamp: &[u8]) -> bool {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
-    !unsigned.is_empty() && unsigned.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')
+    !unsigned.is_empty()
+        && unsigned
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || b".,".contains(byte))
 }
 
 /// Returns whether a number is a date and a time of day in 14 digits, perhaps with a fraction. As Unix time it would be in the year 2572 or later.
@@ -104,7 +107,7 @@ pub(super) fn without_exponent(stamp: &[u8]) -> Option<String> {
 pub(super) fn parse(stamp: &[u8], unit: Option<UnixUnit>) -> Result<(i128, UnixUnit), StampError> {
     let unsigned = stamp.strip_prefix(b"-").unwrap_or(stamp);
     let text = std::str::from_utf8(unsigned).map_err(|_| StampError::UnknownForm)?;
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, "0"));
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_digits(whole) || !is_digits(fraction) {
         return Err(StampError::UnknownForm);

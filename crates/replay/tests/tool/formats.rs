@@ -530,6 +530,7 @@ fn relatives_of_common_log_format_have_a_client() {
         "203.0.113.7 - [203.0.113.7] - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/2.0\" 200 5 \"-\" \"curl\" 86 0.000 [x] [] - - - - 0a",
         "time=[20/May/2024:00:00:18 +0000] remote_addr=203.0.113.7 request=\"GET /a HTTP/1.1\" status=200",
         "[20/May/2024:00:00:18 +0000] www.example.org 203.0.113.7 0.227 \"GET /a HTTP/2.0\" 200 125 440 - curl",
+        "2024-05-20T00:00:18+0000 [-] \"203.0.113.7\" - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
         "[20/May/2024:00:00:18 +0000] 200 - GET https example.org \"/a\" [Client 203.0.113.7] [Length 5] [Gzip -] \"curl\" \"-\"",
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
@@ -539,6 +540,22 @@ fn relatives_of_common_log_format_have_a_client() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn virtual_host_may_be_an_address() {
+    let line = |host: &str, client: &str| {
+        format!("{host} {client} - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"\n")
+    };
+    let clients = |log: &str| {
+        let (requests, _) = read(log).expect("a log");
+        requests.into_iter().map(|(_, client)| client).collect::<Vec<_>>()
+    };
+    let named = line("example.org", "203.0.113.7") + &line("example.org", "203.0.113.8");
+    let scanned = named + &line("192.0.2.1", "203.0.113.9");
+    assert_eq!(clients(&scanned), ["203.0.113.7", "203.0.113.8", "203.0.113.9"]);
+    // Without a name among the hosts, the first address is the client, and the second may be its proxy.
+    assert_eq!(clients(&line("203.0.113.7", "10.0.0.1")), ["203.0.113.7"]);
 }
 
 #[test]
@@ -590,6 +607,10 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"date_create":1716163218,"action":"user_login","context":{"ip_address":"203.0.113.7"}}"#,
         r#"{"data":{"clientAddr":"203.0.113.7:50000"},"time":"2024-05-20T00:00:18Z"}"#,
         r#"{"time":"2024-05-20T00:00:18Z","level":"info","origin":"203.0.113.7","path":"/a"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","remote_addr":"127.0.0.1:0","remote_ip":"203.0.113.7","uri":"/a"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","remote-address":"203.0.113.7","req":{"method":"GET","url":"/a"}}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","properties":{"CIp":"203.0.113.7","CsUriStem":"/a"}}"#,
+        r#"{"version":"1.1","host":"web1","timestamp":1716163218,"_client":"203.0.113.7"}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(
@@ -695,6 +716,32 @@ fn date_and_time_may_be_apart() {
         let advanced = format!("#Fields: date-{zone} time-{zone} c-ip\n2024-05-20 00:00:18.000 203.0.113.7\n");
         assert_eq!(read(&advanced), Ok((expected(0, &["203.0.113.7"]), 0)), "{zone}");
     }
+}
+
+#[test]
+fn values_of_events_may_have_blanks() {
+    for line in [
+        "CEF:0|V|WAF|1|1|a rule|3|src=203.0.113.7 rt=May 20 2024 00:00:18 request=/a",
+        "<134>May 20 00:00:19 fw CEF:0|V|WAF|1|1|a rule|3|msg=a message rt=May 20 2024 02:00:18 CEST src=203.0.113.7",
+        "LEEF:1.0|V|P|1|a|src=203.0.113.7\tdevTime=May 20 2024 00:00:18\tdst=10.0.0.1",
+    ] {
+        let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0);
+        assert_eq!(read(&format!("{line}\n")), Ok(expected), "{line}");
+    }
+}
+
+#[test]
+fn tab_separated_table_may_be_quoted() {
+    let table = "\"time\"\t\"ip\"\t\"a\"\n\"2024-05-20 00:00:18\"\t\"203.0.113.7\"\t\"b\tc\"\n";
+    let options = Options {
+        by: Some(meter_replay::by::By::Ip),
+        ..Options::default()
+    };
+    let mut reader = Reader::of(std::io::Cursor::new(table), "input", &options).expect("a table");
+    let mut collected = Collected::default();
+    let event = reader.next(&mut collected).expect("a row").expect("a request");
+    assert_eq!(collected.keys.name(event.key), b"203.0.113.7");
+    assert_eq!((event.time, collected.bad.count()), (1_716_163_218_000_000_000, 0));
 }
 
 #[test]

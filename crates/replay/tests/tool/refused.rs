@@ -443,6 +443,18 @@ fn advice_of_an_unknown_format_reads_it() {
             "ios.log",
             "*May 20 2024 00:00:18: %SEC-6-IPACCESSLOGP: list 101 denied tcp 203.0.113.7(50000) -> 10.0.0.1(22)",
         ),
+        (
+            "glog.log",
+            "I20240520 00:00:18.123456   812 a.cc:1] from 203.0.113.7:50000",
+        ),
+        (
+            "radius.log",
+            "Mon May 20 00:00:18 2024 : Auth: (0) Login OK: [jo] (cli 203.0.113.7)",
+        ),
+        (
+            "postgres.log",
+            "2024-05-20 02:00:18.123 CEST [812] jo@db 203.0.113.7(50000) LOG:  a",
+        ),
         ("assp.log", "May-20-24 00:00:18 [SSL-out] 203.0.113.7 info: greeting"),
     ] {
         let path = file(name, format!("{line}\n").repeat(2));
@@ -456,6 +468,21 @@ fn advice_of_an_unknown_format_reads_it() {
         }
         arguments.push(&path);
         assert!(report(&arguments).contains("2 requests, 2024-05-20 00:00:18"), "{told}");
+    }
+}
+
+#[test]
+fn advised_client_is_behind_the_address_of_a_host() {
+    for prefix in [
+        "2024-05-20T00:00:18+00:00 10.0.0.5 proxy[812]:",
+        "<134>1 2024-05-20T00:00:18Z 10.0.0.5 app 812 - -",
+    ] {
+        let path = file("host.log", format!("{prefix} user jo from 203.0.113.7\n").repeat(2));
+        let told = complaint(&["--limit", "1/s", &path]);
+        let (_, advice) = told.split_once("--regex '").expect("an expression");
+        let (regex, _) = advice.split_once('\'').expect("in quotes");
+        let report = report(&["--limit", "1/s", "--regex", regex, &path]);
+        assert!(report.contains("203.0.113.7"), "{report}");
     }
 }
 
