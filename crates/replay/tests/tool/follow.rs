@@ -89,10 +89,12 @@ fn followed_file_shows_a_live_table_and_report() {
     log.write_all(end.trim_end().as_bytes()).expect("it is written");
     // Another file takes the place, as a rotation has it.
     std::fs::rename(&path, format!("{path}.1")).expect("it is moved");
-    let id = following.child.id().to_string();
+    let id = following.child.id();
     std::fs::write(&path, format!("\n{}", lines(4, 3))).expect("it is written");
     following.until("11 requests of 1 key");
-    let is_sent = Command::new("kill").args(["-INT", &id]).status().expect("a signal");
+    // Every shell has `kill`; the program of that name is not installed everywhere.
+    let kill = format!("kill -INT {id}");
+    let is_sent = Command::new("sh").args(["-c", &kill]).status().expect("a signal");
     assert!(is_sent.success());
     let rest = following.rest();
     assert!(

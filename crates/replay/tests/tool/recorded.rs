@@ -12,6 +12,8 @@ use meter_replay::measure;
 use meter_replay::progress::Progress;
 use meter_replay::trace::Unit;
 
+use crate::has_program;
+
 /// The folder of the recordings, unless this machine has none, or nothing to run the script.
 fn recordings() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
@@ -19,11 +21,7 @@ fn recordings() -> Option<PathBuf> {
         eprintln!("skipped: there is no {}", folder.display());
         return None;
     }
-    if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no python3");
-        return None;
-    }
-    Some(folder)
+    has_program("python3", "--version").then_some(folder)
 }
 
 /// A line for each limit, and the number of bad lines: as the script prints them.
