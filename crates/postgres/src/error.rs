@@ -35,7 +35,7 @@ pub(crate) fn of_install(error: &Error) -> StoreError {
     let codes = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::INVALID_SCHEMA_NAME];
     match error.as_db_error() {
         Some(error) if codes.contains(error.code()) => StoreError::Refused(format!(
-            "{} (SQLSTATE {}); to install takes CREATE on the database and on the first schema of the search path; the owner of schema meter upgrades it",
+            "{} (SQLSTATE {}). The user needs CREATE on the database and on the first schema of the search path, or owns the schema meter already",
             error.message(),
             error.code().code()
         )),

@@ -179,7 +179,7 @@ impl RedisClusterStore {
     }
 }
 
-/// Returns the pause that begins if the cluster is connected to again, so long `since` the last time and its `pause`; `None` if that pause is not over.
+/// Returns the pause to begin if the cluster is connected to again, `since` after the last time, which began `pause`. Returns `None` during that pause.
 fn pause(since: Option<Duration>, pause: Duration) -> Option<Duration> {
     match since {
         Some(since) if since < pause => None,
@@ -267,7 +267,7 @@ impl Cluster<'_> {
 }
 
 impl SendOnce for Cluster<'_> {
-    /// Tries the node of the slot and, in a task, all others. The client connects again to each that fails.
+    /// Tries the node of the slot and, in a task, all nodes. The client connects again to each node that fails.
     async fn try_if_idle(&self) {
         let is_idle = is_idle(self.store.current().answered);
         if !is_idle {
